@@ -1,0 +1,2 @@
+//! Placeholder until the linker script exists.
+fn main() {}

@@ -1,0 +1,130 @@
+//! What the runtime asks of the machine below it.
+//!
+//! The kernel implements these traits on PCI, virtqueues and interrupts; an
+//! in-process twin can implement them on queues in memory. Everything above
+//! them is the same code in both.
+
+use core::fmt;
+
+/// A virtio-blk request type that the runtime uses (virtio 1.2, 5.2.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlkOp {
+    /// VIRTIO_BLK_T_IN: the device fills the slot's buffer.
+    Read,
+    /// VIRTIO_BLK_T_OUT: the device stores the slot's buffer.
+    Write,
+    /// VIRTIO_BLK_T_FLUSH: earlier completed writes become durable.
+    Flush,
+}
+
+/// The status byte of a finished virtio-blk request (virtio 1.2, 5.2.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlkStatus {
+    /// VIRTIO_BLK_S_OK.
+    Ok,
+    /// VIRTIO_BLK_S_IOERR, and any value the device may not send.
+    IoError,
+    /// VIRTIO_BLK_S_UNSUPP.
+    Unsupported,
+}
+
+/// The three queues of a vSSD, as the driver sees them.
+///
+/// Queue 0 is a set of *slots*: each owns one DMA buffer and carries at most
+/// one request. The command queue has one request in flight at a time, in one
+/// buffer that the port owns. The port keeps the event queue filled with
+/// buffers by itself.
+pub trait VssdPort {
+    /// Copies `out.len()` bytes of the device's config space from `offset`.
+    fn read_config(&mut self, offset: usize, out: &mut [u8]);
+
+    /// Number of slots on queue 0.
+    fn slot_count(&self) -> usize;
+
+    /// Bytes in each slot's buffer; a multiple of the largest block size.
+    fn slot_len(&self) -> usize;
+
+    /// The buffer of a slot that has no request in flight.
+    ///
+    /// # Panics
+    /// When the slot has a request in flight, or does not exist.
+    fn buffer(&mut self, slot: usize) -> &mut [u8];
+
+    /// Puts a request on queue 0, using the first `len` bytes of the slot's
+    /// buffer (0 for a flush). The device may not see it before [`kick`].
+    ///
+    /// # Panics
+    /// When the slot has a request in flight, does not exist or is shorter
+    /// than `len`.
+    ///
+    /// [`kick`]: Self::kick
+    fn submit(&mut self, slot: usize, op: BlkOp, sector: u64, len: usize);
+
+    /// Rings the doorbell for what was submitted since the last call, if the
+    /// device asked to be notified.
+    fn kick(&mut self);
+
+    /// The next finished request: its slot, free again, and its status.
+    fn completion(&mut self) -> Option<(usize, BlkStatus)>;
+
+    /// Copies the next event of the event queue into `out`, gives the buffer
+    /// back to the device and returns the number of bytes the device wrote.
+    fn event(&mut self, out: &mut [u8; vssd::wire::EVENT_LEN]) -> Option<usize>;
+
+    /// The buffer in which the next command is to be built, free whenever no
+    /// command is in flight; at least [`vssd::wire::MAX_MESSAGE`] bytes.
+    ///
+    /// # Panics
+    /// When a command is in flight.
+    fn command_buffer(&mut self) -> &mut [u8];
+
+    /// Sends the first `len` bytes of the command buffer and rings the
+    /// doorbell. The response may be as long as [`vssd::wire::MAX_MESSAGE`].
+    ///
+    /// # Panics
+    /// When a command is in flight.
+    fn send_command(&mut self, len: usize);
+
+    /// The response to the command in flight, once; `None` while it is out.
+    /// The slice has the length that the device reported, bounded by the
+    /// buffer.
+    fn command_response(&mut self) -> Option<&[u8]>;
+}
+
+/// The machine around the vSSD: clock, rest, and two ways to talk.
+pub trait Machine {
+    /// The three queues.
+    type Port: VssdPort;
+
+    /// The vSSD.
+    fn port(&mut self) -> &mut Self::Port;
+
+    /// Nanoseconds since some moment before the runtime started; monotonic.
+    fn now_ns(&mut self) -> u64;
+
+    /// Rests until an interrupt arrives or a timer of at most 10 ms fires.
+    /// An interrupt that came after the caller last looked ends it at once.
+    fn idle(&mut self);
+
+    /// Takes bytes that arrived on the command channel; 0 when none are there.
+    fn read_channel(&mut self, out: &mut [u8]) -> usize;
+
+    /// Sends bytes on the report channel, waiting for room as needed.
+    fn write_channel(&mut self, bytes: &[u8]);
+
+    /// True when commands and reports travel on their own channel (a
+    /// virtio-console); false when they share the serial console with a person.
+    fn has_own_channel(&self) -> bool;
+
+    /// Prints one line for a person on the serial console.
+    fn log(&mut self, line: fmt::Arguments<'_>);
+}
+
+/// How a run of the guest ends: the value for QEMU's exit device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// All commands were carried out.
+    Success,
+    /// A command failed or the device is not a usable vSSD.
+    Failure,
+}

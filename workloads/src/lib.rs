@@ -1,0 +1,4 @@
+//! Workloads.
+#![no_std]
+#![forbid(unsafe_code)]
+extern crate alloc;
