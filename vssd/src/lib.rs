@@ -4,5 +4,10 @@
 
 extern crate alloc;
 
+pub mod block_set;
+pub mod device;
+pub mod driver;
+pub mod encoding;
+pub mod error;
 pub mod units;
 pub mod wire;

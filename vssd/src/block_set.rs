@@ -1,0 +1,354 @@
+//! Sets of block numbers: what a guest holds, what a host took.
+//!
+//! A set is a bitmap with a running count: 1 bit a block, so the 8,388,608
+//! blocks of a 32 GiB vSSD take 1 MiB whatever their pattern. A sorted list of
+//! extents would be smaller for contiguous sets and 64 times larger for
+//! scattered ones, which are the common case after a guest chose by use.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// A maximal or partial run of consecutive blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// First block.
+    pub start: u32,
+    /// Number of blocks, never 0.
+    pub len: u32,
+}
+
+impl Run {
+    /// The block after the last one. Cannot wrap: capacities end below 2^32.
+    pub fn end(self) -> u32 {
+        self.start + self.len
+    }
+}
+
+/// Read access to a bitmap, 64 blocks a word, so that a set and the complement
+/// of a set can be encoded by the same code.
+pub trait Bitmap {
+    /// Number of words.
+    fn word_count(&self) -> usize;
+    /// Word `index`: bit b stands for block `64 * index + b`. Bits beyond the
+    /// capacity are 0.
+    fn word(&self, index: usize) -> u64;
+}
+
+/// A set of blocks below a fixed capacity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlockSet {
+    words: Vec<u64>,
+    capacity: u32,
+    len: u32,
+}
+
+/// Bits `from..to` of a word; `to` may be 64.
+fn mask(from: u32, to: u32) -> u64 {
+    (u64::MAX >> (64 - (to - from))) << from
+}
+
+/// The words that `start..start + len` touches, with the bits it has in each.
+fn spans(start: u32, len: u32) -> impl Iterator<Item = (usize, u64)> {
+    let end = u64::from(start) + u64::from(len);
+    let mut at = u64::from(start);
+    core::iter::from_fn(move || {
+        (at < end).then(|| {
+            let word = at / 64;
+            let stop = end.min((word + 1) * 64);
+            let bits = mask((at % 64) as u32, (stop - word * 64) as u32);
+            at = stop;
+            (word as usize, bits)
+        })
+    })
+}
+
+impl BlockSet {
+    /// The empty set of blocks below `capacity`.
+    pub fn empty(capacity: u32) -> Self {
+        Self {
+            words: vec![0; capacity.div_ceil(64) as usize],
+            capacity,
+            len: 0,
+        }
+    }
+
+    /// The set of all blocks below `capacity`.
+    pub fn full(capacity: u32) -> Self {
+        let mut set = Self::empty(capacity);
+        set.insert_range(0, capacity);
+        set
+    }
+
+    /// The number of blocks that could be in the set.
+    pub fn capacity(&self) -> u32 {
+        self.capacity
+    }
+
+    /// The number of blocks in the set.
+    pub fn len(&self) -> u32 {
+        self.len
+    }
+
+    /// True when no block is in the set.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// True when `block` is in the set; false also for one beyond the capacity.
+    pub fn contains(&self, block: u32) -> bool {
+        block < self.capacity && self.words[(block / 64) as usize] >> (block % 64) & 1 == 1
+    }
+
+    /// True when all of `start..start + len` is in the set; false when it
+    /// leaves the capacity.
+    pub fn contains_range(&self, start: u32, len: u32) -> bool {
+        self.in_capacity(start, len)
+            && spans(start, len).all(|(word, bits)| self.words[word] & bits == bits)
+    }
+
+    /// True when some block of `start..start + len` is in the set; blocks
+    /// beyond the capacity are not.
+    pub fn intersects_range(&self, start: u32, len: u32) -> bool {
+        let len = len.min(self.capacity.saturating_sub(start));
+        spans(start, len).any(|(word, bits)| self.words[word] & bits != 0)
+    }
+
+    /// Adds `start..start + len`; returns how many were not in before.
+    ///
+    /// # Panics
+    /// When the range leaves the capacity.
+    pub fn insert_range(&mut self, start: u32, len: u32) -> u32 {
+        assert!(self.in_capacity(start, len), "{start}+{len} beyond capacity");
+        spans(start, len)
+            .map(|(word, bits)| self.insert_bits(word, bits))
+            .sum()
+    }
+
+    /// Removes `start..start + len`; returns how many were in before.
+    ///
+    /// # Panics
+    /// When the range leaves the capacity.
+    pub fn remove_range(&mut self, start: u32, len: u32) -> u32 {
+        assert!(self.in_capacity(start, len), "{start}+{len} beyond capacity");
+        spans(start, len)
+            .map(|(word, bits)| self.remove_bits(word, bits))
+            .sum()
+    }
+
+    /// Adds one block; true when it was not in before.
+    pub fn insert(&mut self, block: u32) -> bool {
+        self.insert_range(block, 1) == 1
+    }
+
+    /// Removes one block; true when it was in before.
+    pub fn remove(&mut self, block: u32) -> bool {
+        self.remove_range(block, 1) == 1
+    }
+
+    /// Adds the blocks of word `index` given by `bits`; returns how many were
+    /// not in before.
+    pub(crate) fn insert_bits(&mut self, index: usize, bits: u64) -> u32 {
+        let word = &mut self.words[index];
+        let added = (bits & !*word).count_ones();
+        *word |= bits;
+        self.len += added;
+        added
+    }
+
+    /// Removes the blocks of word `index` given by `bits`; returns how many
+    /// were in before.
+    pub(crate) fn remove_bits(&mut self, index: usize, bits: u64) -> u32 {
+        let word = &mut self.words[index];
+        let removed = (bits & *word).count_ones();
+        *word &= !bits;
+        self.len -= removed;
+        removed
+    }
+
+    /// Removes all blocks.
+    pub fn clear(&mut self) {
+        self.words.fill(0);
+        self.len = 0;
+    }
+
+    /// Adds all blocks of `other`, a set of the same capacity.
+    pub fn union_with(&mut self, other: &Self) {
+        assert_eq!(self.capacity, other.capacity);
+        for (index, &bits) in other.words.iter().enumerate() {
+            self.insert_bits(index, bits);
+        }
+    }
+
+    /// Removes all blocks of `other`, a set of the same capacity.
+    pub fn subtract(&mut self, other: &Self) {
+        assert_eq!(self.capacity, other.capacity);
+        for (index, &bits) in other.words.iter().enumerate() {
+            self.remove_bits(index, bits);
+        }
+    }
+
+    /// True when every block of this set is in `other`, a set of the same
+    /// capacity.
+    pub fn is_subset_of(&self, other: &Self) -> bool {
+        assert_eq!(self.capacity, other.capacity);
+        self.words.iter().zip(&other.words).all(|(a, b)| a & !b == 0)
+    }
+
+    /// The first block at or after `from` that is in the set.
+    pub fn next_in(&self, from: u32) -> Option<u32> {
+        self.scan(from, |word| word)
+    }
+
+    /// The first block at or after `from`, below the capacity, that is not in
+    /// the set.
+    pub fn next_out(&self, from: u32) -> Option<u32> {
+        self.scan(from, |word| !word)
+    }
+
+    fn scan(&self, from: u32, view: impl Fn(u64) -> u64) -> Option<u32> {
+        if from >= self.capacity {
+            return None;
+        }
+        let first = (from / 64) as usize;
+        let mut word = view(self.words[first]) & (u64::MAX << (from % 64));
+        let mut index = first;
+        while word == 0 {
+            index += 1;
+            word = view(*self.words.get(index)?);
+        }
+        let block = index as u32 * 64 + word.trailing_zeros();
+        (block < self.capacity).then_some(block)
+    }
+
+    /// The maximal runs of the set, in ascending order.
+    pub fn runs(&self) -> impl Iterator<Item = Run> + '_ {
+        let mut from = 0;
+        core::iter::from_fn(move || {
+            let start = self.next_in(from)?;
+            from = self.next_out(start).unwrap_or(self.capacity);
+            Some(Run {
+                start,
+                len: from - start,
+            })
+        })
+    }
+
+    /// The blocks of the set, in ascending order.
+    pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
+        self.words.iter().enumerate().flat_map(|(index, &word)| {
+            let mut bits = word;
+            core::iter::from_fn(move || {
+                (bits != 0).then(|| {
+                    let bit = bits.trailing_zeros();
+                    bits &= bits - 1;
+                    index as u32 * 64 + bit
+                })
+            })
+        })
+    }
+
+    /// The number of blocks, counted afresh: what [`len`](Self::len) must say.
+    pub fn recount(&self) -> u32 {
+        self.words.iter().map(|word| word.count_ones()).sum()
+    }
+
+    /// A 64-bit digest of which blocks are in the set (SPEC.md, 4.9). It
+    /// tells two lists that drifted apart, not two that were made to collide:
+    /// a guest that lies about its list harms only itself.
+    pub fn digest(&self) -> u64 {
+        const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
+        self.words
+            .iter()
+            .fold(u64::from(self.capacity), |hash, &word| {
+                (hash ^ word).wrapping_mul(MULTIPLIER).rotate_left(29)
+            })
+    }
+
+    fn in_capacity(&self, start: u32, len: u32) -> bool {
+        u64::from(start) + u64::from(len) <= u64::from(self.capacity)
+    }
+}
+
+impl Bitmap for BlockSet {
+    fn word_count(&self) -> usize {
+        self.words.len()
+    }
+
+    fn word(&self, index: usize) -> u64 {
+        self.words[index]
+    }
+}
+
+/// The blocks below the capacity that are *not* in a set.
+pub struct Complement<'a>(pub &'a BlockSet);
+
+impl Bitmap for Complement<'_> {
+    fn word_count(&self) -> usize {
+        self.0.words.len()
+    }
+
+    fn word(&self, index: usize) -> u64 {
+        let valid = (self.0.capacity - index as u32 * 64).min(64);
+        !self.0.words[index] & mask(0, valid)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::collections::BTreeSet;
+    use rand::{RngExt, SeedableRng, rngs::SmallRng};
+
+    /// Random operations on the bitmap and on a `BTreeSet`, compared after each.
+    #[test]
+    fn behaves_as_a_set_of_numbers() {
+        for seed in 0..20 {
+            let mut rng = SmallRng::seed_from_u64(seed);
+            let capacity = rng.random_range(1..400);
+            let mut set = BlockSet::empty(capacity);
+            let mut model = BTreeSet::new();
+            for _ in 0..300 {
+                let start = rng.random_range(0..capacity);
+                let len = rng.random_range(0..=capacity - start);
+                let range = start..start + len;
+                if rng.random() {
+                    let added = range.filter(|&b| model.insert(b)).count();
+                    assert_eq!(set.insert_range(start, len), added as u32, "seed {seed}");
+                } else {
+                    let removed = range.filter(|b| model.remove(b)).count();
+                    assert_eq!(set.remove_range(start, len), removed as u32, "seed {seed}");
+                }
+                assert!(set.iter().eq(model.iter().copied()), "seed {seed}");
+                assert!(
+                    set.runs()
+                        .flat_map(|r| r.start..r.end())
+                        .eq(model.iter().copied()),
+                    "seed {seed}"
+                );
+                assert_eq!(set.len(), set.recount(), "seed {seed}");
+                let outside = (0..Complement(&set).word_count())
+                    .map(|i| Complement(&set).word(i).count_ones())
+                    .sum::<u32>();
+                assert_eq!(outside, capacity - set.len(), "seed {seed}");
+                let probe = rng.random_range(0..capacity);
+                assert_eq!(set.contains(probe), model.contains(&probe), "seed {seed}");
+                assert_eq!(
+                    set.next_in(probe),
+                    model.range(probe..).next().copied(),
+                    "seed {seed}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn digests_tell_sets_apart() {
+        let full = BlockSet::full(1000);
+        let mut other = full.clone();
+        assert_eq!(full.digest(), other.digest());
+        other.remove(999);
+        assert_ne!(full.digest(), other.digest());
+        other.insert(999);
+        assert_eq!(full.digest(), other.digest());
+    }
+}

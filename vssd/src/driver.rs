@@ -1,0 +1,522 @@
+//! The driver's half of the resize protocol, free of I/O, clocks and threads.
+//!
+//! [`Driver`] keeps the guest's list of valid blocks (*held*). Events and
+//! responses only note what the device wants; [`Driver::poll`] compares that
+//! with what is held and says the next step. So a goal that changes twice
+//! before the driver looks is followed once, and a repeated event costs
+//! nothing.
+//!
+//! ```text
+//!              HELLO            LIST … LIST
+//!  DETACHED ──────────▶ LISTING ────────────▶ READY ──┐ REVOKED, SURRENDER,
+//!      ▲                                        │ ▲   │ ACCEPT, CONFIRM
+//!      └── resync event, stale session, fault ──┘ └───┘
+//! ```
+//!
+//! One command is in flight at a time. A block leaves *held* when the
+//! application picked it, before I/O to it is drained and before the device
+//! hears of it; it returns to *held* if the device refuses it.
+
+use alloc::vec;
+
+use crate::block_set::BlockSet;
+use crate::encoding::{SetView, encode};
+use crate::error::Reject;
+use crate::units::Geometry;
+use crate::wire::{
+    Confirm, Encoding, Event, FLAG_FINAL, Goal, HelloRequest, HelloResponse, MAX_PAYLOAD, Opcode,
+    REQUEST_HEADER_LEN, Request, Response, Status, VERSION,
+};
+
+/// What the driver has to do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing, until an event or a response arrives.
+    Wait,
+    /// Send the first `len` bytes of the buffer as a command.
+    Send {
+        /// Length of the command.
+        len: usize,
+    },
+    /// Ask the application which blocks to give up, and answer by
+    /// [`Driver::surrender`].
+    Choose {
+        /// Number of blocks that the device wants.
+        count: u32,
+    },
+    /// Wait until no I/O to the blocks of [`Driver::leaving`] is in flight,
+    /// then call [`Driver::drained`].
+    Drain,
+}
+
+/// What a response changed, for the application.
+#[derive(Debug)]
+pub enum Notice<'a> {
+    /// Nothing that concerns it.
+    None,
+    /// These blocks were given up; the device took them.
+    Surrendered {
+        /// How many.
+        count: u32,
+    },
+    /// These blocks are held from now on and read as zeros.
+    Granted(SetView<'a>),
+    /// These blocks are lost, and what was in them.
+    Revoked(SetView<'a>),
+    /// The list was read anew.
+    Resynced {
+        /// Blocks held now that were not before; what is in them is not known:
+        /// zeros, or what this guest last wrote.
+        gained: BlockSet,
+        /// Blocks held before that are lost.
+        lost: BlockSet,
+    },
+}
+
+/// The device broke the contract. The driver starts over with HELLO; who
+/// drives it decides how often to put up with that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// A response is short, unknown or answers another command.
+    BadResponse,
+    /// A block set in a response is not one.
+    BadSet(Reject),
+    /// HELLO was refused, or promises what cannot be.
+    BadHello,
+    /// The device refused a command that this driver takes to be right.
+    Refused(Opcode, Reject),
+}
+
+impl core::fmt::Display for Fault {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::BadResponse => f.write_str("the device sent a response that is none"),
+            Self::BadSet(reject) => write!(f, "the device sent a bad block set: {reject}"),
+            Self::BadHello => f.write_str("the device refused HELLO or answered nonsense"),
+            Self::Refused(opcode, reject) => write!(f, "the device refused {opcode:?}: {reject}"),
+        }
+    }
+}
+
+impl core::error::Error for Fault {}
+
+#[derive(Debug)]
+enum State {
+    Detached,
+    Listing { cursor: u32, incoming: BlockSet },
+    Ready,
+}
+
+/// Blocks that the application picked and the device has not taken yet.
+#[derive(Debug)]
+struct Leaving {
+    blocks: BlockSet,
+    drained: bool,
+    /// The application had no more to give than these.
+    all: bool,
+    /// The block up to which the SURRENDER in flight goes.
+    sent_to: u32,
+}
+
+/// The driver's half: list of held blocks, session, wanted goal.
+#[derive(Debug)]
+pub struct Driver {
+    geometry: Geometry,
+    encoding: Encoding,
+    state: State,
+    session: u64,
+    sequence: u32,
+    goal: Goal,
+    held: BlockSet,
+    leaving: Option<Leaving>,
+    in_flight: Option<Opcode>,
+    /// `list-4096`: the exchange is over, the next one waits for an event.
+    awaiting_event: bool,
+    /// The application has declined this goal; it is not asked again before
+    /// the goal changes.
+    declined: Option<u64>,
+    resync: bool,
+}
+
+impl Driver {
+    /// A driver of a device of this shape, before HELLO.
+    pub fn new(geometry: Geometry) -> Self {
+        Self {
+            geometry,
+            encoding: Encoding::Compact,
+            state: State::Detached,
+            session: 0,
+            sequence: 0,
+            goal: Goal::default(),
+            held: BlockSet::empty(geometry.capacity()),
+            leaving: None,
+            in_flight: None,
+            awaiting_event: false,
+            declined: None,
+            resync: false,
+        }
+    }
+
+    /// The driver's list of valid blocks. I/O goes to these only [DRV-1].
+    pub fn held(&self) -> &BlockSet {
+        &self.held
+    }
+
+    /// The shape of the device.
+    pub fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    /// How block sets travel in this session.
+    pub fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+
+    /// Blocks picked by the application that are about to be surrendered.
+    pub fn leaving(&self) -> Option<&BlockSet> {
+        self.leaving.as_ref().map(|leaving| &leaving.blocks)
+    }
+
+    /// True when the list has been read and the device wants nothing.
+    pub fn is_quiet(&self) -> bool {
+        matches!(self.state, State::Ready)
+            && !self.resync
+            && self.in_flight.is_none()
+            && self.leaving.is_none()
+            && self.goal.revoked == 0
+            && !self.goal.wants_confirm()
+            && (self.held.len() == self.goal.target
+                || self.declined == Some(self.goal.generation))
+    }
+
+    /// True from the first complete list on.
+    pub fn is_attached(&self) -> bool {
+        matches!(self.state, State::Ready)
+    }
+
+    /// Takes an event of the device. Unknown ones are ignored [DRV-3].
+    pub fn on_event(&mut self, bytes: &[u8]) {
+        match Event::decode(bytes) {
+            Some(Event::Goal(goal)) => {
+                if goal.generation >= self.goal.generation {
+                    self.awaiting_event = false;
+                }
+                self.adopt(goal);
+            }
+            // A HELLO that is on its way or answered already is the resync.
+            Some(Event::Resync) => self.resync |= !matches!(self.state, State::Detached),
+            None => {}
+        }
+    }
+
+    /// [DRV-4] The newer goal wins, so late and repeated ones do no harm.
+    fn adopt(&mut self, goal: Goal) {
+        if goal.generation >= self.goal.generation {
+            self.goal = goal;
+        }
+    }
+
+    /// The next step; a command to send is built in `buffer`, which has at
+    /// least [`MAX_MESSAGE`](crate::wire::MAX_MESSAGE) bytes.
+    pub fn poll(&mut self, buffer: &mut [u8]) -> Step {
+        if self.in_flight.is_some() {
+            return Step::Wait;
+        }
+        if self.resync {
+            self.detach();
+        }
+        match &self.state {
+            State::Detached => {
+                let hello = HelloRequest {
+                    version: VERSION,
+                    max_payload: MAX_PAYLOAD as u32,
+                };
+                self.send(Opcode::Hello, 0, 0, &hello.encode(), buffer)
+            }
+            State::Listing { cursor, .. } => {
+                let cursor = *cursor;
+                self.send(Opcode::List, 0, cursor, &[], buffer)
+            }
+            State::Ready => self.poll_ready(buffer),
+        }
+    }
+
+    fn poll_ready(&mut self, buffer: &mut [u8]) -> Step {
+        if self.goal.revoked > 0 {
+            return self.send(Opcode::Revoked, 0, 0, &[], buffer);
+        }
+        let leaving = self.leaving.as_ref().map_or(0, |l| l.blocks.len());
+        if leaving > (self.held.len() + leaving).saturating_sub(self.goal.target) {
+            // The device wants fewer than were picked: all return, and the
+            // application is asked again if any are still wanted.
+            self.restore();
+            return self.poll_ready(buffer);
+        }
+        if let Some(leaving) = &self.leaving {
+            return match (leaving.drained, self.awaiting_event) {
+                (false, _) => Step::Drain,
+                (true, true) => Step::Wait,
+                (true, false) => self.send_surrender(buffer),
+            };
+        }
+        if self.held.len() > self.goal.target {
+            if self.declined == Some(self.goal.generation) {
+                return Step::Wait;
+            }
+            let count = self.held.len() - self.goal.target;
+            return Step::Choose { count };
+        }
+        if self.awaiting_event {
+            return Step::Wait;
+        }
+        if self.held.len() < self.goal.target {
+            return self.send(Opcode::Accept, 0, 0, &[], buffer);
+        }
+        if self.goal.wants_confirm() {
+            let confirm = Confirm {
+                digest: self.held.digest(),
+                held: self.held.len(),
+            };
+            return self.send(Opcode::Confirm, 0, 0, &confirm.encode(), buffer);
+        }
+        Step::Wait
+    }
+
+    fn send_surrender(&mut self, buffer: &mut [u8]) -> Step {
+        let leaving = self.leaving.as_mut().expect("blocks are leaving");
+        let out = encode(
+            &leaving.blocks,
+            0,
+            u32::MAX,
+            self.encoding,
+            self.geometry,
+            &mut buffer[REQUEST_HEADER_LEN..][..MAX_PAYLOAD],
+        );
+        leaving.sent_to = out.next.min(self.geometry.capacity());
+        let last = leaving.all && out.blocks == leaving.blocks.len();
+        let flags = if last { FLAG_FINAL } else { 0 };
+        self.send_built(Opcode::Surrender, flags, 0, out.len, buffer)
+    }
+
+    fn send(
+        &mut self,
+        opcode: Opcode,
+        flags: u16,
+        cursor: u32,
+        payload: &[u8],
+        buffer: &mut [u8],
+    ) -> Step {
+        buffer[REQUEST_HEADER_LEN..][..payload.len()].copy_from_slice(payload);
+        self.send_built(opcode, flags, cursor, payload.len(), buffer)
+    }
+
+    fn send_built(
+        &mut self,
+        opcode: Opcode,
+        flags: u16,
+        cursor: u32,
+        payload_len: usize,
+        buffer: &mut [u8],
+    ) -> Step {
+        let (session, sequence) = match opcode {
+            Opcode::Hello => (0, 0),
+            _ => (self.session, self.sequence.wrapping_add(1)),
+        };
+        let request = Request {
+            opcode,
+            flags,
+            session,
+            sequence,
+            cursor,
+        };
+        request.encode(payload_len, buffer);
+        self.sequence = sequence;
+        self.in_flight = Some(opcode);
+        // `list-4096` goes one exchange per event, as in 2017.
+        self.awaiting_event = self.encoding == Encoding::List4096
+            && matches!(opcode, Opcode::Surrender | Opcode::Accept);
+        Step::Send {
+            len: REQUEST_HEADER_LEN + payload_len,
+        }
+    }
+
+    /// The application's answer to [`Step::Choose`]: at most `count` blocks,
+    /// all held. Fewer means that it has no more to give for now.
+    ///
+    /// # Panics
+    /// When a block is not held, or there are more than were asked for: the
+    /// application is part of this guest, and this is its bug.
+    pub fn surrender(&mut self, chosen: BlockSet) {
+        assert!(self.leaving.is_none(), "blocks are leaving already");
+        assert!(chosen.is_subset_of(&self.held), "chose a block not held");
+        let wanted = self.held.len().saturating_sub(self.goal.target);
+        assert!(chosen.len() <= wanted, "chose more than was asked for");
+        let all = chosen.len() < wanted;
+        if all {
+            self.declined = Some(self.goal.generation);
+        }
+        self.held.subtract(&chosen);
+        self.leaving = Some(Leaving {
+            blocks: chosen,
+            drained: false,
+            all,
+            sent_to: 0,
+        });
+    }
+
+    /// I/O to the leaving blocks is over.
+    pub fn drained(&mut self) {
+        if let Some(leaving) = &mut self.leaving {
+            leaving.drained = true;
+        }
+    }
+
+    /// Takes the response to the command in flight.
+    ///
+    /// # Errors
+    /// A [`Fault`] of the device; the driver then starts over with HELLO.
+    pub fn on_response<'a>(&mut self, bytes: &'a [u8]) -> Result<Notice<'a>, Fault> {
+        let opcode = self.in_flight.take().ok_or(Fault::BadResponse)?;
+        let result = self.respond(opcode, bytes);
+        if result.is_err() {
+            self.detach();
+        }
+        result
+    }
+
+    fn respond<'a>(&mut self, opcode: Opcode, bytes: &'a [u8]) -> Result<Notice<'a>, Fault> {
+        let (response, payload) = Response::decode(bytes).ok_or(Fault::BadResponse)?;
+        if response.sequence != self.sequence {
+            return Err(Fault::BadResponse);
+        }
+        if opcode == Opcode::Hello {
+            return self.on_hello(&response, payload);
+        }
+        self.adopt(response.goal);
+        match response.status {
+            Status::Ok => {}
+            Status::Rejected(Reject::StaleSession) => {
+                self.resync = true;
+                return Ok(Notice::None);
+            }
+            // [DRV-6] The device wanted fewer blocks by then, or could not
+            // record the change: what was picked is still held.
+            Status::Rejected(Reject::TooMany | Reject::Storage) => {
+                self.restore();
+                self.awaiting_event = false;
+                return Ok(Notice::None);
+            }
+            Status::Rejected(reject) => return Err(Fault::Refused(opcode, reject)),
+        }
+        match opcode {
+            Opcode::Hello | Opcode::Confirm => Ok(Notice::None),
+            Opcode::List => self.on_list(response.cursor, payload),
+            Opcode::Surrender => Ok(self.on_surrendered()),
+            Opcode::Accept => {
+                let blocks = self.view(payload)?;
+                let added = self.held.insert_view(&blocks);
+                if added != blocks.len() {
+                    return Err(Fault::BadSet(Reject::Mismatch));
+                }
+                Ok(Notice::Granted(blocks))
+            }
+            Opcode::Revoked => {
+                let blocks = self.view(payload)?;
+                self.held.remove_view(&blocks);
+                if let Some(leaving) = &mut self.leaving {
+                    leaving.blocks.remove_view(&blocks);
+                }
+                self.drop_empty_leaving();
+                Ok(Notice::Revoked(blocks))
+            }
+        }
+    }
+
+    fn view<'a>(&self, payload: &'a [u8]) -> Result<SetView<'a>, Fault> {
+        SetView::parse(payload, self.geometry).map_err(Fault::BadSet)
+    }
+
+    fn on_hello<'a>(&mut self, response: &Response, payload: &[u8]) -> Result<Notice<'a>, Fault> {
+        let hello = HelloResponse::decode(payload).ok_or(Fault::BadHello)?;
+        let same_shape = hello.block_size == self.geometry.block_size()
+            && hello.capacity == self.geometry.capacity();
+        if response.status != Status::Ok || hello.version != VERSION || !same_shape {
+            return Err(Fault::BadHello);
+        }
+        self.session = response.session;
+        self.sequence = 0;
+        self.encoding = hello.encoding;
+        // Another life of the device counts its goals from anew.
+        self.goal = response.goal;
+        self.state = State::Listing {
+            cursor: 0,
+            incoming: BlockSet::empty(self.geometry.capacity()),
+        };
+        Ok(Notice::None)
+    }
+
+    fn on_list<'a>(&mut self, next: u32, payload: &'a [u8]) -> Result<Notice<'a>, Fault> {
+        let blocks = self.view(payload)?;
+        let State::Listing { cursor, incoming } = &mut self.state else {
+            return Err(Fault::BadResponse);
+        };
+        let fresh = incoming.insert_view(&blocks) == blocks.len();
+        if !fresh || next <= *cursor {
+            return Err(Fault::BadSet(Reject::Unordered));
+        }
+        *cursor = next;
+        if next < self.geometry.capacity() {
+            return Ok(Notice::None);
+        }
+        let capacity = self.geometry.capacity();
+        let incoming = core::mem::replace(incoming, BlockSet::empty(capacity));
+        let mut gained = incoming.clone();
+        gained.subtract(&self.held);
+        let mut lost = core::mem::replace(&mut self.held, incoming);
+        lost.subtract(&self.held);
+        self.state = State::Ready;
+        Ok(Notice::Resynced { gained, lost })
+    }
+
+    fn on_surrendered<'a>(&mut self) -> Notice<'a> {
+        let Some(leaving) = &mut self.leaving else {
+            return Notice::None;
+        };
+        let count = leaving.blocks.remove_range(0, leaving.sent_to);
+        self.drop_empty_leaving();
+        Notice::Surrendered { count }
+    }
+
+    fn drop_empty_leaving(&mut self) {
+        if self.leaving.as_ref().is_some_and(|l| l.blocks.is_empty()) {
+            self.leaving = None;
+        }
+    }
+
+    /// Blocks that were picked but not taken are held again.
+    fn restore(&mut self) {
+        if let Some(leaving) = self.leaving.take() {
+            self.held.union_with(&leaving.blocks);
+        }
+        self.declined = None;
+    }
+
+    fn detach(&mut self) {
+        self.leaving = None;
+        self.awaiting_event = false;
+        self.declined = None;
+        self.resync = false;
+        self.state = State::Detached;
+    }
+
+    /// Asks the application again although it declined before: call it when
+    /// the application has found more to give.
+    pub fn reconsider(&mut self) {
+        self.declined = None;
+    }
+}
+
+/// A command buffer of the size that [`Driver::poll`] asks for.
+pub fn command_buffer() -> alloc::boxed::Box<[u8]> {
+    vec![0; crate::wire::MAX_MESSAGE].into()
+}
