@@ -1,4 +1,28 @@
-//! Workloads.
+//! What an experiment asks a guest to run, and what the guest reports back.
+//!
+//! Both ends of the channel between harness and guest use these types: the
+//! harness writes a [`Command`] as a line of text, which a person can type as
+//! well; the guest answers with [`Report`]s, one JSON object a line. Where a
+//! person reads, a report displays as a sentence.
+//!
+//! - [`command`]: the commands and their text form
+//! - [`report`]: what comes back
+//! - [`pattern`]: which blocks a workload touches, from a seed
+//! - [`content`]: what a block contains, from a seed
+//!
+//! Randomness is always made from a seed given in the command, so the same
+//! command on the same device does the same again.
 #![no_std]
 #![forbid(unsafe_code)]
+
 extern crate alloc;
+
+pub mod command;
+pub mod content;
+pub mod pattern;
+pub mod report;
+
+pub use command::{Command, ParseError, Policy};
+pub use content::Content;
+pub use pattern::Pattern;
+pub use report::Report;

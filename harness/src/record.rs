@@ -1,0 +1,184 @@
+//! What experiments record: one row type for each raw CSV file.
+//!
+//! The run stage writes these rows as they are measured, the study stage reads
+//! them back and judges, the format stage draws. Nothing passes between the
+//! stages but these files and the manifest, so tables and figures can be made
+//! again without running anything. `results/README.md` defines every column.
+//!
+//! Units are last in a name: `_ns` nanoseconds, `_blocks` blocks; counts of
+//! reads and errors have none. Times are of the host's clock unless the name
+//! says `guest`.
+
+use serde::{Deserialize, Serialize};
+
+/// A CSV file: its name in the run's folder and the type of its rows.
+pub trait Row: Serialize + for<'de> Deserialize<'de> {
+    /// File name, such as `correctness.csv`.
+    const FILE: &'static str;
+}
+
+/// Which way a resize goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Direction {
+    /// Blocks go from the guest to the host: the balloon grows.
+    Shrink,
+    /// Blocks come back: the balloon gets smaller.
+    Grow,
+}
+
+/// One step of the correctness experiment: a resize, then a read of all blocks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CorrectnessRow {
+    /// Counts from 0; step 0 is the device at full size.
+    pub step: u32,
+    /// `walk` (the planned ladder) or `random` (random sizes with I/O in flight).
+    pub part: String,
+    /// How the guest picked, a `workloads::Policy` by name.
+    pub pick: String,
+    /// Which way this step went.
+    pub direction: Direction,
+    /// Blocks in the device.
+    pub capacity_blocks: u32,
+    /// Blocks that the step asked the host to hold.
+    pub balloon_wanted_blocks: u32,
+    /// Blocks that the host holds afterwards, by its own list.
+    pub balloon_blocks: u32,
+    /// Which side turned reads away: `driver` or `device`.
+    pub enforce: String,
+    /// Blocks whose read failed.
+    pub read_errors: u32,
+    /// Read errors made by the driver.
+    pub refused_by_driver: u32,
+    /// Read errors made by the device.
+    pub refused_by_device: u32,
+    /// Blocks read that carry what was written last.
+    pub ok_blocks: u32,
+    /// Blocks read as zeros that were granted anew and not written since.
+    pub zero_blocks: u32,
+    /// Blocks read as something else.
+    pub corrupt_blocks: u32,
+    /// Blocks that failed though held, or were readable though not.
+    pub unexpected_blocks: u32,
+    /// Whether count and digest of guest's and host's list were equal.
+    pub lists_equal: bool,
+    /// Requests of the I/O that went on during the resize; 0 in the ladder.
+    pub inflight_requests: u64,
+    /// Those that failed though their block was held throughout, or returned
+    /// other data than were written last.
+    pub inflight_errors: u64,
+    /// From the command to both lists agreed.
+    pub resize_ns: u64,
+    /// The read of all blocks, by the guest's clock.
+    pub verify_guest_ns: u64,
+}
+
+impl Row for CorrectnessRow {
+    const FILE: &'static str = "correctness.csv";
+}
+
+/// The totals of one half of the eviction experiment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EvictionRow {
+    /// Who picked the blocks to go: `guest` or `hypervisor`.
+    pub managed_by: String,
+    /// Blocks in the device.
+    pub capacity_blocks: u32,
+    /// Blocks that the guest held while it read.
+    pub held_blocks: u32,
+    /// Blocks of the shrink that the guest picked.
+    pub surrendered_blocks: u32,
+    /// Blocks of the shrink that the hypervisor picked.
+    pub revoked_blocks: u32,
+    /// Draws of the guest's sample of the workload; 0 when it did not pick.
+    pub sample_draws: u64,
+    /// Reads in all.
+    pub reads: u64,
+    /// Reads of blocks that the guest held.
+    pub hits: u64,
+    /// Reads of blocks that it did not.
+    pub misses: u64,
+    /// Reads of held blocks that failed or returned wrong data.
+    pub errors: u64,
+    /// From the command to both lists agreed.
+    pub shrink_ns: u64,
+    /// The reads, by the guest's clock.
+    pub read_guest_ns: u64,
+}
+
+impl Row for EvictionRow {
+    const FILE: &'static str = "eviction.csv";
+}
+
+/// How often one block was read in the eviction experiment, and how it went.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EvictionBlockRow {
+    /// Block number; blocks never read have no row.
+    pub block: u32,
+    /// Hits where the guest picked.
+    pub guest_hits: u32,
+    /// Misses where the guest picked.
+    pub guest_misses: u32,
+    /// Hits where the hypervisor picked.
+    pub hypervisor_hits: u32,
+    /// Misses where the hypervisor picked.
+    pub hypervisor_misses: u32,
+}
+
+impl Row for EvictionBlockRow {
+    const FILE: &'static str = "eviction_blocks.csv";
+}
+
+/// One shrink and the grow that took it back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OverheadRow {
+    /// How sets travelled: `compact` or `list-4096`.
+    pub encoding: String,
+    /// How the guest picked: `scattered` or `highest` (contiguous).
+    pub pick: String,
+    /// Counts from 0.
+    pub repetition: u32,
+    /// Bytes in a block.
+    pub block_size_bytes: u32,
+    /// Blocks in the device.
+    pub capacity_blocks: u32,
+    /// Blocks taken and given back.
+    pub blocks: u32,
+    /// Shrink, from the command to both lists agreed.
+    pub shrink_ns: u64,
+    /// Of that, work of the device: commands, ownership, revocation.
+    pub shrink_device_ns: u64,
+    /// SURRENDERs.
+    pub shrink_exchanges: u32,
+    /// Grow, from the command to both lists agreed.
+    pub grow_ns: u64,
+    /// Of that, work of the device.
+    pub grow_device_ns: u64,
+    /// ACCEPTs.
+    pub grow_exchanges: u32,
+    /// Whether both resizes moved all blocks and were confirmed by the driver.
+    pub agreed: bool,
+}
+
+impl Row for OverheadRow {
+    const FILE: &'static str = "overhead.csv";
+}
+
+/// A start of a guest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BootRow {
+    /// What the guest was started for.
+    pub experiment: String,
+    /// QEMU's machine type.
+    pub machine: String,
+    /// `tcg` or `kvm`.
+    pub accelerator: String,
+    /// From the start of the QEMU process to the guest's `ready` report.
+    pub ready_ns: u64,
+    /// From the start of the guest's clock to its first completed read.
+    pub first_io_guest_ns: u64,
+}
+
+impl Row for BootRow {
+    const FILE: &'static str = "boot.csv";
+}

@@ -1,0 +1,385 @@
+//! What a guest can be told to do, as lines of text.
+//!
+//! ```text
+//! command   = verb *( " " key "=" value )
+//! script    = command *( ";" command )          (a kernel command line)
+//! ```
+//!
+//! Every key has a default, so `verify` alone is a command. Numbers are
+//! decimal. [`Command`] displays as text that parses to itself.
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt;
+use core::str::FromStr;
+
+use crate::pattern::Pattern;
+
+/// How the guest picks blocks when it is asked to surrender some.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// Blocks that a sample of the workload did not touch, at random; only
+    /// when these run out, the ones touched least often. The 2017 guest.
+    Sample,
+    /// Any held blocks, at random.
+    Random,
+    /// Every second held block, then the rest: as scattered as can be.
+    Scattered,
+    /// The highest block numbers: as contiguous as can be.
+    Highest,
+    /// None: an uncooperative guest.
+    Refuse,
+}
+
+/// Which side turns reads of surrendered blocks away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Enforce {
+    /// The driver, before they reach the device.
+    Driver,
+    /// The device: the driver lets them through.
+    Device,
+}
+
+/// One thing for the guest to do.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Command {
+    /// Says what the guest found: shape of the device, blocks held.
+    Info,
+    /// Chooses how blocks to surrender are picked from now on.
+    Policy {
+        /// The way to pick.
+        policy: Policy,
+        /// For the random ones.
+        seed: u64,
+    },
+    /// Draws a sample of a workload, without I/O, for [`Policy::Sample`].
+    Hint {
+        /// The workload.
+        pattern: Pattern,
+        /// Its seed.
+        seed: u64,
+        /// Number of draws.
+        count: u64,
+    },
+    /// Writes a new version of every held block.
+    Fill {
+        /// Seed of the contents, from now on.
+        seed: u64,
+    },
+    /// Reads every block of the device in order and checks what it reads.
+    Verify {
+        /// Who turns away reads of surrendered blocks.
+        enforce: Enforce,
+    },
+    /// Reads single blocks of a workload and counts hits and misses for each.
+    Read {
+        /// The workload.
+        pattern: Pattern,
+        /// Its seed.
+        seed: u64,
+        /// Number of reads.
+        count: u64,
+        /// Reads in flight, at most.
+        depth: u32,
+        /// Report the counts of each block besides the totals.
+        per_block: bool,
+    },
+    /// Reads, checks and rewrites held blocks at random, while resizes go on.
+    Stress {
+        /// Number of requests; 0 goes on until the next command arrives.
+        count: u64,
+        /// Seed of the choice.
+        seed: u64,
+        /// Requests in flight, at most.
+        depth: u32,
+        /// Writes in a hundred requests.
+        writes: u32,
+    },
+    /// Makes completed writes durable.
+    Flush,
+    /// Waits until the guest holds this many blocks and the device agrees.
+    Wait {
+        /// Blocks.
+        held: u32,
+    },
+    /// Ends the guest with success.
+    Exit,
+}
+
+/// Why a line is no command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ParseError {
+    /// The first word is no verb.
+    UnknownVerb(String),
+    /// A word is not `key=value`, or the verb has no such key.
+    UnknownKey {
+        /// The verb.
+        verb: String,
+        /// The word.
+        word: String,
+    },
+    /// The value is not of the key's kind.
+    BadValue {
+        /// The key.
+        key: String,
+        /// The value.
+        value: String,
+    },
+}
+
+impl fmt::Display for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownVerb(verb) => write!(f, "no command `{verb}`; there are: {VERBS}"),
+            Self::UnknownKey { verb, word } => {
+                write!(f, "`{verb}` takes key=value words, and `{word}` is none it knows")
+            }
+            Self::BadValue { key, value } => write!(f, "`{value}` is no value for `{key}`"),
+        }
+    }
+}
+
+impl core::error::Error for ParseError {}
+
+const VERBS: &str = "info policy hint fill verify read stress flush wait exit";
+
+/// The words of a line after the verb; each is taken once.
+struct Words<'a> {
+    verb: &'a str,
+    rest: Vec<(&'a str, &'a str)>,
+}
+
+impl<'a> Words<'a> {
+    fn split(line: &'a str) -> Result<Self, ParseError> {
+        let mut words = line.split_ascii_whitespace();
+        let verb = words.next().unwrap_or_default();
+        let rest = words
+            .map(|word| {
+                word.split_once('=').ok_or_else(|| ParseError::UnknownKey {
+                    verb: verb.to_string(),
+                    word: word.to_string(),
+                })
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Self { verb, rest })
+    }
+
+    fn take<T: FromStr>(&mut self, key: &str, default: T) -> Result<T, ParseError> {
+        let Some(at) = self.rest.iter().position(|(k, _)| *k == key) else {
+            return Ok(default);
+        };
+        let (_, value) = self.rest.remove(at);
+        value.parse().map_err(|_| ParseError::BadValue {
+            key: key.to_string(),
+            value: value.to_string(),
+        })
+    }
+
+    fn finish(self, command: Command) -> Result<Command, ParseError> {
+        match self.rest.first() {
+            None => Ok(command),
+            Some((key, _)) => Err(ParseError::UnknownKey {
+                verb: self.verb.to_string(),
+                word: key.to_string(),
+            }),
+        }
+    }
+}
+
+/// The 2017 workload, which is the default wherever a pattern can be given.
+pub const DEFAULT_PATTERN: Pattern = Pattern::Gaussian {
+    mean: 20_000.0,
+    sd: 8_192.0,
+};
+
+/// Requests in flight where a command does not say.
+pub const DEFAULT_DEPTH: u32 = 32;
+
+impl FromStr for Command {
+    type Err = ParseError;
+
+    fn from_str(line: &str) -> Result<Self, ParseError> {
+        let mut words = Words::split(line)?;
+        let command = match words.verb {
+            "info" => Self::Info,
+            "policy" => Self::Policy {
+                policy: words.take("pick", Policy::Sample)?,
+                seed: words.take("seed", 1)?,
+            },
+            "hint" => Self::Hint {
+                pattern: words.take("pattern", DEFAULT_PATTERN)?,
+                seed: words.take("seed", 1)?,
+                count: words.take("count", 100_000)?,
+            },
+            "fill" => Self::Fill {
+                seed: words.take("seed", 1)?,
+            },
+            "verify" => Self::Verify {
+                enforce: words.take("enforce", Enforce::Driver)?,
+            },
+            "read" => Self::Read {
+                pattern: words.take("pattern", DEFAULT_PATTERN)?,
+                seed: words.take("seed", 1)?,
+                count: words.take("count", 100_000)?,
+                depth: words.take("depth", DEFAULT_DEPTH)?,
+                per_block: words.take("per-block", false)?,
+            },
+            "stress" => Self::Stress {
+                count: words.take("count", 0)?,
+                seed: words.take("seed", 1)?,
+                depth: words.take("depth", DEFAULT_DEPTH)?,
+                writes: words.take("writes", 50)?,
+            },
+            "flush" => Self::Flush,
+            "wait" => Self::Wait {
+                held: words.take("held", 0)?,
+            },
+            "exit" => Self::Exit,
+            verb => return Err(ParseError::UnknownVerb(verb.to_string())),
+        };
+        words.finish(command)
+    }
+}
+
+impl fmt::Display for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Info => f.write_str("info"),
+            Self::Policy { policy, seed } => write!(f, "policy pick={policy} seed={seed}"),
+            Self::Hint {
+                pattern,
+                seed,
+                count,
+            } => write!(f, "hint pattern={pattern} seed={seed} count={count}"),
+            Self::Fill { seed } => write!(f, "fill seed={seed}"),
+            Self::Verify { enforce } => write!(f, "verify enforce={enforce}"),
+            Self::Read {
+                pattern,
+                seed,
+                count,
+                depth,
+                per_block,
+            } => write!(
+                f,
+                "read pattern={pattern} seed={seed} count={count} depth={depth} per-block={per_block}"
+            ),
+            Self::Stress {
+                count,
+                seed,
+                depth,
+                writes,
+            } => write!(
+                f,
+                "stress count={count} seed={seed} depth={depth} writes={writes}"
+            ),
+            Self::Flush => f.write_str("flush"),
+            Self::Wait { held } => write!(f, "wait held={held}"),
+            Self::Exit => f.write_str("exit"),
+        }
+    }
+}
+
+/// The text names none of the variants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownName;
+
+macro_rules! named {
+    ($kind:ident { $($variant:ident = $name:literal),+ $(,)? }) => {
+        impl fmt::Display for $kind {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self { $(Self::$variant => $name),+ })
+            }
+        }
+
+        impl FromStr for $kind {
+            type Err = UnknownName;
+
+            fn from_str(text: &str) -> Result<Self, UnknownName> {
+                match text { $($name => Ok(Self::$variant),)+ _ => Err(UnknownName) }
+            }
+        }
+    };
+}
+
+named!(Policy {
+    Sample = "sample",
+    Random = "random",
+    Scattered = "scattered",
+    Highest = "highest",
+    Refuse = "refuse",
+});
+
+named!(Enforce {
+    Driver = "driver",
+    Device = "device",
+});
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn pattern() -> impl Strategy<Value = Pattern> {
+        prop_oneof![
+            Just(Pattern::Uniform),
+            Just(Pattern::Sequential),
+            (-1e9f64..1e9, 1e-3f64..1e6).prop_map(|(mean, sd)| Pattern::Gaussian { mean, sd }),
+        ]
+    }
+
+    fn command() -> impl Strategy<Value = Command> {
+        let policy = prop_oneof![
+            Just(Policy::Sample),
+            Just(Policy::Random),
+            Just(Policy::Scattered),
+            Just(Policy::Highest),
+            Just(Policy::Refuse)
+        ];
+        let enforce = prop_oneof![Just(Enforce::Driver), Just(Enforce::Device)];
+        prop_oneof![
+            Just(Command::Info),
+            Just(Command::Flush),
+            Just(Command::Exit),
+            (policy, any::<u64>()).prop_map(|(policy, seed)| Command::Policy { policy, seed }),
+            (pattern(), any::<u64>(), any::<u64>()).prop_map(|(pattern, seed, count)| {
+                Command::Hint { pattern, seed, count }
+            }),
+            any::<u64>().prop_map(|seed| Command::Fill { seed }),
+            enforce.prop_map(|enforce| Command::Verify { enforce }),
+            (pattern(), any::<u64>(), any::<u64>(), any::<u32>(), any::<bool>()).prop_map(
+                |(pattern, seed, count, depth, per_block)| Command::Read {
+                    pattern,
+                    seed,
+                    count,
+                    depth,
+                    per_block
+                }
+            ),
+            (any::<u64>(), any::<u64>(), any::<u32>(), any::<u32>()).prop_map(
+                |(count, seed, depth, writes)| Command::Stress { count, seed, depth, writes }
+            ),
+            any::<u32>().prop_map(|held| Command::Wait { held }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn text_parses_to_itself(command in command()) {
+            prop_assert_eq!(command.to_string().parse::<Command>(), Ok(command));
+        }
+
+        #[test]
+        fn any_line_is_a_command_or_an_error(line in ".*") {
+            let _ = line.parse::<Command>();
+        }
+    }
+
+    #[test]
+    fn errors_name_the_word() {
+        let error = |line: &str| line.parse::<Command>().unwrap_err().to_string();
+        assert!(error("fly").contains("`fly`"));
+        assert!(error("fill size=3").contains("`size`"));
+        assert!(error("fill seed=x").contains("`x`"));
+        assert!(error("fill seed").contains("`seed`"));
+    }
+}

@@ -1,0 +1,266 @@
+//! What the guest says back: one JSON object a line.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A line of the guest. Times are nanoseconds of the guest's clock, counts are
+/// blocks unless they say otherwise.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "report", rename_all = "kebab-case")]
+pub enum Report {
+    /// The guest is up and has agreed on its list with the device; it carries
+    /// out commands from now on.
+    Ready {
+        /// Version of the guest's image.
+        version: String,
+        /// Bytes in a block.
+        block_size: u32,
+        /// Blocks at full size.
+        capacity: u32,
+        /// Blocks held.
+        held: u32,
+        /// From the start of the guest's clock to the completion of its first
+        /// read of the device.
+        first_io_ns: u64,
+    },
+    /// The command has been carried out; its reports came before.
+    Done {
+        /// The command, as text.
+        command: String,
+        /// How long it took.
+        elapsed_ns: u64,
+    },
+    /// The command was not carried out, or went wrong.
+    Failed {
+        /// The command, as it was read.
+        command: String,
+        /// What went wrong.
+        reason: String,
+    },
+    /// Answer to `info`.
+    Info {
+        /// Bytes in a block.
+        block_size: u32,
+        /// Blocks at full size.
+        capacity: u32,
+        /// Blocks held.
+        held: u32,
+        /// Digest of the list of held blocks (SPEC.md, 4.9).
+        digest: u64,
+        /// Blocks given up since boot.
+        surrendered: u64,
+        /// Blocks granted since boot.
+        granted: u64,
+        /// Blocks lost to revocation since boot.
+        revoked: u64,
+    },
+    /// Answer to `fill`.
+    Filled {
+        /// Blocks written.
+        blocks: u32,
+        /// Writes that failed.
+        errors: u32,
+    },
+    /// Answer to `verify`. `ok + zeros + corrupt + errors` is the capacity.
+    Verified {
+        /// Blocks that carry what was written last.
+        ok: u32,
+        /// Blocks that were never written since they were granted and read as zeros.
+        zeros: u32,
+        /// Blocks that read as something else.
+        corrupt: u32,
+        /// Blocks that could not be read.
+        errors: u32,
+        /// Of these, turned away by the driver.
+        refused_by_driver: u32,
+        /// Of these, turned away by the device.
+        refused_by_device: u32,
+        /// Held blocks among the errors, and blocks not held that could be read:
+        /// 0 unless one side is wrong.
+        unexpected: u32,
+        /// The first corrupt or unexpected block; the capacity when there is none.
+        first_bad: u32,
+    },
+    /// Part of the answer to `read per-block=true`: counts of blocks that were
+    /// read at all, in ascending order.
+    Counts {
+        /// For each block its number, hits and misses.
+        counts: Vec<(u32, u32, u32)>,
+    },
+    /// Answer to `read`.
+    Read {
+        /// Reads that returned data.
+        hits: u64,
+        /// Reads of blocks that are not held.
+        misses: u64,
+        /// Reads of held blocks that failed or returned something else than
+        /// was written.
+        errors: u64,
+        /// Time from the first to the last.
+        elapsed_ns: u64,
+    },
+    /// Answer to `stress`.
+    Stressed {
+        /// Reads that returned what was written last.
+        reads: u64,
+        /// Writes that succeeded.
+        writes: u64,
+        /// Requests to blocks that were revoked while they were in flight or
+        /// before the guest heard of it.
+        lost_race: u64,
+        /// Requests that failed otherwise.
+        errors: u64,
+        /// Reads that returned something else than was written last.
+        corrupt: u64,
+    },
+    /// The list changed; sent as it happens.
+    Resized {
+        /// Blocks held.
+        held: u32,
+        /// Blocks given up in this step.
+        surrendered: u32,
+        /// Blocks granted in this step.
+        granted: u32,
+        /// Blocks revoked in this step.
+        revoked: u32,
+    },
+}
+
+impl Report {
+    /// The line, without its newline.
+    pub fn to_line(&self) -> String {
+        serde_json::to_string(self).expect("plain data always serializes")
+    }
+
+    /// The report in a line.
+    ///
+    /// # Errors
+    /// When the line is none; the error says where.
+    pub fn from_line(line: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(line)
+    }
+}
+
+/// Milliseconds with two decimals, without floating point.
+struct Millis(u64);
+
+impl fmt::Display for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:02} ms", self.0 / 1_000_000, self.0 / 10_000 % 100)
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ready {
+                version,
+                block_size,
+                capacity,
+                held,
+                first_io_ns,
+            } => write!(
+                f,
+                "vssd-guest {version} ready: {capacity} blocks of {block_size} bytes, {held} held, \
+                 first I/O after {}",
+                Millis(*first_io_ns)
+            ),
+            Self::Done {
+                command,
+                elapsed_ns,
+            } => write!(f, "done in {}: {command}", Millis(*elapsed_ns)),
+            Self::Failed { command, reason } => write!(f, "failed: {command}: {reason}"),
+            Self::Info {
+                block_size,
+                capacity,
+                held,
+                digest,
+                surrendered,
+                granted,
+                revoked,
+            } => write!(
+                f,
+                "{held} of {capacity} blocks of {block_size} bytes held (digest {digest:016x}); \
+                 since boot {surrendered} surrendered, {granted} granted, {revoked} revoked"
+            ),
+            Self::Filled { blocks, errors } => {
+                write!(f, "{blocks} blocks written, {errors} errors")
+            }
+            Self::Verified {
+                ok,
+                zeros,
+                corrupt,
+                errors,
+                refused_by_driver,
+                refused_by_device,
+                unexpected,
+                first_bad: _,
+            } => write!(
+                f,
+                "{ok} blocks as written, {zeros} zeros, {corrupt} corrupt, {errors} read errors \
+                 ({refused_by_driver} by the driver, {refused_by_device} by the device), \
+                 {unexpected} unexpected"
+            ),
+            Self::Counts { counts } => write!(f, "counts of {} blocks", counts.len()),
+            Self::Read {
+                hits,
+                misses,
+                errors,
+                elapsed_ns,
+            } => write!(
+                f,
+                "{hits} hits, {misses} misses, {errors} errors in {}",
+                Millis(*elapsed_ns)
+            ),
+            Self::Stressed {
+                reads,
+                writes,
+                lost_race,
+                errors,
+                corrupt,
+            } => write!(
+                f,
+                "{reads} reads, {writes} writes, {lost_race} lost to revocation, {errors} errors, \
+                 {corrupt} corrupt"
+            ),
+            Self::Resized {
+                held,
+                surrendered,
+                granted,
+                revoked,
+            } => write!(
+                f,
+                "resized to {held} blocks: {surrendered} surrendered, {granted} granted, \
+                 {revoked} revoked"
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    #[test]
+    fn lines_come_back_as_they_were() {
+        let reports = [
+            Report::Counts {
+                counts: vec![(1, 2, 3), (4, 0, 1)],
+            },
+            Report::Failed {
+                command: "fill; \"x\"\n".into(),
+                reason: "no".into(),
+            },
+        ];
+        for report in reports {
+            let line = report.to_line();
+            assert!(!line.contains('\n'));
+            assert_eq!(Report::from_line(&line).unwrap(), report);
+        }
+        assert!(Report::from_line("{\"report\":\"fly\"}").is_err());
+    }
+}
