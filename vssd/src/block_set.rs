@@ -118,7 +118,10 @@ impl BlockSet {
     /// # Panics
     /// When the range leaves the capacity.
     pub fn insert_range(&mut self, start: u32, len: u32) -> u32 {
-        assert!(self.in_capacity(start, len), "{start}+{len} beyond capacity");
+        assert!(
+            self.in_capacity(start, len),
+            "{start}+{len} beyond capacity"
+        );
         spans(start, len)
             .map(|(word, bits)| self.insert_bits(word, bits))
             .sum()
@@ -129,7 +132,10 @@ impl BlockSet {
     /// # Panics
     /// When the range leaves the capacity.
     pub fn remove_range(&mut self, start: u32, len: u32) -> u32 {
-        assert!(self.in_capacity(start, len), "{start}+{len} beyond capacity");
+        assert!(
+            self.in_capacity(start, len),
+            "{start}+{len} beyond capacity"
+        );
         spans(start, len)
             .map(|(word, bits)| self.remove_bits(word, bits))
             .sum()
@@ -143,6 +149,20 @@ impl BlockSet {
     /// Removes one block; true when it was in before.
     pub fn remove(&mut self, block: u32) -> bool {
         self.remove_range(block, 1) == 1
+    }
+
+    /// Adds the blocks `64 * index + b` for each bit b of `bits`; returns how
+    /// many were not in before.
+    ///
+    /// # Panics
+    /// When a block is beyond the capacity.
+    pub fn insert_word(&mut self, index: usize, bits: u64) -> u32 {
+        let valid = (self.capacity - (index as u32 * 64).min(self.capacity)).min(64);
+        assert!(
+            bits == 0 || valid > 0 && bits & !mask(0, valid) == 0,
+            "word {index} beyond capacity"
+        );
+        self.insert_bits(index, bits)
     }
 
     /// Adds the blocks of word `index` given by `bits`; returns how many were
@@ -191,7 +211,10 @@ impl BlockSet {
     /// capacity.
     pub fn is_subset_of(&self, other: &Self) -> bool {
         assert_eq!(self.capacity, other.capacity);
-        self.words.iter().zip(&other.words).all(|(a, b)| a & !b == 0)
+        self.words
+            .iter()
+            .zip(&other.words)
+            .all(|(a, b)| a & !b == 0)
     }
 
     /// The first block at or after `from` that is in the set.

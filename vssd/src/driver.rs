@@ -185,8 +185,7 @@ impl Driver {
             && self.leaving.is_none()
             && self.goal.revoked == 0
             && !self.goal.wants_confirm()
-            && (self.held.len() == self.goal.target
-                || self.declined == Some(self.goal.generation))
+            && (self.held.len() == self.goal.target || self.declined == Some(self.goal.generation))
     }
 
     /// True from the first complete list on.

@@ -293,7 +293,10 @@ fn encode_list(
 enum Piece<'a> {
     Run(Run),
     /// Words of a bitmap, of which the first is word `index` of the set.
-    Words { index: usize, bytes: &'a [u8] },
+    Words {
+        index: usize,
+        bytes: &'a [u8],
+    },
 }
 
 /// A checked block set in the bytes of a message: all blocks are in the
@@ -317,13 +320,26 @@ fn words(bytes: &[u8]) -> impl Iterator<Item = u64> + '_ {
         .map(|chunk| u64::from_le_bytes(*chunk))
 }
 
-/// Splits the first segment off: its header's kind, first block and block
-/// count, its entries, and what follows.
-fn split_segment(bytes: &[u8]) -> Option<(u32, u32, u32, &[u8], &[u8])> {
+/// A segment of a message, its entries not looked at yet.
+struct Segment<'a> {
+    kind: u32,
+    first: u32,
+    blocks: u32,
+    entries: &'a [u8],
+}
+
+/// Splits the first segment off; `None` when the bytes end within it.
+fn split_segment(bytes: &[u8]) -> Option<(Segment<'_>, &[u8])> {
     let (header, rest) = bytes.split_at_checked(SEGMENT_HEADER_LEN)?;
     let entries = u32_at(header, 4) as usize;
     let (entries, rest) = rest.split_at_checked(entries.checked_mul(ENTRY_LEN)?)?;
-    Some((u32_at(header, 0), u32_at(header, 8), u32_at(header, 12), entries, rest))
+    let segment = Segment {
+        kind: u32_at(header, 0),
+        first: u32_at(header, 8),
+        blocks: u32_at(header, 12),
+        entries,
+    };
+    Some((segment, rest))
 }
 
 impl<'a> SetView<'a> {
@@ -336,8 +352,13 @@ impl<'a> SetView<'a> {
         let mut total = 0u64;
         let mut rest = payload;
         while !rest.is_empty() {
-            let (kind, first, stated, entries, tail) =
-                split_segment(rest).ok_or(Reject::Malformed)?;
+            let (segment, tail) = split_segment(rest).ok_or(Reject::Malformed)?;
+            let Segment {
+                kind,
+                first,
+                entries,
+                ..
+            } = segment;
             rest = tail;
             if entries.is_empty() || (kind != BITMAP && first != 0) {
                 return Err(Reject::Malformed);
@@ -390,7 +411,7 @@ impl<'a> SetView<'a> {
                 }
                 _ => return Err(Reject::Malformed),
             }
-            if blocks != u64::from(stated) {
+            if blocks != u64::from(segment.blocks) {
                 return Err(Reject::Malformed);
             }
             total += blocks;
@@ -421,30 +442,33 @@ impl<'a> SetView<'a> {
         let per_block = u64::from(self.sectors_per_block);
         let mut rest = self.bytes;
         core::iter::from_fn(move || {
-            let (kind, first, _, entries, tail) = split_segment(rest)?;
+            let (segment, tail) = split_segment(rest)?;
             rest = tail;
-            Some((kind, first, entries))
+            Some(segment)
         })
-        .flat_map(move |(kind, first, entries)| {
-            let step = if kind == BITMAP {
-                entries.len()
-            } else {
-                ENTRY_LEN
+        .flat_map(move |segment| {
+            let step = match segment.kind {
+                BITMAP => segment.entries.len(),
+                _ => ENTRY_LEN,
             };
-            entries.chunks(step).map(move |entry| match kind {
-                EXTENTS => Piece::Run(Run {
-                    start: u32_at(entry, 0),
-                    len: u32_at(entry, 4),
-                }),
-                LIST => Piece::Run(Run {
-                    start: (words(entry).sum::<u64>() / per_block) as u32,
-                    len: 1,
-                }),
-                _ => Piece::Words {
-                    index: (first / 64) as usize,
-                    bytes: entry,
-                },
-            })
+            let first = segment.first;
+            segment
+                .entries
+                .chunks(step)
+                .map(move |entry| match segment.kind {
+                    EXTENTS => Piece::Run(Run {
+                        start: u32_at(entry, 0),
+                        len: u32_at(entry, 4),
+                    }),
+                    LIST => Piece::Run(Run {
+                        start: (words(entry).sum::<u64>() / per_block) as u32,
+                        len: 1,
+                    }),
+                    _ => Piece::Words {
+                        index: (first / 64) as usize,
+                        bytes: entry,
+                    },
+                })
         })
     }
 
@@ -544,11 +568,17 @@ mod tests {
             let start = rng.random_range(0..capacity);
             let len = rng.random_range(0..=capacity - start).min(9000);
             match rng.random_range(0..3) {
-                0 => drop(set.insert_range(start, len)),
+                0 => {
+                    set.insert_range(start, len);
+                }
                 1 => (start..start + len)
                     .step_by(rng.random_range(1..70))
-                    .for_each(|b| drop(set.insert(b))),
-                _ => drop(set.remove_range(start, len)),
+                    .for_each(|b| {
+                        set.insert(b);
+                    }),
+                _ => {
+                    set.remove_range(start, len);
+                }
             }
         }
         set
@@ -592,7 +622,14 @@ mod tests {
         set.remove_range(0, 10);
         let mut buffer = [0; 2048];
         for encoding in [Encoding::Compact, Encoding::List4096] {
-            let out = encode(&Complement(&set), 0, 7, encoding, geometry(1000), &mut buffer);
+            let out = encode(
+                &Complement(&set),
+                0,
+                7,
+                encoding,
+                geometry(1000),
+                &mut buffer,
+            );
             let view = SetView::parse(&buffer[..out.len], geometry(1000)).unwrap();
             assert_eq!(view.runs().map(|run| run.len).sum::<u32>(), 7);
             assert!(view.runs().all(|run| run.end() <= 7));
@@ -604,11 +641,21 @@ mod tests {
         let capacity = 1 << 23;
         let mut buffer = vec![0; crate::wire::MAX_PAYLOAD];
         let mut size = |set: &BlockSet| {
-            encode(set, 0, u32::MAX, Encoding::Compact, geometry(capacity), &mut buffer).len
+            encode(
+                set,
+                0,
+                u32::MAX,
+                Encoding::Compact,
+                geometry(capacity),
+                &mut buffer,
+            )
+            .len
         };
         assert_eq!(size(&BlockSet::full(capacity)), SEGMENT_HEADER_LEN + 8);
         let mut every_other = BlockSet::empty(capacity);
-        (0..capacity).step_by(2).for_each(|b| drop(every_other.insert(b)));
+        (0..capacity).step_by(2).for_each(|b| {
+            every_other.insert(b);
+        });
         assert_eq!(size(&every_other), SEGMENT_HEADER_LEN + (1 << 20));
     }
 
@@ -629,11 +676,25 @@ mod tests {
         assert_eq!(refused(&[1, 0, 0]), Reject::Malformed);
         assert_eq!(refused(&segment(9, 0, 1, &[1])), Reject::Malformed);
         assert_eq!(refused(&segment(1, 0, 0, &[])), Reject::Malformed);
-        assert_eq!(refused(&segment(1, 0, 0, &[extent(3, 0)])), Reject::Malformed);
-        assert_eq!(refused(&segment(1, 0, 9, &[extent(3, 1)])), Reject::Malformed);
-        assert_eq!(refused(&segment(1, 0, 2, &[extent(99, 2)])), Reject::OutOfRange);
         assert_eq!(
-            refused(&segment(1, 0, u32::MAX, &[extent(u64::from(u32::MAX), 0xffff_ffff)])),
+            refused(&segment(1, 0, 0, &[extent(3, 0)])),
+            Reject::Malformed
+        );
+        assert_eq!(
+            refused(&segment(1, 0, 9, &[extent(3, 1)])),
+            Reject::Malformed
+        );
+        assert_eq!(
+            refused(&segment(1, 0, 2, &[extent(99, 2)])),
+            Reject::OutOfRange
+        );
+        assert_eq!(
+            refused(&segment(
+                1,
+                0,
+                u32::MAX,
+                &[extent(u64::from(u32::MAX), 0xffff_ffff)]
+            )),
             Reject::OutOfRange
         );
         assert_eq!(

@@ -130,10 +130,7 @@ mod tests {
 
     #[test]
     fn impossible_shapes_are_refused() {
-        assert_eq!(
-            Geometry::new(1000, 1),
-            Err(GeometryError::BlockSize(1000))
-        );
+        assert_eq!(Geometry::new(1000, 1), Err(GeometryError::BlockSize(1000)));
         assert_eq!(Geometry::new(4096, 0), Err(GeometryError::Capacity(0)));
         assert!(Geometry::new(4096, 1 << 32).is_err());
     }

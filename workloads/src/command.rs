@@ -132,7 +132,10 @@ impl fmt::Display for ParseError {
         match self {
             Self::UnknownVerb(verb) => write!(f, "no command `{verb}`; there are: {VERBS}"),
             Self::UnknownKey { verb, word } => {
-                write!(f, "`{verb}` takes key=value words, and `{word}` is none it knows")
+                write!(
+                    f,
+                    "`{verb}` takes key=value words, and `{word}` is none it knows"
+                )
             }
             Self::BadValue { key, value } => write!(f, "`{value}` is no value for `{key}`"),
         }
@@ -342,21 +345,35 @@ mod tests {
             Just(Command::Exit),
             (policy, any::<u64>()).prop_map(|(policy, seed)| Command::Policy { policy, seed }),
             (pattern(), any::<u64>(), any::<u64>()).prop_map(|(pattern, seed, count)| {
-                Command::Hint { pattern, seed, count }
+                Command::Hint {
+                    pattern,
+                    seed,
+                    count,
+                }
             }),
             any::<u64>().prop_map(|seed| Command::Fill { seed }),
             enforce.prop_map(|enforce| Command::Verify { enforce }),
-            (pattern(), any::<u64>(), any::<u64>(), any::<u32>(), any::<bool>()).prop_map(
-                |(pattern, seed, count, depth, per_block)| Command::Read {
+            (
+                pattern(),
+                any::<u64>(),
+                any::<u64>(),
+                any::<u32>(),
+                any::<bool>()
+            )
+                .prop_map(|(pattern, seed, count, depth, per_block)| Command::Read {
                     pattern,
                     seed,
                     count,
                     depth,
                     per_block
-                }
-            ),
+                }),
             (any::<u64>(), any::<u64>(), any::<u32>(), any::<u32>()).prop_map(
-                |(count, seed, depth, writes)| Command::Stress { count, seed, depth, writes }
+                |(count, seed, depth, writes)| Command::Stress {
+                    count,
+                    seed,
+                    depth,
+                    writes
+                }
             ),
             any::<u32>().prop_map(|held| Command::Wait { held }),
         ]

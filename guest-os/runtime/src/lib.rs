@@ -1,16 +1,46 @@
-//! The guest above its hardware.
+//! The guest above its hardware: the vSSD driver, the policies by which it
+//! gives blocks up, and the loop that carries commands out.
+//!
+//! Nothing here knows PCI, interrupts or memory mappings, and nothing is
+//! unsafe: [`port`] is the seam. The kernel implements it on real queues.
+//!
+//! - [`guest`]: the main loop and the commands
+//! - [`disk`]: the driver, as the jobs and the application see it
+//! - [`job`]: what commands do with blocks, many requests in flight
+//! - [`surrender`]: which blocks to give up
+//! - [`app`], [`contents`]: what the guest knows about its blocks
 #![no_std]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
+pub mod app;
+mod channel;
+pub mod contents;
+pub mod disk;
+pub mod guest;
+pub mod job;
 pub mod port;
+pub mod surrender;
 
+use alloc::string::String;
+
+use guest::{Guest, discover, send_report};
 use port::{Exit, Machine};
+use workloads::Report;
 
-/// Runs the guest: the commands of `command_line`, then those that arrive on
-/// the channel, until one of them ends the run.
+/// Runs the guest: the commands of `command_line`, separated by `;`, then those
+/// that arrive on the channel, until `exit`.
 pub fn run<M: Machine>(machine: &mut M, command_line: &str) -> Exit {
-    machine.log(format_args!("command line: {command_line}"));
-    Exit::Success
+    match discover(machine.port()) {
+        Ok(geometry) => Guest::new(machine, geometry).run(command_line),
+        Err(reason) => {
+            let failed = Report::Failed {
+                command: String::new(),
+                reason,
+            };
+            send_report(machine, &failed);
+            Exit::Failure
+        }
+    }
 }

@@ -389,11 +389,7 @@ impl Device {
     }
 
     /// [DEV-8] The driver takes what the resize grants, lowest blocks first.
-    fn accept<O: Ownership>(
-        &mut self,
-        now_ns: u64,
-        ownership: &mut O,
-    ) -> Result<Reply, Reject> {
+    fn accept<O: Ownership>(&mut self, now_ns: u64, ownership: &mut O) -> Result<Reply, Reject> {
         let missing = self.target().saturating_sub(self.granted.len());
         // A block must not come back before the driver heard of its loss.
         if missing == 0 || !self.revoked.is_empty() {

@@ -80,8 +80,7 @@ mod tests {
         };
         let mut stream = pattern.stream(1 << 18, 3).unwrap();
         let n = 100_000;
-        let draws: alloc::vec::Vec<f64> =
-            (0..n).map(|_| f64::from(stream.next_block())).collect();
+        let draws: alloc::vec::Vec<f64> = (0..n).map(|_| f64::from(stream.next_block())).collect();
         let mean = draws.iter().sum::<f64>() / f64::from(n);
         let variance = draws.iter().map(|d| (d - mean) * (d - mean)).sum::<f64>() / f64::from(n);
         // Six standard errors of each.
@@ -91,12 +90,21 @@ mod tests {
 
     #[test]
     fn hopeless_parameters_are_refused() {
-        for (mean, sd) in [(f64::NAN, 1.0), (0.0, 0.0), (0.0, -1.0), (0.0, f64::INFINITY)] {
+        for (mean, sd) in [
+            (f64::NAN, 1.0),
+            (0.0, 0.0),
+            (0.0, -1.0),
+            (0.0, f64::INFINITY),
+        ] {
             assert_eq!(
                 Pattern::Gaussian { mean, sd }.stream(10, 0).unwrap_err(),
                 PatternError::Gaussian(GaussianError::Parameters)
             );
         }
-        assert!(Pattern::Gaussian { mean: 1e9, sd: 1.0 }.stream(10, 0).is_err());
+        assert!(
+            Pattern::Gaussian { mean: 1e9, sd: 1.0 }
+                .stream(10, 0)
+                .is_err()
+        );
     }
 }

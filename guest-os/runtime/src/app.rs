@@ -1,0 +1,110 @@
+//! The application of the testbed: knows what each block contains, picks what
+//! to give up by a policy, and tells of every change.
+
+use alloc::boxed::Box;
+
+use vssd::block_set::BlockSet;
+use vssd::encoding::SetView;
+use workloads::{Policy, Report};
+
+use crate::contents::Contents;
+use crate::disk::Application;
+use crate::surrender::{Sample, Surrender, picker};
+
+/// Seed of contents until a command says otherwise.
+const DEFAULT_SEED: u64 = 1;
+
+/// Blocks that changed hands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// Given up.
+    pub surrendered: u32,
+    /// Granted.
+    pub granted: u32,
+    /// Lost to revocation.
+    pub revoked: u32,
+}
+
+/// The application on top of the driver.
+pub struct App {
+    /// What each block contains.
+    pub contents: Contents,
+    /// The sample of the workload that hints have drawn so far.
+    pub sample: Sample,
+    /// Blocks revoked since a job last cleared this.
+    pub lost: BlockSet,
+    picker: Box<dyn Surrender>,
+    /// Since the last [`Report::Resized`].
+    recent: Moved,
+    total: [u64; 3],
+}
+
+impl App {
+    /// An application on a device of `capacity` blocks that knows nothing yet.
+    pub fn new(capacity: u32) -> Self {
+        Self {
+            contents: Contents::unknown(capacity, DEFAULT_SEED),
+            sample: Sample::default(),
+            lost: BlockSet::empty(capacity),
+            picker: picker(Policy::Random, DEFAULT_SEED, Sample::default()),
+            recent: Moved::default(),
+            total: [0; 3],
+        }
+    }
+
+    /// Picks by this policy from now on, on the sample as it is now.
+    pub fn set_policy(&mut self, policy: Policy, seed: u64) {
+        self.picker = picker(policy, seed, self.sample.clone());
+    }
+
+    /// The change of the list since the last call, if there was one.
+    pub fn take_resized(&mut self, held: u32) -> Option<Report> {
+        let moved = core::mem::take(&mut self.recent);
+        (moved != Moved::default()).then_some(Report::Resized {
+            held,
+            surrendered: moved.surrendered,
+            granted: moved.granted,
+            revoked: moved.revoked,
+        })
+    }
+
+    /// Blocks surrendered, granted and revoked since boot.
+    pub fn totals(&self) -> [u64; 3] {
+        self.total
+    }
+
+    fn moved(&mut self, surrendered: u32, granted: u32, revoked: u32) {
+        self.recent.surrendered += surrendered;
+        self.recent.granted += granted;
+        self.recent.revoked += revoked;
+        for (total, step) in self.total.iter_mut().zip([surrendered, granted, revoked]) {
+            *total += u64::from(step);
+        }
+    }
+}
+
+impl Application for App {
+    fn choose(&mut self, count: u32, held: &BlockSet) -> BlockSet {
+        self.picker.choose(count, held)
+    }
+
+    fn surrendered(&mut self, count: u32) {
+        self.moved(count, 0, 0);
+    }
+
+    fn granted(&mut self, blocks: &SetView<'_>) {
+        self.contents.granted(blocks);
+        self.moved(0, blocks.len(), 0);
+    }
+
+    fn revoked(&mut self, blocks: &SetView<'_>) {
+        self.lost.insert_view(blocks);
+        self.moved(0, 0, blocks.len());
+    }
+
+    fn resynced(&mut self, gained: &BlockSet, lost: &BlockSet) {
+        self.contents.gained(gained);
+        self.lost.union_with(lost);
+        self.moved(0, gained.len(), lost.len());
+    }
+}

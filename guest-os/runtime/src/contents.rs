@@ -1,0 +1,149 @@
+//! What the guest expects to find in each block.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use vssd::block_set::BlockSet;
+use vssd::encoding::SetView;
+use workloads::Content;
+
+/// The highest version; after it comes 1 again. Far more than the versions of
+/// a block that can be on their way at once.
+const LAST_VERSION: u8 = u8::MAX;
+
+/// The expected content of every block of the device: zeros, a version that
+/// this guest wrote, or one of the two without knowing which.
+///
+/// Blocks granted by the million must cost a few words, not a byte each, so
+/// two bitmaps say what kind a block is and the versions count only where
+/// `written` says so.
+pub struct Contents {
+    content: Content,
+    written: BlockSet,
+    unknown: BlockSet,
+    versions: Vec<u8>,
+}
+
+/// What a block that was read turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// The version written last.
+    AsWritten,
+    /// Zeros, rightly.
+    Zeros,
+    /// Something else.
+    Corrupt,
+}
+
+impl Contents {
+    /// Nothing is known about any block.
+    pub fn unknown(capacity: u32, seed: u64) -> Self {
+        Self {
+            content: Content::new(seed),
+            written: BlockSet::empty(capacity),
+            unknown: BlockSet::full(capacity),
+            versions: vec![0; capacity as usize],
+        }
+    }
+
+    /// From now on contents are made from `seed`; what was written before
+    /// under another seed is not recognised any more.
+    pub fn reseed(&mut self, seed: u64) {
+        self.content = Content::new(seed);
+    }
+
+    /// Fills `bytes` with the next version of `block` and returns it.
+    pub fn next_version(&self, block: u32, bytes: &mut [u8]) -> u8 {
+        let version = self.versions[block as usize] % LAST_VERSION + 1;
+        self.content.fill(block, version, bytes);
+        version
+    }
+
+    /// A write of the version is on its way: until it is back, the block may
+    /// carry this one or what was there before.
+    pub fn doubt(&mut self, block: u32, version: u8) {
+        self.versions[block as usize] = version;
+        self.unknown.insert(block);
+    }
+
+    /// The write on its way is on the device now.
+    pub fn confirm(&mut self, block: u32) {
+        self.written.insert(block);
+        self.unknown.remove(block);
+    }
+
+    /// These blocks were granted: they read as zeros.
+    pub fn granted(&mut self, blocks: &SetView<'_>) {
+        self.written.remove_view(blocks);
+        self.unknown.remove_view(blocks);
+    }
+
+    /// These blocks are held without the guest knowing what is in them.
+    pub fn gained(&mut self, blocks: &BlockSet) {
+        self.unknown.union_with(blocks);
+    }
+
+    /// Compares what was read of `block` with what is expected.
+    pub fn check(&self, block: u32, bytes: &[u8]) -> Found {
+        let zeros = || self.content.check(block, 0, bytes);
+        if self.unknown.contains(block) {
+            return if zeros() {
+                Found::Zeros
+            } else if (1..=LAST_VERSION).any(|v| self.content.check(block, v, bytes)) {
+                Found::AsWritten
+            } else {
+                Found::Corrupt
+            };
+        }
+        if self.written.contains(block) {
+            let version = self.versions[block as usize];
+            return match self.content.check(block, version, bytes) {
+                true => Found::AsWritten,
+                false => Found::Corrupt,
+            };
+        }
+        match zeros() {
+            true => Found::Zeros,
+            false => Found::Corrupt,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_write_a_stale_block_and_an_unknown_one_are_told_apart() {
+        let mut contents = Contents::unknown(10, 1);
+        let mut old = [0; 512];
+        assert_eq!(contents.check(3, &old), Found::Zeros);
+        let version = contents.next_version(3, &mut old);
+        contents.doubt(3, version);
+        contents.confirm(3);
+        assert_eq!(contents.check(3, &old), Found::AsWritten);
+        assert_eq!(contents.check(3, &[0; 512]), Found::Corrupt);
+
+        let mut new = [0; 512];
+        let version = contents.next_version(3, &mut new);
+        contents.doubt(3, version);
+        contents.confirm(3);
+        assert_eq!(contents.check(3, &old), Found::Corrupt);
+        assert_eq!(contents.check(3, &new), Found::AsWritten);
+
+        contents.doubt(3, version);
+        assert_eq!(contents.check(3, &old), Found::AsWritten);
+        assert_eq!(contents.check(3, &[7; 512]), Found::Corrupt);
+    }
+
+    #[test]
+    fn versions_never_come_back_to_zero() {
+        let mut contents = Contents::unknown(1, 1);
+        let mut bytes = [0; 512];
+        for _ in 0..600 {
+            let version = contents.next_version(0, &mut bytes);
+            assert_ne!(version, 0);
+            contents.doubt(0, version);
+        }
+    }
+}

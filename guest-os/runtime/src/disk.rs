@@ -1,0 +1,241 @@
+//! The vSSD driver proper: requests with checks before the device sees them,
+//! and the resize protocol carried over the event and command queues.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use vssd::block_set::BlockSet;
+use vssd::driver::{Driver, Fault, Notice, Step};
+use vssd::encoding::SetView;
+use vssd::units::Geometry;
+use vssd::wire::EVENT_LEN;
+
+use crate::port::{BlkOp, BlkStatus, VssdPort};
+
+/// What the application on top of the driver is asked and told.
+pub trait Application {
+    /// Which blocks to give up: at most `count` of those in `held`.
+    fn choose(&mut self, count: u32, held: &BlockSet) -> BlockSet;
+
+    /// The device took blocks that were chosen.
+    fn surrendered(&mut self, count: u32);
+
+    /// These blocks came back, as zeros.
+    fn granted(&mut self, blocks: &SetView<'_>);
+
+    /// These blocks are gone, with what was in them.
+    fn revoked(&mut self, blocks: &SetView<'_>);
+
+    /// The list was read anew: `gained` are held now with unknown contents,
+    /// `lost` are gone.
+    fn resynced(&mut self, gained: &BlockSet, lost: &BlockSet);
+}
+
+/// A request to a run of whole blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockRequest {
+    /// Read, write or flush.
+    pub op: BlkOp,
+    /// First block; 0 for a flush.
+    pub first: u32,
+    /// Number of blocks; 0 for a flush.
+    pub count: u32,
+}
+
+/// A request that came back.
+#[derive(Clone, Copy, Debug)]
+pub struct Completion {
+    /// The slot whose buffer it used.
+    pub slot: usize,
+    /// What was asked.
+    pub request: BlockRequest,
+    /// How it went.
+    pub status: BlkStatus,
+    /// A block of it was revoked while it was in flight: its result says
+    /// nothing about what the block contains now.
+    pub revoked: bool,
+}
+
+#[derive(Clone, Copy)]
+struct InFlight {
+    request: BlockRequest,
+    revoked: bool,
+}
+
+/// How many faults of the device in a row are put up with.
+const MAX_FAULTS: u32 = 8;
+
+/// The vSSD driver.
+pub struct Disk {
+    driver: Driver,
+    slots: Vec<Option<InFlight>>,
+    free: Vec<usize>,
+    command_out: bool,
+    faults: u32,
+}
+
+impl Disk {
+    /// A driver on a port whose device has this shape.
+    pub fn new(geometry: Geometry, port: &impl VssdPort) -> Self {
+        let slots = port.slot_count();
+        Self {
+            driver: Driver::new(geometry),
+            slots: vec![None; slots],
+            free: (0..slots).rev().collect(),
+            command_out: false,
+            faults: 0,
+        }
+    }
+
+    /// The list of valid blocks and the state of the protocol.
+    pub fn driver(&self) -> &Driver {
+        &self.driver
+    }
+
+    /// Asks the application again though it declined before.
+    pub fn reconsider(&mut self) {
+        self.driver.reconsider();
+    }
+
+    /// Number of requests in flight.
+    pub fn in_flight(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// True when a block of the request is in a request in flight.
+    pub fn is_busy(&self, first: u32, count: u32) -> bool {
+        self.slots.iter().flatten().any(|other| {
+            let request = other.request;
+            first < request.first + request.count && request.first < first + count
+        })
+    }
+
+    /// A slot for the next request.
+    pub fn free_slot(&self) -> Option<usize> {
+        self.free.last().copied()
+    }
+
+    /// Whether the guest holds all blocks of the request [DRV-1].
+    pub fn holds(&self, first: u32, count: u32) -> bool {
+        self.driver.held().contains_range(first, count)
+    }
+
+    /// Submits a request in the slot that [`free_slot`](Self::free_slot) gave.
+    ///
+    /// It is the caller who asks [`holds`](Self::holds) first: one who wants to
+    /// see the device refuse does not.
+    pub fn submit(&mut self, port: &mut impl VssdPort, request: BlockRequest) {
+        let slot = self.free.pop().expect("a slot is free");
+        self.slots[slot] = Some(InFlight {
+            request,
+            revoked: false,
+        });
+        let geometry = self.driver.geometry();
+        let len = request.count as usize * geometry.block_size() as usize;
+        port.submit(slot, request.op, geometry.first_sector(request.first), len);
+    }
+
+    /// The next finished request. Its slot is free again: look at the buffer
+    /// before submitting another.
+    pub fn completion(&mut self, port: &mut impl VssdPort) -> Option<Completion> {
+        let (slot, status) = port.completion()?;
+        let done = self.slots[slot].take().expect("the slot was in flight");
+        self.free.push(slot);
+        Some(Completion {
+            slot,
+            request: done.request,
+            status,
+            revoked: done.revoked,
+        })
+    }
+
+    /// Carries the protocol on as far as it goes without waiting. Returns
+    /// true when anything happened.
+    ///
+    /// # Errors
+    /// When the device broke the contract too often in a row.
+    pub fn pump(
+        &mut self,
+        port: &mut impl VssdPort,
+        application: &mut impl Application,
+    ) -> Result<bool, Fault> {
+        let mut progressed = false;
+        let mut event = [0; EVENT_LEN];
+        while let Some(len) = port.event(&mut event) {
+            self.driver.on_event(&event[..len.min(EVENT_LEN)]);
+            progressed = true;
+        }
+        loop {
+            if self.command_out {
+                let Some(response) = port.command_response() else {
+                    return Ok(progressed);
+                };
+                self.command_out = false;
+                progressed = true;
+                let notice = self.driver.on_response(response);
+                match notice {
+                    Ok(notice) => {
+                        self.faults = 0;
+                        tell(&mut self.slots, notice, application);
+                    }
+                    Err(fault) => {
+                        self.faults += 1;
+                        if self.faults >= MAX_FAULTS {
+                            return Err(fault);
+                        }
+                    }
+                }
+            }
+            match self.driver.poll(port.command_buffer()) {
+                Step::Wait => return Ok(progressed),
+                Step::Send { len } => {
+                    port.send_command(len);
+                    self.command_out = true;
+                }
+                Step::Choose { count } => {
+                    let chosen = application.choose(count, self.driver.held());
+                    self.driver.surrender(chosen);
+                }
+                Step::Drain if self.is_drained() => self.driver.drained(),
+                Step::Drain => return Ok(progressed),
+            }
+            progressed = true;
+        }
+    }
+
+    /// True when no request in flight touches a block that is leaving.
+    fn is_drained(&self) -> bool {
+        let Some(leaving) = self.driver.leaving() else {
+            return true;
+        };
+        !self.slots.iter().flatten().any(|in_flight| {
+            let request = in_flight.request;
+            leaving.intersects_range(request.first, request.count)
+        })
+    }
+}
+
+fn tell(slots: &mut [Option<InFlight>], notice: Notice<'_>, application: &mut impl Application) {
+    let mut mark = |touches: &dyn Fn(u32, u32) -> bool| {
+        for slot in slots.iter_mut().flatten() {
+            slot.revoked |= touches(slot.request.first, slot.request.count);
+        }
+    };
+    match notice {
+        Notice::None => {}
+        Notice::Surrendered { count } => application.surrendered(count),
+        Notice::Granted(blocks) => application.granted(&blocks),
+        Notice::Revoked(blocks) => {
+            mark(&|first, count| {
+                blocks
+                    .runs()
+                    .any(|run| first < run.end() && run.start < first + count)
+            });
+            application.revoked(&blocks);
+        }
+        Notice::Resynced { gained, lost } => {
+            mark(&|first, count| lost.intersects_range(first, count));
+            application.resynced(&gained, &lost);
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Reads, checks and rewrites held blocks at random while resizes go on.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use rand::RngExt;
+use workloads::Report;
+use workloads::pattern::{Rng, rng};
+
+use super::{Job, Next, View};
+use crate::app::App;
+use crate::contents::Found;
+use crate::disk::{BlockRequest, Completion};
+use crate::port::{BlkOp, BlkStatus};
+
+/// See [`workloads::Command::Stress`].
+pub struct Stress {
+    /// Requests left to submit; `None` until the next command arrives.
+    left: Option<u64>,
+    rng: Rng,
+    depth: usize,
+    writes_percent: u32,
+    reads: u64,
+    writes: u64,
+    lost_race: u64,
+    corrupt: u64,
+    /// Failed requests to blocks held as far as the guest knew.
+    doubtful: Vec<u32>,
+}
+
+impl Stress {
+    /// `count` requests, or as many as come before the next command if 0.
+    pub fn new(count: u64, seed: u64, depth: u32, writes_percent: u32) -> Self {
+        Self {
+            left: (count > 0).then_some(count),
+            rng: rng(seed),
+            depth: depth.max(1) as usize,
+            writes_percent,
+            reads: 0,
+            writes: 0,
+            lost_race: 0,
+            corrupt: 0,
+            doubtful: Vec::new(),
+        }
+    }
+}
+
+impl Job for Stress {
+    fn depth(&self) -> usize {
+        self.depth
+    }
+
+    fn next(&mut self, view: &View<'_>, app: &mut App, buffer: &mut [u8]) -> Next {
+        if self.left == Some(0) || self.left.is_none() && view.interrupted {
+            return Next::End;
+        }
+        let held = view.disk.driver().held();
+        let from = self.rng.random_range(0..held.capacity());
+        let Some(block) = held.next_in(from).or_else(|| held.next_in(0)) else {
+            return match self.left {
+                Some(_) => Next::End,
+                None => Next::Later,
+            };
+        };
+        // One request to a block at a time, so that what it must contain is
+        // known; with far more blocks than requests this is rare.
+        if view.disk.is_busy(block, 1) {
+            return Next::Later;
+        }
+        if let Some(left) = &mut self.left {
+            *left -= 1;
+        }
+        let op = if self.rng.random_range(0..100) < self.writes_percent {
+            let bytes = &mut buffer[..view.geometry.block_size() as usize];
+            let version = app.contents.next_version(block, bytes);
+            app.contents.doubt(block, version);
+            BlkOp::Write
+        } else {
+            BlkOp::Read
+        };
+        Next::Request(BlockRequest {
+            op,
+            first: block,
+            count: 1,
+        })
+    }
+
+    fn done(&mut self, done: &Completion, _view: &View<'_>, app: &mut App, buffer: &[u8]) {
+        let block = done.request.first;
+        match (done.revoked, done.status, done.request.op) {
+            (true, _, _) => self.lost_race += 1,
+            (_, BlkStatus::Ok, BlkOp::Write) => {
+                app.contents.confirm(block);
+                self.writes += 1;
+            }
+            (_, BlkStatus::Ok, _) => match app.contents.check(block, buffer) {
+                Found::Corrupt => self.corrupt += 1,
+                Found::AsWritten | Found::Zeros => self.reads += 1,
+            },
+            _ => self.doubtful.push(block),
+        }
+    }
+
+    fn reports(self, app: &App) -> Vec<Report> {
+        let (raced, failed): (Vec<u32>, Vec<u32>) = self
+            .doubtful
+            .iter()
+            .partition(|&&block| app.lost.contains(block));
+        vec![Report::Stressed {
+            reads: self.reads,
+            writes: self.writes,
+            lost_race: self.lost_race + raced.len() as u64,
+            errors: failed.len() as u64,
+            corrupt: self.corrupt,
+        }]
+    }
+}

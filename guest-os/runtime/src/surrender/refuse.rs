@@ -1,0 +1,14 @@
+//! A guest that gives nothing: what deadlines are for.
+
+use vssd::block_set::BlockSet;
+
+use super::Surrender;
+
+/// See [`workloads::Policy::Refuse`].
+pub struct Refuse;
+
+impl Surrender for Refuse {
+    fn choose(&mut self, _count: u32, held: &BlockSet) -> BlockSet {
+        BlockSet::empty(held.capacity())
+    }
+}
