@@ -34,6 +34,7 @@ pub struct App {
     /// Blocks revoked since a job last cleared this.
     pub lost: BlockSet,
     picker: Box<dyn Surrender>,
+    attached: bool,
     /// Since the last [`Report::Resized`].
     recent: Moved,
     total: [u64; 3],
@@ -47,6 +48,7 @@ impl App {
             sample: Sample::default(),
             lost: BlockSet::empty(capacity),
             picker: picker(Policy::Random, DEFAULT_SEED, Sample::default()),
+            attached: false,
             recent: Moved::default(),
             total: [0; 3],
         }
@@ -105,6 +107,9 @@ impl Application for App {
     fn resynced(&mut self, gained: &BlockSet, lost: &BlockSet) {
         self.contents.gained(gained);
         self.lost.union_with(lost);
-        self.moved(0, gained.len(), lost.len());
+        // The first list is where the guest starts from, not a change.
+        if core::mem::replace(&mut self.attached, true) {
+            self.moved(0, gained.len(), lost.len());
+        }
     }
 }
