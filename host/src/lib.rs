@@ -1,1 +1,28 @@
-//! x
+//! The hypervisor's side of vSSDs: a vhost-user backend that owns one SSD and
+//! serves any number of resizable devices from it.
+//!
+//! ```text
+//!  QEMU ── vhost-user socket ── connection ── worker ─┐
+//!                                                     ├── Vssd ── Device (the contract)
+//!  vssdctl, harness ── control socket ── control ─────┤     └─── Store ── Medium (file)
+//!                                          clock ─────┘                └ ownership log
+//! ```
+//!
+//! - [`vssd`]: one device: the contract's state machine, its store and counters behind one lock
+//! - [`worker`]: the only module that knows vhost-user and virtqueues
+//! - [`request`]: a descriptor chain as a virtio-blk request, and its execution
+//! - [`store`], [`ownership`], [`medium`]: what is where, who owns it, and where bytes go
+//! - [`control`]: the control socket: protocol, server, client
+//! - [`daemon`], [`ctl`]: the two programs
+#![deny(unsafe_code)]
+
+pub mod control;
+pub mod ctl;
+pub mod daemon;
+pub mod medium;
+pub mod ownership;
+pub mod request;
+pub mod size;
+pub mod store;
+pub mod vssd;
+pub mod worker;

@@ -479,6 +479,18 @@ impl Device {
         self.event_due = self.session.is_some();
     }
 
+    /// Changes how block sets travel. It takes a new session to tell the
+    /// driver, so the present one ends and the driver is asked to resync.
+    pub fn set_encoding(&mut self, encoding: Encoding) {
+        if encoding != self.encoding {
+            self.encoding = encoding;
+            self.session = None;
+            self.agreed = false;
+            self.resync_due = true;
+            self.refresh_goal();
+        }
+    }
+
     fn goal(&self, now_ns: u64) -> Goal {
         let deadline = self.resize.as_ref().and_then(Resize::revokes_at);
         Goal {

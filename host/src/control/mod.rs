@@ -1,0 +1,11 @@
+//! The control socket: JSON lines over a UNIX stream socket.
+//!
+//! - [`protocol`]: the requests and replies
+//! - [`server`]: the backend's side
+//! - [`client`]: everybody else's side
+
+pub mod client;
+pub mod protocol;
+pub mod server;
+
+pub use client::Client;

@@ -1,0 +1,369 @@
+//! What is said on the control socket: one JSON object a line each way.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use vssd::device::{End, Evict};
+use vssd::wire::Encoding;
+
+use crate::size::Amount;
+
+/// The longest line that the server takes, bytes.
+pub const MAX_LINE: usize = 64 << 10;
+
+/// How long a shrink may ask the guest before blocks are revoked, unless the
+/// request says otherwise, milliseconds.
+pub const DEFAULT_DEADLINE_MS: u64 = 10_000;
+
+/// A request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Request {
+    /// Is anybody there?
+    Ping,
+    /// The state of all vSSDs.
+    Status,
+    /// The state of all vSSDs now and after every change, until the client leaves.
+    Watch,
+    /// Changes the size of a vSSD.
+    Resize(Resize),
+    /// Ends the resize under way with what has moved so far.
+    Cancel {
+        /// Which vSSD.
+        vssd: String,
+    },
+    /// Sets how block sets travel, from the driver's next session on, which
+    /// this starts.
+    SetEncoding {
+        /// Which vSSD.
+        vssd: String,
+        /// `compact` or `list-4096`.
+        encoding: EncodingName,
+    },
+    /// Ends the backend.
+    Shutdown,
+}
+
+/// A resize.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resize {
+    /// Which vSSD.
+    pub vssd: String,
+    /// By how much, or to what.
+    pub change: Change,
+    /// Who picks the blocks of a shrink.
+    #[serde(default)]
+    pub evict: EvictName,
+    /// Milliseconds that the guest has; 0 waits for ever.
+    #[serde(default = "default_deadline")]
+    pub deadline_ms: u64,
+    /// Whether a shrink takes what the guest did not give by then.
+    #[serde(default = "yes")]
+    pub revoke: bool,
+    /// Seed of the hypervisor's own picks.
+    #[serde(default)]
+    pub seed: Option<u64>,
+    /// Whether the reply comes when the resize has ended, or at once.
+    #[serde(default = "yes")]
+    pub wait: bool,
+}
+
+fn default_deadline() -> u64 {
+    DEFAULT_DEADLINE_MS
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Resize {
+    /// A resize with the defaults.
+    pub fn new(vssd: &str, change: Change) -> Self {
+        Self {
+            vssd: vssd.to_owned(),
+            change,
+            evict: EvictName::Guest,
+            deadline_ms: DEFAULT_DEADLINE_MS,
+            revoke: true,
+            seed: None,
+            wait: true,
+        }
+    }
+}
+
+/// By how much, or to what; amounts are text such as `256MiB` or blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Change {
+    /// Take this much from the guest.
+    Shrink(#[serde(with = "text")] Amount),
+    /// Give it this much back.
+    Grow(#[serde(with = "text")] Amount),
+    /// Make it hold this much.
+    To(#[serde(with = "text")] Amount),
+}
+
+mod text {
+    use super::*;
+
+    pub fn serialize<S: Serializer>(amount: &Amount, serializer: S) -> Result<S::Ok, S::Error> {
+        match amount {
+            Amount::Blocks(blocks) => serializer.collect_str(blocks),
+            Amount::Bytes(bytes) => serializer.collect_str(bytes),
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Amount, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+macro_rules! named {
+    ($(#[doc = $doc:literal])+ $name:ident for $kind:ty {
+        $($(#[doc = $vdoc:literal])+ $variant:ident = $label:literal => $value:expr),+ $(,)?
+    }) => {
+        $(#[doc = $doc])+
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+        #[serde(rename_all = "kebab-case")]
+        pub enum $name {
+            $($(#[doc = $vdoc])+ #[serde(rename = $label)] #[value(name = $label)] $variant,)+
+        }
+
+        impl From<$name> for $kind {
+            fn from(name: $name) -> Self {
+                match name { $($name::$variant => $value,)+ }
+            }
+        }
+
+        impl From<$kind> for $name {
+            fn from(value: $kind) -> Self {
+                $(if value == $value { return Self::$variant; })+
+                unreachable!("every value has a name")
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self { $(Self::$variant => $label,)+ })
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<Self, String> {
+                $(if text == $label { return Ok(Self::$variant); })+
+                Err(format!("`{text}` is none of {}", [$($label),+].join(", ")))
+            }
+        }
+    };
+}
+
+named! {
+    /// How block sets travel, by name.
+    EncodingName for Encoding {
+        /// Extents or bitmap windows, whichever is smaller.
+        Compact = "compact" => Encoding::Compact,
+        /// The exchange of the 2017 system.
+        List4096 = "list-4096" => Encoding::List4096,
+    }
+}
+
+named! {
+    /// Who picks the blocks of a shrink, by name.
+    EvictName for Evict {
+        /// The guest is asked.
+        Guest = "guest" => Evict::Guest,
+        /// The hypervisor picks, each block equally likely.
+        Uniform = "uniform" => Evict::Host,
+    }
+}
+
+impl Default for EvictName {
+    fn default() -> Self {
+        Self::Guest
+    }
+}
+
+/// A reply.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "reply", rename_all = "kebab-case")]
+pub enum Reply {
+    /// Done, and nothing to say.
+    Ok,
+    /// The state of the backend.
+    Status(Status),
+    /// A resize was started and not waited for, or cancelled.
+    Started {
+        /// The resize.
+        id: u64,
+    },
+    /// A resize ended.
+    Resized(Resized),
+    /// The request was not carried out.
+    Error {
+        /// Why, and what to do.
+        message: String,
+    },
+}
+
+/// The state of the backend.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of the backend.
+    pub version: String,
+    /// The backing file or device.
+    pub backing: String,
+    /// Each vSSD.
+    pub vssds: Vec<VssdStatus>,
+}
+
+/// The state of a vSSD.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VssdStatus {
+    /// Its name.
+    pub name: String,
+    /// Where its frontend connects.
+    pub socket: String,
+    /// Bytes in a block.
+    pub block_size: u32,
+    /// Blocks at full size.
+    pub capacity: u32,
+    /// Blocks that the guest holds.
+    pub held: u32,
+    /// Digest of the list of these (SPEC.md, 4.9), 16 hexadecimal digits.
+    pub digest: String,
+    /// Blocks that it is to hold.
+    pub target: u32,
+    /// Whether the driver confirmed that its list is the same.
+    pub agreed: bool,
+    /// Whether a frontend is connected.
+    pub connected: bool,
+    /// Whether a driver of the vSSD contract said HELLO.
+    pub driver: bool,
+    /// How block sets travel.
+    pub encoding: EncodingName,
+    /// The resize under way.
+    pub resize: Option<UnderWay>,
+    /// The resize that ended last.
+    pub last_resize: Option<Resized>,
+    /// What it has done since the backend started.
+    pub counters: CountersStatus,
+}
+
+/// A resize that has not ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnderWay {
+    /// Its number.
+    pub id: u64,
+    /// Blocks held when it started.
+    pub from: u32,
+    /// Blocks that are to be held.
+    pub target: u32,
+    /// `moving`, or `settling` when only the driver's word is missing.
+    pub phase: String,
+    /// Milliseconds since it started.
+    pub elapsed_ms: u64,
+}
+
+/// A resize that ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resized {
+    /// Its number.
+    pub id: u64,
+    /// Blocks held when it started.
+    pub from: u32,
+    /// Blocks that were to be held.
+    pub target: u32,
+    /// Blocks held when it ended.
+    pub held: u32,
+    /// Blocks taken without the guest's word.
+    pub revoked: u32,
+    /// SURRENDERs and ACCEPTs carried out.
+    pub exchanges: u32,
+    /// `complete`, `declined`, `cancelled`, `deadline` or `storage`.
+    pub end: String,
+    /// Whether the driver confirmed the list that resulted.
+    pub agreed: bool,
+    /// From its start to its end, nanoseconds.
+    pub elapsed_ns: u64,
+    /// Of that, work of the device, nanoseconds.
+    pub device_ns: u64,
+    /// Bytes of the commands and responses of the driver meanwhile.
+    pub message_bytes: u64,
+}
+
+impl Resized {
+    /// True when all that was asked for moved.
+    pub fn is_complete(&self) -> bool {
+        self.end == COMPLETE
+    }
+}
+
+const COMPLETE: &str = "complete";
+
+/// How a resize ended, in a word.
+pub(super) fn end_label(end: End) -> &'static str {
+    match end {
+        End::Complete => COMPLETE,
+        End::Partial(shortfall) => shortfall.label(),
+    }
+}
+
+/// What a vSSD has done.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CountersStatus {
+    /// Reads that succeeded.
+    pub reads: u64,
+    /// Bytes read.
+    pub read_bytes: u64,
+    /// Writes that succeeded.
+    pub writes: u64,
+    /// Bytes written.
+    pub written_bytes: u64,
+    /// Discards and write-zeroes.
+    pub zeroings: u64,
+    /// Flushes.
+    pub flushes: u64,
+    /// Requests that the medium failed.
+    pub io_errors: u64,
+    /// Chains that were no request.
+    pub bad_chains: u64,
+    /// Commands of the driver that were carried out.
+    pub commands: u64,
+    /// Resizes that ended.
+    pub resizes: u64,
+    /// Refused requests and commands, by reason; only reasons that occurred.
+    pub rejects: BTreeMap<String, u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resize_has_defaults() {
+        let line = r#"{"op":"resize","vssd":"vm1","change":{"shrink":"256MiB"}}"#;
+        let parsed: Request = serde_json::from_str(line).unwrap();
+        let wanted = Resize::new("vm1", Change::Shrink("256MiB".parse().unwrap()));
+        assert_eq!(parsed, Request::Resize(wanted));
+        let back: Request = serde_json::from_str(&serde_json::to_string(&parsed).unwrap()).unwrap();
+        assert_eq!(back, parsed);
+    }
+
+    #[test]
+    fn what_is_no_request_says_why() {
+        for line in [
+            "{}",
+            "[]",
+            r#"{"op":"fly"}"#,
+            r#"{"op":"resize","vssd":"a","change":{"to":"x"}}"#,
+        ] {
+            assert!(serde_json::from_str::<Request>(line).is_err(), "{line}");
+        }
+    }
+}

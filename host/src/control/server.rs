@@ -1,0 +1,297 @@
+//! The backend's side of the control socket: one thread a client.
+//!
+//! Clients are local but may still be wrong: lines are bounded, clients are
+//! counted, a client that does not read its answers is dropped, and what is no
+//! request gets an answer that says so.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use vssd::device::{Phase, ResizeRequest};
+use vssd::error::Reject;
+
+use super::protocol::{
+    Change, CountersStatus, MAX_LINE, Reply, Request, Resize, Resized, Status, UnderWay,
+    VssdStatus, end_label,
+};
+use crate::vssd::{Bell, Counters, Finished, Vssd};
+
+/// Clients at a time.
+const MAX_CLIENTS: usize = 64;
+
+/// How long a client may take to read an answer.
+const WRITE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often a watching client is told that nothing changed.
+const WATCH_INTERVAL: Duration = Duration::from_secs(10);
+
+/// What the control socket acts on.
+pub struct Control {
+    /// The backing file or device.
+    pub backing: String,
+    /// The vSSDs.
+    pub vssds: Vec<Arc<Vssd>>,
+    /// What rings when one of them changed.
+    pub bell: Arc<Bell>,
+    /// Called when a client asks for the end.
+    pub shutdown: Box<dyn Fn() + Send + Sync>,
+}
+
+/// Starts serving clients of `listener`.
+pub fn spawn(control: Arc<Control>, listener: UnixListener) -> io::Result<()> {
+    let clients = Arc::new(AtomicUsize::new(0));
+    thread::Builder::new()
+        .name("control".to_owned())
+        .spawn(move || {
+            for stream in listener.incoming() {
+                let Ok(stream) = stream else { continue };
+                let seat = Seat::take(&clients);
+                let control = control.clone();
+                let served = thread::Builder::new()
+                    .name("control-client".to_owned())
+                    .spawn(move || match seat {
+                        Some(_seat) => drop(serve(&control, stream)),
+                        None => drop(send(&stream, &error("too many clients: close some"))),
+                    });
+                if let Err(error) = served {
+                    tracing::warn!(%error, "a control client could not be served");
+                }
+            }
+        })?;
+    Ok(())
+}
+
+/// A client's place among the [`MAX_CLIENTS`].
+struct Seat(Arc<AtomicUsize>);
+
+impl Seat {
+    fn take(clients: &Arc<AtomicUsize>) -> Option<Self> {
+        clients
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| {
+                (n < MAX_CLIENTS).then_some(n + 1)
+            })
+            .ok()
+            .map(|_| Self(clients.clone()))
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn error(message: impl Into<String>) -> Reply {
+    Reply::Error {
+        message: message.into(),
+    }
+}
+
+fn send(mut stream: &UnixStream, reply: &Reply) -> io::Result<()> {
+    let mut line = serde_json::to_vec(reply)?;
+    line.push(b'\n');
+    stream.write_all(&line)
+}
+
+fn serve(control: &Control, stream: UnixStream) -> io::Result<()> {
+    stream.set_write_timeout(Some(WRITE_PATIENCE))?;
+    let mut reader = BufReader::new(stream.try_clone()?);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let limit = MAX_LINE as u64 + 1;
+        reader.by_ref().take(limit).read_until(b'\n', &mut line)?;
+        if line.is_empty() {
+            return Ok(());
+        }
+        if line.len() > MAX_LINE {
+            return send(
+                &stream,
+                &error(format!("a request has at most {MAX_LINE} bytes")),
+            );
+        }
+        match serde_json::from_slice(&line) {
+            Ok(Request::Watch) => return watch(control, &stream),
+            Ok(Request::Shutdown) => {
+                send(&stream, &Reply::Ok)?;
+                (control.shutdown)();
+            }
+            Ok(request) => send(&stream, &control.answer(&request))?,
+            Err(problem) => send(&stream, &error(format!("no request: {problem}")))?,
+        }
+    }
+}
+
+fn watch(control: &Control, stream: &UnixStream) -> io::Result<()> {
+    loop {
+        let rings = control.bell.rings();
+        send(stream, &Reply::Status(control.status()))?;
+        control.bell.wait(rings, WATCH_INTERVAL);
+    }
+}
+
+impl Control {
+    fn answer(&self, request: &Request) -> Reply {
+        let result = match request {
+            Request::Status => Ok(Reply::Status(self.status())),
+            Request::Resize(resize) => self.resize(resize),
+            Request::Cancel { vssd } => self.find(vssd).and_then(|vssd| match vssd.cancel() {
+                Some(id) => Ok(Reply::Started { id }),
+                None => Err(format!("no resize of {} is under way", vssd.name)),
+            }),
+            Request::SetEncoding { vssd, encoding } => self.find(vssd).map(|vssd| {
+                vssd.set_encoding((*encoding).into());
+                Reply::Ok
+            }),
+            Request::Ping | Request::Watch | Request::Shutdown => Ok(Reply::Ok),
+        };
+        result.unwrap_or_else(error)
+    }
+
+    fn find(&self, name: &str) -> Result<&Arc<Vssd>, String> {
+        self.vssds.iter().find(|v| v.name == name).ok_or_else(|| {
+            let names: Vec<_> = self.vssds.iter().map(|v| v.name.as_str()).collect();
+            format!(
+                "no vSSD is called `{name}`; there are: {}",
+                names.join(", ")
+            )
+        })
+    }
+
+    fn resize(&self, resize: &Resize) -> Result<Reply, String> {
+        let vssd = self.find(&resize.vssd)?;
+        let block_size = vssd.geometry.block_size();
+        let held = u64::from(vssd.lock().device.granted().len());
+        let blocks =
+            |amount: crate::size::Amount| amount.in_blocks(block_size).map_err(|e| e.to_string());
+        let target = match resize.change {
+            Change::To(amount) => blocks(amount)?,
+            Change::Grow(amount) => held.saturating_add(blocks(amount)?),
+            Change::Shrink(amount) => {
+                let by = blocks(amount)?;
+                held.checked_sub(by).ok_or_else(|| {
+                    format!(
+                        "shrink {} by {by} blocks: it holds {held}; ask for at most that",
+                        vssd.name
+                    )
+                })?
+            }
+        };
+        let capacity = vssd.geometry.capacity();
+        let target = u32::try_from(target)
+            .ok()
+            .filter(|target| *target <= capacity)
+            .ok_or_else(|| {
+                format!(
+                    "resize {} to {target} blocks: it has at most {capacity}",
+                    vssd.name
+                )
+            })?;
+        let request = ResizeRequest {
+            target,
+            evict: resize.evict.into(),
+            deadline_ns: None,
+            revoke: resize.revoke,
+        };
+        let deadline = match resize.deadline_ms {
+            0 => None,
+            ms => Some(Duration::from_millis(ms)),
+        };
+        let id = vssd
+            .resize(request, deadline, resize.seed)
+            .map_err(|e| e.to_string())?;
+        if !resize.wait {
+            return Ok(Reply::Started { id });
+        }
+        match vssd.wait_for(id, None) {
+            Some(finished) => Ok(Reply::Resized(resized(&finished))),
+            None => Err(format!(
+                "resize {id} ended, but its outcome is not known any more"
+            )),
+        }
+    }
+
+    fn status(&self) -> Status {
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            backing: self.backing.clone(),
+            vssds: self.vssds.iter().map(|vssd| status(vssd)).collect(),
+        }
+    }
+}
+
+fn resized(finished: &Finished) -> Resized {
+    let outcome = &finished.outcome;
+    Resized {
+        id: outcome.id,
+        from: outcome.from,
+        target: outcome.target,
+        held: outcome.held,
+        revoked: outcome.revoked,
+        exchanges: outcome.exchanges,
+        end: end_label(outcome.end).to_owned(),
+        agreed: outcome.agreed,
+        elapsed_ns: outcome.finished_ns - outcome.started_ns,
+        device_ns: finished.device_ns,
+        message_bytes: finished.message_bytes,
+    }
+}
+
+fn status(vssd: &Vssd) -> VssdStatus {
+    let now = vssd.now_ns();
+    let state = vssd.lock();
+    let device = &state.device;
+    let under_way = device.resize_under_way().map(|resize| UnderWay {
+        id: resize.id,
+        from: resize.from,
+        target: resize.request.target,
+        phase: match resize.phase {
+            Phase::Moving => "moving".to_owned(),
+            Phase::Settling { .. } => "settling".to_owned(),
+        },
+        elapsed_ms: now.saturating_sub(resize.started_ns) / 1_000_000,
+    });
+    VssdStatus {
+        name: vssd.name.clone(),
+        socket: vssd.socket.display().to_string(),
+        block_size: vssd.geometry.block_size(),
+        capacity: vssd.geometry.capacity(),
+        held: device.granted().len(),
+        digest: format!("{:016x}", device.granted().digest()),
+        target: under_way
+            .as_ref()
+            .map_or(device.granted().len(), |resize| resize.target),
+        agreed: device.agreed(),
+        connected: state.connected,
+        driver: device.has_session(),
+        encoding: device.encoding().into(),
+        resize: under_way,
+        last_resize: state.last_finished().map(resized),
+        counters: counters(&state.counters),
+    }
+}
+
+fn counters(counters: &Counters) -> CountersStatus {
+    CountersStatus {
+        reads: counters.read.requests,
+        read_bytes: counters.read.bytes,
+        writes: counters.write.requests,
+        written_bytes: counters.write.bytes,
+        zeroings: counters.zero.requests,
+        flushes: counters.flush,
+        io_errors: counters.io_errors,
+        bad_chains: counters.bad_chains,
+        commands: counters.commands,
+        resizes: counters.resizes,
+        rejects: Reject::ALL
+            .iter()
+            .zip(counters.rejects)
+            .filter(|(_, count)| *count > 0)
+            .map(|(reject, count)| (reject.label().to_owned(), count))
+            .collect(),
+    }
+}

@@ -1,0 +1,276 @@
+//! `vssdctl`: asks a backend for things and shows the answer.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::{Args as ClapArgs, Parser, Subcommand};
+
+use crate::control::Client;
+use crate::control::client::ClientError;
+use crate::control::protocol::{Change, EvictName, Reply, Request, Resize, Resized, Status};
+use crate::size::{Amount, ByteSize};
+
+/// Exit code when fewer blocks moved than were asked for.
+const PARTIAL: u8 = 3;
+
+/// Shows and changes the sizes of vSSDs while their guests run.
+///
+/// Sizes are written 256MiB or 1GiB; a number without a unit counts blocks.
+/// Exit code: 0 done, 1 refused or failed, 2 usage, 3 fewer blocks moved than asked for.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "vssdctl", version, verbatim_doc_comment)]
+pub struct Args {
+    /// Control socket of the backend.
+    #[arg(
+        long,
+        env = "VSSD_CONTROL",
+        value_name = "SOCKET",
+        global = true,
+        default_value = "vssd.sock"
+    )]
+    pub control: PathBuf,
+
+    /// Print JSON, one object a line.
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum Command {
+    /// Show every vSSD.
+    Status,
+    /// Show every vSSD now and after every change.
+    Watch,
+    /// Take blocks from a guest.
+    Shrink {
+        /// Name of the vSSD.
+        vssd: String,
+        /// How much to take, for example 256MiB.
+        size: Amount,
+        #[command(flatten)]
+        options: ResizeOptions,
+    },
+    /// Give blocks back to a guest.
+    Grow {
+        /// Name of the vSSD.
+        vssd: String,
+        /// How much to give.
+        size: Amount,
+        #[command(flatten)]
+        options: ResizeOptions,
+    },
+    /// Make a guest hold this much.
+    Resize {
+        /// Name of the vSSD.
+        vssd: String,
+        /// How much it is to hold.
+        #[arg(long)]
+        to: Amount,
+        #[command(flatten)]
+        options: ResizeOptions,
+    },
+    /// End the resize under way with what has moved so far.
+    Cancel {
+        /// Name of the vSSD.
+        vssd: String,
+    },
+    /// End the backend.
+    Shutdown,
+}
+
+#[derive(Clone, Debug, ClapArgs)]
+struct ResizeOptions {
+    /// Who picks the blocks of a shrink.
+    #[arg(long, value_enum, default_value_t = EvictName::Guest)]
+    evict: EvictName,
+    /// How long the guest has: 5s, 500ms, or none.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_deadline)]
+    deadline: Deadline,
+    /// Leave the blocks that the guest has not given up by the deadline.
+    #[arg(long)]
+    no_revoke: bool,
+    /// Do not wait for the end.
+    #[arg(long)]
+    no_wait: bool,
+    /// Seed of the hypervisor's own picks.
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+/// A deadline in milliseconds; 0 is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Deadline(u64);
+
+fn parse_deadline(text: &str) -> Result<Deadline, String> {
+    if text == "none" {
+        return Ok(Deadline(0));
+    }
+    let (number, factor) = match (text.strip_suffix("ms"), text.strip_suffix('s')) {
+        (Some(number), _) => (number, 1),
+        (_, Some(number)) => (number, 1000),
+        _ => (text, 0),
+    };
+    match number.parse::<u64>() {
+        Ok(n) if n > 0 && factor > 0 => Ok(Deadline(n.saturating_mul(factor))),
+        _ => Err(format!(
+            "`{text}` is no time: write for example 5s, 500ms or none"
+        )),
+    }
+}
+
+impl ResizeOptions {
+    fn request(&self, vssd: &str, change: Change) -> Request {
+        Request::Resize(Resize {
+            vssd: vssd.to_owned(),
+            change,
+            evict: self.evict,
+            deadline_ms: self.deadline.0,
+            revoke: !self.no_revoke,
+            seed: self.seed,
+            wait: !self.no_wait,
+        })
+    }
+}
+
+/// Runs the program.
+pub fn run(args: &Args) -> ExitCode {
+    match carry_out(args) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("vssdctl: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn carry_out(args: &Args) -> Result<ExitCode, ClientError> {
+    let request = match &args.command {
+        Command::Status => Request::Status,
+        Command::Watch => Request::Watch,
+        Command::Shrink {
+            vssd,
+            size,
+            options,
+        } => options.request(vssd, Change::Shrink(*size)),
+        Command::Grow {
+            vssd,
+            size,
+            options,
+        } => options.request(vssd, Change::Grow(*size)),
+        Command::Resize { vssd, to, options } => options.request(vssd, Change::To(*to)),
+        Command::Cancel { vssd } => Request::Cancel { vssd: vssd.clone() },
+        Command::Shutdown => Request::Shutdown,
+    };
+    // A resize takes as long as its guest; everything else answers at once.
+    let timeout = match request {
+        Request::Resize(_) | Request::Watch => None,
+        _ => Some(Duration::from_secs(10)),
+    };
+    let mut client = Client::connect(&args.control, timeout)?;
+    client.send(&request)?;
+    loop {
+        let reply = client.receive()?;
+        if args.json {
+            println!("{}", serde_json::to_string(&reply)?);
+        } else {
+            print!("{}", describe(&reply));
+        }
+        if request != Request::Watch {
+            return Ok(match &reply {
+                Reply::Resized(resized) if !resized.is_complete() => ExitCode::from(PARTIAL),
+                _ => ExitCode::SUCCESS,
+            });
+        }
+    }
+}
+
+fn describe(reply: &Reply) -> String {
+    match reply {
+        Reply::Ok => "done\n".to_owned(),
+        Reply::Status(status) => describe_status(status),
+        Reply::Started { id } => format!("resize {id}\n"),
+        Reply::Resized(resized) => describe_resized(resized),
+        Reply::Error { message } => format!("{message}\n"),
+    }
+}
+
+fn describe_resized(resized: &Resized) -> String {
+    let (verb, moved) = match resized.held < resized.from {
+        true => ("took", resized.from - resized.held),
+        false => ("gave", resized.held - resized.from),
+    };
+    let wanted = resized.from.abs_diff(resized.target);
+    let mut text = format!(
+        "{}: {verb} {moved} of {wanted} blocks in {:.1} ms ({} exchanges), guest holds {}",
+        resized.end,
+        resized.elapsed_ns as f64 / 1e6,
+        resized.exchanges,
+        resized.held
+    );
+    if resized.revoked > 0 {
+        let _ = write!(text, "; {} were revoked", resized.revoked);
+    }
+    text.push_str(match resized.agreed {
+        true => "; both lists agree\n",
+        false => "; the guest has not confirmed its list\n",
+    });
+    text
+}
+
+fn describe_status(status: &Status) -> String {
+    let mut text = format!("backing {}\n", status.backing);
+    let _ = writeln!(
+        text,
+        "{:<20} {:>9} {:>9} {:>5}  {:<9} {:<11} {}",
+        "NAME", "HELD", "SIZE", "FULL", "GUEST", "LISTS", "RESIZE"
+    );
+    for vssd in &status.vssds {
+        let bytes = |blocks: u32| ByteSize(u64::from(blocks) * u64::from(vssd.block_size));
+        let guest = match (vssd.connected, vssd.driver) {
+            (false, _) => "none",
+            (true, false) => "plain",
+            (true, true) => "vssd",
+        };
+        let lists = if vssd.agreed { "agreed" } else { "unconfirmed" };
+        let resize = vssd.resize.as_ref().map_or("-".to_owned(), |resize| {
+            format!("{} to {}", resize.phase, bytes(resize.target))
+        });
+        let _ = writeln!(
+            text,
+            "{:<20} {:>9} {:>9} {:>4.0}%  {guest:<9} {lists:<11} {resize}",
+            vssd.name,
+            bytes(vssd.held).to_string(),
+            bytes(vssd.capacity).to_string(),
+            100.0 * f64::from(vssd.held) / f64::from(vssd.capacity),
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Args::command().debug_assert();
+        crate::daemon::Args::command().debug_assert();
+    }
+
+    #[test]
+    fn deadlines_have_units() {
+        assert_eq!(parse_deadline("5s"), Ok(Deadline(5000)));
+        assert_eq!(parse_deadline("50ms"), Ok(Deadline(50)));
+        assert_eq!(parse_deadline("none"), Ok(Deadline(0)));
+        for text in ["", "5", "0s", "s", "-1s"] {
+            assert!(parse_deadline(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Sizes as people write them: `256MiB`, `1GiB`, or a plain number of blocks.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A number of bytes, written with a binary unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ByteSize(pub u64);
+
+/// An amount of storage that is either bytes or blocks: a bare number counts
+/// blocks, a number with a unit counts bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Amount {
+    /// Blocks of the vSSD that it is applied to.
+    Blocks(u64),
+    /// Bytes.
+    Bytes(ByteSize),
+}
+
+/// The text is no size.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SizeError {
+    /// Not a number with a unit.
+    #[error("`{0}` is no size: write for example 4096KiB, 256MiB or 1GiB")]
+    Syntax(String),
+    /// More than 64 bits of bytes.
+    #[error("`{0}` is more than can be addressed")]
+    TooLarge(String),
+    /// Bytes that are no whole number of blocks.
+    #[error("{bytes} is no whole number of blocks of {block_size} bytes")]
+    NotBlocks {
+        /// What was asked for.
+        bytes: ByteSize,
+        /// Bytes in a block.
+        block_size: u32,
+    },
+}
+
+const UNITS: [(&str, u32); 6] = [
+    ("TiB", 40),
+    ("GiB", 30),
+    ("MiB", 20),
+    ("KiB", 10),
+    ("B", 0),
+    ("", 0),
+];
+
+impl FromStr for ByteSize {
+    type Err = SizeError;
+
+    fn from_str(text: &str) -> Result<Self, SizeError> {
+        let digits = text
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(text.len());
+        let (number, unit) = text.split_at(digits);
+        let syntax = || SizeError::Syntax(text.to_owned());
+        let too_large = || SizeError::TooLarge(text.to_owned());
+        let (_, shift) = UNITS
+            .iter()
+            .find(|(name, _)| !number.is_empty() && name.eq_ignore_ascii_case(unit.trim()))
+            .ok_or_else(syntax)?;
+        let number: u64 = number.parse().map_err(|_| too_large())?;
+        number
+            .checked_mul(1 << shift)
+            .map(Self)
+            .ok_or_else(too_large)
+    }
+}
+
+impl fmt::Display for ByteSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (unit, shift) = UNITS
+            .iter()
+            .find(|(_, shift)| self.0 >= 1 << shift && self.0.is_multiple_of(1 << shift))
+            .unwrap_or(&("B", 0));
+        write!(f, "{}{unit}", self.0 >> shift)
+    }
+}
+
+impl FromStr for Amount {
+    type Err = SizeError;
+
+    fn from_str(text: &str) -> Result<Self, SizeError> {
+        if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return text
+                .parse()
+                .map(Self::Blocks)
+                .map_err(|_| SizeError::TooLarge(text.to_owned()));
+        }
+        text.parse().map(Self::Bytes)
+    }
+}
+
+impl Amount {
+    /// The amount in blocks of `block_size` bytes.
+    pub fn in_blocks(self, block_size: u32) -> Result<u64, SizeError> {
+        match self {
+            Self::Blocks(blocks) => Ok(blocks),
+            Self::Bytes(bytes) if bytes.0.is_multiple_of(block_size.into()) => {
+                Ok(bytes.0 / u64::from(block_size))
+            }
+            Self::Bytes(bytes) => Err(SizeError::NotBlocks { bytes, block_size }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_read_as_they_are_written() {
+        for (text, bytes) in [
+            ("1GiB", 1 << 30),
+            ("256MiB", 1 << 28),
+            ("4096KiB", 1 << 22),
+            ("7B", 7),
+        ] {
+            assert_eq!(text.parse(), Ok(ByteSize(bytes)));
+        }
+        assert_eq!(ByteSize(1 << 22).to_string(), "4MiB");
+        assert_eq!(ByteSize(0).to_string(), "0B");
+        assert_eq!("4096".parse(), Ok(Amount::Blocks(4096)));
+        assert_eq!("1MiB".parse::<Amount>().unwrap().in_blocks(4096), Ok(256));
+    }
+
+    #[test]
+    fn what_is_no_size_is_refused() {
+        for text in [
+            "",
+            "GiB",
+            "1.5GiB",
+            "-1",
+            "1XB",
+            "99999999999TiB",
+            "18446744073709551616",
+        ] {
+            assert!(text.parse::<ByteSize>().is_err(), "{text}");
+        }
+        assert!("5B".parse::<Amount>().unwrap().in_blocks(4096).is_err());
+    }
+}

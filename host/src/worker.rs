@@ -1,0 +1,329 @@
+//! The vhost-user side of a vSSD: the only module that knows virtqueues.
+//!
+//! One [`Worker`] lives as long as one connection of a frontend. Its thread
+//! serves all three queues and is woken by their kicks and by
+//! [`Vssd::wake`] when an event is due. Used entries are published in the order in
+//! which the guest made the buffers available, because a frontend that reconnects
+//! replays everything after the last published one.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use vhost::vhost_user::Listener;
+use vhost::vhost_user::message::{VhostUserProtocolFeatures, VhostUserVirtioFeatures};
+use vhost_user_backend::{VhostUserBackend, VhostUserDaemon, VringRwLock, VringT};
+use virtio_bindings::virtio_blk::{
+    VIRTIO_BLK_F_BLK_SIZE, VIRTIO_BLK_F_DISCARD, VIRTIO_BLK_F_FLUSH, VIRTIO_BLK_F_SEG_MAX,
+    VIRTIO_BLK_F_WRITE_ZEROES,
+};
+use virtio_bindings::virtio_config::VIRTIO_F_VERSION_1;
+use virtio_bindings::virtio_ring::VIRTIO_RING_F_INDIRECT_DESC;
+use virtio_queue::{DescriptorChain, QueueOwnedT, QueueT};
+use vm_memory::{GuestAddressSpace, GuestMemoryAtomic, GuestMemoryMmap};
+use vmm_sys_util::epoll::EventSet;
+use vmm_sys_util::event::{
+    EventConsumer, EventFlag, EventNotifier, new_event_consumer_and_notifier,
+};
+use vssd::wire::{EVENT_LEN, MARK_OFFSET, MAX_MESSAGE, MAX_PAYLOAD, REQUEST_HEADER_LEN, mark};
+
+use crate::request::{Chain, MAX_RANGES, MemoryGuard, serve};
+use crate::vssd::Vssd;
+
+/// Requests, events, commands (SPEC.md, section 3).
+pub const QUEUES: usize = 3;
+const REQUESTS: u16 = 0;
+const EVENTS: u16 = 1;
+const COMMANDS: u16 = 2;
+/// The wakeup's place among the worker's events, behind the queues and the
+/// one that vhost-user-backend keeps for itself.
+const WAKE: u16 = QUEUES as u16 + 1;
+
+const QUEUE_SIZE: usize = 1024;
+
+/// Requests after which the guest is notified while more are waiting: it can
+/// work on these meanwhile.
+const BATCH: usize = 32;
+
+const CONFIG_LEN: usize = 60;
+
+/// Segments in a request at most, header and status not counted.
+const SEG_MAX: u32 = 126;
+
+type Memory = GuestMemoryAtomic<GuestMemoryMmap>;
+
+/// The backend of one connection.
+pub struct Worker {
+    vssd: Arc<Vssd>,
+    memory: Memory,
+    command: Mutex<Vec<u8>>,
+}
+
+impl Worker {
+    /// Serves `vssd` to a frontend whose memory will be in `memory`.
+    fn new(vssd: Arc<Vssd>, memory: Memory) -> Self {
+        Self {
+            vssd,
+            memory,
+            command: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// The virtio-blk config space (virtio 1.2, 5.2.4) with the mark in the
+    /// place of the topology (SPEC.md, section 2).
+    fn config(&self) -> [u8; CONFIG_LEN] {
+        let geometry = self.vssd.geometry;
+        let mut config = [0; CONFIG_LEN];
+        let mut put = |at: usize, bytes: &[u8]| config[at..at + bytes.len()].copy_from_slice(bytes);
+        put(0, &geometry.capacity_sectors().to_le_bytes());
+        put(12, &SEG_MAX.to_le_bytes());
+        put(20, &geometry.block_size().to_le_bytes());
+        put(MARK_OFFSET, &mark());
+        put(34, &(QUEUES as u16).to_le_bytes());
+        let most = u32::try_from(geometry.capacity_sectors()).unwrap_or(u32::MAX);
+        for at in [36, 48] {
+            put(at, &most.to_le_bytes());
+            put(at + 4, &(MAX_RANGES as u32).to_le_bytes());
+        }
+        put(44, &geometry.sectors_per_block().to_le_bytes());
+        put(56, &[1]);
+        config
+    }
+
+    /// Serves every chain that the guest has made available on a queue.
+    fn drain(
+        &self,
+        vring: &VringRwLock,
+        mut serve: impl FnMut(DescriptorChain<MemoryGuard>, &GuestMemoryMmap) -> u32,
+    ) -> io::Result<()> {
+        let memory = self.memory.memory();
+        let other = io::Error::other::<virtio_queue::Error>;
+        loop {
+            vring.disable_notification().map_err(other)?;
+            let mut unsignalled = 0;
+            while let Some(chain) = pop(vring, &memory) {
+                let head = chain.head_index();
+                let len = serve(chain, &memory);
+                vring.add_used(head, len).map_err(other)?;
+                unsignalled += 1;
+                if unsignalled == BATCH {
+                    signal(vring)?;
+                    unsignalled = 0;
+                }
+            }
+            if unsignalled > 0 {
+                signal(vring)?;
+            }
+            if !vring.enable_notification().map_err(other)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Carries out a command chain: request in the readable part, response in
+    /// the writable one.
+    fn command(&self, chain: DescriptorChain<MemoryGuard>, memory: &GuestMemoryMmap) -> u32 {
+        let buffers = Chain::collect(chain, memory)
+            .filter(|chain| chain.readable.len() <= REQUEST_HEADER_LEN + MAX_PAYLOAD);
+        let Some(Chain { readable, writable }) = buffers else {
+            self.vssd.lock().counters.bad_chains += 1;
+            return 0;
+        };
+        let mut request = self.command.lock().unwrap_or_else(PoisonError::into_inner);
+        request.resize(readable.len(), 0);
+        readable.copy_to(&mut request);
+        let mut written = 0;
+        let room = writable.len().min(MAX_MESSAGE);
+        self.vssd.command(&request, room, |response| {
+            writable.copy_from(response);
+            written = response.len() as u32;
+        });
+        written
+    }
+
+    /// Sends the events that are due, as far as the guest left buffers. A
+    /// buffer is taken only for an event that there is: one held back would
+    /// be lost in a reconnect.
+    fn send_events(&self, vring: &VringRwLock) -> io::Result<()> {
+        let running = {
+            let state = vring.get_ref();
+            state.is_enabled() && state.get_queue().ready()
+        };
+        if !running || !self.vssd.lock().device.event_pending() {
+            return Ok(());
+        }
+        let memory = self.memory.memory();
+        let mut sent = false;
+        while self.vssd.lock().device.event_pending() {
+            let Some(chain) = pop(vring, &memory) else {
+                break;
+            };
+            let head = chain.head_index();
+            let buffers = Chain::collect(chain, &memory);
+            let len = match buffers.filter(|chain| chain.writable.len() >= EVENT_LEN) {
+                None => {
+                    self.vssd.lock().counters.bad_chains += 1;
+                    0
+                }
+                Some(buffers) => {
+                    let now = self.vssd.now_ns();
+                    match self.vssd.lock().device.take_event(now) {
+                        Some(event) if buffers.writable.copy_from(&event) => EVENT_LEN as u32,
+                        _ => 0,
+                    }
+                }
+            };
+            vring
+                .add_used(head, len)
+                .map_err(io::Error::other::<virtio_queue::Error>)?;
+            sent = true;
+        }
+        if sent { signal(vring) } else { Ok(()) }
+    }
+
+    fn handle(&self, event: u16, vrings: &[VringRwLock]) -> io::Result<()> {
+        let vring = |index: u16| &vrings[usize::from(index)];
+        match event {
+            REQUESTS => self.drain(vring(REQUESTS), |chain, memory| {
+                serve(&self.vssd, chain, memory)
+            })?,
+            COMMANDS => self.drain(vring(COMMANDS), |chain, memory| self.command(chain, memory))?,
+            WAKE => {
+                // Nothing to read means that an earlier look took it already.
+                let _ = self.vssd.wake().read();
+            }
+            _ => {}
+        }
+        self.send_events(vring(EVENTS))
+    }
+}
+
+/// The next chain that the guest made available. A guest that claims to have
+/// made more available than its queue holds gets nothing served.
+fn pop(vring: &VringRwLock, memory: &MemoryGuard) -> Option<DescriptorChain<MemoryGuard>> {
+    vring
+        .get_mut()
+        .get_queue_mut()
+        .iter(memory.clone())
+        .ok()?
+        .next()
+}
+
+fn signal(vring: &VringRwLock) -> io::Result<()> {
+    let wanted = vring
+        .needs_notification()
+        .map_err(io::Error::other::<virtio_queue::Error>)?;
+    if wanted {
+        vring.signal_used_queue()?;
+    }
+    Ok(())
+}
+
+impl VhostUserBackend for Worker {
+    type Bitmap = ();
+    type Vring = VringRwLock;
+
+    fn num_queues(&self) -> usize {
+        QUEUES
+    }
+
+    fn max_queue_size(&self) -> usize {
+        QUEUE_SIZE
+    }
+
+    fn features(&self) -> u64 {
+        [
+            VIRTIO_F_VERSION_1,
+            VIRTIO_RING_F_INDIRECT_DESC,
+            VIRTIO_BLK_F_SEG_MAX,
+            VIRTIO_BLK_F_BLK_SIZE,
+            VIRTIO_BLK_F_FLUSH,
+            VIRTIO_BLK_F_DISCARD,
+            VIRTIO_BLK_F_WRITE_ZEROES,
+        ]
+        .iter()
+        .fold(
+            VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits(),
+            |features, bit| features | 1 << bit,
+        )
+    }
+
+    fn protocol_features(&self) -> VhostUserProtocolFeatures {
+        VhostUserProtocolFeatures::MQ
+            | VhostUserProtocolFeatures::CONFIG
+            | VhostUserProtocolFeatures::REPLY_ACK
+    }
+
+    fn set_event_idx(&self, _enabled: bool) {}
+
+    fn get_config(&self, offset: u32, size: u32) -> Vec<u8> {
+        let config = self.config();
+        let start = (offset as usize).min(CONFIG_LEN);
+        let end = start.saturating_add(size as usize).min(CONFIG_LEN);
+        config[start..end].to_vec()
+    }
+
+    fn update_memory(&self, _memory: Memory) -> io::Result<()> {
+        // The handler put the new regions behind `self.memory` already.
+        Ok(())
+    }
+
+    fn exit_event(&self, _thread: usize) -> Option<(EventConsumer, EventNotifier)> {
+        new_event_consumer_and_notifier(EventFlag::NONBLOCK).ok()
+    }
+
+    fn handle_event(
+        &self,
+        event: u16,
+        _events: EventSet,
+        vrings: &[VringRwLock],
+        _thread: usize,
+    ) -> io::Result<()> {
+        // An error returned from here would end the worker for good; a guest
+        // whose ring is broken is to hurt nobody but itself.
+        if let Err(error) = self.handle(event, vrings) {
+            tracing::debug!(vssd = %self.vssd.name, %error, "a queue could not be served");
+        }
+        Ok(())
+    }
+}
+
+/// Serves one frontend after the other on `listener`, for ever.
+pub fn serve_connections(vssd: &Arc<Vssd>, mut listener: Listener) -> io::Result<()> {
+    loop {
+        let memory = Memory::new(GuestMemoryMmap::new());
+        let worker = Arc::new(Worker::new(vssd.clone(), memory.clone()));
+        let mut daemon = VhostUserDaemon::new(vssd.name.clone(), worker, memory)
+            .map_err(|error| io::Error::other(error.to_string()))?;
+        for handler in daemon.get_epoll_handlers() {
+            handler.register_listener(
+                std::os::fd::AsRawFd::as_raw_fd(vssd.wake()),
+                EventSet::IN,
+                u64::from(WAKE),
+            )?;
+        }
+        if let Err(error) = daemon.start(&mut listener) {
+            tracing::warn!(vssd = %vssd.name, %error, "a frontend could not connect");
+            continue;
+        }
+        tracing::info!(vssd = %vssd.name, "frontend connected");
+        vssd.set_connected(true);
+        // A frontend that leaves, whether in good order or killed, ends the
+        // connection: there is nothing to tell apart.
+        let ended = daemon.wait();
+        vssd.set_connected(false);
+        tracing::info!(vssd = %vssd.name, ?ended, "frontend gone");
+    }
+}
+
+/// Starts the thread that serves `vssd` on `listener`.
+pub fn spawn(vssd: Arc<Vssd>, listener: Listener) -> io::Result<()> {
+    thread::Builder::new()
+        .name(format!("vssd-{}", vssd.name))
+        .spawn(move || {
+            if let Err(error) = serve_connections(&vssd, listener) {
+                tracing::error!(vssd = %vssd.name, %error, "no frontend can connect any more");
+            }
+        })?;
+    Ok(())
+}
