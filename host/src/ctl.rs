@@ -227,8 +227,8 @@ fn describe_status(status: &Status) -> String {
     let mut text = format!("backing {}\n", status.backing);
     let _ = writeln!(
         text,
-        "{:<20} {:>9} {:>9} {:>5}  {:<9} {:<11} {}",
-        "NAME", "HELD", "SIZE", "FULL", "GUEST", "LISTS", "RESIZE"
+        "{:<20} {:>9} {:>9} {:>5}  {:<9} {:<11} RESIZE",
+        "NAME", "HELD", "SIZE", "FULL", "GUEST", "LISTS"
     );
     for vssd in &status.vssds {
         let bytes = |blocks: u32| ByteSize(u64::from(blocks) * u64::from(vssd.block_size));

@@ -55,7 +55,7 @@ pub struct Resize {
     /// By how much, or to what.
     pub change: Change,
     /// Who picks the blocks of a shrink.
-    #[serde(default)]
+    #[serde(default = "ask_the_guest")]
     pub evict: EvictName,
     /// Milliseconds that the guest has; 0 waits for ever.
     #[serde(default = "default_deadline")]
@@ -73,6 +73,10 @@ pub struct Resize {
 
 fn default_deadline() -> u64 {
     DEFAULT_DEADLINE_MS
+}
+
+fn ask_the_guest() -> EvictName {
+    EvictName::Guest
 }
 
 fn yes() -> bool {
@@ -180,12 +184,6 @@ named! {
         Guest = "guest" => Evict::Guest,
         /// The hypervisor picks, each block equally likely.
         Uniform = "uniform" => Evict::Host,
-    }
-}
-
-impl Default for EvictName {
-    fn default() -> Self {
-        Self::Guest
     }
 }
 

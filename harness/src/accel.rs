@@ -1,0 +1,80 @@
+//! Which accelerator QEMU uses, and why.
+
+use std::fmt;
+use std::fs::{self, OpenOptions};
+
+use anyhow::{Result, bail};
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+/// What the user asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum AccelChoice {
+    /// KVM where the processor virtualizes in hardware, else TCG.
+    #[default]
+    Auto,
+    /// Emulation.
+    Tcg,
+    /// KVM, also one without hardware support.
+    Kvm,
+}
+
+/// What QEMU uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Accel {
+    /// Emulation.
+    Tcg,
+    /// KVM.
+    Kvm,
+}
+
+impl fmt::Display for Accel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcg => "tcg",
+            Self::Kvm => "kvm",
+        })
+    }
+}
+
+/// True when /dev/kvm can be opened.
+pub fn kvm_opens() -> bool {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/kvm")
+        .is_ok()
+}
+
+/// True when the processor has VT-x or AMD-V.
+pub fn has_hardware_virtualization() -> bool {
+    fs::read_to_string("/proc/cpuinfo").is_ok_and(|info| {
+        info.lines()
+            .filter(|line| line.starts_with("flags"))
+            .any(|line| line.split_whitespace().any(|flag| flag == "vmx" || flag == "svm"))
+    })
+}
+
+/// Decides; the sentence says why.
+pub fn choose(choice: AccelChoice) -> Result<(Accel, String)> {
+    let (opens, hardware) = (kvm_opens(), has_hardware_virtualization());
+    Ok(match choice {
+        AccelChoice::Tcg => (Accel::Tcg, "asked for".to_owned()),
+        AccelChoice::Kvm if opens => (Accel::Kvm, "asked for".to_owned()),
+        AccelChoice::Kvm => {
+            bail!("/dev/kvm cannot be opened: use --accel tcg, or get access to it (group kvm)")
+        }
+        AccelChoice::Auto if opens && hardware => (
+            Accel::Kvm,
+            "/dev/kvm opens and the processor has vmx or svm".to_owned(),
+        ),
+        AccelChoice::Auto if opens => (
+            Accel::Tcg,
+            "/dev/kvm opens, but the processor has neither vmx nor svm: a software KVM runs \
+             kernels slower than TCG"
+                .to_owned(),
+        ),
+        AccelChoice::Auto => (Accel::Tcg, "/dev/kvm cannot be opened".to_owned()),
+    })
+}

@@ -1,0 +1,196 @@
+//! The backend as a process of its own, as it would run in production.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use vssd_host::control::Client;
+use vssd_host::control::protocol::{
+    Change, EncodingName, EvictName, Reply, Request, Resize, Resized, VssdStatus,
+};
+use vssd_host::size::{Amount, ByteSize};
+
+use crate::process::Process;
+
+/// How long the backend may take to open its files and sockets.
+const START_PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long a status may take.
+const STATUS_PATIENCE: Duration = Duration::from_secs(20);
+
+/// The name of the one vSSD of a backend.
+const NAME: &str = "vm1";
+
+/// What a backend serves.
+#[derive(Clone, Debug)]
+pub struct BackendConfig {
+    /// The harness, which is the backend's program as well.
+    pub program: PathBuf,
+    /// Folder of sockets, the backing file and the log; short, for the sockets.
+    pub folder: PathBuf,
+    /// Full size of the vSSD.
+    pub size: ByteSize,
+    /// Bytes in a block.
+    pub block_size: ByteSize,
+}
+
+/// A running backend with one vSSD.
+#[derive(Debug)]
+pub struct Backend {
+    config: BackendConfig,
+    process: Process,
+}
+
+impl Backend {
+    /// Starts a backend and waits until it listens.
+    pub fn start(config: BackendConfig) -> Result<Self> {
+        let log = config.folder.join("backend.log");
+        let stderr = File::options()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .with_context(|| format!("write {}", log.display()))?;
+        let mut command = Command::new(&config.program);
+        command
+            .arg("backend")
+            .arg("--backing")
+            .arg(config.folder.join("backing.img"))
+            .arg("--create")
+            .arg("--control")
+            .arg(config.folder.join("control.sock"))
+            .arg("--vssd")
+            .arg(format!(
+                "name={NAME},socket={},size={},block-size={}",
+                config.folder.join("vssd.sock").display(),
+                config.size,
+                config.block_size
+            ))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(stderr);
+        let (sender, ready) = mpsc::channel();
+        let started = move |child: &mut std::process::Child| {
+            let stdout = child.stdout.take();
+            thread::spawn(move || {
+                for line in stdout.map(BufReader::new).into_iter().flat_map(BufRead::lines) {
+                    // Nobody listens any more once the backend is up.
+                    let _ = line.map(|line| sender.send(line));
+                }
+            });
+        };
+        let process = Process::spawn(command, started, |_| {}).context("start the backend")?;
+        match ready.recv_timeout(START_PATIENCE) {
+            Ok(line) if line == "ready" => Ok(Self { config, process }),
+            _ => {
+                let text = std::fs::read_to_string(&log).unwrap_or_default();
+                let last = text.lines().last().unwrap_or("it said nothing");
+                bail!("the backend did not start: {last}")
+            }
+        }
+    }
+
+    /// Where the guest's QEMU connects.
+    pub fn socket(&self) -> PathBuf {
+        self.config.folder.join("vssd.sock")
+    }
+
+    /// Where the backend is controlled.
+    pub fn control(&self) -> PathBuf {
+        self.config.folder.join("control.sock")
+    }
+
+    /// The backend's process number.
+    pub fn pid(&self) -> i32 {
+        self.process.pid()
+    }
+
+    /// Kills the backend as `kill -9` does, and starts another on the same files.
+    pub fn kill_and_restart(self) -> Result<Self> {
+        let Self { config, process } = self;
+        process.kill();
+        process
+            .wait(Duration::from_secs(10))
+            .context("the killed backend did not end")?;
+        Self::start(config)
+    }
+
+    fn client(&self, timeout: Option<Duration>) -> Result<Client> {
+        Ok(Client::connect(&self.control(), timeout)?)
+    }
+
+    /// The state of the vSSD.
+    pub fn status(&self) -> Result<VssdStatus> {
+        let status = self.client(Some(STATUS_PATIENCE))?.status()?;
+        status.vssds.into_iter().next().context("a vSSD is there")
+    }
+
+    /// A connection on which resizes can be asked for, one after the other,
+    /// each taking at most `at_most`.
+    pub fn resizer(&self, at_most: Duration) -> Result<Resizer> {
+        Ok(Resizer {
+            client: self.client(Some(at_most))?,
+        })
+    }
+
+    /// Sets how block sets travel from now on.
+    pub fn set_encoding(&self, encoding: EncodingName) -> Result<()> {
+        let request = Request::SetEncoding {
+            vssd: NAME.to_owned(),
+            encoding,
+        };
+        match self.client(Some(STATUS_PATIENCE))?.call(&request)? {
+            Reply::Ok => Ok(()),
+            other => bail!("the backend answered {other:?}"),
+        }
+    }
+}
+
+/// Asks for resizes.
+#[derive(Debug)]
+pub struct Resizer {
+    client: Client,
+}
+
+/// How a resize is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct ResizeOptions {
+    /// Who picks.
+    pub evict: EvictName,
+    /// How long the guest has.
+    pub deadline: Duration,
+    /// Seed of the hypervisor's picks.
+    pub seed: u64,
+}
+
+impl Resizer {
+    /// Makes the guest hold `blocks`, and waits until both lists agree.
+    pub fn resize_to(&mut self, blocks: u32, options: ResizeOptions) -> Result<Resized> {
+        let mut resize = Resize::new(NAME, Change::To(Amount::Blocks(blocks.into())));
+        resize.evict = options.evict;
+        resize.deadline_ms = options.deadline.as_millis() as u64;
+        resize.seed = Some(options.seed);
+        Ok(self.client.resize(resize)?)
+    }
+}
+
+/// The folder of a backing file has this much room at least, or a sentence
+/// says how much is missing.
+pub fn check_room(folder: &Path, need: ByteSize) -> Result<()> {
+    let stat = rustix::fs::statvfs(folder)
+        .with_context(|| format!("ask how full {} is", folder.display()))?;
+    let free = ByteSize(stat.f_bavail * stat.f_frsize);
+    if free < need {
+        bail!(
+            "{} has {} MiB free and {} MiB are needed: free some, or set TMPDIR to another disk",
+            folder.display(),
+            free.0 >> 20,
+            need.0 >> 20
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,65 @@
+//! Ctrl-C: no child survives it, and what was recorded stays.
+//!
+//! The first signal kills the children. Whoever waits for one of them then
+//! fails, and the program ends by its ordinary way out, which removes sockets
+//! and temporary folders.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal, kill_process};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+static CHILDREN: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+
+/// Exit code after a signal, as shells have it for Ctrl-C.
+pub const EXIT_INTERRUPTED: u8 = 130;
+
+/// True once a signal asked for the end.
+pub fn requested() -> bool {
+    INTERRUPTED.load(Ordering::SeqCst)
+}
+
+fn children() -> std::sync::MutexGuard<'static, BTreeSet<i32>> {
+    CHILDREN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A child is to be killed by a signal from now on.
+pub fn enlist(pid: Pid) {
+    children().insert(pid.as_raw_pid());
+    if requested() {
+        kill_all();
+    }
+}
+
+/// A child has been waited for: its number may belong to another by now.
+pub fn dismiss(pid: Pid) {
+    children().remove(&pid.as_raw_pid());
+}
+
+fn kill_all() {
+    for pid in children().iter().filter_map(|raw| Pid::from_raw(*raw)) {
+        // Dead already is as good.
+        let _ = kill_process(pid, Signal::KILL);
+    }
+}
+
+/// Starts watching for signals.
+pub fn watch() -> Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("watch for signals")?;
+    thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            for _ in signals.forever() {
+                INTERRUPTED.store(true, Ordering::SeqCst);
+                kill_all();
+            }
+        })
+        .context("watch for signals")?;
+    Ok(())
+}

@@ -1,0 +1,209 @@
+//! Stock QEMU: where it is, which one, and how a guest is started with it.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::ValueEnum;
+
+use crate::accel::{Accel, has_hardware_virtualization};
+
+/// The guest image that was built with this harness.
+pub const GUEST_IMAGE: &str = env!("VSSD_GUEST_IMAGE");
+
+/// The program that is looked for on the PATH.
+pub const PROGRAM: &str = "qemu-system-x86_64";
+
+/// The oldest QEMU that is known to work.
+pub const OLDEST: (u32, u32) = (7, 2);
+
+/// QEMU's exit status when the guest ends with success: its exit device turns
+/// the value v that a guest writes into status 2 v + 1.
+pub const EXIT_SUCCESS: i32 = 33;
+
+/// QEMU's machine types that the guest boots on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Machine {
+    /// A PC with PCI Express.
+    #[default]
+    Q35,
+    /// The minimal machine, with PCI Express.
+    Microvm,
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Q35 => "q35",
+            Self::Microvm => "microvm",
+        })
+    }
+}
+
+/// An installed QEMU.
+#[derive(Clone, Debug)]
+pub struct Qemu {
+    /// The program.
+    pub program: PathBuf,
+    /// Its version, as it says it.
+    pub version: String,
+    number: (u32, u32),
+}
+
+/// What a guest is started with.
+#[derive(Clone, Debug)]
+pub struct Launch<'a> {
+    /// The machine type.
+    pub machine: Machine,
+    /// The accelerator.
+    pub accel: Accel,
+    /// Memory, MiB.
+    pub memory_mib: u32,
+    /// The backend's socket for this guest; `None` for a guest without a vSSD.
+    pub vssd: Option<&'a Path>,
+    /// Where the harness listens for the guest's channel.
+    pub channel: &'a Path,
+    /// Where the serial console goes.
+    pub serial: &'a Path,
+    /// The guest's command line.
+    pub append: &'a str,
+}
+
+/// The number in a line such as `QEMU emulator version 7.2.22 (…)`.
+fn parse_version(line: &str) -> Option<(u32, u32)> {
+    let number = line.split("version ").nth(1)?;
+    let mut parts = number.split(|c: char| !c.is_ascii_digit());
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+impl Qemu {
+    /// Finds QEMU at `program`, or on the PATH.
+    pub fn find(program: Option<&Path>) -> Result<Self> {
+        let program = program.unwrap_or(Path::new(PROGRAM));
+        let output = Command::new(program).arg("--version").output();
+        let output = match output {
+            Ok(output) => output,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => bail!(
+                "{} is not installed: run ./setup, or name it with --qemu",
+                program.display()
+            ),
+            Err(error) => {
+                return Err(error).with_context(|| format!("run {}", program.display()));
+            }
+        };
+        let text = String::from_utf8_lossy(&output.stdout);
+        let version = text.lines().next().unwrap_or_default().to_owned();
+        let number = parse_version(&version)
+            .with_context(|| format!("{} does not say its version", program.display()))?;
+        ensure!(
+            number >= OLDEST,
+            "{} is {version}; {}.{} or newer is needed: run ./setup, or name another with --qemu",
+            program.display(),
+            OLDEST.0,
+            OLDEST.1
+        );
+        Ok(Self {
+            program: program.to_owned(),
+            version,
+            number,
+        })
+    }
+
+    /// True when this QEMU has a device of that name.
+    pub fn has_device(&self, device: &str) -> Result<bool> {
+        let output = Command::new(&self.program)
+            .args(["-device", "help"])
+            .output()
+            .with_context(|| format!("ask {} for its devices", self.program.display()))?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        Ok(text.contains(&format!("\"{device}\"")))
+    }
+
+    /// The command that starts a guest.
+    pub fn command(&self, launch: &Launch<'_>) -> Command {
+        let software_kvm = launch.accel == Accel::Kvm && !has_hardware_virtualization();
+        let mut command = Command::new(&self.program);
+        let mut arg = |name: &str, value: OsString| {
+            command.arg(name).arg(value);
+        };
+        let options = match launch.machine {
+            Machine::Q35 => "q35",
+            Machine::Microvm => "microvm,pcie=on",
+        };
+        let accel = launch.accel;
+        arg(
+            "-machine",
+            format!("{options},accel={accel},memory-backend=mem").into(),
+        );
+        let (cpu, cpus) = match launch.accel {
+            // The second processor stays parked: QEMU before 8.1 drops guest
+            // memory barriers when there is one, and the backend is another thread.
+            Accel::Tcg => ("max", "2"),
+            Accel::Kvm => ("host", "1"),
+        };
+        arg("-cpu", cpu.into());
+        arg("-smp", cpus.into());
+        arg("-m", format!("{}M", launch.memory_mib).into());
+        // A software KVM faults on every first touch of a page.
+        let prealloc = if software_kvm { ",prealloc=on" } else { "" };
+        arg(
+            "-object",
+            format!(
+                "memory-backend-memfd,id=mem,size={}M,share=on{prealloc}",
+                launch.memory_mib
+            )
+            .into(),
+        );
+        if software_kvm && launch.machine == Machine::Q35 {
+            // Ring 0 is interpreted there: SeaBIOS alone would take seconds.
+            arg("-bios", "qboot.rom".into());
+        }
+        arg("-display", "none".into());
+        let mut serial = OsString::from("file:");
+        serial.push(launch.serial);
+        arg("-serial", serial);
+        arg("-device", "isa-debug-exit,iobase=0xf4,iosize=0x04".into());
+        if let Some(socket) = launch.vssd {
+            let reconnect = match self.number >= (9, 2) {
+                true => "reconnect-ms=1000",
+                false => "reconnect=1",
+            };
+            arg("-chardev", socket_option("vssd", socket, reconnect));
+            arg(
+                "-device",
+                "vhost-user-blk-pci,chardev=vssd,num-queues=3".into(),
+            );
+        }
+        arg(
+            "-chardev",
+            socket_option("channel", launch.channel, "server=off"),
+        );
+        arg("-device", "virtio-serial-pci".into());
+        arg("-device", "virtconsole,chardev=channel".into());
+        arg("-kernel", GUEST_IMAGE.into());
+        arg("-append", launch.append.into());
+        command.args(["-nodefaults", "-no-user-config", "-no-reboot"]);
+        command
+    }
+}
+
+fn socket_option(id: &str, path: &Path, more: &str) -> OsString {
+    let mut option = OsString::from(format!("socket,id={id},{more},path="));
+    option.push(path);
+    option
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read() {
+        let line = "QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7)";
+        assert_eq!(parse_version(line), Some((7, 2)));
+        assert_eq!(parse_version("QEMU emulator version 10.0.2"), Some((10, 0)));
+        assert_eq!(parse_version("no number"), None);
+    }
+}
