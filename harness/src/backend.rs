@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use vssd_host::control::Client;
@@ -137,15 +137,32 @@ impl Backend {
         })
     }
 
-    /// Sets how block sets travel from now on.
+    /// Sets how block sets travel from now on, and waits until the driver has
+    /// started over with that.
     pub fn set_encoding(&self, encoding: EncodingName) -> Result<()> {
         let request = Request::SetEncoding {
             vssd: NAME.to_owned(),
             encoding,
         };
         match self.client(Some(STATUS_PATIENCE))?.call(&request)? {
-            Reply::Ok => Ok(()),
+            Reply::Ok => self.await_agreed(),
             other => bail!("the backend answered {other:?}"),
+        }
+    }
+
+    /// Waits until a driver has confirmed its list.
+    pub fn await_agreed(&self) -> Result<()> {
+        let mut client = self.client(Some(STATUS_PATIENCE))?;
+        client.send(&Request::Watch)?;
+        let until = Instant::now() + STATUS_PATIENCE;
+        loop {
+            match client.receive()? {
+                Reply::Status(status) if status.vssds.iter().all(|v| v.driver && v.agreed) => {
+                    return Ok(());
+                }
+                _ if Instant::now() > until => bail!("the guest's driver does not answer"),
+                _ => {}
+            }
         }
     }
 }

@@ -1,6 +1,5 @@
 //! A guest under QEMU: boot it, tell it what to run, hear what it reports.
 
-use std::collections::VecDeque;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -34,8 +33,6 @@ pub struct Guest {
     process: Process,
     events: Receiver<Event>,
     channel: UnixStream,
-    /// Lines that came while nobody asked for them.
-    early: VecDeque<Report>,
     /// A command whose reports are still to come.
     started: Option<String>,
     serial: PathBuf,
@@ -63,7 +60,7 @@ pub struct GuestFolder(pub PathBuf);
 
 impl Guest {
     /// Boots a guest and waits for its [`Report::Ready`].
-    pub fn boot(qemu: &Qemu, launch: Launch<'_>, folder: &GuestFolder, patience: Duration) -> Result<Self> {
+    pub fn boot(qemu: &Qemu, launch: &Launch<'_>, folder: &GuestFolder, patience: Duration) -> Result<Self> {
         let channel_path = folder.0.join("channel.sock");
         let serial = folder.0.join("serial.log");
         let stderr = folder.0.join("qemu.log");
@@ -73,12 +70,7 @@ impl Guest {
         }
         let listener = UnixListener::bind(&channel_path)
             .with_context(|| format!("listen at {}", channel_path.display()))?;
-        let launch = Launch {
-            channel: &channel_path,
-            serial: &serial,
-            ..launch
-        };
-        let mut command = qemu.command(&launch);
+        let mut command = qemu.command(launch, &channel_path, &serial);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(
             fs::File::create(&stderr).with_context(|| format!("write {}", stderr.display()))?,
         );
@@ -97,7 +89,6 @@ impl Guest {
             events,
             // Replaced as soon as QEMU has connected.
             channel: UnixStream::pair().context("make a socket")?.0,
-            early: VecDeque::new(),
             started: None,
             serial,
             stderr,
@@ -166,17 +157,24 @@ impl Guest {
         }
     }
 
+    /// Ends a command that goes on until the next one arrives, and returns its reports.
+    pub fn stop(&mut self, at_most: Duration) -> Result<Vec<Report>> {
+        let running = self.started.take();
+        self.start(&Command::Info)?;
+        let next = std::mem::replace(&mut self.started, running);
+        let reports = self.finish(at_most)?;
+        self.started = next;
+        self.finish(at_most)?;
+        Ok(reports)
+    }
+
     /// Waits until the guest reports a change of its list that ends at `held` blocks.
     pub fn await_resized(&mut self, held: u32, at_most: Duration) -> Result<()> {
         let until = Instant::now() + at_most;
         loop {
-            let report = match self.early.pop_front() {
-                Some(report) => report,
-                None => self.receive(until, "follow a resize")?,
-            };
-            match report {
-                Report::Resized { held: now, .. } if now == held => return Ok(()),
-                _ => {}
+            let report = self.next_report(until, "follow a resize")?;
+            if matches!(report, Report::Resized { held: now, .. } if now == held) {
+                return Ok(());
             }
         }
     }
@@ -193,13 +191,6 @@ impl Guest {
     }
 
     fn next_report(&mut self, until: Instant, doing: &str) -> Result<Report> {
-        match self.early.pop_front() {
-            Some(report) => Ok(report),
-            None => self.receive(until, doing),
-        }
-    }
-
-    fn receive(&mut self, until: Instant, doing: &str) -> Result<Report> {
         let patience = until.saturating_duration_since(Instant::now());
         match self.events.recv_timeout(patience) {
             Ok(Event::Line(line)) => Report::from_line(&line)

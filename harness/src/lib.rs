@@ -1,1 +1,25 @@
-//! x
+//! The experiment harness: starts guests and backends, runs experiments on
+//! them, records what they measure, and presents it.
+//!
+//! ```text
+//!  cli ── experiment ── guest, backend ── qemu, process
+//!             │ rows (record)
+//!             ▼
+//!        present: store ── study ── figures, report
+//! ```
+//!
+//! The run stage (experiment) and what follows it share nothing but the files
+//! in a run's folder.
+#![deny(unsafe_code)]
+
+pub mod accel;
+pub mod backend;
+pub mod cli;
+pub mod experiment;
+pub mod guest;
+pub mod interrupt;
+pub mod present;
+pub mod process;
+pub mod progress;
+pub mod qemu;
+pub mod record;

@@ -1,1 +1,7 @@
-fn main(){}
+//! `harness`: see [`harness::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    harness::cli::main()
+}

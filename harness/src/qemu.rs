@@ -63,10 +63,6 @@ pub struct Launch<'a> {
     pub memory_mib: u32,
     /// The backend's socket for this guest; `None` for a guest without a vSSD.
     pub vssd: Option<&'a Path>,
-    /// Where the harness listens for the guest's channel.
-    pub channel: &'a Path,
-    /// Where the serial console goes.
-    pub serial: &'a Path,
     /// The guest's command line.
     pub append: &'a str,
 }
@@ -121,8 +117,9 @@ impl Qemu {
         Ok(text.contains(&format!("\"{device}\"")))
     }
 
-    /// The command that starts a guest.
-    pub fn command(&self, launch: &Launch<'_>) -> Command {
+    /// The command that starts a guest whose channel goes to the socket
+    /// `channel`, where somebody listens, and its serial console to the file `serial`.
+    pub fn command(&self, launch: &Launch<'_>, channel: &Path, serial: &Path) -> Command {
         let software_kvm = launch.accel == Accel::Kvm && !has_hardware_virtualization();
         let mut command = Command::new(&self.program);
         let mut arg = |name: &str, value: OsString| {
@@ -161,9 +158,9 @@ impl Qemu {
             arg("-bios", "qboot.rom".into());
         }
         arg("-display", "none".into());
-        let mut serial = OsString::from("file:");
-        serial.push(launch.serial);
-        arg("-serial", serial);
+        let mut console = OsString::from("file:");
+        console.push(serial);
+        arg("-serial", console);
         arg("-device", "isa-debug-exit,iobase=0xf4,iosize=0x04".into());
         if let Some(socket) = launch.vssd {
             let reconnect = match self.number >= (9, 2) {
@@ -178,7 +175,7 @@ impl Qemu {
         }
         arg(
             "-chardev",
-            socket_option("channel", launch.channel, "server=off"),
+            socket_option("channel", channel, "server=off"),
         );
         arg("-device", "virtio-serial-pci".into());
         arg("-device", "virtconsole,chardev=channel".into());

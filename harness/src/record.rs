@@ -69,8 +69,8 @@ pub struct CorrectnessRow {
     pub inflight_errors: u64,
     /// From the command to both lists agreed.
     pub resize_ns: u64,
-    /// The read of all blocks, by the guest's clock.
-    pub verify_guest_ns: u64,
+    /// The read of all blocks, from the command to the guest's report.
+    pub verify_ns: u64,
 }
 
 impl Row for CorrectnessRow {

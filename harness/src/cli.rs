@@ -1,0 +1,328 @@
+//! The command line.
+
+use std::env;
+use std::fs;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::accel::{self, AccelChoice};
+use crate::experiment::params::{Overrides, resolve};
+use crate::experiment::{Experiment, Lab};
+use crate::interrupt;
+use crate::present::manifest::{Manifest, now_utc};
+use crate::present::store::RunFolder;
+use crate::present::{self, Verdict, doctor};
+use crate::progress::Progress;
+use crate::qemu::{GUEST_IMAGE, Machine, Qemu};
+
+/// Exit code when everything ran, but a claim or requirement does not hold.
+const EXIT_DOES_NOT_HOLD: u8 = 3;
+
+/// Runs the vSSD experiments on QEMU guests and reports what they show.
+///
+/// Without a command: all three experiments in their quick form.
+///
+/// Exit code: 0 every claim holds, 1 something failed, 2 usage, 3 a claim does
+/// not hold, 130 interrupted.
+///
+/// Examples:
+///   harness
+///   harness run eviction --full --seed 7
+///   harness run overhead --set 'sizes=["1GiB"]' --out /tmp/overhead
+///   harness report results/reference/eviction
+#[derive(Debug, Parser)]
+#[command(name = "harness", version, verbatim_doc_comment)]
+struct Cli {
+    #[command(flatten)]
+    run: RunOptions,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run experiments.
+    Run {
+        /// Which one.
+        experiment: Choice,
+    },
+    /// Show the experiments and their parameters.
+    List,
+    /// Check what the experiments need on this machine.
+    Doctor,
+    /// Draw the figures of a run again, from its recorded data.
+    Plot {
+        /// The run's folder.
+        folder: PathBuf,
+    },
+    /// Judge a run again and write its report and figures, from its recorded data.
+    Report {
+        /// The run's folder.
+        folder: PathBuf,
+    },
+    /// Say where the guest image is, to boot it by hand.
+    Image {
+        /// Copy it there.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Be the backend; what experiments start.
+    #[command(hide = true)]
+    Backend(vssd_host::daemon::Args),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Choice {
+    Correctness,
+    Eviction,
+    Overhead,
+    All,
+}
+
+impl Choice {
+    fn experiments(self) -> Vec<Experiment> {
+        match self {
+            Self::All => Experiment::ALL.to_vec(),
+            Self::Correctness => vec![Experiment::Correctness],
+            Self::Eviction => vec![Experiment::Eviction],
+            Self::Overhead => vec![Experiment::Overhead],
+        }
+    }
+}
+
+#[derive(Clone, Debug, Args)]
+struct RunOptions {
+    /// The full form: more steps, sizes and repetitions.
+    #[arg(long, global = true)]
+    full: bool,
+    /// Where all randomness comes from.
+    #[arg(long, global = true, default_value_t = 1)]
+    seed: u64,
+    /// Folder for the results; must not hold any yet.
+    #[arg(long, global = true, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// How QEMU runs guests.
+    #[arg(long, global = true, value_enum, default_value_t)]
+    accel: AccelChoice,
+    /// QEMU's machine type.
+    #[arg(long, global = true, value_enum, default_value_t)]
+    machine: Machine,
+    /// The QEMU to use.
+    #[arg(long, global = true, value_name = "PROGRAM")]
+    qemu: Option<PathBuf>,
+    /// Parameters from a TOML file, over the defaults.
+    #[arg(long, global = true, value_name = "FILE")]
+    params: Option<PathBuf>,
+    /// One parameter, over all else: key=value. Repeatable.
+    #[arg(long = "set", global = true, value_name = "KEY=VALUE")]
+    sets: Vec<String>,
+    /// Print JSON.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+/// The program.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if let Some(Command::Backend(args)) = &cli.command {
+        return match vssd_host::daemon::run(args) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{error:#}");
+                ExitCode::FAILURE
+            }
+        };
+    }
+    let result = interrupt::watch().and_then(|()| dispatch(&cli));
+    if interrupt::requested() {
+        eprintln!("harness: interrupted; what was recorded so far is kept");
+        return ExitCode::from(interrupt::EXIT_INTERRUPTED);
+    }
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(EXIT_DOES_NOT_HOLD),
+        Err(error) => {
+            eprintln!("harness: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Carries a command out; true when every claim holds.
+fn dispatch(cli: &Cli) -> Result<bool> {
+    let options = &cli.run;
+    match &cli.command {
+        None => run(&Experiment::ALL, options),
+        Some(Command::Run { experiment }) => run(&experiment.experiments(), options),
+        Some(Command::List) => list(options).map(|()| true),
+        Some(Command::Doctor) => {
+            let checks = doctor::examine(options.qemu.as_deref(), options.accel);
+            match options.json {
+                true => println!("{}", serde_json::to_string_pretty(&checks)?),
+                false => print!("{}", doctor::describe(&checks)),
+            }
+            Ok(checks.iter().all(|check| check.is_fine()))
+        }
+        Some(Command::Plot { folder }) => {
+            for file in present::plot(folder)? {
+                println!("{}", file.display());
+            }
+            Ok(true)
+        }
+        Some(Command::Report { folder }) => {
+            let verdict = present::format(folder)?;
+            show(&[(folder.clone(), verdict)], options)
+        }
+        Some(Command::Image { out }) => {
+            match out {
+                Some(path) => {
+                    fs::copy(GUEST_IMAGE, path)
+                        .with_context(|| format!("copy the guest image to {}", path.display()))?;
+                    println!("{}", path.display());
+                }
+                None => println!("{GUEST_IMAGE}"),
+            }
+            Ok(true)
+        }
+        Some(Command::Backend(_)) => bail!("the backend was started already"),
+    }
+}
+
+fn list(options: &RunOptions) -> Result<()> {
+    if options.json {
+        let all: Vec<_> = Experiment::ALL
+            .iter()
+            .map(|experiment| {
+                let params: toml::Table = experiment.defaults().parse()?;
+                Ok(serde_json::json!({
+                    "experiment": experiment.name(),
+                    "purpose": experiment.purpose(),
+                    "parameters": params,
+                }))
+            })
+            .collect::<Result<_>>()?;
+        println!("{}", serde_json::to_string_pretty(&all)?);
+        return Ok(());
+    }
+    for experiment in Experiment::ALL {
+        println!("{}: {}\n", experiment.name(), experiment.purpose());
+        for line in experiment.defaults().lines() {
+            println!("    {line}");
+        }
+        println!();
+    }
+    Ok(())
+}
+
+/// The folder of a run: as asked for, or named by the time.
+fn out_folder(options: &RunOptions, experiments: &[Experiment]) -> PathBuf {
+    options.out.clone().unwrap_or_else(|| {
+        let name = match experiments {
+            [one] => one.name(),
+            _ => "all",
+        };
+        // 2026-01-31T12:00:00Z, without what file names do not like.
+        let time = now_utc().replace([':', '-'], "");
+        Path::new("results").join(format!("{name}-{time}"))
+    })
+}
+
+fn run(experiments: &[Experiment], options: &RunOptions) -> Result<bool> {
+    let started = Instant::now();
+    let overrides = Overrides {
+        full: options.full,
+        file: options.params.as_deref(),
+        sets: &options.sets,
+    };
+    // Everything that can be wrong with the command line is found before
+    // anything starts.
+    let params = experiments
+        .iter()
+        .map(|experiment| {
+            let table = resolve(experiment.defaults(), &overrides)?;
+            experiment.check(&table)?;
+            Ok(table)
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let qemu = Qemu::find(options.qemu.as_deref())?;
+    let (accel, why) = accel::choose(options.accel)?;
+    let quiet = options.json || !std::io::stderr().is_terminal();
+    let lab = Lab {
+        machine: options.machine,
+        accel,
+        program: env::current_exe().context("find this program, which is the backend as well")?,
+        seed: options.seed,
+        progress: Progress { shown: !quiet },
+        qemu,
+    };
+    let out = out_folder(options, experiments);
+    if !options.json {
+        println!("{} on {}, {accel} ({why})", lab.qemu.version, lab.machine);
+    }
+    let mut verdicts = Vec::new();
+    for (experiment, params) in experiments.iter().zip(&params) {
+        let folder = match experiments {
+            [_] => out.clone(),
+            _ => out.join(experiment.name()),
+        };
+        if !options.json {
+            println!("running {}: {}", experiment.name(), experiment.purpose());
+        }
+        let manifest = Manifest::new(&lab, &why, experiment.name(), options.full, params);
+        let mut run = RunFolder::create(&folder, manifest)?;
+        match experiment.run(params, &lab, &mut run) {
+            Ok(()) => run.complete()?,
+            Err(error) => {
+                let error = match interrupt::requested() {
+                    true => anyhow::anyhow!("interrupted"),
+                    false => error,
+                };
+                run.fail(&format!("{error:#}"))?;
+                return Err(error.context(format!(
+                    "{} did not finish; what it recorded is in {}",
+                    experiment.name(),
+                    folder.display()
+                )));
+            }
+        }
+        verdicts.push((folder.clone(), present::format(&folder)?));
+    }
+    let holds = show(&verdicts, options)?;
+    if !options.json {
+        println!("took {:.0} s in all", started.elapsed().as_secs_f64());
+    }
+    Ok(holds)
+}
+
+/// Prints verdicts; true when every claim holds.
+fn show(verdicts: &[(PathBuf, Verdict)], options: &RunOptions) -> Result<bool> {
+    if options.json {
+        for (folder, verdict) in verdicts {
+            let line = serde_json::json!({ "folder": folder, "verdict": verdict });
+            println!("{line}");
+        }
+    } else {
+        for (folder, verdict) in verdicts {
+            print!("{}", present::summary(verdict, std::io::stdout().is_terminal()));
+            println!("  report: {}", folder.join("report.md").display());
+        }
+    }
+    Ok(verdicts.iter().all(|(_, verdict)| verdict.holds()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

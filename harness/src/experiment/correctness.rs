@@ -1,0 +1,309 @@
+//! Read errors equal the blocks that the host holds, at every size.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+use serde::Deserialize;
+use vssd_host::control::protocol::EvictName;
+use vssd_host::size::ByteSize;
+use workloads::command::{DEFAULT_DEPTH, Enforce};
+use workloads::{Command, Policy, Report};
+
+use super::{Bench, Lab, params};
+use crate::backend::{ResizeOptions, Resizer};
+use crate::present::store::RunFolder;
+use crate::record::{CorrectnessRow, Direction};
+
+/// How long one pass over the device, or one resize, may take.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// See `experiments/correctness.toml`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    size: String,
+    block_size: String,
+    balloon_percent: Vec<f64>,
+    picks: Vec<String>,
+    device_enforces_every: u32,
+    random_steps: u32,
+    random_percent: f64,
+}
+
+/// Checked parameters.
+#[derive(Clone, Debug)]
+pub struct Params {
+    size: ByteSize,
+    block_size: ByteSize,
+    balloon_percent: Vec<f64>,
+    picks: Vec<Policy>,
+    device_enforces_every: u32,
+    random_steps: u32,
+    random_percent: f64,
+}
+
+/// Policies by name.
+pub(super) fn policies(names: &[String]) -> Result<Vec<Policy>> {
+    ensure!(!names.is_empty(), "`picks` names no policy");
+    names
+        .iter()
+        .map(|name| {
+            name.parse()
+                .ok()
+                .with_context(|| format!("`picks` names `{name}`, which is no policy"))
+        })
+        .collect()
+}
+
+impl Params {
+    /// Checks a table.
+    pub fn from_table(table: &toml::Table) -> Result<Self> {
+        let raw: Raw = params::typed(table)?;
+        let percents = raw.balloon_percent.iter().chain([&raw.random_percent]);
+        for percent in percents {
+            ensure!(
+                (0.0..=100.0).contains(percent),
+                "{percent} is no percentage of the device: choose 0 to 100"
+            );
+        }
+        ensure!(
+            raw.balloon_percent.last() == Some(&0.0),
+            "`balloon_percent` must end with 0, so that everything is given back"
+        );
+        ensure!(
+            raw.device_enforces_every > 0,
+            "`device_enforces_every` counts steps from 1"
+        );
+        Ok(Self {
+            size: params::size("size", &raw.size)?,
+            block_size: params::size("block_size", &raw.block_size)?,
+            picks: policies(&raw.picks)?,
+            balloon_percent: raw.balloon_percent,
+            device_enforces_every: raw.device_enforces_every,
+            random_steps: raw.random_steps,
+            random_percent: raw.random_percent,
+        })
+    }
+}
+
+/// What a step asks for.
+struct Step {
+    part: &'static str,
+    pick: Policy,
+    balloon: u32,
+    enforce: Enforce,
+}
+
+struct Run<'a> {
+    bench: Bench,
+    resizer: Resizer,
+    folder: &'a mut RunFolder,
+    capacity: u32,
+    step: u32,
+    balloon: u32,
+}
+
+impl Run<'_> {
+    fn options(seed: u64, evict: EvictName) -> ResizeOptions {
+        ResizeOptions {
+            evict,
+            deadline: PATIENCE,
+            seed,
+        }
+    }
+
+    /// Resizes to a balloon size and waits until the guest has followed;
+    /// returns the nanoseconds until both lists agreed.
+    fn resize(&mut self, balloon: u32, options: ResizeOptions) -> Result<u64> {
+        let held = self.capacity - balloon;
+        let resized = self.resizer.resize_to(held, options)?;
+        ensure!(
+            resized.held == held && resized.agreed,
+            "a resize to {held} blocks ended as {} with {} held",
+            resized.end,
+            resized.held
+        );
+        if resized.from != held {
+            self.bench.guest.await_resized(held, PATIENCE)?;
+        }
+        Ok(resized.elapsed_ns)
+    }
+
+    /// Compares both lists and reads every block; records the row.
+    fn check(&mut self, step: &Step, resize_ns: u64, inflight: (u64, u64)) -> Result<()> {
+        let status = self.bench.backend.status()?;
+        let info = self.bench.guest.run(&Command::Info, PATIENCE)?;
+        let lists_equal = info.iter().any(|report| {
+            matches!(report, Report::Info { held, digest, .. }
+                if *held == status.held && format!("{digest:016x}") == status.digest)
+        });
+        let verify = Command::Verify {
+            enforce: step.enforce,
+        };
+        let started = std::time::Instant::now();
+        let reports = self.bench.guest.run(&verify, PATIENCE)?;
+        let verify_ns = started.elapsed().as_nanos() as u64;
+        let Some(Report::Verified {
+            ok,
+            zeros,
+            corrupt,
+            errors,
+            refused_by_driver,
+            refused_by_device,
+            unexpected,
+            ..
+        }) = reports.last()
+        else {
+            bail!("the guest did not say what it read");
+        };
+        let direction = match step.balloon < self.balloon {
+            true => Direction::Grow,
+            false => Direction::Shrink,
+        };
+        self.folder.append(&CorrectnessRow {
+            step: self.step,
+            part: step.part.to_owned(),
+            pick: step.pick.to_string(),
+            direction,
+            capacity_blocks: self.capacity,
+            balloon_wanted_blocks: step.balloon,
+            balloon_blocks: self.capacity - status.held,
+            enforce: step.enforce.to_string(),
+            read_errors: *errors,
+            refused_by_driver: *refused_by_driver,
+            refused_by_device: *refused_by_device,
+            ok_blocks: *ok,
+            zero_blocks: *zeros,
+            corrupt_blocks: *corrupt,
+            unexpected_blocks: *unexpected,
+            lists_equal,
+            inflight_requests: inflight.0,
+            inflight_errors: inflight.1,
+            resize_ns,
+            verify_ns,
+        })?;
+        self.step += 1;
+        self.balloon = step.balloon;
+        Ok(())
+    }
+
+    /// Tells the guest how to pick from now on.
+    fn pick(&mut self, policy: Policy, seed: u64) -> Result<()> {
+        self.bench
+            .guest
+            .run(&Command::Policy { policy, seed }, PATIENCE)
+            .map(drop)
+    }
+
+    fn fill(&mut self, seed: u64) -> Result<()> {
+        self.bench.guest.run(&Command::Fill { seed }, PATIENCE).map(drop)
+    }
+}
+
+/// Runs the experiment.
+pub fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
+    let steps = params.balloon_percent.len() as u64 + u64::from(params.random_steps) + 1;
+    let bar = lab.progress.bar("correctness", steps);
+    let bench = lab.bench("correctness", params.size, params.block_size, folder)?;
+    let capacity = bench.guest.ready.capacity;
+    let resizer = bench.backend.resizer(PATIENCE)?;
+    let mut run = Run {
+        bench,
+        resizer,
+        folder,
+        capacity,
+        step: 0,
+        balloon: 0,
+    };
+    run.fill(lab.seed)?;
+    let blocks = |percent: f64| (f64::from(capacity) * percent / 100.0).round() as u32;
+    for (i, percent) in params.balloon_percent.iter().enumerate() {
+        let step = Step {
+            part: "walk",
+            pick: params.picks[i % params.picks.len()],
+            balloon: blocks(*percent),
+            enforce: match (i as u32 + 1).is_multiple_of(params.device_enforces_every) {
+                true => Enforce::Device,
+                false => Enforce::Driver,
+            },
+        };
+        let seed = lab.seed.wrapping_add(i as u64);
+        run.pick(step.pick, seed)?;
+        let resize_ns = run.resize(step.balloon, Run::options(seed, EvictName::Guest))?;
+        run.check(&step, resize_ns, (0, 0))?;
+        bar.inc(1);
+    }
+    // Everything is back: written anew, all of it must be there.
+    run.fill(lab.seed.wrapping_add(1))?;
+    let refilled = Step {
+        part: "refill",
+        pick: params.picks[0],
+        balloon: 0,
+        enforce: Enforce::Driver,
+    };
+    run.check(&refilled, 0, (0, 0))?;
+    bar.inc(1);
+    random_walk(params, lab, &mut run, &bar)?;
+    bar.finish_and_clear();
+    run.bench.shut_down()
+}
+
+/// Resizes of random sizes while the guest reads and writes.
+fn random_walk(
+    params: &Params,
+    lab: &Lab,
+    run: &mut Run<'_>,
+    bar: &indicatif::ProgressBar,
+) -> Result<()> {
+    let mut rng = SmallRng::seed_from_u64(lab.seed);
+    let most = f64::from(run.capacity) * params.random_percent / 100.0;
+    for i in 0..params.random_steps {
+        let seed = rng.random();
+        let pick = params.picks[rng.random_range(0..params.picks.len())];
+        let stress = Command::Stress {
+            count: 0,
+            seed,
+            depth: DEFAULT_DEPTH,
+            writes: 50,
+        };
+        run.pick(pick, seed)?;
+        run.bench.guest.start(&stress)?;
+        let mut resize_ns = 0;
+        let mut balloon = 0;
+        // Several resizes for each look, every third by the hypervisor's own picks.
+        for j in 0..3 {
+            balloon = rng.random_range(0..=most as u32);
+            let evict = match (i + j) % 3 {
+                0 => EvictName::Uniform,
+                _ => EvictName::Guest,
+            };
+            resize_ns = run.resize(balloon, Run::options(seed, evict))?;
+        }
+        let reports = run.bench.guest.stop(PATIENCE)?;
+        let stressed = reports.iter().find_map(|report| match report {
+            Report::Stressed {
+                reads,
+                writes,
+                lost_race,
+                errors,
+                corrupt,
+            } => Some((reads + writes + lost_race, errors + corrupt)),
+            _ => None,
+        });
+        let inflight = stressed.context("the guest did not say how its I/O went")?;
+        let step = Step {
+            part: "random",
+            pick,
+            balloon,
+            enforce: match i % 2 {
+                0 => Enforce::Device,
+                _ => Enforce::Driver,
+            },
+        };
+        run.check(&step, resize_ns, inflight)?;
+        bar.inc(1);
+    }
+    Ok(())
+}

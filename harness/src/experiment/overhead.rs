@@ -1,0 +1,153 @@
+//! Time to take blocks from a guest and to give them back.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+use vssd_host::control::protocol::{EncodingName, EvictName};
+use vssd_host::size::{Amount, ByteSize};
+use workloads::{Command, Policy};
+
+use super::correctness::policies;
+use super::{Bench, Lab, params};
+use crate::backend::{ResizeOptions, Resizer};
+use crate::present::store::RunFolder;
+use crate::record::OverheadRow;
+
+/// How long one resize may take.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    size: String,
+    block_size: String,
+    sizes: Vec<String>,
+    picks: Vec<String>,
+    encodings: Vec<String>,
+    repetitions: u32,
+}
+
+/// Checked parameters; see `experiments/overhead.toml`.
+#[derive(Clone, Debug)]
+pub struct Params {
+    size: ByteSize,
+    block_size: ByteSize,
+    sizes_blocks: Vec<u32>,
+    picks: Vec<Policy>,
+    encodings: Vec<EncodingName>,
+    repetitions: u32,
+}
+
+impl Params {
+    /// Checks a table.
+    pub fn from_table(table: &toml::Table) -> Result<Self> {
+        let raw: Raw = params::typed(table)?;
+        let size = params::size("size", &raw.size)?;
+        let block_size = params::size("block_size", &raw.block_size)?;
+        let bytes = u32::try_from(block_size.0).unwrap_or(0);
+        ensure!(bytes > 0, "`block_size` of {block_size} is no block size");
+        ensure!(raw.repetitions > 0, "`repetitions` counts from 1");
+        ensure!(!raw.sizes.is_empty(), "`sizes` names no size");
+        let sizes_blocks = raw
+            .sizes
+            .iter()
+            .map(|text| {
+                let amount = params::size("sizes", text)?;
+                ensure!(
+                    amount <= size,
+                    "`sizes` asks for {amount} of a device of {size}: choose less"
+                );
+                let blocks = Amount::Bytes(amount).in_blocks(bytes)?;
+                u32::try_from(blocks).context("a vSSD has less than 2^32 blocks")
+            })
+            .collect::<Result<_>>()?;
+        let encodings = raw
+            .encodings
+            .iter()
+            .map(|name| name.parse().map_err(anyhow::Error::msg))
+            .collect::<Result<_>>()
+            .context("`encodings` is wrong")?;
+        Ok(Self {
+            size,
+            block_size,
+            sizes_blocks,
+            picks: policies(&raw.picks)?,
+            encodings,
+            repetitions: raw.repetitions,
+        })
+    }
+}
+
+/// One resize as the host sees it: from the command to both lists agreed.
+struct Timed {
+    elapsed_ns: u64,
+    device_ns: u64,
+    exchanges: u32,
+    agreed: bool,
+}
+
+fn timed(bench: &mut Bench, resizer: &mut Resizer, target: u32) -> Result<Timed> {
+    let options = ResizeOptions {
+        evict: EvictName::Guest,
+        deadline: PATIENCE,
+        seed: 0,
+    };
+    let started = Instant::now();
+    let resized = resizer.resize_to(target, options)?;
+    let elapsed_ns = started.elapsed().as_nanos() as u64;
+    // The guest must be at rest before the next one is timed.
+    bench.guest.await_resized(target, PATIENCE)?;
+    Ok(Timed {
+        elapsed_ns,
+        device_ns: resized.device_ns,
+        exchanges: resized.exchanges,
+        agreed: resized.is_complete() && resized.agreed && resized.revoked == 0,
+    })
+}
+
+/// Runs the experiment.
+pub fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
+    let pairs = params.sizes_blocks.len() * params.picks.len() * params.encodings.len();
+    let bar = lab
+        .progress
+        .bar("overhead", pairs as u64 * u64::from(params.repetitions));
+    let mut bench = lab.bench("overhead", params.size, params.block_size, folder)?;
+    let capacity = bench.guest.ready.capacity;
+    let mut resizer = bench.backend.resizer(PATIENCE)?;
+    // The encodings take turns at every point, so that a slow moment of the
+    // machine does not fall on one of them alone.
+    for &blocks in &params.sizes_blocks {
+        for &policy in &params.picks {
+            let seed = lab.seed;
+            bench
+                .guest
+                .run(&Command::Policy { policy, seed }, PATIENCE)?;
+            for repetition in 0..params.repetitions {
+                for &encoding in &params.encodings {
+                    bench.backend.set_encoding(encoding)?;
+                    let shrink = timed(&mut bench, &mut resizer, capacity - blocks)?;
+                    let grow = timed(&mut bench, &mut resizer, capacity)?;
+                    folder.append(&OverheadRow {
+                        encoding: encoding.to_string(),
+                        pick: policy.to_string(),
+                        repetition,
+                        block_size_bytes: params.block_size.0 as u32,
+                        capacity_blocks: capacity,
+                        blocks,
+                        shrink_ns: shrink.elapsed_ns,
+                        shrink_device_ns: shrink.device_ns,
+                        shrink_exchanges: shrink.exchanges,
+                        grow_ns: grow.elapsed_ns,
+                        grow_device_ns: grow.device_ns,
+                        grow_exchanges: grow.exchanges,
+                        agreed: shrink.agreed && grow.agreed,
+                    })?;
+                    bar.inc(1);
+                }
+            }
+        }
+    }
+    bar.finish_and_clear();
+    bench.shut_down()
+}

@@ -1,0 +1,117 @@
+//! Parameters: defaults from TOML, overridden by files and by the command line.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::de::DeserializeOwned;
+use vssd_host::size::ByteSize;
+
+/// The table of the full form inside an experiment's file.
+const FULL: &str = "full";
+
+/// Where parameters come from, the later winning.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides<'a> {
+    /// Whether the full form is asked for.
+    pub full: bool,
+    /// A TOML file.
+    pub file: Option<&'a Path>,
+    /// `key=value` with a TOML value.
+    pub sets: &'a [String],
+}
+
+/// The parameters of an experiment whose defaults are the TOML text `defaults`.
+pub fn resolve(defaults: &str, overrides: &Overrides<'_>) -> Result<toml::Table> {
+    let mut table: toml::Table = defaults.parse().context("the built-in parameters")?;
+    let full = table.remove(FULL);
+    if let (true, Some(toml::Value::Table(full))) = (overrides.full, full) {
+        table.extend(full);
+    }
+    if let Some(path) = overrides.file {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("read the parameters in {}", path.display()))?;
+        let mut file: toml::Table = text
+            .parse()
+            .with_context(|| format!("{} is no TOML", path.display()))?;
+        let full = file.remove(FULL);
+        table.extend(file);
+        if let (true, Some(toml::Value::Table(full))) = (overrides.full, full) {
+            table.extend(full);
+        }
+    }
+    for set in overrides.sets {
+        let (key, value) = set
+            .split_once('=')
+            .with_context(|| format!("--set takes key=value, not `{set}`"))?;
+        // A bare word is a string: --set size=64MiB.
+        let parsed = format!("v = {value}")
+            .parse::<toml::Table>()
+            .ok()
+            .and_then(|mut table| table.remove("v"))
+            .unwrap_or_else(|| toml::Value::String(value.to_owned()));
+        table.insert(key.trim().to_owned(), parsed);
+    }
+    Ok(table)
+}
+
+/// Typed parameters from a table; a wrong one is named.
+pub fn typed<T: DeserializeOwned>(table: &toml::Table) -> Result<T> {
+    // The error of a table shows the offending line in a drawing of several;
+    // its message alone is the sentence.
+    T::deserialize(table.clone()).map_err(|error: toml::de::Error| {
+        anyhow::anyhow!(
+            "a parameter is wrong: {}; `harness list` shows them all",
+            error.message()
+        )
+    })
+}
+
+/// A size in a parameter.
+pub fn size(key: &str, text: &str) -> Result<ByteSize> {
+    text.parse()
+        .with_context(|| format!("the parameter `{key}` is wrong"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::experiment::Experiment;
+
+    #[test]
+    fn the_defaults_of_every_experiment_are_sound() {
+        for experiment in Experiment::ALL {
+            for full in [false, true] {
+                let overrides = Overrides {
+                    full,
+                    ..Overrides::default()
+                };
+                let table = resolve(experiment.defaults(), &overrides).unwrap();
+                experiment.check(&table).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn wrong_parameters_are_named() {
+        let check = |set: &str| {
+            let sets = [set.to_owned()];
+            let overrides = Overrides {
+                sets: &sets,
+                ..Overrides::default()
+            };
+            let table = resolve(Experiment::Eviction.defaults(), &overrides).unwrap();
+            Experiment::Eviction.check(&table)
+        };
+        check("reads=10").unwrap();
+        for (set, word) in [
+            ("raeds=10", "raeds"),
+            ("reads=many", "reads"),
+            ("size=1 parsec", "size"),
+            ("shrink=2GiB", "shrink"),
+            ("sd=0", "deviation"),
+        ] {
+            let error = format!("{:#}", check(set).unwrap_err());
+            assert!(error.contains(word), "{set}: {error}");
+        }
+    }
+}

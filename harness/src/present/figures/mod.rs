@@ -1,0 +1,61 @@
+//! The figures of a run, each as SVG and as PNG, from its recorded rows.
+//!
+//! A module for each experiment draws into an SVG text and touches no files;
+//! [`sheet`] is the look they share, [`scale`] their axes, [`png`] turns the
+//! same SVG into pixels.
+
+mod correctness;
+mod eviction;
+mod overhead;
+mod png;
+mod scale;
+mod sheet;
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use super::store::read;
+use crate::experiment::Experiment;
+
+/// A figure that was drawn: `stem.svg` and `stem.png` in the run's folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Figure {
+    /// Name of its files, without the ending.
+    pub stem: &'static str,
+    /// What it shows.
+    pub title: String,
+    /// How to read it, in sentences.
+    pub caption: String,
+}
+
+impl Figure {
+    /// Names of its files.
+    pub fn files(&self) -> [String; 2] {
+        ["svg", "png"].map(|ending| format!("{}.{ending}", self.stem))
+    }
+}
+
+/// A figure and its SVG.
+type Drawing = (Figure, String);
+
+/// Draws the figures of the run in `folder`. What was not recorded has none.
+pub fn draw(experiment: Experiment, folder: &Path) -> Result<Vec<Figure>> {
+    let drawings = match experiment {
+        Experiment::Correctness => correctness::draw(&read(folder)?),
+        Experiment::Eviction => eviction::draw(&read(folder)?, &read(folder)?),
+        Experiment::Overhead => overhead::draw(&read(folder)?),
+    }
+    .context("draw the figures")?;
+    let mut figures = Vec::new();
+    for (figure, svg) in drawings {
+        let pixels = png::from_svg(&svg)?;
+        for (name, bytes) in figure.files().into_iter().zip([svg.as_bytes(), &pixels]) {
+            let path = folder.join(name);
+            fs::write(&path, bytes).with_context(|| format!("write {}", path.display()))?;
+        }
+        figures.push(figure);
+    }
+    Ok(figures)
+}

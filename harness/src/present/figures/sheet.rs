@@ -1,0 +1,164 @@
+//! The look that all figures share: page, header, legend, colours, text.
+//!
+//! Text is measured by guess (plotters brings no fonts here, and the fonts of
+//! a viewer are unknown), so everything leaves room for a font wider than ours.
+
+use anyhow::Result;
+use plotters::chart::MeshStyle;
+use plotters::coord::Shift;
+use plotters::coord::ranged1d::{Ranged, ValueFormatter};
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+
+/// Size of a figure, in SVG units.
+pub const SIZE: (u32, u32) = (960, 560);
+
+/// Height of title, subtitle and legend.
+const HEADER: i32 = 112;
+
+/// Distance of the header from the left edge.
+const LEFT: i32 = 24;
+
+/// Part of its size that a letter is wide, generously.
+const LETTER_WIDTH: f64 = 0.56;
+
+/// Text and axes.
+pub const INK: RGBColor = RGBColor(0x26, 0x26, 0x26);
+/// Text of less weight.
+pub const GREY: RGBColor = RGBColor(0x66, 0x66, 0x66);
+/// Lines to hold a value against.
+const GRID: RGBColor = RGBColor(0xdd, 0xdd, 0xdd);
+/// Behind a part of a chart that is unlike the rest.
+pub const SHADE: RGBColor = RGBColor(0xf1, 0xf1, 0xf1);
+
+// The coloured ones are of the palette of Okabe and Ito: they also differ for
+// people who see no red or no green.
+
+/// Hits, blocks held by the host, our encoding.
+pub const BLUE: RGBColor = RGBColor(0x00, 0x72, 0xb2);
+/// Misses, read errors, the exchange of 2017.
+pub const VERMILLION: RGBColor = RGBColor(0xd5, 0x5e, 0x00);
+/// A third thing beside these two.
+pub const GREEN: RGBColor = RGBColor(0x00, 0x9e, 0x73);
+
+/// Where a figure is drawn.
+pub type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+
+/// How a thing looks in a figure, for its legend.
+#[derive(Clone, Copy, Debug)]
+pub enum Swatch {
+    /// A filled area.
+    Fill(RGBColor),
+    /// A line.
+    Line(RGBColor),
+    /// A marker, filled or hollow.
+    Marker(RGBColor, Mark),
+    /// A line with such markers; dashed when they are hollow.
+    MarkedLine(RGBColor, Mark),
+}
+
+/// How a marker is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// A disc.
+    Full,
+    /// A ring, and a dashed line.
+    Hollow,
+}
+
+/// What stands above a figure.
+#[derive(Clone, Debug)]
+pub struct Header<'a> {
+    /// What the figure shows.
+    pub title: &'a str,
+    /// What to look for, or under which conditions.
+    pub subtitle: &'a str,
+    /// What is what.
+    pub legend: Vec<(Swatch, String)>,
+}
+
+/// Text of the given size and colour, placed by the given point of it.
+pub fn text(size: u32, color: RGBColor, h: HPos, v: VPos) -> TextStyle<'static> {
+    ("sans-serif", size)
+        .into_font()
+        .color(&color)
+        .pos(Pos::new(h, v))
+}
+
+/// About how wide a text is, in SVG units.
+pub fn text_width(text: &str, size: u32) -> i32 {
+    (text.chars().count() as f64 * f64::from(size) * LETTER_WIDTH).ceil() as i32
+}
+
+/// A marker at `at`.
+pub fn marker<C>(at: C, radius: i32, color: RGBColor, mark: Mark) -> Circle<C, i32> {
+    let style = match mark {
+        Mark::Full => color.filled(),
+        Mark::Hollow => color.stroke_width(2),
+    };
+    Circle::new(at, radius, style)
+}
+
+fn draw_swatch(area: &Area<'_>, swatch: Swatch, (x, y): (i32, i32)) -> Result<()> {
+    let middle = (x + 14, y);
+    let line = |color: RGBColor, to: i32| {
+        PathElement::new([(x, y), (x + to, y)], color.stroke_width(3))
+    };
+    match swatch {
+        Swatch::Fill(color) => {
+            let corners = [(x + 6, y - 8), (x + 22, y + 8)];
+            area.draw(&Rectangle::new(corners, color.filled()))?;
+        }
+        Swatch::Line(color) => area.draw(&line(color, 28))?,
+        Swatch::Marker(color, mark) => area.draw(&marker(middle, 5, color, mark))?,
+        Swatch::MarkedLine(color, Mark::Full) => {
+            area.draw(&line(color, 28))?;
+            area.draw(&marker(middle, 5, color, Mark::Full))?;
+        }
+        Swatch::MarkedLine(color, Mark::Hollow) => {
+            area.draw(&line(color, 7))?;
+            area.draw(&PathElement::new(
+                [(x + 21, y), (x + 28, y)],
+                color.stroke_width(3),
+            ))?;
+            area.draw(&marker(middle, 5, color, Mark::Hollow))?;
+        }
+    }
+    Ok(())
+}
+
+/// Draws a whole figure: the header here, the rest by `body`; returns the SVG.
+pub fn sheet(header: &Header<'_>, body: impl FnOnce(&Area<'_>) -> Result<()>) -> Result<String> {
+    let mut svg = String::new();
+    {
+        let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+        root.fill(&WHITE)?;
+        let line = |size, color| text(size, color, HPos::Left, VPos::Center);
+        root.draw(&Text::new(header.title, (LEFT, 30), line(24, INK)))?;
+        root.draw(&Text::new(header.subtitle, (LEFT, 58), line(16, GREY)))?;
+        let mut x = LEFT;
+        for (swatch, name) in &header.legend {
+            draw_swatch(&root, *swatch, (x, 90))?;
+            root.draw(&Text::new(name.as_str(), (x + 36, 90), line(16, INK)))?;
+            x += 36 + text_width(name, 16) + 24;
+        }
+        let (_, rest) = root.split_vertically(HEADER);
+        body(&rest)?;
+        root.present()?;
+    }
+    Ok(svg)
+}
+
+/// Gives a chart's axes the look of all charts.
+pub fn dress<'a, 'b, X, Y, XV, YV>(
+    mesh: &mut MeshStyle<'a, 'b, X, Y, SVGBackend<'b>>,
+) where
+    X: Ranged<ValueType = XV> + ValueFormatter<XV>,
+    Y: Ranged<ValueType = YV> + ValueFormatter<YV>,
+{
+    mesh.axis_style(GREY.stroke_width(1))
+        .bold_line_style(GRID.stroke_width(1))
+        .light_line_style(TRANSPARENT)
+        .label_style(("sans-serif", 15).into_font().color(&INK))
+        .axis_desc_style(("sans-serif", 16).into_font().color(&INK));
+}

@@ -1,0 +1,178 @@
+//! `manifest.json`: under which conditions a run was made, and how it went.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::experiment::Lab;
+
+/// The manifest's own version.
+const SCHEMA: u32 = 1;
+
+/// File name in a run's folder.
+pub const FILE: &str = "manifest.json";
+
+/// How a run went.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "state", content = "reason")]
+pub enum State {
+    /// It was started; if nothing runs any more, it was killed.
+    Running,
+    /// It measured all that it set out to.
+    Complete,
+    /// It stopped early, for this reason.
+    Failed(String),
+}
+
+/// The conditions of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// The experiment.
+    pub experiment: String,
+    /// `quick` or `full`.
+    pub form: String,
+    /// Where all randomness came from.
+    pub seed: u64,
+    /// The parameters, by name.
+    pub parameters: toml::Table,
+    /// The command line that runs this again.
+    pub reproduce: String,
+    /// Version of the harness.
+    pub harness_version: String,
+    /// Git revision of the source, with `-dirty` when it was changed since;
+    /// `unknown` outside a clone.
+    pub git_revision: String,
+    /// What QEMU says its version is.
+    pub qemu_version: String,
+    /// QEMU's machine type.
+    pub machine: String,
+    /// `tcg` or `kvm`.
+    pub accelerator: String,
+    /// Why that one.
+    pub accelerator_reason: String,
+    /// Version of the host's kernel.
+    pub host_kernel: String,
+    /// Model of the host's processor.
+    pub cpu_model: String,
+    /// Processors of the host.
+    pub cpus: usize,
+    /// Memory of the host, MiB.
+    pub memory_mib: u64,
+    /// When it started, UTC.
+    pub started: String,
+    /// When it ended, UTC; empty while it runs.
+    pub ended: String,
+    /// How long it took, seconds.
+    pub wall_seconds: f64,
+    /// How it went.
+    pub status: State,
+    /// Every claim and requirement that does not hold, with what was measured.
+    pub missed: Vec<String>,
+}
+
+/// The time, UTC, to the second.
+pub fn now_utc() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+fn git(arguments: &[&str]) -> Option<String> {
+    let output = Command::new("git")
+        .arg("-C")
+        .arg(env!("CARGO_MANIFEST_DIR"))
+        .args(arguments)
+        .output()
+        .ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| text.trim().to_owned())
+}
+
+fn git_revision() -> String {
+    let Some(revision) = git(&["rev-parse", "--short=12", "HEAD"]) else {
+        return "unknown".to_owned();
+    };
+    match git(&["status", "--porcelain", "--untracked-files=no"]) {
+        Some(changes) if changes.is_empty() => revision,
+        _ => format!("{revision}-dirty"),
+    }
+}
+
+/// The value of the first line of a /proc file that starts with `key`.
+fn proc_value(file: &str, key: &str) -> Option<String> {
+    let text = fs::read_to_string(file).ok()?;
+    let line = text.lines().find(|line| line.starts_with(key))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+impl Manifest {
+    /// The manifest of a run that starts now.
+    pub fn new(
+        lab: &Lab,
+        accelerator_reason: &str,
+        experiment: &str,
+        full: bool,
+        parameters: &toml::Table,
+    ) -> Self {
+        let form = if full { "full" } else { "quick" };
+        let mut reproduce = format!(
+            "cargo run --bin harness -- run {experiment} --seed {} --accel {} --machine {}",
+            lab.seed, lab.accel, lab.machine
+        );
+        if full {
+            reproduce.push_str(" --full");
+        }
+        for (key, value) in parameters {
+            reproduce.push_str(&format!(" --set '{key}={value}'"));
+        }
+        let memory = proc_value("/proc/meminfo", "MemTotal")
+            .and_then(|text| text.split_whitespace().next()?.parse::<u64>().ok());
+        Self {
+            schema: SCHEMA,
+            experiment: experiment.to_owned(),
+            form: form.to_owned(),
+            seed: lab.seed,
+            parameters: parameters.clone(),
+            reproduce,
+            harness_version: env!("CARGO_PKG_VERSION").to_owned(),
+            git_revision: git_revision(),
+            qemu_version: lab.qemu.version.clone(),
+            machine: lab.machine.to_string(),
+            accelerator: lab.accel.to_string(),
+            accelerator_reason: accelerator_reason.to_owned(),
+            host_kernel: fs::read_to_string("/proc/sys/kernel/osrelease")
+                .map_or_else(|_| "unknown".to_owned(), |text| text.trim().to_owned()),
+            cpu_model: proc_value("/proc/cpuinfo", "model name")
+                .unwrap_or_else(|| "unknown".to_owned()),
+            cpus: std::thread::available_parallelism().map_or(0, usize::from),
+            memory_mib: memory.unwrap_or(0) / 1024,
+            started: now_utc(),
+            ended: String::new(),
+            wall_seconds: 0.0,
+            status: State::Running,
+            missed: Vec::new(),
+        }
+    }
+
+    /// Reads the manifest of a run.
+    pub fn read(folder: &Path) -> Result<Self> {
+        let path = folder.join(FILE);
+        let text = fs::read_to_string(&path)
+            .with_context(|| format!("{} holds no run: {FILE} cannot be read", folder.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))
+    }
+
+    /// Writes it to a run's folder, all or nothing.
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        let path = folder.join(FILE);
+        let temporary = folder.join("manifest.json.new");
+        let mut text = serde_json::to_string_pretty(self).context("encode the manifest")?;
+        text.push('\n');
+        fs::write(&temporary, text)
+            .and_then(|()| fs::rename(&temporary, &path))
+            .with_context(|| format!("write {}", path.display()))
+    }
+}

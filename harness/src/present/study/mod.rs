@@ -1,0 +1,167 @@
+//! Which claims hold, judged from recorded rows alone.
+//!
+//! The claims are those of the 2017 defence, in our words, and the numbers
+//! that this project set itself. Rows that are missing never make a claim hold.
+
+pub mod correctness;
+pub mod eviction;
+pub mod overhead;
+
+use std::path::Path;
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::manifest::State;
+use super::store::read;
+use crate::experiment::Experiment;
+use crate::record::BootRow;
+
+/// A statement beside what was measured.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Claim {
+    /// What is claimed or required.
+    pub text: String,
+    /// Where it comes from.
+    pub source: Source,
+    /// What was measured, in a sentence.
+    pub measured: String,
+    /// Whether that bears the claim out.
+    pub holds: bool,
+}
+
+/// Where a claim comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    /// The thesis defence of 2017.
+    Defence2017,
+    /// A number that this project set itself.
+    Requirement,
+}
+
+/// A table for the report.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Table {
+    /// What it shows.
+    pub title: String,
+    /// Names of the columns, with units.
+    pub head: Vec<String>,
+    /// The rows.
+    pub rows: Vec<Vec<String>>,
+}
+
+/// All that was judged of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Verdict {
+    /// The experiment, as a heading.
+    pub title: String,
+    /// The claims.
+    pub claims: Vec<Claim>,
+    /// The numbers behind them.
+    #[serde(skip)]
+    pub tables: Vec<Table>,
+}
+
+impl Verdict {
+    /// True when every claim holds.
+    pub fn holds(&self) -> bool {
+        !self.claims.is_empty() && self.claims.iter().all(|claim| claim.holds)
+    }
+
+    /// What does not hold, with what was measured.
+    pub fn missed(&self) -> Vec<String> {
+        self.claims
+            .iter()
+            .filter(|claim| !claim.holds)
+            .map(|claim| format!("{} Measured: {}", claim.text, claim.measured))
+            .collect()
+    }
+
+    fn claim(&mut self, source: Source, text: &str, holds: bool, measured: String) {
+        self.claims.push(Claim {
+            text: text.to_owned(),
+            source,
+            measured,
+            holds,
+        });
+    }
+}
+
+/// Judges the run in `folder`.
+pub fn judge(experiment: Experiment, folder: &Path, status: &State) -> Result<Verdict> {
+    let mut verdict = match experiment {
+        Experiment::Correctness => correctness::judge(&read(folder)?),
+        Experiment::Eviction => eviction::judge(&read(folder)?),
+        Experiment::Overhead => overhead::judge(&read(folder)?),
+    };
+    let boots: Vec<BootRow> = read(folder)?;
+    verdict.tables.push(boot_table(&boots));
+    let measured = match status {
+        State::Complete => "It did.".to_owned(),
+        State::Running => "It is still running, or was killed.".to_owned(),
+        State::Failed(reason) => format!("It stopped early: {reason}."),
+    };
+    verdict.claim(
+        Source::Requirement,
+        "The run measures all that it sets out to.",
+        *status == State::Complete,
+        measured,
+    );
+    Ok(verdict)
+}
+
+fn boot_table(boots: &[BootRow]) -> Table {
+    Table {
+        title: "Guest power-on".to_owned(),
+        head: [
+            "machine",
+            "accelerator",
+            "QEMU started to guest ready (ms)",
+            "guest clock started to first I/O done (ms)",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
+        rows: boots
+            .iter()
+            .map(|boot| {
+                vec![
+                    boot.machine.clone(),
+                    boot.accelerator.clone(),
+                    millis(boot.ready_ns),
+                    millis(boot.first_io_guest_ns),
+                ]
+            })
+            .collect(),
+    }
+}
+
+/// Milliseconds with two decimals.
+pub(super) fn millis(ns: u64) -> String {
+    format!("{:.2}", ns as f64 / 1e6)
+}
+
+/// The median; of an even number, the mean of the middle two. `None` of none.
+pub(super) fn median(values: impl IntoIterator<Item = u64>) -> Option<f64> {
+    let mut values: Vec<u64> = values.into_iter().collect();
+    values.sort_unstable();
+    let middle = values.len() / 2;
+    match values.len() {
+        0 => None,
+        n if n % 2 == 1 => Some(values[middle] as f64),
+        _ => Some((values[middle - 1] as f64 + values[middle] as f64) / 2.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians() {
+        assert_eq!(median([]), None);
+        assert_eq!(median([5]), Some(5.0));
+        assert_eq!(median([9, 1, 5]), Some(5.0));
+        assert_eq!(median([4, 1, 2, 9]), Some(3.0));
+    }
+}
