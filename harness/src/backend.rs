@@ -94,6 +94,11 @@ impl Backend {
         }
     }
 
+    /// What it serves.
+    pub fn config(&self) -> &BackendConfig {
+        &self.config
+    }
+
     /// Where the guest's QEMU connects.
     pub fn socket(&self) -> PathBuf {
         self.config.folder.join("vssd.sock")

@@ -9,7 +9,7 @@ pub mod eviction;
 pub mod overhead;
 pub mod params;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -172,12 +172,17 @@ impl Lab {
     }
 
     fn boot(&self, backend: &Backend, folder: PathBuf) -> Result<Guest> {
-        let socket = backend.socket();
+        self.launch(Some(&backend.socket()), folder)
+    }
+
+    /// Starts a guest, on the vSSD behind `socket` or on none, that keeps its
+    /// sockets and logs in `folder`.
+    pub fn launch(&self, socket: Option<&Path>, folder: PathBuf) -> Result<Guest> {
         let launch = Launch {
             machine: self.machine,
             accel: self.accel,
             memory_mib: GUEST_MEMORY_MIB,
-            vssd: Some(&socket),
+            vssd: socket,
             append: "",
         };
         Guest::boot(&self.qemu, &launch, &GuestFolder(folder), BOOT_PATIENCE)
@@ -197,6 +202,21 @@ impl Bench {
         Ok(Self {
             guest,
             backend,
+            folder,
+        })
+    }
+
+    /// Kills the backend as `kill -9` does and starts another on the same files,
+    /// under the feet of the guest.
+    pub fn kill_backend(self) -> Result<Self> {
+        let Self {
+            guest,
+            backend,
+            folder,
+        } = self;
+        Ok(Self {
+            guest,
+            backend: backend.kill_and_restart()?,
             folder,
         })
     }

@@ -1,0 +1,280 @@
+//! Real guests under real QEMU against the real backend.
+//!
+//! Where QEMU is missing these fail, and the message says what to run. Each
+//! wait has a limit, so a hang is a failure with the guest's last lines.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use harness::accel::{Accel, kvm_opens};
+use harness::backend::{Backend, ResizeOptions};
+use harness::experiment::{Bench, Lab};
+use harness::progress::Progress;
+use harness::qemu::{Machine, Qemu};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use vssd_host::control::protocol::{EncodingName, EvictName, Resized};
+use vssd_host::size::ByteSize;
+use workloads::command::Enforce;
+use workloads::{Command, Policy, Report};
+
+const SIZE: ByteSize = ByteSize(64 << 20);
+const BLOCK: ByteSize = ByteSize(4096);
+const BLOCKS: u32 = 16384;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn lab(machine: Machine, accel: Accel) -> Lab {
+    Lab {
+        qemu: Qemu::find(None).expect("these tests need QEMU"),
+        machine,
+        accel,
+        program: PathBuf::from(env!("CARGO_BIN_EXE_harness")),
+        seed: 1,
+        progress: Progress { shown: false },
+    }
+}
+
+fn bench() -> Bench {
+    lab(Machine::Q35, Accel::Tcg).start(SIZE, BLOCK).unwrap()
+}
+
+fn run(bench: &mut Bench, line: &str) -> Vec<Report> {
+    bench.guest.run(&line.parse().unwrap(), PATIENCE).unwrap()
+}
+
+fn resize(bench: &mut Bench, to: u32, evict: EvictName, deadline: Duration) -> Resized {
+    let options = ResizeOptions {
+        evict,
+        deadline,
+        seed: 7,
+    };
+    let resized = bench
+        .backend
+        .resizer(PATIENCE)
+        .and_then(|mut resizer| resizer.resize_to(to, options))
+        .unwrap();
+    if resized.from != resized.held {
+        bench.guest.await_resized(resized.held, PATIENCE).unwrap();
+    }
+    resized
+}
+
+/// What a `verify` found: ok, zeros, corrupt, errors, unexpected.
+fn verify(bench: &mut Bench, enforce: Enforce) -> [u32; 5] {
+    let reports = bench
+        .guest
+        .run(&Command::Verify { enforce }, PATIENCE)
+        .unwrap();
+    match reports.last() {
+        Some(Report::Verified {
+            ok,
+            zeros,
+            corrupt,
+            errors,
+            unexpected,
+            ..
+        }) => [*ok, *zeros, *corrupt, *errors, *unexpected],
+        other => panic!("no verdict but {other:?}"),
+    }
+}
+
+fn assert_lists_equal(bench: &mut Bench) {
+    let status = bench.backend.status().unwrap();
+    let reports = run(bench, "info");
+    let Some(Report::Info { held, digest, .. }) = reports.last() else {
+        panic!("no info but {reports:?}");
+    };
+    assert_eq!(*held, status.held);
+    assert_eq!(format!("{digest:016x}"), status.digest);
+    assert!(status.agreed);
+}
+
+/// Shrinks, looks, grows back, looks.
+fn there_and_back(machine: Machine, accel: Accel) {
+    let mut bench = lab(machine, accel).start(SIZE, BLOCK).unwrap();
+    assert_eq!(bench.guest.ready.capacity, BLOCKS);
+    run(&mut bench, "fill seed=5");
+    run(&mut bench, "policy pick=scattered");
+    let resized = resize(&mut bench, 10_000, EvictName::Guest, PATIENCE);
+    assert!(resized.is_complete() && resized.agreed && resized.revoked == 0);
+    let found = verify(&mut bench, Enforce::Device);
+    assert_eq!(found, [10_000, 0, 0, BLOCKS - 10_000, 0]);
+    resize(&mut bench, BLOCKS, EvictName::Guest, PATIENCE);
+    let found = verify(&mut bench, Enforce::Driver);
+    assert_eq!(found, [10_000, BLOCKS - 10_000, 0, 0, 0]);
+    assert_lists_equal(&mut bench);
+    run(&mut bench, "flush");
+    bench.shut_down().unwrap();
+}
+
+#[test]
+fn q35_under_tcg() {
+    there_and_back(Machine::Q35, Accel::Tcg);
+}
+
+#[test]
+fn microvm_under_tcg() {
+    there_and_back(Machine::Microvm, Accel::Tcg);
+}
+
+/// Where /dev/kvm cannot be opened there is no KVM to boot under; that the
+/// choice of an accelerator then says so is what remains to be tested.
+#[test]
+fn both_machines_under_kvm_where_there_is_one() {
+    if kvm_opens() {
+        there_and_back(Machine::Q35, Accel::Kvm);
+        there_and_back(Machine::Microvm, Accel::Kvm);
+    } else {
+        let chosen = harness::accel::choose(harness::accel::AccelChoice::Kvm);
+        assert!(chosen.unwrap_err().to_string().contains("/dev/kvm"));
+    }
+}
+
+#[test]
+fn the_exchange_of_2017_moves_the_same_blocks() {
+    let mut bench = bench();
+    run(&mut bench, "fill");
+    run(&mut bench, "policy pick=random seed=3");
+    bench.backend.set_encoding(EncodingName::List4096).unwrap();
+    let resized = resize(&mut bench, 2_000, EvictName::Guest, PATIENCE);
+    assert!(resized.is_complete() && resized.agreed);
+    assert_eq!(resized.exchanges, (BLOCKS - 2_000).div_ceil(4096));
+    resize(&mut bench, BLOCKS, EvictName::Guest, PATIENCE);
+    let found = verify(&mut bench, Enforce::Driver);
+    assert_eq!(found, [2_000, BLOCKS - 2_000, 0, 0, 0]);
+    assert_lists_equal(&mut bench);
+    bench.shut_down().unwrap();
+}
+
+#[test]
+fn the_hypervisor_can_pick_by_itself() {
+    let mut bench = bench();
+    run(&mut bench, "fill");
+    let resized = resize(&mut bench, 9_000, EvictName::Uniform, PATIENCE);
+    assert_eq!((resized.revoked, resized.agreed), (BLOCKS - 9_000, true));
+    let found = verify(&mut bench, Enforce::Device);
+    assert_eq!(found, [9_000, 0, 0, BLOCKS - 9_000, 0]);
+    assert_lists_equal(&mut bench);
+    bench.shut_down().unwrap();
+}
+
+#[test]
+fn a_guest_that_refuses_loses_the_blocks_at_the_deadline() {
+    let mut bench = bench();
+    run(&mut bench, "fill");
+    bench
+        .guest
+        .run(
+            &Command::Policy {
+                policy: Policy::Refuse,
+                seed: 0,
+            },
+            PATIENCE,
+        )
+        .unwrap();
+    let patience = Duration::from_millis(300);
+    let resized = resize(&mut bench, 8_000, EvictName::Guest, patience);
+    assert_eq!((resized.revoked, resized.agreed), (BLOCKS - 8_000, true));
+    assert!(resized.elapsed_ns >= patience.as_nanos() as u64);
+    let found = verify(&mut bench, Enforce::Driver);
+    assert_eq!(found, [8_000, 0, 0, BLOCKS - 8_000, 0]);
+    bench.shut_down().unwrap();
+}
+
+#[test]
+fn a_killed_backend_loses_no_write_and_no_block() {
+    let mut bench = bench();
+    run(&mut bench, "fill");
+    run(&mut bench, "policy pick=random seed=9");
+    resize(&mut bench, 12_000, EvictName::Guest, PATIENCE);
+    bench
+        .guest
+        .start(&"stress count=0 writes=60".parse().unwrap())
+        .unwrap();
+    for _ in 0..3 {
+        let before = bench.backend.status().unwrap().counters.writes;
+        // Under way means that requests were served since the last look.
+        while bench.backend.status().unwrap().counters.writes < before + 2_000 {}
+        bench = bench.kill_backend().unwrap();
+        bench.backend.await_agreed().unwrap();
+        assert_eq!(bench.backend.status().unwrap().held, 12_000);
+    }
+    let reports = bench.guest.stop(PATIENCE).unwrap();
+    let stressed = reports.iter().find_map(|report| match report {
+        Report::Stressed {
+            writes,
+            lost_race,
+            errors,
+            corrupt,
+            ..
+        } => Some((*writes >= 6_000, *lost_race, *errors, *corrupt)),
+        _ => None,
+    });
+    assert_eq!(stressed, Some((true, 0, 0, 0)), "{reports:?}");
+    let found = verify(&mut bench, Enforce::Device);
+    assert_eq!(found, [12_000, 0, 0, BLOCKS - 12_000, 0]);
+    assert_lists_equal(&mut bench);
+    bench.shut_down().unwrap();
+}
+
+#[test]
+fn a_guest_that_reboots_finds_its_blocks() {
+    let lab = lab(Machine::Q35, Accel::Tcg);
+    let mut bench = lab.start(SIZE, BLOCK).unwrap();
+    run(&mut bench, "fill seed=4");
+    resize(&mut bench, 5_000, EvictName::Guest, PATIENCE);
+    let mut bench = bench.reboot(&lab).unwrap();
+    assert_eq!(bench.guest.ready.held, 5_000);
+    assert_lists_equal(&mut bench);
+    bench.shut_down().unwrap();
+}
+
+#[test]
+fn a_killed_qemu_is_noticed_and_explained() {
+    let mut bench = bench();
+    let pid = Pid::from_raw(bench.guest.pid()).unwrap();
+    bench
+        .guest
+        .start(&"stress count=0".parse().unwrap())
+        .unwrap();
+    kill_process(pid, Signal::KILL).unwrap();
+    let error = bench.guest.finish(PATIENCE).unwrap_err().to_string();
+    assert!(error.contains("ended too early"), "{error}");
+    // Its backend is none the worse and its end was waited for.
+    assert!(bench.backend.status().is_ok());
+    assert!(test_kill_process(pid).is_err(), "QEMU is still there");
+}
+
+#[test]
+fn a_hung_guest_is_ended_with_its_last_lines() {
+    let mut bench = bench();
+    let pid = Pid::from_raw(bench.guest.pid()).unwrap();
+    kill_process(pid, Signal::STOP).unwrap();
+    bench.guest.start(&Command::Info).unwrap();
+    let error = bench
+        .guest
+        .finish(Duration::from_millis(200))
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("did not answer in time"), "{error}");
+    assert!(error.contains("ready"), "no last lines: {error}");
+    drop(bench);
+    assert!(test_kill_process(pid).is_err(), "QEMU is still there");
+}
+
+#[test]
+fn a_guest_without_a_vssd_says_so() {
+    let lab = lab(Machine::Q35, Accel::Tcg);
+    let folder = tempfile::tempdir().unwrap();
+    let error = lab.launch(None, folder.path().to_owned()).err().unwrap();
+    let error = error.to_string();
+    assert!(error.contains("vSSD") || error.contains("disk"), "{error}");
+}
+
+#[test]
+fn a_second_backend_on_the_same_file_is_refused() {
+    let bench = bench();
+    let config = bench.backend.config().clone();
+    let error = Backend::start(config).unwrap_err().to_string();
+    assert!(error.contains("in use"), "{error}");
+    bench.shut_down().unwrap();
+}
