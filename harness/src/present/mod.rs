@@ -37,7 +37,9 @@ fn experiment_of(manifest: &Manifest) -> Result<Experiment> {
 /// Draws a run's figures; returns the files.
 pub fn plot(folder: &Path) -> Result<Vec<PathBuf>> {
     let manifest = Manifest::read(folder)?;
-    figures::draw(experiment_of(&manifest)?, folder)
+    let figures = figures::draw(experiment_of(&manifest)?, folder)?;
+    let files = figures.iter().flat_map(figures::Figure::files);
+    Ok(files.map(|file| folder.join(file)).collect())
 }
 
 /// Judges a run, draws its figures, writes its report and notes in the

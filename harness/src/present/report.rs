@@ -2,10 +2,11 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use super::figures::Figure;
 use super::manifest::{Manifest, State};
 use super::study::{Source, Table, Verdict};
 use crate::experiment::Experiment;
@@ -21,41 +22,17 @@ pub fn write(
     folder: &Path,
     manifest: &Manifest,
     verdict: &Verdict,
-    figures: &[PathBuf],
+    figures: &[Figure],
 ) -> Result<()> {
     let path = folder.join(FILE);
     let text = compose(manifest, verdict, figures).context("write the report")?;
     fs::write(&path, text).with_context(|| format!("write {}", path.display()))
 }
 
-fn caption(figure: &str) -> &'static str {
-    match figure {
-        "correctness" => {
-            "The shaded steps are the blocks that the host holds; a mark on the edge of a step \
-             means that exactly as many blocks could not be read."
-        }
-        "eviction_pattern" => "How often the reads of both halves touch each part of the device.",
-        "eviction_guest" => {
-            "The guest gave up blocks that its sample of the workload did not touch: misses are \
-             left at the flanks, where reads are rare."
-        }
-        "eviction_hypervisor" => {
-            "The hypervisor took blocks at random: a quarter of the reads miss everywhere, in the \
-             middle as at the flanks."
-        }
-        "eviction_misses" => "All reads together.",
-        "overhead" => {
-            "Medians over the repetitions, on the host's clock, from the command to both lists \
-             agreed; both axes are logarithmic."
-        }
-        _ => "",
-    }
-}
-
 fn compose(
     manifest: &Manifest,
     verdict: &Verdict,
-    figures: &[PathBuf],
+    figures: &[Figure],
 ) -> Result<String, std::fmt::Error> {
     let mut text = String::new();
     let purpose = Experiment::from_name(&manifest.experiment).map_or("", Experiment::purpose);
@@ -89,10 +66,13 @@ fn compose(
             claim.measured.replace(['\n', '|'], " ")
         )?;
     }
-    for figure in figures.iter().filter(|f| f.extension().is_some_and(|e| e == "svg")) {
-        let name = figure.file_stem().unwrap_or_default().to_string_lossy();
-        writeln!(text, "\n![{}]({name}.svg)\n", caption(&name))?;
-        writeln!(text, "{}", caption(&name))?;
+    for figure in figures {
+        let Figure {
+            stem,
+            title,
+            caption,
+        } = figure;
+        writeln!(text, "\n## {title}\n\n![{title}]({stem}.svg)\n\n{caption}")?;
     }
     for table in &verdict.tables {
         write_table(&mut text, table)?;

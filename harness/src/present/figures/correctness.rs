@@ -4,6 +4,7 @@ use anyhow::Result;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
+use super::axis::Axis;
 use super::sheet::{
     Area, BLUE, GREY, Header, Mark, SHADE, Swatch, VERMILLION, dress, marker, sheet, text,
     text_width,
@@ -98,8 +99,8 @@ fn chart(area: &Area<'_>, rows: &[CorrectnessRow]) -> Result<()> {
         .x_label_area_size(52)
         .y_label_area_size(100)
         .build_cartesian_2d(
-            (-0.5..steps - 0.5).with_key_points(scale::linear_ticks(steps - 1.0, 16)),
-            (0.0..top).with_key_points(quarters),
+            Axis::linear(-0.5..steps - 0.5, scale::linear_ticks(steps - 1.0, 16), scale::count),
+            Axis::linear(0.0..top, quarters, scale::count),
         )?;
     let parts = parts(rows);
     let shaded = parts.iter().skip(1).step_by(2).map(|part| {
@@ -115,14 +116,12 @@ fn chart(area: &Area<'_>, rows: &[CorrectnessRow]) -> Result<()> {
     mesh.disable_x_mesh()
         .x_desc("Step")
         .y_desc("Blocks")
-        .x_label_formatter(&|x| scale::count(*x))
-        .y_label_formatter(&|y| scale::count(*y))
         .draw()?;
     let (width, _) = chart.plotting_area().dim_in_pixel();
     for part in &parts {
-        let name = label(&part.name);
+        let name = label(&part.name).to_owned();
         let share = (part.to - part.from + 1) as f64 / steps;
-        if f64::from(text_width(name, 15)) < share * f64::from(width) {
+        if f64::from(text_width(&name, 15)) < share * f64::from(width) {
             let middle = (part.from + part.to) as f64 / 2.0;
             let style = text(15, GREY, HPos::Center, VPos::Center);
             chart.draw_series([Text::new(name, (middle, capacity * 1.07), style)])?;

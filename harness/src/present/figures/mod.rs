@@ -1,9 +1,10 @@
 //! The figures of a run, each as SVG and as PNG, from its recorded rows.
 //!
 //! A module for each experiment draws into an SVG text and touches no files;
-//! [`sheet`] is the look they share, [`scale`] their axes, [`png`] turns the
+//! [`sheet`] is the look they share, [`axis`] and [`scale`] their axes, [`png`] turns the
 //! same SVG into pixels.
 
+mod axis;
 mod correctness;
 mod eviction;
 mod overhead;
@@ -59,3 +60,6 @@ pub fn draw(experiment: Experiment, folder: &Path) -> Result<Vec<Figure>> {
     }
     Ok(figures)
 }
+
+#[cfg(test)]
+mod tests;

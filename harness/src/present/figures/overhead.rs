@@ -1,123 +1,151 @@
-//! Time over size, for shrinking and growing: the thesis' figure, with the
-//! exchange of 2017 beside ours.
-
-use std::path::{Path, PathBuf};
+//! Time to shrink and to grow over size, and the rate that this makes.
 
 use anyhow::Result;
 use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, VPos};
 
-use super::super::study::overhead::{Point, points};
-use super::{Area, FONT, bytes_label, colour, drawing, figure, time_label};
+use super::axis::Axis;
+use super::sheet::{
+    Area, BLUE, GREEN, Header, INK, Mark, Swatch, VERMILLION, dress, marker, sheet, text,
+};
+use super::{Drawing, Figure, scale};
+use crate::present::study::overhead::{OLD, OURS, Point, points};
 use crate::record::OverheadRow;
 
 /// A line of the figure.
 struct Line {
-    label: String,
-    colour: RGBColor,
-    at: Vec<(f64, f64)>,
-    dashed: bool,
+    name: String,
+    color: RGBColor,
+    mark: Mark,
+    points: Vec<Point>,
 }
 
-fn lines(rows: &[OverheadRow], time: fn(&Point) -> f64) -> Vec<Line> {
+/// What is read off a point: the value, and the name of its panel.
+type Panel = (&'static str, fn(&Point) -> f64);
+
+/// Nanoseconds by panel.
+const TIMES: [Panel; 2] = [
+    ("Shrink", |point| point.shrink_ns),
+    ("Grow back", |point| point.grow_ns),
+];
+
+/// An encoding's colour; picks differ by their dashes.
+fn color(encoding: &str) -> RGBColor {
+    match encoding {
+        OURS => BLUE,
+        OLD => VERMILLION,
+        _ => GREEN,
+    }
+}
+
+fn lines(rows: &[OverheadRow]) -> Vec<Line> {
     points(rows)
         .into_iter()
-        .map(|((encoding, pick), points)| {
-            let scattered = pick == "scattered";
-            let colour = match (encoding.as_str(), scattered) {
-                ("compact", true) => colour::BLUE,
-                ("compact", false) => colour::GREEN,
-                (_, true) => colour::VERMILION,
-                (_, false) => colour::ORANGE,
-            };
-            let kind = match scattered {
-                true => "scattered blocks",
-                false => "contiguous blocks",
-            };
-            Line {
-                label: format!("{encoding}, {kind}"),
-                colour,
-                at: points
-                    .iter()
-                    .map(|point| (point.bytes as f64, time(point)))
-                    .collect(),
-                dashed: !scattered,
-            }
+        .map(|((encoding, pick), points)| Line {
+            color: color(&encoding),
+            mark: match pick.as_str() {
+                "scattered" => Mark::Full,
+                _ => Mark::Hollow,
+            },
+            name: format!("{encoding}, {pick}"),
+            points,
         })
         .collect()
 }
 
-fn panel(area: &Area<'_>, title: &str, lines: &[Line], range: (f64, f64)) -> Result<()> {
-    let sizes = || lines.iter().flat_map(|line| &line.at).map(|at| at.0);
-    let smallest = sizes().fold(f64::INFINITY, f64::min);
-    let largest = sizes().fold(0.0, f64::max);
-    let mut chart = ChartBuilder::on(area)
-        .caption(title, (FONT, 22))
-        .margin(12)
-        .x_label_area_size(46)
-        .y_label_area_size(70)
-        .build_cartesian_2d(
-            ((smallest / 1.3)..(largest * 1.3)).log_scale().base(2.0),
-            (range.0..range.1).log_scale(),
-        )
-        .map_err(drawing)?;
-    chart
-        .configure_mesh()
-        .disable_x_mesh()
-        .light_line_style(WHITE)
-        .x_desc("size of the resize")
-        .y_desc("time until both lists agree")
-        .x_labels(7)
-        .x_label_formatter(&|x| bytes_label(*x))
-        .y_label_formatter(&time_label)
-        .axis_desc_style((FONT, 17))
-        .label_style((FONT, 14))
-        .draw()
-        .map_err(drawing)?;
-    for line in lines {
-        let colour = line.colour;
-        let stroke = colour.stroke_width(2);
-        let series = match line.dashed {
-            true => chart.draw_series(DashedLineSeries::new(line.at.iter().copied(), 8, 5, stroke)),
-            false => chart.draw_series(LineSeries::new(line.at.iter().copied(), stroke)),
-        };
-        series
-            .map_err(drawing)?
-            .label(&line.label)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 22, y)], colour.stroke_width(3)));
-        chart
-            .draw_series(line.at.iter().map(|at| Circle::new(*at, 4, colour.filled())))
-            .map_err(drawing)?;
-    }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
-        .background_style(WHITE.mix(0.85))
-        .border_style(colour::BLACK.mix(0.3))
-        .label_font((FONT, 14))
-        .draw()
-        .map_err(drawing)
+/// The figure; none when there are no rows.
+pub fn draw(rows: &[OverheadRow]) -> Result<Vec<Drawing>> {
+    let lines = lines(rows);
+    let Some(first) = rows.first() else {
+        return Ok(Vec::new());
+    };
+    let device = f64::from(first.capacity_blocks) * f64::from(first.block_size_bytes);
+    let title = "Time to shrink and to grow back";
+    let repetitions = rows.iter().map(|row| row.repetition + 1).max().unwrap_or(0);
+    let header = Header {
+        title,
+        subtitle: &format!(
+            "A vSSD of {} in blocks of {}; median of {repetitions}, from the command to both lists agreed.",
+            scale::bytes(device),
+            scale::bytes(f64::from(first.block_size_bytes))
+        ),
+        legend: lines
+            .iter()
+            .map(|line| (Swatch::MarkedLine(line.color, line.mark), line.name.clone()))
+            .collect(),
+    };
+    let svg = sheet(&header, |area| panels(area, &lines))?;
+    let figure = Figure {
+        stem: "overhead",
+        title: title.to_owned(),
+        caption: "Both axes are logarithmic, and both panels have the same. `compact` is this \
+                  project's encoding, `list-4096` the exchange of 2017 with 4096 sector numbers \
+                  each. `scattered` blocks lie apart from each other, `highest` ones side by side."
+            .to_owned(),
+    };
+    Ok(vec![(figure, svg)])
 }
 
-/// Draws the figure.
-pub(super) fn draw(rows: &[OverheadRow], folder: &Path) -> Result<Vec<PathBuf>> {
-    if rows.is_empty() {
-        return Ok(Vec::new());
+fn panels(area: &Area<'_>, lines: &[Line]) -> Result<()> {
+    let all = || lines.iter().flat_map(|line| &line.points);
+    let times = || all().flat_map(|point| TIMES.map(|(_, value)| value(point)));
+    let least = |values: &mut dyn Iterator<Item = f64>| values.fold(f64::INFINITY, f64::min);
+    let most = |values: &mut dyn Iterator<Item = f64>| values.fold(0.0, f64::max);
+    let bytes = || all().map(|point| point.bytes as f64);
+    // A little room round the points; a logarithmic axis has no 0.
+    let x = least(&mut bytes()).max(1.0) / 1.5..most(&mut bytes()).max(2.0) * 1.5;
+    let y = least(&mut times()).max(1.0) / 2.0..most(&mut times()).max(2.0) * 2.0;
+    for (panel, part) in TIMES.into_iter().zip(area.split_evenly((1, 2))) {
+        draw_panel(&part, panel, lines, x.clone(), y.clone())?;
     }
-    let shrink = lines(rows, |point| point.shrink_ns);
-    let grow = lines(rows, |point| point.grow_ns);
-    // One scale for both panels, or they could not be compared.
-    let times = || {
-        shrink
+    Ok(())
+}
+
+fn draw_panel(
+    area: &Area<'_>,
+    (name, value): Panel,
+    lines: &[Line],
+    x: std::ops::Range<f64>,
+    y: std::ops::Range<f64>,
+) -> Result<()> {
+    let (width, _) = area.dim_in_pixel();
+    area.draw(&Text::new(
+        name,
+        (84 + (width as i32 - 84 - 24) / 2, 12),
+        text(17, INK, HPos::Center, VPos::Center),
+    ))?;
+    let sizes = scale::powers(4.0, x.start, x.end);
+    let times = scale::powers(10.0, y.start, y.end);
+    let mut chart = ChartBuilder::on(area)
+        .margin(14)
+        .margin_top(28)
+        .margin_right(24)
+        .x_label_area_size(52)
+        .y_label_area_size(84)
+        .build_cartesian_2d(
+            Axis::logarithmic(x, sizes, scale::bytes),
+            Axis::logarithmic(y, times, scale::time),
+        )?;
+    let mut mesh = chart.configure_mesh();
+    dress(&mut mesh);
+    mesh.x_desc("Blocks moved (size)")
+        .y_desc("Time")
+        .draw()?;
+    for line in lines {
+        let path: Vec<(f64, f64)> = line
+            .points
             .iter()
-            .chain(&grow)
-            .flat_map(|line| &line.at)
-            .map(|at| at.1)
-    };
-    let lowest = times().fold(f64::INFINITY, f64::min) / 2.0;
-    let highest = times().fold(0.0, f64::max) * 40.0;
-    figure(folder, "overhead", |area| {
-        let (left, right) = area.split_horizontally(super::SIZE.0 / 2);
-        panel(&left, "Shrink", &shrink, (lowest, highest))?;
-        panel(&right, "Grow back", &grow, (lowest, highest))
-    })
+            .map(|point| (point.bytes as f64, value(point)))
+            .collect();
+        let style = line.color.stroke_width(3);
+        match line.mark {
+            Mark::Full => chart.draw_series(LineSeries::new(path.clone(), style))?,
+            Mark::Hollow => {
+                chart.draw_series(DashedLineSeries::new(path.clone(), 8, 5, style))?
+            }
+        };
+        chart.draw_series(path.iter().map(|at| marker(*at, 5, WHITE, Mark::Full)))?;
+        chart.draw_series(path.iter().map(|at| marker(*at, 5, line.color, line.mark)))?;
+    }
+    Ok(())
 }

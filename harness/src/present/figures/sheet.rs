@@ -6,9 +6,10 @@
 use anyhow::Result;
 use plotters::chart::MeshStyle;
 use plotters::coord::Shift;
-use plotters::coord::ranged1d::{Ranged, ValueFormatter};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
+
+use super::axis::Axis;
 
 /// Size of a figure, in SVG units.
 pub const SIZE: (u32, u32) = (960, 560);
@@ -150,12 +151,7 @@ pub fn sheet(header: &Header<'_>, body: impl FnOnce(&Area<'_>) -> Result<()>) ->
 }
 
 /// Gives a chart's axes the look of all charts.
-pub fn dress<'a, 'b, X, Y, XV, YV>(
-    mesh: &mut MeshStyle<'a, 'b, X, Y, SVGBackend<'b>>,
-) where
-    X: Ranged<ValueType = XV> + ValueFormatter<XV>,
-    Y: Ranged<ValueType = YV> + ValueFormatter<YV>,
-{
+pub fn dress<B: DrawingBackend>(mesh: &mut MeshStyle<'_, '_, Axis, Axis, B>) {
     mesh.axis_style(GREY.stroke_width(1))
         .bold_line_style(GRID.stroke_width(1))
         .light_line_style(TRANSPARENT)

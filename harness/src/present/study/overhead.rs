@@ -16,9 +16,9 @@ const REQUIRED_SPEEDUP: f64 = 50.0;
 const NOISE: f64 = 1.25;
 
 /// Our encoding, by its name in the rows.
-const OURS: &str = "compact";
+pub const OURS: &str = "compact";
 /// The one of 2017.
-const OLD: &str = "list-4096";
+pub const OLD: &str = "list-4096";
 
 /// Medians over the repetitions of one point.
 #[derive(Clone, Copy, Debug)]

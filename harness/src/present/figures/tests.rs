@@ -1,0 +1,201 @@
+//! Figures of made-up runs.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::*;
+use crate::record::{CorrectnessRow, Direction, EvictionBlockRow, EvictionRow, OverheadRow};
+
+const CAPACITY: u32 = 262_144;
+
+fn correctness_rows(steps: &[(&str, f64)]) -> Vec<CorrectnessRow> {
+    let mut rows: Vec<CorrectnessRow> = Vec::new();
+    for (i, (part, share)) in steps.iter().enumerate() {
+        let balloon = (f64::from(CAPACITY) * share) as u32;
+        rows.push(CorrectnessRow {
+            step: i as u32,
+            part: (*part).to_owned(),
+            pick: "random".to_owned(),
+            direction: Direction::Shrink,
+            capacity_blocks: CAPACITY,
+            balloon_wanted_blocks: balloon,
+            balloon_blocks: balloon,
+            enforce: "driver".to_owned(),
+            read_errors: balloon,
+            refused_by_driver: balloon,
+            refused_by_device: 0,
+            ok_blocks: CAPACITY - balloon,
+            zero_blocks: 0,
+            corrupt_blocks: 0,
+            unexpected_blocks: 0,
+            lists_equal: true,
+            inflight_requests: 0,
+            inflight_errors: 0,
+            resize_ns: 1,
+            verify_ns: 1,
+        });
+    }
+    rows
+}
+
+fn quick_walk() -> Vec<CorrectnessRow> {
+    let walk = [0.0, 0.06, 0.12, 0.25, 0.5, 0.75, 0.94, 1.0, 0.62, 0.31, 0.12, 0.0];
+    let mut steps: Vec<(&str, f64)> = walk.map(|share| ("walk", share)).to_vec();
+    steps.push(("refill", 0.0));
+    steps.extend([0.55, 0.2, 0.43, 0.07, 0.6, 0.31].map(|share| ("random", share)));
+    correctness_rows(&steps)
+}
+
+/// A bell of reads over the block numbers, a share of which misses.
+fn eviction_blocks(step: usize) -> Vec<EvictionBlockRow> {
+    (0..56_000)
+        .step_by(step)
+        .map(|block: u32| {
+            let distance = (f64::from(block) - 20_000.0) / 8192.0;
+            let reads = (12.0 * (-distance * distance / 2.0).exp()) as u32;
+            let missed = block % 4 == 1;
+            EvictionBlockRow {
+                block,
+                guest_hits: if reads == 0 { 0 } else { reads },
+                guest_misses: u32::from(reads == 0),
+                hypervisor_hits: if missed { 0 } else { reads.max(1) },
+                hypervisor_misses: if missed { reads.max(1) } else { 0 },
+            }
+        })
+        .collect()
+}
+
+fn eviction_rows() -> Vec<EvictionRow> {
+    [("guest", 212), ("hypervisor", 49_873)]
+        .map(|(who, misses)| EvictionRow {
+            managed_by: who.to_owned(),
+            capacity_blocks: CAPACITY,
+            held_blocks: CAPACITY / 4 * 3,
+            surrendered_blocks: 0,
+            revoked_blocks: 0,
+            sample_draws: 0,
+            reads: 200_000,
+            hits: 200_000 - misses,
+            misses,
+            errors: 0,
+            shrink_ns: 1,
+            read_guest_ns: 1,
+        })
+        .to_vec()
+}
+
+fn overhead_rows() -> Vec<OverheadRow> {
+    let mut rows = Vec::new();
+    for (encoding, pick, cost) in [
+        ("compact", "highest", 0.02),
+        ("compact", "scattered", 0.6),
+        ("list-4096", "highest", 210.0),
+        ("list-4096", "scattered", 260.0),
+    ] {
+        for mib in [64u32, 256, 1024, 4096, 16_384, 31 * 1024] {
+            let blocks = mib << 8;
+            let ns = (400_000.0 + f64::from(blocks) * cost) as u64;
+            rows.push(OverheadRow {
+                encoding: encoding.to_owned(),
+                pick: pick.to_owned(),
+                repetition: 2,
+                block_size_bytes: 4096,
+                capacity_blocks: 8 << 20,
+                blocks,
+                shrink_ns: ns,
+                shrink_device_ns: ns / 2,
+                shrink_exchanges: 1,
+                grow_ns: ns * 9 / 10,
+                grow_device_ns: ns / 2,
+                grow_exchanges: 1,
+                agreed: true,
+            });
+        }
+    }
+    rows
+}
+
+fn record<R: crate::record::Row>(folder: &Path, rows: &[R]) {
+    let mut file = csv::Writer::from_path(folder.join(R::FILE)).unwrap();
+    for row in rows {
+        file.serialize(row).unwrap();
+    }
+    file.flush().unwrap();
+}
+
+/// Texts of an SVG.
+fn texts(svg: &str) -> Vec<&str> {
+    svg.split("<text")
+        .skip(1)
+        .filter_map(|part| part.split_once('>')?.1.split("</text>").next())
+        .map(str::trim)
+        .collect()
+}
+
+#[test]
+fn every_experiment_has_its_figures_in_both_formats() {
+    let expected = BTreeMap::from([
+        ("correctness", vec!["correctness"]),
+        (
+            "eviction",
+            vec![
+                "eviction_pattern",
+                "eviction_guest",
+                "eviction_hypervisor",
+                "eviction_misses",
+            ],
+        ),
+        ("overhead", vec!["overhead"]),
+    ]);
+    let folder = tempfile::tempdir().unwrap();
+    record(folder.path(), &quick_walk());
+    record(folder.path(), &eviction_rows());
+    record(folder.path(), &eviction_blocks(1));
+    record(folder.path(), &overhead_rows());
+    for experiment in Experiment::ALL {
+        let figures = draw(experiment, folder.path()).unwrap();
+        let stems: Vec<_> = figures.iter().map(|figure| figure.stem).collect();
+        assert_eq!(stems, expected[experiment.name()]);
+        for figure in &figures {
+            let [svg, png] = figure.files().map(|file| fs::read(folder.path().join(file)).unwrap());
+            assert!(png.starts_with(b"\x89PNG"));
+            let svg = String::from_utf8(svg).unwrap();
+            assert!(texts(&svg).contains(&figure.title.as_str()), "{}", figure.stem);
+            assert!(!svg.contains("NaN") && !svg.contains("inf"), "{}", figure.stem);
+        }
+    }
+}
+
+#[test]
+fn nothing_recorded_draws_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    for experiment in Experiment::ALL {
+        assert_eq!(draw(experiment, folder.path()).unwrap(), []);
+    }
+}
+
+#[test]
+fn a_run_cut_short_still_draws() {
+    let (_, svg) = &correctness::draw(&quick_walk()[..1]).unwrap()[0];
+    assert!(texts(svg).contains(&"262,144"));
+    let mut one = overhead_rows();
+    one.truncate(1);
+    let (_, svg) = &overhead::draw(&one).unwrap()[0];
+    assert!(texts(svg).contains(&"64 MiB"));
+    let one_side = &eviction_rows()[..1];
+    let drawings = eviction::draw(one_side, &eviction_blocks(9000)).unwrap();
+    assert_eq!(drawings.len(), 4);
+    let mut unread = eviction_rows();
+    unread[0].reads = 0;
+    unread[0].hits = 0;
+    unread[0].misses = 0;
+    assert!(!eviction::draw(&unread, &[]).unwrap()[0].1.contains("NaN"));
+}
+
+#[test]
+fn a_difference_is_told_in_the_figure() {
+    let mut rows = quick_walk();
+    rows[3].read_errors -= 1;
+    let (_, svg) = &correctness::draw(&rows).unwrap()[0];
+    assert!(svg.contains("at 1 of them errors and blocks held differ"));
+}
