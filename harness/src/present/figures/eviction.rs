@@ -12,7 +12,7 @@ use super::{Drawing, Figure, scale};
 use crate::record::{EvictionBlockRow, EvictionRow};
 
 /// About how many bars a histogram has.
-const BARS: u32 = 96;
+const BARS: u32 = 128;
 
 /// Reads of the blocks of one bar.
 #[derive(Clone, Copy, Debug, Default)]

@@ -29,7 +29,7 @@ const TIMES: [Panel; 2] = [
     ("Grow back", |point| point.grow_ns),
 ];
 
-/// An encoding's colour; picks differ by their dashes.
+/// An encoding's colour; picks differ by their markers.
 fn color(encoding: &str) -> RGBColor {
     match encoding {
         OURS => BLUE,
@@ -128,7 +128,7 @@ fn draw_panel(
         )?;
     let mut mesh = chart.configure_mesh();
     dress(&mut mesh);
-    mesh.x_desc("Blocks moved (size)")
+    mesh.x_desc("Blocks taken and given back")
         .y_desc("Time")
         .draw()?;
     for line in lines {
@@ -137,13 +137,8 @@ fn draw_panel(
             .iter()
             .map(|point| (point.bytes as f64, value(point)))
             .collect();
-        let style = line.color.stroke_width(3);
-        match line.mark {
-            Mark::Full => chart.draw_series(LineSeries::new(path.clone(), style))?,
-            Mark::Hollow => {
-                chart.draw_series(DashedLineSeries::new(path.clone(), 8, 5, style))?
-            }
-        };
+        let style = line.color.stroke_width(line.mark.line_width());
+        chart.draw_series([PathElement::new(path.clone(), style)])?;
         chart.draw_series(path.iter().map(|at| marker(*at, 5, WHITE, Mark::Full)))?;
         chart.draw_series(path.iter().map(|at| marker(*at, 5, line.color, line.mark)))?;
     }

@@ -21,7 +21,7 @@ const HEADER: i32 = 112;
 const LEFT: i32 = 24;
 
 /// Part of its size that a letter is wide, generously.
-const LETTER_WIDTH: f64 = 0.56;
+const LETTER_WIDTH: f64 = 0.53;
 
 /// Text and axes.
 pub const INK: RGBColor = RGBColor(0x26, 0x26, 0x26);
@@ -54,17 +54,38 @@ pub enum Swatch {
     Line(RGBColor),
     /// A marker, filled or hollow.
     Marker(RGBColor, Mark),
-    /// A line with such markers; dashed when they are hollow.
+    /// A line with such markers; thinner when they are hollow.
     MarkedLine(RGBColor, Mark),
 }
 
 /// How a marker is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mark {
-    /// A disc.
+    /// A disc, on a thick line.
     Full,
-    /// A ring, and a dashed line.
+    /// A ring, on a thin line. (Not a dashed one: plotters draws dashes as
+    /// segments between whole pixels, which makes slanted lines wobble.)
     Hollow,
+}
+
+impl Mark {
+    /// Width of the line that goes with it.
+    pub fn line_width(self) -> u32 {
+        match self {
+            Self::Full => 3,
+            Self::Hollow => 2,
+        }
+    }
+}
+
+impl Swatch {
+    fn width(self) -> i32 {
+        match self {
+            Self::Fill(_) => 16,
+            Self::Marker(..) => 12,
+            Self::Line(_) | Self::MarkedLine(..) => 28,
+        }
+    }
 }
 
 /// What stands above a figure.
@@ -101,28 +122,21 @@ pub fn marker<C>(at: C, radius: i32, color: RGBColor, mark: Mark) -> Circle<C, i
 }
 
 fn draw_swatch(area: &Area<'_>, swatch: Swatch, (x, y): (i32, i32)) -> Result<()> {
-    let middle = (x + 14, y);
-    let line = |color: RGBColor, to: i32| {
-        PathElement::new([(x, y), (x + to, y)], color.stroke_width(3))
+    let end = x + swatch.width();
+    let middle = ((x + end) / 2, y);
+    let line = |color: RGBColor, width| {
+        PathElement::new([(x, y), (end, y)], color.stroke_width(width))
     };
     match swatch {
         Swatch::Fill(color) => {
-            let corners = [(x + 6, y - 8), (x + 22, y + 8)];
-            area.draw(&Rectangle::new(corners, color.filled()))?;
+            area.draw(&Rectangle::new([(x, y - 8), (end, y + 8)], color.filled()))?;
         }
-        Swatch::Line(color) => area.draw(&line(color, 28))?,
+        Swatch::Line(color) => area.draw(&line(color, Mark::Full.line_width()))?,
         Swatch::Marker(color, mark) => area.draw(&marker(middle, 5, color, mark))?,
-        Swatch::MarkedLine(color, Mark::Full) => {
-            area.draw(&line(color, 28))?;
-            area.draw(&marker(middle, 5, color, Mark::Full))?;
-        }
-        Swatch::MarkedLine(color, Mark::Hollow) => {
-            area.draw(&line(color, 7))?;
-            area.draw(&PathElement::new(
-                [(x + 21, y), (x + 28, y)],
-                color.stroke_width(3),
-            ))?;
-            area.draw(&marker(middle, 5, color, Mark::Hollow))?;
+        Swatch::MarkedLine(color, mark) => {
+            area.draw(&line(color, mark.line_width()))?;
+            area.draw(&marker(middle, 5, WHITE, Mark::Full))?;
+            area.draw(&marker(middle, 5, color, mark))?;
         }
     }
     Ok(())
@@ -140,8 +154,9 @@ pub fn sheet(header: &Header<'_>, body: impl FnOnce(&Area<'_>) -> Result<()>) ->
         let mut x = LEFT;
         for (swatch, name) in &header.legend {
             draw_swatch(&root, *swatch, (x, 90))?;
-            root.draw(&Text::new(name.as_str(), (x + 36, 90), line(16, INK)))?;
-            x += 36 + text_width(name, 16) + 24;
+            x += swatch.width() + 8;
+            root.draw(&Text::new(name.as_str(), (x, 90), line(16, INK)))?;
+            x += text_width(name, 16) + 24;
         }
         let (_, rest) = root.split_vertically(HEADER);
         body(&rest)?;
