@@ -1,5 +1,6 @@
 //! `manifest.json`: under which conditions a run was made, and how it went.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -71,6 +72,8 @@ pub struct Manifest {
     pub wall_seconds: f64,
     /// How it went.
     pub status: State,
+    /// Rows recorded in each CSV file, by its name; empty until the run ends.
+    pub rows: BTreeMap<String, u64>,
     /// Every claim and requirement that does not hold, with what was measured.
     pub missed: Vec<String>,
 }
@@ -153,6 +156,7 @@ impl Manifest {
             ended: String::new(),
             wall_seconds: 0.0,
             status: State::Running,
+            rows: BTreeMap::new(),
             missed: Vec::new(),
         }
     }
@@ -174,5 +178,60 @@ impl Manifest {
         fs::write(&temporary, text)
             .and_then(|()| fs::rename(&temporary, &path))
             .with_context(|| format!("write {}", path.display()))
+    }
+}
+
+/// The manifest of a run that was never made.
+#[cfg(test)]
+pub(super) fn example() -> Manifest {
+    Manifest {
+        schema: SCHEMA,
+        experiment: "correctness".to_owned(),
+        form: "quick".to_owned(),
+        seed: 1,
+        parameters: toml::toml! { size = "1GiB" },
+        reproduce: "cargo run --bin harness -- run correctness --seed 1".to_owned(),
+        harness_version: "0.1.0".to_owned(),
+        git_revision: "unknown".to_owned(),
+        qemu_version: "QEMU emulator version 7.2.22".to_owned(),
+        machine: "q35".to_owned(),
+        accelerator: "tcg".to_owned(),
+        accelerator_reason: "asked for".to_owned(),
+        host_kernel: "6.1.0".to_owned(),
+        cpu_model: "a processor".to_owned(),
+        cpus: 2,
+        memory_mib: 4096,
+        started: "2026-01-31T12:00:00Z".to_owned(),
+        ended: String::new(),
+        wall_seconds: 0.0,
+        status: State::Running,
+        rows: BTreeMap::new(),
+        missed: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_comes_back_as_it_was_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut manifest = example();
+        manifest.status = State::Failed("the guest fell silent".to_owned());
+        manifest.write(folder.path()).unwrap();
+        assert_eq!(Manifest::read(folder.path()).unwrap(), manifest);
+        // Nothing half-written is left beside it.
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_folder_without_a_run_and_a_damaged_manifest_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = format!("{:#}", Manifest::read(folder.path()).unwrap_err());
+        assert!(error.contains("holds no run"), "{error}");
+        fs::write(folder.path().join(FILE), "{").unwrap();
+        let error = format!("{:#}", Manifest::read(folder.path()).unwrap_err());
+        assert!(error.contains("manifest.json is damaged"), "{error}");
     }
 }

@@ -47,7 +47,7 @@ pub fn plot(folder: &Path) -> Result<Vec<PathBuf>> {
 pub fn format(folder: &Path) -> Result<Verdict> {
     let mut manifest = Manifest::read(folder)?;
     let experiment = experiment_of(&manifest)?;
-    let verdict = study::judge(experiment, folder, &manifest.status)?;
+    let verdict = study::judge(experiment, folder, &manifest)?;
     let figures = figures::draw(experiment, folder)?;
     manifest.missed = verdict.missed();
     manifest.write(folder)?;

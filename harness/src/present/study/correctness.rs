@@ -89,7 +89,11 @@ pub fn judge(rows: &[CorrectnessRow]) -> Verdict {
     let back = walk.last().filter(|row| {
         row.balloon_blocks == 0 && row.read_errors == 0 && row.direction == Direction::Grow
     });
-    let zeros = back.is_some_and(|row| row.zero_blocks > 0 && intact(row));
+    // Nothing is written during the walk, so what was ever given up is zeros at its end.
+    let given_up = walk.iter().map(|row| row.balloon_blocks).max().unwrap_or(0);
+    let zeros = back.is_some_and(|row| {
+        row.zero_blocks > 0 && row.zero_blocks >= given_up && intact(row)
+    });
     verdict.claim(
         Source::Defence2017,
         "After everything was given back there are no read errors, and blocks that came back are zeros.",
@@ -97,8 +101,8 @@ pub fn judge(rows: &[CorrectnessRow]) -> Verdict {
         match walk.last() {
             None => "No step was recorded.".to_owned(),
             Some(row) => format!(
-                "At the last step of the walk: {} read errors, {} blocks as written, {} zeros, {} \
-                 anything else.",
+                "At the last step of the walk: {} read errors, {} blocks as written, {} zeros (at \
+                 least {given_up} were given up), {} anything else.",
                 row.read_errors, row.ok_blocks, row.zero_blocks, row.corrupt_blocks
             ),
         },
@@ -223,7 +227,12 @@ mod tests {
 
     #[test]
     fn every_kind_of_fault_is_seen() {
-        let faults: [(&str, fn(&mut Vec<CorrectnessRow>)); 7] = [
+        let faults: [(&str, fn(&mut Vec<CorrectnessRow>)); 9] = [
+            ("some old data came back", |rows| {
+                rows[3].zero_blocks -= 1;
+                rows[3].ok_blocks += 1;
+            }),
+            ("the walk did not end", |rows| drop(rows.remove(3))),
             ("an error too many", |rows| rows[1].read_errors += 1),
             ("a corrupt block", |rows| rows[2].corrupt_blocks = 1),
             ("lists apart", |rows| rows[1].lists_equal = false),

@@ -12,8 +12,8 @@ use std::path::Path;
 use anyhow::Result;
 use serde::Serialize;
 
-use super::manifest::State;
-use super::store::read;
+use super::manifest::{Manifest, State};
+use super::store::{count, read};
 use crate::experiment::Experiment;
 use crate::record::BootRow;
 
@@ -89,7 +89,7 @@ impl Verdict {
 }
 
 /// Judges the run in `folder`.
-pub fn judge(experiment: Experiment, folder: &Path, status: &State) -> Result<Verdict> {
+pub fn judge(experiment: Experiment, folder: &Path, manifest: &Manifest) -> Result<Verdict> {
     let mut verdict = match experiment {
         Experiment::Correctness => correctness::judge(&read(folder)?),
         Experiment::Eviction => eviction::judge(&read(folder)?),
@@ -97,18 +97,33 @@ pub fn judge(experiment: Experiment, folder: &Path, status: &State) -> Result<Ve
     };
     let boots: Vec<BootRow> = read(folder)?;
     verdict.tables.push(boot_table(&boots));
-    let measured = match status {
-        State::Complete => "It did.".to_owned(),
-        State::Running => "It is still running, or was killed.".to_owned(),
-        State::Failed(reason) => format!("It stopped early: {reason}."),
-    };
+    let (complete, measured) = completeness(folder, manifest)?;
     verdict.claim(
         Source::Requirement,
-        "The run measures all that it sets out to.",
-        *status == State::Complete,
+        "The run measures all that it sets out to, and all rows that it recorded are there.",
+        complete,
         measured,
     );
     Ok(verdict)
+}
+
+/// Whether the run ended well and its files hold what it put into them, in a
+/// word and in a sentence.
+fn completeness(folder: &Path, manifest: &Manifest) -> Result<(bool, String)> {
+    match &manifest.status {
+        State::Complete => {}
+        State::Running => return Ok((false, "It is still running, or was killed.".to_owned())),
+        State::Failed(reason) => return Ok((false, format!("It stopped early: {reason}."))),
+    }
+    for (file, recorded) in &manifest.rows {
+        let found = count(folder, file)?;
+        if found != *recorded {
+            let measured = format!("It recorded {recorded} rows in {file}; there are {found}.");
+            return Ok((false, measured));
+        }
+    }
+    let rows: u64 = manifest.rows.values().sum();
+    Ok((rows > 0, format!("It recorded {rows} rows, and all are there.")))
 }
 
 fn boot_table(boots: &[BootRow]) -> Table {
@@ -155,7 +170,58 @@ pub(super) fn median(values: impl IntoIterator<Item = u64>) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+    use crate::present::manifest::example;
+    use crate::present::store::RunFolder;
+    use crate::record::Row;
+
+    fn boot() -> BootRow {
+        BootRow {
+            experiment: "correctness".to_owned(),
+            machine: "q35".to_owned(),
+            accelerator: "tcg".to_owned(),
+            ready_ns: 1,
+            first_io_guest_ns: 1,
+        }
+    }
+
+    /// Whether the claim that a run is complete holds of what is in `folder`.
+    fn is_complete(folder: &Path) -> bool {
+        let manifest = Manifest::read(folder).unwrap();
+        let verdict = judge(Experiment::Correctness, folder, &manifest).unwrap();
+        verdict.claims.last().unwrap().holds
+    }
+
+    #[test]
+    fn only_a_run_that_ended_and_kept_its_rows_is_complete() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut run = RunFolder::create(folder.path(), example()).unwrap();
+        run.append(&boot()).unwrap();
+        run.append(&boot()).unwrap();
+        assert!(!is_complete(folder.path()), "it still runs");
+        run.complete().unwrap();
+        assert!(is_complete(folder.path()));
+        let path = folder.path().join(BootRow::FILE);
+        let text = fs::read_to_string(&path).unwrap();
+        let shorter: Vec<&str> = text.lines().take(2).collect();
+        fs::write(&path, shorter.join("\n")).unwrap();
+        assert!(!is_complete(folder.path()), "a row is gone");
+        fs::remove_file(&path).unwrap();
+        assert!(!is_complete(folder.path()), "a file is gone");
+
+        let folder = tempfile::tempdir().unwrap();
+        let mut run = RunFolder::create(folder.path(), example()).unwrap();
+        run.append(&boot()).unwrap();
+        run.fail("interrupted").unwrap();
+        assert!(!is_complete(folder.path()), "it failed");
+
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunFolder::create(folder.path(), example()).unwrap();
+        run.complete().unwrap();
+        assert!(!is_complete(folder.path()), "nothing was recorded");
+    }
 
     #[test]
     fn medians() {
