@@ -165,6 +165,9 @@ impl Machine for Guest {
     }
 
     fn idle(&mut self) {
+        if let Some(console) = &mut self.console {
+            console.flush();
+        }
         // Queue 0 interrupts only while the guest rests: otherwise it looks at
         // the queue by itself, and an interrupt costs the host a system call.
         if !self.port.interrupt(true) {

@@ -4,7 +4,7 @@
 //! `boot.s` and `traps.s`. One CPU, one address space mapped one to one, no
 //! processes: the kernel is what [`guest_runtime::run`] needs of a machine.
 //!
-//! - [`boot`], [`paging`], [`memory`]: from the loader to a heap
+//! - [`boot`], [`paging`], [`memory`], [`heap`]: from the loader to an allocator
 //! - [`interrupts`], [`clock`]: rest and time
 //! - [`pci`], [`mmio`], [`transport`], [`dma`]: virtio devices in general
 //! - [`port`]: the vSSD; [`console`], [`serial`]: two ways to talk
@@ -20,6 +20,7 @@ mod clock;
 mod console;
 mod dma;
 mod fault;
+mod heap;
 mod interrupts;
 mod machine;
 mod memory;

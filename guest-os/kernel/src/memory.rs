@@ -1,20 +1,17 @@
-//! The heap: all RAM from the end of the image on.
+//! RAM from the end of the image on: heap, and pages for devices.
 
 use alloc::alloc::alloc_zeroed;
 use core::alloc::Layout;
 use core::ptr::NonNull;
 
-use buddy_system_allocator::LockedHeap;
 use virtio_drivers::{BufferDirection, Hal, PAGE_SIZE, PhysAddr};
 
 use crate::boot::BootInfo;
+use crate::heap::Heap;
 use crate::paging;
 
-/// Blocks of up to 4 GiB.
-const ORDERS: usize = 33;
-
 #[global_allocator]
-static HEAP: LockedHeap<ORDERS> = LockedHeap::new();
+static HEAP: Heap = Heap::empty();
 
 unsafe extern "C" {
     static image_end: u8;
@@ -42,10 +39,7 @@ pub unsafe fn init(info: &BootInfo) -> u64 {
             // SAFETY: the map calls this usable RAM, it lies above the image
             // and so above the stack, is mapped, and the loader's regions do
             // not overlap.
-            unsafe {
-                HEAP.lock()
-                    .add_to_heap(range.start as usize, range.end as usize)
-            };
+            unsafe { HEAP.add(range.start as usize, range.end as usize) };
             total += range.end - range.start;
         }
     }

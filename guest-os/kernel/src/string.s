@@ -1,9 +1,10 @@
 // The memory functions that compiled Rust calls. In assembly, because a
 // compiler may turn a loop in memcpy into a call of memcpy.
 //
-// 16 to 32 bytes move by two overlapping loads and stores, more in blocks of 64
-// through SSE2 registers. Where a block would be short, the end that the loop
-// reaches last was loaded first and is stored last, over its neighbours.
+// Copies of more than 32 bytes are `rep movsq`: measured on 4 KiB, it moves
+// twice the bytes of a loop over SSE2 registers under TCG as on a CPU, and
+// `rep movsb` a tenth of them under TCG. What is no multiple of 8 was loaded
+// before the loop, which may overwrite it, and is stored last, over neighbours.
 // Labels start at 2: an assembler may read `1b` as a binary number.
 
 .section .text.string, "ax", @progbits
@@ -29,56 +30,22 @@ memmove:
     cmp rcx, rdx
     jb 5f                       // the destination starts inside the source
 
-    // Upwards; r8 = where the last 16 bytes go, rdx = bytes before them.
-    movups xmm4, [rsi + rdx - 16]
-    sub rdx, 16
-    lea r8, [rdi + rdx]
-    sub rdx, 64
-    jb 4f
-3:  movups xmm0, [rsi]
-    movups xmm1, [rsi + 16]
-    movups xmm2, [rsi + 32]
-    movups xmm3, [rsi + 48]
-    movups [rdi], xmm0
-    movups [rdi + 16], xmm1
-    movups [rdi + 32], xmm2
-    movups [rdi + 48], xmm3
-    add rsi, 64
-    add rdi, 64
-    sub rdx, 64
-    jae 3b
-4:  add rdx, 64
-    jz 3f
-2:  movups xmm0, [rsi]
-    movups [rdi], xmm0
-    add rsi, 16
-    add rdi, 16
-    sub rdx, 16
-    ja 2b
-3:  movups [r8], xmm4
+    mov r9, [rsi + rdx - 8]     // upwards
+    lea r8, [rdi + rdx - 8]
+    mov rcx, rdx
+    shr rcx, 3
+    rep movsq
+    mov [r8], r9
     ret
-
-    // Downwards; rdx = bytes that are left, always more than 16 in a round.
-5:  movups xmm4, [rsi]
-6:  cmp rdx, 80
-    jb 8f
-    movups xmm0, [rsi + rdx - 16]
-    movups xmm1, [rsi + rdx - 32]
-    movups xmm2, [rsi + rdx - 48]
-    movups xmm3, [rsi + rdx - 64]
-    movups [rdi + rdx - 16], xmm0
-    movups [rdi + rdx - 32], xmm1
-    movups [rdi + rdx - 48], xmm2
-    movups [rdi + rdx - 64], xmm3
-    sub rdx, 64
-    jmp 6b
-8:  cmp rdx, 16
-    jbe 9f
-    movups xmm0, [rsi + rdx - 16]
-    movups [rdi + rdx - 16], xmm0
-    sub rdx, 16
-    jmp 8b
-9:  movups [rdi], xmm4
+5:  mov r9, [rsi]               // downwards
+    lea rsi, [rsi + rdx - 8]
+    lea rdi, [rdi + rdx - 8]
+    mov rcx, rdx
+    shr rcx, 3
+    std
+    rep movsq
+    cld
+    mov [rax], r9
     ret
 
     // Fewer than 16 bytes.
