@@ -2,8 +2,10 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use rustix::process::{Resource, getrlimit};
 use serde::Serialize;
 
 use crate::accel::{self, AccelChoice};
@@ -17,6 +19,12 @@ const TEMPORARY_MIB: u64 = 1200;
 
 /// Room that a run's results take, MiB.
 const RESULTS_MIB: u64 = 20;
+
+/// Files that the harness and a backend have open at once, with room.
+const OPEN_FILES: u64 = 256;
+
+/// Size of the largest backing file of the experiments: 32 GiB.
+const SPARSE_BYTES: u64 = 32 << 30;
 
 /// How a check went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -82,9 +90,17 @@ fn available_memory_mib() -> Option<u64> {
 /// Looks at everything.
 pub fn examine(program: Option<&Path>, choice: AccelChoice) -> Vec<Check> {
     let mut checks = Vec::new();
-    let install = format!("run ./setup, or name a {PROGRAM} of at least {}.{} with --qemu", OLDEST.0, OLDEST.1);
+    let install = format!(
+        "run ./setup, or name a {PROGRAM} of at least {}.{} with --qemu",
+        OLDEST.0, OLDEST.1
+    );
     match Qemu::find(program) {
-        Err(error) => checks.push(Check::new("QEMU", Health::Fail, format!("{error:#}"), &install)),
+        Err(error) => checks.push(Check::new(
+            "QEMU",
+            Health::Fail,
+            format!("{error:#}"),
+            &install,
+        )),
         Ok(qemu) => {
             checks.push(Check::new("QEMU", Health::Ok, &qemu.version, ""));
             for device in ["vhost-user-blk-pci", "virtio-serial-pci", "isa-debug-exit"] {
@@ -98,8 +114,18 @@ pub fn examine(program: Option<&Path>, choice: AccelChoice) -> Vec<Check> {
         }
     }
     match accel::choose(choice) {
-        Ok((accel, why)) => checks.push(Check::new("accelerator", Health::Ok, format!("{accel}: {why}"), "")),
-        Err(error) => checks.push(Check::new("accelerator", Health::Fail, format!("{error:#}"), "use --accel tcg")),
+        Ok((accel, why)) => checks.push(Check::new(
+            "accelerator",
+            Health::Ok,
+            format!("{accel}: {why}"),
+            "",
+        )),
+        Err(error) => checks.push(Check::new(
+            "accelerator",
+            Health::Fail,
+            format!("{error:#}"),
+            "use --accel tcg",
+        )),
     }
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let health = if cpus >= 2 { Health::Ok } else { Health::Warn };
@@ -128,25 +154,65 @@ pub fn examine(program: Option<&Path>, choice: AccelChoice) -> Vec<Check> {
             "free some room, or choose another disk (TMPDIR, --out)",
         ));
     }
+    checks.push(memfd_check());
+    checks.push(open_files_check());
     checks.push(sparse_check());
     checks
 }
 
-/// Whether the temporary folder keeps holes: the overhead experiment makes a
-/// file of 32 GiB that must not take that much.
-fn sparse_check() -> Check {
-    let sparse = || -> std::io::Result<bool> {
-        use std::os::unix::fs::MetadataExt;
-        let file = tempfile::tempfile()?;
-        file.set_len(1 << 30)?;
-        Ok(file.metadata()?.blocks() < 1 << 11)
+/// Guest memory is shared with the backend through a memfd.
+fn memfd_check() -> Check {
+    let memfd = rustix::fs::memfd_create("vssd-doctor", rustix::fs::MemfdFlags::CLOEXEC);
+    let (health, found) = match memfd {
+        Ok(_) => (Health::Ok, "memfd is there".to_owned()),
+        Err(error) => (Health::Fail, format!("no memfd: {error}")),
     };
-    let (health, found) = match sparse() {
-        Ok(true) => (Health::Ok, "supported".to_owned()),
-        Ok(false) => (Health::Fail, "a file of 1 GiB with nothing in it takes room".to_owned()),
+    let advice = "use a Linux kernel with memfd (3.17 or newer) that a container does not filter";
+    Check::new("shared memory", health, found, advice)
+}
+
+/// Sockets, guest memory, eventfds: each vSSD takes about a dozen.
+fn open_files_check() -> Check {
+    let limit = getrlimit(Resource::Nofile).current;
+    Check::new(
+        "open files",
+        at_least(limit.unwrap_or(u64::MAX), OPEN_FILES),
+        limit.map_or("no limit".to_owned(), |limit| {
+            format!("limit of {limit}, {OPEN_FILES} needed")
+        }),
+        "raise the limit: ulimit -n 1024",
+    )
+}
+
+/// Whether the temporary folder keeps holes: the overhead experiment makes a
+/// file of its whole device that must not take that much.
+fn sparse_check() -> Check {
+    // A file made larger than its limit would end this program by a signal.
+    let limit = getrlimit(Resource::Fsize).current;
+    if let Some(limit) = limit.filter(|limit| *limit < SPARSE_BYTES) {
+        let found = format!("files are limited to {limit} bytes, {SPARSE_BYTES} needed");
+        return Check::new("sparse files", Health::Fail, found, "ulimit -f unlimited");
+    }
+    let taken = || -> std::io::Result<u64> {
+        let file = tempfile::tempfile()?;
+        file.set_len(SPARSE_BYTES)?;
+        // Linux counts blocks of 512 bytes here, whatever the file system's.
+        Ok(file.metadata()?.blocks() * 512)
+    };
+    let (health, found) = match taken() {
+        Ok(taken) if taken < SPARSE_BYTES / 1024 => (Health::Ok, "supported".to_owned()),
+        Ok(taken) => (
+            Health::Fail,
+            format!("an empty file of {SPARSE_BYTES} bytes takes {taken}"),
+        ),
         Err(error) => (Health::Fail, error.to_string()),
     };
-    Check::new("sparse files", health, found, "set TMPDIR to a folder on ext4, xfs, btrfs or tmpfs")
+    Check::new(
+        "sparse files",
+        health,
+        found,
+        "set TMPDIR to a folder on ext4, xfs, btrfs or tmpfs",
+    )
 }
 
 /// The checks for a person.
@@ -165,4 +231,33 @@ pub fn describe(checks: &[Check]) -> String {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_qemu_is_named_with_what_to_do() {
+        let checks = examine(Some(Path::new("/nonexistent/qemu")), AccelChoice::Tcg);
+        let qemu = checks.iter().find(|check| check.what == "QEMU").unwrap();
+        assert_eq!(qemu.health, Health::Fail);
+        assert!(!qemu.is_fine());
+        assert!(qemu.advice.contains("./setup"), "{}", qemu.advice);
+        let text = describe(&checks);
+        assert!(text.contains("FAIL  QEMU"), "{text}");
+        // Nothing else of QEMU is looked at, and every lack has advice.
+        assert!(checks.iter().all(|check| check.what != "isa-debug-exit"));
+        assert!(
+            checks
+                .iter()
+                .all(|check| (check.health == Health::Ok) == check.advice.is_empty())
+        );
+    }
+
+    #[test]
+    fn programs_can_read_it() {
+        let json = serde_json::to_string(&open_files_check()).unwrap();
+        assert!(json.contains("\"what\":\"open files\""), "{json}");
+    }
 }

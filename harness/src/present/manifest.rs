@@ -80,7 +80,9 @@ pub struct Manifest {
 
 /// The time, UTC, to the second.
 pub fn now_utc() -> String {
-    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    jiff::Timestamp::now()
+        .strftime("%Y-%m-%dT%H:%M:%SZ")
+        .to_string()
 }
 
 fn git(arguments: &[&str]) -> Option<String> {

@@ -37,15 +37,19 @@ fn compose(
     let mut text = String::new();
     let purpose = Experiment::from_name(&manifest.experiment).map_or("", Experiment::purpose);
     writeln!(text, "# {}\n", verdict.title)?;
-    writeln!(text, "This experiment shows whether {purpose}.")?;
+    writeln!(
+        text,
+        "The experiment `{}`: {purpose}.\n",
+        manifest.experiment
+    )?;
     let result = match (verdict.holds(), &manifest.status) {
-        (true, _) => "Everything that was claimed or required holds.".to_owned(),
+        (true, _) => format!("All {} claims and requirements hold.", verdict.claims.len()),
         (false, State::Complete) => format!(
-            "{} of {} claims and requirements do not hold.",
+            "**{} of {} claims and requirements do not hold.**",
             verdict.missed().len(),
             verdict.claims.len()
         ),
-        (false, _) => "The run did not finish, so it proves nothing.".to_owned(),
+        (false, _) => "**The run did not finish, so it proves nothing.**".to_owned(),
     };
     writeln!(text, "{result}\n")?;
     writeln!(text, "| claimed or required | by | measured | result |")?;
@@ -62,8 +66,8 @@ fn compose(
         writeln!(
             text,
             "| {} | {source} | {} | {result} |",
-            claim.text,
-            claim.measured.replace(['\n', '|'], " ")
+            cell(&claim.text),
+            cell(&claim.measured)
         )?;
     }
     for figure in figures {
@@ -79,6 +83,11 @@ fn compose(
     }
     conditions(&mut text, manifest)?;
     Ok(text)
+}
+
+/// Text that cannot end a cell of a table.
+fn cell(text: &str) -> String {
+    text.replace(['\n', '|'], " ")
 }
 
 fn write_table(text: &mut String, table: &Table) -> std::fmt::Result {
@@ -102,37 +111,113 @@ fn write_table(text: &mut String, table: &Table) -> std::fmt::Result {
 }
 
 fn conditions(text: &mut String, manifest: &Manifest) -> std::fmt::Result {
-    writeln!(text, "\n## Conditions\n")?;
+    let memory_gib = manifest.memory_mib as f64 / 1024.0;
+    writeln!(text, "\n## Conditions\n\n| | |\n| --- | --- |")?;
+    for (what, value) in [
+        ("form", format!("{}, seed {}", manifest.form, manifest.seed)),
+        (
+            "time",
+            format!(
+                "from {} to {}, {:.1} s",
+                manifest.started, manifest.ended, manifest.wall_seconds
+            ),
+        ),
+        (
+            "QEMU",
+            format!("{}, machine {}", manifest.qemu_version, manifest.machine),
+        ),
+        (
+            "accelerator",
+            format!("{}: {}", manifest.accelerator, manifest.accelerator_reason),
+        ),
+        (
+            "host",
+            format!(
+                "{} processors ({}), {memory_gib:.1} GiB of memory, Linux {}",
+                manifest.cpus, manifest.cpu_model, manifest.host_kernel
+            ),
+        ),
+        (
+            "source",
+            format!(
+                "revision {}, harness {}",
+                manifest.git_revision, manifest.harness_version
+            ),
+        ),
+    ] {
+        writeln!(text, "| {what} | {} |", cell(&value))?;
+    }
+    for (name, value) in &manifest.parameters {
+        writeln!(
+            text,
+            "| parameter `{name}` | `{}` |",
+            cell(&value.to_string())
+        )?;
+    }
     writeln!(
         text,
-        "{} form with seed {}, started {} and finished after {:.0} s. {} ran guests on {} with {} \
-         ({}). The host has {} processors ({}), {} MiB of memory and Linux {}. Source revision {}.",
-        capitalised(&manifest.form),
-        manifest.seed,
-        manifest.started,
-        manifest.wall_seconds,
-        manifest.qemu_version,
-        manifest.machine,
-        manifest.accelerator,
-        manifest.accelerator_reason,
-        manifest.cpus,
-        manifest.cpu_model,
-        manifest.memory_mib,
-        manifest.host_kernel,
-        manifest.git_revision,
-    )?;
-    writeln!(
-        text,
-        "\nThis very run again:\n\n```sh\n{}\n```\n\nMETHOD.md tells how each number is made; \
-         results/README.md defines the columns of the CSV files.",
+        "\nThis very run again:\n\n```sh\n{}\n```\n\n`METHOD.md` tells how each number is made, \
+         and `results/README.md` defines the columns of the CSV files.",
         manifest.reproduce
     )
 }
 
-fn capitalised(word: &str) -> String {
-    let mut letters = word.chars();
-    match letters.next() {
-        Some(first) => first.to_uppercase().chain(letters).collect(),
-        None => String::new(),
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::present::manifest::example;
+    use crate::present::study::Claim;
+
+    fn verdict(holds: bool) -> Verdict {
+        Verdict {
+            title: "Correctness of resizing".to_owned(),
+            claims: vec![Claim {
+                text: "Errors | blocks are equal.".to_owned(),
+                source: Source::Defence2017,
+                measured: "Equal at\nall 3 steps.".to_owned(),
+                holds,
+            }],
+            tables: vec![Table {
+                title: "Steps".to_owned(),
+                head: vec!["step".to_owned()],
+                rows: (0..100).map(|i| vec![i.to_string()]).collect(),
+            }],
+        }
+    }
+
+    fn report(state: State, holds: bool) -> String {
+        let mut manifest = example();
+        manifest.status = state;
+        let figure = Figure {
+            stem: "correctness",
+            title: "Read errors".to_owned(),
+            caption: "Dots on a line.".to_owned(),
+        };
+        compose(&manifest, &verdict(holds), &[figure]).unwrap()
+    }
+
+    #[test]
+    fn it_says_what_holds_and_under_which_conditions() {
+        let text = report(State::Complete, true);
+        for part in [
+            "# Correctness of resizing",
+            "All 1 claims and requirements hold.",
+            "| Errors   blocks are equal. | 2017 defence | Equal at all 3 steps. | holds |",
+            "![Read errors](correctness.svg)",
+            "The first 80 of 100 rows",
+            "| parameter `size` | `\"1GiB\"` |",
+            "cargo run --bin harness -- run correctness --seed 1",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+
+    #[test]
+    fn it_says_what_does_not_hold() {
+        let text = report(State::Complete, false);
+        assert!(text.contains("**1 of 1 claims and requirements do not hold.**"));
+        assert!(text.contains("| **does not hold** |"));
+        let text = report(State::Failed("killed".to_owned()), false);
+        assert!(text.contains("proves nothing"));
     }
 }

@@ -108,7 +108,9 @@ pub fn count(folder: &Path, file: &str) -> Result<u64> {
     }
     let mut reader =
         csv::Reader::from_path(&path).with_context(|| format!("read {}", path.display()))?;
-    let rows = reader.records().try_fold(0, |rows, row| row.map(|_| rows + 1));
+    let rows = reader
+        .records()
+        .try_fold(0, |rows, row| row.map(|_| rows + 1));
     rows.with_context(|| format!("{} is damaged", path.display()))
 }
 
@@ -135,13 +137,22 @@ mod tests {
         for i in 0..3 {
             run.append(&row(i)).unwrap();
             // As a reader finds them when the harness is killed here.
-            assert_eq!(read::<BootRow>(folder.path()).unwrap().last(), Some(&row(i)));
+            assert_eq!(
+                read::<BootRow>(folder.path()).unwrap().last(),
+                Some(&row(i))
+            );
         }
-        assert_eq!(Manifest::read(folder.path()).unwrap().status, State::Running);
+        assert_eq!(
+            Manifest::read(folder.path()).unwrap().status,
+            State::Running
+        );
         run.complete().unwrap();
         let manifest = Manifest::read(folder.path()).unwrap();
         assert_eq!(manifest.status, State::Complete);
-        assert_eq!(manifest.rows, BTreeMap::from([(BootRow::FILE.to_owned(), 3)]));
+        assert_eq!(
+            manifest.rows,
+            BTreeMap::from([(BootRow::FILE.to_owned(), 3)])
+        );
         assert_eq!(count(folder.path(), BootRow::FILE).unwrap(), 3);
         assert_eq!(count(folder.path(), "nothing.csv").unwrap(), 0);
     }
@@ -164,7 +175,10 @@ mod tests {
         }
         let path = folder.path().join(BootRow::FILE);
         let text = fs::read_to_string(&path).unwrap();
-        for damaged in [text.replace("tcg,1,7", "tcg,one,7"), text.replace("tcg,1,7", "tcg,1")] {
+        for damaged in [
+            text.replace("tcg,1,7", "tcg,one,7"),
+            text.replace("tcg,1,7", "tcg,1"),
+        ] {
             fs::write(&path, damaged).unwrap();
             let error = read::<BootRow>(folder.path()).unwrap_err().to_string();
             assert!(error.contains("boot.csv, line 3, is damaged"), "{error}");
@@ -180,6 +194,9 @@ mod tests {
         let mut run = RunFolder::create(folder.path(), example()).unwrap();
         std::os::unix::fs::symlink("/dev/full", folder.path().join(BootRow::FILE)).unwrap();
         let error = run.append(&row(1)).unwrap_err().to_string();
-        assert!(error.contains("boot.csv") && error.contains("disk"), "{error}");
+        assert!(
+            error.contains("boot.csv") && error.contains("disk"),
+            "{error}"
+        );
     }
 }

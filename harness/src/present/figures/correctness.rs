@@ -87,7 +87,11 @@ pub fn draw(rows: &[CorrectnessRow]) -> Result<Vec<Drawing>> {
 }
 
 fn chart(area: &Area<'_>, rows: &[CorrectnessRow]) -> Result<()> {
-    let capacity = rows.iter().map(|row| row.capacity_blocks).max().unwrap_or(1);
+    let capacity = rows
+        .iter()
+        .map(|row| row.capacity_blocks)
+        .max()
+        .unwrap_or(1);
     let capacity = f64::from(capacity.max(1));
     let steps = rows.len() as f64;
     let quarters = (0..=4).map(|i| f64::from(i) * capacity / 4.0).collect();
@@ -99,15 +103,16 @@ fn chart(area: &Area<'_>, rows: &[CorrectnessRow]) -> Result<()> {
         .x_label_area_size(52)
         .y_label_area_size(100)
         .build_cartesian_2d(
-            Axis::linear(-0.5..steps - 0.5, scale::linear_ticks(steps - 1.0, 16), scale::count),
+            Axis::linear(
+                -0.5..steps - 0.5,
+                scale::linear_ticks(steps - 1.0, 16),
+                scale::count,
+            ),
             Axis::linear(0.0..top, quarters, scale::count),
         )?;
     let parts = parts(rows);
     let shaded = parts.iter().skip(1).step_by(2).map(|part| {
-        let corners = [
-            (part.from as f64 - 0.5, 0.0),
-            (part.to as f64 + 0.5, top),
-        ];
+        let corners = [(part.from as f64 - 0.5, 0.0), (part.to as f64 + 0.5, top)];
         Rectangle::new(corners, SHADE.filled())
     });
     chart.draw_series(shaded)?;

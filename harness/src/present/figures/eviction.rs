@@ -5,9 +5,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::axis::Axis;
-use super::sheet::{
-    Area, BLUE, GREEN, Header, INK, Swatch, VERMILLION, dress, sheet, text,
-};
+use super::sheet::{Area, BLUE, GREEN, Header, INK, Swatch, VERMILLION, dress, sheet, text};
 use super::{Drawing, Figure, scale};
 use crate::record::{EvictionBlockRow, EvictionRow};
 
@@ -30,10 +28,7 @@ struct Histogram {
 }
 
 impl Histogram {
-    fn new(
-        blocks: &[EvictionBlockRow],
-        reads: impl Fn(&EvictionBlockRow) -> (u32, u32),
-    ) -> Self {
+    fn new(blocks: &[EvictionBlockRow], reads: impl Fn(&EvictionBlockRow) -> (u32, u32)) -> Self {
         let end = blocks.iter().map(|row| row.block + 1).max().unwrap_or(1);
         let width = end.div_ceil(BARS).next_power_of_two();
         let mut bins = vec![Bin::default(); end.div_ceil(width) as usize];
@@ -67,7 +62,10 @@ impl Histogram {
         dress(&mut mesh);
         mesh.disable_x_mesh()
             .x_desc("Block number")
-            .y_desc(format!("Reads of {} blocks", scale::count(f64::from(self.width))))
+            .y_desc(format!(
+                "Reads of {} blocks",
+                scale::count(f64::from(self.width))
+            ))
             .draw()?;
         for (i, bin) in self.bins.iter().enumerate() {
             let left = i as f64 * f64::from(self.width);
@@ -94,8 +92,7 @@ pub fn draw(rows: &[EvictionRow], blocks: &[EvictionBlockRow]) -> Result<Vec<Dra
     if !blocks.is_empty() {
         drawings.push(access(blocks)?);
         let guest = Histogram::new(blocks, |row| (row.guest_hits, row.guest_misses));
-        let hypervisor =
-            Histogram::new(blocks, |row| (row.hypervisor_hits, row.hypervisor_misses));
+        let hypervisor = Histogram::new(blocks, |row| (row.hypervisor_hits, row.hypervisor_misses));
         // The same axis for both, so that they can be held against each other.
         let tallest = guest.tallest().max(hypervisor.tallest());
         drawings.push(by_block(
@@ -249,7 +246,11 @@ fn bars(area: &Area<'_>, rows: &[EvictionRow]) -> Result<()> {
                 scale::count(value as f64),
                 percent(value, row.reads)
             );
-            area.draw(&Text::new(label, (right + 14, y + line), right_of_axis(color)))?;
+            area.draw(&Text::new(
+                label,
+                (right + 14, y + line),
+                right_of_axis(color),
+            ))?;
         }
     }
     Ok(())

@@ -96,8 +96,14 @@ mod tests {
 
     #[test]
     fn ticks_are_round_numbers() {
-        assert_eq!(linear_ticks(11.0, 20), (0..=11).map(f64::from).collect::<Vec<_>>());
-        assert_eq!(linear_ticks(240.0, 12), (0..=12).map(|i| f64::from(i) * 20.0).collect::<Vec<_>>());
+        assert_eq!(
+            linear_ticks(11.0, 20),
+            (0..=11).map(f64::from).collect::<Vec<_>>()
+        );
+        assert_eq!(
+            linear_ticks(240.0, 12),
+            (0..=12).map(|i| f64::from(i) * 20.0).collect::<Vec<_>>()
+        );
         assert_eq!(linear_ticks(0.0, 5), [0.0]);
         assert_eq!(powers(10.0, 1e5, 2e7), [1e5, 1e6, 1e7]);
         assert_eq!(powers(4.0, 64.0, 1024.0), [64.0, 256.0, 1024.0]);

@@ -124,9 +124,8 @@ pub fn marker<C>(at: C, radius: i32, color: RGBColor, mark: Mark) -> Circle<C, i
 fn draw_swatch(area: &Area<'_>, swatch: Swatch, (x, y): (i32, i32)) -> Result<()> {
     let end = x + swatch.width();
     let middle = ((x + end) / 2, y);
-    let line = |color: RGBColor, width| {
-        PathElement::new([(x, y), (end, y)], color.stroke_width(width))
-    };
+    let line =
+        |color: RGBColor, width| PathElement::new([(x, y), (end, y)], color.stroke_width(width));
     match swatch {
         Swatch::Fill(color) => {
             area.draw(&Rectangle::new([(x, y - 8), (end, y + 8)], color.filled()))?;

@@ -39,7 +39,9 @@ fn correctness_rows(steps: &[(&str, f64)]) -> Vec<CorrectnessRow> {
 }
 
 fn quick_walk() -> Vec<CorrectnessRow> {
-    let walk = [0.0, 0.06, 0.12, 0.25, 0.5, 0.75, 0.94, 1.0, 0.62, 0.31, 0.12, 0.0];
+    let walk = [
+        0.0, 0.06, 0.12, 0.25, 0.5, 0.75, 0.94, 1.0, 0.62, 0.31, 0.12, 0.0,
+    ];
     let mut steps: Vec<(&str, f64)> = walk.map(|share| ("walk", share)).to_vec();
     steps.push(("refill", 0.0));
     steps.extend([0.55, 0.2, 0.43, 0.07, 0.6, 0.31].map(|share| ("random", share)));
@@ -157,11 +159,21 @@ fn every_experiment_has_its_figures_in_both_formats() {
         let stems: Vec<_> = figures.iter().map(|figure| figure.stem).collect();
         assert_eq!(stems, expected[experiment.name()]);
         for figure in &figures {
-            let [svg, png] = figure.files().map(|file| fs::read(folder.path().join(file)).unwrap());
+            let [svg, png] = figure
+                .files()
+                .map(|file| fs::read(folder.path().join(file)).unwrap());
             assert!(png.starts_with(b"\x89PNG"));
             let svg = String::from_utf8(svg).unwrap();
-            assert!(texts(&svg).contains(&figure.title.as_str()), "{}", figure.stem);
-            assert!(!svg.contains("NaN") && !svg.contains("inf"), "{}", figure.stem);
+            assert!(
+                texts(&svg).contains(&figure.title.as_str()),
+                "{}",
+                figure.stem
+            );
+            assert!(
+                !svg.contains("NaN") && !svg.contains("inf"),
+                "{}",
+                figure.stem
+            );
         }
     }
 }

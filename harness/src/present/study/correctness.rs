@@ -91,9 +91,8 @@ pub fn judge(rows: &[CorrectnessRow]) -> Verdict {
     });
     // Nothing is written during the walk, so what was ever given up is zeros at its end.
     let given_up = walk.iter().map(|row| row.balloon_blocks).max().unwrap_or(0);
-    let zeros = back.is_some_and(|row| {
-        row.zero_blocks > 0 && row.zero_blocks >= given_up && intact(row)
-    });
+    let zeros =
+        back.is_some_and(|row| row.zero_blocks > 0 && row.zero_blocks >= given_up && intact(row));
     verdict.claim(
         Source::Defence2017,
         "After everything was given back there are no read errors, and blocks that came back are zeros.",
@@ -114,12 +113,21 @@ pub fn judge(rows: &[CorrectnessRow]) -> Verdict {
         "Written anew, the whole device carries the new contents.",
         refill.is_some_and(|row| row.ok_blocks == row.capacity_blocks),
         refill.map_or("It was not tried.".to_owned(), |row| {
-            format!("{} of {} blocks as written.", row.ok_blocks, row.capacity_blocks)
+            format!(
+                "{} of {} blocks as written.",
+                row.ok_blocks, row.capacity_blocks
+            )
         }),
     );
 
-    let device: u64 = rows.iter().map(|row| u64::from(row.refused_by_device)).sum();
-    let driver: u64 = rows.iter().map(|row| u64::from(row.refused_by_driver)).sum();
+    let device: u64 = rows
+        .iter()
+        .map(|row| u64::from(row.refused_by_device))
+        .sum();
+    let driver: u64 = rows
+        .iter()
+        .map(|row| u64::from(row.refused_by_driver))
+        .sum();
     verdict.claim(
         Source::Requirement,
         "Both the driver and, when the driver lets them through, the device refuse reads of blocks that are not held.",
@@ -148,8 +156,16 @@ fn table(rows: &[CorrectnessRow]) -> Table {
     Table {
         title: "Steps".to_owned(),
         head: [
-            "step", "part", "pick", "held by host", "read errors", "refused by", "as written", "zeros",
-            "corrupt", "resize (ms)",
+            "step",
+            "part",
+            "pick",
+            "held by host",
+            "read errors",
+            "refused by",
+            "as written",
+            "zeros",
+            "corrupt",
+            "resize (ms)",
         ]
         .map(str::to_owned)
         .to_vec(),
@@ -177,7 +193,13 @@ fn table(rows: &[CorrectnessRow]) -> Table {
 mod tests {
     use super::*;
 
-    fn row(step: u32, part: &str, direction: Direction, balloon: u32, zeros: u32) -> CorrectnessRow {
+    fn row(
+        step: u32,
+        part: &str,
+        direction: Direction,
+        balloon: u32,
+        zeros: u32,
+    ) -> CorrectnessRow {
         let by_device = if step % 2 == 1 { balloon } else { 0 };
         CorrectnessRow {
             step,

@@ -33,7 +33,8 @@ pub fn judge(rows: &[EvictionRow]) -> Verdict {
     let missing = || "It was not measured.".to_owned();
 
     let uniform = hypervisor.map(|row| {
-        let taken = f64::from(row.capacity_blocks - row.held_blocks) / f64::from(row.capacity_blocks);
+        let taken =
+            f64::from(row.capacity_blocks - row.held_blocks) / f64::from(row.capacity_blocks);
         (row, taken)
     });
     verdict.claim(
@@ -82,7 +83,10 @@ pub fn judge(rows: &[EvictionRow]) -> Verdict {
     verdict.claim(
         Source::Requirement,
         "Every read is a hit with the right contents or a miss of a block that is not held.",
-        pair.is_some() && rows.iter().all(|row| row.errors == 0 && row.hits + row.misses == row.reads),
+        pair.is_some()
+            && rows
+                .iter()
+                .all(|row| row.errors == 0 && row.hits + row.misses == row.reads),
         format!(
             "{} reads, {} with an error.",
             rows.iter().map(|row| row.reads).sum::<u64>(),
@@ -96,8 +100,16 @@ fn table(rows: &[EvictionRow]) -> Table {
     Table {
         title: "Hits and misses".to_owned(),
         head: [
-            "picked by", "blocks held", "surrendered", "revoked", "reads", "hits", "misses",
-            "misses (%)", "shrink (ms)", "reads per second",
+            "picked by",
+            "blocks held",
+            "surrendered",
+            "revoked",
+            "reads",
+            "hits",
+            "misses",
+            "misses (%)",
+            "shrink (ms)",
+            "reads per second",
         ]
         .map(str::to_owned)
         .to_vec(),

@@ -123,7 +123,10 @@ fn completeness(folder: &Path, manifest: &Manifest) -> Result<(bool, String)> {
         }
     }
     let rows: u64 = manifest.rows.values().sum();
-    Ok((rows > 0, format!("It recorded {rows} rows, and all are there.")))
+    Ok((
+        rows > 0,
+        format!("It recorded {rows} rows, and all are there."),
+    ))
 }
 
 fn boot_table(boots: &[BootRow]) -> Table {

@@ -63,7 +63,11 @@ pub fn points(rows: &[OverheadRow]) -> BTreeMap<(String, String), Vec<Point>> {
     points
 }
 
-fn at(points: &BTreeMap<(String, String), Vec<Point>>, encoding: &str, bytes: u64) -> Option<Point> {
+fn at(
+    points: &BTreeMap<(String, String), Vec<Point>>,
+    encoding: &str,
+    bytes: u64,
+) -> Option<Point> {
     points
         .get(&(encoding.to_owned(), "scattered".to_owned()))?
         .iter()
@@ -146,12 +150,8 @@ fn grow_claim(verdict: &mut Verdict, points: &BTreeMap<(String, String), Vec<Poi
 
 fn speed_claim(verdict: &mut Verdict, points: &BTreeMap<(String, String), Vec<Point>>) {
     let pair = at(points, OURS, COMPARED_BYTES).zip(at(points, OLD, COMPARED_BYTES));
-    let factors = pair.map(|(ours, old)| {
-        (
-            old.shrink_ns / ours.shrink_ns,
-            old.grow_ns / ours.grow_ns,
-        )
-    });
+    let factors =
+        pair.map(|(ours, old)| (old.shrink_ns / ours.shrink_ns, old.grow_ns / ours.grow_ns));
     verdict.claim(
         Source::Requirement,
         "16 GiB of scattered 4 KiB blocks shrinks, and grows back, at least 50 times faster than with list-4096.",
@@ -176,8 +176,16 @@ fn table(points: &BTreeMap<(String, String), Vec<Point>>) -> Table {
     Table {
         title: "Medians".to_owned(),
         head: [
-            "encoding", "pick", "size (MiB)", "shrink (ms)", "of that device (ms)", "grow (ms)",
-            "of that device (ms)", "exchanges", "shrink (GiB/s)", "grow (GiB/s)",
+            "encoding",
+            "pick",
+            "size (MiB)",
+            "shrink (ms)",
+            "of that device (ms)",
+            "grow (ms)",
+            "of that device (ms)",
+            "exchanges",
+            "shrink (GiB/s)",
+            "grow (GiB/s)",
         ]
         .map(str::to_owned)
         .to_vec(),
@@ -186,7 +194,10 @@ fn table(points: &BTreeMap<(String, String), Vec<Point>>) -> Table {
             .flat_map(|((encoding, pick), points)| {
                 points.iter().map(move |point| {
                     let rate = |ns: f64| {
-                        format!("{:.0}", point.bytes as f64 / (1u64 << 30) as f64 / (ns / 1e9))
+                        format!(
+                            "{:.0}",
+                            point.bytes as f64 / (1u64 << 30) as f64 / (ns / 1e9)
+                        )
                     };
                     vec![
                         encoding.clone(),
