@@ -193,6 +193,9 @@ fn table(rows: &[CorrectnessRow]) -> Table {
 mod tests {
     use super::*;
 
+    /// Spoils good rows.
+    type Fault = fn(&mut Vec<CorrectnessRow>);
+
     fn row(
         step: u32,
         part: &str,
@@ -249,7 +252,7 @@ mod tests {
 
     #[test]
     fn every_kind_of_fault_is_seen() {
-        let faults: [(&str, fn(&mut Vec<CorrectnessRow>)); 9] = [
+        let faults: [(&str, Fault); 9] = [
             ("some old data came back", |rows| {
                 rows[3].zero_blocks -= 1;
                 rows[3].ok_blocks += 1;

@@ -221,6 +221,9 @@ fn table(points: &BTreeMap<(String, String), Vec<Point>>) -> Table {
 mod tests {
     use super::*;
 
+    /// Spoils good rows.
+    type Fault = fn(&mut Vec<OverheadRow>);
+
     fn row(encoding: &str, gib: u32, shrink_ns: u64, grow_ns: u64) -> OverheadRow {
         OverheadRow {
             encoding: encoding.to_owned(),
@@ -253,7 +256,7 @@ mod tests {
         let verdict = judge(&good());
         assert!(verdict.holds(), "{:?}", verdict.missed());
         assert!(!judge(&[]).holds());
-        let faults: [(&str, fn(&mut Vec<OverheadRow>)); 4] = [
+        let faults: [(&str, Fault); 4] = [
             ("slow growing", |rows| rows[2].grow_ns = 300),
             ("too little faster", |rows| rows[3].grow_ns = 9_000),
             ("not confirmed", |rows| rows[1].agreed = false),
