@@ -23,6 +23,7 @@ use vssd::units::Geometry;
 use crate::control::protocol::EncodingName;
 use crate::control::server::{self, Control};
 use crate::medium::FileMedium;
+use crate::ownership;
 use crate::size::ByteSize;
 use crate::store::Store;
 use crate::vssd::{Bell, Vssd};
@@ -132,11 +133,11 @@ impl FromStr for VssdSpec {
     }
 }
 
-/// Removes the sockets at the end of the program.
+/// Sockets that are removed when this is dropped.
 struct Sockets(Vec<PathBuf>);
 
-impl Sockets {
-    fn remove(&self) {
+impl Drop for Sockets {
+    fn drop(&mut self) {
         for path in &self.0 {
             // Gone already is as good.
             let _ = fs::remove_file(path);
@@ -177,6 +178,40 @@ fn state_folder(args: &Args) -> Result<PathBuf> {
     Ok(args.backing.parent().unwrap_or(Path::new("")).to_owned())
 }
 
+/// Makes sure that no vSSD which is not among `names` has its place in the
+/// first `need` bytes of the backing: its blocks must not become another's.
+fn refuse_strangers(folder: &Path, stem: &str, names: &[&String], need: u64) -> Result<()> {
+    let folder = match folder.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => folder,
+    };
+    let entries = fs::read_dir(folder)
+        .with_context(|| format!("look for ownership logs in {}", folder.display()))?;
+    for entry in entries {
+        let path = entry
+            .with_context(|| format!("look for ownership logs in {}", folder.display()))?
+            .path();
+        let file = path.file_name().unwrap_or_default().to_string_lossy();
+        let name = file
+            .strip_prefix(stem)
+            .and_then(|rest| rest.strip_prefix('.'))
+            .and_then(|rest| rest.strip_suffix(".owners"));
+        let Some(name) = name.filter(|name| names.iter().all(|known| known != name)) else {
+            continue;
+        };
+        if let Some(place) = ownership::place(&path)
+            && place.start < need
+        {
+            bail!(
+                "{} has the blocks of another vSSD, {name}, there: name all vSSDs in the order they \
+                 had, or remove that file to give its blocks away",
+                path.display()
+            );
+        }
+    }
+    Ok(())
+}
+
 /// Opens everything and serves until a signal or a client ends it.
 ///
 /// Prints `ready` on standard output once all sockets listen.
@@ -213,6 +248,7 @@ pub fn run(args: &Args) -> Result<()> {
     let mut sockets = Sockets(Vec::new());
     let mut vssds = Vec::new();
     let mut offset = 0;
+    refuse_strangers(&folder, &stem, &names, need)?;
     for spec in &args.vssds {
         let log = folder.join(format!("{stem}.{}.owners", spec.name));
         let mut fresh = BlockSet::empty(spec.geometry.capacity());
@@ -263,7 +299,7 @@ pub fn run(args: &Args) -> Result<()> {
 
     // A signal, or the handle closed by a client that asked for the end.
     signals.forever().next();
-    sockets.remove();
+    drop(sockets);
     // The threads that serve frontends block in the kernel for as long as
     // these live; what they acknowledged is with the kernel already.
     process::exit(0);

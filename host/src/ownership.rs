@@ -15,7 +15,8 @@
 //! the present set, in a new file that replaces the old one by a rename.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use vssd::block_set::BlockSet;
@@ -90,6 +91,18 @@ fn header(geometry: Geometry, offset: u64) -> [u8; HEADER_LEN] {
     let crc = crc32fast::hash(&bytes[..28]);
     bytes[28..32].copy_from_slice(&crc.to_le_bytes());
     bytes
+}
+
+/// The bytes of the backing that the vSSD of the log at `path` has; `None` when
+/// that is no ownership log.
+pub fn place(path: &Path) -> Option<Range<u64>> {
+    let mut found = [0; HEADER_LEN];
+    File::open(path).ok()?.read_exact(&mut found).ok()?;
+    let u32_at = |at: usize| u32::from_le_bytes(found[at..at + 4].try_into().expect("4 bytes"));
+    let offset = u64::from_le_bytes(found[16..24].try_into().expect("8 bytes"));
+    let geometry = Geometry::new(u32_at(8), u32_at(12).into()).ok()?;
+    let end = offset.checked_add(geometry.capacity_bytes())?;
+    (found == header(geometry, offset)).then_some(offset..end)
 }
 
 fn describe(header: &[u8]) -> String {

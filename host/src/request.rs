@@ -10,7 +10,9 @@ use virtio_bindings::virtio_blk::{
     VIRTIO_BLK_T_OUT, VIRTIO_BLK_T_WRITE_ZEROES,
 };
 use virtio_queue::DescriptorChain;
-use vm_memory::{GuestAddressSpace, GuestMemory, GuestMemoryMmap, Permissions, VolatileSlice};
+use vm_memory::{
+    GuestAddress, GuestAddressSpace, GuestMemory, GuestMemoryMmap, Permissions, VolatileSlice,
+};
 use vssd::error::Reject;
 use vssd::units::SECTOR_SIZE;
 
@@ -44,6 +46,20 @@ impl<'m> Buffers<'m> {
     /// True when there are none.
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// Adds a buffer of the guest; false when it is not all in guest memory.
+    fn gather(
+        &mut self,
+        memory: &'m GuestMemoryMmap,
+        address: GuestAddress,
+        len: usize,
+        access: Permissions,
+    ) -> bool {
+        let Ok(mut slices) = memory.get_slices(address, len, access) else {
+            return false;
+        };
+        slices.all(|slice| slice.map(|slice| self.push(slice)).is_ok())
     }
 
     fn push(&mut self, slice: VolatileSlice<'m>) {
@@ -100,12 +116,16 @@ pub struct Chain<'m> {
     pub readable: Buffers<'m>,
     /// What the device may fill.
     pub writable: Buffers<'m>,
+    /// A buffer lies outside guest memory, or a readable one follows a
+    /// writable one (virtio 1.2, 2.7.4.2). The others are collected all the same.
+    pub broken: bool,
+    /// The last writable buffer is sound, so that a status byte can be left there.
+    pub answerable: bool,
 }
 
 impl<'m> Chain<'m> {
-    /// Collects the buffers of a chain. `None` when one lies outside guest
-    /// memory or a readable one follows a writable one (virtio 1.2, 2.7.4.2).
-    pub fn collect<M>(chain: DescriptorChain<M>, memory: &'m GuestMemoryMmap) -> Option<Self>
+    /// Collects the buffers of a chain.
+    pub fn collect<M>(chain: DescriptorChain<M>, memory: &'m GuestMemoryMmap) -> Self
     where
         M: Clone + std::ops::Deref<Target = GuestMemoryMmap>,
     {
@@ -114,14 +134,18 @@ impl<'m> Chain<'m> {
             let len = descriptor.len() as usize;
             let (side, access) = match descriptor.is_write_only() {
                 true => (&mut buffers.writable, Permissions::Write),
-                false if !buffers.writable.is_empty() => return None,
-                false => (&mut buffers.readable, Permissions::Read),
+                false => {
+                    buffers.broken |= !buffers.writable.is_empty();
+                    (&mut buffers.readable, Permissions::Read)
+                }
             };
-            for slice in memory.get_slices(descriptor.addr(), len, access).ok()? {
-                side.push(slice.ok()?);
+            let sound = side.gather(memory, descriptor.addr(), len, access);
+            buffers.broken |= !sound;
+            if descriptor.is_write_only() {
+                buffers.answerable = sound;
             }
         }
-        Some(buffers)
+        buffers
     }
 }
 
@@ -162,24 +186,21 @@ where
 {
     let mut guard = vssd.lock();
     let state = &mut *guard;
-    let Some(Chain {
-        readable,
-        mut writable,
-    }) = Chain::collect(chain, memory)
-    else {
-        state.counters.bad_chains += 1;
-        return 0;
-    };
+    let mut chain = Chain::collect(chain, memory);
     // The last writable byte is the status; without one there is no answer.
-    let Some(data) = writable
-        .len()
-        .checked_sub(1)
-        .and_then(|len| writable.split_front(len))
-    else {
+    let data = match chain.answerable {
+        true => chain.writable.len().checked_sub(1),
+        false => None,
+    };
+    let Some(data) = data.and_then(|len| chain.writable.split_front(len)) else {
         state.counters.bad_chains += 1;
         return 0;
     };
-    let (status, written) = match execute(state, &vssd.name, readable, data) {
+    let result = match chain.broken {
+        true => Err(Reject::Malformed.into()),
+        false => execute(state, &vssd.name, chain.readable, data),
+    };
+    let (status, written) = match result {
         Ok(written) => {
             state.failing = false;
             (VIRTIO_BLK_S_OK, written)
@@ -201,7 +222,7 @@ where
             (VIRTIO_BLK_S_IOERR, 0)
         }
     };
-    writable.copy_from(&[status as u8]);
+    chain.writable.copy_from(&[status as u8]);
     written + 1
 }
 

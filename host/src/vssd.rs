@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use vmm_sys_util::eventfd::EventFd;
-use vssd::block_set::BlockSet;
 use vssd::device::{Device, Outcome, ResizeError, ResizeRequest};
 use vssd::error::Reject;
 use vssd::units::Geometry;
@@ -111,6 +110,17 @@ pub struct Finished {
     pub message_bytes: u64,
 }
 
+/// What became of a wait for a resize.
+#[derive(Clone, Copy, Debug)]
+pub enum Waited {
+    /// It ended.
+    Ended(Finished),
+    /// It goes on.
+    UnderWay,
+    /// It ended so long ago that nothing more is known.
+    Forgotten,
+}
+
 /// What the lock guards.
 pub struct State {
     /// The device's half of the contract.
@@ -199,6 +209,7 @@ impl Vssd {
         let now = self.now_ns();
         let mut guard = self.lock();
         let state = &mut *guard;
+        let deadline = state.device.next_deadline_ns();
         let served = state.device.command(request, room, now, &mut state.store);
         match served.result {
             Ok(_) => state.counters.commands += 1,
@@ -209,8 +220,10 @@ impl Vssd {
         answer(served.response);
         state.device_ns += self.now_ns() - now;
         let ended = self.follow(state);
+        // The clock sleeps until the deadline it was last told.
+        let new_deadline = state.device.next_deadline_ns() != deadline;
         drop(guard);
-        if ended || new_driver {
+        if ended || new_driver || new_deadline {
             self.bell.ring();
         }
     }
@@ -282,25 +295,22 @@ impl Vssd {
         self.bell.ring();
     }
 
-    /// Waits for the end of resize `id`, at most until `until`; `None` when
-    /// the time is over or the outcome was forgotten.
-    pub fn wait_for(&self, id: u64, until: Option<Instant>) -> Option<Finished> {
+    /// Waits for the end of resize `id`, at most until `until`.
+    pub fn wait_for(&self, id: u64, until: Instant) -> Waited {
         loop {
             let rings = self.bell.rings();
             {
                 let state = self.lock();
                 if let Some(found) = state.finished.iter().find(|f| f.outcome.id == id) {
-                    return Some(*found);
+                    return Waited::Ended(*found);
                 }
                 if state.device.resize_under_way().is_none_or(|r| r.id != id) {
-                    return None;
+                    return Waited::Forgotten;
                 }
             }
-            let patience = until.map_or(Duration::from_secs(60), |at| {
-                at.saturating_duration_since(Instant::now())
-            });
+            let patience = until.saturating_duration_since(Instant::now());
             if patience.is_zero() {
-                return None;
+                return Waited::UnderWay;
             }
             self.bell.wait(rings, patience);
         }
@@ -313,7 +323,9 @@ impl Vssd {
         let now = self.now_ns();
         let due = state.device.revocation_due(now);
         if due > 0 {
-            let picks = pick_uniformly(state.device.granted(), due, &mut state.rng);
+            let rng = &mut state.rng;
+            let granted = state.device.granted();
+            let picks = granted.sample(due, |n| rng.random_range(0..n));
             if let Err(error) = state.device.revoke(&picks, now, &mut state.store) {
                 tracing::error!(vssd = %self.name, %error, "revocation failed; the resize ended");
             }
@@ -342,43 +354,5 @@ impl State {
     /// The outcome that came last.
     pub fn last_finished(&self) -> Option<&Finished> {
         self.finished.front()
-    }
-}
-
-/// `count` blocks of `set`, each subset equally likely: the choice of a
-/// hypervisor that knows nothing (selection sampling, Knuth, TAOCP 2, 3.4.2).
-fn pick_uniformly(set: &BlockSet, count: u32, rng: &mut SmallRng) -> BlockSet {
-    let mut picks = BlockSet::empty(set.capacity());
-    let mut wanted = count.min(set.len());
-    let mut left = set.len();
-    for block in set.iter() {
-        if wanted == 0 {
-            break;
-        }
-        if rng.random_range(0..left) < wanted {
-            picks.insert(block);
-            wanted -= 1;
-        }
-        left -= 1;
-    }
-    picks
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn picks_are_spread_evenly() {
-        let mut rng = SmallRng::seed_from_u64(1);
-        let set = BlockSet::full(100_000);
-        let picks = pick_uniformly(&set, 25_000, &mut rng);
-        assert_eq!(picks.len(), 25_000);
-        for quarter in 0..4u32 {
-            let inside = picks.iter().filter(|b| b / 25_000 == quarter).count();
-            // Six standard deviations of the hypergeometric distribution.
-            assert!(inside.abs_diff(6_250) < 360, "{inside}");
-        }
-        assert_eq!(pick_uniformly(&set, 200_000, &mut rng), set);
     }
 }

@@ -6,7 +6,10 @@
 //! which the guest made the buffers available, because a frontend that reconnects
 //! replays everything after the last published one.
 
+#![allow(unsafe_code)]
+
 use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -22,9 +25,8 @@ use virtio_bindings::virtio_ring::VIRTIO_RING_F_INDIRECT_DESC;
 use virtio_queue::{DescriptorChain, QueueOwnedT, QueueT};
 use vm_memory::{GuestAddressSpace, GuestMemoryAtomic, GuestMemoryMmap};
 use vmm_sys_util::epoll::EventSet;
-use vmm_sys_util::event::{
-    EventConsumer, EventFlag, EventNotifier, new_event_consumer_and_notifier,
-};
+use vmm_sys_util::event::{EventConsumer, EventNotifier};
+use vmm_sys_util::eventfd::EventFd;
 use vssd::wire::{EVENT_LEN, MARK_OFFSET, MAX_MESSAGE, MAX_PAYLOAD, REQUEST_HEADER_LEN, mark};
 
 use crate::request::{Chain, MAX_RANGES, MemoryGuard, serve};
@@ -57,16 +59,18 @@ pub struct Worker {
     vssd: Arc<Vssd>,
     memory: Memory,
     command: Mutex<Vec<u8>>,
+    exit: EventFd,
 }
 
 impl Worker {
     /// Serves `vssd` to a frontend whose memory will be in `memory`.
-    fn new(vssd: Arc<Vssd>, memory: Memory) -> Self {
-        Self {
+    fn new(vssd: Arc<Vssd>, memory: Memory) -> io::Result<Self> {
+        Ok(Self {
             vssd,
             memory,
             command: Mutex::new(Vec::new()),
-        }
+            exit: EventFd::new(libc::EFD_NONBLOCK | libc::EFD_CLOEXEC)?,
+        })
     }
 
     /// The virtio-blk config space (virtio 1.2, 5.2.4) with the mark in the
@@ -97,14 +101,13 @@ impl Worker {
         mut serve: impl FnMut(DescriptorChain<MemoryGuard>, &GuestMemoryMmap) -> u32,
     ) -> io::Result<()> {
         let memory = self.memory.memory();
-        let other = io::Error::other::<virtio_queue::Error>;
         loop {
-            vring.disable_notification().map_err(other)?;
+            vring.disable_notification().map_err(broken)?;
             let mut unsignalled = 0;
-            while let Some(chain) = pop(vring, &memory) {
+            while let Some(chain) = pop(vring, &memory)? {
                 let head = chain.head_index();
                 let len = serve(chain, &memory);
-                vring.add_used(head, len).map_err(other)?;
+                self.give_back(vring, head, len);
                 unsignalled += 1;
                 if unsignalled == BATCH {
                     signal(vring)?;
@@ -114,21 +117,33 @@ impl Worker {
             if unsignalled > 0 {
                 signal(vring)?;
             }
-            if !vring.enable_notification().map_err(other)? {
+            if !vring.enable_notification().map_err(broken)? {
                 return Ok(());
             }
+        }
+    }
+
+    /// Publishes a used entry. A head that names no descriptor cannot have one:
+    /// that chain is dropped, the others go on.
+    fn give_back(&self, vring: &VringRwLock, head: u16, len: u32) {
+        if vring.add_used(head, len).is_err() {
+            self.vssd.lock().counters.bad_chains += 1;
         }
     }
 
     /// Carries out a command chain: request in the readable part, response in
     /// the writable one.
     fn command(&self, chain: DescriptorChain<MemoryGuard>, memory: &GuestMemoryMmap) -> u32 {
-        let buffers = Chain::collect(chain, memory)
-            .filter(|chain| chain.readable.len() <= REQUEST_HEADER_LEN + MAX_PAYLOAD);
-        let Some(Chain { readable, writable }) = buffers else {
+        let Chain {
+            readable,
+            writable,
+            broken,
+            ..
+        } = Chain::collect(chain, memory);
+        if broken || readable.len() > REQUEST_HEADER_LEN + MAX_PAYLOAD {
             self.vssd.lock().counters.bad_chains += 1;
             return 0;
-        };
+        }
         let mut request = self.command.lock().unwrap_or_else(PoisonError::into_inner);
         request.resize(readable.len(), 0);
         readable.copy_to(&mut request);
@@ -155,27 +170,22 @@ impl Worker {
         let memory = self.memory.memory();
         let mut sent = false;
         while self.vssd.lock().device.event_pending() {
-            let Some(chain) = pop(vring, &memory) else {
+            let Some(chain) = pop(vring, &memory)? else {
                 break;
             };
             let head = chain.head_index();
-            let buffers = Chain::collect(chain, &memory);
-            let len = match buffers.filter(|chain| chain.writable.len() >= EVENT_LEN) {
-                None => {
-                    self.vssd.lock().counters.bad_chains += 1;
-                    0
+            let chain = Chain::collect(chain, &memory);
+            let mut len = 0;
+            if chain.broken || chain.writable.len() < EVENT_LEN {
+                self.vssd.lock().counters.bad_chains += 1;
+            } else {
+                let now = self.vssd.now_ns();
+                let event = self.vssd.lock().device.take_event(now);
+                if event.is_some_and(|event| chain.writable.copy_from(&event)) {
+                    len = EVENT_LEN as u32;
                 }
-                Some(buffers) => {
-                    let now = self.vssd.now_ns();
-                    match self.vssd.lock().device.take_event(now) {
-                        Some(event) if buffers.writable.copy_from(&event) => EVENT_LEN as u32,
-                        _ => 0,
-                    }
-                }
-            };
-            vring
-                .add_used(head, len)
-                .map_err(io::Error::other::<virtio_queue::Error>)?;
+            }
+            self.give_back(vring, head, len);
             sent = true;
         }
         if sent { signal(vring) } else { Ok(()) }
@@ -198,22 +208,26 @@ impl Worker {
     }
 }
 
-/// The next chain that the guest made available. A guest that claims to have
-/// made more available than its queue holds gets nothing served.
-fn pop(vring: &VringRwLock, memory: &MemoryGuard) -> Option<DescriptorChain<MemoryGuard>> {
-    vring
-        .get_mut()
-        .get_queue_mut()
-        .iter(memory.clone())
-        .ok()?
-        .next()
+/// The next chain that the guest made available.
+///
+/// # Errors
+/// When it claims to have made more available than its ring holds: what is in
+/// the ring then means nothing, and nothing is served before the next kick.
+fn pop(
+    vring: &VringRwLock,
+    memory: &MemoryGuard,
+) -> io::Result<Option<DescriptorChain<MemoryGuard>>> {
+    let mut state = vring.get_mut();
+    let mut chains = state.get_queue_mut().iter(memory.clone()).map_err(broken)?;
+    Ok(chains.next())
+}
+
+fn broken(error: virtio_queue::Error) -> io::Error {
+    io::Error::other(error)
 }
 
 fn signal(vring: &VringRwLock) -> io::Result<()> {
-    let wanted = vring
-        .needs_notification()
-        .map_err(io::Error::other::<virtio_queue::Error>)?;
-    if wanted {
+    if vring.needs_notification().map_err(broken)? {
         vring.signal_used_queue()?;
     }
     Ok(())
@@ -269,7 +283,18 @@ impl VhostUserBackend for Worker {
     }
 
     fn exit_event(&self, _thread: usize) -> Option<(EventConsumer, EventNotifier)> {
-        new_event_consumer_and_notifier(EventFlag::NONBLOCK).ok()
+        let notifier = self.exit.try_clone().ok()?.into_raw_fd();
+        // SAFETY: the notifier gets a descriptor of its own, just made. The
+        // consumer gets the one of `self.exit`: vhost-user-backend 0.24 takes
+        // the number out of it to poll and never closes it, so `self.exit`
+        // stays its only owner, and outlives the polling because the worker
+        // threads that hold this worker are joined first.
+        unsafe {
+            Some((
+                EventConsumer::from_raw_fd(self.exit.as_raw_fd()),
+                EventNotifier::from_raw_fd(notifier),
+            ))
+        }
     }
 
     fn handle_event(
@@ -292,15 +317,11 @@ impl VhostUserBackend for Worker {
 pub fn serve_connections(vssd: &Arc<Vssd>, mut listener: Listener) -> io::Result<()> {
     loop {
         let memory = Memory::new(GuestMemoryMmap::new());
-        let worker = Arc::new(Worker::new(vssd.clone(), memory.clone()));
+        let worker = Arc::new(Worker::new(vssd.clone(), memory.clone())?);
         let mut daemon = VhostUserDaemon::new(vssd.name.clone(), worker, memory)
             .map_err(|error| io::Error::other(error.to_string()))?;
         for handler in daemon.get_epoll_handlers() {
-            handler.register_listener(
-                std::os::fd::AsRawFd::as_raw_fd(vssd.wake()),
-                EventSet::IN,
-                u64::from(WAKE),
-            )?;
+            handler.register_listener(vssd.wake().as_raw_fd(), EventSet::IN, u64::from(WAKE))?;
         }
         if let Err(error) = daemon.start(&mut listener) {
             tracing::warn!(vssd = %vssd.name, %error, "a frontend could not connect");
@@ -310,9 +331,9 @@ pub fn serve_connections(vssd: &Arc<Vssd>, mut listener: Listener) -> io::Result
         vssd.set_connected(true);
         // A frontend that leaves, whether in good order or killed, ends the
         // connection: there is nothing to tell apart.
-        let ended = daemon.wait();
+        let _ = daemon.wait();
         vssd.set_connected(false);
-        tracing::info!(vssd = %vssd.name, ?ended, "frontend gone");
+        tracing::info!(vssd = %vssd.name, "frontend gone");
     }
 }
 

@@ -270,6 +270,26 @@ impl BlockSet {
         })
     }
 
+    /// `count` blocks of the set, or all if there are fewer, each subset equally
+    /// likely: selection sampling (Knuth, TAOCP 2, 3.4.2, algorithm S).
+    /// `below(n)` draws a number below n, each equally likely.
+    pub fn sample(&self, count: u32, mut below: impl FnMut(u32) -> u32) -> Self {
+        let mut picked = Self::empty(self.capacity);
+        let mut wanted = count.min(self.len);
+        let mut left = self.len;
+        for block in self.iter() {
+            if wanted == 0 {
+                break;
+            }
+            if below(left) < wanted {
+                picked.insert(block);
+                wanted -= 1;
+            }
+            left -= 1;
+        }
+        picked
+    }
+
     /// The number of blocks, counted afresh: what [`len`](Self::len) must say.
     pub fn recount(&self) -> u32 {
         self.words.iter().map(|word| word.count_ones()).sum()
@@ -362,6 +382,21 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn samples_are_spread_evenly() {
+        let mut rng = SmallRng::seed_from_u64(1);
+        let mut below = |n| rng.random_range(0..n);
+        let set = BlockSet::full(100_000);
+        let picks = set.sample(25_000, &mut below);
+        assert_eq!(picks.len(), 25_000);
+        for quarter in 0..4 {
+            let inside = picks.iter().filter(|b| b / 25_000 == quarter).count();
+            // Six standard deviations of the hypergeometric distribution.
+            assert!(inside.abs_diff(6_250) < 360, "{inside}");
+        }
+        assert_eq!(set.sample(200_000, &mut below), set);
     }
 
     #[test]

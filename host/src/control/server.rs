@@ -9,7 +9,9 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use vssd::device::{Phase, ResizeRequest};
 use vssd::error::Reject;
@@ -18,13 +20,16 @@ use super::protocol::{
     Change, CountersStatus, MAX_LINE, Reply, Request, Resize, Resized, Status, UnderWay,
     VssdStatus, end_label,
 };
-use crate::vssd::{Bell, Counters, Finished, Vssd};
+use crate::vssd::{Bell, Counters, Finished, Vssd, Waited};
 
 /// Clients at a time.
 const MAX_CLIENTS: usize = 64;
 
 /// How long a client may take to read an answer.
 const WRITE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether a client that waits for a resize is still there.
+const LEAVE_INTERVAL: Duration = Duration::from_millis(500);
 
 /// How often a watching client is told that nothing changed.
 const WATCH_INTERVAL: Duration = Duration::from_secs(10);
@@ -54,8 +59,8 @@ pub fn spawn(control: Arc<Control>, listener: UnixListener) -> io::Result<()> {
                 let served = thread::Builder::new()
                     .name("control-client".to_owned())
                     .spawn(move || match seat {
-                        Some(_seat) => drop(serve(&control, stream)),
-                        None => drop(send(&stream, &error("too many clients: close some"))),
+                        Some(_seat) => drop(serve(&control, &stream)),
+                        None => drop(turn_away(&stream)),
                     });
                 if let Err(error) = served {
                     tracing::warn!(%error, "a control client could not be served");
@@ -97,7 +102,31 @@ fn send(mut stream: &UnixStream, reply: &Reply) -> io::Result<()> {
     stream.write_all(&line)
 }
 
-fn serve(control: &Control, stream: UnixStream) -> io::Result<()> {
+/// Tells a client that there is no seat. Its request is read first: closing a
+/// socket with unread data would take the answer away with it.
+fn turn_away(stream: &UnixStream) -> io::Result<()> {
+    stream.set_write_timeout(Some(WRITE_PATIENCE))?;
+    stream.set_read_timeout(Some(Duration::from_millis(200)))?;
+    let mut line = Vec::new();
+    // Without a request in that time the answer is all the same.
+    let _ = BufReader::new(stream)
+        .take(MAX_LINE as u64)
+        .read_until(b'\n', &mut line);
+    send(stream, &error("too many clients: close some"))
+}
+
+/// True when the client has gone for good; one that only has no more requests
+/// still wants its answers.
+fn has_left(stream: &UnixStream) -> bool {
+    let mut fds = [PollFd::new(stream, PollFlags::empty())];
+    let now = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    poll(&mut fds, Some(&now)).is_ok() && fds[0].revents().contains(PollFlags::HUP)
+}
+
+fn serve(control: &Control, stream: &UnixStream) -> io::Result<()> {
     stream.set_write_timeout(Some(WRITE_PATIENCE))?;
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut line = Vec::new();
@@ -110,18 +139,18 @@ fn serve(control: &Control, stream: UnixStream) -> io::Result<()> {
         }
         if line.len() > MAX_LINE {
             return send(
-                &stream,
+                stream,
                 &error(format!("a request has at most {MAX_LINE} bytes")),
             );
         }
         match serde_json::from_slice(&line) {
-            Ok(Request::Watch) => return watch(control, &stream),
+            Ok(Request::Watch) => return watch(control, stream),
             Ok(Request::Shutdown) => {
-                send(&stream, &Reply::Ok)?;
+                send(stream, &Reply::Ok)?;
                 (control.shutdown)();
             }
-            Ok(request) => send(&stream, &control.answer(&request))?,
-            Err(problem) => send(&stream, &error(format!("no request: {problem}")))?,
+            Ok(request) => send(stream, &control.answer(&request, stream))?,
+            Err(problem) => send(stream, &error(format!("no request: {problem}")))?,
         }
     }
 }
@@ -135,10 +164,10 @@ fn watch(control: &Control, stream: &UnixStream) -> io::Result<()> {
 }
 
 impl Control {
-    fn answer(&self, request: &Request) -> Reply {
+    fn answer(&self, request: &Request, client: &UnixStream) -> Reply {
         let result = match request {
             Request::Status => Ok(Reply::Status(self.status())),
-            Request::Resize(resize) => self.resize(resize),
+            Request::Resize(resize) => self.resize(resize, client),
             Request::Cancel { vssd } => self.find(vssd).and_then(|vssd| match vssd.cancel() {
                 Some(id) => Ok(Reply::Started { id }),
                 None => Err(format!("no resize of {} is under way", vssd.name)),
@@ -162,7 +191,7 @@ impl Control {
         })
     }
 
-    fn resize(&self, resize: &Resize) -> Result<Reply, String> {
+    fn resize(&self, resize: &Resize, client: &UnixStream) -> Result<Reply, String> {
         let vssd = self.find(&resize.vssd)?;
         let block_size = vssd.geometry.block_size();
         let held = u64::from(vssd.lock().device.granted().len());
@@ -207,11 +236,19 @@ impl Control {
         if !resize.wait {
             return Ok(Reply::Started { id });
         }
-        match vssd.wait_for(id, None) {
-            Some(finished) => Ok(Reply::Resized(resized(&finished))),
-            None => Err(format!(
-                "resize {id} ended, but its outcome is not known any more"
-            )),
+        loop {
+            match vssd.wait_for(id, Instant::now() + LEAVE_INTERVAL) {
+                Waited::Ended(finished) => return Ok(Reply::Resized(resized(&finished))),
+                Waited::Forgotten => {
+                    return Err(format!(
+                        "resize {id} ended, but its outcome is not known any more"
+                    ));
+                }
+                Waited::UnderWay if has_left(client) => {
+                    return Err(format!("nobody waits for resize {id}"));
+                }
+                Waited::UnderWay => {}
+            }
         }
     }
 

@@ -12,10 +12,8 @@ mod scattered;
 
 use alloc::boxed::Box;
 
-use rand::RngExt;
 use vssd::block_set::BlockSet;
 use workloads::Policy;
-use workloads::pattern::Rng;
 
 pub use sample::Sample;
 
@@ -35,25 +33,6 @@ pub fn picker(policy: Policy, seed: u64, sample: Sample) -> Box<dyn Surrender> {
         Policy::Highest => Box::new(highest::Highest),
         Policy::Refuse => Box::new(refuse::Refuse),
     }
-}
-
-/// `count` blocks of `set`, or all if there are fewer, each subset equally
-/// likely: selection sampling (Knuth, TAOCP 2, 3.4.2, algorithm S).
-fn pick_uniformly(set: &BlockSet, count: u32, rng: &mut Rng) -> BlockSet {
-    let mut picked = BlockSet::empty(set.capacity());
-    let mut wanted = count.min(set.len());
-    let mut left = set.len();
-    for block in set.iter() {
-        if wanted == 0 {
-            break;
-        }
-        if rng.random_range(0..left) < wanted {
-            picked.insert(block);
-            wanted -= 1;
-        }
-        left -= 1;
-    }
-    picked
 }
 
 #[cfg(test)]

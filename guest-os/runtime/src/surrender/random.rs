@@ -1,9 +1,10 @@
 //! Any held blocks, each subset equally likely.
 
+use rand::RngExt;
 use vssd::block_set::BlockSet;
 use workloads::pattern::{Rng, rng};
 
-use super::{Surrender, pick_uniformly};
+use super::Surrender;
 
 /// See [`workloads::Policy::Random`].
 pub struct Random(Rng);
@@ -16,6 +17,6 @@ impl Random {
 
 impl Surrender for Random {
     fn choose(&mut self, count: u32, held: &BlockSet) -> BlockSet {
-        pick_uniformly(held, count, &mut self.0)
+        held.sample(count, |n| self.0.random_range(0..n))
     }
 }

@@ -7,11 +7,12 @@
 
 use alloc::vec::Vec;
 
+use rand::RngExt;
 use vssd::block_set::BlockSet;
 use workloads::Pattern;
 use workloads::pattern::{PatternError, Rng, rng};
 
-use super::{Surrender, pick_uniformly};
+use super::Surrender;
 
 /// How often a sample of the workload drew each block.
 #[derive(Clone, Debug, Default)]
@@ -63,7 +64,7 @@ impl Surrender for BySample {
         for block in held.iter().filter(|&block| self.sample.of(block) == 0) {
             untouched.insert(block);
         }
-        let mut chosen = pick_uniformly(&untouched, count, &mut self.rng);
+        let mut chosen = untouched.sample(count, |n| self.rng.random_range(0..n));
         let missing = count.min(held.len()) - chosen.len();
         if missing > 0 {
             let mut touched: Vec<u32> = held

@@ -1,0 +1,232 @@
+//! The virtio-blk side of the device, over a real vhost-user socket.
+
+mod support;
+
+use support::daemon::{Daemon, Site};
+use support::frontend::{
+    DISCARD, FLUSH, Frontend, GET_ID, IN, IOERR, OK, OUT, SCRATCH, UNSUPP, WRITE_ZEROES, readable,
+    writable,
+};
+use vssd::wire::{MARK_OFFSET, mark};
+
+/// 16 blocks of 4 KiB, and the rest of `more`.
+fn start(more: &str) -> (Site, Daemon, Frontend) {
+    let site = Site::new();
+    let daemon = site.start(&[site.spec("vm1", &format!("size=64KiB{more}"))]);
+    let frontend = Frontend::connect(&site.path("vm1.sock"));
+    (site, daemon, frontend)
+}
+
+/// `len` bytes that differ from place to place.
+fn pattern(len: usize, seed: u8) -> Vec<u8> {
+    (0..len)
+        .map(|i| (i as u8).wrapping_mul(31).wrapping_add(seed).max(1))
+        .collect()
+}
+
+#[test]
+fn the_device_shows_itself_as_a_vssd() {
+    let (_site, _daemon, frontend) = start("");
+    let config = &frontend.config;
+    let number = |at: usize, len: usize| {
+        let mut bytes = [0; 8];
+        bytes[..len].copy_from_slice(&config[at..at + len]);
+        u64::from_le_bytes(bytes)
+    };
+    assert_eq!(number(0, 8), 128, "capacity in sectors");
+    assert_eq!(number(20, 4), 4096, "block size");
+    assert_eq!(config[MARK_OFFSET..][..8], mark());
+    assert_eq!(number(34, 2), 3, "queues");
+    let offered = |bit: u32| frontend.features >> bit & 1 == 1;
+    for (bit, name) in [
+        (2, "SEG_MAX"),
+        (6, "BLK_SIZE"),
+        (9, "FLUSH"),
+        (13, "DISCARD"),
+        (14, "WRITE_ZEROES"),
+        (32, "VERSION_1"),
+    ] {
+        assert!(offered(bit), "{name}");
+    }
+    for (bit, name) in [
+        (5, "RO"),
+        (10, "TOPOLOGY"),
+        (11, "CONFIG_WCE"),
+        (12, "MQ"),
+        (34, "RING_PACKED"),
+        (40, "RING_RESET"),
+    ] {
+        assert!(!offered(bit), "{name}");
+    }
+}
+
+#[test]
+fn what_was_written_is_read_back() {
+    let (_site, daemon, mut guest) = start("");
+    let all = pattern(65536, 1);
+    assert_eq!(guest.write_at(0, &all), OK);
+    // One sector, as firmware writes, in the middle of a block.
+    let sector = pattern(512, 9);
+    assert_eq!(guest.write_at(13, &sector), OK);
+    assert_eq!(guest.flush(), OK);
+    let mut expected = all;
+    expected[13 * 512..14 * 512].copy_from_slice(&sector);
+    assert_eq!(guest.read_at(0, 65536).unwrap(), expected);
+    assert_eq!(guest.read_at(13, 512).unwrap(), sector);
+    let counters = daemon.vssd().counters;
+    assert_eq!((counters.writes, counters.written_bytes), (2, 65536 + 512));
+    assert_eq!((counters.reads, counters.read_bytes), (2, 65536 + 512));
+    assert_eq!(counters.flushes, 1);
+    assert_eq!(counters.rejects.len(), 0);
+}
+
+/// Buffers cut anywhere, also within a sector, and an empty one.
+#[test]
+fn data_may_lie_in_any_number_of_buffers() {
+    let (_site, _daemon, mut guest) = start("");
+    let bytes = pattern(8192, 3);
+    let data = SCRATCH + 0x1000;
+    guest.write(data, &bytes);
+    let cuts = [0u32, 100, 100, 611, 4096, 8000, 8192];
+    let buffers = |make: fn(u64, u32) -> support::frontend::Buffer| -> Vec<_> {
+        cuts.windows(2)
+            .map(|cut| make(data + u64::from(cut[0]), cut[1] - cut[0]))
+            .collect()
+    };
+    assert_eq!(guest.request(OUT, 8, &buffers(readable)), OK);
+    guest.write(data, &vec![0; 8192]);
+    assert_eq!(guest.request(IN, 8, &buffers(writable)), OK);
+    assert_eq!(guest.read(data, 8192), bytes);
+}
+
+#[test]
+fn discarded_and_zeroed_ranges_read_as_zeros() {
+    let (_site, _daemon, mut guest) = start("");
+    for (kind, flags) in [(DISCARD, 0), (WRITE_ZEROES, 0), (WRITE_ZEROES, 1)] {
+        let bytes = pattern(16384, 5);
+        assert_eq!(guest.write_at(0, &bytes), OK);
+        assert_eq!(guest.range(kind, 3, 10, flags), OK);
+        let mut expected = bytes;
+        expected[3 * 512..13 * 512].fill(0);
+        assert_eq!(guest.read_at(0, 16384).unwrap(), expected, "kind {kind}");
+    }
+}
+
+#[test]
+fn discards_are_checked() {
+    let (_site, daemon, mut guest) = start(",held=32KiB");
+    assert_eq!(guest.range(DISCARD, 0, 8, 1), UNSUPP, "unknown flag");
+    assert_eq!(guest.range(WRITE_ZEROES, 0, 8, 2), UNSUPP, "unknown flag");
+    assert_eq!(guest.range(DISCARD, 60, 8, 0), IOERR, "not held");
+    assert_eq!(guest.range(DISCARD, 127, 2, 0), IOERR, "past the end");
+    assert_eq!(guest.range(DISCARD, u64::MAX, u32::MAX, 0), IOERR);
+    // Two ranges where config space allows one, and a third of a range.
+    for len in [32, 5] {
+        let data = [readable(SCRATCH + 0x1000, len)];
+        assert_eq!(guest.request(DISCARD, 0, &data), IOERR);
+    }
+    let rejects = daemon.vssd().counters.rejects;
+    assert_eq!(rejects["unsupported"], 2);
+    assert_eq!(rejects["not-held"], 1);
+    assert_eq!(rejects["out-of-range"], 2);
+    assert_eq!(rejects["malformed"], 2);
+}
+
+#[test]
+fn the_device_tells_its_name() {
+    let (_site, _daemon, mut guest) = start("");
+    let data = SCRATCH + 0x1000;
+    assert_eq!(guest.request(GET_ID, 0, &[writable(data, 20)]), OK);
+    let mut name = [0; 20];
+    name[..3].copy_from_slice(b"vm1");
+    assert_eq!(guest.read(data, 20), name);
+    assert_eq!(guest.request(GET_ID, 0, &[writable(data, 19)]), IOERR);
+}
+
+#[test]
+fn blocks_that_are_not_held_are_out_of_reach() {
+    let (_site, daemon, mut guest) = start(",held=32KiB");
+    assert_eq!(guest.write_at(0, &pattern(32768, 1)), OK);
+    assert_eq!(guest.write_at(64, &[1; 512]), IOERR);
+    assert_eq!(guest.read_at(64, 512), Err(IOERR));
+    // The last held block and the first that is not.
+    assert_eq!(guest.write_at(63, &[1; 1024]), IOERR);
+    assert_eq!(guest.read_at(56, 8192), Err(IOERR));
+    assert_eq!(guest.read_at(0, 32768).unwrap(), pattern(32768, 1));
+    assert_eq!(daemon.vssd().counters.rejects["not-held"], 4);
+}
+
+#[test]
+fn requests_beyond_the_device_or_unknown_are_refused() {
+    let (_site, daemon, mut guest) = start("");
+    for (sector, len) in [(128, 512), (127, 1024), (u64::MAX, 512), (0, 100), (0, 0)] {
+        assert_eq!(guest.read_at(sector, len), Err(IOERR), "{sector} {len}");
+        assert_eq!(guest.write_at(sector, &vec![0; len]), IOERR);
+    }
+    assert_eq!(daemon.vssd().counters.rejects["out-of-range"], 10);
+    for kind in [2, 3, 9, 15, u32::MAX] {
+        assert_eq!(guest.request(kind, 0, &[]), UNSUPP, "{kind}");
+    }
+    assert_eq!(guest.request(FLUSH, 0, &[]), OK);
+}
+
+/// Two devices on one file do not see each other's blocks.
+#[test]
+fn vssds_are_kept_apart() {
+    let site = Site::new();
+    let specs = [
+        site.spec("vm1", "size=64KiB"),
+        site.spec("vm2", "size=128KiB,block-size=512B"),
+    ];
+    let daemon = site.start(&specs);
+    let mut first = Frontend::connect(&site.path("vm1.sock"));
+    let mut second = Frontend::connect(&site.path("vm2.sock"));
+    assert_eq!(first.write_at(0, &[1; 65536]), OK);
+    assert_eq!(second.read_at(0, 131072).unwrap(), [0; 131072]);
+    assert_eq!(second.write_at(0, &[2; 131072]), OK);
+    assert_eq!(first.read_at(0, 65536).unwrap(), [1; 65536]);
+    assert_eq!(daemon.status().vssds.len(), 2);
+}
+
+/// A backend that was killed finds its blocks as they were, and a request that
+/// the guest made while nobody was there is served without another kick.
+#[test]
+fn a_killed_backend_is_replaced_without_loss() {
+    let (site, daemon, mut guest) = start("");
+    assert_eq!(guest.write_at(0, &pattern(65536, 7)), OK);
+    daemon.kill();
+    guest.unplug();
+    let (header, status) = guest.envelope(OUT, 8);
+    guest.write(SCRATCH + 0x1000, &[0xaa; 4096]);
+    let ring = &mut guest.rings[support::frontend::REQUESTS];
+    ring.chain(
+        &guest.memory,
+        0,
+        &[header, readable(SCRATCH + 0x1000, 4096), status],
+    );
+    ring.publish(&guest.memory, 0);
+    let daemon = site.start(&[site.spec("vm1", "size=64KiB")]);
+    guest.plug(&site.path("vm1.sock"));
+    let ring = &mut guest.rings[support::frontend::REQUESTS];
+    assert_eq!(ring.wait_used(&guest.memory), (0, 1));
+    let mut expected = pattern(65536, 7);
+    expected[4096..8192].fill(0xaa);
+    assert_eq!(guest.read_at(0, 65536).unwrap(), expected);
+    assert_eq!(daemon.vssd().held, 16);
+}
+
+/// Frontends may come and go as often as they like.
+#[test]
+fn connections_leave_nothing_behind() {
+    let (site, daemon, mut guest) = start("");
+    let mut counts = Vec::new();
+    for _ in 0..40 {
+        guest.unplug();
+        daemon.wait_until(|vssd| !vssd.connected);
+        guest = Frontend::connect(&site.path("vm1.sock"));
+        assert_eq!(guest.write_at(0, &[1; 512]), OK);
+        counts.push(daemon.descriptors());
+    }
+    // The last connection may still be on its way out; forty may not.
+    assert!(counts[39] < counts[0] + 20, "{counts:?}");
+}

@@ -1,0 +1,111 @@
+//! `vssdctl`: what it prints and how it ends.
+
+mod support;
+
+use std::process::Output;
+
+use support::daemon::Site;
+use vssd_host::control::protocol::Reply;
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[test]
+fn exit_codes_tell_how_it_went() {
+    let site = Site::new();
+    let _daemon = site.start(&[site.spec("vm1", "size=4MiB")]);
+    // No driver is there: blocks move by revocation, or not at all.
+    let done = site.vssdctl(&["shrink", "vm1", "1MiB", "--deadline", "10ms"]);
+    assert_eq!(code(&done), 0, "{}", err(&done));
+    assert!(out(&done).starts_with("complete: took 256 of 256 blocks"));
+    assert!(out(&done).contains("256 were revoked"), "{}", out(&done));
+
+    let partial = ["shrink", "vm1", "10", "--deadline", "10ms", "--no-revoke"];
+    let partial = site.vssdctl(&partial);
+    assert_eq!(code(&partial), 3);
+    assert!(out(&partial).starts_with("deadline: "), "{}", out(&partial));
+
+    for refused in [
+        &["shrink", "vm2", "1MiB"][..],
+        &["grow", "vm1", "1GiB"],
+        &["shrink", "vm1", "5000"],
+        &["resize", "vm1", "--to", "1000B"],
+        &["cancel", "vm1"],
+    ] {
+        let output = site.vssdctl(refused);
+        assert_eq!(code(&output), 1, "{refused:?}");
+        assert_eq!(err(&output).lines().count(), 1, "{}", err(&output));
+        assert_eq!(out(&output), "");
+    }
+    for usage in [
+        &["shrink", "vm1", "1MB"][..],
+        &["shrink", "vm1", "1MiB", "--deadline", "soon"],
+        &["shrink", "vm1", "1MiB", "--evict", "nobody"],
+        &["fly"],
+        &[],
+    ] {
+        assert_eq!(code(&site.vssdctl(usage)), 2, "{usage:?}");
+    }
+}
+
+#[test]
+fn a_resize_may_be_left_to_itself_and_cancelled() {
+    let site = Site::new();
+    let daemon = site.start(&[site.spec("vm1", "size=4MiB")]);
+    let begun = [
+        "resize",
+        "vm1",
+        "--to",
+        "2MiB",
+        "--deadline",
+        "none",
+        "--no-wait",
+    ];
+    let begun = site.vssdctl(&begun);
+    assert_eq!((code(&begun), out(&begun).as_str()), (0, "resize 1\n"));
+    let status = site.vssdctl(&["status"]);
+    assert!(out(&status).contains("moving to 2MiB"), "{}", out(&status));
+    assert_eq!(code(&site.vssdctl(&["cancel", "vm1"])), 0);
+    assert_eq!(daemon.ended(1).end, "cancelled");
+}
+
+#[test]
+fn programs_get_json() {
+    let site = Site::new();
+    let _daemon = site.start(&[site.spec("vm1", "size=4MiB,held=1MiB")]);
+    let status = site.vssdctl(&["status", "--json"]);
+    let Reply::Status(status) = serde_json::from_str(&out(&status)).unwrap() else {
+        panic!("{}", out(&status));
+    };
+    assert_eq!(
+        (status.vssds[0].held, status.vssds[0].capacity),
+        (256, 1024)
+    );
+    let people = site.vssdctl(&["status"]);
+    assert!(out(&people).contains("1MiB"), "{}", out(&people));
+}
+
+#[test]
+fn without_a_backend_it_says_what_to_do() {
+    let output = Site::new().vssdctl(&["status"]);
+    assert_eq!(code(&output), 1);
+    assert!(err(&output).contains("start vssd-host"), "{}", err(&output));
+    assert_eq!(err(&output).lines().count(), 1);
+}
+
+#[test]
+fn the_backend_can_be_ended() {
+    let site = Site::new();
+    let mut daemon = site.start(&[site.spec("vm1", "size=4MiB")]);
+    assert_eq!(code(&site.vssdctl(&["shutdown"])), 0);
+    assert_eq!(daemon.wait().code(), Some(0));
+}

@@ -1,0 +1,224 @@
+//! The daemon as a process, in a folder of its own.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use vssd_host::control::Client;
+use vssd_host::control::protocol::{Reply, Request, Resize, Resized, Status, VssdStatus};
+
+use super::PATIENCE;
+
+/// A folder with a backing file, sockets and ownership logs.
+pub struct Site {
+    folder: TempDir,
+}
+
+impl Site {
+    pub fn new() -> Self {
+        Self {
+            folder: TempDir::new().unwrap(),
+        }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The value of `--vssd` for a vSSD called `name`.
+    pub fn spec(&self, name: &str, rest: &str) -> String {
+        let socket = self.path(&format!("{name}.sock"));
+        format!("name={name},socket={},{rest}", socket.display())
+    }
+
+    /// The daemon's command line on this folder.
+    pub fn command(&self, specs: &[String], more: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vssd-host"));
+        command
+            .arg("--backing")
+            .arg(self.path("disk.img"))
+            .arg("--control")
+            .arg(self.path("control.sock"))
+            .args(specs.iter().flat_map(|spec| ["--vssd", spec]))
+            .args(more);
+        command
+    }
+
+    /// Runs a daemon that is not expected to start; returns what it said.
+    pub fn refused(&self, specs: &[String], more: &[&str]) -> String {
+        let output = finish(self.command(specs, more));
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success(), "it started; it said: {text}");
+        assert_eq!(output.stdout, b"", "it said that it was ready");
+        text
+    }
+
+    /// Starts the daemon and waits until it listens.
+    pub fn start(&self, specs: &[String]) -> Daemon {
+        let mut child = self
+            .command(specs, &["--create"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                // The test may have ended first.
+                let _ = sender.send(line);
+            }
+        });
+        let line = lines.recv_timeout(PATIENCE);
+        let daemon = Daemon {
+            child,
+            control: self.path("control.sock"),
+        };
+        assert_eq!(line.as_deref(), Ok("ready"));
+        daemon
+    }
+
+    /// `vssdctl` on this folder's control socket.
+    pub fn vssdctl(&self, args: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vssdctl"));
+        command
+            .arg("--control")
+            .arg(self.path("control.sock"))
+            .args(args);
+        finish(command)
+    }
+}
+
+/// Runs a program to its end, which must come within [`PATIENCE`].
+fn finish(mut command: Command) -> Output {
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (sender, outputs) = mpsc::channel();
+    let (mut stdout, mut stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+    thread::spawn(move || {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        stdout.read_to_end(&mut out).unwrap();
+        stderr.read_to_end(&mut err).unwrap();
+        // The test may have given up.
+        let _ = sender.send((out, err));
+    });
+    match outputs.recv_timeout(PATIENCE) {
+        Ok((stdout, stderr)) => Output {
+            status: child.wait().unwrap(),
+            stdout,
+            stderr,
+        },
+        Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            panic!("{command:?} did not end");
+        }
+    }
+}
+
+/// A running daemon; dropping it kills it.
+pub struct Daemon {
+    child: Child,
+    control: PathBuf,
+}
+
+impl Daemon {
+    pub fn control(&self) -> &Path {
+        &self.control
+    }
+
+    pub fn client(&self) -> Client {
+        Client::connect(&self.control, Some(PATIENCE)).unwrap()
+    }
+
+    pub fn status(&self) -> Status {
+        self.client().status().unwrap()
+    }
+
+    /// The state of the first vSSD.
+    pub fn vssd(&self) -> VssdStatus {
+        self.status().vssds.remove(0)
+    }
+
+    /// Starts a resize and returns its number.
+    pub fn begin(&self, mut resize: Resize) -> u64 {
+        resize.wait = false;
+        match self.client().call(&Request::Resize(resize)).unwrap() {
+            Reply::Started { id } => id,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Watches until the first vSSD is as wanted.
+    pub fn wait_until(&self, wanted: impl Fn(&VssdStatus) -> bool) -> VssdStatus {
+        let mut client = self.client();
+        client.send(&Request::Watch).unwrap();
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let Reply::Status(mut status) = client.receive().unwrap() else {
+                panic!("no status");
+            };
+            let vssd = status.vssds.remove(0);
+            if wanted(&vssd) {
+                return vssd;
+            }
+            assert!(Instant::now() < until, "it stays {vssd:?}");
+        }
+    }
+
+    /// Waits for the end of resize `id` of the first vSSD.
+    pub fn ended(&self, id: u64) -> Resized {
+        let vssd = self.wait_until(|v| v.last_resize.as_ref().is_some_and(|r| r.id >= id));
+        vssd.last_resize.filter(|r| r.id == id).unwrap()
+    }
+
+    /// Asks it to end, as Ctrl-C does.
+    pub fn terminate(mut self) -> ExitStatus {
+        // SAFETY: a call without pointers; the child is not waited for yet, so
+        // its number is still its own.
+        let sent = unsafe { libc::kill(self.child.id() as libc::pid_t, libc::SIGTERM) };
+        assert_eq!(sent, 0);
+        self.wait()
+    }
+
+    /// Ends it in the middle of whatever it does.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Its open descriptors.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id()))
+            .unwrap()
+            .count()
+    }
+
+    /// Waits for its end, which must come within [`PATIENCE`].
+    pub fn wait(&mut self) -> ExitStatus {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < until, "the daemon does not end");
+            // A child's end cannot be waited for with a bound by std alone.
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // Ended already is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
