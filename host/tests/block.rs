@@ -230,3 +230,42 @@ fn connections_leave_nothing_behind() {
     // The last connection may still be on its way out; forty may not.
     assert!(counts[39] < counts[0] + 20, "{counts:?}");
 }
+
+/// On a medium that fails some writes the guest gets an error for each of
+/// them, the log a line for all of them, and everything else goes on.
+#[test]
+#[ignore = "a line for every failure that follows a success"]
+fn a_failing_medium_is_an_error_for_the_guest_and_a_line_for_the_log() {
+    let site = Site::new();
+    let disk = std::fs::File::create(site.path("disk.img")).unwrap();
+    disk.set_len(1 << 20).unwrap();
+    let daemon = site.start_limited(&[site.spec("vm1", "size=1MiB")], 512 << 10);
+    let mut guest = Frontend::connect(&site.path("vm1.sock"));
+    for i in 0..50 {
+        assert_eq!(guest.write_at(1024 + i, &[1; 512]), IOERR);
+        assert_eq!(guest.write_at(i, &[i as u8 + 1; 512]), OK);
+        assert_eq!(guest.read_at(i, 512).unwrap(), [i as u8 + 1; 512]);
+    }
+    assert_eq!(daemon.vssd().counters.io_errors, 50);
+    assert_eq!(daemon.terminate().code(), Some(0));
+    let log = std::fs::read_to_string(site.path("daemon.log")).unwrap();
+    let lines = log.lines().filter(|line| line.contains("ERROR")).count();
+    assert_eq!(lines, 1, "{log}");
+}
+
+/// Writes that fail in the middle of the device end nothing.
+#[test]
+fn a_failing_medium_does_not_end_the_device() {
+    let site = Site::new();
+    let disk = std::fs::File::create(site.path("disk.img")).unwrap();
+    disk.set_len(1 << 20).unwrap();
+    let daemon = site.start_limited(&[site.spec("vm1", "size=1MiB")], 512 << 10);
+    let mut guest = Frontend::connect(&site.path("vm1.sock"));
+    for sector in [1024, 2000] {
+        assert_eq!(guest.write_at(sector, &[1; 4096]), IOERR);
+    }
+    assert_eq!(guest.write_at(0, &[3; 4096]), OK);
+    assert_eq!(guest.read_at(0, 4096).unwrap(), [3; 4096]);
+    assert_eq!(guest.flush(), OK);
+    assert_eq!(daemon.vssd().counters.io_errors, 2);
+}

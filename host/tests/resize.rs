@@ -251,15 +251,34 @@ fn a_cancelled_resize_keeps_what_has_moved() {
     assert!(busy.to_string().contains("under way"), "{busy}");
     let cancelled = daemon.client().call(&cancel).unwrap();
     assert_eq!(cancelled, Reply::Started { id });
-    while daemon.vssd().resize.is_some() {
-        guest.settle_at(BLOCKS - 5);
-    }
+    // The event that tells of it.
+    guest.take_event();
+    // It was quiet before; what it has to hear of first is the cancellation.
+    guest.take_event();
+    guest.settle_at(BLOCKS - 5);
     let ended = daemon.ended(id);
     assert_eq!(
         (ended.end.as_str(), ended.held, ended.agreed),
         ("cancelled", BLOCKS - 5, true)
     );
     assert!(daemon.client().call(&cancel).is_err());
+}
+
+/// A guest that reboots in the middle of a resize finishes it afterwards: its
+/// new driver knows nothing but what the device tells it.
+#[test]
+fn a_guest_that_reboots_goes_on() {
+    let (site, daemon) = start();
+    let mut guest = boot(&site);
+    let mut resize = to(BLOCKS - 100);
+    resize.deadline_ms = 3_600_000;
+    let id = daemon.begin(resize);
+    // The event is in the ring when the guest goes down.
+    guest.reboot();
+    guest.settle_at(BLOCKS - 100);
+    let ended = daemon.ended(id);
+    assert!(ended.is_complete() && ended.agreed, "{ended:?}");
+    assert_eq!(ended.revoked, 0);
 }
 
 /// Ownership outlives the backend, and so does the guest.

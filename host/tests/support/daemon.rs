@@ -1,5 +1,6 @@
 //! The daemon as a process, in a folder of its own.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -59,12 +60,31 @@ impl Site {
 
     /// Starts the daemon and waits until it listens.
     pub fn start(&self, specs: &[String]) -> Daemon {
-        let mut child = self
-            .command(specs, &["--create"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .unwrap();
+        self.launch(self.command(specs, &["--create"]))
+    }
+
+    /// Starts a daemon whose writes behind `limit` bytes of a file fail, as on
+    /// a full disk, and whose log goes to `daemon.log`.
+    pub fn start_limited(&self, specs: &[String], limit: u64) -> Daemon {
+        let inner = self.command(specs, &[]);
+        let mut command = Command::new("sh");
+        command
+            .arg("-c")
+            // Ignored, the signal leaves an error behind and nothing else.
+            // POSIX counts the limit in units of 512 bytes.
+            .arg(format!(
+                "trap '' XFSZ; ulimit -f {}; exec \"$@\"",
+                limit / 512
+            ))
+            .arg("sh")
+            .arg(inner.get_program())
+            .args(inner.get_args())
+            .stderr(File::create(self.path("daemon.log")).unwrap());
+        self.launch(command)
+    }
+
+    fn launch(&self, mut command: Command) -> Daemon {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let (sender, lines) = mpsc::channel();
         thread::spawn(move || {

@@ -267,6 +267,13 @@ impl Frontend {
             .map(|region| VhostUserMemoryRegionInfo::from_guest_region(region).unwrap())
             .collect();
         backend.set_mem_table(&regions).unwrap();
+        self.connection = Some(backend);
+        self.start_rings();
+    }
+
+    /// Sets up and enables the rings, going on behind the last used entries.
+    fn start_rings(&mut self) {
+        let backend = self.connection.as_mut().expect("connected");
         for (index, ring) in self.rings.iter_mut().enumerate() {
             let host = |addr: u64| {
                 let pointer = self.memory.get_host_address(GuestAddress(addr));
@@ -292,7 +299,19 @@ impl Frontend {
             backend.set_vring_call(index, &ring.call).unwrap();
             backend.set_vring_enable(index, true).unwrap();
         }
-        self.connection = Some(backend);
+    }
+
+    /// Stops the rings and starts empty ones, as when a guest reboots.
+    pub fn reset_rings(&mut self) {
+        let backend = self.connection.as_mut().expect("connected");
+        for (index, ring) in self.rings.iter_mut().enumerate() {
+            backend.get_vring_base(index).unwrap();
+            *ring = Ring::new(index);
+            self.memory
+                .write_slice(&[0; 0x3000], GuestAddress(ring.base))
+                .unwrap();
+        }
+        self.start_rings();
     }
 
     /// Leaves as a killed QEMU does: without a word.

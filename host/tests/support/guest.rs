@@ -66,6 +66,14 @@ impl Guest {
         guest
     }
 
+    /// Starts over on the same connection: fresh rings, and a driver that
+    /// knows nothing.
+    pub fn reboot(&mut self) {
+        self.frontend.reset_rings();
+        self.driver = Driver::new(self.driver.geometry());
+        self.post_events();
+    }
+
     fn post_events(&mut self) {
         for head in 0..EVENT_BUFFER_COUNT {
             self.post_event(head);
