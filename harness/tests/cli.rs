@@ -35,8 +35,16 @@ fn wrong_arguments_end_with_one_sentence() {
         (vec!["run", "gravity"], 2, "gravity"),
         (vec!["run", "eviction", "--set", "raeds=1"], 1, "raeds"),
         (vec!["run", "eviction", "--set", "shrink=2GiB"], 1, "shrink"),
-        (vec!["run", "overhead", "--params", "/nonexistent"], 1, "/nonexistent"),
-        (vec!["run", "overhead", "--qemu", "/nonexistent"], 1, "./setup"),
+        (
+            vec!["run", "overhead", "--params", "/nonexistent"],
+            1,
+            "/nonexistent",
+        ),
+        (
+            vec!["run", "overhead", "--qemu", "/nonexistent"],
+            1,
+            "./setup",
+        ),
         (vec!["report", "/nonexistent"], 1, "no run"),
         (vec!["plot", "/nonexistent"], 1, "no run"),
     ] {
@@ -149,7 +157,10 @@ fn long_run(out: &str) -> (Child, Vec<Pid>) {
 fn assert_gone(children: &[Pid]) {
     let started = Instant::now();
     while children.iter().any(|pid| test_kill_process(*pid).is_ok()) {
-        assert!(started.elapsed() < Duration::from_secs(10), "an orphan is left");
+        assert!(
+            started.elapsed() < Duration::from_secs(10),
+            "an orphan is left"
+        );
         thread::yield_now();
     }
 }

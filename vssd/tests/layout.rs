@@ -1,0 +1,451 @@
+//! The bytes of SPEC.md, section 4, written down by hand, and the device's
+//! requirements that show in a single exchange.
+
+use vssd::block_set::BlockSet;
+use vssd::device::{Device, Evict, Ownership, ResizeRequest};
+use vssd::encoding::{SetView, encode};
+use vssd::error::Reject;
+use vssd::units::Geometry;
+use vssd::wire::{
+    Confirm, Encoding, Event, GOAL_CONFIRM, Goal, HelloRequest, HelloResponse, MAX_MESSAGE,
+    MAX_PAYLOAD, Opcode, REQUEST_HEADER_LEN, RESPONSE_HEADER_LEN, Request, Response, Status, mark,
+    marked_version,
+};
+
+/// Bytes written as in the specification.
+fn hex(text: &str) -> Vec<u8> {
+    text.split_whitespace()
+        .map(|byte| u8::from_str_radix(byte, 16).unwrap())
+        .collect()
+}
+
+const GOAL: Goal = Goal {
+    generation: 0x0102_0304_0506_0708,
+    target: 0x11,
+    revoked: 0x22,
+    deadline_ms: 0x33,
+    flags: GOAL_CONFIRM,
+};
+const GOAL_BYTES: &str =
+    "08 07 06 05 04 03 02 01  11 00 00 00  22 00 00 00  33 00 00 00  01 00 00 00";
+
+#[test]
+fn the_mark() {
+    assert_eq!(mark().to_vec(), hex("76 53 53 44  01 00  00 00"));
+    assert_eq!(marked_version(&mark()), Some(1));
+    assert_eq!(marked_version(&[0; 8]), None);
+}
+
+#[test]
+fn events() {
+    let goal = hex(&format!("01 00  00 00 00 00 00 00  {GOAL_BYTES}"));
+    assert_eq!(Event::Goal(GOAL).encode().to_vec(), goal);
+    assert_eq!(Event::decode(&goal), Some(Event::Goal(GOAL)));
+    let mut resync = vec![0; 32];
+    resync[0] = 2;
+    assert_eq!(Event::Resync.encode().to_vec(), resync);
+    assert_eq!(Event::decode(&resync), Some(Event::Resync));
+    // [DRV-3]
+    assert_eq!(Event::decode(&resync[..31]), None);
+    resync[0] = 3;
+    assert_eq!(Event::decode(&resync), None);
+}
+
+#[test]
+fn command_headers() {
+    let request = Request {
+        opcode: Opcode::Surrender,
+        flags: 1,
+        session: 0x0102_0304_0506_0708,
+        sequence: 9,
+        cursor: 5,
+    };
+    let bytes =
+        hex("03 00  01 00  02 00 00 00  08 07 06 05 04 03 02 01  09 00 00 00  05 00 00 00  aa bb");
+    let mut out = [0; REQUEST_HEADER_LEN];
+    request.encode(2, &mut out);
+    assert_eq!(out.to_vec(), bytes[..24]);
+    assert_eq!(Request::decode(&bytes), Ok((request, &[0xaa, 0xbb][..])));
+    assert_eq!(Request::decode(&bytes[..25]), Err(Reject::Malformed));
+    assert_eq!(Request::decode(&bytes[..23]), Err(Reject::Malformed));
+    for (opcode, code) in Opcode::ALL {
+        Request { opcode, ..request }.encode(0, &mut out);
+        assert_eq!(out[0], code as u8);
+    }
+    assert_eq!(Opcode::ALL.map(|(_, code)| code), [1, 2, 3, 4, 5, 6]);
+}
+
+#[test]
+fn response_headers() {
+    let response = Response {
+        status: Status::Rejected(Reject::NotHeld),
+        session: 7,
+        sequence: 9,
+        cursor: 4,
+        goal: GOAL,
+    };
+    let bytes = hex(&format!(
+        "07 00  00 00  01 00 00 00  07 00 00 00 00 00 00 00  09 00 00 00  04 00 00 00 {GOAL_BYTES} \
+         00 00 00 00 00 00 00 00  cc"
+    ));
+    let mut out = [0; RESPONSE_HEADER_LEN];
+    response.encode(1, &mut out);
+    assert_eq!(out.to_vec(), bytes[..56]);
+    assert_eq!(Response::decode(&bytes), Some((response, &[0xcc][..])));
+    assert_eq!(Response::decode(&bytes[..56]), None);
+    let codes: Vec<u16> = Reject::ALL.iter().map(|reject| reject.code()).collect();
+    assert_eq!(codes, (1..=10).collect::<Vec<_>>());
+}
+
+#[test]
+fn hello_and_confirm() {
+    let hello = HelloRequest {
+        version: 1,
+        max_payload: 0x1000,
+    };
+    let bytes = hex("01 00 00 00  00 10 00 00  00 00 00 00 00 00 00 00");
+    assert_eq!(hello.encode().to_vec(), bytes);
+    assert_eq!(HelloRequest::decode(&bytes), Ok(hello));
+    let answer = HelloResponse {
+        version: 1,
+        encoding: Encoding::List4096,
+        block_size: 4096,
+        capacity: 0x40000,
+        max_payload: 0x10_1000,
+    };
+    let bytes = hex("01 00 02 00  00 10 00 00  00 00 04 00  00 10 10 00 \
+         00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00");
+    assert_eq!(answer.encode().to_vec(), bytes);
+    assert_eq!(HelloResponse::decode(&bytes), Some(answer));
+    let confirm = Confirm {
+        digest: 0x0102_0304_0506_0708,
+        held: 3,
+    };
+    let bytes = hex("08 07 06 05 04 03 02 01  03 00 00 00  00 00 00 00");
+    assert_eq!(confirm.encode().to_vec(), bytes);
+    assert_eq!(Confirm::decode(&bytes), Ok(confirm));
+}
+
+fn geometry() -> Geometry {
+    Geometry::new(4096, 100_000).unwrap()
+}
+
+fn set(blocks: impl IntoIterator<Item = u32>) -> BlockSet {
+    let mut set = BlockSet::empty(geometry().capacity());
+    blocks.into_iter().for_each(|block| {
+        set.insert(block);
+    });
+    set
+}
+
+fn encoded(set: &BlockSet, encoding: Encoding) -> Vec<u8> {
+    let mut out = vec![0; MAX_PAYLOAD];
+    let len = encode(set, 0, u32::MAX, encoding, geometry(), &mut out).len;
+    out.truncate(len);
+    out
+}
+
+#[test]
+fn block_sets() {
+    let extents = hex(
+        "01 00 00 00  02 00 00 00  00 00 00 00  03 00 00 00  03 00 00 00  02 00 00 00 \
+         09 00 00 00  01 00 00 00",
+    );
+    assert_eq!(encoded(&set([3, 4, 9]), Encoding::Compact), extents);
+    let list = hex(
+        "03 00 00 00  02 00 00 00  00 00 00 00  02 00 00 00  18 00 00 00 00 00 00 00 \
+         48 00 00 00 00 00 00 00",
+    );
+    assert_eq!(encoded(&set([3, 9]), Encoding::List4096), list);
+    let bitmap = encoded(&set((4096..8192).step_by(2)), Encoding::Compact);
+    assert_eq!(
+        bitmap[..24],
+        hex("02 00 00 00  40 00 00 00  00 10 00 00  00 08 00 00  55 55 55 55 55 55 55 55")
+    );
+    assert_eq!(bitmap.len(), 16 + 512);
+    for (bytes, blocks) in [(extents, 3), (list, 2), (bitmap, 2048)] {
+        assert_eq!(SetView::parse(&bytes, geometry()).unwrap().len(), blocks);
+    }
+}
+
+#[test]
+fn the_digest() {
+    // c = 3, one word: rotl((3 ^ 5) * 0x9e3779b97f4a7c15 mod 2^64, 29), by hand.
+    let mut set = BlockSet::empty(3);
+    set.insert(0);
+    set.insert(2);
+    let product = 0x9e37_79b9_7f4a_7c15_u128 * 6 % (1 << 64);
+    let rotated = (product << 29 | product >> 35) % (1 << 64);
+    assert_eq!(u128::from(set.digest()), rotated);
+}
+
+/// A record of ownership that can be told to fail.
+#[derive(Default)]
+struct Record {
+    full: bool,
+    changes: u32,
+}
+
+impl Ownership for Record {
+    type Error = &'static str;
+
+    fn release(&mut self, _: &SetView<'_>) -> Result<(), Self::Error> {
+        self.changes += 1;
+        if self.full { Err("full") } else { Ok(()) }
+    }
+
+    fn grant(&mut self, blocks: &SetView<'_>) -> Result<(), Self::Error> {
+        self.release(blocks)
+    }
+}
+
+struct Bench {
+    device: Device,
+    record: Record,
+    session: u64,
+    sequence: u32,
+}
+
+/// A device of 100 blocks, all granted, with a session.
+fn bench() -> Bench {
+    let geometry = Geometry::new(4096, 100).unwrap();
+    let device = Device::new(geometry, BlockSet::full(100), Encoding::Compact, 7);
+    let mut bench = Bench {
+        device,
+        record: Record::default(),
+        session: 0,
+        sequence: 0,
+    };
+    bench.hello();
+    bench
+}
+
+impl Bench {
+    fn send(&mut self, opcode: Opcode, sequence: u32, payload: &[u8]) -> (Response, Vec<u8>) {
+        let request = Request {
+            opcode,
+            flags: 0,
+            session: self.session,
+            sequence,
+            cursor: 0,
+        };
+        let mut bytes = vec![0; REQUEST_HEADER_LEN];
+        request.encode(payload.len(), &mut bytes);
+        bytes.extend(payload);
+        let answer = self
+            .device
+            .command(&bytes, MAX_MESSAGE, 0, &mut self.record);
+        let (response, payload) = Response::decode(answer.response).unwrap();
+        (response, payload.to_vec())
+    }
+
+    fn hello(&mut self) {
+        let hello = HelloRequest {
+            version: 1,
+            max_payload: MAX_PAYLOAD as u32,
+        };
+        self.session = 0;
+        let (response, _) = self.send(Opcode::Hello, 0, &hello.encode());
+        self.session = response.session;
+        self.sequence = 0;
+    }
+
+    fn next(&mut self, opcode: Opcode, payload: &[u8]) -> (Response, Vec<u8>) {
+        self.sequence += 1;
+        self.send(opcode, self.sequence, payload)
+    }
+
+    fn surrender(&mut self, blocks: &[u32]) -> Status {
+        let mut bytes = Vec::new();
+        for (field, &block) in blocks.iter().enumerate() {
+            if field == 0 {
+                bytes.extend(
+                    [1, blocks.len() as u32, 0, blocks.len() as u32]
+                        .map(u32::to_le_bytes)
+                        .concat(),
+                );
+            }
+            bytes.extend([block, 1].map(u32::to_le_bytes).concat());
+        }
+        self.next(Opcode::Surrender, &bytes).0.status
+    }
+
+    fn resize(&mut self, target: u32) {
+        let request = ResizeRequest {
+            target,
+            evict: Evict::Guest,
+            deadline_ns: Some(1000),
+            revoke: true,
+        };
+        self.device.resize(request, 0).unwrap();
+    }
+
+    fn confirm(&mut self) -> Status {
+        let confirm = Confirm {
+            digest: self.device.granted().digest(),
+            held: self.device.granted().len(),
+        };
+        self.next(Opcode::Confirm, &confirm.encode()).0.status
+    }
+}
+
+fn refused(reject: Reject) -> Status {
+    Status::Rejected(reject)
+}
+
+#[test]
+fn dev_1_requests_to_blocks_not_granted_are_refused() {
+    let mut bench = bench();
+    bench.resize(99);
+    assert_eq!(bench.surrender(&[50]), Status::Ok);
+    assert_eq!(bench.device.check_io(49 * 8, 4096), Ok((49, 1)));
+    for (sector, bytes) in [(50 * 8, 512), (49 * 8, 8192), (0, 100 * 4096)] {
+        assert_eq!(bench.device.check_io(sector, bytes), Err(Reject::NotHeld));
+    }
+    assert_eq!(bench.device.check_io(800, 512), Err(Reject::OutOfRange));
+}
+
+#[test]
+fn dev_2_bad_commands_change_nothing() {
+    let mut bench = bench();
+    bench.resize(50);
+    let before = bench.device.granted().clone();
+    for bytes in [vec![], vec![0; 24], vec![0xff; 4000]] {
+        let answer = bench
+            .device
+            .command(&bytes, MAX_MESSAGE, 0, &mut bench.record);
+        assert!(answer.result.is_err());
+    }
+    assert_eq!((&before, bench.record.changes), (bench.device.granted(), 0));
+    assert_eq!(bench.surrender(&[1]), Status::Ok);
+}
+
+#[test]
+fn dev_5_commands_are_carried_out_at_most_once() {
+    let mut bench = bench();
+    bench.resize(98);
+    assert_eq!(bench.surrender(&[1]), Status::Ok);
+    let granted = bench.device.granted().clone();
+    // The same command once more: the same answer, and no second change.
+    bench.sequence -= 1;
+    assert_eq!(bench.surrender(&[1]), Status::Ok);
+    assert_eq!(
+        (bench.device.granted(), bench.record.changes),
+        (&granted, 1)
+    );
+    let (ahead, _) = bench.send(Opcode::Accept, 9, &[]);
+    assert_eq!(ahead.status, refused(Reject::BadSequence));
+    bench.session += 1;
+    let (stale, _) = bench.send(Opcode::Accept, 2, &[]);
+    assert_eq!(stale.status, refused(Reject::StaleSession));
+}
+
+#[test]
+fn dev_6_hello_starts_from_the_truth() {
+    let mut bench = bench();
+    bench.resize(90);
+    let mut picks = BlockSet::empty(100);
+    picks.insert_range(0, 10);
+    bench
+        .device
+        .revoke(&picks, 1000, &mut bench.record)
+        .unwrap();
+    let before = bench.session;
+    bench.hello();
+    assert_ne!(bench.session, before);
+    let (response, list) = bench.next(Opcode::List, &[]);
+    assert_eq!((response.goal.revoked, response.cursor >= 100), (0, true));
+    let geometry = Geometry::new(4096, 100).unwrap();
+    assert_eq!(SetView::parse(&list, geometry).unwrap().len(), 90);
+}
+
+#[test]
+fn dev_7_unheld_surrender_is_rejected() {
+    let mut bench = bench();
+    bench.resize(95);
+    assert_eq!(bench.surrender(&[3]), Status::Ok);
+    for (blocks, reject) in [
+        (&[2, 3][..], Reject::NotHeld),
+        (&[5, 5], Reject::Unordered),
+        (&[6, 5], Reject::Unordered),
+        (&[100], Reject::OutOfRange),
+        (&[10, 11, 12, 13, 14], Reject::TooMany),
+    ] {
+        assert_eq!(bench.surrender(blocks), refused(reject), "{blocks:?}");
+    }
+    assert_eq!(
+        (bench.device.granted().len(), bench.record.changes),
+        (99, 1)
+    );
+}
+
+#[test]
+fn dev_8_nothing_is_granted_while_a_loss_is_unheard_of() {
+    let mut bench = bench();
+    bench.resize(90);
+    let mut picks = BlockSet::empty(100);
+    picks.insert_range(0, 10);
+    bench
+        .device
+        .revoke(&picks, 1000, &mut bench.record)
+        .unwrap();
+    bench.device.tick(u64::MAX);
+    bench.resize(100);
+    assert!(bench.next(Opcode::Accept, &[]).1.is_empty());
+    assert!(!bench.next(Opcode::Revoked, &[]).1.is_empty());
+    assert!(!bench.next(Opcode::Accept, &[]).1.is_empty());
+    assert_eq!(bench.device.granted().len(), 100);
+}
+
+#[test]
+fn dev_9_every_revoked_block_is_told_of() {
+    let mut bench = bench();
+    bench.resize(90);
+    let mut picks = BlockSet::empty(100);
+    picks.insert_range(20, 10);
+    bench
+        .device
+        .revoke(&picks, 1000, &mut bench.record)
+        .unwrap();
+    let (response, told) = bench.next(Opcode::Revoked, &[]);
+    assert_eq!(response.goal.revoked, 0);
+    let geometry = Geometry::new(4096, 100).unwrap();
+    let told = SetView::parse(&told, geometry).unwrap();
+    assert!(picks.contains_view(&told) && told.len() == 10);
+}
+
+#[test]
+fn dev_10_only_the_true_list_is_confirmed() {
+    let mut bench = bench();
+    let wrong = Confirm {
+        digest: 1,
+        held: 100,
+    };
+    let (response, _) = bench.next(Opcode::Confirm, &wrong.encode());
+    assert_eq!(response.status, refused(Reject::Mismatch));
+    assert!(!bench.device.agreed());
+    assert_eq!(bench.confirm(), Status::Ok);
+    assert!(bench.device.agreed());
+    bench.resize(99);
+    assert_eq!(bench.surrender(&[0]), Status::Ok);
+    assert!(!bench.device.agreed(), "agreed on a list that changed");
+}
+
+#[test]
+fn dev_11_nothing_is_revoked_before_the_deadline() {
+    let mut bench = bench();
+    bench.resize(90);
+    assert_eq!(bench.device.revocation_due(999), 0);
+    assert_eq!(bench.device.revocation_due(1000), 10);
+    assert_eq!(bench.surrender(&[1, 2, 3]), Status::Ok);
+    assert_eq!(bench.device.revocation_due(1000), 7);
+}
+
+#[test]
+fn dev_13_what_cannot_be_recorded_does_not_happen() {
+    let mut bench = bench();
+    bench.resize(90);
+    bench.record.full = true;
+    assert_eq!(bench.surrender(&[1]), refused(Reject::Storage));
+    assert_eq!(bench.device.granted().len(), 100);
+}
