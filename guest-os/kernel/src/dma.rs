@@ -10,7 +10,8 @@ use virtio_drivers::transport::Transport;
 use crate::memory::{self, KernelHal};
 use crate::transport::{OpenError, PciTransport};
 
-/// Contiguous memory, zeroed at first, that stays where it is for good.
+/// Contiguous memory that stays where it is for good. What is in it at first is
+/// not said.
 ///
 /// It hands out raw ranges only: whether a reference may exist depends on
 /// whether the device has the range, which its owner knows.

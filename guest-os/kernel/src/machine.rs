@@ -9,7 +9,7 @@ use virtio_drivers::transport::pci::bus::{ConfigurationAccess, DeviceFunction};
 use crate::clock::Clock;
 use crate::console::Console;
 use crate::interrupts::{self, LocalApic};
-use crate::pci::{ConfigSpace, Pci};
+use crate::pci::{BarPlacer, ConfigSpace};
 use crate::port::Port;
 use crate::power;
 use crate::serial::{self, log};
@@ -70,7 +70,7 @@ impl Guest {
         apic.route_serial();
 
         let config = ConfigSpace::find().ok_or(StartError::NoPci)?;
-        let mut pci = Pci::new(config);
+        let mut placer = BarPlacer::new();
         let (mut disk, mut channel) = (None, None);
         for function in config.functions() {
             let ids = config.read_word(function, 0);
@@ -81,19 +81,19 @@ impl Guest {
             }
         }
         let disk = disk.ok_or(StartError::NoDisk)?;
-        let port = PciTransport::open(pci.open(disk), DeviceType::Block, apic.id())
+        let port = PciTransport::open(&mut placer, config, disk, DeviceType::Block, apic.id())
             .and_then(Port::open)
             .map_err(|error| StartError::Device("disk", disk, error))?;
         let console = channel
             .map(|at| {
-                PciTransport::open(pci.open(at), DeviceType::Console, apic.id())
+                PciTransport::open(&mut placer, config, at, DeviceType::Console, apic.id())
                     .and_then(Console::open)
                     .map_err(|error| StartError::Device("virtio-console", at, error))
             })
             .transpose()?;
         log(format_args!(
-            "vssd-guest {}: {} MiB of memory, TSC {} MHz ({}), PCI by {}; {} at {disk}, channel: \
-             {}; {} ms since {}",
+            "vssd-guest {}: {} MiB, TSC {} MHz ({}), PCI by {}, {} at {disk}, channel {}, {} ms \
+             since {}",
             env!("CARGO_PKG_VERSION"),
             ram_bytes >> 20,
             clock.hz / 1_000_000,

@@ -24,10 +24,10 @@ unsafe extern "C" {
 
 struct HeapFrames;
 
-// SAFETY: each call returns a page of the heap that is never given back.
+// SAFETY: each call returns a zeroed page of the heap that is never given back.
 unsafe impl FrameAllocator<Size4KiB> for HeapFrames {
     fn allocate_frame(&mut self) -> Option<PhysFrame> {
-        let address = memory::pages(1).addr().get() as u64;
+        let address = memory::zeroed_pages(1).addr().get() as u64;
         PhysFrame::from_start_address(PhysAddr::new(address)).ok()
     }
 }

@@ -3,9 +3,7 @@
 use core::fmt;
 
 use guest_kernel::bar_window::BarWindow;
-use virtio_drivers::transport::pci::bus::{
-    Command, ConfigurationAccess, DeviceFunction, PciError, PciRoot,
-};
+use virtio_drivers::transport::pci::bus::{Command, ConfigurationAccess, DeviceFunction, PciRoot};
 use x86_64::instructions::port::Port;
 
 use crate::mmio::Mmio;
@@ -26,7 +24,8 @@ const BAR_WINDOW: BarWindow = BarWindow::new(0xc000_0000, 0xe000_0000);
 const NOTHING: u16 = 0xffff;
 const HEADER_TYPE: u8 = 0x0c;
 const MULTIFUNCTION: u32 = 1 << 23;
-const BAR_COUNT: u8 = 6;
+const BAR_0: u8 = 0x10;
+const BAR_COUNT: usize = 6;
 
 /// How configuration space is reached.
 ///
@@ -142,10 +141,8 @@ impl ConfigurationAccess for ConfigSpace {
 /// Why a device's registers cannot be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BarError {
-    /// It names a base address register that it does not have in memory.
+    /// They are in a base address register that is not there, or not memory.
     Missing(u8),
-    /// Its registers reach beyond the base address register.
-    OutOfRange(u8),
     /// No room is left in the window for unplaced registers.
     NoRoom(u8),
 }
@@ -154,97 +151,113 @@ impl fmt::Display for BarError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing(bar) => write!(f, "BAR {bar} is not in memory"),
-            Self::OutOfRange(bar) => write!(f, "its registers reach beyond BAR {bar}"),
             Self::NoRoom(bar) => write!(f, "no room is left for BAR {bar}"),
         }
     }
 }
 
-impl From<PciError> for BarError {
-    fn from(PciError::InvalidBarType: PciError) -> Self {
-        Self::Missing(BAR_COUNT)
-    }
+/// Registers as a capability locates them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Location {
+    /// Number of the base address register.
+    pub bar: u8,
+    /// Offset from its address.
+    pub offset: u32,
+    /// Bytes.
+    pub len: u32,
 }
 
-/// The machine's PCI devices.
-pub struct Pci {
-    /// Configuration space.
-    pub config: ConfigSpace,
-    window: BarWindow,
-}
+/// Gives registers to devices that firmware gave none.
+pub struct BarPlacer(BarWindow);
 
-/// One function, while its driver sets it up.
-pub struct Function<'p> {
-    /// Bus, device and function number.
-    pub number: DeviceFunction,
-    /// Its configuration space.
-    pub config: ConfigSpace,
-    window: &'p mut BarWindow,
-    bars: [Option<(u64, u64)>; BAR_COUNT as usize],
-}
-
-impl Pci {
-    /// The devices that this configuration space shows.
-    pub fn new(config: ConfigSpace) -> Self {
-        Self {
-            config,
-            window: BAR_WINDOW,
-        }
+impl BarPlacer {
+    /// A placer with the whole window.
+    pub fn new() -> Self {
+        Self(BAR_WINDOW)
     }
 
-    /// Opens a function: it may use memory from now on.
-    pub fn open(&mut self, number: DeviceFunction) -> Function<'_> {
-        let mut root = PciRoot::new(self.config);
-        let (_, command) = root.get_status_command(number);
-        root.set_command(number, command | Command::BUS_MASTER);
-        Function {
-            number,
-            config: self.config,
-            window: &mut self.window,
-            bars: [None; BAR_COUNT as usize],
-        }
-    }
-}
-
-impl Function<'_> {
-    /// The registers at `offset` of a base address register, which gets an
-    /// address if firmware gave it none.
-    pub fn registers(&mut self, bar: u8, offset: u32, len: u32) -> Result<Mmio, BarError> {
-        let (address, size) = self.bar(bar)?;
-        if u64::from(offset) + u64::from(len) > size {
-            return Err(BarError::OutOfRange(bar));
-        }
-        // SAFETY: the base address register makes these the device's
-        // registers, `bar` mapped them, and each is driven by its one driver.
-        Ok(unsafe { Mmio::new(address + u64::from(offset), len as usize) })
-    }
-
-    /// Address and size of a base address register, sized and placed once.
-    fn bar(&mut self, bar: u8) -> Result<(u64, u64), BarError> {
-        let known = self
-            .bars
-            .get(usize::from(bar))
-            .ok_or(BarError::Missing(bar))?;
-        if let Some(known) = known {
-            return Ok(*known);
-        }
-        let mut root = PciRoot::new(self.config);
-        let info = root
-            .bar_info(self.number, bar)?
-            .ok_or(BarError::Missing(bar))?;
-        let (mut address, size) = info.memory_address_size().ok_or(BarError::Missing(bar))?;
-        if address == 0 {
-            address = self.window.take(size).ok_or(BarError::NoRoom(bar))?;
-            if info.takes_two_entries() {
-                root.set_bar_64(self.number, bar, address);
-            } else {
-                root.set_bar_32(self.number, bar, address as u32);
+    /// Places the base address registers of these locations where firmware
+    /// did not, and lets the function use memory.
+    pub fn enable(
+        &mut self,
+        config: ConfigSpace,
+        number: DeviceFunction,
+        locations: &[Location],
+    ) -> Result<EnabledFunction, BarError> {
+        let mut root = PciRoot::new(config);
+        let mut addresses = [0; BAR_COUNT];
+        for location in locations {
+            let bar = location.bar;
+            let address = addresses
+                .get_mut(usize::from(bar))
+                .ok_or(BarError::Missing(bar))?;
+            if *address != 0 {
+                continue;
             }
+            // A register that firmware placed is left alone: to size it moves
+            // it, which takes QEMU a millisecond.
+            *address = match placed_address(config, number, bar)? {
+                0 => self.place(&mut root, number, bar)?,
+                placed => placed,
+            };
+            let end = u64::from(location.offset) + u64::from(location.len);
+            paging::map(*address..*address + end);
         }
-        let (_, command) = root.get_status_command(self.number);
-        root.set_command(self.number, command | Command::MEMORY_SPACE);
-        paging::map(address..address + size);
-        self.bars[usize::from(bar)] = Some((address, size));
-        Ok((address, size))
+        let (_, command) = root.get_status_command(number);
+        root.set_command(
+            number,
+            command | Command::MEMORY_SPACE | Command::BUS_MASTER,
+        );
+        Ok(EnabledFunction { addresses })
+    }
+
+    fn place(
+        &mut self,
+        root: &mut PciRoot<ConfigSpace>,
+        number: DeviceFunction,
+        bar: u8,
+    ) -> Result<u64, BarError> {
+        let info = root.bar_info(number, bar).ok().flatten();
+        let info = info.ok_or(BarError::Missing(bar))?;
+        let (_, size) = info.memory_address_size().ok_or(BarError::Missing(bar))?;
+        let address = self.0.take(size).ok_or(BarError::NoRoom(bar))?;
+        if info.takes_two_entries() {
+            root.set_bar_64(number, bar, address);
+        } else {
+            root.set_bar_32(number, bar, address as u32);
+        }
+        Ok(address)
+    }
+}
+
+/// What a base address register holds (PCI 3.0, 6.2.5.1); 0 = not placed.
+fn placed_address(config: ConfigSpace, number: DeviceFunction, bar: u8) -> Result<u64, BarError> {
+    const IO_SPACE: u32 = 1;
+    const TYPE: u32 = 0b110;
+    const TYPE_64_BIT: u32 = 0b100;
+    let register = BAR_0 + 4 * bar;
+    let low = config.read_word(number, register);
+    if low & IO_SPACE != 0 {
+        return Err(BarError::Missing(bar));
+    }
+    let high = match low & TYPE {
+        TYPE_64_BIT if usize::from(bar) + 1 < BAR_COUNT => config.read_word(number, register + 4),
+        _ => 0,
+    };
+    Ok(u64::from(high) << 32 | u64::from(low & !0xf))
+}
+
+/// A function whose registers can be reached.
+pub struct EnabledFunction {
+    addresses: [u64; BAR_COUNT],
+}
+
+impl EnabledFunction {
+    /// The registers at one of the locations for which it was enabled.
+    pub fn registers(&self, location: Location) -> Mmio {
+        let address = self.addresses[usize::from(location.bar)] + u64::from(location.offset);
+        // SAFETY: the base address register makes these the device's
+        // registers, `enable` mapped them, and each is driven by its one driver.
+        unsafe { Mmio::new(address, location.len as usize) }
     }
 }

@@ -7,14 +7,16 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 
-use virtio_drivers::transport::pci::bus::{ConfigurationAccess, PCI_CAP_ID_VNDR, PciRoot};
+use virtio_drivers::transport::pci::bus::{
+    ConfigurationAccess, DeviceFunction, PCI_CAP_ID_VNDR, PciRoot,
+};
 use virtio_drivers::transport::{DeviceStatus, DeviceType, InterruptStatus, Transport};
 use virtio_drivers::{Error, PhysAddr};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::interrupts::DEVICE_VECTOR;
 use crate::mmio::Mmio;
-use crate::pci::{BarError, Function};
+use crate::pci::{BarError, BarPlacer, ConfigSpace, Location};
 
 /// VIRTIO_F_VERSION_1: the device follows the standard (6.1).
 pub const F_VERSION_1: u64 = 1 << 32;
@@ -102,7 +104,7 @@ pub struct PciTransport {
     common: Mmio,
     notify: Mmio,
     notify_multiplier: usize,
-    config: Option<Mmio>,
+    config: Mmio,
     /// Offset of each queue's doorbell, known once the queue is set up.
     doorbells: Vec<usize>,
 }
@@ -113,12 +115,14 @@ impl PciTransport {
     ///
     /// [`negotiate`]: Self::negotiate
     pub fn open(
-        mut function: Function<'_>,
+        placer: &mut BarPlacer,
+        mut config_space: ConfigSpace,
+        function: DeviceFunction,
         kind: DeviceType,
         apic_id: u8,
     ) -> Result<Self, OpenError> {
         let (mut common, mut notify, mut config, mut msix) = (None, None, None, None);
-        for capability in PciRoot::new(function.config).capabilities(function.number) {
+        for capability in PciRoot::new(config_space).capabilities(function) {
             let cfg_type = (capability.private_header >> 8) as u8;
             // Of several of a type, the first is the preferred one (4.1.4).
             match (capability.id, cfg_type) {
@@ -131,22 +135,38 @@ impl PciTransport {
         }
         let common = common.ok_or(OpenError::Lacks("common configuration"))?;
         let notify = notify.ok_or(OpenError::Lacks("notification area"))?;
+        let config = config.ok_or(OpenError::Lacks("device configuration"))?;
         let msix = msix.ok_or(OpenError::Lacks("MSI-X"))?;
-        enable_msix(&mut function, msix, apic_id)?;
-        let multiplier = function
-            .config
-            .read_word(function.number, notify + CAP_NOTIFY_MULTIPLIER);
-        let common = capability_registers(&mut function, common)?;
+
+        let word =
+            |capability: u8, at: u8| config_space.read_word(function, capability.wrapping_add(at));
+        let multiplier = word(notify, CAP_NOTIFY_MULTIPLIER);
+        let table = word(msix, MSIX_TABLE);
+        let entry = Location {
+            bar: (table & 7) as u8,
+            offset: table & !7,
+            len: MSIX_ENTRY_LEN,
+        };
+        let [common, notify, config] = [common, notify, config].map(|capability| Location {
+            bar: word(capability, CAP_BAR) as u8,
+            offset: word(capability, CAP_OFFSET),
+            len: word(capability, CAP_LENGTH),
+        });
+        let enabled = placer.enable(config_space, function, &[common, notify, config, entry])?;
+
+        set_message(&enabled.registers(entry), apic_id);
+        let control = (word(msix, 0) | MSIX_ENABLE) & !MSIX_FUNCTION_MASK;
+        config_space.write_word(function, msix, control);
+
+        let common = enabled.registers(common);
         let queue_count = common.read::<u16>(NUM_QUEUES);
         Ok(Self {
             kind,
-            notify: capability_registers(&mut function, notify)?,
-            notify_multiplier: multiplier as usize,
-            config: config
-                .map(|config| capability_registers(&mut function, config))
-                .transpose()?,
-            doorbells: vec![0; queue_count.into()],
             common,
+            notify: enabled.registers(notify),
+            notify_multiplier: multiplier as usize,
+            config: enabled.registers(config),
+            doorbells: vec![0; queue_count.into()],
         })
     }
 
@@ -180,16 +200,13 @@ impl PciTransport {
         Ok(features)
     }
 
-    /// Copies configuration space from `offset`; zeros where there is none.
+    /// Copies configuration space from `offset`; zeros beyond its end.
     pub fn read_config(&self, offset: usize, out: &mut [u8]) {
         out.fill(0);
-        let Some(config) = &self.config else {
-            return;
-        };
         loop {
             let generation = self.read_config_generation();
-            for (at, byte) in (offset..config.len()).zip(out.iter_mut()) {
-                *byte = config.read(at);
+            for (at, byte) in (offset..self.config.len()).zip(out.iter_mut()) {
+                *byte = self.config.read(at);
             }
             // The same before and after: the bytes belong together (4.1.4.3.1).
             if self.read_config_generation() == generation {
@@ -209,31 +226,13 @@ impl PciTransport {
     }
 }
 
-/// The registers that a virtio capability locates.
-fn capability_registers(function: &mut Function<'_>, capability: u8) -> Result<Mmio, BarError> {
-    let word = |at: u8| {
-        function
-            .config
-            .read_word(function.number, capability.wrapping_add(at))
-    };
-    let (bar, offset, len) = (word(CAP_BAR) as u8, word(CAP_OFFSET), word(CAP_LENGTH));
-    function.registers(bar, offset, len)
-}
-
-/// Sets up one entry of the table and turns MSI-X on. The rest of the table
+/// Fills in an entry of the MSI-X table and unmasks it. The rest of the table
 /// stays as after reset: masked.
-fn enable_msix(function: &mut Function<'_>, capability: u8, apic_id: u8) -> Result<(), BarError> {
-    let number = function.number;
-    let table = function.config.read_word(number, capability + MSIX_TABLE);
-    let entry = function.registers((table & 7) as u8, table & !7, MSIX_ENTRY_LEN)?;
+fn set_message(entry: &Mmio, apic_id: u8) {
     entry.write(0x0, MESSAGE_ADDRESS | u32::from(apic_id) << 12);
     entry.write(0x4, 0_u32);
     entry.write(0x8, u32::from(DEVICE_VECTOR));
     entry.write(0xc, 0_u32);
-    let control = function.config.read_word(number, capability);
-    let control = (control | MSIX_ENABLE) & !MSIX_FUNCTION_MASK;
-    function.config.write_word(number, capability, control);
-    Ok(())
 }
 
 impl Transport for PciTransport {
