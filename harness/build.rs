@@ -36,7 +36,10 @@ fn main() {
         }
     }
     let status = cargo.status().expect("cargo runs");
-    assert!(status.success(), "the guest image does not build: see above");
+    assert!(
+        status.success(),
+        "the guest image does not build: see above"
+    );
 
     let image = target.join("guest").join("vssd-guest");
     println!("cargo::rustc-env=VSSD_GUEST_IMAGE={}", image.display());

@@ -52,7 +52,10 @@ pub fn has_hardware_virtualization() -> bool {
     fs::read_to_string("/proc/cpuinfo").is_ok_and(|info| {
         info.lines()
             .filter(|line| line.starts_with("flags"))
-            .any(|line| line.split_whitespace().any(|flag| flag == "vmx" || flag == "svm"))
+            .any(|line| {
+                line.split_whitespace()
+                    .any(|flag| flag == "vmx" || flag == "svm")
+            })
     })
 }
 

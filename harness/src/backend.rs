@@ -77,7 +77,11 @@ impl Backend {
         let started = move |child: &mut std::process::Child| {
             let stdout = child.stdout.take();
             thread::spawn(move || {
-                for line in stdout.map(BufReader::new).into_iter().flat_map(BufRead::lines) {
+                for line in stdout
+                    .map(BufReader::new)
+                    .into_iter()
+                    .flat_map(BufRead::lines)
+                {
                     // Nobody listens any more once the backend is up.
                     let _ = line.map(|line| sender.send(line));
                 }

@@ -309,7 +309,10 @@ fn show(verdicts: &[(PathBuf, Verdict)], options: &RunOptions) -> Result<bool> {
         }
     } else {
         for (folder, verdict) in verdicts {
-            print!("{}", present::summary(verdict, std::io::stdout().is_terminal()));
+            print!(
+                "{}",
+                present::summary(verdict, std::io::stdout().is_terminal())
+            );
             println!("  report: {}", folder.join("report.md").display());
         }
     }

@@ -60,7 +60,12 @@ pub struct GuestFolder(pub PathBuf);
 
 impl Guest {
     /// Boots a guest and waits for its [`Report::Ready`].
-    pub fn boot(qemu: &Qemu, launch: &Launch<'_>, folder: &GuestFolder, patience: Duration) -> Result<Self> {
+    pub fn boot(
+        qemu: &Qemu,
+        launch: &Launch<'_>,
+        folder: &GuestFolder,
+        patience: Duration,
+    ) -> Result<Self> {
         let channel_path = folder.0.join("channel.sock");
         let serial = folder.0.join("serial.log");
         let stderr = folder.0.join("qemu.log");
@@ -77,10 +82,14 @@ impl Guest {
         let (sender, events) = mpsc::channel();
         let exits = sender.clone();
         let started = Instant::now();
-        let process = Process::spawn(command, |_| {}, move |status| {
-            // Nobody listens once the guest is dropped.
-            let _ = exits.send(Event::Exited(status));
-        })
+        let process = Process::spawn(
+            command,
+            |_| {},
+            move |status| {
+                // Nobody listens once the guest is dropped.
+                let _ = exits.send(Event::Exited(status));
+            },
+        )
         .context("start QEMU")?;
         let (connected, connection) = mpsc::channel();
         thread::spawn(move || accept(&listener, &connected, &sender));
@@ -151,7 +160,9 @@ impl Guest {
         loop {
             match self.next_report(until, &line)? {
                 Report::Done { command, .. } if command == line => return Ok(reports),
-                Report::Failed { command, reason } => bail!("the guest failed `{command}`: {reason}"),
+                Report::Failed { command, reason } => {
+                    bail!("the guest failed `{command}`: {reason}")
+                }
                 report => reports.push(report),
             }
         }

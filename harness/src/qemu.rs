@@ -173,10 +173,7 @@ impl Qemu {
                 "vhost-user-blk-pci,chardev=vssd,num-queues=3".into(),
             );
         }
-        arg(
-            "-chardev",
-            socket_option("channel", channel, "server=off"),
-        );
+        arg("-chardev", socket_option("channel", channel, "server=off"));
         arg("-device", "virtio-serial-pci".into());
         arg("-device", "virtconsole,chardev=channel".into());
         arg("-kernel", GUEST_IMAGE.into());

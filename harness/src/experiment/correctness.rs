@@ -198,7 +198,10 @@ impl Run<'_> {
     }
 
     fn fill(&mut self, seed: u64) -> Result<()> {
-        self.bench.guest.run(&Command::Fill { seed }, PATIENCE).map(drop)
+        self.bench
+            .guest
+            .run(&Command::Fill { seed }, PATIENCE)
+            .map(drop)
     }
 }
 

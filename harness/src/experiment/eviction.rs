@@ -120,7 +120,10 @@ pub fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
             seed: lab.seed.wrapping_add(3),
         };
         let target = capacity - params.shrink_blocks;
-        let resized = bench.backend.resizer(PATIENCE)?.resize_to(target, options)?;
+        let resized = bench
+            .backend
+            .resizer(PATIENCE)?
+            .resize_to(target, options)?;
         ensure!(
             resized.is_complete() && resized.agreed,
             "the shrink ended as {} with {} of {target} blocks held",
