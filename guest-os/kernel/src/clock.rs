@@ -15,6 +15,10 @@ const APIC_TIMER_HZ: u64 = 1_000_000_000;
 /// leaves the guest, of which the bracketing below removes all but a few.
 const MEASURED_APIC_TICKS: u32 = 2_000_000;
 
+/// Ticks of the time stamp counter, about a second at least, after which a
+/// timer that has not counted is taken for dead.
+const TIMER_DEAD_TICKS: u64 = 1 << 33;
+
 /// Looks at the two counters, of which the fastest counts.
 const LOOKS: usize = 4;
 
@@ -60,7 +64,9 @@ impl Clock {
     pub fn start(apic: &LocalApic, entry_tsc: u64) -> Self {
         apic.start_count();
         let (tsc_before, apic_before) = look(apic);
-        while apic.counted() < apic_before + MEASURED_APIC_TICKS {
+        while apic.counted() < apic_before + MEASURED_APIC_TICKS
+            && tsc() - tsc_before < TIMER_DEAD_TICKS
+        {
             core::hint::spin_loop();
         }
         let (tsc_after, apic_after) = look(apic);

@@ -1,4 +1,4 @@
-//! The three queues of a vSSD on virtio (SPEC.md, section 2).
+//! The three queues of a vSSD on virtio (vssd/SPEC.md, section 3).
 
 use alloc::vec::Vec;
 use core::sync::atomic::{Ordering, fence};
