@@ -23,6 +23,9 @@ const START_PATIENCE: Duration = Duration::from_secs(20);
 /// How long a status may take.
 const STATUS_PATIENCE: Duration = Duration::from_secs(20);
 
+/// The backend's log in its folder.
+const LOG: &str = "backend.log";
+
 /// The name of the one vSSD of a backend.
 const NAME: &str = "vm1";
 
@@ -49,7 +52,7 @@ pub struct Backend {
 impl Backend {
     /// Starts a backend and waits until it listens.
     pub fn start(config: BackendConfig) -> Result<Self> {
-        let log = config.folder.join("backend.log");
+        let log = config.folder.join(LOG);
         let stderr = File::options()
             .create(true)
             .append(true)
@@ -90,12 +93,13 @@ impl Backend {
         let process = Process::spawn(command, started, |_| {}).context("start the backend")?;
         match ready.recv_timeout(START_PATIENCE) {
             Ok(line) if line == "ready" => Ok(Self { config, process }),
-            _ => {
-                let text = std::fs::read_to_string(&log).unwrap_or_default();
-                let last = text.lines().last().unwrap_or("it said nothing");
-                bail!("the backend did not start: {last}")
-            }
+            _ => bail!("the backend did not start: {}", last_line(&log)),
         }
+    }
+
+    /// The last line of its log.
+    pub fn last_words(&self) -> String {
+        last_line(&self.config.folder.join(LOG))
     }
 
     /// What it serves.
@@ -174,6 +178,11 @@ impl Backend {
             }
         }
     }
+}
+
+fn last_line(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    text.lines().last().unwrap_or("nothing").to_owned()
 }
 
 /// Asks for resizes.

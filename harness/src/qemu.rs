@@ -174,8 +174,10 @@ impl Qemu {
             );
         }
         arg("-chardev", socket_option("channel", channel, "server=off"));
-        arg("-device", "virtio-serial-pci".into());
-        arg("-device", "virtconsole,chardev=channel".into());
+        arg("-device", "virtio-serial-pci,max_ports=2".into());
+        // Not a virtconsole: QEMU drops what one of those sends while the
+        // socket is full, and lets a port wait.
+        arg("-device", "virtserialport,chardev=channel".into());
         arg("-kernel", GUEST_IMAGE.into());
         arg("-append", launch.append.into());
         command.args(["-nodefaults", "-no-user-config", "-no-reboot"]);

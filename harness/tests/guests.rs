@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use harness::accel::{Accel, kvm_opens};
-use harness::backend::{Backend, ResizeOptions};
+use harness::backend::{Backend, BackendConfig, ResizeOptions};
 use harness::experiment::{Bench, Lab};
 use harness::progress::Progress;
 use harness::qemu::{Machine, Qemu};
@@ -268,6 +268,24 @@ fn a_guest_without_a_vssd_says_so() {
     let error = lab.launch(None, folder.path().to_owned()).err().unwrap();
     let error = error.to_string();
     assert!(error.contains("vSSD") || error.contains("disk"), "{error}");
+}
+
+#[test]
+fn a_guest_that_panics_says_where() {
+    // Too little memory for what the guest keeps of its device.
+    let lab = lab(Machine::Q35, Accel::Tcg);
+    let folder = tempfile::tempdir().unwrap();
+    let config = BackendConfig {
+        program: lab.program.clone(),
+        folder: folder.path().to_owned(),
+        size: ByteSize(2 << 40),
+        block_size: BLOCK,
+    };
+    let backend = Backend::start(config).unwrap();
+    let error = lab.launch(Some(&backend.socket()), folder.path().to_owned());
+    let error = error.err().unwrap().to_string();
+    assert!(error.contains("exit status: 35"), "{error}");
+    assert!(error.contains("panicked at"), "{error}");
 }
 
 #[test]

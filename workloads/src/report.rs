@@ -35,7 +35,7 @@ pub enum Report {
     },
     /// The command was not carried out, or went wrong.
     Failed {
-        /// The command, as it was read.
+        /// The command, as it was read; empty when it was not about one.
         command: String,
         /// What went wrong.
         reason: String,
@@ -172,6 +172,7 @@ impl fmt::Display for Report {
                 command,
                 elapsed_ns,
             } => write!(f, "done in {}: {command}", Millis(*elapsed_ns)),
+            Self::Failed { command, reason } if command.is_empty() => write!(f, "failed: {reason}"),
             Self::Failed { command, reason } => write!(f, "failed: {command}: {reason}"),
             Self::Info {
                 block_size,

@@ -196,20 +196,19 @@ impl Run<'_> {
             .run(&Command::Policy { policy, seed }, PATIENCE)
             .map(drop)
     }
-
-    fn fill(&mut self, seed: u64) -> Result<()> {
-        self.bench
-            .guest
-            .run(&Command::Fill { seed }, PATIENCE)
-            .map(drop)
-    }
 }
 
 /// Runs the experiment.
 pub fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
     let steps = params.balloon_percent.len() as u64 + u64::from(params.random_steps) + 1;
     let bar = lab.progress.bar("correctness", steps);
-    let bench = lab.bench("correctness", params.size, params.block_size, folder)?;
+    let bench = lab.bench(
+        "correctness",
+        params.size,
+        params.block_size,
+        params.size,
+        folder,
+    )?;
     let capacity = bench.guest.ready.capacity;
     let resizer = bench.backend.resizer(PATIENCE)?;
     let mut run = Run {
@@ -220,7 +219,7 @@ pub fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
         step: 0,
         balloon: 0,
     };
-    run.fill(lab.seed)?;
+    run.bench.fill(lab.seed)?;
     let blocks = |percent: f64| (f64::from(capacity) * percent / 100.0).round() as u32;
     for (i, percent) in params.balloon_percent.iter().enumerate() {
         let step = Step {
@@ -239,7 +238,7 @@ pub fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
         bar.inc(1);
     }
     // Everything is back: written anew, all of it must be there.
-    run.fill(lab.seed.wrapping_add(1))?;
+    run.bench.fill(lab.seed.wrapping_add(1))?;
     let refilled = Step {
         part: "refill",
         pick: params.picks[0],

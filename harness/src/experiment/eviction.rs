@@ -85,11 +85,15 @@ pub fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
     let bar = lab.progress.bar("eviction", 6);
     let mut per_block = PerBlock::new();
     for (side, managed_by) in ["guest", "hypervisor"].into_iter().enumerate() {
-        let mut bench = lab.bench("eviction", params.size, params.block_size, folder)?;
+        let mut bench = lab.bench(
+            "eviction",
+            params.size,
+            params.block_size,
+            params.size,
+            folder,
+        )?;
         let capacity = bench.guest.ready.capacity;
-        bench
-            .guest
-            .run(&Command::Fill { seed: lab.seed }, PATIENCE)?;
+        bench.fill(lab.seed)?;
         bar.inc(1);
         let by_guest = managed_by == "guest";
         if by_guest {

@@ -12,13 +12,14 @@ pub mod params;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use tempfile::TempDir;
 use vssd_host::size::ByteSize;
+use workloads::{Command, Report};
 
 use crate::accel::Accel;
-use crate::backend::{Backend, BackendConfig};
+use crate::backend::{Backend, BackendConfig, check_room};
 use crate::guest::{Guest, GuestFolder};
 use crate::present::store::RunFolder;
 use crate::progress::Progress;
@@ -119,6 +120,9 @@ pub struct Lab {
 /// How long a guest may take to its first word, under the slowest accelerator.
 pub const BOOT_PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long a guest may take to write all it holds.
+const FILL_PATIENCE: Duration = Duration::from_secs(300);
+
 /// Memory of a guest, MiB: what it keeps of 8 million blocks takes 50.
 const GUEST_MEMORY_MIB: u32 = 256;
 
@@ -133,13 +137,16 @@ pub struct Bench {
 
 impl Lab {
     /// Starts a backend with one vSSD and a guest on it, and records the boot.
+    /// The experiment will write `written` bytes at most.
     pub fn bench(
         &self,
         experiment: &str,
         size: ByteSize,
         block_size: ByteSize,
+        written: ByteSize,
         folder: &mut RunFolder,
     ) -> Result<Bench> {
+        check_room(&std::env::temp_dir(), written)?;
         let bench = self.start(size, block_size)?;
         folder.append(&BootRow {
             experiment: experiment.to_owned(),
@@ -190,6 +197,19 @@ impl Lab {
 }
 
 impl Bench {
+    /// Has the guest write every block it holds.
+    pub fn fill(&mut self, seed: u64) -> Result<()> {
+        let reports = self.guest.run(&Command::Fill { seed }, FILL_PATIENCE)?;
+        match reports.last() {
+            Some(Report::Filled { errors: 0, .. }) => Ok(()),
+            Some(Report::Filled { errors, .. }) => bail!(
+                "{errors} blocks could not be written; the backend said: {}",
+                self.backend.last_words()
+            ),
+            other => bail!("the guest did not say what it wrote, but {other:?}"),
+        }
+    }
+
     /// Ends this guest and boots another on the same backend.
     pub fn reboot(self, lab: &Lab) -> Result<Self> {
         let Self {

@@ -112,7 +112,13 @@ pub fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
     let bar = lab
         .progress
         .bar("overhead", pairs as u64 * u64::from(params.repetitions));
-    let mut bench = lab.bench("overhead", params.size, params.block_size, folder)?;
+    let mut bench = lab.bench(
+        "overhead",
+        params.size,
+        params.block_size,
+        ByteSize(0),
+        folder,
+    )?;
     let capacity = bench.guest.ready.capacity;
     let mut resizer = bench.backend.resizer(PATIENCE)?;
     // The encodings take turns at every point, so that a slow moment of the
