@@ -99,6 +99,39 @@ fn data_may_lie_in_any_number_of_buffers() {
     assert_eq!(guest.read(data, 8192), bytes);
 }
 
+/// More buffers than one system call takes, in an indirect table.
+#[test]
+fn a_request_may_have_more_buffers_than_a_system_call() {
+    const BUFFERS: u32 = 1500;
+    let site = Site::new();
+    let _daemon = site.start(&[site.spec("vm1", "size=1MiB")]);
+    let mut guest = Frontend::connect(&site.path("vm1.sock"));
+    let len = BUFFERS as usize * 512;
+    let bytes = pattern(len, 11);
+    // Backwards in memory, so that nothing can be joined.
+    let place = |i: u32| SCRATCH + 0x10_0000 + u64::from(BUFFERS - i) * 512;
+    for kind in [OUT, IN] {
+        for i in 0..BUFFERS {
+            let at = i as usize * 512;
+            match kind {
+                OUT => guest.write(place(i), &bytes[at..at + 512]),
+                _ => guest.write(place(i), &[0; 512]),
+            }
+        }
+        let data: Vec<_> = (0..BUFFERS)
+            .map(|i| match kind {
+                OUT => readable(place(i), 512),
+                _ => writable(place(i), 512),
+            })
+            .collect();
+        assert_eq!(guest.request_indirect(kind, 8, &data), OK);
+    }
+    for i in 0..BUFFERS {
+        let at = i as usize * 512;
+        assert_eq!(guest.read(place(i), 512), bytes[at..at + 512], "{i}");
+    }
+}
+
 #[test]
 fn discarded_and_zeroed_ranges_read_as_zeros() {
     let (_site, _daemon, mut guest) = start("");

@@ -55,6 +55,7 @@ pub const UNANSWERED: u8 = 0xee;
 
 const NEXT: u16 = 1;
 const WRITE: u16 = 2;
+const INDIRECT: u16 = 4;
 
 /// A buffer of a chain.
 #[derive(Clone, Copy, Debug)]
@@ -78,6 +79,17 @@ pub fn writable(addr: u64, len: u32) -> Buffer {
         len,
         writable: true,
     }
+}
+
+/// A descriptor's 16 bytes.
+pub fn encode_descriptor(buffer: Buffer, flags: u16, next: u16) -> [u8; 16] {
+    let kind = if buffer.writable { WRITE } else { 0 };
+    let mut bytes = [0; 16];
+    bytes[0..8].copy_from_slice(&buffer.addr.to_le_bytes());
+    bytes[8..12].copy_from_slice(&buffer.len.to_le_bytes());
+    bytes[12..14].copy_from_slice(&(kind | flags).to_le_bytes());
+    bytes[14..16].copy_from_slice(&next.to_le_bytes());
+    bytes
 }
 
 /// A ring in guest memory: descriptors, available ring and used ring.
@@ -118,12 +130,7 @@ impl Ring {
         next: u16,
     ) {
         let addr = self.base + 16 * u64::from(at);
-        let kind = if buffer.writable { WRITE } else { 0 };
-        let mut bytes = [0; 16];
-        bytes[0..8].copy_from_slice(&buffer.addr.to_le_bytes());
-        bytes[8..12].copy_from_slice(&buffer.len.to_le_bytes());
-        bytes[12..14].copy_from_slice(&(kind | flags).to_le_bytes());
-        bytes[14..16].copy_from_slice(&next.to_le_bytes());
+        let bytes = encode_descriptor(buffer, flags, next);
         memory.write_slice(&bytes, GuestAddress(addr)).unwrap();
     }
 
@@ -363,6 +370,26 @@ impl Frontend {
             .chain([status])
             .collect();
         self.exchange(REQUESTS, &buffers);
+        self.read(SCRATCH + 16, 1)[0]
+    }
+
+    /// A request whose buffers are in an indirect table; returns its status.
+    pub fn request_indirect(&mut self, kind: u32, sector: u64, data: &[Buffer]) -> u8 {
+        const TABLE: u64 = SCRATCH + 0x8_0000;
+        let (header, status) = self.envelope(kind, sector);
+        let count = data.len() + 2;
+        let chain = [header].into_iter().chain(data.iter().copied());
+        for (i, buffer) in chain.chain([status]).enumerate() {
+            let flags = if i + 1 < count { NEXT } else { 0 };
+            let bytes = encode_descriptor(buffer, flags, i as u16 + 1);
+            self.write(TABLE + 16 * i as u64, &bytes);
+        }
+        let table = readable(TABLE, 16 * count as u32);
+        let ring = &mut self.rings[REQUESTS];
+        ring.descriptor(&self.memory, 0, table, INDIRECT, 0);
+        ring.publish(&self.memory, 0);
+        ring.kick();
+        assert_eq!(ring.wait_used(&self.memory).0, 0);
         self.read(SCRATCH + 16, 1)[0]
     }
 
