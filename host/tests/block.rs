@@ -17,10 +17,11 @@ fn start(more: &str) -> (Site, Daemon, Frontend) {
     (site, daemon, frontend)
 }
 
-/// `len` bytes that differ from place to place.
+/// `len` bytes in which no two sectors are alike, and none is 0.
 fn pattern(len: usize, seed: u8) -> Vec<u8> {
+    let byte = |i: usize| (i.wrapping_mul(0x9e37_79b9) >> 13) as u8;
     (0..len)
-        .map(|i| (i as u8).wrapping_mul(31).wrapping_add(seed).max(1))
+        .map(|i| byte(i).wrapping_add(seed).max(1))
         .collect()
 }
 
