@@ -136,11 +136,15 @@ fn chart(area: &Area<'_>, rows: &[CorrectnessRow]) -> Result<()> {
         let (x, y) = (i as f64, f64::from(row.balloon_blocks));
         [(x - 0.5, y), (x + 0.5, y)]
     });
+    // Steps that are a few pixels wide would run together.
+    let (stroke, radius) = match rows.len() {
+        0..=60 => (3, 5),
+        _ => (1, 3),
+    };
     chart.draw_series([PathElement::new(
         stairs.collect::<Vec<_>>(),
-        BLUE.stroke_width(3),
+        BLUE.stroke_width(stroke),
     )])?;
-    let radius = if rows.len() > 60 { 3 } else { 5 };
     chart.draw_series(rows.iter().enumerate().map(|(i, row)| {
         marker(
             (i as f64, f64::from(row.read_errors)),
