@@ -1,6 +1,7 @@
 //! `vssdctl`: asks a backend for things and shows the answer.
 
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -176,10 +177,13 @@ fn carry_out(args: &Args) -> Result<ExitCode, ClientError> {
     client.send(&request)?;
     loop {
         let reply = client.receive()?;
-        if args.json {
-            println!("{}", serde_json::to_string(&reply)?);
-        } else {
-            print!("{}", describe(&reply));
+        let text = match args.json {
+            true => format!("{}\n", serde_json::to_string(&reply)?),
+            false => describe(&reply),
+        };
+        // Who reads may have seen enough, as in `vssdctl watch | head`.
+        if std::io::stdout().write_all(text.as_bytes()).is_err() {
+            return Ok(ExitCode::SUCCESS);
         }
         if request != Request::Watch {
             return Ok(match &reply {

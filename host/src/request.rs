@@ -4,6 +4,8 @@
 //! once, checked to lie in guest memory; what is no request is answered with an
 //! error if there is a byte to put it in, and harms nothing else.
 
+use std::time::{Duration, Instant};
+
 use virtio_bindings::virtio_blk::{
     VIRTIO_BLK_ID_BYTES, VIRTIO_BLK_S_IOERR, VIRTIO_BLK_S_OK, VIRTIO_BLK_S_UNSUPP,
     VIRTIO_BLK_T_DISCARD, VIRTIO_BLK_T_FLUSH, VIRTIO_BLK_T_GET_ID, VIRTIO_BLK_T_IN,
@@ -23,6 +25,9 @@ pub const MAX_REQUEST: usize = 64 << 20;
 
 /// Segments of a discard or write-zeroes request; what config space says.
 pub const MAX_RANGES: usize = 1;
+
+/// How often at most it is logged that the medium fails.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Bytes of a request's header.
 const HEADER_LEN: usize = 16;
@@ -201,10 +206,7 @@ where
         false => execute(state, &vssd.name, chain.readable, data),
     };
     let (status, written) = match result {
-        Ok(written) => {
-            state.failing = false;
-            (VIRTIO_BLK_S_OK, written)
-        }
+        Ok(written) => (VIRTIO_BLK_S_OK, written),
         Err(Failure::Unsupported) => {
             state.counters.reject(Reject::Unsupported);
             (VIRTIO_BLK_S_UNSUPP, 0)
@@ -215,8 +217,10 @@ where
         }
         Err(Failure::Medium(error)) => {
             state.counters.io_errors += 1;
-            // Once for a row of failures: a full disk fails every write.
-            if !std::mem::replace(&mut state.failing, true) {
+            // A full disk fails request after request; the log says it once in a while.
+            let due = |last: Instant| last.elapsed() >= LOG_INTERVAL;
+            if state.failure_logged.is_none_or(due) {
+                state.failure_logged = Some(Instant::now());
                 tracing::error!(vssd = %vssd.name, %error, "the backing failed a request; the guest gets an I/O error");
             }
             (VIRTIO_BLK_S_IOERR, 0)

@@ -131,8 +131,8 @@ pub struct State {
     pub counters: Counters,
     /// True while a frontend (QEMU) is connected.
     pub connected: bool,
-    /// True after a medium error was logged, until a request succeeds.
-    pub failing: bool,
+    /// When a medium error was logged last.
+    pub failure_logged: Option<Instant>,
     rng: SmallRng,
     finished: VecDeque<Finished>,
     device_ns: u64,
@@ -172,7 +172,7 @@ impl Vssd {
                 store,
                 counters: Counters::default(),
                 connected: false,
-                failing: false,
+                failure_logged: None,
                 rng: SmallRng::seed_from_u64(seed),
                 finished: VecDeque::new(),
                 device_ns: 0,
@@ -206,9 +206,9 @@ impl Vssd {
 
     /// Carries out a command of the driver; `answer` takes the response.
     pub fn command(&self, request: &[u8], room: usize, answer: impl FnOnce(&[u8])) {
-        let now = self.now_ns();
         let mut guard = self.lock();
         let state = &mut *guard;
+        let now = self.now_ns();
         let deadline = state.device.next_deadline_ns();
         let served = state.device.command(request, room, now, &mut state.store);
         match served.result {
@@ -290,6 +290,7 @@ impl Vssd {
         state.connected = connected;
         if connected {
             state.device.reconnected();
+            self.follow(&mut state);
         }
         drop(state);
         self.bell.ring();

@@ -12,6 +12,7 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use vhost::vhost_user::Listener;
 use vhost::vhost_user::message::{VhostUserProtocolFeatures, VhostUserVirtioFeatures};
@@ -48,6 +49,9 @@ const QUEUE_SIZE: usize = 1024;
 const BATCH: usize = 32;
 
 const CONFIG_LEN: usize = 60;
+
+/// Rest after a connection that failed, which may be for lack of descriptors.
+const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Segments in a request at most, header and status not counted.
 const SEG_MAX: u32 = 126;
@@ -325,6 +329,7 @@ pub fn serve_connections(vssd: &Arc<Vssd>, mut listener: Listener) -> io::Result
         }
         if let Err(error) = daemon.start(&mut listener) {
             tracing::warn!(vssd = %vssd.name, %error, "a frontend could not connect");
+            thread::sleep(RETRY_INTERVAL);
             continue;
         }
         tracing::info!(vssd = %vssd.name, "frontend connected");

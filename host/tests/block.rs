@@ -268,7 +268,6 @@ fn connections_leave_nothing_behind() {
 /// On a medium that fails some writes the guest gets an error for each of
 /// them, the log a line for all of them, and everything else goes on.
 #[test]
-#[ignore = "a line for every failure that follows a success"]
 fn a_failing_medium_is_an_error_for_the_guest_and_a_line_for_the_log() {
     let site = Site::new();
     let disk = std::fs::File::create(site.path("disk.img")).unwrap();

@@ -116,6 +116,8 @@ struct Leaving {
     all: bool,
     /// The block up to which the SURRENDER in flight goes.
     sent_to: u32,
+    /// Number of blocks in that SURRENDER.
+    sent: u32,
 }
 
 /// The driver's half: list of held blocks, session, wanted goal.
@@ -292,6 +294,7 @@ impl Driver {
             &mut buffer[REQUEST_HEADER_LEN..][..MAX_PAYLOAD],
         );
         leaving.sent_to = out.next.min(self.geometry.capacity());
+        leaving.sent = out.blocks;
         let last = leaving.all && out.blocks == leaving.blocks.len();
         let flags = if last { FLAG_FINAL } else { 0 };
         self.send_built(Opcode::Surrender, flags, 0, out.len, buffer)
@@ -347,19 +350,20 @@ impl Driver {
     /// application is part of this guest, and this is its bug.
     pub fn surrender(&mut self, chosen: BlockSet) {
         assert!(self.leaving.is_none(), "blocks are leaving already");
-        assert!(chosen.is_subset_of(&self.held), "chose a block not held");
         let wanted = self.held.len().saturating_sub(self.goal.target);
         assert!(chosen.len() <= wanted, "chose more than was asked for");
         let all = chosen.len() < wanted;
         if all {
             self.declined = Some(self.goal.generation);
         }
-        self.held.subtract(&chosen);
+        let taken = self.held.subtract(&chosen);
+        assert_eq!(taken, chosen.len(), "chose a block not held");
         self.leaving = Some(Leaving {
             blocks: chosen,
             drained: false,
             all,
             sent_to: 0,
+            sent: 0,
         });
     }
 
@@ -481,8 +485,12 @@ impl Driver {
         let Some(leaving) = &mut self.leaving else {
             return Notice::None;
         };
-        let count = leaving.blocks.remove_range(0, leaving.sent_to);
-        self.drop_empty_leaving();
+        let count = leaving.sent;
+        if count == leaving.blocks.len() {
+            self.leaving = None;
+        } else {
+            leaving.blocks.remove_range(0, leaving.sent_to);
+        }
         Notice::Surrendered { count }
     }
 

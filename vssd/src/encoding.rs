@@ -14,7 +14,7 @@
 //! message is decoded once into a [`SetView`], which promises that its blocks
 //! lie in the device and in strictly ascending order, hence are distinct.
 
-use crate::block_set::{Bitmap, BlockSet, Run};
+use crate::block_set::{Bitmap, BlockSet, Run, count_ones};
 use crate::error::Reject;
 use crate::units::Geometry;
 use crate::wire::Encoding;
@@ -73,16 +73,46 @@ fn word_from(set: &impl Bitmap, index: usize, from: u32) -> u64 {
     }
 }
 
-/// The lowest `count` set bits of a word.
-fn lowest(word: u64, count: u32) -> u64 {
-    if word.count_ones() <= count {
-        return word;
+/// Leaves the lowest `limit` blocks of a window in it; returns how many there are.
+fn cut_to(limit: u32, window: &mut [u64]) -> u32 {
+    let mut blocks = 0;
+    for word in window {
+        let (kept, ones) = lowest(*word, limit - blocks);
+        *word = kept;
+        blocks += ones;
+    }
+    blocks
+}
+
+/// Number of runs in a window, or as many as it has words if there are more:
+/// from there on a bitmap is no larger.
+fn count_runs(window: &[u64]) -> usize {
+    let (mut runs, mut carry) = (0, 0);
+    for word in window {
+        runs += (word & !(word << 1 | carry)).count_ones() as usize;
+        carry = word >> 63;
+        if runs >= window.len() {
+            return window.len();
+        }
+    }
+    runs
+}
+
+/// The lowest `count` set bits of a word, and how many these are.
+fn lowest(word: u64, count: u32) -> (u64, u32) {
+    let ones = match word {
+        0 => 0,
+        u64::MAX => 64,
+        _ => word.count_ones(),
+    };
+    if ones <= count {
+        return (word, ones);
     }
     let mut rest = word;
     for _ in 0..count {
         rest &= rest - 1;
     }
-    word & !rest
+    (word & !rest, count)
 }
 
 /// Writes segments into a buffer and keeps the open one's header true.
@@ -168,6 +198,20 @@ impl Segments<'_> {
         self.entry(bytes, run.len, run.end());
     }
 
+    /// Adds a window to the open bitmap, or opens one for it.
+    fn bitmap(&mut self, first: u32, words: &[u64], blocks: u32) {
+        self.open(BITMAP, first);
+        let room = &mut self.out[self.len..][..words.len() * ENTRY_LEN];
+        for (entry, word) in room.as_chunks_mut::<ENTRY_LEN>().0.iter_mut().zip(words) {
+            *entry = word.to_le_bytes();
+        }
+        self.len += words.len() * ENTRY_LEN;
+        let open = self.open.as_mut().expect("just opened");
+        open.entries += words.len() as u32;
+        open.blocks += blocks;
+        open.end = first + 64 * words.len() as u32;
+    }
+
     fn finish(mut self, next: u32) -> Encoded {
         self.close();
         Encoded {
@@ -187,33 +231,34 @@ fn encode_compact(set: &impl Bitmap, from: u32, limit: u32, out: &mut [u8]) -> E
     };
     let mut left = limit;
     let mut index = (from / 64) as usize;
-    let mut window = [0u64; WINDOW_WORDS];
+    let mut window = [0; WINDOW_WORDS];
     while index < set.word_count() && left > 0 {
         let first = index as u32 * 64;
         let words = WINDOW_WORDS.min(set.word_count() - index);
         if segments.room() < SEGMENT_HEADER_LEN + words * ENTRY_LEN {
             return segments.finish(first.max(from));
         }
-        let (mut runs, mut carry) = (0, 0);
-        let mut bits = 0;
+        let mut any = 0;
         for (i, slot) in window[..words].iter_mut().enumerate() {
-            let word = lowest(word_from(set, index + i, from), left);
-            left -= word.count_ones();
-            bits += word.count_ones();
-            runs += (word & !(word << 1 | carry)).count_ones() as usize;
-            carry = word >> 63;
-            *slot = word;
+            *slot = set.word(index + i);
+            any |= *slot;
         }
-        if bits != 0 && runs < words {
+        if any == 0 {
+            index += words;
+            continue;
+        }
+        if first < from {
+            window[0] &= u64::MAX << (from - first);
+        }
+        let blocks = cut_to(left, &mut window[..words]);
+        let runs = count_runs(&window[..words]);
+        left -= blocks;
+        if blocks != 0 && runs < words {
             for run in runs_of(&window[..words], first) {
                 segments.extent(run);
             }
-        } else if bits != 0 {
-            segments.open(BITMAP, first);
-            for (i, word) in window[..words].iter().enumerate() {
-                let end = first + 64 * (i as u32 + 1);
-                segments.entry(word.to_le_bytes(), word.count_ones(), end);
-            }
+        } else if blocks != 0 {
+            segments.bitmap(first, &window[..words], blocks);
         }
         index += words;
     }
@@ -288,17 +333,6 @@ fn encode_list(
     segments.finish(next)
 }
 
-/// A piece of a decoded set.
-#[derive(Clone, Copy, Debug)]
-enum Piece<'a> {
-    Run(Run),
-    /// Words of a bitmap, of which the first is word `index` of the set.
-    Words {
-        index: usize,
-        bytes: &'a [u8],
-    },
-}
-
 /// A checked block set in the bytes of a message: all blocks are in the
 /// device, in strictly ascending order.
 #[derive(Clone, Copy, Debug)]
@@ -312,7 +346,7 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
 }
 
-fn words(bytes: &[u8]) -> impl Iterator<Item = u64> + '_ {
+fn words(bytes: &[u8]) -> impl DoubleEndedIterator<Item = u64> + ExactSizeIterator + '_ {
     bytes
         .as_chunks::<ENTRY_LEN>()
         .0
@@ -326,6 +360,30 @@ struct Segment<'a> {
     first: u32,
     blocks: u32,
     entries: &'a [u8],
+}
+
+impl<'a> Segment<'a> {
+    /// The words of a bitmap with their indices in the set; `None` when it is
+    /// no bitmap.
+    fn bitmap(&self) -> Option<impl Iterator<Item = (usize, u64)> + use<'a>> {
+        let index = (self.first / 64) as usize;
+        (self.kind == BITMAP).then(|| (index..).zip(words(self.entries)))
+    }
+
+    /// The runs of extents, or the blocks of a list.
+    fn extents(&self, sectors_per_block: u32) -> impl Iterator<Item = Run> + use<'a> {
+        let is_list = self.kind == LIST;
+        words(self.entries).map(move |entry| match is_list {
+            true => Run {
+                start: (entry / u64::from(sectors_per_block)) as u32,
+                len: 1,
+            },
+            false => Run {
+                start: entry as u32,
+                len: (entry >> 32) as u32,
+            },
+        })
+    }
 }
 
 /// Splits the first segment off; `None` when the bytes end within it.
@@ -390,14 +448,16 @@ impl<'a> SetView<'a> {
                     if !first.is_multiple_of(64) {
                         return Err(Reject::Malformed);
                     }
-                    let mut base = u64::from(first);
-                    for word in words(entries) {
-                        if word != 0 {
-                            let start = base + u64::from(word.trailing_zeros());
-                            let end = base + 64 - u64::from(word.leading_zeros());
-                            take(start, end, u64::from(word.count_ones()))?;
-                        }
-                        base += 64;
+                    // Within a bitmap the order is a matter of course: its
+                    // first and last block say where it lies.
+                    let base = u64::from(first);
+                    let mut set = words(entries).enumerate().filter(|(_, word)| *word != 0);
+                    if let Some((i, word)) = set.next() {
+                        let start = base + 64 * i as u64 + u64::from(word.trailing_zeros());
+                        let (j, last) = set.next_back().unwrap_or((i, word));
+                        let end = base + 64 * (j as u64 + 1) - u64::from(last.leading_zeros());
+                        let count = u64::from(count_ones(words(entries)));
+                        take(start, end, count)?;
                     }
                 }
                 LIST => {
@@ -438,57 +498,36 @@ impl<'a> SetView<'a> {
         self.bytes
     }
 
-    fn pieces(&self) -> impl Iterator<Item = Piece<'a>> + use<'a> {
-        let per_block = u64::from(self.sectors_per_block);
+    fn segments(&self) -> impl Iterator<Item = Segment<'a>> + use<'a> {
         let mut rest = self.bytes;
         core::iter::from_fn(move || {
             let (segment, tail) = split_segment(rest)?;
             rest = tail;
             Some(segment)
         })
-        .flat_map(move |segment| {
-            let step = match segment.kind {
-                BITMAP => segment.entries.len(),
-                _ => ENTRY_LEN,
-            };
-            let first = segment.first;
-            segment
-                .entries
-                .chunks(step)
-                .map(move |entry| match segment.kind {
-                    EXTENTS => Piece::Run(Run {
-                        start: u32_at(entry, 0),
-                        len: u32_at(entry, 4),
-                    }),
-                    LIST => Piece::Run(Run {
-                        start: (words(entry).sum::<u64>() / per_block) as u32,
-                        len: 1,
-                    }),
-                    _ => Piece::Words {
-                        index: (first / 64) as usize,
-                        bytes: entry,
-                    },
-                })
-        })
     }
 
     /// The runs of the set in ascending order; two may touch where the
     /// encoding cut them.
     pub fn runs(&self) -> impl Iterator<Item = Run> + use<'a> {
-        self.pieces().flat_map(|piece| {
-            let (one, many) = match piece {
-                Piece::Run(run) => (Some(run), None),
-                Piece::Words { index, bytes } => (None, Some(word_runs(index, bytes))),
+        let sectors_per_block = self.sectors_per_block;
+        self.segments().flat_map(move |segment| {
+            let (extents, words) = match segment.kind {
+                BITMAP => (None, Some(word_runs(segment.first, segment.entries))),
+                _ => (Some(segment.extents(sectors_per_block)), None),
             };
-            one.into_iter().chain(many.into_iter().flatten())
+            extents
+                .into_iter()
+                .flatten()
+                .chain(words.into_iter().flatten())
         })
     }
 }
 
 /// The runs of a bitmap in a message, cut at word borders.
-fn word_runs(index: usize, bytes: &[u8]) -> impl Iterator<Item = Run> + '_ {
-    words(bytes).enumerate().flat_map(move |(i, word)| {
-        let base = (index + i) as u32 * 64;
+fn word_runs(first: u32, bytes: &[u8]) -> impl Iterator<Item = Run> + '_ {
+    words(bytes).zip(0..).flat_map(move |(word, i)| {
+        let base = first + 64 * i;
         let mut at = 0;
         core::iter::from_fn(move || {
             let rest = word.checked_shr(at).unwrap_or(0);
@@ -510,44 +549,38 @@ fn word_runs(index: usize, bytes: &[u8]) -> impl Iterator<Item = Run> + '_ {
 impl BlockSet {
     /// True when every block of the view is in the set.
     pub fn contains_view(&self, view: &SetView<'_>) -> bool {
-        view.pieces().all(|piece| match piece {
-            Piece::Run(run) => self.contains_range(run.start, run.len),
-            Piece::Words { index, bytes } => words(bytes)
-                .enumerate()
-                .all(|(i, bits)| bits == 0 || bits & !self.word(index + i) == 0),
+        view.segments().all(|segment| match segment.bitmap() {
+            Some(mut words) => words.all(|(index, bits)| bits & !self.word(index) == 0),
+            None => segment
+                .extents(view.sectors_per_block)
+                .all(|run| self.contains_range(run.start, run.len)),
         })
     }
 
     /// Adds the blocks of the view; returns how many were not in before.
     pub fn insert_view(&mut self, view: &SetView<'_>) -> u32 {
-        self.apply(view, Self::insert_range, Self::insert_bits)
+        view.segments()
+            .map(|segment| match segment.bitmap() {
+                Some(words) => self.insert_words(words, segment.blocks),
+                None => segment
+                    .extents(view.sectors_per_block)
+                    .map(|run| self.insert_range(run.start, run.len))
+                    .sum(),
+            })
+            .sum()
     }
 
     /// Removes the blocks of the view; returns how many were in before.
     pub fn remove_view(&mut self, view: &SetView<'_>) -> u32 {
-        self.apply(view, Self::remove_range, Self::remove_bits)
-    }
-
-    fn apply(
-        &mut self,
-        view: &SetView<'_>,
-        range: impl Fn(&mut Self, u32, u32) -> u32,
-        word: impl Fn(&mut Self, usize, u64) -> u32,
-    ) -> u32 {
-        let mut changed = 0;
-        for piece in view.pieces() {
-            match piece {
-                Piece::Run(run) => changed += range(self, run.start, run.len),
-                Piece::Words { index, bytes } => {
-                    for (i, bits) in words(bytes).enumerate() {
-                        if bits != 0 {
-                            changed += word(self, index + i, bits);
-                        }
-                    }
-                }
-            }
-        }
-        changed
+        view.segments()
+            .map(|segment| match segment.bitmap() {
+                Some(words) => self.remove_words(words, segment.blocks),
+                None => segment
+                    .extents(view.sectors_per_block)
+                    .map(|run| self.remove_range(run.start, run.len))
+                    .sum(),
+            })
+            .sum()
     }
 }
 

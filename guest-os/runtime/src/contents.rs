@@ -15,12 +15,12 @@ const LAST_VERSION: u8 = u8::MAX;
 /// this guest wrote, or one of the two without knowing which.
 ///
 /// Blocks granted by the million must cost a few words, not a byte each, so
-/// two bitmaps say what kind a block is and the versions count only where
-/// `written` says so.
+/// two bitmaps say what kind a block is, and its version counts only when it is
+/// `written`. A block in neither is unknown.
 pub struct Contents {
     content: Content,
     written: BlockSet,
-    unknown: BlockSet,
+    zeros: BlockSet,
     versions: Vec<u8>,
 }
 
@@ -41,7 +41,7 @@ impl Contents {
         Self {
             content: Content::new(seed),
             written: BlockSet::empty(capacity),
-            unknown: BlockSet::full(capacity),
+            zeros: BlockSet::empty(capacity),
             versions: vec![0; capacity as usize],
         }
     }
@@ -63,47 +63,44 @@ impl Contents {
     /// carry this one or what was there before.
     pub fn doubt(&mut self, block: u32, version: u8) {
         self.versions[block as usize] = version;
-        self.unknown.insert(block);
+        self.written.remove(block);
+        self.zeros.remove(block);
     }
 
     /// The write on its way is on the device now.
     pub fn confirm(&mut self, block: u32) {
         self.written.insert(block);
-        self.unknown.remove(block);
     }
 
     /// These blocks were granted: they read as zeros.
     pub fn granted(&mut self, blocks: &SetView<'_>) {
-        self.written.remove_view(blocks);
-        self.unknown.remove_view(blocks);
+        self.zeros.insert_view(blocks);
+        if !self.written.is_empty() {
+            self.written.remove_view(blocks);
+        }
     }
 
     /// These blocks are held without the guest knowing what is in them.
     pub fn gained(&mut self, blocks: &BlockSet) {
-        self.unknown.union_with(blocks);
+        self.written.subtract(blocks);
+        self.zeros.subtract(blocks);
     }
 
     /// Compares what was read of `block` with what is expected.
     pub fn check(&self, block: u32, bytes: &[u8]) -> Found {
-        let zeros = || self.content.check(block, 0, bytes);
-        if self.unknown.contains(block) {
-            return if zeros() {
-                Found::Zeros
-            } else if (1..=LAST_VERSION).any(|v| self.content.check(block, v, bytes)) {
-                Found::AsWritten
-            } else {
-                Found::Corrupt
-            };
-        }
+        let matches = |version| self.content.check(block, version, bytes);
         if self.written.contains(block) {
-            let version = self.versions[block as usize];
-            return match self.content.check(block, version, bytes) {
+            return match matches(self.versions[block as usize]) {
                 true => Found::AsWritten,
                 false => Found::Corrupt,
             };
         }
-        match zeros() {
-            true => Found::Zeros,
+        if matches(0) {
+            return Found::Zeros;
+        }
+        // Of an unknown block, any version may be there.
+        match !self.zeros.contains(block) && (1..=LAST_VERSION).any(matches) {
+            true => Found::AsWritten,
             false => Found::Corrupt,
         }
     }

@@ -56,13 +56,10 @@ pub fn resolve(defaults: &str, overrides: &Overrides<'_>) -> Result<toml::Table>
 
 /// Typed parameters from a table; a wrong one is named.
 pub fn typed<T: DeserializeOwned>(table: &toml::Table) -> Result<T> {
-    // The error of a table shows the offending line in a drawing of several;
-    // its message alone is the sentence.
     T::deserialize(table.clone()).map_err(|error: toml::de::Error| {
-        anyhow::anyhow!(
-            "a parameter is wrong: {}; `harness list` shows them all",
-            error.message()
-        )
+        // The key stands on a line of its own behind the message.
+        let text = error.to_string().trim().replace('\n', " ");
+        anyhow::anyhow!("a parameter is wrong: {text}; `harness list` shows them all")
     })
 }
 

@@ -272,7 +272,7 @@ fn resized(finished: &Finished) -> Resized {
         exchanges: outcome.exchanges,
         end: end_label(outcome.end).to_owned(),
         agreed: outcome.agreed,
-        elapsed_ns: outcome.finished_ns - outcome.started_ns,
+        elapsed_ns: outcome.finished_ns.saturating_sub(outcome.started_ns),
         device_ns: finished.device_ns,
         message_bytes: finished.message_bytes,
     }
