@@ -49,6 +49,12 @@ pub enum LogError {
         /// What the system said.
         source: io::Error,
     },
+    /// A write to it failed half-way.
+    #[error("{path} ends in half a record: make room on its disk and restart the backend")]
+    Damaged {
+        /// The log.
+        path: PathBuf,
+    },
     /// It belongs to another device.
     #[error(
         "{path} records a vSSD of {found}, not of {wanted}: start the backend with the sizes and \
@@ -80,6 +86,9 @@ pub struct OwnershipLog {
     geometry: Geometry,
     offset: u64,
     held: BlockSet,
+    /// A record was cut short and could not be taken back: whatever stood
+    /// behind it would be lost.
+    damaged: bool,
 }
 
 fn header(geometry: Geometry, offset: u64) -> [u8; HEADER_LEN] {
@@ -210,6 +219,7 @@ impl OwnershipLog {
             geometry,
             offset,
             held,
+            damaged: false,
         })
     }
 
@@ -223,16 +233,22 @@ impl OwnershipLog {
     /// # Errors
     /// When it could not be written whole; the log is as it was.
     pub fn append(&mut self, change: Change, blocks: &SetView<'_>) -> Result<(), LogError> {
+        if self.damaged {
+            return Err(LogError::Damaged {
+                path: self.path.clone(),
+            });
+        }
         let bytes = record(change, blocks.as_bytes());
         if let Err(source) = self.file.write_all(&bytes) {
             // What was written of it must not stand before the next record.
-            let undone = self
+            self.damaged = self
                 .file
                 .set_len(self.len)
-                .and_then(|()| self.file.seek(SeekFrom::Start(self.len)));
+                .and_then(|()| self.file.seek(SeekFrom::Start(self.len)))
+                .is_err();
             return Err(LogError::Io {
                 path: self.path.clone(),
-                source: undone.err().unwrap_or(source),
+                source,
             });
         }
         self.len += bytes.len() as u64;

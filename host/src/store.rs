@@ -165,11 +165,26 @@ impl Ownership for Store {
     type Error = StoreError;
 
     fn release(&mut self, blocks: &SetView<'_>) -> Result<(), StoreError> {
-        self.make_unreadable(blocks)?;
-        Ok(self.log.append(Change::Release, blocks)?)
+        let result = self
+            .make_unreadable(blocks)
+            .map_err(StoreError::from)
+            .and_then(|()| Ok(self.log.append(Change::Release, blocks)?));
+        logged(result)
     }
 
     fn grant(&mut self, blocks: &SetView<'_>) -> Result<(), StoreError> {
-        Ok(self.log.append(Change::Grant, blocks)?)
+        logged(
+            self.log
+                .append(Change::Grant, blocks)
+                .map_err(StoreError::from),
+        )
     }
+}
+
+/// Says why ownership cannot change: the guest is told only that it cannot.
+fn logged(result: Result<(), StoreError>) -> Result<(), StoreError> {
+    if let Err(error) = &result {
+        tracing::error!(%error, "a change of ownership could not be recorded; the resize ends");
+    }
+    result
 }

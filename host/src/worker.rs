@@ -6,8 +6,6 @@
 //! which the guest made the buffers available, because a frontend that reconnects
 //! replays everything after the last published one.
 
-#![allow(unsafe_code)]
-
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -63,6 +61,8 @@ pub struct Worker {
     vssd: Arc<Vssd>,
     memory: Memory,
     command: Mutex<Vec<u8>>,
+    /// Held while the queues are looked at.
+    serving: Mutex<()>,
     exit: EventFd,
 }
 
@@ -73,6 +73,7 @@ impl Worker {
             vssd,
             memory,
             command: Mutex::new(Vec::new()),
+            serving: Mutex::new(()),
             exit: EventFd::new(libc::EFD_NONBLOCK | libc::EFD_CLOEXEC)?,
         })
     }
@@ -196,6 +197,7 @@ impl Worker {
     }
 
     fn handle(&self, event: u16, vrings: &[VringRwLock]) -> io::Result<()> {
+        let _serving = self.serving.lock().unwrap_or_else(PoisonError::into_inner);
         let vring = |index: u16| &vrings[usize::from(index)];
         match event {
             REQUESTS => self.drain(vring(REQUESTS), |chain, memory| {
@@ -286,6 +288,14 @@ impl VhostUserBackend for Worker {
         Ok(())
     }
 
+    /// What has been taken from a queue is given back before its position is
+    /// told: the queue is not ready any more, so the worker finds its end.
+    fn stop_vring(&self, _queue: u32) -> io::Result<()> {
+        drop(self.serving.lock().unwrap_or_else(PoisonError::into_inner));
+        Ok(())
+    }
+
+    #[allow(unsafe_code)]
     fn exit_event(&self, _thread: usize) -> Option<(EventConsumer, EventNotifier)> {
         let notifier = self.exit.try_clone().ok()?.into_raw_fd();
         // SAFETY: the notifier gets a descriptor of its own, just made. The
