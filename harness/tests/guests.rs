@@ -137,7 +137,7 @@ fn the_exchange_of_2017_moves_the_same_blocks() {
     bench.backend.set_encoding(EncodingName::List4096).unwrap();
     let resized = resize(&mut bench, 2_000, EvictName::Guest, PATIENCE);
     assert!(resized.is_complete() && resized.agreed);
-    assert_eq!(resized.exchanges, (BLOCKS - 2_000).div_ceil(4096));
+    assert_eq!(resized.exchanges, (BLOCKS - 2_000).div_ceil(512));
     resize(&mut bench, BLOCKS, EvictName::Guest, PATIENCE);
     let found = verify(&mut bench, Enforce::Driver);
     assert_eq!(found, [2_000, BLOCKS - 2_000, 0, 0, 0]);

@@ -140,7 +140,7 @@ fn lists_of_4096_sectors_take_many_exchanges() {
     };
     assert_eq!(daemon.client().call(&request).unwrap(), Reply::Ok);
     guest.run_until(|d| d.encoding() == vssd::wire::Encoding::List4096 && d.is_quiet());
-    for (target, exchanges) in [(32768 - 10_000, 3), (32768, 3)] {
+    for (target, exchanges) in [(32768 - 10_000, 20), (32768, 20)] {
         guest.choose = scattered;
         let id = daemon.begin(to(target));
         guest.settle_at(target);

@@ -114,7 +114,8 @@ struct Leaving {
     drained: bool,
     /// The application had no more to give than these.
     all: bool,
-    /// The block up to which the SURRENDER in flight goes.
+    /// The blocks from which on and up to which the SURRENDER in flight goes.
+    sent_from: u32,
     sent_to: u32,
     /// Number of blocks in that SURRENDER.
     sent: u32,
@@ -294,6 +295,7 @@ impl Driver {
             &mut buffer[REQUEST_HEADER_LEN..][..MAX_PAYLOAD],
         );
         leaving.sent_to = out.next.min(self.geometry.capacity());
+        leaving.sent_from = out.first;
         leaving.sent = out.blocks;
         let last = leaving.all && out.blocks == leaving.blocks.len();
         let flags = if last { FLAG_FINAL } else { 0 };
@@ -362,6 +364,7 @@ impl Driver {
             blocks: chosen,
             drained: false,
             all,
+            sent_from: 0,
             sent_to: 0,
             sent: 0,
         });
@@ -489,7 +492,8 @@ impl Driver {
         if count == leaving.blocks.len() {
             self.leaving = None;
         } else {
-            leaving.blocks.remove_range(0, leaving.sent_to);
+            let span = leaving.sent_to - leaving.sent_from;
+            leaving.blocks.remove_range(leaving.sent_from, span);
         }
         Notice::Surrendered { count }
     }

@@ -6,7 +6,7 @@
 //!    1 extents: entries of { start u32, len u32 };          first is 0
 //!    2 bitmap:  entries of u64, bit b of entry e is block first + 64 e + b;
 //!               first is a multiple of 64
-//!    3 list:    entries of u64, the first sector of a block; first is 0
+//!    3 list:    entries of u64, all sectors of a block one by one; first is 0
 //! ```
 //!
 //! Per window of 4096 blocks the encoder takes extents or a bitmap, whichever
@@ -22,7 +22,7 @@ use crate::wire::Encoding;
 /// Bytes of a segment header.
 pub const SEGMENT_HEADER_LEN: usize = 16;
 
-/// Most entries of a list segment, as in the 2017 system.
+/// Most entries of a list segment, as in the 2017 system: 2 MiB of sectors.
 pub const LIST_MAX: u32 = 4096;
 
 const EXTENTS: u32 = 1;
@@ -39,6 +39,8 @@ pub struct Encoded {
     pub len: usize,
     /// Blocks in them.
     pub blocks: u32,
+    /// The first of these, or a block before it with none between.
+    pub first: u32,
     /// The first block that was not looked at; at or past the capacity when all were.
     pub next: u32,
 }
@@ -120,6 +122,7 @@ struct Segments<'a> {
     out: &'a mut [u8],
     len: usize,
     blocks: u32,
+    first: Option<u32>,
     open: Option<Open>,
 }
 
@@ -147,6 +150,7 @@ impl Segments<'_> {
             return;
         }
         self.close();
+        self.first.get_or_insert(first);
         self.open = Some(Open {
             header: self.len,
             kind,
@@ -217,6 +221,7 @@ impl Segments<'_> {
         Encoded {
             len: self.len,
             blocks: self.blocks,
+            first: self.first.unwrap_or(next),
             next,
         }
     }
@@ -227,6 +232,7 @@ fn encode_compact(set: &impl Bitmap, from: u32, limit: u32, out: &mut [u8]) -> E
         out,
         len: 0,
         blocks: 0,
+        first: None,
         open: None,
     };
     let mut left = limit;
@@ -306,9 +312,11 @@ fn encode_list(
         out,
         len: 0,
         blocks: 0,
+        first: None,
         open: None,
     };
-    let mut left = limit.min(LIST_MAX);
+    let sectors = geometry.sectors_per_block();
+    let mut left = limit.min(LIST_MAX / sectors);
     let mut next = from;
     let mut index = (from / 64) as usize;
     'words: while index < set.word_count() {
@@ -316,11 +324,15 @@ fn encode_list(
         while word != 0 {
             let block = index as u32 * 64 + word.trailing_zeros();
             next = block;
-            if left == 0 || segments.room() < SEGMENT_HEADER_LEN + ENTRY_LEN {
+            if left == 0 || segments.room() < SEGMENT_HEADER_LEN + sectors as usize * ENTRY_LEN {
                 break 'words;
             }
             segments.open(LIST, block);
-            segments.entry(geometry.first_sector(block).to_le_bytes(), 1, block + 1);
+            let first = geometry.first_sector(block);
+            for sector in first..first + u64::from(sectors) {
+                let blocks = u32::from(sector == first);
+                segments.entry(sector.to_le_bytes(), blocks, block + 1);
+            }
             left -= 1;
             next = block + 1;
             word &= word - 1;
@@ -373,16 +385,23 @@ impl<'a> Segment<'a> {
     /// The runs of extents, or the blocks of a list.
     fn extents(&self, sectors_per_block: u32) -> impl Iterator<Item = Run> + use<'a> {
         let is_list = self.kind == LIST;
-        words(self.entries).map(move |entry| match is_list {
-            true => Run {
-                start: (entry / u64::from(sectors_per_block)) as u32,
-                len: 1,
-            },
-            false => Run {
-                start: entry as u32,
-                len: (entry >> 32) as u32,
-            },
-        })
+        let step = if is_list {
+            sectors_per_block as usize
+        } else {
+            1
+        };
+        words(self.entries)
+            .step_by(step)
+            .map(move |entry| match is_list {
+                true => Run {
+                    start: (entry / u64::from(sectors_per_block)) as u32,
+                    len: 1,
+                },
+                false => Run {
+                    start: entry as u32,
+                    len: (entry >> 32) as u32,
+                },
+            })
     }
 }
 
@@ -461,12 +480,22 @@ impl<'a> SetView<'a> {
                     }
                 }
                 LIST => {
-                    for sector in words(entries) {
-                        if !sector.is_multiple_of(u64::from(sectors_per_block)) {
+                    let per_block = u64::from(sectors_per_block);
+                    if !(entries.len() as u64 / 8).is_multiple_of(per_block) {
+                        return Err(Reject::Malformed);
+                    }
+                    let mut expected = 0;
+                    for (sector, i) in words(entries).zip(0u64..) {
+                        if i.is_multiple_of(per_block) {
+                            if !sector.is_multiple_of(per_block) {
+                                return Err(Reject::Malformed);
+                            }
+                            let block = sector / per_block;
+                            take(block, block + 1, 1)?;
+                        } else if sector != expected {
                             return Err(Reject::Malformed);
                         }
-                        let block = sector / u64::from(sectors_per_block);
-                        take(block, block + 1, 1)?;
+                        expected = sector.wrapping_add(1);
                     }
                 }
                 _ => return Err(Reject::Malformed),
@@ -737,7 +766,14 @@ mod tests {
         assert_eq!(refused(&segment(2, 1, 1, &[1])), Reject::Malformed);
         assert_eq!(refused(&segment(2, 64, 1, &[1 << 63])), Reject::OutOfRange);
         assert_eq!(refused(&segment(3, 0, 1, &[7])), Reject::Malformed);
-        assert_eq!(refused(&segment(3, 0, 2, &[8, 8])), Reject::Unordered);
+        let block = [8, 9, 10, 11, 12, 13, 14, 15];
+        assert_eq!(refused(&segment(3, 0, 1, &block[..7])), Reject::Malformed);
+        assert_eq!(
+            refused(&segment(3, 0, 1, &[8, 9, 10, 11, 12, 13, 14, 16])),
+            Reject::Malformed
+        );
+        let twice = [block, block].concat();
+        assert_eq!(refused(&segment(3, 0, 2, &twice)), Reject::Unordered);
         let mut huge = segment(1, 0, 1, &[extent(1, 1)]);
         huge[4..8].copy_from_slice(&u32::MAX.to_le_bytes());
         assert_eq!(refused(&huge), Reject::Malformed);

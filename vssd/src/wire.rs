@@ -82,7 +82,7 @@ pub enum Encoding {
     /// in one exchange.
     Compact,
     /// The exchange of the 2017 system: at most 4096 sector numbers of 8
-    /// bytes, one event for each exchange. An ablation.
+    /// bytes, which is 2 MiB, and one event for each exchange. An ablation.
     List4096,
 }
 

@@ -152,10 +152,10 @@ fn block_sets() {
          09 00 00 00  01 00 00 00",
     );
     assert_eq!(encoded(&set([3, 4, 9]), Encoding::Compact), extents);
-    let list = hex(
-        "03 00 00 00  02 00 00 00  00 00 00 00  02 00 00 00  18 00 00 00 00 00 00 00 \
-         48 00 00 00 00 00 00 00",
-    );
+    let mut list = hex("03 00 00 00  10 00 00 00  00 00 00 00  02 00 00 00");
+    for sector in (0x18..0x20).chain(0x48..0x50) {
+        list.extend([sector, 0, 0, 0, 0, 0, 0, 0]);
+    }
     assert_eq!(encoded(&set([3, 9]), Encoding::List4096), list);
     let bitmap = encoded(&set((4096..8192).step_by(2)), Encoding::Compact);
     assert_eq!(

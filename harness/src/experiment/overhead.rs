@@ -26,6 +26,7 @@ struct Raw {
     picks: Vec<String>,
     encodings: Vec<String>,
     repetitions: u32,
+    list_repetitions: u32,
 }
 
 /// Checked parameters; see `experiments/overhead.toml`.
@@ -37,6 +38,7 @@ pub struct Params {
     picks: Vec<Policy>,
     encodings: Vec<EncodingName>,
     repetitions: u32,
+    list_repetitions: u32,
 }
 
 impl Params {
@@ -47,7 +49,10 @@ impl Params {
         let block_size = params::size("block_size", &raw.block_size)?;
         let bytes = u32::try_from(block_size.0).unwrap_or(0);
         ensure!(bytes > 0, "`block_size` of {block_size} is no block size");
-        ensure!(raw.repetitions > 0, "`repetitions` counts from 1");
+        ensure!(
+            raw.repetitions > 0 && raw.list_repetitions > 0,
+            "`repetitions` and `list_repetitions` count from 1"
+        );
         ensure!(!raw.sizes.is_empty(), "`sizes` names no size");
         let sizes_blocks = raw
             .sizes
@@ -75,6 +80,7 @@ impl Params {
             picks: policies(&raw.picks)?,
             encodings,
             repetitions: raw.repetitions,
+            list_repetitions: raw.list_repetitions,
         })
     }
 }
@@ -131,6 +137,9 @@ pub fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
                 .run(&Command::Policy { policy, seed }, PATIENCE)?;
             for repetition in 0..params.repetitions {
                 for &encoding in &params.encodings {
+                    if encoding == EncodingName::List4096 && repetition >= params.list_repetitions {
+                        continue;
+                    }
                     bench.backend.set_encoding(encoding)?;
                     let shrink = timed(&mut bench, &mut resizer, capacity - blocks)?;
                     let grow = timed(&mut bench, &mut resizer, capacity)?;

@@ -72,6 +72,9 @@ pub struct Device {
     next_session: u64,
     /// The last response of the session, for a command that comes again.
     response: Vec<u8>,
+    response_len: usize,
+    /// Where the room for the payload of the response in the making ends.
+    payload_end: usize,
     /// The last answer that stands outside the order of the session.
     refusal: [u8; RESPONSE_HEADER_LEN],
     /// True when the driver confirmed the list as it is now.
@@ -131,6 +134,8 @@ impl Device {
             session: None,
             next_session: first_session.max(1),
             response: Vec::new(),
+            response_len: 0,
+            payload_end: RESPONSE_HEADER_LEN,
             refusal: [0; RESPONSE_HEADER_LEN],
             agreed: false,
             goal: Goal {
@@ -207,9 +212,9 @@ impl Device {
             let Some(session) = self.session.filter(|s| s.id == request.session) else {
                 return self.refuse(request.sequence, Reject::StaleSession, now_ns);
             };
-            if request.sequence == session.sequence && self.response.len() <= room {
+            if request.sequence == session.sequence && self.response_len <= room {
                 return Answer {
-                    response: &self.response,
+                    response: &self.response[..self.response_len],
                     result: Ok(request.opcode),
                 };
             }
@@ -222,8 +227,12 @@ impl Device {
             (_, Some(session)) => session.max_payload,
         };
         let room = longest.min(room - RESPONSE_HEADER_LEN);
-        self.response.clear();
-        self.response.resize(RESPONSE_HEADER_LEN + room, 0);
+        // Grown once, never cleared: an exchange of a few blocks must not cost
+        // a pass over the room of the largest.
+        self.payload_end = RESPONSE_HEADER_LEN + room;
+        if self.response.len() < self.payload_end {
+            self.response.resize(self.payload_end, 0);
+        }
         let result = self.dispatch(&request, payload, now_ns, ownership);
         let (reply, status) = match result {
             Ok(reply) => (reply, Status::Ok),
@@ -249,10 +258,10 @@ impl Device {
             && (self.event_due
                 || matches!(request.opcode, Opcode::Surrender | Opcode::Accept)
                     && (moving || self.goal.wants_confirm()));
-        header.encode(reply.payload, &mut self.response);
-        self.response.truncate(RESPONSE_HEADER_LEN + reply.payload);
+        header.encode(reply.payload, &mut self.response[..RESPONSE_HEADER_LEN]);
+        self.response_len = RESPONSE_HEADER_LEN + reply.payload;
         Answer {
-            response: &self.response,
+            response: &self.response[..self.response_len],
             result: result_of(status, request.opcode),
         }
     }
@@ -294,7 +303,7 @@ impl Device {
     }
 
     fn payload(&mut self) -> &mut [u8] {
-        &mut self.response[RESPONSE_HEADER_LEN..]
+        &mut self.response[RESPONSE_HEADER_LEN..self.payload_end]
     }
 
     /// [DEV-6] A HELLO ends the session before it and starts from the truth:
@@ -345,7 +354,7 @@ impl Device {
             u32::MAX,
             Encoding::Compact,
             self.geometry,
-            &mut self.response[RESPONSE_HEADER_LEN..],
+            &mut self.response[RESPONSE_HEADER_LEN..self.payload_end],
         );
         Ok(Reply {
             cursor: out.next,
@@ -401,7 +410,7 @@ impl Device {
             missing,
             self.encoding,
             self.geometry,
-            &mut self.response[RESPONSE_HEADER_LEN..],
+            &mut self.response[RESPONSE_HEADER_LEN..self.payload_end],
         );
         let bytes = &self.response[RESPONSE_HEADER_LEN..][..out.len];
         let blocks = SetView::parse(bytes, self.geometry).expect("own encoding");
@@ -430,7 +439,7 @@ impl Device {
             u32::MAX,
             Encoding::Compact,
             self.geometry,
-            &mut self.response[RESPONSE_HEADER_LEN..],
+            &mut self.response[RESPONSE_HEADER_LEN..self.payload_end],
         );
         let bytes = &self.response[RESPONSE_HEADER_LEN..][..out.len];
         let blocks = SetView::parse(bytes, self.geometry).expect("own encoding");
