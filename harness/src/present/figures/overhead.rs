@@ -65,7 +65,7 @@ pub fn draw(rows: &[OverheadRow]) -> Result<Vec<Drawing>> {
     let header = Header {
         title,
         subtitle: &format!(
-            "A vSSD of {} in blocks of {}; median of {repetitions}, from the command to both lists agreed.",
+            "A vSSD of {} in blocks of {}; medians of up to {repetitions}, from the command to both lists agreed.",
             scale::bytes(device),
             scale::bytes(f64::from(first.block_size_bytes))
         ),

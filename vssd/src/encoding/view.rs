@@ -1,0 +1,274 @@
+//! From the segments of a message, which may be anything, to a set of blocks.
+
+use super::{BITMAP, ENTRY_LEN, EXTENTS, LIST, SEGMENT_HEADER_LEN};
+use crate::block_set::{Bitmap, BlockSet, Run, count_ones};
+use crate::error::Reject;
+use crate::units::Geometry;
+
+/// A checked block set in the bytes of a message: all blocks are in the
+/// device, in strictly ascending order.
+#[derive(Clone, Copy, Debug)]
+pub struct SetView<'a> {
+    bytes: &'a [u8],
+    blocks: u32,
+    sectors_per_block: u32,
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
+}
+
+fn words(bytes: &[u8]) -> impl DoubleEndedIterator<Item = u64> + ExactSizeIterator + '_ {
+    bytes
+        .as_chunks::<ENTRY_LEN>()
+        .0
+        .iter()
+        .map(|chunk| u64::from_le_bytes(*chunk))
+}
+
+/// A segment of a message, its entries not looked at yet.
+struct Segment<'a> {
+    kind: u32,
+    first: u32,
+    blocks: u32,
+    entries: &'a [u8],
+}
+
+impl<'a> Segment<'a> {
+    /// The words of a bitmap with their indices in the set; `None` when it is
+    /// no bitmap.
+    fn bitmap(&self) -> Option<impl Iterator<Item = (usize, u64)> + use<'a>> {
+        let index = (self.first / 64) as usize;
+        (self.kind == BITMAP).then(|| (index..).zip(words(self.entries)))
+    }
+
+    /// The runs of extents, or the blocks of a list.
+    fn extents(&self, sectors_per_block: u32) -> impl Iterator<Item = Run> + use<'a> {
+        let is_list = self.kind == LIST;
+        let step = if is_list {
+            sectors_per_block as usize
+        } else {
+            1
+        };
+        words(self.entries)
+            .step_by(step)
+            .map(move |entry| match is_list {
+                true => Run {
+                    start: (entry / u64::from(sectors_per_block)) as u32,
+                    len: 1,
+                },
+                false => Run {
+                    start: entry as u32,
+                    len: (entry >> 32) as u32,
+                },
+            })
+    }
+}
+
+/// Splits the first segment off; `None` when the bytes end within it.
+fn split_segment(bytes: &[u8]) -> Option<(Segment<'_>, &[u8])> {
+    let (header, rest) = bytes.split_at_checked(SEGMENT_HEADER_LEN)?;
+    let entries = u32_at(header, 4) as usize;
+    let (entries, rest) = rest.split_at_checked(entries.checked_mul(ENTRY_LEN)?)?;
+    let segment = Segment {
+        kind: u32_at(header, 0),
+        first: u32_at(header, 8),
+        blocks: u32_at(header, 12),
+        entries,
+    };
+    Some((segment, rest))
+}
+
+impl<'a> SetView<'a> {
+    /// Checks a payload. Work and result are bounded by its length.
+    pub fn parse(payload: &'a [u8], geometry: Geometry) -> Result<Self, Reject> {
+        let capacity = u64::from(geometry.capacity());
+        let sectors_per_block = geometry.sectors_per_block();
+        // The least block that the next entry may name.
+        let mut floor = 0u64;
+        let mut total = 0u64;
+        let mut rest = payload;
+        while !rest.is_empty() {
+            let (segment, tail) = split_segment(rest).ok_or(Reject::Malformed)?;
+            let Segment {
+                kind,
+                first,
+                entries,
+                ..
+            } = segment;
+            rest = tail;
+            if entries.is_empty() || (kind != BITMAP && first != 0) {
+                return Err(Reject::Malformed);
+            }
+            let mut blocks = 0u64;
+            let mut take = |start: u64, end: u64, count: u64| {
+                if start < floor {
+                    return Err(Reject::Unordered);
+                }
+                if end > capacity {
+                    return Err(Reject::OutOfRange);
+                }
+                floor = end;
+                blocks += count;
+                Ok(())
+            };
+            match kind {
+                EXTENTS => {
+                    for entry in entries.chunks_exact(ENTRY_LEN) {
+                        let start = u64::from(u32_at(entry, 0));
+                        let len = u64::from(u32_at(entry, 4));
+                        if len == 0 {
+                            return Err(Reject::Malformed);
+                        }
+                        take(start, start + len, len)?;
+                    }
+                }
+                BITMAP => {
+                    if !first.is_multiple_of(64) {
+                        return Err(Reject::Malformed);
+                    }
+                    // Within a bitmap the order is a matter of course: its
+                    // first and last block say where it lies.
+                    let base = u64::from(first);
+                    let mut set = words(entries).enumerate().filter(|(_, word)| *word != 0);
+                    if let Some((i, word)) = set.next() {
+                        let start = base + 64 * i as u64 + u64::from(word.trailing_zeros());
+                        let (j, last) = set.next_back().unwrap_or((i, word));
+                        let end = base + 64 * (j as u64 + 1) - u64::from(last.leading_zeros());
+                        let count = u64::from(count_ones(words(entries)));
+                        take(start, end, count)?;
+                    }
+                }
+                LIST => {
+                    let per_block = u64::from(sectors_per_block);
+                    if !(entries.len() as u64 / 8).is_multiple_of(per_block) {
+                        return Err(Reject::Malformed);
+                    }
+                    let mut expected = 0;
+                    for (sector, i) in words(entries).zip(0u64..) {
+                        if i.is_multiple_of(per_block) {
+                            if !sector.is_multiple_of(per_block) {
+                                return Err(Reject::Malformed);
+                            }
+                            let block = sector / per_block;
+                            take(block, block + 1, 1)?;
+                        } else if sector != expected {
+                            return Err(Reject::Malformed);
+                        }
+                        expected = sector.wrapping_add(1);
+                    }
+                }
+                _ => return Err(Reject::Malformed),
+            }
+            if blocks != u64::from(segment.blocks) {
+                return Err(Reject::Malformed);
+            }
+            total += blocks;
+        }
+        Ok(Self {
+            bytes: payload,
+            blocks: total as u32,
+            sectors_per_block,
+        })
+    }
+
+    /// Number of blocks.
+    pub fn len(&self) -> u32 {
+        self.blocks
+    }
+
+    /// True when there is no block in it.
+    pub fn is_empty(&self) -> bool {
+        self.blocks == 0
+    }
+
+    /// The bytes, as they travelled.
+    pub fn as_bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    fn segments(&self) -> impl Iterator<Item = Segment<'a>> + use<'a> {
+        let mut rest = self.bytes;
+        core::iter::from_fn(move || {
+            let (segment, tail) = split_segment(rest)?;
+            rest = tail;
+            Some(segment)
+        })
+    }
+
+    /// The runs of the set in ascending order; two may touch where the
+    /// encoding cut them.
+    pub fn runs(&self) -> impl Iterator<Item = Run> + use<'a> {
+        let sectors_per_block = self.sectors_per_block;
+        self.segments().flat_map(move |segment| {
+            let (extents, words) = match segment.kind {
+                BITMAP => (None, Some(word_runs(segment.first, segment.entries))),
+                _ => (Some(segment.extents(sectors_per_block)), None),
+            };
+            extents
+                .into_iter()
+                .flatten()
+                .chain(words.into_iter().flatten())
+        })
+    }
+}
+
+/// The runs of a bitmap in a message, cut at word borders.
+fn word_runs(first: u32, bytes: &[u8]) -> impl Iterator<Item = Run> + '_ {
+    words(bytes).zip(0..).flat_map(move |(word, i)| {
+        let base = first + 64 * i;
+        let mut at = 0;
+        core::iter::from_fn(move || {
+            let rest = word.checked_shr(at).unwrap_or(0);
+            (rest != 0).then(|| {
+                let start = at + rest.trailing_zeros();
+                let len = (word >> start).trailing_ones();
+                at = start + len;
+                Run {
+                    start: base + start,
+                    len,
+                }
+            })
+        })
+    })
+}
+
+/// Set operations with a checked view, word by word where it is a bitmap.
+/// The view must have been checked against the set's capacity.
+impl BlockSet {
+    /// True when every block of the view is in the set.
+    pub fn contains_view(&self, view: &SetView<'_>) -> bool {
+        view.segments().all(|segment| match segment.bitmap() {
+            Some(mut words) => words.all(|(index, bits)| bits & !self.word(index) == 0),
+            None => segment
+                .extents(view.sectors_per_block)
+                .all(|run| self.contains_range(run.start, run.len)),
+        })
+    }
+
+    /// Adds the blocks of the view; returns how many were not in before.
+    pub fn insert_view(&mut self, view: &SetView<'_>) -> u32 {
+        view.segments()
+            .map(|segment| match segment.bitmap() {
+                Some(words) => self.insert_words(words, segment.blocks),
+                None => segment
+                    .extents(view.sectors_per_block)
+                    .map(|run| self.insert_range(run.start, run.len))
+                    .sum(),
+            })
+            .sum()
+    }
+
+    /// Removes the blocks of the view; returns how many were in before.
+    pub fn remove_view(&mut self, view: &SetView<'_>) -> u32 {
+        view.segments()
+            .map(|segment| match segment.bitmap() {
+                Some(words) => self.remove_words(words, segment.blocks),
+                None => segment
+                    .extents(view.sectors_per_block)
+                    .map(|run| self.remove_range(run.start, run.len))
+                    .sum(),
+            })
+            .sum()
+    }
+}
