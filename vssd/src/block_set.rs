@@ -414,8 +414,13 @@ impl Bitmap for Complement<'_> {
     }
 
     fn word(&self, index: usize) -> u64 {
-        let valid = (self.0.capacity - index as u32 * 64).min(64);
-        !self.0.words[index] & mask(0, valid)
+        let left = self.0.capacity - index as u32 * 64;
+        let outside = !self.0.words[index];
+        // Only the last word may reach beyond the capacity.
+        match left {
+            0..64 => outside & mask(0, left),
+            _ => outside,
+        }
     }
 }
 
