@@ -11,6 +11,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::picker::Picker;
+
 /// A CSV file: its name in the run's folder and the type of its rows.
 pub trait Row: Serialize + for<'de> Deserialize<'de> {
     /// File name, such as `correctness.csv`.
@@ -127,6 +129,50 @@ pub struct EvictionBlockRow {
 
 impl Row for EvictionBlockRow {
     const FILE: &'static str = "eviction_blocks.csv";
+}
+
+/// How the reads went after a shrink by one picker, with one seed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PickerRow {
+    /// Seed of the repetition.
+    pub seed: u64,
+    /// Who picked the blocks to go.
+    pub picker: Picker,
+    /// Blocks in the device.
+    pub capacity_blocks: u32,
+    /// Blocks that the guest held while it read.
+    pub held_blocks: u32,
+    /// Reads in all.
+    pub reads: u64,
+    /// Reads of blocks that the guest held with their contents.
+    pub hits: u64,
+    /// The other reads.
+    pub misses: u64,
+}
+
+impl Row for PickerRow {
+    const FILE: &'static str = "pickers.csv";
+}
+
+/// What it costs the backend to watch requests for a picker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObserverRow {
+    /// What is kept: `lru` or `clock`.
+    pub observer: String,
+    /// Blocks in the device.
+    pub capacity_blocks: u32,
+    /// Memory that it takes, bytes.
+    pub memory_bytes: u64,
+    /// Counts from 0.
+    pub repetition: u32,
+    /// Requests that were shown to it.
+    pub requests: u64,
+    /// The time that took, by the host's clock.
+    pub elapsed_ns: u64,
+}
+
+impl Row for ObserverRow {
+    const FILE: &'static str = "observers.csv";
 }
 
 /// One shrink and the grow that took it back.

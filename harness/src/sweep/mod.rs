@@ -1,0 +1,3 @@
+//! Sweeps: the eviction experiment over ranges of its parameters.
+
+pub mod table;
