@@ -11,7 +11,9 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 
 use crate::control::Client;
 use crate::control::client::ClientError;
-use crate::control::protocol::{Change, EvictName, Reply, Request, Resize, Resized, Status};
+use crate::control::protocol::{
+    Change, EncodingName, EvictName, ObserverName, Reply, Request, Resize, Resized, Status,
+};
 use crate::size::{Amount, ByteSize};
 
 /// Exit code when fewer blocks moved than were asked for.
@@ -80,6 +82,20 @@ enum Command {
     Cancel {
         /// Name of the vSSD.
         vssd: String,
+    },
+    /// Remember requests, for `--evict lru` or `--evict clock`.
+    Observe {
+        /// Name of the vSSD.
+        vssd: String,
+        /// What to remember.
+        observer: ObserverName,
+    },
+    /// Set how block sets travel; the guest's driver starts over with that.
+    Encoding {
+        /// Name of the vSSD.
+        vssd: String,
+        /// The encoding.
+        encoding: EncodingName,
     },
     /// End the backend.
     Shutdown,
@@ -166,6 +182,14 @@ fn carry_out(args: &Args) -> Result<ExitCode, ClientError> {
         } => options.request(vssd, Change::Grow(*size)),
         Command::Resize { vssd, to, options } => options.request(vssd, Change::To(*to)),
         Command::Cancel { vssd } => Request::Cancel { vssd: vssd.clone() },
+        Command::Observe { vssd, observer } => Request::Observe {
+            vssd: vssd.clone(),
+            observer: *observer,
+        },
+        Command::Encoding { vssd, encoding } => Request::SetEncoding {
+            vssd: vssd.clone(),
+            encoding: *encoding,
+        },
         Command::Shutdown => Request::Shutdown,
     };
     // A resize takes as long as its guest; everything else answers at once.

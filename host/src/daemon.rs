@@ -20,6 +20,7 @@ use vssd::block_set::BlockSet;
 use vssd::device::Device;
 use vssd::units::Geometry;
 
+use crate::clock::Clock;
 use crate::control::protocol::EncodingName;
 use crate::control::server::{self, Control};
 use crate::medium::FileMedium;
@@ -269,6 +270,7 @@ pub fn run(args: &Args) -> Result<()> {
             store,
             session_seed(),
             bell.clone(),
+            Clock::monotonic(),
         )?;
         claim_socket(&spec.socket)?;
         let listener = Listener::new(&spec.socket, false)

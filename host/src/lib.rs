@@ -11,16 +11,19 @@
 //! - [`vssd`]: one device: the contract's state machine, its store and counters behind one lock
 //! - [`worker`]: the only module that knows vhost-user and virtqueues
 //! - [`request`]: a descriptor chain as a virtio-blk request, and its execution
+//! - [`pick`]: what the hypervisor takes when it picks by itself
 //! - [`store`], [`ownership`], [`medium`]: what is where, who owns it, and where bytes go
 //! - [`control`]: the control socket: protocol, server, client
 //! - [`daemon`], [`ctl`]: the two programs
 #![deny(unsafe_code)]
 
+pub mod clock;
 pub mod control;
 pub mod ctl;
 pub mod daemon;
 pub mod medium;
 pub mod ownership;
+pub mod pick;
 pub mod request;
 pub mod size;
 pub mod store;

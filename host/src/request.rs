@@ -6,6 +6,7 @@
 
 use std::time::{Duration, Instant};
 
+use smallvec::SmallVec;
 use virtio_bindings::virtio_blk::{
     VIRTIO_BLK_ID_BYTES, VIRTIO_BLK_S_IOERR, VIRTIO_BLK_S_OK, VIRTIO_BLK_S_UNSUPP,
     VIRTIO_BLK_T_DISCARD, VIRTIO_BLK_T_FLUSH, VIRTIO_BLK_T_GET_ID, VIRTIO_BLK_T_IN,
@@ -18,7 +19,7 @@ use vm_memory::{
 use vssd::error::Reject;
 use vssd::units::SECTOR_SIZE;
 
-use crate::vssd::{State, Vssd};
+use crate::vssd::State;
 
 /// The most bytes that a request may move: what 256 segments of 256 KiB make.
 pub const MAX_REQUEST: usize = 64 << 20;
@@ -35,11 +36,20 @@ const HEADER_LEN: usize = 16;
 /// Bytes of a discard or write-zeroes segment.
 const RANGE_LEN: usize = 16;
 
-/// Guest buffers in a row.
+/// Guest buffers in a row. The usual request has one or two, which need no
+/// allocation.
 #[derive(Default)]
 pub struct Buffers<'m> {
-    slices: Vec<VolatileSlice<'m>>,
+    slices: SmallVec<[VolatileSlice<'m>; 2]>,
     len: usize,
+}
+
+impl<'m> FromIterator<VolatileSlice<'m>> for Buffers<'m> {
+    fn from_iter<I: IntoIterator<Item = VolatileSlice<'m>>>(slices: I) -> Self {
+        let slices: SmallVec<_> = slices.into_iter().collect();
+        let len = slices.iter().map(VolatileSlice::len).sum();
+        Self { slices, len }
+    }
 }
 
 impl<'m> Buffers<'m> {
@@ -185,13 +195,7 @@ impl From<std::io::Error> for Failure {
 }
 
 /// Serves a chain of queue 0 and returns the number of bytes written to it.
-pub fn serve<M>(vssd: &Vssd, chain: DescriptorChain<M>, memory: &GuestMemoryMmap) -> u32
-where
-    M: Clone + std::ops::Deref<Target = GuestMemoryMmap>,
-{
-    let mut guard = vssd.lock();
-    let state = &mut *guard;
-    let mut chain = Chain::collect(chain, memory);
+pub fn serve(state: &mut State, name: &str, mut chain: Chain<'_>) -> u32 {
     // The last writable byte is the status; without one there is no answer.
     let data = match chain.answerable {
         true => chain.writable.len().checked_sub(1),
@@ -203,7 +207,7 @@ where
     };
     let result = match chain.broken {
         true => Err(Reject::Malformed.into()),
-        false => execute(state, &vssd.name, chain.readable, data),
+        false => execute(state, name, chain.readable, data),
     };
     let (status, written) = match result {
         Ok(written) => (VIRTIO_BLK_S_OK, written),
@@ -221,7 +225,7 @@ where
             let due = |last: Instant| last.elapsed() >= LOG_INTERVAL;
             if state.failure_logged.is_none_or(due) {
                 state.failure_logged = Some(Instant::now());
-                tracing::error!(vssd = %vssd.name, %error, "the backing failed a request; the guest gets an I/O error");
+                tracing::error!(vssd = %name, %error, "the backing failed a request; the guest gets an I/O error");
             }
             (VIRTIO_BLK_S_IOERR, 0)
         }
@@ -247,7 +251,8 @@ fn execute(
     match kind {
         VIRTIO_BLK_T_IN => {
             let len = data.len() as u64;
-            state.device.check_io(sector, len)?;
+            let blocks = state.device.check_io(sector, len)?;
+            state.observe(blocks);
             state.store.read(sector, &data.slices)?;
             state.counters.read.requests += 1;
             state.counters.read.bytes += len;
@@ -256,6 +261,7 @@ fn execute(
         VIRTIO_BLK_T_OUT => {
             let len = readable.len() as u64;
             let blocks = state.device.check_io(sector, len)?;
+            state.observe(blocks);
             state.store.write(sector, blocks, &readable.slices)?;
             state.counters.write.requests += 1;
             state.counters.write.bytes += len;

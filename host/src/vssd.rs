@@ -10,14 +10,16 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use rand::{RngExt, SeedableRng};
 use vmm_sys_util::eventfd::EventFd;
-use vssd::device::{Device, Outcome, ResizeError, ResizeRequest};
+use vssd::device::{Device, Evict, Outcome, ResizeError, ResizeRequest};
 use vssd::error::Reject;
 use vssd::units::Geometry;
 use vssd::wire::{Encoding, Opcode};
 
+use crate::clock::Clock;
+use crate::pick::{HostPick, Observer, pick};
 use crate::store::Store;
 
 /// Outcomes that are kept for whoever waits for one.
@@ -121,6 +123,35 @@ pub enum Waited {
     Forgotten,
 }
 
+/// Why a resize did not start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StartError {
+    /// The device refused it.
+    #[error("{0}")]
+    Device(ResizeError),
+    /// It goes by requests that nobody observed.
+    #[error(
+        "nobody observes the requests that this pick goes by: start that first with `vssdctl observe`"
+    )]
+    NotObserved,
+}
+
+/// What a resize asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wish {
+    /// Blocks that the guest is to hold.
+    pub target: u32,
+    /// How the hypervisor picks the blocks of a shrink; `None` asks the guest.
+    pub pick: Option<HostPick>,
+    /// How long the guest may be asked.
+    pub deadline: Option<Duration>,
+    /// Whether the hypervisor takes what the guest did not give by then, each
+    /// block equally likely.
+    pub revoke: bool,
+    /// Seed of the hypervisor's picks.
+    pub seed: Option<u64>,
+}
+
 /// What the lock guards.
 pub struct State {
     /// The device's half of the contract.
@@ -133,6 +164,9 @@ pub struct State {
     pub connected: bool,
     /// When a medium error was logged last.
     pub failure_logged: Option<Instant>,
+    /// Who remembers requests for the hypervisor's picks, if anybody does.
+    pub observer: Option<Observer>,
+    pick: HostPick,
     rng: SmallRng,
     finished: VecDeque<Finished>,
     device_ns: u64,
@@ -150,7 +184,7 @@ pub struct Vssd {
     state: Mutex<State>,
     bell: Arc<Bell>,
     wake: EventFd,
-    epoch: Instant,
+    clock: Clock,
 }
 
 impl Vssd {
@@ -162,6 +196,7 @@ impl Vssd {
         store: Store,
         seed: u64,
         bell: Arc<Bell>,
+        clock: Clock,
     ) -> std::io::Result<Self> {
         Ok(Self {
             name,
@@ -173,6 +208,8 @@ impl Vssd {
                 counters: Counters::default(),
                 connected: false,
                 failure_logged: None,
+                observer: None,
+                pick: HostPick::default(),
                 rng: SmallRng::seed_from_u64(seed),
                 finished: VecDeque::new(),
                 device_ns: 0,
@@ -180,13 +217,13 @@ impl Vssd {
             }),
             bell,
             wake: EventFd::new(libc::EFD_NONBLOCK | libc::EFD_CLOEXEC)?,
-            epoch: Instant::now(),
+            clock,
         })
     }
 
     /// Nanoseconds on the clock of this vSSD's deadlines.
     pub fn now_ns(&self) -> u64 {
-        self.epoch.elapsed().as_nanos() as u64
+        self.clock.now_ns()
     }
 
     /// The state, locked.
@@ -228,21 +265,32 @@ impl Vssd {
         }
     }
 
-    /// Starts a resize and returns its id; `deadline` counts from now.
-    pub fn resize(
-        &self,
-        mut request: ResizeRequest,
-        deadline: Option<Duration>,
-        seed: Option<u64>,
-    ) -> Result<u64, ResizeError> {
+    /// Starts a resize and returns its id; its deadline counts from now.
+    pub fn resize(&self, wish: Wish) -> Result<u64, StartError> {
         let mut guard = self.lock();
         let state = &mut *guard;
+        let observed = state.observer.as_ref().map(Observer::serves);
+        if wish.pick.is_some_and(HostPick::needs_observer) && observed != wish.pick {
+            return Err(StartError::NotObserved);
+        }
         let now = self.now_ns();
-        request.deadline_ns = deadline.map(|patience| {
-            now.saturating_add(u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX))
-        });
-        let id = state.device.resize(request, now)?;
-        if let Some(seed) = seed {
+        let request = ResizeRequest {
+            target: wish.target,
+            evict: match wish.pick {
+                None => Evict::Guest,
+                Some(_) => Evict::Host,
+            },
+            deadline_ns: wish.deadline.map(|patience| {
+                now.saturating_add(u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX))
+            }),
+            revoke: wish.revoke,
+        };
+        let id = state
+            .device
+            .resize(request, now)
+            .map_err(StartError::Device)?;
+        state.pick = wish.pick.unwrap_or_default();
+        if let Some(seed) = wish.seed {
             state.rng = SmallRng::seed_from_u64(seed);
         }
         state.device_ns = 0;
@@ -251,6 +299,13 @@ impl Vssd {
         drop(guard);
         self.bell.ring();
         Ok(id)
+    }
+
+    /// From now on remembers requests for `pick`, or for none. What was
+    /// remembered before is forgotten.
+    pub fn observe(&self, pick: Option<HostPick>) {
+        let observer = pick.and_then(|pick| Observer::new(pick, self.geometry.capacity()));
+        self.lock().observer = observer;
     }
 
     /// Cancels the resize under way; returns its id.
@@ -302,7 +357,7 @@ impl Vssd {
             let rings = self.bell.rings();
             {
                 let state = self.lock();
-                if let Some(found) = state.finished.iter().find(|f| f.outcome.id == id) {
+                if let Some(found) = state.finished(id) {
                     return Waited::Ended(*found);
                 }
                 if state.device.resize_under_way().is_none_or(|r| r.id != id) {
@@ -324,9 +379,9 @@ impl Vssd {
         let now = self.now_ns();
         let due = state.device.revocation_due(now);
         if due > 0 {
-            let rng = &mut state.rng;
             let granted = state.device.granted();
-            let picks = granted.sample(due, |n| rng.random_range(0..n));
+            let observer = state.observer.as_mut();
+            let picks = pick(state.pick, due, granted, observer, &mut state.rng);
             // A failure has been logged, and has ended the resize.
             let _ = state.device.revoke(&picks, now, &mut state.store);
             state.device_ns += self.now_ns() - now;
@@ -351,6 +406,19 @@ impl Vssd {
 }
 
 impl State {
+    /// How resize `id` ended, if it did and is not forgotten.
+    pub fn finished(&self, id: u64) -> Option<&Finished> {
+        self.finished.iter().find(|found| found.outcome.id == id)
+    }
+
+    /// A request is about to touch these blocks, given as first and count.
+    #[inline]
+    pub fn observe(&mut self, (first, count): (u32, u32)) {
+        if let Some(observer) = &mut self.observer {
+            observer.accessed(first, count);
+        }
+    }
+
     /// The outcome that came last.
     pub fn last_finished(&self) -> Option<&Finished> {
         self.finished.front()

@@ -201,7 +201,11 @@ impl Worker {
         let vring = |index: u16| &vrings[usize::from(index)];
         match event {
             REQUESTS => self.drain(vring(REQUESTS), |chain, memory| {
-                serve(&self.vssd, chain, memory)
+                serve(
+                    &mut self.vssd.lock(),
+                    &self.vssd.name,
+                    Chain::collect(chain, memory),
+                )
             })?,
             COMMANDS => self.drain(vring(COMMANDS), |chain, memory| self.command(chain, memory))?,
             WAKE => {

@@ -7,6 +7,7 @@
 
 use alloc::vec;
 use alloc::vec::Vec;
+use core::cmp::Ordering;
 
 /// A maximal or partial run of consecutive blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -373,6 +374,49 @@ impl BlockSet {
         picked
     }
 
+    /// At most `count` members, those with the highest numbers.
+    pub fn last(&self, count: u32) -> Self {
+        let mut picked = Self::empty(self.capacity);
+        let mut keep = self.len.saturating_sub(count);
+        for run in self.runs() {
+            let kept = keep.min(run.len);
+            keep -= kept;
+            picked.insert_range(run.start + kept, run.len - kept);
+        }
+        picked
+    }
+
+    /// At most `count` members with the smallest keys. Where keys are equal and
+    /// not all of them fit, a random choice of these is made as by
+    /// [`sample`](Self::sample): block numbers never decide.
+    pub fn least<K: Ord>(
+        &self,
+        count: u32,
+        key: impl Fn(u32) -> K,
+        below: impl FnMut(u32) -> u32,
+    ) -> Self {
+        if count == 0 || count >= self.len {
+            return if count == 0 {
+                Self::empty(self.capacity)
+            } else {
+                self.clone()
+            };
+        }
+        let mut keyed: Vec<(K, u32)> = self.iter().map(|block| (key(block), block)).collect();
+        let (_, last, _) = keyed.select_nth_unstable(count as usize - 1);
+        let limit = key(last.1);
+        let (mut picked, mut equal) = (Self::empty(self.capacity), Self::empty(self.capacity));
+        for (key, block) in keyed {
+            match key.cmp(&limit) {
+                Ordering::Less => picked.insert(block),
+                Ordering::Equal => equal.insert(block),
+                Ordering::Greater => false,
+            };
+        }
+        picked.union_with(&equal.sample(count - picked.len, below));
+        picked
+    }
+
     /// The number of blocks, counted afresh: what [`len`](Self::len) must say.
     pub fn recount(&self) -> u32 {
         count_ones(self.words.iter().copied())
@@ -485,6 +529,39 @@ mod tests {
             assert!(inside.abs_diff(6_250) < 360, "{inside}");
         }
         assert_eq!(set.sample(200_000, &mut below), set);
+    }
+
+    /// Against sorting: the picked have smaller keys than the rest, and of equal
+    /// keys each is picked about equally often.
+    #[test]
+    fn the_least_are_picked_and_ties_are_broken_at_random() {
+        for seed in 0..50 {
+            let mut rng = SmallRng::seed_from_u64(seed);
+            let capacity = rng.random_range(1..300);
+            let keys: Vec<u32> = (0..capacity).map(|_| rng.random_range(0..8)).collect();
+            let set = BlockSet::full(capacity).sample(capacity / 2 + 1, |n| rng.random_range(0..n));
+            let count = rng.random_range(0..=capacity);
+            let key = |block: u32| keys[block as usize];
+            let picked = set.least(count, key, |n| rng.random_range(0..n));
+            assert_eq!(picked.len(), count.min(set.len()), "seed {seed}");
+            assert!(picked.is_subset_of(&set), "seed {seed}");
+            let mut rest = set.clone();
+            rest.subtract(&picked);
+            let highest = picked.iter().map(key).max().unwrap_or(0);
+            assert!(
+                rest.iter().all(|block| key(block) >= highest),
+                "seed {seed}"
+            );
+        }
+        let mut rng = SmallRng::seed_from_u64(1);
+        let set = BlockSet::full(100);
+        let mut low = 0;
+        for _ in 0..400 {
+            let picked = set.least(50, |block| block / 100, |n| rng.random_range(0..n));
+            low += picked.iter().filter(|&block| block < 50).count();
+        }
+        // 10,000 expected; the deviation is about 70.
+        assert!((9_500..10_500).contains(&low), "{low} of the lower half");
     }
 
     #[test]

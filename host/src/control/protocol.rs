@@ -5,9 +5,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use vssd::device::{End, Evict};
+use vssd::device::End;
 use vssd::wire::Encoding;
 
+use crate::pick::HostPick;
 use crate::size::Amount;
 
 /// The longest line that the server takes, bytes.
@@ -41,6 +42,14 @@ pub enum Request {
         vssd: String,
         /// `compact` or `list-4096`.
         encoding: EncodingName,
+    },
+    /// Sets what is remembered of requests for the hypervisor's own picks, and
+    /// forgets what was remembered before.
+    Observe {
+        /// Which vSSD.
+        vssd: String,
+        /// For which pick; the others need no observer.
+        observer: ObserverName,
     },
     /// Ends the backend.
     Shutdown,
@@ -179,11 +188,29 @@ named! {
 
 named! {
     /// Who picks the blocks of a shrink, by name.
-    EvictName for Evict {
+    EvictName for Option<HostPick> {
         /// The guest is asked.
-        Guest = "guest" => Evict::Guest,
+        Guest = "guest" => None,
         /// The hypervisor picks, each block equally likely.
-        Uniform = "uniform" => Evict::Host,
+        Uniform = "uniform" => Some(HostPick::Uniform),
+        /// The hypervisor picks the blocks whose last request lies furthest back.
+        Lru = "lru" => Some(HostPick::Lru),
+        /// The hypervisor picks the first blocks without a request since its hand passed.
+        Clock = "clock" => Some(HostPick::Clock),
+        /// The hypervisor picks the highest block numbers.
+        Sequential = "sequential" => Some(HostPick::Sequential),
+    }
+}
+
+named! {
+    /// What is remembered of the requests to a vSSD, by name.
+    ObserverName for Option<HostPick> {
+        /// Nothing.
+        None = "none" => Option::None,
+        /// The last request to each block, for `lru`.
+        Lru = "lru" => Some(HostPick::Lru),
+        /// A reference bit for each block, for `clock`.
+        Clock = "clock" => Some(HostPick::Clock),
     }
 }
 
@@ -245,12 +272,23 @@ pub struct VssdStatus {
     pub driver: bool,
     /// How block sets travel.
     pub encoding: EncodingName,
+    /// What is remembered of requests, and the memory that takes in bytes.
+    pub observer: ObserverStatus,
     /// The resize under way.
     pub resize: Option<UnderWay>,
     /// The resize that ended last.
     pub last_resize: Option<Resized>,
     /// What it has done since the backend started.
     pub counters: CountersStatus,
+}
+
+/// What is remembered of the requests to a vSSD.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObserverStatus {
+    /// For which pick.
+    pub kind: ObserverName,
+    /// Memory that it takes, bytes.
+    pub memory_bytes: u64,
 }
 
 /// A resize that has not ended.

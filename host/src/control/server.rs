@@ -13,14 +13,15 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use vssd::device::{Phase, ResizeRequest};
+use vssd::device::Phase;
 use vssd::error::Reject;
 
 use super::protocol::{
-    Change, CountersStatus, MAX_LINE, Reply, Request, Resize, Resized, Status, UnderWay,
-    VssdStatus, end_label,
+    Change, CountersStatus, MAX_LINE, ObserverStatus, Reply, Request, Resize, Resized, Status,
+    UnderWay, VssdStatus, end_label,
 };
-use crate::vssd::{Bell, Counters, Finished, Vssd, Waited};
+use crate::pick::Observer;
+use crate::vssd::{Bell, Counters, Finished, Vssd, Waited, Wish};
 
 /// Clients at a time.
 const MAX_CLIENTS: usize = 64;
@@ -176,6 +177,10 @@ impl Control {
                 vssd.set_encoding((*encoding).into());
                 Reply::Ok
             }),
+            Request::Observe { vssd, observer } => self.find(vssd).map(|vssd| {
+                vssd.observe((*observer).into());
+                Reply::Ok
+            }),
             Request::Ping | Request::Watch | Request::Shutdown => Ok(Reply::Ok),
         };
         result.unwrap_or_else(error)
@@ -220,19 +225,17 @@ impl Control {
                     vssd.name
                 )
             })?;
-        let request = ResizeRequest {
+        let wish = Wish {
             target,
-            evict: resize.evict.into(),
-            deadline_ns: None,
+            pick: resize.evict.into(),
+            deadline: match resize.deadline_ms {
+                0 => None,
+                ms => Some(Duration::from_millis(ms)),
+            },
             revoke: resize.revoke,
+            seed: resize.seed,
         };
-        let deadline = match resize.deadline_ms {
-            0 => None,
-            ms => Some(Duration::from_millis(ms)),
-        };
-        let id = vssd
-            .resize(request, deadline, resize.seed)
-            .map_err(|e| e.to_string())?;
+        let id = vssd.resize(wish).map_err(|e| e.to_string())?;
         if !resize.wait {
             return Ok(Reply::Started { id });
         }
@@ -261,7 +264,8 @@ impl Control {
     }
 }
 
-fn resized(finished: &Finished) -> Resized {
+/// A resize that ended, as it is told.
+pub fn resized(finished: &Finished) -> Resized {
     let outcome = &finished.outcome;
     Resized {
         id: outcome.id,
@@ -278,7 +282,8 @@ fn resized(finished: &Finished) -> Resized {
     }
 }
 
-fn status(vssd: &Vssd) -> VssdStatus {
+/// The state of a vSSD, as it is told.
+pub fn status(vssd: &Vssd) -> VssdStatus {
     let now = vssd.now_ns();
     let state = vssd.lock();
     let device = &state.device;
@@ -306,6 +311,10 @@ fn status(vssd: &Vssd) -> VssdStatus {
         connected: state.connected,
         driver: device.has_session(),
         encoding: device.encoding().into(),
+        observer: ObserverStatus {
+            kind: state.observer.as_ref().map(Observer::serves).into(),
+            memory_bytes: state.observer.as_ref().map_or(0, Observer::memory_bytes) as u64,
+        },
         resize: under_way,
         last_resize: state.last_finished().map(resized),
         counters: counters(&state.counters),

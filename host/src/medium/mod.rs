@@ -4,6 +4,8 @@
 //! Requests move straight between it and guest memory.
 
 mod file;
+mod memory;
+mod null;
 
 use std::io;
 use std::ops::Range;
@@ -11,6 +13,8 @@ use std::ops::Range;
 use vm_memory::VolatileSlice;
 
 pub use file::{FileMedium, OpenError};
+pub use memory::MemoryMedium;
+pub use null::NullMedium;
 
 /// Bytes at offsets. Calls block until the bytes are where they belong; all
 /// but [`flush`](Self::flush) may leave them in a volatile cache.

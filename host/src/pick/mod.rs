@@ -1,0 +1,135 @@
+//! Which blocks the hypervisor takes when it picks by itself.
+//!
+//! It cannot see what a guest does with a block. What it sees are the requests
+//! that reach the backend, so an [`Observer`] can remember those; that costs memory
+//! and a little time with every request, and nothing when nobody observes.
+
+mod lru;
+mod second_chance;
+
+use rand::RngExt;
+use vssd::block_set::BlockSet;
+
+pub use lru::Lru;
+pub use second_chance::SecondChance;
+
+/// How the hypervisor picks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HostPick {
+    /// Each block equally likely: the hypervisor of 2017.
+    #[default]
+    Uniform,
+    /// The block whose last request lies furthest back; see [`Lru`].
+    Lru,
+    /// The first block without a request since the hand last passed; see
+    /// [`SecondChance`].
+    Clock,
+    /// The highest block number.
+    Sequential,
+}
+
+impl HostPick {
+    /// True when it goes by what an [`Observer`] remembers.
+    pub fn needs_observer(self) -> bool {
+        matches!(self, Self::Lru | Self::Clock)
+    }
+}
+
+/// What is remembered of the requests to a vSSD.
+#[derive(Clone, Debug)]
+pub enum Observer {
+    /// For [`HostPick::Lru`].
+    Lru(Lru),
+    /// For [`HostPick::Clock`].
+    Clock(SecondChance),
+}
+
+impl Observer {
+    /// The observer that `pick` goes by, of a vSSD with `capacity` blocks, that
+    /// has seen nothing; `None` when it needs none.
+    pub fn new(pick: HostPick, capacity: u32) -> Option<Self> {
+        match pick {
+            HostPick::Lru => Some(Self::Lru(Lru::new(capacity))),
+            HostPick::Clock => Some(Self::Clock(SecondChance::new(capacity))),
+            HostPick::Uniform | HostPick::Sequential => None,
+        }
+    }
+
+    /// What it can pick by.
+    pub fn serves(&self) -> HostPick {
+        match self {
+            Self::Lru(_) => HostPick::Lru,
+            Self::Clock(_) => HostPick::Clock,
+        }
+    }
+
+    /// A request touched these blocks, all of them within the vSSD.
+    #[inline]
+    pub fn accessed(&mut self, first: u32, count: u32) {
+        match self {
+            Self::Lru(lru) => lru.accessed(first, count),
+            Self::Clock(clock) => clock.accessed(first, count),
+        }
+    }
+
+    /// Memory that it takes, bytes.
+    pub fn memory_bytes(&self) -> usize {
+        match self {
+            Self::Lru(lru) => lru.memory_bytes(),
+            Self::Clock(clock) => clock.memory_bytes(),
+        }
+    }
+}
+
+/// At most `count` of the blocks in `granted`. A pick whose observer is not
+/// there is uniform: the blocks are due, and nothing is known of them.
+pub fn pick(
+    how: HostPick,
+    count: u32,
+    granted: &BlockSet,
+    observer: Option<&mut Observer>,
+    rng: &mut impl RngExt,
+) -> BlockSet {
+    match (how, observer) {
+        (HostPick::Lru, Some(Observer::Lru(lru))) => lru.pick(count, granted, rng),
+        (HostPick::Clock, Some(Observer::Clock(clock))) => clock.pick(count, granted),
+        (HostPick::Sequential, _) => granted.last(count),
+        _ => granted.sample(count, |n| rng.random_range(0..n)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand::rngs::SmallRng;
+
+    use super::*;
+
+    #[test]
+    fn every_pick_takes_as_many_granted_blocks_as_asked() {
+        let mut granted = BlockSet::full(1000);
+        granted.remove_range(100, 200);
+        let mut rng = SmallRng::seed_from_u64(1);
+        for how in [
+            HostPick::Uniform,
+            HostPick::Lru,
+            HostPick::Clock,
+            HostPick::Sequential,
+        ] {
+            let mut observer = Observer::new(how, 1000);
+            assert_eq!(observer.is_some(), how.needs_observer());
+            if let Some(observer) = &mut observer {
+                assert_eq!(observer.serves(), how);
+                assert!(observer.memory_bytes() > 0);
+                for block in (0..1000).step_by(3) {
+                    observer.accessed(block, 1);
+                }
+            }
+            for count in [0, 1, 400, 800, 2000] {
+                let picks = pick(how, count, &granted, observer.as_mut(), &mut rng);
+                assert_eq!(picks.len(), count.min(800), "{how:?}");
+                assert!(picks.is_subset_of(&granted), "{how:?}");
+            }
+        }
+    }
+}
