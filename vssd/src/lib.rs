@@ -1,4 +1,10 @@
-//! The contract of the vSSD.
+//! The contract of the vSSD, for both of its sides: free of I/O, clocks,
+//! threads and randomness.
+//!
+//! - [`units`], [`wire`], [`encoding`]: shapes and layouts (SPEC.md)
+//! - [`device`], [`driver`]: the two halves of the resize protocol
+//! - [`block_set`], [`recency`]: which blocks, and when they were last accessed
+//! - [`error`]: why the device refuses
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -9,5 +15,6 @@ pub mod device;
 pub mod driver;
 pub mod encoding;
 pub mod error;
+pub mod recency;
 pub mod units;
 pub mod wire;

@@ -13,14 +13,21 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::str::FromStr;
 
-use crate::pattern::Pattern;
+use crate::pattern::{Pattern, Workload};
 
 /// How the guest picks blocks when it is asked to surrender some.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
-    /// Blocks that a sample of the workload did not touch, at random; only
-    /// when these run out, the ones touched least often. The 2017 guest.
+    /// Blocks that the hints did not name, at random; only when these run
+    /// out, the ones named least often. With a sample of the workload for
+    /// hints, the guest of 2017; with the accesses to come, the best there is.
     Sample,
+    /// The blocks whose last access lies furthest back.
+    Lru,
+    /// The blocks accessed least often, by counts that age.
+    Lfu,
+    /// The blocks accessed least often.
+    Counts,
     /// Any held blocks, at random.
     Random,
     /// Every second held block, then the rest: as scattered as can be.
@@ -52,12 +59,14 @@ pub enum Command {
         /// For the random ones.
         seed: u64,
     },
-    /// Draws a sample of a workload, without I/O, for [`Policy::Sample`].
+    /// Draws accesses of a workload, without making them, for [`Policy::Sample`].
     Hint {
         /// The workload.
-        pattern: Pattern,
+        workload: Workload,
         /// Its seed.
         seed: u64,
+        /// Number of the first access.
+        start: u64,
         /// Number of draws.
         count: u64,
     },
@@ -72,17 +81,24 @@ pub enum Command {
         enforce: Enforce,
     },
     /// Reads single blocks of a workload and counts hits and misses for each.
+    ///
+    /// A read of a block that is not held misses, and so does one of a block
+    /// that came back empty, which is written anew then.
     Read {
         /// The workload.
-        pattern: Pattern,
+        workload: Workload,
         /// Its seed.
         seed: u64,
+        /// Number of the first access.
+        start: u64,
         /// Number of reads.
         count: u64,
         /// Reads in flight, at most.
         depth: u32,
         /// Report the counts of each block besides the totals.
         per_block: bool,
+        /// Check what is read against what was written last.
+        check: bool,
     },
     /// Reads, checks and rewrites held blocks at random, while resizes go on.
     Stress {
@@ -189,10 +205,13 @@ impl<'a> Words<'a> {
     }
 }
 
-/// The 2017 workload, which is the default wherever a pattern can be given.
-pub const DEFAULT_PATTERN: Pattern = Pattern::Gaussian {
-    mean: 20_000.0,
-    sd: 8_192.0,
+/// The 2017 workload, which is the default wherever one can be given.
+pub const DEFAULT_WORKLOAD: Workload = Workload {
+    pattern: Pattern::Gaussian {
+        mean: 20_000.0,
+        sd: 8_192.0,
+    },
+    phase: None,
 };
 
 /// Requests in flight where a command does not say.
@@ -210,8 +229,9 @@ impl FromStr for Command {
                 seed: words.take("seed", 1)?,
             },
             "hint" => Self::Hint {
-                pattern: words.take("pattern", DEFAULT_PATTERN)?,
+                workload: words.take("workload", DEFAULT_WORKLOAD)?,
                 seed: words.take("seed", 1)?,
+                start: words.take("start", 0)?,
                 count: words.take("count", 100_000)?,
             },
             "fill" => Self::Fill {
@@ -221,11 +241,13 @@ impl FromStr for Command {
                 enforce: words.take("enforce", Enforce::Driver)?,
             },
             "read" => Self::Read {
-                pattern: words.take("pattern", DEFAULT_PATTERN)?,
+                workload: words.take("workload", DEFAULT_WORKLOAD)?,
                 seed: words.take("seed", 1)?,
+                start: words.take("start", 0)?,
                 count: words.take("count", 100_000)?,
                 depth: words.take("depth", DEFAULT_DEPTH)?,
                 per_block: words.take("per-block", false)?,
+                check: words.take("check", true)?,
             },
             "stress" => Self::Stress {
                 count: words.take("count", 0)?,
@@ -250,21 +272,28 @@ impl fmt::Display for Command {
             Self::Info => f.write_str("info"),
             Self::Policy { policy, seed } => write!(f, "policy pick={policy} seed={seed}"),
             Self::Hint {
-                pattern,
+                workload,
                 seed,
+                start,
                 count,
-            } => write!(f, "hint pattern={pattern} seed={seed} count={count}"),
+            } => write!(
+                f,
+                "hint workload={workload} seed={seed} start={start} count={count}"
+            ),
             Self::Fill { seed } => write!(f, "fill seed={seed}"),
             Self::Verify { enforce } => write!(f, "verify enforce={enforce}"),
             Self::Read {
-                pattern,
+                workload,
                 seed,
+                start,
                 count,
                 depth,
                 per_block,
+                check,
             } => write!(
                 f,
-                "read pattern={pattern} seed={seed} count={count} depth={depth} per-block={per_block}"
+                "read workload={workload} seed={seed} start={start} count={count} depth={depth} \
+                 per-block={per_block} check={check}"
             ),
             Self::Stress {
                 count,
@@ -306,6 +335,9 @@ macro_rules! named {
 
 named!(Policy {
     Sample = "sample",
+    Lru = "lru",
+    Lfu = "lfu",
+    Counts = "counts",
     Random = "random",
     Scattered = "scattered",
     Highest = "highest",
@@ -320,19 +352,36 @@ named!(Enforce {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pattern::PhaseChange;
     use proptest::prelude::*;
 
-    fn pattern() -> impl Strategy<Value = Pattern> {
-        prop_oneof![
+    fn workload() -> impl Strategy<Value = Workload> {
+        let pattern = prop_oneof![
             Just(Pattern::Uniform),
             Just(Pattern::Sequential),
             (-1e9f64..1e9, 1e-3f64..1e6).prop_map(|(mean, sd)| Pattern::Gaussian { mean, sd }),
-        ]
+            (0f64..1e300).prop_map(|exponent| Pattern::Zipf { exponent }),
+            (any::<u32>(), 0f64..1.0, 0f64..1e9).prop_map(|(blocks, share, speed)| {
+                Pattern::Hotspot {
+                    blocks,
+                    share,
+                    speed,
+                }
+            }),
+        ];
+        let phase = prop_oneof![
+            Just(None),
+            (any::<u64>(), any::<u32>()).prop_map(|(at, offset)| Some(PhaseChange { at, offset })),
+        ];
+        (pattern, phase).prop_map(|(pattern, phase)| Workload { pattern, phase })
     }
 
     fn command() -> impl Strategy<Value = Command> {
         let policy = prop_oneof![
             Just(Policy::Sample),
+            Just(Policy::Lru),
+            Just(Policy::Lfu),
+            Just(Policy::Counts),
             Just(Policy::Random),
             Just(Policy::Scattered),
             Just(Policy::Highest),
@@ -344,29 +393,35 @@ mod tests {
             Just(Command::Flush),
             Just(Command::Exit),
             (policy, any::<u64>()).prop_map(|(policy, seed)| Command::Policy { policy, seed }),
-            (pattern(), any::<u64>(), any::<u64>()).prop_map(|(pattern, seed, count)| {
-                Command::Hint {
-                    pattern,
+            (workload(), any::<u64>(), any::<u64>(), any::<u64>()).prop_map(
+                |(workload, seed, start, count)| Command::Hint {
+                    workload,
                     seed,
+                    start,
                     count,
                 }
-            }),
+            ),
             any::<u64>().prop_map(|seed| Command::Fill { seed }),
             enforce.prop_map(|enforce| Command::Verify { enforce }),
             (
-                pattern(),
-                any::<u64>(),
-                any::<u64>(),
+                workload(),
+                any::<[u64; 3]>(),
                 any::<u32>(),
-                any::<bool>()
+                any::<[bool; 2]>()
             )
-                .prop_map(|(pattern, seed, count, depth, per_block)| Command::Read {
-                    pattern,
-                    seed,
-                    count,
-                    depth,
-                    per_block
-                }),
+                .prop_map(
+                    |(workload, [seed, start, count], depth, [per_block, check])| {
+                        Command::Read {
+                            workload,
+                            seed,
+                            start,
+                            count,
+                            depth,
+                            per_block,
+                            check,
+                        }
+                    }
+                ),
             (any::<u64>(), any::<u64>(), any::<u32>(), any::<u32>()).prop_map(
                 |(count, seed, depth, writes)| Command::Stress {
                     count,

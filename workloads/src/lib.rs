@@ -24,5 +24,5 @@ pub mod report;
 
 pub use command::{Command, ParseError, Policy};
 pub use content::Content;
-pub use pattern::Pattern;
+pub use pattern::{Pattern, Workload};
 pub use report::Report;

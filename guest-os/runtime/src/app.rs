@@ -47,16 +47,24 @@ impl App {
             contents: Contents::unknown(capacity, DEFAULT_SEED),
             sample: Sample::default(),
             lost: BlockSet::empty(capacity),
-            picker: picker(Policy::Random, DEFAULT_SEED, Sample::default()),
+            picker: picker(Policy::Random, DEFAULT_SEED, capacity, Sample::default()),
             attached: false,
             recent: Moved::default(),
             total: [0; 3],
         }
     }
 
-    /// Picks by this policy from now on, on the sample as it is now.
+    /// Picks by this policy from now on, on the sample as it is now and on
+    /// accesses from now on.
     pub fn set_policy(&mut self, policy: Policy, seed: u64) {
-        self.picker = picker(policy, seed, self.sample.clone());
+        let capacity = self.lost.capacity();
+        self.picker = picker(policy, seed, capacity, self.sample.clone());
+    }
+
+    /// A block is read or written on behalf of the workload.
+    #[inline]
+    pub fn accessed(&mut self, block: u32) {
+        self.picker.accessed(block);
     }
 
     /// The change of the list since the last call, if there was one.

@@ -72,6 +72,11 @@ impl Contents {
         self.written.insert(block);
     }
 
+    /// True when the block was granted and nothing was written to it since.
+    pub fn is_empty(&self, block: u32) -> bool {
+        self.zeros.contains(block)
+    }
+
     /// These blocks were granted: they read as zeros.
     pub fn granted(&mut self, blocks: &SetView<'_>) {
         self.zeros.insert_view(blocks);

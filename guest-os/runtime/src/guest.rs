@@ -12,7 +12,7 @@ use workloads::{Command, Report};
 use crate::app::App;
 use crate::channel::Lines;
 use crate::disk::{BlockRequest, Disk};
-use crate::job::{Fill, Flush, Job, Next, Read, Stress, Verify, View};
+use crate::job::{Fill, Flush, Job, Next, Read, ReadOptions, Stress, Verify, View};
 use crate::port::{BlkOp, Exit, Machine, VssdPort};
 
 /// A guest at work.
@@ -183,12 +183,14 @@ impl<'m, M: Machine> Guest<'m, M> {
                 self.disk.reconsider();
             }
             Command::Hint {
-                pattern,
+                workload,
                 seed,
+                start,
                 count,
             } => {
                 let capacity = self.geometry.capacity();
-                if let Err(error) = self.app.sample.draw(pattern, seed, count, capacity) {
+                let sample = &mut self.app.sample;
+                if let Err(error) = sample.draw(workload, seed, start, count, capacity) {
                     return Ok(Err(error.to_string()));
                 }
             }
@@ -200,19 +202,26 @@ impl<'m, M: Machine> Guest<'m, M> {
                 self.work(Verify::new(enforce, self.geometry.capacity()))?;
             }
             Command::Read {
-                pattern,
+                workload,
                 seed,
+                start,
                 count,
                 depth,
                 per_block,
+                check,
             } => {
                 let capacity = self.geometry.capacity();
-                let stream = match pattern.stream(capacity, seed) {
+                let stream = match workload.stream(capacity, seed, start) {
                     Ok(stream) => stream,
                     Err(error) => return Ok(Err(error.to_string())),
                 };
-                let read = Read::new(stream, count, depth, per_block.then_some(capacity));
-                self.work(read)?;
+                let options = ReadOptions {
+                    count,
+                    depth,
+                    counted_blocks: if per_block { capacity } else { 0 },
+                    check,
+                };
+                self.work(Read::new(stream, options))?;
             }
             Command::Stress {
                 count,

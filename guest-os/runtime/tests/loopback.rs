@@ -342,7 +342,7 @@ fn reads_count_every_draw_as_a_hit_or_a_miss() {
         Encoding::Compact,
         "fill; policy pick=highest",
         vec![(500, shrink_to(500, Evict::Guest))],
-        "read pattern=uniform count=5000 per-block=true; exit\n",
+        "read workload=uniform count=5000 per-block=true; exit\n",
     );
     let (mut hits, mut misses) = (0, 0);
     for report in &reports {

@@ -4,13 +4,12 @@
 //! that reach the backend, so an [`Observer`] can remember those; that costs memory
 //! and a little time with every request, and nothing when nobody observes.
 
-mod lru;
 mod second_chance;
 
 use rand::RngExt;
 use vssd::block_set::BlockSet;
+use vssd::recency::Recency;
 
-pub use lru::Lru;
 pub use second_chance::SecondChance;
 
 /// How the hypervisor picks.
@@ -19,7 +18,7 @@ pub enum HostPick {
     /// Each block equally likely: the hypervisor of 2017.
     #[default]
     Uniform,
-    /// The block whose last request lies furthest back; see [`Lru`].
+    /// The block whose last request lies furthest back; see [`Recency`].
     Lru,
     /// The first block without a request since the hand last passed; see
     /// [`SecondChance`].
@@ -39,7 +38,7 @@ impl HostPick {
 #[derive(Clone, Debug)]
 pub enum Observer {
     /// For [`HostPick::Lru`].
-    Lru(Lru),
+    Lru(Recency),
     /// For [`HostPick::Clock`].
     Clock(SecondChance),
 }
@@ -49,7 +48,7 @@ impl Observer {
     /// has seen nothing; `None` when it needs none.
     pub fn new(pick: HostPick, capacity: u32) -> Option<Self> {
         match pick {
-            HostPick::Lru => Some(Self::Lru(Lru::new(capacity))),
+            HostPick::Lru => Some(Self::Lru(Recency::new(capacity))),
             HostPick::Clock => Some(Self::Clock(SecondChance::new(capacity))),
             HostPick::Uniform | HostPick::Sequential => None,
         }
@@ -67,7 +66,7 @@ impl Observer {
     #[inline]
     pub fn accessed(&mut self, first: u32, count: u32) {
         match self {
-            Self::Lru(lru) => lru.accessed(first, count),
+            Self::Lru(recency) => recency.accessed(first, count),
             Self::Clock(clock) => clock.accessed(first, count),
         }
     }
@@ -75,7 +74,7 @@ impl Observer {
     /// Memory that it takes, bytes.
     pub fn memory_bytes(&self) -> usize {
         match self {
-            Self::Lru(lru) => lru.memory_bytes(),
+            Self::Lru(recency) => recency.memory_bytes(),
             Self::Clock(clock) => clock.memory_bytes(),
         }
     }
@@ -91,7 +90,9 @@ pub fn pick(
     rng: &mut impl RngExt,
 ) -> BlockSet {
     match (how, observer) {
-        (HostPick::Lru, Some(Observer::Lru(lru))) => lru.pick(count, granted, rng),
+        (HostPick::Lru, Some(Observer::Lru(recency))) => {
+            recency.oldest(count, granted, |n| rng.random_range(0..n))
+        }
         (HostPick::Clock, Some(Observer::Clock(clock))) => clock.pick(count, granted),
         (HostPick::Sequential, _) => granted.last(count),
         _ => granted.sample(count, |n| rng.random_range(0..n)),

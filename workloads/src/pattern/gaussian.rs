@@ -78,7 +78,7 @@ mod tests {
             mean: 20_000.0,
             sd: 2_000.0,
         };
-        let mut stream = pattern.stream(1 << 18, 3).unwrap();
+        let mut stream = pattern.stream(1 << 18, 3, 0).unwrap();
         let n = 100_000;
         let draws: alloc::vec::Vec<f64> = (0..n).map(|_| f64::from(stream.next_block())).collect();
         let mean = draws.iter().sum::<f64>() / f64::from(n);
@@ -97,13 +97,13 @@ mod tests {
             (0.0, f64::INFINITY),
         ] {
             assert_eq!(
-                Pattern::Gaussian { mean, sd }.stream(10, 0).unwrap_err(),
+                Pattern::Gaussian { mean, sd }.stream(10, 0, 0).unwrap_err(),
                 PatternError::Gaussian(GaussianError::Parameters)
             );
         }
         assert!(
             Pattern::Gaussian { mean: 1e9, sd: 1.0 }
-                .stream(10, 0)
+                .stream(10, 0, 0)
                 .is_err()
         );
     }

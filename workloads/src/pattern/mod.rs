@@ -1,11 +1,19 @@
 //! Which blocks a workload touches.
 //!
-//! A [`Pattern`] is what a command names; [`Pattern::stream`] turns it into an
-//! endless sequence of block numbers from a seed. One file for each family.
+//! A [`Pattern`] is a family with its parameters, and a [`Workload`] a pattern that
+//! may change over time, which is what a command names; [`Workload::stream`] turns it
+//! into an endless sequence of block numbers from a seed. One file for each family.
+//!
+//! Workloads have a time of their own: the number of accesses since the
+//! beginning. A stream can start anywhere on that axis, so that a sample of
+//! the past and the reads to come are of the same workload, at their own times.
 
 mod gaussian;
+mod hotspot;
 mod sequential;
 mod uniform;
+mod workload;
+mod zipf;
 
 use core::fmt;
 
@@ -13,6 +21,9 @@ use rand::SeedableRng;
 use rand_pcg::Pcg64Mcg;
 
 pub use gaussian::GaussianError;
+pub use hotspot::HotspotError;
+pub use workload::{PhaseChange, Workload};
+pub use zipf::ZipfError;
 
 /// The generator behind every random choice of a workload: PCG XSL 128/64
 /// (MCG), small, fast and the same on every machine.
@@ -36,8 +47,25 @@ pub enum Pattern {
         /// Standard deviation, blocks.
         sd: f64,
     },
+    /// Zipf's law: the block of rank r is accessed in proportion to r to the
+    /// power of minus the exponent. Ranks are scattered over the device, in
+    /// the same way whatever the seed.
+    Zipf {
+        /// The exponent; 0 is uniform.
+        exponent: f64,
+    },
     /// Block 0, 1, 2, … and from 0 again; the seed is not used.
     Sequential,
+    /// Uniform over a window of blocks for a share of the accesses, and uniform
+    /// over the device for the others.
+    Hotspot {
+        /// Blocks in the window.
+        blocks: u32,
+        /// Share of the accesses that go there, 0 to 1.
+        share: f64,
+        /// Blocks by which the window moves on with every access.
+        speed: f64,
+    },
 }
 
 /// Why a pattern cannot be drawn from.
@@ -47,6 +75,10 @@ pub enum PatternError {
     NoBlocks,
     /// The normal distribution cannot be.
     Gaussian(GaussianError),
+    /// Zipf's law cannot be.
+    Zipf(ZipfError),
+    /// The hotspot cannot be.
+    Hotspot(HotspotError),
 }
 
 impl fmt::Display for PatternError {
@@ -54,47 +86,84 @@ impl fmt::Display for PatternError {
         match self {
             Self::NoBlocks => f.write_str("the device has no blocks to touch"),
             Self::Gaussian(error) => error.fmt(f),
+            Self::Zipf(error) => error.fmt(f),
+            Self::Hotspot(error) => error.fmt(f),
         }
     }
 }
 
 impl core::error::Error for PatternError {}
 
+#[derive(Clone, Debug)]
+enum Family {
+    Uniform(uniform::Uniform),
+    Gaussian(gaussian::Gaussian),
+    Zipf(zipf::Zipf),
+    Sequential(sequential::Sequential),
+    Hotspot(hotspot::Hotspot),
+}
+
 /// An endless sequence of block numbers.
 #[derive(Clone, Debug)]
-pub enum Stream {
-    /// See [`Pattern::Uniform`].
-    Uniform(uniform::Uniform),
-    /// See [`Pattern::Gaussian`].
-    Gaussian(gaussian::Gaussian),
-    /// See [`Pattern::Sequential`].
-    Sequential(sequential::Sequential),
+pub struct Stream {
+    family: Family,
+    capacity: u32,
+    /// Number of the next access.
+    at: u64,
+    phase: Option<PhaseChange>,
 }
 
 impl Pattern {
-    /// The sequence for a device of `capacity` blocks.
-    pub fn stream(&self, capacity: u32, seed: u64) -> Result<Stream, PatternError> {
+    /// The sequence for a device of `capacity` blocks, from access `start` on.
+    pub fn stream(&self, capacity: u32, seed: u64, start: u64) -> Result<Stream, PatternError> {
+        Workload::from(*self).stream(capacity, seed, start)
+    }
+
+    fn family(&self, capacity: u32, seed: u64) -> Result<Family, PatternError> {
         if capacity == 0 {
             return Err(PatternError::NoBlocks);
         }
+        let rng = rng(seed);
         Ok(match *self {
-            Self::Uniform => Stream::Uniform(uniform::Uniform::new(capacity, rng(seed))),
-            Self::Gaussian { mean, sd } => Stream::Gaussian(
-                gaussian::Gaussian::new(mean, sd, capacity, rng(seed))
-                    .map_err(PatternError::Gaussian)?,
+            Self::Uniform => Family::Uniform(uniform::Uniform::new(capacity, rng)),
+            Self::Gaussian { mean, sd } => Family::Gaussian(
+                gaussian::Gaussian::new(mean, sd, capacity, rng).map_err(PatternError::Gaussian)?,
             ),
-            Self::Sequential => Stream::Sequential(sequential::Sequential::new(capacity)),
+            Self::Zipf { exponent } => {
+                Family::Zipf(zipf::Zipf::new(exponent, capacity, rng).map_err(PatternError::Zipf)?)
+            }
+            Self::Sequential => Family::Sequential(sequential::Sequential::new(capacity)),
+            Self::Hotspot {
+                blocks,
+                share,
+                speed,
+            } => Family::Hotspot(
+                hotspot::Hotspot::new(blocks, share, speed, capacity, rng)
+                    .map_err(PatternError::Hotspot)?,
+            ),
         })
     }
 }
 
 impl Stream {
     /// The next block number.
+    #[inline]
     pub fn next_block(&mut self) -> u32 {
-        match self {
-            Self::Uniform(stream) => stream.next_block(),
-            Self::Gaussian(stream) => stream.next_block(),
-            Self::Sequential(stream) => stream.next_block(),
+        let at = self.at;
+        self.at += 1;
+        let block = match &mut self.family {
+            Family::Uniform(family) => family.next_block(),
+            Family::Gaussian(family) => family.next_block(),
+            Family::Zipf(family) => family.next_block(),
+            Family::Sequential(family) => family.next_block(at),
+            Family::Hotspot(family) => family.next_block(at),
+        };
+        match self.phase {
+            Some(phase) if at >= phase.at => {
+                let moved = u64::from(block) + u64::from(phase.offset);
+                (moved % u64::from(self.capacity)) as u32
+            }
+            _ => block,
         }
     }
 }
@@ -104,7 +173,13 @@ impl fmt::Display for Pattern {
         match self {
             Self::Uniform => f.write_str("uniform"),
             Self::Gaussian { mean, sd } => write!(f, "gaussian:{mean},{sd}"),
+            Self::Zipf { exponent } => write!(f, "zipf:{exponent}"),
             Self::Sequential => f.write_str("sequential"),
+            Self::Hotspot {
+                blocks,
+                share,
+                speed,
+            } => write!(f, "hotspot:{blocks},{share},{speed}"),
         }
     }
 }
@@ -126,6 +201,22 @@ impl core::str::FromStr for Pattern {
                 Ok(Self::Gaussian {
                     mean: mean.parse().map_err(|_| NotAPattern)?,
                     sd: sd.parse().map_err(|_| NotAPattern)?,
+                })
+            }
+            ("zipf", exponent) => Ok(Self::Zipf {
+                exponent: exponent.parse().map_err(|_| NotAPattern)?,
+            }),
+            ("hotspot", rest) => {
+                let mut values = rest.split(',');
+                let mut next = || values.next().ok_or(NotAPattern);
+                let (blocks, share, speed) = (next()?, next()?, next()?);
+                if values.next().is_some() {
+                    return Err(NotAPattern);
+                }
+                Ok(Self::Hotspot {
+                    blocks: blocks.parse().map_err(|_| NotAPattern)?,
+                    share: share.parse().map_err(|_| NotAPattern)?,
+                    speed: speed.parse().map_err(|_| NotAPattern)?,
                 })
             }
             _ => Err(NotAPattern),

@@ -4,17 +4,15 @@
 #[derive(Clone, Debug)]
 pub struct Sequential {
     capacity: u32,
-    next: u32,
 }
 
 impl Sequential {
     pub(super) fn new(capacity: u32) -> Self {
-        Self { capacity, next: 0 }
+        Self { capacity }
     }
 
-    pub(super) fn next_block(&mut self) -> u32 {
-        let block = self.next;
-        self.next = (block + 1) % self.capacity;
-        block
+    /// The access number `at`.
+    pub(super) fn next_block(&mut self, at: u64) -> u32 {
+        (at % u64::from(self.capacity)) as u32
     }
 }

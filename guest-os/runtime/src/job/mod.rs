@@ -12,7 +12,7 @@ mod verify;
 
 pub use fill::Fill;
 pub use flush::Flush;
-pub use read::Read;
+pub use read::{Read, ReadOptions};
 pub use stress::Stress;
 pub use verify::Verify;
 

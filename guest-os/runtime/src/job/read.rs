@@ -15,11 +15,24 @@ use crate::port::{BlkOp, BlkStatus};
 /// Blocks in one [`Report::Counts`]: a line of about 64 KiB.
 const COUNTS_PER_LINE: usize = 4096;
 
+/// How the reads are to be made.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadOptions {
+    /// Number of reads.
+    pub count: u64,
+    /// Reads in flight at most.
+    pub depth: u32,
+    /// Blocks to be counted one by one; 0 for totals alone.
+    pub counted_blocks: u32,
+    /// Whether what is read is compared with what was written last.
+    pub check: bool,
+}
+
 /// See [`workloads::Command::Read`].
 pub struct Read {
     stream: Stream,
+    options: ReadOptions,
     left: u64,
-    depth: usize,
     elapsed_ns: u64,
     hits: u64,
     misses: u64,
@@ -28,22 +41,24 @@ pub struct Read {
     per_block: Vec<(u32, u32)>,
     /// Failed reads of blocks held as far as the guest knew.
     doubtful: Vec<u32>,
+    /// Failed writes of empty blocks; as reads they have been counted.
+    unwritten: Vec<u32>,
 }
 
 impl Read {
-    /// `count` reads of `stream`, at most `depth` in flight, counted for each
-    /// of `per_block` blocks if that is given.
-    pub fn new(stream: Stream, count: u64, depth: u32, per_block: Option<u32>) -> Self {
+    /// Reads blocks of `stream`.
+    pub fn new(stream: Stream, options: ReadOptions) -> Self {
         Self {
             stream,
-            left: count,
-            depth: depth.max(1) as usize,
+            options,
+            left: options.count,
             elapsed_ns: 0,
             hits: 0,
             misses: 0,
             errors: 0,
-            per_block: vec![(0, 0); per_block.unwrap_or(0) as usize],
+            per_block: vec![(0, 0); options.counted_blocks as usize],
             doubtful: Vec::new(),
+            unwritten: Vec::new(),
         }
     }
 
@@ -57,21 +72,35 @@ impl Read {
 
 impl Job for Read {
     fn depth(&self) -> usize {
-        self.depth
+        self.options.depth.max(1) as usize
     }
 
-    fn next(&mut self, view: &View<'_>, _app: &mut App, _buffer: &mut [u8]) -> Next {
+    fn next(&mut self, view: &View<'_>, app: &mut App, buffer: &mut [u8]) -> Next {
         if self.left == 0 {
             return Next::End;
         }
         self.left -= 1;
         let block = self.stream.next_block();
+        app.accessed(block);
         if !view.disk.holds(block, 1) {
             self.miss(block);
             return Next::Counted;
         }
+        let mut op = BlkOp::Read;
+        if app.contents.is_empty(block) {
+            // What was there is gone. The application gets it from wherever it
+            // comes from, and the next read finds it here.
+            self.miss(block);
+            let buffer = match self.options.check {
+                true => &mut buffer[..view.geometry.block_size() as usize],
+                false => &mut [],
+            };
+            let version = app.contents.next_version(block, buffer);
+            app.contents.doubt(block, version);
+            op = BlkOp::Write;
+        }
         Next::Request(BlockRequest {
-            op: BlkOp::Read,
+            op,
             first: block,
             count: 1,
         })
@@ -79,18 +108,24 @@ impl Job for Read {
 
     fn done(&mut self, done: &Completion, _view: &View<'_>, app: &mut App, buffer: &[u8]) {
         let block = done.request.first;
-        if done.status != BlkStatus::Ok {
+        let succeeded = done.status == BlkStatus::Ok;
+        match done.request.op {
+            BlkOp::Write if succeeded && !done.revoked => app.contents.confirm(block),
+            BlkOp::Write if succeeded => {}
             // Revoked, perhaps, without the guest having heard of it yet.
-            self.doubtful.push(block);
-            return;
-        }
-        if !done.revoked && app.contents.check(block, buffer) == Found::Corrupt {
-            self.errors += 1;
-            return;
-        }
-        self.hits += 1;
-        if let Some(counts) = self.per_block.get_mut(block as usize) {
-            counts.0 += 1;
+            BlkOp::Write => self.unwritten.push(block),
+            _ if !succeeded => self.doubtful.push(block),
+            _ => {
+                let checked = self.options.check && !done.revoked;
+                if checked && app.contents.check(block, buffer) == Found::Corrupt {
+                    self.errors += 1;
+                    return;
+                }
+                self.hits += 1;
+                if let Some(counts) = self.per_block.get_mut(block as usize) {
+                    counts.0 += 1;
+                }
+            }
         }
     }
 
@@ -105,6 +140,8 @@ impl Job for Read {
                 false => self.errors += 1,
             }
         }
+        let failed = |block: &&u32| !app.lost.contains(**block);
+        self.errors += self.unwritten.iter().filter(failed).count() as u64;
         let touched: Vec<(u32, u32, u32)> = (0..)
             .zip(&self.per_block)
             .filter(|(_, (hits, misses))| hits + misses > 0)

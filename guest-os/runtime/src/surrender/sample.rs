@@ -3,13 +3,14 @@
 //! Of the held blocks that the sample never drew, a random choice goes: among
 //! them the sample gives no reason to prefer one. (Giving up the highest
 //! instead would be perfect for a Gaussian at the low end of the device, by
-//! accident.) When these do not suffice, the blocks drawn least often follow.
+//! accident.) When these do not suffice, the blocks drawn least often follow,
+//! and among equals again any.
 
 use alloc::vec::Vec;
 
 use rand::RngExt;
 use vssd::block_set::BlockSet;
-use workloads::Pattern;
+use workloads::Workload;
 use workloads::pattern::{PatternError, Rng, rng};
 
 use super::Surrender;
@@ -21,15 +22,17 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// Adds `count` draws of `pattern` over a device of `capacity` blocks.
+    /// Adds `count` draws of `workload` from access `start` on, over a device
+    /// of `capacity` blocks.
     pub fn draw(
         &mut self,
-        pattern: Pattern,
+        workload: Workload,
         seed: u64,
+        start: u64,
         count: u64,
         capacity: u32,
     ) -> Result<(), PatternError> {
-        let mut stream = pattern.stream(capacity, seed)?;
+        let mut stream = workload.stream(capacity, seed, start)?;
         self.draws.resize(capacity as usize, 0);
         for _ in 0..count {
             let draws = &mut self.draws[stream.next_block() as usize];
@@ -60,22 +63,8 @@ impl BySample {
 
 impl Surrender for BySample {
     fn choose(&mut self, count: u32, held: &BlockSet) -> BlockSet {
-        let mut untouched = BlockSet::empty(held.capacity());
-        for block in held.iter().filter(|&block| self.sample.of(block) == 0) {
-            untouched.insert(block);
-        }
-        let mut chosen = untouched.sample(count, |n| self.rng.random_range(0..n));
-        let missing = count.min(held.len()) - chosen.len();
-        if missing > 0 {
-            let mut touched: Vec<u32> = held
-                .iter()
-                .filter(|&block| self.sample.of(block) > 0)
-                .collect();
-            touched.sort_by_key(|&block| self.sample.of(block));
-            for &block in &touched[..missing as usize] {
-                chosen.insert(block);
-            }
-        }
-        chosen
+        let rng = &mut self.rng;
+        let sample = &self.sample;
+        held.least(count, |block| sample.of(block), |n| rng.random_range(0..n))
     }
 }

@@ -1,22 +1,25 @@
-//! Least recently used first: the time of the last request to each block.
+//! When each block was last accessed, for whoever picks the least recently used:
+//! the guest by its accesses, the hypervisor by the requests that it sees.
 //!
-//! Times are the numbers of requests, four bytes a block. A list in order of
-//! use would need eight, and several writes with every request instead of one;
+//! Times are the numbers of accesses, four bytes a block. A list in order of
+//! use would need eight, and several writes with every access instead of one;
 //! in return it would pick without a pass over all blocks, but picks are rare.
 
-use rand::RngExt;
-use vssd::block_set::BlockSet;
+use alloc::vec;
+use alloc::vec::Vec;
 
-/// The last request to each block.
+use crate::block_set::BlockSet;
+
+/// The last access to each block.
 #[derive(Clone, Debug)]
-pub struct Lru {
-    /// Number of the last request; 0 for none.
+pub struct Recency {
+    /// Number of the last access; 0 for none.
     last: Vec<u32>,
     now: u32,
 }
 
-impl Lru {
-    /// Nothing has been requested of `capacity` blocks.
+impl Recency {
+    /// None of `capacity` blocks has been accessed.
     pub fn new(capacity: u32) -> Self {
         Self {
             last: vec![0; capacity as usize],
@@ -24,7 +27,10 @@ impl Lru {
         }
     }
 
-    /// A request touched these blocks.
+    /// These blocks are accessed.
+    ///
+    /// # Panics
+    /// When they are not all among the `capacity` blocks.
     #[inline]
     pub fn accessed(&mut self, first: u32, count: u32) {
         if self.now == u32::MAX {
@@ -35,7 +41,7 @@ impl Lru {
     }
 
     /// Replaces the times by their ranks. There are at most as many as blocks,
-    /// so that this happens once in billions of requests.
+    /// so that this happens once in billions of accesses.
     #[cold]
     fn renumber(&mut self) {
         let mut times: Vec<u32> = self.last.iter().copied().filter(|&at| at > 0).collect();
@@ -50,24 +56,21 @@ impl Lru {
 
     /// Memory that the times take, bytes.
     pub fn memory_bytes(&self) -> usize {
-        size_of_val(self.last.as_slice())
+        core::mem::size_of_val(self.last.as_slice())
     }
 
-    /// The blocks of `granted` whose last request lies furthest back; of those
-    /// never requested, any.
-    pub fn pick(&self, count: u32, granted: &BlockSet, rng: &mut impl RngExt) -> BlockSet {
-        granted.least(
-            count,
-            |block| self.last[block as usize],
-            |n| rng.random_range(0..n),
-        )
+    /// At most `count` blocks of `set`, those whose last access lies furthest
+    /// back; of those never accessed, any. `below(n)` returns a random number
+    /// below `n`.
+    pub fn oldest(&self, count: u32, set: &BlockSet, below: impl FnMut(u32) -> u32) -> BlockSet {
+        set.least(count, |block| self.last[block as usize], below)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use rand::SeedableRng;
     use rand::rngs::SmallRng;
+    use rand::{RngExt, SeedableRng};
 
     use super::*;
 
@@ -77,12 +80,12 @@ mod tests {
         for seed in 0..20 {
             let mut rng = SmallRng::seed_from_u64(seed);
             let capacity = 64;
-            let mut lru = Lru::new(capacity);
-            lru.now = u32::MAX - 150;
+            let mut recency = Recency::new(capacity);
+            recency.now = u32::MAX - 150;
             let mut order: Vec<u32> = Vec::new();
             for _ in 0..300 {
                 let block = rng.random_range(0..capacity);
-                lru.accessed(block, 1);
+                recency.accessed(block, 1);
                 order.retain(|&other| other != block);
                 order.push(block);
             }
@@ -91,20 +94,23 @@ mod tests {
                 granted.insert(block);
             }
             let count = rng.random_range(0..granted.len());
-            let picks = lru.pick(count, &granted, &mut rng);
+            let picks = recency.oldest(count, &granted, |n| rng.random_range(0..n));
             let mut oldest = order[..count as usize].to_vec();
             oldest.sort_unstable();
             assert!(picks.iter().eq(oldest), "seed {seed}");
-            assert!(lru.now < u32::MAX - 150, "seed {seed}: never renumbered");
+            assert!(
+                recency.now < u32::MAX - 150,
+                "seed {seed}: never renumbered"
+            );
         }
     }
 
     #[test]
-    fn what_was_never_requested_goes_first() {
+    fn what_was_never_accessed_goes_first() {
         let mut rng = SmallRng::seed_from_u64(1);
-        let mut lru = Lru::new(100);
-        lru.accessed(10, 30);
-        let picks = lru.pick(70, &BlockSet::full(100), &mut rng);
+        let mut recency = Recency::new(100);
+        recency.accessed(10, 30);
+        let picks = recency.oldest(70, &BlockSet::full(100), |n| rng.random_range(0..n));
         assert!(!picks.intersects_range(10, 30));
     }
 }
