@@ -11,11 +11,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use vssd_host::control::Client;
 use vssd_host::control::protocol::{
-    Change, EncodingName, EvictName, Reply, Request, Resize, Resized, VssdStatus,
+    Change, EncodingName, ObserverName, Reply, Request, Resize, Resized, VssdStatus,
 };
 use vssd_host::size::{Amount, ByteSize};
 
 use crate::process::Process;
+use crate::testbed::ResizeOptions;
 
 /// How long the backend may take to open its files and sockets.
 const START_PATIENCE: Duration = Duration::from_secs(20);
@@ -163,6 +164,18 @@ impl Backend {
         }
     }
 
+    /// Sets what is remembered of requests, from now on.
+    pub fn observe(&self, observer: ObserverName) -> Result<()> {
+        let request = Request::Observe {
+            vssd: NAME.to_owned(),
+            observer,
+        };
+        match self.client(Some(STATUS_PATIENCE))?.call(&request)? {
+            Reply::Ok => Ok(()),
+            other => bail!("the backend answered {other:?}"),
+        }
+    }
+
     /// Waits until a driver has confirmed its list.
     pub fn await_agreed(&self) -> Result<()> {
         let mut client = self.client(Some(STATUS_PATIENCE))?;
@@ -189,17 +202,6 @@ fn last_line(log: &Path) -> String {
 #[derive(Debug)]
 pub struct Resizer {
     client: Client,
-}
-
-/// How a resize is asked for.
-#[derive(Clone, Copy, Debug)]
-pub struct ResizeOptions {
-    /// Who picks.
-    pub evict: EvictName,
-    /// How long the guest has.
-    pub deadline: Duration,
-    /// Seed of the hypervisor's picks.
-    pub seed: u64,
 }
 
 impl Resizer {

@@ -12,18 +12,20 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::accel::{self, AccelChoice};
 use crate::experiment::params::{Overrides, resolve};
-use crate::experiment::{Experiment, Lab};
+use crate::experiment::{Experiment, Joined, Lab};
 use crate::interrupt;
 use crate::present::manifest::{Manifest, now_utc};
 use crate::present::store::RunFolder;
 use crate::present::{self, Verdict, doctor};
 use crate::progress::Progress;
 use crate::qemu::{GUEST_IMAGE, Machine, Qemu};
+use crate::vm_host::VmHost;
 
 /// Exit code when everything ran, but a claim or requirement does not hold.
 const EXIT_DOES_NOT_HOLD: u8 = 3;
 
-/// Runs the vSSD experiments on QEMU guests and reports what they show.
+/// Runs the vSSD experiments on QEMU guests, or on twins of them in this process,
+/// and reports what they show.
 ///
 /// Without a command: all three experiments in their quick form.
 ///
@@ -33,6 +35,7 @@ const EXIT_DOES_NOT_HOLD: u8 = 3;
 /// Examples:
 ///   harness
 ///   harness run eviction --full --seed 7
+///   harness run correctness --transport twin
 ///   harness run overhead --set 'sizes=["1GiB"]' --out /tmp/overhead
 ///   harness report results/reference/eviction
 #[derive(Debug, Parser)]
@@ -96,6 +99,59 @@ impl Choice {
     }
 }
 
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum TransportChoice {
+    /// QEMU where it is installed, else twins.
+    #[default]
+    Auto,
+    /// Guests under QEMU, on a backend process.
+    Qemu,
+    /// Guests in this process: the same counts in less time, and no times.
+    Twin,
+}
+
+/// Chooses what guests run on, and says why.
+fn join(options: &RunOptions) -> Result<(Joined, String)> {
+    let asked = "asked for".to_owned();
+    let qemu = match options.transport {
+        TransportChoice::Twin => return Ok((Joined::Twin, asked)),
+        _ => Qemu::find(options.qemu.as_deref()),
+    };
+    // A QEMU that was named is wanted.
+    let wanted = options.transport == TransportChoice::Qemu || options.qemu.is_some();
+    let qemu = match qemu {
+        Ok(qemu) => qemu,
+        Err(error) if wanted => return Err(error),
+        Err(error) => return Ok((Joined::Twin, format!("{error:#}"))),
+    };
+    let (accel, accel_reason) = accel::choose(options.accel)?;
+    let reason = match wanted {
+        true => asked,
+        false => "QEMU is installed".to_owned(),
+    };
+    let vm_host = VmHost {
+        qemu,
+        machine: options.machine,
+        accel,
+        accel_reason,
+        program: env::current_exe().context("find this program, which is the backend as well")?,
+    };
+    Ok((Joined::Qemu(vm_host), reason))
+}
+
+/// What a run is on, for its first line.
+fn introduce(joined: &Joined, reason: &str) -> String {
+    match joined {
+        Joined::Qemu(vm_host) => format!(
+            "{} on {}, {} ({})",
+            vm_host.qemu.version, vm_host.machine, vm_host.accel, vm_host.accel_reason
+        ),
+        Joined::Twin => format!(
+            "twins of guests, in this process: the same counts as under QEMU, and no times ({reason})"
+        ),
+    }
+}
+
 #[derive(Clone, Debug, Args)]
 struct RunOptions {
     /// The full form: more steps, sizes and repetitions.
@@ -107,6 +163,9 @@ struct RunOptions {
     /// Folder for the results; must not hold any yet.
     #[arg(long, global = true, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// How guests and devices are joined.
+    #[arg(long, global = true, value_enum, default_value_t)]
+    transport: TransportChoice,
     /// How QEMU runs guests.
     #[arg(long, global = true, value_enum, default_value_t)]
     accel: AccelChoice,
@@ -250,21 +309,17 @@ fn run(experiments: &[Experiment], options: &RunOptions) -> Result<bool> {
             Ok(table)
         })
         .collect::<Result<Vec<_>>>()?;
-    let qemu = Qemu::find(options.qemu.as_deref())?;
-    let (accel, why) = accel::choose(options.accel)?;
-    let quiet = options.json || !std::io::stderr().is_terminal();
-    let lab = Lab {
-        machine: options.machine,
-        accel,
-        program: env::current_exe().context("find this program, which is the backend as well")?,
-        seed: options.seed,
-        progress: Progress { shown: !quiet },
-        qemu,
-    };
+    let (joined, reason) = join(options)?;
     let out = out_folder(options, experiments);
     if !options.json {
-        println!("{} on {}, {accel} ({why})", lab.qemu.version, lab.machine);
+        println!("{}", introduce(&joined, &reason));
     }
+    let quiet = options.json || !std::io::stderr().is_terminal();
+    let lab = Lab {
+        joined,
+        seed: options.seed,
+        progress: Progress { shown: !quiet },
+    };
     let mut verdicts = Vec::new();
     for (experiment, params) in experiments.iter().zip(&params) {
         let folder = match experiments {
@@ -274,7 +329,7 @@ fn run(experiments: &[Experiment], options: &RunOptions) -> Result<bool> {
         if !options.json {
             println!("running {}: {}", experiment.name(), experiment.purpose());
         }
-        let manifest = Manifest::new(&lab, &why, experiment.name(), options.full, params);
+        let manifest = Manifest::new(&lab, &reason, experiment.name(), options.full, params);
         let mut run = RunFolder::create(&folder, manifest)?;
         match experiment.run(params, &lab, &mut run) {
             Ok(()) => run.complete()?,

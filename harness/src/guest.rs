@@ -9,12 +9,13 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use workloads::{Command, Report};
 
 use crate::interrupt;
 use crate::process::Process;
 use crate::qemu::{EXIT_SUCCESS, Launch, Qemu};
+use crate::testbed::Talk;
 
 /// The longest line that a guest may send, bytes: a guest is untrusted.
 const MAX_LINE: u64 = 4 << 20;
@@ -33,8 +34,9 @@ pub struct Guest {
     process: Process,
     events: Receiver<Event>,
     channel: UnixStream,
-    /// A command whose reports are still to come.
-    started: Option<String>,
+    pending: Option<String>,
+    /// When QEMU was started.
+    epoch: Instant,
     serial: PathBuf,
     stderr: PathBuf,
     /// The guest's first words.
@@ -98,7 +100,8 @@ impl Guest {
             events,
             // Replaced as soon as QEMU has connected.
             channel: UnixStream::pair().context("make a socket")?.0,
-            started: None,
+            pending: None,
+            epoch: started,
             serial,
             stderr,
             ready: Ready {
@@ -108,7 +111,7 @@ impl Guest {
                 first_io_guest_ns: 0,
             },
         };
-        match guest.next_report(started + patience, "boot")? {
+        match guest.hear(guest.until(patience), "boot")? {
             Report::Ready {
                 capacity,
                 held,
@@ -134,62 +137,6 @@ impl Guest {
         self.process.pid()
     }
 
-    /// Runs a command to its end and returns its reports, without the closing one.
-    pub fn run(&mut self, command: &Command, at_most: Duration) -> Result<Vec<Report>> {
-        self.start(command)?;
-        self.finish(at_most)
-    }
-
-    /// Starts a command.
-    pub fn start(&mut self, command: &Command) -> Result<()> {
-        let line = command.to_string();
-        ensure!(self.started.is_none(), "a command is still running");
-        let sent = self.channel.write_all(format!("{line}\n").as_bytes());
-        if let Err(error) = sent {
-            return Err(self.explain(&format!("could not be told to {line}: {error}")));
-        }
-        self.started = Some(line);
-        Ok(())
-    }
-
-    /// Waits for the end of the command that was started.
-    pub fn finish(&mut self, at_most: Duration) -> Result<Vec<Report>> {
-        let line = self.started.take().context("no command was started")?;
-        let until = Instant::now() + at_most;
-        let mut reports = Vec::new();
-        loop {
-            match self.next_report(until, &line)? {
-                Report::Done { command, .. } if command == line => return Ok(reports),
-                Report::Failed { command, reason } => {
-                    bail!("the guest failed `{command}`: {reason}")
-                }
-                report => reports.push(report),
-            }
-        }
-    }
-
-    /// Ends a command that goes on until the next one arrives, and returns its reports.
-    pub fn stop(&mut self, at_most: Duration) -> Result<Vec<Report>> {
-        let running = self.started.take();
-        self.start(&Command::Info)?;
-        let next = std::mem::replace(&mut self.started, running);
-        let reports = self.finish(at_most)?;
-        self.started = next;
-        self.finish(at_most)?;
-        Ok(reports)
-    }
-
-    /// Waits until the guest reports a change of its list that ends at `held` blocks.
-    pub fn await_resized(&mut self, held: u32, at_most: Duration) -> Result<()> {
-        let until = Instant::now() + at_most;
-        loop {
-            let report = self.next_report(until, "follow a resize")?;
-            if matches!(report, Report::Resized { held: now, .. } if now == held) {
-                return Ok(());
-            }
-        }
-    }
-
     /// Ends the guest and checks that it ended well.
     pub fn shut_down(mut self) -> Result<()> {
         self.start(&Command::Exit)?;
@@ -198,20 +145,6 @@ impl Guest {
         match status.and_then(|status| status.code()) {
             Some(EXIT_SUCCESS) => Ok(()),
             _ => Err(self.explain(&format!("did not end well: {status:?}"))),
-        }
-    }
-
-    fn next_report(&mut self, until: Instant, doing: &str) -> Result<Report> {
-        let patience = until.saturating_duration_since(Instant::now());
-        match self.events.recv_timeout(patience) {
-            Ok(Event::Line(line)) => Report::from_line(&line)
-                .with_context(|| format!("the guest sent a line that is no report: {line:.80}")),
-            Ok(Event::Exited(status)) => Err(self.explain_exit(status)),
-            Err(RecvTimeoutError::Timeout) => {
-                self.process.kill();
-                Err(self.explain(&format!("did not answer in time while asked to `{doing}`")))
-            }
-            Err(RecvTimeoutError::Disconnected) => Err(self.explain("is gone")),
         }
     }
 
@@ -237,6 +170,35 @@ impl Guest {
             false => format!("its last lines:\n  {last}"),
         };
         anyhow::anyhow!("the guest {what}; {shown}")
+    }
+}
+
+impl Talk for Guest {
+    fn now_ns(&self) -> u64 {
+        self.epoch.elapsed().as_nanos() as u64
+    }
+
+    fn say(&mut self, line: &str) -> Result<()> {
+        let sent = self.channel.write_all(format!("{line}\n").as_bytes());
+        sent.map_err(|error| self.explain(&format!("could not be told to {line}: {error}")))
+    }
+
+    fn hear(&mut self, until_ns: u64, doing: &str) -> Result<Report> {
+        let patience = Duration::from_nanos(until_ns.saturating_sub(self.now_ns()));
+        match self.events.recv_timeout(patience) {
+            Ok(Event::Line(line)) => Report::from_line(&line)
+                .with_context(|| format!("the guest sent a line that is no report: {line:.80}")),
+            Ok(Event::Exited(status)) => Err(self.explain_exit(status)),
+            Err(RecvTimeoutError::Timeout) => {
+                self.process.kill();
+                Err(self.explain(&format!("did not answer in time while asked to `{doing}`")))
+            }
+            Err(RecvTimeoutError::Disconnected) => Err(self.explain("is gone")),
+        }
+    }
+
+    fn pending(&mut self) -> &mut Option<String> {
+        &mut self.pending
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -23,6 +23,12 @@ pub const EXIT_INTERRUPTED: u8 = 130;
 /// True once a signal asked for the end.
 pub fn requested() -> bool {
     INTERRUPTED.load(Ordering::SeqCst)
+}
+
+/// An error once a signal asked for the end.
+pub fn check() -> Result<()> {
+    ensure!(!requested(), "interrupted");
+    Ok(())
 }
 
 fn children() -> std::sync::MutexGuard<'static, BTreeSet<i32>> {

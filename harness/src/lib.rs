@@ -2,10 +2,10 @@
 //! them, records what they measure, and presents it.
 //!
 //! ```text
-//!  cli ── experiment ── guest, backend ── qemu, process
-//!             │ rows (record)
-//!             ▼
-//!        present: store ── study ── figures, report
+//!  cli ── experiment ── testbed ┬─ vm_host: guest, backend ── qemu, process
+//!   │         │ rows (record)    └─ twin: both in this process
+//!   │         ▼
+//!   └──▶ present: store ── study ── figures, report
 //! ```
 //!
 //! The run stage (experiment) and what follows it share nothing but the files
@@ -25,3 +25,6 @@ pub mod progress;
 pub mod qemu;
 pub mod record;
 pub mod sweep;
+pub mod testbed;
+pub mod twin;
+pub mod vm_host;

@@ -5,6 +5,10 @@
 //! stages but these files and the manifest, so tables and figures can be made
 //! again without running anything. `results/README.md` defines every column.
 //!
+//! What an experiment counts and what depends on the pace of the machine are
+//! apart: the files of counts are the same bytes for the same seed, whether
+//! guests run under QEMU or as twins; the `_pace` files are of one run.
+//!
 //! Units are last in a name: `_ns` nanoseconds, `_blocks` blocks; counts of
 //! reads and errors have none. Times are of the host's clock unless the name
 //! says `guest`.
@@ -46,6 +50,8 @@ pub struct CorrectnessRow {
     pub balloon_wanted_blocks: u32,
     /// Blocks that the host holds afterwards, by its own list.
     pub balloon_blocks: u32,
+    /// Digest of the host's list of blocks that the guest holds (SPEC.md, 4.9).
+    pub digest: String,
     /// Which side turned reads away: `driver` or `device`.
     pub enforce: String,
     /// Blocks whose read failed.
@@ -54,29 +60,42 @@ pub struct CorrectnessRow {
     pub refused_by_driver: u32,
     /// Read errors made by the device.
     pub refused_by_device: u32,
-    /// Blocks read that carry what was written last.
-    pub ok_blocks: u32,
-    /// Blocks read as zeros that were granted anew and not written since.
-    pub zero_blocks: u32,
+    /// Blocks read that carry what was written last, or zeros if nothing was
+    /// since they were granted.
+    pub intact_blocks: u32,
     /// Blocks read as something else.
     pub corrupt_blocks: u32,
     /// Blocks that failed though held, or were readable though not.
     pub unexpected_blocks: u32,
     /// Whether count and digest of guest's and host's list were equal.
     pub lists_equal: bool,
-    /// Requests of the I/O that went on during the resize; 0 in the ladder.
-    pub inflight_requests: u64,
-    /// Those that failed though their block was held throughout, or returned
-    /// other data than were written last.
+    /// Requests made during the resizes that failed though their block was
+    /// held throughout, or returned other data than were written last.
     pub inflight_errors: u64,
-    /// From the command to both lists agreed.
-    pub resize_ns: u64,
-    /// The read of all blocks, from the command to the guest's report.
-    pub verify_ns: u64,
 }
 
 impl Row for CorrectnessRow {
     const FILE: &'static str = "correctness.csv";
+}
+
+/// What of a step of the correctness experiment depends on the machine's pace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CorrectnessPaceRow {
+    /// As in [`CorrectnessRow`].
+    pub step: u32,
+    /// Of the intact blocks, those that were granted anew and not written since.
+    pub zero_blocks: u32,
+    /// Requests of the I/O that went on during the resizes; 0 in the ladder.
+    pub inflight_requests: u64,
+    /// From the command to both lists agreed; none on a virtual clock.
+    pub resize_ns: Option<u64>,
+    /// The read of all blocks, from the command to the guest's report; none on
+    /// a virtual clock.
+    pub verify_ns: Option<u64>,
+}
+
+impl Row for CorrectnessPaceRow {
+    const FILE: &'static str = "correctness_pace.csv";
 }
 
 /// The totals of one half of the eviction experiment.
@@ -102,14 +121,25 @@ pub struct EvictionRow {
     pub misses: u64,
     /// Reads of held blocks that failed or returned wrong data.
     pub errors: u64,
-    /// From the command to both lists agreed.
+}
+
+impl Row for EvictionRow {
+    const FILE: &'static str = "eviction.csv";
+}
+
+/// How long one half of the eviction experiment took. None on a virtual clock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EvictionPaceRow {
+    /// As in [`EvictionRow`].
+    pub managed_by: String,
+    /// The shrink, from the command to both lists agreed.
     pub shrink_ns: u64,
     /// The reads, by the guest's clock.
     pub read_guest_ns: u64,
 }
 
-impl Row for EvictionRow {
-    const FILE: &'static str = "eviction.csv";
+impl Row for EvictionPaceRow {
+    const FILE: &'static str = "eviction_pace.csv";
 }
 
 /// How often one block was read in the eviction experiment, and how it went.
@@ -190,24 +220,52 @@ pub struct OverheadRow {
     pub capacity_blocks: u32,
     /// Blocks taken and given back.
     pub blocks: u32,
-    /// Shrink, from the command to both lists agreed.
-    pub shrink_ns: u64,
-    /// Of that, work of the device: commands, ownership, revocation.
-    pub shrink_device_ns: u64,
-    /// SURRENDERs.
+    /// SURRENDERs of the shrink.
     pub shrink_exchanges: u32,
-    /// Grow, from the command to both lists agreed.
-    pub grow_ns: u64,
-    /// Of that, work of the device.
-    pub grow_device_ns: u64,
-    /// ACCEPTs.
+    /// Bytes of commands and responses meanwhile.
+    pub shrink_message_bytes: u64,
+    /// ACCEPTs of the grow.
     pub grow_exchanges: u32,
+    /// Bytes of commands and responses meanwhile.
+    pub grow_message_bytes: u64,
     /// Whether both resizes moved all blocks and were confirmed by the driver.
     pub agreed: bool,
 }
 
 impl Row for OverheadRow {
     const FILE: &'static str = "overhead.csv";
+}
+
+/// How long a shrink and the grow that took it back lasted. None on a virtual
+/// clock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OverheadPaceRow {
+    /// As in [`OverheadRow`].
+    pub encoding: String,
+    /// As in [`OverheadRow`].
+    pub pick: String,
+    /// As in [`OverheadRow`].
+    pub repetition: u32,
+    /// As in [`OverheadRow`].
+    pub block_size_bytes: u32,
+    /// As in [`OverheadRow`].
+    pub capacity_blocks: u32,
+    /// As in [`OverheadRow`].
+    pub blocks: u32,
+    /// SURRENDERs of the shrink.
+    pub shrink_exchanges: u32,
+    /// Shrink, from the command to both lists agreed.
+    pub shrink_ns: u64,
+    /// Of that, work of the device: commands, ownership, revocation.
+    pub shrink_device_ns: u64,
+    /// Grow, from the command to both lists agreed.
+    pub grow_ns: u64,
+    /// Of that, work of the device.
+    pub grow_device_ns: u64,
+}
+
+impl Row for OverheadPaceRow {
+    const FILE: &'static str = "overhead_pace.csv";
 }
 
 /// A start of a guest.

@@ -18,6 +18,7 @@
 #![deny(unsafe_code)]
 
 pub mod clock;
+pub mod config_space;
 pub mod control;
 pub mod ctl;
 pub mod daemon;

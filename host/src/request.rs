@@ -139,6 +139,20 @@ pub struct Chain<'m> {
 }
 
 impl<'m> Chain<'m> {
+    /// A sound chain of these buffers.
+    pub fn new(
+        readable: impl IntoIterator<Item = VolatileSlice<'m>>,
+        writable: impl IntoIterator<Item = VolatileSlice<'m>>,
+    ) -> Self {
+        let writable: Buffers<'m> = writable.into_iter().collect();
+        Self {
+            readable: readable.into_iter().collect(),
+            answerable: !writable.is_empty(),
+            writable,
+            broken: false,
+        }
+    }
+
     /// Collects the buffers of a chain.
     pub fn collect<M>(chain: DescriptorChain<M>, memory: &'m GuestMemoryMmap) -> Self
     where

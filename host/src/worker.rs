@@ -26,13 +26,12 @@ use vm_memory::{GuestAddressSpace, GuestMemoryAtomic, GuestMemoryMmap};
 use vmm_sys_util::epoll::EventSet;
 use vmm_sys_util::event::{EventConsumer, EventNotifier};
 use vmm_sys_util::eventfd::EventFd;
-use vssd::wire::{EVENT_LEN, MARK_OFFSET, MAX_MESSAGE, MAX_PAYLOAD, REQUEST_HEADER_LEN, mark};
+use vssd::wire::{EVENT_LEN, MAX_MESSAGE, MAX_PAYLOAD, REQUEST_HEADER_LEN};
 
-use crate::request::{Chain, MAX_RANGES, MemoryGuard, serve};
+use crate::config_space::{CONFIG_LEN, QUEUES, config_space};
+use crate::request::{Chain, MemoryGuard, serve};
 use crate::vssd::Vssd;
 
-/// Requests, events, commands (SPEC.md, section 3).
-pub const QUEUES: usize = 3;
 const REQUESTS: u16 = 0;
 const EVENTS: u16 = 1;
 const COMMANDS: u16 = 2;
@@ -46,13 +45,8 @@ const QUEUE_SIZE: usize = 1024;
 /// work on these meanwhile.
 const BATCH: usize = 32;
 
-const CONFIG_LEN: usize = 60;
-
 /// Rest after a connection that failed, which may be for lack of descriptors.
 const RETRY_INTERVAL: Duration = Duration::from_millis(100);
-
-/// Segments in a request at most, header and status not counted.
-const SEG_MAX: u32 = 126;
 
 type Memory = GuestMemoryAtomic<GuestMemoryMmap>;
 
@@ -76,27 +70,6 @@ impl Worker {
             serving: Mutex::new(()),
             exit: EventFd::new(libc::EFD_NONBLOCK | libc::EFD_CLOEXEC)?,
         })
-    }
-
-    /// The virtio-blk config space (virtio 1.2, 5.2.4) with the mark in the
-    /// place of the topology (SPEC.md, section 2).
-    fn config(&self) -> [u8; CONFIG_LEN] {
-        let geometry = self.vssd.geometry;
-        let mut config = [0; CONFIG_LEN];
-        let mut put = |at: usize, bytes: &[u8]| config[at..at + bytes.len()].copy_from_slice(bytes);
-        put(0, &geometry.capacity_sectors().to_le_bytes());
-        put(12, &SEG_MAX.to_le_bytes());
-        put(20, &geometry.block_size().to_le_bytes());
-        put(MARK_OFFSET, &mark());
-        put(34, &(QUEUES as u16).to_le_bytes());
-        let most = u32::try_from(geometry.capacity_sectors()).unwrap_or(u32::MAX);
-        for at in [36, 48] {
-            put(at, &most.to_le_bytes());
-            put(at + 4, &(MAX_RANGES as u32).to_le_bytes());
-        }
-        put(44, &geometry.sectors_per_block().to_le_bytes());
-        put(56, &[1]);
-        config
     }
 
     /// Serves every chain that the guest has made available on a queue.
@@ -281,7 +254,7 @@ impl VhostUserBackend for Worker {
     fn set_event_idx(&self, _enabled: bool) {}
 
     fn get_config(&self, offset: u32, size: u32) -> Vec<u8> {
-        let config = self.config();
+        let config = config_space(self.vssd.geometry);
         let start = (offset as usize).min(CONFIG_LEN);
         let end = start.saturating_add(size as usize).min(CONFIG_LEN);
         config[start..end].to_vec()

@@ -11,10 +11,10 @@ use vssd_host::size::ByteSize;
 use workloads::command::{DEFAULT_DEPTH, Enforce};
 use workloads::{Command, Policy, Report};
 
-use super::{Bench, Lab, params};
-use crate::backend::{ResizeOptions, Resizer};
+use super::{Experiment, Lab, params};
 use crate::present::store::RunFolder;
-use crate::record::{CorrectnessRow, Direction};
+use crate::record::{CorrectnessPaceRow, CorrectnessRow, Direction};
+use crate::testbed::{ResizeOptions, Shape, Testbed, Transport, fill};
 
 /// How long one pass over the device, or one resize, may take.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -88,6 +88,14 @@ impl Params {
     }
 }
 
+/// What the pace of the machine decides in a step.
+#[derive(Clone, Copy, Default)]
+struct Pace {
+    resize_ns: u64,
+    inflight_requests: u64,
+    inflight_errors: u64,
+}
+
 /// What a step asks for.
 struct Step {
     part: &'static str,
@@ -97,8 +105,7 @@ struct Step {
 }
 
 struct Run<'a> {
-    bench: Bench,
-    resizer: Resizer,
+    testbed: Box<dyn Testbed>,
     folder: &'a mut RunFolder,
     capacity: u32,
     step: u32,
@@ -118,7 +125,7 @@ impl Run<'_> {
     /// returns the nanoseconds until both lists agreed.
     fn resize(&mut self, balloon: u32, options: ResizeOptions) -> Result<u64> {
         let held = self.capacity - balloon;
-        let resized = self.resizer.resize_to(held, options)?;
+        let resized = self.testbed.resize_to(held, options)?;
         ensure!(
             resized.held == held && resized.agreed,
             "a resize to {held} blocks ended as {} with {} held",
@@ -126,15 +133,15 @@ impl Run<'_> {
             resized.held
         );
         if resized.from != held {
-            self.bench.guest.await_resized(held, PATIENCE)?;
+            self.testbed.guest().await_resized(held, PATIENCE)?;
         }
         Ok(resized.elapsed_ns)
     }
 
     /// Compares both lists and reads every block; records the row.
-    fn check(&mut self, step: &Step, resize_ns: u64, inflight: (u64, u64)) -> Result<()> {
-        let status = self.bench.backend.status()?;
-        let info = self.bench.guest.run(&Command::Info, PATIENCE)?;
+    fn check(&mut self, step: &Step, pace: Pace) -> Result<()> {
+        let status = self.testbed.status()?;
+        let info = self.testbed.guest().run(&Command::Info, PATIENCE)?;
         let lists_equal = info.iter().any(|report| {
             matches!(report, Report::Info { held, digest, .. }
                 if *held == status.held && format!("{digest:016x}") == status.digest)
@@ -143,7 +150,7 @@ impl Run<'_> {
             enforce: step.enforce,
         };
         let started = std::time::Instant::now();
-        let reports = self.bench.guest.run(&verify, PATIENCE)?;
+        let reports = self.testbed.guest().run(&verify, PATIENCE)?;
         let verify_ns = started.elapsed().as_nanos() as u64;
         let Some(Report::Verified {
             ok,
@@ -170,19 +177,24 @@ impl Run<'_> {
             capacity_blocks: self.capacity,
             balloon_wanted_blocks: step.balloon,
             balloon_blocks: self.capacity - status.held,
+            digest: status.digest,
             enforce: step.enforce.to_string(),
             read_errors: *errors,
             refused_by_driver: *refused_by_driver,
             refused_by_device: *refused_by_device,
-            ok_blocks: *ok,
-            zero_blocks: *zeros,
+            intact_blocks: *ok + *zeros,
             corrupt_blocks: *corrupt,
             unexpected_blocks: *unexpected,
             lists_equal,
-            inflight_requests: inflight.0,
-            inflight_errors: inflight.1,
-            resize_ns,
-            verify_ns,
+            inflight_errors: pace.inflight_errors,
+        })?;
+        let real = self.testbed.transport() == Transport::Qemu;
+        self.folder.append(&CorrectnessPaceRow {
+            step: self.step,
+            zero_blocks: *zeros,
+            inflight_requests: pace.inflight_requests,
+            resize_ns: real.then_some(pace.resize_ns),
+            verify_ns: real.then_some(verify_ns),
         })?;
         self.step += 1;
         self.balloon = step.balloon;
@@ -191,8 +203,8 @@ impl Run<'_> {
 
     /// Tells the guest how to pick from now on.
     fn pick(&mut self, policy: Policy, seed: u64) -> Result<()> {
-        self.bench
-            .guest
+        self.testbed
+            .guest()
             .run(&Command::Policy { policy, seed }, PATIENCE)
             .map(drop)
     }
@@ -202,24 +214,21 @@ impl Run<'_> {
 pub fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
     let steps = params.balloon_percent.len() as u64 + u64::from(params.random_steps) + 1;
     let bar = lab.progress.bar("correctness", steps);
-    let bench = lab.bench(
-        "correctness",
-        params.size,
-        params.block_size,
-        params.size,
-        folder,
-    )?;
-    let capacity = bench.guest.ready.capacity;
-    let resizer = bench.backend.resizer(PATIENCE)?;
+    let shape = Shape {
+        size: params.size,
+        block_size: params.block_size,
+        written: params.size,
+    };
+    let testbed = lab.testbed(Experiment::Correctness, shape, folder)?;
+    let capacity = testbed.capacity();
     let mut run = Run {
-        bench,
-        resizer,
+        testbed,
         folder,
         capacity,
         step: 0,
         balloon: 0,
     };
-    run.bench.fill(lab.seed)?;
+    fill(&mut *run.testbed, lab.seed)?;
     let blocks = |percent: f64| (f64::from(capacity) * percent / 100.0).round() as u32;
     for (i, percent) in params.balloon_percent.iter().enumerate() {
         let step = Step {
@@ -234,22 +243,26 @@ pub fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
         let seed = lab.seed.wrapping_add(i as u64);
         run.pick(step.pick, seed)?;
         let resize_ns = run.resize(step.balloon, Run::options(seed, EvictName::Guest))?;
-        run.check(&step, resize_ns, (0, 0))?;
+        let pace = Pace {
+            resize_ns,
+            ..Pace::default()
+        };
+        run.check(&step, pace)?;
         bar.inc(1);
     }
     // Everything is back: written anew, all of it must be there.
-    run.bench.fill(lab.seed.wrapping_add(1))?;
+    fill(&mut *run.testbed, lab.seed.wrapping_add(1))?;
     let refilled = Step {
         part: "refill",
         pick: params.picks[0],
         balloon: 0,
         enforce: Enforce::Driver,
     };
-    run.check(&refilled, 0, (0, 0))?;
+    run.check(&refilled, Pace::default())?;
     bar.inc(1);
     random_walk(params, lab, &mut run, &bar)?;
     bar.finish_and_clear();
-    run.bench.shut_down()
+    run.testbed.shut_down()
 }
 
 /// Resizes of random sizes while the guest reads and writes.
@@ -271,7 +284,7 @@ fn random_walk(
             writes: 50,
         };
         run.pick(pick, seed)?;
-        run.bench.guest.start(&stress)?;
+        run.testbed.guest().start(&stress)?;
         let mut resize_ns = 0;
         let mut balloon = 0;
         // Several resizes for each look, every third by the hypervisor's own picks.
@@ -283,7 +296,7 @@ fn random_walk(
             };
             resize_ns = run.resize(balloon, Run::options(seed, evict))?;
         }
-        let reports = run.bench.guest.stop(PATIENCE)?;
+        let reports = run.testbed.guest().stop(PATIENCE)?;
         let stressed = reports.iter().find_map(|report| match report {
             Report::Stressed {
                 reads,
@@ -294,7 +307,8 @@ fn random_walk(
             } => Some((reads + writes + lost_race, errors + corrupt)),
             _ => None,
         });
-        let inflight = stressed.context("the guest did not say how its I/O went")?;
+        let (inflight_requests, inflight_errors) =
+            stressed.context("the guest did not say how its I/O went")?;
         let step = Step {
             part: "random",
             pick,
@@ -304,7 +318,12 @@ fn random_walk(
                 _ => Enforce::Driver,
             },
         };
-        run.check(&step, resize_ns, inflight)?;
+        let pace = Pace {
+            resize_ns,
+            inflight_requests,
+            inflight_errors,
+        };
+        run.check(&step, pace)?;
         bar.inc(1);
     }
     Ok(())

@@ -9,22 +9,15 @@ pub mod eviction;
 pub mod overhead;
 pub mod params;
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use clap::ValueEnum;
-use tempfile::TempDir;
-use vssd_host::size::ByteSize;
-use workloads::{Command, Report};
 
-use crate::accel::Accel;
-use crate::backend::{Backend, BackendConfig, check_room};
-use crate::guest::{Guest, GuestFolder};
 use crate::present::store::RunFolder;
 use crate::progress::Progress;
-use crate::qemu::{Launch, Machine, Qemu};
 use crate::record::BootRow;
+use crate::testbed::{Shape, Testbed, Transport};
+use crate::twin::Twin;
+use crate::vm_host::VmHost;
 
 /// An experiment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -100,149 +93,56 @@ impl Experiment {
     }
 }
 
+/// What experiments run on.
+#[derive(Clone, Debug)]
+pub enum Joined {
+    /// Guests under QEMU.
+    Qemu(VmHost),
+    /// Twins in this process.
+    Twin,
+}
+
 /// What experiments run with.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Lab {
-    /// The QEMU.
-    pub qemu: Qemu,
-    /// The machine type.
-    pub machine: Machine,
-    /// The accelerator.
-    pub accel: Accel,
-    /// This program, which is the backend as well.
-    pub program: PathBuf,
+    /// How guests and devices are joined.
+    pub joined: Joined,
     /// Where all randomness of a run comes from.
     pub seed: u64,
     /// Where progress is shown.
     pub progress: Progress,
 }
 
-/// How long a guest may take to its first word, under the slowest accelerator.
-pub const BOOT_PATIENCE: Duration = Duration::from_secs(60);
-
-/// How long a guest may take to write all it holds.
-const FILL_PATIENCE: Duration = Duration::from_secs(300);
-
-/// Memory of a guest, MiB: what it keeps of 8 million blocks takes 50.
-const GUEST_MEMORY_MIB: u32 = 256;
-
-/// A backend with a guest on it, and the folder in which both keep their things.
-pub struct Bench {
-    /// The guest; dropped first.
-    pub guest: Guest,
-    /// The backend.
-    pub backend: Backend,
-    folder: TempDir,
-}
-
 impl Lab {
-    /// Starts a backend with one vSSD and a guest on it, and records the boot.
-    /// The experiment will write `written` bytes at most.
-    pub fn bench(
-        &self,
-        experiment: &str,
-        size: ByteSize,
-        block_size: ByteSize,
-        written: ByteSize,
-        folder: &mut RunFolder,
-    ) -> Result<Bench> {
-        check_room(&std::env::temp_dir(), written)?;
-        let bench = self.start(size, block_size)?;
-        folder.append(&BootRow {
-            experiment: experiment.to_owned(),
-            machine: self.machine.to_string(),
-            accelerator: self.accel.to_string(),
-            ready_ns: bench.guest.ready.ready_ns,
-            first_io_guest_ns: bench.guest.ready.first_io_guest_ns,
-        })?;
-        Ok(bench)
-    }
-
-    /// Starts a backend with one vSSD and a guest on it.
-    pub fn start(&self, size: ByteSize, block_size: ByteSize) -> Result<Bench> {
-        let folder = tempfile::Builder::new()
-            .prefix("vssd-")
-            .tempdir()
-            .context("make a temporary folder")?;
-        let backend = Backend::start(BackendConfig {
-            program: self.program.clone(),
-            folder: folder.path().to_owned(),
-            size,
-            block_size,
-        })?;
-        let guest = self.boot(&backend, folder.path().to_owned())?;
-        Ok(Bench {
-            guest,
-            backend,
-            folder,
-        })
-    }
-
-    fn boot(&self, backend: &Backend, folder: PathBuf) -> Result<Guest> {
-        self.launch(Some(&backend.socket()), folder)
-    }
-
-    /// Starts a guest, on the vSSD behind `socket` or on none, that keeps its
-    /// sockets and logs in `folder`.
-    pub fn launch(&self, socket: Option<&Path>, folder: PathBuf) -> Result<Guest> {
-        let launch = Launch {
-            machine: self.machine,
-            accel: self.accel,
-            memory_mib: GUEST_MEMORY_MIB,
-            vssd: socket,
-            append: "",
-        };
-        Guest::boot(&self.qemu, &launch, &GuestFolder(folder), BOOT_PATIENCE)
-    }
-}
-
-impl Bench {
-    /// Has the guest write every block it holds.
-    pub fn fill(&mut self, seed: u64) -> Result<()> {
-        let reports = self.guest.run(&Command::Fill { seed }, FILL_PATIENCE)?;
-        match reports.last() {
-            Some(Report::Filled { errors: 0, .. }) => Ok(()),
-            Some(Report::Filled { errors, .. }) => bail!(
-                "{errors} blocks could not be written; the backend said: {}",
-                self.backend.last_words()
-            ),
-            other => bail!("the guest did not say what it wrote, but {other:?}"),
+    /// How guests and devices are joined.
+    pub fn transport(&self) -> Transport {
+        match self.joined {
+            Joined::Qemu(_) => Transport::Qemu,
+            Joined::Twin => Transport::Twin,
         }
     }
 
-    /// Ends this guest and boots another on the same backend.
-    pub fn reboot(self, lab: &Lab) -> Result<Self> {
-        let Self {
-            guest,
-            backend,
-            folder,
-        } = self;
-        guest.shut_down()?;
-        let guest = lab.boot(&backend, folder.path().to_owned())?;
-        Ok(Self {
-            guest,
-            backend,
-            folder,
-        })
-    }
-
-    /// Kills the backend as `kill -9` does and starts another on the same files,
-    /// under the feet of the guest.
-    pub fn kill_backend(self) -> Result<Self> {
-        let Self {
-            guest,
-            backend,
-            folder,
-        } = self;
-        Ok(Self {
-            guest,
-            backend: backend.kill_and_restart()?,
-            folder,
-        })
-    }
-
-    /// Ends the guest in good order, then the backend.
-    pub fn shut_down(self) -> Result<()> {
-        self.guest.shut_down()
+    /// Starts a guest on a vSSD of which it holds every block. A boot of QEMU
+    /// is recorded.
+    pub fn testbed(
+        &self,
+        experiment: Experiment,
+        shape: Shape,
+        folder: &mut RunFolder,
+    ) -> Result<Box<dyn Testbed>> {
+        match &self.joined {
+            Joined::Twin => Ok(Box::new(Twin::start(shape)?)),
+            Joined::Qemu(vm_host) => {
+                let bench = vm_host.start(shape)?;
+                folder.append(&BootRow {
+                    experiment: experiment.name().to_owned(),
+                    machine: vm_host.machine.to_string(),
+                    accelerator: vm_host.accel.to_string(),
+                    ready_ns: bench.guest.ready.ready_ns,
+                    first_io_guest_ns: bench.guest.ready.first_io_guest_ns,
+                })?;
+                Ok(Box::new(bench))
+            }
+        }
     }
 }

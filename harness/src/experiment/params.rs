@@ -104,7 +104,10 @@ mod tests {
             ("raeds=10", "raeds"),
             ("reads=many", "reads"),
             ("size=1 parsec", "size"),
-            ("shrink=2GiB", "shrink"),
+            ("shrink_percent=100", "shrink_percent"),
+            ("sample=300000", "warmup"),
+            ("workload=fractal", "fractal"),
+            ("pickers=[\"nobody\"]", "nobody"),
             ("sd=0", "deviation"),
         ] {
             let error = format!("{:#}", check(set).unwrap_err());

@@ -8,10 +8,11 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::experiment::Lab;
+use crate::experiment::{Joined, Lab};
+use crate::vm_host::VmHost;
 
 /// The manifest's own version.
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
 
 /// File name in a run's folder.
 pub const FILE: &str = "manifest.json";
@@ -26,6 +27,19 @@ pub enum State {
     Complete,
     /// It stopped early, for this reason.
     Failed(String),
+}
+
+/// Under what QEMU guests ran.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QemuFacts {
+    /// What QEMU says its version is.
+    pub version: String,
+    /// Its machine type.
+    pub machine: String,
+    /// `tcg` or `kvm`.
+    pub accelerator: String,
+    /// Why that one.
+    pub accelerator_reason: String,
 }
 
 /// The conditions of a run.
@@ -48,14 +62,12 @@ pub struct Manifest {
     /// Git revision of the source, with `-dirty` when it was changed since;
     /// `unknown` outside a clone.
     pub git_revision: String,
-    /// What QEMU says its version is.
-    pub qemu_version: String,
-    /// QEMU's machine type.
-    pub machine: String,
-    /// `tcg` or `kvm`.
-    pub accelerator: String,
-    /// Why that one.
-    pub accelerator_reason: String,
+    /// How guests and devices were joined: `qemu` or `twin`.
+    pub transport: String,
+    /// Why that way.
+    pub transport_reason: String,
+    /// Under what QEMU guests ran; none for twins.
+    pub qemu: Option<QemuFacts>,
     /// Version of the host's kernel.
     pub host_kernel: String,
     /// Model of the host's processor.
@@ -117,16 +129,30 @@ impl Manifest {
     /// The manifest of a run that starts now.
     pub fn new(
         lab: &Lab,
-        accelerator_reason: &str,
+        transport_reason: &str,
         experiment: &str,
         full: bool,
         parameters: &toml::Table,
     ) -> Self {
         let form = if full { "full" } else { "quick" };
         let mut reproduce = format!(
-            "cargo run --bin harness -- run {experiment} --seed {} --accel {} --machine {}",
-            lab.seed, lab.accel, lab.machine
+            "cargo run --bin harness -- run {experiment} --seed {} --transport {}",
+            lab.seed,
+            lab.transport()
         );
+        let qemu = match &lab.joined {
+            Joined::Twin => None,
+            Joined::Qemu(vm_host) => {
+                let VmHost { accel, machine, .. } = vm_host;
+                reproduce.push_str(&format!(" --accel {accel} --machine {machine}"));
+                Some(QemuFacts {
+                    version: vm_host.qemu.version.clone(),
+                    machine: machine.to_string(),
+                    accelerator: accel.to_string(),
+                    accelerator_reason: vm_host.accel_reason.clone(),
+                })
+            }
+        };
         if full {
             reproduce.push_str(" --full");
         }
@@ -144,10 +170,9 @@ impl Manifest {
             reproduce,
             harness_version: env!("CARGO_PKG_VERSION").to_owned(),
             git_revision: git_revision(),
-            qemu_version: lab.qemu.version.clone(),
-            machine: lab.machine.to_string(),
-            accelerator: lab.accel.to_string(),
-            accelerator_reason: accelerator_reason.to_owned(),
+            transport: lab.transport().to_string(),
+            transport_reason: transport_reason.to_owned(),
+            qemu,
             host_kernel: fs::read_to_string("/proc/sys/kernel/osrelease")
                 .map_or_else(|_| "unknown".to_owned(), |text| text.trim().to_owned()),
             cpu_model: proc_value("/proc/cpuinfo", "model name")
@@ -195,10 +220,14 @@ pub(super) fn example() -> Manifest {
         reproduce: "cargo run --bin harness -- run correctness --seed 1".to_owned(),
         harness_version: "0.1.0".to_owned(),
         git_revision: "unknown".to_owned(),
-        qemu_version: "QEMU emulator version 7.2.22".to_owned(),
-        machine: "q35".to_owned(),
-        accelerator: "tcg".to_owned(),
-        accelerator_reason: "asked for".to_owned(),
+        transport: "qemu".to_owned(),
+        transport_reason: "asked for".to_owned(),
+        qemu: Some(QemuFacts {
+            version: "QEMU emulator version 7.2.22".to_owned(),
+            machine: "q35".to_owned(),
+            accelerator: "tcg".to_owned(),
+            accelerator_reason: "asked for".to_owned(),
+        }),
         host_kernel: "6.1.0".to_owned(),
         cpu_model: "a processor".to_owned(),
         cpus: 2,

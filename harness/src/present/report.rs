@@ -123,12 +123,8 @@ fn conditions(text: &mut String, manifest: &Manifest) -> std::fmt::Result {
             ),
         ),
         (
-            "QEMU",
-            format!("{}, machine {}", manifest.qemu_version, manifest.machine),
-        ),
-        (
-            "accelerator",
-            format!("{}: {}", manifest.accelerator, manifest.accelerator_reason),
+            "transport",
+            format!("{}: {}", manifest.transport, manifest.transport_reason),
         ),
         (
             "host",
@@ -146,6 +142,12 @@ fn conditions(text: &mut String, manifest: &Manifest) -> std::fmt::Result {
         ),
     ] {
         writeln!(text, "| {what} | {} |", cell(&value))?;
+    }
+    if let Some(qemu) = &manifest.qemu {
+        let machine = format!("{}, machine {}", qemu.version, qemu.machine);
+        let accelerator = format!("{}: {}", qemu.accelerator, qemu.accelerator_reason);
+        writeln!(text, "| QEMU | {} |", cell(&machine))?;
+        writeln!(text, "| accelerator | {} |", cell(&accelerator))?;
     }
     for (name, value) in &manifest.parameters {
         writeln!(
@@ -177,6 +179,7 @@ mod tests {
                 measured: "Equal at\nall 3 steps.".to_owned(),
                 holds,
             }],
+            findings: Vec::new(),
             tables: vec![Table {
                 title: "Steps".to_owned(),
                 head: vec!["step".to_owned()],

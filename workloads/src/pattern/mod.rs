@@ -17,7 +17,7 @@ mod zipf;
 
 use core::fmt;
 
-use rand::SeedableRng;
+use rand::{Rng as _, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
 pub use gaussian::GaussianError;
@@ -32,6 +32,12 @@ pub type Rng = Pcg64Mcg;
 /// A generator from a seed.
 pub fn rng(seed: u64) -> Rng {
     Rng::seed_from_u64(seed)
+}
+
+/// The seed of one of several uses of randomness that together go by one
+/// `seed`: neighbouring seeds and uses share nothing.
+pub fn derive_seed(seed: u64, purpose: u64) -> u64 {
+    rng(seed).next_u64() ^ rng(!purpose).next_u64()
 }
 
 /// A family of access patterns with its parameters.

@@ -10,7 +10,7 @@ use super::sheet::{
 };
 use super::{Drawing, Figure, scale};
 use crate::present::study::overhead::{OLD, OURS, Point, points};
-use crate::record::OverheadRow;
+use crate::record::OverheadPaceRow;
 
 /// A line of the figure.
 struct Line {
@@ -38,7 +38,7 @@ fn color(encoding: &str) -> RGBColor {
     }
 }
 
-fn lines(rows: &[OverheadRow]) -> Vec<Line> {
+fn lines(rows: &[OverheadPaceRow]) -> Vec<Line> {
     points(rows)
         .into_iter()
         .map(|((encoding, pick), points)| Line {
@@ -54,7 +54,7 @@ fn lines(rows: &[OverheadRow]) -> Vec<Line> {
 }
 
 /// The figure; none when there are no rows.
-pub fn draw(rows: &[OverheadRow]) -> Result<Vec<Drawing>> {
+pub fn draw(rows: &[OverheadPaceRow]) -> Result<Vec<Drawing>> {
     let lines = lines(rows);
     let Some(first) = rows.first() else {
         return Ok(Vec::new());

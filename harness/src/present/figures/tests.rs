@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::*;
-use crate::record::{CorrectnessRow, Direction, EvictionBlockRow, EvictionRow, OverheadRow};
+use crate::record::{CorrectnessRow, Direction, EvictionBlockRow, EvictionRow, OverheadPaceRow};
 
 const CAPACITY: u32 = 262_144;
 
@@ -20,19 +20,16 @@ fn correctness_rows(steps: &[(&str, f64)]) -> Vec<CorrectnessRow> {
             capacity_blocks: CAPACITY,
             balloon_wanted_blocks: balloon,
             balloon_blocks: balloon,
+            digest: String::new(),
             enforce: "driver".to_owned(),
             read_errors: balloon,
             refused_by_driver: balloon,
             refused_by_device: 0,
-            ok_blocks: CAPACITY - balloon,
-            zero_blocks: 0,
+            intact_blocks: CAPACITY - balloon,
             corrupt_blocks: 0,
             unexpected_blocks: 0,
             lists_equal: true,
-            inflight_requests: 0,
             inflight_errors: 0,
-            resize_ns: 1,
-            verify_ns: 1,
         });
     }
     rows
@@ -80,13 +77,11 @@ fn eviction_rows() -> Vec<EvictionRow> {
             hits: 200_000 - misses,
             misses,
             errors: 0,
-            shrink_ns: 1,
-            read_guest_ns: 1,
         })
         .to_vec()
 }
 
-fn overhead_rows() -> Vec<OverheadRow> {
+fn overhead_rows() -> Vec<OverheadPaceRow> {
     let mut rows = Vec::new();
     for (encoding, pick, cost) in [
         ("compact", "highest", 0.02),
@@ -97,7 +92,7 @@ fn overhead_rows() -> Vec<OverheadRow> {
         for mib in [64u32, 256, 1024, 4096, 16_384, 31 * 1024] {
             let blocks = mib << 8;
             let ns = (400_000.0 + f64::from(blocks) * cost) as u64;
-            rows.push(OverheadRow {
+            rows.push(OverheadPaceRow {
                 encoding: encoding.to_owned(),
                 pick: pick.to_owned(),
                 repetition: 2,
@@ -109,8 +104,6 @@ fn overhead_rows() -> Vec<OverheadRow> {
                 shrink_exchanges: 1,
                 grow_ns: ns * 9 / 10,
                 grow_device_ns: ns / 2,
-                grow_exchanges: 1,
-                agreed: true,
             });
         }
     }

@@ -1,7 +1,7 @@
 //! Claims of the correctness experiment.
 
 use super::{Source, Table, Verdict};
-use crate::record::{CorrectnessRow, Direction};
+use crate::record::{CorrectnessPaceRow, CorrectnessRow, Direction};
 
 /// "3 of 14 steps, first at step 2" for the rows that fail a check.
 fn failing<'a>(
@@ -30,11 +30,14 @@ fn sentence(rows: &[&CorrectnessRow], fine: &str, bad: Option<(usize, &Correctne
 }
 
 /// Judges the rows.
-pub fn judge(rows: &[CorrectnessRow]) -> Verdict {
+pub fn judge(rows: &[CorrectnessRow], paces: &[CorrectnessPaceRow]) -> Verdict {
+    let pace = |step: u32| paces.iter().find(|pace| pace.step == step);
+    let zeros = |row: &CorrectnessRow| pace(row.step).map_or(0, |pace| pace.zero_blocks);
     let mut verdict = Verdict {
         title: "Correctness of resizing".to_owned(),
         claims: Vec::new(),
-        tables: vec![table(rows)],
+        findings: Vec::new(),
+        tables: vec![table(rows, paces)],
     };
     let all: Vec<&CorrectnessRow> = rows.iter().collect();
     let any = !rows.is_empty();
@@ -59,13 +62,10 @@ pub fn judge(rows: &[CorrectnessRow]) -> Verdict {
     let intact = |row: &CorrectnessRow| {
         row.corrupt_blocks == 0
             && row.unexpected_blocks == 0
-            && row.ok_blocks + row.zero_blocks + row.read_errors == row.capacity_blocks
+            && row.intact_blocks + row.read_errors == row.capacity_blocks
     };
     let bad = failing(&all, intact);
-    let read: u64 = rows
-        .iter()
-        .map(|row| u64::from(row.ok_blocks) + u64::from(row.zero_blocks))
-        .sum();
+    let read: u64 = rows.iter().map(|row| u64::from(row.intact_blocks)).sum();
     verdict.claim(
         Source::Defence2017,
         "All other blocks carry what was written to them.",
@@ -91,18 +91,20 @@ pub fn judge(rows: &[CorrectnessRow]) -> Verdict {
     });
     // Nothing is written during the walk, so what was ever given up is zeros at its end.
     let given_up = walk.iter().map(|row| row.balloon_blocks).max().unwrap_or(0);
-    let zeros =
-        back.is_some_and(|row| row.zero_blocks > 0 && row.zero_blocks >= given_up && intact(row));
+    let came_back = back.is_some_and(|row| zeros(row) > 0 && zeros(row) >= given_up && intact(row));
     verdict.claim(
         Source::Defence2017,
         "After everything was given back there are no read errors, and blocks that came back are zeros.",
-        zeros,
+        came_back,
         match walk.last() {
             None => "No step was recorded.".to_owned(),
             Some(row) => format!(
                 "At the last step of the walk: {} read errors, {} blocks as written, {} zeros (at \
                  least {given_up} were given up), {} anything else.",
-                row.read_errors, row.ok_blocks, row.zero_blocks, row.corrupt_blocks
+                row.read_errors,
+                row.intact_blocks - zeros(row).min(row.intact_blocks),
+                zeros(row),
+                row.corrupt_blocks
             ),
         },
     );
@@ -111,11 +113,15 @@ pub fn judge(rows: &[CorrectnessRow]) -> Verdict {
     verdict.claim(
         Source::Requirement,
         "Written anew, the whole device carries the new contents.",
-        refill.is_some_and(|row| row.ok_blocks == row.capacity_blocks),
+        refill.is_some_and(|row| {
+            row.intact_blocks == row.capacity_blocks
+                && pace(row.step).is_some_and(|pace| pace.zero_blocks == 0)
+        }),
         refill.map_or("It was not tried.".to_owned(), |row| {
             format!(
                 "{} of {} blocks as written.",
-                row.ok_blocks, row.capacity_blocks
+                row.intact_blocks - zeros(row).min(row.intact_blocks),
+                row.capacity_blocks
             )
         }),
     );
@@ -137,7 +143,11 @@ pub fn judge(rows: &[CorrectnessRow]) -> Verdict {
 
     let random: Vec<&CorrectnessRow> = rows.iter().filter(|row| row.part == "random").collect();
     if !random.is_empty() {
-        let requests: u64 = random.iter().map(|row| row.inflight_requests).sum();
+        let requests: u64 = random
+            .iter()
+            .filter_map(|row| pace(row.step))
+            .map(|pace| pace.inflight_requests)
+            .sum();
         let errors: u64 = random.iter().map(|row| row.inflight_errors).sum();
         verdict.claim(
             Source::Requirement,
@@ -152,7 +162,8 @@ pub fn judge(rows: &[CorrectnessRow]) -> Verdict {
     verdict
 }
 
-fn table(rows: &[CorrectnessRow]) -> Table {
+fn table(rows: &[CorrectnessRow], paces: &[CorrectnessPaceRow]) -> Table {
+    let pace = |step: u32| paces.iter().find(|pace| pace.step == step);
     Table {
         title: "Steps".to_owned(),
         head: [
@@ -162,8 +173,8 @@ fn table(rows: &[CorrectnessRow]) -> Table {
             "held by host",
             "read errors",
             "refused by",
-            "as written",
-            "zeros",
+            "intact",
+            "of these zeros",
             "corrupt",
             "resize (ms)",
         ]
@@ -179,10 +190,12 @@ fn table(rows: &[CorrectnessRow]) -> Table {
                     row.balloon_blocks.to_string(),
                     row.read_errors.to_string(),
                     row.enforce.clone(),
-                    row.ok_blocks.to_string(),
-                    row.zero_blocks.to_string(),
+                    row.intact_blocks.to_string(),
+                    pace(row.step).map_or("?".to_owned(), |pace| pace.zero_blocks.to_string()),
                     row.corrupt_blocks.to_string(),
-                    super::millis(row.resize_ns),
+                    pace(row.step)
+                        .and_then(|pace| pace.resize_ns)
+                        .map_or("-".to_owned(), super::millis),
                 ]
             })
             .collect(),
@@ -194,15 +207,9 @@ mod tests {
     use super::*;
 
     /// Spoils good rows.
-    type Fault = fn(&mut Vec<CorrectnessRow>);
+    type Fault = fn(&mut Vec<CorrectnessRow>, &mut Vec<CorrectnessPaceRow>);
 
-    fn row(
-        step: u32,
-        part: &str,
-        direction: Direction,
-        balloon: u32,
-        zeros: u32,
-    ) -> CorrectnessRow {
+    fn row(step: u32, part: &str, direction: Direction, balloon: u32) -> CorrectnessRow {
         let by_device = if step % 2 == 1 { balloon } else { 0 };
         CorrectnessRow {
             step,
@@ -212,64 +219,76 @@ mod tests {
             capacity_blocks: 100,
             balloon_wanted_blocks: balloon,
             balloon_blocks: balloon,
+            digest: String::new(),
             enforce: "driver".to_owned(),
             read_errors: balloon,
             refused_by_driver: balloon - by_device,
             refused_by_device: by_device,
-            ok_blocks: 100 - balloon - zeros,
-            zero_blocks: zeros,
+            intact_blocks: 100 - balloon,
             corrupt_blocks: 0,
             unexpected_blocks: 0,
             lists_equal: true,
-            inflight_requests: 5,
             inflight_errors: 0,
-            resize_ns: 1,
-            verify_ns: 1,
         }
     }
 
     fn good() -> Vec<CorrectnessRow> {
         vec![
-            row(0, "walk", Direction::Shrink, 0, 0),
-            row(1, "walk", Direction::Shrink, 40, 0),
-            row(2, "walk", Direction::Shrink, 60, 0),
-            row(3, "walk", Direction::Grow, 0, 60),
-            row(4, "refill", Direction::Shrink, 0, 0),
-            row(5, "random", Direction::Shrink, 10, 0),
+            row(0, "walk", Direction::Shrink, 0),
+            row(1, "walk", Direction::Shrink, 40),
+            row(2, "walk", Direction::Shrink, 60),
+            row(3, "walk", Direction::Grow, 0),
+            row(4, "refill", Direction::Shrink, 0),
+            row(5, "random", Direction::Shrink, 10),
         ]
+    }
+
+    fn good_pace() -> Vec<CorrectnessPaceRow> {
+        (0..6)
+            .map(|step| CorrectnessPaceRow {
+                step,
+                zero_blocks: if step == 3 { 60 } else { 0 },
+                inflight_requests: if step == 5 { 5 } else { 0 },
+                resize_ns: Some(1),
+                verify_ns: None,
+            })
+            .collect()
     }
 
     #[test]
     fn a_good_run_holds() {
-        let verdict = judge(&good());
+        let verdict = judge(&good(), &good_pace());
         assert!(verdict.holds(), "{:?}", verdict.missed());
     }
 
     #[test]
     fn nothing_measured_holds_nothing() {
-        assert!(judge(&[]).claims.iter().all(|claim| !claim.holds));
+        assert!(judge(&[], &[]).claims.iter().all(|claim| !claim.holds));
     }
 
     #[test]
     fn every_kind_of_fault_is_seen() {
-        let faults: [(&str, Fault); 9] = [
-            ("some old data came back", |rows| {
-                rows[3].zero_blocks -= 1;
-                rows[3].ok_blocks += 1;
+        let faults: [(&str, Fault); 11] = [
+            ("some old data came back", |_, paces| {
+                paces[3].zero_blocks -= 1;
             }),
-            ("the walk did not end", |rows| drop(rows.remove(3))),
-            ("an error too many", |rows| rows[1].read_errors += 1),
-            ("a corrupt block", |rows| rows[2].corrupt_blocks = 1),
-            ("lists apart", |rows| rows[1].lists_equal = false),
-            ("old data came back", |rows| rows[3].zero_blocks = 0),
-            ("a lost refill", |rows| rows[4].ok_blocks -= 1),
-            ("an error in flight", |rows| rows[5].inflight_errors = 1),
-            ("the host took less", |rows| rows[1].balloon_blocks -= 1),
+            ("the walk did not end", |rows, _| drop(rows.remove(3))),
+            ("an error too many", |rows, _| rows[1].read_errors += 1),
+            ("a corrupt block", |rows, _| rows[2].corrupt_blocks = 1),
+            ("lists apart", |rows, _| rows[1].lists_equal = false),
+            ("old data came back", |_, paces| paces[3].zero_blocks = 0),
+            ("a lost refill", |rows, _| rows[4].intact_blocks -= 1),
+            ("a refill of zeros", |_, paces| paces[4].zero_blocks = 1),
+            ("an error in flight", |rows, _| rows[5].inflight_errors = 1),
+            ("nothing in flight", |_, paces| {
+                paces[5].inflight_requests = 0
+            }),
+            ("the host took less", |rows, _| rows[1].balloon_blocks -= 1),
         ];
         for (name, fault) in faults {
-            let mut rows = good();
-            fault(&mut rows);
-            assert!(!judge(&rows).holds(), "{name} went unseen");
+            let (mut rows, mut paces) = (good(), good_pace());
+            fault(&mut rows, &mut paces);
+            assert!(!judge(&rows, &paces).holds(), "{name} went unseen");
         }
     }
 }

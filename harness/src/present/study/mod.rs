@@ -16,6 +16,7 @@ use super::manifest::{Manifest, State};
 use super::store::{count, read};
 use crate::experiment::Experiment;
 use crate::record::BootRow;
+use crate::testbed::Transport;
 
 /// A statement beside what was measured.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -58,6 +59,8 @@ pub struct Verdict {
     pub title: String,
     /// The claims.
     pub claims: Vec<Claim>,
+    /// What else the numbers say, in sentences.
+    pub findings: Vec<String>,
     /// The numbers behind them.
     #[serde(skip)]
     pub tables: Vec<Table>,
@@ -91,9 +94,12 @@ impl Verdict {
 /// Judges the run in `folder`.
 pub fn judge(experiment: Experiment, folder: &Path, manifest: &Manifest) -> Result<Verdict> {
     let mut verdict = match experiment {
-        Experiment::Correctness => correctness::judge(&read(folder)?),
-        Experiment::Eviction => eviction::judge(&read(folder)?),
-        Experiment::Overhead => overhead::judge(&read(folder)?),
+        Experiment::Correctness => correctness::judge(&read(folder)?, &read(folder)?),
+        Experiment::Eviction => eviction::judge(&read(folder)?, &read(folder)?),
+        Experiment::Overhead => {
+            let timed = manifest.transport != Transport::Twin.to_string();
+            overhead::judge(&read(folder)?, &read(folder)?, timed)
+        }
     };
     let boots: Vec<BootRow> = read(folder)?;
     verdict.tables.push(boot_table(&boots));

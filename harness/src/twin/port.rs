@@ -1,0 +1,161 @@
+//! The three queues of a twin's vSSD, in memory.
+//!
+//! A request goes through the same [`serve`] as one that came in a virtqueue,
+//! in the order of submission, when the doorbell rings.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use guest_runtime::port::{BlkOp, BlkStatus, VssdPort};
+use virtio_bindings::virtio_blk::{
+    VIRTIO_BLK_S_OK, VIRTIO_BLK_S_UNSUPP, VIRTIO_BLK_T_FLUSH, VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT,
+};
+use vssd::wire::{EVENT_LEN, MAX_MESSAGE};
+use vssd_host::config_space::config_space;
+use vssd_host::request::{Chain, serve};
+use vssd_host::vssd::Vssd;
+
+/// As many as the kernel's port has.
+const SLOTS: usize = 32;
+
+/// Bytes in a slot's buffer, as in the kernel.
+const SLOT_LEN: usize = 256 << 10;
+
+/// Virtual time that a request takes. What matters is that it takes some: a
+/// guest that never rests moves on towards its deadlines all the same.
+const REQUEST_NS: u64 = 1_000;
+
+/// The header, data and status byte of a request.
+struct Slot {
+    header: [u8; 16],
+    data: Vec<u8>,
+    status: [u8; 1],
+}
+
+/// A request that the doorbell has not rung for.
+struct Submitted {
+    slot: usize,
+    op: BlkOp,
+    len: usize,
+}
+
+/// See the module.
+pub struct TwinPort {
+    vssd: Arc<Vssd>,
+    clock: Arc<AtomicU64>,
+    slots: Vec<Slot>,
+    submitted: Vec<Submitted>,
+    finished: VecDeque<(usize, BlkStatus)>,
+    command: Vec<u8>,
+    response: Vec<u8>,
+    responded: bool,
+}
+
+impl TwinPort {
+    pub(super) fn new(vssd: Arc<Vssd>, clock: Arc<AtomicU64>) -> Self {
+        let slot = || Slot {
+            header: [0; 16],
+            data: vec![0; SLOT_LEN],
+            status: [0],
+        };
+        Self {
+            vssd,
+            clock,
+            slots: (0..SLOTS).map(|_| slot()).collect(),
+            submitted: Vec::with_capacity(SLOTS),
+            finished: VecDeque::with_capacity(SLOTS),
+            command: vec![0; MAX_MESSAGE],
+            response: Vec::new(),
+            responded: false,
+        }
+    }
+}
+
+impl VssdPort for TwinPort {
+    fn read_config(&mut self, offset: usize, out: &mut [u8]) {
+        out.copy_from_slice(&config_space(self.vssd.geometry)[offset..offset + out.len()]);
+    }
+
+    fn slot_count(&self) -> usize {
+        SLOTS
+    }
+
+    fn slot_len(&self) -> usize {
+        SLOT_LEN
+    }
+
+    fn buffer(&mut self, slot: usize) -> &mut [u8] {
+        &mut self.slots[slot].data
+    }
+
+    fn submit(&mut self, slot: usize, op: BlkOp, sector: u64, len: usize) {
+        let kind = match op {
+            BlkOp::Read => VIRTIO_BLK_T_IN,
+            BlkOp::Write => VIRTIO_BLK_T_OUT,
+            BlkOp::Flush => VIRTIO_BLK_T_FLUSH,
+        };
+        let header = &mut self.slots[slot].header;
+        header[..4].copy_from_slice(&kind.to_le_bytes());
+        header[8..].copy_from_slice(&sector.to_le_bytes());
+        self.submitted.push(Submitted { slot, op, len });
+    }
+
+    fn kick(&mut self) {
+        if self.submitted.is_empty() {
+            return;
+        }
+        let mut state = self.vssd.lock();
+        let requests = self.submitted.len() as u64;
+        for Submitted { slot, op, len } in self.submitted.drain(..) {
+            let Slot {
+                header,
+                data,
+                status,
+            } = &mut self.slots[slot];
+            let (header, data) = (header.as_mut_slice().into(), (&mut data[..len]).into());
+            let status_byte = status.as_mut_slice().into();
+            let chain = match op {
+                BlkOp::Read => Chain::new([header], [data, status_byte]),
+                BlkOp::Write | BlkOp::Flush => Chain::new([header, data], [status_byte]),
+            };
+            serve(&mut state, &self.vssd.name, chain);
+            let status = match u32::from(status[0]) {
+                VIRTIO_BLK_S_OK => BlkStatus::Ok,
+                VIRTIO_BLK_S_UNSUPP => BlkStatus::Unsupported,
+                _ => BlkStatus::IoError,
+            };
+            self.finished.push_back((slot, status));
+        }
+        self.clock
+            .fetch_add(requests * REQUEST_NS, Ordering::Relaxed);
+    }
+
+    fn completion(&mut self) -> Option<(usize, BlkStatus)> {
+        self.finished.pop_front()
+    }
+
+    fn event(&mut self, out: &mut [u8; EVENT_LEN]) -> Option<usize> {
+        let now = self.clock.load(Ordering::Relaxed);
+        *out = self.vssd.lock().device.take_event(now)?;
+        Some(EVENT_LEN)
+    }
+
+    fn command_buffer(&mut self) -> &mut [u8] {
+        &mut self.command
+    }
+
+    fn send_command(&mut self, len: usize) {
+        let response = &mut self.response;
+        self.vssd
+            .command(&self.command[..len], MAX_MESSAGE, |bytes| {
+                response.clear();
+                response.extend_from_slice(bytes);
+            });
+        self.responded = true;
+    }
+
+    fn command_response(&mut self) -> Option<&[u8]> {
+        std::mem::take(&mut self.responded).then_some(&self.response)
+    }
+}

@@ -1,0 +1,35 @@
+//! The virtio-blk config space of a vSSD (virtio 1.2, 5.2.4), with the mark in
+//! the place of the topology (SPEC.md, 2.2).
+
+use vssd::units::Geometry;
+use vssd::wire::{MARK_OFFSET, mark};
+
+use crate::request::MAX_RANGES;
+
+/// Requests, events, commands (SPEC.md, section 3).
+pub const QUEUES: usize = 3;
+
+/// Bytes of the config space.
+pub const CONFIG_LEN: usize = 60;
+
+/// Segments in a request at most, header and status not counted.
+const SEG_MAX: u32 = 126;
+
+/// The config space of a vSSD of this shape.
+pub fn config_space(geometry: Geometry) -> [u8; CONFIG_LEN] {
+    let mut config = [0; CONFIG_LEN];
+    let mut put = |at: usize, bytes: &[u8]| config[at..at + bytes.len()].copy_from_slice(bytes);
+    put(0, &geometry.capacity_sectors().to_le_bytes());
+    put(12, &SEG_MAX.to_le_bytes());
+    put(20, &geometry.block_size().to_le_bytes());
+    put(MARK_OFFSET, &mark());
+    put(34, &(QUEUES as u16).to_le_bytes());
+    let most = u32::try_from(geometry.capacity_sectors()).unwrap_or(u32::MAX);
+    for at in [36, 48] {
+        put(at, &most.to_le_bytes());
+        put(at + 4, &(MAX_RANGES as u32).to_le_bytes());
+    }
+    put(44, &geometry.sectors_per_block().to_le_bytes());
+    put(56, &[1]);
+    config
+}
