@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use harness::accel::{Accel, kvm_opens};
-use harness::backend::{Backend, BackendConfig, ResizeOptions};
-use harness::experiment::{Bench, Lab};
-use harness::progress::Progress;
+use harness::backend::{Backend, BackendConfig};
 use harness::qemu::{Machine, Qemu};
+use harness::testbed::{ResizeOptions, Shape, Talk, Testbed};
+use harness::vm_host::{Bench, VmHost};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use vssd_host::control::protocol::{EncodingName, EvictName, Resized};
 use vssd_host::size::ByteSize;
@@ -22,19 +22,24 @@ const BLOCK: ByteSize = ByteSize(4096);
 const BLOCKS: u32 = 16384;
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn lab(machine: Machine, accel: Accel) -> Lab {
-    Lab {
+const SHAPE: Shape = Shape {
+    size: SIZE,
+    block_size: BLOCK,
+    written: SIZE,
+};
+
+fn vm_host(machine: Machine, accel: Accel) -> VmHost {
+    VmHost {
         qemu: Qemu::find(None).expect("these tests need QEMU"),
         machine,
         accel,
+        accel_reason: "for a test".to_owned(),
         program: PathBuf::from(env!("CARGO_BIN_EXE_harness")),
-        seed: 1,
-        progress: Progress { shown: false },
     }
 }
 
 fn bench() -> Bench {
-    lab(Machine::Q35, Accel::Tcg).start(SIZE, BLOCK).unwrap()
+    vm_host(Machine::Q35, Accel::Tcg).start(SHAPE).unwrap()
 }
 
 fn run(bench: &mut Bench, line: &str) -> Vec<Report> {
@@ -47,11 +52,7 @@ fn resize(bench: &mut Bench, to: u32, evict: EvictName, deadline: Duration) -> R
         deadline,
         seed: 7,
     };
-    let resized = bench
-        .backend
-        .resizer(PATIENCE)
-        .and_then(|mut resizer| resizer.resize_to(to, options))
-        .unwrap();
+    let resized = bench.resize_to(to, options).unwrap();
     if resized.from != resized.held {
         bench.guest.await_resized(resized.held, PATIENCE).unwrap();
     }
@@ -90,7 +91,7 @@ fn assert_lists_equal(bench: &mut Bench) {
 
 /// Shrinks, looks, grows back, looks.
 fn there_and_back(machine: Machine, accel: Accel) {
-    let mut bench = lab(machine, accel).start(SIZE, BLOCK).unwrap();
+    let mut bench = vm_host(machine, accel).start(SHAPE).unwrap();
     assert_eq!(bench.guest.ready.capacity, BLOCKS);
     run(&mut bench, "fill seed=5");
     run(&mut bench, "policy pick=scattered");
@@ -218,11 +219,11 @@ fn a_killed_backend_loses_no_write_and_no_block() {
 
 #[test]
 fn a_guest_that_reboots_finds_its_blocks() {
-    let lab = lab(Machine::Q35, Accel::Tcg);
-    let mut bench = lab.start(SIZE, BLOCK).unwrap();
+    let vm_host = vm_host(Machine::Q35, Accel::Tcg);
+    let mut bench = vm_host.start(SHAPE).unwrap();
     run(&mut bench, "fill seed=4");
     resize(&mut bench, 5_000, EvictName::Guest, PATIENCE);
-    let mut bench = bench.reboot(&lab).unwrap();
+    let mut bench = bench.reboot(&vm_host).unwrap();
     assert_eq!(bench.guest.ready.held, 5_000);
     assert_lists_equal(&mut bench);
     bench.shut_down().unwrap();
@@ -263,9 +264,12 @@ fn a_hung_guest_is_ended_with_its_last_lines() {
 
 #[test]
 fn a_guest_without_a_vssd_says_so() {
-    let lab = lab(Machine::Q35, Accel::Tcg);
+    let vm_host = vm_host(Machine::Q35, Accel::Tcg);
     let folder = tempfile::tempdir().unwrap();
-    let error = lab.launch(None, folder.path().to_owned()).err().unwrap();
+    let error = vm_host
+        .launch(None, folder.path().to_owned())
+        .err()
+        .unwrap();
     let error = error.to_string();
     assert!(error.contains("vSSD") || error.contains("disk"), "{error}");
 }
@@ -273,16 +277,16 @@ fn a_guest_without_a_vssd_says_so() {
 #[test]
 fn a_guest_that_panics_says_where() {
     // Too little memory for what the guest keeps of its device.
-    let lab = lab(Machine::Q35, Accel::Tcg);
+    let vm_host = vm_host(Machine::Q35, Accel::Tcg);
     let folder = tempfile::tempdir().unwrap();
     let config = BackendConfig {
-        program: lab.program.clone(),
+        program: vm_host.program.clone(),
         folder: folder.path().to_owned(),
         size: ByteSize(2 << 40),
         block_size: BLOCK,
     };
     let backend = Backend::start(config).unwrap();
-    let error = lab.launch(Some(&backend.socket()), folder.path().to_owned());
+    let error = vm_host.launch(Some(&backend.socket()), folder.path().to_owned());
     let error = error.err().unwrap().to_string();
     assert!(error.contains("exit status: 35"), "{error}");
     assert!(error.contains("panicked at"), "{error}");

@@ -74,7 +74,10 @@ impl Medium for MemoryMedium {
     fn discard(&self, range: Range<u64>) -> io::Result<()> {
         let len = (range.end - range.start) as usize;
         let slice = self.slice(range.start, len)?;
-        if len >= GIVEN_BACK && range.start.is_multiple_of(PAGE) && len as u64 % PAGE == 0 {
+        if len >= GIVEN_BACK
+            && range.start.is_multiple_of(PAGE)
+            && (len as u64).is_multiple_of(PAGE)
+        {
             let guard = slice.ptr_guard_mut();
             // SAFETY: `slice` lies within the private anonymous mapping that
             // this medium owns, so dropping its pages makes it read as zeros
