@@ -19,6 +19,9 @@ use crate::present::store::RunFolder;
 use crate::present::{self, Verdict, doctor};
 use crate::progress::Progress;
 use crate::qemu::{GUEST_IMAGE, Machine, Qemu};
+use crate::sweep;
+use crate::sweep::cli::{Common, MergeArgs, SweepArgs};
+use crate::sweep::runner::Eviction;
 use crate::vm_host::VmHost;
 
 /// Exit code when everything ran, but a claim or requirement does not hold.
@@ -30,7 +33,7 @@ const EXIT_DOES_NOT_HOLD: u8 = 3;
 /// Without a command: all three experiments in their quick form.
 ///
 /// Exit code: 0 every claim holds, 1 something failed, 2 usage, 3 a claim does
-/// not hold, 130 interrupted.
+/// not hold or cells of a sweep are impossible or missing, 130 interrupted.
 ///
 /// Examples:
 ///   harness
@@ -38,6 +41,7 @@ const EXIT_DOES_NOT_HOLD: u8 = 3;
 ///   harness run correctness --transport twin
 ///   harness run overhead --set 'sizes=["1GiB"]' --out /tmp/overhead
 ///   harness report results/reference/eviction
+///   harness sweep spread --shard 2/8
 #[derive(Debug, Parser)]
 #[command(name = "harness", version, verbatim_doc_comment)]
 struct Cli {
@@ -69,6 +73,11 @@ enum Command {
         /// The run's folder.
         folder: PathBuf,
     },
+    /// Run the eviction experiment over lists and ranges of its parameters, or go
+    /// on with a sweep that was stopped.
+    Sweep(SweepArgs),
+    /// Join the shards of a sweep in the folder --out.
+    Merge(MergeArgs),
     /// Say where the guest image is, to boot it by hand.
     Image {
         /// Copy it there.
@@ -186,6 +195,21 @@ struct RunOptions {
     json: bool,
 }
 
+impl RunOptions {
+    fn for_sweeps(&self) -> Common<'_> {
+        Common {
+            out: self.out.as_deref(),
+            seed: self.seed,
+            overrides: Overrides {
+                full: self.full,
+                file: self.params.as_deref(),
+                sets: &self.sets,
+            },
+            json: self.json,
+        }
+    }
+}
+
 /// The program.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -237,6 +261,15 @@ fn dispatch(cli: &Cli) -> Result<bool> {
         Some(Command::Report { folder }) => {
             let verdict = present::format(folder)?;
             show(&[(folder.clone(), verdict)], options)
+        }
+        Some(Command::Sweep(args)) => {
+            let defaults = Experiment::Eviction.defaults();
+            let ended = sweep::cli::run(args, &options.for_sweeps(), defaults, &Eviction)?;
+            Ok(ended.is_none_or(|ended| ended.is_complete()))
+        }
+        Some(Command::Merge(args)) => {
+            let ended = sweep::cli::merge(args, &options.for_sweeps())?;
+            Ok(ended.is_complete())
         }
         Some(Command::Image { out }) => {
             match out {

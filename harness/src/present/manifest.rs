@@ -108,7 +108,9 @@ fn git(arguments: &[&str]) -> Option<String> {
     output.status.success().then(|| text.trim().to_owned())
 }
 
-fn git_revision() -> String {
+/// Git revision of the source, with `-dirty` when it was changed since;
+/// `unknown` outside a clone.
+pub fn git_revision() -> String {
     let Some(revision) = git(&["rev-parse", "--short=12", "HEAD"]) else {
         return "unknown".to_owned();
     };
@@ -123,6 +125,44 @@ fn proc_value(file: &str, key: &str) -> Option<String> {
     let text = fs::read_to_string(file).ok()?;
     let line = text.lines().find(|line| line.starts_with(key))?;
     Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+/// The machine on which this runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Host {
+    /// Version of its kernel.
+    pub host_kernel: String,
+    /// Model of its processor.
+    pub cpu_model: String,
+    /// Its processors.
+    pub cpus: usize,
+    /// Its memory, MiB.
+    pub memory_mib: u64,
+}
+
+impl Host {
+    /// What this machine says of itself.
+    pub fn this() -> Self {
+        let memory = proc_value("/proc/meminfo", "MemTotal")
+            .and_then(|text| text.split_whitespace().next()?.parse::<u64>().ok());
+        Self {
+            host_kernel: fs::read_to_string("/proc/sys/kernel/osrelease")
+                .map_or_else(|_| "unknown".to_owned(), |text| text.trim().to_owned()),
+            cpu_model: proc_value("/proc/cpuinfo", "model name")
+                .unwrap_or_else(|| "unknown".to_owned()),
+            cpus: std::thread::available_parallelism().map_or(0, usize::from),
+            memory_mib: memory.unwrap_or(0) / 1024,
+        }
+    }
+}
+
+/// Writes a file, all or nothing: whoever reads it finds the old or the new.
+pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".new");
+    fs::write(&temporary, bytes)
+        .and_then(|()| fs::rename(&temporary, path))
+        .with_context(|| format!("write {}: is the disk full?", path.display()))
 }
 
 impl Manifest {
@@ -159,8 +199,7 @@ impl Manifest {
         for (key, value) in parameters {
             reproduce.push_str(&format!(" --set '{key}={value}'"));
         }
-        let memory = proc_value("/proc/meminfo", "MemTotal")
-            .and_then(|text| text.split_whitespace().next()?.parse::<u64>().ok());
+        let host = Host::this();
         Self {
             schema: SCHEMA,
             experiment: experiment.to_owned(),
@@ -173,12 +212,10 @@ impl Manifest {
             transport: lab.transport().to_string(),
             transport_reason: transport_reason.to_owned(),
             qemu,
-            host_kernel: fs::read_to_string("/proc/sys/kernel/osrelease")
-                .map_or_else(|_| "unknown".to_owned(), |text| text.trim().to_owned()),
-            cpu_model: proc_value("/proc/cpuinfo", "model name")
-                .unwrap_or_else(|| "unknown".to_owned()),
-            cpus: std::thread::available_parallelism().map_or(0, usize::from),
-            memory_mib: memory.unwrap_or(0) / 1024,
+            host_kernel: host.host_kernel,
+            cpu_model: host.cpu_model,
+            cpus: host.cpus,
+            memory_mib: host.memory_mib,
             started: now_utc(),
             ended: String::new(),
             wall_seconds: 0.0,
@@ -198,13 +235,9 @@ impl Manifest {
 
     /// Writes it to a run's folder, all or nothing.
     pub fn write(&self, folder: &Path) -> Result<()> {
-        let path = folder.join(FILE);
-        let temporary = folder.join("manifest.json.new");
         let mut text = serde_json::to_string_pretty(self).context("encode the manifest")?;
         text.push('\n');
-        fs::write(&temporary, text)
-            .and_then(|()| fs::rename(&temporary, &path))
-            .with_context(|| format!("write {}", path.display()))
+        replace_file(&folder.join(FILE), text.as_bytes())
     }
 }
 

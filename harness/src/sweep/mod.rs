@@ -1,3 +1,36 @@
-//! Sweeps: the eviction experiment over ranges of its parameters.
+//! Sweeps: the eviction experiment over lists and ranges of its parameters.
+//!
+//! ```text
+//!  file (TOML) ──▶ plan: points × seeds = cells ──▶ engine: threads run the cells of a shard
+//!                                                      │ rows, failures
+//!                    merge: folders of shards ──────▶ folder: sweep.json, sweep.csv, failures.csv
+//! ```
+//!
+//! A *point* is one choice of a value on every axis, a *cell* one seed at one
+//! point. Cells are what threads and machines divide among themselves and what
+//! is done or not done after a kill. What a cell yields depends on its
+//! parameters and its seed alone, so the finished table has the same bytes
+//! however it came about.
 
+pub mod cli;
+pub mod engine;
+pub mod file;
+pub mod folder;
+pub mod manifest;
+pub mod merge;
+mod pace;
+pub mod plan;
+pub mod rows;
+pub mod runner;
+pub mod shard;
 pub mod table;
+#[cfg(test)]
+mod tests;
+mod values;
+
+/// The sweeps that come with the harness: name and TOML text.
+pub const BUILT_IN: [(&str, &str); 3] = [
+    ("spread", include_str!("../../sweeps/spread.toml")),
+    ("workloads", include_str!("../../sweeps/workloads.toml")),
+    ("sample", include_str!("../../sweeps/sample.toml")),
+];

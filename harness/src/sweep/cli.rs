@@ -1,0 +1,206 @@
+//! `harness sweep` and `harness merge`.
+
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use anyhow::Result;
+use clap::Args;
+use serde_json::json;
+
+use super::BUILT_IN;
+use super::engine::{self, Options};
+use super::file::Sweep;
+use super::folder::SweepFolder;
+use super::manifest::Counts;
+use super::merge;
+use super::plan::Plan;
+use super::rows::Damage;
+use super::runner::Runner;
+use super::shard::Shard;
+use crate::experiment::params::Overrides;
+use crate::interrupt;
+use crate::present::manifest::State;
+
+/// What `harness sweep` takes besides the options of all runs.
+#[derive(Clone, Debug, Args)]
+pub struct SweepArgs {
+    /// A built-in sweep, or a TOML file; without one, the built-in sweeps are listed.
+    #[arg(value_name = "NAME|FILE")]
+    pub sweep: Option<String>,
+    /// Threads; as many as there are processors when not given.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub jobs: Option<u16>,
+    /// Run part i of n only, such as 2/8; see `harness merge`.
+    #[arg(long, value_name = "I/N", default_value_t = Shard::WHOLE)]
+    pub shard: Shard,
+}
+
+/// What `harness merge` takes besides the options of all runs.
+#[derive(Clone, Debug, Args)]
+pub struct MergeArgs {
+    /// Folders of the shards.
+    #[arg(required = true, value_name = "DIR")]
+    pub parts: Vec<PathBuf>,
+}
+
+/// The options of all runs that sweeps heed.
+#[derive(Clone, Debug)]
+pub struct Common<'a> {
+    /// Where to put the sweep, if anywhere else than by its name.
+    pub out: Option<&'a Path>,
+    /// Seed of the first repetition.
+    pub seed: u64,
+    /// Parameters over the defaults.
+    pub overrides: Overrides<'a>,
+    /// Whether to print JSON.
+    pub json: bool,
+}
+
+/// A sweep's folder after a command, for whoever presents it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// The folder.
+    pub folder: PathBuf,
+    /// Its cells.
+    pub counts: Counts,
+}
+
+impl Ended {
+    /// True when every cell has its rows.
+    pub fn is_complete(&self) -> bool {
+        self.counts.done == self.counts.all
+    }
+}
+
+/// Lists the built-in sweeps.
+fn list(json: bool) -> Result<()> {
+    for (name, text) in BUILT_IN {
+        let Sweep { title, axes, .. } = Sweep::parse(text)?;
+        match json {
+            true => println!("{}", json!({ "sweep": name, "title": title, "axes": axes })),
+            false => {
+                let axes = axes
+                    .iter()
+                    .map(|axis| format!("{} ({} values)", axis.name, axis.values.len()));
+                let axes = axes.collect::<Vec<_>>().join(" x ");
+                println!("{name}: {title}\n    {axes}\n");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Where a sweep goes when nobody says: the same place each time, so that the
+/// same command goes on with it.
+fn default_folder(sweep: &str, shard: Shard) -> PathBuf {
+    let name = Path::new(sweep).file_stem().unwrap_or_default();
+    let mut folder = format!("sweep-{}", name.to_string_lossy());
+    if shard != Shard::WHOLE {
+        folder.push_str(&format!("-{}-of-{}", shard.index(), shard.of()));
+    }
+    Path::new("results").join(folder)
+}
+
+fn warn(damage: &[Damage], consequence: &str) {
+    for damage in damage {
+        eprintln!("harness: {damage}; {consequence}");
+    }
+}
+
+fn tell(ended: &Ended, json: bool) {
+    let Ended { folder, counts } = ended;
+    if json {
+        println!("{}", json!({ "folder": folder, "cells": counts }));
+        return;
+    }
+    println!(
+        "{} of {} cells done, {} impossible or failed, {} missing: {}",
+        counts.done,
+        counts.all,
+        counts.failed,
+        counts.missing(),
+        folder.display()
+    );
+}
+
+/// Runs a sweep, or goes on with it; nothing when the sweeps were listed only.
+pub fn run(
+    args: &SweepArgs,
+    common: &Common<'_>,
+    defaults: &str,
+    runner: &dyn Runner,
+) -> Result<Option<Ended>> {
+    let Some(name) = &args.sweep else {
+        return list(common.json).map(|()| None);
+    };
+    let plan = Plan::new(Sweep::load(name)?, defaults, &common.overrides, common.seed)?;
+    let path = match common.out {
+        Some(out) => out.to_owned(),
+        None => default_folder(name, args.shard),
+    };
+    let mut folder = SweepFolder::open(&path, plan, args.shard)?;
+    warn(folder.damage(), "left out, its cell is run again");
+    let before = folder.counts();
+    if !common.json {
+        println!(
+            "{}: {} points, {} cells in shard {}, {} of them done already",
+            folder.plan().title,
+            folder.plan().points(),
+            before.all,
+            args.shard,
+            before.done
+        );
+    }
+    if before.done < before.all {
+        folder.manifest_mut().sign();
+    }
+    let jobs = args.jobs.map_or_else(
+        || thread::available_parallelism().map_or(1, usize::from),
+        usize::from,
+    );
+    let options = Options {
+        jobs,
+        terminal: std::io::stderr().is_terminal(),
+        stop: &interrupt::requested,
+    };
+    let result = engine::run(&mut folder, runner, &options);
+    let missing = folder.counts().missing();
+    let status = match &result {
+        Err(error) => State::Failed(format!("{error:#}")),
+        Ok(()) if missing > 0 => State::Failed(format!("{missing} cells are still to be run")),
+        Ok(()) => State::Complete,
+    };
+    let closed = folder.close(status);
+    if result.is_err() || missing > 0 {
+        eprintln!(
+            "harness: {missing} cells are still to be run; the same command with --out {} goes on",
+            path.display()
+        );
+    }
+    result?;
+    let ended = Ended {
+        folder: path,
+        counts: closed?,
+    };
+    tell(&ended, common.json);
+    Ok(Some(ended))
+}
+
+/// Joins the parts of a sweep.
+pub fn merge(args: &MergeArgs, common: &Common<'_>) -> Result<Ended> {
+    let out = common
+        .out
+        .ok_or_else(|| anyhow::anyhow!("name the folder for the whole sweep with --out"))?;
+    let merged = merge::merge(out, &args.parts)?;
+    warn(&merged.damage, "left out, its cell counts as missing");
+    for sentence in &merged.missing {
+        eprintln!("harness: {sentence}");
+    }
+    let ended = Ended {
+        folder: out.to_owned(),
+        counts: merged.counts,
+    };
+    tell(&ended, common.json);
+    Ok(ended)
+}

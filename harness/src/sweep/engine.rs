@@ -1,0 +1,136 @@
+//! Runs the cells of a shard on several threads and records them as they end.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use super::folder::SweepFolder;
+use super::pace::Pace;
+use super::plan::{Cell, Plan};
+use super::runner::{Outcome, Runner};
+
+/// How often the pace is looked after while no cell ends.
+const TICK: Duration = Duration::from_secs(1);
+
+/// How cells are run.
+pub struct Options<'a> {
+    /// Threads.
+    pub jobs: usize,
+    /// Whether standard error is a terminal.
+    pub terminal: bool,
+    /// Asked before each cell; when true, no further one starts.
+    pub stop: &'a (dyn Fn() -> bool + Sync),
+}
+
+/// Runs whatever is still to be run. What a point asks for and cannot have is
+/// said, recorded, and does not keep others from running.
+pub fn run(folder: &mut SweepFolder, runner: &dyn Runner, options: &Options<'_>) -> Result<()> {
+    folder.retry_failures()?;
+    let to_do = folder.to_do();
+    let mut pace = Pace::new(options.terminal, to_do.len() as u64);
+    let possible = check_points(folder, runner, to_do, &mut pace)?;
+    let plan = folder.plan().clone();
+    let next = AtomicUsize::new(0);
+    let result = thread::scope(|scope| {
+        let (sender, receiver) = mpsc::channel();
+        for _ in 0..options.jobs.min(possible.len()) {
+            let sender = sender.clone();
+            let (plan, next, possible) = (&plan, &next, &possible);
+            scope.spawn(move || {
+                while !(options.stop)() {
+                    let Some(cell) = possible.get(next.fetch_add(1, Ordering::Relaxed)) else {
+                        return;
+                    };
+                    let outcomes = run_cell(plan, *cell, runner);
+                    // Nobody listens any more when recording failed.
+                    if sender.send((*cell, outcomes)).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        collect(folder, receiver, &mut pace)
+    });
+    pace.finish();
+    result
+}
+
+/// Checks the points of all cells, each once; returns the cells that can be run.
+fn check_points(
+    folder: &mut SweepFolder,
+    runner: &dyn Runner,
+    to_do: Vec<Cell>,
+    pace: &mut Pace,
+) -> Result<Vec<Cell>> {
+    let mut reasons: BTreeMap<u32, Option<String>> = BTreeMap::new();
+    let mut possible = Vec::new();
+    for cell in to_do {
+        let plan = folder.plan();
+        let reason = reasons.entry(cell.point).or_insert_with(|| {
+            let error = runner.check(&plan.params(cell.point)).err()?;
+            let reason = format!("{error:#}");
+            pace.say(&format!(
+                "{} is impossible: {reason}",
+                plan.describe(cell.point)
+            ));
+            Some(reason)
+        });
+        match reason {
+            None => possible.push(cell),
+            Some(reason) => {
+                folder.fail(cell, reason)?;
+                pace.step();
+            }
+        }
+    }
+    Ok(possible)
+}
+
+/// Runs a cell and checks what came of it.
+fn run_cell(plan: &Plan, cell: Cell, runner: &dyn Runner) -> Result<Vec<Outcome>> {
+    let mut outcomes = runner.run(&plan.params(cell.point), cell.seed)?;
+    outcomes.sort_by_key(|outcome| outcome.picker);
+    let pickers = outcomes.iter().map(|outcome| &outcome.picker);
+    ensure!(
+        pickers.eq(&plan.pickers),
+        "the experiment ran other pickers than it was asked for"
+    );
+    for outcome in &outcomes {
+        ensure!(
+            outcome.adds_up(),
+            "the hits and misses of {} are not its reads: {outcome:?}",
+            outcome.picker
+        );
+    }
+    Ok(outcomes)
+}
+
+/// Records cells until all threads have ended.
+fn collect(
+    folder: &mut SweepFolder,
+    receiver: Receiver<(Cell, Result<Vec<Outcome>>)>,
+    pace: &mut Pace,
+) -> Result<()> {
+    loop {
+        match receiver.recv_timeout(TICK) {
+            Ok((cell, Ok(outcomes))) => folder.record(cell, outcomes)?,
+            Ok((cell, Err(error))) => {
+                let reason = format!("{error:#}");
+                let point = folder.plan().describe(cell.point);
+                pace.say(&format!("{point} failed with seed {}: {reason}", cell.seed));
+                folder.fail(cell, &reason)?;
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                pace.tick();
+                continue;
+            }
+            Err(RecvTimeoutError::Disconnected) => return Ok(()),
+        }
+        pace.step();
+    }
+}

@@ -1,0 +1,186 @@
+//! A sweep's file: what stays fixed, and the axes.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::{Deserialize, Serialize};
+use toml::Value;
+use toml::de::DeTable;
+
+use super::BUILT_IN;
+use super::values::{self, MAX_POINTS};
+
+/// The most bytes of a sweep's file.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// A parameter that is varied.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Axis {
+    /// The parameter.
+    pub name: String,
+    /// Its values, in the order of the sweep; at least one.
+    pub values: Vec<Value>,
+}
+
+/// A sweep, as its file has it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sweep {
+    /// What it shows, in a line.
+    pub title: String,
+    /// Parameters that are the same at every point, over the defaults.
+    pub fixed: toml::Table,
+    /// What is varied, in the order of the file.
+    pub axes: Vec<Axis>,
+}
+
+impl Sweep {
+    /// The built-in sweep of that name, or the one in that file.
+    pub fn load(name: &str) -> Result<Self> {
+        if let Some((_, text)) = BUILT_IN.iter().find(|(known, _)| *known == name) {
+            return Self::parse(text).with_context(|| format!("the built-in sweep `{name}`"));
+        }
+        let path = Path::new(name);
+        ensure!(
+            path.exists(),
+            "`{name}` is neither a file nor one of the built-in sweeps: {}",
+            BUILT_IN.map(|(name, _)| name).join(", ")
+        );
+        let bytes = fs::metadata(path).map_or(0, |found| found.len());
+        ensure!(
+            bytes <= MAX_BYTES,
+            "{name} has {bytes} bytes, and a sweep's file {MAX_BYTES} at most"
+        );
+        let text = fs::read_to_string(path).with_context(|| format!("read the sweep in {name}"))?;
+        Self::parse(&text).with_context(|| format!("the sweep in {name}"))
+    }
+
+    /// A sweep from TOML text.
+    ///
+    /// # Errors
+    /// What is wrong, by the key.
+    pub fn parse(text: &str) -> Result<Self> {
+        let mut table: toml::Table = text.parse().context("it is no TOML")?;
+        let title = match table.remove("title") {
+            Some(Value::String(title)) if !title.trim().is_empty() => title,
+            _ => bail!("`title` is missing: say in a line what the sweep shows"),
+        };
+        let fixed = match table.remove("fixed") {
+            None => toml::Table::new(),
+            Some(Value::Table(fixed)) => fixed,
+            Some(_) => bail!("`fixed` is no table: write [fixed] and parameters below it"),
+        };
+        let Some(Value::Table(mut swept)) = table.remove("sweep") else {
+            bail!("there is no table [sweep]: name in it the parameters to vary");
+        };
+        if let Some(key) = table.keys().next() {
+            bail!("`{key}` has no meaning here: there are title, [fixed] and [sweep]");
+        }
+        let mut axes = Vec::new();
+        for name in order_of_axes(text)? {
+            let value = swept.remove(&name).context("one file has two orders")?;
+            ensure!(
+                !fixed.contains_key(&name),
+                "`{name}` stands under [fixed] and under [sweep]"
+            );
+            let values = values::expand(value).with_context(|| format!("the axis `{name}`"))?;
+            axes.push(Axis { name, values });
+        }
+        ensure!(
+            !axes.is_empty(),
+            "[sweep] is empty: name a parameter to vary"
+        );
+        points(&axes)?;
+        Ok(Self { title, fixed, axes })
+    }
+}
+
+/// Number of points on these axes.
+pub fn points(axes: &[Axis]) -> Result<u32> {
+    axes.iter()
+        .try_fold(1usize, |points, axis| points.checked_mul(axis.values.len()))
+        .filter(|points| (1..=MAX_POINTS).contains(points))
+        .and_then(|points| u32::try_from(points).ok())
+        .with_context(|| {
+            let counts: Vec<_> = axes
+                .iter()
+                .map(|axis| axis.values.len().to_string())
+                .collect();
+            format!(
+                "{} points are not between 1 and {MAX_POINTS}: take fewer values",
+                counts.join(" x ")
+            )
+        })
+}
+
+/// Names under [sweep], in the order in which they stand there. The tables of
+/// the toml crate are sorted by name, so places in the text tell.
+fn order_of_axes(text: &str) -> Result<Vec<String>> {
+    let table = DeTable::parse(text).context("it is no TOML")?;
+    let swept = table.get_ref().get("sweep").map(|value| value.get_ref());
+    let Some(toml::de::DeValue::Table(swept)) = swept else {
+        return Ok(Vec::new());
+    };
+    let mut names: Vec<_> = swept
+        .keys()
+        .map(|name| (name.span().start, name.get_ref().to_string()))
+        .collect();
+    names.sort();
+    Ok(names.into_iter().map(|(_, name)| name).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn axes_keep_the_order_of_the_file() {
+        let sweep = Sweep::parse(
+            "title = \"t\"\n[sweep]\nsd = [1]\nmean = { from = 1, to = 2, step = 1 }\n\
+             depth = [\"a\"]\n[fixed]\nreads = 5",
+        )
+        .unwrap();
+        let names: Vec<_> = sweep.axes.iter().map(|axis| axis.name.as_str()).collect();
+        assert_eq!(names, ["sd", "mean", "depth"]);
+        assert_eq!(sweep.fixed, toml::toml! { reads = 5 });
+        // As tables of their own, too.
+        let sweep = Sweep::parse(
+            "title = \"t\"\n[sweep.sd]\nfrom = 1\nto = 2\nstep = 1\n[sweep.mean]\nfrom = 1\n\
+             to = 2\nstep = 1",
+        )
+        .unwrap();
+        assert_eq!((&*sweep.axes[0].name, &*sweep.axes[1].name), ("sd", "mean"));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (text, word) in [
+            ("title = ", "no TOML"),
+            ("[sweep]\nsd = [1]", "`title`"),
+            ("title = \"t\"", "[sweep]"),
+            ("title = \"t\"\nsweep = 5", "[sweep]"),
+            ("title = \"t\"\n[sweep]", "[sweep] is empty"),
+            ("title = \"t\"\nfixed = 5\n[sweep]\nsd = [1]", "`fixed`"),
+            (
+                "title = \"t\"\n[sweep]\nsd = [1]\n[swoop]\na = 1",
+                "`swoop`",
+            ),
+            ("title = \"t\"\n[sweep]\nsd = []", "axis `sd`"),
+            ("title = \"t\"\n[sweep]\nsd = 5", "axis `sd`"),
+            (
+                "title = \"t\"\n[fixed]\nsd = 1\n[sweep]\nsd = [1]",
+                "`sd` stands under",
+            ),
+            (
+                "title = \"t\"\n[sweep]\na = { from = 1, to = 400, step = 1 }\n\
+                 b = { from = 1, to = 400, step = 1 }",
+                "400 x 400 points",
+            ),
+        ] {
+            let error = format!("{:#}", Sweep::parse(text).unwrap_err());
+            assert!(error.contains(word), "{text}: {error}");
+        }
+        let error = format!("{:#}", Sweep::load("nonesuch").unwrap_err());
+        assert!(error.contains("spread, workloads, sample"), "{error}");
+    }
+}

@@ -1,0 +1,148 @@
+//! Joins the folders of a sweep's shards into one.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail, ensure};
+
+use super::folder::{self, Recorded, SweepFolder};
+use super::manifest::Counts;
+use super::rows::{Damage, Failures, Rows};
+use super::runner::Outcome;
+use super::shard::Shard;
+use crate::present::manifest::State;
+
+/// The most cells of a shard that are named as missing.
+const MAX_NAMED: usize = 10;
+
+/// What came of a merge.
+#[derive(Debug)]
+pub struct Merged {
+    /// Cells of the whole sweep.
+    pub counts: Counts,
+    /// Rows of the parts that were left out.
+    pub damage: Vec<Damage>,
+    /// Sentences about cells that no part has.
+    pub missing: Vec<String>,
+}
+
+/// Joins `parts` in the folder `out`. When `out` holds the same sweep already,
+/// as from an earlier merge, the parts are added to it.
+///
+/// # Errors
+/// When the parts are not of one sweep, or contradict each other; `out` is then
+/// left as it was.
+pub fn merge(out: &Path, parts: &[PathBuf]) -> Result<Merged> {
+    ensure!(!parts.is_empty(), "name the folders to merge");
+    let parts = parts
+        .iter()
+        .map(|path| Ok((path.as_path(), folder::read(path)?)))
+        .collect::<Result<Vec<_>>>()?;
+    compare(&parts)?;
+    let (rows, failures) = join(&parts)?;
+    let (_, first) = &parts[0];
+    let mut folder = SweepFolder::open(out, first.manifest.plan.clone(), Shard::WHOLE)?;
+    for (cell, outcomes) in folder.rows() {
+        if let Some(other) = rows.get(cell) {
+            let has = |part: &&(&Path, Recorded)| part.1.rows.contains_key(cell);
+            let part = parts.iter().find(has).map_or(out, |(path, _)| path);
+            agree(*cell, (out, outcomes), (part, other))?;
+        }
+    }
+    for (_, part) in &parts {
+        let makers = part.manifest.made_by.iter().cloned();
+        makers.for_each(|maker| folder.manifest_mut().add_maker(maker));
+    }
+    folder.adopt(rows, failures);
+    let missing = missing(&folder, first.manifest.shard.of());
+    let mut damage = folder.damage().to_vec();
+    damage.extend(parts.iter().flat_map(|(_, part)| part.damage.clone()));
+    let status = match missing.is_empty() {
+        true => State::Complete,
+        false => State::Failed(missing.join("; ")),
+    };
+    let counts = folder.close(status)?;
+    Ok(Merged {
+        counts,
+        damage,
+        missing,
+    })
+}
+
+/// Refuses parts that are not of one sweep.
+fn compare(parts: &[(&Path, Recorded)]) -> Result<()> {
+    let (first_path, first) = &parts[0];
+    for (path, part) in &parts[1..] {
+        let (ours, theirs) = (&first.manifest, &part.manifest);
+        let shards = (ours.shard.of(), theirs.shard.of());
+        let difference = ours.difference(theirs).or_else(|| {
+            let differ = shards.0 != shards.1;
+            differ.then(|| {
+                let name = "number of shards".to_owned();
+                (name, shards.0.to_string(), shards.1.to_string())
+            })
+        });
+        if let Some((key, ours, theirs)) = difference {
+            bail!(
+                "{} and {} are not of one sweep: `{key}` is {ours} in the first, {theirs} in the \
+                 second",
+                first_path.display(),
+                path.display()
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Refuses two folders that have different rows for a cell.
+fn agree(cell: u32, one: (&Path, &[Outcome]), other: (&Path, &[Outcome])) -> Result<()> {
+    ensure!(
+        one.1 == other.1,
+        "{} and {} have different rows for cell {cell}, which the same parameters and seed cannot \
+         give: find out which is right, and leave the other out",
+        one.0.display(),
+        other.0.display()
+    );
+    Ok(())
+}
+
+fn join(parts: &[(&Path, Recorded)]) -> Result<(Rows, Failures)> {
+    let mut rows = Rows::new();
+    let mut failures = Failures::new();
+    let mut origin: BTreeMap<u32, &Path> = BTreeMap::new();
+    for (path, part) in parts {
+        for (cell, outcomes) in &part.rows {
+            match rows.get(cell) {
+                Some(known) => agree(*cell, (origin[cell], known), (path, outcomes))?,
+                None => {
+                    origin.insert(*cell, path);
+                    rows.insert(*cell, outcomes.clone());
+                }
+            }
+        }
+        failures.extend(part.failures.clone());
+    }
+    Ok((rows, failures))
+}
+
+/// A sentence for each shard that lacks cells.
+fn missing(folder: &SweepFolder, of: u32) -> Vec<String> {
+    let mut by_shard: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    for cell in folder.to_do() {
+        by_shard
+            .entry(cell.index % of)
+            .or_default()
+            .push(cell.index);
+    }
+    let sentence = |(shard, cells): (u32, Vec<u32>)| {
+        let named: Vec<String> = cells.iter().take(MAX_NAMED).map(u32::to_string).collect();
+        let more = if cells.len() > MAX_NAMED { ", …" } else { "" };
+        format!(
+            "shard {}/{of} lacks {} cells: {}{more}",
+            shard + 1,
+            cells.len(),
+            named.join(", ")
+        )
+    };
+    by_shard.into_iter().map(sentence).collect()
+}

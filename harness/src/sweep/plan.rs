@@ -1,0 +1,342 @@
+//! What a sweep runs: its points and its cells.
+
+use anyhow::{Context, Result, ensure};
+use serde::{Deserialize, Serialize};
+use toml::Value;
+
+use super::file::{self, Axis, Sweep};
+use super::values;
+use crate::experiment::params::{Overrides, resolve};
+use crate::picker::Picker;
+
+/// The most cells of a sweep: all their rows are held in memory.
+const MAX_CELLS: u64 = 1_000_000;
+
+/// Parameters that say how often and by whom a point is run. They are the same
+/// at all points, so that points can be compared.
+const REPETITIONS: &str = "repetitions";
+const PICKERS: &str = "pickers";
+
+/// All that decides which rows a sweep has.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// What the sweep shows, in a line.
+    pub title: String,
+    /// What is varied; the first axis is the slowest.
+    pub axes: Vec<Axis>,
+    /// All other parameters.
+    pub parameters: toml::Table,
+    /// Seed of the first repetition; the others count up from it.
+    pub seed: u64,
+    /// Seeds at each point.
+    pub repetitions: u32,
+    /// Who picks, in ascending order, each once.
+    pub pickers: Vec<Picker>,
+}
+
+/// One seed at one point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cell {
+    /// Its number in the sweep, from 0; what shards divide.
+    pub index: u32,
+    /// Number of its point, from 0.
+    pub point: u32,
+    /// Its seed.
+    pub seed: u64,
+}
+
+impl Plan {
+    /// The plan of a sweep over an experiment with these `defaults`. Overrides
+    /// with `--set` win over the sweep's file, all others do not.
+    pub fn new(sweep: Sweep, defaults: &str, overrides: &Overrides<'_>, seed: u64) -> Result<Self> {
+        let mut parameters = resolve(
+            defaults,
+            &Overrides {
+                sets: &[],
+                ..overrides.clone()
+            },
+        )?;
+        let sets = resolve(
+            "",
+            &Overrides {
+                sets: overrides.sets,
+                ..Overrides::default()
+            },
+        )?;
+        let known = |name: &String| {
+            ensure!(
+                parameters.contains_key(name),
+                "`{name}` is no parameter of the experiment; `harness list` shows them all"
+            );
+            Ok(())
+        };
+        sweep.fixed.keys().chain(sets.keys()).try_for_each(known)?;
+        for Axis { name, .. } in &sweep.axes {
+            known(name)?;
+            ensure!(
+                name != REPETITIONS && name != PICKERS,
+                "`{name}` is the same at every point: put it under [fixed]"
+            );
+            ensure!(
+                !sets.contains_key(name),
+                "`{name}` is an axis of this sweep: --set takes the other parameters"
+            );
+        }
+        parameters.extend(sweep.fixed);
+        parameters.extend(sets);
+        for axis in &sweep.axes {
+            parameters.remove(&axis.name);
+        }
+        let plan = Self {
+            repetitions: repetitions(&parameters)?,
+            pickers: pickers(&parameters)?,
+            title: sweep.title,
+            axes: sweep.axes,
+            parameters,
+            seed,
+        };
+        plan.check()?;
+        Ok(plan)
+    }
+
+    /// Checks that the plan is within bounds, as one read from a file may not be.
+    pub fn check(&self) -> Result<()> {
+        let points = file::points(&self.axes)?;
+        let cells = u64::from(points) * u64::from(self.repetitions);
+        ensure!(
+            (1..=MAX_CELLS).contains(&cells),
+            "{points} points with {} seeds each are {cells} cells, and a sweep has 1 to \
+             {MAX_CELLS}: take fewer values or repetitions",
+            self.repetitions
+        );
+        ensure!(
+            self.seed.checked_add(u64::from(self.repetitions)).is_some(),
+            "the seed {} leaves no room to count up from",
+            self.seed
+        );
+        let ascending = self.pickers.is_sorted_by(|a, b| a < b);
+        ensure!(
+            ascending && !self.pickers.is_empty(),
+            "`{PICKERS}` names nobody, or somebody twice"
+        );
+        Ok(())
+    }
+
+    /// Number of points.
+    pub fn points(&self) -> u32 {
+        file::points(&self.axes).expect("checked when the plan was made")
+    }
+
+    /// Number of cells.
+    pub fn cells(&self) -> u32 {
+        self.points() * self.repetitions
+    }
+
+    /// The cell of that number.
+    pub fn cell(&self, index: u32) -> Cell {
+        Cell {
+            index,
+            point: index / self.repetitions,
+            seed: self.seed + u64::from(index % self.repetitions),
+        }
+    }
+
+    /// The cell of a point and a seed, if there is one.
+    pub fn find(&self, point: u32, seed: u64) -> Option<Cell> {
+        let repetition = seed.checked_sub(self.seed)?;
+        let repetition = u32::try_from(repetition).ok()?;
+        let found = point < self.points() && repetition < self.repetitions;
+        found.then(|| self.cell(point * self.repetitions + repetition))
+    }
+
+    /// A point's value on each axis.
+    pub fn values(&self, point: u32) -> Vec<&Value> {
+        let mut rest = point as usize;
+        let mut values: Vec<&Value> = self
+            .axes
+            .iter()
+            .rev()
+            .map(|axis| {
+                let value = &axis.values[rest % axis.values.len()];
+                rest /= axis.values.len();
+                value
+            })
+            .collect();
+        values.reverse();
+        values
+    }
+
+    /// A point's value on each axis, as it stands in tables.
+    pub fn texts(&self, point: u32) -> Vec<String> {
+        let values = self.values(point);
+        values.into_iter().map(values::text).collect()
+    }
+
+    /// A point in words: its number and its values.
+    pub fn describe(&self, point: u32) -> String {
+        let values: Vec<String> = self
+            .axes
+            .iter()
+            .zip(self.texts(point))
+            .map(|(axis, value)| format!("{} = {value}", axis.name))
+            .collect();
+        format!("point {point} ({})", values.join(", "))
+    }
+
+    /// All parameters of a point.
+    pub fn params(&self, point: u32) -> toml::Table {
+        let mut params = self.parameters.clone();
+        for (axis, value) in self.axes.iter().zip(self.values(point)) {
+            params.insert(axis.name.clone(), value.clone());
+        }
+        params
+    }
+
+    /// Everything that decides about the rows, as keys and texts.
+    fn identity(&self) -> Vec<(String, String)> {
+        let mut all = vec![
+            ("title".to_owned(), self.title.clone()),
+            ("seed".to_owned(), self.seed.to_string()),
+        ];
+        let names: Vec<&str> = self.axes.iter().map(|axis| axis.name.as_str()).collect();
+        all.push(("axes".to_owned(), names.join(", ")));
+        for axis in &self.axes {
+            let values = Value::Array(axis.values.clone());
+            all.push((axis.name.clone(), values.to_string()));
+        }
+        for (name, value) in &self.parameters {
+            all.push((name.clone(), value.to_string()));
+        }
+        all
+    }
+
+    /// The first thing in which two plans differ: its name, and what it is in
+    /// this plan and in the other.
+    pub fn difference(&self, other: &Self) -> Option<(String, String, String)> {
+        let (ours, theirs) = (self.identity(), other.identity());
+        let of = |all: &[(String, String)], name: &str| {
+            let found = all.iter().find(|(key, _)| key == name);
+            found.map_or("absent".to_owned(), |(_, value)| value.clone())
+        };
+        let names = ours.iter().chain(&theirs).map(|(name, _)| name);
+        names
+            .map(|name| (name.clone(), of(&ours, name), of(&theirs, name)))
+            .find(|(_, ours, theirs)| ours != theirs)
+    }
+}
+
+fn repetitions(parameters: &toml::Table) -> Result<u32> {
+    let value = parameters.get(REPETITIONS).and_then(Value::as_integer);
+    value
+        .and_then(|count| u32::try_from(count).ok())
+        .filter(|count| *count > 0)
+        .with_context(|| format!("`{REPETITIONS}` is a number of seeds, at least 1"))
+}
+
+fn pickers(parameters: &toml::Table) -> Result<Vec<Picker>> {
+    let names = parameters.get(PICKERS).and_then(Value::as_array);
+    let mut pickers = names
+        .with_context(|| format!("`{PICKERS}` is a list of names"))?
+        .iter()
+        .map(|name| {
+            let name = name.as_str().unwrap_or_default();
+            name.parse().map_err(anyhow::Error::msg)
+        })
+        .collect::<Result<Vec<Picker>>>()
+        .with_context(|| format!("`{PICKERS}` is wrong"))?;
+    pickers.sort();
+    pickers.dedup();
+    Ok(pickers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sweep::tests::DEFAULTS;
+
+    fn plan(text: &str, sets: &[&str]) -> Result<Plan> {
+        let sweep = Sweep::parse(&format!("title = \"t\"\n{text}"))?;
+        let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+        let overrides = Overrides {
+            sets: &sets,
+            ..Overrides::default()
+        };
+        Plan::new(sweep, DEFAULTS, &overrides, 5)
+    }
+
+    #[test]
+    fn the_first_axis_is_the_slowest_and_seeds_are_faster_still() {
+        let plan = plan(
+            "[sweep]\nsd = [1, 2]\nworkload = [\"a\", \"b\", \"c\"]",
+            &[],
+        )
+        .unwrap();
+        assert_eq!((plan.points(), plan.cells()), (6, 12));
+        let all: Vec<String> = (0..6).map(|point| plan.texts(point).join(" ")).collect();
+        assert_eq!(all, ["1 a", "1 b", "1 c", "2 a", "2 b", "2 c"]);
+        assert_eq!(
+            plan.cell(7),
+            Cell {
+                index: 7,
+                point: 3,
+                seed: 6
+            }
+        );
+        for index in 0..12 {
+            let cell = plan.cell(index);
+            assert_eq!(plan.find(cell.point, cell.seed), Some(cell));
+        }
+        for (point, seed) in [(6, 5), (0, 4), (0, 7), (u32::MAX, u64::MAX)] {
+            assert_eq!(plan.find(point, seed), None);
+        }
+        assert_eq!(plan.describe(4), "point 4 (sd = 2, workload = b)");
+    }
+
+    #[test]
+    fn the_later_wins_of_defaults_fixed_sets_and_points() {
+        let text = "[fixed]\nmean = 7.0\nreads = 50\n[sweep]\nsd = [1, 2]";
+        let params = plan(text, &["reads=60"]).unwrap().params(1);
+        assert_eq!(params["mean"], Value::Float(7.0));
+        assert_eq!(params["reads"], Value::Integer(60));
+        assert_eq!(params["sd"], Value::Integer(2));
+        assert_eq!(params["workload"], Value::from("gaussian"));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (text, sets, word) in [
+            ("[sweep]\nsigma = [1]", vec![], "`sigma` is no parameter"),
+            ("[fixed]\nmeen = 1\n[sweep]\nsd = [1]", vec![], "`meen`"),
+            ("[sweep]\nsd = [1]", vec!["raeds=1"], "`raeds`"),
+            ("[sweep]\nsd = [1]", vec!["sd=1"], "`sd` is an axis"),
+            ("[sweep]\nrepetitions = [1]", vec![], "[fixed]"),
+            ("[sweep]\npickers = [\"host-lru\"]", vec![], "[fixed]"),
+            ("[sweep]\nsd = [1]", vec!["repetitions=0"], "`repetitions`"),
+            ("[sweep]\nsd = [1]", vec!["repetitions=2000000"], "cells"),
+            ("[sweep]\nsd = [1]", vec!["pickers=[]"], "`pickers`"),
+            ("[sweep]\nsd = [1]", vec!["pickers=[\"me\"]"], "`me`"),
+        ] {
+            let error = format!("{:#}", plan(text, &sets).unwrap_err());
+            assert!(error.contains(word), "{text} {sets:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn differences_are_named_with_both_values() {
+        let base = plan("[sweep]\nsd = [1, 2]", &[]).unwrap();
+        assert_eq!(base.difference(&base), None);
+        let says = |text: &str, sets: &[&str]| {
+            let (key, ours, theirs) = base.difference(&plan(text, sets).unwrap()).unwrap();
+            format!("{key}: {ours} | {theirs}")
+        };
+        assert_eq!(says("[sweep]\nsd = [1, 3]", &[]), "sd: [1, 2] | [1, 3]");
+        assert_eq!(says("[sweep]\nmean = [1]", &[]), "axes: sd | mean");
+        assert_eq!(says("[sweep]\nsd = [1, 2]", &["reads=3"]), "reads: 100 | 3");
+        let mut other = base.clone();
+        other.parameters.remove("reads");
+        assert_eq!(
+            base.difference(&other),
+            Some(("reads".into(), "100".into(), "absent".into()))
+        );
+    }
+}

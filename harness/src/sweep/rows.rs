@@ -1,0 +1,271 @@
+//! The CSV files of a sweep: written and read cell by cell, damage named.
+//!
+//! Every row stands on one line and says all that it belongs to, so that one
+//! damaged line spoils no other. A line counts only if it is, byte for byte,
+//! what would be written for the row that it seems to hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::plan::{Cell, Plan};
+use super::runner::Outcome;
+use super::shard::Shard;
+
+/// The outcomes of whole cells, by the cell's number; in the order of the
+/// plan's pickers.
+pub type Rows = BTreeMap<u32, Vec<Outcome>>;
+
+/// Why cells could not be run, by the cell's number.
+pub type Failures = BTreeMap<u32, String>;
+
+/// Something in a file that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// The file.
+    pub file: PathBuf,
+    /// The line, from 1.
+    pub line: usize,
+    /// What is wrong with it.
+    pub what: String,
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, line, what } = self;
+        write!(f, "{}, line {line}: {what}", file.display())
+    }
+}
+
+/// Columns of `sweep.csv` behind those of the axes.
+const MEASURED: [&str; 5] = ["seed", "picker", "reads", "hits", "misses"];
+
+fn line<I: IntoIterator<Item = T>, T: AsRef<[u8]>>(fields: I) -> Vec<u8> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let written = writer.write_record(fields);
+    written.expect("memory takes any record");
+    writer.into_inner().expect("memory takes any record")
+}
+
+/// Point, one column for each axis, then `rest`. A parameter that is called as
+/// another column is, such as `reads`, gets a name of its own.
+fn header(plan: &Plan, rest: &[&str]) -> Vec<u8> {
+    let axes = plan.axes.iter().map(|axis| match axis.name.as_str() {
+        name if name == "point" || MEASURED.contains(&name) => format!("{name}_parameter"),
+        name => name.to_owned(),
+    });
+    let rest = rest.iter().map(|name| (*name).to_owned());
+    line(["point".to_owned()].into_iter().chain(axes).chain(rest))
+}
+
+fn cell_fields(plan: &Plan, cell: Cell) -> Vec<String> {
+    let mut fields = vec![cell.point.to_string()];
+    fields.extend(plan.texts(cell.point));
+    fields.push(cell.seed.to_string());
+    fields
+}
+
+fn outcome_line(plan: &Plan, cell: Cell, outcome: &Outcome) -> Vec<u8> {
+    let mut fields = cell_fields(plan, cell);
+    fields.push(outcome.picker.to_string());
+    fields.extend([outcome.reads, outcome.hits, outcome.misses].map(|count| count.to_string()));
+    line(fields)
+}
+
+/// All rows of a cell, as they stand in `sweep.csv`.
+pub fn cell_lines(plan: &Plan, cell: Cell, outcomes: &[Outcome]) -> Vec<u8> {
+    let lines = outcomes
+        .iter()
+        .map(|outcome| outcome_line(plan, cell, outcome));
+    lines.collect::<Vec<_>>().concat()
+}
+
+/// A failed cell, as it stands in `failures.csv`.
+pub fn failure_line(plan: &Plan, cell: Cell, reason: &str) -> Vec<u8> {
+    let mut fields = cell_fields(plan, cell);
+    fields.push(reason.to_owned());
+    line(fields)
+}
+
+/// `sweep.csv`, by point, seed and picker.
+pub fn rows_file(plan: &Plan, rows: &Rows) -> Vec<u8> {
+    let mut bytes = header(plan, &MEASURED);
+    for (index, outcomes) in rows {
+        bytes.extend(cell_lines(plan, plan.cell(*index), outcomes));
+    }
+    bytes
+}
+
+/// `failures.csv`, by point and seed.
+pub fn failures_file(plan: &Plan, failures: &Failures) -> Vec<u8> {
+    let mut bytes = header(plan, &["seed", "reason"]);
+    for (index, reason) in failures {
+        bytes.extend(failure_line(plan, plan.cell(*index), reason));
+    }
+    bytes
+}
+
+/// Lines of a file behind its header, each with its number; what is no whole
+/// line is named.
+struct Lines<'a> {
+    file: &'a Path,
+    damage: Vec<Damage>,
+}
+
+impl Lines<'_> {
+    fn name(&mut self, line: usize, what: impl Into<String>) {
+        self.damage.push(Damage {
+            file: self.file.to_owned(),
+            line,
+            what: what.into(),
+        });
+    }
+
+    /// Hands every line, with its end, to `take`, which says what is wrong with it.
+    fn each(
+        &mut self,
+        bytes: &[u8],
+        header: &[u8],
+        mut take: impl FnMut(usize, &[u8]) -> Result<(), String>,
+    ) {
+        for (i, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
+            let verdict = match (i, line.last()) {
+                (_, last) if last != Some(&b'\n') => Err("the line breaks off".to_owned()),
+                (0, _) if line == header => Ok(()),
+                (0, _) => Err("this is not the header of this sweep".to_owned()),
+                _ => take(i + 1, line),
+            };
+            if let Err(what) = verdict {
+                self.name(i + 1, what);
+            }
+        }
+    }
+}
+
+/// The fields of a line, and the cell that they name.
+fn fields(plan: &Plan, shard: Shard, line: &[u8]) -> Result<(csv::StringRecord, Cell), String> {
+    let unreadable = || "the row is damaged".to_owned();
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .buffer_capacity(256)
+        .from_reader(line);
+    let mut record = csv::StringRecord::new();
+    if !matches!(reader.read_record(&mut record), Ok(true)) {
+        return Err(unreadable());
+    }
+    let point = record.get(0).and_then(|text| text.parse().ok());
+    let seed = record
+        .get(1 + plan.axes.len())
+        .and_then(|text| text.parse().ok());
+    let (Some(point), Some(seed)) = (point, seed) else {
+        return Err(unreadable());
+    };
+    let Some(cell) = plan.find(point, seed) else {
+        return Err(format!("there is no point {point} with the seed {seed}"));
+    };
+    match shard.holds(cell.index) {
+        true => Ok((record, cell)),
+        false => Err(format!(
+            "cell {} does not belong to shard {shard}",
+            cell.index
+        )),
+    }
+}
+
+fn outcome(
+    plan: &Plan,
+    record: &csv::StringRecord,
+    cell: Cell,
+    line: &[u8],
+) -> Result<Outcome, String> {
+    let field = |i: usize| record.get(2 + plan.axes.len() + i).unwrap_or_default();
+    let count = |i: usize| field(i).parse::<u64>().map_err(|_| i);
+    let counts = || Ok::<_, usize>((count(1)?, count(2)?, count(3)?));
+    let (Ok(picker), Ok((reads, hits, misses))) = (field(0).parse(), counts()) else {
+        return Err("the row is damaged".to_owned());
+    };
+    let outcome = Outcome {
+        picker,
+        reads,
+        hits,
+        misses,
+    };
+    if !plan.pickers.contains(&picker) {
+        return Err(format!("{picker} does not take part in this sweep"));
+    }
+    if !outcome.adds_up() {
+        return Err(format!(
+            "{hits} hits and {misses} misses are not {reads} reads"
+        ));
+    }
+    match outcome_line(plan, cell, &outcome) == line {
+        true => Ok(outcome),
+        false => Err("the row is damaged".to_owned()),
+    }
+}
+
+/// The sound and whole cells of a `sweep.csv`, and what had to be left out.
+pub fn read_rows(plan: &Plan, shard: Shard, file: &Path, bytes: &[u8]) -> (Rows, Vec<Damage>) {
+    // Each row with its line.
+    let mut found: BTreeMap<u32, BTreeMap<_, (usize, Outcome)>> = BTreeMap::new();
+    let mut contradicted = BTreeSet::new();
+    let mut lines = Lines {
+        file,
+        damage: Vec::new(),
+    };
+    lines.each(bytes, &header(plan, &MEASURED), |number, line| {
+        let (record, cell) = fields(plan, shard, line)?;
+        let outcome = outcome(plan, &record, cell, line)?;
+        let rows = found.entry(cell.index).or_default();
+        let (earlier, kept) = *rows.entry(outcome.picker).or_insert((number, outcome));
+        if kept == outcome {
+            return Ok(());
+        }
+        contradicted.insert(cell.index);
+        Err(format!("the row contradicts line {earlier}"))
+    });
+    let mut rows = Rows::new();
+    for (index, of_cell) in found {
+        let first = of_cell.values().map(|(line, _)| *line).min().unwrap_or(0);
+        let (have, all) = (of_cell.len(), plan.pickers.len());
+        if contradicted.contains(&index) {
+            lines.name(
+                first,
+                format!("cell {index} has rows that contradict each other"),
+            );
+        } else if have < all {
+            lines.name(
+                first,
+                format!("cell {index} has sound rows of {have} of {all} pickers only"),
+            );
+        } else {
+            // The map is in the order of pickers, as the plan is.
+            rows.insert(index, of_cell.into_values().map(|(_, row)| row).collect());
+        }
+    }
+    (rows, lines.damage)
+}
+
+/// The sound rows of a `failures.csv`, and what had to be left out.
+pub fn read_failures(
+    plan: &Plan,
+    shard: Shard,
+    file: &Path,
+    bytes: &[u8],
+) -> (Failures, Vec<Damage>) {
+    let mut failures = Failures::new();
+    let mut lines = Lines {
+        file,
+        damage: Vec::new(),
+    };
+    lines.each(bytes, &header(plan, &["seed", "reason"]), |_, line| {
+        let (record, cell) = fields(plan, shard, line)?;
+        let reason = record.get(2 + plan.axes.len()).unwrap_or_default();
+        if failure_line(plan, cell, reason) != line {
+            return Err("the row is damaged".to_owned());
+        }
+        failures.insert(cell.index, reason.to_owned());
+        Ok(())
+    });
+    (failures, lines.damage)
+}

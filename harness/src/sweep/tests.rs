@@ -1,0 +1,594 @@
+//! The sweep as a whole, on an experiment that takes no time.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::{Result, bail, ensure};
+use tempfile::TempDir;
+
+use super::engine::{self, Options};
+use super::file::Sweep;
+use super::folder::{self, ROWS, SweepFolder};
+use super::manifest::{Counts, SweepManifest};
+use super::merge::{Merged, merge};
+use super::plan::Plan;
+use super::rows;
+use super::runner::{Outcome, Runner};
+use super::shard::Shard;
+use crate::experiment::params::{Overrides, typed};
+use crate::picker::Picker;
+use crate::present::manifest::State;
+
+/// Parameters of the experiment of these tests.
+pub const DEFAULTS: &str = "
+mean = 5.0
+sd = 2
+workload = \"gaussian\"
+reads = 100
+repetitions = 2
+pickers = [\"host-uniform\", \"guest-sample\"]
+[full]
+reads = 1000
+";
+
+const SWEEP: &str = "
+title = \"a test\"
+[sweep]
+sd = [1, 2, 3]
+workload = [\"gaussian\", \"a, b\"]
+";
+
+/// Counts hits by a formula, and what it was asked for.
+#[derive(Default)]
+struct Fake {
+    /// Points whose `sd` is this are impossible.
+    impossible_sd: Option<i64>,
+    /// Seed with which a run fails.
+    failing_seed: Option<u64>,
+    ran: Mutex<Vec<(String, u64)>>,
+}
+
+impl Runner for Fake {
+    fn check(&self, params: &toml::Table) -> Result<()> {
+        let sd: i64 = typed::<SdOnly>(params)?.sd;
+        ensure!(Some(sd) != self.impossible_sd, "an sd of {sd},\nreally?");
+        Ok(())
+    }
+
+    fn run(&self, params: &toml::Table, seed: u64) -> Result<Vec<Outcome>> {
+        let text = params.to_string();
+        self.ran.lock().unwrap().push((text.clone(), seed));
+        if Some(seed) == self.failing_seed {
+            bail!("the seed {seed} is unlucky");
+        }
+        let reads = params["reads"].as_integer().unwrap() as u64;
+        // In another order than the table is in.
+        let outcome = |picker: Picker| {
+            let salt = text.bytes().map(u64::from).sum::<u64>() + seed * 7 + picker as u64;
+            Outcome {
+                picker,
+                reads,
+                hits: salt % (reads + 1),
+                misses: reads - salt % (reads + 1),
+            }
+        };
+        Ok(vec![
+            outcome(Picker::HostUniform),
+            outcome(Picker::GuestSample),
+        ])
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct SdOnly {
+    sd: i64,
+}
+
+fn plan_of(text: &str, seed: u64) -> Plan {
+    let sweep = Sweep::parse(text).unwrap();
+    Plan::new(sweep, DEFAULTS, &Overrides::default(), seed).unwrap()
+}
+
+fn plan() -> Plan {
+    plan_of(SWEEP, 5)
+}
+
+fn shard(text: &str) -> Shard {
+    text.parse().unwrap()
+}
+
+/// Opens, runs to the end and closes.
+fn run_with(path: &Path, shard: Shard, jobs: usize, fake: &Fake) -> Counts {
+    let mut folder = SweepFolder::open(path, plan(), shard).unwrap();
+    let options = Options {
+        jobs,
+        terminal: false,
+        stop: &|| false,
+    };
+    engine::run(&mut folder, fake, &options).unwrap();
+    folder.close(State::Complete).unwrap()
+}
+
+fn run(path: &Path, shard: Shard) -> usize {
+    let fake = Fake::default();
+    run_with(path, shard, 2, &fake);
+    fake.ran.into_inner().unwrap().len()
+}
+
+fn csv(path: &Path) -> String {
+    fs::read_to_string(path.join(ROWS)).unwrap()
+}
+
+/// A finished sweep.
+fn whole() -> (TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(run(folder.path(), Shard::WHOLE), 12);
+    let csv = csv(folder.path());
+    (folder, csv)
+}
+
+/// A finished sweep in so many shards.
+fn shards(of: u32) -> (TempDir, Vec<PathBuf>) {
+    let folder = tempfile::tempdir().unwrap();
+    let parts = (1..=of).map(|index| {
+        let path = folder.path().join(format!("part{index}"));
+        run(&path, shard(&format!("{index}/{of}")));
+        path
+    });
+    let parts = parts.collect();
+    (folder, parts)
+}
+
+#[test]
+fn the_table_is_tidy_and_comes_back() {
+    let (folder, csv) = whole();
+    let mut lines = csv.lines();
+    assert_eq!(
+        lines.next(),
+        Some("point,sd,workload,seed,picker,reads,hits,misses")
+    );
+    let first: Vec<&str> = lines.next().unwrap().split(',').collect();
+    assert_eq!(
+        first[..6],
+        ["0", "1", "gaussian", "5", "guest-sample", "100"]
+    );
+    assert!(
+        lines
+            .next()
+            .unwrap()
+            .starts_with("0,1,gaussian,5,host-uniform,100,")
+    );
+    assert!(csv.contains("\n1,1,\"a, b\",6,host-uniform,100,"));
+    let recorded = folder::read(folder.path()).unwrap();
+    assert_eq!(recorded.manifest.status, State::Complete);
+    assert_eq!(recorded.damage, []);
+    let table = recorded.table();
+    assert_eq!(table.axes, ["sd", "workload"]);
+    assert_eq!(table.rows.len(), 24);
+    let last = table.rows.last().unwrap();
+    assert_eq!((last.point, last.seed), (5, 6));
+    assert_eq!(last.values, ["3", "a, b"]);
+    assert_eq!(last.hits + last.misses, 100);
+}
+
+#[test]
+fn a_measured_parameter_gets_a_column_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = plan_of("title = \"t\"\n[sweep]\nreads = [1, 2]", 1);
+    SweepFolder::open(folder.path(), plan, Shard::WHOLE).unwrap();
+    assert_eq!(
+        csv(folder.path()),
+        "point,reads_parameter,seed,picker,reads,hits,misses\n"
+    );
+}
+
+#[test]
+fn the_number_of_threads_leaves_no_trace() {
+    let (_, expected) = whole();
+    for jobs in [1, 2, 7] {
+        let folder = tempfile::tempdir().unwrap();
+        run_with(folder.path(), Shard::WHOLE, jobs, &Fake::default());
+        assert_eq!(csv(folder.path()), expected, "{jobs} threads");
+    }
+}
+
+#[test]
+fn finished_cells_are_not_repeated() {
+    let (folder, expected) = whole();
+    assert_eq!(run(folder.path(), Shard::WHOLE), 0);
+    assert_eq!(csv(folder.path()), expected);
+}
+
+#[test]
+fn an_interrupted_sweep_goes_on_to_the_same_bytes() {
+    let (_, expected) = whole();
+    for after in 0..12 {
+        let path = tempfile::tempdir().unwrap();
+        let mut folder = SweepFolder::open(path.path(), plan(), Shard::WHOLE).unwrap();
+        let asked = AtomicUsize::new(0);
+        let options = Options {
+            jobs: 1,
+            terminal: false,
+            stop: &|| asked.fetch_add(1, Ordering::SeqCst) >= after,
+        };
+        engine::run(&mut folder, &Fake::default(), &options).unwrap();
+        assert_eq!(folder.counts().done as usize, after);
+        // As a kill leaves it: not closed.
+        drop(folder);
+        assert_eq!(
+            SweepManifest::read(path.path()).unwrap().status,
+            State::Running
+        );
+        assert_eq!(run(path.path(), Shard::WHOLE), 12 - after);
+        assert_eq!(csv(path.path()), expected, "after {after} cells");
+    }
+}
+
+#[test]
+fn a_table_that_breaks_off_anywhere_is_repaired() {
+    let (folder, expected) = whole();
+    let path = folder.path().join(ROWS);
+    for length in 0..expected.len() {
+        fs::write(&path, &expected[..length]).unwrap();
+        let whole_lines = expected[..length].matches('\n').count();
+        let whole_cells = whole_lines.saturating_sub(1) / 2;
+        let ran = run(folder.path(), Shard::WHOLE);
+        assert_eq!(ran, 12 - whole_cells, "cut to {length} bytes");
+        assert_eq!(csv(folder.path()), expected, "cut to {length} bytes");
+    }
+}
+
+#[test]
+fn a_byte_that_changed_is_named_with_its_line_and_never_believed() {
+    let (folder, expected) = whole();
+    let path = folder.path().join(ROWS);
+    let read = |bytes: &[u8]| rows::read_rows(&plan(), Shard::WHOLE, &path, bytes);
+    let (sound, damage) = read(expected.as_bytes());
+    assert_eq!((sound.len(), damage.len()), (12, 0));
+    for at in 0..expected.len() {
+        for byte in 0..=255 {
+            let mut bytes = expected.clone().into_bytes();
+            if bytes[at] == byte {
+                continue;
+            }
+            bytes[at] = byte;
+            let (rows, damage) = read(&bytes);
+            let line = 1 + expected[..at].matches('\n').count();
+            let named = damage.iter().any(|damage| damage.line == line);
+            assert!(named, "byte {at} = {byte}: {damage:?}");
+            for (cell, outcomes) in rows {
+                assert_eq!(outcomes, sound[&cell], "byte {at} = {byte}");
+            }
+        }
+    }
+}
+
+#[test]
+fn contradictions_and_repetitions_of_rows_are_told_apart() {
+    let (folder, expected) = whole();
+    let path = folder.path().join(ROWS);
+    let second = expected.lines().nth(1).unwrap();
+    fs::write(&path, format!("{expected}{second}\n")).unwrap();
+    assert_eq!(folder::read(folder.path()).unwrap().damage, []);
+    // The same cell and picker with other counts, which add up.
+    let head = second.rsplitn(4, ',').last().unwrap();
+    fs::write(&path, format!("{expected}{head},100,0,100\n")).unwrap();
+    let recorded = folder::read(folder.path()).unwrap();
+    let named = recorded.damage[0].to_string();
+    assert!(
+        named.contains("sweep.csv, line 26: the row contradicts line 2"),
+        "{named}"
+    );
+    assert!(!recorded.rows.contains_key(&0));
+    assert_eq!(run(folder.path(), Shard::WHOLE), 1);
+    assert_eq!(csv(folder.path()), expected);
+}
+
+#[test]
+fn impossible_points_are_recorded_and_others_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let fake = Fake {
+        impossible_sd: Some(2),
+        failing_seed: Some(6),
+        ..Fake::default()
+    };
+    let counts = run_with(folder.path(), Shard::WHOLE, 2, &fake);
+    let expected = Counts {
+        all: 12,
+        done: 4,
+        failed: 8,
+    };
+    assert_eq!(counts, expected);
+    let failures = fs::read_to_string(folder.path().join("failures.csv")).unwrap();
+    let lines: Vec<&str> = failures.lines().collect();
+    assert_eq!(lines[0], "point,sd,workload,seed,reason");
+    assert_eq!(lines[1], "0,1,gaussian,6,the seed 6 is unlucky");
+    assert_eq!(lines[3], "2,2,gaussian,5,\"an sd of 2, really?\"");
+    assert_eq!(lines.len(), 9);
+    // Another time they are tried again.
+    let fake = Fake::default();
+    assert_eq!(run_with(folder.path(), Shard::WHOLE, 1, &fake).failed, 0);
+    assert_eq!(fake.ran.into_inner().unwrap().len(), 8);
+    let (_, expected) = whole();
+    assert_eq!(csv(folder.path()), expected);
+}
+
+/// Outcomes that nobody may believe.
+struct Liar(fn(Vec<Outcome>) -> Vec<Outcome>);
+
+impl Runner for Liar {
+    fn check(&self, _: &toml::Table) -> Result<()> {
+        Ok(())
+    }
+
+    fn run(&self, params: &toml::Table, seed: u64) -> Result<Vec<Outcome>> {
+        Fake::default().run(params, seed).map(self.0)
+    }
+}
+
+#[test]
+fn outcomes_that_cannot_be_are_failures() {
+    let liars: [fn(Vec<Outcome>) -> Vec<Outcome>; 3] = [
+        |outcomes| outcomes[1..].to_vec(),
+        |outcomes| outcomes.repeat(2),
+        |mut outcomes| {
+            outcomes[0].hits += 1;
+            outcomes
+        },
+    ];
+    for liar in liars {
+        let path = tempfile::tempdir().unwrap();
+        let mut folder = SweepFolder::open(path.path(), plan(), Shard::WHOLE).unwrap();
+        let options = Options {
+            jobs: 1,
+            terminal: false,
+            stop: &|| false,
+        };
+        engine::run(&mut folder, &Liar(liar), &options).unwrap();
+        assert_eq!(folder.counts().failed, 12);
+    }
+}
+
+#[test]
+fn folders_of_something_else_are_refused() {
+    let open = |path: &Path, plan: Plan, part: &str| {
+        let opened = SweepFolder::open(path, plan, shard(part));
+        format!("{:#}", opened.err().unwrap())
+    };
+    let (folder, expected) = whole();
+    let path = folder.path();
+    for (plan, part, word) in [
+        (plan_of(SWEEP, 6), "1/1", "`seed` is 5, here it is 6"),
+        (plan(), "1/2", "`shard` is 1/1, here it is 1/2"),
+        (
+            plan_of(&SWEEP.replace("3]", "4]"), 5),
+            "1/1",
+            "`sd` is [1, 2, 3]",
+        ),
+        (
+            plan_of(&SWEEP.replace("a test", "else"), 5),
+            "1/1",
+            "`title`",
+        ),
+        (
+            plan_of(&format!("{SWEEP}[fixed]\nreads = 5"), 5),
+            "1/1",
+            "`reads` is 100",
+        ),
+    ] {
+        let error = open(path, plan, part);
+        assert!(error.contains(word), "{error}");
+        assert!(error.contains("--out"), "{error}");
+    }
+    assert_eq!(csv(path), expected);
+
+    let foreign = tempfile::tempdir().unwrap();
+    fs::write(foreign.path().join("thesis.tex"), "x").unwrap();
+    let error = open(foreign.path(), plan(), "1/1");
+    assert!(error.contains("something else than a sweep"), "{error}");
+    assert_eq!(fs::read_dir(foreign.path()).unwrap().count(), 1);
+
+    fs::write(path.join("sweep.json"), "{").unwrap();
+    let error = open(path, plan(), "1/1");
+    assert!(error.contains("sweep.json is damaged"), "{error}");
+}
+
+#[test]
+fn a_folder_takes_one_process_at_a_time() {
+    let path = tempfile::tempdir().unwrap();
+    let first = SweepFolder::open(path.path(), plan(), Shard::WHOLE).unwrap();
+    let error = SweepFolder::open(path.path(), plan(), Shard::WHOLE).unwrap_err();
+    assert!(error.to_string().contains("another process"), "{error}");
+    drop(first);
+    // Killed after the lock was made and before the manifest was.
+    let path = tempfile::tempdir().unwrap();
+    fs::write(path.path().join("sweep.lock"), "").unwrap();
+    SweepFolder::open(path.path(), plan(), Shard::WHOLE).unwrap();
+}
+
+#[test]
+fn merged_shards_are_the_whole_byte_for_byte() {
+    let (_, expected) = whole();
+    for of in [1, 2, 3, 5, 12, 15] {
+        let (folder, mut parts) = shards(of);
+        // In any order, and some of them twice.
+        parts.reverse();
+        parts.push(parts[0].clone());
+        let out = folder.path().join("whole");
+        let merged = merge(&out, &parts).unwrap();
+        assert_eq!(merged.missing, [] as [String; 0]);
+        assert_eq!(csv(&out), expected, "{of} shards");
+        assert_eq!(SweepManifest::read(&out).unwrap().status, State::Complete);
+        // Again, into the same folder.
+        merge(&out, &parts).unwrap();
+        assert_eq!(csv(&out), expected);
+    }
+}
+
+fn merge_error(out: &Path, parts: &[PathBuf]) -> String {
+    format!("{:#}", merge(out, parts).unwrap_err())
+}
+
+#[test]
+fn parts_of_different_sweeps_are_refused() {
+    let (folder, parts) = shards(2);
+    let out = folder.path().join("whole");
+    let manifest = SweepManifest::read(&parts[1]).unwrap();
+    type Change = fn(&mut SweepManifest);
+    let changes: [(Change, &str); 6] = [
+        (|m| m.plan.seed = 9, "`seed` is 5 in the first, 9"),
+        (
+            |m| m.plan.title = "else".into(),
+            "`title` is a test in the first, else",
+        ),
+        (
+            |m| m.plan.axes[0].values.reverse(),
+            "`sd` is [1, 2, 3] in the first, [3, 2, 1]",
+        ),
+        (
+            |m| {
+                m.plan.parameters.insert("reads".into(), 7.into());
+            },
+            "`reads` is 100 in the first, 7",
+        ),
+        (|m| m.harness_version = "0.0.1".into(), "`harness_version`"),
+        (
+            |m| m.shard = shard("2/3"),
+            "`number of shards` is 2 in the first, 3",
+        ),
+    ];
+    for (change, word) in changes {
+        let mut changed = manifest.clone();
+        change(&mut changed);
+        changed.write(&parts[1]).unwrap();
+        let error = merge_error(&out, &parts);
+        assert!(error.contains(word) && error.contains("part2"), "{error}");
+        assert!(!out.exists());
+    }
+    let error = merge_error(&out, &[folder.path().join("nowhere")]);
+    assert!(error.contains("holds no sweep"), "{error}");
+}
+
+#[test]
+fn parts_that_contradict_each_other_are_refused() {
+    let (folder, mut parts) = shards(2);
+    let other = folder.path().join("again");
+    run(&other, shard("1/2"));
+    let table = csv(&other);
+    let second = table.lines().nth(1).unwrap();
+    let head = second.rsplitn(4, ',').last().unwrap();
+    fs::write(
+        other.join(ROWS),
+        table.replace(second, &format!("{head},100,0,100")),
+    )
+    .unwrap();
+    parts.push(other);
+    let out = folder.path().join("whole");
+    let error = merge_error(&out, &parts);
+    assert!(
+        error.contains("part1 and ") && error.contains("again have different rows for cell 0"),
+        "{error}"
+    );
+    // So is what the folder holds of an earlier merge.
+    merge(&out, &parts[..2]).unwrap();
+    let kept = csv(&out);
+    let error = merge_error(&out, &parts[2..]);
+    assert!(error.contains("whole and "), "{error}");
+    assert_eq!(csv(&out), kept);
+}
+
+#[test]
+fn missing_and_damaged_cells_are_named_and_can_be_added() {
+    let (folder, parts) = shards(3);
+    let out = folder.path().join("whole");
+    let table = csv(&parts[1]);
+    let third = table.lines().nth(3).unwrap();
+    fs::write(parts[1].join(ROWS), table.replace(third, &third[..8])).unwrap();
+    let Merged {
+        counts,
+        damage,
+        missing,
+    } = merge(&out, &parts[..2]).unwrap();
+    assert_eq!(
+        missing,
+        [
+            "shard 2/3 lacks 1 cells: 4",
+            "shard 3/3 lacks 4 cells: 2, 5, 8, 11"
+        ]
+    );
+    assert_eq!((counts.done, counts.missing()), (7, 5));
+    let lines: BTreeSet<usize> = damage.iter().map(|damage| damage.line).collect();
+    assert_eq!(lines, BTreeSet::from([4, 5]), "{damage:?}");
+    let status = SweepManifest::read(&out).unwrap().status;
+    assert!(matches!(status, State::Failed(reason) if reason.contains("shard 3/3")));
+    // The damaged shard goes on, and the merge is completed.
+    assert_eq!(run(&parts[1], shard("2/3")), 1);
+    merge(&out, &parts[1..]).unwrap();
+    let (_, expected) = whole();
+    assert_eq!(csv(&out), expected);
+}
+
+#[test]
+fn an_incomplete_merge_can_be_run_to_its_end() {
+    let (folder, parts) = shards(3);
+    let out = folder.path().join("whole");
+    merge(&out, &parts[..2]).unwrap();
+    assert_eq!(run(&out, Shard::WHOLE), 4);
+    let (_, expected) = whole();
+    assert_eq!(csv(&out), expected);
+}
+
+#[test]
+fn failures_are_merged_and_are_not_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let fake = Fake {
+        impossible_sd: Some(3),
+        ..Fake::default()
+    };
+    let parts: Vec<PathBuf> = ["1/2", "2/2"]
+        .map(|part| {
+            let path = folder.path().join(part.replace('/', "-"));
+            run_with(&path, shard(part), 1, &fake);
+            path
+        })
+        .to_vec();
+    let out = folder.path().join("whole");
+    let merged = merge(&out, &parts).unwrap();
+    assert_eq!(merged.missing, [] as [String; 0]);
+    assert_eq!((merged.counts.done, merged.counts.failed), (8, 4));
+    let whole = folder.path().join("unsharded");
+    run_with(&whole, Shard::WHOLE, 2, &fake);
+    for file in [ROWS, "failures.csv"] {
+        let read = |path: &Path| fs::read_to_string(path.join(file)).unwrap();
+        assert_eq!(read(&out), read(&whole));
+    }
+}
+
+#[test]
+fn floating_point_values_survive_the_manifest() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "title = \"t\"\n[sweep]\nmean = [0.1, 5e-324, 131072.0, 2.2250738585072011e-308]";
+    for _ in 0..2 {
+        SweepFolder::open(folder.path(), plan_of(text, 1), Shard::WHOLE).unwrap();
+    }
+}
+
+#[test]
+fn the_sweeps_that_come_along_are_possible_and_quick() {
+    use crate::experiment::Experiment;
+    use crate::sweep::runner::Eviction;
+    for (name, text) in super::BUILT_IN {
+        let sweep = Sweep::parse(text).unwrap();
+        let defaults = Experiment::Eviction.defaults();
+        let plan = Plan::new(sweep, defaults, &Overrides::default(), 1).unwrap();
+        assert!(plan.cells() <= 600, "{name} has {} cells", plan.cells());
+        for point in 0..plan.points() {
+            if let Err(error) = Eviction.check(&plan.params(point)) {
+                panic!("{name}, {}: {error:#}", plan.describe(point));
+            }
+        }
+    }
+}
