@@ -10,6 +10,7 @@ use vssd::encoding::SetView;
 use vssd::units::Geometry;
 use vssd::wire::EVENT_LEN;
 
+use crate::phases::{Phase, Phases};
 use crate::port::{BlkOp, BlkStatus, VssdPort};
 
 /// What the application on top of the driver is asked and told.
@@ -42,6 +43,18 @@ pub struct BlockRequest {
     pub count: u32,
 }
 
+/// How long a request took, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// When it was submitted.
+    pub submitted_ns: u64,
+    /// When the guest took it back.
+    pub ended_ns: u64,
+    /// Place in the list of phases: of the first resize that was under way
+    /// while it was in flight, else of the quiet phase.
+    pub phase: usize,
+}
+
 /// A request that came back.
 #[derive(Clone, Copy, Debug)]
 pub struct Completion {
@@ -54,12 +67,17 @@ pub struct Completion {
     /// A block of it was revoked while it was in flight: its result says
     /// nothing about what the block contains now.
     pub revoked: bool,
+    /// When, if the disk is [watched](Disk::watch).
+    pub timing: Option<Timing>,
 }
 
 #[derive(Clone, Copy)]
 struct InFlight {
     request: BlockRequest,
     revoked: bool,
+    /// When, and in which phase; zeros of a disk that is not watched.
+    submitted_ns: u64,
+    phase: usize,
 }
 
 /// How many faults of the device in a row are put up with.
@@ -72,6 +90,8 @@ pub struct Disk {
     free: Vec<usize>,
     command_out: bool,
     faults: u32,
+    /// Of a disk that is watched.
+    phases: Option<Phases>,
 }
 
 impl Disk {
@@ -84,7 +104,26 @@ impl Disk {
             free: (0..slots).rev().collect(),
             command_out: false,
             faults: 0,
+            phases: None,
         }
+    }
+
+    /// Notes from now on when requests are submitted and what the list does
+    /// meanwhile. No request may be in flight.
+    pub fn watch(&mut self, now_ns: u64) {
+        self.phases = Some(Phases::new(&self.driver, now_ns));
+    }
+
+    /// Whether it does. Only then do the times that callers pass matter.
+    pub fn is_watched(&self) -> bool {
+        self.phases.is_some()
+    }
+
+    /// Ends the watch; returns the phases that there were.
+    pub fn unwatch(&mut self) -> Vec<Phase> {
+        self.phases
+            .take()
+            .map_or_else(Vec::new, |phases| phases.list().to_vec())
     }
 
     /// The list of valid blocks and the state of the protocol.
@@ -124,11 +163,13 @@ impl Disk {
     ///
     /// It is the caller who asks [`holds`](Self::holds) first: one who wants to
     /// see the device refuse does not.
-    pub fn submit(&mut self, port: &mut impl VssdPort, request: BlockRequest) {
+    pub fn submit(&mut self, port: &mut impl VssdPort, request: BlockRequest, now_ns: u64) {
         let slot = self.free.pop().expect("a slot is free");
         self.slots[slot] = Some(InFlight {
             request,
             revoked: false,
+            submitted_ns: now_ns,
+            phase: self.phases.as_ref().map_or(0, Phases::current),
         });
         let geometry = self.driver.geometry();
         let len = request.count as usize * geometry.block_size() as usize;
@@ -137,7 +178,7 @@ impl Disk {
 
     /// The next finished request. Its slot is free again: look at the buffer
     /// before submitting another.
-    pub fn completion(&mut self, port: &mut impl VssdPort) -> Option<Completion> {
+    pub fn completion(&mut self, port: &mut impl VssdPort, now_ns: u64) -> Option<Completion> {
         let (slot, status) = port.completion()?;
         let done = self.slots[slot].take().expect("the slot was in flight");
         self.free.push(slot);
@@ -146,6 +187,11 @@ impl Disk {
             request: done.request,
             status,
             revoked: done.revoked,
+            timing: self.phases.as_ref().map(|_| Timing {
+                submitted_ns: done.submitted_ns,
+                ended_ns: now_ns,
+                phase: done.phase,
+            }),
         })
     }
 
@@ -158,6 +204,7 @@ impl Disk {
         &mut self,
         port: &mut impl VssdPort,
         application: &mut impl Application,
+        now_ns: u64,
     ) -> Result<bool, Fault> {
         let mut progressed = false;
         let mut event = [0; EVENT_LEN];
@@ -165,6 +212,7 @@ impl Disk {
             self.driver.on_event(&event[..len.min(EVENT_LEN)]);
             progressed = true;
         }
+        self.observe(now_ns);
         loop {
             if self.command_out {
                 let Some(response) = port.command_response() else {
@@ -185,6 +233,7 @@ impl Disk {
                         }
                     }
                 }
+                self.observe(now_ns);
             }
             match self.driver.poll(port.command_buffer()) {
                 Step::Wait => return Ok(progressed),
@@ -200,6 +249,17 @@ impl Disk {
                 Step::Drain => return Ok(progressed),
             }
             progressed = true;
+        }
+    }
+
+    /// Notes a new phase, for the requests in flight as well.
+    fn observe(&mut self, now_ns: u64) {
+        if let Some(phases) = &mut self.phases
+            && phases.observe(&self.driver, now_ns)
+        {
+            for slot in self.slots.iter_mut().flatten() {
+                slot.phase = phases.carry(slot.phase);
+            }
         }
     }
 

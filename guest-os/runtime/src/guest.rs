@@ -152,9 +152,9 @@ impl<'m, M: Machine> Guest<'m, M> {
             first,
             count: 1,
         };
-        self.disk.submit(self.machine.port(), request);
+        self.disk.submit(self.machine.port(), request, 0);
         self.machine.port().kick();
-        while self.disk.completion(self.machine.port()).is_none() {
+        while self.disk.completion(self.machine.port(), 0).is_none() {
             if !self.turn()? {
                 self.machine.idle();
             }
@@ -219,7 +219,8 @@ impl<'m, M: Machine> Guest<'m, M> {
                 seed,
                 depth,
                 writes,
-            } => self.work(Stress::new(count, seed, depth, writes))?,
+                latency,
+            } => self.work(Stress::new(count, seed, depth, writes, latency))?,
             Command::Flush => {
                 let flush = self.run_job(Flush::default())?;
                 if !flush.succeeded {
@@ -252,6 +253,9 @@ impl<'m, M: Machine> Guest<'m, M> {
     fn run_job<J: Job>(&mut self, mut job: J) -> Result<J, Fault> {
         self.app.lost.clear();
         let started_ns = self.machine.now_ns();
+        if job.is_timed() {
+            self.disk.watch(started_ns);
+        }
         let mut ended = false;
         while !ended || self.disk.in_flight() > 0 {
             let mut progressed = self.turn()?;
@@ -260,7 +264,9 @@ impl<'m, M: Machine> Guest<'m, M> {
                 progressed |= any;
                 ended = end;
             }
-            while let Some(done) = self.disk.completion(self.machine.port()) {
+            while let now_ns = self.stamp()
+                && let Some(done) = self.disk.completion(self.machine.port(), now_ns)
+            {
                 progressed = true;
                 let view = View {
                     disk: &self.disk,
@@ -275,7 +281,8 @@ impl<'m, M: Machine> Guest<'m, M> {
                 self.machine.idle();
             }
         }
-        job.ended(self.machine.now_ns() - started_ns);
+        let phases = self.disk.unwatch();
+        job.ended(started_ns, self.machine.now_ns(), &phases);
         self.settle()?;
         Ok(job)
     }
@@ -293,9 +300,12 @@ impl<'m, M: Machine> Guest<'m, M> {
                 geometry: self.geometry,
                 interrupted: self.lines.is_waiting(),
             };
-            let port = self.machine.port();
-            match job.next(&view, &mut self.app, port.buffer(slot)) {
-                Next::Request(request) => self.disk.submit(port, request),
+            let buffer = self.machine.port().buffer(slot);
+            match job.next(&view, &mut self.app, buffer) {
+                Next::Request(request) => {
+                    let now_ns = self.stamp();
+                    self.disk.submit(self.machine.port(), request, now_ns);
+                }
                 Next::Counted => {}
                 Next::Later => break,
                 Next::End => {
@@ -325,7 +335,9 @@ impl<'m, M: Machine> Guest<'m, M> {
     /// One look at everything that may have happened besides I/O. Returns
     /// true when something had.
     fn turn(&mut self) -> Result<bool, Fault> {
-        let mut progressed = self.disk.pump(self.machine.port(), &mut self.app)?;
+        let now_ns = self.stamp();
+        let port = self.machine.port();
+        let mut progressed = self.disk.pump(port, &mut self.app, now_ns)?;
         progressed |= self.lines.poll(self.machine);
         if self.disk.driver().is_quiet()
             && let Some(report) = self.app.take_resized(self.disk.driver().held().len())
@@ -333,6 +345,14 @@ impl<'m, M: Machine> Guest<'m, M> {
             self.report(&report);
         }
         Ok(progressed)
+    }
+
+    /// The time where it matters: while the disk is watched.
+    fn stamp(&mut self) -> u64 {
+        match self.disk.is_watched() {
+            true => self.machine.now_ns(),
+            false => 0,
+        }
     }
 
     fn report(&mut self, report: &Report) {
