@@ -12,6 +12,7 @@
 //! - [`worker`]: the only module that knows vhost-user and virtqueues
 //! - [`request`]: a descriptor chain as a virtio-blk request, and its execution
 //! - [`store`], [`ownership`], [`medium`]: what is where, who owns it, and where bytes go
+//! - [`latency`]: how long requests took, and had to wait for resizes
 //! - [`control`]: the control socket: protocol, server, client
 //! - [`daemon`], [`ctl`]: the two programs
 #![deny(unsafe_code)]
@@ -19,6 +20,7 @@
 pub mod control;
 pub mod ctl;
 pub mod daemon;
+pub mod latency;
 pub mod medium;
 pub mod ownership;
 pub mod request;

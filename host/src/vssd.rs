@@ -18,6 +18,7 @@ use vssd::error::Reject;
 use vssd::units::Geometry;
 use vssd::wire::{Encoding, Opcode};
 
+use crate::latency::{Activity, Latency};
 use crate::store::Store;
 
 /// Outcomes that are kept for whoever waits for one.
@@ -129,6 +130,8 @@ pub struct State {
     pub store: Store,
     /// What it has done.
     pub counters: Counters,
+    /// How long requests took and had to wait.
+    pub latency: Latency,
     /// True while a frontend (QEMU) is connected.
     pub connected: bool,
     /// When a medium error was logged last.
@@ -171,6 +174,7 @@ impl Vssd {
                 device,
                 store,
                 counters: Counters::default(),
+                latency: Latency::default(),
                 connected: false,
                 failure_logged: None,
                 rng: SmallRng::seed_from_u64(seed),
@@ -324,12 +328,15 @@ impl Vssd {
         let now = self.now_ns();
         let due = state.device.revocation_due(now);
         if due > 0 {
+            let activity = Activity::of(&state.device);
             let rng = &mut state.rng;
             let granted = state.device.granted();
             let picks = granted.sample(due, |n| rng.random_range(0..n));
             // A failure has been logged, and has ended the resize.
             let _ = state.device.revoke(&picks, now, &mut state.store);
-            state.device_ns += self.now_ns() - now;
+            let revocation_ns = self.now_ns() - now;
+            state.device_ns += revocation_ns;
+            state.latency.stalled(activity, revocation_ns);
         }
         state.device.tick(self.now_ns());
         if state.device.event_pending() && state.connected {

@@ -28,6 +28,7 @@ use vmm_sys_util::event::{EventConsumer, EventNotifier};
 use vmm_sys_util::eventfd::EventFd;
 use vssd::wire::{EVENT_LEN, MARK_OFFSET, MAX_MESSAGE, MAX_PAYLOAD, REQUEST_HEADER_LEN, mark};
 
+use crate::latency::Activity;
 use crate::request::{Chain, MAX_RANGES, MemoryGuard, serve};
 use crate::vssd::Vssd;
 
@@ -136,6 +137,32 @@ impl Worker {
         }
     }
 
+    /// Serves requests. Where one ends the next one begins, so one look at the
+    /// clock is enough for each; what it takes to fetch a request counts as its own.
+    fn requests(&self, vring: &VringRwLock) -> io::Result<()> {
+        let mut began_ns = self.vssd.now_ns();
+        self.drain(vring, |chain, memory| {
+            let len = serve(&self.vssd, chain, memory);
+            let ended_ns = self.vssd.now_ns();
+            let mut state = self.vssd.lock();
+            let activity = Activity::of(&state.device);
+            state.latency.served(activity, ended_ns - began_ns);
+            began_ns = ended_ns;
+            len
+        })
+    }
+
+    /// Carries out a command chain, for which all requests have to wait.
+    fn timed_command(&self, chain: DescriptorChain<MemoryGuard>, memory: &GuestMemoryMmap) -> u32 {
+        // Before, because the last command of a resize ends it.
+        let activity = Activity::of(&self.vssd.lock().device);
+        let began_ns = self.vssd.now_ns();
+        let len = self.command(chain, memory);
+        let stall_ns = self.vssd.now_ns() - began_ns;
+        self.vssd.lock().latency.stalled(activity, stall_ns);
+        len
+    }
+
     /// Carries out a command chain: request in the readable part, response in
     /// the writable one.
     fn command(&self, chain: DescriptorChain<MemoryGuard>, memory: &GuestMemoryMmap) -> u32 {
@@ -200,10 +227,10 @@ impl Worker {
         let _serving = self.serving.lock().unwrap_or_else(PoisonError::into_inner);
         let vring = |index: u16| &vrings[usize::from(index)];
         match event {
-            REQUESTS => self.drain(vring(REQUESTS), |chain, memory| {
-                serve(&self.vssd, chain, memory)
+            REQUESTS => self.requests(vring(REQUESTS))?,
+            COMMANDS => self.drain(vring(COMMANDS), |chain, memory| {
+                self.timed_command(chain, memory)
             })?,
-            COMMANDS => self.drain(vring(COMMANDS), |chain, memory| self.command(chain, memory))?,
             WAKE => {
                 // Nothing to read means that an earlier look took it already.
                 let _ = self.vssd.wake().read();

@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use vssd::device::{End, Evict};
 use vssd::wire::Encoding;
 
+use crate::latency::{Activity, Bucket};
 use crate::size::Amount;
 
 /// The longest line that the server takes, bytes.
@@ -41,6 +42,14 @@ pub enum Request {
         vssd: String,
         /// `compact` or `list-4096`.
         encoding: EncodingName,
+    },
+    /// How long requests took and had to wait.
+    Latency {
+        /// Which vSSD.
+        vssd: String,
+        /// Whether to start over, so that the next answer is of what comes from now on.
+        #[serde(default)]
+        reset: bool,
     },
     /// Ends the backend.
     Shutdown,
@@ -202,11 +211,32 @@ pub enum Reply {
     },
     /// A resize ended.
     Resized(Resized),
+    /// How long requests took and had to wait.
+    Latency(LatencyStatus),
     /// The request was not carried out.
     Error {
         /// Why, and what to do.
         message: String,
     },
+}
+
+/// How long requests of a vSSD took and had to wait, since the last reset.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LatencyStatus {
+    /// By what the device was doing: each activity once.
+    pub activities: Vec<ActivityLatency>,
+}
+
+/// How long requests took and had to wait during one activity.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActivityLatency {
+    /// The activity.
+    pub activity: Activity,
+    /// Service times of requests: lowest of a bucket, nanoseconds, and count.
+    pub buckets: Vec<Bucket>,
+    /// The longest time for which a command or a revocation kept the worker
+    /// from requests, nanoseconds.
+    pub longest_stall_ns: u64,
 }
 
 /// The state of the backend.
