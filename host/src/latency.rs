@@ -5,7 +5,6 @@
 //! the worker from them: the longest such time is the *longest stall*. Both are
 //! kept for each [`Activity`], so that they can be held against each other.
 
-use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 use vssd::device::Device;
 
@@ -15,6 +14,9 @@ const SIGNIFICANT_DIGITS: u8 = 2;
 /// The longest time that is told apart, nanoseconds: 68 seconds. Longer ones
 /// count as that long.
 const MAX_NS: u64 = (1 << 36) - 1;
+
+/// Times in nanoseconds, counted.
+pub type Histogram = hdrhistogram::Histogram<u64>;
 
 /// What a device was doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,19 +57,20 @@ impl Activity {
 pub type Bucket = (u64, u64);
 
 /// A histogram in which nothing was counted.
-pub fn histogram() -> Histogram<u64> {
+pub fn histogram() -> Histogram {
     Histogram::new_with_bounds(1, MAX_NS, SIGNIFICANT_DIGITS).expect("the bounds are sound")
 }
 
 /// Counts more in a histogram; the buckets may come from anywhere.
-pub fn add(histogram: &mut Histogram<u64>, buckets: &[Bucket]) {
-    for &(value_ns, count) in buckets {
+pub fn add(histogram: &mut Histogram, buckets: &[Bucket]) {
+    // The crate takes a count of nothing for a value that was seen.
+    for &(value_ns, count) in buckets.iter().filter(|(_, count)| *count > 0) {
         histogram.saturating_record_n(value_ns, count);
     }
 }
 
 /// The buckets of a histogram in which something was counted, in ascending order.
-pub fn buckets(histogram: &Histogram<u64>) -> Vec<Bucket> {
+pub fn buckets(histogram: &Histogram) -> Vec<Bucket> {
     histogram
         .iter_recorded()
         .map(|step| {
@@ -81,7 +84,7 @@ pub fn buckets(histogram: &Histogram<u64>) -> Vec<Bucket> {
 #[derive(Clone, Debug)]
 pub struct Measured {
     /// Service times of requests.
-    pub service: Histogram<u64>,
+    pub service: Histogram,
     /// The longest time for which a command or a revocation kept the worker
     /// from requests, nanoseconds.
     pub longest_stall_ns: u64,
@@ -153,11 +156,15 @@ mod tests {
     #[test]
     fn buckets_from_elsewhere_are_bounded() {
         let mut histogram = histogram();
-        add(
-            &mut histogram,
-            &[(u64::MAX, u64::MAX), (0, u64::MAX), (7, 0)],
-        );
+        add(&mut histogram, &[(u64::MAX, u64::MAX), (0, u64::MAX)]);
         assert_eq!(histogram.max(), MAX_NS);
+    }
+
+    #[test]
+    fn an_empty_bucket_is_no_value() {
+        let mut histogram = histogram();
+        add(&mut histogram, &[(3, 1), (7, 0)]);
+        assert_eq!((histogram.max(), histogram.len()), (3, 1));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 pub mod correctness;
 pub mod eviction;
+pub mod latency;
 pub mod overhead;
 pub mod params;
 
@@ -35,11 +36,21 @@ pub enum Experiment {
     Eviction,
     /// Time to shrink and to grow.
     Overhead,
+    /// Latency of requests before, during and after a shrink and a grow.
+    Latency,
 }
 
 impl Experiment {
-    /// All of them, in the order in which they run.
-    pub const ALL: [Self; 3] = [Self::Correctness, Self::Eviction, Self::Overhead];
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Self::Correctness,
+        Self::Eviction,
+        Self::Overhead,
+        Self::Latency,
+    ];
+
+    /// Those of 2017, in the order in which they run when none is named.
+    pub const OF_2017: [Self; 3] = [Self::Correctness, Self::Eviction, Self::Overhead];
 
     /// Its name, as on the command line and in the manifest.
     pub fn name(self) -> &'static str {
@@ -47,6 +58,7 @@ impl Experiment {
             Self::Correctness => "correctness",
             Self::Eviction => "eviction",
             Self::Overhead => "overhead",
+            Self::Latency => "latency",
         }
     }
 
@@ -67,6 +79,10 @@ impl Experiment {
                  one whose hypervisor picks"
             }
             Self::Overhead => "how long it takes to shrink a vSSD and to grow it back",
+            Self::Latency => {
+                "what requests of a guest under load feel of a shrink and of the grow that takes it \
+                 back"
+            }
         }
     }
 
@@ -76,6 +92,7 @@ impl Experiment {
             Self::Correctness => include_str!("../../experiments/correctness.toml"),
             Self::Eviction => include_str!("../../experiments/eviction.toml"),
             Self::Overhead => include_str!("../../experiments/overhead.toml"),
+            Self::Latency => include_str!("../../experiments/latency.toml"),
         }
     }
 
@@ -85,6 +102,7 @@ impl Experiment {
             Self::Correctness => correctness::Params::from_table(params).map(drop),
             Self::Eviction => eviction::Params::from_table(params).map(drop),
             Self::Overhead => overhead::Params::from_table(params).map(drop),
+            Self::Latency => latency::Params::from_table(params).map(drop),
         }
     }
 
@@ -96,6 +114,7 @@ impl Experiment {
             }
             Self::Eviction => eviction::run(&eviction::Params::from_table(params)?, lab, folder),
             Self::Overhead => overhead::run(&overhead::Params::from_table(params)?, lab, folder),
+            Self::Latency => latency::run(&latency::Params::from_table(params)?, lab, folder),
         }
     }
 }

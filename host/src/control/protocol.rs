@@ -140,7 +140,9 @@ macro_rules! named {
         $($(#[doc = $vdoc:literal])+ $variant:ident = $label:literal => $value:expr),+ $(,)?
     }) => {
         $(#[doc = $doc])+
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+        #[derive(
+            Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum,
+        )]
         #[serde(rename_all = "kebab-case")]
         pub enum $name {
             $($(#[doc = $vdoc])+ #[serde(rename = $label)] #[value(name = $label)] $variant,)+

@@ -47,6 +47,7 @@ pub fn draw(experiment: Experiment, folder: &Path) -> Result<Vec<Figure>> {
         Experiment::Correctness => correctness::draw(&read(folder)?),
         Experiment::Eviction => eviction::draw(&read(folder)?, &read(folder)?),
         Experiment::Overhead => overhead::draw(&read(folder)?),
+        Experiment::Latency => Ok(Vec::new()),
     }
     .context("draw the figures")?;
     let mut figures = Vec::new();

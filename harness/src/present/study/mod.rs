@@ -5,6 +5,7 @@
 
 pub mod correctness;
 pub mod eviction;
+pub mod latency;
 pub mod overhead;
 
 use std::path::Path;
@@ -94,6 +95,7 @@ pub fn judge(experiment: Experiment, folder: &Path, manifest: &Manifest) -> Resu
         Experiment::Correctness => correctness::judge(&read(folder)?),
         Experiment::Eviction => eviction::judge(&read(folder)?),
         Experiment::Overhead => overhead::judge(&read(folder)?),
+        Experiment::Latency => latency::judge(&read(folder)?, &read(folder)?, &read(folder)?),
     };
     let boots: Vec<BootRow> = read(folder)?;
     verdict.tables.push(boot_table(&boots));
