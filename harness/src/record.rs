@@ -170,7 +170,7 @@ impl Row for OverheadRow {
 pub enum Side {
     /// From the submission of a request until the guest took it back.
     Guest,
-    /// From the request before, or the kick, until the request was served.
+    /// From when a request was taken from its ring until it was served.
     Backend,
 }
 

@@ -11,7 +11,7 @@ use vssd::units::Geometry;
 use vssd::wire::EVENT_LEN;
 
 use crate::phases::{Phase, Phases};
-use crate::port::{BlkOp, BlkStatus, VssdPort};
+use crate::port::{BlkOp, BlkStatus, Machine, VssdPort};
 
 /// What the application on top of the driver is asked and told.
 pub trait Application {
@@ -114,11 +114,6 @@ impl Disk {
         self.phases = Some(Phases::new(&self.driver, now_ns));
     }
 
-    /// Whether it does. Only then do the times that callers pass matter.
-    pub fn is_watched(&self) -> bool {
-        self.phases.is_some()
-    }
-
     /// Ends the watch; returns the phases that there were.
     pub fn unwatch(&mut self) -> Vec<Phase> {
         self.phases
@@ -163,23 +158,24 @@ impl Disk {
     ///
     /// It is the caller who asks [`holds`](Self::holds) first: one who wants to
     /// see the device refuse does not.
-    pub fn submit(&mut self, port: &mut impl VssdPort, request: BlockRequest, now_ns: u64) {
+    pub fn submit(&mut self, machine: &mut impl Machine, request: BlockRequest) {
         let slot = self.free.pop().expect("a slot is free");
         self.slots[slot] = Some(InFlight {
             request,
             revoked: false,
-            submitted_ns: now_ns,
+            submitted_ns: self.phases.as_ref().map_or(0, |_| machine.now_ns()),
             phase: self.phases.as_ref().map_or(0, Phases::current),
         });
         let geometry = self.driver.geometry();
         let len = request.count as usize * geometry.block_size() as usize;
-        port.submit(slot, request.op, geometry.first_sector(request.first), len);
+        let sector = geometry.first_sector(request.first);
+        machine.port().submit(slot, request.op, sector, len);
     }
 
     /// The next finished request. Its slot is free again: look at the buffer
     /// before submitting another.
-    pub fn completion(&mut self, port: &mut impl VssdPort, now_ns: u64) -> Option<Completion> {
-        let (slot, status) = port.completion()?;
+    pub fn completion(&mut self, machine: &mut impl Machine) -> Option<Completion> {
+        let (slot, status) = machine.port().completion()?;
         let done = self.slots[slot].take().expect("the slot was in flight");
         self.free.push(slot);
         Some(Completion {
@@ -189,7 +185,7 @@ impl Disk {
             revoked: done.revoked,
             timing: self.phases.as_ref().map(|_| Timing {
                 submitted_ns: done.submitted_ns,
-                ended_ns: now_ns,
+                ended_ns: machine.now_ns(),
                 phase: done.phase,
             }),
         })
@@ -202,20 +198,19 @@ impl Disk {
     /// When the device broke the contract too often in a row.
     pub fn pump(
         &mut self,
-        port: &mut impl VssdPort,
+        machine: &mut impl Machine,
         application: &mut impl Application,
-        now_ns: u64,
     ) -> Result<bool, Fault> {
         let mut progressed = false;
         let mut event = [0; EVENT_LEN];
-        while let Some(len) = port.event(&mut event) {
+        while let Some(len) = machine.port().event(&mut event) {
             self.driver.on_event(&event[..len.min(EVENT_LEN)]);
             progressed = true;
         }
-        self.observe(now_ns);
+        self.observe(machine);
         loop {
             if self.command_out {
-                let Some(response) = port.command_response() else {
+                let Some(response) = machine.port().command_response() else {
                     return Ok(progressed);
                 };
                 self.command_out = false;
@@ -233,12 +228,12 @@ impl Disk {
                         }
                     }
                 }
-                self.observe(now_ns);
+                self.observe(machine);
             }
-            match self.driver.poll(port.command_buffer()) {
+            match self.driver.poll(machine.port().command_buffer()) {
                 Step::Wait => return Ok(progressed),
                 Step::Send { len } => {
-                    port.send_command(len);
+                    machine.port().send_command(len);
                     self.command_out = true;
                 }
                 Step::Choose { count } => {
@@ -253,9 +248,9 @@ impl Disk {
     }
 
     /// Notes a new phase, for the requests in flight as well.
-    fn observe(&mut self, now_ns: u64) {
+    fn observe(&mut self, machine: &mut impl Machine) {
         if let Some(phases) = &mut self.phases
-            && phases.observe(&self.driver, now_ns)
+            && phases.observe(&self.driver, || machine.now_ns())
         {
             for slot in self.slots.iter_mut().flatten() {
                 slot.phase = phases.carry(slot.phase);

@@ -152,9 +152,9 @@ impl<'m, M: Machine> Guest<'m, M> {
             first,
             count: 1,
         };
-        self.disk.submit(self.machine.port(), request, 0);
+        self.disk.submit(self.machine, request);
         self.machine.port().kick();
-        while self.disk.completion(self.machine.port(), 0).is_none() {
+        while self.disk.completion(self.machine).is_none() {
             if !self.turn()? {
                 self.machine.idle();
             }
@@ -264,9 +264,7 @@ impl<'m, M: Machine> Guest<'m, M> {
                 progressed |= any;
                 ended = end;
             }
-            while let now_ns = self.stamp()
-                && let Some(done) = self.disk.completion(self.machine.port(), now_ns)
-            {
+            while let Some(done) = self.disk.completion(self.machine) {
                 progressed = true;
                 let view = View {
                     disk: &self.disk,
@@ -302,10 +300,7 @@ impl<'m, M: Machine> Guest<'m, M> {
             };
             let buffer = self.machine.port().buffer(slot);
             match job.next(&view, &mut self.app, buffer) {
-                Next::Request(request) => {
-                    let now_ns = self.stamp();
-                    self.disk.submit(self.machine.port(), request, now_ns);
-                }
+                Next::Request(request) => self.disk.submit(self.machine, request),
                 Next::Counted => {}
                 Next::Later => break,
                 Next::End => {
@@ -335,9 +330,7 @@ impl<'m, M: Machine> Guest<'m, M> {
     /// One look at everything that may have happened besides I/O. Returns
     /// true when something had.
     fn turn(&mut self) -> Result<bool, Fault> {
-        let now_ns = self.stamp();
-        let port = self.machine.port();
-        let mut progressed = self.disk.pump(port, &mut self.app, now_ns)?;
+        let mut progressed = self.disk.pump(self.machine, &mut self.app)?;
         progressed |= self.lines.poll(self.machine);
         if self.disk.driver().is_quiet()
             && let Some(report) = self.app.take_resized(self.disk.driver().held().len())
@@ -345,14 +338,6 @@ impl<'m, M: Machine> Guest<'m, M> {
             self.report(&report);
         }
         Ok(progressed)
-    }
-
-    /// The time where it matters: while the disk is watched.
-    fn stamp(&mut self) -> u64 {
-        match self.disk.is_watched() {
-            true => self.machine.now_ns(),
-            false => 0,
-        }
     }
 
     fn report(&mut self, report: &Report) {

@@ -67,7 +67,7 @@ impl Phases {
     }
 
     /// Looks at the driver; true when a new phase began.
-    pub fn observe(&mut self, driver: &Driver, now_ns: u64) -> bool {
+    pub fn observe(&mut self, driver: &Driver, now_ns: impl FnOnce() -> u64) -> bool {
         let last = self.list[self.current()].kind;
         let Some(kind) = kind(driver).filter(|kind| *kind != last && last != PhaseKind::Rest)
         else {
@@ -79,7 +79,7 @@ impl Phases {
         };
         self.list.push(Phase {
             kind,
-            since_ns: now_ns,
+            since_ns: now_ns(),
         });
         true
     }

@@ -1,12 +1,19 @@
 //! Claims of the latency experiment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use vssd_host::latency::{Histogram, add, histogram};
 
 use super::overhead::{OLD, OURS};
 use super::{Source, Table, Verdict};
 use crate::record::{LatencyBucketRow, LatencyCycleRow, LatencyPhase, LatencyRow, Side};
+
+/// The longest stall that a resize may cause: about what a person notices.
+const STALL_MAX_NS: u64 = 100_000_000;
+
+/// Requests that feel a resize with our encoding are to be under this part of
+/// those that do with the exchange of 2017.
+const FELT_RATIO: f64 = 0.1;
 
 /// What one side measured in one phase, over all cycles.
 #[derive(Clone, Debug)]
@@ -69,14 +76,138 @@ pub fn judge(
     cycles: &[LatencyCycleRow],
 ) -> Verdict {
     let points = points(rows, buckets);
-    let _ = (OLD, OURS);
     let mut verdict = Verdict {
         title: "Latency while resizing".to_owned(),
         claims: Vec::new(),
         tables: vec![table(&points), resizes(cycles)],
     };
-    verdict.claim(Source::Requirement, "x", false, String::new());
+    coverage_claim(&mut verdict, &points);
+    let requests: u64 = cycles.iter().map(|row| row.requests).sum();
+    let failed: u64 = cycles.iter().map(|row| row.failed).sum();
+    let agreed = cycles.iter().filter(|row| row.agreed).count();
+    verdict.claim(
+        Source::Requirement,
+        "No request fails or returns wrong data, and the driver confirms the list after every resize.",
+        requests > 0 && failed == 0 && agreed == cycles.len(),
+        format!(
+            "{failed} of {requests} requests failed; both lists were confirmed in {agreed} of {} cycles.",
+            cycles.len()
+        ),
+    );
+    recovery_claim(&mut verdict, &points);
+    stall_claim(&mut verdict, &points);
+    felt_claim(&mut verdict, &points, cycles);
     verdict
+}
+
+fn find<'a>(
+    points: &'a Points,
+    encoding: &str,
+    side: Side,
+    phase: LatencyPhase,
+) -> Option<&'a Measured> {
+    points
+        .get(&(encoding.to_owned(), side, phase))
+        .filter(|point| !point.latencies.is_empty())
+}
+
+fn coverage_claim(verdict: &mut Verdict, points: &Points) {
+    let mut fewest: Option<(u64, String)> = None;
+    let mut holds = !points.is_empty();
+    let encodings: BTreeSet<&String> = points.keys().map(|(encoding, _, _)| encoding).collect();
+    for encoding in encodings {
+        for side in Side::ALL {
+            for phase in LatencyPhase::ALL {
+                let point = find(points, encoding, side, phase);
+                let requests = point.map_or(0, |point| point.latencies.len());
+                holds &= point.is_some_and(|point| point.requests == requests);
+                if fewest.as_ref().is_none_or(|(least, _)| requests < *least) {
+                    let place = format!("{encoding}, {}, phase {}", side.label(), phase.label());
+                    fewest = Some((requests, place));
+                }
+            }
+        }
+    }
+    verdict.claim(
+        Source::Requirement,
+        "Guest and backend both measured requests in every phase, and the histograms hold as many as the cycles recorded.",
+        holds,
+        fewest.map_or_else(not_measured, |(requests, place)| {
+            format!("The fewest are {requests} ({place}).")
+        }),
+    );
+}
+
+fn recovery_claim(verdict: &mut Verdict, points: &Points) {
+    let median = |phase| find(points, OURS, Side::Guest, phase).map(|p| p.quantile_ns(0.5));
+    use LatencyPhase::{After, Before, Between};
+    let medians = median(Before).zip(median(Between)).zip(median(After));
+    verdict.claim(
+        Source::Requirement,
+        "What a resize with compact costs ends with it: half of the guest's requests take at most twice as long between and after resizes as before.",
+        medians.is_some_and(|((before, between), after)| between.max(after) <= 2 * before),
+        medians.map_or_else(not_measured, |((before, between), after)| {
+            format!(
+                "Medians of {} µs before, {} µs between and {} µs after.",
+                micros(before),
+                micros(between),
+                micros(after)
+            )
+        }),
+    );
+}
+
+/// The longest stall of the guest in both resizes.
+fn stall_ns(points: &Points, encoding: &str) -> Option<u64> {
+    let of = |phase| find(points, encoding, Side::Guest, phase).map(|p| p.longest_stall_ns);
+    Some(of(LatencyPhase::Shrink)?.max(of(LatencyPhase::Grow)?))
+}
+
+fn stall_claim(verdict: &mut Verdict, points: &Points) {
+    let ours = stall_ns(points, OURS);
+    verdict.claim(
+        Source::Requirement,
+        "No resize with compact keeps the guest without an answer for longer than 100 ms.",
+        ours.is_some_and(|ours| ours <= STALL_MAX_NS),
+        ours.map_or_else(not_measured, |ours| {
+            let old = stall_ns(points, OLD)
+                .map(|old| format!("; with list-4096 it was {} ms", super::millis(old)));
+            format!(
+                "The longest stall was {} ms{}.",
+                super::millis(ours),
+                old.unwrap_or_default()
+            )
+        }),
+    );
+}
+
+/// Requests of the guest during a shrink and a grow that took longer than 99
+/// of a hundred before, in the mean of all cycles.
+fn felt(points: &Points, cycles: &[LatencyCycleRow], encoding: &str) -> Option<f64> {
+    let usual_ns = find(points, encoding, Side::Guest, LatencyPhase::Before)?.quantile_ns(0.99);
+    let slower = |phase| {
+        let latencies = &find(points, encoding, Side::Guest, phase)?.latencies;
+        Some(latencies.len() - latencies.count_between(0, usual_ns))
+    };
+    let all = slower(LatencyPhase::Shrink)? + slower(LatencyPhase::Grow)?;
+    let count = cycles.iter().filter(|row| row.encoding == encoding).count();
+    (count > 0).then(|| all as f64 / count as f64)
+}
+
+fn felt_claim(verdict: &mut Verdict, points: &Points, cycles: &[LatencyCycleRow]) {
+    let pair = felt(points, cycles, OURS).zip(felt(points, cycles, OLD));
+    verdict.claim(
+        Source::Requirement,
+        "With compact, under a tenth as many requests feel a shrink and its grow as with list-4096: take longer than 99 of a hundred before.",
+        pair.is_some_and(|(ours, old)| ours < FELT_RATIO * old),
+        pair.map_or_else(not_measured, |(ours, old)| {
+            format!("{ours:.0} requests for each cycle, against {old:.0}.")
+        }),
+    );
+}
+
+fn not_measured() -> String {
+    "It was not measured.".to_owned()
 }
 
 fn micros(ns: u64) -> String {
@@ -150,5 +281,152 @@ fn resizes(cycles: &[LatencyCycleRow]) -> Table {
                 ]
             })
             .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Spoils good rows.
+    type Fault = fn(&mut Rows);
+
+    #[derive(Clone)]
+    struct Rows {
+        phases: Vec<LatencyRow>,
+        buckets: Vec<LatencyBucketRow>,
+        cycles: Vec<LatencyCycleRow>,
+    }
+
+    impl Rows {
+        fn judge(&self) -> Verdict {
+            judge(&self.phases, &self.buckets, &self.cycles)
+        }
+
+        fn phase(&mut self, encoding: &str, side: Side, phase: LatencyPhase) -> &mut LatencyRow {
+            self.phases
+                .iter_mut()
+                .find(|row| row.encoding == encoding && row.side == side && row.phase == phase)
+                .unwrap()
+        }
+    }
+
+    /// Two cycles with each encoding: quick requests in every phase, and slow
+    /// ones in resizes, few with ours and many with the other.
+    fn good() -> Rows {
+        let mut rows = Rows {
+            phases: Vec::new(),
+            buckets: Vec::new(),
+            cycles: Vec::new(),
+        };
+        for (encoding, slow) in [(OURS, 30), (OLD, 2_000)] {
+            for side in Side::ALL {
+                let bucket = |value_ns, quiet, resize| LatencyBucketRow {
+                    encoding: encoding.to_owned(),
+                    side,
+                    value_ns,
+                    before: quiet,
+                    shrink: resize,
+                    between: quiet,
+                    grow: resize,
+                    after: quiet,
+                };
+                rows.buckets.push(bucket(200_704, 10_000, 100));
+                rows.buckets.push(bucket(5_013_504, 10, slow));
+                for phase in LatencyPhase::ALL {
+                    let requests = match phase {
+                        LatencyPhase::Shrink | LatencyPhase::Grow => 100 + slow,
+                        _ => 10_010,
+                    };
+                    for cycle in 0..2 {
+                        rows.phases.push(LatencyRow {
+                            encoding: encoding.to_owned(),
+                            cycle,
+                            side,
+                            phase,
+                            requests: requests / 2,
+                            p50_ns: 0,
+                            p99_ns: 0,
+                            p999_ns: 0,
+                            max_ns: 0,
+                            longest_stall_ns: 9_000_000,
+                            phase_ns: 100,
+                        });
+                    }
+                }
+            }
+            rows.cycles.extend((0..2).map(|cycle| LatencyCycleRow {
+                encoding: encoding.to_owned(),
+                cycle,
+                block_size_bytes: 4096,
+                blocks: 1000,
+                depth: 32,
+                requests: 20_000,
+                failed: 0,
+                shrink_ns: 1,
+                shrink_exchanges: 1,
+                grow_ns: 1,
+                grow_exchanges: 1,
+                agreed: true,
+            }));
+        }
+        rows
+    }
+
+    #[test]
+    fn a_good_run_holds() {
+        let verdict = good().judge();
+        assert!(verdict.holds(), "{:?}", verdict.missed());
+        let table = &verdict.tables[0];
+        assert_eq!(table.rows.len(), 20);
+        // p50, p99.9 and the longest stall of our shrink in the guest.
+        let shrink = &table.rows[1];
+        assert_eq!(shrink[..4], ["compact", "guest", "shrink", "130"]);
+        assert_eq!((&*shrink[4], &*shrink[6]), ("201.7", "5046.3"));
+        assert_eq!(shrink[8], "9000.0");
+    }
+
+    #[test]
+    fn nothing_measured_holds_nothing() {
+        let verdict = judge(&[], &[], &[]);
+        assert!(verdict.claims.iter().all(|claim| !claim.holds));
+    }
+
+    #[test]
+    fn every_kind_of_fault_is_seen() {
+        let faults: [(&str, Fault); 9] = [
+            ("a failed request", |rows| rows.cycles[0].failed = 1),
+            ("an unconfirmed list", |rows| rows.cycles[3].agreed = false),
+            ("a phase without requests", |rows| {
+                for bucket in &mut rows.buckets[..2] {
+                    bucket.grow = 0;
+                }
+            }),
+            ("a bucket gone", |rows| drop(rows.buckets.pop())),
+            ("a cycle too few", |rows| drop(rows.phases.pop())),
+            ("a long stall", |rows| {
+                let row = rows.phase(OURS, Side::Guest, LatencyPhase::Shrink);
+                row.longest_stall_ns = 101_000_000;
+            }),
+            ("slow for good", |rows| {
+                rows.buckets[0].after = 4_000;
+                rows.buckets[1].after = 6_010;
+            }),
+            ("as many requests that feel it", |rows| {
+                rows.buckets[1].shrink = 500;
+                let row = rows.phase(OURS, Side::Guest, LatencyPhase::Shrink);
+                row.requests += 470;
+            }),
+            ("no ablation", |rows| {
+                rows.phases.retain(|row| row.encoding == OURS);
+                rows.buckets.retain(|row| row.encoding == OURS);
+                rows.cycles.retain(|row| row.encoding == OURS);
+            }),
+        ];
+        for (name, fault) in faults {
+            let mut rows = good();
+            fault(&mut rows);
+            assert!(!rows.judge().holds(), "{name} went unseen");
+        }
     }
 }
