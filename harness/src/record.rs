@@ -264,6 +264,10 @@ pub struct LatencyCycleRow {
     pub encoding: String,
     /// Counts from 0.
     pub cycle: u32,
+    /// How the guest picked, a `workloads::Policy` by name.
+    pub pick: String,
+    /// Whether every block was written before; otherwise only the load wrote.
+    pub filled: bool,
     /// Bytes in a block.
     pub block_size_bytes: u32,
     /// Blocks taken and given back.

@@ -304,6 +304,8 @@ fn record(
     folder.append(&LatencyCycleRow {
         encoding: encoding.to_string(),
         cycle: number,
+        pick: params.pick.to_string(),
+        filled: params.fill,
         block_size_bytes: params.block_size.0 as u32,
         blocks: params.shrink_blocks,
         depth: params.depth,

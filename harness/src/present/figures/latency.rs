@@ -117,9 +117,14 @@ fn of_side(side: Side, points: &Points, cycles: &[LatencyCycleRow]) -> Result<Dr
         None => String::new(),
         Some(cycle) => {
             let bytes = f64::from(cycle.blocks) * f64::from(cycle.block_size_bytes);
+            let device = match cycle.filled {
+                true => "written in full",
+                false => "sparse",
+            };
             format!(
-                "A shrink by {} of scattered blocks and the grow back, with {} random requests in flight.",
+                "A shrink by {} ({}) of a device that was {device}, and the grow back, with {} requests in flight.",
                 scale::bytes(bytes),
+                cycle.pick,
                 cycle.depth
             )
         }

@@ -175,6 +175,8 @@ fn latency_cycles() -> Vec<LatencyCycleRow> {
     vec![LatencyCycleRow {
         encoding: "compact".to_owned(),
         cycle: 0,
+        pick: "scattered".to_owned(),
+        filled: false,
         block_size_bytes: 4096,
         blocks: 1 << 19,
         depth: 32,

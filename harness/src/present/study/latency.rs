@@ -95,7 +95,8 @@ pub fn judge(
         ),
     );
     recovery_claim(&mut verdict, &points);
-    stall_claim(&mut verdict, &points);
+    let filled = cycles.iter().any(|row| row.filled);
+    stall_claim(&mut verdict, &points, filled);
     felt_claim(&mut verdict, &points, cycles);
     verdict
 }
@@ -163,11 +164,17 @@ fn stall_ns(points: &Points, encoding: &str) -> Option<u64> {
     Some(of(LatencyPhase::Shrink)?.max(of(LatencyPhase::Grow)?))
 }
 
-fn stall_claim(verdict: &mut Verdict, points: &Points) {
+fn stall_claim(verdict: &mut Verdict, points: &Points, filled: bool) {
     let ours = stall_ns(points, OURS);
+    let device = match filled {
+        true => "written in full",
+        false => "sparse",
+    };
     verdict.claim(
         Source::Requirement,
-        "No resize with compact keeps the guest without an answer for longer than 100 ms.",
+        &format!(
+            "No resize with compact of a device that was {device} keeps the guest without an answer for longer than 100 ms."
+        ),
         ours.is_some_and(|ours| ours <= STALL_MAX_NS),
         ours.map_or_else(not_measured, |ours| {
             let old = stall_ns(points, OLD)
@@ -358,6 +365,8 @@ mod tests {
             rows.cycles.extend((0..2).map(|cycle| LatencyCycleRow {
                 encoding: encoding.to_owned(),
                 cycle,
+                pick: "scattered".to_owned(),
+                filled: false,
                 block_size_bytes: 4096,
                 blocks: 1000,
                 depth: 32,
