@@ -8,7 +8,13 @@ use std::time::Duration;
 
 use harness::accel::{Accel, kvm_opens};
 use harness::backend::{Backend, BackendConfig};
+use harness::experiment::params::{Overrides, resolve};
+use harness::experiment::{Experiment, Joined, Lab};
+use harness::present::manifest::Manifest;
+use harness::present::store::{RunFolder, read};
+use harness::progress::Progress;
 use harness::qemu::{Machine, Qemu};
+use harness::record::{LatencyBucketRow, LatencyCycleRow, LatencyPhase, LatencyRow, Side};
 use harness::testbed::{ResizeOptions, Shape, Talk, Testbed};
 use harness::vm_host::{Bench, VmHost};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
@@ -299,4 +305,61 @@ fn a_second_backend_on_the_same_file_is_refused() {
     let error = Backend::start(config).unwrap_err().to_string();
     assert!(error.contains("in use"), "{error}");
     bench.shut_down().unwrap();
+}
+
+/// A small run of the experiment: every phase is measured on both sides, by
+/// both encodings, and the histograms hold what the cycles recorded.
+#[test]
+fn latencies_are_measured_before_during_and_after_resizes() {
+    let lab = Lab {
+        joined: Joined::Qemu(vm_host(Machine::Q35, Accel::Tcg)),
+        seed: 1,
+        progress: Progress { shown: false },
+    };
+    let sets = [
+        "size=64MiB",
+        "shrink=32MiB",
+        "cycles=1",
+        "wait_ms=20",
+        "warmup_requests=100",
+    ]
+    .map(str::to_owned);
+    let overrides = Overrides {
+        sets: &sets,
+        ..Overrides::default()
+    };
+    let params = resolve(Experiment::Latency.defaults(), &overrides).unwrap();
+    let out = tempfile::tempdir().unwrap();
+    let manifest = Manifest::new(&lab, "a test", "latency", false, &params);
+    let mut folder = RunFolder::create(out.path(), manifest).unwrap();
+    Experiment::Latency.run(&params, &lab, &mut folder).unwrap();
+    folder.complete().unwrap();
+
+    let rows: Vec<LatencyRow> = read(out.path()).unwrap();
+    let buckets: Vec<LatencyBucketRow> = read(out.path()).unwrap();
+    let cycles: Vec<LatencyCycleRow> = read(out.path()).unwrap();
+    assert_eq!(rows.len(), 20);
+    assert_eq!(cycles.len(), 2);
+    for cycle in &cycles {
+        assert!(cycle.agreed && cycle.failed == 0, "{cycle:?}");
+        let of_guest =
+            |row: &&LatencyRow| row.encoding == cycle.encoding && row.side == Side::Guest;
+        let requests: u64 = rows.iter().filter(of_guest).map(|row| row.requests).sum();
+        assert_eq!(requests, cycle.requests, "{}", cycle.encoding);
+    }
+    for row in &rows {
+        assert!(row.requests > 0 && row.phase_ns > 0, "{row:?}");
+        assert!(row.p50_ns > 0 && row.p50_ns <= row.p99_ns, "{row:?}");
+        assert!(row.p99_ns <= row.p999_ns && row.p999_ns <= row.max_ns);
+        let resizes = matches!(row.phase, LatencyPhase::Shrink | LatencyPhase::Grow);
+        let stalls = row.side == Side::Guest || resizes;
+        assert_eq!(row.longest_stall_ns > 0, stalls, "{row:?}");
+        let place = LatencyPhase::ALL.iter().position(|of| *of == row.phase);
+        let counted: u64 = buckets
+            .iter()
+            .filter(|bucket| bucket.encoding == row.encoding && bucket.side == row.side)
+            .map(|bucket| bucket.counts()[place.unwrap()])
+            .sum();
+        assert_eq!(counted, row.requests, "{row:?}");
+    }
 }
