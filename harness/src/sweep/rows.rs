@@ -58,9 +58,14 @@ fn header(plan: &Plan, rest: &[&str]) -> Vec<u8> {
     line(["point".to_owned()].into_iter().chain(axes).chain(rest))
 }
 
+fn point_fields(plan: &Plan, point: u32) -> Vec<String> {
+    let mut fields = vec![point.to_string()];
+    fields.extend(plan.texts(point));
+    fields
+}
+
 fn cell_fields(plan: &Plan, cell: Cell) -> Vec<String> {
-    let mut fields = vec![cell.point.to_string()];
-    fields.extend(plan.texts(cell.point));
+    let mut fields = point_fields(plan, cell.point);
     fields.push(cell.seed.to_string());
     fields
 }
@@ -142,29 +147,36 @@ impl Lines<'_> {
     }
 }
 
-/// The fields of a line, and the cell that they name.
-fn fields(plan: &Plan, shard: Shard, line: &[u8]) -> Result<(csv::StringRecord, Cell), String> {
-    let unreadable = || "the row is damaged".to_owned();
-    let mut reader = csv::ReaderBuilder::new()
-        .has_headers(false)
-        .buffer_capacity(256)
-        .from_reader(line);
-    let mut record = csv::StringRecord::new();
-    if !matches!(reader.read_record(&mut record), Ok(true)) {
-        return Err(unreadable());
-    }
-    let point = record.get(0).and_then(|text| text.parse().ok());
-    let seed = record
-        .get(1 + plan.axes.len())
-        .and_then(|text| text.parse().ok());
-    let (Some(point), Some(seed)) = (point, seed) else {
-        return Err(unreadable());
+/// A damaged row of which no more can be said.
+fn damaged<T>() -> Result<T, String> {
+    Err("the row is damaged".to_owned())
+}
+
+/// The cell that a line names, and what stands behind its seed.
+fn cell_of<'a>(plan: &Plan, shard: Shard, line: &'a [u8]) -> Result<(Cell, &'a str), String> {
+    let text = str::from_utf8(line).or_else(|_| damaged())?;
+    let point = text.split(',').next().and_then(|text| text.parse().ok());
+    let Some(point) = point.filter(|point| *point < plan.points()) else {
+        return damaged();
     };
-    let Some(cell) = plan.find(point, seed) else {
-        return Err(format!("there is no point {point} with the seed {seed}"));
+    let mut start = self::line(point_fields(plan, point));
+    // The line goes on where that of the point alone ends.
+    start.pop();
+    let rest = str::from_utf8(&start)
+        .ok()
+        .and_then(|start| text.strip_prefix(start)?.strip_prefix(','));
+    let Some(rest) = rest else {
+        return Err(format!("the values are not those of point {point}"));
+    };
+    let Some((seed, rest)) = rest.split_once(',') else {
+        return damaged();
+    };
+    let cell = seed.parse().ok().and_then(|seed| plan.find(point, seed));
+    let Some(cell) = cell else {
+        return Err(format!("the seed `{seed}` is none of this sweep"));
     };
     match shard.holds(cell.index) {
-        true => Ok((record, cell)),
+        true => Ok((cell, rest)),
         false => Err(format!(
             "cell {} does not belong to shard {shard}",
             cell.index
@@ -172,25 +184,21 @@ fn fields(plan: &Plan, shard: Shard, line: &[u8]) -> Result<(csv::StringRecord, 
     }
 }
 
-fn outcome(
-    plan: &Plan,
-    record: &csv::StringRecord,
-    cell: Cell,
-    line: &[u8],
-) -> Result<Outcome, String> {
-    let field = |i: usize| record.get(2 + plan.axes.len() + i).unwrap_or_default();
-    let count = |i: usize| field(i).parse::<u64>().map_err(|_| i);
-    let counts = || Ok::<_, usize>((count(1)?, count(2)?, count(3)?));
-    let (Ok(picker), Ok((reads, hits, misses))) = (field(0).parse(), counts()) else {
-        return Err("the row is damaged".to_owned());
+/// The cell and the outcome of a line of `sweep.csv`.
+fn outcome_of(plan: &Plan, shard: Shard, line: &[u8]) -> Result<(Cell, Outcome), String> {
+    let (cell, rest) = cell_of(plan, shard, line)?;
+    let fields: Vec<&str> = rest.trim_end().split(',').collect();
+    let [picker, reads, hits, misses] = fields[..] else {
+        return damaged();
     };
+    let count = |text: &str| text.parse::<u64>().or_else(|_| damaged());
     let outcome = Outcome {
-        picker,
-        reads,
-        hits,
-        misses,
+        picker: picker.parse()?,
+        reads: count(reads)?,
+        hits: count(hits)?,
+        misses: count(misses)?,
     };
-    if !plan.pickers.contains(&picker) {
+    if !plan.pickers.contains(&outcome.picker) {
         return Err(format!("{picker} does not take part in this sweep"));
     }
     if !outcome.adds_up() {
@@ -199,8 +207,24 @@ fn outcome(
         ));
     }
     match outcome_line(plan, cell, &outcome) == line {
-        true => Ok(outcome),
-        false => Err("the row is damaged".to_owned()),
+        true => Ok((cell, outcome)),
+        false => damaged(),
+    }
+}
+
+/// The cell and the reason of a line of `failures.csv`.
+fn failure_of(plan: &Plan, shard: Shard, line: &[u8]) -> Result<(Cell, String), String> {
+    let (cell, rest) = cell_of(plan, shard, line)?;
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .from_reader(rest.as_bytes());
+    let reason = match reader.records().next() {
+        Some(Ok(record)) => record.get(0).unwrap_or_default().to_owned(),
+        _ => return damaged(),
+    };
+    match failure_line(plan, cell, &reason) == line {
+        true => Ok((cell, reason)),
+        false => damaged(),
     }
 }
 
@@ -214,8 +238,7 @@ pub fn read_rows(plan: &Plan, shard: Shard, file: &Path, bytes: &[u8]) -> (Rows,
         damage: Vec::new(),
     };
     lines.each(bytes, &header(plan, &MEASURED), |number, line| {
-        let (record, cell) = fields(plan, shard, line)?;
-        let outcome = outcome(plan, &record, cell, line)?;
+        let (cell, outcome) = outcome_of(plan, shard, line)?;
         let rows = found.entry(cell.index).or_default();
         let (earlier, kept) = *rows.entry(outcome.picker).or_insert((number, outcome));
         if kept == outcome {
@@ -259,12 +282,8 @@ pub fn read_failures(
         damage: Vec::new(),
     };
     lines.each(bytes, &header(plan, &["seed", "reason"]), |_, line| {
-        let (record, cell) = fields(plan, shard, line)?;
-        let reason = record.get(2 + plan.axes.len()).unwrap_or_default();
-        if failure_line(plan, cell, reason) != line {
-            return Err("the row is damaged".to_owned());
-        }
-        failures.insert(cell.index, reason.to_owned());
+        let (cell, reason) = failure_of(plan, shard, line)?;
+        failures.insert(cell.index, reason);
         Ok(())
     });
     (failures, lines.damage)

@@ -249,7 +249,9 @@ fn a_byte_that_changed_is_named_with_its_line_and_never_believed() {
     let (sound, damage) = read(expected.as_bytes());
     assert_eq!((sound.len(), damage.len()), (12, 0));
     for at in 0..expected.len() {
-        for byte in 0..=255 {
+        for byte in [
+            b'0', b'1', b'2', b'6', b'9', b',', b'"', b'\n', b'\r', b' ', b'+', 0xff,
+        ] {
             let mut bytes = expected.clone().into_bytes();
             if bytes[at] == byte {
                 continue;

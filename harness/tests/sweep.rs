@@ -1,0 +1,200 @@
+//! Sweeps as a person and a cluster run them: real cells, real kills.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+const HARNESS: &str = env!("CARGO_BIN_EXE_harness");
+
+const SWEEP: &str = r#"
+title = "a small sweep"
+[fixed]
+size = "16MiB"
+workload = "zipf"
+warmup = 3000
+sample = 2000
+reads = 20000
+repetitions = 10
+pickers = ["guest-sample", "guest-lru", "host-uniform"]
+[sweep]
+exponent = [0.8, 0.99, 1.2]
+shrink_percent = { from = 10, to = 80, step = 10 }
+"#;
+const CELLS: usize = 240;
+const ROWS: usize = 3 * CELLS;
+
+/// A folder with the sweep's file.
+fn place() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("small.toml"), SWEEP).unwrap();
+    folder
+}
+
+fn harness(place: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(HARNESS);
+    command.current_dir(place).args(arguments);
+    command
+}
+
+fn output(place: &Path, arguments: &[&str]) -> Output {
+    harness(place, arguments).output().unwrap()
+}
+
+fn succeed(place: &Path, arguments: &[&str]) {
+    let output = output(place, arguments);
+    assert!(output.status.success(), "{arguments:?}: {output:?}");
+}
+
+fn csv(path: PathBuf) -> String {
+    fs::read_to_string(path.join("sweep.csv")).unwrap()
+}
+
+/// The table of a run in one piece.
+fn whole(place: &Path) -> String {
+    succeed(place, &["sweep", "small.toml", "--out", "expected"]);
+    let expected = csv(place.join("expected"));
+    assert_eq!(expected.lines().count(), 1 + ROWS);
+    expected
+}
+
+/// Starts the sweep and waits until it has rows.
+fn begin(place: &Path, out: &str) -> Child {
+    let child = harness(place, &["sweep", "small.toml", "--jobs", "1", "--out", out])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let rows = place.join(out).join("sweep.csv");
+    let started = Instant::now();
+    while fs::read_to_string(&rows).map_or(0, |text| text.lines().count()) < 10 {
+        assert!(started.elapsed() < Duration::from_secs(60), "no row came");
+        thread::yield_now();
+    }
+    child
+}
+
+#[test]
+fn a_sweep_that_was_killed_or_interrupted_goes_on_to_the_same_bytes() {
+    let place = place();
+    let place = place.path();
+    let expected = whole(place);
+    for (out, signal, code) in [
+        ("killed", Signal::KILL, None),
+        ("interrupted", Signal::INT, Some(130)),
+    ] {
+        let mut child = begin(place, out);
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        assert_eq!(child.wait().unwrap().code(), code);
+        let rows = csv(place.join(out)).lines().count();
+        assert!(rows < 1 + ROWS, "the sweep ended before it was {out}");
+        let output = output(place, &["sweep", "small.toml", "--out", out]);
+        assert!(output.status.success(), "{output:?}");
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(!said.contains(" 0 of them done already"), "{said}");
+        assert!(csv(place.join(out)) == expected, "{out}");
+    }
+}
+
+#[test]
+fn impossible_points_are_named_and_the_exit_code_says_so() {
+    let place = place();
+    let place = place.path();
+    let sets = ["--set", "repetitions=1", "--set", "sample=9000"];
+    let output = output(
+        place,
+        &[&["sweep", "small.toml", "--out", "o"], &sets[..]].concat(),
+    );
+    assert_eq!(output.status.code(), Some(3));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains("point 23 (exponent = 1.2, shrink_percent = 80) is impossible: `sample`"),
+        "{said}"
+    );
+    let failures = fs::read_to_string(place.join("o/failures.csv")).unwrap();
+    assert_eq!(failures.lines().count(), 25);
+}
+
+#[test]
+fn wrong_arguments_end_with_one_sentence() {
+    let place = place();
+    let place = place.path();
+    for (arguments, code, word) in [
+        (vec!["sweep", "nonesuch"], 1, "built-in sweeps"),
+        (
+            vec!["sweep", "small.toml", "--set", "raeds=1"],
+            1,
+            "`raeds`",
+        ),
+        (vec!["sweep", "small.toml", "--shard", "3/2"], 2, "i/n"),
+        (vec!["sweep", "small.toml", "--jobs", "0"], 2, "--jobs"),
+        (vec!["merge", "nowhere"], 1, "--out"),
+        (vec!["merge", "nowhere", "--out", "o"], 1, "holds no sweep"),
+    ] {
+        let output = output(place, &arguments);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+        assert!(said.contains(word), "{arguments:?}: {said}");
+        assert_eq!(fs::read_dir(place).unwrap().count(), 1, "{arguments:?}");
+    }
+    succeed(place, &["sweep"]);
+}
+
+/// Runs what is submitted at once, as a script in Slurm's own folder, and fails
+/// the jobs that `FAIL` names before they start.
+const SBATCH: &str = r#"#!/usr/bin/env bash
+tasks= dependency=
+while [[ $1 == --* ]]; do
+    case $1 in
+    --array=1-*) tasks=${1#--array=1-} ;;
+    --dependency=*) dependency=${1#--dependency=} ;;
+    esac
+    shift
+done
+cp "$1" slurm_script && shift
+if [[ -n $tasks ]]; then
+    for ((i = 1; i <= tasks; i++)); do
+        [[ $i == "${FAIL:-}" ]] && continue
+        SLURM_ARRAY_TASK_ID=$i SLURM_CPUS_PER_TASK=2 bash slurm_script "$@" >&2
+    done
+    echo "42;cluster"
+else
+    [[ $dependency == afterany:42 ]] && bash slurm_script "$@"
+fi
+"#;
+
+#[test]
+fn the_slurm_script_splits_a_sweep_and_joins_it() {
+    let place = place();
+    let place = place.path();
+    let expected = whole(place);
+    let sbatch = place.join("bin/sbatch");
+    fs::create_dir(place.join("bin")).unwrap();
+    fs::write(&sbatch, SBATCH).unwrap();
+    fs::set_permissions(&sbatch, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = std::env::var("PATH").unwrap();
+    let submit = |fail: &str| {
+        Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/sweep.slurm"))
+            .args(["small.toml", "out", "3"])
+            .current_dir(place)
+            .env("PATH", format!("{}:{path}", place.join("bin").display()))
+            .env("HARNESS", HARNESS)
+            .env("FAIL", fail)
+            .output()
+            .unwrap()
+    };
+    // A node is lost: the merge says so.
+    let lost = submit("2");
+    assert_eq!(lost.status.code(), Some(3), "{lost:?}");
+    let said = String::from_utf8(lost.stderr).unwrap();
+    assert!(said.contains("shard 2/3 lacks 80 cells"), "{said}");
+    // The same command runs what is missing.
+    let again = submit("");
+    assert!(again.status.success(), "{again:?}");
+    assert!(csv(place.join("out/whole")) == expected);
+}
