@@ -95,6 +95,38 @@ fn programs_get_json() {
 }
 
 #[test]
+fn picks_by_use_need_somebody_who_watches() {
+    let site = Site::new();
+    let _daemon = site.start(&[site.spec("vm1", "size=4MiB")]);
+    let shrink = |by: &str| site.vssdctl(&["shrink", "vm1", "1MiB", "--evict", by]);
+    for by in ["lru", "clock"] {
+        let refused = shrink(by);
+        assert_eq!(code(&refused), 1);
+        assert!(err(&refused).contains("observe"), "{}", err(&refused));
+        assert_eq!(code(&site.vssdctl(&["observe", "vm1", by])), 0);
+        let taken = shrink(by);
+        assert_eq!(code(&taken), 0, "{}", err(&taken));
+        assert!(out(&taken).contains("256 were revoked"), "{}", out(&taken));
+    }
+    // One bit for each block is kept now, and four bytes no more.
+    let status = site.vssdctl(&["status", "--json"]);
+    assert!(out(&status).contains(r#""kind":"clock","memory_bytes":128"#));
+    assert_eq!(code(&site.vssdctl(&["observe", "vm1", "none"])), 0);
+    assert_eq!(code(&shrink("lru")), 1);
+    assert_eq!(code(&shrink("sequential")), 0);
+}
+
+#[test]
+fn an_encoding_can_be_set() {
+    let site = Site::new();
+    let _daemon = site.start(&[site.spec("vm1", "size=4MiB")]);
+    assert_eq!(code(&site.vssdctl(&["encoding", "vm1", "list-4096"])), 0);
+    let status = site.vssdctl(&["status", "--json"]);
+    assert!(out(&status).contains(r#""encoding":"list-4096""#));
+    assert_eq!(code(&site.vssdctl(&["encoding", "vm2", "compact"])), 1);
+}
+
+#[test]
 fn without_a_backend_it_says_what_to_do() {
     let output = Site::new().vssdctl(&["status"]);
     assert_eq!(code(&output), 1);

@@ -96,7 +96,7 @@ impl Verdict {
 pub fn judge(experiment: Experiment, folder: &Path, manifest: &Manifest) -> Result<Verdict> {
     let mut verdict = match experiment {
         Experiment::Correctness => correctness::judge(&read(folder)?, &read(folder)?),
-        Experiment::Eviction => eviction::judge(&read(folder)?, &read(folder)?),
+        Experiment::Eviction => eviction::judge(&read(folder)?, &read(folder)?, &read(folder)?),
         Experiment::Overhead => {
             let timed = manifest.transport != Transport::Twin.to_string();
             overhead::judge(&read(folder)?, &read(folder)?, timed)
