@@ -20,7 +20,7 @@ use crate::present::{self, Verdict, doctor};
 use crate::progress::Progress;
 use crate::qemu::{GUEST_IMAGE, Machine, Qemu};
 use crate::sweep;
-use crate::sweep::cli::{Common, MergeArgs, SweepArgs};
+use crate::sweep::cli::{Common, Ended, MergeArgs, SweepArgs};
 use crate::sweep::runner::Eviction;
 use crate::vm_host::VmHost;
 
@@ -267,12 +267,14 @@ fn dispatch(cli: &Cli) -> Result<bool> {
         }
         Some(Command::Sweep(args)) => {
             let defaults = Experiment::Eviction.defaults();
-            let ended = sweep::cli::run(args, &options.for_sweeps(), defaults, &Eviction)?;
-            Ok(ended.is_none_or(|ended| ended.is_complete()))
+            match sweep::cli::run(args, &options.for_sweeps(), defaults, &Eviction)? {
+                Some(ended) => show_sweep(&ended, options),
+                None => Ok(true),
+            }
         }
         Some(Command::Merge(args)) => {
             let ended = sweep::cli::merge(args, &options.for_sweeps())?;
-            Ok(ended.is_complete())
+            show_sweep(&ended, options)
         }
         Some(Command::Image { out }) => {
             match out {
@@ -391,6 +393,16 @@ fn run(experiments: &[Experiment], options: &RunOptions) -> Result<bool> {
     Ok(holds)
 }
 
+/// Judges and presents a sweep; true when every cell has its rows.
+fn show_sweep(ended: &Ended, options: &RunOptions) -> Result<bool> {
+    if ended.counts.done == 0 {
+        return Ok(ended.is_complete());
+    }
+    let verdict = present::format(&ended.folder)?;
+    let holds = show(&[(ended.folder.clone(), verdict)], options)?;
+    Ok(holds && ended.is_complete())
+}
+
 /// Prints verdicts; true when every claim holds.
 fn show(verdicts: &[(PathBuf, Verdict)], options: &RunOptions) -> Result<bool> {
     if options.json {
@@ -404,7 +416,7 @@ fn show(verdicts: &[(PathBuf, Verdict)], options: &RunOptions) -> Result<bool> {
                 "{}",
                 present::summary(verdict, std::io::stdout().is_terminal())
             );
-            println!("  report: {}", folder.join("report.md").display());
+            println!("  report: {}", folder.join("report.html").display());
         }
     }
     Ok(verdicts.iter().all(|(_, verdict)| verdict.holds()))

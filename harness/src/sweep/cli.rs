@@ -12,7 +12,7 @@ use super::BUILT_IN;
 use super::engine::{self, Options};
 use super::file::Sweep;
 use super::folder::SweepFolder;
-use super::manifest::Counts;
+use super::manifest::{Counts, SweepManifest};
 use super::merge;
 use super::plan::Plan;
 use super::rows::Damage;
@@ -28,6 +28,9 @@ pub struct SweepArgs {
     /// A built-in sweep, or a TOML file; without one, the built-in sweeps are listed.
     #[arg(value_name = "NAME|FILE")]
     pub sweep: Option<String>,
+    /// Take the whole plan, with seed and all, from the folder of another sweep.
+    #[arg(long, value_name = "DIR", conflicts_with = "sweep")]
+    pub like: Option<PathBuf>,
     /// Threads; as many as there are processors when not given.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub jobs: Option<u16>,
@@ -131,13 +134,21 @@ pub fn run(
     defaults: &str,
     runner: &dyn Runner,
 ) -> Result<Option<Ended>> {
-    let Some(name) = &args.sweep else {
-        return list(common.json).map(|()| None);
+    let (name, plan) = match (&args.sweep, &args.like) {
+        (Some(name), _) => {
+            let sweep = Sweep::load(name)?;
+            let plan = Plan::new(sweep, defaults, &common.overrides, common.seed)?;
+            (name.clone(), plan)
+        }
+        (None, Some(folder)) => {
+            let name = folder.file_name().unwrap_or_default().to_string_lossy();
+            (format!("{name}-again"), SweepManifest::read(folder)?.plan)
+        }
+        (None, None) => return list(common.json).map(|()| None),
     };
-    let plan = Plan::new(Sweep::load(name)?, defaults, &common.overrides, common.seed)?;
     let path = match common.out {
         Some(out) => out.to_owned(),
-        None => default_folder(name, args.shard),
+        None => default_folder(&name, args.shard),
     };
     let mut folder = SweepFolder::open(&path, plan, args.shard)?;
     warn(folder.damage(), "left out, its cell is run again");

@@ -12,6 +12,7 @@ mod overhead;
 mod png;
 mod scale;
 mod sheet;
+mod sweep;
 
 use std::fs;
 use std::path::Path;
@@ -19,6 +20,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use super::store::read;
+use super::study::sweep::Landscape;
 use crate::experiment::Experiment;
 
 /// A figure that was drawn: `stem.svg` and `stem.png` in the run's folder.
@@ -51,6 +53,16 @@ pub fn draw(experiment: Experiment, folder: &Path) -> Result<Vec<Figure>> {
         Experiment::Latency => latency::draw(&read(folder)?, &read(folder)?, &read(folder)?),
     }
     .context("draw the figures")?;
+    write(drawings, folder)
+}
+
+/// Draws the figures of a sweep into its folder.
+pub fn draw_sweep(title: &str, landscape: &Landscape, folder: &Path) -> Result<Vec<Figure>> {
+    let drawings = sweep::draw(title, landscape).context("draw the figures")?;
+    write(drawings, folder)
+}
+
+fn write(drawings: Vec<Drawing>, folder: &Path) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
     for (figure, svg) in drawings {
         let pixels = png::from_svg(&svg)?;

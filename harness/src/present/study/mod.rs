@@ -7,6 +7,7 @@ pub mod correctness;
 pub mod eviction;
 pub mod latency;
 pub mod overhead;
+pub mod sweep;
 
 use std::path::Path;
 
