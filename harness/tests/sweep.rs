@@ -19,7 +19,7 @@ size = "16MiB"
 workload = "zipf"
 warmup = 3000
 sample = 2000
-reads = 20000
+reads = 5000
 repetitions = 10
 pickers = ["guest-sample", "guest-lru", "host-uniform"]
 [sweep]

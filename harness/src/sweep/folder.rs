@@ -129,6 +129,9 @@ fn lock(folder: &Path) -> Result<File> {
         .with_context(|| format!("make {}", path.display()))?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
+        // File systems of clusters may have no locks. To refuse those would be
+        // worse than to rely on the user there, as docs/sweeps.md says.
+        Err(Errno::NOSYS | Errno::NOTSUP | Errno::NOLCK) => Ok(file),
         Err(Errno::WOULDBLOCK) => bail!(
             "another process works on {}: wait for it, or name another folder with --out",
             folder.display()
@@ -206,6 +209,11 @@ impl SweepFolder {
     /// Cells that were run.
     pub fn rows(&self) -> &Rows {
         &self.held.rows
+    }
+
+    /// The manifest.
+    pub fn manifest(&self) -> &SweepManifest {
+        &self.held.manifest
     }
 
     /// The manifest, to note makers in.

@@ -24,6 +24,8 @@ pub struct Merged {
     pub damage: Vec<Damage>,
     /// Sentences about cells that no part has.
     pub missing: Vec<String>,
+    /// A sentence about rows of different revisions, if there are.
+    pub mixture: Option<String>,
 }
 
 /// Joins `parts` in the folder `out`. When `out` holds the same sweep already,
@@ -61,11 +63,13 @@ pub fn merge(out: &Path, parts: &[PathBuf]) -> Result<Merged> {
         true => State::Complete,
         false => State::Failed(missing.join("; ")),
     };
+    let mixture = folder.manifest().mixture();
     let counts = folder.close(status)?;
     Ok(Merged {
         counts,
         damage,
         missing,
+        mixture,
     })
 }
 
