@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use vssd_host::control::Client;
 use vssd_host::control::protocol::{
-    Change, EncodingName, ObserverName, Reply, Request, Resize, Resized, VssdStatus,
+    Change, EncodingName, LatencyStatus, ObserverName, Reply, Request, Resize, Resized, VssdStatus,
 };
 use vssd_host::size::{Amount, ByteSize};
 
@@ -141,6 +141,12 @@ impl Backend {
     pub fn status(&self) -> Result<VssdStatus> {
         let status = self.client(Some(STATUS_PATIENCE))?.status()?;
         status.vssds.into_iter().next().context("a vSSD is there")
+    }
+
+    /// How long requests took and had to wait since the last reset; `reset`
+    /// starts over.
+    pub fn latency(&self, reset: bool) -> Result<LatencyStatus> {
+        Ok(self.client(Some(STATUS_PATIENCE))?.latency(NAME, reset)?)
     }
 
     /// A connection on which resizes can be asked for, one after the other,

@@ -119,6 +119,11 @@ impl Bench {
             folder,
         })
     }
+
+    /// Ends the guest in good order, then the backend.
+    pub fn shut_down(self) -> Result<()> {
+        self.guest.shut_down()
+    }
 }
 
 impl Testbed for Bench {
@@ -160,6 +165,6 @@ impl Testbed for Bench {
     }
 
     fn shut_down(self: Box<Self>) -> Result<()> {
-        self.guest.shut_down()
+        Bench::shut_down(*self)
     }
 }

@@ -34,7 +34,11 @@ fn wrong_arguments_end_with_one_sentence() {
     for (arguments, code, word) in [
         (vec!["run", "gravity"], 2, "gravity"),
         (vec!["run", "eviction", "--set", "raeds=1"], 1, "raeds"),
-        (vec!["run", "eviction", "--set", "shrink=2GiB"], 1, "shrink"),
+        (
+            vec!["run", "eviction", "--set", "shrink_percent=100"],
+            1,
+            "shrink_percent",
+        ),
         (
             vec!["run", "overhead", "--params", "/nonexistent"],
             1,
@@ -73,7 +77,7 @@ fn a_folder_with_results_is_left_alone() {
 fn everything_can_be_listed() {
     let output = output(&["list", "--json"]);
     let all: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(all.as_array().unwrap().len(), 3);
+    assert_eq!(all.as_array().unwrap().len(), 4);
 }
 
 const SMALL: [&str; 8] = [
@@ -116,6 +120,33 @@ fn a_run_can_be_judged_and_drawn_again_from_its_folder() {
     fs::write(&rows, text.replace("true", "false")).unwrap();
     let output = output(&["report", out]);
     assert_eq!(output.status.code(), Some(3));
+}
+
+#[test]
+fn without_qemu_a_run_is_of_twins_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let small = ["run", "correctness", "--set", "size=16MiB", "--out"];
+    let arguments = [&small[..], &[out.to_str().unwrap()]].concat();
+    let output = harness(&arguments).env("PATH", "").output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let first = text.lines().next().unwrap();
+    assert!(
+        first.contains("twins") && first.contains("not installed"),
+        "{first}"
+    );
+    let manifest = Manifest::read(&out).unwrap();
+    assert_eq!((manifest.transport.as_str(), manifest.qemu), ("twin", None));
+    assert!(manifest.transport_reason.contains("not installed"));
+    assert!(manifest.reproduce.contains("--transport twin"));
+    // Where QEMU is asked for, a twin is no substitute.
+    let output = harness(&["run", "correctness", "--transport", "qemu"])
+        .env("PATH", "")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("./setup"));
 }
 
 /// The processes whose parent is `parent`.

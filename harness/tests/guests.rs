@@ -7,10 +7,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use harness::accel::{Accel, kvm_opens};
-use harness::backend::{Backend, BackendConfig, ResizeOptions};
-use harness::experiment::{Bench, Lab};
+use harness::backend::{Backend, BackendConfig};
+use harness::experiment::params::{Overrides, resolve};
+use harness::experiment::{Experiment, Joined, Lab};
+use harness::present::manifest::Manifest;
+use harness::present::store::{RunFolder, read};
 use harness::progress::Progress;
 use harness::qemu::{Machine, Qemu};
+use harness::record::{LatencyBucketRow, LatencyCycleRow, LatencyPhase, LatencyRow, Side};
+use harness::testbed::{ResizeOptions, Shape, Talk, Testbed};
+use harness::vm_host::{Bench, VmHost};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use vssd_host::control::protocol::{EncodingName, EvictName, Resized};
 use vssd_host::size::ByteSize;
@@ -22,19 +28,24 @@ const BLOCK: ByteSize = ByteSize(4096);
 const BLOCKS: u32 = 16384;
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn lab(machine: Machine, accel: Accel) -> Lab {
-    Lab {
+const SHAPE: Shape = Shape {
+    size: SIZE,
+    block_size: BLOCK,
+    written: SIZE,
+};
+
+fn vm_host(machine: Machine, accel: Accel) -> VmHost {
+    VmHost {
         qemu: Qemu::find(None).expect("these tests need QEMU"),
         machine,
         accel,
+        accel_reason: "for a test".to_owned(),
         program: PathBuf::from(env!("CARGO_BIN_EXE_harness")),
-        seed: 1,
-        progress: Progress { shown: false },
     }
 }
 
 fn bench() -> Bench {
-    lab(Machine::Q35, Accel::Tcg).start(SIZE, BLOCK).unwrap()
+    vm_host(Machine::Q35, Accel::Tcg).start(SHAPE).unwrap()
 }
 
 fn run(bench: &mut Bench, line: &str) -> Vec<Report> {
@@ -47,11 +58,7 @@ fn resize(bench: &mut Bench, to: u32, evict: EvictName, deadline: Duration) -> R
         deadline,
         seed: 7,
     };
-    let resized = bench
-        .backend
-        .resizer(PATIENCE)
-        .and_then(|mut resizer| resizer.resize_to(to, options))
-        .unwrap();
+    let resized = bench.resize_to(to, options).unwrap();
     if resized.from != resized.held {
         bench.guest.await_resized(resized.held, PATIENCE).unwrap();
     }
@@ -90,7 +97,7 @@ fn assert_lists_equal(bench: &mut Bench) {
 
 /// Shrinks, looks, grows back, looks.
 fn there_and_back(machine: Machine, accel: Accel) {
-    let mut bench = lab(machine, accel).start(SIZE, BLOCK).unwrap();
+    let mut bench = vm_host(machine, accel).start(SHAPE).unwrap();
     assert_eq!(bench.guest.ready.capacity, BLOCKS);
     run(&mut bench, "fill seed=5");
     run(&mut bench, "policy pick=scattered");
@@ -218,11 +225,11 @@ fn a_killed_backend_loses_no_write_and_no_block() {
 
 #[test]
 fn a_guest_that_reboots_finds_its_blocks() {
-    let lab = lab(Machine::Q35, Accel::Tcg);
-    let mut bench = lab.start(SIZE, BLOCK).unwrap();
+    let vm_host = vm_host(Machine::Q35, Accel::Tcg);
+    let mut bench = vm_host.start(SHAPE).unwrap();
     run(&mut bench, "fill seed=4");
     resize(&mut bench, 5_000, EvictName::Guest, PATIENCE);
-    let mut bench = bench.reboot(&lab).unwrap();
+    let mut bench = bench.reboot(&vm_host).unwrap();
     assert_eq!(bench.guest.ready.held, 5_000);
     assert_lists_equal(&mut bench);
     bench.shut_down().unwrap();
@@ -263,9 +270,12 @@ fn a_hung_guest_is_ended_with_its_last_lines() {
 
 #[test]
 fn a_guest_without_a_vssd_says_so() {
-    let lab = lab(Machine::Q35, Accel::Tcg);
+    let vm_host = vm_host(Machine::Q35, Accel::Tcg);
     let folder = tempfile::tempdir().unwrap();
-    let error = lab.launch(None, folder.path().to_owned()).err().unwrap();
+    let error = vm_host
+        .launch(None, folder.path().to_owned())
+        .err()
+        .unwrap();
     let error = error.to_string();
     assert!(error.contains("vSSD") || error.contains("disk"), "{error}");
 }
@@ -273,16 +283,16 @@ fn a_guest_without_a_vssd_says_so() {
 #[test]
 fn a_guest_that_panics_says_where() {
     // Too little memory for what the guest keeps of its device.
-    let lab = lab(Machine::Q35, Accel::Tcg);
+    let vm_host = vm_host(Machine::Q35, Accel::Tcg);
     let folder = tempfile::tempdir().unwrap();
     let config = BackendConfig {
-        program: lab.program.clone(),
+        program: vm_host.program.clone(),
         folder: folder.path().to_owned(),
         size: ByteSize(2 << 40),
         block_size: BLOCK,
     };
     let backend = Backend::start(config).unwrap();
-    let error = lab.launch(Some(&backend.socket()), folder.path().to_owned());
+    let error = vm_host.launch(Some(&backend.socket()), folder.path().to_owned());
     let error = error.err().unwrap().to_string();
     assert!(error.contains("exit status: 35"), "{error}");
     assert!(error.contains("panicked at"), "{error}");
@@ -295,4 +305,61 @@ fn a_second_backend_on_the_same_file_is_refused() {
     let error = Backend::start(config).unwrap_err().to_string();
     assert!(error.contains("in use"), "{error}");
     bench.shut_down().unwrap();
+}
+
+/// A small run of the experiment: every phase is measured on both sides, by
+/// both encodings, and the histograms hold what the cycles recorded.
+#[test]
+fn latencies_are_measured_before_during_and_after_resizes() {
+    let lab = Lab {
+        joined: Joined::Qemu(vm_host(Machine::Q35, Accel::Tcg)),
+        seed: 1,
+        progress: Progress { shown: false },
+    };
+    let sets = [
+        "size=64MiB",
+        "shrink=32MiB",
+        "cycles=1",
+        "wait_ms=20",
+        "warmup_requests=100",
+    ]
+    .map(str::to_owned);
+    let overrides = Overrides {
+        sets: &sets,
+        ..Overrides::default()
+    };
+    let params = resolve(Experiment::Latency.defaults(), &overrides).unwrap();
+    let out = tempfile::tempdir().unwrap();
+    let manifest = Manifest::new(&lab, "a test", "latency", false, &params);
+    let mut folder = RunFolder::create(out.path(), manifest).unwrap();
+    Experiment::Latency.run(&params, &lab, &mut folder).unwrap();
+    folder.complete().unwrap();
+
+    let rows: Vec<LatencyRow> = read(out.path()).unwrap();
+    let buckets: Vec<LatencyBucketRow> = read(out.path()).unwrap();
+    let cycles: Vec<LatencyCycleRow> = read(out.path()).unwrap();
+    assert_eq!(rows.len(), 20);
+    assert_eq!(cycles.len(), 2);
+    for cycle in &cycles {
+        assert!(cycle.agreed && cycle.failed == 0, "{cycle:?}");
+        let of_guest =
+            |row: &&LatencyRow| row.encoding == cycle.encoding && row.side == Side::Guest;
+        let requests: u64 = rows.iter().filter(of_guest).map(|row| row.requests).sum();
+        assert_eq!(requests, cycle.requests, "{}", cycle.encoding);
+    }
+    for row in &rows {
+        assert!(row.requests > 0 && row.phase_ns > 0, "{row:?}");
+        assert!(row.p50_ns > 0 && row.p50_ns <= row.p99_ns, "{row:?}");
+        assert!(row.p99_ns <= row.p999_ns && row.p999_ns <= row.max_ns);
+        let resizes = matches!(row.phase, LatencyPhase::Shrink | LatencyPhase::Grow);
+        let stalls = row.side == Side::Guest || resizes;
+        assert_eq!(row.longest_stall_ns > 0, stalls, "{row:?}");
+        let place = LatencyPhase::ALL.iter().position(|of| *of == row.phase);
+        let counted: u64 = buckets
+            .iter()
+            .filter(|bucket| bucket.encoding == row.encoding && bucket.side == row.side)
+            .map(|bucket| bucket.counts()[place.unwrap()])
+            .sum();
+        assert_eq!(counted, row.requests, "{row:?}");
+    }
 }

@@ -12,8 +12,10 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 use crate::control::Client;
 use crate::control::client::ClientError;
 use crate::control::protocol::{
-    Change, EncodingName, EvictName, ObserverName, Reply, Request, Resize, Resized, Status,
+    Change, EncodingName, EvictName, LatencyStatus, ObserverName, Reply, Request, Resize, Resized,
+    Status,
 };
+use crate::latency;
 use crate::size::{Amount, ByteSize};
 
 /// Exit code when fewer blocks moved than were asked for.
@@ -96,6 +98,14 @@ enum Command {
         vssd: String,
         /// The encoding.
         encoding: EncodingName,
+    },
+    /// Show how long requests took, and had to wait for resizes.
+    Latency {
+        /// Name of the vSSD.
+        vssd: String,
+        /// Start over after that.
+        #[arg(long)]
+        reset: bool,
     },
     /// End the backend.
     Shutdown,
@@ -190,6 +200,10 @@ fn carry_out(args: &Args) -> Result<ExitCode, ClientError> {
             vssd: vssd.clone(),
             encoding: *encoding,
         },
+        Command::Latency { vssd, reset } => Request::Latency {
+            vssd: vssd.clone(),
+            reset: *reset,
+        },
         Command::Shutdown => Request::Shutdown,
     };
     // A resize takes as long as its guest; everything else answers at once.
@@ -224,6 +238,7 @@ fn describe(reply: &Reply) -> String {
         Reply::Status(status) => describe_status(status),
         Reply::Started { id } => format!("resize {id}\n"),
         Reply::Resized(resized) => describe_resized(resized),
+        Reply::Latency(latency) => describe_latency(latency),
         Reply::Error { message } => format!("{message}\n"),
     }
 }
@@ -248,6 +263,28 @@ fn describe_resized(resized: &Resized) -> String {
         true => "; both lists agree\n",
         false => "; the guest has not confirmed its list\n",
     });
+    text
+}
+
+fn describe_latency(status: &LatencyStatus) -> String {
+    let mut text = format!(
+        "{:<9} {:>10} {:>12} {:>12} {:>12} {:>12} {:>16}\n",
+        "DURING", "REQUESTS", "P50 (us)", "P99 (us)", "P99.9 (us)", "MAX (us)", "STALL MAX (us)"
+    );
+    let micros = |ns: u64| format!("{:.1}", ns as f64 / 1e3);
+    for of in &status.activities {
+        let mut service = latency::histogram();
+        latency::add(&mut service, &of.buckets);
+        let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|q| micros(service.value_at_quantile(q)));
+        let _ = writeln!(
+            text,
+            "{:<9} {:>10} {p50:>12} {p99:>12} {p999:>12} {:>12} {:>16}",
+            of.activity.label(),
+            service.len(),
+            micros(service.max()),
+            micros(of.longest_stall_ns)
+        );
+    }
     text
 }
 

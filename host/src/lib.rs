@@ -13,6 +13,7 @@
 //! - [`request`]: a descriptor chain as a virtio-blk request, and its execution
 //! - [`pick`]: what the hypervisor takes when it picks by itself
 //! - [`store`], [`ownership`], [`medium`]: what is where, who owns it, and where bytes go
+//! - [`latency`]: how long requests took, and had to wait for resizes
 //! - [`control`]: the control socket: protocol, server, client
 //! - [`daemon`], [`ctl`]: the two programs
 #![deny(unsafe_code)]
@@ -22,6 +23,7 @@ pub mod config_space;
 pub mod control;
 pub mod ctl;
 pub mod daemon;
+pub mod latency;
 pub mod medium;
 pub mod ownership;
 pub mod pick;

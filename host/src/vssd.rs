@@ -19,6 +19,7 @@ use vssd::units::Geometry;
 use vssd::wire::{Encoding, Opcode};
 
 use crate::clock::Clock;
+use crate::latency::{Activity, Latency};
 use crate::pick::{HostPick, Observer, pick};
 use crate::store::Store;
 
@@ -160,6 +161,8 @@ pub struct State {
     pub store: Store,
     /// What it has done.
     pub counters: Counters,
+    /// How long requests took and had to wait.
+    pub latency: Latency,
     /// True while a frontend (QEMU) is connected.
     pub connected: bool,
     /// When a medium error was logged last.
@@ -206,6 +209,7 @@ impl Vssd {
                 device,
                 store,
                 counters: Counters::default(),
+                latency: Latency::default(),
                 connected: false,
                 failure_logged: None,
                 observer: None,
@@ -379,12 +383,15 @@ impl Vssd {
         let now = self.now_ns();
         let due = state.device.revocation_due(now);
         if due > 0 {
+            let activity = Activity::of(&state.device);
             let granted = state.device.granted();
             let observer = state.observer.as_mut();
             let picks = pick(state.pick, due, granted, observer, &mut state.rng);
             // A failure has been logged, and has ended the resize.
             let _ = state.device.revoke(&picks, now, &mut state.store);
-            state.device_ns += self.now_ns() - now;
+            let revocation_ns = self.now_ns() - now;
+            state.device_ns += revocation_ns;
+            state.latency.stalled(activity, revocation_ns);
         }
         state.device.tick(self.now_ns());
         if state.device.event_pending() && state.connected {

@@ -29,6 +29,7 @@ use vmm_sys_util::eventfd::EventFd;
 use vssd::wire::{EVENT_LEN, MAX_MESSAGE, MAX_PAYLOAD, REQUEST_HEADER_LEN};
 
 use crate::config_space::{CONFIG_LEN, QUEUES, config_space};
+use crate::latency::Activity;
 use crate::request::{Chain, MemoryGuard, serve};
 use crate::vssd::Vssd;
 
@@ -109,6 +110,29 @@ impl Worker {
         }
     }
 
+    /// Serves a request. Notifying the guest does not count as service: after
+    /// a batch it takes many times as long, and would pass for slow requests.
+    fn timed_request(&self, chain: DescriptorChain<MemoryGuard>, memory: &GuestMemoryMmap) -> u32 {
+        let began_ns = self.vssd.now_ns();
+        let mut state = self.vssd.lock();
+        let len = serve(&mut state, &self.vssd.name, Chain::collect(chain, memory));
+        let service_ns = self.vssd.now_ns() - began_ns;
+        let activity = Activity::of(&state.device);
+        state.latency.served(activity, service_ns);
+        len
+    }
+
+    /// Carries out a command chain, for which all requests have to wait.
+    fn timed_command(&self, chain: DescriptorChain<MemoryGuard>, memory: &GuestMemoryMmap) -> u32 {
+        // Before, because the last command of a resize ends it.
+        let activity = Activity::of(&self.vssd.lock().device);
+        let began_ns = self.vssd.now_ns();
+        let len = self.command(chain, memory);
+        let stall_ns = self.vssd.now_ns() - began_ns;
+        self.vssd.lock().latency.stalled(activity, stall_ns);
+        len
+    }
+
     /// Carries out a command chain: request in the readable part, response in
     /// the writable one.
     fn command(&self, chain: DescriptorChain<MemoryGuard>, memory: &GuestMemoryMmap) -> u32 {
@@ -174,13 +198,11 @@ impl Worker {
         let vring = |index: u16| &vrings[usize::from(index)];
         match event {
             REQUESTS => self.drain(vring(REQUESTS), |chain, memory| {
-                serve(
-                    &mut self.vssd.lock(),
-                    &self.vssd.name,
-                    Chain::collect(chain, memory),
-                )
+                self.timed_request(chain, memory)
             })?,
-            COMMANDS => self.drain(vring(COMMANDS), |chain, memory| self.command(chain, memory))?,
+            COMMANDS => self.drain(vring(COMMANDS), |chain, memory| {
+                self.timed_command(chain, memory)
+            })?,
             WAKE => {
                 // Nothing to read means that an earlier look took it already.
                 let _ = self.vssd.wake().read();

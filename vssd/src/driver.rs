@@ -49,6 +49,15 @@ pub enum Step {
     Drain,
 }
 
+/// Which way a list changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Blocks leave it.
+    Shrink,
+    /// Blocks come back.
+    Grow,
+}
+
 /// What a response changed, for the application.
 #[derive(Debug)]
 pub enum Notice<'a> {
@@ -189,6 +198,19 @@ impl Driver {
             && self.goal.revoked == 0
             && !self.goal.wants_confirm()
             && (self.held.len() == self.goal.target || self.declined == Some(self.goal.generation))
+    }
+
+    /// Which way the list is to change, until all that moves has moved; a list
+    /// that only waits to be confirmed goes neither way.
+    pub fn wanted(&self) -> Option<Way> {
+        let declined = self.declined == Some(self.goal.generation);
+        match &self.state {
+            State::Detached | State::Listing { .. } => None,
+            State::Ready if self.leaving.is_some() || self.goal.revoked > 0 => Some(Way::Shrink),
+            State::Ready if self.held.len() > self.goal.target && !declined => Some(Way::Shrink),
+            State::Ready if self.held.len() < self.goal.target => Some(Way::Grow),
+            State::Ready => None,
+        }
     }
 
     /// True from the first complete list on.

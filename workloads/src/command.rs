@@ -110,6 +110,8 @@ pub enum Command {
         depth: u32,
         /// Writes in a hundred requests.
         writes: u32,
+        /// Measure every request, and report latencies by phase.
+        latency: bool,
     },
     /// Makes completed writes durable.
     Flush,
@@ -254,6 +256,7 @@ impl FromStr for Command {
                 seed: words.take("seed", 1)?,
                 depth: words.take("depth", DEFAULT_DEPTH)?,
                 writes: words.take("writes", 50)?,
+                latency: words.take("latency", false)?,
             },
             "flush" => Self::Flush,
             "wait" => Self::Wait {
@@ -300,9 +303,10 @@ impl fmt::Display for Command {
                 seed,
                 depth,
                 writes,
+                latency,
             } => write!(
                 f,
-                "stress count={count} seed={seed} depth={depth} writes={writes}"
+                "stress count={count} seed={seed} depth={depth} writes={writes} latency={latency}"
             ),
             Self::Flush => f.write_str("flush"),
             Self::Wait { held } => write!(f, "wait held={held}"),
@@ -422,14 +426,20 @@ mod tests {
                         }
                     }
                 ),
-            (any::<u64>(), any::<u64>(), any::<u32>(), any::<u32>()).prop_map(
-                |(count, seed, depth, writes)| Command::Stress {
+            (
+                any::<u64>(),
+                any::<u64>(),
+                any::<u32>(),
+                any::<u32>(),
+                any::<bool>()
+            )
+                .prop_map(|(count, seed, depth, writes, latency)| Command::Stress {
                     count,
                     seed,
                     depth,
-                    writes
-                }
-            ),
+                    writes,
+                    latency
+                }),
             any::<u32>().prop_map(|held| Command::Wait { held }),
         ]
     }

@@ -9,6 +9,7 @@
 //! - [`report`]: what comes back
 //! - [`pattern`]: which blocks a workload touches, from a seed
 //! - [`content`]: what a block contains, from a seed
+//! - [`latency`]: latencies, counted
 //!
 //! Randomness is always made from a seed given in the command, so the same
 //! command on the same device does the same again.
@@ -19,6 +20,7 @@ extern crate alloc;
 
 pub mod command;
 pub mod content;
+pub mod latency;
 pub mod pattern;
 pub mod report;
 

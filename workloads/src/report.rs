@@ -6,6 +6,33 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::latency::{Bucket, quantile_ns, total};
+
+/// What the list of blocks did during a phase of a measurement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PhaseKind {
+    /// It stayed as it was.
+    Quiet,
+    /// Blocks were given up or taken.
+    Shrink,
+    /// Blocks came back.
+    Grow,
+    /// All that came after more phases than are told apart.
+    Rest,
+}
+
+impl fmt::Display for PhaseKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Quiet => "quiet",
+            Self::Shrink => "shrink",
+            Self::Grow => "grow",
+            Self::Rest => "rest",
+        })
+    }
+}
+
 /// A line of the guest. Times are nanoseconds of the guest's clock, counts are
 /// blocks unless they say otherwise.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,6 +128,19 @@ pub enum Report {
         errors: u64,
         /// Time from the first to the last.
         elapsed_ns: u64,
+    },
+    /// Part of the answer to `stress latency=true`: a phase, of all phases in
+    /// order. A request belongs to a resize that was under way at any time
+    /// while it was in flight.
+    Latency {
+        /// What the list did.
+        phase: PhaseKind,
+        /// How long the phase was.
+        phase_ns: u64,
+        /// The longest time in which requests were in flight and none came back.
+        longest_stall_ns: u64,
+        /// From the submission of a request until the guest took it back.
+        buckets: Vec<Bucket>,
     },
     /// Answer to `stress`.
     Stressed {
@@ -216,6 +256,21 @@ impl fmt::Display for Report {
                 "{hits} hits, {misses} misses, {errors} errors in {}",
                 Millis(*elapsed_ns)
             ),
+            Self::Latency {
+                phase,
+                phase_ns,
+                longest_stall_ns,
+                buckets,
+            } => write!(
+                f,
+                "{phase} for {}: {} requests, p50 {}, p99 {}, p99.9 {}, longest stall {}",
+                Millis(*phase_ns),
+                total(buckets),
+                Millis(quantile_ns(buckets, 500)),
+                Millis(quantile_ns(buckets, 990)),
+                Millis(quantile_ns(buckets, 999)),
+                Millis(*longest_stall_ns)
+            ),
             Self::Stressed {
                 reads,
                 writes,
@@ -255,6 +310,12 @@ mod tests {
             Report::Failed {
                 command: "fill; \"x\"\n".into(),
                 reason: "no".into(),
+            },
+            Report::Latency {
+                phase: PhaseKind::Shrink,
+                phase_ns: 5_000_000,
+                longest_stall_ns: 7,
+                buckets: vec![(120, 3), (256, 1)],
             },
         ];
         for report in reports {

@@ -10,7 +10,8 @@ use vssd::encoding::SetView;
 use vssd::units::Geometry;
 use vssd::wire::EVENT_LEN;
 
-use crate::port::{BlkOp, BlkStatus, VssdPort};
+use crate::phases::{Phase, Phases};
+use crate::port::{BlkOp, BlkStatus, Machine, VssdPort};
 
 /// What the application on top of the driver is asked and told.
 pub trait Application {
@@ -42,6 +43,18 @@ pub struct BlockRequest {
     pub count: u32,
 }
 
+/// How long a request took, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// When it was submitted.
+    pub submitted_ns: u64,
+    /// When the guest took it back.
+    pub ended_ns: u64,
+    /// Place in the list of phases: of the first resize that was under way
+    /// while it was in flight, else of the quiet phase.
+    pub phase: usize,
+}
+
 /// A request that came back.
 #[derive(Clone, Copy, Debug)]
 pub struct Completion {
@@ -54,12 +67,17 @@ pub struct Completion {
     /// A block of it was revoked while it was in flight: its result says
     /// nothing about what the block contains now.
     pub revoked: bool,
+    /// When, if the disk is [watched](Disk::watch).
+    pub timing: Option<Timing>,
 }
 
 #[derive(Clone, Copy)]
 struct InFlight {
     request: BlockRequest,
     revoked: bool,
+    /// When, and in which phase; zeros of a disk that is not watched.
+    submitted_ns: u64,
+    phase: usize,
 }
 
 /// How many faults of the device in a row are put up with.
@@ -72,6 +90,8 @@ pub struct Disk {
     free: Vec<usize>,
     command_out: bool,
     faults: u32,
+    /// Of a disk that is watched.
+    phases: Option<Phases>,
 }
 
 impl Disk {
@@ -84,7 +104,21 @@ impl Disk {
             free: (0..slots).rev().collect(),
             command_out: false,
             faults: 0,
+            phases: None,
         }
+    }
+
+    /// Notes from now on when requests are submitted and what the list does
+    /// meanwhile. No request may be in flight.
+    pub fn watch(&mut self, now_ns: u64) {
+        self.phases = Some(Phases::new(&self.driver, now_ns));
+    }
+
+    /// Ends the watch; returns the phases that there were.
+    pub fn unwatch(&mut self) -> Vec<Phase> {
+        self.phases
+            .take()
+            .map_or_else(Vec::new, |phases| phases.list().to_vec())
     }
 
     /// The list of valid blocks and the state of the protocol.
@@ -124,21 +158,24 @@ impl Disk {
     ///
     /// It is the caller who asks [`holds`](Self::holds) first: one who wants to
     /// see the device refuse does not.
-    pub fn submit(&mut self, port: &mut impl VssdPort, request: BlockRequest) {
+    pub fn submit(&mut self, machine: &mut impl Machine, request: BlockRequest) {
         let slot = self.free.pop().expect("a slot is free");
         self.slots[slot] = Some(InFlight {
             request,
             revoked: false,
+            submitted_ns: self.phases.as_ref().map_or(0, |_| machine.now_ns()),
+            phase: self.phases.as_ref().map_or(0, Phases::current),
         });
         let geometry = self.driver.geometry();
         let len = request.count as usize * geometry.block_size() as usize;
-        port.submit(slot, request.op, geometry.first_sector(request.first), len);
+        let sector = geometry.first_sector(request.first);
+        machine.port().submit(slot, request.op, sector, len);
     }
 
     /// The next finished request. Its slot is free again: look at the buffer
     /// before submitting another.
-    pub fn completion(&mut self, port: &mut impl VssdPort) -> Option<Completion> {
-        let (slot, status) = port.completion()?;
+    pub fn completion(&mut self, machine: &mut impl Machine) -> Option<Completion> {
+        let (slot, status) = machine.port().completion()?;
         let done = self.slots[slot].take().expect("the slot was in flight");
         self.free.push(slot);
         Some(Completion {
@@ -146,6 +183,11 @@ impl Disk {
             request: done.request,
             status,
             revoked: done.revoked,
+            timing: self.phases.as_ref().map(|_| Timing {
+                submitted_ns: done.submitted_ns,
+                ended_ns: machine.now_ns(),
+                phase: done.phase,
+            }),
         })
     }
 
@@ -156,18 +198,19 @@ impl Disk {
     /// When the device broke the contract too often in a row.
     pub fn pump(
         &mut self,
-        port: &mut impl VssdPort,
+        machine: &mut impl Machine,
         application: &mut impl Application,
     ) -> Result<bool, Fault> {
         let mut progressed = false;
         let mut event = [0; EVENT_LEN];
-        while let Some(len) = port.event(&mut event) {
+        while let Some(len) = machine.port().event(&mut event) {
             self.driver.on_event(&event[..len.min(EVENT_LEN)]);
             progressed = true;
         }
+        self.observe(machine);
         loop {
             if self.command_out {
-                let Some(response) = port.command_response() else {
+                let Some(response) = machine.port().command_response() else {
                     return Ok(progressed);
                 };
                 self.command_out = false;
@@ -185,11 +228,12 @@ impl Disk {
                         }
                     }
                 }
+                self.observe(machine);
             }
-            match self.driver.poll(port.command_buffer()) {
+            match self.driver.poll(machine.port().command_buffer()) {
                 Step::Wait => return Ok(progressed),
                 Step::Send { len } => {
-                    port.send_command(len);
+                    machine.port().send_command(len);
                     self.command_out = true;
                 }
                 Step::Choose { count } => {
@@ -200,6 +244,17 @@ impl Disk {
                 Step::Drain => return Ok(progressed),
             }
             progressed = true;
+        }
+    }
+
+    /// Notes a new phase, for the requests in flight as well.
+    fn observe(&mut self, machine: &mut impl Machine) {
+        if let Some(phases) = &mut self.phases
+            && phases.observe(&self.driver, || machine.now_ns())
+        {
+            for slot in self.slots.iter_mut().flatten() {
+                slot.phase = phases.carry(slot.phase);
+            }
         }
     }
 

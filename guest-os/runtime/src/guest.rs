@@ -152,9 +152,9 @@ impl<'m, M: Machine> Guest<'m, M> {
             first,
             count: 1,
         };
-        self.disk.submit(self.machine.port(), request);
+        self.disk.submit(self.machine, request);
         self.machine.port().kick();
-        while self.disk.completion(self.machine.port()).is_none() {
+        while self.disk.completion(self.machine).is_none() {
             if !self.turn()? {
                 self.machine.idle();
             }
@@ -228,7 +228,8 @@ impl<'m, M: Machine> Guest<'m, M> {
                 seed,
                 depth,
                 writes,
-            } => self.work(Stress::new(count, seed, depth, writes))?,
+                latency,
+            } => self.work(Stress::new(count, seed, depth, writes, latency))?,
             Command::Flush => {
                 let flush = self.run_job(Flush::default())?;
                 if !flush.succeeded {
@@ -261,6 +262,9 @@ impl<'m, M: Machine> Guest<'m, M> {
     fn run_job<J: Job>(&mut self, mut job: J) -> Result<J, Fault> {
         self.app.lost.clear();
         let started_ns = self.machine.now_ns();
+        if job.is_timed() {
+            self.disk.watch(started_ns);
+        }
         let mut ended = false;
         while !ended || self.disk.in_flight() > 0 {
             let mut progressed = self.turn()?;
@@ -269,7 +273,7 @@ impl<'m, M: Machine> Guest<'m, M> {
                 progressed |= any;
                 ended = end;
             }
-            while let Some(done) = self.disk.completion(self.machine.port()) {
+            while let Some(done) = self.disk.completion(self.machine) {
                 progressed = true;
                 let view = View {
                     disk: &self.disk,
@@ -284,7 +288,8 @@ impl<'m, M: Machine> Guest<'m, M> {
                 self.machine.idle();
             }
         }
-        job.ended(self.machine.now_ns() - started_ns);
+        let phases = self.disk.unwatch();
+        job.ended(started_ns, self.machine.now_ns(), &phases);
         self.settle()?;
         Ok(job)
     }
@@ -302,9 +307,9 @@ impl<'m, M: Machine> Guest<'m, M> {
                 geometry: self.geometry,
                 interrupted: self.lines.is_waiting(),
             };
-            let port = self.machine.port();
-            match job.next(&view, &mut self.app, port.buffer(slot)) {
-                Next::Request(request) => self.disk.submit(port, request),
+            let buffer = self.machine.port().buffer(slot);
+            match job.next(&view, &mut self.app, buffer) {
+                Next::Request(request) => self.disk.submit(self.machine, request),
                 Next::Counted => {}
                 Next::Later => break,
                 Next::End => {
@@ -334,7 +339,7 @@ impl<'m, M: Machine> Guest<'m, M> {
     /// One look at everything that may have happened besides I/O. Returns
     /// true when something had.
     fn turn(&mut self) -> Result<bool, Fault> {
-        let mut progressed = self.disk.pump(self.machine.port(), &mut self.app)?;
+        let mut progressed = self.disk.pump(self.machine, &mut self.app)?;
         progressed |= self.lines.poll(self.machine);
         if self.disk.driver().is_quiet()
             && let Some(report) = self.app.take_resized(self.disk.driver().held().len())

@@ -9,6 +9,7 @@
 //! - [`job`]: what commands do with blocks, many requests in flight
 //! - [`surrender`]: which blocks to give up
 //! - [`app`], [`contents`]: what the guest knows about its blocks
+//! - [`phases`]: what the list did while requests were measured
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -20,6 +21,7 @@ pub mod contents;
 pub mod disk;
 pub mod guest;
 pub mod job;
+pub mod phases;
 pub mod port;
 pub mod surrender;
 

@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::rc::Rc;
 
+use guest_runtime::phases::MAX_PHASES;
 use guest_runtime::port::{BlkOp, BlkStatus, Exit, Machine, VssdPort};
 use vssd::block_set::BlockSet;
 use vssd::device::{Device, Evict, Ownership, ResizeRequest};
@@ -14,6 +15,8 @@ use vssd::encoding::SetView;
 use vssd::units::Geometry;
 use vssd::wire::{EVENT_LEN, Encoding, MARK_OFFSET, MAX_MESSAGE, mark};
 use workloads::Report;
+use workloads::latency::total;
+use workloads::report::PhaseKind;
 
 const BLOCK: usize = 4096;
 const SLOTS: usize = 8;
@@ -47,6 +50,8 @@ struct Loopback {
     host: Rc<RefCell<Host>>,
     buffers: Vec<Vec<u8>>,
     finished: VecDeque<(usize, BlkStatus)>,
+    /// Looks of the guest for a finished request.
+    looks: u32,
     command: Vec<u8>,
     response: Option<Vec<u8>>,
 }
@@ -94,7 +99,13 @@ impl VssdPort for Loopback {
     fn kick(&mut self) {}
 
     fn completion(&mut self) -> Option<(usize, BlkStatus)> {
-        self.finished.pop_front()
+        // One at a time, so that others are in flight while the guest turns
+        // to its list.
+        self.looks += 1;
+        match self.looks.is_multiple_of(2) {
+            true => None,
+            false => self.finished.pop_front(),
+        }
     }
 
     fn event(&mut self, out: &mut [u8; EVENT_LEN]) -> Option<usize> {
@@ -238,6 +249,7 @@ fn run(
             host: host.clone(),
             buffers: vec![vec![0; SLOT_LEN]; SLOTS],
             finished: VecDeque::new(),
+            looks: 0,
             command: vec![0; MAX_MESSAGE],
             response: None,
         },
@@ -373,4 +385,104 @@ fn what_is_no_command_is_reported() {
     let (_, reports) = run(10, Encoding::Compact, "fly; info", vec![], "exit\n");
     assert!(matches!(&reports[1], Report::Failed { command, .. } if command == "fly"));
     assert!(matches!(&reports[2], Report::Info { held: 10, .. }));
+}
+
+/// What a `stress latency=true` measured: kind, requests, length, longest
+/// stall of each phase, and requests in all.
+fn phases(reports: &[Report]) -> (Vec<(PhaseKind, u64, u64, u64)>, u64) {
+    let phases = reports.iter().filter_map(|report| match report {
+        Report::Latency {
+            phase,
+            phase_ns,
+            longest_stall_ns,
+            buckets,
+        } => Some((*phase, total(buckets), *phase_ns, *longest_stall_ns)),
+        _ => None,
+    });
+    let requests = reports.iter().find_map(|report| match report {
+        Report::Stressed {
+            reads,
+            writes,
+            lost_race,
+            errors: 0,
+            corrupt: 0,
+        } => Some(reads + writes + lost_race),
+        _ => None,
+    });
+    (phases.collect(), requests.expect("a sound stress ran"))
+}
+
+#[test]
+fn latencies_are_sorted_by_what_the_list_did() {
+    for encoding in [Encoding::Compact, Encoding::List4096] {
+        let (exit, reports) = run(
+            1000,
+            encoding,
+            "fill; policy pick=scattered; stress count=20000 depth=8 latency=true",
+            vec![
+                (1000, shrink_to(400, Evict::Guest)),
+                (2000, shrink_to(1000, Evict::Guest)),
+            ],
+            "exit\n",
+        );
+        assert_eq!(exit, Exit::Success);
+        let (phases, requests) = phases(&reports);
+        let kinds: Vec<PhaseKind> = phases.iter().map(|phase| phase.0).collect();
+        use PhaseKind::{Grow, Quiet, Shrink};
+        assert_eq!(kinds, [Quiet, Shrink, Quiet, Grow, Quiet], "{encoding:?}");
+        assert_eq!(phases.iter().map(|phase| phase.1).sum::<u64>(), requests);
+        for (kind, requests, phase_ns, stall_ns) in phases {
+            // A request that was in flight when a resize began belongs to it.
+            assert!(requests > 0, "{encoding:?}: {kind} without a request");
+            assert!(stall_ns > 0, "{encoding:?}: {kind} without a wait");
+            let is_quiet = kind == Quiet;
+            assert!(!is_quiet || requests > 500, "{kind}: {requests} requests");
+            assert!(!is_quiet || stall_ns < phase_ns, "{kind}: {stall_ns} ns");
+        }
+    }
+}
+
+/// A revocation takes requests in flight with it; they were measured too.
+#[test]
+fn blocks_that_the_host_takes_are_a_shrink() {
+    let (_, reports) = run(
+        1000,
+        Encoding::Compact,
+        "fill; stress count=20000 depth=8 latency=true",
+        vec![(1000, shrink_to(400, Evict::Host))],
+        "exit\n",
+    );
+    let (phases, requests) = phases(&reports);
+    let kinds: Vec<PhaseKind> = phases.iter().map(|phase| phase.0).collect();
+    use PhaseKind::{Quiet, Shrink};
+    assert_eq!(kinds, [Quiet, Shrink, Quiet]);
+    assert_eq!(phases.iter().map(|phase| phase.1).sum::<u64>(), requests);
+}
+
+#[test]
+fn phases_beyond_those_told_apart_are_one() {
+    let plans = (1..=40)
+        .map(|i| {
+            let target = if i % 2 == 0 { 1000 } else { 900 };
+            (500 * i, shrink_to(target, Evict::Guest))
+        })
+        .collect();
+    let (_, reports) = run(
+        1000,
+        Encoding::Compact,
+        "fill; stress count=100000 depth=8 latency=true",
+        plans,
+        "exit\n",
+    );
+    let (phases, requests) = phases(&reports);
+    assert_eq!(phases.len(), MAX_PHASES);
+    assert_eq!(phases.last().unwrap().0, PhaseKind::Rest);
+    assert!(phases.last().unwrap().1 > 1000);
+    assert_eq!(phases.iter().map(|phase| phase.1).sum::<u64>(), requests);
+}
+
+#[test]
+fn nothing_is_measured_that_was_not_asked_for() {
+    let (_, reports) = run(100, Encoding::Compact, "stress count=100", vec![], "exit\n");
+    assert_eq!(phases(&reports), (vec![], 100));
 }

@@ -282,6 +282,7 @@ fn random_walk(
             seed,
             depth: DEFAULT_DEPTH,
             writes: 50,
+            latency: false,
         };
         run.pick(pick, seed)?;
         run.testbed.guest().start(&stress)?;

@@ -6,10 +6,11 @@
 
 pub mod correctness;
 pub mod eviction;
+pub mod latency;
 pub mod overhead;
 pub mod params;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::ValueEnum;
 
 use crate::present::store::RunFolder;
@@ -17,7 +18,7 @@ use crate::progress::Progress;
 use crate::record::BootRow;
 use crate::testbed::{Shape, Testbed, Transport};
 use crate::twin::Twin;
-use crate::vm_host::VmHost;
+use crate::vm_host::{Bench, VmHost};
 
 /// An experiment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -28,11 +29,21 @@ pub enum Experiment {
     Eviction,
     /// Time to shrink and to grow.
     Overhead,
+    /// Latency of requests before, during and after a shrink and a grow.
+    Latency,
 }
 
 impl Experiment {
-    /// All of them, in the order in which they run.
-    pub const ALL: [Self; 3] = [Self::Correctness, Self::Eviction, Self::Overhead];
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Self::Correctness,
+        Self::Eviction,
+        Self::Overhead,
+        Self::Latency,
+    ];
+
+    /// Those of 2017, in the order in which they run when none is named.
+    pub const OF_2017: [Self; 3] = [Self::Correctness, Self::Eviction, Self::Overhead];
 
     /// Its name, as on the command line and in the manifest.
     pub fn name(self) -> &'static str {
@@ -40,6 +51,7 @@ impl Experiment {
             Self::Correctness => "correctness",
             Self::Eviction => "eviction",
             Self::Overhead => "overhead",
+            Self::Latency => "latency",
         }
     }
 
@@ -60,6 +72,10 @@ impl Experiment {
                  one whose hypervisor picks"
             }
             Self::Overhead => "how long it takes to shrink a vSSD and to grow it back",
+            Self::Latency => {
+                "what requests of a guest under load feel of a shrink and of the grow that takes it \
+                 back"
+            }
         }
     }
 
@@ -69,6 +85,7 @@ impl Experiment {
             Self::Correctness => include_str!("../../experiments/correctness.toml"),
             Self::Eviction => include_str!("../../experiments/eviction.toml"),
             Self::Overhead => include_str!("../../experiments/overhead.toml"),
+            Self::Latency => include_str!("../../experiments/latency.toml"),
         }
     }
 
@@ -78,6 +95,7 @@ impl Experiment {
             Self::Correctness => correctness::Params::from_table(params).map(drop),
             Self::Eviction => eviction::Params::from_table(params).map(drop),
             Self::Overhead => overhead::Params::from_table(params).map(drop),
+            Self::Latency => latency::Params::from_table(params).map(drop),
         }
     }
 
@@ -89,6 +107,7 @@ impl Experiment {
             }
             Self::Eviction => eviction::run(&eviction::Params::from_table(params)?, lab, folder),
             Self::Overhead => overhead::run(&overhead::Params::from_table(params)?, lab, folder),
+            Self::Latency => latency::run(&latency::Params::from_table(params)?, lab, folder),
         }
     }
 }
@@ -122,8 +141,7 @@ impl Lab {
         }
     }
 
-    /// Starts a guest on a vSSD of which it holds every block. A boot of QEMU
-    /// is recorded.
+    /// Starts a guest on a vSSD of which it holds every block.
     pub fn testbed(
         &self,
         experiment: Experiment,
@@ -132,17 +150,33 @@ impl Lab {
     ) -> Result<Box<dyn Testbed>> {
         match &self.joined {
             Joined::Twin => Ok(Box::new(Twin::start(shape)?)),
-            Joined::Qemu(vm_host) => {
-                let bench = vm_host.start(shape)?;
-                folder.append(&BootRow {
-                    experiment: experiment.name().to_owned(),
-                    machine: vm_host.machine.to_string(),
-                    accelerator: vm_host.accel.to_string(),
-                    ready_ns: bench.guest.ready.ready_ns,
-                    first_io_guest_ns: bench.guest.ready.first_io_guest_ns,
-                })?;
-                Ok(Box::new(bench))
-            }
+            Joined::Qemu(_) => Ok(Box::new(self.bench(experiment, shape, folder)?)),
         }
+    }
+
+    /// Starts a guest under QEMU, for an experiment that measures nothing but
+    /// time, and records its boot.
+    pub fn bench(
+        &self,
+        experiment: Experiment,
+        shape: Shape,
+        folder: &mut RunFolder,
+    ) -> Result<Bench> {
+        let Joined::Qemu(vm_host) = &self.joined else {
+            bail!(
+                "{} measures times, and a twin has none: install QEMU by ./setup, and run it \
+                 without `--transport twin`",
+                experiment.name()
+            );
+        };
+        let bench = vm_host.start(shape)?;
+        folder.append(&BootRow {
+            experiment: experiment.name().to_owned(),
+            machine: vm_host.machine.to_string(),
+            accelerator: vm_host.accel.to_string(),
+            ready_ns: bench.guest.ready.ready_ns,
+            first_io_guest_ns: bench.guest.ready.first_io_guest_ns,
+        })?;
+        Ok(bench)
     }
 }

@@ -91,7 +91,7 @@ fn available_memory_mib() -> Option<u64> {
 pub fn examine(program: Option<&Path>, choice: AccelChoice) -> Vec<Check> {
     let mut checks = Vec::new();
     let install = format!(
-        "run ./setup, or name a {PROGRAM} of at least {}.{} with --qemu",
+        "run ./setup, or name a {PROGRAM} of at least {}.{} with --qemu; without it runs are of twins",
         OLDEST.0, OLDEST.1
     );
     match Qemu::find(program) {

@@ -49,6 +49,7 @@ use vssd_host::store::Store;
 use vssd_host::vssd::{Bell, Vssd, Wish};
 use workloads::{Command, Report};
 
+use crate::interrupt;
 use crate::testbed::{ResizeOptions, Shape, Talk, Testbed, Transport};
 use machine::TwinMachine;
 
@@ -173,6 +174,7 @@ impl Twin {
 
     /// Lets the guest run.
     fn go(&mut self, input: Vec<u8>, until: Until, deadline_ns: u64, doing: &str) -> Result<()> {
+        interrupt::check()?;
         let order = Order {
             input,
             until,

@@ -22,14 +22,19 @@ const SLOTS: usize = 32;
 /// Bytes in a slot's buffer, as in the kernel.
 const SLOT_LEN: usize = 256 << 10;
 
+/// From one slot's buffer to the next. A page more than the buffer: at a power of
+/// two apart, the beginnings of all buffers would compete for the same few
+/// lines of the processor's cache.
+const SLOT_STRIDE: usize = SLOT_LEN + 4096;
+
 /// Virtual time that a request takes. What matters is that it takes some: a
 /// guest that never rests moves on towards its deadlines all the same.
 const REQUEST_NS: u64 = 1_000;
 
-/// The header, data and status byte of a request.
-struct Slot {
+/// The header and status byte of a request.
+#[derive(Clone, Copy, Default)]
+struct Control {
     header: [u8; 16],
-    data: Vec<u8>,
     status: [u8; 1],
 }
 
@@ -44,7 +49,8 @@ struct Submitted {
 pub struct TwinPort {
     vssd: Arc<Vssd>,
     clock: Arc<AtomicU64>,
-    slots: Vec<Slot>,
+    controls: [Control; SLOTS],
+    data: Vec<u8>,
     submitted: Vec<Submitted>,
     finished: VecDeque<(usize, BlkStatus)>,
     command: Vec<u8>,
@@ -54,15 +60,11 @@ pub struct TwinPort {
 
 impl TwinPort {
     pub(super) fn new(vssd: Arc<Vssd>, clock: Arc<AtomicU64>) -> Self {
-        let slot = || Slot {
-            header: [0; 16],
-            data: vec![0; SLOT_LEN],
-            status: [0],
-        };
         Self {
             vssd,
             clock,
-            slots: (0..SLOTS).map(|_| slot()).collect(),
+            controls: [Control::default(); SLOTS],
+            data: vec![0; SLOTS * SLOT_STRIDE],
             submitted: Vec::with_capacity(SLOTS),
             finished: VecDeque::with_capacity(SLOTS),
             command: vec![0; MAX_MESSAGE],
@@ -86,7 +88,7 @@ impl VssdPort for TwinPort {
     }
 
     fn buffer(&mut self, slot: usize) -> &mut [u8] {
-        &mut self.slots[slot].data
+        &mut self.data[slot * SLOT_STRIDE..][..SLOT_LEN]
     }
 
     fn submit(&mut self, slot: usize, op: BlkOp, sector: u64, len: usize) {
@@ -95,7 +97,7 @@ impl VssdPort for TwinPort {
             BlkOp::Write => VIRTIO_BLK_T_OUT,
             BlkOp::Flush => VIRTIO_BLK_T_FLUSH,
         };
-        let header = &mut self.slots[slot].header;
+        let header = &mut self.controls[slot].header;
         header[..4].copy_from_slice(&kind.to_le_bytes());
         header[8..].copy_from_slice(&sector.to_le_bytes());
         self.submitted.push(Submitted { slot, op, len });
@@ -108,12 +110,9 @@ impl VssdPort for TwinPort {
         let mut state = self.vssd.lock();
         let requests = self.submitted.len() as u64;
         for Submitted { slot, op, len } in self.submitted.drain(..) {
-            let Slot {
-                header,
-                data,
-                status,
-            } = &mut self.slots[slot];
-            let (header, data) = (header.as_mut_slice().into(), (&mut data[..len]).into());
+            let Control { header, status } = &mut self.controls[slot];
+            let data = &mut self.data[slot * SLOT_STRIDE..][..len];
+            let (header, data) = (header.as_mut_slice().into(), data.into());
             let status_byte = status.as_mut_slice().into();
             let chain = match op {
                 BlkOp::Read => Chain::new([header], [data, status_byte]),

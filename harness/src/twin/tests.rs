@@ -1,1 +1,158 @@
+use std::time::Instant;
+
+use vssd_host::control::protocol::EvictName;
+use vssd_host::size::ByteSize;
+
 use super::*;
+use crate::testbed::fill;
+
+const BLOCKS: u32 = 4096;
+const LONG: Duration = Duration::from_secs(3600);
+
+fn twin(written: u64) -> Twin {
+    Twin::start(Shape {
+        size: ByteSize(u64::from(BLOCKS) * 4096),
+        block_size: ByteSize(4096),
+        written: ByteSize(written),
+    })
+    .unwrap()
+}
+
+fn run(twin: &mut Twin, line: &str) -> Vec<Report> {
+    Talk::run(twin, &line.parse().unwrap(), LONG).unwrap()
+}
+
+fn options(evict: EvictName, deadline: Duration) -> ResizeOptions {
+    ResizeOptions {
+        evict,
+        deadline,
+        seed: 1,
+    }
+}
+
+fn read(twin: &mut Twin, line: &str) -> (u64, u64, u64) {
+    match run(twin, line).last() {
+        Some(Report::Read {
+            hits,
+            misses,
+            errors,
+            ..
+        }) => (*hits, *misses, *errors),
+        other => panic!("no reads but {other:?}"),
+    }
+}
+
+#[test]
+fn a_deadline_of_an_hour_passes_at_once() {
+    let mut twin = twin(0);
+    run(&mut twin, "policy pick=refuse");
+    let started = Instant::now();
+    let resized = twin
+        .resize_to(1000, options(EvictName::Guest, LONG))
+        .unwrap();
+    assert_eq!((resized.held, resized.revoked), (1000, BLOCKS - 1000));
+    assert!(resized.elapsed_ns >= LONG.as_nanos() as u64);
+    assert!(started.elapsed() < LONG / 10);
+    twin.await_resized(1000, LONG).unwrap();
+    let (hits, misses, errors) = read(&mut twin, "read workload=sequential count=4096 check=false");
+    assert_eq!((hits, misses, errors), (1000, u64::from(BLOCKS - 1000), 0));
+}
+
+#[test]
+fn a_resize_under_load_comes_out_the_same_every_time() {
+    let digests: Vec<(String, u64)> = (0..2)
+        .map(|_| {
+            let mut twin = twin(1);
+            fill(&mut twin, 3).unwrap();
+            run(&mut twin, "policy pick=random seed=5");
+            twin.start(&"stress seed=9".parse().unwrap()).unwrap();
+            for (target, evict) in [
+                (1000, EvictName::Guest),
+                (3000, EvictName::Guest),
+                (2000, EvictName::Uniform),
+            ] {
+                twin.resize_to(target, options(evict, LONG)).unwrap();
+                twin.await_resized(target, LONG).unwrap();
+            }
+            let reports = Talk::stop(&mut twin, LONG).unwrap();
+            let Some(Report::Stressed {
+                reads,
+                writes,
+                errors: 0,
+                corrupt: 0,
+                ..
+            }) = reports.last()
+            else {
+                panic!("{reports:?}");
+            };
+            assert!(*reads > 0 && *writes > 0);
+            (twin.status().unwrap().digest, reads + writes)
+        })
+        .collect();
+    assert_eq!(digests[0], digests[1]);
+}
+
+#[test]
+fn blocks_that_come_back_miss_once_and_are_there_from_then_on() {
+    for (written, check) in [(0, false), (1, true)] {
+        let mut twin = twin(written);
+        if check {
+            fill(&mut twin, 3).unwrap();
+        }
+        for target in [0, BLOCKS] {
+            let resized = twin.resize_to(target, options(EvictName::Uniform, LONG));
+            assert!(resized.unwrap().is_complete());
+            twin.await_resized(target, LONG).unwrap();
+        }
+        let line = format!("read workload=sequential count=8192 check={check}");
+        let (hits, misses, errors) = read(&mut twin, &line);
+        assert_eq!((hits, misses, errors), (4096, 4096, 0), "check={check}");
+    }
+}
+
+#[test]
+fn the_hypervisor_keeps_what_it_saw_in_use() {
+    for (observer, evict) in [
+        (ObserverName::Lru, EvictName::Lru),
+        (ObserverName::Clock, EvictName::Clock),
+    ] {
+        let mut twin = twin(0);
+        twin.resize_to(4000, options(evict, LONG))
+            .expect_err("nobody observes yet");
+        twin.observe(observer).unwrap();
+        let hot = "read workload=hotspot:500,1,0 count=20000 check=false";
+        read(&mut twin, hot);
+        twin.resize_to(1000, options(evict, LONG)).unwrap();
+        twin.await_resized(1000, LONG).unwrap();
+        assert_eq!(read(&mut twin, hot), (20_000, 0, 0), "{evict}");
+        assert!(twin.status().unwrap().observer.memory_bytes > 0);
+    }
+}
+
+#[test]
+fn a_guest_at_work_can_be_dismissed() {
+    let mut twin = twin(0);
+    twin.start(&"stress".parse().unwrap()).unwrap();
+    drop(twin);
+}
+
+#[test]
+fn what_does_not_end_in_virtual_time_is_an_error() {
+    let mut twin = twin(0);
+    twin.start(&"stress".parse().unwrap()).unwrap();
+    let error = twin.finish(Duration::from_millis(50)).unwrap_err();
+    assert!(error.to_string().contains("in time"), "{error}");
+    let mut idle = self::twin(0);
+    idle.start(&"wait held=1".parse().unwrap()).unwrap();
+    let error = idle.finish(LONG).unwrap_err();
+    assert!(error.to_string().contains("in time"), "{error}");
+}
+
+#[test]
+fn a_guest_that_ends_says_goodbye_and_is_gone() {
+    let mut twin = twin(0);
+    Talk::run(&mut twin, &Command::Exit, LONG).unwrap();
+    let error = twin.start(&Command::Info).unwrap_err().to_string();
+    assert!(error.contains("the guest"), "{error}");
+    Box::new(self::twin(0)).shut_down().unwrap();
+}

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::protocol::{Reply, Request, Resize, Resized, Status};
+use super::protocol::{LatencyStatus, Reply, Request, Resize, Resized, Status};
 
 /// Why a request got no answer that it could have.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +81,16 @@ impl Client {
     pub fn status(&mut self) -> Result<Status, ClientError> {
         match self.call(&Request::Status)? {
             Reply::Status(status) => Ok(status),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// How long requests of `vssd` took and had to wait since the last reset;
+    /// `reset` starts over.
+    pub fn latency(&mut self, vssd: &str, reset: bool) -> Result<LatencyStatus, ClientError> {
+        let vssd = vssd.to_owned();
+        match self.call(&Request::Latency { vssd, reset })? {
+            Reply::Latency(latency) => Ok(latency),
             other => Err(unexpected(&other)),
         }
     }

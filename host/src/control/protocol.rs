@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use vssd::device::End;
 use vssd::wire::Encoding;
 
+use crate::latency::{Activity, Bucket};
 use crate::pick::HostPick;
 use crate::size::Amount;
 
@@ -50,6 +51,14 @@ pub enum Request {
         vssd: String,
         /// For which pick; the others need no observer.
         observer: ObserverName,
+    },
+    /// How long requests took and had to wait.
+    Latency {
+        /// Which vSSD.
+        vssd: String,
+        /// Whether to start over, so that the next answer is of what comes from now on.
+        #[serde(default)]
+        reset: bool,
     },
     /// Ends the backend.
     Shutdown,
@@ -140,7 +149,9 @@ macro_rules! named {
         $($(#[doc = $vdoc:literal])+ $variant:ident = $label:literal => $value:expr),+ $(,)?
     }) => {
         $(#[doc = $doc])+
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+        #[derive(
+            Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum,
+        )]
         #[serde(rename_all = "kebab-case")]
         pub enum $name {
             $($(#[doc = $vdoc])+ #[serde(rename = $label)] #[value(name = $label)] $variant,)+
@@ -229,11 +240,32 @@ pub enum Reply {
     },
     /// A resize ended.
     Resized(Resized),
+    /// How long requests took and had to wait.
+    Latency(LatencyStatus),
     /// The request was not carried out.
     Error {
         /// Why, and what to do.
         message: String,
     },
+}
+
+/// How long requests of a vSSD took and had to wait, since the last reset.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LatencyStatus {
+    /// By what the device was doing: each activity once.
+    pub activities: Vec<ActivityLatency>,
+}
+
+/// How long requests took and had to wait during one activity.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActivityLatency {
+    /// The activity.
+    pub activity: Activity,
+    /// Service times of requests: lowest of a bucket, nanoseconds, and count.
+    pub buckets: Vec<Bucket>,
+    /// The longest time for which a command or a revocation kept the worker
+    /// from requests, nanoseconds.
+    pub longest_stall_ns: u64,
 }
 
 /// The state of the backend.

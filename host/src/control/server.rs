@@ -17,9 +17,10 @@ use vssd::device::Phase;
 use vssd::error::Reject;
 
 use super::protocol::{
-    Change, CountersStatus, MAX_LINE, ObserverStatus, Reply, Request, Resize, Resized, Status,
-    UnderWay, VssdStatus, end_label,
+    ActivityLatency, Change, CountersStatus, LatencyStatus, MAX_LINE, ObserverStatus, Reply,
+    Request, Resize, Resized, Status, UnderWay, VssdStatus, end_label,
 };
+use crate::latency::{Activity, buckets};
 use crate::pick::Observer;
 use crate::vssd::{Bell, Counters, Finished, Vssd, Waited, Wish};
 
@@ -181,6 +182,9 @@ impl Control {
                 vssd.observe((*observer).into());
                 Reply::Ok
             }),
+            Request::Latency { vssd, reset } => self
+                .find(vssd)
+                .map(|vssd| Reply::Latency(latency(vssd, *reset))),
             Request::Ping | Request::Watch | Request::Shutdown => Ok(Reply::Ok),
         };
         result.unwrap_or_else(error)
@@ -279,6 +283,27 @@ pub fn resized(finished: &Finished) -> Resized {
         elapsed_ns: outcome.finished_ns.saturating_sub(outcome.started_ns),
         device_ns: finished.device_ns,
         message_bytes: finished.message_bytes,
+    }
+}
+
+fn latency(vssd: &Vssd, reset: bool) -> LatencyStatus {
+    // Copied, so that no request waits while buckets are listed.
+    let mut state = vssd.lock();
+    let latency = state.latency.clone();
+    if reset {
+        state.latency.reset();
+    }
+    drop(state);
+    let activities = Activity::ALL.map(|activity| {
+        let measured = latency.during(activity);
+        ActivityLatency {
+            activity,
+            buckets: buckets(&measured.service),
+            longest_stall_ns: measured.longest_stall_ns,
+        }
+    });
+    LatencyStatus {
+        activities: activities.to_vec(),
     }
 }
 

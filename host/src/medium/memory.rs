@@ -1,18 +1,26 @@
 //! Bytes in the memory of this process, as fast as a medium can be.
 
+#![allow(unsafe_code)]
+
 use std::io;
 use std::ops::Range;
 
-use rustix::fs::{FallocateFlags, MemfdFlags, fallocate, ftruncate, memfd_create};
-use vm_memory::{FileOffset, MmapRegion, VolatileMemory, VolatileSlice};
+use rustix::mm::{Advice, madvise};
+use vm_memory::{MmapRegion, VolatileMemory, VolatileSlice};
 
 use super::Medium;
 
 /// Runs of zeros shorter than this are written; longer ones give their memory
-/// back, which costs a system call.
-const PUNCHED: u64 = 128 << 10;
+/// back, which costs a system call and the break-up of huge pages.
+const GIVEN_BACK: usize = 4 << 20;
 
-/// A sparse file in memory, mapped: what was never written takes no memory.
+/// Bytes of the smallest page.
+const PAGE: u64 = 4096;
+
+const ZEROS: [u8; 4096] = [0; 4096];
+
+/// Anonymous memory: what was never written takes none, give or take a huge
+/// page. With pages of 4 KiB, looking them up takes a good part of a read.
 #[derive(Debug)]
 pub struct MemoryMedium {
     region: MmapRegion,
@@ -21,11 +29,19 @@ pub struct MemoryMedium {
 impl MemoryMedium {
     /// A medium of `len` bytes that reads as zeros.
     pub fn new(len: u64) -> io::Result<Self> {
-        let file = memfd_create("vssd-medium", MemfdFlags::CLOEXEC)?;
-        ftruncate(&file, len)?;
         let size = usize::try_from(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
-        let file = FileOffset::new(std::fs::File::from(file), 0);
-        let region = MmapRegion::from_file(file, size).map_err(io::Error::other)?;
+        let region = MmapRegion::build(
+            None,
+            size,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_ANONYMOUS | libc::MAP_PRIVATE | libc::MAP_NORESERVE,
+        )
+        .map_err(io::Error::other)?;
+        // SAFETY: the range is the mapping just made; advice on page sizes
+        // changes nothing that is in it.
+        let advised = unsafe { madvise(region.as_ptr().cast(), size, Advice::LinuxHugepage) };
+        // A kernel without huge pages is slower, and just as right.
+        let _ = advised;
         Ok(Self { region })
     }
 
@@ -56,22 +72,25 @@ impl Medium for MemoryMedium {
     }
 
     fn discard(&self, range: Range<u64>) -> io::Result<()> {
-        let len = range.end - range.start;
-        match self.region.file_offset() {
-            Some(file) if len >= PUNCHED => {
-                let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-                Ok(fallocate(file.file(), flags, range.start, len)?)
-            }
-            _ => {
-                const ZEROS: [u8; 4096] = [0; 4096];
-                let slice = self.slice(range.start, len as usize)?;
-                for at in (0..slice.len()).step_by(ZEROS.len()) {
-                    let rest = slice.offset(at).map_err(io::Error::other)?;
-                    rest.copy_from(&ZEROS[..rest.len().min(ZEROS.len())]);
-                }
-                Ok(())
-            }
+        let len = (range.end - range.start) as usize;
+        let slice = self.slice(range.start, len)?;
+        if len >= GIVEN_BACK
+            && range.start.is_multiple_of(PAGE)
+            && (len as u64).is_multiple_of(PAGE)
+        {
+            let guard = slice.ptr_guard_mut();
+            // SAFETY: `slice` lies within the private anonymous mapping that
+            // this medium owns, so dropping its pages makes it read as zeros
+            // and concerns nobody else; it is whole pages. No Rust reference
+            // to its bytes exists, only slices that allow for such changes.
+            unsafe { madvise(guard.as_ptr().cast(), len, Advice::LinuxDontNeed)? };
+            return Ok(());
         }
+        for at in (0..len).step_by(ZEROS.len()) {
+            let rest = slice.offset(at).map_err(io::Error::other)?;
+            rest.copy_from(&ZEROS[..rest.len().min(ZEROS.len())]);
+        }
+        Ok(())
     }
 
     fn flush(&self) -> io::Result<()> {
@@ -94,14 +113,14 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_until_it_is_discarded() {
-        let len = 1 << 20;
+        let len = 16 << 20;
         let medium = MemoryMedium::new(len).unwrap();
         let mut data: Vec<u8> = (0..len).map(|i| (i % 251) as u8 + 1).collect();
         let written = data.clone();
         let (front, back) = data.split_at_mut(12345);
         medium.write(0, &[front.into(), back.into()]).unwrap();
-        // One that is zeroed and one that is punched.
-        let holes = [4096..3 * 4096, 1 << 19..(1 << 19) + PUNCHED];
+        // One that is zeroed and one that is given back.
+        let holes = [4096..3 * 4096, 1 << 20..(1 << 20) + GIVEN_BACK as u64];
         for hole in &holes {
             medium.discard(hole.clone()).unwrap();
         }

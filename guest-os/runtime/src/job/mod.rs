@@ -6,6 +6,7 @@
 
 mod fill;
 mod flush;
+mod latency;
 mod read;
 mod stress;
 mod verify;
@@ -23,6 +24,7 @@ use workloads::Report;
 
 use crate::app::App;
 use crate::disk::{BlockRequest, Completion, Disk};
+use crate::phases::Phase;
 
 /// What a job wants to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,14 +56,21 @@ pub trait Job {
         usize::MAX
     }
 
+    /// Whether each request is to be timed, which costs a look at the clock
+    /// whenever anything happens.
+    fn is_timed(&self) -> bool {
+        false
+    }
+
     /// The next request. `buffer` is the one it will use, for a write to fill.
     fn next(&mut self, view: &View<'_>, app: &mut App, buffer: &mut [u8]) -> Next;
 
     /// Takes a request that came back; `buffer` is what it read.
     fn done(&mut self, done: &Completion, view: &View<'_>, app: &mut App, buffer: &[u8]);
 
-    /// The last request is back, `elapsed_ns` after the first was asked for.
-    fn ended(&mut self, _elapsed_ns: u64) {}
+    /// The last request is back; `started_ns` is from before the first was
+    /// asked for. A job that is timed gets the phases, another none.
+    fn ended(&mut self, _started_ns: u64, _ended_ns: u64, _phases: &[Phase]) {}
 
     /// What to report once all is done and the list is quiet.
     fn reports(self, app: &App) -> Vec<Report>;

@@ -10,6 +10,7 @@ use super::{Job, Next, View};
 use crate::app::App;
 use crate::contents::Found;
 use crate::disk::{BlockRequest, Completion};
+use crate::phases::Phase;
 use crate::port::{BlkOp, BlkStatus};
 
 /// Blocks in one [`Report::Counts`]: a line of about 64 KiB.
@@ -129,8 +130,8 @@ impl Job for Read {
         }
     }
 
-    fn ended(&mut self, elapsed_ns: u64) {
-        self.elapsed_ns = elapsed_ns;
+    fn ended(&mut self, started_ns: u64, ended_ns: u64, _phases: &[Phase]) {
+        self.elapsed_ns = ended_ns - started_ns;
     }
 
     fn reports(mut self, app: &App) -> Vec<Report> {

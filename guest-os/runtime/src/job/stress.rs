@@ -1,16 +1,17 @@
 //! Reads, checks and rewrites held blocks at random while resizes go on.
 
-use alloc::vec;
 use alloc::vec::Vec;
 
 use rand::RngExt;
 use workloads::Report;
 use workloads::pattern::{Rng, rng};
 
+use super::latency::Latencies;
 use super::{Job, Next, View};
 use crate::app::App;
 use crate::contents::Found;
 use crate::disk::{BlockRequest, Completion};
+use crate::phases::Phase;
 use crate::port::{BlkOp, BlkStatus};
 
 /// See [`workloads::Command::Stress`].
@@ -26,11 +27,13 @@ pub struct Stress {
     corrupt: u64,
     /// Failed requests to blocks held as far as the guest knew.
     doubtful: Vec<u32>,
+    latencies: Option<Latencies>,
 }
 
 impl Stress {
-    /// `count` requests, or as many as come before the next command if 0.
-    pub fn new(count: u64, seed: u64, depth: u32, writes_percent: u32) -> Self {
+    /// `count` requests, or as many as come before the next command if 0;
+    /// `timed` measures each.
+    pub fn new(count: u64, seed: u64, depth: u32, writes_percent: u32, timed: bool) -> Self {
         Self {
             left: (count > 0).then_some(count),
             rng: rng(seed),
@@ -41,6 +44,7 @@ impl Stress {
             lost_race: 0,
             corrupt: 0,
             doubtful: Vec::new(),
+            latencies: timed.then(Latencies::new),
         }
     }
 }
@@ -48,6 +52,10 @@ impl Stress {
 impl Job for Stress {
     fn depth(&self) -> usize {
         self.depth
+    }
+
+    fn is_timed(&self) -> bool {
+        self.latencies.is_some()
     }
 
     fn next(&mut self, view: &View<'_>, app: &mut App, buffer: &mut [u8]) -> Next {
@@ -85,7 +93,10 @@ impl Job for Stress {
         })
     }
 
-    fn done(&mut self, done: &Completion, _view: &View<'_>, app: &mut App, buffer: &[u8]) {
+    fn done(&mut self, done: &Completion, view: &View<'_>, app: &mut App, buffer: &[u8]) {
+        if let (Some(latencies), Some(timing)) = (&mut self.latencies, &done.timing) {
+            latencies.record(timing, view.disk.in_flight());
+        }
         let block = done.request.first;
         match (done.revoked, done.status, done.request.op) {
             (true, _, _) => self.lost_race += 1,
@@ -101,17 +112,25 @@ impl Job for Stress {
         }
     }
 
+    fn ended(&mut self, _started_ns: u64, ended_ns: u64, phases: &[Phase]) {
+        if let Some(latencies) = &mut self.latencies {
+            latencies.end(phases, ended_ns);
+        }
+    }
+
     fn reports(self, app: &App) -> Vec<Report> {
         let (raced, failed): (Vec<u32>, Vec<u32>) = self
             .doubtful
             .iter()
             .partition(|&&block| app.lost.contains(block));
-        vec![Report::Stressed {
+        let mut reports = self.latencies.map_or_else(Vec::new, Latencies::reports);
+        reports.push(Report::Stressed {
             reads: self.reads,
             writes: self.writes,
             lost_race: self.lost_race + raced.len() as u64,
             errors: failed.len() as u64,
             corrupt: self.corrupt,
-        }]
+        });
+        reports
     }
 }

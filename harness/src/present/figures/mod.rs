@@ -7,6 +7,7 @@
 mod axis;
 mod correctness;
 mod eviction;
+mod latency;
 mod overhead;
 mod png;
 mod scale;
@@ -47,6 +48,7 @@ pub fn draw(experiment: Experiment, folder: &Path) -> Result<Vec<Figure>> {
         Experiment::Correctness => correctness::draw(&read(folder)?),
         Experiment::Eviction => eviction::draw(&read(folder)?, &read(folder)?),
         Experiment::Overhead => overhead::draw(&read(folder)?),
+        Experiment::Latency => latency::draw(&read(folder)?, &read(folder)?, &read(folder)?),
     }
     .context("draw the figures")?;
     let mut figures = Vec::new();

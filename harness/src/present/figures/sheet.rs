@@ -41,6 +41,8 @@ pub const BLUE: RGBColor = RGBColor(0x00, 0x72, 0xb2);
 pub const VERMILLION: RGBColor = RGBColor(0xd5, 0x5e, 0x00);
 /// A third thing beside these two.
 pub const GREEN: RGBColor = RGBColor(0x00, 0x9e, 0x73);
+/// A fourth.
+pub const SKY: RGBColor = RGBColor(0x56, 0xb4, 0xe9);
 
 /// Where a figure is drawn.
 pub type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::*;
-use crate::record::{CorrectnessRow, Direction, EvictionBlockRow, EvictionRow, OverheadPaceRow};
+use crate::record::{
+    CorrectnessRow, Direction, EvictionBlockRow, EvictionRow, LatencyBucketRow, LatencyCycleRow,
+    LatencyPhase, LatencyRow, OverheadPaceRow, Side,
+};
 
 const CAPACITY: u32 = 262_144;
 
@@ -110,6 +113,76 @@ fn overhead_rows() -> Vec<OverheadPaceRow> {
     rows
 }
 
+/// Stalls of each phase, the longest during the shrink.
+fn latency_rows() -> Vec<LatencyRow> {
+    let mut rows = Vec::new();
+    for encoding in ["compact", "list-4096"] {
+        for side in Side::ALL {
+            for phase in LatencyPhase::ALL {
+                let resizes = matches!(phase, LatencyPhase::Shrink | LatencyPhase::Grow);
+                rows.push(LatencyRow {
+                    encoding: encoding.to_owned(),
+                    cycle: 0,
+                    side,
+                    phase,
+                    requests: 0,
+                    p50_ns: 0,
+                    p99_ns: 0,
+                    p999_ns: 0,
+                    max_ns: 0,
+                    longest_stall_ns: match (side, resizes) {
+                        (Side::Backend, false) => 0,
+                        _ => 1_000_000 * (3 - (phase as u64).min(2)),
+                    },
+                    phase_ns: 1,
+                });
+            }
+        }
+    }
+    rows
+}
+
+fn latency_buckets() -> Vec<LatencyBucketRow> {
+    let mut rows = Vec::new();
+    for encoding in ["compact", "list-4096"] {
+        for side in Side::ALL {
+            for step in 0..40u32 {
+                let count = 100_000 >> (step / 2);
+                rows.push(LatencyBucketRow {
+                    encoding: encoding.to_owned(),
+                    side,
+                    value_ns: 100_000 + 20_000 * u64::from(step),
+                    before: count,
+                    shrink: count / 50,
+                    between: count,
+                    grow: count / 50,
+                    after: count,
+                });
+            }
+        }
+    }
+    rows
+}
+
+fn latency_cycles() -> Vec<LatencyCycleRow> {
+    vec![LatencyCycleRow {
+        encoding: "compact".to_owned(),
+        cycle: 0,
+        pick: "scattered".to_owned(),
+        filled: false,
+        block_size_bytes: 4096,
+        blocks: 1 << 19,
+        depth: 32,
+        requests: 1,
+        failed: 0,
+        shrink_ns: 1,
+        shrink_exchanges: 1,
+        grow_ns: 1,
+        grow_exchanges: 1,
+        agreed: true,
+    }]
+}
+
 fn record<R: crate::record::Row>(folder: &Path, rows: &[R]) {
     let mut file = csv::Writer::from_path(folder.join(R::FILE)).unwrap();
     for row in rows {
@@ -141,12 +214,16 @@ fn every_experiment_has_its_figures_in_both_formats() {
             ],
         ),
         ("overhead", vec!["overhead"]),
+        ("latency", vec!["latency_guest", "latency_backend"]),
     ]);
     let folder = tempfile::tempdir().unwrap();
     record(folder.path(), &quick_walk());
     record(folder.path(), &eviction_rows());
     record(folder.path(), &eviction_blocks(1));
     record(folder.path(), &overhead_rows());
+    record(folder.path(), &latency_rows());
+    record(folder.path(), &latency_buckets());
+    record(folder.path(), &latency_cycles());
     for experiment in Experiment::ALL {
         let figures = draw(experiment, folder.path()).unwrap();
         let stems: Vec<_> = figures.iter().map(|figure| figure.stem).collect();
@@ -187,6 +264,8 @@ fn a_run_cut_short_still_draws() {
     one.truncate(1);
     let (_, svg) = &overhead::draw(&one).unwrap()[0];
     assert!(texts(svg).contains(&"64 MiB"));
+    let (_, svg) = &latency::draw(&latency_rows()[..1], &latency_buckets()[..1], &[]).unwrap()[0];
+    assert!(texts(svg).contains(&"99.9") && !svg.contains("NaN"));
     let one_side = &eviction_rows()[..1];
     let drawings = eviction::draw(one_side, &eviction_blocks(9000)).unwrap();
     assert_eq!(drawings.len(), 4);

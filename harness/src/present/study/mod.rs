@@ -5,6 +5,7 @@
 
 pub mod correctness;
 pub mod eviction;
+pub mod latency;
 pub mod overhead;
 
 use std::path::Path;
@@ -100,6 +101,7 @@ pub fn judge(experiment: Experiment, folder: &Path, manifest: &Manifest) -> Resu
             let timed = manifest.transport != Transport::Twin.to_string();
             overhead::judge(&read(folder)?, &read(folder)?, timed)
         }
+        Experiment::Latency => latency::judge(&read(folder)?, &read(folder)?, &read(folder)?),
     };
     let boots: Vec<BootRow> = read(folder)?;
     verdict.tables.push(boot_table(&boots));

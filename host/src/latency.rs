@@ -1,0 +1,187 @@
+//! How long requests took to serve, and how long they had to wait for a resize.
+//!
+//! A worker serves one thing at a time. So what a request costs is its *service time*,
+//! and what a resize costs the requests is the time for which it keeps
+//! the worker from them: the longest such time is the *longest stall*. Both are
+//! kept for each [`Activity`], so that they can be held against each other.
+
+use serde::{Deserialize, Serialize};
+use vssd::device::Device;
+
+/// Significant digits that are kept: a value is known to 1 in 128.
+const SIGNIFICANT_DIGITS: u8 = 2;
+
+/// The longest time that is told apart, nanoseconds: 68 seconds. Longer ones
+/// count as that long.
+const MAX_NS: u64 = (1 << 36) - 1;
+
+/// Times in nanoseconds, counted.
+pub type Histogram = hdrhistogram::Histogram<u64>;
+
+/// What a device was doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Activity {
+    /// No resize was under way.
+    Quiet,
+    /// It was getting smaller.
+    Shrink,
+    /// It was getting larger.
+    Grow,
+}
+
+impl Activity {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Quiet, Self::Shrink, Self::Grow];
+
+    /// What `device` is doing.
+    pub fn of(device: &Device) -> Self {
+        match device.resize_under_way() {
+            None => Self::Quiet,
+            Some(resize) if resize.request.target < resize.from => Self::Shrink,
+            Some(_) => Self::Grow,
+        }
+    }
+
+    /// Its name.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Quiet => "quiet",
+            Self::Shrink => "shrink",
+            Self::Grow => "grow",
+        }
+    }
+}
+
+/// The lowest time of a bucket, nanoseconds, and how many were counted there.
+pub type Bucket = (u64, u64);
+
+/// A histogram in which nothing was counted.
+pub fn histogram() -> Histogram {
+    Histogram::new_with_bounds(1, MAX_NS, SIGNIFICANT_DIGITS).expect("the bounds are sound")
+}
+
+/// Counts more in a histogram; the buckets may come from anywhere.
+pub fn add(histogram: &mut Histogram, buckets: &[Bucket]) {
+    // The crate takes a count of nothing for a value that was seen.
+    for &(value_ns, count) in buckets.iter().filter(|(_, count)| *count > 0) {
+        histogram.saturating_record_n(value_ns, count);
+    }
+}
+
+/// The buckets of a histogram in which something was counted, in ascending order.
+pub fn buckets(histogram: &Histogram) -> Vec<Bucket> {
+    histogram
+        .iter_recorded()
+        .map(|step| {
+            let lowest = histogram.lowest_equivalent(step.value_iterated_to());
+            (lowest, step.count_at_value())
+        })
+        .collect()
+}
+
+/// What was measured during one activity.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// Service times of requests.
+    pub service: Histogram,
+    /// The longest time for which a command or a revocation kept the worker
+    /// from requests, nanoseconds.
+    pub longest_stall_ns: u64,
+}
+
+/// All that was measured since the last reset.
+#[derive(Clone, Debug)]
+pub struct Latency([Measured; 3]);
+
+impl Default for Latency {
+    fn default() -> Self {
+        Self(Activity::ALL.map(|_| Measured {
+            service: histogram(),
+            longest_stall_ns: 0,
+        }))
+    }
+}
+
+impl Latency {
+    /// What was measured during an activity.
+    pub fn during(&self, activity: Activity) -> &Measured {
+        &self.0[activity as usize]
+    }
+
+    /// A request was served.
+    pub fn served(&mut self, during: Activity, service_ns: u64) {
+        self.0[during as usize]
+            .service
+            .saturating_record(service_ns);
+    }
+
+    /// Requests had to wait this long.
+    pub fn stalled(&mut self, during: Activity, stall_ns: u64) {
+        let longest = &mut self.0[during as usize].longest_stall_ns;
+        *longest = stall_ns.max(*longest);
+    }
+
+    /// Forgets everything.
+    pub fn reset(&mut self) {
+        for measured in &mut self.0 {
+            measured.service.reset();
+            measured.longest_stall_ns = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::rngs::SmallRng;
+    use rand::{RngExt, SeedableRng};
+
+    use super::*;
+
+    #[test]
+    fn buckets_make_the_same_histogram_again() {
+        for seed in 0..50 {
+            let mut rng = SmallRng::seed_from_u64(seed);
+            let mut first = histogram();
+            for _ in 0..1000 {
+                let bits = rng.random_range(0..40);
+                first.saturating_record(rng.random_range(0..=1u64 << bits));
+            }
+            let mut again = histogram();
+            add(&mut again, &buckets(&first));
+            assert_eq!(again, first, "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn buckets_from_elsewhere_are_bounded() {
+        let mut histogram = histogram();
+        add(&mut histogram, &[(u64::MAX, u64::MAX), (0, u64::MAX)]);
+        assert_eq!(histogram.max(), MAX_NS);
+    }
+
+    #[test]
+    fn an_empty_bucket_is_no_value() {
+        let mut histogram = histogram();
+        add(&mut histogram, &[(3, 1), (7, 0)]);
+        assert_eq!((histogram.max(), histogram.len()), (3, 1));
+    }
+
+    #[test]
+    fn activities_are_kept_apart() {
+        let mut latency = Latency::default();
+        latency.served(Activity::Shrink, 500);
+        latency.stalled(Activity::Grow, 9);
+        latency.stalled(Activity::Grow, 3);
+        let seen = Activity::ALL.map(|activity| {
+            let measured = latency.during(activity);
+            (measured.service.len(), measured.longest_stall_ns)
+        });
+        assert_eq!(seen, [(0, 0), (1, 0), (0, 9)]);
+        latency.reset();
+        for activity in Activity::ALL {
+            let measured = latency.during(activity);
+            assert_eq!((measured.service.len(), measured.longest_stall_ns), (0, 0));
+        }
+    }
+}

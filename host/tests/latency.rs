@@ -1,0 +1,131 @@
+//! How long requests took and had to wait, as the backend tells it.
+
+mod support;
+
+use support::daemon::{Daemon, Site};
+use support::frontend::OK;
+use support::guest::Guest;
+use vssd::units::Geometry;
+use vssd_host::control::client::ClientError;
+use vssd_host::control::protocol::{Change, EvictName, LatencyStatus, Reply, Resize};
+use vssd_host::latency::Activity;
+use vssd_host::size::Amount;
+
+/// Blocks of the vSSD: 4 MiB of 4 KiB blocks.
+const BLOCKS: u32 = 1024;
+
+fn boot() -> (Site, Daemon, Guest) {
+    let site = Site::new();
+    let daemon = site.start(&[site.spec("vm1", "size=4MiB")]);
+    let geometry = Geometry::new(4096, BLOCKS.into()).unwrap();
+    let guest = Guest::boot(&site.path("vm1.sock"), geometry);
+    (site, daemon, guest)
+}
+
+fn write(guest: &mut Guest, requests: u32) {
+    for block in 0..requests {
+        let sector = u64::from(block) * 8;
+        assert_eq!(guest.frontend.write_at(sector, &[1; 4096]), OK);
+    }
+}
+
+/// Starts a resize and leaves the guest in the middle of it.
+fn begin(daemon: &Daemon, guest: &mut Guest, blocks: u32) -> u64 {
+    let id = daemon.begin(Resize::new(
+        "vm1",
+        Change::To(Amount::Blocks(blocks.into())),
+    ));
+    guest.take_event();
+    id
+}
+
+/// Requests and whether any had to wait, of each activity.
+fn measured(status: &LatencyStatus) -> Vec<(Activity, u64, bool)> {
+    status
+        .activities
+        .iter()
+        .map(|of| {
+            let requests = of.buckets.iter().map(|(_, count)| count).sum();
+            (of.activity, requests, of.longest_stall_ns > 0)
+        })
+        .collect()
+}
+
+#[test]
+fn requests_are_sorted_by_what_the_device_does() {
+    let (_site, daemon, mut guest) = boot();
+    daemon.client().latency("vm1", true).unwrap();
+    write(&mut guest, 100);
+    let shrink = begin(&daemon, &mut guest, 600);
+    write(&mut guest, 50);
+    guest.settle_at(600);
+    daemon.ended(shrink);
+    let grow = begin(&daemon, &mut guest, BLOCKS);
+    write(&mut guest, 20);
+    guest.settle_at(BLOCKS);
+    daemon.ended(grow);
+    write(&mut guest, 1);
+
+    let latency = daemon.client().latency("vm1", false).unwrap();
+    let seen = measured(&latency);
+    // Commands kept requests waiting during the resizes, and only then.
+    assert_eq!(
+        seen,
+        [
+            (Activity::Quiet, 101, false),
+            (Activity::Shrink, 50, true),
+            (Activity::Grow, 20, true)
+        ]
+    );
+    for of in &latency.activities {
+        assert!(of.buckets.is_sorted(), "{:?}", of.buckets);
+        assert!(of.buckets.iter().all(|(_, count)| *count > 0));
+    }
+}
+
+#[test]
+fn a_reset_starts_over_and_a_look_does_not() {
+    let (_site, daemon, mut guest) = boot();
+    let requests = |reset| {
+        let latency = daemon.client().latency("vm1", reset).unwrap();
+        measured(&latency).iter().map(|of| of.1).sum::<u64>()
+    };
+    write(&mut guest, 10);
+    assert_eq!(requests(false), 10);
+    assert_eq!(requests(true), 10);
+    assert_eq!(requests(false), 0);
+    write(&mut guest, 3);
+    assert_eq!(requests(false), 3);
+}
+
+#[test]
+fn a_revocation_keeps_requests_waiting() {
+    let (_site, daemon, _guest) = boot();
+    daemon.client().latency("vm1", true).unwrap();
+    let mut resize = Resize::new("vm1", Change::To(Amount::Blocks(10)));
+    resize.evict = EvictName::Uniform;
+    // The blocks are gone when the answer comes; the guest has not looked yet.
+    daemon.begin(resize);
+    let latency = daemon.client().latency("vm1", false).unwrap();
+    let seen = measured(&latency);
+    assert!(seen.contains(&(Activity::Shrink, 0, true)), "{seen:?}");
+}
+
+#[test]
+fn people_get_a_table_and_programs_get_json() {
+    let (site, daemon, mut guest) = boot();
+    write(&mut guest, 10);
+    let table = site.vssdctl(&["latency", "vm1"]);
+    let text = String::from_utf8(table.stdout).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 4, "{text}");
+    assert!(lines[0].contains("P99.9") && lines[1].starts_with("quiet"));
+    let json = site.vssdctl(&["latency", "vm1", "--reset", "--json"]);
+    let reply = serde_json::from_slice(&json.stdout).unwrap();
+    assert!(matches!(reply, Reply::Latency(_)), "{reply:?}");
+    let strange = daemon.client().latency("vm9", false);
+    assert!(
+        matches!(strange, Err(ClientError::Refused(_))),
+        "{strange:?}"
+    );
+}
