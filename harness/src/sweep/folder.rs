@@ -218,11 +218,6 @@ impl SweepFolder {
         &self.held.damage
     }
 
-    /// Cells that were run.
-    pub fn rows(&self) -> &Rows {
-        &self.held.rows
-    }
-
     /// The manifest.
     pub fn manifest(&self) -> &SweepManifest {
         &self.held.manifest

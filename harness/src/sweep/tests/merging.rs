@@ -107,6 +107,7 @@ fn parts_that_contradict_each_other_are_refused() {
     let error = merge_error(&out, &parts[2..]);
     assert!(error.contains("whole and "), "{error}");
     assert_eq!(csv(&out), kept);
+    assert_eq!(SweepManifest::read(&out).unwrap().status, State::Complete);
 }
 
 #[test]

@@ -439,7 +439,7 @@ fn the_sweeps_that_come_along_are_possible_and_quick() {
         let sweep = Sweep::parse(text).unwrap();
         let defaults = Experiment::Eviction.defaults();
         let plan = Plan::new(sweep, defaults, &Overrides::default(), 1).unwrap();
-        assert!(plan.cells() <= 600, "{name} has {} cells", plan.cells());
+        assert!(plan.cells() <= 1000, "{name} has {} cells", plan.cells());
         for point in 0..plan.points() {
             if let Err(error) = Eviction.check(&plan.params(point)) {
                 panic!("{name}, {}: {error:#}", plan.describe(point));
