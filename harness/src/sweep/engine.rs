@@ -47,6 +47,10 @@ pub fn run(folder: &mut SweepFolder, runner: &dyn Runner, options: &Options<'_>)
                         return;
                     };
                     let outcomes = run_cell(plan, *cell, runner);
+                    // A cell in hand may fail for the stop itself: it is to be run yet.
+                    if outcomes.is_err() && (options.stop)() {
+                        return;
+                    }
                     // Nobody listens any more when recording failed.
                     if sender.send((*cell, outcomes)).is_err() {
                         return;

@@ -5,7 +5,7 @@ mod merging;
 use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use anyhow::{Result, bail, ensure};
 use tempfile::TempDir;
@@ -311,6 +311,34 @@ fn impossible_points_are_recorded_and_others_go_on() {
     assert_eq!(fake.ran.into_inner().unwrap().len(), 8);
     let (_, expected) = whole();
     assert_eq!(csv(folder.path()), expected);
+}
+
+/// Fails as an experiment does that a signal interrupts.
+struct Interrupted<'a>(&'a AtomicBool);
+
+impl Runner for Interrupted<'_> {
+    fn check(&self, _: &toml::Table) -> Result<()> {
+        Ok(())
+    }
+
+    fn run(&self, _: &toml::Table, _: u64) -> Result<Vec<Outcome>> {
+        self.0.store(true, Ordering::SeqCst);
+        bail!("interrupted")
+    }
+}
+
+#[test]
+fn cells_that_an_interrupt_ends_are_missing_not_failed() {
+    let path = tempfile::tempdir().unwrap();
+    let mut folder = SweepFolder::open(path.path(), plan(), Shard::WHOLE).unwrap();
+    let stopped = AtomicBool::new(false);
+    let options = Options {
+        jobs: 2,
+        terminal: false,
+        stop: &|| stopped.load(Ordering::SeqCst),
+    };
+    engine::run(&mut folder, &Interrupted(&stopped), &options).unwrap();
+    assert_eq!(folder.counts().missing(), 12);
 }
 
 #[test]
