@@ -172,7 +172,7 @@ struct RunOptions {
     /// Where all randomness comes from.
     #[arg(long, global = true, default_value_t = 1)]
     seed: u64,
-    /// Folder for the results; must not hold any yet.
+    /// Folder for the results; must not hold any yet, but of the same sweep.
     #[arg(long, global = true, value_name = "DIR")]
     out: Option<PathBuf>,
     /// How guests and devices are joined.

@@ -19,7 +19,7 @@ size = "16MiB"
 workload = "zipf"
 warmup = 3000
 sample = 2000
-reads = 20000
+reads = 5000
 repetitions = 10
 pickers = ["guest-sample", "guest-lru", "host-uniform"]
 [sweep]
@@ -93,6 +93,8 @@ fn a_sweep_that_was_killed_or_interrupted_goes_on_to_the_same_bytes() {
         assert_eq!(child.wait().unwrap().code(), code);
         let rows = csv(place.join(out)).lines().count();
         assert!(rows < 1 + ROWS, "the sweep ended before it was {out}");
+        let failures = fs::read_to_string(place.join(out).join("failures.csv")).unwrap();
+        assert_eq!(failures.lines().count(), 1, "{failures}");
         let output = output(place, &["sweep", "small.toml", "--out", out]);
         assert!(output.status.success(), "{output:?}");
         let said = String::from_utf8(output.stdout).unwrap();

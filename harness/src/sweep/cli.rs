@@ -166,6 +166,9 @@ pub fn run(
     if before.done < before.all {
         folder.manifest_mut().sign();
     }
+    if let Some(sentence) = folder.manifest().mixture() {
+        eprintln!("harness: {sentence}");
+    }
     let jobs = args.jobs.map_or_else(
         || thread::available_parallelism().map_or(1, usize::from),
         usize::from,
@@ -205,7 +208,7 @@ pub fn merge(args: &MergeArgs, common: &Common<'_>) -> Result<Ended> {
         .ok_or_else(|| anyhow::anyhow!("name the folder for the whole sweep with --out"))?;
     let merged = merge::merge(out, &args.parts)?;
     warn(&merged.damage, "left out, its cell counts as missing");
-    for sentence in &merged.missing {
+    for sentence in merged.mixture.iter().chain(&merged.missing) {
         eprintln!("harness: {sentence}");
     }
     let ended = Ended {

@@ -1,12 +1,13 @@
 //! Runs the cells of a shard on several threads and records them as they end.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 
 use super::folder::SweepFolder;
 use super::pace::Pace;
@@ -46,6 +47,10 @@ pub fn run(folder: &mut SweepFolder, runner: &dyn Runner, options: &Options<'_>)
                         return;
                     };
                     let outcomes = run_cell(plan, *cell, runner);
+                    // A cell in hand may fail for the stop itself: it is to be run yet.
+                    if outcomes.is_err() && (options.stop)() {
+                        return;
+                    }
                     // Nobody listens any more when recording failed.
                     if sender.send((*cell, outcomes)).is_err() {
                         return;
@@ -93,7 +98,7 @@ fn check_points(
 
 /// Runs a cell and checks what came of it.
 fn run_cell(plan: &Plan, cell: Cell, runner: &dyn Runner) -> Result<Vec<Outcome>> {
-    let mut outcomes = runner.run(&plan.params(cell.point), cell.seed)?;
+    let mut outcomes = guarded(|| runner.run(&plan.params(cell.point), cell.seed))?;
     outcomes.sort_by_key(|outcome| outcome.picker);
     let pickers = outcomes.iter().map(|outcome| &outcome.picker);
     ensure!(
@@ -108,6 +113,17 @@ fn run_cell(plan: &Plan, cell: Cell, runner: &dyn Runner) -> Result<Vec<Outcome>
         );
     }
     Ok(outcomes)
+}
+
+/// Turns a panic into an error: a bug that one point brings to light is to be
+/// seen, and not to keep all others from running. What the panic left half done
+/// is dropped with it.
+fn guarded<T>(run: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|cause| {
+        let text = cause.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = text.or_else(|| cause.downcast_ref::<String>().cloned());
+        bail!("a panic: {}", text.unwrap_or_default())
+    })
 }
 
 /// Records cells until all threads have ended.

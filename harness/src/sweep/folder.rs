@@ -101,7 +101,7 @@ pub struct SweepFolder {
     held: Recorded,
     rows_file: File,
     failures_file: File,
-    _lock: File,
+    _lock: Lock,
 }
 
 /// True when there is nothing in a folder but what a sweep leaves that was
@@ -119,7 +119,19 @@ fn is_fresh(folder: &Path) -> Result<bool> {
     Ok(true)
 }
 
-fn lock(folder: &Path) -> Result<File> {
+/// A locked file. It is unlocked expressly: closing it would not do while a
+/// child that was just forked, and has not become its program yet, holds a copy.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // One that cannot be unlocked ends with the process.
+        let _ = flock(&self.0, FlockOperation::Unlock);
+    }
+}
+
+fn lock(folder: &Path) -> Result<Lock> {
     let path = folder.join(LOCK);
     let file = OpenOptions::new()
         .create(true)
@@ -128,7 +140,10 @@ fn lock(folder: &Path) -> Result<File> {
         .open(&path)
         .with_context(|| format!("make {}", path.display()))?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Lock(file)),
+        // File systems of clusters may have no locks. To refuse those would be
+        // worse than to rely on the user there, as docs/sweeps.md says.
+        Err(Errno::NOSYS | Errno::NOTSUP | Errno::NOLCK) => Ok(Lock(file)),
         Err(Errno::WOULDBLOCK) => bail!(
             "another process works on {}: wait for it, or name another folder with --out",
             folder.display()
@@ -203,9 +218,9 @@ impl SweepFolder {
         &self.held.damage
     }
 
-    /// Cells that were run.
-    pub fn rows(&self) -> &Rows {
-        &self.held.rows
+    /// The manifest.
+    pub fn manifest(&self) -> &SweepManifest {
+        &self.held.manifest
     }
 
     /// The manifest, to note makers in.

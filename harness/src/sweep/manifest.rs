@@ -1,5 +1,6 @@
 //! `sweep.json`: what a sweep's folder holds, and how far it is.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -122,6 +123,16 @@ impl SweepManifest {
         if !self.made_by.contains(&maker) {
             self.made_by.push(maker);
         }
+    }
+
+    /// A sentence about rows that different sources made, if they did: a version
+    /// that is the same says less than a revision that is.
+    pub fn mixture(&self) -> Option<String> {
+        let makers = self.made_by.iter();
+        let revisions: BTreeSet<&str> = makers.map(|maker| maker.git_revision.as_str()).collect();
+        let text = revisions.iter().copied().collect::<Vec<_>>().join(", ");
+        (revisions.len() > 1)
+            .then(|| format!("rows of this sweep were made by different revisions: {text}"))
     }
 
     /// The first thing in which rows of two sweeps are not comparable: its name,

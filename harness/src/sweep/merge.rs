@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail, ensure};
 
 use super::folder::{self, Recorded, SweepFolder};
-use super::manifest::Counts;
+use super::manifest::{self, Counts};
 use super::rows::{Damage, Failures, Rows};
 use super::runner::Outcome;
 use super::shard::Shard;
@@ -24,6 +24,8 @@ pub struct Merged {
     pub damage: Vec<Damage>,
     /// Sentences about cells that no part has.
     pub missing: Vec<String>,
+    /// A sentence about rows of different revisions, if there are.
+    pub mixture: Option<String>,
 }
 
 /// Joins `parts` in the folder `out`. When `out` holds the same sweep already,
@@ -41,14 +43,8 @@ pub fn merge(out: &Path, parts: &[PathBuf]) -> Result<Merged> {
     compare(&parts)?;
     let (rows, failures) = join(&parts)?;
     let (_, first) = &parts[0];
+    agree_with_earlier(out, &parts)?;
     let mut folder = SweepFolder::open(out, first.manifest.plan.clone(), Shard::WHOLE)?;
-    for (cell, outcomes) in folder.rows() {
-        if let Some(other) = rows.get(cell) {
-            let has = |part: &&(&Path, Recorded)| part.1.rows.contains_key(cell);
-            let part = parts.iter().find(has).map_or(out, |(path, _)| path);
-            agree(*cell, (out, outcomes), (part, other))?;
-        }
-    }
     for (_, part) in &parts {
         let makers = part.manifest.made_by.iter().cloned();
         makers.for_each(|maker| folder.manifest_mut().add_maker(maker));
@@ -61,11 +57,13 @@ pub fn merge(out: &Path, parts: &[PathBuf]) -> Result<Merged> {
         true => State::Complete,
         false => State::Failed(missing.join("; ")),
     };
+    let mixture = folder.manifest().mixture();
     let counts = folder.close(status)?;
     Ok(Merged {
         counts,
         damage,
         missing,
+        mixture,
     })
 }
 
@@ -103,6 +101,26 @@ fn agree(cell: u32, one: (&Path, &[Outcome]), other: (&Path, &[Outcome])) -> Res
         one.0.display(),
         other.0.display()
     );
+    Ok(())
+}
+
+/// Refuses parts that contradict what an earlier merge left in `out`. Another
+/// sweep there is for [`SweepFolder::open`] to refuse.
+fn agree_with_earlier(out: &Path, parts: &[(&Path, Recorded)]) -> Result<()> {
+    if !out.join(manifest::FILE).exists() {
+        return Ok(());
+    }
+    let earlier = folder::read(out)?;
+    for (path, part) in parts {
+        if earlier.manifest.difference(&part.manifest).is_some() {
+            return Ok(());
+        }
+        for (cell, outcomes) in &part.rows {
+            if let Some(known) = earlier.rows.get(cell) {
+                agree(*cell, (out, known), (path, outcomes))?;
+            }
+        }
+    }
     Ok(())
 }
 
