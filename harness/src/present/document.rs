@@ -61,6 +61,7 @@ impl Claim {
 pub fn outcome(verdict: &Verdict, finished: bool) -> String {
     let claims = verdict.claims.len();
     match (verdict.holds(), finished) {
+        (true, _) if claims == 1 => "The one requirement holds.".to_owned(),
         (true, _) => format!("All {claims} claims and requirements hold."),
         (false, true) => format!(
             "{} of {claims} claims and requirements do not hold.",
@@ -144,12 +145,14 @@ pub(super) fn example(state: State, holds: bool) -> Document {
     manifest.status = state;
     let verdict = Verdict {
         title: "Correctness of resizing".to_owned(),
-        claims: vec![Claim {
-            text: "Errors | blocks are <equal>.".to_owned(),
-            source: Source::Defence2017,
-            measured: "Equal at\nall 3 steps.".to_owned(),
-            holds,
-        }],
+        claims: [true, holds]
+            .map(|holds| Claim {
+                text: "Errors | blocks are <equal>.".to_owned(),
+                source: Source::Defence2017,
+                measured: "Equal at\nall 3 steps.".to_owned(),
+                holds,
+            })
+            .to_vec(),
         findings: vec!["Nothing else `was` found & said.".to_owned()],
         tables: vec![Table {
             title: "Steps".to_owned(),

@@ -179,7 +179,7 @@ mod tests {
         let page = compose(&document, &[svg]).into_string();
         for part in [
             "<title>Correctness of resizing</title>",
-            "All 1 claims and requirements hold.",
+            "All 2 claims and requirements hold.",
             "Errors | blocks are &lt;equal&gt;.",
             "Nothing else <code>was</code> found &amp; said.",
             "<svg role=\"img\" class=\"drawing\" width=\"9\">",
@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn what_does_not_hold_is_marked() {
         let page = compose(&example(State::Complete, false), &[String::new()]).into_string();
-        assert!(page.contains("<p class=\"result missed\">1 of 1"));
+        assert!(page.contains("<p class=\"result missed\">1 of 2"));
         assert!(page.contains("<td class=\"missed\">does not hold</td>"));
     }
 }

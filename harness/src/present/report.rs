@@ -119,7 +119,7 @@ mod tests {
         let text = compose(&example(State::Complete, true)).unwrap();
         for part in [
             "# Correctness of resizing",
-            "All 1 claims and requirements hold.",
+            "All 2 claims and requirements hold.",
             "| Errors   blocks are <equal>. | 2017 defence | Equal at all 3 steps. | holds |",
             "- Nothing else `was` found & said.",
             "![Read errors](correctness.svg)",
@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn it_says_what_does_not_hold() {
         let text = compose(&example(State::Complete, false)).unwrap();
-        assert!(text.contains("**1 of 1 claims and requirements do not hold.**"));
+        assert!(text.contains("**1 of 2 claims and requirements do not hold.**"));
         assert!(text.contains("| **does not hold** |"));
         let failed = State::Failed("killed".to_owned());
         let text = compose(&example(failed, false)).unwrap();

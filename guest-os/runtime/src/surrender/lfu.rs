@@ -4,7 +4,8 @@
 //! Counts that age are due to Robinson and Devarakonda ("Data cache management
 //! using frequency-based replacement", SIGMETRICS 1990); halving all of them
 //! after a fixed number of accesses is how TinyLFU does it (Einziger, Friedman
-//! and Manes, ACM Transactions on Storage, 2017).
+//! and Manes, ACM Transactions on Storage, 2017). Here halves are rounded up: a
+//! block accessed once is never again the same as one that never was.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -15,9 +16,9 @@ use workloads::pattern::{Rng, rng};
 
 use super::Surrender;
 
-/// Blocks of the device for each access between two halvings. Eight times fewer accesses than
-/// blocks is much more often than TinyLFU halves, since here what was learned is put to use once,
-/// and not over the life of a cache.
+/// Blocks of the device for each access between two halvings. TinyLFU halves a
+/// hundred times less often, over the life of a cache; what is learned here is
+/// for one choice, and is to follow the workload there.
 const BLOCKS_PER_ACCESS: u32 = 8;
 
 /// See [`workloads::Policy::Lfu`].
@@ -48,7 +49,9 @@ impl Surrender for Lfu {
         *count = count.saturating_add(1);
         self.until_halving -= 1;
         if self.until_halving == 0 {
-            self.counts.iter_mut().for_each(|count| *count /= 2);
+            self.counts
+                .iter_mut()
+                .for_each(|count| *count = count.div_ceil(2));
             self.until_halving = Self::period(self.counts.len() as u32);
         }
     }

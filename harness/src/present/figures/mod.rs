@@ -9,6 +9,7 @@ mod correctness;
 mod eviction;
 mod latency;
 mod overhead;
+mod pickers;
 mod png;
 mod scale;
 mod sheet;
@@ -48,7 +49,12 @@ type Drawing = (Figure, String);
 pub fn draw(experiment: Experiment, folder: &Path) -> Result<Vec<Figure>> {
     let drawings = match experiment {
         Experiment::Correctness => correctness::draw(&read(folder)?),
-        Experiment::Eviction => eviction::draw(&read(folder)?, &read(folder)?),
+        Experiment::Eviction => {
+            eviction::draw(&read(folder)?, &read(folder)?).and_then(|mut drawings| {
+                drawings.extend(pickers::draw(&read(folder)?)?);
+                Ok(drawings)
+            })
+        }
         Experiment::Overhead => overhead::draw(&read(folder)?),
         Experiment::Latency => latency::draw(&read(folder)?, &read(folder)?, &read(folder)?),
     }

@@ -51,8 +51,8 @@ pub fn draw(title: &str, landscape: &Landscape) -> Result<Vec<Drawing>> {
         let map = Map {
             landscape,
             further,
-            // The same colours in all maps, never on a scale of a hair.
-            limit: largest.max(5.0),
+            // The same colours in all maps, on a round scale that is not of a hair.
+            limit: (largest / 10.0).ceil().max(1.0) * 10.0,
         };
         map.draw(title, i)
     })
@@ -261,7 +261,9 @@ impl Map<'_> {
         let y = |step: i32| top + height * step / BAR_STEPS;
         for step in 0..BAR_STEPS {
             let share = 1.0 - 2.0 * (f64::from(step) + 0.5) / f64::from(BAR_STEPS);
-            let corners = [(left, y(step)), (left + BAR_WIDTH, y(step + 1))];
+            // A step reaches under the next, so that no light comes between.
+            let end = (y(step + 1) + 1).min(bottom);
+            let corners = [(left, y(step)), (left + BAR_WIDTH, end)];
             area.draw(&Rectangle::new(corners, color(share).filled()))?;
         }
         for share in [1.0, 0.5, 0.0, -0.5, -1.0] {

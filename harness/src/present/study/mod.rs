@@ -7,6 +7,7 @@ pub mod correctness;
 pub mod eviction;
 pub mod latency;
 pub mod overhead;
+pub mod pickers;
 pub mod sweep;
 
 use std::path::Path;
@@ -97,7 +98,12 @@ impl Verdict {
 pub fn judge(experiment: Experiment, folder: &Path, manifest: &Manifest) -> Result<Verdict> {
     let mut verdict = match experiment {
         Experiment::Correctness => correctness::judge(&read(folder)?, &read(folder)?),
-        Experiment::Eviction => eviction::judge(&read(folder)?, &read(folder)?, &read(folder)?),
+        Experiment::Eviction => {
+            let pickers = read(folder)?;
+            let mut verdict = eviction::judge(&read(folder)?, &read(folder)?, &pickers);
+            pickers::judge(&mut verdict, &pickers, &read(folder)?);
+            verdict
+        }
         Experiment::Overhead => {
             let timed = manifest.transport != Transport::Twin.to_string();
             overhead::judge(&read(folder)?, &read(folder)?, timed)

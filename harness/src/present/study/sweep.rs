@@ -130,14 +130,15 @@ pub enum Crossover {
     Never,
     /// They pay at none.
     Always,
-    /// Between two neighbouring values: about here, by interpolation of the mean;
-    /// or just between them, where values are no numbers.
+    /// Between two neighbouring values.
     Between {
         /// The last value on the first side, in the order of the sweep.
         from: String,
         /// The first value on the other.
         to: String,
-        /// Where between them the saving passes [`WORTH_IT`].
+        /// Where between them the mean saving passes [`WORTH_IT`], by
+        /// interpolation; `None` where it does not pass it and only the
+        /// certainty is lost.
         about: Option<f64>,
         /// True when they pay before and not after.
         stops: bool,
@@ -286,16 +287,23 @@ fn find(verdict: &mut Verdict, landscape: &Landscape) {
     ));
 }
 
-/// For each value of the second axis, where on the first the guest stops paying.
+/// Along the first axis that has an order, for each value of the other, where
+/// the guest stops paying.
 fn crossovers(verdict: &mut Verdict, landscape: &Landscape) {
-    let (first, second) = (&landscape.axes[0], &landscape.axes[1]);
+    let Some(along) = (0..2).find(|axis| numbers(&landscape.values[*axis]).is_some()) else {
+        return;
+    };
+    let across = 1 - along;
     let mut rows = Vec::new();
-    for column in &landscape.values[1] {
-        let line: Vec<Option<&Point>> = landscape.values[0]
+    for fixed in &landscape.values[across] {
+        let line: Vec<Option<&Point>> = landscape.values[along]
             .iter()
-            .map(|value| landscape.at(&[value, column]))
+            .map(|value| match along {
+                0 => landscape.at(&[value, fixed]),
+                _ => landscape.at(&[fixed, value]),
+            })
             .collect();
-        let text = match crossover(&landscape.values[0], &line) {
+        let text = match crossover(&landscape.values[along], &line) {
             Crossover::Never => "pays everywhere".to_owned(),
             Crossover::Always => "pays nowhere".to_owned(),
             Crossover::Several(times) => format!("changes {times} times: see the figure"),
@@ -311,11 +319,12 @@ fn crossovers(verdict: &mut Verdict, landscape: &Landscape) {
                 format!("{word} paying between {from} and {to}{about}")
             }
         };
-        rows.push(vec![column.clone(), text]);
+        rows.push(vec![fixed.clone(), text]);
     }
+    let (along, across) = (&landscape.axes[along], &landscape.axes[across]);
     verdict.tables.push(Table {
-        title: format!("Where along `{first}` it pays that the guest picks"),
-        head: vec![format!("`{second}`"), format!("along `{first}`")],
+        title: format!("Where along `{along}` it pays that the guest picks"),
+        head: vec![format!("`{across}`"), format!("along `{along}`")],
         rows,
     });
 }
