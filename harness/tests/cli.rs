@@ -110,15 +110,20 @@ fn a_run_can_be_judged_and_drawn_again_from_its_folder() {
     assert!(output(&["plot", out]).status.success());
     assert!(Path::new(out).join("correctness.png").exists());
 
-    // A damaged row is named, a wrong one is judged.
+    // A damaged row is named and left out, a wrong one is judged.
     let rows = Path::new(out).join("correctness.csv");
     let text = fs::read_to_string(&rows).unwrap();
     fs::write(&rows, text.replace("walk,random", "walk,random,extra")).unwrap();
-    let (code, message) = refusal(&["report", out]);
-    assert_eq!(code, 1);
-    assert!(message.contains("line 2"), "{message}");
+    let output = self::output(&["report", out]);
+    assert_eq!(output.status.code(), Some(3));
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(told.contains("correctness.csv, line 2"), "{told}");
+    for page in ["report.md", "report.html"] {
+        let text = fs::read_to_string(Path::new(out).join(page)).unwrap();
+        assert!(text.contains("correctness.csv, line 2"), "{page}");
+    }
     fs::write(&rows, text.replace("true", "false")).unwrap();
-    let output = output(&["report", out]);
+    let output = self::output(&["report", out]);
     assert_eq!(output.status.code(), Some(3));
 }
 

@@ -200,3 +200,34 @@ fn the_slurm_script_splits_a_sweep_and_joins_it() {
     assert!(again.status.success(), "{again:?}");
     assert!(csv(place.join("out/whole")) == expected);
 }
+
+#[test]
+fn a_sweep_is_reported_and_can_be_reported_and_run_again() {
+    let place = place();
+    let place = place.path();
+    let expected = whole(place);
+    let folder = place.join("expected");
+    let files = ["report.md", "report.html", "sweep.svg", "sweep.png"];
+    let first = files.map(|file| fs::read(folder.join(file)).unwrap());
+    for file in files {
+        fs::remove_file(folder.join(file)).unwrap();
+    }
+    succeed(place, &["report", "expected"]);
+    let again = files.map(|file| fs::read(folder.join(file)).unwrap());
+    assert!(first == again, "a report made again says something else");
+    fs::remove_file(folder.join("sweep.png")).unwrap();
+    succeed(place, &["plot", "expected"]);
+    assert!(folder.join("sweep.png").exists());
+    succeed(place, &["sweep", "--like", "expected", "--out", "like"]);
+    assert_eq!(csv(place.join("like")), expected);
+
+    // A damaged row is named and left out of all numbers.
+    let damaged = expected.replacen("guest-lru", "guest-xyz", 1);
+    fs::write(folder.join("sweep.csv"), damaged).unwrap();
+    let output = output(place, &["report", "expected"]);
+    assert_eq!(output.status.code(), Some(3));
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(told.contains("line 3"), "{told}");
+    let page = fs::read_to_string(folder.join("report.html")).unwrap();
+    assert!(page.contains("line 3") && page.contains("1 cells are missing"));
+}

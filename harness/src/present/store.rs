@@ -3,12 +3,13 @@
 //! Every row is flushed as it is appended, so that what was recorded survives
 //! a run that fails or is killed.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::manifest::{Manifest, State, now_utc};
 use crate::record::Row;
@@ -79,39 +80,82 @@ impl RunFolder {
     }
 }
 
-/// The rows of one kind in a run's folder; none when there is no such file.
-///
-/// # Errors
-/// A damaged row, by file and line: it is never skipped silently.
-pub fn read<R: Row>(folder: &Path) -> Result<Vec<R>> {
-    let path = folder.join(R::FILE);
-    if !path.exists() {
-        return Ok(Vec::new());
-    }
-    let mut reader =
-        csv::Reader::from_path(&path).with_context(|| format!("read {}", path.display()))?;
-    reader
-        .deserialize()
-        .enumerate()
-        .map(|(i, row)| {
-            // The first row stands on line 2, behind the header.
-            row.with_context(|| format!("{}, line {}, is damaged", path.display(), i + 2))
-        })
-        .collect()
+/// Reads the files of a run, and remembers what it had to leave out.
+pub struct Reader<'a> {
+    folder: &'a Path,
+    damage: RefCell<BTreeSet<String>>,
+    sound: RefCell<BTreeMap<&'static str, u64>>,
 }
 
-/// Number of rows in the CSV file of that name; 0 when there is no such file.
-pub fn count(folder: &Path, file: &str) -> Result<u64> {
-    let path = folder.join(file);
-    if !path.exists() {
-        return Ok(0);
+impl<'a> Reader<'a> {
+    /// A reader of a run's folder.
+    pub fn new(folder: &'a Path) -> Self {
+        Self {
+            folder,
+            damage: RefCell::default(),
+            sound: RefCell::default(),
+        }
     }
-    let mut reader =
-        csv::Reader::from_path(&path).with_context(|| format!("read {}", path.display()))?;
-    let rows = reader
-        .records()
-        .try_fold(0, |rows, row| row.map(|_| rows + 1));
-    rows.with_context(|| format!("{} is damaged", path.display()))
+
+    /// The rows of one kind; none when there is no such file. A damaged row is
+    /// left out, and kept in mind by file and line: see [`damage`](Self::damage).
+    ///
+    /// # Errors
+    /// When the file cannot be read at all.
+    pub fn rows<R: Row>(&self) -> Result<Vec<R>> {
+        let path = self.folder.join(R::FILE);
+        if !path.exists() {
+            return Ok(Vec::new());
+        }
+        let failed = || format!("read {}", path.display());
+        let mut reader = csv::ReaderBuilder::new()
+            // A row that is too short or too long is one that is damaged.
+            .flexible(true)
+            .from_path(&path)
+            .with_context(failed)?;
+        let header = reader.headers().with_context(failed)?.clone();
+        let mut rows = Vec::new();
+        for (i, record) in reader.records().enumerate() {
+            let row = record.ok().and_then(|record| {
+                let whole = record.len() == header.len();
+                whole.then(|| record.deserialize(Some(&header)).ok())?
+            });
+            match row {
+                Some(row) => rows.push(row),
+                // The first row stands on line 2, behind the header.
+                None => {
+                    let place = format!("{}, line {}", R::FILE, i + 2);
+                    self.damage.borrow_mut().insert(place);
+                }
+            }
+        }
+        self.sound.borrow_mut().insert(R::FILE, rows.len() as u64);
+        Ok(rows)
+    }
+
+    /// Where the damaged rows are that were met so far.
+    pub fn damage(&self) -> Vec<String> {
+        self.damage.borrow().iter().cloned().collect()
+    }
+
+    /// Number of sound rows in the CSV file of that name, if its rows have been
+    /// asked for.
+    pub fn sound(&self, file: &str) -> Option<u64> {
+        self.sound.borrow().get(file).copied()
+    }
+}
+
+/// The rows of one kind in a run's folder, all of them sound.
+///
+/// # Errors
+/// A damaged row, by file and line.
+pub fn read<R: Row>(folder: &Path) -> Result<Vec<R>> {
+    let reader = Reader::new(folder);
+    let rows = reader.rows()?;
+    match reader.damage().first() {
+        Some(place) => bail!("{place} in {} is damaged", folder.display()),
+        None => Ok(rows),
+    }
 }
 
 #[cfg(test)]
@@ -153,8 +197,6 @@ mod tests {
             manifest.rows,
             BTreeMap::from([(BootRow::FILE.to_owned(), 3)])
         );
-        assert_eq!(count(folder.path(), BootRow::FILE).unwrap(), 3);
-        assert_eq!(count(folder.path(), "nothing.csv").unwrap(), 0);
     }
 
     #[test]
@@ -167,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_row_is_named() {
+    fn a_damaged_row_is_named_and_left_out() {
         let folder = tempfile::tempdir().unwrap();
         let mut run = RunFolder::create(folder.path(), example()).unwrap();
         for i in 0..3 {
@@ -178,10 +220,17 @@ mod tests {
         for damaged in [
             text.replace("tcg,1,7", "tcg,one,7"),
             text.replace("tcg,1,7", "tcg,1"),
+            text.replace("tcg,1,7", "tcg,1,7,9"),
+            text.replace("tcg,1,7", ""),
         ] {
             fs::write(&path, damaged).unwrap();
+            let reader = Reader::new(folder.path());
+            let rows: Vec<BootRow> = reader.rows().unwrap();
+            assert_eq!(rows, [row(0), row(2)]);
+            assert_eq!(reader.damage(), ["boot.csv, line 3"]);
+            assert_eq!(reader.sound("boot.csv"), Some(2));
             let error = read::<BootRow>(folder.path()).unwrap_err().to_string();
-            assert!(error.contains("boot.csv, line 3, is damaged"), "{error}");
+            assert!(error.contains("boot.csv, line 3"), "{error}");
         }
     }
 

@@ -20,7 +20,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use super::store::read;
+use super::store::Reader;
 use super::study::sweep::Landscape;
 use crate::experiment::Experiment;
 
@@ -47,16 +47,18 @@ type Drawing = (Figure, String);
 
 /// Draws the figures of the run in `folder`. What was not recorded has none.
 pub fn draw(experiment: Experiment, folder: &Path) -> Result<Vec<Figure>> {
+    // What is damaged has been named by the study.
+    let reader = Reader::new(folder);
     let drawings = match experiment {
-        Experiment::Correctness => correctness::draw(&read(folder)?),
+        Experiment::Correctness => correctness::draw(&reader.rows()?),
         Experiment::Eviction => {
-            eviction::draw(&read(folder)?, &read(folder)?).and_then(|mut drawings| {
-                drawings.extend(pickers::draw(&read(folder)?)?);
+            eviction::draw(&reader.rows()?, &reader.rows()?).and_then(|mut drawings| {
+                drawings.extend(pickers::draw(&reader.rows()?)?);
                 Ok(drawings)
             })
         }
-        Experiment::Overhead => overhead::draw(&read(folder)?),
-        Experiment::Latency => latency::draw(&read(folder)?, &read(folder)?, &read(folder)?),
+        Experiment::Overhead => overhead::draw(&reader.rows()?),
+        Experiment::Latency => latency::draw(&reader.rows()?, &reader.rows()?, &reader.rows()?),
     }
     .context("draw the figures")?;
     write(drawings, folder)

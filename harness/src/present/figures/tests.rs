@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::*;
+use crate::picker::Picker;
+use crate::present::study::sweep::Landscape;
 use crate::record::{
     CorrectnessRow, Direction, EvictionBlockRow, EvictionRow, LatencyBucketRow, LatencyCycleRow,
-    LatencyPhase, LatencyRow, OverheadPaceRow, Side,
+    LatencyPhase, LatencyRow, OverheadPaceRow, PickerRow, Side,
 };
+use crate::sweep::table::{SweepRow, SweepTable};
 
 const CAPACITY: u32 = 262_144;
 
@@ -246,6 +249,113 @@ fn every_experiment_has_its_figures_in_both_formats() {
             );
         }
     }
+}
+
+fn picker_rows(seeds: u64) -> Vec<PickerRow> {
+    let misses = [
+        1_800, 1_700, 1_750, 1_650, 0, 49_900, 1_810, 6_200, 0, 36_800,
+    ];
+    let of_seed = |seed| {
+        Picker::ALL
+            .into_iter()
+            .zip(misses)
+            .map(move |(picker, misses)| {
+                let misses = misses + misses / 97 * seed;
+                PickerRow {
+                    seed,
+                    picker,
+                    capacity_blocks: CAPACITY,
+                    held_blocks: CAPACITY / 4 * 3,
+                    reads: 200_000,
+                    hits: 200_000 - misses,
+                    misses,
+                }
+            })
+    };
+    (0..seeds).flat_map(of_seed).collect()
+}
+
+/// A sweep over as many axes as there are names, of three values each but the
+/// last, which lacks its last value at one point.
+fn sweep_table(axes: &[&str]) -> SweepTable {
+    let mut rows = Vec::new();
+    let points = 3u32.pow(axes.len() as u32);
+    for point in 0..points - 1 {
+        let value = |axis: usize| point / 3u32.pow((axes.len() - 1 - axis) as u32) % 3;
+        let values: Vec<u32> = (0..axes.len()).map(value).collect();
+        for seed in 0..4 {
+            let saved = 3_000 * u64::from(values.iter().sum::<u32>()) + 10 * seed;
+            for (picker, misses) in [
+                (Picker::GuestSample, 11_000 - saved.min(11_000)),
+                (Picker::HostUniform, 5_000),
+            ] {
+                rows.push(SweepRow {
+                    point,
+                    values: values.iter().map(|v| format!("v{v}")).collect(),
+                    seed,
+                    picker,
+                    reads: 20_000,
+                    hits: 20_000 - misses,
+                    misses,
+                });
+            }
+        }
+    }
+    SweepTable {
+        axes: axes.iter().map(|axis| (*axis).to_owned()).collect(),
+        rows,
+    }
+}
+
+#[test]
+fn pickers_are_drawn_with_their_numbers() {
+    assert!(pickers::draw(&[]).unwrap().is_empty());
+    for seeds in [1, 10] {
+        let (_, svg) = &pickers::draw(&picker_rows(seeds)).unwrap()[0];
+        assert!(!svg.contains("NaN"));
+        for picker in Picker::ALL {
+            assert!(texts(svg).contains(&picker.name()), "{picker}");
+        }
+        let number = match seeds {
+            1 => "24.95 %".to_owned(),
+            _ => format!("{} seeds", seeds),
+        };
+        assert!(svg.contains(&number), "{number}");
+    }
+}
+
+#[test]
+fn sweeps_are_maps_over_two_axes_and_lines_over_one() {
+    let drawn = |axes: &[&str]| {
+        let landscape = Landscape::of(&sweep_table(axes)).unwrap();
+        sweep::draw("Where it pays", &landscape).unwrap()
+    };
+    for (axes, figures) in [
+        (&["a"][..], 1),
+        (&["a", "b"], 1),
+        (&["a", "b", "c"], 3),
+        // Nine choices of the further axes, of which six are drawn.
+        (&["a", "b", "c", "d"], 6),
+    ] {
+        let drawings = drawn(axes);
+        assert_eq!(drawings.len(), figures, "{axes:?}");
+        let (_, svg) = &drawings[0];
+        assert!(!svg.contains("NaN"));
+        for text in ["v0", "v1", "a"] {
+            assert!(texts(svg).contains(&text), "{axes:?}: {text}");
+        }
+    }
+    let (figure, svg) = &drawn(&["a", "b"])[0];
+    assert_eq!(figure.stem, "sweep");
+    // 11,000 of 20,000 reads against 5,000, and 3,000 fewer at the next point.
+    for text in ["30", "15", "-0.1", "+30", "percentage"] {
+        assert!(texts(svg).contains(&text), "{text}: {:?}", texts(svg));
+    }
+    let titles: Vec<String> = drawn(&["a", "b", "c"])
+        .into_iter()
+        .map(|(figure, _)| figure.title)
+        .collect();
+    assert_eq!(titles[2], "Where it pays: c v2");
 }
 
 #[test]

@@ -16,9 +16,9 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::manifest::{Manifest, State};
-use super::store::{count, read};
+use super::store::Reader;
 use crate::experiment::Experiment;
-use crate::record::BootRow;
+use crate::record::{BootRow, EvictionBlockRow};
 use crate::testbed::Transport;
 
 /// A statement beside what was measured.
@@ -96,52 +96,69 @@ impl Verdict {
 
 /// Judges the run in `folder`.
 pub fn judge(experiment: Experiment, folder: &Path, manifest: &Manifest) -> Result<Verdict> {
+    let reader = Reader::new(folder);
     let mut verdict = match experiment {
-        Experiment::Correctness => correctness::judge(&read(folder)?, &read(folder)?),
+        Experiment::Correctness => correctness::judge(&reader.rows()?, &reader.rows()?),
         Experiment::Eviction => {
-            let pickers = read(folder)?;
-            let mut verdict = eviction::judge(&read(folder)?, &read(folder)?, &pickers);
-            pickers::judge(&mut verdict, &pickers, &read(folder)?);
+            let pickers = reader.rows()?;
+            let mut verdict = eviction::judge(&reader.rows()?, &reader.rows()?, &pickers);
+            pickers::judge(&mut verdict, &pickers, &reader.rows()?);
+            reader.rows::<EvictionBlockRow>()?;
             verdict
         }
         Experiment::Overhead => {
             let timed = manifest.transport != Transport::Twin.to_string();
-            overhead::judge(&read(folder)?, &read(folder)?, timed)
+            overhead::judge(&reader.rows()?, &reader.rows()?, timed)
         }
-        Experiment::Latency => latency::judge(&read(folder)?, &read(folder)?, &read(folder)?),
+        Experiment::Latency => latency::judge(&reader.rows()?, &reader.rows()?, &reader.rows()?),
     };
-    let boots: Vec<BootRow> = read(folder)?;
+    let boots: Vec<BootRow> = reader.rows()?;
     verdict.tables.push(boot_table(&boots));
-    let (complete, measured) = completeness(folder, manifest)?;
+    let (complete, measured) = completeness(&reader, manifest);
     verdict.claim(
         Source::Requirement,
-        "The run measures all that it sets out to, and all rows that it recorded are there.",
+        "The run measures all that it sets out to, and all rows that it recorded are there and sound.",
         complete,
         measured,
     );
     Ok(verdict)
 }
 
+/// Damaged rows that are named; there may be any number.
+const DAMAGE_NAMED: usize = 10;
+
 /// Whether the run ended well and its files hold what it put into them, in a
 /// word and in a sentence.
-fn completeness(folder: &Path, manifest: &Manifest) -> Result<(bool, String)> {
+fn completeness(reader: &Reader<'_>, manifest: &Manifest) -> (bool, String) {
+    let damage = reader.damage();
+    if !damage.is_empty() {
+        let more = damage.len().saturating_sub(DAMAGE_NAMED);
+        let mut measured = format!(
+            "Damaged, and left out of all numbers and figures: {}",
+            damage[..damage.len() - more].join("; ")
+        );
+        if more > 0 {
+            measured.push_str(&format!("; and {more} more"));
+        }
+        return (false, measured + ".");
+    }
     match &manifest.status {
         State::Complete => {}
-        State::Running => return Ok((false, "It is still running, or was killed.".to_owned())),
-        State::Failed(reason) => return Ok((false, format!("It stopped early: {reason}."))),
+        State::Running => return (false, "It is still running, or was killed.".to_owned()),
+        State::Failed(reason) => return (false, format!("It stopped early: {reason}.")),
     }
     for (file, recorded) in &manifest.rows {
-        let found = count(folder, file)?;
+        let found = reader.sound(file).unwrap_or(0);
         if found != *recorded {
             let measured = format!("It recorded {recorded} rows in {file}; there are {found}.");
-            return Ok((false, measured));
+            return (false, measured);
         }
     }
     let rows: u64 = manifest.rows.values().sum();
-    Ok((
+    (
         rows > 0,
         format!("It recorded {rows} rows, and all are there."),
-    ))
+    )
 }
 
 fn boot_table(boots: &[BootRow]) -> Table {

@@ -337,7 +337,9 @@ mod tests {
             assert!(missed.contains(word), "{word}: {missed}");
         };
         missing(
-            |rows| drop(rows.remove(0)),
+            |rows| {
+                rows.remove(0);
+            },
             "no row of guest-sample with seed 0",
         );
         missing(

@@ -1,7 +1,7 @@
 //! Where it pays that the guest picks: a sweep's points, each a difference of
 //! miss ratios, and the line at which the difference is gone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Source, Table, Verdict};
 use crate::picker::Picker;
@@ -32,6 +32,8 @@ pub struct Point {
     /// Miss ratio of the guest's picker minus that of the hypervisor's, percentage points,
     /// paired by seed; `None` when no seed has both.
     pub difference: Option<Mean>,
+    /// Mean miss ratio of each picker, percent.
+    pub percents: BTreeMap<Picker, f64>,
 }
 
 impl Point {
@@ -90,6 +92,7 @@ impl Landscape {
                 Point {
                     values: rows[0].values.clone(),
                     difference: difference(rows, duel),
+                    percents: percents(rows),
                 }
             })
             .collect();
@@ -109,8 +112,22 @@ impl Landscape {
     }
 }
 
+fn ratio(row: &SweepRow) -> f64 {
+    100.0 * row.misses as f64 / row.reads.max(1) as f64
+}
+
+fn percents(rows: &[&SweepRow]) -> BTreeMap<Picker, f64> {
+    let mut by_picker: BTreeMap<Picker, Vec<f64>> = BTreeMap::new();
+    for row in rows {
+        by_picker.entry(row.picker).or_default().push(ratio(row));
+    }
+    by_picker
+        .into_iter()
+        .map(|(picker, all)| (picker, all.iter().sum::<f64>() / all.len() as f64))
+        .collect()
+}
+
 fn difference(rows: &[&SweepRow], duel: Duel) -> Option<Mean> {
-    let ratio = |row: &SweepRow| 100.0 * row.misses as f64 / row.reads.max(1) as f64;
     let of = |picker: Picker| -> BTreeMap<u64, f64> {
         let rows = rows.iter().filter(|row| row.picker == picker);
         rows.map(|row| (row.seed, ratio(row))).collect()
@@ -355,6 +372,12 @@ fn point_table(landscape: &Landscape) -> Table {
     ));
     head.push("seeds".to_owned());
     head.push("pays".to_owned());
+    let pickers: BTreeSet<Picker> = landscape
+        .points
+        .iter()
+        .flat_map(|point| point.percents.keys().copied())
+        .collect();
+    head.extend(pickers.iter().map(|picker| format!("{picker} (%)")));
     Table {
         title: "Points".to_owned(),
         head,
@@ -366,6 +389,10 @@ fn point_table(landscape: &Landscape) -> Table {
                 row.push(point.difference.map_or("-".to_owned(), |mean| mean.text(2)));
                 row.push(point.difference.map_or(0, |mean| mean.count).to_string());
                 row.push(if point.pays() { "yes" } else { "no" }.to_owned());
+                row.extend(pickers.iter().map(|picker| {
+                    let percent = point.percents.get(picker);
+                    percent.map_or("-".to_owned(), |percent| format!("{percent:.2}"))
+                }));
                 row
             })
             .collect(),
