@@ -220,20 +220,3 @@ impl Resizer {
         Ok(self.client.resize(resize)?)
     }
 }
-
-/// The folder of a backing file has this much room at least, or a sentence
-/// says how much is missing.
-pub fn check_room(folder: &Path, need: ByteSize) -> Result<()> {
-    let stat = rustix::fs::statvfs(folder)
-        .with_context(|| format!("ask how full {} is", folder.display()))?;
-    let free = ByteSize(stat.f_bavail * stat.f_frsize);
-    if free < need {
-        bail!(
-            "{} has {} MiB free and {} MiB are needed: free some, or set TMPDIR to another disk",
-            folder.display(),
-            free.0 >> 20,
-            need.0 >> 20
-        );
-    }
-    Ok(())
-}

@@ -348,16 +348,17 @@ fn run(experiments: &[Experiment], options: &RunOptions) -> Result<bool> {
         })
         .collect::<Result<Vec<_>>>()?;
     let (joined, reason) = join(options)?;
-    let out = out_folder(options, experiments);
-    if !options.json {
-        println!("{}", introduce(&joined, &reason));
-    }
     let quiet = options.json || !std::io::stderr().is_terminal();
     let lab = Lab {
         joined,
         seed: options.seed,
         progress: Progress { shown: !quiet },
     };
+    experiments.iter().try_for_each(|of| lab.check(*of))?;
+    let out = out_folder(options, experiments);
+    if !options.json {
+        println!("{}", introduce(&lab.joined, &reason));
+    }
     let mut verdicts = Vec::new();
     for (experiment, params) in experiments.iter().zip(&params) {
         let folder = match experiments {

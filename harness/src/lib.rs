@@ -24,6 +24,7 @@ pub mod process;
 pub mod progress;
 pub mod qemu;
 pub mod record;
+pub mod resources;
 pub mod sweep;
 pub mod testbed;
 pub mod twin;

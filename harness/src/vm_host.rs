@@ -8,9 +8,10 @@ use tempfile::TempDir;
 use vssd_host::control::protocol::{EncodingName, ObserverName, Resized, VssdStatus};
 
 use crate::accel::Accel;
-use crate::backend::{Backend, BackendConfig, Resizer, check_room};
+use crate::backend::{Backend, BackendConfig, Resizer};
 use crate::guest::{Guest, GuestFolder};
 use crate::qemu::{Launch, Machine, Qemu};
+use crate::resources::check_room;
 use crate::testbed::{ResizeOptions, Shape, Talk, Testbed, Transport};
 
 /// How long a guest may take to its first word, under the slowest accelerator.

@@ -49,6 +49,23 @@ fn wrong_arguments_end_with_one_sentence() {
             1,
             "./setup",
         ),
+        (
+            vec!["run", "latency", "--transport", "twin"],
+            1,
+            "measures times",
+        ),
+        (
+            vec![
+                "run",
+                "correctness",
+                "--transport",
+                "twin",
+                "--set",
+                "size=1PiB",
+            ],
+            1,
+            "size",
+        ),
         (vec!["report", "/nonexistent"], 1, "no run"),
         (vec!["plot", "/nonexistent"], 1, "no run"),
     ] {

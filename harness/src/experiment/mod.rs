@@ -10,7 +10,7 @@ pub mod latency;
 pub mod overhead;
 pub mod params;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow};
 use clap::ValueEnum;
 
 use crate::present::store::RunFolder;
@@ -45,6 +45,11 @@ impl Experiment {
     /// Those of 2017, in the order in which they run when none is named.
     pub const OF_2017: [Self; 3] = [Self::Correctness, Self::Eviction, Self::Overhead];
 
+    /// True when it measures nothing but times, so that it runs under QEMU only.
+    pub fn needs_time(self) -> bool {
+        self == Self::Latency
+    }
+
     /// Its name, as on the command line and in the manifest.
     pub fn name(self) -> &'static str {
         match self {
@@ -68,8 +73,7 @@ impl Experiment {
                  what was written"
             }
             Self::Eviction => {
-                "a guest that picks the blocks to give up by its use of them misses far less than \
-                 one whose hypervisor picks"
+                "how many reads miss after a shrink, by who picks the blocks to give up, and by what"
             }
             Self::Overhead => "how long it takes to shrink a vSSD and to grow it back",
             Self::Latency => {
@@ -154,6 +158,22 @@ impl Lab {
         }
     }
 
+    /// Makes sure that an experiment can run here.
+    pub fn check(&self, experiment: Experiment) -> Result<()> {
+        match experiment.needs_time() && self.transport() == Transport::Twin {
+            true => Err(self.lacks_time(experiment)),
+            false => Ok(()),
+        }
+    }
+
+    fn lacks_time(&self, experiment: Experiment) -> anyhow::Error {
+        anyhow!(
+            "{} measures times, and a twin has none: install QEMU by ./setup, and run it without \
+             `--transport twin`",
+            experiment.name()
+        )
+    }
+
     /// Starts a guest under QEMU, for an experiment that measures nothing but
     /// time, and records its boot.
     pub fn bench(
@@ -163,11 +183,7 @@ impl Lab {
         folder: &mut RunFolder,
     ) -> Result<Bench> {
         let Joined::Qemu(vm_host) = &self.joined else {
-            bail!(
-                "{} measures times, and a twin has none: install QEMU by ./setup, and run it \
-                 without `--transport twin`",
-                experiment.name()
-            );
+            return Err(self.lacks_time(experiment));
         };
         let bench = vm_host.start(shape)?;
         folder.append(&BootRow {

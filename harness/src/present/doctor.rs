@@ -1,7 +1,6 @@
 //! Whether this machine has what the experiments need.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -10,6 +9,7 @@ use serde::Serialize;
 
 use crate::accel::{self, AccelChoice};
 use crate::qemu::{OLDEST, PROGRAM, Qemu};
+use crate::resources;
 
 /// Memory that a run takes, MiB: a guest, a backend, and its page cache.
 const MEMORY_MIB: u64 = 1536;
@@ -75,18 +75,6 @@ fn at_least(have: u64, need: u64) -> Health {
     }
 }
 
-fn free_mib(folder: &Path) -> Option<u64> {
-    let stat = rustix::fs::statvfs(folder).ok()?;
-    Some((stat.f_bavail * stat.f_frsize) >> 20)
-}
-
-fn available_memory_mib() -> Option<u64> {
-    let text = fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find(|line| line.starts_with("MemAvailable"))?;
-    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(kib / 1024)
-}
-
 /// Looks at everything.
 pub fn examine(program: Option<&Path>, choice: AccelChoice) -> Vec<Check> {
     let mut checks = Vec::new();
@@ -135,7 +123,7 @@ pub fn examine(program: Option<&Path>, choice: AccelChoice) -> Vec<Check> {
         cpus.to_string(),
         "guest and backend share one processor: times will be long and uneven",
     ));
-    let memory = available_memory_mib().unwrap_or(0);
+    let memory = resources::memory().map_or(0, |free| free.0 >> 20);
     checks.push(Check::new(
         "memory",
         at_least(memory, MEMORY_MIB),
@@ -146,7 +134,7 @@ pub fn examine(program: Option<&Path>, choice: AccelChoice) -> Vec<Check> {
         ("temporary folder", std::env::temp_dir(), TEMPORARY_MIB),
         ("results folder", Path::new(".").to_owned(), RESULTS_MIB),
     ] {
-        let free = free_mib(&folder).unwrap_or(0);
+        let free = resources::room(&folder).map_or(0, |free| free.0 >> 20);
         checks.push(Check::new(
             what,
             at_least(free, need),

@@ -50,6 +50,7 @@ use vssd_host::vssd::{Bell, Vssd, Wish};
 use workloads::{Command, Report};
 
 use crate::interrupt;
+use crate::resources::check_memory;
 use crate::testbed::{ResizeOptions, Shape, Talk, Testbed, Transport};
 use machine::TwinMachine;
 
@@ -121,6 +122,7 @@ impl Twin {
         let bytes = u32::try_from(shape.block_size.0).unwrap_or(0);
         let blocks = shape.size.0.checked_div(u64::from(bytes)).unwrap_or(0);
         let geometry = Geometry::new(bytes, blocks)?;
+        check_memory(shape.written)?;
         let folder = tempfile::Builder::new()
             .prefix("vssd-")
             .tempdir()

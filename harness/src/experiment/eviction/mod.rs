@@ -14,7 +14,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use indicatif::ProgressBar;
 
 use super::{Experiment, Lab};
@@ -129,7 +129,7 @@ fn compare(params: &Params, seed: u64, folder: &mut RunFolder, bar: &ProgressBar
     let outcomes = outcomes.into_inner().expect("no holder panicked");
     for (index, outcome) in outcomes {
         let (seed, picker) = trials[index];
-        let outcome = outcome?;
+        let outcome = outcome.with_context(|| format!("{picker} with seed {seed}"))?;
         folder.append(&PickerRow {
             seed,
             picker,
