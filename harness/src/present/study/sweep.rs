@@ -250,7 +250,8 @@ pub fn judge(title: &str, table: &SweepTable, missing: usize, failed: usize) -> 
     if let Some(landscape) = Landscape::of(table) {
         find(&mut verdict, &landscape);
         if landscape.axes.len() == 2 {
-            crossovers(&mut verdict, &landscape);
+            let tables = (0..2).filter_map(|along| crossovers(&landscape, along));
+            verdict.tables.extend(tables);
         }
         verdict.tables.push(point_table(&landscape));
     }
@@ -304,12 +305,10 @@ fn find(verdict: &mut Verdict, landscape: &Landscape) {
     ));
 }
 
-/// Along the first axis that has an order, for each value of the other, where
-/// the guest stops paying.
-fn crossovers(verdict: &mut Verdict, landscape: &Landscape) {
-    let Some(along) = (0..2).find(|axis| numbers(&landscape.values[*axis]).is_some()) else {
-        return;
-    };
+/// Along one of two axes, for each value of the other, where the guest's picks
+/// stop paying; `None` for an axis without an order.
+fn crossovers(landscape: &Landscape, along: usize) -> Option<Table> {
+    numbers(&landscape.values[along])?;
     let across = 1 - along;
     let mut rows = Vec::new();
     for fixed in &landscape.values[across] {
@@ -339,11 +338,11 @@ fn crossovers(verdict: &mut Verdict, landscape: &Landscape) {
         rows.push(vec![fixed.clone(), text]);
     }
     let (along, across) = (&landscape.axes[along], &landscape.axes[across]);
-    verdict.tables.push(Table {
+    Some(Table {
         title: format!("Where along `{along}` it pays that the guest picks"),
         head: vec![format!("`{across}`"), format!("along `{along}`")],
         rows,
-    });
+    })
 }
 
 fn three_digits(x: f64) -> String {
