@@ -266,7 +266,7 @@ fn execute(
         VIRTIO_BLK_T_IN => {
             let len = data.len() as u64;
             let blocks = state.device.check_io(sector, len)?;
-            state.observe(blocks);
+            state.accessed(blocks);
             state.store.read(sector, &data.slices)?;
             state.counters.read.requests += 1;
             state.counters.read.bytes += len;
@@ -275,7 +275,7 @@ fn execute(
         VIRTIO_BLK_T_OUT => {
             let len = readable.len() as u64;
             let blocks = state.device.check_io(sector, len)?;
-            state.observe(blocks);
+            state.accessed(blocks);
             state.store.write(sector, blocks, &readable.slices)?;
             state.counters.write.requests += 1;
             state.counters.write.bytes += len;

@@ -420,7 +420,7 @@ impl State {
 
     /// A request is about to touch these blocks, given as first and count.
     #[inline]
-    pub fn observe(&mut self, (first, count): (u32, u32)) {
+    pub fn accessed(&mut self, (first, count): (u32, u32)) {
         if let Some(observer) = &mut self.observer {
             observer.accessed(first, count);
         }

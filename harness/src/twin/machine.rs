@@ -31,6 +31,8 @@ pub struct TwinMachine {
     order: Option<Order>,
     input: VecDeque<u8>,
     reports: Vec<Report>,
+    /// Whether the guest had nothing to do under the present order.
+    rested: bool,
 }
 
 impl TwinMachine {
@@ -49,6 +51,7 @@ impl TwinMachine {
             order: None,
             input: VecDeque::new(),
             reports: Vec::new(),
+            rested: false,
         }
     }
 
@@ -70,7 +73,7 @@ impl TwinMachine {
             }
             Until::Looks(left) => {
                 *left -= 1;
-                *left == 0
+                *left == 0 || self.rested
             }
         };
         match reached {
@@ -100,6 +103,7 @@ impl TwinMachine {
                 Ok(mut order) => {
                     self.input.extend(std::mem::take(&mut order.input));
                     self.order = Some(order);
+                    self.rested = false;
                 }
                 Err(_) => panic::resume_unwind(Box::new(Dismissed)),
             }
@@ -120,6 +124,7 @@ impl Machine for TwinMachine {
 
     /// Nothing can happen by itself but a deadline of the device or the timer.
     fn idle(&mut self) {
+        self.rested = true;
         let next = self.vssd.tick().map_or(TIMER_NS, |in_time| {
             u64::try_from(in_time.as_nanos()).unwrap_or(TIMER_NS)
         });

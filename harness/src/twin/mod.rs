@@ -70,7 +70,7 @@ enum Until {
     Resized(u64),
     /// Its driver has confirmed its list.
     Agreed,
-    /// It has looked at its channel so many times.
+    /// It has looked at its channel so many times, or has nothing to do.
     Looks(u32),
 }
 

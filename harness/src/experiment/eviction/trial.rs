@@ -75,16 +75,21 @@ pub fn shape(params: &Params, detail: Detail) -> Shape {
     }
 }
 
-/// Reads of the workload at one time of it.
-fn read(params: &Params, seed: u64, start: u64, count: u64, detail: Detail) -> Command {
+/// Reads of the workload: the accesses before the shrink, or those after it.
+fn read(params: &Params, seed: u64, after: bool, detail: Detail) -> Command {
+    let each_block = detail == Detail::EachBlock;
+    let (purpose, start, count) = match after {
+        true => (FOR_READS, params.warmup, params.reads),
+        false => (FOR_WARMUP, 0, params.warmup),
+    };
     Command::Read {
         workload: params.workload,
-        seed,
+        seed: derive_seed(seed, purpose),
         start,
         count,
         depth: params.depth,
-        per_block: detail == Detail::EachBlock,
-        check: detail == Detail::EachBlock,
+        per_block: after && each_block,
+        check: each_block,
     }
 }
 
@@ -133,11 +138,7 @@ fn prepare(
         testbed.observe(observer)?;
     }
     if needs_history {
-        let seed = derive_seed(seed, FOR_WARMUP);
-        let mut warmup = read(params, seed, 0, params.warmup, detail);
-        if let Command::Read { per_block, .. } = &mut warmup {
-            *per_block = false;
-        }
+        let warmup = read(params, seed, false, detail);
         testbed.guest().run(&warmup, PATIENCE)?;
     }
     Ok(())
@@ -192,13 +193,7 @@ pub fn run(
         }
         _ => resize(testbed, params.target, evict, seed)?,
     };
-    let reads = read(
-        params,
-        derive_seed(seed, FOR_READS),
-        params.warmup,
-        params.reads,
-        detail,
-    );
+    let reads = read(params, seed, true, detail);
     let mut blocks = Vec::new();
     let mut totals = None;
     for report in testbed.guest().run(&reads, PATIENCE)? {
