@@ -120,8 +120,9 @@ pub struct Stream {
 }
 
 impl Pattern {
-    /// The sequence for a device of `capacity` blocks, from access `start` on.
-    pub fn stream(&self, capacity: u32, seed: u64, start: u64) -> Result<Stream, PatternError> {
+    /// The sequence of a workload that never changes phase.
+    #[cfg(test)]
+    fn stream(&self, capacity: u32, seed: u64, start: u64) -> Result<Stream, PatternError> {
         Workload::from(*self).stream(capacity, seed, start)
     }
 

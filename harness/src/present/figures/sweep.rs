@@ -189,7 +189,7 @@ impl Map<'_> {
         let share = mean.value / self.limit;
         area.draw(&Rectangle::new(corners, color(share).filled()))?;
         let decimals = if mean.value.abs() < 9.95 { 1 } else { 0 };
-        let number = format!("{:.decimals$}", mean.value + 0.0);
+        let number = format!("{:.decimals$}", mean.value);
         let number = if number == "-0.0" { "0.0" } else { &number };
         if f64::from(text_width(number, CELL_TEXT)) + 4.0 <= grid.width && grid.height >= 15.0 {
             let ink = if share.abs() > 0.55 { WHITE } else { INK };
@@ -333,7 +333,8 @@ fn line_body(area: &Area<'_>, landscape: &Landscape) -> Result<()> {
         .y_label_area_size(84)
         .build_cartesian_2d(
             Axis::linear(-0.5..end, Vec::new(), scale::count),
-            Axis::linear(least..most, ticks, |value| format!("{value:.0}")),
+            // Adding 0 takes the sign off a zero.
+            Axis::linear(least..most, ticks, |value| format!("{:.0}", value + 0.0)),
         )?;
     let mut mesh = chart.configure_mesh();
     dress(&mut mesh);
