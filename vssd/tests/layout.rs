@@ -7,9 +7,9 @@ use vssd::encoding::{SetView, encode};
 use vssd::error::Reject;
 use vssd::units::Geometry;
 use vssd::wire::{
-    Confirm, Encoding, Event, GOAL_CONFIRM, Goal, HelloRequest, HelloResponse, MAX_MESSAGE,
-    MAX_PAYLOAD, Opcode, REQUEST_HEADER_LEN, RESPONSE_HEADER_LEN, Request, Response, Status, mark,
-    marked_version,
+    Confirm, Encoding, Event, GOAL_CONFIRM, Goal, HELLO_REQUEST_LEN, HelloRequest, HelloResponse,
+    MAX_MESSAGE, MAX_PAYLOAD, Opcode, REQUEST_HEADER_LEN, RESPONSE_HEADER_LEN, Request, Response,
+    Status, mark, marked_version,
 };
 
 /// Bytes written as in the specification.
@@ -335,6 +335,13 @@ fn dev_5_commands_are_carried_out_at_most_once() {
     );
     let (ahead, _) = bench.send(Opcode::Accept, 9, &[]);
     assert_eq!(ahead.status, refused(Reject::BadSequence));
+    // A HELLO that is refused leaves the last response to be asked for again.
+    let no_version = [0; HELLO_REQUEST_LEN];
+    let (hello, _) = bench.send(Opcode::Hello, 0, &no_version);
+    assert_eq!(hello.status, refused(Reject::Unsupported));
+    bench.sequence -= 1;
+    assert_eq!(bench.surrender(&[1]), Status::Ok);
+    assert_eq!(bench.record.changes, 1);
     bench.session += 1;
     let (stale, _) = bench.send(Opcode::Accept, 2, &[]);
     assert_eq!(stale.status, refused(Reject::StaleSession));

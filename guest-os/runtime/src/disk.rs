@@ -218,7 +218,6 @@ impl Disk {
                 let notice = self.driver.on_response(response);
                 match notice {
                     Ok(notice) => {
-                        self.faults = 0;
                         tell(&mut self.slots, notice, application);
                     }
                     Err(fault) => {
@@ -227,6 +226,11 @@ impl Disk {
                             return Err(fault);
                         }
                     }
+                }
+                // [DRV-14] Not every good answer ends a row of faults: a device that
+                // grants a session and a list may refuse every confirmation.
+                if self.driver.is_quiet() {
+                    self.faults = 0;
                 }
                 self.observe(machine);
             }

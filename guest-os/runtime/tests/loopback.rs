@@ -13,12 +13,14 @@ use vssd::block_set::BlockSet;
 use vssd::device::{Device, Evict, Ownership, ResizeRequest};
 use vssd::encoding::SetView;
 use vssd::units::Geometry;
-use vssd::wire::{EVENT_LEN, Encoding, MARK_OFFSET, MAX_MESSAGE, mark};
+use vssd::wire::{EVENT_LEN, Encoding, MARK_OFFSET, MAX_MESSAGE, Opcode, mark};
 use workloads::Report;
 use workloads::latency::total;
 use workloads::report::PhaseKind;
 
 const BLOCK: usize = 4096;
+/// The status of a CONFIRM of another list (SPEC.md, 4.6).
+const MISMATCH: u8 = 9;
 const SLOTS: usize = 8;
 const SLOT_LEN: usize = 16 * BLOCK;
 
@@ -48,6 +50,8 @@ struct Host {
 
 struct Loopback {
     host: Rc<RefCell<Host>>,
+    /// Answers every CONFIRM with a mismatch, whatever the lists are.
+    contrary: bool,
     buffers: Vec<Vec<u8>>,
     finished: VecDeque<(usize, BlkStatus)>,
     /// Looks of the guest for a finished request.
@@ -126,8 +130,11 @@ impl VssdPort for Loopback {
             host.now_ns,
             &mut host.medium,
         );
-        self.command[..answer.response.len()].copy_from_slice(answer.response);
-        self.response = Some(self.command[..answer.response.len()].to_vec());
+        let mut response = answer.response.to_vec();
+        if self.contrary && answer.result == Ok(Opcode::Confirm) {
+            response[0] = MISMATCH;
+        }
+        self.response = Some(response);
     }
 
     fn command_response(&mut self) -> Option<&[u8]> {
@@ -238,15 +245,23 @@ fn run(
     plans: Vec<(u32, Action)>,
     then: &'static str,
 ) -> (Exit, Vec<Report>) {
+    let mut twin = twin(blocks, encoding, plans, then);
+    let exit = guest_runtime::run(&mut twin, first);
+    (exit, twin.reports)
+}
+
+/// A guest that runs `then` after the hypervisor has acted.
+fn twin(blocks: u32, encoding: Encoding, plans: Vec<(u32, Action)>, then: &'static str) -> Twin {
     let geometry = Geometry::new(BLOCK as u32, blocks.into()).unwrap();
     let host = Rc::new(RefCell::new(Host {
         device: Device::new(geometry, BlockSet::full(blocks), encoding, 1),
         medium: Medium(vec![0; blocks as usize * BLOCK]),
         now_ns: 0,
     }));
-    let mut twin = Twin {
+    Twin {
         port: Loopback {
             host: host.clone(),
+            contrary: false,
             buffers: vec![vec![0; SLOT_LEN]; SLOTS],
             finished: VecDeque::new(),
             looks: 0,
@@ -262,9 +277,7 @@ fn run(
         script_after: Some(then),
         reports: Vec::new(),
         idle: 0,
-    };
-    let exit = guest_runtime::run(&mut twin, first);
-    (exit, twin.reports)
+    }
 }
 
 /// The last `verify` of a run: ok, zeros, corrupt, errors, unexpected.
@@ -378,6 +391,15 @@ fn reads_count_every_draw_as_a_hit_or_a_miss() {
     });
     assert_eq!(found, Some((hits, misses, 0)));
     assert!(misses.abs_diff(2500) < 300, "{misses} misses");
+}
+
+#[test]
+fn a_device_that_never_agrees_is_given_up() {
+    let mut twin = twin(10, Encoding::Compact, vec![], "exit\n");
+    twin.port.contrary = true;
+    assert_eq!(guest_runtime::run(&mut twin, ""), Exit::Failure);
+    let gave_up = |report: &Report| matches!(report, Report::Failed { reason, .. } if reason.contains("gave up"));
+    assert!(twin.reports.iter().any(gave_up), "{:?}", twin.reports);
 }
 
 #[test]

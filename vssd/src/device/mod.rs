@@ -234,6 +234,10 @@ impl Device {
             self.response.resize(self.payload_end, 0);
         }
         let result = self.dispatch(&request, payload, now_ns, ownership);
+        if let (Opcode::Hello, Err(reject)) = (request.opcode, &result) {
+            // The session before it goes on, and with it its last response.
+            return self.refuse(request.sequence, *reject, now_ns);
+        }
         let (reply, status) = match result {
             Ok(reply) => (reply, Status::Ok),
             Err(reject) => (Reply::EMPTY, Status::Rejected(reject)),

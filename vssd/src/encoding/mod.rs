@@ -185,6 +185,14 @@ mod tests {
             )),
             Reject::OutOfRange
         );
+        // Bitmaps that reach past the last word, with nothing in what is past.
+        for bytes in [
+            segment(2, 128, 0, &[0]),
+            segment(2, 0xffff_ffc0, 0, &[0]),
+            segment(2, 64, 1, &[1, 0]),
+        ] {
+            assert_eq!(refused(&bytes), Reject::OutOfRange);
+        }
         assert_eq!(
             refused(&segment(1, 0, 4, &[extent(3, 2), extent(4, 2)])),
             Reject::Unordered

@@ -127,9 +127,15 @@ impl<'a> SetView<'a> {
                     if !first.is_multiple_of(64) {
                         return Err(Reject::Malformed);
                     }
+                    // Words past the last block would be harmless if they are
+                    // zeros, but nobody who works word by word is to meet them.
+                    let base = u64::from(first);
+                    let end = base / 64 + (entries.len() / ENTRY_LEN) as u64;
+                    if end > capacity.div_ceil(64) {
+                        return Err(Reject::OutOfRange);
+                    }
                     // Within a bitmap the order is a matter of course: its
                     // first and last block say where it lies.
-                    let base = u64::from(first);
                     let mut set = words(entries).enumerate().filter(|(_, word)| *word != 0);
                     if let Some((i, word)) = set.next() {
                         let start = base + 64 * i as u64 + u64::from(word.trailing_zeros());
