@@ -27,6 +27,7 @@ pub mod latency;
 pub mod medium;
 pub mod ownership;
 pub mod pick;
+pub mod pool;
 pub mod request;
 pub mod size;
 pub mod store;

@@ -48,8 +48,8 @@ fn mask(from: u32, to: u32) -> u64 {
     (u64::MAX >> (64 - (to - from))) << from
 }
 
-/// The words that `start..start + len` touches, with the bits it has in each.
-fn spans(start: u32, len: u32) -> impl Iterator<Item = (usize, u64)> {
+/// The words that `start..start + len` touches, as index and the bits it has in each.
+pub fn spans(start: u32, len: u32) -> impl Iterator<Item = (usize, u64)> {
     let end = u64::from(start) + u64::from(len);
     let mut at = u64::from(start);
     core::iter::from_fn(move || {
@@ -194,7 +194,7 @@ impl BlockSet {
 
     /// Adds the blocks of word `index` given by `bits`; returns how many were
     /// not in before.
-    pub(crate) fn insert_bits(&mut self, index: usize, bits: u64) -> u32 {
+    pub fn insert_bits(&mut self, index: usize, bits: u64) -> u32 {
         let word = &mut self.words[index];
         let added = (bits & !*word).count_ones();
         *word |= bits;
@@ -204,7 +204,7 @@ impl BlockSet {
 
     /// Removes the blocks of word `index` given by `bits`; returns how many
     /// were in before.
-    pub(crate) fn remove_bits(&mut self, index: usize, bits: u64) -> u32 {
+    pub fn remove_bits(&mut self, index: usize, bits: u64) -> u32 {
         let word = &mut self.words[index];
         let removed = (bits & *word).count_ones();
         *word &= !bits;

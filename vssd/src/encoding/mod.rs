@@ -95,6 +95,12 @@ mod tests {
                 assert!(set.contains_view(&view), "seed {seed}");
                 let by_runs: u32 = view.runs().map(|run| run.len).sum();
                 assert_eq!(by_runs, view.len(), "seed {seed}");
+                let mut by_words = BlockSet::empty(capacity);
+                view.for_each_word(|index, bits| {
+                    by_words.insert_bits(index, bits);
+                });
+                assert_eq!(by_words.len(), view.len(), "seed {seed}");
+                assert!(by_words.contains_view(&view), "seed {seed}");
                 assert_eq!(arrived.insert_view(&view), view.len(), "seed {seed}");
                 assert!(out.next > from, "no progress, seed {seed}");
                 from = out.next;

@@ -1,7 +1,7 @@
 //! From the segments of a message, which may be anything, to a set of blocks.
 
 use super::{BITMAP, ENTRY_LEN, EXTENTS, LIST, SEGMENT_HEADER_LEN};
-use crate::block_set::{Bitmap, BlockSet, Run, count_ones};
+use crate::block_set::{Bitmap, BlockSet, Run, count_ones, spans};
 use crate::error::Reject;
 use crate::units::Geometry;
 
@@ -216,6 +216,22 @@ impl<'a> SetView<'a> {
                 .flatten()
                 .chain(words.into_iter().flatten())
         })
+    }
+}
+
+impl SetView<'_> {
+    /// Calls `each` with the blocks of the set as words of a bitmap, index and
+    /// bits, in ascending order. Bits of a word may come in several pieces
+    /// where the encoding cut them; a piece may be empty.
+    pub fn for_each_word(&self, mut each: impl FnMut(usize, u64)) {
+        for segment in self.segments() {
+            match segment.bitmap() {
+                Some(words) => words.for_each(|(index, bits)| each(index, bits)),
+                None => segment
+                    .extents(self.sectors_per_block)
+                    .for_each(|run| spans(run.start, run.len).for_each(|(i, b)| each(i, b))),
+            }
+        }
     }
 }
 

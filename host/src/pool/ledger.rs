@@ -1,0 +1,429 @@
+//! Who owns which place of the pool: bookkeeping without I/O.
+//!
+//! A *place* is where a block's contents lie; there are as many as fit the
+//! data area. A place is free, owned by one volume, or in *limbo*: given up by
+//! its owner, but not yet by a record that lasts. Handed on before that, it
+//! would come back to its old owner by a crash, with the new owner's bytes in it.
+//!
+//! Places are grouped in regions of [`REGION`]. A region of which every place
+//! is free can become the home of a window of a volume
+//! ([`Volume`](super::volume::Volume)), which keeps neighbours together.
+//!
+//! ```text
+//!            take                    give(Fate::Limbo)          settle
+//!   free ──────────▶ owned ──────────────────────────▶ limbo ──────────▶ free
+//!     ▲                │ give(Fate::Free)
+//!     └────────────────┘
+//! ```
+//!
+//! What a volume may hold is bounded three ways. Its *quota* bounds it alone.
+//! The *commitment*, the sum over all volumes of what is held or reserved,
+//! whichever is more, is bounded by the places there are times the pool's
+//! *overcommit* factor. With a factor above one, places can run out although
+//! every volume is within its bounds; a *reservation* is the number of places
+//! that nobody else can use up then.
+
+use std::collections::BTreeMap;
+
+use vssd::block_set::BlockSet;
+
+/// Places in a region, and blocks in a window: 2 MiB of 4 KiB blocks. Small
+/// enough that a sparse volume does not use up the regions, large enough that
+/// nobody reads more in one request.
+pub const REGION: u32 = 512;
+
+/// Words of a bitmap in a region.
+pub const REGION_WORDS: u32 = REGION / 64;
+
+/// Number of a volume, never used again in the life of a pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct VolumeId(pub u32);
+
+/// What a volume may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Blocks that it may hold at most.
+    pub quota: u32,
+    /// Places that are kept for it.
+    pub reservation: u32,
+}
+
+/// What a volume may use and uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// What it may use.
+    pub bounds: Bounds,
+    /// Blocks that its guest holds.
+    pub held: u32,
+    /// Places that it owns.
+    pub owned: u32,
+}
+
+impl Account {
+    fn committed(&self) -> u64 {
+        u64::from(self.held.max(self.bounds.reservation))
+    }
+
+    /// Places that are reserved for it and not yet owned by it.
+    fn owed(&self) -> u64 {
+        u64::from(self.bounds.reservation.saturating_sub(self.owned))
+    }
+}
+
+/// Why the ledger refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// More than the volume may hold.
+    #[error("its quota is {quota} blocks, {held} are held, and {asked} more were asked for")]
+    Quota {
+        /// Its quota.
+        quota: u32,
+        /// Blocks held.
+        held: u32,
+        /// Blocks asked for.
+        asked: u32,
+    },
+    /// More than the pool may promise.
+    #[error("the pool can commit {left} more blocks, and {asked} were asked for")]
+    Commitment {
+        /// Blocks that can still be committed.
+        left: u64,
+        /// Blocks asked for.
+        asked: u64,
+    },
+    /// More reserved than there is.
+    #[error("{free} places are neither used nor reserved, and {asked} were asked for")]
+    Reservation {
+        /// Places free and not reserved.
+        free: u64,
+        /// Places asked for.
+        asked: u64,
+    },
+    /// A reservation above the quota.
+    #[error("a reservation of {reservation} blocks is more than the quota of {quota}")]
+    Bounds {
+        /// The reservation.
+        reservation: u32,
+        /// The quota.
+        quota: u32,
+    },
+    /// Every place is used or reserved for others.
+    #[error("no place is left in the pool")]
+    NoPlace {
+        /// Some will be free once the next commit lasts.
+        settling: bool,
+    },
+}
+
+/// Where a place goes that its owner gives up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is free: a lasting record says so already, or nothing ever said
+    /// that it was owned.
+    Free,
+    /// It waits for the record.
+    Limbo,
+}
+
+/// Places of a word of the bitmap: index and bits.
+type Word = (usize, u64);
+
+/// See the module.
+#[derive(Debug)]
+pub struct Ledger {
+    free: BlockSet,
+    /// Regions all places of which are free.
+    whole: BlockSet,
+    /// Free places of each region.
+    region_free: Vec<u16>,
+    /// Where the search for a single place goes on.
+    cursor: u32,
+    /// Given up since the last commit was cut.
+    limbo: Vec<Word>,
+    /// Given up before that.
+    settling: Vec<Word>,
+    accounts: BTreeMap<VolumeId, Account>,
+    overcommit_permille: u32,
+    committed: u64,
+    owed: u64,
+}
+
+/// What is used of a pool, in blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Places there are.
+    pub places: u32,
+    /// Places that nobody owns.
+    pub free: u32,
+    /// Places that wait for a commit.
+    pub limbo: u32,
+    /// Places reserved for volumes that do not own them yet.
+    pub owed: u64,
+    /// Blocks that volumes hold or have reserved.
+    pub committed: u64,
+    /// Blocks that may be committed.
+    pub limit: u64,
+}
+
+impl Ledger {
+    /// A ledger of `places` places, all free, of which `overcommit_permille`
+    /// thousandths may be promised.
+    pub fn new(places: u32, overcommit_permille: u32) -> Self {
+        // The places behind the last whole region are found one by one.
+        let regions = places / REGION;
+        Self {
+            free: BlockSet::full(places),
+            whole: BlockSet::full(regions),
+            region_free: vec![REGION as u16; regions as usize],
+            cursor: 0,
+            limbo: Vec::new(),
+            settling: Vec::new(),
+            accounts: BTreeMap::new(),
+            overcommit_permille,
+            committed: 0,
+            owed: 0,
+        }
+    }
+
+    /// Places there are.
+    pub fn places(&self) -> u32 {
+        self.free.capacity()
+    }
+
+    /// Blocks that may be committed.
+    fn limit(&self) -> u64 {
+        u64::from(self.places()) * u64::from(self.overcommit_permille) / 1000
+    }
+
+    /// What is used.
+    pub fn usage(&self) -> Usage {
+        let waiting = self.limbo.iter().chain(&self.settling);
+        Usage {
+            places: self.places(),
+            free: self.free.len(),
+            limbo: waiting.map(|(_, bits)| bits.count_ones()).sum(),
+            owed: self.owed,
+            committed: self.committed,
+            limit: self.limit(),
+        }
+    }
+
+    /// The account of a volume.
+    ///
+    /// # Panics
+    /// When there is no such volume: its handle outlived it.
+    pub fn account(&self, id: VolumeId) -> &Account {
+        &self.accounts[&id]
+    }
+
+    /// Changes an account, and the sums over all accounts with it.
+    fn update<R>(&mut self, id: VolumeId, change: impl FnOnce(&mut Account) -> R) -> R {
+        let account = self.accounts.get_mut(&id).expect("the volume exists");
+        let (committed, owed) = (account.committed(), account.owed());
+        let result = change(account);
+        self.committed = self.committed - committed + account.committed();
+        self.owed = self.owed - owed + account.owed();
+        result
+    }
+
+    fn check_bounds(&self, account: &Account, bounds: Bounds) -> Result<(), Denied> {
+        let Bounds { quota, reservation } = bounds;
+        if reservation > quota {
+            return Err(Denied::Bounds { reservation, quota });
+        }
+        if quota < account.held {
+            return Err(Denied::Quota {
+                quota,
+                held: account.held,
+                asked: 0,
+            });
+        }
+        let new = Account { bounds, ..*account };
+        let asked = new.committed().saturating_sub(account.committed());
+        let left = self.limit().saturating_sub(self.committed);
+        if asked > left {
+            return Err(Denied::Commitment { left, asked });
+        }
+        let asked = new.owed().saturating_sub(account.owed());
+        let free = u64::from(self.free.len()).saturating_sub(self.owed);
+        if asked > free {
+            return Err(Denied::Reservation { free, asked });
+        }
+        Ok(())
+    }
+
+    /// Adds a volume that holds nothing.
+    pub fn open(&mut self, id: VolumeId, bounds: Bounds) -> Result<(), Denied> {
+        let account = Account {
+            bounds: Bounds {
+                quota: 0,
+                reservation: 0,
+            },
+            held: 0,
+            owned: 0,
+        };
+        self.check_bounds(&account, bounds)?;
+        let before = self.accounts.insert(id, Account { bounds, ..account });
+        assert!(before.is_none(), "the volume exists already");
+        self.committed += u64::from(bounds.reservation);
+        self.owed += u64::from(bounds.reservation);
+        Ok(())
+    }
+
+    /// Changes what a volume may use.
+    pub fn set_bounds(&mut self, id: VolumeId, bounds: Bounds) -> Result<(), Denied> {
+        self.check_bounds(self.account(id), bounds)?;
+        self.update(id, |account| account.bounds = bounds);
+        Ok(())
+    }
+
+    /// Removes a volume that neither holds nor owns anything any more.
+    ///
+    /// # Panics
+    /// When it does.
+    pub fn close(&mut self, id: VolumeId) {
+        let account = self.accounts.remove(&id).expect("the volume exists");
+        assert_eq!((account.held, account.owned), (0, 0), "closed while in use");
+        self.committed -= account.committed();
+        self.owed -= account.owed();
+    }
+
+    /// Makes sure that a volume may hold `asked` more blocks.
+    pub fn may_hold(&self, id: VolumeId, asked: u32) -> Result<(), Denied> {
+        let account = self.account(id);
+        let held = account.held;
+        let quota = account.bounds.quota;
+        if asked > quota.saturating_sub(held) {
+            return Err(Denied::Quota { quota, held, asked });
+        }
+        let new = Account {
+            held: held + asked,
+            ..*account
+        };
+        let more = new.committed() - account.committed();
+        let left = self.limit().saturating_sub(self.committed);
+        if more > left {
+            return Err(Denied::Commitment { left, asked: more });
+        }
+        Ok(())
+    }
+
+    /// A volume holds `more` more blocks.
+    pub fn hold(&mut self, id: VolumeId, more: u32) {
+        self.update(id, |account| account.held += more);
+    }
+
+    /// A volume holds `fewer` blocks fewer.
+    pub fn let_go(&mut self, id: VolumeId, fewer: u32) {
+        self.update(id, |account| account.held -= fewer);
+    }
+
+    /// Makes sure that a volume may own one more place.
+    pub fn may_own(&self, id: VolumeId) -> Result<(), Denied> {
+        let reserved = self.account(id).owed() > 0;
+        let others = if reserved { self.owed - 1 } else { self.owed };
+        if u64::from(self.free.len()) > others {
+            return Ok(());
+        }
+        let settling = !self.limbo.is_empty() || !self.settling.is_empty();
+        Err(Denied::NoPlace { settling })
+    }
+
+    /// Gives `place` to a volume that [may own](Self::may_own) one more; false
+    /// when it is not free.
+    pub fn take(&mut self, id: VolumeId, place: u32) -> bool {
+        if !self.free.remove(place) {
+            return false;
+        }
+        let region = place / REGION;
+        if let Some(free) = self.region_free.get_mut(region as usize) {
+            *free -= 1;
+            self.whole.remove(region);
+        }
+        self.update(id, |account| account.owned += 1);
+        true
+    }
+
+    /// A region of which every place is free: `next` if it is one, so that
+    /// neighbouring windows are neighbours on the medium.
+    pub fn whole_region(&self, next: Option<u32>) -> Option<u32> {
+        let next = next.filter(|region| self.whole.contains(*region));
+        next.or_else(|| self.whole.next_in(0))
+    }
+
+    /// A free place: `wanted` if it is one, else the next after the one that
+    /// was found last, so that what is written in a row lies in a row.
+    pub fn free_place(&mut self, wanted: Option<u32>) -> Option<u32> {
+        let wanted = wanted.filter(|place| self.free.contains(*place));
+        let found = wanted
+            .or_else(|| self.free.next_in(self.cursor))
+            .or_else(|| self.free.next_in(0))?;
+        self.cursor = found + 1;
+        Some(found)
+    }
+
+    /// A volume gives up the places `bits` of word `index`.
+    ///
+    /// # Panics
+    /// When one of them is free.
+    pub fn give(&mut self, id: VolumeId, (index, bits): Word, fate: Fate) {
+        match fate {
+            Fate::Free => self.set_free((index, bits)),
+            Fate::Limbo => self.limbo.push((index, bits)),
+        }
+        self.update(id, |account| account.owned -= bits.count_ones());
+    }
+
+    fn set_free(&mut self, (index, bits): Word) {
+        let count = bits.count_ones();
+        let freed = self.free.insert_bits(index, bits);
+        assert_eq!(freed, count, "a place was given up that nobody owned");
+        let region = index / REGION_WORDS as usize;
+        if let Some(free) = self.region_free.get_mut(region) {
+            *free += count as u16;
+            if u32::from(*free) == REGION {
+                self.whole.insert(region as u32);
+            }
+        }
+    }
+
+    /// Words of places in limbo for which no commit is under way.
+    pub fn limbo_words(&self) -> usize {
+        self.limbo.len()
+    }
+
+    /// A commit was cut: what is in limbo now is free once it lasts.
+    pub fn cut(&mut self) {
+        self.settling.append(&mut self.limbo);
+    }
+
+    /// The commit that was cut last lasts.
+    pub fn settle(&mut self) {
+        for word in std::mem::take(&mut self.settling) {
+            self.set_free(word);
+        }
+    }
+
+    /// Counts afresh what the ledger keeps running counts of.
+    ///
+    /// # Panics
+    /// When they differ, or when free, owned and waiting places are not all.
+    pub fn assert_consistent(&self) {
+        assert_eq!(self.free.len(), self.free.recount());
+        for (region, &free) in (0..).zip(&self.region_free) {
+            let start = region * REGION;
+            let count = (start..start + REGION).filter(|place| self.free.contains(*place));
+            assert_eq!(count.count(), usize::from(free), "region {region}");
+            assert_eq!(self.whole.contains(region), u32::from(free) == REGION);
+        }
+        let sum = |of: fn(&Account) -> u64| self.accounts.values().map(of).sum::<u64>();
+        assert_eq!(sum(Account::committed), self.committed);
+        assert_eq!(sum(Account::owed), self.owed);
+        let usage = self.usage();
+        let owned = sum(|account| account.owned.into());
+        let all = owned + u64::from(usage.free) + u64::from(usage.limbo);
+        assert_eq!(all, u64::from(usage.places), "a place is lost");
+        let promised = u64::from(usage.free) + u64::from(usage.limbo);
+        assert!(promised >= self.owed, "reserved places were used up");
+    }
+}

@@ -1,0 +1,6 @@
+pub mod ledger;
+pub mod turns;
+pub mod volume;
+
+#[cfg(test)]
+mod tests;

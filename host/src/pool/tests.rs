@@ -1,0 +1,414 @@
+//! Ledger and maps against a naive model: a map from block to place for each
+//! volume, and sets of places.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+use vssd::block_set::BlockSet;
+use vssd::encoding::{SetView, encode};
+use vssd::units::Geometry;
+use vssd::wire::Encoding;
+
+use super::ledger::{Bounds, Denied, Fate, Ledger, VolumeId};
+use super::volume::{Places, Volume};
+
+#[derive(Default)]
+struct Model {
+    held: BTreeSet<u32>,
+    map: BTreeMap<u32, u32>,
+    /// First writes under way.
+    pending: BTreeMap<u32, u32>,
+    bounds: (u32, u32),
+}
+
+impl Model {
+    fn owned(&self) -> u32 {
+        (self.map.len() + self.pending.len()) as u32
+    }
+
+    fn owed(&self) -> u32 {
+        self.bounds.1.saturating_sub(self.owned())
+    }
+
+    fn committed(&self) -> u32 {
+        self.bounds.1.max(self.held.len() as u32)
+    }
+}
+
+struct World {
+    rng: SmallRng,
+    seed: u64,
+    ledger: Ledger,
+    places: u32,
+    limit: u32,
+    volumes: Vec<Volume>,
+    models: Vec<Model>,
+    limbo: BTreeSet<u32>,
+    settling: BTreeSet<u32>,
+}
+
+fn view_of<T>(set: &BlockSet, act: impl FnOnce(&SetView<'_>) -> T) -> T {
+    let geometry = Geometry::new(4096, set.capacity().into()).unwrap();
+    let mut buffer = vec![0; 1 << 20];
+    let out = encode(set, 0, u32::MAX, Encoding::Compact, geometry, &mut buffer);
+    assert_eq!(out.blocks, set.len());
+    act(&SetView::parse(&buffer[..out.len], geometry).unwrap())
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let places = rng.random_range(1..4000);
+        let permille = [1000, 1500, 3000][rng.random_range(0..3)];
+        let mut world = Self {
+            ledger: Ledger::new(places, permille),
+            limit: places * permille / 1000,
+            rng,
+            seed,
+            places,
+            volumes: Vec::new(),
+            models: Vec::new(),
+            limbo: BTreeSet::new(),
+            settling: BTreeSet::new(),
+        };
+        for id in 0..world.rng.random_range(1..4) {
+            let capacity = world.rng.random_range(1..3000);
+            let bounds = Bounds {
+                quota: capacity,
+                reservation: 0,
+            };
+            world.ledger.open(VolumeId(id), bounds).unwrap();
+            world.volumes.push(Volume::new(VolumeId(id), capacity));
+            world.models.push(Model {
+                bounds: (capacity, 0),
+                ..Model::default()
+            });
+        }
+        world
+    }
+
+    fn free(&self) -> u32 {
+        let owned: u32 = self.models.iter().map(Model::owned).sum();
+        self.places - owned - (self.limbo.len() + self.settling.len()) as u32
+    }
+
+    fn committed(&self) -> u32 {
+        self.models.iter().map(Model::committed).sum()
+    }
+
+    fn owed(&self) -> u32 {
+        self.models.iter().map(Model::owed).sum()
+    }
+
+    fn step(&mut self) {
+        let v = self.rng.random_range(0..self.volumes.len());
+        match self.rng.random_range(0..100) {
+            0..15 => self.grant(v),
+            15..22 => self.release(v),
+            22..75 => self.write(v),
+            75..82 => self.discard(v),
+            82..90 => self.end_pending(v),
+            90..95 => {
+                self.ledger.cut();
+                self.settling.append(&mut self.limbo);
+            }
+            95..98 => {
+                self.ledger.settle();
+                self.settling.clear();
+            }
+            _ => self.set_bounds(v),
+        }
+    }
+
+    fn range(&mut self, v: usize) -> (u32, u32) {
+        let capacity = self.volumes[v].capacity();
+        let first = self.rng.random_range(0..capacity);
+        let most = (capacity - first).min(if self.rng.random() { 40 } else { 1500 });
+        (first, self.rng.random_range(1..=most))
+    }
+
+    fn grant(&mut self, v: usize) {
+        let (first, count) = self.range(v);
+        let mut set = BlockSet::empty(self.volumes[v].capacity());
+        set.insert_range(first, count);
+        set.subtract(&self.volumes[v].held());
+        let id = VolumeId(v as u32);
+        let before = self.models[v].committed();
+        let more = self.models[v].bounds.1.max(self.models[v].held.len() as u32 + set.len());
+        let fits = self.models[v].held.len() as u32 + set.len() <= self.models[v].bounds.0
+            && self.committed() - before + more <= self.limit.max(self.committed());
+        let allowed = self.ledger.may_hold(id, set.len());
+        assert_eq!(allowed.is_ok(), fits, "seed {}: {allowed:?}", self.seed);
+        if fits {
+            self.ledger.hold(id, set.len());
+            view_of(&set, |view| self.volumes[v].allow(view));
+            self.models[v].held.extend(set.iter());
+        }
+    }
+
+    fn release(&mut self, v: usize) {
+        let (first, count) = self.range(v);
+        let mut set = BlockSet::empty(self.volumes[v].capacity());
+        set.insert_range(first, count);
+        set.intersect(&self.volumes[v].held());
+        let model = &mut self.models[v];
+        // What is being written is waited for; here it is left out.
+        for block in model.pending.keys() {
+            set.remove(*block);
+        }
+        let (ledger, volume) = (&mut self.ledger, &self.volumes[v]);
+        view_of(&set, |view| {
+            volume.forbid(view);
+            view.for_each_word(|index, bits| {
+                volume.unmap(ledger, (index, bits), Fate::Free);
+            });
+        });
+        ledger.let_go(VolumeId(v as u32), set.len());
+        for block in set.iter() {
+            model.held.remove(&block);
+            model.map.remove(&block);
+        }
+    }
+
+    fn write(&mut self, v: usize) {
+        let (first, count) = self.range(v);
+        for block in first..first + count {
+            let model = &self.models[v];
+            let known = model.map.contains_key(&block) || model.pending.contains_key(&block);
+            if !model.held.contains(&block) || known {
+                continue;
+            }
+            let others = self.owed() - u32::from(model.owed() > 0);
+            match self.volumes[v].allocate(&mut self.ledger, block) {
+                Ok(place) => {
+                    assert!(self.free() > others, "seed {}", self.seed);
+                    assert!(place < self.places, "seed {}", self.seed);
+                    let taken = self.models.iter().any(|m| {
+                        m.map.values().chain(m.pending.values()).any(|p| *p == place)
+                    });
+                    let waiting = self.limbo.contains(&place) || self.settling.contains(&place);
+                    assert!(!taken && !waiting, "seed {}: place {place} twice", self.seed);
+                    self.models[v].pending.insert(block, place);
+                    if self.rng.random_range(0..20) > 0 {
+                        self.end_write(v, block);
+                    }
+                }
+                Err(Denied::NoPlace { settling }) => {
+                    assert!(self.free() <= others, "seed {}", self.seed);
+                    let waiting = !self.limbo.is_empty() || !self.settling.is_empty();
+                    assert_eq!(settling, waiting, "seed {}", self.seed);
+                    return;
+                }
+                Err(other) => panic!("seed {}: {other}", self.seed),
+            }
+        }
+    }
+
+    fn end_write(&mut self, v: usize, block: u32) {
+        let place = self.models[v].pending.remove(&block).unwrap();
+        if self.rng.random_range(0..10) == 0 {
+            self.volumes[v].abandon(&mut self.ledger, block, place);
+        } else {
+            self.volumes[v].map(&mut self.ledger, block, place);
+            self.models[v].map.insert(block, place);
+        }
+    }
+
+    fn end_pending(&mut self, v: usize) {
+        let blocks: Vec<u32> = self.models[v].pending.keys().copied().collect();
+        for block in blocks {
+            self.end_write(v, block);
+        }
+    }
+
+    fn discard(&mut self, v: usize) {
+        let (first, count) = self.range(v);
+        let mut set = BlockSet::empty(self.volumes[v].capacity());
+        set.insert_range(first, count);
+        for block in self.models[v].pending.keys() {
+            set.remove(*block);
+        }
+        let (ledger, volume) = (&mut self.ledger, &self.volumes[v]);
+        view_of(&set, |view| {
+            view.for_each_word(|index, bits| {
+                volume.unmap(ledger, (index, bits), Fate::Limbo);
+            });
+        });
+        for block in set.iter() {
+            self.limbo.extend(self.models[v].map.remove(&block));
+        }
+    }
+
+    fn set_bounds(&mut self, v: usize) {
+        let capacity = self.volumes[v].capacity();
+        let quota = self.rng.random_range(0..=capacity);
+        let reservation = self.rng.random_range(0..=capacity);
+        let model = &self.models[v];
+        let (held, owned) = (model.held.len() as u32, model.owned());
+        let more = reservation.max(held).saturating_sub(model.committed());
+        let owed = reservation.saturating_sub(owned).saturating_sub(model.owed());
+        let fits = reservation <= quota
+            && quota >= held
+            && (more == 0 || self.committed() + more <= self.limit)
+            && (owed == 0 || self.owed() + owed <= self.free());
+        let bounds = Bounds { quota, reservation };
+        let set = self.ledger.set_bounds(VolumeId(v as u32), bounds);
+        assert_eq!(set.is_ok(), fits, "seed {}: {set:?}", self.seed);
+        if fits {
+            self.models[v].bounds = (quota, reservation);
+        }
+    }
+
+    fn check(&self) {
+        self.ledger.assert_consistent();
+        let usage = self.ledger.usage();
+        assert_eq!(usage.free, self.free(), "seed {}", self.seed);
+        assert_eq!(usage.committed, u64::from(self.committed()), "seed {}", self.seed);
+        assert_eq!(usage.owed, u64::from(self.owed()), "seed {}", self.seed);
+        for (volume, model) in self.volumes.iter().zip(&self.models) {
+            let account = self.ledger.account(volume.id());
+            assert_eq!(account.held, model.held.len() as u32, "seed {}", self.seed);
+            assert_eq!(account.owned, model.owned(), "seed {}", self.seed);
+            assert!(volume.held().iter().eq(model.held.iter().copied()));
+            let mut at = 0;
+            for extent in volume.extents(0, volume.capacity()) {
+                assert_eq!(extent.first, at, "seed {}", self.seed);
+                at += extent.count;
+                for i in 0..extent.count {
+                    let place = extent.place.map(|place| place + i);
+                    let block = extent.first + i;
+                    assert_eq!(place, model.map.get(&block).copied(), "seed {}", self.seed);
+                }
+            }
+            assert_eq!(at, volume.capacity());
+            self.check_restored(volume, model);
+        }
+    }
+
+    /// A snapshot of the windows, restored elsewhere, is the same map.
+    fn check_restored(&self, volume: &Volume, model: &Model) {
+        let mut ledger = Ledger::new(self.places, 1000);
+        let bounds = Bounds {
+            quota: volume.capacity(),
+            reservation: 0,
+        };
+        ledger.open(volume.id(), bounds).unwrap();
+        let again = Volume::new(volume.id(), volume.capacity());
+        for window in 0..volume.windows() {
+            let Some(map) = volume.window_map(&self.ledger, window) else {
+                continue;
+            };
+            let mut places = match &map.places {
+                Places::Linear(_) => Vec::new(),
+                Places::Table(places) => places.clone(),
+            }
+            .into_iter();
+            for offset in 0..512 {
+                if map.written[offset as usize / 64] >> (offset % 64) & 1 == 1 {
+                    let place = match map.places {
+                        Places::Linear(home) => home + offset,
+                        Places::Table(_) => places.next().unwrap(),
+                    };
+                    again.restore(&mut ledger, window * 512 + offset, place);
+                }
+            }
+        }
+        let maps = [volume, &again].map(|v| v.extents(0, v.capacity()).collect::<Vec<_>>());
+        assert_eq!(maps[0], maps[1], "seed {}", self.seed);
+        assert_eq!(ledger.account(volume.id()).owned, model.map.len() as u32);
+        ledger.assert_consistent();
+    }
+}
+
+#[test]
+fn behaves_as_maps_of_numbers() {
+    for seed in 0..60 {
+        let mut world = World::new(seed);
+        for step in 0..300 {
+            world.step();
+            if step % 25 == 0 {
+                world.check();
+            }
+        }
+        world.check();
+    }
+}
+
+fn single(places: u32, capacity: u32) -> (Ledger, Volume) {
+    let mut ledger = Ledger::new(places, 1000);
+    let bounds = Bounds {
+        quota: capacity,
+        reservation: 0,
+    };
+    ledger.open(VolumeId(0), bounds).unwrap();
+    (ledger, Volume::new(VolumeId(0), capacity))
+}
+
+/// Blocks written in any order lie in a row, as long as there are whole regions.
+#[test]
+fn neighbours_stay_together() {
+    let (mut ledger, volume) = single(8192, 4096);
+    let mut blocks: Vec<u32> = (0..2048).collect();
+    let mut rng = SmallRng::seed_from_u64(3);
+    for i in (1..blocks.len()).rev() {
+        blocks.swap(i, rng.random_range(0..=i));
+    }
+    for block in blocks {
+        let place = volume.allocate(&mut ledger, block).unwrap();
+        volume.map(&mut ledger, block, place);
+    }
+    assert!(volume.extents(0, 2048).count() <= 4, "no more than windows");
+    let (mut ledger, volume) = single(8192, 4096);
+    for block in 0..2048 {
+        let place = volume.allocate(&mut ledger, block).unwrap();
+        volume.map(&mut ledger, block, place);
+    }
+    assert_eq!(volume.extents(0, 2048).count(), 1, "written in order");
+}
+
+/// Without a whole region, what is written in a row still lies in a row.
+#[test]
+fn gaps_are_filled_in_order() {
+    let (mut ledger, volume) = single(1000, 3000);
+    // One block in each window: every region has an owner after two.
+    for block in [0, 600, 1200, 1800, 2400] {
+        let place = volume.allocate(&mut ledger, block).unwrap();
+        volume.map(&mut ledger, block, place);
+    }
+    for block in 2500..2600 {
+        let place = volume.allocate(&mut ledger, block).unwrap();
+        volume.map(&mut ledger, block, place);
+    }
+    assert!(volume.extents(2500, 100).count() <= 3);
+}
+
+#[test]
+fn a_reservation_keeps_its_places() {
+    let mut ledger = Ledger::new(100, 2000);
+    let open = |ledger: &mut Ledger, id, reservation| {
+        let bounds = Bounds {
+            quota: 100,
+            reservation,
+        };
+        ledger.open(VolumeId(id), bounds)
+    };
+    open(&mut ledger, 0, 30).unwrap();
+    open(&mut ledger, 1, 0).unwrap();
+    let denied = open(&mut ledger, 2, 80).unwrap_err();
+    assert_eq!(denied.to_string(), "70 places are neither used nor reserved, and 80 were asked for");
+    let greedy = Volume::new(VolumeId(1), 100);
+    for block in 0..70 {
+        let place = greedy.allocate(&mut ledger, block).unwrap();
+        greedy.map(&mut ledger, block, place);
+    }
+    let denied = Denied::NoPlace { settling: false };
+    assert_eq!(greedy.allocate(&mut ledger, 70), Err(denied));
+    let modest = Volume::new(VolumeId(0), 100);
+    for block in 0..30 {
+        let place = modest.allocate(&mut ledger, block).unwrap();
+        modest.map(&mut ledger, block, place);
+    }
+    assert_eq!(modest.allocate(&mut ledger, 30), Err(denied));
+    ledger.assert_consistent();
+}

@@ -1,0 +1,139 @@
+//! Waiting for the requests of a volume that may still use blocks which were
+//! just taken from it.
+//!
+//! Requests are checked without a lock. So whoever takes blocks first makes
+//! them invalid, then waits until every request that was checked before has
+//! ended; later ones see that the blocks are gone (the grace period of
+//! read-copy-update). One thread at a time serves the requests of a volume. It
+//! checks and starts them in *turns*, and ends them in the order in which they began.
+//!
+//! ```text
+//!  server:  turn = odd ▸ fence ▸ check, start, end requests ▸ begun, ended ▸ turn = even
+//!  taker:   make invalid ▸ fence ▸ wait for the turn's end ▸ b = begun ▸ wait for ended ≥ b
+//! ```
+//!
+//! Either the taker sees the turn, and waits for what it started, or the turn
+//! began after the taker's fence, and sees what the taker made invalid.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use std::sync::{Condvar, Mutex, PoisonError};
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Turns {
+    /// Odd while requests are checked and started.
+    turn: AtomicU64,
+    /// Requests that were started.
+    begun: AtomicU64,
+    /// The number of requests that have ended, all that began before them included.
+    ended: AtomicU64,
+    /// Takers that wait.
+    takers: AtomicU32,
+    lock: Mutex<()>,
+    moved: Condvar,
+}
+
+impl Turns {
+    /// Begins a turn.
+    pub fn begin(&self) {
+        let turn = self.turn.load(Ordering::Relaxed);
+        debug_assert!(turn.is_multiple_of(2), "one server at a time");
+        self.turn.store(turn + 1, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+    }
+
+    /// Ends a turn in which `begun` requests were started and `ended` ended.
+    pub fn end(&self, begun: u64, ended: u64) {
+        let add = |count: &AtomicU64, more| {
+            let before = count.load(Ordering::Relaxed);
+            count.store(before + more, Ordering::Release);
+        };
+        add(&self.begun, begun);
+        add(&self.ended, ended);
+        add(&self.turn, 1);
+        fence(Ordering::SeqCst);
+        if self.takers.load(Ordering::Relaxed) > 0 {
+            drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner));
+            self.moved.notify_all();
+        }
+    }
+
+    /// Waits until every request has ended that may have been checked before
+    /// this call.
+    pub fn wait(&self) {
+        fence(Ordering::SeqCst);
+        let turn = self.turn.load(Ordering::Acquire);
+        if !turn.is_multiple_of(2) {
+            self.wait_until(|| self.turn.load(Ordering::Acquire) != turn);
+        }
+        let begun = self.begun.load(Ordering::Acquire);
+        self.wait_until(|| self.ended.load(Ordering::Acquire) >= begun);
+    }
+
+    fn wait_until(&self, reached: impl Fn() -> bool) {
+        if reached() {
+            return;
+        }
+        let mut guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        self.takers.fetch_add(1, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        while !reached() {
+            guard = self
+                .moved
+                .wait(guard)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        self.takers.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+    use std::thread;
+
+    use super::*;
+
+    /// A server works on whatever is valid, as it was when a request began; a
+    /// taker makes it invalid and, having waited, must find no request at work.
+    #[test]
+    fn nobody_works_on_what_was_taken() {
+        let turns = Arc::new(Turns::default());
+        let valid = Arc::new(AtomicBool::new(true));
+        let working = Arc::new(AtomicU32::new(0));
+        let stop = Arc::new(AtomicBool::new(false));
+        let server = {
+            let (turns, valid) = (turns.clone(), valid.clone());
+            let (working, stop) = (working.clone(), stop.clone());
+            thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    turns.begin();
+                    let started = valid.load(Ordering::Relaxed);
+                    if started {
+                        working.store(1, Ordering::Relaxed);
+                    }
+                    turns.end(u64::from(started), 0);
+                    // The request ends in a later turn, as from a medium.
+                    std::hint::spin_loop();
+                    turns.begin();
+                    working.store(0, Ordering::Relaxed);
+                    turns.end(0, u64::from(started));
+                }
+            })
+        };
+        for _ in 0..20_000 {
+            valid.store(false, Ordering::Relaxed);
+            turns.wait();
+            assert_eq!(working.load(Ordering::Relaxed), 0);
+            valid.store(true, Ordering::Relaxed);
+        }
+        stop.store(true, Ordering::Relaxed);
+        server.join().unwrap();
+    }
+
+    #[test]
+    fn without_a_server_nobody_waits() {
+        Turns::default().wait();
+    }
+}

@@ -1,0 +1,450 @@
+//! Which blocks of a volume its guest holds, and where their contents lie.
+//!
+//! Requests ask this for every block that they touch, so asking takes no lock:
+//! one bit says whether the guest holds a block, another whether it was ever
+//! written, and only a written block has a place.
+//!
+//! Blocks come in *windows* of [`REGION`]. A window lies in one region of
+//! the pool, each block at its own offset there, as long as that can be: its map is
+//! then the number of the region. Where the pool has no whole region left, or
+//! the place that a block should have is another's, the window has a table with
+//! a place for each block.
+//!
+//! ```text
+//!             first write           a place is another's
+//!   (no home) ───────────▶ linear ───────────────────────▶ table
+//!       ▲                     │                              │
+//!       └─────────────────────┴──────────────────────────────┘
+//!           nothing written any more, at the next first write
+//! ```
+//!
+//! Memory: 5.5 bits a block, and 4 bytes more in windows that ever had a table.
+//!
+//! Who may do what: the map changes under the lock of the pool's [`Ledger`], which
+//! is why changes want a `&mut Ledger`; the granted bits change under the lock of
+//! the device. Only whoever serves the volume's requests allocates, so for that
+//! thread the map of a held block stands still while it looks.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
+
+use vssd::block_set::{BlockSet, spans};
+use vssd::encoding::SetView;
+
+use super::ledger::{Denied, Fate, Ledger, REGION, REGION_WORDS, VolumeId};
+use super::turns::Turns;
+
+const WINDOW_WORDS: usize = REGION_WORDS as usize;
+
+/// The window has a table. No region begins there: it is no multiple of [`REGION`].
+const TABLE: u32 = u32::MAX;
+/// The window has no home.
+const NOWHERE: u32 = u32::MAX - 1;
+
+type Table = Box<[AtomicU32; REGION as usize]>;
+
+/// The map of [`REGION`] blocks.
+#[derive(Debug)]
+struct Window {
+    written: [AtomicU64; WINDOW_WORDS],
+    /// First place of its region, [`TABLE`] or [`NOWHERE`].
+    home: AtomicU32,
+    /// First writes of blocks under way, for which places have been found.
+    pending: AtomicU16,
+    table: OnceLock<Table>,
+}
+
+impl Window {
+    fn new() -> Self {
+        Self {
+            written: Default::default(),
+            home: AtomicU32::new(NOWHERE),
+            pending: AtomicU16::new(0),
+            table: OnceLock::new(),
+        }
+    }
+
+    fn table(&self) -> &Table {
+        self.table
+            .get_or_init(|| Box::new([const { AtomicU32::new(0) }; REGION as usize]))
+    }
+
+    /// The place of the block at `offset`, which is written.
+    fn place(&self, offset: u32) -> u32 {
+        match self.home.load(Ordering::Relaxed) {
+            TABLE => self.table()[offset as usize].load(Ordering::Relaxed),
+            home => home + offset,
+        }
+    }
+
+    fn is_unused(&self) -> bool {
+        let written = self.written.iter().any(|w| w.load(Ordering::Relaxed) != 0);
+        !written && self.pending.load(Ordering::Relaxed) == 0
+    }
+
+    /// Gives every block a place of its own choice from now on.
+    fn use_table(&self) {
+        let home = self.home.load(Ordering::Relaxed);
+        let table = self.table();
+        if home != NOWHERE {
+            // Those of first writes under way are put in when these end.
+            for (place, entry) in (home..).zip(table.iter()) {
+                entry.store(place, Ordering::Relaxed);
+            }
+        }
+        self.home.store(TABLE, Ordering::Release);
+    }
+}
+
+/// Blocks in a row that are alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// First block.
+    pub first: u32,
+    /// Number of blocks, not 0.
+    pub count: u32,
+    /// First of as many places in a row; `None` when no block was ever written.
+    pub place: Option<u32>,
+}
+
+/// What a window holds, for a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WindowMap {
+    /// Which blocks are written.
+    pub written: [u64; WINDOW_WORDS],
+    /// Where they lie.
+    pub places: Places,
+}
+
+/// Where the written blocks of a window lie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Places {
+    /// Each at its offset behind this place.
+    Linear(u32),
+    /// One after the other, in the order of the blocks.
+    Table(Vec<u32>),
+}
+
+/// The map of one volume.
+#[derive(Debug)]
+pub struct Volume {
+    id: VolumeId,
+    capacity: u32,
+    granted: Box<[AtomicU64]>,
+    windows: Box<[Window]>,
+    turns: Turns,
+}
+
+impl Volume {
+    /// A volume of `capacity` blocks, none held.
+    pub fn new(id: VolumeId, capacity: u32) -> Self {
+        let zeros = |count: u32| (0..count).map(|_| AtomicU64::new(0)).collect();
+        Self {
+            id,
+            capacity,
+            granted: zeros(capacity.div_ceil(64)),
+            windows: (0..capacity.div_ceil(REGION))
+                .map(|_| Window::new())
+                .collect(),
+            turns: Turns::default(),
+        }
+    }
+
+    /// Its number.
+    pub fn id(&self) -> VolumeId {
+        self.id
+    }
+
+    /// Blocks at full size.
+    pub fn capacity(&self) -> u32 {
+        self.capacity
+    }
+
+    /// Who is at work on it.
+    pub fn turns(&self) -> &Turns {
+        &self.turns
+    }
+
+    /// Bytes of memory that it takes.
+    pub fn memory_bytes(&self) -> usize {
+        let tables = self.windows.iter().filter(|w| w.table.get().is_some());
+        size_of_val(&*self.granted)
+            + size_of_val(&*self.windows)
+            + tables.count() * REGION as usize * size_of::<u32>()
+    }
+
+    /// [DEV-1] Whether the guest holds all of `count` blocks from `first` on.
+    /// They must lie in the volume.
+    #[inline]
+    pub fn holds(&self, first: u32, count: u32) -> bool {
+        spans(first, count)
+            .all(|(index, bits)| self.granted[index].load(Ordering::Relaxed) & bits == bits)
+    }
+
+    /// The blocks that the guest holds.
+    pub fn held(&self) -> BlockSet {
+        let words = self.granted.iter().map(|w| w.load(Ordering::Relaxed));
+        BlockSet::from_words(self.capacity, words.collect())
+    }
+
+    /// The guest may use `blocks`.
+    pub fn allow(&self, blocks: &SetView<'_>) {
+        blocks.for_each_word(|index, bits| {
+            let word = &self.granted[index];
+            word.store(word.load(Ordering::Relaxed) | bits, Ordering::Relaxed);
+        });
+    }
+
+    /// The guest may not use `blocks`, and no request that may is at work any
+    /// more when this returns.
+    pub fn forbid(&self, blocks: &SetView<'_>) {
+        blocks.for_each_word(|index, bits| {
+            let word = &self.granted[index];
+            word.store(word.load(Ordering::Relaxed) & !bits, Ordering::Relaxed);
+        });
+        self.turns.wait();
+    }
+
+    fn window(&self, block: u32) -> (&Window, u32) {
+        (&self.windows[(block / REGION) as usize], block % REGION)
+    }
+
+    /// At most `most` blocks from `first` on, of one word, that are alike.
+    fn stretch(&self, first: u32, most: u32) -> Extent {
+        let (window, offset) = self.window(first);
+        let bit = offset % 64;
+        let word = window.written[(offset / 64) as usize].load(Ordering::Acquire) >> bit;
+        let most = most.min(64 - bit);
+        if word & 1 == 0 {
+            return Extent {
+                first,
+                count: word.trailing_zeros().min(most),
+                place: None,
+            };
+        }
+        let written = word.trailing_ones().min(most);
+        let place = window.place(offset);
+        let count = match window.home.load(Ordering::Relaxed) {
+            TABLE => {
+                let table = &window.table()[offset as usize..][..written as usize];
+                let in_row = table.iter().zip(place..);
+                in_row
+                    .take_while(|(entry, next)| entry.load(Ordering::Relaxed) == *next)
+                    .count() as u32
+            }
+            _ => written,
+        };
+        Extent {
+            first,
+            count,
+            place: Some(place),
+        }
+    }
+
+    /// The blocks of a range as extents, as long as can be.
+    pub fn extents(&self, first: u32, count: u32) -> impl Iterator<Item = Extent> + '_ {
+        let (mut at, end) = (first, first + count);
+        std::iter::from_fn(move || {
+            if at == end {
+                return None;
+            }
+            let mut extent = self.stretch(at, end - at);
+            at += extent.count;
+            while at < end {
+                let next = self.stretch(at, end - at);
+                let follows = match (extent.place, next.place) {
+                    (None, None) => true,
+                    (Some(place), Some(next)) => place + extent.count == next,
+                    _ => false,
+                };
+                if !follows {
+                    break;
+                }
+                extent.count += next.count;
+                at += next.count;
+            }
+            Some(extent)
+        })
+    }
+
+    /// Finds a place for the first write of `block`, which nobody sees before
+    /// [`map`](Self::map).
+    pub fn allocate(&self, ledger: &mut Ledger, block: u32) -> Result<u32, Denied> {
+        ledger.may_own(self.id)?;
+        let (window, offset) = self.window(block);
+        if window.is_unused() {
+            let before = (block / REGION).checked_sub(1);
+            let home = before.map(|w| self.windows[w as usize].home.load(Ordering::Relaxed));
+            let next = home.filter(|home| *home < NOWHERE).map(|h| h / REGION + 1);
+            let region = ledger.whole_region(next);
+            let home = region.map_or(NOWHERE, |region| region * REGION);
+            window.home.store(home, Ordering::Relaxed);
+        }
+        let home = window.home.load(Ordering::Relaxed);
+        let place = match home {
+            TABLE | NOWHERE => None,
+            home => Some(home + offset).filter(|place| ledger.take(self.id, *place)),
+        };
+        let place = place.unwrap_or_else(|| {
+            if home != TABLE {
+                window.use_table();
+            }
+            let before = block.checked_sub(1).map(|before| self.stretch(before, 1));
+            let wanted = before.and_then(|b| b.place).map(|place| place + 1);
+            let place = ledger.free_place(wanted).expect("there are free places");
+            assert!(ledger.take(self.id, place), "the place was free");
+            place
+        });
+        let pending = window.pending.load(Ordering::Relaxed);
+        window.pending.store(pending + 1, Ordering::Relaxed);
+        Ok(place)
+    }
+
+    fn no_longer_pending(&self, block: u32) -> (&Window, u32) {
+        let (window, offset) = self.window(block);
+        let pending = window.pending.load(Ordering::Relaxed);
+        window.pending.store(pending - 1, Ordering::Relaxed);
+        (window, offset)
+    }
+
+    /// The first write of `block` to its allocated place is done.
+    pub fn map(&self, _ledger: &mut Ledger, block: u32, place: u32) {
+        let (window, offset) = self.no_longer_pending(block);
+        self.put(window, offset, place);
+    }
+
+    fn put(&self, window: &Window, offset: u32, place: u32) {
+        match window.home.load(Ordering::Relaxed) {
+            TABLE => window.table()[offset as usize].store(place, Ordering::Relaxed),
+            home => assert_eq!(place, home + offset, "a linear window with a stray"),
+        }
+        let word = &window.written[(offset / 64) as usize];
+        let bits = word.load(Ordering::Relaxed) | 1 << (offset % 64);
+        word.store(bits, Ordering::Release);
+    }
+
+    /// The first write of `block` to its allocated place failed.
+    pub fn abandon(&self, ledger: &mut Ledger, block: u32, place: u32) {
+        self.no_longer_pending(block);
+        give_place(ledger, self.id, place, Fate::Free);
+    }
+
+    /// Gives up the places of those blocks of word `index` that are written
+    /// and in `bits`; returns which were. Nobody may be at work on them.
+    pub fn unmap(&self, ledger: &mut Ledger, (index, bits): (usize, u64), fate: Fate) -> u64 {
+        let window = &self.windows[index / WINDOW_WORDS];
+        let at = index % WINDOW_WORDS;
+        let written = window.written[at].load(Ordering::Relaxed);
+        let gone = written & bits;
+        if gone == 0 {
+            return 0;
+        }
+        match window.home.load(Ordering::Relaxed) {
+            TABLE => {
+                let (first, table) = (at * 64, window.table());
+                let mut places = Gather::default();
+                for bit in BitsOf(gone) {
+                    let place = table[first + bit as usize].load(Ordering::Relaxed);
+                    if let Some(word) = places.add(place) {
+                        ledger.give(self.id, word, fate);
+                    }
+                }
+                if let Some(word) = places.take() {
+                    ledger.give(self.id, word, fate);
+                }
+            }
+            home => ledger.give(self.id, ((home / 64) as usize + at, gone), fate),
+        }
+        window.written[at].store(written & !gone, Ordering::Release);
+        gone
+    }
+
+    /// Puts `block`, found written at `place` by a recovery, into the map.
+    pub fn restore(&self, ledger: &mut Ledger, block: u32, place: u32) {
+        let (window, offset) = self.window(block);
+        let home = window.home.load(Ordering::Relaxed);
+        let linear = place.checked_sub(offset);
+        // The last region may be cut short; nobody's home is there.
+        let linear = linear.filter(|home| {
+            home.is_multiple_of(REGION) && home.saturating_add(REGION) <= ledger.places()
+        });
+        if home == NOWHERE
+            && let Some(home) = linear
+        {
+            window.home.store(home, Ordering::Relaxed);
+        } else if home != TABLE && linear != Some(home) {
+            window.use_table();
+        }
+        assert!(ledger.take(self.id, place), "a checked place is free");
+        self.put(window, offset, place);
+    }
+
+    /// What window `index` holds; `None` when nothing in it is written.
+    pub fn window_map(&self, _ledger: &Ledger, index: u32) -> Option<WindowMap> {
+        let window = self.windows.get(index as usize)?;
+        let written = std::array::from_fn(|i| window.written[i].load(Ordering::Relaxed));
+        if written == [0; WINDOW_WORDS] {
+            return None;
+        }
+        let places = match window.home.load(Ordering::Relaxed) {
+            TABLE => {
+                let offsets = (0..).step_by(64).zip(written);
+                let offsets = offsets.flat_map(|(first, w)| BitsOf(w).map(move |b| first + b));
+                Places::Table(offsets.map(|offset| window.place(offset)).collect())
+            }
+            home => Places::Linear(home),
+        };
+        Some(WindowMap { written, places })
+    }
+
+    /// Windows there are.
+    pub fn windows(&self) -> u32 {
+        self.windows.len() as u32
+    }
+}
+
+fn give_place(ledger: &mut Ledger, id: VolumeId, place: u32, fate: Fate) {
+    ledger.give(id, ((place / 64) as usize, 1 << (place % 64)), fate);
+}
+
+/// The numbers of the bits of a word that are set.
+struct BitsOf(u64);
+
+impl Iterator for BitsOf {
+    type Item = u32;
+
+    fn next(&mut self) -> Option<u32> {
+        let bit = self.0.trailing_zeros();
+        (self.0 != 0).then(|| {
+            self.0 &= self.0 - 1;
+            bit
+        })
+    }
+}
+
+/// Puts places together that are in the same word of a bitmap.
+#[derive(Default)]
+struct Gather {
+    index: usize,
+    bits: u64,
+}
+
+impl Gather {
+    /// Adds a place; returns the word before if this is another.
+    fn add(&mut self, place: u32) -> Option<(usize, u64)> {
+        let index = (place / 64) as usize;
+        let full = if index == self.index {
+            None
+        } else {
+            self.take()
+        };
+        self.index = index;
+        self.bits |= 1 << (place % 64);
+        full
+    }
+
+    fn take(&mut self) -> Option<(usize, u64)> {
+        let bits = std::mem::take(&mut self.bits);
+        (bits != 0).then_some((self.index, bits))
+    }
+}
