@@ -23,6 +23,7 @@ pub mod config_space;
 pub mod control;
 pub mod ctl;
 pub mod daemon;
+pub mod io;
 pub mod latency;
 pub mod medium;
 pub mod ownership;

@@ -135,7 +135,10 @@ impl World {
         set.subtract(&self.volumes[v].held());
         let id = VolumeId(v as u32);
         let before = self.models[v].committed();
-        let more = self.models[v].bounds.1.max(self.models[v].held.len() as u32 + set.len());
+        let more = self.models[v]
+            .bounds
+            .1
+            .max(self.models[v].held.len() as u32 + set.len());
         let fits = self.models[v].held.len() as u32 + set.len() <= self.models[v].bounds.0
             && self.committed() - before + more <= self.limit.max(self.committed());
         let allowed = self.ledger.may_hold(id, set.len());
@@ -185,10 +188,17 @@ impl World {
                     assert!(self.free() > others, "seed {}", self.seed);
                     assert!(place < self.places, "seed {}", self.seed);
                     let taken = self.models.iter().any(|m| {
-                        m.map.values().chain(m.pending.values()).any(|p| *p == place)
+                        m.map
+                            .values()
+                            .chain(m.pending.values())
+                            .any(|p| *p == place)
                     });
                     let waiting = self.limbo.contains(&place) || self.settling.contains(&place);
-                    assert!(!taken && !waiting, "seed {}: place {place} twice", self.seed);
+                    assert!(
+                        !taken && !waiting,
+                        "seed {}: place {place} twice",
+                        self.seed
+                    );
                     self.models[v].pending.insert(block, place);
                     if self.rng.random_range(0..20) > 0 {
                         self.end_write(v, block);
@@ -247,7 +257,9 @@ impl World {
         let model = &self.models[v];
         let (held, owned) = (model.held.len() as u32, model.owned());
         let more = reservation.max(held).saturating_sub(model.committed());
-        let owed = reservation.saturating_sub(owned).saturating_sub(model.owed());
+        let owed = reservation
+            .saturating_sub(owned)
+            .saturating_sub(model.owed());
         let fits = reservation <= quota
             && quota >= held
             && (more == 0 || self.committed() + more <= self.limit)
@@ -264,7 +276,12 @@ impl World {
         self.ledger.assert_consistent();
         let usage = self.ledger.usage();
         assert_eq!(usage.free, self.free(), "seed {}", self.seed);
-        assert_eq!(usage.committed, u64::from(self.committed()), "seed {}", self.seed);
+        assert_eq!(
+            usage.committed,
+            u64::from(self.committed()),
+            "seed {}",
+            self.seed
+        );
         assert_eq!(usage.owed, u64::from(self.owed()), "seed {}", self.seed);
         for (volume, model) in self.volumes.iter().zip(&self.models) {
             let account = self.ledger.account(volume.id());
@@ -396,7 +413,10 @@ fn a_reservation_keeps_its_places() {
     open(&mut ledger, 0, 30).unwrap();
     open(&mut ledger, 1, 0).unwrap();
     let denied = open(&mut ledger, 2, 80).unwrap_err();
-    assert_eq!(denied.to_string(), "70 places are neither used nor reserved, and 80 were asked for");
+    assert_eq!(
+        denied.to_string(),
+        "70 places are neither used nor reserved, and 80 were asked for"
+    );
     let greedy = Volume::new(VolumeId(1), 100);
     for block in 0..70 {
         let place = greedy.allocate(&mut ledger, block).unwrap();

@@ -1,0 +1,91 @@
+//! Moving the bytes of requests between guest memory and the medium.
+//!
+//! An [`Engine`] takes transfers and says later which have ended; it knows
+//! neither guests nor pools. One belongs to one thread, and to the requests of
+//! one vSSD.
+//!
+//! - [`uring`]: asynchronous, by an io_uring of its own
+//! - [`immediate`]: each transfer ends before it returns, by a [`Medium`]
+//!
+//! [`Medium`]: crate::medium::Medium
+
+pub mod immediate;
+pub mod uring;
+
+use std::fmt;
+use std::io;
+use std::os::fd::RawFd;
+
+use vm_memory::VolatileSlice;
+
+/// Which way bytes go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From the medium to guest memory.
+    Read,
+    /// From guest memory to the medium.
+    Write,
+}
+
+/// Moves bytes between guest memory and one medium.
+pub trait Engine: Send {
+    /// Transfers that can be submitted now. Never 0 when nothing is in flight.
+    fn room(&self) -> usize;
+
+    /// Starts to move all of `buffers` to or from `offset` of the medium. There must
+    /// be [`room`](Self::room).
+    ///
+    /// # Safety
+    /// The buffers stay valid memory until the transfer has ended.
+    #[allow(unsafe_code)]
+    unsafe fn submit(
+        &mut self,
+        token: u64,
+        direction: Direction,
+        offset: u64,
+        buffers: &mut dyn Iterator<Item = VolatileSlice<'_>>,
+    );
+
+    /// Sees to it that what was submitted is under way.
+    fn kick(&mut self);
+
+    /// A transfer that has ended, by its token.
+    fn ended(&mut self) -> Option<(u64, io::Result<()>)>;
+
+    /// Waits until a transfer has ended that was under way.
+    fn wait(&mut self);
+
+    /// Becomes readable when a transfer has ended; `None` when transfers never
+    /// outlast their submission.
+    fn event(&self) -> Option<RawFd>;
+}
+
+/// The engines, by name.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    clap::ValueEnum,
+    serde::Serialize,
+    serde::Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum EngineName {
+    /// io_uring: many requests at once, few system calls.
+    #[default]
+    Uring,
+    /// One request after the other, by preadv and pwritev.
+    Sync,
+}
+
+impl fmt::Display for EngineName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Uring => "uring",
+            Self::Sync => "sync",
+        })
+    }
+}
