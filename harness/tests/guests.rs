@@ -354,9 +354,6 @@ fn latencies_are_measured_before_during_and_after_resizes() {
         if !resizes || row.side == Side::Guest && row.encoding == "list-4096" {
             assert!(row.requests > 0 && row.p50_ns > 0, "{row:?}");
         }
-        if resizes && row.side == Side::Backend {
-            assert!(row.longest_stall_ns > 0, "{row:?}");
-        }
         assert!(row.phase_ns > 0 && row.p50_ns <= row.p99_ns, "{row:?}");
         assert!(row.p99_ns <= row.p999_ns && row.p999_ns <= row.max_ns);
         let place = LatencyPhase::ALL.iter().position(|of| *of == row.phase);

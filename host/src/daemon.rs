@@ -2,227 +2,186 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::Parser;
+use serde::Deserialize;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use vhost::vhost_user::Listener;
-use vssd::block_set::BlockSet;
-use vssd::device::Device;
-use vssd::units::Geometry;
 
+use crate::backend::{Backend, claim_socket};
 use crate::clock::Clock;
-use crate::control::protocol::EncodingName;
 use crate::control::server::{self, Control};
-use crate::medium::FileMedium;
-use crate::ownership;
+use crate::io::EngineName;
+use crate::medium::{FileMedium, FileOptions, Medium, MemoryMedium};
+use crate::pool::journal::{BootId, is_blank};
+use crate::pool::{Pool, Shape};
 use crate::size::ByteSize;
-use crate::store::Store;
-use crate::vssd::{Bell, Vssd};
-use crate::worker;
+use crate::spec::{Backing, Overcommit, VssdSpec, from_some_text};
+use crate::vssd::{Bell, Context};
 
 /// Serves resizable virtual SSDs to QEMU over vhost-user.
 ///
-/// Each --vssd is one device for one VM. They lie one after the other on the
-/// backing, each with room for its full size; what a guest gives up is freed.
+/// Each --vssd is one device for one VM. All of them share the pool that the
+/// backing holds: a block takes place there from when it is first written until the
+/// guest gives it up, and then it can become another's.
 ///
 /// Example:
 ///   vssd-host --backing ssd.img --create --control ctl.sock \
 ///     --vssd name=vm1,socket=vm1.sock,size=1GiB
-#[derive(Clone, Debug, Parser)]
+#[derive(Clone, Debug, Default, Parser, Deserialize)]
 #[command(name = "vssd-host", version, verbatim_doc_comment)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Args {
-    /// File or block device that holds the blocks.
+    /// Configuration (TOML): these options without dashes, and a [[vssd]] for each vSSD. What is
+    /// given here counts more.
     #[arg(long, value_name = "FILE")]
-    pub backing: PathBuf,
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
 
-    /// Make the backing file, or extend it, as needed (sparsely).
+    /// File or block device that holds the pool, or memory[:SIZE] for one that ends with the backend.
+    #[arg(long, value_name = "FILE")]
+    #[serde(deserialize_with = "from_some_text")]
+    pub backing: Option<Backing>,
+
+    /// Make the pool if there is none.
     #[arg(long)]
     pub create: bool,
 
-    /// Folder of the ownership logs; default: the folder of the backing file.
-    #[arg(long, value_name = "DIR")]
-    pub state: Option<PathBuf>,
+    /// Size of a new pool; default: room for every vSSD at its full size.
+    #[arg(long, value_name = "SIZE")]
+    #[serde(deserialize_with = "from_some_text")]
+    pub size: Option<ByteSize>,
 
-    /// A vSSD: name=NAME,socket=PATH,size=SIZE[,block-size=SIZE][,held=SIZE][,encoding=compact|list-4096].
-    #[arg(long = "vssd", value_name = "SPEC", required = true)]
+    /// How many times its size a new pool may promise to vSSDs; default: 1.
+    #[arg(long, value_name = "FACTOR")]
+    #[serde(deserialize_with = "from_some_text")]
+    pub overcommit: Option<Overcommit>,
+
+    /// How data is moved.
+    #[arg(long, value_enum)]
+    pub io: Option<EngineName>,
+
+    /// Go through the host's page cache instead of past it.
+    #[arg(long)]
+    pub buffered: bool,
+
+    /// A vSSD:
+    /// name=NAME,socket=PATH,size=SIZE[,block-size=SIZE][,held=SIZE][,quota=SIZE][,reserve=SIZE][,encoding=compact|list-4096].
+    #[arg(long = "vssd", value_name = "SPEC")]
+    #[serde(rename = "vssd")]
     pub vssds: Vec<VssdSpec>,
 
     /// Socket for vssdctl.
     #[arg(long, value_name = "SOCKET")]
-    pub control: PathBuf,
+    pub control: Option<PathBuf>,
 
-    /// What to log: error, warn, info, debug.
-    #[arg(long, default_value = "info")]
-    pub log: String,
+    /// What to log: error, warn, info, debug; default: info.
+    #[arg(long)]
+    pub log: Option<String>,
 }
 
-/// A vSSD as the command line describes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VssdSpec {
-    /// What people call it.
-    pub name: String,
-    /// Where its frontend connects.
-    pub socket: PathBuf,
-    /// Its shape.
-    pub geometry: Geometry,
-    /// Blocks that a new one starts with.
-    pub held: u32,
-    /// How block sets travel.
-    pub encoding: EncodingName,
-}
+impl Args {
+    /// These, and what the configuration says where they say nothing.
+    fn with_config(mut self) -> Result<Self> {
+        let Some(path) = &self.config else {
+            return Ok(self);
+        };
+        let text = fs::read_to_string(path)
+            .with_context(|| format!("read the configuration {}", path.display()))?;
+        let config: Self =
+            toml::from_str(&text).with_context(|| format!("in {}", path.display()))?;
+        self.backing = self.backing.or(config.backing);
+        self.create |= config.create;
+        self.size = self.size.or(config.size);
+        self.overcommit = self.overcommit.or(config.overcommit);
+        self.io = self.io.or(config.io);
+        self.buffered |= config.buffered;
+        self.vssds.splice(0..0, config.vssds);
+        self.control = self.control.or(config.control);
+        self.log = self.log.or(config.log);
+        Ok(self)
+    }
 
-impl FromStr for VssdSpec {
-    type Err = anyhow::Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        let (mut name, mut socket, mut size, mut held) = (None, None, None, None);
-        let mut block_size = ByteSize(4096);
-        let mut encoding = EncodingName::Compact;
-        for part in text.split(',') {
-            let (key, value) = part
-                .split_once('=')
-                .with_context(|| format!("`{part}` is not key=value"))?;
-            match key {
-                "name" => name = Some(value.to_owned()),
-                "socket" => socket = Some(PathBuf::from(value)),
-                "size" => size = Some(value.parse::<ByteSize>()?),
-                "block-size" => block_size = value.parse()?,
-                "held" => held = Some(value.parse::<ByteSize>()?),
-                "encoding" => encoding = value.parse().map_err(anyhow::Error::msg)?,
-                _ => bail!("`{key}` is not one of name, socket, size, block-size, held, encoding"),
-            }
-        }
-        let name = name.context("a vSSD needs name=NAME")?;
-        let simple = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        ensure!(
-            !name.is_empty()
-                && name.len() <= 20
-                && name.chars().all(simple)
-                && !name.starts_with('.'),
-            "the name `{name}` is not 1 to 20 letters, digits, dots, dashes or underscores"
-        );
-        let size = size.context("a vSSD needs size=SIZE, for example size=1GiB")?;
-        let block_bytes = u32::try_from(block_size.0).unwrap_or(u32::MAX);
-        let blocks = size.0.checked_div(u64::from(block_bytes)).unwrap_or(0);
-        let geometry = Geometry::new(block_bytes, blocks)?;
-        ensure!(
-            geometry.capacity_bytes() == size.0,
-            "size={size} is no whole number of blocks of {block_size}"
-        );
-        let held = held.unwrap_or(size);
-        ensure!(
-            held <= size && held.0.is_multiple_of(block_size.0),
-            "held={held} is not a number of blocks of {block_size} up to size={size}"
-        );
-        Ok(Self {
-            name,
-            socket: socket.context("a vSSD needs socket=PATH")?,
-            geometry,
-            held: (held.0 / block_size.0) as u32,
-            encoding,
+    /// The shape of a new pool for these vSSDs.
+    fn shape(&self, size: Option<ByteSize>) -> Result<Shape> {
+        let block_size = self.vssds.first().map_or(4096, |v| v.geometry.block_size());
+        let capacities = self.vssds.iter().map(|v| v.geometry.capacity_bytes());
+        let need = capacities.fold(0u64, u64::saturating_add);
+        let size = size.unwrap_or(ByteSize(need));
+        let places = size.0 / u64::from(block_size);
+        Ok(Shape {
+            block_size,
+            places: u32::try_from(places)
+                .ok()
+                .filter(|places| *places > 0)
+                .with_context(|| {
+                    format!("a pool of {size} cannot be: say with --size how large it is to be")
+                })?,
+            overcommit_permille: self.overcommit.unwrap_or(Overcommit::NONE).0,
         })
     }
 }
 
-/// Sockets that are removed when this is dropped.
-struct Sockets(Vec<PathBuf>);
-
-impl Drop for Sockets {
-    fn drop(&mut self) {
-        for path in &self.0 {
-            // Gone already is as good.
-            let _ = fs::remove_file(path);
+/// Opens the pool that `args` name.
+fn open_pool(args: &Args, backing: &Backing) -> Result<Arc<Pool>> {
+    let engine = args.io.unwrap_or_default();
+    let path = match backing {
+        Backing::File(path) => path,
+        Backing::Memory(size) => {
+            let shape = args.shape(size.or(args.size))?;
+            let bytes = u64::from(shape.places) * u64::from(shape.block_size);
+            let medium = MemoryMedium::new(bytes)
+                .with_context(|| format!("take {} of memory", ByteSize(bytes)))?;
+            return Ok(Arc::new(Pool::volatile(
+                Arc::new(medium),
+                shape.block_size,
+                shape.overcommit_permille,
+            )));
         }
-    }
-}
-
-/// Makes sure that nobody listens at `path`, and removes what a backend that
-/// died left there.
-fn claim_socket(path: &Path) -> Result<()> {
-    let Ok(metadata) = fs::symlink_metadata(path) else {
-        return Ok(());
     };
-    ensure!(
-        metadata.file_type().is_socket(),
-        "{} exists and is no socket: choose another path",
-        path.display()
-    );
-    ensure!(
-        UnixStream::connect(path).is_err(),
-        "another program listens at {}: stop it, or choose another path",
-        path.display()
-    );
-    fs::remove_file(path).with_context(|| format!("remove the stale socket {}", path.display()))
-}
-
-/// Where the ownership logs go.
-fn state_folder(args: &Args) -> Result<PathBuf> {
-    if let Some(folder) = &args.state {
-        return Ok(folder.clone());
-    }
-    let is_device = fs::metadata(&args.backing).is_ok_and(|m| m.file_type().is_block_device());
-    ensure!(
-        !is_device,
-        "{} is a block device: say with --state DIR where its ownership logs go",
-        args.backing.display()
-    );
-    Ok(args.backing.parent().unwrap_or(Path::new("")).to_owned())
-}
-
-/// Makes sure that no vSSD which is not among `names` has its place in the
-/// first `need` bytes of the backing: its blocks must not become another's.
-fn refuse_strangers(folder: &Path, stem: &str, names: &[&String], need: u64) -> Result<()> {
-    let folder = match folder.as_os_str().is_empty() {
-        true => Path::new("."),
-        false => folder,
+    let options = FileOptions {
+        create: args.create,
+        direct: !args.buffered,
     };
-    let entries = fs::read_dir(folder)
-        .with_context(|| format!("look for ownership logs in {}", folder.display()))?;
-    for entry in entries {
-        let path = entry
-            .with_context(|| format!("look for ownership logs in {}", folder.display()))?
-            .path();
-        let file = path.file_name().unwrap_or_default().to_string_lossy();
-        let name = file
-            .strip_prefix(stem)
-            .and_then(|rest| rest.strip_prefix('.'))
-            .and_then(|rest| rest.strip_suffix(".owners"));
-        let Some(name) = name.filter(|name| names.iter().all(|known| known != name)) else {
-            continue;
-        };
-        if let Some(place) = ownership::place(&path)
-            && place.start < need
-        {
-            bail!(
-                "{} has the blocks of another vSSD, {name}, there: name all vSSDs in the order they \
-                 had, or remove that file to give its blocks away",
-                path.display()
-            );
-        }
+    let mut medium = FileMedium::open(path, options)?;
+    let boot = BootId::current().context("ask which boot of the machine this is")?;
+    let describe = || format!("open the pool {}", path.display());
+    if args.create && is_blank(&medium).with_context(describe)? {
+        let shape = args.shape(args.size)?;
+        medium.extend(shape.medium_len()).with_context(describe)?;
+        let medium: Arc<dyn Medium> = Arc::new(medium);
+        return Pool::create(medium, shape, engine, boot).with_context(describe);
     }
-    Ok(())
+    Pool::open(Arc::new(medium), engine, boot).with_context(describe)
 }
 
 /// Opens everything and serves until a signal or a client ends it.
 ///
 /// Prints `ready` on standard output once all sockets listen.
+///
+/// # Errors
+/// One sentence on what is wrong and what to do.
 pub fn run(args: &Args) -> Result<()> {
+    let args = args.clone().with_config()?;
     tracing_subscriber::fmt()
-        .with_env_filter(&args.log)
+        .with_env_filter(args.log.as_deref().unwrap_or("info"))
         .with_writer(io::stderr)
         .with_ansi(false)
         .try_init()
         .map_err(|error| anyhow::anyhow!("start logging: {error}"))?;
+    let Some(backing) = &args.backing else {
+        bail!("say with --backing FILE where the blocks are to be kept");
+    };
+    let Some(control) = &args.control else {
+        bail!("say with --control SOCKET where vssdctl finds this backend");
+    };
     let mut names: Vec<_> = args.vssds.iter().map(|spec| &spec.name).collect();
     names.sort();
     names.dedup();
@@ -234,122 +193,72 @@ pub fn run(args: &Args) -> Result<()> {
     // hears of them.
     let mut signals = Signals::new([SIGINT, SIGTERM]).context("watch for signals")?;
 
-    let need = args.vssds.iter().try_fold(0u64, |sum, spec| {
-        sum.checked_add(spec.geometry.capacity_bytes())
-    });
-    let need = need.context("the vSSDs together are larger than any file")?;
-    let folder = state_folder(args)?;
-    let medium = Arc::new(FileMedium::open(&args.backing, need, args.create)?);
-    let bell = Arc::new(Bell::default());
-    let stem = args
-        .backing
-        .file_name()
-        .map_or_else(|| "backing".into(), |name| name.to_string_lossy());
+    let context = Context {
+        bell: Arc::new(Bell::default()),
+        clock: Clock::monotonic(),
+    };
+    let pool = open_pool(&args, backing)?;
+    let backend = Arc::new(Backend::new(pool.clone(), context));
+    let served = serve(&args, &backend, backing, control, &mut signals);
+    backend.stop();
+    served?;
+    pool.close().context("close the pool")?;
+    process::exit(0);
+}
 
-    let mut sockets = Sockets(Vec::new());
-    let mut vssds = Vec::new();
-    let mut offset = 0;
-    refuse_strangers(&folder, &stem, &names, need)?;
+fn serve(
+    args: &Args,
+    backend: &Arc<Backend>,
+    backing: &Backing,
+    path: &Path,
+    signals: &mut Signals,
+) -> Result<()> {
     for spec in &args.vssds {
-        let log = folder.join(format!("{stem}.{}.owners", spec.name));
-        let mut fresh = BlockSet::empty(spec.geometry.capacity());
-        fresh.insert_range(0, spec.held);
-        let store = Store::open(medium.clone(), spec.geometry, offset, &log, &fresh)
-            .with_context(|| format!("open vSSD {}", spec.name))?;
-        offset += spec.geometry.capacity_bytes();
-        let device = Device::new(
-            spec.geometry,
-            store.held().clone(),
-            spec.encoding.into(),
-            session_seed(),
-        );
-        let vssd = Vssd::new(
-            spec.name.clone(),
-            spec.socket.clone(),
-            device,
-            store,
-            session_seed(),
-            bell.clone(),
-            Clock::monotonic(),
-        )?;
-        claim_socket(&spec.socket)?;
-        let listener = Listener::new(&spec.socket, false)
-            .with_context(|| format!("listen at {}", spec.socket.display()))?;
-        sockets.0.push(spec.socket.clone());
-        let vssd = Arc::new(vssd);
-        worker::spawn(vssd.clone(), listener)?;
-        vssds.push(vssd);
+        backend.add(spec)?;
     }
-    claim_socket(&args.control)?;
-    let listener = UnixListener::bind(&args.control)
-        .with_context(|| format!("listen at {}", args.control.display()))?;
-    sockets.0.push(args.control.clone());
-
+    claim_socket(path)?;
+    let listener =
+        UnixListener::bind(path).with_context(|| format!("listen at {}", path.display()))?;
+    let _bound = Bound(path);
     let handle = signals.handle();
     let control = Arc::new(Control {
-        backing: args.backing.display().to_string(),
-        vssds: vssds.clone(),
-        bell: bell.clone(),
+        backing: backing.to_string(),
+        backend: backend.clone(),
         shutdown: Box::new(move || handle.close()),
     });
     server::spawn(control, listener)?;
-    spawn_clock(vssds, bell)?;
+    spawn_clock(backend.clone())?;
     println!("ready");
     io::stdout()
         .flush()
         .context("say that the backend is ready")?;
-
     // A signal, or the handle closed by a client that asked for the end.
     signals.forever().next();
-    drop(sockets);
-    // The threads that serve frontends block in the kernel for as long as
-    // these live; what they acknowledged is with the kernel already.
-    process::exit(0);
+    Ok(())
+}
+
+/// A socket that is removed when this is dropped.
+struct Bound<'a>(&'a Path);
+
+impl Drop for Bound<'_> {
+    fn drop(&mut self) {
+        // Gone already is as good.
+        let _ = fs::remove_file(self.0);
+    }
 }
 
 /// The thread that keeps deadlines.
-fn spawn_clock(vssds: Vec<Arc<Vssd>>, bell: Arc<Bell>) -> Result<()> {
+fn spawn_clock(backend: Arc<Backend>) -> Result<()> {
     thread::Builder::new()
         .name("clock".to_owned())
         .spawn(move || {
+            let bell = backend.context().bell.clone();
             loop {
                 let rings = bell.rings();
-                let next = vssds.iter().filter_map(|vssd| vssd.tick()).min();
+                let next = backend.vssds().iter().filter_map(|vssd| vssd.tick()).min();
                 bell.wait(rings, next.unwrap_or(Duration::from_secs(3600)));
             }
         })
         .context("start the clock")?;
     Ok(())
-}
-
-/// A number that differs from that of an earlier backend: the time.
-fn session_seed() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(1, |since| since.as_nanos() as u64)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn specs_say_what_is_wrong_with_them() {
-        let spec: VssdSpec = "name=vm1,socket=a.sock,size=1GiB,held=512MiB"
-            .parse()
-            .unwrap();
-        assert_eq!((spec.geometry.capacity(), spec.held), (1 << 18, 1 << 17));
-        for (text, word) in [
-            ("name=vm1", "size"),
-            ("name=a b,socket=s,size=1MiB", "a b"),
-            ("name=a,socket=s,size=5KiB", "5KiB"),
-            ("name=a,socket=s,size=1MiB,block-size=1000B", "1000"),
-            ("name=a,socket=s,size=1MiB,held=2MiB", "2MiB"),
-            ("name=a,socket=s,size=1MiB,color=red", "color"),
-            ("vm1", "vm1"),
-        ] {
-            let error = text.parse::<VssdSpec>().unwrap_err().to_string();
-            assert!(error.contains(word), "{text}: {error}");
-        }
-    }
 }

@@ -1,9 +1,9 @@
 //! How long requests took to serve, and how long they had to wait for a resize.
 //!
-//! A worker serves one thing at a time. So what a request costs is its *service time*,
-//! and what a resize costs the requests is the time for which it keeps
-//! the worker from them: the longest such time is the *longest stall*. Both are
-//! kept for each [`Activity`], so that they can be held against each other.
+//! What a request costs is its *service time*, from when it was taken from its queue
+//! until it was given back. What a resize can cost it is a wait for the books of the
+//! pool: the longest such wait is the *longest stall*. Both are kept for each [`Activity`],
+//! so that they can be held against each other.
 
 use serde::{Deserialize, Serialize};
 use vssd::device::Device;
@@ -85,8 +85,8 @@ pub fn buckets(histogram: &Histogram) -> Vec<Bucket> {
 pub struct Measured {
     /// Service times of requests.
     pub service: Histogram,
-    /// The longest time for which a command or a revocation kept the worker
-    /// from requests, nanoseconds.
+    /// The longest time for which a request waited for the pool's books,
+    /// nanoseconds.
     pub longest_stall_ns: u64,
 }
 

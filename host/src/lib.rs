@@ -2,22 +2,27 @@
 //! serves any number of resizable devices from it.
 //!
 //! ```text
-//!  QEMU ── vhost-user socket ── connection ── worker ─┐
-//!                                                     ├── Vssd ── Device (the contract)
-//!  vssdctl, harness ── control socket ── control ─────┤     └─── Store ── Medium (file)
-//!                                          clock ─────┘                └ ownership log
+//!  QEMU ── vhost-user socket ── worker ── request queue ── engine ── medium (file)
+//!                                 │            │ blocks → places        │
+//!  vssdctl, harness ── control ───┴── Vssd ── Volume ─┐               journal
+//!                                      │              ├── Pool ── log ──┘
+//!                              Device (the contract) ─┘
 //! ```
 //!
-//! - [`vssd`]: one device: the contract's state machine, its store and counters behind one lock
+//! - [`backend`]: the vSSDs of one pool: brought up, found, taken down
+//! - [`vssd`]: one device: the contract's state machine, its volume, what is known of its requests
 //! - [`worker`]: the only module that knows vhost-user and virtqueues
-//! - [`request`]: a descriptor chain as a virtio-blk request, and its execution
+//! - [`request`]: a descriptor chain as a virtio-blk request, and what it waits for
+//! - [`pool`]: who owns which place of the medium, and how that lasts
+//! - [`io`], [`medium`]: moving bytes, and where they go
 //! - [`pick`]: what the hypervisor takes when it picks by itself
-//! - [`store`], [`ownership`], [`medium`]: what is where, who owns it, and where bytes go
-//! - [`latency`]: how long requests took, and had to wait for resizes
+//! - [`latency`]: how long requests took
+//! - [`polling`]: how long a thread looks for more to do before it sleeps
 //! - [`control`]: the control socket: protocol, server, client
-//! - [`daemon`], [`ctl`]: the two programs
+//! - [`daemon`], [`ctl`], [`spec`]: the two programs and what they are told
 #![deny(unsafe_code)]
 
+pub mod backend;
 pub mod clock;
 pub mod config_space;
 pub mod control;
@@ -26,11 +31,11 @@ pub mod daemon;
 pub mod io;
 pub mod latency;
 pub mod medium;
-pub mod ownership;
 pub mod pick;
+pub mod polling;
 pub mod pool;
 pub mod request;
 pub mod size;
-pub mod store;
+pub mod spec;
 pub mod vssd;
 pub mod worker;

@@ -1,12 +1,15 @@
-//! One vSSD as the hypervisor holds it: the contract's [`Device`], its
-//! [`Store`] and its counters behind one lock.
+//! One vSSD as the hypervisor holds it: the contract's [`Device`], the volume
+//! that is its storage, and what is known of its requests.
 //!
-//! The lock is held while a request moves its bytes. So a request sees the
-//! ownership that it was checked against until it has ended, and a change of
-//! ownership finds no request in flight: what [DEV-1] and [DEV-11] ask for.
+//! Resizes and requests hardly meet. The device is behind one lock, which no
+//! request takes; what is counted of requests is behind another, which a turn of
+//! requests takes once. That no request is in flight to blocks which change hands,
+//! as [DEV-1] and [DEV-11] ask for, is the volume's affair.
 
 use std::collections::VecDeque;
+use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,7 +24,12 @@ use vssd::wire::{Encoding, Opcode};
 use crate::clock::Clock;
 use crate::latency::{Activity, Latency};
 use crate::pick::{HostPick, Observer, pick};
-use crate::store::Store;
+use crate::pool::ledger::Denied;
+use crate::pool::volume::Volume;
+use crate::pool::{Pool, Store};
+
+/// How often at most it is logged that the medium fails.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Outcomes that are kept for whoever waits for one.
 const OUTCOMES_KEPT: usize = 16;
@@ -69,6 +77,14 @@ pub struct Tally {
     pub requests: u64,
     /// Bytes that they moved.
     pub bytes: u64,
+}
+
+impl Tally {
+    /// Counts a request.
+    pub fn add(&mut self, bytes: u64) {
+        self.requests += 1;
+        self.bytes += bytes;
+    }
 }
 
 /// What a vSSD has done since the backend started.
@@ -130,6 +146,25 @@ pub enum StartError {
     /// The device refused it.
     #[error("{0}")]
     Device(ResizeError),
+    /// The pool did.
+    #[error("{0}")]
+    Denied(Denied),
+    /// More is to be taken than there is.
+    #[error("{by} blocks were to be taken, but {held} are held: ask for at most that")]
+    Below {
+        /// Blocks to be taken.
+        by: u64,
+        /// Blocks held.
+        held: u32,
+    },
+    /// It would be larger than it can be.
+    #[error("{target} blocks were asked for, but the vSSD has {capacity} at most")]
+    Beyond {
+        /// Blocks asked for.
+        target: u64,
+        /// Blocks there are.
+        capacity: u32,
+    },
     /// It goes by requests that nobody observed.
     #[error(
         "nobody observes the requests that this pick goes by: start that first with `vssdctl observe`"
@@ -137,11 +172,37 @@ pub enum StartError {
     NotObserved,
 }
 
+/// How many blocks a guest is to hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// So many.
+    To(u64),
+    /// So many fewer than it does.
+    Shrink(u64),
+    /// So many more than it does.
+    Grow(u64),
+}
+
+impl Target {
+    /// The number of blocks, given how many are held.
+    fn blocks(self, held: u32, capacity: u32) -> Result<u32, StartError> {
+        let target = match self {
+            Self::To(blocks) => blocks,
+            Self::Grow(by) => u64::from(held).saturating_add(by),
+            Self::Shrink(by) => u64::from(held)
+                .checked_sub(by)
+                .ok_or(StartError::Below { by, held })?,
+        };
+        let fits = u32::try_from(target).ok().filter(|t| *t <= capacity);
+        fits.ok_or(StartError::Beyond { target, capacity })
+    }
+}
+
 /// What a resize asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wish {
     /// Blocks that the guest is to hold.
-    pub target: u32,
+    pub target: Target,
     /// How the hypervisor picks the blocks of a shrink; `None` asks the guest.
     pub pick: Option<HostPick>,
     /// How long the guest may be asked.
@@ -153,27 +214,63 @@ pub struct Wish {
     pub seed: Option<u64>,
 }
 
-/// What the lock guards.
+/// What resizes are about.
 pub struct State {
     /// The device's half of the contract.
     pub device: Device,
-    /// Its bytes and the record of ownership.
-    pub store: Store,
-    /// What it has done.
-    pub counters: Counters,
-    /// How long requests took and had to wait.
-    pub latency: Latency,
+    /// Where changes of ownership go.
+    store: Store,
     /// True while a frontend (QEMU) is connected.
     pub connected: bool,
-    /// When a medium error was logged last.
-    pub failure_logged: Option<Instant>,
-    /// Who remembers requests for the hypervisor's picks, if anybody does.
-    pub observer: Option<Observer>,
     pick: HostPick,
     rng: SmallRng,
     finished: VecDeque<Finished>,
     device_ns: u64,
     message_bytes: u64,
+}
+
+/// What is known of requests.
+#[derive(Default)]
+pub struct Stats {
+    /// What the vSSD has done.
+    pub counters: Counters,
+    /// How long requests took and had to wait.
+    pub latency: Latency,
+    /// Who remembers requests for the hypervisor's picks, if anybody does.
+    pub observer: Option<Observer>,
+    /// When a medium error was logged last.
+    failure_logged: Option<Instant>,
+}
+
+impl Stats {
+    /// Counts a request of vSSD `name` that the medium failed. A full disk fails
+    /// request after request; the log says it once in a while.
+    pub fn failed(&mut self, name: &str, error: &io::Error) {
+        self.counters.io_errors += 1;
+        let due = |last: Instant| last.elapsed() >= LOG_INTERVAL;
+        if self.failure_logged.is_none_or(due) {
+            self.failure_logged = Some(Instant::now());
+            tracing::error!(vssd = %name, %error, "the pool failed a request; the guest gets an I/O error");
+        }
+    }
+}
+
+/// Where a vSSD is found.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// What people call it.
+    pub name: String,
+    /// Where its frontend connects.
+    pub socket: PathBuf,
+}
+
+/// What the vSSDs of a backend share.
+#[derive(Clone)]
+pub struct Context {
+    /// Rings when anything about a vSSD changed.
+    pub bell: Arc<Bell>,
+    /// The clock of their deadlines.
+    pub clock: Clock,
 }
 
 /// One vSSD.
@@ -184,44 +281,63 @@ pub struct Vssd {
     pub socket: PathBuf,
     /// Its shape.
     pub geometry: Geometry,
+    /// The pool that it is in.
+    pub pool: Arc<Pool>,
+    /// Its storage there.
+    pub volume: Arc<Volume>,
     state: Mutex<State>,
+    stats: Mutex<Stats>,
+    /// What the device is doing, as [`Activity::ALL`]'s index.
+    activity: AtomicU8,
+    /// Whether a write is to last when it ends: the driver knows no flush.
+    writes_through: AtomicBool,
     bell: Arc<Bell>,
     wake: EventFd,
     clock: Clock,
 }
 
 impl Vssd {
-    /// A vSSD that nobody has connected to yet.
+    /// A vSSD that nobody has connected to yet, whose storage is `volume` of
+    /// `pool`. Its sessions count up from `seed`.
+    ///
+    /// # Errors
+    /// When the system has no descriptor left, or the shape is impossible.
     pub fn new(
-        name: String,
-        socket: PathBuf,
-        device: Device,
-        store: Store,
+        place: Place,
+        pool: Arc<Pool>,
+        volume: Arc<Volume>,
+        encoding: Encoding,
         seed: u64,
-        bell: Arc<Bell>,
-        clock: Clock,
-    ) -> std::io::Result<Self> {
+        context: Context,
+    ) -> io::Result<Self> {
+        let capacity = u64::from(volume.capacity());
+        let geometry = Geometry::new(pool.block_size(), capacity).map_err(io::Error::other)?;
+        let state = State {
+            device: Device::new(geometry, volume.held(), encoding, seed),
+            store: Store {
+                pool: pool.clone(),
+                volume: volume.clone(),
+            },
+            connected: false,
+            pick: HostPick::default(),
+            rng: SmallRng::seed_from_u64(seed),
+            finished: VecDeque::new(),
+            device_ns: 0,
+            message_bytes: 0,
+        };
         Ok(Self {
-            name,
-            socket,
-            geometry: device.geometry(),
-            state: Mutex::new(State {
-                device,
-                store,
-                counters: Counters::default(),
-                latency: Latency::default(),
-                connected: false,
-                failure_logged: None,
-                observer: None,
-                pick: HostPick::default(),
-                rng: SmallRng::seed_from_u64(seed),
-                finished: VecDeque::new(),
-                device_ns: 0,
-                message_bytes: 0,
-            }),
-            bell,
+            name: place.name,
+            socket: place.socket,
+            geometry,
+            pool,
+            volume,
+            state: Mutex::new(state),
+            stats: Mutex::default(),
+            activity: AtomicU8::new(Activity::Quiet as u8),
+            writes_through: AtomicBool::new(false),
+            bell: context.bell,
             wake: EventFd::new(libc::EFD_NONBLOCK | libc::EFD_CLOEXEC)?,
-            clock,
+            clock: context.clock,
         })
     }
 
@@ -233,6 +349,26 @@ impl Vssd {
     /// The state, locked.
     pub fn lock(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
+    }
+
+    /// What is known of its requests, locked.
+    pub fn stats(&self) -> MutexGuard<'_, Stats> {
+        lock(&self.stats)
+    }
+
+    /// What the device is doing.
+    pub fn activity(&self) -> Activity {
+        Activity::ALL[usize::from(self.activity.load(Ordering::Relaxed))]
+    }
+
+    /// Whether a write is to last when it ends.
+    pub fn writes_through(&self) -> bool {
+        self.writes_through.load(Ordering::Relaxed)
+    }
+
+    /// Sets whether a write is to last when it ends.
+    pub fn set_writes_through(&self, through: bool) {
+        self.writes_through.store(through, Ordering::Relaxed);
     }
 
     /// What rings when anything about a vSSD changed.
@@ -252,9 +388,12 @@ impl Vssd {
         let now = self.now_ns();
         let deadline = state.device.next_deadline_ns();
         let served = state.device.command(request, room, now, &mut state.store);
-        match served.result {
-            Ok(_) => state.counters.commands += 1,
-            Err(reject) => state.counters.reject(reject),
+        {
+            let counters = &mut self.stats().counters;
+            match served.result {
+                Ok(_) => counters.commands += 1,
+                Err(reject) => counters.reject(reject),
+            }
         }
         let new_driver = matches!(served.result, Ok(Opcode::Hello | Opcode::Confirm));
         state.message_bytes += (request.len() + served.response.len()) as u64;
@@ -273,13 +412,19 @@ impl Vssd {
     pub fn resize(&self, wish: Wish) -> Result<u64, StartError> {
         let mut guard = self.lock();
         let state = &mut *guard;
-        let observed = state.observer.as_ref().map(Observer::serves);
+        let observed = self.stats().observer.as_ref().map(Observer::serves);
         if wish.pick.is_some_and(HostPick::needs_observer) && observed != wish.pick {
             return Err(StartError::NotObserved);
         }
+        let held = state.device.granted().len();
+        let target = wish.target.blocks(held, self.geometry.capacity())?;
+        let more = target.saturating_sub(held);
+        self.pool
+            .may_hold(&self.volume, more)
+            .map_err(StartError::Denied)?;
         let now = self.now_ns();
         let request = ResizeRequest {
-            target: wish.target,
+            target,
             evict: match wish.pick {
                 None => Evict::Guest,
                 Some(_) => Evict::Host,
@@ -309,7 +454,7 @@ impl Vssd {
     /// remembered before is forgotten.
     pub fn observe(&self, pick: Option<HostPick>) {
         let observer = pick.and_then(|pick| Observer::new(pick, self.geometry.capacity()));
-        self.lock().observer = observer;
+        self.stats().observer = observer;
     }
 
     /// Cancels the resize under way; returns its id.
@@ -383,25 +528,27 @@ impl Vssd {
         let now = self.now_ns();
         let due = state.device.revocation_due(now);
         if due > 0 {
-            let activity = Activity::of(&state.device);
             let granted = state.device.granted();
-            let observer = state.observer.as_mut();
+            let mut stats = self.stats();
+            let observer = stats.observer.as_mut();
             let picks = pick(state.pick, due, granted, observer, &mut state.rng);
+            // Requests in flight to these blocks need the statistics to end.
+            drop(stats);
             // A failure has been logged, and has ended the resize.
             let _ = state.device.revoke(&picks, now, &mut state.store);
-            let revocation_ns = self.now_ns() - now;
-            state.device_ns += revocation_ns;
-            state.latency.stalled(activity, revocation_ns);
+            state.device_ns += self.now_ns() - now;
         }
         state.device.tick(self.now_ns());
         if state.device.event_pending() && state.connected {
             // Full only if the worker has not looked for 2^64 - 1 wakeups.
             let _ = self.wake.write(1);
         }
+        let activity = Activity::of(&state.device);
+        self.activity.store(activity as u8, Ordering::Relaxed);
         let Some(outcome) = state.device.take_outcome() else {
             return false;
         };
-        state.counters.resizes += 1;
+        self.stats().counters.resizes += 1;
         state.finished.truncate(OUTCOMES_KEPT - 1);
         state.finished.push_front(Finished {
             outcome,
@@ -416,14 +563,6 @@ impl State {
     /// How resize `id` ended, if it did and is not forgotten.
     pub fn finished(&self, id: u64) -> Option<&Finished> {
         self.finished.iter().find(|found| found.outcome.id == id)
-    }
-
-    /// A request is about to touch these blocks, given as first and count.
-    #[inline]
-    pub fn accessed(&mut self, (first, count): (u32, u32)) {
-        if let Some(observer) = &mut self.observer {
-            observer.accessed(first, count);
-        }
     }
 
     /// The outcome that came last.

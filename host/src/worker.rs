@@ -1,20 +1,22 @@
 //! The vhost-user side of a vSSD: the only module that knows virtqueues.
 //!
-//! One [`Worker`] lives as long as one connection of a frontend. Its thread
-//! serves all three queues and is woken by their kicks and by
-//! [`Vssd::wake`] when an event is due. Used entries are published in the order in
-//! which the guest made the buffers available, because a frontend that reconnects
-//! replays everything after the last published one.
+//! One [`Worker`] lives as long as one connection of a frontend. One of its threads
+//! serves the requests, the other the commands and events, so that a resize keeps no
+//! request waiting. Used entries are published in the order in which the guest made
+//! the buffers available, because a frontend that reconnects replays everything
+//! after the last published one.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use vhost::vhost_user::Listener;
 use vhost::vhost_user::message::{VhostUserProtocolFeatures, VhostUserVirtioFeatures};
-use vhost_user_backend::{VhostUserBackend, VhostUserDaemon, VringRwLock, VringT};
+use vhost_user_backend::{ShutdownHandle, VhostUserBackend, VhostUserDaemon, VringRwLock, VringT};
 use virtio_bindings::virtio_blk::{
     VIRTIO_BLK_F_BLK_SIZE, VIRTIO_BLK_F_DISCARD, VIRTIO_BLK_F_FLUSH, VIRTIO_BLK_F_SEG_MAX,
     VIRTIO_BLK_F_WRITE_ZEROES,
@@ -29,113 +31,246 @@ use vmm_sys_util::eventfd::EventFd;
 use vssd::wire::{EVENT_LEN, MAX_MESSAGE, MAX_PAYLOAD, REQUEST_HEADER_LEN};
 
 use crate::config_space::{CONFIG_LEN, QUEUES, config_space};
-use crate::latency::Activity;
-use crate::request::{Chain, MemoryGuard, serve};
+use crate::polling::Polling;
+use crate::request::{Chain, MemoryGuard, RequestQueue, Turn};
 use crate::vssd::Vssd;
 
-const REQUESTS: u16 = 0;
-const EVENTS: u16 = 1;
-const COMMANDS: u16 = 2;
-/// The wakeup's place among the worker's events, behind the queues and the
-/// one that vhost-user-backend keeps for itself.
+/// The threads of a worker, and the queues of each as bits.
+const REQUEST_THREAD: usize = 0;
+const QUEUES_PER_THREAD: [u64; 2] = [0b001, 0b110];
+
+/// Queues as the device numbers them.
+const REQUESTS: u32 = 0;
+/// Queues as their thread numbers them.
+const EVENTS: u16 = 0;
+const COMMANDS: u16 = 1;
+/// Other events, behind the queues and the one that vhost-user-backend keeps
+/// for itself: an event for the guest is due;
 const WAKE: u16 = QUEUES as u16 + 1;
+/// transfers have ended;
+const ENGINE: u16 = WAKE + 1;
+/// a commit is over;
+const COMMITS: u16 = ENGINE + 1;
+/// the request thread has more to do.
+const AGAIN: u16 = COMMITS + 1;
 
 const QUEUE_SIZE: usize = 1024;
 
-/// Requests after which the guest is notified while more are waiting: it can
-/// work on these meanwhile.
-const BATCH: usize = 32;
+/// Chains that are taken from a queue before what has ended is looked at.
+const BATCH: usize = 128;
+
+/// How long the request thread goes on before it looks for other events.
+const STINT_NS: u64 = 1_000_000;
 
 /// Rest after a connection that failed, which may be for lack of descriptors.
 const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
 type Memory = GuestMemoryAtomic<GuestMemoryMmap>;
 
+/// What the request thread works with.
+struct Requests {
+    queue: RequestQueue,
+    polling: Polling,
+    /// The virtqueue, once it was kicked.
+    vring: Option<VringRwLock>,
+}
+
 /// The backend of one connection.
 pub struct Worker {
     vssd: Arc<Vssd>,
     memory: Memory,
+    requests: Mutex<Requests>,
+    /// The last command; locked while commands and events are looked at.
     command: Mutex<Vec<u8>>,
-    /// Held while the queues are looked at.
-    serving: Mutex<()>,
+    again: EventFd,
     exit: EventFd,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn event() -> io::Result<EventFd> {
+    EventFd::new(libc::EFD_NONBLOCK | libc::EFD_CLOEXEC)
 }
 
 impl Worker {
     /// Serves `vssd` to a frontend whose memory will be in `memory`.
     fn new(vssd: Arc<Vssd>, memory: Memory) -> io::Result<Self> {
+        let requests = Requests {
+            queue: RequestQueue::new(&vssd)?,
+            polling: Polling::default(),
+            vring: None,
+        };
         Ok(Self {
+            requests: Mutex::new(requests),
             vssd,
             memory,
             command: Mutex::new(Vec::new()),
-            serving: Mutex::new(()),
-            exit: EventFd::new(libc::EFD_NONBLOCK | libc::EFD_CLOEXEC)?,
+            again: event()?,
+            exit: event()?,
         })
     }
 
-    /// Serves every chain that the guest has made available on a queue.
-    fn drain(
-        &self,
-        vring: &VringRwLock,
-        mut serve: impl FnMut(DescriptorChain<MemoryGuard>, &GuestMemoryMmap) -> u32,
-    ) -> io::Result<()> {
-        let memory = self.memory.memory();
+    /// Has the events of the request thread reported to it.
+    fn register(&self, daemon: &VhostUserDaemon<Arc<Self>>) -> io::Result<()> {
+        let handlers = daemon.get_epoll_handlers();
+        let (requests, commands) = (&handlers[REQUEST_THREAD], &handlers[REQUEST_THREAD + 1]);
+        let queue = &lock(&self.requests).queue;
+        let commits = queue.commits().event().as_raw_fd();
+        let engine = queue.engine_event().map(|event| (event, ENGINE));
+        let own = [(commits, COMMITS), (self.again.as_raw_fd(), AGAIN)];
+        for (event, number) in own.into_iter().chain(engine) {
+            requests.register_listener(event, EventSet::IN, u64::from(number))?;
+        }
+        let wake = self.vssd.wake().as_raw_fd();
+        commands.register_listener(wake, EventSet::IN, u64::from(WAKE))
+    }
+
+    /// Serves requests as long as there are any to serve, or may soon be.
+    fn serve_requests(&self, vring: &VringRwLock) -> io::Result<()> {
+        let mut requests = lock(&self.requests);
+        let Requests {
+            queue,
+            polling,
+            vring: known,
+        } = &mut *requests;
+        if known.is_none() {
+            *known = Some(vring.clone());
+        }
+        let began_ns = self.vssd.now_ns();
+        let mut polling = polling.wake(began_ns);
+        vring.disable_notification().map_err(broken)?;
         loop {
-            vring.disable_notification().map_err(broken)?;
-            let mut unsignalled = 0;
-            while let Some(chain) = pop(vring, &memory)? {
-                let head = chain.head_index();
-                let len = serve(chain, &memory);
-                self.give_back(vring, head, len);
-                unsignalled += 1;
-                if unsignalled == BATCH {
-                    signal(vring)?;
-                    unsignalled = 0;
-                }
-            }
-            if unsignalled > 0 {
-                signal(vring)?;
-            }
-            if !vring.enable_notification().map_err(broken)? {
+            let busy = self.turn(queue, vring)?;
+            let now_ns = self.vssd.now_ns();
+            if now_ns - began_ns > STINT_NS {
+                // Full only if nobody has looked for 2^64 - 1 stints.
+                let _ = self.again.write(1);
                 return Ok(());
             }
+            if busy {
+                polling.busy(now_ns);
+            } else if polling.is_over(now_ns) {
+                if !vring.enable_notification().map_err(broken)? {
+                    return Ok(());
+                }
+                vring.disable_notification().map_err(broken)?;
+            }
+            std::hint::spin_loop();
         }
     }
 
-    /// Publishes a used entry. A head that names no descriptor cannot have one:
-    /// that chain is dropped, the others go on.
+    /// One turn of the queue; true when anything was taken or ended.
+    fn turn(&self, queue: &mut RequestQueue, vring: &VringRwLock) -> io::Result<bool> {
+        let room = QUEUE_SIZE.saturating_sub(queue.len()).min(BATCH);
+        let mut turn = Turn::begin(&self.vssd, queue);
+        let (mut taken, mut ended) = (0, 0);
+        let result = self.take(vring, &mut turn, room, &mut taken);
+        turn.poll();
+        while let Some(done) = turn.pop() {
+            // A head that names no descriptor cannot have a used entry: that
+            // chain is dropped, the others go on.
+            if vring.add_used(done.head, done.len).is_err() {
+                turn.bad_chain();
+            }
+            ended += 1;
+        }
+        drop(turn);
+        if ended > 0 {
+            signal(vring)?;
+        }
+        result?;
+        Ok(taken + ended > 0)
+    }
+
+    /// Takes at most `room` chains from the virtqueue.
+    ///
+    /// # Errors
+    /// When the guest claims to have made more available than its ring holds: what
+    /// is in the ring then means nothing, and nothing is served before the next kick.
+    fn take(
+        &self,
+        vring: &VringRwLock,
+        turn: &mut Turn<'_>,
+        room: usize,
+        taken: &mut usize,
+    ) -> io::Result<()> {
+        let mut state = vring.get_mut();
+        let queue = state.get_queue_mut();
+        if room == 0 || !queue.ready() {
+            return Ok(());
+        }
+        let memory = self.memory.memory();
+        for chain in queue.iter(memory.clone()).map_err(broken)?.take(room) {
+            *taken += 1;
+            let head = chain.head_index();
+            let chain = Chain::collect(chain, &memory);
+            // SAFETY: the buffers lie in the memory that the clone keeps mapped.
+            #[allow(unsafe_code)]
+            unsafe {
+                turn.push(head, chain, Some(memory.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends every request that is under way.
+    fn drain_requests(&self) {
+        let mut requests = lock(&self.requests);
+        let Requests { queue, vring, .. } = &mut *requests;
+        let Some(vring) = vring else { return };
+        while !queue.is_empty() {
+            queue.wait(&self.vssd);
+            let mut turn = Turn::begin(&self.vssd, queue);
+            turn.poll();
+            while let Some(done) = turn.pop() {
+                if vring.add_used(done.head, done.len).is_err() {
+                    turn.bad_chain();
+                }
+            }
+        }
+        // A frontend that is gone hears nothing.
+        let _ = signal(vring);
+    }
+
+    /// Serves the commands that the guest has made available, at most as many
+    /// as a queue holds: then others have their turn.
+    fn serve_commands(&self, vring: &VringRwLock, buffer: &mut Vec<u8>) -> io::Result<()> {
+        let memory = self.memory.memory();
+        for _ in 0..QUEUE_SIZE {
+            let Some(chain) = pop(vring, &memory)? else {
+                return Ok(());
+            };
+            let head = chain.head_index();
+            let len = self.command(chain, &memory, buffer);
+            self.give_back(vring, head, len);
+            signal(vring)?;
+        }
+        // Full only if nobody has looked for 2^64 - 1 wakeups.
+        let _ = self.vssd.wake().write(1);
+        Ok(())
+    }
+
+    /// Publishes a used entry of a command or event.
     fn give_back(&self, vring: &VringRwLock, head: u16, len: u32) {
         if vring.add_used(head, len).is_err() {
-            self.vssd.lock().counters.bad_chains += 1;
+            self.bad_chain();
         }
     }
 
-    /// Serves a request. Notifying the guest does not count as service: after
-    /// a batch it takes many times as long, and would pass for slow requests.
-    fn timed_request(&self, chain: DescriptorChain<MemoryGuard>, memory: &GuestMemoryMmap) -> u32 {
-        let began_ns = self.vssd.now_ns();
-        let mut state = self.vssd.lock();
-        let len = serve(&mut state, &self.vssd.name, Chain::collect(chain, memory));
-        let service_ns = self.vssd.now_ns() - began_ns;
-        let activity = Activity::of(&state.device);
-        state.latency.served(activity, service_ns);
-        len
-    }
-
-    /// Carries out a command chain, for which all requests have to wait.
-    fn timed_command(&self, chain: DescriptorChain<MemoryGuard>, memory: &GuestMemoryMmap) -> u32 {
-        // Before, because the last command of a resize ends it.
-        let activity = Activity::of(&self.vssd.lock().device);
-        let began_ns = self.vssd.now_ns();
-        let len = self.command(chain, memory);
-        let stall_ns = self.vssd.now_ns() - began_ns;
-        self.vssd.lock().latency.stalled(activity, stall_ns);
-        len
+    fn bad_chain(&self) {
+        self.vssd.stats().counters.bad_chains += 1;
     }
 
     /// Carries out a command chain: request in the readable part, response in
     /// the writable one.
-    fn command(&self, chain: DescriptorChain<MemoryGuard>, memory: &GuestMemoryMmap) -> u32 {
+    fn command(
+        &self,
+        chain: DescriptorChain<MemoryGuard>,
+        memory: &GuestMemoryMmap,
+        buffer: &mut Vec<u8>,
+    ) -> u32 {
         let Chain {
             readable,
             writable,
@@ -143,15 +278,14 @@ impl Worker {
             ..
         } = Chain::collect(chain, memory);
         if broken || readable.len() > REQUEST_HEADER_LEN + MAX_PAYLOAD {
-            self.vssd.lock().counters.bad_chains += 1;
+            self.bad_chain();
             return 0;
         }
-        let mut request = self.command.lock().unwrap_or_else(PoisonError::into_inner);
-        request.resize(readable.len(), 0);
-        readable.copy_to(&mut request);
+        buffer.resize(readable.len(), 0);
+        readable.copy_to(buffer);
         let mut written = 0;
         let room = writable.len().min(MAX_MESSAGE);
-        self.vssd.command(&request, room, |response| {
+        self.vssd.command(buffer, room, |response| {
             writable.copy_from(response);
             written = response.len() as u32;
         });
@@ -179,7 +313,7 @@ impl Worker {
             let chain = Chain::collect(chain, &memory);
             let mut len = 0;
             if chain.broken || chain.writable.len() < EVENT_LEN {
-                self.vssd.lock().counters.bad_chains += 1;
+                self.bad_chain();
             } else {
                 let now = self.vssd.now_ns();
                 let event = self.vssd.lock().device.take_event(now);
@@ -193,23 +327,24 @@ impl Worker {
         if sent { signal(vring) } else { Ok(()) }
     }
 
-    fn handle(&self, event: u16, vrings: &[VringRwLock]) -> io::Result<()> {
-        let _serving = self.serving.lock().unwrap_or_else(PoisonError::into_inner);
-        let vring = |index: u16| &vrings[usize::from(index)];
-        match event {
-            REQUESTS => self.drain(vring(REQUESTS), |chain, memory| {
-                self.timed_request(chain, memory)
-            })?,
-            COMMANDS => self.drain(vring(COMMANDS), |chain, memory| {
-                self.timed_command(chain, memory)
-            })?,
-            WAKE => {
-                // Nothing to read means that an earlier look took it already.
-                let _ = self.vssd.wake().read();
-            }
-            _ => {}
+    fn handle_request_event(&self, event: u16, vrings: &[VringRwLock]) -> io::Result<()> {
+        // Nothing to read means that an earlier look took it already.
+        let _ = match event {
+            COMMITS => lock(&self.requests).queue.commits().event().read(),
+            AGAIN => self.again.read(),
+            _ => Ok(0),
+        };
+        self.serve_requests(&vrings[0])
+    }
+
+    fn handle_command_event(&self, event: u16, vrings: &[VringRwLock]) -> io::Result<()> {
+        let mut buffer = lock(&self.command);
+        if event == WAKE {
+            let _ = self.vssd.wake().read();
         }
-        self.send_events(vring(EVENTS))
+        let served = self.serve_commands(&vrings[usize::from(COMMANDS)], &mut buffer);
+        self.send_events(&vrings[usize::from(EVENTS)])?;
+        served
     }
 }
 
@@ -275,6 +410,17 @@ impl VhostUserBackend for Worker {
 
     fn set_event_idx(&self, _enabled: bool) {}
 
+    fn acked_features(&self, features: u64) {
+        // A driver without flushes takes a write for durable once it ended
+        // (virtio 1.2, 5.2.6.2).
+        let flushes = features & 1 << VIRTIO_BLK_F_FLUSH != 0;
+        self.vssd.set_writes_through(!flushes);
+    }
+
+    fn queues_per_thread(&self) -> Vec<u64> {
+        QUEUES_PER_THREAD.to_vec()
+    }
+
     fn get_config(&self, offset: u32, size: u32) -> Vec<u8> {
         let config = config_space(self.vssd.geometry);
         let start = (offset as usize).min(CONFIG_LEN);
@@ -288,9 +434,12 @@ impl VhostUserBackend for Worker {
     }
 
     /// What has been taken from a queue is given back before its position is
-    /// told: the queue is not ready any more, so the worker finds its end.
-    fn stop_vring(&self, _queue: u32) -> io::Result<()> {
-        drop(self.serving.lock().unwrap_or_else(PoisonError::into_inner));
+    /// told: the queue is not ready any more, so its thread finds nothing new.
+    fn stop_vring(&self, queue: u32) -> io::Result<()> {
+        match queue {
+            REQUESTS => self.drain_requests(),
+            _ => drop(lock(&self.command)),
+        }
         Ok(())
     }
 
@@ -315,50 +464,107 @@ impl VhostUserBackend for Worker {
         event: u16,
         _events: EventSet,
         vrings: &[VringRwLock],
-        _thread: usize,
+        thread: usize,
     ) -> io::Result<()> {
-        // An error returned from here would end the worker for good; a guest
+        let handled = match thread {
+            REQUEST_THREAD => self.handle_request_event(event, vrings),
+            _ => self.handle_command_event(event, vrings),
+        };
+        // An error returned from here would end the thread for good; a guest
         // whose ring is broken is to hurt nobody but itself.
-        if let Err(error) = self.handle(event, vrings) {
+        if let Err(error) = handled {
             tracing::debug!(vssd = %self.vssd.name, %error, "a queue could not be served");
         }
         Ok(())
     }
 }
 
-/// Serves one frontend after the other on `listener`, for ever.
-pub fn serve_connections(vssd: &Arc<Vssd>, mut listener: Listener) -> io::Result<()> {
-    loop {
+/// Serves the frontends of one vSSD, one after the other, on a thread of its own.
+pub struct Server {
+    vssd: Arc<Vssd>,
+    serving: Arc<Serving>,
+    thread: thread::JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct Serving {
+    stopped: AtomicBool,
+    connection: Mutex<Option<ShutdownHandle>>,
+}
+
+impl Server {
+    /// Starts to serve `vssd` to whoever connects to `listener`.
+    ///
+    /// # Errors
+    /// When the system has no thread left.
+    pub fn start(vssd: Arc<Vssd>, mut listener: Listener) -> io::Result<Self> {
+        let serving = Arc::new(Serving::default());
+        let thread = {
+            let (vssd, serving) = (vssd.clone(), serving.clone());
+            thread::Builder::new()
+                .name(format!("vssd-{}", vssd.name))
+                .spawn(move || serving.serve(&vssd, &mut listener))?
+        };
+        Ok(Self {
+            vssd,
+            serving,
+            thread,
+        })
+    }
+
+    /// The vSSD.
+    pub fn vssd(&self) -> &Arc<Vssd> {
+        &self.vssd
+    }
+
+    /// Disconnects the frontend and serves no other. Requests that are under
+    /// way end first.
+    pub fn stop(self) {
+        self.serving.stopped.store(true, Ordering::SeqCst);
+        if let Some(connection) = &*lock(&self.serving.connection) {
+            connection.shutdown();
+        }
+        // It may be waiting for a frontend.
+        drop(UnixStream::connect(&self.vssd.socket));
+        if self.thread.join().is_err() {
+            tracing::error!(vssd = %self.vssd.name, "the thread that served it had panicked");
+        }
+    }
+}
+
+impl Serving {
+    fn serve(&self, vssd: &Arc<Vssd>, listener: &mut Listener) {
+        while !self.stopped.load(Ordering::SeqCst) {
+            if let Err(error) = self.connection(vssd, listener) {
+                tracing::warn!(vssd = %vssd.name, %error, "a frontend could not be served");
+                thread::sleep(RETRY_INTERVAL);
+            }
+        }
+    }
+
+    fn connection(&self, vssd: &Arc<Vssd>, listener: &mut Listener) -> io::Result<()> {
+        let failed = |error: vhost_user_backend::Error| io::Error::other(error.to_string());
         let memory = Memory::new(GuestMemoryMmap::new());
         let worker = Arc::new(Worker::new(vssd.clone(), memory.clone())?);
-        let mut daemon = VhostUserDaemon::new(vssd.name.clone(), worker, memory)
-            .map_err(|error| io::Error::other(error.to_string()))?;
-        for handler in daemon.get_epoll_handlers() {
-            handler.register_listener(vssd.wake().as_raw_fd(), EventSet::IN, u64::from(WAKE))?;
-        }
-        if let Err(error) = daemon.start(&mut listener) {
-            tracing::warn!(vssd = %vssd.name, %error, "a frontend could not connect");
-            thread::sleep(RETRY_INTERVAL);
-            continue;
+        let mut daemon =
+            VhostUserDaemon::new(vssd.name.clone(), worker.clone(), memory).map_err(failed)?;
+        worker.register(&daemon)?;
+        daemon.start(listener).map_err(failed)?;
+        *lock(&self.connection) = daemon.shutdown_handle();
+        if self.stopped.load(Ordering::SeqCst) {
+            daemon.request_shutdown();
         }
         tracing::info!(vssd = %vssd.name, "frontend connected");
         vssd.set_connected(true);
         // A frontend that leaves, whether in good order or killed, ends the
         // connection: there is nothing to tell apart.
         let _ = daemon.wait();
+        drop(daemon);
+        // Nothing may touch the guest's memory after this.
+        worker.drain_requests();
+        *lock(&self.connection) = None;
         vssd.set_connected(false);
         tracing::info!(vssd = %vssd.name, "frontend gone");
+        Ok(())
     }
-}
-
-/// Starts the thread that serves `vssd` on `listener`.
-pub fn spawn(vssd: Arc<Vssd>, listener: Listener) -> io::Result<()> {
-    thread::Builder::new()
-        .name(format!("vssd-{}", vssd.name))
-        .spawn(move || {
-            if let Err(error) = serve_connections(&vssd, listener) {
-                tracing::error!(vssd = %vssd.name, %error, "no frontend can connect any more");
-            }
-        })?;
-    Ok(())
 }

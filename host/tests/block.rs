@@ -210,7 +210,7 @@ fn vssds_are_kept_apart() {
     let site = Site::new();
     let specs = [
         site.spec("vm1", "size=64KiB"),
-        site.spec("vm2", "size=128KiB,block-size=512B"),
+        site.spec("vm2", "size=128KiB"),
     ];
     let daemon = site.start(&specs);
     let mut first = Frontend::connect(&site.path("vm1.sock"));
@@ -265,18 +265,32 @@ fn connections_leave_nothing_behind() {
     assert!(counts[39] < counts[0] + 20, "{counts:?}");
 }
 
+/// A vSSD of two windows, the second of which lies where no write succeeds:
+/// each window has a region of its own as long as there are any.
+fn start_on_a_failing_medium(site: &Site) -> Daemon {
+    let specs = [site.spec("vm1", "size=4MiB")];
+    site.start(&specs).kill();
+    let shape = vssd_host::pool::Shape {
+        block_size: 4096,
+        places: 1024,
+        overcommit_permille: 1000,
+    };
+    site.start_limited(&specs, shape.medium_len() - (2 << 20))
+}
+
+/// The first sector of the second window.
+const FAILING: u64 = 4096;
+
 /// On a medium that fails some writes the guest gets an error for each of
 /// them, the log a line for all of them, and everything else goes on.
 #[test]
 fn a_failing_medium_is_an_error_for_the_guest_and_a_line_for_the_log() {
     let site = Site::new();
-    let disk = std::fs::File::create(site.path("disk.img")).unwrap();
-    disk.set_len(1 << 20).unwrap();
-    let daemon = site.start_limited(&[site.spec("vm1", "size=1MiB")], 512 << 10);
+    let daemon = start_on_a_failing_medium(&site);
     let mut guest = Frontend::connect(&site.path("vm1.sock"));
     for i in 0..50 {
-        assert_eq!(guest.write_at(1024 + i, &[1; 512]), IOERR);
         assert_eq!(guest.write_at(i, &[i as u8 + 1; 512]), OK);
+        assert_eq!(guest.write_at(FAILING + i, &[1; 512]), IOERR);
         assert_eq!(guest.read_at(i, 512).unwrap(), [i as u8 + 1; 512]);
     }
     assert_eq!(daemon.vssd().counters.io_errors, 50);
@@ -286,18 +300,18 @@ fn a_failing_medium_is_an_error_for_the_guest_and_a_line_for_the_log() {
     assert_eq!(lines, 1, "{log}");
 }
 
-/// Writes that fail in the middle of the device end nothing.
+/// Writes that fail in the middle of the device end nothing, and what was to be
+/// written for the first time still reads as zeros.
 #[test]
 fn a_failing_medium_does_not_end_the_device() {
     let site = Site::new();
-    let disk = std::fs::File::create(site.path("disk.img")).unwrap();
-    disk.set_len(1 << 20).unwrap();
-    let daemon = site.start_limited(&[site.spec("vm1", "size=1MiB")], 512 << 10);
+    let daemon = start_on_a_failing_medium(&site);
     let mut guest = Frontend::connect(&site.path("vm1.sock"));
-    for sector in [1024, 2000] {
-        assert_eq!(guest.write_at(sector, &[1; 4096]), IOERR);
-    }
     assert_eq!(guest.write_at(0, &[3; 4096]), OK);
+    for sector in [FAILING, FAILING + 800] {
+        assert_eq!(guest.write_at(sector, &[1; 4096]), IOERR);
+        assert_eq!(guest.read_at(sector, 4096).unwrap(), [0; 4096]);
+    }
     assert_eq!(guest.read_at(0, 4096).unwrap(), [3; 4096]);
     assert_eq!(guest.flush(), OK);
     assert_eq!(daemon.vssd().counters.io_errors, 2);

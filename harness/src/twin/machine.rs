@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::io;
 use std::panic;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -41,9 +42,9 @@ impl TwinMachine {
         clock: Arc<AtomicU64>,
         inbox: Receiver<Order>,
         outbox: Sender<Answer>,
-    ) -> Self {
-        Self {
-            port: TwinPort::new(vssd.clone(), clock.clone()),
+    ) -> io::Result<Self> {
+        Ok(Self {
+            port: TwinPort::new(vssd.clone(), clock.clone())?,
             vssd,
             clock,
             inbox,
@@ -52,7 +53,7 @@ impl TwinMachine {
             input: VecDeque::new(),
             reports: Vec::new(),
             rested: false,
-        }
+        })
     }
 
     /// What the guest has said and nobody has heard.

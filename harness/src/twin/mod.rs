@@ -36,17 +36,16 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use guest_runtime::port::Exit;
-use tempfile::TempDir;
-use vssd::block_set::BlockSet;
-use vssd::device::Device;
 use vssd::units::Geometry;
 use vssd::wire::Encoding;
 use vssd_host::clock::Clock;
 use vssd_host::control::protocol::{EncodingName, ObserverName, Resized, VssdStatus};
 use vssd_host::control::server;
 use vssd_host::medium::{Medium, MemoryMedium, NullMedium};
-use vssd_host::store::Store;
-use vssd_host::vssd::{Bell, Vssd, Wish};
+use vssd_host::pool::Pool;
+use vssd_host::pool::ledger::Bounds;
+use vssd_host::spec::Overcommit;
+use vssd_host::vssd::{Bell, Place, Target, Vssd, Wish};
 use workloads::{Command, Report};
 
 use crate::interrupt;
@@ -112,8 +111,6 @@ pub struct Twin {
     thread: Option<JoinHandle<()>>,
     reports: VecDeque<Report>,
     pending: Option<String>,
-    /// Of the ownership log.
-    _folder: TempDir,
 }
 
 impl Twin {
@@ -123,10 +120,6 @@ impl Twin {
         let blocks = shape.size.0.checked_div(u64::from(bytes)).unwrap_or(0);
         let geometry = Geometry::new(bytes, blocks)?;
         check_memory(shape.written)?;
-        let folder = tempfile::Builder::new()
-            .prefix("vssd-")
-            .tempdir()
-            .context("make a temporary folder")?;
         let medium: Arc<dyn Medium> = match shape.written.0 {
             0 => Arc::new(NullMedium {
                 len: geometry.capacity_bytes(),
@@ -135,23 +128,33 @@ impl Twin {
                 MemoryMedium::new(geometry.capacity_bytes()).context("make a medium in memory")?,
             ),
         };
-        let full = BlockSet::full(geometry.capacity());
-        let log = folder.path().join("twin.owners");
-        let store = Store::open(medium, geometry, 0, &log, &full)?;
+        let capacity = geometry.capacity();
+        let pool = Pool::volatile(medium, bytes, Overcommit::NONE.0);
+        let bounds = Bounds {
+            quota: capacity,
+            reservation: 0,
+        };
+        let volume = pool.add("twin", capacity, bounds, capacity)?;
         let clock = Arc::new(AtomicU64::new(0));
+        let place = Place {
+            name: "twin".to_owned(),
+            socket: PathBuf::new(),
+        };
         let vssd = Arc::new(Vssd::new(
-            "twin".to_owned(),
-            PathBuf::new(),
-            Device::new(geometry, full, Encoding::Compact, 1),
-            store,
-            0,
-            Arc::new(Bell::default()),
-            Clock::Virtual(clock.clone()),
+            place,
+            Arc::new(pool),
+            volume,
+            Encoding::Compact,
+            1,
+            vssd_host::vssd::Context {
+                bell: Arc::new(Bell::default()),
+                clock: Clock::Virtual(clock.clone()),
+            },
         )?);
         vssd.set_connected(true);
         let (orders, inbox) = mpsc::channel();
         let (outbox, answers) = mpsc::channel();
-        let machine = TwinMachine::new(vssd.clone(), clock.clone(), inbox, outbox.clone());
+        let machine = TwinMachine::new(vssd.clone(), clock.clone(), inbox, outbox.clone())?;
         let thread = thread::Builder::new()
             .name("twin".to_owned())
             .spawn(move || live(machine, &outbox))
@@ -159,13 +162,12 @@ impl Twin {
         let mut twin = Self {
             vssd,
             clock,
-            capacity: geometry.capacity(),
+            capacity,
             orders: Some(orders),
             answers,
             thread: Some(thread),
             reports: VecDeque::new(),
             pending: None,
-            _folder: folder,
         };
         match twin.hear(twin.until(PATIENCE), "boot")? {
             Report::Ready { .. } => Ok(twin),
@@ -281,7 +283,7 @@ impl Testbed for Twin {
 
     fn resize_to(&mut self, blocks: u32, options: ResizeOptions) -> Result<Resized> {
         let id = self.vssd.resize(Wish {
-            target: blocks,
+            target: Target::To(blocks.into()),
             pick: options.evict.into(),
             deadline: Some(options.deadline),
             revoke: true,

@@ -1,9 +1,10 @@
 //! The three queues of a twin's vSSD, in memory.
 //!
-//! A request goes through the same [`serve`] as one that came in a virtqueue,
-//! in the order of submission, when the doorbell rings.
+//! A request goes through the same [`RequestQueue`] as one that came in a
+//! virtqueue, in the order of submission, when the doorbell rings.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,7 +14,7 @@ use virtio_bindings::virtio_blk::{
 };
 use vssd::wire::{EVENT_LEN, MAX_MESSAGE};
 use vssd_host::config_space::config_space;
-use vssd_host::request::{Chain, serve};
+use vssd_host::request::{Chain, RequestQueue, Turn};
 use vssd_host::vssd::Vssd;
 
 /// As many as the kernel's port has.
@@ -48,6 +49,7 @@ struct Submitted {
 /// See the module.
 pub struct TwinPort {
     vssd: Arc<Vssd>,
+    requests: RequestQueue,
     clock: Arc<AtomicU64>,
     controls: [Control; SLOTS],
     data: Vec<u8>,
@@ -59,8 +61,9 @@ pub struct TwinPort {
 }
 
 impl TwinPort {
-    pub(super) fn new(vssd: Arc<Vssd>, clock: Arc<AtomicU64>) -> Self {
-        Self {
+    pub(super) fn new(vssd: Arc<Vssd>, clock: Arc<AtomicU64>) -> io::Result<Self> {
+        Ok(Self {
+            requests: RequestQueue::new(&vssd)?,
             vssd,
             clock,
             controls: [Control::default(); SLOTS],
@@ -70,7 +73,7 @@ impl TwinPort {
             command: vec![0; MAX_MESSAGE],
             response: Vec::new(),
             responded: false,
-        }
+        })
     }
 }
 
@@ -107,7 +110,7 @@ impl VssdPort for TwinPort {
         if self.submitted.is_empty() {
             return;
         }
-        let mut state = self.vssd.lock();
+        let mut turn = Turn::begin(&self.vssd, &mut self.requests);
         let requests = self.submitted.len() as u64;
         for Submitted { slot, op, len } in self.submitted.drain(..) {
             let Control { header, status } = &mut self.controls[slot];
@@ -118,7 +121,7 @@ impl VssdPort for TwinPort {
                 BlkOp::Read => Chain::new([header], [data, status_byte]),
                 BlkOp::Write | BlkOp::Flush => Chain::new([header, data], [status_byte]),
             };
-            serve(&mut state, &self.vssd.name, chain);
+            turn.serve(chain);
             let status = match u32::from(status[0]) {
                 VIRTIO_BLK_S_OK => BlkStatus::Ok,
                 VIRTIO_BLK_S_UNSUPP => BlkStatus::Unsupported,

@@ -263,8 +263,8 @@ pub struct ActivityLatency {
     pub activity: Activity,
     /// Service times of requests: lowest of a bucket, nanoseconds, and count.
     pub buckets: Vec<Bucket>,
-    /// The longest time for which a command or a revocation kept the worker
-    /// from requests, nanoseconds.
+    /// The longest time for which a request waited for the pool's books,
+    /// nanoseconds.
     pub longest_stall_ns: u64,
 }
 

@@ -20,9 +20,10 @@ use super::protocol::{
     ActivityLatency, Change, CountersStatus, LatencyStatus, MAX_LINE, ObserverStatus, Reply,
     Request, Resize, Resized, Status, UnderWay, VssdStatus, end_label,
 };
+use crate::backend::Backend;
 use crate::latency::{Activity, buckets};
 use crate::pick::Observer;
-use crate::vssd::{Bell, Counters, Finished, Vssd, Waited, Wish};
+use crate::vssd::{Counters, Finished, Target, Vssd, Waited, Wish};
 
 /// Clients at a time.
 const MAX_CLIENTS: usize = 64;
@@ -40,10 +41,8 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(10);
 pub struct Control {
     /// The backing file or device.
     pub backing: String,
-    /// The vSSDs.
-    pub vssds: Vec<Arc<Vssd>>,
-    /// What rings when one of them changed.
-    pub bell: Arc<Bell>,
+    /// What serves the vSSDs.
+    pub backend: Arc<Backend>,
     /// Called when a client asks for the end.
     pub shutdown: Box<dyn Fn() + Send + Sync>,
 }
@@ -159,9 +158,10 @@ fn serve(control: &Control, stream: &UnixStream) -> io::Result<()> {
 
 fn watch(control: &Control, stream: &UnixStream) -> io::Result<()> {
     loop {
-        let rings = control.bell.rings();
+        let bell = &control.backend.context().bell;
+        let rings = bell.rings();
         send(stream, &Reply::Status(control.status()))?;
-        control.bell.wait(rings, WATCH_INTERVAL);
+        bell.wait(rings, WATCH_INTERVAL);
     }
 }
 
@@ -184,51 +184,26 @@ impl Control {
             }),
             Request::Latency { vssd, reset } => self
                 .find(vssd)
-                .map(|vssd| Reply::Latency(latency(vssd, *reset))),
+                .map(|vssd| Reply::Latency(latency(&vssd, *reset))),
             Request::Ping | Request::Watch | Request::Shutdown => Ok(Reply::Ok),
         };
         result.unwrap_or_else(error)
     }
 
-    fn find(&self, name: &str) -> Result<&Arc<Vssd>, String> {
-        self.vssds.iter().find(|v| v.name == name).ok_or_else(|| {
-            let names: Vec<_> = self.vssds.iter().map(|v| v.name.as_str()).collect();
-            format!(
-                "no vSSD is called `{name}`; there are: {}",
-                names.join(", ")
-            )
-        })
+    fn find(&self, name: &str) -> Result<Arc<Vssd>, String> {
+        self.backend.find(name).map_err(|error| error.to_string())
     }
 
     fn resize(&self, resize: &Resize, client: &UnixStream) -> Result<Reply, String> {
         let vssd = self.find(&resize.vssd)?;
         let block_size = vssd.geometry.block_size();
-        let held = u64::from(vssd.lock().device.granted().len());
         let blocks =
             |amount: crate::size::Amount| amount.in_blocks(block_size).map_err(|e| e.to_string());
         let target = match resize.change {
-            Change::To(amount) => blocks(amount)?,
-            Change::Grow(amount) => held.saturating_add(blocks(amount)?),
-            Change::Shrink(amount) => {
-                let by = blocks(amount)?;
-                held.checked_sub(by).ok_or_else(|| {
-                    format!(
-                        "shrink {} by {by} blocks: it holds {held}; ask for at most that",
-                        vssd.name
-                    )
-                })?
-            }
+            Change::To(amount) => Target::To(blocks(amount)?),
+            Change::Grow(amount) => Target::Grow(blocks(amount)?),
+            Change::Shrink(amount) => Target::Shrink(blocks(amount)?),
         };
-        let capacity = vssd.geometry.capacity();
-        let target = u32::try_from(target)
-            .ok()
-            .filter(|target| *target <= capacity)
-            .ok_or_else(|| {
-                format!(
-                    "resize {} to {target} blocks: it has at most {capacity}",
-                    vssd.name
-                )
-            })?;
         let wish = Wish {
             target,
             pick: resize.evict.into(),
@@ -239,7 +214,9 @@ impl Control {
             revoke: resize.revoke,
             seed: resize.seed,
         };
-        let id = vssd.resize(wish).map_err(|e| e.to_string())?;
+        let id = vssd
+            .resize(wish)
+            .map_err(|e| format!("resize {}: {e}", vssd.name))?;
         if !resize.wait {
             return Ok(Reply::Started { id });
         }
@@ -263,7 +240,7 @@ impl Control {
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             backing: self.backing.clone(),
-            vssds: self.vssds.iter().map(|vssd| status(vssd)).collect(),
+            vssds: self.backend.vssds().iter().map(|v| status(v)).collect(),
         }
     }
 }
@@ -288,12 +265,12 @@ pub fn resized(finished: &Finished) -> Resized {
 
 fn latency(vssd: &Vssd, reset: bool) -> LatencyStatus {
     // Copied, so that no request waits while buckets are listed.
-    let mut state = vssd.lock();
-    let latency = state.latency.clone();
+    let mut stats = vssd.stats();
+    let latency = stats.latency.clone();
     if reset {
-        state.latency.reset();
+        stats.latency.reset();
     }
-    drop(state);
+    drop(stats);
     let activities = Activity::ALL.map(|activity| {
         let measured = latency.during(activity);
         ActivityLatency {
@@ -322,6 +299,7 @@ pub fn status(vssd: &Vssd) -> VssdStatus {
         },
         elapsed_ms: now.saturating_sub(resize.started_ns) / 1_000_000,
     });
+    let stats = vssd.stats();
     VssdStatus {
         name: vssd.name.clone(),
         socket: vssd.socket.display().to_string(),
@@ -337,12 +315,12 @@ pub fn status(vssd: &Vssd) -> VssdStatus {
         driver: device.has_session(),
         encoding: device.encoding().into(),
         observer: ObserverStatus {
-            kind: state.observer.as_ref().map(Observer::serves).into(),
-            memory_bytes: state.observer.as_ref().map_or(0, Observer::memory_bytes) as u64,
+            kind: stats.observer.as_ref().map(Observer::serves).into(),
+            memory_bytes: stats.observer.as_ref().map_or(0, Observer::memory_bytes) as u64,
         },
         resize: under_way,
         last_resize: state.last_finished().map(resized),
-        counters: counters(&state.counters),
+        counters: counters(&stats.counters),
     }
 }
 

@@ -1,21 +1,20 @@
-//! A sparse file or a block device, through the page cache.
+//! A file or a block device, past the page cache or through it.
 
 #![allow(unsafe_code)]
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
-use std::ops::Range;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FallocateFlags, FlockOperation, SeekFrom, fallocate, flock, seek};
+use rustix::fs::{AtFlags, FlockOperation, SeekFrom, StatxFlags, flock, seek, statx};
 use vm_memory::VolatileSlice;
 
-use super::Medium;
-use crate::size::ByteSize;
+use super::{Alignment, Medium};
 
 /// How long a predecessor may take to die: its last writes hold the lock.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
@@ -23,11 +22,24 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 /// The most buffers that one system call takes (IOV_MAX of Linux).
 const MAX_BUFFERS: usize = 1024;
 
+/// What direct I/O is taken to need where the system does not say: a page.
+const CAUTIOUS: u32 = 4096;
+
 /// A file or block device, held exclusively.
 #[derive(Debug)]
 pub struct FileMedium {
-    file: File,
+    file: Arc<File>,
     len: u64,
+    alignment: Alignment,
+}
+
+/// How to open a file.
+#[derive(Clone, Copy, Debug)]
+pub struct FileOptions {
+    /// Make the file if there is none.
+    pub create: bool,
+    /// Past the page cache (O_DIRECT).
+    pub direct: bool,
 }
 
 /// Why a file cannot be a medium.
@@ -41,25 +53,21 @@ pub enum OpenError {
         /// What the system said.
         source: io::Error,
     },
-    /// It is too small.
-    #[error(
-        "{path} has {have} but {need} are needed: add --create to extend it, or choose smaller vSSDs"
-    )]
-    TooSmall {
-        /// The file.
-        path: PathBuf,
-        /// Its size.
-        have: ByteSize,
-        /// What the vSSDs take.
-        need: ByteSize,
-    },
     /// It is missing.
     #[error("{path} does not exist: add --create to make it")]
     Missing {
         /// The file.
         path: PathBuf,
     },
-    /// Another backend has it.
+    /// Its file system has no direct I/O.
+    #[error(
+        "the file system of {path} has no direct I/O: add --buffered to go through the page cache"
+    )]
+    NotDirect {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Another program has it.
     #[error("{path} is in use by another backend: stop that one first")]
     InUse {
         /// The file.
@@ -68,58 +76,57 @@ pub enum OpenError {
 }
 
 impl FileMedium {
-    /// Opens `path`, which must have `need` bytes; with `create` a file is
-    /// made or extended as needed, sparsely.
+    /// Opens `path`.
     ///
     /// The file is locked against a second backend. A predecessor that was
     /// just killed may still have writes in flight, which hold the lock.
-    pub fn open(path: &Path, need: u64, create: bool) -> Result<Self, OpenError> {
+    pub fn open(path: &Path, options: FileOptions) -> Result<Self, OpenError> {
         let failed = |source| OpenError::Open {
             path: path.to_owned(),
             source,
         };
-        if !create && !path.exists() {
+        if !options.create && !path.exists() {
             return Err(OpenError::Missing {
                 path: path.to_owned(),
             });
         }
-        let file = OpenOptions::new()
+        let direct = if options.direct { libc::O_DIRECT } else { 0 };
+        let file = fs::OpenOptions::new()
             .read(true)
             .write(true)
-            .create(create)
+            .create(options.create)
             .truncate(false)
+            .custom_flags(direct)
             .open(path)
-            .map_err(failed)?;
-        let started = Instant::now();
-        while let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            if error != rustix::io::Errno::WOULDBLOCK {
-                return Err(failed(error.into()));
-            }
-            if started.elapsed() > LOCK_PATIENCE {
-                return Err(OpenError::InUse {
+            .map_err(|error| match error.raw_os_error() {
+                Some(libc::EINVAL) if options.direct => OpenError::NotDirect {
                     path: path.to_owned(),
-                });
-            }
-            thread::sleep(Duration::from_millis(10));
+                },
+                _ => failed(error),
+            })?;
+        lock(&file, path)?;
+        let len = seek(&file, SeekFrom::End(0)).map_err(|e| failed(e.into()))?;
+        let alignment = match options.direct {
+            true => direct_alignment(&file),
+            false => Alignment::default(),
+        };
+        Ok(Self {
+            file: Arc::new(file),
+            len,
+            alignment,
+        })
+    }
+
+    /// Extends the file to `len` bytes, sparsely, unless it has them.
+    ///
+    /// # Errors
+    /// When the file cannot grow, as a device cannot.
+    pub fn extend(&mut self, len: u64) -> io::Result<()> {
+        if self.len < len {
+            self.file.set_len(len)?;
+            self.len = len;
         }
-        let is_device = file
-            .metadata()
-            .map_err(failed)?
-            .file_type()
-            .is_block_device();
-        let mut len = seek(&file, SeekFrom::End(0)).map_err(|e| failed(e.into()))?;
-        if len < need && create && !is_device {
-            file.set_len(need).map_err(failed)?;
-            len = need;
-        }
-        if len < need {
-            return Err(OpenError::TooSmall {
-                path: path.to_owned(),
-                have: ByteSize(len),
-                need: ByteSize(need),
-            });
-        }
-        Ok(Self { file, len })
+        Ok(())
     }
 
     /// Moves all of `buffers` from `offset` on by `call`, which is `preadv` or
@@ -180,6 +187,41 @@ impl FileMedium {
     }
 }
 
+/// Locks a file against other backends.
+fn lock(file: &File, path: &Path) -> Result<(), OpenError> {
+    let started = Instant::now();
+    while let Err(error) = flock(file, FlockOperation::NonBlockingLockExclusive) {
+        if error != rustix::io::Errno::WOULDBLOCK {
+            return Err(OpenError::Open {
+                path: path.to_owned(),
+                source: error.into(),
+            });
+        }
+        if started.elapsed() > LOCK_PATIENCE {
+            return Err(OpenError::InUse {
+                path: path.to_owned(),
+            });
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}
+
+/// What direct I/O to a file needs (statx(2), since Linux 6.1).
+fn direct_alignment(file: &File) -> Alignment {
+    let asked = statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::DIOALIGN);
+    let (address, len) = match asked {
+        Ok(found) if found.stx_dio_offset_align > 0 => {
+            (found.stx_dio_mem_align, found.stx_dio_offset_align)
+        }
+        _ => (CAUTIOUS, CAUTIOUS),
+    };
+    Alignment {
+        address: address as usize,
+        len: len as usize,
+    }
+}
+
 /// The vectors that remain after the first `moved` bytes.
 fn advance(vectors: &mut [libc::iovec], mut moved: usize) -> &mut [libc::iovec] {
     let mut whole = 0;
@@ -205,39 +247,20 @@ impl Medium for FileMedium {
         self.transfer(offset, buffers, libc::pwritev)
     }
 
-    fn discard(&self, range: Range<u64>) -> io::Result<()> {
-        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        Ok(fallocate(
-            &self.file,
-            flags,
-            range.start,
-            range.end - range.start,
-        )?)
-    }
-
     fn flush(&self) -> io::Result<()> {
         self.file.sync_data()
     }
 
-    fn data(&self, range: Range<u64>) -> io::Result<Vec<Range<u64>>> {
-        let mut found = Vec::new();
-        let mut at = range.start;
-        while at < range.end {
-            let start = match seek(&self.file, SeekFrom::Data(at)) {
-                Ok(start) if start < range.end => start,
-                // No data behind this point.
-                Ok(_) | Err(rustix::io::Errno::NXIO) => break,
-                Err(error) => return Err(error.into()),
-            };
-            let end = seek(&self.file, SeekFrom::Hole(start))?.min(range.end);
-            found.push(start..end);
-            at = end;
-        }
-        Ok(found)
-    }
-
     fn len(&self) -> u64 {
         self.len
+    }
+
+    fn alignment(&self) -> Alignment {
+        self.alignment
+    }
+
+    fn file(&self) -> Option<Arc<File>> {
+        Some(self.file.clone())
     }
 }
 
@@ -266,17 +289,46 @@ mod tests {
     fn a_medium_is_made_locked_and_sparse() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("disk");
+        let options = |create, direct| FileOptions { create, direct };
         assert!(matches!(
-            FileMedium::open(&path, 4096, false),
+            FileMedium::open(&path, options(false, false)),
             Err(OpenError::Missing { .. })
         ));
-        let medium = FileMedium::open(&path, 1 << 20, true).unwrap();
+        let mut medium = FileMedium::open(&path, options(true, false)).unwrap();
+        medium.extend(1 << 20).unwrap();
         assert_eq!(medium.len(), 1 << 20);
-        assert!(medium.data(0..1 << 20).unwrap().is_empty());
-        drop(medium);
+        assert_eq!(medium.alignment(), Alignment::default());
+        assert_eq!(
+            std::os::unix::fs::MetadataExt::blocks(&medium.file.metadata().unwrap()),
+            0
+        );
         assert!(matches!(
-            FileMedium::open(&path, 1 << 21, false),
-            Err(OpenError::TooSmall { .. })
+            FileMedium::open(&path, options(false, false)),
+            Err(OpenError::InUse { .. })
         ));
+    }
+
+    #[test]
+    fn direct_media_say_what_they_need() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("disk");
+        let options = FileOptions {
+            create: true,
+            direct: true,
+        };
+        let medium = match FileMedium::open(&path, options) {
+            Err(error @ OpenError::NotDirect { .. }) => {
+                assert!(error.to_string().contains("--buffered"));
+                return;
+            }
+            medium => medium.unwrap(),
+        };
+        let Alignment { address, len } = medium.alignment();
+        assert!(address.is_power_of_two() && (512..=4096).contains(&len));
+        let mut bytes = vec![7; len + address];
+        let skip = bytes.as_ptr().align_offset(address);
+        let slice = VolatileSlice::from(&mut bytes[skip..skip + len]);
+        medium.write(0, &[slice]).unwrap();
+        medium.read(0, &[slice]).unwrap();
     }
 }

@@ -6,15 +6,33 @@
 mod file;
 mod memory;
 mod null;
+#[cfg(test)]
+pub mod trace;
 
+use std::fs::File;
 use std::io;
-use std::ops::Range;
+use std::sync::Arc;
 
 use vm_memory::VolatileSlice;
 
-pub use file::{FileMedium, OpenError};
+pub use file::{FileMedium, FileOptions, OpenError};
 pub use memory::MemoryMedium;
 pub use null::NullMedium;
+
+/// What offsets, lengths and buffers of a medium are multiples of, bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Alignment {
+    /// Addresses of buffers.
+    pub address: usize,
+    /// Offsets on the medium and lengths of buffers.
+    pub len: usize,
+}
+
+impl Default for Alignment {
+    fn default() -> Self {
+        Self { address: 1, len: 1 }
+    }
+}
 
 /// Bytes at offsets. Calls block until the bytes are where they belong; all
 /// but [`flush`](Self::flush) may leave them in a volatile cache.
@@ -25,14 +43,8 @@ pub trait Medium: Send + Sync {
     /// Stores all of `buffers` at `offset`.
     fn write(&self, offset: u64, buffers: &[VolatileSlice<'_>]) -> io::Result<()>;
 
-    /// Makes these bytes read as zeros and gives their space back.
-    fn discard(&self, range: Range<u64>) -> io::Result<()>;
-
     /// Makes what was written before this call durable.
     fn flush(&self) -> io::Result<()>;
-
-    /// The parts of `range` that may read as something else than zeros.
-    fn data(&self, range: Range<u64>) -> io::Result<Vec<Range<u64>>>;
 
     /// Bytes there are.
     fn len(&self) -> u64;
@@ -40,5 +52,21 @@ pub trait Medium: Send + Sync {
     /// True when there are none.
     fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// What it wants of buffers and offsets.
+    fn alignment(&self) -> Alignment {
+        Alignment::default()
+    }
+
+    /// Whether it gives back what was written to it. One that does not is for
+    /// runs in which only who may access what counts.
+    fn keeps_data(&self) -> bool {
+        true
+    }
+
+    /// The file that it is, for engines that can do more with it.
+    fn file(&self) -> Option<Arc<File>> {
+        None
     }
 }

@@ -1,7 +1,6 @@
 //! A medium that moves nothing, where only who may access what counts.
 
 use std::io;
-use std::ops::Range;
 
 use vm_memory::VolatileSlice;
 
@@ -23,19 +22,15 @@ impl Medium for NullMedium {
         Ok(())
     }
 
-    fn discard(&self, _range: Range<u64>) -> io::Result<()> {
-        Ok(())
-    }
-
     fn flush(&self) -> io::Result<()> {
         Ok(())
     }
 
-    fn data(&self, _range: Range<u64>) -> io::Result<Vec<Range<u64>>> {
-        Ok(Vec::new())
-    }
-
     fn len(&self) -> u64 {
         self.len
+    }
+
+    fn keeps_data(&self) -> bool {
+        false
     }
 }

@@ -187,6 +187,14 @@ impl Volume {
         BlockSet::from_words(self.capacity, words.collect())
     }
 
+    /// The guest holds exactly `blocks`, as a recovery found.
+    pub fn restore_held(&self, blocks: &BlockSet) {
+        for (word, run) in blocks.runs().flat_map(|run| spans(run.start, run.len)) {
+            let granted = &self.granted[word];
+            granted.store(granted.load(Ordering::Relaxed) | run, Ordering::Relaxed);
+        }
+    }
+
     /// The guest may use `blocks`.
     pub fn allow(&self, blocks: &SetView<'_>) {
         blocks.for_each_word(|index, bits| {

@@ -14,7 +14,7 @@ use vssd_host::control::protocol::{Reply, Request, Resize, Resized, Status, Vssd
 
 use super::PATIENCE;
 
-/// A folder with a backing file, sockets and ownership logs.
+/// A folder with a backing file and sockets.
 pub struct Site {
     folder: TempDir,
 }
@@ -60,7 +60,12 @@ impl Site {
 
     /// Starts the daemon and waits until it listens.
     pub fn start(&self, specs: &[String]) -> Daemon {
-        self.launch(self.command(specs, &["--create"]))
+        self.start_with(specs, &["--create"])
+    }
+
+    /// Starts the daemon with more arguments and waits until it listens.
+    pub fn start_with(&self, specs: &[String], more: &[&str]) -> Daemon {
+        self.launch(self.command(specs, more))
     }
 
     /// Starts a daemon whose writes behind `limit` bytes of a file fail, as on

@@ -1,0 +1,220 @@
+//! A medium that remembers what was done to it, so that it can be found as a
+//! crash at any moment would have left it.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rand::RngExt;
+use vm_memory::VolatileSlice;
+
+use super::Medium;
+
+/// What a device writes at once: the rest of a write may be lost.
+const SECTOR: usize = 512;
+
+const PAGE: u64 = 4096;
+
+/// Bytes of which only those that were written are kept.
+#[derive(Clone, Debug, Default)]
+pub struct Image {
+    pages: BTreeMap<u64, Box<[u8; PAGE as usize]>>,
+}
+
+impl Image {
+    fn write(&mut self, offset: u64, bytes: &[u8]) {
+        for (i, sector) in bytes.chunks(SECTOR).enumerate() {
+            let at = offset + (i * SECTOR) as u64;
+            let page = self.pages.entry(at / PAGE);
+            let page = page.or_insert_with(|| Box::new([0; PAGE as usize]));
+            let within = (at % PAGE) as usize;
+            page[within..within + sector.len()].copy_from_slice(sector);
+        }
+    }
+
+    fn read(&self, offset: u64, bytes: &mut [u8]) {
+        for (i, chunk) in bytes.chunks_mut(SECTOR).enumerate() {
+            let at = offset + (i * SECTOR) as u64;
+            let within = (at % PAGE) as usize;
+            match self.pages.get(&(at / PAGE)) {
+                Some(page) => chunk.copy_from_slice(&page[within..within + chunk.len()]),
+                None => chunk.fill(0),
+            }
+        }
+    }
+}
+
+/// Something that was done to the medium.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// Bytes were written.
+    Write(u64, Vec<u8>),
+    /// Everything before became durable.
+    Flush,
+    /// Whoever uses it got so far.
+    Mark(usize),
+}
+
+#[derive(Debug, Default)]
+struct State {
+    now: Image,
+    events: Vec<Event>,
+    /// Operations until the one that fails.
+    fails_in: Option<u32>,
+}
+
+/// See the module. Offsets and lengths are multiples of 512.
+#[derive(Debug)]
+pub struct TraceMedium {
+    len: u64,
+    state: Mutex<State>,
+}
+
+/// A device as a crash left it.
+#[derive(Clone, Debug)]
+pub struct Crash {
+    durable: Image,
+    /// Writes since the last flush.
+    pending: Vec<(u64, Vec<u8>)>,
+}
+
+impl Crash {
+    /// Before anything happened to a medium that had this on it.
+    pub fn new(durable: Image) -> Self {
+        Self {
+            durable,
+            pending: Vec::new(),
+        }
+    }
+
+    /// One more event happened.
+    pub fn happened(&mut self, event: &Event) {
+        match event {
+            Event::Write(offset, bytes) => self.pending.push((*offset, bytes.clone())),
+            Event::Flush => {
+                for (offset, bytes) in std::mem::take(&mut self.pending) {
+                    self.durable.write(offset, &bytes);
+                }
+            }
+            Event::Mark(_) => {}
+        }
+    }
+
+    /// As the death of the process leaves it: all writes are there.
+    pub fn killed(&self) -> Image {
+        let mut image = self.durable.clone();
+        for (offset, bytes) in &self.pending {
+            image.write(*offset, bytes);
+        }
+        image
+    }
+
+    /// As the loss of power may leave it: of the writes since the last flush
+    /// any are there, in any order, each sector on its own.
+    pub fn unpowered(&self, rng: &mut impl RngExt) -> Image {
+        let mut image = self.durable.clone();
+        let kept = [0.0, 0.5, 0.9, 1.0][rng.random_range(0..4)];
+        let whole = rng.random::<bool>();
+        for (offset, bytes) in &self.pending {
+            let write_kept = rng.random_bool(kept);
+            for (i, sector) in bytes.chunks(SECTOR).enumerate() {
+                let sector_kept = match whole {
+                    true => write_kept,
+                    false => rng.random_bool(kept),
+                };
+                if sector_kept {
+                    image.write(offset + (i * SECTOR) as u64, sector);
+                }
+            }
+        }
+        image
+    }
+}
+
+impl TraceMedium {
+    /// A medium of `len` bytes with `image` on it.
+    pub fn new(len: u64, image: Image) -> Self {
+        Self {
+            len,
+            state: Mutex::new(State {
+                now: image,
+                ..State::default()
+            }),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes how far its user got.
+    pub fn mark(&self, at: usize) {
+        self.lock().events.push(Event::Mark(at));
+    }
+
+    /// The operation after so many others fails, once.
+    pub fn fail_in(&self, operations: u32) {
+        self.lock().fails_in = Some(operations);
+    }
+
+    /// What happened.
+    pub fn events(&self) -> Vec<Event> {
+        self.lock().events.clone()
+    }
+
+    /// What it holds.
+    pub fn image(&self) -> Image {
+        self.lock().now.clone()
+    }
+
+    /// The state, unless this operation is to fail.
+    fn operate(&self) -> io::Result<MutexGuard<'_, State>> {
+        let mut state = self.lock();
+        match &mut state.fails_in {
+            Some(0) => {
+                state.fails_in = None;
+                Err(io::Error::from_raw_os_error(libc::EIO))
+            }
+            Some(more) => {
+                *more -= 1;
+                Ok(state)
+            }
+            None => Ok(state),
+        }
+    }
+}
+
+impl Medium for TraceMedium {
+    fn read(&self, mut offset: u64, buffers: &[VolatileSlice<'_>]) -> io::Result<()> {
+        let state = self.lock();
+        for buffer in buffers {
+            let mut bytes = vec![0; buffer.len()];
+            state.now.read(offset, &mut bytes);
+            buffer.copy_from(&bytes);
+            offset += bytes.len() as u64;
+        }
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, buffers: &[VolatileSlice<'_>]) -> io::Result<()> {
+        let mut state = self.operate()?;
+        let mut bytes = Vec::new();
+        for buffer in buffers {
+            let mut part = vec![0; buffer.len()];
+            buffer.copy_to(&mut part);
+            bytes.append(&mut part);
+        }
+        state.now.write(offset, &bytes);
+        state.events.push(Event::Write(offset, bytes));
+        Ok(())
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        self.operate()?.events.push(Event::Flush);
+        Ok(())
+    }
+
+    fn len(&self) -> u64 {
+        self.len
+    }
+}

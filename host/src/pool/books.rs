@@ -1,0 +1,225 @@
+//! What changes under the lock of a pool: its ledger, the maps of its volumes,
+//! and the list of changes that the log does not have yet.
+
+use vssd::block_set::spans;
+
+use super::ledger::{Fate, Ledger, VolumeId};
+use super::volume::Volume;
+
+/// A change of a map that the log does not have yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delta {
+    /// Blocks in a row lie at places in a row.
+    Mapped {
+        /// Whose.
+        volume: VolumeId,
+        /// First block.
+        block: u32,
+        /// First place.
+        place: u32,
+        /// How many.
+        count: u32,
+    },
+    /// Blocks in a row read as zeros again.
+    Unmapped {
+        /// Whose.
+        volume: VolumeId,
+        /// First block.
+        block: u32,
+        /// How many.
+        count: u32,
+    },
+}
+
+impl Delta {
+    /// Adds what follows directly; false when `next` does not.
+    fn extend(&mut self, next: &Self) -> bool {
+        match (self, *next) {
+            (
+                Self::Mapped {
+                    volume,
+                    block,
+                    place,
+                    count,
+                },
+                Self::Mapped {
+                    volume: of,
+                    block: at,
+                    place: to,
+                    count: more,
+                },
+            ) if *volume == of && *block + *count == at && *place + *count == to => *count += more,
+            (
+                Self::Unmapped {
+                    volume,
+                    block,
+                    count,
+                },
+                Self::Unmapped {
+                    volume: of,
+                    block: at,
+                    count: more,
+                },
+            ) if *volume == of && *block + *count == at => *count += more,
+            _ => return false,
+        }
+        true
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Books {
+    /// Who owns which place.
+    pub ledger: Ledger,
+    /// `None` where nothing lasts.
+    deltas: Option<Vec<Delta>>,
+}
+
+impl Books {
+    /// The books of a pool that keeps a log if it `lasts`.
+    pub fn new(ledger: Ledger, lasts: bool) -> Self {
+        Self {
+            ledger,
+            deltas: lasts.then(Vec::new),
+        }
+    }
+
+    fn changed(&mut self, delta: Delta) {
+        let Some(deltas) = &mut self.deltas else {
+            return;
+        };
+        if !deltas.last_mut().is_some_and(|last| last.extend(&delta)) {
+            deltas.push(delta);
+        }
+    }
+
+    /// The first writes of `count` blocks from `block` on, to places from
+    /// `place` on, are done.
+    pub fn map(&mut self, volume: &Volume, block: u32, place: u32, count: u32) {
+        for i in 0..count {
+            volume.map(&mut self.ledger, block + i, place + i);
+        }
+        self.changed(Delta::Mapped {
+            volume: volume.id(),
+            block,
+            place,
+            count,
+        });
+    }
+
+    /// The blocks `bits` of word `index` read as zeros from now on; true when
+    /// any of them was written. Nobody may be at work on them.
+    pub fn unmap(&mut self, volume: &Volume, (index, bits): (usize, u64)) -> bool {
+        // The places may be handed on once the log says that they are free.
+        let fate = match self.deltas {
+            Some(_) => Fate::Limbo,
+            None => Fate::Free,
+        };
+        let gone = volume.unmap(&mut self.ledger, (index, bits), fate);
+        let mut rest = gone;
+        while rest != 0 {
+            let first = rest.trailing_zeros();
+            let count = (rest >> first).trailing_ones();
+            self.changed(Delta::Unmapped {
+                volume: volume.id(),
+                block: index as u32 * 64 + first,
+                count,
+            });
+            let below = u64::MAX.checked_shl(first + count).unwrap_or(0);
+            rest &= below;
+        }
+        gone != 0
+    }
+
+    /// As [`unmap`](Self::unmap), for blocks of which the log says already that
+    /// they are nobody's.
+    pub fn forget(&mut self, volume: &Volume, word: (usize, u64)) {
+        volume.unmap(&mut self.ledger, word, Fate::Free);
+    }
+
+    /// Gives up all that a volume has; the log says already that it is gone.
+    pub fn retire(&mut self, volume: &Volume) {
+        for word in spans(0, volume.capacity()) {
+            self.forget(volume, word);
+        }
+        let held = self.ledger.account(volume.id()).held;
+        self.ledger.let_go(volume.id(), held);
+        self.ledger.close(volume.id());
+    }
+
+    /// True when the log has everything.
+    pub fn is_clean(&self) -> bool {
+        self.deltas.as_ref().is_none_or(Vec::is_empty)
+    }
+
+    /// Takes what the log does not have yet.
+    pub fn cut(&mut self) -> Vec<Delta> {
+        self.deltas.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Puts back what was cut and did not get into the log.
+    pub fn put_back(&mut self, mut cut: Vec<Delta>) {
+        if let Some(deltas) = &mut self.deltas {
+            cut.append(deltas);
+            *deltas = cut;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ledger::Bounds;
+    use super::*;
+
+    fn books(lasts: bool) -> (Books, Volume) {
+        let volume = Volume::new(VolumeId(3), 1000);
+        let mut ledger = Ledger::new(2048, 1000);
+        let bounds = Bounds {
+            quota: 1000,
+            reservation: 0,
+        };
+        ledger.open(volume.id(), bounds).unwrap();
+        (Books::new(ledger, lasts), volume)
+    }
+
+    fn write(books: &mut Books, volume: &Volume, blocks: std::ops::Range<u32>) {
+        for block in blocks {
+            let place = volume.allocate(&mut books.ledger, block).unwrap();
+            books.map(volume, block, place, 1);
+        }
+    }
+
+    #[test]
+    fn changes_in_a_row_are_one() {
+        let (mut books, volume) = books(true);
+        write(&mut books, &volume, 10..200);
+        assert_eq!(books.cut().len(), 1);
+        assert!(books.is_clean());
+        // Bits 63 and up of a word, then on into the next.
+        assert!(books.unmap(&volume, (1, !0)));
+        assert!(books.unmap(&volume, (2, !0)));
+        assert!(!books.unmap(&volume, (2, !0)));
+        assert!(books.unmap(&volume, (0, 1 << 63 | 1 << 20)));
+        let unmapped = |block, count| Delta::Unmapped {
+            volume: volume.id(),
+            block,
+            count,
+        };
+        let cut = books.cut();
+        assert_eq!(cut, [unmapped(64, 128), unmapped(20, 1), unmapped(63, 1)]);
+        assert_eq!(books.ledger.usage().limbo, 130);
+        write(&mut books, &volume, 300..301);
+        books.put_back(cut.clone());
+        assert_eq!(books.cut()[..3], cut[..]);
+    }
+
+    #[test]
+    fn what_does_not_last_needs_no_list() {
+        let (mut books, volume) = books(false);
+        write(&mut books, &volume, 0..64);
+        assert!(books.unmap(&volume, (0, !0)));
+        assert!(books.is_clean());
+        assert_eq!(books.ledger.usage().free, 2048);
+    }
+}

@@ -1,0 +1,412 @@
+//! When changes of a pool get into its journal.
+//!
+//! Changes of who holds what are recorded by whoever makes them, before they take
+//! effect. Changes of maps, which requests make, are collected in the books; a thread
+//! commits them when somebody waits for that, for all who wait together. The journal's
+//! lock is taken before that of the books, and held from the cut of what is to be
+//! committed until it is settled: so what is on record is never ahead of the books
+//! when a compaction writes them down.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use vssd::block_set::BlockSet;
+use vssd::encoding::{SetView, encode};
+use vssd::units::Geometry;
+use vssd::wire::{Encoding, MAX_PAYLOAD};
+
+use super::books::{Books, Delta};
+use super::journal::{Batch, BootId, Journal, JournalError, PoolImage, Sink, Work};
+use super::ledger::{Ledger, VolumeId};
+use super::tickets::{Group, Subscription, Ticket, Tickets};
+use super::volume::Volume;
+use super::{Pool, PoolError, Shape, Strength, Volumes};
+use crate::io::EngineName;
+use crate::medium::Medium;
+
+/// Windows that are written down together, for which requests that change maps wait.
+const WINDOWS_AT_A_TIME: u32 = 64;
+
+/// How often at most it is logged that nothing can be recorded.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The log of a pool that lasts.
+pub(super) struct Log {
+    journal: Mutex<Recorder>,
+    tickets: Arc<Tickets>,
+}
+
+struct Recorder {
+    journal: Journal,
+    /// A compaction may have written down a release that did not happen.
+    mistrusted: bool,
+    batch: Batch,
+    complained: Option<Instant>,
+}
+
+impl Recorder {
+    /// Logs an error. A failing medium fails commit after commit; the log says
+    /// it once in a while.
+    fn complain(&mut self, error: &JournalError) {
+        let due = |last: Instant| last.elapsed() >= COMPLAINT_INTERVAL;
+        if self.complained.is_none_or(due) {
+            self.complained = Some(Instant::now());
+            tracing::error!(%error, "changes of the pool could not be recorded");
+        }
+    }
+}
+
+impl Log {
+    fn new(journal: Journal) -> Self {
+        Self {
+            journal: Mutex::new(Recorder {
+                journal,
+                mistrusted: false,
+                batch: Batch::default(),
+                complained: None,
+            }),
+            tickets: Arc::default(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Recorder> {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Says that blocks are held.
+pub(super) fn granted(batch: &mut Batch, id: VolumeId, blocks: &BlockSet, geometry: Geometry) {
+    let mut buffer = vec![0; MAX_PAYLOAD];
+    let mut from = 0;
+    while from < blocks.capacity() {
+        let out = encode(
+            blocks,
+            from,
+            u32::MAX,
+            Encoding::Compact,
+            geometry,
+            &mut buffer,
+        );
+        let view = SetView::parse(&buffer[..out.len], geometry).expect("own encoding");
+        if !view.is_empty() {
+            batch.granted(id, &view);
+        }
+        from = out.next;
+    }
+}
+
+fn add_delta(batch: &mut Batch, delta: Delta) {
+    match delta {
+        Delta::Mapped {
+            volume,
+            block,
+            place,
+            count,
+        } => batch.mapped(volume, block, place, count),
+        Delta::Unmapped {
+            volume,
+            block,
+            count,
+        } => batch.unmapped(volume, block, count),
+    }
+}
+
+impl Pool {
+    /// Makes a pool of that shape on `medium`, whatever is there.
+    ///
+    /// # Errors
+    /// When the medium is too small or fails.
+    pub fn create(
+        medium: Arc<dyn Medium>,
+        shape: Shape,
+        engine: EngineName,
+        boot: BootId,
+    ) -> Result<Arc<Self>, PoolError> {
+        let journal = Journal::create(medium.clone(), shape, boot)?;
+        Self::start(medium, journal, &PoolImage::new(shape), engine)
+    }
+
+    /// Opens the pool on `medium`.
+    ///
+    /// # Errors
+    /// When there is none, or it is damaged.
+    pub fn open(
+        medium: Arc<dyn Medium>,
+        engine: EngineName,
+        boot: BootId,
+    ) -> Result<Arc<Self>, PoolError> {
+        let (journal, image) = Journal::open(medium.clone(), boot)?;
+        if let Some(fault) = image.check(1).pop() {
+            return Err(PoolError::Fault(fault));
+        }
+        Self::start(medium, journal, &image, engine)
+    }
+
+    fn start(
+        medium: Arc<dyn Medium>,
+        journal: Journal,
+        image: &PoolImage,
+        engine: EngineName,
+    ) -> Result<Arc<Self>, PoolError> {
+        let shape = image.shape;
+        let mut books = Books::new(Ledger::new(shape.places, shape.overcommit_permille), true);
+        let mut volumes = Volumes {
+            next: image.next,
+            ..Volumes::default()
+        };
+        for (&id, found) in &image.volumes {
+            let volume = Arc::new(Volume::new(id, found.blocks));
+            books.ledger.open(id, found.bounds)?;
+            volume.restore_held(&found.held);
+            books.ledger.hold(id, found.held.len());
+            for (block, place) in found.map() {
+                volume.restore(&mut books.ledger, block, place);
+            }
+            volumes.by_name.insert(found.name.clone(), volume);
+        }
+        let pool = Arc::new(Self {
+            engine,
+            block_size: shape.block_size,
+            data: journal.data(),
+            books: Mutex::new(books),
+            volumes: Mutex::new(volumes),
+            alone: Mutex::default(),
+            log: Some(Log::new(journal)),
+            medium,
+        });
+        if let Some(log) = &pool.log {
+            let (tickets, pool) = (log.tickets.clone(), Arc::downgrade(&pool));
+            thread::Builder::new()
+                .name("commits".to_owned())
+                .spawn(move || serve(&tickets, &pool))?;
+        }
+        Ok(pool)
+    }
+
+    /// A listener for commits.
+    ///
+    /// # Errors
+    /// When the system has no descriptor left.
+    pub fn subscribe(&self) -> io::Result<Subscription> {
+        match &self.log {
+            Some(log) => log.tickets.subscribe(),
+            None => Tickets::default().subscribe(),
+        }
+    }
+
+    /// Asks that what changed so far survives the end of this process; `None`
+    /// when there is nothing to wait for.
+    pub fn note(&self) -> Option<Ticket> {
+        self.log
+            .as_ref()
+            .map(|log| log.tickets.take(Strength::Soft))
+    }
+
+    /// Asks that everything so far survives the loss of power; `Ok(None)`
+    /// when it does.
+    ///
+    /// # Errors
+    /// When the medium failed at once.
+    pub fn flush(&self) -> io::Result<Option<Ticket>> {
+        match &self.log {
+            Some(log) => Ok(Some(log.tickets.take(Strength::Hard))),
+            None => self.medium.flush().map(|()| None),
+        }
+    }
+
+    /// What to wait for until places are free that are not yet.
+    pub fn places_later(&self) -> Option<Ticket> {
+        self.log
+            .as_ref()
+            .map(|log| log.tickets.take(Strength::Hard))
+    }
+
+    /// How a commit went; `None` while it is not over.
+    pub fn outcome(&self, ticket: Ticket) -> Option<io::Result<()>> {
+        match &self.log {
+            Some(log) => log.tickets.outcome(ticket),
+            None => Some(Ok(())),
+        }
+    }
+
+    /// Waits for a commit.
+    ///
+    /// # Errors
+    /// When it failed.
+    pub fn wait(&self, ticket: Ticket) -> io::Result<()> {
+        match &self.log {
+            Some(log) => log.tickets.wait(ticket),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes everything so far survive the loss of power.
+    ///
+    /// # Errors
+    /// When the medium failed.
+    pub fn close(&self) -> io::Result<()> {
+        match self.flush()? {
+            Some(ticket) => self.wait(ticket),
+            None => Ok(()),
+        }
+    }
+
+    /// Commits and compactions since it was opened.
+    pub fn work(&self) -> Work {
+        let log = self.log.as_ref();
+        log.map(|log| log.lock().journal.work()).unwrap_or_default()
+    }
+
+    /// Records a change of who holds what. Then `apply` lets it take effect; or,
+    /// if it could not be recorded, `undo` takes back what was done for it.
+    pub(super) fn record(
+        &self,
+        describe: impl FnOnce(&mut Batch),
+        apply: impl FnOnce(&mut Books),
+        undo: impl FnOnce(),
+    ) -> Result<(), PoolError> {
+        let Some(log) = &self.log else {
+            apply(&mut self.books());
+            return Ok(());
+        };
+        // Held to the end, so that no compaction sees half of the change.
+        let mut recorder = log.lock();
+        match self.commit(&mut recorder, Strength::Hard, describe) {
+            Ok(()) => {
+                apply(&mut self.books());
+                Ok(())
+            }
+            Err(error) => {
+                // One may have seen what was done for it.
+                recorder.mistrusted = true;
+                undo();
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Commits what has changed, and what `describe` adds.
+    fn commit(
+        &self,
+        recorder: &mut Recorder,
+        strength: Strength,
+        describe: impl FnOnce(&mut Batch),
+    ) -> Result<(), JournalError> {
+        if recorder.mistrusted {
+            self.compact(recorder)?;
+        }
+        let mut batch = std::mem::take(&mut recorder.batch);
+        batch.clear();
+        let cut = {
+            let mut books = self.books();
+            if strength == Strength::Hard {
+                books.ledger.cut();
+            }
+            books.cut()
+        };
+        cut.iter().for_each(|delta| add_delta(&mut batch, *delta));
+        describe(&mut batch);
+        let mut result = recorder.journal.commit(&batch, strength);
+        if let Err(JournalError::Full { .. }) = result {
+            result = self
+                .compact(recorder)
+                .and_then(|()| recorder.journal.commit(&batch, strength));
+        }
+        recorder.batch = batch;
+        let mut books = self.books();
+        match result {
+            Ok(()) if strength == Strength::Hard => books.ledger.settle(),
+            Ok(()) => {}
+            Err(_) => books.put_back(cut),
+        }
+        result
+    }
+
+    /// Writes the whole state down anew.
+    fn compact(&self, recorder: &mut Recorder) -> Result<(), JournalError> {
+        let volumes: Vec<_> = {
+            let volumes = self.volumes();
+            let all = volumes.by_name.iter();
+            all.map(|(name, volume)| (name.clone(), volume.clone()))
+                .collect()
+        };
+        let compacted = recorder.journal.compact(|sink| {
+            volumes
+                .iter()
+                .try_for_each(|(name, volume)| self.describe(sink, name, volume))
+        });
+        recorder.mistrusted &= compacted.is_err();
+        compacted
+    }
+
+    /// Writes the journal anew, as it does by itself when an area is half full.
+    #[cfg(test)]
+    pub(super) fn compact_now(&self) -> Result<(), JournalError> {
+        let log = self.log.as_ref().expect("a pool that lasts");
+        self.compact(&mut log.lock())
+    }
+
+    fn describe(
+        &self,
+        sink: &mut Sink<'_>,
+        name: &str,
+        volume: &Volume,
+    ) -> Result<(), JournalError> {
+        let id = volume.id();
+        let capacity = volume.capacity();
+        let geometry = Geometry::new(self.block_size, capacity.into()).map_err(io::Error::other)?;
+        let mut batch = Batch::default();
+        batch.volume(id, capacity, self.account(volume).bounds, name);
+        granted(&mut batch, id, &volume.held(), geometry);
+        sink.push(&batch)?;
+        for first in (0..volume.windows()).step_by(WINDOWS_AT_A_TIME as usize) {
+            batch.clear();
+            let books = self.books();
+            for index in first..volume.windows().min(first + WINDOWS_AT_A_TIME) {
+                if let Some(map) = volume.window_map(&books.ledger, index) {
+                    batch.window(id, index, &map);
+                }
+            }
+            drop(books);
+            if !batch.is_empty() {
+                sink.push(&batch)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Commits for whoever waits.
+    fn serve_group(&self, log: &Log, group: Group) {
+        let mut recorder = log.lock();
+        let committed = self.commit(&mut recorder, group.strength, |_| ());
+        if let Err(error) = &committed {
+            recorder.complain(error);
+        }
+        log.tickets.serve(group, committed.is_ok());
+        if recorder.journal.wants_compaction()
+            && let Err(error) = self.compact(&mut recorder)
+        {
+            recorder.complain(&error);
+        }
+    }
+}
+
+/// The life of the thread that commits.
+fn serve(tickets: &Tickets, pool: &Weak<Pool>) {
+    while let Some(group) = tickets.next() {
+        let Some(pool) = pool.upgrade() else { return };
+        if let Some(log) = &pool.log {
+            pool.serve_group(log, group);
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        if let Some(log) = &self.log {
+            log.tickets.close();
+        }
+    }
+}

@@ -1,0 +1,544 @@
+//! Power cuts and kills at every operation on the medium: what a flush or a
+//! resize acknowledged is there, what is there was asked for, and no vSSD ever
+//! reads what another wrote.
+//!
+//! A run of random requests and resizes of a few vSSDs on one pool leaves a trace of
+//! writes and flushes. For every point of it the medium is put together as a crash would have
+//! left it, in several ways; the pool on that is opened, compared with a model, and
+//! used for a while, itself to crash again.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+use vm_memory::VolatileSlice;
+use vssd::block_set::BlockSet;
+use vssd::encoding::{SetView, encode};
+use vssd::units::Geometry;
+use vssd::wire::Encoding;
+
+use super::journal::BootId;
+use super::ledger::Bounds;
+use super::{Pool, Shape, Store};
+use crate::clock::Clock;
+use crate::io::EngineName;
+use crate::medium::trace::{Crash, Event, Image, TraceMedium};
+use crate::request::{Chain, RequestQueue, Turn};
+use crate::vssd::{Bell, Context, Place, Vssd};
+use vssd::device::Ownership;
+
+const SHAPE: Shape = Shape {
+    block_size: 1024,
+    places: 1400,
+    overcommit_permille: 1500,
+};
+
+/// Blocks of a vSSD: more than a window.
+const BLOCKS: u32 = 700;
+
+const SECTORS_PER_BLOCK: u32 = 2;
+
+/// What a sector may read as: zeros, or the content of the write with that number.
+type Content = u32;
+
+const ZEROS: Content = 0;
+
+/// A sector that tells whose it is and which write it came from.
+fn sector(vssd: usize, sector: u32, write: Content) -> [u8; 512] {
+    let mut bytes = [0; 512];
+    for (at, number) in [0x5EC7, vssd as u32, sector, write].into_iter().enumerate() {
+        bytes[4 * at..4 * at + 4].copy_from_slice(&number.to_le_bytes());
+    }
+    bytes[508..].copy_from_slice(&write.to_le_bytes());
+    bytes
+}
+
+/// What came of a sector since it was last known to last.
+#[derive(Clone, Debug)]
+struct History {
+    /// Contents it may have: the first is durable, the last is the present one.
+    contents: Vec<Content>,
+}
+
+/// What a vSSD may look like.
+#[derive(Clone, Debug)]
+struct Model {
+    held: BlockSet,
+    sectors: BTreeMap<u32, History>,
+}
+
+impl Model {
+    fn contents(&self, sector: u32) -> &[Content] {
+        self.sectors
+            .get(&sector)
+            .map_or(&[ZEROS], |history| &history.contents)
+    }
+
+    fn change(&mut self, sectors: std::ops::Range<u32>, content: Content) {
+        for sector in sectors {
+            let history = self.sectors.entry(sector).or_insert_with(|| History {
+                contents: vec![ZEROS],
+            });
+            history.contents.push(content);
+        }
+    }
+
+    /// Everything so far lasts.
+    fn flushed(&mut self) {
+        for history in self.sectors.values_mut() {
+            history.contents.drain(..history.contents.len() - 1);
+        }
+    }
+
+    fn released(&mut self, blocks: &BlockSet) {
+        self.held.subtract(blocks);
+        for block in blocks.runs().flat_map(|run| run.start..run.end()) {
+            let first = block * SECTORS_PER_BLOCK;
+            (first..first + SECTORS_PER_BLOCK).for_each(|s| drop(self.sectors.remove(&s)));
+        }
+    }
+}
+
+/// The vSSDs of a pool, driven without virtqueues.
+struct Host {
+    pool: Arc<Pool>,
+    guests: Vec<(Arc<Vssd>, RequestQueue)>,
+}
+
+fn name(vssd: usize) -> String {
+    format!("vm{vssd}")
+}
+
+impl Host {
+    fn new(pool: Arc<Pool>, vssds: usize) -> Self {
+        let guests = (0..vssds).map(|vssd| {
+            let found = pool.attach(&name(vssd), BLOCKS, None, None).unwrap();
+            let volume = found.unwrap_or_else(|| {
+                let bounds = Bounds {
+                    quota: BLOCKS,
+                    reservation: 0,
+                };
+                pool.add(&name(vssd), BLOCKS, bounds, BLOCKS).unwrap()
+            });
+            let place = Place {
+                name: name(vssd),
+                socket: PathBuf::new(),
+            };
+            let context = Context {
+                bell: Arc::new(Bell::default()),
+                clock: Clock::monotonic(),
+            };
+            let encoding = Encoding::Compact;
+            let vssd = Vssd::new(place, pool.clone(), volume, encoding, 1, context).unwrap();
+            let queue = RequestQueue::new(&vssd).unwrap();
+            (Arc::new(vssd), queue)
+        });
+        let guests = guests.collect();
+        Self { pool, guests }
+    }
+
+    /// Makes a request; true when it succeeded.
+    fn request(&mut self, vssd: usize, kind: u32, sector: u32, out: &mut [u8], fill: bool) -> bool {
+        let mut header = [0; 16];
+        header[..4].copy_from_slice(&kind.to_le_bytes());
+        header[8..12].copy_from_slice(&sector.to_le_bytes());
+        let mut status = [0xff];
+        let (vssd, queue) = &mut self.guests[vssd];
+        let (header, data) = (header.as_mut_slice().into(), VolatileSlice::from(out));
+        let end = VolatileSlice::from(&mut status[..]);
+        let chain = match fill {
+            true => Chain::new([header], [data, end]),
+            false => Chain::new([header, data], [end]),
+        };
+        Turn::begin(vssd, queue).serve(chain);
+        status[0] == 0
+    }
+
+    fn read(&mut self, vssd: usize, sector: u32, sectors: u32) -> Option<Vec<u8>> {
+        let mut bytes = vec![0xee; sectors as usize * 512];
+        let read = self.request(vssd, 0, sector, &mut bytes, true);
+        read.then_some(bytes)
+    }
+
+    fn write(&mut self, vssd: usize, sector: u32, bytes: &mut [u8]) -> bool {
+        self.request(vssd, 1, sector, bytes, false)
+    }
+
+    fn flush(&mut self, vssd: usize) -> bool {
+        self.request(vssd, 4, 0, &mut [], false)
+    }
+
+    fn discard(&mut self, vssd: usize, sector: u32, sectors: u32) -> bool {
+        let mut range = [0; 16];
+        range[..4].copy_from_slice(&sector.to_le_bytes());
+        range[8..12].copy_from_slice(&sectors.to_le_bytes());
+        self.request(vssd, 11, 0, &mut range, false)
+    }
+
+    fn resize(&mut self, vssd: usize, blocks: &BlockSet, release: bool) -> bool {
+        let geometry = Geometry::new(SHAPE.block_size, BLOCKS.into()).unwrap();
+        let mut buffer = vec![0; 1 << 16];
+        let encoding = Encoding::Compact;
+        let out = encode(blocks, 0, u32::MAX, encoding, geometry, &mut buffer);
+        let view = SetView::parse(&buffer[..out.len], geometry).unwrap();
+        let vssd = &self.guests[vssd].0;
+        let mut store = Store {
+            pool: self.pool.clone(),
+            volume: vssd.volume.clone(),
+        };
+        match release {
+            true => store.release(&view).is_ok(),
+            false => store.grant(&view).is_ok(),
+        }
+    }
+}
+
+/// A state that a crash may find, and the one it may find instead because
+/// something was under way.
+#[derive(Clone)]
+struct Possible {
+    /// As it was when everything before had ended.
+    before: Vec<Model>,
+    /// As it was to be.
+    after: Vec<Model>,
+}
+
+/// Random requests and resizes; what may be found after each of them.
+fn run(
+    host: &mut Host,
+    medium: &TraceMedium,
+    models: &mut Vec<Model>,
+    writes: &mut Content,
+    steps: usize,
+    rng: &mut SmallRng,
+) -> Vec<Possible> {
+    let mut all = Vec::new();
+    for step in 0..steps {
+        let mut after = models.clone();
+        let vssd = rng.random_range(0..after.len());
+        let model = &models[vssd];
+        let first = rng.random_range(0..BLOCKS * SECTORS_PER_BLOCK);
+        let longest = BLOCKS * SECTORS_PER_BLOCK - first;
+        let sectors = longest.min(rng.random_range(1..40));
+        let (first_block, last) = (
+            first / SECTORS_PER_BLOCK,
+            (first + sectors - 1) / SECTORS_PER_BLOCK,
+        );
+        let mut held = (first_block..=last).all(|block| model.held.contains(block));
+        let usage = host.pool.usage();
+        if usage.free + usage.limbo < last + 1 - first_block {
+            // A write might find no place for a part of it. Such requests fail,
+            // and what they leave is undefined.
+            held = false;
+        }
+        let range = first..first + sectors;
+        let mut some = BlockSet::empty(BLOCKS);
+        for _ in 0..rng.random_range(1..4) {
+            let at = rng.random_range(0..BLOCKS);
+            some.insert_range(at, rng.random_range(1..80).min(BLOCKS - at));
+        }
+        // What may be found while the request is under way; then it has ended.
+        let mut meanwhile = after.clone();
+        match rng.random_range(0..10) {
+            0..=4 => {
+                *writes += 1;
+                let content = *writes;
+                let mut bytes: Vec<u8> = range
+                    .clone()
+                    .flat_map(|s| sector(vssd, s, content))
+                    .collect();
+                if held {
+                    meanwhile[vssd].change(range.clone(), content);
+                    all.push(possible(models, &meanwhile));
+                    medium.mark(all.len() - 1);
+                }
+                if held {
+                    assert!(host.write(vssd, first, &mut bytes), "step {step}");
+                    after = meanwhile;
+                }
+            }
+            5 => {
+                if held {
+                    meanwhile[vssd].change(range, ZEROS);
+                    all.push(possible(models, &meanwhile));
+                    medium.mark(all.len() - 1);
+                }
+                if held {
+                    assert!(host.discard(vssd, first, sectors), "step {step}");
+                    after = meanwhile;
+                }
+            }
+            6 | 7 => {
+                all.push(possible(models, models));
+                medium.mark(all.len() - 1);
+                assert!(host.flush(vssd));
+                after.iter_mut().for_each(Model::flushed);
+            }
+            8 => {
+                some.intersect(&model.held);
+                if some.is_empty() {
+                    continue;
+                }
+                after[vssd].released(&some);
+                // The commit that records it makes all else durable too.
+                let mut instead = models.clone();
+                instead[vssd].released(&some);
+                all.push(possible(models, &instead));
+                medium.mark(all.len() - 1);
+                assert!(host.resize(vssd, &some, true));
+                after.iter_mut().for_each(Model::flushed);
+            }
+            _ => {
+                some.subtract(&model.held);
+                if some.is_empty() {
+                    continue;
+                }
+                after[vssd].held.union_with(&some);
+                let mut instead = models.clone();
+                instead[vssd].held.union_with(&some);
+                all.push(possible(models, &instead));
+                medium.mark(all.len() - 1);
+                let granted = host.resize(vssd, &some, false);
+                if granted {
+                    after.iter_mut().for_each(Model::flushed);
+                } else {
+                    after = models.clone();
+                }
+            }
+        }
+        if rng.random_range(0..15) == 0 {
+            all.push(possible(&after, &after));
+            medium.mark(all.len() - 1);
+            host.pool.compact_now().unwrap();
+            after.iter_mut().for_each(Model::flushed);
+        }
+        *models = after;
+        all.push(possible(models, models));
+        medium.mark(all.len() - 1);
+    }
+    all
+}
+
+fn possible(before: &[Model], after: &[Model]) -> Possible {
+    Possible {
+        before: before.to_vec(),
+        after: after.to_vec(),
+    }
+}
+
+/// Opens the pool that a crash left and holds it against what may be found.
+/// Returns what was found.
+fn check(image: Image, boot: BootId, found: &Possible, killed: bool, what: &str) -> Vec<Model> {
+    let medium = Arc::new(TraceMedium::new(SHAPE.medium_len(), image));
+    let pool = Pool::open(medium, EngineName::Sync, boot)
+        .unwrap_or_else(|error| panic!("{what}: {error}"));
+    pool.assert_consistent();
+    let mut host = Host::new(pool, found.before.len());
+    let mut models = Vec::new();
+    for (vssd, (before, after)) in found.before.iter().zip(&found.after).enumerate() {
+        let held = host.guests[vssd].0.volume.held();
+        assert!(held == before.held || held == after.held, "{what}: {vssd}");
+        let mut model = Model {
+            held,
+            sectors: BTreeMap::new(),
+        };
+        for s in 0..BLOCKS * SECTORS_PER_BLOCK {
+            let read = host.read(vssd, s, 1);
+            let is_held = model.held.contains(s / SECTORS_PER_BLOCK);
+            assert_eq!(read.is_some(), is_held, "{what}: vssd {vssd} sector {s}");
+            let Some(read) = read else { continue };
+            // A killed process leaves the last of what had ended, or what was
+            // under way; a power cut anything since the last flush.
+            let before = before.contents(s);
+            let before = match killed {
+                true => &before[before.len() - 1..],
+                false => before,
+            };
+            let allowed = before.iter().chain(after.contents(s).last());
+            let content = match read.iter().all(|byte| *byte == 0) {
+                true => ZEROS,
+                false => u32::from_le_bytes(read[12..16].try_into().unwrap()),
+            };
+            let sound = content == ZEROS || read == sector(vssd, s, content);
+            assert!(
+                sound && allowed.clone().any(|c| *c == content),
+                "{what}: vssd {vssd} sector {s} reads as {:?}, not one of {:?}",
+                &read[..16],
+                allowed.collect::<Vec<_>>()
+            );
+            if content != ZEROS {
+                let contents = vec![content];
+                model.sectors.insert(s, History { contents });
+            }
+        }
+        models.push(model);
+    }
+    models
+}
+
+/// A pool with its vSSDs, half of the time nearly full, so that places are soon
+/// used again.
+fn prepare(
+    boot: BootId,
+    vssds: usize,
+    writes: &mut Content,
+    rng: &mut SmallRng,
+) -> (Image, Vec<Model>) {
+    let medium = Arc::new(TraceMedium::new(SHAPE.medium_len(), Image::default()));
+    let pool = Pool::create(medium.clone(), SHAPE, EngineName::Sync, boot).unwrap();
+    let mut host = Host::new(pool, vssds);
+    let mut held = BlockSet::empty(BLOCKS);
+    held.insert_range(0, BLOCKS);
+    let sectors = BTreeMap::new();
+    let mut models = vec![Model { held, sectors }; vssds];
+    if rng.random() {
+        let most = SHAPE.places / vssds as u32 * SECTORS_PER_BLOCK - 40;
+        for (vssd, model) in models.iter_mut().enumerate() {
+            for first in (0..most).step_by(100) {
+                *writes += 1;
+                let range = first..most.min(first + 100);
+                let bytes = range.clone().flat_map(|s| sector(vssd, s, *writes));
+                assert!(host.write(vssd, first, &mut bytes.collect::<Vec<_>>()));
+                model.change(range, *writes);
+            }
+            assert!(host.flush(vssd));
+            model.flushed();
+        }
+    }
+    drop(host);
+    (medium.image(), models)
+}
+
+/// Two crashes deep: everything that can be left of a run.
+fn crash_everywhere(seed: u64, steps: usize, variants: usize) {
+    let mut rng = SmallRng::seed_from_u64(seed);
+    let boot = BootId([1; 16]);
+    let rebooted = BootId([2; 16]);
+    let vssds = rng.random_range(2..4);
+    let mut writes = 0;
+    let (start, mut models) = prepare(boot, vssds, &mut writes, &mut rng);
+
+    let medium = Arc::new(TraceMedium::new(SHAPE.medium_len(), start.clone()));
+    let pool = Pool::open(medium.clone(), EngineName::Sync, boot).unwrap();
+    let mut host = Host::new(pool, vssds);
+    let first = possible(&models, &models);
+    let all = run(
+        &mut host,
+        &medium,
+        &mut models,
+        &mut writes,
+        steps,
+        &mut rng,
+    );
+    drop(host);
+
+    let mut crash = Crash::new(start);
+    let mut now = first;
+    for (at, event) in medium.events().iter().enumerate() {
+        crash.happened(event);
+        if let Event::Mark(index) = event {
+            now = all[*index].clone();
+        }
+        let what = format!("seed {seed}, killed after operation {at}");
+        check(crash.killed(), boot, &now, true, &what);
+        for variant in 0..variants {
+            let what = format!("seed {seed}, power cut {variant} after operation {at}");
+            let image = crash.unpowered(&mut rng);
+            let found = check(image.clone(), rebooted, &now, false, &what);
+            if variant == 0 && at % 16 == 0 {
+                again(image, rebooted, found, &mut writes, &mut rng, &what);
+            }
+        }
+    }
+}
+
+/// Goes on after a crash, and crashes once more.
+fn again(
+    image: Image,
+    boot: BootId,
+    mut models: Vec<Model>,
+    writes: &mut Content,
+    rng: &mut SmallRng,
+    what: &str,
+) {
+    let medium = Arc::new(TraceMedium::new(SHAPE.medium_len(), image.clone()));
+    let pool = Pool::open(medium.clone(), EngineName::Sync, boot).unwrap();
+    let mut host = Host::new(pool, models.len());
+    let first = possible(&models, &models);
+    let all = run(&mut host, &medium, &mut models, writes, 6, rng);
+    drop(host);
+    let mut crash = Crash::new(image);
+    let mut now = first;
+    let events = medium.events();
+    let end = rng.random_range(0..=events.len());
+    for event in &events[..end] {
+        crash.happened(event);
+        if let Event::Mark(index) = event {
+            now = all[*index].clone();
+        }
+    }
+    let what = format!("{what}, then after {end} more");
+    check(crash.killed(), boot, &now, true, &what);
+    let image = crash.unpowered(rng);
+    check(image, BootId([3; 16]), &now, false, &what);
+}
+
+#[test]
+fn whatever_a_crash_leaves_is_sound() {
+    for seed in 0..4 {
+        crash_everywhere(seed, 40, 2);
+    }
+}
+
+/// For as long as you like: `cargo test --release -- --ignored crash_for_longer`.
+#[test]
+#[ignore = "takes minutes"]
+fn crash_for_longer() {
+    for seed in 1000..1040 {
+        crash_everywhere(seed, 120, 6);
+    }
+}
+
+/// A medium that fails now and then costs the operation that it fails, and
+/// nothing that was acknowledged.
+#[test]
+fn a_failing_medium_loses_nothing() {
+    for seed in 0..40 {
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let boot = BootId([1; 16]);
+        let medium = Arc::new(TraceMedium::new(SHAPE.medium_len(), Image::default()));
+        let pool = Pool::create(medium.clone(), SHAPE, EngineName::Sync, boot).unwrap();
+        let mut host = Host::new(pool, 2);
+        let mut expected: Vec<BTreeMap<u32, Vec<u8>>> = vec![BTreeMap::new(); 2];
+        for write in 1..60 {
+            let vssd = rng.random_range(0..2);
+            let at = rng.random_range(0..BLOCKS * SECTORS_PER_BLOCK);
+            let mut bytes = sector(vssd, at, write).to_vec();
+            if rng.random_range(0..4) == 0 {
+                medium.fail_in(rng.random_range(0..4));
+            }
+            let written = host.write(vssd, at, &mut bytes);
+            let flushed = host.flush(vssd);
+            match written {
+                true => drop(expected[vssd].insert(at, bytes)),
+                // It is there or not.
+                false => drop(expected[vssd].remove(&at)),
+            }
+            let _ = flushed;
+        }
+        assert!(host.flush(0) || host.flush(0), "seed {seed}");
+        drop(host);
+        let medium = Arc::new(TraceMedium::new(SHAPE.medium_len(), medium.image()));
+        let pool = Pool::open(medium, EngineName::Sync, BootId([2; 16])).unwrap();
+        pool.assert_consistent();
+        let mut host = Host::new(pool, 2);
+        for (vssd, expected) in expected.iter().enumerate() {
+            for (at, bytes) in expected {
+                let read = host.read(vssd, *at, 1);
+                assert_eq!(read.as_ref(), Some(bytes), "seed {seed} vssd {vssd} {at}");
+            }
+        }
+    }
+}

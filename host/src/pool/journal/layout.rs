@@ -1,0 +1,310 @@
+//! Where things are on the medium of a pool, and the bytes of their headers.
+//! All numbers are little-endian.
+
+use std::io;
+
+use vm_memory::VolatileSlice;
+use vssd::units::Geometry;
+
+use crate::medium::Medium;
+use crate::pool::Shape;
+
+/// What journal reads and writes are multiples of, bytes: more than direct I/O
+/// asks for anywhere.
+pub const PAGE: u64 = 4096;
+
+/// Where the first area begins, behind two superblocks.
+pub const AREAS: u64 = 2 * PAGE;
+
+/// What the data area begins at a multiple of: a region of 4 KiB blocks.
+const DATA_ALIGNMENT: u64 = 2 << 20;
+
+const SUPERBLOCK_MAGIC: u64 = u64::from_le_bytes(*b"vSSDpool");
+const COMMIT_MAGIC: u32 = u32::from_le_bytes(*b"vCMT");
+const VERSION: u32 = 1;
+const SUPERBLOCK_LEN: usize = 64;
+
+/// Bytes of a commit's header.
+pub const COMMIT_HEADER_LEN: usize = 64;
+
+/// A commit that everything before it lasts with.
+pub const HARD: u32 = 1;
+
+/// Bytes of an area: twice what describes a pool in which no two blocks are
+/// neighbours, and room for the largest change of ownership.
+fn area_len(shape: Shape) -> u64 {
+    let places = u64::from(shape.places);
+    let held = places * u64::from(shape.overcommit_permille) / 1000;
+    (4 * (1 << 20) + 10 * places + held / 2).next_multiple_of(PAGE)
+}
+
+/// What a superblock says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Superblock {
+    /// The shape of the pool.
+    pub shape: Shape,
+    /// Bytes of each of the two areas.
+    pub area_len: u64,
+    /// Where the places begin.
+    pub data: u64,
+    /// Counts superblocks in the upper half, so that the last one is found; the
+    /// lower half is random, so that nothing of before is taken for new.
+    pub epoch: u64,
+    /// The area that counts: 0 or 1.
+    pub live: u32,
+}
+
+fn put(page: &mut [u8], at: &mut usize, bytes: &[u8]) {
+    page[*at..*at + bytes.len()].copy_from_slice(bytes);
+    *at += bytes.len();
+}
+
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
+}
+
+pub(super) fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
+}
+
+impl Superblock {
+    /// The first superblock of a pool.
+    pub fn new(shape: Shape, epoch: u64) -> Self {
+        let area_len = area_len(shape);
+        Self {
+            shape,
+            area_len,
+            data: (AREAS + 2 * area_len).next_multiple_of(DATA_ALIGNMENT),
+            epoch,
+            live: 0,
+        }
+    }
+
+    /// Bytes that the pool takes on its medium.
+    pub fn pool_len(&self) -> u64 {
+        self.data + u64::from(self.shape.places) * u64::from(self.shape.block_size)
+    }
+
+    /// Where area `area` begins.
+    pub fn area(&self, area: u32) -> u64 {
+        AREAS + u64::from(area) * self.area_len
+    }
+
+    /// Where this superblock belongs: not where the one before it is.
+    pub fn offset(&self) -> u64 {
+        (self.epoch >> 32) % 2 * PAGE
+    }
+
+    /// Its page.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut page = vec![0; PAGE as usize];
+        let mut at = 0;
+        put(&mut page, &mut at, &SUPERBLOCK_MAGIC.to_le_bytes());
+        for number in [
+            VERSION,
+            self.shape.block_size,
+            self.shape.places,
+            self.shape.overcommit_permille,
+        ] {
+            put(&mut page, &mut at, &number.to_le_bytes());
+        }
+        for number in [self.area_len, self.data, self.epoch] {
+            put(&mut page, &mut at, &number.to_le_bytes());
+        }
+        put(&mut page, &mut at, &self.live.to_le_bytes());
+        let crc = crc32fast::hash(&page[..SUPERBLOCK_LEN - 4]);
+        put(&mut page, &mut (SUPERBLOCK_LEN - 4), &crc.to_le_bytes());
+        page
+    }
+
+    /// Reads a page; `None` when it is no superblock that this program knows.
+    pub fn decode(page: &[u8]) -> Option<Self> {
+        let sound = u64_at(page, 0) == SUPERBLOCK_MAGIC
+            && u32_at(page, SUPERBLOCK_LEN - 4) == crc32fast::hash(&page[..SUPERBLOCK_LEN - 4]);
+        if !sound || u32_at(page, 8) != VERSION {
+            return None;
+        }
+        let shape = Shape {
+            block_size: u32_at(page, 12),
+            places: u32_at(page, 16),
+            overcommit_permille: u32_at(page, 20),
+        };
+        let superblock = Self {
+            shape,
+            area_len: u64_at(page, 24),
+            data: u64_at(page, 32),
+            epoch: u64_at(page, 40),
+            live: u32_at(page, 48),
+        };
+        // What was checked when it was made may be relied on.
+        let expected = Self {
+            epoch: superblock.epoch,
+            live: superblock.live,
+            ..Self::new(shape, 0)
+        };
+        let possible = Geometry::new(shape.block_size, shape.places.into()).is_ok();
+        (superblock == expected && superblock.live < 2 && possible).then_some(superblock)
+    }
+}
+
+/// What the header of a commit says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommitHeader {
+    /// [`HARD`] or not.
+    pub flags: u32,
+    /// Of the superblock whose area it is in.
+    pub epoch: u64,
+    /// Counts the commits of the epoch.
+    pub sequence: u64,
+    /// Bytes of records.
+    pub payload_len: u32,
+    /// Checksum of the commit before it: 0 for the first.
+    pub previous: u32,
+    /// Boot of the machine in which it was written.
+    pub boot: [u8; 16],
+    /// Checksum of header and records.
+    pub crc: u32,
+}
+
+impl CommitHeader {
+    const CRC_AT: usize = 52;
+
+    /// Writes it to the front of `page`.
+    pub fn encode(&self, page: &mut [u8]) {
+        let mut at = 0;
+        put(page, &mut at, &COMMIT_MAGIC.to_le_bytes());
+        put(page, &mut at, &self.flags.to_le_bytes());
+        put(page, &mut at, &self.epoch.to_le_bytes());
+        put(page, &mut at, &self.sequence.to_le_bytes());
+        put(page, &mut at, &self.payload_len.to_le_bytes());
+        put(page, &mut at, &self.previous.to_le_bytes());
+        put(page, &mut at, &self.boot);
+        put(page, &mut at, &[0; 4]);
+        put(page, &mut at, &self.crc.to_le_bytes());
+        page[at..COMMIT_HEADER_LEN].fill(0);
+    }
+
+    /// Reads the front of a page; `None` when it is no header.
+    pub fn decode(page: &[u8]) -> Option<Self> {
+        (u32_at(page, 0) == COMMIT_MAGIC).then(|| Self {
+            flags: u32_at(page, 4),
+            epoch: u64_at(page, 8),
+            sequence: u64_at(page, 16),
+            payload_len: u32_at(page, 24),
+            previous: u32_at(page, 28),
+            boot: page[32..48].try_into().expect("sixteen bytes"),
+            crc: u32_at(page, Self::CRC_AT),
+        })
+    }
+
+    /// The checksum of a commit that begins with this header.
+    pub fn checksum(commit: &[u8]) -> u32 {
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(&commit[..Self::CRC_AT]);
+        hasher.update(&commit[COMMIT_HEADER_LEN..]);
+        hasher.finalize()
+    }
+
+    /// Bytes that the commit takes in the area.
+    pub fn commit_len(&self) -> u64 {
+        commit_len(self.payload_len as usize)
+    }
+}
+
+/// Bytes that a commit with so many bytes of records takes in an area.
+pub fn commit_len(payload_len: usize) -> u64 {
+    ((COMMIT_HEADER_LEN + payload_len) as u64).next_multiple_of(PAGE)
+}
+
+/// A buffer at a multiple of [`PAGE`] in memory, as direct I/O wants it.
+#[derive(Debug, Default)]
+pub struct AlignedBuffer {
+    bytes: Vec<u8>,
+}
+
+impl AlignedBuffer {
+    /// The first `len` bytes, which keep what they had as far as it was there.
+    pub fn get(&mut self, len: usize) -> &mut [u8] {
+        let page = PAGE as usize;
+        if self.bytes.len() < len + page {
+            self.bytes = vec![0; len.next_power_of_two() + page];
+        }
+        let skip = self.bytes.as_ptr().align_offset(page);
+        &mut self.bytes[skip..skip + len]
+    }
+
+    /// Fills the first `len` bytes from `offset` of a medium.
+    pub fn read(&mut self, medium: &dyn Medium, offset: u64, len: usize) -> io::Result<&[u8]> {
+        let bytes = self.get(len);
+        medium.read(offset, &[VolatileSlice::from(&mut *bytes)])?;
+        Ok(bytes)
+    }
+
+    /// Stores the first `len` bytes at `offset` of a medium.
+    pub fn write(&mut self, medium: &dyn Medium, offset: u64, len: usize) -> io::Result<()> {
+        medium.write(offset, &[VolatileSlice::from(self.get(len))])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHAPE: Shape = Shape {
+        block_size: 4096,
+        places: 0x0102_0304,
+        overcommit_permille: 1500,
+    };
+
+    #[test]
+    fn superblocks_have_these_bytes() {
+        let superblock = Superblock::new(SHAPE, 0x0000_0007_dead_beef);
+        let page = superblock.encode();
+        assert_eq!(page.len(), 4096);
+        assert_eq!(&page[..8], b"vSSDpool");
+        assert_eq!(page[8..12], [1, 0, 0, 0]);
+        assert_eq!(page[12..16], [0, 0x10, 0, 0]);
+        assert_eq!(page[16..20], [4, 3, 2, 1]);
+        assert_eq!(page[20..24], [0xdc, 5, 0, 0]);
+        assert_eq!(page[40..48], [0xef, 0xbe, 0xad, 0xde, 7, 0, 0, 0]);
+        assert_eq!(page[48..52], [0; 4]);
+        assert_eq!(Superblock::decode(&page), Some(superblock));
+        assert_eq!(superblock.offset(), PAGE);
+        for byte in 0..SUPERBLOCK_LEN {
+            let mut damaged = page.clone();
+            damaged[byte] ^= 0x10;
+            assert_eq!(Superblock::decode(&damaged), None, "byte {byte}");
+        }
+    }
+
+    #[test]
+    fn commit_headers_have_these_bytes() {
+        let header = CommitHeader {
+            flags: HARD,
+            epoch: 0x0807_0605_0403_0201,
+            sequence: 9,
+            payload_len: 5,
+            previous: 0xaabb_ccdd,
+            boot: *b"0123456789abcdef",
+            crc: 0x1122_3344,
+        };
+        let mut page = [0xff; 64];
+        header.encode(&mut page);
+        let expected = b"vCMT\x01\0\0\0\x01\x02\x03\x04\x05\x06\x07\x08\x09\0\0\0\0\0\0\0\
+            \x05\0\0\0\xdd\xcc\xbb\xaa0123456789abcdef\0\0\0\0\x44\x33\x22\x11\0\0\0\0\0\0\0\0";
+        assert_eq!(&page, expected);
+        assert_eq!(CommitHeader::decode(&page), Some(header));
+        assert_eq!(header.commit_len(), 4096);
+        assert_eq!(commit_len(4033), 8192);
+    }
+
+    #[test]
+    fn the_parts_do_not_overlap() {
+        for places in [1, 1000, 8 << 20, u32::MAX - 1] {
+            let superblock = Superblock::new(Shape { places, ..SHAPE }, 0);
+            assert!(superblock.area(1) >= superblock.area(0) + superblock.area_len);
+            assert!(superblock.data >= superblock.area(1) + superblock.area_len);
+            assert_eq!(superblock.data % DATA_ALIGNMENT, 0);
+        }
+    }
+}

@@ -1,0 +1,521 @@
+//! What a pool remembers on its own medium: who holds what, and where it lies.
+//!
+//! ```text
+//!  ┌──────────────┬──────────────┬─────────────┬─────────────┬───────────────────
+//!  │ superblock A │ superblock B │   area 0    │   area 1    │ places …
+//!  │    4 KiB     │    4 KiB     │             │             │ at a multiple of 2 MiB
+//!  └──────────────┴──────────────┴─────────────┴─────────────┴───────────────────
+//!                                  │ commit │ commit │ commit │ …
+//! ```
+//!
+//! The superblock with the highest epoch names the area that counts. An area is a
+//! sequence of *commits*, each a header and records, checked by a CRC and
+//! chained to the one before by its CRC, so that nothing left over from before is
+//! taken for new. When an area is half full, the whole state is written to the
+//! other one, and the other superblock flips to it ([`Journal::compact`]).
+//!
+//! A *hard* commit makes everything before it durable: the medium is flushed,
+//! the commit written, the medium flushed again. So a block is never on record at a
+//! place before its data are there, or what another VM left at the place could be read.
+//! A *soft* commit is written and no more. It survives the death of this process, which
+//! the guest does not notice, but not the loss of power, which ends the guest too. It
+//! counts if a hard one follows, or if the machine was not booted since.
+//!
+//! A key-value store could hold the same: redb and LMDB (copy-on-write B+trees), sled and
+//! SQLite were weighed. All of them keep a file of their own, which a bare block device has
+//! no room for; their keys make 4 Mi updates of a shrink by 16 GiB of scattered blocks,
+//! which is one record of 1 MiB here; and none has a commit without a sync that is safe
+//! against lost power, which the first write to a block needs.
+
+mod image;
+pub mod layout;
+mod record;
+
+#[cfg(test)]
+mod tests;
+
+use std::fs;
+use std::io;
+use std::sync::Arc;
+
+pub use image::{Fault, PoolImage, VolumeImage};
+pub use record::Batch;
+
+use self::layout::{AlignedBuffer, COMMIT_HEADER_LEN, CommitHeader, HARD, PAGE, Superblock};
+use super::{Shape, Strength};
+use crate::medium::Medium;
+
+/// Bytes that are looked at together behind the end of the journal.
+const LOOK_AHEAD: u64 = 1 << 20;
+
+/// Bytes of the longest commit that is worth looking behind.
+const LONGEST_COMMIT: u64 = 64 << 20;
+
+/// Names the time since the machine was booted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BootId(pub [u8; 16]);
+
+impl BootId {
+    /// That of now (Linux, `/proc/sys/kernel/random/boot_id`).
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn current() -> io::Result<Self> {
+        let text = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+        let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+        u128::from_str_radix(&digits, 16)
+            .map(|id| Self(id.to_be_bytes()))
+            .map_err(io::Error::other)
+    }
+}
+
+/// Why a journal cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// The medium failed.
+    #[error("the medium failed: {0}")]
+    Medium(#[from] io::Error),
+    /// There is none.
+    #[error(
+        "there is no pool here: make one with --create on an empty file, or with `vssdctl pool create`"
+    )]
+    NoPool,
+    /// The medium is shorter than the pool.
+    #[error("the medium has {have} bytes, but the pool on it takes {need}: it was cut short")]
+    Short {
+        /// Bytes there are.
+        have: u64,
+        /// Bytes there should be.
+        need: u64,
+    },
+    /// A durable commit is behind one that cannot be read.
+    #[error(
+        "the journal is damaged at byte {at}: a later commit is whole; restore the pool from a copy"
+    )]
+    Damaged {
+        /// Where the commit is that cannot be read.
+        at: u64,
+    },
+    /// A commit is whole, and what it says cannot be.
+    #[error("the commit at byte {at} of the journal contradicts those before it")]
+    Contradiction {
+        /// Where the commit is.
+        at: u64,
+    },
+    /// The area is full.
+    #[error("{need} bytes do not fit the journal, which has room for {room}")]
+    Full {
+        /// Bytes that the commit takes.
+        need: u64,
+        /// Bytes there are.
+        room: u64,
+    },
+    /// A commit failed and could not be taken back.
+    #[error("the journal takes nothing any more, since a failed commit could not be taken back")]
+    Poisoned,
+}
+
+/// What was committed, for whoever counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Work {
+    /// Commits.
+    pub commits: u64,
+    /// Bytes of these, padding included.
+    pub bytes: u64,
+    /// Compactions.
+    pub compactions: u64,
+}
+
+/// See the module.
+pub struct Journal {
+    medium: Arc<dyn Medium>,
+    superblock: Superblock,
+    boot: BootId,
+    end: End,
+    /// A soft commit came after the last hard one.
+    unsealed: bool,
+    poisoned: bool,
+    buffer: AlignedBuffer,
+    work: Work,
+}
+
+/// Where an area goes on.
+#[derive(Clone, Copy, Debug, Default)]
+struct End {
+    /// Bytes from the area's beginning.
+    at: u64,
+    /// Of the next commit.
+    sequence: u64,
+    /// Checksum of the last commit.
+    previous: u32,
+}
+
+/// A random lower half, and the upper half after that of `before`.
+fn next_epoch(before: u64) -> u64 {
+    ((before >> 32) + 1) << 32 | u64::from(rand::random::<u32>())
+}
+
+/// Whether nothing is on a medium as far as a pool's superblocks would reach:
+/// it is empty, or begins with zeros.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn is_blank(medium: &dyn Medium) -> io::Result<bool> {
+    let len = medium.len().min(layout::AREAS);
+    if !len.is_multiple_of(PAGE) {
+        return Ok(false);
+    }
+    let mut buffer = AlignedBuffer::default();
+    let bytes = buffer.read(medium, 0, len as usize)?;
+    Ok(bytes.iter().all(|byte| *byte == 0))
+}
+
+fn superblocks(medium: &dyn Medium) -> io::Result<[Option<Superblock>; 2]> {
+    let mut buffer = AlignedBuffer::default();
+    let mut found = [None; 2];
+    for (index, superblock) in found.iter_mut().enumerate() {
+        let at = index as u64 * PAGE;
+        if at + PAGE <= medium.len() {
+            *superblock = Superblock::decode(buffer.read(medium, at, PAGE as usize)?);
+        }
+    }
+    Ok(found)
+}
+
+impl Journal {
+    /// Makes a pool of that shape, without volumes, whatever the medium holds.
+    ///
+    /// # Errors
+    /// When the medium is too small or fails.
+    pub fn create(
+        medium: Arc<dyn Medium>,
+        shape: Shape,
+        boot: BootId,
+    ) -> Result<Self, JournalError> {
+        // Behind those of a pool that was there before.
+        let before = superblocks(&*medium)?.into_iter().flatten();
+        let before = before.map(|s| s.epoch).max().unwrap_or(0);
+        let mut journal = Self {
+            superblock: Superblock::new(shape, next_epoch(before)),
+            medium,
+            boot,
+            end: End::default(),
+            unsealed: false,
+            poisoned: false,
+            buffer: AlignedBuffer::default(),
+            work: Work::default(),
+        };
+        journal.check_len()?;
+        let superblock = journal.superblock;
+        journal.write_superblock(superblock)?;
+        Ok(journal)
+    }
+
+    fn check_len(&self) -> Result<(), JournalError> {
+        let (have, need) = (self.medium.len(), self.superblock.pool_len());
+        match have < need {
+            true => Err(JournalError::Short { have, need }),
+            false => Ok(()),
+        }
+    }
+
+    fn write_superblock(&mut self, superblock: Superblock) -> io::Result<()> {
+        let page = superblock.encode();
+        self.buffer.get(page.len()).copy_from_slice(&page);
+        self.buffer
+            .write(&*self.medium, superblock.offset(), page.len())?;
+        self.medium.flush()?;
+        self.superblock = superblock;
+        Ok(())
+    }
+
+    /// Reads the pool on a medium, and writes nothing.
+    ///
+    /// # Errors
+    /// When there is none, or it is damaged.
+    pub fn open(medium: Arc<dyn Medium>, boot: BootId) -> Result<(Self, PoolImage), JournalError> {
+        let found = superblocks(&*medium)?.into_iter().flatten();
+        let superblock = found.max_by_key(|s| s.epoch).ok_or(JournalError::NoPool)?;
+        let mut journal = Self {
+            superblock,
+            medium,
+            boot,
+            end: End::default(),
+            unsealed: false,
+            poisoned: false,
+            buffer: AlignedBuffer::default(),
+            work: Work::default(),
+        };
+        journal.check_len()?;
+        let image = journal.replay()?;
+        Ok((journal, image))
+    }
+
+    fn replay(&mut self) -> Result<PoolImage, JournalError> {
+        let mut image = PoolImage::new(self.superblock.shape);
+        // Soft commits with no hard one behind them yet.
+        let mut soft: Vec<(u64, Vec<u8>)> = Vec::new();
+        let mut same_boot = true;
+        let (mut end, mut hard_end) = (End::default(), End::default());
+        while let Some(header) = self.read_commit(end)? {
+            let at = self.position(end.at);
+            let records = self.buffer.get(header.commit_len() as usize);
+            let records = &records[COMMIT_HEADER_LEN..][..header.payload_len as usize];
+            end = End {
+                at: end.at + header.commit_len(),
+                sequence: end.sequence + 1,
+                previous: header.crc,
+            };
+            if header.flags & HARD == 0 {
+                same_boot &= header.boot == self.boot.0;
+                soft.push((at, records.to_vec()));
+                continue;
+            }
+            hard_end = end;
+            same_boot = true;
+            let earlier = soft.iter().map(|(at, records)| (*at, &records[..]));
+            apply(&mut image, earlier.chain([(at, records)]))?;
+            soft.clear();
+        }
+        self.look_behind(end)?;
+        if same_boot {
+            let rest = soft.iter().map(|(at, records)| (*at, &records[..]));
+            apply(&mut image, rest)?;
+            self.unsealed = !soft.is_empty();
+            self.end = end;
+        } else {
+            self.end = hard_end;
+        }
+        Ok(image)
+    }
+
+    /// Where a byte of the live area is on the medium.
+    fn position(&self, at: u64) -> u64 {
+        self.superblock.area(self.superblock.live) + at
+    }
+
+    /// Whether a header found at `at` of the live area is one of this epoch.
+    fn accepts(&self, at: u64, header: &CommitHeader) -> bool {
+        let room = self.superblock.area_len - at;
+        header.epoch == self.superblock.epoch && header.commit_len() <= room
+    }
+
+    /// Reads the rest of a commit; false when it is not whole.
+    fn read_rest(&mut self, at: u64, header: &CommitHeader) -> io::Result<bool> {
+        let (position, len) = (self.position(at), header.commit_len() as usize);
+        let commit = self.buffer.read(&*self.medium, position, len)?;
+        let commit = &commit[..COMMIT_HEADER_LEN + header.payload_len as usize];
+        Ok(CommitHeader::checksum(commit) == header.crc)
+    }
+
+    /// Reads the commit that goes on at `end` into the buffer.
+    fn read_commit(&mut self, end: End) -> io::Result<Option<CommitHeader>> {
+        if end.at + PAGE > self.superblock.area_len {
+            return Ok(None);
+        }
+        let position = self.position(end.at);
+        let page = self.buffer.read(&*self.medium, position, PAGE as usize)?;
+        let header = CommitHeader::decode(page);
+        let Some(header) = header.filter(|header| self.accepts(end.at, header)) else {
+            return Ok(None);
+        };
+        let follows = header.sequence == end.sequence && header.previous == end.previous;
+        Ok((follows && self.read_rest(end.at, &header)?).then_some(header))
+    }
+
+    /// Makes sure that no durable commit is behind the end: then the end is no
+    /// end, but damage. Looks no further than the next commit can be.
+    fn look_behind(&mut self, end: End) -> Result<(), JournalError> {
+        let mut pages = AlignedBuffer::default();
+        let limit = self.superblock.area_len.min(end.at + LONGEST_COMMIT);
+        let mut at = end.at;
+        while at < limit {
+            let len = LOOK_AHEAD.min(limit - at);
+            let position = self.position(at);
+            let pages = pages.read(&*self.medium, position, len as usize)?;
+            for (page, bytes) in (0..).zip(pages.chunks_exact(PAGE as usize)) {
+                let at = at + page * PAGE;
+                let header = CommitHeader::decode(bytes).filter(|header| {
+                    let later = header.flags & HARD != 0 && header.sequence > end.sequence;
+                    later && self.accepts(at, header)
+                });
+                if let Some(header) = header
+                    && self.read_rest(at, &header)?
+                {
+                    let at = self.position(end.at);
+                    return Err(JournalError::Damaged { at });
+                }
+            }
+            at += len;
+        }
+        Ok(())
+    }
+
+    /// Where the places of the pool begin, bytes.
+    pub fn data(&self) -> u64 {
+        self.superblock.data
+    }
+
+    /// Commits and compactions since it was opened.
+    pub fn work(&self) -> Work {
+        self.work
+    }
+
+    /// Appends records. Once this has returned, they survive what `strength`
+    /// says; a hard commit also makes every write to the medium before it
+    /// durable. When it fails, none of them will ever count.
+    ///
+    /// # Errors
+    /// When the medium fails, or the area is full.
+    pub fn commit(&mut self, batch: &Batch, strength: Strength) -> Result<(), JournalError> {
+        if self.poisoned {
+            return Err(JournalError::Poisoned);
+        }
+        if strength == Strength::Hard {
+            self.medium.flush()?;
+        }
+        if batch.is_empty() && !self.unsealed {
+            return Ok(());
+        }
+        let (need, room) = (layout::commit_len(batch.bytes().len()), self.room());
+        if need > room {
+            return Err(JournalError::Full { need, room });
+        }
+        let before = self.end;
+        let written = self.append(batch, strength).and_then(|()| match strength {
+            Strength::Hard => self.medium.flush(),
+            Strength::Soft => Ok(()),
+        });
+        if let Err(error) = written {
+            self.end = before;
+            self.take_back();
+            return Err(error.into());
+        }
+        self.unsealed = strength == Strength::Soft;
+        self.work.commits += 1;
+        self.work.bytes += need;
+        Ok(())
+    }
+
+    /// Writes a commit at the end of the live area.
+    fn append(&mut self, batch: &Batch, strength: Strength) -> io::Result<()> {
+        let len = layout::commit_len(batch.bytes().len());
+        let mut header = CommitHeader {
+            flags: match strength {
+                Strength::Hard => HARD,
+                Strength::Soft => 0,
+            },
+            epoch: self.superblock.epoch,
+            sequence: self.end.sequence,
+            payload_len: batch.bytes().len() as u32,
+            previous: self.end.previous,
+            boot: self.boot.0,
+            crc: 0,
+        };
+        let commit = self.buffer.get(len as usize);
+        let (whole, padding) = commit.split_at_mut(COMMIT_HEADER_LEN + batch.bytes().len());
+        padding.fill(0);
+        whole[COMMIT_HEADER_LEN..].copy_from_slice(batch.bytes());
+        header.encode(whole);
+        header.crc = CommitHeader::checksum(whole);
+        header.encode(whole);
+        let position = self.position(self.end.at);
+        self.buffer.write(&*self.medium, position, len as usize)?;
+        self.end = End {
+            at: self.end.at + len,
+            sequence: self.end.sequence + 1,
+            previous: header.crc,
+        };
+        Ok(())
+    }
+
+    /// Makes sure that a commit which failed half-way is never read.
+    fn take_back(&mut self) {
+        self.buffer.get(PAGE as usize).fill(0);
+        let at = self.position(self.end.at);
+        let erased = self
+            .buffer
+            .write(&*self.medium, at, PAGE as usize)
+            .and_then(|()| self.medium.flush());
+        self.poisoned = erased.is_err();
+    }
+
+    /// Bytes that are left in the area.
+    pub fn room(&self) -> u64 {
+        self.superblock.area_len - self.end.at
+    }
+
+    /// Whether the area is half full.
+    pub fn wants_compaction(&self) -> bool {
+        self.end.at > self.superblock.area_len / 2
+    }
+
+    /// Starts the other area: `describe` says the whole state anew, in as many
+    /// batches as it likes. What was only softly committed is durable then. When it
+    /// fails, the journal goes on as before.
+    ///
+    /// # Errors
+    /// When the medium fails, or the state does not fit.
+    pub fn compact(
+        &mut self,
+        describe: impl FnOnce(&mut Sink<'_>) -> Result<(), JournalError>,
+    ) -> Result<(), JournalError> {
+        if self.poisoned {
+            return Err(JournalError::Poisoned);
+        }
+        let (old, end) = (self.superblock, self.end);
+        self.superblock = Superblock {
+            epoch: next_epoch(old.epoch),
+            live: 1 - old.live,
+            ..old
+        };
+        self.end = End::default();
+        let flipped = describe(&mut Sink(self)).and_then(|()| {
+            // The data that the snapshot speaks of have to last as well.
+            self.medium.flush()?;
+            self.write_superblock(self.superblock).map_err(|error| {
+                // It may have been written all the same; then the old area
+                // does not count any more.
+                self.poisoned = true;
+                error.into()
+            })
+        });
+        if flipped.is_err() {
+            (self.superblock, self.end) = (old, end);
+        } else {
+            self.unsealed = false;
+            self.work.compactions += 1;
+        }
+        flipped
+    }
+}
+
+/// Takes the state of a pool for a new area.
+pub struct Sink<'a>(&'a mut Journal);
+
+impl Sink<'_> {
+    /// Writes a part of it.
+    ///
+    /// # Errors
+    /// When the medium fails, or it does not fit.
+    pub fn push(&mut self, batch: &Batch) -> Result<(), JournalError> {
+        let (need, room) = (layout::commit_len(batch.bytes().len()), self.0.room());
+        if need > room {
+            return Err(JournalError::Full { need, room });
+        }
+        self.0.work.bytes += need;
+        Ok(self.0.append(batch, Strength::Hard)?)
+    }
+}
+
+fn apply<'a>(
+    image: &mut PoolImage,
+    commits: impl Iterator<Item = (u64, &'a [u8])>,
+) -> Result<(), JournalError> {
+    for (at, records) in commits {
+        if !image.apply_all(records) {
+            return Err(JournalError::Contradiction { at });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,234 @@
+//! The journal alone: damage, garbage and what fits. Crashes are tested with
+//! the whole pool (`pool::crash`).
+
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+use vm_memory::VolatileSlice;
+
+use super::*;
+use crate::medium::trace::{Event, Image, TraceMedium};
+use crate::pool::ledger::{Bounds, VolumeId};
+
+const SHAPE: Shape = Shape {
+    block_size: 4096,
+    places: 4096,
+    overcommit_permille: 1000,
+};
+
+const BOOT: BootId = BootId([7; 16]);
+
+const ID: VolumeId = VolumeId(0);
+
+fn medium() -> Arc<TraceMedium> {
+    Arc::new(TraceMedium::new(SHAPE.medium_len(), Image::default()))
+}
+
+/// A journal with a volume, and a batch for each of `places`.
+fn journal(medium: &Arc<TraceMedium>, places: &[(u32, Strength)]) -> Journal {
+    let mut journal = Journal::create(medium.clone(), SHAPE, BOOT).unwrap();
+    let bounds = Bounds {
+        quota: 4096,
+        reservation: 0,
+    };
+    let mut batch = Batch::default();
+    batch.volume(ID, 4096, bounds, "vm1");
+    journal.commit(&batch, Strength::Hard).unwrap();
+    for &(place, strength) in places {
+        commit(&mut journal, place, strength).unwrap();
+    }
+    journal
+}
+
+/// Says that the block with the number of `place` lies there.
+fn commit(journal: &mut Journal, place: u32, strength: Strength) -> Result<(), JournalError> {
+    let mut batch = Batch::default();
+    batch.mapped(ID, place, place, 1);
+    journal.commit(&batch, strength)
+}
+
+fn found(medium: &Arc<TraceMedium>, boot: BootId) -> Vec<u32> {
+    let (_, image) = Journal::open(medium.clone(), boot).unwrap();
+    image.volumes[&ID].map().map(|(block, _)| block).collect()
+}
+
+fn overwrite(medium: &TraceMedium, at: u64, bytes: &mut [u8]) {
+    medium.write(at, &[VolatileSlice::from(bytes)]).unwrap();
+}
+
+use Strength::{Hard, Soft};
+
+#[test]
+fn soft_commits_count_until_the_machine_boots() {
+    let medium = medium();
+    let mut journal = journal(&medium, &[(1, Hard), (2, Soft), (3, Hard), (4, Soft)]);
+    let other = BootId([8; 16]);
+    assert_eq!(found(&medium, BOOT), [1, 2, 3, 4]);
+    assert_eq!(found(&medium, other), [1, 2, 3]);
+    journal.commit(&Batch::default(), Hard).unwrap();
+    assert_eq!(found(&medium, other), [1, 2, 3, 4]);
+    commit(&mut journal, 5, Soft).unwrap();
+    // What was dropped is overwritten, not brought back by what follows.
+    let (mut next, _) = Journal::open(medium.clone(), other).unwrap();
+    commit(&mut next, 6, Hard).unwrap();
+    assert_eq!(found(&medium, BOOT), [1, 2, 3, 4, 6]);
+}
+
+#[test]
+fn a_damaged_commit_is_no_end() {
+    let medium = medium();
+    let journal = journal(&medium, &[(1, Hard), (2, Hard), (3, Hard)]);
+    let area = journal.superblock.area(0);
+    drop(journal);
+    // The last commit may be lost; it may have been under way.
+    overwrite(&medium, area + 3 * PAGE, &mut [0xff; 512]);
+    assert_eq!(found(&medium, BOOT), [1, 2]);
+    overwrite(&medium, area + PAGE, &mut [0xff; 512]);
+    let error = Journal::open(medium.clone(), BOOT).err().unwrap();
+    assert!(
+        matches!(error, JournalError::Damaged { at } if at == area + PAGE),
+        "{error}"
+    );
+}
+
+#[test]
+fn one_superblock_is_enough() {
+    let medium = medium();
+    let mut journal = journal(&medium, &[(1, Hard)]);
+    let old = journal.superblock;
+    journal
+        .compact(|sink| {
+            let mut batch = Batch::default();
+            let bounds = Bounds {
+                quota: 9,
+                reservation: 0,
+            };
+            batch.volume(ID, 4096, bounds, "vm1");
+            sink.push(&batch)
+        })
+        .unwrap();
+    assert_ne!(journal.superblock.offset(), old.offset());
+    commit(&mut journal, 2, Hard).unwrap();
+    assert_eq!(found(&medium, BOOT), [2]);
+    overwrite(&medium, journal.superblock.offset(), &mut [0xff; 512]);
+    assert_eq!(found(&medium, BOOT), [1]);
+    overwrite(&medium, old.offset(), &mut [0xff; 512]);
+    let error = Journal::open(medium.clone(), BOOT).err().unwrap();
+    assert!(matches!(error, JournalError::NoPool), "{error}");
+    assert!(!is_blank(&*medium).unwrap());
+}
+
+#[test]
+fn what_failed_does_not_come_back() {
+    for fails in 0..3 {
+        let medium = medium();
+        let mut journal = journal(&medium, &[(1, Hard)]);
+        medium.fail_in(fails);
+        assert!(commit(&mut journal, 2, Hard).is_err());
+        commit(&mut journal, 3, Hard).unwrap();
+        assert_eq!(found(&medium, BOOT), [1, 3], "operation {fails}");
+    }
+}
+
+#[test]
+fn a_failed_compaction_changes_nothing() {
+    for fails in 0..3 {
+        let medium = medium();
+        let mut journal = journal(&medium, &[(1, Hard)]);
+        medium.fail_in(fails);
+        let describe = |sink: &mut Sink<'_>| sink.push(&Batch::default());
+        assert!(journal.compact(describe).is_err());
+        assert_eq!(found(&medium, BOOT), [1], "operation {fails}");
+    }
+}
+
+#[test]
+fn a_full_area_says_so() {
+    let medium = medium();
+    let mut journal = journal(&medium, &[]);
+    let mut batch = Batch::default();
+    for block in 0..4000 {
+        batch.mapped(ID, block, block, 1);
+    }
+    let error = loop {
+        match journal.commit(&batch, Soft) {
+            Ok(()) => {}
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, JournalError::Full { .. }), "{error}");
+    assert!(journal.wants_compaction());
+    assert_eq!(found(&medium, BOOT).len(), 4000);
+}
+
+/// Whatever is on a medium, opening it ends, and without a panic.
+#[test]
+fn garbage_is_refused_or_understood() {
+    let medium = medium();
+    let journal = journal(&medium, &[(1, Hard), (2, Soft), (3, Hard)]);
+    let end = journal.superblock.area(0) + 5 * PAGE;
+    let image = medium.image();
+    for seed in 0..2000 {
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let medium = Arc::new(TraceMedium::new(SHAPE.medium_len(), image.clone()));
+        for _ in 0..rng.random_range(1..5) {
+            let sector = rng.random_range(0..end / 512) * 512;
+            let mut bytes = [0; 512];
+            medium
+                .read(sector, &[VolatileSlice::from(&mut bytes[..])])
+                .unwrap();
+            let at = rng.random_range(0..64);
+            bytes[at] = rng.random();
+            // Half of them with a checksum that says they are as they should be.
+            if rng.random() && bytes.starts_with(b"vSSDpool") {
+                let crc = crc32fast::hash(&bytes[..60]);
+                bytes[60..64].copy_from_slice(&crc.to_le_bytes());
+            }
+            overwrite(&medium, sector, &mut bytes);
+        }
+        if let Ok((_, image)) = Journal::open(medium, BOOT) {
+            image.check(10);
+        }
+    }
+}
+
+#[test]
+fn a_check_finds_every_fault() {
+    let bounds = Bounds {
+        quota: 1,
+        reservation: 0,
+    };
+    let geometry = vssd::units::Geometry::new(4096, 100).unwrap();
+    let set = [1u32, 1, 0, 3, 5, 3].map(u32::to_le_bytes).concat();
+    let set = vssd::encoding::SetView::parse(&set, geometry).unwrap();
+    let mut batch = Batch::default();
+    for id in [VolumeId(0), VolumeId(1)] {
+        batch.volume(id, 100, bounds, "same");
+        batch.granted(id, &set);
+        batch.mapped(id, 5, 77, 1);
+    }
+    batch.mapped(VolumeId(1), 9, 78, 1);
+    let mut image = PoolImage::new(SHAPE);
+    assert!(image.apply_all(batch.bytes()));
+    let faults: Vec<_> = image.check(100).iter().map(ToString::to_string).collect();
+    let expected = [
+        "same holds 3 blocks, but its quota is 1",
+        "two vSSDs are called same",
+        "same holds 3 blocks, but its quota is 1",
+        "place 77 belongs to block 5 of same and to block 5 of same",
+        "block 9 of same is at place 78, but its guest does not hold it",
+    ];
+    assert_eq!(faults, expected);
+    assert_eq!(image.check(2).len(), 2);
+}
+
+#[test]
+fn opening_writes_nothing() {
+    let medium = medium();
+    drop(journal(&medium, &[(1, Hard), (2, Soft)]));
+    let before = medium.events().len();
+    found(&medium, BOOT);
+    found(&medium, BootId([9; 16]));
+    let after = medium.events();
+    assert_eq!(after.len(), before);
+    assert!(matches!(after[0], Event::Write(..)));
+}

@@ -1,0 +1,179 @@
+//! Guest buffers: what a descriptor chain names, checked to lie in guest memory.
+
+use smallvec::SmallVec;
+use virtio_queue::DescriptorChain;
+use vm_memory::{
+    GuestAddress, GuestAddressSpace, GuestMemory, GuestMemoryMmap, Permissions, VolatileSlice,
+};
+
+/// Guest buffers in a row. The usual request has one or two, which need no
+/// allocation.
+#[derive(Default)]
+pub struct Buffers<'m> {
+    slices: SmallVec<[VolatileSlice<'m>; 2]>,
+    len: usize,
+}
+
+impl<'m> FromIterator<VolatileSlice<'m>> for Buffers<'m> {
+    fn from_iter<I: IntoIterator<Item = VolatileSlice<'m>>>(slices: I) -> Self {
+        let slices: SmallVec<_> = slices.into_iter().collect();
+        let len = slices.iter().map(VolatileSlice::len).sum();
+        Self { slices, len }
+    }
+}
+
+impl<'m> Buffers<'m> {
+    /// Bytes in all.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// True when there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Adds a buffer of the guest; false when it is not all in guest memory.
+    fn gather(
+        &mut self,
+        memory: &'m GuestMemoryMmap,
+        address: GuestAddress,
+        len: usize,
+        access: Permissions,
+    ) -> bool {
+        let Ok(mut slices) = memory.get_slices(address, len, access) else {
+            return false;
+        };
+        slices.all(|slice| slice.map(|slice| self.push(slice)).is_ok())
+    }
+
+    fn push(&mut self, slice: VolatileSlice<'m>) {
+        self.len += slice.len();
+        self.slices.push(slice);
+    }
+
+    /// Takes the first `len` bytes away; `None` when there are fewer.
+    pub fn split_front(&mut self, len: usize) -> Option<Self> {
+        let rest = self.len.checked_sub(len)?;
+        let mut front = Self::default();
+        let slices = std::mem::take(&mut self.slices);
+        for slice in slices {
+            let take = slice.len().min(len - front.len);
+            if take > 0 {
+                front.push(slice.subslice(0, take).ok()?);
+            }
+            if take < slice.len() {
+                self.slices.push(slice.offset(take).ok()?);
+            }
+        }
+        self.len = rest;
+        Some(front)
+    }
+
+    /// The `len` bytes behind the first `skip`, which must be there.
+    pub fn range(
+        &self,
+        mut skip: usize,
+        mut len: usize,
+    ) -> impl Iterator<Item = VolatileSlice<'m>> + '_ {
+        self.slices.iter().filter_map(move |slice| {
+            if skip >= slice.len() {
+                skip -= slice.len();
+                return None;
+            }
+            let take = (slice.len() - skip).min(len);
+            let part = slice.subslice(skip, take).ok()?;
+            skip = 0;
+            len -= take;
+            (take > 0).then_some(part)
+        })
+    }
+
+    /// Whether each buffer lies and ends at multiples of these in memory.
+    pub fn are_aligned(&self, address: usize, len: usize) -> bool {
+        self.slices.iter().all(|slice| {
+            let begin = slice.ptr_guard().as_ptr() as usize;
+            begin.is_multiple_of(address) && slice.len().is_multiple_of(len)
+        })
+    }
+
+    /// Copies the first bytes to `out` without taking them; false when there
+    /// are too few.
+    pub fn copy_to(&self, out: &mut [u8]) -> bool {
+        let mut at = 0;
+        for slice in &self.slices {
+            let len = slice.len().min(out.len() - at);
+            slice.copy_to(&mut out[at..at + len]);
+            at += len;
+        }
+        at == out.len()
+    }
+
+    /// Copies `bytes` to the front; false when there is too little room.
+    pub fn copy_from(&self, bytes: &[u8]) -> bool {
+        let mut at = 0;
+        for slice in &self.slices {
+            let len = slice.len().min(bytes.len() - at);
+            slice.copy_from(&bytes[at..at + len]);
+            at += len;
+        }
+        at == bytes.len()
+    }
+}
+
+/// The buffers of a chain: those that the device reads, then those it writes.
+#[derive(Default)]
+pub struct Chain<'m> {
+    /// What the driver filled.
+    pub readable: Buffers<'m>,
+    /// What the device may fill.
+    pub writable: Buffers<'m>,
+    /// A buffer lies outside guest memory, or a readable one follows a
+    /// writable one (virtio 1.2, 2.7.4.2). The others are collected all the same.
+    pub broken: bool,
+    /// The last writable buffer is sound, so that a status byte can be left there.
+    pub answerable: bool,
+}
+
+impl<'m> Chain<'m> {
+    /// A sound chain of these buffers.
+    pub fn new(
+        readable: impl IntoIterator<Item = VolatileSlice<'m>>,
+        writable: impl IntoIterator<Item = VolatileSlice<'m>>,
+    ) -> Self {
+        let writable: Buffers<'m> = writable.into_iter().collect();
+        Self {
+            readable: readable.into_iter().collect(),
+            answerable: !writable.is_empty(),
+            writable,
+            broken: false,
+        }
+    }
+
+    /// Collects the buffers of a chain.
+    pub fn collect<M>(chain: DescriptorChain<M>, memory: &'m GuestMemoryMmap) -> Self
+    where
+        M: Clone + std::ops::Deref<Target = GuestMemoryMmap>,
+    {
+        let mut buffers = Self::default();
+        for descriptor in chain {
+            let len = descriptor.len() as usize;
+            let (side, access) = match descriptor.is_write_only() {
+                true => (&mut buffers.writable, Permissions::Write),
+                false => {
+                    buffers.broken |= !buffers.writable.is_empty();
+                    (&mut buffers.readable, Permissions::Read)
+                }
+            };
+            let sound = side.gather(memory, descriptor.addr(), len, access);
+            buffers.broken |= !sound;
+            if descriptor.is_write_only() {
+                buffers.answerable = sound;
+            }
+        }
+        buffers
+    }
+}
+
+/// The memory of a frontend, held while a request uses it.
+pub type MemoryGuard = <vm_memory::GuestMemoryAtomic<GuestMemoryMmap> as GuestAddressSpace>::T;

@@ -1,0 +1,108 @@
+//! What a descriptor chain asks for.
+//!
+//! A chain comes from a guest and may be anything. What is no request is
+//! refused with an error if there is a byte to put it in, and harms nothing else.
+
+use virtio_bindings::virtio_blk::{
+    VIRTIO_BLK_T_DISCARD, VIRTIO_BLK_T_FLUSH, VIRTIO_BLK_T_GET_ID, VIRTIO_BLK_T_IN,
+    VIRTIO_BLK_T_OUT, VIRTIO_BLK_T_WRITE_ZEROES,
+};
+use vssd::error::Reject;
+use vssd::units::SECTOR_SIZE;
+
+use super::chain::Buffers;
+
+/// The most bytes that a request may move: what 256 segments of 256 KiB make.
+pub const MAX_REQUEST: usize = 64 << 20;
+
+/// Segments of a discard or write-zeroes request; what config space says.
+pub const MAX_RANGES: usize = 1;
+
+/// Bytes of a request's header.
+const HEADER_LEN: usize = 16;
+
+/// Bytes of a discard or write-zeroes segment.
+const RANGE_LEN: usize = 16;
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// Fill the data buffers.
+    Read,
+    /// Store the data buffers.
+    Write,
+    /// Make a range read as zeros: discard and write-zeroes.
+    Zero,
+    /// Make what was written durable.
+    Flush,
+    /// Say who the device is.
+    Identify,
+}
+
+/// What a chain asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// What is to be done.
+    pub op: Op,
+    /// Where; of no meaning for a flush.
+    pub sector: u64,
+    /// With how much of the device.
+    pub bytes: u64,
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
+}
+
+/// Reads a request's header, which is taken off `readable`; `data` is what the
+/// device may fill, without the status byte.
+///
+/// # Errors
+/// [`Reject::Malformed`] for what is no request, [`Reject::Unsupported`] for
+/// one that this device does not know.
+pub fn parse(readable: &mut Buffers<'_>, data: &Buffers<'_>) -> Result<Request, Reject> {
+    let header = readable.split_front(HEADER_LEN).ok_or(Reject::Malformed)?;
+    let mut bytes = [0; HEADER_LEN];
+    header.copy_to(&mut bytes);
+    let (kind, sector) = (u32_at(&bytes, 0), u64_at(&bytes, 8));
+    if readable.len() > MAX_REQUEST || data.len() > MAX_REQUEST {
+        return Err(Reject::Malformed);
+    }
+    let request = |op, bytes: usize| Request {
+        op,
+        sector,
+        bytes: bytes as u64,
+    };
+    match kind {
+        VIRTIO_BLK_T_IN => Ok(request(Op::Read, data.len())),
+        VIRTIO_BLK_T_OUT => Ok(request(Op::Write, readable.len())),
+        VIRTIO_BLK_T_FLUSH => Ok(request(Op::Flush, 0)),
+        VIRTIO_BLK_T_GET_ID => Ok(request(Op::Identify, data.len())),
+        VIRTIO_BLK_T_DISCARD | VIRTIO_BLK_T_WRITE_ZEROES => range(kind, readable),
+        _ => Err(Reject::Unsupported),
+    }
+}
+
+/// The one range of a discard or write-zeroes request.
+fn range(kind: u32, readable: &Buffers<'_>) -> Result<Request, Reject> {
+    let mut bytes = [0; RANGE_LEN * MAX_RANGES];
+    if readable.len() != bytes.len() {
+        return Err(Reject::Malformed);
+    }
+    readable.copy_to(&mut bytes);
+    let (sector, sectors, flags) = (u64_at(&bytes, 0), u32_at(&bytes, 8), u32_at(&bytes, 12));
+    // Only write-zeroes has a flag: unmap (virtio 1.2, 5.2.6.2).
+    let known = u32::from(kind == VIRTIO_BLK_T_WRITE_ZEROES);
+    if flags & !known != 0 {
+        return Err(Reject::Unsupported);
+    }
+    Ok(Request {
+        op: Op::Zero,
+        sector,
+        bytes: u64::from(sectors) * u64::from(SECTOR_SIZE),
+    })
+}

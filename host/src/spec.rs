@@ -1,0 +1,250 @@
+//! vSSDs and backings as command lines and configuration files describe them.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::{Deserialize, Deserializer};
+use vssd::units::Geometry;
+
+use crate::control::protocol::EncodingName;
+use crate::size::ByteSize;
+
+/// What a backend keeps its vSSDs on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Backing {
+    /// A file or block device.
+    File(PathBuf),
+    /// The memory of the backend, gone with it; of that size, if given.
+    Memory(Option<ByteSize>),
+}
+
+impl FromStr for Backing {
+    type Err = crate::size::SizeError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.strip_prefix("memory") {
+            Some("") => Ok(Self::Memory(None)),
+            Some(rest) if rest.starts_with(':') => Ok(Self::Memory(Some(rest[1..].parse()?))),
+            _ => Ok(Self::File(PathBuf::from(text))),
+        }
+    }
+}
+
+impl fmt::Display for Backing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Memory(_) => f.write_str("memory"),
+        }
+    }
+}
+
+/// How much of a pool may be promised, in thousandths of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Overcommit(pub u32);
+
+impl Overcommit {
+    /// No more than there is.
+    pub const NONE: Self = Self(1000);
+}
+
+impl FromStr for Overcommit {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let factor: f64 = text.parse().unwrap_or(f64::NAN);
+        match factor {
+            1.0..=1000.0 => Ok(Self((factor * 1000.0).round() as u32)),
+            _ => Err(format!(
+                "`{text}` is no factor from 1 to 1000, for example 1.5"
+            )),
+        }
+    }
+}
+
+impl fmt::Display for Overcommit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", f64::from(self.0) / 1000.0)
+    }
+}
+
+/// Reads a value from the text that the command line takes too.
+pub fn from_text<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: fmt::Display>,
+{
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(serde::de::Error::custom)
+}
+
+/// As [`from_text`], where there may be none.
+pub fn from_some_text<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: fmt::Display>,
+{
+    from_text(deserializer).map(Some)
+}
+
+/// A vSSD as it is described.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VssdSpec {
+    /// What people call it.
+    pub name: String,
+    /// Where its frontend connects.
+    pub socket: PathBuf,
+    /// Its shape.
+    pub geometry: Geometry,
+    /// Blocks that a new one starts with.
+    pub held: u32,
+    /// Blocks that it may hold; `None` leaves that as it is.
+    pub quota: Option<u32>,
+    /// Blocks that are kept for it; `None` leaves that as it is.
+    pub reservation: Option<u32>,
+    /// How block sets travel.
+    pub encoding: EncodingName,
+}
+
+/// The parts of a description, none of them looked at yet.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+struct Parts {
+    name: Option<String>,
+    socket: Option<PathBuf>,
+    #[serde(deserialize_with = "from_some_text")]
+    size: Option<ByteSize>,
+    #[serde(deserialize_with = "from_some_text")]
+    block_size: Option<ByteSize>,
+    #[serde(deserialize_with = "from_some_text")]
+    held: Option<ByteSize>,
+    #[serde(deserialize_with = "from_some_text")]
+    quota: Option<ByteSize>,
+    #[serde(deserialize_with = "from_some_text")]
+    reserve: Option<ByteSize>,
+    encoding: Option<EncodingName>,
+}
+
+impl Parts {
+    fn check(self) -> Result<VssdSpec> {
+        let name = self.name.context("a vSSD needs name=NAME")?;
+        let simple = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        ensure!(
+            !name.is_empty()
+                && name.len() <= 20
+                && name.chars().all(simple)
+                && !name.starts_with('.'),
+            "the name `{name}` is not 1 to 20 letters, digits, dots, dashes or underscores"
+        );
+        let size = self
+            .size
+            .context("a vSSD needs size=SIZE, for example size=1GiB")?;
+        let block_size = self.block_size.unwrap_or(ByteSize(4096));
+        let block_bytes = u32::try_from(block_size.0).unwrap_or(u32::MAX);
+        let blocks = size.0.checked_div(u64::from(block_bytes)).unwrap_or(0);
+        let geometry = Geometry::new(block_bytes, blocks)?;
+        ensure!(
+            geometry.capacity_bytes() == size.0,
+            "size={size} is no whole number of blocks of {block_size}"
+        );
+        let in_blocks = |what: &str, amount: Option<ByteSize>| {
+            let Some(amount) = amount else {
+                return Ok(None);
+            };
+            ensure!(
+                amount <= size && amount.0.is_multiple_of(block_size.0),
+                "{what}={amount} is not a number of blocks of {block_size} up to size={size}"
+            );
+            Ok(Some((amount.0 / block_size.0) as u32))
+        };
+        let quota = in_blocks("quota", self.quota)?;
+        let most = quota.unwrap_or(geometry.capacity());
+        Ok(VssdSpec {
+            name,
+            socket: self.socket.context("a vSSD needs socket=PATH")?,
+            geometry,
+            held: in_blocks("held", self.held)?.unwrap_or(most),
+            quota,
+            reservation: in_blocks("reserve", self.reserve)?,
+            encoding: self.encoding.unwrap_or(EncodingName::Compact),
+        })
+    }
+}
+
+impl FromStr for VssdSpec {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let mut parts = Parts::default();
+        for part in text.split(',') {
+            let (key, value) = part
+                .split_once('=')
+                .with_context(|| format!("`{part}` is not key=value"))?;
+            match key {
+                "name" => parts.name = Some(value.to_owned()),
+                "socket" => parts.socket = Some(PathBuf::from(value)),
+                "size" => parts.size = Some(value.parse()?),
+                "block-size" => parts.block_size = Some(value.parse()?),
+                "held" => parts.held = Some(value.parse()?),
+                "quota" => parts.quota = Some(value.parse()?),
+                "reserve" => parts.reserve = Some(value.parse()?),
+                "encoding" => parts.encoding = Some(value.parse().map_err(anyhow::Error::msg)?),
+                _ => bail!(
+                    "`{key}` is not one of name, socket, size, block-size, held, quota, reserve, \
+                     encoding"
+                ),
+            }
+        }
+        parts.check()
+    }
+}
+
+impl<'de> Deserialize<'de> for VssdSpec {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let parts = Parts::deserialize(deserializer)?;
+        parts.check().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn specs_say_what_is_wrong_with_them() {
+        let spec: VssdSpec = "name=vm1,socket=a.sock,size=1GiB,held=512MiB,reserve=4KiB"
+            .parse()
+            .unwrap();
+        assert_eq!((spec.geometry.capacity(), spec.held), (1 << 18, 1 << 17));
+        assert_eq!((spec.quota, spec.reservation), (None, Some(1)));
+        for (text, word) in [
+            ("name=vm1", "size"),
+            ("name=a b,socket=s,size=1MiB", "a b"),
+            ("name=a,socket=s,size=5KiB", "5KiB"),
+            ("name=a,socket=s,size=1MiB,block-size=1000B", "1000"),
+            ("name=a,socket=s,size=1MiB,held=2MiB", "2MiB"),
+            ("name=a,socket=s,size=1MiB,quota=2MiB", "quota=2MiB"),
+            ("name=a,socket=s,size=1MiB,color=red", "color"),
+            ("vm1", "vm1"),
+        ] {
+            let error = text.parse::<VssdSpec>().unwrap_err().to_string();
+            assert!(error.contains(word), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn backings_and_factors_are_read() {
+        assert_eq!("memory".parse(), Ok(Backing::Memory(None)));
+        let sized = Backing::Memory(Some(ByteSize(1 << 20)));
+        assert_eq!("memory:1MiB".parse(), Ok(sized));
+        assert_eq!("memory.img".parse(), Ok(Backing::File("memory.img".into())));
+        assert!("memory:much".parse::<Backing>().is_err());
+        assert_eq!("1.5".parse(), Ok(Overcommit(1500)));
+        assert_eq!(Overcommit(1500).to_string(), "1.5");
+        for bad in ["0.5", "x", "nan", "1001"] {
+            assert!(bad.parse::<Overcommit>().is_err(), "{bad}");
+        }
+    }
+}
