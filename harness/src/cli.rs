@@ -11,6 +11,8 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::accel::{self, AccelChoice};
+use crate::bench;
+use crate::bench::cli::Bench;
 use crate::experiment::params::{Overrides, resolve};
 use crate::experiment::{Experiment, Joined, Lab};
 use crate::interrupt;
@@ -78,6 +80,12 @@ enum Command {
     Sweep(SweepArgs),
     /// Join the shards of a sweep in the folder --out.
     Merge(MergeArgs),
+    /// Measure the backend alone, beside its peers.
+    Bench {
+        /// What to measure.
+        #[command(subcommand)]
+        what: Bench,
+    },
     /// Say where the guest image is, to boot it by hand.
     Image {
         /// Copy it there.
@@ -272,6 +280,7 @@ fn dispatch(cli: &Cli) -> Result<bool> {
                 None => Ok(true),
             }
         }
+        Some(Command::Bench { what }) => bench(what, options),
         Some(Command::Merge(args)) => {
             let ended = sweep::cli::merge(args, &options.for_sweeps())?;
             show_sweep(&ended, options)
@@ -392,6 +401,19 @@ fn run(experiments: &[Experiment], options: &RunOptions) -> Result<bool> {
         println!("took {:.0} s in all", started.elapsed().as_secs_f64());
     }
     Ok(holds)
+}
+
+/// Measures the backend alone; true unless a bar was missed and that counts.
+fn bench(what: &Bench, options: &RunOptions) -> Result<bool> {
+    let quiet = options.json || !std::io::stderr().is_terminal();
+    let folder = options
+        .out
+        .clone()
+        .unwrap_or_else(|| bench::cli::default_folder(what));
+    let progress = Progress { shown: !quiet };
+    let verdict = bench::cli::run(what, &folder, options.seed, progress)?;
+    let holds = show(&[(folder, verdict)], options)?;
+    Ok(holds || !what.checks())
 }
 
 /// Judges and presents a sweep; true when every cell has its rows.

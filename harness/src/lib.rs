@@ -14,6 +14,7 @@
 
 pub mod accel;
 pub mod backend;
+pub mod bench;
 pub mod cli;
 pub mod experiment;
 pub mod guest;

@@ -192,7 +192,7 @@ pub(super) fn millis(ns: u64) -> String {
 }
 
 /// The median; of an even number, the mean of the middle two. `None` of none.
-pub(super) fn median(values: impl IntoIterator<Item = u64>) -> Option<f64> {
+pub fn median(values: impl IntoIterator<Item = u64>) -> Option<f64> {
     let mut values: Vec<u64> = values.into_iter().collect();
     values.sort_unstable();
     let middle = values.len() / 2;

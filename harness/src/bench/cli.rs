@@ -1,0 +1,139 @@
+//! `harness bench …`: measures, judges, and leaves rows and a report.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use clap::Subcommand;
+use serde::Serialize;
+
+use super::io;
+use super::server::Server;
+use crate::present::document::{Document, Fact, outcome};
+use crate::present::manifest::{Host, git_revision, now_utc};
+use crate::present::{Verdict, html, report};
+use crate::progress::Progress;
+
+/// What can be measured.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Bench {
+    /// Requests, natively, beside qemu-storage-daemon and plain io_uring.
+    Io(io::Options),
+}
+
+impl Bench {
+    /// Its name on the command line.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Io(_) => "io",
+        }
+    }
+
+    /// Whether a missed bar is a failure.
+    pub fn checks(&self) -> bool {
+        match self {
+            Self::Io(options) => options.check,
+        }
+    }
+}
+
+/// Measures into `folder`, which must not hold results yet.
+///
+/// # Errors
+/// When something could not be measured.
+pub fn run(bench: &Bench, folder: &Path, seed: u64, progress: Progress) -> Result<Verdict> {
+    let empty = fs::read_dir(folder).map_or(true, |mut entries| entries.next().is_none());
+    ensure!(
+        empty,
+        "{} holds something already: choose another folder with --out",
+        folder.display()
+    );
+    let started = now_utc();
+    let (verdict, lead, parameters, peers) = match bench {
+        Bench::Io(options) => {
+            let peer = Server::peer_version()?;
+            let measured = io::measure(options, seed, progress)?;
+            write_rows(folder, "bench_io.csv", &measured.rows)?;
+            (io::judge(&measured), io::LEAD, io_parameters(options), peer)
+        }
+    };
+    let document = Document {
+        title: verdict.title.clone(),
+        lead: lead.to_owned(),
+        result: outcome(&verdict, true),
+        holds: verdict.holds(),
+        claims: verdict.claims.clone(),
+        findings: verdict.findings.clone(),
+        figures: Vec::new(),
+        tables: verdict.tables.clone(),
+        conditions: conditions(&started, seed, &peers),
+        parameters,
+        reproduce: format!(
+            "cargo run --bin harness -- bench {} --seed {seed}",
+            bench.name()
+        ),
+    };
+    report::write(folder, &document)?;
+    html::write(folder, &document)?;
+    Ok(verdict)
+}
+
+/// Where results go that nobody said a folder for.
+pub fn default_folder(bench: &Bench) -> PathBuf {
+    let time = now_utc().replace([':', '-'], "");
+    Path::new("results").join(format!("bench-{}-{time}", bench.name()))
+}
+
+fn write_rows<R: Serialize>(folder: &Path, name: &str, rows: &[R]) -> Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
+    let path = folder.join(name);
+    let mut writer =
+        csv::Writer::from_path(&path).with_context(|| format!("write {}", path.display()))?;
+    for row in rows {
+        writer
+            .serialize(row)
+            .with_context(|| format!("write {}", path.display()))?;
+    }
+    writer
+        .flush()
+        .with_context(|| format!("write {}", path.display()))
+}
+
+fn io_parameters(options: &io::Options) -> Vec<Fact> {
+    let options = options.effective();
+    vec![
+        ("size".to_owned(), options.size.to_string()),
+        ("slice_ms".to_owned(), options.slice_ms.to_string()),
+        ("rounds".to_owned(), options.rounds.to_string()),
+    ]
+}
+
+fn conditions(started: &str, seed: u64, peers: &str) -> Vec<Fact> {
+    let host = Host::this();
+    let memory_gib = host.memory_mib as f64 / 1024.0;
+    [
+        (
+            "time",
+            format!("from {started} to {}, seed {seed}", now_utc()),
+        ),
+        ("peers", peers.to_owned()),
+        (
+            "host",
+            format!(
+                "{} processors ({}), {memory_gib:.1} GiB of memory, Linux {}",
+                host.cpus, host.cpu_model, host.host_kernel
+            ),
+        ),
+        (
+            "source",
+            format!(
+                "revision {}, harness {}",
+                git_revision(),
+                env!("CARGO_PKG_VERSION")
+            ),
+        ),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value))
+    .collect()
+}

@@ -1,0 +1,529 @@
+//! `harness bench io`: requests of our backend beside those of
+//! `qemu-storage-daemon` and of plain io_uring, on the same blocks of the same file.
+//!
+//! One file holds our pool, written in full. The peer and the plain client work on
+//! the part of it that holds the vSSD's blocks, which lie there in order. Slices of all three follow each
+//! other in an order that changes, so that a slower minute of the machine hits
+//! all of them; what counts are ratios within one such round.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use rand::rngs::SmallRng;
+use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
+use serde::{Deserialize, Serialize};
+use vssd_host::pool::Shape;
+use vssd_host::size::ByteSize;
+
+use super::client::Client;
+use super::load::{Load, Pattern, Slice};
+use super::server::Server;
+use crate::present::study::{Claim, Source, Table, Verdict, median};
+use crate::progress::Progress;
+
+/// How many times the requests of the peer ours are to be.
+const OVER_PEER: f64 = 1.1;
+/// Which part of the requests of plain io_uring ours are to be at least, with 8
+/// and more of them under way.
+const OF_RAW_DEEP: f64 = 0.95;
+/// The same with one under way.
+const OF_RAW_SHALLOW: f64 = 0.8;
+/// Share of a processor that an idle backend may take: what the scheduler's
+/// account shows of none.
+const IDLE_SHARE: f64 = 0.001;
+
+/// Bytes in a block.
+const BLOCK: u64 = 4096;
+
+/// Options of `harness bench io`.
+#[derive(Clone, Debug, Args)]
+pub struct Options {
+    /// Bytes of the device on the disk.
+    #[arg(long, default_value = "2GiB")]
+    pub size: ByteSize,
+    /// How long one slice of one load lasts, milliseconds.
+    #[arg(long, default_value_t = 1000)]
+    pub slice_ms: u64,
+    /// Rounds; each has one slice of each load for each server.
+    #[arg(long, default_value_t = 7)]
+    pub rounds: u32,
+    /// Folder for the file that is measured on; it says which disk.
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Few and short slices: whether it works, not how fast it is.
+    #[arg(long)]
+    pub quick: bool,
+    /// Exit with 3 when a bar is missed.
+    #[arg(long)]
+    pub check: bool,
+}
+
+impl Options {
+    /// As they are when the quick form has its say.
+    pub fn effective(&self) -> Self {
+        let mut options = self.clone();
+        if options.quick {
+            options.size = options.size.min(ByteSize(256 << 20));
+            options.slice_ms = options.slice_ms.min(100);
+            options.rounds = options.rounds.min(2);
+        }
+        options
+    }
+}
+
+/// What the report begins with.
+pub const LEAD: &str = "Requests of the `blkio` crate's virtio-blk-vhost-user driver to our backend \
+    and to `qemu-storage-daemon`, and of its io_uring driver to the file, on the same blocks of one \
+    file, past the page cache. Each 4 KiB that is read is checked to be the one asked for. A round has a slice of each load for each \
+    server, in random order; a ratio is the median of those within each round.";
+
+/// Who was measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Who {
+    /// Our backend.
+    Ours,
+    /// `qemu-storage-daemon`.
+    Peer,
+    /// Plain io_uring.
+    Raw,
+}
+
+impl Who {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Ours => "vssd-host",
+            Self::Peer => "qemu-storage-daemon",
+            Self::Raw => "raw io_uring",
+        }
+    }
+}
+
+/// Where the bytes went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum On {
+    /// A file, past the page cache.
+    Disk,
+    /// Memory of the backend; with the peer its null device.
+    Memory,
+}
+
+/// A slice, as `bench_io.csv` has it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Row {
+    /// Where the bytes went.
+    pub medium: On,
+    /// How requests followed each other.
+    pub pattern: Pattern,
+    /// Bytes of a request.
+    pub bytes: u32,
+    /// Requests under way.
+    pub depth: u16,
+    /// The round; ratios are made within one.
+    pub round: u32,
+    /// Who was measured.
+    pub who: Who,
+    /// Requests.
+    pub requests: u64,
+    /// Length of the slice, nanoseconds.
+    pub elapsed_ns: u64,
+    /// Half of the requests took no longer, nanoseconds.
+    pub p50_ns: u64,
+    /// 99 of 100 took no longer, nanoseconds.
+    pub p99_ns: u64,
+    /// Processor time of the server, nanoseconds; none for the plain client.
+    pub server_cpu_ns: Option<u64>,
+}
+
+impl Row {
+    fn load(&self) -> Load {
+        Load {
+            pattern: self.pattern,
+            bytes: self.bytes,
+            depth: self.depth,
+        }
+    }
+
+    fn iops(&self) -> f64 {
+        self.requests as f64 * 1e9 / self.elapsed_ns as f64
+    }
+
+    fn cpu_ns(&self) -> Option<f64> {
+        let cpu = self.server_cpu_ns?;
+        Some(cpu as f64 / self.requests as f64)
+    }
+}
+
+/// What was measured.
+#[derive(Clone, Debug, Default)]
+pub struct Measured {
+    /// Slices.
+    pub rows: Vec<Row>,
+    /// Share of a processor that our backend took while nothing was asked of
+    /// it, right after a load.
+    pub idle_share: f64,
+}
+
+/// Somebody to measure.
+struct Contender {
+    who: Who,
+    client: Client,
+    server: Option<Server>,
+}
+
+impl Contender {
+    fn measure(
+        &mut self,
+        load: Load,
+        at_least: Duration,
+        seed: u64,
+    ) -> Result<(Slice, Option<u64>)> {
+        let cpu = |server: &Option<Server>| server.as_ref().map(Server::cpu_ns).transpose();
+        let before = cpu(&self.server)?;
+        let slice = self
+            .client
+            .run(load, at_least, seed)
+            .with_context(|| format!("{load} on {}", self.who.label()))?;
+        let after = cpu(&self.server)?;
+        Ok((slice, before.zip(after).map(|(a, b)| b - a)))
+    }
+}
+
+/// Measures everything.
+///
+/// # Errors
+/// When a server does not start, a request fails, or reads what does not belong there.
+pub fn measure(options: &Options, seed: u64, progress: Progress) -> Result<Measured> {
+    let options = options.effective();
+    ensure!(
+        options.size.0 >= 64 << 20 && options.size.0.is_multiple_of(1 << 20),
+        "--size {} is no whole number of MiB from 64MiB on",
+        options.size
+    );
+    let folder = match &options.dir {
+        Some(dir) => tempfile::Builder::new().prefix("vssd-").tempdir_in(dir),
+        None => tempfile::Builder::new().prefix("vssd-").tempdir(),
+    };
+    let folder = folder.context("make a folder for the file that is measured on")?;
+    let mut measured = Measured::default();
+    on_disk(&options, seed, progress, folder.path(), &mut measured)?;
+    in_memory(&options, seed, progress, folder.path(), &mut measured)?;
+    Ok(measured)
+}
+
+fn on_disk(
+    options: &Options,
+    seed: u64,
+    progress: Progress,
+    folder: &Path,
+    measured: &mut Measured,
+) -> Result<()> {
+    let size = options.size.0;
+    let file = folder.join("pool.img");
+    let path = file.to_str().context("the folder's name is no text")?;
+    let server = Server::ours(folder, path, size, &[])?;
+    let mut ours = Client::vhost_user(&server.socket, size)?;
+    ours.fill().context("write the device in full")?;
+    let shape = Shape {
+        block_size: BLOCK as u32,
+        places: (size / BLOCK) as u32,
+        overcommit_permille: 1000,
+    };
+    let base = shape.medium_len() - size;
+    let blockdev = format!(
+        "driver=raw,node-name=disk,offset={base},size={size},file.driver=file,\
+         file.filename={path},file.locking=off,file.aio=io_uring,file.cache.direct=on"
+    );
+    let peer = Server::peer(folder, &blockdev)?;
+    let mut contenders = vec![
+        Contender {
+            who: Who::Ours,
+            client: ours,
+            server: Some(server),
+        },
+        Contender {
+            who: Who::Peer,
+            client: Client::vhost_user(&peer.socket, size)?,
+            server: Some(peer),
+        },
+        Contender {
+            who: Who::Raw,
+            client: Client::file(&file, base, size)?,
+            server: None,
+        },
+    ];
+    rounds(
+        options,
+        seed,
+        progress,
+        On::Disk,
+        &Load::all(),
+        &mut contenders,
+        measured,
+    )?;
+    measured.idle_share = idle(&mut contenders[0], options, seed)?;
+    Ok(())
+}
+
+fn in_memory(
+    options: &Options,
+    seed: u64,
+    progress: Progress,
+    folder: &Path,
+    measured: &mut Measured,
+) -> Result<()> {
+    let size = 256 << 20;
+    let folder = folder.join("memory");
+    fs::create_dir(&folder).context("make a folder for sockets")?;
+    let server = Server::ours(&folder, "memory", size, &[])?;
+    let mut ours = Client::vhost_user(&server.socket, size)?;
+    ours.fill().context("write the device in full")?;
+    let blockdev = format!("driver=null-co,node-name=disk,size={size},read-zeroes=on");
+    let peer = Server::peer(&folder, &blockdev)?;
+    let mut null = Client::vhost_user(&peer.socket, size)?;
+    null.trust();
+    let mut contenders = vec![
+        Contender {
+            who: Who::Ours,
+            client: ours,
+            server: Some(server),
+        },
+        Contender {
+            who: Who::Peer,
+            client: null,
+            server: Some(peer),
+        },
+    ];
+    let loads: Vec<_> = Load::all()
+        .into_iter()
+        .filter(|l| l.pattern.is_random())
+        .collect();
+    rounds(
+        options,
+        seed,
+        progress,
+        On::Memory,
+        &loads,
+        &mut contenders,
+        measured,
+    )
+}
+
+/// Slices of all contenders, load by load, round by round.
+fn rounds(
+    options: &Options,
+    seed: u64,
+    progress: Progress,
+    medium: On,
+    loads: &[Load],
+    contenders: &mut [Contender],
+    measured: &mut Measured,
+) -> Result<()> {
+    let mut rng = SmallRng::seed_from_u64(seed);
+    let slice = Duration::from_millis(options.slice_ms);
+    let len = u64::from(options.rounds) * (loads.len() * contenders.len()) as u64;
+    let name = match medium {
+        On::Disk => "disk",
+        On::Memory => "memory",
+    };
+    let bar = progress.bar(name, len);
+    for round in 0..options.rounds {
+        for &load in loads {
+            let seed = rng.random();
+            let mut order: Vec<usize> = (0..contenders.len()).collect();
+            order.shuffle(&mut rng);
+            for index in order {
+                let contender = &mut contenders[index];
+                let (slice, server_cpu_ns) = contender.measure(load, slice, seed)?;
+                measured.rows.push(Row {
+                    medium,
+                    pattern: load.pattern,
+                    bytes: load.bytes,
+                    depth: load.depth,
+                    round,
+                    who: contender.who,
+                    requests: slice.requests,
+                    elapsed_ns: slice.elapsed.as_nanos() as u64,
+                    p50_ns: slice.latency.value_at_quantile(0.5),
+                    p99_ns: slice.latency.value_at_quantile(0.99),
+                    server_cpu_ns,
+                });
+                bar.inc(1);
+            }
+        }
+    }
+    bar.finish_and_clear();
+    Ok(())
+}
+
+/// What our backend takes of a processor when nothing is asked of it, from
+/// just after a load on.
+fn idle(ours: &mut Contender, options: &Options, seed: u64) -> Result<f64> {
+    let load = Load {
+        pattern: Pattern::RandomRead,
+        bytes: BLOCK as u32,
+        depth: 8,
+    };
+    ours.measure(load, Duration::from_millis(options.slice_ms), seed)?;
+    let server = ours.server.as_ref().context("it has a server")?;
+    let rest = Duration::from_millis(options.slice_ms.max(200) * 2);
+    let (began, before) = (Instant::now(), server.cpu_ns()?);
+    std::thread::sleep(rest);
+    let took = server.cpu_ns()? - before;
+    Ok(took as f64 / began.elapsed().as_nanos() as f64)
+}
+
+/// Cells of the comparison: medium and load.
+type Cell = (On, Load);
+
+/// For each round of each cell, the rows of all who were measured.
+fn by_cell(rows: &[Row]) -> BTreeMap<Cell, BTreeMap<u32, BTreeMap<Who, &Row>>> {
+    let mut cells: BTreeMap<Cell, BTreeMap<u32, BTreeMap<Who, &Row>>> = BTreeMap::new();
+    for row in rows {
+        let cell = cells.entry((row.medium, row.load())).or_default();
+        cell.entry(row.round).or_default().insert(row.who, row);
+    }
+    cells
+}
+
+/// The median over the rounds of a ratio within each.
+fn ratio(
+    rounds: &BTreeMap<u32, BTreeMap<Who, &Row>>,
+    to: Who,
+    value: impl Fn(&Row) -> Option<f64>,
+) -> Option<f64> {
+    let ratios: Vec<f64> = rounds
+        .values()
+        .filter_map(|who| Some(value(who.get(&Who::Ours)?)? / value(who.get(&to)?)?))
+        .collect();
+    middle(ratios)
+}
+
+fn middle(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    let (low, high) = (
+        values.get(values.len().checked_sub(1)? / 2)?,
+        values.get(values.len() / 2)?,
+    );
+    Some((low + high) / 2.0)
+}
+
+/// Holds what was measured against the bars.
+pub fn judge(measured: &Measured) -> Verdict {
+    let cells = by_cell(&measured.rows);
+    let mut verdict = Verdict {
+        title: "Requests, beside qemu-storage-daemon and io_uring".to_owned(),
+        claims: Vec::new(),
+        findings: Vec::new(),
+        tables: vec![table(&cells)],
+    };
+    for ((medium, load), rounds) in &cells {
+        match medium {
+            On::Disk => disk_claims(&mut verdict, *load, rounds),
+            On::Memory => {
+                let Some(cpu) = ratio(rounds, Who::Peer, Row::cpu_ns) else {
+                    continue;
+                };
+                verdict.claims.push(Claim {
+                    text: format!(
+                        "In memory, {load}: our backend takes less processor time a request than \
+                         {} with its null device.",
+                        Who::Peer.label()
+                    ),
+                    source: Source::Requirement,
+                    holds: cpu < 1.0,
+                    measured: format!("{cpu:.2} times as much."),
+                });
+            }
+        }
+    }
+    verdict.claims.push(Claim {
+        text: "An idle backend takes no processor time.".to_owned(),
+        source: Source::Requirement,
+        holds: measured.idle_share <= IDLE_SHARE,
+        measured: format!("{:.3} % of one processor.", measured.idle_share * 100.0),
+    });
+    verdict
+}
+
+fn disk_claims(verdict: &mut Verdict, load: Load, rounds: &BTreeMap<u32, BTreeMap<Who, &Row>>) {
+    let of_raw = match load.depth {
+        0..8 => OF_RAW_SHALLOW,
+        _ => OF_RAW_DEEP,
+    };
+    for (to, bar) in [(Who::Peer, OVER_PEER), (Who::Raw, of_raw)] {
+        let Some(iops) = ratio(rounds, to, |row| Some(row.iops())) else {
+            continue;
+        };
+        verdict.claims.push(Claim {
+            text: format!(
+                "{load}: at least {bar} times the requests a second of {}.",
+                to.label()
+            ),
+            source: Source::Requirement,
+            holds: iops >= bar,
+            measured: format!("{iops:.2} times."),
+        });
+    }
+}
+
+fn table(cells: &BTreeMap<Cell, BTreeMap<u32, BTreeMap<Who, &Row>>>) -> Table {
+    let mut rows = Vec::new();
+    for ((medium, load), rounds) in cells {
+        for who in [Who::Ours, Who::Peer, Who::Raw] {
+            let of: Vec<&Row> = rounds
+                .values()
+                .filter_map(|r| r.get(&who).copied())
+                .collect();
+            if of.is_empty() {
+                continue;
+            }
+            let iops = middle(of.iter().map(|row| row.iops()).collect());
+            let mib = iops.map(|iops| iops * f64::from(load.bytes) / f64::from(1 << 20));
+            let micros = |value: fn(&Row) -> u64| {
+                median(of.iter().map(|row| value(row))).map(|ns| ns / 1000.0)
+            };
+            let cpu = middle(of.iter().filter_map(|row| row.cpu_ns()).collect());
+            let number = |value: Option<f64>, digits: usize| {
+                value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
+            };
+            rows.push(vec![
+                match medium {
+                    On::Disk => "disk".to_owned(),
+                    On::Memory => "memory".to_owned(),
+                },
+                load.to_string(),
+                match (medium, who) {
+                    (On::Memory, Who::Peer) => format!("{}, null", who.label()),
+                    _ => who.label().to_owned(),
+                },
+                number(iops, 0),
+                number(mib, 0),
+                number(micros(|row| row.p50_ns), 0),
+                number(micros(|row| row.p99_ns), 0),
+                number(cpu.map(|ns| ns / 1000.0), 2),
+            ]);
+        }
+    }
+    let head = [
+        "medium",
+        "load",
+        "server",
+        "requests/s",
+        "MiB/s",
+        "p50 (µs)",
+        "p99 (µs)",
+        "server's processor time a request (µs)",
+    ];
+    Table {
+        title: "Medians of all rounds".to_owned(),
+        head: head.map(str::to_owned).to_vec(),
+        rows,
+    }
+}

@@ -1,0 +1,13 @@
+//! Measurements of the backend alone, beside its peers, without a guest.
+//!
+//! - [`client`]: drives a block device by the `blkio` crate, which is not ours
+//! - [`server`]: what is measured, as a process of its own
+//! - [`load`]: a load, and what a slice of it came to
+//! - [`io`]: `harness bench io`
+//! - [`cli`]: what they have in common: rows, report
+
+pub mod cli;
+pub mod client;
+pub mod io;
+pub mod load;
+pub mod server;

@@ -1,0 +1,121 @@
+//! What is measured: our backend, or `qemu-storage-daemon`, as a process.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::time::clock_getcpuclockid;
+use nix::unistd::Pid;
+
+use crate::process::Process;
+
+/// How long a server may take until it listens.
+const START_PATIENCE: Duration = Duration::from_secs(20);
+
+/// The peer's program.
+pub const PEER: &str = "qemu-storage-daemon";
+
+/// A server that listens.
+#[derive(Debug)]
+pub struct Server {
+    process: Process,
+    /// Where clients connect.
+    pub socket: PathBuf,
+}
+
+impl Server {
+    /// Our backend with one vSSD of `size` bytes on `backing`, and `more`
+    /// arguments; its files go to `folder`.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn ours(folder: &Path, backing: &str, size: u64, more: &[&str]) -> Result<Self> {
+        let program = std::env::current_exe().context("find the harness")?;
+        let socket = folder.join("vssd.sock");
+        let mut command = Command::new(program);
+        command
+            .args(["backend", "--log", "warn", "--create", "--backing", backing])
+            .args(more)
+            .arg("--control")
+            .arg(folder.join("control.sock"))
+            .arg("--vssd")
+            .arg(format!("name=vm1,socket={},size={size}B", socket.display()))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
+        let (sender, ready) = mpsc::channel();
+        let started = move |child: &mut std::process::Child| {
+            let stdout = child.stdout.take();
+            thread::spawn(move || {
+                let lines = stdout.map(BufReader::new).into_iter();
+                for line in lines.flat_map(BufRead::lines) {
+                    // Nobody listens any more once it is up.
+                    let _ = line.map(|line| sender.send(line));
+                }
+            });
+        };
+        let process = Process::spawn(command, started, |_| {}).context("start the backend")?;
+        match ready.recv_timeout(START_PATIENCE) {
+            Ok(line) if line == "ready" => Ok(Self { process, socket }),
+            _ => bail!("the backend did not start; its log is above"),
+        }
+    }
+
+    /// `qemu-storage-daemon` that exports a block device described by `blockdev`,
+    /// called `disk`.
+    ///
+    /// # Errors
+    /// When it is not installed or does not start.
+    pub fn peer(folder: &Path, blockdev: &str) -> Result<Self> {
+        let socket = folder.join("peer.sock");
+        let mut command = Command::new(PEER);
+        command
+            .args(["--blockdev", blockdev])
+            .arg("--export")
+            .arg(format!(
+                "vhost-user-blk,id=export,node-name=disk,addr.type=unix,addr.path={},writable=on",
+                socket.display()
+            ))
+            .stdin(Stdio::null());
+        let process = Process::spawn(command, |_| {}, |_| {}).with_context(|| {
+            format!("start {PEER}: install it (Debian package qemu-system-common)")
+        })?;
+        let until = Instant::now() + START_PATIENCE;
+        while !socket.exists() {
+            let alive = process.wait(Duration::ZERO).is_none();
+            ensure!(
+                Instant::now() < until && alive,
+                "{PEER} did not start; its log is above"
+            );
+            thread::sleep(Duration::from_millis(10));
+        }
+        Ok(Self { process, socket })
+    }
+
+    /// Version of the peer.
+    ///
+    /// # Errors
+    /// When it is not installed.
+    pub fn peer_version() -> Result<String> {
+        let output = Command::new(PEER).arg("--version").output();
+        let output = output.with_context(|| {
+            format!("run {PEER}: install it (Debian package qemu-system-common)")
+        })?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        Ok(text.lines().next().unwrap_or(PEER).to_owned())
+    }
+
+    /// Processor time that it has taken, threads that ended included, nanoseconds.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn cpu_ns(&self) -> Result<u64> {
+        let pid = Pid::from_raw(self.process.pid());
+        let clock = clock_getcpuclockid(pid).context("find the clock of a process")?;
+        let time = clock.now().context("read the clock of a process")?;
+        Ok(time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64)
+    }
+}
