@@ -59,6 +59,9 @@ const QUEUE_SIZE: usize = 1024;
 /// Chains that are taken from a queue before what has ended is looked at.
 const BATCH: usize = 128;
 
+/// How often it is looked for more to do before it is looked at the clock.
+const LOOKS: u32 = 16;
+
 /// How long the request thread goes on before it looks for other events.
 const STINT_NS: u64 = 1_000_000;
 
@@ -151,14 +154,27 @@ impl Worker {
             }
             if busy {
                 polling.busy(now_ns);
-            } else if polling.is_over(now_ns) {
+            } else if polling.is_over(now_ns, queue.service_ns()) {
                 if !vring.enable_notification().map_err(broken)? {
                     return Ok(());
                 }
                 vring.disable_notification().map_err(broken)?;
             }
-            std::hint::spin_loop();
+            for _ in 0..LOOKS {
+                if queue.has_ended() || self.has_more(vring) {
+                    break;
+                }
+                std::hint::spin_loop();
+            }
         }
+    }
+
+    /// Whether the guest has made chains available that were not taken.
+    fn has_more(&self, vring: &VringRwLock) -> bool {
+        let state = vring.get_ref();
+        let queue = state.get_queue();
+        let available = queue.avail_idx(&*self.memory.memory(), Ordering::Acquire);
+        queue.ready() && available.is_ok_and(|index| index.0 != queue.next_avail())
     }
 
     /// One turn of the queue; true when anything was taken or ended.

@@ -362,8 +362,8 @@ fn rounds(
     Ok(())
 }
 
-/// What our backend takes of a processor when nothing is asked of it, from
-/// just after a load on.
+/// What our backend takes of a processor when nothing is asked of it, from a
+/// moment after a load on.
 fn idle(ours: &mut Contender, options: &Options, seed: u64) -> Result<f64> {
     let load = Load {
         pattern: Pattern::RandomRead,
@@ -372,6 +372,8 @@ fn idle(ours: &mut Contender, options: &Options, seed: u64) -> Result<f64> {
     };
     ours.measure(load, Duration::from_millis(options.slice_ms), seed)?;
     let server = ours.server.as_ref().context("it has a server")?;
+    // The scheduler brings the account of a running thread up to date by its tick.
+    std::thread::sleep(Duration::from_millis(50));
     let rest = Duration::from_millis(options.slice_ms.max(200) * 2);
     let (began, before) = (Instant::now(), server.cpu_ns()?);
     std::thread::sleep(rest);

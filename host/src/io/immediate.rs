@@ -50,6 +50,10 @@ impl Engine for Immediate {
 
     fn kick(&mut self) {}
 
+    fn has_ended(&mut self) -> bool {
+        !self.ended.is_empty()
+    }
+
     fn ended(&mut self) -> Option<(u64, io::Result<()>)> {
         self.ended.pop_front()
     }

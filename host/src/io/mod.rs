@@ -49,6 +49,9 @@ pub trait Engine: Send {
     /// Sees to it that what was submitted is under way.
     fn kick(&mut self);
 
+    /// Whether a transfer has ended.
+    fn has_ended(&mut self) -> bool;
+
     /// A transfer that has ended, by its token.
     fn ended(&mut self) -> Option<(u64, io::Result<()>)>;
 

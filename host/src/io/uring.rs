@@ -224,6 +224,10 @@ impl Engine for Uring {
         }
     }
 
+    fn has_ended(&mut self) -> bool {
+        !self.ended.is_empty() || !self.ring.completion().is_empty()
+    }
+
     fn ended(&mut self) -> Option<(u64, io::Result<()>)> {
         if self.ended.is_empty() {
             self.reap();

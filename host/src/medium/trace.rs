@@ -58,6 +58,8 @@ pub enum Event {
 #[derive(Debug, Default)]
 struct State {
     now: Image,
+    /// As of the last flush.
+    durable: Image,
     events: Vec<Event>,
     /// Operations until the one that fails.
     fails_in: Option<u32>,
@@ -137,7 +139,8 @@ impl TraceMedium {
         Self {
             len,
             state: Mutex::new(State {
-                now: image,
+                now: image.clone(),
+                durable: image,
                 ..State::default()
             }),
         }
@@ -209,9 +212,21 @@ impl Medium for TraceMedium {
         Ok(())
     }
 
+    /// One that fails loses what was written since the last one, and the next
+    /// knows nothing of that, as with a file that the page cache could not write.
     fn flush(&self) -> io::Result<()> {
-        self.operate()?.events.push(Event::Flush);
-        Ok(())
+        match self.operate() {
+            Ok(mut state) => {
+                state.events.push(Event::Flush);
+                state.durable = state.now.clone();
+                Ok(())
+            }
+            Err(error) => {
+                let mut state = self.lock();
+                state.now = state.durable.clone();
+                Err(error)
+            }
+        }
     }
 
     fn len(&self) -> u64 {

@@ -146,10 +146,13 @@ impl Pool {
 
     fn start(
         medium: Arc<dyn Medium>,
-        journal: Journal,
+        mut journal: Journal,
         image: &PoolImage,
         engine: EngineName,
     ) -> Result<Arc<Self>, PoolError> {
+        // What was found may be gone with the power as long as only the process
+        // before this one ended: a place that was found free would be two's.
+        journal.commit(&Batch::default(), Strength::Hard)?;
         let shape = image.shape;
         let mut books = Books::new(Ledger::new(shape.places, shape.overcommit_permille), true);
         let mut volumes = Volumes {
@@ -276,6 +279,10 @@ impl Pool {
         match self.commit(&mut recorder, Strength::Hard, describe) {
             Ok(()) => {
                 apply(&mut self.books());
+                if recorder.journal.wants_compaction() {
+                    // The thread that commits has the time for it.
+                    log.tickets.take(Strength::Soft);
+                }
                 Ok(())
             }
             Err(error) => {
@@ -326,19 +333,29 @@ impl Pool {
 
     /// Writes the whole state down anew.
     fn compact(&self, recorder: &mut Recorder) -> Result<(), JournalError> {
-        let volumes: Vec<_> = {
+        let (volumes, next): (Vec<_>, _) = {
             let volumes = self.volumes();
             let all = volumes.by_name.iter();
-            all.map(|(name, volume)| (name.clone(), volume.clone()))
-                .collect()
+            let all = all.map(|(name, volume)| (name.clone(), volume.clone()));
+            (all.collect(), volumes.next)
         };
         let compacted = recorder.journal.compact(|sink| {
+            let mut batch = Batch::default();
+            batch.next(VolumeId(next));
+            sink.push(&batch)?;
             volumes
                 .iter()
                 .try_for_each(|(name, volume)| self.describe(sink, name, volume))
         });
         recorder.mistrusted &= compacted.is_err();
         compacted
+    }
+
+    /// The next commit finds the area full.
+    #[cfg(test)]
+    pub(super) fn be_full(&self) {
+        let log = self.log.as_ref().expect("a pool that lasts");
+        log.lock().mistrusted = true;
     }
 
     /// Writes the journal anew, as it does by itself when an area is half full.

@@ -387,10 +387,16 @@ impl Volume {
         self.put(window, offset, place);
     }
 
-    /// What window `index` holds; `None` when nothing in it is written.
+    /// What window `index` holds of blocks that the guest holds; `None` when
+    /// nothing of that is written.
     pub fn window_map(&self, _ledger: &Ledger, index: u32) -> Option<WindowMap> {
         let window = self.windows.get(index as usize)?;
-        let written = std::array::from_fn(|i| window.written[i].load(Ordering::Relaxed));
+        let first = index as usize * WINDOW_WORDS;
+        let written = std::array::from_fn(|i| {
+            let granted = self.granted.get(first + i);
+            let granted = granted.map_or(0, |word| word.load(Ordering::Relaxed));
+            window.written[i].load(Ordering::Relaxed) & granted
+        });
         if written == [0; WINDOW_WORDS] {
             return None;
         }

@@ -149,6 +149,7 @@ pub struct RequestQueue {
     recording: usize,
     commits: Subscription,
     pub(super) bounce: Bounce,
+    service_ns: u64,
 }
 
 impl RequestQueue {
@@ -169,12 +170,23 @@ impl RequestQueue {
             recording: 0,
             commits: vssd.pool.subscribe()?,
             bounce: Bounce::new(vssd.geometry.block_size(), alignment),
+            service_ns: 0,
         })
     }
 
     /// Requests under way.
     pub fn len(&self) -> usize {
         self.slots.len()
+    }
+
+    /// How long a request takes here, on average of the last ones, nanoseconds.
+    pub fn service_ns(&self) -> u64 {
+        self.service_ns
+    }
+
+    /// Whether a transfer has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.engine.has_ended()
     }
 
     /// True when no request is under way.
@@ -831,6 +843,7 @@ impl<'a> Turn<'a> {
             slot.status.copy_from(&[status as u8]);
             let service_ns = self.now_ns - slot.began_ns;
             self.stats.latency.served(self.activity, service_ns);
+            self.queue.service_ns = (7 * self.queue.service_ns + service_ns) / 8;
         }
         Some(Done {
             head: slot.head,

@@ -180,6 +180,10 @@ impl PoolImage {
                 (volume.blocks == blocks && volume.name == name).then_some(())
             }
             Record::Removed(id) => self.volumes.remove(&id).map(drop),
+            Record::Next(id) => {
+                self.next = self.next.max(id.0);
+                Some(())
+            }
             Record::Granted(id, set) => {
                 let (volume, set) = self.volume_and_set(id, set)?;
                 volume.held.insert_view(&set);

@@ -30,6 +30,12 @@ pub const COMMIT_HEADER_LEN: usize = 64;
 /// A commit that everything before it lasts with.
 pub const HARD: u32 = 1;
 
+/// A part of what an area begins with, written before a superblock names the area.
+pub const SNAPSHOT: u32 = 2;
+
+/// Bytes of the longest commit.
+pub const LONGEST_COMMIT: u64 = 64 << 20;
+
 /// Bytes of an area: twice what describes a pool in which no two blocks are
 /// neighbours, and room for the largest change of ownership.
 fn area_len(shape: Shape) -> u64 {
@@ -150,7 +156,7 @@ impl Superblock {
 /// What the header of a commit says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CommitHeader {
-    /// [`HARD`] or not.
+    /// [`HARD`], [`SNAPSHOT`].
     pub flags: u32,
     /// Of the superblock whose area it is in.
     pub epoch: u64,
@@ -223,7 +229,7 @@ pub struct AlignedBuffer {
 }
 
 impl AlignedBuffer {
-    /// The first `len` bytes, which keep what they had as far as it was there.
+    /// The first `len` bytes, with anything in them.
     pub fn get(&mut self, len: usize) -> &mut [u8] {
         let page = PAGE as usize;
         if self.bytes.len() < len + page {
@@ -266,6 +272,12 @@ mod tests {
         assert_eq!(page[12..16], [0, 0x10, 0, 0]);
         assert_eq!(page[16..20], [4, 3, 2, 1]);
         assert_eq!(page[20..24], [0xdc, 5, 0, 0]);
+        // 4 MiB, 10 bytes a place and half a byte for each that may be held.
+        let area: u64 = (4 << 20) + 10 * 0x0102_0304 + 0x0102_0304 * 3 / 4;
+        let area = area.next_multiple_of(4096);
+        assert_eq!(page[24..32], area.to_le_bytes());
+        let data = (8192 + 2 * area).next_multiple_of(2 << 20);
+        assert_eq!(page[32..40], data.to_le_bytes());
         assert_eq!(page[40..48], [0xef, 0xbe, 0xad, 0xde, 7, 0, 0, 0]);
         assert_eq!(page[48..52], [0; 4]);
         assert_eq!(Superblock::decode(&page), Some(superblock));

@@ -41,15 +41,18 @@ use std::sync::Arc;
 pub use image::{Fault, PoolImage, VolumeImage};
 pub use record::Batch;
 
-use self::layout::{AlignedBuffer, COMMIT_HEADER_LEN, CommitHeader, HARD, PAGE, Superblock};
+use self::layout::{
+    AlignedBuffer, COMMIT_HEADER_LEN, CommitHeader, HARD, LONGEST_COMMIT, PAGE, SNAPSHOT,
+    Superblock,
+};
 use super::{Shape, Strength};
 use crate::medium::Medium;
 
 /// Bytes that are looked at together behind the end of the journal.
 const LOOK_AHEAD: u64 = 1 << 20;
 
-/// Bytes of the longest commit that is worth looking behind.
-const LONGEST_COMMIT: u64 = 64 << 20;
+/// Bytes that are looked at behind the end at most.
+const FARTHEST: u64 = 1 << 30;
 
 /// Names the time since the machine was booted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,9 +113,15 @@ pub enum JournalError {
         /// Bytes there are.
         room: u64,
     },
-    /// A commit failed and could not be taken back.
-    #[error("the journal takes nothing any more, since a failed commit could not be taken back")]
+    /// A flush failed: nobody knows what of the writes before it lasts.
+    #[error("nothing can be recorded since a flush failed: start the backend anew")]
     Poisoned,
+    /// A superblock is lost that had become durable.
+    #[error(
+        "the newer of the two superblocks is damaged: restore the pool from a copy, since the older \
+         one says what is no longer so"
+    )]
+    OldSuperblock,
 }
 
 /// What was committed, for whoever counts.
@@ -234,8 +243,9 @@ impl Journal {
     /// # Errors
     /// When there is none, or it is damaged.
     pub fn open(medium: Arc<dyn Medium>, boot: BootId) -> Result<(Self, PoolImage), JournalError> {
-        let found = superblocks(&*medium)?.into_iter().flatten();
-        let superblock = found.max_by_key(|s| s.epoch).ok_or(JournalError::NoPool)?;
+        let found = superblocks(&*medium)?;
+        let newest = found.into_iter().flatten().max_by_key(|s| s.epoch);
+        let superblock = newest.ok_or(JournalError::NoPool)?;
         let mut journal = Self {
             superblock,
             medium,
@@ -247,6 +257,9 @@ impl Journal {
             work: Work::default(),
         };
         journal.check_len()?;
+        if found.contains(&None) && journal.was_left_behind()? {
+            return Err(JournalError::OldSuperblock);
+        }
         let image = journal.replay()?;
         Ok((journal, image))
     }
@@ -289,6 +302,27 @@ impl Journal {
         Ok(image)
     }
 
+    /// Whether the other area was in use under a superblock that came after this
+    /// one: then the newer one was whole once.
+    fn was_left_behind(&mut self) -> io::Result<bool> {
+        let mut pages = AlignedBuffer::default();
+        let other = self.superblock.area(1 - self.superblock.live);
+        let mut at = 0;
+        while at < self.superblock.area_len.min(FARTHEST) {
+            let len = LOOK_AHEAD.min(self.superblock.area_len - at);
+            let pages = pages.read(&*self.medium, other + at, len as usize)?;
+            for page in pages.chunks_exact(PAGE as usize) {
+                let header = CommitHeader::decode(page);
+                let later = (self.superblock.epoch >> 32) + 1;
+                if header.is_some_and(|h| h.epoch >> 32 == later && h.flags & SNAPSHOT == 0) {
+                    return Ok(true);
+                }
+            }
+            at += len;
+        }
+        Ok(false)
+    }
+
     /// Where a byte of the live area is on the medium.
     fn position(&self, at: u64) -> u64 {
         self.superblock.area(self.superblock.live) + at
@@ -297,7 +331,7 @@ impl Journal {
     /// Whether a header found at `at` of the live area is one of this epoch.
     fn accepts(&self, at: u64, header: &CommitHeader) -> bool {
         let room = self.superblock.area_len - at;
-        header.epoch == self.superblock.epoch && header.commit_len() <= room
+        header.epoch == self.superblock.epoch && header.commit_len() <= room.min(LONGEST_COMMIT)
     }
 
     /// Reads the rest of a commit; false when it is not whole.
@@ -327,7 +361,7 @@ impl Journal {
     /// end, but damage. Looks no further than the next commit can be.
     fn look_behind(&mut self, end: End) -> Result<(), JournalError> {
         let mut pages = AlignedBuffer::default();
-        let limit = self.superblock.area_len.min(end.at + LONGEST_COMMIT);
+        let limit = self.superblock.area_len.min(end.at + FARTHEST);
         let mut at = end.at;
         while at < limit {
             let len = LOOK_AHEAD.min(limit - at);
@@ -372,24 +406,24 @@ impl Journal {
             return Err(JournalError::Poisoned);
         }
         if strength == Strength::Hard {
-            self.medium.flush()?;
+            self.flush()?;
         }
         if batch.is_empty() && !self.unsealed {
             return Ok(());
         }
-        let (need, room) = (layout::commit_len(batch.bytes().len()), self.room());
-        if need > room {
-            return Err(JournalError::Full { need, room });
-        }
+        let need = self.make_sure_it_fits(batch)?;
         let before = self.end;
-        let written = self.append(batch, strength).and_then(|()| match strength {
-            Strength::Hard => self.medium.flush(),
-            Strength::Soft => Ok(()),
-        });
-        if let Err(error) = written {
+        let flags = match strength {
+            Strength::Hard => HARD,
+            Strength::Soft => 0,
+        };
+        if let Err(error) = self.append(batch, flags) {
             self.end = before;
             self.take_back();
             return Err(error.into());
+        }
+        if strength == Strength::Hard {
+            self.flush()?;
         }
         self.unsealed = strength == Strength::Soft;
         self.work.commits += 1;
@@ -397,14 +431,29 @@ impl Journal {
         Ok(())
     }
 
+    /// Flushes the medium. When that fails, the system may take writes for clean
+    /// that are lost, and say so no second time: nothing may build on them.
+    fn flush(&mut self) -> io::Result<()> {
+        let flushed = self.medium.flush();
+        self.poisoned |= flushed.is_err();
+        flushed
+    }
+
+    /// Bytes that a commit takes, which are there.
+    fn make_sure_it_fits(&self, batch: &Batch) -> Result<u64, JournalError> {
+        let need = layout::commit_len(batch.bytes().len());
+        let room = self.room().min(LONGEST_COMMIT);
+        match need > room {
+            true => Err(JournalError::Full { need, room }),
+            false => Ok(need),
+        }
+    }
+
     /// Writes a commit at the end of the live area.
-    fn append(&mut self, batch: &Batch, strength: Strength) -> io::Result<()> {
+    fn append(&mut self, batch: &Batch, flags: u32) -> io::Result<()> {
         let len = layout::commit_len(batch.bytes().len());
         let mut header = CommitHeader {
-            flags: match strength {
-                Strength::Hard => HARD,
-                Strength::Soft => 0,
-            },
+            flags,
             epoch: self.superblock.epoch,
             sequence: self.end.sequence,
             payload_len: batch.bytes().len() as u32,
@@ -436,8 +485,8 @@ impl Journal {
         let erased = self
             .buffer
             .write(&*self.medium, at, PAGE as usize)
-            .and_then(|()| self.medium.flush());
-        self.poisoned = erased.is_err();
+            .and_then(|()| self.flush());
+        self.poisoned |= erased.is_err();
     }
 
     /// Bytes that are left in the area.
@@ -472,7 +521,7 @@ impl Journal {
         self.end = End::default();
         let flipped = describe(&mut Sink(self)).and_then(|()| {
             // The data that the snapshot speaks of have to last as well.
-            self.medium.flush()?;
+            self.flush()?;
             self.write_superblock(self.superblock).map_err(|error| {
                 // It may have been written all the same; then the old area
                 // does not count any more.
@@ -499,12 +548,8 @@ impl Sink<'_> {
     /// # Errors
     /// When the medium fails, or it does not fit.
     pub fn push(&mut self, batch: &Batch) -> Result<(), JournalError> {
-        let (need, room) = (layout::commit_len(batch.bytes().len()), self.0.room());
-        if need > room {
-            return Err(JournalError::Full { need, room });
-        }
-        self.0.work.bytes += need;
-        Ok(self.0.append(batch, Strength::Hard)?)
+        self.0.work.bytes += self.0.make_sure_it_fits(batch)?;
+        Ok(self.0.append(batch, HARD | SNAPSHOT)?)
     }
 }
 

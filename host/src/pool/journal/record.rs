@@ -19,6 +19,7 @@ const MAPPED: u32 = 5;
 const UNMAPPED: u32 = 6;
 const LINEAR: u32 = 7;
 const TABLE: u32 = 8;
+const NEXT: u32 = 9;
 
 const HEADER_LEN: usize = 8;
 
@@ -73,6 +74,8 @@ pub enum Record<'a> {
     },
     /// A window of which nothing was said before.
     Window(VolumeId, u32, WindowMap),
+    /// No volume ever had that number or a higher one.
+    Next(VolumeId),
 }
 
 impl Batch {
@@ -135,6 +138,11 @@ impl Batch {
         self.push(UNMAPPED, &[id.0, block, count], &[]);
     }
 
+    /// No volume ever had that number.
+    pub fn next(&mut self, id: VolumeId) {
+        self.push(NEXT, &[id.0], &[]);
+    }
+
     /// The map of a window.
     pub fn window(&mut self, id: VolumeId, index: u32, map: &WindowMap) {
         let mut numbers = vec![id.0, index];
@@ -183,6 +191,7 @@ pub fn split(bytes: &[u8]) -> Option<(Record<'_>, &[u8])> {
             name: std::str::from_utf8(tail(5, number(4)? as usize)?).ok()?,
         },
         REMOVED => Record::Removed(id),
+        NEXT => Record::Next(id),
         GRANTED => Record::Granted(id, tail(2, number(1)? as usize)?),
         RELEASED => Record::Released(id, tail(2, number(1)? as usize)?),
         MAPPED => Record::Mapped {
@@ -246,6 +255,7 @@ mod tests {
         }
         bytes.released(VolumeId(7), &set);
         bytes.removed(VolumeId(7));
+        bytes.next(VolumeId(8));
     }
 
     #[test]
@@ -263,6 +273,7 @@ mod tests {
                     name,
                 } => again.volume(id, blocks, bounds, name),
                 Record::Removed(id) => again.removed(id),
+                Record::Next(id) => again.next(id),
                 Record::Granted(id, set) => {
                     again.granted(id, &SetView::parse(set, geometry).unwrap());
                 }
@@ -281,7 +292,7 @@ mod tests {
             kinds += 1;
             rest = tail;
         }
-        assert_eq!((rest.len(), kinds), (0, 8));
+        assert_eq!((rest.len(), kinds), (0, 9));
         assert_eq!(again.bytes(), batch.bytes());
     }
 

@@ -90,27 +90,43 @@ fn a_damaged_commit_is_no_end() {
     );
 }
 
+/// Starts the other area, in which nothing is written any more.
+fn compact(journal: &mut Journal) {
+    let describe = |sink: &mut Sink<'_>| {
+        let mut batch = Batch::default();
+        let bounds = Bounds {
+            quota: 9,
+            reservation: 0,
+        };
+        batch.volume(ID, 4096, bounds, "vm1");
+        batch.next(VolumeId(5));
+        sink.push(&batch)
+    };
+    journal.compact(describe).unwrap();
+}
+
 #[test]
-fn one_superblock_is_enough() {
+fn a_superblock_is_needed_once_it_counts() {
     let medium = medium();
     let mut journal = journal(&medium, &[(1, Hard)]);
     let old = journal.superblock;
-    journal
-        .compact(|sink| {
-            let mut batch = Batch::default();
-            let bounds = Bounds {
-                quota: 9,
-                reservation: 0,
-            };
-            batch.volume(ID, 4096, bounds, "vm1");
-            sink.push(&batch)
-        })
-        .unwrap();
-    assert_ne!(journal.superblock.offset(), old.offset());
-    commit(&mut journal, 2, Hard).unwrap();
-    assert_eq!(found(&medium, BOOT), [2]);
-    overwrite(&medium, journal.superblock.offset(), &mut [0xff; 512]);
+    compact(&mut journal);
+    let new = journal.superblock;
+    assert_ne!(new.offset(), old.offset());
+    assert!(found(&medium, BOOT).is_empty());
+    let (_, image) = Journal::open(medium.clone(), BOOT).unwrap();
+    assert_eq!(image.next, 5);
+    // As long as nothing came behind it, it may just have been under way.
+    overwrite(&medium, new.offset(), &mut [0xff; 512]);
     assert_eq!(found(&medium, BOOT), [1]);
+    overwrite(&medium, new.offset(), &mut new.encode());
+    commit(&mut journal, 2, Hard).unwrap();
+    overwrite(&medium, old.offset(), &mut [0xff; 512]);
+    assert_eq!(found(&medium, BOOT), [2]);
+    overwrite(&medium, old.offset(), &mut old.encode());
+    overwrite(&medium, new.offset(), &mut [0xff; 512]);
+    let error = Journal::open(medium.clone(), BOOT).err().unwrap();
+    assert!(matches!(error, JournalError::OldSuperblock), "{error}");
     overwrite(&medium, old.offset(), &mut [0xff; 512]);
     let error = Journal::open(medium.clone(), BOOT).err().unwrap();
     assert!(matches!(error, JournalError::NoPool), "{error}");
@@ -119,19 +135,29 @@ fn one_superblock_is_enough() {
 
 #[test]
 fn what_failed_does_not_come_back() {
+    // The first flush, the write, the second flush.
     for fails in 0..3 {
         let medium = medium();
         let mut journal = journal(&medium, &[(1, Hard)]);
         medium.fail_in(fails);
         assert!(commit(&mut journal, 2, Hard).is_err());
-        commit(&mut journal, 3, Hard).unwrap();
+        let again = commit(&mut journal, 3, Hard);
+        if fails != 1 {
+            assert!(matches!(again, Err(JournalError::Poisoned)));
+            assert!(matches!(
+                journal.compact(|_| Ok(())),
+                Err(JournalError::Poisoned)
+            ));
+            (journal, _) = Journal::open(medium.clone(), BOOT).unwrap();
+            commit(&mut journal, 3, Hard).unwrap();
+        }
         assert_eq!(found(&medium, BOOT), [1, 3], "operation {fails}");
     }
 }
 
 #[test]
 fn a_failed_compaction_changes_nothing() {
-    for fails in 0..3 {
+    for fails in 0..4 {
         let medium = medium();
         let mut journal = journal(&medium, &[(1, Hard)]);
         medium.fail_in(fails);
