@@ -19,7 +19,7 @@ use crate::backend::{Backend, claim_socket};
 use crate::clock::Clock;
 use crate::control::server::{self, Control};
 use crate::io::EngineName;
-use crate::medium::{FileMedium, FileOptions, Medium, MemoryMedium};
+use crate::medium::{FileMedium, FileOptions, Medium, MemoryMedium, NullMedium};
 use crate::pool::journal::{BootId, is_blank};
 use crate::pool::{Pool, Shape};
 use crate::size::ByteSize;
@@ -45,7 +45,8 @@ pub struct Args {
     #[serde(skip)]
     pub config: Option<PathBuf>,
 
-    /// File or block device that holds the pool, or memory[:SIZE] for one that ends with the backend.
+    /// File or block device that holds the pool; memory[:SIZE] for a pool that ends with the
+    /// backend; null[:SIZE] for one that keeps nothing, to measure what else requests cost.
     #[arg(long, value_name = "FILE")]
     #[serde(deserialize_with = "from_some_text")]
     pub backing: Option<Backing>,
@@ -129,6 +130,15 @@ impl Args {
     }
 }
 
+fn volatile(medium: Arc<dyn Medium>, shape: Shape) -> Arc<Pool> {
+    let Shape {
+        block_size,
+        overcommit_permille,
+        ..
+    } = shape;
+    Arc::new(Pool::volatile(medium, block_size, overcommit_permille))
+}
+
 /// Opens the pool that `args` name.
 fn open_pool(args: &Args, backing: &Backing) -> Result<Arc<Pool>> {
     let engine = args.io.unwrap_or_default();
@@ -136,14 +146,15 @@ fn open_pool(args: &Args, backing: &Backing) -> Result<Arc<Pool>> {
         Backing::File(path) => path,
         Backing::Memory(size) => {
             let shape = args.shape(size.or(args.size))?;
-            let bytes = u64::from(shape.places) * u64::from(shape.block_size);
-            let medium = MemoryMedium::new(bytes)
-                .with_context(|| format!("take {} of memory", ByteSize(bytes)))?;
-            return Ok(Arc::new(Pool::volatile(
-                Arc::new(medium),
-                shape.block_size,
-                shape.overcommit_permille,
-            )));
+            let len = shape.places_len();
+            let medium = MemoryMedium::new(len)
+                .with_context(|| format!("take {} of memory", ByteSize(len)))?;
+            return Ok(volatile(Arc::new(medium), shape));
+        }
+        Backing::Null(size) => {
+            let shape = args.shape(size.or(args.size))?;
+            let len = shape.places_len();
+            return Ok(volatile(Arc::new(NullMedium { len }), shape));
         }
     };
     let options = FileOptions {

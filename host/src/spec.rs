@@ -18,15 +18,22 @@ pub enum Backing {
     File(PathBuf),
     /// The memory of the backend, gone with it; of that size, if given.
     Memory(Option<ByteSize>),
+    /// Nothing: what is written is forgotten, what is read is undefined. For
+    /// measuring what the backend itself costs.
+    Null(Option<ByteSize>),
 }
 
 impl FromStr for Backing {
     type Err = crate::size::SizeError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.strip_prefix("memory") {
-            Some("") => Ok(Self::Memory(None)),
-            Some(rest) if rest.starts_with(':') => Ok(Self::Memory(Some(rest[1..].parse()?))),
+        let (kind, size) = match text.split_once(':') {
+            Some((kind, size)) => (kind, Some(size)),
+            None => (text, None),
+        };
+        match kind {
+            "memory" => Ok(Self::Memory(size.map(str::parse).transpose()?)),
+            "null" => Ok(Self::Null(size.map(str::parse).transpose()?)),
             _ => Ok(Self::File(PathBuf::from(text))),
         }
     }
@@ -37,6 +44,7 @@ impl fmt::Display for Backing {
         match self {
             Self::File(path) => path.display().fmt(f),
             Self::Memory(_) => f.write_str("memory"),
+            Self::Null(_) => f.write_str("null"),
         }
     }
 }
@@ -239,6 +247,7 @@ mod tests {
         assert_eq!("memory".parse(), Ok(Backing::Memory(None)));
         let sized = Backing::Memory(Some(ByteSize(1 << 20)));
         assert_eq!("memory:1MiB".parse(), Ok(sized));
+        assert_eq!("null".parse(), Ok(Backing::Null(None)));
         assert_eq!("memory.img".parse(), Ok(Backing::File("memory.img".into())));
         assert!("memory:much".parse::<Backing>().is_err());
         assert_eq!("1.5".parse(), Ok(Overcommit(1500)));

@@ -56,8 +56,9 @@ const AGAIN: u16 = COMMITS + 1;
 
 const QUEUE_SIZE: usize = 1024;
 
-/// Chains that are taken from a queue before what has ended is looked at.
-const BATCH: usize = 128;
+/// Chains that are taken from a queue before what has ended is looked at, and
+/// requests that end before the guest is notified while there are more.
+const BATCH: usize = 32;
 
 /// How often it is looked for more to do before it is looked at the clock.
 const LOOKS: u32 = 16;
@@ -69,6 +70,13 @@ const STINT_NS: u64 = 1_000_000;
 const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
 type Memory = GuestMemoryAtomic<GuestMemoryMmap>;
+
+/// What a turn came to: requests.
+#[derive(Clone, Copy, Debug, Default)]
+struct Served {
+    taken: usize,
+    ended: usize,
+}
 
 /// What the request thread works with.
 struct Requests {
@@ -144,17 +152,31 @@ impl Worker {
         let began_ns = self.vssd.now_ns();
         let mut polling = polling.wake(began_ns);
         vring.disable_notification().map_err(broken)?;
+        let mut unsignalled = 0;
         loop {
-            let busy = self.turn(queue, vring)?;
+            let turn = self.turn(queue, vring);
+            let Served { taken, ended } = turn.as_ref().copied().unwrap_or_default();
+            unsignalled += ended;
             let now_ns = self.vssd.now_ns();
-            if now_ns - began_ns > STINT_NS {
+            let stint_over = now_ns - began_ns > STINT_NS;
+            // Waking the guest costs more than serving it: it is woken when
+            // there is no more to serve, or has enough to work on meanwhile.
+            if unsignalled > 0 && (taken == 0 || unsignalled >= BATCH || stint_over) {
+                signal(vring)?;
+                unsignalled = 0;
+            }
+            turn?;
+            if stint_over {
                 // Full only if nobody has looked for 2^64 - 1 stints.
                 let _ = self.again.write(1);
                 return Ok(());
             }
-            if busy {
+            if taken + ended > 0 {
                 polling.busy(now_ns);
-            } else if polling.is_over(now_ns, queue.service_ns()) {
+                continue;
+            }
+            // While the medium works, looking takes from it as often as not.
+            if !queue.is_empty() || polling.is_over(now_ns, queue.service_ns()) {
                 if !vring.enable_notification().map_err(broken)? {
                     return Ok(());
                 }
@@ -177,8 +199,8 @@ impl Worker {
         queue.ready() && available.is_ok_and(|index| index.0 != queue.next_avail())
     }
 
-    /// One turn of the queue; true when anything was taken or ended.
-    fn turn(&self, queue: &mut RequestQueue, vring: &VringRwLock) -> io::Result<bool> {
+    /// One turn of the queue.
+    fn turn(&self, queue: &mut RequestQueue, vring: &VringRwLock) -> io::Result<Served> {
         let room = QUEUE_SIZE.saturating_sub(queue.len()).min(BATCH);
         let mut turn = Turn::begin(&self.vssd, queue);
         let (mut taken, mut ended) = (0, 0);
@@ -192,12 +214,7 @@ impl Worker {
             }
             ended += 1;
         }
-        drop(turn);
-        if ended > 0 {
-            signal(vring)?;
-        }
-        result?;
-        Ok(taken + ended > 0)
+        result.map(|()| Served { taken, ended })
     }
 
     /// Takes at most `room` chains from the virtqueue.

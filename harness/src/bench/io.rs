@@ -110,8 +110,20 @@ impl Who {
 pub enum On {
     /// A file, past the page cache.
     Disk,
-    /// Memory of the backend; with the peer its null device.
+    /// Memory: of our backend, and for the peer a file in memory.
     Memory,
+    /// Nowhere: neither moves any data.
+    Nowhere,
+}
+
+impl On {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Disk => "disk",
+            Self::Memory => "memory",
+            Self::Nowhere => "nowhere",
+        }
+    }
 }
 
 /// A slice, as `bench_io.csv` has it.
@@ -213,7 +225,16 @@ pub fn measure(options: &Options, seed: u64, progress: Progress) -> Result<Measu
     let folder = folder.context("make a folder for the file that is measured on")?;
     let mut measured = Measured::default();
     on_disk(&options, seed, progress, folder.path(), &mut measured)?;
-    in_memory(&options, seed, progress, folder.path(), &mut measured)?;
+    for medium in [On::Memory, On::Nowhere] {
+        off_disk(
+            medium,
+            &options,
+            seed,
+            progress,
+            folder.path(),
+            &mut measured,
+        )?;
+    }
     Ok(measured)
 }
 
@@ -271,7 +292,12 @@ fn on_disk(
     Ok(())
 }
 
-fn in_memory(
+/// Where files are in memory, on every Linux with shared memory.
+const MEMORY_FOLDER: &str = "/dev/shm";
+
+/// Where only what software does counts.
+fn off_disk(
+    medium: On,
     options: &Options,
     seed: u64,
     progress: Progress,
@@ -279,36 +305,47 @@ fn in_memory(
     measured: &mut Measured,
 ) -> Result<()> {
     let size = 256 << 20;
-    let folder = folder.join("memory");
+    let folder = folder.join(medium.label());
     fs::create_dir(&folder).context("make a folder for sockets")?;
-    let server = Server::ours(&folder, "memory", size, &[])?;
-    let mut ours = Client::vhost_user(&server.socket, size)?;
-    ours.fill().context("write the device in full")?;
-    let blockdev = format!("driver=null-co,node-name=disk,size={size},read-zeroes=on");
+    let file = tempfile::NamedTempFile::new_in(MEMORY_FOLDER)
+        .with_context(|| format!("make a file in {MEMORY_FOLDER}"))?;
+    let (backing, blockdev) = match medium {
+        On::Nowhere => (
+            "null",
+            format!("driver=null-co,node-name=disk,size={size},read-zeroes=off"),
+        ),
+        _ => {
+            file.as_file().set_len(size).context("size a file")?;
+            let path = file.path().to_str().context("the file's name is no text")?;
+            let blockdev = format!(
+                "driver=raw,node-name=disk,file.driver=file,file.filename={path},\
+                 file.aio=io_uring"
+            );
+            ("memory", blockdev)
+        }
+    };
+    let ours = Server::ours(&folder, backing, size, &[])?;
     let peer = Server::peer(&folder, &blockdev)?;
-    let mut null = Client::vhost_user(&peer.socket, size)?;
-    null.trust();
-    let mut contenders = vec![
-        Contender {
-            who: Who::Ours,
-            client: ours,
+    let mut contenders = Vec::new();
+    for (who, server) in [(Who::Ours, ours), (Who::Peer, peer)] {
+        let mut client = Client::vhost_user(&server.socket, size)?;
+        client.fill().context("write the device in full")?;
+        if medium == On::Nowhere {
+            client.trust();
+        }
+        contenders.push(Contender {
+            who,
+            client,
             server: Some(server),
-        },
-        Contender {
-            who: Who::Peer,
-            client: null,
-            server: Some(peer),
-        },
-    ];
-    let loads: Vec<_> = Load::all()
-        .into_iter()
-        .filter(|l| l.pattern.is_random())
-        .collect();
+        });
+    }
+    let loads = Load::all().into_iter().filter(|l| l.pattern.is_random());
+    let loads: Vec<_> = loads.collect();
     rounds(
         options,
         seed,
         progress,
-        On::Memory,
+        medium,
         &loads,
         &mut contenders,
         measured,
@@ -328,11 +365,7 @@ fn rounds(
     let mut rng = SmallRng::seed_from_u64(seed);
     let slice = Duration::from_millis(options.slice_ms);
     let len = u64::from(options.rounds) * (loads.len() * contenders.len()) as u64;
-    let name = match medium {
-        On::Disk => "disk",
-        On::Memory => "memory",
-    };
-    let bar = progress.bar(name, len);
+    let bar = progress.bar(medium.label(), len);
     for round in 0..options.rounds {
         for &load in loads {
             let seed = rng.random();
@@ -428,14 +461,17 @@ pub fn judge(measured: &Measured) -> Verdict {
     for ((medium, load), rounds) in &cells {
         match medium {
             On::Disk => disk_claims(&mut verdict, *load, rounds),
-            On::Memory => {
+            On::Memory | On::Nowhere => {
                 let Some(cpu) = ratio(rounds, Who::Peer, Row::cpu_ns) else {
                     continue;
                 };
                 verdict.claims.push(Claim {
                     text: format!(
-                        "In memory, {load}: our backend takes less processor time a request than \
-                         {} with its null device.",
+                        "{}, {load}: less processor time a request than {} takes.",
+                        match medium {
+                            On::Nowhere => "Moving no data",
+                            _ => "In memory",
+                        },
                         Who::Peer.label()
                     ),
                     source: Source::Requirement,
@@ -496,15 +532,9 @@ fn table(cells: &BTreeMap<Cell, BTreeMap<u32, BTreeMap<Who, &Row>>>) -> Table {
                 value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
             };
             rows.push(vec![
-                match medium {
-                    On::Disk => "disk".to_owned(),
-                    On::Memory => "memory".to_owned(),
-                },
+                medium.label().to_owned(),
                 load.to_string(),
-                match (medium, who) {
-                    (On::Memory, Who::Peer) => format!("{}, null", who.label()),
-                    _ => who.label().to_owned(),
-                },
+                who.label().to_owned(),
                 number(iops, 0),
                 number(mib, 0),
                 number(micros(|row| row.p50_ns), 0),

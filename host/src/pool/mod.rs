@@ -98,6 +98,11 @@ pub struct Shape {
 }
 
 impl Shape {
+    /// Bytes of all places.
+    pub fn places_len(&self) -> u64 {
+        u64::from(self.places) * u64::from(self.block_size)
+    }
+
     /// Bytes that a pool of this shape takes on its medium.
     pub fn medium_len(&self) -> u64 {
         Superblock::new(*self, 0).pool_len()
