@@ -51,16 +51,18 @@ fn mask(from: u32, to: u32) -> u64 {
 /// The words that `start..start + len` touches, as index and the bits it has in each.
 pub fn spans(start: u32, len: u32) -> impl Iterator<Item = (usize, u64)> {
     let end = u64::from(start) + u64::from(len);
-    let mut at = u64::from(start);
-    core::iter::from_fn(move || {
-        (at < end).then(|| {
-            let word = at / 64;
-            let stop = end.min((word + 1) * 64);
-            let bits = mask((at % 64) as u32, (stop - word * 64) as u32);
-            at = stop;
-            (word as usize, bits)
-        })
-    })
+    let (first, last) = ((start / 64) as usize, (end / 64) as usize);
+    // A part of a word, whole words, a part of a word: each can be empty.
+    let head = match (start % 64, first == last) {
+        (0, _) | (_, true) => None,
+        (bit, false) => Some((first, mask(bit, 64))),
+    };
+    let whole = first + usize::from(head.is_some())..last;
+    let from = if first == last { start % 64 } else { 0 };
+    let to = (end % 64) as u32;
+    let tail = (from < to && len > 0).then(|| (last, mask(from, to)));
+    let whole = whole.map(|word| (word, u64::MAX));
+    head.into_iter().chain(whole).chain(tail)
 }
 
 /// Number of set bits in many words, by carry-save adders (Harley and Seal;

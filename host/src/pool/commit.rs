@@ -152,7 +152,7 @@ impl Pool {
     ) -> Result<Arc<Self>, PoolError> {
         // What was found may be gone with the power as long as only the process
         // before this one ended: a place that was found free would be two's.
-        journal.commit(&Batch::default(), Strength::Hard)?;
+        journal.commit(&Batch::default(), Strength::Hard, true)?;
         let shape = image.shape;
         let mut books = Books::new(Ledger::new(shape.places, shape.overcommit_permille), true);
         let mut volumes = Volumes {
@@ -276,7 +276,7 @@ impl Pool {
         };
         // Held to the end, so that no compaction sees half of the change.
         let mut recorder = log.lock();
-        match self.commit(&mut recorder, Strength::Hard, describe) {
+        match self.commit(&mut recorder, Strength::Hard, false, describe) {
             Ok(()) => {
                 apply(&mut self.books());
                 if recorder.journal.wants_compaction() {
@@ -294,11 +294,13 @@ impl Pool {
         }
     }
 
-    /// Commits what has changed, and what `describe` adds.
+    /// Commits what has changed, and what `describe` adds. With `sync` it also
+    /// makes all data durable.
     fn commit(
         &self,
         recorder: &mut Recorder,
         strength: Strength,
+        sync: bool,
         describe: impl FnOnce(&mut Batch),
     ) -> Result<(), JournalError> {
         if recorder.mistrusted {
@@ -315,11 +317,12 @@ impl Pool {
         };
         cut.iter().for_each(|delta| add_delta(&mut batch, *delta));
         describe(&mut batch);
-        let mut result = recorder.journal.commit(&batch, strength);
+        let sync = sync || !cut.is_empty();
+        let mut result = recorder.journal.commit(&batch, strength, sync);
         if let Err(JournalError::Full { .. }) = result {
             result = self
                 .compact(recorder)
-                .and_then(|()| recorder.journal.commit(&batch, strength));
+                .and_then(|()| recorder.journal.commit(&batch, strength, sync));
         }
         recorder.batch = batch;
         let mut books = self.books();
@@ -397,7 +400,7 @@ impl Pool {
     /// Commits for whoever waits.
     fn serve_group(&self, log: &Log, group: Group) {
         let mut recorder = log.lock();
-        let committed = self.commit(&mut recorder, group.strength, |_| ());
+        let committed = self.commit(&mut recorder, group.strength, true, |_| ());
         if let Err(error) = &committed {
             recorder.complain(error);
         }

@@ -217,12 +217,23 @@ fn encode_compact(set: &impl Bitmap, from: u32, limit: u32, out: &mut [u8]) -> E
         if segments.room() < SEGMENT_HEADER_LEN + words * ENTRY_LEN {
             return segments.finish(first.max(from));
         }
-        let mut any = 0;
+        let (mut any, mut all) = (0, u64::MAX);
         for (i, slot) in window[..words].iter_mut().enumerate() {
             *slot = set.word(index + i);
             any |= *slot;
+            all &= *slot;
         }
         if any == 0 {
+            index += words;
+            continue;
+        }
+        let whole = words as u32 * 64;
+        if all == u64::MAX && first >= from && left >= whole {
+            segments.extent(Run {
+                start: first,
+                len: whole,
+            });
+            left -= whole;
             index += words;
             continue;
         }

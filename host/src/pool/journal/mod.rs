@@ -396,16 +396,23 @@ impl Journal {
     }
 
     /// Appends records. Once this has returned, they survive what `strength`
-    /// says; a hard commit also makes every write to the medium before it
-    /// durable. When it fails, none of them will ever count.
+    /// says. A hard commit first makes every write to the medium durable, if `sync`
+    /// says that its records or whoever waits for it depend on that. When it fails,
+    /// none of them will ever count.
     ///
     /// # Errors
     /// When the medium fails, or the area is full.
-    pub fn commit(&mut self, batch: &Batch, strength: Strength) -> Result<(), JournalError> {
+    pub fn commit(
+        &mut self,
+        batch: &Batch,
+        strength: Strength,
+        sync: bool,
+    ) -> Result<(), JournalError> {
         if self.poisoned {
             return Err(JournalError::Poisoned);
         }
-        if strength == Strength::Hard {
+        // Soft commits before it speak of data that must last with them.
+        if strength == Strength::Hard && (sync || self.unsealed) {
             self.flush()?;
         }
         if batch.is_empty() && !self.unsealed {

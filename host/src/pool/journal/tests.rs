@@ -32,7 +32,7 @@ fn journal(medium: &Arc<TraceMedium>, places: &[(u32, Strength)]) -> Journal {
     };
     let mut batch = Batch::default();
     batch.volume(ID, 4096, bounds, "vm1");
-    journal.commit(&batch, Strength::Hard).unwrap();
+    journal.commit(&batch, Strength::Hard, true).unwrap();
     for &(place, strength) in places {
         commit(&mut journal, place, strength).unwrap();
     }
@@ -43,7 +43,7 @@ fn journal(medium: &Arc<TraceMedium>, places: &[(u32, Strength)]) -> Journal {
 fn commit(journal: &mut Journal, place: u32, strength: Strength) -> Result<(), JournalError> {
     let mut batch = Batch::default();
     batch.mapped(ID, place, place, 1);
-    journal.commit(&batch, strength)
+    journal.commit(&batch, strength, true)
 }
 
 fn found(medium: &Arc<TraceMedium>, boot: BootId) -> Vec<u32> {
@@ -64,7 +64,7 @@ fn soft_commits_count_until_the_machine_boots() {
     let other = BootId([8; 16]);
     assert_eq!(found(&medium, BOOT), [1, 2, 3, 4]);
     assert_eq!(found(&medium, other), [1, 2, 3]);
-    journal.commit(&Batch::default(), Hard).unwrap();
+    journal.commit(&Batch::default(), Hard, true).unwrap();
     assert_eq!(found(&medium, other), [1, 2, 3, 4]);
     commit(&mut journal, 5, Soft).unwrap();
     // What was dropped is overwritten, not brought back by what follows.
@@ -176,7 +176,7 @@ fn a_full_area_says_so() {
         batch.mapped(ID, block, block, 1);
     }
     let error = loop {
-        match journal.commit(&batch, Soft) {
+        match journal.commit(&batch, Soft, true) {
             Ok(()) => {}
             Err(error) => break error,
         }
