@@ -10,12 +10,12 @@ use anyhow::Result;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
 use crate::control::Client;
-use crate::control::client::ClientError;
 use crate::control::protocol::{
     Change, EncodingName, EvictName, LatencyStatus, ObserverName, Reply, Request, Resize, Resized,
     Status,
 };
 use crate::latency;
+use crate::pool_ctl::{self, PoolCommand};
 use crate::size::{Amount, ByteSize};
 
 /// Exit code when fewer blocks moved than were asked for.
@@ -107,6 +107,24 @@ enum Command {
         #[arg(long)]
         reset: bool,
     },
+    /// Serve another vSSD: one that the pool has already, or a new one.
+    Add {
+        /// As vssd-host --vssd takes it: name=NAME,socket=PATH,size=SIZE[,...].
+        spec: String,
+    },
+    /// Serve a vSSD no more; its guest's disk goes away.
+    Remove {
+        /// Name of the vSSD.
+        vssd: String,
+        /// Give its blocks back to the pool, and lose what is in them.
+        #[arg(long)]
+        delete: bool,
+    },
+    /// Make, look at, check or remove a pool that no backend has open.
+    Pool {
+        #[command(subcommand)]
+        command: PoolCommand,
+    },
     /// End the backend.
     Shutdown,
 }
@@ -170,13 +188,28 @@ pub fn run(args: &Args) -> ExitCode {
     match carry_out(args) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("vssdctl: {error}");
+            eprintln!("vssdctl: {error:#}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn carry_out(args: &Args) -> Result<ExitCode, ClientError> {
+/// The same spec with its socket's path made absolute: the backend may run in
+/// another folder.
+fn absolute_socket(spec: &str) -> String {
+    let parts = spec
+        .split(',')
+        .map(|part| match part.strip_prefix("socket=") {
+            Some(path) => match std::path::absolute(path) {
+                Ok(path) => format!("socket={}", path.display()),
+                Err(_) => part.to_owned(),
+            },
+            None => part.to_owned(),
+        });
+    parts.collect::<Vec<_>>().join(",")
+}
+
+fn carry_out(args: &Args) -> Result<ExitCode> {
     let request = match &args.command {
         Command::Status => Request::Status,
         Command::Watch => Request::Watch,
@@ -204,6 +237,14 @@ fn carry_out(args: &Args) -> Result<ExitCode, ClientError> {
             vssd: vssd.clone(),
             reset: *reset,
         },
+        Command::Add { spec } => Request::Add {
+            spec: absolute_socket(spec),
+        },
+        Command::Remove { vssd, delete } => Request::Remove {
+            vssd: vssd.clone(),
+            delete: *delete,
+        },
+        Command::Pool { command } => return pool_ctl::run(command, args.json),
         Command::Shutdown => Request::Shutdown,
     };
     // A resize takes as long as its guest; everything else answers at once.
@@ -289,11 +330,20 @@ fn describe_latency(status: &LatencyStatus) -> String {
 }
 
 fn describe_status(status: &Status) -> String {
-    let mut text = format!("backing {}\n", status.backing);
+    let pool = &status.pool;
+    let bytes = |blocks: u64| ByteSize(blocks * u64::from(pool.block_size));
+    let mut text = format!(
+        "pool {}: {} of {} free, {} of {} committed\n",
+        status.backing,
+        bytes(pool.free.into()),
+        bytes(pool.places.into()),
+        bytes(pool.committed),
+        bytes(pool.limit),
+    );
     let _ = writeln!(
         text,
-        "{:<20} {:>9} {:>9} {:>5}  {:<9} {:<11} RESIZE",
-        "NAME", "HELD", "SIZE", "FULL", "GUEST", "LISTS"
+        "{:<20} {:>9} {:>9} {:>9} {:>9}  {:<9} {:<11} RESIZE",
+        "NAME", "SIZE", "QUOTA", "HELD", "WRITTEN", "GUEST", "LISTS"
     );
     for vssd in &status.vssds {
         let bytes = |blocks: u32| ByteSize(u64::from(blocks) * u64::from(vssd.block_size));
@@ -308,11 +358,12 @@ fn describe_status(status: &Status) -> String {
         });
         let _ = writeln!(
             text,
-            "{:<20} {:>9} {:>9} {:>4.0}%  {guest:<9} {lists:<11} {resize}",
+            "{:<20} {:>9} {:>9} {:>9} {:>9}  {guest:<9} {lists:<11} {resize}",
             vssd.name,
-            bytes(vssd.held).to_string(),
             bytes(vssd.capacity).to_string(),
-            100.0 * f64::from(vssd.held) / f64::from(vssd.capacity),
+            bytes(vssd.quota).to_string(),
+            bytes(vssd.held).to_string(),
+            bytes(vssd.used).to_string(),
         );
     }
     text

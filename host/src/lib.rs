@@ -19,7 +19,7 @@
 //! - [`latency`]: how long requests took
 //! - [`polling`]: how long a thread looks for more to do before it sleeps
 //! - [`control`]: the control socket: protocol, server, client
-//! - [`daemon`], [`ctl`], [`spec`]: the two programs and what they are told
+//! - [`daemon`], [`ctl`], [`pool_ctl`], [`spec`]: the two programs and what they are told
 #![deny(unsafe_code)]
 
 pub mod backend;
@@ -34,6 +34,7 @@ pub mod medium;
 pub mod pick;
 pub mod polling;
 pub mod pool;
+pub mod pool_ctl;
 pub mod request;
 pub mod size;
 pub mod spec;

@@ -6,7 +6,7 @@
 //! requests takes once. That no request is in flight to blocks which change hands,
 //! as [DEV-1] and [DEV-11] ask for, is the volume's affair.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use vmm_sys_util::eventfd::EventFd;
-use vssd::device::{Device, Evict, Outcome, ResizeError, ResizeRequest};
+use vssd::device::{Device, End, Evict, Outcome, ResizeError, ResizeRequest};
 use vssd::error::Reject;
 use vssd::units::Geometry;
 use vssd::wire::{Encoding, Opcode};
@@ -30,6 +30,9 @@ use crate::pool::{Pool, Store};
 
 /// How often at most it is logged that the medium fails.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How a resize ended that moved all that was asked for, in a word.
+pub const COMPLETE: &str = "complete";
 
 /// Outcomes that are kept for whoever waits for one.
 const OUTCOMES_KEPT: usize = 16;
@@ -106,6 +109,12 @@ pub struct Counters {
     pub rejects: [u64; Reject::ALL.len()],
     /// Resizes that ended.
     pub resizes: u64,
+    /// The same by how they ended.
+    pub resize_ends: BTreeMap<&'static str, u64>,
+    /// Blocks given up or taken.
+    pub surrendered: u64,
+    /// Blocks given back.
+    pub granted: u64,
     /// Commands that were carried out.
     pub commands: u64,
 }
@@ -115,6 +124,12 @@ impl Counters {
     pub fn reject(&mut self, reject: Reject) {
         let at = Reject::ALL.iter().position(|r| *r == reject);
         self.rejects[at.expect("ALL has all of them")] += 1;
+    }
+
+    /// Counts blocks that changed hands.
+    fn moved(&mut self, before: u32, after: u32) {
+        self.surrendered += u64::from(before.saturating_sub(after));
+        self.granted += u64::from(after.saturating_sub(before));
     }
 }
 
@@ -387,17 +402,20 @@ impl Vssd {
         let state = &mut *guard;
         let now = self.now_ns();
         let deadline = state.device.next_deadline_ns();
+        let held = state.device.granted().len();
         let served = state.device.command(request, room, now, &mut state.store);
+        let (result, message_bytes) = (served.result, request.len() + served.response.len());
+        answer(served.response);
         {
             let counters = &mut self.stats().counters;
-            match served.result {
+            match result {
                 Ok(_) => counters.commands += 1,
                 Err(reject) => counters.reject(reject),
             }
+            counters.moved(held, state.device.granted().len());
         }
-        let new_driver = matches!(served.result, Ok(Opcode::Hello | Opcode::Confirm));
-        state.message_bytes += (request.len() + served.response.len()) as u64;
-        answer(served.response);
+        let new_driver = matches!(result, Ok(Opcode::Hello | Opcode::Confirm));
+        state.message_bytes += message_bytes as u64;
         state.device_ns += self.now_ns() - now;
         let ended = self.follow(state);
         // The clock sleeps until the deadline it was last told.
@@ -534,8 +552,11 @@ impl Vssd {
             let picks = pick(state.pick, due, granted, observer, &mut state.rng);
             // Requests in flight to these blocks need the statistics to end.
             drop(stats);
+            let held = state.device.granted().len();
             // A failure has been logged, and has ended the resize.
             let _ = state.device.revoke(&picks, now, &mut state.store);
+            let after = state.device.granted().len();
+            self.stats().counters.moved(held, after);
             state.device_ns += self.now_ns() - now;
         }
         state.device.tick(self.now_ns());
@@ -548,7 +569,15 @@ impl Vssd {
         let Some(outcome) = state.device.take_outcome() else {
             return false;
         };
-        self.stats().counters.resizes += 1;
+        let label = match outcome.end {
+            End::Complete => COMPLETE,
+            End::Partial(shortfall) => shortfall.label(),
+        };
+        {
+            let counters = &mut self.stats().counters;
+            counters.resizes += 1;
+            *counters.resize_ends.entry(label).or_default() += 1;
+        }
         state.finished.truncate(OUTCOMES_KEPT - 1);
         state.finished.push_front(Finished {
             outcome,

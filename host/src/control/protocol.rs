@@ -11,6 +11,7 @@ use vssd::wire::Encoding;
 use crate::latency::{Activity, Bucket};
 use crate::pick::HostPick;
 use crate::size::Amount;
+use crate::vssd::COMPLETE;
 
 /// The longest line that the server takes, bytes.
 pub const MAX_LINE: usize = 64 << 10;
@@ -59,6 +60,19 @@ pub enum Request {
         /// Whether to start over, so that the next answer is of what comes from now on.
         #[serde(default)]
         reset: bool,
+    },
+    /// Serves another vSSD: one that the pool has already, or a new one.
+    Add {
+        /// As `--vssd` takes it; the socket's path is the backend's to resolve.
+        spec: String,
+    },
+    /// Serves a vSSD no more.
+    Remove {
+        /// Which vSSD.
+        vssd: String,
+        /// Whether its blocks and contents go too.
+        #[serde(default)]
+        delete: bool,
     },
     /// Ends the backend.
     Shutdown,
@@ -273,10 +287,39 @@ pub struct ActivityLatency {
 pub struct Status {
     /// Version of the backend.
     pub version: String,
+    /// Milliseconds since it started.
+    pub uptime_ms: u64,
     /// The backing file or device.
     pub backing: String,
+    /// What is used of the pool.
+    pub pool: PoolStatus,
     /// Each vSSD.
     pub vssds: Vec<VssdStatus>,
+}
+
+/// What is used of a pool, in blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolStatus {
+    /// Bytes in a block.
+    pub block_size: u32,
+    /// Places for blocks that there are.
+    pub places: u32,
+    /// Places that nobody uses.
+    pub free: u32,
+    /// Places given up, but not yet by a durable record.
+    pub limbo: u32,
+    /// Places reserved for vSSDs that do not use them yet.
+    pub reserved: u64,
+    /// Blocks that vSSDs hold, or have reserved if that is more.
+    pub committed: u64,
+    /// Blocks that may be committed: places times the overcommit factor.
+    pub limit: u64,
+    /// Commits to the journal since the backend started.
+    pub commits: u64,
+    /// Bytes of these.
+    pub journal_bytes: u64,
+    /// How often the journal was written anew.
+    pub compactions: u64,
 }
 
 /// The state of a vSSD.
@@ -292,6 +335,12 @@ pub struct VssdStatus {
     pub capacity: u32,
     /// Blocks that the guest holds.
     pub held: u32,
+    /// Blocks that it may hold.
+    pub quota: u32,
+    /// Places that are kept for it.
+    pub reservation: u32,
+    /// Places that it uses: blocks that were written.
+    pub used: u32,
     /// Digest of the list of these (SPEC.md, 4.9), 16 hexadecimal digits.
     pub digest: String,
     /// Blocks that it is to hold.
@@ -372,8 +421,6 @@ impl Resized {
     }
 }
 
-const COMPLETE: &str = "complete";
-
 /// How a resize ended, in a word.
 pub(super) fn end_label(end: End) -> &'static str {
     match end {
@@ -405,6 +452,12 @@ pub struct CountersStatus {
     pub commands: u64,
     /// Resizes that ended.
     pub resizes: u64,
+    /// The same by how they ended; only ends that occurred.
+    pub resize_ends: BTreeMap<String, u64>,
+    /// Blocks given up or taken.
+    pub surrendered: u64,
+    /// Blocks given back.
+    pub granted: u64,
     /// Refused requests and commands, by reason; only reasons that occurred.
     pub rejects: BTreeMap<String, u64>,
 }

@@ -17,12 +17,13 @@ use vssd::device::Phase;
 use vssd::error::Reject;
 
 use super::protocol::{
-    ActivityLatency, Change, CountersStatus, LatencyStatus, MAX_LINE, ObserverStatus, Reply,
-    Request, Resize, Resized, Status, UnderWay, VssdStatus, end_label,
+    ActivityLatency, Change, CountersStatus, LatencyStatus, MAX_LINE, ObserverStatus, PoolStatus,
+    Reply, Request, Resize, Resized, Status, UnderWay, VssdStatus, end_label,
 };
 use crate::backend::Backend;
 use crate::latency::{Activity, buckets};
 use crate::pick::Observer;
+use crate::pool::Pool;
 use crate::vssd::{Counters, Finished, Target, Vssd, Waited, Wish};
 
 /// Clients at a time.
@@ -185,6 +186,16 @@ impl Control {
             Request::Latency { vssd, reset } => self
                 .find(vssd)
                 .map(|vssd| Reply::Latency(latency(&vssd, *reset))),
+            Request::Add { spec } => spec
+                .parse()
+                .and_then(|spec| self.backend.add(&spec))
+                .map(|()| Reply::Ok)
+                .map_err(|error| format!("{error:#}")),
+            Request::Remove { vssd, delete } => self
+                .backend
+                .remove(vssd, *delete)
+                .map(|()| Reply::Ok)
+                .map_err(|error| format!("{error:#}")),
             Request::Ping | Request::Watch | Request::Shutdown => Ok(Reply::Ok),
         };
         result.unwrap_or_else(error)
@@ -239,9 +250,28 @@ impl Control {
     fn status(&self) -> Status {
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_ms: self.backend.context().clock.now_ns() / 1_000_000,
+            pool: pool_status(self.backend.pool()),
             backing: self.backing.clone(),
             vssds: self.backend.vssds().iter().map(|v| status(v)).collect(),
         }
+    }
+}
+
+/// What is used of a pool, as it is told.
+fn pool_status(pool: &Pool) -> PoolStatus {
+    let (usage, work) = (pool.usage(), pool.work());
+    PoolStatus {
+        block_size: pool.block_size(),
+        places: usage.places,
+        free: usage.free,
+        limbo: usage.limbo,
+        reserved: usage.owed,
+        committed: usage.committed,
+        limit: usage.limit,
+        commits: work.commits,
+        journal_bytes: work.bytes,
+        compactions: work.compactions,
     }
 }
 
@@ -299,6 +329,7 @@ pub fn status(vssd: &Vssd) -> VssdStatus {
         },
         elapsed_ms: now.saturating_sub(resize.started_ns) / 1_000_000,
     });
+    let account = vssd.pool.account(&vssd.volume);
     let stats = vssd.stats();
     VssdStatus {
         name: vssd.name.clone(),
@@ -306,6 +337,9 @@ pub fn status(vssd: &Vssd) -> VssdStatus {
         block_size: vssd.geometry.block_size(),
         capacity: vssd.geometry.capacity(),
         held: device.granted().len(),
+        quota: account.bounds.quota,
+        reservation: account.bounds.reservation,
+        used: account.owned,
         digest: format!("{:016x}", device.granted().digest()),
         target: under_way
             .as_ref()
@@ -336,6 +370,13 @@ fn counters(counters: &Counters) -> CountersStatus {
         bad_chains: counters.bad_chains,
         commands: counters.commands,
         resizes: counters.resizes,
+        resize_ends: counters
+            .resize_ends
+            .iter()
+            .map(|(end, count)| ((*end).to_owned(), *count))
+            .collect(),
+        surrendered: counters.surrendered,
+        granted: counters.granted,
         rejects: Reject::ALL
             .iter()
             .zip(counters.rejects)

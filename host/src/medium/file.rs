@@ -5,7 +5,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -15,6 +15,7 @@ use rustix::fs::{AtFlags, FlockOperation, SeekFrom, StatxFlags, flock, seek, sta
 use vm_memory::VolatileSlice;
 
 use super::{Alignment, Medium};
+use crate::size::ByteSize;
 
 /// How long a predecessor may take to die: its last writes hold the lock.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
@@ -117,12 +118,25 @@ impl FileMedium {
         })
     }
 
+    /// Whether it is a block device.
+    pub fn is_device(&self) -> bool {
+        let metadata = self.file.metadata();
+        metadata.is_ok_and(|metadata| metadata.file_type().is_block_device())
+    }
+
     /// Extends the file to `len` bytes, sparsely, unless it has them.
     ///
     /// # Errors
     /// When the file cannot grow, as a device cannot.
     pub fn extend(&mut self, len: u64) -> io::Result<()> {
         if self.len < len {
+            if self.is_device() {
+                return Err(io::Error::other(format!(
+                    "the device has {}, but {} are needed",
+                    ByteSize(self.len),
+                    ByteSize(len)
+                )));
+            }
             self.file.set_len(len)?;
             self.len = len;
         }

@@ -98,6 +98,11 @@ pub struct Shape {
 }
 
 impl Shape {
+    /// Whether a pool can have this shape.
+    pub fn is_possible(&self) -> bool {
+        Geometry::new(self.block_size, self.places.into()).is_ok()
+    }
+
     /// Bytes of all places.
     pub fn places_len(&self) -> u64 {
         u64::from(self.places) * u64::from(self.block_size)

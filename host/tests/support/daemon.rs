@@ -118,6 +118,13 @@ impl Site {
     }
 }
 
+/// `vssdctl pool` with these arguments.
+pub fn pool(args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vssdctl"));
+    command.arg("pool").args(args);
+    finish(command)
+}
+
 /// Runs a program to its end, which must come within [`PATIENCE`].
 fn finish(mut command: Command) -> Output {
     let mut child = command

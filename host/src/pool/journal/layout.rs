@@ -4,7 +4,6 @@
 use std::io;
 
 use vm_memory::VolatileSlice;
-use vssd::units::Geometry;
 
 use crate::medium::Medium;
 use crate::pool::Shape;
@@ -148,8 +147,7 @@ impl Superblock {
             live: superblock.live,
             ..Self::new(shape, 0)
         };
-        let possible = Geometry::new(shape.block_size, shape.places.into()).is_ok();
-        (superblock == expected && superblock.live < 2 && possible).then_some(superblock)
+        (superblock == expected && superblock.live < 2 && shape.is_possible()).then_some(superblock)
     }
 }
 

@@ -179,6 +179,18 @@ pub fn is_blank(medium: &dyn Medium) -> io::Result<bool> {
     Ok(bytes.iter().all(|byte| *byte == 0))
 }
 
+/// Makes a medium no pool any more: its superblocks go, the rest stays.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn erase(medium: &dyn Medium) -> io::Result<()> {
+    let mut buffer = AlignedBuffer::default();
+    buffer.get(layout::AREAS as usize).fill(0);
+    let len = medium.len().min(layout::AREAS);
+    buffer.write(medium, 0, len as usize)?;
+    medium.flush()
+}
+
 fn superblocks(medium: &dyn Medium) -> io::Result<[Option<Superblock>; 2]> {
     let mut buffer = AlignedBuffer::default();
     let mut found = [None; 2];
