@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process;
@@ -20,6 +21,7 @@ use crate::clock::Clock;
 use crate::control::server::{self, Control};
 use crate::io::EngineName;
 use crate::medium::{FileMedium, FileOptions, Medium, MemoryMedium, NullMedium};
+use crate::metrics;
 use crate::pool::journal::{BootId, is_blank};
 use crate::pool::{Pool, Shape};
 use crate::size::ByteSize;
@@ -83,6 +85,10 @@ pub struct Args {
     #[arg(long, value_name = "SOCKET")]
     pub control: Option<PathBuf>,
 
+    /// Where Prometheus finds metrics, for example 127.0.0.1:9100; this machine only.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub metrics: Option<SocketAddr>,
+
     /// What to log: error, warn, info, debug; default: info.
     #[arg(long)]
     pub log: Option<String>,
@@ -106,6 +112,7 @@ impl Args {
         self.buffered |= config.buffered;
         self.vssds.splice(0..0, config.vssds);
         self.control = self.control.or(config.control);
+        self.metrics = self.metrics.or(config.metrics);
         self.log = self.log.or(config.log);
         Ok(self)
     }
@@ -238,6 +245,10 @@ fn serve(
         shutdown: Box::new(move || handle.close()),
     });
     server::spawn(control, listener)?;
+    if let Some(address) = args.metrics {
+        let bound = metrics::serve(backend.clone(), address)?;
+        tracing::info!("metrics are at http://{bound}/metrics");
+    }
     spawn_clock(backend.clone())?;
     println!("ready");
     io::stdout()

@@ -16,7 +16,7 @@
 //! - [`pool`]: who owns which place of the medium, and how that lasts
 //! - [`io`], [`medium`]: moving bytes, and where they go
 //! - [`pick`]: what the hypervisor takes when it picks by itself
-//! - [`latency`]: how long requests took
+//! - [`latency`], [`metrics`]: how long requests took, and all numbers for Prometheus
 //! - [`polling`]: how long a thread looks for more to do before it sleeps
 //! - [`control`]: the control socket: protocol, server, client
 //! - [`daemon`], [`ctl`], [`pool_ctl`], [`spec`]: the two programs and what they are told
@@ -31,6 +31,7 @@ pub mod daemon;
 pub mod io;
 pub mod latency;
 pub mod medium;
+pub mod metrics;
 pub mod pick;
 pub mod polling;
 pub mod pool;

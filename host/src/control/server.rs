@@ -259,7 +259,7 @@ impl Control {
 }
 
 /// What is used of a pool, as it is told.
-fn pool_status(pool: &Pool) -> PoolStatus {
+pub fn pool_status(pool: &Pool) -> PoolStatus {
     let (usage, work) = (pool.usage(), pool.work());
     PoolStatus {
         block_size: pool.block_size(),

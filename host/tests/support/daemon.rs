@@ -68,6 +68,13 @@ impl Site {
         self.launch(self.command(specs, more))
     }
 
+    /// The same, with its log in a file.
+    pub fn start_logged(&self, specs: &[String], more: &[&str], log: File) -> Daemon {
+        let mut command = self.command(specs, more);
+        command.stderr(log);
+        self.launch(command)
+    }
+
     /// Starts a daemon whose writes behind `limit` bytes of a file fail, as on
     /// a full disk, and whose log goes to `daemon.log`.
     pub fn start_limited(&self, specs: &[String], limit: u64) -> Daemon {

@@ -1,0 +1,325 @@
+//! What the backend does, for Prometheus: an HTTP endpoint in the OpenMetrics text format.
+//!
+//! It is off unless asked for, and listens on this machine only: there is no
+//! authentication. Numbers are read when they are asked for; between two scrapes it
+//! costs nothing.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread;
+
+use anyhow::{Context, Result, ensure};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::{Registry, Unit};
+use tiny_http::{Header, Method, Response, Server};
+
+use crate::backend::Backend;
+use crate::control::protocol::{PoolStatus, VssdStatus};
+use crate::control::server::{pool_status, status};
+use crate::latency::{Activity, Histogram, histogram};
+
+/// What OpenMetrics calls itself.
+const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Upper bounds of the histogram's buckets, nanoseconds: the powers of two from
+/// 1 µs to 17 s.
+fn bounds_ns() -> impl Iterator<Item = u64> {
+    (0..25).map(|power| 1000 << power)
+}
+
+/// Serves `GET /metrics` at `address`; returns the address, which differs if
+/// the port was 0.
+///
+/// # Errors
+/// When the address is not this machine's own, or taken.
+pub fn serve(backend: Arc<Backend>, address: SocketAddr) -> Result<SocketAddr> {
+    ensure!(
+        address.ip().is_loopback(),
+        "--metrics {address} could be reached from elsewhere: use 127.0.0.1 or [::1]"
+    );
+    let server = Server::http(address)
+        .map_err(|error| anyhow::anyhow!("{error}"))
+        .with_context(|| format!("listen at {address} for --metrics"))?;
+    let bound = server.server_addr().to_ip().unwrap_or(address);
+    thread::Builder::new()
+        .name("metrics".to_owned())
+        .spawn(move || answer(&server, &backend))
+        .context("start the thread for metrics")?;
+    Ok(bound)
+}
+
+fn answer(server: &Server, backend: &Arc<Backend>) {
+    while let Ok(request) = server.recv() {
+        let is_get = *request.method() == Method::Get;
+        let known = request.url() == "/metrics";
+        let response = match (known, is_get) {
+            (true, true) => match scrape(backend) {
+                Ok(text) => Response::from_string(text).with_header(content_type()),
+                Err(error) => Response::from_string(error.to_string()).with_status_code(500),
+            },
+            (true, false) => Response::from_string("only GET").with_status_code(405),
+            (false, _) => Response::from_string("only /metrics").with_status_code(404),
+        };
+        // A client that has left gets nothing.
+        let _ = request.respond(response);
+    }
+}
+
+fn content_type() -> Header {
+    Header::from_bytes("Content-Type", CONTENT_TYPE).expect("a header of two constants")
+}
+
+/// All numbers as they are now.
+fn scrape(backend: &Backend) -> Result<String, fmt::Error> {
+    let vssds = backend.vssds();
+    let snapshot = Snapshot {
+        pool: pool_status(backend.pool()),
+        vssds: vssds
+            .iter()
+            .map(|vssd| {
+                let latency = vssd.stats().latency.clone();
+                let mut service = histogram();
+                for activity in Activity::ALL {
+                    // Both have the same bounds.
+                    let _ = service.add(&latency.during(activity).service);
+                }
+                (status(vssd), service)
+            })
+            .collect(),
+    };
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(snapshot));
+    let mut text = String::new();
+    encode(&mut text, &registry)?;
+    Ok(text)
+}
+
+/// What a scrape tells.
+#[derive(Debug)]
+struct Snapshot {
+    pool: PoolStatus,
+    /// With the service times of their requests.
+    vssds: Vec<(VssdStatus, Histogram)>,
+}
+
+/// A metric: its name, what it is, its unit, and for each vSSD its values by a label.
+struct Family<'a> {
+    name: &'a str,
+    help: &'a str,
+    unit: Option<Unit>,
+    kind: MetricType,
+    label: &'a str,
+    values: &'a dyn Fn(&VssdStatus) -> Vec<(String, u64)>,
+}
+
+fn named<const N: usize>(values: [(&str, u64); N]) -> Vec<(String, u64)> {
+    let owned = values.map(|(name, value)| (name.to_owned(), value));
+    owned.to_vec()
+}
+
+impl Collector for Snapshot {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let counter = |name, help, unit, label, values| Family {
+            name,
+            help,
+            unit,
+            kind: MetricType::Counter,
+            label,
+            values,
+        };
+        let families = [
+            counter(
+                "vssd_requests",
+                "Requests that succeeded",
+                None,
+                "op",
+                &|v| {
+                    let c = &v.counters;
+                    named([
+                        ("read", c.reads),
+                        ("write", c.writes),
+                        ("zero", c.zeroings),
+                        ("flush", c.flushes),
+                    ])
+                },
+            ),
+            counter(
+                "vssd_moved",
+                "Data read and written",
+                Some(Unit::Bytes),
+                "op",
+                &|v| {
+                    let c = &v.counters;
+                    named([("read", c.read_bytes), ("write", c.written_bytes)])
+                },
+            ),
+            counter(
+                "vssd_failures",
+                "Requests that did not succeed",
+                None,
+                "cause",
+                &|v| {
+                    let c = &v.counters;
+                    named([("medium", c.io_errors), ("no-request", c.bad_chains)])
+                },
+            ),
+            counter(
+                "vssd_rejects",
+                "Requests and commands refused",
+                None,
+                "reason",
+                &|v| v.counters.rejects.clone().into_iter().collect(),
+            ),
+            counter("vssd_resizes", "Resizes that ended", None, "end", &|v| {
+                v.counters.resize_ends.clone().into_iter().collect()
+            }),
+            counter(
+                "vssd_blocks_moved",
+                "Blocks that changed hands",
+                None,
+                "way",
+                &|v| {
+                    let c = &v.counters;
+                    named([("surrendered", c.surrendered), ("granted", c.granted)])
+                },
+            ),
+            Family {
+                name: "vssd_blocks",
+                help: "Blocks of a vSSD",
+                unit: None,
+                kind: MetricType::Gauge,
+                label: "state",
+                values: &|v| {
+                    named([
+                        ("capacity", v.capacity.into()),
+                        ("quota", v.quota.into()),
+                        ("held", v.held.into()),
+                        ("written", v.used.into()),
+                    ])
+                },
+            },
+            Family {
+                name: "vssd_connected",
+                help: "Whether a frontend is connected",
+                unit: None,
+                kind: MetricType::Gauge,
+                label: "kind",
+                values: &|v| {
+                    named([
+                        ("frontend", v.connected.into()),
+                        ("driver", v.driver.into()),
+                    ])
+                },
+            },
+        ];
+        for family in &families {
+            self.encode_family(&mut encoder, family)?;
+        }
+        self.encode_service(&mut encoder)?;
+        self.encode_pool(&mut encoder)
+    }
+}
+
+impl Snapshot {
+    fn encode_family(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+        family: &Family<'_>,
+    ) -> Result<(), fmt::Error> {
+        let Family {
+            name, help, kind, ..
+        } = *family;
+        let unit = family.unit.as_ref();
+        let mut metric = encoder.encode_descriptor(name, help, unit, kind)?;
+        for (vssd, _) in &self.vssds {
+            for (label, value) in (family.values)(vssd) {
+                let labels = [("vssd", vssd.name.clone()), (family.label, label)];
+                let mut one = metric.encode_family(&labels)?;
+                match kind {
+                    MetricType::Counter => {
+                        one.encode_counter::<NoLabelSet, _, u64>(&value, None)?
+                    }
+                    _ => one.encode_gauge(&(value as i64))?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn encode_service(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let mut metric = encoder.encode_descriptor(
+            "vssd_service",
+            "How long requests were at the backend",
+            Some(&Unit::Seconds),
+            MetricType::Histogram,
+        )?;
+        for (vssd, service) in &self.vssds {
+            let mut buckets = Vec::new();
+            let mut below = 0;
+            for bound in bounds_ns() {
+                let up_to = service.count_between(0, bound);
+                buckets.push((bound as f64 / 1e9, up_to - below));
+                below = up_to;
+            }
+            buckets.push((f64::MAX, service.len() - below));
+            let sum = service.mean() * service.len() as f64 / 1e9;
+            let labels = [("vssd", vssd.name.clone())];
+            metric
+                .encode_family(&labels)?
+                .encode_histogram::<NoLabelSet>(sum, service.len(), &buckets, None)?;
+        }
+        Ok(())
+    }
+
+    fn encode_pool(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let pool = &self.pool;
+        let mut blocks = encoder.encode_descriptor(
+            "vssd_pool_blocks",
+            "Blocks of the pool",
+            None,
+            MetricType::Gauge,
+        )?;
+        for (state, value) in [
+            ("places", u64::from(pool.places)),
+            ("free", pool.free.into()),
+            ("limbo", pool.limbo.into()),
+            ("reserved", pool.reserved),
+            ("committed", pool.committed),
+            ("limit", pool.limit),
+        ] {
+            let labels = [("state", state)];
+            blocks
+                .encode_family(&labels)?
+                .encode_gauge(&(value as i64))?;
+        }
+        for (name, help, unit, value) in [
+            (
+                "vssd_pool_commits",
+                "Commits to the journal",
+                None,
+                pool.commits,
+            ),
+            (
+                "vssd_pool_journal",
+                "Written to the journal",
+                Some(&Unit::Bytes),
+                pool.journal_bytes,
+            ),
+            (
+                "vssd_pool_compactions",
+                "How often the journal was written anew",
+                None,
+                pool.compactions,
+            ),
+        ] {
+            encoder
+                .encode_descriptor(name, help, unit, MetricType::Counter)?
+                .encode_counter::<NoLabelSet, _, u64>(&value, None)?;
+        }
+        Ok(())
+    }
+}
