@@ -265,7 +265,7 @@ impl Snapshot {
                 buckets.push((bound as f64 / 1e9, up_to - below));
                 below = up_to;
             }
-            buckets.push((f64::MAX, service.len() - below));
+            buckets.push((f64::INFINITY, service.len() - below));
             let sum = service.mean() * service.len() as f64 / 1e9;
             let labels = [("vssd", vssd.name.clone())];
             metric
