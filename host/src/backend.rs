@@ -12,9 +12,9 @@ use vhost::vhost_user::Listener;
 
 use crate::pool::Pool;
 use crate::pool::ledger::Bounds;
+use crate::server::Server;
 use crate::spec::VssdSpec;
 use crate::vssd::{Context, Place, Vssd};
-use crate::worker::Server;
 
 /// One pool and the vSSDs that are served from it.
 pub struct Backend {

@@ -11,12 +11,14 @@
 //!
 //! - [`backend`]: the vSSDs of one pool: brought up, found, taken down
 //! - [`vssd`]: one device: the contract's state machine, its volume, what is known of its requests
-//! - [`worker`]: the only module that knows vhost-user and virtqueues
+//! - [`worker`], [`server`]: one connection of a frontend, and one after the other: the only
+//!   modules that know vhost-user and virtqueues
 //! - [`request`]: a descriptor chain as a virtio-blk request, and what it waits for
 //! - [`pool`]: who owns which place of the medium, and how that lasts
 //! - [`io`], [`medium`]: moving bytes, and where they go
 //! - [`pick`]: what the hypervisor takes when it picks by itself
-//! - [`latency`], [`metrics`]: how long requests took, and all numbers for Prometheus
+//! - [`stats`], [`latency`], [`metrics`]: what is counted, how long requests took, and all of
+//!   that for Prometheus
 //! - [`polling`]: how long a thread looks for more to do before it sleeps
 //! - [`control`]: the control socket: protocol, server, client
 //! - [`daemon`], [`ctl`], [`pool_ctl`], [`spec`]: the two programs and what they are told
@@ -37,7 +39,9 @@ pub mod polling;
 pub mod pool;
 pub mod pool_ctl;
 pub mod request;
+pub mod server;
 pub mod size;
 pub mod spec;
+pub mod stats;
 pub mod vssd;
 pub mod worker;

@@ -8,15 +8,11 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
-use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
-use std::time::Duration;
 
-use vhost::vhost_user::Listener;
 use vhost::vhost_user::message::{VhostUserProtocolFeatures, VhostUserVirtioFeatures};
-use vhost_user_backend::{ShutdownHandle, VhostUserBackend, VhostUserDaemon, VringRwLock, VringT};
+use vhost_user_backend::{VhostUserBackend, VhostUserDaemon, VringRwLock, VringT};
 use virtio_bindings::virtio_blk::{
     VIRTIO_BLK_F_BLK_SIZE, VIRTIO_BLK_F_DISCARD, VIRTIO_BLK_F_FLUSH, VIRTIO_BLK_F_SEG_MAX,
     VIRTIO_BLK_F_WRITE_ZEROES,
@@ -66,16 +62,14 @@ const LOOKS: u32 = 16;
 /// How long the request thread goes on before it looks for other events.
 const STINT_NS: u64 = 1_000_000;
 
-/// Rest after a connection that failed, which may be for lack of descriptors.
-const RETRY_INTERVAL: Duration = Duration::from_millis(100);
+/// The memory of a guest.
+pub type Memory = GuestMemoryAtomic<GuestMemoryMmap>;
 
-type Memory = GuestMemoryAtomic<GuestMemoryMmap>;
-
-/// What a turn came to: requests.
-#[derive(Clone, Copy, Debug, Default)]
+/// What a turn came to: requests, and whether the virtqueue could be read.
 struct Served {
     taken: usize,
     ended: usize,
+    result: io::Result<()>,
 }
 
 /// What the request thread works with.
@@ -97,7 +91,7 @@ pub struct Worker {
     exit: EventFd,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -107,7 +101,10 @@ fn event() -> io::Result<EventFd> {
 
 impl Worker {
     /// Serves `vssd` to a frontend whose memory will be in `memory`.
-    fn new(vssd: Arc<Vssd>, memory: Memory) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// When the system does not provide what its engine or its events need.
+    pub fn new(vssd: Arc<Vssd>, memory: Memory) -> io::Result<Self> {
         let requests = Requests {
             queue: RequestQueue::new(&vssd)?,
             polling: Polling::default(),
@@ -123,8 +120,11 @@ impl Worker {
         })
     }
 
-    /// Has the events of the request thread reported to it.
-    fn register(&self, daemon: &VhostUserDaemon<Arc<Self>>) -> io::Result<()> {
+    /// Has the events of its threads reported to them.
+    ///
+    /// # Errors
+    /// When the system does not.
+    pub fn register(&self, daemon: &VhostUserDaemon<Arc<Self>>) -> io::Result<()> {
         let handlers = daemon.get_epoll_handlers();
         let (requests, commands) = (&handlers[REQUEST_THREAD], &handlers[REQUEST_THREAD + 1]);
         let queue = &lock(&self.requests).queue;
@@ -154,8 +154,11 @@ impl Worker {
         vring.disable_notification().map_err(broken)?;
         let mut unsignalled = 0;
         loop {
-            let turn = self.turn(queue, vring);
-            let Served { taken, ended } = turn.as_ref().copied().unwrap_or_default();
+            let Served {
+                taken,
+                ended,
+                result,
+            } = self.turn(queue, vring);
             unsignalled += ended;
             let now_ns = self.vssd.now_ns();
             let stint_over = now_ns - began_ns > STINT_NS;
@@ -165,7 +168,10 @@ impl Worker {
                 signal(vring)?;
                 unsignalled = 0;
             }
-            turn?;
+            if result.is_err() {
+                vring.enable_notification().map_err(broken)?;
+                return result;
+            }
             if stint_over {
                 // Full only if nobody has looked for 2^64 - 1 stints.
                 let _ = self.again.write(1);
@@ -174,6 +180,10 @@ impl Worker {
             if taken + ended > 0 {
                 polling.busy(now_ns);
                 continue;
+            }
+            if queue.len() >= QUEUE_SIZE {
+                // There is room when one of these has ended, and an event then.
+                return Ok(());
             }
             // While the medium works, looking takes from it as often as not.
             if !queue.is_empty() || polling.is_over(now_ns, queue.service_ns()) {
@@ -200,7 +210,7 @@ impl Worker {
     }
 
     /// One turn of the queue.
-    fn turn(&self, queue: &mut RequestQueue, vring: &VringRwLock) -> io::Result<Served> {
+    fn turn(&self, queue: &mut RequestQueue, vring: &VringRwLock) -> Served {
         let room = QUEUE_SIZE.saturating_sub(queue.len()).min(BATCH);
         let mut turn = Turn::begin(&self.vssd, queue);
         let (mut taken, mut ended) = (0, 0);
@@ -214,7 +224,11 @@ impl Worker {
             }
             ended += 1;
         }
-        result.map(|()| Served { taken, ended })
+        Served {
+            taken,
+            ended,
+            result,
+        }
     }
 
     /// Takes at most `room` chains from the virtqueue.
@@ -249,7 +263,7 @@ impl Worker {
     }
 
     /// Ends every request that is under way.
-    fn drain_requests(&self) {
+    pub fn drain_requests(&self) {
         let mut requests = lock(&self.requests);
         let Requests { queue, vring, .. } = &mut *requests;
         let Some(vring) = vring else { return };
@@ -509,96 +523,6 @@ impl VhostUserBackend for Worker {
         if let Err(error) = handled {
             tracing::debug!(vssd = %self.vssd.name, %error, "a queue could not be served");
         }
-        Ok(())
-    }
-}
-
-/// Serves the frontends of one vSSD, one after the other, on a thread of its own.
-pub struct Server {
-    vssd: Arc<Vssd>,
-    serving: Arc<Serving>,
-    thread: thread::JoinHandle<()>,
-}
-
-#[derive(Default)]
-struct Serving {
-    stopped: AtomicBool,
-    connection: Mutex<Option<ShutdownHandle>>,
-}
-
-impl Server {
-    /// Starts to serve `vssd` to whoever connects to `listener`.
-    ///
-    /// # Errors
-    /// When the system has no thread left.
-    pub fn start(vssd: Arc<Vssd>, mut listener: Listener) -> io::Result<Self> {
-        let serving = Arc::new(Serving::default());
-        let thread = {
-            let (vssd, serving) = (vssd.clone(), serving.clone());
-            thread::Builder::new()
-                .name(format!("vssd-{}", vssd.name))
-                .spawn(move || serving.serve(&vssd, &mut listener))?
-        };
-        Ok(Self {
-            vssd,
-            serving,
-            thread,
-        })
-    }
-
-    /// The vSSD.
-    pub fn vssd(&self) -> &Arc<Vssd> {
-        &self.vssd
-    }
-
-    /// Disconnects the frontend and serves no other. Requests that are under
-    /// way end first.
-    pub fn stop(self) {
-        self.serving.stopped.store(true, Ordering::SeqCst);
-        if let Some(connection) = &*lock(&self.serving.connection) {
-            connection.shutdown();
-        }
-        // It may be waiting for a frontend.
-        drop(UnixStream::connect(&self.vssd.socket));
-        if self.thread.join().is_err() {
-            tracing::error!(vssd = %self.vssd.name, "the thread that served it had panicked");
-        }
-    }
-}
-
-impl Serving {
-    fn serve(&self, vssd: &Arc<Vssd>, listener: &mut Listener) {
-        while !self.stopped.load(Ordering::SeqCst) {
-            if let Err(error) = self.connection(vssd, listener) {
-                tracing::warn!(vssd = %vssd.name, %error, "a frontend could not be served");
-                thread::sleep(RETRY_INTERVAL);
-            }
-        }
-    }
-
-    fn connection(&self, vssd: &Arc<Vssd>, listener: &mut Listener) -> io::Result<()> {
-        let failed = |error: vhost_user_backend::Error| io::Error::other(error.to_string());
-        let memory = Memory::new(GuestMemoryMmap::new());
-        let worker = Arc::new(Worker::new(vssd.clone(), memory.clone())?);
-        let mut daemon =
-            VhostUserDaemon::new(vssd.name.clone(), worker.clone(), memory).map_err(failed)?;
-        worker.register(&daemon)?;
-        daemon.start(listener).map_err(failed)?;
-        *lock(&self.connection) = daemon.shutdown_handle();
-        if self.stopped.load(Ordering::SeqCst) {
-            daemon.request_shutdown();
-        }
-        tracing::info!(vssd = %vssd.name, "frontend connected");
-        vssd.set_connected(true);
-        // A frontend that leaves, whether in good order or killed, ends the
-        // connection: there is nothing to tell apart.
-        let _ = daemon.wait();
-        drop(daemon);
-        // Nothing may touch the guest's memory after this.
-        worker.drain_requests();
-        *lock(&self.connection) = None;
-        vssd.set_connected(false);
-        tracing::info!(vssd = %vssd.name, "frontend gone");
         Ok(())
     }
 }

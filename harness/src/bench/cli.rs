@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::io;
 use super::server::Server;
+use super::verdict;
 use crate::present::document::{Document, Fact, outcome};
 use crate::present::manifest::{Host, git_revision, now_utc};
 use crate::present::{Verdict, html, report};
@@ -54,7 +55,12 @@ pub fn run(bench: &Bench, folder: &Path, seed: u64, progress: Progress) -> Resul
             let peer = Server::peer_version()?;
             let measured = io::measure(options, seed, progress)?;
             write_rows(folder, "bench_io.csv", &measured.rows)?;
-            (io::judge(&measured), io::LEAD, io_parameters(options), peer)
+            (
+                verdict::judge(&measured),
+                io::LEAD,
+                io_parameters(options),
+                peer,
+            )
         }
     };
     let document = Document {

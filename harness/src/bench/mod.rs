@@ -3,7 +3,7 @@
 //! - [`client`]: drives a block device by the `blkio` crate, which is not ours
 //! - [`server`]: what is measured, as a process of its own
 //! - [`load`]: a load, and what a slice of it came to
-//! - [`io`]: `harness bench io`
+//! - [`io`], [`verdict`]: `harness bench io`, and what it shows
 //! - [`cli`]: what they have in common: rows, report
 
 pub mod cli;
@@ -11,3 +11,4 @@ pub mod client;
 pub mod io;
 pub mod load;
 pub mod server;
+pub mod verdict;

@@ -24,7 +24,8 @@ use crate::backend::Backend;
 use crate::latency::{Activity, buckets};
 use crate::pick::Observer;
 use crate::pool::Pool;
-use crate::vssd::{Counters, Finished, Target, Vssd, Waited, Wish};
+use crate::stats::Counters;
+use crate::vssd::{Finished, Target, Vssd, Waited, Wish};
 
 /// Clients at a time.
 const MAX_CLIENTS: usize = 64;

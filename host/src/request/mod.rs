@@ -2,14 +2,20 @@
 //!
 //! - [`chain`]: guest buffers, checked to lie in guest memory
 //! - [`parse`]: what a chain asks for
-//! - [`queue`]: the requests under way of one vSSD, and what they wait for
+//! - [`queue`], `slot`: the requests under way of one vSSD, and what they wait for
+//! - [`turn`]: taking them on, moving them on and giving them back
+//! - `ops`: what each kind of request does
 //! - `slow`: what a medium cannot take as it came from the guest
 
 pub mod chain;
+mod ops;
 pub mod parse;
 pub mod queue;
+mod slot;
 mod slow;
+pub mod turn;
 
 pub use chain::{Buffers, Chain, MemoryGuard};
 pub use parse::MAX_RANGES;
-pub use queue::{RequestQueue, Turn};
+pub use queue::RequestQueue;
+pub use turn::Turn;

@@ -10,7 +10,9 @@ use std::io;
 use vm_memory::VolatileSlice;
 
 use super::parse::Op;
-use super::queue::{Clip, SLOW, Turn, clear};
+use super::queue::SLOW;
+use super::slot::{Clip, clear};
+use super::turn::Turn;
 use crate::io::Direction;
 use crate::medium::Alignment;
 use crate::pool::volume::Extent;

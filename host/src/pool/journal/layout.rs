@@ -1,5 +1,19 @@
 //! Where things are on the medium of a pool, and the bytes of their headers.
 //! All numbers are little-endian.
+//!
+//! ```text
+//!  superblock                             header of a commit
+//!   0  "vSSDpool"                          0  "vCMT"
+//!   8  version u32, 1                      4  flags u32: 1 hard, 2 snapshot
+//!  12  bytes in a block u32                8  epoch u64
+//!  16  places u32                         16  sequence u64
+//!  20  overcommit u32, thousandths        24  bytes of records u32
+//!  24  bytes of an area u64               28  CRC of the commit before u32
+//!  32  where the places begin u64         32  boot id, 16 bytes
+//!  40  epoch u64                          48  zeros
+//!  48  live area u32                      52  CRC-32 of all else u32
+//!  60  CRC-32 of bytes 0 to 59 u32        56  zeros, up to byte 64; then records
+//! ```
 
 use std::io;
 

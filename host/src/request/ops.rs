@@ -1,0 +1,223 @@
+//! What each kind of request does.
+
+use std::io;
+
+use virtio_bindings::virtio_blk::{VIRTIO_BLK_ID_BYTES, VIRTIO_BLK_S_IOERR};
+use vssd::block_set::spans;
+use vssd::error::Reject;
+use vssd::units::SECTOR_SIZE;
+
+use super::slot::{Step, clear};
+use super::turn::Turn;
+use crate::io::Direction;
+use crate::pool::Ticket;
+use crate::pool::ledger::Denied;
+use crate::pool::volume::Extent;
+
+impl Turn<'_> {
+    pub(super) fn read(&mut self, index: usize) {
+        let token = self.token(index);
+        let pool = &*self.vssd.pool;
+        let slot = &mut self.queue.slots[index];
+        let Step::Moving { next, .. } = slot.step else {
+            return;
+        };
+        let mut at = next;
+        for extent in self.vssd.volume.extents(at, slot.first + slot.count - at) {
+            let clip = slot.clip((extent.first, extent.count), pool.block_size());
+            match extent.place {
+                None if pool.keeps_data() => {
+                    for slice in slot.data.range(clip.skip, clip.len) {
+                        clear(slice);
+                    }
+                }
+                None => {}
+                Some(place) => {
+                    if self.queue.engine.room() == 0 {
+                        break;
+                    }
+                    let offset = pool.offset(place) + clip.within;
+                    // SAFETY: by the contract of `push` the buffers stay until
+                    // the slot is popped, which waits for its transfers.
+                    #[allow(unsafe_code)]
+                    unsafe {
+                        let mut data = slot.data.range(clip.skip, clip.len);
+                        let engine = &mut self.queue.engine;
+                        engine.submit(token, Direction::Read, offset, &mut data);
+                    }
+                    slot.transfers += 1;
+                }
+            }
+            at = extent.first + extent.count;
+        }
+        self.went_to(index, at, None);
+    }
+
+    /// Notes from which block on a request is to go on.
+    pub(super) fn went_to(&mut self, index: usize, next: u32, places: Option<Ticket>) {
+        let slot = &mut self.queue.slots[index];
+        slot.step = Step::Moving { next, places };
+        self.queue.stalled += usize::from(next < slot.first + slot.count);
+    }
+
+    pub(super) fn write(&mut self, index: usize) {
+        let Step::Moving { next, .. } = self.queue.slots[index].step else {
+            return;
+        };
+        let slot = &self.queue.slots[index];
+        let end = slot.first + slot.count;
+        let mut at = next;
+        let mut places = None;
+        while at < end {
+            let extent = self.vssd.volume.extents(at, end - at).next();
+            let mut extent = extent.expect("the range is not empty");
+            if self.queue.engine.room() == 0 {
+                break;
+            }
+            if extent.place.is_none() {
+                let first_write = self.allocate(extent.first, extent.count);
+                match first_write {
+                    Ok(fresh) => {
+                        extent = fresh;
+                        self.queue.slots[index].fresh.push(fresh);
+                    }
+                    Err(Some(ticket)) => {
+                        places = Some(ticket);
+                        break;
+                    }
+                    Err(None) => {
+                        let slot = &mut self.queue.slots[index];
+                        slot.failure = Some(io::ErrorKind::StorageFull.into());
+                        at = end;
+                        break;
+                    }
+                }
+            }
+            self.submit_write(index, extent);
+            at = extent.first + extent.count;
+        }
+        self.went_to(index, at, places);
+    }
+
+    fn submit_write(&mut self, index: usize, extent: Extent) {
+        let token = self.token(index);
+        let pool = &*self.vssd.pool;
+        let slot = &mut self.queue.slots[index];
+        let clip = slot.clip((extent.first, extent.count), pool.block_size());
+        let place = extent.place.expect("the extent has places");
+        let offset = pool.offset(place) + clip.within;
+        // SAFETY: as in `read`.
+        #[allow(unsafe_code)]
+        unsafe {
+            let mut data = slot.data.range(clip.skip, clip.len);
+            let engine = &mut self.queue.engine;
+            engine.submit(token, Direction::Write, offset, &mut data);
+        }
+        slot.transfers += 1;
+    }
+
+    /// Finds places in a row for the first of these blocks, which were never
+    /// written. Without a place for any: what to wait for until there is one, or
+    /// nothing if there will be none.
+    pub(super) fn allocate(&mut self, first: u32, count: u32) -> Result<Extent, Option<Ticket>> {
+        let pool = &*self.vssd.pool;
+        let mut books = pool.books_for_io(&mut self.stats.latency, self.activity);
+        let volume = &self.vssd.volume;
+        let place = match volume.allocate(&mut books.ledger, first) {
+            Ok(place) => place,
+            Err(Denied::NoPlace { settling: true }) => {
+                drop(books);
+                return Err(pool.places_later());
+            }
+            Err(_) => return Err(None),
+        };
+        let mut fresh = Extent {
+            first,
+            count: 1,
+            place: Some(place),
+        };
+        while fresh.count < count {
+            let block = first + fresh.count;
+            match volume.allocate(&mut books.ledger, block) {
+                Ok(next) if next == place + fresh.count => fresh.count += 1,
+                Ok(stray) => {
+                    volume.abandon(&mut books.ledger, block, stray);
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        Ok(fresh)
+    }
+
+    /// The first writes of `fresh` have ended.
+    pub(super) fn map(&mut self, fresh: &[Extent], written: bool) {
+        let pool = &*self.vssd.pool;
+        let mut books = pool.books_for_io(&mut self.stats.latency, self.activity);
+        for extent in fresh {
+            let place = extent.place.expect("the extent has places");
+            if written {
+                books.map(&self.vssd.volume, extent.first, place, extent.count);
+            } else {
+                for i in 0..extent.count {
+                    let (block, place) = (extent.first + i, place + i);
+                    self.vssd.volume.abandon(&mut books.ledger, block, place);
+                }
+            }
+        }
+    }
+
+    /// Takes the places of whole blocks away, and overwrites what is left.
+    pub(super) fn zero(&mut self, index: usize) {
+        let block_size = u64::from(self.vssd.geometry.block_size());
+        let slot = &self.queue.slots[index];
+        let begin = slot.request.sector * u64::from(SECTOR_SIZE);
+        let end = begin + slot.request.bytes;
+        let (first, last) = (slot.first, slot.first + slot.count);
+        let whole_first = begin.div_ceil(block_size) as u32;
+        let whole_last = (end / block_size) as u32;
+        if whole_first < whole_last {
+            let pool = &*self.vssd.pool;
+            let mut books = pool.books_for_io(&mut self.stats.latency, self.activity);
+            let mut changed = false;
+            for word in spans(whole_first, whole_last - whole_first) {
+                changed |= books.unmap(&self.vssd.volume, word);
+            }
+            drop(books);
+            self.queue.slots[index].changed |= changed;
+        }
+        if whole_first > whole_last {
+            // Within one block.
+            self.slowly_from(index, first, last);
+        } else {
+            self.slowly_from(index, first, whole_first);
+            self.slowly_from(index, whole_last, last);
+        }
+        self.went_to(index, last, None);
+    }
+
+    pub(super) fn flush(&mut self, index: usize) {
+        match self.vssd.pool.flush() {
+            Ok(None) => {}
+            Ok(Some(ticket)) => self.record(index, ticket),
+            Err(error) => self.queue.slots[index].failure = Some(error),
+        }
+    }
+
+    pub(super) fn identify(&mut self, index: usize) {
+        let name = self.vssd.name.as_bytes();
+        let mut id = [0; VIRTIO_BLK_ID_BYTES as usize];
+        let len = name.len().min(id.len());
+        id[..len].copy_from_slice(&name[..len]);
+        let slot = &mut self.queue.slots[index];
+        if slot.data.copy_from(&id) {
+            slot.request.bytes = id.len() as u64;
+        } else {
+            self.stats.counters.reject(Reject::Malformed);
+            slot.step = Step::Ended {
+                status: VIRTIO_BLK_S_IOERR,
+                len: 1,
+            };
+        }
+    }
+}

@@ -1,0 +1,436 @@
+//! A turn: requests are taken on, moved on and given back.
+
+use std::io;
+use std::sync::MutexGuard;
+
+use smallvec::SmallVec;
+use virtio_bindings::virtio_blk::{VIRTIO_BLK_S_IOERR, VIRTIO_BLK_S_OK, VIRTIO_BLK_S_UNSUPP};
+use vssd::error::Reject;
+use vssd::units::SECTOR_SIZE;
+
+use super::chain::{Buffers, Chain, MemoryGuard};
+use super::parse::{Op, Request, parse};
+use super::queue::{Done, RequestQueue};
+use super::slot::{Slot, Step};
+use crate::latency::Activity;
+use crate::medium::Alignment;
+use crate::pool::Ticket;
+use crate::stats::Stats;
+use crate::vssd::Vssd;
+
+/// A turn of the queue: see [`turns`](crate::pool::turns). It ends by being dropped.
+pub struct Turn<'a> {
+    pub(super) vssd: &'a Vssd,
+    pub(super) queue: &'a mut RequestQueue,
+    pub(super) stats: MutexGuard<'a, Stats>,
+    pub(super) activity: Activity,
+    now_ns: u64,
+    begun: u64,
+    ended: u64,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.vssd.volume.turns().end(self.begun, self.ended);
+    }
+}
+
+impl<'a> Turn<'a> {
+    /// Begins a turn.
+    pub fn begin(vssd: &'a Vssd, queue: &'a mut RequestQueue) -> Self {
+        vssd.volume.turns().begin();
+        Self {
+            vssd,
+            queue,
+            stats: vssd.stats(),
+            activity: vssd.activity(),
+            now_ns: vssd.now_ns(),
+            begun: 0,
+            ended: 0,
+        }
+    }
+
+    /// Serves one request from beginning to end; returns the number of bytes
+    /// written to its buffers.
+    ///
+    /// # Panics
+    /// When others are under way.
+    pub fn serve(&mut self, chain: Chain<'_>) -> u32 {
+        assert!(self.queue.slots.is_empty(), "requests are under way");
+        // SAFETY: the buffers are borrowed until this function returns, and it
+        // does not return before the request has been popped.
+        #[allow(unsafe_code)]
+        unsafe {
+            self.push(0, chain, None);
+        }
+        loop {
+            self.poll();
+            if let Some(done) = self.pop() {
+                return done.len;
+            }
+            self.queue.wait(self.vssd);
+        }
+    }
+
+    /// Takes a request on.
+    ///
+    /// # Safety
+    /// The buffers stay valid until the request has been popped; `memory`, if
+    /// given, is what keeps them so.
+    #[allow(unsafe_code)]
+    pub unsafe fn push(&mut self, head: u16, chain: Chain<'_>, memory: Option<MemoryGuard>) {
+        self.begun += 1;
+        // SAFETY: only the lifetime changes, and the caller promises that the
+        // buffers live as long as the slot does.
+        let chain = unsafe { std::mem::transmute::<Chain<'_>, Chain<'static>>(chain) };
+        let mut slot = Slot {
+            head,
+            request: Request {
+                op: Op::Flush,
+                sector: 0,
+                bytes: 0,
+            },
+            first: 0,
+            count: 0,
+            data: Buffers::default(),
+            status: Buffers::default(),
+            _memory: memory,
+            step: Step::Parked,
+            transfers: 0,
+            failure: None,
+            exclusive: false,
+            fresh: SmallVec::new(),
+            changed: false,
+            began_ns: self.now_ns,
+        };
+        match self.admit(&mut slot, chain) {
+            Ok(()) => {
+                self.queue.parked += 1;
+                self.queue.slots.push_back(slot);
+                self.start(self.queue.slots.len() - 1);
+            }
+            Err(step) => {
+                slot.step = step;
+                self.queue.slots.push_back(slot);
+            }
+        }
+    }
+
+    /// Looks at what a chain asks for; an error is how it ends.
+    fn admit(&mut self, slot: &mut Slot, mut chain: Chain<'static>) -> Result<(), Step> {
+        // The last writable byte is the status; without one there is no answer.
+        let data = match chain.answerable {
+            true => chain.writable.len().checked_sub(1),
+            false => None,
+        };
+        let Some(data) = data.and_then(|len| chain.writable.split_front(len)) else {
+            self.stats.counters.bad_chains += 1;
+            return Err(Step::Ended { status: 0, len: 0 });
+        };
+        slot.status = chain.writable;
+        let parsed = match chain.broken {
+            true => Err(Reject::Malformed),
+            false => parse(&mut chain.readable, &data),
+        };
+        let checked = parsed.and_then(|request| {
+            slot.request = request;
+            if matches!(request.op, Op::Read | Op::Write | Op::Zero) {
+                let blocks = self.vssd.geometry.blocks_of(request.sector, request.bytes);
+                (slot.first, slot.count) = blocks.ok_or(Reject::OutOfRange)?;
+                if !self.vssd.volume.holds(slot.first, slot.count) {
+                    return Err(Reject::NotHeld);
+                }
+            }
+            Ok(())
+        });
+        slot.data = match slot.request.op {
+            Op::Write => chain.readable,
+            _ => data,
+        };
+        checked.map_err(|reject| {
+            self.stats.counters.reject(reject);
+            let status = match reject {
+                Reject::Unsupported => VIRTIO_BLK_S_UNSUPP,
+                _ => VIRTIO_BLK_S_IOERR,
+            };
+            Step::Ended { status, len: 1 }
+        })?;
+        if matches!(slot.request.op, Op::Read | Op::Write)
+            && let Some(observer) = &mut self.stats.observer
+        {
+            observer.accessed(slot.first, slot.count);
+        }
+        Ok(())
+    }
+
+    /// Starts a parked request if nothing is in its way.
+    fn start(&mut self, index: usize) {
+        let slot = &self.queue.slots[index];
+        let (exclusive, slow) = match slot.request.op {
+            Op::Read => {
+                let slow = !self.fits(slot);
+                (slow, slow)
+            }
+            Op::Write => {
+                let first_write = self.writes_first(slot);
+                let slow = !self.fits(slot) || first_write && !self.is_whole(slot);
+                (slow || first_write, slow)
+            }
+            Op::Zero => (true, false),
+            Op::Flush | Op::Identify => (false, false),
+        };
+        if self.is_blocked(index, exclusive) {
+            return;
+        }
+        self.queue.parked -= 1;
+        let slot = &mut self.queue.slots[index];
+        slot.exclusive = exclusive;
+        slot.step = Step::Moving {
+            next: slot.first,
+            places: None,
+        };
+        self.queue.exclusive += usize::from(exclusive);
+        match slot.request.op {
+            Op::Read | Op::Write if slow => self.slowly(index),
+            Op::Read => self.read(index),
+            Op::Write => self.write(index),
+            Op::Zero => self.zero(index),
+            Op::Flush => self.flush(index),
+            Op::Identify => self.identify(index),
+        }
+        self.settle(index);
+    }
+
+    /// Whether the medium takes a request's buffers and offset as they are.
+    fn fits(&self, slot: &Slot) -> bool {
+        let Alignment { address, len } = self.queue.alignment;
+        let begin = slot.request.sector * u64::from(SECTOR_SIZE);
+        len == 1
+            || begin.is_multiple_of(len as u64)
+                && slot.request.bytes.is_multiple_of(len as u64)
+                && slot.data.are_aligned(address, len)
+    }
+
+    fn writes_first(&self, slot: &Slot) -> bool {
+        let mut extents = self.vssd.volume.extents(slot.first, slot.count);
+        extents.any(|extent| extent.place.is_none())
+    }
+
+    fn is_whole(&self, slot: &Slot) -> bool {
+        let block_size = self.vssd.geometry.block_size();
+        slot.request.bytes == u64::from(slot.count) * u64::from(block_size)
+    }
+
+    /// Whether requests to the same blocks are in the way.
+    fn is_blocked(&self, index: usize, exclusive: bool) -> bool {
+        let queue = &*self.queue;
+        if queue.exclusive == 0 && queue.parked == 1 && !exclusive {
+            return false;
+        }
+        let slot = &queue.slots[index];
+        queue.slots.iter().enumerate().any(|(at, other)| {
+            let moving = other.is_moving() && (exclusive || other.exclusive);
+            // Who came first and waits is not overtaken for ever.
+            let earlier = at < index && other.step == Step::Parked;
+            at != index && (moving || earlier) && slot.overlaps(other)
+        })
+    }
+
+    pub(super) fn slot(&self, index: usize) -> &Slot {
+        &self.queue.slots[index]
+    }
+
+    pub(super) fn slot_mut(&mut self, index: usize) -> &mut Slot {
+        &mut self.queue.slots[index]
+    }
+
+    pub(super) fn token(&self, index: usize) -> u64 {
+        self.queue.base + index as u64
+    }
+
+    pub(super) fn record(&mut self, index: usize, ticket: Ticket) {
+        self.queue.recording += 1;
+        self.queue.commits.expect();
+        self.queue.slots[index].step = Step::Recording(ticket);
+    }
+
+    /// Moves a request on that may have nothing in flight any more.
+    fn settle(&mut self, index: usize) {
+        let slot = &mut self.queue.slots[index];
+        let Step::Moving { next, .. } = slot.step else {
+            return;
+        };
+        if slot.transfers > 0 {
+            return;
+        }
+        let unfinished = next < slot.first + slot.count && slot.failure.is_none();
+        let fresh = std::mem::take(&mut slot.fresh);
+        if !fresh.is_empty() {
+            let written = slot.failure.is_none();
+            slot.changed |= written;
+            self.map(&fresh, written);
+        }
+        if unfinished {
+            return;
+        }
+        let slot = &mut self.queue.slots[index];
+        self.queue.exclusive -= usize::from(slot.exclusive);
+        // It failed before all of it was submitted.
+        self.queue.stalled -= usize::from(next < slot.first + slot.count);
+        let through = slot.request.op == Op::Write && self.vssd.writes_through();
+        let (changed, failed) = (slot.changed, slot.failure.is_some());
+        let pool = &self.vssd.pool;
+        let recorded = match (failed, through) {
+            (true, _) => Ok(None),
+            (false, true) => pool.flush(),
+            (false, false) => Ok(changed.then(|| pool.note()).flatten()),
+        };
+        match recorded {
+            Ok(Some(ticket)) => self.record(index, ticket),
+            Ok(None) => self.end(index),
+            Err(error) => {
+                self.queue.slots[index].failure = Some(error);
+                self.end(index);
+            }
+        }
+    }
+
+    fn end(&mut self, index: usize) {
+        let slot = &mut self.queue.slots[index];
+        let Request { op, bytes, .. } = slot.request;
+        if let Some(error) = slot.failure.take() {
+            self.stats.failed(&self.vssd.name, &error);
+            slot.step = Step::Ended {
+                status: VIRTIO_BLK_S_IOERR,
+                len: 1,
+            };
+            return;
+        }
+        let counters = &mut self.stats.counters;
+        match op {
+            Op::Read => counters.read.add(bytes),
+            Op::Write => counters.write.add(bytes),
+            Op::Zero => counters.zero.add(bytes),
+            Op::Flush => counters.flush += 1,
+            Op::Identify => {}
+        }
+        let filled = match op {
+            Op::Read | Op::Identify => bytes as u32,
+            _ => 0,
+        };
+        slot.step = Step::Ended {
+            status: VIRTIO_BLK_S_OK,
+            len: filled + 1,
+        };
+    }
+
+    /// A transfer of the slot with this token has ended.
+    pub(super) fn moved(&mut self, token: u64, result: io::Result<()>) {
+        let index = (token - self.queue.base) as usize;
+        let slot = &mut self.queue.slots[index];
+        slot.transfers -= 1;
+        if let Err(error) = result {
+            slot.failure.get_or_insert(error);
+        }
+        self.settle(index);
+    }
+
+    /// Moves on whatever can be.
+    pub fn poll(&mut self) {
+        let mut any = false;
+        while let Some((token, result)) = self.queue.engine.ended() {
+            self.moved(token, result);
+            any = true;
+        }
+        if self.queue.recording > 0 {
+            any |= self.poll_commits();
+        }
+        if self.queue.stalled > 0 {
+            self.resume();
+        }
+        if any {
+            self.now_ns = self.vssd.now_ns();
+            self.unpark();
+        }
+        self.queue.engine.kick();
+    }
+
+    /// Starts what was parked and need not be any more.
+    fn unpark(&mut self) {
+        for index in 0..self.queue.slots.len() {
+            if self.queue.parked == 0 {
+                return;
+            }
+            if self.queue.slots[index].step == Step::Parked {
+                self.start(index);
+            }
+        }
+    }
+
+    /// Counts a chain that could not be answered.
+    pub fn bad_chain(&mut self) {
+        self.stats.counters.bad_chains += 1;
+    }
+
+    fn poll_commits(&mut self) -> bool {
+        let mut any = false;
+        self.queue.commits.expect();
+        for index in 0..self.queue.slots.len() {
+            let Step::Recording(ticket) = self.queue.slots[index].step else {
+                continue;
+            };
+            if let Some(result) = self.vssd.pool.outcome(ticket) {
+                any = true;
+                self.queue.recording -= 1;
+                self.queue.slots[index].failure = result.err();
+                self.end(index);
+            }
+        }
+        any
+    }
+
+    /// Goes on with requests that had no room or no places.
+    fn resume(&mut self) {
+        for index in 0..self.queue.slots.len() {
+            let slot = &self.queue.slots[index];
+            let Step::Moving { next, places } = slot.step else {
+                continue;
+            };
+            if next == slot.first + slot.count || self.queue.engine.room() == 0 {
+                continue;
+            }
+            match places.map(|ticket| self.vssd.pool.outcome(ticket)) {
+                Some(None) => continue,
+                Some(Some(Err(error))) => self.queue.slots[index].failure = Some(error),
+                _ => {
+                    self.queue.stalled -= 1;
+                    match self.queue.slots[index].request.op {
+                        Op::Read => self.read(index),
+                        _ => self.write(index),
+                    }
+                }
+            }
+            self.settle(index);
+        }
+    }
+
+    /// The next request that has ended and before which all have.
+    pub fn pop(&mut self) -> Option<Done> {
+        let Step::Ended { status, len } = self.queue.slots.front()?.step else {
+            return None;
+        };
+        let slot = self.queue.slots.pop_front()?;
+        self.queue.base += 1;
+        self.ended += 1;
+        if len > 0 {
+            slot.status.copy_from(&[status as u8]);
+            let service_ns = self.now_ns - slot.began_ns;
+            self.stats.latency.served(self.activity, service_ns);
+            self.queue.service_ns = (7 * self.queue.service_ns + service_ns) / 8;
+        }
+        Some(Done {
+            head: slot.head,
+            len,
+        })
+    }
+}
