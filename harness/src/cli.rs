@@ -411,7 +411,15 @@ fn bench(what: &Bench, options: &RunOptions) -> Result<bool> {
         .clone()
         .unwrap_or_else(|| bench::cli::default_folder(what));
     let progress = Progress { shown: !quiet };
-    let verdict = bench::cli::run(what, &folder, options.seed, progress)?;
+    let joined = match what.needs_qemu() {
+        true => Some(join(options)?.0),
+        false => None,
+    };
+    let vm_host = match &joined {
+        Some(Joined::Qemu(vm_host)) => Some(vm_host),
+        _ => None,
+    };
+    let verdict = bench::cli::run(what, vm_host, &folder, options.seed, progress)?;
     let holds = show(&[(folder, verdict)], options)?;
     Ok(holds || !what.checks())
 }

@@ -8,18 +8,23 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use super::io;
+use super::resize;
+use super::resize_verdict;
 use super::server::Server;
 use super::verdict;
 use crate::present::document::{Document, Fact, outcome};
 use crate::present::manifest::{Host, git_revision, now_utc};
 use crate::present::{Verdict, html, report};
 use crate::progress::Progress;
+use crate::vm_host::VmHost;
 
 /// What can be measured.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Bench {
     /// Requests, natively, beside qemu-storage-daemon and plain io_uring.
     Io(io::Options),
+    /// Resizes by 16 GiB: their time, the backend's memory, and what requests feel.
+    Resize(resize::Options),
 }
 
 impl Bench {
@@ -27,13 +32,20 @@ impl Bench {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Io(_) => "io",
+            Self::Resize(_) => "resize",
         }
+    }
+
+    /// Whether it boots guests under QEMU.
+    pub fn needs_qemu(&self) -> bool {
+        matches!(self, Self::Resize(_))
     }
 
     /// Whether a missed bar is a failure.
     pub fn checks(&self) -> bool {
         match self {
             Self::Io(options) => options.check,
+            Self::Resize(options) => options.check,
         }
     }
 }
@@ -42,7 +54,13 @@ impl Bench {
 ///
 /// # Errors
 /// When something could not be measured.
-pub fn run(bench: &Bench, folder: &Path, seed: u64, progress: Progress) -> Result<Verdict> {
+pub fn run(
+    bench: &Bench,
+    vm_host: Option<&VmHost>,
+    folder: &Path,
+    seed: u64,
+    progress: Progress,
+) -> Result<Verdict> {
     let empty = fs::read_dir(folder).map_or(true, |mut entries| entries.next().is_none());
     ensure!(
         empty,
@@ -60,6 +78,18 @@ pub fn run(bench: &Bench, folder: &Path, seed: u64, progress: Progress) -> Resul
                 io::LEAD,
                 io_parameters(options),
                 peer,
+            )
+        }
+        Bench::Resize(options) => {
+            let vm_host = vm_host.context("resizes are measured with a guest under QEMU")?;
+            let measured = resize::measure(options, vm_host, seed, progress)?;
+            write_rows(folder, "bench_resize.csv", &measured.rows)?;
+            write_rows(folder, "bench_memory.csv", &[measured.memory])?;
+            (
+                resize_verdict::judge(&measured),
+                resize::LEAD,
+                resize_parameters(options),
+                format!("{}, {}", vm_host.qemu.version, vm_host.accel),
             )
         }
     };
@@ -114,6 +144,14 @@ fn io_parameters(options: &io::Options) -> Vec<Fact> {
     ]
 }
 
+fn resize_parameters(options: &resize::Options) -> Vec<Fact> {
+    let options = options.effective();
+    vec![
+        ("repetitions".to_owned(), options.repetitions.to_string()),
+        ("resizes".to_owned(), options.resizes.to_string()),
+    ]
+}
+
 fn conditions(started: &str, seed: u64, peers: &str) -> Vec<Fact> {
     let host = Host::this();
     let memory_gib = host.memory_mib as f64 / 1024.0;
@@ -122,7 +160,7 @@ fn conditions(started: &str, seed: u64, peers: &str) -> Vec<Fact> {
             "time",
             format!("from {started} to {}, seed {seed}", now_utc()),
         ),
-        ("peers", peers.to_owned()),
+        ("beside", peers.to_owned()),
         (
             "host",
             format!(

@@ -182,7 +182,34 @@ impl Client {
     /// # Errors
     /// When a request fails, or reads something that does not belong there.
     pub fn run(&mut self, load: Load, at_least: Duration, seed: u64) -> Result<Slice> {
-        let chunks = self.len / u64::from(load.bytes);
+        let (mut requests, mut latency) = (0, histogram());
+        let each = |began: Instant, ended: Instant| {
+            latency.saturating_record((ended - began).as_nanos() as u64);
+            requests += 1;
+        };
+        let began = Instant::now();
+        self.run_within(load, self.len, at_least, seed, each)?;
+        Ok(Slice {
+            requests,
+            elapsed: began.elapsed(),
+            latency,
+        })
+    }
+
+    /// Runs a load in the first `len` bytes until `at_least` has passed; `each` is
+    /// told when a request began and ended.
+    ///
+    /// # Errors
+    /// When a request fails, or reads something that does not belong there.
+    pub fn run_within(
+        &mut self,
+        load: Load,
+        len: u64,
+        at_least: Duration,
+        seed: u64,
+        mut each: impl FnMut(Instant, Instant),
+    ) -> Result<()> {
+        let chunks = len / u64::from(load.bytes);
         let mut rng = SmallRng::seed_from_u64(seed);
         let mut next = rng.random_range(0..chunks);
         let mut place = || {
@@ -199,7 +226,6 @@ impl Client {
             *entry = (place(), Instant::now());
             self.submit(load, slot, entry.0);
         }
-        let (mut requests, mut latency) = (0, histogram());
         let mut in_flight = depth;
         let mut slots = Vec::with_capacity(MAX_DEPTH);
         while in_flight > 0 {
@@ -210,8 +236,7 @@ impl Client {
             for &slot in &slots {
                 let (offset, since) = under_way[slot];
                 self.check(load, slot, offset)?;
-                latency.saturating_record((now - since).as_nanos() as u64);
-                requests += 1;
+                each(since, now);
                 if goes_on {
                     under_way[slot] = (place(), Instant::now());
                     self.submit(load, slot, under_way[slot].0);
@@ -220,12 +245,7 @@ impl Client {
                 }
             }
         }
-        interrupt::check()?;
-        Ok(Slice {
-            requests,
-            elapsed: began.elapsed(),
-            latency,
-        })
+        interrupt::check()
     }
 
     /// Writes the whole device once, in order.
@@ -233,6 +253,14 @@ impl Client {
     /// # Errors
     /// When a request fails.
     pub fn fill(&mut self) -> Result<()> {
+        self.fill_first(self.len)
+    }
+
+    /// Writes the first `len` bytes of it.
+    ///
+    /// # Errors
+    /// When a request fails.
+    pub fn fill_first(&mut self, len: u64) -> Result<()> {
         let load = Load {
             pattern: super::load::Pattern::SequentialWrite,
             bytes: MAX_BYTES as u32,
@@ -241,7 +269,7 @@ impl Client {
         let (mut next, mut in_flight, mut slots) = (0, 0, vec![0, 1, 2, 3]);
         loop {
             for &slot in &slots {
-                if next < self.len {
+                if next < len {
                     self.submit(load, slot, next);
                     next += MAX_BYTES as u64;
                     in_flight += 1;

@@ -4,11 +4,14 @@
 //! - [`server`]: what is measured, as a process of its own
 //! - [`load`]: a load, and what a slice of it came to
 //! - [`io`], [`verdict`]: `harness bench io`, and what it shows
+//! - [`resize`], [`resize_verdict`]: `harness bench resize`, and what it shows
 //! - [`cli`]: what they have in common: rows, report
 
 pub mod cli;
 pub mod client;
 pub mod io;
 pub mod load;
+pub mod resize;
+pub mod resize_verdict;
 pub mod server;
 pub mod verdict;

@@ -1,5 +1,6 @@
 //! What is measured: our backend, or `qemu-storage-daemon`, as a process.
 
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -108,6 +109,14 @@ impl Server {
         Ok(text.lines().next().unwrap_or(PEER).to_owned())
     }
 
+    /// Memory that it has, bytes.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn memory(&self) -> Result<u64> {
+        memory_of(&self.process.pid().to_string())
+    }
+
     /// Processor time that it has taken, threads that ended included, nanoseconds.
     ///
     /// # Errors
@@ -118,4 +127,18 @@ impl Server {
         let time = clock.now().context("read the clock of a process")?;
         Ok(time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64)
     }
+}
+
+/// Memory of the process `of`, which is a number or `self`: what of it is
+/// resident, bytes.
+///
+/// # Errors
+/// When there is no such process.
+pub fn memory_of(of: &str) -> Result<u64> {
+    let path = format!("/proc/{of}/status");
+    let text = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    let kib: u64 = kib.context("no VmRSS")?.trim().parse()?;
+    Ok(kib * 1024)
 }

@@ -1,0 +1,200 @@
+//! What `harness bench resize` shows: the measurements held against the bars.
+
+use super::resize::{BLOCKS, MOVED, Measured, Row};
+use crate::present::study::{Claim, Source, Table, Verdict, median};
+
+/// Device work of 16 GiB of scattered blocks with its durable commit, at most.
+const SCATTERED_NS: f64 = 25e6;
+/// Device work of 16 GiB in one piece, at most.
+const CONTIGUOUS_NS: f64 = 1e6;
+/// From the command to both lists agreed, at most.
+const AGREED_NS: f64 = 100e6;
+/// Bytes of the backend's memory for each block, at most.
+const BYTES_PER_BLOCK: f64 = 6.0;
+/// Growth of a process over all resizes that is none: what an allocator moves about.
+const GROWTH: f64 = 1.02;
+/// How many times the p99 of requests may be during a resize.
+const P99: f64 = 1.5;
+
+/// What others reach, GiB/s: taking, giving back, and who says so.
+const OTHERS: [(&str, f64, f64); 3] = [
+    ("virtio-balloon", 0.95, 2.3),
+    ("virtio-mem", 34.5, 102.0),
+    ("HyperAlloc", 345.0, 8522.0),
+];
+
+/// Medians of the resizes with one pick.
+struct Medians {
+    shrink_ns: f64,
+    shrink_device_ns: f64,
+    grow_ns: f64,
+    grow_device_ns: f64,
+}
+
+fn medians(rows: &[Row], pick: &str) -> Medians {
+    let of = |value: fn(&Row) -> u64| {
+        let rows = rows.iter().filter(|row| row.pick == pick);
+        median(rows.map(value)).unwrap_or(f64::NAN)
+    };
+    Medians {
+        shrink_ns: of(|row| row.shrink_ns),
+        shrink_device_ns: of(|row| row.shrink_device_ns),
+        grow_ns: of(|row| row.grow_ns),
+        grow_device_ns: of(|row| row.grow_device_ns),
+    }
+}
+
+fn claim(verdict: &mut Verdict, text: &str, holds: bool, measured: String) {
+    verdict.claims.push(Claim {
+        text: text.to_owned(),
+        source: Source::Requirement,
+        measured,
+        holds,
+    });
+}
+
+/// Holds what was measured against the bars.
+pub fn judge(measured: &Measured) -> Verdict {
+    let mut verdict = Verdict {
+        title: "Moving 16 GiB of blocks".to_owned(),
+        claims: Vec::new(),
+        findings: Vec::new(),
+        tables: Vec::new(),
+    };
+    resize_claims(&mut verdict, measured);
+    memory_claims(&mut verdict, measured);
+    let p99 = |times: &vssd_host::latency::Histogram| times.value_at_quantile(0.99) as f64;
+    let (quiet, during) = (
+        p99(&measured.disturbed.quiet),
+        p99(&measured.disturbed.during),
+    );
+    let took = median(measured.disturbed.resizes_ns.iter().copied()).unwrap_or(f64::NAN);
+    claim(
+        &mut verdict,
+        "While the hypervisor takes 16 GiB, the p99 of requests to the rest is at most 1.5 times \
+         that without.",
+        during <= P99 * quiet,
+        format!(
+            "{:.2} times: {:.0} µs of {} requests during {} resizes of {:.1} ms, {:.0} µs of {} \
+             without.",
+            during / quiet,
+            during / 1e3,
+            measured.disturbed.during.len(),
+            measured.disturbed.resizes_ns.len(),
+            took / 1e6,
+            quiet / 1e3,
+            measured.disturbed.quiet.len(),
+        ),
+    );
+    verdict
+}
+
+fn resize_claims(verdict: &mut Verdict, measured: &Measured) {
+    let (scattered, highest) = (
+        medians(&measured.rows, "scattered"),
+        medians(&measured.rows, "highest"),
+    );
+    let millis = |ns: f64| format!("{:.2} ms", ns / 1e6);
+    for (text, bar, of) in [
+        (
+            "16 GiB of scattered blocks are taken, and given back, in at most 25 ms of device work each, \
+             the durable commit included.",
+            SCATTERED_NS,
+            &scattered,
+        ),
+        (
+            "16 GiB in one piece are taken, and given back, in at most 1 ms of device work each, the \
+             durable commit included.",
+            CONTIGUOUS_NS,
+            &highest,
+        ),
+    ] {
+        claim(
+            verdict,
+            text,
+            of.shrink_device_ns <= bar && of.grow_device_ns <= bar,
+            format!(
+                "{} and {}.",
+                millis(of.shrink_device_ns),
+                millis(of.grow_device_ns)
+            ),
+        );
+    }
+    claim(
+        verdict,
+        "From the command to both lists agreed it takes at most 100 ms, scattered or not.",
+        [&scattered, &highest]
+            .iter()
+            .all(|of| of.shrink_ns <= AGREED_NS && of.grow_ns <= AGREED_NS),
+        format!(
+            "Scattered {} and {}, in one piece {} and {}.",
+            millis(scattered.shrink_ns),
+            millis(scattered.grow_ns),
+            millis(highest.shrink_ns),
+            millis(highest.grow_ns)
+        ),
+    );
+    let speed = |ns: f64| {
+        format!(
+            "{:.0}",
+            f64::from(MOVED) * 4096.0 / f64::from(1 << 30) / (ns / 1e9)
+        )
+    };
+    let mut rows = vec![
+        vec![
+            "vSSD, scattered blocks".to_owned(),
+            speed(scattered.shrink_ns),
+            speed(scattered.grow_ns),
+            "measured here, to both lists agreed".to_owned(),
+        ],
+        vec![
+            "vSSD, in one piece".to_owned(),
+            speed(highest.shrink_ns),
+            speed(highest.grow_ns),
+            "measured here, to both lists agreed".to_owned(),
+        ],
+    ];
+    rows.extend(OTHERS.map(|(who, taken, given)| {
+        vec![
+            who.to_owned(),
+            taken.to_string(),
+            given.to_string(),
+            "cited: memory instead of storage, on other hardware (HyperAlloc, EuroSys 2025)"
+                .to_owned(),
+        ]
+    }));
+    let head = ["", "taken (GiB/s)", "given back (GiB/s)", "source"];
+    verdict.tables.push(Table {
+        title: "Beside what moves memory between VMs".to_owned(),
+        head: head.map(str::to_owned).to_vec(),
+        rows,
+    });
+}
+
+fn memory_claims(verdict: &mut Verdict, measured: &Measured) {
+    let memory = &measured.memory;
+    let per_block = |bytes: u64| bytes.saturating_sub(memory.small) as f64 / f64::from(BLOCKS);
+    let (fresh, written) = (per_block(memory.large), per_block(memory.written));
+    claim(
+        verdict,
+        "The backend has at most 6 bytes of memory for each 4 KiB block.",
+        fresh <= BYTES_PER_BLOCK && written <= BYTES_PER_BLOCK,
+        format!(
+            "{fresh:.2} bytes for each block of a vSSD of 32 GiB, {written:.2} after {} scattered \
+             writes.",
+            memory.written_blocks
+        ),
+    );
+    let growth = memory.many_resizes as f64 / memory.few_resizes as f64;
+    claim(
+        verdict,
+        "Resizes leave nothing behind in memory.",
+        growth <= GROWTH,
+        format!(
+            "{:.1} MiB after the first tenth of them, {:.1} MiB after all, of a process with a guest \
+             and its device.",
+            memory.few_resizes as f64 / f64::from(1 << 20),
+            memory.many_resizes as f64 / f64::from(1 << 20)
+        ),
+    );
+}
