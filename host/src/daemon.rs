@@ -20,6 +20,7 @@ use crate::backend::{Backend, claim_socket};
 use crate::clock::Clock;
 use crate::control::server::{self, Control};
 use crate::io::EngineName;
+use crate::media::MediaKind;
 use crate::medium::{FileMedium, FileOptions, Medium, MemoryMedium, NullMedium};
 use crate::metrics;
 use crate::pool::journal::{BootId, is_blank};
@@ -75,6 +76,10 @@ pub struct Args {
     #[arg(long)]
     pub buffered: bool,
 
+    /// Have requests take as long as on a medium of that kind, but never less than here.
+    #[arg(long, value_enum, value_name = "KIND")]
+    pub media: Option<MediaKind>,
+
     /// A vSSD:
     /// name=NAME,socket=PATH,size=SIZE[,block-size=SIZE][,held=SIZE][,quota=SIZE][,reserve=SIZE][,encoding=compact|list-4096].
     #[arg(long = "vssd", value_name = "SPEC")]
@@ -110,6 +115,7 @@ impl Args {
         self.overcommit = self.overcommit.or(config.overcommit);
         self.io = self.io.or(config.io);
         self.buffered |= config.buffered;
+        self.media = self.media.or(config.media);
         self.vssds.splice(0..0, config.vssds);
         self.control = self.control.or(config.control);
         self.metrics = self.metrics.or(config.metrics);
@@ -216,6 +222,9 @@ pub fn run(args: &Args) -> Result<()> {
         clock: Clock::monotonic(),
     };
     let pool = open_pool(&args, backing)?;
+    if let Some(kind) = args.media {
+        pool.imitate(kind)?;
+    }
     let backend = Arc::new(Backend::new(pool.clone(), context));
     let served = serve(&args, &backend, backing, control, &mut signals);
     backend.stop();

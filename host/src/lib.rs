@@ -16,6 +16,7 @@
 //! - [`request`]: a descriptor chain as a virtio-blk request, and what it waits for
 //! - [`pool`]: who owns which place of the medium, and how that lasts
 //! - [`io`], [`medium`]: moving bytes, and where they go
+//! - [`media`]: when that would end on a medium that is not there
 //! - [`pick`]: what the hypervisor takes when it picks by itself
 //! - [`stats`], [`latency`], [`metrics`]: what is counted, how long requests took, and all of
 //!   that for Prometheus
@@ -32,6 +33,7 @@ pub mod ctl;
 pub mod daemon;
 pub mod io;
 pub mod latency;
+pub mod media;
 pub mod medium;
 pub mod metrics;
 pub mod pick;

@@ -6,10 +6,12 @@
 //!
 //! - [`uring`]: asynchronous, by an io_uring of its own
 //! - [`immediate`]: each transfer ends before it returns, by a [`Medium`]
+//! - [`paced`]: as slow as another medium would be, around one of these
 //!
 //! [`Medium`]: crate::medium::Medium
 
 pub mod immediate;
+pub mod paced;
 pub mod uring;
 
 use std::fmt;

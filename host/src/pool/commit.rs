@@ -8,7 +8,7 @@
 //! when a compaction writes them down.
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -177,6 +177,7 @@ impl Pool {
             volumes: Mutex::new(volumes),
             alone: Mutex::default(),
             log: Some(Log::new(journal)),
+            pace: OnceLock::new(),
             medium,
         });
         if let Some(log) = &pool.log {

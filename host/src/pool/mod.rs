@@ -32,7 +32,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::time::Instant;
 
 use vssd::block_set::BlockSet;
@@ -48,9 +48,11 @@ use self::ledger::{Account, Bounds, Denied, Ledger, Usage, VolumeId};
 pub use self::tickets::{Strength, Subscription, Ticket};
 use self::volume::Volume;
 use crate::io::immediate::Immediate;
+use crate::io::paced::{Pace, Paced};
 use crate::io::uring::Uring;
 use crate::io::{Engine, EngineName};
 use crate::latency::{Activity, Latency};
+use crate::media::{MediaKind, MediaModel, TooLarge};
 use crate::medium::{Alignment, Medium};
 
 /// Why a pool refuses.
@@ -127,6 +129,8 @@ pub struct Pool {
     alone: Mutex<()>,
     /// `None` for a pool that does not last.
     log: Option<Log>,
+    /// Set where the medium is to be as slow as another.
+    pace: OnceLock<Arc<Pace>>,
 }
 
 #[derive(Default)]
@@ -148,6 +152,7 @@ impl Pool {
             volumes: Mutex::default(),
             alone: Mutex::default(),
             log: None,
+            pace: OnceLock::new(),
             medium,
         }
     }
@@ -172,15 +177,29 @@ impl Pool {
         self.data + u64::from(place) * u64::from(self.block_size)
     }
 
+    /// Has requests take as long as on a medium of that kind, by all engines made from now on.
+    ///
+    /// # Errors
+    /// When the medium is larger than a model can be.
+    pub fn imitate(&self, kind: MediaKind) -> Result<(), TooLarge> {
+        let model = MediaModel::new(kind, self.medium.len())?;
+        self.pace.get_or_init(|| Arc::new(Pace::new(model)));
+        Ok(())
+    }
+
     /// A new engine on the medium.
     ///
     /// # Errors
     /// When the system does not provide what it needs.
     pub fn engine(&self) -> io::Result<Box<dyn Engine>> {
-        match (self.engine, self.medium.file()) {
-            (EngineName::Uring, Some(file)) => Ok(Box::new(Uring::new(file)?)),
-            _ => Ok(Box::new(Immediate::new(self.medium.clone()))),
-        }
+        let engine: Box<dyn Engine> = match (self.engine, self.medium.file()) {
+            (EngineName::Uring, Some(file)) => Box::new(Uring::new(file)?),
+            _ => Box::new(Immediate::new(self.medium.clone())),
+        };
+        Ok(match self.pace.get() {
+            Some(pace) => Box::new(Paced::new(engine, pace.clone())?),
+            None => engine,
+        })
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {

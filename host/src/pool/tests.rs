@@ -432,3 +432,12 @@ fn a_reservation_keeps_its_places() {
     assert_eq!(modest.allocate(&mut ledger, 30), Err(denied));
     ledger.assert_consistent();
 }
+
+#[test]
+fn engines_of_a_pool_that_imitates_a_medium_are_paced() {
+    let medium = std::sync::Arc::new(crate::medium::MemoryMedium::new(1 << 20).unwrap());
+    let pool = super::Pool::volatile(medium, 4096, 1000);
+    assert_eq!(pool.engine().unwrap().event(), None, "ends at once");
+    pool.imitate(crate::media::MediaKind::Hdd).unwrap();
+    assert!(pool.engine().unwrap().event().is_some(), "ends later");
+}

@@ -1,0 +1,230 @@
+//! An engine whose transfers take as long as they would on another medium.
+//!
+//! A transfer is reported as ended when that of the inner engine has ended and the time of the
+//! [`MediaModel`] is reached, whichever comes last. All engines of a pool share one model.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use smallvec::SmallVec;
+use vm_memory::VolatileSlice;
+use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
+use vmm_sys_util::timerfd::TimerFd;
+
+use super::{Direction, Engine};
+use crate::media::{MediaModel, Wear};
+
+/// Waits of less are spent looking at the clock: to sleep and to be woken takes about as long.
+const SPIN: Duration = Duration::from_micros(20);
+
+/// A model and the time at which it began.
+pub struct Pace {
+    began: Instant,
+    model: Mutex<MediaModel>,
+}
+
+impl Pace {
+    /// Begins now.
+    pub fn new(model: MediaModel) -> Self {
+        Self {
+            began: Instant::now(),
+            model: Mutex::new(model),
+        }
+    }
+
+    fn start(&self, direction: Direction, offset: u64, len: u64) -> Instant {
+        // Locked first: the model's times shall not decrease.
+        let mut model = self.model.lock().unwrap_or_else(PoisonError::into_inner);
+        let now_ns = self.began.elapsed().as_nanos() as u64;
+        let done_ns = model.start(now_ns, direction, offset, len);
+        self.began + Duration::from_nanos(done_ns)
+    }
+
+    /// What writing has done to the medium.
+    pub fn wear(&self) -> Wear {
+        let model = self.model.lock().unwrap_or_else(PoisonError::into_inner);
+        model.wear()
+    }
+}
+
+/// See the module.
+pub struct Paced {
+    inner: Box<dyn Engine>,
+    pace: Arc<Pace>,
+    next: u64,
+    /// With the inner engine, by number: the caller's token, and when it may end.
+    moving: BTreeMap<u64, (u64, Instant)>,
+    /// Ended there, by when they may end here.
+    held: BTreeMap<(Instant, u64), (u64, io::Result<()>)>,
+    timer: TimerFd,
+    /// What the timer is set to.
+    alarm: Option<Instant>,
+    /// Readable when the inner engine's event or the timer is.
+    either: Epoll,
+}
+
+impl Paced {
+    /// `inner`, paced by `pace`.
+    ///
+    /// # Errors
+    /// When the system has no timer or no epoll instance to give.
+    pub fn new(inner: Box<dyn Engine>, pace: Arc<Pace>) -> io::Result<Self> {
+        let timer = TimerFd::new()?;
+        let either = Epoll::new()?;
+        for fd in [Some(timer.as_raw_fd()), inner.event()]
+            .into_iter()
+            .flatten()
+        {
+            either.ctl(ControlOperation::Add, fd, EpollEvent::new(EventSet::IN, 0))?;
+        }
+        Ok(Self {
+            inner,
+            pace,
+            next: 0,
+            moving: BTreeMap::new(),
+            held: BTreeMap::new(),
+            timer,
+            alarm: None,
+            either,
+        })
+    }
+
+    /// When the first transfer may end that the inner engine has done.
+    fn collect(&mut self) -> Option<Instant> {
+        while let Some((number, result)) = self.inner.ended() {
+            if let Some((token, due)) = self.moving.remove(&number) {
+                self.held.insert((due, number), (token, result));
+            }
+        }
+        self.held.keys().next().map(|(due, _)| *due)
+    }
+
+    /// Sets the timer, which is readable from then on until it is set again.
+    fn set_alarm(&mut self, due: Option<Instant>) {
+        if self.alarm == due {
+            return;
+        }
+        let set = match due {
+            // None at all would stop the timer.
+            Some(due) => {
+                let left = due.saturating_duration_since(Instant::now());
+                self.timer.reset(left.max(Duration::from_nanos(1)), None)
+            }
+            None => self.timer.clear(),
+        };
+        match set {
+            Ok(()) => self.alarm = due,
+            Err(error) => tracing::error!(%error, "the timer of a model cannot be set"),
+        }
+    }
+}
+
+impl Engine for Paced {
+    fn room(&self) -> usize {
+        self.inner.room()
+    }
+
+    #[allow(unsafe_code)]
+    unsafe fn submit(
+        &mut self,
+        token: u64,
+        direction: Direction,
+        offset: u64,
+        buffers: &mut dyn Iterator<Item = VolatileSlice<'_>>,
+    ) {
+        let buffers: SmallVec<[VolatileSlice<'_>; 4]> = buffers.collect();
+        let len = buffers.iter().map(|slice| slice.len() as u64).sum();
+        let due = self.pace.start(direction, offset, len);
+        let number = self.next;
+        self.next += 1;
+        self.moving.insert(number, (token, due));
+        // SAFETY: the caller keeps the buffers until the transfer has ended here, which is no earlier than there.
+        unsafe {
+            self.inner
+                .submit(number, direction, offset, &mut buffers.into_iter());
+        }
+    }
+
+    fn kick(&mut self) {
+        self.inner.kick();
+        let due = self.collect();
+        self.set_alarm(due);
+    }
+
+    fn has_ended(&mut self) -> bool {
+        self.collect().is_some_and(|due| due <= Instant::now())
+    }
+
+    fn ended(&mut self) -> Option<(u64, io::Result<()>)> {
+        let due = self.collect();
+        if due.is_none_or(|due| due > Instant::now() + SPIN) {
+            self.set_alarm(due);
+            return None;
+        }
+        while due.is_some_and(|due| due > Instant::now()) {
+            std::hint::spin_loop();
+        }
+        self.held.pop_first().map(|(_, ended)| ended)
+    }
+
+    fn wait(&mut self) {
+        let mut due = self.collect();
+        if due.is_none() {
+            self.inner.wait();
+            due = self.collect();
+        }
+        if let Some(due) = due {
+            thread::sleep(due.saturating_duration_since(Instant::now() + SPIN));
+        }
+    }
+
+    fn event(&self) -> Option<RawFd> {
+        Some(self.either.as_raw_fd())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::immediate::Immediate;
+    use crate::media::MediaKind;
+    use crate::medium::MemoryMedium;
+
+    #[test]
+    #[allow(unsafe_code)]
+    fn nothing_ends_before_its_time_and_the_event_tells_when() {
+        let medium = Arc::new(MemoryMedium::new(1 << 20).unwrap());
+        let model = MediaModel::new(MediaKind::Hdd, 1 << 20).unwrap();
+        let pace = Arc::new(Pace::new(model));
+        let mut engine = Paced::new(Box::new(Immediate::new(medium)), pace.clone()).unwrap();
+        let began = Instant::now();
+        let mut buffer = [1u8; 512];
+        for token in [7, 8] {
+            let slice = VolatileSlice::from(&mut buffer[..]);
+            // SAFETY: the buffer lives to the end of the test.
+            unsafe { engine.submit(token, Direction::Write, 0, &mut [slice].into_iter()) };
+        }
+        engine.kick();
+        assert!(!engine.has_ended() || began.elapsed() >= Duration::from_millis(5));
+        let poll = Epoll::new().unwrap();
+        let event = EpollEvent::new(EventSet::IN, 0);
+        poll.ctl(ControlOperation::Add, engine.event().unwrap(), event)
+            .unwrap();
+        for (count, token) in [(1, 7), (2, 8)] {
+            let ended = loop {
+                if let Some(ended) = engine.ended() {
+                    break ended;
+                }
+                let ready = poll.wait(10_000, &mut [EpollEvent::default()]).unwrap();
+                assert_eq!(ready, 1, "the event never comes");
+            };
+            assert_eq!((ended.0, ended.1.is_ok()), (token, true));
+            assert!(began.elapsed() >= count * Duration::from_millis(5));
+        }
+        assert_eq!(pace.wear().host_bytes, 1024);
+    }
+}
