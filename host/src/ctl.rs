@@ -340,6 +340,17 @@ fn describe_status(status: &Status) -> String {
         bytes(pool.committed),
         bytes(pool.limit),
     );
+    if let Some(wear) = pool.media {
+        let _ = writeln!(
+            text,
+            "medium: {} written for {} asked for ({:.2} times), {} erases, {:.1} cycles at most",
+            ByteSize(wear.media_bytes),
+            ByteSize(wear.host_bytes),
+            wear.write_amplification,
+            wear.erases,
+            wear.cycles_max
+        );
+    }
     let _ = writeln!(
         text,
         "{:<20} {:>9} {:>9} {:>9} {:>9}  {:<9} {:<11} RESIZE",

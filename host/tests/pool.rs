@@ -8,6 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::process::Output;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -299,4 +300,31 @@ fn garbage_harms_only_its_sender() {
     // The liar itself may try again.
     let mut honest = Frontend::connect(&site.path("vm1.sock"));
     work(&mut honest, 10, 0x77);
+}
+
+/// A pool that imitates a slower medium answers no request before that would.
+#[test]
+fn a_medium_is_imitated() {
+    let site = Site::new();
+    let specs = [site.spec("vm1", "size=1MiB")];
+    for (media, kind, at_least_us) in [("hdd", "read", 5_000), ("slc-flash", "write", 500)] {
+        let daemon = site.start_with(&specs, &["--create", "--media", media]);
+        let mut guest = Frontend::connect(&site.path("vm1.sock"));
+        assert_eq!(guest.write_at(0, &[1; 4096]), OK);
+        for _ in 0..20 {
+            let began = Instant::now();
+            match kind {
+                "read" => assert_eq!(guest.read_at(0, 4096).unwrap(), [1; 4096]),
+                _ => assert_eq!(guest.write_at(0, &[1; 4096]), OK),
+            }
+            let took = began.elapsed();
+            assert!(
+                took >= Duration::from_micros(at_least_us),
+                "{media}: {took:?}"
+            );
+        }
+        let written = daemon.status().pool.media.unwrap();
+        assert!(written.host_bytes >= 4096, "{written:?}");
+        assert_eq!(daemon.terminate().code(), Some(0));
+    }
 }

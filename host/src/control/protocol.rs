@@ -9,6 +9,7 @@ use vssd::device::End;
 use vssd::wire::Encoding;
 
 use crate::latency::{Activity, Bucket};
+use crate::media::Wear;
 use crate::pick::HostPick;
 use crate::size::Amount;
 use crate::vssd::COMPLETE;
@@ -298,7 +299,7 @@ pub struct Status {
 }
 
 /// What is used of a pool, in blocks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PoolStatus {
     /// Bytes in a block.
     pub block_size: u32,
@@ -320,6 +321,8 @@ pub struct PoolStatus {
     pub journal_bytes: u64,
     /// How often the journal was written anew.
     pub compactions: u64,
+    /// What writing would have done to the medium that is imitated, if one is.
+    pub media: Option<Wear>,
 }
 
 /// The state of a vSSD.

@@ -273,6 +273,7 @@ pub fn pool_status(pool: &Pool) -> PoolStatus {
         commits: work.commits,
         journal_bytes: work.bytes,
         compactions: work.compactions,
+        media: pool.wear(),
     }
 }
 

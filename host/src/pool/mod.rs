@@ -52,7 +52,7 @@ use crate::io::paced::{Pace, Paced};
 use crate::io::uring::Uring;
 use crate::io::{Engine, EngineName};
 use crate::latency::{Activity, Latency};
-use crate::media::{MediaKind, MediaModel, TooLarge};
+use crate::media::{MediaKind, MediaModel, TooLarge, Wear};
 use crate::medium::{Alignment, Medium};
 
 /// Why a pool refuses.
@@ -185,6 +185,11 @@ impl Pool {
         let model = MediaModel::new(kind, self.medium.len())?;
         self.pace.get_or_init(|| Arc::new(Pace::new(model)));
         Ok(())
+    }
+
+    /// What writing would have done to the medium that is imitated.
+    pub fn wear(&self) -> Option<Wear> {
+        self.pace.get().map(|pace| pace.wear())
     }
 
     /// A new engine on the medium.
