@@ -5,9 +5,11 @@
 //! costs nothing.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use prometheus_client::collector::Collector;
@@ -15,7 +17,6 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
-use tiny_http::{Header, Method, Response, Server};
 
 use crate::backend::Backend;
 use crate::control::protocol::{PoolStatus, VssdStatus};
@@ -24,12 +25,25 @@ use crate::latency::{Activity, Histogram, histogram};
 
 /// What OpenMetrics calls itself.
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const PLAIN: &str = "text/plain; charset=utf-8";
 
 /// Upper bounds of the histogram's buckets, nanoseconds: the powers of two from
 /// 1 µs to 17 s.
 fn bounds_ns() -> impl Iterator<Item = u64> {
     (0..25).map(|power| 1000 << power)
 }
+
+/// Bytes of a request's head at most.
+const MAX_HEAD: usize = 8 << 10;
+
+/// Headers of a request at most.
+const MAX_HEADERS: usize = 64;
+
+/// Clients at a time; more are turned away.
+const MAX_CLIENTS: usize = 16;
+
+/// How long a client may take to ask, and to read the answer.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Serves `GET /metrics` at `address`; returns the address, which differs if
 /// the port was 0.
@@ -41,36 +55,83 @@ pub fn serve(backend: Arc<Backend>, address: SocketAddr) -> Result<SocketAddr> {
         address.ip().is_loopback(),
         "--metrics {address} could be reached from elsewhere: use 127.0.0.1 or [::1]"
     );
-    let server = Server::http(address)
-        .map_err(|error| anyhow::anyhow!("{error}"))
-        .with_context(|| format!("listen at {address} for --metrics"))?;
-    let bound = server.server_addr().to_ip().unwrap_or(address);
+    let describe = || format!("listen at {address} for --metrics");
+    let listener = TcpListener::bind(address).with_context(describe)?;
+    let bound = listener.local_addr().with_context(describe)?;
     thread::Builder::new()
         .name("metrics".to_owned())
-        .spawn(move || answer(&server, &backend))
+        .spawn(move || {
+            let clients = Arc::new(());
+            for stream in listener.incoming().filter_map(Result::ok) {
+                let seat = clients.clone();
+                if Arc::strong_count(&clients) > MAX_CLIENTS + 1 {
+                    continue;
+                }
+                let backend = backend.clone();
+                // Without a thread the client is turned away.
+                let _ = thread::Builder::new()
+                    .name("metrics-client".to_owned())
+                    .spawn(move || {
+                        let _seat = seat;
+                        // A client that has left gets nothing.
+                        let _ = answer(stream, &backend);
+                    });
+            }
+        })
         .context("start the thread for metrics")?;
     Ok(bound)
 }
 
-fn answer(server: &Server, backend: &Arc<Backend>) {
-    while let Ok(request) = server.recv() {
-        let is_get = *request.method() == Method::Get;
-        let known = request.url() == "/metrics";
-        let response = match (known, is_get) {
-            (true, true) => match scrape(backend) {
-                Ok(text) => Response::from_string(text).with_header(content_type()),
-                Err(error) => Response::from_string(error.to_string()).with_status_code(500),
-            },
-            (true, false) => Response::from_string("only GET").with_status_code(405),
-            (false, _) => Response::from_string("only /metrics").with_status_code(404),
-        };
-        // A client that has left gets nothing.
-        let _ = request.respond(response);
-    }
+/// Answers one request, and hangs up.
+fn answer(mut stream: TcpStream, backend: &Backend) -> io::Result<()> {
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let (status, kind, body) = match read_head(&mut stream) {
+        Ok(Some(wanted)) if wanted == ("GET".to_owned(), "/metrics".to_owned()) => {
+            match scrape(backend) {
+                Ok(text) => ("200 OK", CONTENT_TYPE, text),
+                Err(error) => ("500 Internal Server Error", PLAIN, error.to_string()),
+            }
+        }
+        Ok(Some((_, path))) if path == "/metrics" => {
+            ("405 Method Not Allowed", PLAIN, "only GET\n".to_owned())
+        }
+        Ok(Some(_)) => ("404 Not Found", PLAIN, "only /metrics\n".to_owned()),
+        Ok(None) => ("400 Bad Request", PLAIN, "no request\n".to_owned()),
+        Err(error) => return Err(error),
+    };
+    write!(
+        stream,
+        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\
+         Connection: close\r\n\r\n{body}",
+        body.len()
+    )
 }
 
-fn content_type() -> Header {
-    Header::from_bytes("Content-Type", CONTENT_TYPE).expect("a header of two constants")
+/// Method and path of a request; `None` when it is none, or a longer one than
+/// anybody needs.
+fn read_head(stream: &mut TcpStream) -> io::Result<Option<(String, String)>> {
+    let until = Instant::now() + PATIENCE;
+    let mut head = Vec::new();
+    let mut part = [0; 1024];
+    while head.len() < MAX_HEAD {
+        let left = until.saturating_duration_since(Instant::now());
+        stream.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
+        match stream.read(&mut part)? {
+            0 => return Ok(None),
+            len => head.extend_from_slice(&part[..len]),
+        }
+        let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+        let mut request = httparse::Request::new(&mut headers);
+        match request.parse(&head) {
+            Ok(httparse::Status::Complete(_)) => {
+                let wanted = request.method.zip(request.path);
+                return Ok(wanted.map(|(method, path)| (method.to_owned(), path.to_owned())));
+            }
+            Ok(httparse::Status::Partial) => {}
+            Err(_) => return Ok(None),
+        }
+    }
+    Ok(None)
 }
 
 /// All numbers as they are now.

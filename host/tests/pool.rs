@@ -256,6 +256,34 @@ fn a_flood_stalls_nobody_else() {
     assert!(of(&daemon, "vm2").counters.writes >= 500);
 }
 
+/// A backend that is killed in the middle of many requests makes way for the
+/// next at once, and the next finds what had ended.
+#[test]
+fn a_backend_killed_under_load_is_replaced() {
+    let site = Site::new();
+    let specs = [site.spec("vm1", "size=4MiB"), site.spec("vm2", "size=4MiB")];
+    for round in 1..8u8 {
+        let daemon = site.start(&specs);
+        let mut guests = ["vm1.sock", "vm2.sock"].map(|name| Frontend::connect(&site.path(name)));
+        for guest in &mut guests {
+            if round > 1 {
+                assert_eq!(guest.read_at(8000, 4096).unwrap(), [round - 1; 4096]);
+            }
+            assert_eq!(guest.write_at(8000, &[round; 4096]), OK);
+            let (header, status) = guest.envelope(support::frontend::OUT, 0);
+            let data = readable(SCRATCH + 0x1000, 0x2_0000);
+            let ring = &mut guest.rings[REQUESTS];
+            for head in (0..RING_SIZE / 3).map(|i| 3 * i) {
+                ring.chain(&guest.memory, head, &[header, data, status]);
+                ring.publish(&guest.memory, head);
+            }
+            ring.kick();
+            ring.wait_used(&guest.memory);
+        }
+        daemon.kill();
+    }
+}
+
 /// Garbage in one guest's rings reads, writes and stalls nothing of another.
 #[test]
 fn garbage_harms_only_its_sender() {

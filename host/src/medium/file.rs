@@ -30,6 +30,10 @@ const CAUTIOUS: u32 = 4096;
 #[derive(Debug)]
 pub struct FileMedium {
     file: Arc<File>,
+    /// Another description of the same file, which has the lock. That of `file` is
+    /// registered in rings, which the kernel takes down some time after the
+    /// process that had them was killed.
+    _lock: File,
     len: u64,
     alignment: Alignment,
 }
@@ -79,8 +83,9 @@ pub enum OpenError {
 impl FileMedium {
     /// Opens `path`.
     ///
-    /// The file is locked against a second backend. A predecessor that was
-    /// just killed may still have writes in flight, which hold the lock.
+    /// The file is locked against a second backend. A predecessor that was just
+    /// killed has the lock until its requests have ended: its threads wait for those
+    /// before the kernel closes its files.
     pub fn open(path: &Path, options: FileOptions) -> Result<Self, OpenError> {
         let failed = |source| OpenError::Open {
             path: path.to_owned(),
@@ -105,7 +110,7 @@ impl FileMedium {
                 },
                 _ => failed(error),
             })?;
-        lock(&file, path)?;
+        let lock = lock(path)?;
         let len = seek(&file, SeekFrom::End(0)).map_err(|e| failed(e.into()))?;
         let alignment = match options.direct {
             true => direct_alignment(&file),
@@ -113,6 +118,7 @@ impl FileMedium {
         };
         Ok(Self {
             file: Arc::new(file),
+            _lock: lock,
             len,
             alignment,
         })
@@ -201,15 +207,17 @@ impl FileMedium {
     }
 }
 
-/// Locks a file against other backends.
-fn lock(file: &File, path: &Path) -> Result<(), OpenError> {
+/// Locks a file against other backends; what is returned has the lock.
+fn lock(path: &Path) -> Result<File, OpenError> {
+    let failed = |source| OpenError::Open {
+        path: path.to_owned(),
+        source,
+    };
+    let file = File::open(path).map_err(failed)?;
     let started = Instant::now();
-    while let Err(error) = flock(file, FlockOperation::NonBlockingLockExclusive) {
+    while let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
         if error != rustix::io::Errno::WOULDBLOCK {
-            return Err(OpenError::Open {
-                path: path.to_owned(),
-                source: error.into(),
-            });
+            return Err(failed(error.into()));
         }
         if started.elapsed() > LOCK_PATIENCE {
             return Err(OpenError::InUse {
@@ -218,7 +226,7 @@ fn lock(file: &File, path: &Path) -> Result<(), OpenError> {
         }
         thread::sleep(Duration::from_millis(10));
     }
-    Ok(())
+    Ok(file)
 }
 
 /// What direct I/O to a file needs (statx(2), since Linux 6.1).
