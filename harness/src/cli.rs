@@ -103,6 +103,7 @@ enum Choice {
     Eviction,
     Overhead,
     Latency,
+    Sharing,
     /// The three of 2017.
     All,
 }
@@ -115,6 +116,7 @@ impl Choice {
             Self::Eviction => vec![Experiment::Eviction],
             Self::Overhead => vec![Experiment::Overhead],
             Self::Latency => vec![Experiment::Latency],
+            Self::Sharing => vec![Experiment::Sharing],
         }
     }
 }

@@ -17,6 +17,7 @@ pub mod backend;
 pub mod bench;
 pub mod cli;
 pub mod experiment;
+pub mod fleet;
 pub mod guest;
 pub mod interrupt;
 pub mod picker;

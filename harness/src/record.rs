@@ -13,7 +13,11 @@
 //! reads and errors have none. Times are of the host's clock unless the name
 //! says `guest`.
 
+mod sharing;
+
 use serde::{Deserialize, Serialize};
+
+pub use sharing::{SharingCheckRow, SharingRow};
 
 use crate::picker::Picker;
 

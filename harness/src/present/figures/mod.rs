@@ -12,6 +12,7 @@ mod overhead;
 mod pickers;
 mod png;
 mod scale;
+mod sharing;
 mod sheet;
 mod sweep;
 
@@ -59,6 +60,7 @@ pub fn draw(experiment: Experiment, folder: &Path) -> Result<Vec<Figure>> {
         }
         Experiment::Overhead => overhead::draw(&reader.rows()?),
         Experiment::Latency => latency::draw(&reader.rows()?, &reader.rows()?, &reader.rows()?),
+        Experiment::Sharing => sharing::draw(&reader.rows()?, &reader.rows()?),
     }
     .context("draw the figures")?;
     write(drawings, folder)

@@ -8,6 +8,7 @@ pub mod eviction;
 pub mod latency;
 pub mod overhead;
 pub mod pickers;
+pub mod sharing;
 pub mod sweep;
 
 use std::path::Path;
@@ -111,6 +112,7 @@ pub fn judge(experiment: Experiment, folder: &Path, manifest: &Manifest) -> Resu
             overhead::judge(&reader.rows()?, &reader.rows()?, timed)
         }
         Experiment::Latency => latency::judge(&reader.rows()?, &reader.rows()?, &reader.rows()?),
+        Experiment::Sharing => sharing::judge(&reader.rows()?, &reader.rows()?),
     };
     let boots: Vec<BootRow> = reader.rows()?;
     verdict.tables.push(boot_table(&boots));
