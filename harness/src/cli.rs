@@ -104,6 +104,7 @@ enum Choice {
     Overhead,
     Latency,
     Sharing,
+    DirectIo,
     /// The three of 2017.
     All,
 }
@@ -117,6 +118,7 @@ impl Choice {
             Self::Overhead => vec![Experiment::Overhead],
             Self::Latency => vec![Experiment::Latency],
             Self::Sharing => vec![Experiment::Sharing],
+            Self::DirectIo => vec![Experiment::DirectIo],
         }
     }
 }

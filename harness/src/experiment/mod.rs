@@ -5,6 +5,7 @@
 //! [`crate::present`], from the recorded rows alone.
 
 pub mod correctness;
+pub mod direct_io;
 pub mod eviction;
 pub mod latency;
 pub mod overhead;
@@ -35,16 +36,19 @@ pub enum Experiment {
     Latency,
     /// Several guests on one pool that is too small for all of them.
     Sharing,
+    /// What of the pool the host's page cache holds.
+    DirectIo,
 }
 
 impl Experiment {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Correctness,
         Self::Eviction,
         Self::Overhead,
         Self::Latency,
         Self::Sharing,
+        Self::DirectIo,
     ];
 
     /// Those of 2017, in the order in which they run when none is named.
@@ -57,7 +61,7 @@ impl Experiment {
             Self::Sharing => {
                 Some("puts several guests on one backend, and a twin is a guest on its own")
             }
-            Self::Correctness | Self::Eviction | Self::Overhead => None,
+            Self::Correctness | Self::Eviction | Self::Overhead | Self::DirectIo => None,
         }
     }
 
@@ -69,6 +73,7 @@ impl Experiment {
             Self::Overhead => "overhead",
             Self::Latency => "latency",
             Self::Sharing => "sharing",
+            Self::DirectIo => "direct-io",
         }
     }
 
@@ -97,6 +102,10 @@ impl Experiment {
                  them under load, guests and the backend are killed, and nobody ever reads what \
                  another wrote"
             }
+            Self::DirectIo => {
+                "how much of what a client writes and reads the host's page cache keeps, past it and \
+                 through it"
+            }
         }
     }
 
@@ -108,6 +117,7 @@ impl Experiment {
             Self::Overhead => include_str!("../../experiments/overhead.toml"),
             Self::Latency => include_str!("../../experiments/latency.toml"),
             Self::Sharing => include_str!("../../experiments/sharing.toml"),
+            Self::DirectIo => include_str!("../../experiments/direct-io.toml"),
         }
     }
 
@@ -119,6 +129,7 @@ impl Experiment {
             Self::Overhead => overhead::Params::from_table(params).map(drop),
             Self::Latency => latency::Params::from_table(params).map(drop),
             Self::Sharing => sharing::Params::from_table(params).map(drop),
+            Self::DirectIo => direct_io::Params::from_table(params).map(drop),
         }
     }
 
@@ -132,6 +143,7 @@ impl Experiment {
             Self::Overhead => overhead::run(&overhead::Params::from_table(params)?, lab, folder),
             Self::Latency => latency::run(&latency::Params::from_table(params)?, lab, folder),
             Self::Sharing => sharing::run(&sharing::Params::from_table(params)?, lab, folder),
+            Self::DirectIo => direct_io::run(&direct_io::Params::from_table(params)?, lab, folder),
         }
     }
 }

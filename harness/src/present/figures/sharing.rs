@@ -84,7 +84,8 @@ pub fn draw(rows: &[SharingRow], checks: &[SharingCheckRow]) -> Result<Vec<Drawi
         title: title.to_owned(),
         caption: "What each VM holds is stacked on what the VMs before it hold, and changes where \
                   a resize ended. Where the stack touches the line the pool has nothing left \
-                  to promise. Flat stretches are checks, in which every block of every guest is read."
+                  to promise. In flat stretches every block of every guest is read, or what was killed comes \
+                  back."
             .to_owned(),
     };
     Ok(vec![(figure, svg)])
