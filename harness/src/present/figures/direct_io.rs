@@ -43,7 +43,7 @@ pub fn draw(rows: &[DirectIoRow]) -> Result<Vec<Drawing>> {
 
 fn chart(area: &Area<'_>, rows: &[DirectIoRow]) -> Result<()> {
     let most = |value: fn(&DirectIoRow) -> f64| rows.iter().map(value).fold(0.001, f64::max);
-    let end = most(|row| row.at_ns as f64 / 1e9);
+    let end = most(|row| row.at_ns as f64 / 1e6);
     let top = most(|row| row.resident_bytes.max(row.vssd_bytes) as f64 / MIB) * 1.08;
     let mut chart = ChartBuilder::on(area)
         .margin(14)
@@ -56,11 +56,11 @@ fn chart(area: &Area<'_>, rows: &[DirectIoRow]) -> Result<()> {
         )?;
     let mut mesh = chart.configure_mesh();
     dress(&mut mesh);
-    mesh.x_desc("Time (s)").y_desc("Resident (MiB)").draw()?;
+    mesh.x_desc("Time (ms)").y_desc("Resident (MiB)").draw()?;
     for (mode, color) in MODES {
         let of = rows.iter().filter(|row| row.mode == mode);
         let path: Vec<(f64, f64)> = of
-            .map(|row| (row.at_ns as f64 / 1e9, row.resident_bytes as f64 / MIB))
+            .map(|row| (row.at_ns as f64 / 1e6, row.resident_bytes as f64 / MIB))
             .collect();
         chart.draw_series([PathElement::new(path, color.stroke_width(3))])?;
     }
