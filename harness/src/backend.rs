@@ -27,8 +27,13 @@ const STATUS_PATIENCE: Duration = Duration::from_secs(20);
 /// The backend's log in its folder.
 const LOG: &str = "backend.log";
 
-/// The name of the one vSSD of a backend.
-const NAME: &str = "vm1";
+/// The name of a backend's first vSSD, and of the only one where it is alone.
+const FIRST: &str = "vm1";
+
+/// The name of the vSSD of a VM, which are counted from 0.
+pub fn vssd_name(vm: usize) -> String {
+    format!("vm{}", vm + 1)
+}
 
 /// What a backend serves.
 #[derive(Clone, Debug)]
@@ -37,13 +42,51 @@ pub struct BackendConfig {
     pub program: PathBuf,
     /// Folder of sockets, the backing file and the log; short, for the sockets.
     pub folder: PathBuf,
-    /// Full size of the vSSD.
+    /// Full size of each vSSD.
     pub size: ByteSize,
     /// Bytes in a block.
     pub block_size: ByteSize,
+    /// How many vSSDs share what; `None` for one with room for all of it.
+    pub sharing: Option<Sharing>,
 }
 
-/// A running backend with one vSSD.
+/// vSSDs that share a pool without room for the full size of them all.
+#[derive(Clone, Copy, Debug)]
+pub struct Sharing {
+    /// How many there are; each starts with an equal part of the pool.
+    pub vms: usize,
+    /// Size of the pool.
+    pub pool: ByteSize,
+}
+
+impl BackendConfig {
+    /// Where the QEMU of a VM connects.
+    fn socket(&self, vm: usize) -> PathBuf {
+        self.folder.join(format!("{}.sock", vssd_name(vm)))
+    }
+
+    /// What each vSSD is described by.
+    fn specs(&self) -> Vec<String> {
+        let vms = self.sharing.map_or(1, |sharing| sharing.vms);
+        let held = self.sharing.map_or(self.size, |Sharing { vms, pool }| {
+            let part = pool.0 / vms.max(1) as u64;
+            ByteSize((part - part % self.block_size.0).min(self.size.0))
+        });
+        let spec = |vm| {
+            format!(
+                "name={},socket={},size={},block-size={},held={}B",
+                vssd_name(vm),
+                self.socket(vm).display(),
+                self.size,
+                self.block_size,
+                held.0
+            )
+        };
+        (0..vms).map(spec).collect()
+    }
+}
+
+/// A running backend and its vSSDs.
 #[derive(Debug)]
 pub struct Backend {
     config: BackendConfig,
@@ -67,16 +110,15 @@ impl Backend {
             .arg("--create")
             .arg("--control")
             .arg(config.folder.join("control.sock"))
-            .arg("--vssd")
-            .arg(format!(
-                "name={NAME},socket={},size={},block-size={}",
-                config.folder.join("vssd.sock").display(),
-                config.size,
-                config.block_size
-            ))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(stderr);
+        for spec in config.specs() {
+            command.arg("--vssd").arg(spec);
+        }
+        if let Some(Sharing { pool, .. }) = config.sharing {
+            command.arg("--size").arg(format!("{}B", pool.0));
+        }
         let (sender, ready) = mpsc::channel();
         let started = move |child: &mut std::process::Child| {
             let stdout = child.stdout.take();
@@ -108,9 +150,9 @@ impl Backend {
         &self.config
     }
 
-    /// Where the guest's QEMU connects.
-    pub fn socket(&self) -> PathBuf {
-        self.config.folder.join("vssd.sock")
+    /// Where the QEMU of a VM connects.
+    pub fn socket(&self, vm: usize) -> PathBuf {
+        self.config.socket(vm)
     }
 
     /// Where the backend is controlled.
@@ -133,20 +175,27 @@ impl Backend {
         Self::start(config)
     }
 
-    fn client(&self, timeout: Option<Duration>) -> Result<Client> {
+    /// A connection to the control socket; an answer may take `timeout`, or as
+    /// long as it takes.
+    pub fn client(&self, timeout: Option<Duration>) -> Result<Client> {
         Ok(Client::connect(&self.control(), timeout)?)
     }
 
-    /// The state of the vSSD.
+    /// The state of the first vSSD.
     pub fn status(&self) -> Result<VssdStatus> {
-        let status = self.client(Some(STATUS_PATIENCE))?.status()?;
-        status.vssds.into_iter().next().context("a vSSD is there")
+        let all = self.statuses()?;
+        all.into_iter().next().context("a vSSD is there")
+    }
+
+    /// The state of every vSSD, by VM.
+    pub fn statuses(&self) -> Result<Vec<VssdStatus>> {
+        Ok(self.client(Some(STATUS_PATIENCE))?.status()?.vssds)
     }
 
     /// How long requests took and had to wait since the last reset; `reset`
     /// starts over.
     pub fn latency(&self, reset: bool) -> Result<LatencyStatus> {
-        Ok(self.client(Some(STATUS_PATIENCE))?.latency(NAME, reset)?)
+        Ok(self.client(Some(STATUS_PATIENCE))?.latency(FIRST, reset)?)
     }
 
     /// A connection on which resizes can be asked for, one after the other,
@@ -161,7 +210,7 @@ impl Backend {
     /// started over with that.
     pub fn set_encoding(&self, encoding: EncodingName) -> Result<()> {
         let request = Request::SetEncoding {
-            vssd: NAME.to_owned(),
+            vssd: FIRST.to_owned(),
             encoding,
         };
         match self.client(Some(STATUS_PATIENCE))?.call(&request)? {
@@ -173,7 +222,7 @@ impl Backend {
     /// Sets what is remembered of requests, from now on.
     pub fn observe(&self, observer: ObserverName) -> Result<()> {
         let request = Request::Observe {
-            vssd: NAME.to_owned(),
+            vssd: FIRST.to_owned(),
             observer,
         };
         match self.client(Some(STATUS_PATIENCE))?.call(&request)? {
@@ -213,7 +262,7 @@ pub struct Resizer {
 impl Resizer {
     /// Makes the guest hold `blocks`, and waits until both lists agree.
     pub fn resize_to(&mut self, blocks: u32, options: ResizeOptions) -> Result<Resized> {
-        let mut resize = Resize::new(NAME, Change::To(Amount::Blocks(blocks.into())));
+        let mut resize = Resize::new(FIRST, Change::To(Amount::Blocks(blocks.into())));
         resize.evict = options.evict;
         resize.deadline_ms = options.deadline.as_millis() as u64;
         resize.seed = Some(options.seed);

@@ -103,6 +103,8 @@ enum Choice {
     Eviction,
     Overhead,
     Latency,
+    Sharing,
+    DirectIo,
     /// The three of 2017.
     All,
 }
@@ -115,6 +117,8 @@ impl Choice {
             Self::Eviction => vec![Experiment::Eviction],
             Self::Overhead => vec![Experiment::Overhead],
             Self::Latency => vec![Experiment::Latency],
+            Self::Sharing => vec![Experiment::Sharing],
+            Self::DirectIo => vec![Experiment::DirectIo],
         }
     }
 }

@@ -13,7 +13,13 @@
 //! reads and errors have none. Times are of the host's clock unless the name
 //! says `guest`.
 
+mod direct_io;
+mod sharing;
+
 use serde::{Deserialize, Serialize};
+
+pub use direct_io::DirectIoRow;
+pub use sharing::{SharingCheckRow, SharingRow};
 
 use crate::picker::Picker;
 

@@ -61,8 +61,9 @@ impl VmHost {
             folder: folder.path().to_owned(),
             size: shape.size,
             block_size: shape.block_size,
+            sharing: None,
         })?;
-        let guest = self.launch(Some(&backend.socket()), folder.path().to_owned())?;
+        let guest = self.launch(Some(&backend.socket(0)), folder.path().to_owned())?;
         Ok(Bench {
             guest,
             backend,
@@ -95,7 +96,7 @@ impl Bench {
             ..
         } = self;
         guest.shut_down()?;
-        let guest = vm_host.launch(Some(&backend.socket()), folder.path().to_owned())?;
+        let guest = vm_host.launch(Some(&backend.socket(0)), folder.path().to_owned())?;
         Ok(Self {
             guest,
             backend,

@@ -290,9 +290,10 @@ fn a_guest_that_panics_says_where() {
         folder: folder.path().to_owned(),
         size: ByteSize(2 << 40),
         block_size: BLOCK,
+        sharing: None,
     };
     let backend = Backend::start(config).unwrap();
-    let error = vm_host.launch(Some(&backend.socket()), folder.path().to_owned());
+    let error = vm_host.launch(Some(&backend.socket(0)), folder.path().to_owned());
     let error = error.err().unwrap().to_string();
     assert!(error.contains("exit status: 35"), "{error}");
     assert!(error.contains("panicked at"), "{error}");

@@ -5,14 +5,17 @@
 //! [`crate::present`], from the recorded rows alone.
 
 pub mod correctness;
+pub mod direct_io;
 pub mod eviction;
 pub mod latency;
 pub mod overhead;
 pub mod params;
+pub mod sharing;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, bail};
 use clap::ValueEnum;
 
+use crate::guest::Guest;
 use crate::present::store::RunFolder;
 use crate::progress::Progress;
 use crate::record::BootRow;
@@ -31,23 +34,35 @@ pub enum Experiment {
     Overhead,
     /// Latency of requests before, during and after a shrink and a grow.
     Latency,
+    /// Several guests on one pool that is too small for all of them.
+    Sharing,
+    /// What of the pool the host's page cache holds.
+    DirectIo,
 }
 
 impl Experiment {
     /// All of them.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 6] = [
         Self::Correctness,
         Self::Eviction,
         Self::Overhead,
         Self::Latency,
+        Self::Sharing,
+        Self::DirectIo,
     ];
 
     /// Those of 2017, in the order in which they run when none is named.
     pub const OF_2017: [Self; 3] = [Self::Correctness, Self::Eviction, Self::Overhead];
 
-    /// True when it measures nothing but times, so that it runs under QEMU only.
-    pub fn needs_time(self) -> bool {
-        self == Self::Latency
+    /// Why it runs under QEMU only; `None` when it does not.
+    fn needs_qemu(self) -> Option<&'static str> {
+        match self {
+            Self::Latency => Some("measures times, and a twin has none"),
+            Self::Sharing => {
+                Some("puts several guests on one backend, and a twin is a guest on its own")
+            }
+            Self::Correctness | Self::Eviction | Self::Overhead | Self::DirectIo => None,
+        }
     }
 
     /// Its name, as on the command line and in the manifest.
@@ -57,6 +72,8 @@ impl Experiment {
             Self::Eviction => "eviction",
             Self::Overhead => "overhead",
             Self::Latency => "latency",
+            Self::Sharing => "sharing",
+            Self::DirectIo => "direct-io",
         }
     }
 
@@ -80,6 +97,15 @@ impl Experiment {
                 "what requests of a guest under load feel of a shrink and of the grow that takes it \
                  back"
             }
+            Self::Sharing => {
+                "several guests on one pool that is too small for all of them: blocks move between \
+                 them under load, guests and the backend are killed, and nobody ever reads what \
+                 another wrote"
+            }
+            Self::DirectIo => {
+                "how much of what a client writes and reads the host's page cache keeps, past it and \
+                 through it"
+            }
         }
     }
 
@@ -90,6 +116,8 @@ impl Experiment {
             Self::Eviction => include_str!("../../experiments/eviction.toml"),
             Self::Overhead => include_str!("../../experiments/overhead.toml"),
             Self::Latency => include_str!("../../experiments/latency.toml"),
+            Self::Sharing => include_str!("../../experiments/sharing.toml"),
+            Self::DirectIo => include_str!("../../experiments/direct-io.toml"),
         }
     }
 
@@ -100,6 +128,8 @@ impl Experiment {
             Self::Eviction => eviction::Params::from_table(params).map(drop),
             Self::Overhead => overhead::Params::from_table(params).map(drop),
             Self::Latency => latency::Params::from_table(params).map(drop),
+            Self::Sharing => sharing::Params::from_table(params).map(drop),
+            Self::DirectIo => direct_io::Params::from_table(params).map(drop),
         }
     }
 
@@ -112,6 +142,8 @@ impl Experiment {
             Self::Eviction => eviction::run(&eviction::Params::from_table(params)?, lab, folder),
             Self::Overhead => overhead::run(&overhead::Params::from_table(params)?, lab, folder),
             Self::Latency => latency::run(&latency::Params::from_table(params)?, lab, folder),
+            Self::Sharing => sharing::run(&sharing::Params::from_table(params)?, lab, folder),
+            Self::DirectIo => direct_io::run(&direct_io::Params::from_table(params)?, lab, folder),
         }
     }
 }
@@ -160,18 +192,24 @@ impl Lab {
 
     /// Makes sure that an experiment can run here.
     pub fn check(&self, experiment: Experiment) -> Result<()> {
-        match experiment.needs_time() && self.transport() == Transport::Twin {
-            true => Err(self.lacks_time(experiment)),
-            false => Ok(()),
+        match (experiment.needs_qemu(), self.transport()) {
+            (Some(why), Transport::Twin) => bail!(
+                "{} {why}: install QEMU by ./setup, and run it without `--transport twin`",
+                experiment.name()
+            ),
+            _ => Ok(()),
         }
     }
 
-    fn lacks_time(&self, experiment: Experiment) -> anyhow::Error {
-        anyhow!(
-            "{} measures times, and a twin has none: install QEMU by ./setup, and run it without \
-             `--transport twin`",
-            experiment.name()
-        )
+    /// What starts guests under QEMU.
+    ///
+    /// # Errors
+    /// When guests are twins.
+    pub fn vm_host(&self, experiment: Experiment) -> Result<&VmHost> {
+        match &self.joined {
+            Joined::Qemu(vm_host) => Ok(vm_host),
+            Joined::Twin => bail!("{} runs guests under QEMU only", experiment.name()),
+        }
     }
 
     /// Starts a guest under QEMU, for an experiment that measures nothing but
@@ -182,17 +220,20 @@ impl Lab {
         shape: Shape,
         folder: &mut RunFolder,
     ) -> Result<Bench> {
-        let Joined::Qemu(vm_host) = &self.joined else {
-            return Err(self.lacks_time(experiment));
-        };
+        let vm_host = self.vm_host(experiment)?;
         let bench = vm_host.start(shape)?;
-        folder.append(&BootRow {
-            experiment: experiment.name().to_owned(),
-            machine: vm_host.machine.to_string(),
-            accelerator: vm_host.accel.to_string(),
-            ready_ns: bench.guest.ready.ready_ns,
-            first_io_guest_ns: bench.guest.ready.first_io_guest_ns,
-        })?;
+        folder.append(&boot_row(experiment, vm_host, &bench.guest))?;
         Ok(bench)
+    }
+}
+
+/// The row of a guest that was just started.
+fn boot_row(experiment: Experiment, vm_host: &VmHost, guest: &Guest) -> BootRow {
+    BootRow {
+        experiment: experiment.name().to_owned(),
+        machine: vm_host.machine.to_string(),
+        accelerator: vm_host.accel.to_string(),
+        ready_ns: guest.ready.ready_ns,
+        first_io_guest_ns: guest.ready.first_io_guest_ns,
     }
 }

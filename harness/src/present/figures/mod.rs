@@ -6,12 +6,14 @@
 
 mod axis;
 mod correctness;
+mod direct_io;
 mod eviction;
 mod latency;
 mod overhead;
 mod pickers;
 mod png;
 mod scale;
+mod sharing;
 mod sheet;
 mod sweep;
 
@@ -59,6 +61,8 @@ pub fn draw(experiment: Experiment, folder: &Path) -> Result<Vec<Figure>> {
         }
         Experiment::Overhead => overhead::draw(&reader.rows()?),
         Experiment::Latency => latency::draw(&reader.rows()?, &reader.rows()?, &reader.rows()?),
+        Experiment::Sharing => sharing::draw(&reader.rows()?, &reader.rows()?),
+        Experiment::DirectIo => direct_io::draw(&reader.rows()?),
     }
     .context("draw the figures")?;
     write(drawings, folder)

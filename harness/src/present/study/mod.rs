@@ -4,10 +4,12 @@
 //! that this project set itself. Rows that are missing never make a claim hold.
 
 pub mod correctness;
+pub mod direct_io;
 pub mod eviction;
 pub mod latency;
 pub mod overhead;
 pub mod pickers;
+pub mod sharing;
 pub mod sweep;
 
 use std::path::Path;
@@ -111,6 +113,8 @@ pub fn judge(experiment: Experiment, folder: &Path, manifest: &Manifest) -> Resu
             overhead::judge(&reader.rows()?, &reader.rows()?, timed)
         }
         Experiment::Latency => latency::judge(&reader.rows()?, &reader.rows()?, &reader.rows()?),
+        Experiment::Sharing => sharing::judge(&reader.rows()?, &reader.rows()?),
+        Experiment::DirectIo => direct_io::judge(&reader.rows()?),
     };
     let boots: Vec<BootRow> = reader.rows()?;
     verdict.tables.push(boot_table(&boots));

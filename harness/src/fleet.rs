@@ -1,0 +1,90 @@
+//! Several guests under QEMU on one backend, whose pool they share.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+use tempfile::TempDir;
+
+use crate::backend::{Backend, BackendConfig, Sharing, vssd_name};
+use crate::guest::Guest;
+use crate::resources::check_room;
+use crate::testbed::Shape;
+use crate::vm_host::VmHost;
+
+/// Guests, by VM, and their backend.
+pub struct Fleet {
+    /// The guests; dropped first.
+    pub guests: Vec<Guest>,
+    /// The backend.
+    pub backend: Backend,
+    vm_host: VmHost,
+    folder: TempDir,
+}
+
+impl Fleet {
+    /// Starts a backend with a vSSD of `shape` for each VM, and the guests on them.
+    ///
+    /// # Errors
+    /// When the disk is too small, or one of them does not start.
+    pub fn start(vm_host: &VmHost, shape: Shape, sharing: Sharing) -> Result<Self> {
+        check_room(&std::env::temp_dir(), shape.written)?;
+        let folder = tempfile::Builder::new()
+            .prefix("vssd-")
+            .tempdir()
+            .context("make a temporary folder")?;
+        let backend = Backend::start(BackendConfig {
+            program: vm_host.program.clone(),
+            folder: folder.path().to_owned(),
+            size: shape.size,
+            block_size: shape.block_size,
+            sharing: Some(sharing),
+        })?;
+        let mut fleet = Self {
+            guests: Vec::new(),
+            backend,
+            vm_host: vm_host.clone(),
+            folder,
+        };
+        for vm in 0..sharing.vms {
+            let guest = fleet.boot(vm)?;
+            fleet.guests.push(guest);
+        }
+        Ok(fleet)
+    }
+
+    fn boot(&self, vm: usize) -> Result<Guest> {
+        let folder = self.folder.path().join(vssd_name(vm));
+        fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
+        self.vm_host.launch(Some(&self.backend.socket(vm)), folder)
+    }
+
+    /// Kills the QEMU of a VM as `kill -9` does, and boots the VM again.
+    ///
+    /// # Errors
+    /// When the VM does not come up again.
+    pub fn kill_guest(&mut self, vm: usize) -> Result<()> {
+        drop(self.guests.remove(vm));
+        let guest = self.boot(vm)?;
+        self.guests.insert(vm, guest);
+        Ok(())
+    }
+
+    /// Kills the backend as `kill -9` does, starts another on the same files
+    /// under the feet of all guests, and waits until they have found it.
+    ///
+    /// # Errors
+    /// When it does not start, or a guest does not find it.
+    pub fn kill_backend(self) -> Result<Self> {
+        let backend = self.backend.kill_and_restart()?;
+        backend.await_agreed()?;
+        Ok(Self { backend, ..self })
+    }
+
+    /// Ends all guests in good order, then the backend.
+    ///
+    /// # Errors
+    /// When a guest does not end well.
+    pub fn shut_down(self) -> Result<()> {
+        self.guests.into_iter().try_for_each(Guest::shut_down)
+    }
+}
