@@ -225,6 +225,11 @@ pub fn run(args: &Args) -> Result<()> {
     if let Some(kind) = args.media {
         pool.imitate(kind)?;
     }
+    // Better refused here than when a guest connects.
+    drop(pool.engine().with_context(|| {
+        let engine = args.io.unwrap_or_default();
+        format!("this system lets nobody move data by `{engine}`: choose another way with --io")
+    })?);
     let backend = Arc::new(Backend::new(pool.clone(), context));
     let served = serve(&args, &backend, backing, control, &mut signals);
     backend.stop();

@@ -17,7 +17,7 @@ pub fn draw(rows: &[DirectIoRow]) -> Result<Vec<Drawing>> {
     let Some(first) = rows.first() else {
         return Ok(Vec::new());
     };
-    let title = "What the host's page cache holds of the pool";
+    let title = "What the page cache of the host holds of the pool";
     let header = Header {
         title,
         subtitle: &format!(

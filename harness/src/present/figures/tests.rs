@@ -7,8 +7,9 @@ use super::*;
 use crate::picker::Picker;
 use crate::present::study::sweep::Landscape;
 use crate::record::{
-    CorrectnessRow, Direction, EvictionBlockRow, EvictionRow, LatencyBucketRow, LatencyCycleRow,
-    LatencyPhase, LatencyRow, OverheadPaceRow, PickerRow, Side,
+    CorrectnessRow, DirectIoRow, Direction, EvictionBlockRow, EvictionRow, LatencyBucketRow,
+    LatencyCycleRow, LatencyPhase, LatencyRow, OverheadPaceRow, PickerRow, SharingCheckRow,
+    SharingRow, Side,
 };
 use crate::sweep::table::{SweepRow, SweepTable};
 
@@ -186,6 +187,78 @@ fn latency_cycles() -> Vec<LatencyCycleRow> {
     }]
 }
 
+/// Two VMs, of which the one gives what the other takes.
+fn sharing_rows() -> Vec<SharingRow> {
+    let mut rows = Vec::new();
+    for step in 0..40u32 {
+        for (vssd, kind) in [("vm1", "shrink"), ("vm2", "grow")] {
+            let (from, to) = match kind {
+                "shrink" => (100_000 - 1000 * step, 99_000 - 1000 * step),
+                _ => (50_000 + 1000 * step, 51_000 + 1000 * step),
+            };
+            rows.push(SharingRow {
+                round: step / 10,
+                vssd: vssd.to_owned(),
+                kind: kind.to_owned(),
+                cancelled: false,
+                from_blocks: from,
+                target_blocks: to,
+                held_blocks: to,
+                revoked_blocks: 0,
+                ended: "complete".to_owned(),
+                agreed: true,
+                at_ns: 1_000_000 * u64::from(step + 1),
+                elapsed_ns: 100_000,
+            });
+        }
+    }
+    rows
+}
+
+fn sharing_checks() -> Vec<SharingCheckRow> {
+    let mut rows = Vec::new();
+    for (round, after) in (0..).zip(["start", "calm", "rebooted", "backend-restarted"]) {
+        for vssd in ["vm1", "vm2"] {
+            rows.push(SharingCheckRow {
+                round,
+                after: after.to_owned(),
+                vssd: vssd.to_owned(),
+                at_ns: 10_000_000 * u64::from(round),
+                capacity_blocks: CAPACITY,
+                held_blocks: 75_000,
+                held_by_all_blocks: 150_000,
+                limit_blocks: 160_000,
+                lists_equal: true,
+                own_blocks: 70_000,
+                zero_blocks: 5_000,
+                foreign_blocks: 0,
+                unexpected_blocks: 0,
+                inflight_requests: 1000,
+                inflight_errors: 0,
+            });
+        }
+    }
+    rows
+}
+
+fn direct_io_rows() -> Vec<DirectIoRow> {
+    let mut rows = Vec::new();
+    for mode in ["direct", "buffered"] {
+        for (step, phase) in (0..).zip(["before", "write", "write", "read", "after"]) {
+            let moved = (64 << 20) * step;
+            rows.push(DirectIoRow {
+                mode: mode.to_owned(),
+                phase: phase.to_owned(),
+                at_ns: 20_000_000 * step,
+                resident_bytes: if mode == "direct" { 0 } else { moved },
+                moved_bytes: moved,
+                vssd_bytes: 256 << 20,
+            });
+        }
+    }
+    rows
+}
+
 fn record<R: crate::record::Row>(folder: &Path, rows: &[R]) {
     let mut file = csv::Writer::from_path(folder.join(R::FILE)).unwrap();
     for row in rows {
@@ -218,6 +291,8 @@ fn every_experiment_has_its_figures_in_both_formats() {
         ),
         ("overhead", vec!["overhead"]),
         ("latency", vec!["latency_guest", "latency_backend"]),
+        ("sharing", vec!["sharing"]),
+        ("direct-io", vec!["direct_io"]),
     ]);
     let folder = tempfile::tempdir().unwrap();
     record(folder.path(), &quick_walk());
@@ -227,6 +302,9 @@ fn every_experiment_has_its_figures_in_both_formats() {
     record(folder.path(), &latency_rows());
     record(folder.path(), &latency_buckets());
     record(folder.path(), &latency_cycles());
+    record(folder.path(), &sharing_rows());
+    record(folder.path(), &sharing_checks());
+    record(folder.path(), &direct_io_rows());
     for experiment in Experiment::ALL {
         let figures = draw(experiment, folder.path()).unwrap();
         let stems: Vec<_> = figures.iter().map(|figure| figure.stem).collect();

@@ -211,28 +211,32 @@ impl Journal {
         // Behind those of a pool that was there before.
         let before = superblocks(&*medium)?.into_iter().flatten();
         let before = before.map(|s| s.epoch).max().unwrap_or(0);
-        let mut journal = Self {
-            superblock: Superblock::new(shape, next_epoch(before)),
+        let superblock = Superblock::new(shape, next_epoch(before));
+        let mut journal = Self::at(medium, superblock, boot)?;
+        journal.write_superblock(superblock)?;
+        Ok(journal)
+    }
+
+    /// One that has read nothing yet.
+    fn at(
+        medium: Arc<dyn Medium>,
+        superblock: Superblock,
+        boot: BootId,
+    ) -> Result<Self, JournalError> {
+        let (have, need) = (medium.len(), superblock.pool_len());
+        if have < need {
+            return Err(JournalError::Short { have, need });
+        }
+        Ok(Self {
             medium,
+            superblock,
             boot,
             end: End::default(),
             unsealed: false,
             poisoned: false,
             buffer: AlignedBuffer::default(),
             work: Work::default(),
-        };
-        journal.check_len()?;
-        let superblock = journal.superblock;
-        journal.write_superblock(superblock)?;
-        Ok(journal)
-    }
-
-    fn check_len(&self) -> Result<(), JournalError> {
-        let (have, need) = (self.medium.len(), self.superblock.pool_len());
-        match have < need {
-            true => Err(JournalError::Short { have, need }),
-            false => Ok(()),
-        }
+        })
     }
 
     fn write_superblock(&mut self, superblock: Superblock) -> io::Result<()> {
@@ -253,17 +257,7 @@ impl Journal {
         let found = superblocks(&*medium)?;
         let newest = found.into_iter().flatten().max_by_key(|s| s.epoch);
         let superblock = newest.ok_or(JournalError::NoPool)?;
-        let mut journal = Self {
-            superblock,
-            medium,
-            boot,
-            end: End::default(),
-            unsealed: false,
-            poisoned: false,
-            buffer: AlignedBuffer::default(),
-            work: Work::default(),
-        };
-        journal.check_len()?;
+        let mut journal = Self::at(medium, superblock, boot)?;
         if found.contains(&None) && journal.was_left_behind()? {
             return Err(JournalError::OldSuperblock);
         }
