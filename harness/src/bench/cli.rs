@@ -36,6 +36,33 @@ impl Bench {
         }
     }
 
+    /// The arguments that measure the same again.
+    fn arguments(&self, seed: u64) -> String {
+        match self {
+            Self::Io(options) => {
+                let io::Options {
+                    size,
+                    slice_ms,
+                    rounds,
+                    ..
+                } = options.effective();
+                format!(
+                    "bench io --size {size} --slice-ms {slice_ms} --rounds {rounds} --seed {seed}"
+                )
+            }
+            Self::Resize(options) => {
+                let resize::Options {
+                    repetitions,
+                    resizes,
+                    ..
+                } = options.effective();
+                format!(
+                    "bench resize --repetitions {repetitions} --resizes {resizes} --seed {seed}"
+                )
+            }
+        }
+    }
+
     /// Whether it boots guests under QEMU.
     pub fn needs_qemu(&self) -> bool {
         matches!(self, Self::Resize(_))
@@ -105,8 +132,8 @@ pub fn run(
         conditions: conditions(&started, seed, &peers),
         parameters,
         reproduce: format!(
-            "cargo run --bin harness -- bench {} --seed {seed}",
-            bench.name()
+            "cargo run --release --bin harness -- {}",
+            bench.arguments(seed)
         ),
     };
     report::write(folder, &document)?;
@@ -161,6 +188,14 @@ fn conditions(started: &str, seed: u64, peers: &str) -> Vec<Fact> {
             format!("from {started} to {}, seed {seed}", now_utc()),
         ),
         ("beside", peers.to_owned()),
+        (
+            "build",
+            match cfg!(debug_assertions) {
+                true => "development, with checks of overflow and assertions",
+                false => "release",
+            }
+            .to_owned(),
+        ),
         (
             "host",
             format!(

@@ -15,6 +15,8 @@ const BYTES_PER_BLOCK: f64 = 6.0;
 const GROWTH: f64 = 1.02;
 /// How many times the p99 of requests may be during a resize.
 const P99: f64 = 1.5;
+/// Requests of which there is a p99.
+const P99_OF: u64 = 100;
 
 /// What others reach, GiB/s: taking, giving back, and who says so.
 const OTHERS: [(&str, f64, f64); 3] = [
@@ -73,7 +75,7 @@ pub fn judge(measured: &Measured) -> Verdict {
         &mut verdict,
         "While the hypervisor takes 16 GiB, the p99 of requests to the rest is at most 1.5 times \
          that without.",
-        during <= P99 * quiet,
+        during <= P99 * quiet && measured.disturbed.during.len() >= P99_OF,
         format!(
             "{:.2} times: {:.0} µs of {} requests during {} resizes of {:.1} ms, {:.0} µs of {} \
              without.",
