@@ -494,19 +494,13 @@ fn again(
     check(image, BootId([3; 16]), &now, false, &what);
 }
 
+/// Runs of other seeds, for as long as you like: `VSSD_CRASH_SEEDS=100`.
 #[test]
 fn whatever_a_crash_leaves_is_sound() {
-    for seed in 0..4 {
+    let seeds = std::env::var("VSSD_CRASH_SEEDS").ok();
+    let seeds = seeds.map_or(4, |text| text.parse().expect("a number of seeds"));
+    for seed in 0..seeds {
         crash_everywhere(seed, 40, 2);
-    }
-}
-
-/// For as long as you like: `cargo test --release -- --ignored crash_for_longer`.
-#[test]
-#[ignore = "takes minutes"]
-fn crash_for_longer() {
-    for seed in 1000..1040 {
-        crash_everywhere(seed, 120, 6);
     }
 }
 
