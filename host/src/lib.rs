@@ -20,7 +20,6 @@
 //! - [`pick`]: what the hypervisor takes when it picks by itself
 //! - [`stats`], [`latency`], [`metrics`]: what is counted, how long requests took, and all of
 //!   that for Prometheus
-//! - [`polling`]: how long a thread looks for more to do before it sleeps
 //! - [`control`]: the control socket: protocol, server, client
 //! - [`daemon`], [`ctl`], [`pool_ctl`], [`spec`]: the two programs and what they are told
 #![deny(unsafe_code)]
@@ -37,7 +36,6 @@ pub mod media;
 pub mod medium;
 pub mod metrics;
 pub mod pick;
-pub mod polling;
 pub mod pool;
 pub mod pool_ctl;
 pub mod request;

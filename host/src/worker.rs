@@ -8,7 +8,6 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use vhost::vhost_user::message::{VhostUserProtocolFeatures, VhostUserVirtioFeatures};
@@ -27,7 +26,6 @@ use vmm_sys_util::eventfd::EventFd;
 use vssd::wire::{EVENT_LEN, MAX_MESSAGE, MAX_PAYLOAD, REQUEST_HEADER_LEN};
 
 use crate::config_space::{CONFIG_LEN, QUEUES, config_space};
-use crate::polling::Polling;
 use crate::request::{Chain, MemoryGuard, RequestQueue, Turn};
 use crate::vssd::Vssd;
 
@@ -43,10 +41,8 @@ const COMMANDS: u16 = 1;
 /// Other events, behind the queues and the one that vhost-user-backend keeps
 /// for itself: an event for the guest is due;
 const WAKE: u16 = QUEUES as u16 + 1;
-/// transfers have ended;
-const ENGINE: u16 = WAKE + 1;
 /// a commit is over;
-const COMMITS: u16 = ENGINE + 1;
+const COMMITS: u16 = WAKE + 1;
 /// the request thread has more to do.
 const AGAIN: u16 = COMMITS + 1;
 
@@ -55,9 +51,6 @@ const QUEUE_SIZE: usize = 1024;
 /// Chains that are taken from a queue before what has ended is looked at, and
 /// requests that end before the guest is notified while there are more.
 const BATCH: usize = 32;
-
-/// How often it is looked for more to do before it is looked at the clock.
-const LOOKS: u32 = 16;
 
 /// How long the request thread goes on before it looks for other events.
 const STINT_NS: u64 = 1_000_000;
@@ -75,7 +68,6 @@ struct Served {
 /// What the request thread works with.
 struct Requests {
     queue: RequestQueue,
-    polling: Polling,
     /// The virtqueue, once it was kicked.
     vring: Option<VringRwLock>,
 }
@@ -107,7 +99,6 @@ impl Worker {
     pub fn new(vssd: Arc<Vssd>, memory: Memory) -> io::Result<Self> {
         let requests = Requests {
             queue: RequestQueue::new(&vssd)?,
-            polling: Polling::default(),
             vring: None,
         };
         Ok(Self {
@@ -127,31 +118,42 @@ impl Worker {
     pub fn register(&self, daemon: &VhostUserDaemon<Arc<Self>>) -> io::Result<()> {
         let handlers = daemon.get_epoll_handlers();
         let (requests, commands) = (&handlers[REQUEST_THREAD], &handlers[REQUEST_THREAD + 1]);
-        let queue = &lock(&self.requests).queue;
+        let queue = &mut lock(&self.requests).queue;
+        queue.watch(requests.as_raw_fd())?;
         let commits = queue.commits().event().as_raw_fd();
-        let engine = queue.engine_event().map(|event| (event, ENGINE));
-        let own = [(commits, COMMITS), (self.again.as_raw_fd(), AGAIN)];
-        for (event, number) in own.into_iter().chain(engine) {
+        for (event, number) in [(commits, COMMITS), (self.again.as_raw_fd(), AGAIN)] {
             requests.register_listener(event, EventSet::IN, u64::from(number))?;
         }
         let wake = self.vssd.wake().as_raw_fd();
         commands.register_listener(wake, EventSet::IN, u64::from(WAKE))
     }
 
-    /// Serves requests as long as there are any to serve, or may soon be.
+    /// Serves requests until something else is to be looked at.
+    ///
+    /// While requests are in flight their thread sleeps in the engine, which looks at all
+    /// that the thread would be woken by otherwise: to sleep there, to be woken and to
+    /// submit what comes next is one system call.
     fn serve_requests(&self, vring: &VringRwLock) -> io::Result<()> {
         let mut requests = lock(&self.requests);
         let Requests {
             queue,
-            polling,
             vring: known,
         } = &mut *requests;
         if known.is_none() {
             *known = Some(vring.clone());
         }
-        let began_ns = self.vssd.now_ns();
-        let mut polling = polling.wake(began_ns);
         vring.disable_notification().map_err(broken)?;
+        let served = self.serve_until_disturbed(queue, vring);
+        queue.kick();
+        served
+    }
+
+    fn serve_until_disturbed(
+        &self,
+        queue: &mut RequestQueue,
+        vring: &VringRwLock,
+    ) -> io::Result<()> {
+        let began_ns = self.vssd.now_ns();
         let mut unsignalled = 0;
         loop {
             let Served {
@@ -160,11 +162,14 @@ impl Worker {
                 result,
             } = self.turn(queue, vring);
             unsignalled += ended;
-            let now_ns = self.vssd.now_ns();
-            let stint_over = now_ns - began_ns > STINT_NS;
+            let stint_over = self.vssd.now_ns() - began_ns > STINT_NS;
+            if taken >= BATCH {
+                queue.kick();
+            }
             // Waking the guest costs more than serving it: it is woken when
             // there is no more to serve, or has enough to work on meanwhile.
             if unsignalled > 0 && (taken == 0 || unsignalled >= BATCH || stint_over) {
+                queue.kick();
                 signal(vring)?;
                 unsignalled = 0;
             }
@@ -177,36 +182,15 @@ impl Worker {
                 let _ = self.again.write(1);
                 return Ok(());
             }
-            if taken + ended > 0 {
-                polling.busy(now_ns);
+            if taken + ended > 0 || queue.len() < QUEUE_SIZE && more_is_available(vring)? {
                 continue;
             }
-            if queue.len() >= QUEUE_SIZE {
-                // There is room when one of these has ended, and an event then.
+            // A queue that was stopped is not slept in: who stopped it waits for it.
+            if !vring.get_ref().get_queue().ready() || !queue.rest() {
                 return Ok(());
             }
-            // While the medium works, looking takes from it as often as not.
-            if !queue.is_empty() || polling.is_over(now_ns, queue.service_ns()) {
-                if !vring.enable_notification().map_err(broken)? {
-                    return Ok(());
-                }
-                vring.disable_notification().map_err(broken)?;
-            }
-            for _ in 0..LOOKS {
-                if queue.has_ended() || self.has_more(vring) {
-                    break;
-                }
-                std::hint::spin_loop();
-            }
+            vring.disable_notification().map_err(broken)?;
         }
-    }
-
-    /// Whether the guest has made chains available that were not taken.
-    fn has_more(&self, vring: &VringRwLock) -> bool {
-        let state = vring.get_ref();
-        let queue = state.get_queue();
-        let available = queue.avail_idx(&*self.memory.memory(), Ordering::Acquire);
-        queue.ready() && available.is_ok_and(|index| index.0 != queue.next_avail())
     }
 
     /// One turn of the queue.
@@ -264,8 +248,10 @@ impl Worker {
 
     /// Ends every request that is under way.
     pub fn drain_requests(&self) {
+        // Its thread may be asleep with the requests in hand.
+        let _ = self.again.write(1);
         let mut requests = lock(&self.requests);
-        let Requests { queue, vring, .. } = &mut *requests;
+        let Requests { queue, vring } = &mut *requests;
         let Some(vring) = vring else { return };
         while !queue.is_empty() {
             queue.wait(&self.vssd);
@@ -407,6 +393,16 @@ fn pop(
     let mut state = vring.get_mut();
     let mut chains = state.get_queue_mut().iter(memory.clone()).map_err(broken)?;
     Ok(chains.next())
+}
+
+/// Has the guest tell of what it makes available from now on; true when it has made
+/// something available already.
+fn more_is_available(vring: &VringRwLock) -> io::Result<bool> {
+    let more = vring.enable_notification().map_err(broken)?;
+    if more {
+        vring.disable_notification().map_err(broken)?;
+    }
+    Ok(more)
 }
 
 fn broken(error: virtio_queue::Error) -> io::Error {

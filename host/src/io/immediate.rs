@@ -50,17 +50,17 @@ impl Engine for Immediate {
 
     fn kick(&mut self) {}
 
-    fn has_ended(&mut self) -> bool {
-        !self.ended.is_empty()
-    }
-
     fn ended(&mut self) -> Option<(u64, io::Result<()>)> {
         self.ended.pop_front()
     }
 
     fn wait(&mut self) {}
 
-    fn event(&self) -> Option<RawFd> {
-        None
+    fn watch(&mut self, _other: RawFd) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn rest(&mut self) -> bool {
+        !self.ended.is_empty()
     }
 }

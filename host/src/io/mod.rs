@@ -51,18 +51,23 @@ pub trait Engine: Send {
     /// Sees to it that what was submitted is under way.
     fn kick(&mut self);
 
-    /// Whether a transfer has ended.
-    fn has_ended(&mut self) -> bool;
-
     /// A transfer that has ended, by its token.
     fn ended(&mut self) -> Option<(u64, io::Result<()>)>;
 
     /// Waits until a transfer has ended that was under way.
     fn wait(&mut self);
 
-    /// Becomes readable when a transfer has ended; `None` when transfers never
-    /// outlast their submission.
-    fn event(&self) -> Option<RawFd>;
+    /// Has [`rest`](Self::rest) look at `other` as well, which stays open as long as the
+    /// engine. Called once, before it rests.
+    ///
+    /// # Errors
+    /// When the system does not let it.
+    fn watch(&mut self, other: RawFd) -> io::Result<()>;
+
+    /// Sees to it that what was submitted is under way, and waits until a transfer has
+    /// ended: true; or until the watched descriptor is readable: false. An engine whose
+    /// transfers never outlast their submission does not wait.
+    fn rest(&mut self) -> bool;
 }
 
 /// The engines, by name.

@@ -21,6 +21,10 @@ use crate::media::{MediaModel, Wear};
 /// Waits of less are spent looking at the clock: to sleep and to be woken takes about as long.
 const SPIN: Duration = Duration::from_micros(20);
 
+/// What an event of `either` is about.
+const TIMER: u64 = 0;
+const OTHER: u64 = 1;
+
 /// A model and the time at which it began.
 pub struct Pace {
     began: Instant,
@@ -63,7 +67,7 @@ pub struct Paced {
     timer: TimerFd,
     /// What the timer is set to.
     alarm: Option<Instant>,
-    /// Readable when the inner engine's event or the timer is.
+    /// Readable when the timer or the watched descriptor is.
     either: Epoll,
 }
 
@@ -72,15 +76,12 @@ impl Paced {
     ///
     /// # Errors
     /// When the system has no timer or no epoll instance to give.
-    pub fn new(inner: Box<dyn Engine>, pace: Arc<Pace>) -> io::Result<Self> {
+    pub fn new(mut inner: Box<dyn Engine>, pace: Arc<Pace>) -> io::Result<Self> {
         let timer = TimerFd::new()?;
         let either = Epoll::new()?;
-        for fd in [Some(timer.as_raw_fd()), inner.event()]
-            .into_iter()
-            .flatten()
-        {
-            either.ctl(ControlOperation::Add, fd, EpollEvent::new(EventSet::IN, 0))?;
-        }
+        let event = EpollEvent::new(EventSet::IN, TIMER);
+        either.ctl(ControlOperation::Add, timer.as_raw_fd(), event)?;
+        inner.watch(either.as_raw_fd())?;
         Ok(Self {
             inner,
             pace,
@@ -155,10 +156,6 @@ impl Engine for Paced {
         self.set_alarm(due);
     }
 
-    fn has_ended(&mut self) -> bool {
-        self.collect().is_some_and(|due| due <= Instant::now())
-    }
-
     fn ended(&mut self) -> Option<(u64, io::Result<()>)> {
         let due = self.collect();
         if due.is_none_or(|due| due > Instant::now() + SPIN) {
@@ -182,8 +179,28 @@ impl Engine for Paced {
         }
     }
 
-    fn event(&self) -> Option<RawFd> {
-        Some(self.either.as_raw_fd())
+    fn watch(&mut self, other: RawFd) -> io::Result<()> {
+        let event = EpollEvent::new(EventSet::IN, OTHER);
+        self.either.ctl(ControlOperation::Add, other, event)
+    }
+
+    fn rest(&mut self) -> bool {
+        loop {
+            let due = self.collect();
+            if due.is_some_and(|due| due <= Instant::now() + SPIN) {
+                return true;
+            }
+            self.set_alarm(due);
+            if self.inner.rest() {
+                continue;
+            }
+            let mut events = [EpollEvent::default(); 2];
+            // Interrupted or not: it is looked again.
+            let ready = self.either.wait(-1, &mut events).unwrap_or(0);
+            if events[..ready].iter().any(|event| event.data() == OTHER) {
+                return false;
+            }
+        }
     }
 }
 
@@ -193,10 +210,11 @@ mod tests {
     use crate::io::immediate::Immediate;
     use crate::media::MediaKind;
     use crate::medium::MemoryMedium;
+    use vmm_sys_util::eventfd::EventFd;
 
     #[test]
     #[allow(unsafe_code)]
-    fn nothing_ends_before_its_time_and_the_event_tells_when() {
+    fn nothing_ends_before_its_time_and_who_rests_is_woken() {
         let medium = Arc::new(MemoryMedium::new(1 << 20).unwrap());
         let model = MediaModel::new(MediaKind::Hdd, 1 << 20).unwrap();
         let pace = Arc::new(Pace::new(model));
@@ -208,21 +226,15 @@ mod tests {
             // SAFETY: the buffer lives to the end of the test.
             unsafe { engine.submit(token, Direction::Write, 0, &mut [slice].into_iter()) };
         }
-        engine.kick();
-        assert!(!engine.has_ended() || began.elapsed() >= Duration::from_millis(5));
-        let poll = Epoll::new().unwrap();
-        let event = EpollEvent::new(EventSet::IN, 0);
-        poll.ctl(ControlOperation::Add, engine.event().unwrap(), event)
-            .unwrap();
+        let bell = EventFd::new(libc::EFD_NONBLOCK).unwrap();
+        engine.watch(bell.as_raw_fd()).unwrap();
+        bell.write(1).unwrap();
+        assert!(!engine.rest() || began.elapsed() >= Duration::from_millis(5));
+        bell.read().unwrap();
         for (count, token) in [(1, 7), (2, 8)] {
-            let ended = loop {
-                if let Some(ended) = engine.ended() {
-                    break ended;
-                }
-                let ready = poll.wait(10_000, &mut [EpollEvent::default()]).unwrap();
-                assert_eq!(ready, 1, "the event never comes");
-            };
-            assert_eq!((ended.0, ended.1.is_ok()), (token, true));
+            while !engine.rest() {}
+            let (ended, result) = engine.ended().unwrap();
+            assert_eq!((ended, result.is_ok()), (token, true));
             assert!(began.elapsed() >= count * Duration::from_millis(5));
         }
         assert_eq!(pace.wear().host_bytes, 1024);

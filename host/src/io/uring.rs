@@ -1,8 +1,9 @@
 //! An engine on an io_uring.
 //!
-//! Submissions are handed to the kernel together, by one system call for all
-//! that a turn of the queue brought. Completions are read from the ring without
-//! any. A transfer that the kernel cut short goes on where it ended.
+//! Submissions are handed to the kernel together, by the system call that waits for
+//! completions, which are read from the ring without any. The descriptor that is
+//! watched meanwhile is polled by the ring too, so that a thread sleeps in one place. A
+//! transfer that the kernel cut short goes on where it ended.
 //!
 //! What a transfer names must stay where it is until it has ended: its buffers by
 //! the contract of [`Engine::submit`], the list of them because every slot keeps
@@ -25,6 +26,9 @@ const SLOTS: usize = 1024;
 
 /// The file's place among the registered ones.
 const FILE: types::Fixed = types::Fixed(0);
+
+/// What a completion names that is none of a slot: the watched descriptor is readable.
+const WATCHED: u64 = u64::MAX;
 
 /// Buffers of one transfer at most, which is what the kernel takes.
 const MAX_BUFFERS: usize = 1024;
@@ -50,6 +54,9 @@ pub struct Uring {
     waiting: VecDeque<u16>,
     ended: VecDeque<(u64, io::Result<()>)>,
     in_flight: usize,
+    watched: Option<RawFd>,
+    /// The ring polls the watched descriptor.
+    polled: bool,
 }
 
 // SAFETY: the raw pointers are those of buffers that the contract of `submit`
@@ -63,7 +70,8 @@ impl Uring {
     /// When the system has no io_uring, or does not let this process have one.
     pub fn new(file: Arc<File>) -> io::Result<Self> {
         let ring = IoUring::builder()
-            // Completions need not interrupt the thread, which looks for them.
+            // A completion need not interrupt the thread, which comes to look for it.
+            .setup_coop_taskrun()
             .setup_cqsize(2 * SLOTS as u32)
             .build(SLOTS as u32)?;
         ring.submitter().register_files(&[file.as_raw_fd()])?;
@@ -82,6 +90,8 @@ impl Uring {
             waiting: VecDeque::with_capacity(SLOTS),
             ended: VecDeque::with_capacity(SLOTS),
             in_flight: 0,
+            watched: None,
+            polled: false,
         })
     }
 
@@ -125,22 +135,36 @@ impl Uring {
         }
     }
 
-    fn enter(&mut self, want: usize) {
+    /// Has the ring poll the watched descriptor, once; true when it does.
+    fn poll_watched(&mut self) -> bool {
+        if let (false, Some(watched)) = (self.polled, self.watched) {
+            let entry = opcode::PollAdd::new(types::Fd(watched), libc::POLLIN as u32)
+                .build()
+                .user_data(WATCHED);
+            // SAFETY: the entry names no memory.
+            self.polled = unsafe { self.ring.submission().push(&entry) }.is_ok();
+        }
+        self.polled
+    }
+
+    /// Submits what waits, and waits for `want` completions; false when the ring is of
+    /// no more use.
+    fn enter(&mut self, want: usize) -> bool {
         loop {
             self.fill();
             let result = self.ring.submit_and_wait(want);
             match result {
-                // A full completion queue is emptied by the caller.
                 Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
+                // A full completion queue is emptied by the caller.
                 Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EBUSY)) => {
-                    return;
+                    return true;
                 }
                 Err(error) => {
                     // The kernel takes no more: nothing that waits can be moved.
                     tracing::error!(%error, "io_uring fails");
-                    return;
+                    return false;
                 }
-                Ok(_) if self.waiting.is_empty() => return,
+                Ok(_) if self.waiting.is_empty() => return true,
                 Ok(_) => {}
             }
         }
@@ -151,6 +175,10 @@ impl Uring {
             let Some(entry) = self.ring.completion().next() else {
                 return;
             };
+            if entry.user_data() == WATCHED {
+                self.polled = false;
+                continue;
+            }
             self.in_flight -= 1;
             let slot = entry.user_data() as u16;
             let transfer = &mut self.slots[usize::from(slot)];
@@ -224,10 +252,6 @@ impl Engine for Uring {
         }
     }
 
-    fn has_ended(&mut self) -> bool {
-        !self.ended.is_empty() || !self.ring.completion().is_empty()
-    }
-
     fn ended(&mut self) -> Option<(u64, io::Result<()>)> {
         if self.ended.is_empty() {
             self.reap();
@@ -236,17 +260,33 @@ impl Engine for Uring {
     }
 
     fn wait(&mut self) {
-        if self.ended.is_empty() {
-            self.reap();
-        }
-        if self.ended.is_empty() && (self.in_flight > 0 || !self.waiting.is_empty()) {
-            self.enter(1);
+        self.reap();
+        let mut usable = true;
+        while usable && self.ended.is_empty() && (self.in_flight > 0 || !self.waiting.is_empty()) {
+            usable = self.enter(1);
             self.reap();
         }
     }
 
-    fn event(&self) -> Option<RawFd> {
-        Some(self.ring.as_raw_fd())
+    fn watch(&mut self, other: RawFd) -> io::Result<()> {
+        self.watched = Some(other);
+        Ok(())
+    }
+
+    fn rest(&mut self) -> bool {
+        self.reap();
+        while self.ended.is_empty() {
+            // With no room for the poll, what fills the queue is submitted first.
+            let polled = self.poll_watched();
+            if !self.enter(usize::from(polled)) {
+                break;
+            }
+            self.reap();
+            if polled && !self.polled {
+                break;
+            }
+        }
+        !self.ended.is_empty()
     }
 }
 
@@ -265,6 +305,8 @@ impl Drop for Uring {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+
+    use vmm_sys_util::eventfd::EventFd;
 
     use super::*;
 
@@ -315,5 +357,28 @@ mod tests {
             (token, result.unwrap_err().kind()),
             (7, io::ErrorKind::UnexpectedEof)
         );
+    }
+
+    #[test]
+    fn who_rests_is_woken_by_a_transfer_or_by_what_is_watched() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&[7; 16]).unwrap();
+        let mut engine = Uring::new(Arc::new(file)).unwrap();
+        let bell = EventFd::new(libc::EFD_NONBLOCK).unwrap();
+        engine.watch(bell.as_raw_fd()).unwrap();
+        for _ in 0..3 {
+            bell.write(1).unwrap();
+            assert!(!engine.rest(), "nothing is in flight");
+            assert!(!engine.rest(), "it is still readable");
+            bell.read().unwrap();
+            let mut buffer = [0u8; 16];
+            let slice = VolatileSlice::from(&mut buffer[..]);
+            // SAFETY: the buffer lives until the transfer has ended.
+            unsafe { engine.submit(9, Direction::Read, 0, &mut [slice].into_iter()) };
+            assert!(engine.rest(), "it is not readable any more");
+            let (token, result) = engine.ended().unwrap();
+            assert_eq!((token, result.is_ok(), buffer), (9, true, [7; 16]));
+            assert!(engine.ended().is_none());
+        }
     }
 }

@@ -55,7 +55,6 @@ pub struct RequestQueue {
     pub(super) recording: usize,
     pub(super) commits: Subscription,
     pub(super) bounce: Bounce,
-    pub(super) service_ns: u64,
 }
 
 impl RequestQueue {
@@ -76,7 +75,6 @@ impl RequestQueue {
             recording: 0,
             commits: vssd.pool.subscribe()?,
             bounce: Bounce::new(vssd.geometry.block_size(), alignment),
-            service_ns: 0,
         })
     }
 
@@ -85,24 +83,28 @@ impl RequestQueue {
         self.slots.len()
     }
 
-    /// How long a request takes here, on average of the last ones, nanoseconds.
-    pub fn service_ns(&self) -> u64 {
-        self.service_ns
-    }
-
-    /// Whether a transfer has ended.
-    pub fn has_ended(&mut self) -> bool {
-        self.engine.has_ended()
-    }
-
     /// True when no request is under way.
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }
 
-    /// What becomes readable when transfers have ended.
-    pub fn engine_event(&self) -> Option<RawFd> {
-        self.engine.event()
+    /// Has [`rest`](Self::rest) look at `other` as well.
+    ///
+    /// # Errors
+    /// When the system does not let it.
+    pub fn watch(&mut self, other: RawFd) -> io::Result<()> {
+        self.engine.watch(other)
+    }
+
+    /// Sees to it that what was submitted is under way.
+    pub fn kick(&mut self) {
+        self.engine.kick();
+    }
+
+    /// The same, and waits until a transfer has ended. False when that is for its
+    /// caller to wait for: nothing is in flight, or the watched descriptor is readable.
+    pub fn rest(&mut self) -> bool {
+        self.engine.rest()
     }
 
     /// What tells of commits.

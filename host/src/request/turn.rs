@@ -335,7 +335,8 @@ impl<'a> Turn<'a> {
         self.settle(index);
     }
 
-    /// Moves on whatever can be.
+    /// Moves on whatever can be. Transfers are submitted: they are under way once the
+    /// queue is kicked, waited for or rests.
     pub fn poll(&mut self) {
         let mut any = false;
         while let Some((token, result)) = self.queue.engine.ended() {
@@ -352,7 +353,6 @@ impl<'a> Turn<'a> {
             self.now_ns = self.vssd.now_ns();
             self.unpark();
         }
-        self.queue.engine.kick();
     }
 
     /// Starts what was parked and need not be any more.
@@ -426,7 +426,6 @@ impl<'a> Turn<'a> {
             slot.status.copy_from(&[status as u8]);
             let service_ns = self.now_ns - slot.began_ns;
             self.stats.latency.served(self.activity, service_ns);
-            self.queue.service_ns = (7 * self.queue.service_ns + service_ns) / 8;
         }
         Some(Done {
             head: slot.head,
