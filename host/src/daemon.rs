@@ -25,6 +25,7 @@ use crate::medium::{FileMedium, FileOptions, Medium, MemoryMedium, NullMedium};
 use crate::metrics;
 use crate::pool::journal::{BootId, is_blank};
 use crate::pool::{Pool, Shape};
+use crate::scheduling::let_others_first;
 use crate::size::ByteSize;
 use crate::spec::{Backing, Overcommit, VssdSpec, from_some_text};
 use crate::vssd::{Bell, Context};
@@ -179,7 +180,9 @@ fn open_pool(args: &Args, backing: &Backing) -> Result<Arc<Pool>> {
     let describe = || format!("open the pool {}", path.display());
     if args.create && is_blank(&medium).with_context(describe)? {
         let shape = args.shape(args.size)?;
-        medium.extend(shape.medium_len()).with_context(describe)?;
+        medium
+            .lay_out(shape.medium_len(), shape.metadata_len())
+            .with_context(describe)?;
         let medium: Arc<dyn Medium> = Arc::new(medium);
         return Pool::create(medium, shape, engine, boot).with_context(describe);
     }
@@ -288,6 +291,8 @@ fn spawn_clock(backend: Arc<Backend>) -> Result<()> {
     thread::Builder::new()
         .name("clock".to_owned())
         .spawn(move || {
+            // It may be the one that revokes.
+            let_others_first();
             let bell = backend.context().bell.clone();
             loop {
                 let rings = bell.rings();

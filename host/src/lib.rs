@@ -20,6 +20,7 @@
 //! - [`pick`]: what the hypervisor takes when it picks by itself
 //! - [`stats`], [`latency`], [`metrics`]: what is counted, how long requests took, and all of
 //!   that for Prometheus
+//! - [`scheduling`]: which threads let others go first
 //! - [`control`]: the control socket: protocol, server, client
 //! - [`daemon`], [`ctl`], [`pool_ctl`], [`spec`]: the two programs and what they are told
 #![deny(unsafe_code)]
@@ -39,6 +40,7 @@ pub mod pick;
 pub mod pool;
 pub mod pool_ctl;
 pub mod request;
+pub mod scheduling;
 pub mod server;
 pub mod size;
 pub mod spec;

@@ -153,7 +153,9 @@ fn create(file: &Path, shape: Shape, size: ByteSize, force: bool) -> Result<()> 
         "{} has something in it: add --force to lose that",
         file.display()
     );
-    medium.extend(shape.medium_len()).with_context(describe)?;
+    medium
+        .lay_out(shape.medium_len(), shape.metadata_len())
+        .with_context(describe)?;
     Journal::create(Arc::new(medium), shape, boot()?).with_context(describe)?;
     Ok(())
 }

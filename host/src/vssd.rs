@@ -458,10 +458,10 @@ impl Vssd {
         let due = state.device.revocation_due(now);
         if due > 0 {
             let granted = state.device.granted();
-            let mut stats = self.stats();
-            let observer = stats.observer.as_mut();
+            // Every request needs the statistics, those in flight to these blocks to end.
+            let mut stats = state.pick.needs_observer().then(|| self.stats());
+            let observer = stats.as_mut().and_then(|stats| stats.observer.as_mut());
             let picks = pick(state.pick, due, granted, observer, &mut state.rng);
-            // Requests in flight to these blocks need the statistics to end.
             drop(stats);
             let held = state.device.granted().len();
             // A failure has been logged, and has ended the resize.

@@ -27,6 +27,7 @@ use vssd::wire::{EVENT_LEN, MAX_MESSAGE, MAX_PAYLOAD, REQUEST_HEADER_LEN};
 
 use crate::config_space::{CONFIG_LEN, QUEUES, config_space};
 use crate::request::{Chain, MemoryGuard, RequestQueue, Turn};
+use crate::scheduling::let_others_first;
 use crate::vssd::Vssd;
 
 /// The threads of a worker, and the queues of each as bits.
@@ -77,8 +78,9 @@ pub struct Worker {
     vssd: Arc<Vssd>,
     memory: Memory,
     requests: Mutex<Requests>,
-    /// The last command; locked while commands and events are looked at.
-    command: Mutex<Vec<u8>>,
+    /// The last command, since there was one; locked while commands and events are
+    /// looked at.
+    command: Mutex<Option<Vec<u8>>>,
     again: EventFd,
     exit: EventFd,
 }
@@ -105,7 +107,7 @@ impl Worker {
             requests: Mutex::new(requests),
             vssd,
             memory,
-            command: Mutex::new(Vec::new()),
+            command: Mutex::default(),
             again: event()?,
             exit: event()?,
         })
@@ -371,11 +373,15 @@ impl Worker {
     }
 
     fn handle_command_event(&self, event: u16, vrings: &[VringRwLock]) -> io::Result<()> {
-        let mut buffer = lock(&self.command);
+        let mut command = lock(&self.command);
+        let buffer = command.get_or_insert_with(|| {
+            let_others_first();
+            Vec::new()
+        });
         if event == WAKE {
             let _ = self.vssd.wake().read();
         }
-        let served = self.serve_commands(&vrings[usize::from(COMMANDS)], &mut buffer);
+        let served = self.serve_commands(&vrings[usize::from(COMMANDS)], buffer);
         self.send_events(&vrings[usize::from(EVENTS)])?;
         served
     }

@@ -8,6 +8,7 @@
 use alloc::vec;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
+use core::ops::Range;
 
 /// A maximal or partial run of consecutive blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,19 +51,55 @@ fn mask(from: u32, to: u32) -> u64 {
 
 /// The words that `start..start + len` touches, as index and the bits it has in each.
 pub fn spans(start: u32, len: u32) -> impl Iterator<Item = (usize, u64)> {
-    let end = u64::from(start) + u64::from(len);
-    let (first, last) = ((start / 64) as usize, (end / 64) as usize);
-    // A part of a word, whole words, a part of a word: each can be empty.
-    let head = match (start % 64, first == last) {
-        (0, _) | (_, true) => None,
-        (bit, false) => Some((first, mask(bit, 64))),
-    };
-    let whole = first + usize::from(head.is_some())..last;
-    let from = if first == last { start % 64 } else { 0 };
-    let to = (end % 64) as u32;
-    let tail = (from < to && len > 0).then(|| (last, mask(from, to)));
+    let Parts { head, whole, tail } = Parts::of(start, len);
     let whole = whole.map(|word| (word, u64::MAX));
     head.into_iter().chain(whole).chain(tail)
+}
+
+/// Words that are looked at together where most are alike: so many that the loop over
+/// them, which has no early end, is done several words at a time.
+const TOGETHER: usize = 32;
+
+/// What `start..start + len` touches: like [`spans`], the whole words as one range.
+struct Parts {
+    head: Option<(usize, u64)>,
+    whole: Range<usize>,
+    tail: Option<(usize, u64)>,
+}
+
+impl Parts {
+    fn of(start: u32, len: u32) -> Self {
+        let end = u64::from(start) + u64::from(len);
+        let (first, last) = ((start / 64) as usize, (end / 64) as usize);
+        // A part of a word, whole words, a part of a word: each can be empty.
+        let head = match (start % 64, first == last) {
+            (0, _) | (_, true) => None,
+            (bit, false) => Some((first, mask(bit, 64))),
+        };
+        let from = if first == last { start % 64 } else { 0 };
+        let to = (end % 64) as u32;
+        Self {
+            head,
+            whole: first + usize::from(head.is_some())..last,
+            tail: (from < to && len > 0).then(|| (last, mask(from, to))),
+        }
+    }
+
+    fn ends(&self) -> impl Iterator<Item = (usize, u64)> + use<> {
+        self.head.into_iter().chain(self.tail)
+    }
+}
+
+/// Number of set bits in words that are probably all alike.
+fn count_alike(words: &[u64]) -> u32 {
+    let (any, all) = words
+        .iter()
+        .fold((0, u64::MAX), |(any, all), word| (any | word, all & word));
+    match (any, all) {
+        (0, _) => 0,
+        (_, u64::MAX) => words.len() as u32 * 64,
+        _ => count_ones(words.iter().copied()),
+    }
 }
 
 /// Number of set bits in many words, by carry-save adders (Harley and Seal;
@@ -145,8 +182,17 @@ impl BlockSet {
     /// True when all of `start..start + len` is in the set; false when it
     /// leaves the capacity.
     pub fn contains_range(&self, start: u32, len: u32) -> bool {
-        self.in_capacity(start, len)
-            && spans(start, len).all(|(word, bits)| self.words[word] & bits == bits)
+        if !self.in_capacity(start, len) {
+            return false;
+        }
+        let parts = Parts::of(start, len);
+        let all = |words: &[u64]| words.iter().fold(u64::MAX, |all, word| all & word);
+        parts
+            .ends()
+            .all(|(word, bits)| self.words[word] & bits == bits)
+            && self.words[parts.whole]
+                .chunks(TOGETHER)
+                .all(|words| all(words) == u64::MAX)
     }
 
     /// True when some block of `start..start + len` is in the set; blocks
@@ -165,9 +211,16 @@ impl BlockSet {
             self.in_capacity(start, len),
             "{start}+{len} beyond capacity"
         );
-        spans(start, len)
+        let parts = Parts::of(start, len);
+        let ends: u32 = parts
+            .ends()
             .map(|(word, bits)| self.insert_bits(word, bits))
-            .sum()
+            .sum();
+        let whole = &mut self.words[parts.whole];
+        let added = whole.len() as u32 * 64 - count_alike(whole);
+        whole.fill(u64::MAX);
+        self.len += added;
+        ends + added
     }
 
     /// Removes `start..start + len`; returns how many were in before.
@@ -179,9 +232,16 @@ impl BlockSet {
             self.in_capacity(start, len),
             "{start}+{len} beyond capacity"
         );
-        spans(start, len)
+        let parts = Parts::of(start, len);
+        let ends: u32 = parts
+            .ends()
             .map(|(word, bits)| self.remove_bits(word, bits))
-            .sum()
+            .sum();
+        let whole = &mut self.words[parts.whole];
+        let removed = count_alike(whole);
+        whole.fill(0);
+        self.len -= removed;
+        ends + removed
     }
 
     /// Adds one block; true when it was not in before.
@@ -297,10 +357,12 @@ impl BlockSet {
     /// capacity.
     pub fn is_subset_of(&self, other: &Self) -> bool {
         assert_eq!(self.capacity, other.capacity);
-        self.words
-            .iter()
-            .zip(&other.words)
-            .all(|(a, b)| a & !b == 0)
+        let beyond = |a: &[u64], b: &[u64]| a.iter().zip(b).fold(0, |any, (a, b)| any | a & !b);
+        let pairs = self
+            .words
+            .chunks(TOGETHER)
+            .zip(other.words.chunks(TOGETHER));
+        pairs.into_iter().all(|(a, b)| beyond(a, b) == 0)
     }
 
     /// The first block at or after `from` that is in the set.
@@ -321,6 +383,12 @@ impl BlockSet {
         let first = (from / 64) as usize;
         let mut word = view(self.words[first]) & (u64::MAX << (from % 64));
         let mut index = first;
+        if word == 0 {
+            let rest = &self.words[first + 1..];
+            let none = |words: &&[u64]| words.iter().fold(0, |any, word| any | view(*word)) == 0;
+            let skipped = rest.chunks_exact(TOGETHER).take_while(none).count();
+            index += skipped * TOGETHER;
+        }
         while word == 0 {
             index += 1;
             word = view(*self.words.get(index)?);

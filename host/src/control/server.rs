@@ -24,6 +24,7 @@ use crate::backend::Backend;
 use crate::latency::{Activity, buckets};
 use crate::pick::Observer;
 use crate::pool::Pool;
+use crate::scheduling::let_others_first;
 use crate::stats::Counters;
 use crate::vssd::{Finished, Target, Vssd, Waited, Wish};
 
@@ -62,7 +63,10 @@ pub fn spawn(control: Arc<Control>, listener: UnixListener) -> io::Result<()> {
                 let served = thread::Builder::new()
                     .name("control-client".to_owned())
                     .spawn(move || match seat {
-                        Some(_seat) => drop(serve(&control, &stream)),
+                        Some(_seat) => {
+                            let_others_first();
+                            drop(serve(&control, &stream));
+                        }
                         None => drop(turn_away(&stream)),
                     });
                 if let Err(error) = served {

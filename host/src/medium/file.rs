@@ -26,6 +26,9 @@ const MAX_BUFFERS: usize = 1024;
 /// What direct I/O is taken to need where the system does not say: a page.
 const CAUTIOUS: u32 = 4096;
 
+/// Bytes of zeros that are written at once.
+const FILL: usize = 1 << 20;
+
 /// A file or block device, held exclusively.
 #[derive(Debug)]
 pub struct FileMedium {
@@ -130,11 +133,16 @@ impl FileMedium {
         metadata.is_ok_and(|metadata| metadata.file_type().is_block_device())
     }
 
-    /// Extends the file to `len` bytes, sparsely, unless it has them.
+    /// Extends the file to `len` bytes, unless it has them, and fills the first `solid` of
+    /// them with zeros. The others may remain sparse.
+    ///
+    /// A file system keeps everybody else off a file while it finds room for what is
+    /// written. So what is written while requests are under way has its room from the
+    /// beginning. A device has it anyway and is left as it is.
     ///
     /// # Errors
-    /// When the file cannot grow, as a device cannot.
-    pub fn extend(&mut self, len: u64) -> io::Result<()> {
+    /// When the file cannot grow, as a device cannot, or there is no room.
+    pub fn lay_out(&mut self, len: u64, solid: u64) -> io::Result<()> {
         if self.len < len {
             if self.is_device() {
                 return Err(io::Error::other(format!(
@@ -145,6 +153,17 @@ impl FileMedium {
             }
             self.file.set_len(len)?;
             self.len = len;
+        }
+        if self.is_device() {
+            return Ok(());
+        }
+        let mut zeros = vec![0; FILL + self.alignment.address];
+        let aligned = zeros.as_ptr().align_offset(self.alignment.address);
+        let zeros = VolatileSlice::from(&mut zeros[aligned..][..FILL]);
+        for offset in (0..solid).step_by(FILL) {
+            let len = (solid - offset).min(FILL as u64) as usize;
+            let part = zeros.subslice(0, len).map_err(io::Error::other)?;
+            self.write(offset, &[part])?;
         }
         Ok(())
     }
@@ -317,13 +336,11 @@ mod tests {
             Err(OpenError::Missing { .. })
         ));
         let mut medium = FileMedium::open(&path, options(true, false)).unwrap();
-        medium.extend(1 << 20).unwrap();
+        medium.lay_out(1 << 20, 8192).unwrap();
         assert_eq!(medium.len(), 1 << 20);
         assert_eq!(medium.alignment(), Alignment::default());
-        assert_eq!(
-            std::os::unix::fs::MetadataExt::blocks(&medium.file.metadata().unwrap()),
-            0
-        );
+        let taken = std::os::unix::fs::MetadataExt::blocks(&medium.file.metadata().unwrap());
+        assert_eq!(taken * 512, 8192);
         assert!(matches!(
             FileMedium::open(&path, options(false, false)),
             Err(OpenError::InUse { .. })

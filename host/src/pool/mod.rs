@@ -114,6 +114,11 @@ impl Shape {
     pub fn medium_len(&self) -> u64 {
         Superblock::new(*self, 0).pool_len()
     }
+
+    /// Of these, the first that are for the journal.
+    pub fn metadata_len(&self) -> u64 {
+        Superblock::new(*self, 0).data
+    }
 }
 
 /// See the module.
@@ -364,7 +369,7 @@ impl Pool {
         self.record(
             |batch| batch.released(volume.id(), blocks),
             |books| {
-                blocks.for_each_word(|index, bits| books.forget(volume, (index, bits)));
+                volume.for_each_mapped(blocks, |word| books.forget(volume, word));
                 books.ledger.let_go(volume.id(), blocks.len());
             },
             || volume.allow(blocks),

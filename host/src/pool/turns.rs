@@ -16,7 +16,8 @@
 //! began after the taker's fence, and sees what the taker made invalid.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
-use std::sync::{Condvar, Mutex, PoisonError};
+
+use rustix::thread::futex;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -29,8 +30,9 @@ pub struct Turns {
     ended: AtomicU64,
     /// Takers that wait.
     takers: AtomicU32,
-    lock: Mutex<()>,
-    moved: Condvar,
+    /// Counts the ends of turns that a taker waited for. No lock goes with it: a server
+    /// would have to wait for a taker that holds it.
+    moved: AtomicU32,
 }
 
 impl Turns {
@@ -53,8 +55,9 @@ impl Turns {
         add(&self.turn, 1);
         fence(Ordering::SeqCst);
         if self.takers.load(Ordering::Relaxed) > 0 {
-            drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner));
-            self.moved.notify_all();
+            self.moved.fetch_add(1, Ordering::Release);
+            // It fails for addresses that are none.
+            let _ = futex::wake(&self.moved, futex::Flags::PRIVATE, u32::MAX >> 1);
         }
     }
 
@@ -74,14 +77,15 @@ impl Turns {
         if reached() {
             return;
         }
-        let mut guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         self.takers.fetch_add(1, Ordering::Relaxed);
         fence(Ordering::SeqCst);
-        while !reached() {
-            guard = self
-                .moved
-                .wait(guard)
-                .unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let moved = self.moved.load(Ordering::Acquire);
+            if reached() {
+                break;
+            }
+            // Interrupted, or no longer that number: it is looked again.
+            let _ = futex::wait(&self.moved, futex::Flags::PRIVATE, moved, None);
         }
         self.takers.fetch_sub(1, Ordering::Relaxed);
     }

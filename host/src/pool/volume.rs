@@ -69,6 +69,11 @@ impl Window {
             .get_or_init(|| Box::new([const { AtomicU32::new(0) }; REGION as usize]))
     }
 
+    /// True when no block of it can be written.
+    fn is_blank(&self) -> bool {
+        self.home.load(Ordering::Relaxed) == NOWHERE
+    }
+
     /// The place of the block at `offset`, which is written.
     fn place(&self, offset: u32) -> u32 {
         match self.home.load(Ordering::Relaxed) {
@@ -335,6 +340,21 @@ impl Volume {
     pub fn abandon(&self, ledger: &mut Ledger, block: u32, place: u32) {
         self.no_longer_pending(block);
         give_place(ledger, self.id, place, Fate::Free);
+    }
+
+    /// Those of `blocks` that can be written, as words of a bitmap: windows in which
+    /// none is are passed over.
+    pub fn for_each_mapped(&self, blocks: &SetView<'_>, mut each: impl FnMut((usize, u64))) {
+        let (mut last, mut blank) = (usize::MAX, true);
+        blocks.for_each_word(|index, bits| {
+            let window = index / WINDOW_WORDS;
+            if window != last {
+                (last, blank) = (window, self.windows[window].is_blank());
+            }
+            if !blank {
+                each((index, bits));
+            }
+        });
     }
 
     /// Gives up the places of those blocks of word `index` that are written
