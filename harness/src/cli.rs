@@ -105,6 +105,7 @@ enum Choice {
     Latency,
     Sharing,
     DirectIo,
+    Media,
     /// The three of 2017.
     All,
 }
@@ -119,6 +120,7 @@ impl Choice {
             Self::Latency => vec![Experiment::Latency],
             Self::Sharing => vec![Experiment::Sharing],
             Self::DirectIo => vec![Experiment::DirectIo],
+            Self::Media => vec![Experiment::Media],
         }
     }
 }

@@ -14,11 +14,13 @@
 //! says `guest`.
 
 mod direct_io;
+mod media;
 mod sharing;
 
 use serde::{Deserialize, Serialize};
 
 pub use direct_io::DirectIoRow;
+pub use media::{MediaRow, MediaWearRow};
 pub use sharing::{SharingCheckRow, SharingRow};
 
 use crate::picker::Picker;

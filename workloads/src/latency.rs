@@ -46,7 +46,7 @@ fn lowest(index: usize) -> u64 {
 }
 
 /// The highest latency in the bucket of `value_ns`.
-fn highest(value_ns: u64) -> u64 {
+pub fn highest(value_ns: u64) -> u64 {
     value_ns.min(MAX_NS) | ((1 << lost_bits(value_ns.min(MAX_NS))) - 1)
 }
 

@@ -8,6 +8,7 @@ pub mod correctness;
 pub mod direct_io;
 pub mod eviction;
 pub mod latency;
+pub mod media;
 pub mod overhead;
 pub mod params;
 pub mod sharing;
@@ -38,17 +39,20 @@ pub enum Experiment {
     Sharing,
     /// What of the pool the host's page cache holds.
     DirectIo,
+    /// Media that are not there, beside their models.
+    Media,
 }
 
 impl Experiment {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Correctness,
         Self::Eviction,
         Self::Overhead,
         Self::Latency,
         Self::Sharing,
         Self::DirectIo,
+        Self::Media,
     ];
 
     /// Those of 2017, in the order in which they run when none is named.
@@ -57,7 +61,7 @@ impl Experiment {
     /// Why it runs under QEMU only; `None` when it does not.
     fn needs_qemu(self) -> Option<&'static str> {
         match self {
-            Self::Latency => Some("measures times, and a twin has none"),
+            Self::Latency | Self::Media => Some("measures times, and a twin has none"),
             Self::Sharing => {
                 Some("puts several guests on one backend, and a twin is a guest on its own")
             }
@@ -74,6 +78,7 @@ impl Experiment {
             Self::Latency => "latency",
             Self::Sharing => "sharing",
             Self::DirectIo => "direct-io",
+            Self::Media => "media",
         }
     }
 
@@ -106,6 +111,10 @@ impl Experiment {
                 "how much of what a client writes and reads the host's page cache keeps, past it and \
                  through it"
             }
+            Self::Media => {
+                "what a client and a guest measure of a disk, of flash and of memories that are not \
+                 there, beside what their models say, and how these wear"
+            }
         }
     }
 
@@ -118,6 +127,7 @@ impl Experiment {
             Self::Latency => include_str!("../../experiments/latency.toml"),
             Self::Sharing => include_str!("../../experiments/sharing.toml"),
             Self::DirectIo => include_str!("../../experiments/direct-io.toml"),
+            Self::Media => include_str!("../../experiments/media.toml"),
         }
     }
 
@@ -130,6 +140,7 @@ impl Experiment {
             Self::Latency => latency::Params::from_table(params).map(drop),
             Self::Sharing => sharing::Params::from_table(params).map(drop),
             Self::DirectIo => direct_io::Params::from_table(params).map(drop),
+            Self::Media => media::Params::from_table(params).map(drop),
         }
     }
 
@@ -144,6 +155,7 @@ impl Experiment {
             Self::Latency => latency::run(&latency::Params::from_table(params)?, lab, folder),
             Self::Sharing => sharing::run(&sharing::Params::from_table(params)?, lab, folder),
             Self::DirectIo => direct_io::run(&direct_io::Params::from_table(params)?, lab, folder),
+            Self::Media => media::run(&media::Params::from_table(params)?, lab, folder),
         }
     }
 }

@@ -9,10 +9,11 @@ mod correctness;
 mod direct_io;
 mod eviction;
 mod latency;
+mod media;
 mod overhead;
 mod pickers;
 mod png;
-mod scale;
+pub(super) mod scale;
 mod sharing;
 mod sheet;
 mod sweep;
@@ -63,6 +64,7 @@ pub fn draw(experiment: Experiment, folder: &Path) -> Result<Vec<Figure>> {
         Experiment::Latency => latency::draw(&reader.rows()?, &reader.rows()?, &reader.rows()?),
         Experiment::Sharing => sharing::draw(&reader.rows()?, &reader.rows()?),
         Experiment::DirectIo => direct_io::draw(&reader.rows()?),
+        Experiment::Media => media::draw(&reader.rows()?),
     }
     .context("draw the figures")?;
     write(drawings, folder)

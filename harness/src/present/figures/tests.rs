@@ -8,8 +8,8 @@ use crate::picker::Picker;
 use crate::present::study::sweep::Landscape;
 use crate::record::{
     CorrectnessRow, DirectIoRow, Direction, EvictionBlockRow, EvictionRow, LatencyBucketRow,
-    LatencyCycleRow, LatencyPhase, LatencyRow, OverheadPaceRow, PickerRow, SharingCheckRow,
-    SharingRow, Side,
+    LatencyCycleRow, LatencyPhase, LatencyRow, MediaRow, OverheadPaceRow, PickerRow,
+    SharingCheckRow, SharingRow, Side,
 };
 use crate::sweep::table::{SweepRow, SweepTable};
 
@@ -259,6 +259,28 @@ fn direct_io_rows() -> Vec<DirectIoRow> {
     rows
 }
 
+fn media_rows() -> Vec<MediaRow> {
+    let mut rows = Vec::new();
+    for (medium, ns) in [("none", 80_000), ("hdd", 5_000_000), ("pcm", 500)] {
+        for side in ["model", "client", "guest"] {
+            for op in ["read", "write"] {
+                rows.push(MediaRow {
+                    medium: medium.to_owned(),
+                    side: side.to_owned(),
+                    op: op.to_owned(),
+                    depth: 1,
+                    requests: 100,
+                    elapsed_ns: 100 * ns,
+                    min_ns: ns,
+                    p50_ns: ns,
+                    p99_ns: ns,
+                });
+            }
+        }
+    }
+    rows
+}
+
 fn record<R: crate::record::Row>(folder: &Path, rows: &[R]) {
     let mut file = csv::Writer::from_path(folder.join(R::FILE)).unwrap();
     for row in rows {
@@ -293,6 +315,7 @@ fn every_experiment_has_its_figures_in_both_formats() {
         ("latency", vec!["latency_guest", "latency_backend"]),
         ("sharing", vec!["sharing"]),
         ("direct-io", vec!["direct_io"]),
+        ("media", vec!["media"]),
     ]);
     let folder = tempfile::tempdir().unwrap();
     record(folder.path(), &quick_walk());
@@ -305,6 +328,7 @@ fn every_experiment_has_its_figures_in_both_formats() {
     record(folder.path(), &sharing_rows());
     record(folder.path(), &sharing_checks());
     record(folder.path(), &direct_io_rows());
+    record(folder.path(), &media_rows());
     for experiment in Experiment::ALL {
         let figures = draw(experiment, folder.path()).unwrap();
         let stems: Vec<_> = figures.iter().map(|figure| figure.stem).collect();

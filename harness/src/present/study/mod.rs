@@ -7,6 +7,7 @@ pub mod correctness;
 pub mod direct_io;
 pub mod eviction;
 pub mod latency;
+pub mod media;
 pub mod overhead;
 pub mod pickers;
 pub mod sharing;
@@ -115,6 +116,7 @@ pub fn judge(experiment: Experiment, folder: &Path, manifest: &Manifest) -> Resu
         Experiment::Latency => latency::judge(&reader.rows()?, &reader.rows()?, &reader.rows()?),
         Experiment::Sharing => sharing::judge(&reader.rows()?, &reader.rows()?),
         Experiment::DirectIo => direct_io::judge(&reader.rows()?),
+        Experiment::Media => media::judge(&reader.rows()?, &reader.rows()?),
     };
     let boots: Vec<BootRow> = reader.rows()?;
     verdict.tables.push(boot_table(&boots));
