@@ -218,25 +218,35 @@ impl Run<'_> {
         let mut client = Client::vhost_user(&server.socket, self.params.size.0)?;
         client.fill().context("write the vSSD in full")?;
         self.history.push(Step::Fill);
-        let (mut seed, load) = (self.lab.seed, self.params.load);
         for depth in [1, self.params.depth] {
             for op in [Direction::Read, Direction::Write] {
-                seed += 1;
-                let slice = client.run(load_of(op, depth), load, seed)?;
-                self.random(op, depth, slice.requests, true);
-                let times = Times::of(&slice.latency, slice.elapsed.as_nanos() as u64);
+                let (latency, elapsed_ns) = self.load(&mut client, op, depth)?;
+                self.random(op, depth, latency.len(), true);
+                let times = Times::of(&latency, elapsed_ns);
                 self.record("client", op, depth.into(), &times)?;
             }
         }
-        if self.medium == Some(MediaKind::SlcFlash) {
-            let until = self.sent_blocks() + self.params.overwrites * self.params.blocks();
-            while self.sent_blocks() < until {
-                seed += 1;
-                let slice = client.run(load_of(Direction::Write, 32), load, seed)?;
-                self.random(Direction::Write, 32, slice.requests, false);
-            }
-        }
         Ok(())
+    }
+
+    /// Times of the requests of a load, and of all together, nanoseconds.
+    ///
+    /// Flash collects garbage in bursts of tens of milliseconds. So when many write it at a
+    /// time they write it over several times.
+    fn load(&self, client: &mut Client, op: Direction, depth: u16) -> Result<(Histogram, u64)> {
+        let flash = self.medium == Some(MediaKind::SlcFlash);
+        let at_least = match (flash, op, depth) {
+            (true, Direction::Write, 2..) => self.params.overwrites * self.params.blocks(),
+            _ => 1,
+        };
+        let (mut latency, mut elapsed_ns, mut seed) = (histogram(), 0, self.lab.seed);
+        while latency.len() < at_least {
+            let slice = client.run(load_of(op, depth), self.params.load, seed)?;
+            latency.add(&slice.latency)?;
+            elapsed_ns += slice.elapsed.as_nanos() as u64;
+            seed += 1;
+        }
+        Ok((latency, elapsed_ns))
     }
 
     fn guest(&mut self, server: &Server, place: &Path) -> Result<()> {
