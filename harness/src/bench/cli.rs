@@ -44,10 +44,13 @@ impl Bench {
                     size,
                     slice_ms,
                     rounds,
+                    dir,
                     ..
                 } = options.effective();
+                // Which folder it was is of no use elsewhere.
+                let dir = dir.map_or("", |_| " --dir DIR");
                 format!(
-                    "bench io --size {size} --slice-ms {slice_ms} --rounds {rounds} --seed {seed}"
+                    "bench io --size {size} --slice-ms {slice_ms} --rounds {rounds} --seed {seed}{dir}"
                 )
             }
             Self::Resize(options) => {
@@ -168,6 +171,14 @@ fn io_parameters(options: &io::Options) -> Vec<Fact> {
         ("size".to_owned(), options.size.to_string()),
         ("slice_ms".to_owned(), options.slice_ms.to_string()),
         ("rounds".to_owned(), options.rounds.to_string()),
+        (
+            "dir".to_owned(),
+            match options.dir {
+                Some(_) => "given",
+                None => "where the system keeps temporary files",
+            }
+            .to_owned(),
+        ),
     ]
 }
 

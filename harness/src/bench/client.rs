@@ -2,7 +2,8 @@
 //! a file by io_uring. The client code above it is the same for both.
 //!
 //! Every 4 KiB of the device carry a stamp that names their place. A write puts
-//! it there, a read looks for it, so that a device which does nothing wins nothing.
+//! it there, a read looks for it, so that a device which does nothing wins nothing. Stamps
+//! can be salted: what was overwritten is told from what was there before.
 #![allow(unsafe_code)]
 
 use std::mem::MaybeUninit;
@@ -15,7 +16,7 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use vssd_host::latency::histogram;
 
-use super::load::{Load, Slice};
+use super::load::{Load, Pattern, Slice};
 use crate::interrupt;
 
 /// How long the device may take for anything.
@@ -39,6 +40,8 @@ pub struct Client {
     base: u64,
     len: u64,
     checks: bool,
+    /// Goes into every stamp.
+    salt: u64,
 }
 
 fn failed(doing: &str, error: blkio::Error) -> anyhow::Error {
@@ -99,12 +102,55 @@ impl Client {
             base,
             len,
             checks: true,
+            salt: 0,
         })
     }
 
     /// Does not look for stamps from now on: the device keeps no data.
     pub fn trust(&mut self) {
         self.checks = false;
+    }
+
+    /// What the 4 KiB at `offset` carry.
+    fn stamp_of(&self, offset: u64) -> u64 {
+        (offset + 1 + self.salt).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+
+    /// Writes `count` blocks anywhere with other stamps than they had, and reads them back;
+    /// then they get their own again. Nothing of it is timed.
+    ///
+    /// # Errors
+    /// When a request fails, or one of them reads as it did before.
+    pub fn prove_writes(&mut self, count: u64, seed: u64) -> Result<()> {
+        let blocks = self.len / STAMPED as u64;
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let places: Vec<u64> = (0..count)
+            .map(|_| rng.random_range(0..blocks) * STAMPED as u64)
+            .collect();
+        self.salt = seed | 1;
+        let proved = self
+            .each(Pattern::RandomWrite, &places)
+            .and_then(|()| self.each(Pattern::RandomRead, &places));
+        self.salt = 0;
+        proved?;
+        self.each(Pattern::RandomWrite, &places)
+    }
+
+    /// A request to each of `places`, one after the other.
+    fn each(&mut self, pattern: Pattern, places: &[u64]) -> Result<()> {
+        let load = Load {
+            pattern,
+            bytes: STAMPED as u32,
+            depth: 1,
+        };
+        let mut slots = Vec::new();
+        for &offset in places {
+            self.submit(load, 0, offset);
+            slots.clear();
+            self.ended(&mut slots)?;
+            self.check(load, 0, offset)?;
+        }
+        Ok(())
     }
 
     /// The buffer of a slot.
@@ -122,7 +168,7 @@ impl Client {
         let (buffer, len) = (self.buffer(slot), load.bytes as usize);
         if load.pattern.writes() {
             for index in 0..len / STAMPED {
-                let stamp = stamp_of(offset + (index * STAMPED) as u64);
+                let stamp = self.stamp_of(offset + (index * STAMPED) as u64);
                 // SAFETY: the stamp lies in the slot's own part of the region, which
                 // is mapped as long as `self`; no request uses the slot now.
                 unsafe { self.stamp(slot, index).write_volatile(stamp) };
@@ -149,9 +195,9 @@ impl Client {
             // SAFETY: as in `submit`; the request has ended.
             let found = unsafe { self.stamp(slot, index).read_volatile() };
             ensure!(
-                found == stamp_of(at),
+                found == self.stamp_of(at),
                 "the 4 KiB at byte {at} carry {found:#x}, not {:#x}",
-                stamp_of(at)
+                self.stamp_of(at)
             );
         }
         Ok(())
@@ -262,7 +308,7 @@ impl Client {
     /// When a request fails.
     pub fn fill_first(&mut self, len: u64) -> Result<()> {
         let load = Load {
-            pattern: super::load::Pattern::SequentialWrite,
+            pattern: Pattern::SequentialWrite,
             bytes: MAX_BYTES as u32,
             depth: 4,
         };
@@ -287,9 +333,4 @@ impl Client {
         slots.clear();
         self.ended(&mut slots)
     }
-}
-
-/// What the 4 KiB at `offset` carry.
-fn stamp_of(offset: u64) -> u64 {
-    (offset + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }

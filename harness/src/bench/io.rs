@@ -27,6 +27,9 @@ use crate::progress::Progress;
 /// Bytes in a block.
 const BLOCK: u64 = 4096;
 
+/// Blocks of which everybody proves in the end that writes reach them.
+const PROVED: u64 = 1000;
+
 /// Options of `harness bench io`.
 #[derive(Clone, Debug, Args)]
 pub struct Options {
@@ -66,7 +69,8 @@ impl Options {
 /// What the report begins with.
 pub const LEAD: &str = "Requests of the `blkio` crate's virtio-blk-vhost-user driver to our backend \
     and to `qemu-storage-daemon`, and of its io_uring driver to the file, on the same blocks of one \
-    file, past the page cache. Each 4 KiB that is read is checked to be the one asked for. A round has a slice of each load for each \
+    file, past the page cache. Each 4 KiB that is read is checked to be the one asked for, and in the end \
+    everybody overwrites a thousand of them with something else and finds it there. A round has a slice of each load for each \
     server, in random order; a ratio is the median of those within each round.";
 
 /// Who was measured.
@@ -379,6 +383,12 @@ fn rounds(
         }
     }
     bar.finish_and_clear();
+    if medium != On::Nowhere {
+        for contender in contenders {
+            let proved = contender.client.prove_writes(PROVED, seed);
+            proved.with_context(|| format!("write by {}", contender.who.label()))?;
+        }
+    }
     Ok(())
 }
 

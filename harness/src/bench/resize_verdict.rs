@@ -175,7 +175,7 @@ fn resize_claims(verdict: &mut Verdict, measured: &Measured) {
 
 fn memory_claims(verdict: &mut Verdict, measured: &Measured) {
     let memory = &measured.memory;
-    let per_block = |bytes: u64| bytes.saturating_sub(memory.small) as f64 / f64::from(BLOCKS);
+    let per_block = |bytes: u64| (bytes as f64 - memory.small as f64) / f64::from(BLOCKS);
     let (fresh, written) = (per_block(memory.large), per_block(memory.written));
     claim(
         verdict,

@@ -1,6 +1,7 @@
 //! What `harness bench io` shows: the rows held against the bars.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use super::io::{Measured, On, Row, Who};
 use super::load::Load;
@@ -30,17 +31,43 @@ fn by_cell(rows: &[Row]) -> BTreeMap<Cell, BTreeMap<u32, BTreeMap<Who, &Row>>> {
     cells
 }
 
-/// The median over the rounds of a ratio within each.
-fn ratio(
-    rounds: &BTreeMap<u32, BTreeMap<Who, &Row>>,
-    to: Who,
-    value: impl Fn(&Row) -> Option<f64>,
-) -> Option<f64> {
-    let ratios: Vec<f64> = rounds
-        .values()
-        .filter_map(|who| Some(value(who.get(&Who::Ours)?)? / value(who.get(&to)?)?))
-        .collect();
-    middle(ratios)
+/// A ratio within each round.
+struct Ratio {
+    median: f64,
+    least: f64,
+    most: f64,
+}
+
+impl Ratio {
+    fn of(
+        rounds: &BTreeMap<u32, BTreeMap<Who, &Row>>,
+        to: Who,
+        value: impl Fn(&Row) -> Option<f64>,
+    ) -> Option<Self> {
+        let ratios: Vec<f64> = rounds
+            .values()
+            .filter_map(|who| Some(value(who.get(&Who::Ours)?)? / value(who.get(&to)?)?))
+            .collect();
+        Some(Self {
+            least: ratios.iter().copied().fold(f64::INFINITY, f64::min),
+            most: ratios.iter().copied().fold(0.0, f64::max),
+            median: middle(ratios)?,
+        })
+    }
+}
+
+impl fmt::Display for Ratio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            median,
+            least,
+            most,
+        } = self;
+        write!(
+            f,
+            "{median:.2} times; {least:.2} to {most:.2} in single rounds."
+        )
+    }
 }
 
 fn middle(mut values: Vec<f64>) -> Option<f64> {
@@ -65,7 +92,7 @@ pub fn judge(measured: &Measured) -> Verdict {
         match medium {
             On::Disk => disk_claims(&mut verdict, *load, rounds),
             On::Memory | On::Nowhere => {
-                let Some(cpu) = ratio(rounds, Who::Peer, Row::cpu_ns) else {
+                let Some(cpu) = Ratio::of(rounds, Who::Peer, Row::cpu_ns) else {
                     continue;
                 };
                 verdict.claims.push(Claim {
@@ -78,8 +105,8 @@ pub fn judge(measured: &Measured) -> Verdict {
                         Who::Peer.label()
                     ),
                     source: Source::Requirement,
-                    holds: cpu < 1.0,
-                    measured: format!("{cpu:.2} times as much."),
+                    holds: cpu.median < 1.0,
+                    measured: cpu.to_string(),
                 });
             }
         }
@@ -99,7 +126,7 @@ fn disk_claims(verdict: &mut Verdict, load: Load, rounds: &BTreeMap<u32, BTreeMa
         _ => OF_RAW_DEEP,
     };
     for (to, bar) in [(Who::Peer, OVER_PEER), (Who::Raw, of_raw)] {
-        let Some(iops) = ratio(rounds, to, |row| Some(row.iops())) else {
+        let Some(iops) = Ratio::of(rounds, to, |row| Some(row.iops())) else {
             continue;
         };
         verdict.claims.push(Claim {
@@ -108,8 +135,8 @@ fn disk_claims(verdict: &mut Verdict, load: Load, rounds: &BTreeMap<u32, BTreeMa
                 to.label()
             ),
             source: Source::Requirement,
-            holds: iops >= bar,
-            measured: format!("{iops:.2} times."),
+            holds: iops.median >= bar,
+            measured: iops.to_string(),
         });
     }
 }
