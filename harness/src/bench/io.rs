@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
@@ -101,7 +103,8 @@ impl Who {
 pub enum On {
     /// A file, past the page cache.
     Disk,
-    /// Memory: of our backend, and for the peer a file in memory.
+    /// Memory: of our backend, and for the peer a file in memory. Client and server stay
+    /// on one processor.
     Memory,
     /// Nowhere: neither moves any data.
     Nowhere,
@@ -283,6 +286,9 @@ fn on_disk(
     Ok(())
 }
 
+/// To the scheduler.
+const THIS_THREAD: Pid = Pid::from_raw(0);
+
 /// Where files are in memory, on every Linux with shared memory.
 const MEMORY_FOLDER: &str = "/dev/shm";
 
@@ -296,6 +302,8 @@ fn off_disk(
     measured: &mut Measured,
 ) -> Result<()> {
     let size = 256 << 20;
+    // Who works on which processor would decide more than what it does there.
+    let _pinned = OneProcessor::pin().context("stay on one processor")?;
     let folder = folder.join(medium.label());
     fs::create_dir(&folder).context("make a folder for sockets")?;
     let file = tempfile::NamedTempFile::new_in(MEMORY_FOLDER)
@@ -341,6 +349,27 @@ fn off_disk(
         &mut contenders,
         measured,
     )
+}
+
+/// Keeps this thread, and what it starts meanwhile, on one processor.
+struct OneProcessor(CpuSet);
+
+impl OneProcessor {
+    fn pin() -> Result<Self> {
+        let before = sched_getaffinity(THIS_THREAD)?;
+        let mut allowed = (0..CpuSet::count()).filter(|cpu| before.is_set(*cpu) == Ok(true));
+        let mut one = CpuSet::new();
+        one.set(allowed.next_back().context("there is no processor")?)?;
+        sched_setaffinity(THIS_THREAD, &one)?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for OneProcessor {
+    fn drop(&mut self) {
+        // It was allowed before.
+        let _ = sched_setaffinity(THIS_THREAD, &self.0);
+    }
 }
 
 /// Slices of all contenders, load by load, round by round.
