@@ -99,3 +99,6 @@ impl fmt::Display for EngineName {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
