@@ -227,6 +227,9 @@ impl Die {
 }
 
 #[cfg(test)]
+mod naive;
+
+#[cfg(test)]
 mod tests {
     use rand::rngs::SmallRng;
     use rand::{RngExt, SeedableRng};
