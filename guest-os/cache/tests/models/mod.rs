@@ -1,0 +1,32 @@
+//! The policies once more, naively: what the papers say in vectors that are
+//! searched from end to end.
+
+mod queues;
+
+use guest_cache::Policy;
+
+/// A policy, by blocks.
+pub trait Model {
+    fn resize(&mut self, _capacity: usize) {}
+    fn hit(&mut self, block: u32);
+    fn missed(&mut self, _block: u32) {}
+    fn evict(&mut self, incoming: Option<u32>) -> u32;
+    fn insert(&mut self, block: u32);
+    fn remove(&mut self, block: u32);
+}
+
+/// The model of a policy.
+pub fn model(policy: Policy) -> Box<dyn Model> {
+    match policy {
+        Policy::Fifo => Box::new(queues::Fifo::default()),
+        Policy::Clock => Box::new(queues::Clock::default()),
+        Policy::Lru => Box::new(queues::Lru::default()),
+        Policy::Sieve => Box::new(queues::Sieve::default()),
+    }
+}
+
+/// Takes a block out of a vector that has it.
+fn take(from: &mut Vec<u32>, block: u32) {
+    let at = from.iter().position(|&other| other == block);
+    from.remove(at.expect("the block"));
+}
