@@ -54,12 +54,12 @@ pub fn block(number: u32) -> u32 {
 /// The requests of a named sequence.
 pub fn sequence(name: &str, requests: u32) -> Vec<u32> {
     let mut rng = Rng::new(name.bytes().map(u64::from).sum());
-    let zipf = Zipf::new(20_000);
+    let zipf = Zipf::new(50_000);
     let next = |i: u32| match name {
         "zipf" => zipf.next(&mut rng),
-        "uniform" => rng.below(20_000),
+        "uniform" => rng.below(50_000),
         // Every other 1000 requests a scan of new blocks.
-        "scan" if i / 1000 % 2 == 1 => 20_000 + i,
+        "scan" if i / 1000 % 2 == 1 => 50_000 + i,
         "scan" => zipf.next(&mut rng),
         "loop" => i % 5000,
         // What is hot moves on every 5000 requests.
