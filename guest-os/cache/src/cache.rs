@@ -125,6 +125,7 @@ impl<P: Eviction> Cache<P> {
         if self.capacity == 0 {
             return Admission::Bypassed;
         }
+        self.policy.prepare(block);
         let (slot, evicted) = if self.len < self.capacity {
             let slot = self.table.pop_back(self.free()).expect("a free slot");
             self.len += 1;

@@ -274,6 +274,14 @@ impl Table {
         self.join(slot, list.0);
     }
 
+    /// Puts a slot that is in no list right after `other`, which is in one.
+    #[inline]
+    pub fn push_after(&mut self, other: u32, slot: u32) {
+        let next = self.next(other);
+        self.join(slot, next);
+        self.join(other, slot);
+    }
+
     /// Takes a slot out of the list that it is in.
     #[inline]
     pub fn unlink(&mut self, slot: u32) {
@@ -312,12 +320,23 @@ impl Table {
         self.slot(self.previous(slot))
     }
 
+    /// The slot after `slot` in its list, towards the back.
+    #[inline]
+    pub fn after(&self, slot: u32) -> Option<u32> {
+        self.slot(self.next(slot))
+    }
+
     /// Takes the last slot of a list out of it.
     #[inline]
     pub fn pop_back(&mut self, list: List) -> Option<u32> {
         let slot = self.back(list)?;
         self.unlink(slot);
         Some(slot)
+    }
+
+    /// The slots of a list from its front to its back.
+    pub fn forwards(&self, list: List) -> impl Iterator<Item = u32> {
+        core::iter::successors(self.front(list), |&slot| self.after(slot))
     }
 
     /// The slots of a list from its back to its front.

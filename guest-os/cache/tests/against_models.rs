@@ -51,6 +51,7 @@ impl Pair {
             assert_eq!(self.capacity(), 0, "bypassed with room");
             return;
         };
+        self.model.prepare(block);
         if let Some(evicted) = evicted {
             assert!(self.free.is_empty(), "evicted with a free slot");
             let expected = self.model.evict(Some(block));

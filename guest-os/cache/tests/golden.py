@@ -21,7 +21,7 @@ import libcachesim
 REQUESTS = 200_000
 BLOCKS = 50_000
 SEQUENCES = ["zipf", "uniform", "scan", "loop", "shift"]
-CAPACITIES = [10, 100, 1000, 3000, 10_000]
+CAPACITIES = [10, 20, 64, 100, 1000, 3000, 10_000]
 POLICIES = {
     "fifo": libcachesim.FIFO,
     "clock": libcachesim.Clock,

@@ -4,16 +4,21 @@
 //! happens to them. Adding one is a file, a variant of [`Policy`], a model in
 //! the tests and a column of golden counts.
 
+pub mod arc;
 pub mod clock;
 pub mod fifo;
+pub mod lfu;
 pub mod lru;
+pub mod s3_fifo;
 pub mod sieve;
+pub mod two_q;
 
+mod ghosts;
 mod policy;
 
 pub use policy::{AnyCache, Policy};
 
-use crate::table::{List, Table};
+use crate::table::{List, Place, Table};
 
 /// A policy. Slots that it is told about are cached, and in none of its lists
 /// before [`insert`](Self::insert).
@@ -34,8 +39,14 @@ pub trait Eviction {
     #[inline]
     fn missed(&mut self, _block: u32) {}
 
+    /// A block that is not cached is about to be let in; [`evict`](Self::evict), if
+    /// there is no room, and [`insert`](Self::insert) follow.
+    #[inline]
+    fn prepare(&mut self, _block: u32) {}
+
     /// Chooses what goes, for `incoming` if something is to come, and takes it out
     /// of the policy's lists. Something is cached. The table still has the block.
+    /// What goes for nothing, because the cache shrinks, is not remembered.
     fn evict(&mut self, table: &mut Table, incoming: Option<u32>) -> u32;
 
     /// A block has come into a slot: sets its place, and its list.
@@ -61,6 +72,15 @@ pub trait Eviction {
 #[inline]
 fn list(table: &Table, index: u32) -> List {
     table.list(1 + index)
+}
+
+/// Checks that each of a policy's lists has so many slots, all at its place.
+fn check_lists(table: &Table, lists: &[(Place, u32)]) {
+    for (index, &(place, len)) in (0..).zip(lists) {
+        let slots = table.backwards(list(table, index));
+        let count = slots.inspect(|&slot| assert_eq!(table.place(slot), place));
+        assert_eq!(count.count(), len as usize);
+    }
 }
 
 /// Checks that a policy with a single list has every cached slot in it.

@@ -3,7 +3,14 @@
 use core::fmt;
 use core::str::FromStr;
 
-use super::{clock::Clock, fifo::Fifo, lru::Lru, sieve::Sieve};
+use super::arc::Arc;
+use super::clock::Clock;
+use super::fifo::Fifo;
+use super::lfu::Lfu;
+use super::lru::Lru;
+use super::s3_fifo::S3Fifo;
+use super::sieve::Sieve;
+use super::two_q::TwoQ;
 use crate::cache::{Admission, Cache, Cached, Revoked};
 
 /// Makes the closed set of policies out of one line each: the enum, the names,
@@ -72,6 +79,14 @@ policies! {
     Lru = "lru",
     /// A hand that sifts a queue in place.
     Sieve = "sieve",
+    /// A small queue before a main one, with second chances.
+    S3Fifo = "s3-fifo",
+    /// Least frequently used.
+    Lfu = "lfu",
+    /// A queue before an LRU list.
+    TwoQ = "2q",
+    /// Two LRU lists whose shares adapt.
+    Arc = "arc",
 }
 
 impl fmt::Display for Policy {
@@ -196,6 +211,6 @@ mod tests {
             assert_eq!(policy.cache(10).policy(), policy);
         }
         assert_eq!("mru".parse::<Policy>(), Err(UnknownPolicy));
-        assert!(UnknownPolicy.to_string().ends_with("sieve"));
+        assert!(UnknownPolicy.to_string().ends_with("arc"));
     }
 }

@@ -1,7 +1,11 @@
 //! The policies once more, naively: what the papers say in vectors that are
 //! searched from end to end.
 
+mod arc;
+mod lfu;
 mod queues;
+mod s3_fifo;
+mod two_q;
 
 use guest_cache::Policy;
 
@@ -10,6 +14,7 @@ pub trait Model {
     fn resize(&mut self, _capacity: usize) {}
     fn hit(&mut self, block: u32);
     fn missed(&mut self, _block: u32) {}
+    fn prepare(&mut self, _block: u32) {}
     fn evict(&mut self, incoming: Option<u32>) -> u32;
     fn insert(&mut self, block: u32);
     fn remove(&mut self, block: u32);
@@ -22,6 +27,10 @@ pub fn model(policy: Policy) -> Box<dyn Model> {
         Policy::Clock => Box::new(queues::Clock::default()),
         Policy::Lru => Box::new(queues::Lru::default()),
         Policy::Sieve => Box::new(queues::Sieve::default()),
+        Policy::S3Fifo => Box::new(s3_fifo::S3Fifo::default()),
+        Policy::Lfu => Box::new(lfu::Lfu::default()),
+        Policy::TwoQ => Box::new(two_q::TwoQ::default()),
+        Policy::Arc => Box::new(arc::Arc::default()),
     }
 }
 
