@@ -56,7 +56,7 @@ pub enum Revoked {
 }
 
 /// A cache of blocks in slots, by a policy.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Cache<P> {
     table: Table,
     policy: P,
@@ -67,9 +67,14 @@ pub struct Cache<P> {
 impl<P: Eviction> Cache<P> {
     /// A cache that may have any of `slots` slots and has none yet.
     pub fn new(slots: u32) -> Self {
+        Self::with_policy(slots, P::new(slots))
+    }
+
+    /// The same by a policy that has been made for as many slots.
+    pub fn with_policy(slots: u32, policy: P) -> Self {
         Self {
             table: Table::new(slots, 1 + P::LISTS),
-            policy: P::new(slots),
+            policy,
             capacity: 0,
             len: 0,
         }

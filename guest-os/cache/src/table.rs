@@ -73,7 +73,7 @@ impl Place {
 pub struct List(u32);
 
 /// Blocks in slots, and lists of slots.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Table {
     /// The first entry of each chain, or the end of an empty one.
     heads: Box<[u32]>,

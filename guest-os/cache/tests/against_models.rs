@@ -22,7 +22,7 @@ impl Pair {
     fn new(policy: Policy, slots: u32) -> Self {
         Self {
             cache: policy.cache(slots),
-            model: model(policy),
+            model: model(policy, slots),
             slots,
             free: BTreeSet::new(),
             cached: BTreeMap::new(),

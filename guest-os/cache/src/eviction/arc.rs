@@ -22,7 +22,7 @@ const B1: u8 = 0;
 const B2: u8 = 1;
 
 /// ARC. What was asked for last is in front.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Arc {
     ghosts: Ghosts,
     capacity: u32,

@@ -11,7 +11,7 @@ use crate::table::{Place, Table};
 const CACHED: Place = Place::of_policy(0);
 
 /// CLOCK with one bit. The newest block is in front.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Clock;
 
 impl Eviction for Clock {

@@ -9,7 +9,7 @@ use crate::table::{Place, Table};
 const CACHED: Place = Place::of_policy(0);
 
 /// First in, first out. The newest block is in front.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Fifo;
 
 impl Eviction for Fifo {

@@ -7,7 +7,7 @@ const FREE: u32 = 0;
 
 /// Queues of blocks that are not cached; a block is in at most one. The table's
 /// slots are mere places to remember here.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Ghosts {
     table: Table,
     lens: [u32; 2],
@@ -30,12 +30,13 @@ impl Ghosts {
         self.lens[usize::from(queue)]
     }
 
-    /// Remembers a block, as the youngest of a queue.
+    /// Remembers a block, as the youngest of a queue. Returns its number, below the
+    /// room, until it is forgotten.
     ///
     /// # Panics
     /// Without room: the caller forgets first.
     #[inline]
-    pub fn remember(&mut self, queue: u8, block: u32) {
+    pub fn remember(&mut self, queue: u8, block: u32) -> u32 {
         let free = self.table.pop_back(self.table.list(FREE));
         let ghost = free.expect("room for a ghost");
         self.table.insert(ghost, block);
@@ -43,17 +44,26 @@ impl Ghosts {
         let list = self.table.list(1 + u32::from(queue));
         self.table.push_front(list, ghost);
         self.lens[usize::from(queue)] += 1;
+        ghost
     }
 
-    /// Forgets the oldest block of a queue that has one.
+    /// Forgets the oldest block of a queue that has one; which number it had.
     #[inline]
-    pub fn forget_oldest(&mut self, queue: u8) {
+    pub fn forget_oldest(&mut self, queue: u8) -> u32 {
         let list = self.table.list(1 + u32::from(queue));
         let oldest = self.table.back(list).expect("a ghost");
         self.forget(queue, oldest);
+        oldest
     }
 
-    fn forget(&mut self, queue: u8, ghost: u32) {
+    /// The number of a block that is remembered.
+    #[inline]
+    pub fn find(&self, block: u32) -> Option<u32> {
+        self.table.find(block)
+    }
+
+    /// Forgets the block of a number, in a queue.
+    pub fn forget(&mut self, queue: u8, ghost: u32) {
         self.table.unlink(ghost);
         self.table.remove(ghost);
         self.table.push_back(self.table.list(FREE), ghost);

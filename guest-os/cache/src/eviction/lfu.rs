@@ -21,7 +21,7 @@ use crate::table::{Place, Table};
 const CACHED: Place = Place::of_policy(0);
 
 /// The slots of one count.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Group {
     count: u64,
     last: u32,
@@ -29,7 +29,7 @@ struct Group {
 }
 
 /// LFU. What goes first is in front.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Lfu {
     group_of: Box<[u32]>,
     groups: Vec<Group>,

@@ -9,7 +9,7 @@ use crate::table::{Place, Table};
 const CACHED: Place = Place::of_policy(0);
 
 /// Least recently used. The block asked for last is in front.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Lru;
 
 impl Eviction for Lru {

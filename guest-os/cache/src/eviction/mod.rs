@@ -5,18 +5,24 @@
 //! the tests and a column of golden counts.
 
 pub mod arc;
+pub mod belady;
 pub mod clock;
 pub mod fifo;
 pub mod lfu;
+pub mod lirs;
 pub mod lru;
 pub mod s3_fifo;
 pub mod sieve;
 pub mod two_q;
+pub mod w_tiny_lfu;
 
 mod ghosts;
 mod policy;
+mod ring;
+mod sketch;
 
 pub use policy::{AnyCache, Policy};
+pub use sketch::Sketch;
 
 use crate::table::{List, Place, Table};
 

@@ -7,10 +7,12 @@ use super::arc::Arc;
 use super::clock::Clock;
 use super::fifo::Fifo;
 use super::lfu::Lfu;
+use super::lirs::Lirs;
 use super::lru::Lru;
 use super::s3_fifo::S3Fifo;
 use super::sieve::Sieve;
 use super::two_q::TwoQ;
+use super::w_tiny_lfu::WTinyLfu;
 use crate::cache::{Admission, Cache, Cached, Revoked};
 
 /// Makes the closed set of policies out of one line each: the enum, the names,
@@ -45,7 +47,7 @@ macro_rules! policies {
         }
 
         /// A [`Cache`] by a policy that is known at run time.
-        #[derive(Debug)]
+        #[derive(Clone, Debug)]
         pub enum AnyCache {
             $($(#[$doc])* $policy(Cache<$policy>),)*
         }
@@ -87,6 +89,10 @@ policies! {
     TwoQ = "2q",
     /// Two LRU lists whose shares adapt.
     Arc = "arc",
+    /// A window before an LRU list, admission by a count of requests.
+    WTinyLfu = "w-tiny-lfu",
+    /// What lies between a block's last two requests.
+    Lirs = "lirs",
 }
 
 impl fmt::Display for Policy {
@@ -211,6 +217,6 @@ mod tests {
             assert_eq!(policy.cache(10).policy(), policy);
         }
         assert_eq!("mru".parse::<Policy>(), Err(UnknownPolicy));
-        assert!(UnknownPolicy.to_string().ends_with("arc"));
+        assert!(UnknownPolicy.to_string().ends_with("lirs"));
     }
 }

@@ -24,7 +24,7 @@ const MAIN_LIST: u32 = 1;
 const PROMOTED: u32 = 2;
 
 /// S3-FIFO. The newest blocks are in front.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct S3Fifo {
     ghosts: Ghosts,
     capacity: u32,

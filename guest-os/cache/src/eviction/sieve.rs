@@ -11,7 +11,7 @@ use crate::table::{Place, Table};
 const CACHED: Place = Place::of_policy(0);
 
 /// SIEVE. The newest block is in front.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Sieve {
     /// Where the hand is; none stands for the back.
     hand: Option<u32>,

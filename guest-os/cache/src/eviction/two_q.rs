@@ -17,7 +17,7 @@ const IN_LIST: u32 = 0;
 const MAIN_LIST: u32 = 1;
 
 /// 2Q. The newest blocks are in front.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct TwoQ {
     /// A1out.
     ghosts: Ghosts,

@@ -3,9 +3,11 @@
 
 mod arc;
 mod lfu;
+mod lirs;
 mod queues;
 mod s3_fifo;
 mod two_q;
+mod w_tiny_lfu;
 
 use guest_cache::Policy;
 
@@ -20,8 +22,8 @@ pub trait Model {
     fn remove(&mut self, block: u32);
 }
 
-/// The model of a policy.
-pub fn model(policy: Policy) -> Box<dyn Model> {
+/// The model of a policy, for a cache that may have `slots` slots.
+pub fn model(policy: Policy, slots: u32) -> Box<dyn Model> {
     match policy {
         Policy::Fifo => Box::new(queues::Fifo::default()),
         Policy::Clock => Box::new(queues::Clock::default()),
@@ -31,6 +33,8 @@ pub fn model(policy: Policy) -> Box<dyn Model> {
         Policy::Lfu => Box::new(lfu::Lfu::default()),
         Policy::TwoQ => Box::new(two_q::TwoQ::default()),
         Policy::Arc => Box::new(arc::Arc::default()),
+        Policy::WTinyLfu => Box::new(w_tiny_lfu::WTinyLfu::new(slots)),
+        Policy::Lirs => Box::new(lirs::Lirs::default()),
     }
 }
 
