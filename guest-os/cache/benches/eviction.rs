@@ -1,6 +1,6 @@
 //! How fast the policies are on one core: requests a second of a Zipf sequence,
 //! from an empty cache on, and how long giving up a quarter of a full cache takes.
-//! `libcachesim.py` beside this file has the same requests for libCacheSim.
+//! `others.py` beside this file has the same requests for libCacheSim.
 
 #[path = "../tests/common/mod.rs"]
 mod common;
@@ -23,10 +23,10 @@ fn requests() -> Vec<u32> {
         .collect()
 }
 
-/// Runs the requests through a cache of whatever type; returns the misses.
+/// Runs the requests through a cache of whatever type; evaluates to the misses.
 macro_rules! run {
-    ($cache:expr, $requests:expr) => {{
-        let mut misses = 0;
+    ($cache:ident, $requests:expr) => {{
+        let mut misses = 0u32;
         for &block in $requests {
             if $cache.access(block).is_none() {
                 black_box($cache.admit(block));
@@ -49,25 +49,22 @@ fn throughput(criterion: &mut Criterion) {
             cache.grow(0..CAPACITY);
             cache
         };
-        let misses = run!(full(), &requests);
-        println!("{policy}: {misses} misses");
+        let mut cache = full();
+        println!("{policy}: {} misses", run!(cache, &requests));
         group.bench_function(policy.name(), |bencher| {
             bencher.iter_batched_ref(
                 full,
-                |cache| -> u32 { run!(cache, &requests) },
+                |cache| run!(cache, &requests),
                 BatchSize::PerIteration,
             );
         });
     }
-    let foreseen = || {
-        let mut cache = Cache::with_policy(CAPACITY, Belady::of(&requests, CAPACITY));
-        cache.grow(0..CAPACITY);
-        cache
-    };
+    let mut foreseen = Cache::with_policy(CAPACITY, Belady::of(&requests, CAPACITY));
+    foreseen.grow(0..CAPACITY);
     group.bench_function("belady", |bencher| {
         bencher.iter_batched_ref(
-            foreseen,
-            |cache| -> u32 { run!(cache, &requests) },
+            || foreseen.clone(),
+            |cache| run!(cache, &requests),
             BatchSize::PerIteration,
         );
     });
@@ -80,7 +77,7 @@ fn surrender(criterion: &mut Criterion) {
     for &policy in Policy::ALL {
         let mut used = policy.cache(1 << 18);
         used.grow(0..1 << 18);
-        let _: u32 = run!(used, &requests);
+        run!(used, &requests);
         assert_eq!(used.len(), 1 << 18);
         group.bench_function(policy.name(), |bencher| {
             bencher.iter_batched_ref(

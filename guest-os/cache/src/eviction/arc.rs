@@ -10,7 +10,7 @@
 //! has come in rather than before one goes, which comes to the same with a full
 //! cache and also holds with free slots.
 
-use super::ghosts::Ghosts;
+use super::ghosts::{Ghosts, STEPS};
 use super::{Eviction, check_lists, list};
 use crate::table::{Place, Table};
 
@@ -35,15 +35,15 @@ pub struct Arc {
 }
 
 impl Arc {
-    /// Forgets what is beyond the limits.
+    /// Forgets what is beyond the limits, or some of it.
     fn trim(&mut self) {
-        let capacity = self.capacity;
-        while self.ghosts.len(B1) > 0 && self.once + self.ghosts.len(B1) > capacity {
-            self.ghosts.forget_oldest(B1);
-        }
-        while self.ghosts.len(B1) + self.ghosts.len(B2) > capacity {
-            let queue = if self.ghosts.len(B2) > 0 { B2 } else { B1 };
-            self.ghosts.forget_oldest(queue);
+        for _ in 0..STEPS {
+            let [b1, b2] = [self.ghosts.len(B1), self.ghosts.len(B2)];
+            if b1 > 0 && self.once + b1 > self.capacity {
+                self.ghosts.forget_oldest(B1);
+            } else if b1 + b2 > self.capacity {
+                self.ghosts.forget_oldest(if b2 > 0 { B2 } else { B1 });
+            }
         }
     }
 }
@@ -66,7 +66,6 @@ impl Eviction for Arc {
     fn resize(&mut self, capacity: u32) {
         self.capacity = capacity;
         self.p = self.p.min(f64::from(capacity));
-        self.trim();
     }
 
     #[inline]
@@ -141,8 +140,7 @@ impl Eviction for Arc {
     fn check(&self, table: &Table, len: u32) {
         assert_eq!(self.once + self.often, len);
         check_lists(table, &[(ONCE, self.once), (OFTEN, self.often)]);
-        assert!(self.once + self.ghosts.len(B1) <= self.capacity);
-        assert!(self.ghosts.len(B1) + self.ghosts.len(B2) <= self.capacity);
+        assert!(self.ghosts.len(B1) + self.ghosts.len(B2) <= table.slots());
         self.ghosts.check(table);
     }
 }

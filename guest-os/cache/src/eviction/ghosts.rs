@@ -1,9 +1,17 @@
 //! Blocks that went and are remembered for a while, by number only: what a policy
 //! learns from when they are asked for again.
+//!
+//! How many are remembered follows from the capacity. A cache that shrinks does
+//! not forget at once, which would take as long again as giving up the slots: each
+//! block that comes in afterwards makes up to [`STEPS`] of them forgotten.
 
 use crate::table::{Place, Table};
 
 const FREE: u32 = 0;
+
+/// The most that is forgotten for one block that comes in. Two, so that what is
+/// too much becomes less.
+pub const STEPS: usize = 2;
 
 /// Queues of blocks that are not cached; a block is in at most one. The table's
 /// slots are mere places to remember here.
@@ -45,6 +53,19 @@ impl Ghosts {
         self.table.push_front(list, ghost);
         self.lens[usize::from(queue)] += 1;
         ghost
+    }
+
+    /// Remembers a block in the first queue, of at most `limit`.
+    #[inline]
+    pub fn remember_within(&mut self, limit: u32, block: u32) {
+        for _ in 0..STEPS {
+            if self.len(0) > 0 && self.len(0) >= limit {
+                self.forget_oldest(0);
+            }
+        }
+        if limit > 0 {
+            self.remember(0, block);
+        }
     }
 
     /// Forgets the oldest block of a queue that has one; which number it had.

@@ -32,7 +32,7 @@
 //!
 //! Pruning S may take many steps at once, each of which a request has paid for.
 
-use super::ghosts::Ghosts;
+use super::ghosts::{Ghosts, STEPS};
 use super::ring::Ring;
 use super::{Eviction, list};
 use crate::table::{Place, Table};
@@ -112,6 +112,15 @@ impl Lirs {
         self.prune(table);
     }
 
+    /// Takes out the bottom of S, which is LIR: the queue is empty.
+    fn evict_low(&mut self, table: &mut Table) -> u32 {
+        let bottom = self.stack.bottom().expect("a LIR block");
+        self.stack.unlink(bottom);
+        self.low -= 1;
+        self.prune(table);
+        bottom
+    }
+
     /// Puts a HIR slot that is not in S there.
     fn stack(&mut self, table: &mut Table, slot: u32) {
         table.set_place(slot, STACKED);
@@ -127,11 +136,13 @@ impl Lirs {
         self.stack.unlink(self.slots + ghost);
     }
 
-    /// Forgets what is beyond the limit of S.
+    /// Forgets what is beyond the limit of S, or some of it.
     fn trim(&mut self) {
         let most = (2 * self.capacity).saturating_sub(self.low + self.stacked);
-        while self.ghosts.len(0) > most.min(most_ghosts(self.capacity)) {
-            self.forget_oldest();
+        for _ in 0..STEPS {
+            if self.ghosts.len(0) > most.min(most_ghosts(self.capacity)) {
+                self.forget_oldest();
+            }
         }
     }
 }
@@ -156,7 +167,6 @@ impl Eviction for Lirs {
 
     fn resize(&mut self, capacity: u32) {
         self.capacity = capacity;
-        self.trim();
     }
 
     fn hit(&mut self, table: &mut Table, slot: u32, _block: u32) {
@@ -192,7 +202,7 @@ impl Eviction for Lirs {
 
     fn evict(&mut self, table: &mut Table, incoming: Option<u32>) -> u32 {
         if self.high == 0 {
-            self.lower(table);
+            return self.evict_low(table);
         }
         let slot = table.pop_back(list(table, 0)).expect("a HIR block");
         self.high -= 1;
@@ -255,7 +265,7 @@ impl Eviction for Lirs {
         let queue = table.backwards(list(table, 0));
         let queued = queue.inspect(|&slot| assert_ne!(table.place(slot), LIR));
         assert_eq!(queued.count(), self.high as usize);
-        assert!(counts.iter().sum::<u32>() <= 2 * self.capacity);
+        assert!(counts[2] <= most_ghosts(self.slots));
         let bottom = self.stack.bottom();
         assert!(bottom.is_none_or(|bottom| bottom < self.slots && table.place(bottom) == LIR));
         self.ghosts.check(table);

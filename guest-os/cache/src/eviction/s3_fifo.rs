@@ -68,11 +68,9 @@ impl S3Fifo {
         while let Some(slot) = table.pop_back(list(table, SMALL_LIST)) {
             self.small -= 1;
             if table.count(slot) < PROMOTED {
-                if remember && ghosts(self.capacity) > 0 {
-                    if self.ghosts.len(0) >= ghosts(self.capacity) {
-                        self.ghosts.forget_oldest(0);
-                    }
-                    self.ghosts.remember(0, table.block(slot));
+                if remember {
+                    let limit = ghosts(self.capacity);
+                    self.ghosts.remember_within(limit, table.block(slot));
                 }
                 return Some(slot);
             }
@@ -105,9 +103,6 @@ impl Eviction for S3Fifo {
 
     fn resize(&mut self, capacity: u32) {
         self.capacity = capacity;
-        while self.ghosts.len(0) > ghosts(capacity) {
-            self.ghosts.forget_oldest(0);
-        }
     }
 
     #[inline]

@@ -45,9 +45,6 @@ impl Eviction for TwoQ {
 
     fn resize(&mut self, capacity: u32) {
         self.capacity = capacity;
-        while self.ghosts.len(0) > capacity / 2 {
-            self.ghosts.forget_oldest(0);
-        }
     }
 
     #[inline]
@@ -69,11 +66,9 @@ impl Eviction for TwoQ {
         }
         self.incoming -= 1;
         let slot = table.pop_back(list(table, IN_LIST)).expect("A1in");
-        if incoming.is_some() && self.capacity >= 2 {
-            if self.ghosts.len(0) >= self.capacity / 2 {
-                self.ghosts.forget_oldest(0);
-            }
-            self.ghosts.remember(0, table.block(slot));
+        if incoming.is_some() {
+            let limit = self.capacity / 2;
+            self.ghosts.remember_within(limit, table.block(slot));
         }
         slot
     }

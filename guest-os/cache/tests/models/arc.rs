@@ -16,16 +16,14 @@ pub struct Arc {
 
 impl Arc {
     fn limit(&mut self) {
-        while !self.b1.is_empty() && self.t1.len() + self.b1.len() > self.capacity {
-            self.b1.remove(0);
-        }
-        while self.b1.len() + self.b2.len() > self.capacity {
-            if self.b2.is_empty() {
-                &mut self.b1
-            } else {
-                &mut self.b2
+        for _ in 0..2 {
+            let too_long = self.t1.len() + self.b1.len() > self.capacity;
+            let too_many = self.b1.len() + self.b2.len() > self.capacity;
+            if too_long && !self.b1.is_empty() || too_many && self.b2.is_empty() {
+                self.b1.remove(0);
+            } else if too_many {
+                self.b2.remove(0);
             }
-            .remove(0);
         }
     }
 }
@@ -34,7 +32,6 @@ impl Model for Arc {
     fn resize(&mut self, capacity: usize) {
         self.capacity = capacity;
         self.p = self.p.min(capacity as f64);
-        self.limit();
     }
 
     fn hit(&mut self, block: u32) {

@@ -59,7 +59,7 @@ impl Lirs {
     }
 
     fn limit(&mut self) {
-        loop {
+        for _ in 0..2 {
             let gone = self
                 .stack
                 .iter()
@@ -82,7 +82,6 @@ impl Lirs {
 impl Model for Lirs {
     fn resize(&mut self, capacity: usize) {
         self.capacity = capacity;
-        self.limit();
     }
 
     fn hit(&mut self, block: u32) {
@@ -97,10 +96,11 @@ impl Model for Lirs {
                 take(&mut self.queue, block);
                 self.queue.push(block);
                 self.stack.push((block, Status::High));
+                self.prune();
+                self.limit();
             }
         }
         self.prune();
-        self.limit();
     }
 
     fn prepare(&mut self, block: u32) {

@@ -43,3 +43,12 @@ fn take(from: &mut Vec<u32>, block: u32) {
     let at = from.iter().position(|&other| other == block);
     from.remove(at.expect("the block"));
 }
+
+/// Remembers a block among up to `limit`: of more than there may be, two go for it.
+fn remember(ghosts: &mut Vec<u32>, block: u32, limit: usize) {
+    let surplus = (ghosts.len() + 1).saturating_sub(limit);
+    ghosts.drain(..surplus.min(2).min(ghosts.len()));
+    if limit > 0 {
+        ghosts.push(block);
+    }
+}

@@ -1,6 +1,6 @@
 //! S3-FIFO: three vectors, the oldest first.
 
-use super::Model;
+use super::{Model, remember};
 
 #[derive(Default)]
 pub struct S3Fifo {
@@ -13,12 +13,6 @@ pub struct S3Fifo {
 }
 
 impl S3Fifo {
-    fn limit(&mut self) {
-        while self.ghosts.len() > self.capacity * 9 / 10 {
-            self.ghosts.remove(0);
-        }
-    }
-
     fn small_capacity(&self) -> usize {
         (self.capacity / 10).max(1)
     }
@@ -27,7 +21,6 @@ impl S3Fifo {
 impl Model for S3Fifo {
     fn resize(&mut self, capacity: usize) {
         self.capacity = capacity;
-        self.limit();
     }
 
     fn hit(&mut self, block: u32) {
@@ -59,8 +52,7 @@ impl Model for S3Fifo {
                     continue;
                 }
                 if incoming.is_some() {
-                    self.ghosts.push(block);
-                    self.limit();
+                    remember(&mut self.ghosts, block, self.capacity * 9 / 10);
                 }
                 return block;
             }

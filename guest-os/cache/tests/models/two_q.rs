@@ -1,6 +1,6 @@
 //! 2Q: three vectors, the oldest first.
 
-use super::{Model, take};
+use super::{Model, remember, take};
 
 #[derive(Default)]
 pub struct TwoQ {
@@ -11,18 +11,9 @@ pub struct TwoQ {
     remembered: bool,
 }
 
-impl TwoQ {
-    fn limit(&mut self) {
-        while self.a1_out.len() > self.capacity / 2 {
-            self.a1_out.remove(0);
-        }
-    }
-}
-
 impl Model for TwoQ {
     fn resize(&mut self, capacity: usize) {
         self.capacity = capacity;
-        self.limit();
     }
 
     fn hit(&mut self, block: u32) {
@@ -41,8 +32,7 @@ impl Model for TwoQ {
         if self.a1_in.len() > self.capacity / 4 || self.am.is_empty() {
             let block = self.a1_in.remove(0);
             if incoming.is_some() {
-                self.a1_out.push(block);
-                self.limit();
+                remember(&mut self.a1_out, block, self.capacity / 2);
             }
             return block;
         }

@@ -2,7 +2,8 @@
 """How fast libCacheSim is with the requests of eviction.rs.
 
     pip install libcachesim==0.3.5
-    python3 libcachesim.py [POLICY...]
+    python3 others.py make FILE
+    python3 others.py run FILE [POLICY...]
 
 The requests go through its own loop, from a file that is in memory by then: no
 Python runs while the clock does. Each policy has three goes, the best counts.
@@ -12,7 +13,6 @@ import bisect
 import itertools
 import os
 import sys
-import tempfile
 import time
 
 import libcachesim
@@ -42,13 +42,14 @@ def once(policy, path):
 
 
 def main():
-    names = sys.argv[1:] or list(POLICIES)
-    with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "trace.oracleGeneral")
+    action, path, *names = sys.argv[1:]
+    if action == "make":
         write_trace(requests(), path)
-        for name in names:
-            seconds, misses = min(once(POLICIES[name], path) for _ in range(3))
-            print(f"{name}: {REQUESTS / seconds / 1e6:.2f} M requests/s, {misses} misses", flush=True)
+        return
+    for name in names or POLICIES:
+        seconds, misses = min(once(POLICIES[name], path) for _ in range(3))
+        rate = REQUESTS / seconds / 1e6
+        print(f"{name}: {rate:.2f} M requests/s, {misses} misses", flush=True)
 
 
 if __name__ == "__main__":
