@@ -16,6 +16,10 @@
 use crate::eviction::Eviction;
 use crate::table::{List, Place, Table};
 
+/// Slots that a cache may have: 256 GiB of 4 KiB blocks. Half of what a table can
+/// have, so that a policy can remember as many blocks as are cached, and some.
+pub const MAX_SLOTS: u32 = 1 << 26;
+
 /// The list of the free slots; those of a policy come after it.
 const FREE: u32 = 0;
 
@@ -66,12 +70,19 @@ pub struct Cache<P> {
 
 impl<P: Eviction> Cache<P> {
     /// A cache that may have any of `slots` slots and has none yet.
+    ///
+    /// # Panics
+    /// With more than [`MAX_SLOTS`].
     pub fn new(slots: u32) -> Self {
         Self::with_policy(slots, P::new(slots))
     }
 
     /// The same by a policy that has been made for as many slots.
+    ///
+    /// # Panics
+    /// With more than [`MAX_SLOTS`].
     pub fn with_policy(slots: u32, policy: P) -> Self {
+        assert!(slots <= MAX_SLOTS, "{slots} slots: at most {MAX_SLOTS}");
         Self {
             table: Table::new(slots, 1 + P::LISTS),
             policy,
@@ -123,7 +134,8 @@ impl<P: Eviction> Cache<P> {
         self.table.find(block)
     }
 
-    /// Lets in a block that is not cached.
+    /// Lets in a block that is not cached, which is for the caller to know: a block
+    /// let in twice would be in two slots. A debug build looks.
     #[inline]
     pub fn admit(&mut self, block: u32) -> Admission {
         debug_assert_eq!(self.find(block), None, "block {block} is cached");

@@ -41,7 +41,7 @@ const FLAGS: u32 = 7 << FLAGS_SHIFT;
 /// Lists that a table can have.
 pub const MAX_LISTS: u32 = 8;
 
-/// Slots that a table can have: 512 GiB of 4 KiB blocks, less the lists.
+/// Slots that a table can have: what a link can tell apart, less the lists.
 pub const MAX_SLOTS: u32 = (1 << LINK_BITS) - MAX_LISTS;
 
 /// Where a slot is, 3 bits. The first two are the same for every policy; what the
@@ -342,5 +342,72 @@ impl Table {
     /// The slots of a list from its back to its front.
     pub fn backwards(&self, list: List) -> impl Iterator<Item = u32> {
         core::iter::successors(self.back(list), |&slot| self.before(slot))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+
+    /// Blocks whose scrambled numbers differ in one bit each, so that what tells
+    /// them apart is once in every part of an entry, or the bucket.
+    fn close_blocks() -> Vec<u32> {
+        let bits = (0..32).map(|bit| 1 << bit);
+        [0].into_iter().chain(bits).map(unscramble).collect()
+    }
+
+    #[test]
+    fn blocks_are_told_apart_in_tables_of_any_size() {
+        let blocks = close_blocks();
+        for slots in [33, 63, 64, 65, 127, 1000, 1 << 16, (1 << 20) - 1] {
+            let mut table = Table::new(slots, 0);
+            let taken = |i: usize| slots - 1 - i as u32;
+            for (i, &block) in blocks.iter().enumerate() {
+                assert_eq!(table.find(block), None, "{slots} slots, {block}");
+                table.insert(taken(i), block);
+            }
+            for (i, &block) in blocks.iter().enumerate() {
+                assert_eq!(table.find(block), Some(taken(i)), "{slots} slots");
+                assert_eq!(table.block(taken(i)), block, "{slots} slots");
+            }
+            for (i, &block) in blocks.iter().enumerate().rev() {
+                assert_eq!(table.remove(taken(i)), block, "{slots} slots");
+                assert_eq!(table.find(block), None);
+            }
+        }
+    }
+
+    #[test]
+    fn a_table_of_few_slots_or_none_works() {
+        assert_eq!(Table::new(0, 2).find(7), None);
+        for slots in 1..5 {
+            let mut table = Table::new(slots, 1);
+            (0..slots).for_each(|slot| table.insert(slot, slot ^ u32::MAX));
+            assert!((0..slots).all(|slot| table.find(slot ^ u32::MAX) == Some(slot)));
+            assert_eq!(table.remove(slots - 1), (slots - 1) ^ u32::MAX);
+            assert_eq!(table.find((slots - 1) ^ u32::MAX), None);
+        }
+    }
+
+    #[test]
+    fn the_parts_of_an_entry_do_not_touch() {
+        let mut table = Table::new(100, 1);
+        let list = table.list(0);
+        table.insert(99, 12_345);
+        table.push_front(list, 98);
+        table.push_front(list, 99);
+        for (count, flags, index) in [(3, 7, 5), (0, 7, 0), (3, 0, 5), (1, 5, 2)] {
+            table.set_count(99, count);
+            table.set_flags(99, flags);
+            table.set_place(99, Place::of_policy(index));
+            assert_eq!((table.count(99), table.flags(99)), (count, flags));
+            assert_eq!(table.place(99), Place::of_policy(index));
+            assert_eq!(table.find(12_345), Some(99));
+            assert!(table.forwards(list).eq([99, 98]));
+            assert!(table.backwards(list).eq([98, 99]));
+        }
+        table.unlink(98);
+        assert!(table.forwards(list).eq([99]));
     }
 }

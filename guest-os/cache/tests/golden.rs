@@ -1,50 +1,14 @@
 //! The misses of every policy beside those of libCacheSim, as `golden.py` counted
 //! them into `golden.csv`: the same ones, but for the policies that depart from
-//! the simulator on purpose, which say so in their modules.
+//! the simulator on purpose, which say so in their modules; `departures` has these
+//! as the simulator has them.
 
 mod common;
 
+use common::golden::{Golden, REQUESTS, for_each, golden};
 use common::sequence;
 use guest_cache::eviction::belady::Belady;
 use guest_cache::{Admission, Cache, Policy};
-
-/// Requests of a sequence.
-const REQUESTS: u32 = 200_000;
-
-/// A line of the file.
-struct Golden {
-    name: &'static str,
-    sequence: &'static str,
-    capacity: u32,
-    misses: u64,
-}
-
-fn golden() -> impl Iterator<Item = Golden> {
-    let lines = include_str!("golden.csv").lines().skip(1);
-    lines.map(|line| {
-        let fields: Vec<&str> = line.split(',').collect();
-        let &[name, sequence, capacity, misses] = fields.as_slice() else {
-            panic!("{line}");
-        };
-        Golden {
-            name,
-            sequence,
-            capacity: capacity.parse().expect(line),
-            misses: misses.parse().expect(line),
-        }
-    })
-}
-
-/// Calls `each` with every line and the requests of its sequence.
-fn for_each(mut each: impl FnMut(Golden, &[u32])) {
-    let mut requests = ("", Vec::new());
-    for line in golden() {
-        if requests.0 != line.sequence {
-            requests = (line.sequence, sequence(line.sequence, REQUESTS));
-        }
-        each(line, &requests.1);
-    }
-}
 
 /// How many requests miss in a cache of `capacity` blocks.
 fn misses(policy: Policy, requests: &[u32], capacity: u32) -> u64 {

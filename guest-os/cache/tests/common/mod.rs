@@ -2,6 +2,8 @@
 //! the same ones.
 #![allow(dead_code, reason = "each test uses some")]
 
+pub mod golden;
+
 /// PCG32: 64 bits of state, 32 out.
 pub struct Rng(u64);
 
