@@ -6,11 +6,16 @@
 mod common;
 
 use std::hint::black_box;
+use std::time::Duration;
 
 use common::{Rng, Zipf};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use guest_cache::eviction::belady::Belady;
 use guest_cache::{Cache, Policy};
+
+/// Short ones: a sample is millions of requests.
+const WARM_UP: Duration = Duration::from_millis(200);
+const MEASURED: Duration = Duration::from_secs(1);
 
 const REQUESTS: u32 = 4_000_000;
 const BLOCKS: u32 = 1 << 20;
@@ -42,6 +47,8 @@ fn throughput(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("requests");
     group
         .throughput(Throughput::Elements(u64::from(REQUESTS)))
+        .warm_up_time(WARM_UP)
+        .measurement_time(MEASURED)
         .sample_size(10);
     for &policy in Policy::ALL {
         let full = || {
@@ -73,7 +80,10 @@ fn throughput(criterion: &mut Criterion) {
 fn surrender(criterion: &mut Criterion) {
     let requests = requests();
     let mut group = criterion.benchmark_group("surrender 64 Ki of 256 Ki blocks");
-    group.sample_size(10);
+    group
+        .warm_up_time(WARM_UP)
+        .measurement_time(MEASURED)
+        .sample_size(10);
     for &policy in Policy::ALL {
         let mut used = policy.cache(1 << 18);
         used.grow(0..1 << 18);

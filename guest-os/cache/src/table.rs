@@ -3,7 +3,7 @@
 //!
 //! An entry is 12 bytes. Its links are 27 bits wide; the block is not stored but
 //! follows from where the entry is: a hash bucket is named by the high bits of
-//! the block's [`scramble`]d number, the entry has the low ones, and a chain
+//! the block's scrambled number, the entry has the low ones, and a chain
 //! ends in the number of its own bucket, so that the bucket of an entry is found
 //! by walking to the chain's end (1.5 to 2 steps in a full table).
 //!

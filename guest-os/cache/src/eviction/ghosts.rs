@@ -3,7 +3,7 @@
 //!
 //! How many are remembered follows from the capacity. A cache that shrinks does
 //! not forget at once, which would take as long again as giving up the slots: each
-//! block that comes in afterwards makes up to [`STEPS`] of them forgotten.
+//! block that comes in afterwards makes up to two of them forgotten.
 
 use crate::table::{Place, Table};
 
