@@ -1,0 +1,27 @@
+//! The guest's block cache: which block of the origin disk is in which slot of
+//! the vSSD, and which block goes when room is needed.
+//!
+//! A block is 4 KiB of the slow origin disk, named by a `u32`. A slot is a block
+//! of the vSSD; the hypervisor may take any slot away and give it back later, so
+//! that the slots in use are an arbitrary subset of `0..N`. Nothing here moves
+//! data or knows a device: a caller asks, and does what it is told.
+//!
+//! - [`cache`]: the slots and the requests, the same for every policy
+//! - [`eviction`]: the policies, one a file, and their names
+//! - [`table`]: block to slot and back, and the lists that policies keep, in
+//!   12 bytes a slot and a word a hash bucket
+//!
+//! The write policies and the device glue are to come on top of [`cache`]; the
+//! bits they need for each slot are there ([`cache::Cache::flags`]).
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod cache;
+pub mod eviction;
+mod permutation;
+pub mod table;
+
+pub use cache::{Admission, Cache, Cached, Revoked};
+pub use eviction::{AnyCache, Eviction, Policy};

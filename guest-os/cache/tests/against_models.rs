@@ -1,0 +1,201 @@
+//! Every policy against its naive model, while slots come and go at random.
+
+mod common;
+mod models;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use common::{Rng, Zipf};
+use guest_cache::{Admission, AnyCache, Cached, Policy, Revoked};
+use models::{Model, model};
+
+/// A cache, its model, and what a caller knows of its slots.
+struct Pair {
+    cache: AnyCache,
+    model: Box<dyn Model>,
+    slots: u32,
+    free: BTreeSet<u32>,
+    cached: BTreeMap<u32, (u32, u8)>,
+}
+
+impl Pair {
+    fn new(policy: Policy, slots: u32) -> Self {
+        Self {
+            cache: policy.cache(slots),
+            model: model(policy, slots),
+            slots,
+            free: BTreeSet::new(),
+            cached: BTreeMap::new(),
+        }
+    }
+
+    fn capacity(&self) -> usize {
+        self.free.len() + self.cached.len()
+    }
+
+    fn request(&mut self, block: u32, admit: bool) {
+        let found = self.cache.access(block);
+        assert_eq!(found, self.cached.get(&block).map(|known| known.0));
+        if found.is_some() {
+            self.model.hit(block);
+            return;
+        }
+        self.model.missed(block);
+        if admit {
+            self.admit(block);
+        }
+    }
+
+    fn admit(&mut self, block: u32) {
+        let Admission::Admitted { slot, evicted } = self.cache.admit(block) else {
+            assert_eq!(self.capacity(), 0, "bypassed with room");
+            return;
+        };
+        self.model.prepare(block);
+        if let Some(evicted) = evicted {
+            assert!(self.free.is_empty(), "evicted with a free slot");
+            let expected = self.model.evict(Some(block));
+            self.gone(expected, evicted);
+            assert_eq!(evicted.slot, slot);
+        } else {
+            assert!(self.free.remove(&slot), "slot {slot} was not free");
+        }
+        self.model.insert(block);
+        self.cached.insert(block, (slot, 0));
+    }
+
+    /// The cache says that `cached` goes, and it should be `expected`.
+    fn gone(&mut self, expected: u32, cached: Cached) {
+        assert_eq!(cached.block, expected);
+        let known = self.cached.remove(&cached.block);
+        assert_eq!(known, Some((cached.slot, cached.flags)));
+    }
+
+    fn discard(&mut self, block: u32) {
+        let Some(cached) = self.cache.discard(block) else {
+            assert!(!self.cached.contains_key(&block));
+            return;
+        };
+        self.gone(block, cached);
+        self.model.remove(block);
+        self.free.insert(cached.slot);
+    }
+
+    fn revoke(&mut self, slot: u32) {
+        match self.cache.revoke(slot) {
+            Revoked::Absent => {
+                assert!(!self.free.contains(&slot));
+                assert!(self.cached.values().all(|known| known.0 != slot));
+                return;
+            }
+            Revoked::Free => assert!(self.free.remove(&slot)),
+            Revoked::Cached(cached) => {
+                assert_eq!(cached.slot, slot);
+                self.gone(cached.block, cached);
+                self.model.remove(cached.block);
+            }
+        }
+        self.model.resize(self.capacity());
+    }
+
+    fn surrender(&mut self, count: u32) {
+        let mut given = Vec::new();
+        let expected = (count as usize).min(self.capacity());
+        let said = self
+            .cache
+            .surrender(count, |slot, cached| given.push((slot, cached)));
+        assert_eq!((said as usize, given.len()), (expected, expected));
+        for (slot, cached) in given {
+            let Some(cached) = cached else {
+                assert!(self.free.remove(&slot));
+                continue;
+            };
+            assert!(self.free.is_empty(), "gave up a block before a free slot");
+            assert_eq!(cached.slot, slot);
+            let expected = self.model.evict(None);
+            self.gone(expected, cached);
+        }
+        self.model.resize(self.capacity());
+    }
+
+    fn grow(&mut self, first: u32, count: u32) {
+        let slots = first..(first + count).min(self.slots);
+        self.cache.grow(slots.clone());
+        let cached: BTreeSet<u32> = self.cached.values().map(|known| known.0).collect();
+        self.free
+            .extend(slots.filter(|slot| !cached.contains(slot)));
+        self.model.resize(self.capacity());
+    }
+
+    fn flag(&mut self, block: u32, flags: u8) {
+        if let Some(known) = self.cached.get_mut(&block) {
+            known.1 = flags;
+            self.cache.set_flags(known.0, flags);
+        }
+    }
+
+    fn check(&self) {
+        self.cache.check();
+        assert_eq!(self.cache.capacity() as usize, self.capacity());
+        assert_eq!(self.cache.len() as usize, self.cached.len());
+        let mut seen = BTreeMap::new();
+        self.cache.for_each(|(block, slot)| {
+            seen.insert(block, (slot, self.cache.flags(slot)));
+        });
+        assert_eq!(seen, self.cached);
+    }
+}
+
+/// `steps` steps on a cache of up to `slots` slots. `quiet` ones are requests for
+/// the greater part, so that policies get into their stride; else slots come and
+/// go all the time.
+fn run(policy: Policy, slots: u32, seed: u64, steps: u32, quiet: bool) {
+    println!("{policy}: {slots} slots, seed {seed}, quiet {quiet}");
+    let mut rng = Rng::new(seed);
+    let mut pair = Pair::new(policy, slots);
+    pair.grow(0, slots);
+    let zipf = Zipf::new(4 * slots + 4);
+    for step in 0..steps {
+        let block = common::block(match rng.below(4) {
+            0 => step % (2 * slots + 2),
+            _ => zipf.next(&mut rng),
+        });
+        match rng.below(if quiet { 4000 } else { 100 }) {
+            0..2 => pair.surrender(rng.below(slots / 4 + 2)),
+            2 if rng.below(20) == 0 => pair.surrender(u32::MAX),
+            2..7 => pair.revoke(rng.below(slots)),
+            7..14 => pair.grow(rng.below(slots), slots / 4 + 1),
+            14..17 => pair.discard(block),
+            17..20 => pair.flag(block, rng.below(8) as u8),
+            20..24 => pair.request(block, false),
+            _ => pair.request(block, true),
+        }
+        if step % 64 == 0 {
+            pair.check();
+        }
+    }
+    pair.check();
+}
+
+#[test]
+fn policies_do_as_their_models_do() {
+    for &policy in Policy::ALL {
+        for seed in 0..40 {
+            let slots = 1 + Rng::new(seed ^ 0x5107).below(60);
+            run(policy, slots, seed, 3000, seed % 2 == 0);
+        }
+        run(policy, 400, 99, 20_000, true);
+    }
+}
+
+#[test]
+fn without_a_slot_everything_bypasses() {
+    for &policy in Policy::ALL {
+        for mut cache in [policy.cache(0), policy.cache(5)] {
+            assert_eq!(cache.access(3), None);
+            assert_eq!(cache.admit(3), Admission::Bypassed);
+            assert_eq!(cache.surrender(7, |_, _| panic!("no slot")), 0);
+            cache.check();
+        }
+    }
+}
