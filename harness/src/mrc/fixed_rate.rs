@@ -11,6 +11,11 @@ use super::{Curve, Exact, hash};
 /// more or fewer; the difference counts as accesses of the shortest distance,
 /// which is what accesses to a hot block have. Without it a curve is shifted as
 /// a whole.
+///
+/// How good an estimate is depends on how many blocks are sampled, not on their
+/// share: with fewer than some thousand, so 1 % of less than about half a
+/// million, expect errors past a hundredth. [`super::FixedSize`] keeps their
+/// number where this keeps their share.
 #[derive(Clone, Debug)]
 pub struct FixedRate {
     seed: u64,

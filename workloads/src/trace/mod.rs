@@ -21,7 +21,8 @@
 //! | `msr` | lines `timestamp,host,disk,type,offset,size,latency` | units of 100 ns | bytes of a disk | bytes | `Read`, `Write` |
 //! | `csv` | a header, then lines | by the header | by the header | by the header | `read`, `write`, `r`, `w` |
 //!
-//! The modules of the formats give their exact layouts. Compression (gzip,
+//! The modules [`vscsi`], [`oracle`], [`spc`], [`msr`] and [`csv`] give the
+//! exact layouts. Compression (gzip,
 //! zstd) is recognised by its magic bytes, whatever the file is called. A
 //! format that is not named is guessed, see [`Format`].
 //!
@@ -43,20 +44,20 @@
 //! The first error ends the iteration: past a record that cannot be decoded,
 //! nothing says where the next one begins.
 
-mod csv;
+pub mod csv;
 mod error;
 mod expand;
 mod format;
-mod msr;
-mod oracle;
+pub mod msr;
+pub mod oracle;
 mod order;
 mod reader;
 mod record;
 mod source;
-mod spc;
+pub mod spc;
 mod text;
 mod volumes;
-mod vscsi;
+pub mod vscsi;
 
 pub use error::{Position, Problem, TraceError};
 pub use expand::{Access, Accesses};
