@@ -20,6 +20,7 @@ pub mod experiment;
 pub mod fleet;
 pub mod guest;
 pub mod interrupt;
+pub mod mrc;
 pub mod page_cache;
 pub mod picker;
 pub mod present;

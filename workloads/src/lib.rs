@@ -10,6 +10,7 @@
 //! - [`pattern`]: which blocks a workload touches, from a seed
 //! - [`content`]: what a block contains, from a seed
 //! - [`latency`]: latencies, counted
+//! - `trace`: recorded block traces, read from files (feature `std`)
 //!
 //! Randomness is always made from a seed given in the command, so the same
 //! command on the same device does the same again.
@@ -17,12 +18,16 @@
 #![forbid(unsafe_code)]
 
 extern crate alloc;
+#[cfg(feature = "std")]
+extern crate std;
 
 pub mod command;
 pub mod content;
 pub mod latency;
 pub mod pattern;
 pub mod report;
+#[cfg(feature = "std")]
+pub mod trace;
 
 pub use command::{Command, ParseError, Policy};
 pub use content::Content;

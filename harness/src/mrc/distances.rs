@@ -1,0 +1,154 @@
+//! Stack distances in O(log n) an access.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use super::hash::BuildBlockHasher;
+
+/// Positions at the least, so that a small set of blocks is not renumbered all
+/// the time.
+const POSITIONS_MIN: usize = 1 << 12;
+
+/// The LRU stack of all blocks accessed, as marks on a line.
+///
+/// Each access takes the next position, marks it and clears the mark of the
+/// block's position before; the blocks accessed since are then the marks after
+/// that one. Marks are bits of words, and a Fenwick tree holds the sums of the
+/// words: a 64th of the size of a tree over positions, so it stays in the
+/// processor's cache.
+///
+/// ```text
+///  accesses   a b c b a                    a again: marks after a's = c b
+///  marks      . . 1 1 1   ◀ next           before: 1 . 1 1, distance 2 + 1
+/// ```
+///
+/// When positions run out, blocks are renumbered in their order onto a line of
+/// at least twice their count. So there are as many accesses between two
+/// renumberings as there are blocks, and memory is bounded by the blocks, not
+/// the accesses.
+#[derive(Clone, Debug)]
+pub struct StackDistances {
+    positions: HashMap<u64, usize, BuildBlockHasher>,
+    marks: Vec<u64>,
+    // tree[i - 1] sums the words (i - lowest bit of i)..i.
+    tree: Vec<u32>,
+    next: usize,
+}
+
+impl Default for StackDistances {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl StackDistances {
+    /// An empty stack.
+    pub fn new() -> Self {
+        let mut distances = Self {
+            positions: HashMap::default(),
+            marks: Vec::new(),
+            tree: Vec::new(),
+            next: 0,
+        };
+        distances.renumber();
+        distances
+    }
+
+    /// How many different blocks the stack holds.
+    pub fn blocks(&self) -> usize {
+        self.positions.len()
+    }
+
+    /// Moves `block` to the top. Gives its depth before, 1 at the top, or `None`
+    /// when it was not there.
+    pub fn access(&mut self, block: u64) -> Option<u64> {
+        if self.next == self.marks.len() * 64 {
+            self.renumber();
+        }
+        let next = self.next;
+        self.next += 1;
+        let count = self.positions.len();
+        let before = match self.positions.entry(block) {
+            Entry::Occupied(mut entry) => Some(entry.insert(next)),
+            Entry::Vacant(entry) => {
+                entry.insert(next);
+                None
+            }
+        };
+        let distance = before.map(|position| {
+            let distance = count - self.marks_before(position);
+            self.clear(position);
+            distance as u64
+        });
+        self.marks[next / 64] |= 1 << (next % 64);
+        self.add(next / 64, 1);
+        distance
+    }
+
+    /// Takes `block` out of the stack.
+    pub fn remove(&mut self, block: u64) {
+        if let Some(position) = self.positions.remove(&block) {
+            self.clear(position);
+        }
+    }
+
+    /// How many positions there are before the next renumbering.
+    #[cfg(test)]
+    pub(super) fn room(&self) -> usize {
+        self.marks.len() * 64
+    }
+
+    fn clear(&mut self, position: usize) {
+        self.marks[position / 64] &= !(1 << (position % 64));
+        self.add(position / 64, u32::MAX);
+    }
+
+    /// Adds to the sums that hold `word`; modulo 2^32, so that adding the
+    /// largest number takes 1 away.
+    fn add(&mut self, word: usize, count: u32) {
+        let mut index = word + 1;
+        while let Some(sum) = self.tree.get_mut(index - 1) {
+            *sum = sum.wrapping_add(count);
+            index += index & index.wrapping_neg();
+        }
+    }
+
+    /// How many marks there are before `position`.
+    fn marks_before(&self, position: usize) -> usize {
+        let mut index = position / 64;
+        let below = self.marks[index] & ((1 << (position % 64)) - 1);
+        let mut count = below.count_ones() as usize;
+        while index > 0 {
+            count += self.tree[index - 1] as usize;
+            index &= index - 1;
+        }
+        count
+    }
+
+    /// Moves all marks to the front, in their order, and makes room behind.
+    fn renumber(&mut self) {
+        let mut positions = std::mem::take(&mut self.positions);
+        for position in positions.values_mut() {
+            *position = self.marks_before(*position);
+        }
+        self.positions = positions;
+        self.next = self.positions.len();
+        let words = (2 * self.next).max(POSITIONS_MIN).div_ceil(64);
+        // Sums are of 32 bits, and a position takes memory: 2^32 blocks are
+        // 16 TiB of disk and more than 64 GiB of memory here.
+        assert!(self.next < u32::MAX as usize, "too many blocks for a stack");
+        self.marks.clear();
+        self.marks.resize(words, 0);
+        self.marks[..self.next / 64].fill(u64::MAX);
+        self.marks[self.next / 64] = (1 << (self.next % 64)) - 1;
+        self.tree.clear();
+        self.tree
+            .extend(self.marks.iter().map(|word| word.count_ones()));
+        for index in 1..=words {
+            let parent = index + (index & index.wrapping_neg());
+            if parent <= words {
+                self.tree[parent - 1] += self.tree[index - 1];
+            }
+        }
+    }
+}

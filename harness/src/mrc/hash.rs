@@ -1,0 +1,45 @@
+//! Hashes of block numbers.
+
+use std::hash::{BuildHasherDefault, Hasher};
+
+/// The finalizer of splitmix64 (Steele et al., OOPSLA'14): a bijection in which
+/// every input bit changes about half of the output bits.
+pub(super) fn mix(mut z: u64) -> u64 {
+    z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ z >> 31
+}
+
+/// Where `block` lies among all, for the sample that `seed` draws. A bijection
+/// for each seed, so two blocks never have the same.
+pub(super) fn rank(seed: u64, block: u64) -> u64 {
+    mix(block ^ mix(seed.wrapping_add(0x9e37_79b9_7f4a_7c15)))
+}
+
+/// A hasher for tables keyed by block numbers. It multiplies where [`rank`]
+/// mixes: a table of blocks sampled by their rank, and hashed by it too, would
+/// fill only the part of it that was sampled.
+#[derive(Default)]
+pub(super) struct BlockHasher(u64);
+
+pub(super) type BuildBlockHasher = BuildHasherDefault<BlockHasher>;
+
+impl Hasher for BlockHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, block: u64) {
+        // The high half of a product depends on all bits of its factors, the
+        // low half only on those below.
+        let product = u128::from(self.0 ^ block ^ 0x2545_f491_4f6c_dd1d)
+            * u128::from(0x9e37_79b9_7f4a_7c15_u64);
+        self.0 = (product >> 64) as u64 ^ product as u64;
+    }
+}

@@ -1,0 +1,130 @@
+//! CSV: any trace, its columns named by a header.
+//!
+//! The first line names the columns, in any order and case. Four things are
+//! needed, each by exactly one column, whose name says its unit; other columns
+//! are ignored:
+//!
+//! | thing | columns |
+//! |---|---|
+//! | time | `time_ns`, `time_us`, `time_ms`, `time_s`: decimal numbers |
+//! | operation | `op`: `read`, `write`, `r` or `w`, of either case |
+//! | place | `offset_bytes`; `sector`, of 512 bytes; `block`, of 4096 bytes |
+//! | length | `length_bytes`; `sectors`; `blocks` |
+//!
+//! Fields are separated by commas, blanks around them do not count, and nothing
+//! is quoted.
+//!
+//! ```text
+//! time_us,op,block,blocks
+//! 0,read,17,1
+//! 250,write,4,8
+//! ```
+
+use super::record::{BLOCK_BYTES, SECTOR_BYTES};
+use super::text::{Field, Fields};
+use super::{Problem, Record};
+
+/// The columns of one thing: their names and units, and what they are called in
+/// an error.
+struct Choices {
+    names: &'static [(&'static str, u64)],
+    shown: &'static str,
+}
+
+const TIME: Choices = Choices {
+    names: &[
+        ("time_ns", 1),
+        ("time_us", 1000),
+        ("time_ms", 1_000_000),
+        ("time_s", 1_000_000_000),
+    ],
+    shown: "time_ns, time_us, time_ms, time_s",
+};
+const OPERATION: Choices = Choices {
+    names: &[("op", 1)],
+    shown: "op",
+};
+const PLACE: Choices = Choices {
+    names: &[
+        ("offset_bytes", 1),
+        ("sector", SECTOR_BYTES),
+        ("block", BLOCK_BYTES),
+    ],
+    shown: "offset_bytes, sector, block",
+};
+const LENGTH: Choices = Choices {
+    names: &[
+        ("length_bytes", 1),
+        ("sectors", SECTOR_BYTES),
+        ("blocks", BLOCK_BYTES),
+    ],
+    shown: "length_bytes, sectors, blocks",
+};
+
+/// Where in a line one thing is, and its unit in bytes or nanoseconds.
+#[derive(Clone, Copy)]
+struct Column {
+    index: usize,
+    unit: u64,
+}
+
+/// What the header said.
+pub(super) struct Csv {
+    time: Column,
+    operation: Column,
+    place: Column,
+    length: Column,
+}
+
+impl Choices {
+    fn find(&self, header: &str) -> Result<Column, Problem> {
+        let mut found = 0;
+        let mut column = None;
+        for (index, name) in header.split(',').enumerate() {
+            let choice = self
+                .names
+                .iter()
+                .find(|(choice, _)| name.trim_ascii().eq_ignore_ascii_case(choice));
+            if let Some((_, unit)) = choice {
+                found += 1;
+                column = Some(Column { index, unit: *unit });
+            }
+        }
+        column.filter(|_| found == 1).ok_or(Problem::Column {
+            choices: self.shown,
+            found,
+        })
+    }
+}
+
+impl Csv {
+    /// Reads the header.
+    pub(super) fn new(header: &str) -> Result<Self, Problem> {
+        Ok(Self {
+            time: TIME.find(header)?,
+            operation: OPERATION.find(header)?,
+            place: PLACE.find(header)?,
+            length: LENGTH.find(header)?,
+        })
+    }
+
+    pub(super) fn decode(&self, line: &str) -> Result<Record, Problem> {
+        let field = |column: Column, name| -> Result<Field<'_>, Problem> {
+            let mut fields = Fields::of(line);
+            for _ in 0..column.index {
+                fields.next(name)?;
+            }
+            fields.next(name)
+        };
+        let time_ns = field(self.time, "time")?.decimal(self.time.unit)?;
+        let op = field(self.operation, "operation")?.operation()?;
+        let offset_bytes = field(self.place, "place")?.whole(self.place.unit)?;
+        let length_bytes = field(self.length, "length")?.whole(self.length.unit)?;
+        Record::new(time_ns, op, offset_bytes, length_bytes)
+    }
+}
+
+/// True for a header of this format.
+pub(super) fn recognises(line: &str) -> bool {
+    Csv::new(line).is_ok()
+}

@@ -1,0 +1,68 @@
+//! Block traces that others recorded, read as a stream of requests.
+//!
+//! A [`Reader`] is an iterator over the [`Record`]s of one file. Each record is
+//! decoded and checked once, here: whoever holds one knows that its range
+//! exists and that it covers a bounded number of blocks. The file is never
+//! held as a whole: a reader holds a few buffers, one line, and the window of
+//! [`TimeOrder::Sort`].
+//!
+//! ```text
+//!  file ─ source ─ bytes or lines ─ vscsi | oracle | spc | msr | csv ─ order ─▶ Record ─ expand ─▶ Access
+//!         (gzip, zstd)              (one file a format)
+//! ```
+//!
+//! # Formats
+//!
+//! | name | layout | time | place | length | operation |
+//! |---|---|---|---|---|---|
+//! | `vscsi` | records of 32 bytes (v1) or 40 (v2) | microseconds | 512-byte sectors | bytes | SCSI command |
+//! | `oracle-general` | records of 24 bytes | seconds | object id | bytes | not recorded: all reads |
+//! | `spc` | lines `asu,lba,size,opcode,timestamp` | decimal seconds | 512-byte sectors of an ASU | bytes | `r`, `w` |
+//! | `msr` | lines `timestamp,host,disk,type,offset,size,latency` | units of 100 ns | bytes of a disk | bytes | `Read`, `Write` |
+//! | `csv` | a header, then lines | by the header | by the header | by the header | `read`, `write`, `r`, `w` |
+//!
+//! The modules [`vscsi`], [`oracle`], [`spc`], [`msr`] and [`csv`] give the
+//! exact layouts. Compression (gzip,
+//! zstd) is recognised by its magic bytes, whatever the file is called. A
+//! format that is not named is guessed, see [`Format`].
+//!
+//! # What a reader answers
+//!
+//! | found | answer |
+//! |---|---|
+//! | the last binary record is cut | all whole records, then [`Problem::CutRecord`] |
+//! | the last line has no newline | taken as it is: many files end so, and nothing tells a cut number |
+//! | a request of zero bytes | a record that covers no block |
+//! | a request that ends past [`Options::disk_bytes`] | by [`Options::beyond`]: refused, or skipped and counted |
+//! | a time before the record before | by [`Options::order`] |
+//! | a place or time past 64 bits | [`Problem::Overflow`] |
+//! | a request longer than [`Options::length_bytes_max`] | [`Problem::TooLong`] |
+//! | a line longer than [`LINE_BYTES_MAX`] | [`Problem::LineTooLong`] |
+//! | bytes that are no record of the format | an error that says where and what |
+//! | no request at all | [`Problem::NoRequests`]: nobody replays nothing on purpose |
+//!
+//! The first error ends the iteration: past a record that cannot be decoded,
+//! nothing says where the next one begins.
+
+pub mod csv;
+mod error;
+mod expand;
+mod format;
+pub mod msr;
+pub mod oracle;
+mod order;
+mod reader;
+mod record;
+mod source;
+pub mod spc;
+mod text;
+mod volumes;
+pub mod vscsi;
+
+pub use error::{Position, Problem, TraceError};
+pub use expand::{Access, Accesses};
+pub use format::{Format, UnknownFormat};
+pub use order::TimeOrder;
+pub use reader::{Beyond, Counts, Options, Reader};
+pub use record::{BLOCK_BYTES, Op, Record};
+pub use source::LINE_BYTES_MAX;

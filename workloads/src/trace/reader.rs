@@ -1,0 +1,315 @@
+//! The iterator over a trace.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::string::{String, ToString};
+
+use super::csv::Csv;
+use super::msr::Msr;
+use super::order::Order;
+use super::source::{Source, Trouble};
+use super::spc::Spc;
+use super::vscsi::Layout;
+use super::{Format, Position, Problem, Record, TimeOrder, TraceError, oracle};
+
+/// How to read a trace.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Its format; guessed when there is none.
+    pub format: Option<Format>,
+    /// What to do when times go back.
+    pub order: TimeOrder,
+    /// The longest request taken, 64 MiB unless said otherwise: some times what
+    /// block layers let through, and less than most garbage says. At most
+    /// [`Record::LENGTH_BYTES_CAP`].
+    pub length_bytes_max: u32,
+    /// The size of the disk that the trace is for; any place goes when there is
+    /// none.
+    pub disk_bytes: Option<u64>,
+    /// What to do with requests past the end of that disk.
+    pub beyond: Beyond,
+    /// The room that each volume of a trace with several gets: 1 TiB unless
+    /// said otherwise. Formats `spc` and `msr`.
+    pub volume_bytes: u64,
+    /// What an object id counts: 512 bytes unless said otherwise. Format
+    /// `oracle-general`.
+    pub id_unit_bytes: u64,
+}
+
+/// What to do with a request that ends past the end of the disk. To wrap it
+/// round was rejected: that makes one block of several, and so changes what a
+/// cache would do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beyond {
+    /// Refuse the trace.
+    Reject,
+    /// Leave the whole request out, and count it.
+    Skip,
+}
+
+/// What a reader did so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Records given.
+    pub given: u64,
+    /// Records that are neither read nor write, left out.
+    pub other_commands: u64,
+    /// Requests past the end of the disk, left out.
+    pub beyond_disk: u64,
+    /// Records given with a later time than they had.
+    pub clamped: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            format: None,
+            order: TimeOrder::Reject,
+            length_bytes_max: 64 << 20,
+            disk_bytes: None,
+            beyond: Beyond::Reject,
+            volume_bytes: 1 << 40,
+            id_unit_bytes: 512,
+        }
+    }
+}
+
+enum Decoder {
+    Vscsi(Layout),
+    OracleGeneral { id_unit_bytes: u64 },
+    Spc(Spc),
+    Msr(Msr),
+    Csv(Csv),
+}
+
+/// The requests of a trace, one after the other. Ends with the file, or after
+/// the first error.
+pub struct Reader {
+    file: String,
+    format: Format,
+    source: Source,
+    decoder: Decoder,
+    order: Order,
+    options: Options,
+    counts: Counts,
+    // What the file ended with, held while records wait to be sorted.
+    end: Option<Result<(), Trouble>>,
+    done: bool,
+}
+
+impl Reader {
+    /// Opens the trace at `path`.
+    pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self, TraceError> {
+        let name = path.as_ref().display().to_string();
+        match File::open(path) {
+            Ok(file) => Self::new(&name, file, options),
+            Err(error) => Err(TraceError {
+                file: name,
+                position: Position::File,
+                problem: Problem::Io(error),
+            }),
+        }
+    }
+
+    /// Reads the trace called `name` from `input`.
+    pub fn new(
+        name: &str,
+        input: impl Read + Send + 'static,
+        options: Options,
+    ) -> Result<Self, TraceError> {
+        let (format, source, decoder) =
+            prepare(name, input, &options).map_err(|trouble| located(name, trouble))?;
+        Ok(Self {
+            file: name.to_string(),
+            format,
+            source,
+            decoder,
+            order: Order::new(options.order),
+            options,
+            counts: Counts::default(),
+            end: None,
+            done: false,
+        })
+    }
+
+    /// The format of the trace, named or guessed.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// What was given and left out so far.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            clamped: self.order.clamped(),
+            ..self.counts
+        }
+    }
+
+    /// The next request as the file has it.
+    fn decode(&mut self) -> Result<Option<(Position, Record)>, Trouble> {
+        loop {
+            let (position, decoded) = match &mut self.decoder {
+                Decoder::Vscsi(layout) => {
+                    let mut bytes = [0; 40];
+                    let bytes = &mut bytes[..layout.record_bytes()];
+                    let Some(position) = self.source.record(bytes)? else {
+                        return Ok(None);
+                    };
+                    (position, layout.decode(bytes))
+                }
+                Decoder::OracleGeneral { id_unit_bytes } => {
+                    let mut bytes = [0; oracle::RECORD_BYTES];
+                    let Some(position) = self.source.record(&mut bytes)? else {
+                        return Ok(None);
+                    };
+                    (position, oracle::decode(&bytes, *id_unit_bytes).map(Some))
+                }
+                text => {
+                    let Some((position, line)) = self.source.line()? else {
+                        return Ok(None);
+                    };
+                    (position, text.line(line).map(Some))
+                }
+            };
+            match decoded.and_then(|record| self.check(record)) {
+                Ok(Some(record)) => return Ok(Some((position, record))),
+                Ok(None) => {}
+                Err(problem) => return Err((position, problem)),
+            }
+        }
+    }
+
+    /// Holds a record against the options; `None` when it is left out.
+    fn check(&mut self, record: Option<Record>) -> Result<Option<Record>, Problem> {
+        let Some(record) = record else {
+            self.counts.other_commands += 1;
+            return Ok(None);
+        };
+        if record.length_bytes() > self.options.length_bytes_max {
+            return Err(Problem::TooLong {
+                length_bytes: u64::from(record.length_bytes()),
+                max: self.options.length_bytes_max,
+            });
+        }
+        match self.options.disk_bytes {
+            Some(disk_bytes) if record.end_bytes() > disk_bytes => match self.options.beyond {
+                Beyond::Reject => Err(Problem::BeyondDisk {
+                    end_bytes: record.end_bytes(),
+                    disk_bytes,
+                }),
+                Beyond::Skip => {
+                    self.counts.beyond_disk += 1;
+                    Ok(None)
+                }
+            },
+            _ => Ok(Some(record)),
+        }
+    }
+
+    /// The next record in order; what the file ends with comes last.
+    fn advance(&mut self) -> Result<Option<Record>, Trouble> {
+        while self.end.is_none() {
+            match self.decode() {
+                Ok(Some((position, record))) => {
+                    if let Some(record) = self.order.push(position, record)? {
+                        return Ok(Some(record));
+                    }
+                }
+                Ok(None) => self.end = Some(Ok(())),
+                Err(trouble) => self.end = Some(Err(trouble)),
+            }
+        }
+        if let Some(record) = self.order.pop()? {
+            return Ok(Some(record));
+        }
+        match self.end.replace(Ok(())) {
+            Some(Err(trouble)) => Err(trouble),
+            // All left out, as told to, is not nothing there.
+            _ if self.counts.given + self.counts.beyond_disk == 0 => {
+                Err((Position::File, Problem::NoRequests))
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+impl Decoder {
+    fn line(&mut self, line: &str) -> Result<Record, Problem> {
+        match self {
+            Self::Spc(spc) => spc.decode(line),
+            Self::Msr(msr) => msr.decode(line),
+            Self::Csv(csv) => csv.decode(line),
+            Self::Vscsi(_) | Self::OracleGeneral { .. } => unreachable!("a binary format"),
+        }
+    }
+}
+
+fn located(name: &str, (position, problem): Trouble) -> TraceError {
+    TraceError {
+        file: name.to_string(),
+        position,
+        problem,
+    }
+}
+
+/// Finds out what `input` is and how to decode it.
+fn prepare(
+    name: &str,
+    input: impl Read + Send + 'static,
+    options: &Options,
+) -> Result<(Format, Source, Decoder), Trouble> {
+    let whole = |problem| (Position::File, problem);
+    let mut source = Source::new(input).map_err(|error| whole(Problem::Io(error)))?;
+    if source.head().is_empty() {
+        return Err(whole(Problem::NoRequests));
+    }
+    let format = match options.format {
+        Some(format) => format,
+        None => Format::guess(name, source.head()).map_err(whole)?,
+    };
+    let decoder = match format {
+        Format::Vscsi => match Layout::of(source.head()) {
+            Some(layout) => Decoder::Vscsi(layout),
+            None => return Err(whole(Problem::NotThisFormat(format))),
+        },
+        Format::OracleGeneral => Decoder::OracleGeneral {
+            id_unit_bytes: options.id_unit_bytes,
+        },
+        Format::Spc => Decoder::Spc(Spc::new(options.volume_bytes)),
+        Format::Msr => Decoder::Msr(Msr::new(options.volume_bytes)),
+        Format::Csv => match source.line()? {
+            Some((position, header)) => {
+                Decoder::Csv(Csv::new(header).map_err(|problem| (position, problem))?)
+            }
+            None => return Err(whole(Problem::NoRequests)),
+        },
+    };
+    Ok((format, source, decoder))
+}
+
+impl Iterator for Reader {
+    type Item = Result<Record, TraceError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.done {
+            return None;
+        }
+        match self.advance() {
+            Ok(Some(record)) => {
+                self.counts.given += 1;
+                Some(Ok(record))
+            }
+            Ok(None) => {
+                self.done = true;
+                None
+            }
+            Err(trouble) => {
+                self.done = true;
+                Some(Err(located(&self.file, trouble)))
+            }
+        }
+    }
+}
+
+impl core::iter::FusedIterator for Reader {}

@@ -1,0 +1,364 @@
+//! What a reader answers to each thing that can be wrong with a trace: the
+//! table of `workloads::trace`.
+
+use std::io::Write;
+
+use workloads::trace::{
+    Accesses, Beyond, Counts, Format, LINE_BYTES_MAX, Op, Options, Position, Problem, Reader,
+    Record, TimeOrder, TraceError,
+};
+
+use crate::{named, problem, read, record, vscsi_v1};
+
+const READ: u16 = 0x28;
+
+fn csv(lines: &str) -> Vec<u8> {
+    format!("time_ns,op,offset_bytes,length_bytes\n{lines}").into_bytes()
+}
+
+fn times(records: &[Record]) -> Vec<u64> {
+    records.iter().map(Record::time_ns).collect()
+}
+
+fn counts(bytes: &[u8], options: Options) -> Counts {
+    let mut reader = Reader::new("trace", std::io::Cursor::new(bytes.to_vec()), options).unwrap();
+    for next in &mut reader {
+        next.unwrap();
+    }
+    reader.counts()
+}
+
+#[test]
+fn a_cut_last_record_comes_after_all_whole_ones() {
+    let bytes = [vscsi_v1(READ, 8, 512, 1), vscsi_v1(READ, 9, 512, 2)].concat();
+    for cut in 33..64 {
+        let (records, error) = read(&bytes[..cut], Options::default());
+        assert_eq!(records.len(), 1, "{cut}");
+        let TraceError {
+            position, problem, ..
+        } = error.unwrap();
+        assert_eq!(position, Position::Byte(32));
+        let found = cut - 32;
+        assert!(
+            matches!(problem, Problem::CutRecord { found_bytes, record_bytes: 32 } if found_bytes == found),
+            "{problem}"
+        );
+    }
+}
+
+#[test]
+fn a_cut_compressed_file_is_an_error_after_what_there_is() {
+    let bytes: Vec<u8> = (0..1000u64)
+        .flat_map(|i| vscsi_v1(READ, i * 7919 % 1000, 512, i))
+        .collect();
+    let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    writer.write_all(&bytes).unwrap();
+    let gzip = writer.finish().unwrap();
+    let zstd = zstd::encode_all(&bytes[..], 1).unwrap();
+    for whole in [gzip, zstd] {
+        assert_eq!(read(&whole, named(Format::Vscsi)).0.len(), 1000);
+        for cut in [5, whole.len() / 2, whole.len() - 1] {
+            let (records, error) = read(&whole[..cut], named(Format::Vscsi));
+            let error = error.unwrap_or_else(|| panic!("{cut}: {}", records.len()));
+            assert!(matches!(error.problem, Problem::Io(_)), "{cut}: {error}");
+        }
+    }
+}
+
+#[test]
+fn a_last_line_needs_no_newline_but_all_its_fields() {
+    assert_eq!(
+        read(&csv("0,r,0,1\n1,w,0,1"), Options::default()).0.len(),
+        2
+    );
+    let (records, error) = read(&csv("0,r,0,1\n1,w,0"), Options::default());
+    assert_eq!(records.len(), 1);
+    let text = error.unwrap().to_string();
+    assert_eq!(
+        text,
+        "trace, line 3: the line ends before its length: complete or remove the line"
+    );
+}
+
+#[test]
+fn a_request_of_zero_bytes_covers_no_block() {
+    let bytes = csv("0,r,8192,0\n1,w,8192,1\n");
+    assert_eq!(read(&bytes, Options::default()).0.len(), 2);
+    let reader = Reader::new("trace", std::io::Cursor::new(bytes), Options::default()).unwrap();
+    let blocks: Vec<u64> = Accesses::new(reader).map(|a| a.unwrap().block).collect();
+    assert_eq!(blocks, [2]);
+}
+
+#[test]
+fn requests_past_the_disk_are_refused_or_skipped() {
+    let bytes = csv("0,r,0,4096\n1,r,4095,4097\n2,r,8191,2\n3,r,9000,0\n4,r,4096,1\n");
+    let with = |beyond| Options {
+        disk_bytes: Some(8192),
+        beyond,
+        ..Options::default()
+    };
+    let (records, error) = read(&bytes, with(Beyond::Reject));
+    assert_eq!(records.len(), 2);
+    let text = error.unwrap().to_string();
+    assert!(text.starts_with("trace, line 4: the request ends at byte 8193 of a disk of 8192: "));
+    assert_eq!(times(&read(&bytes, with(Beyond::Skip)).0), [0, 1, 4]);
+    assert_eq!(counts(&bytes, with(Beyond::Skip)).beyond_disk, 2);
+    // To leave everything out is an answer, not an empty file.
+    let none = Options {
+        disk_bytes: Some(0),
+        ..with(Beyond::Skip)
+    };
+    assert_eq!(counts(&bytes, none).beyond_disk, 5);
+}
+
+#[test]
+fn times_that_go_back_are_refused_clamped_or_sorted() {
+    let bytes = csv("20,r,0,1\n40,r,1,1\n39,r,2,1\n40,r,3,1\n10,r,4,1\n50,r,5,1\n");
+    let with = |order| Options {
+        order,
+        ..Options::default()
+    };
+    let (records, error) = read(&bytes, with(TimeOrder::Reject));
+    assert_eq!(times(&records), [0, 20]);
+    let text = error.unwrap().to_string();
+    assert!(
+        text.starts_with("trace, line 4: the record is 1 ns earlier"),
+        "{text}"
+    );
+
+    let (records, error) = read(&bytes, with(TimeOrder::Clamp));
+    assert!(error.is_none());
+    assert_eq!(times(&records), [0, 20, 20, 20, 20, 30]);
+    assert_eq!(counts(&bytes, with(TimeOrder::Clamp)).clamped, 2);
+
+    // The fifth record is four places late.
+    for window in [4, 5, 6, 1000, usize::MAX] {
+        let (records, error) = read(&bytes, with(TimeOrder::Sort { window }));
+        assert!(error.is_none(), "{window}: {error:?}");
+        assert_eq!(times(&records), [0, 10, 29, 30, 30, 40], "{window}");
+        // Records of one time stay as they were.
+        let places: Vec<u64> = records.iter().map(Record::offset_bytes).collect();
+        assert_eq!(places, [4, 0, 2, 1, 3, 5], "{window}");
+    }
+    for window in [0, 1, 2, 3] {
+        let (_, error) = read(&bytes, with(TimeOrder::Sort { window }));
+        let error = error.unwrap();
+        assert!(
+            matches!(error.problem, Problem::TimeGoesBack { .. }),
+            "{window}: {error}"
+        );
+    }
+}
+
+#[test]
+fn records_that_wait_to_be_sorted_come_before_an_error() {
+    let options = Options {
+        order: TimeOrder::Sort { window: 100 },
+        ..Options::default()
+    };
+    let (records, error) = read(&csv("2,r,0,1\n1,r,0,1\nx,r,0,1\n0,r,0,1\n"), options);
+    assert_eq!(times(&records), [0, 1]);
+    assert_eq!(error.unwrap().position, Position::Line(4));
+}
+
+#[test]
+fn numbers_past_64_bits_are_refused() {
+    let last_sector = u64::MAX / 512;
+    let vscsi = |sector, length, time| vscsi_v1(READ, sector, length, time);
+    assert_eq!(
+        read(&vscsi(last_sector, 511, 0), Options::default())
+            .0
+            .len(),
+        1
+    );
+    for bytes in [
+        vscsi(last_sector, 512, 0),
+        vscsi(last_sector + 1, 0, 0),
+        vscsi(u64::MAX, 512, 0),
+        vscsi(0, 512, u64::MAX / 1000 + 1),
+    ] {
+        let problem = problem(&bytes, Options::default());
+        assert!(matches!(problem, Problem::Overflow(_)), "{problem}");
+    }
+    let mut hash = [0xee; 24];
+    hash[12..16].copy_from_slice(&[1, 0, 0, 0]);
+    let found = problem(&hash, named(Format::OracleGeneral));
+    assert!(matches!(found, Problem::Overflow(_)), "{found}");
+    for line in ["18446744073709551616,r,0,1", "0,r,18446744073709551615,1"] {
+        let found = problem(&csv(line), Options::default());
+        assert!(matches!(found, Problem::Overflow(_)), "{found}");
+    }
+}
+
+#[test]
+fn absurd_lengths_are_refused() {
+    let limit = 64 << 20;
+    assert_eq!(
+        read(&vscsi_v1(READ, 0, limit, 0), Options::default())
+            .0
+            .len(),
+        1
+    );
+    for length in [limit + 1, 1 << 30, u32::MAX] {
+        let found = problem(&vscsi_v1(READ, 0, length, 0), Options::default());
+        assert!(matches!(found, Problem::TooLong { .. }), "{found}");
+    }
+    // The limit is the caller's, up to the cap.
+    let options = Options {
+        length_bytes_max: u32::MAX,
+        ..Options::default()
+    };
+    let cap = vscsi_v1(READ, 0, Record::LENGTH_BYTES_CAP, 0);
+    assert_eq!(read(&cap, options.clone()).0.len(), 1);
+    let longer = vscsi_v1(READ, 0, Record::LENGTH_BYTES_CAP + 1, 0);
+    assert!(matches!(problem(&longer, options), Problem::TooLong { .. }));
+    let found = problem(&csv("0,r,0,4294967297"), Options::default());
+    assert!(matches!(found, Problem::TooLong { .. }), "{found}");
+}
+
+#[test]
+fn lines_end_or_are_refused() {
+    let line = |length: usize| csv(&format!("0,r,0,{:0>1$}\n", 1, length - 6));
+    assert_eq!(read(&line(LINE_BYTES_MAX), Options::default()).0.len(), 1);
+    for length in [LINE_BYTES_MAX + 1, 3 * LINE_BYTES_MAX] {
+        let found = problem(&line(length), Options::default());
+        assert!(matches!(found, Problem::LineTooLong), "{found}");
+    }
+    // One that never ends: the reader gives up after one line's worth.
+    let endless = Reader::new("trace", std::io::repeat(b'7'), named(Format::Spc)).unwrap();
+    let mut errors = endless.map(|next| next.unwrap_err());
+    assert!(matches!(
+        errors.next().unwrap().problem,
+        Problem::LineTooLong
+    ));
+    assert!(errors.next().is_none());
+}
+
+#[test]
+fn bytes_that_are_no_record_are_refused_where_they_are() {
+    let mut bytes = [vscsi_v1(READ, 8, 512, 1); 20].concat();
+    bytes[19 * 32..].fill(0x5a);
+    let (records, error) = read(&bytes, Options::default());
+    assert_eq!(records.len(), 19);
+    let text = error.unwrap().to_string();
+    assert_eq!(
+        text,
+        "trace, byte 608: version 0x5a5a with command 0x5a5a is no record of this trace: \
+         name another format, or cut the file to this byte"
+    );
+    let found = problem(b"\xff\xfe\n", named(Format::Spc));
+    assert!(matches!(found, Problem::NotText), "{found}");
+    let text = problem(b"0,1,512,x,0.5\n", named(Format::Spc)).to_string();
+    assert!(
+        text.starts_with("the opcode is \"x\", which is not read or write"),
+        "{text}"
+    );
+    let found = problem(b"\x1f\x8b\x08\0garbage", named(Format::Vscsi));
+    assert!(matches!(found, Problem::Io(_)), "{found}");
+}
+
+#[test]
+fn a_header_names_each_thing_once() {
+    for (header, found) in [
+        ("time_ns,op,block\n", 0),
+        ("time_ns,op,block,sectors,blocks\n", 2),
+        ("time_ns,time_s,op,block,blocks\n", 2),
+        ("op,block,blocks\n", 0),
+    ] {
+        match problem(header.as_bytes(), named(Format::Csv)) {
+            Problem::Column { found: columns, .. } => assert_eq!(columns, found, "{header}"),
+            other => panic!("{header}: {other}"),
+        }
+    }
+}
+
+#[test]
+fn a_trace_without_requests_is_refused() {
+    let header = csv("");
+    let flushes = [vscsi_v1(0x35, 0, 0, 0); 3].concat();
+    for bytes in [&b""[..], b"\n\n", &header, &flushes] {
+        for format in [Format::Csv, Format::Spc, Format::Msr, Format::Vscsi] {
+            let (records, error) = read(bytes, named(format));
+            assert!(records.is_empty() && error.is_some(), "{format}");
+        }
+    }
+    for (bytes, format) in [
+        (&b""[..], None),
+        (b"", Some(Format::OracleGeneral)),
+        (b"\n\n", Some(Format::Msr)),
+        (b"\n\n", Some(Format::Csv)),
+        (&header, None),
+        (&flushes, None),
+    ] {
+        let options = Options {
+            format,
+            ..Options::default()
+        };
+        let found = problem(bytes, options);
+        assert!(matches!(found, Problem::NoRequests), "{found}");
+    }
+}
+
+#[test]
+fn commands_that_move_nothing_are_counted() {
+    let bytes = [
+        vscsi_v1(READ, 0, 512, 5),
+        vscsi_v1(0x35, 0, 0, 3),
+        vscsi_v1(0x12, u64::MAX, 36, 6),
+        vscsi_v1(0x2a, 8, 512, 7),
+    ]
+    .concat();
+    let (records, error) = read(&bytes, Options::default());
+    assert!(error.is_none());
+    let expected = [
+        record(0, Op::Read, 0, 512),
+        record(2_000, Op::Write, 4096, 512),
+    ];
+    assert_eq!(records, expected);
+    assert_eq!(counts(&bytes, Options::default()).other_commands, 2);
+}
+
+#[test]
+fn volumes_keep_to_their_room_and_number() {
+    let options = Options {
+        volume_bytes: 4096,
+        ..Options::default()
+    };
+    let found = problem(b"0,7,512,r,0\n0,7,513,r,0\n", options);
+    assert!(
+        matches!(
+            found,
+            Problem::BeyondVolume {
+                end_bytes: 4097,
+                volume_bytes: 4096
+            }
+        ),
+        "{found}"
+    );
+    let many: String = (0..2000).map(|asu| format!("{asu},0,1,r,0\n")).collect();
+    let (records, error) = read(many.as_bytes(), Options::default());
+    assert_eq!(records.len(), 1024);
+    assert!(matches!(
+        error.unwrap().problem,
+        Problem::TooManyVolumes(1024)
+    ));
+    let wide = Options {
+        volume_bytes: u64::MAX,
+        ..Options::default()
+    };
+    let found = problem(b"0,0,1,r,0\n1,0,1,r,0\n2,0,1,r,0\n", wide);
+    assert!(matches!(found, Problem::Overflow(_)), "{found}");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let error = Reader::open("no/such.vscsi", Options::default())
+        .err()
+        .unwrap();
+    let text = error.to_string();
+    assert!(
+        text.starts_with("no/such.vscsi: cannot be read (No such file"),
+        "{text}"
+    );
+    assert!(std::error::Error::source(&error).is_some());
+}
