@@ -8,6 +8,7 @@
 //!
 //! - [`cache`]: the slots and the requests, the same for every policy
 //! - [`eviction`]: the policies, one a file, and their names
+//! - [`device`]: disks, as the cache uses them
 //! - [`table`]: block to slot and back, and the lists that policies keep, in
 //!   12 bytes a slot and a word a hash bucket
 //!
@@ -19,6 +20,7 @@
 extern crate alloc;
 
 pub mod cache;
+pub mod device;
 pub mod eviction;
 mod permutation;
 pub mod table;
