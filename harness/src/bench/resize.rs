@@ -71,8 +71,8 @@ impl Options {
 /// What the report begins with.
 pub const LEAD: &str = "A guest under QEMU gives up half of a vSSD of 32 GiB, 16 GiB in blocks of 4 KiB, and \
     gets them back: every second block, or all in one piece. The pool is a sparse file, every change of \
-    ownership a durable commit to its journal. The memory is that of the backend's process, or, for many \
-    resizes, of a twin's. Requests are those of the `blkio` crate's vhost-user driver to the lower half of \
+    ownership a durable commit to its journal. The memory is that of the backend's process, and for many \
+    resizes that of a twin's as well, in which guest and device are together. Requests are those of the `blkio` crate's vhost-user driver to the lower half of \
     a vSSD while the hypervisor takes the upper one.";
 
 /// A shrink by 16 GiB and the grow after it, as `bench_resize.csv` has it.
@@ -109,6 +109,14 @@ pub struct Memory {
     pub few_resizes: u64,
     /// The same after all of them.
     pub many_resizes: u64,
+    /// Of a backend with its journal on a file, after the first resizes, bytes.
+    pub few_journaled: u64,
+    /// The same after all of them.
+    pub many_journaled: u64,
+    /// Commits to that journal, and how often it was written anew.
+    pub commits: u64,
+    /// See `commits`.
+    pub compactions: u64,
 }
 
 /// Requests by whether a resize was under way.
@@ -144,7 +152,7 @@ pub fn measure(
     progress: Progress,
 ) -> Result<Measured> {
     let options = options.effective();
-    let bar = progress.bar("resize", u64::from(3 * options.repetitions) + 2);
+    let bar = progress.bar("resize", u64::from(3 * options.repetitions) + 12);
     let mut rows = Vec::new();
     with_guest(&options, vm_host, seed, &mut rows, || bar.inc(1))?;
     let folder = tempfile::Builder::new().prefix("vssd-").tempdir();
@@ -153,6 +161,8 @@ pub fn measure(
     bar.inc(1);
     (memory.few_resizes, memory.many_resizes) = twin_memory(options.resizes, seed)?;
     bar.inc(1);
+    let tenth = || bar.inc(1);
+    journal_memory(vm_host, options.resizes, seed, &mut memory, tenth)?;
     let mut disturbed = Disturbed {
         quiet: histogram(),
         during: histogram(),
@@ -275,6 +285,56 @@ fn twin_memory(resizes: u32, seed: u64) -> Result<(u64, u64)> {
     }
     let many = super::server::memory_of("self")?;
     Ok((few, many))
+}
+
+/// Memory of a backend on a file, whose guest gives up scattered blocks and gets them
+/// back, after a tenth of the resizes and after all of them. What came back is written now
+/// and then, so that there are places to take away.
+fn journal_memory(
+    vm_host: &VmHost,
+    resizes: u32,
+    seed: u64,
+    memory: &mut Memory,
+    mut measured: impl FnMut(),
+) -> Result<()> {
+    let mut bench = vm_host.start(Shape {
+        size: ByteSize(256 << 20),
+        block_size: ByteSize(BLOCK),
+        written: ByteSize(256 << 20),
+    })?;
+    let process = bench.backend.pid().to_string();
+    let capacity = Testbed::capacity(&bench);
+    let policy = Policy::Scattered;
+    bench
+        .guest()
+        .run(&Command::Policy { policy, seed }, PATIENCE)?;
+    for resize in 0..resizes {
+        let target = match resize % 2 {
+            0 => capacity / 2,
+            _ => capacity,
+        };
+        timed(&mut bench, target)?;
+        if resize % 64 == 1 {
+            let writes = Command::Stress {
+                count: 1000,
+                seed: seed + u64::from(resize),
+                depth: 32,
+                writes: 100,
+                latency: false,
+            };
+            bench.guest().run(&writes, PATIENCE)?;
+        }
+        if resize == resizes / 10 {
+            memory.few_journaled = super::server::memory_of(&process)?;
+        }
+        if resize % (resizes / 10).max(1) == 0 {
+            measured();
+        }
+    }
+    memory.many_journaled = super::server::memory_of(&process)?;
+    let pool = bench.backend.client(Some(PATIENCE))?.status()?.pool;
+    (memory.commits, memory.compactions) = (pool.commits, pool.compactions);
+    bench.shut_down()
 }
 
 /// One resize under a load of reads: 16 GiB are taken, the upper half, while a
