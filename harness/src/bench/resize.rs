@@ -13,7 +13,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use vssd_host::control::Client as Control;
 use vssd_host::control::protocol::{Change, EvictName, Resize};
-use vssd_host::latency::{Histogram, histogram};
+use vssd_host::latency::histogram;
 use vssd_host::size::{Amount, ByteSize};
 use workloads::{Command, Policy};
 
@@ -43,7 +43,7 @@ const READ: u64 = 1 << 30;
 #[derive(Clone, Debug, Args)]
 pub struct Options {
     /// How often each is measured.
-    #[arg(long, default_value_t = 9)]
+    #[arg(long, default_value_t = 15)]
     pub repetitions: u32,
     /// Resizes after which the backend's memory is looked at again.
     #[arg(long, default_value_t = 10_000)]
@@ -119,15 +119,28 @@ pub struct Memory {
     pub compactions: u64,
 }
 
-/// Requests by whether a resize was under way.
-#[derive(Clone, Debug)]
+/// Requests without a resize and during one, as `bench_disturbed.csv` has it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Disturbed {
-    /// Times of requests without, nanoseconds.
-    pub quiet: Histogram,
-    /// Times of requests any part of which was within one.
-    pub during: Histogram,
-    /// How long the resizes took, nanoseconds.
-    pub resizes_ns: Vec<u64>,
+    /// Counts from 0.
+    pub repetition: u32,
+    /// How long the resize took, nanoseconds.
+    pub resize_ns: u64,
+    /// Requests no part of which was within it.
+    pub quiet_requests: u64,
+    /// 99 of 100 of these took no longer, nanoseconds.
+    pub quiet_p99_ns: u64,
+    /// The others.
+    pub during_requests: u64,
+    /// 99 of 100 of these took no longer, nanoseconds.
+    pub during_p99_ns: u64,
+}
+
+impl Disturbed {
+    /// How many times the p99 was that without.
+    pub fn ratio(&self) -> f64 {
+        self.during_p99_ns as f64 / self.quiet_p99_ns as f64
+    }
 }
 
 /// What was measured.
@@ -137,8 +150,8 @@ pub struct Measured {
     pub rows: Vec<Row>,
     /// Memory.
     pub memory: Memory,
-    /// Requests.
-    pub disturbed: Disturbed,
+    /// Requests, resize by resize.
+    pub disturbed: Vec<Disturbed>,
 }
 
 /// Measures everything.
@@ -163,15 +176,11 @@ pub fn measure(
     bar.inc(1);
     let tenth = || bar.inc(1);
     journal_memory(vm_host, options.resizes, seed, &mut memory, tenth)?;
-    let mut disturbed = Disturbed {
-        quiet: histogram(),
-        during: histogram(),
-        resizes_ns: Vec::new(),
-    };
+    let mut disturbed = Vec::new();
     for repetition in 0..options.repetitions {
         let folder = tempfile::Builder::new().prefix("vssd-").tempdir();
         let folder = folder.context("make a folder for the pool")?;
-        disturb(folder.path(), seed + u64::from(repetition), &mut disturbed)?;
+        disturbed.push(disturb(folder.path(), seed, repetition)?);
         bar.inc(1);
     }
     bar.finish_and_clear();
@@ -339,7 +348,7 @@ fn journal_memory(
 
 /// One resize under a load of reads: 16 GiB are taken, the upper half, while a
 /// client reads in the lower.
-fn disturb(folder: &Path, seed: u64, disturbed: &mut Disturbed) -> Result<()> {
+fn disturb(folder: &Path, seed: u64, repetition: u32) -> Result<Disturbed> {
     let server = start(folder, "pool.img", BLOCKS.into())?;
     let mut client = Client::vhost_user(&server.socket, u64::from(BLOCKS) * BLOCK)?;
     client.fill_first(READ)?;
@@ -363,6 +372,7 @@ fn disturb(folder: &Path, seed: u64, disturbed: &mut Disturbed) -> Result<()> {
             Ok((began, Instant::now()))
         });
         let each = |began, ended| times.push((began, ended));
+        let seed = seed + u64::from(repetition);
         client.run_within(load, READ, Duration::from_millis(300), seed, each)?;
         match resizer.join() {
             Ok(resize) => resize,
@@ -370,13 +380,20 @@ fn disturb(folder: &Path, seed: u64, disturbed: &mut Disturbed) -> Result<()> {
         }
     });
     let (from, to) = resize?;
-    disturbed.resizes_ns.push((to - from).as_nanos() as u64);
+    let (mut quiet, mut during) = (histogram(), histogram());
     for (began, ended) in times {
         let into = match began < to && ended > from {
-            true => &mut disturbed.during,
-            false => &mut disturbed.quiet,
+            true => &mut during,
+            false => &mut quiet,
         };
         into.saturating_record((ended - began).as_nanos() as u64);
     }
-    Ok(())
+    Ok(Disturbed {
+        repetition,
+        resize_ns: (to - from).as_nanos() as u64,
+        quiet_requests: quiet.len(),
+        quiet_p99_ns: quiet.value_at_quantile(0.99),
+        during_requests: during.len(),
+        during_p99_ns: during.value_at_quantile(0.99),
+    })
 }
