@@ -234,7 +234,7 @@ impl Backend {
     /// Waits until a driver has confirmed its list.
     pub fn await_agreed(&self) -> Result<()> {
         let mut client = self.client(Some(STATUS_PATIENCE))?;
-        client.send(&Request::Watch)?;
+        client.send(&Request::Watch {})?;
         let until = Instant::now() + STATUS_PATIENCE;
         loop {
             match client.receive()? {

@@ -11,8 +11,8 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 
 use crate::control::Client;
 use crate::control::protocol::{
-    Change, EncodingName, EvictName, LatencyStatus, ObserverName, Reply, Request, Resize, Resized,
-    Status,
+    Change, EncodingName, EvictName, LatencyStatus, ObserverName, Rate, Reply, Request, Resize,
+    Resized, Status,
 };
 use crate::latency;
 use crate::pool_ctl::{self, PoolCommand};
@@ -211,8 +211,8 @@ fn absolute_socket(spec: &str) -> String {
 
 fn carry_out(args: &Args) -> Result<ExitCode> {
     let request = match &args.command {
-        Command::Status => Request::Status,
-        Command::Watch => Request::Watch,
+        Command::Status => Request::Status {},
+        Command::Watch => Request::Watch {},
         Command::Shrink {
             vssd,
             size,
@@ -245,11 +245,11 @@ fn carry_out(args: &Args) -> Result<ExitCode> {
             delete: *delete,
         },
         Command::Pool { command } => return pool_ctl::run(command, args.json),
-        Command::Shutdown => Request::Shutdown,
+        Command::Shutdown => Request::Shutdown {},
     };
     // A resize takes as long as its guest; everything else answers at once.
     let timeout = match request {
-        Request::Resize(_) | Request::Watch => None,
+        Request::Resize(_) | Request::Watch {} => None,
         _ => Some(Duration::from_secs(10)),
     };
     let mut client = Client::connect(&args.control, timeout)?;
@@ -264,7 +264,7 @@ fn carry_out(args: &Args) -> Result<ExitCode> {
         if std::io::stdout().write_all(text.as_bytes()).is_err() {
             return Ok(ExitCode::SUCCESS);
         }
-        if request != Request::Watch {
+        if request != (Request::Watch {}) {
             return Ok(match &reply {
                 Reply::Resized(resized) if !resized.is_complete() => ExitCode::from(PARTIAL),
                 _ => ExitCode::SUCCESS,
@@ -309,22 +309,29 @@ fn describe_resized(resized: &Resized) -> String {
 
 fn describe_latency(status: &LatencyStatus) -> String {
     let mut text = format!(
-        "{:<9} {:>10} {:>12} {:>12} {:>12} {:>12} {:>16}\n",
-        "DURING", "REQUESTS", "P50 (us)", "P99 (us)", "P99.9 (us)", "MAX (us)", "STALL MAX (us)"
+        "{:<9} {:<6} {:>10} {:>12} {:>12} {:>12} {:>12}\n",
+        "DURING", "OP", "REQUESTS", "P50 (us)", "P99 (us)", "P99.9 (us)", "MAX (us)"
     );
     let micros = |ns: u64| format!("{:.1}", ns as f64 / 1e3);
-    for of in &status.activities {
-        let mut service = latency::histogram();
-        latency::add(&mut service, &of.buckets);
-        let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|q| micros(service.value_at_quantile(q)));
-        let _ = writeln!(
-            text,
-            "{:<9} {:>10} {p50:>12} {p99:>12} {p999:>12} {:>12} {:>16}",
-            of.activity.label(),
-            service.len(),
-            micros(service.max()),
-            micros(of.longest_stall_ns)
-        );
+    for during in &status.activities {
+        for of in during.operations.iter().filter(|of| !of.buckets.is_empty()) {
+            let mut service = latency::histogram();
+            latency::add(&mut service, &of.buckets);
+            let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|q| micros(service.value_at_quantile(q)));
+            let _ = writeln!(
+                text,
+                "{:<9} {:<6} {:>10} {p50:>12} {p99:>12} {p999:>12} {:>12}",
+                during.activity.label(),
+                of.operation.label(),
+                service.len(),
+                micros(service.max()),
+            );
+        }
+    }
+    let _ = writeln!(text, "{:<9} {:>17}", "DURING", "STALL MAX (us)");
+    for during in &status.activities {
+        let stall = micros(during.longest_stall_ns);
+        let _ = writeln!(text, "{:<9} {stall:>17}", during.activity.label());
     }
     text
 }
@@ -353,8 +360,8 @@ fn describe_status(status: &Status) -> String {
     }
     let _ = writeln!(
         text,
-        "{:<20} {:>9} {:>9} {:>9} {:>9}  {:<9} {:<11} RESIZE",
-        "NAME", "SIZE", "QUOTA", "HELD", "WRITTEN", "GUEST", "LISTS"
+        "{:<20} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}  {:<9} {:<11} RESIZE",
+        "NAME", "SIZE", "QUOTA", "HELD", "WRITTEN", "READS/S", "WRITES/S", "GUEST", "LISTS"
     );
     for vssd in &status.vssds {
         let bytes = |blocks: u32| ByteSize(u64::from(blocks) * u64::from(vssd.block_size));
@@ -363,13 +370,17 @@ fn describe_status(status: &Status) -> String {
             (true, false) => "plain",
             (true, true) => "vssd",
         };
+        // Over the last second.
+        let rates = vssd.rates.first();
+        let [reads, writes] =
+            [|r: &Rate| r.reads, |r: &Rate| r.writes].map(|of| rates.map_or(0.0, of).round());
         let lists = if vssd.agreed { "agreed" } else { "unconfirmed" };
         let resize = vssd.resize.as_ref().map_or("-".to_owned(), |resize| {
             format!("{} to {}", resize.phase, bytes(resize.target))
         });
         let _ = writeln!(
             text,
-            "{:<20} {:>9} {:>9} {:>9} {:>9}  {guest:<9} {lists:<11} {resize}",
+            "{:<20} {:>9} {:>9} {:>9} {:>9} {reads:>9} {writes:>9}  {guest:<9} {lists:<11} {resize}",
             vssd.name,
             bytes(vssd.capacity).to_string(),
             bytes(vssd.quota).to_string(),

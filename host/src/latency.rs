@@ -1,9 +1,10 @@
 //! How long requests took to serve, and how long they had to wait for a resize.
 //!
 //! What a request costs is its *service time*, from when it was taken from its queue
-//! until it was given back. What a resize can cost it is a wait for the books of the
-//! pool: the longest such wait is the *longest stall*. Both are kept for each [`Activity`],
-//! so that they can be held against each other.
+//! until it was given back; it is kept for each [`Operation`], of requests that succeeded.
+//! What a resize can cost a request is a wait for the books of the pool: the longest such
+//! wait is the *longest stall*. Both are kept for each [`Activity`], so that they can be held
+//! against each other.
 
 use serde::{Deserialize, Serialize};
 use vssd::device::Device;
@@ -53,6 +54,35 @@ impl Activity {
     }
 }
 
+/// What a request was for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Operation {
+    /// A read.
+    Read,
+    /// A write.
+    Write,
+    /// A discard or write-zeroes.
+    Zero,
+    /// A flush.
+    Flush,
+}
+
+impl Operation {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Read, Self::Write, Self::Zero, Self::Flush];
+
+    /// Its name.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Zero => "zero",
+            Self::Flush => "flush",
+        }
+    }
+}
+
 /// The lowest time of a bucket, nanoseconds, and how many were counted there.
 pub type Bucket = (u64, u64);
 
@@ -83,21 +113,27 @@ pub fn buckets(histogram: &Histogram) -> Vec<Bucket> {
 /// What was measured during one activity.
 #[derive(Clone, Debug)]
 pub struct Measured {
-    /// Service times of requests.
-    pub service: Histogram,
+    service: [Histogram; Operation::ALL.len()],
     /// The longest time for which a request waited for the pool's books,
     /// nanoseconds.
     pub longest_stall_ns: u64,
 }
 
+impl Measured {
+    /// Service times of requests of one operation.
+    pub fn service(&self, operation: Operation) -> &Histogram {
+        &self.service[operation as usize]
+    }
+}
+
 /// All that was measured since the last reset.
 #[derive(Clone, Debug)]
-pub struct Latency([Measured; 3]);
+pub struct Latency([Measured; Activity::ALL.len()]);
 
 impl Default for Latency {
     fn default() -> Self {
         Self(Activity::ALL.map(|_| Measured {
-            service: histogram(),
+            service: Operation::ALL.map(|_| histogram()),
             longest_stall_ns: 0,
         }))
     }
@@ -109,11 +145,19 @@ impl Latency {
         &self.0[activity as usize]
     }
 
+    /// Service times of requests of one operation during all activities.
+    pub fn of(&self, operation: Operation) -> Histogram {
+        let mut all = histogram();
+        for measured in &self.0 {
+            // All have the same bounds.
+            let _ = all.add(measured.service(operation));
+        }
+        all
+    }
+
     /// A request was served.
-    pub fn served(&mut self, during: Activity, service_ns: u64) {
-        self.0[during as usize]
-            .service
-            .saturating_record(service_ns);
+    pub fn served(&mut self, during: Activity, operation: Operation, service_ns: u64) {
+        self.0[during as usize].service[operation as usize].saturating_record(service_ns);
     }
 
     /// Requests had to wait this long.
@@ -125,7 +169,7 @@ impl Latency {
     /// Forgets everything.
     pub fn reset(&mut self) {
         for measured in &mut self.0 {
-            measured.service.reset();
+            measured.service.iter_mut().for_each(Histogram::reset);
             measured.longest_stall_ns = 0;
         }
     }
@@ -168,20 +212,25 @@ mod tests {
     }
 
     #[test]
-    fn activities_are_kept_apart() {
+    fn activities_and_operations_are_kept_apart() {
+        let counts = |latency: &Latency| {
+            Activity::ALL.map(|activity| {
+                let measured = latency.during(activity);
+                let requests = Operation::ALL.map(|of| measured.service(of).len());
+                (requests, measured.longest_stall_ns)
+            })
+        };
         let mut latency = Latency::default();
-        latency.served(Activity::Shrink, 500);
+        latency.served(Activity::Shrink, Operation::Write, 500);
+        latency.served(Activity::Quiet, Operation::Write, 700);
+        latency.served(Activity::Quiet, Operation::Flush, 900);
         latency.stalled(Activity::Grow, 9);
         latency.stalled(Activity::Grow, 3);
-        let seen = Activity::ALL.map(|activity| {
-            let measured = latency.during(activity);
-            (measured.service.len(), measured.longest_stall_ns)
-        });
-        assert_eq!(seen, [(0, 0), (1, 0), (0, 9)]);
+        let seen = [([0, 1, 0, 1], 0), ([0, 1, 0, 0], 0), ([0; 4], 9)];
+        assert_eq!(counts(&latency), seen);
+        let all = Operation::ALL.map(|operation| latency.of(operation).len());
+        assert_eq!(all, [0, 2, 0, 1]);
         latency.reset();
-        for activity in Activity::ALL {
-            let measured = latency.during(activity);
-            assert_eq!((measured.service.len(), measured.longest_stall_ns), (0, 0));
-        }
+        assert_eq!(counts(&latency), [([0; 4], 0); 3]);
     }
 }

@@ -21,7 +21,7 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::backend::Backend;
 use crate::control::protocol::{PoolStatus, VssdStatus};
 use crate::control::server::{pool_status, status};
-use crate::latency::{Activity, Histogram, histogram};
+use crate::latency::{add, histogram};
 
 /// What OpenMetrics calls itself.
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -139,18 +139,7 @@ fn scrape(backend: &Backend) -> Result<String, fmt::Error> {
     let vssds = backend.vssds();
     let snapshot = Snapshot {
         pool: pool_status(backend.pool()),
-        vssds: vssds
-            .iter()
-            .map(|vssd| {
-                let latency = vssd.stats().latency.clone();
-                let mut service = histogram();
-                for activity in Activity::ALL {
-                    // Both have the same bounds.
-                    let _ = service.add(&latency.during(activity).service);
-                }
-                (status(vssd), service)
-            })
-            .collect(),
+        vssds: vssds.iter().map(|vssd| status(vssd)).collect(),
     };
     let mut registry = Registry::default();
     registry.register_collector(Box::new(snapshot));
@@ -163,8 +152,7 @@ fn scrape(backend: &Backend) -> Result<String, fmt::Error> {
 #[derive(Debug)]
 struct Snapshot {
     pool: PoolStatus,
-    /// With the service times of their requests.
-    vssds: Vec<(VssdStatus, Histogram)>,
+    vssds: Vec<VssdStatus>,
 }
 
 /// A metric: its name, what it is, its unit, and for each vSSD its values by a label.
@@ -296,7 +284,7 @@ impl Snapshot {
         } = *family;
         let unit = family.unit.as_ref();
         let mut metric = encoder.encode_descriptor(name, help, unit, kind)?;
-        for (vssd, _) in &self.vssds {
+        for vssd in &self.vssds {
             for (label, value) in (family.values)(vssd) {
                 let labels = [("vssd", vssd.name.clone()), (family.label, label)];
                 let mut one = metric.encode_family(&labels)?;
@@ -318,7 +306,13 @@ impl Snapshot {
             Some(&Unit::Seconds),
             MetricType::Histogram,
         )?;
-        for (vssd, service) in &self.vssds {
+        let of_all = self
+            .vssds
+            .iter()
+            .flat_map(|vssd| vssd.latency.iter().map(move |of| (vssd, of)));
+        for (vssd, of) in of_all {
+            let mut service = histogram();
+            add(&mut service, &of.buckets);
             let mut buckets = Vec::new();
             let mut below = 0;
             for bound in bounds_ns() {
@@ -328,7 +322,7 @@ impl Snapshot {
             }
             buckets.push((f64::INFINITY, service.len() - below));
             let sum = service.mean() * service.len() as f64 / 1e9;
-            let labels = [("vssd", vssd.name.clone())];
+            let labels = [("vssd", vssd.name.as_str()), ("op", of.operation.label())];
             metric
                 .encode_family(&labels)?
                 .encode_histogram::<NoLabelSet>(sum, service.len(), &buckets, None)?;

@@ -1,6 +1,6 @@
 //! What is known of the requests and resizes of a vSSD.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -72,11 +72,74 @@ impl Counters {
     }
 }
 
+/// The longest window over which rates are told, seconds.
+const WINDOW_MAX_S: u64 = 10;
+
+/// Reads and writes up to the first request of a second.
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    second: u64,
+    read: Tally,
+    write: Tally,
+}
+
+/// What is known of requests in the last seconds: how many there had been at the
+/// beginning of each second that had any.
+#[derive(Clone, Debug, Default)]
+pub struct Recent(VecDeque<Mark>);
+
+impl Recent {
+    /// Requests are about to be counted at this time.
+    #[inline]
+    pub fn mark(&mut self, now_ns: u64, counters: &Counters) {
+        let second = now_ns / 1_000_000_000;
+        if self.0.back().is_none_or(|mark| mark.second < second) {
+            self.push(second, counters);
+        }
+    }
+
+    #[cold]
+    fn push(&mut self, second: u64, counters: &Counters) {
+        // One more than the window, for the second that has not ended.
+        if self.0.len() > WINDOW_MAX_S as usize {
+            self.0.pop_front();
+        }
+        self.0.push_back(Mark {
+            second,
+            read: counters.read,
+            write: counters.write,
+        });
+    }
+
+    /// Reads and writes of the last whole `seconds` and what has passed of the present
+    /// one, and how long that is, nanoseconds.
+    ///
+    /// # Panics
+    /// When the window is longer than [`WINDOW_MAX_S`].
+    pub fn during(&self, seconds: u64, now_ns: u64, counters: &Counters) -> ([Tally; 2], u64) {
+        assert!(seconds <= WINDOW_MAX_S, "a window of {seconds} s");
+        let begin = (now_ns / 1_000_000_000).saturating_sub(seconds);
+        let mark = self.0.iter().find(|mark| mark.second >= begin);
+        let before = mark.map_or([counters.read, counters.write], |m| [m.read, m.write]);
+        let since = |now: Tally, then: Tally| Tally {
+            requests: now.requests - then.requests,
+            bytes: now.bytes - then.bytes,
+        };
+        let tallies = [
+            since(counters.read, before[0]),
+            since(counters.write, before[1]),
+        ];
+        (tallies, now_ns - begin * 1_000_000_000)
+    }
+}
+
 /// What is known of requests.
 #[derive(Default)]
 pub struct Stats {
     /// What the vSSD has done.
     pub counters: Counters,
+    /// The same of the last seconds.
+    pub recent: Recent,
     /// How long requests took and had to wait.
     pub latency: Latency,
     /// Who remembers requests for the hypervisor's picks, if anybody does.
@@ -94,6 +157,43 @@ impl Stats {
         if self.failure_logged.is_none_or(due) {
             self.failure_logged = Some(Instant::now());
             tracing::error!(vssd = %name, %error, "the pool failed a request; the guest gets an I/O error");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::rngs::SmallRng;
+    use rand::{RngExt, SeedableRng};
+
+    use super::*;
+
+    /// Against all requests, each with its time.
+    #[test]
+    fn rates_are_those_of_the_window() {
+        for seed in 0..200 {
+            let mut rng = SmallRng::seed_from_u64(seed);
+            let (mut recent, mut counters) = (Recent::default(), Counters::default());
+            let (mut now, mut all) = (rng.random_range(0..5_000_000_000), Vec::new());
+            for _ in 0..300 {
+                now += match rng.random_range(0..10) {
+                    0 => rng.random_range(0..15_000_000_000),
+                    _ => rng.random_range(0..800_000_000),
+                };
+                if rng.random() {
+                    recent.mark(now, &counters);
+                    counters.write.add(512);
+                    all.push(now);
+                }
+                let seconds = rng.random_range(1..=WINDOW_MAX_S);
+                let ([read, write], window_ns) = recent.during(seconds, now, &counters);
+                let inside = all.iter().filter(|at| **at >= now - window_ns).count() as u64;
+                assert_eq!((read.requests, write.requests), (0, inside), "seed {seed}");
+                assert_eq!(write.bytes, 512 * inside, "seed {seed}");
+                let short = now < seconds * 1_000_000_000;
+                assert!(short || window_ns >= seconds * 1_000_000_000, "seed {seed}");
+                assert!(window_ns < (seconds + 1) * 1_000_000_000, "seed {seed}");
+            }
         }
     }
 }

@@ -166,7 +166,7 @@ fn a_waiting_client_hears_of_the_end() {
 fn watchers_see_every_change() {
     let (_site, daemon) = start();
     let mut watcher = daemon.client();
-    watcher.send(&Request::Watch).unwrap();
+    watcher.send(&Request::Watch {}).unwrap();
     let Reply::Status(first) = watcher.receive().unwrap() else {
         panic!("no status");
     };

@@ -8,7 +8,7 @@ use support::guest::Guest;
 use vssd::units::Geometry;
 use vssd_host::control::client::ClientError;
 use vssd_host::control::protocol::{Change, LatencyStatus, Reply, Resize};
-use vssd_host::latency::Activity;
+use vssd_host::latency::{Activity, Operation};
 use vssd_host::size::Amount;
 
 /// Blocks of the vSSD: 4 MiB of 4 KiB blocks.
@@ -44,10 +44,7 @@ fn measured(status: &LatencyStatus) -> Vec<(Activity, u64)> {
     status
         .activities
         .iter()
-        .map(|of| {
-            let requests = of.buckets.iter().map(|(_, count)| count).sum();
-            (of.activity, requests)
-        })
+        .map(|of| (of.activity, of.service().len()))
         .collect()
 }
 
@@ -76,7 +73,8 @@ fn requests_are_sorted_by_what_the_device_does() {
             (Activity::Grow, 20)
         ]
     );
-    for of in &latency.activities {
+    for of in latency.activities.iter().flat_map(|of| &of.operations) {
+        assert_eq!(of.buckets.is_empty(), of.operation != Operation::Write);
         assert!(of.buckets.is_sorted(), "{:?}", of.buckets);
         assert!(of.buckets.iter().all(|(_, count)| *count > 0));
     }
@@ -104,8 +102,12 @@ fn people_get_a_table_and_programs_get_json() {
     let table = site.vssdctl(&["latency", "vm1"]);
     let text = String::from_utf8(table.stdout).unwrap();
     let lines: Vec<&str> = text.lines().collect();
-    assert_eq!(lines.len(), 4, "{text}");
-    assert!(lines[0].contains("P99.9") && lines[1].starts_with("quiet"));
+    // Writes while nothing moves, and the longest stalls of three activities.
+    assert_eq!(lines.len(), 2 + 4, "{text}");
+    assert!(
+        lines[0].contains("P99.9") && lines[1].starts_with("quiet     write"),
+        "{text}"
+    );
     let json = site.vssdctl(&["latency", "vm1", "--reset", "--json"]);
     let reply = serde_json::from_slice(&json.stdout).unwrap();
     assert!(matches!(reply, Reply::Latency(_)), "{reply:?}");
@@ -114,4 +116,32 @@ fn people_get_a_table_and_programs_get_json() {
         matches!(strange, Err(ClientError::Refused(_))),
         "{strange:?}"
     );
+}
+
+#[test]
+fn the_status_tells_rates_and_times() {
+    let (site, daemon, mut guest) = boot();
+    write(&mut guest, 40);
+    assert_eq!(guest.frontend.flush(), OK);
+    let status = daemon.status();
+    let vssd = &status.vssds[0];
+    let requests = |at: usize| vssd.latency[at].buckets.iter().map(|of| of.1).sum::<u64>();
+    let counted = Operation::ALL.map(|operation| requests(operation as usize));
+    let counters = &vssd.counters;
+    assert_eq!(counted, [counters.reads, 40, 0, 1]);
+    assert_eq!(counters.writes, 40);
+    for rate in &vssd.rates {
+        let writes = rate.writes * rate.seconds;
+        // In one second there may have been none, in ten are all.
+        assert!(
+            writes < 40.5 && (writes > 39.5 || rate.seconds < 5.0),
+            "{rate:?}"
+        );
+        assert!(
+            (rate.written_bytes - 4096.0 * rate.writes).abs() < 1.0,
+            "{rate:?}"
+        );
+    }
+    let table = String::from_utf8(site.vssdctl(&["status"]).stdout).unwrap();
+    assert!(table.contains("WRITES/S"), "{table}");
 }

@@ -89,8 +89,12 @@ fn metrics_say_what_the_status_says() {
         (r#"vssd_blocks{vssd="vm1",state="written"}"#, 10.0),
         (r#"vssd_blocks{vssd="vm2",state="capacity"}"#, 512.0),
         (r#"vssd_connected{vssd="vm1",kind="frontend"}"#, 1.0),
-        (r#"vssd_service_seconds_count{vssd="vm1"}"#, 12.0),
-        (r#"vssd_service_seconds_bucket{le="+Inf",vssd="vm1"}"#, 12.0),
+        (r#"vssd_service_seconds_count{vssd="vm1",op="write"}"#, 10.0),
+        (
+            r#"vssd_service_seconds_bucket{le="+Inf",vssd="vm1",op="read"}"#,
+            1.0,
+        ),
+        (r#"vssd_service_seconds_count{vssd="vm1",op="flush"}"#, 0.0),
         (r#"vssd_pool_blocks{state="places"}"#, 768.0),
         (r#"vssd_pool_blocks{state="free"}"#, 758.0),
     ] {

@@ -115,6 +115,7 @@ pub fn run(
             let measured = resize::measure(options, vm_host, seed, progress)?;
             write_rows(folder, "bench_resize.csv", &measured.rows)?;
             write_rows(folder, "bench_memory.csv", &[measured.memory])?;
+            write_rows(folder, "bench_disturbed.csv", &measured.disturbed)?;
             (
                 resize_verdict::judge(&measured),
                 resize::LEAD,

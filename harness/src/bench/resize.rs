@@ -13,7 +13,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use vssd_host::control::Client as Control;
 use vssd_host::control::protocol::{Change, EvictName, Resize};
-use vssd_host::latency::{Histogram, histogram};
+use vssd_host::latency::histogram;
 use vssd_host::size::{Amount, ByteSize};
 use workloads::{Command, Policy};
 
@@ -43,7 +43,7 @@ const READ: u64 = 1 << 30;
 #[derive(Clone, Debug, Args)]
 pub struct Options {
     /// How often each is measured.
-    #[arg(long, default_value_t = 9)]
+    #[arg(long, default_value_t = 15)]
     pub repetitions: u32,
     /// Resizes after which the backend's memory is looked at again.
     #[arg(long, default_value_t = 10_000)]
@@ -71,8 +71,8 @@ impl Options {
 /// What the report begins with.
 pub const LEAD: &str = "A guest under QEMU gives up half of a vSSD of 32 GiB, 16 GiB in blocks of 4 KiB, and \
     gets them back: every second block, or all in one piece. The pool is a sparse file, every change of \
-    ownership a durable commit to its journal. The memory is that of the backend's process, or, for many \
-    resizes, of a twin's. Requests are those of the `blkio` crate's vhost-user driver to the lower half of \
+    ownership a durable commit to its journal. The memory is that of the backend's process, and for many \
+    resizes that of a twin's as well, in which guest and device are together. Requests are those of the `blkio` crate's vhost-user driver to the lower half of \
     a vSSD while the hypervisor takes the upper one.";
 
 /// A shrink by 16 GiB and the grow after it, as `bench_resize.csv` has it.
@@ -109,17 +109,38 @@ pub struct Memory {
     pub few_resizes: u64,
     /// The same after all of them.
     pub many_resizes: u64,
+    /// Of a backend with its journal on a file, after the first resizes, bytes.
+    pub few_journaled: u64,
+    /// The same after all of them.
+    pub many_journaled: u64,
+    /// Commits to that journal, and how often it was written anew.
+    pub commits: u64,
+    /// See `commits`.
+    pub compactions: u64,
 }
 
-/// Requests by whether a resize was under way.
-#[derive(Clone, Debug)]
+/// Requests without a resize and during one, as `bench_disturbed.csv` has it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Disturbed {
-    /// Times of requests without, nanoseconds.
-    pub quiet: Histogram,
-    /// Times of requests any part of which was within one.
-    pub during: Histogram,
-    /// How long the resizes took, nanoseconds.
-    pub resizes_ns: Vec<u64>,
+    /// Counts from 0.
+    pub repetition: u32,
+    /// How long the resize took, nanoseconds.
+    pub resize_ns: u64,
+    /// Requests no part of which was within it.
+    pub quiet_requests: u64,
+    /// 99 of 100 of these took no longer, nanoseconds.
+    pub quiet_p99_ns: u64,
+    /// The others.
+    pub during_requests: u64,
+    /// 99 of 100 of these took no longer, nanoseconds.
+    pub during_p99_ns: u64,
+}
+
+impl Disturbed {
+    /// How many times the p99 was that without.
+    pub fn ratio(&self) -> f64 {
+        self.during_p99_ns as f64 / self.quiet_p99_ns as f64
+    }
 }
 
 /// What was measured.
@@ -129,8 +150,8 @@ pub struct Measured {
     pub rows: Vec<Row>,
     /// Memory.
     pub memory: Memory,
-    /// Requests.
-    pub disturbed: Disturbed,
+    /// Requests, resize by resize.
+    pub disturbed: Vec<Disturbed>,
 }
 
 /// Measures everything.
@@ -144,7 +165,7 @@ pub fn measure(
     progress: Progress,
 ) -> Result<Measured> {
     let options = options.effective();
-    let bar = progress.bar("resize", u64::from(3 * options.repetitions) + 2);
+    let bar = progress.bar("resize", u64::from(3 * options.repetitions) + 12);
     let mut rows = Vec::new();
     with_guest(&options, vm_host, seed, &mut rows, || bar.inc(1))?;
     let folder = tempfile::Builder::new().prefix("vssd-").tempdir();
@@ -153,15 +174,13 @@ pub fn measure(
     bar.inc(1);
     (memory.few_resizes, memory.many_resizes) = twin_memory(options.resizes, seed)?;
     bar.inc(1);
-    let mut disturbed = Disturbed {
-        quiet: histogram(),
-        during: histogram(),
-        resizes_ns: Vec::new(),
-    };
+    let tenth = || bar.inc(1);
+    journal_memory(vm_host, options.resizes, seed, &mut memory, tenth)?;
+    let mut disturbed = Vec::new();
     for repetition in 0..options.repetitions {
         let folder = tempfile::Builder::new().prefix("vssd-").tempdir();
         let folder = folder.context("make a folder for the pool")?;
-        disturb(folder.path(), seed + u64::from(repetition), &mut disturbed)?;
+        disturbed.push(disturb(folder.path(), seed, repetition)?);
         bar.inc(1);
     }
     bar.finish_and_clear();
@@ -277,9 +296,59 @@ fn twin_memory(resizes: u32, seed: u64) -> Result<(u64, u64)> {
     Ok((few, many))
 }
 
+/// Memory of a backend on a file, whose guest gives up scattered blocks and gets them
+/// back, after a tenth of the resizes and after all of them. What came back is written now
+/// and then, so that there are places to take away.
+fn journal_memory(
+    vm_host: &VmHost,
+    resizes: u32,
+    seed: u64,
+    memory: &mut Memory,
+    mut measured: impl FnMut(),
+) -> Result<()> {
+    let mut bench = vm_host.start(Shape {
+        size: ByteSize(256 << 20),
+        block_size: ByteSize(BLOCK),
+        written: ByteSize(256 << 20),
+    })?;
+    let process = bench.backend.pid().to_string();
+    let capacity = Testbed::capacity(&bench);
+    let policy = Policy::Scattered;
+    bench
+        .guest()
+        .run(&Command::Policy { policy, seed }, PATIENCE)?;
+    for resize in 0..resizes {
+        let target = match resize % 2 {
+            0 => capacity / 2,
+            _ => capacity,
+        };
+        timed(&mut bench, target)?;
+        if resize % 64 == 1 {
+            let writes = Command::Stress {
+                count: 1000,
+                seed: seed + u64::from(resize),
+                depth: 32,
+                writes: 100,
+                latency: false,
+            };
+            bench.guest().run(&writes, PATIENCE)?;
+        }
+        if resize == resizes / 10 {
+            memory.few_journaled = super::server::memory_of(&process)?;
+        }
+        if resize % (resizes / 10).max(1) == 0 {
+            measured();
+        }
+    }
+    memory.many_journaled = super::server::memory_of(&process)?;
+    let pool = bench.backend.client(Some(PATIENCE))?.status()?.pool;
+    (memory.commits, memory.compactions) = (pool.commits, pool.compactions);
+    bench.shut_down()
+}
+
 /// One resize under a load of reads: 16 GiB are taken, the upper half, while a
 /// client reads in the lower.
-fn disturb(folder: &Path, seed: u64, disturbed: &mut Disturbed) -> Result<()> {
+fn disturb(folder: &Path, seed: u64, repetition: u32) -> Result<Disturbed> {
     let server = start(folder, "pool.img", BLOCKS.into())?;
     let mut client = Client::vhost_user(&server.socket, u64::from(BLOCKS) * BLOCK)?;
     client.fill_first(READ)?;
@@ -303,6 +372,7 @@ fn disturb(folder: &Path, seed: u64, disturbed: &mut Disturbed) -> Result<()> {
             Ok((began, Instant::now()))
         });
         let each = |began, ended| times.push((began, ended));
+        let seed = seed + u64::from(repetition);
         client.run_within(load, READ, Duration::from_millis(300), seed, each)?;
         match resizer.join() {
             Ok(resize) => resize,
@@ -310,13 +380,20 @@ fn disturb(folder: &Path, seed: u64, disturbed: &mut Disturbed) -> Result<()> {
         }
     });
     let (from, to) = resize?;
-    disturbed.resizes_ns.push((to - from).as_nanos() as u64);
+    let (mut quiet, mut during) = (histogram(), histogram());
     for (began, ended) in times {
         let into = match began < to && ended > from {
-            true => &mut disturbed.during,
-            false => &mut disturbed.quiet,
+            true => &mut during,
+            false => &mut quiet,
         };
         into.saturating_record((ended - began).as_nanos() as u64);
     }
-    Ok(())
+    Ok(Disturbed {
+        repetition,
+        resize_ns: (to - from).as_nanos() as u64,
+        quiet_requests: quiet.len(),
+        quiet_p99_ns: quiet.value_at_quantile(0.99),
+        during_requests: during.len(),
+        during_p99_ns: during.value_at_quantile(0.99),
+    })
 }

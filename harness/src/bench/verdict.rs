@@ -31,28 +31,32 @@ fn by_cell(rows: &[Row]) -> BTreeMap<Cell, BTreeMap<u32, BTreeMap<Who, &Row>>> {
     cells
 }
 
-/// A ratio within each round.
-struct Ratio {
-    median: f64,
+/// Ratios of pairs that were measured one after the other.
+pub(super) struct Ratio {
+    pub(super) median: f64,
     least: f64,
     most: f64,
 }
 
 impl Ratio {
-    fn of(
-        rounds: &BTreeMap<u32, BTreeMap<Who, &Row>>,
-        to: Who,
-        value: impl Fn(&Row) -> Option<f64>,
-    ) -> Option<Self> {
-        let ratios: Vec<f64> = rounds
-            .values()
-            .filter_map(|who| Some(value(who.get(&Who::Ours)?)? / value(who.get(&to)?)?))
-            .collect();
+    /// `None` of none.
+    pub(super) fn of_pairs(ratios: Vec<f64>) -> Option<Self> {
         Some(Self {
             least: ratios.iter().copied().fold(f64::INFINITY, f64::min),
             most: ratios.iter().copied().fold(0.0, f64::max),
             median: middle(ratios)?,
         })
+    }
+
+    fn of(
+        rounds: &BTreeMap<u32, BTreeMap<Who, &Row>>,
+        to: Who,
+        value: impl Fn(&Row) -> Option<f64>,
+    ) -> Option<Self> {
+        let ratios = rounds
+            .values()
+            .filter_map(|who| Some(value(who.get(&Who::Ours)?)? / value(who.get(&to)?)?));
+        Self::of_pairs(ratios.collect())
     }
 }
 
@@ -65,7 +69,7 @@ impl fmt::Display for Ratio {
         } = self;
         write!(
             f,
-            "{median:.2} times; {least:.2} to {most:.2} in single rounds."
+            "{median:.2} times; {least:.2} to {most:.2} in single pairs"
         )
     }
 }
@@ -106,7 +110,7 @@ pub fn judge(measured: &Measured) -> Verdict {
                     ),
                     source: Source::Requirement,
                     holds: cpu.median < 1.0,
-                    measured: cpu.to_string(),
+                    measured: format!("{cpu}."),
                 });
             }
         }
@@ -136,7 +140,7 @@ fn disk_claims(verdict: &mut Verdict, load: Load, rounds: &BTreeMap<u32, BTreeMa
             ),
             source: Source::Requirement,
             holds: iops.median >= bar,
-            measured: iops.to_string(),
+            measured: format!("{iops}."),
         });
     }
 }

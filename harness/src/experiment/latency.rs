@@ -202,7 +202,7 @@ fn by_the_backend(
     Ok(Measured {
         phase,
         side: Side::Backend,
-        buckets: of.buckets.clone(),
+        buckets: buckets(&of.service()),
         longest_stall_ns: of.longest_stall_ns,
         phase_ns,
     })

@@ -499,7 +499,7 @@ impl Resizer<'_> {
             Err(error) => return Err(error.into()),
         }
         let mut watch = self.backend.client(Some(PATIENCE))?;
-        watch.send(&Request::Watch)?;
+        watch.send(&Request::Watch {})?;
         let until = Instant::now() + PATIENCE;
         loop {
             let Reply::Status(status) = watch.receive()? else {

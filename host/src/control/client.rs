@@ -79,7 +79,7 @@ impl Client {
 
     /// The state of the backend.
     pub fn status(&mut self) -> Result<Status, ClientError> {
-        match self.call(&Request::Status)? {
+        match self.call(&Request::Status {})? {
             Reply::Status(status) => Ok(status),
             other => Err(unexpected(&other)),
         }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use vssd::device::End;
 use vssd::wire::Encoding;
 
-use crate::latency::{Activity, Bucket};
+use crate::latency::{self, Activity, Bucket, Histogram, Operation};
 use crate::media::Wear;
 use crate::pick::HostPick;
 use crate::size::Amount;
@@ -25,12 +25,13 @@ pub const DEFAULT_DEADLINE_MS: u64 = 10_000;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Request {
+    // Those without fields have braces: serde lets unknown fields pass otherwise.
     /// Is anybody there?
-    Ping,
+    Ping {},
     /// The state of all vSSDs.
-    Status,
+    Status {},
     /// The state of all vSSDs now and after every change, until the client leaves.
-    Watch,
+    Watch {},
     /// Changes the size of a vSSD.
     Resize(Resize),
     /// Ends the resize under way with what has moved so far.
@@ -76,7 +77,7 @@ pub enum Request {
         delete: bool,
     },
     /// Ends the backend.
-    Shutdown,
+    Shutdown {},
 }
 
 /// A resize.
@@ -276,11 +277,57 @@ pub struct LatencyStatus {
 pub struct ActivityLatency {
     /// The activity.
     pub activity: Activity,
-    /// Service times of requests: lowest of a bucket, nanoseconds, and count.
-    pub buckets: Vec<Bucket>,
+    /// By what requests were for: each operation once.
+    pub operations: Vec<OperationLatency>,
     /// The longest time for which a request waited for the pool's books,
     /// nanoseconds.
     pub longest_stall_ns: u64,
+}
+
+impl ActivityLatency {
+    /// Service times of all its requests.
+    pub fn service(&self) -> Histogram {
+        let mut service = latency::histogram();
+        for of in &self.operations {
+            latency::add(&mut service, &of.buckets);
+        }
+        service
+    }
+}
+
+/// How long requests of one operation took.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperationLatency {
+    /// The operation.
+    pub operation: Operation,
+    /// Service times of requests that succeeded: lowest of a bucket, nanoseconds, and
+    /// count.
+    pub buckets: Vec<Bucket>,
+}
+
+impl OperationLatency {
+    /// These times.
+    pub fn new(operation: Operation, service: &Histogram) -> Self {
+        Self {
+            operation,
+            buckets: latency::buckets(service),
+        }
+    }
+}
+
+/// What a vSSD did in each of the last seconds, on average.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rate {
+    /// Over how many seconds.
+    pub seconds: f64,
+    /// Reads a second.
+    pub reads: f64,
+    /// Bytes read a second.
+    pub read_bytes: f64,
+    /// Writes a second.
+    pub writes: f64,
+    /// Bytes written a second.
+    pub written_bytes: f64,
 }
 
 /// The state of the backend.
@@ -364,6 +411,10 @@ pub struct VssdStatus {
     pub last_resize: Option<Resized>,
     /// What it has done since the backend started.
     pub counters: CountersStatus,
+    /// What it did in the last second, and in the last ten.
+    pub rates: Vec<Rate>,
+    /// How long its requests took since the last reset: each operation once.
+    pub latency: Vec<OperationLatency>,
 }
 
 /// What is remembered of the requests to a vSSD.
@@ -486,6 +537,8 @@ mod tests {
             "[]",
             r#"{"op":"fly"}"#,
             r#"{"op":"resize","vssd":"a","change":{"to":"x"}}"#,
+            r#"{"op":"status","vssd":"a"}"#,
+            r#"{"op":"shutdown","now":true}"#,
         ] {
             assert!(serde_json::from_str::<Request>(line).is_err(), "{line}");
         }

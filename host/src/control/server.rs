@@ -17,15 +17,16 @@ use vssd::device::Phase;
 use vssd::error::Reject;
 
 use super::protocol::{
-    ActivityLatency, Change, CountersStatus, LatencyStatus, MAX_LINE, ObserverStatus, PoolStatus,
-    Reply, Request, Resize, Resized, Status, UnderWay, VssdStatus, end_label,
+    ActivityLatency, Change, CountersStatus, LatencyStatus, MAX_LINE, ObserverStatus,
+    OperationLatency, PoolStatus, Rate, Reply, Request, Resize, Resized, Status, UnderWay,
+    VssdStatus, end_label,
 };
 use crate::backend::Backend;
-use crate::latency::{Activity, buckets};
+use crate::latency::{Activity, Operation};
 use crate::pick::Observer;
 use crate::pool::Pool;
 use crate::scheduling::let_others_first;
-use crate::stats::Counters;
+use crate::stats::{Counters, Stats};
 use crate::vssd::{Finished, Target, Vssd, Waited, Wish};
 
 /// Clients at a time.
@@ -151,8 +152,8 @@ fn serve(control: &Control, stream: &UnixStream) -> io::Result<()> {
             );
         }
         match serde_json::from_slice(&line) {
-            Ok(Request::Watch) => return watch(control, stream),
-            Ok(Request::Shutdown) => {
+            Ok(Request::Watch {}) => return watch(control, stream),
+            Ok(Request::Shutdown {}) => {
                 send(stream, &Reply::Ok)?;
                 (control.shutdown)();
             }
@@ -174,7 +175,7 @@ fn watch(control: &Control, stream: &UnixStream) -> io::Result<()> {
 impl Control {
     fn answer(&self, request: &Request, client: &UnixStream) -> Reply {
         let result = match request {
-            Request::Status => Ok(Reply::Status(self.status())),
+            Request::Status {} => Ok(Reply::Status(self.status())),
             Request::Resize(resize) => self.resize(resize, client),
             Request::Cancel { vssd } => self.find(vssd).and_then(|vssd| match vssd.cancel() {
                 Some(id) => Ok(Reply::Started { id }),
@@ -201,7 +202,7 @@ impl Control {
                 .remove(vssd, *delete)
                 .map(|()| Reply::Ok)
                 .map_err(|error| format!("{error:#}")),
-            Request::Ping | Request::Watch | Request::Shutdown => Ok(Reply::Ok),
+            Request::Ping {} | Request::Watch {} | Request::Shutdown {} => Ok(Reply::Ok),
         };
         result.unwrap_or_else(error)
     }
@@ -309,9 +310,10 @@ fn latency(vssd: &Vssd, reset: bool) -> LatencyStatus {
     drop(stats);
     let activities = Activity::ALL.map(|activity| {
         let measured = latency.during(activity);
+        let operations = Operation::ALL.map(|of| OperationLatency::new(of, measured.service(of)));
         ActivityLatency {
             activity,
-            buckets: buckets(&measured.service),
+            operations: operations.to_vec(),
             longest_stall_ns: measured.longest_stall_ns,
         }
     });
@@ -320,9 +322,14 @@ fn latency(vssd: &Vssd, reset: bool) -> LatencyStatus {
     }
 }
 
+/// Over how many seconds rates are told.
+const RATE_WINDOWS_S: [u64; 2] = [1, 10];
+
 /// The state of a vSSD, as it is told.
 pub fn status(vssd: &Vssd) -> VssdStatus {
     let now = vssd.now_ns();
+    // Copied, so that no request waits while buckets are listed.
+    let latency = vssd.stats().latency.clone();
     let state = vssd.lock();
     let device = &state.device;
     let under_way = device.resize_under_way().map(|resize| UnderWay {
@@ -361,6 +368,25 @@ pub fn status(vssd: &Vssd) -> VssdStatus {
         resize: under_way,
         last_resize: state.last_finished().map(resized),
         counters: counters(&stats.counters),
+        rates: RATE_WINDOWS_S
+            .map(|window_s| rate(&stats, window_s, vssd.now_ns()))
+            .to_vec(),
+        latency: Operation::ALL
+            .map(|operation| OperationLatency::new(operation, &latency.of(operation)))
+            .to_vec(),
+    }
+}
+
+fn rate(stats: &Stats, window_s: u64, now_ns: u64) -> Rate {
+    let ([read, write], ns) = stats.recent.during(window_s, now_ns, &stats.counters);
+    let seconds = ns as f64 / 1e9;
+    let rate = |count: u64| count as f64 / seconds;
+    Rate {
+        seconds,
+        reads: rate(read.requests),
+        read_bytes: rate(read.bytes),
+        writes: rate(write.requests),
+        written_bytes: rate(write.bytes),
     }
 }
 

@@ -11,6 +11,7 @@ use vssd::error::Reject;
 use vssd::units::SECTOR_SIZE;
 
 use super::chain::Buffers;
+use crate::latency::Operation;
 
 /// The most bytes that a request may move: what 256 segments of 256 KiB make.
 pub const MAX_REQUEST: usize = 64 << 20;
@@ -37,6 +38,19 @@ pub enum Op {
     Flush,
     /// Say who the device is.
     Identify,
+}
+
+impl Op {
+    /// As what its time is counted; asking who the device is costs nothing.
+    pub(super) fn measured(self) -> Option<Operation> {
+        match self {
+            Self::Read => Some(Operation::Read),
+            Self::Write => Some(Operation::Write),
+            Self::Zero => Some(Operation::Zero),
+            Self::Flush => Some(Operation::Flush),
+            Self::Identify => None,
+        }
+    }
 }
 
 /// What a chain asks for.

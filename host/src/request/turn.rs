@@ -39,12 +39,17 @@ impl<'a> Turn<'a> {
     /// Begins a turn.
     pub fn begin(vssd: &'a Vssd, queue: &'a mut RequestQueue) -> Self {
         vssd.volume.turns().begin();
+        let (mut stats, now_ns) = (vssd.stats(), vssd.now_ns());
+        let Stats {
+            recent, counters, ..
+        } = &mut *stats;
+        recent.mark(now_ns, counters);
         Self {
             vssd,
             queue,
-            stats: vssd.stats(),
+            stats,
             activity: vssd.activity(),
-            now_ns: vssd.now_ns(),
+            now_ns,
             begun: 0,
             ended: 0,
         }
@@ -424,8 +429,14 @@ impl<'a> Turn<'a> {
         self.ended += 1;
         if len > 0 {
             slot.status.copy_from(&[status as u8]);
+        }
+        if status == VIRTIO_BLK_S_OK
+            && len > 0
+            && let Some(operation) = slot.request.op.measured()
+        {
             let service_ns = self.now_ns - slot.began_ns;
-            self.stats.latency.served(self.activity, service_ns);
+            let latency = &mut self.stats.latency;
+            latency.served(self.activity, operation, service_ns);
         }
         Some(Done {
             head: slot.head,

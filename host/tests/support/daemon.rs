@@ -198,7 +198,7 @@ impl Daemon {
     /// Watches until the first vSSD is as wanted.
     pub fn wait_until(&self, wanted: impl Fn(&VssdStatus) -> bool) -> VssdStatus {
         let mut client = self.client();
-        client.send(&Request::Watch).unwrap();
+        client.send(&Request::Watch {}).unwrap();
         let until = Instant::now() + PATIENCE;
         loop {
             let Reply::Status(mut status) = client.receive().unwrap() else {

@@ -83,8 +83,9 @@ pub fn draw(rows: &[SharingRow], checks: &[SharingCheckRow]) -> Result<Vec<Drawi
         stem: "sharing",
         title: title.to_owned(),
         caption: "What each VM holds is stacked on what the VMs before it hold, and changes where \
-                  a resize ended. Where the stack touches the line the pool has nothing left \
-                  to promise. In flat stretches every block of every guest is read, or what was killed comes \
+                  the harness heard that a resize had ended. Where the stack touches the line the pool has \
+                  nothing left to promise; it stands above it for moments, where one VM already held what \
+                  another's resize had given up before that one was reported as ended. In flat stretches every block of every guest is read, or what was killed comes \
                   back."
             .to_owned(),
     };
