@@ -21,6 +21,8 @@ use crate::present::store::RunFolder;
 use crate::present::{self, Verdict, doctor};
 use crate::progress::Progress;
 use crate::qemu::{GUEST_IMAGE, Machine, Qemu};
+use crate::sim;
+use crate::sim::cli::SimArgs;
 use crate::sweep;
 use crate::sweep::cli::{Common, Ended, MergeArgs, SweepArgs};
 use crate::sweep::runner::Eviction;
@@ -44,6 +46,7 @@ const EXIT_DOES_NOT_HOLD: u8 = 3;
 ///   harness run overhead --set 'sizes=["1GiB"]' --out /tmp/overhead
 ///   harness report results/reference/eviction
 ///   harness sweep spread --shard 2/8
+///   harness sim --trace disk.vscsi --policy lru,arc,belady --size 1GiB,10%
 #[derive(Debug, Parser)]
 #[command(name = "harness", version, verbatim_doc_comment)]
 struct Cli {
@@ -86,6 +89,9 @@ enum Command {
         #[command(subcommand)]
         what: Bench,
     },
+    /// Simulate the guest's block cache on a trace or a workload: misses by policy and
+    /// size, and the miss-ratio curve of LRU.
+    Sim(SimArgs),
     /// Say where the guest image is, to boot it by hand.
     Image {
         /// Copy it there.
@@ -287,6 +293,7 @@ fn dispatch(cli: &Cli) -> Result<bool> {
             }
         }
         Some(Command::Bench { what }) => bench(what, options),
+        Some(Command::Sim(args)) => simulate(args, options),
         Some(Command::Merge(args)) => {
             let ended = sweep::cli::merge(args, &options.for_sweeps())?;
             show_sweep(&ended, options)
@@ -428,6 +435,15 @@ fn bench(what: &Bench, options: &RunOptions) -> Result<bool> {
     let verdict = bench::cli::run(what, vm_host, &folder, options.seed, progress)?;
     let holds = show(&[(folder, verdict)], options)?;
     Ok(holds || !what.checks())
+}
+
+/// Simulates a cache; true when every claim holds.
+fn simulate(args: &SimArgs, options: &RunOptions) -> Result<bool> {
+    let quiet = options.json || !std::io::stderr().is_terminal();
+    let folder = options.out.clone().unwrap_or_else(sim::cli::default_folder);
+    let progress = Progress { shown: !quiet };
+    let verdict = sim::cli::run(args, &folder, options.seed, progress)?;
+    show(&[(folder, verdict)], options)
 }
 
 /// Judges and presents a sweep; true when every cell has its rows.

@@ -8,6 +8,8 @@
 //!   └──▶ present: store ── study ── figures, report
 //! ```
 //!
+//! `sim` and `mrc` need none of that: they see the accesses of a trace, and no guest.
+//!
 //! The run stage (experiment) and what follows it share nothing but the files
 //! in a run's folder.
 #![deny(unsafe_code)]
@@ -29,6 +31,7 @@ pub mod progress;
 pub mod qemu;
 pub mod record;
 pub mod resources;
+pub mod sim;
 pub mod sweep;
 pub mod testbed;
 pub mod twin;

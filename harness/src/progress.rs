@@ -26,4 +26,16 @@ impl Progress {
         bar.set_prefix(name.to_owned());
         bar
     }
+
+    /// Counts steps of which nobody knows how many there are.
+    pub fn spinner(self, name: &str) -> ProgressBar {
+        let bar = self.bar(name, 0);
+        bar.unset_length();
+        let style =
+            ProgressStyle::with_template("{prefix:<12} {spinner} {human_pos}  {elapsed_precise}");
+        if let Ok(style) = style {
+            bar.set_style(style);
+        }
+        bar
+    }
 }

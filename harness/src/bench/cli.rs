@@ -133,7 +133,7 @@ pub fn run(
         findings: verdict.findings.clone(),
         figures: Vec::new(),
         tables: verdict.tables.clone(),
-        conditions: conditions(&started, seed, &peers),
+        conditions: conditions(&started, seed, Some(&peers)),
         parameters,
         reproduce: format!(
             "cargo run --release --bin harness -- {}",
@@ -151,7 +151,7 @@ pub fn default_folder(bench: &Bench) -> PathBuf {
     Path::new("results").join(format!("bench-{}-{time}", bench.name()))
 }
 
-fn write_rows<R: Serialize>(folder: &Path, name: &str, rows: &[R]) -> Result<()> {
+pub(crate) fn write_rows<R: Serialize>(folder: &Path, name: &str, rows: &[R]) -> Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
     let path = folder.join(name);
     let mut writer =
@@ -191,15 +191,15 @@ fn resize_parameters(options: &resize::Options) -> Vec<Fact> {
     ]
 }
 
-fn conditions(started: &str, seed: u64, peers: &str) -> Vec<Fact> {
+pub(crate) fn conditions(started: &str, seed: u64, peers: Option<&str>) -> Vec<Fact> {
     let host = Host::this();
     let memory_gib = host.memory_mib as f64 / 1024.0;
-    [
-        (
-            "time",
-            format!("from {started} to {}, seed {seed}", now_utc()),
-        ),
-        ("beside", peers.to_owned()),
+    let time = (
+        "time",
+        format!("from {started} to {}, seed {seed}", now_utc()),
+    );
+    let beside = peers.map(|peers| ("beside", peers.to_owned()));
+    let rest = [
         (
             "build",
             match cfg!(debug_assertions) {
@@ -223,8 +223,11 @@ fn conditions(started: &str, seed: u64, peers: &str) -> Vec<Fact> {
                 env!("CARGO_PKG_VERSION")
             ),
         ),
-    ]
-    .into_iter()
-    .map(|(name, value)| (name.to_owned(), value))
-    .collect()
+    ];
+    [time]
+        .into_iter()
+        .chain(beside)
+        .chain(rest)
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
 }

@@ -16,6 +16,7 @@ mod png;
 pub(super) mod scale;
 mod sharing;
 mod sheet;
+mod sim;
 mod sweep;
 
 use std::fs;
@@ -26,6 +27,7 @@ use anyhow::{Context, Result};
 use super::store::Reader;
 use super::study::sweep::Landscape;
 use crate::experiment::Experiment;
+use crate::sim::{curves, replay};
 
 /// A figure that was drawn: `stem.svg` and `stem.png` in the run's folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +75,17 @@ pub fn draw(experiment: Experiment, folder: &Path) -> Result<Vec<Figure>> {
 /// Draws the figures of a sweep into its folder.
 pub fn draw_sweep(title: &str, landscape: &Landscape, folder: &Path) -> Result<Vec<Figure>> {
     let drawings = sweep::draw(title, landscape).context("draw the figures")?;
+    write(drawings, folder)
+}
+
+/// Draws the figures of a simulation into its folder.
+pub fn draw_sim(
+    what: &str,
+    rows: &[replay::Row],
+    steps: &[curves::Row],
+    folder: &Path,
+) -> Result<Vec<Figure>> {
+    let drawings = sim::draw(what, rows, steps).context("draw the figures")?;
     write(drawings, folder)
 }
 

@@ -14,8 +14,11 @@ use super::axis::Axis;
 /// Size of a figure, in SVG units.
 pub const SIZE: (u32, u32) = (960, 560);
 
-/// Height of title, subtitle and legend.
+/// Height of title, subtitle and a legend of one row.
 const HEADER: i32 = 112;
+
+/// Height of a further row of it.
+const LEGEND_ROW: i32 = 28;
 
 /// Distance of the header from the left edge.
 const LEFT: i32 = 24;
@@ -152,14 +155,18 @@ pub fn sheet(header: &Header<'_>, body: impl FnOnce(&Area<'_>) -> Result<()>) ->
         let line = |size, color| text(size, color, HPos::Left, VPos::Center);
         root.draw(&Text::new(header.title, (LEFT, 30), line(24, INK)))?;
         root.draw(&Text::new(header.subtitle, (LEFT, 58), line(16, GREY)))?;
-        let mut x = LEFT;
+        let (mut x, mut y) = (LEFT, 90);
         for (swatch, name) in &header.legend {
-            draw_swatch(&root, *swatch, (x, 90))?;
-            x += swatch.width() + 8;
-            root.draw(&Text::new(name.as_str(), (x, 90), line(16, INK)))?;
-            x += text_width(name, 16) + 24;
+            let width = swatch.width() + 8 + text_width(name, 16);
+            if x > LEFT && x + width > SIZE.0 as i32 - LEFT {
+                (x, y) = (LEFT, y + LEGEND_ROW);
+            }
+            draw_swatch(&root, *swatch, (x, y))?;
+            let at = (x + swatch.width() + 8, y);
+            root.draw(&Text::new(name.as_str(), at, line(16, INK)))?;
+            x += width + 24;
         }
-        let (_, rest) = root.split_vertically(HEADER);
+        let (_, rest) = root.split_vertically(HEADER + y - 90);
         body(&rest)?;
         root.present()?;
     }

@@ -1,0 +1,153 @@
+//! The accesses that a simulation is about.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use guest_cache::cache::MAX_SLOTS;
+use workloads::Workload;
+use workloads::trace::{Accesses, Op, Options, Reader};
+
+use crate::interrupt;
+use crate::progress::Progress;
+
+/// Accesses after which it is looked whether somebody wants to stop.
+const STRIDE: usize = 1 << 16;
+
+/// Accesses in order. Blocks are numbered as they appear: policies go by which blocks
+/// are the same, and not by where they are.
+#[derive(Clone, Debug, Default)]
+pub struct Input {
+    /// The block of each access.
+    pub blocks: Vec<u32>,
+    /// Whether each access is a write; empty when all are reads.
+    pub writes: Vec<bool>,
+    /// How many different blocks there are.
+    pub distinct: u32,
+    /// What it is, for reports.
+    pub what: String,
+    /// What was left out of it, or changed.
+    pub notes: Vec<String>,
+}
+
+impl Input {
+    /// All accesses of a trace.
+    ///
+    /// # Errors
+    /// When the trace cannot be read to its end, or has more blocks than a cache
+    /// can name.
+    pub fn from_trace(path: &Path, options: Options, progress: Progress) -> Result<Self> {
+        let reader = Reader::open(path, options)?;
+        let name = path.file_name().unwrap_or(path.as_os_str());
+        let format = reader.format();
+        let mut accesses = Accesses::new(reader);
+        let mut numbers: HashMap<u64, u32> = HashMap::new();
+        let mut input = Self::default();
+        let mut any_write = false;
+        let spinner = progress.spinner("reading");
+        while let Some(access) = accesses.next().transpose()? {
+            let next = numbers.len() as u32;
+            ensure!(
+                next < u32::MAX / 2,
+                "{}: it accesses more than {next} different blocks, which is more than a cache can name",
+                path.display()
+            );
+            input
+                .blocks
+                .push(*numbers.entry(access.block).or_insert(next));
+            any_write |= access.op == Op::Write;
+            input.writes.push(access.op == Op::Write);
+            if input.blocks.len().is_multiple_of(STRIDE) {
+                interrupt::check()?;
+                spinner.set_position(input.blocks.len() as u64);
+            }
+        }
+        spinner.finish_and_clear();
+        if input.blocks.is_empty() {
+            bail!("{}: its requests access no block at all", path.display());
+        }
+        if !any_write {
+            input.writes = Vec::new();
+        }
+        input.distinct = numbers.len() as u32;
+        input.what = format!("the trace {} ({format})", name.display());
+        let counts = accesses.records().counts();
+        for (count, what) in [
+            (
+                counts.other_commands,
+                "records are neither reads nor writes",
+            ),
+            (counts.beyond_disk, "requests end past the end of the disk"),
+        ] {
+            if count > 0 {
+                input
+                    .notes
+                    .push(format!("{count} {what}, and were left out."));
+            }
+        }
+        if counts.clamped > 0 {
+            input.notes.push(format!(
+                "{} records were earlier than the one before; they count as of the same time.",
+                counts.clamped
+            ));
+        }
+        Ok(input)
+    }
+
+    /// `requests` reads of a workload on `blocks` blocks.
+    ///
+    /// # Errors
+    /// When the workload has no such stream.
+    pub fn from_workload(
+        workload: Workload,
+        blocks: u32,
+        requests: u64,
+        seed: u64,
+    ) -> Result<Self> {
+        ensure!(
+            (1..=u64::from(u32::MAX)).contains(&requests),
+            "--requests {requests} is not from 1 to {}",
+            u32::MAX
+        );
+        ensure!(
+            (1..=MAX_SLOTS).contains(&blocks),
+            "--blocks {blocks} is not from 1 to {MAX_SLOTS}"
+        );
+        let stream = workload.stream(blocks, seed, 0);
+        let mut stream = stream.with_context(|| format!("the workload {workload}"))?;
+        let mut numbers = vec![u32::MAX; blocks as usize];
+        let mut input = Self {
+            what: format!("{requests} reads of {workload} on {blocks} blocks, seed {seed}"),
+            ..Self::default()
+        };
+        input.blocks.reserve(requests as usize);
+        for at in 0..requests {
+            let number = &mut numbers[stream.next_block() as usize];
+            if *number == u32::MAX {
+                *number = input.distinct;
+                input.distinct += 1;
+            }
+            input.blocks.push(*number);
+            if (at as usize).is_multiple_of(STRIDE) {
+                interrupt::check()?;
+            }
+        }
+        Ok(input)
+    }
+
+    /// How many accesses there are.
+    pub fn len(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.blocks.is_empty()
+    }
+
+    /// Whether the access with this number is a write.
+    #[inline]
+    pub fn is_write(&self, at: usize) -> bool {
+        self.writes.get(at).is_some_and(|write| *write)
+    }
+}

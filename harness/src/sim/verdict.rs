@@ -1,0 +1,247 @@
+//! What must hold of a simulation, and what it says.
+
+use super::curves::{Counted, Method, Summary};
+use super::input::Input;
+use super::replay::{Contender, Row};
+use crate::present::study::{Claim, Source, Table, Verdict};
+
+/// How far a sampled curve may be from the exact one, in the mean over all sizes.
+const ERROR_MAX: f64 = 0.01;
+
+/// The rate of which that is asked, and the accesses from which on.
+const RATE: f64 = 0.01;
+const ACCESSES_MIN: usize = 1_000_000;
+
+/// What was simulated.
+#[derive(Clone, Copy, Debug)]
+pub struct Simulated<'a> {
+    /// The accesses.
+    pub input: &'a Input,
+    /// Accesses at the beginning that do not count.
+    pub warmup: usize,
+    /// Policies at sizes.
+    pub rows: &'a [Row],
+    /// Curves.
+    pub curves: &'a [Counted],
+    /// How far off they are.
+    pub summaries: &'a [Summary],
+}
+
+/// Judges a simulation.
+pub fn judge(simulated: Simulated<'_>) -> Verdict {
+    let input = simulated.input;
+    let mut verdict = Verdict {
+        title: "A block cache on paper".to_owned(),
+        claims: Vec::new(),
+        findings: input.notes.clone(),
+        tables: Vec::new(),
+    };
+    verdict.claims.extend(complete(simulated));
+    verdict.claims.extend(bounded(simulated.rows));
+    verdict.claims.extend(lru_is_exact(simulated));
+    verdict.claims.extend(sample_is_close(simulated));
+    verdict.findings.extend(best(simulated.rows));
+    verdict.tables.extend(ratios(simulated.rows));
+    verdict.tables.extend(memory(simulated.rows));
+    verdict.tables.extend(errors(simulated.summaries));
+    verdict
+}
+
+fn claim(text: &str, holds: bool, measured: String) -> Claim {
+    Claim {
+        text: text.to_owned(),
+        source: Source::Requirement,
+        measured,
+        holds,
+    }
+}
+
+/// The sizes that occur, ascending.
+fn sizes(rows: &[Row]) -> Vec<u32> {
+    let mut sizes: Vec<u32> = rows.iter().map(|row| row.cache_blocks).collect();
+    sizes.sort_unstable();
+    sizes.dedup();
+    sizes
+}
+
+fn of<'a>(rows: &'a [Row], policy: &str, blocks: u32) -> Option<&'a Row> {
+    let mut rows = rows.iter();
+    rows.find(|row| row.policy == policy && row.cache_blocks == blocks)
+}
+
+/// Every policy saw every access, and no cache holds what was never asked for.
+fn complete(simulated: Simulated<'_>) -> Option<Claim> {
+    let Simulated {
+        input,
+        warmup,
+        rows,
+        ..
+    } = simulated;
+    let counted = (input.len() - warmup.min(input.len())) as u64;
+    let cold = |row: &Row| warmup > 0 || row.misses() >= u64::from(input.distinct);
+    let sound = |row: &&Row| row.reads + row.writes == counted && cold(row);
+    let good = rows.iter().filter(sound).count();
+    (!rows.is_empty()).then(|| {
+        claim(
+            "Each policy at each size saw every access, and missed each block at least once.",
+            good == rows.len(),
+            format!(
+                "So in {good} of {} pairs, with {counted} accesses to {} different blocks.",
+                rows.len(),
+                input.distinct
+            ),
+        )
+    })
+}
+
+/// Nobody misses less than the bound.
+fn bounded(rows: &[Row]) -> Option<Claim> {
+    let bound = |row: &Row| of(rows, Contender::Belady.name(), row.cache_blocks);
+    let pairs = rows.iter().filter_map(|row| Some((row, bound(row)?)));
+    let pairs: Vec<_> = pairs
+        .filter(|(row, bound)| row.policy != bound.policy)
+        .collect();
+    let closest = pairs
+        .iter()
+        .min_by(|a, b| excess(a).total_cmp(&excess(b)))?;
+    let below = pairs
+        .iter()
+        .filter(|(row, bound)| row.misses() < bound.misses());
+    let below = below.count();
+    Some(claim(
+        "No policy misses less than one that knows what comes (Belady 1966).",
+        below == 0,
+        format!(
+            "{below} of {} pairs do; {} at {} blocks comes closest, with {:.3} times its misses.",
+            pairs.len(),
+            closest.0.policy,
+            closest.0.cache_blocks,
+            excess(closest)
+        ),
+    ))
+}
+
+/// How many times the bound's misses.
+fn excess((row, bound): &(&Row, &Row)) -> f64 {
+    row.misses() as f64 / (bound.misses() as f64).max(1.0)
+}
+
+/// One pass over stack distances says the same as a cache of each size.
+fn lru_is_exact(simulated: Simulated<'_>) -> Option<Claim> {
+    let curves = simulated.curves.iter();
+    let exact = curves.clone().find(|of| of.method == Method::Exact)?;
+    let lru = simulated.rows.iter().filter(|row| row.policy == "lru");
+    let lru: Vec<_> = lru.collect();
+    if lru.is_empty() || simulated.warmup > 0 {
+        return None;
+    }
+    let ratio = |row: &Row| exact.curve.miss_ratio(row.cache_blocks.into());
+    let all = simulated.input.len() as f64;
+    let same = |row: &&&Row| (ratio(row) * all).round() as u64 == row.misses();
+    let equal = lru.iter().filter(same).count();
+    Some(claim(
+        "The LRU cache misses exactly as often as the curve of stack distances says.",
+        equal == lru.len(),
+        format!("The counts are equal at {equal} of {} sizes.", lru.len()),
+    ))
+}
+
+fn sample_is_close(simulated: Simulated<'_>) -> Option<Claim> {
+    if simulated.input.len() < ACCESSES_MIN {
+        return None;
+    }
+    let name = Method::FixedRate(RATE).to_string();
+    let mut summaries = simulated.summaries.iter();
+    let error = summaries
+        .find(|of| of.method == name)?
+        .mean_absolute_error?;
+    Some(claim(
+        "SHARDS of 1 % of the blocks is within 0.01 of the exact curve, in the mean over all sizes.",
+        error <= ERROR_MAX,
+        format!("{error:.4}, of {} accesses.", simulated.input.len()),
+    ))
+}
+
+/// Who misses least at each size.
+fn best(rows: &[Row]) -> Vec<String> {
+    let sizes = sizes(rows).into_iter().filter(|blocks| *blocks > 0);
+    sizes
+        .filter_map(|blocks| {
+            let real = rows.iter().filter(|row| {
+                row.cache_blocks == blocks && row.policy != Contender::Belady.name()
+            });
+            let best = real.clone().min_by_key(|row| row.misses())?;
+            let worst = real.max_by_key(|row| row.misses())?;
+            (best.misses() < worst.misses()).then(|| {
+                format!(
+                    "With {blocks} blocks {} misses least, {:.2} % of the accesses, and {} most, {:.2} %.",
+                    best.policy,
+                    100.0 * best.miss_ratio(),
+                    worst.policy,
+                    100.0 * worst.miss_ratio()
+                )
+            })
+        })
+        .collect()
+}
+
+/// Names of the policies, in order.
+fn policies(rows: &[Row]) -> Vec<&str> {
+    let mut names: Vec<&str> = rows.iter().map(|row| row.policy.as_str()).collect();
+    names.dedup();
+    names
+}
+
+/// A table with a row for each policy and a column for each size.
+fn by_size(title: &str, rows: &[Row], cell: impl Fn(&Row) -> String) -> Option<Table> {
+    let sizes = sizes(rows);
+    let head = sizes.iter().map(|blocks| format!("{blocks} blocks"));
+    let cells = |policy: &str| {
+        let cells = sizes
+            .iter()
+            .map(|blocks| of(rows, policy, *blocks).map_or(String::new(), &cell));
+        [policy.to_owned()].into_iter().chain(cells).collect()
+    };
+    (!rows.is_empty()).then(|| Table {
+        title: title.to_owned(),
+        head: ["policy".to_owned()].into_iter().chain(head).collect(),
+        rows: policies(rows).into_iter().map(cells).collect(),
+    })
+}
+
+fn ratios(rows: &[Row]) -> Option<Table> {
+    by_size("Accesses that miss (%)", rows, |row| {
+        format!("{:.3}", 100.0 * row.miss_ratio())
+    })
+}
+
+fn memory(rows: &[Row]) -> Option<Table> {
+    let real: Vec<Row> = rows
+        .iter()
+        .filter(|row| row.cache_blocks > 0 && row.policy != Contender::Belady.name())
+        .cloned()
+        .collect();
+    by_size("Memory of the cache for each block (bytes)", &real, |row| {
+        format!(
+            "{:.1}",
+            row.memory_bytes as f64 / f64::from(row.cache_blocks)
+        )
+    })
+}
+
+fn errors(summaries: &[Summary]) -> Option<Table> {
+    let head = ["curve", "mean absolute error", "time (ms)"];
+    let row = |of: &Summary| {
+        vec![
+            of.method.clone(),
+            of.mean_absolute_error
+                .map_or("-".to_owned(), |e| format!("{e:.5}")),
+            format!("{:.1}", of.elapsed_ns as f64 / 1e6),
+        ]
+    };
+    (!summaries.is_empty()).then(|| Table {
+        title: "Miss-ratio curves of LRU".to_owned(),
+        head: head.map(str::to_owned).to_vec(),
+        rows: summaries.iter().map(row).collect(),
+    })
+}
