@@ -369,6 +369,22 @@ impl Pool {
         self.compact(&mut log.lock())
     }
 
+    /// Ends the thread that commits: from now on only [`serve_all`](Self::serve_all) does.
+    #[cfg(test)]
+    pub(super) fn stop_serving(&self) {
+        let log = self.log.as_ref().expect("a pool that lasts");
+        log.tickets.close();
+    }
+
+    /// Commits for all who wait, after [`stop_serving`](Self::stop_serving).
+    #[cfg(test)]
+    pub(super) fn serve_all(&self) {
+        let log = self.log.as_ref().expect("a pool that lasts");
+        while let Some(group) = log.tickets.next() {
+            self.serve_group(log, group);
+        }
+    }
+
     fn describe(
         &self,
         sink: &mut Sink<'_>,

@@ -166,6 +166,49 @@ impl Host {
         self.request(vssd, 1, sector, bytes, false)
     }
 
+    /// A write whose data have been moved, and which ends only after `meanwhile`: by then
+    /// nobody has put on record what it changed. Nothing else serves the pool's commits.
+    fn write_during<R>(
+        &mut self,
+        vssd: usize,
+        sector: u32,
+        bytes: &mut [u8],
+        meanwhile: impl FnOnce(&mut Self) -> R,
+    ) -> R {
+        let mut header = [0; 16];
+        header[..4].copy_from_slice(&1u32.to_le_bytes());
+        header[8..12].copy_from_slice(&sector.to_le_bytes());
+        let mut status = [0xff];
+        let chain = Chain::new(
+            [header.as_mut_slice().into(), VolatileSlice::from(bytes)],
+            [VolatileSlice::from(&mut status[..])],
+        );
+        let (guest, queue) = &mut self.guests[vssd];
+        let mut turn = Turn::begin(guest, queue);
+        // SAFETY: header, data and status outlive the loop below, which ends when the
+        // request has been popped.
+        #[allow(unsafe_code)]
+        unsafe {
+            turn.push(0, chain, None);
+        }
+        turn.poll();
+        drop(turn);
+        let result = meanwhile(self);
+        self.pool.serve_all();
+        loop {
+            let (guest, queue) = &mut self.guests[vssd];
+            let mut turn = Turn::begin(guest, queue);
+            turn.poll();
+            let ended = turn.pop().is_some();
+            drop(turn);
+            if ended {
+                assert_eq!(status, [0]);
+                return result;
+            }
+            queue.wait(guest);
+        }
+    }
+
     fn flush(&mut self, vssd: usize) -> bool {
         self.request(vssd, 4, 0, &mut [], false)
     }
@@ -412,6 +455,104 @@ fn prepare(
     }
     drop(host);
     (medium.image(), models)
+}
+
+/// Holds what crashes leave after every operation from `begin` on against what may be
+/// found then: a kill, and two losses of power.
+fn check_from(
+    begin: usize,
+    (mut crash, mut now): (Crash, Possible),
+    (events, all): (&[Event], &[Possible]),
+    rng: &mut SmallRng,
+    seed: u64,
+) {
+    for (at, event) in events.iter().enumerate().skip(begin) {
+        crash.happened(event);
+        if let Event::Mark(index) = event {
+            now = all[*index].clone();
+        }
+        let what = format!("seed {seed}, killed after operation {at}");
+        check(crash.killed(), BootId([1; 16]), &now, true, &what);
+        for variant in 0..2 {
+            let what = format!("seed {seed}, power cut {variant} after operation {at}");
+            check(crash.unpowered(rng), BootId([2; 16]), &now, false, &what);
+        }
+    }
+}
+
+/// A resize puts on record what requests have changed meanwhile, and so has to make
+/// durable what they wrote: a map that lasts longer than the data would lead to what
+/// another vSSD left in the same place.
+#[test]
+fn a_resize_records_no_write_before_its_data() {
+    for seed in 0..4 {
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let medium = Arc::new(TraceMedium::new(SHAPE.medium_len(), Image::default()));
+        let pool = Pool::create(medium.clone(), SHAPE, EngineName::Sync, BootId([1; 16]));
+        let mut host = Host::new(pool.unwrap(), 2);
+        let mut held = BlockSet::empty(BLOCKS);
+        held.insert_range(0, BLOCKS);
+        let sectors = BTreeMap::new();
+        let mut models = vec![Model { held, sectors }; 2];
+        // Both write everything, and then give half of it up: no place is without what
+        // somebody left there.
+        for (vssd, model) in models.iter_mut().enumerate() {
+            let all = 0..BLOCKS * SECTORS_PER_BLOCK;
+            let bytes = all.clone().flat_map(|s| sector(vssd, s, 1));
+            assert!(host.write(vssd, 0, &mut bytes.collect::<Vec<_>>()));
+            model.change(all, 1);
+        }
+        let mut half = BlockSet::empty(BLOCKS);
+        half.insert_range(0, BLOCKS / 2);
+        for (vssd, model) in models.iter_mut().enumerate() {
+            assert!(host.resize(vssd, &half, true) && host.resize(vssd, &half, false));
+            model.flushed();
+            model.released(&half);
+            model.held.union_with(&half);
+        }
+        let began = medium.events().len();
+        let first = possible(&models, &models);
+        let mut all = Vec::new();
+        host.pool.stop_serving();
+        for write in 2..14 {
+            let (block, gone) = (
+                rng.random_range(0..BLOCKS / 2),
+                rng.random_range(BLOCKS / 2..BLOCKS),
+            );
+            let mut gives = BlockSet::empty(BLOCKS);
+            gives.insert_range(gone, 1);
+            let mut after = models.clone();
+            let range = block * SECTORS_PER_BLOCK..(block + 1) * SECTORS_PER_BLOCK;
+            after[1].change(range.clone(), write);
+            after[0].released(&gives);
+            all.push(possible(&models, &after));
+            medium.mark(all.len() - 1);
+            let mut bytes: Vec<u8> = range.clone().flat_map(|s| sector(1, s, write)).collect();
+            let released = host.write_during(1, range.start, &mut bytes, |host| {
+                host.resize(0, &gives, true)
+            });
+            assert!(released);
+            after.iter_mut().for_each(Model::flushed);
+            models = after;
+            // It comes back, and that seals what the write left: its own record need not
+            // survive the loss of power, and every later one would flush on its behalf.
+            let mut after = models.clone();
+            after[0].held.union_with(&gives);
+            all.push(possible(&models, &after));
+            medium.mark(all.len() - 1);
+            assert!(host.resize(0, &gives, false));
+            models = after;
+            all.push(possible(&models, &models));
+            medium.mark(all.len() - 1);
+        }
+        drop(host);
+        let mut crash = Crash::new(Image::default());
+        let events = medium.events();
+        events[..began]
+            .iter()
+            .for_each(|event| crash.happened(event));
+        check_from(began, (crash, first), (&events, &all), &mut rng, seed);
+    }
 }
 
 /// Two crashes deep: everything that can be left of a run.
