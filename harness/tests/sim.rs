@@ -239,3 +239,28 @@ fn trace_of_nothing(folder: &Path) {
     fs::rename(path, folder.join("nothing.csv")).unwrap();
     fs::write(folder.join("trace.csv"), before).unwrap();
 }
+
+#[test]
+fn a_bench_without_its_peer_says_what_to_install() {
+    let place = tempfile::tempdir().unwrap();
+    // A Python that can import nothing, and a program that is none.
+    for python in ["false", "/nonexistent/python3"] {
+        let arguments = [
+            "bench",
+            "cache",
+            "--requests",
+            "10",
+            "--python",
+            python,
+            "--out",
+            "out",
+        ];
+        let mut command = Command::new(env!("CARGO_BIN_EXE_harness"));
+        let output = command.current_dir(place.path()).args(arguments).output();
+        let output = output.unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert!(text.contains("pip install libcachesim"), "{text}");
+    }
+    assert!(!place.path().join("out").exists());
+}

@@ -7,6 +7,8 @@ use anyhow::{Context, Result, ensure};
 use clap::Subcommand;
 use serde::Serialize;
 
+use super::cache;
+use super::cache_verdict;
 use super::io;
 use super::resize;
 use super::resize_verdict;
@@ -25,6 +27,8 @@ pub enum Bench {
     Io(io::Options),
     /// Resizes by 16 GiB: their time, the backend's memory, and what requests feel.
     Resize(resize::Options),
+    /// The eviction policies of the guest's cache, beside libCacheSim's.
+    Cache(cache::Options),
 }
 
 impl Bench {
@@ -33,6 +37,7 @@ impl Bench {
         match self {
             Self::Io(_) => "io",
             Self::Resize(_) => "resize",
+            Self::Cache(_) => "cache",
         }
     }
 
@@ -63,6 +68,20 @@ impl Bench {
                     "bench resize --repetitions {repetitions} --resizes {resizes} --seed {seed}"
                 )
             }
+            Self::Cache(options) => {
+                let cache::Options {
+                    workload,
+                    blocks,
+                    requests,
+                    capacity,
+                    rounds,
+                    ..
+                } = options.effective();
+                format!(
+                    "bench cache --workload {workload} --blocks {blocks} --requests {requests} --capacity {capacity} \
+                     --rounds {rounds} --seed {seed}"
+                )
+            }
         }
     }
 
@@ -76,6 +95,7 @@ impl Bench {
         match self {
             Self::Io(options) => options.check,
             Self::Resize(options) => options.check,
+            Self::Cache(options) => options.check,
         }
     }
 }
@@ -121,6 +141,20 @@ pub fn run(
                 resize::LEAD,
                 resize_parameters(options),
                 format!("{}, {}", vm_host.qemu.version, vm_host.accel),
+            )
+        }
+        Bench::Cache(options) => {
+            let measured = cache::measure(options, seed, progress)?;
+            write_rows(folder, "bench_cache.csv", &measured.rows)?;
+            write_rows(folder, "bench_surrender.csv", &measured.surrenders)?;
+            (
+                cache_verdict::judge(&measured),
+                cache::LEAD,
+                cache_parameters(options),
+                format!(
+                    "libCacheSim by the Python package libcachesim {}",
+                    measured.version
+                ),
             )
         }
     };
@@ -189,6 +223,19 @@ fn resize_parameters(options: &resize::Options) -> Vec<Fact> {
         ("repetitions".to_owned(), options.repetitions.to_string()),
         ("resizes".to_owned(), options.resizes.to_string()),
     ]
+}
+
+fn cache_parameters(options: &cache::Options) -> Vec<Fact> {
+    let options = options.effective();
+    [
+        ("workload", options.workload.to_string()),
+        ("blocks", options.blocks.to_string()),
+        ("requests", options.requests.to_string()),
+        ("capacity", options.capacity.to_string()),
+        ("rounds", options.rounds.to_string()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .to_vec()
 }
 
 pub(crate) fn conditions(started: &str, seed: u64, peers: Option<&str>) -> Vec<Fact> {

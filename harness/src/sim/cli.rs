@@ -81,7 +81,8 @@ pub struct SimArgs {
     pub mrc: Vec<String>,
 }
 
-fn parse_workload(text: &str) -> Result<Workload, String> {
+/// Reads a workload, or says which there are.
+pub(crate) fn parse_workload(text: &str) -> Result<Workload, String> {
     text.parse().map_err(|NotAPattern| {
         format!("`{text}` is none of zipf:EXPONENT, gaussian:MEAN,SD, uniform, sequential, hotspot:BLOCKS,SHARE,SPEED")
     })

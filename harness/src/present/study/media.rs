@@ -8,7 +8,7 @@ use crate::record::{MediaRow, MediaWearRow};
 const TOLERANCE: f64 = 1.25;
 
 /// or how many nanoseconds longer: it is held back by a timer, and woken by it.
-const TIMER_NS: u64 = 100_000;
+const TIMER_NS: u64 = 250_000;
 
 /// So many times the rate of a medium that is the bottleneck is served without one.
 const BOTTLENECK: f64 = 10.0;
@@ -111,7 +111,7 @@ fn no_later(verdict: &mut Verdict, rows: &Rows<'_>, pairs: &[Pair<'_>]) {
     let most = offs.iter().map(|(off, _)| *off).fold(0.0, f64::max);
     verdict.claim(
         Source::Requirement,
-        "Where a medium is slower than the way to it, half of the requests take no longer than model and way together, and a quarter of that or 0.1 ms for the timer that ends them.",
+        "Where a medium is slower than the way to it, half of the requests take no longer than model and way together, and a quarter of that or 0.25 ms for the timer that ends them and for a processor that is busy.",
         !offs.is_empty() && offs.iter().all(|(_, holds)| *holds),
         format!("At most {} more, of {} loads.", scale::time(most), offs.len()),
     );

@@ -1,0 +1,140 @@
+//! What `harness bench cache` shows: the measurements held against the bars.
+
+use guest_cache::Policy;
+
+use super::cache::{Measured, Row, Surrender, Who};
+use super::verdict::Ratio;
+use crate::present::study::{Claim, Source, Table, Verdict, median};
+
+/// How many times the requests a second of libCacheSim's LRU ours has at least.
+const LRU_RATIO: f64 = 2.0;
+
+/// The same of every other policy.
+const RATIO: f64 = 1.0;
+
+/// How long 64 Ki of 256 Ki blocks may take to give up, nanoseconds.
+const SURRENDER_NS: f64 = 5e6;
+
+/// Policies that depart from libCacheSim's on purpose, as their modules say.
+const DEPARTING: [Policy; 2] = [Policy::Lirs, Policy::WTinyLfu];
+
+/// Holds what was measured against the bars.
+pub fn judge(measured: &Measured) -> Verdict {
+    let mut verdict = Verdict {
+        title: "The guest's cache, beside libCacheSim".to_owned(),
+        claims: Vec::new(),
+        findings: Vec::new(),
+        tables: Vec::new(),
+    };
+    let mut rows = Vec::new();
+    for &policy in Policy::ALL {
+        let of = |who: Who| passes(&measured.rows, policy, who);
+        let (ours, peer) = (of(Who::Ours), of(Who::Peer));
+        let pairs = ours.iter().zip(&peer);
+        let ratios = pairs.map(|(ours, peer)| peer.elapsed_ns as f64 / ours.elapsed_ns as f64);
+        let Some(ratio) = Ratio::of_pairs(ratios.collect()) else {
+            continue;
+        };
+        let bar = match policy {
+            Policy::Lru => LRU_RATIO,
+            _ => RATIO,
+        };
+        verdict.claims.push(Claim {
+            text: format!("{policy}: at least {bar} times the requests a second of libCacheSim's, on one processor."),
+            source: Source::Requirement,
+            measured: format!("{ratio}."),
+            holds: ratio.median >= bar,
+        });
+        let speed = |passes: &[&Row]| {
+            let ns = median(passes.iter().map(|row| row.elapsed_ns)).unwrap_or(f64::NAN);
+            let requests = passes.first().map_or(f64::NAN, |row| row.requests as f64);
+            format!("{:.1}", requests / ns * 1e3)
+        };
+        let misses = |passes: &[&Row]| passes.first().map_or(0, |row| row.misses).to_string();
+        rows.push(vec![
+            policy.to_string(),
+            speed(&ours),
+            speed(&peer),
+            format!("{:.2}", ratio.median),
+            misses(&ours),
+            misses(&peer),
+        ]);
+    }
+    verdict.claims.push(same_misses(&measured.rows));
+    verdict.claims.push(surrender(&measured.surrenders));
+    let head = [
+        "policy",
+        "ours (M requests/s)",
+        "libCacheSim (M requests/s)",
+        "ratio",
+        "misses",
+        "its misses",
+    ];
+    verdict.tables.push(Table {
+        title: "Requests a second (medians)".to_owned(),
+        head: head.map(str::to_owned).to_vec(),
+        rows,
+    });
+    verdict.tables.push(surrender_table(&measured.surrenders));
+    verdict
+}
+
+/// The passes of one side, by round.
+fn passes(rows: &[Row], policy: Policy, who: Who) -> Vec<&Row> {
+    let mut passes: Vec<&Row> = rows
+        .iter()
+        .filter(|row| row.policy == policy.name() && row.who == who)
+        .collect();
+    passes.sort_by_key(|row| row.round);
+    passes
+}
+
+fn same_misses(rows: &[Row]) -> Claim {
+    let alike = Policy::ALL.iter().filter(|of| !DEPARTING.contains(of));
+    let alike: Vec<Policy> = alike.copied().collect();
+    let first = |policy, who| passes(rows, policy, who).first().map(|row| row.misses);
+    let equal = alike.iter().filter(|of| {
+        let ours = first(**of, Who::Ours);
+        ours.is_some() && ours == first(**of, Who::Peer)
+    });
+    let equal = equal.count();
+    Claim {
+        text: "Both miss the same number of requests, by each policy that is meant alike (all but lirs and w-tiny-lfu)."
+            .to_owned(),
+        source: Source::Requirement,
+        measured: format!("Equal for {equal} of {} policies.", alike.len()),
+        holds: equal == alike.len(),
+    }
+}
+
+fn surrender_ns(surrenders: &[Surrender], policy: Policy) -> Option<f64> {
+    let of = surrenders.iter().filter(|row| row.policy == policy.name());
+    median(of.map(|row| row.elapsed_ns))
+}
+
+fn surrender(surrenders: &[Surrender]) -> Claim {
+    let times = Policy::ALL
+        .iter()
+        .filter_map(|of| Some((*of, surrender_ns(surrenders, *of)?)));
+    let slowest = times.max_by(|a, b| a.1.total_cmp(&b.1));
+    let complete = surrenders.iter().all(|row| row.given_up == row.slots / 4);
+    let (policy, ns) = slowest.map_or(("none", f64::NAN), |(policy, ns)| (policy.name(), ns));
+    Claim {
+        text: "Giving up 64 Ki clean blocks of a cache of 256 Ki takes less than 5 ms, by every policy.".to_owned(),
+        source: Source::Requirement,
+        measured: format!("At most {:.2} ms, by {policy} (medians).", ns / 1e6),
+        holds: complete && ns < SURRENDER_NS,
+    }
+}
+
+fn surrender_table(surrenders: &[Surrender]) -> Table {
+    let row = |policy: &Policy| {
+        let ns = surrender_ns(surrenders, *policy)?;
+        Some(vec![policy.to_string(), format!("{:.2}", ns / 1e6)])
+    };
+    Table {
+        title: "Giving up 64 Ki of 256 Ki blocks (medians)".to_owned(),
+        head: ["policy", "time (ms)"].map(str::to_owned).to_vec(),
+        rows: Policy::ALL.iter().filter_map(row).collect(),
+    }
+}
