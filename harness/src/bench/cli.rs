@@ -1,11 +1,9 @@
 //! `harness bench …`: measures, judges, and leaves rows and a report.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use clap::Subcommand;
-use serde::Serialize;
 
 use super::cache;
 use super::cache_verdict;
@@ -14,9 +12,10 @@ use super::resize;
 use super::resize_verdict;
 use super::server::Server;
 use super::verdict;
+use crate::present::Verdict;
 use crate::present::document::{Document, Fact, outcome};
-use crate::present::manifest::{Host, git_revision, now_utc};
-use crate::present::{Verdict, html, report};
+use crate::present::manifest::now_utc;
+use crate::present::plain::{conditions, ensure_fresh, write_report, write_rows};
 use crate::progress::Progress;
 use crate::vm_host::VmHost;
 
@@ -111,12 +110,7 @@ pub fn run(
     seed: u64,
     progress: Progress,
 ) -> Result<Verdict> {
-    let empty = fs::read_dir(folder).map_or(true, |mut entries| entries.next().is_none());
-    ensure!(
-        empty,
-        "{} holds something already: choose another folder with --out",
-        folder.display()
-    );
+    ensure_fresh(folder)?;
     let started = now_utc();
     let (verdict, lead, parameters, peers) = match bench {
         Bench::Io(options) => {
@@ -174,8 +168,7 @@ pub fn run(
             bench.arguments(seed)
         ),
     };
-    report::write(folder, &document)?;
-    html::write(folder, &document)?;
+    write_report(folder, &document)?;
     Ok(verdict)
 }
 
@@ -183,21 +176,6 @@ pub fn run(
 pub fn default_folder(bench: &Bench) -> PathBuf {
     let time = now_utc().replace([':', '-'], "");
     Path::new("results").join(format!("bench-{}-{time}", bench.name()))
-}
-
-pub(crate) fn write_rows<R: Serialize>(folder: &Path, name: &str, rows: &[R]) -> Result<()> {
-    fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
-    let path = folder.join(name);
-    let mut writer =
-        csv::Writer::from_path(&path).with_context(|| format!("write {}", path.display()))?;
-    for row in rows {
-        writer
-            .serialize(row)
-            .with_context(|| format!("write {}", path.display()))?;
-    }
-    writer
-        .flush()
-        .with_context(|| format!("write {}", path.display()))
 }
 
 fn io_parameters(options: &io::Options) -> Vec<Fact> {
@@ -236,45 +214,4 @@ fn cache_parameters(options: &cache::Options) -> Vec<Fact> {
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .to_vec()
-}
-
-pub(crate) fn conditions(started: &str, seed: u64, peers: Option<&str>) -> Vec<Fact> {
-    let host = Host::this();
-    let memory_gib = host.memory_mib as f64 / 1024.0;
-    let time = (
-        "time",
-        format!("from {started} to {}, seed {seed}", now_utc()),
-    );
-    let beside = peers.map(|peers| ("beside", peers.to_owned()));
-    let rest = [
-        (
-            "build",
-            match cfg!(debug_assertions) {
-                true => "development, with checks of overflow and assertions",
-                false => "release",
-            }
-            .to_owned(),
-        ),
-        (
-            "host",
-            format!(
-                "{} processors ({}), {memory_gib:.1} GiB of memory, Linux {}",
-                host.cpus, host.cpu_model, host.host_kernel
-            ),
-        ),
-        (
-            "source",
-            format!(
-                "revision {}, harness {}",
-                git_revision(),
-                env!("CARGO_PKG_VERSION")
-            ),
-        ),
-    ];
-    [time]
-        .into_iter()
-        .chain(beside)
-        .chain(rest)
-        .map(|(name, value)| (name.to_owned(), value))
-        .collect()
 }

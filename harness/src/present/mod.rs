@@ -7,6 +7,7 @@
 //! - [`document`]: what a report says; [`report`] and [`html`] write it as
 //!   Markdown and as a page
 //! - [`sweep`]: all of that for the folder of a sweep
+//! - [`plain`]: rows and a report of what is no run of an experiment
 //! - [`doctor`]: whether this machine has what runs need
 //!
 //! Nothing here runs an experiment: everything can be made again from a run's
@@ -17,6 +18,7 @@ pub mod document;
 pub mod figures;
 pub mod html;
 pub mod manifest;
+pub mod plain;
 pub mod report;
 pub mod stats;
 pub mod store;

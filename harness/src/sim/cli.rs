@@ -1,9 +1,8 @@
 //! `harness sim`: simulates, judges, and leaves rows, figures and a report.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Result, anyhow};
 use clap::Args;
 use vssd_host::size::ByteSize;
 use workloads::Workload;
@@ -15,10 +14,10 @@ use super::input::Input;
 use super::replay::{self, Contender};
 use super::size::CacheSize;
 use super::verdict::{Simulated, judge};
-use crate::bench::cli::{conditions, write_rows};
 use crate::present::document::{Document, Fact, outcome};
 use crate::present::manifest::now_utc;
-use crate::present::{Verdict, figures, html, report};
+use crate::present::plain::{conditions, ensure_fresh, write_report, write_rows};
+use crate::present::{Verdict, figures};
 use crate::progress::Progress;
 
 /// What the report begins with.
@@ -191,12 +190,7 @@ impl SimArgs {
 /// # Errors
 /// When the input cannot be read or makes no sense, or the results cannot be written.
 pub fn run(args: &SimArgs, folder: &Path, seed: u64, progress: Progress) -> Result<Verdict> {
-    let empty = fs::read_dir(folder).map_or(true, |mut entries| entries.next().is_none());
-    ensure!(
-        empty,
-        "{} holds something already: choose another folder with --out",
-        folder.display()
-    );
+    ensure_fresh(folder)?;
     let started = now_utc();
     let (contenders, methods) = (args.contenders()?, args.methods()?);
     let input = args.input(seed, progress)?;
@@ -252,8 +246,7 @@ pub fn run(args: &SimArgs, folder: &Path, seed: u64, progress: Progress) -> Resu
             args.arguments(seed)
         ),
     };
-    report::write(folder, &document).context("write the report")?;
-    html::write(folder, &document).context("write the report")?;
+    write_report(folder, &document)?;
     Ok(verdict)
 }
 

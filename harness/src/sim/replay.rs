@@ -145,42 +145,38 @@ pub fn run(
 
 /// A cache, whatever decides what goes.
 trait Simulated {
-    /// A request for a block, let in if it was missed. Whether it was.
-    fn misses(&mut self, block: u32) -> bool;
+    /// A request for a block: whether it is cached.
+    fn hits(&mut self, block: u32) -> bool;
+
+    /// Lets a block in that was missed.
+    fn let_in(&mut self, block: u32);
 
     /// Bytes of heap.
-    fn memory_bytes(&self) -> usize;
+    fn heap_bytes(&self) -> usize;
 }
 
-impl Simulated for AnyCache {
-    #[inline]
-    fn misses(&mut self, block: u32) -> bool {
-        let missed = self.access(block).is_none();
-        if missed {
-            self.admit(block);
+macro_rules! simulated {
+    ($cache:ty) => {
+        impl Simulated for $cache {
+            #[inline]
+            fn hits(&mut self, block: u32) -> bool {
+                self.access(block).is_some()
+            }
+
+            #[inline]
+            fn let_in(&mut self, block: u32) {
+                self.admit(block);
+            }
+
+            fn heap_bytes(&self) -> usize {
+                self.memory_bytes()
+            }
         }
-        missed
-    }
-
-    fn memory_bytes(&self) -> usize {
-        self.memory_bytes()
-    }
+    };
 }
 
-impl Simulated for Cache<Belady> {
-    #[inline]
-    fn misses(&mut self, block: u32) -> bool {
-        let missed = self.access(block).is_none();
-        if missed {
-            self.admit(block);
-        }
-        missed
-    }
-
-    fn memory_bytes(&self) -> usize {
-        self.memory_bytes()
-    }
-}
+simulated!(AnyCache);
+simulated!(Cache<Belady>);
 
 /// One contender at one size.
 fn cell(input: &Input, contender: Contender, blocks: u32, warmup: usize) -> Result<Row> {
@@ -210,7 +206,10 @@ fn replay(
     for (stride, part) in input.blocks.chunks(STRIDE).enumerate() {
         interrupt::check()?;
         for (at, &block) in (stride * STRIDE..).zip(part) {
-            let missed = cache.misses(block);
+            let missed = !cache.hits(block);
+            if missed {
+                cache.let_in(block);
+            }
             if at >= warmup {
                 let kind = usize::from(input.is_write(at));
                 accesses[kind] += 1;
@@ -225,7 +224,7 @@ fn replay(
         read_misses: misses[0],
         writes: accesses[1],
         write_misses: misses[1],
-        memory_bytes: cache.memory_bytes() as u64,
+        memory_bytes: cache.heap_bytes() as u64,
         elapsed_ns: began.elapsed().as_nanos() as u64,
     })
 }

@@ -82,15 +82,24 @@ fn policies(what: &str, rows: &[Row]) -> Result<Option<Drawing>> {
         subtitle: what,
         legend: legend.collect(),
     };
-    let svg = sheet(&header, |area| chart(area, &lines))?;
+    let caption = "Each point is a cache that saw all accesses. `belady` knows what comes: no policy that lets \
+                   every missed block in can be below it. The sizes are on a logarithmic axis.";
+    drawing("sim", &header, &lines, caption).map(Some)
+}
+
+fn drawing(
+    stem: &'static str,
+    header: &Header<'_>,
+    lines: &[Line],
+    caption: &str,
+) -> Result<Drawing> {
+    let svg = sheet(header, |area| chart(area, lines))?;
     let figure = Figure {
-        stem: "sim",
-        title: title.to_owned(),
-        caption: "Each point is a cache that saw all accesses. `belady` knows what comes: no policy that lets \
-                  every missed block in can be below it. The sizes are on a logarithmic axis."
-            .to_owned(),
+        stem,
+        title: header.title.to_owned(),
+        caption: caption.to_owned(),
     };
-    Ok(Some((figure, svg)))
+    Ok((figure, svg))
 }
 
 fn mrc(what: &str, steps: &[curves::Row]) -> Result<Option<Drawing>> {
@@ -119,15 +128,9 @@ fn mrc(what: &str, steps: &[curves::Row]) -> Result<Option<Drawing>> {
         subtitle: what,
         legend: legend.collect(),
     };
-    let svg = sheet(&header, |area| chart(area, &lines))?;
-    let figure = Figure {
-        stem: "mrc",
-        title: title.to_owned(),
-        caption: "From one pass over the accesses: `exact` by the stack distance of each (Mattson et al., \
-                  1970), the others by those of a sample of the blocks (SHARDS, FAST'15)."
-            .to_owned(),
-    };
-    Ok(Some((figure, svg)))
+    let caption = "From one pass over the accesses: `exact` by the stack distance of each (Mattson et al., \
+                   1970), the others by those of a sample of the blocks (SHARDS, FAST'15).";
+    drawing("mrc", &header, &lines, caption).map(Some)
 }
 
 /// A step function as a line.

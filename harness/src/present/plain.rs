@@ -1,0 +1,95 @@
+//! Results that are no run of an experiment: rows in files, and a report beside them.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use serde::Serialize;
+
+use super::document::{Document, Fact};
+use super::manifest::{Host, git_revision, now_utc};
+use super::{html, report};
+
+/// Makes sure that `folder` holds nothing yet, or is not there.
+///
+/// # Errors
+/// When it holds something.
+pub fn ensure_fresh(folder: &Path) -> Result<()> {
+    let empty = fs::read_dir(folder).map_or(true, |mut entries| entries.next().is_none());
+    ensure!(
+        empty,
+        "{} holds something already: choose another folder with --out",
+        folder.display()
+    );
+    Ok(())
+}
+
+/// Writes rows as CSV into `folder`, which is made.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write_rows<R: Serialize>(folder: &Path, name: &str, rows: &[R]) -> Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
+    let path = folder.join(name);
+    let mut writer =
+        csv::Writer::from_path(&path).with_context(|| format!("write {}", path.display()))?;
+    for row in rows {
+        writer
+            .serialize(row)
+            .with_context(|| format!("write {}", path.display()))?;
+    }
+    writer
+        .flush()
+        .with_context(|| format!("write {}", path.display()))
+}
+
+/// Writes the report, as Markdown and as one page of HTML.
+///
+/// # Errors
+/// When a file cannot be written.
+pub fn write_report(folder: &Path, document: &Document) -> Result<()> {
+    report::write(folder, document).context("write the report")?;
+    html::write(folder, document).context("write the report")
+}
+
+/// Under which conditions something that began at `started` was measured, beside whom.
+pub fn conditions(started: &str, seed: u64, peers: Option<&str>) -> Vec<Fact> {
+    let host = Host::this();
+    let memory_gib = host.memory_mib as f64 / 1024.0;
+    let time = (
+        "time",
+        format!("from {started} to {}, seed {seed}", now_utc()),
+    );
+    let beside = peers.map(|peers| ("beside", peers.to_owned()));
+    let rest = [
+        (
+            "build",
+            match cfg!(debug_assertions) {
+                true => "development, with checks of overflow and assertions",
+                false => "release",
+            }
+            .to_owned(),
+        ),
+        (
+            "host",
+            format!(
+                "{} processors ({}), {memory_gib:.1} GiB of memory, Linux {}",
+                host.cpus, host.cpu_model, host.host_kernel
+            ),
+        ),
+        (
+            "source",
+            format!(
+                "revision {}, harness {}",
+                git_revision(),
+                env!("CARGO_PKG_VERSION")
+            ),
+        ),
+    ];
+    [time]
+        .into_iter()
+        .chain(beside)
+        .chain(rest)
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
+}
