@@ -7,27 +7,20 @@
 //! left it, in several ways; the pool on that is opened, compared with a model, and
 //! used for a while, itself to crash again.
 
+mod host;
+
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
-use vm_memory::VolatileSlice;
 use vssd::block_set::BlockSet;
-use vssd::encoding::{SetView, encode};
-use vssd::units::Geometry;
-use vssd::wire::Encoding;
 
+use self::host::Host;
 use super::journal::BootId;
-use super::ledger::Bounds;
-use super::{Pool, Shape, Store};
-use crate::clock::Clock;
+use super::{Pool, Shape};
 use crate::io::EngineName;
 use crate::medium::trace::{Crash, Event, Image, TraceMedium};
-use crate::request::{Chain, RequestQueue, Turn};
-use crate::vssd::{Bell, Context, Place, Vssd};
-use vssd::device::Ownership;
 
 const SHAPE: Shape = Shape {
     block_size: 1024,
@@ -97,143 +90,6 @@ impl Model {
         for block in blocks.runs().flat_map(|run| run.start..run.end()) {
             let first = block * SECTORS_PER_BLOCK;
             (first..first + SECTORS_PER_BLOCK).for_each(|s| drop(self.sectors.remove(&s)));
-        }
-    }
-}
-
-/// The vSSDs of a pool, driven without virtqueues.
-struct Host {
-    pool: Arc<Pool>,
-    guests: Vec<(Arc<Vssd>, RequestQueue)>,
-}
-
-fn name(vssd: usize) -> String {
-    format!("vm{vssd}")
-}
-
-impl Host {
-    fn new(pool: Arc<Pool>, vssds: usize) -> Self {
-        let guests = (0..vssds).map(|vssd| {
-            let found = pool.attach(&name(vssd), BLOCKS, None, None).unwrap();
-            let volume = found.unwrap_or_else(|| {
-                let bounds = Bounds {
-                    quota: BLOCKS,
-                    reservation: 0,
-                };
-                pool.add(&name(vssd), BLOCKS, bounds, BLOCKS).unwrap()
-            });
-            let place = Place {
-                name: name(vssd),
-                socket: PathBuf::new(),
-            };
-            let context = Context {
-                bell: Arc::new(Bell::default()),
-                clock: Clock::monotonic(),
-            };
-            let encoding = Encoding::Compact;
-            let vssd = Vssd::new(place, pool.clone(), volume, encoding, 1, context).unwrap();
-            let queue = RequestQueue::new(&vssd).unwrap();
-            (Arc::new(vssd), queue)
-        });
-        let guests = guests.collect();
-        Self { pool, guests }
-    }
-
-    /// Makes a request; true when it succeeded.
-    fn request(&mut self, vssd: usize, kind: u32, sector: u32, out: &mut [u8], fill: bool) -> bool {
-        let mut header = [0; 16];
-        header[..4].copy_from_slice(&kind.to_le_bytes());
-        header[8..12].copy_from_slice(&sector.to_le_bytes());
-        let mut status = [0xff];
-        let (vssd, queue) = &mut self.guests[vssd];
-        let (header, data) = (header.as_mut_slice().into(), VolatileSlice::from(out));
-        let end = VolatileSlice::from(&mut status[..]);
-        let chain = match fill {
-            true => Chain::new([header], [data, end]),
-            false => Chain::new([header, data], [end]),
-        };
-        Turn::begin(vssd, queue).serve(chain);
-        status[0] == 0
-    }
-
-    fn read(&mut self, vssd: usize, sector: u32, sectors: u32) -> Option<Vec<u8>> {
-        let mut bytes = vec![0xee; sectors as usize * 512];
-        let read = self.request(vssd, 0, sector, &mut bytes, true);
-        read.then_some(bytes)
-    }
-
-    fn write(&mut self, vssd: usize, sector: u32, bytes: &mut [u8]) -> bool {
-        self.request(vssd, 1, sector, bytes, false)
-    }
-
-    /// A write whose data have been moved, and which ends only after `meanwhile`: by then
-    /// nobody has put on record what it changed. Nothing else serves the pool's commits.
-    fn write_during<R>(
-        &mut self,
-        vssd: usize,
-        sector: u32,
-        bytes: &mut [u8],
-        meanwhile: impl FnOnce(&mut Self) -> R,
-    ) -> R {
-        let mut header = [0; 16];
-        header[..4].copy_from_slice(&1u32.to_le_bytes());
-        header[8..12].copy_from_slice(&sector.to_le_bytes());
-        let mut status = [0xff];
-        let chain = Chain::new(
-            [header.as_mut_slice().into(), VolatileSlice::from(bytes)],
-            [VolatileSlice::from(&mut status[..])],
-        );
-        let (guest, queue) = &mut self.guests[vssd];
-        let mut turn = Turn::begin(guest, queue);
-        // SAFETY: header, data and status outlive the loop below, which ends when the
-        // request has been popped.
-        #[allow(unsafe_code)]
-        unsafe {
-            turn.push(0, chain, None);
-        }
-        turn.poll();
-        drop(turn);
-        let result = meanwhile(self);
-        self.pool.serve_all();
-        loop {
-            let (guest, queue) = &mut self.guests[vssd];
-            let mut turn = Turn::begin(guest, queue);
-            turn.poll();
-            let ended = turn.pop().is_some();
-            drop(turn);
-            if ended {
-                assert_eq!(status, [0]);
-                return result;
-            }
-            queue.wait(guest);
-        }
-    }
-
-    fn flush(&mut self, vssd: usize) -> bool {
-        self.request(vssd, 4, 0, &mut [], false)
-    }
-
-    fn discard(&mut self, vssd: usize, sector: u32, sectors: u32) -> bool {
-        let mut range = [0; 16];
-        range[..4].copy_from_slice(&sector.to_le_bytes());
-        range[8..12].copy_from_slice(&sectors.to_le_bytes());
-        self.request(vssd, 11, 0, &mut range, false)
-    }
-
-    fn resize(&mut self, vssd: usize, blocks: &BlockSet, release: bool) -> bool {
-        let geometry = Geometry::new(SHAPE.block_size, BLOCKS.into()).unwrap();
-        let mut buffer = vec![0; 1 << 16];
-        let encoding = Encoding::Compact;
-        let out = encode(blocks, 0, u32::MAX, encoding, geometry, &mut buffer);
-        let view = SetView::parse(&buffer[..out.len], geometry).unwrap();
-        let vssd = &self.guests[vssd].0;
-        let mut store = Store {
-            pool: self.pool.clone(),
-            volume: vssd.volume.clone(),
-        };
-        match release {
-            true => store.release(&view).is_ok(),
-            false => store.grant(&view).is_ok(),
         }
     }
 }

@@ -1,0 +1,155 @@
+//! The vSSDs of a pool, driven without virtqueues.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use vm_memory::VolatileSlice;
+use vssd::block_set::BlockSet;
+use vssd::device::Ownership;
+use vssd::encoding::{SetView, encode};
+use vssd::units::Geometry;
+use vssd::wire::Encoding;
+
+use super::{BLOCKS, SHAPE};
+use crate::clock::Clock;
+use crate::pool::ledger::Bounds;
+use crate::pool::{Pool, Store};
+use crate::request::{Chain, RequestQueue, Turn};
+use crate::vssd::{Bell, Context, Place, Vssd};
+
+/// A pool, and each vSSD with its queue.
+pub(super) struct Host {
+    pub(super) pool: Arc<Pool>,
+    pub(super) guests: Vec<(Arc<Vssd>, RequestQueue)>,
+}
+
+fn name(vssd: usize) -> String {
+    format!("vm{vssd}")
+}
+
+impl Host {
+    pub(super) fn new(pool: Arc<Pool>, vssds: usize) -> Self {
+        let guests = (0..vssds).map(|vssd| {
+            let found = pool.attach(&name(vssd), BLOCKS, None, None).unwrap();
+            let volume = found.unwrap_or_else(|| {
+                let bounds = Bounds {
+                    quota: BLOCKS,
+                    reservation: 0,
+                };
+                pool.add(&name(vssd), BLOCKS, bounds, BLOCKS).unwrap()
+            });
+            let place = Place {
+                name: name(vssd),
+                socket: PathBuf::new(),
+            };
+            let context = Context {
+                bell: Arc::new(Bell::default()),
+                clock: Clock::monotonic(),
+            };
+            let encoding = Encoding::Compact;
+            let vssd = Vssd::new(place, pool.clone(), volume, encoding, 1, context).unwrap();
+            let queue = RequestQueue::new(&vssd).unwrap();
+            (Arc::new(vssd), queue)
+        });
+        let guests = guests.collect();
+        Self { pool, guests }
+    }
+
+    /// Makes a request; true when it succeeded.
+    fn request(&mut self, vssd: usize, kind: u32, sector: u32, out: &mut [u8], fill: bool) -> bool {
+        let mut header = [0; 16];
+        header[..4].copy_from_slice(&kind.to_le_bytes());
+        header[8..12].copy_from_slice(&sector.to_le_bytes());
+        let mut status = [0xff];
+        let (vssd, queue) = &mut self.guests[vssd];
+        let (header, data) = (header.as_mut_slice().into(), VolatileSlice::from(out));
+        let end = VolatileSlice::from(&mut status[..]);
+        let chain = match fill {
+            true => Chain::new([header], [data, end]),
+            false => Chain::new([header, data], [end]),
+        };
+        Turn::begin(vssd, queue).serve(chain);
+        status[0] == 0
+    }
+
+    pub(super) fn read(&mut self, vssd: usize, sector: u32, sectors: u32) -> Option<Vec<u8>> {
+        let mut bytes = vec![0xee; sectors as usize * 512];
+        let read = self.request(vssd, 0, sector, &mut bytes, true);
+        read.then_some(bytes)
+    }
+
+    pub(super) fn write(&mut self, vssd: usize, sector: u32, bytes: &mut [u8]) -> bool {
+        self.request(vssd, 1, sector, bytes, false)
+    }
+
+    /// A write whose data have been moved, and which ends only after `meanwhile`: by then
+    /// nobody has put on record what it changed. Nothing else serves the pool's commits.
+    pub(super) fn write_during<R>(
+        &mut self,
+        vssd: usize,
+        sector: u32,
+        bytes: &mut [u8],
+        meanwhile: impl FnOnce(&mut Self) -> R,
+    ) -> R {
+        let mut header = [0; 16];
+        header[..4].copy_from_slice(&1u32.to_le_bytes());
+        header[8..12].copy_from_slice(&sector.to_le_bytes());
+        let mut status = [0xff];
+        let chain = Chain::new(
+            [header.as_mut_slice().into(), VolatileSlice::from(bytes)],
+            [VolatileSlice::from(&mut status[..])],
+        );
+        let (guest, queue) = &mut self.guests[vssd];
+        let mut turn = Turn::begin(guest, queue);
+        // SAFETY: header, data and status outlive the loop below, which ends when the
+        // request has been popped.
+        #[allow(unsafe_code)]
+        unsafe {
+            turn.push(0, chain, None);
+        }
+        turn.poll();
+        drop(turn);
+        let result = meanwhile(self);
+        self.pool.serve_all();
+        loop {
+            let (guest, queue) = &mut self.guests[vssd];
+            let mut turn = Turn::begin(guest, queue);
+            turn.poll();
+            let ended = turn.pop().is_some();
+            drop(turn);
+            if ended {
+                assert_eq!(status, [0]);
+                return result;
+            }
+            queue.wait(guest);
+        }
+    }
+
+    pub(super) fn flush(&mut self, vssd: usize) -> bool {
+        self.request(vssd, 4, 0, &mut [], false)
+    }
+
+    pub(super) fn discard(&mut self, vssd: usize, sector: u32, sectors: u32) -> bool {
+        let mut range = [0; 16];
+        range[..4].copy_from_slice(&sector.to_le_bytes());
+        range[8..12].copy_from_slice(&sectors.to_le_bytes());
+        self.request(vssd, 11, 0, &mut range, false)
+    }
+
+    pub(super) fn resize(&mut self, vssd: usize, blocks: &BlockSet, release: bool) -> bool {
+        let geometry = Geometry::new(SHAPE.block_size, BLOCKS.into()).unwrap();
+        let mut buffer = vec![0; 1 << 16];
+        let encoding = Encoding::Compact;
+        let out = encode(blocks, 0, u32::MAX, encoding, geometry, &mut buffer);
+        let view = SetView::parse(&buffer[..out.len], geometry).unwrap();
+        let vssd = &self.guests[vssd].0;
+        let mut store = Store {
+            pool: self.pool.clone(),
+            volume: vssd.volume.clone(),
+        };
+        match release {
+            true => store.release(&view).is_ok(),
+            false => store.grant(&view).is_ok(),
+        }
+    }
+}
