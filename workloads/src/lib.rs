@@ -9,6 +9,7 @@
 //! - [`report`]: what comes back
 //! - [`pattern`]: which blocks a workload touches, from a seed
 //! - [`content`]: what a block contains, from a seed
+//! - [`stamp`]: what a block behind a cache contains, from a seed and the order of writes
 //! - [`latency`]: latencies, counted
 //! - `trace`: recorded block traces, read from files (feature `std`)
 //!
@@ -26,6 +27,7 @@ pub mod content;
 pub mod latency;
 pub mod pattern;
 pub mod report;
+pub mod stamp;
 #[cfg(feature = "std")]
 pub mod trace;
 
@@ -33,3 +35,4 @@ pub use command::{Command, ParseError, Policy};
 pub use content::Content;
 pub use pattern::{Pattern, Workload};
 pub use report::Report;
+pub use stamp::Stamp;
