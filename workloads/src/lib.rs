@@ -9,6 +9,8 @@
 //! - [`report`]: what comes back
 //! - [`pattern`]: which blocks a workload touches, from a seed
 //! - [`content`]: what a block contains, from a seed
+//! - [`stamp`]: what a block behind a cache contains, from a seed and the order of writes
+//! - [`name`]: names of what is not known here
 //! - [`latency`]: latencies, counted
 //! - `trace`: recorded block traces, read from files (feature `std`)
 //!
@@ -24,12 +26,16 @@ extern crate std;
 pub mod command;
 pub mod content;
 pub mod latency;
+pub mod name;
 pub mod pattern;
 pub mod report;
+pub mod stamp;
 #[cfg(feature = "std")]
 pub mod trace;
 
 pub use command::{Command, ParseError, Policy};
 pub use content::Content;
+pub use name::Name;
 pub use pattern::{Pattern, Workload};
 pub use report::Report;
+pub use stamp::Stamp;

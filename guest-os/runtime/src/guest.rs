@@ -243,6 +243,11 @@ impl<'m, M: Machine> Guest<'m, M> {
                     }
                 }
             }
+            Command::Cache { .. }
+            | Command::Replay { .. }
+            | Command::Stamps { .. }
+            | Command::WriteBack
+            | Command::Close => return Ok(Err("this guest has no cache".to_string())),
             Command::Exit => {}
         }
         Ok(Ok(()))
