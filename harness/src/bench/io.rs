@@ -4,7 +4,8 @@
 //! One file holds our pool, written in full. The peer and the plain client work on
 //! the part of it that holds the vSSD's blocks, which lie there in order. Slices of all three follow each
 //! other in an order that changes, so that a slower minute of the machine hits
-//! all of them; what counts are ratios within one such round.
+//! all of them; what counts are ratios within one such round. A fourth slice asks what
+//! the disk gives at most, which no bar can go beyond.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -73,7 +74,8 @@ pub const LEAD: &str = "Requests of the `blkio` crate's virtio-blk-vhost-user dr
     and to `qemu-storage-daemon`, and of its io_uring driver to the file, on the same blocks of one \
     file, past the page cache. Each 4 KiB that is read is checked to be the one asked for, and in the end \
     everybody overwrites a thousand of them with something else and finds it there. A round has a slice of each load for each \
-    server, in random order; a ratio is the median of those within each round.";
+    server, in random order; a ratio is the median of those within each round. One more slice has plain io_uring keep so many requests \
+    under way that it shows what the disk gives at most.";
 
 /// Who was measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -85,6 +87,9 @@ pub enum Who {
     Peer,
     /// Plain io_uring.
     Raw,
+    /// Plain io_uring with [more](Load::deep) requests under way than the load has: the
+    /// disk's limit.
+    Limit,
 }
 
 impl Who {
@@ -93,6 +98,7 @@ impl Who {
             Self::Ours => "vssd-host",
             Self::Peer => "qemu-storage-daemon",
             Self::Raw => "raw io_uring",
+            Self::Limit => "raw io_uring, deep",
         }
     }
 }
@@ -129,7 +135,7 @@ pub struct Row {
     pub pattern: Pattern,
     /// Bytes of a request.
     pub bytes: u32,
-    /// Requests under way.
+    /// Requests under way; [`Who::Limit`] has more.
     pub depth: u16,
     /// The round; ratios are made within one.
     pub round: u32,
@@ -143,7 +149,7 @@ pub struct Row {
     pub p50_ns: u64,
     /// 99 of 100 took no longer, nanoseconds.
     pub p99_ns: u64,
-    /// Processor time of the server, nanoseconds; none for the plain client.
+    /// Processor time of the server, nanoseconds; none for plain io_uring.
     pub server_cpu_ns: Option<u64>,
 }
 
@@ -191,6 +197,10 @@ impl Contender {
         seed: u64,
     ) -> Result<(Slice, Option<u64>)> {
         let cpu = |server: &Option<Server>| server.as_ref().map(Server::cpu_ns).transpose();
+        let load = match self.who {
+            Who::Limit => load.deep(),
+            _ => load,
+        };
         let before = cpu(&self.server)?;
         let slice = self
             .client
@@ -267,12 +277,14 @@ fn on_disk(
             client: Client::vhost_user(&peer.socket, size)?,
             server: Some(peer),
         },
-        Contender {
-            who: Who::Raw,
+    ];
+    for who in [Who::Raw, Who::Limit] {
+        contenders.push(Contender {
+            who,
             client: Client::file(&file, base, size)?,
             server: None,
-        },
-    ];
+        });
+    }
     rounds(
         options,
         seed,

@@ -60,6 +60,16 @@ impl Load {
         });
         random.concat().into_iter().chain(sequential).collect()
     }
+
+    /// The same with so many requests under way that a disk has all the work it can
+    /// take: what it gives then is its limit, not that of who asks.
+    pub fn deep(self) -> Self {
+        let depth = match self.bytes {
+            ..=4096 => 64,
+            _ => 32,
+        };
+        Self { depth, ..self }
+    }
 }
 
 impl fmt::Display for Load {
