@@ -29,6 +29,10 @@ use crate::device::{BlockDevice, IoError};
 /// Blocks that a log takes to be of use, beside two checkpoints.
 const MIN_LOG: u32 = 6;
 
+/// Blocks that are left beside room for a checkpoint: for where its own log would
+/// begin, and for where the log goes on.
+const MARGIN: u32 = 2;
+
 /// What has come of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
