@@ -11,19 +11,24 @@
 //! - [`device`]: disks, as the cache uses them
 //! - [`table`]: block to slot and back, and the lists that policies keep, in
 //!   12 bytes a slot and a word a hash bucket
-//!
-//! The write policies and the device glue are to come on top of [`cache`]; the
-//! bits they need for each slot are there ([`cache::Cache::flags`]).
+//! - [`block_cache`]: requests for blocks, served from the vSSD or the origin disk
+//! - [`write_policy`]: where a written block goes, and when it reaches the origin
 #![no_std]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
+pub mod block_cache;
 pub mod cache;
 pub mod device;
 pub mod eviction;
 mod permutation;
 pub mod table;
+pub mod write_policy;
 
+pub use block_cache::{
+    BlockCache, CacheError, Config, OpenError, Opened, Served, Stats, WrittenBack,
+};
 pub use cache::{Admission, Cache, Cached, Revoked};
 pub use eviction::{AnyCache, Eviction, Policy};
+pub use write_policy::WritePolicy;
