@@ -206,7 +206,7 @@ fn info_says_what_is_in_a_trace() {
         "trace info t.csv --times sort:2 --disk 1GiB --beyond skip",
     );
     for word in [
-        "fits a disk of 12.0 KiB",
+        "a disk of 12288 bytes (12.0 KiB)",
         "2 different ones, 8.0 KiB",
         "1 requests end past",
     ] {

@@ -147,9 +147,10 @@ impl fmt::Display for Info {
         line(
             "span",
             format!(
-                "blocks {} to {}: fits a disk of {}",
+                "blocks {} to {}: a disk of {} bytes ({}) has room for them",
                 self.first_block,
                 self.end_block - 1,
+                self.end_block.saturating_mul(BLOCK_BYTES),
                 Size(self.end_block.saturating_mul(BLOCK_BYTES))
             ),
         )?;
