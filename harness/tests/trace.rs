@@ -53,7 +53,7 @@ fn accesses(image: &Path) -> Vec<Access> {
         "{} is no whole number of blocks",
         image.display()
     );
-    let header = Header::decode(&blocks[0], blocks.len() as u64).unwrap();
+    let header = Header::decode(&blocks[0], bytes.len() as u64).unwrap();
     assert_eq!(header.disk_blocks(), blocks.len() as u64);
     let at = |number: u64| {
         let place = Place::of(number);

@@ -78,8 +78,8 @@ pub enum NotATraceDisk {
     TooShort {
         /// Accesses that it announces.
         accesses: u64,
-        /// Whole blocks of the disk.
-        disk_blocks: u64,
+        /// Accesses that the disk has room for.
+        room: u64,
     },
 }
 
@@ -119,13 +119,13 @@ impl Header {
         block
     }
 
-    /// Reads the first block of a disk of `disk_blocks` whole blocks. A header that is
-    /// taken announces no access past the end of that disk. The disk may be longer:
-    /// devices round their size up.
+    /// Reads the first block of a disk of `disk_bytes`. A header that is taken announces no
+    /// access past the end of that disk. The disk may be longer: devices round their
+    /// size up.
     ///
     /// # Errors
     /// When it is no trace disk, of another layout, or shorter than it says.
-    pub fn decode(block: &[u8; BLOCK_BYTES], disk_blocks: u64) -> Result<Self, NotATraceDisk> {
+    pub fn decode(block: &[u8; BLOCK_BYTES], disk_bytes: u64) -> Result<Self, NotATraceDisk> {
         if block[..MAGIC.len()] != MAGIC {
             return Err(NotATraceDisk::Magic);
         }
@@ -143,11 +143,12 @@ impl Header {
         let header = Self {
             accesses: u64::from_le_bytes(accesses),
         };
-        match header.disk_blocks() <= disk_blocks {
+        let room = disk_bytes.saturating_sub(BLOCK_BYTES as u64) / RECORD_BYTES as u64;
+        match header.accesses <= room {
             true => Ok(header),
             false => Err(NotATraceDisk::TooShort {
                 accesses: header.accesses,
-                disk_blocks,
+                room,
             }),
         }
     }
@@ -214,12 +215,9 @@ impl fmt::Display for NotATraceDisk {
                 )
             }
             Self::Reserved => f.write_str("its header is of another version, or damaged"),
-            Self::TooShort {
-                accesses,
-                disk_blocks,
-            } => write!(
+            Self::TooShort { accesses, room } => write!(
                 f,
-                "it announces {accesses} accesses and is only {disk_blocks} blocks long"
+                "it announces {accesses} accesses and has room for {room}"
             ),
         }
     }
@@ -275,19 +273,19 @@ mod tests {
             let header = Header { accesses };
             assert_eq!(header.disk_blocks(), needed);
             let block = header.encode();
-            assert_eq!(Header::decode(&block, needed), Ok(header));
-            assert_eq!(Header::decode(&block, u64::MAX), Ok(header));
-            let disk_blocks = needed - 1;
-            assert_eq!(
-                Header::decode(&block, disk_blocks),
-                Err(NotATraceDisk::TooShort {
-                    accesses,
-                    disk_blocks
-                })
-            );
+            let bytes = 4096 + 8 * accesses;
+            for disk_bytes in [bytes, bytes + 1, 4096 * needed, u64::MAX] {
+                assert_eq!(Header::decode(&block, disk_bytes), Ok(header));
+            }
+            if let Some(room) = accesses.checked_sub(1) {
+                let short = NotATraceDisk::TooShort { accesses, room };
+                assert_eq!(Header::decode(&block, bytes - 1), Err(short));
+            }
         }
         let huge = Header { accesses: u64::MAX }.encode();
-        assert!(Header::decode(&huge, 1 << 40).is_err());
+        for disk_bytes in [0, 4096, 1 << 40, u64::MAX] {
+            assert!(Header::decode(&huge, disk_bytes).is_err());
+        }
     }
 
     #[test]
@@ -296,7 +294,7 @@ mod tests {
         let changed = |at: usize| {
             let mut block = good;
             block[at] ^= 1;
-            Header::decode(&block, 2)
+            Header::decode(&block, 8192)
         };
         for at in 0..8 {
             assert_eq!(changed(at), Err(NotATraceDisk::Magic), "{at}");
@@ -305,7 +303,7 @@ mod tests {
         for at in 20..BLOCK_BYTES {
             assert_eq!(changed(at), Err(NotATraceDisk::Reserved), "{at}");
         }
-        let zeros = Header::decode(&[0; BLOCK_BYTES], 2);
+        let zeros = Header::decode(&[0; BLOCK_BYTES], 8192);
         assert_eq!(zeros, Err(NotATraceDisk::Magic));
     }
 
@@ -326,12 +324,14 @@ mod tests {
         }
 
         #[test]
-        fn accesses_of_a_header_are_on_its_disk(accesses: u64, disk_blocks: u64) {
+        fn accesses_of_a_header_are_on_its_disk(accesses: u64, disk_bytes: u64) {
             let block = Header { accesses }.encode();
-            if let Ok(header) = Header::decode(&block, disk_blocks)
+            if let Ok(header) = Header::decode(&block, disk_bytes)
                 && let Some(last) = header.accesses.checked_sub(1)
             {
-                prop_assert!(Place::of(last).block < disk_blocks);
+                let place = Place::of(last);
+                let end = place.block * BLOCK_BYTES as u64 + place.bytes().end as u64;
+                prop_assert!(end <= disk_bytes);
             }
         }
     }
