@@ -270,11 +270,9 @@ impl Machine for Twin {
 
     fn read_channel(&mut self, out: &mut [u8]) -> usize {
         self.turns += 1;
-        if self
-            .plans
-            .front()
-            .is_some_and(|plan| plan.turns <= self.turns)
-        {
+        let is_due = |plan: &Plan| plan.turns <= self.turns;
+        let is_settled = self.host.borrow().device.resize_under_way().is_none();
+        if is_settled && self.plans.front().is_some_and(is_due) {
             let mut plan = self.plans.pop_front().unwrap();
             (plan.action)(&mut self.host.borrow_mut());
         }
