@@ -177,6 +177,4 @@ pub struct Stats {
     pub vssd_errors: u64,
     /// Transfers that the origin disk failed.
     pub origin_errors: u64,
-    /// Bytes of heap.
-    pub memory_bytes: usize,
 }

@@ -228,12 +228,17 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         self.core.borrow_mut().revoke(blocks)
     }
 
+    /// Bytes of heap, about. It is no part of [`Self::stats`], because that may be asked for
+    /// after every request, and this looks at every dirty block.
+    pub fn memory_bytes(&self) -> usize {
+        self.core.borrow().memory_bytes() + self.log.borrow().memory_bytes()
+    }
+
     /// Where the cache is, and what it has done.
     pub fn stats(&self) -> Stats {
         let core = self.core.borrow();
         let log = self.log.borrow();
         let oldest_ns = core.dirty.oldest_ns();
-        let memory_bytes = core.memory_bytes() + log.memory_bytes();
         Stats {
             slots: core.cache.capacity(),
             metadata_blocks: log.held(),
@@ -242,7 +247,6 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
             stale_ns: oldest_ns.map_or(0, |oldest| (self.now_ns)().saturating_sub(oldest)),
             lost: core.lost.len() as u32,
             metadata_writes: log.blocks_written(),
-            memory_bytes,
             ..core.stats
         }
     }

@@ -144,7 +144,7 @@ impl<'m, M: Machine> Guest<'m, M> {
                 return Ok(Err(error.to_string()));
             }
         };
-        let memory = cache.stats().memory_bytes as u64 * 1000 / u64::from(capacity);
+        let memory = cache.memory_bytes() as u64 * 1000 / u64::from(capacity);
         self.report(&Report::CacheOpened {
             origin_blocks: opened.origin_blocks,
             slots: opened.slots,

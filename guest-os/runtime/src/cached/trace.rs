@@ -1,17 +1,7 @@
 //! Accesses read from the trace disk, in order and ahead of time.
 //!
-//! ```text
-//! byte 0      magic "vSSDtrc1"
-//! byte 8      number of accesses, 64 bits
-//! byte 16     bytes in a block, 32 bits: 4096
-//! byte 4096   the accesses, 8 bytes each:
-//!             32 bits  the block
-//!             32 bits  bit 0: a write; the others: number of the request that it is
-//!                      part of, modulo 2^31
-//! ```
-//!
-//! All little-endian. The buffers of the disk's slots are the only ones: while the accesses
-//! of one are handed out, the others are being filled.
+//! The layout is that of [`workloads::trace_disk`]. The buffers of the disk's slots are the
+//! only ones: while the accesses of one are handed out, the others are being filled.
 
 use alloc::collections::VecDeque;
 use alloc::format;
@@ -21,14 +11,17 @@ use core::cell::RefCell;
 use core::future::poll_fn;
 use core::task::Poll;
 
+use workloads::trace_disk::{self, BLOCK_BYTES, Header, RECORD_BYTES};
+
 use super::source::{Access, Next};
 use crate::hardware::{Hardware, ORIGIN_BLOCK};
 use crate::port::{BlkOp, BlkPort, BlkStatus, Machine, SECTOR_LEN};
 
-const MAGIC: &[u8; 8] = b"vSSDtrc1";
-const HEADER_LEN: usize = 4096;
-const ACCESS_LEN: u64 = 8;
-const IS_WRITE: u32 = 1;
+const HEADER_LEN: u64 = BLOCK_BYTES as u64;
+const ACCESS_LEN: u64 = RECORD_BYTES as u64;
+
+// The blocks that a trace names are those of the origin disk, and an access is in one piece.
+const _: () = assert!(BLOCK_BYTES == ORIGIN_BLOCK && SECTOR_LEN.is_multiple_of(RECORD_BYTES));
 
 /// Pieces that are under way or waited for, at most.
 const PIECES_MAX: usize = 4;
@@ -69,30 +62,22 @@ impl TraceReader {
             (port.slot_count().min(PIECES_MAX), port.capacity_sectors())
         };
         let len = sectors.saturating_mul(SECTOR_LEN as u64);
-        if len < HEADER_LEN as u64 {
+        if len < HEADER_LEN {
             return Err("the trace disk is too short for a header".to_string());
         }
         let mut reader = Self {
             pieces: VecDeque::with_capacity(slots),
             free: (0..slots).collect(),
-            ahead: 0..HEADER_LEN as u64,
+            ahead: 0..HEADER_LEN,
             at: 0,
             left: 0,
         };
-        let accesses = poll_fn(|_| reader.poll_header(&mut hardware.borrow_mut())).await?;
-        let end = accesses
-            .checked_mul(ACCESS_LEN)
-            .and_then(|bytes| bytes.checked_add(HEADER_LEN as u64))
-            .filter(|end| *end <= len);
-        let Some(end) = end else {
-            return Err(format!(
-                "the trace disk has {accesses} accesses by its header, and room for {}",
-                (len - HEADER_LEN as u64) / ACCESS_LEN
-            ));
-        };
-        reader.left = accesses.saturating_sub(start);
+        let header = poll_fn(|_| reader.poll_header(&mut hardware.borrow_mut(), len)).await?;
+        reader.left = header.accesses.saturating_sub(start);
         if reader.left > 0 {
-            let from = HEADER_LEN as u64 + start * ACCESS_LEN;
+            // No overflow: a header is only taken if all its accesses are on the disk.
+            let from = HEADER_LEN + start * ACCESS_LEN;
+            let end = HEADER_LEN + header.accesses * ACCESS_LEN;
             reader.at = (from % SECTOR_LEN as u64) as usize;
             let sectors_end = end.next_multiple_of(SECTOR_LEN as u64);
             reader.ahead = from - reader.at as u64..sectors_end;
@@ -100,8 +85,12 @@ impl TraceReader {
         Ok(reader)
     }
 
-    /// The number of accesses that a header tells of.
-    fn poll_header<M: Machine>(&mut self, hw: &mut Hardware<'_, M>) -> Poll<Result<u64, String>> {
+    /// The header of a disk of `len` bytes.
+    fn poll_header<M: Machine>(
+        &mut self,
+        hw: &mut Hardware<'_, M>,
+        len: u64,
+    ) -> Poll<Result<Header, String>> {
         self.advance(hw);
         let Some(header) = self.pieces.pop_front_if(|piece| piece.status.is_some()) else {
             return Poll::Pending;
@@ -111,20 +100,9 @@ impl TraceReader {
             return Poll::Ready(Err("the trace disk cannot be read".to_string()));
         }
         let port = hw.machine.trace().expect("the disk that was just read");
-        let bytes = &port.buffer(header.slot)[..HEADER_LEN];
-        let word = |at: usize| bytes[at..at + 8].try_into().map(u64::from_le_bytes);
-        let (accesses, block_size) = (word(8), word(16));
-        Poll::Ready(match (accesses, block_size) {
-            (Ok(accesses), Ok(size))
-                if bytes.starts_with(MAGIC) && size as u32 as usize == ORIGIN_BLOCK =>
-            {
-                Ok(accesses)
-            }
-            _ if bytes.starts_with(MAGIC) => Err(format!(
-                "the trace is of blocks other than {ORIGIN_BLOCK} bytes"
-            )),
-            _ => Err("the trace disk does not begin as a trace does".to_string()),
-        })
+        let block = port.buffer(header.slot).first_chunk();
+        let decoded = Header::decode(block.expect("a whole block"), len);
+        Poll::Ready(decoded.map_err(|error| format!("the third disk is no trace: {error}")))
     }
 
     /// Takes in what has arrived, and asks for more where there is room.
@@ -188,11 +166,10 @@ impl TraceReader {
             }
         }
         let port = hw.machine.trace().expect("the disk that is being read");
-        let bytes = &port.buffer(piece.slot)[self.at..][..ACCESS_LEN as usize];
-        let (words, _) = bytes.as_chunks::<4>();
-        let [block, flags] = [words[0], words[1]].map(u32::from_le_bytes);
+        let record = port.buffer(piece.slot)[self.at..].first_chunk();
+        let access = trace_disk::Access::decode(*record.expect("a whole record"));
         self.left -= 1;
-        self.at += ACCESS_LEN as usize;
+        self.at += RECORD_BYTES;
         if self.at == piece.len {
             self.free.push(piece.slot);
             self.pieces.pop_front();
@@ -200,8 +177,8 @@ impl TraceReader {
             self.advance(hw);
         }
         Next::Access(Access {
-            block,
-            is_write: flags & IS_WRITE != 0,
+            block: access.block,
+            is_write: access.write,
         })
     }
 

@@ -8,6 +8,7 @@ use guest_runtime::port::Exit;
 use vssd::device::Evict;
 use vssd::wire::Encoding;
 use workloads::latency::total;
+use workloads::trace_disk::{Access, Header};
 use workloads::{Report, Workload};
 
 use crate::world::{Action, BLOCK, Bytes, MemoryDisk, Twin, shrink_to, twin, twin_of};
@@ -364,13 +365,9 @@ fn a_cache_that_was_closed_begins_warm_and_one_that_was_not_keeps_what_was_flush
 
 /// A trace of these accesses, as long as its header says or shorter.
 fn trace(accesses: &[(u32, bool)], count: u64) -> Bytes {
-    let mut bytes = vec![0; 4096];
-    bytes[..8].copy_from_slice(b"vSSDtrc1");
-    bytes[8..16].copy_from_slice(&count.to_le_bytes());
-    bytes[16..20].copy_from_slice(&4096_u32.to_le_bytes());
-    for &(block, is_write) in accesses {
-        bytes.extend(block.to_le_bytes());
-        bytes.extend(u32::from(is_write).to_le_bytes());
+    let mut bytes = Header { accesses: count }.encode().to_vec();
+    for (&(block, is_write), request) in accesses.iter().zip(0..) {
+        bytes.extend(Access::new(block, is_write, request).encode());
     }
     bytes.resize(bytes.len().next_multiple_of(512), 0);
     Rc::new(RefCell::new(bytes))
@@ -431,7 +428,7 @@ fn a_trace_that_is_none_is_refused() {
     refused(whole(), 8..9, "from sector 8 on");
     let other = whole();
     other.borrow_mut()[16] = 1;
-    refused(other, 0..0, "blocks other than");
+    refused(other, 0..0, "4097 bytes");
 }
 
 #[test]
