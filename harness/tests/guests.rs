@@ -13,7 +13,7 @@ use harness::experiment::{Experiment, Joined, Lab};
 use harness::present::manifest::Manifest;
 use harness::present::store::{RunFolder, read};
 use harness::progress::Progress;
-use harness::qemu::{Machine, Qemu};
+use harness::qemu::{Drives, Machine, Qemu};
 use harness::record::{LatencyBucketRow, LatencyCycleRow, LatencyPhase, LatencyRow, Side};
 use harness::testbed::{ResizeOptions, Shape, Talk, Testbed};
 use harness::vm_host::{Bench, VmHost};
@@ -273,7 +273,7 @@ fn a_guest_without_a_vssd_says_so() {
     let vm_host = vm_host(Machine::Q35, Accel::Tcg);
     let folder = tempfile::tempdir().unwrap();
     let error = vm_host
-        .launch(None, folder.path().to_owned())
+        .launch(Drives::default(), folder.path().to_owned())
         .err()
         .unwrap();
     let error = error.to_string();
@@ -290,10 +290,16 @@ fn a_guest_that_panics_says_where() {
         folder: folder.path().to_owned(),
         size: ByteSize(2 << 40),
         block_size: BLOCK,
+        media: None,
         sharing: None,
     };
     let backend = Backend::start(config).unwrap();
-    let error = vm_host.launch(Some(&backend.socket(0)), folder.path().to_owned());
+    let socket = backend.socket(0);
+    let drives = Drives {
+        vssd: Some(&socket),
+        ..Drives::default()
+    };
+    let error = vm_host.launch(drives, folder.path().to_owned());
     let error = error.err().unwrap().to_string();
     assert!(error.contains("exit status: 35"), "{error}");
     assert!(error.contains("panicked at"), "{error}");

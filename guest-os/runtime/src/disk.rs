@@ -11,7 +11,7 @@ use vssd::units::Geometry;
 use vssd::wire::EVENT_LEN;
 
 use crate::phases::{Phase, Phases};
-use crate::port::{BlkOp, BlkStatus, Machine, VssdPort};
+use crate::port::{BlkOp, BlkPort, BlkStatus, Machine, VssdPort};
 
 /// What the application on top of the driver is asked and told.
 pub trait Application {

@@ -13,7 +13,7 @@ use crate::app::App;
 use crate::channel::Lines;
 use crate::disk::{BlockRequest, Disk};
 use crate::job::{Fill, Flush, Job, Next, Read, ReadOptions, Stress, Verify, View};
-use crate::port::{BlkOp, Exit, Machine, VssdPort};
+use crate::port::{BlkOp, BlkPort, Exit, Machine, VssdPort};
 
 /// A guest at work.
 pub struct Guest<'m, M: Machine> {

@@ -8,7 +8,7 @@ use std::fmt;
 use std::rc::Rc;
 
 use guest_runtime::phases::MAX_PHASES;
-use guest_runtime::port::{BlkOp, BlkStatus, Exit, Machine, VssdPort};
+use guest_runtime::port::{BlkOp, BlkPort, BlkStatus, Exit, Machine, VssdPort};
 use vssd::block_set::BlockSet;
 use vssd::device::{Device, Evict, Ownership, ResizeRequest};
 use vssd::encoding::SetView;
@@ -60,7 +60,7 @@ struct Loopback {
     response: Option<Vec<u8>>,
 }
 
-impl VssdPort for Loopback {
+impl BlkPort for Loopback {
     fn read_config(&mut self, offset: usize, out: &mut [u8]) {
         let geometry = self.host.borrow().device.geometry();
         let mut config = [0; 64];
@@ -111,7 +111,9 @@ impl VssdPort for Loopback {
             false => self.finished.pop_front(),
         }
     }
+}
 
+impl VssdPort for Loopback {
     fn event(&mut self, out: &mut [u8; EVENT_LEN]) -> Option<usize> {
         let host = &mut *self.host.borrow_mut();
         *out = host.device.take_event(host.now_ns)?;
@@ -164,9 +166,18 @@ struct Twin {
 
 impl Machine for Twin {
     type Port = Loopback;
+    type Disk = Loopback;
 
     fn port(&mut self) -> &mut Loopback {
         &mut self.port
+    }
+
+    fn origin(&mut self) -> Option<&mut Loopback> {
+        None
+    }
+
+    fn trace(&mut self) -> Option<&mut Loopback> {
+        None
     }
 
     fn now_ns(&mut self) -> u64 {

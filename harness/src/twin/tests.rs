@@ -4,7 +4,7 @@ use vssd_host::control::protocol::EvictName;
 use vssd_host::size::ByteSize;
 
 use super::*;
-use crate::testbed::fill;
+use crate::testbed::{Shape, fill};
 
 const BLOCKS: u32 = 4096;
 const LONG: Duration = Duration::from_secs(3600);
