@@ -19,11 +19,17 @@
 
 extern crate alloc;
 
+pub mod block_cache;
 pub mod cache;
 pub mod device;
 pub mod eviction;
 mod permutation;
 pub mod table;
+pub mod write_policy;
 
+pub use block_cache::{
+    BlockCache, CacheError, Config, OpenError, Opened, Served, Stats, WrittenBack,
+};
 pub use cache::{Admission, Cache, Cached, Revoked};
 pub use eviction::{AnyCache, Eviction, Policy};
+pub use write_policy::WritePolicy;

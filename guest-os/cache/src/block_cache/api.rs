@@ -1,0 +1,179 @@
+//! What a caller says to a [`BlockCache`](super::BlockCache), and what it hears.
+
+use core::fmt;
+
+use crate::device::IoError;
+use crate::eviction::Policy;
+use crate::write_policy::WritePolicy;
+
+/// How a cache works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Which block goes when room is needed.
+    pub eviction: Policy,
+    /// Where a written block goes.
+    pub write: WritePolicy,
+    /// Requests to a block before it is let in, within recent memory; 0 and 1 let
+    /// every one in.
+    pub promote: u8,
+    /// Blocks of a sequential run from which on the rest is not let in; 0 for never.
+    pub bypass_blocks: u32,
+    /// Dirty blocks in a hundred slots from which on they are written back.
+    pub dirty_percent: u8,
+    /// Forget what an earlier cache left. What was dirty in it is lost.
+    pub fresh: bool,
+}
+
+impl Config {
+    /// The given policies, and everything else as it is best for most: every block is
+    /// let in, at most a fifth of the slots is dirty, and a cache that was there goes on.
+    pub const fn new(eviction: Policy, write: WritePolicy) -> Self {
+        Self {
+            eviction,
+            write,
+            promote: 1,
+            bypass_blocks: 0,
+            dirty_percent: 20,
+            fresh: false,
+        }
+    }
+}
+
+/// What a cache is that was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Opened {
+    /// Slots that it has for data.
+    pub slots: u32,
+    /// Blocks of the vSSD that it has for its metadata.
+    pub metadata_blocks: u32,
+    /// Blocks of the origin disk that may be used.
+    pub origin_blocks: u32,
+    /// Blocks that were found cached.
+    pub restored: u32,
+    /// Of these, dirty ones.
+    pub restored_dirty: u32,
+    /// Blocks whose last write is lost, now or before.
+    pub lost: u32,
+}
+
+/// Why a cache could not be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenError {
+    /// The origin disk has no block to use.
+    OriginTooSmall {
+        /// How many it has.
+        blocks: u32,
+        /// How many a cache of this write policy keeps for itself.
+        reserved: u32,
+    },
+    /// The vSSD is larger than a cache can be.
+    VssdTooLarge {
+        /// How many blocks it has.
+        blocks: u32,
+    },
+    /// The origin disk failed.
+    Origin(IoError),
+    /// The vSSD failed.
+    Vssd(IoError),
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OriginTooSmall { blocks, reserved } => write!(
+                f,
+                "open a cache: the origin disk has {blocks} blocks, {reserved} of them reserved"
+            ),
+            Self::VssdTooLarge { blocks } => {
+                write!(f, "open a cache: {blocks} blocks of vSSD are too many")
+            }
+            Self::Origin(error) => write!(f, "open a cache: origin disk: {error}"),
+            Self::Vssd(error) => write!(f, "open a cache: vSSD: {error}"),
+        }
+    }
+}
+
+impl core::error::Error for OpenError {}
+
+/// Why a request was not served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheError {
+    /// A disk failed, and no other had it.
+    Failed,
+    /// The last write to the block was on the vSSD only and is lost with its slot. A
+    /// new write to the block mends it.
+    Lost,
+    /// The origin disk has no such block.
+    Beyond,
+}
+
+impl fmt::Display for CacheError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Failed => "a disk failed the request",
+            Self::Lost => "the last write to the block is lost",
+            Self::Beyond => "the block is beyond the end of the origin disk",
+        })
+    }
+}
+
+impl core::error::Error for CacheError {}
+
+/// How a request was served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Served {
+    /// The block was cached.
+    Hit,
+    /// It was not.
+    Miss,
+    /// It was not, and was not let in because it continues a sequential run.
+    Bypassed,
+}
+
+/// What writing back did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WrittenBack {
+    /// Blocks written back.
+    pub blocks: u64,
+    /// Blocks that stay dirty because a disk failed.
+    pub errors: u64,
+}
+
+/// Where a cache is, and what it has done since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Slots that it has for data.
+    pub slots: u32,
+    /// Blocks of the vSSD that it has for its metadata.
+    pub metadata_blocks: u32,
+    /// Blocks cached.
+    pub cached: u32,
+    /// Versions of blocks whose write is not on the origin disk.
+    pub dirty: u32,
+    /// For how long the oldest of them has been there.
+    pub stale_ns: u64,
+    /// Blocks whose last write is lost.
+    pub lost: u32,
+    /// Reads of cached blocks.
+    pub read_hits: u64,
+    /// Reads of others.
+    pub read_misses: u64,
+    /// Writes of cached blocks.
+    pub write_hits: u64,
+    /// Writes of others.
+    pub write_misses: u64,
+    /// Requests of the misses that were not let in because they were sequential.
+    pub bypassed: u64,
+    /// Blocks written back to the origin disk.
+    pub written_back: u64,
+    /// Blocks of metadata written.
+    pub metadata_writes: u64,
+    /// Commits of metadata.
+    pub commits: u64,
+    /// Transfers that the vSSD failed or had no block for.
+    pub vssd_errors: u64,
+    /// Transfers that the origin disk failed.
+    pub origin_errors: u64,
+    /// Bytes of heap.
+    pub memory_bytes: usize,
+}
