@@ -155,9 +155,21 @@ impl Bench {
     /// # Errors
     /// When the other does not come up.
     pub fn kill_guest(self, vm_host: &VmHost) -> Result<Self> {
+        self.kill_guest_and(vm_host, || Ok(()))
+    }
+
+    /// The same; `look` comes between, when no guest is connected to the disks.
+    ///
+    /// # Errors
+    /// When `look` fails, or the other guest does not come up.
+    pub fn kill_guest_and(
+        self,
+        vm_host: &VmHost,
+        look: impl FnOnce() -> Result<()>,
+    ) -> Result<Self> {
         self.replace(vm_host, |guest| {
             drop(guest);
-            Ok(())
+            look()
         })
     }
 

@@ -294,6 +294,34 @@ impl Client {
         interrupt::check()
     }
 
+    /// What the whole device holds, read in order; stamps are not looked for.
+    ///
+    /// # Errors
+    /// When a request fails.
+    pub fn read_all(&mut self) -> Result<Vec<u8>> {
+        let mut image = vec![0; usize::try_from(self.len)?];
+        let mut slots = Vec::new();
+        for (chunk, bytes) in (0..).zip(image.chunks_mut(MAX_BYTES)) {
+            let load = Load {
+                pattern: Pattern::SequentialRead,
+                bytes: bytes.len() as u32,
+                depth: 1,
+            };
+            self.submit(load, 0, chunk * MAX_BYTES as u64);
+            slots.clear();
+            self.ended(&mut slots)?;
+            // SAFETY: the first bytes of the slot's own part of the region, which is mapped
+            // as long as `self` and no longer than `MAX_BYTES`; the request has ended, and
+            // `image` is memory of its own.
+            unsafe {
+                self.buffer(0)
+                    .copy_to_nonoverlapping(bytes.as_mut_ptr(), bytes.len());
+            }
+            interrupt::check()?;
+        }
+        Ok(image)
+    }
+
     /// Writes the whole device once, in order.
     ///
     /// # Errors

@@ -126,7 +126,10 @@ mod tests {
     fn a_disk_behind_is_a_prefix_and_misses_what_came_later() {
         let found = look(6, 5, &[3, 2, 4]);
         assert!(found.is_prefix);
-        assert_eq!((found.newest, found.missing, found.missing_flushed), (4, 2, 1));
+        assert_eq!(
+            (found.newest, found.missing, found.missing_flushed),
+            (4, 2, 1)
+        );
         assert_eq!(found.stale_blocks, 2);
         // Nothing at all is a prefix of no write.
         assert!(look(6, 0, &[0, 0, 0]).is_prefix);
@@ -184,10 +187,13 @@ mod tests {
             let any = state(&|at| made[at]);
             let found = examine(writes, &any);
             assert_eq!(found.is_prefix, prefixes.contains(&any), "seed {seed}");
-            assert!(prefixes.iter().all(|prefix| examine(writes, prefix).is_prefix));
+            assert!(
+                prefixes
+                    .iter()
+                    .all(|prefix| examine(writes, prefix).is_prefix)
+            );
             // A write is there if its block has it or a newer one.
-            let is_missing =
-                |(number, block): &(u64, &u32)| any[**block as usize] < *number;
+            let is_missing = |(number, block): &(u64, &u32)| any[**block as usize] < *number;
             let missing = (1..).zip(&blocks).filter(is_missing).count();
             assert_eq!(found.missing, missing as u64, "seed {seed}");
         }

@@ -98,7 +98,10 @@ fn panel(
     ))?;
     let of = || rows.iter().filter(|row| row.workload == workload);
     let sizes = || of().map(|row| f64::from(row.slots.max(1)));
-    let (least, most) = (sizes().fold(f64::INFINITY, f64::min), sizes().fold(1.0, f64::max));
+    let (least, most) = (
+        sizes().fold(f64::INFINITY, f64::min),
+        sizes().fold(1.0, f64::max),
+    );
     let (from, to) = (least * 0.85, most * 1.18);
     let mut chart = ChartBuilder::on(area)
         .margin(14)
@@ -167,8 +170,14 @@ fn latency(paces: &[BlockCachePaceRow]) -> Result<Option<Drawing>> {
         subtitle: "Reads of 4 KiB by the guest's clock: half took no longer than the dot, 99 % than the ring.",
         legend: vec![
             (Swatch::MarkedLine(BLUE, Mark::Full), "hit".to_owned()),
-            (Swatch::MarkedLine(VERMILLION, Mark::Full), "miss".to_owned()),
-            (Swatch::Line(GREY), "an access of the disk's model".to_owned()),
+            (
+                Swatch::MarkedLine(VERMILLION, Mark::Full),
+                "miss".to_owned(),
+            ),
+            (
+                Swatch::Line(GREY),
+                "an access of the disk's model".to_owned(),
+            ),
         ],
     };
     let disk_ns = MediaKind::Hdd.times().read_ns;

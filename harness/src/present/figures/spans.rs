@@ -83,7 +83,11 @@ pub fn chart(area: &Area<'_>, lines: &[Line], reference_ns: u64, what: &str) -> 
         let y = count - 0.5 - i as f64;
         let (left, down) = plot.map_coordinate(&(range.start, y));
         let (right, _) = plot.map_coordinate(&(range.end, y));
-        let (left, right, down) = (left - columns.start, right - columns.start, down - rows.start);
+        let (left, right, down) = (
+            left - columns.start,
+            right - columns.start,
+            down - rows.start,
+        );
         let name = text(TEXT, INK, HPos::Right, VPos::Center);
         area.draw(&Text::new(line.name.as_str(), (left - 10, down), name))?;
         let note = text(TEXT, GREY, HPos::Left, VPos::Center);

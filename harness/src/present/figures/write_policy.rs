@@ -152,9 +152,7 @@ fn staleness(samples: &[WritePolicySampleRow]) -> Result<Option<Drawing>> {
     };
     let header = Header {
         title,
-        subtitle: &format!(
-            "Acknowledged writes that are not on it, while a load goes on.{never}"
-        ),
+        subtitle: &format!("Acknowledged writes that are not on it, while a load goes on.{never}"),
         legend: lines
             .iter()
             .map(|line| (Swatch::Line(line.color), line.policy.to_owned()))
@@ -318,7 +316,8 @@ fn loss_chart(area: &Area<'_>, names: &[&str], crashes: &[WritePolicyCrashRow]) 
             let of = crashes
                 .iter()
                 .filter(|row| row.policy == *name && row.place == *place);
-            let points = of.map(|row| marker((percent(row), middle + shift), 5, *color, Mark::Full));
+            let points =
+                of.map(|row| marker((percent(row), middle + shift), 5, *color, Mark::Full));
             chart.draw_series(points)?;
         }
     }
@@ -332,7 +331,11 @@ fn loss_chart(area: &Area<'_>, names: &[&str], crashes: &[WritePolicyCrashRow]) 
         let style = text(TEXT, INK, HPos::Right, VPos::Center);
         area.draw(&Text::new((*name).to_owned(), (from - 12, down), style))?;
         let style = text(TEXT, GREY, HPos::Left, VPos::Center);
-        area.draw(&Text::new(prefix_note(name, crashes), (to + 12, down), style))?;
+        area.draw(&Text::new(
+            prefix_note(name, crashes),
+            (to + 12, down),
+            style,
+        ))?;
     }
     Ok(())
 }

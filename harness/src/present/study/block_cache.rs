@@ -79,14 +79,8 @@ fn sim_of<'a>(
 }
 
 fn equality_claim(verdict: &mut Verdict, rows: &[BlockCacheRow], sims: &[BlockCacheSimRow]) {
-    let counts = |sim: &BlockCacheSimRow| {
-        [
-            sim.reads,
-            sim.read_misses,
-            sim.writes,
-            sim.write_misses,
-        ]
-    };
+    let counts =
+        |sim: &BlockCacheSimRow| [sim.reads, sim.read_misses, sim.writes, sim.write_misses];
     let is_equal = |row: &&BlockCacheRow| {
         let here = [row.reads, row.read_misses, row.writes, row.write_misses];
         sim_of(sims, row, &row.policy).map(counts) == Some(here)
@@ -94,9 +88,10 @@ fn equality_claim(verdict: &mut Verdict, rows: &[BlockCacheRow], sims: &[BlockCa
     let (equal, unequal): (Vec<_>, Vec<_>) = rows.iter().partition(is_equal);
     let accesses: u64 = rows.iter().map(BlockCacheRow::accesses).sum();
     let first = unequal.first().map_or(String::new(), |row| {
-        let alone = sim_of(sims, row, &row.policy).map_or("nobody knows how many".to_owned(), |s| {
-            (s.read_misses + s.write_misses).to_string()
-        });
+        let alone = sim_of(sims, row, &row.policy)
+            .map_or("nobody knows how many".to_owned(), |s| {
+                (s.read_misses + s.write_misses).to_string()
+            });
         format!(
             " {} with {} slots and {} missed {} times, its code alone {alone}.",
             row.policy,
@@ -132,11 +127,14 @@ fn failures_claim(verdict: &mut Verdict, rows: &[BlockCacheRow], paces: &[BlockC
 }
 
 fn bound_claim(verdict: &mut Verdict, rows: &[BlockCacheRow], sims: &[BlockCacheSimRow]) {
-    let bound = |row: &BlockCacheRow| {
+    let times = |row: &BlockCacheRow| {
         let bound = sim_of(sims, row, Contender::Belady.name())?;
-        Some((row, row.miss_ratio() / bound.miss_ratio().max(f64::MIN_POSITIVE)))
+        Some(row.miss_ratio() / bound.miss_ratio().max(f64::MIN_POSITIVE))
     };
-    let pairs: Vec<_> = rows.iter().filter_map(bound).collect();
+    let pairs: Vec<_> = rows
+        .iter()
+        .filter_map(|row| Some((row, times(row)?)))
+        .collect();
     let closest = pairs.iter().min_by(|a, b| a.1.total_cmp(&b.1));
     verdict.claim(
         Source::Requirement,
@@ -198,7 +196,10 @@ fn order(rows: &[BlockCacheRow]) -> Vec<String> {
         let spread = |rows: &[&BlockCacheRow]| {
             Some(rows.last()?.misses().saturating_sub(rows.first()?.misses()))
         };
-        let most = sizes.into_iter().map(sorted).max_by_key(|rows| spread(rows))?;
+        let most = sizes
+            .into_iter()
+            .map(sorted)
+            .max_by_key(|rows| spread(rows))?;
         let first = most.first()?;
         let names: Vec<String> = most
             .iter()
@@ -410,7 +411,10 @@ mod tests {
             panic!("{:?}", verdict.findings);
         };
         // 410 of 1000 accesses, then 510; that is more apart than at 4000 slots.
-        assert!(order.contains("1000 slots: arc 41.00 %, lru 51.00 %"), "{order}");
+        assert!(
+            order.contains("1000 slots: arc 41.00 %, lru 51.00 %"),
+            "{order}"
+        );
         assert_eq!(verdict.tables[0].rows[0], ["lru", "51.000", "13.500"]);
     }
 

@@ -65,7 +65,8 @@ fn coverage_claim(
             of.filter(|row| row.place == place).count()
         };
         let alone = looks(WritePolicyCrashRow::ORIGIN);
-        rows.iter().any(|row| row.policy == **policy && row.writes > 0)
+        rows.iter()
+            .any(|row| row.policy == **policy && row.writes > 0)
             && samples.iter().any(|row| row.policy == **policy)
             && alone > 0
             && looks(WritePolicyCrashRow::WARM) == alone
@@ -136,16 +137,15 @@ fn staleness_claim(verdict: &mut Verdict, rows: &[WritePolicyRow]) {
         Source::Requirement,
         "By the policies that write to the origin disk at once it is never behind.",
         through == Some((0, 0)),
-        through.zip(of(&BACK, dirty)).map_or_else(
-            not_measured,
-            |((blocks, ns), behind)| {
+        through
+            .zip(of(&BACK, dirty))
+            .map_or_else(not_measured, |((blocks, ns), behind)| {
                 format!(
                     "At most {blocks} blocks and {}; by the others up to {}.",
                     scale::time(ns as f64),
                     scale::bytes(behind as f64 * BLOCK)
                 )
-            },
-        ),
+            }),
     );
 }
 
@@ -175,7 +175,10 @@ fn looks<'a>(
 fn through_claim(verdict: &mut Verdict, crashes: &[WritePolicyCrashRow]) {
     use WritePolicyCrashRow as Row;
     let both = [Row::ORIGIN, Row::WARM];
-    let rows = || both.iter().flat_map(|place| looks(crashes, &THROUGH, place));
+    let rows = || {
+        both.iter()
+            .flat_map(|place| looks(crashes, &THROUGH, place))
+    };
     let missing: u64 = rows().map(|row| row.missing).sum();
     let acknowledged: u64 = rows().map(|row| row.acknowledged).sum();
     verdict.claim(
@@ -409,7 +412,7 @@ mod tests {
 
         fn crash(&mut self, policy: &str, place: &str) -> &mut Crash {
             let mut crashes = self.crashes.iter_mut();
-            let mut is = |row: &&mut Crash| row.policy == policy && row.place == place;
+            let is = |row: &Crash| row.policy == policy && row.place == place;
             crashes.find(|row| is(row)).unwrap()
         }
     }
@@ -492,9 +495,18 @@ mod tests {
             panic!("{:?}", verdict.findings);
         };
         // 5.1 ms and 0.3 ms for an access.
-        assert!(rates.contains("serves 196") && rates.contains("ordered 17.0 times"), "{rates}");
-        assert!(back.contains("up to 200 of 500") && back.contains("after 0 of 2"), "{back}");
-        assert!(ordered.contains("360 KiB") && ordered.contains("after 2 of 2"), "{ordered}");
+        assert!(
+            rates.contains("serves 196") && rates.contains("ordered 17.0 times"),
+            "{rates}"
+        );
+        assert!(
+            back.contains("up to 200 of 500") && back.contains("after 0 of 2"),
+            "{back}"
+        );
+        assert!(
+            ordered.contains("360 KiB") && ordered.contains("after 2 of 2"),
+            "{ordered}"
+        );
     }
 
     #[test]
@@ -563,9 +575,15 @@ mod tests {
         rows.crash(JOURNALED, Crash::ORIGIN).is_prefix = false;
         let verdict = rows.judge();
         assert!(verdict.holds(), "{:?}", verdict.missed());
-        let claim = verdict.claims.iter().find(|of| of.text.contains("flush covered"));
+        let claim = verdict
+            .claims
+            .iter()
+            .find(|of| of.text.contains("flush covered"));
         // 20 acknowledged since the flush, after each of six crashes.
         let measured = &claim.unwrap().measured;
-        assert!(measured.contains("of 120") && measured.contains("nobody, 20"), "{measured}");
+        assert!(
+            measured.contains("of 120") && measured.contains("nobody, 20"),
+            "{measured}"
+        );
     }
 }
