@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -12,6 +13,19 @@ use crate::accel::{Accel, has_hardware_virtualization};
 
 /// The guest image that was built with this harness.
 pub const GUEST_IMAGE: &str = env!("VSSD_GUEST_IMAGE");
+
+/// Where the guest image is, after it was copied to `copy` if that is given.
+///
+/// # Errors
+/// When it cannot be copied.
+pub fn guest_image(copy: Option<&Path>) -> Result<&Path> {
+    let Some(path) = copy else {
+        return Ok(Path::new(GUEST_IMAGE));
+    };
+    fs::copy(GUEST_IMAGE, path)
+        .with_context(|| format!("copy the guest image to {}", path.display()))?;
+    Ok(path)
+}
 
 /// The program that is looked for on the PATH.
 pub const PROGRAM: &str = "qemu-system-x86_64";

@@ -13,6 +13,7 @@
 //! - [`replay`]: which blocks a replay accesses, and which of them it writes
 //! - [`name`]: names of what is not known here
 //! - [`latency`]: latencies, counted
+//! - [`trace_disk`]: a recorded trace as a disk that a guest replays
 //! - `trace`: recorded block traces, read from files (feature `std`)
 //!
 //! Randomness is always made from a seed given in the command, so the same
@@ -34,6 +35,7 @@ pub mod report;
 pub mod stamp;
 #[cfg(feature = "std")]
 pub mod trace;
+pub mod trace_disk;
 
 pub use command::{Command, ParseError, Policy};
 pub use content::Content;

@@ -11,9 +11,8 @@
 //! - [`device`]: disks, as the cache uses them
 //! - [`table`]: block to slot and back, and the lists that policies keep, in
 //!   12 bytes a slot and a word a hash bucket
-//!
-//! The write policies and the device glue are to come on top of [`cache`]; the
-//! bits they need for each slot are there ([`cache::Cache::flags`]).
+//! - [`block_cache`]: requests for blocks, served from the vSSD or the origin disk
+//! - [`write_policy`]: where a written block goes, and when it reaches the origin
 #![no_std]
 #![forbid(unsafe_code)]
 
