@@ -8,7 +8,7 @@ use rand::RngExt;
 use crate::pattern::{PatternError, Rng, Stream, Workload, derive_seed, rng};
 
 /// The use of randomness that chooses writes.
-const FOR_WRITES: u64 = 0x77;
+const FOR_WRITES: u64 = 1;
 
 /// One access to one block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

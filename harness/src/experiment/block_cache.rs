@@ -7,24 +7,29 @@
 //!  under QEMU: a guest on an origin disk that is as slow as a disk ─▶ a few cells
 //! ```
 
+use std::path::{Path, PathBuf};
+
 use anyhow::{Context, Result, ensure};
 use guest_cache::Policy;
-use guest_cache::write_policy::WritePolicy;
+use guest_cache::WritePolicy;
 use serde::Deserialize;
 use vssd_host::media::MediaKind;
 use vssd_host::size::ByteSize;
 use workloads::Workload;
 use workloads::pattern::derive_seed;
+use workloads::trace::{Beyond, Op, Options};
 
 use super::cached::{BLOCK, Cache, Load, Opened, Replayed, close};
 use super::{Experiment, Lab, params};
 use crate::interrupt;
 use crate::present::store::RunFolder;
 use crate::present::study::block_cache::NO_MEDIUM;
+use crate::progress::Progress;
 use crate::record::{BlockCachePaceRow, BlockCacheRow, BlockCacheSimRow};
 use crate::sim::input::Input;
 use crate::sim::replay::{Contender, on_slots};
 use crate::testbed::{Disks, OriginShape, Shape, Testbed, Transport};
+use crate::trace::{pass, trace_image};
 
 /// The most accesses of a cell.
 const ACCESSES_MAX: u64 = 100_000_000;
@@ -33,6 +38,7 @@ const ACCESSES_MAX: u64 = 100_000_000;
 #[serde(deny_unknown_fields)]
 struct Raw {
     workloads: Vec<String>,
+    trace: String,
     policies: Vec<String>,
     sizes: Vec<String>,
     origin: String,
@@ -50,6 +56,7 @@ struct Raw {
 #[derive(Clone, Debug)]
 pub struct Params {
     workloads: Vec<Workload>,
+    trace: Option<PathBuf>,
     policies: Vec<Policy>,
     sizes: Vec<ByteSize>,
     origin: ByteSize,
@@ -89,9 +96,18 @@ impl Params {
         }
         params::percent("writes_percent", raw.writes_percent)?;
         ensure!(raw.depth > 0, "`depth` counts from 1");
+        let trace = (!raw.trace.is_empty()).then(|| PathBuf::from(&raw.trace));
+        if let Some(path) = &trace {
+            ensure!(
+                path.is_file(),
+                "`trace` is {}, where there is no file",
+                path.display()
+            );
+        }
         let workload = |key: &str, text: &str| params::workload(key, text, span);
         Ok(Self {
             workloads: params::each("workloads", &raw.workloads, workload)?,
+            trace,
             policies: params::each("policies", &raw.policies, params::policy)?,
             sizes: params::each("sizes", &raw.sizes, params::cache_size)?,
             origin,
@@ -106,7 +122,7 @@ impl Params {
         })
     }
 
-    fn disks(&self, size: ByteSize, media: Option<MediaKind>) -> Disks {
+    fn disks(&self, size: ByteSize, media: Option<MediaKind>, trace: Option<&Path>) -> Disks {
         Disks {
             vssd: Shape {
                 size,
@@ -117,16 +133,16 @@ impl Params {
                 size: self.origin,
                 media,
             }),
-            trace: None,
+            trace: trace.map(Path::to_owned),
         }
     }
 
     /// The accesses of a workload; the same whatever the policy and size.
-    fn load(&self, lab: &Lab, number: usize) -> Load {
+    fn load(&self, workload: Workload, seed: u64) -> Load {
         Load {
-            workload: self.workloads[number],
+            workload: Some(workload),
             span: self.span,
-            seed: derive_seed(lab.seed, number as u64),
+            seed,
             start: 0,
             count: self.accesses,
             writes_percent: self.writes_percent,
@@ -134,6 +150,26 @@ impl Params {
             flush: 0,
             every: 0,
         }
+    }
+
+    /// All that go to every cache, each with its accesses for the cache's code alone.
+    fn loads(&self, lab: &Lab, trace: Option<&Path>) -> Result<Vec<(Load, Input)>> {
+        let mut loads = Vec::new();
+        for (number, workload) in (0..).zip(&self.workloads) {
+            let load = self.load(*workload, derive_seed(lab.seed, number));
+            loads.push((load, of_workload(&load)?));
+        }
+        if let Some(path) = trace {
+            let input = of_trace(path, lab.progress)?;
+            let load = Load {
+                workload: None,
+                span: 0,
+                count: input.len() as u64,
+                ..self.load(self.disk_workload, 0)
+            };
+            loads.push((load, input));
+        }
+        Ok(loads)
     }
 }
 
@@ -153,24 +189,31 @@ fn cache(evict: Policy) -> Cache {
 /// When a guest or a backend fails.
 pub fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
     let timed = lab.transport() == Transport::Qemu;
-    let mut cells = params.sizes.len() * params.workloads.len() * params.policies.len();
+    let place = tempfile::tempdir().context("make a temporary folder")?;
+    let image = params.trace.as_deref().map(|path| {
+        let options = Options {
+            disk_bytes: Some(params.origin.0),
+            beyond: Beyond::Skip,
+            ..Options::default()
+        };
+        trace_image(path, options, place.path(), lab.progress)
+    });
+    let image = image.transpose()?.map(|(image, _)| image);
+    let loads = params.loads(lab, image.as_deref())?;
+    let mut cells = params.sizes.len() * loads.len() * params.policies.len();
     if timed {
         cells += params.disk_sizes.len() * params.disk_policies.len();
     }
     let bar = lab.progress.bar("blockcache", cells as u64);
-    let inputs: Vec<Input> = (0..params.workloads.len())
-        .map(|number| input(&params.load(lab, number)))
-        .collect::<Result<_>>()?;
     for &size in &params.sizes {
-        let disks = params.disks(size, None);
+        let disks = params.disks(size, None, image.as_deref());
         let mut testbed = lab.testbed(Experiment::BlockCache, disks, folder)?;
-        for (number, input) in inputs.iter().enumerate() {
+        for (load, input) in &loads {
             let mut seen = None;
             for &policy in &params.policies {
                 interrupt::check()?;
-                let load = params.load(lab, number);
-                let cell = Cell::run(testbed.as_mut(), policy, &load)
-                    .with_context(|| format!("{policy} on {size}, {}", load.workload))?;
+                let cell = Cell::run(testbed.as_mut(), policy, load)
+                    .with_context(|| format!("{policy} on {size}, {}", load.name()))?;
                 cell.record(NO_MEDIUM, timed, folder)?;
                 alone(&cell, input, Contender::Policy(policy), folder)?;
                 seen = Some(cell);
@@ -200,17 +243,15 @@ fn in_front_of_a_disk(
     done: impl Fn(),
 ) -> Result<()> {
     let disk = MediaKind::Hdd;
-    let disks = params.disks(size, Some(disk));
+    let disks = params.disks(size, Some(disk), None);
     let mut testbed = lab.testbed(Experiment::BlockCache, disks, folder)?;
     for &policy in &params.disk_policies {
         interrupt::check()?;
         let load = Load {
-            workload: params.disk_workload,
-            seed: derive_seed(lab.seed, u64::MAX),
             count: params.disk_accesses,
             writes_percent: 0,
             depth: 1,
-            ..params.load(lab, 0)
+            ..params.load(params.disk_workload, derive_seed(lab.seed, u64::MAX))
         };
         let cell = Cell::run(testbed.as_mut(), policy, &load)?;
         cell.record_pace(&disk.to_string(), folder)?;
@@ -255,7 +296,7 @@ impl Cell {
             ..
         } = self.replayed;
         folder.append(&BlockCacheRow {
-            workload: self.load.workload.to_string(),
+            workload: self.load.name(),
             policy: self.policy.to_string(),
             capacity_blocks: self.capacity,
             metadata_blocks: self.opened.metadata_blocks,
@@ -285,7 +326,7 @@ impl Cell {
         } = self.replayed;
         folder.append(&BlockCachePaceRow {
             medium: medium.to_owned(),
-            workload: self.load.workload.to_string(),
+            workload: self.load.name(),
             policy: self.policy.to_string(),
             slots: self.opened.slots,
             depth: self.load.depth,
@@ -304,12 +345,25 @@ impl Cell {
 
 /// The accesses of a load for the cache's code alone. Blocks keep their numbers: some
 /// policies go by hashes of these.
-fn input(load: &Load) -> Result<Input> {
+fn of_workload(load: &Load) -> Result<Input> {
     let mut input = Input::default();
     for access in load.accesses()?.take(load.count as usize) {
         input.blocks.push(access.block);
         input.writes.push(access.write);
     }
+    Ok(input)
+}
+
+/// Those of a trace, out of the disk that guests replay.
+fn of_trace(image: &Path, progress: Progress) -> Result<Input> {
+    let mut input = Input::default();
+    pass(image, Options::default(), progress, "reading", |record| {
+        for block in record.blocks() {
+            input.blocks.push(u32::try_from(block)?);
+            input.writes.push(record.op() == Op::Write);
+        }
+        Ok(())
+    })?;
     Ok(input)
 }
 
@@ -319,7 +373,7 @@ fn alone(cell: &Cell, input: &Input, contender: Contender, folder: &mut RunFolde
     let first = cell.capacity - cell.opened.slots;
     let row = on_slots(input, contender, cell.capacity, first..cell.capacity, 0)?;
     folder.append(&BlockCacheSimRow {
-        workload: cell.load.workload.to_string(),
+        workload: cell.load.name(),
         policy: row.policy,
         slots: row.cache_blocks,
         reads: row.reads,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use guest_cache::Policy;
-use guest_cache::write_policy::WritePolicy;
+use guest_cache::WritePolicy;
 use workloads::latency::{Bucket, quantile_ns, total};
 use workloads::replay::{Access, Replay};
 use workloads::{Command, Name, Report, Workload};
@@ -16,6 +16,9 @@ pub const BLOCK: u64 = 4096;
 
 /// How long a guest may take for a command.
 pub const PATIENCE: Duration = Duration::from_secs(300);
+
+/// The name of a load that is no workload.
+const TRACE: &str = "trace";
 
 /// How a cache is to be opened.
 #[derive(Clone, Copy, Debug)]
@@ -85,12 +88,12 @@ impl Cache {
     }
 }
 
-/// A load: accesses of a workload to a part of the origin disk.
+/// A load: accesses to a part of the origin disk.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
-    /// Where they go.
-    pub workload: Workload,
-    /// Blocks of the origin disk from the first on.
+    /// Where they go; `None` for those of the trace disk.
+    pub workload: Option<Workload>,
+    /// Blocks of the origin disk from the first on; 0 for all of them.
     pub span: u32,
     /// Its seed.
     pub seed: u64,
@@ -98,7 +101,7 @@ pub struct Load {
     pub start: u64,
     /// Number of accesses.
     pub count: u64,
-    /// Writes in a hundred.
+    /// Writes in a hundred; a trace has its own.
     pub writes_percent: u32,
     /// Accesses under way at a time.
     pub depth: u32,
@@ -112,7 +115,7 @@ impl Load {
     /// The command to a guest; one that has no end is stopped by the next command.
     pub fn command(&self, endless: bool) -> Command {
         Command::Replay {
-            workload: Some(self.workload),
+            workload: self.workload,
             seed: self.seed,
             start: self.start,
             count: if endless { 0 } else { self.count },
@@ -125,19 +128,26 @@ impl Load {
         }
     }
 
-    /// The accesses, without end.
+    /// Where the accesses go, as a word.
+    pub fn name(&self) -> String {
+        self.workload
+            .map_or_else(|| TRACE.to_owned(), |workload| workload.to_string())
+    }
+
+    /// The accesses of a workload, without end.
     ///
     /// # Errors
-    /// When the workload has none.
+    /// When the workload has none, or is a trace.
     pub fn accesses(&self) -> Result<impl Iterator<Item = Access> + use<>> {
+        let workload = self.workload.context("the load is a trace")?;
         let replay = Replay::new(
-            self.workload,
+            workload,
             self.span,
             self.seed,
             self.start,
             self.writes_percent,
         );
-        let mut replay = replay.with_context(|| format!("the workload {}", self.workload))?;
+        let mut replay = replay.with_context(|| format!("the workload {workload}"))?;
         Ok(std::iter::repeat_with(move || replay.next_access()))
     }
 

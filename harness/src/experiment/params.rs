@@ -4,8 +4,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use guest_cache::Policy;
+use guest_cache::WritePolicy;
 use guest_cache::cache::MAX_SLOTS;
-use guest_cache::write_policy::WritePolicy;
 use serde::de::DeserializeOwned;
 use vssd_host::size::ByteSize;
 use workloads::Workload;

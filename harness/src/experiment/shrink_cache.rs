@@ -10,7 +10,7 @@
 //! size, and one that always had what the shrink leaves.
 
 use anyhow::{Context, Result, ensure};
-use guest_cache::write_policy::WritePolicy;
+use guest_cache::WritePolicy;
 use guest_cache::{Admission, Policy};
 use serde::Deserialize;
 use vssd_host::control::protocol::{EvictName, ObserverName};
@@ -180,7 +180,7 @@ impl Params {
         let mut place = 0;
         [raw.warmup, raw.before, raw.shrunk, raw.grown].map(|count| {
             let load = Load {
-                workload: self.workload,
+                workload: Some(self.workload),
                 span: self.span,
                 seed: derive_seed(seed, place),
                 start,
@@ -199,7 +199,7 @@ impl Params {
     /// The load of a cache that is then made smaller with dirty blocks in it.
     fn loss_load(&self, seed: u64) -> Load {
         Load {
-            workload: self.workload,
+            workload: Some(self.workload),
             span: self.span,
             seed: derive_seed(seed, FOR_LOSSES),
             start: 0,

@@ -10,13 +10,14 @@
 //! ```
 
 pub mod evidence;
+mod recovery;
 
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use guest_cache::Policy;
-use guest_cache::write_policy::WritePolicy;
+use guest_cache::WritePolicy;
 use serde::Deserialize;
 use vssd_host::media::MediaKind;
 use vssd_host::size::ByteSize;
@@ -159,7 +160,7 @@ impl Params {
     /// The load that is measured.
     fn load(&self, seed: u64) -> Load {
         Load {
-            workload: self.workload,
+            workload: Some(self.workload),
             span: self.span,
             seed,
             start: 0,
@@ -296,6 +297,11 @@ impl Crash<'_> {
         };
         let alone = self.numbers(&image);
         row.record(WritePolicyCrashRow::ORIGIN, &alone, (0, 0), folder)?;
+        if self.policy == WritePolicy::Journaled {
+            let image = recovery::without_vssd(image, self.policy)?;
+            let alone = self.numbers(&image);
+            row.record(WritePolicyCrashRow::RECOVERED, &alone, (0, 0), folder)?;
+        }
         let opened = params
             .cache(self.policy, dirty, false)
             .open(&mut bench.guest)?;
@@ -323,7 +329,7 @@ impl Crash<'_> {
 
     /// From which write each block of the load is, by what is in an image of the disk.
     fn numbers(&self, image: &[u8]) -> Vec<u64> {
-        let stamp = Stamp::new(self.load.seed);
+        let stamp = Stamp::of_guests();
         let blocks = image.chunks_exact(BLOCK as usize);
         (0..self.params.span)
             .zip(blocks)
