@@ -92,6 +92,19 @@ fn overhead_is_the_same_on_both() {
     same_on_both("overhead", &["overhead.csv"]);
 }
 
+#[test]
+fn blockcache_is_the_same_on_both() {
+    same_on_both("blockcache", &["blockcache.csv", "blockcache_sim.csv"]);
+}
+
+#[test]
+fn shrinkcache_is_the_same_on_both() {
+    same_on_both(
+        "shrinkcache",
+        &["shrinkcache.csv", "shrinkcache_resizes.csv"],
+    );
+}
+
 /// Every picker under QEMU, each on another workload, against its twin. What
 /// the workloads draw comes out of the guest's mathematics there and of the host's here.
 #[test]

@@ -154,17 +154,47 @@ mod tests {
         }
     }
 
+    fn check(experiment: Experiment, set: &str) -> Result<()> {
+        let sets = [set.to_owned()];
+        let overrides = Overrides {
+            sets: &sets,
+            ..Overrides::default()
+        };
+        let table = resolve(experiment.defaults(), &overrides).unwrap();
+        experiment.check(&table)
+    }
+
+    #[test]
+    fn wrong_parameters_of_caches_are_named() {
+        use Experiment::{BlockCache, ShrinkCache, WritePolicy};
+        check(BlockCache, "policies=[\"lru\"]").unwrap();
+        for (experiment, set, word) in [
+            (BlockCache, "policies=[\"mru\"]", "mru"),
+            (BlockCache, "workloads=[\"fractal\"]", "fractal"),
+            (BlockCache, "sizes=[]", "sizes"),
+            (BlockCache, "sizes=[\"1MiB\", \"6000\"]", "4096"),
+            (BlockCache, "sizes=[\"1TiB\"]", "sizes"),
+            (BlockCache, "span=1TiB", "origin"),
+            (BlockCache, "trace=/nonexistent.csv", "/nonexistent.csv"),
+            (BlockCache, "writes_percent=101", "writes_percent"),
+            (WritePolicy, "policies=[\"write-off\"]", "write-off"),
+            (WritePolicy, "span=1GiB", "span"),
+            (WritePolicy, "crashes=0", "crashes"),
+            (WritePolicy, "sample=0", "sample"),
+            (ShrinkCache, "ways=[\"anyhow\"]", "surrender, uniform"),
+            (ShrinkCache, "keep_percent=0", "keep_percent"),
+            (ShrinkCache, "shrunk=20001", "window"),
+            (ShrinkCache, "write=write-back", "loss_write"),
+            (ShrinkCache, "loss_write=read-only", "nothing to lose"),
+        ] {
+            let error = format!("{:#}", check(experiment, set).unwrap_err());
+            assert!(error.contains(word), "{set}: {error}");
+        }
+    }
+
     #[test]
     fn wrong_parameters_are_named() {
-        let check = |set: &str| {
-            let sets = [set.to_owned()];
-            let overrides = Overrides {
-                sets: &sets,
-                ..Overrides::default()
-            };
-            let table = resolve(Experiment::Eviction.defaults(), &overrides).unwrap();
-            Experiment::Eviction.check(&table)
-        };
+        let check = |set| check(Experiment::Eviction, set);
         check("reads=10").unwrap();
         for (set, word) in [
             ("raeds=10", "raeds"),
