@@ -163,7 +163,10 @@ impl World {
                 let give = (f64::from(count) * self.generosity) as u32;
                 let held = self.driver.held().clone();
                 let chosen = self.random_subset(&held, give);
-                self.driver.surrender(chosen);
+                match !chosen.is_empty() && self.rng.random_bool(0.3) {
+                    true => self.driver.surrender_part(chosen),
+                    false => self.driver.surrender(chosen),
+                }
                 self.draining = self.rng.random_range(0..3);
                 true
             }
