@@ -9,6 +9,8 @@
 //! - [`cache`]: the slots and the requests, the same for every policy
 //! - [`eviction`]: the policies, one a file, and their names
 //! - [`device`]: disks, as the cache uses them
+//! - [`metadata`]: what is in which slot, on the vSSD
+//! - [`origin_journal`]: the write-ahead journal on the origin disk
 //! - [`table`]: block to slot and back, and the lists that policies keep, in
 //!   12 bytes a slot and a word a hash bucket
 //! - [`block_cache`]: requests for blocks, served from the vSSD or the origin disk
@@ -22,6 +24,8 @@ pub mod block_cache;
 pub mod cache;
 pub mod device;
 pub mod eviction;
+pub mod metadata;
+pub mod origin_journal;
 mod permutation;
 pub mod table;
 pub mod write_policy;

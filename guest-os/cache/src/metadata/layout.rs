@@ -1,0 +1,1 @@
+pub const PER_BLOCK: usize = 336;
