@@ -16,7 +16,7 @@ pub struct Access {
     /// The block.
     pub block: u32,
     /// Whether it is written.
-    pub write: bool,
+    pub is_write: bool,
 }
 
 /// An endless sequence of accesses.
@@ -51,7 +51,7 @@ impl Replay {
     pub fn next_access(&mut self) -> Access {
         Access {
             block: self.stream.next_block(),
-            write: self.writes.random_range(0..100) < self.percent,
+            is_write: self.writes.random_range(0..100) < self.percent,
         }
     }
 }
@@ -70,7 +70,7 @@ mod tests {
                 .collect::<alloc::vec::Vec<_>>()
         };
         let (none, some, all) = (take(0), take(30), take(100));
-        let writes = |of: &[Access]| of.iter().filter(|access| access.write).count();
+        let writes = |of: &[Access]| of.iter().filter(|access| access.is_write).count();
         assert_eq!((writes(&none), writes(&all)), (0, 20_000));
         assert!((5_700..6_300).contains(&writes(&some)));
         let blocks = |of: &[Access]| of.iter().map(|a| a.block).collect::<alloc::vec::Vec<_>>();

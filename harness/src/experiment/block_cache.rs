@@ -349,7 +349,7 @@ fn of_workload(load: &Load) -> Result<Input> {
     let mut input = Input::default();
     for access in load.accesses()?.take(load.count as usize) {
         input.blocks.push(access.block);
-        input.writes.push(access.write);
+        input.writes.push(access.is_write);
     }
     Ok(input)
 }

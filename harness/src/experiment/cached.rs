@@ -157,7 +157,7 @@ impl Load {
     /// When the workload has no accesses, or no writes.
     pub fn writes(&self, count: usize) -> Result<Vec<u32>> {
         ensure!(self.writes_percent > 0, "a load without writes");
-        let writes = self.accesses()?.filter(|access| access.write);
+        let writes = self.accesses()?.filter(|access| access.is_write);
         Ok(writes.take(count).map(|access| access.block).collect())
     }
 }

@@ -21,7 +21,9 @@ use core::cell::RefCell;
 use core::future::poll_fn;
 use core::task::Poll;
 
-use super::source::{Access, Next};
+use workloads::replay::Access;
+
+use super::source::Next;
 use crate::hardware::{Hardware, ORIGIN_BLOCK};
 use crate::port::{BlkOp, BlkPort, BlkStatus, Machine, SECTOR_LEN};
 
