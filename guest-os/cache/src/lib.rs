@@ -22,6 +22,9 @@ extern crate alloc;
 
 pub mod block_cache;
 pub mod cache;
+mod checksum;
+#[cfg(test)]
+mod crash_disk;
 pub mod device;
 pub mod eviction;
 pub mod metadata;
