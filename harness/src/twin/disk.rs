@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -109,11 +110,12 @@ fn each_page(
 pub enum Sectors {
     /// An origin disk's, which outlives the guest.
     Sparse(Arc<SparseDisk>),
-    /// Those of a file, which nobody writes: whole sectors of it.
+    /// Those of a file, which nobody writes.
     File {
         /// The file.
         file: File,
-        /// Bytes of its whole sectors.
+        /// Bytes of its sectors, the last of which ends in zeros, as with QEMU, if the
+        /// file is no whole number of them.
         len: u64,
     },
 }
@@ -127,10 +129,10 @@ impl Sectors {
         let open = || {
             let file = File::open(path)?;
             let len = file.metadata()?.len();
-            Ok::<_, std::io::Error>((file, len))
+            Ok::<_, io::Error>((file, len))
         };
         let (file, len) = open().with_context(|| format!("open {}", path.display()))?;
-        let len = len - len % SECTOR_LEN as u64;
+        let len = len.next_multiple_of(SECTOR_LEN as u64);
         Ok(Self::File { file, len })
     }
 
@@ -153,7 +155,7 @@ impl Sectors {
                 true
             }
             (Self::Sparse(disk), BlkOp::Write) => disk.write(at, bytes),
-            (Self::File { file, .. }, BlkOp::Read) => file.read_exact_at(bytes, at).is_ok(),
+            (Self::File { file, .. }, BlkOp::Read) => read_and_pad(file, at, bytes).is_ok(),
             (Self::File { .. }, BlkOp::Write) => false,
         };
         match succeeded {
@@ -161,6 +163,21 @@ impl Sectors {
             false => BlkStatus::IoError,
         }
     }
+}
+
+/// Fills `bytes` from the file, and with zeros where it has ended.
+fn read_and_pad(file: &File, at: u64, bytes: &mut [u8]) -> io::Result<()> {
+    let mut done = 0;
+    while done < bytes.len() {
+        match file.read_at(&mut bytes[done..], at + done as u64)? {
+            0 => {
+                bytes[done..].fill(0);
+                break;
+            }
+            len => done += len,
+        }
+    }
+    Ok(())
 }
 
 /// A request that the doorbell has not rung for.
@@ -275,17 +292,18 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_read_in_whole_sectors_and_never_written() {
+    fn a_file_is_read_in_sectors_and_never_written() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("trace");
         std::fs::write(&path, [5; 1500]).unwrap();
         let sectors = Sectors::of_file(&path).unwrap();
         let mut out = [0; 512];
-        assert_eq!(sectors.len(), 1024);
-        assert_eq!(sectors.serve(BlkOp::Read, 512, &mut out), BlkStatus::Ok);
-        assert_eq!(out, [5; 512]);
+        assert_eq!(sectors.len(), 1536);
+        assert_eq!(sectors.serve(BlkOp::Read, 1024, &mut out), BlkStatus::Ok);
+        assert_eq!(out[..476], [5; 476]);
+        assert_eq!(out[476..], [0; 36]);
         assert_eq!(
-            sectors.serve(BlkOp::Read, 1024, &mut out),
+            sectors.serve(BlkOp::Read, 1536, &mut out),
             BlkStatus::IoError
         );
         assert_eq!(sectors.serve(BlkOp::Write, 0, &mut out), BlkStatus::IoError);

@@ -4,7 +4,7 @@ use vssd_host::control::protocol::EvictName;
 use vssd_host::size::ByteSize;
 
 use super::*;
-use crate::testbed::{Shape, fill};
+use crate::testbed::{OriginShape, Shape, fill};
 
 const BLOCKS: u32 = 4096;
 const LONG: Duration = Duration::from_secs(3600);
@@ -155,4 +155,115 @@ fn a_guest_that_ends_says_goodbye_and_is_gone() {
     let error = twin.start(&Command::Info).unwrap_err().to_string();
     assert!(error.contains("the guest"), "{error}");
     Box::new(self::twin(0)).shut_down().unwrap();
+}
+
+/// A twin with a sparse origin disk of 40 GiB, and this trace.
+fn cached_twin(trace: Option<PathBuf>) -> Twin {
+    let vssd = Shape {
+        size: ByteSize(u64::from(BLOCKS) * 4096),
+        block_size: ByteSize(4096),
+        written: ByteSize(u64::from(BLOCKS) * 4096),
+    };
+    let origin = OriginShape {
+        size: ByteSize(40 << 30),
+        media: None,
+    };
+    Twin::start(Disks {
+        vssd,
+        origin: Some(origin),
+        trace,
+    })
+    .unwrap()
+}
+
+/// What a replay counted, and nothing that depends on time.
+fn replay(twin: &mut Twin, line: &str) -> [u64; 8] {
+    match run(twin, line).last() {
+        Some(Report::Replayed {
+            read_hits,
+            read_misses,
+            write_hits,
+            write_misses,
+            beyond,
+            lost,
+            errors,
+            corrupt,
+            ..
+        }) => [
+            *read_hits,
+            *read_misses,
+            *write_hits,
+            *write_misses,
+            *beyond,
+            *lost,
+            *errors,
+            *corrupt,
+        ],
+        other => panic!("no replay but {other:?}"),
+    }
+}
+
+#[test]
+fn a_killed_guest_finds_what_it_had_flushed() {
+    let mut twin = cached_twin(None);
+    run(&mut twin, "cache write=write-back dirty=90");
+    let [hits, .., corrupt] = replay(
+        &mut twin,
+        "replay workload=zipf:0.9 span=20000 writes=60 count=20000",
+    );
+    assert!(hits > 1000 && corrupt == 0);
+    run(&mut twin, "flush");
+    twin.start(
+        &"replay workload=uniform span=20000 writes=50"
+            .parse()
+            .unwrap(),
+    )
+    .unwrap();
+    let mut twin = twin.kill_guest().unwrap();
+    let reports = run(&mut twin, "cache write=write-back");
+    assert!(
+        matches!(
+            reports.last(),
+            Some(Report::CacheOpened {
+                restored: 1..,
+                lost: 0,
+                ..
+            })
+        ),
+        "{reports:?}"
+    );
+    let reports = run(&mut twin, "stamps span=20000");
+    assert!(matches!(
+        reports.last(),
+        Some(Report::StampsRead {
+            bad: 0,
+            lost: 0,
+            ..
+        })
+    ));
+    let newest = reports.iter().filter_map(|report| match report {
+        Report::Stamps { numbers, .. } => numbers.iter().max(),
+        _ => None,
+    });
+    assert!(*newest.max().unwrap() > 11_000);
+}
+
+#[test]
+fn a_trace_in_a_file_is_replayed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("trace");
+    let mut bytes = vec![0; 4096];
+    bytes[..8].copy_from_slice(b"vSSDtrc1");
+    bytes[8..16].copy_from_slice(&100_000_u64.to_le_bytes());
+    bytes[16..20].copy_from_slice(&4096_u32.to_le_bytes());
+    for i in 0..100_000_u32 {
+        bytes.extend((i * 31 % 5000).to_le_bytes());
+        bytes.extend((i % 2).to_le_bytes());
+    }
+    std::fs::write(&path, bytes).unwrap();
+    let mut twin = cached_twin(Some(path));
+    run(&mut twin, "cache write=write-through");
+    let counts = replay(&mut twin, "replay trace=true span=4000");
+    assert_eq!(counts[..4].iter().sum::<u64>(), 80_000);
+    assert_eq!(counts[4..], [20_000, 0, 0, 0]);
 }
