@@ -19,7 +19,7 @@ use workloads::Workload;
 use workloads::pattern::derive_seed;
 use workloads::trace::{Beyond, Op, Options};
 
-use super::cached::{BLOCK, Cache, Load, Opened, Replayed, close};
+use super::cached::{BLOCK, Cache, Load, Opened, Replayed, close, write_back};
 use super::{Experiment, Lab, params};
 use crate::interrupt;
 use crate::present::store::RunFolder;
@@ -275,6 +275,8 @@ impl Cell {
         let guest = testbed.guest();
         let opened = cache(policy).open(guest)?;
         let replayed = Replayed::run(guest, load)?;
+        // The next cache begins empty: what is dirty in this one would be lost.
+        write_back(guest)?;
         close(guest)?;
         Ok(Self {
             load: *load,
