@@ -150,7 +150,11 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
             } else {
                 self.core.borrow_mut().record_clean();
             }
-            let is_done = self.commit().await;
+            let is_gone = core::mem::take(&mut self.core.borrow_mut().records.is_gone);
+            let is_done = match is_gone {
+                true => self.make_durable().await.is_ok(),
+                false => self.commit().await,
+            };
             for _ in 0..if is_done { 1 } else { BACKOFF } {
                 turn_over().await;
             }
@@ -163,6 +167,8 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
             || core.records.is_urgent()
             || !core.returned.is_empty()
             || self.log_is_full.get()
+            || core.records.is_gone
+            || core.records.has_marks && self.log.borrow().is_void()
     }
 
     fn take_back_metadata(&self) {

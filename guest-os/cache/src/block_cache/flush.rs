@@ -1,10 +1,7 @@
 //! What is durable when.
 
-use alloc::vec::Vec;
-
 use super::BlockCache;
 use super::api::{CacheError, WrittenBack};
-use super::dirty::VersionId;
 use super::records::FREE;
 use super::wait::{both, until};
 use crate::device::BlockDevice;
@@ -26,7 +23,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
                 && self.until_nothing_recorded().await.is_ok()
         };
         if !is_done {
-            self.note_all_unrecorded();
+            self.core.borrow_mut().note_all_unrecorded();
             return Err(CacheError::Failed);
         }
         let has_mended = !self.core.borrow().mended.is_empty();
@@ -66,16 +63,6 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         self.flush_vssd().await
             && (!has_records || self.commit().await)
             && self.flush_origin().await
-    }
-
-    /// None of the versions may be on record.
-    fn note_all_unrecorded(&self) {
-        let mut core = self.core.borrow_mut();
-        let valid = core.dirty.iter().filter(|(_, it)| it.is_valid);
-        let ids: Vec<VersionId> = valid.map(|(id, _)| id).collect();
-        for id in ids {
-            core.note_unrecorded(id);
-        }
     }
 
     pub(super) async fn bring_everything_home(&self) -> WrittenBack {
