@@ -64,6 +64,19 @@ impl VmHost {
     /// # Errors
     /// When the disk is too small, or one of them does not start.
     pub fn start(&self, disks: impl Into<Disks>) -> Result<Bench> {
+        self.start_with(disks, |_| Ok(()))
+    }
+
+    /// The same; before the guest boots, `prepare` is given the backend of the origin
+    /// disk.
+    ///
+    /// # Errors
+    /// Likewise, or when `prepare` fails.
+    pub fn start_with(
+        &self,
+        disks: impl Into<Disks>,
+        prepare: impl FnOnce(&Backend) -> Result<()>,
+    ) -> Result<Bench> {
         let Disks {
             vssd: shape,
             origin,
@@ -85,6 +98,7 @@ impl VmHost {
         let origin = origin
             .map(|origin| self.start_origin(origin, folder.path().join("origin")))
             .transpose()?;
+        origin.as_ref().map(prepare).transpose()?;
         let guest = self.boot(&backend, origin.as_ref(), trace.as_deref(), folder.path())?;
         Ok(Bench {
             guest,

@@ -322,6 +322,28 @@ impl Client {
         Ok(image)
     }
 
+    /// Writes zeros to the first `len` bytes, in order: a pool has no place for what was
+    /// never written, and asks no medium for it.
+    ///
+    /// # Errors
+    /// When a request fails.
+    pub fn zero_first(&mut self, len: u64) -> Result<()> {
+        let mut slots = Vec::new();
+        for offset in (0..len).step_by(MAX_BYTES) {
+            let bytes = MAX_BYTES.min((len - offset) as usize);
+            // SAFETY: the slot's own part of the region, which is mapped as long as `self`
+            // and no longer than `MAX_BYTES`; no request uses the slot now.
+            unsafe { self.buffer(0).write_bytes(0, bytes) };
+            let at = self.base + offset;
+            self.queue
+                .write(at, self.buffer(0), bytes, 0, ReqFlags::empty());
+            slots.clear();
+            self.ended(&mut slots)?;
+            interrupt::check()?;
+        }
+        Ok(())
+    }
+
     /// Writes the whole device once, in order.
     ///
     /// # Errors

@@ -19,7 +19,7 @@ use workloads::Workload;
 use workloads::pattern::derive_seed;
 use workloads::trace::{Beyond, Op, Options};
 
-use super::cached::{BLOCK, Cache, Load, Opened, Replayed, close, write_back};
+use super::cached::{BLOCK, Cache, Load, Opened, Replayed, bench_on_written, close, write_back};
 use super::{Experiment, Lab, params};
 use crate::interrupt;
 use crate::present::store::RunFolder;
@@ -244,7 +244,8 @@ fn in_front_of_a_disk(
 ) -> Result<()> {
     let disk = MediaKind::Hdd;
     let disks = params.disks(size, Some(disk), None);
-    let mut testbed = lab.testbed(Experiment::BlockCache, disks, folder)?;
+    let experiment = Experiment::BlockCache;
+    let mut bench = bench_on_written(lab, experiment, disks, params.span, folder)?;
     for &policy in &params.disk_policies {
         interrupt::check()?;
         let load = Load {
@@ -253,11 +254,11 @@ fn in_front_of_a_disk(
             depth: 1,
             ..params.load(params.disk_workload, derive_seed(lab.seed, u64::MAX))
         };
-        let cell = Cell::run(testbed.as_mut(), policy, &load)?;
+        let cell = Cell::run(&mut bench, policy, &load)?;
         cell.record_pace(&disk.to_string(), folder)?;
         done();
     }
-    testbed.shut_down()
+    bench.shut_down()
 }
 
 /// What a guest's cache did with a load.

@@ -9,7 +9,12 @@ use workloads::latency::{Bucket, quantile_ns, total};
 use workloads::replay::{Access, Replay};
 use workloads::{Command, Name, Report, Workload};
 
-use crate::testbed::Talk;
+use super::{Experiment, Lab};
+use crate::backend::Backend;
+use crate::bench::client::Client;
+use crate::present::store::RunFolder;
+use crate::testbed::{Disks, Talk};
+use crate::vm_host::Bench;
 
 /// Bytes in a block of the cache, and of the disks that it is about.
 pub const BLOCK: u64 = 4096;
@@ -349,6 +354,27 @@ pub fn stamps(guest: &mut dyn Talk, span: u32) -> Result<Vec<u64>> {
         found.len()
     );
     Ok(found)
+}
+
+/// A guest under QEMU on an origin disk whose first `span` blocks were written before, as
+/// zeros. A pool has no place for what never was, and asks no medium for it.
+///
+/// # Errors
+/// When the guest or a backend does not start.
+pub fn bench_on_written(
+    lab: &Lab,
+    experiment: Experiment,
+    disks: Disks,
+    span: u32,
+    folder: &mut RunFolder,
+) -> Result<Bench> {
+    let size = disks.origin.map_or(0, |origin| origin.size.0);
+    let prepare = |origin: &Backend| {
+        let mut client = Client::vhost_user(&origin.socket(0), size)?;
+        let zeros = client.zero_first(u64::from(span) * BLOCK);
+        zeros.context("write the origin disk before the guest boots")
+    };
+    lab.bench_with(experiment, disks, prepare, folder)
 }
 
 /// Has a guest write everything dirty back; returns how many blocks that were.

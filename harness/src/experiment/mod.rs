@@ -20,6 +20,7 @@ pub mod write_policy;
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 
+use crate::backend::Backend;
 use crate::guest::Guest;
 use crate::present::store::RunFolder;
 use crate::progress::Progress;
@@ -281,8 +282,20 @@ impl Lab {
         disks: impl Into<Disks>,
         folder: &mut RunFolder,
     ) -> Result<Bench> {
+        self.bench_with(experiment, disks, |_| Ok(()), folder)
+    }
+
+    /// The same; before the guest boots, `prepare` is given the backend of its origin
+    /// disk.
+    pub fn bench_with(
+        &self,
+        experiment: Experiment,
+        disks: impl Into<Disks>,
+        prepare: impl FnOnce(&Backend) -> Result<()>,
+        folder: &mut RunFolder,
+    ) -> Result<Bench> {
         let vm_host = self.vm_host(experiment)?;
-        let bench = vm_host.start(disks)?;
+        let bench = vm_host.start_with(disks, prepare)?;
         folder.append(&boot_row(experiment, vm_host, &bench.guest))?;
         Ok(bench)
     }

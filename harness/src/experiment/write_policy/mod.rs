@@ -24,7 +24,9 @@ use vssd_host::size::ByteSize;
 use workloads::pattern::derive_seed;
 use workloads::{Stamp, Workload};
 
-use super::cached::{BLOCK, Cache, Load, PATIENCE, Replayed, Sample, stamps, write_back};
+use super::cached::{
+    BLOCK, Cache, Load, PATIENCE, Replayed, Sample, bench_on_written, stamps, write_back,
+};
 use super::{Experiment, Lab, boot_row, params};
 use crate::bench::client::Client;
 use crate::interrupt;
@@ -218,7 +220,8 @@ pub fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
 
 /// A load by a policy, and what is written back after it.
 fn load(params: &Params, lab: &Lab, policy: WritePolicy, folder: &mut RunFolder) -> Result<()> {
-    let mut bench = lab.bench(Experiment::WritePolicy, params.disks(), folder)?;
+    let (experiment, disks) = (Experiment::WritePolicy, params.disks());
+    let mut bench = bench_on_written(lab, experiment, disks, params.span, folder)?;
     let cache = params.cache(policy, params.raw.dirty_percent, true);
     let opened = cache.open(&mut bench.guest)?;
     let load = params.load(derive_seed(lab.seed, 0));
