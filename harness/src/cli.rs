@@ -120,6 +120,12 @@ enum Choice {
     Sharing,
     DirectIo,
     Media,
+    #[value(name = "blockcache")]
+    BlockCache,
+    #[value(name = "writepolicy")]
+    WritePolicy,
+    #[value(name = "shrinkcache")]
+    ShrinkCache,
     /// The three of 2017.
     All,
 }
@@ -135,6 +141,9 @@ impl Choice {
             Self::Sharing => vec![Experiment::Sharing],
             Self::DirectIo => vec![Experiment::DirectIo],
             Self::Media => vec![Experiment::Media],
+            Self::BlockCache => vec![Experiment::BlockCache],
+            Self::WritePolicy => vec![Experiment::WritePolicy],
+            Self::ShrinkCache => vec![Experiment::ShrinkCache],
         }
     }
 }

@@ -64,6 +64,19 @@ impl VmHost {
     /// # Errors
     /// When the disk is too small, or one of them does not start.
     pub fn start(&self, disks: impl Into<Disks>) -> Result<Bench> {
+        self.start_with(disks, |_| Ok(()))
+    }
+
+    /// The same; before the guest boots, `prepare` is given the backend of the origin
+    /// disk.
+    ///
+    /// # Errors
+    /// Likewise, or when `prepare` fails.
+    pub fn start_with(
+        &self,
+        disks: impl Into<Disks>,
+        prepare: impl FnOnce(&Backend) -> Result<()>,
+    ) -> Result<Bench> {
         let Disks {
             vssd: shape,
             origin,
@@ -85,6 +98,7 @@ impl VmHost {
         let origin = origin
             .map(|origin| self.start_origin(origin, folder.path().join("origin")))
             .transpose()?;
+        origin.as_ref().map(prepare).transpose()?;
         let guest = self.boot(&backend, origin.as_ref(), trace.as_deref(), folder.path())?;
         Ok(Bench {
             guest,
@@ -155,9 +169,21 @@ impl Bench {
     /// # Errors
     /// When the other does not come up.
     pub fn kill_guest(self, vm_host: &VmHost) -> Result<Self> {
+        self.kill_guest_and(vm_host, || Ok(()))
+    }
+
+    /// The same; `look` comes between, when no guest is connected to the disks.
+    ///
+    /// # Errors
+    /// When `look` fails, or the other guest does not come up.
+    pub fn kill_guest_and(
+        self,
+        vm_host: &VmHost,
+        look: impl FnOnce() -> Result<()>,
+    ) -> Result<Self> {
         self.replace(vm_host, |guest| {
             drop(guest);
-            Ok(())
+            look()
         })
     }
 

@@ -10,6 +10,7 @@
 //! - [`pattern`]: which blocks a workload touches, from a seed
 //! - [`content`]: what a block contains, from a seed
 //! - [`stamp`]: what a block behind a cache contains, from a seed and the order of writes
+//! - [`replay`]: which blocks a replay accesses, and which of them it writes
 //! - [`name`]: names of what is not known here
 //! - [`latency`]: latencies, counted
 //! - [`trace_disk`]: a recorded trace as a disk that a guest replays
@@ -29,6 +30,7 @@ pub mod content;
 pub mod latency;
 pub mod name;
 pub mod pattern;
+pub mod replay;
 pub mod report;
 pub mod stamp;
 #[cfg(feature = "std")]

@@ -19,6 +19,10 @@ pub struct Stamp {
     seed: u64,
 }
 
+/// The seed of the stamps of all guests and commands: a guest that boots later can read
+/// what an earlier one wrote, and so can who reads the disk without any guest.
+const GUESTS: u64 = 0x7653_5344;
+
 /// The block carries no stamp of this seed and place, or not all of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotStamped;
@@ -27,6 +31,11 @@ impl Stamp {
     /// Stamps made from `seed`.
     pub fn new(seed: u64) -> Self {
         Self { seed }
+    }
+
+    /// Those that guests make.
+    pub fn of_guests() -> Self {
+        Self::new(GUESTS)
     }
 
     fn word(self, block: u32, number: u64) -> u64 {

@@ -75,10 +75,44 @@ pub async fn all<F: Future>(
                 Poll::Pending => at += 1,
             }
         }
-        match running.is_empty() {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
+        if running.is_empty() {
+            // All of them ended at once, which says nothing of those to come.
+            match next() {
+                Some(future) => running.push(Box::pin(future)),
+                None => return Poll::Ready(()),
+            }
         }
+        Poll::Pending
     })
     .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+    use core::cell::RefCell;
+    use core::future::ready;
+    use core::pin::pin;
+    use core::task::{Context, Waker};
+
+    use super::*;
+
+    /// A disk in memory ends every transfer at once.
+    #[test]
+    fn all_go_on_when_those_under_way_end_together() {
+        let (mut next, ended) = (0, RefCell::new(vec![]));
+        let give = || {
+            next += 1;
+            (next <= 10).then(|| ready(next))
+        };
+        let mut all = pin!(all(3, give, |number| ended.borrow_mut().push(number)));
+        let mut context = Context::from_waker(Waker::noop());
+        let mut polls = 0;
+        while all.as_mut().poll(&mut context).is_pending() {
+            polls += 1;
+            assert!(polls < 100, "it never ends");
+        }
+        ended.borrow_mut().sort_unstable();
+        assert_eq!(*ended.borrow(), (1..=10).collect::<Vec<_>>());
+    }
 }

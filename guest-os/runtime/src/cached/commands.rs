@@ -9,7 +9,7 @@ use core::cell::Cell;
 use guest_cache::{BlockCache, Config, Policy, WritePolicy, WrittenBack};
 use vssd::block_set::BlockSet;
 use vssd::driver::Fault;
-use workloads::pattern::{derive_seed, rng};
+use workloads::replay::Replay as Accesses;
 use workloads::{Command, Name, Report, Workload};
 
 use super::device::CacheDisk;
@@ -21,9 +21,6 @@ use super::trace::TraceReader;
 use crate::guest::Guest;
 use crate::hardware::ORIGIN_BLOCK;
 use crate::port::Machine;
-
-/// The use of a replay's seed besides the accesses: which of them are writes.
-const FOR_WRITES: u64 = 1;
 
 /// What a command came to: done, or not for the reason in a sentence. The outer error is
 /// the device's.
@@ -208,7 +205,7 @@ impl<'m, M: Machine> Guest<'m, M> {
         let waiting = Rc::clone(&self.waiting);
         let at_first = match &source {
             Source::Trace(_) => waiting.get(),
-            Source::Workload { .. } | Source::Over => 0,
+            Source::Workload(_) | Source::Over => 0,
         };
         let interrupted = move || waiting.get() > at_first;
         let hardware = Rc::clone(&self.hardware);
@@ -255,10 +252,7 @@ fn drawn(
     start: u64,
     writes: u32,
 ) -> Result<Source, String> {
-    let stream = workload.stream(span, seed, start);
-    Ok(Source::Workload {
-        stream: stream.map_err(|error| error.to_string())?,
-        rng: rng(derive_seed(seed, FOR_WRITES)),
-        writes,
-    })
+    let accesses = Accesses::new(workload, span, seed, start, writes);
+    let accesses = accesses.map_err(|error| error.to_string())?;
+    Ok(Source::Workload(accesses))
 }

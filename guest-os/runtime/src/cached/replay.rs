@@ -11,9 +11,10 @@ use core::future::poll_fn;
 use core::task::Poll;
 
 use guest_cache::{BlockCache, CacheError, Served};
+use workloads::replay::Access;
 
 use super::device::CacheDisk;
-use super::source::{Access, Next, Source};
+use super::source::{Next, Source};
 use super::tally::{Outcome, Tally};
 use super::writes::Writes;
 use crate::guest::send_report;

@@ -11,9 +11,10 @@ use core::cell::RefCell;
 use core::future::poll_fn;
 use core::task::Poll;
 
+use workloads::replay::Access;
 use workloads::trace_disk::{self, BLOCK_BYTES, Header, RECORD_BYTES};
 
-use super::source::{Access, Next};
+use super::source::Next;
 use crate::hardware::{Hardware, ORIGIN_BLOCK};
 use crate::port::{BlkOp, BlkPort, BlkStatus, Machine, SECTOR_LEN};
 

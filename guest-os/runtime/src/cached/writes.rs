@@ -7,10 +7,6 @@ use alloc::vec::Vec;
 
 use workloads::Stamp;
 
-/// The seed of all stamps. It is the same for every guest and command, so that a guest
-/// that boots later can read what an earlier one wrote.
-const STAMP_SEED: u64 = 0x7653_5344;
-
 /// Blocks whose numbers are kept together, from the first write to one of them on: what
 /// a workload never touches of a large disk takes no memory.
 const PAGE: usize = 512;
@@ -41,7 +37,7 @@ pub struct Reading {
 impl Default for Writes {
     fn default() -> Self {
         Self {
-            stamp: Stamp::new(STAMP_SEED),
+            stamp: Stamp::of_guests(),
             issued: 0,
             over: VecDeque::new(),
             failed: None,

@@ -3,6 +3,7 @@
 //! The claims are those of the 2017 defence, in our words, and the numbers
 //! that this project set itself. Rows that are missing never make a claim hold.
 
+pub mod block_cache;
 pub mod correctness;
 pub mod direct_io;
 pub mod eviction;
@@ -11,7 +12,9 @@ pub mod media;
 pub mod overhead;
 pub mod pickers;
 pub mod sharing;
+pub mod shrink_cache;
 pub mod sweep;
+pub mod write_policy;
 
 use std::path::Path;
 
@@ -100,6 +103,7 @@ impl Verdict {
 /// Judges the run in `folder`.
 pub fn judge(experiment: Experiment, folder: &Path, manifest: &Manifest) -> Result<Verdict> {
     let reader = Reader::new(folder);
+    let timed = manifest.transport != Transport::Twin.to_string();
     let mut verdict = match experiment {
         Experiment::Correctness => correctness::judge(&reader.rows()?, &reader.rows()?),
         Experiment::Eviction => {
@@ -109,14 +113,21 @@ pub fn judge(experiment: Experiment, folder: &Path, manifest: &Manifest) -> Resu
             reader.rows::<EvictionBlockRow>()?;
             verdict
         }
-        Experiment::Overhead => {
-            let timed = manifest.transport != Transport::Twin.to_string();
-            overhead::judge(&reader.rows()?, &reader.rows()?, timed)
-        }
+        Experiment::Overhead => overhead::judge(&reader.rows()?, &reader.rows()?, timed),
         Experiment::Latency => latency::judge(&reader.rows()?, &reader.rows()?, &reader.rows()?),
         Experiment::Sharing => sharing::judge(&reader.rows()?, &reader.rows()?),
         Experiment::DirectIo => direct_io::judge(&reader.rows()?),
         Experiment::Media => media::judge(&reader.rows()?, &reader.rows()?),
+        Experiment::BlockCache => {
+            let (rows, sims, paces) = (reader.rows()?, reader.rows()?, reader.rows()?);
+            block_cache::judge(&rows, &sims, &paces, timed)
+        }
+        Experiment::WritePolicy => {
+            write_policy::judge(&reader.rows()?, &reader.rows()?, &reader.rows()?)
+        }
+        Experiment::ShrinkCache => {
+            shrink_cache::judge(&reader.rows()?, &reader.rows()?, &reader.rows()?)
+        }
     };
     let boots: Vec<BootRow> = reader.rows()?;
     verdict.tables.push(boot_table(&boots));
