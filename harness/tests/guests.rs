@@ -445,7 +445,10 @@ fn a_cache_is_served_while_the_vssd_shrinks_to_nothing_and_grows() {
     let reports = bench.guest.stop(PATIENCE).unwrap();
     let (wrong, hits, acknowledged, flushed) = replayed(&reports);
     assert_eq!(wrong, [0, 0, 0], "{reports:?}");
-    assert!(hits > 0 && acknowledged > 0 && flushed > 0);
+    assert!(
+        hits > 0 && acknowledged > 0 && flushed > 0,
+        "{hits} hits, {acknowledged} acknowledged, {flushed} flushed"
+    );
     assert_lists_equal(&mut bench);
     assert_eq!(newest_stamp(&mut bench, 40_000), acknowledged);
     bench.shut_down().unwrap();
