@@ -103,7 +103,8 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
     fn give_up_metadata(&self) {
         let mut core = self.core.borrow_mut();
         let missing = core.wanted.saturating_sub(core.on_its_way());
-        let is_last = core.cache.capacity() == 0 && core.dirty.is_empty();
+        // What is dirty in memory needs no slot, and under load there is always some.
+        let is_last = core.cache.capacity() == 0 && !core.dirty.has_slots();
         if missing == 0 || !is_last || core.departing_count > 0 || !core.leaving.is_empty() {
             return;
         }

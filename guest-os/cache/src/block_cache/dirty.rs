@@ -108,6 +108,11 @@ impl Dirty {
         self.versions.is_empty()
     }
 
+    /// Whether a version is in a slot.
+    pub fn has_slots(&self) -> bool {
+        !self.by_slot.is_empty()
+    }
+
     pub fn add(&mut self, version: Version) -> VersionId {
         let id = self.next;
         self.next += 1;

@@ -152,6 +152,9 @@ impl<'a, 'm, M: Machine> Replay<'a, 'm, M> {
         if ends || self.failure.borrow().is_some() {
             return Poll::Ready(None);
         }
+        if !self.tally.borrow().has_room() {
+            return Poll::Pending;
+        }
         let hw = &mut *self.hardware.borrow_mut();
         match self.source.borrow_mut().next(hw) {
             Next::Access(access) => {

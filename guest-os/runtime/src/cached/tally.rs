@@ -8,6 +8,9 @@ use workloads::latency::Histogram;
 
 use super::writes::Writes;
 
+/// Samples that wait for an earlier one, at most.
+const WINDOWS_MAX: usize = 1024;
+
 /// Hits and misses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -75,8 +78,7 @@ pub struct Tally {
     hits: Histogram,
     misses: Histogram,
     writes: Histogram,
-    /// Windows that have begun and were not reported: no more of them are open than
-    /// accesses are in flight.
+    /// Windows that have begun and were not reported.
     windows: VecDeque<Window>,
     /// Accesses of windows that were reported.
     reported: u64,
@@ -89,6 +91,12 @@ impl Tally {
             every,
             ..Self::default()
         }
+    }
+
+    /// Whether an access may begin: not while one that takes very long holds back the
+    /// samples of so many that began after it.
+    pub fn has_room(&self) -> bool {
+        self.windows.len() < WINDOWS_MAX
     }
 
     /// An access begins. Returns its number.

@@ -211,11 +211,12 @@ impl BlkPort for MemoryDisk {
     fn kick(&mut self) {}
 
     fn completion(&mut self) -> Option<(usize, BlkStatus)> {
-        // Slower than the vSSD, and the last first, so that nothing ends in order.
+        // Slower than the vSSD, and from both ends, so that nothing ends in order.
         self.looks += 1;
-        match self.looks.is_multiple_of(3) {
-            true => self.finished.pop_back(),
-            false => None,
+        match self.looks % 6 {
+            0 => self.finished.pop_back(),
+            3 => self.finished.pop_front(),
+            _ => None,
         }
     }
 }
@@ -237,6 +238,7 @@ pub struct Twin {
     turns: u32,
     script_after: Option<&'static str>,
     pub reports: Vec<Report>,
+    /// Rests since the guest last said anything.
     idle: u32,
 }
 
@@ -270,11 +272,9 @@ impl Machine for Twin {
 
     fn read_channel(&mut self, out: &mut [u8]) -> usize {
         self.turns += 1;
-        if self
-            .plans
-            .front()
-            .is_some_and(|plan| plan.turns <= self.turns)
-        {
+        let is_due = |plan: &Plan| plan.turns <= self.turns;
+        let is_settled = self.host.borrow().device.resize_under_way().is_none();
+        if is_settled && self.plans.front().is_some_and(is_due) {
             let mut plan = self.plans.pop_front().unwrap();
             (plan.action)(&mut self.host.borrow_mut());
         }
@@ -292,6 +292,7 @@ impl Machine for Twin {
 
     fn write_channel(&mut self, bytes: &[u8]) {
         let line = std::str::from_utf8(bytes).unwrap();
+        self.idle = 0;
         self.reports.push(Report::from_line(line).unwrap());
     }
 
