@@ -187,8 +187,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         self.core.borrow_mut().unrecorded.clear();
         if !self.log.borrow().is_void() {
             self.write_back().await;
-            let is_useless = self.core.borrow().dirty.is_empty();
-            if is_useless {
+            if self.core.borrow().dirty.len() == 0 {
                 self.log.borrow_mut().forget();
             }
         } else if self.log.borrow().is_durable(self.core.len()) {

@@ -104,6 +104,7 @@ impl Dirty {
         self.len
     }
 
+    /// Whether there are none at all, written or not.
     pub fn is_empty(&self) -> bool {
         self.versions.is_empty()
     }

@@ -24,7 +24,7 @@ use super::dirty::VersionId;
 use super::home::InHand;
 use super::requests::{Request, is_zeros};
 use super::wait::{all, until};
-use crate::device::{BLOCK_LEN, BlockDevice};
+use crate::device::{BLOCK_LEN, BlockDevice, IoError};
 use crate::write_policy::WritePolicy;
 
 /// Transfers of an epoch side by side.
@@ -221,10 +221,14 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
             let data = data.map_or_else(|| vec![0; BLOCK_LEN], <[u8]>::to_vec);
             (version.block, version.slot, data)
         };
+        let before = self.revocations.get();
         let done = match slot {
             None => Ok(()),
             Some(slot) => self.read_slot(slot, &mut data).await,
         };
+        if done == Err(IoError::Gone) {
+            self.expect_loss(id, before).await;
+        }
         let mut core = self.core.borrow_mut();
         let Some(version) = core.dirty.get_mut(id) else {
             return Ok(None);

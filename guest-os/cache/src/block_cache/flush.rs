@@ -23,6 +23,19 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
                 && self.until_nothing_recorded().await.is_ok()
         };
         if !is_done {
+            if cfg!(debug_assertions) {
+                panic!(
+                    "flush {:?} {:?} {:?} {:?}",
+                    self.log_is_full.get(),
+                    self.log.borrow(),
+                    self.stats(),
+                    self.core
+                        .borrow()
+                        .dirty
+                        .iter()
+                        .collect::<alloc::vec::Vec<_>>()
+                );
+            }
             self.core.borrow_mut().note_all_unrecorded();
             return Err(CacheError::Failed);
         }
@@ -53,16 +66,10 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
     }
 
     async fn record_dirty_versions(&self) -> bool {
-        let has_records = {
-            let mut core = self.core.borrow_mut();
-            let has_new = !core.dirty.unrecorded.is_empty();
-            core.record_versions();
-            has_new || !core.records.is_empty()
-        };
-        // What is on record already may have been overwritten.
-        self.flush_vssd().await
-            && (!has_records || self.commit().await)
-            && self.flush_origin().await
+        self.core.borrow_mut().record_versions();
+        // What is on record already may have been overwritten. The commit may be one that
+        // another flush has asked for, and then it is that one's end that counts.
+        self.flush_vssd().await && self.commit().await && self.flush_origin().await
     }
 
     pub(super) async fn bring_everything_home(&self) -> WrittenBack {

@@ -63,6 +63,8 @@ impl Records {
     pub fn clear(&mut self) {
         self.slots.clear();
         self.blocks.clear();
+        self.has_stale = false;
+        self.is_committing_stale = false;
     }
 
     /// Bytes of heap.
@@ -247,7 +249,7 @@ impl Core {
         }
     }
 
-    /// Nothing is on record about any slot.
+    /// Nothing is on record about any slot, nor can be.
     pub fn nothing_recorded(&mut self) {
         if core::mem::take(&mut self.records.has_marks) {
             for slot in self.region..self.slots {
