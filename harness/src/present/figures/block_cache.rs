@@ -12,7 +12,8 @@ use super::sheet::{
 use super::sim::LOOKS;
 use super::spans::{self, Span};
 use super::{Drawing, Figure, scale};
-use crate::present::study::block_cache::{NO_MEDIUM, policies, workloads};
+use crate::present::study::block_cache::{NO_MEDIUM, workloads};
+use crate::present::study::distinct;
 use crate::record::{BlockCachePaceRow, BlockCacheRow, BlockCacheSimRow};
 use crate::sim::replay::Contender;
 
@@ -37,7 +38,7 @@ fn look(place: usize) -> (RGBColor, Mark) {
 }
 
 fn misses(rows: &[BlockCacheRow], sims: &[BlockCacheSimRow]) -> Result<Option<Drawing>> {
-    let names = policies(rows.iter().map(|row| row.policy.as_str()));
+    let names = distinct(rows.iter().map(|row| row.policy.as_str()));
     let Some(first) = rows.first() else {
         return Ok(None);
     };

@@ -401,8 +401,8 @@ fn write_policy_samples() -> Vec<WritePolicySampleRow> {
 
 fn write_policy_crashes() -> Vec<WritePolicyCrashRow> {
     let mut rows = Vec::new();
-    for (place, (policy, back)) in (0u64..).zip(WRITE_POLICIES) {
-        for crash in 0..3 {
+    for crash in 0..3 {
+        for (place, (policy, back)) in (0u64..).zip(WRITE_POLICIES) {
             for looked in ["origin", "warm", "recovered"] {
                 if looked == "recovered" && policy != "journaled" {
                     continue;
@@ -522,6 +522,18 @@ fn every_experiment_has_its_figures_in_both_formats() {
                 figure.stem
             );
         }
+    }
+}
+
+#[test]
+fn each_write_policy_has_one_line() {
+    let (rows, samples) = (write_policy_rows(), write_policy_samples());
+    let drawings = write_policy::draw(&rows, &samples, &write_policy_crashes()).unwrap();
+    let (figure, svg) = drawings.last().unwrap();
+    assert_eq!(figure.stem, "writepolicy_crash");
+    for (policy, _) in WRITE_POLICIES {
+        let times = texts(svg).iter().filter(|text| **text == policy).count();
+        assert_eq!(times, 1, "{policy}");
     }
 }
 

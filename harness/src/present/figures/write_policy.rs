@@ -14,6 +14,7 @@ use super::sheet::{
 use super::sim::PURPLE;
 use super::spans::{self, Span};
 use super::{Drawing, Figure, scale};
+use crate::present::study::distinct;
 use crate::present::study::write_policy::{BLOCK, is_through};
 use crate::record::{WritePolicyCrashRow, WritePolicyRow, WritePolicySampleRow};
 
@@ -117,8 +118,7 @@ struct Behind<'a> {
 }
 
 fn staleness(samples: &[WritePolicySampleRow]) -> Result<Option<Drawing>> {
-    let mut names: Vec<&str> = samples.iter().map(|row| row.policy.as_str()).collect();
-    names.dedup();
+    let names = distinct(samples.iter().map(|row| row.policy.as_str()));
     let is_behind = |name: &&str| {
         let mut of = samples.iter().filter(|row| row.policy == *name);
         of.any(|row| row.dirty_blocks > 0)
@@ -231,8 +231,7 @@ fn panel<'a>(
 }
 
 fn losses(crashes: &[WritePolicyCrashRow]) -> Result<Option<Drawing>> {
-    let mut names: Vec<&str> = crashes.iter().map(|row| row.policy.as_str()).collect();
-    names.dedup();
+    let names = distinct(crashes.iter().map(|row| row.policy.as_str()));
     if names.is_empty() {
         return Ok(None);
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use vssd_host::media::MediaKind;
 
-use super::{Source, Table, Verdict};
+use super::{Source, Table, Verdict, distinct};
 use crate::present::figures::scale;
 use crate::record::{BlockCachePaceRow, BlockCacheRow, BlockCacheSimRow};
 use crate::sim::replay::Contender;
@@ -52,21 +52,6 @@ pub fn judge(
 /// The workloads, in the order in which they were run.
 pub fn workloads(rows: &[BlockCacheRow]) -> Vec<&str> {
     distinct(rows.iter().map(|row| row.workload.as_str()))
-}
-
-/// The policies, in the order in which they were run.
-pub fn policies<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
-    distinct(names)
-}
-
-fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
-    let mut all = Vec::new();
-    for name in names {
-        if !all.contains(&name) {
-            all.push(name);
-        }
-    }
-    all
 }
 
 fn sim_of<'a>(
@@ -238,7 +223,7 @@ fn ratios(workload: &str, rows: &[BlockCacheRow]) -> Table {
     Table {
         title: format!("Accesses that miss (%), {workload}"),
         head: ["policy".to_owned()].into_iter().chain(head).collect(),
-        rows: policies(of().map(|row| row.policy.as_str()))
+        rows: distinct(of().map(|row| row.policy.as_str()))
             .into_iter()
             .map(cells)
             .collect(),
@@ -306,7 +291,7 @@ fn memory(rows: &[BlockCacheRow]) -> Table {
         let mut rows = rows.iter();
         rows.find(|row| row.policy == *policy && Some(row.capacity_blocks) == largest)
     };
-    let policies = policies(rows.iter().map(|row| row.policy.as_str()));
+    let policies = distinct(rows.iter().map(|row| row.policy.as_str()));
     Table {
         title: "Memory of the cache".to_owned(),
         head: strings(["policy", "blocks that it may have", "bytes for each"]),

@@ -208,6 +208,17 @@ pub(super) fn millis(ns: u64) -> String {
     format!("{:.2}", ns as f64 / 1e6)
 }
 
+/// Each name once, in the order in which they come first.
+pub(super) fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut all = Vec::new();
+    for name in names {
+        if !all.contains(&name) {
+            all.push(name);
+        }
+    }
+    all
+}
+
 /// The median; of an even number, the mean of the middle two. `None` of none.
 pub fn median(values: impl IntoIterator<Item = u64>) -> Option<f64> {
     let mut values: Vec<u64> = values.into_iter().collect();

@@ -23,11 +23,6 @@ pub fn is_through(policy: &str) -> bool {
     THROUGH.contains(&policy)
 }
 
-/// The policies, in the order in which they were run.
-pub fn policies(rows: &[WritePolicyRow]) -> Vec<&str> {
-    rows.iter().map(|row| row.policy.as_str()).collect()
-}
-
 /// Judges the rows.
 pub fn judge(
     rows: &[WritePolicyRow],
