@@ -1,0 +1,534 @@
+//! Which write each block of the origin disk may read as, told naively.
+//!
+//! A block has versions, one a write, in the order in which the writes arrived; the
+//! first is what was there before. Sectors carry the numbers of their writes, so that
+//! a torn block tells what it is made of.
+//!
+//! ```text
+//! versions   0    1    2    3    4    5
+//!                 ^         ^         ^
+//!                 kept      origin    the newest: what a read gives
+//! ```
+//!
+//! What is promised to survive is told by the *floor*: the oldest version that may be
+//! found. There is one for the end of the guest and one for a loss of power, each for
+//! both disks together and for the origin disk alone. A version whose only copy may
+//! have been revoked is *at risk*: a block can turn out lost up to there.
+
+use guest_cache::device::BLOCK_LEN;
+use guest_cache::{CacheError, Served};
+use workloads::stamp::Stamp;
+
+use super::crash::SECTOR_LEN;
+use super::disk::Disk;
+
+/// Sectors of a block.
+pub const SECTORS: usize = BLOCK_LEN / SECTOR_LEN;
+
+/// The number of the write in each sector; 0 is zeros.
+pub type Sectors = [u64; SECTORS];
+
+/// A crash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crash {
+    /// The guest ended, the disks went on.
+    Kill,
+    /// The disks lost what was not flushed.
+    Cut,
+}
+
+pub const CRASHES: [Crash; 2] = [Crash::Kill, Crash::Cut];
+
+/// One thing for each kind of crash.
+#[derive(Clone, Copy, Default)]
+struct PerCrash<T> {
+    kill: T,
+    cut: T,
+}
+
+impl<T: Copy> PerCrash<T> {
+    fn of(&self, crash: Crash) -> T {
+        match crash {
+            Crash::Kill => self.kill,
+            Crash::Cut => self.cut,
+        }
+    }
+}
+
+impl PerCrash<usize> {
+    fn raise(&mut self, version: usize) {
+        self.kill = self.kill.max(version);
+        self.cut = self.cut.max(version);
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Pending,
+    Done,
+    /// It may have taken place.
+    Failed,
+}
+
+/// A write.
+#[derive(Clone, Copy)]
+struct Version {
+    sectors: Sectors,
+    /// The number of the write, which tells the order of all of them.
+    number: u64,
+    outcome: Outcome,
+    /// When it arrived and when it was acknowledged.
+    arrived: u64,
+    ended: u64,
+}
+
+/// What is known of a block.
+#[derive(Clone)]
+struct Block {
+    versions: Vec<Version>,
+    floor: PerCrash<usize>,
+    origin_floor: PerCrash<usize>,
+    /// Versions up to this one can be lost. In case of a loss of power more can be, because
+    /// the origin disk has not flushed them.
+    risk: PerCrash<Option<usize>>,
+    /// Versions up to this one were found lost.
+    lost: Option<usize>,
+    /// A flush has succeeded since.
+    lost_for_good: bool,
+    /// The first version of this session.
+    session: usize,
+}
+
+impl Block {
+    fn newest(&self) -> usize {
+        self.versions.len() - 1
+    }
+
+    fn newest_done(&self) -> usize {
+        let done = |version: &Version| version.outcome == Outcome::Done;
+        self.versions.iter().rposition(done).expect("the first is")
+    }
+
+    /// Versions that a read may give that arrived when `newest` was that: this one, and if it
+    /// failed, also the one before.
+    fn readable(&self, newest: usize) -> std::ops::RangeInclusive<usize> {
+        let failed = |version: &Version| version.outcome != Outcome::Failed;
+        let before = &self.versions[..=newest];
+        before.iter().rposition(failed).expect("the first has not")..=newest
+    }
+
+    /// The version that a sector is of, when it is of one only.
+    fn version_of(&self, at: usize, number: u64) -> Option<usize> {
+        let mut all = self.versions.iter().enumerate();
+        let same = |(_, version): &(usize, &Version)| version.sectors[at] == number;
+        let found = all.find(same).map(|(index, _)| index);
+        match all.find(same) {
+            Some(_) => None,
+            None => found,
+        }
+    }
+}
+
+/// What a write was given when it arrived.
+#[derive(Clone, Copy)]
+pub struct Arrived {
+    pub block: u32,
+    version: usize,
+    /// What was known as lost.
+    lost: Option<usize>,
+}
+
+/// What was acknowledged when a flush arrived: per block the version, and whether it
+/// was at risk, or known to be lost.
+pub struct Before(Vec<(usize, bool, bool)>);
+
+/// What a block was found as.
+pub type Found = Result<Sectors, CacheError>;
+
+/// All blocks.
+#[derive(Clone)]
+pub struct Model {
+    stamp: Stamp,
+    blocks: Vec<Block>,
+    now: u64,
+    next_number: u64,
+    /// Whether a write is acknowledged before the origin disk has it.
+    keeps_dirty: bool,
+    /// Requests may fail, because disks do.
+    pub faulty: bool,
+    /// The origin disk has been in order since the run began, or since everything dirty
+    /// was written back.
+    in_order: bool,
+}
+
+impl Model {
+    /// Disks of zeros, of which `blocks` blocks are used.
+    pub fn new(blocks: u32, seed: u64) -> Self {
+        let first = Version {
+            sectors: [0; SECTORS],
+            number: 0,
+            outcome: Outcome::Done,
+            arrived: 0,
+            ended: 0,
+        };
+        let block = Block {
+            versions: vec![first],
+            floor: PerCrash::default(),
+            origin_floor: PerCrash::default(),
+            risk: PerCrash::default(),
+            lost: None,
+            lost_for_good: false,
+            session: 1,
+        };
+        Self {
+            stamp: Stamp::new(seed),
+            blocks: vec![block; blocks as usize],
+            now: 0,
+            next_number: 1,
+            keeps_dirty: false,
+            faulty: false,
+            in_order: true,
+        }
+    }
+
+    /// A cache is opened.
+    pub fn begin(&mut self, keeps_dirty: bool) {
+        self.keeps_dirty = keeps_dirty;
+        for block in &mut self.blocks {
+            block.session = block.versions.len();
+        }
+    }
+
+    pub fn blocks(&self) -> u32 {
+        self.blocks.len() as u32
+    }
+
+    fn tick(&mut self) -> u64 {
+        self.now += 1;
+        self.now
+    }
+
+    /// A read arrives.
+    pub fn reading(&self, block: u32) -> Arrived {
+        let known = &self.blocks[block as usize];
+        Arrived {
+            block,
+            version: known.newest(),
+            lost: known.lost,
+        }
+    }
+
+    /// A write arrives; its data.
+    pub fn writing(&mut self, block: u32, zeros: bool) -> (Arrived, [u8; BLOCK_LEN]) {
+        let number = self.next_number;
+        self.next_number += 1;
+        let arrived = self.tick();
+        let mut data = [0; BLOCK_LEN];
+        if !zeros {
+            for (at, sector) in data.chunks_exact_mut(SECTOR_LEN).enumerate() {
+                self.stamp.fill(place(block, at), number, sector);
+            }
+        }
+        self.blocks[block as usize].versions.push(Version {
+            sectors: [if zeros { 0 } else { number }; SECTORS],
+            number,
+            outcome: Outcome::Pending,
+            arrived,
+            ended: u64::MAX,
+        });
+        (self.reading(block), data)
+    }
+
+    /// The read has ended.
+    pub fn read(&mut self, read: Arrived, result: Result<Served, CacheError>, bytes: &[u8]) {
+        let number = read.block;
+        let found = result.map(|_| self.decode(number, bytes));
+        let faulty = self.faulty;
+        let block = &mut self.blocks[number as usize];
+        let mut readable = block.readable(read.version);
+        match found {
+            Ok(sectors) => assert!(
+                readable.clone().any(|version| {
+                    Some(version) > read.lost && block.versions[version].sectors == sectors
+                }),
+                "block {number} reads as {sectors:?}, which is not {}",
+                describe(block, readable.clone(), read.lost)
+            ),
+            Err(CacheError::Lost) => {
+                let risk = block.risk.kill;
+                assert!(
+                    readable.any(|version| Some(version) <= risk),
+                    "block {number} is lost at {}, but at risk was only {risk:?}",
+                    describe(block, block.readable(read.version), None)
+                );
+                block.lost = block.lost.max(risk.min(Some(read.version)));
+            }
+            Err(error) => assert!(faulty, "block {number}: {error}"),
+        }
+    }
+
+    /// The write has ended.
+    pub fn written(&mut self, write: Arrived, result: Result<Served, CacheError>) {
+        let ended = self.tick();
+        let block = &mut self.blocks[write.block as usize];
+        let version = &mut block.versions[write.version];
+        version.ended = ended;
+        version.outcome = match result {
+            Ok(_) => Outcome::Done,
+            Err(_) => Outcome::Failed,
+        };
+        if let Err(error) = result {
+            assert!(
+                self.faulty && error == CacheError::Failed,
+                "block {}: {error}",
+                write.block
+            );
+        } else if !self.keeps_dirty {
+            block.floor.kill = block.floor.kill.max(write.version);
+            block.origin_floor.kill = block.origin_floor.kill.max(write.version);
+        }
+    }
+
+    /// A flush arrives, or everything is to be written back.
+    pub fn flushing(&self) -> Before {
+        let blocks = self.blocks.iter();
+        let known = blocks.map(|block| {
+            let done = block.newest_done();
+            let at_risk = block.risk.kill >= Some(done);
+            (done, at_risk, block.lost >= Some(done))
+        });
+        Before(known.collect())
+    }
+
+    /// The flush has ended well.
+    pub fn flushed(&mut self, before: &Before) {
+        for (block, &(done, at_risk, lost)) in self.blocks.iter_mut().zip(&before.0) {
+            block.floor.raise(done);
+            if !self.keeps_dirty && done >= block.session {
+                block.origin_floor.raise(done);
+            }
+            if !at_risk && block.risk.cut <= Some(done) {
+                block.risk.cut = block.risk.kill;
+            }
+            block.lost_for_good |= lost;
+        }
+    }
+
+    /// Everything was written back, and the origin disk flushed.
+    pub fn written_back(&mut self, before: &Before) {
+        self.flushed(before);
+        for (block, &(done, ..)) in self.blocks.iter_mut().zip(&before.0) {
+            if block.risk.kill < Some(done) {
+                block.origin_floor.raise(done);
+            }
+        }
+        self.in_order = true;
+    }
+
+    /// Blocks of the vSSD are about to be revoked: what the origin disk has not got is at
+    /// risk. A write under way is not, unless the cache is told `late`: it can have
+    /// ended by then.
+    pub fn revoking(&mut self, origin: &Disk, late: bool) {
+        let mut bytes = [0; BLOCK_LEN];
+        for number in 0..self.blocks() {
+            origin.peek(number, &mut bytes);
+            let visible = self.decode(number, &bytes);
+            origin.peek_durable(number, &mut bytes);
+            let durable = self.decode(number, &bytes);
+            let block = &mut self.blocks[number as usize];
+            let newest = match late {
+                true => block.newest(),
+                false => block.newest_done(),
+            };
+            let sectors = block.versions[newest].sectors;
+            if visible != sectors {
+                block.risk.kill = block.risk.kill.max(Some(newest));
+            }
+            if durable != sectors {
+                block.risk.cut = block.risk.cut.max(Some(newest));
+            }
+        }
+    }
+
+    /// Everything was read, with nothing under way: only what was found lost is so.
+    pub fn settled(&mut self) -> u32 {
+        for block in &mut self.blocks {
+            block.risk.kill = block.lost;
+        }
+        let lost = |block: &&Block| block.lost >= Some(block.newest_done());
+        self.blocks.iter().filter(lost).count() as u32
+    }
+
+    /// What a block reads as.
+    ///
+    /// # Panics
+    /// If a sector is of no write to this block.
+    fn decode(&self, block: u32, bytes: &[u8]) -> Sectors {
+        let mut sectors = [0; SECTORS];
+        for (at, sector) in bytes.chunks_exact(SECTOR_LEN).enumerate() {
+            let number = self.stamp.read(place(block, at), sector);
+            sectors[at] = number.unwrap_or_else(|_| {
+                panic!(
+                    "sector {at} of block {block} is foreign: {:x?}",
+                    &sector[..16]
+                )
+            });
+        }
+        sectors
+    }
+
+    /// What was read after a crash, or why not.
+    pub fn found(&self, block: u32, result: Result<Served, CacheError>, bytes: &[u8]) -> Found {
+        result.map(|_| self.decode(block, bytes))
+    }
+
+    /// Checks what was found in a block after a crash, with both disks or with the origin
+    /// disk alone.
+    pub fn check(&self, number: u32, found: Found, crash: Crash, origin_alone: bool) {
+        let block = &self.blocks[number as usize];
+        let floor = match origin_alone {
+            true => block.origin_floor.of(crash),
+            false => block.floor.of(crash),
+        };
+        let first = match block.lost {
+            Some(lost) if block.lost_for_good && !origin_alone => floor.max(lost + 1),
+            _ => floor,
+        };
+        let allowed = &block.versions[first.min(block.versions.len())..];
+        match found {
+            Ok(sectors) => {
+                let sound = match crash {
+                    Crash::Kill => allowed.iter().any(|version| version.sectors == sectors),
+                    // A disk is no better than this without a cache.
+                    Crash::Cut => sectors.iter().enumerate().all(|(at, number)| {
+                        let mut allowed = allowed.iter();
+                        allowed.any(|version| version.sectors[at] == *number)
+                    }),
+                };
+                assert!(
+                    sound,
+                    "block {number} is {sectors:?} after a {crash:?}, which is not {}",
+                    describe(block, first..=block.newest(), None)
+                );
+            }
+            Err(CacheError::Lost) => {
+                let risk = block.risk.of(crash).max(block.lost);
+                assert!(
+                    !origin_alone && risk >= Some(floor),
+                    "block {number} is lost after a {crash:?}, but at risk was only {risk:?} of {}",
+                    describe(block, floor..=block.newest(), None)
+                );
+            }
+            Err(error) => panic!("block {number} after a {crash:?}: {error}"),
+        }
+    }
+
+    /// Goes on after a crash with what was found.
+    pub fn restart(&mut self, found: &[Found], crash: Crash) {
+        let now = self.tick();
+        for (block, found) in self.blocks.iter_mut().zip(found) {
+            let newest = match found {
+                Ok(sectors) => {
+                    let same = |version: &Version| version.sectors == *sectors;
+                    block.versions.iter().rposition(same)
+                }
+                Err(_) => Some(block.newest()),
+            };
+            if crash == Crash::Cut || newest.is_none() {
+                // Whatever was found is durable.
+                let mut version = block.versions[newest.unwrap_or(0)];
+                if let Ok(sectors) = found {
+                    version.sectors = *sectors;
+                }
+                block.versions = vec![version];
+                block.floor = PerCrash::default();
+                block.origin_floor = PerCrash::default();
+                block.risk = PerCrash::default();
+                block.lost_for_good = true;
+            } else if let Some(newest) = newest {
+                block.versions.truncate(newest + 1);
+            }
+            let newest = block.newest();
+            let version = &mut block.versions[newest];
+            version.outcome = Outcome::Done;
+            version.ended = version.ended.min(now);
+            block.lost = found.is_err().then_some(newest);
+            block.lost_for_good &= found.is_err();
+            block.risk.kill = block.lost;
+            block.risk.cut = block.lost.max(block.risk.cut.min(Some(newest)));
+        }
+        // What was acknowledged and not flushed can be lost in any order.
+        self.in_order = false;
+        self.faulty = false;
+    }
+
+    /// Checks that the origin disk alone has the writes up to some moment: none that arrived
+    /// after one had been acknowledged that is not there. With `whole`, none that arrived
+    /// after one that is not there at all.
+    pub fn check_order(&self, blocks: impl Iterator<Item = Sectors>, whole: bool) {
+        if !self.in_order {
+            return;
+        }
+        let mut latest = (0, None);
+        let mut earliest = (u64::MAX, None);
+        for (number, (block, sectors)) in self.blocks.iter().zip(blocks).enumerate() {
+            for (at, sector) in sectors.iter().enumerate() {
+                let Some(version) = block.version_of(at, *sector) else {
+                    continue;
+                };
+                let there = block.versions[version];
+                let there = if whole { there.number } else { there.arrived };
+                latest = latest.max((there, Some((number, *sector))));
+                // What may be lost never comes.
+                let skipped = version.max(block.risk.cut.max(block.risk.kill).unwrap_or(0));
+                let mut missing = block.versions.iter().skip(skipped + 1);
+                let missing = missing.find(|version| version.outcome != Outcome::Failed);
+                if let Some(missing) = missing {
+                    let until = if whole { missing.number } else { missing.ended };
+                    earliest = earliest.min((until, Some((number, missing.number))));
+                }
+            }
+        }
+        assert!(
+            latest.0 < earliest.0,
+            "out of order: (block, write) {:?} is on the origin disk, {:?} before it is not",
+            latest.1,
+            earliest.1
+        );
+    }
+
+    /// What the origin disk has of each block.
+    pub fn peek(&self, origin: &Disk) -> impl Iterator<Item = Sectors> {
+        (0..self.blocks()).map(|number| {
+            let mut bytes = [0; BLOCK_LEN];
+            origin.peek(number, &mut bytes);
+            self.decode(number, &bytes)
+        })
+    }
+}
+
+/// What the stamp of a sector says that it is for.
+fn place(block: u32, sector: usize) -> u32 {
+    block * SECTORS as u32 + sector as u32
+}
+
+fn describe(
+    block: &Block,
+    versions: std::ops::RangeInclusive<usize>,
+    lost: Option<usize>,
+) -> String {
+    let all = versions.clone().filter_map(|version| {
+        let known = block.versions.get(version)?;
+        let outcome = match known.outcome {
+            Outcome::Pending => " pending",
+            Outcome::Done => "",
+            Outcome::Failed => " failed",
+        };
+        Some(format!("{version}: {:?}{outcome}", known.sectors[0]))
+    });
+    let all = all.collect::<Vec<_>>().join(", ");
+    format!(
+        "one of {all} (lost up to {lost:?}, {} in all)",
+        block.versions.len()
+    )
+}
