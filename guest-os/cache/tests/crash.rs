@@ -64,7 +64,7 @@ impl Inspector {
     /// A request is about to end.
     fn look(&mut self, world: &World, model: &Model) {
         if self.config.write == WritePolicy::Ordered {
-            model.check_order(model.peek(&world.origin), false);
+            model.check_order(&model.peek(&world.origin), false);
         }
         if self.rng.below(self.scale.every) > 0 {
             return;
@@ -150,10 +150,11 @@ impl Inspector {
         for (block, found) in (0..).zip(&found) {
             model.check(block, *found, crash, true);
         }
-        let sectors = found.iter().map(|found| found.expect("checked"));
+        let sectors = found.into_iter().collect::<Result<Vec<_>, _>>();
+        let sectors = sectors.expect("checked");
         match self.config.write {
-            WritePolicy::Ordered => model.check_order(sectors, false),
-            WritePolicy::Journaled => model.check_order(sectors, true),
+            WritePolicy::Ordered => model.check_order(&sectors, false),
+            WritePolicy::Journaled => model.check_order(&sectors, true),
             _ => {}
         }
     }

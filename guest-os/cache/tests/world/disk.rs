@@ -17,7 +17,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::ops::Range;
 use std::rc::Rc;
 use std::task::Poll;
@@ -418,24 +418,21 @@ impl BlockDevice for Disk {
         self.0.borrow().max_run
     }
 
-    fn read(&self, first: u32, out: &mut [u8]) -> impl Future<Output = Result<(), IoError>> {
-        async move {
-            let count = (out.len() / BLOCK_LEN) as u32;
-            let bytes = self.transfer(Kind::Read, first..first + count, &[]).await?;
-            out.copy_from_slice(&bytes);
-            Ok(())
-        }
+    async fn read(&self, first: u32, out: &mut [u8]) -> Result<(), IoError> {
+        let count = (out.len() / BLOCK_LEN) as u32;
+        let blocks = first..first + count;
+        let bytes = self.transfer(Kind::Read, blocks, &[]).await?;
+        out.copy_from_slice(&bytes);
+        Ok(())
     }
 
-    fn write(&self, first: u32, data: &[u8]) -> impl Future<Output = Result<(), IoError>> {
-        async move {
-            let count = (data.len() / BLOCK_LEN) as u32;
-            let blocks = first..first + count;
-            self.transfer(Kind::Write, blocks, data).await.map(drop)
-        }
+    async fn write(&self, first: u32, data: &[u8]) -> Result<(), IoError> {
+        let count = (data.len() / BLOCK_LEN) as u32;
+        let blocks = first..first + count;
+        self.transfer(Kind::Write, blocks, data).await.map(drop)
     }
 
-    fn flush(&self) -> impl Future<Output = Result<(), IoError>> {
-        async move { self.transfer(Kind::Flush, 0..0, &[]).await.map(drop) }
+    async fn flush(&self) -> Result<(), IoError> {
+        self.transfer(Kind::Flush, 0..0, &[]).await.map(drop)
     }
 }

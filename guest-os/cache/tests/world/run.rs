@@ -168,9 +168,11 @@ impl Run {
     /// The hypervisor takes up to `max` of the blocks that it wants. How many it got.
     pub fn take(&mut self, max: u32) -> u32 {
         let max = max.min(self.wanted);
-        let blocks = self.cache.take_ready(max);
+        let mut blocks = self.cache.take_ready(max);
+        assert!(blocks.len() <= max as usize, "{} for {max}", blocks.len());
+        // The cache cannot know yet of some that were revoked.
+        blocks.retain(|block| !self.is_untold(*block));
         let taken = blocks.len() as u32;
-        assert!(taken <= max, "{taken} blocks for {max}");
         self.world.ssd.surrender(blocks);
         if taken > 0 {
             self.want(self.wanted - taken);
@@ -197,13 +199,15 @@ impl Run {
     /// Blocks that could be granted.
     pub fn grantable(&self) -> Vec<u32> {
         let ssd = &self.world.ssd;
-        let untold = |block: &u32| {
-            let mut untold = self.untold.iter();
-            untold.any(|revoked| revoked.blocks.contains(block))
-        };
         let all = 0..guest_cache::device::BlockDevice::blocks(ssd);
-        all.filter(|block| !ssd.holds(*block) && !untold(block))
+        all.filter(|block| !ssd.holds(*block) && !self.is_untold(*block))
             .collect()
+    }
+
+    /// Whether a block was revoked and the cache does not know.
+    fn is_untold(&self, block: u32) -> bool {
+        let mut untold = self.untold.iter();
+        untold.any(|revoked| revoked.blocks.contains(&block))
     }
 
     /// Tells the cache of revocations that are due.

@@ -15,6 +15,8 @@
 //! both disks together and for the origin disk alone. A version whose only copy may
 //! have been revoked is *at risk*: a block can turn out lost up to there.
 
+mod after;
+
 use guest_cache::device::BLOCK_LEN;
 use guest_cache::{CacheError, Served};
 use workloads::stamp::Stamp;
@@ -375,135 +377,6 @@ impl Model {
             });
         }
         sectors
-    }
-
-    /// What was read after a crash, or why not.
-    pub fn found(&self, block: u32, result: Result<Served, CacheError>, bytes: &[u8]) -> Found {
-        result.map(|_| self.decode(block, bytes))
-    }
-
-    /// Checks what was found in a block after a crash, with both disks or with the origin
-    /// disk alone.
-    pub fn check(&self, number: u32, found: Found, crash: Crash, origin_alone: bool) {
-        let block = &self.blocks[number as usize];
-        let floor = match origin_alone {
-            true => block.origin_floor.of(crash),
-            false => block.floor.of(crash),
-        };
-        let first = match block.lost {
-            Some(lost) if block.lost_for_good && !origin_alone => floor.max(lost + 1),
-            _ => floor,
-        };
-        let allowed = &block.versions[first.min(block.versions.len())..];
-        match found {
-            Ok(sectors) => {
-                let sound = match crash {
-                    Crash::Kill => allowed.iter().any(|version| version.sectors == sectors),
-                    // A disk is no better than this without a cache.
-                    Crash::Cut => sectors.iter().enumerate().all(|(at, number)| {
-                        let mut allowed = allowed.iter();
-                        allowed.any(|version| version.sectors[at] == *number)
-                    }),
-                };
-                assert!(
-                    sound,
-                    "block {number} is {sectors:?} after a {crash:?}, which is not {}",
-                    describe(block, first..=block.newest(), None)
-                );
-            }
-            Err(CacheError::Lost) => {
-                let risk = block.risk.of(crash).max(block.lost);
-                assert!(
-                    !origin_alone && risk >= Some(floor),
-                    "block {number} is lost after a {crash:?}, but at risk was only {risk:?} of {}",
-                    describe(block, floor..=block.newest(), None)
-                );
-            }
-            Err(error) => panic!("block {number} after a {crash:?}: {error}"),
-        }
-    }
-
-    /// Goes on after a crash with what was found.
-    pub fn restart(&mut self, found: &[Found], crash: Crash) {
-        let now = self.tick();
-        for (block, found) in self.blocks.iter_mut().zip(found) {
-            let newest = match found {
-                Ok(sectors) => {
-                    let same = |version: &Version| version.sectors == *sectors;
-                    block.versions.iter().rposition(same)
-                }
-                Err(_) => Some(block.newest()),
-            };
-            if crash == Crash::Cut || newest.is_none() {
-                // Whatever was found is durable.
-                let mut version = block.versions[newest.unwrap_or(0)];
-                if let Ok(sectors) = found {
-                    version.sectors = *sectors;
-                }
-                block.versions = vec![version];
-                block.floor = PerCrash::default();
-                block.origin_floor = PerCrash::default();
-                block.risk = PerCrash::default();
-                block.lost_for_good = true;
-            } else if let Some(newest) = newest {
-                block.versions.truncate(newest + 1);
-            }
-            let newest = block.newest();
-            let version = &mut block.versions[newest];
-            version.outcome = Outcome::Done;
-            version.ended = version.ended.min(now);
-            block.lost = found.is_err().then_some(newest);
-            block.lost_for_good &= found.is_err();
-            block.risk.kill = block.lost;
-            block.risk.cut = block.lost.max(block.risk.cut.min(Some(newest)));
-        }
-        // What was acknowledged and not flushed can be lost in any order.
-        self.in_order = false;
-        self.faulty = false;
-    }
-
-    /// Checks that the origin disk alone has the writes up to some moment: none that arrived
-    /// after one had been acknowledged that is not there. With `whole`, none that arrived
-    /// after one that is not there at all.
-    pub fn check_order(&self, blocks: impl Iterator<Item = Sectors>, whole: bool) {
-        if !self.in_order {
-            return;
-        }
-        let mut latest = (0, None);
-        let mut earliest = (u64::MAX, None);
-        for (number, (block, sectors)) in self.blocks.iter().zip(blocks).enumerate() {
-            for (at, sector) in sectors.iter().enumerate() {
-                let Some(version) = block.version_of(at, *sector) else {
-                    continue;
-                };
-                let there = block.versions[version];
-                let there = if whole { there.number } else { there.arrived };
-                latest = latest.max((there, Some((number, *sector))));
-                // What may be lost never comes.
-                let skipped = version.max(block.risk.cut.max(block.risk.kill).unwrap_or(0));
-                let mut missing = block.versions.iter().skip(skipped + 1);
-                let missing = missing.find(|version| version.outcome != Outcome::Failed);
-                if let Some(missing) = missing {
-                    let until = if whole { missing.number } else { missing.ended };
-                    earliest = earliest.min((until, Some((number, missing.number))));
-                }
-            }
-        }
-        assert!(
-            latest.0 < earliest.0,
-            "out of order: (block, write) {:?} is on the origin disk, {:?} before it is not",
-            latest.1,
-            earliest.1
-        );
-    }
-
-    /// What the origin disk has of each block.
-    pub fn peek(&self, origin: &Disk) -> impl Iterator<Item = Sectors> {
-        (0..self.blocks()).map(|number| {
-            let mut bytes = [0; BLOCK_LEN];
-            origin.peek(number, &mut bytes);
-            self.decode(number, &bytes)
-        })
     }
 }
 
