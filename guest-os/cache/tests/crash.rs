@@ -204,6 +204,7 @@ fn crash_everywhere(write: WritePolicy, scale: Scale, habits: &Habits, seed: u64
     }
     run.check_all();
     run.close();
+    inspector.scale.every = 1;
     inspector.look(&run.world, &run.model.borrow());
 }
 

@@ -15,7 +15,7 @@ use world::model::Model;
 use world::run::{Habits, Run};
 
 const VSSD_BLOCKS: u32 = 64;
-const ORIGIN_BLOCKS: u32 = 1200;
+const ORIGIN_BLOCKS: u32 = 2100;
 const BLOCKS: u32 = 40;
 
 /// Transfers that opening may take: each block of both disks some times.
@@ -154,8 +154,8 @@ fn noise_is_opened_like_new_disks() {
 #[test]
 fn disks_of_any_size_are_opened_or_refused() {
     for &write in WritePolicy::ALL {
-        for origin_blocks in [0, 1, 2, 7, 100, 520, 600] {
-            for vssd_blocks in [0, 1, 2, 3, 5, 9, 40] {
+        for origin_blocks in [0, 1, 2, 7, 100, 600, 2059, 2060] {
+            for vssd_blocks in [0, 1, 2, 15, 16, 17, 20, 40] {
                 println!("{write}: {origin_blocks} and {vssd_blocks} blocks");
                 let held = Some((0..vssd_blocks).collect());
                 let ssd = Disk::new("vSSD", vssd_blocks, 8, held);

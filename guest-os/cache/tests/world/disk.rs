@@ -5,7 +5,8 @@
 //! - A write takes effect at its end; a read gives what is there at its end.
 //! - A flush makes durable the writes that had ended when it was submitted.
 //! - A write that fails has written any of its blocks, or none; a flush that fails
-//!   has made nothing durable.
+//!   has made nothing durable. A transfer that is dropped before its end ends then and
+//!   there, as if it had failed.
 //! - A transfer that touches a block that is not held ends in [`IoError::Gone`],
 //!   also when the block was revoked while the transfer was under way. Its other
 //!   blocks are as after a failure.
@@ -122,6 +123,18 @@ pub(super) struct State {
     faults: Vec<Fault>,
 }
 
+/// Ascending blocks as runs.
+pub fn runs(blocks: impl IntoIterator<Item = u32>) -> Vec<Range<u32>> {
+    let mut runs: Vec<Range<u32>> = Vec::new();
+    for block in blocks {
+        match runs.last_mut() {
+            Some(run) if run.end == block => run.end += 1,
+            _ => runs.push(block..block + 1),
+        }
+    }
+    runs
+}
+
 /// A simulated disk. A clone is the same disk.
 #[derive(Clone)]
 pub struct Disk(pub(super) Rc<RefCell<State>>);
@@ -145,17 +158,7 @@ impl Disk {
     /// Blocks that are the guest's, as runs.
     pub fn held(&self) -> Vec<Range<u32>> {
         let state = self.0.borrow();
-        let Some(held) = &state.held else {
-            return vec![0..state.blocks];
-        };
-        let mut runs: Vec<Range<u32>> = Vec::new();
-        for &block in held {
-            match runs.last_mut() {
-                Some(run) if run.end == block => run.end += 1,
-                _ => runs.push(block..block + 1),
-            }
-        }
-        runs
+        runs((0..state.blocks).filter(|block| state.holds(*block)))
     }
 
     /// Whether a block is the guest's.
@@ -257,7 +260,11 @@ impl Disk {
         let chosen = rng.below(state.requests.len() as u32);
         let request = state.requests.remove(chosen as usize);
         let id = request.id;
-        let ended = state.end(request, rng);
+        let failed = match request.gone {
+            true => Some(IoError::Gone),
+            false => state.fails(request.kind).then_some(IoError::Failed),
+        };
+        let ended = state.end(request, failed, rng);
         state.ended.insert(id, ended);
         true
     }
@@ -302,11 +309,24 @@ impl Disk {
 
     async fn transfer(&self, kind: Kind, blocks: Range<u32>, data: &[u8]) -> Ended {
         let id = self.submit(kind, blocks, data);
+        let _submitted = Submitted { disk: self, id };
         poll_fn(|_| match self.0.borrow_mut().ended.remove(&id) {
             Some(ended) => Poll::Ready(ended),
             None => Poll::Pending,
         })
         .await
+    }
+}
+
+/// A request that someone waits for.
+struct Submitted<'a> {
+    disk: &'a Disk,
+    id: u64,
+}
+
+impl Drop for Submitted<'_> {
+    fn drop(&mut self) {
+        self.disk.0.borrow_mut().cancel(self.id);
     }
 }
 
@@ -368,11 +388,17 @@ impl State {
         true
     }
 
-    fn end(&mut self, request: Request, rng: &mut Rng) -> Ended {
-        let failed = match request.gone {
-            true => Some(IoError::Gone),
-            false => self.fails(request.kind).then_some(IoError::Failed),
-        };
+    /// Ends a request that nobody waits for any more, as if it had failed.
+    fn cancel(&mut self, id: u64) {
+        self.ended.remove(&id);
+        let mut requests = self.requests.iter();
+        if let Some(at) = requests.position(|request| request.id == id) {
+            let request = self.requests.remove(at);
+            drop(self.end(request, Some(IoError::Failed), &mut Rng::new(id)));
+        }
+    }
+
+    fn end(&mut self, request: Request, failed: Option<IoError>, rng: &mut Rng) -> Ended {
         match request.kind {
             Kind::Read => {
                 let count = request.blocks.clone().count();

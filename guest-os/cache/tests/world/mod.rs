@@ -80,10 +80,12 @@ impl World {
         self.tasks.len()
     }
 
-    /// Drops every task where it is: the guest is dead.
-    pub fn kill(&mut self) {
-        self.tasks.clear();
-        self.background.clear();
+    /// Drops a task where it is.
+    pub fn drop_one(&mut self) {
+        if !self.tasks.is_empty() {
+            let chosen = self.rng.below(self.tasks.len() as u32);
+            drop(self.tasks.swap_remove(chosen as usize));
+        }
     }
 
     /// Polls most tasks, in any order.

@@ -1,15 +1,14 @@
 //! A cache in a world, and a guest and a hypervisor that do anything at random.
 
 use std::cell::RefCell;
-use std::ops::Range;
 use std::rc::Rc;
 
 use guest_cache::device::BLOCK_LEN;
 use guest_cache::{BlockCache, CacheError, Config, Opened};
 
 use super::World;
-use super::disk::{Disk, Fault, Kind};
-use super::model::{Found, Model};
+use super::disk::{Disk, Fault, Kind, runs};
+use super::model::{Arrived, Found, Model};
 use crate::common::{Rng, Zipf};
 
 pub type Cache = BlockCache<Disk, Disk>;
@@ -24,10 +23,14 @@ pub struct Habits {
     pub writes: u32,
     pub flush: u32,
     pub write_back: u32,
+    /// Everything is put on record, as at the end.
+    pub record: u32,
     pub want: u32,
     pub revoke: u32,
     pub grant: u32,
     pub fault: u32,
+    /// A request is dropped before its end.
+    pub drop: u32,
 }
 
 impl Habits {
@@ -38,10 +41,12 @@ impl Habits {
         writes: 5,
         flush: 25,
         write_back: 4,
+        record: 8,
         want: 0,
         revoke: 0,
         grant: 0,
         fault: 0,
+        drop: 0,
     };
 
     /// Slots come and go all the time.
@@ -59,9 +64,10 @@ impl Habits {
         ..Self::STEADY
     };
 
-    /// Disks fail.
+    /// Disks fail, and requests are given up.
     pub const FAULTY: Self = Self {
         fault: 10,
+        drop: 10,
         ..Self::RESTLESS
     };
 }
@@ -70,6 +76,21 @@ impl Habits {
 struct Revoked {
     blocks: Vec<u32>,
     in_turns: u32,
+}
+
+/// A write under way, which may be dropped.
+struct Write {
+    model: Rc<RefCell<Model>>,
+    arrived: Arrived,
+}
+
+impl Drop for Write {
+    fn drop(&mut self) {
+        // A task that panics is dropped while it has the model.
+        if let Ok(mut model) = self.model.try_borrow_mut() {
+            model.dropped(self.arrived);
+        }
+    }
 }
 
 /// A cache at work.
@@ -130,8 +151,9 @@ impl Run {
         let (cache, model) = (self.cache.clone(), self.model.clone());
         self.world.spawn(async move {
             let (arrived, data) = model.borrow_mut().writing(block, zeros);
+            let write = Write { model, arrived };
             let result = cache.write(block, &data).await;
-            model.borrow_mut().written(arrived, result);
+            write.model.borrow_mut().written(arrived, result);
         });
     }
 
@@ -155,6 +177,18 @@ impl Run {
             match cache.write_back().await.errors {
                 0 => model.borrow_mut().written_back(&before),
                 errors => assert!(model.borrow().faulty, "write back: {errors} errors"),
+            }
+        });
+    }
+
+    /// Everything that the cache knows is put on record.
+    pub fn record(&mut self) {
+        let (cache, model) = (self.cache.clone(), self.model.clone());
+        self.world.spawn(async move {
+            let before = model.borrow().flushing();
+            match cache.close().await.errors {
+                0 => model.borrow_mut().flushed(&before),
+                errors => assert!(model.borrow().faulty, "close: {errors} errors"),
             }
         });
     }
@@ -185,6 +219,10 @@ impl Run {
     pub fn revoke(&mut self, blocks: Vec<u32>, in_turns: u32) {
         let late = in_turns > 0;
         self.model.borrow_mut().revoking(&self.world.origin, late);
+        let metadata = self.opened.metadata_blocks;
+        if blocks.iter().any(|block| *block < metadata) {
+            self.model.borrow_mut().revoking_metadata();
+        }
         self.world.ssd.revoke(blocks.iter().copied());
         self.untold.push(Revoked { blocks, in_turns });
         self.tell();
@@ -193,7 +231,7 @@ impl Run {
     /// The hypervisor gives blocks.
     pub fn grant(&mut self, blocks: &[u32]) {
         self.world.ssd.grant(blocks.iter().copied());
-        self.cache.granted(&runs(blocks));
+        self.cache.granted(&runs(blocks.iter().copied()));
     }
 
     /// Blocks that could be granted.
@@ -218,9 +256,12 @@ impl Run {
                 revoked.in_turns -= 1;
                 return true;
             }
-            self.cache.revoked(&runs(&revoked.blocks));
+            self.cache.revoked(&runs(revoked.blocks.iter().copied()));
             false
         });
+        if untold.is_empty() {
+            self.model.borrow_mut().told();
+        }
         self.untold = untold;
     }
 
@@ -243,6 +284,8 @@ impl Run {
             self.flush();
         } else if happens(habits.write_back) {
             self.write_back();
+        } else if happens(habits.record) {
+            self.record();
         } else if happens(habits.want) {
             let rng = &mut self.world.rng;
             let count = [0, 1 + rng.below(4), rng.below(40), u32::MAX][rng.below(4) as usize];
@@ -254,6 +297,8 @@ impl Run {
             self.grant(&blocks);
         } else if happens(habits.fault) {
             self.any_fault();
+        } else if happens(habits.drop) {
+            self.world.drop_one();
         }
         self.world.poll();
         each(&self.world, &self.model.borrow());
@@ -356,11 +401,8 @@ impl Run {
     /// The cache is closed.
     pub fn close(&mut self) {
         self.settle();
-        let before = self.model.borrow().flushing();
-        let cache = self.cache.clone();
-        let closed = self.world.block_on(cache.close());
-        assert_eq!(closed.errors, 0, "close on disks that work");
-        self.model.borrow_mut().flushed(&before);
+        self.record();
+        self.world.finish();
     }
 }
 
@@ -380,16 +422,4 @@ fn some_of(blocks: &[u32], rng: &mut Rng) -> Vec<u32> {
     let chance = 1 + rng.below(8);
     let some = blocks.iter().copied();
     some.filter(|_| rng.below(8) < chance).collect()
-}
-
-/// Ascending blocks as runs.
-pub fn runs(blocks: &[u32]) -> Vec<Range<u32>> {
-    let mut runs: Vec<Range<u32>> = Vec::new();
-    for &block in blocks {
-        match runs.last_mut() {
-            Some(run) if run.end == block => run.end += 1,
-            _ => runs.push(block..block + 1),
-        }
-    }
-    runs
 }

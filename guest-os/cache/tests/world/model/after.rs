@@ -4,7 +4,7 @@ use guest_cache::device::BLOCK_LEN;
 use guest_cache::{CacheError, Served};
 
 use super::super::disk::Disk;
-use super::{Crash, Found, Model, Outcome, PerCrash, Sectors, Version, describe};
+use super::{Crash, Found, Metadata, Model, Outcome, PerCrash, Sectors, Version, describe};
 
 impl Model {
     /// What was read after a crash, or why not.
@@ -16,12 +16,13 @@ impl Model {
     /// disk alone.
     pub fn check(&self, number: u32, found: Found, crash: Crash, origin_alone: bool) {
         let block = &self.blocks[number as usize];
-        let floor = match origin_alone {
+        let forgotten = origin_alone || !self.metadata.is_whole();
+        let floor = match forgotten {
             true => block.origin_floor.of(crash),
             false => block.floor.of(crash),
         };
         let first = match block.lost {
-            Some(lost) if block.lost_for_good && !origin_alone => floor.max(lost + 1),
+            Some(lost) if block.lost_for_good && !forgotten => floor.max(lost + 1),
             _ => floor,
         };
         let allowed = &block.versions[first.min(block.versions.len())..];
@@ -77,6 +78,10 @@ impl Model {
                 block.lost_for_good = true;
             } else if let Some(newest) = newest {
                 block.versions.truncate(newest + 1);
+                if !self.metadata.is_whole() {
+                    block.floor = block.origin_floor;
+                    block.lost_for_good = false;
+                }
             }
             let newest = block.newest();
             let version = &mut block.versions[newest];
@@ -89,6 +94,7 @@ impl Model {
         }
         // What was acknowledged and not flushed can be lost in any order.
         self.in_order = false;
+        self.metadata = Metadata::default();
         self.faulty = false;
     }
 

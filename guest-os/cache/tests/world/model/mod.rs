@@ -140,9 +140,32 @@ pub struct Arrived {
     lost: Option<usize>,
 }
 
-/// What was acknowledged when a flush arrived: per block the version, and whether it
-/// was at risk, or known to be lost.
-pub struct Before(Vec<(usize, bool, bool)>);
+/// What there was when a flush arrived.
+pub struct Before {
+    /// Per block the version that was acknowledged, and whether it was at risk, or
+    /// known to be lost.
+    blocks: Vec<(usize, bool, bool)>,
+    /// What the cache had been told of [`Metadata::revoked`].
+    told: u32,
+}
+
+/// The blocks in which the cache keeps what it knows. While some of them are missing
+/// a crash leaves what the origin disk has.
+#[derive(Clone, Copy, Default)]
+struct Metadata {
+    /// How often blocks of it were revoked.
+    revoked: u32,
+    /// Of these, how often the cache has heard of it.
+    told: u32,
+    /// Of these, how often a flush has mended it since.
+    mended: u32,
+}
+
+impl Metadata {
+    fn is_whole(self) -> bool {
+        self.mended == self.revoked
+    }
+}
 
 /// What a block was found as.
 pub type Found = Result<Sectors, CacheError>;
@@ -161,6 +184,7 @@ pub struct Model {
     /// The origin disk has been in order since the run began, or since everything dirty
     /// was written back.
     in_order: bool,
+    metadata: Metadata,
 }
 
 impl Model {
@@ -190,6 +214,7 @@ impl Model {
             keeps_dirty: false,
             faulty: false,
             in_order: true,
+            metadata: Metadata::default(),
         }
     }
 
@@ -291,6 +316,16 @@ impl Model {
         }
     }
 
+    /// The write was dropped before its end, unless it has ended.
+    pub fn dropped(&mut self, write: Arrived) {
+        let ended = self.tick();
+        let version = &mut self.blocks[write.block as usize].versions[write.version];
+        if version.outcome == Outcome::Pending {
+            version.outcome = Outcome::Failed;
+            version.ended = ended;
+        }
+    }
+
     /// A flush arrives, or everything is to be written back.
     pub fn flushing(&self) -> Before {
         let blocks = self.blocks.iter();
@@ -299,12 +334,16 @@ impl Model {
             let at_risk = block.risk.kill >= Some(done);
             (done, at_risk, block.lost >= Some(done))
         });
-        Before(known.collect())
+        Before {
+            blocks: known.collect(),
+            told: self.metadata.told,
+        }
     }
 
     /// The flush has ended well.
     pub fn flushed(&mut self, before: &Before) {
-        for (block, &(done, at_risk, lost)) in self.blocks.iter_mut().zip(&before.0) {
+        self.metadata.mended = self.metadata.mended.max(before.told);
+        for (block, &(done, at_risk, lost)) in self.blocks.iter_mut().zip(&before.blocks) {
             block.floor.raise(done);
             if !self.keeps_dirty && done >= block.session {
                 block.origin_floor.raise(done);
@@ -319,7 +358,7 @@ impl Model {
     /// Everything was written back, and the origin disk flushed.
     pub fn written_back(&mut self, before: &Before) {
         self.flushed(before);
-        for (block, &(done, ..)) in self.blocks.iter_mut().zip(&before.0) {
+        for (block, &(done, ..)) in self.blocks.iter_mut().zip(&before.blocks) {
             if block.risk.kill < Some(done) {
                 block.origin_floor.raise(done);
             }
@@ -350,6 +389,16 @@ impl Model {
                 block.risk.cut = block.risk.cut.max(Some(newest));
             }
         }
+    }
+
+    /// Blocks of the metadata are about to be revoked.
+    pub fn revoking_metadata(&mut self) {
+        self.metadata.revoked += 1;
+    }
+
+    /// The cache has been told of all that was revoked.
+    pub fn told(&mut self) {
+        self.metadata.told = self.metadata.revoked;
     }
 
     /// Everything was read, with nothing under way: only what was found lost is so.
