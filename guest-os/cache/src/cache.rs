@@ -23,15 +23,15 @@ pub const MAX_SLOTS: u32 = 1 << 26;
 /// The list of the free slots; those of a policy come after it.
 const FREE: u32 = 0;
 
-/// A block that was in a slot until now, and the slot's flags.
+/// A block that was in a slot until now, and the slot's flag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cached {
     /// The block of the origin disk.
     pub block: u32,
     /// The slot of the vSSD.
     pub slot: u32,
-    /// What [`Cache::set_flags`] said last; a new block starts with none.
-    pub flags: u8,
+    /// What [`Cache::set_flag`] said last; a new block starts with `false`.
+    pub flag: bool,
 }
 
 /// What comes of a missed block.
@@ -160,11 +160,11 @@ impl<P: Eviction> Cache<P> {
     #[inline]
     fn take_out(&mut self, slot: u32) -> Cached {
         let block = self.table.remove(slot);
-        let flags = self.table.flags(slot);
-        if flags != 0 {
-            self.table.set_flags(slot, 0);
+        let flag = self.table.flag(slot);
+        if flag {
+            self.table.set_flag(slot, false);
         }
-        Cached { block, slot, flags }
+        Cached { block, slot, flag }
     }
 
     fn free(&self) -> List {
@@ -239,19 +239,37 @@ impl<P: Eviction> Cache<P> {
         self.policy.resize(self.capacity);
     }
 
-    /// The flags of a slot that has a block: 3 bits for what is above the cache,
-    /// say dirty or in use. No policy looks at them.
-    pub fn flags(&self, slot: u32) -> u8 {
-        self.table.flags(slot)
+    /// The flag of a slot that has a block: for what is above the cache, to say
+    /// something of the block. No policy looks at it.
+    pub fn flag(&self, slot: u32) -> bool {
+        self.table.flag(slot)
     }
 
-    /// Sets the flags of a slot that has a block, until it goes.
+    /// Sets the flag of a slot that has a block, until the block goes.
     ///
     /// # Panics
     /// If there is none.
-    pub fn set_flags(&mut self, slot: u32, flags: u8) {
+    pub fn set_flag(&mut self, slot: u32, flag: bool) {
         assert!(self.table.place(slot).is_cached(), "slot {slot}: no block");
-        self.table.set_flags(slot, flags);
+        self.table.set_flag(slot, flag);
+    }
+
+    /// The mark of a slot, 0 to 3: for what is above the cache, to say something of
+    /// the slot. It stays whatever comes into the slot or goes, even while the slot
+    /// is absent.
+    pub fn mark(&self, slot: u32) -> u8 {
+        self.table.mark(slot)
+    }
+
+    /// Sets the mark of a slot, 0 to 3.
+    pub fn set_mark(&mut self, slot: u32, mark: u8) {
+        self.table.set_mark(slot, mark);
+    }
+
+    /// The block in a slot, if there is one.
+    pub fn block(&self, slot: u32) -> Option<u32> {
+        let is_cached = self.table.place(slot).is_cached();
+        is_cached.then(|| self.table.block(slot))
     }
 
     /// All blocks and their slots, by slot.

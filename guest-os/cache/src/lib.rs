@@ -9,11 +9,12 @@
 //! - [`cache`]: the slots and the requests, the same for every policy
 //! - [`eviction`]: the policies, one a file, and their names
 //! - [`device`]: disks, as the cache uses them
+//! - [`metadata`]: what is in which slot, on the vSSD
+//! - [`origin_journal`]: the write-ahead journal on the origin disk
 //! - [`table`]: block to slot and back, and the lists that policies keep, in
 //!   12 bytes a slot and a word a hash bucket
-//!
-//! The write policies and the device glue are to come on top of [`cache`]; the
-//! bits they need for each slot are there ([`cache::Cache::flags`]).
+//! - [`block_cache`]: requests for blocks, served from the vSSD or the origin disk
+//! - [`write_policy`]: where a written block goes, and when it reaches the origin
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -21,8 +22,13 @@ extern crate alloc;
 
 pub mod block_cache;
 pub mod cache;
+mod checksum;
+#[cfg(test)]
+mod crash_disk;
 pub mod device;
 pub mod eviction;
+pub mod metadata;
+pub mod origin_journal;
 mod permutation;
 pub mod table;
 pub mod write_policy;

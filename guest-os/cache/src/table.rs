@@ -10,7 +10,7 @@
 //! ```text
 //!          31      29 28 27 26                                0
 //! word 0  | place   | count | previous in the list             |
-//! word 1  | flags   | low 2 | next in the list                 |
+//! word 1  | mark, f | low 2 | next in the list                 |
 //! word 2  | the rest of the scrambled block | next in the chain|
 //! ```
 //!
@@ -35,8 +35,9 @@ const COUNT_SHIFT: u32 = LINK_BITS;
 const COUNT: u32 = 3 << COUNT_SHIFT;
 const PLACE_SHIFT: u32 = 29;
 const PLACE: u32 = 7 << PLACE_SHIFT;
-const FLAGS_SHIFT: u32 = 29;
-const FLAGS: u32 = 7 << FLAGS_SHIFT;
+const FLAG: u32 = 1 << 29;
+const MARK_SHIFT: u32 = 30;
+const MARK: u32 = 3 << MARK_SHIFT;
 
 /// Lists that a table can have.
 pub const MAX_LISTS: u32 = 8;
@@ -226,18 +227,31 @@ impl Table {
         *word = *word & !COUNT | count << COUNT_SHIFT;
     }
 
-    /// A slot's 3 flags, which no policy looks at.
+    /// A slot's flag, which no policy looks at.
     #[inline]
-    pub fn flags(&self, slot: u32) -> u8 {
-        (self.entries[slot as usize][1] >> FLAGS_SHIFT) as u8
+    pub fn flag(&self, slot: u32) -> bool {
+        self.entries[slot as usize][1] & FLAG != 0
     }
 
-    /// Sets a slot's flags, 3 bits.
+    /// Sets a slot's flag.
     #[inline]
-    pub fn set_flags(&mut self, slot: u32, flags: u8) {
-        debug_assert!(flags < 8);
+    pub fn set_flag(&mut self, slot: u32, flag: bool) {
         let word = &mut self.entries[slot as usize][1];
-        *word = *word & !FLAGS | u32::from(flags) << FLAGS_SHIFT;
+        *word = *word & !FLAG | if flag { FLAG } else { 0 };
+    }
+
+    /// A slot's mark, 0 to 3, which no policy looks at.
+    #[inline]
+    pub fn mark(&self, slot: u32) -> u8 {
+        (self.entries[slot as usize][1] >> MARK_SHIFT) as u8
+    }
+
+    /// Sets a slot's mark, 0 to 3.
+    #[inline]
+    pub fn set_mark(&mut self, slot: u32, mark: u8) {
+        debug_assert!(mark < 4);
+        let word = &mut self.entries[slot as usize][1];
+        *word = *word & !MARK | u32::from(mark) << MARK_SHIFT;
     }
 
     #[inline]
@@ -397,11 +411,18 @@ mod tests {
         table.insert(99, 12_345);
         table.push_front(list, 98);
         table.push_front(list, 99);
-        for (count, flags, index) in [(3, 7, 5), (0, 7, 0), (3, 0, 5), (1, 5, 2)] {
+        for (count, flag, mark, index) in [
+            (3, true, 3, 5),
+            (0, true, 3, 0),
+            (3, false, 0, 5),
+            (1, true, 2, 2),
+        ] {
             table.set_count(99, count);
-            table.set_flags(99, flags);
+            table.set_flag(99, flag);
+            table.set_mark(99, mark);
             table.set_place(99, Place::of_policy(index));
-            assert_eq!((table.count(99), table.flags(99)), (count, flags));
+            assert_eq!(table.count(99), count);
+            assert_eq!((table.flag(99), table.mark(99)), (flag, mark));
             assert_eq!(table.place(99), Place::of_policy(index));
             assert_eq!(table.find(12_345), Some(99));
             assert!(table.forwards(list).eq([99, 98]));

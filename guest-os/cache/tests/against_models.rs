@@ -15,7 +15,9 @@ struct Pair {
     model: Box<dyn Model>,
     slots: u32,
     free: BTreeSet<u32>,
-    cached: BTreeMap<u32, (u32, u8)>,
+    cached: BTreeMap<u32, (u32, bool)>,
+    /// Of every slot, absent ones too.
+    marks: Vec<u8>,
 }
 
 impl Pair {
@@ -26,6 +28,7 @@ impl Pair {
             slots,
             free: BTreeSet::new(),
             cached: BTreeMap::new(),
+            marks: vec![0; slots as usize],
         }
     }
 
@@ -61,14 +64,14 @@ impl Pair {
             assert!(self.free.remove(&slot), "slot {slot} was not free");
         }
         self.model.insert(block);
-        self.cached.insert(block, (slot, 0));
+        self.cached.insert(block, (slot, false));
     }
 
     /// The cache says that `cached` goes, and it should be `expected`.
     fn gone(&mut self, expected: u32, cached: Cached) {
         assert_eq!(cached.block, expected);
         let known = self.cached.remove(&cached.block);
-        assert_eq!(known, Some((cached.slot, cached.flags)));
+        assert_eq!(known, Some((cached.slot, cached.flag)));
     }
 
     fn discard(&mut self, block: u32) {
@@ -127,11 +130,16 @@ impl Pair {
         self.model.resize(self.capacity());
     }
 
-    fn flag(&mut self, block: u32, flags: u8) {
+    fn flag(&mut self, block: u32, flag: bool) {
         if let Some(known) = self.cached.get_mut(&block) {
-            known.1 = flags;
-            self.cache.set_flags(known.0, flags);
+            known.1 = flag;
+            self.cache.set_flag(known.0, flag);
         }
+    }
+
+    fn mark(&mut self, slot: u32, mark: u8) {
+        self.cache.set_mark(slot, mark);
+        self.marks[slot as usize] = mark;
     }
 
     fn check(&self) {
@@ -140,9 +148,12 @@ impl Pair {
         assert_eq!(self.cache.len() as usize, self.cached.len());
         let mut seen = BTreeMap::new();
         self.cache.for_each(|(block, slot)| {
-            seen.insert(block, (slot, self.cache.flags(slot)));
+            assert_eq!(self.cache.block(slot), Some(block));
+            seen.insert(block, (slot, self.cache.flag(slot)));
         });
         assert_eq!(seen, self.cached);
+        let marks = (0..self.slots).map(|slot| self.cache.mark(slot));
+        assert!(marks.eq(self.marks.iter().copied()), "a mark moved");
     }
 }
 
@@ -166,7 +177,8 @@ fn run(policy: Policy, slots: u32, seed: u64, steps: u32, quiet: bool) {
             2..7 => pair.revoke(rng.below(slots)),
             7..14 => pair.grow(rng.below(slots), slots / 4 + 1),
             14..17 => pair.discard(block),
-            17..20 => pair.flag(block, rng.below(8) as u8),
+            17..19 => pair.flag(block, rng.below(2) == 1),
+            19 => pair.mark(rng.below(slots), rng.below(4) as u8),
             20..24 => pair.request(block, false),
             _ => pair.request(block, true),
         }

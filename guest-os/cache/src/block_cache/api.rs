@@ -54,6 +54,9 @@ pub struct Opened {
     pub restored_dirty: u32,
     /// Blocks whose last write is lost, now or before.
     pub lost: u32,
+    /// There was a record, but too much of it is gone: what was dirty by it is lost, if
+    /// anything was, and nobody knows which blocks.
+    pub is_broken: bool,
 }
 
 /// Why a cache could not be opened.

@@ -1,67 +1,175 @@
-//! The block cache over two disks.
+//! The block cache over two disks: blocks of a slow origin disk in slots of the vSSD.
+//!
+//! A request is decided when it arrives, and gets a ticket (`core`, `tickets`); when it
+//! is its turn it moves data (`requests`, and by its write policy
+//! [`crate::write_policy`]). Nothing here runs by itself: whoever has a [`BlockCache`]
+//! polls the futures of its requests, and [`BlockCache::work`] beside them, in turns,
+//! without wakers.
+//!
+//! ```text
+//!   read, write                         want, revoked, granted
+//!        |                                   |
+//!   +----v------- core: no I/O --------------v------------------------+
+//!   | Cache (who is where) - tickets - dirty versions - records       |
+//!   +----^------------------^-------------------^--------------------+
+//!        | requests         | home, epochs      | background
+//!   +----v------------------v-------------------v--------------------+
+//!   | io: vSSD, origin, log; flushes and commits of many at once      |
+//!   +----------------------------------------------------------------+
+//! ```
+//!
+//! **What must be durable before what**, so that a guest that is killed, or a disk that
+//! loses what was not flushed, leaves nothing that a later cache takes for something
+//! else:
+//!
+//! - `[C1]` A slot that is on record is overwritten with another block's data only once it
+//!   is on record as free.
+//! - `[C2]` A slot that is on record as clean is overwritten with newer data of its block
+//!   only once it is on record as dirty (plain write-back), or free (all others).
+//! - `[C3]` What the origin has of a block changes only once no record says that a slot has
+//!   it, but that of the very version which is written back.
+//! - `[C4]` A record speaks of data that are durable.
+//! - `[C5]` A flush of what is kept dirty is data, then records, on the vSSD; if the records
+//!   cannot be kept, everything dirty goes to the origin instead.
+//! - `[C6]` Revoked blocks come back as zeros: what comes out of the record is looked at
+//!   before it is believed, and a record of a dirty block says if it is zeros.
+//! - `[C7]` A block whose last write is lost says so until it is written again, also to
+//!   the cache that is opened next.
+//!
+//! The write policies are those of R. Koller, L. Marmol, R. Rangaswami, S. Sundararaman,
+//! N. Talagala, M. Zhao, "Write Policies for Host-side Flash Caches", FAST 2013.
 
 mod api;
+mod background;
+pub(crate) mod core;
+mod dirty;
+mod epochs;
+mod flush;
+mod group;
+mod home;
+mod io;
+mod loss;
+mod records;
+mod recovery;
+pub(crate) mod requests;
+mod streams;
+mod surrender;
+mod tickets;
+pub(crate) mod wait;
 
+#[cfg(test)]
+mod tests;
+
+use ::core::cell::{Cell, RefCell};
+use ::core::future::Future;
+use ::core::ops::Range;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::future::Future;
-use core::ops::Range;
 
 pub use api::{CacheError, Config, OpenError, Opened, Served, Stats, WrittenBack};
 
-use crate::device::BlockDevice;
+use self::core::{Core, Job};
+use crate::device::{BLOCK_LEN, BlockDevice};
+use crate::metadata::MetaLog;
+use crate::origin_journal::OriginJournal;
+use crate::write_policy::WritePolicy;
+use group::Group;
+use requests::Request;
 
 /// A cache of blocks of the disk `O` on the vSSD `S`.
 pub struct BlockCache<S, O> {
-    _ssd: S,
+    ssd: S,
     origin: O,
+    config: Config,
+    pub(crate) core: RefCell<Core>,
+    log: RefCell<MetaLog>,
+    /// The journal at the end of the origin, unless it is being written.
+    journal: RefCell<Option<OriginJournal>>,
+    /// The held blocks of the vSSD do not suffice for what is to be on record.
+    log_is_full: Cell<bool>,
+    has_restored_dirty: Cell<bool>,
+    origin_writes: Cell<u64>,
+    origin_flushed: Cell<u64>,
+    commits: Group,
+    vssd_flushes: Group,
+    origin_flushes: Group,
+    applications: Group,
+    now_ns: Box<dyn Fn() -> u64>,
 }
 
 impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
-    /// Opens a cache on the blocks of the vSSD that the guest holds.
+    /// Opens a cache on the blocks of the vSSD that the guest holds, with what an earlier
+    /// one left there.
     ///
     /// # Errors
     /// When a disk fails, or is of no use.
     pub async fn open(
         ssd: S,
         origin: O,
-        _held: &[Range<u32>],
-        _config: Config,
-        _now_ns: impl Fn() -> u64 + 'static,
+        held: &[Range<u32>],
+        config: Config,
+        now_ns: impl Fn() -> u64 + 'static,
     ) -> Result<(Self, Opened), OpenError> {
-        let opened = Opened {
-            origin_blocks: origin.blocks(),
-            ..Opened::default()
-        };
-        Ok((Self { _ssd: ssd, origin }, opened))
+        recovery::open(ssd, origin, held, config, Box::new(now_ns)).await
     }
 
-    /// Reads a block.
+    /// Reads a block. The request enters when this is called.
+    ///
+    /// # Panics
+    /// If `out` is not of a block.
     pub fn read<'a>(
         &'a self,
         block: u32,
         out: &'a mut [u8],
     ) -> impl Future<Output = Result<Served, CacheError>> + 'a {
-        async move {
-            if block >= self.origin.blocks() {
-                return Err(CacheError::Beyond);
-            }
-            let done = self.origin.read(block, out).await;
-            done.map(|()| Served::Miss).map_err(|_| CacheError::Failed)
-        }
+        assert_eq!(out.len(), BLOCK_LEN, "a block is read");
+        let request = self.enter(block, |core| core.arrive_read(block));
+        async move { self.serve_read(request?, out).await }
     }
 
-    /// Writes a block.
+    /// Writes a block. The request enters when this is called.
+    ///
+    /// # Panics
+    /// If `data` is not of a block.
     pub fn write<'a>(
         &'a self,
         block: u32,
         data: &'a [u8],
     ) -> impl Future<Output = Result<Served, CacheError>> + 'a {
-        async move {
-            if block >= self.origin.blocks() {
-                return Err(CacheError::Beyond);
+        assert_eq!(data.len(), BLOCK_LEN, "a block is written");
+        let now_ns = (self.now_ns)();
+        let request = self.enter(block, |core| core.arrive_write(block, now_ns));
+        async move { self.serve_write(request?, data).await }
+    }
+
+    fn enter(
+        &self,
+        block: u32,
+        arrive: impl FnOnce(&mut Core) -> Job,
+    ) -> Result<Request<'_, S, O>, CacheError> {
+        let mut core = self.core.borrow_mut();
+        if block >= core.origin_blocks {
+            return Err(CacheError::Beyond);
+        }
+        let job = arrive(&mut core);
+        drop(core);
+        Ok(Request::new(self, job))
+    }
+
+    async fn serve_write(
+        &self,
+        request: Request<'_, S, O>,
+        data: &[u8],
+    ) -> Result<Served, CacheError> {
+        match self.config.write {
+            WritePolicy::WriteThrough | WritePolicy::WriteAround => {
+                self.write_through(request, data).await
             }
-            let done = self.origin.write(block, data).await;
-            done.map(|()| Served::Miss).map_err(|_| CacheError::Failed)
+            WritePolicy::ReadOnly => self.write_past(request, data).await,
+            WritePolicy::WriteBack => self.write_later(request, data).await,
+            WritePolicy::Ordered | WritePolicy::Journaled => {
+                self.write_in_epoch(request, data).await
+            }
         }
     }
 
@@ -70,48 +178,72 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
     /// # Errors
     /// When a disk failed it.
     pub async fn flush(&self) -> Result<(), CacheError> {
-        let done = self.origin.flush().await;
-        done.map_err(|_| CacheError::Failed)
+        self.make_durable().await
     }
 
     /// Writes everything dirty back, and makes it durable on the origin disk.
     pub async fn write_back(&self) -> WrittenBack {
-        WrittenBack::default()
+        self.bring_everything_home().await
     }
 
-    /// Makes durable what the cache knows, so that the next one begins warm.
+    /// Makes durable what the cache knows, clean blocks too, so that the next one begins
+    /// warm. What is dirty stays so, unless it cannot be put on record.
     pub async fn close(&self) -> WrittenBack {
-        WrittenBack::default()
+        self.record_everything().await
     }
 
     /// What goes on beside the requests. It never ends: poll it with them.
     pub async fn work(&self) {
-        core::future::pending().await
+        self.run().await;
     }
 
     /// The hypervisor wants so many blocks now, instead of what it wanted before.
-    pub fn want(&self, _count: u32) {}
+    pub fn want(&self, count: u32) {
+        let mut core = self.core.borrow_mut();
+        core.wanted = count;
+        core.pursue();
+    }
 
-    /// Takes up to `max` blocks that can be given to the hypervisor.
-    pub fn take_ready(&self, _max: u32) -> Vec<u32> {
-        Vec::new()
+    /// Takes up to `max` blocks that can be given to the hypervisor. They are wanted no
+    /// more.
+    pub fn take_ready(&self, max: u32) -> Vec<u32> {
+        self.core.borrow_mut().take_ready(max)
     }
 
     /// How many blocks can be given to the hypervisor.
     pub fn ready(&self) -> u32 {
-        0
+        let core = self.core.borrow();
+        core.wanted.min(core.ready.len() as u32)
     }
 
     /// The hypervisor has given blocks.
-    pub fn granted(&self, _blocks: &[Range<u32>]) {}
+    pub fn granted(&self, blocks: &[Range<u32>]) {
+        self.log.borrow_mut().granted(blocks);
+        self.core.borrow_mut().grant(blocks);
+    }
 
     /// The hypervisor has taken blocks away. How many dirty ones are lost by it.
-    pub fn revoked(&self, _blocks: &[Range<u32>]) -> u32 {
-        0
+    pub fn revoked(&self, blocks: &[Range<u32>]) -> u32 {
+        self.log.borrow_mut().revoked(blocks);
+        self.core.borrow_mut().revoke(blocks)
     }
 
     /// Where the cache is, and what it has done.
     pub fn stats(&self) -> Stats {
-        Stats::default()
+        let core = self.core.borrow();
+        let log = self.log.borrow();
+        let oldest_ns = core.dirty.oldest_ns();
+        let memory_bytes = core.memory_bytes() + log.memory_bytes();
+        Stats {
+            slots: core.cache.capacity(),
+            metadata_blocks: log.held(),
+            cached: core.cache.len(),
+            dirty: core.dirty.len(),
+            stale_ns: oldest_ns.map_or(0, |oldest| (self.now_ns)().saturating_sub(oldest)),
+            lost: core.lost.len() as u32,
+            metadata_writes: log.blocks_written(),
+            memory_bytes,
+            ..core.stats
+        }
     }
 }

@@ -184,14 +184,29 @@ impl AnyCache {
         with!(self, cache => cache.grow(slots))
     }
 
-    /// See [`Cache::flags`].
-    pub fn flags(&self, slot: u32) -> u8 {
-        with!(self, cache => cache.flags(slot))
+    /// See [`Cache::flag`].
+    pub fn flag(&self, slot: u32) -> bool {
+        with!(self, cache => cache.flag(slot))
     }
 
-    /// See [`Cache::set_flags`].
-    pub fn set_flags(&mut self, slot: u32, flags: u8) {
-        with!(self, cache => cache.set_flags(slot, flags))
+    /// See [`Cache::set_flag`].
+    pub fn set_flag(&mut self, slot: u32, flag: bool) {
+        with!(self, cache => cache.set_flag(slot, flag))
+    }
+
+    /// See [`Cache::mark`].
+    pub fn mark(&self, slot: u32) -> u8 {
+        with!(self, cache => cache.mark(slot))
+    }
+
+    /// See [`Cache::set_mark`].
+    pub fn set_mark(&mut self, slot: u32, mark: u8) {
+        with!(self, cache => cache.set_mark(slot, mark))
+    }
+
+    /// See [`Cache::block`].
+    pub fn block(&self, slot: u32) -> Option<u32> {
+        with!(self, cache => cache.block(slot))
     }
 
     /// Calls `each` with every block and its slot, by slot.

@@ -1,4 +1,19 @@
-//! Where a written block goes, and when it reaches the origin disk.
+//! Where a written block goes, and when it reaches the origin disk: the write policies, one a
+//! file. Each says what is decided when a write arrives, and how it is carried out.
+//!
+//! | policy | a write is done when it is on | what a crash of the guest loses |
+//! |---|---|---|
+//! | write-through, write-around, read-only | the origin | nothing |
+//! | write-back | the vSSD | what was not flushed; losing the vSSD breaks the origin |
+//! | ordered | the vSSD | what was not flushed; the origin alone is of one moment |
+//! | journaled | the vSSD | the same, of the end of a group |
+
+mod journaled;
+mod ordered;
+mod read_only;
+mod write_around;
+mod write_back;
+mod write_through;
 
 use core::fmt;
 use core::str::FromStr;

@@ -1,0 +1,328 @@
+//! What the cache knows and decides, without any I/O.
+//!
+//! A request is decided as it arrives, in the order of arrival: whether it hits, what
+//! comes in, what goes. The decision is a [`Job`]. The rest of a request only moves
+//! data, when it is its turn, and tells what came of it. So hits and misses do not
+//! depend on how long a disk takes.
+
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec::Vec;
+
+use super::api::{Config, Served, Stats};
+use super::dirty::{Dirty, Version, VersionId};
+use super::records::Records;
+use super::streams::{Promotion, Streams};
+use super::tickets::{TicketId, Tickets, Touched};
+use crate::cache::Admission;
+use crate::eviction::AnyCache;
+use crate::write_policy::WritePolicy;
+
+/// What a job does with its slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The block is in it.
+    Hit,
+    /// The block is in it, if it has not come back as zeros.
+    Check,
+    /// The block comes into it.
+    Fill,
+    /// The block has been thrown out of it.
+    Discard,
+    /// It is about to be given up.
+    Depart,
+    /// There is none.
+    Direct,
+}
+
+/// A job with a slot; or none, and how that counts.
+pub type Arrival = Result<Job, Served>;
+
+/// What was decided for a request, and how far it has come.
+#[derive(Clone, Copy, Debug)]
+pub struct Job {
+    pub ticket: TicketId,
+    pub block: u32,
+    pub kind: Kind,
+    pub slot: Option<u32>,
+    /// The version that is in the slot before it may be overwritten.
+    pub victim: Option<VersionId>,
+    /// The version that is written.
+    pub version: Option<VersionId>,
+    /// The epoch of the write, until it has ended.
+    pub epoch: Option<u32>,
+    /// How it counts.
+    pub served: Served,
+    pub is_write: bool,
+    /// Whether the block has come out of the record and nobody has looked at it.
+    pub was_restored: bool,
+    /// Nothing of value is in the slot any more, nor on record about it.
+    pub is_settled: bool,
+    /// The slot may have been written.
+    pub has_begun: bool,
+}
+
+/// All but the disks.
+pub struct Core {
+    pub cache: AnyCache,
+    pub tickets: Tickets,
+    pub dirty: Dirty,
+    pub records: Records,
+    /// Blocks whose last write is lost.
+    pub lost: BTreeSet<u32>,
+    /// Of these, those written again since, but not yet so that it would survive.
+    pub mended: BTreeSet<u32>,
+    /// The block that is on record for a slot, where it is not the one that the cache has
+    /// there.
+    pub outdated: BTreeMap<u32, u32>,
+    /// Slots with clean blocks that are not on record.
+    pub unrecorded: Vec<u32>,
+    /// Jobs whose request was dropped before it had cleared its slot.
+    pub abandoned: Vec<Job>,
+    /// Slots that are about to be given up, and blocks that can be.
+    pub departing: VecDeque<Job>,
+    pub departing_count: u32,
+    pub leaving: Vec<u32>,
+    pub ready: Vec<u32>,
+    /// Blocks of the metadata that were to be given up and are not.
+    pub returned: Vec<u32>,
+    pub wanted: u32,
+    pub stats: Stats,
+    pub write: WritePolicy,
+    pub origin_blocks: u32,
+    /// The slots begin after the blocks of the metadata, and end here.
+    pub region: u32,
+    pub slots: u32,
+    bypass_blocks: u32,
+    streams: Streams,
+    pub promotion: Promotion,
+}
+
+impl Core {
+    pub fn new(config: &Config, region: u32, slots: u32, origin_blocks: u32) -> Self {
+        Self {
+            cache: config.eviction.cache(slots),
+            tickets: Tickets::default(),
+            dirty: Dirty::default(),
+            records: Records::default(),
+            lost: BTreeSet::new(),
+            mended: BTreeSet::new(),
+            outdated: BTreeMap::new(),
+            unrecorded: Vec::new(),
+            abandoned: Vec::new(),
+            departing: VecDeque::new(),
+            departing_count: 0,
+            leaving: Vec::new(),
+            ready: Vec::new(),
+            returned: Vec::new(),
+            wanted: 0,
+            stats: Stats::default(),
+            write: config.write,
+            origin_blocks,
+            region,
+            slots,
+            bypass_blocks: config.bypass_blocks,
+            streams: Streams::default(),
+            promotion: Promotion::new(config.promote, slots),
+        }
+    }
+
+    /// Whether more is dirty than may be, in a hundred slots.
+    pub fn is_too_dirty(&self, percent: u8) -> bool {
+        let percent = match self.write.keeps_dirty() {
+            true => u64::from(percent),
+            false => 0,
+        };
+        let allowed = u64::from(self.cache.capacity()) * percent;
+        u64::from(self.dirty.len()) * 100 > allowed
+    }
+
+    /// Whether versions come to the origin disk in the order of epochs.
+    pub fn is_ordered(&self) -> bool {
+        matches!(self.write, WritePolicy::Ordered | WritePolicy::Journaled)
+    }
+
+    /// A read arrives.
+    pub fn arrive_read(&mut self, block: u32) -> Job {
+        let is_let_in = self.is_let_in(block);
+        if let Some(slot) = self.cache.access(block) {
+            self.stats.read_hits += 1;
+            let is_restored = self.cache.flag(slot);
+            let kind = match is_restored {
+                true => Kind::Check,
+                false => Kind::Hit,
+            };
+            if is_restored {
+                self.cache.set_flag(slot, false);
+            }
+            let is_shared = !is_restored;
+            let mut job = self.job(block, kind, Some(slot), None, is_shared);
+            job.served = Served::Hit;
+            job.is_settled = true;
+            return job;
+        }
+        self.stats.read_misses += 1;
+        self.admit(block, is_let_in)
+            .unwrap_or_else(|served| self.direct(block, served, true))
+    }
+
+    /// A write arrives.
+    pub fn arrive_write(&mut self, block: u32, now_ns: u64) -> Job {
+        let is_let_in = self.is_let_in(block);
+        let found = self.cache.access(block);
+        match found {
+            Some(_) => self.stats.write_hits += 1,
+            None => self.stats.write_misses += 1,
+        }
+        let job = match self.write {
+            WritePolicy::WriteThrough => self.arrive_write_through(block, found, is_let_in),
+            WritePolicy::WriteAround => self.arrive_write_around(block, found),
+            WritePolicy::ReadOnly => self.arrive_read_only(block, found),
+            WritePolicy::WriteBack => self.arrive_write_back(block, found, is_let_in),
+            WritePolicy::Ordered => self.arrive_ordered(block, found, is_let_in),
+            WritePolicy::Journaled => self.arrive_journaled(block, found, is_let_in),
+        };
+        let mut job = job.unwrap_or_else(|served| self.direct(block, served, false));
+        job.is_write = true;
+        if self.write.keeps_dirty() {
+            self.begin_version(&mut job, now_ns);
+        }
+        job
+    }
+
+    /// Whether the block would be let in if it is not cached; and if not, how that counts.
+    fn is_let_in(&mut self, block: u32) -> Result<(), Served> {
+        let is_wanted = self.promotion.request(block);
+        let is_sequential =
+            self.bypass_blocks > 0 && self.streams.request(block) >= self.bypass_blocks;
+        match (is_sequential, is_wanted) {
+            (true, _) => Err(Served::Bypassed),
+            (false, true) => Ok(()),
+            (false, false) => Err(Served::Miss),
+        }
+    }
+
+    /// A block is overwritten where it is.
+    pub(crate) fn overwrite(&mut self, block: u32, slot: u32) -> Job {
+        let mut job = self.job(block, Kind::Hit, Some(slot), None, false);
+        job.served = Served::Hit;
+        job.was_restored = self.cache.flag(slot);
+        self.cache.set_flag(slot, false);
+        job.version = self.dirty.current(slot, block);
+        job
+    }
+
+    /// Takes note that a write of a version is under way.
+    fn begin_version(&mut self, job: &mut Job, now_ns: u64) {
+        if self.is_ordered() {
+            job.epoch = Some(self.dirty.begin_write());
+        }
+        if let Some(version) = job.version.and_then(|id| self.dirty.get_mut(id)) {
+            version.writers += 1;
+            return;
+        }
+        // Plain write-back needs no version of what it writes to the origin at once.
+        if job.slot.is_some() || self.is_ordered() {
+            let version = Version::written(job.block, job.slot, self.dirty.epoch, now_ns);
+            job.version = Some(self.dirty.add(version));
+        }
+    }
+
+    /// A block that is not cached comes in; or not, and how that counts.
+    pub(crate) fn admit(&mut self, block: u32, is_let_in: Result<(), Served>) -> Arrival {
+        if self.lost.contains(&block) || self.dirty.find_stray(block).is_some() {
+            return Err(Served::Miss);
+        }
+        is_let_in.inspect_err(|&served| {
+            self.stats.bypassed += u64::from(served == Served::Bypassed);
+        })?;
+        let Admission::Admitted { slot, evicted } = self.cache.admit(block) else {
+            return Err(Served::Miss);
+        };
+        let evicted = evicted.map(|cached| cached.block);
+        let mut job = self.job(block, Kind::Fill, Some(slot), evicted, false);
+        job.victim = evicted.and_then(|evicted| self.detach(slot, evicted));
+        Ok(job)
+    }
+
+    /// A request goes past the cache.
+    pub(crate) fn direct(&mut self, block: u32, served: Served, is_shared: bool) -> Job {
+        let mut job = self.job(block, Kind::Direct, None, None, is_shared);
+        job.served = served;
+        job
+    }
+
+    /// A cached block is thrown out.
+    pub(crate) fn discard(&mut self, block: u32, slot: u32) -> Job {
+        let mut job = self.job(block, Kind::Discard, Some(slot), None, false);
+        job.served = Served::Hit;
+        job.victim = self.detach(slot, block);
+        self.cache.discard(block);
+        job
+    }
+
+    /// The cache does not have `block` in `slot` any more, where its data are for now: its
+    /// version, if it is dirty.
+    pub fn detach(&mut self, slot: u32, block: u32) -> Option<VersionId> {
+        self.outdate(slot, block);
+        let id = self.dirty.current(slot, block)?;
+        let version = self.dirty.get_mut(id)?;
+        version.is_detached = true;
+        // Whoever waits until the epoch is on the origin must not write in it.
+        if version.epoch == self.dirty.epoch && self.is_ordered() {
+            self.dirty.close_epoch();
+        }
+        Some(id)
+    }
+
+    /// Remembers what is on record for a slot whose block goes.
+    pub fn outdate(&mut self, slot: u32, block: u32) {
+        if self.cache.mark(slot) != 0 {
+            self.outdated.entry(slot).or_insert(block);
+        }
+    }
+
+    /// A job that touches its block, its slot, and what goes for it.
+    pub fn job(
+        &mut self,
+        block: u32,
+        kind: Kind,
+        slot: Option<u32>,
+        evicted: Option<u32>,
+        is_shared: bool,
+    ) -> Job {
+        let mut touched = [(Touched::Block(block), is_shared); 3];
+        let mut len = 1;
+        let rest = [slot.map(Touched::Slot), evicted.map(Touched::Block)];
+        for what in rest.into_iter().flatten() {
+            touched[len] = (what, is_shared);
+            len += 1;
+        }
+        Job {
+            ticket: self.tickets.enter(&touched[..len]),
+            block,
+            kind,
+            slot,
+            victim: None,
+            version: None,
+            epoch: None,
+            served: Served::Miss,
+            is_write: false,
+            was_restored: false,
+            is_settled: false,
+            has_begun: false,
+        }
+    }
+
+    /// Bytes of heap.
+    pub fn memory_bytes(&self) -> usize {
+        let queues = self.unrecorded.capacity() + self.leaving.capacity() + self.ready.capacity();
+        let outdated = self.outdated.len() * size_of::<(u32, u32)>();
+        self.cache.memory_bytes()
+            + self.tickets.memory_bytes()
+            + self.dirty.memory_bytes()
+            + self.promotion.memory_bytes()
+            + self.records.memory_bytes()
+            + (queues + self.lost.len()) * size_of::<u32>()
+            + outdated
+    }
+}

@@ -1,0 +1,310 @@
+//! Versions of blocks that the origin disk does not have yet, oldest first.
+//!
+//! ```text
+//!              a write ends             written back, or superseded on the origin
+//!   written ------------------> dirty ---------------------------------> (gone)
+//!      |                          |  its slot is revoked
+//!      | the write fails          +---------------------> lost, if it was the newest
+//!      +----> (gone)
+//! ```
+//!
+//! A version is made when its write arrives, so that what arrives later knows of it.
+//! Usually it is in the slot where the cache has its block. It may have outlived that:
+//! the block has been evicted and its evictor still waits; a newer version has
+//! another slot, and this one *owns* its slot, which the cache gets back when it is
+//! gone; the vSSD has failed and the data are in memory.
+//!
+//! Writes are in *epochs*, which ordered and journaled write-back bring to the origin
+//! disk one after the other. Plain write-back has a single one.
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet};
+
+/// From here on epochs are counted from the start again when nothing is dirty: after
+/// half of what there are, which gives that some hours to happen.
+const LATE: u32 = 1 << 31;
+
+/// A version, as long as it is there.
+pub type VersionId = u64;
+
+/// A version of a block.
+#[derive(Debug)]
+pub struct Version {
+    pub block: u32,
+    /// None: the data are in memory.
+    pub slot: Option<u32>,
+    pub data: Option<Box<[u8]>>,
+    pub epoch: u32,
+    pub since_ns: u64,
+    /// Writes of it that have not ended.
+    pub writers: u32,
+    /// A write of it has ended.
+    pub is_valid: bool,
+    /// The block has been evicted from the slot, or has a newer version elsewhere.
+    pub is_detached: bool,
+    /// The slot is not the cache's, and returns to it when the version goes.
+    pub owns_slot: bool,
+    /// Someone has the data in memory and is writing them to the origin.
+    pub is_in_hand: bool,
+    /// The slot was revoked since.
+    pub is_slot_gone: bool,
+    /// What was written last is zeros.
+    pub is_zeros: bool,
+    /// How often bringing it to the origin has failed.
+    pub failures: u32,
+}
+
+impl Version {
+    /// A version that is being written to `slot`.
+    pub fn written(block: u32, slot: Option<u32>, epoch: u32, since_ns: u64) -> Self {
+        Self {
+            block,
+            slot,
+            data: None,
+            epoch,
+            since_ns,
+            writers: 1,
+            is_valid: false,
+            is_detached: false,
+            owns_slot: false,
+            is_in_hand: false,
+            is_slot_gone: false,
+            is_zeros: false,
+            failures: 0,
+        }
+    }
+}
+
+/// All versions.
+#[derive(Default)]
+pub struct Dirty {
+    versions: BTreeMap<VersionId, Version>,
+    by_slot: BTreeSet<(u32, VersionId)>,
+    /// Valid versions.
+    len: u32,
+    next: VersionId,
+    /// The epoch that writes belong to now.
+    pub epoch: u32,
+    /// Whether a write of it has ended.
+    pub has_ended: bool,
+    /// Versions of it.
+    pub in_epoch: u32,
+    /// Writes under way, by epoch.
+    under_way: BTreeMap<u32, u32>,
+    /// The newest version of a block that is not in the slot where the cache would
+    /// have it.
+    strays: BTreeMap<u32, VersionId>,
+    /// Valid versions that are not on record.
+    pub unrecorded: BTreeSet<VersionId>,
+}
+
+impl Dirty {
+    /// How many valid versions there are.
+    pub fn len(&self) -> u32 {
+        self.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.versions.is_empty()
+    }
+
+    pub fn add(&mut self, version: Version) -> VersionId {
+        let id = self.next;
+        self.next += 1;
+        if let Some(slot) = version.slot {
+            self.by_slot.insert((slot, id));
+        }
+        self.len += u32::from(version.is_valid);
+        self.in_epoch += u32::from(version.epoch == self.epoch);
+        self.versions.insert(id, version);
+        id
+    }
+
+    pub fn get(&self, id: VersionId) -> Option<&Version> {
+        self.versions.get(&id)
+    }
+
+    /// To change anything but `slot` and `is_valid`.
+    pub fn get_mut(&mut self, id: VersionId) -> Option<&mut Version> {
+        self.versions.get_mut(&id)
+    }
+
+    /// A write of the version has ended well.
+    pub fn validate(&mut self, id: VersionId) {
+        if let Some(version) = self.versions.get_mut(&id)
+            && !version.is_valid
+        {
+            version.is_valid = true;
+            self.len += 1;
+        }
+    }
+
+    /// What is in the slot is on the origin too; a write of something newer is under way.
+    pub fn invalidate(&mut self, id: VersionId) {
+        if let Some(version) = self.versions.get_mut(&id) {
+            self.len -= u32::from(core::mem::take(&mut version.is_valid));
+        }
+        self.unrecorded.remove(&id);
+    }
+
+    pub fn remove(&mut self, id: VersionId) -> Option<Version> {
+        let version = self.versions.remove(&id)?;
+        if let Some(slot) = version.slot {
+            self.by_slot.remove(&(slot, id));
+        }
+        self.len -= u32::from(version.is_valid);
+        self.in_epoch -= u32::from(version.epoch == self.epoch);
+        self.unrecorded.remove(&id);
+        if self.strays.get(&version.block) == Some(&id) {
+            self.strays.remove(&version.block);
+        }
+        Some(version)
+    }
+
+    /// What was in the slot of a version is gone; a write of it is still under way.
+    pub fn empty(&mut self, id: VersionId) {
+        self.invalidate(id);
+        let Some(version) = self.versions.get_mut(&id) else {
+            return;
+        };
+        version.is_detached = true;
+        if let Some(slot) = version.slot.take() {
+            self.by_slot.remove(&(slot, id));
+        }
+    }
+
+    /// The version is in memory from now on. The slot where it was.
+    pub fn move_to_memory(&mut self, id: VersionId, data: &[u8]) -> Option<u32> {
+        self.validate(id);
+        let version = self.versions.get_mut(&id)?;
+        version.data = Some(data.into());
+        version.is_detached = true;
+        let slot = version.slot.take();
+        if let Some(slot) = slot {
+            self.by_slot.remove(&(slot, id));
+        }
+        let block = version.block;
+        self.unrecorded.remove(&id);
+        self.strays.insert(block, id);
+        slot
+    }
+
+    /// The number of the next version.
+    pub fn next_id(&self) -> VersionId {
+        self.next
+    }
+
+    /// The version where the cache has `block`, in `slot`.
+    pub fn current(&self, slot: u32, block: u32) -> Option<VersionId> {
+        let (_, id) = self.in_slot_range(slot).next_back()?;
+        let version = &self.versions[id];
+        (version.block == block && !version.is_detached).then_some(*id)
+    }
+
+    fn in_slot_range(
+        &self,
+        slot: u32,
+    ) -> alloc::collections::btree_set::Range<'_, (u32, VersionId)> {
+        self.by_slot.range((slot, 0)..=(slot, VersionId::MAX))
+    }
+
+    /// Any version in a slot, with a higher number than `after`.
+    pub fn in_slot(&self, slot: u32, after: Option<VersionId>) -> Option<VersionId> {
+        let first = after.map_or(0, |id| id + 1);
+        let mut range = self.by_slot.range((slot, first)..=(slot, VersionId::MAX));
+        range.next().map(|&(_, id)| id)
+    }
+
+    /// The version is where nobody would look for it.
+    pub fn stray(&mut self, block: u32, id: VersionId) {
+        self.strays.insert(block, id);
+    }
+
+    /// The newest version of a block, if nobody would look where it is.
+    pub fn find_stray(&self, block: u32) -> Option<VersionId> {
+        self.strays.get(&block).copied()
+    }
+
+    /// Older versions of a block count no more: a newer one is where it is looked for.
+    pub fn forget_stray(&mut self, block: u32) {
+        self.strays.remove(&block);
+    }
+
+    /// All versions, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = (VersionId, &Version)> {
+        self.versions.iter().map(|(&id, version)| (id, version))
+    }
+
+    /// The versions after `after`, oldest first.
+    pub fn iter_after(
+        &self,
+        after: Option<VersionId>,
+    ) -> impl Iterator<Item = (VersionId, &Version)> {
+        let first = after.map_or(0, |id| id + 1);
+        let range = self.versions.range(first..);
+        range.map(|(&id, version)| (id, version))
+    }
+
+    /// When the oldest version was written.
+    pub fn oldest_ns(&self) -> Option<u64> {
+        let mut valid = self.versions.values().filter(|version| version.is_valid);
+        valid.next().map(|version| version.since_ns)
+    }
+
+    /// Later writes are of a new epoch.
+    pub fn close_epoch(&mut self) {
+        if self.in_epoch > 0 || self.under_way.contains_key(&self.epoch) || self.has_ended {
+            self.begin_epoch(self.epoch + 1);
+        }
+        if self.epoch > LATE && self.versions.is_empty() && self.under_way.is_empty() {
+            self.begin_epoch(0);
+        }
+    }
+
+    /// Later writes are of this epoch.
+    pub fn begin_epoch(&mut self, epoch: u32) {
+        if epoch != self.epoch {
+            self.epoch = epoch;
+            self.in_epoch = 0;
+            self.has_ended = false;
+        }
+    }
+
+    /// A write of the present epoch begins.
+    pub fn begin_write(&mut self) -> u32 {
+        *self.under_way.entry(self.epoch).or_insert(0) += 1;
+        self.epoch
+    }
+
+    /// A write of an epoch has ended.
+    pub fn end_write(&mut self, epoch: u32) {
+        let count = self
+            .under_way
+            .get_mut(&epoch)
+            .expect("a write of the epoch");
+        *count -= 1;
+        if *count == 0 {
+            self.under_way.remove(&epoch);
+        }
+    }
+
+    /// Whether a write of the epoch, or an earlier one, is under way.
+    pub fn is_under_way(&self, epoch: u32) -> bool {
+        let first = self.under_way.first_key_value();
+        first.is_some_and(|(&first, _)| first <= epoch)
+    }
+
+    /// The epoch that is to come to the origin first.
+    pub fn oldest_epoch(&self) -> Option<u32> {
+        let first = self.versions.first_key_value();
+        first.map(|(_, version)| version.epoch)
+    }
+
+    /// Bytes of heap, about.
+    pub fn memory_bytes(&self) -> usize {
+        let in_memory = self.versions.values().filter_map(|it| it.data.as_deref());
+        let data: usize = in_memory.map(size_of_val).sum();
+        data + self.versions.len() * (size_of::<Version>() + 2 * size_of::<VersionId>())
+            + self.by_slot.len() * size_of::<(u32, VersionId)>()
+    }
+}

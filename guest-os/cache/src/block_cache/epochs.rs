@@ -1,0 +1,305 @@
+//! Writes for which the order counts: what ordered and journaled write-back share.
+//!
+//! Every write belongs to an epoch. An epoch that is closed does not change any more: a
+//! new write to one of its blocks takes a new slot, and the version keeps the old one
+//! until it is on the origin disk. Closed epochs come to the origin oldest first.
+//!
+//! ```text
+//!        writes          closed             applied
+//!   open ------> open ----------> closed -----------> on the origin, durable
+//!                                 (its writes end)
+//! ```
+//!
+//! Whoever waits until an epoch is on the origin (it needs a slot that one of its
+//! versions is in) closes it first, when it arrives, so that every write of the
+//! epoch has an earlier ticket and waits for none of those that wait for it.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::BlockCache;
+use super::api::{CacheError, Served, WrittenBack};
+use super::core::{Arrival, Core};
+use super::dirty::VersionId;
+use super::home::InHand;
+use super::requests::{Request, is_zeros};
+use super::wait::{all, until};
+use crate::device::{BLOCK_LEN, BlockDevice};
+use crate::write_policy::WritePolicy;
+
+/// Transfers of an epoch side by side.
+const SIDE_BY_SIDE: usize = 32;
+
+/// How often the data of a version are looked for on the vSSD before they are lost.
+const TRIES_TO_READ: u32 = 8;
+
+impl Core {
+    /// A write arrives whose order counts. A version of an earlier epoch stays as it is, in
+    /// the slot where it is, and the block gets another slot.
+    pub(crate) fn arrive_in_epoch(
+        &mut self,
+        block: u32,
+        found: Option<u32>,
+        is_let_in: Result<(), Served>,
+    ) -> Arrival {
+        let Some(slot) = found else {
+            return self.admit(block, is_let_in);
+        };
+        let current = self.dirty.current(slot, block);
+        let earlier = current.filter(|&id| {
+            let version = self.dirty.get(id).expect("the current version");
+            version.epoch != self.dirty.epoch
+        });
+        let Some(id) = earlier else {
+            return Ok(self.overwrite(block, slot));
+        };
+        self.outdate(slot, block);
+        self.cache.revoke(slot);
+        let version = self.dirty.get_mut(id).expect("the current version");
+        version.is_detached = true;
+        version.owns_slot = true;
+        let job = self.admit(block, Ok(()));
+        self.dirty.stray(block, id);
+        let mut job = job.unwrap_or_else(|served| self.direct(block, served, false));
+        job.served = Served::Hit;
+        Ok(job)
+    }
+}
+
+/// A version on its way to the origin disk, and its data.
+pub(crate) struct Loaded<'a> {
+    pub block: u32,
+    pub data: Vec<u8>,
+    in_hand: InHand<'a>,
+}
+
+impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
+    /// Writes a version to its slot; or, if that is not to be, keeps it in memory and waits
+    /// until it is on the origin disk.
+    pub(crate) async fn write_in_epoch(
+        &self,
+        mut request: Request<'_, S, O>,
+        data: &[u8],
+    ) -> Result<Served, CacheError> {
+        request.turn().await;
+        let (served, block) = (request.job.served, request.job.block);
+        if self.write_version(&mut request, data).await {
+            return request.over(Ok(served));
+        }
+        let id = self.keep_in_memory(&mut request, data);
+        // Nobody is to wait for this one, least of all a write of the same epoch.
+        request.over(());
+        if self.bring_home(id).await.is_err() {
+            self.core.borrow_mut().remove_version(id);
+            return Err(CacheError::Failed);
+        }
+        let was_lost = self.core.borrow().lost.contains(&block);
+        if was_lost {
+            self.core.borrow_mut().mend(block);
+            self.record_mended().await?;
+        }
+        Ok(served)
+    }
+
+    async fn write_version(&self, request: &mut Request<'_, S, O>, data: &[u8]) -> bool {
+        if request.slot().is_none() || request.settle().await.is_err() {
+            return false;
+        }
+        let (Some(slot), Some(id)) = (request.slot(), request.job.version) else {
+            return false;
+        };
+        if let Some(version) = self.core.borrow_mut().dirty.get_mut(id) {
+            version.is_zeros = is_zeros(data);
+        }
+        request.job.has_begun = true;
+        if self.write_slot(slot, data).await.is_err() || request.slot().is_none() {
+            return false;
+        }
+        let mut core = self.core.borrow_mut();
+        core.dirty.validate(id);
+        core.note_unrecorded(id);
+        core.mend(request.job.block);
+        if core.dirty.find_stray(request.job.block) < Some(id) {
+            core.dirty.forget_stray(request.job.block);
+        }
+        if request.job.epoch == Some(core.dirty.epoch) {
+            core.dirty.has_ended = true;
+        }
+        true
+    }
+
+    fn keep_in_memory(&self, request: &mut Request<'_, S, O>, data: &[u8]) -> VersionId {
+        let id = request.job.version.expect("a write has a version");
+        let mut core = self.core.borrow_mut();
+        let owns_slot = core.dirty.get(id).is_some_and(|it| it.owns_slot);
+        let slot = core.dirty.move_to_memory(id, data);
+        if let (Some(slot), true) = (slot, owns_slot) {
+            core.free_record(slot);
+            core.grow(slot);
+        }
+        if let Some(epoch) = request.job.epoch.take() {
+            core.dirty.end_write(epoch);
+            if epoch == core.dirty.epoch {
+                core.dirty.close_epoch();
+            }
+        }
+        drop(core);
+        request.invalidate();
+        id
+    }
+
+    /// Brings epochs to the origin disk until a version is there. Whether it is gone.
+    pub(super) async fn apply_to(&self, id: VersionId) -> bool {
+        loop {
+            {
+                let mut core = self.core.borrow_mut();
+                let Some(version) = core.dirty.get(id) else {
+                    return true;
+                };
+                if version.epoch == core.dirty.epoch {
+                    core.dirty.close_epoch();
+                }
+            }
+            if !self.apply_next().await {
+                return self.core.borrow().dirty.get(id).is_none();
+            }
+        }
+    }
+
+    /// Brings the oldest epoch to the origin disk.
+    pub(super) async fn apply_next(&self) -> bool {
+        self.applications.join(|| self.apply_oldest()).await
+    }
+
+    async fn apply_oldest(&self) -> bool {
+        let epoch = {
+            let mut core = self.core.borrow_mut();
+            let Some(epoch) = core.dirty.oldest_epoch() else {
+                return true;
+            };
+            if epoch == core.dirty.epoch {
+                core.dirty.close_epoch();
+            }
+            epoch
+        };
+        until(|| !self.core.borrow().dirty.is_under_way(epoch)).await;
+        // [C3] No older version of these blocks is to be found by a recovery.
+        let has_stale = self.core.borrow().records.has_stale();
+        if has_stale && !self.commit().await && !self.log_is_full.get() {
+            return false;
+        }
+        if !self.flush_origin().await {
+            return false;
+        }
+        match self.config.write {
+            WritePolicy::Journaled => self.apply_journaled(epoch).await,
+            _ => self.apply_ordered(epoch).await,
+        }
+    }
+
+    /// Goes on to the next version of an epoch.
+    pub(crate) fn next_of_epoch(
+        &self,
+        epoch: u32,
+        last: &mut Option<VersionId>,
+    ) -> Option<VersionId> {
+        let core = self.core.borrow();
+        let (id, version) = core.dirty.iter_after(*last).next()?;
+        *last = Some(id);
+        (version.epoch == epoch).then_some(id)
+    }
+
+    /// The data of a version. `Ok(None)` if it is gone, an error if it may yet be read.
+    pub(crate) async fn load(&self, id: VersionId) -> Result<Option<Loaded<'_>>, ()> {
+        let in_hand = InHand::new(&self.core, id);
+        let (block, slot, mut data) = {
+            let core = self.core.borrow();
+            let Some(version) = core.dirty.get(id).filter(|it| it.is_valid) else {
+                return Ok(None);
+            };
+            let data = version.data.as_deref();
+            let data = data.map_or_else(|| vec![0; BLOCK_LEN], <[u8]>::to_vec);
+            (version.block, version.slot, data)
+        };
+        let done = match slot {
+            None => Ok(()),
+            Some(slot) => self.read_slot(slot, &mut data).await,
+        };
+        let mut core = self.core.borrow_mut();
+        let Some(version) = core.dirty.get_mut(id) else {
+            return Ok(None);
+        };
+        version.failures += u32::from(done.is_err());
+        if version.is_slot_gone || version.failures >= TRIES_TO_READ {
+            version.is_slot_gone |= version.slot.is_some();
+            drop(core);
+            drop(in_hand);
+            return Ok(None);
+        }
+        drop(core);
+        let loaded = Loaded {
+            block,
+            data,
+            in_hand,
+        };
+        done.map(|()| Some(loaded)).map_err(|_| ())
+    }
+
+    /// The data of all versions of an epoch, those of the same block in their order.
+    pub(crate) async fn load_epoch(&self, epoch: u32) -> Option<Vec<Loaded<'_>>> {
+        let (mut loaded, mut is_whole) = (Vec::new(), true);
+        let mut last = None;
+        let next = || {
+            let id = self.next_of_epoch(epoch, &mut last)?;
+            Some(self.load(id))
+        };
+        all(SIDE_BY_SIDE, next, |result| match result {
+            Ok(found) => loaded.extend(found),
+            Err(()) => is_whole = false,
+        })
+        .await;
+        loaded.sort_by_key(|it: &Loaded<'_>| (it.block, it.in_hand.id));
+        is_whole.then_some(loaded)
+    }
+
+    /// Versions are on the origin disk, durably.
+    pub(crate) fn applied(&self, loaded: Vec<Loaded<'_>>) {
+        for Loaded { in_hand, .. } in loaded {
+            let mut core = self.core.borrow_mut();
+            let version = core.dirty.get(in_hand.id);
+            let slot = version.filter(|it| !it.is_detached).and_then(|it| it.slot);
+            core.stats.written_back += 1;
+            core.remove_version(in_hand.id);
+            if let Some(slot) = slot {
+                let mark = core.cache.mark(slot);
+                if mark != super::records::FREE {
+                    core.record_if_clean(slot, mark);
+                }
+            }
+        }
+    }
+
+    /// Brings everything to the origin disk that has been written.
+    pub(super) async fn apply_everything(&self) -> WrittenBack {
+        let (epoch, before) = {
+            let mut core = self.core.borrow_mut();
+            let epoch = core.dirty.epoch;
+            core.dirty.close_epoch();
+            (epoch, core.stats.written_back)
+        };
+        let has_more = || {
+            let core = self.core.borrow();
+            core.dirty.oldest_epoch().is_some_and(|it| it <= epoch)
+        };
+        let mut failures = 0;
+        while has_more() && failures < TRIES_TO_READ {
+            failures += u32::from(!self.apply_next().await);
+        }
+        let core = self.core.borrow();
+        let left = core.dirty.iter().take_while(|(_, it)| it.epoch <= epoch);
+        WrittenBack {
+            blocks: core.stats.written_back - before,
+            errors: left.filter(|(_, it)| it.is_valid).count() as u64,
+        }
+    }
+}

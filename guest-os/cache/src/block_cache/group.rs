@@ -1,0 +1,60 @@
+//! One operation that serves all who need it: a flush, say.
+//!
+//! ```text
+//!   a joins     b joins, c joins         d joins
+//!   |---- first, for a ----|-- second, for b and c --|-- third, for d --|
+//! ```
+//!
+//! Who joins while one is under way needs the next, because what it needs done may
+//! have come too late for this one. There is no leader by name: whoever is polled
+//! when none is under way runs the next one. If the one that runs it is dropped, the
+//! next who is polled runs it again.
+
+use core::cell::Cell;
+use core::future::Future;
+
+use super::wait::until;
+
+/// A group.
+#[derive(Default)]
+pub struct Group {
+    /// How many have begun.
+    begun: Cell<u64>,
+    /// The last that ended, and the last that ended well.
+    ended: Cell<u64>,
+    succeeded: Cell<u64>,
+    is_running: Cell<bool>,
+}
+
+/// Says, even if it is dropped, that nothing is under way.
+struct Running<'a>(&'a Group);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.is_running.set(false);
+    }
+}
+
+impl Group {
+    /// Returns when a run that began after this was polled first has ended, and
+    /// whether one did well. `run` is called if it is for this caller to run it.
+    pub async fn join<F: Future<Output = bool>>(&self, run: impl Fn() -> F) -> bool {
+        let needed = self.begun.get() + 1;
+        loop {
+            until(|| self.ended.get() >= needed || !self.is_running.get()).await;
+            if self.ended.get() >= needed {
+                return self.succeeded.get() >= needed;
+            }
+            let number = self.begun.get() + 1;
+            self.begun.set(number);
+            self.is_running.set(true);
+            let running = Running(self);
+            let is_done = run().await;
+            drop(running);
+            self.ended.set(number);
+            if is_done {
+                self.succeeded.set(number);
+            }
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! The way of a version to the origin disk, in plain write-back: on its own.
+
+use alloc::vec;
+use core::cell::RefCell;
+
+use super::BlockCache;
+use super::api::WrittenBack;
+use super::core::{Core, Kind};
+use super::dirty::VersionId;
+use super::records::DIRTY;
+use super::requests::Request;
+use super::wait::{all, until};
+use crate::device::{BLOCK_LEN, BlockDevice};
+
+/// Versions that are written back side by side.
+const SIDE_BY_SIDE: usize = 32;
+
+/// A version whose data are in memory: should its slot be revoked, nothing is lost
+/// unless they do not arrive.
+pub struct InHand<'a> {
+    core: &'a RefCell<Core>,
+    pub id: VersionId,
+}
+
+impl<'a> InHand<'a> {
+    pub fn new(core: &'a RefCell<Core>, id: VersionId) -> Self {
+        if let Some(version) = core.borrow_mut().dirty.get_mut(id) {
+            version.is_in_hand = true;
+        }
+        Self { core, id }
+    }
+}
+
+impl Drop for InHand<'_> {
+    fn drop(&mut self) {
+        let mut core = self.core.borrow_mut();
+        if let Some(version) = core.dirty.get_mut(self.id) {
+            version.is_in_hand = false;
+            if version.is_slot_gone {
+                core.lose(self.id);
+            }
+        }
+    }
+}
+
+impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
+    /// Writes a version to its place on the origin disk. Whoever calls has the turn for its
+    /// slot, or it is nobody's. Whether it is gone, that is, there or lost.
+    pub(super) async fn write_home(&self, id: VersionId) -> bool {
+        until(|| {
+            let core = self.core.borrow();
+            core.dirty.get(id).is_none_or(|it| !it.is_in_hand)
+        })
+        .await;
+        let Some((block, slot)) = self.valid_in_slot(id) else {
+            return true;
+        };
+        let in_hand = InHand::new(&self.core, id);
+        let mut data = vec![0; BLOCK_LEN];
+        if self.read_slot(slot, &mut data).await.is_err() {
+            drop(in_hand);
+            return self.core.borrow().dirty.get(id).is_none();
+        }
+        // What was read from a slot that was revoked in the meantime is not known.
+        let is_gone = self
+            .core
+            .borrow()
+            .dirty
+            .get(id)
+            .is_none_or(|it| it.is_slot_gone);
+        if is_gone || self.write_origin(block, &data).await.is_err() {
+            drop(in_hand);
+            return self.core.borrow().dirty.get(id).is_none();
+        }
+        let now_ns = (self.now_ns)();
+        self.core.borrow_mut().written_back(id, now_ns);
+        drop(in_hand);
+        true
+    }
+
+    fn valid_in_slot(&self, id: VersionId) -> Option<(u32, u32)> {
+        let core = self.core.borrow();
+        let version = core.dirty.get(id).filter(|version| version.is_valid)?;
+        Some((version.block, version.slot?))
+    }
+
+    /// Writes back a version where the cache has it, or that has a slot of its own. One that
+    /// is about to be replaced in its slot is written back by what replaces it.
+    /// Returns the slot, and whether it is done.
+    async fn clean(&self, id: VersionId) -> (Option<u32>, bool) {
+        let Some((block, slot)) = self.valid_in_slot(id) else {
+            return (None, true);
+        };
+        let is_being_replaced = || {
+            let core = self.core.borrow();
+            let version = core.dirty.get(id);
+            version.is_some_and(|it| it.is_detached && !it.owns_slot)
+        };
+        if is_being_replaced() {
+            until(|| !is_being_replaced()).await;
+            return (None, self.core.borrow().dirty.get(id).is_none());
+        }
+        let mut job = {
+            let mut core = self.core.borrow_mut();
+            core.job(block, Kind::Hit, Some(slot), None, true)
+        };
+        job.is_settled = true;
+        let request = Request::new(self, job);
+        request.turn().await;
+        let is_done = self.write_home(id).await;
+        request.over((Some(slot), is_done))
+    }
+
+    /// Writes back what `next` names, and puts it on record that it is clean.
+    pub(super) async fn clean_all(
+        &self,
+        mut next: impl FnMut() -> Option<VersionId>,
+    ) -> WrittenBack {
+        let mut written = WrittenBack::default();
+        let mut slots = vec![];
+        let start = || next().map(|id| self.clean(id));
+        all(SIDE_BY_SIDE, start, |(slot, is_done)| {
+            written.blocks += u64::from(is_done);
+            written.errors += u64::from(!is_done);
+            slots.extend(slot.filter(|_| is_done));
+        })
+        .await;
+        if !self.flush_origin().await {
+            return written;
+        }
+        let mut core = self.core.borrow_mut();
+        for slot in slots {
+            if core.cache.mark(slot) >= DIRTY {
+                let mark = core.cache.mark(slot);
+                core.record_if_clean(slot, mark);
+            }
+        }
+        written
+    }
+
+    /// Writes back everything that is dirty now.
+    pub(super) async fn clean_everything(&self) -> WrittenBack {
+        let end = self.core.borrow().dirty.next_id();
+        let mut last = None;
+        let next = || {
+            let core = self.core.borrow();
+            let next = core.dirty.iter_after(last).find(|(_, it)| it.is_valid);
+            let id = next.map(|(id, _)| id).filter(|&id| id < end)?;
+            last = Some(id);
+            Some(id)
+        };
+        self.clean_all(next).await
+    }
+}

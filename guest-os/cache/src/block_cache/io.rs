@@ -1,0 +1,256 @@
+//! The disks, as the cache uses them: counted, and with what must be durable before
+//! something else.
+
+use core::cell::RefCell;
+
+use super::BlockCache;
+use super::core::Core;
+use crate::device::{BlockDevice, IoError};
+use crate::metadata::{MetaError, MetaLog, Plan, Record, SlotState, Step};
+use crate::origin_journal::{OriginJournal, Transaction};
+
+/// How often a commit is tried before it has failed.
+const TRIES: u32 = 3;
+
+/// A plan of the log that is finished even if its writer is dropped.
+struct Planned<'a> {
+    log: &'a RefCell<MetaLog>,
+    plan: Option<Plan>,
+}
+
+impl Planned<'_> {
+    fn finish(mut self, written: Result<(), IoError>) -> Result<Step, MetaError> {
+        let plan = self.plan.take().expect("a plan is finished once");
+        self.log.borrow_mut().finish(plan, written)
+    }
+}
+
+impl Drop for Planned<'_> {
+    fn drop(&mut self) {
+        if let Some(plan) = self.plan.take() {
+            // Whether it was written is not known, which is what an error says.
+            let _ = self.log.borrow_mut().finish(plan, Err(IoError::Failed));
+        }
+    }
+}
+
+/// Records that a commit has taken: put back if it is dropped.
+struct Taken<'a> {
+    core: &'a RefCell<Core>,
+    records: alloc::vec::Vec<Record>,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        let records = core::mem::take(&mut self.records);
+        self.core.borrow_mut().put_back(records);
+    }
+}
+
+/// The journal while it is being written, which is put back even if that is dropped.
+struct Borrowed<'a> {
+    place: &'a RefCell<Option<OriginJournal>>,
+    taken: Option<OriginJournal>,
+}
+
+impl<'a> Borrowed<'a> {
+    fn new(place: &'a RefCell<Option<OriginJournal>>) -> Self {
+        let taken = place.borrow_mut().take();
+        Self { place, taken }
+    }
+}
+
+impl Drop for Borrowed<'_> {
+    fn drop(&mut self) {
+        *self.place.borrow_mut() = self.taken.take();
+    }
+}
+
+impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
+    pub(crate) async fn read_slot(&self, slot: u32, out: &mut [u8]) -> Result<(), IoError> {
+        let done = self.ssd.read(slot, out).await;
+        self.core.borrow_mut().stats.vssd_errors += u64::from(done.is_err());
+        done
+    }
+
+    pub(crate) async fn write_slot(&self, slot: u32, data: &[u8]) -> Result<(), IoError> {
+        let done = self.ssd.write(slot, data).await;
+        self.core.borrow_mut().stats.vssd_errors += u64::from(done.is_err());
+        done
+    }
+
+    pub(crate) async fn read_origin(&self, block: u32, out: &mut [u8]) -> Result<(), IoError> {
+        let done = self.origin.read(block, out).await;
+        self.core.borrow_mut().stats.origin_errors += u64::from(done.is_err());
+        done
+    }
+
+    /// Writes to the origin disk, once no record is left that would say something else of
+    /// the block. Where the order or a promise does not need it, a log that cannot
+    /// be written does not stop this.
+    pub(crate) async fn write_origin(&self, block: u32, data: &[u8]) -> Result<(), IoError> {
+        let has_stale = self.core.borrow().records.has_stale();
+        if has_stale && !self.commit().await && self.is_strict() {
+            // An error is no time to look for the block quickly.
+            let is_on_record = self.core.borrow().outdated.values().any(|&it| it == block);
+            if is_on_record {
+                self.until_nothing_recorded().await?;
+            }
+        }
+        let done = self.origin.write(block, data).await;
+        self.origin_writes.set(self.origin_writes.get() + 1);
+        self.core.borrow_mut().stats.origin_errors += u64::from(done.is_err());
+        done
+    }
+
+    /// Whether a write is done for good when it is on the origin disk: then a record that
+    /// contradicts it must be gone. What is kept dirty lives until the next flush only.
+    fn is_strict(&self) -> bool {
+        !self.config.write.keeps_dirty()
+    }
+
+    /// Makes durable what was written to the origin disk, if anything was.
+    pub(crate) async fn flush_origin(&self) -> bool {
+        if self.origin_flushed.get() >= self.origin_writes.get() {
+            return true;
+        }
+        let flush = || async {
+            let written = self.origin_writes.get();
+            let done = self.origin.flush().await;
+            self.core.borrow_mut().stats.origin_errors += u64::from(done.is_err());
+            if done.is_ok() {
+                self.origin_flushed.set(written);
+            }
+            done.is_ok()
+        };
+        self.origin_flushes.join(flush).await
+    }
+
+    /// Makes durable what was written to the vSSD.
+    pub(crate) async fn flush_vssd(&self) -> bool {
+        let flush = || async { self.ssd.flush().await.is_ok() };
+        self.vssd_flushes.join(flush).await
+    }
+
+    /// Makes durable all records that are waiting now.
+    pub(crate) async fn commit(&self) -> bool {
+        self.commits.join(|| self.run_commit()).await
+    }
+
+    async fn run_commit(&self) -> bool {
+        loop {
+            let mut failures = 0;
+            while let Err(error) = self.commit_some().await {
+                failures += 1;
+                if let MetaError::Full { .. } = error {
+                    self.log_is_full.set(true);
+                    if self.log.borrow().is_void() {
+                        self.core.borrow_mut().records.clear();
+                    }
+                }
+                if failures == TRIES || self.log_is_full.get() {
+                    return false;
+                }
+            }
+            if self.core.borrow().records.is_empty() {
+                return true;
+            }
+        }
+    }
+
+    /// One commit of the log.
+    async fn commit_some(&self) -> Result<(), MetaError> {
+        if self.log.borrow().is_void() {
+            self.core.borrow_mut().nothing_recorded();
+        }
+        let records = self.core.borrow_mut().take_records();
+        let mut taken = Taken {
+            core: &self.core,
+            records,
+        };
+        let is_due = self.needs_checkpoint();
+        if taken.records.is_empty() && !is_due {
+            return Ok(());
+        }
+        // [C4] A record speaks of data that are durable.
+        let has_data = taken.records.iter().any(is_of_data);
+        if has_data && !self.flush_vssd().await {
+            return Err(MetaError::Device(IoError::Failed));
+        }
+        // What was written back is free or clean only once the origin has it for good.
+        if self.has_versions() && !self.flush_origin().await {
+            return Err(MetaError::Device(IoError::Failed));
+        }
+        self.write_log(&taken.records).await?;
+        let records = core::mem::take(&mut taken.records);
+        let mut core = self.core.borrow_mut();
+        core.stats.commits += 1;
+        core.committed(&records);
+        Ok(())
+    }
+
+    async fn write_log(&self, records: &[Record]) -> Result<(), MetaError> {
+        loop {
+            let plan = self.log.borrow_mut().plan(records, &self.core)?;
+            let planned = Planned {
+                log: &self.log,
+                plan: Some(plan),
+            };
+            let plan = planned.plan.as_ref().expect("just made");
+            let written = plan.write(&self.ssd).await;
+            if let Step::Committed = planned.finish(written)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Writes blocks to the origin disk, all or none, and then to their places, durably.
+    pub(crate) async fn write_transaction(&self, transaction: &mut Transaction) -> bool {
+        let mut journal = Borrowed::new(&self.journal);
+        let Some(open) = journal.taken.as_mut() else {
+            return false;
+        };
+        self.origin_writes.set(self.origin_writes.get() + 1);
+        let done = async {
+            open.write(&self.origin, transaction).await?;
+            transaction.write_in_place(&self.origin).await
+        };
+        let done = done.await;
+        self.core.borrow_mut().stats.origin_errors += u64::from(done.is_err());
+        // The flush is not to be one that began before.
+        self.origin_writes.set(self.origin_writes.get() + 1);
+        if done.is_err() || !self.flush_origin().await {
+            return false;
+        }
+        if let Some(open) = journal.taken.as_mut() {
+            open.applied();
+        }
+        true
+    }
+
+    fn needs_checkpoint(&self) -> bool {
+        let len = crate::metadata::Snapshot::len(&self.core);
+        self.log.borrow().needs_checkpoint(len)
+    }
+
+    /// Whether writes may be on the vSSD only.
+    fn has_versions(&self) -> bool {
+        self.config.write.keeps_dirty() || self.has_restored_dirty.get()
+    }
+
+    /// Waits until the log, which cannot be written any more, has been erased.
+    pub(crate) async fn until_nothing_recorded(&self) -> Result<(), IoError> {
+        if !self.log_is_full.get() {
+            return Err(IoError::Failed);
+        }
+        super::wait::until(|| self.log.borrow().is_void() || !self.log_is_full.get()).await;
+        match self.commit().await {
+            true => Ok(()),
+            false => Err(IoError::Failed),
+        }
+    }
+}
+
+fn is_of_data(record: &Record) -> bool {
+    matches!(record, Record::Slot { state, .. } if *state != SlotState::Free)
+}

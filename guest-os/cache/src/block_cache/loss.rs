@@ -1,0 +1,209 @@
+//! What does not go as decided: requests that are dropped, disks that fail, slots that
+//! are taken away.
+
+use core::ops::Range;
+
+use super::core::{Core, Job, Kind};
+use super::dirty::VersionId;
+use super::tickets::TicketId;
+use crate::cache::Revoked;
+use crate::metadata::Record;
+
+impl Core {
+    /// A job has ended.
+    pub fn finish(&mut self, job: &Job) {
+        self.end_write(job);
+        self.tickets.leave(job.ticket);
+    }
+
+    /// The write of a job has ended, well or not.
+    pub fn end_write(&mut self, job: &Job) {
+        if let Some(epoch) = job.epoch {
+            self.dirty.end_write(epoch);
+        }
+        let Some(id) = job.version else {
+            return;
+        };
+        if let Some(version) = self.dirty.get_mut(id) {
+            version.writers -= 1;
+            if version.writers == 0 && !version.is_valid {
+                self.remove_version(id);
+            }
+        }
+    }
+
+    /// A job was dropped before its end. What the slot holds is not known if it may have
+    /// been written; and if it holds something of value, others will see to that.
+    pub fn abandon(&mut self, job: Job) {
+        if let Some(slot) = job.slot {
+            let is_dirtying = job.kind == Kind::Hit && job.version.is_some();
+            if is_dirtying && job.has_begun && !self.tickets.is_void(job.ticket) {
+                // The old data or the new: a write that may have taken place.
+                let id = job.version.expect("a version is written");
+                self.dirty.validate(id);
+                self.note_unrecorded(id);
+            }
+            let is_unknown = match job.kind {
+                Kind::Fill | Kind::Check => true,
+                Kind::Hit => job.was_restored || job.has_begun && !is_dirtying,
+                Kind::Discard | Kind::Depart | Kind::Direct => false,
+            };
+            if is_unknown && job.is_write | (job.kind != Kind::Hit) {
+                self.invalidate(job.block, slot, job.ticket);
+            }
+        }
+        self.end_write(&job);
+        let is_clearing = matches!(job.kind, Kind::Fill | Kind::Discard);
+        let must_settle = is_clearing && job.slot.is_some() && !job.is_settled;
+        if must_settle || job.kind == Kind::Depart && job.slot.is_some() {
+            let rest = Job {
+                kind: match job.kind {
+                    Kind::Fill => Kind::Discard,
+                    other => other,
+                },
+                epoch: None,
+                version: None,
+                ..job
+            };
+            self.abandoned.push(rest);
+        } else {
+            self.tickets.leave(job.ticket);
+        }
+    }
+
+    /// The data of `block` in `slot` are not to be used: whoever holds `ticket` says so. The
+    /// version there, if there is one, is the caller's to see to.
+    pub fn invalidate(&mut self, block: u32, slot: u32, ticket: TicketId) {
+        if self.tickets.is_void(ticket) || self.cache.find(block) != Some(slot) {
+            return;
+        }
+        self.outdate(slot, block);
+        self.cache.discard(block);
+        self.tickets.void_others(slot, Some(ticket));
+        self.free_record(slot);
+    }
+
+    /// A version could not be brought to the origin, and its slot was to be used for
+    /// something else: it keeps the slot, which is not the cache's until it is gone.
+    pub fn strand(&mut self, id: VersionId, ticket: TicketId) {
+        let Some(version) = self.dirty.get_mut(id) else {
+            return;
+        };
+        let (Some(slot), block) = (version.slot, version.block) else {
+            return;
+        };
+        version.owns_slot = true;
+        version.is_detached = true;
+        if let Revoked::Cached(cached) = self.cache.revoke(slot) {
+            self.outdate(slot, cached.block);
+        }
+        self.tickets.void_others(slot, Some(ticket));
+        if !self.has_newer(id, block) {
+            self.dirty.stray(block, id);
+        }
+    }
+
+    /// A version is gone: its slot goes back to the cache, if it is not there.
+    pub fn remove_version(&mut self, id: VersionId) {
+        let Some(version) = self.dirty.remove(id) else {
+            return;
+        };
+        if let (Some(slot), true, false) = (version.slot, version.owns_slot, version.is_slot_gone) {
+            self.free_record(slot);
+            self.grow(slot);
+        }
+    }
+
+    /// A version has been written to its place on the origin disk. A write of what comes
+    /// after it may be waiting.
+    pub fn written_back(&mut self, id: VersionId, now_ns: u64) {
+        self.stats.written_back += 1;
+        let Some(version) = self.dirty.get_mut(id) else {
+            return;
+        };
+        if version.writers > 0 && !version.is_slot_gone {
+            version.since_ns = now_ns;
+            self.dirty.invalidate(id);
+        } else {
+            self.remove_version(id);
+        }
+    }
+
+    /// Whether there is a newer version of a block, or one is being written.
+    fn has_newer(&self, id: VersionId, block: u32) -> bool {
+        let in_cache = self.cache.find(block);
+        let in_cache = in_cache.and_then(|slot| self.dirty.current(slot, block));
+        let newest = in_cache.max(self.dirty.find_stray(block));
+        newest.is_some_and(|newest| newest > id)
+    }
+
+    /// The data of a version are gone. Whether a write is lost by it that nobody knows
+    /// better.
+    pub fn lose(&mut self, id: VersionId) -> bool {
+        let Some(version) = self.dirty.get(id) else {
+            return false;
+        };
+        let (block, is_valid, writers) = (version.block, version.is_valid, version.writers);
+        let is_lost = is_valid && !self.has_newer(id, block);
+        if is_lost && self.lost.insert(block) {
+            self.records.push(Record::Lost { block });
+        }
+        // A write that is under way has what comes next, and mends the block.
+        match writers {
+            0 => drop(self.dirty.remove(id)),
+            _ => self.dirty.empty(id),
+        }
+        is_lost && writers == 0
+    }
+
+    /// A lost block has been written, so that it would survive as other blocks do only
+    /// after the next flush.
+    pub fn mend(&mut self, block: u32) {
+        if self.lost.remove(&block) {
+            self.mended.insert(block);
+        }
+    }
+
+    /// Blocks are taken away. How many versions are lost by it.
+    pub fn revoke(&mut self, blocks: &[Range<u32>]) -> u32 {
+        let mut lost = 0;
+        for slot in blocks.iter().cloned().flatten() {
+            if slot >= self.region && slot < self.slots {
+                lost += self.revoke_slot(slot);
+            }
+        }
+        if !self.ready.is_empty() {
+            self.ready.retain(|slot| !contains(blocks, *slot));
+        }
+        if !self.leaving.is_empty() {
+            self.leaving.retain(|slot| !contains(blocks, *slot));
+        }
+        self.resize();
+        lost
+    }
+
+    fn revoke_slot(&mut self, slot: u32) -> u32 {
+        if let Revoked::Cached(cached) = self.cache.revoke(slot) {
+            self.outdate(slot, cached.block);
+        }
+        self.tickets.void_others(slot, None);
+        // A record that something is dirty there would be taken for a loss later on.
+        self.free_record(slot);
+        let mut lost = 0;
+        let mut next = self.dirty.in_slot(slot, None);
+        while let Some(id) = next {
+            next = self.dirty.in_slot(slot, Some(id));
+            let version = self.dirty.get_mut(id).expect("a version in the slot");
+            version.is_slot_gone = true;
+            if !version.is_in_hand {
+                lost += u32::from(self.lose(id));
+            }
+        }
+        lost
+    }
+}
+
+/// Whether a block is in one of the runs.
+fn contains(blocks: &[Range<u32>], block: u32) -> bool {
+    blocks.iter().any(|run| run.contains(&block))
+}

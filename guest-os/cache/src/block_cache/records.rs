@@ -1,0 +1,310 @@
+//! What is to be put on record on the vSSD, and what may be there.
+//!
+//! The mark of a slot says what may be on record about it, whatever is in it now:
+//!
+//! | mark | on record |
+//! |---|---|
+//! | [`FREE`] | nothing |
+//! | [`CLEAN`] | a block that the origin has too |
+//! | [`DIRTY`], [`ZEROS`] | a block that it may not have; [`ZEROS`] if the data may be zeros |
+//!
+//! It is never too low for a slot that is about to be used for something else, nor too
+//! high for one that is about to be overwritten with newer data of the same block: a
+//! record that is being replaced counts as the stricter of the two until it has been.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use super::core::Core;
+use super::dirty::VersionId;
+use super::tickets::Touched;
+use crate::metadata::{MAX_RECORDS, Record, SlotState, Snapshot};
+
+pub const FREE: u8 = 0;
+pub const CLEAN: u8 = 1;
+pub const DIRTY: u8 = 2;
+pub const ZEROS: u8 = 3;
+
+/// Slots that one part of a checkpoint looks at: a bound of what a poll does.
+const LOOKED_AT: u64 = 16_384;
+
+/// Changes that no commit has taken yet.
+#[derive(Default)]
+pub struct Records {
+    slots: BTreeMap<u32, SlotState>,
+    blocks: Vec<Record>,
+    /// Records that became free without anyone who waits for it: what the origin has of
+    /// the blocks must not change before.
+    has_stale: bool,
+    is_committing_stale: bool,
+    /// Some slot has a mark.
+    has_marks: bool,
+}
+
+impl Records {
+    pub fn push(&mut self, record: Record) {
+        self.blocks.push(record);
+    }
+
+    pub fn set(&mut self, slot: u32, state: SlotState) {
+        self.slots.insert(slot, state);
+    }
+
+    /// What is waiting to be put on record about a slot is of data that are zeros, or not.
+    pub fn correct_zeros(&mut self, slot: u32, are_zeros: bool) {
+        if let Some(SlotState::Dirty { zeros, .. }) = self.slots.get_mut(&slot) {
+            *zeros = are_zeros;
+        }
+    }
+
+    /// Nothing can be put on record.
+    pub fn clear(&mut self) {
+        self.slots.clear();
+        self.blocks.clear();
+    }
+
+    /// Bytes of heap.
+    pub fn memory_bytes(&self) -> usize {
+        self.slots.len() * size_of::<(u32, SlotState)>()
+            + self.blocks.capacity() * size_of::<Record>()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty() && self.blocks.is_empty()
+    }
+
+    /// Whether something is waiting that should not wait for long.
+    pub fn is_urgent(&self) -> bool {
+        self.has_stale || !self.blocks.is_empty()
+    }
+
+    /// Whether a record is waiting that someone must not overtake.
+    pub fn has_stale(&self) -> bool {
+        self.has_stale || self.is_committing_stale
+    }
+}
+
+/// What the mark of a slot becomes by a record.
+fn mark_of(state: SlotState) -> u8 {
+    match state {
+        SlotState::Free => FREE,
+        SlotState::Clean { .. } => CLEAN,
+        SlotState::Dirty { zeros: false, .. } => DIRTY,
+        SlotState::Dirty { zeros: true, .. } => ZEROS,
+    }
+}
+
+impl Core {
+    /// A slot holds nothing of value any more; there is to be no record of it, and
+    /// nobody waits for that.
+    pub fn free_record(&mut self, slot: u32) {
+        self.set_free(slot);
+        self.records.has_stale |= self.cache.mark(slot) != FREE;
+    }
+
+    /// The same, but someone waits.
+    pub fn set_free(&mut self, slot: u32) {
+        if self.cache.mark(slot) == FREE {
+            self.records.slots.remove(&slot);
+        } else {
+            self.records.set(slot, SlotState::Free);
+        }
+    }
+
+    /// A version is to be on record after the next flush.
+    pub fn note_unrecorded(&mut self, id: VersionId) {
+        let Some(version) = self.dirty.get(id) else {
+            return;
+        };
+        let mark = version.slot.map(|slot| self.cache.mark(slot));
+        let is_zeros = version.is_zeros;
+        if mark.is_some_and(|mark| mark < DIRTY || mark == ZEROS && !is_zeros) {
+            self.dirty.unrecorded.insert(id);
+        }
+    }
+
+    /// Puts the versions on record that are not.
+    pub fn record_versions(&mut self) {
+        for id in core::mem::take(&mut self.dirty.unrecorded) {
+            let Some(version) = self.dirty.get(id).filter(|version| version.is_valid) else {
+                continue;
+            };
+            let Some(slot) = version.slot else {
+                continue;
+            };
+            let state = SlotState::Dirty {
+                block: version.block,
+                epoch: version.epoch,
+                zeros: version.is_zeros,
+            };
+            self.records.set(slot, state);
+        }
+    }
+
+    /// Puts clean blocks on record whose slots nobody is using.
+    pub fn record_clean(&mut self) {
+        for slot in core::mem::take(&mut self.unrecorded) {
+            self.record_if_clean(slot, FREE);
+        }
+    }
+
+    /// Puts the clean block of a slot on record, if that has the mark `mark`.
+    pub fn record_if_clean(&mut self, slot: u32, mark: u8) {
+        let Some(block) = self.cache.block(slot) else {
+            return;
+        };
+        let is_other = self.cache.mark(slot) != mark || self.outdated.contains_key(&slot);
+        let is_used = !self.tickets.is_idle(Touched::Slot(slot));
+        if is_other || is_used || self.dirty.in_slot(slot, None).is_some() {
+            return;
+        }
+        self.records.set(slot, SlotState::Clean { block });
+        // At once, so that whoever writes there next has the record changed first.
+        self.set_mark(slot, CLEAN);
+    }
+
+    /// Says what may be on record about a slot.
+    pub fn set_mark(&mut self, slot: u32, mark: u8) {
+        self.cache.set_mark(slot, mark);
+        self.records.has_marks |= mark != FREE;
+    }
+
+    /// Takes what one commit can have: what becomes free first, so that no block is on
+    /// record twice.
+    pub fn take_records(&mut self) -> Vec<Record> {
+        let slots = core::mem::take(&mut self.records.slots);
+        let record = |(slot, state)| Record::Slot { slot, state };
+        let (free, held): (Vec<_>, Vec<_>) = slots
+            .into_iter()
+            .partition(|(_, state)| *state == SlotState::Free);
+        let mut records: Vec<Record> = free.into_iter().chain(held).map(record).collect();
+        records.append(&mut self.records.blocks);
+        if records.len() > MAX_RECORDS {
+            self.put_back(records.split_off(MAX_RECORDS));
+        }
+        self.records.is_committing_stale = core::mem::take(&mut self.records.has_stale);
+        self.records.has_stale = !self.records.is_empty() && self.records.is_committing_stale;
+        for record in &records {
+            if let Record::Slot { slot, state } = *record {
+                let mark = mark_of(state);
+                if self.cache.mark(slot) == FREE || mark == CLEAN {
+                    self.set_mark(slot, mark);
+                    self.mark_holder(slot, state);
+                }
+            }
+        }
+        records
+    }
+
+    /// Remembers which block the record of a slot names, if it is not that which the cache
+    /// has there.
+    fn mark_holder(&mut self, slot: u32, state: SlotState) {
+        let (SlotState::Clean { block } | SlotState::Dirty { block, .. }) = state else {
+            return;
+        };
+        if self.cache.block(slot) != Some(block) {
+            self.outdated.insert(slot, block);
+        }
+    }
+
+    /// Records were taken and not committed.
+    pub fn put_back(&mut self, records: Vec<Record>) {
+        for record in records {
+            match record {
+                Record::Slot { slot, state } => {
+                    self.records.slots.entry(slot).or_insert(state);
+                }
+                other => self.records.blocks.push(other),
+            }
+        }
+        self.records.has_stale |= core::mem::take(&mut self.records.is_committing_stale);
+    }
+
+    /// Records are durable.
+    pub fn committed(&mut self, records: &[Record]) {
+        self.records.is_committing_stale = false;
+        for record in records {
+            if let Record::Slot { slot, state } = *record {
+                // What is to change again counts as the stricter already.
+                if !self.records.slots.contains_key(&slot) {
+                    self.cache.set_mark(slot, mark_of(state));
+                }
+                if state == SlotState::Free {
+                    self.outdated.remove(&slot);
+                }
+            }
+        }
+    }
+
+    /// Nothing is on record about any slot.
+    pub fn nothing_recorded(&mut self) {
+        if core::mem::take(&mut self.records.has_marks) {
+            for slot in self.region..self.slots {
+                self.cache.set_mark(slot, FREE);
+            }
+        }
+        self.outdated.clear();
+        self.records
+            .slots
+            .retain(|_, state| *state != SlotState::Free);
+        self.records.has_stale = false;
+        self.records.is_committing_stale = false;
+    }
+
+    /// What is on record about a slot whose mark says that something is.
+    fn on_record(&self, slot: u32) -> Option<Record> {
+        let mark = self.cache.mark(slot);
+        if mark == FREE {
+            return None;
+        }
+        let outdated = self.outdated.get(&slot).copied();
+        let block = outdated.or_else(|| self.cache.block(slot))?;
+        let version = self
+            .dirty
+            .in_slot(slot, None)
+            .and_then(|id| self.dirty.get(id));
+        let version = version.filter(|version| version.block == block);
+        let state = match mark {
+            CLEAN => SlotState::Clean { block },
+            mark => SlotState::Dirty {
+                block,
+                epoch: version.map_or(0, |version| version.epoch),
+                zeros: mark == ZEROS,
+            },
+        };
+        Some(Record::Slot { slot, state })
+    }
+}
+
+/// All slots, then the lost blocks. A slot's record stays the slot's whatever the cache
+/// does with it, so that nothing moves.
+impl Snapshot for core::cell::RefCell<Core> {
+    fn len(&self) -> usize {
+        let core = self.borrow();
+        let cached = core.cache.len() as usize + core.outdated.len();
+        cached + core.dirty.len() as usize + core.lost.len() + core.mended.len()
+    }
+
+    fn read(&self, cursor: u64, limit: usize, out: &mut Vec<Record>) -> Option<u64> {
+        let core = self.borrow();
+        let slots = u64::from(core.slots);
+        let end = out.len() + limit;
+        let mut at = cursor;
+        while at < slots && at < cursor + LOOKED_AT && out.len() < end {
+            out.extend(core.on_record(at as u32));
+            at += 1;
+        }
+        if at < slots || out.len() == end {
+            return Some(at);
+        }
+        let first = (at - slots) as u32;
+        let lost = core.lost.union(&core.mended).copied();
+        for block in lost.filter(|&block| block >= first) {
+            if out.len() == end {
+                return Some(slots + u64::from(block));
+            }
+            out.push(Record::Lost { block });
+        }
+        None
+    }
+}

@@ -1,0 +1,332 @@
+//! The part of a request that moves data: when it is its turn, and as was decided.
+
+use core::future::Future;
+
+use super::BlockCache;
+use super::api::{CacheError, Served};
+use super::core::{Job, Kind};
+use super::dirty::VersionId;
+use super::records::{DIRTY, FREE};
+use super::wait::until;
+use crate::device::{BLOCK_LEN, BlockDevice, IoError};
+use crate::metadata::{Record, SlotState};
+
+/// How often a version is brought to the origin disk before something else is done
+/// about it.
+const TRIES: u32 = 3;
+
+/// Why a slot cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stuck {
+    /// What is in it cannot be written back.
+    Victim(VersionId),
+    /// What is on record about it cannot be changed.
+    Record,
+}
+
+/// A job on its way. Dropped before its end, it is abandoned, so that nobody waits for
+/// it.
+pub struct Request<'a, S: BlockDevice, O: BlockDevice> {
+    pub cache: &'a BlockCache<S, O>,
+    pub job: Job,
+    is_over: bool,
+}
+
+impl<S: BlockDevice, O: BlockDevice> Drop for Request<'_, S, O> {
+    fn drop(&mut self) {
+        let mut core = self.cache.core.borrow_mut();
+        match self.is_over {
+            true => core.finish(&self.job),
+            false => core.abandon(self.job),
+        }
+    }
+}
+
+impl<'a, S: BlockDevice, O: BlockDevice> Request<'a, S, O> {
+    pub fn new(cache: &'a BlockCache<S, O>, job: Job) -> Self {
+        Self {
+            cache,
+            job,
+            is_over: false,
+        }
+    }
+
+    /// Ready when it is the request's turn.
+    pub fn turn(&self) -> impl Future<Output = ()> {
+        until(|| self.cache.core.borrow().tickets.has_turn(self.job.ticket))
+    }
+
+    /// The slot, unless it has been taken away.
+    pub fn slot(&self) -> Option<u32> {
+        let is_void = self.cache.core.borrow().tickets.is_void(self.job.ticket);
+        self.job.slot.filter(|_| !is_void)
+    }
+
+    /// The request has ended, well or not, and everything is as it should be.
+    pub fn over<T>(mut self, outcome: T) -> T {
+        self.is_over = true;
+        outcome
+    }
+
+    /// The data in the slot are of no use.
+    pub fn invalidate(&self) {
+        if let Some(slot) = self.job.slot {
+            let mut core = self.cache.core.borrow_mut();
+            core.invalidate(self.job.block, slot, self.job.ticket);
+        }
+    }
+
+    /// Makes the slot one that may be overwritten with whatever the job is about: what
+    /// was dirty in it is on the origin, and nothing is on record about it [C1] [C2].
+    /// Whether the slot can be used.
+    pub async fn settle(&mut self) -> Result<(), Stuck> {
+        if let Some(victim) = self.job.victim {
+            if let Err(stuck) = self.cache.bring_home(victim).await {
+                let mut core = self.cache.core.borrow_mut();
+                core.strand(victim, self.job.ticket);
+                drop(core);
+                self.job.slot = None;
+                return Err(stuck);
+            }
+            self.job.victim = None;
+        }
+        if let Some(slot) = self.slot()
+            && !self.cache.clear_record(slot).await
+        {
+            self.cache.core.borrow_mut().free_record(slot);
+            return Err(Stuck::Record);
+        }
+        self.job.is_settled = true;
+        Ok(())
+    }
+}
+
+impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
+    pub(super) async fn serve_read(
+        &self,
+        mut request: Request<'_, S, O>,
+        out: &mut [u8],
+    ) -> Result<Served, CacheError> {
+        request.turn().await;
+        let outcome = match (request.job.kind, request.slot()) {
+            (Kind::Hit, Some(slot)) => self.read_hit(&request, slot, out).await,
+            (Kind::Check, Some(slot)) => self.read_restored(&mut request, slot, out).await,
+            (Kind::Fill, Some(slot)) => self.read_fill(&mut request, slot, out).await,
+            _ => self.read_behind(&request.job, out).await,
+        };
+        request.over(outcome)
+    }
+
+    async fn read_hit(
+        &self,
+        request: &Request<'_, S, O>,
+        slot: u32,
+        out: &mut [u8],
+    ) -> Result<Served, CacheError> {
+        let Job { block, served, .. } = request.job;
+        let done = self.read_slot(slot, out).await;
+        if request.slot().is_none() {
+            return self.read_behind(&request.job, out).await;
+        }
+        let Err(error) = done else {
+            return Ok(served);
+        };
+        let version = self.core.borrow().dirty.current(slot, block);
+        match (version, error) {
+            (None, _) => {
+                request.invalidate();
+                self.read_behind(&request.job, out).await
+            }
+            (Some(_), IoError::Failed) => Err(CacheError::Failed),
+            // The revocation itself is yet to be heard of.
+            (Some(_), IoError::Gone) => Err(CacheError::Lost),
+        }
+    }
+
+    /// [C6] A block that came out of the record: if its slot was revoked in between, it is
+    /// zeros.
+    async fn read_restored(
+        &self,
+        request: &mut Request<'_, S, O>,
+        slot: u32,
+        out: &mut [u8],
+    ) -> Result<Served, CacheError> {
+        let done = self.read_slot(slot, out).await;
+        if done.is_ok() && !is_zeros(out) {
+            if request.slot().is_some() {
+                return Ok(Served::Hit);
+            }
+            return self.read_behind(&request.job, out).await;
+        }
+        let found = self.read_behind(&request.job, out).await;
+        if found.is_err() || done.is_err() || self.write_slot(slot, out).await.is_err() {
+            request.invalidate();
+        }
+        found.map(|_| Served::Miss)
+    }
+
+    async fn read_fill(
+        &self,
+        request: &mut Request<'_, S, O>,
+        slot: u32,
+        out: &mut [u8],
+    ) -> Result<Served, CacheError> {
+        let block = request.job.block;
+        let settled = request.settle().await;
+        let is_elsewhere = {
+            let core = self.core.borrow();
+            core.lost.contains(&block) || core.dirty.find_stray(block).is_some()
+        };
+        if settled.is_err() || is_elsewhere || request.slot().is_none() {
+            request.invalidate();
+            return self.read_behind(&request.job, out).await;
+        }
+        let found = self.read_behind(&request.job, out).await;
+        if found.is_err() || request.slot().is_none() {
+            request.invalidate();
+            return found;
+        }
+        request.job.has_begun = true;
+        if self.write_slot(slot, out).await.is_err() {
+            request.invalidate();
+        } else if request.slot().is_some() {
+            self.core.borrow_mut().unrecorded.push(slot);
+        }
+        found
+    }
+
+    /// Reads a block that is not where the cache would have it.
+    async fn read_behind(&self, job: &Job, out: &mut [u8]) -> Result<Served, CacheError> {
+        let (stray, is_lost) = {
+            let core = self.core.borrow();
+            let stray = core.dirty.find_stray(job.block);
+            let stray = stray.and_then(|id| core.dirty.get(id));
+            if let Some(data) = stray.and_then(|version| version.data.as_deref()) {
+                out.copy_from_slice(data);
+                return Ok(Served::Miss);
+            }
+            let slot = stray.and_then(|version| version.slot);
+            (slot, core.lost.contains(&job.block))
+        };
+        if is_lost {
+            return Err(CacheError::Lost);
+        }
+        let served = match job.served {
+            Served::Hit => Served::Miss,
+            other => other,
+        };
+        let done = match stray {
+            Some(slot) => self.read_slot(slot, out).await,
+            None => self.read_origin(job.block, out).await,
+        };
+        done.map(|()| served).map_err(|_| CacheError::Failed)
+    }
+
+    /// Nothing is on record about a slot any more. Whether that is so.
+    pub(crate) async fn clear_record(&self, slot: u32) -> bool {
+        {
+            let mut core = self.core.borrow_mut();
+            core.set_free(slot);
+            if core.cache.mark(slot) == FREE {
+                return true;
+            }
+        }
+        self.commit().await && self.core.borrow().cache.mark(slot) == FREE
+    }
+
+    /// A version is on record as dirty, if anything is on record about its slot, before that
+    /// is overwritten by plain write-back [C2], [C6].
+    pub(crate) async fn record_dirty(&self, id: VersionId, will_be_zeros: bool) -> bool {
+        {
+            let mut core = self.core.borrow_mut();
+            let Some(version) = core.dirty.get_mut(id) else {
+                return false;
+            };
+            let Some(slot) = version.slot else {
+                return false;
+            };
+            let becomes_zeros = will_be_zeros && !version.is_zeros;
+            version.is_zeros = will_be_zeros;
+            let (block, epoch) = (version.block, version.epoch);
+            let mark = core.cache.mark(slot);
+            if mark == FREE {
+                // One that waits for its commit says what will be there then.
+                core.records.correct_zeros(slot, will_be_zeros);
+            }
+            if mark == FREE || mark >= DIRTY && !becomes_zeros {
+                return true;
+            }
+            let state = SlotState::Dirty {
+                block,
+                epoch,
+                zeros: will_be_zeros,
+            };
+            core.records.set(slot, state);
+        }
+        self.commit().await && self.core.borrow().dirty.get(id).is_some()
+    }
+
+    /// Brings a version to the origin disk, or waits until someone has. When this ends
+    /// well the version is gone.
+    pub(crate) async fn bring_home(&self, id: VersionId) -> Result<(), Stuck> {
+        for _ in 0..TRIES {
+            let is_ordered = self.core.borrow().is_ordered();
+            let is_done = match is_ordered {
+                true => self.apply_to(id).await,
+                false => self.write_home(id).await,
+            };
+            if is_done {
+                return Ok(());
+            }
+        }
+        Err(Stuck::Victim(id))
+    }
+
+    /// Writes to the origin disk only, and mends what was lost. The block is not cached, or
+    /// is not to be any more.
+    pub(crate) async fn write_behind(&self, block: u32, data: &[u8]) -> Result<(), CacheError> {
+        let done = self.write_origin(block, data).await;
+        done.map_err(|_| CacheError::Failed)?;
+        {
+            let mut core = self.core.borrow_mut();
+            if let Some(stray) = core.dirty.find_stray(block) {
+                core.remove_version(stray);
+            }
+            if !core.lost.remove(&block) {
+                return Ok(());
+            }
+            core.mended.insert(block);
+        }
+        self.record_mended().await
+    }
+
+    /// Blocks that were lost and have been written again are so for good: to be called when
+    /// what was written is durable, on the vSSD with its record or on the origin.
+    pub(crate) async fn record_mended(&self) -> Result<(), CacheError> {
+        if !self.flush_origin().await {
+            return Err(CacheError::Failed);
+        }
+        let mended = {
+            let mut core = self.core.borrow_mut();
+            let mended: alloc::vec::Vec<u32> = core.mended.iter().copied().collect();
+            for &block in &mended {
+                core.records.push(Record::Found { block });
+            }
+            mended
+        };
+        if !self.commit().await && !self.log_is_full.get() {
+            return Err(CacheError::Failed);
+        }
+        let mut core = self.core.borrow_mut();
+        for block in mended {
+            core.mended.remove(&block);
+        }
+        Ok(())
+    }
+}
+
+/// Whether a block is zeros.
+pub fn is_zeros(data: &[u8]) -> bool {
+    debug_assert_eq!(data.len(), BLOCK_LEN);
+    data.iter().all(|&byte| byte == 0)
+}

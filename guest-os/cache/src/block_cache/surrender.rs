@@ -1,0 +1,120 @@
+//! Slots that go, because the hypervisor wants them, and slots that come.
+//!
+//! ```text
+//!            want                 written back, no record      take_ready
+//!   cached --------> departing -------------------------> ready ---------> (hypervisor's)
+//!     ^                                                     |
+//!     +------------------ wanted no more -------------------+
+//! ```
+
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use super::core::{Core, Kind};
+use super::tickets::Touched;
+
+impl Core {
+    /// Takes as many slots out of the cache as are wanted and not on their way, the least
+    /// valuable first.
+    pub fn pursue(&mut self) {
+        let on_its_way = self.on_its_way();
+        let Some(missing) = self.wanted.checked_sub(on_its_way) else {
+            self.keep_ready();
+            return;
+        };
+        if missing == 0 || self.cache.capacity() == 0 {
+            return;
+        }
+        let mut gone = Vec::with_capacity(missing.min(self.cache.capacity()) as usize);
+        self.cache.surrender(missing, |slot, cached| {
+            gone.push((slot, cached.map(|cached| cached.block)));
+        });
+        self.resize();
+        for (slot, block) in gone {
+            self.depart(slot, block);
+        }
+    }
+
+    /// Blocks that are ready, or will be.
+    pub fn on_its_way(&self) -> u32 {
+        (self.ready.len() + self.leaving.len()) as u32 + self.departing_count
+    }
+
+    /// A slot has left the cache, with what was in it.
+    fn depart(&mut self, slot: u32, block: Option<u32>) {
+        let victim = block.and_then(|block| self.detach(slot, block));
+        if victim.is_none() && self.tickets.is_idle(Touched::Slot(slot)) {
+            match self.cache.mark(slot) {
+                0 => self.ready.push(slot),
+                _ => {
+                    self.free_record(slot);
+                    self.leaving.push(slot);
+                }
+            }
+            return;
+        }
+        // A slot without a block is waited for as such; no block has its number.
+        let named = block.unwrap_or(u32::MAX);
+        let mut job = self.job(named, Kind::Depart, Some(slot), None, false);
+        job.victim = victim;
+        self.departing_count += 1;
+        self.departing.push_back(job);
+    }
+
+    /// Slots that had a record and have none any more can be given up.
+    pub fn leave(&mut self) {
+        let Self {
+            cache,
+            leaving,
+            ready,
+            ..
+        } = self;
+        leaving.retain(|&slot| {
+            let is_on_record = cache.mark(slot) != 0;
+            if !is_on_record {
+                ready.push(slot);
+            }
+            is_on_record
+        });
+    }
+
+    /// Gives back to the cache what is ready and not wanted.
+    fn keep_ready(&mut self) {
+        let surplus = self.on_its_way() - self.wanted;
+        for _ in 0..surplus {
+            // Blocks of the metadata go last and stay out: they are of use together only.
+            match self.ready.pop() {
+                Some(slot) if slot >= self.region => self.grow(slot),
+                Some(block) => self.returned.push(block),
+                None => break,
+            }
+        }
+        self.resize();
+    }
+
+    /// Hands out up to `max` blocks that are ready.
+    pub fn take_ready(&mut self, max: u32) -> Vec<u32> {
+        let count = max.min(self.wanted).min(self.ready.len() as u32);
+        self.wanted -= count;
+        self.ready.drain(..count as usize).collect()
+    }
+
+    /// Slots come.
+    pub fn grant(&mut self, blocks: &[Range<u32>]) {
+        let (first, end) = (self.region, self.slots);
+        for run in blocks {
+            self.cache.grow(run.start.max(first)..run.end.min(end));
+        }
+        self.resize();
+    }
+
+    /// A slot comes back.
+    pub fn grow(&mut self, slot: u32) {
+        self.cache.grow([slot]);
+    }
+
+    /// The number of slots has changed.
+    pub fn resize(&mut self) {
+        self.promotion.resize(self.cache.capacity());
+    }
+}

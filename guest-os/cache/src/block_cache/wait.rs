@@ -1,0 +1,84 @@
+//! Waiting without wakers: a future looks again whenever it is polled, and whoever
+//! owns it polls it again and again.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::future::{Future, poll_fn};
+use core::pin::Pin;
+use core::task::Poll;
+
+/// Ready as soon as `is_true`.
+pub fn until(mut is_true: impl FnMut() -> bool) -> impl Future<Output = ()> {
+    poll_fn(move |_| match is_true() {
+        true => Poll::Ready(()),
+        false => Poll::Pending,
+    })
+}
+
+/// Ready when polled a second time: lets everyone else go on.
+pub fn turn_over() -> impl Future<Output = ()> {
+    let mut polls = 0;
+    until(move || {
+        polls += 1;
+        polls > 1
+    })
+}
+
+/// Both, side by side.
+pub async fn both<A: Future, B: Future>(a: A, b: B) -> (A::Output, B::Output) {
+    let (mut a, mut b) = (core::pin::pin!(a), core::pin::pin!(b));
+    let (mut a_done, mut b_done) = (None, None);
+    poll_fn(move |context| {
+        if a_done.is_none()
+            && let Poll::Ready(output) = a.as_mut().poll(context)
+        {
+            a_done = Some(output);
+        }
+        if b_done.is_none()
+            && let Poll::Ready(output) = b.as_mut().poll(context)
+        {
+            b_done = Some(output);
+        }
+        match (a_done.take(), b_done.take()) {
+            (Some(a), Some(b)) => Poll::Ready((a, b)),
+            (a, b) => {
+                (a_done, b_done) = (a, b);
+                Poll::Pending
+            }
+        }
+    })
+    .await
+}
+
+/// Polls futures of one kind, up to `limit` of them side by side: what `next` gives,
+/// until it gives none and all have ended. It is asked again in between, so that what
+/// turns up later goes along. Their outputs go to `each`.
+pub async fn all<F: Future>(
+    limit: usize,
+    mut next: impl FnMut() -> Option<F>,
+    mut each: impl FnMut(F::Output),
+) {
+    let mut running: Vec<Pin<Box<F>>> = Vec::new();
+    poll_fn(move |context| {
+        while running.len() < limit
+            && let Some(future) = next()
+        {
+            running.push(Box::pin(future));
+        }
+        let mut at = 0;
+        while at < running.len() {
+            match running[at].as_mut().poll(context) {
+                Poll::Ready(output) => {
+                    drop(running.swap_remove(at));
+                    each(output);
+                }
+                Poll::Pending => at += 1,
+            }
+        }
+        match running.is_empty() {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    })
+    .await;
+}

@@ -1,0 +1,52 @@
+//! Journaled write-back: a write is done when the vSSD has it, and writes come to the origin
+//! by groups, each of which is there whole or not at all.
+//!
+//! Koller et al., FAST 2013, section 3.2: a group is written to a journal on the origin
+//! first, and to its places once the journal has it durably. Writes to a block within a
+//! group are one in the end, so that less is written than in order, and the origin is
+//! at the end of a group whenever the vSSD is lost.
+
+use crate::block_cache::core::{Arrival, Core};
+use crate::block_cache::{BlockCache, Served};
+use crate::device::BlockDevice;
+use crate::origin_journal::{TRANSACTION_BLOCKS, Transaction};
+
+impl Core {
+    /// A write arrives: a group that has as many blocks as the journal takes is over.
+    pub(crate) fn arrive_journaled(
+        &mut self,
+        block: u32,
+        found: Option<u32>,
+        is_let_in: Result<(), Served>,
+    ) -> Arrival {
+        if self.dirty.in_epoch >= TRANSACTION_BLOCKS as u32 {
+            self.dirty.close_epoch();
+        }
+        self.arrive_in_epoch(block, found, is_let_in)
+    }
+}
+
+impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
+    /// Brings the blocks of an epoch to the origin, by its journal. Whether they are there,
+    /// durably.
+    pub(crate) async fn apply_journaled(&self, epoch: u32) -> bool {
+        let Some(loaded) = self.load_epoch(epoch).await else {
+            return false;
+        };
+        // Only what an earlier cache left, without a journal, can be more than one.
+        for part in loaded.chunks(TRANSACTION_BLOCKS) {
+            let mut transaction = Transaction::new();
+            for (at, version) in part.iter().enumerate() {
+                let is_last = part.get(at + 1).is_none_or(|it| it.block != version.block);
+                if is_last {
+                    transaction.push(version.block, &version.data);
+                }
+            }
+            if !self.write_transaction(&mut transaction).await {
+                return false;
+            }
+        }
+        self.applied(loaded);
+        true
+    }
+}
