@@ -26,6 +26,9 @@ type Task = Pin<Box<dyn Future<Output = ()>>>;
 /// Turns without a disk request after which something should have ended.
 const PATIENCE: u32 = 10_000;
 
+/// Turns in which anything should have ended.
+const ENOUGH: u32 = 200_000;
+
 /// Tasks, disks and time.
 pub struct World {
     pub rng: Rng,
@@ -132,8 +135,10 @@ impl World {
         mut done: impl FnMut(&mut Self) -> bool,
         mut each: impl FnMut(&Self),
     ) {
-        let mut idle = 0;
+        let (mut idle, mut turns) = (0, 0);
         while !done(self) {
+            turns += 1;
+            assert!(turns < ENOUGH, "{} tasks do not end", self.tasks.len());
             self.poll();
             each(self);
             idle = if self.complete_one() { 0 } else { idle + 1 };

@@ -234,6 +234,12 @@ impl Run {
         self.cache.granted(&runs(blocks.iter().copied()));
     }
 
+    /// How many blocks are the guest's.
+    pub fn held(&self) -> u32 {
+        let runs = self.world.ssd.held();
+        runs.iter().map(|run| run.end - run.start).sum()
+    }
+
     /// Blocks that could be granted.
     pub fn grantable(&self) -> Vec<u32> {
         let ssd = &self.world.ssd;
