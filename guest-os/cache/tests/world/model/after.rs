@@ -4,7 +4,7 @@ use guest_cache::device::BLOCK_LEN;
 use guest_cache::{CacheError, Served};
 
 use super::super::disk::Disk;
-use super::{Crash, Found, Metadata, Model, Outcome, PerCrash, Sectors, Version, describe};
+use super::{Block, Crash, Found, Metadata, Model, Outcome, PerCrash, Sectors, Version, describe};
 
 impl Model {
     /// What was read after a crash, or why not.
@@ -28,10 +28,11 @@ impl Model {
         let allowed = &block.versions[first.min(block.versions.len())..];
         match found {
             Ok(sectors) => {
-                let sound = match crash {
-                    Crash::Kill => allowed.iter().any(|version| version.sectors == sectors),
+                let is_whole = crash == Crash::Kill && first >= block.torn;
+                let sound = match is_whole {
+                    true => allowed.iter().any(|version| version.sectors == sectors),
                     // A disk is no better than this without a cache.
-                    Crash::Cut => sectors.iter().enumerate().all(|(at, number)| {
+                    false => sectors.iter().enumerate().all(|(at, number)| {
                         let mut allowed = allowed.iter();
                         allowed.any(|version| version.sectors[at] == *number)
                     }),
@@ -57,38 +58,18 @@ impl Model {
     /// Goes on after a crash with what was found.
     pub fn restart(&mut self, found: &[Found], crash: Crash) {
         let now = self.tick();
+        let number = self.next_number;
+        self.next_number += 1;
         for (block, found) in self.blocks.iter_mut().zip(found) {
-            let newest = match found {
-                Ok(sectors) => {
-                    let same = |version: &Version| version.sectors == *sectors;
-                    block.versions.iter().rposition(same)
-                }
-                Err(_) => Some(block.newest()),
-            };
-            if crash == Crash::Cut || newest.is_none() {
-                // Whatever was found is durable.
-                let mut version = block.versions[newest.unwrap_or(0)];
-                if let Ok(sectors) = found {
-                    version.sectors = *sectors;
-                }
-                block.versions = vec![version];
-                block.floor = PerCrash::default();
-                block.origin_floor = PerCrash::default();
-                block.risk = PerCrash::default();
-                block.lost_for_good = true;
-            } else if let Some(newest) = newest {
-                block.versions.truncate(newest + 1);
-                if !self.metadata.is_whole() {
-                    block.floor = block.origin_floor;
-                    block.lost_for_good = false;
-                }
+            match crash {
+                Crash::Kill => block.go_on_after_kill(*found, self.metadata.is_whole()),
+                Crash::Cut => block.go_on_after_cut(*found, now, number),
             }
             let newest = block.newest();
             let version = &mut block.versions[newest];
             version.outcome = Outcome::Done;
             version.ended = version.ended.min(now);
             block.lost = found.is_err().then_some(newest);
-            block.lost_for_good &= found.is_err();
             block.risk.kill = block.lost;
             block.risk.cut = block.lost.max(block.risk.cut.min(Some(newest)));
         }
@@ -141,5 +122,40 @@ impl Model {
             self.decode(number, &bytes)
         };
         (0..self.blocks()).map(read).collect()
+    }
+}
+
+impl Block {
+    /// What was under way and is not found is nowhere.
+    fn go_on_after_kill(&mut self, found: Found, has_metadata: bool) {
+        if let Ok(sectors) = found {
+            let same = |version: &Version| version.sectors == sectors;
+            let newest = self.versions.iter().rposition(same);
+            self.versions.truncate(1 + newest.expect("it was checked"));
+        }
+        if !has_metadata {
+            self.floor = self.origin_floor;
+        }
+        self.lost_for_good &= has_metadata && found.is_err();
+    }
+
+    /// What is found is durable; it can be made of parts of several writes. The origin disk
+    /// alone may have any that it had before.
+    fn go_on_after_cut(&mut self, found: Found, now: u64, number: u64) {
+        if let Ok(sectors) = found {
+            self.versions.push(Version {
+                sectors,
+                number,
+                outcome: Outcome::Done,
+                arrived: now,
+                ended: now,
+            });
+        }
+        self.torn = self.newest();
+        self.floor = PerCrash::default();
+        self.floor.raise(self.newest());
+        self.origin_floor.kill = self.origin_floor.cut;
+        self.risk.cut = None;
+        self.lost_for_good = found.is_err();
     }
 }

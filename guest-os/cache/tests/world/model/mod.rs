@@ -99,6 +99,9 @@ struct Block {
     lost_for_good: bool,
     /// The first version of this session.
     session: usize,
+    /// Before this version, a loss of power may have left some sectors of one and some of
+    /// another.
+    torn: usize,
 }
 
 impl Block {
@@ -119,15 +122,12 @@ impl Block {
         before.iter().rposition(failed).expect("the first has not")..=newest
     }
 
-    /// The version that a sector is of, when it is of one only.
+    /// The version that a sector is of, when that can be told.
     fn version_of(&self, at: usize, number: u64) -> Option<usize> {
-        let mut all = self.versions.iter().enumerate();
-        let same = |(_, version): &(usize, &Version)| version.sectors[at] == number;
-        let found = all.find(same).map(|(index, _)| index);
-        match all.find(same) {
-            Some(_) => None,
-            None => found,
-        }
+        let mut all = self.versions.iter();
+        let same = |version: &Version| version.sectors[at] == number;
+        let is_clear = number > 0 || all.clone().filter(|version| same(version)).count() == 1;
+        all.rposition(same).filter(|_| is_clear)
     }
 }
 
@@ -205,6 +205,7 @@ impl Model {
             lost: None,
             lost_for_good: false,
             session: 1,
+            torn: 0,
         };
         Self {
             stamp: Stamp::new(seed),
