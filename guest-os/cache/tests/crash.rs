@@ -109,7 +109,7 @@ impl Inspector {
         let lost = found.iter().filter(|found| is_lost(found)).count() as u32;
         assert_eq!(run.opened.lost, lost, "lost as it was opened");
         assert_eq!(run.cache.stats().lost, lost, "lost");
-        assert!(run.read_all() == found, "not the same when read twice");
+        assert_eq!(run.read_all(), found, "not the same when read twice");
         if self.rng.below(4) == 0 {
             run.shrink_to_nothing();
             let without = run.read_all();
