@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use guest_cache::device::BLOCK_LEN;
+use guest_cache::device::{BLOCK_LEN, BlockDevice};
 use guest_cache::{BlockCache, CacheError, Config, Opened};
 
 use super::World;
@@ -102,6 +102,8 @@ pub struct Run {
     /// How many blocks the hypervisor wants.
     pub wanted: u32,
     untold: Vec<Revoked>,
+    /// Blocks at the front of the vSSD that are for the metadata.
+    metadata: u32,
     zipf: Zipf,
     scanned: u32,
 }
@@ -119,6 +121,7 @@ impl Run {
         let opened = world.block_on_and(opening, |world| each(world, &model));
         let (cache, opened) = opened.unwrap_or_else(|error| panic!("{error}"));
         assert!(opened.origin_blocks >= model.blocks());
+        let blocks = world.ssd.blocks();
         let cache = Rc::new(cache);
         let worker = cache.clone();
         world.spawn_background(async move { worker.work().await });
@@ -129,6 +132,7 @@ impl Run {
             opened,
             wanted: 0,
             untold: Vec::new(),
+            metadata: guest_cache::metadata::region_blocks(blocks),
             zipf: Zipf::new(model.blocks()),
             model: Rc::new(RefCell::new(model)),
             scanned: 0,
@@ -218,11 +222,10 @@ impl Run {
     /// later.
     pub fn revoke(&mut self, blocks: Vec<u32>, in_turns: u32) {
         let late = in_turns > 0;
-        self.model.borrow_mut().revoking(&self.world.origin, late);
-        let metadata = self.opened.metadata_blocks;
-        if blocks.iter().any(|block| *block < metadata) {
-            self.model.borrow_mut().revoking_metadata();
-        }
+        let of_metadata = blocks.iter().any(|&block| block < self.metadata);
+        let mut model = self.model.borrow_mut();
+        model.revoking(&self.world.origin, of_metadata, late);
+        drop(model);
         self.world.ssd.revoke(blocks.iter().copied());
         self.untold.push(Revoked { blocks, in_turns });
         self.tell();
@@ -243,7 +246,7 @@ impl Run {
     /// Blocks that could be granted.
     pub fn grantable(&self) -> Vec<u32> {
         let ssd = &self.world.ssd;
-        let all = 0..guest_cache::device::BlockDevice::blocks(ssd);
+        let all = 0..ssd.blocks();
         all.filter(|block| !ssd.holds(*block) && !self.is_untold(*block))
             .collect()
     }

@@ -4,7 +4,7 @@ use guest_cache::device::BLOCK_LEN;
 use guest_cache::{CacheError, Served};
 
 use super::super::disk::Disk;
-use super::{Block, Crash, Found, Metadata, Model, Outcome, PerCrash, Sectors, Version, describe};
+use super::{Block, Crash, Found, Model, Outcome, PerCrash, Sectors, Version, describe};
 
 impl Model {
     /// What was read after a crash, or why not.
@@ -16,7 +16,7 @@ impl Model {
     /// disk alone.
     pub fn check(&self, number: u32, found: Found, crash: Crash, origin_alone: bool) {
         let block = &self.blocks[number as usize];
-        let forgotten = origin_alone || !self.metadata.is_whole();
+        let forgotten = origin_alone || self.unmended.is_some();
         let floor = match forgotten {
             true => block.origin_floor.of(crash),
             false => block.floor.of(crash),
@@ -44,7 +44,7 @@ impl Model {
                 );
             }
             Err(CacheError::Lost) => {
-                let risk = block.risk.of(crash).max(block.lost);
+                let risk = block.risk.crash.max(block.risk.now);
                 assert!(
                     !origin_alone && risk >= Some(floor),
                     "block {number} is lost after a {crash:?}, but at risk was only {risk:?} of {}",
@@ -62,7 +62,7 @@ impl Model {
         self.next_number += 1;
         for (block, found) in self.blocks.iter_mut().zip(found) {
             match crash {
-                Crash::Kill => block.go_on_after_kill(*found, self.metadata.is_whole()),
+                Crash::Kill => block.go_on_after_kill(*found, self.unmended.is_none()),
                 Crash::Cut => block.go_on_after_cut(*found, now, number),
             }
             let newest = block.newest();
@@ -70,12 +70,14 @@ impl Model {
             version.outcome = Outcome::Done;
             version.ended = version.ended.min(now);
             block.lost = found.is_err().then_some(newest);
-            block.risk.kill = block.lost;
-            block.risk.cut = block.lost.max(block.risk.cut.min(Some(newest)));
+            block.risk.now = block.lost;
+            block.risk.crash = block.lost.max(block.risk.crash.min(Some(newest)));
+            block.risk.since = self.revocations;
         }
         // What was acknowledged and not flushed can be lost in any order.
         self.in_order = false;
-        self.metadata = Metadata::default();
+        self.unmended = None;
+        self.told = self.revocations;
         self.faulty = false;
     }
 
@@ -97,7 +99,7 @@ impl Model {
                 let there = if whole { there.number } else { there.arrived };
                 latest = latest.max((there, Some((number, *sector))));
                 // What may be lost never comes.
-                let skipped = version.max(block.risk.cut.max(block.risk.kill).unwrap_or(0));
+                let skipped = version.max(block.risk.crash.max(block.risk.now).unwrap_or(0));
                 let mut missing = block.versions.iter().skip(skipped + 1);
                 let missing = missing.find(|version| version.outcome != Outcome::Failed);
                 if let Some(missing) = missing {
@@ -155,7 +157,7 @@ impl Block {
         self.floor = PerCrash::default();
         self.floor.raise(self.newest());
         self.origin_floor.kill = self.origin_floor.cut;
-        self.risk.cut = None;
+        self.risk.crash = None;
         self.lost_for_good = found.is_err();
     }
 }

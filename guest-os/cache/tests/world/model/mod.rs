@@ -84,15 +84,25 @@ struct Version {
     ended: u64,
 }
 
+/// Versions of a block up to which it can be lost by what was revoked.
+#[derive(Clone, Copy, Default)]
+struct Risk {
+    /// The origin disk has not got it.
+    now: Option<usize>,
+    /// After a crash: the cache may have on record that the origin disk has not got it, or
+    /// it has not got it for good.
+    crash: Option<usize>,
+    /// The revocation that did it.
+    since: u32,
+}
+
 /// What is known of a block.
 #[derive(Clone)]
 struct Block {
     versions: Vec<Version>,
     floor: PerCrash<usize>,
     origin_floor: PerCrash<usize>,
-    /// Versions up to this one can be lost. In case of a loss of power more can be, because
-    /// the origin disk has not flushed them.
-    risk: PerCrash<Option<usize>>,
+    risk: Risk,
     /// Versions up to this one were found lost.
     lost: Option<usize>,
     /// A flush has succeeded since.
@@ -145,26 +155,8 @@ pub struct Before {
     /// Per block the version that was acknowledged, and whether it was at risk, or
     /// known to be lost.
     blocks: Vec<(usize, bool, bool)>,
-    /// What the cache had been told of [`Metadata::revoked`].
+    /// The revocations of which the cache had been told.
     told: u32,
-}
-
-/// The blocks in which the cache keeps what it knows. While some of them are missing
-/// a crash leaves what the origin disk has.
-#[derive(Clone, Copy, Default)]
-struct Metadata {
-    /// How often blocks of it were revoked.
-    revoked: u32,
-    /// Of these, how often the cache has heard of it.
-    told: u32,
-    /// Of these, how often a flush has mended it since.
-    mended: u32,
-}
-
-impl Metadata {
-    fn is_whole(self) -> bool {
-        self.mended == self.revoked
-    }
 }
 
 /// What a block was found as.
@@ -184,7 +176,13 @@ pub struct Model {
     /// The origin disk has been in order since the run began, or since everything dirty
     /// was written back.
     in_order: bool,
-    metadata: Metadata,
+    /// How often something was revoked.
+    revocations: u32,
+    /// Of these, how often the cache has heard of it.
+    told: u32,
+    /// The last time that it were blocks with what the cache knows, if no flush has mended
+    /// that: until then a crash leaves what the origin disk has.
+    unmended: Option<u32>,
 }
 
 impl Model {
@@ -201,7 +199,7 @@ impl Model {
             versions: vec![first],
             floor: PerCrash::default(),
             origin_floor: PerCrash::default(),
-            risk: PerCrash::default(),
+            risk: Risk::default(),
             lost: None,
             lost_for_good: false,
             session: 1,
@@ -215,7 +213,9 @@ impl Model {
             keeps_dirty: false,
             faulty: false,
             in_order: true,
-            metadata: Metadata::default(),
+            revocations: 0,
+            told: 0,
+            unmended: None,
         }
     }
 
@@ -283,7 +283,7 @@ impl Model {
                 describe(block, readable.clone(), read.lost)
             ),
             Err(CacheError::Lost) => {
-                let risk = block.risk.kill;
+                let risk = block.risk.now;
                 assert!(
                     readable.any(|version| Some(version) <= risk),
                     "block {number} is lost at {}, but at risk was only {risk:?}",
@@ -332,25 +332,26 @@ impl Model {
         let blocks = self.blocks.iter();
         let known = blocks.map(|block| {
             let done = block.newest_done();
-            let at_risk = block.risk.kill >= Some(done);
+            let at_risk = block.risk.now >= Some(done);
             (done, at_risk, block.lost >= Some(done))
         });
         Before {
             blocks: known.collect(),
-            told: self.metadata.told,
+            told: self.told,
         }
     }
 
     /// The flush has ended well.
     pub fn flushed(&mut self, before: &Before) {
-        self.metadata.mended = self.metadata.mended.max(before.told);
+        self.unmended = self.unmended.filter(|&revoked| revoked > before.told);
         for (block, &(done, at_risk, lost)) in self.blocks.iter_mut().zip(&before.blocks) {
             block.floor.raise(done);
             if !self.keeps_dirty && done >= block.session {
                 block.origin_floor.raise(done);
             }
-            if !at_risk && block.risk.cut <= Some(done) {
-                block.risk.cut = block.risk.kill;
+            // What is on record about the slots that are gone has been changed.
+            if !at_risk && block.risk.crash <= Some(done) && block.risk.since <= before.told {
+                block.risk.crash = block.risk.now;
             }
             block.lost_for_good |= lost;
         }
@@ -360,52 +361,49 @@ impl Model {
     pub fn written_back(&mut self, before: &Before) {
         self.flushed(before);
         for (block, &(done, ..)) in self.blocks.iter_mut().zip(&before.blocks) {
-            if block.risk.kill < Some(done) {
+            if block.risk.now < Some(done) {
                 block.origin_floor.raise(done);
             }
         }
         self.in_order = true;
     }
 
-    /// Blocks of the vSSD are about to be revoked: what the origin disk has not got is at
-    /// risk. A write under way is not, unless the cache is told `late`: it can have
-    /// ended by then.
-    pub fn revoking(&mut self, origin: &Disk, late: bool) {
+    /// Blocks of the vSSD are about to be revoked, which can be some with what the cache
+    /// knows. What the origin disk has not got is at risk. A write under way is not, unless
+    /// the cache is told `late`: it can have ended by then.
+    pub fn revoking(&mut self, origin: &Disk, of_metadata: bool, late: bool) {
+        self.revocations += 1;
+        if of_metadata {
+            self.unmended = Some(self.revocations);
+        }
         let mut bytes = [0; BLOCK_LEN];
         for number in 0..self.blocks() {
             origin.peek(number, &mut bytes);
             let visible = self.decode(number, &bytes);
-            origin.peek_durable(number, &mut bytes);
-            let durable = self.decode(number, &bytes);
             let block = &mut self.blocks[number as usize];
             let newest = match late {
                 true => block.newest(),
                 false => block.newest_done(),
             };
-            let sectors = block.versions[newest].sectors;
-            if visible != sectors {
-                block.risk.kill = block.risk.kill.max(Some(newest));
+            if visible != block.versions[newest].sectors {
+                block.risk.now = block.risk.now.max(Some(newest));
             }
-            if durable != sectors {
-                block.risk.cut = block.risk.cut.max(Some(newest));
+            if self.keeps_dirty || newest < block.session {
+                block.risk.crash = block.risk.crash.max(Some(newest));
+                block.risk.since = self.revocations;
             }
         }
     }
 
-    /// Blocks of the metadata are about to be revoked.
-    pub fn revoking_metadata(&mut self) {
-        self.metadata.revoked += 1;
-    }
-
     /// The cache has been told of all that was revoked.
     pub fn told(&mut self) {
-        self.metadata.told = self.metadata.revoked;
+        self.told = self.revocations;
     }
 
     /// Everything was read, with nothing under way: only what was found lost is so.
     pub fn settled(&mut self) -> u32 {
         for block in &mut self.blocks {
-            block.risk.kill = block.lost;
+            block.risk.now = block.lost;
         }
         let lost = |block: &&Block| block.lost >= Some(block.newest_done());
         self.blocks.iter().filter(lost).count() as u32
