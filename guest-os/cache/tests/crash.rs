@@ -124,6 +124,7 @@ impl Inspector {
 
     /// Goes on where a crash ended, to crash again.
     fn go_on(&mut self, disks: &(Disk, Disk), config: Config, model: Model) {
+        println!("goes on: {config:?}");
         let mut next = Self {
             rng: Rng::new(self.rng.next().into()),
             config,

@@ -30,7 +30,9 @@ fn peek(disk: &Disk, block: u32) -> [u8; BLOCK_LEN] {
 /// Begins a write that ends when the world goes on.
 fn begin_write(world: &mut World, block: u32, byte: u8, expected: Result<(), IoError>) {
     let ssd = world.ssd.clone();
-    world.spawn(async move { assert_eq!(ssd.write(block, &page(byte)).await, expected) });
+    world.spawn("write".into(), async move {
+        assert_eq!(ssd.write(block, &page(byte)).await, expected)
+    });
 }
 
 fn write(world: &mut World, block: u32, byte: u8) {
@@ -68,7 +70,7 @@ fn only_what_ended_before_a_flush_is_sure_to_survive() {
     begin_write(&mut world, 4, 9, Ok(()));
     let ssd = world.ssd.clone();
     let flushing = async move { ssd.flush().await.unwrap() };
-    world.spawn(flushing);
+    world.spawn("flush".into(), flushing);
     world.finish();
     assert_eq!(after_cuts(&world.ssd, 3), ([2].into(), false));
     // The flush was submitted while it was under way.

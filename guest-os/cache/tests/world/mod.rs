@@ -23,6 +23,9 @@ use crate::common::Rng;
 
 type Task = Pin<Box<dyn Future<Output = ()>>>;
 
+/// A task, and what it does.
+type Named = (String, Task);
+
 /// Turns without a disk request after which something should have ended.
 const PATIENCE: u32 = 10_000;
 
@@ -35,7 +38,7 @@ pub struct World {
     pub ssd: Disk,
     pub origin: Disk,
     now_ns: Rc<Cell<u64>>,
-    tasks: Vec<Task>,
+    tasks: Vec<Named>,
     background: Vec<Task>,
 }
 
@@ -66,10 +69,10 @@ impl World {
     }
 
     /// Starts a task and polls it once.
-    pub fn spawn(&mut self, task: impl Future<Output = ()> + 'static) {
+    pub fn spawn(&mut self, name: String, task: impl Future<Output = ()> + 'static) {
         let mut task: Task = Box::pin(task);
         if !poll(&mut task) {
-            self.tasks.push(task);
+            self.tasks.push((name, task));
         }
     }
 
@@ -81,6 +84,10 @@ impl World {
     /// Number of tasks that have not ended.
     pub fn tasks(&self) -> usize {
         self.tasks.len()
+    }
+
+    fn names(&self) -> Vec<&str> {
+        self.tasks.iter().map(|(name, _)| name.as_str()).collect()
     }
 
     /// Drops a task where it is.
@@ -99,9 +106,9 @@ impl World {
         turn.append(&mut self.tasks);
         while !turn.is_empty() {
             let chosen = self.rng.below(turn.len() as u32);
-            let mut task = turn.swap_remove(chosen as usize);
+            let (name, mut task) = turn.swap_remove(chosen as usize);
             if self.rng.below(4) == 0 || !poll(&mut task) {
-                self.tasks.push(task);
+                self.tasks.push((name, task));
             }
         }
         for task in &mut self.background {
@@ -138,11 +145,11 @@ impl World {
         let (mut idle, mut turns) = (0, 0);
         while !done(self) {
             turns += 1;
-            assert!(turns < ENOUGH, "{} tasks do not end", self.tasks.len());
+            assert!(turns < ENOUGH, "no end of {:?}", self.names());
             self.poll();
             each(self);
             idle = if self.complete_one() { 0 } else { idle + 1 };
-            assert!(idle < PATIENCE, "{} tasks are stuck", self.tasks.len());
+            assert!(idle < PATIENCE, "stuck: {:?}", self.names());
         }
     }
 

@@ -142,7 +142,7 @@ impl Run {
     /// A read is made and checked.
     pub fn read(&mut self, block: u32) {
         let (cache, model) = (self.cache.clone(), self.model.clone());
-        self.world.spawn(async move {
+        self.world.spawn(format!("read {block}"), async move {
             let arrived = model.borrow().reading(block);
             let mut bytes = [0x5a; BLOCK_LEN];
             let result = cache.read(block, &mut bytes).await;
@@ -153,7 +153,7 @@ impl Run {
     /// A write is made.
     pub fn write(&mut self, block: u32, zeros: bool) {
         let (cache, model) = (self.cache.clone(), self.model.clone());
-        self.world.spawn(async move {
+        self.world.spawn(format!("write {block}"), async move {
             let (arrived, data) = model.borrow_mut().writing(block, zeros);
             let write = Write { model, arrived };
             let result = cache.write(block, &data).await;
@@ -164,7 +164,7 @@ impl Run {
     /// A flush is made.
     pub fn flush(&mut self) {
         let (cache, model) = (self.cache.clone(), self.model.clone());
-        self.world.spawn(async move {
+        self.world.spawn("flush".into(), async move {
             let before = model.borrow().flushing();
             match cache.flush().await {
                 Ok(()) => model.borrow_mut().flushed(&before),
@@ -176,7 +176,7 @@ impl Run {
     /// Everything is written back.
     pub fn write_back(&mut self) {
         let (cache, model) = (self.cache.clone(), self.model.clone());
-        self.world.spawn(async move {
+        self.world.spawn("write back".into(), async move {
             let before = model.borrow().flushing();
             match cache.write_back().await.errors {
                 0 => model.borrow_mut().written_back(&before),
@@ -188,7 +188,7 @@ impl Run {
     /// Everything that the cache knows is put on record.
     pub fn record(&mut self) {
         let (cache, model) = (self.cache.clone(), self.model.clone());
-        self.world.spawn(async move {
+        self.world.spawn("record".into(), async move {
             let before = model.borrow().flushing();
             match cache.close().await.errors {
                 0 => model.borrow_mut().flushed(&before),
