@@ -87,7 +87,7 @@ struct Version {
 /// Versions of a block up to which it can be lost by what was revoked.
 #[derive(Clone, Copy, Default)]
 struct Risk {
-    /// The origin disk has not got it.
+    /// The cache does not know that the origin disk has it.
     now: Option<usize>,
     /// After a crash: the cache may have on record that the origin disk has not got it, or
     /// it has not got it for good.
@@ -219,11 +219,15 @@ impl Model {
         }
     }
 
-    /// A cache is opened.
+    /// A cache has been opened. One that keeps nothing dirty has written everything back.
     pub fn begin(&mut self, keeps_dirty: bool) {
         self.keeps_dirty = keeps_dirty;
         for block in &mut self.blocks {
             block.session = block.versions.len();
+            if !keeps_dirty && block.lost.is_none() {
+                block.floor.raise(block.newest());
+                block.origin_floor.raise(block.newest());
+            }
         }
     }
 
@@ -385,7 +389,11 @@ impl Model {
                 true => block.newest(),
                 false => block.newest_done(),
             };
-            if visible != block.versions[newest].sectors {
+            // That the origin disk had it before, or has as many zeros, the cache cannot know.
+            let is_seen = newest >= block.session
+                && visible == block.versions[newest].sectors
+                && visible != [0; SECTORS];
+            if self.keeps_dirty && !is_seen && block.origin_floor.kill < newest {
                 block.risk.now = block.risk.now.max(Some(newest));
             }
             if self.keeps_dirty || newest < block.session {
