@@ -58,7 +58,8 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         request.turn().await;
         let is_clear = request.settle().await.is_ok();
         let slot = request.slot().filter(|_| is_clear);
-        if !is_clear && request.job.victim.is_none() {
+        let is_departing = request.job.kind == Kind::Depart;
+        if is_departing && !is_clear && request.job.victim.is_none() {
             self.give_back(&request);
         }
         request.over(slot)
@@ -150,7 +151,11 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
             } else {
                 self.core.borrow_mut().record_clean();
             }
-            let is_done = self.commit().await;
+            let is_gone = core::mem::take(&mut self.core.borrow_mut().records.is_gone);
+            let is_done = match is_gone {
+                true => self.make_durable().await.is_ok(),
+                false => self.commit().await,
+            };
             for _ in 0..if is_done { 1 } else { BACKOFF } {
                 turn_over().await;
             }
@@ -163,6 +168,8 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
             || core.records.is_urgent()
             || !core.returned.is_empty()
             || self.log_is_full.get()
+            || core.records.is_gone
+            || core.records.has_marks && self.log.borrow().is_void()
     }
 
     fn take_back_metadata(&self) {
@@ -180,8 +187,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         self.core.borrow_mut().unrecorded.clear();
         if !self.log.borrow().is_void() {
             self.write_back().await;
-            let is_useless = self.core.borrow().dirty.is_empty();
-            if is_useless {
+            if self.core.borrow().dirty.len() == 0 {
                 self.log.borrow_mut().forget();
             }
         } else if self.log.borrow().is_durable(self.core.len()) {

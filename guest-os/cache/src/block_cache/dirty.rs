@@ -104,6 +104,7 @@ impl Dirty {
         self.len
     }
 
+    /// Whether there are none at all, written or not.
     pub fn is_empty(&self) -> bool {
         self.versions.is_empty()
     }
@@ -179,6 +180,8 @@ impl Dirty {
         let version = self.versions.get_mut(&id)?;
         version.data = Some(data.into());
         version.is_detached = true;
+        version.is_slot_gone = false;
+        version.failures = 0;
         let slot = version.slot.take();
         if let Some(slot) = slot {
             self.by_slot.remove(&(slot, id));

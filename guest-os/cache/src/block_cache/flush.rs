@@ -1,10 +1,7 @@
 //! What is durable when.
 
-use alloc::vec::Vec;
-
 use super::BlockCache;
 use super::api::{CacheError, WrittenBack};
-use super::dirty::VersionId;
 use super::records::FREE;
 use super::wait::{both, until};
 use crate::device::BlockDevice;
@@ -26,7 +23,20 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
                 && self.until_nothing_recorded().await.is_ok()
         };
         if !is_done {
-            self.note_all_unrecorded();
+            if cfg!(debug_assertions) {
+                panic!(
+                    "flush {:?} {:?} {:?} {:?}",
+                    self.log_is_full.get(),
+                    self.log.borrow(),
+                    self.stats(),
+                    self.core
+                        .borrow()
+                        .dirty
+                        .iter()
+                        .collect::<alloc::vec::Vec<_>>()
+                );
+            }
+            self.core.borrow_mut().note_all_unrecorded();
             return Err(CacheError::Failed);
         }
         let has_mended = !self.core.borrow().mended.is_empty();
@@ -56,26 +66,10 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
     }
 
     async fn record_dirty_versions(&self) -> bool {
-        let has_records = {
-            let mut core = self.core.borrow_mut();
-            let has_new = !core.dirty.unrecorded.is_empty();
-            core.record_versions();
-            has_new || !core.records.is_empty()
-        };
-        // What is on record already may have been overwritten.
-        self.flush_vssd().await
-            && (!has_records || self.commit().await)
-            && self.flush_origin().await
-    }
-
-    /// None of the versions may be on record.
-    fn note_all_unrecorded(&self) {
-        let mut core = self.core.borrow_mut();
-        let valid = core.dirty.iter().filter(|(_, it)| it.is_valid);
-        let ids: Vec<VersionId> = valid.map(|(id, _)| id).collect();
-        for id in ids {
-            core.note_unrecorded(id);
-        }
+        self.core.borrow_mut().record_versions();
+        // What is on record already may have been overwritten. The commit may be one that
+        // another flush has asked for, and then it is that one's end that counts.
+        self.flush_vssd().await && self.commit().await && self.flush_origin().await
     }
 
     pub(super) async fn bring_everything_home(&self) -> WrittenBack {

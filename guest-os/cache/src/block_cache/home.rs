@@ -7,10 +7,11 @@ use super::BlockCache;
 use super::api::WrittenBack;
 use super::core::{Core, Kind};
 use super::dirty::VersionId;
-use super::records::DIRTY;
+use super::records::{DIRTY, ZEROS};
 use super::requests::Request;
 use super::wait::{all, until};
-use crate::device::{BLOCK_LEN, BlockDevice};
+use crate::device::{BLOCK_LEN, BlockDevice, IoError};
+use crate::metadata::SlotState;
 
 /// Versions that are written back side by side.
 const SIDE_BY_SIDE: usize = 32;
@@ -36,9 +37,7 @@ impl Drop for InHand<'_> {
         let mut core = self.core.borrow_mut();
         if let Some(version) = core.dirty.get_mut(self.id) {
             version.is_in_hand = false;
-            if version.is_slot_gone {
-                core.lose(self.id);
-            }
+            core.lose_if_gone(self.id);
         }
     }
 }
@@ -57,7 +56,11 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         };
         let in_hand = InHand::new(&self.core, id);
         let mut data = vec![0; BLOCK_LEN];
-        if self.read_slot(slot, &mut data).await.is_err() {
+        let before = self.revocations.get();
+        if let Err(error) = self.read_slot(slot, &mut data).await {
+            if error == IoError::Gone {
+                self.expect_loss(id, before).await;
+            }
             drop(in_hand);
             return self.core.borrow().dirty.get(id).is_none();
         }
@@ -68,7 +71,8 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
             .dirty
             .get(id)
             .is_none_or(|it| it.is_slot_gone);
-        if is_gone || self.write_origin(block, &data).await.is_err() {
+        let is_on_record = is_gone || self.correct_record(id, slot).await;
+        if is_gone || !is_on_record || self.write_origin(block, &data).await.is_err() {
             drop(in_hand);
             return self.core.borrow().dirty.get(id).is_none();
         }
@@ -76,6 +80,35 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         self.core.borrow_mut().written_back(id, now_ns);
         drop(in_hand);
         true
+    }
+
+    /// [C6] What is on record as zeros and is not any more is put right before the origin
+    /// has it: were the slot revoked then, the zeros would be taken for something newer.
+    async fn correct_record(&self, id: VersionId, slot: u32) -> bool {
+        {
+            let mut core = self.core.borrow_mut();
+            let Some(version) = core.dirty.get(id).filter(|version| !version.is_zeros) else {
+                return true;
+            };
+            if core.cache.mark(slot) != ZEROS {
+                return true;
+            }
+            let state = SlotState::Dirty {
+                block: version.block,
+                epoch: version.epoch,
+                zeros: false,
+            };
+            core.records.set(slot, state);
+        }
+        self.commit().await || self.core.borrow().cache.mark(slot) != ZEROS
+    }
+
+    /// The slot of a version is gone: it is lost as soon as it is in nobody's hand.
+    pub(super) async fn expect_loss(&self, id: VersionId, before: u64) {
+        self.news_of_revocation(before).await;
+        if let Some(version) = self.core.borrow_mut().dirty.get_mut(id) {
+            version.is_slot_gone = true;
+        }
     }
 
     fn valid_in_slot(&self, id: VersionId) -> Option<(u32, u32)> {

@@ -12,6 +12,9 @@ use crate::origin_journal::{OriginJournal, Transaction};
 /// How often a commit is tried before it has failed.
 const TRIES: u32 = 3;
 
+/// Polls for which the news of a revocation is waited for.
+const PATIENCE: u32 = 1024;
+
 /// A plan of the log that is finished even if its writer is dropped.
 struct Planned<'a> {
     log: &'a RefCell<MetaLog>,
@@ -140,13 +143,20 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
     async fn run_commit(&self) -> bool {
         loop {
             let mut failures = 0;
-            while let Err(error) = self.commit_some().await {
+            loop {
+                let before = self.revocations.get();
+                let Err(error) = self.commit_some().await else {
+                    break;
+                };
                 failures += 1;
                 if let MetaError::Full { .. } = error {
                     self.log_is_full.set(true);
                     if self.log.borrow().is_void() {
-                        self.core.borrow_mut().records.clear();
+                        self.core.borrow_mut().nothing_recorded();
                     }
+                }
+                if error == MetaError::Device(IoError::Gone) {
+                    self.news_of_revocation(before).await;
                 }
                 if failures == TRIES || self.log_is_full.get() {
                     return false;
@@ -160,9 +170,6 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
 
     /// One commit of the log.
     async fn commit_some(&self) -> Result<(), MetaError> {
-        if self.log.borrow().is_void() {
-            self.core.borrow_mut().nothing_recorded();
-        }
         let records = self.core.borrow_mut().take_records();
         let mut taken = Taken {
             core: &self.core,
@@ -177,11 +184,19 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         if has_data && !self.flush_vssd().await {
             return Err(MetaError::Device(IoError::Failed));
         }
-        // What was written back is free or clean only once the origin has it for good.
-        if self.has_versions() && !self.flush_origin().await {
+        // What is free or clean by a record the origin has for good: nobody is to read first
+        // what the vSSD has, and what the origin has later.
+        let has_clean = taken.records.iter().any(is_clean);
+        if (has_clean || self.has_versions()) && !self.flush_origin().await {
             return Err(MetaError::Device(IoError::Failed));
         }
-        self.write_log(&taken.records).await?;
+        match self.write_log(&taken.records).await {
+            // There was nothing to make durable; erasing what was there is done.
+            Err(MetaError::Full { .. }) if taken.records.is_empty() => return Ok(()),
+            written => written?,
+        }
+        // There was room after all, if only after what was there had been erased.
+        self.log_is_full.set(false);
         let records = core::mem::take(&mut taken.records);
         let mut core = self.core.borrow_mut();
         core.stats.commits += 1;
@@ -238,13 +253,30 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         self.config.write.keeps_dirty() || self.has_restored_dirty.get()
     }
 
-    /// Waits until the log, which cannot be written any more, has been erased.
+    /// Waits until there were more revocations than `before`, the count when a transfer began
+    /// that found a block gone: the cache is yet to be told. Not for ever, since a
+    /// disk may say so for another reason.
+    pub(crate) async fn news_of_revocation(&self, before: u64) {
+        let mut polls = 0;
+        super::wait::until(|| {
+            polls += 1;
+            self.revocations.get() != before || polls > PATIENCE
+        })
+        .await;
+    }
+
+    /// Returns when nothing is on record any more, if the log cannot be written for lack of
+    /// blocks. Whoever calls may have a ticket, so that this writes nothing back.
     pub(crate) async fn until_nothing_recorded(&self) -> Result<(), IoError> {
-        if !self.log_is_full.get() {
-            return Err(IoError::Failed);
+        while self.log_is_full.get() && !self.log.borrow().is_void() {
+            if self.core.borrow().dirty.len() == 0 {
+                self.log.borrow_mut().forget();
+                self.commit().await;
+            }
+            super::wait::turn_over().await;
         }
-        super::wait::until(|| self.log.borrow().is_void() || !self.log_is_full.get()).await;
-        match self.commit().await {
+        // Should there be blocks enough again by now, what is waiting is put on record.
+        match self.commit().await || self.log.borrow().is_void() {
             true => Ok(()),
             false => Err(IoError::Failed),
         }
@@ -253,4 +285,14 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
 
 fn is_of_data(record: &Record) -> bool {
     matches!(record, Record::Slot { state, .. } if *state != SlotState::Free)
+}
+
+fn is_clean(record: &Record) -> bool {
+    matches!(
+        record,
+        Record::Slot {
+            state: SlotState::Clean { .. },
+            ..
+        }
+    )
 }

@@ -175,6 +175,9 @@ impl Core {
         if !self.ready.is_empty() {
             self.ready.retain(|slot| !contains(blocks, *slot));
         }
+        if !self.returned.is_empty() {
+            self.returned.retain(|block| !contains(blocks, *block));
+        }
         if !self.leaving.is_empty() {
             self.leaving.retain(|slot| !contains(blocks, *slot));
         }
@@ -195,11 +198,25 @@ impl Core {
             next = self.dirty.in_slot(slot, Some(id));
             let version = self.dirty.get_mut(id).expect("a version in the slot");
             version.is_slot_gone = true;
-            if !version.is_in_hand {
-                lost += u32::from(self.lose(id));
-            }
+            lost += u32::from(self.lose_if_gone(id));
         }
         lost
+    }
+
+    /// The slot of a version may be gone: the version is lost, unless someone has the data in
+    /// hand.
+    pub fn lose_if_gone(&mut self, id: VersionId) -> bool {
+        let Some(version) = self.dirty.get(id).filter(|version| version.is_slot_gone) else {
+            return false;
+        };
+        let block = version.block;
+        if !version.is_in_hand {
+            return self.lose(id);
+        }
+        if !self.has_newer(id, block) {
+            self.dirty.stray(block, id);
+        }
+        false
     }
 }
 

@@ -25,7 +25,8 @@
 //! - `[C1]` A slot that is on record is overwritten with another block's data only once it
 //!   is on record as free.
 //! - `[C2]` A slot that is on record as clean is overwritten with newer data of its block
-//!   only once it is on record as dirty (plain write-back), or free (all others).
+//!   only once it is on record as free. (As dirty would do for plain write-back, but for a
+//!   slot that is revoked next: the origin has the block, and nothing is lost.)
 //! - `[C3]` What the origin has of a block changes only once no record says that a slot has
 //!   it, but that of the very version which is written back.
 //! - `[C4]` A record speaks of data that are durable.
@@ -43,7 +44,7 @@ mod api;
 mod background;
 pub(crate) mod core;
 mod dirty;
-mod epochs;
+pub(crate) mod epochs;
 mod flush;
 mod group;
 mod home;
@@ -88,6 +89,8 @@ pub struct BlockCache<S, O> {
     /// The held blocks of the vSSD do not suffice for what is to be on record.
     log_is_full: Cell<bool>,
     has_restored_dirty: Cell<bool>,
+    /// Revocations that were told.
+    revocations: Cell<u64>,
     origin_writes: Cell<u64>,
     origin_flushed: Cell<u64>,
     commits: Group,
@@ -224,6 +227,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
 
     /// The hypervisor has taken blocks away. How many dirty ones are lost by it.
     pub fn revoked(&self, blocks: &[Range<u32>]) -> u32 {
+        self.revocations.set(self.revocations.get() + 1);
         self.log.borrow_mut().revoked(blocks);
         self.core.borrow_mut().revoke(blocks)
     }

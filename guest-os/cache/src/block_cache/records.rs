@@ -38,7 +38,9 @@ pub struct Records {
     has_stale: bool,
     is_committing_stale: bool,
     /// Some slot has a mark.
-    has_marks: bool,
+    pub has_marks: bool,
+    /// What was on record is gone, and some of it was dirty.
+    pub is_gone: bool,
 }
 
 impl Records {
@@ -61,6 +63,8 @@ impl Records {
     pub fn clear(&mut self) {
         self.slots.clear();
         self.blocks.clear();
+        self.has_stale = false;
+        self.is_committing_stale = false;
     }
 
     /// Bytes of heap.
@@ -120,6 +124,15 @@ impl Core {
         let is_zeros = version.is_zeros;
         if mark.is_some_and(|mark| mark < DIRTY || mark == ZEROS && !is_zeros) {
             self.dirty.unrecorded.insert(id);
+        }
+    }
+
+    /// None of the versions may be on record.
+    pub fn note_all_unrecorded(&mut self) {
+        let valid = self.dirty.iter().filter(|(_, it)| it.is_valid);
+        let ids: Vec<VersionId> = valid.map(|(id, _)| id).collect();
+        for id in ids {
+            self.note_unrecorded(id);
         }
     }
 
@@ -236,12 +249,15 @@ impl Core {
         }
     }
 
-    /// Nothing is on record about any slot.
+    /// Nothing is on record about any slot, nor can be.
     pub fn nothing_recorded(&mut self) {
         if core::mem::take(&mut self.records.has_marks) {
             for slot in self.region..self.slots {
                 self.cache.set_mark(slot, FREE);
             }
+            // What was flushed is to be on record again.
+            self.note_all_unrecorded();
+            self.records.is_gone = !self.dirty.unrecorded.is_empty();
         }
         self.outdated.clear();
         self.records

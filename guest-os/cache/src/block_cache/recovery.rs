@@ -59,6 +59,10 @@ pub async fn open<S: BlockDevice, O: BlockDevice>(
     if slots > MAX_SLOTS {
         return Err(OpenError::VssdTooLarge { blocks: slots });
     }
+    // What a killed guest wrote last may be where we read it and yet be lost with power:
+    // nothing is built on it before it is durable.
+    origin.flush().await.map_err(OpenError::Origin)?;
+    ssd.flush().await.map_err(OpenError::Vssd)?;
     let (journal, _) = OriginJournal::recover(&origin)
         .await
         .map_err(OpenError::Origin)?;
@@ -80,6 +84,7 @@ pub async fn open<S: BlockDevice, O: BlockDevice>(
         journal: RefCell::new(journal),
         log_is_full: Cell::new(false),
         has_restored_dirty: Cell::new(opened.restored_dirty > 0),
+        revocations: Cell::new(0),
         origin_writes: Cell::new(0),
         origin_flushed: Cell::new(0),
         commits: Group::default(),

@@ -6,7 +6,7 @@ use super::BlockCache;
 use super::api::{CacheError, Served};
 use super::core::{Job, Kind};
 use super::dirty::VersionId;
-use super::records::{DIRTY, FREE};
+use super::records::{CLEAN, FREE};
 use super::wait::until;
 use crate::device::{BLOCK_LEN, BlockDevice, IoError};
 use crate::metadata::{Record, SlotState};
@@ -124,6 +124,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         out: &mut [u8],
     ) -> Result<Served, CacheError> {
         let Job { block, served, .. } = request.job;
+        let before = self.revocations.get();
         let done = self.read_slot(slot, out).await;
         if request.slot().is_none() {
             return self.read_behind(&request.job, out).await;
@@ -138,8 +139,11 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
                 self.read_behind(&request.job, out).await
             }
             (Some(_), IoError::Failed) => Err(CacheError::Failed),
-            // The revocation itself is yet to be heard of.
-            (Some(_), IoError::Gone) => Err(CacheError::Lost),
+            (Some(id), IoError::Gone) => {
+                self.expect_loss(id, before).await;
+                self.core.borrow_mut().lose_if_gone(id);
+                self.read_behind(&request.job, out).await
+            }
         }
     }
 
@@ -197,29 +201,46 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
 
     /// Reads a block that is not where the cache would have it.
     async fn read_behind(&self, job: &Job, out: &mut [u8]) -> Result<Served, CacheError> {
-        let (stray, is_lost) = {
-            let core = self.core.borrow();
-            let stray = core.dirty.find_stray(job.block);
-            let stray = stray.and_then(|id| core.dirty.get(id));
-            if let Some(data) = stray.and_then(|version| version.data.as_deref()) {
-                out.copy_from_slice(data);
-                return Ok(Served::Miss);
-            }
-            let slot = stray.and_then(|version| version.slot);
-            (slot, core.lost.contains(&job.block))
-        };
-        if is_lost {
-            return Err(CacheError::Lost);
-        }
         let served = match job.served {
             Served::Hit => Served::Miss,
             other => other,
         };
-        let done = match stray {
-            Some(slot) => self.read_slot(slot, out).await,
-            None => self.read_origin(job.block, out).await,
-        };
-        done.map(|()| served).map_err(|_| CacheError::Failed)
+        loop {
+            self.arrival_of(job.block).await;
+            let (stray, slot) = {
+                let core = self.core.borrow();
+                let stray = core.dirty.find_stray(job.block);
+                let version = stray.and_then(|id| core.dirty.get(id));
+                if let Some(data) = version.and_then(|version| version.data.as_deref()) {
+                    out.copy_from_slice(data);
+                    return Ok(served);
+                }
+                if core.lost.contains(&job.block) {
+                    return Err(CacheError::Lost);
+                }
+                (stray, version.and_then(|version| version.slot))
+            };
+            let done = match slot {
+                Some(slot) => self.read_slot(slot, out).await,
+                None => self.read_origin(job.block, out).await,
+            };
+            // A slot that its version has left since may have been overwritten.
+            if slot.is_none() || self.core.borrow().dirty.find_stray(job.block) == stray {
+                return done.map(|()| served).map_err(|_| CacheError::Failed);
+            }
+        }
+    }
+
+    /// Waits until a version of a block that is on its way to the origin, and nowhere else any
+    /// more, is there, or lost.
+    async fn arrival_of(&self, block: u32) {
+        until(|| {
+            let core = self.core.borrow();
+            let stray = core.dirty.find_stray(block);
+            let stray = stray.and_then(|id| core.dirty.get(id));
+            stray.is_none_or(|version| !(version.is_slot_gone && version.is_in_hand))
+        })
+        .await;
     }
 
     /// Nothing is on record about a slot any more. Whether that is so.
@@ -231,39 +252,51 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
                 return true;
             }
         }
-        self.commit().await && self.core.borrow().cache.mark(slot) == FREE
+        // Where nothing can be on record, nothing is.
+        self.commit().await;
+        self.core.borrow().cache.mark(slot) == FREE
     }
 
-    /// A version is on record as dirty, if anything is on record about its slot, before that
-    /// is overwritten by plain write-back [C2], [C6].
-    pub(crate) async fn record_dirty(&self, id: VersionId, will_be_zeros: bool) -> bool {
-        {
+    /// Makes what is on record of a slot such that plain write-back may write a version there:
+    /// nothing that says the slot has what the origin has [C2]; and if the data will be
+    /// zeros, that they may be [C6]. Whether that is so, and the version still there.
+    pub(crate) async fn prepare_record(&self, id: VersionId, will_be_zeros: bool) -> bool {
+        let slot = {
             let mut core = self.core.borrow_mut();
             let Some(version) = core.dirty.get_mut(id) else {
-                return false;
-            };
-            let Some(slot) = version.slot else {
                 return false;
             };
             let becomes_zeros = will_be_zeros && !version.is_zeros;
             version.is_zeros = will_be_zeros;
             let (block, epoch) = (version.block, version.epoch);
-            let mark = core.cache.mark(slot);
-            if mark == FREE {
-                // One that waits for its commit says what will be there then.
-                core.records.correct_zeros(slot, will_be_zeros);
-            }
-            if mark == FREE || mark >= DIRTY && !becomes_zeros {
-                return true;
-            }
-            let state = SlotState::Dirty {
-                block,
-                epoch,
-                zeros: will_be_zeros,
+            let Some(slot) = version.slot else {
+                return false;
             };
-            core.records.set(slot, state);
+            match core.cache.mark(slot) {
+                // One that waits for its commit says what will be there then.
+                FREE => core.records.correct_zeros(slot, will_be_zeros),
+                CLEAN => {}
+                _ if !becomes_zeros => {}
+                _ => {
+                    let state = SlotState::Dirty {
+                        block,
+                        epoch,
+                        zeros: true,
+                    };
+                    core.records.set(slot, state);
+                    drop(core);
+                    return self.commit().await && self.core.borrow().dirty.get(id).is_some();
+                }
+            }
+            (core.cache.mark(slot) == CLEAN).then_some(slot)
+        };
+        // Free rather than dirty: until the next flush the origin has what counts.
+        match slot {
+            Some(slot) => {
+                self.clear_record(slot).await && self.core.borrow().dirty.get(id).is_some()
+            }
+            None => true,
         }
-        self.commit().await && self.core.borrow().dirty.get(id).is_some()
     }
 
     /// Brings a version to the origin disk, or waits until someone has. When this ends
@@ -285,6 +318,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
     /// Writes to the origin disk only, and mends what was lost. The block is not cached, or
     /// is not to be any more.
     pub(crate) async fn write_behind(&self, block: u32, data: &[u8]) -> Result<(), CacheError> {
+        self.arrival_of(block).await;
         let done = self.write_origin(block, data).await;
         done.map_err(|_| CacheError::Failed)?;
         {

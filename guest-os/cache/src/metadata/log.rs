@@ -24,19 +24,14 @@ use super::layout::{Header, Kind, PER_BLOCK};
 use super::plan::{CHUNK, Plan, PlannedLog};
 use super::space::{Space, Use};
 use super::{MAX_RECORDS, MetaError, Record, Snapshot, region_blocks};
-use crate::device::{BlockDevice, IoError};
+use crate::device::BlockDevice;
 
 /// Blocks that a log takes to be of use, beside two checkpoints.
 const MIN_LOG: u32 = 6;
 
-/// What has come of a plan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// The records are durable.
-    Committed,
-    /// They are not yet: plan the same records again.
-    Again,
-}
+/// Blocks that are left beside room for a checkpoint: for where its own log would
+/// begin, and for where the log goes on.
+const MARGIN: u32 = 2;
 
 /// A checkpoint that is complete, and the log from it.
 #[derive(Debug)]
@@ -55,20 +50,20 @@ pub(super) struct Chain {
 
 /// A checkpoint that is being written.
 #[derive(Debug)]
-struct Building {
-    generation: u64,
-    root: Option<u32>,
+pub(super) struct Building {
+    pub generation: u64,
+    pub root: Option<u32>,
     /// Where the log goes on from it, and the sequence before.
-    start: u32,
-    previous: u64,
+    pub start: u32,
+    pub previous: u64,
     /// How many blocks of the chain's log it makes needless; `None` when it begins a
     /// log of its own.
-    overtakes: Option<usize>,
+    pub overtakes: Option<usize>,
     /// Where the snapshot goes on; `None` when all of it is written.
-    cursor: Option<u64>,
+    pub cursor: Option<u64>,
     /// Blocks written or planned, and as many as it may come to.
-    len: u32,
-    limit: u32,
+    pub len: u32,
+    pub limit: u32,
 }
 
 /// The log of what is in which slot, as it is in the region.
@@ -78,14 +73,14 @@ pub struct MetaLog {
     pub(super) capacity: u32,
     pub(super) space: Space,
     pub(super) chain: Option<Chain>,
-    building: Option<Building>,
+    pub(super) building: Option<Building>,
     /// Roots of checkpoints that must not be found any more.
     pub(super) retiring: Vec<u32>,
     /// Sequence of the next block of the log, and of the next checkpoint.
     pub(super) sequence: u64,
     pub(super) generation: u64,
-    is_planned: bool,
-    blocks_written: u64,
+    pub(super) is_planned: bool,
+    pub(super) blocks_written: u64,
 }
 
 /// Blocks of a checkpoint of `records` records, and some for what comes to them while
@@ -185,7 +180,7 @@ impl MetaLog {
     }
 
     /// The chain, if its log can be continued.
-    fn sound_chain(&self) -> Option<&Chain> {
+    pub(super) fn sound_chain(&self) -> Option<&Chain> {
         self.chain.as_ref().filter(|chain| !chain.is_condemned)
     }
 
@@ -197,8 +192,11 @@ impl MetaLog {
         // complete before the log took another half of it.
         let slack = (self.space.blocks() / 8).min(16);
         let low = parts + limit + limit / 2 + slack;
+        let is_worth_it =
+            |chain: &Chain| !chain.log.is_empty() || self.space.count(Use::Checkpoint) > limit;
+        let is_low = self.space.count(Use::Free) < low;
         self.sound_chain()
-            .is_none_or(|chain| !chain.log.is_empty() && self.space.count(Use::Free) < low)
+            .is_none_or(|chain| is_low && is_worth_it(chain))
     }
 
     fn begin_checkpoint(&mut self, records: usize, parts: u32) {
@@ -288,11 +286,9 @@ impl MetaLog {
             Some(building) => building.limit.saturating_sub(building.len).max(1),
             None => checkpoint_blocks(snapshot),
         };
-        if (self.space.count(Use::Free) as usize) < parts + reserve as usize && parts > 0 {
-            return;
-        }
-        plan.carries = true;
-        if parts == 0 {
+        let room = self.space.count(Use::Free).saturating_sub(reserve);
+        plan.carries = parts == 0 || room as usize > parts;
+        if parts == 0 || !plan.carries {
             return;
         }
         let (first, previous) = (chain.next, chain.last);
@@ -329,208 +325,6 @@ impl MetaLog {
             self.space.set(place, Use::Planned);
             plan.push_blank(self.capacity, self.id, place);
         }
-    }
-
-    /// Takes note of how writing a plan ended, blocks of which may have been revoked
-    /// in between.
-    ///
-    /// # Errors
-    /// When it failed.
-    ///
-    /// # Panics
-    /// When no plan is under way.
-    pub fn finish(&mut self, plan: Plan, written: Result<(), IoError>) -> Result<Step, MetaError> {
-        assert!(self.is_planned, "no plan is under way");
-        self.is_planned = false;
-        self.blocks_written += plan.len() as u64;
-        let blank = if written.is_ok() { Use::Free } else { Use::Raw };
-        self.settle(&plan.blanks, blank);
-        if written.is_ok() {
-            self.retiring.retain(|place| !plan.retired.contains(place));
-        }
-        if let Some(log) = plan.log {
-            self.finish_log(log, written.is_ok());
-        }
-        if !plan.checkpoint.is_empty() {
-            let whole = written.is_ok() && self.are_planned(&plan.checkpoint);
-            self.finish_checkpoint(&plan.checkpoint, plan.has_root, plan.has_end, whole);
-        }
-        written.map_err(MetaError::Device)?;
-        match plan.carries && self.sound_chain().is_some() {
-            true => Ok(Step::Committed),
-            false => Ok(Step::Again),
-        }
-    }
-
-    fn are_planned(&self, places: &[u32]) -> bool {
-        let is_planned = |&place: &u32| self.space.get(place) == Use::Planned;
-        places.iter().all(is_planned)
-    }
-
-    /// Says what planned blocks are from now on, but for those that were revoked.
-    fn settle(&mut self, places: &[u32], to: Use) {
-        for &place in places {
-            if self.space.get(place) == Use::Planned {
-                self.space.set(place, to);
-            }
-        }
-    }
-
-    fn finish_log(&mut self, log: PlannedLog, is_written: bool) {
-        let is_whole = self.are_planned(&log.places) && self.are_planned(&[log.next]);
-        self.settle(&log.places, Use::Log);
-        self.settle(&[log.next], Use::Next);
-        match &mut self.chain {
-            Some(chain) if is_written => {
-                chain.log.extend(&log.places);
-                (chain.next, chain.last) = (log.next, log.last);
-            }
-            // What was planned stays out of use until the chain is replaced: recovery may
-            // find the commit, and look for all of its blocks.
-            Some(chain) => {
-                chain.is_condemned = true;
-                self.abandon_overtaking();
-            }
-            None => {}
-        }
-        if !is_whole || self.chain.is_none() {
-            self.break_chain();
-        }
-    }
-
-    fn finish_checkpoint(&mut self, places: &[u32], has_root: bool, has_end: bool, whole: bool) {
-        if whole && let Some(building) = &self.building {
-            debug_assert_eq!(has_end, building.cursor.is_none());
-            self.settle(places, Use::Building);
-            if has_end {
-                self.complete_checkpoint();
-            }
-            return;
-        }
-        // It may be complete on the medium all the same.
-        if has_root && self.space.get(places[0]) == Use::Planned {
-            self.retiring.push(places[0]);
-        }
-        self.settle(places, Use::Old);
-        self.abandon_checkpoint();
-    }
-
-    /// The checkpoint is durable: what it replaces is old.
-    fn complete_checkpoint(&mut self) {
-        let building = self.building.take().expect("it is being written");
-        let root = building.root.expect("it has blocks");
-        match building.overtakes {
-            Some(blocks) => {
-                let chain = self.chain.as_mut().expect("its log goes on");
-                self.retiring.push(chain.root);
-                chain.root = root;
-                for place in chain.log.drain(..blocks) {
-                    self.space.set(place, Use::Old);
-                }
-                self.space.replace(Use::Checkpoint, Use::Old);
-            }
-            None => {
-                self.break_chain();
-                self.space.set(building.start, Use::Next);
-                self.chain = Some(Chain {
-                    root,
-                    log: VecDeque::new(),
-                    next: building.start,
-                    last: building.previous,
-                    is_condemned: false,
-                });
-            }
-        }
-        self.space.replace(Use::Building, Use::Checkpoint);
-    }
-
-    /// Gives the chain up: its blocks are old, its root is to be erased.
-    fn break_chain(&mut self) {
-        self.abandon_overtaking();
-        if let Some(chain) = self.chain.take()
-            && self.space.get(chain.root) == Use::Checkpoint
-        {
-            self.retiring.push(chain.root);
-        }
-        for of in [Use::Checkpoint, Use::Log, Use::Next] {
-            self.space.replace(of, Use::Old);
-        }
-    }
-
-    /// Gives up the checkpoint that is being written, if its log is the chain's.
-    fn abandon_overtaking(&mut self) {
-        if matches!(&self.building, Some(building) if building.overtakes.is_some()) {
-            self.abandon_checkpoint();
-        }
-    }
-
-    fn abandon_checkpoint(&mut self) {
-        if let Some(Building {
-            root: Some(root), ..
-        }) = self.building.take()
-            && self.space.get(root) == Use::Building
-        {
-            self.retiring.push(root);
-        }
-        self.space.replace(Use::Building, Use::Old);
-    }
-
-    /// Blocks of the vSSD were granted; those of the region count, the others are
-    /// nothing to the log.
-    pub fn granted(&mut self, blocks: &[Range<u32>]) {
-        for place in self.space.clip(blocks) {
-            if self.space.get(place) == Use::Absent {
-                self.space.set(place, Use::Raw);
-            }
-        }
-    }
-
-    /// Blocks of the vSSD were revoked, with what was in them; the same.
-    pub fn revoked(&mut self, blocks: &[Range<u32>]) {
-        for place in self.space.clip(blocks) {
-            self.take(place);
-        }
-    }
-
-    fn take(&mut self, place: u32) {
-        let was = self.space.get(place);
-        self.space.set(place, Use::Absent);
-        self.retiring.retain(|&root| root != place);
-        match was {
-            Use::Checkpoint | Use::Log | Use::Next => self.break_chain(),
-            Use::Building => self.abandon_checkpoint(),
-            Use::Absent | Use::Raw | Use::Free | Use::Planned | Use::Old => {}
-        }
-    }
-
-    /// Gives up at most `max` blocks of the region, those first that nothing needs. When
-    /// it comes to others, nothing is on record any more: everything dirty must have been
-    /// written back before. Blocks of a plan under way stay.
-    pub fn surrender(&mut self, max: u32) -> Vec<u32> {
-        let mut given = Vec::new();
-        for of in [Use::Raw, Use::Free, Use::Old, Use::Building] {
-            self.give(of, max, &mut given);
-        }
-        if given.len() < max as usize {
-            self.forget();
-            self.give(Use::Old, max, &mut given);
-        }
-        given
-    }
-
-    /// Gives up blocks of a use until there are `max` of any.
-    fn give(&mut self, of: Use, max: u32, given: &mut Vec<u32>) {
-        let from = given.len();
-        given.extend(self.space.all(of).take(max as usize - from));
-        given[from..].iter().for_each(|&place| self.take(place));
-    }
-
-    /// Gives up what is on record, when it cannot be kept as it should be
-    /// ([`MetaError::Full`]). Everything dirty must have been written back before. Commits
-    /// begin anew; that the old records are gone for certain, [`is_void`](Self::is_void) says.
-    pub fn forget(&mut self) {
-        self.break_chain();
-        self.abandon_checkpoint();
     }
 
     /// Whether nothing is on record on the vSSD, so that any slot may be overwritten.

@@ -34,13 +34,13 @@
 //! come in between ([`MetaLog::plan`], [`Plan::write`], [`MetaLog::finish`];
 //! [`commit`] is all three).
 //!
-//! - [`layout`]: the bytes
-//! - [`log`]: what is where in the region, and what to write next
-//! - [`recovery`]: from the blocks to the state
-//! - [`space`]: what each block of the region is for
+//! Inside: `layout` has the bytes, `space` what each block of the region is for,
+//! `log` what to write next (`plan`), `outcome` what has come of it, and `recovery`
+//! the way from the blocks back to the state.
 
 mod layout;
 mod log;
+mod outcome;
 mod plan;
 mod recovery;
 mod space;
@@ -51,7 +51,8 @@ mod tests;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 
-pub use log::{MetaLog, Step};
+pub use log::MetaLog;
+pub use outcome::Step;
 pub use plan::Plan;
 pub use recovery::{Recovered, Unrecovered};
 

@@ -5,8 +5,9 @@ use alloc::vec::Vec;
 use super::layout::{Header, Kind};
 use crate::device::{BLOCK_LEN, BlockDevice, IoError};
 
-/// Blocks of a checkpoint in a plan, at most, and of each other kind.
-pub(super) const CHUNK: usize = 32;
+/// Blocks of a checkpoint in a plan, at most, and of each other kind. The tests have
+/// few, so that their small checkpoints take several plans too.
+pub(super) const CHUNK: usize = if cfg!(test) { 2 } else { 32 };
 
 /// Blocks to be written for a commit, up to 76: 12 of the log, 32 of a checkpoint and 32
 /// that come into use.

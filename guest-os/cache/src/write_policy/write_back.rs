@@ -61,7 +61,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         if request.slot().is_none() || is_filled && request.settle().await.is_err() {
             return false;
         }
-        if !self.record_dirty(id, is_zeros(data)).await {
+        if !self.prepare_record(id, is_zeros(data)).await {
             return false;
         }
         let Some(slot) = request.slot() else {
