@@ -109,6 +109,8 @@ struct Block {
     lost_for_good: bool,
     /// The first version of this session.
     session: usize,
+    /// This session has written back the versions before this one.
+    home: usize,
     /// Before this version, a loss of power may have left some sectors of one and some of
     /// another.
     torn: usize,
@@ -203,6 +205,7 @@ impl Model {
             lost: None,
             lost_for_good: false,
             session: 1,
+            home: 0,
             torn: 0,
         };
         Self {
@@ -224,6 +227,7 @@ impl Model {
         self.keeps_dirty = keeps_dirty;
         for block in &mut self.blocks {
             block.session = block.versions.len();
+            block.home = 0;
             if !keeps_dirty && block.lost.is_none() {
                 block.floor.raise(block.newest());
                 block.origin_floor.raise(block.newest());
@@ -367,6 +371,7 @@ impl Model {
         for (block, &(done, ..)) in self.blocks.iter_mut().zip(&before.blocks) {
             if block.risk.now < Some(done) {
                 block.origin_floor.raise(done);
+                block.home = block.home.max(done + 1);
             }
         }
         self.in_order = true;
@@ -393,7 +398,7 @@ impl Model {
             let is_seen = newest >= block.session
                 && visible == block.versions[newest].sectors
                 && visible != [0; SECTORS];
-            if self.keeps_dirty && !is_seen && block.origin_floor.kill < newest {
+            if self.keeps_dirty && !is_seen && newest >= block.home {
                 block.risk.now = block.risk.now.max(Some(newest));
             }
             if self.keeps_dirty || newest < block.session {
