@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use guest_cache::device::{BLOCK_LEN, BlockDevice};
-use guest_cache::{BlockCache, CacheError, Config, Opened};
+use guest_cache::{BlockCache, CacheError, Config, Opened, Served};
 
 use super::World;
 use super::disk::{Disk, Fault, Kind, runs};
@@ -126,7 +126,7 @@ impl Run {
         let worker = cache.clone();
         world.spawn_background(async move { worker.work().await });
         model.begin(config.write.keeps_dirty());
-        Self {
+        let run = Self {
             world,
             cache,
             opened,
@@ -136,7 +136,9 @@ impl Run {
             zipf: Zipf::new(model.blocks()),
             model: Rc::new(RefCell::new(model)),
             scanned: 0,
-        }
+        };
+        run.metadata_changed();
+        run
     }
 
     /// A read is made and checked.
@@ -212,6 +214,7 @@ impl Run {
         blocks.retain(|block| !self.is_untold(*block));
         let taken = blocks.len() as u32;
         self.world.ssd.surrender(blocks);
+        self.metadata_changed();
         if taken > 0 {
             self.want(self.wanted - taken);
         }
@@ -227,6 +230,7 @@ impl Run {
         model.revoking(&self.world.origin, of_metadata, late);
         drop(model);
         self.world.ssd.revoke(blocks.iter().copied());
+        self.metadata_changed();
         self.untold.push(Revoked { blocks, in_turns });
         self.tell();
     }
@@ -234,6 +238,7 @@ impl Run {
     /// The hypervisor gives blocks.
     pub fn grant(&mut self, blocks: &[u32]) {
         self.world.ssd.grant(blocks.iter().copied());
+        self.metadata_changed();
         self.cache.granted(&runs(blocks.iter().copied()));
     }
 
@@ -272,6 +277,14 @@ impl Run {
             self.model.borrow_mut().told();
         }
         self.untold = untold;
+    }
+
+    /// The blocks with what the cache knows may have changed. The half of them suffices for
+    /// as little as there is.
+    fn metadata_changed(&self) {
+        let held = (0..self.metadata).filter(|&block| self.world.ssd.holds(block));
+        let suffices = held.count() as u32 * 2 >= self.metadata;
+        self.model.borrow_mut().can_record_losses(suffices);
     }
 
     /// A turn in which anything may happen.
@@ -370,26 +383,33 @@ impl Run {
     /// Reads every block, one after another, when nothing else is under way.
     pub fn read_all(&mut self) -> Vec<Found> {
         let blocks = self.model.borrow().blocks();
-        (0..blocks).map(|block| self.look(block)).collect()
+        let read = |block| {
+            let (result, bytes) = self.read_alone(block);
+            self.model.borrow().found(block, result, &bytes)
+        };
+        (0..blocks).map(read).collect()
     }
 
-    /// Reads a block when nothing else is under way; the model is not told.
-    pub fn look(&mut self, block: u32) -> Found {
+    /// Reads a block when nothing else is under way.
+    fn read_alone(&mut self, block: u32) -> (Result<Served, CacheError>, [u8; BLOCK_LEN]) {
         let mut bytes = [0x5a; BLOCK_LEN];
         let cache = self.cache.clone();
         let result = self.world.block_on(cache.read(block, &mut bytes));
-        self.model.borrow().found(block, result, &bytes)
+        (result, bytes)
     }
 
     /// Waits, and checks every block by reading it; what is lost is counted as lost.
     pub fn check_all(&mut self) {
         self.settle();
         let blocks = self.model.borrow().blocks();
+        let mut lost = 0;
         for block in 0..blocks {
-            self.read(block);
-            self.world.finish();
+            let arrived = self.model.borrow().reading(block);
+            let (result, bytes) = self.read_alone(block);
+            self.model.borrow_mut().read(arrived, result, &bytes);
+            lost += u32::from(result == Err(CacheError::Lost));
         }
-        let lost = self.model.borrow_mut().settled();
+        self.model.borrow_mut().settled();
         assert_eq!(self.cache.stats().lost, lost, "blocks lost");
     }
 

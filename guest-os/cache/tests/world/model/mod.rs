@@ -109,6 +109,8 @@ struct Block {
     lost_for_good: bool,
     /// The first version of this session.
     session: usize,
+    /// This session has written back the versions before this one.
+    home: usize,
     /// Before this version, a loss of power may have left some sectors of one and some of
     /// another.
     torn: usize,
@@ -157,6 +159,7 @@ pub struct Before {
     blocks: Vec<(usize, bool, bool)>,
     /// The revocations of which the cache had been told.
     told: u32,
+    records_losses: bool,
 }
 
 /// What a block was found as.
@@ -183,6 +186,8 @@ pub struct Model {
     /// The last time that it were blocks with what the cache knows, if no flush has mended
     /// that: until then a crash leaves what the origin disk has.
     unmended: Option<u32>,
+    /// The cache has room to put on record what is lost.
+    records_losses: bool,
 }
 
 impl Model {
@@ -203,6 +208,7 @@ impl Model {
             lost: None,
             lost_for_good: false,
             session: 1,
+            home: 0,
             torn: 0,
         };
         Self {
@@ -216,6 +222,7 @@ impl Model {
             revocations: 0,
             told: 0,
             unmended: None,
+            records_losses: true,
         }
     }
 
@@ -224,6 +231,7 @@ impl Model {
         self.keeps_dirty = keeps_dirty;
         for block in &mut self.blocks {
             block.session = block.versions.len();
+            block.home = 0;
             if !keeps_dirty && block.lost.is_none() {
                 block.floor.raise(block.newest());
                 block.origin_floor.raise(block.newest());
@@ -342,14 +350,19 @@ impl Model {
         Before {
             blocks: known.collect(),
             told: self.told,
+            records_losses: self.records_losses,
         }
     }
 
     /// The flush has ended well.
     pub fn flushed(&mut self, before: &Before) {
         self.unmended = self.unmended.filter(|&revoked| revoked > before.told);
-        for (block, &(done, at_risk, lost)) in self.blocks.iter_mut().zip(&before.blocks) {
-            block.floor.raise(done);
+        let records_losses = before.records_losses && self.records_losses;
+        for (block, &(done, was_at_risk, lost)) in self.blocks.iter_mut().zip(&before.blocks) {
+            let at_risk = was_at_risk || block.risk.now >= Some(done);
+            if !at_risk || records_losses {
+                block.floor.raise(done);
+            }
             if !self.keeps_dirty && done >= block.session {
                 block.origin_floor.raise(done);
             }
@@ -357,7 +370,7 @@ impl Model {
             if !at_risk && block.risk.crash <= Some(done) && block.risk.since <= before.told {
                 block.risk.crash = block.risk.now;
             }
-            block.lost_for_good |= lost;
+            block.lost_for_good |= lost && records_losses;
         }
     }
 
@@ -367,6 +380,7 @@ impl Model {
         for (block, &(done, ..)) in self.blocks.iter_mut().zip(&before.blocks) {
             if block.risk.now < Some(done) {
                 block.origin_floor.raise(done);
+                block.home = block.home.max(done + 1);
             }
         }
         self.in_order = true;
@@ -393,7 +407,7 @@ impl Model {
             let is_seen = newest >= block.session
                 && visible == block.versions[newest].sectors
                 && visible != [0; SECTORS];
-            if self.keeps_dirty && !is_seen && block.origin_floor.kill < newest {
+            if self.keeps_dirty && !is_seen && newest >= block.home {
                 block.risk.now = block.risk.now.max(Some(newest));
             }
             if self.keeps_dirty || newest < block.session {
@@ -408,13 +422,25 @@ impl Model {
         self.told = self.revocations;
     }
 
+    /// The blocks with what the cache knows have changed; whether there is room for losses.
+    pub fn can_record_losses(&mut self, records_losses: bool) {
+        self.records_losses = records_losses;
+        if records_losses {
+            return;
+        }
+        for block in &mut self.blocks {
+            block.lost_for_good = false;
+            if block.risk.now >= Some(block.floor.kill) {
+                block.floor = block.origin_floor;
+            }
+        }
+    }
+
     /// Everything was read, with nothing under way: only what was found lost is so.
-    pub fn settled(&mut self) -> u32 {
+    pub fn settled(&mut self) {
         for block in &mut self.blocks {
             block.risk.now = block.lost;
         }
-        let lost = |block: &&Block| block.lost >= Some(block.newest_done());
-        self.blocks.iter().filter(lost).count() as u32
     }
 
     /// What a block reads as.
