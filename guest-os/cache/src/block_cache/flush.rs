@@ -23,19 +23,6 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
                 && self.until_nothing_recorded().await.is_ok()
         };
         if !is_done {
-            if cfg!(debug_assertions) {
-                panic!(
-                    "flush {:?} {:?} {:?} {:?}",
-                    self.log_is_full.get(),
-                    self.log.borrow(),
-                    self.stats(),
-                    self.core
-                        .borrow()
-                        .dirty
-                        .iter()
-                        .collect::<alloc::vec::Vec<_>>()
-                );
-            }
             self.core.borrow_mut().note_all_unrecorded();
             return Err(CacheError::Failed);
         }

@@ -38,7 +38,7 @@ pub struct Records {
     has_stale: bool,
     is_committing_stale: bool,
     /// Some slot has a mark.
-    pub has_marks: bool,
+    has_marks: bool,
     /// What was on record is gone, and some of it was dirty.
     pub is_gone: bool,
 }
@@ -238,8 +238,9 @@ impl Core {
         self.records.is_committing_stale = false;
         for record in records {
             if let Record::Slot { slot, state } = *record {
-                // What is to change again counts as the stricter already.
-                if !self.records.slots.contains_key(&slot) {
+                // What is to be clean next counts as that already.
+                let next = self.records.slots.get(&slot);
+                if !matches!(next, Some(SlotState::Clean { .. })) {
                     self.cache.set_mark(slot, mark_of(state));
                 }
                 if state == SlotState::Free {
@@ -247,6 +248,18 @@ impl Core {
                 }
             }
         }
+    }
+
+    /// Whether something may be on record.
+    pub fn has_marks(&self) -> bool {
+        self.records.has_marks
+    }
+
+    /// Whether a version may be on record that the origin does not have.
+    pub fn has_recorded_versions(&self) -> bool {
+        let slots = self.dirty.iter().filter(|(_, it)| it.is_valid);
+        let mut slots = slots.filter_map(|(_, version)| version.slot);
+        slots.any(|slot| self.cache.mark(slot) >= DIRTY)
     }
 
     /// Nothing is on record about any slot, nor can be.
@@ -271,6 +284,10 @@ impl Core {
     fn on_record(&self, slot: u32) -> Option<Record> {
         let mark = self.cache.mark(slot);
         if mark == FREE {
+            return None;
+        }
+        if let Some(SlotState::Clean { .. }) = self.records.slots.get(&slot) {
+            // The mark says so already, but its data are yet to be made durable.
             return None;
         }
         let outdated = self.outdated.get(&slot).copied();
