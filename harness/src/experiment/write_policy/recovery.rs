@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::future::Future;
 use std::pin::pin;
+use std::slice;
 use std::task::{Context as Task, Poll, Waker};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -85,12 +86,18 @@ pub fn without_vssd(image: Vec<u8>, write: WritePolicy) -> Result<Vec<u8>> {
     );
     let origin = Memory(RefCell::new(image));
     let vssd = Memory(RefCell::new(vec![0; VSSD_BLOCKS * BLOCK_LEN]));
-    let held = [0..vssd.blocks()];
+    let all = 0..vssd.blocks();
     let config = Config {
         fresh: true,
         ..Config::new(Policy::Lru, write)
     };
-    let opened = block_on(BlockCache::open(&vssd, &origin, &held, config, || 0))?;
+    let opened = block_on(BlockCache::open(
+        &vssd,
+        &origin,
+        slice::from_ref(&all),
+        config,
+        || 0,
+    ))?;
     let (cache, _) = opened.context("open a cache on the origin disk alone")?;
     drop(cache);
     Ok(origin.0.into_inner())
