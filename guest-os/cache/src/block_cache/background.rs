@@ -58,7 +58,8 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         request.turn().await;
         let is_clear = request.settle().await.is_ok();
         let slot = request.slot().filter(|_| is_clear);
-        if !is_clear && request.job.victim.is_none() {
+        let is_departing = request.job.kind == Kind::Depart;
+        if is_departing && !is_clear && request.job.victim.is_none() {
             self.give_back(&request);
         }
         request.over(slot)

@@ -185,6 +185,8 @@ impl Dirty {
         let version = self.versions.get_mut(&id)?;
         version.data = Some(data.into());
         version.is_detached = true;
+        version.is_slot_gone = false;
+        version.failures = 0;
         let slot = version.slot.take();
         if let Some(slot) = slot {
             self.by_slot.remove(&(slot, id));

@@ -73,6 +73,12 @@ pub(crate) struct Loaded<'a> {
     in_hand: InHand<'a>,
 }
 
+/// Of the versions of an epoch, by block and age, the newest of each block.
+pub(crate) fn newest<'a>(loaded: &'a [Loaded<'a>]) -> impl Iterator<Item = &'a Loaded<'a>> {
+    let groups = loaded.chunk_by(|a, b| a.block == b.block);
+    groups.filter_map(|group| group.last())
+}
+
 impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
     /// Writes a version to its slot; or, if that is not to be, keeps it in memory and waits
     /// until it is on the origin disk.
@@ -160,15 +166,22 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
                     core.dirty.close_epoch();
                 }
             }
-            if !self.apply_next().await {
-                return self.core.borrow().dirty.get(id).is_none();
+            // Not an epoch after that: its writes may wait for whoever waits here.
+            let is_gone = || self.core.borrow().dirty.get(id).is_none();
+            if !self.apply_unless(is_gone).await {
+                return is_gone();
             }
         }
     }
 
     /// Brings the oldest epoch to the origin disk.
     pub(super) async fn apply_next(&self) -> bool {
-        self.applications.join(|| self.apply_oldest()).await
+        self.apply_unless(|| false).await
+    }
+
+    async fn apply_unless(&self, is_done: impl Fn() -> bool) -> bool {
+        let apply = || self.apply_oldest();
+        self.applications.join_unless(is_done, apply).await
     }
 
     async fn apply_oldest(&self) -> bool {
@@ -297,7 +310,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         };
         let mut failures = 0;
         while has_more() && failures < TRIES_TO_READ {
-            failures += u32::from(!self.apply_next().await);
+            failures += u32::from(!self.apply_unless(|| !has_more()).await);
         }
         let core = self.core.borrow();
         let left = core.dirty.iter().take_while(|(_, it)| it.epoch <= epoch);

@@ -39,9 +39,22 @@ impl Group {
     /// Returns when a run that began after this was polled first has ended, and
     /// whether one did well. `run` is called if it is for this caller to run it.
     pub async fn join<F: Future<Output = bool>>(&self, run: impl Fn() -> F) -> bool {
+        self.join_unless(|| false, run).await
+    }
+
+    /// The same; but when `is_done`, for whatever reason, nothing is waited for or begun any
+    /// more.
+    pub async fn join_unless<F: Future<Output = bool>>(
+        &self,
+        is_done: impl Fn() -> bool,
+        run: impl Fn() -> F,
+    ) -> bool {
         let needed = self.begun.get() + 1;
         loop {
-            until(|| self.ended.get() >= needed || !self.is_running.get()).await;
+            until(|| self.ended.get() >= needed || !self.is_running.get() || is_done()).await;
+            if is_done() {
+                return true;
+            }
             if self.ended.get() >= needed {
                 return self.succeeded.get() >= needed;
             }
@@ -49,10 +62,10 @@ impl Group {
             self.begun.set(number);
             self.is_running.set(true);
             let running = Running(self);
-            let is_done = run().await;
+            let is_well = run().await;
             drop(running);
             self.ended.set(number);
-            if is_done {
+            if is_well {
                 self.succeeded.set(number);
             }
         }

@@ -195,6 +195,8 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
             Err(MetaError::Full { .. }) if taken.records.is_empty() => return Ok(()),
             written => written?,
         }
+        // There was room after all, if only after what was there had been erased.
+        self.log_is_full.set(false);
         let records = core::mem::take(&mut taken.records);
         let mut core = self.core.borrow_mut();
         core.stats.commits += 1;

@@ -44,7 +44,7 @@ mod api;
 mod background;
 pub(crate) mod core;
 mod dirty;
-mod epochs;
+pub(crate) mod epochs;
 mod flush;
 mod group;
 mod home;

@@ -7,6 +7,7 @@
 //! at the end of a group whenever the vSSD is lost.
 
 use crate::block_cache::core::{Arrival, Core};
+use crate::block_cache::epochs::newest;
 use crate::block_cache::{BlockCache, Served};
 use crate::device::BlockDevice;
 use crate::origin_journal::{TRANSACTION_BLOCKS, Transaction};
@@ -33,19 +34,18 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         let Some(loaded) = self.load_epoch(epoch).await else {
             return false;
         };
+        let mut versions = newest(&loaded).peekable();
         // Only what an earlier cache left, without a journal, can be more than one.
-        for part in loaded.chunks(TRANSACTION_BLOCKS) {
+        while versions.peek().is_some() {
             let mut transaction = Transaction::new();
-            for (at, version) in part.iter().enumerate() {
-                let is_last = part.get(at + 1).is_none_or(|it| it.block != version.block);
-                if is_last {
-                    transaction.push(version.block, &version.data);
-                }
+            for version in versions.by_ref().take(TRANSACTION_BLOCKS) {
+                transaction.push(version.block, &version.data);
             }
             if !self.write_transaction(&mut transaction).await {
                 return false;
             }
         }
+        drop(versions);
         self.applied(loaded);
         true
     }

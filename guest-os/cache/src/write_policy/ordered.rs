@@ -6,9 +6,8 @@
 //! under way side by side have no order between them; they are an *epoch*, and a new one
 //! begins when a write arrives after one of the present epoch has ended.
 
-use alloc::vec::Vec;
-
 use crate::block_cache::core::{Arrival, Core};
+use crate::block_cache::epochs::newest;
 use crate::block_cache::wait::all;
 use crate::block_cache::{BlockCache, Served};
 use crate::device::BlockDevice;
@@ -40,9 +39,9 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         };
         let mut is_whole = true;
         {
-            let mut left = loaded.iter();
+            let mut writes = newest(&loaded);
             let next = || {
-                let next = left.next()?;
+                let next = writes.next()?;
                 Some(self.write_origin(next.block, &next.data))
             };
             all(SIDE_BY_SIDE, next, |done| is_whole &= done.is_ok()).await;
@@ -50,7 +49,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         if !is_whole || !self.flush_origin().await {
             return false;
         }
-        self.applied(Vec::from_iter(loaded));
+        self.applied(loaded);
         true
     }
 }
