@@ -148,7 +148,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
             until(|| self.has_records_to_make()).await;
             self.take_back_metadata();
             if self.log_is_full.get() {
-                self.erase_log().await;
+                self.leave_log().await;
             } else {
                 self.core.borrow_mut().record_clean();
             }
@@ -170,7 +170,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
             || !core.returned.is_empty()
             || self.log_is_full.get()
             || core.records.is_gone
-            || core.records.has_marks && self.log.borrow().is_void()
+            || core.has_marks() && self.log.borrow().is_void()
     }
 
     fn take_back_metadata(&self) {
@@ -183,14 +183,11 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
     }
 
     /// The log has no room for what there is: everything dirty goes to the origin, so that
-    /// nothing is lost with it, and then it is erased.
-    async fn erase_log(&self) {
+    /// nothing is lost when the next commit erases it.
+    async fn leave_log(&self) {
         self.core.borrow_mut().unrecorded.clear();
         if !self.log.borrow().is_void() {
             self.write_back().await;
-            if self.core.borrow().dirty.len() == 0 {
-                self.log.borrow_mut().forget();
-            }
         } else if self.log.borrow().is_durable(self.core.len()) {
             self.log_is_full.set(false);
         }

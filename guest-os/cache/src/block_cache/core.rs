@@ -290,15 +290,28 @@ impl Core {
         evicted: Option<u32>,
         is_shared: bool,
     ) -> Job {
-        let mut touched = [(Touched::Block(block), is_shared); 3];
-        let mut len = 1;
         let rest = [slot.map(Touched::Slot), evicted.map(Touched::Block)];
-        for what in rest.into_iter().flatten() {
-            touched[len] = (what, is_shared);
+        let touched = [Some(Touched::Block(block)), rest[0], rest[1]];
+        self.job_of(touched, is_shared, block, kind, slot)
+    }
+
+    /// A job that touches all of these.
+    pub fn job_of<const N: usize>(
+        &mut self,
+        touched: [Option<Touched>; N],
+        is_shared: bool,
+        block: u32,
+        kind: Kind,
+        slot: Option<u32>,
+    ) -> Job {
+        let mut entered = [(Touched::Block(block), is_shared); N];
+        let mut len = 0;
+        for what in touched.into_iter().flatten() {
+            entered[len].0 = what;
             len += 1;
         }
         Job {
-            ticket: self.tickets.enter(&touched[..len]),
+            ticket: self.tickets.enter(&entered[..len]),
             block,
             kind,
             slot,

@@ -6,7 +6,7 @@ use core::cell::RefCell;
 use super::BlockCache;
 use super::core::Core;
 use crate::device::{BlockDevice, IoError};
-use crate::metadata::{MetaError, MetaLog, Plan, Record, SlotState, Step};
+use crate::metadata::{MetaError, MetaLog, Plan, Record, SlotState, Snapshot, Step};
 use crate::origin_journal::{OriginJournal, Transaction};
 
 /// How often a commit is tried before it has failed.
@@ -78,6 +78,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
 
     pub(crate) async fn write_slot(&self, slot: u32, data: &[u8]) -> Result<(), IoError> {
         let done = self.ssd.write(slot, data).await;
+        self.vssd_writes.set(self.vssd_writes.get() + 1);
         self.core.borrow_mut().stats.vssd_errors += u64::from(done.is_err());
         done
     }
@@ -129,9 +130,19 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         self.origin_flushes.join(flush).await
     }
 
-    /// Makes durable what was written to the vSSD.
+    /// Makes durable what was written to slots, if anything was.
     pub(crate) async fn flush_vssd(&self) -> bool {
-        let flush = || async { self.ssd.flush().await.is_ok() };
+        if self.vssd_flushed.get() >= self.vssd_writes.get() {
+            return true;
+        }
+        let flush = || async {
+            let written = self.vssd_writes.get();
+            let is_done = self.ssd.flush().await.is_ok();
+            if is_done {
+                self.vssd_flushed.set(written);
+            }
+            is_done
+        };
         self.vssd_flushes.join(flush).await
     }
 
@@ -149,16 +160,16 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
                     break;
                 };
                 failures += 1;
-                if let MetaError::Full { .. } = error {
-                    self.log_is_full.set(true);
-                    if self.log.borrow().is_void() {
-                        self.core.borrow_mut().nothing_recorded();
+                match error {
+                    MetaError::Full { .. } => {
+                        self.log_is_full.set(true);
+                        self.erase_log().await;
+                        return false;
                     }
+                    MetaError::Device(IoError::Gone) => self.news_of_revocation(before).await,
+                    MetaError::Device(IoError::Failed) => {}
                 }
-                if error == MetaError::Device(IoError::Gone) {
-                    self.news_of_revocation(before).await;
-                }
-                if failures == TRIES || self.log_is_full.get() {
+                if failures == TRIES {
                     return false;
                 }
             }
@@ -170,12 +181,25 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
 
     /// One commit of the log.
     async fn commit_some(&self) -> Result<(), MetaError> {
+        let len = self.core.len();
+        let (is_void, is_durable) = {
+            let log = self.log.borrow();
+            (log.is_void(), log.is_durable(len))
+        };
+        if is_void && !is_durable {
+            // One that could be begun, but not go on, would have to be erased.
+            let held = self.log.borrow().held();
+            return match self.core.borrow().records.is_empty() && !self.core.borrow().has_marks() {
+                true => Ok(()),
+                false => Err(MetaError::Full { held, records: len }),
+            };
+        }
         let records = self.core.borrow_mut().take_records();
         let mut taken = Taken {
             core: &self.core,
             records,
         };
-        let is_due = self.needs_checkpoint();
+        let is_due = self.log.borrow().needs_checkpoint(len);
         if taken.records.is_empty() && !is_due {
             return Ok(());
         }
@@ -207,13 +231,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
     async fn write_log(&self, records: &[Record]) -> Result<(), MetaError> {
         loop {
             let plan = self.log.borrow_mut().plan(records, &self.core)?;
-            let planned = Planned {
-                log: &self.log,
-                plan: Some(plan),
-            };
-            let plan = planned.plan.as_ref().expect("just made");
-            let written = plan.write(&self.ssd).await;
-            if let Step::Committed = planned.finish(written)? {
+            if let Step::Committed = self.write_plan(plan).await? {
                 return Ok(());
             }
         }
@@ -243,9 +261,38 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         true
     }
 
-    fn needs_checkpoint(&self) -> bool {
-        let len = crate::metadata::Snapshot::len(&self.core);
-        self.log.borrow().needs_checkpoint(len)
+    /// Erases a log that cannot be kept up to date, unless a version is on record there that
+    /// the origin does not have.
+    async fn erase_log(&self) {
+        let is_void = self.log.borrow().is_void();
+        if !is_void && self.core.borrow().has_recorded_versions() {
+            return;
+        }
+        self.log.borrow_mut().forget();
+        while !self.log.borrow().is_void() {
+            let before = self.revocations.get();
+            let Ok(plan) = self.log.borrow_mut().plan(&[], &self.core) else {
+                break;
+            };
+            match self.write_plan(plan).await {
+                Err(MetaError::Device(IoError::Gone)) => self.news_of_revocation(before).await,
+                Err(_) => return,
+                Ok(_) => {}
+            }
+        }
+        if self.log.borrow().is_void() {
+            self.core.borrow_mut().nothing_recorded();
+        }
+    }
+
+    async fn write_plan(&self, plan: Plan) -> Result<Step, MetaError> {
+        let planned = Planned {
+            log: &self.log,
+            plan: Some(plan),
+        };
+        let plan = planned.plan.as_ref().expect("just made");
+        let written = plan.write(&self.ssd).await;
+        planned.finish(written)
     }
 
     /// Whether writes may be on the vSSD only.
@@ -269,10 +316,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
     /// blocks. Whoever calls may have a ticket, so that this writes nothing back.
     pub(crate) async fn until_nothing_recorded(&self) -> Result<(), IoError> {
         while self.log_is_full.get() && !self.log.borrow().is_void() {
-            if self.core.borrow().dirty.len() == 0 {
-                self.log.borrow_mut().forget();
-                self.commit().await;
-            }
+            self.commit().await;
             super::wait::turn_over().await;
         }
         // Should there be blocks enough again by now, what is waiting is put on record.

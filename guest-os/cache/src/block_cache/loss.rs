@@ -74,13 +74,16 @@ impl Core {
     /// The data of `block` in `slot` are not to be used: whoever holds `ticket` says so. The
     /// version there, if there is one, is the caller's to see to.
     pub fn invalidate(&mut self, block: u32, slot: u32, ticket: TicketId) {
-        if self.tickets.is_void(ticket) || self.cache.find(block) != Some(slot) {
+        if self.tickets.is_void(ticket) {
             return;
         }
-        self.outdate(slot, block);
-        self.cache.discard(block);
-        self.tickets.void_others(slot, Some(ticket));
-        self.free_record(slot);
+        // Even if the block has left the slot since, others may have come for it before.
+        self.tickets.void_block(slot, block, ticket);
+        if self.cache.find(block) == Some(slot) {
+            self.outdate(slot, block);
+            self.cache.discard(block);
+            self.free_record(slot);
+        }
     }
 
     /// A version could not be brought to the origin, and its slot was to be used for
@@ -97,7 +100,7 @@ impl Core {
         if let Revoked::Cached(cached) = self.cache.revoke(slot) {
             self.outdate(slot, cached.block);
         }
-        self.tickets.void_others(slot, Some(ticket));
+        self.tickets.void(slot, Some(ticket));
         if !self.has_newer(id, block) {
             self.dirty.stray(block, id);
         }
@@ -189,7 +192,7 @@ impl Core {
         if let Revoked::Cached(cached) = self.cache.revoke(slot) {
             self.outdate(slot, cached.block);
         }
-        self.tickets.void_others(slot, None);
+        self.tickets.void(slot, None);
         // A record that something is dirty there would be taken for a loss later on.
         self.free_record(slot);
         let mut lost = 0;

@@ -38,9 +38,11 @@ pub struct Records {
     has_stale: bool,
     is_committing_stale: bool,
     /// Some slot has a mark.
-    pub has_marks: bool,
+    has_marks: bool,
     /// What was on record is gone, and some of it was dirty.
     pub is_gone: bool,
+    /// How often that was so.
+    pub losses: u64,
 }
 
 impl Records {
@@ -238,8 +240,9 @@ impl Core {
         self.records.is_committing_stale = false;
         for record in records {
             if let Record::Slot { slot, state } = *record {
-                // What is to change again counts as the stricter already.
-                if !self.records.slots.contains_key(&slot) {
+                // What is to be clean next counts as that already.
+                let next = self.records.slots.get(&slot);
+                if !matches!(next, Some(SlotState::Clean { .. })) {
                     self.cache.set_mark(slot, mark_of(state));
                 }
                 if state == SlotState::Free {
@@ -249,28 +252,41 @@ impl Core {
         }
     }
 
+    /// Whether something may be on record.
+    pub fn has_marks(&self) -> bool {
+        self.records.has_marks
+    }
+
+    /// Whether a version may be on record that the origin does not have.
+    pub fn has_recorded_versions(&self) -> bool {
+        let slots = self.dirty.iter().filter(|(_, it)| it.is_valid);
+        let mut slots = slots.filter_map(|(_, version)| version.slot);
+        slots.any(|slot| self.cache.mark(slot) >= DIRTY)
+    }
+
     /// Nothing is on record about any slot, nor can be.
     pub fn nothing_recorded(&mut self) {
         if core::mem::take(&mut self.records.has_marks) {
             for slot in self.region..self.slots {
                 self.cache.set_mark(slot, FREE);
             }
-            // What was flushed is to be on record again.
-            self.note_all_unrecorded();
-            self.records.is_gone = !self.dirty.unrecorded.is_empty();
         }
         self.outdated.clear();
-        self.records
-            .slots
-            .retain(|_, state| *state != SlotState::Free);
-        self.records.has_stale = false;
-        self.records.is_committing_stale = false;
+        self.records.clear();
+        // What was flushed is to be on record again.
+        self.note_all_unrecorded();
+        self.records.is_gone = !self.dirty.unrecorded.is_empty();
+        self.records.losses += 1;
     }
 
     /// What is on record about a slot whose mark says that something is.
     fn on_record(&self, slot: u32) -> Option<Record> {
         let mark = self.cache.mark(slot);
         if mark == FREE {
+            return None;
+        }
+        if let Some(SlotState::Clean { .. }) = self.records.slots.get(&slot) {
+            // The mark says so already, but its data are yet to be made durable.
             return None;
         }
         let outdated = self.outdated.get(&slot).copied();

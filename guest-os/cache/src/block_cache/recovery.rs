@@ -43,7 +43,7 @@ struct State {
     clean: Vec<(u32, u32)>,
     /// By epoch.
     dirty: Vec<Found>,
-    lost: Vec<u32>,
+    lost: BTreeSet<u32>,
     /// What the record says of each slot, usable or not.
     marks: Vec<(u32, u32, u8)>,
 }
@@ -85,6 +85,8 @@ pub async fn open<S: BlockDevice, O: BlockDevice>(
         log_is_full: Cell::new(false),
         has_restored_dirty: Cell::new(opened.restored_dirty > 0),
         revocations: Cell::new(0),
+        vssd_writes: Cell::new(0),
+        vssd_flushed: Cell::new(0),
         origin_writes: Cell::new(0),
         origin_flushed: Cell::new(0),
         commits: Group::default(),
@@ -163,7 +165,7 @@ async fn open_log(
 /// Looks at what was on record: which of it is still there.
 async fn look(ssd: &impl BlockDevice, on_record: &OnRecord, held: &Held, core: &Core) -> State {
     let mut state = State {
-        lost: on_record.lost.clone(),
+        lost: on_record.lost.iter().copied().collect(),
         ..State::default()
     };
     let mut dirty = Vec::new();
@@ -229,15 +231,14 @@ fn restore(core: &mut Core, state: &State, held: &Held, now_ns: u64) -> Opened {
     let newest: BTreeMap<u32, u32> = state.dirty.iter().map(|it| (it.block, it.slot)).collect();
     for found in &state.dirty {
         let is_newest = newest[&found.block] == found.slot;
+        // The record does not say whether this was before or after it; if it was written again
+        // after, no flush had come to its end.
+        let is_lost = state.lost.contains(&found.block);
         if !found.is_there {
             if is_newest && core.lost.insert(found.block) {
                 core.records.push(Record::Lost { block: found.block });
             }
-        } else if is_newest {
-            // It was lost once, and written again; a kill came before the record of that.
-            if core.lost.remove(&found.block) {
-                core.records.push(Record::Found { block: found.block });
-            }
+        } else if is_newest && !is_lost {
             admit(core, found.slot, found.block);
             add_version(core, found, false, now_ns);
             opened.restored_dirty += 1;

@@ -53,9 +53,9 @@ impl Core {
             }
             return;
         }
-        // A slot without a block is waited for as such; no block has its number.
-        let named = block.unwrap_or(u32::MAX);
-        let mut job = self.job(named, Kind::Depart, Some(slot), None, false);
+        // The slot comes first: it is not for its block that this comes.
+        let touched = [Some(Touched::Slot(slot)), block.map(Touched::Block)];
+        let mut job = self.job_of(touched, false, block.unwrap_or(0), Kind::Depart, Some(slot));
         job.victim = victim;
         self.departing_count += 1;
         self.departing.push_back(job);

@@ -212,21 +212,34 @@ impl Tickets {
         !self.queues.contains_key(&touched)
     }
 
-    /// The slot has been taken away: whoever is in its queue must not use it.
-    pub fn void(&mut self, slot: u32) {
-        self.void_others(slot, None);
+    /// The slot has been taken away: whoever is in its queue must not use it, except the
+    /// ticket by which it was.
+    pub fn void(&mut self, slot: u32, except: Option<TicketId>) {
+        self.void_those(slot, except, |_| true);
     }
 
-    /// The same for all but the ticket that has taken it away.
-    pub fn void_others(&mut self, slot: u32, except: Option<TicketId>) {
-        let first = self.queues.get(&Touched::Slot(slot));
-        let mut index = first.map_or(NONE, |ends| ends.first);
+    /// The slot does not have `block`: whoever has come for that must not use it. Those that
+    /// bring something else into it may.
+    pub fn void_block(&mut self, slot: u32, block: u32, except: TicketId) {
+        self.void_those(slot, Some(except), |first| first == Touched::Block(block));
+    }
+
+    /// Voids tickets in the queue of a slot, by what they touch first.
+    fn void_those(
+        &mut self,
+        slot: u32,
+        except: Option<TicketId>,
+        is_void: impl Fn(Touched) -> bool,
+    ) {
+        let ends = self.queues.get(&Touched::Slot(slot));
+        let mut index = ends.map_or(NONE, |ends| ends.first);
         while index != NONE {
-            let link = self.links[index as usize];
-            if except != Some(TicketId(link.ticket)) {
-                self.tickets[link.ticket as usize].is_void = true;
+            let Link { ticket, after, .. } = self.links[index as usize];
+            let [first, ..] = self.tickets[ticket as usize].links;
+            if except != Some(TicketId(ticket)) && is_void(self.links[first as usize].touched) {
+                self.tickets[ticket as usize].is_void = true;
             }
-            index = link.after;
+            index = after;
         }
     }
 
@@ -284,10 +297,21 @@ mod tests {
     fn a_slot_that_goes_is_gone_for_those_in_its_queue_only() {
         let mut tickets = Tickets::default();
         let before = tickets.enter(&[(Block(7), true), (Slot(3), true)]);
-        tickets.void(3);
+        tickets.void(3, None);
         let after = tickets.enter(&[(Block(8), false), (Slot(3), false)]);
         assert!(tickets.is_void(before) && !tickets.is_void(after));
         assert!(!tickets.has_turn(after));
+    }
+
+    #[test]
+    fn a_slot_without_its_block_is_still_there_for_another() {
+        let mut tickets = Tickets::default();
+        let fill = tickets.enter(&[(Block(7), false), (Slot(3), false)]);
+        let hit = tickets.enter(&[(Block(7), true), (Slot(3), true)]);
+        let next = tickets.enter(&[(Block(8), false), (Slot(3), false), (Block(7), false)]);
+        tickets.void_block(3, 7, fill);
+        let voids = [fill, hit, next].map(|id| tickets.is_void(id));
+        assert_eq!(voids, [false, true, false]);
     }
 
     #[test]
