@@ -75,10 +75,36 @@ pub async fn all<F: Future>(
                 Poll::Pending => at += 1,
             }
         }
+        // All may have ended at once, with more to come.
+        running.extend(running.is_empty().then(&mut next).flatten().map(Box::pin));
         match running.is_empty() {
             true => Poll::Ready(()),
             false => Poll::Pending,
         }
     })
     .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::task::{Context, Waker};
+
+    #[test]
+    fn futures_that_end_all_at_once_are_followed_by_the_others() {
+        let mut left = 10;
+        let ended = core::cell::Cell::new(0);
+        let next = || {
+            left -= i32::from(left > 0);
+            (left > 0).then(turn_over)
+        };
+        let mut all = core::pin::pin!(all(3, next, |()| ended.set(ended.get() + 1)));
+        let mut context = Context::from_waker(Waker::noop());
+        let mut polls = 0;
+        while all.as_mut().poll(&mut context).is_pending() {
+            polls += 1;
+            assert!(polls < 100, "it never ends");
+        }
+        assert_eq!(ended.get(), 9);
+    }
 }
