@@ -42,6 +42,8 @@ pub struct OpenCache<'m, M: Machine> {
     /// Blocks that the cache has handed out, and that may still come back.
     offered: BlockSet,
     wanted: u32,
+    /// Lost blocks that a report has told of.
+    told_lost: u32,
 }
 
 impl<'m, M: Machine> OpenCache<'m, M> {
@@ -52,6 +54,8 @@ impl<'m, M: Machine> OpenCache<'m, M> {
         capacity: u32,
         origin_blocks: u32,
     ) -> Self {
+        // What was lost before, the answer to the command tells.
+        let told_lost = cache.stats().lost;
         let cache = Rc::new(cache);
         let working = Rc::clone(&cache);
         Self {
@@ -61,6 +65,7 @@ impl<'m, M: Machine> OpenCache<'m, M> {
             origin_blocks,
             offered: BlockSet::empty(capacity),
             wanted: 0,
+            told_lost,
         }
     }
 
@@ -84,10 +89,8 @@ impl<'m, M: Machine> OpenCache<'m, M> {
             app,
             cache: &self.cache,
             offered: &mut self.offered,
-            dirty_lost: 0,
         };
         let progressed = hw.disk.pump(hw.machine, &mut application)?;
-        let dirty_lost = application.dirty_lost;
         let driver = hw.disk.driver();
         if !self.offered.is_empty() && driver.leaving().is_none() {
             // What left has been taken. What is held was handed back, because the
@@ -103,11 +106,16 @@ impl<'m, M: Machine> OpenCache<'m, M> {
             self.wanted = excess;
             self.cache.want(excess);
         }
-        let lost = (dirty_lost > 0).then(|| Report::DirtyLost {
-            blocks: dirty_lost,
-            total: self.cache.stats().lost,
-        });
-        Ok((progressed, lost))
+        Ok((progressed, self.take_lost()))
+    }
+
+    /// What was lost since this was asked last. A block on its way to the origin disk when it
+    /// is revoked is lost only when it turns out not to have arrived, so that the
+    /// revocation alone does not tell.
+    fn take_lost(&mut self) -> Option<Report> {
+        let total = self.cache.stats().lost;
+        let blocks = total.saturating_sub(core::mem::replace(&mut self.told_lost, total));
+        (blocks > 0).then_some(Report::DirtyLost { blocks, total })
     }
 
     /// Lets the cache work, at this time.
@@ -127,7 +135,6 @@ struct CacheApplication<'a, 'm, M: Machine> {
     app: &'a mut App,
     cache: &'a GuestCache<'m, M>,
     offered: &'a mut BlockSet,
-    dirty_lost: u32,
 }
 
 impl<M: Machine> Application for CacheApplication<'_, '_, M> {
@@ -155,13 +162,13 @@ impl<M: Machine> Application for CacheApplication<'_, '_, M> {
 
     fn revoked(&mut self, blocks: &SetView<'_>) {
         self.offered.remove_view(blocks);
-        self.dirty_lost += self.cache.revoked(&ranges(blocks.runs()));
+        self.cache.revoked(&ranges(blocks.runs()));
         self.app.revoked(blocks);
     }
 
     fn resynced(&mut self, gained: &BlockSet, lost: &BlockSet) {
         self.offered.subtract(gained);
-        self.dirty_lost += self.cache.revoked(&ranges(lost.runs()));
+        self.cache.revoked(&ranges(lost.runs()));
         self.cache.granted(&ranges(gained.runs()));
         self.app.resynced(gained, lost);
     }
