@@ -261,7 +261,13 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
     /// nothing that says the slot has what the origin has [C2]; and if the data will be
     /// zeros, that they may be [C6]. Whether that is so, and the version still there.
     pub(crate) async fn prepare_record(&self, id: VersionId, will_be_zeros: bool) -> bool {
-        let slot = {
+        /// What is to be done about the record.
+        enum Change {
+            Nothing,
+            Free(u32),
+            Commit,
+        }
+        let change = {
             let mut core = self.core.borrow_mut();
             let Some(version) = core.dirty.get_mut(id) else {
                 return false;
@@ -273,10 +279,14 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
                 return false;
             };
             match core.cache.mark(slot) {
-                // One that waits for its commit says what will be there then.
-                FREE => core.records.correct_zeros(slot, will_be_zeros),
-                CLEAN => {}
-                _ if !becomes_zeros => {}
+                FREE => {
+                    // One that waits for its commit says what will be there then.
+                    core.records.correct_zeros(slot, will_be_zeros);
+                    Change::Nothing
+                }
+                // Free rather than dirty: until the next flush the origin has what counts.
+                CLEAN => Change::Free(slot),
+                _ if !becomes_zeros => Change::Nothing,
                 _ => {
                     let state = SlotState::Dirty {
                         block,
@@ -284,19 +294,16 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
                         zeros: true,
                     };
                     core.records.set(slot, state);
-                    drop(core);
-                    return self.commit().await && self.core.borrow().dirty.get(id).is_some();
+                    Change::Commit
                 }
             }
-            (core.cache.mark(slot) == CLEAN).then_some(slot)
         };
-        // Free rather than dirty: until the next flush the origin has what counts.
-        match slot {
-            Some(slot) => {
-                self.clear_record(slot).await && self.core.borrow().dirty.get(id).is_some()
-            }
-            None => true,
-        }
+        let is_so = match change {
+            Change::Nothing => true,
+            Change::Free(slot) => self.clear_record(slot).await,
+            Change::Commit => self.commit().await,
+        };
+        is_so && self.core.borrow().dirty.get(id).is_some()
     }
 
     /// Brings a version to the origin disk, or waits until someone has. When this ends
