@@ -63,13 +63,6 @@ impl Habits {
         grant: 20,
         ..Self::STEADY
     };
-
-    /// Disks fail, and requests are given up.
-    pub const FAULTY: Self = Self {
-        fault: 10,
-        drop: 10,
-        ..Self::RESTLESS
-    };
 }
 
 /// Blocks that the hypervisor has taken, and of which the cache is yet to be told.
