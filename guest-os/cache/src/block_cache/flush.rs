@@ -80,10 +80,11 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         };
         // What was dropped on the way may be what the rest waits for.
         let (mut written, ()) = both(bring, self.settle_abandoned()).await;
-        // A record of what was before must not bring that back.
+        // A record of what was before must not bring that back, nor one that it is dirty be taken
+        // for a loss when the slot is revoked.
         let has_stale = self.core.borrow().records.has_stale();
-        let is_stale = has_stale && !self.commit().await && !self.log.borrow().is_void();
-        if is_stale || !self.flush_origin().await {
+        let is_recorded = self.commit().await || self.log.borrow().is_void();
+        if has_stale && !is_recorded || !self.flush_origin().await {
             written.errors = written.errors.max(1);
         }
         written
