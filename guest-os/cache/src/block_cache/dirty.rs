@@ -233,6 +233,13 @@ impl Dirty {
         self.strays.remove(&block);
     }
 
+    /// Whether there is one whose data are in memory.
+    pub fn is_in_memory(&self) -> bool {
+        self.strays
+            .values()
+            .any(|id| self.versions[id].data.is_some())
+    }
+
     /// All versions, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = (VersionId, &Version)> {
         self.versions.iter().map(|(&id, version)| (id, version))

@@ -53,6 +53,11 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
     }
 
     async fn record_dirty_versions(&self) -> bool {
+        // What is in memory only, and was acknowledged, cannot be on record.
+        let has_kept = self.core.borrow().dirty.is_in_memory();
+        if has_kept && self.apply_everything().await.errors > 0 {
+            return false;
+        }
         let losses = {
             let mut core = self.core.borrow_mut();
             core.record_versions();

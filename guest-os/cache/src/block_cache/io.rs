@@ -4,7 +4,7 @@
 use core::cell::RefCell;
 
 use super::BlockCache;
-use super::core::Core;
+use super::state::Core;
 use crate::device::{BlockDevice, IoError};
 use crate::metadata::{MetaError, MetaLog, Plan, Record, SlotState, Snapshot, Step};
 use crate::origin_journal::{OriginJournal, Transaction};
@@ -90,8 +90,8 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
     }
 
     /// Writes to the origin disk, once no record is left that would say something else of
-    /// the block. Where the order or a promise does not need it, a log that cannot
-    /// be written does not stop this.
+    /// the block [C3]. What is kept dirty lives until the next flush only, which sees to
+    /// that; so there a log that cannot be written does not stop this.
     pub(crate) async fn write_origin(&self, block: u32, data: &[u8]) -> Result<(), IoError> {
         let has_stale = self.core.borrow().records.has_stale();
         if has_stale && !self.commit().await && self.is_strict() {
@@ -101,6 +101,11 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
                 self.until_nothing_recorded().await?;
             }
         }
+        self.write_version_home(block, data).await
+    }
+
+    /// The same of a version that is on record itself, if at all, and newer than any other.
+    pub(crate) async fn write_version_home(&self, block: u32, data: &[u8]) -> Result<(), IoError> {
         let done = self.origin.write(block, data).await;
         self.origin_writes.set(self.origin_writes.get() + 1);
         self.core.borrow_mut().stats.origin_errors += u64::from(done.is_err());

@@ -3,8 +3,8 @@
 
 use core::ops::Range;
 
-use super::core::{Core, Job, Kind};
 use super::dirty::VersionId;
+use super::state::{Core, Job, Kind};
 use super::tickets::TicketId;
 use crate::cache::Revoked;
 use crate::metadata::Record;

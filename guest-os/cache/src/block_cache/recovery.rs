@@ -9,11 +9,11 @@ use core::ops::Range;
 
 use super::BlockCache;
 use super::api::{Config, OpenError, Opened};
-use super::core::Core;
 use super::dirty::Version;
 use super::group::Group;
 use super::records::{CLEAN, DIRTY, ZEROS};
 use super::requests::is_zeros;
+use super::state::Core;
 use super::wait::all;
 use crate::cache::{Admission, MAX_SLOTS};
 use crate::device::{BLOCK_LEN, BlockDevice, IoError};

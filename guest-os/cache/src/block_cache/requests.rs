@@ -4,9 +4,9 @@ use core::future::Future;
 
 use super::BlockCache;
 use super::api::{CacheError, Served};
-use super::core::{Job, Kind};
 use super::dirty::VersionId;
 use super::records::{CLEAN, FREE};
+use super::state::{Job, Kind};
 use super::wait::until;
 use crate::device::{BLOCK_LEN, BlockDevice, IoError};
 use crate::metadata::{Record, SlotState};

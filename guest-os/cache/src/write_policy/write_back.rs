@@ -4,8 +4,8 @@
 //! Koller et al., FAST 2013, section 2: the fastest, and the one that needs a file system
 //! or a database above it that knows what a flush is for.
 
-use crate::block_cache::core::{Arrival, Core, Kind};
 use crate::block_cache::requests::{Request, is_zeros};
+use crate::block_cache::state::{Arrival, Core, Kind};
 use crate::block_cache::{BlockCache, CacheError, Served};
 use crate::device::BlockDevice;
 
