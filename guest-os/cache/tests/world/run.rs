@@ -276,8 +276,9 @@ impl Run {
     /// as little as there is.
     fn metadata_changed(&self) {
         let held = (0..self.metadata).filter(|&block| self.world.ssd.holds(block));
-        let suffices = held.count() as u32 * 2 >= self.metadata;
-        self.model.borrow_mut().can_record_losses(suffices);
+        if held.count() as u32 * 2 < self.metadata {
+            self.model.borrow_mut().cannot_record_losses();
+        }
     }
 
     /// A turn in which anything may happen.

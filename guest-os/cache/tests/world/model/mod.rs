@@ -229,6 +229,7 @@ impl Model {
     /// A cache has been opened. One that keeps nothing dirty has written everything back.
     pub fn begin(&mut self, keeps_dirty: bool) {
         self.keeps_dirty = keeps_dirty;
+        self.records_losses = true;
         for block in &mut self.blocks {
             block.session = block.versions.len();
             block.home = 0;
@@ -422,12 +423,10 @@ impl Model {
         self.told = self.revocations;
     }
 
-    /// The blocks with what the cache knows have changed; whether there is room for losses.
-    pub fn can_record_losses(&mut self, records_losses: bool) {
-        self.records_losses = records_losses;
-        if records_losses {
-            return;
-        }
+    /// There is no room any more to put losses on record. When there is again, the cache need
+    /// not know for a while.
+    pub fn cannot_record_losses(&mut self) {
+        self.records_losses = false;
         for block in &mut self.blocks {
             block.lost_for_good = false;
             if block.risk.now >= Some(block.floor.kill) {
