@@ -117,7 +117,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
             return Err(CacheError::Failed);
         }
         if kept.was_lost {
-            self.record_mended().await?;
+            self.record_mended(&[block]).await?;
         }
         Ok(served)
     }
@@ -140,9 +140,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         core.dirty.validate(id);
         core.note_unrecorded(id);
         core.mend(request.job.block);
-        if core.dirty.find_stray(request.job.block) < Some(id) {
-            core.dirty.forget_stray(request.job.block);
-        }
+        core.dirty.forget_strays(request.job.block, id);
         if request.job.epoch == Some(core.dirty.epoch) {
             core.dirty.has_ended = true;
         }

@@ -84,8 +84,8 @@ pub struct BlockCache<S, O> {
     config: Config,
     pub(crate) core: RefCell<Core>,
     log: RefCell<MetaLog>,
-    /// The journal at the end of the origin, unless it is being written.
-    journal: RefCell<Option<OriginJournal>>,
+    /// The journal at the end of the origin, if that is large enough.
+    journal: Option<OriginJournal>,
     /// The held blocks of the vSSD do not suffice for what is to be on record.
     log_is_full: Cell<bool>,
     has_restored_dirty: Cell<bool>,

@@ -81,7 +81,7 @@ pub async fn open<S: BlockDevice, O: BlockDevice>(
         origin,
         config,
         core: RefCell::new(core),
-        journal: RefCell::new(journal),
+        journal,
         log_is_full: Cell::new(false),
         has_restored_dirty: Cell::new(opened.restored_dirty > 0),
         revocations: Cell::new(0),
