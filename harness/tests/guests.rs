@@ -461,7 +461,7 @@ fn a_cache_is_served_while_the_vssd_shrinks_to_nothing_and_grows() {
 
 #[test]
 fn a_killed_guest_loses_nothing_that_its_cache_had_flushed() {
-    const SPAN: u32 = 30_000;
+    const SPAN: u32 = 20_000;
     let vm_host = vm_host(Machine::Q35, Accel::Tcg);
     let mut bench = cached_bench(&vm_host);
     for write in ["write-back", "write-through", "ordered", "journaled"] {
@@ -469,7 +469,7 @@ fn a_killed_guest_loses_nothing_that_its_cache_had_flushed() {
             &mut bench,
             &format!("cache write={write} dirty=90 fresh=true"),
         );
-        let line = format!("replay workload=zipf:0.9 span={SPAN} writes=60 count=20000 depth=16");
+        let line = format!("replay workload=zipf:0.9 span={SPAN} writes=60 count=8000 depth=16");
         let (wrong, ..) = replayed(&run(&mut bench, &line));
         assert_eq!(wrong, [0, 0, 0], "{write}");
         run(&mut bench, "flush");

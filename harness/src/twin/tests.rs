@@ -278,6 +278,27 @@ fn a_killed_guest_finds_what_it_had_flushed() {
 }
 
 #[test]
+fn what_was_dirty_when_a_guest_was_killed_is_dirty_again() {
+    let mut twin = cached_twin(None);
+    run(&mut twin, "cache write=write-back dirty=90");
+    let load = "replay workload=zipf:0.9 span=7500 writes=60 count=5000 every=5000";
+    let reports = run(&mut twin, load);
+    let Some(Report::CacheSample { dirty, .. }) = reports.first() else {
+        panic!("no sample but {reports:?}");
+    };
+    run(&mut twin, "flush");
+    let mut twin = twin.kill_guest().unwrap();
+    let reports = run(&mut twin, "cache write=write-back dirty=90");
+    let Some(Report::CacheOpened { restored_dirty, .. }) = reports.first() else {
+        panic!("no cache but {reports:?}");
+    };
+    assert!(
+        *dirty > 1000 && restored_dirty == dirty,
+        "{dirty} {reports:?}"
+    );
+}
+
+#[test]
 fn a_trace_in_a_file_is_replayed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("trace");
