@@ -6,8 +6,8 @@
 //! is put on record.
 
 use super::BlockCache;
-use super::core::{Job, Kind};
 use super::requests::Request;
+use super::state::{Job, Kind};
 use super::wait::{all, both, turn_over, until};
 use crate::device::BlockDevice;
 use crate::metadata::Snapshot;

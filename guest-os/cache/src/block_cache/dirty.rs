@@ -19,6 +19,7 @@
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
 
 /// From here on epochs are counted from the start again when nothing is dirty: after
 /// half of what there are, which gives that some hours to happen.
@@ -91,9 +92,8 @@ pub struct Dirty {
     pub in_epoch: u32,
     /// Writes under way, by epoch.
     under_way: BTreeMap<u32, u32>,
-    /// The newest version of a block that is not in the slot where the cache would
-    /// have it.
-    strays: BTreeMap<u32, VersionId>,
+    /// Versions, by block, that are not in the slot where the cache would have it.
+    strays: BTreeSet<(u32, VersionId)>,
     /// Valid versions that are not on record.
     pub unrecorded: BTreeSet<VersionId>,
 }
@@ -161,9 +161,7 @@ impl Dirty {
         self.len -= u32::from(version.is_valid);
         self.in_epoch -= u32::from(version.epoch == self.epoch);
         self.unrecorded.remove(&id);
-        if self.strays.get(&version.block) == Some(&id) {
-            self.strays.remove(&version.block);
-        }
+        self.strays.remove(&(version.block, id));
         Some(version)
     }
 
@@ -193,7 +191,7 @@ impl Dirty {
         }
         let block = version.block;
         self.unrecorded.remove(&id);
-        self.strays.insert(block, id);
+        self.strays.insert((block, id));
         slot
     }
 
@@ -225,17 +223,42 @@ impl Dirty {
 
     /// The version is where nobody would look for it.
     pub fn stray(&mut self, block: u32, id: VersionId) {
-        self.strays.insert(block, id);
+        self.strays.insert((block, id));
     }
 
-    /// The newest version of a block, if nobody would look where it is.
+    /// Whether some version of a block is where nobody would look.
+    pub fn has_stray(&self, block: u32) -> bool {
+        self.strays_of(block, VersionId::MAX).next().is_some()
+    }
+
+    /// The newest version of a block that has been written, if nobody would look where it
+    /// is. One that is yet to be written is of no use to whoever has the turn now.
     pub fn find_stray(&self, block: u32) -> Option<VersionId> {
-        self.strays.get(&block).copied()
+        let mut strays = self.strays_of(block, VersionId::MAX).rev();
+        strays.find(|id| self.versions[id].is_valid)
     }
 
-    /// Older versions of a block count no more: a newer one is where it is looked for.
-    pub fn forget_stray(&mut self, block: u32) {
-        self.strays.remove(&block);
+    /// A newer version than these is where it is looked for.
+    pub fn forget_strays(&mut self, block: u32, newer: VersionId) {
+        let older: Vec<VersionId> = self.strays_of(block, newer).collect();
+        for id in older {
+            self.strays.remove(&(block, id));
+        }
+    }
+
+    fn strays_of(
+        &self,
+        block: u32,
+        before: VersionId,
+    ) -> impl DoubleEndedIterator<Item = VersionId> {
+        let range = self.strays.range((block, 0)..(block, before));
+        range.map(|&(_, id)| id)
+    }
+
+    /// Whether there is one whose data are in memory.
+    pub fn is_in_memory(&self) -> bool {
+        let mut strays = self.strays.iter();
+        strays.any(|(_, id)| self.versions[id].data.is_some())
     }
 
     /// All versions, oldest first.

@@ -19,10 +19,10 @@ use alloc::vec::Vec;
 
 use super::BlockCache;
 use super::api::{CacheError, Served, WrittenBack};
-use super::core::{Arrival, Core};
 use super::dirty::VersionId;
 use super::home::InHand;
 use super::requests::{Request, is_zeros};
+use super::state::{Arrival, Core};
 use super::wait::{all, until};
 use crate::device::{BLOCK_LEN, BlockDevice, IoError};
 use crate::write_policy::WritePolicy;
@@ -79,6 +79,15 @@ pub(crate) fn newest<'a>(loaded: &'a [Loaded<'a>]) -> impl Iterator<Item = &'a L
     groups.filter_map(|group| group.last())
 }
 
+/// A version that is in memory, and what was before.
+struct Kept {
+    id: VersionId,
+    /// An earlier write of it has ended well.
+    was_valid: bool,
+    /// The block was lost.
+    was_lost: bool,
+}
+
 impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
     /// Writes a version to its slot; or, if that is not to be, keeps it in memory and waits
     /// until it is on the origin disk.
@@ -92,17 +101,23 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         if self.write_version(&mut request, data).await {
             return request.over(Ok(served));
         }
-        let id = self.keep_in_memory(&mut request, data);
+        let kept = self.keep_in_memory(&mut request, data);
         // Nobody is to wait for this one, least of all a write of the same epoch.
         request.over(());
-        if self.bring_home(id).await.is_err() {
-            self.core.borrow_mut().remove_version(id);
+        if self.bring_home(kept.id).await.is_err() {
+            let mut core = self.core.borrow_mut();
+            // A write that was done must not be undone by one that failed, but may be by
+            // what that would have written.
+            if !kept.was_valid {
+                core.remove_version(kept.id);
+                if kept.was_lost && core.mended.remove(&block) {
+                    core.lost.insert(block);
+                }
+            }
             return Err(CacheError::Failed);
         }
-        let was_lost = self.core.borrow().lost.contains(&block);
-        if was_lost {
-            self.core.borrow_mut().mend(block);
-            self.record_mended().await?;
+        if kept.was_lost {
+            self.record_mended(&[block]).await?;
         }
         Ok(served)
     }
@@ -125,19 +140,21 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         core.dirty.validate(id);
         core.note_unrecorded(id);
         core.mend(request.job.block);
-        if core.dirty.find_stray(request.job.block) < Some(id) {
-            core.dirty.forget_stray(request.job.block);
-        }
+        core.dirty.forget_strays(request.job.block, id);
         if request.job.epoch == Some(core.dirty.epoch) {
             core.dirty.has_ended = true;
         }
         true
     }
 
-    fn keep_in_memory(&self, request: &mut Request<'_, S, O>, data: &[u8]) -> VersionId {
+    fn keep_in_memory(&self, request: &mut Request<'_, S, O>, data: &[u8]) -> Kept {
         let id = request.job.version.expect("a write has a version");
         let mut core = self.core.borrow_mut();
-        let owns_slot = core.dirty.get(id).is_some_and(|it| it.owns_slot);
+        let version = core.dirty.get(id);
+        let owns_slot = version.is_some_and(|it| it.owns_slot);
+        let was_valid = version.is_some_and(|it| it.is_valid);
+        let was_lost = core.lost.contains(&request.job.block);
+        core.mend(request.job.block);
         let slot = core.dirty.move_to_memory(id, data);
         if let (Some(slot), true) = (slot, owns_slot) {
             core.free_record(slot);
@@ -151,7 +168,11 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         }
         drop(core);
         request.invalidate();
-        id
+        Kept {
+            id,
+            was_valid,
+            was_lost,
+        }
     }
 
     /// Brings epochs to the origin disk until a version is there. Whether it is gone.

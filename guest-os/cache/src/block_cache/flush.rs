@@ -16,6 +16,8 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
             };
         }
         self.end_epoch().await;
+        // What is written again later may not be durable when this is over.
+        let mended = self.core.borrow().mended_in_slots();
         let is_done = self.record_dirty_versions().await || {
             // [C5] Without a record the vSSD keeps nothing: the origin has to.
             self.log_is_full.get()
@@ -26,10 +28,9 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
             self.core.borrow_mut().note_all_unrecorded();
             return Err(CacheError::Failed);
         }
-        let has_mended = !self.core.borrow().mended.is_empty();
-        match has_mended {
-            true => self.record_mended().await,
-            false => Ok(()),
+        match mended.is_empty() {
+            true => Ok(()),
+            false => self.record_mended(&mended).await,
         }
     }
 
@@ -53,6 +54,11 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
     }
 
     async fn record_dirty_versions(&self) -> bool {
+        // What is in memory only, and was acknowledged, cannot be on record.
+        let has_kept = self.core.borrow().dirty.is_in_memory();
+        if has_kept && self.apply_everything().await.errors > 0 {
+            return false;
+        }
         let losses = {
             let mut core = self.core.borrow_mut();
             core.record_versions();
@@ -74,10 +80,11 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         };
         // What was dropped on the way may be what the rest waits for.
         let (mut written, ()) = both(bring, self.settle_abandoned()).await;
-        // A record of what was before must not bring that back.
+        // A record of what was before must not bring that back, nor one that it is dirty be taken
+        // for a loss when the slot is revoked.
         let has_stale = self.core.borrow().records.has_stale();
-        let is_stale = has_stale && !self.commit().await && !self.log.borrow().is_void();
-        if is_stale || !self.flush_origin().await {
+        let is_recorded = self.commit().await || self.log.borrow().is_void();
+        if has_stale && !is_recorded || !self.flush_origin().await {
             written.errors = written.errors.max(1);
         }
         written

@@ -5,10 +5,10 @@ use core::cell::RefCell;
 
 use super::BlockCache;
 use super::api::WrittenBack;
-use super::core::{Core, Kind};
 use super::dirty::VersionId;
 use super::records::{DIRTY, ZEROS};
 use super::requests::Request;
+use super::state::{Core, Kind};
 use super::wait::{all, until};
 use crate::device::{BLOCK_LEN, BlockDevice, IoError};
 use crate::metadata::SlotState;
@@ -72,7 +72,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
             .get(id)
             .is_none_or(|it| it.is_slot_gone);
         let is_on_record = is_gone || self.correct_record(id, slot).await;
-        if is_gone || !is_on_record || self.write_origin(block, &data).await.is_err() {
+        if is_gone || !is_on_record || self.write_version_home(block, &data).await.is_err() {
             drop(in_hand);
             return self.core.borrow().dirty.get(id).is_none();
         }
@@ -82,11 +82,19 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         true
     }
 
-    /// A record that a version is dirty must not bring back an older one over what is about to
+    /// [C3] An older record of the block must not outlive this, unless there is a newer one that it
+    /// is dirty. And that must not bring back an older one over what is about to
     /// be on the origin: the version is durable in its slot first; and [C6] not on
     /// record as zeros if it is not any more, lest a revoked slot be taken for it.
     async fn correct_record(&self, id: VersionId, slot: u32) -> bool {
-        if self.core.borrow().cache.mark(slot) >= DIRTY && !self.flush_vssd().await {
+        let (has_stale, is_dirty) = {
+            let core = self.core.borrow();
+            (core.records.has_stale(), core.cache.mark(slot) >= DIRTY)
+        };
+        if has_stale && !self.commit().await && !is_dirty && !self.log_is_full.get() {
+            return false;
+        }
+        if is_dirty && !self.flush_vssd().await {
             return false;
         }
         {

@@ -4,10 +4,10 @@
 use core::cell::RefCell;
 
 use super::BlockCache;
-use super::core::Core;
+use super::state::Core;
 use crate::device::{BlockDevice, IoError};
 use crate::metadata::{MetaError, MetaLog, Plan, Record, SlotState, Snapshot, Step};
-use crate::origin_journal::{OriginJournal, Transaction};
+use crate::origin_journal::Transaction;
 
 /// How often a commit is tried before it has failed.
 const TRIES: u32 = 3;
@@ -50,25 +50,6 @@ impl Drop for Taken<'_> {
     }
 }
 
-/// The journal while it is being written, which is put back even if that is dropped.
-struct Borrowed<'a> {
-    place: &'a RefCell<Option<OriginJournal>>,
-    taken: Option<OriginJournal>,
-}
-
-impl<'a> Borrowed<'a> {
-    fn new(place: &'a RefCell<Option<OriginJournal>>) -> Self {
-        let taken = place.borrow_mut().take();
-        Self { place, taken }
-    }
-}
-
-impl Drop for Borrowed<'_> {
-    fn drop(&mut self) {
-        *self.place.borrow_mut() = self.taken.take();
-    }
-}
-
 impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
     pub(crate) async fn read_slot(&self, slot: u32, out: &mut [u8]) -> Result<(), IoError> {
         let done = self.ssd.read(slot, out).await;
@@ -90,8 +71,8 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
     }
 
     /// Writes to the origin disk, once no record is left that would say something else of
-    /// the block. Where the order or a promise does not need it, a log that cannot
-    /// be written does not stop this.
+    /// the block [C3]. What is kept dirty lives until the next flush only, which sees to
+    /// that; so there a log that cannot be written does not stop this.
     pub(crate) async fn write_origin(&self, block: u32, data: &[u8]) -> Result<(), IoError> {
         let has_stale = self.core.borrow().records.has_stale();
         if has_stale && !self.commit().await && self.is_strict() {
@@ -101,6 +82,11 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
                 self.until_nothing_recorded().await?;
             }
         }
+        self.write_version_home(block, data).await
+    }
+
+    /// The same of a version that is on record itself, if at all, and newer than any other.
+    pub(crate) async fn write_version_home(&self, block: u32, data: &[u8]) -> Result<(), IoError> {
         let done = self.origin.write(block, data).await;
         self.origin_writes.set(self.origin_writes.get() + 1);
         self.core.borrow_mut().stats.origin_errors += u64::from(done.is_err());
@@ -237,26 +223,28 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         }
     }
 
-    /// Writes blocks to the origin disk, all or none, and then to their places, durably.
+    /// Writes blocks to the origin disk, all or none, and then to their places, durably. To be
+    /// called again with the same blocks when that failed, or was dropped.
     pub(crate) async fn write_transaction(&self, transaction: &mut Transaction) -> bool {
-        let mut journal = Borrowed::new(&self.journal);
-        let Some(open) = journal.taken.as_mut() else {
+        let Some(journal) = &self.journal else {
             return false;
         };
-        self.origin_writes.set(self.origin_writes.get() + 1);
-        let done = async {
-            open.write(&self.origin, transaction).await?;
+        // One that has been committed, and did not come to its places, has these blocks too.
+        let is_written = async {
+            if journal.pending() < 2 {
+                journal.write(&self.origin, transaction).await?;
+            }
             transaction.write_in_place(&self.origin).await
         };
-        let done = done.await;
-        self.core.borrow_mut().stats.origin_errors += u64::from(done.is_err());
-        // The flush is not to be one that began before.
+        let done = is_written.await;
+        // The flush is to be one that begins after this.
         self.origin_writes.set(self.origin_writes.get() + 1);
+        self.core.borrow_mut().stats.origin_errors += u64::from(done.is_err());
         if done.is_err() || !self.flush_origin().await {
             return false;
         }
-        if let Some(open) = journal.taken.as_mut() {
-            open.applied();
+        while journal.pending() > 0 {
+            journal.applied();
         }
         true
     }

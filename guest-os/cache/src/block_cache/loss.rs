@@ -1,10 +1,12 @@
 //! What does not go as decided: requests that are dropped, disks that fail, slots that
 //! are taken away.
 
+use alloc::vec::Vec;
 use core::ops::Range;
 
-use super::core::{Core, Job, Kind};
 use super::dirty::VersionId;
+use super::records::DIRTY;
+use super::state::{Core, Job, Kind};
 use super::tickets::TicketId;
 use crate::cache::Revoked;
 use crate::metadata::Record;
@@ -101,7 +103,7 @@ impl Core {
             self.outdate(slot, cached.block);
         }
         self.tickets.void(slot, Some(ticket));
-        if !self.has_newer(id, block) {
+        if self.newer(id, block).is_none() {
             self.dirty.stray(block, id);
         }
     }
@@ -132,12 +134,19 @@ impl Core {
         }
     }
 
-    /// Whether there is a newer version of a block, or one is being written.
-    fn has_newer(&self, id: VersionId, block: u32) -> bool {
+    /// The newest version of a block, if it has been written and is newer than this.
+    fn newer(&self, id: VersionId, block: u32) -> Option<VersionId> {
         let in_cache = self.cache.find(block);
         let in_cache = in_cache.and_then(|slot| self.dirty.current(slot, block));
-        let newest = in_cache.max(self.dirty.find_stray(block));
-        newest.is_some_and(|newest| newest > id)
+        let newest = in_cache.max(self.dirty.find_stray(block))?;
+        let is_valid = self.dirty.get(newest).is_some_and(|it| it.is_valid);
+        (newest > id && is_valid).then_some(newest)
+    }
+
+    /// Whether a version may be on record.
+    fn is_recorded(&self, id: VersionId) -> bool {
+        let slot = self.dirty.get(id).and_then(|version| version.slot);
+        slot.is_some_and(|slot| self.cache.mark(slot) >= DIRTY)
     }
 
     /// The data of a version are gone. Whether a write is lost by it that nobody knows
@@ -147,16 +156,28 @@ impl Core {
             return false;
         };
         let (block, is_valid, writers) = (version.block, version.is_valid, version.writers);
-        let is_lost = is_valid && !self.has_newer(id, block);
-        if is_lost && self.lost.insert(block) {
-            self.records.push(Record::Lost { block });
+        let newer = self.newer(id, block);
+        match newer {
+            None if is_valid => {
+                if self.lost.insert(block) {
+                    self.records.push(Record::Lost { block });
+                    self.mended.remove(&block);
+                }
+            }
+            // What was flushed is lost, and what came after is not flushed: a killed guest has
+            // to hear of it.
+            Some(newer) if is_valid && self.is_recorded(id) && !self.is_recorded(newer) => {
+                self.records.push(Record::Lost { block });
+                self.mended.insert(block);
+            }
+            _ => {}
         }
         // A write that is under way has what comes next, and mends the block.
         match writers {
             0 => drop(self.dirty.remove(id)),
             _ => self.dirty.empty(id),
         }
-        is_lost && writers == 0
+        is_valid && newer.is_none() && writers == 0
     }
 
     /// A lost block has been written, so that it would survive as other blocks do only
@@ -165,6 +186,17 @@ impl Core {
         if self.lost.remove(&block) {
             self.mended.insert(block);
         }
+    }
+
+    /// Lost blocks that have been written again, and not to memory only.
+    pub fn mended_in_slots(&self) -> Vec<u32> {
+        let in_memory = |block| {
+            let stray = self.dirty.find_stray(block);
+            let stray = stray.and_then(|id| self.dirty.get(id));
+            stray.is_some_and(|version| version.data.is_some())
+        };
+        let mended = self.mended.iter().copied();
+        mended.filter(|&block| !in_memory(block)).collect()
     }
 
     /// Blocks are taken away. How many versions are lost by it.
@@ -216,7 +248,7 @@ impl Core {
         if !version.is_in_hand {
             return self.lose(id);
         }
-        if !self.has_newer(id, block) {
+        if self.newer(id, block).is_none() {
             self.dirty.stray(block, id);
         }
         false

@@ -1,6 +1,6 @@
 //! The block cache over two disks: blocks of a slow origin disk in slots of the vSSD.
 //!
-//! A request is decided when it arrives, and gets a ticket (`core`, `tickets`); when it
+//! A request is decided when it arrives, and gets a ticket (`state`, `tickets`); when it
 //! is its turn it moves data (`requests`, and by its write policy
 //! [`crate::write_policy`]). Nothing here runs by itself: whoever has a [`BlockCache`]
 //! polls the futures of its requests, and [`BlockCache::work`] beside them, in turns,
@@ -9,7 +9,7 @@
 //! ```text
 //!   read, write                         want, revoked, granted
 //!        |                                   |
-//!   +----v------- core: no I/O --------------v------------------------+
+//!   +----v------- state: no I/O -------------v------------------------+
 //!   | Cache (who is where) - tickets - dirty versions - records       |
 //!   +----^------------------^-------------------^--------------------+
 //!        | requests         | home, epochs      | background
@@ -42,7 +42,6 @@
 
 mod api;
 mod background;
-pub(crate) mod core;
 mod dirty;
 pub(crate) mod epochs;
 mod flush;
@@ -53,6 +52,7 @@ mod loss;
 mod records;
 mod recovery;
 pub(crate) mod requests;
+pub(crate) mod state;
 mod streams;
 mod surrender;
 mod tickets;
@@ -61,15 +61,15 @@ pub(crate) mod wait;
 #[cfg(test)]
 mod tests;
 
-use ::core::cell::{Cell, RefCell};
-use ::core::future::Future;
-use ::core::ops::Range;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::cell::{Cell, RefCell};
+use core::future::Future;
+use core::ops::Range;
 
 pub use api::{CacheError, Config, OpenError, Opened, Served, Stats, WrittenBack};
 
-use self::core::{Core, Job};
+use self::state::{Core, Job};
 use crate::device::{BLOCK_LEN, BlockDevice};
 use crate::metadata::MetaLog;
 use crate::origin_journal::OriginJournal;
@@ -84,8 +84,8 @@ pub struct BlockCache<S, O> {
     config: Config,
     pub(crate) core: RefCell<Core>,
     log: RefCell<MetaLog>,
-    /// The journal at the end of the origin, unless it is being written.
-    journal: RefCell<Option<OriginJournal>>,
+    /// The journal at the end of the origin, if that is large enough.
+    journal: Option<OriginJournal>,
     /// The held blocks of the vSSD do not suffice for what is to be on record.
     log_is_full: Cell<bool>,
     has_restored_dirty: Cell<bool>,

@@ -15,8 +15,8 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use super::core::Core;
 use super::dirty::VersionId;
+use super::state::Core;
 use super::tickets::Touched;
 use crate::metadata::{MAX_RECORDS, Record, SlotState, Snapshot};
 

@@ -9,11 +9,11 @@ use core::ops::Range;
 
 use super::BlockCache;
 use super::api::{Config, OpenError, Opened};
-use super::core::Core;
 use super::dirty::Version;
 use super::group::Group;
 use super::records::{CLEAN, DIRTY, ZEROS};
 use super::requests::is_zeros;
+use super::state::Core;
 use super::wait::all;
 use crate::cache::{Admission, MAX_SLOTS};
 use crate::device::{BLOCK_LEN, BlockDevice, IoError};
@@ -81,7 +81,7 @@ pub async fn open<S: BlockDevice, O: BlockDevice>(
         origin,
         config,
         core: RefCell::new(core),
-        journal: RefCell::new(journal),
+        journal,
         log_is_full: Cell::new(false),
         has_restored_dirty: Cell::new(opened.restored_dirty > 0),
         revocations: Cell::new(0),

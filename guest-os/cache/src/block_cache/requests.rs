@@ -4,9 +4,9 @@ use core::future::Future;
 
 use super::BlockCache;
 use super::api::{CacheError, Served};
-use super::core::{Job, Kind};
 use super::dirty::VersionId;
 use super::records::{CLEAN, FREE};
+use super::state::{Job, Kind};
 use super::wait::until;
 use crate::device::{BLOCK_LEN, BlockDevice, IoError};
 use crate::metadata::{Record, SlotState};
@@ -209,14 +209,14 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
             self.arrival_of(job.block).await;
             let (stray, slot) = {
                 let core = self.core.borrow();
+                if core.lost.contains(&job.block) {
+                    return Err(CacheError::Lost);
+                }
                 let stray = core.dirty.find_stray(job.block);
                 let version = stray.and_then(|id| core.dirty.get(id));
                 if let Some(data) = version.and_then(|version| version.data.as_deref()) {
                     out.copy_from_slice(data);
                     return Ok(served);
-                }
-                if core.lost.contains(&job.block) {
-                    return Err(CacheError::Lost);
                 }
                 (stray, version.and_then(|version| version.slot))
             };
@@ -267,7 +267,8 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
                 return false;
             };
             let becomes_zeros = will_be_zeros && !version.is_zeros;
-            version.is_zeros = will_be_zeros;
+            // Not before the record says so, should this be dropped.
+            version.is_zeros &= will_be_zeros;
             let (block, epoch) = (version.block, version.epoch);
             let Some(slot) = version.slot else {
                 return false;
@@ -331,29 +332,29 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
             }
             core.mended.insert(block);
         }
-        self.record_mended().await
+        self.record_mended(&[block]).await
     }
 
     /// Blocks that were lost and have been written again are so for good: to be called when
     /// what was written is durable, on the vSSD with its record or on the origin.
-    pub(crate) async fn record_mended(&self) -> Result<(), CacheError> {
+    pub(crate) async fn record_mended(&self, blocks: &[u32]) -> Result<(), CacheError> {
         if !self.flush_origin().await {
             return Err(CacheError::Failed);
         }
-        let mended = {
+        {
             let mut core = self.core.borrow_mut();
-            let mended: alloc::vec::Vec<u32> = core.mended.iter().copied().collect();
-            for &block in &mended {
-                core.records.push(Record::Found { block });
+            for &block in blocks {
+                if core.mended.contains(&block) {
+                    core.records.push(Record::Found { block });
+                }
             }
-            mended
-        };
+        }
         if !self.commit().await && !self.log_is_full.get() {
             return Err(CacheError::Failed);
         }
         let mut core = self.core.borrow_mut();
-        for block in mended {
-            core.mended.remove(&block);
+        for block in blocks {
+            core.mended.remove(block);
         }
         Ok(())
     }

@@ -10,7 +10,7 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use super::core::{Core, Kind};
+use super::state::{Core, Kind};
 use super::tickets::Touched;
 
 impl Core {

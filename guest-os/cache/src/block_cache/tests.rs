@@ -1,1 +1,363 @@
+//! The cache on disks that end their transfers in any order.
 
+extern crate std;
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::rc::Rc;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::cell::RefCell;
+use core::future::{Future, poll_fn};
+use core::ops::Range;
+use core::pin::Pin;
+use core::task::{Context, Poll, Waker};
+use std::println;
+
+use super::*;
+use crate::cache::Admission;
+use crate::device::IoError;
+use crate::eviction::Policy;
+
+const VSSD_BLOCKS: u32 = 64;
+const ORIGIN_BLOCKS: u32 = 4096;
+
+/// A number that differs each time, by a linear congruence.
+struct Rng(u64);
+
+impl Rng {
+    fn below(&mut self, limit: u32) -> u32 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (((self.0 >> 32) * u64::from(limit)) >> 32) as u32
+    }
+}
+
+struct State {
+    blocks: BTreeMap<u32, Vec<u8>>,
+    rng: Rng,
+    /// Blocks in the order in which they were written.
+    written: Vec<(u32, u8)>,
+}
+
+/// A disk on which a transfer takes a random number of polls.
+#[derive(Clone)]
+struct Disk {
+    state: Rc<RefCell<State>>,
+    blocks: u32,
+}
+
+impl Disk {
+    fn new(blocks: u32, seed: u64) -> Self {
+        let state = State {
+            blocks: BTreeMap::new(),
+            rng: Rng(seed),
+            written: Vec::new(),
+        };
+        Self {
+            state: Rc::new(RefCell::new(state)),
+            blocks,
+        }
+    }
+
+    fn take_time(&self) -> impl Future<Output = ()> {
+        let mut polls = self.state.borrow_mut().rng.below(6);
+        poll_fn(move |_| match polls.checked_sub(1) {
+            None => Poll::Ready(()),
+            Some(left) => {
+                polls = left;
+                Poll::Pending
+            }
+        })
+    }
+}
+
+impl BlockDevice for Disk {
+    fn blocks(&self) -> u32 {
+        self.blocks
+    }
+
+    fn max_run(&self) -> u32 {
+        8
+    }
+
+    async fn read(&self, first: u32, out: &mut [u8]) -> Result<(), IoError> {
+        self.take_time().await;
+        let state = self.state.borrow();
+        for (block, out) in (first..).zip(out.chunks_exact_mut(BLOCK_LEN)) {
+            match state.blocks.get(&block) {
+                Some(data) => out.copy_from_slice(data),
+                None => out.fill(0),
+            }
+        }
+        Ok(())
+    }
+
+    async fn write(&self, first: u32, data: &[u8]) -> Result<(), IoError> {
+        self.take_time().await;
+        let mut state = self.state.borrow_mut();
+        for (block, data) in (first..).zip(data.chunks_exact(BLOCK_LEN)) {
+            state.written.push((block, data[0]));
+            state.blocks.insert(block, data.to_vec());
+        }
+        Ok(())
+    }
+
+    async fn flush(&self) -> Result<(), IoError> {
+        self.take_time().await;
+        Ok(())
+    }
+}
+
+type Task = Pin<Box<dyn Future<Output = ()>>>;
+
+fn poll(task: &mut Task) -> bool {
+    let mut context = Context::from_waker(Waker::noop());
+    task.as_mut().poll(&mut context).is_ready()
+}
+
+/// A cache, its origin, and what goes on.
+struct Run {
+    cache: Rc<BlockCache<Disk, Disk>>,
+    origin: Disk,
+    work: Task,
+    tasks: Vec<Task>,
+}
+
+impl Run {
+    fn open(config: Config, held: Range<u32>, seed: u64) -> Self {
+        let (ssd, origin) = (
+            Disk::new(VSSD_BLOCKS, seed),
+            Disk::new(ORIGIN_BLOCKS, !seed),
+        );
+        let mut opening = Box::pin(BlockCache::open(
+            ssd,
+            origin.clone(),
+            core::slice::from_ref(&held),
+            config,
+            || 0,
+        ));
+        let mut context = Context::from_waker(Waker::noop());
+        let (cache, _) = loop {
+            if let Poll::Ready(opened) = opening.as_mut().poll(&mut context) {
+                break opened.expect("a cache");
+            }
+        };
+        let cache = Rc::new(cache);
+        let worker = cache.clone();
+        Self {
+            cache,
+            origin,
+            work: Box::pin(async move { worker.work().await }),
+            tasks: Vec::new(),
+        }
+    }
+
+    fn turn(&mut self) {
+        self.tasks.retain_mut(|task| !poll(task));
+        assert!(!poll(&mut self.work), "work never ends");
+    }
+
+    fn wait(&mut self, tasks: usize) {
+        for _ in 0..20_000 {
+            if self.tasks.len() <= tasks {
+                return;
+            }
+            self.turn();
+        }
+        panic!("{} tasks wait for each other", self.tasks.len());
+    }
+
+    /// A read whose task is told what to find.
+    fn read(&mut self, block: u32, expected: u8) {
+        let cache = self.cache.clone();
+        let mut task: Task = Box::pin(async move {
+            let mut data = [0xee; BLOCK_LEN];
+            let served = cache.read(block, &mut data).await;
+            assert!(served.is_ok(), "read {block}: {served:?}");
+            assert_eq!(data[0], expected, "block {block}");
+        });
+        if !poll(&mut task) {
+            self.tasks.push(task);
+        }
+    }
+
+    fn write(&mut self, block: u32, value: u8) {
+        let cache = self.cache.clone();
+        let mut task: Task = Box::pin(async move {
+            let served = cache.write(block, &[value; BLOCK_LEN]).await;
+            assert!(served.is_ok(), "write {block}: {served:?}");
+        });
+        if !poll(&mut task) {
+            self.tasks.push(task);
+        }
+    }
+}
+
+fn configs() -> impl Iterator<Item = Config> {
+    let writes = WritePolicy::ALL.iter();
+    writes.flat_map(|&write| {
+        Policy::ALL
+            .iter()
+            .map(move |&policy| Config::new(policy, write))
+    })
+}
+
+/// Hits and misses are those of the cache without disks, however long a disk takes: but for
+/// the policies that give an overwritten block a new slot, which is a new block for the
+/// eviction policy.
+#[test]
+fn hits_and_misses_are_those_of_the_simulator() {
+    let first = crate::metadata::region_blocks(VSSD_BLOCKS);
+    for config in configs() {
+        if matches!(config.write, WritePolicy::Ordered | WritePolicy::Journaled) {
+            continue;
+        }
+        for depth in [1, 32] {
+            println!("{} {}, depth {depth}", config.eviction, config.write);
+            let mut run = Run::open(config, 0..VSSD_BLOCKS, depth);
+            let mut model = config.eviction.cache(VSSD_BLOCKS);
+            model.grow(first..VSSD_BLOCKS);
+            let (mut hits, mut rng) = (0, Rng(depth));
+            for _ in 0..3000 {
+                let block = rng.below(1 + rng.0 as u32 % 200);
+                let is_write = rng.below(3) == 0;
+                let found = model.access(block).is_some();
+                hits += u64::from(found);
+                match (config.write, is_write, found) {
+                    (WritePolicy::ReadOnly, true, true) => drop(model.discard(block)),
+                    (WritePolicy::ReadOnly | WritePolicy::WriteAround, true, _) | (.., true) => {}
+                    _ => assert!(matches!(model.admit(block), Admission::Admitted { .. })),
+                }
+                match is_write {
+                    true => run.write(block, block as u8),
+                    false => run.request_any(block),
+                }
+                run.wait(depth as usize - 1);
+            }
+            run.wait(0);
+            let stats = run.cache.stats();
+            assert_eq!(stats.read_hits + stats.write_hits, hits);
+            let misses = stats.read_misses + stats.write_misses;
+            assert_eq!(misses, 3000 - hits);
+        }
+    }
+}
+
+impl Run {
+    /// A read of which nothing is expected.
+    fn request_any(&mut self, block: u32) {
+        let cache = self.cache.clone();
+        let mut task: Task = Box::pin(async move {
+            let mut data = [0; BLOCK_LEN];
+            cache.read(block, &mut data).await.expect("a block");
+        });
+        if !poll(&mut task) {
+            self.tasks.push(task);
+        }
+    }
+}
+
+/// With any number of slots, what is read is what was written last, at any depth; nothing
+/// waits for itself.
+#[test]
+fn caches_of_few_slots_or_none_go_on() {
+    let first = crate::metadata::region_blocks(VSSD_BLOCKS);
+    for config in configs() {
+        for slots in 0..4 {
+            println!("{} {}, {slots} slots", config.eviction, config.write);
+            let mut run = Run::open(config, 0..first + slots, u64::from(slots));
+            let mut rng = Rng(7);
+            let mut last = BTreeMap::new();
+            for step in 0..600u32 {
+                let block = rng.below(8);
+                match rng.below(2) {
+                    0 => {
+                        last.insert(block, step as u8);
+                        run.write(block, step as u8);
+                    }
+                    _ => run.read(block, last.get(&block).copied().unwrap_or(0)),
+                }
+                run.wait(31);
+            }
+            run.wait(0);
+        }
+    }
+}
+
+/// Whatever the origin is, it was so once: each block is as it was after one and the same
+/// write, when writes come one after another.
+#[test]
+fn ordered_writes_come_home_in_order() {
+    let config = Config {
+        dirty_percent: 10,
+        ..Config::new(Policy::Lru, WritePolicy::Ordered)
+    };
+    let mut run = Run::open(config, 0..VSSD_BLOCKS, 3);
+    let mut rng = Rng(11);
+    let mut writes = vec![];
+    for step in 0..250u8 {
+        let block = rng.below(90);
+        writes.push((block, step));
+        run.write(block, step);
+        run.wait(0);
+    }
+    run.cache.want(0);
+    for _ in 0..2000 {
+        run.turn();
+    }
+    let written = &run.origin.state.borrow().written;
+    assert!(written.len() > 100, "{} came home", written.len());
+    assert_eq!(**written, writes[..written.len()]);
+}
+
+/// Requests that are dropped leave nothing behind that others wait for.
+#[test]
+fn requests_may_be_dropped() {
+    for config in configs() {
+        let mut run = Run::open(config, 0..20, 5);
+        let mut rng = Rng(13);
+        for step in 0..2000u32 {
+            match rng.below(2) {
+                0 => run.write(rng.below(12), step as u8),
+                _ => run.request_any(rng.below(12)),
+            }
+            if rng.below(3) == 0 && !run.tasks.is_empty() {
+                let chosen = rng.below(run.tasks.len() as u32);
+                drop(run.tasks.swap_remove(chosen as usize));
+            }
+            run.wait(8);
+        }
+        run.wait(0);
+    }
+}
+
+/// A sequential run goes past the cache after so many blocks; a block comes in at its
+/// second request if that is asked for.
+#[test]
+fn runs_and_rare_blocks_stay_out() {
+    let config = Config {
+        bypass_blocks: 4,
+        ..Config::new(Policy::Lru, WritePolicy::WriteThrough)
+    };
+    let mut run = Run::open(config, 0..VSSD_BLOCKS, 1);
+    for block in 100..120 {
+        run.request_any(block);
+        run.wait(0);
+    }
+    let stats = run.cache.stats();
+    assert_eq!((stats.cached, stats.bypassed), (4, 16));
+    let config = Config {
+        promote: 2,
+        ..Config::new(Policy::Lru, WritePolicy::WriteThrough)
+    };
+    let mut run = Run::open(config, 0..VSSD_BLOCKS, 1);
+    for (block, cached) in [(1, 0), (2, 0), (1, 1), (2, 2), (1, 2)] {
+        run.request_any(block);
+        run.wait(0);
+        assert_eq!(run.cache.stats().cached, cached);
+    }
+    assert_eq!(run.cache.stats().read_hits, 1);
+}

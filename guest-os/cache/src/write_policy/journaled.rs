@@ -6,8 +6,8 @@
 //! group are one in the end, so that less is written than in order, and the origin is
 //! at the end of a group whenever the vSSD is lost.
 
-use crate::block_cache::core::{Arrival, Core};
 use crate::block_cache::epochs::newest;
+use crate::block_cache::state::{Arrival, Core};
 use crate::block_cache::{BlockCache, Served};
 use crate::device::BlockDevice;
 use crate::origin_journal::{TRANSACTION_BLOCKS, Transaction};

@@ -6,8 +6,8 @@
 //! under way side by side have no order between them; they are an *epoch*, and a new one
 //! begins when a write arrives after one of the present epoch has ended.
 
-use crate::block_cache::core::{Arrival, Core};
 use crate::block_cache::epochs::newest;
+use crate::block_cache::state::{Arrival, Core};
 use crate::block_cache::wait::all;
 use crate::block_cache::{BlockCache, Served};
 use crate::device::BlockDevice;

@@ -1,8 +1,8 @@
 //! Read-only: a write goes to the origin, and what is cached of its block is forgotten.
 //! The vSSD is written for reads alone.
 
-use crate::block_cache::core::{Arrival, Core, Kind};
 use crate::block_cache::requests::Request;
+use crate::block_cache::state::{Arrival, Core, Kind};
 use crate::block_cache::{BlockCache, CacheError, Served};
 use crate::device::BlockDevice;
 

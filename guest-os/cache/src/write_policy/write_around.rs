@@ -2,7 +2,7 @@
 //! already. What is written once and not read takes no slot.
 
 use crate::block_cache::Served;
-use crate::block_cache::core::{Arrival, Core};
+use crate::block_cache::state::{Arrival, Core};
 
 impl Core {
     /// A write arrives: its block is not let in.

@@ -4,8 +4,8 @@
 //! Koller et al., FAST 2013, section 2: the fastest, and the one that needs a file system
 //! or a database above it that knows what a flush is for.
 
-use crate::block_cache::core::{Arrival, Core, Kind};
 use crate::block_cache::requests::{Request, is_zeros};
+use crate::block_cache::state::{Arrival, Core, Kind};
 use crate::block_cache::{BlockCache, CacheError, Served};
 use crate::device::BlockDevice;
 
@@ -61,8 +61,12 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         if request.slot().is_none() || is_filled && request.settle().await.is_err() {
             return false;
         }
-        if !self.prepare_record(id, is_zeros(data)).await {
+        let is_zeros = is_zeros(data);
+        if !self.prepare_record(id, is_zeros).await {
             return false;
+        }
+        if let Some(version) = self.core.borrow_mut().dirty.get_mut(id) {
+            version.is_zeros = is_zeros;
         }
         let Some(slot) = request.slot() else {
             return false;

@@ -3,8 +3,8 @@
 //! Koller et al., FAST 2013, section 2. Nothing is ever lost by it, and no write is faster
 //! for it; what was written is read back from the vSSD.
 
-use crate::block_cache::core::{Arrival, Core, Kind};
 use crate::block_cache::requests::Request;
+use crate::block_cache::state::{Arrival, Core, Kind};
 use crate::block_cache::wait::both;
 use crate::block_cache::{BlockCache, CacheError, Served};
 use crate::device::BlockDevice;

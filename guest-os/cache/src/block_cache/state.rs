@@ -229,7 +229,7 @@ impl Core {
 
     /// A block that is not cached comes in; or not, and how that counts.
     pub(crate) fn admit(&mut self, block: u32, is_let_in: Result<(), Served>) -> Arrival {
-        if self.lost.contains(&block) || self.dirty.find_stray(block).is_some() {
+        if self.lost.contains(&block) || self.dirty.has_stray(block) {
             return Err(Served::Miss);
         }
         is_let_in.inspect_err(|&served| {
