@@ -3,7 +3,6 @@
 use alloc::format;
 use alloc::rc::Rc;
 use alloc::string::{String, ToString};
-use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use core::future::{Future, poll_fn};
 use core::pin::pin;
@@ -21,6 +20,7 @@ use crate::disk::{BlockRequest, Completion};
 use crate::hardware::{Hardware, Shared};
 use crate::job::{Fill, Flush, Job, Next, Read, ReadOptions, Stress, Verify, View};
 use crate::port::{BlkOp, BlkPort, Exit, Machine, VssdPort};
+use crate::reporting::send_report;
 use crate::tasks::poll_once;
 
 /// A guest at work.
@@ -479,26 +479,5 @@ impl<'m, M: Machine> Guest<'m, M> {
 
     pub(crate) fn report(&mut self, report: &Report) {
         send_report(self.hardware.borrow_mut().machine, report);
-    }
-}
-
-/// Sends a report: as JSON on a channel of its own, as a sentence to a person.
-pub fn send_report(machine: &mut impl Machine, report: &Report) {
-    if machine.has_own_channel() {
-        let mut line: Vec<u8> = report.to_line().into_bytes();
-        line.push(b'\n');
-        machine.write_channel(&line);
-    }
-    // What comes by the thousand, or while somebody measures, is not printed
-    // twice: a serial line is slow.
-    let is_bulk = matches!(
-        report,
-        Report::Counts { .. }
-            | Report::Resized { .. }
-            | Report::CacheSample { .. }
-            | Report::Stamps { .. }
-    );
-    if !machine.has_own_channel() || !is_bulk {
-        machine.log(format_args!("{report}"));
     }
 }

@@ -27,14 +27,16 @@ pub mod hardware;
 pub mod job;
 pub mod phases;
 pub mod port;
+mod reporting;
 pub mod slots;
 pub mod surrender;
 pub mod tasks;
 
 use alloc::string::String;
 
-use guest::{Guest, discover, send_report};
+use guest::{Guest, discover};
 use port::{Exit, Machine};
+use reporting::send_report;
 use workloads::Report;
 
 /// Runs the guest: the commands of `command_line`, separated by `;`, then those

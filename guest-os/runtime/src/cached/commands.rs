@@ -79,7 +79,7 @@ impl<'m, M: Machine> Guest<'m, M> {
                 self.drop_cache()?;
                 Ok(Ok(()))
             }
-            _ => Ok(Err("this is no command of a cache".to_string())),
+            _ => unreachable!("this is no command of a cache"),
         }
     }
 
@@ -93,7 +93,7 @@ impl<'m, M: Machine> Guest<'m, M> {
             fresh,
         } = command
         else {
-            return Ok(Err("this opens no cache".to_string()));
+            unreachable!("this opens no cache");
         };
         if self.cache.is_some() {
             return Ok(Err("a cache is open already: `close` it first".to_string()));
@@ -177,7 +177,7 @@ impl<'m, M: Machine> Guest<'m, M> {
             check,
         } = command
         else {
-            return Ok(Err("this replays nothing".to_string()));
+            unreachable!("this replays nothing");
         };
         let span = match span {
             0 => origin_blocks,

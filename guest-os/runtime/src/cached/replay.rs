@@ -16,9 +16,9 @@ use super::device::CacheDisk;
 use super::source::{Access, Next, Source};
 use super::tally::{Outcome, Tally};
 use super::writes::Writes;
-use crate::guest::send_report;
 use crate::hardware::{Hardware, ORIGIN_BLOCK, Shared};
 use crate::port::Machine;
+use crate::reporting::send_report;
 use crate::tasks::{TASKS_MAX, Tasks, give_way};
 
 /// Accesses that a task makes before it lets others have their turn although none of

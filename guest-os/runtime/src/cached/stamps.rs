@@ -9,9 +9,9 @@ use workloads::Report;
 
 use super::replay::GuestCache;
 use super::writes::Writes;
-use crate::guest::send_report;
 use crate::hardware::{Hardware, ORIGIN_BLOCK};
 use crate::port::Machine;
+use crate::reporting::send_report;
 use crate::tasks::Tasks;
 
 /// Blocks in one [`Report::Stamps`]: a line of at most 80 KiB.
