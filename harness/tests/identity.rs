@@ -102,14 +102,6 @@ fn blockcache_is_the_same_on_both() {
     same_on_both("blockcache", &["blockcache.csv", "blockcache_sim.csv"]);
 }
 
-#[test]
-fn shrinkcache_is_the_same_on_both() {
-    same_on_both(
-        "shrinkcache",
-        &["shrinkcache.csv", "shrinkcache_resizes.csv"],
-    );
-}
-
 fn vm_host() -> VmHost {
     VmHost {
         qemu: Qemu::find(None).expect("these tests need QEMU"),
@@ -200,6 +192,7 @@ fn replays_count_the_same_on_both() {
         "cache evict=s3-fifo write=write-back fresh=true",
         "replay workload=zipf:0.9 span=50000 writes=30 count=40000 every=5000 flush=500",
         "replay trace=true span=55000 every=10000 depth=7",
+        "write-back",
         "close",
         "cache evict=arc write=write-through promote=2 bypass=64 fresh=true",
         "replay workload=gaussian:100000,4000 seed=3 writes=50 count=40000 every=7000 depth=100",
@@ -213,7 +206,8 @@ fn replays_count_the_same_on_both() {
             reports.iter().filter_map(counted).collect::<Vec<_>>()
         });
         assert_eq!(of_twin, of_qemu, "{line}");
-        assert_eq!(of_twin.is_empty(), line == "close", "{line}");
+        let counts = line.starts_with("cache") || line.starts_with("replay");
+        assert_ne!(of_twin.is_empty(), counts, "{line}");
     }
 }
 

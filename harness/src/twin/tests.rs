@@ -203,49 +203,78 @@ fn replay(twin: &mut Twin, line: &str) -> [u64; 8] {
     }
 }
 
-#[test]
-fn a_killed_guest_finds_what_it_had_flushed() {
-    let mut twin = cached_twin(None);
-    run(&mut twin, "cache write=write-back dirty=90");
-    let [hits, .., corrupt] = replay(
-        &mut twin,
-        "replay workload=zipf:0.9 span=20000 writes=60 count=20000",
-    );
-    assert!(hits > 1000 && corrupt == 0);
-    run(&mut twin, "flush");
-    twin.start(
-        &"replay workload=uniform span=20000 writes=50"
-            .parse()
-            .unwrap(),
-    )
-    .unwrap();
-    let mut twin = twin.kill_guest().unwrap();
-    let reports = run(&mut twin, "cache write=write-back");
-    assert!(
-        matches!(
-            reports.last(),
-            Some(Report::CacheOpened {
-                restored: 1..,
-                lost: 0,
-                ..
-            })
-        ),
-        "{reports:?}"
-    );
-    let reports = run(&mut twin, "stamps span=20000");
-    assert!(matches!(
-        reports.last(),
-        Some(Report::StampsRead {
-            bad: 0,
-            lost: 0,
-            ..
-        })
-    ));
-    let newest = reports.iter().filter_map(|report| match report {
-        Report::Stamps { numbers, .. } => numbers.iter().max(),
+/// The number of the write that each of the first blocks is from.
+fn stamps(twin: &mut Twin, span: u32) -> Vec<u64> {
+    let reports = run(twin, &format!("stamps span={span}"));
+    let sound = Report::StampsRead {
+        blocks: span,
+        bad: 0,
+        lost: 0,
+    };
+    assert_eq!(reports.last(), Some(&sound));
+    let numbers = reports.into_iter().filter_map(|report| match report {
+        Report::Stamps { numbers, .. } => Some(numbers),
         _ => None,
     });
-    assert!(*newest.max().unwrap() > 11_000);
+    numbers.flatten().collect()
+}
+
+#[test]
+fn a_killed_guest_finds_what_it_had_flushed() {
+    const SPAN: u32 = 20_000;
+    for write in [
+        "write-through",
+        "write-around",
+        "read-only",
+        "write-back",
+        "ordered",
+        "journaled",
+    ] {
+        let mut twin = cached_twin(None);
+        run(&mut twin, &format!("cache write={write} dirty=90"));
+        let counts = replay(
+            &mut twin,
+            &format!("replay workload=zipf:0.9 span={SPAN} writes=60 count=20000"),
+        );
+        assert_eq!(counts[5..], [0, 0, 0], "{write}");
+        run(&mut twin, "flush");
+        let flushed = stamps(&mut twin, SPAN);
+        twin.start(
+            &format!("replay workload=zipf:0.9 seed=2 span={SPAN} writes=50")
+                .parse()
+                .unwrap(),
+        )
+        .unwrap();
+        for _ in 0..30 {
+            twin.go(Vec::new(), Until::Looks(100), u64::MAX, "go on")
+                .unwrap();
+        }
+        let mut twin = twin.kill_guest().unwrap();
+        let reports = run(&mut twin, &format!("cache write={write}"));
+        let is_warm = |report: &Report| {
+            matches!(
+                report,
+                Report::CacheOpened {
+                    restored: 1..,
+                    lost: 0,
+                    ..
+                }
+            )
+        };
+        assert!(reports.last().is_some_and(is_warm), "{write}: {reports:?}");
+        let found = stamps(&mut twin, SPAN);
+        let wrong: Vec<(usize, u64, u64)> = (0..)
+            .zip(found.iter().zip(&flushed))
+            .filter(|(_, (found, flushed))| found < flushed)
+            .map(|(block, (found, flushed))| (block, *found, *flushed))
+            .collect();
+        assert!(
+            wrong.is_empty(),
+            "{write}: {} older, {:?}",
+            wrong.len(),
+            &wrong[..wrong.len().min(9)]
+        );
+    }
 }
 
 #[test]

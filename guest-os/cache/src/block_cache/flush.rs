@@ -53,10 +53,15 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
     }
 
     async fn record_dirty_versions(&self) -> bool {
-        self.core.borrow_mut().record_versions();
+        let losses = {
+            let mut core = self.core.borrow_mut();
+            core.record_versions();
+            core.records.losses
+        };
         // What is on record already may have been overwritten. The commit may be one that
         // another flush has asked for, and then it is that one's end that counts.
-        self.flush_vssd().await && self.commit().await && self.flush_origin().await
+        let is_done = self.flush_vssd().await && self.commit().await && self.flush_origin().await;
+        is_done && self.core.borrow().records.losses == losses
     }
 
     pub(super) async fn bring_everything_home(&self) -> WrittenBack {
@@ -69,7 +74,10 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         };
         // What was dropped on the way may be what the rest waits for.
         let (mut written, ()) = both(bring, self.settle_abandoned()).await;
-        if !self.flush_origin().await {
+        // A record of what was before must not bring that back.
+        let has_stale = self.core.borrow().records.has_stale();
+        let is_stale = has_stale && !self.commit().await && !self.log.borrow().is_void();
+        if is_stale || !self.flush_origin().await {
             written.errors = written.errors.max(1);
         }
         written

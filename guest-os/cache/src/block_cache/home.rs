@@ -82,9 +82,13 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         true
     }
 
-    /// [C6] What is on record as zeros and is not any more is put right before the origin
-    /// has it: were the slot revoked then, the zeros would be taken for something newer.
+    /// A record that a version is dirty must not bring back an older one over what is about to
+    /// be on the origin: the version is durable in its slot first; and [C6] not on
+    /// record as zeros if it is not any more, lest a revoked slot be taken for it.
     async fn correct_record(&self, id: VersionId, slot: u32) -> bool {
+        if self.core.borrow().cache.mark(slot) >= DIRTY && !self.flush_vssd().await {
+            return false;
+        }
         {
             let mut core = self.core.borrow_mut();
             let Some(version) = core.dirty.get(id).filter(|version| !version.is_zeros) else {

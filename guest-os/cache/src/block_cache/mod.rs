@@ -91,6 +91,8 @@ pub struct BlockCache<S, O> {
     has_restored_dirty: Cell<bool>,
     /// Revocations that were told.
     revocations: Cell<u64>,
+    vssd_writes: Cell<u64>,
+    vssd_flushed: Cell<u64>,
     origin_writes: Cell<u64>,
     origin_flushed: Cell<u64>,
     commits: Group,

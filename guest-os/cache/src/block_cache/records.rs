@@ -41,6 +41,8 @@ pub struct Records {
     has_marks: bool,
     /// What was on record is gone, and some of it was dirty.
     pub is_gone: bool,
+    /// How often that was so.
+    pub losses: u64,
 }
 
 impl Records {
@@ -268,16 +270,13 @@ impl Core {
             for slot in self.region..self.slots {
                 self.cache.set_mark(slot, FREE);
             }
-            // What was flushed is to be on record again.
-            self.note_all_unrecorded();
-            self.records.is_gone = !self.dirty.unrecorded.is_empty();
         }
         self.outdated.clear();
-        self.records
-            .slots
-            .retain(|_, state| *state != SlotState::Free);
-        self.records.has_stale = false;
-        self.records.is_committing_stale = false;
+        self.records.clear();
+        // What was flushed is to be on record again.
+        self.note_all_unrecorded();
+        self.records.is_gone = !self.dirty.unrecorded.is_empty();
+        self.records.losses += 1;
     }
 
     /// What is on record about a slot whose mark says that something is.

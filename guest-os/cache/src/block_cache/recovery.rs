@@ -85,6 +85,8 @@ pub async fn open<S: BlockDevice, O: BlockDevice>(
         log_is_full: Cell::new(false),
         has_restored_dirty: Cell::new(opened.restored_dirty > 0),
         revocations: Cell::new(0),
+        vssd_writes: Cell::new(0),
+        vssd_flushed: Cell::new(0),
         origin_writes: Cell::new(0),
         origin_flushed: Cell::new(0),
         commits: Group::default(),

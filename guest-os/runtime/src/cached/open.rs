@@ -42,6 +42,8 @@ pub struct OpenCache<'m, M: Machine> {
     /// Blocks that the cache has handed out, and that may still come back.
     offered: BlockSet,
     wanted: u32,
+    /// Lost blocks that have been told of.
+    lost_told: u32,
 }
 
 impl<'m, M: Machine> OpenCache<'m, M> {
@@ -52,6 +54,7 @@ impl<'m, M: Machine> OpenCache<'m, M> {
         capacity: u32,
         origin_blocks: u32,
     ) -> Self {
+        let lost_told = cache.stats().lost;
         let cache = Rc::new(cache);
         let working = Rc::clone(&cache);
         Self {
@@ -61,6 +64,7 @@ impl<'m, M: Machine> OpenCache<'m, M> {
             origin_blocks,
             offered: BlockSet::empty(capacity),
             wanted: 0,
+            lost_told,
         }
     }
 
@@ -103,10 +107,12 @@ impl<'m, M: Machine> OpenCache<'m, M> {
             self.wanted = excess;
             self.cache.want(excess);
         }
-        let lost = (dirty_lost > 0).then(|| Report::DirtyLost {
-            blocks: dirty_lost,
-            total: self.cache.stats().lost,
-        });
+        // Some are lost only later: those whose data were in memory, on their way to the
+        // origin disk, and did not arrive.
+        let total = self.cache.stats().lost;
+        let blocks = dirty_lost.max(total.saturating_sub(self.lost_told));
+        self.lost_told = total;
+        let lost = (blocks > 0).then_some(Report::DirtyLost { blocks, total });
         Ok((progressed, lost))
     }
 
