@@ -331,14 +331,25 @@ impl Replayed {
     }
 }
 
+/// Blocks that a guest reports as lost, in some of its reports.
+pub fn told_lost(reports: &[Report]) -> u64 {
+    let told = reports.iter().map(|report| match report {
+        Report::DirtyLost { blocks, .. } => u64::from(*blocks),
+        _ => 0,
+    });
+    told.sum()
+}
+
 /// Reads through the cache of a guest from which write each of the first `span` blocks of
-/// the origin disk is.
+/// the origin disk is; and how many blocks it reports as lost meanwhile.
 ///
 /// # Errors
 /// When the guest cannot, or tells of other blocks.
-pub fn stamps(guest: &mut dyn Talk, span: u32) -> Result<Vec<u64>> {
+pub fn stamps(guest: &mut dyn Talk, span: u32) -> Result<(Vec<u64>, u64)> {
     let mut found = Vec::with_capacity(span as usize);
-    for report in guest.run(&Command::Stamps { span }, PATIENCE)? {
+    let reports = guest.run(&Command::Stamps { span }, PATIENCE)?;
+    let told = told_lost(&reports);
+    for report in reports {
         if let Report::Stamps { first, numbers } = report {
             ensure!(
                 first as usize == found.len(),
@@ -353,7 +364,7 @@ pub fn stamps(guest: &mut dyn Talk, span: u32) -> Result<Vec<u64>> {
         "the guest told the stamps of {} blocks, not of {span}",
         found.len()
     );
-    Ok(found)
+    Ok((found, told))
 }
 
 /// A guest under QEMU on an origin disk whose first `span` blocks were written before, as

@@ -18,7 +18,7 @@ use vssd_host::size::ByteSize;
 use workloads::pattern::derive_seed;
 use workloads::{Command, Report, Workload};
 
-use super::cached::{BLOCK, Cache, Load, Opened, PATIENCE, Replayed, stamps};
+use super::cached::{BLOCK, Cache, Load, Opened, PATIENCE, Replayed, stamps, told_lost};
 use super::write_policy::evidence::{LOST, Writes, examine};
 use super::{Experiment, Lab, params};
 use crate::interrupt;
@@ -329,13 +329,11 @@ impl<'a> Run<'a> {
             .last()
             .context("the guest sent no sample")?;
         let (dirty_blocks, acknowledged) = (last.dirty, last.acknowledged);
-        let reports = self.shrink(folder)?;
-        let told = reports.iter().map(|report| match report {
-            Report::DirtyLost { blocks, .. } => u64::from(*blocks),
-            _ => 0,
-        });
-        let told_blocks = told.sum();
-        let numbers = stamps(self.testbed.guest(), self.params.span)?;
+        let mut told_blocks = told_lost(&self.shrink(folder)?);
+        // What was on its way to the origin disk at the time is lost later, if it is.
+        let guest = self.testbed.guest();
+        let (numbers, told) = stamps(guest, self.params.span)?;
+        told_blocks += told + told_lost(&guest.run(&Command::Info, PATIENCE)?);
         // Every write has come back, so each block is from the last one to it.
         let writes = load.writes(acknowledged as usize)?;
         let lost = |number: &&u64| **number == LOST;

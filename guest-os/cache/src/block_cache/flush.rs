@@ -37,20 +37,22 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
     /// What is on record does not change any more, where the order counts; and no write is on
     /// record before those of its epoch that came earlier.
     async fn end_epoch(&self) {
-        let epoch = {
+        let closed = {
             let mut core = self.core.borrow_mut();
             if !core.is_ordered() {
                 return;
             }
             let epoch = core.dirty.epoch;
             core.dirty.close_epoch();
-            epoch
+            // Another flush may have closed the last one, and be waiting for its writes.
+            match core.dirty.epoch > epoch {
+                true => Some(epoch),
+                false => epoch.checked_sub(1),
+            }
         };
-        let is_under_way = || {
-            let core = self.core.borrow();
-            core.dirty.epoch > epoch && core.dirty.is_under_way(epoch)
-        };
-        until(|| !is_under_way()).await;
+        if let Some(epoch) = closed {
+            until(|| !self.core.borrow().dirty.is_under_way(epoch)).await;
+        }
     }
 
     async fn record_dirty_versions(&self) -> bool {

@@ -158,11 +158,9 @@ impl Core {
         let (block, is_valid, writers) = (version.block, version.is_valid, version.writers);
         let newer = self.newer(id, block);
         match newer {
-            None if is_valid => {
-                if self.lost.insert(block) {
-                    self.records.push(Record::Lost { block });
-                    self.mended.remove(&block);
-                }
+            None if is_valid && self.lost.insert(block) => {
+                self.records.push(Record::Lost { block });
+                self.mended.remove(&block);
             }
             // What was flushed is lost, and what came after is not flushed: a killed guest has
             // to hear of it.

@@ -348,22 +348,28 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         if !self.flush_origin().await {
             return Err(CacheError::Failed);
         }
+        let mut found = alloc::vec::Vec::new();
         {
             let mut core = self.core.borrow_mut();
             for &block in blocks {
-                if core.mended.contains(&block) {
+                // From here on no checkpoint is to say that it is lost: it would come after
+                // the record that it is not.
+                if core.mended.remove(&block) {
                     core.records.push(Record::Found { block });
+                    found.push(block);
                 }
             }
         }
-        if !self.commit().await && !self.log_is_full.get() {
-            return Err(CacheError::Failed);
+        if self.commit().await || self.log_is_full.get() {
+            return Ok(());
         }
         let mut core = self.core.borrow_mut();
-        for block in blocks {
-            core.mended.remove(block);
+        for block in found {
+            if !core.lost.contains(&block) {
+                core.mended.insert(block);
+            }
         }
-        Ok(())
+        Err(CacheError::Failed)
     }
 }
 

@@ -44,12 +44,10 @@ impl Core {
     fn depart(&mut self, slot: u32, block: Option<u32>) {
         let victim = block.and_then(|block| self.detach(slot, block));
         if victim.is_none() && self.tickets.is_idle(Touched::Slot(slot)) {
+            self.free_record(slot);
             match self.cache.mark(slot) {
                 0 => self.ready.push(slot),
-                _ => {
-                    self.free_record(slot);
-                    self.leaving.push(slot);
-                }
+                _ => self.leaving.push(slot),
             }
             return;
         }

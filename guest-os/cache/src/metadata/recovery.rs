@@ -166,6 +166,22 @@ impl MetaLog {
     }
 }
 
+/// Where checkpoints begin in the blocks `held` of the region, the oldest first.
+pub(super) async fn roots(device: &impl BlockDevice, held: &[u32]) -> Vec<u32> {
+    let region = Region::read(device, held.iter().copied()).await;
+    let mut roots: Vec<Header> = Vec::new();
+    for found in region.found {
+        match found {
+            Found::Block(header) if header.kind == Kind::Checkpoint && header.index == 0 => {
+                roots.push(header);
+            }
+            _ => {}
+        }
+    }
+    roots.sort_unstable_by_key(|root| root.sequence);
+    roots.iter().map(|root| root.place).collect()
+}
+
 /// Whether these parts of a checkpoint, by index, are all.
 fn is_complete(parts: &[Header]) -> bool {
     let first = &parts[0];

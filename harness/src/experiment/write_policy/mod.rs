@@ -308,7 +308,7 @@ impl Crash<'_> {
         let opened = params
             .cache(self.policy, dirty, false)
             .open(&mut bench.guest)?;
-        let through = stamps(&mut bench.guest, params.span)?;
+        let (through, _) = stamps(&mut bench.guest, params.span)?;
         let restored = (opened.restored, opened.restored_dirty);
         row.record(WritePolicyCrashRow::WARM, &through, restored, folder)?;
         bench.shut_down()
