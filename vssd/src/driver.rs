@@ -213,10 +213,17 @@ impl Driver {
         }
     }
 
-    /// Blocks that the device wants back and the application has not picked yet.
+    /// Blocks that the device wants back and the application has not picked yet. Those that
+    /// it has taken are in the list until their REVOKED is answered, and not wanted any more.
     pub fn excess(&self) -> u32 {
+        let Goal {
+            target, revoked, ..
+        } = self.goal;
         match self.state {
-            State::Ready => self.held.len().saturating_sub(self.goal.target),
+            State::Ready => self
+                .held
+                .len()
+                .saturating_sub(target.saturating_add(revoked)),
             State::Detached | State::Listing { .. } => 0,
         }
     }
