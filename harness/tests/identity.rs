@@ -102,6 +102,14 @@ fn blockcache_is_the_same_on_both() {
     same_on_both("blockcache", &["blockcache.csv", "blockcache_sim.csv"]);
 }
 
+#[test]
+fn shrinkcache_is_the_same_on_both() {
+    same_on_both(
+        "shrinkcache",
+        &["shrinkcache.csv", "shrinkcache_resizes.csv"],
+    );
+}
+
 fn vm_host() -> VmHost {
     VmHost {
         qemu: Qemu::find(None).expect("these tests need QEMU"),
