@@ -208,7 +208,7 @@ fn what_is_revoked_is_lost_and_told() {
 fn whatever_comes_and_goes_what_is_promised_is_kept() {
     for (seed, config) in (0..).zip(every_config()) {
         let mut run = open(config, seed);
-        for habits in [Habits::ASKED, Habits::RESTLESS] {
+        for habits in [Habits::ASKED, Habits::RESTLESS, Habits::FAULTY] {
             for _ in 0..600 {
                 run.turn(&habits, |_, _| ());
             }

@@ -149,6 +149,10 @@ pub struct Stats {
     pub slots: u32,
     /// Blocks of the vSSD that it has for its metadata.
     pub metadata_blocks: u32,
+    /// Whether they do not suffice to put on record what the cache knows. Until they do a
+    /// crash may bring back a clean block as it was before its last writes, until it is
+    /// evicted, unless these were flushed; and what was lost may be forgotten.
+    pub is_unrecorded: bool,
     /// Blocks cached.
     pub cached: u32,
     /// Versions of blocks whose write is not on the origin disk.

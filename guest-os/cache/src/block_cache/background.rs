@@ -78,7 +78,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         loop {
             self.core.borrow_mut().pursue();
             self.give_up_slots().await;
-            self.give_up_metadata();
+            self.give_up_metadata().await;
             turn_over().await;
         }
     }
@@ -101,16 +101,24 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
     }
 
     /// The blocks of the metadata go when there is nothing left that they could speak of.
-    fn give_up_metadata(&self) {
-        let mut core = self.core.borrow_mut();
-        let missing = core.wanted.saturating_sub(core.on_its_way());
-        // What is dirty in memory needs no slot, and under load there is always some.
-        let is_last = core.cache.capacity() == 0 && !core.dirty.has_slots();
-        if missing == 0 || !is_last || core.departing_count > 0 || !core.leaving.is_empty() {
-            return;
+    async fn give_up_metadata(&self) {
+        let is_more_wanted = {
+            let mut core = self.core.borrow_mut();
+            let missing = core.wanted.saturating_sub(core.on_its_way());
+            // What is dirty in memory needs no slot, and under load there is always some.
+            let is_last = core.cache.capacity() == 0 && !core.dirty.has_slots();
+            if missing == 0 || !is_last || core.departing_count > 0 || !core.leaving.is_empty() {
+                return;
+            }
+            let given = self.log.borrow_mut().surrender(missing);
+            let is_more_wanted = given.len() < missing as usize;
+            core.ready.extend(given);
+            is_more_wanted
+        };
+        // What is left is erased before it goes.
+        if is_more_wanted && !self.log.borrow().is_void() {
+            self.commit().await;
         }
-        let given = self.log.borrow_mut().surrender(missing);
-        core.ready.extend(given);
     }
 
     async fn run_cleaner(&self) {

@@ -51,8 +51,12 @@ pub struct Version {
     pub is_slot_gone: bool,
     /// What was written last is zeros.
     pub is_zeros: bool,
+    /// Zeros are being written, or were by a write of which nobody knows how it ended.
+    pub becomes_zeros: bool,
     /// How often bringing it to the origin has failed.
     pub failures: u32,
+    /// An older version was lost, and nobody told because there was this one.
+    pub covers_loss: bool,
 }
 
 impl Version {
@@ -71,8 +75,15 @@ impl Version {
             is_in_hand: false,
             is_slot_gone: false,
             is_zeros: false,
+            becomes_zeros: false,
             failures: 0,
+            covers_loss: false,
         }
+    }
+
+    /// Whether its slot may have zeros.
+    pub fn may_be_zeros(&self) -> bool {
+        self.is_zeros || self.becomes_zeros
     }
 }
 
@@ -81,6 +92,7 @@ impl Version {
 pub struct Dirty {
     versions: BTreeMap<VersionId, Version>,
     by_slot: BTreeSet<(u32, VersionId)>,
+    by_block: BTreeSet<(u32, VersionId)>,
     /// Valid versions.
     len: u32,
     next: VersionId,
@@ -120,6 +132,7 @@ impl Dirty {
         if let Some(slot) = version.slot {
             self.by_slot.insert((slot, id));
         }
+        self.by_block.insert((version.block, id));
         self.len += u32::from(version.is_valid);
         self.in_epoch += u32::from(version.epoch == self.epoch);
         self.versions.insert(id, version);
@@ -158,6 +171,7 @@ impl Dirty {
         if let Some(slot) = version.slot {
             self.by_slot.remove(&(slot, id));
         }
+        self.by_block.remove(&(version.block, id));
         self.len -= u32::from(version.is_valid);
         self.in_epoch -= u32::from(version.epoch == self.epoch);
         self.unrecorded.remove(&id);
@@ -207,6 +221,16 @@ impl Dirty {
         (version.block == block && !version.is_detached).then_some(*id)
     }
 
+    /// The version of `block` that has been written to `slot`, even if the block has been
+    /// evicted since.
+    pub fn written_in(&self, slot: u32, block: u32) -> Option<VersionId> {
+        let mut newest = self.in_slot_range(slot).rev().map(|&(_, id)| id);
+        newest.find(|id| {
+            let version = &self.versions[id];
+            version.block == block && version.is_valid
+        })
+    }
+
     fn in_slot_range(
         &self,
         slot: u32,
@@ -214,11 +238,25 @@ impl Dirty {
         self.by_slot.range((slot, 0)..=(slot, VersionId::MAX))
     }
 
+    /// Whether a slot was revoked and someone has in hand what was in it: until that is on the
+    /// origin, or lost, what is on record about the slot is all that tells of it.
+    pub fn is_leaving(&self, slot: u32) -> bool {
+        let mut versions = self.in_slot_range(slot).map(|(_, id)| &self.versions[id]);
+        versions.any(|version| version.is_slot_gone && version.is_in_hand)
+    }
+
     /// Any version in a slot, with a higher number than `after`.
     pub fn in_slot(&self, slot: u32, after: Option<VersionId>) -> Option<VersionId> {
         let first = after.map_or(0, |id| id + 1);
         let mut range = self.by_slot.range((slot, first)..=(slot, VersionId::MAX));
         range.next().map(|&(_, id)| id)
+    }
+
+    /// The newest version of a block that has been written, wherever it is.
+    pub fn newest(&self, block: u32) -> Option<VersionId> {
+        let all = self.by_block.range((block, 0)..=(block, VersionId::MAX));
+        let mut newest = all.rev().map(|&(_, id)| id);
+        newest.find(|id| self.versions[id].is_valid)
     }
 
     /// The version is where nobody would look for it.
@@ -336,6 +374,6 @@ impl Dirty {
         let in_memory = self.versions.values().filter_map(|it| it.data.as_deref());
         let data: usize = in_memory.map(size_of_val).sum();
         data + self.versions.len() * (size_of::<Version>() + 2 * size_of::<VersionId>())
-            + self.by_slot.len() * size_of::<(u32, VersionId)>()
+            + (self.by_slot.len() + self.by_block.len()) * size_of::<(u32, VersionId)>()
     }
 }

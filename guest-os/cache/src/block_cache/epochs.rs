@@ -109,10 +109,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
             // A write that was done must not be undone by one that failed, but may be by
             // what that would have written.
             if !kept.was_valid {
-                core.remove_version(kept.id);
-                if kept.was_lost && core.mended.remove(&block) {
-                    core.lost.insert(block);
-                }
+                core.undo(kept.id, kept.was_lost);
             }
             return Err(CacheError::Failed);
         }
@@ -129,16 +126,16 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         let (Some(slot), Some(id)) = (request.slot(), request.job.version) else {
             return false;
         };
+        let is_zeros = is_zeros(data);
         if let Some(version) = self.core.borrow_mut().dirty.get_mut(id) {
-            version.is_zeros = is_zeros(data);
+            version.becomes_zeros |= is_zeros;
         }
         request.job.has_begun = true;
         if self.write_slot(slot, data).await.is_err() || request.slot().is_none() {
             return false;
         }
         let mut core = self.core.borrow_mut();
-        core.dirty.validate(id);
-        core.note_unrecorded(id);
+        core.written(id, is_zeros);
         core.mend(request.job.block);
         core.dirty.forget_strays(request.job.block, id);
         if request.job.epoch == Some(core.dirty.epoch) {

@@ -1,5 +1,7 @@
 //! What is durable when.
 
+use alloc::vec::Vec;
+
 use super::BlockCache;
 use super::api::{CacheError, WrittenBack};
 use super::records::FREE;
@@ -10,21 +12,13 @@ use crate::metadata::MAX_RECORDS;
 impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
     pub(super) async fn make_durable(&self) -> Result<(), CacheError> {
         if !self.config.write.keeps_dirty() {
-            return match self.flush_origin().await {
-                true => Ok(()),
-                false => Err(CacheError::Failed),
-            };
+            let is_done = self.flush_origin().await && self.record_losses().await;
+            return is_done.then_some(()).ok_or(CacheError::Failed);
         }
         self.end_epoch().await;
         // What is written again later may not be durable when this is over.
-        let mended = self.core.borrow().mended_in_slots();
-        let is_done = self.record_dirty_versions().await || {
-            // [C5] Without a record the vSSD keeps nothing: the origin has to.
-            self.log_is_full.get()
-                && self.write_back().await.errors == 0
-                && self.until_nothing_recorded().await.is_ok()
-        };
-        if !is_done {
+        let mended: Vec<u32> = self.core.borrow().mended.iter().copied().collect();
+        if !self.record_dirty_versions().await {
             self.core.borrow_mut().note_all_unrecorded();
             return Err(CacheError::Failed);
         }
@@ -32,6 +26,13 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
             true => Ok(()),
             false => self.record_mended(&mended).await,
         }
+    }
+
+    /// [C7] What an earlier cache has lost is on record, should the record of it have been
+    /// revoked, unless there is no room for one.
+    async fn record_losses(&self) -> bool {
+        let has_lost = !self.core.borrow().lost.is_empty();
+        !has_lost || self.commit().await || self.until_nothing_recorded().await.is_ok()
     }
 
     /// What is on record does not change any more, where the order counts; and no write is on
@@ -55,7 +56,26 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         }
     }
 
+    /// Makes what is dirty durable on the vSSD, with its record; or on the origin, if that
+    /// cannot be [C5].
     async fn record_dirty_versions(&self) -> bool {
+        loop {
+            let losses = self.core.borrow().records.losses;
+            if self.record_dirty_once().await {
+                return true;
+            }
+            if self.log_is_full.get() {
+                let is_home = self.write_back().await.errors == 0;
+                return is_home && self.until_nothing_recorded().await.is_ok();
+            }
+            // What was on record was erased meanwhile, and there is room for it again.
+            if self.core.borrow().records.losses == losses {
+                return false;
+            }
+        }
+    }
+
+    async fn record_dirty_once(&self) -> bool {
         // What is in memory only, and was acknowledged, cannot be on record.
         let has_kept = self.core.borrow().dirty.is_in_memory();
         if has_kept && self.apply_everything().await.errors > 0 {
@@ -73,6 +93,32 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
     }
 
     pub(super) async fn bring_everything_home(&self) -> WrittenBack {
+        let mut written = self.bring_home_once().await;
+        // A record of what was before must not bring that back, nor one that it is dirty be taken
+        // for a loss when the slot is revoked.
+        loop {
+            let has_stale = self.core.borrow().records.has_stale();
+            if self.commit().await || self.log.borrow().is_void() || !has_stale {
+                break;
+            }
+            // Only an erased log says nothing, and what was on record may have been written
+            // again.
+            let is_in_the_way = self.core.borrow().has_recorded_versions();
+            if written.errors > 0 || !is_in_the_way || !self.log_is_full.get() {
+                written.errors = written.errors.max(1);
+                break;
+            }
+            let more = self.bring_home_once().await;
+            written.blocks += more.blocks;
+            written.errors += more.errors;
+        }
+        if !self.flush_origin().await {
+            written.errors = written.errors.max(1);
+        }
+        written
+    }
+
+    async fn bring_home_once(&self) -> WrittenBack {
         let bring = async {
             let is_ordered = self.core.borrow().is_ordered();
             match is_ordered {
@@ -81,14 +127,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
             }
         };
         // What was dropped on the way may be what the rest waits for.
-        let (mut written, ()) = both(bring, self.settle_abandoned()).await;
-        // A record of what was before must not bring that back, nor one that it is dirty be taken
-        // for a loss when the slot is revoked.
-        let has_stale = self.core.borrow().records.has_stale();
-        let is_recorded = self.commit().await || self.log.borrow().is_void();
-        if has_stale && !is_recorded || !self.flush_origin().await {
-            written.errors = written.errors.max(1);
-        }
+        let (written, ()) = both(bring, self.settle_abandoned()).await;
         written
     }
 

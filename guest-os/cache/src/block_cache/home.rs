@@ -62,7 +62,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
                 self.expect_loss(id, before).await;
             }
             drop(in_hand);
-            return self.core.borrow().dirty.get(id).is_none();
+            return self.valid_in_slot(id).is_none();
         }
         // What was read from a slot that was revoked in the meantime is not known.
         let is_gone = self
@@ -74,7 +74,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         let is_on_record = is_gone || self.correct_record(id, slot).await;
         if is_gone || !is_on_record || self.write_version_home(block, &data).await.is_err() {
             drop(in_hand);
-            return self.core.borrow().dirty.get(id).is_none();
+            return self.valid_in_slot(id).is_none();
         }
         let now_ns = (self.now_ns)();
         self.core.borrow_mut().written_back(id, now_ns);
@@ -117,7 +117,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
 
     /// The slot of a version is gone: it is lost as soon as it is in nobody's hand.
     pub(super) async fn expect_loss(&self, id: VersionId, before: u64) {
-        self.news_of_revocation(before).await;
+        self.hears_of_revocation(before).await;
         if let Some(version) = self.core.borrow_mut().dirty.get_mut(id) {
             version.is_slot_gone = true;
         }
@@ -143,7 +143,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         };
         if is_being_replaced() {
             until(|| !is_being_replaced()).await;
-            return (None, self.core.borrow().dirty.get(id).is_none());
+            return (None, self.valid_in_slot(id).is_none());
         }
         let mut job = {
             let mut core = self.core.borrow_mut();

@@ -145,15 +145,15 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
                 let Err(error) = self.commit_some().await else {
                     break;
                 };
-                failures += 1;
                 match error {
                     MetaError::Full { .. } => {
                         self.log_is_full.set(true);
                         self.erase_log().await;
                         return false;
                     }
-                    MetaError::Device(IoError::Gone) => self.news_of_revocation(before).await,
-                    MetaError::Device(IoError::Failed) => {}
+                    // With what is left, it is another commit.
+                    MetaError::Device(IoError::Gone) if self.hears_of_revocation(before).await => {}
+                    MetaError::Device(_) => failures += 1,
                 }
                 if failures == TRIES {
                     return false;
@@ -191,6 +191,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         }
         // [C4] A record speaks of data that are durable.
         let has_data = taken.records.iter().any(is_of_data);
+        let has_data = has_data || self.core.borrow().records.is_doubtful();
         if has_data && !self.flush_vssd().await {
             return Err(MetaError::Device(IoError::Failed));
         }
@@ -263,7 +264,8 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
                 break;
             };
             match self.write_plan(plan).await {
-                Err(MetaError::Device(IoError::Gone)) => self.news_of_revocation(before).await,
+                Err(MetaError::Device(IoError::Gone)) if self.hears_of_revocation(before).await => {
+                }
                 Err(_) => return,
                 Ok(_) => {}
             }
@@ -289,15 +291,17 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
     }
 
     /// Waits until there were more revocations than `before`, the count when a transfer began
-    /// that found a block gone: the cache is yet to be told. Not for ever, since a
+    /// that found a block gone: the cache is yet to be told. Whether it was. Not for ever, since a
     /// disk may say so for another reason.
-    pub(crate) async fn news_of_revocation(&self, before: u64) {
+    pub(crate) async fn hears_of_revocation(&self, before: u64) -> bool {
         let mut polls = 0;
+        let is_told = || self.revocations.get() != before;
         super::wait::until(|| {
             polls += 1;
-            self.revocations.get() != before || polls > PATIENCE
+            is_told() || polls > PATIENCE
         })
         .await;
+        is_told()
     }
 
     /// Returns when nothing is on record any more, if the log cannot be written for lack of

@@ -1,7 +1,6 @@
 //! What does not go as decided: requests that are dropped, disks that fail, slots that
 //! are taken away.
 
-use alloc::vec::Vec;
 use core::ops::Range;
 
 use super::dirty::VersionId;
@@ -108,12 +107,41 @@ impl Core {
         }
     }
 
+    /// A write has failed, and with it goes its version, which was to take the place of one
+    /// that is lost.
+    pub fn undo(&mut self, id: VersionId, was_lost: bool) {
+        let Some(version) = self.dirty.get(id) else {
+            return;
+        };
+        let (block, covers_loss) = (version.block, version.covers_loss);
+        self.remove_version(id);
+        let is_lost = covers_loss || was_lost && self.mended.contains(&block);
+        match self
+            .dirty
+            .newest(block)
+            .and_then(|id| self.dirty.get_mut(id))
+        {
+            Some(other) => other.covers_loss |= is_lost,
+            None if is_lost => {
+                self.mended.remove(&block);
+                self.lost.insert(block);
+                self.records.push(Record::Lost { block });
+            }
+            None => {}
+        }
+    }
+
     /// A version is gone: its slot goes back to the cache, if it is not there.
     pub fn remove_version(&mut self, id: VersionId) {
         let Some(version) = self.dirty.remove(id) else {
             return;
         };
-        if let (Some(slot), true, false) = (version.slot, version.owns_slot, version.is_slot_gone) {
+        let Some(slot) = version.slot else {
+            return;
+        };
+        if version.is_slot_gone {
+            self.free_record(slot);
+        } else if version.owns_slot {
             self.free_record(slot);
             self.grow(slot);
         }
@@ -136,11 +164,7 @@ impl Core {
 
     /// The newest version of a block, if it has been written and is newer than this.
     fn newer(&self, id: VersionId, block: u32) -> Option<VersionId> {
-        let in_cache = self.cache.find(block);
-        let in_cache = in_cache.and_then(|slot| self.dirty.current(slot, block));
-        let newest = in_cache.max(self.dirty.find_stray(block))?;
-        let is_valid = self.dirty.get(newest).is_some_and(|it| it.is_valid);
-        (newest > id && is_valid).then_some(newest)
+        self.dirty.newest(block).filter(|&newest| newest > id)
     }
 
     /// Whether a version may be on record.
@@ -155,7 +179,8 @@ impl Core {
         let Some(version) = self.dirty.get(id) else {
             return false;
         };
-        let (block, is_valid, writers) = (version.block, version.is_valid, version.writers);
+        let (block, slot) = (version.block, version.slot);
+        let (is_valid, writers) = (version.is_valid, version.writers);
         let newer = self.newer(id, block);
         match newer {
             None if is_valid && self.lost.insert(block) => {
@@ -170,10 +195,18 @@ impl Core {
             }
             _ => {}
         }
+        if let Some(newer) = newer.filter(|_| is_valid)
+            && let Some(newer) = self.dirty.get_mut(newer)
+        {
+            newer.covers_loss = true;
+        }
         // A write that is under way has what comes next, and mends the block.
         match writers {
-            0 => drop(self.dirty.remove(id)),
-            _ => self.dirty.empty(id),
+            0 => self.remove_version(id),
+            _ => {
+                self.dirty.empty(id);
+                slot.into_iter().for_each(|slot| self.free_record(slot));
+            }
         }
         is_valid && newer.is_none() && writers == 0
     }
@@ -184,17 +217,6 @@ impl Core {
         if self.lost.remove(&block) {
             self.mended.insert(block);
         }
-    }
-
-    /// Lost blocks that have been written again, and not to memory only.
-    pub fn mended_in_slots(&self) -> Vec<u32> {
-        let in_memory = |block| {
-            let stray = self.dirty.find_stray(block);
-            let stray = stray.and_then(|id| self.dirty.get(id));
-            stray.is_some_and(|version| version.data.is_some())
-        };
-        let mended = self.mended.iter().copied();
-        mended.filter(|&block| !in_memory(block)).collect()
     }
 
     /// Blocks are taken away. How many versions are lost by it.
@@ -223,8 +245,6 @@ impl Core {
             self.outdate(slot, cached.block);
         }
         self.tickets.void(slot, None);
-        // A record that something is dirty there would be taken for a loss later on.
-        self.free_record(slot);
         let mut lost = 0;
         let mut next = self.dirty.in_slot(slot, None);
         while let Some(id) = next {
@@ -233,6 +253,8 @@ impl Core {
             version.is_slot_gone = true;
             lost += u32::from(self.lose_if_gone(id));
         }
+        // A record that something is dirty there would be taken for a loss later on.
+        self.free_record(slot);
         lost
     }
 

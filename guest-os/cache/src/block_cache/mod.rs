@@ -248,6 +248,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         Stats {
             slots: core.cache.capacity(),
             metadata_blocks: log.held(),
+            is_unrecorded: self.log_is_full.get(),
             cached: core.cache.len(),
             dirty: core.dirty.len(),
             stale_ns: oldest_ns.map_or(0, |oldest| (self.now_ns)().saturating_sub(oldest)),

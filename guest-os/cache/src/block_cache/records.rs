@@ -12,7 +12,7 @@
 //! high for one that is about to be overwritten with newer data of the same block: a
 //! record that is being replaced counts as the stricter of the two until it has been.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use super::dirty::VersionId;
@@ -33,6 +33,12 @@ const LOOKED_AT: u64 = 16_384;
 pub struct Records {
     slots: BTreeMap<u32, SlotState>,
     blocks: Vec<Record>,
+    /// Slots whose clean block is waiting to be put on record, and about which nothing is
+    /// there yet, whatever their mark says.
+    fresh: BTreeSet<u32>,
+    /// A commit has failed, maybe before the data were durable, and what it had may be on
+    /// record.
+    is_doubtful: bool,
     /// Records that became free without anyone who waits for it: what the origin has of
     /// the blocks must not change before.
     has_stale: bool,
@@ -54,17 +60,19 @@ impl Records {
         self.slots.insert(slot, state);
     }
 
-    /// What is waiting to be put on record about a slot is of data that are zeros, or not.
-    pub fn correct_zeros(&mut self, slot: u32, are_zeros: bool) {
+    /// What is waiting to be put on record about a slot is of data that may be zeros.
+    pub fn may_be_zeros(&mut self, slot: u32) {
         if let Some(SlotState::Dirty { zeros, .. }) = self.slots.get_mut(&slot) {
-            *zeros = are_zeros;
+            *zeros = true;
         }
     }
 
     /// Nothing can be put on record.
     pub fn clear(&mut self) {
         self.slots.clear();
+        self.fresh.clear();
         self.blocks.clear();
+        self.is_doubtful = false;
         self.has_stale = false;
         self.is_committing_stale = false;
     }
@@ -82,6 +90,11 @@ impl Records {
     /// Whether something is waiting that should not wait for long.
     pub fn is_urgent(&self) -> bool {
         self.has_stale || !self.blocks.is_empty()
+    }
+
+    /// Whether the next commit has to see to the data of the last one.
+    pub fn is_doubtful(&self) -> bool {
+        self.is_doubtful
     }
 
     /// Whether a record is waiting that someone must not overtake.
@@ -105,11 +118,19 @@ impl Core {
     /// nobody waits for that.
     pub fn free_record(&mut self, slot: u32) {
         self.set_free(slot);
-        self.records.has_stale |= self.cache.mark(slot) != FREE;
+        let is_waiting = self.records.slots.get(&slot) == Some(&SlotState::Free);
+        self.records.has_stale |= is_waiting;
     }
 
     /// The same, but someone waits.
     pub fn set_free(&mut self, slot: u32) {
+        if self.dirty.is_leaving(slot) {
+            return;
+        }
+        if self.records.fresh.remove(&slot) {
+            self.cache.set_mark(slot, FREE);
+            self.outdated.remove(&slot);
+        }
         if self.cache.mark(slot) == FREE {
             self.records.slots.remove(&slot);
         } else {
@@ -126,6 +147,22 @@ impl Core {
         let is_zeros = version.is_zeros;
         if mark.is_some_and(|mark| mark < DIRTY || mark == ZEROS && !is_zeros) {
             self.dirty.unrecorded.insert(id);
+        }
+    }
+
+    /// A write of the version has ended well.
+    pub fn written(&mut self, id: VersionId, is_zeros: bool) {
+        self.dirty.validate(id);
+        let Some(version) = self.dirty.get_mut(id) else {
+            return;
+        };
+        // What is on its way to the record may say that they are.
+        let is_other = version.may_be_zeros() && !is_zeros;
+        version.is_zeros = is_zeros;
+        version.becomes_zeros = false;
+        match is_other {
+            true => drop(self.dirty.unrecorded.insert(id)),
+            false => self.note_unrecorded(id),
         }
     }
 
@@ -150,7 +187,7 @@ impl Core {
             let state = SlotState::Dirty {
                 block: version.block,
                 epoch: version.epoch,
-                zeros: version.is_zeros,
+                zeros: version.may_be_zeros(),
             };
             self.records.set(slot, state);
         }
@@ -173,6 +210,9 @@ impl Core {
         if is_other || is_used || self.dirty.in_slot(slot, None).is_some() {
             return;
         }
+        if mark == FREE {
+            self.records.fresh.insert(slot);
+        }
         self.records.set(slot, SlotState::Clean { block });
         // At once, so that whoever writes there next has the record changed first.
         self.set_mark(slot, CLEAN);
@@ -184,7 +224,8 @@ impl Core {
         self.records.has_marks |= mark != FREE;
     }
 
-    /// Takes what one commit can have: what becomes free first, so that no block is on
+    /// Takes what one commit can have: what is lost before its slot becomes free, which nothing
+    /// else would tell; and what becomes free before the rest, so that no block is on
     /// record twice.
     pub fn take_records(&mut self) -> Vec<Record> {
         let slots = core::mem::take(&mut self.records.slots);
@@ -192,17 +233,19 @@ impl Core {
         let (free, held): (Vec<_>, Vec<_>) = slots
             .into_iter()
             .partition(|(_, state)| *state == SlotState::Free);
-        let mut records: Vec<Record> = free.into_iter().chain(held).map(record).collect();
-        records.append(&mut self.records.blocks);
+        let mut records = core::mem::take(&mut self.records.blocks);
+        records.extend(free.into_iter().chain(held).map(record));
         if records.len() > MAX_RECORDS {
-            self.put_back(records.split_off(MAX_RECORDS));
+            self.restore(records.split_off(MAX_RECORDS));
         }
         self.records.is_committing_stale = core::mem::take(&mut self.records.has_stale);
         self.records.has_stale = !self.records.is_empty() && self.records.is_committing_stale;
         for record in &records {
             if let Record::Slot { slot, state } = *record {
+                self.records.fresh.remove(&slot);
                 let mark = mark_of(state);
-                if self.cache.mark(slot) == FREE || mark == CLEAN {
+                let is_stricter = mark == DIRTY && self.cache.mark(slot) == ZEROS;
+                if self.cache.mark(slot) == FREE || mark == CLEAN || is_stricter {
                     self.set_mark(slot, mark);
                     self.mark_holder(slot, state);
                 }
@@ -224,20 +267,30 @@ impl Core {
 
     /// Records were taken and not committed.
     pub fn put_back(&mut self, records: Vec<Record>) {
+        self.records.is_doubtful |= !records.is_empty();
+        self.restore(records);
+    }
+
+    fn restore(&mut self, records: Vec<Record>) {
+        let mut blocks = Vec::new();
         for record in records {
             match record {
                 Record::Slot { slot, state } => {
                     self.records.slots.entry(slot).or_insert(state);
                 }
-                other => self.records.blocks.push(other),
+                other => blocks.push(other),
             }
         }
+        // What has come since is newer.
+        blocks.append(&mut self.records.blocks);
+        self.records.blocks = blocks;
         self.records.has_stale |= core::mem::take(&mut self.records.is_committing_stale);
     }
 
     /// Records are durable.
     pub fn committed(&mut self, records: &[Record]) {
         self.records.is_committing_stale = false;
+        self.records.is_doubtful = false;
         for record in records {
             if let Record::Slot { slot, state } = *record {
                 // What is to be clean next counts as that already.
@@ -285,8 +338,9 @@ impl Core {
         if mark == FREE {
             return None;
         }
-        if let Some(SlotState::Clean { .. }) = self.records.slots.get(&slot) {
-            // The mark says so already, but its data are yet to be made durable.
+        if mark == CLEAN && self.records.slots.contains_key(&slot) {
+            // Its data may be yet to be made durable, or it is about to be free: there is no
+            // harm in forgetting a clean block.
             return None;
         }
         let outdated = self.outdated.get(&slot).copied();

@@ -5,7 +5,7 @@ use core::future::Future;
 use super::BlockCache;
 use super::api::{CacheError, Served};
 use super::dirty::VersionId;
-use super::records::{CLEAN, FREE};
+use super::records::{CLEAN, DIRTY, FREE, ZEROS};
 use super::state::{Job, Kind};
 use super::wait::until;
 use crate::device::{BLOCK_LEN, BlockDevice, IoError};
@@ -132,7 +132,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         let Err(error) = done else {
             return Ok(served);
         };
-        let version = self.core.borrow().dirty.current(slot, block);
+        let version = self.core.borrow().dirty.written_in(slot, block);
         match (version, error) {
             (None, _) => {
                 request.invalidate();
@@ -163,7 +163,11 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
             return self.read_behind(&request.job, out).await;
         }
         let found = self.read_behind(&request.job, out).await;
-        if found.is_err() || done.is_err() || self.write_slot(slot, out).await.is_err() {
+        // [C1] What is half written must not be taken for the block.
+        let is_usable = found.is_ok() && done.is_ok() && request.settle().await.is_ok();
+        if is_usable && request.slot().is_some() && self.write_slot(slot, out).await.is_ok() {
+            self.core.borrow_mut().unrecorded.push(slot);
+        } else {
             request.invalidate();
         }
         found.map(|_| Served::Miss)
@@ -220,13 +224,21 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
                 }
                 (stray, version.and_then(|version| version.slot))
             };
+            let before = self.revocations.get();
             let done = match slot {
                 Some(slot) => self.read_slot(slot, out).await,
                 None => self.read_origin(job.block, out).await,
             };
             // A slot that its version has left since may have been overwritten.
-            if slot.is_none() || self.core.borrow().dirty.find_stray(job.block) == stray {
-                return done.map(|()| served).map_err(|_| CacheError::Failed);
+            let is_there =
+                slot.is_none() || self.core.borrow().dirty.find_stray(job.block) == stray;
+            match (is_there, done, stray) {
+                (true, Err(IoError::Gone), Some(id)) => {
+                    self.expect_loss(id, before).await;
+                    self.core.borrow_mut().lose_if_gone(id);
+                }
+                (true, done, _) => return done.map(|()| served).map_err(|_| CacheError::Failed),
+                (false, ..) => {}
             }
         }
     }
@@ -245,6 +257,8 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
 
     /// Nothing is on record about a slot any more. Whether that is so.
     pub(crate) async fn clear_record(&self, slot: u32) -> bool {
+        // What was there before the slot was revoked and came back.
+        until(|| !self.core.borrow().dirty.is_leaving(slot)).await;
         {
             let mut core = self.core.borrow_mut();
             core.set_free(slot);
@@ -259,7 +273,9 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
 
     /// Makes what is on record of a slot such that plain write-back may write a version there:
     /// nothing that says the slot has what the origin has [C2]; and if the data will be
-    /// zeros, that they may be [C6]. Whether that is so, and the version still there.
+    /// zeros, that they may be [C6]. Whether that is so, and the version still there. Not
+    /// of a version that is on record if that cannot be kept up to date any more: before it is
+    /// erased the version has to be on the origin, which needs an end of writes.
     pub(crate) async fn prepare_record(&self, id: VersionId, will_be_zeros: bool) -> bool {
         /// What is to be done about the record.
         enum Change {
@@ -272,22 +288,23 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
             let Some(version) = core.dirty.get_mut(id) else {
                 return false;
             };
-            let becomes_zeros = will_be_zeros && !version.is_zeros;
-            // Not before the record says so, should this be dropped.
-            version.is_zeros &= will_be_zeros;
+            version.becomes_zeros |= will_be_zeros;
             let (block, epoch) = (version.block, version.epoch);
             let Some(slot) = version.slot else {
                 return false;
             };
+            if self.log_is_full.get() && core.cache.mark(slot) >= DIRTY {
+                return false;
+            }
+            if will_be_zeros {
+                // One that waits for its commit is to say so too.
+                core.records.may_be_zeros(slot);
+            }
             match core.cache.mark(slot) {
-                FREE => {
-                    // One that waits for its commit says what will be there then.
-                    core.records.correct_zeros(slot, will_be_zeros);
-                    Change::Nothing
-                }
+                FREE | ZEROS => Change::Nothing,
                 // Free rather than dirty: until the next flush the origin has what counts.
                 CLEAN => Change::Free(slot),
-                _ if !becomes_zeros => Change::Nothing,
+                _ if !will_be_zeros => Change::Nothing,
                 _ => {
                     let state = SlotState::Dirty {
                         block,
@@ -360,7 +377,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
                 }
             }
         }
-        if self.commit().await || self.log_is_full.get() {
+        if self.commit().await || self.until_nothing_recorded().await.is_ok() {
             return Ok(());
         }
         let mut core = self.core.borrow_mut();

@@ -194,7 +194,8 @@ impl MetaLog {
 
     /// Gives up at most `max` blocks of the region, those first that nothing needs. When
     /// it comes to others, nothing is on record any more: everything dirty must have been
-    /// written back before. Blocks of a plan under way stay.
+    /// written back before. Blocks of a plan under way stay, and so do roots until a commit
+    /// has erased them: what is given up is still there until the hypervisor takes it.
     pub fn surrender(&mut self, max: u32) -> Vec<u32> {
         let mut given = Vec::new();
         for of in [Use::Raw, Use::Free, Use::Old, Use::Building] {
@@ -210,7 +211,11 @@ impl MetaLog {
     /// Gives up blocks of a use until there are `max` of any.
     fn give(&mut self, of: Use, max: u32, given: &mut Vec<u32>) {
         let from = given.len();
-        given.extend(self.space.all(of).take(max as usize - from));
+        let can_go = self
+            .space
+            .all(of)
+            .filter(|place| !self.retiring.contains(place));
+        given.extend(can_go.take(max as usize - from));
         given[from..].iter().for_each(|&place| self.take(place));
     }
 

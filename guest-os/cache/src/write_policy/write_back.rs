@@ -65,9 +65,6 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         if !self.prepare_record(id, is_zeros).await {
             return false;
         }
-        if let Some(version) = self.core.borrow_mut().dirty.get_mut(id) {
-            version.is_zeros = is_zeros;
-        }
         let Some(slot) = request.slot() else {
             return false;
         };
@@ -76,8 +73,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
             return false;
         }
         let mut core = self.core.borrow_mut();
-        core.dirty.validate(id);
-        core.note_unrecorded(id);
+        core.written(id, is_zeros);
         core.mend(request.job.block);
         if let Some(stray) = core.dirty.find_stray(request.job.block) {
             core.remove_version(stray);

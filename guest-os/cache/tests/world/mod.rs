@@ -44,11 +44,14 @@ pub struct World {
 
 impl World {
     pub fn new(seed: u64, ssd: Disk, origin: Disk) -> Self {
+        let mut rng = Rng::new(seed);
+        // No two worlds begin at the same time.
+        let began_ns = u64::from(rng.next()) << 30;
         Self {
-            rng: Rng::new(seed),
+            rng,
             ssd,
             origin,
-            now_ns: Rc::default(),
+            now_ns: Rc::new(Cell::new(began_ns)),
             tasks: Vec::new(),
             background: Vec::new(),
         }

@@ -63,6 +63,13 @@ impl Habits {
         grant: 20,
         ..Self::STEADY
     };
+
+    /// Disks fail, and requests are given up.
+    pub const FAULTY: Self = Self {
+        fault: 10,
+        drop: 10,
+        ..Self::RESTLESS
+    };
 }
 
 /// Blocks that the hypervisor has taken, and of which the cache is yet to be told.
@@ -272,11 +279,14 @@ impl Run {
         self.untold = untold;
     }
 
-    /// The blocks with what the cache knows may have changed. The half of them suffices for
-    /// as little as there is.
+    /// The blocks with what the cache knows may have changed.
     fn metadata_changed(&self) {
         let held = (0..self.metadata).filter(|&block| self.world.ssd.holds(block));
-        if held.count() as u32 * 2 < self.metadata {
+        // Those that it is about to hand out it does not count.
+        let stats = self.cache.stats();
+        self.model.borrow_mut().unrecorded = stats.is_unrecorded;
+        let used = stats.metadata_blocks;
+        if used.min(held.count() as u32) < metadata_needed(self.world.ssd.blocks()) {
             self.model.borrow_mut().cannot_record_losses();
         }
     }
@@ -317,6 +327,7 @@ impl Run {
             self.world.drop_one();
         }
         self.world.poll();
+        self.metadata_changed();
         each(&self.world, &self.model.borrow());
         self.world.complete_one();
     }
@@ -372,6 +383,7 @@ impl Run {
         self.world.ssd.heal();
         self.world.origin.heal();
         self.world.finish();
+        self.metadata_changed();
     }
 
     /// Reads every block, one after another, when nothing else is under way.
@@ -427,6 +439,12 @@ impl Run {
         self.record();
         self.world.finish();
     }
+}
+
+/// Blocks of metadata that suffice for all slots of a vSSD: two checkpoints, of 340 records a
+/// block, and a log.
+fn metadata_needed(blocks: u32) -> u32 {
+    2 * (1 + blocks.div_ceil(340)) + 6
 }
 
 /// Whether the error is one that hangs on what was revoked.

@@ -188,6 +188,9 @@ pub struct Model {
     unmended: Option<u32>,
     /// The cache has room to put on record what is lost.
     records_losses: bool,
+    /// It has none for what it knows, so that two reads after a crash may give two versions,
+    /// either of which it may give.
+    pub unrecorded: bool,
 }
 
 impl Model {
@@ -223,6 +226,7 @@ impl Model {
             told: 0,
             unmended: None,
             records_losses: true,
+            unrecorded: false,
         }
     }
 
@@ -230,6 +234,7 @@ impl Model {
     pub fn begin(&mut self, keeps_dirty: bool) {
         self.keeps_dirty = keeps_dirty;
         self.records_losses = true;
+        self.unrecorded = false;
         for block in &mut self.blocks {
             block.session = block.versions.len();
             block.home = 0;
