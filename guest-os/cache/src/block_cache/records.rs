@@ -345,11 +345,9 @@ impl Core {
         }
         let outdated = self.outdated.get(&slot).copied();
         let block = outdated.or_else(|| self.cache.block(slot))?;
-        let version = self
-            .dirty
-            .in_slot(slot, None)
-            .and_then(|id| self.dirty.get(id));
-        let version = version.filter(|version| version.block == block);
+        // Not one that is yet to be written there.
+        let version = self.dirty.written_in(slot, block);
+        let version = version.and_then(|id| self.dirty.get(id));
         let state = match mark {
             CLEAN => SlotState::Clean { block },
             mark => SlotState::Dirty {
