@@ -62,8 +62,10 @@ impl Model {
         self.next_number += 1;
         for (block, found) in self.blocks.iter_mut().zip(found) {
             match crash {
-                Crash::Kill => block.go_on_after_kill(*found, self.unmended.is_none()),
-                Crash::Cut => block.go_on_after_cut(*found, now, number),
+                Crash::Kill if block.is_one_write(*found) => {
+                    block.go_on_after_kill(*found, self.unmended.is_none())
+                }
+                _ => block.go_on_after_cut(*found, now, number),
             }
             let newest = block.newest();
             let version = &mut block.versions[newest];
@@ -128,6 +130,17 @@ impl Model {
 }
 
 impl Block {
+    /// Whether what was found is what one write left, or nothing: not what a loss of power
+    /// before made of several.
+    fn is_one_write(&self, found: Found) -> bool {
+        let Ok(sectors) = found else {
+            return true;
+        };
+        self.versions
+            .iter()
+            .any(|version| version.sectors == sectors)
+    }
+
     /// What was under way and is not found is nowhere.
     fn go_on_after_kill(&mut self, found: Found, has_metadata: bool) {
         if let Ok(sectors) = found {
