@@ -13,6 +13,7 @@ use vssd_host::control::Client;
 use vssd_host::control::protocol::{
     Change, EncodingName, LatencyStatus, ObserverName, Reply, Request, Resize, Resized, VssdStatus,
 };
+use vssd_host::media::MediaKind;
 use vssd_host::size::{Amount, ByteSize};
 
 use crate::process::Process;
@@ -46,6 +47,8 @@ pub struct BackendConfig {
     pub size: ByteSize,
     /// Bytes in a block.
     pub block_size: ByteSize,
+    /// The medium that the pool imitates.
+    pub media: Option<MediaKind>,
     /// How many vSSDs share what; `None` for one with room for all of it.
     pub sharing: Option<Sharing>,
 }
@@ -115,6 +118,9 @@ impl Backend {
             .stderr(stderr);
         for spec in config.specs() {
             command.arg("--vssd").arg(spec);
+        }
+        if let Some(media) = config.media {
+            command.arg("--media").arg(media.to_string());
         }
         if let Some(Sharing { pool, .. }) = config.sharing {
             command.arg("--size").arg(format!("{}B", pool.0));

@@ -1,7 +1,6 @@
 //! The command line.
 
 use std::env;
-use std::fs;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -20,12 +19,14 @@ use crate::present::manifest::{Manifest, now_utc};
 use crate::present::store::RunFolder;
 use crate::present::{self, Verdict, doctor};
 use crate::progress::Progress;
-use crate::qemu::{GUEST_IMAGE, Machine, Qemu};
+use crate::qemu::{self, Machine, Qemu};
 use crate::sim;
 use crate::sim::cli::SimArgs;
 use crate::sweep;
 use crate::sweep::cli::{Common, Ended, MergeArgs, SweepArgs};
 use crate::sweep::runner::Eviction;
+use crate::trace;
+use crate::trace::cli::TraceCommand;
 use crate::vm_host::VmHost;
 
 /// Exit code when everything ran, but a claim or requirement does not hold.
@@ -47,6 +48,7 @@ const EXIT_DOES_NOT_HOLD: u8 = 3;
 ///   harness report results/reference/eviction
 ///   harness sweep spread --shard 2/8
 ///   harness sim --trace disk.vscsi --policy lru,arc,belady --size 1GiB,10%
+///   harness trace convert disk.vscsi disk.trace
 #[derive(Debug, Parser)]
 #[command(name = "harness", version, verbatim_doc_comment)]
 struct Cli {
@@ -92,6 +94,12 @@ enum Command {
     /// Simulate the guest's block cache on a trace or a workload: misses by policy and
     /// size, and the miss-ratio curve of LRU.
     Sim(SimArgs),
+    /// Say what is in a recorded block trace, or make a disk of it that a guest replays.
+    Trace {
+        /// What to do with it.
+        #[command(subcommand)]
+        what: TraceCommand,
+    },
     /// Say where the guest image is, to boot it by hand.
     Image {
         /// Copy it there.
@@ -112,6 +120,12 @@ enum Choice {
     Sharing,
     DirectIo,
     Media,
+    #[value(name = "blockcache")]
+    BlockCache,
+    #[value(name = "writepolicy")]
+    WritePolicy,
+    #[value(name = "shrinkcache")]
+    ShrinkCache,
     /// The three of 2017.
     All,
 }
@@ -127,6 +141,9 @@ impl Choice {
             Self::Sharing => vec![Experiment::Sharing],
             Self::DirectIo => vec![Experiment::DirectIo],
             Self::Media => vec![Experiment::Media],
+            Self::BlockCache => vec![Experiment::BlockCache],
+            Self::WritePolicy => vec![Experiment::WritePolicy],
+            Self::ShrinkCache => vec![Experiment::ShrinkCache],
         }
     }
 }
@@ -219,6 +236,13 @@ struct RunOptions {
 }
 
 impl RunOptions {
+    /// Bars for a person, and none beside JSON or where nobody sees them.
+    fn progress(&self) -> Progress {
+        Progress {
+            shown: !self.json && std::io::stderr().is_terminal(),
+        }
+    }
+
     fn for_sweeps(&self) -> Common<'_> {
         Common {
             out: self.out.as_deref(),
@@ -247,7 +271,10 @@ pub fn main() -> ExitCode {
     }
     let result = interrupt::watch().and_then(|()| dispatch(&cli));
     if interrupt::requested() {
-        eprintln!("harness: interrupted; what was recorded so far is kept");
+        match &cli.command {
+            Some(Command::Trace { .. }) => eprintln!("harness: interrupted"),
+            _ => eprintln!("harness: interrupted; what was recorded so far is kept"),
+        }
         return ExitCode::from(interrupt::EXIT_INTERRUPTED);
     }
     match result {
@@ -294,19 +321,15 @@ fn dispatch(cli: &Cli) -> Result<bool> {
         }
         Some(Command::Bench { what }) => bench(what, options),
         Some(Command::Sim(args)) => simulate(args, options),
+        Some(Command::Trace { what }) => {
+            trace::cli::run(what, options.progress(), options.json).map(|()| true)
+        }
         Some(Command::Merge(args)) => {
             let ended = sweep::cli::merge(args, &options.for_sweeps())?;
             show_sweep(&ended, options)
         }
         Some(Command::Image { out }) => {
-            match out {
-                Some(path) => {
-                    fs::copy(GUEST_IMAGE, path)
-                        .with_context(|| format!("copy the guest image to {}", path.display()))?;
-                    println!("{}", path.display());
-                }
-                None => println!("{GUEST_IMAGE}"),
-            }
+            println!("{}", qemu::guest_image(out.as_deref())?.display());
             Ok(true)
         }
         Some(Command::Backend(_)) => bail!("the backend was started already"),
@@ -370,11 +393,10 @@ fn run(experiments: &[Experiment], options: &RunOptions) -> Result<bool> {
         })
         .collect::<Result<Vec<_>>>()?;
     let (joined, reason) = join(options)?;
-    let quiet = options.json || !std::io::stderr().is_terminal();
     let lab = Lab {
         joined,
         seed: options.seed,
-        progress: Progress { shown: !quiet },
+        progress: options.progress(),
     };
     experiments.iter().try_for_each(|of| lab.check(*of))?;
     let out = out_folder(options, experiments);
@@ -418,12 +440,10 @@ fn run(experiments: &[Experiment], options: &RunOptions) -> Result<bool> {
 
 /// Measures the backend alone; true unless a bar was missed and that counts.
 fn bench(what: &Bench, options: &RunOptions) -> Result<bool> {
-    let quiet = options.json || !std::io::stderr().is_terminal();
     let folder = options
         .out
         .clone()
         .unwrap_or_else(|| bench::cli::default_folder(what));
-    let progress = Progress { shown: !quiet };
     let joined = match what.needs_qemu() {
         true => Some(join(options)?.0),
         false => None,
@@ -432,17 +452,15 @@ fn bench(what: &Bench, options: &RunOptions) -> Result<bool> {
         Some(Joined::Qemu(vm_host)) => Some(vm_host),
         _ => None,
     };
-    let verdict = bench::cli::run(what, vm_host, &folder, options.seed, progress)?;
+    let verdict = bench::cli::run(what, vm_host, &folder, options.seed, options.progress())?;
     let holds = show(&[(folder, verdict)], options)?;
     Ok(holds || !what.checks())
 }
 
 /// Simulates a cache; true when every claim holds.
 fn simulate(args: &SimArgs, options: &RunOptions) -> Result<bool> {
-    let quiet = options.json || !std::io::stderr().is_terminal();
     let folder = options.out.clone().unwrap_or_else(sim::cli::default_folder);
-    let progress = Progress { shown: !quiet };
-    let verdict = sim::cli::run(args, &folder, options.seed, progress)?;
+    let verdict = sim::cli::run(args, &folder, options.seed, options.progress())?;
     show(&[(folder, verdict)], options)
 }
 

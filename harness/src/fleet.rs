@@ -7,6 +7,7 @@ use tempfile::TempDir;
 
 use crate::backend::{Backend, BackendConfig, Sharing, vssd_name};
 use crate::guest::Guest;
+use crate::qemu::Drives;
 use crate::resources::check_room;
 use crate::testbed::Shape;
 use crate::vm_host::VmHost;
@@ -37,6 +38,7 @@ impl Fleet {
             folder: folder.path().to_owned(),
             size: shape.size,
             block_size: shape.block_size,
+            media: None,
             sharing: Some(sharing),
         })?;
         let mut fleet = Self {
@@ -55,7 +57,12 @@ impl Fleet {
     fn boot(&self, vm: usize) -> Result<Guest> {
         let folder = self.folder.path().join(vssd_name(vm));
         fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
-        self.vm_host.launch(Some(&self.backend.socket(vm)), folder)
+        let socket = self.backend.socket(vm);
+        let drives = Drives {
+            vssd: Some(&socket),
+            ..Drives::default()
+        };
+        self.vm_host.launch(drives, folder)
     }
 
     /// Kills the QEMU of a VM as `kill -9` does, and boots the VM again.

@@ -8,7 +8,8 @@
 //!   └──▶ present: store ── study ── figures, report
 //! ```
 //!
-//! `sim` and `mrc` need none of that: they see the accesses of a trace, and no guest.
+//! `sim` and `mrc` need none of that: they see the accesses of a trace, and no guest. `trace` reads
+//! recorded traces for them, and makes disks of them that guests replay.
 //!
 //! The run stage (experiment) and what follows it share nothing but the files
 //! in a run's folder.
@@ -34,5 +35,6 @@ pub mod resources;
 pub mod sim;
 pub mod sweep;
 pub mod testbed;
+pub mod trace;
 pub mod twin;
 pub mod vm_host;

@@ -27,6 +27,18 @@ impl Progress {
         bar
     }
 
+    /// A bar of the bytes of a file of `len`.
+    pub fn bytes(self, name: &str, len: u64) -> ProgressBar {
+        let bar = self.bar(name, len);
+        let style = ProgressStyle::with_template(
+            "{prefix:<12} [{bar:30}] {bytes}/{total_bytes}  {elapsed_precise}, {eta} left",
+        );
+        if let Ok(style) = style {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        bar
+    }
+
     /// Counts steps of which nobody knows how many there are.
     pub fn spinner(self, name: &str) -> ProgressBar {
         let bar = self.bar(name, 0);

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -12,6 +13,19 @@ use crate::accel::{Accel, has_hardware_virtualization};
 
 /// The guest image that was built with this harness.
 pub const GUEST_IMAGE: &str = env!("VSSD_GUEST_IMAGE");
+
+/// Where the guest image is, after it was copied to `copy` if that is given.
+///
+/// # Errors
+/// When it cannot be copied.
+pub fn guest_image(copy: Option<&Path>) -> Result<&Path> {
+    let Some(path) = copy else {
+        return Ok(Path::new(GUEST_IMAGE));
+    };
+    fs::copy(GUEST_IMAGE, path)
+        .with_context(|| format!("copy the guest image to {}", path.display()))?;
+    Ok(path)
+}
 
 /// The program that is looked for on the PATH.
 pub const PROGRAM: &str = "qemu-system-x86_64";
@@ -52,6 +66,18 @@ pub struct Qemu {
     number: (u32, u32),
 }
 
+/// What a guest has for disks, in the order of their places on its bus, by which it
+/// tells them apart.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Drives<'a> {
+    /// The backend's socket for its vSSD; `None` for a guest without one.
+    pub vssd: Option<&'a Path>,
+    /// The socket of the backend behind its origin disk.
+    pub origin: Option<&'a Path>,
+    /// The file of its trace disk.
+    pub trace: Option<&'a Path>,
+}
+
 /// What a guest is started with.
 #[derive(Clone, Debug)]
 pub struct Launch<'a> {
@@ -61,8 +87,8 @@ pub struct Launch<'a> {
     pub accel: Accel,
     /// Memory, MiB.
     pub memory_mib: u32,
-    /// The backend's socket for this guest; `None` for a guest without a vSSD.
-    pub vssd: Option<&'a Path>,
+    /// Its disks.
+    pub drives: Drives<'a>,
     /// The guest's command line.
     pub append: &'a str,
 }
@@ -162,16 +188,31 @@ impl Qemu {
         console.push(serial);
         arg("-serial", console);
         arg("-device", "isa-debug-exit,iobase=0xf4,iosize=0x04".into());
-        if let Some(socket) = launch.vssd {
-            let reconnect = match self.number >= (9, 2) {
-                true => "reconnect-ms=1000",
-                false => "reconnect=1",
+        let reconnect = match self.number >= (9, 2) {
+            true => "reconnect-ms=1000",
+            false => "reconnect=1",
+        };
+        let Drives {
+            vssd,
+            origin,
+            trace,
+        } = launch.drives;
+        for (id, socket) in [("vssd", vssd), ("origin", origin)] {
+            let Some(socket) = socket else {
+                continue;
             };
-            arg("-chardev", socket_option("vssd", socket, reconnect));
-            arg(
-                "-device",
-                "vhost-user-blk-pci,chardev=vssd,num-queues=3".into(),
+            arg("-chardev", socket_option(id, socket, reconnect));
+            let device = format!("vhost-user-blk-pci,chardev={id},num-queues=3");
+            arg("-device", device.into());
+        }
+        if let Some(file) = trace {
+            // Nobody writes it, so several guests may read the one file.
+            let mut drive = OsString::from(
+                "if=none,id=trace,format=raw,readonly=on,file.locking=off,file.filename=",
             );
+            drive.push(file);
+            arg("-drive", drive);
+            arg("-device", "virtio-blk-pci,drive=trace,num-queues=1".into());
         }
         arg("-chardev", socket_option("channel", channel, "server=off"));
         arg("-device", "virtio-serial-pci,max_ports=2".into());

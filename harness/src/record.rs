@@ -13,15 +13,21 @@
 //! reads and errors have none. Times are of the host's clock unless the name
 //! says `guest`.
 
+mod block_cache;
 mod direct_io;
 mod media;
 mod sharing;
+mod shrink_cache;
+mod write_policy;
 
 use serde::{Deserialize, Serialize};
 
+pub use block_cache::{BlockCachePaceRow, BlockCacheRow, BlockCacheSimRow};
 pub use direct_io::DirectIoRow;
 pub use media::{MediaRow, MediaWearRow};
 pub use sharing::{SharingCheckRow, SharingRow};
+pub use shrink_cache::{ShrinkCacheLossRow, ShrinkCacheResizeRow, ShrinkCacheRow};
+pub use write_policy::{WritePolicyCrashRow, WritePolicyRow, WritePolicySampleRow};
 
 use crate::picker::Picker;
 

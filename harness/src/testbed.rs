@@ -5,10 +5,12 @@
 //! in this process. An experiment cannot tell which it runs on, but by the clock.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use vssd_host::control::protocol::{EncodingName, EvictName, ObserverName, Resized, VssdStatus};
+use vssd_host::media::MediaKind;
 use vssd_host::size::ByteSize;
 use workloads::{Command, Report};
 
@@ -31,7 +33,7 @@ impl fmt::Display for Transport {
     }
 }
 
-/// What a testbed is made of.
+/// The vSSD of a testbed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
     /// Full size of the vSSD.
@@ -41,6 +43,39 @@ pub struct Shape {
     /// Bytes that will be written at most. With none, a twin moves no data at
     /// all, and a read there can only be counted, not checked.
     pub written: ByteSize,
+}
+
+/// The slow disk behind a guest's cache: as large as it says, and without content
+/// where nothing was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OriginShape {
+    /// Full size.
+    pub size: ByteSize,
+    /// The medium that it imitates. A twin's imitates none: its clock does not move
+    /// by what a medium takes.
+    pub media: Option<MediaKind>,
+}
+
+/// The disks of a testbed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Disks {
+    /// The vSSD.
+    pub vssd: Shape,
+    /// The disk for which it is to be a cache.
+    pub origin: Option<OriginShape>,
+    /// A file of accesses for the guest to replay, as its third disk; only a guest
+    /// with an origin disk has one.
+    pub trace: Option<PathBuf>,
+}
+
+impl From<Shape> for Disks {
+    fn from(vssd: Shape) -> Self {
+        Self {
+            vssd,
+            origin: None,
+            trace: None,
+        }
+    }
 }
 
 /// How a resize is asked for.

@@ -1,18 +1,20 @@
 //! Guests under QEMU, each on a backend process of its own.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tempfile::TempDir;
 use vssd_host::control::protocol::{EncodingName, ObserverName, Resized, VssdStatus};
+use vssd_host::size::ByteSize;
 
 use crate::accel::Accel;
 use crate::backend::{Backend, BackendConfig, Resizer};
 use crate::guest::{Guest, GuestFolder};
-use crate::qemu::{Launch, Machine, Qemu};
+use crate::qemu::{Drives, Launch, Machine, Qemu};
 use crate::resources::check_room;
-use crate::testbed::{ResizeOptions, Shape, Talk, Testbed, Transport};
+use crate::testbed::{Disks, OriginShape, ResizeOptions, Talk, Testbed, Transport};
 
 /// How long a guest may take to its first word, under the slowest accelerator.
 pub const BOOT_PATIENCE: Duration = Duration::from_secs(60);
@@ -20,7 +22,11 @@ pub const BOOT_PATIENCE: Duration = Duration::from_secs(60);
 /// How long the backend may take to answer about a resize, past its deadline.
 const RESIZE_PATIENCE: Duration = Duration::from_secs(600);
 
-/// Memory of a guest, MiB: what it keeps of 8 million blocks takes 50.
+/// Bytes in a block of an origin disk.
+const ORIGIN_BLOCK: ByteSize = ByteSize(4096);
+
+/// Memory of a guest, MiB: what it keeps of 8 million blocks takes 50, and the numbers
+/// of the writes to all of a 40 GiB origin disk 80.
 const GUEST_MEMORY_MIB: u32 = 256;
 
 /// What guests run on.
@@ -44,13 +50,38 @@ pub struct Bench {
     pub guest: Guest,
     /// The backend.
     pub backend: Backend,
+    /// The backend of the origin disk.
+    pub origin: Option<Backend>,
+    trace: Option<PathBuf>,
     resizer: Option<Resizer>,
     folder: TempDir,
 }
 
 impl VmHost {
-    /// Starts a backend with one vSSD and a guest on it.
-    pub fn start(&self, shape: Shape) -> Result<Bench> {
+    /// Starts a backend with one vSSD and a guest on it, and on a backend of its own an
+    /// origin disk where there is to be one.
+    ///
+    /// # Errors
+    /// When the disk is too small, or one of them does not start.
+    pub fn start(&self, disks: impl Into<Disks>) -> Result<Bench> {
+        self.start_with(disks, |_| Ok(()))
+    }
+
+    /// The same; before the guest boots, `prepare` is given the backend of the origin
+    /// disk.
+    ///
+    /// # Errors
+    /// Likewise, or when `prepare` fails.
+    pub fn start_with(
+        &self,
+        disks: impl Into<Disks>,
+        prepare: impl FnOnce(&Backend) -> Result<()>,
+    ) -> Result<Bench> {
+        let Disks {
+            vssd: shape,
+            origin,
+            trace,
+        } = disks.into();
         check_room(&std::env::temp_dir(), shape.written)?;
         let folder = tempfile::Builder::new()
             .prefix("vssd-")
@@ -61,25 +92,62 @@ impl VmHost {
             folder: folder.path().to_owned(),
             size: shape.size,
             block_size: shape.block_size,
+            media: None,
             sharing: None,
         })?;
-        let guest = self.launch(Some(&backend.socket(0)), folder.path().to_owned())?;
+        let origin = origin
+            .map(|origin| self.start_origin(origin, folder.path().join("origin")))
+            .transpose()?;
+        origin.as_ref().map(prepare).transpose()?;
+        let guest = self.boot(&backend, origin.as_ref(), trace.as_deref(), folder.path())?;
         Ok(Bench {
             guest,
             backend,
+            origin,
+            trace,
             resizer: None,
             folder,
         })
     }
 
-    /// Starts a guest, on the vSSD behind `socket` or on none, that keeps its
-    /// sockets and logs in `folder`.
-    pub fn launch(&self, socket: Option<&Path>, folder: PathBuf) -> Result<Guest> {
+    /// Starts the backend of an origin disk: of a pool that has room for all of it, so
+    /// that no block of it is ever anybody else's.
+    fn start_origin(&self, shape: OriginShape, folder: PathBuf) -> Result<Backend> {
+        fs::create_dir(&folder).with_context(|| format!("make {}", folder.display()))?;
+        Backend::start(BackendConfig {
+            program: self.program.clone(),
+            folder,
+            size: shape.size,
+            block_size: ORIGIN_BLOCK,
+            media: shape.media,
+            sharing: None,
+        })
+    }
+
+    fn boot(
+        &self,
+        backend: &Backend,
+        origin: Option<&Backend>,
+        trace: Option<&Path>,
+        folder: &Path,
+    ) -> Result<Guest> {
+        let socket = backend.socket(0);
+        let origin_socket = origin.map(|origin| origin.socket(0));
+        let drives = Drives {
+            vssd: Some(&socket),
+            origin: origin_socket.as_deref(),
+            trace,
+        };
+        self.launch(drives, folder.to_owned())
+    }
+
+    /// Starts a guest on these disks that keeps its sockets and logs in `folder`.
+    pub fn launch(&self, drives: Drives<'_>, folder: PathBuf) -> Result<Guest> {
         let launch = Launch {
             machine: self.machine,
             accel: self.accel,
             memory_mib: GUEST_MEMORY_MIB,
-            vssd: socket,
+            drives,
             append: "",
         };
         Guest::boot(&self.qemu, &launch, &GuestFolder(folder), BOOT_PATIENCE)
@@ -87,19 +155,54 @@ impl VmHost {
 }
 
 impl Bench {
-    /// Ends this guest and boots another on the same backend.
+    /// Ends this guest and boots another on the same disks.
+    ///
+    /// # Errors
+    /// When the guest does not end well, or the other does not come up.
     pub fn reboot(self, vm_host: &VmHost) -> Result<Self> {
+        self.replace(vm_host, Guest::shut_down)
+    }
+
+    /// Kills this guest as `kill -9` of its QEMU does, and boots another on the same
+    /// disks.
+    ///
+    /// # Errors
+    /// When the other does not come up.
+    pub fn kill_guest(self, vm_host: &VmHost) -> Result<Self> {
+        self.kill_guest_and(vm_host, || Ok(()))
+    }
+
+    /// The same; `look` comes between, when no guest is connected to the disks.
+    ///
+    /// # Errors
+    /// When `look` fails, or the other guest does not come up.
+    pub fn kill_guest_and(
+        self,
+        vm_host: &VmHost,
+        look: impl FnOnce() -> Result<()>,
+    ) -> Result<Self> {
+        self.replace(vm_host, |guest| {
+            drop(guest);
+            look()
+        })
+    }
+
+    fn replace(self, vm_host: &VmHost, end: impl FnOnce(Guest) -> Result<()>) -> Result<Self> {
         let Self {
             guest,
             backend,
+            origin,
+            trace,
             folder,
             ..
         } = self;
-        guest.shut_down()?;
-        let guest = vm_host.launch(Some(&backend.socket(0)), folder.path().to_owned())?;
+        end(guest)?;
+        let guest = vm_host.boot(&backend, origin.as_ref(), trace.as_deref(), folder.path())?;
         Ok(Self {
             guest,
             backend,
+            origin,
+            trace,
             resizer: None,
             folder,
         })
@@ -108,17 +211,10 @@ impl Bench {
     /// Kills the backend as `kill -9` does and starts another on the same files,
     /// under the feet of the guest.
     pub fn kill_backend(self) -> Result<Self> {
-        let Self {
-            guest,
-            backend,
-            folder,
-            ..
-        } = self;
         Ok(Self {
-            guest,
-            backend: backend.kill_and_restart()?,
+            backend: self.backend.kill_and_restart()?,
             resizer: None,
-            folder,
+            ..self
         })
     }
 

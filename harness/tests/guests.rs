@@ -13,9 +13,9 @@ use harness::experiment::{Experiment, Joined, Lab};
 use harness::present::manifest::Manifest;
 use harness::present::store::{RunFolder, read};
 use harness::progress::Progress;
-use harness::qemu::{Machine, Qemu};
+use harness::qemu::{Drives, Machine, Qemu};
 use harness::record::{LatencyBucketRow, LatencyCycleRow, LatencyPhase, LatencyRow, Side};
-use harness::testbed::{ResizeOptions, Shape, Talk, Testbed};
+use harness::testbed::{Disks, OriginShape, ResizeOptions, Shape, Talk, Testbed};
 use harness::vm_host::{Bench, VmHost};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use vssd_host::control::protocol::{EncodingName, EvictName, Resized};
@@ -273,7 +273,7 @@ fn a_guest_without_a_vssd_says_so() {
     let vm_host = vm_host(Machine::Q35, Accel::Tcg);
     let folder = tempfile::tempdir().unwrap();
     let error = vm_host
-        .launch(None, folder.path().to_owned())
+        .launch(Drives::default(), folder.path().to_owned())
         .err()
         .unwrap();
     let error = error.to_string();
@@ -292,10 +292,16 @@ fn a_guest_that_panics_says_where() {
         folder: folder.path().to_owned(),
         size: ByteSize(320 << 30),
         block_size: BLOCK,
+        media: None,
         sharing: None,
     };
     let backend = Backend::start(config).unwrap();
-    let error = vm_host.launch(Some(&backend.socket(0)), folder.path().to_owned());
+    let socket = backend.socket(0);
+    let drives = Drives {
+        vssd: Some(&socket),
+        ..Drives::default()
+    };
+    let error = vm_host.launch(drives, folder.path().to_owned());
     let error = error.err().unwrap().to_string();
     assert!(error.contains("exit status: 35"), "{error}");
     assert!(error.contains("panicked at"), "{error}");
@@ -367,4 +373,155 @@ fn latencies_are_measured_before_during_and_after_resizes() {
             .sum();
         assert_eq!(counted, row.requests, "{row:?}");
     }
+}
+
+const ORIGIN: OriginShape = OriginShape {
+    size: ByteSize(40 << 30),
+    media: None,
+};
+
+fn cached_bench(vm_host: &VmHost) -> Bench {
+    vm_host
+        .start(Disks {
+            origin: Some(ORIGIN),
+            ..SHAPE.into()
+        })
+        .unwrap()
+}
+
+/// What a replay found that must not be: lost, errors, corrupt. Then its hits, the last
+/// write that was acknowledged, and the last one that a flush made durable.
+fn replayed(reports: &[Report]) -> ([u64; 3], u64, u64, u64) {
+    let replayed = reports.iter().find_map(|report| match report {
+        Report::Replayed {
+            read_hits,
+            lost,
+            errors,
+            corrupt,
+            acknowledged,
+            flushed,
+            ..
+        } => Some((
+            [*lost, *errors, *corrupt],
+            *read_hits,
+            *acknowledged,
+            *flushed,
+        )),
+        _ => None,
+    });
+    replayed.unwrap_or_else(|| panic!("no replay but {reports:?}"))
+}
+
+/// The number of the newest write that is on the first `span` blocks, all of which carry
+/// a stamp.
+fn newest_stamp(bench: &mut Bench, span: u32) -> u64 {
+    let reports = run(bench, &format!("stamps span={span}"));
+    let sound = Report::StampsRead {
+        blocks: span,
+        bad: 0,
+        lost: 0,
+    };
+    assert_eq!(reports.last(), Some(&sound));
+    let numbers = reports.iter().filter_map(|report| match report {
+        Report::Stamps { numbers, .. } => numbers.iter().copied().max(),
+        _ => None,
+    });
+    numbers.max().unwrap()
+}
+
+#[test]
+fn a_cache_is_served_while_the_vssd_shrinks_to_nothing_and_grows() {
+    let vm_host = vm_host(Machine::Q35, Accel::Tcg);
+    let mut bench = cached_bench(&vm_host);
+    run(&mut bench, "cache write=write-back fresh=true");
+    let load = "replay workload=zipf:0.9 span=40000 writes=40 flush=200 depth=16 every=500";
+    bench.guest.start(&load.parse().unwrap()).unwrap();
+    for to in [9_000, BLOCKS, 0, BLOCKS, 3_000] {
+        let resized = resize(&mut bench, to, EvictName::Guest, PATIENCE);
+        assert!(
+            resized.is_complete() && resized.agreed,
+            "to {to}: {resized:?}"
+        );
+        assert_eq!(resized.revoked, 0, "to {to}");
+        // It is under way at every size.
+        let until = bench.guest.until(PATIENCE);
+        for _ in 0..4 {
+            bench.guest.hear(until, "replay").unwrap();
+        }
+    }
+    let reports = bench.guest.stop(PATIENCE).unwrap();
+    let (wrong, hits, acknowledged, flushed) = replayed(&reports);
+    assert_eq!(wrong, [0, 0, 0], "{reports:?}");
+    assert!(
+        hits > 0 && acknowledged > 0 && flushed > 0,
+        "{hits} hits, {acknowledged} acknowledged, {flushed} flushed"
+    );
+    assert_lists_equal(&mut bench);
+    assert_eq!(newest_stamp(&mut bench, 40_000), acknowledged);
+    bench.shut_down().unwrap();
+}
+
+#[test]
+fn a_killed_guest_loses_nothing_that_its_cache_had_flushed() {
+    const SPAN: u32 = 30_000;
+    let vm_host = vm_host(Machine::Q35, Accel::Tcg);
+    let mut bench = cached_bench(&vm_host);
+    for write in ["write-back", "write-through", "ordered", "journaled"] {
+        run(
+            &mut bench,
+            &format!("cache write={write} dirty=90 fresh=true"),
+        );
+        let line = format!("replay workload=zipf:0.9 span={SPAN} writes=60 count=20000 depth=16");
+        let (wrong, ..) = replayed(&run(&mut bench, &line));
+        assert_eq!(wrong, [0, 0, 0], "{write}");
+        run(&mut bench, "flush");
+        let numbers = |bench: &mut Bench| {
+            let reports = run(bench, &format!("stamps span={SPAN}"));
+            let numbers = reports.into_iter().filter_map(|report| match report {
+                Report::Stamps { numbers, .. } => Some(numbers),
+                _ => None,
+            });
+            numbers.flatten().collect::<Vec<u64>>()
+        };
+        let flushed = numbers(&mut bench);
+        let load = format!("replay workload=zipf:0.9 seed=2 span={SPAN} writes=60 every=1000");
+        bench.guest.start(&load.parse().unwrap()).unwrap();
+        let until = bench.guest.until(PATIENCE);
+        for _ in 0..5 {
+            bench.guest.hear(until, "replay").unwrap();
+        }
+        bench = bench.kill_guest(&vm_host).unwrap();
+        let reports = run(&mut bench, &format!("cache write={write}"));
+        let warm = |report: &Report| {
+            matches!(
+                report,
+                Report::CacheOpened {
+                    restored: 1..,
+                    lost: 0,
+                    ..
+                }
+            )
+        };
+        assert!(reports.last().is_some_and(warm), "{write}: {reports:?}");
+        let found = numbers(&mut bench);
+        let older: Vec<(usize, u64, u64)> = (0..)
+            .zip(found.iter().zip(&flushed))
+            .filter(|(_, (found, flushed))| found < flushed)
+            .map(|(block, (found, flushed))| (block, *found, *flushed))
+            .collect();
+        assert!(
+            older.is_empty(),
+            "{write}: {} blocks are older than what was flushed, such as {:?}",
+            older.len(),
+            older[0]
+        );
+        let reports = run(&mut bench, "close");
+        assert!(matches!(
+            reports.last(),
+            Some(Report::WrittenBack { errors: 0, .. })
+        ));
+        // The next one begins with zeros.
+        bench = cached_bench(&vm_host);
+    }
+    bench.shut_down().unwrap();
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use harness::accel::Accel;
 use harness::experiment::Experiment;
@@ -13,7 +14,11 @@ use harness::experiment::eviction::{Params, on_twin};
 use harness::experiment::params::{Overrides, resolve};
 use harness::picker::Picker;
 use harness::qemu::{Machine, Qemu};
+use harness::testbed::{Disks, OriginShape, Shape, Testbed};
+use harness::twin::Twin;
 use harness::vm_host::VmHost;
+use vssd_host::size::ByteSize;
+use workloads::Report;
 
 /// A claim about times may fail on a busy machine; that is not for this test.
 const EXIT_DOES_NOT_HOLD: i32 = 3;
@@ -92,17 +97,34 @@ fn overhead_is_the_same_on_both() {
     same_on_both("overhead", &["overhead.csv"]);
 }
 
-/// Every picker under QEMU, each on another workload, against its twin. What
-/// the workloads draw comes out of the guest's mathematics there and of the host's here.
 #[test]
-fn every_picker_and_workload_counts_the_same_on_both() {
-    let vm_host = VmHost {
+fn blockcache_is_the_same_on_both() {
+    same_on_both("blockcache", &["blockcache.csv", "blockcache_sim.csv"]);
+}
+
+#[test]
+fn shrinkcache_is_the_same_on_both() {
+    same_on_both(
+        "shrinkcache",
+        &["shrinkcache.csv", "shrinkcache_resizes.csv"],
+    );
+}
+
+fn vm_host() -> VmHost {
+    VmHost {
         qemu: Qemu::find(None).expect("these tests need QEMU"),
         machine: Machine::Q35,
         accel: Accel::Tcg,
         accel_reason: "for a test".to_owned(),
         program: PathBuf::from(env!("CARGO_BIN_EXE_harness")),
-    };
+    }
+}
+
+/// Every picker under QEMU, each on another workload, against its twin. What
+/// the workloads draw comes out of the guest's mathematics there and of the host's here.
+#[test]
+fn every_picker_and_workload_counts_the_same_on_both() {
+    let vm_host = vm_host();
     let workloads = [
         "zipf:0.99",
         "hotspot:8192,0.9,0.25",
@@ -139,5 +161,109 @@ fn every_picker_and_workload_counts_the_same_on_both() {
         };
         assert_eq!(counts(&twin), counts(&qemu), "{picker} with {}", sets[0]);
         assert_eq!(twin.hits + twin.misses, params.reads, "{picker}");
+    }
+}
+
+/// Accesses through a guest's cache, by workloads and by a trace on a third disk: each
+/// count of each sample is the same on both, whatever was in flight.
+#[test]
+fn replays_count_the_same_on_both() {
+    const ACCESSES: u32 = 30_000;
+    let folder = tempfile::tempdir().unwrap();
+    let trace = folder.path().join("trace");
+    let mut bytes = vec![0; 4096];
+    bytes[..8].copy_from_slice(b"vSSDtrc1");
+    bytes[8..16].copy_from_slice(&u64::from(ACCESSES).to_le_bytes());
+    bytes[16..20].copy_from_slice(&4096_u32.to_le_bytes());
+    for i in 0..ACCESSES {
+        let block = i.wrapping_mul(i).wrapping_mul(40_503) % 60_000;
+        bytes.extend(block.to_le_bytes());
+        bytes.extend(u32::from(i % 3 == 0).to_le_bytes());
+    }
+    fs::write(&trace, bytes).unwrap();
+    let vssd = Shape {
+        size: ByteSize(32 << 20),
+        block_size: ByteSize(4096),
+        written: ByteSize(32 << 20),
+    };
+    let disks = Disks {
+        vssd,
+        origin: Some(OriginShape {
+            size: ByteSize(1 << 30),
+            media: None,
+        }),
+        trace: Some(trace),
+    };
+    let mut twin = Twin::start(disks.clone()).unwrap();
+    let mut bench = vm_host().start(disks).unwrap();
+    let script = [
+        "cache evict=s3-fifo write=write-back fresh=true",
+        "replay workload=zipf:0.9 span=50000 writes=30 count=40000 every=5000 flush=500",
+        "replay trace=true span=55000 every=10000 depth=7",
+        "write-back",
+        "close",
+        "cache evict=arc write=write-through promote=2 bypass=64 fresh=true",
+        "replay workload=gaussian:100000,4000 seed=3 writes=50 count=40000 every=7000 depth=100",
+        "replay workload=sequential start=5000 count=3000",
+        "close",
+    ];
+    for line in script {
+        let command: workloads::Command = line.parse().unwrap();
+        let [of_twin, of_qemu] = [twin.guest(), bench.guest()].map(|guest| {
+            let reports = guest.run(&command, Duration::from_secs(120)).unwrap();
+            reports.iter().filter_map(counted).collect::<Vec<_>>()
+        });
+        assert_eq!(of_twin, of_qemu, "{line}");
+        let counts = line.starts_with("cache") || line.starts_with("replay");
+        assert_ne!(of_twin.is_empty(), counts, "{line}");
+    }
+}
+
+/// What a report of a cache counts, without what depends on the pace of the disks.
+fn counted(report: &Report) -> Option<Vec<u64>> {
+    match report {
+        Report::CacheOpened {
+            origin_blocks,
+            slots,
+            metadata_blocks,
+            restored,
+            ..
+        } => Some(
+            [*origin_blocks, *slots, *metadata_blocks, *restored]
+                .map(u64::from)
+                .into(),
+        ),
+        Report::CacheSample {
+            accesses,
+            read_hits,
+            read_misses,
+            write_hits,
+            write_misses,
+            ..
+        } => Some(vec![
+            *accesses,
+            *read_hits,
+            *read_misses,
+            *write_hits,
+            *write_misses,
+        ]),
+        Report::Replayed {
+            read_hits,
+            read_misses,
+            write_hits,
+            write_misses,
+            bypassed,
+            beyond,
+            lost,
+            errors,
+            corrupt,
+            acknowledged,
+            ..
+        } => {
+            assert_eq!([*lost, *errors, *corrupt], [0, 0, 0]);
+            let hits = [*read_hits, *read_misses, *write_hits, *write_misses];
+            Some([&hits[..], &[*bypassed, *beyond, *acknowledged]].concat())
+        }
+        _ => None,
     }
 }

@@ -166,7 +166,7 @@ fn what_cannot_be_simulated_is_one_sentence() {
         ),
         (vec!["--trace", "nothing.csv"], "no block"),
         (
-            vec!["--trace", "trace.csv", "--clamp-times", "--disk", "1GiB"],
+            vec!["--trace", "trace.csv", "--times", "clamp", "--disk", "1GiB"],
             "trace.csv",
         ),
         (vec!["--workload", "zipf:0.9", "--policy", "mru"], "mru"),
@@ -213,10 +213,12 @@ fn what_cannot_be_simulated_is_one_sentence() {
     let arguments = [
         "--trace",
         "trace.csv",
-        "--clamp-times",
+        "--times",
+        "clamp",
         "--disk",
         "1GiB",
-        "--skip-beyond",
+        "--beyond",
+        "skip",
         "--policy",
         "fifo",
         "--size",

@@ -213,6 +213,21 @@ impl Driver {
         }
     }
 
+    /// Blocks that the device wants back and the application has not picked yet. Those that
+    /// it has taken are in the list until their REVOKED is answered, and not wanted any more.
+    pub fn excess(&self) -> u32 {
+        let Goal {
+            target, revoked, ..
+        } = self.goal;
+        match self.state {
+            State::Ready => self
+                .held
+                .len()
+                .saturating_sub(target.saturating_add(revoked)),
+            State::Detached | State::Listing { .. } => 0,
+        }
+    }
+
     /// True from the first complete list on.
     pub fn is_attached(&self) -> bool {
         matches!(self.state, State::Ready)
@@ -373,13 +388,30 @@ impl Driver {
     /// When a block is not held, or there are more than were asked for: the
     /// application is part of this guest, and this is its bug.
     pub fn surrender(&mut self, chosen: BlockSet) {
-        assert!(self.leaving.is_none(), "blocks are leaving already");
-        let wanted = self.held.len().saturating_sub(self.goal.target);
-        assert!(chosen.len() <= wanted, "chose more than was asked for");
-        let all = chosen.len() < wanted;
-        if all {
+        let is_all = chosen.len() < self.excess();
+        if is_all {
             self.declined = Some(self.goal.generation);
         }
+        self.pick(chosen, is_all);
+    }
+
+    /// As [`surrender`](Self::surrender), but fewer blocks mean that more are to come:
+    /// the application is asked for the rest once these are gone. An application that
+    /// has work to do before it can give anything up does not answer at all until it has
+    /// done some, and is asked again by the next [`poll`](Self::poll).
+    ///
+    /// # Panics
+    /// As `surrender` does.
+    pub fn surrender_part(&mut self, chosen: BlockSet) {
+        self.pick(chosen, false);
+    }
+
+    fn pick(&mut self, chosen: BlockSet, all: bool) {
+        assert!(self.leaving.is_none(), "blocks are leaving already");
+        assert!(
+            chosen.len() <= self.excess(),
+            "chose more than was asked for"
+        );
         let taken = self.held.subtract(&chosen);
         assert_eq!(taken, chosen.len(), "chose a block not held");
         self.leaving = Some(Leaving {

@@ -163,7 +163,10 @@ impl World {
                 let give = (f64::from(count) * self.generosity) as u32;
                 let held = self.driver.held().clone();
                 let chosen = self.random_subset(&held, give);
-                self.driver.surrender(chosen);
+                match !chosen.is_empty() && self.rng.random_bool(0.3) {
+                    true => self.driver.surrender_part(chosen),
+                    false => self.driver.surrender(chosen),
+                }
                 self.draining = self.rng.random_range(0..3);
                 true
             }
@@ -453,6 +456,37 @@ fn garbage_changes_nothing() {
         world.response = None;
         world.calm_down();
     }
+}
+
+/// An application that is told early how many blocks are wanted, to have them ready when it
+/// is asked, gets none ready that have been taken already.
+#[test]
+fn what_is_taken_without_asking_is_not_wanted_as_well() {
+    let mut world = World::new(1);
+    world.calm_down();
+    let held = world.device.granted().len();
+    let request = ResizeRequest {
+        target: held / 2,
+        evict: Evict::Host,
+        deadline_ns: None,
+        revoke: true,
+    };
+    world.device.resize(request, world.now).unwrap();
+    world.pass_time(0);
+    let mut progressed = true;
+    while progressed {
+        progressed = false;
+        for step in [
+            World::take_event,
+            World::deliver_event,
+            World::step_driver,
+            World::step_device,
+        ] {
+            progressed |= step(&mut world);
+            assert_eq!(world.driver.excess(), 0);
+        }
+    }
+    assert_eq!(world.driver.held().len(), held / 2);
 }
 
 /// A shrink whose guest gives nothing ends at the deadline, by revocation.

@@ -13,6 +13,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::str::FromStr;
 
+use crate::name::Name;
 use crate::pattern::{Pattern, Workload};
 
 /// How the guest picks blocks when it is asked to surrender some.
@@ -113,7 +114,60 @@ pub enum Command {
         /// Measure every request, and report latencies by phase.
         latency: bool,
     },
-    /// Makes completed writes durable.
+    /// Puts a block cache on the vSSD, in front of the origin disk, and opens what an
+    /// earlier one left there.
+    Cache {
+        /// The eviction policy.
+        evict: Name,
+        /// The write policy.
+        write: Name,
+        /// Requests to a block before it is let in, within recent memory; 1 lets
+        /// every one in.
+        promote: u8,
+        /// Blocks of a sequential run from which on the rest goes past the cache; 0
+        /// for never.
+        bypass: u32,
+        /// Dirty blocks in a hundred slots, from which on they are written back.
+        dirty: u8,
+        /// Forget what an earlier cache left. What was dirty in it is lost.
+        fresh: bool,
+    },
+    /// Reads and writes blocks of the origin disk through the cache.
+    Replay {
+        /// Where accesses go; `None` for those of the trace disk.
+        workload: Option<Workload>,
+        /// Its seed, and that of the choice of writes.
+        seed: u64,
+        /// Number of the first access.
+        start: u64,
+        /// Number of accesses; 0 goes on until the trace ends or the next command
+        /// arrives.
+        count: u64,
+        /// Accesses in flight, at most.
+        depth: u32,
+        /// Blocks of the origin disk that the workload uses; 0 for all of them.
+        span: u32,
+        /// Writes in a hundred accesses of a workload; a trace has its own.
+        writes: u32,
+        /// A flush after so many writes; 0 for none.
+        flush: u32,
+        /// A [`Report::CacheSample`](crate::Report::CacheSample) after so many accesses; 0 for none.
+        every: u64,
+        /// Check what is read against what was written last.
+        check: bool,
+    },
+    /// Reads the stamps of the first `span` blocks of the origin disk through the
+    /// cache, and reports them.
+    Stamps {
+        /// Number of blocks; 0 for all of them.
+        span: u32,
+    },
+    /// Writes all dirty blocks of the cache back to the origin disk.
+    WriteBack,
+    /// Writes what the cache knows to the vSSD and closes it, so that the next one
+    /// begins warm.
+    Close,
+    /// Makes completed writes durable: those of the cache, if there is one.
     Flush,
     /// Waits until the guest holds this many blocks and the device agrees.
     Wait {
@@ -162,7 +216,8 @@ impl fmt::Display for ParseError {
 
 impl core::error::Error for ParseError {}
 
-const VERBS: &str = "info policy hint fill verify read stress flush wait exit";
+const VERBS: &str =
+    "info policy hint fill verify read stress cache replay stamps write-back close flush wait exit";
 
 /// The words of a line after the verb; each is taken once.
 struct Words<'a> {
@@ -258,6 +313,34 @@ impl FromStr for Command {
                 writes: words.take("writes", 50)?,
                 latency: words.take("latency", false)?,
             },
+            "cache" => Self::Cache {
+                evict: words.take("evict", Name::of("lru"))?,
+                write: words.take("write", Name::of("write-back"))?,
+                promote: words.take("promote", 1)?,
+                bypass: words.take("bypass", 0)?,
+                dirty: words.take("dirty", 50)?,
+                fresh: words.take("fresh", false)?,
+            },
+            "replay" => Self::Replay {
+                workload: match words.take("trace", false)? {
+                    true => None,
+                    false => Some(words.take("workload", DEFAULT_WORKLOAD)?),
+                },
+                seed: words.take("seed", 1)?,
+                start: words.take("start", 0)?,
+                count: words.take("count", 0)?,
+                depth: words.take("depth", DEFAULT_DEPTH)?,
+                span: words.take("span", 0)?,
+                writes: words.take("writes", 0)?,
+                flush: words.take("flush", 0)?,
+                every: words.take("every", 0)?,
+                check: words.take("check", true)?,
+            },
+            "stamps" => Self::Stamps {
+                span: words.take("span", 0)?,
+            },
+            "write-back" => Self::WriteBack,
+            "close" => Self::Close,
             "flush" => Self::Flush,
             "wait" => Self::Wait {
                 held: words.take("held", 0)?,
@@ -308,6 +391,43 @@ impl fmt::Display for Command {
                 f,
                 "stress count={count} seed={seed} depth={depth} writes={writes} latency={latency}"
             ),
+            Self::Cache {
+                evict,
+                write,
+                promote,
+                bypass,
+                dirty,
+                fresh,
+            } => write!(
+                f,
+                "cache evict={evict} write={write} promote={promote} bypass={bypass} dirty={dirty} \
+                 fresh={fresh}"
+            ),
+            Self::Replay {
+                workload,
+                seed,
+                start,
+                count,
+                depth,
+                span,
+                writes,
+                flush,
+                every,
+                check,
+            } => {
+                match workload {
+                    Some(workload) => write!(f, "replay workload={workload}")?,
+                    None => f.write_str("replay trace=true")?,
+                }
+                write!(
+                    f,
+                    " seed={seed} start={start} count={count} depth={depth} span={span} \
+                     writes={writes} flush={flush} every={every} check={check}"
+                )
+            }
+            Self::Stamps { span } => write!(f, "stamps span={span}"),
+            Self::WriteBack => f.write_str("write-back"),
+            Self::Close => f.write_str("close"),
             Self::Flush => f.write_str("flush"),
             Self::Wait { held } => write!(f, "wait held={held}"),
             Self::Exit => f.write_str("exit"),
@@ -357,6 +477,7 @@ named!(Enforce {
 mod tests {
     use super::*;
     use crate::pattern::PhaseChange;
+    use alloc::vec;
     use proptest::prelude::*;
 
     fn workload() -> impl Strategy<Value = Workload> {
@@ -441,6 +562,53 @@ mod tests {
                     latency
                 }),
             any::<u32>().prop_map(|held| Command::Wait { held }),
+            (
+                "[a-z0-9-]{1,16}",
+                "[a-z0-9-]{1,16}",
+                any::<[u8; 2]>(),
+                any::<u32>(),
+                any::<bool>()
+            )
+                .prop_map(|(evict, write, [promote, dirty], bypass, fresh)| {
+                    Command::Cache {
+                        evict: Name::of(&evict),
+                        write: Name::of(&write),
+                        promote,
+                        bypass,
+                        dirty,
+                        fresh,
+                    }
+                }),
+            (
+                proptest::option::of(workload()),
+                any::<[u64; 4]>(),
+                any::<[u32; 4]>(),
+                any::<bool>()
+            )
+                .prop_map(
+                    |(
+                        workload,
+                        [seed, start, count, every],
+                        [depth, span, writes, flush],
+                        check,
+                    )| {
+                        Command::Replay {
+                            workload,
+                            seed,
+                            start,
+                            count,
+                            depth,
+                            span,
+                            writes,
+                            flush,
+                            every,
+                            check,
+                        }
+                    }
+                ),
+            any::<u32>().prop_map(|span| Command::Stamps { span }),
+            Just(Command::WriteBack),
+            Just(Command::Close),
         ]
     }
 

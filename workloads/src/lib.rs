@@ -10,7 +10,10 @@
 //! - [`pattern`]: which blocks a workload touches, from a seed
 //! - [`content`]: what a block contains, from a seed
 //! - [`stamp`]: what a block behind a cache contains, from a seed and the order of writes
+//! - [`replay`]: which blocks a replay accesses, and which of them it writes
+//! - [`name`]: names of what is not known here
 //! - [`latency`]: latencies, counted
+//! - [`trace_disk`]: a recorded trace as a disk that a guest replays
 //! - `trace`: recorded block traces, read from files (feature `std`)
 //!
 //! Randomness is always made from a seed given in the command, so the same
@@ -25,14 +28,18 @@ extern crate std;
 pub mod command;
 pub mod content;
 pub mod latency;
+pub mod name;
 pub mod pattern;
+pub mod replay;
 pub mod report;
 pub mod stamp;
 #[cfg(feature = "std")]
 pub mod trace;
+pub mod trace_disk;
 
 pub use command::{Command, ParseError, Policy};
 pub use content::Content;
+pub use name::Name;
 pub use pattern::{Pattern, Workload};
 pub use report::Report;
 pub use stamp::Stamp;

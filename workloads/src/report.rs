@@ -156,6 +156,119 @@ pub enum Report {
         /// Reads that returned something else than was written last.
         corrupt: u64,
     },
+    /// Answer to `cache`.
+    CacheOpened {
+        /// Blocks of the origin disk that the application may use.
+        origin_blocks: u32,
+        /// Blocks of the vSSD in which data may be cached, now.
+        slots: u32,
+        /// Blocks of the vSSD that hold the cache's own records, now.
+        metadata_blocks: u32,
+        /// Blocks that were found cached, and kept.
+        restored: u32,
+        /// Of these, dirty ones.
+        restored_dirty: u32,
+        /// Dirty blocks that an earlier cache lost, now or before.
+        lost: u32,
+        /// Bytes of memory that the cache takes, for each 1000 blocks it may have.
+        memory_bytes_per_1000: u32,
+    },
+    /// Part of the answer to `replay`: where the cache is after some accesses. Counts
+    /// of hits and misses are of the accesses since the sample before.
+    CacheSample {
+        /// Accesses that have ended since the replay began.
+        accesses: u64,
+        /// Since the replay began.
+        at_ns: u64,
+        /// Reads served from the vSSD.
+        read_hits: u64,
+        /// Reads served from the origin disk.
+        read_misses: u64,
+        /// Writes to blocks that were cached.
+        write_hits: u64,
+        /// Writes to blocks that were not.
+        write_misses: u64,
+        /// Slots that the cache has.
+        slots: u32,
+        /// Blocks cached.
+        cached: u32,
+        /// Blocks whose last write is not on the origin disk.
+        dirty: u32,
+        /// How long ago the oldest write was acknowledged that is not on the origin disk.
+        stale_ns: u64,
+        /// Number of the last write such that it and all before are acknowledged.
+        acknowledged: u64,
+        /// Number of the last write that a flush made durable, with all before.
+        flushed: u64,
+    },
+    /// Answer to `replay`.
+    Replayed {
+        /// Reads served from the vSSD.
+        read_hits: u64,
+        /// Reads served from the origin disk.
+        read_misses: u64,
+        /// Writes to blocks that were cached.
+        write_hits: u64,
+        /// Writes to blocks that were not.
+        write_misses: u64,
+        /// Accesses of these that went past the cache because they were sequential.
+        bypassed: u64,
+        /// Accesses of a trace to blocks that the origin disk, or the span, does not have.
+        beyond: u64,
+        /// Reads refused because the last write to the block was lost.
+        lost: u64,
+        /// Accesses that failed otherwise.
+        errors: u64,
+        /// Reads that returned something else than was written last.
+        corrupt: u64,
+        /// Number of the last write of this guest.
+        acknowledged: u64,
+        /// Number of the last write that a flush made durable, with all before.
+        flushed: u64,
+        /// From the first access to the last.
+        elapsed_ns: u64,
+        /// The longest that the origin disk was behind.
+        stale_ns_max: u64,
+        /// The most blocks by which it was behind.
+        dirty_max: u32,
+        /// Latencies of reads from the vSSD.
+        hit_buckets: Vec<Bucket>,
+        /// Latencies of reads from the origin disk.
+        miss_buckets: Vec<Bucket>,
+        /// Latencies of writes.
+        write_buckets: Vec<Bucket>,
+    },
+    /// Part of the answer to `stamps`: the number of the write that each block is from.
+    Stamps {
+        /// The first block.
+        first: u32,
+        /// For each block from there on, its number.
+        numbers: Vec<u64>,
+    },
+    /// The end of the answer to `stamps`.
+    StampsRead {
+        /// Blocks that were read.
+        blocks: u32,
+        /// Blocks that carry no stamp of their place; their numbers are the largest
+        /// that there is.
+        bad: u32,
+        /// Blocks whose last write was lost; their numbers are the largest but one.
+        lost: u32,
+    },
+    /// Answer to `write-back` and `close`.
+    WrittenBack {
+        /// Blocks written back.
+        blocks: u64,
+        /// Blocks that stay dirty because a disk failed.
+        errors: u64,
+    },
+    /// Blocks were revoked whose last write was not on the origin disk; sent as it happens.
+    DirtyLost {
+        /// How many.
+        blocks: u32,
+        /// All that are lost and have not been written since.
+        total: u32,
+    },
     /// The list changed; sent as it happens.
     Resized {
         /// Blocks held.
@@ -281,6 +394,79 @@ impl fmt::Display for Report {
                 f,
                 "{reads} reads, {writes} writes, {lost_race} lost to revocation, {errors} errors, \
                  {corrupt} corrupt"
+            ),
+            Self::CacheOpened {
+                origin_blocks,
+                slots,
+                metadata_blocks,
+                restored,
+                restored_dirty,
+                lost,
+                memory_bytes_per_1000,
+            } => write!(
+                f,
+                "cache of {slots} blocks ({metadata_blocks} more for its records, {}.{:03} bytes of \
+                 memory each) in front of {origin_blocks}: {restored} restored, {restored_dirty} of \
+                 them dirty, {lost} lost",
+                memory_bytes_per_1000 / 1000,
+                memory_bytes_per_1000 % 1000
+            ),
+            Self::CacheSample {
+                accesses,
+                read_hits,
+                read_misses,
+                write_hits,
+                write_misses,
+                cached,
+                slots,
+                dirty,
+                stale_ns,
+                ..
+            } => write!(
+                f,
+                "after {accesses}: {read_hits} reads hit, {read_misses} missed, {write_hits} writes \
+                 hit, {write_misses} missed; {cached} of {slots} slots used, {dirty} dirty, the \
+                 origin {} behind",
+                Millis(*stale_ns)
+            ),
+            Self::Replayed {
+                read_hits,
+                read_misses,
+                write_hits,
+                write_misses,
+                bypassed,
+                beyond,
+                lost,
+                errors,
+                corrupt,
+                elapsed_ns,
+                hit_buckets,
+                miss_buckets,
+                write_buckets,
+                ..
+            } => write!(
+                f,
+                "{read_hits} reads hit (p50 {}), {read_misses} missed (p50 {}), {write_hits} writes \
+                 hit, {write_misses} missed (p50 {}), {bypassed} bypassed, {beyond} beyond the disk, \
+                 {lost} lost, {errors} errors, {corrupt} corrupt in {}",
+                Millis(quantile_ns(hit_buckets, 500)),
+                Millis(quantile_ns(miss_buckets, 500)),
+                Millis(quantile_ns(write_buckets, 500)),
+                Millis(*elapsed_ns)
+            ),
+            Self::Stamps { first, numbers } => {
+                write!(f, "stamps of {} blocks from {first} on", numbers.len())
+            }
+            Self::StampsRead { blocks, bad, lost } => {
+                write!(f, "{blocks} stamps read, {bad} bad, {lost} lost")
+            }
+            Self::WrittenBack { blocks, errors } => {
+                write!(f, "{blocks} blocks written back, {errors} errors")
+            }
+            Self::DirtyLost { blocks, total } => write!(
+                f,
+                "{blocks} dirty blocks were revoked before they could be written back; {total} are \
+                 lost and fail when read until they are written again"
             ),
             Self::Resized {
                 held,

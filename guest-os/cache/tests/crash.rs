@@ -142,7 +142,12 @@ impl Inspector {
             },
         };
         let world = self.world(disks);
-        let mut run = Run::open(world, config, model, |world, model| next.look(world, model));
+        let mut run = Run::open(world, config, model, |world, model| {
+            // Before that the crash is one of the last session, with what was not found.
+            if !world.ssd.has_inherited() && !world.origin.has_inherited() {
+                next.look(world, model);
+            }
+        });
         for _ in 0..60 {
             run.turn(&Habits::RESTLESS, |world, model| next.look(world, model));
         }

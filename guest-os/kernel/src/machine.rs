@@ -1,5 +1,6 @@
 //! The machine that the runtime runs on: its devices found and started.
 
+use alloc::vec::Vec;
 use core::fmt;
 
 use guest_runtime::port::{Exit, Machine};
@@ -8,9 +9,10 @@ use virtio_drivers::transport::pci::bus::{ConfigurationAccess, DeviceFunction};
 
 use crate::clock::Clock;
 use crate::console::Console;
+use crate::disk::{Disk, SLOTS_MAX, SLOTS_OF_STREAM};
 use crate::interrupts::{self, LocalApic};
 use crate::pci::{BarPlacer, ConfigSpace};
-use crate::port::Port;
+use crate::port::{self, Port};
 use crate::power;
 use crate::serial::{self, log};
 use crate::transport::{OpenError, PciTransport};
@@ -24,10 +26,15 @@ const SERIAL_LOOK_NS: u64 = 1_000_000;
 const BLOCK_IDS: [u32; 2] = [0x1042_1af4, 0x1001_1af4];
 const CONSOLE_IDS: [u32; 2] = [0x1043_1af4, 0x1003_1af4];
 
-/// Clock, vSSD and channels of one guest.
+/// The vSSD, the origin disk of its cache and a trace: more disks are left alone.
+const DISKS_MAX: usize = 3;
+
+/// Clock, disks and channels of one guest.
 pub struct Guest {
     clock: Clock,
     port: Port,
+    origin: Option<Disk>,
+    trace: Option<Disk>,
     console: Option<Console>,
     /// When the serial port was last found empty, and the count of interrupts
     /// then.
@@ -71,19 +78,38 @@ impl Guest {
 
         let config = ConfigSpace::find().ok_or(StartError::NoPci)?;
         let mut placer = BarPlacer::new();
-        let (mut disk, mut channel) = (None, None);
+        let (mut disks, mut channel) = (Vec::new(), None);
         for function in config.functions() {
             let ids = config.read_word(function, 0);
-            if BLOCK_IDS.contains(&ids) {
-                disk = disk.or(Some(function));
+            if BLOCK_IDS.contains(&ids) && disks.len() < DISKS_MAX {
+                let disk =
+                    PciTransport::open(&mut placer, config, function, DeviceType::Block, apic.id());
+                let failed = |error| StartError::Device("disk", function, error);
+                disks.push((function, disk.map_err(failed)?));
             } else if CONSOLE_IDS.contains(&ids) {
                 channel = channel.or(Some(function));
             }
         }
-        let disk = disk.ok_or(StartError::NoDisk)?;
-        let port = PciTransport::open(&mut placer, config, disk, DeviceType::Block, apic.id())
-            .and_then(Port::open)
-            .map_err(|error| StartError::Device("disk", disk, error))?;
+        // The first that is marked; where none is, the first is the one that somebody
+        // takes for it and is to hear about.
+        let marked = disks
+            .iter()
+            .position(|(_, disk)| port::mark(disk).is_some());
+        if disks.is_empty() {
+            return Err(StartError::NoDisk);
+        }
+        let (disk, transport) = disks.remove(marked.unwrap_or(0));
+        let port =
+            Port::open(transport).map_err(|error| StartError::Device("disk", disk, error))?;
+        let mut others = disks.into_iter();
+        let mut other = |what, slots| {
+            let open = |(at, transport)| {
+                Disk::open(transport, slots).map_err(|error| StartError::Device(what, at, error))
+            };
+            others.next().map(open).transpose()
+        };
+        let origin = other("origin disk", SLOTS_MAX)?;
+        let trace = other("trace disk", SLOTS_OF_STREAM)?;
         let console = channel
             .map(|at| {
                 PciTransport::open(&mut placer, config, at, DeviceType::Console, apic.id())
@@ -92,8 +118,8 @@ impl Guest {
             })
             .transpose()?;
         log(format_args!(
-            "vssd-guest {}: {} MiB, TSC {} MHz ({}), PCI by {}, {} at {disk}, channel {}, {} ms \
-             since {}",
+            "vssd-guest {}: {} MiB, TSC {} MHz ({}), PCI by {}, {} at {disk}{}{}, channel {}, \
+             {} ms since {}",
             env!("CARGO_PKG_VERSION"),
             ram_bytes >> 20,
             clock.hz / 1_000_000,
@@ -107,6 +133,12 @@ impl Guest {
             } else {
                 "disk without the vSSD mark"
             },
+            if origin.is_some() {
+                ", an origin disk"
+            } else {
+                ""
+            },
+            if trace.is_some() { ", a trace" } else { "" },
             if console.is_some() {
                 "virtio-console"
             } else {
@@ -118,6 +150,8 @@ impl Guest {
         Ok(Self {
             clock,
             port,
+            origin,
+            trace,
             console,
             serial_empty_ns: 0,
             serial_empty_interrupts: u64::MAX,
@@ -135,6 +169,16 @@ impl Guest {
             interrupts::count(),
         ));
         power::end(exit)
+    }
+
+    /// Asks for interrupts from every disk's requests, or for none. Returns true when one
+    /// has finished already, for which none comes.
+    fn interrupt(&mut self, wanted: bool) -> bool {
+        let others = [&mut self.origin, &mut self.trace].into_iter().flatten();
+        // Of each disk, whatever the one before said.
+        others.fold(self.port.interrupt(wanted), |finished, disk| {
+            disk.interrupt(wanted) | finished
+        })
     }
 
     fn read_serial(&mut self, out: &mut [u8]) -> usize {
@@ -155,9 +199,18 @@ impl Guest {
 
 impl Machine for Guest {
     type Port = Port;
+    type Disk = Disk;
 
     fn port(&mut self) -> &mut Port {
         &mut self.port
+    }
+
+    fn origin(&mut self) -> Option<&mut Disk> {
+        self.origin.as_mut()
+    }
+
+    fn trace(&mut self) -> Option<&mut Disk> {
+        self.trace.as_mut()
     }
 
     fn now_ns(&mut self) -> u64 {
@@ -168,12 +221,12 @@ impl Machine for Guest {
         if let Some(console) = &mut self.console {
             console.flush();
         }
-        // Queue 0 interrupts only while the guest rests: otherwise it looks at
-        // the queue by itself, and an interrupt costs the host a system call.
-        if !self.port.interrupt(true) {
+        // Queues of requests interrupt only while the guest rests: otherwise it looks
+        // at them by itself, and an interrupt costs the host a system call.
+        if !self.interrupt(true) {
             interrupts::wait();
         }
-        self.port.interrupt(false);
+        self.interrupt(false);
     }
 
     fn read_channel(&mut self, out: &mut [u8]) -> usize {

@@ -7,7 +7,7 @@
 //! - [`boot`], [`paging`], [`memory`], [`heap`]: from the loader to an allocator
 //! - [`interrupts`], [`clock`]: rest and time
 //! - [`pci`], [`mmio`], [`transport`], [`dma`]: virtio devices in general
-//! - [`port`]: the vSSD; [`console`], [`serial`]: two ways to talk
+//! - [`disk`]: disks in general, [`port`]: the vSSD; [`console`], [`serial`]: two ways to talk
 //! - [`machine`]: all of it behind the runtime's traits
 //! - [`fault`], [`power`]: the end
 #![no_std]
@@ -18,6 +18,7 @@ extern crate alloc;
 mod boot;
 mod clock;
 mod console;
+mod disk;
 mod dma;
 mod fault;
 mod heap;

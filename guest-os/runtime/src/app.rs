@@ -8,7 +8,7 @@ use vssd::encoding::SetView;
 use workloads::{Policy, Report};
 
 use crate::contents::Contents;
-use crate::disk::Application;
+use crate::disk::{Application, Choice};
 use crate::surrender::{Sample, Surrender, picker};
 
 /// Seed of contents until a command says otherwise.
@@ -94,8 +94,8 @@ impl App {
 }
 
 impl Application for App {
-    fn choose(&mut self, count: u32, held: &BlockSet) -> BlockSet {
-        self.picker.choose(count, held)
+    fn choose(&mut self, count: u32, held: &BlockSet) -> Choice {
+        Choice::All(self.picker.choose(count, held))
     }
 
     fn surrendered(&mut self, count: u32) {

@@ -54,6 +54,11 @@ impl Lines {
         );
     }
 
+    /// Commands that wait.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// True when a command waits.
     pub fn is_waiting(&self) -> bool {
         !self.waiting.is_empty()

@@ -1,7 +1,6 @@
 //! The vSSD driver proper: requests with checks before the device sees them,
 //! and the resize protocol carried over the event and command queues.
 
-use alloc::vec;
 use alloc::vec::Vec;
 
 use vssd::block_set::BlockSet;
@@ -11,12 +10,13 @@ use vssd::units::Geometry;
 use vssd::wire::EVENT_LEN;
 
 use crate::phases::{Phase, Phases};
-use crate::port::{BlkOp, BlkStatus, Machine, VssdPort};
+use crate::port::{BlkOp, BlkPort, BlkStatus, Machine, VssdPort};
+use crate::slots::{Slots, Ticket};
 
 /// What the application on top of the driver is asked and told.
 pub trait Application {
     /// Which blocks to give up: at most `count` of those in `held`.
-    fn choose(&mut self, count: u32, held: &BlockSet) -> BlockSet;
+    fn choose(&mut self, count: u32, held: &BlockSet) -> Choice;
 
     /// The device took blocks that were chosen.
     fn surrendered(&mut self, count: u32);
@@ -30,6 +30,15 @@ pub trait Application {
     /// The list was read anew: `gained` are held now with unknown contents,
     /// `lost` are gone.
     fn resynced(&mut self, gained: &BlockSet, lost: &BlockSet);
+}
+
+/// Blocks to give up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// These; if they are too few, there are no more for now.
+    All(BlockSet),
+    /// These now and the others as soon as they are ready: ask again.
+    Part(BlockSet),
 }
 
 /// A request to a run of whole blocks.
@@ -86,8 +95,7 @@ const MAX_FAULTS: u32 = 8;
 /// The vSSD driver.
 pub struct Disk {
     driver: Driver,
-    slots: Vec<Option<InFlight>>,
-    free: Vec<usize>,
+    slots: Slots<InFlight>,
     command_out: bool,
     faults: u32,
     /// Of a disk that is watched.
@@ -97,11 +105,9 @@ pub struct Disk {
 impl Disk {
     /// A driver on a port whose device has this shape.
     pub fn new(geometry: Geometry, port: &impl VssdPort) -> Self {
-        let slots = port.slot_count();
         Self {
             driver: Driver::new(geometry),
-            slots: vec![None; slots],
-            free: (0..slots).rev().collect(),
+            slots: Slots::new(port.slot_count()),
             command_out: false,
             faults: 0,
             phases: None,
@@ -131,14 +137,14 @@ impl Disk {
         self.driver.reconsider();
     }
 
-    /// Number of requests in flight.
+    /// Number of requests in flight, or back and not looked at.
     pub fn in_flight(&self) -> usize {
-        self.slots.len() - self.free.len()
+        self.slots.taken()
     }
 
     /// True when a block of the request is in a request in flight.
     pub fn is_busy(&self, first: u32, count: u32) -> bool {
-        self.slots.iter().flatten().any(|other| {
+        self.slots.requests().any(|other| {
             let request = other.request;
             first < request.first + request.count && request.first < first + count
         })
@@ -146,7 +152,7 @@ impl Disk {
 
     /// A slot for the next request.
     pub fn free_slot(&self) -> Option<usize> {
-        self.free.last().copied()
+        self.slots.next_free()
     }
 
     /// Whether the guest holds all blocks of the request [DRV-1].
@@ -154,13 +160,13 @@ impl Disk {
         self.driver.held().contains_range(first, count)
     }
 
-    /// Submits a request in the slot that [`free_slot`](Self::free_slot) gave.
+    /// Submits a request in the slot that [`free_slot`](Self::free_slot) gave, and
+    /// returns that.
     ///
     /// It is the caller who asks [`holds`](Self::holds) first: one who wants to
     /// see the device refuse does not.
-    pub fn submit(&mut self, machine: &mut impl Machine, request: BlockRequest) {
-        let slot = self.free.pop().expect("a slot is free");
-        self.slots[slot] = Some(InFlight {
+    pub fn submit(&mut self, machine: &mut impl Machine, request: BlockRequest) -> usize {
+        let slot = self.slots.take(InFlight {
             request,
             revoked: false,
             submitted_ns: self.phases.as_ref().map_or(0, |_| machine.now_ns()),
@@ -170,14 +176,14 @@ impl Disk {
         let len = request.count as usize * geometry.block_size() as usize;
         let sector = geometry.first_sector(request.first);
         machine.port().submit(slot, request.op, sector, len);
+        slot
     }
 
     /// The next finished request. Its slot is free again: look at the buffer
     /// before submitting another.
     pub fn completion(&mut self, machine: &mut impl Machine) -> Option<Completion> {
         let (slot, status) = machine.port().completion()?;
-        let done = self.slots[slot].take().expect("the slot was in flight");
-        self.free.push(slot);
+        let done = self.slots.finish(slot);
         Some(Completion {
             slot,
             request: done.request,
@@ -189,6 +195,39 @@ impl Disk {
                 phase: done.phase,
             }),
         })
+    }
+
+    /// Takes in which requests of futures have finished. Returns true when any had.
+    pub fn arrivals(&mut self, machine: &mut impl Machine) -> bool {
+        let mut any = false;
+        while let Some((slot, status)) = machine.port().completion() {
+            self.slots.arrive(slot, status);
+            any = true;
+        }
+        any
+    }
+
+    /// The request of a future in this slot, if it is back: how it went, and whether a
+    /// block of it was revoked meanwhile. The slot is free then, and its buffer must be
+    /// looked at at once.
+    pub fn collect(&mut self, slot: usize) -> Option<(BlkStatus, bool)> {
+        let (done, status) = self.slots.collect(slot)?;
+        Some((status, done.revoked))
+    }
+
+    /// As [`Slots::admits`].
+    pub fn admits(&mut self, ticket: &mut Option<Ticket>) -> bool {
+        self.slots.admits(ticket)
+    }
+
+    /// As [`Slots::leave`].
+    pub fn leave(&mut self, ticket: Ticket) {
+        self.slots.leave(ticket);
+    }
+
+    /// As [`Slots::abandon`].
+    pub fn abandon(&mut self, slot: usize) {
+        self.slots.abandon(slot);
     }
 
     /// Carries the protocol on as far as it goes without waiting. Returns
@@ -240,10 +279,11 @@ impl Disk {
                     machine.port().send_command(len);
                     self.command_out = true;
                 }
-                Step::Choose { count } => {
-                    let chosen = application.choose(count, self.driver.held());
-                    self.driver.surrender(chosen);
-                }
+                Step::Choose { count } => match application.choose(count, self.driver.held()) {
+                    Choice::All(chosen) => self.driver.surrender(chosen),
+                    Choice::Part(chosen) if chosen.is_empty() => return Ok(progressed),
+                    Choice::Part(chosen) => self.driver.surrender_part(chosen),
+                },
                 Step::Drain if self.is_drained() => self.driver.drained(),
                 Step::Drain => return Ok(progressed),
             }
@@ -256,7 +296,7 @@ impl Disk {
         if let Some(phases) = &mut self.phases
             && phases.observe(&self.driver, || machine.now_ns())
         {
-            for slot in self.slots.iter_mut().flatten() {
+            for slot in self.slots.requests_mut() {
                 slot.phase = phases.carry(slot.phase);
             }
         }
@@ -267,16 +307,16 @@ impl Disk {
         let Some(leaving) = self.driver.leaving() else {
             return true;
         };
-        !self.slots.iter().flatten().any(|in_flight| {
+        !self.slots.requests().any(|in_flight| {
             let request = in_flight.request;
             leaving.intersects_range(request.first, request.count)
         })
     }
 }
 
-fn tell(slots: &mut [Option<InFlight>], notice: Notice<'_>, application: &mut impl Application) {
+fn tell(slots: &mut Slots<InFlight>, notice: Notice<'_>, application: &mut impl Application) {
     let mut mark = |touches: &dyn Fn(u32, u32) -> bool| {
-        for slot in slots.iter_mut().flatten() {
+        for slot in slots.requests_mut() {
             slot.revoked |= touches(slot.request.first, slot.request.count);
         }
     };

@@ -1,28 +1,44 @@
 //! The guest's main loop: commands in, jobs run, resizes followed, reports out.
 
 use alloc::format;
+use alloc::rc::Rc;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::cell::{Cell, RefCell};
+use core::future::{Future, poll_fn};
+use core::pin::pin;
+use core::task::Poll;
 
-use vssd::driver::Fault;
+use vssd::driver::{Driver, Fault};
 use vssd::units::{Geometry, SECTOR_SIZE};
 use vssd::wire::{MARK_LEN, MARK_OFFSET, VERSION, marked_version};
 use workloads::{Command, Report};
 
 use crate::app::App;
+use crate::cached::{OpenCache, Writes};
 use crate::channel::Lines;
-use crate::disk::{BlockRequest, Disk};
+use crate::disk::{BlockRequest, Completion};
+use crate::hardware::{Hardware, Shared};
 use crate::job::{Fill, Flush, Job, Next, Read, ReadOptions, Stress, Verify, View};
-use crate::port::{BlkOp, Exit, Machine, VssdPort};
+use crate::port::{BlkOp, BlkPort, Exit, Machine, VssdPort};
+use crate::tasks::poll_once;
 
 /// A guest at work.
 pub struct Guest<'m, M: Machine> {
-    machine: &'m mut M,
-    geometry: Geometry,
-    disk: Disk,
-    app: App,
+    pub(crate) hardware: Shared<'m, M>,
+    pub(crate) geometry: Geometry,
+    pub(crate) app: App,
     lines: Lines,
+    /// Commands that wait, for futures to see.
+    pub(crate) waiting: Rc<Cell<usize>>,
+    pub(crate) cache: Option<OpenCache<'m, M>>,
+    /// Those behind this cache and the ones before it.
+    pub(crate) writes: Rc<RefCell<Writes>>,
 }
+
+/// Turns without anything to be seen before a loop that polls futures rests: what one of
+/// them did may be what another waits for that was polled before it.
+const TURNS_BEFORE_REST: u32 = 2;
 
 /// Reads the shape of the device and makes sure that it is a vSSD.
 pub fn discover(port: &mut impl VssdPort) -> Result<Geometry, String> {
@@ -59,13 +75,14 @@ pub fn discover(port: &mut impl VssdPort) -> Result<Geometry, String> {
 impl<'m, M: Machine> Guest<'m, M> {
     /// A guest on a vSSD of this shape, before its first exchange.
     pub fn new(machine: &'m mut M, geometry: Geometry) -> Self {
-        let disk = Disk::new(geometry, machine.port());
         Self {
-            machine,
+            hardware: Rc::new(RefCell::new(Hardware::new(machine, geometry))),
             geometry,
-            disk,
             app: App::new(geometry.capacity()),
             lines: Lines::default(),
+            waiting: Rc::default(),
+            cache: None,
+            writes: Rc::default(),
         }
     }
 
@@ -89,23 +106,27 @@ impl<'m, M: Machine> Guest<'m, M> {
         self.settle()?;
         let first_io_ns = self.first_io()?;
         let scripted = self.lines.is_waiting();
+        let held = self.hardware.borrow().disk.driver().held().len();
         self.report(&Report::Ready {
             version: env!("CARGO_PKG_VERSION").to_string(),
             block_size: self.geometry.block_size(),
             capacity: self.geometry.capacity(),
-            held: self.disk.driver().held().len(),
+            held,
             first_io_ns,
         });
-        if !scripted && !self.machine.has_own_channel() {
-            self.machine.log(format_args!(
-                "type commands: info, fill, verify, read, exit, …"
+        let has_own_channel = self.hardware.borrow().machine.has_own_channel();
+        if !scripted && !has_own_channel {
+            self.hardware.borrow_mut().machine.log(format_args!(
+                "type commands: info, fill, verify, read, cache, replay, exit, …"
             ));
         }
         loop {
             while let Some(line) = self.lines.pop() {
-                let started = self.machine.now_ns();
+                self.waiting.set(self.lines.waiting());
+                let started = self.now_ns();
                 match line.parse::<Command>() {
                     Ok(Command::Exit) => {
+                        self.flush_cache()?;
                         self.done(line, started);
                         return Ok(Exit::Success);
                     }
@@ -116,7 +137,7 @@ impl<'m, M: Machine> Guest<'m, M> {
                                 command: line,
                                 reason,
                             });
-                            if scripted && !self.machine.has_own_channel() {
+                            if scripted && !has_own_channel {
                                 return Ok(Exit::Failure);
                             }
                         }
@@ -127,14 +148,29 @@ impl<'m, M: Machine> Guest<'m, M> {
                     }),
                 }
             }
-            if !self.turn()? {
-                self.machine.idle();
-            }
+            self.turn_or_rest()?;
         }
     }
 
+    /// A turn, and a rest if nothing has happened.
+    fn turn_or_rest(&mut self) -> Result<(), Fault> {
+        let mut turns = 0;
+        while !self.turn()? {
+            turns += 1;
+            if self.cache.is_none() || turns > TURNS_BEFORE_REST {
+                self.hardware.borrow_mut().machine.idle();
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn now_ns(&self) -> u64 {
+        self.hardware.borrow_mut().machine.now_ns()
+    }
+
     fn done(&mut self, command: String, started_ns: u64) {
-        let elapsed_ns = self.machine.now_ns() - started_ns;
+        let elapsed_ns = self.now_ns() - started_ns;
         self.report(&Report::Done {
             command,
             elapsed_ns,
@@ -144,43 +180,50 @@ impl<'m, M: Machine> Guest<'m, M> {
     /// Reads the first held block: how long a guest takes to its first I/O.
     /// Returns 0 when it holds none.
     fn first_io(&mut self) -> Result<u64, Fault> {
-        let Some(first) = self.disk.driver().held().next_in(0) else {
-            return Ok(0);
-        };
-        let request = BlockRequest {
-            op: BlkOp::Read,
-            first,
-            count: 1,
-        };
-        self.disk.submit(self.machine, request);
-        self.machine.port().kick();
-        while self.disk.completion(self.machine).is_none() {
-            if !self.turn()? {
-                self.machine.idle();
-            }
+        {
+            let hw = &mut *self.hardware.borrow_mut();
+            let Some(first) = hw.disk.driver().held().next_in(0) else {
+                return Ok(0);
+            };
+            let request = BlockRequest {
+                op: BlkOp::Read,
+                first,
+                count: 1,
+            };
+            hw.disk.submit(hw.machine, request);
+            hw.machine.port().kick();
         }
-        Ok(self.machine.now_ns())
+        while self.completion().is_none() {
+            self.turn_or_rest()?;
+        }
+        Ok(self.now_ns())
+    }
+
+    fn completion(&mut self) -> Option<Completion> {
+        let hw = &mut *self.hardware.borrow_mut();
+        hw.disk.completion(hw.machine)
     }
 
     fn carry_out(&mut self, command: Command) -> Result<Result<(), String>, Fault> {
         match command {
+            Command::Fill { .. }
+            | Command::Verify { .. }
+            | Command::Read { .. }
+            | Command::Stress { .. }
+                if self.cache.is_some() =>
+            {
+                return Ok(Err(
+                    "a cache is open, and what is on the vSSD is its own: `close` it first"
+                        .to_string(),
+                ));
+            }
             Command::Info => {
-                let held = self.disk.driver().held();
-                let [surrendered, granted, revoked] = self.app.totals();
-                let report = Report::Info {
-                    block_size: self.geometry.block_size(),
-                    capacity: held.capacity(),
-                    held: held.len(),
-                    digest: held.digest(),
-                    surrendered,
-                    granted,
-                    revoked,
-                };
+                let report = self.info();
                 self.report(&report);
             }
             Command::Policy { policy, seed } => {
                 self.app.set_policy(policy, seed);
-                self.disk.reconsider();
+                self.hardware.borrow_mut().disk.reconsider();
             }
             Command::Hint {
                 workload,
@@ -230,22 +273,42 @@ impl<'m, M: Machine> Guest<'m, M> {
                 writes,
                 latency,
             } => self.work(Stress::new(count, seed, depth, writes, latency))?,
-            Command::Flush => {
+            Command::Flush if self.cache.is_none() => {
                 let flush = self.run_job(Flush::default())?;
                 if !flush.succeeded {
                     return Ok(Err("the device failed the flush".to_string()));
                 }
             }
             Command::Wait { held } => {
-                while self.disk.driver().held().len() != held || !self.disk.driver().is_quiet() {
-                    if !self.turn()? {
-                        self.machine.idle();
-                    }
+                let is_there = |driver: &Driver| driver.held().len() == held && driver.is_quiet();
+                while !is_there(self.hardware.borrow().disk.driver()) {
+                    self.turn_or_rest()?;
                 }
             }
+            Command::Cache { .. }
+            | Command::Replay { .. }
+            | Command::Stamps { .. }
+            | Command::WriteBack
+            | Command::Flush
+            | Command::Close => return self.carry_out_cached(command),
             Command::Exit => {}
         }
         Ok(Ok(()))
+    }
+
+    fn info(&self) -> Report {
+        let hw = self.hardware.borrow();
+        let held = hw.disk.driver().held();
+        let [surrendered, granted, revoked] = self.app.totals();
+        Report::Info {
+            block_size: self.geometry.block_size(),
+            capacity: held.capacity(),
+            held: held.len(),
+            digest: held.digest(),
+            surrendered,
+            granted,
+            revoked,
+        }
     }
 
     /// Runs a job to its end and reports what it found.
@@ -261,35 +324,36 @@ impl<'m, M: Machine> Guest<'m, M> {
     /// list is quiet, so that whatever it ran into has been explained.
     fn run_job<J: Job>(&mut self, mut job: J) -> Result<J, Fault> {
         self.app.lost.clear();
-        let started_ns = self.machine.now_ns();
+        let started_ns = self.now_ns();
         if job.is_timed() {
-            self.disk.watch(started_ns);
+            self.hardware.borrow_mut().disk.watch(started_ns);
         }
         let mut ended = false;
-        while !ended || self.disk.in_flight() > 0 {
+        while !ended || self.hardware.borrow().disk.in_flight() > 0 {
             let mut progressed = self.turn()?;
             if !ended {
                 let (any, end) = self.submit(&mut job);
                 progressed |= any;
                 ended = end;
             }
-            while let Some(done) = self.disk.completion(self.machine) {
+            let hw = &mut *self.hardware.borrow_mut();
+            while let Some(done) = hw.disk.completion(hw.machine) {
                 progressed = true;
                 let view = View {
-                    disk: &self.disk,
+                    disk: &hw.disk,
                     geometry: self.geometry,
                     interrupted: false,
                 };
                 let bytes = done.request.count as usize * self.geometry.block_size() as usize;
-                let buffer = &self.machine.port().buffer(done.slot)[..bytes];
+                let buffer = &hw.machine.port().buffer(done.slot)[..bytes];
                 job.done(&done, &view, &mut self.app, buffer);
             }
             if !progressed {
-                self.machine.idle();
+                hw.machine.idle();
             }
         }
-        let phases = self.disk.unwatch();
-        job.ended(started_ns, self.machine.now_ns(), &phases);
+        let phases = self.hardware.borrow_mut().disk.unwatch();
+        job.ended(started_ns, self.now_ns(), &phases);
         self.settle()?;
         Ok(job)
     }
@@ -299,17 +363,20 @@ impl<'m, M: Machine> Guest<'m, M> {
     fn submit(&mut self, job: &mut impl Job) -> (bool, bool) {
         let mut any = false;
         let mut end = false;
-        while self.disk.in_flight() < job.depth()
-            && let Some(slot) = self.disk.free_slot()
+        let hw = &mut *self.hardware.borrow_mut();
+        while hw.disk.in_flight() < job.depth()
+            && let Some(slot) = hw.disk.free_slot()
         {
             let view = View {
-                disk: &self.disk,
+                disk: &hw.disk,
                 geometry: self.geometry,
                 interrupted: self.lines.is_waiting(),
             };
-            let buffer = self.machine.port().buffer(slot);
+            let buffer = hw.machine.port().buffer(slot);
             match job.next(&view, &mut self.app, buffer) {
-                Next::Request(request) => self.disk.submit(self.machine, request),
+                Next::Request(request) => {
+                    hw.disk.submit(hw.machine, request);
+                }
                 Next::Counted => {}
                 Next::Later => break,
                 Next::End => {
@@ -319,38 +386,99 @@ impl<'m, M: Machine> Guest<'m, M> {
             }
             any = true;
         }
-        self.machine.port().kick();
+        hw.machine.port().kick();
         (any, end)
     }
 
     /// Waits until the list is attached and nothing is wanted of it.
-    fn settle(&mut self) -> Result<(), Fault> {
+    pub(crate) fn settle(&mut self) -> Result<(), Fault> {
         loop {
             let progressed = self.turn()?;
-            if self.disk.driver().is_quiet() {
+            let hw = &mut *self.hardware.borrow_mut();
+            if hw.disk.driver().is_quiet() {
                 return Ok(());
             }
             if !progressed {
-                self.machine.idle();
+                hw.machine.idle();
             }
         }
     }
 
-    /// One look at everything that may have happened besides I/O. Returns
+    /// Polls a future until it ends, with everything else that goes on.
+    pub(crate) fn block_on<T>(&mut self, future: impl Future<Output = T>) -> Result<T, Fault> {
+        let mut future = pin!(future);
+        let mut turns = 0;
+        loop {
+            let mut progressed = self.turn()?;
+            let before = {
+                let hw = &mut *self.hardware.borrow_mut();
+                let before = hw.steps();
+                hw.arrivals();
+                before
+            };
+            let polled = poll_once(future.as_mut());
+            let hw = &mut *self.hardware.borrow_mut();
+            hw.kick();
+            if let Poll::Ready(result) = polled {
+                return Ok(result);
+            }
+            progressed |= hw.steps() > before;
+            turns = if progressed { 0 } else { turns + 1 };
+            if turns > TURNS_BEFORE_REST {
+                hw.machine.idle();
+                turns = 0;
+            }
+        }
+    }
+
+    /// Waits until the disks have given back what futures that are no more asked for.
+    pub(crate) fn await_idle(&mut self) -> Result<(), Fault> {
+        let hardware = Rc::clone(&self.hardware);
+        self.block_on(poll_fn(|_| match hardware.borrow().is_idle() {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }))
+    }
+
+    /// One look at everything that may have happened besides the I/O of jobs. Returns
     /// true when something had.
     fn turn(&mut self) -> Result<bool, Fault> {
-        let mut progressed = self.disk.pump(self.machine, &mut self.app)?;
-        progressed |= self.lines.poll(self.machine);
-        if self.disk.driver().is_quiet()
-            && let Some(report) = self.app.take_resized(self.disk.driver().held().len())
-        {
-            self.report(&report);
+        let mut progressed = {
+            let hw = &mut *self.hardware.borrow_mut();
+            let (mut progressed, dirty_lost) = match &mut self.cache {
+                Some(cache) => cache.pump(hw, &mut self.app)?,
+                None => (hw.disk.pump(hw.machine, &mut self.app)?, None),
+            };
+            if let Some(report) = dirty_lost {
+                send_report(hw.machine, &report);
+            }
+            progressed |= self.lines.poll(hw.machine);
+            self.waiting.set(self.lines.waiting());
+            let driver = hw.disk.driver();
+            if driver.is_quiet()
+                && let Some(report) = self.app.take_resized(driver.held().len())
+            {
+                send_report(hw.machine, &report);
+            }
+            progressed
+        };
+        if let Some(cache) = &mut self.cache {
+            let (before, now_ns) = {
+                let hw = &mut *self.hardware.borrow_mut();
+                let before = hw.steps();
+                hw.arrivals();
+                (before, hw.machine.now_ns())
+            };
+            cache.work(now_ns);
+            let hw = &mut *self.hardware.borrow_mut();
+            hw.kick();
+            progressed |= hw.steps() > before;
         }
         Ok(progressed)
     }
 
-    fn report(&mut self, report: &Report) {
-        send_report(self.machine, report);
+    pub(crate) fn report(&mut self, report: &Report) {
+        send_report(self.hardware.borrow_mut().machine, report);
     }
 }
 
@@ -363,7 +491,13 @@ pub fn send_report(machine: &mut impl Machine, report: &Report) {
     }
     // What comes by the thousand, or while somebody measures, is not printed
     // twice: a serial line is slow.
-    let is_bulk = matches!(report, Report::Counts { .. } | Report::Resized { .. });
+    let is_bulk = matches!(
+        report,
+        Report::Counts { .. }
+            | Report::Resized { .. }
+            | Report::CacheSample { .. }
+            | Report::Stamps { .. }
+    );
     if !machine.has_own_channel() || !is_bulk {
         machine.log(format_args!("{report}"));
     }

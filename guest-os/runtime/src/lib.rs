@@ -8,6 +8,8 @@
 //! - [`disk`]: the driver, as the jobs and the application see it
 //! - [`job`]: what commands do with blocks, many requests in flight
 //! - [`surrender`]: which blocks to give up
+//! - [`cached`]: the block cache on the vSSD, in front of the origin disk
+//! - [`hardware`], [`slots`], [`tasks`]: what futures share with the main loop
 //! - [`app`], [`contents`]: what the guest knows about its blocks
 //! - [`phases`]: what the list did while requests were measured
 #![no_std]
@@ -16,14 +18,18 @@
 extern crate alloc;
 
 pub mod app;
+pub mod cached;
 mod channel;
 pub mod contents;
 pub mod disk;
 pub mod guest;
+pub mod hardware;
 pub mod job;
 pub mod phases;
 pub mod port;
+pub mod slots;
 pub mod surrender;
+pub mod tasks;
 
 use alloc::string::String;
 

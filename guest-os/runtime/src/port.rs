@@ -28,13 +28,12 @@ pub enum BlkStatus {
     Unsupported,
 }
 
-/// The three queues of a vSSD, as the driver sees them.
-///
-/// Queue 0 is a set of *slots*: each owns one DMA buffer and carries at most
-/// one request. The command queue has one request in flight at a time, in one
-/// buffer that the port owns. The port keeps the event queue filled with
-/// buffers by itself.
-pub trait VssdPort {
+/// Bytes in a sector, the unit in which virtio-blk counts (virtio 1.2, 5.2.4).
+pub const SECTOR_LEN: usize = 512;
+
+/// The request queue of a virtio-blk disk, as its driver sees it: a set of *slots*,
+/// each of which owns one DMA buffer and carries at most one request.
+pub trait BlkPort {
     /// Copies `out.len()` bytes of the device's config space from `offset`.
     fn read_config(&mut self, offset: usize, out: &mut [u8]);
 
@@ -67,6 +66,20 @@ pub trait VssdPort {
     /// The next finished request: its slot, free again, and its status.
     fn completion(&mut self) -> Option<(usize, BlkStatus)>;
 
+    /// The disk's size, sectors (virtio 1.2, 5.2.4).
+    fn capacity_sectors(&mut self) -> u64 {
+        let mut sectors = [0; 8];
+        self.read_config(0, &mut sectors);
+        u64::from_le_bytes(sectors)
+    }
+}
+
+/// The three queues of a vSSD, as the driver sees them.
+///
+/// Queue 0 is a disk's like any other. The command queue has one request in flight at a
+/// time, in one buffer that the port owns. The port keeps the event queue filled with
+/// buffers by itself.
+pub trait VssdPort: BlkPort {
     /// Copies the next event of the event queue into `out`, gives the buffer
     /// back to the device and returns the number of bytes the device wrote.
     fn event(&mut self, out: &mut [u8; vssd::wire::EVENT_LEN]) -> Option<usize>;
@@ -91,13 +104,21 @@ pub trait VssdPort {
     fn command_response(&mut self) -> Option<&[u8]>;
 }
 
-/// The machine around the vSSD: clock, rest, and two ways to talk.
+/// The machine around the vSSD: other disks, clock, rest, and two ways to talk.
 pub trait Machine {
     /// The three queues.
     type Port: VssdPort;
+    /// A disk that is no vSSD, or used as if it were none.
+    type Disk: BlkPort;
 
     /// The vSSD.
     fn port(&mut self) -> &mut Self::Port;
+
+    /// The disk for which the vSSD can be a cache: the second of the machine's.
+    fn origin(&mut self) -> Option<&mut Self::Disk>;
+
+    /// The disk that a trace of accesses can be read from: the third.
+    fn trace(&mut self) -> Option<&mut Self::Disk>;
 
     /// Nanoseconds since some moment before the runtime started; monotonic.
     fn now_ns(&mut self) -> u64;

@@ -294,6 +294,56 @@ impl Client {
         interrupt::check()
     }
 
+    /// What the whole device holds, read in order; stamps are not looked for.
+    ///
+    /// # Errors
+    /// When a request fails.
+    pub fn read_all(&mut self) -> Result<Vec<u8>> {
+        let mut image = vec![0; usize::try_from(self.len)?];
+        let mut slots = Vec::new();
+        for (chunk, bytes) in (0..).zip(image.chunks_mut(MAX_BYTES)) {
+            let load = Load {
+                pattern: Pattern::SequentialRead,
+                bytes: bytes.len() as u32,
+                depth: 1,
+            };
+            self.submit(load, 0, chunk * MAX_BYTES as u64);
+            slots.clear();
+            self.ended(&mut slots)?;
+            // SAFETY: the first bytes of the slot's own part of the region, which is mapped
+            // as long as `self` and no longer than `MAX_BYTES`; the request has ended, and
+            // `image` is memory of its own.
+            unsafe {
+                self.buffer(0)
+                    .copy_to_nonoverlapping(bytes.as_mut_ptr(), bytes.len());
+            }
+            interrupt::check()?;
+        }
+        Ok(image)
+    }
+
+    /// Writes zeros to the first `len` bytes, in order: a pool has no place for what was
+    /// never written, and asks no medium for it.
+    ///
+    /// # Errors
+    /// When a request fails.
+    pub fn zero_first(&mut self, len: u64) -> Result<()> {
+        let mut slots = Vec::new();
+        for offset in (0..len).step_by(MAX_BYTES) {
+            let bytes = MAX_BYTES.min((len - offset) as usize);
+            // SAFETY: the slot's own part of the region, which is mapped as long as `self`
+            // and no longer than `MAX_BYTES`; no request uses the slot now.
+            unsafe { self.buffer(0).write_bytes(0, bytes) };
+            let at = self.base + offset;
+            self.queue
+                .write(at, self.buffer(0), bytes, 0, ReqFlags::empty());
+            slots.clear();
+            self.ended(&mut slots)?;
+            interrupt::check()?;
+        }
+        Ok(())
+    }
+
     /// Writes the whole device once, in order.
     ///
     /// # Errors

@@ -26,6 +26,7 @@ use crate::bench::client::Client;
 use crate::bench::load::{Load, Pattern};
 use crate::bench::server::Server;
 use crate::present::store::RunFolder;
+use crate::qemu::Drives;
 use crate::record::{MediaRow, MediaWearRow};
 use crate::testbed::Talk;
 
@@ -251,7 +252,13 @@ impl Run<'_> {
 
     fn guest(&mut self, server: &Server, place: &Path) -> Result<()> {
         let vm_host = self.lab.vm_host(Experiment::Media)?;
-        let mut guest = vm_host.launch(Some(&server.socket), place.to_owned())?;
+        let mut guest = vm_host.launch(
+            Drives {
+                vssd: Some(&server.socket),
+                ..Drives::default()
+            },
+            place.to_owned(),
+        )?;
         self.folder
             .append(&boot_row(Experiment::Media, vm_host, &guest))?;
         let seed = self.lab.seed;

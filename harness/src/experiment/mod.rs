@@ -4,6 +4,8 @@
 //! defaults, and a module that runs it. Judging and drawing is for
 //! [`crate::present`], from the recorded rows alone.
 
+pub mod block_cache;
+pub mod cached;
 pub mod correctness;
 pub mod direct_io;
 pub mod eviction;
@@ -12,15 +14,18 @@ pub mod media;
 pub mod overhead;
 pub mod params;
 pub mod sharing;
+pub mod shrink_cache;
+pub mod write_policy;
 
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 
+use crate::backend::Backend;
 use crate::guest::Guest;
 use crate::present::store::RunFolder;
 use crate::progress::Progress;
 use crate::record::BootRow;
-use crate::testbed::{Shape, Testbed, Transport};
+use crate::testbed::{Disks, Testbed, Transport};
 use crate::twin::Twin;
 use crate::vm_host::{Bench, VmHost};
 
@@ -41,11 +46,17 @@ pub enum Experiment {
     DirectIo,
     /// Media that are not there, beside their models.
     Media,
+    /// Misses of the guest's block cache, by eviction policy and size.
+    BlockCache,
+    /// What the write policies of that cache cost, and what they lose.
+    WritePolicy,
+    /// That cache through a shrink and the grow back.
+    ShrinkCache,
 }
 
 impl Experiment {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::Correctness,
         Self::Eviction,
         Self::Overhead,
@@ -53,6 +64,9 @@ impl Experiment {
         Self::Sharing,
         Self::DirectIo,
         Self::Media,
+        Self::BlockCache,
+        Self::WritePolicy,
+        Self::ShrinkCache,
     ];
 
     /// Those of 2017, in the order in which they run when none is named.
@@ -62,10 +76,16 @@ impl Experiment {
     fn needs_qemu(self) -> Option<&'static str> {
         match self {
             Self::Latency | Self::Media => Some("measures times, and a twin has none"),
+            Self::WritePolicy => Some("measures times and kills guests, and a twin has no times"),
             Self::Sharing => {
                 Some("puts several guests on one backend, and a twin is a guest on its own")
             }
-            Self::Correctness | Self::Eviction | Self::Overhead | Self::DirectIo => None,
+            Self::Correctness
+            | Self::Eviction
+            | Self::Overhead
+            | Self::DirectIo
+            | Self::BlockCache
+            | Self::ShrinkCache => None,
         }
     }
 
@@ -79,6 +99,9 @@ impl Experiment {
             Self::Sharing => "sharing",
             Self::DirectIo => "direct-io",
             Self::Media => "media",
+            Self::BlockCache => "blockcache",
+            Self::WritePolicy => "writepolicy",
+            Self::ShrinkCache => "shrinkcache",
         }
     }
 
@@ -115,6 +138,18 @@ impl Experiment {
                 "what a client and a guest measure of a disk, of flash and of memories that are not \
                  there, beside what their models say, and how these wear"
             }
+            Self::BlockCache => {
+                "how many accesses miss the guest's block cache on a vSSD, by eviction policy and \
+                 size, and how long hits and misses take in front of a disk"
+            }
+            Self::WritePolicy => {
+                "what each write policy of the guest's block cache costs, how far it leaves the disk \
+                 behind, and what is lost when the guest is killed"
+            }
+            Self::ShrinkCache => {
+                "how often the guest's block cache hits while the vSSD under it shrinks and grows \
+                 back, by who chooses what goes, and which writes that loses"
+            }
         }
     }
 
@@ -128,6 +163,9 @@ impl Experiment {
             Self::Sharing => include_str!("../../experiments/sharing.toml"),
             Self::DirectIo => include_str!("../../experiments/direct-io.toml"),
             Self::Media => include_str!("../../experiments/media.toml"),
+            Self::BlockCache => include_str!("../../experiments/blockcache.toml"),
+            Self::WritePolicy => include_str!("../../experiments/writepolicy.toml"),
+            Self::ShrinkCache => include_str!("../../experiments/shrinkcache.toml"),
         }
     }
 
@@ -141,6 +179,9 @@ impl Experiment {
             Self::Sharing => sharing::Params::from_table(params).map(drop),
             Self::DirectIo => direct_io::Params::from_table(params).map(drop),
             Self::Media => media::Params::from_table(params).map(drop),
+            Self::BlockCache => block_cache::Params::from_table(params).map(drop),
+            Self::WritePolicy => write_policy::Params::from_table(params).map(drop),
+            Self::ShrinkCache => shrink_cache::Params::from_table(params).map(drop),
         }
     }
 
@@ -156,6 +197,15 @@ impl Experiment {
             Self::Sharing => sharing::run(&sharing::Params::from_table(params)?, lab, folder),
             Self::DirectIo => direct_io::run(&direct_io::Params::from_table(params)?, lab, folder),
             Self::Media => media::run(&media::Params::from_table(params)?, lab, folder),
+            Self::BlockCache => {
+                block_cache::run(&block_cache::Params::from_table(params)?, lab, folder)
+            }
+            Self::WritePolicy => {
+                write_policy::run(&write_policy::Params::from_table(params)?, lab, folder)
+            }
+            Self::ShrinkCache => {
+                shrink_cache::run(&shrink_cache::Params::from_table(params)?, lab, folder)
+            }
         }
     }
 }
@@ -193,12 +243,12 @@ impl Lab {
     pub fn testbed(
         &self,
         experiment: Experiment,
-        shape: Shape,
+        disks: impl Into<Disks>,
         folder: &mut RunFolder,
     ) -> Result<Box<dyn Testbed>> {
         match &self.joined {
-            Joined::Twin => Ok(Box::new(Twin::start(shape)?)),
-            Joined::Qemu(_) => Ok(Box::new(self.bench(experiment, shape, folder)?)),
+            Joined::Twin => Ok(Box::new(Twin::start(disks)?)),
+            Joined::Qemu(_) => Ok(Box::new(self.bench(experiment, disks, folder)?)),
         }
     }
 
@@ -229,11 +279,23 @@ impl Lab {
     pub fn bench(
         &self,
         experiment: Experiment,
-        shape: Shape,
+        disks: impl Into<Disks>,
+        folder: &mut RunFolder,
+    ) -> Result<Bench> {
+        self.bench_with(experiment, disks, |_| Ok(()), folder)
+    }
+
+    /// The same; before the guest boots, `prepare` is given the backend of its origin
+    /// disk.
+    pub fn bench_with(
+        &self,
+        experiment: Experiment,
+        disks: impl Into<Disks>,
+        prepare: impl FnOnce(&Backend) -> Result<()>,
         folder: &mut RunFolder,
     ) -> Result<Bench> {
         let vm_host = self.vm_host(experiment)?;
-        let bench = vm_host.start(shape)?;
+        let bench = vm_host.start_with(disks, prepare)?;
         folder.append(&boot_row(experiment, vm_host, &bench.guest))?;
         Ok(bench)
     }

@@ -2,9 +2,15 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow, ensure};
+use guest_cache::Policy;
+use guest_cache::WritePolicy;
+use guest_cache::cache::MAX_SLOTS;
 use serde::de::DeserializeOwned;
 use vssd_host::size::ByteSize;
+use workloads::Workload;
+
+use super::cached::BLOCK;
 
 /// The table of the full form inside an experiment's file.
 const FULL: &str = "full";
@@ -69,6 +75,66 @@ pub fn size(key: &str, text: &str) -> Result<ByteSize> {
         .with_context(|| format!("the parameter `{key}` is wrong"))
 }
 
+/// A size in a parameter, in blocks of a cache.
+pub fn blocks(key: &str, text: &str) -> Result<u32> {
+    let size = size(key, text)?;
+    ensure!(
+        size.0 > 0 && size.0.is_multiple_of(BLOCK),
+        "`{key}` is {size}: choose a number of blocks of {BLOCK} bytes"
+    );
+    u32::try_from(size.0 / BLOCK)
+        .with_context(|| format!("`{key}` of {size} is more than 2^32 blocks"))
+}
+
+/// The size of a vSSD that is to be a cache.
+pub fn cache_size(key: &str, text: &str) -> Result<ByteSize> {
+    let slots = blocks(key, text)?;
+    ensure!(
+        slots <= MAX_SLOTS,
+        "`{key}` of {text} is more than the {MAX_SLOTS} blocks of a cache"
+    );
+    size(key, text)
+}
+
+/// Writes in a hundred, or the like.
+pub fn percent(key: &str, percent: u32) -> Result<()> {
+    ensure!(percent <= 100, "`{key}` is {percent}: choose 0 to 100");
+    Ok(())
+}
+
+/// An eviction policy in a parameter.
+pub fn policy(key: &str, text: &str) -> Result<Policy> {
+    text.parse()
+        .with_context(|| format!("`{key}` has `{text}`"))
+}
+
+/// A write policy in a parameter.
+pub fn write_policy(key: &str, text: &str) -> Result<WritePolicy> {
+    text.parse()
+        .with_context(|| format!("`{key}` has `{text}`"))
+}
+
+/// A workload on so many blocks.
+pub fn workload(key: &str, text: &str, span: u32) -> Result<Workload> {
+    let workload: Workload = text
+        .parse()
+        .map_err(|_| anyhow!("`{key}` has `{text}`, which is no workload"))?;
+    workload
+        .stream(span, 0, 0)
+        .with_context(|| format!("`{key}` has `{text}`"))?;
+    Ok(workload)
+}
+
+/// Each text of a list, which is not empty.
+pub fn each<T>(
+    key: &str,
+    texts: &[String],
+    parse: impl Fn(&str, &str) -> Result<T>,
+) -> Result<Vec<T>> {
+    ensure!(!texts.is_empty(), "`{key}` is empty");
+    texts.iter().map(|text| parse(key, text)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,17 +154,47 @@ mod tests {
         }
     }
 
+    fn check(experiment: Experiment, set: &str) -> Result<()> {
+        let sets = [set.to_owned()];
+        let overrides = Overrides {
+            sets: &sets,
+            ..Overrides::default()
+        };
+        let table = resolve(experiment.defaults(), &overrides).unwrap();
+        experiment.check(&table)
+    }
+
+    #[test]
+    fn wrong_parameters_of_caches_are_named() {
+        use Experiment::{BlockCache, ShrinkCache, WritePolicy};
+        check(BlockCache, "policies=[\"lru\"]").unwrap();
+        for (experiment, set, word) in [
+            (BlockCache, "policies=[\"mru\"]", "mru"),
+            (BlockCache, "workloads=[\"fractal\"]", "fractal"),
+            (BlockCache, "sizes=[]", "sizes"),
+            (BlockCache, "sizes=[\"1MiB\", \"6000\"]", "4096"),
+            (BlockCache, "sizes=[\"1TiB\"]", "sizes"),
+            (BlockCache, "span=1TiB", "origin"),
+            (BlockCache, "trace=/nonexistent.csv", "/nonexistent.csv"),
+            (BlockCache, "writes_percent=101", "writes_percent"),
+            (WritePolicy, "policies=[\"write-off\"]", "write-off"),
+            (WritePolicy, "span=1GiB", "span"),
+            (WritePolicy, "crashes=0", "crashes"),
+            (WritePolicy, "sample=0", "sample"),
+            (ShrinkCache, "ways=[\"anyhow\"]", "surrender, uniform"),
+            (ShrinkCache, "keep_percent=0", "keep_percent"),
+            (ShrinkCache, "shrunk=20001", "window"),
+            (ShrinkCache, "write=write-back", "loss_write"),
+            (ShrinkCache, "loss_write=read-only", "nothing to lose"),
+        ] {
+            let error = format!("{:#}", check(experiment, set).unwrap_err());
+            assert!(error.contains(word), "{set}: {error}");
+        }
+    }
+
     #[test]
     fn wrong_parameters_are_named() {
-        let check = |set: &str| {
-            let sets = [set.to_owned()];
-            let overrides = Overrides {
-                sets: &sets,
-                ..Overrides::default()
-            };
-            let table = resolve(Experiment::Eviction.defaults(), &overrides).unwrap();
-            Experiment::Eviction.check(&table)
-        };
+        let check = |set| check(Experiment::Eviction, set);
         check("reads=10").unwrap();
         for (set, word) in [
             ("raeds=10", "raeds"),

@@ -12,7 +12,7 @@ pub(super) fn mix(mut z: u64) -> u64 {
 
 /// Where `block` lies among all, for the sample that `seed` draws. A bijection
 /// for each seed, so two blocks never have the same.
-pub(super) fn rank(seed: u64, block: u64) -> u64 {
+pub(crate) fn rank(seed: u64, block: u64) -> u64 {
     mix(block ^ mix(seed.wrapping_add(0x9e37_79b9_7f4a_7c15)))
 }
 

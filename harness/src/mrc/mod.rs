@@ -27,7 +27,7 @@ mod distances;
 mod exact;
 mod fixed_rate;
 mod fixed_size;
-mod hash;
+pub(crate) mod hash;
 #[cfg(test)]
 mod tests;
 

@@ -4,10 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow};
 use clap::Args;
-use vssd_host::size::ByteSize;
 use workloads::Workload;
 use workloads::pattern::NotAPattern;
-use workloads::trace::{Beyond, Format, Options, TimeOrder};
 
 use super::curves::{self, Method};
 use super::input::Input;
@@ -19,6 +17,7 @@ use crate::present::manifest::now_utc;
 use crate::present::plain::{conditions, ensure_fresh, write_report, write_rows};
 use crate::present::{Verdict, figures};
 use crate::progress::Progress;
+use crate::trace::options::ReadArgs;
 
 /// What the report begins with.
 const LEAD: &str = "The policies of the guest's block cache see the accesses of";
@@ -29,18 +28,9 @@ pub struct SimArgs {
     /// A block trace: vscsi, oracle-general, spc, msr or csv, also compressed (gz, zst).
     #[arg(long, value_name = "FILE", conflicts_with = "workload")]
     pub trace: Option<PathBuf>,
-    /// Its format, if it is not to be guessed.
-    #[arg(long, value_name = "FORMAT", requires = "trace")]
-    pub format: Option<Format>,
-    /// The disk that the trace is for; requests past its end are refused.
-    #[arg(long, value_name = "SIZE", requires = "trace")]
-    pub disk: Option<ByteSize>,
-    /// Leave out requests past the end of the disk, and count them.
-    #[arg(long, requires = "disk")]
-    pub skip_beyond: bool,
-    /// Take times that go back for the time before, and count them.
-    #[arg(long, requires = "trace")]
-    pub clamp_times: bool,
+    /// How to read that trace.
+    #[command(flatten)]
+    pub read: ReadArgs,
     /// A made-up workload instead of a trace: zipf:EXPONENT, gaussian:MEAN,SD, uniform, sequential,
     /// hotspot:BLOCKS,SHARE,SPEED.
     #[arg(long, value_name = "WORKLOAD", value_parser = parse_workload)]
@@ -119,22 +109,7 @@ impl SimArgs {
 
     fn input(&self, seed: u64, progress: Progress) -> Result<Input> {
         match (&self.trace, self.workload) {
-            (Some(path), _) => {
-                let options = Options {
-                    format: self.format,
-                    order: match self.clamp_times {
-                        true => TimeOrder::Clamp,
-                        false => TimeOrder::Reject,
-                    },
-                    disk_bytes: self.disk.map(|size| size.0),
-                    beyond: match self.skip_beyond {
-                        true => Beyond::Skip,
-                        false => Beyond::Reject,
-                    },
-                    ..Options::default()
-                };
-                Input::from_trace(path, options, progress)
-            }
+            (Some(path), _) => Input::from_trace(path, self.read.options(), progress),
             (None, Some(workload)) => {
                 Input::from_workload(workload, self.blocks, self.requests, seed)
             }
@@ -150,24 +125,7 @@ impl SimArgs {
         let what = match (&self.trace, self.workload) {
             (Some(path), _) => {
                 let name = path.file_name().unwrap_or(path.as_os_str());
-                let mut text = format!("--trace {}", name.display());
-                if let Some(format) = self.format {
-                    text += &format!(" --format {format}");
-                }
-                if let Some(disk) = self.disk {
-                    text += &format!(" --disk {disk}");
-                }
-                text += if self.skip_beyond {
-                    " --skip-beyond"
-                } else {
-                    ""
-                };
-                text += if self.clamp_times {
-                    " --clamp-times"
-                } else {
-                    ""
-                };
-                text
+                format!("--trace {}{}", name.display(), self.read.arguments())
             }
             (None, Some(workload)) => format!(
                 "--workload {workload} --blocks {} --requests {} --seed {seed}",

@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use guest_cache::cache::MAX_SLOTS;
 use workloads::Workload;
-use workloads::trace::{Accesses, Op, Options, Reader};
+use workloads::trace::{Op, Options};
 
 use crate::interrupt;
 use crate::progress::Progress;
+use crate::trace::pass;
 
 /// Accesses after which it is looked whether somebody wants to stop.
 const STRIDE: usize = 1 << 16;
@@ -37,60 +38,28 @@ impl Input {
     /// When the trace cannot be read to its end, or has more blocks than a cache
     /// can name.
     pub fn from_trace(path: &Path, options: Options, progress: Progress) -> Result<Self> {
-        let reader = Reader::open(path, options)?;
-        let name = path.file_name().unwrap_or(path.as_os_str());
-        let format = reader.format();
-        let mut accesses = Accesses::new(reader);
         let mut numbers: HashMap<u64, u32> = HashMap::new();
         let mut input = Self::default();
-        let mut any_write = false;
-        let spinner = progress.spinner("reading");
-        while let Some(access) = accesses.next().transpose()? {
-            let next = numbers.len() as u32;
-            ensure!(
-                next < u32::MAX / 2,
-                "{}: it accesses more than {next} different blocks, which is more than a cache can name",
-                path.display()
-            );
-            input
-                .blocks
-                .push(*numbers.entry(access.block).or_insert(next));
-            any_write |= access.op == Op::Write;
-            input.writes.push(access.op == Op::Write);
-            if input.blocks.len().is_multiple_of(STRIDE) {
-                interrupt::check()?;
-                spinner.set_position(input.blocks.len() as u64);
+        let summary = pass(path, options, progress, "reading", |record| {
+            for block in record.blocks() {
+                let next = numbers.len() as u32;
+                ensure!(
+                    next < u32::MAX / 2,
+                    "{}: it accesses more than {next} different blocks, which is more than a cache can name",
+                    path.display()
+                );
+                input.blocks.push(*numbers.entry(block).or_insert(next));
+                input.writes.push(record.op() == Op::Write);
             }
-        }
-        spinner.finish_and_clear();
-        if input.blocks.is_empty() {
-            bail!("{}: its requests access no block at all", path.display());
-        }
-        if !any_write {
+            Ok(())
+        })?;
+        if summary.writes == 0 {
             input.writes = Vec::new();
         }
         input.distinct = numbers.len() as u32;
-        input.what = format!("the trace {} ({format})", name.display());
-        let counts = accesses.records().counts();
-        for (count, what) in [
-            (
-                counts.other_commands,
-                "records are neither reads nor writes",
-            ),
-            (counts.beyond_disk, "requests end past the end of the disk"),
-        ] {
-            if count > 0 {
-                input
-                    .notes
-                    .push(format!("{count} {what}, and were left out."));
-            }
-        }
-        if counts.clamped > 0 {
-            input.notes.push(format!(
-                "{} records were earlier than the one before; they count as of the same time.",
-                counts.clamped
-            ));
-        }
+        let name = path.file_name().unwrap_or(path.as_os_str());
+        input.what = format!("the trace {} ({})", name.display(), summary.format);
+        input.notes = summary.notes();
         Ok(input)
     }
 

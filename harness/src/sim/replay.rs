@@ -1,6 +1,7 @@
 //! Each policy at each size, on all processors.
 
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -180,15 +181,31 @@ simulated!(Cache<Belady>);
 
 /// One contender at one size.
 fn cell(input: &Input, contender: Contender, blocks: u32, warmup: usize) -> Result<Row> {
+    on_slots(input, contender, blocks, 0..blocks, warmup)
+}
+
+/// One contender in a cache that may have any of `may_have` slots and has those of
+/// `held`; the first `warmup` accesses do not count.
+///
+/// # Errors
+/// When somebody wants to stop.
+pub fn on_slots(
+    input: &Input,
+    contender: Contender,
+    may_have: u32,
+    held: Range<u32>,
+    warmup: usize,
+) -> Result<Row> {
+    let blocks = held.len() as u32;
     match contender {
         Contender::Belady => {
-            let mut cache = Cache::with_policy(blocks, Belady::of(&input.blocks, blocks));
-            cache.grow(0..blocks);
+            let mut cache = Cache::with_policy(may_have, Belady::of(&input.blocks, may_have));
+            cache.grow(held);
             replay(input, contender, blocks, cache, warmup)
         }
         Contender::Policy(policy) => {
-            let mut cache = policy.cache(blocks);
-            cache.grow(0..blocks);
+            let mut cache = policy.cache(may_have);
+            cache.grow(held);
             replay(input, contender, blocks, cache, warmup)
         }
     }

@@ -13,6 +13,7 @@ use guest_runtime::port::Machine;
 use vssd_host::vssd::Vssd;
 use workloads::Report;
 
+use super::disk::{Sectors, TwinDisk};
 use super::port::TwinPort;
 use super::{Answer, Order, Stopped, Until};
 
@@ -25,6 +26,8 @@ pub struct Dismissed;
 /// See the module.
 pub struct TwinMachine {
     port: TwinPort,
+    origin: Option<TwinDisk>,
+    trace: Option<TwinDisk>,
     vssd: Arc<Vssd>,
     clock: Arc<AtomicU64>,
     inbox: Receiver<Order>,
@@ -40,11 +43,14 @@ impl TwinMachine {
     pub(super) fn new(
         vssd: Arc<Vssd>,
         clock: Arc<AtomicU64>,
+        [origin, trace]: [Option<Sectors>; 2],
         inbox: Receiver<Order>,
         outbox: Sender<Answer>,
     ) -> io::Result<Self> {
         Ok(Self {
             port: TwinPort::new(vssd.clone(), clock.clone())?,
+            origin: origin.map(|sectors| TwinDisk::new(sectors, clock.clone())),
+            trace: trace.map(|sectors| TwinDisk::new(sectors, clock.clone())),
             vssd,
             clock,
             inbox,
@@ -114,9 +120,18 @@ impl TwinMachine {
 
 impl Machine for TwinMachine {
     type Port = TwinPort;
+    type Disk = TwinDisk;
 
     fn port(&mut self) -> &mut TwinPort {
         &mut self.port
+    }
+
+    fn origin(&mut self) -> Option<&mut TwinDisk> {
+        self.origin.as_mut()
+    }
+
+    fn trace(&mut self) -> Option<&mut TwinDisk> {
+        self.trace.as_mut()
     }
 
     fn now_ns(&mut self) -> u64 {

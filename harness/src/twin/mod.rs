@@ -21,6 +21,7 @@
 //!      │ Answer { reports, why }       │ waits
 //! ```
 
+mod disk;
 mod machine;
 mod port;
 
@@ -50,7 +51,8 @@ use workloads::{Command, Report};
 
 use crate::interrupt;
 use crate::resources::check_memory;
-use crate::testbed::{ResizeOptions, Shape, Talk, Testbed, Transport};
+use crate::testbed::{Disks, ResizeOptions, Talk, Testbed, Transport};
+use disk::{Sectors, SparseDisk};
 use machine::TwinMachine;
 
 /// How much virtual time anything but a resize or a command may take.
@@ -105,6 +107,8 @@ pub struct Twin {
     vssd: Arc<Vssd>,
     clock: Arc<AtomicU64>,
     capacity: u32,
+    origin: Option<Arc<SparseDisk>>,
+    trace: Option<PathBuf>,
     /// `None` once the guest is to end.
     orders: Option<Sender<Order>>,
     answers: Receiver<Answer>,
@@ -115,7 +119,18 @@ pub struct Twin {
 
 impl Twin {
     /// A guest that is ready for commands on a vSSD of which it holds every block.
-    pub fn start(shape: Shape) -> Result<Self> {
+    ///
+    /// # Errors
+    /// When the shape cannot be, or there is no memory for it, or the guest refuses.
+    pub fn start(disks: impl Into<Disks>) -> Result<Self> {
+        let Disks {
+            vssd: shape,
+            origin,
+            trace,
+        } = disks.into();
+        let origin = origin
+            .map(|origin| SparseDisk::new(origin.size).map(Arc::new))
+            .transpose()?;
         let bytes = u32::try_from(shape.block_size.0).unwrap_or(0);
         let blocks = shape.size.0.checked_div(u64::from(bytes)).unwrap_or(0);
         let geometry = Geometry::new(bytes, blocks)?;
@@ -151,18 +166,34 @@ impl Twin {
                 clock: Clock::Virtual(clock.clone()),
             },
         )?);
+        Self::boot(vssd, clock, origin, trace)
+    }
+
+    /// Boots a guest on these disks.
+    fn boot(
+        vssd: Arc<Vssd>,
+        clock: Arc<AtomicU64>,
+        origin: Option<Arc<SparseDisk>>,
+        trace: Option<PathBuf>,
+    ) -> Result<Self> {
         vssd.set_connected(true);
+        let disks = [
+            origin.clone().map(Sectors::Sparse),
+            trace.as_deref().map(Sectors::of_file).transpose()?,
+        ];
         let (orders, inbox) = mpsc::channel();
         let (outbox, answers) = mpsc::channel();
-        let machine = TwinMachine::new(vssd.clone(), clock.clone(), inbox, outbox.clone())?;
+        let machine = TwinMachine::new(vssd.clone(), clock.clone(), disks, inbox, outbox.clone())?;
         let thread = thread::Builder::new()
             .name("twin".to_owned())
             .spawn(move || live(machine, &outbox))
             .context("start the guest's thread")?;
         let mut twin = Self {
+            capacity: vssd.geometry.capacity(),
             vssd,
             clock,
-            capacity,
+            origin,
+            trace,
             orders: Some(orders),
             answers,
             thread: Some(thread),
@@ -174,6 +205,23 @@ impl Twin {
             Report::Failed { reason, .. } => bail!("the guest refused to run: {reason}"),
             other => bail!("the guest began with something unexpected: {other}"),
         }
+    }
+
+    /// Ends the guest wherever it stands, as if the power of its machine were gone, and
+    /// boots another on the same disks.
+    ///
+    /// # Errors
+    /// When the other refuses.
+    pub fn kill_guest(mut self) -> Result<Self> {
+        self.bury();
+        self.vssd.set_connected(false);
+        let trace = self.trace.take();
+        Self::boot(
+            self.vssd.clone(),
+            self.clock.clone(),
+            self.origin.clone(),
+            trace,
+        )
     }
 
     /// Lets the guest run.

@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use guest_runtime::port::{BlkOp, BlkStatus, VssdPort};
+use guest_runtime::port::{BlkOp, BlkPort, BlkStatus, VssdPort};
 use virtio_bindings::virtio_blk::{
     VIRTIO_BLK_S_OK, VIRTIO_BLK_S_UNSUPP, VIRTIO_BLK_T_FLUSH, VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT,
 };
@@ -18,19 +18,19 @@ use vssd_host::request::{Chain, RequestQueue, Turn};
 use vssd_host::vssd::Vssd;
 
 /// As many as the kernel's port has.
-const SLOTS: usize = 32;
+pub(super) const SLOTS: usize = 32;
 
 /// Bytes in a slot's buffer, as in the kernel.
-const SLOT_LEN: usize = 256 << 10;
+pub(super) const SLOT_LEN: usize = 256 << 10;
 
 /// From one slot's buffer to the next. A page more than the buffer: at a power of
 /// two apart, the beginnings of all buffers would compete for the same few
 /// lines of the processor's cache.
-const SLOT_STRIDE: usize = SLOT_LEN + 4096;
+pub(super) const SLOT_STRIDE: usize = SLOT_LEN + 4096;
 
 /// Virtual time that a request takes. What matters is that it takes some: a
 /// guest that never rests moves on towards its deadlines all the same.
-const REQUEST_NS: u64 = 1_000;
+pub(super) const REQUEST_NS: u64 = 1_000;
 
 /// The header and status byte of a request.
 #[derive(Clone, Copy, Default)]
@@ -77,7 +77,7 @@ impl TwinPort {
     }
 }
 
-impl VssdPort for TwinPort {
+impl BlkPort for TwinPort {
     fn read_config(&mut self, offset: usize, out: &mut [u8]) {
         out.copy_from_slice(&config_space(self.vssd.geometry)[offset..offset + out.len()]);
     }
@@ -136,7 +136,9 @@ impl VssdPort for TwinPort {
     fn completion(&mut self) -> Option<(usize, BlkStatus)> {
         self.finished.pop_front()
     }
+}
 
+impl VssdPort for TwinPort {
     fn event(&mut self, out: &mut [u8; EVENT_LEN]) -> Option<usize> {
         let now = self.clock.load(Ordering::Relaxed);
         *out = self.vssd.lock().device.take_event(now)?;

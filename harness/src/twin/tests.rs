@@ -4,7 +4,7 @@ use vssd_host::control::protocol::EvictName;
 use vssd_host::size::ByteSize;
 
 use super::*;
-use crate::testbed::fill;
+use crate::testbed::{OriginShape, Shape, fill};
 
 const BLOCKS: u32 = 4096;
 const LONG: Duration = Duration::from_secs(3600);
@@ -155,4 +155,144 @@ fn a_guest_that_ends_says_goodbye_and_is_gone() {
     let error = twin.start(&Command::Info).unwrap_err().to_string();
     assert!(error.contains("the guest"), "{error}");
     Box::new(self::twin(0)).shut_down().unwrap();
+}
+
+/// A twin with a sparse origin disk of 40 GiB, and this trace.
+fn cached_twin(trace: Option<PathBuf>) -> Twin {
+    let vssd = Shape {
+        size: ByteSize(u64::from(BLOCKS) * 4096),
+        block_size: ByteSize(4096),
+        written: ByteSize(u64::from(BLOCKS) * 4096),
+    };
+    let origin = OriginShape {
+        size: ByteSize(40 << 30),
+        media: None,
+    };
+    Twin::start(Disks {
+        vssd,
+        origin: Some(origin),
+        trace,
+    })
+    .unwrap()
+}
+
+/// What a replay counted, and nothing that depends on time.
+fn replay(twin: &mut Twin, line: &str) -> [u64; 8] {
+    match run(twin, line).last() {
+        Some(Report::Replayed {
+            read_hits,
+            read_misses,
+            write_hits,
+            write_misses,
+            beyond,
+            lost,
+            errors,
+            corrupt,
+            ..
+        }) => [
+            *read_hits,
+            *read_misses,
+            *write_hits,
+            *write_misses,
+            *beyond,
+            *lost,
+            *errors,
+            *corrupt,
+        ],
+        other => panic!("no replay but {other:?}"),
+    }
+}
+
+/// The number of the write that each of the first blocks is from.
+fn stamps(twin: &mut Twin, span: u32) -> Vec<u64> {
+    let reports = run(twin, &format!("stamps span={span}"));
+    let sound = Report::StampsRead {
+        blocks: span,
+        bad: 0,
+        lost: 0,
+    };
+    assert_eq!(reports.last(), Some(&sound));
+    let numbers = reports.into_iter().filter_map(|report| match report {
+        Report::Stamps { numbers, .. } => Some(numbers),
+        _ => None,
+    });
+    numbers.flatten().collect()
+}
+
+#[test]
+fn a_killed_guest_finds_what_it_had_flushed() {
+    const SPAN: u32 = 20_000;
+    for write in [
+        "write-through",
+        "write-around",
+        "read-only",
+        "write-back",
+        "ordered",
+        "journaled",
+    ] {
+        let mut twin = cached_twin(None);
+        run(&mut twin, &format!("cache write={write} dirty=90"));
+        let counts = replay(
+            &mut twin,
+            &format!("replay workload=zipf:0.9 span={SPAN} writes=60 count=20000"),
+        );
+        assert_eq!(counts[5..], [0, 0, 0], "{write}");
+        run(&mut twin, "flush");
+        let flushed = stamps(&mut twin, SPAN);
+        twin.start(
+            &format!("replay workload=zipf:0.9 seed=2 span={SPAN} writes=50")
+                .parse()
+                .unwrap(),
+        )
+        .unwrap();
+        for _ in 0..30 {
+            twin.go(Vec::new(), Until::Looks(100), u64::MAX, "go on")
+                .unwrap();
+        }
+        let mut twin = twin.kill_guest().unwrap();
+        let reports = run(&mut twin, &format!("cache write={write}"));
+        let is_warm = |report: &Report| {
+            matches!(
+                report,
+                Report::CacheOpened {
+                    restored: 1..,
+                    lost: 0,
+                    ..
+                }
+            )
+        };
+        assert!(reports.last().is_some_and(is_warm), "{write}: {reports:?}");
+        let found = stamps(&mut twin, SPAN);
+        let wrong: Vec<(usize, u64, u64)> = (0..)
+            .zip(found.iter().zip(&flushed))
+            .filter(|(_, (found, flushed))| found < flushed)
+            .map(|(block, (found, flushed))| (block, *found, *flushed))
+            .collect();
+        assert!(
+            wrong.is_empty(),
+            "{write}: {} older, {:?}",
+            wrong.len(),
+            &wrong[..wrong.len().min(9)]
+        );
+    }
+}
+
+#[test]
+fn a_trace_in_a_file_is_replayed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("trace");
+    let mut bytes = vec![0; 4096];
+    bytes[..8].copy_from_slice(b"vSSDtrc1");
+    bytes[8..16].copy_from_slice(&100_000_u64.to_le_bytes());
+    bytes[16..20].copy_from_slice(&4096_u32.to_le_bytes());
+    for i in 0..100_000_u32 {
+        bytes.extend((i * 31 % 5000).to_le_bytes());
+        bytes.extend((i % 2).to_le_bytes());
+    }
+    std::fs::write(&path, bytes).unwrap();
+    let mut twin = cached_twin(Some(path));
+    run(&mut twin, "cache write=write-through");
+    let counts = replay(&mut twin, "replay trace=true span=4000");
+    assert_eq!(counts[..4].iter().sum::<u64>(), 80_000);
+    assert_eq!(counts[4..], [20_000, 0, 0, 0]);
 }

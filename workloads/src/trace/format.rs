@@ -3,13 +3,14 @@
 use core::fmt;
 use std::string::String;
 
-use super::{Problem, csv, msr, spc, vscsi};
+use super::{Problem, csv, disk, msr, spc, vscsi};
 
 /// A format that can be read. Without a name, a file is recognised where that
 /// is certain:
 ///
 /// - `vscsi` by the versions and commands of its first records, `spc` and `msr`
-///   by a first line that only they have, `csv` by its header;
+///   by a first line that only they have, `csv` by its header, `trace-disk` by
+///   its magic bytes;
 /// - `oracle-general`, whose content has no marks, by a name that ends in
 ///   `.oracleGeneral` or `.oracleGeneral.bin`;
 /// - a name that ends in `.vscsi`, `.spc` or `.msr` must agree with the
@@ -28,23 +29,26 @@ pub enum Format {
     Msr,
     /// Text with a header that names the columns.
     Csv,
+    /// The image that a guest replays.
+    TraceDisk,
 }
 
 /// A name that is none of the formats'.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownFormat(String);
 
-const ALL: [Format; 5] = [
+const ALL: [Format; 6] = [
     Format::Vscsi,
     Format::OracleGeneral,
     Format::Spc,
     Format::Msr,
     Format::Csv,
+    Format::TraceDisk,
 ];
 
 impl Format {
     /// All names, to show to a person.
-    pub const NAMES: &str = "vscsi, oracle-general, spc, msr, csv";
+    pub const NAMES: &str = "vscsi, oracle-general, spc, msr, csv, trace-disk";
 
     /// What the format is called.
     pub fn name(self) -> &'static str {
@@ -54,6 +58,7 @@ impl Format {
             Self::Spc => "spc",
             Self::Msr => "msr",
             Self::Csv => "csv",
+            Self::TraceDisk => "trace-disk",
         }
     }
 
@@ -93,6 +98,9 @@ fn by_name(name: &str) -> Option<Format> {
 }
 
 fn by_content(head: &[u8]) -> Option<Format> {
+    if disk::recognises(head) {
+        return Some(Format::TraceDisk);
+    }
     if vscsi::Layout::of(head).is_some() {
         return Some(Format::Vscsi);
     }

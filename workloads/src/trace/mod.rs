@@ -7,7 +7,7 @@
 //! [`TimeOrder::Sort`].
 //!
 //! ```text
-//!  file ─ source ─ bytes or lines ─ vscsi | oracle | spc | msr | csv ─ order ─▶ Record ─ expand ─▶ Access
+//!  file ─ source ─ bytes or lines ─ vscsi | oracle | spc | msr | csv | disk ─ order ─▶ Record ─ expand ─▶ Access
 //!         (gzip, zstd)              (one file a format)
 //! ```
 //!
@@ -20,9 +20,10 @@
 //! | `spc` | lines `asu,lba,size,opcode,timestamp` | decimal seconds | 512-byte sectors of an ASU | bytes | `r`, `w` |
 //! | `msr` | lines `timestamp,host,disk,type,offset,size,latency` | units of 100 ns | bytes of a disk | bytes | `Read`, `Write` |
 //! | `csv` | a header, then lines | by the header | by the header | by the header | `read`, `write`, `r`, `w` |
+//! | `trace-disk` | a header of 4096 bytes, records of 8 | none: all 0 | 4096-byte blocks | one block | a bit |
 //!
-//! The modules [`vscsi`], [`oracle`], [`spc`], [`msr`] and [`csv`] give the
-//! exact layouts. Compression (gzip,
+//! The modules [`vscsi`], [`oracle`], [`spc`], [`msr`] and [`csv`] and
+//! [`crate::trace_disk`] give the exact layouts. Compression (gzip,
 //! zstd) is recognised by its magic bytes, whatever the file is called. A
 //! format that is not named is guessed, see [`Format`].
 //!
@@ -39,12 +40,15 @@
 //! | a request longer than [`Options::length_bytes_max`] | [`Problem::TooLong`] |
 //! | a line longer than [`LINE_BYTES_MAX`] | [`Problem::LineTooLong`] |
 //! | bytes that are no record of the format | an error that says where and what |
+//! | more requests than [`Options::limit`] | the rest of the file is not read |
 //! | no request at all | [`Problem::NoRequests`]: nobody replays nothing on purpose |
 //!
 //! The first error ends the iteration: past a record that cannot be decoded,
 //! nothing says where the next one begins.
 
+mod beyond;
 pub mod csv;
+mod disk;
 mod error;
 mod expand;
 mod format;
@@ -59,10 +63,11 @@ mod text;
 mod volumes;
 pub mod vscsi;
 
+pub use beyond::Beyond;
 pub use error::{Position, Problem, TraceError};
 pub use expand::{Access, Accesses};
 pub use format::{Format, UnknownFormat};
 pub use order::TimeOrder;
-pub use reader::{Beyond, Counts, Options, Reader};
+pub use reader::{Counts, Options, Reader};
 pub use record::{BLOCK_BYTES, Op, Record};
 pub use source::LINE_BYTES_MAX;

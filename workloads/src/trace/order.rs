@@ -1,15 +1,19 @@
 //! Records in the order of their times.
 
+use core::fmt;
+use core::str::FromStr;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::string::String;
 
 use super::{Position, Problem, Record};
 
 /// What to do about a record that is earlier than one before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TimeOrder {
     /// Refuse the trace: the default, as the two others change what was
     /// recorded.
+    #[default]
     Reject,
     /// Keep the order of the file; a record that is too early gets the time of
     /// the one before. Such records are counted.
@@ -26,6 +30,35 @@ pub enum TimeOrder {
 impl TimeOrder {
     /// The widest window: about 64 MiB of records.
     pub const WINDOW_MAX: usize = 1 << 20;
+}
+
+impl fmt::Display for TimeOrder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Reject => f.write_str("refuse"),
+            Self::Clamp => f.write_str("clamp"),
+            Self::Sort { window } => write!(f, "sort:{window}"),
+        }
+    }
+}
+
+impl FromStr for TimeOrder {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let window = text.strip_prefix("sort:").map(str::parse);
+        match (text, window) {
+            ("refuse", _) => Ok(Self::Reject),
+            ("clamp", _) => Ok(Self::Clamp),
+            (_, Some(Ok(window))) if (1..=Self::WINDOW_MAX).contains(&window) => {
+                Ok(Self::Sort { window })
+            }
+            _ => Err(std::format!(
+                "`{text}` is none of refuse, clamp, sort:RECORDS with 1 to {} records",
+                Self::WINDOW_MAX
+            )),
+        }
+    }
 }
 
 /// Time, then place in the file, which is different for each record.

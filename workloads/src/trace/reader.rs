@@ -1,17 +1,19 @@
 //! The iterator over a trace.
 
+use core::num::NonZeroU64;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use std::string::{String, ToString};
 
 use super::csv::Csv;
+use super::disk::Disk;
 use super::msr::Msr;
 use super::order::Order;
 use super::source::{Source, Trouble};
 use super::spc::Spc;
 use super::vscsi::Layout;
-use super::{Format, Position, Problem, Record, TimeOrder, TraceError, oracle};
+use super::{Beyond, Format, Position, Problem, Record, TimeOrder, TraceError, oracle};
 
 /// How to read a trace.
 #[derive(Clone, Debug)]
@@ -35,17 +37,9 @@ pub struct Options {
     /// What an object id counts: 512 bytes unless said otherwise. Format
     /// `oracle-general`.
     pub id_unit_bytes: u64,
-}
-
-/// What to do with a request that ends past the end of the disk. To wrap it
-/// round was rejected: that makes one block of several, and so changes what a
-/// cache would do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Beyond {
-    /// Refuse the trace.
-    Reject,
-    /// Leave the whole request out, and count it.
-    Skip,
+    /// How many requests are given at most, all of them unless said otherwise. The
+    /// rest of the file is not looked at.
+    pub limit: Option<NonZeroU64>,
 }
 
 /// What a reader did so far.
@@ -65,12 +59,13 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             format: None,
-            order: TimeOrder::Reject,
+            order: TimeOrder::default(),
             length_bytes_max: 64 << 20,
             disk_bytes: None,
-            beyond: Beyond::Reject,
+            beyond: Beyond::default(),
             volume_bytes: 1 << 40,
             id_unit_bytes: 512,
+            limit: None,
         }
     }
 }
@@ -81,6 +76,7 @@ enum Decoder {
     Spc(Spc),
     Msr(Msr),
     Csv(Csv),
+    TraceDisk(Disk),
 }
 
 /// The requests of a trace, one after the other. Ends with the file, or after
@@ -101,9 +97,19 @@ pub struct Reader {
 impl Reader {
     /// Opens the trace at `path`.
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self, TraceError> {
+        Self::open_through(path, options, |file| file)
+    }
+
+    /// Opens the trace at `path` and reads it through what `wrap` makes of the file,
+    /// such as one that shows how far it is.
+    pub fn open_through<R: Read + Send + 'static>(
+        path: impl AsRef<Path>,
+        options: Options,
+        wrap: impl FnOnce(File) -> R,
+    ) -> Result<Self, TraceError> {
         let name = path.as_ref().display().to_string();
         match File::open(path) {
-            Ok(file) => Self::new(&name, file, options),
+            Ok(file) => Self::new(&name, wrap(file), options),
             Err(error) => Err(TraceError {
                 file: name,
                 position: Position::File,
@@ -164,6 +170,12 @@ impl Reader {
                         return Ok(None);
                     };
                     (position, oracle::decode(&bytes, *id_unit_bytes).map(Some))
+                }
+                Decoder::TraceDisk(disk) => {
+                    let Some((position, record)) = disk.next(&mut self.source)? else {
+                        return Ok(None);
+                    };
+                    (position, Ok(Some(record)))
                 }
                 text => {
                     let Some((position, line)) = self.source.line()? else {
@@ -240,7 +252,9 @@ impl Decoder {
             Self::Spc(spc) => spc.decode(line),
             Self::Msr(msr) => msr.decode(line),
             Self::Csv(csv) => csv.decode(line),
-            Self::Vscsi(_) | Self::OracleGeneral { .. } => unreachable!("a binary format"),
+            Self::Vscsi(_) | Self::OracleGeneral { .. } | Self::TraceDisk(_) => {
+                unreachable!("a binary format")
+            }
         }
     }
 }
@@ -284,6 +298,7 @@ fn prepare(
             }
             None => return Err(whole(Problem::NoRequests)),
         },
+        Format::TraceDisk => Decoder::TraceDisk(Disk::new(&mut source)?),
     };
     Ok((format, source, decoder))
 }
@@ -292,7 +307,8 @@ impl Iterator for Reader {
     type Item = Result<Record, TraceError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.done {
+        let full = |limit: NonZeroU64| self.counts.given >= limit.get();
+        if self.done || self.options.limit.is_some_and(full) {
             return None;
         }
         match self.advance() {

@@ -67,9 +67,14 @@ impl Source {
         &self.head
     }
 
+    /// Where the next binary record begins.
+    pub(super) fn position(&self) -> Position {
+        Position::Byte(self.bytes)
+    }
+
     /// Fills `record` and says where it began; `None` at the end of the file.
     pub(super) fn record(&mut self, record: &mut [u8]) -> Result<Option<Position>, Trouble> {
-        let position = Position::Byte(self.bytes);
+        let position = self.position();
         let mut found_bytes = 0;
         while found_bytes < record.len() {
             match self.input.read(&mut record[found_bytes..]) {

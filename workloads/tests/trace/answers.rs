@@ -2,11 +2,13 @@
 //! table of `workloads::trace`.
 
 use std::io::Write;
+use std::num::NonZeroU64;
 
 use workloads::trace::{
     Accesses, Beyond, Counts, Format, LINE_BYTES_MAX, Op, Options, Position, Problem, Reader,
     Record, TimeOrder, TraceError,
 };
+use workloads::trace_disk::{Access, Header};
 
 use crate::{named, problem, read, record, vscsi_v1};
 
@@ -361,4 +363,120 @@ fn a_file_that_is_not_there_is_named() {
         "{text}"
     );
     assert!(std::error::Error::source(&error).is_some());
+}
+
+#[test]
+fn a_limit_leaves_the_rest_of_the_file_unread() {
+    // The third line is no request, and nobody gets that far.
+    let bytes = csv("0,r,0,1\n1,w,0,0\nx,r,0,1\n");
+    let with = |limit: u64, order| Options {
+        limit: NonZeroU64::new(limit),
+        order,
+        ..Options::default()
+    };
+    for limit in [1, 2] {
+        let (records, error) = read(&bytes, with(limit, TimeOrder::Reject));
+        assert!(error.is_none(), "{error:?}");
+        assert_eq!(times(&records), [0, 1][..limit as usize]);
+    }
+    let (records, error) = read(&bytes, with(3, TimeOrder::Reject));
+    assert_eq!(records.len(), 2);
+    assert_eq!(error.unwrap().position, Position::Line(4));
+    // Requests are counted as they are given, after sorting.
+    let bytes = csv("5,r,0,1\n3,r,4096,1\n9,r,0,1\n");
+    let (records, error) = read(&bytes, with(1, TimeOrder::Sort { window: 2 }));
+    assert!(error.is_none(), "{error:?}");
+    assert_eq!(records, [record(0, Op::Read, 4096, 1)]);
+}
+
+/// A trace disk of these accesses, whose header says `announced` of them.
+fn trace_disk(accesses: &[Access], announced: u64) -> Vec<u8> {
+    let header = Header {
+        accesses: announced,
+    };
+    let mut bytes = header.encode().to_vec();
+    bytes.extend(accesses.iter().flat_map(|access| access.encode()));
+    bytes
+}
+
+#[test]
+fn a_trace_disk_gives_each_access_and_nothing_after_the_last() {
+    let accesses = [
+        Access::new(7, true, 0),
+        Access::new(u32::MAX, false, 1),
+        Access::new(8, false, 1),
+    ];
+    let end = u64::from(u32::MAX) * 4096;
+    let expected = [
+        record(0, Op::Write, 7 * 4096, 4096),
+        record(0, Op::Read, end, 4096),
+        record(0, Op::Read, 8 * 4096, 4096),
+    ];
+    let whole = trace_disk(&accesses, 3);
+    let mut padded = trace_disk(&accesses, 2);
+    padded.extend([0x5a; 999]);
+    let packed = zstd::encode_all(&whole[..], 1).unwrap();
+    for (bytes, count) in [(&whole, 3), (&padded, 2), (&packed, 3)] {
+        let (records, error) = read(bytes, Options::default());
+        assert!(error.is_none(), "{error:?}");
+        assert_eq!(records, expected[..count]);
+    }
+    let disk = Options {
+        disk_bytes: Some(1 << 30),
+        ..Options::default()
+    };
+    let (_, error) = read(&whole, disk);
+    let text = error.unwrap().to_string();
+    assert!(
+        text.starts_with("trace, byte 4104: the request ends at byte 17592186044416 of a disk"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_trace_disk_that_ends_early_is_cut() {
+    let accesses = [Access::new(7, true, 0); 2];
+    let whole = trace_disk(&accesses, 2);
+    for cut in 4096..whole.len() {
+        let (records, error) = read(&whole[..cut], Options::default());
+        let (given, rest) = ((cut - 4096) / 8, cut % 8);
+        assert_eq!(records.len(), given);
+        let error = error.unwrap();
+        assert_eq!(error.position, Position::Byte(4096 + 8 * given as u64));
+        assert!(
+            matches!(error.problem, Problem::CutRecord { found_bytes, .. } if found_bytes == rest),
+            "{error}"
+        );
+    }
+    // A header that is cut, that announces what nobody has, of nothing, or of another layout.
+    let cut = problem(&whole[..4095], Options::default());
+    assert!(matches!(cut, Problem::CutRecord { .. }), "{cut}");
+    let (records, error) = read(&trace_disk(&accesses, 1 << 60), Options::default());
+    assert_eq!((records.len(), error.is_some()), (2, true));
+    let none = problem(&trace_disk(&[], 0), Options::default());
+    assert!(matches!(none, Problem::NoRequests), "{none}");
+    let mut other = whole.clone();
+    other[17] = 2;
+    let other = problem(&other, Options::default());
+    assert!(
+        matches!(other, Problem::NotThisFormat(Format::TraceDisk)),
+        "{other}"
+    );
+    let named = problem(&csv("0,r,0,1\n"), named(Format::TraceDisk));
+    assert!(matches!(named, Problem::CutRecord { .. }), "{named}");
+}
+
+#[test]
+fn choices_read_back() {
+    for text in ["refuse", "clamp", "sort:1", "sort:1048576"] {
+        assert_eq!(text.parse::<TimeOrder>().unwrap().to_string(), text);
+    }
+    for text in ["", "sort", "sort:", "sort:0", "sort:1048577", "sort:-1"] {
+        let error = text.parse::<TimeOrder>().unwrap_err();
+        assert!(error.contains("sort:RECORDS"), "{error}");
+    }
+    for text in ["refuse", "skip"] {
+        assert_eq!(text.parse::<Beyond>().unwrap().to_string(), text);
+    }
+    assert!("wrap".parse::<Beyond>().unwrap_err().contains("skip"));
 }

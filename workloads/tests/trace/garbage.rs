@@ -2,16 +2,18 @@
 
 use proptest::prelude::*;
 use workloads::trace::{Beyond, Format, Options, Reader, Record, TimeOrder};
+use workloads::trace_disk::Header;
 
 use crate::vscsi_v1;
 
-const FORMATS: [Option<Format>; 6] = [
+const FORMATS: [Option<Format>; 7] = [
     None,
     Some(Format::Vscsi),
     Some(Format::OracleGeneral),
     Some(Format::Spc),
     Some(Format::Msr),
     Some(Format::Csv),
+    Some(Format::TraceDisk),
 ];
 
 /// Reads `bytes` as every format, in every way. A record takes at least 5 bytes
@@ -115,6 +117,21 @@ proptest! {
             true => ends(&bytes),
             false => survives(&bytes),
         }
+    }
+}
+
+proptest! {
+    #[test]
+    fn damaged_trace_disk(
+        announced: u64,
+        records: Vec<u8>,
+        damage in prop::option::of((0usize..4096, any::<u8>())),
+    ) {
+        let mut bytes = Header { accesses: announced }.encode().to_vec();
+        if let Some((at, byte)) = damage {
+            bytes[at] = byte;
+        }
+        survives(&[bytes, records].concat());
     }
 }
 

@@ -118,6 +118,8 @@ pub(super) struct State {
     pub(super) unflushed: Vec<Unflushed>,
     requests: Vec<Request>,
     writes: u64,
+    /// Block writes before the guest that uses it now.
+    inherited: u64,
     ended: BTreeMap<u64, Ended>,
     next_id: u64,
     faults: Vec<Fault>,
@@ -220,6 +222,13 @@ impl Disk {
     /// Lets no more requests fail.
     pub fn heal(&self) {
         self.0.borrow_mut().faults.clear();
+    }
+
+    /// Whether a loss of power can still take back what an earlier guest wrote.
+    pub fn has_inherited(&self) -> bool {
+        let state = self.0.borrow();
+        let mut unflushed = state.unflushed.iter();
+        unflushed.any(|write| write.order < state.inherited)
     }
 
     /// Number of requests under way.
@@ -342,6 +351,7 @@ impl State {
             visible: self.visible.clone(),
             unflushed: self.unflushed.clone(),
             writes: self.writes,
+            inherited: self.writes,
             ..Self::default()
         }
     }

@@ -5,6 +5,7 @@
 //! same SVG into pixels.
 
 mod axis;
+mod block_cache;
 mod correctness;
 mod direct_io;
 mod eviction;
@@ -16,8 +17,11 @@ mod png;
 pub(super) mod scale;
 mod sharing;
 mod sheet;
+mod shrink_cache;
 mod sim;
+mod spans;
 mod sweep;
+mod write_policy;
 
 use std::fs;
 use std::path::Path;
@@ -67,6 +71,13 @@ pub fn draw(experiment: Experiment, folder: &Path) -> Result<Vec<Figure>> {
         Experiment::Sharing => sharing::draw(&reader.rows()?, &reader.rows()?),
         Experiment::DirectIo => direct_io::draw(&reader.rows()?),
         Experiment::Media => media::draw(&reader.rows()?),
+        Experiment::BlockCache => {
+            block_cache::draw(&reader.rows()?, &reader.rows()?, &reader.rows()?)
+        }
+        Experiment::WritePolicy => {
+            write_policy::draw(&reader.rows()?, &reader.rows()?, &reader.rows()?)
+        }
+        Experiment::ShrinkCache => shrink_cache::draw(&reader.rows()?),
     }
     .context("draw the figures")?;
     write(drawings, folder)

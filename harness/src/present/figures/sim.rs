@@ -13,10 +13,10 @@ use crate::sim::replay::{Contender, Row};
 
 /// Further colours of the palette of Okabe and Ito.
 const ORANGE: RGBColor = RGBColor(0xe6, 0x9f, 0x00);
-const PURPLE: RGBColor = RGBColor(0xcc, 0x79, 0xa7);
+pub(super) const PURPLE: RGBColor = RGBColor(0xcc, 0x79, 0xa7);
 
 /// Looks of policies in turn: each colour once filled and once hollow.
-const LOOKS: [(RGBColor, Mark); 12] = [
+pub(super) const LOOKS: [(RGBColor, Mark); 12] = [
     (GREY, Mark::Hollow),
     (GREY, Mark::Full),
     (BLUE, Mark::Full),

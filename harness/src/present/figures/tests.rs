@@ -5,11 +5,13 @@ use std::path::Path;
 
 use super::*;
 use crate::picker::Picker;
+use crate::present::study::shrink_cache;
 use crate::present::study::sweep::Landscape;
 use crate::record::{
-    CorrectnessRow, DirectIoRow, Direction, EvictionBlockRow, EvictionRow, LatencyBucketRow,
-    LatencyCycleRow, LatencyPhase, LatencyRow, MediaRow, OverheadPaceRow, PickerRow,
-    SharingCheckRow, SharingRow, Side,
+    BlockCachePaceRow, BlockCacheRow, BlockCacheSimRow, CorrectnessRow, DirectIoRow, Direction,
+    EvictionBlockRow, EvictionRow, LatencyBucketRow, LatencyCycleRow, LatencyPhase, LatencyRow,
+    MediaRow, OverheadPaceRow, PickerRow, SharingCheckRow, SharingRow, Side, WritePolicyCrashRow,
+    WritePolicyRow, WritePolicySampleRow,
 };
 use crate::sweep::table::{SweepRow, SweepTable};
 
@@ -281,6 +283,159 @@ fn media_rows() -> Vec<MediaRow> {
     rows
 }
 
+/// Ten policies that differ a little, at four sizes, with two workloads.
+fn block_cache_rows() -> Vec<BlockCacheRow> {
+    let mut rows = Vec::new();
+    for workload in ["gaussian:8192,1024", "zipf:0.99"] {
+        for slots in [500u32, 1010, 2030, 4070] {
+            for (place, policy) in (0u64..).zip(guest_cache::Policy::ALL) {
+                rows.push(BlockCacheRow {
+                    workload: workload.to_owned(),
+                    policy: policy.to_string(),
+                    capacity_blocks: slots + 20,
+                    metadata_blocks: 20,
+                    slots,
+                    origin_blocks: 1 << 20,
+                    reads: 8000,
+                    read_misses: (7000 - 1500 * u64::from(slots.ilog2() - 8)) - 120 * place,
+                    writes: 2000,
+                    write_misses: 500,
+                    beyond: 0,
+                    failed: 0,
+                    memory_bytes_per_1000: 14_000,
+                });
+            }
+        }
+    }
+    rows
+}
+
+fn block_cache_sims() -> Vec<BlockCacheSimRow> {
+    let rows = block_cache_rows();
+    let bound = |row: &BlockCacheRow| BlockCacheSimRow {
+        workload: row.workload.clone(),
+        policy: "belady".to_owned(),
+        slots: row.slots,
+        reads: row.reads,
+        read_misses: row.read_misses.saturating_sub(500),
+        writes: row.writes,
+        write_misses: 400,
+    };
+    let last = rows.iter().filter(|row| row.policy == "lirs");
+    last.map(bound).collect()
+}
+
+fn block_cache_paces() -> Vec<BlockCachePaceRow> {
+    let mut rows = Vec::new();
+    for (slots, hits) in [(1010, 200), (4070, 420)] {
+        for (policy, medium) in [("lru", "hdd"), ("s3-fifo", "hdd"), ("lru", "none")] {
+            rows.push(BlockCachePaceRow {
+                medium: medium.to_owned(),
+                workload: "zipf:0.99".to_owned(),
+                policy: policy.to_owned(),
+                slots,
+                depth: 1,
+                accesses: 500,
+                failed: 0,
+                elapsed_ns: 1_000_000_000,
+                hits,
+                hit_p50_ns: 180_000,
+                hit_p99_ns: 600_000,
+                misses: 500 - hits,
+                miss_p50_ns: 5_300_000,
+                miss_p99_ns: 6_100_000,
+            });
+        }
+    }
+    rows
+}
+
+const WRITE_POLICIES: [(&str, bool); 6] = [
+    ("write-through", false),
+    ("write-around", false),
+    ("read-only", false),
+    ("write-back", true),
+    ("ordered", true),
+    ("journaled", true),
+];
+
+fn write_policy_rows() -> Vec<WritePolicyRow> {
+    WRITE_POLICIES
+        .map(|(policy, back)| WritePolicyRow {
+            policy: policy.to_owned(),
+            medium: "hdd".to_owned(),
+            depth: 4,
+            slots: 2000,
+            reads: 300,
+            read_hits: 100,
+            writes: 700,
+            failed: 0,
+            elapsed_ns: if back { 900_000_000 } else { 4_800_000_000 },
+            hit_p50_ns: 300_000,
+            miss_p50_ns: 5_300_000,
+            write_p50_ns: if back { 500_000 } else { 20_100_000 },
+            write_p99_ns: if back { 8_000_000 } else { 30_000_000 },
+            stale_ns_max: if back { 500_000_000 } else { 0 },
+            dirty_max_blocks: if back { 400 } else { 0 },
+            written_back_blocks: 10,
+            write_back_ns: 1,
+        })
+        .to_vec()
+}
+
+fn write_policy_samples() -> Vec<WritePolicySampleRow> {
+    let mut rows = Vec::new();
+    for (place, (policy, back)) in (1u64..).zip(WRITE_POLICIES) {
+        for step in 1..=20u64 {
+            rows.push(WritePolicySampleRow {
+                policy: policy.to_owned(),
+                accesses: 50 * step,
+                at_ns: 40_000_000 * step * if back { 1 } else { 6 },
+                dirty_blocks: if back { (place * 5 * step) as u32 } else { 0 },
+                stale_ns: if back { 30_000_000 * step } else { 0 },
+            });
+        }
+    }
+    rows
+}
+
+fn write_policy_crashes() -> Vec<WritePolicyCrashRow> {
+    let mut rows = Vec::new();
+    for crash in 0..3 {
+        for (place, (policy, back)) in (0u64..).zip(WRITE_POLICIES) {
+            for looked in ["origin", "warm", "recovered"] {
+                if looked == "recovered" && policy != "journaled" {
+                    continue;
+                }
+                let alone = back && looked != "warm";
+                rows.push(WritePolicyCrashRow {
+                    policy: policy.to_owned(),
+                    crash,
+                    place: looked.to_owned(),
+                    depth: 1,
+                    acknowledged: 500,
+                    flushed: 450,
+                    blocks: 1500,
+                    bad_blocks: 0,
+                    lost_blocks: 0,
+                    newest: 501,
+                    missing: if alone {
+                        300 + 10 * place + u64::from(crash)
+                    } else {
+                        0
+                    },
+                    missing_flushed: 0,
+                    stale_blocks: 0,
+                    is_prefix: policy != "write-back",
+                    restored: 0,
+                    restored_dirty: 0,
+                });
+            }
+        }
+    }
+    rows
+}
+
 fn record<R: crate::record::Row>(folder: &Path, rows: &[R]) {
     let mut file = csv::Writer::from_path(folder.join(R::FILE)).unwrap();
     for row in rows {
@@ -316,6 +471,16 @@ fn every_experiment_has_its_figures_in_both_formats() {
         ("sharing", vec!["sharing"]),
         ("direct-io", vec!["direct_io"]),
         ("media", vec!["media"]),
+        ("blockcache", vec!["blockcache", "blockcache_latency"]),
+        (
+            "writepolicy",
+            vec![
+                "writepolicy_latency",
+                "writepolicy_staleness",
+                "writepolicy_crash",
+            ],
+        ),
+        ("shrinkcache", vec!["shrinkcache"]),
     ]);
     let folder = tempfile::tempdir().unwrap();
     record(folder.path(), &quick_walk());
@@ -329,6 +494,13 @@ fn every_experiment_has_its_figures_in_both_formats() {
     record(folder.path(), &sharing_checks());
     record(folder.path(), &direct_io_rows());
     record(folder.path(), &media_rows());
+    record(folder.path(), &block_cache_rows());
+    record(folder.path(), &block_cache_sims());
+    record(folder.path(), &block_cache_paces());
+    record(folder.path(), &write_policy_rows());
+    record(folder.path(), &write_policy_samples());
+    record(folder.path(), &write_policy_crashes());
+    record(folder.path(), &shrink_cache::example::windows());
     for experiment in Experiment::ALL {
         let figures = draw(experiment, folder.path()).unwrap();
         let stems: Vec<_> = figures.iter().map(|figure| figure.stem).collect();
@@ -350,6 +522,18 @@ fn every_experiment_has_its_figures_in_both_formats() {
                 figure.stem
             );
         }
+    }
+}
+
+#[test]
+fn each_write_policy_has_one_line() {
+    let (rows, samples) = (write_policy_rows(), write_policy_samples());
+    let drawings = write_policy::draw(&rows, &samples, &write_policy_crashes()).unwrap();
+    let (figure, svg) = drawings.last().unwrap();
+    assert_eq!(figure.stem, "writepolicy_crash");
+    for (policy, _) in WRITE_POLICIES {
+        let times = texts(svg).iter().filter(|text| **text == policy).count();
+        assert_eq!(times, 1, "{policy}");
     }
 }
 

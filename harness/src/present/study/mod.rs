@@ -3,6 +3,7 @@
 //! The claims are those of the 2017 defence, in our words, and the numbers
 //! that this project set itself. Rows that are missing never make a claim hold.
 
+pub mod block_cache;
 pub mod correctness;
 pub mod direct_io;
 pub mod eviction;
@@ -11,7 +12,9 @@ pub mod media;
 pub mod overhead;
 pub mod pickers;
 pub mod sharing;
+pub mod shrink_cache;
 pub mod sweep;
+pub mod write_policy;
 
 use std::path::Path;
 
@@ -100,6 +103,7 @@ impl Verdict {
 /// Judges the run in `folder`.
 pub fn judge(experiment: Experiment, folder: &Path, manifest: &Manifest) -> Result<Verdict> {
     let reader = Reader::new(folder);
+    let timed = manifest.transport != Transport::Twin.to_string();
     let mut verdict = match experiment {
         Experiment::Correctness => correctness::judge(&reader.rows()?, &reader.rows()?),
         Experiment::Eviction => {
@@ -109,14 +113,21 @@ pub fn judge(experiment: Experiment, folder: &Path, manifest: &Manifest) -> Resu
             reader.rows::<EvictionBlockRow>()?;
             verdict
         }
-        Experiment::Overhead => {
-            let timed = manifest.transport != Transport::Twin.to_string();
-            overhead::judge(&reader.rows()?, &reader.rows()?, timed)
-        }
+        Experiment::Overhead => overhead::judge(&reader.rows()?, &reader.rows()?, timed),
         Experiment::Latency => latency::judge(&reader.rows()?, &reader.rows()?, &reader.rows()?),
         Experiment::Sharing => sharing::judge(&reader.rows()?, &reader.rows()?),
         Experiment::DirectIo => direct_io::judge(&reader.rows()?),
         Experiment::Media => media::judge(&reader.rows()?, &reader.rows()?),
+        Experiment::BlockCache => {
+            let (rows, sims, paces) = (reader.rows()?, reader.rows()?, reader.rows()?);
+            block_cache::judge(&rows, &sims, &paces, timed)
+        }
+        Experiment::WritePolicy => {
+            write_policy::judge(&reader.rows()?, &reader.rows()?, &reader.rows()?)
+        }
+        Experiment::ShrinkCache => {
+            shrink_cache::judge(&reader.rows()?, &reader.rows()?, &reader.rows()?)
+        }
     };
     let boots: Vec<BootRow> = reader.rows()?;
     verdict.tables.push(boot_table(&boots));
@@ -195,6 +206,17 @@ fn boot_table(boots: &[BootRow]) -> Table {
 /// Milliseconds with two decimals.
 pub(super) fn millis(ns: u64) -> String {
     format!("{:.2}", ns as f64 / 1e6)
+}
+
+/// Each name once, in the order in which they come first.
+pub(super) fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut all = Vec::new();
+    for name in names {
+        if !all.contains(&name) {
+            all.push(name);
+        }
+    }
+    all
 }
 
 /// The median; of an even number, the mean of the middle two. `None` of none.

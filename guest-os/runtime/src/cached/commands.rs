@@ -1,0 +1,258 @@
+//! The commands of a cache.
+
+use alloc::format;
+use alloc::rc::Rc;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::cell::Cell;
+
+use guest_cache::{BlockCache, Config, Policy, WritePolicy, WrittenBack};
+use vssd::block_set::BlockSet;
+use vssd::driver::Fault;
+use workloads::replay::Replay as Accesses;
+use workloads::{Command, Name, Report, Workload};
+
+use super::device::CacheDisk;
+use super::open::OpenCache;
+use super::replay::{GuestCache, Replay, ReplayOptions, flush};
+use super::source::Source;
+use super::stamps::read_stamps;
+use super::trace::TraceReader;
+use crate::guest::Guest;
+use crate::hardware::ORIGIN_BLOCK;
+use crate::port::Machine;
+
+/// What a command came to: done, or not for the reason in a sentence. The outer error is
+/// the device's.
+type Carried = Result<Result<(), String>, Fault>;
+
+fn policy(name: Name) -> Result<Policy, String> {
+    name.as_str()
+        .parse()
+        .map_err(|error| format!("{name}: {error}"))
+}
+
+fn write_policy(name: Name) -> Result<WritePolicy, String> {
+    name.as_str()
+        .parse()
+        .map_err(|error| format!("{name}: {error}"))
+}
+
+impl<'m, M: Machine> Guest<'m, M> {
+    /// Carries out a command of a cache.
+    pub(crate) fn carry_out_cached(&mut self, command: Command) -> Carried {
+        if let Command::Cache { .. } = command {
+            return self.open_cache(command);
+        }
+        let Some(open) = &self.cache else {
+            return Ok(Err("no cache is open: `cache` opens one".to_string()));
+        };
+        let (cache, origin_blocks) = (open.cache(), open.origin_blocks);
+        match command {
+            Command::Replay { .. } => self.replay(&cache, origin_blocks, command),
+            Command::Stamps { span } => {
+                let hardware = Rc::clone(&self.hardware);
+                let writes = Rc::clone(&self.writes);
+                let span = match span {
+                    0 => origin_blocks,
+                    span => span.min(origin_blocks),
+                };
+                self.block_on(read_stamps(&hardware, &cache, &writes, span))?;
+                Ok(Ok(()))
+            }
+            Command::Flush => {
+                let writes = Rc::clone(&self.writes);
+                Ok(match self.block_on(flush(&cache, &writes))? {
+                    true => Ok(()),
+                    false => Err("a disk failed the flush".to_string()),
+                })
+            }
+            Command::WriteBack => {
+                self.write_back(cache.write_back())?;
+                Ok(Ok(()))
+            }
+            Command::Close => {
+                self.write_back(cache.close())?;
+                self.drop_cache()?;
+                Ok(Ok(()))
+            }
+            _ => Ok(Err("this is no command of a cache".to_string())),
+        }
+    }
+
+    fn open_cache(&mut self, command: Command) -> Carried {
+        let Command::Cache {
+            evict,
+            write,
+            promote,
+            bypass,
+            dirty,
+            fresh,
+        } = command
+        else {
+            return Ok(Err("this opens no cache".to_string()));
+        };
+        if self.cache.is_some() {
+            return Ok(Err("a cache is open already: `close` it first".to_string()));
+        }
+        let block_size = self.geometry.block_size();
+        if block_size as usize != ORIGIN_BLOCK {
+            return Ok(Err(format!(
+                "a cache needs a vSSD of {ORIGIN_BLOCK}-byte blocks, and those of this one have \
+                 {block_size}"
+            )));
+        }
+        let config = match (policy(evict), write_policy(write)) {
+            (Ok(eviction), Ok(write)) => Config {
+                eviction,
+                write,
+                promote,
+                bypass_blocks: bypass,
+                dirty_percent: dirty,
+                fresh,
+            },
+            (Err(reason), _) | (_, Err(reason)) => return Ok(Err(reason)),
+        };
+        let Some(origin) = CacheDisk::origin(&self.hardware) else {
+            return Ok(Err(
+                "this machine has no origin disk: it would be the second virtio-blk disk"
+                    .to_string(),
+            ));
+        };
+        self.settle()?;
+        let capacity = self.geometry.capacity();
+        // What is in the blocks from here on is the cache's affair.
+        self.app.contents.gained(&BlockSet::full(capacity));
+        let vssd = CacheDisk::vssd(&self.hardware);
+        let held: Vec<_> = {
+            let hw = self.hardware.borrow();
+            let runs = hw.disk.driver().held().runs();
+            runs.map(|run| run.start..run.end()).collect()
+        };
+        let clock = Rc::new(Cell::new(self.now_ns()));
+        let now = Rc::clone(&clock);
+        let opened = self.block_on(BlockCache::open(vssd, origin, &held, config, move || {
+            now.get()
+        }))?;
+        let (cache, opened) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                self.await_idle()?;
+                return Ok(Err(error.to_string()));
+            }
+        };
+        let memory = cache.memory_bytes() as u64 * 1000 / u64::from(capacity);
+        self.report(&Report::CacheOpened {
+            origin_blocks: opened.origin_blocks,
+            slots: opened.slots,
+            metadata_blocks: opened.metadata_blocks,
+            restored: opened.restored,
+            restored_dirty: opened.restored_dirty,
+            lost: opened.lost,
+            memory_bytes_per_1000: u32::try_from(memory).unwrap_or(u32::MAX),
+        });
+        self.cache = Some(OpenCache::new(cache, clock, capacity, opened.origin_blocks));
+        Ok(Ok(()))
+    }
+
+    fn replay(
+        &mut self,
+        cache: &GuestCache<'m, M>,
+        origin_blocks: u32,
+        command: Command,
+    ) -> Carried {
+        let Command::Replay {
+            workload,
+            seed,
+            start,
+            count,
+            depth,
+            span,
+            writes,
+            flush,
+            every,
+            check,
+        } = command
+        else {
+            return Ok(Err("this replays nothing".to_string()));
+        };
+        let span = match span {
+            0 => origin_blocks,
+            span => span,
+        };
+        let source = match workload {
+            Some(workload) => drawn(workload, span, seed, start, writes),
+            None => {
+                let hardware = Rc::clone(&self.hardware);
+                let opened = self.block_on(TraceReader::open(&hardware, start))?;
+                opened.map(Source::Trace)
+            }
+        };
+        let source = match source {
+            Ok(source) => source,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let options = ReplayOptions {
+            count: (count > 0).then_some(count),
+            depth,
+            end: span.min(origin_blocks),
+            flush,
+            every,
+            check,
+        };
+        // A trace comes to an end by itself, so the commands after it in a script do
+        // not end it; a workload would go on for ever.
+        let waiting = Rc::clone(&self.waiting);
+        let at_first = match &source {
+            Source::Trace(_) => waiting.get(),
+            Source::Workload(_) | Source::Over => 0,
+        };
+        let interrupted = move || waiting.get() > at_first;
+        let hardware = Rc::clone(&self.hardware);
+        let writes = Rc::clone(&self.writes);
+        let replay = Replay::new(&hardware, cache, &writes, &interrupted, source, options);
+        let replayed = self.block_on(replay.run())?;
+        Ok(replayed.map(|report| self.report(&report)))
+    }
+
+    /// Waits for dirty blocks to be written back, after which everything acknowledged
+    /// before is durable.
+    fn write_back(&mut self, written: impl Future<Output = WrittenBack>) -> Result<(), Fault> {
+        let acknowledged = self.writes.borrow().acknowledged();
+        let WrittenBack { blocks, errors } = self.block_on(written)?;
+        if errors == 0 {
+            self.writes.borrow_mut().flush_succeeded(acknowledged);
+        }
+        self.report(&Report::WrittenBack { blocks, errors });
+        Ok(())
+    }
+
+    /// Ends a cache that has been closed.
+    fn drop_cache(&mut self) -> Result<(), Fault> {
+        self.cache = None;
+        self.await_idle()
+    }
+
+    /// Makes durable what was acknowledged, before the guest ends in good order. A cache
+    /// that fails it has said so in what it counted.
+    pub(crate) fn flush_cache(&mut self) -> Result<(), Fault> {
+        if let Some(open) = &self.cache {
+            let cache = open.cache();
+            let writes = Rc::clone(&self.writes);
+            self.block_on(flush(&cache, &writes))?;
+        }
+        Ok(())
+    }
+}
+
+fn drawn(
+    workload: Workload,
+    span: u32,
+    seed: u64,
+    start: u64,
+    writes: u32,
+) -> Result<Source, String> {
+    let accesses = Accesses::new(workload, span, seed, start, writes);
+    let accesses = accesses.map_err(|error| error.to_string())?;
+    Ok(Source::Workload(accesses))
+}

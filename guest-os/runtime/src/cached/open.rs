@@ -1,0 +1,175 @@
+//! A cache that is open: what the driver asks of it and tells it.
+//!
+//! ```text
+//!                     want              ready              surrender
+//!   device ── goal ──────────▶ cache ──────────▶ offered ────────────▶ device
+//!                                ▲                  │
+//!                                └── granted again ─┘  the goal has changed
+//! ```
+//!
+//! The cache evicts what it is to give up while requests go on, so blocks leave as they
+//! become ready, a part at a time.
+
+use alloc::boxed::Box;
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+use core::cell::Cell;
+use core::future::Future;
+use core::ops::Range;
+use core::pin::Pin;
+
+use vssd::block_set::BlockSet;
+use vssd::driver::Fault;
+use vssd::encoding::SetView;
+use workloads::Report;
+
+use super::replay::GuestCache;
+use crate::app::App;
+use crate::disk::{Application, Choice};
+use crate::hardware::Hardware;
+use crate::port::Machine;
+use crate::tasks::poll_once;
+
+/// See the module.
+pub struct OpenCache<'m, M: Machine> {
+    cache: Rc<GuestCache<'m, M>>,
+    /// What the cache does beside requests.
+    background: Pin<Box<dyn Future<Output = ()> + 'm>>,
+    /// The cache's clock, which a turn sets.
+    clock: Rc<Cell<u64>>,
+    /// Blocks of the origin disk that may be used.
+    pub origin_blocks: u32,
+    /// Blocks that the cache has handed out, and that may still come back.
+    offered: BlockSet,
+    wanted: u32,
+    /// Lost blocks that a report has told of.
+    told_lost: u32,
+}
+
+impl<'m, M: Machine> OpenCache<'m, M> {
+    /// A cache that has just been opened on a vSSD of `capacity` blocks.
+    pub fn new(
+        cache: GuestCache<'m, M>,
+        clock: Rc<Cell<u64>>,
+        capacity: u32,
+        origin_blocks: u32,
+    ) -> Self {
+        // What was lost before, the answer to the command tells.
+        let told_lost = cache.stats().lost;
+        let cache = Rc::new(cache);
+        let working = Rc::clone(&cache);
+        Self {
+            cache,
+            background: Box::pin(async move { working.work().await }),
+            clock,
+            origin_blocks,
+            offered: BlockSet::empty(capacity),
+            wanted: 0,
+            told_lost,
+        }
+    }
+
+    /// The cache, for requests.
+    pub fn cache(&self) -> Rc<GuestCache<'m, M>> {
+        Rc::clone(&self.cache)
+    }
+
+    /// Carries the protocol on, as [`Disk::pump`](crate::disk::Disk::pump) does, with the
+    /// cache for an application. Returns whether anything happened, and what of dirty
+    /// blocks was lost by it.
+    ///
+    /// # Errors
+    /// As `pump` does.
+    pub fn pump(
+        &mut self,
+        hw: &mut Hardware<'m, M>,
+        app: &mut App,
+    ) -> Result<(bool, Option<Report>), Fault> {
+        let mut application = CacheApplication {
+            app,
+            cache: &self.cache,
+            offered: &mut self.offered,
+        };
+        let progressed = hw.disk.pump(hw.machine, &mut application)?;
+        let driver = hw.disk.driver();
+        if !self.offered.is_empty() && driver.leaving().is_none() {
+            // What left has been taken. What is held was handed back, because the
+            // device wants fewer by now or could not take them.
+            self.offered.intersect(driver.held());
+            if !self.offered.is_empty() {
+                self.cache.granted(&ranges(self.offered.runs()));
+                self.offered.clear();
+            }
+        }
+        let excess = driver.excess();
+        if excess != self.wanted {
+            self.wanted = excess;
+            self.cache.want(excess);
+        }
+        Ok((progressed, self.take_lost()))
+    }
+
+    /// What was lost since this was asked last. A block on its way to the origin disk when it
+    /// is revoked is lost only when it turns out not to have arrived, so that the
+    /// revocation alone does not tell.
+    fn take_lost(&mut self) -> Option<Report> {
+        let total = self.cache.stats().lost;
+        let blocks = total.saturating_sub(core::mem::replace(&mut self.told_lost, total));
+        (blocks > 0).then_some(Report::DirtyLost { blocks, total })
+    }
+
+    /// Lets the cache work, at this time.
+    pub fn work(&mut self, now_ns: u64) {
+        self.clock.set(now_ns);
+        let worked = poll_once(self.background.as_mut());
+        assert!(worked.is_pending(), "the work of a cache never ends");
+    }
+}
+
+fn ranges(runs: impl Iterator<Item = vssd::block_set::Run>) -> Vec<Range<u32>> {
+    runs.map(|run| run.start..run.end()).collect()
+}
+
+/// The guest's application while its cache is open.
+struct CacheApplication<'a, 'm, M: Machine> {
+    app: &'a mut App,
+    cache: &'a GuestCache<'m, M>,
+    offered: &'a mut BlockSet,
+}
+
+impl<M: Machine> Application for CacheApplication<'_, '_, M> {
+    fn choose(&mut self, count: u32, held: &BlockSet) -> Choice {
+        if self.cache.ready() == 0 {
+            return Choice::Part(BlockSet::empty(0));
+        }
+        let mut chosen = BlockSet::empty(held.capacity());
+        for block in self.cache.take_ready(count) {
+            chosen.insert(block);
+        }
+        self.offered.union_with(&chosen);
+        Choice::Part(chosen)
+    }
+
+    fn surrendered(&mut self, count: u32) {
+        self.app.surrendered(count);
+    }
+
+    fn granted(&mut self, blocks: &SetView<'_>) {
+        self.offered.remove_view(blocks);
+        self.cache.granted(&ranges(blocks.runs()));
+        self.app.granted(blocks);
+    }
+
+    fn revoked(&mut self, blocks: &SetView<'_>) {
+        self.offered.remove_view(blocks);
+        self.cache.revoked(&ranges(blocks.runs()));
+        self.app.revoked(blocks);
+    }
+
+    fn resynced(&mut self, gained: &BlockSet, lost: &BlockSet) {
+        self.offered.subtract(gained);
+        self.cache.revoked(&ranges(lost.runs()));
+        self.cache.granted(&ranges(gained.runs()));
+        self.app.resynced(gained, lost);
+    }
+}

@@ -1,0 +1,250 @@
+//! Accesses through the cache, so many in flight, by [`workloads::Command::Replay`].
+//!
+//! Each of `depth` tasks takes the next access, makes it, and takes another. What comes
+//! next and what it does to the cache is decided in one go, so that the order of accesses is that of
+//! their source, whichever task makes them and whatever the disks do meanwhile.
+
+use alloc::string::String;
+use alloc::vec;
+use core::cell::{Cell, RefCell};
+use core::future::poll_fn;
+use core::task::Poll;
+
+use guest_cache::{BlockCache, CacheError, Served};
+use workloads::replay::Access;
+
+use super::device::CacheDisk;
+use super::source::{Next, Source};
+use super::tally::{Outcome, Tally};
+use super::writes::Writes;
+use crate::guest::send_report;
+use crate::hardware::{Hardware, ORIGIN_BLOCK, Shared};
+use crate::port::Machine;
+use crate::tasks::{TASKS_MAX, Tasks, give_way};
+
+/// Accesses that a task makes before it lets others have their turn although none of
+/// its own had to wait.
+const IN_ONE_GO: u32 = 16;
+
+/// How the accesses are to be made.
+#[derive(Clone, Copy, Debug)]
+pub struct ReplayOptions {
+    /// Accesses in all; `None` for as many as there are until a command arrives.
+    pub count: Option<u64>,
+    /// In flight at most.
+    pub depth: u32,
+    /// Blocks from here on are beyond the disk.
+    pub end: u32,
+    /// Writes between flushes; 0 for no flush.
+    pub flush: u32,
+    /// Accesses between samples; 0 for none.
+    pub every: u64,
+    /// Whether what is read is checked.
+    pub check: bool,
+}
+
+/// The cache of a guest.
+pub type GuestCache<'m, M> = BlockCache<CacheDisk<'m, M>, CacheDisk<'m, M>>;
+
+/// See the module.
+pub struct Replay<'a, 'm, M: Machine> {
+    hardware: &'a RefCell<Hardware<'m, M>>,
+    cache: &'a GuestCache<'m, M>,
+    writes: &'a RefCell<Writes>,
+    interrupted: &'a dyn Fn() -> bool,
+    options: ReplayOptions,
+    source: RefCell<Source>,
+    tally: RefCell<Tally>,
+    started_ns: u64,
+    ended_ns: Cell<u64>,
+    /// Writes since the last flush began.
+    unflushed: Cell<u32>,
+    failure: RefCell<Option<String>>,
+}
+
+impl<'a, 'm, M: Machine> Replay<'a, 'm, M> {
+    /// A replay that begins now. One without a count ends when it is interrupted.
+    pub fn new(
+        hardware: &'a Shared<'m, M>,
+        cache: &'a GuestCache<'m, M>,
+        writes: &'a RefCell<Writes>,
+        interrupted: &'a dyn Fn() -> bool,
+        source: Source,
+        options: ReplayOptions,
+    ) -> Self {
+        let started_ns = hardware.borrow_mut().machine.now_ns();
+        Self {
+            hardware,
+            cache,
+            writes,
+            interrupted,
+            options,
+            source: RefCell::new(source),
+            tally: RefCell::new(Tally::new(options.every)),
+            started_ns,
+            ended_ns: Cell::new(started_ns),
+            unflushed: Cell::new(0),
+            failure: RefCell::new(None),
+        }
+    }
+
+    /// Makes all accesses.
+    ///
+    /// # Errors
+    /// A sentence, when the source fails.
+    pub async fn run(self) -> Result<workloads::Report, String> {
+        let mut tasks = Tasks::default();
+        for _ in 0..(self.options.depth.max(1) as usize).min(TASKS_MAX) {
+            tasks.push(self.task());
+        }
+        tasks.await;
+        let Self {
+            source,
+            tally,
+            failure,
+            ..
+        } = &self;
+        if let Source::Trace(reader) = source.replace(Source::Over) {
+            reader.close(self.hardware).await;
+        }
+        match failure.take() {
+            Some(reason) => Err(reason),
+            None => {
+                let elapsed_ns = self.ended_ns.get() - self.started_ns;
+                Ok(tally.borrow().report(elapsed_ns, &self.writes.borrow()))
+            }
+        }
+    }
+
+    async fn task(&self) {
+        let mut buffer = vec![0; ORIGIN_BLOCK];
+        let mut made = 0;
+        while let Some(access) = poll_fn(|_| self.next()).await {
+            let number = self.tally.borrow_mut().begin();
+            let outcome = match access {
+                Access { block, .. } if block >= self.options.end => Outcome::Beyond,
+                Access {
+                    block,
+                    is_write: true,
+                } => self.write(block, &mut buffer).await,
+                Access {
+                    block,
+                    is_write: false,
+                } => self.read(block, &mut buffer).await,
+            };
+            self.end(number, access.is_write, outcome);
+            if access.is_write && outcome != Outcome::Beyond {
+                self.flush_when_due().await;
+            }
+            made += 1;
+            if made % IN_ONE_GO == 0 {
+                give_way().await;
+            }
+        }
+    }
+
+    /// The next access; `None` when there is none any more.
+    fn next(&self) -> Poll<Option<Access>> {
+        let ends = match self.options.count {
+            Some(count) => self.tally.borrow().begun() >= count,
+            None => (self.interrupted)(),
+        };
+        if ends || self.failure.borrow().is_some() {
+            return Poll::Ready(None);
+        }
+        if !self.tally.borrow().has_room() {
+            return Poll::Pending;
+        }
+        let hw = &mut *self.hardware.borrow_mut();
+        match self.source.borrow_mut().next(hw) {
+            Next::Access(access) => {
+                hw.stepped();
+                Poll::Ready(Some(access))
+            }
+            Next::Later => Poll::Pending,
+            Next::End => Poll::Ready(None),
+            Next::Failed(reason) => {
+                self.failure.replace(Some(reason));
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    async fn read(&self, block: u32, buffer: &mut [u8]) -> Outcome {
+        let began_ns = self.now_ns();
+        let reading = self.writes.borrow().begin_read(block);
+        let done = self.cache.read(block, buffer).await;
+        let checked = || !self.options.check || self.writes.borrow_mut().check(reading, buffer);
+        self.outcome(began_ns, done, checked)
+    }
+
+    async fn write(&self, block: u32, buffer: &mut [u8]) -> Outcome {
+        let began_ns = self.now_ns();
+        let number = self.writes.borrow_mut().issue(block, buffer);
+        let done = self.cache.write(block, buffer).await;
+        let outcome = self.outcome(began_ns, done, || true);
+        let mut writes = self.writes.borrow_mut();
+        writes.end(block, number, done.is_ok());
+        outcome
+    }
+
+    fn outcome(
+        &self,
+        began_ns: u64,
+        done: Result<Served, CacheError>,
+        checked: impl FnOnce() -> bool,
+    ) -> Outcome {
+        match done {
+            Ok(served) => Outcome::Served {
+                served,
+                elapsed_ns: self.now_ns().saturating_sub(began_ns),
+                is_corrupt: !checked(),
+            },
+            Err(CacheError::Beyond) => Outcome::Beyond,
+            Err(CacheError::Lost) => Outcome::Lost,
+            Err(CacheError::Failed) => Outcome::Failed,
+        }
+    }
+
+    /// Counts an access that has ended, and sends the samples that are due with it.
+    fn end(&self, number: u64, is_write: bool, outcome: Outcome) {
+        let hw = &mut *self.hardware.borrow_mut();
+        hw.stepped();
+        let now_ns = hw.machine.now_ns();
+        self.ended_ns.set(now_ns);
+        let stats = self.cache.stats();
+        let tally = &mut *self.tally.borrow_mut();
+        tally.observe(&stats);
+        tally.end(number, is_write, outcome);
+        let at_ns = now_ns - self.started_ns;
+        while let Some(sample) = tally.sample(at_ns, &stats, &self.writes.borrow()) {
+            send_report(hw.machine, &sample);
+        }
+    }
+
+    /// Flushes after the last of so many writes. The writes of other tasks go on
+    /// meanwhile, as those of a file system do.
+    async fn flush_when_due(&self) {
+        let unflushed = self.unflushed.get() + 1;
+        self.unflushed.set(unflushed);
+        if self.options.flush == 0 || unflushed < self.options.flush {
+            return;
+        }
+        self.unflushed.set(0);
+        flush(self.cache, self.writes).await;
+    }
+
+    fn now_ns(&self) -> u64 {
+        self.hardware.borrow_mut().machine.now_ns()
+    }
+}
+
+/// Flushes a cache and notes which writes that made durable. False when it failed.
+pub async fn flush<M: Machine>(cache: &GuestCache<'_, M>, writes: &RefCell<Writes>) -> bool {
+    let acknowledged = writes.borrow().acknowledged();
+    let succeeded = cache.flush().await.is_ok();
+    if succeeded {
+        writes.borrow_mut().flush_succeeded(acknowledged);
+    }
+    succeeded
+}

@@ -1,0 +1,43 @@
+//! Where the accesses of a replay come from.
+
+use alloc::string::String;
+
+use workloads::replay::{Access, Replay};
+
+use super::trace::TraceReader;
+use crate::hardware::Hardware;
+use crate::port::Machine;
+
+/// What comes next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// This access.
+    Access(Access),
+    /// One that is yet to be read.
+    Later,
+    /// None.
+    End,
+    /// None, for this reason.
+    Failed(String),
+}
+
+/// A source of accesses.
+pub enum Source {
+    /// A workload.
+    Workload(Replay),
+    /// The trace disk.
+    Trace(TraceReader),
+    /// One that has been read to its end.
+    Over,
+}
+
+impl Source {
+    /// The next access.
+    pub fn next<M: Machine>(&mut self, hw: &mut Hardware<'_, M>) -> Next {
+        match self {
+            Self::Workload(replay) => Next::Access(replay.next_access()),
+            Self::Trace(reader) => reader.next(hw),
+            Self::Over => Next::End,
+        }
+    }
+}

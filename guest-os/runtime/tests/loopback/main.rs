@@ -1,0 +1,6 @@
+//! The whole guest above its hardware against the device's half of the
+//! protocol, joined in memory: no QEMU, no thread, no clock but a counter.
+
+mod cached;
+mod resizes;
+mod world;

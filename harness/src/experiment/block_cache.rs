@@ -1,0 +1,387 @@
+//! The guest's block cache: misses by eviction policy and size, beside those of its code
+//! alone; and in front of a disk, how long hits and misses take.
+//!
+//! ```text
+//!  each size:  a guest ─▶ each workload, each policy: a fresh cache, all accesses
+//!                         and the same through the cache's code, without guest or device
+//!  under QEMU: a guest on an origin disk that is as slow as a disk ─▶ a few cells
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use guest_cache::Policy;
+use guest_cache::WritePolicy;
+use serde::Deserialize;
+use vssd_host::media::MediaKind;
+use vssd_host::size::ByteSize;
+use workloads::Workload;
+use workloads::pattern::derive_seed;
+use workloads::trace::{Beyond, Op, Options};
+
+use super::cached::{BLOCK, Cache, Load, Opened, Replayed, bench_on_written, close, write_back};
+use super::{Experiment, Lab, params};
+use crate::interrupt;
+use crate::present::store::RunFolder;
+use crate::present::study::block_cache::NO_MEDIUM;
+use crate::progress::Progress;
+use crate::record::{BlockCachePaceRow, BlockCacheRow, BlockCacheSimRow};
+use crate::sim::input::Input;
+use crate::sim::replay::{Contender, on_slots};
+use crate::testbed::{Disks, OriginShape, Shape, Testbed, Transport};
+use crate::trace::{pass, trace_image};
+
+/// The most accesses of a cell.
+const ACCESSES_MAX: u64 = 100_000_000;
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    workloads: Vec<String>,
+    trace: String,
+    policies: Vec<String>,
+    sizes: Vec<String>,
+    origin: String,
+    span: String,
+    accesses: u64,
+    writes_percent: u32,
+    depth: u32,
+    disk_policies: Vec<String>,
+    disk_sizes: Vec<String>,
+    disk_workload: String,
+    disk_accesses: u64,
+}
+
+/// Checked parameters; see `experiments/blockcache.toml`.
+#[derive(Clone, Debug)]
+pub struct Params {
+    workloads: Vec<Workload>,
+    trace: Option<PathBuf>,
+    policies: Vec<Policy>,
+    sizes: Vec<ByteSize>,
+    origin: ByteSize,
+    span: u32,
+    accesses: u64,
+    writes_percent: u32,
+    depth: u32,
+    disk_policies: Vec<Policy>,
+    disk_sizes: Vec<ByteSize>,
+    disk_workload: Workload,
+    disk_accesses: u64,
+}
+
+impl Params {
+    /// Checks a table.
+    ///
+    /// # Errors
+    /// The parameter that is wrong.
+    pub fn from_table(table: &toml::Table) -> Result<Self> {
+        let raw: Raw = params::typed(table)?;
+        let span = params::blocks("span", &raw.span)?;
+        let origin = params::size("origin", &raw.origin)?;
+        params::blocks("origin", &raw.origin)?;
+        ensure!(
+            u64::from(span) * BLOCK <= origin.0,
+            "`span` of {} is more than the `origin` of {origin} has",
+            raw.span
+        );
+        for (key, accesses) in [
+            ("accesses", raw.accesses),
+            ("disk_accesses", raw.disk_accesses),
+        ] {
+            ensure!(
+                (1..=ACCESSES_MAX).contains(&accesses),
+                "`{key}` is {accesses}: choose 1 to {ACCESSES_MAX}"
+            );
+        }
+        params::percent("writes_percent", raw.writes_percent)?;
+        ensure!(raw.depth > 0, "`depth` counts from 1");
+        let trace = (!raw.trace.is_empty()).then(|| PathBuf::from(&raw.trace));
+        if let Some(path) = &trace {
+            ensure!(
+                path.is_file(),
+                "`trace` is {}, where there is no file",
+                path.display()
+            );
+        }
+        let workload = |key: &str, text: &str| params::workload(key, text, span);
+        Ok(Self {
+            workloads: params::each("workloads", &raw.workloads, workload)?,
+            trace,
+            policies: params::each("policies", &raw.policies, params::policy)?,
+            sizes: params::each("sizes", &raw.sizes, params::cache_size)?,
+            origin,
+            span,
+            accesses: raw.accesses,
+            writes_percent: raw.writes_percent,
+            depth: raw.depth,
+            disk_policies: params::each("disk_policies", &raw.disk_policies, params::policy)?,
+            disk_sizes: params::each("disk_sizes", &raw.disk_sizes, params::cache_size)?,
+            disk_workload: workload("disk_workload", &raw.disk_workload)?,
+            disk_accesses: raw.disk_accesses,
+        })
+    }
+
+    fn disks(&self, size: ByteSize, media: Option<MediaKind>, trace: Option<&Path>) -> Disks {
+        Disks {
+            vssd: Shape {
+                size,
+                block_size: ByteSize(BLOCK),
+                written: size,
+            },
+            origin: Some(OriginShape {
+                size: self.origin,
+                media,
+            }),
+            trace: trace.map(Path::to_owned),
+        }
+    }
+
+    /// The accesses of a workload; the same whatever the policy and size.
+    fn load(&self, workload: Workload, seed: u64) -> Load {
+        Load {
+            workload: Some(workload),
+            span: self.span,
+            seed,
+            start: 0,
+            count: self.accesses,
+            writes_percent: self.writes_percent,
+            depth: self.depth,
+            flush: 0,
+            every: 0,
+        }
+    }
+
+    /// All that go to every cache, each with its accesses for the cache's code alone.
+    fn loads(&self, lab: &Lab, trace: Option<&Path>) -> Result<Vec<(Load, Input)>> {
+        let mut loads = Vec::new();
+        for (number, workload) in (0..).zip(&self.workloads) {
+            let load = self.load(*workload, derive_seed(lab.seed, number));
+            loads.push((load, of_workload(&load)?));
+        }
+        if let Some(path) = trace {
+            let input = of_trace(path, lab.progress)?;
+            let load = Load {
+                workload: None,
+                span: 0,
+                count: input.len() as u64,
+                ..self.load(self.disk_workload, 0)
+            };
+            loads.push((load, input));
+        }
+        Ok(loads)
+    }
+}
+
+/// A fresh cache, of which a write goes no further for the time being.
+fn cache(evict: Policy) -> Cache {
+    Cache {
+        evict,
+        write: WritePolicy::WriteBack,
+        dirty_percent: 50,
+        fresh: true,
+    }
+}
+
+/// Runs the experiment.
+///
+/// # Errors
+/// When a guest or a backend fails.
+pub fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
+    let timed = lab.transport() == Transport::Qemu;
+    let place = tempfile::tempdir().context("make a temporary folder")?;
+    let image = params.trace.as_deref().map(|path| {
+        let options = Options {
+            disk_bytes: Some(params.origin.0),
+            beyond: Beyond::Skip,
+            ..Options::default()
+        };
+        trace_image(path, options, place.path(), lab.progress)
+    });
+    let image = image.transpose()?.map(|(image, _)| image);
+    let loads = params.loads(lab, image.as_deref())?;
+    let mut cells = params.sizes.len() * loads.len() * params.policies.len();
+    if timed {
+        cells += params.disk_sizes.len() * params.disk_policies.len();
+    }
+    let bar = lab.progress.bar("blockcache", cells as u64);
+    for &size in &params.sizes {
+        let disks = params.disks(size, None, image.as_deref());
+        let mut testbed = lab.testbed(Experiment::BlockCache, disks, folder)?;
+        for (load, input) in &loads {
+            let mut seen = None;
+            for &policy in &params.policies {
+                interrupt::check()?;
+                let cell = Cell::run(testbed.as_mut(), policy, load)
+                    .with_context(|| format!("{policy} on {size}, {}", load.name()))?;
+                cell.record(NO_MEDIUM, timed, folder)?;
+                alone(&cell, input, Contender::Policy(policy), folder)?;
+                seen = Some(cell);
+                bar.inc(1);
+            }
+            if let Some(cell) = seen {
+                alone(&cell, input, Contender::Belady, folder)?;
+            }
+        }
+        testbed.shut_down()?;
+    }
+    if timed {
+        for &size in &params.disk_sizes {
+            in_front_of_a_disk(params, lab, size, folder, || bar.inc(1))?;
+        }
+    }
+    bar.finish_and_clear();
+    Ok(())
+}
+
+/// A few cells with an origin disk that is as slow as a disk, one access at a time.
+fn in_front_of_a_disk(
+    params: &Params,
+    lab: &Lab,
+    size: ByteSize,
+    folder: &mut RunFolder,
+    done: impl Fn(),
+) -> Result<()> {
+    let disk = MediaKind::Hdd;
+    let disks = params.disks(size, Some(disk), None);
+    let experiment = Experiment::BlockCache;
+    let mut bench = bench_on_written(lab, experiment, disks, params.span, folder)?;
+    for &policy in &params.disk_policies {
+        interrupt::check()?;
+        let load = Load {
+            count: params.disk_accesses,
+            writes_percent: 0,
+            depth: 1,
+            ..params.load(params.disk_workload, derive_seed(lab.seed, u64::MAX))
+        };
+        let cell = Cell::run(&mut bench, policy, &load)?;
+        cell.record_pace(&disk.to_string(), folder)?;
+        done();
+    }
+    bench.shut_down()
+}
+
+/// What a guest's cache did with a load.
+struct Cell {
+    load: Load,
+    policy: Policy,
+    capacity: u32,
+    opened: Opened,
+    replayed: Replayed,
+}
+
+impl Cell {
+    fn run(testbed: &mut dyn Testbed, policy: Policy, load: &Load) -> Result<Self> {
+        let capacity = testbed.capacity();
+        let guest = testbed.guest();
+        let opened = cache(policy).open(guest)?;
+        let replayed = Replayed::run(guest, load)?;
+        // The next cache begins empty: what is dirty in this one would be lost.
+        write_back(guest)?;
+        close(guest)?;
+        Ok(Self {
+            load: *load,
+            policy,
+            capacity,
+            opened,
+            replayed,
+        })
+    }
+
+    fn record(&self, medium: &str, timed: bool, folder: &mut RunFolder) -> Result<()> {
+        let Replayed {
+            read_hits,
+            read_misses,
+            write_hits,
+            write_misses,
+            beyond,
+            failed,
+            ..
+        } = self.replayed;
+        folder.append(&BlockCacheRow {
+            workload: self.load.name(),
+            policy: self.policy.to_string(),
+            capacity_blocks: self.capacity,
+            metadata_blocks: self.opened.metadata_blocks,
+            slots: self.opened.slots,
+            origin_blocks: self.opened.origin_blocks,
+            reads: read_hits + read_misses,
+            read_misses,
+            writes: write_hits + write_misses,
+            write_misses,
+            beyond,
+            failed,
+            memory_bytes_per_1000: self.opened.memory_bytes_per_1000,
+        })?;
+        match timed {
+            true => self.record_pace(medium, folder),
+            false => Ok(()),
+        }
+    }
+
+    fn record_pace(&self, medium: &str, folder: &mut RunFolder) -> Result<()> {
+        let Replayed {
+            failed,
+            elapsed_ns,
+            hits,
+            misses,
+            ..
+        } = self.replayed;
+        folder.append(&BlockCachePaceRow {
+            medium: medium.to_owned(),
+            workload: self.load.name(),
+            policy: self.policy.to_string(),
+            slots: self.opened.slots,
+            depth: self.load.depth,
+            accesses: self.load.count,
+            failed,
+            elapsed_ns,
+            hits: hits.count,
+            hit_p50_ns: hits.p50_ns,
+            hit_p99_ns: hits.p99_ns,
+            misses: misses.count,
+            miss_p50_ns: misses.p50_ns,
+            miss_p99_ns: misses.p99_ns,
+        })
+    }
+}
+
+/// The accesses of a load for the cache's code alone. Blocks keep their numbers: some
+/// policies go by hashes of these.
+fn of_workload(load: &Load) -> Result<Input> {
+    let mut input = Input::default();
+    for access in load.accesses()?.take(load.count as usize) {
+        input.blocks.push(access.block);
+        input.writes.push(access.is_write);
+    }
+    Ok(input)
+}
+
+/// Those of a trace, out of the disk that guests replay.
+fn of_trace(image: &Path, progress: Progress) -> Result<Input> {
+    let mut input = Input::default();
+    pass(image, Options::default(), progress, "reading", |record| {
+        for block in record.blocks() {
+            input.blocks.push(u32::try_from(block)?);
+            input.writes.push(record.op() == Op::Write);
+        }
+        Ok(())
+    })?;
+    Ok(input)
+}
+
+/// The accesses of a cell through the cache's code alone, with the slots that the
+/// guest's cache had.
+fn alone(cell: &Cell, input: &Input, contender: Contender, folder: &mut RunFolder) -> Result<()> {
+    let first = cell.capacity - cell.opened.slots;
+    let row = on_slots(input, contender, cell.capacity, first..cell.capacity, 0)?;
+    folder.append(&BlockCacheSimRow {
+        workload: cell.load.name(),
+        policy: row.policy,
+        slots: row.cache_blocks,
+        reads: row.reads,
+        read_misses: row.read_misses,
+        writes: row.writes,
+        write_misses: row.write_misses,
+    })
+}

@@ -1,0 +1,125 @@
+//! Rows of the blockcache experiment.
+
+use serde::{Deserialize, Serialize};
+
+use super::Row;
+
+/// What the guest's cache counted: one workload, by one policy, at one size.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockCacheRow {
+    /// Where the accesses went: a workload, or `trace`.
+    pub workload: String,
+    /// Which block goes when room is needed.
+    pub policy: String,
+    /// Blocks of the vSSD.
+    pub capacity_blocks: u32,
+    /// Of these, blocks that hold the cache's own records.
+    pub metadata_blocks: u32,
+    /// Blocks of the vSSD in which data may be cached.
+    pub slots: u32,
+    /// Blocks of the origin disk that may be used.
+    pub origin_blocks: u32,
+    /// Reads that were made.
+    pub reads: u64,
+    /// Of these, of blocks that were not cached.
+    pub read_misses: u64,
+    /// Writes that were made.
+    pub writes: u64,
+    /// Of these, of blocks that were not cached.
+    pub write_misses: u64,
+    /// Accesses of a trace to blocks that the origin disk does not have.
+    pub beyond: u64,
+    /// Accesses that failed, were refused, or read other data than were written last.
+    pub failed: u64,
+    /// Bytes of memory that the cache takes, for each 1000 blocks it may have.
+    pub memory_bytes_per_1000: u32,
+}
+
+impl BlockCacheRow {
+    /// Reads and writes.
+    pub fn accesses(&self) -> u64 {
+        self.reads + self.writes
+    }
+
+    /// Reads and writes that missed.
+    pub fn misses(&self) -> u64 {
+        self.read_misses + self.write_misses
+    }
+
+    /// Share of the accesses that missed.
+    pub fn miss_ratio(&self) -> f64 {
+        self.misses() as f64 / (self.accesses() as f64).max(1.0)
+    }
+}
+
+impl Row for BlockCacheRow {
+    const FILE: &'static str = "blockcache.csv";
+}
+
+/// The same accesses through the cache's code alone, without guest and device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockCacheSimRow {
+    /// As in [`BlockCacheRow`].
+    pub workload: String,
+    /// As there; or `belady`, which knows what comes.
+    pub policy: String,
+    /// As there.
+    pub slots: u32,
+    /// As there.
+    pub reads: u64,
+    /// As there.
+    pub read_misses: u64,
+    /// As there.
+    pub writes: u64,
+    /// As there.
+    pub write_misses: u64,
+}
+
+impl BlockCacheSimRow {
+    /// Share of the accesses that missed.
+    pub fn miss_ratio(&self) -> f64 {
+        let misses = (self.read_misses + self.write_misses) as f64;
+        misses / ((self.reads + self.writes) as f64).max(1.0)
+    }
+}
+
+impl Row for BlockCacheSimRow {
+    const FILE: &'static str = "blockcache_sim.csv";
+}
+
+/// How long accesses took, by the guest's clock. None on a virtual clock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockCachePaceRow {
+    /// Which medium the origin disk imitated; `none` for none.
+    pub medium: String,
+    /// As in [`BlockCacheRow`].
+    pub workload: String,
+    /// As there.
+    pub policy: String,
+    /// As there.
+    pub slots: u32,
+    /// Accesses under way at a time.
+    pub depth: u32,
+    /// Reads and writes.
+    pub accesses: u64,
+    /// Of these, failed, refused, or with other data than were written last.
+    pub failed: u64,
+    /// All of them together.
+    pub elapsed_ns: u64,
+    /// Reads from the vSSD.
+    pub hits: u64,
+    /// Half of them took no longer.
+    pub hit_p50_ns: u64,
+    /// 99 of a hundred took no longer.
+    pub hit_p99_ns: u64,
+    /// Reads from the origin disk.
+    pub misses: u64,
+    /// Likewise.
+    pub miss_p50_ns: u64,
+    /// Likewise.
+    pub miss_p99_ns: u64,
+}
+
+impl Row for BlockCachePaceRow {
+    const FILE: &'static str = "blockcache_pace.csv";
+}
