@@ -1,12 +1,6 @@
-//! Figures of made-up runs.
+//! Rows of made-up runs.
 
-use std::collections::BTreeMap;
-use std::path::Path;
-
-use super::*;
 use crate::picker::Picker;
-use crate::present::study::shrink_cache;
-use crate::present::study::sweep::Landscape;
 use crate::record::{
     BlockCachePaceRow, BlockCacheRow, BlockCacheSimRow, CorrectnessRow, DirectIoRow, Direction,
     EvictionBlockRow, EvictionRow, LatencyBucketRow, LatencyCycleRow, LatencyPhase, LatencyRow,
@@ -15,9 +9,9 @@ use crate::record::{
 };
 use crate::sweep::table::{SweepRow, SweepTable};
 
-const CAPACITY: u32 = 262_144;
+pub const CAPACITY: u32 = 262_144;
 
-fn correctness_rows(steps: &[(&str, f64)]) -> Vec<CorrectnessRow> {
+pub fn correctness_rows(steps: &[(&str, f64)]) -> Vec<CorrectnessRow> {
     let mut rows: Vec<CorrectnessRow> = Vec::new();
     for (i, (part, share)) in steps.iter().enumerate() {
         let balloon = (f64::from(CAPACITY) * share) as u32;
@@ -44,7 +38,7 @@ fn correctness_rows(steps: &[(&str, f64)]) -> Vec<CorrectnessRow> {
     rows
 }
 
-fn quick_walk() -> Vec<CorrectnessRow> {
+pub fn quick_walk() -> Vec<CorrectnessRow> {
     let walk = [
         0.0, 0.06, 0.12, 0.25, 0.5, 0.75, 0.94, 1.0, 0.62, 0.31, 0.12, 0.0,
     ];
@@ -55,7 +49,7 @@ fn quick_walk() -> Vec<CorrectnessRow> {
 }
 
 /// A bell of reads over the block numbers, a share of which misses.
-fn eviction_blocks(step: usize) -> Vec<EvictionBlockRow> {
+pub fn eviction_blocks(step: usize) -> Vec<EvictionBlockRow> {
     (0..56_000)
         .step_by(step)
         .map(|block: u32| {
@@ -73,7 +67,7 @@ fn eviction_blocks(step: usize) -> Vec<EvictionBlockRow> {
         .collect()
 }
 
-fn eviction_rows() -> Vec<EvictionRow> {
+pub fn eviction_rows() -> Vec<EvictionRow> {
     [("guest", 212), ("hypervisor", 49_873)]
         .map(|(who, misses)| EvictionRow {
             managed_by: who.to_owned(),
@@ -90,7 +84,7 @@ fn eviction_rows() -> Vec<EvictionRow> {
         .to_vec()
 }
 
-fn overhead_rows() -> Vec<OverheadPaceRow> {
+pub fn overhead_rows() -> Vec<OverheadPaceRow> {
     let mut rows = Vec::new();
     for (encoding, pick, cost) in [
         ("compact", "highest", 0.02),
@@ -120,7 +114,7 @@ fn overhead_rows() -> Vec<OverheadPaceRow> {
 }
 
 /// Stalls of each phase, the longest during the shrink.
-fn latency_rows() -> Vec<LatencyRow> {
+pub fn latency_rows() -> Vec<LatencyRow> {
     let mut rows = Vec::new();
     for encoding in ["compact", "list-4096"] {
         for side in Side::ALL {
@@ -148,7 +142,7 @@ fn latency_rows() -> Vec<LatencyRow> {
     rows
 }
 
-fn latency_buckets() -> Vec<LatencyBucketRow> {
+pub fn latency_buckets() -> Vec<LatencyBucketRow> {
     let mut rows = Vec::new();
     for encoding in ["compact", "list-4096"] {
         for side in Side::ALL {
@@ -170,7 +164,7 @@ fn latency_buckets() -> Vec<LatencyBucketRow> {
     rows
 }
 
-fn latency_cycles() -> Vec<LatencyCycleRow> {
+pub fn latency_cycles() -> Vec<LatencyCycleRow> {
     vec![LatencyCycleRow {
         encoding: "compact".to_owned(),
         cycle: 0,
@@ -190,7 +184,7 @@ fn latency_cycles() -> Vec<LatencyCycleRow> {
 }
 
 /// Two VMs, of which the one gives what the other takes.
-fn sharing_rows() -> Vec<SharingRow> {
+pub fn sharing_rows() -> Vec<SharingRow> {
     let mut rows = Vec::new();
     for step in 0..40u32 {
         for (vssd, kind) in [("vm1", "shrink"), ("vm2", "grow")] {
@@ -217,7 +211,7 @@ fn sharing_rows() -> Vec<SharingRow> {
     rows
 }
 
-fn sharing_checks() -> Vec<SharingCheckRow> {
+pub fn sharing_checks() -> Vec<SharingCheckRow> {
     let mut rows = Vec::new();
     for (round, after) in (0..).zip(["start", "calm", "rebooted", "backend-restarted"]) {
         for vssd in ["vm1", "vm2"] {
@@ -243,7 +237,7 @@ fn sharing_checks() -> Vec<SharingCheckRow> {
     rows
 }
 
-fn direct_io_rows() -> Vec<DirectIoRow> {
+pub fn direct_io_rows() -> Vec<DirectIoRow> {
     let mut rows = Vec::new();
     for mode in ["direct", "buffered"] {
         for (step, phase) in (0..).zip(["before", "write", "write", "read", "after"]) {
@@ -261,7 +255,7 @@ fn direct_io_rows() -> Vec<DirectIoRow> {
     rows
 }
 
-fn media_rows() -> Vec<MediaRow> {
+pub fn media_rows() -> Vec<MediaRow> {
     let mut rows = Vec::new();
     for (medium, ns) in [("none", 80_000), ("hdd", 5_000_000), ("pcm", 500)] {
         for side in ["model", "client", "guest"] {
@@ -284,7 +278,7 @@ fn media_rows() -> Vec<MediaRow> {
 }
 
 /// Ten policies that differ a little, at four sizes, with two workloads.
-fn block_cache_rows() -> Vec<BlockCacheRow> {
+pub fn block_cache_rows() -> Vec<BlockCacheRow> {
     let mut rows = Vec::new();
     for workload in ["gaussian:8192,1024", "zipf:0.99"] {
         for slots in [500u32, 1010, 2030, 4070] {
@@ -310,7 +304,7 @@ fn block_cache_rows() -> Vec<BlockCacheRow> {
     rows
 }
 
-fn block_cache_sims() -> Vec<BlockCacheSimRow> {
+pub fn block_cache_sims() -> Vec<BlockCacheSimRow> {
     let rows = block_cache_rows();
     let bound = |row: &BlockCacheRow| BlockCacheSimRow {
         workload: row.workload.clone(),
@@ -325,7 +319,7 @@ fn block_cache_sims() -> Vec<BlockCacheSimRow> {
     last.map(bound).collect()
 }
 
-fn block_cache_paces() -> Vec<BlockCachePaceRow> {
+pub fn block_cache_paces() -> Vec<BlockCachePaceRow> {
     let mut rows = Vec::new();
     for (slots, hits) in [(1010, 200), (4070, 420)] {
         for (policy, medium) in [("lru", "hdd"), ("s3-fifo", "hdd"), ("lru", "none")] {
@@ -350,7 +344,7 @@ fn block_cache_paces() -> Vec<BlockCachePaceRow> {
     rows
 }
 
-const WRITE_POLICIES: [(&str, bool); 6] = [
+pub const WRITE_POLICIES: [(&str, bool); 6] = [
     ("write-through", false),
     ("write-around", false),
     ("read-only", false),
@@ -359,7 +353,7 @@ const WRITE_POLICIES: [(&str, bool); 6] = [
     ("journaled", true),
 ];
 
-fn write_policy_rows() -> Vec<WritePolicyRow> {
+pub fn write_policy_rows() -> Vec<WritePolicyRow> {
     WRITE_POLICIES
         .map(|(policy, back)| WritePolicyRow {
             policy: policy.to_owned(),
@@ -383,7 +377,7 @@ fn write_policy_rows() -> Vec<WritePolicyRow> {
         .to_vec()
 }
 
-fn write_policy_samples() -> Vec<WritePolicySampleRow> {
+pub fn write_policy_samples() -> Vec<WritePolicySampleRow> {
     let mut rows = Vec::new();
     for (place, (policy, back)) in (1u64..).zip(WRITE_POLICIES) {
         for step in 1..=20u64 {
@@ -399,7 +393,7 @@ fn write_policy_samples() -> Vec<WritePolicySampleRow> {
     rows
 }
 
-fn write_policy_crashes() -> Vec<WritePolicyCrashRow> {
+pub fn write_policy_crashes() -> Vec<WritePolicyCrashRow> {
     let mut rows = Vec::new();
     for crash in 0..3 {
         for (place, (policy, back)) in (0u64..).zip(WRITE_POLICIES) {
@@ -436,108 +430,7 @@ fn write_policy_crashes() -> Vec<WritePolicyCrashRow> {
     rows
 }
 
-fn record<R: crate::record::Row>(folder: &Path, rows: &[R]) {
-    let mut file = csv::Writer::from_path(folder.join(R::FILE)).unwrap();
-    for row in rows {
-        file.serialize(row).unwrap();
-    }
-    file.flush().unwrap();
-}
-
-/// Texts of an SVG.
-fn texts(svg: &str) -> Vec<&str> {
-    svg.split("<text")
-        .skip(1)
-        .filter_map(|part| part.split_once('>')?.1.split("</text>").next())
-        .map(str::trim)
-        .collect()
-}
-
-#[test]
-fn every_experiment_has_its_figures_in_both_formats() {
-    let expected = BTreeMap::from([
-        ("correctness", vec!["correctness"]),
-        (
-            "eviction",
-            vec![
-                "eviction_pattern",
-                "eviction_guest",
-                "eviction_hypervisor",
-                "eviction_misses",
-            ],
-        ),
-        ("overhead", vec!["overhead"]),
-        ("latency", vec!["latency_guest", "latency_backend"]),
-        ("sharing", vec!["sharing"]),
-        ("direct-io", vec!["direct_io"]),
-        ("media", vec!["media"]),
-        ("blockcache", vec!["blockcache", "blockcache_latency"]),
-        (
-            "writepolicy",
-            vec![
-                "writepolicy_latency",
-                "writepolicy_staleness",
-                "writepolicy_crash",
-            ],
-        ),
-        ("shrinkcache", vec!["shrinkcache"]),
-    ]);
-    let folder = tempfile::tempdir().unwrap();
-    record(folder.path(), &quick_walk());
-    record(folder.path(), &eviction_rows());
-    record(folder.path(), &eviction_blocks(1));
-    record(folder.path(), &overhead_rows());
-    record(folder.path(), &latency_rows());
-    record(folder.path(), &latency_buckets());
-    record(folder.path(), &latency_cycles());
-    record(folder.path(), &sharing_rows());
-    record(folder.path(), &sharing_checks());
-    record(folder.path(), &direct_io_rows());
-    record(folder.path(), &media_rows());
-    record(folder.path(), &block_cache_rows());
-    record(folder.path(), &block_cache_sims());
-    record(folder.path(), &block_cache_paces());
-    record(folder.path(), &write_policy_rows());
-    record(folder.path(), &write_policy_samples());
-    record(folder.path(), &write_policy_crashes());
-    record(folder.path(), &shrink_cache::example::windows());
-    for experiment in Experiment::ALL {
-        let figures = draw(experiment, folder.path()).unwrap();
-        let stems: Vec<_> = figures.iter().map(|figure| figure.stem).collect();
-        assert_eq!(stems, expected[experiment.name()]);
-        for figure in &figures {
-            let [svg, png] = figure
-                .files()
-                .map(|file| fs::read(folder.path().join(file)).unwrap());
-            assert!(png.starts_with(b"\x89PNG"));
-            let svg = String::from_utf8(svg).unwrap();
-            assert!(
-                texts(&svg).contains(&figure.title.as_str()),
-                "{}",
-                figure.stem
-            );
-            assert!(
-                !svg.contains("NaN") && !svg.contains("inf"),
-                "{}",
-                figure.stem
-            );
-        }
-    }
-}
-
-#[test]
-fn each_write_policy_has_one_line() {
-    let (rows, samples) = (write_policy_rows(), write_policy_samples());
-    let drawings = write_policy::draw(&rows, &samples, &write_policy_crashes()).unwrap();
-    let (figure, svg) = drawings.last().unwrap();
-    assert_eq!(figure.stem, "writepolicy_crash");
-    for (policy, _) in WRITE_POLICIES {
-        let times = texts(svg).iter().filter(|text| **text == policy).count();
-        assert_eq!(times, 1, "{policy}");
-    }
-}
-
-fn picker_rows(seeds: u64) -> Vec<PickerRow> {
+pub fn picker_rows(seeds: u64) -> Vec<PickerRow> {
     let misses = [
         1_800, 1_700, 1_750, 1_650, 0, 49_900, 1_810, 6_200, 0, 36_800,
     ];
@@ -563,7 +456,7 @@ fn picker_rows(seeds: u64) -> Vec<PickerRow> {
 
 /// A sweep over as many axes as there are names, of three values each but the
 /// last, which lacks its last value at one point.
-fn sweep_table(axes: &[&str]) -> SweepTable {
+pub fn sweep_table(axes: &[&str]) -> SweepTable {
     let mut rows = Vec::new();
     let points = 3u32.pow(axes.len() as u32);
     for point in 0..points - 1 {
@@ -591,91 +484,4 @@ fn sweep_table(axes: &[&str]) -> SweepTable {
         axes: axes.iter().map(|axis| (*axis).to_owned()).collect(),
         rows,
     }
-}
-
-#[test]
-fn pickers_are_drawn_with_their_numbers() {
-    assert!(pickers::draw(&[]).unwrap().is_empty());
-    for seeds in [1, 10] {
-        let (_, svg) = &pickers::draw(&picker_rows(seeds)).unwrap()[0];
-        assert!(!svg.contains("NaN"));
-        for picker in Picker::ALL {
-            assert!(texts(svg).contains(&picker.name()), "{picker}");
-        }
-        let number = match seeds {
-            1 => "24.95 %".to_owned(),
-            _ => format!("{} seeds", seeds),
-        };
-        assert!(svg.contains(&number), "{number}");
-    }
-}
-
-#[test]
-fn sweeps_are_maps_over_two_axes_and_lines_over_one() {
-    let drawn = |axes: &[&str]| {
-        let landscape = Landscape::of(&sweep_table(axes)).unwrap();
-        sweep::draw("Where it pays", &landscape).unwrap()
-    };
-    for (axes, figures) in [
-        (&["a"][..], 1),
-        (&["a", "b"], 1),
-        (&["a", "b", "c"], 3),
-        // Nine choices of the further axes, of which six are drawn.
-        (&["a", "b", "c", "d"], 6),
-    ] {
-        let drawings = drawn(axes);
-        assert_eq!(drawings.len(), figures, "{axes:?}");
-        let (_, svg) = &drawings[0];
-        assert!(!svg.contains("NaN"));
-        for text in ["v0", "v1", "a"] {
-            assert!(texts(svg).contains(&text), "{axes:?}: {text}");
-        }
-    }
-    let (figure, svg) = &drawn(&["a", "b"])[0];
-    assert_eq!(figure.stem, "sweep");
-    // 11,000 of 20,000 reads against 5,000, and 3,000 fewer at the next point.
-    for text in ["30", "15", "-0.1", "+30", "percentage"] {
-        assert!(texts(svg).contains(&text), "{text}: {:?}", texts(svg));
-    }
-    let titles: Vec<String> = drawn(&["a", "b", "c"])
-        .into_iter()
-        .map(|(figure, _)| figure.title)
-        .collect();
-    assert_eq!(titles[2], "Where it pays: c v2");
-}
-
-#[test]
-fn nothing_recorded_draws_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    for experiment in Experiment::ALL {
-        assert_eq!(draw(experiment, folder.path()).unwrap(), []);
-    }
-}
-
-#[test]
-fn a_run_cut_short_still_draws() {
-    let (_, svg) = &correctness::draw(&quick_walk()[..1]).unwrap()[0];
-    assert!(texts(svg).contains(&"262,144"));
-    let mut one = overhead_rows();
-    one.truncate(1);
-    let (_, svg) = &overhead::draw(&one).unwrap()[0];
-    assert!(texts(svg).contains(&"64 MiB"));
-    let (_, svg) = &latency::draw(&latency_rows()[..1], &latency_buckets()[..1], &[]).unwrap()[0];
-    assert!(texts(svg).contains(&"99.9") && !svg.contains("NaN"));
-    let one_side = &eviction_rows()[..1];
-    let drawings = eviction::draw(one_side, &eviction_blocks(9000)).unwrap();
-    assert_eq!(drawings.len(), 4);
-    let mut unread = eviction_rows();
-    unread[0].reads = 0;
-    unread[0].hits = 0;
-    unread[0].misses = 0;
-    assert!(!eviction::draw(&unread, &[]).unwrap()[0].1.contains("NaN"));
-}
-
-#[test]
-fn a_difference_is_told_in_the_figure() {
-    let mut rows = quick_walk();
-    rows[3].read_errors -= 1;
-    let (_, svg) = &correctness::draw(&rows).unwrap()[0];
-    assert!(svg.contains("at 1 of them errors and blocks held differ"));
 }
