@@ -238,6 +238,12 @@ impl Dirty {
         self.by_slot.range((slot, 0)..=(slot, VersionId::MAX))
     }
 
+    /// Whether a version that has been written is in a slot, or was when that was revoked.
+    pub fn is_in(&self, slot: u32) -> bool {
+        let mut versions = self.in_slot_range(slot).map(|(_, id)| &self.versions[id]);
+        versions.any(|version| version.is_valid)
+    }
+
     /// Whether a slot was revoked and someone has in hand what was in it: until that is on the
     /// origin, or lost, what is on record about the slot is all that tells of it.
     pub fn is_leaving(&self, slot: u32) -> bool {

@@ -117,6 +117,11 @@ impl Core {
     /// A slot holds nothing of value any more; there is to be no record of it, and
     /// nobody waits for that.
     pub fn free_record(&mut self, slot: u32) {
+        // Not while a version is there that is still to come to the origin: of the block that
+        // is going from the slot, or of one whose slot was revoked while it was in hand.
+        if self.dirty.is_in(slot) {
+            return;
+        }
         self.set_free(slot);
         let is_waiting = self.records.slots.get(&slot) == Some(&SlotState::Free);
         self.records.has_stale |= is_waiting;
@@ -124,9 +129,6 @@ impl Core {
 
     /// The same, but someone waits.
     pub fn set_free(&mut self, slot: u32) {
-        if self.dirty.is_leaving(slot) {
-            return;
-        }
         if self.records.fresh.remove(&slot) {
             self.cache.set_mark(slot, FREE);
             self.outdated.remove(&slot);
