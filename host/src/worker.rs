@@ -17,7 +17,7 @@ use virtio_bindings::virtio_blk::{
     VIRTIO_BLK_F_WRITE_ZEROES,
 };
 use virtio_bindings::virtio_config::VIRTIO_F_VERSION_1;
-use virtio_bindings::virtio_ring::VIRTIO_RING_F_INDIRECT_DESC;
+use virtio_bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC};
 use virtio_queue::{DescriptorChain, QueueOwnedT, QueueT};
 use vm_memory::{GuestAddressSpace, GuestMemoryAtomic, GuestMemoryMmap};
 use vmm_sys_util::epoll::EventSet;
@@ -143,6 +143,9 @@ impl Worker {
         } = &mut *requests;
         if known.is_none() {
             *known = Some(vring.clone());
+            // A backend that was killed may have published entries without a word, and a
+            // guest that waits for the first of them hears of no later one (virtio 1.2, 2.7.7).
+            vring.signal_used_queue()?;
         }
         vring.disable_notification().map_err(broken)?;
         let served = self.serve_until_disturbed(queue, vring);
@@ -188,11 +191,25 @@ impl Worker {
                 continue;
             }
             // A queue that was stopped is not slept in: who stopped it waits for it.
-            if !vring.get_ref().get_queue().ready() || !queue.rest() {
+            if !vring.get_ref().get_queue().ready() {
                 return Ok(());
+            }
+            if !queue.rest() {
+                return self.serve_once(queue, vring);
             }
             vring.disable_notification().map_err(broken)?;
         }
+    }
+
+    /// Serves what there is before it is found out what disturbs: mostly the guest, which
+    /// tells of a request. So the medium has it while the thread asks the system who calls.
+    fn serve_once(&self, queue: &mut RequestQueue, vring: &VringRwLock) -> io::Result<()> {
+        let served = self.turn(queue, vring);
+        queue.kick();
+        if served.ended > 0 {
+            signal(vring)?;
+        }
+        served.result
     }
 
     /// One turn of the queue.
@@ -270,7 +287,8 @@ impl Worker {
     }
 
     /// Serves the commands that the guest has made available, at most as many
-    /// as a queue holds: then others have their turn.
+    /// as a queue holds: then others have their turn. Commands are few, and so are events:
+    /// the guest is told of each, whatever it asked to be told of.
     fn serve_commands(&self, vring: &VringRwLock, buffer: &mut Vec<u8>) -> io::Result<()> {
         let memory = self.memory.memory();
         for _ in 0..QUEUE_SIZE {
@@ -280,7 +298,7 @@ impl Worker {
             let head = chain.head_index();
             let len = self.command(chain, &memory, buffer);
             self.give_back(vring, head, len);
-            signal(vring)?;
+            vring.signal_used_queue()?;
         }
         // Full only if nobody has looked for 2^64 - 1 wakeups.
         let _ = self.vssd.wake().write(1);
@@ -359,7 +377,10 @@ impl Worker {
             self.give_back(vring, head, len);
             sent = true;
         }
-        if sent { signal(vring) } else { Ok(()) }
+        if sent {
+            vring.signal_used_queue()?;
+        }
+        Ok(())
     }
 
     fn handle_request_event(&self, event: u16, vrings: &[VringRwLock]) -> io::Result<()> {
@@ -387,7 +408,8 @@ impl Worker {
     }
 }
 
-/// The next chain that the guest made available.
+/// The next chain that the guest made available. When there is none, the guest tells of
+/// what it makes available from now on.
 ///
 /// # Errors
 /// When it claims to have made more available than its ring holds: what is in
@@ -396,9 +418,15 @@ fn pop(
     vring: &VringRwLock,
     memory: &MemoryGuard,
 ) -> io::Result<Option<DescriptorChain<MemoryGuard>>> {
-    let mut state = vring.get_mut();
-    let mut chains = state.get_queue_mut().iter(memory.clone()).map_err(broken)?;
-    Ok(chains.next())
+    let next = || {
+        let mut state = vring.get_mut();
+        let mut chains = state.get_queue_mut().iter(memory.clone()).map_err(broken)?;
+        Ok(chains.next())
+    };
+    match next()? {
+        None if vring.enable_notification().map_err(broken)? => next(),
+        chain => Ok(chain),
+    }
 }
 
 /// Has the guest tell of what it makes available from now on; true when it has made
@@ -438,6 +466,7 @@ impl VhostUserBackend for Worker {
         [
             VIRTIO_F_VERSION_1,
             VIRTIO_RING_F_INDIRECT_DESC,
+            VIRTIO_RING_F_EVENT_IDX,
             VIRTIO_BLK_F_SEG_MAX,
             VIRTIO_BLK_F_BLK_SIZE,
             VIRTIO_BLK_F_FLUSH,

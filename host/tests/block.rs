@@ -4,8 +4,8 @@ mod support;
 
 use support::daemon::{Daemon, Site};
 use support::frontend::{
-    DISCARD, FLUSH, Frontend, GET_ID, IN, IOERR, OK, OUT, SCRATCH, UNSUPP, WRITE_ZEROES, readable,
-    writable,
+    DISCARD, EVENT_IDX, FLUSH, Frontend, GET_ID, IN, IOERR, OK, OUT, REQUESTS, SCRATCH, UNSUPP,
+    WRITE_ZEROES, readable, writable,
 };
 use vssd::wire::{MARK_OFFSET, mark};
 
@@ -250,6 +250,62 @@ fn a_killed_backend_is_replaced_without_loss() {
 }
 
 /// Frontends may come and go as often as they like.
+#[test]
+fn a_guest_is_told_of_the_entry_it_asked_for() {
+    const REQUESTED: u16 = 100;
+    let (_site, _daemon, mut guest) = start("");
+    assert_ne!(guest.features & EVENT_IDX, 0);
+    assert_eq!(guest.flush(), OK);
+    let (header, status) = guest.envelope(FLUSH, 0);
+    let ring = &mut guest.rings[REQUESTS];
+    ring.chain(&guest.memory, 0, &[header, status]);
+    ring.ask_for_call(&guest.memory, REQUESTED);
+    for _ in 0..REQUESTED {
+        ring.publish(&guest.memory, 0);
+        ring.kick();
+    }
+    let mut calls = 0;
+    for _ in 0..REQUESTED {
+        while ring.used_entry(&guest.memory).is_none() {
+            let called = ring.calls();
+            assert_ne!(called, 0, "the entry that was asked for is told of");
+            calls += called;
+        }
+    }
+    // One more may be that of the flush, which was over without it.
+    assert!((1..=2).contains(&calls), "{calls} calls");
+}
+
+#[test]
+fn a_guest_that_declines_event_idx_is_served_too() {
+    let site = Site::new();
+    let _daemon = site.start(&[site.spec("vm1", "size=64KiB")]);
+    let mut guest = Frontend::unplugged();
+    guest.declined = EVENT_IDX;
+    guest.plug(&site.path("vm1.sock"));
+    for round in 1..20 {
+        assert_eq!(guest.write_at(8, &pattern(4096, round)), OK);
+        assert_eq!(guest.read_at(8, 4096).unwrap(), pattern(4096, round));
+    }
+}
+
+/// A backend may be killed between the used entry and the word of it.
+#[test]
+fn a_backend_tells_of_what_the_one_before_published() {
+    let site = Site::new();
+    let _daemon = site.start(&[site.spec("vm1", "size=64KiB")]);
+    let mut guest = Frontend::unplugged();
+    let ring = &mut guest.rings[REQUESTS];
+    ring.ask_for_call(&guest.memory, 1);
+    ring.publish(&guest.memory, 0);
+    ring.put_used(&guest.memory, 1);
+    guest.plug(&site.path("vm1.sock"));
+    let ring = &guest.rings[REQUESTS];
+    // As QEMU does when a backend is there again.
+    ring.kick();
+    assert_ne!(ring.calls(), 0);
+}
+
 #[test]
 fn connections_leave_nothing_behind() {
     let (site, daemon, mut guest) = start("");

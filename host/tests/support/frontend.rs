@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::Path;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{Ordering, fence};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
@@ -18,6 +18,7 @@ use vhost::vhost_user::message::{
 };
 use vhost::vhost_user::{Frontend as Connection, VhostUserFrontend};
 use vhost::{VhostBackend, VhostUserMemoryRegionInfo, VringConfigData};
+use virtio_bindings::virtio_ring::VIRTIO_RING_F_EVENT_IDX;
 use vm_memory::{Bytes, FileOffset, GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 use vssd::wire::MAX_MESSAGE;
@@ -162,6 +163,32 @@ impl Ring {
         self.kick.write(1).unwrap();
     }
 
+    /// Whether the device asked to be told of the chain that was published last, the
+    /// only one since it was asked before. For a frontend with EVENT_IDX.
+    pub fn wants_kick(&self, memory: &GuestMemoryMmap) -> bool {
+        fence(Ordering::SeqCst);
+        let event = self.used() + 4 + 8 * u64::from(RING_SIZE);
+        let event: u16 = memory.load(GuestAddress(event), Ordering::Relaxed).unwrap();
+        event == self.next_avail.wrapping_sub(1)
+    }
+
+    /// Asks the device to tell of the `more`-th used entry from here on, and no earlier. Without
+    /// EVENT_IDX it looks at nothing of it.
+    pub fn ask_for_call(&self, memory: &GuestMemoryMmap, more: u16) {
+        let event = self.avail() + 4 + 2 * u64::from(RING_SIZE);
+        let at = self.next_used.wrapping_add(more - 1);
+        memory
+            .store(at, GuestAddress(event), Ordering::Relaxed)
+            .unwrap();
+        fence(Ordering::SeqCst);
+    }
+
+    /// Has the device's index say that so many entries are used.
+    pub fn put_used(&self, memory: &GuestMemoryMmap, index: u16) {
+        let at = GuestAddress(self.used() + 2);
+        memory.store(index, at, Ordering::Release).unwrap();
+    }
+
     /// The next used entry, if there is one: head and length.
     pub fn used_entry(&mut self, memory: &GuestMemoryMmap) -> Option<(u32, u32)> {
         let index: u16 = memory
@@ -184,19 +211,28 @@ impl Ring {
             if let Some(entry) = self.used_entry(memory) {
                 return entry;
             }
+            self.ask_for_call(memory, 1);
+            if let Some(entry) = self.used_entry(memory) {
+                return entry;
+            }
             assert!(Instant::now() < until, "the device does not answer");
-            let patience = Timespec::try_from(PATIENCE).unwrap();
-            // SAFETY: the descriptor is open as long as `self.call` lives,
-            // which is longer than this borrow.
-            let call = unsafe { BorrowedFd::borrow_raw(self.call.as_raw_fd()) };
-            poll(
-                &mut [PollFd::from_borrowed_fd(call, PollFlags::IN)],
-                Some(&patience),
-            )
-            .unwrap();
-            // Empty when the signal before this one brought two entries.
-            let _ = self.call.read();
+            self.calls();
         }
+    }
+
+    /// Waits for the device's call; returns how often it called since this was asked before,
+    /// 0 when it does not.
+    pub fn calls(&self) -> u64 {
+        let patience = Timespec::try_from(PATIENCE).unwrap();
+        // SAFETY: the descriptor is open as long as `self.call` lives,
+        // which is longer than this borrow.
+        let call = unsafe { BorrowedFd::borrow_raw(self.call.as_raw_fd()) };
+        poll(
+            &mut [PollFd::from_borrowed_fd(call, PollFlags::IN)],
+            Some(&patience),
+        )
+        .unwrap();
+        self.call.read().unwrap_or(0)
     }
 }
 
@@ -222,8 +258,13 @@ pub struct Frontend {
     connection: Option<Connection>,
     /// What the backend offered.
     pub features: u64,
+    /// What of it is not accepted.
+    pub declined: u64,
     pub config: Vec<u8>,
 }
+
+/// Notifications by the index of an entry (virtio 1.2, 2.7.7 and 2.7.10).
+pub const EVENT_IDX: u64 = 1 << VIRTIO_RING_F_EVENT_IDX;
 
 impl Frontend {
     /// Guest memory that is not connected yet.
@@ -240,6 +281,7 @@ impl Frontend {
             rings: std::array::from_fn(Ring::new),
             connection: None,
             features: 0,
+            declined: 0,
             config: Vec::new(),
         }
     }
@@ -265,9 +307,12 @@ impl Frontend {
             .get_config(0, 60, VhostUserConfigFlags::empty(), &[0; 60])
             .unwrap();
         self.config = config;
-        let all = self.features;
-        assert_ne!(all & VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits(), 0);
-        backend.set_features(all).unwrap();
+        let accepted = self.features & !self.declined;
+        assert_ne!(
+            accepted & VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits(),
+            0
+        );
+        backend.set_features(accepted).unwrap();
         let regions: Vec<_> = self
             .memory
             .iter()
@@ -349,12 +394,16 @@ impl Frontend {
         (readable(SCRATCH, 16), writable(SCRATCH + 16, 1))
     }
 
-    /// Sends a chain and waits until it is used; returns the length.
+    /// Sends a chain and waits until it is used; returns the length. Tells the device of
+    /// it only where that asked for it.
     pub fn exchange(&mut self, ring: usize, buffers: &[Buffer]) -> u32 {
+        let by_index = self.features & !self.declined & EVENT_IDX != 0;
         let ring = &mut self.rings[ring];
         ring.chain(&self.memory, 0, buffers);
         ring.publish(&self.memory, 0);
-        ring.kick();
+        if !by_index || ring.wants_kick(&self.memory) {
+            ring.kick();
+        }
         let (head, len) = ring.wait_used(&self.memory);
         assert_eq!(head, 0);
         len
