@@ -120,7 +120,7 @@ pub fn run(
             (
                 verdict::judge(&measured),
                 io::LEAD,
-                io_parameters(options),
+                io_parameters(options, measured.processor),
                 peer,
             )
         }
@@ -178,9 +178,10 @@ pub fn default_folder(bench: &Bench) -> PathBuf {
     Path::new("results").join(format!("bench-{}-{time}", bench.name()))
 }
 
-fn io_parameters(options: &io::Options) -> Vec<Fact> {
+fn io_parameters(options: &io::Options, processor: usize) -> Vec<Fact> {
     let options = options.effective();
     vec![
+        ("processor".to_owned(), processor.to_string()),
         ("size".to_owned(), options.size.to_string()),
         ("slice_ms".to_owned(), options.slice_ms.to_string()),
         ("rounds".to_owned(), options.rounds.to_string()),

@@ -30,6 +30,10 @@ use crate::progress::Progress;
 /// Bytes in a block.
 const BLOCK: u64 = 4096;
 
+/// Bytes of the file, and slices, by which the quickest processor is found.
+const PROBED: u64 = 64 << 20;
+const PROBES: u64 = 4;
+
 /// Blocks of which everybody proves in the end that writes reach them.
 const PROVED: u64 = 1000;
 
@@ -75,7 +79,8 @@ pub const LEAD: &str = "Requests of the `blkio` crate's virtio-blk-vhost-user dr
     file, past the page cache. Each 4 KiB that is read is checked to be the one asked for, and in the end \
     everybody overwrites a thousand of them with something else and finds it there. A round has a slice of each load for each \
     server, in random order; a ratio is the median of those within each round. One more slice has plain io_uring keep so many requests \
-    under way that it shows what the disk gives at most.";
+    under way that it shows what the disk gives at most. What is judged was measured with client and server on the processor on which plain \
+    io_uring is quickest; the same loads follow with both wherever the scheduler has them.";
 
 /// Who was measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -109,8 +114,7 @@ impl Who {
 pub enum On {
     /// A file, past the page cache.
     Disk,
-    /// Memory: of our backend, and for the peer a file in memory. Client and server stay
-    /// on one processor.
+    /// Memory: of our backend, and for the peer a file in memory.
     Memory,
     /// Nowhere: neither moves any data.
     Nowhere,
@@ -126,11 +130,23 @@ impl On {
     }
 }
 
+/// Where client and server run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Placement {
+    /// Both on one processor, so that neither waits for another one to wake up.
+    OneProcessor,
+    /// Wherever the scheduler has them.
+    Anywhere,
+}
+
 /// A slice, as `bench_io.csv` has it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Row {
     /// Where the bytes went.
     pub medium: On,
+    /// Where client and server ran.
+    pub placement: Placement,
     /// How requests followed each other.
     pub pattern: Pattern,
     /// Bytes of a request.
@@ -177,6 +193,8 @@ impl Row {
 pub struct Measured {
     /// Slices.
     pub rows: Vec<Row>,
+    /// Processor on which plain io_uring was quickest, where [`Placement::OneProcessor`] was.
+    pub processor: usize,
     /// Share of a processor that our backend took while nothing was asked of
     /// it, right after a load.
     pub idle_share: f64,
@@ -250,6 +268,8 @@ fn on_disk(
     measured: &mut Measured,
 ) -> Result<()> {
     let size = options.size.0;
+    measured.processor = quickest_processor(folder, options, seed)?;
+    let pinned = OneProcessor::pin(measured.processor)?;
     let file = folder.join("pool.img");
     let path = file.to_str().context("the folder's name is no text")?;
     let server = Server::ours(folder, path, size, &[])?;
@@ -285,17 +305,60 @@ fn on_disk(
             server: None,
         });
     }
+    let loads = Load::all();
+    let one = (On::Disk, Placement::OneProcessor);
     rounds(
         options,
         seed,
         progress,
-        On::Disk,
-        &Load::all(),
+        one,
+        &loads,
         &mut contenders,
         measured,
     )?;
     measured.idle_share = idle(&mut contenders[0], options, seed)?;
-    Ok(())
+    let everywhere = pinned.0;
+    drop(pinned);
+    for server in contenders.iter().filter_map(|c| c.server.as_ref()) {
+        server.run_on(&everywhere)?;
+    }
+    let anywhere = (On::Disk, Placement::Anywhere);
+    rounds(
+        options,
+        seed,
+        progress,
+        anywhere,
+        &loads,
+        &mut contenders,
+        measured,
+    )
+}
+
+/// The processor on which plain io_uring reads most one by one: mostly the one that the
+/// disk interrupts. Sides that share it have the disk's shortest way.
+fn quickest_processor(folder: &Path, options: &Options, seed: u64) -> Result<usize> {
+    let file = tempfile::NamedTempFile::new_in(folder).context("make a file to read")?;
+    // What was never written a file system gives without asking the disk.
+    let content: Vec<u8> = (0..PROBED).map(|at| (at / BLOCK) as u8 | 1).collect();
+    fs::write(file.path(), content).context("fill the file to read")?;
+    file.as_file().sync_all().context("fill the file to read")?;
+    let mut client = Client::file(file.path(), 0, PROBED)?;
+    client.trust();
+    let load = Load {
+        pattern: Pattern::RandomRead,
+        bytes: BLOCK as u32,
+        depth: 1,
+    };
+    let slice = Duration::from_millis(options.slice_ms / PROBES);
+    let mut read: Vec<(u64, usize)> = allowed()?.into_iter().map(|cpu| (0, cpu)).collect();
+    for _ in 0..PROBES {
+        for (requests, cpu) in &mut read {
+            let _pinned = OneProcessor::pin(*cpu)?;
+            *requests += client.run(load, slice, seed)?.requests;
+        }
+    }
+    let most = read.into_iter().max();
+    Ok(most.context("there is no processor")?.1)
 }
 
 /// To the scheduler.
@@ -315,7 +378,7 @@ fn off_disk(
 ) -> Result<()> {
     let size = 256 << 20;
     // Who works on which processor would decide more than what it does there.
-    let _pinned = OneProcessor::pin().context("stay on one processor")?;
+    let _pinned = OneProcessor::pin(measured.processor)?;
     let folder = folder.join(medium.label());
     fs::create_dir(&folder).context("make a folder for sockets")?;
     let file = tempfile::NamedTempFile::new_in(MEMORY_FOLDER)
@@ -356,24 +419,34 @@ fn off_disk(
         options,
         seed,
         progress,
-        medium,
+        (medium, Placement::OneProcessor),
         &loads,
         &mut contenders,
         measured,
     )
 }
 
+/// Processors that this thread may use.
+fn allowed() -> Result<Vec<usize>> {
+    let set = sched_getaffinity(THIS_THREAD).context("ask for this thread's processors")?;
+    Ok((0..CpuSet::count())
+        .filter(|cpu| set.is_set(*cpu) == Ok(true))
+        .collect())
+}
+
 /// Keeps this thread, and what it starts meanwhile, on one processor.
 struct OneProcessor(CpuSet);
 
 impl OneProcessor {
-    fn pin() -> Result<Self> {
-        let before = sched_getaffinity(THIS_THREAD)?;
-        let mut allowed = (0..CpuSet::count()).filter(|cpu| before.is_set(*cpu) == Ok(true));
-        let mut one = CpuSet::new();
-        one.set(allowed.next_back().context("there is no processor")?)?;
-        sched_setaffinity(THIS_THREAD, &one)?;
-        Ok(Self(before))
+    fn pin(cpu: usize) -> Result<Self> {
+        let pin = || {
+            let before = sched_getaffinity(THIS_THREAD)?;
+            let mut one = CpuSet::new();
+            one.set(cpu)?;
+            sched_setaffinity(THIS_THREAD, &one)?;
+            nix::Result::Ok(Self(before))
+        };
+        pin().context("stay on one processor")
     }
 }
 
@@ -389,7 +462,7 @@ fn rounds(
     options: &Options,
     seed: u64,
     progress: Progress,
-    medium: On,
+    (medium, placement): (On, Placement),
     loads: &[Load],
     contenders: &mut [Contender],
     measured: &mut Measured,
@@ -408,6 +481,7 @@ fn rounds(
                 let (slice, server_cpu_ns) = contender.measure(load, slice, seed)?;
                 measured.rows.push(Row {
                     medium,
+                    placement,
                     pattern: load.pattern,
                     bytes: load.bytes,
                     depth: load.depth,

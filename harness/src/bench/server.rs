@@ -9,6 +9,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use nix::errno::Errno;
+use nix::sched::{CpuSet, sched_setaffinity};
 use nix::time::clock_getcpuclockid;
 use nix::unistd::Pid;
 
@@ -94,6 +96,25 @@ impl Server {
             thread::sleep(Duration::from_millis(10));
         }
         Ok(Self { process, socket })
+    }
+
+    /// Has all its threads run on `processors`.
+    ///
+    /// # Errors
+    /// When it has ended, or they cannot.
+    pub fn run_on(&self, processors: &CpuSet) -> Result<()> {
+        let threads = format!("/proc/{}/task", self.process.pid());
+        for thread in fs::read_dir(threads).context("list a server's threads")? {
+            let name = thread.context("list a server's threads")?.file_name();
+            let number = name.to_str().and_then(|name| name.parse().ok());
+            let thread = Pid::from_raw(number.context("a thread has a number")?);
+            match sched_setaffinity(thread, processors) {
+                // It has ended, or is one that the kernel has for it and places itself.
+                Err(Errno::ESRCH | Errno::EINVAL) => {}
+                placed => placed.context("place a server's thread")?,
+            }
+        }
+        Ok(())
     }
 
     /// Version of the peer.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::io::{Measured, On, Row, Who};
+use super::io::{Measured, On, Placement, Row, Who};
 use super::load::Load;
 use crate::present::study::{Claim, Source, Table, Verdict, median};
 
@@ -18,8 +18,8 @@ const OF_RAW_SHALLOW: f64 = 0.8;
 /// account shows of none.
 const IDLE_SHARE: f64 = 0.001;
 
-/// Cells of the comparison: medium and load.
-type Cell = (On, Load);
+/// Cells of the comparison: placement, medium and load.
+type Cell = (Placement, On, Load);
 
 /// For each round of a cell, the rows of all who were measured.
 type Rounds<'a> = BTreeMap<u32, BTreeMap<Who, &'a Row>>;
@@ -27,7 +27,9 @@ type Rounds<'a> = BTreeMap<u32, BTreeMap<Who, &'a Row>>;
 fn by_cell(rows: &[Row]) -> BTreeMap<Cell, Rounds<'_>> {
     let mut cells: BTreeMap<Cell, Rounds<'_>> = BTreeMap::new();
     for row in rows {
-        let cell = cells.entry((row.medium, row.load())).or_default();
+        let cell = cells
+            .entry((row.placement, row.medium, row.load()))
+            .or_default();
         cell.entry(row.round).or_default().insert(row.who, row);
     }
     cells
@@ -93,12 +95,15 @@ pub fn judge(measured: &Measured) -> Verdict {
         title: "Requests, beside qemu-storage-daemon and io_uring".to_owned(),
         claims: Vec::new(),
         findings: Vec::new(),
-        tables: vec![table(&cells)],
+        tables: [Placement::OneProcessor, Placement::Anywhere]
+            .map(|placement| table(&cells, placement))
+            .to_vec(),
     };
-    for ((medium, load), rounds) in &cells {
-        match medium {
-            On::Disk => disk_claims(&mut verdict, *load, rounds),
-            On::Memory | On::Nowhere => {
+    for ((placement, medium, load), rounds) in &cells {
+        match (placement, medium) {
+            (Placement::Anywhere, _) => {}
+            (_, On::Disk) => disk_claims(&mut verdict, *load, rounds),
+            (_, On::Memory | On::Nowhere) => {
                 let Some(cpu) = Ratio::of(rounds, Who::Ours, Who::Peer, Row::cpu_ns) else {
                     continue;
                 };
@@ -118,6 +123,7 @@ pub fn judge(measured: &Measured) -> Verdict {
             }
         }
     }
+    verdict.findings.extend(anywhere(&cells));
     verdict.claims.push(Claim {
         text: "An idle backend takes no processor time.".to_owned(),
         source: Source::Requirement,
@@ -139,12 +145,47 @@ fn most_of(rounds: &Rounds<'_>, to: Who) -> f64 {
         .fold(0.0, f64::max)
 }
 
-fn disk_claims(verdict: &mut Verdict, load: Load, rounds: &Rounds<'_>) {
+/// The bars of a load: of whom, and which part of their requests a second.
+fn bars(load: Load) -> [(Who, f64); 2] {
     let of_raw = match load.depth {
         0..8 => OF_RAW_SHALLOW,
         _ => OF_RAW_DEEP,
     };
-    for (to, bar) in [(Who::Peer, OVER_PEER), (Who::Raw, of_raw)] {
+    [(Who::Peer, OVER_PEER), (Who::Raw, of_raw)]
+}
+
+/// What the bars would say where the scheduler has client and server wherever it likes.
+fn anywhere(cells: &BTreeMap<Cell, Rounds<'_>>) -> Option<String> {
+    let (mut held, mut missed) = (0, Vec::new());
+    for ((placement, _, load), rounds) in cells {
+        for (to, bar) in bars(*load) {
+            let iops = Ratio::of(rounds, Who::Ours, to, |row| Some(row.iops()));
+            match iops.filter(|_| *placement == Placement::Anywhere) {
+                None => {}
+                Some(iops) if iops.median >= bar => held += 1,
+                Some(iops) => missed.push(format!(
+                    "{load}, {:.2} times those of {} for {bar}",
+                    iops.median,
+                    to.label()
+                )),
+            }
+        }
+    }
+    let all = held + missed.len();
+    (all > 0).then(|| {
+        format!(
+            "Not judged, as it is up to the scheduler: with client and server wherever it has them, {held} of the \
+             {all} bars of requests a second are reached. Missed: {}.",
+            match missed.is_empty() {
+                true => "none".to_owned(),
+                false => missed.join("; "),
+            }
+        )
+    })
+}
+
+fn disk_claims(verdict: &mut Verdict, load: Load, rounds: &Rounds<'_>) {
+    for (to, bar) in bars(load) {
         let Some(iops) = Ratio::of(rounds, Who::Ours, to, |row| Some(row.iops())) else {
             continue;
         };
@@ -171,9 +212,9 @@ fn disk_claims(verdict: &mut Verdict, load: Load, rounds: &Rounds<'_>) {
     }
 }
 
-fn table(cells: &BTreeMap<Cell, Rounds<'_>>) -> Table {
+fn table(cells: &BTreeMap<Cell, Rounds<'_>>, which: Placement) -> Table {
     let mut rows = Vec::new();
-    for ((medium, load), rounds) in cells {
+    for ((_, medium, load), rounds) in cells.iter().filter(|((at, ..), _)| *at == which) {
         let rows_of = |who: Who| -> Vec<&Row> {
             rounds
                 .values()
@@ -223,7 +264,11 @@ fn table(cells: &BTreeMap<Cell, Rounds<'_>>) -> Table {
         "server's processor time a request (µs)",
     ];
     Table {
-        title: "Medians of all rounds".to_owned(),
+        title: match which {
+            Placement::OneProcessor => "Medians of all rounds, on one processor",
+            Placement::Anywhere => "Medians of all rounds, wherever the scheduler had them",
+        }
+        .to_owned(),
         head: head.map(str::to_owned).to_vec(),
         rows,
     }
@@ -236,9 +281,14 @@ mod tests {
 
     /// A verdict on three rounds of 128 KiB reads, of so many requests a second.
     fn judged(of: [(Who, u64); 4]) -> Verdict {
+        judged_at(Placement::OneProcessor, of)
+    }
+
+    fn judged_at(placement: Placement, of: [(Who, u64); 4]) -> Verdict {
         let rows = (0..3).flat_map(|round| {
             of.map(|(who, requests)| Row {
                 medium: On::Disk,
+                placement,
                 pattern: Pattern::SequentialRead,
                 bytes: 128 << 10,
                 depth: 8,
@@ -253,6 +303,7 @@ mod tests {
         });
         judge(&Measured {
             rows: rows.collect(),
+            processor: 0,
             idle_share: 0.0,
         })
     }
@@ -292,5 +343,22 @@ mod tests {
         let verdict = with_limit(1100, 900);
         assert!(verdict.findings.is_empty() && verdict.holds());
         assert_eq!(verdict.claims.len(), 3);
+    }
+    #[test]
+    fn what_the_scheduler_placed_is_told_and_not_judged() {
+        let of = [(Who::Ours, 1000), (Who::Peer, 1000), (Who::Raw, 950)];
+        let verdict = judged_at(
+            Placement::Anywhere,
+            [of[0], of[1], of[2], (Who::Limit, 1200)],
+        );
+        // The idle backend's.
+        assert_eq!(verdict.claims.len(), 1);
+        let finding = &verdict.findings[0];
+        assert!(finding.contains("1 of the 2 bars"), "{finding}");
+        assert!(finding.ends_with(
+            "Missed: 128 KiB sequential read, depth 8, 1.00 times those of qemu-storage-daemon for 1.1."
+        ));
+        assert!(verdict.tables[0].rows.is_empty());
+        assert_eq!(verdict.tables[1].rows.len(), 4);
     }
 }

@@ -108,7 +108,8 @@ impl Ring {
             base: 0x1_0000 * (index as u64 + 1),
             next_avail: 0,
             next_used: 0,
-            kick: EventFd::new(EFD_NONBLOCK).unwrap(),
+            // As that of some frontends does, it blocks whoever reads it in vain.
+            kick: EventFd::new(0).unwrap(),
             call: EventFd::new(EFD_NONBLOCK).unwrap(),
         }
     }
