@@ -164,6 +164,9 @@ impl Qemu {
             // The second processor stays parked: QEMU before 8.1 drops guest
             // memory barriers when there is one, and the backend is another thread.
             Accel::Tcg => ("max", "2"),
+            // A software KVM may offer the register behind this and then refuse it on
+            // processors by AMD, at which QEMU aborts.
+            Accel::Kvm if software_kvm => ("host,arch-capabilities=off", "1"),
             Accel::Kvm => ("host", "1"),
         };
         arg("-cpu", cpu.into());
