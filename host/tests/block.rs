@@ -249,7 +249,6 @@ fn a_killed_backend_is_replaced_without_loss() {
     assert_eq!(daemon.vssd().held, 16);
 }
 
-/// Frontends may come and go as often as they like.
 #[test]
 fn a_guest_is_told_of_the_entry_it_asked_for() {
     const REQUESTED: u16 = 100;
@@ -306,6 +305,7 @@ fn a_backend_tells_of_what_the_one_before_published() {
     assert_ne!(ring.calls(), 0);
 }
 
+/// Frontends may come and go as often as they like.
 #[test]
 fn connections_leave_nothing_behind() {
     let (site, daemon, mut guest) = start("");
