@@ -10,6 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, Result, bail, ensure};
 use vhost::vhost_user::Listener;
 
+use crate::polling::Polling;
 use crate::pool::Pool;
 use crate::pool::ledger::Bounds;
 use crate::server::Server;
@@ -20,15 +21,17 @@ use crate::vssd::{Context, Place, Vssd};
 pub struct Backend {
     pool: Arc<Pool>,
     context: Context,
+    polling: Arc<Polling>,
     servers: Mutex<Vec<Server>>,
 }
 
 impl Backend {
     /// A backend that serves nothing yet.
-    pub fn new(pool: Arc<Pool>, context: Context) -> Self {
+    pub fn new(pool: Arc<Pool>, context: Context, polling: Arc<Polling>) -> Self {
         Self {
             pool,
             context,
+            polling,
             servers: Mutex::default(),
         }
     }
@@ -113,7 +116,8 @@ impl Backend {
         )?;
         let listener = Listener::new(&spec.socket, false)
             .with_context(|| format!("listen at {}", spec.socket.display()))?;
-        servers.push(Server::start(Arc::new(vssd), listener)?);
+        let polling = self.polling.clone();
+        servers.push(Server::start(Arc::new(vssd), listener, polling)?);
         drop(servers);
         self.context.bell.ring();
         Ok(())

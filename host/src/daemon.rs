@@ -23,6 +23,7 @@ use crate::io::EngineName;
 use crate::media::MediaKind;
 use crate::medium::{FileMedium, FileOptions, Medium, MemoryMedium, NullMedium};
 use crate::metrics;
+use crate::polling::Polling;
 use crate::pool::journal::{BootId, is_blank};
 use crate::pool::{Pool, Shape};
 use crate::scheduling::let_others_first;
@@ -77,6 +78,11 @@ pub struct Args {
     #[arg(long)]
     pub buffered: bool,
 
+    /// Sleep whenever there is nothing to do, also where requests follow each other quickly: less
+    /// processor time, longer requests.
+    #[arg(long)]
+    pub no_poll: bool,
+
     /// Have requests take as long as on a medium of that kind, but never less than here.
     #[arg(long, value_enum, value_name = "KIND")]
     pub media: Option<MediaKind>,
@@ -116,6 +122,7 @@ impl Args {
         self.overcommit = self.overcommit.or(config.overcommit);
         self.io = self.io.or(config.io);
         self.buffered |= config.buffered;
+        self.no_poll |= config.no_poll;
         self.media = self.media.or(config.media);
         self.vssds.splice(0..0, config.vssds);
         self.control = self.control.or(config.control);
@@ -233,7 +240,11 @@ pub fn run(args: &Args) -> Result<()> {
         let engine = args.io.unwrap_or_default();
         format!("this system lets nobody move data by `{engine}`: choose another way with --io")
     })?);
-    let backend = Arc::new(Backend::new(pool.clone(), context));
+    let polling = match args.no_poll {
+        true => Polling::at_most(0),
+        false => Polling::on_half_of_the_processors(),
+    };
+    let backend = Arc::new(Backend::new(pool.clone(), context, polling));
     let served = serve(&args, &backend, backing, control, &mut signals);
     backend.stop();
     served?;

@@ -20,7 +20,8 @@
 //! - [`pick`]: what the hypervisor takes when it picks by itself
 //! - [`stats`], [`latency`], [`metrics`]: what is counted, how long requests took, and all of
 //!   that for Prometheus
-//! - [`scheduling`]: which threads let others go first
+//! - [`polling`], [`scheduling`]: which threads look for more instead of sleeping, and which
+//!   let others go first
 //! - [`control`]: the control socket: protocol, server, client
 //! - [`daemon`], [`ctl`], [`pool_ctl`], [`spec`]: the two programs and what they are told
 #![deny(unsafe_code)]
@@ -37,6 +38,7 @@ pub mod media;
 pub mod medium;
 pub mod metrics;
 pub mod pick;
+pub mod polling;
 pub mod pool;
 pub mod pool_ctl;
 pub mod request;

@@ -223,6 +223,16 @@ impl Collector for Snapshot {
                 "reason",
                 &|v| v.counters.rejects.clone().into_iter().collect(),
             ),
+            counter(
+                "vssd_polls",
+                "Waits for requests in which the backend looked for them",
+                None,
+                "result",
+                &|v| {
+                    let c = &v.counters;
+                    named([("found", c.polls_found), ("vain", c.polls_vain)])
+                },
+            ),
             counter("vssd_resizes", "Resizes that ended", None, "end", &|v| {
                 v.counters.resize_ends.clone().into_iter().collect()
             }),

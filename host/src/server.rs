@@ -11,6 +11,7 @@ use vhost::vhost_user::Listener;
 use vhost_user_backend::{ShutdownHandle, VhostUserDaemon};
 use vm_memory::GuestMemoryMmap;
 
+use crate::polling::Polling;
 use crate::vssd::Vssd;
 use crate::worker::{Memory, Worker, lock};
 
@@ -24,8 +25,8 @@ pub struct Server {
     thread: thread::JoinHandle<()>,
 }
 
-#[derive(Default)]
 struct Serving {
+    polling: Arc<Polling>,
     stopped: AtomicBool,
     connection: Mutex<Option<ShutdownHandle>>,
 }
@@ -35,8 +36,16 @@ impl Server {
     ///
     /// # Errors
     /// When the system has no thread left.
-    pub fn start(vssd: Arc<Vssd>, mut listener: Listener) -> io::Result<Self> {
-        let serving = Arc::new(Serving::default());
+    pub fn start(
+        vssd: Arc<Vssd>,
+        mut listener: Listener,
+        polling: Arc<Polling>,
+    ) -> io::Result<Self> {
+        let serving = Arc::new(Serving {
+            polling,
+            stopped: AtomicBool::default(),
+            connection: Mutex::default(),
+        });
         let thread = {
             let (vssd, serving) = (vssd.clone(), serving.clone());
             thread::Builder::new()
@@ -83,7 +92,11 @@ impl Serving {
     fn connection(&self, vssd: &Arc<Vssd>, listener: &mut Listener) -> io::Result<()> {
         let failed = |error: vhost_user_backend::Error| io::Error::other(error.to_string());
         let memory = Memory::new(GuestMemoryMmap::new());
-        let worker = Arc::new(Worker::new(vssd.clone(), memory.clone())?);
+        let worker = Arc::new(Worker::new(
+            vssd.clone(),
+            memory.clone(),
+            self.polling.clone(),
+        )?);
         let mut daemon =
             VhostUserDaemon::new(vssd.name.clone(), worker.clone(), memory).map_err(failed)?;
         worker.register(&daemon)?;

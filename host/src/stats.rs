@@ -29,6 +29,15 @@ impl Tally {
     }
 }
 
+/// Waits for requests in which the [poller](crate::polling) looked for them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Polls {
+    /// In which it found something.
+    pub found: u64,
+    /// In which it found nothing, and the thread went to sleep.
+    pub vain: u64,
+}
+
 /// What a vSSD has done since the backend started.
 #[derive(Clone, Debug, Default)]
 pub struct Counters {
@@ -56,6 +65,8 @@ pub struct Counters {
     pub granted: u64,
     /// Commands that were carried out.
     pub commands: u64,
+    /// Waits in which the thread of requests did not sleep at once.
+    pub polls: Polls,
 }
 
 impl Counters {

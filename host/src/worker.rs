@@ -8,7 +8,9 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 
 use vhost::vhost_user::message::{VhostUserProtocolFeatures, VhostUserVirtioFeatures};
 use vhost_user_backend::{VhostUserBackend, VhostUserDaemon, VringRwLock, VringT};
@@ -19,15 +21,17 @@ use virtio_bindings::virtio_blk::{
 use virtio_bindings::virtio_config::VIRTIO_F_VERSION_1;
 use virtio_bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC};
 use virtio_queue::{DescriptorChain, QueueOwnedT, QueueT};
-use vm_memory::{GuestAddressSpace, GuestMemoryAtomic, GuestMemoryMmap};
+use vm_memory::{Bytes, GuestAddress, GuestAddressSpace, GuestMemoryAtomic, GuestMemoryMmap};
 use vmm_sys_util::epoll::EventSet;
 use vmm_sys_util::event::{EventConsumer, EventNotifier};
 use vmm_sys_util::eventfd::EventFd;
 use vssd::wire::{EVENT_LEN, MAX_MESSAGE, MAX_PAYLOAD, REQUEST_HEADER_LEN};
 
 use crate::config_space::{CONFIG_LEN, QUEUES, config_space};
+use crate::polling::{Poller, Polling};
 use crate::request::{Chain, MemoryGuard, RequestQueue, Turn};
 use crate::scheduling::let_others_first;
+use crate::stats::Polls;
 use crate::vssd::Vssd;
 
 /// The threads of a worker, and the queues of each as bits.
@@ -53,6 +57,11 @@ const QUEUE_SIZE: usize = 1024;
 /// requests that end before the guest is notified while there are more.
 const BATCH: usize = 32;
 
+/// A split virtqueue's used ring: bytes before its entries, and of an entry
+/// (virtio 1.2, 2.7.8).
+const USED_HEADER_LEN: u64 = 4;
+const USED_ENTRY_LEN: u64 = 8;
+
 /// How long the request thread goes on before it looks for other events.
 const STINT_NS: u64 = 1_000_000;
 
@@ -71,6 +80,7 @@ struct Requests {
     queue: RequestQueue,
     /// The virtqueue, once it was kicked.
     vring: Option<VringRwLock>,
+    poller: Poller,
 }
 
 /// The backend of one connection.
@@ -94,14 +104,16 @@ fn event() -> io::Result<EventFd> {
 }
 
 impl Worker {
-    /// Serves `vssd` to a frontend whose memory will be in `memory`.
+    /// Serves `vssd` to a frontend whose memory will be in `memory`; its request thread
+    /// may look for requests as far as `polling` lets it.
     ///
     /// # Errors
     /// When the system does not provide what its engine or its events need.
-    pub fn new(vssd: Arc<Vssd>, memory: Memory) -> io::Result<Self> {
+    pub fn new(vssd: Arc<Vssd>, memory: Memory, polling: Arc<Polling>) -> io::Result<Self> {
         let requests = Requests {
             queue: RequestQueue::new(&vssd)?,
             vring: None,
+            poller: Poller::new(polling),
         };
         Ok(Self {
             requests: Mutex::new(requests),
@@ -132,7 +144,9 @@ impl Worker {
 
     /// Serves requests until something else is to be looked at.
     ///
-    /// While requests are in flight their thread sleeps in the engine, which looks at all
+    /// While they follow each other quickly their thread looks for the next, at the ring and
+    /// at the engine, as far as its poller lets it. Otherwise, while requests are in flight, it
+    /// sleeps in the engine, which looks at all
     /// that the thread would be woken by otherwise: to sleep there, to be woken and to
     /// submit what comes next is one system call.
     fn serve_requests(&self, vring: &VringRwLock) -> io::Result<()> {
@@ -140,6 +154,7 @@ impl Worker {
         let Requests {
             queue,
             vring: known,
+            poller,
         } = &mut *requests;
         if known.is_none() {
             *known = Some(vring.clone());
@@ -147,9 +162,10 @@ impl Worker {
             // guest that waits for the first of them hears of no later one (virtio 1.2, 2.7.7).
             vring.signal_used_queue()?;
         }
-        vring.disable_notification().map_err(broken)?;
-        let served = self.serve_until_disturbed(queue, vring);
+        self.hush(vring)?;
+        let served = self.serve_until_disturbed(queue, vring, poller);
         queue.kick();
+        self.count_polls(poller);
         served
     }
 
@@ -157,6 +173,7 @@ impl Worker {
         &self,
         queue: &mut RequestQueue,
         vring: &VringRwLock,
+        poller: &mut Poller,
     ) -> io::Result<()> {
         let began_ns = self.vssd.now_ns();
         let mut unsignalled = 0;
@@ -165,9 +182,10 @@ impl Worker {
                 taken,
                 ended,
                 result,
-            } = self.turn(queue, vring);
+            } = self.turn(queue, vring, poller);
             unsignalled += ended;
-            let stint_over = self.vssd.now_ns() - began_ns > STINT_NS;
+            let now_ns = self.vssd.now_ns();
+            let stint_over = now_ns - began_ns > STINT_NS;
             if taken >= BATCH {
                 queue.kick();
             }
@@ -187,24 +205,39 @@ impl Worker {
                 let _ = self.again.write(1);
                 return Ok(());
             }
-            if taken + ended > 0 || queue.len() < QUEUE_SIZE && more_is_available(vring)? {
+            if taken + ended > 0 {
                 continue;
             }
-            // A queue that was stopped is not slept in: who stopped it waits for it.
+            // A queue that was stopped is not waited for: who stopped it waits for its end.
             if !vring.get_ref().get_queue().ready() {
                 return Ok(());
             }
-            if !queue.rest() {
-                return self.serve_once(queue, vring);
+            if poller.looks_again(now_ns) {
+                queue.kick();
+                thread::yield_now();
+                poller.let_others_run(now_ns, self.vssd.now_ns());
+                continue;
             }
-            vring.disable_notification().map_err(broken)?;
+            if queue.len() < QUEUE_SIZE && self.more_is_available(vring)? {
+                continue;
+            }
+            self.count_polls(poller);
+            if !queue.rest() {
+                return self.serve_once(queue, vring, poller);
+            }
+            self.hush(vring)?;
         }
     }
 
     /// Serves what there is before it is found out what disturbs: mostly the guest, which
     /// tells of a request. So the medium has it while the thread asks the system who calls.
-    fn serve_once(&self, queue: &mut RequestQueue, vring: &VringRwLock) -> io::Result<()> {
-        let served = self.turn(queue, vring);
+    fn serve_once(
+        &self,
+        queue: &mut RequestQueue,
+        vring: &VringRwLock,
+        poller: &mut Poller,
+    ) -> io::Result<()> {
+        let served = self.turn(queue, vring, poller);
         queue.kick();
         if served.ended > 0 {
             signal(vring)?;
@@ -212,8 +245,43 @@ impl Worker {
         served.result
     }
 
+    fn count_polls(&self, poller: &mut Poller) {
+        let Polls { found, vain } = poller.take_polls();
+        let polls = &mut self.vssd.stats().counters.polls;
+        polls.found += found;
+        polls.vain += vain;
+    }
+
+    /// Has the guest tell of nothing that it makes available.
+    fn hush(&self, vring: &VringRwLock) -> io::Result<()> {
+        vring.disable_notification().map_err(broken)?;
+        let state = vring.get_ref();
+        let queue = state.get_queue();
+        if queue.event_idx_enabled() {
+            // It tells of the entry with the index that lies behind the used entries (virtio
+            // 1.2, 2.7.10), which virtio-queue leaves at one that may be the next. The one
+            // before has been taken, and comes again when all of a ring's have.
+            let passed = queue.next_avail().wrapping_sub(1).to_le();
+            let behind = USED_HEADER_LEN + USED_ENTRY_LEN * u64::from(queue.size());
+            let at = GuestAddress(queue.used_ring().wrapping_add(behind));
+            // A ring that is not in memory cannot be served: the look at it says so.
+            let _ = self.memory.memory().store(passed, at, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Has the guest tell of what it makes available from now on; true when it has made
+    /// something available already.
+    fn more_is_available(&self, vring: &VringRwLock) -> io::Result<bool> {
+        let more = vring.enable_notification().map_err(broken)?;
+        if more {
+            self.hush(vring)?;
+        }
+        Ok(more)
+    }
+
     /// One turn of the queue.
-    fn turn(&self, queue: &mut RequestQueue, vring: &VringRwLock) -> Served {
+    fn turn(&self, queue: &mut RequestQueue, vring: &VringRwLock, poller: &mut Poller) -> Served {
         let room = QUEUE_SIZE.saturating_sub(queue.len()).min(BATCH);
         let mut turn = Turn::begin(&self.vssd, queue);
         let (mut taken, mut ended) = (0, 0);
@@ -226,6 +294,10 @@ impl Worker {
                 turn.bad_chain();
             }
             ended += 1;
+        }
+        drop(turn);
+        if taken + ended > 0 {
+            poller.found(self.vssd.now_ns());
         }
         Served {
             taken,
@@ -270,7 +342,7 @@ impl Worker {
         // Its thread may be asleep with the requests in hand.
         let _ = self.again.write(1);
         let mut requests = lock(&self.requests);
-        let Requests { queue, vring } = &mut *requests;
+        let Requests { queue, vring, .. } = &mut *requests;
         let Some(vring) = vring else { return };
         while !queue.is_empty() {
             queue.wait(&self.vssd);
@@ -427,16 +499,6 @@ fn pop(
         None if vring.enable_notification().map_err(broken)? => next(),
         chain => Ok(chain),
     }
-}
-
-/// Has the guest tell of what it makes available from now on; true when it has made
-/// something available already.
-fn more_is_available(vring: &VringRwLock) -> io::Result<bool> {
-    let more = vring.enable_notification().map_err(broken)?;
-    if more {
-        vring.disable_notification().map_err(broken)?;
-    }
-    Ok(more)
 }
 
 fn broken(error: virtio_queue::Error) -> io::Error {

@@ -2,12 +2,18 @@
 
 mod support;
 
+use std::hint;
+use std::thread;
+use std::time::Instant;
+
+use support::PATIENCE;
 use support::daemon::{Daemon, Site};
 use support::frontend::{
     DISCARD, EVENT_IDX, FLUSH, Frontend, GET_ID, IN, IOERR, OK, OUT, REQUESTS, SCRATCH, UNSUPP,
     WRITE_ZEROES, readable, writable,
 };
 use vssd::wire::{MARK_OFFSET, mark};
+use vssd_host::control::protocol::CountersStatus;
 
 /// 16 blocks of 4 KiB, and the rest of `more`.
 fn start(more: &str) -> (Site, Daemon, Frontend) {
@@ -273,6 +279,74 @@ fn a_guest_is_told_of_the_entry_it_asked_for() {
     }
     // One more may be that of the flush, which was over without it.
     assert!((1..=2).contains(&calls), "{calls} calls");
+}
+
+/// Where others want the processor it does so seldom, but it does.
+#[test]
+fn a_backend_looks_for_requests_in_quick_succession_and_then_sleeps() {
+    let (_site, daemon, mut guest) = start("");
+    let until = Instant::now() + PATIENCE;
+    let mut counters = CountersStatus::default();
+    while counters.polls_found == 0 {
+        assert!(Instant::now() < until, "it does not: {counters:?}");
+        for _ in 0..50 {
+            guest.read_at(0, 512).unwrap();
+        }
+        while !guest.rings[REQUESTS].will_want_kick(&guest.memory) {
+            assert!(Instant::now() < until, "it does not fall asleep");
+            thread::yield_now();
+        }
+        counters = daemon.vssd().counters;
+    }
+}
+
+/// A disk's answer wakes the backend, and until it sleeps again it finds requests by itself.
+#[test]
+fn a_backend_that_is_awake_is_not_told_of_requests() {
+    /// Once may be because the disk was quicker than the backend.
+    const IN_A_ROW: u32 = 10;
+    let site = Site::new();
+    let specs = [site.spec("vm1", "size=64KiB")];
+    let _daemon = site.start_with(&specs, &["--create", "--no-poll"]);
+    let mut guest = Frontend::connect(&site.path("vm1.sock"));
+    assert_eq!(guest.write_at(0, &pattern(4096, 7)), OK);
+    let (header, status) = guest.envelope(IN, 0);
+    let data = writable(SCRATCH + 0x1000, 4096);
+    let until = Instant::now() + PATIENCE;
+    let mut awake = 0;
+    while awake < IN_A_ROW {
+        let ring = &mut guest.rings[REQUESTS];
+        ring.chain(&guest.memory, 0, &[header, data, status]);
+        ring.publish(&guest.memory, 0);
+        if ring.wants_kick(&guest.memory) {
+            ring.kick();
+        }
+        while ring.used_entry(&guest.memory).is_none() {
+            assert!(Instant::now() < until, "it wants to be told at once");
+            hint::spin_loop();
+        }
+        awake = match ring.will_want_kick(&guest.memory) {
+            true => 0,
+            false => awake + 1,
+        };
+    }
+    assert_eq!(guest.read(SCRATCH + 0x1000, 4096), pattern(4096, 7));
+}
+
+#[test]
+fn a_backend_need_not_look_for_requests() {
+    let site = Site::new();
+    let specs = [site.spec("vm1", "size=64KiB")];
+    let daemon = site.start_with(&specs, &["--create", "--no-poll"]);
+    let mut guest = Frontend::connect(&site.path("vm1.sock"));
+    for _ in 0..1000 {
+        guest.read_at(0, 512).unwrap();
+    }
+    // To be counted, the polls must be over.
+    guest.unplug();
+    daemon.wait_until(|vssd| !vssd.connected);
+    let counters = daemon.vssd().counters;
+    assert_eq!((counters.polls_found, counters.polls_vain), (0, 0));
 }
 
 #[test]

@@ -504,6 +504,10 @@ pub struct CountersStatus {
     pub bad_chains: u64,
     /// Commands of the driver that were carried out.
     pub commands: u64,
+    /// Waits for requests that ended while the backend looked for them.
+    pub polls_found: u64,
+    /// The same in which it found nothing, and went to sleep.
+    pub polls_vain: u64,
     /// Resizes that ended.
     pub resizes: u64,
     /// The same by how they ended; only ends that occurred.

@@ -401,6 +401,8 @@ fn counters(counters: &Counters) -> CountersStatus {
         io_errors: counters.io_errors,
         bad_chains: counters.bad_chains,
         commands: counters.commands,
+        polls_found: counters.polls.found,
+        polls_vain: counters.polls.vain,
         resizes: counters.resizes,
         resize_ends: counters
             .resize_ends

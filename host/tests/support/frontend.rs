@@ -3,6 +3,7 @@
 //! The rings are written by hand, so that a test can put anything there. The
 //! memory outlives connections, as a guest's does when its backend is killed.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::Path;
@@ -98,6 +99,8 @@ pub struct Ring {
     base: u64,
     pub next_avail: u16,
     next_used: u16,
+    /// How often the device was told of something.
+    pub kicks: Cell<u64>,
     pub kick: EventFd,
     pub call: EventFd,
 }
@@ -108,6 +111,7 @@ impl Ring {
             base: 0x1_0000 * (index as u64 + 1),
             next_avail: 0,
             next_used: 0,
+            kicks: Cell::default(),
             // As that of some frontends does, it blocks whoever reads it in vain.
             kick: EventFd::new(0).unwrap(),
             call: EventFd::new(EFD_NONBLOCK).unwrap(),
@@ -161,16 +165,26 @@ impl Ring {
     }
 
     pub fn kick(&self) {
+        self.kicks.update(|kicks| kicks + 1);
         self.kick.write(1).unwrap();
     }
 
     /// Whether the device asked to be told of the chain that was published last, the
     /// only one since it was asked before. For a frontend with EVENT_IDX.
     pub fn wants_kick(&self, memory: &GuestMemoryMmap) -> bool {
+        self.kicked_by(memory) == self.next_avail.wrapping_sub(1)
+    }
+
+    /// Whether the device asked to be told of the next chain that will be published.
+    pub fn will_want_kick(&self, memory: &GuestMemoryMmap) -> bool {
+        self.kicked_by(memory) == self.next_avail
+    }
+
+    /// Index of the chain that the device asked to be told of.
+    fn kicked_by(&self, memory: &GuestMemoryMmap) -> u16 {
         fence(Ordering::SeqCst);
         let event = self.used() + 4 + 8 * u64::from(RING_SIZE);
-        let event: u16 = memory.load(GuestAddress(event), Ordering::Relaxed).unwrap();
-        event == self.next_avail.wrapping_sub(1)
+        memory.load(GuestAddress(event), Ordering::Relaxed).unwrap()
     }
 
     /// Asks the device to tell of the `more`-th used entry from here on, and no earlier. Without

@@ -1,0 +1,219 @@
+//! Whether a thread that waits looks for what it waits for, or sleeps.
+//!
+//! To fall asleep and to be woken takes as long as a quick medium takes for a request, and
+//! a processor that has nothing else to do falls asleep too. So while waits are short, a
+//! thread looks again and again instead, and lets others run between two looks. That is
+//! bounded, and costs nothing when there is nothing to do:
+//!
+//! - It looks only after [`SHORT_WAITS`] short waits in a row, and no longer than a short
+//!   wait lasts. Who has a slow medium, or is seldom asked, sleeps.
+//! - Of the processors at most half are looked on at a time.
+//! - Where others want the processor, they do not give it back soon, and what was waited for
+//!   is found late. After that the thread sleeps for [`REST_NS`] whenever it waits.
+//!
+//! Hypervisors wait for halted virtual processors in the same way ("The KVM halt polling
+//! system", `halt-polling.rst` of the kernel's documentation).
+
+use std::num::NonZero;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use crate::stats::Polls;
+
+/// A wait that is short, nanoseconds: several times what a flash disk takes for a block.
+pub const SHORT_NS: u64 = 200_000;
+
+/// Short waits in a row after which a thread looks, so that looking in vain is rare.
+pub const SHORT_WAITS: u32 = 8;
+
+/// How long others may have the processor between two looks, nanoseconds: less than a
+/// scheduler lets somebody have it who does not sleep.
+pub const LATE_NS: u64 = 500_000;
+
+/// How long a thread looks no more after it was late, nanoseconds.
+pub const REST_NS: u64 = 1_000_000_000;
+
+/// How many threads look at a time.
+#[derive(Debug)]
+pub struct Polling {
+    free: AtomicUsize,
+}
+
+impl Polling {
+    /// At most `threads` look at a time; 0: all sleep.
+    pub fn at_most(threads: usize) -> Arc<Self> {
+        Arc::new(Self {
+            free: AtomicUsize::new(threads),
+        })
+    }
+
+    /// Half of the processors that this process may use are looked on at most, but one may be.
+    pub fn on_half_of_the_processors() -> Arc<Self> {
+        let processors = thread::available_parallelism().map_or(1, NonZero::get);
+        Self::at_most((processors / 2).max(1))
+    }
+
+    fn seat(self: &Arc<Self>) -> Option<Seat> {
+        let less_one = |free: usize| free.checked_sub(1);
+        let order = Ordering::Relaxed;
+        let taken = self.free.fetch_update(order, order, less_one);
+        taken.is_ok().then(|| Seat(self.clone()))
+    }
+}
+
+/// The right to look.
+struct Seat(Arc<Polling>);
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.free.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// How one thread waits.
+pub struct Poller {
+    polling: Arc<Polling>,
+    /// Held from one look in vain to the next.
+    seat: Option<Seat>,
+    /// When it last found something.
+    found_ns: u64,
+    short_waits: u32,
+    /// When it may look again after it was late.
+    rested_ns: u64,
+    polls: Polls,
+}
+
+impl Poller {
+    /// For a thread that has not waited yet.
+    pub fn new(polling: Arc<Polling>) -> Self {
+        Self {
+            polling,
+            seat: None,
+            found_ns: 0,
+            short_waits: 0,
+            rested_ns: 0,
+            polls: Polls::default(),
+        }
+    }
+
+    /// The thread has found something: its wait is over, slept through or not.
+    pub fn found(&mut self, now_ns: u64) {
+        self.polls.found += u64::from(self.seat.take().is_some());
+        self.short_waits = match now_ns - self.found_ns {
+            ..=SHORT_NS => self.short_waits.saturating_add(1),
+            _ => 0,
+        };
+        self.found_ns = now_ns;
+    }
+
+    /// The thread has found nothing: whether it looks again, once others have run. If not,
+    /// it is to sleep.
+    pub fn looks_again(&mut self, now_ns: u64) -> bool {
+        let quick = self.short_waits >= SHORT_WAITS && now_ns - self.found_ns < SHORT_NS;
+        if !quick || now_ns < self.rested_ns {
+            self.polls.vain += u64::from(self.seat.take().is_some());
+            return false;
+        }
+        if self.seat.is_none() {
+            self.seat = self.polling.seat();
+        }
+        self.seat.is_some()
+    }
+
+    /// Waits in which it looked, since this was asked before.
+    pub fn take_polls(&mut self) -> Polls {
+        std::mem::take(&mut self.polls)
+    }
+
+    /// Others have had the processor since `since_ns`.
+    pub fn let_others_run(&mut self, since_ns: u64, now_ns: u64) {
+        if now_ns - since_ns > LATE_NS {
+            self.rested_ns = now_ns + REST_NS;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A poller that has just had `waits` waits of `each_ns`, and when that was.
+    fn after(polling: &Arc<Polling>, waits: u32, each_ns: u64) -> (Poller, u64) {
+        let mut poller = Poller::new(polling.clone());
+        let mut now_ns = 10 * SHORT_NS;
+        poller.found(now_ns);
+        for _ in 0..waits {
+            now_ns += each_ns;
+            poller.found(now_ns);
+        }
+        (poller, now_ns)
+    }
+
+    #[test]
+    fn a_thread_looks_after_short_waits_only() {
+        let polling = Polling::at_most(1);
+        for (waits, each_ns, looks) in [
+            (SHORT_WAITS, SHORT_NS, true),
+            (SHORT_WAITS, SHORT_NS + 1, false),
+            (SHORT_WAITS - 1, 0, false),
+            (0, 0, false),
+        ] {
+            let (mut poller, now_ns) = after(&polling, waits, each_ns);
+            assert_eq!(poller.looks_again(now_ns), looks, "{waits} of {each_ns}");
+        }
+    }
+
+    #[test]
+    fn it_looks_no_longer_than_a_short_wait_lasts() {
+        let polling = Polling::at_most(1);
+        let (mut poller, now_ns) = after(&polling, SHORT_WAITS, 0);
+        assert!(poller.looks_again(now_ns + SHORT_NS - 1));
+        assert!(!poller.looks_again(now_ns + SHORT_NS));
+        poller.found(now_ns + SHORT_NS + 1);
+        assert!(!poller.looks_again(now_ns + SHORT_NS + 1), "it was in vain");
+    }
+
+    #[test]
+    fn who_found_something_late_sleeps_for_a_while() {
+        let polling = Polling::at_most(1);
+        let (mut poller, began_ns) = after(&polling, SHORT_WAITS, 0);
+        poller.let_others_run(began_ns, began_ns + LATE_NS);
+        assert!(poller.looks_again(began_ns), "that is not late");
+        let late_ns = began_ns + LATE_NS + 1;
+        poller.let_others_run(began_ns, late_ns);
+        let mut now_ns = late_ns;
+        while now_ns < late_ns + REST_NS {
+            poller.found(now_ns);
+            assert!(!poller.looks_again(now_ns));
+            now_ns += SHORT_NS / 2;
+        }
+        poller.found(now_ns);
+        assert!(poller.looks_again(now_ns));
+    }
+
+    #[test]
+    fn no_more_threads_look_than_may() {
+        let polling = Polling::at_most(2);
+        let mut pollers: Vec<_> = (0..3).map(|_| after(&polling, SHORT_WAITS, 0)).collect();
+        let looks = |(poller, now_ns): &mut (Poller, u64)| poller.looks_again(*now_ns);
+        let all: Vec<_> = pollers.iter_mut().map(looks).collect();
+        assert_eq!(all, [true, true, false]);
+        assert!(looks(&mut pollers[0]), "it has the right still");
+        // One finds something, one is too late, one is gone: each leaves its seat.
+        let (poller, now_ns) = &mut pollers[0];
+        poller.found(*now_ns);
+        assert!(looks(&mut pollers[2]));
+        let (poller, now_ns) = &mut pollers[1];
+        assert!(!poller.looks_again(*now_ns + SHORT_NS));
+        assert!(looks(&mut pollers[0]));
+        drop(pollers.pop());
+        assert!(looks(&mut pollers[1]));
+        let polls = |found, vain| Polls { found, vain };
+        assert_eq!(pollers[0].0.take_polls(), polls(1, 0));
+        assert_eq!(pollers[0].0.take_polls(), polls(0, 0));
+        assert_eq!(pollers[1].0.take_polls(), polls(0, 1));
+        let (mut poller, now_ns) = after(&Polling::at_most(0), SHORT_WAITS, 0);
+        assert!(!poller.looks_again(now_ns));
+    }
+}
