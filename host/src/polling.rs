@@ -9,7 +9,8 @@
 //!   wait lasts. Who has a slow medium, or is seldom asked, sleeps.
 //! - Of the processors at most half are looked on at a time.
 //! - Where others want the processor, they do not give it back soon, and what was waited for
-//!   is found late. After that the thread sleeps for [`REST_NS`] whenever it waits.
+//!   is found late. After that the thread rests from looking, for [`SHORTEST_REST_NS`] where
+//!   that is rare, and up to [`LONGEST_REST_NS`] where it happens again and again.
 //!
 //! Hypervisors wait for halted virtual processors in the same way ("The KVM halt polling
 //! system", `halt-polling.rst` of the kernel's documentation).
@@ -31,8 +32,11 @@ pub const SHORT_WAITS: u32 = 8;
 /// scheduler lets somebody have it who does not sleep.
 pub const LATE_NS: u64 = 500_000;
 
-/// How long a thread looks no more after it was late, nanoseconds.
-pub const REST_NS: u64 = 1_000_000_000;
+/// How long a thread looks no more after it was late, nanoseconds; twice as long as before
+/// where it was late again within that time.
+pub const SHORTEST_REST_NS: u64 = 10_000_000;
+/// No longer than that, nanoseconds.
+pub const LONGEST_REST_NS: u64 = 1_280_000_000;
 
 /// How many threads look at a time.
 #[derive(Debug)]
@@ -79,8 +83,9 @@ pub struct Poller {
     /// When it last found something.
     found_ns: u64,
     short_waits: u32,
-    /// When it may look again after it was late.
+    /// When it may look again after it was late, and how long it rested.
     rested_ns: u64,
+    rest_ns: u64,
     polls: Polls,
 }
 
@@ -93,6 +98,7 @@ impl Poller {
             found_ns: 0,
             short_waits: 0,
             rested_ns: 0,
+            rest_ns: 0,
             polls: Polls::default(),
         }
     }
@@ -128,9 +134,14 @@ impl Poller {
 
     /// Others have had the processor since `since_ns`.
     pub fn let_others_run(&mut self, since_ns: u64, now_ns: u64) {
-        if now_ns - since_ns > LATE_NS {
-            self.rested_ns = now_ns + REST_NS;
+        if now_ns - since_ns <= LATE_NS {
+            return;
         }
+        self.rest_ns = match now_ns < self.rested_ns + self.rest_ns {
+            true => LONGEST_REST_NS.min(2 * self.rest_ns),
+            false => SHORTEST_REST_NS,
+        };
+        self.rested_ns = now_ns + self.rest_ns;
     }
 }
 
@@ -174,22 +185,35 @@ mod tests {
         assert!(!poller.looks_again(now_ns + SHORT_NS + 1), "it was in vain");
     }
 
-    #[test]
-    fn who_found_something_late_sleeps_for_a_while() {
-        let polling = Polling::at_most(1);
-        let (mut poller, began_ns) = after(&polling, SHORT_WAITS, 0);
-        poller.let_others_run(began_ns, began_ns + LATE_NS);
-        assert!(poller.looks_again(began_ns), "that is not late");
-        let late_ns = began_ns + LATE_NS + 1;
-        poller.let_others_run(began_ns, late_ns);
-        let mut now_ns = late_ns;
-        while now_ns < late_ns + REST_NS {
+    /// Has it find things until it looks again; returns when.
+    fn rest(poller: &mut Poller, mut now_ns: u64) -> u64 {
+        loop {
             poller.found(now_ns);
-            assert!(!poller.looks_again(now_ns));
+            if poller.looks_again(now_ns) {
+                return now_ns;
+            }
             now_ns += SHORT_NS / 2;
         }
-        poller.found(now_ns);
-        assert!(poller.looks_again(now_ns));
+    }
+
+    #[test]
+    fn who_was_late_rests_and_longer_each_time() {
+        let polling = Polling::at_most(1);
+        let (mut poller, mut now_ns) = after(&polling, SHORT_WAITS, 0);
+        poller.let_others_run(now_ns - LATE_NS, now_ns);
+        assert!(poller.looks_again(now_ns), "that is not late");
+        let late_ns = LATE_NS + 1;
+        let rests = (0..9).map(|_| {
+            poller.let_others_run(now_ns - late_ns, now_ns);
+            let began_ns = now_ns;
+            now_ns = rest(&mut poller, now_ns);
+            (now_ns - began_ns) / 1_000_000
+        });
+        let rests: Vec<_> = rests.collect();
+        assert_eq!(rests, [10, 20, 40, 80, 160, 320, 640, 1280, 1280]);
+        now_ns += LONGEST_REST_NS;
+        poller.let_others_run(now_ns - late_ns, now_ns);
+        assert_eq!(rest(&mut poller, now_ns) - now_ns, SHORTEST_REST_NS);
     }
 
     #[test]
