@@ -124,6 +124,7 @@ pub fn judge(measured: &Measured) -> Verdict {
         }
     }
     verdict.findings.extend(anywhere(&cells));
+    verdict.findings.extend(price(&cells));
     verdict.claims.push(Claim {
         text: "An idle backend takes no processor time.".to_owned(),
         source: Source::Requirement,
@@ -180,6 +181,26 @@ fn anywhere(cells: &BTreeMap<Cell, Rounds<'_>>) -> Option<String> {
                 true => "none".to_owned(),
                 false => missed.join("; "),
             }
+        )
+    })
+}
+
+/// Where our backend takes more processor time a request than the peer does.
+fn price(cells: &BTreeMap<Cell, Rounds<'_>>) -> Option<String> {
+    let dear = cells
+        .iter()
+        .filter_map(|((placement, medium, load), rounds)| {
+            let cpu = Ratio::of(rounds, Who::Ours, Who::Peer, Row::cpu_ns)?;
+            let judged = *placement == Placement::OneProcessor && *medium == On::Disk;
+            (judged && cpu.median > 1.0).then(|| format!("{load}, {:.2} times", cpu.median))
+        });
+    let dear: Vec<_> = dear.collect();
+    (!dear.is_empty()).then(|| {
+        format!(
+            "The price: while requests follow each other quickly, our backend looks for the next instead of sleeping. \
+             On the disk it takes more processor time a request than {} for {}. With `--no-poll` it always sleeps.",
+            Who::Peer.label(),
+            dear.join("; ")
         )
     })
 }
@@ -344,6 +365,37 @@ mod tests {
         assert!(verdict.findings.is_empty() && verdict.holds());
         assert_eq!(verdict.claims.len(), 3);
     }
+
+    #[test]
+    fn more_processor_time_than_the_peer_takes_is_told() {
+        let row = |who, server_cpu_ns| Row {
+            medium: On::Disk,
+            placement: Placement::OneProcessor,
+            pattern: Pattern::RandomRead,
+            bytes: 4096,
+            depth: 1,
+            round: 0,
+            who,
+            requests: 1000,
+            elapsed_ns: 1_000_000_000,
+            p50_ns: 1,
+            p99_ns: 1,
+            server_cpu_ns: Some(server_cpu_ns),
+        };
+        let price = |ours| {
+            let rows = vec![row(Who::Ours, ours), row(Who::Peer, 2000)];
+            let measured = Measured {
+                rows,
+                ..Measured::default()
+            };
+            let findings = judge(&measured).findings;
+            findings.into_iter().find(|f| f.starts_with("The price"))
+        };
+        assert_eq!(price(2000), None);
+        let told = price(3000).unwrap();
+        assert!(told.contains("for 4 KiB random read, depth 1, 1.50 times."));
+    }
+
     #[test]
     fn what_the_scheduler_placed_is_told_and_not_judged() {
         let of = [(Who::Ours, 1000), (Who::Peer, 1000), (Who::Raw, 950)];
