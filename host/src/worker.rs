@@ -145,10 +145,9 @@ impl Worker {
     /// Serves requests until something else is to be looked at.
     ///
     /// While they follow each other quickly their thread looks for the next, at the ring and
-    /// at the engine, as far as its poller lets it. Otherwise, while requests are in flight, it
-    /// sleeps in the engine, which looks at all
-    /// that the thread would be woken by otherwise: to sleep there, to be woken and to
-    /// submit what comes next is one system call.
+    /// at the engine, as far as its poller lets it. Otherwise it sleeps in the engine, which
+    /// looks at all that the thread would be woken by otherwise: to sleep there, to be woken
+    /// and to submit what comes next is one system call.
     fn serve_requests(&self, vring: &VringRwLock) -> io::Result<()> {
         let mut requests = lock(&self.requests);
         let Requests {

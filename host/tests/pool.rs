@@ -184,7 +184,11 @@ fn a_configuration_says_what_the_command_line_does_not() {
             format!("[[vssd]]\nname = \"vm{i}\"\nsocket = \"{socket}\"\nsize = \"1MiB\"\nquota = \"512KiB\"\n")
         })
         .collect();
-    fs::write(&config, format!("create = true\nsize = \"2MiB\"\n{vssds}")).unwrap();
+    fs::write(
+        &config,
+        format!("create = true\nno-poll = true\nsize = \"2MiB\"\n{vssds}"),
+    )
+    .unwrap();
     let path = config.to_str().unwrap();
     let daemon = site.start_with(&[site.spec("vm4", "size=64KiB")], &["--config", path]);
     let status = daemon.status();
