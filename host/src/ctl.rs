@@ -1,7 +1,6 @@
 //! `vssdctl`: asks a backend for things and shows the answer.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -15,6 +14,7 @@ use crate::control::protocol::{
     Resized, Status,
 };
 use crate::latency;
+use crate::output::{exit_code, print};
 use crate::pool_ctl::{self, PoolCommand};
 use crate::size::{Amount, ByteSize};
 
@@ -185,13 +185,7 @@ impl ResizeOptions {
 
 /// Runs the program.
 pub fn run(args: &Args) -> ExitCode {
-    match carry_out(args) {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("vssdctl: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code("vssdctl", carry_out(args))
 }
 
 /// The same spec with its socket's path made absolute: the backend may run in
@@ -260,16 +254,19 @@ fn carry_out(args: &Args) -> Result<ExitCode> {
             true => format!("{}\n", serde_json::to_string(&reply)?),
             false => describe(&reply),
         };
-        // Who reads may have seen enough, as in `vssdctl watch | head`.
-        if std::io::stdout().write_all(text.as_bytes()).is_err() {
-            return Ok(ExitCode::SUCCESS);
+        let printed = print(text);
+        if request == (Request::Watch {}) {
+            printed?;
+            continue;
         }
-        if request != (Request::Watch {}) {
-            return Ok(match &reply {
-                Reply::Resized(resized) if !resized.is_complete() => ExitCode::from(PARTIAL),
-                _ => ExitCode::SUCCESS,
-            });
+        // How a resize ended is in the exit code, even where no output can be written.
+        if let Reply::Resized(resized) = &reply
+            && !resized.is_complete()
+        {
+            return Ok(ExitCode::from(PARTIAL));
         }
+        printed?;
+        return Ok(ExitCode::SUCCESS);
     }
 }
 

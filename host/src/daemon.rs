@@ -1,7 +1,6 @@
 //! The backend program: arguments in, sockets open, then wait for the end.
 
 use std::fs;
-use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -20,9 +19,11 @@ use crate::backend::{Backend, claim_socket};
 use crate::clock::Clock;
 use crate::control::server::{self, Control};
 use crate::io::EngineName;
+use crate::logging;
 use crate::media::MediaKind;
 use crate::medium::{FileMedium, FileOptions, Medium, MemoryMedium, NullMedium};
 use crate::metrics;
+use crate::output::print_line;
 use crate::polling::Polling;
 use crate::pool::journal::{BootId, is_blank};
 use crate::pool::{Pool, Shape};
@@ -204,12 +205,7 @@ fn open_pool(args: &Args, backing: &Backing) -> Result<Arc<Pool>> {
 /// One sentence on what is wrong and what to do.
 pub fn run(args: &Args) -> Result<()> {
     let args = args.clone().with_config()?;
-    tracing_subscriber::fmt()
-        .with_env_filter(args.log.as_deref().unwrap_or("info"))
-        .with_writer(io::stderr)
-        .with_ansi(false)
-        .try_init()
-        .map_err(|error| anyhow::anyhow!("start logging: {error}"))?;
+    let log = logging::start(args.log.as_deref().unwrap_or("info"))?;
     let Some(backing) = &args.backing else {
         bail!("say with --backing FILE where the blocks are to be kept");
     };
@@ -249,6 +245,7 @@ pub fn run(args: &Args) -> Result<()> {
     backend.stop();
     served?;
     pool.close().context("close the pool")?;
+    drop(log);
     process::exit(0);
 }
 
@@ -278,10 +275,10 @@ fn serve(
         tracing::info!("metrics are at http://{bound}/metrics");
     }
     spawn_clock(backend.clone())?;
-    println!("ready");
-    io::stdout()
-        .flush()
-        .context("say that the backend is ready")?;
+    // Whoever started the backend may not care.
+    if let Err(error) = print_line("ready") {
+        tracing::warn!("{:#}", anyhow::Error::from(error));
+    }
     // A signal, or the handle closed by a client that asked for the end.
     signals.forever().next();
     Ok(())

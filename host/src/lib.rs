@@ -23,20 +23,24 @@
 //! - [`polling`], [`scheduling`]: which threads look for more instead of sleeping, and which
 //!   let others go first
 //! - [`control`]: the control socket: protocol, server, client
+//! - [`output`], [`logging`], [`complaint`]: what the programs print and log, and how often
 //! - [`daemon`], [`ctl`], [`pool_ctl`], [`spec`]: the two programs and what they are told
 #![deny(unsafe_code)]
 
 pub mod backend;
 pub mod clock;
+pub mod complaint;
 pub mod config_space;
 pub mod control;
 pub mod ctl;
 pub mod daemon;
 pub mod io;
 pub mod latency;
+pub mod logging;
 pub mod media;
 pub mod medium;
 pub mod metrics;
+pub mod output;
 pub mod pick;
 pub mod polling;
 pub mod pool;

@@ -9,6 +9,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use crate::medium::{FileMedium, FileOptions};
+use crate::output::{OutputError, print, print_line};
 use crate::pool::Shape;
 use crate::pool::journal::{BootId, Journal, PoolImage, erase, is_blank};
 use crate::size::ByteSize;
@@ -78,13 +79,13 @@ pub fn run(command: &PoolCommand, json: bool) -> Result<ExitCode> {
             create(file, shape, *size, *force)?;
             say(json, "made", || {
                 format!("made a pool of {size} in {}", file.display())
-            });
+            })?;
         }
         PoolCommand::Status { file } => {
             let image = open(file)?;
             match json {
-                true => println!("{}", describe_json(&image)),
-                false => print!("{}", describe(&image)),
+                true => print_line(describe_json(&image))?,
+                false => print(describe(&image))?,
             }
         }
         PoolCommand::Check { file } => {
@@ -92,8 +93,8 @@ pub fn run(command: &PoolCommand, json: bool) -> Result<ExitCode> {
             let faults = image.check(FAULTS_SHOWN);
             let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
             match json {
-                true => println!("{}", json!({ "faults": faults })),
-                false if faults.is_empty() => println!(
+                true => print_line(json!({ "faults": faults }))?,
+                false if faults.is_empty() => print_line(format_args!(
                     "{}: {} vSSDs, {} blocks written, no fault",
                     file.display(),
                     image.volumes.len(),
@@ -102,8 +103,8 @@ pub fn run(command: &PoolCommand, json: bool) -> Result<ExitCode> {
                         .values()
                         .map(|v| u64::from(v.written()))
                         .sum::<u64>()
-                ),
-                false => faults.iter().for_each(|fault| println!("{fault}")),
+                ))?,
+                false => faults.iter().try_for_each(print_line)?,
             }
             if !faults.is_empty() {
                 return Ok(ExitCode::FAILURE);
@@ -113,16 +114,16 @@ pub fn run(command: &PoolCommand, json: bool) -> Result<ExitCode> {
             remove(file, *force)?;
             say(json, "removed", || {
                 format!("removed the pool in {}", file.display())
-            });
+            })?;
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn say(json: bool, what: &str, text: impl FnOnce() -> String) {
+fn say(json: bool, what: &str, text: impl FnOnce() -> String) -> Result<(), OutputError> {
     match json {
-        true => println!("{}", json!({ "done": what })),
-        false => println!("{}", text()),
+        true => print_line(json!({ "done": what })),
+        false => print_line(text()),
     }
 }
 

@@ -4,13 +4,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use vssd_host::daemon::{Args, run};
+use vssd_host::output::exit_code;
 
 fn main() -> ExitCode {
-    match run(&Args::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("vssd-host: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code("vssd-host", run(&Args::parse()).map(|()| ExitCode::SUCCESS))
 }

@@ -10,7 +10,6 @@
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use vssd::block_set::BlockSet;
 use vssd::encoding::{SetView, encode};
@@ -23,14 +22,12 @@ use super::ledger::{Ledger, VolumeId};
 use super::tickets::{Group, Subscription, Ticket, Tickets};
 use super::volume::Volume;
 use super::{Pool, PoolError, Shape, Strength, Volumes};
+use crate::complaint::Complaint;
 use crate::io::EngineName;
 use crate::medium::Medium;
 
 /// Windows that are written down together, for which requests that change maps wait.
 const WINDOWS_AT_A_TIME: u32 = 64;
-
-/// How often at most it is logged that nothing can be recorded.
-const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The log of a pool that lasts.
 pub(super) struct Log {
@@ -43,17 +40,13 @@ struct Recorder {
     /// A compaction may have written down a release that did not happen.
     mistrusted: bool,
     batch: Batch,
-    complained: Option<Instant>,
+    complaint: Complaint,
 }
 
 impl Recorder {
-    /// Logs an error. A failing medium fails commit after commit; the log says
-    /// it once in a while.
-    fn complain(&mut self, error: &JournalError) {
-        let due = |last: Instant| last.elapsed() >= COMPLAINT_INTERVAL;
-        if self.complained.is_none_or(due) {
-            self.complained = Some(Instant::now());
-            tracing::error!(%error, "changes of the pool could not be recorded");
+    fn complain(&self, error: &JournalError) {
+        if let Some(times) = self.complaint.due() {
+            tracing::error!(%error, times, "changes of the pool could not be recorded");
         }
     }
 }
@@ -65,7 +58,7 @@ impl Log {
                 journal,
                 mistrusted: false,
                 batch: Batch::default(),
-                complained: None,
+                complaint: Complaint::default(),
             }),
             tickets: Arc::default(),
         }

@@ -1,0 +1,37 @@
+//! The log of the backend, on standard error.
+//!
+//! What is logged never changes what a guest gets: a thread that serves requests hands a
+//! line over and goes on. A thread of its own writes it, whatever becomes of standard
+//! error: a reader that left, a file system that is full, a terminal that is stopped.
+
+use std::io;
+
+use anyhow::{Result, anyhow};
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+
+/// Lines that wait to be written. Further ones are dropped until there is room.
+const LINES_KEPT: usize = 4096;
+
+/// Starts the log. It is written out when the guard is dropped, for at most a second.
+///
+/// # Errors
+/// When the process has a log already, or `filter` is invalid.
+pub fn start(filter: &str) -> Result<WorkerGuard> {
+    let filter = tracing_subscriber::EnvFilter::try_new(filter).map_err(|error| {
+        anyhow!("invalid --log `{filter}`: {error}; expected e.g. info or debug")
+    })?;
+    let (writer, guard) = NonBlockingBuilder::default()
+        .buffered_lines_limit(LINES_KEPT)
+        .lossy(true)
+        .thread_name("log")
+        .finish(io::stderr());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(writer)
+        .with_ansi(false)
+        // Their place would be standard error as well.
+        .log_internal_errors(false)
+        .try_init()
+        .map_err(|error| anyhow!("start the log: {error}"))?;
+    Ok(guard)
+}
