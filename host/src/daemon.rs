@@ -18,6 +18,7 @@ use signal_hook::iterator::Signals;
 use crate::backend::{Backend, claim_socket};
 use crate::clock::Clock;
 use crate::control::server::{self, Control};
+use crate::guest_memory::survive_faults;
 use crate::io::EngineName;
 use crate::logging;
 use crate::media::MediaKind;
@@ -222,6 +223,7 @@ pub fn run(args: &Args) -> Result<()> {
     // Blocked before the first thread starts, so that only the thread below
     // hears of them.
     let mut signals = Signals::new([SIGINT, SIGTERM]).context("watch for signals")?;
+    survive_faults().context("handle faults in guest memory")?;
 
     let context = Context {
         bell: Arc::new(Bell::default()),

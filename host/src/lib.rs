@@ -13,6 +13,7 @@
 //! - [`vssd`]: one device: the contract's state machine, its volume, what is known of its requests
 //! - [`worker`], [`server`]: one connection of a frontend, and one after the other: the only
 //!   modules that know vhost-user and virtqueues
+//! - [`guest_memory`]: memory of a guest that turns out not to be there
 //! - [`request`]: a descriptor chain as a virtio-blk request, and what it waits for
 //! - [`pool`]: who owns which place of the medium, and how that lasts
 //! - [`io`], [`medium`]: moving bytes, and where they go
@@ -34,6 +35,7 @@ pub mod config_space;
 pub mod control;
 pub mod ctl;
 pub mod daemon;
+pub mod guest_memory;
 pub mod io;
 pub mod latency;
 pub mod logging;

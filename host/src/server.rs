@@ -102,6 +102,9 @@ impl Serving {
         worker.register(&daemon)?;
         daemon.start(listener).map_err(failed)?;
         *lock(&self.connection) = daemon.shutdown_handle();
+        if let Some(connection) = daemon.shutdown_handle() {
+            worker.may_end(connection);
+        }
         if self.stopped.load(Ordering::SeqCst) {
             daemon.request_shutdown();
         }

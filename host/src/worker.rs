@@ -8,12 +8,12 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 
 use vhost::vhost_user::message::{VhostUserProtocolFeatures, VhostUserVirtioFeatures};
-use vhost_user_backend::{VhostUserBackend, VhostUserDaemon, VringRwLock, VringT};
+use vhost_user_backend::{ShutdownHandle, VhostUserBackend, VhostUserDaemon, VringRwLock, VringT};
 use virtio_bindings::virtio_blk::{
     VIRTIO_BLK_F_BLK_SIZE, VIRTIO_BLK_F_DISCARD, VIRTIO_BLK_F_FLUSH, VIRTIO_BLK_F_SEG_MAX,
     VIRTIO_BLK_F_WRITE_ZEROES,
@@ -28,6 +28,7 @@ use vmm_sys_util::eventfd::EventFd;
 use vssd::wire::{EVENT_LEN, MAX_MESSAGE, MAX_PAYLOAD, REQUEST_HEADER_LEN};
 
 use crate::config_space::{CONFIG_LEN, QUEUES, config_space};
+use crate::guest_memory::{self, Watch};
 use crate::polling::{Poller, Polling};
 use crate::request::{Chain, MemoryGuard, RequestQueue, Turn};
 use crate::scheduling::let_others_first;
@@ -93,6 +94,11 @@ pub struct Worker {
     command: Mutex<Option<Vec<u8>>>,
     again: EventFd,
     exit: EventFd,
+    watch: Watch,
+    /// A part of the guest's memory is gone: nothing is acknowledged any more.
+    lost: AtomicBool,
+    /// Ends the connection, once there is one.
+    connection: OnceLock<ShutdownHandle>,
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -122,7 +128,42 @@ impl Worker {
             command: Mutex::default(),
             again: event()?,
             exit: event()?,
+            watch: Watch::default(),
+            lost: AtomicBool::new(false),
+            connection: OnceLock::new(),
         })
+    }
+
+    /// Lets the worker end its connection.
+    pub fn may_end(&self, connection: ShutdownHandle) {
+        if self.lost.load(Ordering::SeqCst) {
+            connection.shutdown();
+        }
+        // A worker has one connection.
+        let _ = self.connection.set(connection);
+    }
+
+    /// Makes sure that all of the guest's memory is still there; otherwise ends the connection.
+    ///
+    /// Whoever has worked with that memory calls this before it publishes what came of it.
+    ///
+    /// # Errors
+    /// When a part is gone.
+    fn memory_is_intact(&self) -> io::Result<()> {
+        if self.watch.is_intact(self.memory.clone()) && !self.lost.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        if !self.lost.swap(true, Ordering::SeqCst) {
+            tracing::warn!(
+                vssd = %self.vssd.name,
+                "a part of the guest's memory is gone (truncated, or its file system is full): \
+                 the frontend is disconnected"
+            );
+        }
+        if let Some(connection) = self.connection.get() {
+            connection.shutdown();
+        }
+        Err(io::Error::other("a part of the guest's memory is gone"))
     }
 
     /// Has the events of its threads reported to them.
@@ -284,9 +325,12 @@ impl Worker {
         let room = QUEUE_SIZE.saturating_sub(queue.len()).min(BATCH);
         let mut turn = Turn::begin(&self.vssd, queue);
         let (mut taken, mut ended) = (0, 0);
-        let result = self.take(vring, &mut turn, room, &mut taken);
+        let mut result = self.take(vring, &mut turn, room, &mut taken);
         turn.poll();
-        while let Some(done) = turn.pop() {
+        let intact = self.memory_is_intact();
+        while intact.is_ok()
+            && let Some(done) = turn.pop()
+        {
             // A head that names no descriptor cannot have a used entry: that
             // chain is dropped, the others go on.
             if vring.add_used(done.head, done.len).is_err() {
@@ -295,6 +339,7 @@ impl Worker {
             ended += 1;
         }
         drop(turn);
+        result = result.and(intact);
         if taken + ended > 0 {
             poller.found(self.vssd.now_ns());
         }
@@ -322,6 +367,9 @@ impl Worker {
         if room == 0 || !queue.ready() {
             return Ok(());
         }
+        if self.lost.load(Ordering::Relaxed) {
+            return Ok(());
+        }
         let memory = self.memory.memory();
         for chain in queue.iter(memory.clone()).map_err(broken)?.take(room) {
             *taken += 1;
@@ -347,8 +395,9 @@ impl Worker {
             queue.wait(&self.vssd);
             let mut turn = Turn::begin(&self.vssd, queue);
             turn.poll();
+            let intact = self.memory_is_intact().is_ok();
             while let Some(done) = turn.pop() {
-                if vring.add_used(done.head, done.len).is_err() {
+                if intact && vring.add_used(done.head, done.len).is_err() {
                     turn.bad_chain();
                 }
             }
@@ -368,6 +417,7 @@ impl Worker {
             };
             let head = chain.head_index();
             let len = self.command(chain, &memory, buffer);
+            self.memory_is_intact()?;
             self.give_back(vring, head, len);
             vring.signal_used_queue()?;
         }
@@ -445,6 +495,7 @@ impl Worker {
                     len = EVENT_LEN as u32;
                 }
             }
+            self.memory_is_intact()?;
             self.give_back(vring, head, len);
             sent = true;
         }
@@ -568,9 +619,12 @@ impl VhostUserBackend for Worker {
         config[start..end].to_vec()
     }
 
-    fn update_memory(&self, _memory: Memory) -> io::Result<()> {
-        // The handler put the new regions behind `self.memory` already.
-        Ok(())
+    /// The handler put the new regions behind `self.memory` already. An error ends the
+    /// connection.
+    fn update_memory(&self, memory: Memory) -> io::Result<()> {
+        guest_memory::check(&memory.memory()).inspect_err(|error| {
+            tracing::warn!(vssd = %self.vssd.name, %error, "a frontend is refused");
+        })
     }
 
     /// What has been taken from a queue is given back before its position is
@@ -612,7 +666,7 @@ impl VhostUserBackend for Worker {
         };
         // An error returned from here would end the thread for good; a guest
         // whose ring is broken is to hurt nobody but itself.
-        if let Err(error) = handled {
+        if let Err(error) = handled.and_then(|()| self.memory_is_intact()) {
             tracing::debug!(vssd = %self.vssd.name, %error, "a queue could not be served");
         }
         Ok(())

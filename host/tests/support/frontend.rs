@@ -286,6 +286,11 @@ impl Frontend {
     pub fn unplugged() -> Self {
         let file = File::from(memfd_create("guest", MemfdFlags::CLOEXEC).unwrap());
         file.set_len(MEMORY).unwrap();
+        Self::unplugged_on(file)
+    }
+
+    /// The same on a file, whatever its length.
+    pub fn unplugged_on(file: File) -> Self {
         let range = (
             GuestAddress(0),
             MEMORY as usize,
@@ -310,6 +315,12 @@ impl Frontend {
     /// Connects and sets everything up the way QEMU does, going on behind the
     /// last used entry of every ring.
     pub fn plug(&mut self, socket: &Path) {
+        self.share_memory(socket);
+        self.start_rings();
+    }
+
+    /// Connects, agrees on features and shares the memory.
+    pub fn share_memory(&mut self, socket: &Path) {
         let (mut backend, features) = greet(socket);
         self.features = features;
         backend.set_owner().unwrap();
@@ -335,7 +346,19 @@ impl Frontend {
             .collect();
         backend.set_mem_table(&regions).unwrap();
         self.connection = Some(backend);
-        self.start_rings();
+    }
+
+    /// Waits until the backend hangs up.
+    pub fn wait_hung_up(&self) {
+        let connection = self.connection.as_ref().expect("connected");
+        // SAFETY: the descriptor is open as long as the connection lives, which is longer
+        // than this borrow.
+        let socket = unsafe { BorrowedFd::borrow_raw(connection.as_raw_fd()) };
+        let mut polled = [PollFd::from_borrowed_fd(socket, PollFlags::empty())];
+        let patience = Timespec::try_from(PATIENCE).unwrap();
+        poll(&mut polled, Some(&patience)).unwrap();
+        let hung_up = polled[0].revents().contains(PollFlags::HUP);
+        assert!(hung_up, "the backend keeps the connection");
     }
 
     /// Sets up and enables the rings, going on behind the last used entries.
