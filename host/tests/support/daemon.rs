@@ -95,7 +95,8 @@ impl Site {
         self.launch(command)
     }
 
-    fn launch(&self, mut command: Command) -> Daemon {
+    /// Starts a command of this folder's daemon and waits until it listens.
+    pub fn launch(&self, mut command: Command) -> Daemon {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let (sender, lines) = mpsc::channel();
