@@ -1,15 +1,17 @@
 //! The vSSDs of a backend: brought up, found by name, taken down.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, Result, bail, ensure};
-use vhost::vhost_user::Listener;
+use anyhow::{Context as _, Result, ensure};
 
+use crate::descriptors;
 use crate::polling::Polling;
 use crate::pool::Pool;
 use crate::pool::ledger::Bounds;
@@ -17,12 +19,29 @@ use crate::server::Server;
 use crate::spec::VssdSpec;
 use crate::vssd::{Context, Place, Vssd};
 
+/// When it is first logged what a stop waits for, and then.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+const FURTHER_WAITS: Duration = Duration::from_secs(10);
+
 /// One pool and the vSSDs that are served from it.
 pub struct Backend {
     pool: Arc<Pool>,
     context: Context,
     polling: Arc<Polling>,
-    servers: Mutex<Vec<Server>>,
+    /// Locked only to look: whatever may wait for the medium comes before or after.
+    servers: Mutex<Vec<Arc<Server>>>,
+    /// Those that are being added or removed, which takes as long as the medium.
+    changing: Mutex<BTreeSet<String>>,
+    ending: AtomicBool,
+}
+
+/// A name that nobody else adds or removes meanwhile.
+struct Changing<'a>(&'a Backend, &'a str);
+
+impl Drop for Changing<'_> {
+    fn drop(&mut self) {
+        self.0.changing().remove(self.1);
+    }
 }
 
 impl Backend {
@@ -33,11 +52,30 @@ impl Backend {
             context,
             polling,
             servers: Mutex::default(),
+            changing: Mutex::default(),
+            ending: AtomicBool::new(false),
         }
     }
 
-    fn servers(&self) -> MutexGuard<'_, Vec<Server>> {
+    fn servers(&self) -> MutexGuard<'_, Vec<Arc<Server>>> {
         self.servers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn changing(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change<'a>(&'a self, name: &'a str) -> Result<Changing<'a>> {
+        ensure!(!self.ending.load(Ordering::SeqCst), "the backend ends");
+        let alone = self.changing().insert(name.to_owned());
+        ensure!(alone, "vSSD {name} is just being added or removed");
+        Ok(Changing(self, name))
+    }
+
+    /// Notes that time has passed, without waiting for anything; returns when to come again.
+    pub fn tick(&self) -> Option<Duration> {
+        let servers = self.servers().clone();
+        servers.iter().filter_map(|server| server.tick()).min()
     }
 
     /// The pool.
@@ -75,9 +113,11 @@ impl Backend {
     /// When the name or the socket is taken, the pool knows it with another
     /// size, or it does not fit.
     pub fn add(&self, spec: &VssdSpec) -> Result<()> {
-        let mut servers = self.servers();
-        let taken = servers.iter().any(|s| s.vssd().name == spec.name);
+        let _changing = self.change(&spec.name)?;
+        let vssds = self.vssds();
+        let taken = vssds.iter().any(|vssd| vssd.name == spec.name);
         ensure!(!taken, "a vSSD called {} is served already", spec.name);
+        descriptors::ensure_enough(vssds.len() + 1)?;
         let (have, wanted) = (self.pool.block_size(), spec.geometry.block_size());
         ensure!(
             have == wanted,
@@ -114,11 +154,11 @@ impl Backend {
             session_seed(),
             self.context.clone(),
         )?;
-        let listener = Listener::new(&spec.socket, false)
+        let listener = UnixListener::bind(&spec.socket)
             .with_context(|| format!("listen at {}", spec.socket.display()))?;
         let polling = self.polling.clone();
-        servers.push(Server::start(Arc::new(vssd), listener, polling)?);
-        drop(servers);
+        let server = Server::start(Arc::new(vssd), listener, polling)?;
+        self.servers().push(Arc::new(server));
         self.context.bell.ring();
         Ok(())
     }
@@ -129,17 +169,19 @@ impl Backend {
     /// # Errors
     /// When there is none, or the pool could not forget it.
     pub fn remove(&self, name: &str, delete: bool) -> Result<()> {
+        let _changing = self.change(name)?;
         self.find(name)?;
-        let mut servers = self.servers();
-        let Some(at) = servers.iter().position(|s| s.vssd().name == name) else {
-            bail!("vSSD {name} was removed just now");
-        };
-        let server = servers.remove(at);
-        drop(servers);
-        let socket = server.vssd().socket.clone();
+        let found = self
+            .servers()
+            .iter()
+            .find(|s| s.vssd().name == name)
+            .cloned();
+        let server = found.context("it is in the list, and nobody else removes it")?;
+        // It is in the list until then: what it waits for can be seen.
         server.stop();
+        self.servers().retain(|other| !Arc::ptr_eq(other, &server));
         // Gone already is as good.
-        let _ = fs::remove_file(socket);
+        let _ = fs::remove_file(&server.vssd().socket);
         if delete {
             self.pool.remove(name)?;
         }
@@ -147,14 +189,34 @@ impl Backend {
         Ok(())
     }
 
-    /// Stops to serve all of them.
+    /// Stops to serve all of them, at the same time. What that waits for is logged once in a
+    /// while.
     pub fn stop(&self) {
-        let servers = std::mem::take(&mut *self.servers());
-        for server in servers {
-            let socket = server.vssd().socket.clone();
-            server.stop();
-            let _ = fs::remove_file(socket);
+        self.ending.store(true, Ordering::SeqCst);
+        let servers = self.servers().clone();
+        servers.iter().for_each(|server| server.begin_to_stop());
+        let mut patience = FIRST_WAIT;
+        let mut told = Instant::now();
+        loop {
+            let rings = self.context.bell.rings();
+            let left: Vec<_> = servers.iter().filter(|s| !s.has_stopped()).collect();
+            if left.is_empty() {
+                break;
+            }
+            let next = patience.saturating_sub(told.elapsed());
+            if next.is_zero() {
+                let names: Vec<_> = left.iter().map(|s| s.vssd().name.as_str()).collect();
+                tracing::info!("waiting for requests of {}", names.join(", "));
+                (told, patience) = (Instant::now(), FURTHER_WAITS);
+                continue;
+            }
+            self.context.bell.wait(rings, next);
         }
+        for server in servers {
+            server.stop();
+            let _ = fs::remove_file(&server.vssd().socket);
+        }
+        self.servers().clear();
     }
 }
 

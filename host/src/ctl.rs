@@ -10,8 +10,8 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 
 use crate::control::Client;
 use crate::control::protocol::{
-    Change, EncodingName, EvictName, LatencyStatus, ObserverName, Rate, Reply, Request, Resize,
-    Resized, Status,
+    Change, Connection, EncodingName, EvictName, LatencyStatus, ObserverName, Rate, Reply, Request,
+    Resize, Resized, Status,
 };
 use crate::latency;
 use crate::output::{exit_code, print};
@@ -357,15 +357,16 @@ fn describe_status(status: &Status) -> String {
     }
     let _ = writeln!(
         text,
-        "{:<20} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}  {:<9} {:<11} RESIZE",
+        "{:<20} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}  {:<10} {:<11} RESIZE",
         "NAME", "SIZE", "QUOTA", "HELD", "WRITTEN", "READS/S", "WRITES/S", "GUEST", "LISTS"
     );
     for vssd in &status.vssds {
         let bytes = |blocks: u32| ByteSize(u64::from(blocks) * u64::from(vssd.block_size));
-        let guest = match (vssd.connected, vssd.driver) {
-            (false, _) => "none",
-            (true, false) => "plain",
-            (true, true) => "vssd",
+        let guest = match (vssd.connection, vssd.driver) {
+            (Connection::None, _) => "none",
+            (Connection::Connecting, _) => "connecting",
+            (Connection::Connected, false) => "plain",
+            (Connection::Connected, true) => "vssd",
         };
         // Over the last second.
         let rates = vssd.rates.first();
@@ -375,9 +376,10 @@ fn describe_status(status: &Status) -> String {
         let resize = vssd.resize.as_ref().map_or("-".to_owned(), |resize| {
             format!("{} to {}", resize.phase, bytes(resize.target))
         });
+        let draining = if vssd.draining { ", draining" } else { "" };
         let _ = writeln!(
             text,
-            "{:<20} {:>9} {:>9} {:>9} {:>9} {reads:>9} {writes:>9}  {guest:<9} {lists:<11} {resize}",
+            "{:<20} {:>9} {:>9} {:>9} {:>9} {reads:>9} {writes:>9}  {guest:<10} {lists:<11} {resize}{draining}",
             vssd.name,
             bytes(vssd.capacity).to_string(),
             bytes(vssd.quota).to_string(),

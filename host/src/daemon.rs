@@ -6,18 +6,21 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Parser;
+use parking_lot::{Condvar, Mutex};
 use serde::Deserialize;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use signal_hook::low_level::signal_name;
 
 use crate::backend::{Backend, claim_socket};
+use crate::bell::Bell;
 use crate::clock::Clock;
 use crate::control::server::{self, Control};
+use crate::descriptors;
 use crate::guest_memory::survive_faults;
 use crate::io::EngineName;
 use crate::logging;
@@ -28,10 +31,10 @@ use crate::output::print_line;
 use crate::polling::Polling;
 use crate::pool::journal::{BootId, is_blank};
 use crate::pool::{Pool, Shape};
-use crate::scheduling::let_others_first;
 use crate::size::ByteSize;
 use crate::spec::{Backing, Overcommit, VssdSpec, from_some_text};
-use crate::vssd::{Bell, Context};
+use crate::threads::{vital, watch_panics};
+use crate::vssd::Context;
 
 /// Serves resizable virtual SSDs to QEMU over vhost-user.
 ///
@@ -213,6 +216,12 @@ pub fn run(args: &Args) -> Result<()> {
     let Some(control) = &args.control else {
         bail!("say with --control SOCKET where vssdctl finds this backend");
     };
+    watch_panics();
+    // Without that fewer vSSDs can be served, which is looked at next.
+    if let Err(error) = descriptors::raise_limit() {
+        tracing::warn!("{error:#}");
+    }
+    descriptors::ensure_enough(args.vssds.len())?;
     let mut names: Vec<_> = args.vssds.iter().map(|spec| &spec.name).collect();
     names.sort();
     names.dedup();
@@ -220,10 +229,8 @@ pub fn run(args: &Args) -> Result<()> {
         names.len() == args.vssds.len(),
         "two vSSDs have the same name"
     );
-    // Blocked before the first thread starts, so that only the thread below
-    // hears of them.
-    let mut signals = Signals::new([SIGINT, SIGTERM]).context("watch for signals")?;
     survive_faults().context("handle faults in guest memory")?;
+    let end = End::watch().context("watch for signals")?;
 
     let context = Context {
         bell: Arc::new(Bell::default()),
@@ -243,7 +250,8 @@ pub fn run(args: &Args) -> Result<()> {
         false => Polling::on_half_of_the_processors(),
     };
     let backend = Arc::new(Backend::new(pool.clone(), context, polling));
-    let served = serve(&args, &backend, backing, control, &mut signals);
+    let served = serve(&args, &backend, backing, control, &end);
+    tracing::info!("the backend ends: vSSDs are stopped, then the pool is closed");
     backend.stop();
     served?;
     pool.close().context("close the pool")?;
@@ -256,7 +264,7 @@ fn serve(
     backend: &Arc<Backend>,
     backing: &Backing,
     path: &Path,
-    signals: &mut Signals,
+    end: &Arc<End>,
 ) -> Result<()> {
     for spec in &args.vssds {
         backend.add(spec)?;
@@ -265,11 +273,13 @@ fn serve(
     let listener =
         UnixListener::bind(path).with_context(|| format!("listen at {}", path.display()))?;
     let _bound = Bound(path);
-    let handle = signals.handle();
+    let asked = end.clone();
     let control = Arc::new(Control {
         backing: backing.to_string(),
         backend: backend.clone(),
-        shutdown: Box::new(move || handle.close()),
+        shutdown: Box::new(move || {
+            asked.ask();
+        }),
     });
     server::spawn(control, listener)?;
     if let Some(address) = args.metrics {
@@ -281,9 +291,49 @@ fn serve(
     if let Err(error) = print_line("ready") {
         tracing::warn!("{:#}", anyhow::Error::from(error));
     }
-    // A signal, or the handle closed by a client that asked for the end.
-    signals.forever().next();
+    end.wait();
     Ok(())
+}
+
+/// The end of the backend, asked for by a signal or a client.
+#[derive(Default)]
+struct End {
+    asked: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl End {
+    /// Hears of signals from now on. One asks for the end; one that comes when that was asked
+    /// for is the end, whatever is waited for.
+    fn watch() -> std::io::Result<Arc<Self>> {
+        let end = Arc::new(Self::default());
+        let mut signals = Signals::new([SIGINT, SIGTERM])?;
+        let asked = end.clone();
+        vital("signals", move || {
+            for signal in signals.forever() {
+                if asked.ask() {
+                    let name = signal_name(signal).unwrap_or("a signal");
+                    tracing::warn!("{name} while the backend ends: it ends at once");
+                    logging::finish();
+                    process::exit(128 + signal);
+                }
+            }
+        })?;
+        Ok(end)
+    }
+
+    /// Asks for the end; true when that was asked for before.
+    fn ask(&self) -> bool {
+        let before = std::mem::replace(&mut *self.asked.lock(), true);
+        self.changed.notify_all();
+        before
+    }
+
+    /// Waits until the end is asked for.
+    fn wait(&self) {
+        let mut asked = self.asked.lock();
+        self.changed.wait_while(&mut asked, |asked| !*asked);
+    }
 }
 
 /// A socket that is removed when this is dropped.
@@ -298,18 +348,13 @@ impl Drop for Bound<'_> {
 
 /// The thread that keeps deadlines.
 fn spawn_clock(backend: Arc<Backend>) -> Result<()> {
-    thread::Builder::new()
-        .name("clock".to_owned())
-        .spawn(move || {
-            // It may be the one that revokes.
-            let_others_first();
-            let bell = backend.context().bell.clone();
-            loop {
-                let rings = bell.rings();
-                let next = backend.vssds().iter().filter_map(|vssd| vssd.tick()).min();
-                bell.wait(rings, next.unwrap_or(Duration::from_secs(3600)));
-            }
-        })
-        .context("start the clock")?;
-    Ok(())
+    let keep_time = move || {
+        let bell = backend.context().bell.clone();
+        loop {
+            let rings = bell.rings();
+            let next = backend.tick();
+            bell.wait(rings, next.unwrap_or(Duration::from_secs(3600)));
+        }
+    };
+    vital("clock", keep_time).context("start the clock")
 }

@@ -11,8 +11,9 @@
 //!
 //! - [`backend`]: the vSSDs of one pool: brought up, found, taken down
 //! - [`vssd`]: one device: the contract's state machine, its volume, what is known of its requests
-//! - [`worker`], [`server`]: one connection of a frontend, and one after the other: the only
-//!   modules that know vhost-user and virtqueues
+//! - [`worker`], [`connection`], [`server`]: one connection of a frontend, what its threads know
+//!   of it, and one after the other: the only modules that know vhost-user and virtqueues
+//! - [`view`], [`bell`]: what is known of a vSSD without waiting for it, and hearing of changes
 //! - [`guest_memory`]: memory of a guest that turns out not to be there
 //! - [`request`]: a descriptor chain as a virtio-blk request, and what it waits for
 //! - [`pool`]: who owns which place of the medium, and how that lasts
@@ -23,18 +24,23 @@
 //!   that for Prometheus
 //! - [`polling`], [`scheduling`]: which threads look for more instead of sleeping, and which
 //!   let others go first
+//! - [`threads`], [`descriptors`]: what follows when a thread dies, and how many file descriptors
+//!   there have to be
 //! - [`control`]: the control socket: protocol, server, client
 //! - [`output`], [`logging`], [`complaint`]: what the programs print and log, and how often
 //! - [`daemon`], [`ctl`], [`pool_ctl`], [`spec`]: the two programs and what they are told
 #![deny(unsafe_code)]
 
 pub mod backend;
+pub mod bell;
 pub mod clock;
 pub mod complaint;
 pub mod config_space;
+pub mod connection;
 pub mod control;
 pub mod ctl;
 pub mod daemon;
+pub mod descriptors;
 pub mod guest_memory;
 pub mod io;
 pub mod latency;
@@ -53,5 +59,7 @@ pub mod server;
 pub mod size;
 pub mod spec;
 pub mod stats;
+pub mod threads;
+pub mod view;
 pub mod vssd;
 pub mod worker;

@@ -5,6 +5,7 @@
 //! error: a reader that left, a file system that is full, a terminal that is stopped.
 
 use std::io;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Result, anyhow};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
@@ -12,11 +13,28 @@ use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 /// Lines that wait to be written. Further ones are dropped until there is room.
 const LINES_KEPT: usize = 4096;
 
-/// Starts the log. It is written out when the guard is dropped, for at most a second.
+/// What writes the log out. It is here, so that whatever thread ends the process can.
+static WRITER: Mutex<Option<WorkerGuard>> = Mutex::new(None);
+
+/// The log; it is written out when this is dropped.
+pub struct Log(());
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        finish();
+    }
+}
+
+/// Writes out what was logged, for at most a second. What is logged later is lost.
+pub fn finish() {
+    drop(WRITER.lock().unwrap_or_else(PoisonError::into_inner).take());
+}
+
+/// Starts the log.
 ///
 /// # Errors
 /// When the process has a log already, or `filter` is invalid.
-pub fn start(filter: &str) -> Result<WorkerGuard> {
+pub fn start(filter: &str) -> Result<Log> {
     let filter = tracing_subscriber::EnvFilter::try_new(filter).map_err(|error| {
         anyhow!("invalid --log `{filter}`: {error}; expected e.g. info or debug")
     })?;
@@ -33,5 +51,6 @@ pub fn start(filter: &str) -> Result<WorkerGuard> {
         .log_internal_errors(false)
         .try_init()
         .map_err(|error| anyhow!("start the log: {error}"))?;
-    Ok(guard)
+    *WRITER.lock().unwrap_or_else(PoisonError::into_inner) = Some(guard);
+    Ok(Log(()))
 }

@@ -19,9 +19,11 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::backend::Backend;
-use crate::control::protocol::{PoolStatus, VssdStatus};
-use crate::control::server::{pool_status, status};
+use crate::complaint::Complaint;
+use crate::control::protocol::{Connection, PoolStatus, VssdStatus};
+use crate::control::server::{pool_status, statuses};
 use crate::latency::{add, histogram};
+use crate::threads::{acceptor, panics};
 
 /// What OpenMetrics calls itself.
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -40,7 +42,7 @@ const MAX_HEAD: usize = 8 << 10;
 const MAX_HEADERS: usize = 64;
 
 /// Clients at a time; more are turned away.
-const MAX_CLIENTS: usize = 16;
+pub const MAX_CLIENTS: usize = 16;
 
 /// How long a client may take to ask, and to read the answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -58,27 +60,28 @@ pub fn serve(backend: Arc<Backend>, address: SocketAddr) -> Result<SocketAddr> {
     let describe = || format!("listen at {address} for --metrics");
     let listener = TcpListener::bind(address).with_context(describe)?;
     let bound = listener.local_addr().with_context(describe)?;
-    thread::Builder::new()
-        .name("metrics".to_owned())
-        .spawn(move || {
-            let clients = Arc::new(());
-            for stream in listener.incoming().filter_map(Result::ok) {
-                let seat = clients.clone();
-                if Arc::strong_count(&clients) > MAX_CLIENTS + 1 {
-                    continue;
-                }
-                let backend = backend.clone();
-                // Without a thread the client is turned away.
-                let _ = thread::Builder::new()
-                    .name("metrics-client".to_owned())
-                    .spawn(move || {
-                        let _seat = seat;
-                        // A client that has left gets nothing.
-                        let _ = answer(stream, &backend);
-                    });
-            }
-        })
-        .context("start the thread for metrics")?;
+    let (clients, complaint) = (Arc::new(()), Complaint::default());
+    let accept = move || Ok(listener.accept()?.0);
+    acceptor("metrics", accept, move |stream| {
+        let seat = clients.clone();
+        if Arc::strong_count(&clients) > MAX_CLIENTS + 1 {
+            return;
+        }
+        let backend = backend.clone();
+        let served = thread::Builder::new()
+            .name("metrics-client".to_owned())
+            .spawn(move || {
+                let _seat = seat;
+                // A client that has left gets nothing.
+                let _ = answer(stream, &backend);
+            });
+        if let Err(error) = served
+            && let Some(times) = complaint.due()
+        {
+            tracing::warn!(%error, times, "a client of the metrics could not be served");
+        }
+    })
+    .context("start the thread for metrics")?;
     Ok(bound)
 }
 
@@ -136,10 +139,10 @@ fn read_head(stream: &mut TcpStream) -> io::Result<Option<(String, String)>> {
 
 /// All numbers as they are now.
 fn scrape(backend: &Backend) -> Result<String, fmt::Error> {
-    let vssds = backend.vssds();
     let snapshot = Snapshot {
+        panics: panics(),
         pool: pool_status(backend.pool()),
-        vssds: vssds.iter().map(|vssd| status(vssd)).collect(),
+        vssds: statuses(backend),
     };
     let mut registry = Registry::default();
     registry.register_collector(Box::new(snapshot));
@@ -151,6 +154,7 @@ fn scrape(backend: &Backend) -> Result<String, fmt::Error> {
 /// What a scrape tells.
 #[derive(Debug)]
 struct Snapshot {
+    panics: u64,
     pool: PoolStatus,
     vssds: Vec<VssdStatus>,
 }
@@ -233,6 +237,13 @@ impl Collector for Snapshot {
                     named([("found", c.polls_found), ("vain", c.polls_vain)])
                 },
             ),
+            counter(
+                "vssd_restarts",
+                "How often a vSSD was served anew",
+                None,
+                "cause",
+                &|v| named([("thread-died", v.restarts)]),
+            ),
             counter("vssd_resizes", "Resizes that ended", None, "end", &|v| {
                 v.counters.resize_ends.clone().into_iter().collect()
             }),
@@ -274,10 +285,32 @@ impl Collector for Snapshot {
                     ])
                 },
             },
+            Family {
+                name: "vssd_waiting",
+                help: "Whether a vSSD waits: for requests to end, or for a client's first message",
+                unit: None,
+                kind: MetricType::Gauge,
+                label: "for",
+                values: &|v| {
+                    let connecting = v.connection == Connection::Connecting;
+                    named([
+                        ("requests", v.draining.into()),
+                        ("client", connecting.into()),
+                    ])
+                },
+            },
         ];
         for family in &families {
             self.encode_family(&mut encoder, family)?;
         }
+        encoder
+            .encode_descriptor(
+                "vssd_panics",
+                "Panics of the backend's threads",
+                None,
+                MetricType::Counter,
+            )?
+            .encode_counter::<NoLabelSet, _, u64>(&self.panics, None)?;
         self.encode_service(&mut encoder)?;
         self.encode_pool(&mut encoder)
     }

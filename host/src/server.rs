@@ -1,34 +1,46 @@
 //! Who serves the frontends of a vSSD: one after the other, as long as it is served.
+//!
+//! What a connection needs is made when a client is there: a vSSD without one takes little
+//! more than its listener.
 
 use std::io;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::UnixListener;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use vhost::vhost_user::Listener;
-use vhost_user_backend::{ShutdownHandle, VhostUserDaemon};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::net::{Shutdown, shutdown};
+use vhost::vhost_user::{Error as ProtocolError, Listener};
+use vhost_user_backend::{Error as ServeError, VhostUserDaemon};
 use vm_memory::GuestMemoryMmap;
 
+use crate::complaint::Complaint;
+use crate::connection::{Connection, PATIENCE};
 use crate::polling::Polling;
-use crate::vssd::Vssd;
+use crate::threads::{ACCEPT_REST, survive};
+use crate::vssd::{Peer, Vssd};
 use crate::worker::{Memory, Worker, lock};
-
-/// Rest after a connection that failed, which may be for lack of descriptors.
-const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Serves the frontends of one vSSD, one after the other, on a thread of its own.
 pub struct Server {
-    vssd: Arc<Vssd>,
     serving: Arc<Serving>,
-    thread: thread::JoinHandle<()>,
+    thread: Mutex<Option<thread::JoinHandle<()>>>,
 }
 
 struct Serving {
+    vssd: Arc<Vssd>,
+    listener: UnixListener,
     polling: Arc<Polling>,
     stopped: AtomicBool,
-    connection: Mutex<Option<ShutdownHandle>>,
+    over: AtomicBool,
+    connection: Mutex<Option<Arc<Connection>>>,
+    /// Frontends that could not be served, and connections that ended in another way than by
+    /// the frontend's leaving.
+    unserved: Complaint,
+    silent: Complaint,
+    died: Complaint,
 }
 
 impl Server {
@@ -38,87 +50,232 @@ impl Server {
     /// When the system has no thread left.
     pub fn start(
         vssd: Arc<Vssd>,
-        mut listener: Listener,
+        listener: UnixListener,
         polling: Arc<Polling>,
     ) -> io::Result<Self> {
+        let name = format!("vssd-{}", vssd.name);
         let serving = Arc::new(Serving {
+            vssd,
+            listener,
             polling,
             stopped: AtomicBool::default(),
+            over: AtomicBool::default(),
             connection: Mutex::default(),
+            unserved: Complaint::default(),
+            silent: Complaint::default(),
+            died: Complaint::default(),
         });
         let thread = {
-            let (vssd, serving) = (vssd.clone(), serving.clone());
+            let serving = serving.clone();
             thread::Builder::new()
-                .name(format!("vssd-{}", vssd.name))
-                .spawn(move || serving.serve(&vssd, &mut listener))?
+                .name(name)
+                .spawn(move || serving.serve())?
         };
         Ok(Self {
-            vssd,
             serving,
-            thread,
+            thread: Mutex::new(Some(thread)),
         })
     }
 
     /// The vSSD.
     pub fn vssd(&self) -> &Arc<Vssd> {
-        &self.vssd
+        &self.serving.vssd
+    }
+
+    /// Notes that time has passed, without waiting for anything; returns when to come again.
+    pub fn tick(&self) -> Option<Duration> {
+        let next = self.vssd().tick_at_once();
+        self.serving.check_silence().into_iter().chain(next).min()
+    }
+
+    /// Disconnects the frontend and serves no other, but does not wait for that.
+    pub fn begin_to_stop(&self) {
+        self.serving.stopped.store(true, Ordering::SeqCst);
+        // Wakes the thread that waits for clients; it fails when that was done before.
+        let _ = shutdown(&self.serving.listener, Shutdown::Both);
+        if let Some(connection) = &*lock(&self.serving.connection) {
+            connection.hang_up();
+        }
+    }
+
+    /// Whether it has stopped.
+    pub fn has_stopped(&self) -> bool {
+        self.serving.over.load(Ordering::SeqCst)
     }
 
     /// Disconnects the frontend and serves no other. Requests that are under
     /// way end first.
-    pub fn stop(self) {
-        self.serving.stopped.store(true, Ordering::SeqCst);
-        if let Some(connection) = &*lock(&self.serving.connection) {
-            connection.shutdown();
-        }
-        // It may be waiting for a frontend.
-        drop(UnixStream::connect(&self.vssd.socket));
-        if self.thread.join().is_err() {
-            tracing::error!(vssd = %self.vssd.name, "the thread that served it had panicked");
+    pub fn stop(&self) {
+        self.begin_to_stop();
+        // Held meanwhile: whoever else stops it waits as well.
+        let mut thread = lock(&self.thread);
+        if thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!(vssd = %self.vssd().name, "the thread that served it had panicked");
         }
     }
 }
 
 impl Serving {
-    fn serve(&self, vssd: &Arc<Vssd>, listener: &mut Listener) {
+    fn serve(&self) {
         while !self.stopped.load(Ordering::SeqCst) {
-            if let Err(error) = self.connection(vssd, listener) {
-                tracing::warn!(vssd = %vssd.name, %error, "a frontend could not be served");
-                thread::sleep(RETRY_INTERVAL);
+            let rest = match survive(|| self.wait_and_serve()) {
+                Some(Ok(())) => false,
+                Some(Err(error)) => {
+                    if let Some(times) = self.unserved.due() {
+                        let vssd = &self.vssd.name;
+                        tracing::warn!(%vssd, %error, times, "a frontend could not be served");
+                    }
+                    true
+                }
+                None => {
+                    self.vssd.restarted();
+                    true
+                }
+            };
+            if rest {
+                thread::sleep(ACCEPT_REST);
             }
+        }
+        self.over.store(true, Ordering::SeqCst);
+        self.vssd.bell().ring();
+    }
+
+    /// Waits for a client, and serves it until it leaves.
+    fn wait_and_serve(&self) -> io::Result<()> {
+        let mut ready = [PollFd::new(&self.listener, PollFlags::IN)];
+        match poll(&mut ready, None) {
+            Err(rustix::io::Errno::INTR) => return Ok(()),
+            other => other?,
+        };
+        if self.stopped.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        let connection = Arc::new(Connection::new(self.vssd.clone()));
+        let _present = Present(self);
+        // Later this might wait for requests of the connection, and so for itself.
+        self.vssd.set_connected(true);
+        *lock(&self.connection) = Some(connection.clone());
+        let memory = Memory::new(GuestMemoryMmap::new());
+        let worker = Arc::new(Worker::new(
+            self.vssd.clone(),
+            memory.clone(),
+            self.polling.clone(),
+            connection.clone(),
+        )?);
+        let daemon = match self.accept(&worker, memory) {
+            Ok(daemon) => daemon,
+            Err(error) => {
+                // vhost-user-backend 0.24 leaves threads behind where it cannot start all.
+                worker.end_threads();
+                return Err(error);
+            }
+        };
+        self.attend(&connection, &worker, daemon);
+        Ok(())
+    }
+
+    fn accept(
+        &self,
+        worker: &Arc<Worker>,
+        memory: Memory,
+    ) -> io::Result<VhostUserDaemon<Arc<Worker>>> {
+        let failed = |error: ServeError| io::Error::other(error.to_string());
+        let name = self.vssd.name.clone();
+        let mut daemon = VhostUserDaemon::new(name, worker.clone(), memory).map_err(failed)?;
+        worker.register(&daemon)?;
+        let mut listener = Listener::from(self.listener.try_clone()?);
+        daemon.start(&mut listener).map_err(failed)?;
+        Ok(daemon)
+    }
+
+    /// Waits for the end of a connection.
+    fn attend(
+        &self,
+        connection: &Arc<Connection>,
+        worker: &Arc<Worker>,
+        mut daemon: VhostUserDaemon<Arc<Worker>>,
+    ) {
+        connection.accepted(daemon.shutdown_handle());
+        if self.stopped.load(Ordering::SeqCst) {
+            connection.hang_up();
+        }
+        let end = daemon.wait();
+        connection.end();
+        let died = || connection.thread_died() || matches!(end, Err(ServeError::WaitDaemon(_)));
+        // Nothing may touch the guest's memory after this. And it comes before the threads end: a
+        // command waits for the requests under way, which nobody else would end any more.
+        let drained = !died() && survive(|| worker.drain_requests()).is_some();
+        if !drained {
+            worker.abandon_requests();
+        }
+        drop(daemon);
+        if !drained || died() {
+            self.vssd.restarted();
+            if let Some(times) = self.died.due() {
+                let vssd = &self.vssd.name;
+                tracing::error!(
+                    %vssd,
+                    times,
+                    "a thread that served the frontend died; the frontend was disconnected, and \
+                     the next one is served"
+                );
+            }
+        }
+        self.report(&end);
+    }
+
+    /// Logs that a frontend has left. In good order or killed: there is nothing to tell apart.
+    fn report(&self, end: &Result<(), ServeError>) {
+        let vssd = &self.vssd.name;
+        let left = match end {
+            Err(ServeError::HandleRequest(error)) => matches!(
+                error,
+                ProtocolError::Disconnected
+                    | ProtocolError::PartialMessage
+                    | ProtocolError::SocketBroken(_)
+            ),
+            _ => true,
+        };
+        match end {
+            Err(error) if !left => {
+                if let Some(times) = self.unserved.due() {
+                    tracing::warn!(%vssd, %error, times, "frontend disconnected");
+                }
+            }
+            _ => tracing::info!(%vssd, "frontend gone"),
         }
     }
 
-    fn connection(&self, vssd: &Arc<Vssd>, listener: &mut Listener) -> io::Result<()> {
-        let failed = |error: vhost_user_backend::Error| io::Error::other(error.to_string());
-        let memory = Memory::new(GuestMemoryMmap::new());
-        let worker = Arc::new(Worker::new(
-            vssd.clone(),
-            memory.clone(),
-            self.polling.clone(),
-        )?);
-        let mut daemon =
-            VhostUserDaemon::new(vssd.name.clone(), worker.clone(), memory).map_err(failed)?;
-        worker.register(&daemon)?;
-        daemon.start(listener).map_err(failed)?;
-        *lock(&self.connection) = daemon.shutdown_handle();
-        if let Some(connection) = daemon.shutdown_handle() {
-            worker.may_end(connection);
+    /// Disconnects a client that has not sent anything for too long; returns how much longer the
+    /// present one is waited for.
+    fn check_silence(&self) -> Option<Duration> {
+        let connection = lock(&self.connection).clone()?;
+        let left = connection.patience_left()?;
+        if !left.is_zero() {
+            return Some(left);
         }
-        if self.stopped.load(Ordering::SeqCst) {
-            daemon.request_shutdown();
+        if let Some(times) = self.silent.due() {
+            let (vssd, pid) = (&self.vssd.name, self.vssd.peer().pid);
+            tracing::warn!(
+                %vssd,
+                pid,
+                times,
+                "a client connected and sent no request in {} s; it is disconnected",
+                PATIENCE.as_secs()
+            );
         }
-        tracing::info!(vssd = %vssd.name, "frontend connected");
-        vssd.set_connected(true);
-        // A frontend that leaves, whether in good order or killed, ends the
-        // connection: there is nothing to tell apart.
-        let _ = daemon.wait();
-        drop(daemon);
-        // Nothing may touch the guest's memory after this.
-        worker.drain_requests();
-        *lock(&self.connection) = None;
-        vssd.set_connected(false);
-        tracing::info!(vssd = %vssd.name, "frontend gone");
-        Ok(())
+        connection.hang_up();
+        None
+    }
+}
+
+/// A client is there, until this is dropped.
+struct Present<'a>(&'a Serving);
+
+impl Drop for Present<'_> {
+    fn drop(&mut self) {
+        *lock(&self.0.connection) = None;
+        self.0.vssd.update_peer(|peer| *peer = Peer::default());
+        self.0.vssd.set_connected(false);
     }
 }

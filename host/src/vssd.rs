@@ -5,14 +5,21 @@
 //! request takes; what is counted of requests is behind another, which a turn of
 //! requests takes once. That no request is in flight to blocks which change hands,
 //! as [DEV-1] and [DEV-11] ask for, is the volume's affair.
+//!
+//! A change of hands waits for requests and for the journal, however long the medium takes
+//! for them, and the lock of the device is held meanwhile. So whoever only wants to know
+//! something takes a [`View`], and nothing that serves several vSSDs waits for that lock.
+//! The lock of the statistics is never held while its holder waits for the medium.
 
 use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
+use parking_lot::{Mutex, MutexGuard};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use vmm_sys_util::eventfd::EventFd;
@@ -20,13 +27,18 @@ use vssd::device::{Device, End, Evict, Outcome, ResizeError, ResizeRequest};
 use vssd::units::Geometry;
 use vssd::wire::{Encoding, Opcode};
 
+use crate::bell::Bell;
 use crate::clock::Clock;
+use crate::complaint::Complaint;
 use crate::latency::Activity;
 use crate::pick::{HostPick, Observer, pick};
 use crate::pool::ledger::Denied;
 use crate::pool::volume::Volume;
 use crate::pool::{Pool, Store};
+use crate::scheduling::let_others_first;
 use crate::stats::Stats;
+use crate::threads::survive;
+use crate::view::{Published, View};
 
 /// How a resize ended that moved all that was asked for, in a word.
 pub const COMPLETE: &str = "complete";
@@ -34,41 +46,11 @@ pub const COMPLETE: &str = "complete";
 /// Outcomes that are kept for whoever waits for one.
 const OUTCOMES_KEPT: usize = 16;
 
-/// Wakes everybody who waits for a change of any vSSD.
-#[derive(Default)]
-pub struct Bell {
-    rings: Mutex<u64>,
-    rung: Condvar,
-}
+/// When a look at a vSSD is to be repeated that was busy.
+const BUSY_INTERVAL: Duration = Duration::from_millis(10);
 
-impl Bell {
-    /// Wakes the waiters.
-    pub fn ring(&self) {
-        *lock(&self.rings) += 1;
-        self.rung.notify_all();
-    }
-
-    /// How often it has rung: look at this before looking at what may change.
-    pub fn rings(&self) -> u64 {
-        *lock(&self.rings)
-    }
-
-    /// Waits until it has rung more often than `seen`, or `at_most` has passed.
-    pub fn wait(&self, seen: u64, at_most: Duration) {
-        let rings = lock(&self.rings);
-        // A spurious or late wakeup makes the caller look once more, no more.
-        let _ = self
-            .rung
-            .wait_timeout_while(rings, at_most, |rings| *rings <= seen)
-            .unwrap_or_else(PoisonError::into_inner);
-    }
-}
-
-/// Locks, also after a thread panicked with the lock: each holder leaves what
-/// it guards consistent before anything that can panic.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
+/// When a revocation is to be tried again that could not be carried out.
+const REVOKE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A resize that ended, with what it cost here.
 #[derive(Clone, Copy, Debug)]
@@ -172,13 +154,20 @@ pub struct State {
     pub device: Device,
     /// Where changes of ownership go.
     store: Store,
-    /// True while a frontend (QEMU) is connected.
-    pub connected: bool,
     pick: HostPick,
     rng: SmallRng,
     finished: VecDeque<Finished>,
     device_ns: u64,
     message_bytes: u64,
+}
+
+/// Who is connected to a vSSD.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Peer {
+    /// It has not sent anything yet.
+    pub connecting: bool,
+    /// The process that connected, as far as that is known.
+    pub pid: Option<u32>,
 }
 
 /// Where a vSSD is found.
@@ -212,7 +201,19 @@ pub struct Vssd {
     /// Its storage there.
     pub volume: Arc<Volume>,
     state: Mutex<State>,
+    /// What is known of the state without its lock.
+    published: Mutex<Published>,
     stats: Mutex<Stats>,
+    /// Whether a frontend (QEMU) is connected.
+    connected: AtomicBool,
+    peer: Mutex<Peer>,
+    /// Threads that wait until the requests under way have ended.
+    drains: AtomicU32,
+    /// How often it was served anew because a thread had died.
+    restarts: AtomicU64,
+    /// A thread revokes, or is about to.
+    revoking: AtomicBool,
+    revoke_complaint: Complaint,
     /// What the device is doing, as [`Activity::ALL`]'s index.
     activity: AtomicU8,
     /// Whether a write is to last when it ends: the driver knows no flush.
@@ -238,13 +239,13 @@ impl Vssd {
     ) -> io::Result<Self> {
         let capacity = u64::from(volume.capacity());
         let geometry = Geometry::new(pool.block_size(), capacity).map_err(io::Error::other)?;
+        volume.turns().announce(&context.bell);
         let state = State {
             device: Device::new(geometry, volume.held(), encoding, seed),
             store: Store {
                 pool: pool.clone(),
                 volume: volume.clone(),
             },
-            connected: false,
             pick: HostPick::default(),
             rng: SmallRng::seed_from_u64(seed),
             finished: VecDeque::new(),
@@ -257,8 +258,15 @@ impl Vssd {
             geometry,
             pool,
             volume,
+            published: Mutex::new(Published::of(&state)),
             state: Mutex::new(state),
             stats: Mutex::default(),
+            connected: AtomicBool::new(false),
+            peer: Mutex::default(),
+            drains: AtomicU32::new(0),
+            restarts: AtomicU64::new(0),
+            revoking: AtomicBool::new(false),
+            revoke_complaint: Complaint::default(),
             activity: AtomicU8::new(Activity::Quiet as u8),
             writes_through: AtomicBool::new(false),
             bell: context.bell,
@@ -272,14 +280,71 @@ impl Vssd {
         self.clock.now_ns()
     }
 
-    /// The state, locked.
+    /// The state, locked; this may wait as long as the medium takes.
     pub fn lock(&self) -> MutexGuard<'_, State> {
-        lock(&self.state)
+        self.state.lock()
+    }
+
+    /// What is known of the device: as it is now, or if that is busy until then, as it was
+    /// before it became so, with the blocks that the guest may use now.
+    pub fn view(&self, until: Instant) -> View {
+        if let Some(state) = self.state.try_lock_until(until) {
+            return View {
+                digest: state.device.granted().digest(),
+                ..View::of(&state)
+            };
+        }
+        let held = self.volume.held();
+        View {
+            held: held.len(),
+            digest: held.digest(),
+            ..self.published.lock().view.clone()
+        }
     }
 
     /// What is known of its requests, locked.
     pub fn stats(&self) -> MutexGuard<'_, Stats> {
-        lock(&self.stats)
+        self.stats.lock()
+    }
+
+    /// Who is connected.
+    pub fn peer(&self) -> Peer {
+        *self.peer.lock()
+    }
+
+    /// Notes who is connected.
+    pub fn update_peer(&self, change: impl FnOnce(&mut Peer)) {
+        change(&mut self.peer.lock());
+        self.bell.ring();
+    }
+
+    /// Whether a frontend is connected, or at least a client that may become one.
+    pub fn is_connected(&self) -> bool {
+        self.connected.load(Ordering::SeqCst)
+    }
+
+    /// Whether somebody waits for requests to end: for a change of hands, a reset or the end of a
+    /// connection.
+    pub fn is_draining(&self) -> bool {
+        self.drains.load(Ordering::Relaxed) > 0 || self.volume.turns().is_waited_for()
+    }
+
+    /// The caller waits for requests to end, until it drops what it gets.
+    pub fn draining(&self) -> Draining<'_> {
+        self.drains.fetch_add(1, Ordering::Relaxed);
+        self.bell.ring();
+        Draining(self)
+    }
+
+    /// How often it was served anew because a thread had died.
+    pub fn restarts(&self) -> u64 {
+        self.restarts.load(Ordering::Relaxed)
+    }
+
+    /// A thread that served it has died; it is served anew.
+    pub fn restarted(&self) {
+        self.restarts.fetch_add(1, Ordering::Relaxed);
+        self.bell.ring();
     }
 
     /// What the device is doing.
@@ -328,7 +393,7 @@ impl Vssd {
         let new_driver = matches!(result, Ok(Opcode::Hello | Opcode::Confirm));
         state.message_bytes += message_bytes as u64;
         state.device_ns += self.now_ns() - now;
-        let ended = self.follow(state);
+        let ended = self.follow(state, self.now_ns());
         // The clock sleeps until the deadline it was last told.
         let new_deadline = state.device.next_deadline_ns() != deadline;
         drop(guard);
@@ -373,7 +438,7 @@ impl Vssd {
         }
         state.device_ns = 0;
         state.message_bytes = 0;
-        self.follow(state);
+        self.follow(state, self.now_ns());
         drop(guard);
         self.bell.ring();
         Ok(id)
@@ -390,7 +455,7 @@ impl Vssd {
     pub fn cancel(&self) -> Option<u64> {
         let mut state = self.lock();
         let id = state.device.cancel(self.now_ns());
-        self.follow(&mut state);
+        self.follow(&mut state, self.now_ns());
         drop(state);
         self.bell.ring();
         id
@@ -400,15 +465,19 @@ impl Vssd {
     pub fn set_encoding(&self, encoding: Encoding) {
         let mut state = self.lock();
         state.device.set_encoding(encoding);
-        self.follow(&mut state);
+        self.follow(&mut state, self.now_ns());
         drop(state);
         self.bell.ring();
     }
 
     /// Notes that time has passed; returns when to come again.
     pub fn tick(&self) -> Option<Duration> {
-        let mut state = self.lock();
-        let ended = self.follow(&mut state);
+        let state = self.lock();
+        self.tick_locked(state, self.now_ns())
+    }
+
+    fn tick_locked(&self, mut state: MutexGuard<'_, State>, now: u64) -> Option<Duration> {
+        let ended = self.follow(&mut state, now);
         let next = state.device.next_deadline_ns();
         drop(state);
         if ended {
@@ -417,15 +486,50 @@ impl Vssd {
         next.map(|at| Duration::from_nanos(at.saturating_sub(self.now_ns())))
     }
 
-    /// A frontend came or went.
-    pub fn set_connected(&self, connected: bool) {
-        let mut state = self.lock();
-        state.connected = connected;
-        if connected {
-            state.device.reconnected();
-            self.follow(&mut state);
+    /// The same for a thread that must not wait. What has to wait, a revocation, is left to a
+    /// thread of its own.
+    pub fn tick_at_once(self: &Arc<Self>) -> Option<Duration> {
+        let Some(state) = self.state.try_lock() else {
+            return Some(BUSY_INTERVAL);
+        };
+        let now = self.now_ns();
+        if state.device.revocation_due(now) == 0 {
+            return self.tick_locked(state, now);
         }
         drop(state);
+        if self.revoking.swap(true, Ordering::SeqCst) {
+            return Some(BUSY_INTERVAL);
+        }
+        let vssd = self.clone();
+        let revoke = move || {
+            let_others_first();
+            let survived = survive(|| vssd.tick()).is_some();
+            if !survived {
+                thread::sleep(REVOKE_INTERVAL);
+            }
+            vssd.revoking.store(false, Ordering::SeqCst);
+            vssd.bell.ring();
+        };
+        let thread = thread::Builder::new().name(format!("revoke-{}", self.name));
+        if let Err(error) = thread.spawn(revoke) {
+            self.revoking.store(false, Ordering::SeqCst);
+            if let Some(times) = self.revoke_complaint.due() {
+                tracing::error!(vssd = %self.name, %error, times, "a revocation could not be started");
+            }
+            return Some(REVOKE_INTERVAL);
+        }
+        // The bell rings at its end.
+        None
+    }
+
+    /// A frontend came or went.
+    pub fn set_connected(&self, connected: bool) {
+        self.connected.store(connected, Ordering::SeqCst);
+        if connected {
+            let mut state = self.lock();
+            state.device.reconnected();
+            self.follow(&mut state, self.now_ns());
+        }
         self.bell.ring();
     }
 
@@ -434,11 +538,12 @@ impl Vssd {
         loop {
             let rings = self.bell.rings();
             {
-                let state = self.lock();
-                if let Some(found) = state.finished(id) {
+                let published = self.published.lock();
+                if let Some(found) = published.finished.iter().find(|f| f.outcome.id == id) {
                     return Waited::Ended(*found);
                 }
-                if state.device.resize_under_way().is_none_or(|r| r.id != id) {
+                let under_way = published.view.resize.as_ref();
+                if under_way.is_none_or(|resize| resize.id != id) {
                     return Waited::Forgotten;
                 }
             }
@@ -451,12 +556,13 @@ impl Vssd {
     }
 
     /// What is to be done after anything happened: take the blocks that are
-    /// due, keep an outcome, wake the worker for an event. Returns true when a
+    /// due at `now`, keep an outcome, wake the worker for an event. Returns true when a
     /// resize ended.
-    fn follow(&self, state: &mut State) -> bool {
-        let now = self.now_ns();
+    fn follow(&self, state: &mut State, now: u64) -> bool {
         let due = state.device.revocation_due(now);
         if due > 0 {
+            // From here on it may be busy.
+            self.published.lock().view = View::of(state);
             let granted = state.device.granted();
             // Every request needs the statistics, those in flight to these blocks to end.
             let mut stats = state.pick.needs_observer().then(|| self.stats());
@@ -471,13 +577,14 @@ impl Vssd {
             state.device_ns += self.now_ns() - now;
         }
         state.device.tick(self.now_ns());
-        if state.device.event_pending() && state.connected {
+        if state.device.event_pending() && self.is_connected() {
             // Full only if the worker has not looked for 2^64 - 1 wakeups.
             let _ = self.wake.write(1);
         }
         let activity = Activity::of(&state.device);
         self.activity.store(activity as u8, Ordering::Relaxed);
         let Some(outcome) = state.device.take_outcome() else {
+            self.published.lock().view = View::of(state);
             return false;
         };
         let label = match outcome.end {
@@ -495,7 +602,18 @@ impl Vssd {
             device_ns: state.device_ns,
             message_bytes: state.message_bytes,
         });
+        *self.published.lock() = Published::of(state);
         true
+    }
+}
+
+/// Somebody waits for requests of a vSSD to end.
+pub struct Draining<'a>(&'a Vssd);
+
+impl Drop for Draining<'_> {
+    fn drop(&mut self) {
+        self.0.drains.fetch_sub(1, Ordering::Relaxed);
+        self.0.bell.ring();
     }
 }
 
@@ -505,8 +623,8 @@ impl State {
         self.finished.iter().find(|found| found.outcome.id == id)
     }
 
-    /// The outcome that came last.
-    pub fn last_finished(&self) -> Option<&Finished> {
-        self.finished.front()
+    /// The outcomes that are not forgotten, the last one first.
+    pub fn all_finished(&self) -> &VecDeque<Finished> {
+        &self.finished
     }
 }

@@ -9,11 +9,12 @@
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use vhost::vhost_user::message::{VhostUserProtocolFeatures, VhostUserVirtioFeatures};
-use vhost_user_backend::{ShutdownHandle, VhostUserBackend, VhostUserDaemon, VringRwLock, VringT};
+use vhost_user_backend::{VhostUserBackend, VhostUserDaemon, VringRwLock, VringT};
 use virtio_bindings::virtio_blk::{
     VIRTIO_BLK_F_BLK_SIZE, VIRTIO_BLK_F_DISCARD, VIRTIO_BLK_F_FLUSH, VIRTIO_BLK_F_SEG_MAX,
     VIRTIO_BLK_F_WRITE_ZEROES,
@@ -28,6 +29,7 @@ use vmm_sys_util::eventfd::EventFd;
 use vssd::wire::{EVENT_LEN, MAX_MESSAGE, MAX_PAYLOAD, REQUEST_HEADER_LEN};
 
 use crate::config_space::{CONFIG_LEN, QUEUES, config_space};
+use crate::connection::Connection;
 use crate::guest_memory::{self, Watch};
 use crate::polling::{Poller, Polling};
 use crate::request::{Chain, MemoryGuard, RequestQueue, Turn};
@@ -66,6 +68,9 @@ const USED_ENTRY_LEN: u64 = 8;
 /// How long the request thread goes on before it looks for other events.
 const STINT_NS: u64 = 1_000_000;
 
+/// How often it is looked, while a command is waited for, whether its thread still lives.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+
 /// The memory of a guest.
 pub type Memory = GuestMemoryAtomic<GuestMemoryMmap>;
 
@@ -91,14 +96,13 @@ pub struct Worker {
     requests: Mutex<Requests>,
     /// The last command, since there was one; locked while commands and events are
     /// looked at.
-    command: Mutex<Option<Vec<u8>>>,
+    command: parking_lot::Mutex<Option<Vec<u8>>>,
+    connection: Arc<Connection>,
     again: EventFd,
     exit: EventFd,
     watch: Watch,
     /// A part of the guest's memory is gone: nothing is acknowledged any more.
     lost: AtomicBool,
-    /// Ends the connection, once there is one.
-    connection: OnceLock<ShutdownHandle>,
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -110,12 +114,17 @@ fn event() -> io::Result<EventFd> {
 }
 
 impl Worker {
-    /// Serves `vssd` to a frontend whose memory will be in `memory`; its request thread
-    /// may look for requests as far as `polling` lets it.
+    /// Serves `vssd` to the frontend of `connection`, whose memory will be in `memory`; its
+    /// request thread may look for requests as far as `polling` lets it.
     ///
     /// # Errors
     /// When the system does not provide what its engine or its events need.
-    pub fn new(vssd: Arc<Vssd>, memory: Memory, polling: Arc<Polling>) -> io::Result<Self> {
+    pub fn new(
+        vssd: Arc<Vssd>,
+        memory: Memory,
+        polling: Arc<Polling>,
+        connection: Arc<Connection>,
+    ) -> io::Result<Self> {
         let requests = Requests {
             queue: RequestQueue::new(&vssd)?,
             vring: None,
@@ -125,22 +134,13 @@ impl Worker {
             requests: Mutex::new(requests),
             vssd,
             memory,
-            command: Mutex::default(),
+            command: parking_lot::Mutex::default(),
+            connection,
             again: event()?,
             exit: event()?,
             watch: Watch::default(),
             lost: AtomicBool::new(false),
-            connection: OnceLock::new(),
         })
-    }
-
-    /// Lets the worker end its connection.
-    pub fn may_end(&self, connection: ShutdownHandle) {
-        if self.lost.load(Ordering::SeqCst) {
-            connection.shutdown();
-        }
-        // A worker has one connection.
-        let _ = self.connection.set(connection);
     }
 
     /// Makes sure that all of the guest's memory is still there; otherwise ends the connection.
@@ -160,9 +160,7 @@ impl Worker {
                  the frontend is disconnected"
             );
         }
-        if let Some(connection) = self.connection.get() {
-            connection.shutdown();
-        }
+        self.connection.hang_up();
         Err(io::Error::other("a part of the guest's memory is gone"))
     }
 
@@ -180,7 +178,23 @@ impl Worker {
             requests.register_listener(event, EventSet::IN, u64::from(number))?;
         }
         let wake = self.vssd.wake().as_raw_fd();
-        commands.register_listener(wake, EventSet::IN, u64::from(WAKE))
+        commands.register_listener(wake, EventSet::IN, u64::from(WAKE))?;
+        // Before anything of the frontend each thread hears of these, and notes by whom it is
+        // needed.
+        self.again.write(1)?;
+        self.vssd.wake().write(1)
+    }
+
+    /// Ends its threads where no daemon does.
+    pub fn end_threads(&self) {
+        // Full only if they were told 2^64 - 1 times.
+        let _ = self.exit.write(1);
+    }
+
+    /// Whether a queue was started and not stopped again, nor the connection is over: then it is
+    /// in memory, and nobody waits for the end of what is done with it.
+    fn serves(&self, vring: &VringRwLock) -> bool {
+        vring.get_ref().get_queue().ready() && !self.connection.is_over()
     }
 
     /// Serves requests until something else is to be looked at.
@@ -249,7 +263,7 @@ impl Worker {
                 continue;
             }
             // A queue that was stopped is not waited for: who stopped it waits for its end.
-            if !vring.get_ref().get_queue().ready() {
+            if !self.serves(vring) {
                 return Ok(());
             }
             if poller.looks_again(now_ns) {
@@ -367,7 +381,7 @@ impl Worker {
         if room == 0 || !queue.ready() {
             return Ok(());
         }
-        if self.lost.load(Ordering::Relaxed) {
+        if self.lost.load(Ordering::Relaxed) || self.connection.is_over() {
             return Ok(());
         }
         let memory = self.memory.memory();
@@ -391,6 +405,7 @@ impl Worker {
         let mut requests = lock(&self.requests);
         let Requests { queue, vring, .. } = &mut *requests;
         let Some(vring) = vring else { return };
+        let _draining = (!queue.is_empty()).then(|| self.vssd.draining());
         while !queue.is_empty() {
             queue.wait(&self.vssd);
             let mut turn = Turn::begin(&self.vssd, queue);
@@ -404,6 +419,14 @@ impl Worker {
         }
         // A frontend that is gone hears nothing.
         let _ = signal(vring);
+    }
+
+    /// Gives up every request that is under way, however a thread that died left them: who
+    /// connects next sends them again.
+    pub fn abandon_requests(&self) {
+        // Its thread may be asleep, if another died.
+        let _ = self.again.write(1);
+        lock(&self.requests).queue.abandon(&self.vssd);
     }
 
     /// Serves the commands that the guest has made available, at most as many
@@ -512,17 +535,23 @@ impl Worker {
             AGAIN => self.again.read(),
             _ => Ok(0),
         };
+        if !self.serves(&vrings[0]) {
+            return Ok(());
+        }
         self.serve_requests(&vrings[0])
     }
 
     fn handle_command_event(&self, event: u16, vrings: &[VringRwLock]) -> io::Result<()> {
-        let mut command = lock(&self.command);
+        let mut command = self.command.lock();
         let buffer = command.get_or_insert_with(|| {
             let_others_first();
             Vec::new()
         });
         if event == WAKE {
             let _ = self.vssd.wake().read();
+        }
+        if !self.serves(&vrings[usize::from(COMMANDS)]) {
+            return Ok(());
         }
         let served = self.serve_commands(&vrings[usize::from(COMMANDS)], buffer);
         self.send_events(&vrings[usize::from(EVENTS)])?;
@@ -574,7 +603,9 @@ impl VhostUserBackend for Worker {
         QUEUE_SIZE
     }
 
+    /// Every frontend asks for these first.
     fn features(&self) -> u64 {
+        self.connection.greeted();
         [
             VIRTIO_F_VERSION_1,
             VIRTIO_RING_F_INDIRECT_DESC,
@@ -631,8 +662,17 @@ impl VhostUserBackend for Worker {
     /// told: the queue is not ready any more, so its thread finds nothing new.
     fn stop_vring(&self, queue: u32) -> io::Result<()> {
         match queue {
+            // What a thread that died left behind may be in a state that never ends.
+            REQUESTS if self.connection.thread_died() => self.abandon_requests(),
             REQUESTS => self.drain_requests(),
-            _ => drop(lock(&self.command)),
+            _ => {
+                while self.command.try_lock_for(LOOK_INTERVAL).is_none() {
+                    // A command may wait for requests that nobody ends any more.
+                    if self.connection.thread_died() {
+                        self.abandon_requests();
+                    }
+                }
+            }
         }
         Ok(())
     }
@@ -660,6 +700,7 @@ impl VhostUserBackend for Worker {
         vrings: &[VringRwLock],
         thread: usize,
     ) -> io::Result<()> {
+        self.connection.depend_on_this_thread();
         let handled = match thread {
             REQUEST_THREAD => self.handle_request_event(event, vrings),
             _ => self.handle_command_event(event, vrings),

@@ -3,7 +3,6 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Instant;
@@ -16,11 +15,10 @@ use vssd_host::size::Amount;
 
 fn start() -> (Site, Daemon, String) {
     let site = Site::new();
-    let log = site.path("daemon.log");
     let specs = [site.spec("vm1", "size=1MiB"), site.spec("vm2", "size=2MiB")];
     let more = ["--create", "--metrics", "127.0.0.1:0"];
-    let daemon = site.start_logged(&specs, &more, File::create(&log).unwrap());
-    let text = fs::read_to_string(log).unwrap();
+    let (daemon, log) = site.start_heard(&specs, &more);
+    let text = log.wait_for("http://");
     let url = text.split("http://").nth(1).unwrap();
     let address = url.split('/').next().unwrap().to_owned();
     (site, daemon, address)
@@ -89,6 +87,12 @@ fn metrics_say_what_the_status_says() {
         (r#"vssd_blocks{vssd="vm1",state="written"}"#, 10.0),
         (r#"vssd_blocks{vssd="vm2",state="capacity"}"#, 512.0),
         (r#"vssd_connected{vssd="vm1",kind="frontend"}"#, 1.0),
+        (r#"vssd_waiting{vssd="vm1",for="requests"}"#, 0.0),
+        (
+            r#"vssd_restarts_total{vssd="vm1",cause="thread-died"}"#,
+            0.0,
+        ),
+        ("vssd_panics_total", 0.0),
         (r#"vssd_service_seconds_count{vssd="vm1",op="write"}"#, 10.0),
         (
             r#"vssd_service_seconds_bucket{le="+Inf",vssd="vm1",op="read"}"#,

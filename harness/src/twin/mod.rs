@@ -33,12 +33,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use guest_runtime::port::Exit;
 use vssd::units::Geometry;
 use vssd::wire::Encoding;
+use vssd_host::bell::Bell;
 use vssd_host::clock::Clock;
 use vssd_host::control::protocol::{EncodingName, ObserverName, Resized, VssdStatus};
 use vssd_host::control::server;
@@ -46,7 +47,7 @@ use vssd_host::medium::{Medium, MemoryMedium, NullMedium};
 use vssd_host::pool::Pool;
 use vssd_host::pool::ledger::Bounds;
 use vssd_host::spec::Overcommit;
-use vssd_host::vssd::{Bell, Place, Target, Vssd, Wish};
+use vssd_host::vssd::{Place, Target, Vssd, Wish};
 use workloads::{Command, Report};
 
 use crate::interrupt;
@@ -346,7 +347,7 @@ impl Testbed for Twin {
     }
 
     fn status(&mut self) -> Result<VssdStatus> {
-        Ok(server::status(&self.vssd))
+        Ok(server::status(&self.vssd, Instant::now()))
     }
 
     fn set_encoding(&mut self, encoding: EncodingName) -> Result<()> {

@@ -12,7 +12,7 @@ use crate::latency::{self, Activity, Bucket, Histogram, Operation};
 use crate::media::Wear;
 use crate::pick::HostPick;
 use crate::size::Amount;
-use crate::vssd::COMPLETE;
+use crate::vssd::{COMPLETE, Vssd};
 
 /// The longest line that the server takes, bytes.
 pub const MAX_LINE: usize = 64 << 10;
@@ -337,6 +337,8 @@ pub struct Status {
     pub version: String,
     /// Milliseconds since it started.
     pub uptime_ms: u64,
+    /// Panics of its threads.
+    pub panics: u64,
     /// The backing file or device.
     pub backing: String,
     /// What is used of the pool.
@@ -399,6 +401,14 @@ pub struct VssdStatus {
     pub agreed: bool,
     /// Whether a frontend is connected.
     pub connected: bool,
+    /// The same, where a client that has not sent anything yet is told apart.
+    pub connection: Connection,
+    /// The process that connected, as far as that is known.
+    pub peer_pid: Option<u32>,
+    /// Whether a change of hands, a reset or the end of a connection waits for requests.
+    pub draining: bool,
+    /// How often it was served anew because a thread had died.
+    pub restarts: u64,
     /// Whether a driver of the vSSD contract said HELLO.
     pub driver: bool,
     /// How block sets travel.
@@ -415,6 +425,29 @@ pub struct VssdStatus {
     pub rates: Vec<Rate>,
     /// How long its requests took since the last reset: each operation once.
     pub latency: Vec<OperationLatency>,
+}
+
+/// Who is connected to a vSSD.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Connection {
+    /// Nobody.
+    None,
+    /// A client that has not sent anything yet, and is disconnected if it does not soon.
+    Connecting,
+    /// A frontend.
+    Connected,
+}
+
+impl Connection {
+    /// That of `vssd`.
+    pub(super) fn of(vssd: &Vssd) -> Self {
+        match (vssd.is_connected(), vssd.peer().connecting) {
+            (_, true) => Self::Connecting,
+            (true, false) => Self::Connected,
+            (false, false) => Self::None,
+        }
+    }
 }
 
 /// What is remembered of the requests to a vSSD.

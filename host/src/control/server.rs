@@ -17,20 +17,29 @@ use vssd::device::Phase;
 use vssd::error::Reject;
 
 use super::protocol::{
-    ActivityLatency, Change, CountersStatus, LatencyStatus, MAX_LINE, ObserverStatus,
+    ActivityLatency, Change, Connection, CountersStatus, LatencyStatus, MAX_LINE, ObserverStatus,
     OperationLatency, PoolStatus, Rate, Reply, Request, Resize, Resized, Status, UnderWay,
     VssdStatus, end_label,
 };
 use crate::backend::Backend;
+use crate::complaint::Complaint;
 use crate::latency::{Activity, Operation};
 use crate::pick::Observer;
 use crate::pool::Pool;
 use crate::scheduling::let_others_first;
 use crate::stats::{Counters, Stats};
+use crate::threads::{acceptor, panics};
 use crate::vssd::{Finished, Target, Vssd, Waited, Wish};
 
 /// Clients at a time.
-const MAX_CLIENTS: usize = 64;
+pub const MAX_CLIENTS: usize = 64;
+
+/// Clients at a time that are told that there is no seat; more are disconnected.
+const MAX_TURNED_AWAY: usize = 8;
+
+/// How long a status waits for vSSDs that are busy, to tell their state as it is now and not as it
+/// was before: longer than they compute, but not as long as they may wait for the medium.
+const STATUS_PATIENCE: Duration = Duration::from_millis(30);
 
 /// How long a client may take to read an answer.
 const WRITE_PATIENCE: Duration = Duration::from_secs(10);
@@ -53,39 +62,43 @@ pub struct Control {
 
 /// Starts serving clients of `listener`.
 pub fn spawn(control: Arc<Control>, listener: UnixListener) -> io::Result<()> {
-    let clients = Arc::new(AtomicUsize::new(0));
-    thread::Builder::new()
-        .name("control".to_owned())
-        .spawn(move || {
-            for stream in listener.incoming() {
-                let Ok(stream) = stream else { continue };
-                let seat = Seat::take(&clients);
-                let control = control.clone();
-                let served = thread::Builder::new()
-                    .name("control-client".to_owned())
-                    .spawn(move || match seat {
-                        Some(_seat) => {
-                            let_others_first();
-                            drop(serve(&control, &stream));
-                        }
-                        None => drop(turn_away(&stream)),
-                    });
-                if let Err(error) = served {
-                    tracing::warn!(%error, "a control client could not be served");
+    let (clients, turned_away) = (Arc::default(), Arc::default());
+    let complaint = Complaint::default();
+    let accept = move || Ok(listener.accept()?.0);
+    acceptor("control", accept, move |stream: UnixStream| {
+        let seat = Seat::take(&clients, MAX_CLIENTS);
+        let is_seated = seat.is_some();
+        let Some(seat) = seat.or_else(|| Seat::take(&turned_away, MAX_TURNED_AWAY)) else {
+            return;
+        };
+        let control = control.clone();
+        let served = thread::Builder::new()
+            .name("control-client".to_owned())
+            .spawn(move || {
+                let _seat = seat;
+                if is_seated {
+                    let_others_first();
+                    drop(serve(&control, &stream));
+                } else {
+                    drop(turn_away(&stream));
                 }
-            }
-        })?;
-    Ok(())
+            });
+        if let Err(error) = served
+            && let Some(times) = complaint.due()
+        {
+            tracing::warn!(%error, times, "a control client could not be served");
+        }
+    })
 }
 
-/// A client's place among the [`MAX_CLIENTS`].
+/// A client's place among a number of them.
 struct Seat(Arc<AtomicUsize>);
 
 impl Seat {
-    fn take(clients: &Arc<AtomicUsize>) -> Option<Self> {
+    fn take(clients: &Arc<AtomicUsize>, most: usize) -> Option<Self> {
         clients
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| {
-                (n < MAX_CLIENTS).then_some(n + 1)
+                (n < most).then_some(n + 1)
             })
             .ok()
             .map(|_| Self(clients.clone()))
@@ -136,7 +149,7 @@ fn has_left(stream: &UnixStream) -> bool {
 
 fn serve(control: &Control, stream: &UnixStream) -> io::Result<()> {
     stream.set_write_timeout(Some(WRITE_PATIENCE))?;
-    let mut reader = BufReader::new(stream.try_clone()?);
+    let mut reader = BufReader::new(stream);
     let mut line = Vec::new();
     loop {
         line.clear();
@@ -257,9 +270,10 @@ impl Control {
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_ms: self.backend.context().clock.now_ns() / 1_000_000,
+            panics: panics(),
             pool: pool_status(self.backend.pool()),
             backing: self.backing.clone(),
-            vssds: self.backend.vssds().iter().map(|v| status(v)).collect(),
+            vssds: statuses(&self.backend),
         }
     }
 }
@@ -325,14 +339,21 @@ fn latency(vssd: &Vssd, reset: bool) -> LatencyStatus {
 /// Over how many seconds rates are told.
 const RATE_WINDOWS_S: [u64; 2] = [1, 10];
 
-/// The state of a vSSD, as it is told.
-pub fn status(vssd: &Vssd) -> VssdStatus {
+/// The states of all vSSDs, as they are told.
+pub fn statuses(backend: &Backend) -> Vec<VssdStatus> {
+    let until = Instant::now() + STATUS_PATIENCE;
+    let vssds = backend.vssds();
+    vssds.iter().map(|vssd| status(vssd, until)).collect()
+}
+
+/// The state of a vSSD, as it is told: that of now if it is not busy until then.
+pub fn status(vssd: &Vssd, until: Instant) -> VssdStatus {
     let now = vssd.now_ns();
     // Copied, so that no request waits while buckets are listed.
     let latency = vssd.stats().latency.clone();
-    let state = vssd.lock();
-    let device = &state.device;
-    let under_way = device.resize_under_way().map(|resize| UnderWay {
+    let view = vssd.view(until);
+    let connection = Connection::of(vssd);
+    let under_way = view.resize.map(|resize| UnderWay {
         id: resize.id,
         from: resize.from,
         target: resize.request.target,
@@ -349,24 +370,26 @@ pub fn status(vssd: &Vssd) -> VssdStatus {
         socket: vssd.socket.display().to_string(),
         block_size: vssd.geometry.block_size(),
         capacity: vssd.geometry.capacity(),
-        held: device.granted().len(),
+        held: view.held,
         quota: account.bounds.quota,
         reservation: account.bounds.reservation,
         used: account.owned,
-        digest: format!("{:016x}", device.granted().digest()),
-        target: under_way
-            .as_ref()
-            .map_or(device.granted().len(), |resize| resize.target),
-        agreed: device.agreed(),
-        connected: state.connected,
-        driver: device.has_session(),
-        encoding: device.encoding().into(),
+        digest: format!("{:016x}", view.digest),
+        target: under_way.as_ref().map_or(view.held, |resize| resize.target),
+        agreed: view.agreed,
+        connected: connection == Connection::Connected,
+        connection,
+        peer_pid: vssd.peer().pid,
+        draining: vssd.is_draining(),
+        restarts: vssd.restarts(),
+        driver: view.driver,
+        encoding: view.encoding.into(),
         observer: ObserverStatus {
             kind: stats.observer.as_ref().map(Observer::serves).into(),
             memory_bytes: stats.observer.as_ref().map_or(0, Observer::memory_bytes) as u64,
         },
         resize: under_way,
-        last_resize: state.last_finished().map(resized),
+        last_resize: view.last.as_ref().map(resized),
         counters: counters(&stats.counters),
         rates: RATE_WINDOWS_S
             .map(|window_s| rate(&stats, window_s, vssd.now_ns()))

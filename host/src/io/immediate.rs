@@ -14,6 +14,7 @@ use crate::medium::Medium;
 /// Reads and writes a medium by calls that block.
 pub struct Immediate {
     medium: Arc<dyn Medium>,
+    is_file: bool,
     ended: VecDeque<(u64, io::Result<()>)>,
 }
 
@@ -21,6 +22,7 @@ impl Immediate {
     /// An engine on `medium`.
     pub fn new(medium: Arc<dyn Medium>) -> Self {
         Self {
+            is_file: medium.file().is_some(),
             medium,
             ended: VecDeque::new(),
         }
@@ -46,6 +48,10 @@ impl Engine for Immediate {
             Direction::Write => self.medium.write(offset, &buffers),
         };
         self.ended.push_back((token, result));
+    }
+
+    fn may_block(&self) -> bool {
+        self.is_file
     }
 
     fn kick(&mut self) {}

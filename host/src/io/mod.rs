@@ -48,6 +48,9 @@ pub trait Engine: Send {
         buffers: &mut dyn Iterator<Item = VolatileSlice<'_>>,
     );
 
+    /// Whether [`submit`](Self::submit) may wait for the medium.
+    fn may_block(&self) -> bool;
+
     /// Sees to it that what was submitted is under way.
     fn kick(&mut self);
 

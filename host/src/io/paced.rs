@@ -150,6 +150,10 @@ impl Engine for Paced {
         }
     }
 
+    fn may_block(&self) -> bool {
+        self.inner.may_block()
+    }
+
     fn kick(&mut self) {
         self.inner.kick();
         let due = self.collect();

@@ -262,6 +262,11 @@ impl Engine for Uring {
         }
     }
 
+    fn may_block(&self) -> bool {
+        // The kernel leaves to a thread of its own what would block.
+        false
+    }
+
     fn kick(&mut self) {
         if !self.waiting.is_empty() {
             self.enter(0);

@@ -4,7 +4,7 @@
 use vssd::block_set::spans;
 
 use super::ledger::{Fate, Ledger, VolumeId};
-use super::volume::Volume;
+use super::volume::{Extent, Volume};
 
 /// A change of a map that the log does not have yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +106,14 @@ impl Books {
             place,
             count,
         });
+    }
+
+    /// The first writes of these blocks, to their places, will not be done.
+    pub fn abandon(&mut self, volume: &Volume, fresh: Extent) {
+        let place = fresh.place.expect("the extent has places");
+        for i in 0..fresh.count {
+            volume.abandon(&mut self.ledger, fresh.first + i, place + i);
+        }
     }
 
     /// The blocks `bits` of word `index` read as zeros from now on; true when

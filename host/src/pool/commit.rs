@@ -9,7 +9,6 @@
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
-use std::thread;
 
 use vssd::block_set::BlockSet;
 use vssd::encoding::{SetView, encode};
@@ -25,6 +24,7 @@ use super::{Pool, PoolError, Shape, Strength, Volumes};
 use crate::complaint::Complaint;
 use crate::io::EngineName;
 use crate::medium::Medium;
+use crate::threads::vital;
 
 /// Windows that are written down together, for which requests that change maps wait.
 const WINDOWS_AT_A_TIME: u32 = 64;
@@ -32,6 +32,8 @@ const WINDOWS_AT_A_TIME: u32 = 64;
 /// The log of a pool that lasts.
 pub(super) struct Log {
     journal: Mutex<Recorder>,
+    /// What the journal has done, for whoever cannot wait for the medium.
+    work: Mutex<Work>,
     tickets: Arc<Tickets>,
 }
 
@@ -54,6 +56,7 @@ impl Recorder {
 impl Log {
     fn new(journal: Journal) -> Self {
         Self {
+            work: Mutex::new(journal.work()),
             journal: Mutex::new(Recorder {
                 journal,
                 mistrusted: false,
@@ -66,6 +69,10 @@ impl Log {
 
     fn lock(&self) -> MutexGuard<'_, Recorder> {
         self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn work(&self) -> MutexGuard<'_, Work> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -175,9 +182,7 @@ impl Pool {
         });
         if let Some(log) = &pool.log {
             let (tickets, pool) = (log.tickets.clone(), Arc::downgrade(&pool));
-            thread::Builder::new()
-                .name("commits".to_owned())
-                .spawn(move || serve(&tickets, &pool))?;
+            vital("commits", move || serve(&tickets, &pool))?;
         }
         Ok(pool)
     }
@@ -253,7 +258,13 @@ impl Pool {
     /// Commits and compactions since it was opened.
     pub fn work(&self) -> Work {
         let log = self.log.as_ref();
-        log.map(|log| log.lock().journal.work()).unwrap_or_default()
+        log.map(|log| *log.work()).unwrap_or_default()
+    }
+
+    fn publish(&self, recorder: &Recorder) {
+        if let Some(log) = &self.log {
+            *log.work() = recorder.journal.work();
+        }
     }
 
     /// Records a change of who holds what. Then `apply` lets it take effect; or,
@@ -319,6 +330,7 @@ impl Pool {
                 .and_then(|()| recorder.journal.commit(&batch, strength, sync));
         }
         recorder.batch = batch;
+        self.publish(recorder);
         let mut books = self.books();
         match result {
             Ok(()) if strength == Strength::Hard => books.ledger.settle(),
@@ -345,6 +357,7 @@ impl Pool {
                 .try_for_each(|(name, volume)| self.describe(sink, name, volume))
         });
         recorder.mistrusted &= compacted.is_err();
+        self.publish(recorder);
         compacted
     }
 

@@ -46,7 +46,7 @@ use self::journal::layout::Superblock;
 use self::journal::{Fault, JournalError};
 use self::ledger::{Account, Bounds, Denied, Ledger, Usage, VolumeId};
 pub use self::tickets::{Strength, Subscription, Ticket};
-use self::volume::Volume;
+use self::volume::{Extent, Volume};
 use crate::io::immediate::Immediate;
 use crate::io::paced::{Pace, Paced};
 use crate::io::uring::Uring;
@@ -227,6 +227,14 @@ impl Pool {
                 latency.stalled(activity, began.elapsed().as_nanos() as u64);
                 books
             }
+        }
+    }
+
+    /// The first writes of these blocks, to their places, will not be done.
+    pub fn abandon(&self, volume: &Volume, fresh: &[Extent]) {
+        let mut books = self.books();
+        for extent in fresh {
+            books.abandon(volume, *extent);
         }
     }
 

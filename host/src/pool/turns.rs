@@ -16,8 +16,18 @@
 //! began after the taker's fence, and sees what the taker made invalid.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use std::sync::{Arc, OnceLock};
 
-use rustix::thread::futex;
+use rustix::io::Errno;
+use rustix::thread::{Timespec, futex};
+
+use crate::bell::Bell;
+
+/// A taker that waits longer than this is a change that others are to hear of.
+const LONG: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 10_000_000,
+};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -33,6 +43,8 @@ pub struct Turns {
     /// Counts the ends of turns that a taker waited for. No lock goes with it: a server
     /// would have to wait for a taker that holds it.
     moved: AtomicU32,
+    /// Rung when a taker has waited for [`LONG`].
+    bell: OnceLock<Arc<Bell>>,
 }
 
 impl Turns {
@@ -53,12 +65,34 @@ impl Turns {
         add(&self.begun, begun);
         add(&self.ended, ended);
         add(&self.turn, 1);
+        self.wake_takers();
+    }
+
+    /// The server is gone between two turns, and nothing that it began is at work any more.
+    pub fn end_all(&self) {
+        let begun = self.begun.load(Ordering::Relaxed);
+        self.ended.store(begun, Ordering::Release);
+        self.wake_takers();
+    }
+
+    fn wake_takers(&self) {
         fence(Ordering::SeqCst);
         if self.takers.load(Ordering::Relaxed) > 0 {
             self.moved.fetch_add(1, Ordering::Release);
             // It fails for addresses that are none.
             let _ = futex::wake(&self.moved, futex::Flags::PRIVATE, u32::MAX >> 1);
         }
+    }
+
+    /// Has `bell` rung when a taker waits for long.
+    pub fn announce(&self, bell: &Arc<Bell>) {
+        // All vSSDs of a backend share one.
+        let _ = self.bell.set(bell.clone());
+    }
+
+    /// Whether a taker waits.
+    pub fn is_waited_for(&self) -> bool {
+        self.takers.load(Ordering::Relaxed) > 0
     }
 
     /// Waits until every request has ended that may have been checked before
@@ -79,13 +113,20 @@ impl Turns {
         }
         self.takers.fetch_add(1, Ordering::Relaxed);
         fence(Ordering::SeqCst);
+        let mut at_most = Some(&LONG);
         loop {
             let moved = self.moved.load(Ordering::Acquire);
             if reached() {
                 break;
             }
             // Interrupted, or no longer that number: it is looked again.
-            let _ = futex::wait(&self.moved, futex::Flags::PRIVATE, moved, None);
+            let waited = futex::wait(&self.moved, futex::Flags::PRIVATE, moved, at_most);
+            if waited == Err(Errno::TIMEDOUT) {
+                at_most = None;
+                if let Some(bell) = self.bell.get() {
+                    bell.ring();
+                }
+            }
         }
         self.takers.fetch_sub(1, Ordering::Relaxed);
     }
@@ -96,6 +137,7 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::AtomicBool;
     use std::thread;
+    use std::time::Duration;
 
     use super::*;
 
@@ -134,6 +176,23 @@ mod tests {
         }
         stop.store(true, Ordering::Relaxed);
         server.join().unwrap();
+    }
+
+    #[test]
+    fn a_taker_that_waits_for_long_is_announced() {
+        let (turns, bell) = (Arc::new(Turns::default()), Arc::new(Bell::default()));
+        turns.announce(&bell);
+        turns.begin();
+        turns.end(1, 0);
+        let taker = {
+            let turns = turns.clone();
+            thread::spawn(move || turns.wait())
+        };
+        bell.wait(0, Duration::from_secs(20));
+        assert_eq!((bell.rings(), turns.is_waited_for()), (1, true));
+        turns.end_all();
+        taker.join().unwrap();
+        assert!(!turns.is_waited_for());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use vssd::error::Reject;
 use vssd::units::SECTOR_SIZE;
 
 use super::slot::{Step, clear};
-use super::turn::Turn;
+use super::turn::{Turn, submit};
 use crate::io::Direction;
 use crate::pool::Ticket;
 use crate::pool::ledger::Denied;
@@ -42,8 +42,9 @@ impl Turn<'_> {
                     #[allow(unsafe_code)]
                     unsafe {
                         let mut data = slot.data.range(clip.skip, clip.len);
-                        let engine = &mut self.queue.engine;
-                        engine.submit(token, Direction::Read, offset, &mut data);
+                        let engine = &mut *self.queue.engine;
+                        let stats = &mut self.stats;
+                        submit(engine, stats, token, Direction::Read, offset, &mut data);
                     }
                     slot.transfers += 1;
                 }
@@ -110,8 +111,9 @@ impl Turn<'_> {
         #[allow(unsafe_code)]
         unsafe {
             let mut data = slot.data.range(clip.skip, clip.len);
-            let engine = &mut self.queue.engine;
-            engine.submit(token, Direction::Write, offset, &mut data);
+            let engine = &mut *self.queue.engine;
+            let stats = &mut self.stats;
+            submit(engine, stats, token, Direction::Write, offset, &mut data);
         }
         slot.transfers += 1;
     }
@@ -155,14 +157,11 @@ impl Turn<'_> {
         let pool = &*self.vssd.pool;
         let mut books = pool.books_for_io(&mut self.stats.latency, self.activity);
         for extent in fresh {
-            let place = extent.place.expect("the extent has places");
             if written {
+                let place = extent.place.expect("the extent has places");
                 books.map(&self.vssd.volume, extent.first, place, extent.count);
             } else {
-                for i in 0..extent.count {
-                    let (block, place) = (extent.first + i, place + i);
-                    self.vssd.volume.abandon(&mut books.ledger, block, place);
-                }
+                books.abandon(&self.vssd.volume, *extent);
             }
         }
     }

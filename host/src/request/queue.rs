@@ -18,11 +18,14 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::RawFd;
+use std::sync::Arc;
+use std::thread;
 
 use super::slot::{Slot, Step};
 use super::slow::Bounce;
 use crate::io::Engine;
-use crate::medium::Alignment;
+use crate::io::immediate::Immediate;
+use crate::medium::{Alignment, NullMedium};
 use crate::pool::Subscription;
 use crate::vssd::Vssd;
 
@@ -131,8 +134,86 @@ impl RequestQueue {
     }
 }
 
+impl RequestQueue {
+    /// Gives up every request that is under way, whatever state it is in: the thread that
+    /// served them died. None gets an answer.
+    pub fn abandon(&mut self, vssd: &Vssd) {
+        // An engine ends what is in flight before it goes.
+        self.engine = Box::new(Immediate::new(Arc::new(NullMedium { len: 0 })));
+        let pool = &*vssd.pool;
+        for slot in self.slots.drain(..) {
+            // What was written there was acknowledged to nobody.
+            pool.abandon(&vssd.volume, &slot.fresh);
+        }
+        vssd.volume.turns().end_all();
+    }
+}
+
 impl Drop for RequestQueue {
     fn drop(&mut self) {
-        debug_assert!(self.slots.is_empty(), "dropped with requests under way");
+        debug_assert!(
+            self.slots.is_empty() || thread::panicking(),
+            "dropped with requests under way"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use vm_memory::VolatileSlice;
+    use vssd::wire::Encoding;
+
+    use super::*;
+    use crate::bell::Bell;
+    use crate::clock::Clock;
+    use crate::medium::MemoryMedium;
+    use crate::pool::Pool;
+    use crate::pool::ledger::Bounds;
+    use crate::request::{Chain, Turn};
+    use crate::vssd::{Context, Place};
+
+    fn vssd() -> Vssd {
+        let medium = Arc::new(MemoryMedium::new(1 << 20).unwrap());
+        let pool = Arc::new(Pool::volatile(medium, 4096, 1000));
+        let bounds = Bounds {
+            quota: 256,
+            reservation: 0,
+        };
+        let volume = pool.add("vm1", 256, bounds, 256).unwrap();
+        let place = Place {
+            name: "vm1".to_owned(),
+            socket: PathBuf::new(),
+        };
+        let context = Context {
+            bell: Arc::new(Bell::default()),
+            clock: Clock::monotonic(),
+        };
+        Vssd::new(place, pool, volume, Encoding::Compact, 1, context).unwrap()
+    }
+
+    /// As a thread leaves them that panics in the middle of a turn.
+    #[test]
+    #[allow(unsafe_code)]
+    fn requests_that_are_abandoned_keep_no_place_and_nobody_waiting() {
+        let vssd = vssd();
+        let mut queue = RequestQueue::new(&vssd).unwrap();
+        let mut header = [0u8; 16];
+        header[0] = 1;
+        let (mut data, mut status) = ([7u8; 4096], [0u8; 1]);
+        let mut turn = Turn::begin(&vssd, &mut queue);
+        let chain = Chain::new(
+            [&mut header[..], &mut data[..]].map(VolatileSlice::from),
+            [VolatileSlice::from(&mut status[..])],
+        );
+        // SAFETY: the buffers live to the end of the test.
+        unsafe { turn.push(0, chain, None) };
+        drop(turn);
+        let free = vssd.pool.usage().free;
+        assert_eq!((queue.len(), free), (1, 255), "it has a place");
+        queue.abandon(&vssd);
+        assert_eq!((queue.len(), vssd.pool.usage().free), (0, 256));
+        vssd.volume.turns().wait();
     }
 }

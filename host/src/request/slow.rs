@@ -7,12 +7,13 @@
 
 use std::io;
 
+use parking_lot::MutexGuard;
 use vm_memory::VolatileSlice;
 
 use super::parse::Op;
 use super::queue::SLOW;
 use super::slot::{Clip, clear};
-use super::turn::Turn;
+use super::turn::{Turn, submit};
 use crate::io::Direction;
 use crate::medium::Alignment;
 use crate::pool::volume::Extent;
@@ -131,7 +132,10 @@ impl Turn<'_> {
         let fresh = loop {
             match self.allocate(block, 1) {
                 Ok(fresh) => break fresh,
-                Err(Some(ticket)) => self.vssd.pool.wait(ticket)?,
+                Err(Some(ticket)) => {
+                    let pool = &self.vssd.pool;
+                    MutexGuard::unlocked(&mut self.stats, || pool.wait(ticket))?;
+                }
                 Err(None) => return Err(io::ErrorKind::StorageFull.into()),
             }
         };
@@ -184,14 +188,22 @@ impl Turn<'_> {
             if self.queue.engine.room() > 0 {
                 break;
             }
-            self.queue.engine.wait();
+            self.wait_for_engine();
         }
         // SAFETY: the slice is borrowed until this function returns, which is
         // when the transfer has ended.
         #[allow(unsafe_code)]
         unsafe {
-            let engine = &mut self.queue.engine;
-            engine.submit(SLOW, direction, offset, &mut [slice].into_iter());
+            let engine = &mut *self.queue.engine;
+            let stats = &mut self.stats;
+            submit(
+                engine,
+                stats,
+                SLOW,
+                direction,
+                offset,
+                &mut [slice].into_iter(),
+            );
         }
         loop {
             self.queue.engine.kick();
@@ -201,7 +213,13 @@ impl Turn<'_> {
                 }
                 self.moved(token, result);
             }
-            self.queue.engine.wait();
+            self.wait_for_engine();
         }
+    }
+
+    /// Waits for a transfer. The statistics are for others meanwhile.
+    fn wait_for_engine(&mut self) {
+        let engine = &mut self.queue.engine;
+        MutexGuard::unlocked(&mut self.stats, || engine.wait());
     }
 }

@@ -1,10 +1,11 @@
 //! A turn: requests are taken on, moved on and given back.
 
 use std::io;
-use std::sync::MutexGuard;
 
+use parking_lot::MutexGuard;
 use smallvec::SmallVec;
 use virtio_bindings::virtio_blk::{VIRTIO_BLK_S_IOERR, VIRTIO_BLK_S_OK, VIRTIO_BLK_S_UNSUPP};
+use vm_memory::VolatileSlice;
 use vssd::error::Reject;
 use vssd::units::SECTOR_SIZE;
 
@@ -12,6 +13,7 @@ use super::chain::{Buffers, Chain, MemoryGuard};
 use super::parse::{Op, Request, parse};
 use super::queue::{Done, RequestQueue};
 use super::slot::{Slot, Step};
+use crate::io::{Direction, Engine};
 use crate::latency::Activity;
 use crate::medium::Alignment;
 use crate::pool::Ticket;
@@ -27,6 +29,30 @@ pub struct Turn<'a> {
     now_ns: u64,
     begun: u64,
     ended: u64,
+}
+
+/// Starts a transfer. Where the engine moves the bytes before it returns, the statistics are for
+/// others meanwhile.
+///
+/// # Safety
+/// That of [`Engine::submit`].
+#[allow(unsafe_code)]
+pub(super) unsafe fn submit(
+    engine: &mut dyn Engine,
+    stats: &mut MutexGuard<'_, Stats>,
+    token: u64,
+    direction: Direction,
+    offset: u64,
+    buffers: &mut dyn Iterator<Item = VolatileSlice<'_>>,
+) {
+    let waits = engine.may_block();
+    // SAFETY: the caller's promise is that of both.
+    let mut start = || unsafe { engine.submit(token, direction, offset, buffers) };
+    if waits {
+        MutexGuard::unlocked(stats, start);
+    } else {
+        start();
+    }
 }
 
 impl Drop for Turn<'_> {
@@ -73,7 +99,8 @@ impl<'a> Turn<'a> {
             if let Some(done) = self.pop() {
                 return done.len;
             }
-            self.queue.wait(self.vssd);
+            let (queue, vssd) = (&mut *self.queue, self.vssd);
+            MutexGuard::unlocked(&mut self.stats, || queue.wait(vssd));
         }
     }
 

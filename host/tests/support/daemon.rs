@@ -1,10 +1,10 @@
 //! The daemon as a process, in a folder of its own.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, pipe};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -51,7 +51,12 @@ impl Site {
 
     /// Runs a daemon that is not expected to start; returns what it said.
     pub fn refused(&self, specs: &[String], more: &[&str]) -> String {
-        let output = finish(self.command(specs, more));
+        Self::refused_command(self.command(specs, more))
+    }
+
+    /// The same with a command line of this folder's daemon.
+    pub fn refused_command(command: Command) -> String {
+        let output = finish(command);
         let text = String::from_utf8(output.stderr).unwrap();
         assert!(!output.status.success(), "it started; it said: {text}");
         assert_eq!(output.stdout, b"", "it said that it was ready");
@@ -68,11 +73,26 @@ impl Site {
         self.launch(self.command(specs, more))
     }
 
-    /// The same, with its log in a file.
-    pub fn start_logged(&self, specs: &[String], more: &[&str], log: File) -> Daemon {
+    /// The same, with its log for the test to hear.
+    pub fn start_heard(&self, specs: &[String], more: &[&str]) -> (Daemon, Log) {
+        let (reader, writer) = pipe().unwrap();
         let mut command = self.command(specs, more);
-        command.stderr(log);
-        self.launch(command)
+        command.stderr(writer);
+        let daemon = self.launch(command);
+        (daemon, Log(lines(reader)))
+    }
+
+    /// Starts the daemon with a limit of open files, the soft one, the hard one or both as
+    /// `flags` of `ulimit` say.
+    pub fn with_open_files(&self, flags: &str, limit: u64, command: &Command) -> Command {
+        let mut limited = Command::new("sh");
+        limited
+            .arg("-c")
+            .arg(format!("ulimit {flags} {limit}; exec \"$@\""))
+            .arg("sh")
+            .arg(command.get_program())
+            .args(command.get_args());
+        limited
     }
 
     /// Starts a daemon whose writes behind `limit` bytes of a file fail, as on
@@ -98,14 +118,7 @@ impl Site {
     /// Starts a command of this folder's daemon and waits until it listens.
     pub fn launch(&self, mut command: Command) -> Daemon {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let stdout = BufReader::new(child.stdout.take().unwrap());
-        let (sender, lines) = mpsc::channel();
-        thread::spawn(move || {
-            for line in stdout.lines().map_while(Result::ok) {
-                // The test may have ended first.
-                let _ = sender.send(line);
-            }
-        });
+        let lines = lines(child.stdout.take().unwrap());
         let line = lines.recv_timeout(PATIENCE);
         let daemon = Daemon {
             child,
@@ -123,6 +136,36 @@ impl Site {
             .arg(self.path("control.sock"))
             .args(args);
         finish(command)
+    }
+}
+
+/// The lines that come out of `stream`.
+fn lines(stream: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, lines) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            // The test may have ended first.
+            let _ = sender.send(line);
+        }
+    });
+    lines
+}
+
+/// What a daemon logs.
+pub struct Log(Receiver<String>);
+
+impl Log {
+    /// Waits for a line that has `part` in it.
+    pub fn wait_for(&self, part: &str) -> String {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let line = self.0.recv_timeout(left);
+            let line = line.unwrap_or_else(|_| panic!("the log does not say `{part}`"));
+            if line.contains(part) {
+                return line;
+            }
+        }
     }
 }
 
@@ -219,19 +262,35 @@ impl Daemon {
         vssd.last_resize.filter(|r| r.id == id).unwrap()
     }
 
-    /// Asks it to end, as Ctrl-C does.
+    /// Asks it to end, as Ctrl-C does, and waits for that.
     pub fn terminate(mut self) -> ExitStatus {
+        self.ask_to_end();
+        self.wait()
+    }
+
+    /// Asks it to end.
+    pub fn ask_to_end(&self) {
         // SAFETY: a call without pointers; the child is not waited for yet, so
         // its number is still its own.
         let sent = unsafe { libc::kill(self.child.id() as libc::pid_t, libc::SIGTERM) };
         assert_eq!(sent, 0);
-        self.wait()
     }
 
     /// Ends it in the middle of whatever it does.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// Waits until it has so many open descriptors.
+    pub fn wait_for_descriptors(&self, wanted: usize) {
+        let until = Instant::now() + PATIENCE;
+        while self.descriptors() != wanted {
+            let open = self.descriptors();
+            assert!(Instant::now() < until, "{open} descriptors, not {wanted}");
+            // Nothing tells of their number.
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Its open descriptors.

@@ -5,7 +5,8 @@
 
 use std::cell::Cell;
 use std::fs::File;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd};
 use std::path::Path;
 use std::sync::atomic::{Ordering, fence};
 use std::sync::mpsc;
@@ -266,6 +267,16 @@ fn greet(socket: &Path) -> (Connection, u64) {
         .expect("the backend accepts and answers")
 }
 
+/// A kick that is always due and can never be read: a socket that somebody connected to, who is
+/// the second of these.
+pub fn unreadable_kick() -> (EventFd, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    // SAFETY: the descriptor is the listener's, which has given it away.
+    let kick = unsafe { EventFd::from_raw_fd(listener.into_raw_fd()) };
+    (kick, client)
+}
+
 /// Guest memory with three rings, connected to a backend or not.
 pub struct Frontend {
     pub memory: GuestMemoryMmap,
@@ -404,6 +415,21 @@ impl Frontend {
         self.start_rings();
     }
 
+    /// Has the device look at `kick` from now on to hear of what a ring makes available.
+    pub fn kick_by(&mut self, ring: usize, kick: &EventFd) {
+        let backend = self.connection.as_mut().expect("connected");
+        backend.set_vring_enable(ring, false).unwrap();
+        backend.set_vring_kick(ring, kick).unwrap();
+        backend.set_vring_enable(ring, true).unwrap();
+    }
+
+    /// Has a ring stopped, and does not wait for the answer, which may never come. The connection
+    /// is gone after that.
+    pub fn stop_ring_and_go(&mut self, ring: usize) {
+        let backend = self.connection.take().expect("connected");
+        thread::spawn(move || backend.get_vring_base(ring));
+    }
+
     /// Leaves as a killed QEMU does: without a word.
     pub fn unplug(&mut self) {
         self.connection = None;
@@ -507,6 +533,43 @@ impl Frontend {
         bytes.extend(flags.to_le_bytes());
         self.write(Self::DATA, &bytes);
         self.request(kind, 0, &[readable(Self::DATA, 16)])
+    }
+
+    /// Sends a command of the contract, and does not wait for the response.
+    pub fn post_command(&mut self, bytes: &[u8]) {
+        self.write(COMMAND, bytes);
+        let ring = &mut self.rings[COMMANDS];
+        let buffers = [
+            readable(COMMAND, bytes.len() as u32),
+            writable(RESPONSE, MAX_MESSAGE as u32),
+        ];
+        ring.chain(&self.memory, 0, &buffers);
+        ring.publish(&self.memory, 0);
+        ring.kick();
+    }
+
+    /// Makes `count` reads of `len` bytes from the first sector on available, all into the
+    /// buffer at `address`.
+    pub fn begin_reads(&mut self, count: u16, len: u32, address: u64) {
+        let (header, status) = self.envelope(IN, 0);
+        for head in 0..count {
+            let ring = &mut self.rings[REQUESTS];
+            let chain = [header, writable(address, len), status];
+            ring.chain(&self.memory, 3 * head, &chain);
+            ring.publish(&self.memory, 3 * head);
+        }
+        self.rings[REQUESTS].kick();
+    }
+
+    /// Waits until the device has taken all requests. For a frontend with EVENT_IDX.
+    pub fn wait_taken(&self) {
+        let until = Instant::now() + PATIENCE;
+        // Nothing tells of it but the index of the entry that the device waits for.
+        let ring = &self.rings[REQUESTS];
+        while !ring.wants_kick(&self.memory) && !ring.will_want_kick(&self.memory) {
+            assert!(Instant::now() < until, "the device takes no requests");
+            thread::yield_now();
+        }
     }
 
     /// Sends a command of the contract and returns the response.

@@ -11,11 +11,12 @@ use vssd::units::Geometry;
 use vssd::wire::Encoding;
 
 use super::{BLOCKS, SHAPE};
+use crate::bell::Bell;
 use crate::clock::Clock;
 use crate::pool::ledger::Bounds;
 use crate::pool::{Pool, Store};
 use crate::request::{Chain, RequestQueue, Turn};
-use crate::vssd::{Bell, Context, Place, Vssd};
+use crate::vssd::{Context, Place, Vssd};
 
 /// A pool, and each vSSD with its queue.
 pub(super) struct Host {

@@ -1,0 +1,170 @@
+//! The threads of the backend, and what follows when one of them panics.
+//!
+//! | thread | when it panics |
+//! | --- | --- |
+//! | `commits`, `clock`, `signals` | the process ends: without it the backend would only look alive |
+//! | `vssd-NAME`, `control`, `metrics` | it goes on with the next client |
+//! | `vring_worker`, and the one that has the vSSD's name | its frontend is disconnected, and the vSSD is served again (see [`connection`](crate::connection)) |
+//! | `revoke-NAME` | the clock starts another |
+//! | `control-client`, `metrics-client` | its client is disconnected |
+//!
+//! Every panic is logged and counted. Locks survive one: each holder leaves what a lock
+//! guards consistent before anything that can panic.
+
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::io;
+use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
+use std::process;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use crate::complaint::Complaint;
+use crate::logging;
+
+/// Rest after a client that could not be accepted, mostly for lack of descriptors: it
+/// stays in the queue, so that the next attempt comes at once otherwise.
+pub const ACCEPT_REST: Duration = Duration::from_millis(100);
+
+static PANICS: AtomicU64 = AtomicU64::new(0);
+
+/// Has every panic logged and counted from now on.
+pub fn watch_panics() {
+    panic::set_hook(Box::new(note_panic));
+}
+
+fn note_panic(info: &PanicHookInfo<'_>) {
+    PANICS.fetch_add(1, Ordering::Relaxed);
+    let thread = thread::current();
+    let location = info.location().map(ToString::to_string).unwrap_or_default();
+    tracing::error!(
+        thread = thread.name().unwrap_or("unnamed"),
+        location,
+        "panic: {}",
+        info.payload_as_str().unwrap_or("without a message")
+    );
+    // As RUST_BACKTRACE says.
+    let backtrace = Backtrace::capture();
+    if backtrace.status() == BacktraceStatus::Captured {
+        tracing::error!("{backtrace}");
+    }
+}
+
+/// Panics of this process since [`watch_panics`].
+pub fn panics() -> u64 {
+    PANICS.load(Ordering::Relaxed)
+}
+
+/// What `body` returns, or `None` after a panic.
+pub fn survive<T>(body: impl FnOnce() -> T) -> Option<T> {
+    panic::catch_unwind(AssertUnwindSafe(body)).ok()
+}
+
+/// Starts a thread without which the backend is of no use: a panic there ends the
+/// process, with exit code 1.
+///
+/// # Errors
+/// When the system has no thread left.
+pub fn vital(name: &'static str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let guarded = move || {
+        if survive(body).is_none() {
+            tracing::error!("the backend cannot go on without its thread `{name}`, and ends");
+            logging::finish();
+            process::exit(1);
+        }
+    };
+    // Nobody waits for its end, which is that of the process.
+    thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(guarded)?;
+    Ok(())
+}
+
+/// Starts a thread that takes clients from `accept` for ever and hands them to `serve`.
+///
+/// # Errors
+/// When the system has no thread left.
+pub fn acceptor<S>(
+    name: &'static str,
+    accept: impl Fn() -> io::Result<S> + Send + 'static,
+    serve: impl Fn(S) + Send + 'static,
+) -> io::Result<()> {
+    let complaint = Complaint::default();
+    let next = move || match accept() {
+        Ok(client) => serve(client),
+        // It left before its turn came.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+        Err(error) => {
+            if let Some(times) = complaint.due() {
+                tracing::error!(%error, times, "{name}: a client could not be accepted");
+            }
+            thread::sleep(ACCEPT_REST);
+        }
+    };
+    let forever = move || {
+        loop {
+            // One client less, and logged: there is nothing else to do.
+            let _ = survive(&next);
+        }
+    };
+    thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(forever)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::{UnixListener, UnixStream};
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// What the test below runs in a process of its own.
+    #[test]
+    #[ignore = "ends the process"]
+    fn a_vital_thread_panics() {
+        watch_panics();
+        vital("doomed", || panic!("as it was told")).unwrap();
+        thread::sleep(Duration::from_secs(20));
+    }
+
+    #[test]
+    fn without_a_vital_thread_the_process_ends() {
+        let program = std::env::current_exe().unwrap();
+        let arguments = [
+            "--ignored",
+            "--exact",
+            "threads::tests::a_vital_thread_panics",
+        ];
+        let ended = process::Command::new(program)
+            .args(arguments)
+            .output()
+            .unwrap();
+        // A test that fails ends with another code.
+        assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    }
+
+    #[test]
+    fn an_acceptor_outlives_its_clients_and_their_panics() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let listener = UnixListener::bind(&path).unwrap();
+        let (sender, served) = mpsc::channel();
+        let turn = AtomicU64::new(0);
+        acceptor(
+            "test",
+            move || match turn.fetch_add(1, Ordering::Relaxed) {
+                0 => Err(io::Error::from_raw_os_error(libc::EMFILE)),
+                turn => listener.accept().map(|_| turn),
+            },
+            move |turn| match turn {
+                1 => panic!("the first client"),
+                turn => sender.send(turn).unwrap(),
+            },
+        )
+        .unwrap();
+        let _clients = [(); 2].map(|()| UnixStream::connect(&path).unwrap());
+        assert_eq!(served.recv_timeout(Duration::from_secs(20)), Ok(2));
+    }
+}
