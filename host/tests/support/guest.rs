@@ -121,6 +121,29 @@ impl Guest {
         }
     }
 
+    /// Gives up what is asked for, and does not wait for the answer.
+    pub fn surrender_and_go(&mut self) {
+        let mut chosen = false;
+        loop {
+            match self.driver.poll(&mut self.buffer) {
+                Step::Wait => self.take_event(),
+                Step::Choose { count } => {
+                    let blocks = (self.choose)(self.driver.held(), count);
+                    self.driver.surrender(blocks);
+                    chosen = true;
+                }
+                Step::Drain => self.driver.drained(),
+                Step::Send { len } if chosen => {
+                    return self.frontend.post_command(&self.buffer[..len]);
+                }
+                Step::Send { len } => {
+                    let response = self.frontend.command(&self.buffer[..len]);
+                    let _: Notice<'_> = self.driver.on_response(&response).unwrap();
+                }
+            }
+        }
+    }
+
     /// Runs until the guest holds `blocks` and the device wants nothing.
     pub fn settle_at(&mut self, blocks: u32) {
         self.run_until(|driver| driver.held().len() == blocks && driver.is_quiet());
