@@ -12,6 +12,7 @@ use support::frontend::{
     DISCARD, EVENT_IDX, FLUSH, Frontend, GET_ID, IN, IOERR, OK, OUT, REQUESTS, SCRATCH, UNSUPP,
     WRITE_ZEROES, readable, writable,
 };
+use vssd::units::Geometry;
 use vssd::wire::{MARK_OFFSET, mark};
 use vssd_host::control::protocol::CountersStatus;
 
@@ -42,7 +43,9 @@ fn the_device_shows_itself_as_a_vssd() {
     };
     assert_eq!(number(0, 8), 128, "capacity in sectors");
     assert_eq!(number(20, 4), 4096, "block size");
-    assert_eq!(config[MARK_OFFSET..][..8], mark());
+    let geometry = Geometry::new(4096, 16).unwrap();
+    assert_eq!(config[MARK_OFFSET..][..8], mark(geometry));
+    assert_eq!(number(44, 4), 8, "sectors of a discard");
     assert_eq!(number(34, 2), 3, "queues");
     let offered = |bit: u32| frontend.features >> bit & 1 == 1;
     for (bit, name) in [

@@ -169,6 +169,20 @@ impl Driver {
         }
     }
 
+    /// A driver of a device of this shape that has no queues but that of requests: it
+    /// holds all blocks and waits for nothing (SPEC.md, section 3).
+    pub fn fixed(geometry: Geometry) -> Self {
+        Self {
+            state: State::Ready,
+            goal: Goal {
+                target: geometry.capacity(),
+                ..Goal::default()
+            },
+            held: BlockSet::full(geometry.capacity()),
+            ..Self::new(geometry)
+        }
+    }
+
     /// The driver's list of valid blocks. I/O goes to these only [DRV-1].
     pub fn held(&self) -> &BlockSet {
         &self.held

@@ -536,3 +536,13 @@ fn an_uncooperative_guest_cannot_keep_the_blocks() {
     let outcome = world.outcomes.last().unwrap();
     assert_eq!(outcome.end, End::Partial(Shortfall::Declined));
 }
+
+#[test]
+fn a_driver_without_the_last_two_queues_holds_everything_and_sends_nothing() {
+    let mut driver = Driver::fixed(Geometry::new(4096, 100).unwrap());
+    assert_eq!(*driver.held(), BlockSet::full(100));
+    assert!(driver.is_quiet() && driver.is_attached());
+    assert_eq!((driver.wanted(), driver.excess()), (None, 0));
+    assert_eq!(driver.poll(&mut command_buffer()), Step::Wait);
+    assert!(driver.is_quiet());
+}

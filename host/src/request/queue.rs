@@ -21,6 +21,7 @@ use std::os::fd::RawFd;
 
 use super::slot::{Slot, Step};
 use super::slow::Bounce;
+use super::zeros::Zeros;
 use crate::io::Engine;
 use crate::medium::Alignment;
 use crate::pool::Subscription;
@@ -55,6 +56,8 @@ pub struct RequestQueue {
     pub(super) recording: usize,
     pub(super) commits: Subscription,
     pub(super) bounce: Bounce,
+    /// Behind the engine, which may be reading it when the queue is dropped.
+    pub(super) zeros: Zeros,
 }
 
 impl RequestQueue {
@@ -75,6 +78,7 @@ impl RequestQueue {
             recording: 0,
             commits: vssd.pool.subscribe()?,
             bounce: Bounce::new(vssd.geometry.block_size(), alignment),
+            zeros: Zeros::new(alignment),
         })
     }
 
