@@ -3,10 +3,9 @@
 use alloc::rc::Rc;
 use core::cell::RefCell;
 
-use vssd::units::Geometry;
-
 use crate::disk::{BlockRequest, Disk};
 use crate::port::{BlkOp, BlkPort, BlkStatus, Machine, SECTOR_LEN};
+use crate::shape::Shape;
 use crate::slots::{Slots, Ticket};
 
 /// Bytes in a block of an origin disk, which are those of a cache's blocks.
@@ -37,9 +36,9 @@ pub enum Side {
 }
 
 impl<'m, M: Machine> Hardware<'m, M> {
-    /// The hardware of a machine whose vSSD has this shape.
-    pub fn new(machine: &'m mut M, geometry: Geometry) -> Self {
-        let disk = Disk::new(geometry, machine.port());
+    /// The hardware of a machine whose vSSD, or the disk in its place, has this shape.
+    pub fn new(machine: &'m mut M, shape: Shape) -> Self {
+        let disk = Disk::new(shape, machine.port());
         let origin_slots = machine.origin().map_or(0, |origin| origin.slot_count());
         Self {
             machine,

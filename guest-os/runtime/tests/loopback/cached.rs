@@ -386,8 +386,19 @@ fn a_trace_is_read_to_its_end_whatever_its_length() {
         let accesses: Vec<(u32, bool)> = (0..len)
             .map(|i| (i * 7 % (ORIGIN_BLOCKS + 10), i % 3 == 0))
             .collect();
-        for (start, count) in [(0, 0), (3, 0), (64, 0), (1, 60)] {
-            let mut twin = with_trace(trace(&accesses, len.into()), "exit\n");
+        // By sectors, and by pages where these are the disk's logical blocks.
+        for (start, count, logical) in [
+            (0, 0, 512),
+            (3, 0, 512),
+            (64, 0, 4096),
+            (1, 60, 512),
+            (3, 200, 4096),
+        ] {
+            let bytes = trace(&accesses, len.into());
+            let padded = bytes.borrow().len().next_multiple_of(logical);
+            bytes.borrow_mut().resize(padded, 0);
+            let mut twin = with_trace(bytes, "exit\n");
+            twin.trace.as_mut().unwrap().logical = logical as u32;
             let script = format!("cache; replay trace=true start={start} count={count} depth=9");
             run(&mut twin, &script);
             let mut made = &accesses[(start as usize).min(accesses.len())..];
@@ -429,6 +440,14 @@ fn a_trace_that_is_none_is_refused() {
     let other = whole();
     other.borrow_mut()[16] = 1;
     refused(other, 0..0, "4097 bytes");
+    let mut twin = with_trace(whole(), "exit\n");
+    twin.trace.as_mut().unwrap().logical = 8192;
+    run(&mut twin, "cache; replay trace=true");
+    let failures = failures(&twin.reports);
+    assert!(
+        failures[0].contains("logical blocks of 8192"),
+        "{failures:?}"
+    );
 }
 
 #[test]
