@@ -136,6 +136,29 @@ fn both_machines_under_kvm_where_there_is_one() {
     }
 }
 
+/// A vSSD by the size of whose blocks no driver may count its requests: `blk_size` is a page.
+#[test]
+fn blocks_larger_than_a_page_change_hands() {
+    const COUNT: u32 = 1024;
+    let shape = Shape {
+        block_size: ByteSize(64 << 10),
+        ..SHAPE
+    };
+    let mut bench = vm_host(Machine::Q35, Accel::Tcg).start(shape).unwrap();
+    assert_eq!(bench.guest.ready.capacity, COUNT);
+    run(&mut bench, "fill seed=5");
+    run(&mut bench, "policy pick=scattered");
+    let resized = resize(&mut bench, 600, EvictName::Guest, PATIENCE);
+    assert!(resized.is_complete() && resized.agreed && resized.revoked == 0);
+    let found = verify(&mut bench, Enforce::Device);
+    assert_eq!(found, [600, 0, 0, COUNT - 600, 0]);
+    resize(&mut bench, COUNT, EvictName::Guest, PATIENCE);
+    let found = verify(&mut bench, Enforce::Driver);
+    assert_eq!(found, [600, COUNT - 600, 0, 0, 0]);
+    assert_lists_equal(&mut bench);
+    bench.shut_down().unwrap();
+}
+
 #[test]
 fn the_exchange_of_2017_moves_the_same_blocks() {
     let mut bench = bench();
