@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::thread;
 use std::time::Instant;
 
 use support::PATIENCE;
@@ -20,9 +21,17 @@ fn start() -> (Site, Daemon, String) {
     let specs = [site.spec("vm1", "size=1MiB"), site.spec("vm2", "size=2MiB")];
     let more = ["--create", "--metrics", "127.0.0.1:0"];
     let daemon = site.start_logged(&specs, &more, File::create(&log).unwrap());
-    let text = fs::read_to_string(log).unwrap();
-    let url = text.split("http://").nth(1).unwrap();
-    let address = url.split('/').next().unwrap().to_owned();
+    let until = Instant::now() + PATIENCE;
+    let address = loop {
+        // The log is written beside everything else, so that its line may come later.
+        let text = fs::read_to_string(&log).unwrap();
+        let url = text.split("http://").nth(1);
+        if let Some((address, _)) = url.and_then(|url| url.split_once('/')) {
+            break address.to_owned();
+        }
+        assert!(Instant::now() < until, "no address in the log: {text}");
+        thread::yield_now();
+    };
     (site, daemon, address)
 }
 
