@@ -4,7 +4,7 @@
 use alloc::vec::Vec;
 
 use vssd::block_set::BlockSet;
-use vssd::driver::{Driver, Fault, Notice, Step};
+use vssd::driver::{Doubt, Driver, Fault, Notice, Step};
 use vssd::encoding::SetView;
 use vssd::wire::EVENT_LEN;
 use workloads::report::DiskKind;
@@ -192,6 +192,11 @@ impl Disk {
     pub fn completion(&mut self, machine: &mut impl Machine) -> Option<Completion> {
         let (slot, status) = machine.port().completion()?;
         let done = self.slots.finish(slot);
+        let BlockRequest { op, first, count } = done.request;
+        if status != BlkStatus::Ok && op != BlkOp::Flush && self.holds(first, count) {
+            // Whoever wants to know what it was waits until the list is quiet.
+            self.doubt();
+        }
         Some(Completion {
             slot,
             request: done.request,
@@ -203,6 +208,12 @@ impl Disk {
                 phase: done.phase,
             }),
         })
+    }
+
+    /// A request to held blocks failed: the device is asked whether it took one of them.
+    /// `None` of a disk that takes none.
+    pub fn doubt(&mut self) -> Option<Doubt> {
+        self.resizable.then(|| self.driver.doubt())
     }
 
     /// Takes in which requests of futures have finished. Returns true when any had.

@@ -3,6 +3,8 @@
 use alloc::rc::Rc;
 use core::cell::RefCell;
 
+use vssd::driver::Doubt;
+
 use crate::disk::{BlockRequest, Disk};
 use crate::port::{BlkOp, BlkPort, BlkStatus, Machine, SECTOR_LEN};
 use crate::shape::Shape;
@@ -163,6 +165,15 @@ impl<'m, M: Machine> Hardware<'m, M> {
         };
         self.steps += u64::from(back.is_some());
         back
+    }
+
+    /// A request failed: the vSSD is asked whether it took a block of it. `None` of a disk that
+    /// takes none.
+    pub fn doubt(&mut self, side: Side) -> Option<Doubt> {
+        match side {
+            Side::Vssd => self.disk.doubt(),
+            Side::Origin => None,
+        }
     }
 
     /// A request for whole blocks.

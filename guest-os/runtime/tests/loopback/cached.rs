@@ -234,6 +234,36 @@ fn samples_come_in_order_and_add_up() {
     assert_eq!((last, sum), (10_000, 10_000));
 }
 
+/// However late the event of a revocation is, what fails by it is no error of the disk.
+#[test]
+fn a_request_to_a_block_that_was_taken_is_explained_before_its_event_comes() {
+    let taken = || vec![(3_000, shrink_to(100, Evict::Host))];
+    let script = "cache write=write-through; \
+                  replay workload=uniform span=400 count=30000 depth=16 writes=30";
+    let mut twin = cached(&bytes(ORIGIN_BLOCKS), taken(), "exit\n");
+    twin.port.silent = true;
+    run(&mut twin, script);
+    let found = replay(&twin);
+    assert_eq!((found.errors, found.corrupt, found.lost), (0, 0, 0));
+
+    let script = "fill; stress count=20000 writes=30; read workload=uniform count=3000";
+    let mut twin = self::twin(BLOCKS, Encoding::Compact, taken(), "exit\n");
+    twin.port.silent = true;
+    run(&mut twin, script);
+    let stressed = twin.reports.iter().any(|report| {
+        matches!(
+            report,
+            Report::Stressed {
+                errors: 0,
+                corrupt: 0,
+                lost_race: 1..,
+                ..
+            }
+        )
+    });
+    assert!(stressed, "{:?}", twin.reports);
+}
+
 /// Every policy, with the list changing under it as fast as it goes.
 #[test]
 fn nothing_is_lost_while_the_guest_gives_blocks_up_and_gets_them_back() {

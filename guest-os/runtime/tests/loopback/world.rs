@@ -50,6 +50,8 @@ pub struct Loopback {
     host: Rc<RefCell<Host>>,
     /// Answers every CONFIRM with a mismatch, whatever the lists are.
     pub contrary: bool,
+    /// Its events do not arrive.
+    pub silent: bool,
     /// Queues that the device has.
     pub queues: u16,
     pub features: u64,
@@ -136,6 +138,9 @@ impl VssdPort for Loopback {
 
     fn event(&mut self, out: &mut [u8; EVENT_LEN]) -> Option<usize> {
         self.assert_resizable();
+        if self.silent {
+            return None;
+        }
         let host = &mut *self.host.borrow_mut();
         *out = host.device.take_event(host.now_ns)?;
         Some(EVENT_LEN)
@@ -401,6 +406,7 @@ pub fn twin_of(host: Rc<RefCell<Host>>, plans: Vec<(u32, Action)>, then: &'stati
         port: Loopback {
             host: host.clone(),
             contrary: false,
+            silent: false,
             queues: 3,
             features: feature::FLUSH | feature::BLK_SIZE,
             mark: mark(geometry),
