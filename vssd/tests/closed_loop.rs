@@ -443,6 +443,7 @@ fn both_lists_agree_at_every_quiet_point() {
 /// Prints the seed of a run that panicked.
 struct SeedGuard(u64);
 
+#[expect(clippy::print_stderr, reason = "a test says which seed failed")]
 impl Drop for SeedGuard {
     fn drop(&mut self) {
         if std::thread::panicking() {
