@@ -57,7 +57,7 @@ mod tests {
                 let mut sum = 0;
                 for piece in pieces {
                     let begin = piece.ptr_guard().as_ptr() as usize;
-                    assert!(begin.is_multiple_of(4096) && piece.len() > 0);
+                    assert!(begin.is_multiple_of(4096) && !piece.is_empty());
                     let mut copy = vec![1; piece.len()];
                     piece.copy_to(&mut copy[..]);
                     assert!(copy.iter().all(|byte| *byte == 0));
