@@ -22,7 +22,7 @@ const BLOCK: u64 = 4096;
 const BLOCKS: u64 = 4096;
 
 /// What a disk of any kind can do.
-const WORK: &str = "info; fill seed=4; verify; read workload=uniform count=300; \
+const WORK: &str = "info; fill; verify; read workload=uniform count=300; \
                     stress count=300 writes=50; flush; verify enforce=device";
 
 /// What a guest printed, and how its QEMU ended.
