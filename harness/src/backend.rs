@@ -19,11 +19,15 @@ use vssd_host::size::{Amount, ByteSize};
 use crate::process::Process;
 use crate::testbed::ResizeOptions;
 
-/// How long the backend may take to open its files and sockets.
-const START_PATIENCE: Duration = Duration::from_secs(20);
+/// How long the backend may take to open its files and sockets: a bound on hanging, for
+/// the slowest disk. One that fails to start ends, which is noticed at once.
+const START_PATIENCE: Duration = Duration::from_secs(600);
 
-/// How long a status may take.
-const STATUS_PATIENCE: Duration = Duration::from_secs(20);
+/// How long a status may take, and a driver to answer.
+const STATUS_PATIENCE: Duration = Duration::from_secs(120);
+
+/// How long a killed backend may take to end: its writes in flight do before.
+const END_PATIENCE: Duration = Duration::from_secs(120);
 
 /// The backend's log in its folder.
 const LOG: &str = "backend.log";
@@ -176,7 +180,7 @@ impl Backend {
         let Self { config, process } = self;
         process.kill();
         process
-            .wait(Duration::from_secs(10))
+            .wait(END_PATIENCE)
             .context("the killed backend did not end")?;
         Self::start(config)
     }

@@ -20,6 +20,9 @@ use crate::testbed::Talk;
 /// The longest line that a guest may send, bytes: a guest is untrusted.
 const MAX_LINE: u64 = 4 << 20;
 
+/// How long QEMU may take to end after its guest was asked to: a bound on hanging.
+const END_PATIENCE: Duration = Duration::from_secs(120);
+
 /// Lines of the serial console shown when a guest fails.
 const LINES_SHOWN: usize = 12;
 
@@ -141,7 +144,7 @@ impl Guest {
     pub fn shut_down(mut self) -> Result<()> {
         self.start(&Command::Exit)?;
         // Whether its last words or its end are noticed first is a matter of luck.
-        let status = self.process.wait(Duration::from_secs(10));
+        let status = self.process.wait(END_PATIENCE);
         match status.and_then(|status| status.code()) {
             Some(EXIT_SUCCESS) => Ok(()),
             _ => Err(self.explain(&format!("did not end well: {status:?}"))),

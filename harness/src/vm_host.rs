@@ -17,7 +17,7 @@ use crate::resources::check_room;
 use crate::testbed::{Disks, OriginShape, ResizeOptions, Talk, Testbed, Transport};
 
 /// How long a guest may take to its first word, under the slowest accelerator.
-pub const BOOT_PATIENCE: Duration = Duration::from_secs(60);
+pub const BOOT_PATIENCE: Duration = Duration::from_secs(300);
 
 /// How long the backend may take to answer about a resize, past its deadline.
 const RESIZE_PATIENCE: Duration = Duration::from_secs(600);

@@ -210,7 +210,7 @@ fn replays_count_the_same_on_both() {
     for line in script {
         let command: workloads::Command = line.parse().unwrap();
         let [of_twin, of_qemu] = [twin.guest(), bench.guest()].map(|guest| {
-            let reports = guest.run(&command, Duration::from_secs(120)).unwrap();
+            let reports = guest.run(&command, Duration::from_secs(600)).unwrap();
             reports.iter().filter_map(counted).collect::<Vec<_>>()
         });
         assert_eq!(of_twin, of_qemu, "{line}");

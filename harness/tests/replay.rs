@@ -21,7 +21,7 @@ use workloads::trace::{Options, TimeOrder};
 use workloads::trace_disk::{Access, Header};
 
 const HIDDEN: Progress = Progress { shown: false };
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// The vSSD, and an origin disk of 32 times as many blocks.
 const VSSD: ByteSize = ByteSize(8 << 20);

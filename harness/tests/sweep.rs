@@ -63,6 +63,9 @@ fn whole(place: &Path) -> String {
     expected
 }
 
+/// A bound on hanging.
+const PATIENCE: Duration = Duration::from_secs(600);
+
 /// Starts the sweep and waits until it has rows.
 fn begin(place: &Path, out: &str) -> Child {
     let child = harness(place, &["sweep", "small.toml", "--jobs", "1", "--out", out])
@@ -73,7 +76,7 @@ fn begin(place: &Path, out: &str) -> Child {
     let rows = place.join(out).join("sweep.csv");
     let started = Instant::now();
     while fs::read_to_string(&rows).map_or(0, |text| text.lines().count()) < 10 {
-        assert!(started.elapsed() < Duration::from_secs(60), "no row came");
+        assert!(started.elapsed() < PATIENCE, "no row came");
         thread::yield_now();
     }
     child
@@ -88,9 +91,18 @@ fn a_sweep_that_was_killed_or_interrupted_goes_on_to_the_same_bytes() {
         ("killed", Signal::KILL, None),
         ("interrupted", Signal::INT, Some(130)),
     ] {
-        let mut child = begin(place, out);
-        kill_process(Pid::from_child(&child), signal).unwrap();
-        assert_eq!(child.wait().unwrap().code(), code);
+        // Where this process has to wait for its turn, the sweep may end first.
+        loop {
+            let mut child = begin(place, out);
+            kill_process(Pid::from_child(&child), signal).unwrap();
+            let status = child.wait().unwrap();
+            if status.success() {
+                fs::remove_dir_all(place.join(out)).unwrap();
+                continue;
+            }
+            assert_eq!(status.code(), code);
+            break;
+        }
         let rows = csv(place.join(out)).lines().count();
         assert!(rows < 1 + ROWS, "the sweep ended before it was {out}");
         let failures = fs::read_to_string(place.join(out).join("failures.csv")).unwrap();

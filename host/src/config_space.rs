@@ -21,14 +21,15 @@ pub fn config_space(geometry: Geometry) -> [u8; CONFIG_LEN] {
     let mut put = |at: usize, bytes: &[u8]| config[at..at + bytes.len()].copy_from_slice(bytes);
     put(0, &geometry.capacity_sectors().to_le_bytes());
     put(12, &SEG_MAX.to_le_bytes());
-    put(20, &geometry.block_size().to_le_bytes());
-    put(MARK_OFFSET, &mark());
+    put(20, &geometry.logical_block_size().to_le_bytes());
+    put(MARK_OFFSET, &mark(geometry));
     put(34, &(QUEUES as u16).to_le_bytes());
     let most = u32::try_from(geometry.capacity_sectors()).unwrap_or(u32::MAX);
     for at in [36, 48] {
         put(at, &most.to_le_bytes());
         put(at + 4, &(MAX_RANGES as u32).to_le_bytes());
     }
+    // Whatever the logical block is, to discard less than a block frees nothing.
     put(44, &geometry.sectors_per_block().to_le_bytes());
     put(56, &[1]);
     config

@@ -2,6 +2,7 @@
 
 mod support;
 
+use support::NO_DEADLINE_MS;
 use support::daemon::{Daemon, Site};
 use support::frontend::{Frontend, IOERR, OK};
 use support::guest::{Guest, highest, refuse, scattered};
@@ -26,8 +27,11 @@ fn boot(site: &Site) -> Guest {
     Guest::boot(&site.path("vm1.sock"), geometry)
 }
 
+/// A resize whose guest may take as long as it likes.
 fn to(blocks: u32) -> Resize {
-    Resize::new("vm1", Change::To(Amount::Blocks(blocks.into())))
+    let mut resize = Resize::new("vm1", Change::To(Amount::Blocks(blocks.into())));
+    resize.deadline_ms = NO_DEADLINE_MS;
+    resize
 }
 
 /// A content that tells which block it belongs to, and is never zeros.
@@ -128,16 +132,16 @@ fn blocks_given_up_can_be_anothers() {
     let mut guest = boot(&site);
     let mut other = Guest::boot(&site.path("vm2.sock"), geometry);
     fill(&mut guest.frontend);
-    let grow = Resize::new("vm2", Change::To(Amount::Blocks(768)));
+    let grow = Resize::new("vm2", Change::To(Amount::Blocks(512)));
     let refused = daemon.client().call(&Request::Resize(grow.clone()));
     let said = refused.unwrap_err().to_string();
     assert!(said.contains("can commit 0 more blocks"), "{said}");
     guest.choose = scattered;
-    let id = daemon.begin(to(BLOCKS - 768));
-    guest.settle_at(BLOCKS - 768);
+    let id = daemon.begin(to(BLOCKS - 512));
+    guest.settle_at(BLOCKS - 512);
     assert!(daemon.ended(id).is_complete());
     daemon.begin(grow);
-    other.settle_at(768);
+    other.settle_at(512);
     for block in other.driver.held().runs().flat_map(|r| r.start..r.end()) {
         assert_eq!(content(&mut other.frontend, block), Content::Zeros);
         let sector = u64::from(block) * SECTORS;
@@ -267,10 +271,8 @@ fn a_cancelled_resize_keeps_what_has_moved() {
     let mut guest = boot(&site);
     guest.choose = |held, count| highest(held, count.min(5));
     // A guest that has no more to give ends a resize, unless there is a
-    // deadline to come that revokes.
-    let mut resize = to(BLOCKS - 100);
-    resize.deadline_ms = 3_600_000;
-    let id = daemon.begin(resize);
+    // deadline to come that revokes, as here.
+    let id = daemon.begin(to(BLOCKS - 100));
     guest.settle_at(BLOCKS - 5);
     let cancel = Request::Cancel {
         vssd: "vm1".to_owned(),
@@ -298,9 +300,7 @@ fn a_cancelled_resize_keeps_what_has_moved() {
 fn a_guest_that_reboots_goes_on() {
     let (site, daemon) = start();
     let mut guest = boot(&site);
-    let mut resize = to(BLOCKS - 100);
-    resize.deadline_ms = 3_600_000;
-    let id = daemon.begin(resize);
+    let id = daemon.begin(to(BLOCKS - 100));
     // The event is in the ring when the guest goes down.
     guest.reboot();
     guest.settle_at(BLOCKS - 100);

@@ -109,6 +109,10 @@ impl core::fmt::Display for Fault {
 
 impl core::error::Error for Fault {}
 
+/// A request to held blocks that failed, until the device has said whether it took one of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Doubt(u64);
+
 #[derive(Debug)]
 enum State {
     Detached,
@@ -148,6 +152,11 @@ pub struct Driver {
     /// the goal changes.
     declined: Option<u64>,
     resync: bool,
+    /// Doubts so far, those that the REVOKED in flight or the last one was sent after, and
+    /// those that were resolved.
+    doubts: Doubt,
+    asked: Doubt,
+    resolved: Doubt,
 }
 
 impl Driver {
@@ -166,6 +175,23 @@ impl Driver {
             awaiting_event: false,
             declined: None,
             resync: false,
+            doubts: Doubt(0),
+            asked: Doubt(0),
+            resolved: Doubt(0),
+        }
+    }
+
+    /// A driver of a device of this shape that has no queues but that of requests: it
+    /// holds all blocks and waits for nothing (SPEC.md, section 3).
+    pub fn fixed(geometry: Geometry) -> Self {
+        Self {
+            state: State::Ready,
+            goal: Goal {
+                target: geometry.capacity(),
+                ..Goal::default()
+            },
+            held: BlockSet::full(geometry.capacity()),
+            ..Self::new(geometry)
         }
     }
 
@@ -196,6 +222,7 @@ impl Driver {
             && self.in_flight.is_none()
             && self.leaving.is_none()
             && self.goal.revoked == 0
+            && self.resolved == self.doubts
             && !self.goal.wants_confirm()
             && (self.held.len() == self.goal.target || self.declined == Some(self.goal.generation))
     }
@@ -226,6 +253,18 @@ impl Driver {
                 .saturating_sub(target.saturating_add(revoked)),
             State::Detached | State::Listing { .. } => 0,
         }
+    }
+
+    /// A request to held blocks failed: the device may have taken one, and its event be on
+    /// the way. The driver asks it, because no time is long enough to wait for events.
+    pub fn doubt(&mut self) -> Doubt {
+        self.doubts.0 += 1;
+        self.doubts
+    }
+
+    /// True when blocks that were taken before this doubt have left the list.
+    pub fn is_resolved(&self, doubt: Doubt) -> bool {
+        doubt <= self.resolved
     }
 
     /// True from the first complete list on.
@@ -281,7 +320,8 @@ impl Driver {
     }
 
     fn poll_ready(&mut self, buffer: &mut [u8]) -> Step {
-        if self.goal.revoked > 0 {
+        if self.goal.revoked > 0 || self.asked < self.doubts {
+            self.asked = self.doubts;
             return self.send(Opcode::Revoked, 0, 0, &[], buffer);
         }
         let leaving = self.leaving.as_ref().map_or(0, |l| l.blocks.len());
@@ -487,6 +527,7 @@ impl Driver {
                     leaving.blocks.remove_view(&blocks);
                 }
                 self.drop_empty_leaving();
+                self.resolved = self.asked;
                 Ok(Notice::Revoked(blocks))
             }
         }
@@ -571,6 +612,7 @@ impl Driver {
         self.awaiting_event = false;
         self.declined = None;
         self.resync = false;
+        self.asked = self.resolved;
         self.state = State::Detached;
     }
 

@@ -7,6 +7,10 @@ use core::fmt;
 /// Bytes in a virtio-blk sector, whatever the block size (virtio 1.2, 5.2.6).
 pub const SECTOR_SIZE: u32 = 512;
 
+/// The largest logical block that a vSSD shows to drivers which do not know it: a page,
+/// because Linux refuses a disk of larger ones (SPEC.md, 2.2).
+pub const LOGICAL_BLOCK_MAX: u32 = 4096;
+
 /// The largest number of blocks a vSSD may have: block numbers travel as 32
 /// bits, and `start + len` of any extent must not wrap. 16 TiB of 4 KiB blocks.
 pub const MAX_BLOCKS: u32 = u32::MAX - 63;
@@ -65,6 +69,12 @@ impl Geometry {
     /// Bytes in a block.
     pub fn block_size(self) -> u32 {
         self.block_size
+    }
+
+    /// The logical block size that virtio-blk drivers are shown, `blk_size`: a block, or
+    /// what of it such a driver takes.
+    pub fn logical_block_size(self) -> u32 {
+        self.block_size.min(LOGICAL_BLOCK_MAX)
     }
 
     /// Blocks in the vSSD when it is full-size.
@@ -126,6 +136,20 @@ mod tests {
         assert_eq!(g.blocks_of(0, 0), None);
         assert_eq!(g.blocks_of(0, 100), None);
         assert_eq!(g.blocks_of(u64::MAX, 512), None);
+    }
+
+    #[test]
+    fn a_logical_block_is_a_page_at_most() {
+        for (block_size, logical) in [
+            (512, 512),
+            (2048, 2048),
+            (4096, 4096),
+            (8192, 4096),
+            (1 << 20, 4096),
+        ] {
+            let geometry = Geometry::new(block_size, 1).unwrap();
+            assert_eq!(geometry.logical_block_size(), logical, "{block_size}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! [`crate::encoding`].
 
 use crate::error::Reject;
+use crate::units::Geometry;
 
 /// What marks a virtio-blk device as a vSSD: bytes 24..28 of its config space.
 pub const MARK: [u8; 4] = *b"vSSD";
@@ -14,7 +15,7 @@ pub const MARK: [u8; 4] = *b"vSSD";
 pub const MARK_OFFSET: usize = 24;
 
 /// The version of the contract that this crate implements.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// Bytes of an event buffer on the event queue.
 pub const EVENT_LEN: usize = 32;
@@ -62,17 +63,25 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
 /// Bytes of the mark in config space.
 pub const MARK_LEN: usize = 8;
 
-/// The mark as it stands at [`MARK_OFFSET`].
-pub fn mark() -> [u8; MARK_LEN] {
+/// The mark of a vSSD of this shape, as it stands at [`MARK_OFFSET`].
+pub fn mark(geometry: Geometry) -> [u8; MARK_LEN] {
     let mut bytes = [0; MARK_LEN];
     bytes[..4].copy_from_slice(&MARK);
     bytes[4..6].copy_from_slice(&VERSION.to_le_bytes());
+    // At most 20: a block size is a power of two up to 1 MiB.
+    bytes[6] = geometry.block_size().trailing_zeros() as u8;
     bytes
 }
 
 /// The version in a mark; `None` when these bytes are no mark.
 pub fn marked_version(bytes: &[u8; MARK_LEN]) -> Option<u16> {
     (bytes[..4] == MARK).then(|| u16_at(bytes, 4))
+}
+
+/// Bytes in a block, by a mark of this [`VERSION`]; 0 when no number of 32 bits has them,
+/// which [`Geometry::new`] refuses as it does every other size that cannot be.
+pub fn marked_block_size(bytes: &[u8; MARK_LEN]) -> u32 {
+    1_u32.checked_shl(bytes[6].into()).unwrap_or(0)
 }
 
 /// How block sets travel in a session; the device decides it at HELLO.

@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use rand::{Rng, RngExt, SeedableRng, rngs::SmallRng};
 use vssd::block_set::BlockSet;
 use vssd::device::{Device, End, Evict, Outcome, Ownership, ResizeRequest, Shortfall};
-use vssd::driver::{Driver, Notice, Step, command_buffer};
+use vssd::driver::{Doubt, Driver, Notice, Step, command_buffer};
 use vssd::encoding::SetView;
 use vssd::error::Reject;
 use vssd::units::Geometry;
@@ -85,6 +85,10 @@ struct World {
     generosity: f64,
     outcomes: Vec<Outcome>,
     lives: u64,
+    /// Doubts of the driver, each with the blocks that were taken before without its knowledge
+    /// and have not left its list since.
+    doubts: Vec<(Doubt, BlockSet)>,
+    resolved: usize,
 }
 
 impl World {
@@ -117,6 +121,8 @@ impl World {
             generosity: 1.0,
             outcomes: Vec::new(),
             lives: 1,
+            doubts: Vec::new(),
+            resolved: 0,
             rng,
         }
     }
@@ -133,7 +139,33 @@ impl World {
     }
 
     /// The driver looks once. Returns false when it has nothing to do.
+    /// A request to held blocks fails.
+    fn doubt(&mut self) {
+        let mut taken = self.driver.held().clone();
+        taken.subtract(self.device.granted());
+        self.doubts.push((self.driver.doubt(), taken));
+    }
+
+    fn check_doubts(&mut self) {
+        for (_, taken) in &mut self.doubts {
+            taken.intersect(self.driver.held());
+        }
+        let before = self.doubts.len();
+        self.doubts.retain(|(doubt, taken)| {
+            let is_resolved = self.driver.is_resolved(*doubt);
+            assert!(!is_resolved || taken.is_empty(), "taken blocks are held");
+            !is_resolved
+        });
+        self.resolved += before - self.doubts.len();
+    }
+
     fn step_driver(&mut self) -> bool {
+        let moved = self.move_driver();
+        self.check_doubts();
+        moved
+    }
+
+    fn move_driver(&mut self) -> bool {
         if let Some(response) = self.response.take() {
             self.command = None;
             let held_before = self.driver.held().len();
@@ -264,6 +296,7 @@ impl World {
             // The guest reboots: all it knew is gone.
             0 => {
                 self.driver = Driver::new(self.geometry);
+                self.doubts.clear();
                 self.command = None;
                 self.response = None;
                 self.events.clear();
@@ -345,6 +378,7 @@ impl World {
 
     fn check_quiet(&self) {
         assert!(self.driver.is_quiet(), "the driver is not quiet");
+        assert_eq!(self.doubts.len(), 0, "a doubt is not resolved");
         assert!(self.device.agreed(), "the lists were not confirmed");
         assert_eq!(self.driver.held(), self.device.granted());
         assert_eq!(self.driver.held(), &self.ledger.as_set());
@@ -353,7 +387,7 @@ impl World {
 
 #[test]
 fn both_lists_agree_at_every_quiet_point() {
-    let mut resizes = 0;
+    let (mut resizes, mut doubts) = (0, 0);
     let mut ends = std::collections::BTreeMap::new();
     for seed in 0..400 {
         let mut world = World::new(seed);
@@ -363,7 +397,7 @@ fn both_lists_agree_at_every_quiet_point() {
             world.generosity = [1.0, 1.0, 0.5, 0.0][world.rng.random_range(0..4)];
             world.ledger.fail_every = [0, 0, 0, 3][world.rng.random_range(0..4)];
             for _ in 0..world.rng.random_range(10..120) {
-                match world.rng.random_range(0..40) {
+                match world.rng.random_range(0..42) {
                     0..3 => world.start_resize(),
                     3 => drop(world.device.cancel(world.now)),
                     4..6 => world.mishap(),
@@ -371,6 +405,7 @@ fn both_lists_agree_at_every_quiet_point() {
                     14..26 => drop(world.step_driver()),
                     26..34 => drop(world.step_device()),
                     34..38 => drop(world.take_event()),
+                    38..40 => world.doubt(),
                     _ => {
                         let ns = world.rng.random_range(0..500);
                         world.pass_time(ns);
@@ -380,6 +415,7 @@ fn both_lists_agree_at_every_quiet_point() {
             }
             world.calm_down();
         }
+        doubts += world.resolved;
         for outcome in &world.outcomes {
             resizes += 1;
             let label = match outcome.end {
@@ -395,6 +431,7 @@ fn both_lists_agree_at_every_quiet_point() {
     }
     // The test is worth something only if all of these happened.
     assert!(resizes > 1_000, "{resizes} resizes");
+    assert!(doubts > 1_000, "{doubts} doubts");
     for label in ["complete", "declined", "cancelled", "deadline", "storage"] {
         assert!(
             ends.contains_key(label),
@@ -406,6 +443,7 @@ fn both_lists_agree_at_every_quiet_point() {
 /// Prints the seed of a run that panicked.
 struct SeedGuard(u64);
 
+#[expect(clippy::print_stderr, reason = "a test says which seed failed")]
 impl Drop for SeedGuard {
     fn drop(&mut self) {
         if std::thread::panicking() {
@@ -535,4 +573,14 @@ fn an_uncooperative_guest_cannot_keep_the_blocks() {
     assert_eq!(world.device.granted().len(), held);
     let outcome = world.outcomes.last().unwrap();
     assert_eq!(outcome.end, End::Partial(Shortfall::Declined));
+}
+
+#[test]
+fn a_driver_without_the_last_two_queues_holds_everything_and_sends_nothing() {
+    let mut driver = Driver::fixed(Geometry::new(4096, 100).unwrap());
+    assert_eq!(*driver.held(), BlockSet::full(100));
+    assert!(driver.is_quiet() && driver.is_attached());
+    assert_eq!((driver.wanted(), driver.excess()), (None, 0));
+    assert_eq!(driver.poll(&mut command_buffer()), Step::Wait);
+    assert!(driver.is_quiet());
 }

@@ -9,7 +9,7 @@ use vssd::units::Geometry;
 use vssd::wire::{
     Confirm, Encoding, Event, GOAL_CONFIRM, Goal, HELLO_REQUEST_LEN, HelloRequest, HelloResponse,
     MAX_MESSAGE, MAX_PAYLOAD, Opcode, REQUEST_HEADER_LEN, RESPONSE_HEADER_LEN, Request, Response,
-    Status, mark, marked_version,
+    Status, VERSION, mark, marked_block_size, marked_version,
 };
 
 /// Bytes written as in the specification.
@@ -31,9 +31,27 @@ const GOAL_BYTES: &str =
 
 #[test]
 fn the_mark() {
-    assert_eq!(mark().to_vec(), hex("76 53 53 44  01 00  00 00"));
-    assert_eq!(marked_version(&mark()), Some(1));
+    for (block_size, bytes) in [
+        (512, "76 53 53 44  02 00  09 00"),
+        (4096, "76 53 53 44  02 00  0c 00"),
+        (65536, "76 53 53 44  02 00  10 00"),
+        (1 << 20, "76 53 53 44  02 00  14 00"),
+    ] {
+        let mark = mark(Geometry::new(block_size, 7).unwrap());
+        assert_eq!(mark.to_vec(), hex(bytes), "{block_size}");
+        assert_eq!(marked_version(&mark), Some(2));
+        assert_eq!(marked_block_size(&mark), block_size);
+    }
     assert_eq!(marked_version(&[0; 8]), None);
+    // Exponents without a size, and that of version 1: no geometry takes any.
+    for exponent in [0, 8, 21, 32, 255] {
+        let mut mark = mark(Geometry::new(4096, 7).unwrap());
+        mark[6] = exponent;
+        assert!(
+            Geometry::new(marked_block_size(&mark), 7).is_err(),
+            "{exponent}"
+        );
+    }
 }
 
 #[test]
@@ -100,20 +118,20 @@ fn response_headers() {
 #[test]
 fn hello_and_confirm() {
     let hello = HelloRequest {
-        version: 1,
+        version: 2,
         max_payload: 0x1000,
     };
-    let bytes = hex("01 00 00 00  00 10 00 00  00 00 00 00 00 00 00 00");
+    let bytes = hex("02 00 00 00  00 10 00 00  00 00 00 00 00 00 00 00");
     assert_eq!(hello.encode().to_vec(), bytes);
     assert_eq!(HelloRequest::decode(&bytes), Ok(hello));
     let answer = HelloResponse {
-        version: 1,
+        version: 2,
         encoding: Encoding::List4096,
         block_size: 4096,
         capacity: 0x40000,
         max_payload: 0x10_1000,
     };
-    let bytes = hex("01 00 02 00  00 10 00 00  00 00 04 00  00 10 10 00 \
+    let bytes = hex("02 00 02 00  00 10 00 00  00 00 04 00  00 10 10 00 \
          00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00");
     assert_eq!(answer.encode().to_vec(), bytes);
     assert_eq!(HelloResponse::decode(&bytes), Some(answer));
@@ -241,7 +259,7 @@ impl Bench {
 
     fn hello(&mut self) {
         let hello = HelloRequest {
-            version: 1,
+            version: VERSION,
             max_payload: MAX_PAYLOAD as u32,
         };
         self.session = 0;
@@ -336,9 +354,12 @@ fn dev_5_commands_are_carried_out_at_most_once() {
     let (ahead, _) = bench.send(Opcode::Accept, 9, &[]);
     assert_eq!(ahead.status, refused(Reject::BadSequence));
     // A HELLO that is refused leaves the last response to be asked for again.
-    let no_version = [0; HELLO_REQUEST_LEN];
-    let (hello, _) = bench.send(Opcode::Hello, 0, &no_version);
-    assert_eq!(hello.status, refused(Reject::Unsupported));
+    for version in 0..VERSION as u8 {
+        let mut older = [0; HELLO_REQUEST_LEN];
+        older[0] = version;
+        let (hello, _) = bench.send(Opcode::Hello, 0, &older);
+        assert_eq!(hello.status, refused(Reject::Unsupported), "{version}");
+    }
     bench.sequence -= 1;
     assert_eq!(bench.surrender(&[1]), Status::Ok);
     assert_eq!(bench.record.changes, 1);

@@ -33,6 +33,33 @@ impl fmt::Display for PhaseKind {
     }
 }
 
+/// What kind of disk a guest works on, and with that whether its size can change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DiskKind {
+    /// A vSSD with all its queues.
+    Vssd,
+    /// A vSSD that lacks the queues for events and commands: a disk of fixed size.
+    VssdOfQueues(u16),
+    /// A vSSD by a version of the contract that this guest does not speak: a disk of
+    /// fixed size.
+    VssdOfVersion(u16),
+    /// A virtio-blk disk that is no vSSD, of fixed size.
+    Plain,
+}
+
+impl fmt::Display for DiskKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Vssd => f.write_str("vSSD"),
+            Self::VssdOfQueues(1) => f.write_str("vSSD of fixed size (1 queue)"),
+            Self::VssdOfQueues(queues) => write!(f, "vSSD of fixed size ({queues} queues)"),
+            Self::VssdOfVersion(version) => write!(f, "vSSD of fixed size (version {version})"),
+            Self::Plain => f.write_str("plain disk of fixed size"),
+        }
+    }
+}
+
 /// A line of the guest. Times are nanoseconds of the guest's clock, counts are
 /// blocks unless they say otherwise.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +70,8 @@ pub enum Report {
     Ready {
         /// Version of the guest's image.
         version: String,
+        /// The kind of its disk.
+        disk: DiskKind,
         /// Bytes in a block.
         block_size: u32,
         /// Blocks at full size.
@@ -69,6 +98,10 @@ pub enum Report {
     },
     /// Answer to `info`.
     Info {
+        /// The kind of the disk.
+        disk: DiskKind,
+        /// The disk refuses writes.
+        read_only: bool,
         /// Bytes in a block.
         block_size: u32,
         /// Blocks at full size.
@@ -311,14 +344,15 @@ impl fmt::Display for Report {
         match self {
             Self::Ready {
                 version,
+                disk,
                 block_size,
                 capacity,
                 held,
                 first_io_ns,
             } => write!(
                 f,
-                "vssd-guest {version} ready: {capacity} blocks of {block_size} bytes, {held} held, \
-                 first I/O after {}",
+                "vssd-guest {version} ready: {disk}, {capacity} blocks of {block_size} bytes, \
+                 {held} held, first I/O after {}",
                 Millis(*first_io_ns)
             ),
             Self::Done {
@@ -328,6 +362,8 @@ impl fmt::Display for Report {
             Self::Failed { command, reason } if command.is_empty() => write!(f, "failed: {reason}"),
             Self::Failed { command, reason } => write!(f, "failed: {command}: {reason}"),
             Self::Info {
+                disk: DiskKind::Vssd,
+                read_only: _,
                 block_size,
                 capacity,
                 held,
@@ -337,9 +373,23 @@ impl fmt::Display for Report {
                 revoked,
             } => write!(
                 f,
-                "{held} of {capacity} blocks of {block_size} bytes held (digest {digest:016x}); \
-                 since boot {surrendered} surrendered, {granted} granted, {revoked} revoked"
+                "vSSD: {held} of {capacity} blocks of {block_size} bytes held (digest \
+                 {digest:016x}); since boot {surrendered} surrendered, {granted} granted, {revoked} \
+                 revoked"
             ),
+            Self::Info {
+                disk,
+                read_only,
+                block_size,
+                capacity,
+                ..
+            } => {
+                let read_only = if *read_only { ", read-only" } else { "" };
+                write!(
+                    f,
+                    "{disk}{read_only}: {capacity} blocks of {block_size} bytes"
+                )
+            }
             Self::Filled { blocks, errors } => {
                 write!(f, "{blocks} blocks written, {errors} errors")
             }

@@ -1,10 +1,11 @@
 //! The request queue of a virtio-blk disk, a vSSD's or another's (virtio 1.2, 5.2).
 
+use alloc::collections::VecDeque;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::sync::atomic::{Ordering, fence};
 
-use guest_runtime::port::{BlkOp, BlkPort, BlkStatus};
+use guest_runtime::port::{BlkOp, BlkPort, BlkStatus, feature};
 use virtio_drivers::queue::VirtQueue;
 use virtio_drivers::transport::Transport;
 
@@ -12,11 +13,17 @@ use crate::dma::{self, DmaMemory};
 use crate::memory::KernelHal;
 use crate::transport::{OpenError, PciTransport};
 
-/// VIRTIO_BLK_F_SEG_MAX, VIRTIO_BLK_F_BLK_SIZE and VIRTIO_BLK_F_FLUSH
-/// (virtio 1.2, 5.2.3). EVENT_IDX and INDIRECT_DESC stay off: `VirtQueue`'s
-/// notification check by index is not safe when the index wraps, and chains of
-/// three descriptors gain nothing from a table.
-const FEATURES: u64 = 1 << 2 | 1 << 6 | 1 << 9;
+/// What is said of a disk's limits, all of it. EVENT_IDX and INDIRECT_DESC stay off:
+/// `VirtQueue`'s notification check by index is not safe when the index wraps, and chains
+/// of three descriptors gain nothing from a table.
+const FEATURES: u64 =
+    feature::SIZE_MAX | feature::SEG_MAX | feature::RO | feature::BLK_SIZE | feature::FLUSH;
+
+/// `size_max` in config space, the bytes of one buffer (virtio 1.2, 5.2.4).
+const SIZE_MAX_OFFSET: usize = 8;
+
+/// Bytes that a buffer must be able to have: a block of a cache or of a trace.
+const SIZE_MAX_LEAST: usize = 4096;
 
 const REQUEST_QUEUE: u16 = 0;
 
@@ -57,6 +64,7 @@ pub struct Disk {
     /// The device.
     pub transport: PciTransport,
     requests: Requests,
+    features: u64,
 }
 
 struct Requests {
@@ -64,6 +72,12 @@ struct Requests {
     data: Vec<DmaMemory>,
     control: DmaMemory,
     in_flight: Vec<Option<InFlight>>,
+    /// Bytes of a request at most.
+    longest: usize,
+    /// Whether the device takes flushes.
+    flushes: bool,
+    /// Flushes that such a device needs not, in slots that have not been given back.
+    flushed: VecDeque<usize>,
     /// For each head descriptor, its slot.
     slot_of: [usize; REQUEST_QUEUE_LEN],
     /// Something was submitted since the last kick.
@@ -81,11 +95,12 @@ impl Disk {
     /// Resets a device and sets this queue up. The device does not start before
     /// others may have been.
     pub fn prepare(mut transport: PciTransport, slots: usize) -> Result<Self, OpenError> {
-        transport.negotiate(FEATURES)?;
-        let requests = Requests::open(&mut transport, slots)?;
+        let features = transport.negotiate(FEATURES)?;
+        let requests = Requests::open(&mut transport, slots, features)?;
         Ok(Self {
             transport,
             requests,
+            features,
         })
     }
 
@@ -96,18 +111,25 @@ impl Disk {
         // The flag must be visible before the used ring is looked at
         // (virtio 1.2, 2.7.7.1).
         fence(Ordering::SeqCst);
-        self.requests.queue.can_pop()
+        self.requests.queue.can_pop() || !self.requests.flushed.is_empty()
     }
 }
 
 impl Requests {
-    fn open(transport: &mut PciTransport, slots: usize) -> Result<Self, OpenError> {
+    fn open(transport: &mut PciTransport, slots: usize, features: u64) -> Result<Self, OpenError> {
         assert!(slots <= SLOTS_MAX, "{slots} slots and {SLOTS_MAX} at most");
+        let longest = match features & feature::SIZE_MAX {
+            0 => SLOT_LEN,
+            _ => longest(transport)?,
+        };
         Ok(Self {
             queue: dma::open_queue(transport, REQUEST_QUEUE)?,
             data: (0..slots).map(|_| DmaMemory::new(SLOT_LEN)).collect(),
             control: DmaMemory::new(slots * CONTROL_STRIDE),
             in_flight: vec![None; slots],
+            longest,
+            flushes: features & feature::FLUSH != 0,
+            flushed: VecDeque::with_capacity(slots),
             slot_of: [0; REQUEST_QUEUE_LEN],
             unannounced: false,
         })
@@ -115,7 +137,7 @@ impl Requests {
 
     fn buffer(&mut self, slot: usize) -> &mut [u8] {
         assert!(self.in_flight[slot].is_none(), "slot {slot} is in flight");
-        let range = self.data[slot].range(0, SLOT_LEN);
+        let range = self.data[slot].range(0, self.longest);
         // SAFETY: the device does not have the slot, by the assertion, and the
         // borrow keeps it from being submitted while the reference lives.
         unsafe { &mut *range }
@@ -125,11 +147,16 @@ impl Requests {
         assert!(self.in_flight[slot].is_none(), "slot {slot} is in flight");
         let has_data = request.op != BlkOp::Flush;
         assert!(
-            has_data == (request.len > 0) && request.len <= SLOT_LEN,
+            has_data == (request.len > 0) && request.len <= self.longest,
             "{:?} of {} bytes",
             request.op,
             request.len
         );
+        if request.op == BlkOp::Flush && !self.flushes {
+            self.in_flight[slot] = Some(request);
+            self.flushed.push_back(slot);
+            return;
+        }
         let kind = match request.op {
             BlkOp::Read => VIRTIO_BLK_T_IN,
             BlkOp::Write => VIRTIO_BLK_T_OUT,
@@ -158,6 +185,10 @@ impl Requests {
     }
 
     fn completion(&mut self) -> Option<(usize, BlkStatus)> {
+        if let Some(slot) = self.flushed.pop_front() {
+            self.in_flight[slot] = None;
+            return Some((slot, BlkStatus::Ok));
+        }
         let head = self.queue.peek_used()?;
         let slot = self.slot_of[usize::from(head)];
         let request = self.in_flight[slot].expect("the device finished a request that it has not");
@@ -213,9 +244,25 @@ impl Requests {
     }
 }
 
+/// The longest request of a device that bounds its buffers, of which a request has one: whole
+/// pages, whatever the bound is.
+fn longest(transport: &PciTransport) -> Result<usize, OpenError> {
+    let mut size_max = [0; 4];
+    transport.read_config(SIZE_MAX_OFFSET, &mut size_max);
+    let size_max = u32::from_le_bytes(size_max);
+    match (size_max as usize).min(SLOT_LEN) {
+        short @ ..SIZE_MAX_LEAST => Err(OpenError::ShortBuffers(short, SIZE_MAX_LEAST)),
+        longest => Ok(longest - longest % SIZE_MAX_LEAST),
+    }
+}
+
 impl BlkPort for Disk {
     fn read_config(&mut self, offset: usize, out: &mut [u8]) {
         self.transport.read_config(offset, out);
+    }
+
+    fn features(&self) -> u64 {
+        self.features
     }
 
     fn slot_count(&self) -> usize {
@@ -223,7 +270,7 @@ impl BlkPort for Disk {
     }
 
     fn slot_len(&self) -> usize {
-        SLOT_LEN
+        self.requests.longest
     }
 
     fn buffer(&mut self, slot: usize) -> &mut [u8] {

@@ -53,6 +53,10 @@ pub fn open_queue<const N: usize>(
     transport: &mut PciTransport,
     number: u16,
 ) -> Result<VirtQueue<KernelHal, N>, OpenError> {
+    let entries = transport.max_queue_size(number);
+    if entries < N as u32 {
+        return Err(OpenError::ShortQueue(number, entries, N));
+    }
     VirtQueue::new(transport, number, false, false).map_err(|error| OpenError::Queue(number, error))
 }
 

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use guest_runtime::port::{Exit, Machine};
+use guest_runtime::shape::DiskKind;
 use virtio_drivers::transport::DeviceType;
 use virtio_drivers::transport::pci::bus::{ConfigurationAccess, DeviceFunction};
 
@@ -90,11 +91,10 @@ impl Guest {
                 channel = channel.or(Some(function));
             }
         }
-        // The first that is marked; where none is, the first is the one that somebody
-        // takes for it and is to hear about.
+        // The first that is marked; where none is, the first takes its place.
         let marked = disks
             .iter()
-            .position(|(_, disk)| port::mark(disk).is_some());
+            .position(|(_, disk)| port::kind(disk) != DiskKind::Plain);
         if disks.is_empty() {
             return Err(StartError::NoDisk);
         }
@@ -128,11 +128,7 @@ impl Guest {
                 ConfigSpace::Ports => "ports",
                 ConfigSpace::Ecam => "ECAM",
             },
-            if port.is_vssd() {
-                "vSSD"
-            } else {
-                "disk without the vSSD mark"
-            },
+            port.kind(),
             if origin.is_some() {
                 ", an origin disk"
             } else {

@@ -1,17 +1,15 @@
-//! The three queues of a vSSD on virtio (vssd/SPEC.md, section 3).
+//! The queues of a vSSD on virtio (vssd/SPEC.md, section 3), or of a disk in its place.
 
 use guest_runtime::port::{BlkOp, BlkPort, BlkStatus, VssdPort};
+use guest_runtime::shape::{self, CONFIG_LEN, DiskKind};
 use virtio_drivers::queue::VirtQueue;
 use virtio_drivers::transport::Transport;
-use vssd::wire::{EVENT_LEN, MARK_LEN, MARK_OFFSET, MAX_MESSAGE, VERSION, marked_version};
+use vssd::wire::{EVENT_LEN, MAX_MESSAGE};
 
 use crate::disk::{Disk, SLOTS_MAX};
 use crate::dma::{self, BufferRing, Direction, DmaMemory};
 use crate::memory::KernelHal;
 use crate::transport::{OpenError, PciTransport};
-
-/// `num_queues` in config space (virtio 1.2, 5.2.4), which QEMU fills in.
-const NUM_QUEUES_OFFSET: usize = 34;
 
 /// One command at a time: a descriptor each way.
 const COMMAND_QUEUE_LEN: usize = 2;
@@ -22,8 +20,8 @@ const EVENT_COUNT: usize = 64;
 /// The ends of one vSSD's virtqueues.
 pub struct Port {
     disk: Disk,
-    /// Absent when the device carries no mark: its other queues, if any, mean
-    /// something else, and must not be touched.
+    /// Absent of a disk of fixed size: its other queues, if any, mean something else, and
+    /// must not be touched.
     resizing: Option<Resizing>,
 }
 
@@ -46,7 +44,8 @@ impl Port {
     pub fn open(transport: PciTransport) -> Result<Self, OpenError> {
         let mut disk = Disk::prepare(transport, SLOTS_MAX)?;
         let transport = &mut disk.transport;
-        let resizing = match resizing_queues(transport) {
+        let (config, queues) = (config(transport), transport.queue_count());
+        let resizing = match shape::resizing_queues(&config, queues) {
             Some((events, commands)) => Some(Resizing {
                 events: BufferRing::open(transport, events, Direction::FromDevice, EVENT_LEN)?,
                 commands: Commands::open(transport, commands)?,
@@ -62,9 +61,9 @@ impl Port {
         Ok(port)
     }
 
-    /// True when the device is a vSSD.
-    pub fn is_vssd(&self) -> bool {
-        self.resizing.is_some()
+    /// What the device is.
+    pub fn kind(&self) -> DiskKind {
+        kind(&self.disk.transport)
     }
 
     /// As [`Disk::interrupt`]. The other two queues always interrupt: they are quiet.
@@ -75,29 +74,20 @@ impl Port {
     fn commands(&mut self) -> &mut Commands {
         let resizing = self.resizing.as_mut();
         &mut resizing
-            .expect("a command for a disk without the mark")
+            .expect("a command for a disk of fixed size")
             .commands
     }
 }
 
-/// The version that a device's mark names; `None` of a disk that is no vSSD.
-pub fn mark(transport: &PciTransport) -> Option<u16> {
-    let mut mark = [0; MARK_LEN];
-    transport.read_config(MARK_OFFSET, &mut mark);
-    marked_version(&mark)
+fn config(transport: &PciTransport) -> [u8; CONFIG_LEN] {
+    let mut config = [0; CONFIG_LEN];
+    transport.read_config(0, &mut config);
+    config
 }
 
-/// The numbers of the event and the command queue: the last two of those that
-/// QEMU was told to give the device. `None` when it is not a vSSD of this
-/// version or has too few.
-fn resizing_queues(transport: &PciTransport) -> Option<(u16, u16)> {
-    let mut count = [0; 2];
-    transport.read_config(NUM_QUEUES_OFFSET, &mut count);
-    let count = u16::from_le_bytes(count);
-    let usable = mark(transport) == Some(VERSION)
-        && count >= 3
-        && usize::from(count) <= transport.queue_count();
-    usable.then(|| (count - 2, count - 1))
+/// What a device is.
+pub fn kind(transport: &PciTransport) -> DiskKind {
+    shape::kind(&config(transport), transport.queue_count())
 }
 
 impl Commands {
@@ -155,6 +145,10 @@ impl BlkPort for Port {
         self.disk.read_config(offset, out);
     }
 
+    fn features(&self) -> u64 {
+        self.disk.features()
+    }
+
     fn slot_count(&self) -> usize {
         self.disk.slot_count()
     }
@@ -181,6 +175,10 @@ impl BlkPort for Port {
 }
 
 impl VssdPort for Port {
+    fn queue_count(&self) -> usize {
+        self.disk.transport.queue_count()
+    }
+
     fn event(&mut self, out: &mut [u8; EVENT_LEN]) -> Option<usize> {
         let events = &mut self.resizing.as_mut()?.events;
         let (buffer, len) = events.take_back()?;
@@ -197,7 +195,7 @@ impl VssdPort for Port {
     fn send_command(&mut self, len: usize) {
         let resizing = self.resizing.as_mut();
         let commands = &mut resizing
-            .expect("a command for a disk without the mark")
+            .expect("a command for a disk of fixed size")
             .commands;
         commands.send(len, &mut self.disk.transport);
     }

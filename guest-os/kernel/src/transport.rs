@@ -72,12 +72,16 @@ pub enum OpenError {
     Lacks(&'static str),
     /// Its registers cannot be reached.
     Bar(BarError),
-    /// It does not follow virtio 1.
+    /// It does not follow virtio 1, or does not let on that it can.
     Legacy,
     /// It refused the features that it offered itself.
     FeaturesRefused,
     /// A queue cannot be set up.
     Queue(u16, Error),
+    /// A queue has so many entries, and this driver needs so many.
+    ShortQueue(u16, u32, usize),
+    /// A buffer may have so many bytes, and this driver needs so many.
+    ShortBuffers(usize, usize),
 }
 
 impl fmt::Display for OpenError {
@@ -85,9 +89,21 @@ impl fmt::Display for OpenError {
         match self {
             Self::Lacks(what) => write!(f, "it has no {what}"),
             Self::Bar(error) => error.fmt(f),
-            Self::Legacy => f.write_str("it does not follow virtio 1"),
+            Self::Legacy => f.write_str(
+                "it is a legacy device, which this guest does not drive: replace disable-modern=on \
+                 by disable-legacy=on in its -device option",
+            ),
             Self::FeaturesRefused => f.write_str("it refused the features that it offers"),
             Self::Queue(queue, error) => write!(f, "queue {queue}: {error}"),
+            Self::ShortQueue(queue, has, needs) => write!(
+                f,
+                "its queue {queue} has {has} entries, and this guest needs {needs}: raise or leave \
+                 out queue-size in its -device option"
+            ),
+            Self::ShortBuffers(has, needs) => write!(
+                f,
+                "it takes buffers of {has} bytes at most (size_max), and this guest needs {needs}"
+            ),
         }
     }
 }
@@ -133,7 +149,8 @@ impl PciTransport {
                 _ => {}
             }
         }
-        let common = common.ok_or(OpenError::Lacks("common configuration"))?;
+        // A legacy device has its registers in ports and no capability that tells of others.
+        let common = common.ok_or(OpenError::Legacy)?;
         let notify = notify.ok_or(OpenError::Lacks("notification area"))?;
         let config = config.ok_or(OpenError::Lacks("device configuration"))?;
         let msix = msix.ok_or(OpenError::Lacks("MSI-X"))?;

@@ -4,13 +4,14 @@
 use alloc::vec::Vec;
 
 use vssd::block_set::BlockSet;
-use vssd::driver::{Driver, Fault, Notice, Step};
+use vssd::driver::{Doubt, Driver, Fault, Notice, Step};
 use vssd::encoding::SetView;
-use vssd::units::Geometry;
 use vssd::wire::EVENT_LEN;
+use workloads::report::DiskKind;
 
 use crate::phases::{Phase, Phases};
 use crate::port::{BlkOp, BlkPort, BlkStatus, Machine, VssdPort};
+use crate::shape::Shape;
 use crate::slots::{Slots, Ticket};
 
 /// What the application on top of the driver is asked and told.
@@ -92,9 +93,11 @@ struct InFlight {
 /// How many faults of the device in a row are put up with.
 const MAX_FAULTS: u32 = 8;
 
-/// The vSSD driver.
+/// The vSSD driver, which drives a disk of fixed size as well.
 pub struct Disk {
     driver: Driver,
+    /// The device has queues for events and commands.
+    resizable: bool,
     slots: Slots<InFlight>,
     command_out: bool,
     faults: u32,
@@ -104,9 +107,14 @@ pub struct Disk {
 
 impl Disk {
     /// A driver on a port whose device has this shape.
-    pub fn new(geometry: Geometry, port: &impl VssdPort) -> Self {
+    pub fn new(shape: Shape, port: &impl VssdPort) -> Self {
+        let resizable = shape.kind == DiskKind::Vssd;
         Self {
-            driver: Driver::new(geometry),
+            driver: match resizable {
+                true => Driver::new(shape.geometry),
+                false => Driver::fixed(shape.geometry),
+            },
+            resizable,
             slots: Slots::new(port.slot_count()),
             command_out: false,
             faults: 0,
@@ -184,6 +192,11 @@ impl Disk {
     pub fn completion(&mut self, machine: &mut impl Machine) -> Option<Completion> {
         let (slot, status) = machine.port().completion()?;
         let done = self.slots.finish(slot);
+        let BlockRequest { op, first, count } = done.request;
+        if status != BlkStatus::Ok && op != BlkOp::Flush && self.holds(first, count) {
+            // Whoever wants to know what it was waits until the list is quiet.
+            self.doubt();
+        }
         Some(Completion {
             slot,
             request: done.request,
@@ -195,6 +208,12 @@ impl Disk {
                 phase: done.phase,
             }),
         })
+    }
+
+    /// A request to held blocks failed: the device is asked whether it took one of them.
+    /// `None` of a disk that takes none.
+    pub fn doubt(&mut self) -> Option<Doubt> {
+        self.resizable.then(|| self.driver.doubt())
     }
 
     /// Takes in which requests of futures have finished. Returns true when any had.
@@ -240,6 +259,9 @@ impl Disk {
         machine: &mut impl Machine,
         application: &mut impl Application,
     ) -> Result<bool, Fault> {
+        if !self.resizable {
+            return Ok(false);
+        }
         let mut progressed = false;
         let mut event = [0; EVENT_LEN];
         while let Some(len) = machine.port().event(&mut event) {

@@ -10,8 +10,7 @@ use core::pin::pin;
 use core::task::Poll;
 
 use vssd::driver::{Driver, Fault};
-use vssd::units::{Geometry, SECTOR_SIZE};
-use vssd::wire::{MARK_LEN, MARK_OFFSET, VERSION, marked_version};
+use vssd::units::Geometry;
 use workloads::{Command, Report};
 
 use crate::app::App;
@@ -20,12 +19,14 @@ use crate::channel::Lines;
 use crate::disk::{BlockRequest, Completion};
 use crate::hardware::{Hardware, Shared};
 use crate::job::{Fill, Flush, Job, Next, Read, ReadOptions, Stress, Verify, View};
-use crate::port::{BlkOp, BlkPort, Exit, Machine, VssdPort};
+use crate::port::{BlkOp, BlkPort, Exit, Machine, feature};
+use crate::shape::{Shape, why_fixed};
 use crate::tasks::poll_once;
 
 /// A guest at work.
 pub struct Guest<'m, M: Machine> {
     pub(crate) hardware: Shared<'m, M>,
+    shape: Shape,
     pub(crate) geometry: Geometry,
     pub(crate) app: App,
     lines: Lines,
@@ -40,43 +41,13 @@ pub struct Guest<'m, M: Machine> {
 /// them did may be what another waits for that was polled before it.
 const TURNS_BEFORE_REST: u32 = 2;
 
-/// Reads the shape of the device and makes sure that it is a vSSD.
-pub fn discover(port: &mut impl VssdPort) -> Result<Geometry, String> {
-    let mut mark = [0; MARK_LEN];
-    port.read_config(MARK_OFFSET, &mut mark);
-    match marked_version(&mark) {
-        Some(VERSION) => {}
-        Some(version) => {
-            return Err(format!(
-                "the device speaks version {version} of the vSSD contract, this guest {VERSION}: \
-                 use a guest and a backend of the same release"
-            ));
-        }
-        None => {
-            return Err(
-                "the disk carries no vSSD mark: connect QEMU to the vSSD backend".to_string(),
-            );
-        }
-    }
-    let mut sectors = [0; 8];
-    port.read_config(0, &mut sectors);
-    let mut block_size = [0; 4];
-    port.read_config(20, &mut block_size);
-    let block_size = u32::from_le_bytes(block_size);
-    let bytes = u64::from_le_bytes(sectors).saturating_mul(u64::from(SECTOR_SIZE));
-    if block_size as usize > port.slot_len() {
-        return Err(format!(
-            "blocks of {block_size} bytes do not fit this guest's buffers"
-        ));
-    }
-    Geometry::new(block_size, bytes / u64::from(block_size.max(1))).map_err(|e| e.to_string())
-}
-
 impl<'m, M: Machine> Guest<'m, M> {
-    /// A guest on a vSSD of this shape, before its first exchange.
-    pub fn new(machine: &'m mut M, geometry: Geometry) -> Self {
+    /// A guest on a disk of this shape, before its first exchange.
+    pub fn new(machine: &'m mut M, shape: Shape) -> Self {
+        let geometry = shape.geometry;
         Self {
-            hardware: Rc::new(RefCell::new(Hardware::new(machine, geometry))),
+            hardware: Rc::new(RefCell::new(Hardware::new(machine, shape))),
+            shape,
             geometry,
             app: App::new(geometry.capacity()),
             lines: Lines::default(),
@@ -109,11 +80,18 @@ impl<'m, M: Machine> Guest<'m, M> {
         let held = self.hardware.borrow().disk.driver().held().len();
         self.report(&Report::Ready {
             version: env!("CARGO_PKG_VERSION").to_string(),
+            disk: self.shape.kind,
             block_size: self.geometry.block_size(),
             capacity: self.geometry.capacity(),
             held,
             first_io_ns,
         });
+        if let Some(why) = why_fixed(self.shape.kind) {
+            self.hardware
+                .borrow_mut()
+                .machine
+                .log(format_args!("{why}"));
+        }
         let has_own_channel = self.hardware.borrow().machine.has_own_channel();
         if !scripted && !has_own_channel {
             self.hardware.borrow_mut().machine.log(format_args!(
@@ -204,7 +182,25 @@ impl<'m, M: Machine> Guest<'m, M> {
         hw.disk.completion(hw.machine)
     }
 
+    /// Why a command cannot be carried out on this disk, if it cannot.
+    fn refusal(&self, command: &Command) -> Option<String> {
+        match command {
+            Command::Policy { .. } | Command::Hint { .. } | Command::Wait { .. } => {
+                why_fixed(self.shape.kind)
+            }
+            Command::Fill { .. } | Command::Stress { writes: 1.., .. } | Command::Cache { .. }
+                if self.shape.read_only =>
+            {
+                Some("the disk is read-only".to_string())
+            }
+            _ => None,
+        }
+    }
+
     fn carry_out(&mut self, command: Command) -> Result<Result<(), String>, Fault> {
+        if let Some(reason) = self.refusal(&command) {
+            return Ok(Err(reason));
+        }
         match command {
             Command::Fill { .. }
             | Command::Verify { .. }
@@ -274,6 +270,7 @@ impl<'m, M: Machine> Guest<'m, M> {
                 latency,
             } => self.work(Stress::new(count, seed, depth, writes, latency))?,
             Command::Flush if self.cache.is_none() => {
+                self.tell_of_no_flush();
                 let flush = self.run_job(Flush::default())?;
                 if !flush.succeeded {
                     return Ok(Err("the device failed the flush".to_string()));
@@ -296,11 +293,22 @@ impl<'m, M: Machine> Guest<'m, M> {
         Ok(Ok(()))
     }
 
+    fn tell_of_no_flush(&self) {
+        let machine = &mut self.hardware.borrow_mut().machine;
+        if machine.port().features() & feature::FLUSH == 0 {
+            machine.log(format_args!(
+                "the disk takes no flush (VIRTIO_BLK_F_FLUSH): its writes are durable when they end"
+            ));
+        }
+    }
+
     fn info(&self) -> Report {
         let hw = self.hardware.borrow();
         let held = hw.disk.driver().held();
         let [surrendered, granted, revoked] = self.app.totals();
         Report::Info {
+            disk: self.shape.kind,
+            read_only: self.shape.read_only,
             block_size: self.geometry.block_size(),
             capacity: held.capacity(),
             held: held.len(),

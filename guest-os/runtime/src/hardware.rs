@@ -3,10 +3,11 @@
 use alloc::rc::Rc;
 use core::cell::RefCell;
 
-use vssd::units::Geometry;
+use vssd::driver::Doubt;
 
 use crate::disk::{BlockRequest, Disk};
 use crate::port::{BlkOp, BlkPort, BlkStatus, Machine, SECTOR_LEN};
+use crate::shape::Shape;
 use crate::slots::{Slots, Ticket};
 
 /// Bytes in a block of an origin disk, which are those of a cache's blocks.
@@ -37,9 +38,9 @@ pub enum Side {
 }
 
 impl<'m, M: Machine> Hardware<'m, M> {
-    /// The hardware of a machine whose vSSD has this shape.
-    pub fn new(machine: &'m mut M, geometry: Geometry) -> Self {
-        let disk = Disk::new(geometry, machine.port());
+    /// The hardware of a machine whose vSSD, or the disk in its place, has this shape.
+    pub fn new(machine: &'m mut M, shape: Shape) -> Self {
+        let disk = Disk::new(shape, machine.port());
         let origin_slots = machine.origin().map_or(0, |origin| origin.slot_count());
         Self {
             machine,
@@ -164,6 +165,15 @@ impl<'m, M: Machine> Hardware<'m, M> {
         };
         self.steps += u64::from(back.is_some());
         back
+    }
+
+    /// A request failed: the vSSD is asked whether it took a block of it. `None` of a disk that
+    /// takes none.
+    pub fn doubt(&mut self, side: Side) -> Option<Doubt> {
+        match side {
+            Side::Vssd => self.disk.doubt(),
+            Side::Origin => None,
+        }
     }
 
     /// A request for whole blocks.

@@ -5,6 +5,7 @@
 //! unsafe: [`port`] is the seam. The kernel implements it on real queues.
 //!
 //! - [`guest`]: the main loop and the commands
+//! - [`shape`]: what kind of disk there is, a vSSD or one of fixed size
 //! - [`disk`]: the driver, as the jobs and the application see it
 //! - [`job`]: what commands do with blocks, many requests in flight
 //! - [`surrender`]: which blocks to give up
@@ -27,21 +28,22 @@ pub mod hardware;
 pub mod job;
 pub mod phases;
 pub mod port;
+pub mod shape;
 pub mod slots;
 pub mod surrender;
 pub mod tasks;
 
 use alloc::string::String;
 
-use guest::{Guest, discover, send_report};
+use guest::{Guest, send_report};
 use port::{Exit, Machine};
 use workloads::Report;
 
 /// Runs the guest: the commands of `command_line`, separated by `;`, then those
 /// that arrive on the channel, until `exit`.
 pub fn run<M: Machine>(machine: &mut M, command_line: &str) -> Exit {
-    match discover(machine.port()) {
-        Ok(geometry) => Guest::new(machine, geometry).run(command_line),
+    match shape::discover(machine.port()) {
+        Ok(shape) => Guest::new(machine, shape).run(command_line),
         Err(reason) => {
             let failed = Report::Failed {
                 command: String::new(),

@@ -31,16 +31,33 @@ pub enum BlkStatus {
 /// Bytes in a sector, the unit in which virtio-blk counts (virtio 1.2, 5.2.4).
 pub const SECTOR_LEN: usize = 512;
 
+/// Features of a virtio-blk device, as bits (virtio 1.2, 5.2.3).
+pub mod feature {
+    /// A buffer of a request has at most `size_max` bytes.
+    pub const SIZE_MAX: u64 = 1 << 1;
+    /// A request has at most `seg_max` buffers.
+    pub const SEG_MAX: u64 = 1 << 2;
+    /// Writes are refused.
+    pub const RO: u64 = 1 << 5;
+    /// `blk_size` is the logical block.
+    pub const BLK_SIZE: u64 = 1 << 6;
+    /// The device takes VIRTIO_BLK_T_FLUSH. Without it, a write is durable when it ends.
+    pub const FLUSH: u64 = 1 << 9;
+}
+
 /// The request queue of a virtio-blk disk, as its driver sees it: a set of *slots*,
 /// each of which owns one DMA buffer and carries at most one request.
 pub trait BlkPort {
     /// Copies `out.len()` bytes of the device's config space from `offset`.
     fn read_config(&mut self, offset: usize, out: &mut [u8]);
 
+    /// The features that were negotiated, as bits.
+    fn features(&self) -> u64;
+
     /// Number of slots on queue 0.
     fn slot_count(&self) -> usize;
 
-    /// Bytes in each slot's buffer; a multiple of the largest block size.
+    /// Bytes in each slot's buffer, all of which one request may move.
     fn slot_len(&self) -> usize;
 
     /// The buffer of a slot that has no request in flight.
@@ -49,7 +66,8 @@ pub trait BlkPort {
     /// When the slot has a request in flight, or does not exist.
     fn buffer(&mut self, slot: usize) -> &mut [u8];
 
-    /// Puts a request on queue 0, using the first `len` bytes of the slot's
+    /// Puts a request on queue 0 (a flush only where the device takes one, and else it has
+    /// succeeded), using the first `len` bytes of the slot's
     /// buffer (0 for a flush). The device may not see it before [`kick`].
     ///
     /// # Panics
@@ -72,14 +90,35 @@ pub trait BlkPort {
         self.read_config(0, &mut sectors);
         u64::from_le_bytes(sectors)
     }
+
+    /// Bytes of a logical block, of which requests are multiples: a sector unless the device
+    /// says otherwise (virtio 1.2, 5.2.4).
+    fn logical_block(&mut self) -> u32 {
+        const SECTOR: u32 = SECTOR_LEN as u32;
+        let mut block = [0; 4];
+        self.read_config(20, &mut block);
+        match u32::from_le_bytes(block) {
+            block if self.features() & feature::BLK_SIZE != 0 => block.max(SECTOR),
+            _ => SECTOR,
+        }
+    }
+
+    /// Whether the device refuses writes.
+    fn is_read_only(&self) -> bool {
+        self.features() & feature::RO != 0
+    }
 }
 
-/// The three queues of a vSSD, as the driver sees them.
+/// The queues of a vSSD, as the driver sees them.
 ///
-/// Queue 0 is a disk's like any other. The command queue has one request in flight at a
+/// Queue 0 is a disk's like any other, and the only one of a disk whose size is fixed, of
+/// which nobody may ask more than [`queue_count`](Self::queue_count). The command queue has one request in flight at a
 /// time, in one buffer that the port owns. The port keeps the event queue filled with
 /// buffers by itself.
 pub trait VssdPort: BlkPort {
+    /// Number of queues that the device has.
+    fn queue_count(&self) -> usize;
+
     /// Copies the next event of the event queue into `out`, gives the buffer
     /// back to the device and returns the number of bytes the device wrote.
     fn event(&mut self, out: &mut [u8; vssd::wire::EVENT_LEN]) -> Option<usize>;
@@ -106,18 +145,18 @@ pub trait VssdPort: BlkPort {
 
 /// The machine around the vSSD: other disks, clock, rest, and two ways to talk.
 pub trait Machine {
-    /// The three queues.
+    /// The queues of the vSSD, or of the disk in its place.
     type Port: VssdPort;
     /// A disk that is no vSSD, or used as if it were none.
     type Disk: BlkPort;
 
-    /// The vSSD.
+    /// The vSSD: the first disk with its mark, or where none has one the first.
     fn port(&mut self) -> &mut Self::Port;
 
-    /// The disk for which the vSSD can be a cache: the second of the machine's.
+    /// The disk for which the vSSD can be a cache: the first of the others.
     fn origin(&mut self) -> Option<&mut Self::Disk>;
 
-    /// The disk that a trace of accesses can be read from: the third.
+    /// The disk that a trace of accesses can be read from: the second of the others.
     fn trace(&mut self) -> Option<&mut Self::Disk>;
 
     /// Nanoseconds since some moment before the runtime started; monotonic.
@@ -146,6 +185,6 @@ pub trait Machine {
 pub enum Exit {
     /// All commands were carried out.
     Success,
-    /// A command failed or the device is not a usable vSSD.
+    /// A command failed or there is no usable disk.
     Failure,
 }

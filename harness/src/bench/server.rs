@@ -17,7 +17,7 @@ use nix::unistd::Pid;
 use crate::process::Process;
 
 /// How long a server may take until it listens.
-const START_PATIENCE: Duration = Duration::from_secs(20);
+const START_PATIENCE: Duration = Duration::from_secs(600);
 
 /// The peer's program.
 pub const PEER: &str = "qemu-storage-daemon";

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, ensure};
-use guest_runtime::port::{BlkOp, BlkPort, BlkStatus, SECTOR_LEN};
+use guest_runtime::port::{BlkOp, BlkPort, BlkStatus, SECTOR_LEN, feature};
 use vssd_host::size::ByteSize;
 
 use super::port::{REQUEST_NS, SLOT_LEN, SLOT_STRIDE, SLOTS};
@@ -215,6 +215,10 @@ impl BlkPort for TwinDisk {
         let mut config = [0; 64];
         config[..8].copy_from_slice(&(self.sectors.len() / SECTOR_LEN as u64).to_le_bytes());
         out.copy_from_slice(&config[offset..offset + out.len()]);
+    }
+
+    fn features(&self) -> u64 {
+        feature::FLUSH
     }
 
     fn slot_count(&self) -> usize {

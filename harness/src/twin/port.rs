@@ -8,12 +8,12 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use guest_runtime::port::{BlkOp, BlkPort, BlkStatus, VssdPort};
+use guest_runtime::port::{BlkOp, BlkPort, BlkStatus, VssdPort, feature};
 use virtio_bindings::virtio_blk::{
     VIRTIO_BLK_S_OK, VIRTIO_BLK_S_UNSUPP, VIRTIO_BLK_T_FLUSH, VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT,
 };
 use vssd::wire::{EVENT_LEN, MAX_MESSAGE};
-use vssd_host::config_space::config_space;
+use vssd_host::config_space::{QUEUES, config_space};
 use vssd_host::request::{Chain, RequestQueue, Turn};
 use vssd_host::vssd::Vssd;
 
@@ -82,6 +82,10 @@ impl BlkPort for TwinPort {
         out.copy_from_slice(&config_space(self.vssd.geometry)[offset..offset + out.len()]);
     }
 
+    fn features(&self) -> u64 {
+        feature::SEG_MAX | feature::BLK_SIZE | feature::FLUSH
+    }
+
     fn slot_count(&self) -> usize {
         SLOTS
     }
@@ -139,6 +143,10 @@ impl BlkPort for TwinPort {
 }
 
 impl VssdPort for TwinPort {
+    fn queue_count(&self) -> usize {
+        QUEUES
+    }
+
     fn event(&mut self, out: &mut [u8; EVENT_LEN]) -> Option<usize> {
         let now = self.clock.load(Ordering::Relaxed);
         *out = self.vssd.lock().device.take_event(now)?;

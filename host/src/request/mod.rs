@@ -6,6 +6,7 @@
 //! - [`turn`]: taking them on, moving them on and giving them back
 //! - `ops`: what each kind of request does
 //! - `slow`: what a medium cannot take as it came from the guest
+//! - `zeros`: what goes around the part of a block that is written first
 
 pub mod chain;
 mod ops;
@@ -14,6 +15,7 @@ pub mod queue;
 mod slot;
 mod slow;
 pub mod turn;
+mod zeros;
 
 pub use chain::{Buffers, Chain, MemoryGuard};
 pub use parse::MAX_RANGES;

@@ -3,6 +3,7 @@
 use std::io;
 
 use virtio_bindings::virtio_blk::{VIRTIO_BLK_ID_BYTES, VIRTIO_BLK_S_IOERR};
+use vm_memory::VolatileSlice;
 use vssd::block_set::spans;
 use vssd::error::Reject;
 use vssd::units::SECTOR_SIZE;
@@ -13,6 +14,11 @@ use crate::io::Direction;
 use crate::pool::Ticket;
 use crate::pool::ledger::Denied;
 use crate::pool::volume::Extent;
+
+/// A buffer as one that may live less long, to stand in a row with others.
+fn as_brief<'a>(slice: VolatileSlice<'static>) -> VolatileSlice<'a> {
+    slice
+}
 
 impl Turn<'_> {
     pub(super) fn read(&mut self, index: usize) {
@@ -75,9 +81,9 @@ impl Turn<'_> {
             if self.queue.engine.room() == 0 {
                 break;
             }
-            if extent.place.is_none() {
-                let first_write = self.allocate(extent.first, extent.count);
-                match first_write {
+            let first_write = extent.place.is_none();
+            if first_write {
+                match self.allocate(extent.first, extent.count) {
                     Ok(fresh) => {
                         extent = fresh;
                         self.queue.slots[index].fresh.push(fresh);
@@ -94,23 +100,37 @@ impl Turn<'_> {
                     }
                 }
             }
-            self.submit_write(index, extent);
+            self.submit_write(index, extent, first_write);
             at = extent.first + extent.count;
         }
         self.went_to(index, at, places);
     }
 
-    fn submit_write(&mut self, index: usize, extent: Extent) {
+    /// Submits what of a write is about these blocks. A first write fills them: what of
+    /// them the request does not have reads as zeros from then on.
+    fn submit_write(&mut self, index: usize, extent: Extent, first_write: bool) {
         let token = self.token(index);
         let pool = &*self.vssd.pool;
+        let block_size = pool.block_size();
         let slot = &mut self.queue.slots[index];
-        let clip = slot.clip((extent.first, extent.count), pool.block_size());
+        let clip = slot.clip((extent.first, extent.count), block_size);
         let place = extent.place.expect("the extent has places");
-        let offset = pool.offset(place) + clip.within;
-        // SAFETY: as in `read`.
+        let (before, after) = match first_write {
+            true => {
+                let len = u64::from(extent.count) * u64::from(block_size);
+                (clip.within, len - clip.within - clip.len as u64)
+            }
+            false => (0, 0),
+        };
+        let offset = pool.offset(place) + clip.within - before;
+        let zeros = &mut self.queue.zeros;
+        let [before, after] = zeros.around(before as usize, after as usize);
+        // SAFETY: as in `read`. The zeros stay where they are once there are any, and are
+        // dropped after the engine.
         #[allow(unsafe_code)]
         unsafe {
-            let mut data = slot.data.range(clip.skip, clip.len);
+            let data = slot.data.range(clip.skip, clip.len).map(as_brief);
+            let mut data = before.chain(data).chain(after);
             let engine = &mut *self.queue.engine;
             let stats = &mut self.stats;
             submit(engine, stats, token, Direction::Write, offset, &mut data);

@@ -23,6 +23,7 @@ use std::thread;
 
 use super::slot::{Slot, Step};
 use super::slow::Bounce;
+use super::zeros::Zeros;
 use crate::io::Engine;
 use crate::io::immediate::Immediate;
 use crate::medium::{Alignment, NullMedium};
@@ -58,6 +59,8 @@ pub struct RequestQueue {
     pub(super) recording: usize,
     pub(super) commits: Subscription,
     pub(super) bounce: Bounce,
+    /// Behind the engine, which may be reading it when the queue is dropped.
+    pub(super) zeros: Zeros,
 }
 
 impl RequestQueue {
@@ -78,6 +81,7 @@ impl RequestQueue {
             recording: 0,
             commits: vssd.pool.subscribe()?,
             bounce: Bounce::new(vssd.geometry.block_size(), alignment),
+            zeros: Zeros::new(alignment),
         })
     }
 

@@ -1,5 +1,5 @@
 //! What a medium cannot take as it came from the guest: buffers or lengths
-//! that direct I/O refuses, and first writes of a part of a block.
+//! that direct I/O refuses.
 //!
 //! Such requests are rare: boot firmware makes them, and guests that write
 //! single sectors. They are carried out at once, through an aligned buffer,

@@ -204,9 +204,8 @@ impl<'a> Turn<'a> {
                 (slow, slow)
             }
             Op::Write => {
-                let first_write = self.writes_first(slot);
-                let slow = !self.fits(slot) || first_write && !self.is_whole(slot);
-                (slow || first_write, slow)
+                let slow = !self.fits(slot);
+                (slow || self.writes_first(slot), slow)
             }
             Op::Zero => (true, false),
             Op::Flush | Op::Identify => (false, false),
@@ -246,11 +245,6 @@ impl<'a> Turn<'a> {
     fn writes_first(&self, slot: &Slot) -> bool {
         let mut extents = self.vssd.volume.extents(slot.first, slot.count);
         extents.any(|extent| extent.place.is_none())
-    }
-
-    fn is_whole(&self, slot: &Slot) -> bool {
-        let block_size = self.vssd.geometry.block_size();
-        slot.request.bytes == u64::from(slot.count) * u64::from(block_size)
     }
 
     /// Whether requests to the same blocks are in the way.

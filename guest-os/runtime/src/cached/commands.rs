@@ -20,7 +20,7 @@ use super::stamps::read_stamps;
 use super::trace::TraceReader;
 use crate::guest::Guest;
 use crate::hardware::ORIGIN_BLOCK;
-use crate::port::Machine;
+use crate::port::{BlkPort, Machine};
 
 /// What a command came to: done, or not for the reason in a sentence. The outer error is
 /// the device's.
@@ -119,6 +119,9 @@ impl<'m, M: Machine> Guest<'m, M> {
                     .to_string(),
             ));
         };
+        if let Some(reason) = self.unfit_origin(config.write) {
+            return Ok(Err(reason));
+        }
         self.settle()?;
         let capacity = self.geometry.capacity();
         // What is in the blocks from here on is the cache's affair.
@@ -153,6 +156,25 @@ impl<'m, M: Machine> Guest<'m, M> {
         });
         self.cache = Some(OpenCache::new(cache, clock, capacity, opened.origin_blocks));
         Ok(Ok(()))
+    }
+
+    /// Why the origin disk cannot be one by this write policy, if it cannot.
+    fn unfit_origin(&self, write: WritePolicy) -> Option<String> {
+        let hw = &mut *self.hardware.borrow_mut();
+        let origin = hw.machine.origin()?;
+        let logical = origin.logical_block();
+        if origin.is_read_only() && write != WritePolicy::ReadOnly {
+            return Some(
+                "the origin disk is read-only: a cache in front of it needs write=read-only"
+                    .to_string(),
+            );
+        }
+        (logical as usize > ORIGIN_BLOCK).then(|| {
+            format!(
+                "the origin disk has logical blocks of {logical} bytes, and a cache needs \
+                 {ORIGIN_BLOCK} at most"
+            )
+        })
     }
 
     fn replay(

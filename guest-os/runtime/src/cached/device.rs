@@ -7,15 +7,12 @@ use core::pin::Pin;
 use core::task::{Context, Poll};
 
 use guest_cache::device::{BlockDevice, IoError};
+use vssd::driver::Doubt;
 
 use crate::disk::BlockRequest;
 use crate::hardware::{Hardware, ORIGIN_BLOCK, Shared, Side};
 use crate::port::{BlkOp, BlkPort, BlkStatus, Machine};
 use crate::slots::Ticket;
-
-/// How long a failed request may turn out to have been to a block that was revoked. The
-/// device says so at once; this is for its event to arrive and its list to be read.
-const DOUBT_NS: u64 = 20_000_000;
 
 /// A disk of a cache.
 pub struct CacheDisk<'m, M: Machine> {
@@ -102,10 +99,8 @@ enum State {
     /// No slot yet.
     Waiting(Option<Ticket>),
     InFlight(usize),
-    /// It failed, and until this moment may have been to a block that was revoked.
-    Doubtful {
-        until_ns: u64,
-    },
+    /// It failed, and may have been to a block that was revoked.
+    Doubtful(Doubt),
     Over,
 }
 
@@ -154,22 +149,22 @@ impl<M: Machine> Transfer<'_, '_, M> {
                         }
                         Poll::Ready(Ok(()))
                     }
-                    _ if self.side == Side::Origin => Poll::Ready(Err(IoError::Failed)),
-                    _ => {
-                        self.state = State::Doubtful {
-                            until_ns: hw.machine.now_ns() + DOUBT_NS,
-                        };
-                        Poll::Pending
-                    }
+                    _ => match hw.doubt(self.side) {
+                        Some(doubt) => {
+                            self.state = State::Doubtful(doubt);
+                            Poll::Pending
+                        }
+                        None => Poll::Ready(Err(IoError::Failed)),
+                    },
                 }
             }
-            State::Doubtful { until_ns } => {
+            State::Doubtful(doubt) => {
                 if !hw.has(self.side, first, count) {
                     return Poll::Ready(Err(IoError::Gone));
                 }
-                match hw.machine.now_ns() < *until_ns {
-                    true => Poll::Pending,
-                    false => Poll::Ready(Err(IoError::Failed)),
+                match hw.disk.driver().is_resolved(*doubt) {
+                    false => Poll::Pending,
+                    true => Poll::Ready(Err(IoError::Failed)),
                 }
             }
             State::Over => panic!("a transfer was polled after its end"),

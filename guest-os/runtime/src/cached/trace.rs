@@ -55,12 +55,21 @@ impl TraceReader {
         hardware: &RefCell<Hardware<'_, M>>,
         start: u64,
     ) -> Result<Self, String> {
-        let (slots, sectors) = {
+        let (slots, sectors, logical) = {
             let hw = &mut *hardware.borrow_mut();
             let Some(port) = hw.machine.trace() else {
                 return Err("this machine has no trace disk: it would be the third".to_string());
             };
-            (port.slot_count().min(PIECES_MAX), port.capacity_sectors())
+            // Requests are multiples of it.
+            let logical = u64::from(port.logical_block());
+            if logical > HEADER_LEN {
+                return Err(format!(
+                    "the trace disk has logical blocks of {logical} bytes, and a trace needs \
+                     {HEADER_LEN} at most"
+                ));
+            }
+            let slots = port.slot_count().min(PIECES_MAX);
+            (slots, port.capacity_sectors(), logical)
         };
         let len = sectors.saturating_mul(SECTOR_LEN as u64);
         if len < HEADER_LEN {
@@ -79,9 +88,9 @@ impl TraceReader {
             // No overflow: a header is only taken if all its accesses are on the disk.
             let from = HEADER_LEN + start * ACCESS_LEN;
             let end = HEADER_LEN + header.accesses * ACCESS_LEN;
-            reader.at = (from % SECTOR_LEN as u64) as usize;
-            let sectors_end = end.next_multiple_of(SECTOR_LEN as u64);
-            reader.ahead = from - reader.at as u64..sectors_end;
+            reader.at = (from % logical) as usize;
+            // A disk ends with a logical block, so it has all of the last one.
+            reader.ahead = from - reader.at as u64..end.next_multiple_of(logical);
         }
         Ok(reader)
     }

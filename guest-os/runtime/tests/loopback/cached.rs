@@ -234,6 +234,36 @@ fn samples_come_in_order_and_add_up() {
     assert_eq!((last, sum), (10_000, 10_000));
 }
 
+/// However late the event of a revocation is, what fails by it is no error of the disk.
+#[test]
+fn a_request_to_a_block_that_was_taken_is_explained_before_its_event_comes() {
+    let taken = || vec![(3_000, shrink_to(100, Evict::Host))];
+    let script = "cache write=write-through; \
+                  replay workload=uniform span=400 count=30000 depth=16 writes=30";
+    let mut twin = cached(&bytes(ORIGIN_BLOCKS), taken(), "exit\n");
+    twin.port.silent = true;
+    run(&mut twin, script);
+    let found = replay(&twin);
+    assert_eq!((found.errors, found.corrupt, found.lost), (0, 0, 0));
+
+    let script = "fill; stress count=20000 writes=30; read workload=uniform count=3000";
+    let mut twin = self::twin(BLOCKS, Encoding::Compact, taken(), "exit\n");
+    twin.port.silent = true;
+    run(&mut twin, script);
+    let stressed = twin.reports.iter().any(|report| {
+        matches!(
+            report,
+            Report::Stressed {
+                errors: 0,
+                corrupt: 0,
+                lost_race: 1..,
+                ..
+            }
+        )
+    });
+    assert!(stressed, "{:?}", twin.reports);
+}
+
 /// Every policy, with the list changing under it as fast as it goes.
 #[test]
 fn nothing_is_lost_while_the_guest_gives_blocks_up_and_gets_them_back() {
@@ -386,8 +416,19 @@ fn a_trace_is_read_to_its_end_whatever_its_length() {
         let accesses: Vec<(u32, bool)> = (0..len)
             .map(|i| (i * 7 % (ORIGIN_BLOCKS + 10), i % 3 == 0))
             .collect();
-        for (start, count) in [(0, 0), (3, 0), (64, 0), (1, 60)] {
-            let mut twin = with_trace(trace(&accesses, len.into()), "exit\n");
+        // By sectors, and by pages where these are the disk's logical blocks.
+        for (start, count, logical) in [
+            (0, 0, 512),
+            (3, 0, 512),
+            (64, 0, 4096),
+            (1, 60, 512),
+            (3, 200, 4096),
+        ] {
+            let bytes = trace(&accesses, len.into());
+            let padded = bytes.borrow().len().next_multiple_of(logical);
+            bytes.borrow_mut().resize(padded, 0);
+            let mut twin = with_trace(bytes, "exit\n");
+            twin.trace.as_mut().unwrap().logical = logical as u32;
             let script = format!("cache; replay trace=true start={start} count={count} depth=9");
             run(&mut twin, &script);
             let mut made = &accesses[(start as usize).min(accesses.len())..];
@@ -429,6 +470,14 @@ fn a_trace_that_is_none_is_refused() {
     let other = whole();
     other.borrow_mut()[16] = 1;
     refused(other, 0..0, "4097 bytes");
+    let mut twin = with_trace(whole(), "exit\n");
+    twin.trace.as_mut().unwrap().logical = 8192;
+    run(&mut twin, "cache; replay trace=true");
+    let failures = failures(&twin.reports);
+    assert!(
+        failures[0].contains("logical blocks of 8192"),
+        "{failures:?}"
+    );
 }
 
 #[test]

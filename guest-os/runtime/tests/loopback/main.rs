@@ -2,5 +2,6 @@
 //! protocol, joined in memory: no QEMU, no thread, no clock but a counter.
 
 mod cached;
+mod fixed;
 mod resizes;
 mod world;

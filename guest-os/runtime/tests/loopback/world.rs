@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::rc::Rc;
 
-use guest_runtime::port::{BlkOp, BlkPort, BlkStatus, Exit, Machine, VssdPort};
+use guest_runtime::port::{BlkOp, BlkPort, BlkStatus, Exit, Machine, VssdPort, feature};
 use vssd::block_set::BlockSet;
 use vssd::device::{Device, Evict, Ownership, ResizeRequest};
 use vssd::encoding::SetView;
@@ -50,6 +50,14 @@ pub struct Loopback {
     host: Rc<RefCell<Host>>,
     /// Answers every CONFIRM with a mismatch, whatever the lists are.
     pub contrary: bool,
+    /// Its events do not arrive.
+    pub silent: bool,
+    /// Queues that the device has.
+    pub queues: u16,
+    pub features: u64,
+    /// What else its config space has, from offset 24 on, and what capacity, sectors.
+    pub mark: [u8; 8],
+    pub sectors: u64,
     buffers: Vec<Vec<u8>>,
     finished: VecDeque<(usize, BlkStatus)>,
     /// Looks of the guest for a finished request.
@@ -62,10 +70,15 @@ impl BlkPort for Loopback {
     fn read_config(&mut self, offset: usize, out: &mut [u8]) {
         let geometry = self.host.borrow().device.geometry();
         let mut config = [0; 64];
-        config[0..8].copy_from_slice(&geometry.capacity_sectors().to_le_bytes());
-        config[20..24].copy_from_slice(&geometry.block_size().to_le_bytes());
-        config[MARK_OFFSET..MARK_OFFSET + 8].copy_from_slice(&mark());
+        config[0..8].copy_from_slice(&self.sectors.to_le_bytes());
+        config[20..24].copy_from_slice(&geometry.logical_block_size().to_le_bytes());
+        config[MARK_OFFSET..MARK_OFFSET + 8].copy_from_slice(&self.mark);
+        config[34..36].copy_from_slice(&self.queues.to_le_bytes());
         out.copy_from_slice(&config[offset..offset + out.len()]);
+    }
+
+    fn features(&self) -> u64 {
+        self.features
     }
 
     fn slot_count(&self) -> usize {
@@ -86,6 +99,7 @@ impl BlkPort for Loopback {
         let status = match op {
             BlkOp::Flush => BlkStatus::Ok,
             _ if host.device.check_io(sector, len as u64).is_err() => BlkStatus::IoError,
+            BlkOp::Write if self.features & feature::RO != 0 => BlkStatus::IoError,
             BlkOp::Read => {
                 self.buffers[slot][..len].copy_from_slice(&host.medium.0[at..at + len]);
                 BlkStatus::Ok
@@ -111,14 +125,29 @@ impl BlkPort for Loopback {
     }
 }
 
+impl Loopback {
+    fn assert_resizable(&self) {
+        assert!(self.queues >= 3, "a queue that is not there");
+    }
+}
+
 impl VssdPort for Loopback {
+    fn queue_count(&self) -> usize {
+        self.queues.into()
+    }
+
     fn event(&mut self, out: &mut [u8; EVENT_LEN]) -> Option<usize> {
+        self.assert_resizable();
+        if self.silent {
+            return None;
+        }
         let host = &mut *self.host.borrow_mut();
         *out = host.device.take_event(host.now_ns)?;
         Some(EVENT_LEN)
     }
 
     fn command_buffer(&mut self) -> &mut [u8] {
+        self.assert_resizable();
         &mut self.command
     }
 
@@ -152,6 +181,9 @@ pub struct MemoryDisk {
     bytes: Bytes,
     /// Sectors whose requests fail.
     pub bad: std::ops::Range<u64>,
+    pub features: u64,
+    /// Bytes of which requests must be multiples.
+    pub logical: u32,
     buffers: Vec<Vec<u8>>,
     finished: VecDeque<(usize, BlkStatus)>,
     looks: u32,
@@ -162,6 +194,8 @@ impl MemoryDisk {
         Self {
             bytes,
             bad: 0..0,
+            features: feature::FLUSH | feature::BLK_SIZE,
+            logical: 512,
             buffers: vec![vec![0; SLOT_LEN]; SLOTS],
             finished: VecDeque::new(),
             looks: 0,
@@ -173,7 +207,12 @@ impl BlkPort for MemoryDisk {
     fn read_config(&mut self, offset: usize, out: &mut [u8]) {
         let mut config = [0; 64];
         config[0..8].copy_from_slice(&(self.bytes.borrow().len() as u64 / 512).to_le_bytes());
+        config[20..24].copy_from_slice(&self.logical.to_le_bytes());
         out.copy_from_slice(&config[offset..offset + out.len()]);
+    }
+
+    fn features(&self) -> u64 {
+        self.features
     }
 
     fn slot_count(&self) -> usize {
@@ -190,11 +229,14 @@ impl BlkPort for MemoryDisk {
 
     fn submit(&mut self, slot: usize, op: BlkOp, sector: u64, len: usize) {
         let at = sector as usize * 512;
+        let logical = self.logical as usize;
+        assert!(at.is_multiple_of(logical) && len.is_multiple_of(logical));
         let bytes = &mut self.bytes.borrow_mut()[..];
         let sectors = sector..sector + len as u64 / 512;
         let is_bad = sectors.start < self.bad.end && self.bad.start < sectors.end;
         let status = match op {
             _ if is_bad => BlkStatus::IoError,
+            BlkOp::Write if self.features & feature::RO != 0 => BlkStatus::IoError,
             BlkOp::Flush => BlkStatus::Ok,
             BlkOp::Read => {
                 self.buffers[slot][..len].copy_from_slice(&bytes[at..at + len]);
@@ -357,12 +399,18 @@ pub fn twin(
 
 /// Such a guest on a vSSD that there is already.
 pub fn twin_of(host: Rc<RefCell<Host>>, plans: Vec<(u32, Action)>, then: &'static str) -> Twin {
+    let geometry = host.borrow().device.geometry();
     Twin {
         origin: None,
         trace: None,
         port: Loopback {
             host: host.clone(),
             contrary: false,
+            silent: false,
+            queues: 3,
+            features: feature::FLUSH | feature::BLK_SIZE,
+            mark: mark(geometry),
+            sectors: geometry.capacity_sectors(),
             buffers: vec![vec![0; SLOT_LEN]; SLOTS],
             finished: VecDeque::new(),
             looks: 0,

@@ -1,0 +1,190 @@
+//! What kind of disk a device is, and what its driver must know before it uses it.
+//!
+//! A disk without the mark, or with a mark and too few queues, is a virtio-blk disk like any
+//! other, and its size is fixed. A vSSD says itself how large its blocks are. Of another disk
+//! the guest takes pages where they cover all of it, and smaller blocks where they do not.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+
+use vssd::units::{Geometry, LOGICAL_BLOCK_MAX, SECTOR_SIZE};
+use vssd::wire::{MARK_LEN, MARK_OFFSET, VERSION, marked_block_size, marked_version};
+pub use workloads::report::DiskKind;
+
+use crate::port::{VssdPort, feature};
+
+/// Bytes of config space that are looked at (virtio 1.2, 5.2.4).
+pub const CONFIG_LEN: usize = 36;
+
+/// `num_queues` there: of a vSSD what QEMU was told, of another disk only of meaning with
+/// VIRTIO_BLK_F_MQ.
+const NUM_QUEUES_OFFSET: usize = 34;
+
+/// Requests, events, commands (SPEC.md, section 3).
+const QUEUES_OF_VSSD: usize = 3;
+
+/// See the module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// What it is.
+    pub kind: DiskKind,
+    /// Its blocks. Of a disk that is no vSSD, those in which this guest counts.
+    pub geometry: Geometry,
+    /// It refuses writes.
+    pub read_only: bool,
+}
+
+/// The kind of a device with this config space and so many queues.
+pub fn kind(config: &[u8; CONFIG_LEN], queues: usize) -> DiskKind {
+    match marked_version(&mark(config)) {
+        None => DiskKind::Plain,
+        Some(version) if version != VERSION => DiskKind::VssdOfVersion(version),
+        Some(_) => match num_queues(config).min(queues) {
+            few @ ..QUEUES_OF_VSSD => DiskKind::VssdOfQueues(few as u16),
+            _ => DiskKind::Vssd,
+        },
+    }
+}
+
+/// The numbers of a vSSD's event and command queue: the last two of those that QEMU was
+/// told to give it. `None` of every other disk.
+pub fn resizing_queues(config: &[u8; CONFIG_LEN], queues: usize) -> Option<(u16, u16)> {
+    let count = num_queues(config);
+    let usable = kind(config, queues) == DiskKind::Vssd && count <= queues;
+    usable.then(|| (count as u16 - 2, count as u16 - 1))
+}
+
+fn mark(config: &[u8; CONFIG_LEN]) -> [u8; MARK_LEN] {
+    let mark = config[MARK_OFFSET..].first_chunk();
+    *mark.expect("the mark is within config space")
+}
+
+fn num_queues(config: &[u8; CONFIG_LEN]) -> usize {
+    let bytes = config[NUM_QUEUES_OFFSET..].first_chunk();
+    u16::from_le_bytes(*bytes.expect("within config space")).into()
+}
+
+/// Reads the shape of a device.
+///
+/// # Errors
+/// A sentence, when this guest cannot use it.
+pub fn discover(port: &mut impl VssdPort) -> Result<Shape, String> {
+    let mut config = [0; CONFIG_LEN];
+    port.read_config(0, &mut config);
+    let kind = kind(&config, port.queue_count());
+    let bytes = port
+        .capacity_sectors()
+        .saturating_mul(u64::from(SECTOR_SIZE));
+    let block_size = match kind {
+        DiskKind::Vssd | DiskKind::VssdOfQueues(_) => marked_block_size(&mark(&config)),
+        DiskKind::VssdOfVersion(_) | DiskKind::Plain => block_of(port.logical_block(), bytes),
+    };
+    if bytes < u64::from(block_size) {
+        return Err("the disk is empty".to_string());
+    }
+    if block_size as usize > port.slot_len() {
+        return Err(format!(
+            "blocks of {block_size} bytes do not fit this guest's buffers of {}",
+            port.slot_len()
+        ));
+    }
+    let geometry = Geometry::new(block_size, bytes / u64::from(block_size.max(1)));
+    Ok(Shape {
+        kind,
+        geometry: geometry.map_err(|error| error.to_string())?,
+        read_only: port.features() & feature::RO != 0,
+    })
+}
+
+/// The block in which a disk of so many bytes is counted: the largest of at most a page that
+/// covers all of it, and at least its logical block. The rest of a disk that no such block
+/// divides is shorter than that, and no request can reach it.
+fn block_of(logical: u32, bytes: u64) -> u32 {
+    let mut block = LOGICAL_BLOCK_MAX;
+    while block > logical && !bytes.is_multiple_of(u64::from(block)) {
+        block /= 2;
+    }
+    block.max(logical)
+}
+
+/// Why the size of such a disk is fixed, and what to do about it; `None` when it is not.
+pub fn why_fixed(kind: DiskKind) -> Option<String> {
+    match kind {
+        DiskKind::Vssd => None,
+        DiskKind::VssdOfQueues(queues) => {
+            let queues = match queues {
+                1 => "1 queue".to_string(),
+                _ => format!("{queues} queues"),
+            };
+            Some(format!(
+                "this vSSD has {queues} and its size is fixed: resizing needs num-queues=3 on its \
+                 vhost-user-blk-pci device"
+            ))
+        }
+        DiskKind::VssdOfVersion(version) => Some(format!(
+            "this vSSD speaks version {version} of the contract and this guest {VERSION}, so its \
+             size is fixed: resizing needs a guest and a backend of the same release"
+        )),
+        DiskKind::Plain => Some(
+            "this disk is no vSSD and its size is fixed: resizing needs a vhost-user-blk-pci \
+             device with num-queues=3 that is connected to vssd-host"
+                .to_string(),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vssd::wire;
+
+    /// The config space of a vSSD of 64 KiB blocks for which QEMU was told `num-queues`.
+    fn vssd(num_queues: u16) -> [u8; CONFIG_LEN] {
+        let mut config = [0; CONFIG_LEN];
+        let mark = wire::mark(Geometry::new(65536, 16).unwrap());
+        config[MARK_OFFSET..][..MARK_LEN].copy_from_slice(&mark);
+        config[NUM_QUEUES_OFFSET..].copy_from_slice(&num_queues.to_le_bytes());
+        config
+    }
+
+    #[test]
+    fn a_disk_is_resizable_with_a_mark_a_version_and_three_queues() {
+        assert_eq!(kind(&vssd(3), 3), DiskKind::Vssd);
+        assert_eq!(kind(&vssd(9), 9), DiskKind::Vssd);
+        assert_eq!(kind(&vssd(2), 2), DiskKind::VssdOfQueues(2));
+        assert_eq!(kind(&vssd(1), 1), DiskKind::VssdOfQueues(1));
+        // Whoever is wrong of the two.
+        assert_eq!(kind(&vssd(3), 1), DiskKind::VssdOfQueues(1));
+        assert_eq!(kind(&vssd(0), 3), DiskKind::VssdOfQueues(0));
+        assert_eq!(kind(&[0; CONFIG_LEN], 4), DiskKind::Plain);
+        let mut old = vssd(3);
+        old[MARK_OFFSET + 4] = 1;
+        assert_eq!(kind(&old, 3), DiskKind::VssdOfVersion(1));
+    }
+
+    #[test]
+    fn the_last_two_queues_are_those_of_resizes() {
+        assert_eq!(resizing_queues(&vssd(3), 3), Some((1, 2)));
+        assert_eq!(resizing_queues(&vssd(5), 5), Some((3, 4)));
+        for (num_queues, queues) in [(2, 2), (2, 3), (3, 2), (4, 3), (0, 3)] {
+            let found = resizing_queues(&vssd(num_queues), queues);
+            assert_eq!(found, None, "{num_queues} of {queues}");
+        }
+    }
+
+    #[test]
+    fn blocks_cover_a_disk_of_any_size() {
+        const MIB: u64 = 1 << 20;
+        for (logical, bytes, block) in [
+            (512, MIB, 4096),
+            (512, MIB + 2048, 2048),
+            (512, MIB + 512, 512),
+            (4096, MIB, 4096),
+            // What is over is shorter than a logical block: QEMU shows no such disk.
+            (4096, MIB + 512, 4096),
+            (65536, MIB, 65536),
+        ] {
+            assert_eq!(block_of(logical, bytes), block, "{bytes} by {logical}");
+        }
+    }
+}
