@@ -433,12 +433,17 @@ fn run(experiments: &[Experiment], options: &RunOptions, talk: &mut Talk) -> Res
                     true => anyhow::anyhow!("interrupted"),
                     false => error,
                 };
-                run.fail(&format!("{error:#}"))?;
-                return Err(error.context(format!(
+                let noted = run.fail(&format!("{error:#}"));
+                let error = error.context(format!(
                     "{} did not finish; what it recorded is in {}",
                     experiment.name(),
                     folder.display()
-                )));
+                ));
+                // Why it did not finish says more than why that could not be noted.
+                return Err(match noted {
+                    Ok(()) => error,
+                    Err(_) => error.context("(its manifest could not be written)"),
+                });
             }
         }
         verdicts.push((folder.clone(), present::format(&folder)?));

@@ -91,6 +91,17 @@ const fn decompress(what: &'static str) -> NotRead {
     }
 }
 
+/// Recognises UTF-16 without a mark: every other byte is 0, the others are printable.
+fn is_utf_16(head: &[u8]) -> bool {
+    let (pairs, _) = head.as_chunks::<2>();
+    let is_text = |byte: &u8| (b' '..=b'~').contains(byte);
+    let of = |text: usize| {
+        let mut first = pairs.iter().take(8);
+        first.len() == 8 && first.all(|pair| is_text(&pair[text]) && pair[1 - text] == 0)
+    };
+    of(0) || of(1)
+}
+
 /// Recognises, by its first bytes, a file that is not read.
 pub(super) fn not_read(head: &[u8]) -> Option<NotRead> {
     let known = NOT_READ.iter().find(|(magic, _)| head.starts_with(magic));
@@ -99,6 +110,7 @@ pub(super) fn not_read(head: &[u8]) -> Option<NotRead> {
     known
         .map(|(_, not_read)| *not_read)
         .or_else(|| tar().then_some(archive("a tar archive")))
+        .or_else(|| is_utf_16(head).then_some(UTF_16))
 }
 
 impl Compression {

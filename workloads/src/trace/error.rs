@@ -180,6 +180,22 @@ impl fmt::Display for OddLine {
     }
 }
 
+/// Bytes as options say them: in the largest unit of which they are a whole number.
+pub(super) struct Size(pub(super) u64);
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB"), (0, "B")];
+        let whole = |(shift, _): &&(u32, &str)| self.0 >> shift << shift == self.0;
+        let (shift, unit) = units
+            .iter()
+            .filter(|(shift, _)| self.0 >> shift > 0)
+            .find(whole)
+            .unwrap_or(&(0, "B"));
+        write!(f, "{}{unit}", self.0 >> shift)
+    }
+}
+
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -214,8 +230,7 @@ impl Problem {
     /// What to do about it, where that can be said without knowing the caller's options.
     pub fn remedy(&self) -> Option<&'static str> {
         Some(match self {
-            Self::Io(_) | Self::TooManyObjects(_) => return None,
-            Self::Damaged { .. } => "get the file whole",
+            Self::Io(_) | Self::Damaged { .. } | Self::TooManyObjects(_) => return None,
             Self::Window(Compression::Zstd) => {
                 "compress it again with a smaller one (`zstd --long=31` at most)"
             }
@@ -317,21 +332,24 @@ impl fmt::Display for Problem {
             Self::Overflow(what) => write!(f, "{what} is past 64 bits"),
             Self::TooLong { length_bytes, max } => write!(
                 f,
-                "a request of {length_bytes} bytes, where {max} is the most"
+                "a request of {length_bytes} bytes, where {} is the most",
+                Size((*max).into())
             ),
             Self::BeyondDisk {
                 end_bytes,
                 disk_bytes,
             } => write!(
                 f,
-                "the request ends at byte {end_bytes} of a disk of {disk_bytes}"
+                "the request ends at byte {end_bytes} of a disk of {}",
+                Size(*disk_bytes)
             ),
             Self::BeyondVolume {
                 end_bytes,
                 volume_bytes,
             } => write!(
                 f,
-                "the request ends at byte {end_bytes} of a volume given {volume_bytes}"
+                "the request ends at byte {end_bytes} of a volume given {}",
+                Size(*volume_bytes)
             ),
             Self::TooManyVolumes(max) => write!(f, "more than {max} volumes"),
             Self::TooManyObjects(max) => write!(

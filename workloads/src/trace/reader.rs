@@ -11,6 +11,7 @@ use std::vec::Vec;
 use super::compression::Compression;
 use super::csv::Csv;
 use super::disk::Disk;
+use super::error::Size;
 use super::msr::{self, Msr};
 use super::oracle::{Ids, Oracle, Overlap};
 use super::order::Order;
@@ -208,8 +209,8 @@ impl Reader {
         let volumes = self.counts().volumes;
         if volumes > 1 {
             all.push(std::format!(
-                "Its {volumes} volumes lie side by side, {} bytes apart.",
-                self.options.volume_bytes
+                "Its {volumes} volumes lie side by side, {} apart.",
+                Size(self.options.volume_bytes)
             ));
         }
         all

@@ -98,7 +98,7 @@ fn requests_past_the_disk_are_refused_or_skipped() {
     let (records, error) = read(&bytes, with(Beyond::Reject));
     assert_eq!(records.len(), 2);
     let text = error.unwrap().to_string();
-    assert!(text.starts_with("trace, line 4: the request ends at byte 8193 of a disk of 8192: "));
+    assert!(text.starts_with("trace, line 4: the request ends at byte 8193 of a disk of 8KiB: "));
     assert_eq!(times(&read(&bytes, with(Beyond::Skip)).0), [0, 1, 4]);
     assert_eq!(counts(&bytes, with(Beyond::Skip)).beyond_disk, 2);
     // To leave everything out is an answer, not an empty file.
@@ -423,7 +423,9 @@ fn a_trace_disk_gives_each_access_and_nothing_after_the_last() {
     let (_, error) = read(&whole, disk);
     let text = error.unwrap().to_string();
     assert!(
-        text.starts_with("trace, byte 4104: the request ends at byte 17592186044416 of a disk"),
+        text.starts_with(
+            "trace, byte 4104: the request ends at byte 17592186044416 of a disk of 1GiB"
+        ),
         "{text}"
     );
 }

@@ -221,7 +221,7 @@ fn encodings_of_two_bytes_are_named() {
     let marked = [b"\xff\xfe", &wide[..]].concat();
     let big: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
     let big = [b"\xfe\xff", &big[..]].concat();
-    for bytes in [marked, big] {
+    for bytes in [marked, big, wide] {
         for options in [Options::default(), named(Format::Spc)] {
             let (_, error) = read(&bytes, options);
             let error = error.unwrap().to_string();
@@ -231,7 +231,8 @@ fn encodings_of_two_bytes_are_named() {
             );
         }
     }
-    let found = problem(&wide, named(Format::Spc));
+    // Too short to be sure, and certainly no text of one byte each.
+    let found = problem(b"0\0,\x001\0\n", named(Format::Spc));
     assert!(matches!(found, Problem::NotText), "{found}");
     assert!(found.remedy().unwrap().contains("UTF-16"));
 }
