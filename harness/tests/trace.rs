@@ -561,6 +561,52 @@ fn what_was_assumed_of_a_trace_is_said() {
 }
 
 #[test]
+fn a_run_says_how_it_read_its_trace() {
+    let place = tempfile::tempdir().unwrap();
+    let here = place.path();
+    let run = |trace: &str, out: &str| {
+        let line = format!(
+            "run blockcache --transport twin --set trace={trace} --set workloads=[\"zipf:0.99\"] --set accesses=9 \
+             --set sizes=[\"512KiB\"] --set policies=[\"lru\"] --out {out}"
+        );
+        output(here, &line)
+    };
+    let lines: Vec<String> = (0..9)
+        .map(|at| format!("{at},{},4096,r,{at}.5", at << 20))
+        .collect();
+    fs::write(
+        here.join("t.spc"),
+        format!("ASU,LBA,Size,Opcode,When\n{}\n", lines.join("\n")),
+    )
+    .unwrap();
+    // Nine volumes a TiB apart, of which the origin disk of 40 GiB has one.
+    let out = run("t.spc", "out");
+    assert!(out.status.success(), "{out:?}");
+    let rows = fs::read_to_string(here.join("out/blockcache_trace.csv")).unwrap();
+    assert!(rows.contains("t.spc,spc,1,1,1,8,"), "{rows}");
+    let report = fs::read_to_string(here.join("out/report.md")).unwrap();
+    for words in [
+        "Its 9 volumes lie side by side, 1TiB apart.",
+        "8 requests end past the end of the disk",
+        "Line 1 names the columns",
+    ] {
+        assert!(report.contains(words), "{report}");
+    }
+    // Options that a run does not have are not named as its own.
+    fs::write(here.join("late.csv"), csv("9,r,0,1\n5,r,0,1\n")).unwrap();
+    let refused = run("late.csv", "late");
+    let text = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(1), "{text}");
+    assert!(
+        text.contains("`harness trace convert FILE OUT` has options") && !text.contains("--"),
+        "{text}"
+    );
+    printed(here, "trace convert late.csv late.trace --times clamp");
+    let out = run("late.trace", "clamped");
+    assert!(out.status.success(), "{out:?}");
+}
+
+#[test]
 fn ctrl_c_leaves_no_half_of_an_image() {
     let place = tempfile::tempdir().unwrap();
     let here = place.path();

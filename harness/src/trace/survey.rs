@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::path::Path;
 
 use anyhow::Result;
-use workloads::trace::{Options, Reader, Record, TimeOrder};
+use workloads::trace::{Format, Options, Reader, Record, TimeOrder};
 
 use crate::interrupt;
 use crate::progress::Progress;
@@ -62,16 +62,20 @@ impl Survey {
         let Ok(mut reader) = Reader::open_through(path, options, |file| bar.wrap_read(file)) else {
             return Ok(None);
         };
+        let has_volumes = matches!(reader.format(), Format::Spc | Format::Msr);
         let mut survey = Self::default();
         let mut lateness = Lateness::default();
         // An error ends it: what comes before says what there is to say.
         for record in reader.by_ref().map_while(Result::ok) {
             interrupt::check()?;
             survey.requests += 1;
-            let (volume, offset) = (
-                record.offset_bytes() / VOLUME_BYTES,
-                record.offset_bytes() % VOLUME_BYTES,
-            );
+            let (volume, offset) = match has_volumes {
+                true => (
+                    record.offset_bytes() / VOLUME_BYTES,
+                    record.offset_bytes() % VOLUME_BYTES,
+                ),
+                false => (0, record.offset_bytes()),
+            };
             let length = u64::from(record.length_bytes());
             // Where the disk has it, with the volumes as far apart as was asked.
             let end = volume.saturating_mul(given).saturating_add(offset + length);
