@@ -8,6 +8,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+#[allow(
+    clippy::print_stdout,
+    reason = "cargo reads what a build script prints"
+)]
 fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     // Of this run, not of the compilation: clones may share a target folder.

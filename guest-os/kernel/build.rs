@@ -3,6 +3,10 @@
 use std::env;
 use std::path::PathBuf;
 
+#[allow(
+    clippy::print_stdout,
+    reason = "cargo reads what a build script prints"
+)]
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed=image.ld");

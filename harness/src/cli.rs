@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use vssd_host::output::{exit_code, warn};
 
 use crate::accel::{self, AccelChoice};
 use crate::bench;
@@ -25,6 +26,7 @@ use crate::sim::cli::SimArgs;
 use crate::sweep;
 use crate::sweep::cli::{Common, Ended, MergeArgs, SweepArgs};
 use crate::sweep::runner::Eviction;
+use crate::talk::Talk;
 use crate::trace;
 use crate::trace::cli::TraceCommand;
 use crate::vm_host::VmHost;
@@ -264,79 +266,81 @@ pub fn main() -> ExitCode {
         return match vssd_host::daemon::run(args) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                eprintln!("{error:#}");
+                warn(format_args!("{error:#}"));
                 ExitCode::FAILURE
             }
         };
     }
-    let result = interrupt::watch().and_then(|()| dispatch(&cli));
+    let mut talk = Talk::default();
+    let result = interrupt::watch().and_then(|()| dispatch(&cli, &mut talk));
     if interrupt::requested() {
         match &cli.command {
-            Some(Command::Trace { .. }) => eprintln!("harness: interrupted"),
-            _ => eprintln!("harness: interrupted; what was recorded so far is kept"),
+            Some(Command::Trace { .. }) => warn("harness: interrupted"),
+            _ => warn("harness: interrupted; what was recorded so far is kept"),
         }
         return ExitCode::from(interrupt::EXIT_INTERRUPTED);
     }
-    match result {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(EXIT_DOES_NOT_HOLD),
-        Err(error) => {
-            eprintln!("harness: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    // How it ended is in the exit code, even where nobody read what was said.
+    let code = result.and_then(|holds| {
+        talk.end()?;
+        Ok(match holds {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::from(EXIT_DOES_NOT_HOLD),
+        })
+    });
+    exit_code("harness", code)
 }
 
 /// Carries a command out; true when every claim holds.
-fn dispatch(cli: &Cli) -> Result<bool> {
+fn dispatch(cli: &Cli, talk: &mut Talk) -> Result<bool> {
     let options = &cli.run;
     match &cli.command {
-        None => run(&Experiment::OF_2017, options),
-        Some(Command::Run { experiment }) => run(&experiment.experiments(), options),
-        Some(Command::List) => list(options).map(|()| true),
+        None => run(&Experiment::OF_2017, options, talk),
+        Some(Command::Run { experiment }) => run(&experiment.experiments(), options, talk),
+        Some(Command::List) => list(options, talk).map(|()| true),
         Some(Command::Doctor) => {
             let checks = doctor::examine(options.qemu.as_deref(), options.accel);
             match options.json {
-                true => println!("{}", serde_json::to_string_pretty(&checks)?),
-                false => print!("{}", doctor::describe(&checks)),
+                true => talk.line(serde_json::to_string_pretty(&checks)?),
+                false => talk.say(doctor::describe(&checks)),
             }
             Ok(checks.iter().all(|check| check.is_fine()))
         }
         Some(Command::Plot { folder }) => {
             for file in present::plot(folder)? {
-                println!("{}", file.display());
+                talk.line(file.display());
             }
             Ok(true)
         }
         Some(Command::Report { folder }) => {
             let verdict = present::format(folder)?;
-            show(&[(folder.clone(), verdict)], options)
+            show(&[(folder.clone(), verdict)], options, talk)
         }
         Some(Command::Sweep(args)) => {
             let defaults = Experiment::Eviction.defaults();
-            match sweep::cli::run(args, &options.for_sweeps(), defaults, &Eviction)? {
-                Some(ended) => show_sweep(&ended, options),
+            match sweep::cli::run(args, &options.for_sweeps(), defaults, &Eviction, talk)? {
+                Some(ended) => show_sweep(&ended, options, talk),
                 None => Ok(true),
             }
         }
-        Some(Command::Bench { what }) => bench(what, options),
-        Some(Command::Sim(args)) => simulate(args, options),
+        Some(Command::Bench { what }) => bench(what, options, talk),
+        Some(Command::Sim(args)) => simulate(args, options, talk),
         Some(Command::Trace { what }) => {
-            trace::cli::run(what, options.progress(), options.json).map(|()| true)
+            trace::cli::run(what, options.progress(), options.json, talk).map(|()| true)
         }
         Some(Command::Merge(args)) => {
-            let ended = sweep::cli::merge(args, &options.for_sweeps())?;
-            show_sweep(&ended, options)
+            let ended = sweep::cli::merge(args, &options.for_sweeps(), talk)?;
+            show_sweep(&ended, options, talk)
         }
         Some(Command::Image { out }) => {
-            println!("{}", qemu::guest_image(out.as_deref())?.display());
+            talk.line(qemu::guest_image(out.as_deref())?.display());
             Ok(true)
         }
         Some(Command::Backend(_)) => bail!("the backend was started already"),
     }
 }
 
-fn list(options: &RunOptions) -> Result<()> {
+fn list(options: &RunOptions, talk: &mut Talk) -> Result<()> {
     if options.json {
         let all: Vec<_> = Experiment::ALL
             .iter()
@@ -349,15 +353,19 @@ fn list(options: &RunOptions) -> Result<()> {
                 }))
             })
             .collect::<Result<_>>()?;
-        println!("{}", serde_json::to_string_pretty(&all)?);
+        talk.line(serde_json::to_string_pretty(&all)?);
         return Ok(());
     }
     for experiment in Experiment::ALL {
-        println!("{}: {}\n", experiment.name(), experiment.purpose());
+        talk.line(format_args!(
+            "{}: {}\n",
+            experiment.name(),
+            experiment.purpose()
+        ));
         for line in experiment.defaults().lines() {
-            println!("    {line}");
+            talk.line(format_args!("    {line}"));
         }
-        println!();
+        talk.line("");
     }
     Ok(())
 }
@@ -375,7 +383,7 @@ fn out_folder(options: &RunOptions, experiments: &[Experiment]) -> PathBuf {
     })
 }
 
-fn run(experiments: &[Experiment], options: &RunOptions) -> Result<bool> {
+fn run(experiments: &[Experiment], options: &RunOptions, talk: &mut Talk) -> Result<bool> {
     let started = Instant::now();
     let overrides = Overrides {
         full: options.full,
@@ -401,7 +409,7 @@ fn run(experiments: &[Experiment], options: &RunOptions) -> Result<bool> {
     experiments.iter().try_for_each(|of| lab.check(*of))?;
     let out = out_folder(options, experiments);
     if !options.json {
-        println!("{}", introduce(&lab.joined, &reason));
+        talk.line(introduce(&lab.joined, &reason));
     }
     let mut verdicts = Vec::new();
     for (experiment, params) in experiments.iter().zip(&params) {
@@ -410,7 +418,11 @@ fn run(experiments: &[Experiment], options: &RunOptions) -> Result<bool> {
             _ => out.join(experiment.name()),
         };
         if !options.json {
-            println!("running {}: {}", experiment.name(), experiment.purpose());
+            talk.line(format_args!(
+                "running {}: {}",
+                experiment.name(),
+                experiment.purpose()
+            ));
         }
         let manifest = Manifest::new(&lab, &reason, experiment.name(), options.full, params);
         let mut run = RunFolder::create(&folder, manifest)?;
@@ -421,25 +433,31 @@ fn run(experiments: &[Experiment], options: &RunOptions) -> Result<bool> {
                     true => anyhow::anyhow!("interrupted"),
                     false => error,
                 };
-                run.fail(&format!("{error:#}"))?;
-                return Err(error.context(format!(
+                let noted = run.fail(&format!("{error:#}"));
+                let error = error.context(format!(
                     "{} did not finish; what it recorded is in {}",
                     experiment.name(),
                     folder.display()
-                )));
+                ));
+                // Why it did not finish says more than why that could not be noted.
+                return Err(match noted {
+                    Ok(()) => error,
+                    Err(_) => error.context("(its manifest could not be written)"),
+                });
             }
         }
         verdicts.push((folder.clone(), present::format(&folder)?));
     }
-    let holds = show(&verdicts, options)?;
+    let holds = show(&verdicts, options, talk)?;
     if !options.json {
-        println!("took {:.0} s in all", started.elapsed().as_secs_f64());
+        let elapsed_s = started.elapsed().as_secs_f64();
+        talk.line(format_args!("took {elapsed_s:.0} s in all"));
     }
     Ok(holds)
 }
 
 /// Measures the backend alone; true unless a bar was missed and that counts.
-fn bench(what: &Bench, options: &RunOptions) -> Result<bool> {
+fn bench(what: &Bench, options: &RunOptions, talk: &mut Talk) -> Result<bool> {
     let folder = options
         .out
         .clone()
@@ -453,41 +471,44 @@ fn bench(what: &Bench, options: &RunOptions) -> Result<bool> {
         _ => None,
     };
     let verdict = bench::cli::run(what, vm_host, &folder, options.seed, options.progress())?;
-    let holds = show(&[(folder, verdict)], options)?;
+    let holds = show(&[(folder, verdict)], options, talk)?;
     Ok(holds || !what.checks())
 }
 
 /// Simulates a cache; true when every claim holds.
-fn simulate(args: &SimArgs, options: &RunOptions) -> Result<bool> {
+fn simulate(args: &SimArgs, options: &RunOptions, talk: &mut Talk) -> Result<bool> {
     let folder = options.out.clone().unwrap_or_else(sim::cli::default_folder);
-    let verdict = sim::cli::run(args, &folder, options.seed, options.progress())?;
-    show(&[(folder, verdict)], options)
+    let (verdict, curves) = sim::cli::run(args, &folder, options.seed, options.progress())?;
+    if options.json {
+        let line = serde_json::json!({ "folder": folder, "verdict": verdict, "curves": curves });
+        talk.line(line);
+        return Ok(verdict.holds());
+    }
+    show(&[(folder, verdict)], options, talk)
 }
 
 /// Judges and presents a sweep; true when every cell has its rows.
-fn show_sweep(ended: &Ended, options: &RunOptions) -> Result<bool> {
+fn show_sweep(ended: &Ended, options: &RunOptions, talk: &mut Talk) -> Result<bool> {
     if ended.counts.done == 0 {
         return Ok(ended.is_complete());
     }
     let verdict = present::format(&ended.folder)?;
-    let holds = show(&[(ended.folder.clone(), verdict)], options)?;
+    let holds = show(&[(ended.folder.clone(), verdict)], options, talk)?;
     Ok(holds && ended.is_complete())
 }
 
 /// Prints verdicts; true when every claim holds.
-fn show(verdicts: &[(PathBuf, Verdict)], options: &RunOptions) -> Result<bool> {
+fn show(verdicts: &[(PathBuf, Verdict)], options: &RunOptions, talk: &mut Talk) -> Result<bool> {
     if options.json {
         for (folder, verdict) in verdicts {
             let line = serde_json::json!({ "folder": folder, "verdict": verdict });
-            println!("{line}");
+            talk.line(line);
         }
     } else {
         for (folder, verdict) in verdicts {
-            print!(
-                "{}",
-                present::summary(verdict, std::io::stdout().is_terminal())
-            );
-            println!("  report: {}", folder.join("report.html").display());
+            talk.say(present::summary(verdict, std::io::stdout().is_terminal()));
+            let report = folder.join("report.html");
+            talk.line(format_args!("  report: {}", report.display()));
         }
     }
     Ok(verdicts.iter().all(|(_, verdict)| verdict.holds()))

@@ -6,12 +6,13 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::flag;
 use signal_hook::iterator::Signals;
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
@@ -55,8 +56,10 @@ fn kill_all() {
     }
 }
 
-/// Starts watching for signals.
+/// Starts watching for signals. From then on a write past the limit of a file's size fails
+/// as one to a full disk does, where the signal for it would end the program without a word.
 pub fn watch() -> Result<()> {
+    flag::register(SIGXFSZ, Arc::default()).context("watch for signals")?;
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("watch for signals")?;
     thread::Builder::new()
         .name("signals".to_owned())

@@ -34,6 +34,7 @@ pub mod record;
 pub mod resources;
 pub mod sim;
 pub mod sweep;
+pub mod talk;
 pub mod testbed;
 pub mod trace;
 pub mod twin;

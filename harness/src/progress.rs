@@ -51,3 +51,84 @@ impl Progress {
         bar
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use indicatif::TermLike;
+
+    use super::*;
+
+    /// A terminal that was hung up: it counts what it was asked, and takes nothing.
+    #[derive(Clone, Debug, Default)]
+    struct Gone(Arc<AtomicUsize>);
+
+    impl Gone {
+        fn fails(&self) -> io::Result<()> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+    }
+
+    impl TermLike for Gone {
+        fn width(&self) -> u16 {
+            80
+        }
+
+        fn move_cursor_up(&self, _: usize) -> io::Result<()> {
+            self.fails()
+        }
+
+        fn move_cursor_down(&self, _: usize) -> io::Result<()> {
+            self.fails()
+        }
+
+        fn move_cursor_right(&self, _: usize) -> io::Result<()> {
+            self.fails()
+        }
+
+        fn move_cursor_left(&self, _: usize) -> io::Result<()> {
+            self.fails()
+        }
+
+        fn write_line(&self, _: &str) -> io::Result<()> {
+            self.fails()
+        }
+
+        fn write_str(&self, _: &str) -> io::Result<()> {
+            self.fails()
+        }
+
+        fn clear_line(&self) -> io::Result<()> {
+            self.fails()
+        }
+
+        fn flush(&self) -> io::Result<()> {
+            self.fails()
+        }
+    }
+
+    #[test]
+    fn a_terminal_that_is_gone_stops_no_bar() {
+        let shown = Progress { shown: true };
+        for bar in [
+            shown.bar("bar", 9),
+            shown.bytes("bytes", 9),
+            shown.spinner("spinner"),
+        ] {
+            let gone = Gone::default();
+            bar.set_draw_target(ProgressDrawTarget::term_like(Box::new(gone.clone())));
+            (0..9).for_each(|_| bar.inc(1));
+            bar.tick();
+            let mut read = Vec::new();
+            io::copy(&mut bar.wrap_read(&b"content"[..]), &mut read).unwrap();
+            assert_eq!(read, b"content");
+            assert_eq!(bar.suspend(|| 7), 7);
+            bar.finish_and_clear();
+            assert!(gone.0.load(Ordering::Relaxed) > 0, "nothing was drawn");
+        }
+    }
+}

@@ -22,7 +22,7 @@ mod write_policy;
 
 use serde::{Deserialize, Serialize};
 
-pub use block_cache::{BlockCachePaceRow, BlockCacheRow, BlockCacheSimRow};
+pub use block_cache::{BlockCachePaceRow, BlockCacheRow, BlockCacheSimRow, BlockCacheTraceRow};
 pub use direct_io::DirectIoRow;
 pub use media::{MediaRow, MediaWearRow};
 pub use sharing::{SharingCheckRow, SharingRow};

@@ -147,6 +147,179 @@ fn a_workload_comes_out_the_same_again() {
     assert_eq!(run("second"), first);
 }
 
+/// The finalizer of splitmix64.
+fn mix(mut z: u64) -> u64 {
+    z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ z >> 31
+}
+
+/// 8000 requests for up to 600 objects of 1 to 20,000 bytes, whose ids are hashes; one in
+/// fifty is for nothing.
+fn objects() -> Vec<u8> {
+    let request = |at: u64| {
+        let [a, b, c] = [1, 2, 3].map(|of| mix(3 * at + of));
+        let id = mix((a % 600).min(b % 600) + 1);
+        let size = if c.is_multiple_of(50) {
+            0
+        } else {
+            1 + (c >> 8) % 20_000
+        };
+        let time = (at / 100) as u32;
+        let fields: [&[u8]; 4] = [
+            &time.to_le_bytes(),
+            &id.to_le_bytes(),
+            &(size as u32).to_le_bytes(),
+            &(-1i64).to_le_bytes(),
+        ];
+        fields.concat()
+    };
+    (0..8000).flat_map(request).collect()
+}
+
+/// Misses by libCacheSim 0.3.5 (PyPI) in a cache of 60 objects and in one of 240, of the
+/// trace of [`objects`] in a file: `Policy(capacity).process_trace(TraceReader(file,
+/// TraceType.ORACLE_GENERAL_TRACE, ReaderInitParam(ignore_obj_size=True)))`.
+const LIBCACHESIM: [(&str, u64, u64); 8] = [
+    ("fifo", 6845, 4100),
+    ("clock", 6829, 3910),
+    ("lru", 6839, 3991),
+    ("sieve", 6702, 3594),
+    ("s3-fifo", 6680, 3817),
+    ("lfu", 6709, 3600),
+    ("2q", 6754, 3977),
+    ("arc", 6768, 3879),
+];
+
+#[test]
+fn objects_miss_as_often_as_in_libcachesim() {
+    let place = tempfile::tempdir().unwrap();
+    fs::write(place.path().join("keys.oracleGeneral"), objects()).unwrap();
+    let names = LIBCACHESIM.map(|(name, ..)| name).join(",");
+    let arguments = [
+        "--trace",
+        "keys.oracleGeneral",
+        "--policy",
+        &names,
+        "--size",
+        "60,240",
+        "--out",
+        "out",
+    ];
+    let output = sim(place.path(), &arguments);
+    assert!(output.status.success(), "{output:?}");
+    let rows = rows(place.path());
+    assert!(rows.iter().all(|row| row.reads == 7847));
+    for (policy, small, large) in LIBCACHESIM {
+        let of = rows.iter().filter(|row| row.policy == policy);
+        let misses: Vec<u64> = of.map(Row::misses).collect();
+        assert_eq!(misses, [small, large], "{policy}");
+    }
+}
+
+#[test]
+fn keys_in_a_row_are_no_neighbours() {
+    let place = tempfile::tempdir().unwrap();
+    // 400 objects asked for in turns, twenty times, in a cache of a fourth of them.
+    let record = |id: u64| {
+        let fields: [&[u8]; 4] = [
+            &[0; 4],
+            &id.to_le_bytes(),
+            &512u32.to_le_bytes(),
+            &[0xff; 8],
+        ];
+        fields.concat()
+    };
+    let bytes: Vec<u8> = (0..8000).flat_map(|at| record(at % 400)).collect();
+    fs::write(place.path().join("keys.oracleGeneral"), bytes).unwrap();
+    let misses = |more: &[&str], out: &str| {
+        let first = [
+            "--trace",
+            "keys.oracleGeneral",
+            "--policy",
+            "lru",
+            "--size",
+            "100",
+        ];
+        let arguments = [&first[..], more, &["--out", out]].concat();
+        let output = sim(place.path(), &arguments);
+        assert!(output.status.success(), "{output:?}");
+        let mut reader = csv::Reader::from_path(place.path().join(out).join("sim.csv")).unwrap();
+        let row: Row = reader.deserialize().next().unwrap().unwrap();
+        row.misses()
+    };
+    assert_eq!(misses(&[], "objects"), 8000);
+    // As sectors they are 50 blocks, which the cache has room for.
+    assert_eq!(misses(&["--ids", "addresses"], "addresses"), 50);
+}
+
+#[test]
+fn a_sample_of_no_block_has_no_number() {
+    let place = tempfile::tempdir().unwrap();
+    let here = place.path();
+    let requests: Vec<_> = (0..90).map(|at| (at, 'r', at % 3 * 4096, 4096)).collect();
+    trace(here, &requests);
+    let arguments = [
+        "--trace",
+        "trace.csv",
+        "--policy",
+        "lru",
+        "--size",
+        "1,2",
+        "--mrc",
+        "exact,shards:0.000001,fixed:2",
+        "--out",
+        "out",
+        "--json",
+    ];
+    let output = sim(here, &arguments);
+    assert!(output.status.success(), "{output:?}");
+    let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let curve = &said["curves"][1];
+    assert_eq!(curve["method"], "shards:0.000001");
+    assert_eq!(curve["sampled_blocks"], 0);
+    assert!(curve["mean_absolute_error"].is_null(), "{curve}");
+    assert_eq!(said["curves"][0]["mean_absolute_error"], 0.0);
+    let findings = said["verdict"]["findings"].to_string();
+    assert!(
+        findings.contains("shards:0.000001: no block was sampled"),
+        "{findings}"
+    );
+    assert!(
+        findings.contains("fixed:2: only 2 of 3 blocks"),
+        "{findings}"
+    );
+    let read = |name: &str| fs::read_to_string(here.join("out").join(name)).unwrap();
+    let of_sample = |text: &str| -> Vec<String> {
+        let lines = text.lines().filter(|line| line.starts_with("shards"));
+        lines.map(str::to_owned).collect()
+    };
+    assert_eq!(of_sample(&read("mrc.csv")), ["shards:0.000001,,"]);
+    let methods = of_sample(&read("mrc_methods.csv"));
+    assert!(methods[0].starts_with("shards:0.000001,0,,"), "{methods:?}");
+    for page in ["report.md", "report.html", "mrc.svg"] {
+        assert!(read(page).contains("no block was sampled"), "{page}");
+    }
+    // A figure of nothing else is none.
+    let arguments = [
+        "--trace",
+        "trace.csv",
+        "--policy",
+        "lru",
+        "--size",
+        "1",
+        "--mrc",
+        "shards:0.000001",
+        "--out",
+        "alone",
+    ];
+    let output = sim(here, &arguments);
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("no block was sampled"), "{text}");
+    assert!(!here.join("alone/mrc.svg").exists());
+}
+
 #[test]
 fn what_cannot_be_simulated_is_one_sentence() {
     let place = tempfile::tempdir().unwrap();

@@ -199,6 +199,9 @@ fn info_says_what_is_in_a_trace() {
         "first_block": 1, "end_block": (1 << 18) + 1,
         "duration_ns": 40,
         "other_commands": 0, "beyond_disk": 0, "clamped": 1,
+        "larger_objects": 0, "volumes": 0,
+        "assumptions": [],
+        "notes": ["1 records were earlier than the one before; they count as of the same time."],
     });
     assert_eq!(all, wanted);
     let text = printed(
@@ -251,6 +254,8 @@ fn bad_traces_are_refused_where_they_are_bad() {
     write("field.csv", csv("0,r,0,1\n1,x,0,1\n").as_bytes());
     write("what", b"\x01\x02\x03");
     write("here", b"precious");
+    write("t.zip", b"PK\x03\x04\x14\0\0\0");
+    write("cut.gz", b"\x1f\x8b\x08\0\0\0\0\0\0\x03");
     let header = Header { accesses: 2 }.encode();
     write("half.trace", &[&header[..], &[0; 8]].concat());
     write("short.trace", &header[..100]);
@@ -270,7 +275,7 @@ fn bad_traces_are_refused_where_they_are_bad() {
         ("back.csv", "back.csv, line 3: the record is 4 ns earlier"),
         (
             "far.csv --disk 1GiB",
-            "far.csv, line 3: the request ends at byte 17592186044417 of a disk of 1073741824",
+            "far.csv, line 3: the request ends at byte 17592186044417 of a disk of 1GiB: ",
         ),
         (
             "nothing.csv --disk 0 --beyond skip",
@@ -293,8 +298,26 @@ fn bad_traces_are_refused_where_they_are_bad() {
             "short.trace",
             "short.trace, byte 0: the file ends after 100 of the 4096 bytes",
         ),
-        ("nowhere.csv", "nowhere.csv: cannot be read"),
-        (".", ".: cannot be read"),
+        (
+            "nowhere.csv",
+            "nowhere.csv: cannot be read: No such file or directory (os error 2)\n",
+        ),
+        (".", ".: cannot be read: Is a directory (os error 21)\n"),
+        ("field.csv --id-unit 0B", "at least 1B"),
+        ("field.csv --volume 0B", "at least 1B"),
+        (
+            "field.csv --max-request 2GiB",
+            "no request is longer than 1GiB",
+        ),
+        (
+            "field.csv --ids objects --id-unit 4KiB",
+            "--ids objects says",
+        ),
+        (
+            "t.zip",
+            "t.zip: is a zip archive, which is not read: unpack it",
+        ),
+        ("cut.gz --format csv", "cut.gz: its gzip data ends early: "),
         ("back.csv --beyond skip", "--disk"),
         ("back.csv --times sort:0", "sort:RECORDS"),
         ("back.csv --format vhs", "oracle-general"),
@@ -319,7 +342,8 @@ fn bad_traces_are_refused_where_they_are_bad() {
     for (arguments, words) in [
         (
             "far.csv out",
-            "far.csv, line 3: the request ends at byte 17592186044417 of a disk of 17592186044416",
+            "far.csv, line 3: the request ends at byte 17592186044417 of a disk of 16TiB: `--disk 16TiB --beyond skip` \
+             leaves out 1 of 2 requests (50.0 %)",
         ),
         ("far.csv out --disk 17TiB", "16TiB"),
         ("back.csv here --times clamp", "here exists already"),
@@ -336,6 +360,254 @@ fn bad_traces_are_refused_where_they_are_bad() {
 
 /// A bound on hanging.
 const PATIENCE: Duration = Duration::from_secs(600);
+
+/// The words between backticks of a refusal, each an advice.
+fn advice(folder: &Path, arguments: &str) -> Vec<String> {
+    let output = output(folder, arguments);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{arguments}: {text}");
+    assert_eq!(text.lines().count(), 1, "{text}");
+    let advice: Vec<_> = text
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .map(str::to_owned)
+        .collect();
+    assert!(!advice.is_empty(), "{arguments}: {text}");
+    assert!(
+        advice.iter().all(|option| option.starts_with("--")),
+        "{text}"
+    );
+    advice
+}
+
+#[test]
+fn what_is_advised_is_taken() {
+    let place = tempfile::tempdir().unwrap();
+    let here = place.path();
+    let write = |name: &str, text: &str| fs::write(here.join(name), text).unwrap();
+    // 24 units of up to 500 GiB, of which a default of 1 TiB each leaves 16 on a disk.
+    let mut units = String::new();
+    for at in 0..240u64 {
+        let lba = at * 7919 * 131_072 % (500 << 21);
+        units += &format!("{},{lba},4096,r,{at}.5\n", at % 24);
+    }
+    write("units.spc", &units);
+    let mut times = String::new();
+    for at in 0..500u64 {
+        times += &format!("{},r,{},4096\n", 100 + at - at % 7 * (at % 3), at * 4096);
+    }
+    write("late.csv", &csv(&times));
+    write(
+        "long.csv",
+        &csv("0,r,0,4096\n1,r,0,67108865\n2,w,4096,123456789\n"),
+    );
+    write(
+        "far.csv",
+        &csv("0,r,0,4096\n1,r,5368709120,4096\n2,r,7516192768,1\n"),
+    );
+    write(
+        "volumes.msr",
+        "1,a,0,Read,0,4096,1\n2,b,0,Read,1500000000000,4096,1\n",
+    );
+    let ids: Vec<u8> = [(7u64, 4096u32), (9, 4096), (1 << 60, 1)]
+        .iter()
+        .flat_map(|(id, size)| {
+            let size = size.to_le_bytes();
+            [&[0; 4], &id.to_le_bytes()[..], &size, &[0xff; 8]].concat()
+        })
+        .collect();
+    fs::write(here.join("keys.oracleGeneral"), ids).unwrap();
+    for (arguments, advised) in [
+        (
+            "units.spc",
+            &["--volume 512GiB", "--disk 16TiB --beyond skip"][..],
+        ),
+        (
+            "units.spc --disk 1TiB",
+            &["--volume 512GiB --disk 12TiB", "--beyond skip"],
+        ),
+        ("units.spc --volume 1GiB", &["--volume 512GiB"]),
+        (
+            "units.spc --volume 1GiB --disk 2TiB",
+            &["--volume 512GiB --disk 12TiB"],
+        ),
+        ("late.csv", &["--times sort:", "--times clamp"]),
+        (
+            "late.csv --times sort:1",
+            &["--times sort:", "--times clamp"],
+        ),
+        ("long.csv", &["--max-request 118MiB"]),
+        ("far.csv --disk 1GiB", &["--disk 7169MiB", "--beyond skip"]),
+        ("volumes.msr", &["--volume 2TiB"]),
+        (
+            "keys.oracleGeneral --ids addresses",
+            &["--ids objects", "--overlap allow"],
+        ),
+        (
+            "keys.oracleGeneral --overlap allow",
+            &["--ids objects", "--id-unit"],
+        ),
+    ] {
+        let (file, options) = arguments.split_once(' ').unwrap_or((arguments, ""));
+        let found = advice(here, format!("trace convert {file} out {options}").trim());
+        assert_eq!(found.len(), advised.len(), "{arguments}: {found:?}");
+        for (found, advised) in found.iter().zip(advised) {
+            assert!(
+                found.starts_with(advised),
+                "{arguments}: {found}, not {advised}"
+            );
+            // The unit of an address is the user's to know.
+            if found == "--id-unit" {
+                continue;
+            }
+            // What an advice names again it puts in the place of what was given.
+            let mut kept: Vec<&str> = Vec::new();
+            let pairs: Vec<&str> = options.split_whitespace().collect();
+            for pair in pairs.chunks(2) {
+                let is_of_ids = pair[0] == "--overlap" && found.starts_with("--ids");
+                if !found.contains(pair[0]) && !is_of_ids {
+                    kept.extend(pair);
+                }
+            }
+            let line = format!("trace convert {file} out {} {found}", kept.join(" "));
+            let words: Vec<&str> = line.split_whitespace().collect();
+            // Keys that are no addresses in this unit do not become some by overlapping.
+            if found == "--overlap allow" {
+                let error = advice(here, &words.join(" "));
+                assert!(error.contains(&"--ids objects".to_owned()), "{error:?}");
+                continue;
+            }
+            let text = printed(here, &words.join(" "));
+            let all = fs::read_to_string(here.join(file)).map_or(3, |text| text.lines().count());
+            let requests = all - usize::from(file.ends_with(".csv"));
+            let skipped = found.contains("skip");
+            assert_eq!(
+                text.contains(&format!("requests   {requests}:")),
+                !skipped,
+                "{line}: {text}"
+            );
+            fs::remove_file(here.join("out")).unwrap();
+        }
+        // The other commands say the same where they refuse it too.
+        let info = output(here, format!("trace info {arguments}").trim());
+        if info.status.code() == Some(1) {
+            let info = String::from_utf8(info.stderr).unwrap();
+            let sim = output(here, &format!("sim --trace {arguments} --out none"));
+            let sim = String::from_utf8(sim.stderr).unwrap();
+            assert_eq!(sim, info);
+        }
+    }
+}
+
+#[test]
+fn what_was_assumed_of_a_trace_is_said() {
+    let place = tempfile::tempdir().unwrap();
+    let here = place.path();
+    let record = |id: u64, size: u32| {
+        let fields: [&[u8]; 4] = [&[0; 4], &id.to_le_bytes(), &size.to_le_bytes(), &[0xff; 8]];
+        fields.concat()
+    };
+    // Keys, of which one is a hash.
+    let keys = [
+        record(1, 4097),
+        record(u64::MAX, 1),
+        record(2, 4096),
+        record(1, 1),
+    ]
+    .concat();
+    fs::write(here.join("t.oracleGeneral"), keys).unwrap();
+    let info = json(here, "trace info t.oracleGeneral --json");
+    assert_eq!(
+        (&info["accesses"], &info["distinct_blocks"]),
+        (&4.into(), &3.into())
+    );
+    assert_eq!(info["larger_objects"], 1);
+    let assumed = info["assumptions"][0].as_str().unwrap();
+    assert!(assumed.contains("one block of 4 KiB"), "{assumed}");
+    let text = printed(here, "trace convert t.oracleGeneral t.trace");
+    for words in [
+        "assumed    Each id is an object",
+        "note       1 requests are for objects larger",
+    ] {
+        assert!(text.contains(words), "{text}");
+    }
+    let blocks: Vec<u32> = accesses(&here.join("t.trace"))
+        .iter()
+        .map(|a| a.block)
+        .collect();
+    assert_eq!(blocks, [0, 1, 2, 0]);
+
+    printed(
+        here,
+        "sim --trace t.oracleGeneral --size 1 --policy lru --out objects",
+    );
+    let report = fs::read_to_string(here.join("objects/report.md")).unwrap();
+    assert!(report.contains("Assumed: Each id is an object"), "{report}");
+    let gz = Command::new("gzip")
+        .arg("-k")
+        .arg(here.join("t.oracleGeneral"))
+        .status();
+    assert!(gz.unwrap().success());
+    let mut packed = fs::OpenOptions::new()
+        .append(true)
+        .open(here.join("t.oracleGeneral.gz"))
+        .unwrap();
+    packed.write_all(b"and more").unwrap();
+    let info = json(here, "trace info t.oracleGeneral.gz --json");
+    let notes = info["notes"].to_string();
+    assert!(
+        notes.contains("Other bytes come after the gzip data"),
+        "{notes}"
+    );
+    assert_eq!(info["requests"], 4);
+}
+
+#[test]
+fn a_run_says_how_it_read_its_trace() {
+    let place = tempfile::tempdir().unwrap();
+    let here = place.path();
+    let run = |trace: &str, out: &str| {
+        let line = format!(
+            "run blockcache --transport twin --set trace={trace} --set workloads=[\"zipf:0.99\"] --set accesses=9 \
+             --set sizes=[\"512KiB\"] --set policies=[\"lru\"] --out {out}"
+        );
+        output(here, &line)
+    };
+    let lines: Vec<String> = (0..9)
+        .map(|at| format!("{at},{},4096,r,{at}.5", at << 20))
+        .collect();
+    fs::write(
+        here.join("t.spc"),
+        format!("ASU,LBA,Size,Opcode,When\n{}\n", lines.join("\n")),
+    )
+    .unwrap();
+    // Nine volumes a TiB apart, of which the origin disk of 40 GiB has one.
+    let out = run("t.spc", "out");
+    assert!(out.status.success(), "{out:?}");
+    let rows = fs::read_to_string(here.join("out/blockcache_trace.csv")).unwrap();
+    assert!(rows.contains("t.spc,spc,1,1,1,8,"), "{rows}");
+    let report = fs::read_to_string(here.join("out/report.md")).unwrap();
+    for words in [
+        "Its 9 volumes lie side by side, 1TiB apart.",
+        "8 requests end past the end of the disk",
+        "Line 1 names the columns",
+    ] {
+        assert!(report.contains(words), "{report}");
+    }
+    // Options that a run does not have are not named as its own.
+    fs::write(here.join("late.csv"), csv("9,r,0,1\n5,r,0,1\n")).unwrap();
+    let refused = run("late.csv", "late");
+    let text = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(1), "{text}");
+    assert!(
+        text.contains("`harness trace convert FILE OUT` has options") && !text.contains("--"),
+        "{text}"
+    );
+    printed(here, "trace convert late.csv late.trace --times clamp");
+    let out = run("late.trace", "clamped");
+    assert!(out.status.success(), "{out:?}");
+}
 
 #[test]
 fn ctrl_c_leaves_no_half_of_an_image() {

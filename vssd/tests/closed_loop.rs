@@ -10,6 +10,8 @@
 //! reconnects and replays. At every quiet point both lists and the model must
 //! be equal. A failing seed is in the panic message.
 
+#![allow(clippy::print_stderr, reason = "a test prints its seed")]
+
 use std::collections::VecDeque;
 
 use rand::{Rng, RngExt, SeedableRng, rngs::SmallRng};

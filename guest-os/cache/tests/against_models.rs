@@ -1,5 +1,7 @@
 //! Every policy against its naive model, while slots come and go at random.
 
+#![allow(clippy::print_stdout, reason = "a test prints its seed")]
+
 mod common;
 mod models;
 

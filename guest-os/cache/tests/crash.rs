@@ -7,6 +7,8 @@
 //! is opened on them is compared with the model, and now and then used for a
 //! while, itself to crash again. More runs: `VSSD_CACHE_SEEDS=100`.
 
+#![allow(clippy::print_stdout, reason = "a test prints its seed")]
+
 mod common;
 mod world;
 

@@ -1,5 +1,7 @@
 //! The optimum against a look at all that is to come, while slots come and go.
 
+#![allow(clippy::print_stdout, reason = "a test prints its seed")]
+
 mod common;
 
 use std::collections::BTreeSet;

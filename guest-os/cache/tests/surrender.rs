@@ -4,6 +4,8 @@
 //! The simulated disk itself watches that no block is handed out while a transfer
 //! on it is under way, and that none is submitted afterwards.
 
+#![allow(clippy::print_stdout, reason = "a test prints its seed")]
+
 mod common;
 mod world;
 

@@ -13,6 +13,7 @@ use anyhow::{Context, Result, ensure};
 use guest_cache::Policy;
 use guest_cache::WritePolicy;
 use serde::Deserialize;
+use tempfile::TempPath;
 use vssd_host::media::MediaKind;
 use vssd_host::size::ByteSize;
 use workloads::Workload;
@@ -25,10 +26,11 @@ use crate::interrupt;
 use crate::present::store::RunFolder;
 use crate::present::study::block_cache::NO_MEDIUM;
 use crate::progress::Progress;
-use crate::record::{BlockCachePaceRow, BlockCacheRow, BlockCacheSimRow};
+use crate::record::{BlockCachePaceRow, BlockCacheRow, BlockCacheSimRow, BlockCacheTraceRow};
 use crate::sim::input::Input;
 use crate::sim::replay::{Contender, on_slots};
 use crate::testbed::{Disks, OriginShape, Shape, Testbed, Transport};
+use crate::trace::image::Converted;
 use crate::trace::{pass, trace_image};
 
 /// The most accesses of a cell.
@@ -190,15 +192,20 @@ fn cache(evict: Policy) -> Cache {
 pub fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
     let timed = lab.transport() == Transport::Qemu;
     let place = tempfile::tempdir().context("make a temporary folder")?;
-    let image = params.trace.as_deref().map(|path| {
+    let image = params.trace.as_deref().map(|path| -> Result<TempPath> {
         let options = Options {
             disk_bytes: Some(params.origin.0),
             beyond: Beyond::Skip,
             ..Options::default()
         };
-        trace_image(path, options, place.path(), lab.progress)
+        let (image, made) = trace_image(path, options, place.path(), lab.progress).context(
+            "read the parameter `trace` (`harness trace convert FILE OUT` has options for such a trace, and OUT can \
+             be the parameter)",
+        )?;
+        folder.append(&trace_row(path, &made))?;
+        Ok(image)
     });
-    let image = image.transpose()?.map(|(image, _)| image);
+    let image: Option<TempPath> = image.transpose()?;
     let loads = params.loads(lab, image.as_deref())?;
     let mut cells = params.sizes.len() * loads.len() * params.policies.len();
     if timed {
@@ -232,6 +239,22 @@ pub fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
     }
     bar.finish_and_clear();
     Ok(())
+}
+
+fn trace_row(path: &Path, made: &Converted) -> BlockCacheTraceRow {
+    let Converted {
+        summary, distinct, ..
+    } = made;
+    BlockCacheTraceRow {
+        trace: path.display().to_string(),
+        format: summary.format.name().to_owned(),
+        requests: summary.requests(),
+        accesses: summary.accesses(),
+        distinct_blocks: distinct.blocks,
+        beyond_disk: summary.counts.beyond_disk,
+        assumed: summary.assumptions.join(" "),
+        notes: summary.notes().join(" "),
+    }
 }
 
 /// A few cells with an origin disk that is as slow as a disk, one access at a time.

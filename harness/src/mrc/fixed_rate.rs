@@ -66,13 +66,17 @@ impl FixedRate {
         }
     }
 
-    /// How many accesses the sample has.
-    pub fn sampled(&self) -> u64 {
-        self.sampled.accesses()
+    /// How many blocks the sample has.
+    pub fn blocks(&self) -> u64 {
+        self.sampled.blocks()
     }
 
-    /// The estimated miss ratio at every size.
-    pub fn curve(&self) -> Curve {
+    /// The estimated miss ratio at every size; `None` when no block was sampled, of which
+    /// nothing can be estimated.
+    pub fn curve(&self) -> Option<Curve> {
+        if self.blocks() == 0 {
+            return None;
+        }
         let expected = self.accesses as f64 * self.rate;
         let difference = expected - self.sampled.accesses() as f64;
         let real = |distance: u64| (distance as f64 / self.rate).round() as u64;
@@ -80,6 +84,7 @@ impl FixedRate {
             .sampled
             .hits()
             .map(|(d, count)| (real(d), count as f64));
-        Curve::of(expected, [(real(1), difference)].into_iter().chain(hits))
+        let shortest = (real(1), difference);
+        Some(Curve::of(expected, [shortest].into_iter().chain(hits)))
     }
 }

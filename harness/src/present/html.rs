@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::document::Document;
+use super::manifest::replace_file;
 use super::report::{FURTHER, ROWS_SHOWN, left_out};
 use super::study::{Claim, Table};
 
@@ -26,9 +27,8 @@ pub fn write(folder: &Path, document: &Document) -> Result<()> {
             fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))
         })
         .collect::<Result<Vec<String>>>()?;
-    let path = folder.join(FILE);
     let page = compose(document, &figures).into_string();
-    fs::write(&path, page).with_context(|| format!("write {}", path.display()))
+    replace_file(&folder.join(FILE), page.as_bytes())
 }
 
 fn compose(document: &Document, figures: &[String]) -> Markup {

@@ -156,13 +156,17 @@ impl Host {
     }
 }
 
-/// Writes a file, all or nothing: whoever reads it finds the old or the new.
+/// Writes a file, all or nothing: whoever reads it finds the old or the new, and a full
+/// disk is not left with a part of the new beside the old.
 pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".new");
-    fs::write(&temporary, bytes)
-        .and_then(|()| fs::rename(&temporary, path))
-        .with_context(|| format!("write {}: is the disk full?", path.display()))
+    let written = fs::write(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        // It may not have been made at all.
+        let _ = fs::remove_file(&temporary);
+    }
+    written.with_context(|| format!("write {}: is the disk full?", path.display()))
 }
 
 impl Manifest {

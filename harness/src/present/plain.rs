@@ -31,16 +31,12 @@ pub fn ensure_fresh(folder: &Path) -> Result<()> {
 pub fn write_rows<R: Serialize>(folder: &Path, name: &str, rows: &[R]) -> Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
     let path = folder.join(name);
-    let mut writer =
-        csv::Writer::from_path(&path).with_context(|| format!("write {}", path.display()))?;
+    let failed = || format!("write {}: is the disk full?", path.display());
+    let mut writer = csv::Writer::from_path(&path).with_context(failed)?;
     for row in rows {
-        writer
-            .serialize(row)
-            .with_context(|| format!("write {}", path.display()))?;
+        writer.serialize(row).with_context(failed)?;
     }
-    writer
-        .flush()
-        .with_context(|| format!("write {}", path.display()))
+    writer.flush().with_context(failed)
 }
 
 /// Writes the report, as Markdown and as one page of HTML.

@@ -1,13 +1,13 @@
 //! `report.md`: a document as Markdown.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 
 use super::document::Document;
 use super::figures::Figure;
+use super::manifest::replace_file;
 use super::study::Table;
 
 /// File name in a run's folder.
@@ -18,9 +18,8 @@ pub const ROWS_SHOWN: usize = 80;
 
 /// Writes the report.
 pub fn write(folder: &Path, document: &Document) -> Result<()> {
-    let path = folder.join(FILE);
     let text = compose(document).context("write the report")?;
-    fs::write(&path, text).with_context(|| format!("write {}", path.display()))
+    replace_file(&folder.join(FILE), text.as_bytes())
 }
 
 /// What a report says of the rows that it leaves out.

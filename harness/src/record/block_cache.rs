@@ -56,6 +56,31 @@ impl Row for BlockCacheRow {
     const FILE: &'static str = "blockcache.csv";
 }
 
+/// The recorded trace that was replayed, and how it was read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockCacheTraceRow {
+    /// The file.
+    pub trace: String,
+    /// The name of its format.
+    pub format: String,
+    /// Requests that were replayed.
+    pub requests: u64,
+    /// Accesses to single blocks that they are.
+    pub accesses: u64,
+    /// Different blocks, perhaps an estimate.
+    pub distinct_blocks: u64,
+    /// Requests past the end of the origin disk, left out.
+    pub beyond_disk: u64,
+    /// What the file does not say and was taken to be so, in sentences.
+    pub assumed: String,
+    /// What was left out or changed, in sentences.
+    pub notes: String,
+}
+
+impl Row for BlockCacheTraceRow {
+    const FILE: &'static str = "blockcache_trace.csv";
+}
+
 /// The same accesses through the cache's code alone, without guest and device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlockCacheSimRow {

@@ -7,7 +7,7 @@ use clap::Args;
 use workloads::Workload;
 use workloads::pattern::NotAPattern;
 
-use super::curves::{self, Method};
+use super::curves::{self, Method, Summary};
 use super::input::Input;
 use super::replay::{self, Contender};
 use super::size::CacheSize;
@@ -17,6 +17,7 @@ use crate::present::manifest::now_utc;
 use crate::present::plain::{conditions, ensure_fresh, write_report, write_rows};
 use crate::present::{Verdict, figures};
 use crate::progress::Progress;
+use crate::trace::advice::{Purpose, advise};
 use crate::trace::options::ReadArgs;
 
 /// What the report begins with.
@@ -25,7 +26,7 @@ const LEAD: &str = "The policies of the guest's block cache see the accesses of"
 /// Arguments of `harness sim`.
 #[derive(Clone, Debug, Args)]
 pub struct SimArgs {
-    /// A block trace: vscsi, oracle-general, spc, msr or csv, also compressed (gz, zst).
+    /// A block trace: vscsi, oracle-general, spc, msr or csv, also compressed (gz, zst, bz2, xz).
     #[arg(long, value_name = "FILE", conflicts_with = "workload")]
     pub trace: Option<PathBuf>,
     /// How to read that trace.
@@ -109,7 +110,11 @@ impl SimArgs {
 
     fn input(&self, seed: u64, progress: Progress) -> Result<Input> {
         match (&self.trace, self.workload) {
-            (Some(path), _) => Input::from_trace(path, self.read.options(), progress),
+            (Some(path), _) => {
+                let options = self.read.options()?;
+                Input::from_trace(path, options.clone(), progress)
+                    .map_err(|error| advise(error, path, &options, Purpose::Count, progress))
+            }
             (None, Some(workload)) => {
                 Input::from_workload(workload, self.blocks, self.requests, seed)
             }
@@ -143,11 +148,17 @@ impl SimArgs {
     }
 }
 
-/// Simulates into `folder`, which must not hold anything yet.
+/// Simulates into `folder`, which must not hold anything yet. What comes back are the
+/// judgement, and how the curves were counted.
 ///
 /// # Errors
 /// When the input cannot be read or makes no sense, or the results cannot be written.
-pub fn run(args: &SimArgs, folder: &Path, seed: u64, progress: Progress) -> Result<Verdict> {
+pub fn run(
+    args: &SimArgs,
+    folder: &Path,
+    seed: u64,
+    progress: Progress,
+) -> Result<(Verdict, Vec<Summary>)> {
     ensure_fresh(folder)?;
     let started = now_utc();
     let (contenders, methods) = (args.contenders()?, args.methods()?);
@@ -205,7 +216,7 @@ pub fn run(args: &SimArgs, folder: &Path, seed: u64, progress: Progress) -> Resu
         ),
     };
     write_report(folder, &document)?;
-    Ok(verdict)
+    Ok((verdict, summaries))
 }
 
 fn parameters(args: &SimArgs, sizes: &[u32]) -> Vec<Fact> {

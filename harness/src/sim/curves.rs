@@ -75,10 +75,11 @@ impl fmt::Display for Method {
 pub struct Row {
     /// How the curve was counted.
     pub method: String,
-    /// Blocks of a cache from which on the ratio holds, to the next step's.
-    pub cache_blocks: u64,
+    /// Blocks of a cache from which on the ratio holds, to the next step's; none in the
+    /// one row of a method that sampled no block.
+    pub cache_blocks: Option<u64>,
     /// Share of all accesses that miss, from an empty cache on.
-    pub miss_ratio: f64,
+    pub miss_ratio: Option<f64>,
 }
 
 /// A curve, as `mrc_methods.csv` has it.
@@ -86,8 +87,10 @@ pub struct Row {
 pub struct Summary {
     /// How it was counted.
     pub method: String,
+    /// Blocks that it saw: if none, there is no curve.
+    pub sampled_blocks: u64,
     /// Mean of the absolute differences to the exact curve, over all sizes up to the
-    /// number of different blocks; none without an exact curve.
+    /// number of different blocks; none without both curves.
     pub mean_absolute_error: Option<f64>,
     /// How long counting took, nanoseconds.
     pub elapsed_ns: u64,
@@ -98,8 +101,10 @@ pub struct Summary {
 pub struct Counted {
     /// How.
     pub method: Method,
-    /// The curve.
-    pub curve: Curve,
+    /// The curve; none when no block was sampled.
+    pub curve: Option<Curve>,
+    /// Blocks that were.
+    pub sampled_blocks: u64,
     /// How long it took, nanoseconds.
     pub elapsed_ns: u64,
 }
@@ -110,26 +115,27 @@ pub struct Counted {
 /// When somebody wants to stop.
 pub fn count(input: &Input, method: Method, seed: u64) -> Result<Counted> {
     let began = Instant::now();
-    let curve = match method {
+    let (curve, sampled_blocks) = match method {
         Method::Exact => {
             let mut exact = Exact::new();
             each(input, |block| exact.access(block))?;
-            exact.curve()
+            (Some(exact.curve()), exact.blocks())
         }
         Method::FixedRate(rate) => {
             let mut sample = FixedRate::new(rate, seed)?;
             each(input, |block| sample.access(block))?;
-            sample.curve()
+            (sample.curve(), sample.blocks())
         }
         Method::FixedSize(blocks) => {
             let mut sample = FixedSize::new(blocks, seed)?;
             each(input, |block| sample.access(block))?;
-            sample.curve()
+            (Some(sample.curve()), sample.blocks() as u64)
         }
     };
     Ok(Counted {
         method,
         curve,
+        sampled_blocks,
         elapsed_ns: began.elapsed().as_nanos() as u64,
     })
 }
@@ -149,20 +155,29 @@ pub fn record(counted: &[Counted], distinct: u32) -> (Vec<Row>, Vec<Summary>) {
     let mut rows = Vec::new();
     let mut summaries = Vec::new();
     for of in counted {
-        let steps: Vec<(u64, f64)> = of.curve.steps().collect();
+        let steps: Vec<(u64, f64)> = of.curve.iter().flat_map(Curve::steps).collect();
         let every = steps.len().div_ceil(STEPS_MAX).max(1);
         let last = steps.len().saturating_sub(1);
         let recorded = steps.iter().enumerate();
         let recorded = recorded.filter(|(at, _)| at % every == 0 || *at == last);
         rows.extend(recorded.map(|(_, (cache_blocks, miss_ratio))| Row {
             method: of.method.to_string(),
-            cache_blocks: *cache_blocks,
-            miss_ratio: *miss_ratio,
+            cache_blocks: Some(*cache_blocks),
+            miss_ratio: Some(*miss_ratio),
         }));
-        let error = |exact: &Counted| of.curve.mean_absolute_error(&exact.curve, distinct.into());
+        if of.curve.is_none() {
+            rows.push(Row {
+                method: of.method.to_string(),
+                cache_blocks: None,
+                miss_ratio: None,
+            });
+        }
+        let curves = exact.and_then(|exact| Some((of.curve.as_ref()?, exact.curve.as_ref()?)));
+        let error = curves.map(|(of, exact)| of.mean_absolute_error(exact, distinct.into()));
         summaries.push(Summary {
             method: of.method.to_string(),
-            mean_absolute_error: exact.map(error),
+            sampled_blocks: of.sampled_blocks,
+            mean_absolute_error: error,
             elapsed_ns: of.elapsed_ns,
         });
     }

@@ -27,7 +27,7 @@ pub struct Input {
     pub distinct: u32,
     /// What it is, for reports.
     pub what: String,
-    /// What was left out of it, or changed.
+    /// What was assumed of it, left out, or changed.
     pub notes: Vec<String>,
 }
 
@@ -59,7 +59,9 @@ impl Input {
         input.distinct = numbers.len() as u32;
         let name = path.file_name().unwrap_or(path.as_os_str());
         input.what = format!("the trace {} ({})", name.display(), summary.format);
-        input.notes = summary.notes();
+        let assumed = summary.assumptions.iter();
+        input.notes = assumed.map(|text| format!("Assumed: {text}")).collect();
+        input.notes.extend(summary.notes());
         Ok(input)
     }
 

@@ -8,6 +8,12 @@ use crate::present::study::{Claim, Source, Table, Verdict};
 /// How far a sampled curve may be from the exact one, in the mean over all sizes.
 const ERROR_MAX: f64 = 0.01;
 
+/// What is said of a curve that saw no block.
+pub const NO_SAMPLE: &str = "no block was sampled";
+
+/// Blocks from which on a sample is trusted without a word.
+const SAMPLE_MIN: u64 = 1000;
+
 /// The rate of which that is asked, and the accesses from which on.
 const RATE: f64 = 0.01;
 const ACCESSES_MIN: usize = 1_000_000;
@@ -41,6 +47,7 @@ pub fn judge(simulated: Simulated<'_>) -> Verdict {
     verdict.claims.extend(lru_is_exact(simulated));
     verdict.claims.extend(sample_is_close(simulated));
     verdict.findings.extend(best(simulated.rows));
+    verdict.findings.extend(small_samples(simulated));
     verdict.tables.extend(ratios(simulated.rows));
     verdict.tables.extend(memory(simulated.rows));
     verdict.tables.extend(errors(simulated.summaries));
@@ -130,12 +137,13 @@ fn excess((row, bound): &(&Row, &Row)) -> f64 {
 fn lru_is_exact(simulated: Simulated<'_>) -> Option<Claim> {
     let curves = simulated.curves.iter();
     let exact = curves.clone().find(|of| of.method == Method::Exact)?;
+    let exact = exact.curve.as_ref()?;
     let lru = simulated.rows.iter().filter(|row| row.policy == "lru");
     let lru: Vec<_> = lru.collect();
     if lru.is_empty() || simulated.warmup > 0 {
         return None;
     }
-    let ratio = |row: &Row| exact.curve.miss_ratio(row.cache_blocks.into());
+    let ratio = |row: &Row| exact.miss_ratio(row.cache_blocks.into());
     let all = simulated.input.len() as f64;
     let same = |row: &&&Row| (ratio(row) * all).round() as u64 == row.misses();
     let equal = lru.iter().filter(same).count();
@@ -185,6 +193,25 @@ fn best(rows: &[Row]) -> Vec<String> {
         .collect()
 }
 
+/// Which curves are made of too few blocks, or of none.
+fn small_samples(simulated: Simulated<'_>) -> Vec<String> {
+    let more = "a larger RATE of `--mrc shards:RATE`, or `--mrc fixed:BLOCKS`, samples more";
+    let all = u64::from(simulated.input.distinct);
+    let of = simulated.summaries.iter();
+    of.filter_map(|of| match of.sampled_blocks {
+        0 => Some(format!(
+            "{}: no block was sampled, so it says nothing: {more}.",
+            of.method
+        )),
+        few if few < SAMPLE_MIN && few < all => Some(format!(
+            "{}: only {few} of {all} blocks were sampled, so its curve is rough: {more}.",
+            of.method
+        )),
+        _ => None,
+    })
+    .collect()
+}
+
 /// Names of the policies, in order.
 fn policies(rows: &[Row]) -> Vec<&str> {
     let mut names: Vec<&str> = rows.iter().map(|row| row.policy.as_str()).collect();
@@ -230,10 +257,19 @@ fn memory(rows: &[Row]) -> Option<Table> {
 }
 
 fn errors(summaries: &[Summary]) -> Option<Table> {
-    let head = ["curve", "mean absolute error", "time (ms)"];
+    let head = [
+        "curve",
+        "blocks sampled",
+        "mean absolute error",
+        "time (ms)",
+    ];
     let row = |of: &Summary| {
         vec![
             of.method.clone(),
+            match of.sampled_blocks {
+                0 => NO_SAMPLE.to_owned(),
+                blocks => blocks.to_string(),
+            },
             of.mean_absolute_error
                 .map_or("-".to_owned(), |e| format!("{e:.5}")),
             format!("{:.1}", of.elapsed_ns as f64 / 1e6),

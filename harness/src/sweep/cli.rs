@@ -7,6 +7,7 @@ use std::thread;
 use anyhow::Result;
 use clap::Args;
 use serde_json::json;
+use vssd_host::output;
 
 use super::BUILT_IN;
 use super::engine::{self, Options};
@@ -21,6 +22,7 @@ use super::shard::Shard;
 use crate::experiment::params::Overrides;
 use crate::interrupt;
 use crate::present::manifest::State;
+use crate::talk::Talk;
 
 /// What `harness sweep` takes besides the options of all runs.
 #[derive(Clone, Debug, Args)]
@@ -77,17 +79,17 @@ impl Ended {
 }
 
 /// Lists the built-in sweeps.
-fn list(json: bool) -> Result<()> {
+fn list(json: bool, talk: &mut Talk) -> Result<()> {
     for (name, text) in BUILT_IN {
         let Sweep { title, axes, .. } = Sweep::parse(text)?;
         match json {
-            true => println!("{}", json!({ "sweep": name, "title": title, "axes": axes })),
+            true => talk.line(json!({ "sweep": name, "title": title, "axes": axes })),
             false => {
                 let axes = axes
                     .iter()
                     .map(|axis| format!("{} ({} values)", axis.name, axis.values.len()));
                 let axes = axes.collect::<Vec<_>>().join(" x ");
-                println!("{name}: {title}\n    {axes}\n");
+                talk.line(format_args!("{name}: {title}\n    {axes}\n"));
             }
         }
     }
@@ -107,24 +109,24 @@ fn default_folder(sweep: &str, shard: Shard) -> PathBuf {
 
 fn warn(damage: &[Damage], consequence: &str) {
     for damage in damage {
-        eprintln!("harness: {damage}; {consequence}");
+        output::warn(format_args!("harness: {damage}; {consequence}"));
     }
 }
 
-fn tell(ended: &Ended, json: bool) {
+fn tell(ended: &Ended, json: bool, talk: &mut Talk) {
     let Ended { folder, counts } = ended;
     if json {
-        println!("{}", json!({ "folder": folder, "cells": counts }));
+        talk.line(json!({ "folder": folder, "cells": counts }));
         return;
     }
-    println!(
+    talk.line(format_args!(
         "{} of {} cells done, {} impossible or failed, {} missing: {}",
         counts.done,
         counts.all,
         counts.failed,
         counts.missing(),
         folder.display()
-    );
+    ));
 }
 
 /// Runs a sweep, or goes on with it; nothing when the sweeps were listed only.
@@ -133,6 +135,7 @@ pub fn run(
     common: &Common<'_>,
     defaults: &str,
     runner: &dyn Runner,
+    talk: &mut Talk,
 ) -> Result<Option<Ended>> {
     let (name, plan) = match (&args.sweep, &args.like) {
         (Some(name), _) => {
@@ -144,7 +147,7 @@ pub fn run(
             let name = folder.file_name().unwrap_or_default().to_string_lossy();
             (format!("{name}-again"), SweepManifest::read(folder)?.plan)
         }
-        (None, None) => return list(common.json).map(|()| None),
+        (None, None) => return list(common.json, talk).map(|()| None),
     };
     let path = match common.out {
         Some(out) => out.to_owned(),
@@ -154,20 +157,20 @@ pub fn run(
     warn(folder.damage(), "left out, its cell is run again");
     let before = folder.counts();
     if !common.json {
-        println!(
+        talk.line(format_args!(
             "{}: {} points, {} cells in shard {}, {} of them done already",
             folder.plan().title,
             folder.plan().points(),
             before.all,
             args.shard,
             before.done
-        );
+        ));
     }
     if before.done < before.all {
         folder.manifest_mut().sign();
     }
     if let Some(sentence) = folder.manifest().mixture() {
-        eprintln!("harness: {sentence}");
+        output::warn(format_args!("harness: {sentence}"));
     }
     let jobs = args.jobs.map_or_else(
         || thread::available_parallelism().map_or(1, usize::from),
@@ -187,34 +190,34 @@ pub fn run(
     };
     let closed = folder.close(status);
     if result.is_err() || missing > 0 {
-        eprintln!(
+        output::warn(format_args!(
             "harness: {missing} cells are still to be run; the same command with --out {} goes on",
             path.display()
-        );
+        ));
     }
     result?;
     let ended = Ended {
         folder: path,
         counts: closed?,
     };
-    tell(&ended, common.json);
+    tell(&ended, common.json, talk);
     Ok(Some(ended))
 }
 
 /// Joins the parts of a sweep.
-pub fn merge(args: &MergeArgs, common: &Common<'_>) -> Result<Ended> {
+pub fn merge(args: &MergeArgs, common: &Common<'_>, talk: &mut Talk) -> Result<Ended> {
     let out = common
         .out
         .ok_or_else(|| anyhow::anyhow!("name the folder for the whole sweep with --out"))?;
     let merged = merge::merge(out, &args.parts)?;
     warn(&merged.damage, "left out, its cell counts as missing");
     for sentence in merged.mixture.iter().chain(&merged.missing) {
-        eprintln!("harness: {sentence}");
+        output::warn(format_args!("harness: {sentence}"));
     }
     let ended = Ended {
         folder: out.to_owned(),
         counts: merged.counts,
     };
-    tell(&ended, common.json);
+    tell(&ended, common.json, talk);
     Ok(ended)
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use vssd_host::output::warn;
 
 /// Time between two lines where there is no terminal.
 const BETWEEN_LINES: Duration = Duration::from_secs(10);
@@ -46,7 +47,7 @@ impl Pace {
 
     /// Says something, above the bar if there is one.
     pub fn say(&self, text: &str) {
-        self.bar.suspend(|| eprintln!("harness: {text}"));
+        self.bar.suspend(|| warn(format_args!("harness: {text}")));
     }
 
     /// A cell ended.

@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
+use super::advice::{Purpose, advise};
 use super::image::convert;
 use super::info::Info;
 use super::options::ReadArgs;
 use crate::progress::Progress;
+use crate::talk::Talk;
 
 /// What can be done with a trace.
 #[derive(Clone, Debug, Subcommand)]
@@ -16,7 +18,8 @@ pub enum TraceCommand {
     /// Make a disk of a trace, from which a guest replays it block by block.
     ///
     /// A request becomes an access to each block of 4 KiB that it touches, 8 bytes each. The
-    /// disk is the guest's third one, read-only. Memory does not depend on the trace.
+    /// disk is the guest's third one, read-only. Memory does not depend on the trace, but of
+    /// oracle-general: its ids are kept, up to 33554432 of them.
     ///
     /// Examples:
     ///   harness trace convert disk.vscsi disk.trace
@@ -37,7 +40,8 @@ pub enum TraceCommand {
 /// Arguments of `harness trace convert`.
 #[derive(Clone, Debug, Args)]
 pub struct ConvertArgs {
-    /// The trace: vscsi, oracle-general, spc, msr or csv, also compressed (gz, zst).
+    /// The trace: vscsi, oracle-general, spc, msr or csv, also compressed (gz, zst,
+    /// bz2, xz).
     #[arg(value_name = "FILE")]
     trace: PathBuf,
     /// The disk, a new file.
@@ -50,7 +54,8 @@ pub struct ConvertArgs {
 /// Arguments of `harness trace info`.
 #[derive(Clone, Debug, Args)]
 pub struct InfoArgs {
-    /// The trace: vscsi, oracle-general, spc, msr or csv, also compressed (gz, zst).
+    /// The trace: vscsi, oracle-general, spc, msr or csv, also compressed (gz, zst,
+    /// bz2, xz).
     #[arg(value_name = "FILE")]
     trace: PathBuf,
     #[command(flatten)]
@@ -61,17 +66,21 @@ pub struct InfoArgs {
 ///
 /// # Errors
 /// When the trace cannot be read to its end, or the image cannot be written.
-pub fn run(command: &TraceCommand, progress: Progress, json: bool) -> Result<()> {
+pub fn run(command: &TraceCommand, progress: Progress, json: bool, talk: &mut Talk) -> Result<()> {
     match command {
         TraceCommand::Info(InfoArgs { trace, read }) => {
-            let info = Info::read(trace, read.options(), progress)?;
+            let options = read.options()?;
+            let info = Info::read(trace, options.clone(), progress)
+                .map_err(|error| advise(error, trace, &options, Purpose::Count, progress))?;
             match json {
-                true => println!("{}", serde_json::to_string_pretty(&info)?),
-                false => print!("{info}"),
+                true => talk.line(serde_json::to_string_pretty(&info)?),
+                false => talk.say(info),
             }
         }
         TraceCommand::Convert(ConvertArgs { trace, image, read }) => {
-            let made = convert(trace, read.options(), image, progress)?;
+            let options = read.options()?;
+            let made = convert(trace, options.clone(), image, progress)
+                .map_err(|error| advise(error, trace, &options, Purpose::Image, progress))?;
             let info = Info::new(trace, &made.summary, made.distinct);
             match json {
                 true => {
@@ -80,14 +89,14 @@ pub fn run(command: &TraceCommand, progress: Progress, json: bool) -> Result<()>
                         "image_bytes": made.image_bytes,
                         "trace": info,
                     });
-                    println!("{}", serde_json::to_string_pretty(&line)?);
+                    talk.line(serde_json::to_string_pretty(&line)?);
                 }
-                false => println!(
+                false => talk.line(format_args!(
                     "{info}{:<10} {}, {} bytes",
                     "image",
                     image.display(),
                     made.image_bytes
-                ),
+                )),
             }
         }
     }

@@ -19,7 +19,7 @@ use super::pass::{Summary, pass};
 use crate::progress::Progress;
 
 /// The largest disk whose blocks an image can name.
-const DISK_BYTES_MAX: u64 = (1 << u32::BITS) * BLOCK_BYTES;
+pub const DISK_BYTES_MAX: u64 = (1 << u32::BITS) * BLOCK_BYTES;
 
 /// What is written at a time.
 const BUFFER_BYTES: usize = 1 << 18;
@@ -66,8 +66,7 @@ pub fn trace_image(
     folder: &Path,
     progress: Progress,
 ) -> Result<(TempPath, Converted)> {
-    let asked_bytes = options.disk_bytes;
-    options.disk_bytes = Some(asked_bytes.unwrap_or(DISK_BYTES_MAX));
+    options.disk_bytes.get_or_insert(DISK_BYTES_MAX);
     ensure!(
         options.disk_bytes <= Some(DISK_BYTES_MAX),
         "a trace disk names blocks of a disk of up to 16TiB: give a smaller --disk"
@@ -92,10 +91,7 @@ pub fn trace_image(
         record.blocks().for_each(|block| distinct.add(block));
         writer.add(record).with_context(writing)
     });
-    let summary = match asked_bytes {
-        Some(_) => made?,
-        None => made.context("convert for a disk of 16TiB, the largest there is (--disk)")?,
-    };
+    let summary = made?;
     let image_bytes = writer.finish().with_context(writing)?;
     let converted = Converted {
         summary,

@@ -50,8 +50,14 @@ pub struct Info {
     pub beyond_disk: u64,
     /// Records earlier than the one before.
     pub clamped: u64,
-    #[serde(skip)]
-    notes: Vec<String>,
+    /// Requests of objects larger than the one block that each counts as.
+    pub larger_objects: u64,
+    /// Volumes, of a format that has them.
+    pub volumes: u64,
+    /// What the file does not say and was taken to be so, in sentences.
+    pub assumptions: Vec<String>,
+    /// What was left out, or changed, in sentences.
+    pub notes: Vec<String>,
 }
 
 impl Info {
@@ -76,6 +82,9 @@ impl Info {
             other_commands: summary.counts.other_commands,
             beyond_disk: summary.counts.beyond_disk,
             clamped: summary.counts.clamped,
+            larger_objects: summary.counts.larger_objects,
+            volumes: summary.counts.volumes,
+            assumptions: summary.assumptions.clone(),
             notes: summary.notes(),
         }
     }
@@ -158,8 +167,10 @@ impl fmt::Display for Info {
             "duration",
             format!("{:.3} s", self.duration_ns as f64 / 1e9),
         )?;
-        self.notes
-            .iter()
-            .try_for_each(|note| line("note", note.clone()))
+        let assumed = self.assumptions.iter().map(|text| ("assumed", text));
+        let notes = self.notes.iter().map(|text| ("note", text));
+        assumed
+            .chain(notes)
+            .try_for_each(|(name, text)| line(name, text.clone()))
     }
 }

@@ -10,18 +10,22 @@
 //! same ones, or the same error. A pass streams: its memory does not depend on the trace.
 //!
 //! - [`options`]: what a person says about a trace
+//! - [`advice`]: which of these options take a trace that was refused, with numbers from a
+//!   [`survey`] of it
 //! - [`pass`]: one reading of it, and what it added up to
 //! - [`distinct`]: how many different blocks there are
 //! - [`image`]: the disk that a guest replays
 //! - [`info`]: what is in a trace
 //! - [`cli`]: `harness trace`
 
+pub mod advice;
 pub mod cli;
 pub mod distinct;
 pub mod image;
 pub mod info;
 pub mod options;
 pub mod pass;
+pub mod survey;
 
 pub use image::trace_image;
 pub use pass::{Summary, pass};

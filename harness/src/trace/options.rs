@@ -1,10 +1,47 @@
 //! What a person says about a trace on the command line.
 
+use std::fmt;
 use std::num::NonZeroU64;
 
-use clap::Args;
+use anyhow::{Result, ensure};
+use clap::{Args, ValueEnum};
 use vssd_host::size::ByteSize;
-use workloads::trace::{Beyond, Format, Options, TimeOrder};
+use workloads::trace::{Beyond, Format, Ids, Options, Overlap, Record, TimeOrder};
+
+/// What the ids of an oracle-general trace are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum IdsAre {
+    /// Names of objects: each is one block, whatever its size.
+    Objects,
+    /// Addresses, in units of `--id-unit`.
+    Addresses,
+}
+
+impl fmt::Display for IdsAre {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Objects => "objects",
+            Self::Addresses => "addresses",
+        })
+    }
+}
+
+/// A size of which there is something.
+fn parse_size(text: &str) -> Result<ByteSize, String> {
+    match text.parse() {
+        Ok(ByteSize(0)) => Err(format!("`{text}` is nothing: give at least 1B")),
+        Ok(size) => Ok(size),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn parse_request(text: &str) -> Result<ByteSize, String> {
+    let cap = ByteSize(Record::LENGTH_BYTES_CAP.into());
+    match parse_size(text)? {
+        size if size > cap => Err(format!("no request is longer than {cap}")),
+        size => Ok(size),
+    }
+}
 
 /// How to read the trace that an argument called `trace` names.
 #[derive(Clone, Debug, Default, Args)]
@@ -38,26 +75,79 @@ pub struct ReadArgs {
     #[arg(long, value_name = "REQUESTS", requires = "trace")]
     pub limit: Option<NonZeroU64>,
     /// The room of each volume of a trace with several (spc, msr), 1TiB if not given.
-    #[arg(long, value_name = "SIZE", requires = "trace")]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, requires = "trace")]
     pub volume: Option<ByteSize>,
-    /// What an object id of an oracle-general trace counts, 512B if not given.
-    #[arg(long, value_name = "SIZE", requires = "trace")]
+    /// The longest request that is not taken for garbage, 64MiB if not given; up to 1GiB.
+    #[arg(long, value_name = "SIZE", value_parser = parse_request, requires = "trace")]
+    pub max_request: Option<ByteSize>,
+    /// What the ids of an oracle-general trace are: objects of one block each, whatever their
+    /// sizes, as in libCacheSim with ignore_obj_size; or addresses on a disk. Objects if not given.
+    #[arg(
+        long,
+        value_name = "objects|addresses",
+        hide_possible_values = true,
+        requires = "trace"
+    )]
+    pub ids: Option<IdsAre>,
+    /// What ids that are addresses count, 512B if not given; they are addresses if it is.
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, requires = "trace")]
     pub id_unit: Option<ByteSize>,
+    /// Ranges of different ids that are addresses and overlap: refuse the trace, or allow them,
+    /// as requests of a disk do.
+    #[arg(
+        long,
+        default_value_t,
+        value_name = "refuse|allow",
+        hide_default_value = true,
+        requires = "trace"
+    )]
+    pub overlap: Overlap,
 }
 
 impl ReadArgs {
     /// For the reader.
-    pub fn options(&self) -> Options {
+    ///
+    /// # Errors
+    /// When an option is of no use beside another.
+    pub fn options(&self) -> Result<Options> {
         let default = Options::default();
-        Options {
+        Ok(Options {
             format: self.format,
             order: self.times,
+            length_bytes_max: match self.max_request {
+                // No more than 1 GiB.
+                Some(size) => size.0 as u32,
+                None => default.length_bytes_max,
+            },
             disk_bytes: self.disk.map(|size| size.0),
             beyond: self.beyond,
             limit: self.limit,
             volume_bytes: self.volume.map_or(default.volume_bytes, |size| size.0),
-            id_unit_bytes: self.id_unit.map_or(default.id_unit_bytes, |size| size.0),
-            ..default
+            ids: self.ids()?,
+        })
+    }
+
+    fn ids(&self) -> Result<Ids> {
+        let of_addresses = self.id_unit.is_some() || self.overlap != Overlap::default();
+        let implied = match of_addresses {
+            true => IdsAre::Addresses,
+            false => IdsAre::Objects,
+        };
+        match self.ids.unwrap_or(implied) {
+            IdsAre::Objects => {
+                ensure!(
+                    !of_addresses,
+                    "--id-unit and --overlap are about addresses, and --ids objects says that ids are none"
+                );
+                Ok(Ids::Objects)
+            }
+            IdsAre::Addresses => {
+                let unit = self.id_unit.and_then(|size| NonZeroU64::new(size.0));
+                Ok(Ids::Addresses {
+                    unit_bytes: unit.unwrap_or(Ids::UNIT_BYTES),
+                    overlap: self.overlap,
+                })
+            }
         }
     }
 
@@ -66,6 +156,7 @@ impl ReadArgs {
         let default = Self::default();
         let beyond = (self.beyond != default.beyond).then_some(self.beyond);
         let times = (self.times != default.times).then_some(self.times);
+        let overlap = (self.overlap != default.overlap).then_some(self.overlap);
         [
             self.format.map(|format| format!(" --format {format}")),
             self.disk.map(|size| format!(" --disk {size}")),
@@ -73,7 +164,11 @@ impl ReadArgs {
             times.map(|times| format!(" --times {times}")),
             self.limit.map(|limit| format!(" --limit {limit}")),
             self.volume.map(|size| format!(" --volume {size}")),
+            self.max_request
+                .map(|size| format!(" --max-request {size}")),
+            self.ids.map(|ids| format!(" --ids {ids}")),
             self.id_unit.map(|size| format!(" --id-unit {size}")),
+            overlap.map(|overlap| format!(" --overlap {overlap}")),
         ]
         .into_iter()
         .flatten()
@@ -97,11 +192,57 @@ mod tests {
     fn arguments_say_the_same_again() {
         for text in [
             "",
-            " --format msr --disk 40GiB --beyond skip --times sort:64 --limit 10 --volume 1GiB --id-unit 4KiB",
+            " --format msr --disk 40GiB --beyond skip --times sort:64 --limit 10 --volume 1GiB --max-request 128MiB --ids addresses --id-unit 4KiB --overlap allow",
         ] {
             let line = Line::parse_from(format!("x {}{text}", "name").split(' '));
             assert_eq!(line.trace, "name");
             assert_eq!(line.read.arguments(), text);
         }
+    }
+
+    fn parsed(text: &str) -> Result<ReadArgs, clap::Error> {
+        let words = ["x", "name"].into_iter().chain(text.split(' '));
+        Line::try_parse_from(words.filter(|word| !word.is_empty())).map(|line| line.read)
+    }
+
+    #[test]
+    fn a_unit_makes_addresses_of_ids() {
+        let ids = |text: &str| parsed(text).unwrap().options().map(|options| options.ids);
+        let addresses = |bytes, overlap| Ids::Addresses {
+            unit_bytes: NonZeroU64::new(bytes).unwrap(),
+            overlap,
+        };
+        assert_eq!(ids("").unwrap(), Ids::Objects);
+        assert_eq!(ids("--ids objects").unwrap(), Ids::Objects);
+        assert_eq!(
+            ids("--ids addresses").unwrap(),
+            addresses(512, Overlap::Reject)
+        );
+        assert_eq!(
+            ids("--id-unit 4KiB").unwrap(),
+            addresses(4096, Overlap::Reject)
+        );
+        assert_eq!(
+            ids("--overlap allow").unwrap(),
+            addresses(512, Overlap::Allow)
+        );
+        for text in ["--id-unit 4KiB", "--overlap allow"] {
+            let error = ids(&format!("--ids objects {text}")).unwrap_err();
+            assert!(error.to_string().contains("--ids objects"), "{error}");
+        }
+    }
+
+    #[test]
+    fn sizes_of_nothing_are_refused() {
+        for option in ["--id-unit", "--volume", "--max-request"] {
+            for size in ["0", "0B", "0GiB"] {
+                let error = parsed(&format!("{option} {size}")).unwrap_err();
+                assert!(error.to_string().contains("at least 1B"), "{error}");
+            }
+        }
+        let error = parsed("--max-request 1025MiB").unwrap_err().to_string();
+        assert!(error.contains("1GiB"), "{error}");
+        let most = parsed("--max-request 1GiB").unwrap().options().unwrap();
+        assert_eq!(most.length_bytes_max, Record::LENGTH_BYTES_CAP);
     }
 }

@@ -36,6 +36,8 @@ pub struct Summary {
     pub duration_ns: u64,
     /// What was left out, or changed.
     pub counts: Counts,
+    /// What the file does not say and was taken to be so, in sentences.
+    pub assumptions: Vec<String>,
 }
 
 impl Summary {
@@ -53,6 +55,7 @@ impl Summary {
             end_block: 0,
             duration_ns: 0,
             counts: Counts::default(),
+            assumptions: Vec::new(),
         }
     }
 
@@ -92,8 +95,8 @@ impl Summary {
 
     /// What was left out, or changed, in sentences.
     pub fn notes(&self) -> Vec<String> {
-        let counts = self.counts;
-        [
+        let counts = &self.counts;
+        let counted = [
             (
                 counts.other_commands,
                 "records are neither reads nor writes, and were left out.",
@@ -106,11 +109,23 @@ impl Summary {
                 counts.clamped,
                 "records were earlier than the one before; they count as of the same time.",
             ),
-        ]
-        .into_iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, what)| format!("{count} {what}"))
-        .collect()
+            (
+                counts.larger_objects,
+                "requests are for objects larger than the one block that each counts as.",
+            ),
+        ];
+        let counted = counted.into_iter().filter(|(count, _)| *count > 0);
+        let header = counts
+            .header_line
+            .map(|line| format!("Line {line} names the columns, and is no request."));
+        let trailing = counts.trailing.map(|compression| {
+            format!("Other bytes come after the {compression} data, and were left out.")
+        });
+        counted
+            .map(|(count, what)| format!("{count} {what}"))
+            .chain(header)
+            .chain(trailing)
+            .collect()
     }
 }
 
@@ -139,6 +154,7 @@ pub fn pass(
     }
     bar.finish_and_clear();
     summary.counts = reader.counts();
+    summary.assumptions = reader.assumptions();
     ensure!(
         summary.accesses() > 0,
         "{}: its requests access no block at all{}",

@@ -1,6 +1,6 @@
 //! CSV: any trace, its columns named by a header.
 //!
-//! The first line names the columns, in any order and case. Four things are
+//! The first line with content names the columns, in any order and case. Four things are
 //! needed, each by exactly one column, whose name says its unit; other columns
 //! are ignored:
 //!
@@ -21,7 +21,7 @@
 //! ```
 
 use super::record::{BLOCK_BYTES, SECTOR_BYTES};
-use super::text::{Field, Fields};
+use super::text::{Field, Fields, other_separator, quoted_line};
 use super::{Problem, Record};
 
 /// The columns of one thing: their names and units, and what they are called in
@@ -77,29 +77,35 @@ pub(super) struct Csv {
 }
 
 impl Choices {
-    fn find(&self, header: &str) -> Result<Column, Problem> {
+    fn find(&self, header: &[u8]) -> Result<Column, Problem> {
         let mut found = 0;
         let mut column = None;
-        for (index, name) in header.split(',').enumerate() {
+        for (index, name) in header.split(|byte| *byte == b',').enumerate() {
             let choice = self
                 .names
                 .iter()
-                .find(|(choice, _)| name.trim_ascii().eq_ignore_ascii_case(choice));
+                .find(|(choice, _)| name.trim_ascii().eq_ignore_ascii_case(choice.as_bytes()));
             if let Some((_, unit)) = choice {
                 found += 1;
                 column = Some(Column { index, unit: *unit });
             }
         }
-        column.filter(|_| found == 1).ok_or(Problem::Column {
-            choices: self.shown,
-            found,
-        })
+        column
+            .filter(|_| found == 1)
+            .ok_or_else(|| match other_separator(header) {
+                Some(problem) => problem,
+                None => Problem::Column {
+                    choices: self.shown,
+                    found,
+                    line: quoted_line(header),
+                },
+            })
     }
 }
 
 impl Csv {
     /// Reads the header.
-    pub(super) fn new(header: &str) -> Result<Self, Problem> {
+    pub(super) fn new(header: &[u8]) -> Result<Self, Problem> {
         Ok(Self {
             time: TIME.find(header)?,
             operation: OPERATION.find(header)?,
@@ -108,7 +114,7 @@ impl Csv {
         })
     }
 
-    pub(super) fn decode(&self, line: &str) -> Result<Record, Problem> {
+    pub(super) fn decode(&self, line: &[u8]) -> Result<Record, Problem> {
         let field = |column: Column, name| -> Result<Field<'_>, Problem> {
             let mut fields = Fields::of(line);
             for _ in 0..column.index {
@@ -124,7 +130,12 @@ impl Csv {
     }
 }
 
+/// Why a line is no header of this format.
+pub(super) fn oddity(line: &[u8]) -> Option<Problem> {
+    Csv::new(line).err()
+}
+
 /// True for a header of this format.
-pub(super) fn recognises(line: &str) -> bool {
-    Csv::new(line).is_ok()
+pub(super) fn recognises(line: &[u8]) -> bool {
+    oddity(line).is_none()
 }

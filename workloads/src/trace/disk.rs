@@ -4,6 +4,8 @@
 //! as long as a block, at time 0: what a cache sees is the same as of the trace that the
 //! disk was made of, and of the requests it came from only their order is left.
 
+use std::vec::Vec;
+
 use super::source::{Source, Trouble};
 use super::{BLOCK_BYTES, Format, Op, Position, Problem, Record};
 use crate::trace_disk::{self, Access, Header, RECORD_BYTES};
@@ -25,7 +27,10 @@ impl Disk {
     /// compressed, nothing says so before.
     pub(super) fn new(source: &mut Source) -> Result<Self, Trouble> {
         let mut block = [0; trace_disk::BLOCK_BYTES];
-        let not_this = (Position::File, Problem::NotThisFormat(Format::TraceDisk));
+        let not_this = (
+            Position::File,
+            Problem::NotThisFormat(Format::TraceDisk, Vec::new()),
+        );
         if source.record(&mut block)?.is_none() {
             return Err(not_this);
         }

@@ -2,12 +2,14 @@
 
 use core::fmt;
 use std::io;
-use std::string::String;
+use std::string::{String, ToString};
+use std::vec::Vec;
 
 use super::Format;
+use super::compression::{Compression, NotRead};
 
 /// Why a trace cannot be read, or not further. Displays as one sentence that
-/// names the file, the place and a way out.
+/// names the file, the place and, where there is one, a way out.
 #[derive(Debug)]
 pub struct TraceError {
     /// The file, as the caller called it.
@@ -29,13 +31,25 @@ pub enum Position {
     Line(u64),
 }
 
-/// What is wrong.
+/// What is wrong. Displays as that alone: what to do about it is [`Problem::remedy`]'s to
+/// say, or a caller's who knows what its options are called.
 #[derive(Debug)]
 pub enum Problem {
-    /// The file cannot be read, or its compression is broken.
+    /// The file cannot be read.
     Io(io::Error),
+    /// Its compression is broken, or ends early.
+    Damaged {
+        /// What it is compressed with.
+        compression: Compression,
+        /// What the decoder says.
+        error: io::Error,
+    },
+    /// To decompress it takes a window of more than [`super::WINDOW_BYTES_MAX`].
+    Window(Compression),
+    /// It is in an archive, compression or encoding that is not read.
+    NotRead(NotRead),
     /// No format was named, and neither name nor content says one.
-    UnknownFormat,
+    UnknownFormat(Vec<OddLine>),
     /// No format was named, and name and content say different ones.
     Contradiction {
         /// What the name of the file says.
@@ -44,7 +58,7 @@ pub enum Problem {
         by_content: Format,
     },
     /// The file is not what it was said to be.
-    NotThisFormat(Format),
+    NotThisFormat(Format, Vec<OddLine>),
     /// The trace holds no read and no write.
     NoRequests,
     /// The file ends within a binary record.
@@ -56,18 +70,32 @@ pub enum Problem {
     },
     /// A line does not end.
     LineTooLong,
-    /// A line is not text.
+    /// A line holds a byte of 0.
     NotText,
     /// A line has fewer fields than its format.
-    FieldMissing(&'static str),
+    FieldMissing {
+        /// The first that is missing.
+        name: &'static str,
+        /// The line, quoted.
+        line: String,
+    },
+    /// A line has something else between its fields than commas.
+    Separator {
+        /// What it has.
+        separators: &'static str,
+        /// The line, quoted.
+        line: String,
+    },
     /// A field does not say what it should.
     Field {
         /// Which one.
         name: &'static str,
-        /// What it says.
+        /// What it says, quoted.
         text: String,
         /// What it should say.
         expected: &'static str,
+        /// The line, quoted.
+        line: String,
     },
     /// The header of a CSV file lacks a column or has it twice.
     Column {
@@ -75,6 +103,8 @@ pub enum Problem {
         choices: &'static str,
         /// How many of them there are.
         found: usize,
+        /// The header, quoted.
+        line: String,
     },
     /// A vSCSI record is not of the version that the file began with, or its
     /// command is none.
@@ -109,11 +139,61 @@ pub enum Problem {
     },
     /// There are more volumes than a reader keeps apart.
     TooManyVolumes(usize),
+    /// There are more objects than a reader keeps apart.
+    TooManyObjects(usize),
+    /// Two objects share bytes, so their ids are no addresses of this unit.
+    Overlap {
+        /// The id of the one that begins first.
+        first: u64,
+        /// Where it ends.
+        first_end_bytes: u64,
+        /// The id of the other.
+        second: u64,
+        /// Where that begins.
+        second_begin_bytes: u64,
+    },
     /// A record is earlier than one before it.
     TimeGoesBack {
         /// By how much.
         by_ns: u64,
     },
+}
+
+/// A line at the head of a file, and why it is not of the formats that it might be of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OddLine {
+    /// Its number, from 1.
+    pub number: u64,
+    /// The line, quoted.
+    pub line: String,
+    /// What each of these formats misses in it.
+    pub odd: Vec<(Format, String)>,
+}
+
+impl fmt::Display for OddLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {} is {}", self.number, self.line)?;
+        for (format, odd) in &self.odd {
+            write!(f, ", not {format} as {odd}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Bytes as options say them: in the largest unit of which they are a whole number.
+pub(super) struct Size(pub(super) u64);
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB"), (0, "B")];
+        let whole = |(shift, _): &&(u32, &str)| self.0 >> shift << shift == self.0;
+        let (shift, unit) = units
+            .iter()
+            .filter(|(shift, _)| self.0 >> shift > 0)
+            .find(whole)
+            .unwrap_or(&(0, "B"));
+        write!(f, "{}{unit}", self.0 >> shift)
+    }
 }
 
 impl fmt::Display for Position {
@@ -126,120 +206,187 @@ impl fmt::Display for Position {
     }
 }
 
+impl Problem {
+    /// The same without the line that it quotes, for where that was quoted already.
+    pub(super) fn brief(&self) -> String {
+        match self {
+            Self::FieldMissing { name, .. } => std::format!("it ends before the {name}"),
+            Self::Separator { separators, .. } => {
+                std::format!("it has {separators} where commas belong")
+            }
+            Self::Field {
+                name,
+                text,
+                expected,
+                ..
+            } => std::format!("the {name} is {text} and not {expected}"),
+            Self::Column { choices, found, .. } => {
+                std::format!("it has {found} columns of the name {choices}")
+            }
+            other => other.to_string(),
+        }
+    }
+
+    /// What to do about it, where that can be said without knowing the caller's options.
+    pub fn remedy(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Io(_) | Self::Damaged { .. } | Self::TooManyObjects(_) => return None,
+            Self::Window(Compression::Zstd) => {
+                "compress it again with a smaller one (`zstd --long=31` at most)"
+            }
+            Self::Window(_) => "compress it again with a smaller one",
+            Self::NotRead(found) => found.remedy,
+            Self::UnknownFormat(_) => {
+                "name one of vscsi, oracle-general, spc, msr, csv, trace-disk"
+            }
+            Self::Contradiction { .. } => "name the format",
+            Self::NotThisFormat(..) => "name another format",
+            Self::NoRequests => "see that the file is complete and of this format",
+            Self::CutRecord { .. } => "get it whole, or cut it to this byte",
+            Self::LineTooLong => "this is no text trace, name its format",
+            Self::NotText => "this is no text trace, or one in UTF-16: name or convert it",
+            Self::FieldMissing { .. } => "complete or remove the line",
+            Self::Separator { .. } => "put commas in their place",
+            Self::Field { .. } => "correct or remove the line",
+            Self::Column { .. } => "give it exactly one of them",
+            Self::Record { .. } => "name another format, or cut the file to this byte",
+            Self::Overflow(_) => "check the unit, or remove the record",
+            Self::TooLong { .. } => "raise the limit if it is real, or name another format",
+            Self::BeyondDisk { .. } => "give a larger disk, or have such requests skipped",
+            Self::BeyondVolume { .. } => "give each volume more room",
+            Self::TooManyVolumes(_) => "split the file, one volume each",
+            Self::Overlap { .. } => "take ids as objects, or let addresses overlap",
+            Self::TimeGoesBack { .. } => "have times clamped, or sorted within a (larger) window",
+        })
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines = |f: &mut fmt::Formatter<'_>, lines: &[OddLine]| {
+            lines.iter().try_for_each(|line| write!(f, "; {line}"))
+        };
         match self {
-            Self::Io(error) => write!(
+            Self::Io(_) => f.write_str("cannot be read"),
+            Self::Damaged { compression, error } => match error.kind() {
+                io::ErrorKind::UnexpectedEof => write!(f, "its {compression} data ends early"),
+                _ => write!(f, "its {compression} data is damaged"),
+            },
+            Self::Window(compression) => write!(
                 f,
-                "cannot be read ({error}): see that the file is there and complete"
+                "its {compression} data needs a window of more than {} GiB",
+                super::WINDOW_BYTES_MAX >> 30
             ),
-            Self::UnknownFormat => write!(
-                f,
-                "neither its name nor its content says what format it is: name one of {}",
-                Format::NAMES
-            ),
+            Self::NotRead(found) => write!(f, "is {}, which is not read", found.what),
+            Self::UnknownFormat(odd) => {
+                f.write_str("neither its name nor its content says what format it is")?;
+                lines(f, odd)
+            }
             Self::Contradiction {
                 by_name,
                 by_content,
-            } => write!(
-                f,
-                "is called like {by_name} but looks like {by_content}: name the format"
-            ),
-            Self::NotThisFormat(format) => write!(
-                f,
-                "does not begin like a trace of format {format}: name another of {}",
-                Format::NAMES
-            ),
-            Self::NoRequests => f.write_str(
-                "holds no read and no write: see that the file is complete and of this format",
-            ),
+            } => write!(f, "is called like {by_name} but looks like {by_content}"),
+            Self::NotThisFormat(format, odd) => {
+                write!(f, "does not begin like a trace of format {format}")?;
+                lines(f, odd)
+            }
+            Self::NoRequests => f.write_str("holds no read and no write"),
             Self::CutRecord {
                 found_bytes,
                 record_bytes,
             } => write!(
                 f,
-                "the file ends after {found_bytes} of the {record_bytes} bytes of a record: \
-                 get it whole, or cut it to this byte"
+                "the file ends after {found_bytes} of the {record_bytes} bytes of a record"
             ),
-            Self::LineTooLong => write!(
-                f,
-                "the line is longer than {} bytes: this is no text trace, name its format",
-                super::LINE_BYTES_MAX
-            ),
-            Self::NotText => {
-                f.write_str("the line is not text: this is no text trace, name its format")
+            Self::LineTooLong => {
+                write!(f, "the line is longer than {} bytes", super::LINE_BYTES_MAX)
             }
-            Self::FieldMissing(name) => write!(
-                f,
-                "the line ends before its {name}: complete or remove the line"
-            ),
+            Self::NotText => f.write_str("the line holds bytes of 0"),
+            Self::FieldMissing { name, line } => {
+                write!(f, "the line {line} ends before its {name}")
+            }
+            Self::Separator { separators, line } => {
+                write!(f, "the line {line} has {separators} where commas belong")
+            }
             Self::Field {
                 name,
                 text,
                 expected,
+                line,
             } => write!(
                 f,
-                "the {name} is {text:?}, which is not {expected}: correct or remove the line"
+                "the {name} is {text}, which is not {expected}, in {line}"
             ),
-            Self::Column { choices, found } => write!(
+            Self::Column {
+                choices,
+                found,
+                line,
+            } => write!(
                 f,
-                "the header has {found} columns for what takes one of {choices}: \
-                 give it exactly one of them"
+                "the header {line} has {found} columns for what takes one of {choices}"
             ),
             Self::Record { version, command } => write!(
                 f,
-                "version {version:#06x} with command {command:#06x} is no record of this trace: \
-                 name another format, or cut the file to this byte"
+                "version {version:#06x} with command {command:#06x} is no record of this trace"
             ),
-            Self::Overflow(what) => write!(
-                f,
-                "{what} is past 64 bits: check the unit, or remove the record"
-            ),
+            Self::Overflow(what) => write!(f, "{what} is past 64 bits"),
             Self::TooLong { length_bytes, max } => write!(
                 f,
-                "a request of {length_bytes} bytes, where {max} is the most: \
-                 raise the limit (up to {}) if it is real",
-                super::Record::LENGTH_BYTES_CAP
+                "a request of {length_bytes} bytes, where {} is the most",
+                Size((*max).into())
             ),
             Self::BeyondDisk {
                 end_bytes,
                 disk_bytes,
             } => write!(
                 f,
-                "the request ends at byte {end_bytes} of a disk of {disk_bytes}: \
-                 give a larger disk, or have such requests skipped"
+                "the request ends at byte {end_bytes} of a disk of {}",
+                Size(*disk_bytes)
             ),
             Self::BeyondVolume {
                 end_bytes,
                 volume_bytes,
             } => write!(
                 f,
-                "the request ends at byte {end_bytes} of a volume given {volume_bytes}: \
-                 give each volume more room"
+                "the request ends at byte {end_bytes} of a volume given {}",
+                Size(*volume_bytes)
             ),
-            Self::TooManyVolumes(max) => write!(
+            Self::TooManyVolumes(max) => write!(f, "more than {max} volumes"),
+            Self::TooManyObjects(max) => write!(
                 f,
-                "more than {max} volumes: split the file, one volume each"
+                "more than {max} different objects, which are all that are kept in memory"
             ),
-            Self::TimeGoesBack { by_ns } => write!(
+            Self::Overlap {
+                first,
+                first_end_bytes,
+                second,
+                second_begin_bytes,
+            } => write!(
                 f,
-                "the record is {by_ns} ns earlier than one before it: \
-                 have times clamped, or sorted within a (larger) window"
+                "the objects {first} and {second}, taken as addresses, overlap: the one ends at \
+                 byte {first_end_bytes} and the other begins at byte {second_begin_bytes}"
             ),
+            Self::TimeGoesBack { by_ns } => {
+                write!(f, "the record is {by_ns} ns earlier than one before it")
+            }
         }
     }
 }
 
 impl fmt::Display for TraceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}: {}", self.file, self.position, self.problem)
+        write!(f, "{}{}: {}", self.file, self.position, self.problem)?;
+        match self.problem.remedy() {
+            Some(remedy) => write!(f, ": {remedy}"),
+            None => Ok(()),
+        }
     }
 }
 
 impl std::error::Error for TraceError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.problem {
-            Problem::Io(error) => Some(error),
+            Problem::Io(error) | Problem::Damaged { error, .. } => Some(error),
             _ => None,
         }
     }

@@ -2,21 +2,24 @@
 
 use core::fmt;
 use std::string::String;
+use std::vec::Vec;
 
+use super::error::OddLine;
+use super::text::{content_lines, quoted_line};
 use super::{Problem, csv, disk, msr, spc, vscsi};
 
 /// A format that can be read. Without a name, a file is recognised where that
 /// is certain:
 ///
 /// - `vscsi` by the versions and commands of its first records, `spc` and `msr`
-///   by a first line that only they have, `csv` by its header, `trace-disk` by
-///   its magic bytes;
+///   by their first line, or by the second where the first names columns, `csv` by its
+///   header, `trace-disk` by its magic bytes; blank lines and comments do not count;
 /// - `oracle-general`, whose content has no marks, by a name that ends in
 ///   `.oracleGeneral` or `.oracleGeneral.bin`;
 /// - a name that ends in `.vscsi`, `.spc` or `.msr` must agree with the
 ///   content; `.csv` says nothing, as three formats use it.
 ///
-/// A last `.gz` or `.zst` of the name does not count.
+/// A last `.gz`, `.zst`, `.bz2` or `.xz` of the name does not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// VMware's virtual SCSI traces, version 1 or 2.
@@ -68,11 +71,14 @@ impl Format {
             return Err(Problem::NoRequests);
         }
         match (by_name(name), by_content(head)) {
-            (None, None) => Err(Problem::UnknownFormat),
+            (None, None) => {
+                let lines = odd_lines(head, &[Self::Csv, Self::Msr, Self::Spc]);
+                Err(Problem::UnknownFormat(lines))
+            }
             (None, Some(format)) => Ok(format),
             // No content contradicts it, and none proves it.
             (Some(Self::OracleGeneral), None) => Ok(Self::OracleGeneral),
-            (Some(format), None) => Err(Problem::NotThisFormat(format)),
+            (Some(format), None) => Err(Problem::NotThisFormat(format, odd_lines(head, &[format]))),
             (Some(by_name), Some(by_content)) if by_name == by_content => Ok(by_name),
             (Some(by_name), Some(by_content)) => Err(Problem::Contradiction {
                 by_name,
@@ -84,8 +90,11 @@ impl Format {
 
 fn by_name(name: &str) -> Option<Format> {
     let name = name.to_ascii_lowercase();
-    let name = name.strip_suffix(".gz").unwrap_or(&name);
-    let name = name.strip_suffix(".zst").unwrap_or(name);
+    let compressed = [".gz", ".zst", ".bz2", ".xz"];
+    let name = compressed
+        .iter()
+        .find_map(|ending| name.strip_suffix(ending))
+        .unwrap_or(&name);
     let endings = [
         (".vscsi", Format::Vscsi),
         (".oraclegeneral", Format::OracleGeneral),
@@ -104,14 +113,64 @@ fn by_content(head: &[u8]) -> Option<Format> {
     if vscsi::Layout::of(head).is_some() {
         return Some(Format::Vscsi);
     }
-    let first = head.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
-    let line = str::from_utf8(first.into_iter().find(|line| !line.is_empty())?).ok()?;
-    match () {
-        () if csv::recognises(line) => Some(Format::Csv),
-        () if msr::recognises(line) => Some(Format::Msr),
-        () if spc::recognises(line) => Some(Format::Spc),
-        () => None,
+    let mut lines = content_lines(head).map(|(_, line)| line);
+    let first = lines.next()?;
+    if csv::recognises(first) {
+        return Some(Format::Csv);
     }
+    // Both may call their columns alike: then the line behind tells.
+    let second = lines.next();
+    let request = |is_header: bool| if is_header { second } else { Some(first) };
+    if request(msr::is_header(first)).is_some_and(msr::recognises) {
+        return Some(Format::Msr);
+    }
+    let is_spc = |line| spc::oddity(line).is_none();
+    request(spc::is_header(first))
+        .is_some_and(is_spc)
+        .then_some(Format::Spc)
+}
+
+/// What is odd, for each of these formats, in the first line with content of a file that
+/// begins with `head`, or in the second where the first names its columns. Nothing where
+/// the file is no text.
+fn odd_lines(head: &[u8], formats: &[Format]) -> Vec<OddLine> {
+    let mut found: Vec<OddLine> = Vec::new();
+    let is_text = |line: &[u8]| !line.iter().any(|byte| *byte < b' ' && *byte != b'\t');
+    let lines: Vec<_> = content_lines(head).take(2).collect();
+    let Some((first, line)) = lines.first().filter(|(_, line)| is_text(line)) else {
+        return found;
+    };
+    let mut note = |number: u64, line: &[u8], format: Format, problem: Option<Problem>| {
+        let Some(problem) = problem else {
+            return;
+        };
+        let odd = (format, problem.brief());
+        match found.iter_mut().find(|of| of.number == number) {
+            Some(of) => of.odd.push(odd),
+            None => found.push(OddLine {
+                number,
+                line: quoted_line(line),
+                odd: Vec::from([odd]),
+            }),
+        }
+    };
+    for format in formats {
+        let is_header = match format {
+            Format::Msr => msr::is_header(line),
+            Format::Spc => spc::is_header(line),
+            _ => false,
+        };
+        let second = lines.get(1).filter(|_| is_header);
+        let (number, line) = *second.unwrap_or(&(*first, *line));
+        let oddity = match format {
+            Format::Csv => csv::oddity(line),
+            Format::Msr => msr::oddity(line),
+            Format::Spc => spc::oddity(line),
+            Format::Vscsi | Format::OracleGeneral | Format::TraceDisk => None,
+        };
+        note(number, line, *format, oddity);
+    }
+    found
 }
 
 impl fmt::Display for Format {

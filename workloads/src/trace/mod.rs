@@ -8,7 +8,7 @@
 //!
 //! ```text
 //!  file ─ source ─ bytes or lines ─ vscsi | oracle | spc | msr | csv | disk ─ order ─▶ Record ─ expand ─▶ Access
-//!         (gzip, zstd)              (one file a format)
+//!     (gzip, zstd, bzip2, xz)       (one file a format)
 //! ```
 //!
 //! # Formats
@@ -16,16 +16,22 @@
 //! | name | layout | time | place | length | operation |
 //! |---|---|---|---|---|---|
 //! | `vscsi` | records of 32 bytes (v1) or 40 (v2) | microseconds | 512-byte sectors | bytes | SCSI command |
-//! | `oracle-general` | records of 24 bytes | seconds | object id | bytes | not recorded: all reads |
+//! | `oracle-general` | records of 24 bytes | seconds | object id | one block, or bytes | not recorded: all reads |
 //! | `spc` | lines `asu,lba,size,opcode,timestamp` | decimal seconds | 512-byte sectors of an ASU | bytes | `r`, `w` |
 //! | `msr` | lines `timestamp,host,disk,type,offset,size,latency` | units of 100 ns | bytes of a disk | bytes | `Read`, `Write` |
 //! | `csv` | a header, then lines | by the header | by the header | by the header | `read`, `write`, `r`, `w` |
 //! | `trace-disk` | a header of 4096 bytes, records of 8 | none: all 0 | 4096-byte blocks | one block | a bit |
 //!
 //! The modules [`vscsi`], [`oracle`], [`spc`], [`msr`] and [`csv`] and
-//! [`crate::trace_disk`] give the exact layouts. Compression (gzip,
-//! zstd) is recognised by its magic bytes, whatever the file is called. A
+//! [`crate::trace_disk`] give the exact layouts. Compression (gzip, zstd, bzip2,
+//! xz) is recognised by its magic bytes, whatever the file is called. A
 //! format that is not named is guessed, see [`Format`].
+//!
+//! The lines of text formats end with a newline, with or without a carriage return before
+//! it, or with a carriage return alone. A byte order mark, blank lines, and lines that
+//! begin with `#` are skipped, and so is a first line that names the columns of `spc` or
+//! `msr`: one in which no column that must be a number begins like one. Columns that are
+//! not used may hold any bytes.
 //!
 //! # What a reader answers
 //!
@@ -34,6 +40,11 @@
 //! | the last binary record is cut | all whole records, then [`Problem::CutRecord`] |
 //! | the last line has no newline | taken as it is: many files end so, and nothing tells a cut number |
 //! | a request of zero bytes | a record that covers no block |
+//! | bytes behind compressed data that are none | left out, and [`Counts::trailing`] |
+//! | a window of more than [`WINDOW_BYTES_MAX`] | [`Problem::Window`] |
+//! | an archive, another compression, UTF-16 | [`Problem::NotRead`], which names it |
+//! | objects that overlap, of addresses | by [`Overlap`] |
+//! | more than [`OBJECTS_MAX`] objects to keep | [`Problem::TooManyObjects`] |
 //! | a request that ends past [`Options::disk_bytes`] | by [`Options::beyond`]: refused, or skipped and counted |
 //! | a time before the record before | by [`Options::order`] |
 //! | a place or time past 64 bits | [`Problem::Overflow`] |
@@ -47,6 +58,7 @@
 //! nothing says where the next one begins.
 
 mod beyond;
+mod compression;
 pub mod csv;
 mod disk;
 mod error;
@@ -64,9 +76,11 @@ mod volumes;
 pub mod vscsi;
 
 pub use beyond::Beyond;
-pub use error::{Position, Problem, TraceError};
+pub use compression::{Compression, NotRead, WINDOW_BYTES_MAX};
+pub use error::{OddLine, Position, Problem, TraceError};
 pub use expand::{Access, Accesses};
 pub use format::{Format, UnknownFormat};
+pub use oracle::{Ids, OBJECTS_MAX, Overlap};
 pub use order::TimeOrder;
 pub use reader::{Counts, Options, Reader};
 pub use record::{BLOCK_BYTES, Op, Record};

@@ -1,8 +1,9 @@
 //! MSR Cambridge: the block traces of 36 volumes of a data centre (Narayanan
 //! et al., FAST'08), as the SNIA IOTTA repository holds them.
 //!
-//! One request a line and no header,
-//! `timestamp,hostname,disknumber,type,offset,size,responsetime`:
+//! One request a line, `timestamp,hostname,disknumber,type,offset,size,responsetime`. The
+//! originals have no header; a first line that names the columns, as copies have it, is
+//! skipped:
 //!
 //! - `timestamp`: a Windows file time, units of 100 ns since 1601.
 //! - `hostname`, `disknumber`: the volume. Several in one file lie side by
@@ -10,7 +11,7 @@
 //!   requests.
 //! - `type`: `Read` or `Write`.
 //! - `offset`, `size`: bytes.
-//! - `responsetime`: units of 100 ns, not used.
+//! - `responsetime`: units of 100 ns. It is not used, so it may be anything, or not there.
 //!
 //! ```text
 //! 128166372003061629,hm,0,Read,9056039424,4096,113736
@@ -19,7 +20,7 @@
 //! Requests are logged as they complete, so times go back a little:
 //! [`super::TimeOrder::Sort`] puts them in order.
 
-use super::text::Fields;
+use super::text::{Fields, names_columns};
 use super::volumes::Volumes;
 use super::{Problem, Record};
 
@@ -34,21 +35,48 @@ impl Msr {
         }
     }
 
-    pub(super) fn decode(&mut self, line: &str) -> Result<Record, Problem> {
+    /// How many volumes there were so far.
+    pub(super) fn volumes(&self) -> usize {
+        self.volumes.count()
+    }
+
+    pub(super) fn decode(&mut self, line: &[u8]) -> Result<Record, Problem> {
         let mut fields = Fields::of(line);
         let time_ns = fields.next("timestamp")?.whole(100)?;
-        let host = fields.next("host name")?.text;
+        let host = fields.next("host name")?.text();
         let disk = fields.next("disk number")?.whole(1)?;
         let op = fields.next("type")?.operation()?;
         let offset_bytes = fields.next("offset")?.whole(1)?;
         let length_bytes = fields.next("size")?.whole(1)?;
-        fields.next("response time")?.whole(1)?;
         let place = self.volumes.place(host, disk, offset_bytes, length_bytes)?;
         Record::new(time_ns, op, place, length_bytes)
     }
 }
 
-/// True for a line that only this format has.
-pub(super) fn recognises(line: &str) -> bool {
-    Msr::new(u64::MAX).decode(line).is_ok()
+/// True for a first line that names the columns.
+pub(super) fn is_header(line: &[u8]) -> bool {
+    names_columns(line, &[0, 2, 4, 5], 3)
+}
+
+/// Why a line is not of this format.
+pub(super) fn oddity(line: &[u8]) -> Option<Problem> {
+    Msr::new(u64::MAX).decode(line).err()
+}
+
+/// True for a line that is of this format and not of SPC's, whose lines may have as many
+/// fields: its host is named, or it ends with a response time, if only by -1 or nothing.
+pub(super) fn recognises(line: &[u8]) -> bool {
+    let mut fields = Fields::of(line);
+    let host = (fields.rest(), fields.rest()).1;
+    let response = (
+        fields.rest(),
+        fields.rest(),
+        fields.rest(),
+        fields.rest(),
+        fields.rest(),
+    )
+        .4;
+    let is_named = host.is_some_and(|host| !host.iter().all(u8::is_ascii_digit));
+    let is_number = |text: &[u8]| text.iter().all(|byte| b"0123456789.-".contains(byte));
+    oddity(line).is_none() && (is_named || response.is_some_and(is_number))
 }

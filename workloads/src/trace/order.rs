@@ -18,6 +18,9 @@ pub enum TimeOrder {
     /// Keep the order of the file; a record that is too early gets the time of
     /// the one before. Such records are counted.
     Clamp,
+    /// Give records as the file has them, with the times that it has: for who wants to
+    /// know how far out of order they are.
+    Keep,
     /// Sort by time, records of one time as in the file, looking ahead over so
     /// many records. What is further out of place is refused. A window past
     /// [`TimeOrder::WINDOW_MAX`] is taken as that.
@@ -37,6 +40,7 @@ impl fmt::Display for TimeOrder {
         match self {
             Self::Reject => f.write_str("refuse"),
             Self::Clamp => f.write_str("clamp"),
+            Self::Keep => f.write_str("keep"),
             Self::Sort { window } => write!(f, "sort:{window}"),
         }
     }
@@ -119,7 +123,7 @@ impl Order {
     /// How many records may wait for earlier ones.
     fn window(&self) -> usize {
         match self.policy {
-            TimeOrder::Reject | TimeOrder::Clamp => 0,
+            TimeOrder::Reject | TimeOrder::Clamp | TimeOrder::Keep => 0,
             TimeOrder::Sort { window } => window.min(TimeOrder::WINDOW_MAX),
         }
     }
@@ -155,6 +159,9 @@ impl Order {
     }
 
     fn give(&mut self, position: Position, record: Record) -> Result<Record, (Position, Problem)> {
+        if self.policy == TimeOrder::Keep {
+            return Ok(record);
+        }
         let mut time_ns = record.time_ns();
         let first_ns = *self.first_ns.get_or_insert(time_ns);
         if time_ns < self.last_ns {

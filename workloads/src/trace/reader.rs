@@ -1,17 +1,22 @@
 //! The iterator over a trace.
 
+use core::mem;
 use core::num::NonZeroU64;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use std::string::{String, ToString};
+use std::vec::Vec;
 
+use super::compression::Compression;
 use super::csv::Csv;
 use super::disk::Disk;
-use super::msr::Msr;
+use super::error::Size;
+use super::msr::{self, Msr};
+use super::oracle::{Ids, Oracle, Overlap};
 use super::order::Order;
 use super::source::{Source, Trouble};
-use super::spc::Spc;
+use super::spc::{self, Spc};
 use super::vscsi::Layout;
 use super::{Beyond, Format, Position, Problem, Record, TimeOrder, TraceError, oracle};
 
@@ -34,9 +39,9 @@ pub struct Options {
     /// The room that each volume of a trace with several gets: 1 TiB unless
     /// said otherwise. Formats `spc` and `msr`.
     pub volume_bytes: u64,
-    /// What an object id counts: 512 bytes unless said otherwise. Format
+    /// What the ids of objects are: names unless said otherwise. Format
     /// `oracle-general`.
-    pub id_unit_bytes: u64,
+    pub ids: Ids,
     /// How many requests are given at most, all of them unless said otherwise. The
     /// rest of the file is not looked at.
     pub limit: Option<NonZeroU64>,
@@ -53,6 +58,14 @@ pub struct Counts {
     pub beyond_disk: u64,
     /// Records given with a later time than they had.
     pub clamped: u64,
+    /// Records given as one block each whose objects are larger.
+    pub larger_objects: u64,
+    /// Volumes, of a format that has them.
+    pub volumes: u64,
+    /// The line that names the columns and is no request, of a format that needs none.
+    pub header_line: Option<u64>,
+    /// The compression behind whose data other bytes were left out.
+    pub trailing: Option<Compression>,
 }
 
 impl Default for Options {
@@ -64,7 +77,7 @@ impl Default for Options {
             disk_bytes: None,
             beyond: Beyond::default(),
             volume_bytes: 1 << 40,
-            id_unit_bytes: 512,
+            ids: Ids::default(),
             limit: None,
         }
     }
@@ -72,7 +85,7 @@ impl Default for Options {
 
 enum Decoder {
     Vscsi(Layout),
-    OracleGeneral { id_unit_bytes: u64 },
+    OracleGeneral(Oracle),
     Spc(Spc),
     Msr(Msr),
     Csv(Csv),
@@ -89,6 +102,8 @@ pub struct Reader {
     order: Order,
     options: Options,
     counts: Counts,
+    // No line was decoded yet, so the next one may name the columns.
+    at_start: bool,
     // What the file ended with, held while records wait to be sorted.
     end: Option<Result<(), Trouble>>,
     done: bool,
@@ -134,6 +149,7 @@ impl Reader {
             order: Order::new(options.order),
             options,
             counts: Counts::default(),
+            at_start: true,
             end: None,
             done: false,
         })
@@ -146,10 +162,58 @@ impl Reader {
 
     /// What was given and left out so far.
     pub fn counts(&self) -> Counts {
+        let volumes = match &self.decoder {
+            Decoder::Spc(spc) => spc.volumes(),
+            Decoder::Msr(msr) => msr.volumes(),
+            _ => 0,
+        };
+        let larger_objects = match &self.decoder {
+            Decoder::OracleGeneral(oracle) => oracle.larger(),
+            _ => 0,
+        };
         Counts {
             clamped: self.order.clamped(),
+            larger_objects,
+            volumes: volumes as u64,
+            trailing: self.source.trailing(),
             ..self.counts
         }
+    }
+
+    /// What the file does not say and was taken to be so, in sentences.
+    pub fn assumptions(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        match &self.decoder {
+            Decoder::OracleGeneral(oracle) => {
+                all.push(match oracle.ids() {
+                    Ids::Objects => String::from(
+                        "Each id is an object of its own and takes one block of 4 KiB, whatever its size, \
+                         as in libCacheSim with ignore_obj_size.",
+                    ),
+                    Ids::Addresses {
+                        unit_bytes,
+                        overlap,
+                    } => std::format!(
+                        "Ids are addresses in units of {unit_bytes} bytes, and ranges of different ids {}.",
+                        match overlap {
+                            Overlap::Reject => "do not overlap",
+                            Overlap::Allow => "may overlap",
+                        }
+                    ),
+                });
+                all.push(String::from("All requests are reads."));
+            }
+            Decoder::Spc(_) => all.push(String::from("Addresses count blocks of 512 bytes.")),
+            _ => {}
+        }
+        let volumes = self.counts().volumes;
+        if volumes > 1 {
+            all.push(std::format!(
+                "Its {volumes} volumes lie side by side, {} apart.",
+                Size(self.options.volume_bytes)
+            ));
+        }
+        all
     }
 
     /// The next request as the file has it.
@@ -164,12 +228,12 @@ impl Reader {
                     };
                     (position, layout.decode(bytes))
                 }
-                Decoder::OracleGeneral { id_unit_bytes } => {
+                Decoder::OracleGeneral(oracle) => {
                     let mut bytes = [0; oracle::RECORD_BYTES];
                     let Some(position) = self.source.record(&mut bytes)? else {
                         return Ok(None);
                     };
-                    (position, oracle::decode(&bytes, *id_unit_bytes).map(Some))
+                    (position, oracle.decode(&bytes).map(Some))
                 }
                 Decoder::TraceDisk(disk) => {
                     let Some((position, record)) = disk.next(&mut self.source)? else {
@@ -181,6 +245,13 @@ impl Reader {
                     let Some((position, line)) = self.source.line()? else {
                         return Ok(None);
                     };
+                    if mem::take(&mut self.at_start)
+                        && text.is_header(line)
+                        && let Position::Line(number) = position
+                    {
+                        self.counts.header_line = Some(number);
+                        continue;
+                    }
                     (position, text.line(line).map(Some))
                 }
             };
@@ -247,12 +318,21 @@ impl Reader {
 }
 
 impl Decoder {
-    fn line(&mut self, line: &str) -> Result<Record, Problem> {
+    /// True for a first line that names columns where requests would do without.
+    fn is_header(&self, line: &[u8]) -> bool {
+        match self {
+            Self::Spc(_) => spc::is_header(line),
+            Self::Msr(_) => msr::is_header(line),
+            _ => false,
+        }
+    }
+
+    fn line(&mut self, line: &[u8]) -> Result<Record, Problem> {
         match self {
             Self::Spc(spc) => spc.decode(line),
             Self::Msr(msr) => msr.decode(line),
             Self::Csv(csv) => csv.decode(line),
-            Self::Vscsi(_) | Self::OracleGeneral { .. } | Self::TraceDisk(_) => {
+            Self::Vscsi(_) | Self::OracleGeneral(_) | Self::TraceDisk(_) => {
                 unreachable!("a binary format")
             }
         }
@@ -274,7 +354,7 @@ fn prepare(
     options: &Options,
 ) -> Result<(Format, Source, Decoder), Trouble> {
     let whole = |problem| (Position::File, problem);
-    let mut source = Source::new(input).map_err(|error| whole(Problem::Io(error)))?;
+    let mut source = Source::new(input).map_err(whole)?;
     if source.head().is_empty() {
         return Err(whole(Problem::NoRequests));
     }
@@ -285,11 +365,9 @@ fn prepare(
     let decoder = match format {
         Format::Vscsi => match Layout::of(source.head()) {
             Some(layout) => Decoder::Vscsi(layout),
-            None => return Err(whole(Problem::NotThisFormat(format))),
+            None => return Err(whole(Problem::NotThisFormat(format, Vec::new()))),
         },
-        Format::OracleGeneral => Decoder::OracleGeneral {
-            id_unit_bytes: options.id_unit_bytes,
-        },
+        Format::OracleGeneral => Decoder::OracleGeneral(Oracle::new(options.ids)),
         Format::Spc => Decoder::Spc(Spc::new(options.volume_bytes)),
         Format::Msr => Decoder::Msr(Msr::new(options.volume_bytes)),
         Format::Csv => match source.line()? {

@@ -2,7 +2,8 @@
 //! the UMass repository (Financial, WebSearch).
 //!
 //! One request a line, `asu,lba,size,opcode,timestamp`, and fields after these
-//! that are ignored; blanks around fields are allowed:
+//! that are ignored; blanks around fields are allowed, and so is a first line that
+//! names the columns:
 //!
 //! - `asu`: the number of an application storage unit, a volume of its own. The
 //!   volumes lie side by side, [`super::Options::volume_bytes`] apart, in the
@@ -19,7 +20,7 @@
 //! ```
 
 use super::record::SECTOR_BYTES;
-use super::text::Fields;
+use super::text::{Fields, names_columns};
 use super::volumes::Volumes;
 use super::{Problem, Record};
 
@@ -34,19 +35,29 @@ impl Spc {
         }
     }
 
-    pub(super) fn decode(&mut self, line: &str) -> Result<Record, Problem> {
+    /// How many units there were so far.
+    pub(super) fn volumes(&self) -> usize {
+        self.volumes.count()
+    }
+
+    pub(super) fn decode(&mut self, line: &[u8]) -> Result<Record, Problem> {
         let mut fields = Fields::of(line);
         let asu = fields.next("ASU")?.whole(1)?;
         let offset_bytes = fields.next("LBA")?.whole(SECTOR_BYTES)?;
         let length_bytes = fields.next("size")?.whole(1)?;
         let op = fields.next("opcode")?.operation()?;
         let time_ns = fields.next("timestamp")?.decimal(1_000_000_000)?;
-        let place = self.volumes.place("", asu, offset_bytes, length_bytes)?;
+        let place = self.volumes.place(b"", asu, offset_bytes, length_bytes)?;
         Record::new(time_ns, op, place, length_bytes)
     }
 }
 
-/// True for a line that only this format has.
-pub(super) fn recognises(line: &str) -> bool {
-    Spc::new(u64::MAX).decode(line).is_ok()
+/// True for a first line that names the columns.
+pub(super) fn is_header(line: &[u8]) -> bool {
+    names_columns(line, &[0, 1, 2, 4], 3)
+}
+
+/// Why a line is not of this format.
+pub(super) fn oddity(line: &[u8]) -> Option<Problem> {
+    Spc::new(u64::MAX).decode(line).err()
 }

@@ -1,56 +1,183 @@
-//! What the text formats share: fields, numbers and operations.
+//! What the text formats share: lines, fields, numbers and operations.
+//!
+//! Lines are bytes, of which only the fields that are used must be ASCII: what else is in
+//! a line may be in any encoding that extends it, such as Latin-1.
 
-use std::str::Split;
+use core::slice::Split;
 use std::string::String;
+use std::vec::Vec;
 
 use super::{Op, Problem};
 
-/// How much of a wrong field an error repeats, in characters.
-const QUOTED_MAX: usize = 40;
+/// How much of a wrong field, and of the line around it, an error repeats, in bytes.
+const FIELD_QUOTED_MAX: usize = 40;
+const LINE_QUOTED_MAX: usize = 80;
+
+/// The mark that some editors put before UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// What ends the lines of a file that begins with `head`: a newline, whatever is before
+/// it, or where there is none the carriage return of old Macs and their spreadsheets.
+pub(super) fn terminator(head: &[u8]) -> u8 {
+    match head.contains(&b'\n') || !head.contains(&b'\r') {
+        true => b'\n',
+        false => b'\r',
+    }
+}
+
+/// What a line says, without the blanks around it; `None` for one that is blank or a
+/// comment. Lines are counted from 1.
+pub(super) fn content(line: &[u8], number: u64) -> Option<&[u8]> {
+    let line = match number {
+        1 => line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line),
+        _ => line,
+    };
+    let line = line.trim_ascii();
+    (!line.is_empty() && line[0] != b'#').then_some(line)
+}
+
+/// The lines with content of a file that begins with `head`, and their numbers.
+pub(super) fn content_lines(head: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
+    let end = terminator(head);
+    let lines = (1..).zip(head.split(move |byte| *byte == end));
+    lines.filter_map(|(number, line)| Some((number, content(line, number)?)))
+}
+
+/// True for a line that names columns instead of holding a request: each of the columns
+/// `numbers` begins with a letter, a quote or an underscore, and `operation` is no read
+/// and no write.
+pub(super) fn names_columns(line: &[u8], numbers: &[usize], operation: usize) -> bool {
+    let fields: Vec<&[u8]> = line.split(is_comma).map(<[u8]>::trim_ascii).collect();
+    let is_name = |index: &usize| {
+        let first = fields.get(*index).and_then(|field| field.first());
+        first.is_some_and(|byte| byte.is_ascii_alphabetic() || b"\"'_".contains(byte))
+    };
+    let operation = fields.get(operation).map(|field| operation_of(field));
+    numbers.iter().all(is_name) && operation == Some(None)
+}
+
+/// The text between quotes, as a programmer would write it, and no more than `max` bytes.
+fn quoted(text: &[u8], max: usize) -> String {
+    // A character that is cut through would make all of it bytes.
+    let cut = (max.saturating_sub(3)..=max.min(text.len()))
+        .rev()
+        .find(|at| text.get(*at).is_none_or(|byte| byte & 0xc0 != 0x80));
+    let shown = &text[..cut.unwrap_or(max).min(text.len())];
+    let dots = if shown.len() < text.len() { "…" } else { "" };
+    match str::from_utf8(shown) {
+        Ok(shown) => std::format!("{shown:?}{dots}"),
+        Err(_) => std::format!("\"{}\"{dots}", shown.escape_ascii()),
+    }
+}
+
+/// A line as errors repeat it.
+pub(super) fn quoted_line(line: &[u8]) -> String {
+    quoted(line, LINE_QUOTED_MAX)
+}
+
+fn is_comma(byte: &u8) -> bool {
+    *byte == b','
+}
 
 /// The fields of a line, without the blanks around them.
-pub(super) struct Fields<'a>(Split<'a, char>);
+pub(super) struct Fields<'a> {
+    line: &'a [u8],
+    fields: Split<'a, u8, fn(&u8) -> bool>,
+}
 
-/// One field and what it is called.
+/// One field, what it is called, and the line that it is in.
 #[derive(Clone, Copy)]
 pub(super) struct Field<'a> {
-    pub(super) name: &'static str,
-    pub(super) text: &'a str,
+    name: &'static str,
+    text: &'a [u8],
+    line: &'a [u8],
 }
 
 impl<'a> Fields<'a> {
-    pub(super) fn of(line: &'a str) -> Self {
-        Self(line.split(','))
+    pub(super) fn of(line: &'a [u8]) -> Self {
+        Self {
+            line,
+            fields: line.split(is_comma as fn(&u8) -> bool),
+        }
     }
 
     pub(super) fn next(&mut self, name: &'static str) -> Result<Field<'a>, Problem> {
-        match self.0.next() {
+        let line = self.line;
+        match self.fields.next() {
             Some(text) => Ok(Field {
                 name,
                 text: text.trim_ascii(),
+                line,
             }),
-            None => Err(Problem::FieldMissing(name)),
+            None => Err(missing(name, line)),
         }
     }
+
+    /// The next field if there is one, whatever it says.
+    pub(super) fn rest(&mut self) -> Option<&'a [u8]> {
+        self.fields.next().map(<[u8]>::trim_ascii)
+    }
+}
+
+/// The problem of a line without a comma that has something else between its fields.
+pub(super) fn other_separator(line: &[u8]) -> Option<Problem> {
+    let others = [
+        (b';', "semicolons"),
+        (b'\t', "tabs"),
+        (b'|', "bars"),
+        (b' ', "blanks"),
+    ];
+    let mut others = others.iter().filter(|_| !line.contains(&b','));
+    let (_, separators) = others.find(|(byte, _)| line.contains(byte))?;
+    Some(Problem::Separator {
+        separators,
+        line: quoted_line(line),
+    })
+}
+
+fn missing(name: &'static str, line: &[u8]) -> Problem {
+    other_separator(line).unwrap_or_else(|| Problem::FieldMissing {
+        name,
+        line: quoted_line(line),
+    })
 }
 
 /// The value of a string of digits, and nothing but digits: no sign, as
 /// `u64::from_str` takes. `None` when it is none, an overflow when it is too
 /// long.
-fn digits(text: &str) -> Option<Result<u64, ()>> {
-    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+fn digits(text: &[u8]) -> Option<Result<u64, ()>> {
+    if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    Some(text.parse().map_err(|_| ()))
+    let value = text.iter().try_fold(0u64, |value, digit| {
+        value.checked_mul(10)?.checked_add((digit - b'0').into())
+    });
+    Some(value.ok_or(()))
 }
 
-impl Field<'_> {
+/// What a word or a letter of either case says.
+fn operation_of(text: &[u8]) -> Option<Op> {
+    let is = |word: &[u8]| text.eq_ignore_ascii_case(word) || text.eq_ignore_ascii_case(&word[..1]);
+    match () {
+        () if is(b"read") => Some(Op::Read),
+        () if is(b"write") => Some(Op::Write),
+        () => None,
+    }
+}
+
+impl<'a> Field<'a> {
+    /// What the field says.
+    pub(super) fn text(self) -> &'a [u8] {
+        self.text
+    }
+
     fn wrong(self, expected: &'static str) -> Problem {
-        Problem::Field {
+        other_separator(self.line).unwrap_or_else(|| Problem::Field {
             name: self.name,
-            text: self.text.chars().take(QUOTED_MAX).collect::<String>(),
+            text: quoted(self.text, FIELD_QUOTED_MAX),
             expected,
-        }
+            line: quoted_line(self.line),
+        })
     }
 
     /// A whole number of `unit`s, as what the units are made of.
@@ -66,7 +193,10 @@ impl Field<'_> {
     /// float rounds the rest. `unit` is a power of ten.
     pub(super) fn decimal(self, unit: u64) -> Result<u64, Problem> {
         let expected = "a decimal number of at least 0, without an exponent";
-        let (whole, fraction) = self.text.split_once('.').unwrap_or((self.text, "0"));
+        let (whole, fraction) = match self.text.iter().position(|byte| *byte == b'.') {
+            Some(point) => (&self.text[..point], &self.text[point + 1..]),
+            None => (self.text, &b"0"[..]),
+        };
         let value = match digits(whole) {
             None => return Err(self.wrong(expected)),
             Some(value) => value.ok().and_then(|value| value.checked_mul(unit)),
@@ -76,7 +206,7 @@ impl Field<'_> {
         }
         let mut place = unit;
         let mut part = 0;
-        for digit in fraction.bytes() {
+        for digit in fraction {
             place /= 10;
             part += place * u64::from(digit - b'0');
         }
@@ -87,14 +217,7 @@ impl Field<'_> {
 
     /// A read or a write, in a word or a letter of either case.
     pub(super) fn operation(self) -> Result<Op, Problem> {
-        let is = |word: &str| {
-            self.text.eq_ignore_ascii_case(word) || self.text.eq_ignore_ascii_case(&word[..1])
-        };
-        match () {
-            () if is("read") => Ok(Op::Read),
-            () if is("write") => Ok(Op::Write),
-            () => Err(self.wrong("read or write")),
-        }
+        operation_of(self.text).ok_or_else(|| self.wrong("read or write"))
     }
 }
 
@@ -103,7 +226,63 @@ mod tests {
     use super::*;
 
     fn field(text: &str) -> Field<'_> {
-        Field { name: "time", text }
+        Field {
+            name: "time",
+            text: text.as_bytes(),
+            line: b"a,line",
+        }
+    }
+
+    #[test]
+    fn what_is_quoted_is_escaped_and_cut() {
+        assert_eq!(quoted(b"a\"b\r\0", 40), r#""a\"b\r\0""#);
+        assert_eq!(quoted(b"caf\xe9", 40), r#""caf\xe9""#);
+        assert_eq!(quoted("café".as_bytes(), 40), "\"café\"");
+        assert_eq!(quoted("café".as_bytes(), 4), "\"caf\"…");
+        assert_eq!(quoted("café".as_bytes(), 5), "\"café\"");
+        assert_eq!(quoted(&[0xff; 9], 4), r#""\xff\xff\xff\xff"…"#);
+        assert_eq!(quoted(&[0x80; 9], 4).matches("x80").count(), 4);
+        assert_eq!(quoted(b"", 4), "\"\"");
+    }
+
+    #[test]
+    fn lines_end_in_one_way() {
+        let lines = |text: &[u8]| -> Vec<(u64, Vec<u8>)> {
+            let lines = content_lines(text).map(|(number, line)| (number, line.to_vec()));
+            lines.collect()
+        };
+        let wanted = [(1, b"a".to_vec()), (4, b"b".to_vec())];
+        for text in [
+            "a\n\n# c\nb",
+            "a\r\n \t\r\n  # c\r\nb\r\n",
+            "a\r\r#c\rb\r",
+            "\u{feff}a\n\n#\nb\n",
+        ] {
+            assert_eq!(lines(text.as_bytes()), wanted, "{text:?}");
+        }
+        // A mark that is not at the beginning is content.
+        assert_eq!(
+            lines("#\n\u{feff}a".as_bytes())[0].1,
+            "\u{feff}a".as_bytes()
+        );
+    }
+
+    #[test]
+    fn a_header_has_names_where_numbers_belong() {
+        let is_header = |line: &str| names_columns(line.as_bytes(), &[0, 2], 1);
+        for line in ["time,op,size", " \"time\" ,type, _size,x", "t,,s"] {
+            assert!(is_header(line), "{line}");
+        }
+        // One number, a read, a column too few, an empty name: no header.
+        for line in [
+            "time,op,7",
+            "1,op,size",
+            "time,R,size",
+            "time,op",
+            ",op,size",
+        ] {
+            assert!(!is_header(line), "{line}");
+        }
     }
 
     #[test]

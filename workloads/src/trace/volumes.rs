@@ -1,7 +1,7 @@
 //! Several volumes of one trace, laid side by side on one disk.
 
 use std::collections::BTreeMap;
-use std::string::String;
+use std::vec::Vec;
 
 use super::Problem;
 
@@ -13,9 +13,9 @@ const VOLUMES_MAX: usize = 1024;
 /// keeps its addresses.
 pub(super) struct Volumes {
     volume_bytes: u64,
-    known: BTreeMap<(String, u64), u64>,
+    known: BTreeMap<(Vec<u8>, u64), u64>,
     // Most requests are to the volume of the request before.
-    last: Option<((String, u64), u64)>,
+    last: Option<((Vec<u8>, u64), u64)>,
 }
 
 impl Volumes {
@@ -27,10 +27,15 @@ impl Volumes {
         }
     }
 
+    /// How many there were so far.
+    pub(super) fn count(&self) -> usize {
+        self.known.len()
+    }
+
     /// Where on the disk a range of a volume begins.
     pub(super) fn place(
         &mut self,
-        host: &str,
+        host: &[u8],
         number: u64,
         offset_bytes: u64,
         length_bytes: u64,
@@ -51,14 +56,14 @@ impl Volumes {
             .ok_or(Problem::Overflow("the place of the volume"))
     }
 
-    fn index(&mut self, host: &str, number: u64) -> Result<u64, Problem> {
+    fn index(&mut self, host: &[u8], number: u64) -> Result<u64, Problem> {
         if let Some(((last_host, last_number), index)) = &self.last
             && last_host == host
             && *last_number == number
         {
             return Ok(*index);
         }
-        let key = (String::from(host), number);
+        let key = (host.to_vec(), number);
         let count = self.known.len();
         let index = match self.known.get(&key) {
             Some(index) => *index,

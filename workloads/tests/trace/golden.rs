@@ -2,9 +2,9 @@
 
 use std::io::Write;
 
-use workloads::trace::{Access, Accesses, Format, Op, Options, Reader};
+use workloads::trace::{Access, Accesses, Format, Op, Options, Overlap, Reader};
 
-use crate::{named, read, read_called, record};
+use crate::{addresses, named, read, read_called, record};
 
 const VSCSI_V1: [u8; 64] = [
     0xf4, 0x00, 0x00, 0x80, // serial number
@@ -87,18 +87,23 @@ fn vscsi_version_2() {
 
 #[test]
 fn oracle_general() {
+    // One object, of which the first request has the number of its block.
     let (records, error) = read(&ORACLE, named(Format::OracleGeneral));
+    assert!(error.is_none(), "{error:?}");
+    let expected = [
+        record(0, Op::Read, 0, 4096),
+        record(3_000_000_000, Op::Read, 0, 4096),
+    ];
+    assert_eq!(records, expected);
+    let (records, error) = read(&ORACLE, addresses(512, Overlap::Reject));
     assert!(error.is_none(), "{error:?}");
     let expected = [
         record(0, Op::Read, 1536, 4096),
         record(3_000_000_000, Op::Read, 1536, 512),
     ];
     assert_eq!(records, expected);
-    let options = Options {
-        id_unit_bytes: 4096,
-        ..named(Format::OracleGeneral)
-    };
-    assert_eq!(read(&ORACLE, options).0[0].offset_bytes(), 3 * 4096);
+    let records = read(&ORACLE, addresses(4096, Overlap::Reject)).0;
+    assert_eq!(records[0].offset_bytes(), 3 * 4096);
 }
 
 #[test]
@@ -194,7 +199,10 @@ fn formats_are_guessed_only_where_that_is_certain() {
     assert_eq!(guess("a.csv.gz", &gzip(MSR.as_bytes())), Ok(Format::Msr));
     assert_eq!(guess("a.csv", CSV.as_bytes()), Ok(Format::Csv));
     let oracle = Ok(Format::OracleGeneral);
-    assert_eq!(guess("a.oracleGeneral.bin.zst", &ORACLE), oracle);
+    for packed in ["zst", "gz", "bz2", "xz"] {
+        let name = format!("a.oracleGeneral.bin.{packed}");
+        assert_eq!(guess(&name, &ORACLE), oracle);
+    }
     for (name, bytes, expected) in [
         ("a.bin", &ORACLE[..], "name one of vscsi, oracle-general"),
         ("a.csv", b"time,op\n", "name one of vscsi, oracle-general"),

@@ -2,13 +2,18 @@
 //! here, and against garbage.
 
 mod answers;
+mod compressed;
 mod garbage;
 mod golden;
+mod objects;
+mod people;
 mod round_trips;
 
 use std::io::Cursor;
 
-use workloads::trace::{Format, Op, Options, Problem, Reader, Record, TraceError};
+use workloads::trace::{
+    Counts, Format, Ids, Op, Options, Overlap, Problem, Reader, Record, TraceError,
+};
 
 /// A record, briefly.
 fn record(time_ns: u64, op: Op, offset_bytes: u64, length_bytes: u64) -> Record {
@@ -20,6 +25,26 @@ fn named(format: Format) -> Options {
         format: Some(format),
         ..Options::default()
     }
+}
+
+/// An oracleGeneral trace whose ids are addresses.
+fn addresses(unit_bytes: u64, overlap: Overlap) -> Options {
+    Options {
+        ids: Ids::Addresses {
+            unit_bytes: unit_bytes.try_into().expect("a unit of the test"),
+            overlap,
+        },
+        ..named(Format::OracleGeneral)
+    }
+}
+
+/// What a reader did with all of a trace, which must be good.
+fn counts(bytes: &[u8], options: Options) -> Counts {
+    let mut reader = Reader::new("trace", Cursor::new(bytes.to_vec()), options).unwrap();
+    for next in &mut reader {
+        next.unwrap();
+    }
+    reader.counts()
 }
 
 /// All that a trace gives, and the error that it ends with, if it does.
@@ -45,6 +70,15 @@ fn read_called(name: &str, bytes: &[u8], options: Options) -> (Vec<Record>, Opti
 /// What a trace ends with, which must be an error.
 fn problem(bytes: &[u8], options: Options) -> Problem {
     read(bytes, options).1.expect("an error").problem
+}
+
+/// An oracleGeneral record.
+fn oracle(time_s: u32, id: u64, size_bytes: u32) -> [u8; 24] {
+    let mut bytes = [0xff; 24];
+    bytes[..4].copy_from_slice(&time_s.to_le_bytes());
+    bytes[4..12].copy_from_slice(&id.to_le_bytes());
+    bytes[12..16].copy_from_slice(&size_bytes.to_le_bytes());
+    bytes
 }
 
 /// A vSCSI record of version 1.

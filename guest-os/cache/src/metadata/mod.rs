@@ -177,14 +177,8 @@ impl core::fmt::Display for MetaError {
     }
 }
 
-impl core::error::Error for MetaError {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        match self {
-            Self::Device(error) => Some(error),
-            Self::Full { .. } => None,
-        }
-    }
-}
+// The guest logs an error alone, so its cause is in the text, and not a source besides.
+impl core::error::Error for MetaError {}
 
 /// Makes `records` durable, all or none: writes blocks of the log, and what else the
 /// log needs, and flushes `device`. The data that the records speak of must be

@@ -23,11 +23,11 @@ mod spans;
 mod sweep;
 mod write_policy;
 
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use super::manifest::replace_file;
 use super::store::Reader;
 use super::study::sweep::Landscape;
 use crate::experiment::Experiment;
@@ -105,8 +105,7 @@ fn write(drawings: Vec<Drawing>, folder: &Path) -> Result<Vec<Figure>> {
     for (figure, svg) in drawings {
         let pixels = png::from_svg(&svg)?;
         for (name, bytes) in figure.files().into_iter().zip([svg.as_bytes(), &pixels]) {
-            let path = folder.join(name);
-            fs::write(&path, bytes).with_context(|| format!("write {}", path.display()))?;
+            replace_file(&folder.join(name), bytes)?;
         }
         figures.push(figure);
     }

@@ -10,6 +10,7 @@ use super::sheet::{
 use super::{Drawing, Figure, scale};
 use crate::sim::curves;
 use crate::sim::replay::{Contender, Row};
+use crate::sim::verdict::NO_SAMPLE;
 
 /// Further colours of the palette of Okabe and Ito.
 const ORANGE: RGBColor = RGBColor(0xe6, 0x9f, 0x00);
@@ -115,14 +116,17 @@ fn mrc(what: &str, steps: &[curves::Row]) -> Result<Option<Drawing>> {
             points: stairs(steps.iter().filter(|row| row.method == *name)),
         })
         .collect();
-    if lines.is_empty() {
+    if lines.iter().all(|line| line.points.is_empty()) {
         return Ok(None);
     }
     let title = "Miss-ratio curve of LRU";
-    let legend = names
-        .iter()
-        .zip(&lines)
-        .map(|(name, line)| (Swatch::Line(line.color), (*name).to_owned()));
+    let legend = names.iter().zip(&lines).map(|(name, line)| {
+        let text = match line.points.is_empty() {
+            true => format!("{name} ({NO_SAMPLE})"),
+            false => (*name).to_owned(),
+        };
+        (Swatch::Line(line.color), text)
+    });
     let header = Header {
         title,
         subtitle: what,
@@ -136,12 +140,12 @@ fn mrc(what: &str, steps: &[curves::Row]) -> Result<Option<Drawing>> {
 /// A step function as a line.
 fn stairs<'a>(steps: impl Iterator<Item = &'a curves::Row>) -> Vec<(f64, f64)> {
     let mut points: Vec<(f64, f64)> = Vec::new();
-    for step in steps {
-        let blocks = step.cache_blocks.max(1) as f64;
+    for (blocks, ratio) in steps.filter_map(|step| step.cache_blocks.zip(step.miss_ratio)) {
+        let blocks = blocks.max(1) as f64;
         if let Some(&(_, before)) = points.last() {
             points.push((blocks, before));
         }
-        points.push((blocks, 100.0 * step.miss_ratio));
+        points.push((blocks, 100.0 * ratio));
     }
     points
 }

@@ -6,7 +6,7 @@ use vssd_host::media::MediaKind;
 
 use super::{Source, Table, Verdict, distinct};
 use crate::present::figures::scale;
-use crate::record::{BlockCachePaceRow, BlockCacheRow, BlockCacheSimRow};
+use crate::record::{BlockCachePaceRow, BlockCacheRow, BlockCacheSimRow, BlockCacheTraceRow};
 use crate::sim::replay::Contender;
 
 /// The origin disk that imitates no medium.
@@ -47,6 +47,21 @@ pub fn judge(
     verdict.tables.push(latencies(paces));
     verdict.tables.push(memory(rows));
     verdict
+}
+
+/// How the recorded trace was read, if there was one.
+pub fn of_trace(rows: &[BlockCacheTraceRow]) -> Vec<String> {
+    let rows = rows.iter();
+    rows.flat_map(|row| {
+        let read = format!(
+            "The trace {} ({}): {} requests, {} accesses to {} different blocks.",
+            row.trace, row.format, row.requests, row.accesses, row.distinct_blocks
+        );
+        let assumed = (!row.assumed.is_empty()).then(|| format!("Assumed: {}", row.assumed));
+        let notes = (!row.notes.is_empty()).then(|| row.notes.clone());
+        [Some(read), assumed, notes].into_iter().flatten()
+    })
+    .collect()
 }
 
 /// The workloads, in the order in which they were run.

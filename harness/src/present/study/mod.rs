@@ -120,7 +120,11 @@ pub fn judge(experiment: Experiment, folder: &Path, manifest: &Manifest) -> Resu
         Experiment::Media => media::judge(&reader.rows()?, &reader.rows()?),
         Experiment::BlockCache => {
             let (rows, sims, paces) = (reader.rows()?, reader.rows()?, reader.rows()?);
-            block_cache::judge(&rows, &sims, &paces, timed)
+            let mut verdict = block_cache::judge(&rows, &sims, &paces, timed);
+            verdict
+                .findings
+                .extend(block_cache::of_trace(&reader.rows()?));
+            verdict
         }
         Experiment::WritePolicy => {
             write_policy::judge(&reader.rows()?, &reader.rows()?, &reader.rows()?)

@@ -3,6 +3,7 @@
 mod rows;
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::Path;
 
 use super::*;
