@@ -25,9 +25,11 @@
 //!   let others go first
 //! - [`control`]: the control socket: protocol, server, client
 //! - [`output`], [`logging`], [`complaint`]: what the programs print and log, and how often
+//! - [`access`]: who may use the files and sockets that are made
 //! - [`daemon`], [`ctl`], [`pool_ctl`], [`spec`]: the two programs and what they are told
 #![deny(unsafe_code)]
 
+pub mod access;
 pub mod backend;
 pub mod clock;
 pub mod complaint;
