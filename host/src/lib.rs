@@ -49,6 +49,8 @@ pub mod pick;
 pub mod polling;
 pub mod pool;
 pub mod pool_ctl;
+pub mod pool_file;
+pub mod progress;
 pub mod request;
 pub mod scheduling;
 pub mod server;

@@ -40,6 +40,13 @@ impl VolumeImage {
         })
     }
 
+    /// Where a block is, if it is written.
+    pub fn place(&self, block: u32) -> Option<u32> {
+        let window = self.windows.get(&(block / REGION))?;
+        let place = window[(block % REGION) as usize];
+        (place != NOWHERE).then_some(place)
+    }
+
     /// Blocks that are written.
     pub fn written(&self) -> u32 {
         self.map().count() as u32
