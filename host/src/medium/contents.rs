@@ -9,6 +9,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io;
+use std::iter::once;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
@@ -113,15 +114,13 @@ impl FileMedium {
 /// The parts of a device that are read.
 fn device_parts(len: u64) -> Vec<Range<u64>> {
     if len <= HEAD + TAIL + SAMPLES * SAMPLE {
-        return vec![0..len];
+        return once(0..len).collect();
     }
     let step = (len - HEAD - TAIL) / SAMPLES;
     let samples = (0..SAMPLES).map(|sample| HEAD + sample * step);
     let samples = samples.map(|at| at..at + SAMPLE);
-    let mut parts = vec![0..HEAD];
-    parts.extend(samples);
-    parts.push(len - TAIL..len);
-    parts
+    let ends = (once(0..HEAD), once(len - TAIL..len));
+    ends.0.chain(samples).chain(ends.1).collect()
 }
 
 /// Where the first byte is that is not zero.
@@ -164,7 +163,7 @@ fn first_byte_of_file(file: &File, len: u64, progress: &mut Progress) -> io::Res
             Err(rustix::io::Errno::INVAL | rustix::io::Errno::NXIO) => len,
             Err(error) => return Err(error.into()),
         };
-        if let Some(found) = first_byte(file, [data..end], progress)? {
+        if let Some(found) = first_byte(file, once(data..end), progress)? {
             return Ok(Some(found));
         }
         from = end;
@@ -251,7 +250,7 @@ mod tests {
         file.set_len(8 << 20).unwrap();
         for at in [0, 4095, 4096, (1 << 20) - 1, 1 << 20, (8 << 20) - 1] {
             file.write_all_at(&[9], at).unwrap();
-            let found = first_byte(&file, [0..8 << 20], &mut Progress::quiet()).unwrap();
+            let found = first_byte(&file, once(0..8 << 20), &mut Progress::quiet()).unwrap();
             assert_eq!(found, Some(at));
             file.write_all_at(&[0], at).unwrap();
         }
