@@ -271,6 +271,10 @@ mod tests {
         assert_eq!(medium.len(), 1 << 40);
         let taken = medium.file.metadata().unwrap().blocks() * 512;
         assert!((8 << 20..9 << 20).contains(&taken), "{taken} bytes");
+        // Only what is busy was written.
+        let next = |from| rustix::fs::seek(&medium.file, rustix::fs::SeekFrom::Data(from));
+        assert_eq!((next(0), next(1 << 20)), (Ok(0), Ok(1 << 20)));
+        assert_eq!(next(3 << 20), Err(rustix::io::Errno::NXIO));
     }
 
     #[test]

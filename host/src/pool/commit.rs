@@ -194,8 +194,8 @@ impl Pool {
             books.ledger.open(id, found.bounds)?;
             volume.restore_held(&found.held);
             books.ledger.hold(id, found.held.len());
-            for (block, place) in found.map() {
-                volume.restore(&mut books.ledger, block, place);
+            for runs in found.windows() {
+                volume.restore(&mut books.ledger, &runs);
             }
             volumes.by_name.insert(found.name.clone(), volume);
         }

@@ -36,6 +36,7 @@ mod overlap;
 mod record;
 mod replay;
 mod session;
+mod window;
 
 #[cfg(test)]
 mod overlap_tests;
