@@ -68,11 +68,11 @@ impl PoolFile {
     /// When there is none, or it cannot.
     pub fn shape(&self, direct: bool) -> Result<Shape> {
         if direct {
-            check_alignment(&self.medium, None, &self.path)?;
+            self.check_alignment(None)?;
         }
         let shape = journal::shape(&self.medium)?;
         if direct {
-            check_alignment(&self.medium, Some(shape.block_size), &self.path)?;
+            self.check_alignment(Some(shape.block_size))?;
         }
         Ok(shape)
     }
@@ -101,7 +101,7 @@ impl PoolFile {
     ) -> Result<(T, Vec<Found>)> {
         let describe = format!("make a pool in {}", self.path.display());
         if new.direct {
-            check_alignment(&self.medium, Some(new.shape.block_size), &self.path)?;
+            self.check_alignment(Some(new.shape.block_size))?;
         }
         let found = self.contents(say).with_context(|| describe.clone())?;
         if !found.is_empty() && !new.force {
@@ -120,6 +120,11 @@ impl PoolFile {
         let pool = make(medium).with_context(|| describe)?;
         made.keep();
         Ok((pool, found))
+    }
+
+    fn check_alignment(&self, block_size: Option<u32>) -> Result<()> {
+        let least = self.medium.direct_alignment().len as u64;
+        check_alignment(least, block_size, &self.path)
     }
 
     fn lay_out(&mut self, new: &NewPool, found: &[Found], progress: &mut Progress) -> Result<()> {
@@ -143,12 +148,11 @@ pub fn list(found: &[Found]) -> String {
 }
 
 /// Makes sure that requests for single blocks, and those of the journal, are what direct I/O
-/// to the medium takes.
+/// to the medium takes: multiples of `least` bytes.
 ///
 /// # Errors
 /// When they are not, with the ways out.
-fn check_alignment(medium: &FileMedium, block_size: Option<u32>, path: &Path) -> Result<()> {
-    let least = medium.direct_alignment().len as u64;
+fn check_alignment(least: u64, block_size: Option<u32>, path: &Path) -> Result<()> {
     let (path, sector) = (path.display(), ByteSize(least));
     ensure!(
         PAGE.is_multiple_of(least),
@@ -166,4 +170,32 @@ fn check_alignment(medium: &FileMedium, block_size: Option<u32>, path: &Path) ->
         );
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_below_a_sector_are_refused_with_both_ways_out() {
+        let path = Path::new("/dev/disk");
+        for (least, block_size) in [(512, 512), (512, 4096), (4096, 4096), (4096, 8192)] {
+            check_alignment(least, Some(block_size), path).unwrap();
+        }
+        let error = check_alignment(4096, Some(512), path)
+            .unwrap_err()
+            .to_string();
+        for word in ["512B", "4KiB", "/dev/disk", "block-size=4KiB", "--buffered"] {
+            assert!(error.contains(word), "{word}: {error}");
+        }
+        for block_size in [None, Some(16384)] {
+            let error = check_alignment(16384, block_size, path)
+                .unwrap_err()
+                .to_string();
+            assert!(
+                error.contains("16KiB") && error.contains("--buffered"),
+                "{error}"
+            );
+        }
+    }
 }
