@@ -310,8 +310,7 @@ fn a_guest_without_a_vssd_says_so() {
 #[test]
 fn a_guest_that_panics_says_where() {
     // Too little memory for what the guest keeps of its device. A larger device would do as
-    // well, but its backend first writes 21 bytes a block for the journal, and a slow disk
-    // would take too long for 2 TiB.
+    // well, but its backend takes room for 21 bytes a block from the file system for the journal.
     let vm_host = vm_host(Machine::Q35, Accel::Tcg);
     let folder = tempfile::tempdir().unwrap();
     let config = BackendConfig {

@@ -16,6 +16,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::signal_name;
 
+use crate::access::{Access, Group, Mode};
 use crate::backend::{Backend, claim_socket};
 use crate::bell::Bell;
 use crate::clock::Clock;
@@ -25,12 +26,15 @@ use crate::guest_memory::survive_faults;
 use crate::io::EngineName;
 use crate::logging;
 use crate::media::MediaKind;
-use crate::medium::{FileMedium, FileOptions, Medium, MemoryMedium, NullMedium};
+use crate::medium::{
+    FileOptions, Medium, MemoryMedium, NullMedium, survive_size_limits, warn_of_size_limit,
+};
 use crate::metrics;
 use crate::output::print_line;
 use crate::polling::Polling;
-use crate::pool::journal::{BootId, is_blank};
+use crate::pool::journal::BootId;
 use crate::pool::{Pool, Shape};
+use crate::pool_file::{NewPool, PoolFile};
 use crate::size::ByteSize;
 use crate::spec::{Backing, Overcommit, VssdSpec, from_some_text};
 use crate::threads::{vital, watch_panics};
@@ -74,6 +78,16 @@ pub struct Args {
     #[arg(long, value_name = "FACTOR")]
     #[serde(deserialize_with = "from_some_text")]
     pub overcommit: Option<Overcommit>,
+
+    /// Group that may use a new pool file and the sockets; default: none.
+    #[arg(long, value_name = "GROUP")]
+    #[serde(deserialize_with = "from_some_text")]
+    pub group: Option<Group>,
+
+    /// Who may use a new pool file and the sockets, in octal; default: 600, with --group 660.
+    #[arg(long, value_name = "MODE")]
+    #[serde(deserialize_with = "from_some_text")]
+    pub mode: Option<Mode>,
 
     /// How data is moved.
     #[arg(long, value_enum)]
@@ -125,6 +139,8 @@ impl Args {
         self.create |= config.create;
         self.size = self.size.or(config.size);
         self.overcommit = self.overcommit.or(config.overcommit);
+        self.group = self.group.or(config.group);
+        self.mode = self.mode.or(config.mode);
         self.io = self.io.or(config.io);
         self.buffered |= config.buffered;
         self.no_poll |= config.no_poll;
@@ -183,21 +199,26 @@ fn open_pool(args: &Args, backing: &Backing) -> Result<Arc<Pool>> {
             return Ok(volatile(Arc::new(NullMedium { len }), shape));
         }
     };
+    let boot = BootId::current().context("ask which boot of the machine this is")?;
     let options = FileOptions {
-        create: args.create,
+        create: args.create.then(|| Access::new(args.mode, args.group)),
         direct: !args.buffered,
     };
-    let mut medium = FileMedium::open(path, options)?;
-    let boot = BootId::current().context("ask which boot of the machine this is")?;
-    let describe = || format!("open the pool {}", path.display());
-    if args.create && is_blank(&medium).with_context(describe)? {
-        let shape = args.shape(args.size)?;
-        medium
-            .lay_out(shape.medium_len(), shape.metadata_len())
-            .with_context(describe)?;
-        let medium: Arc<dyn Medium> = Arc::new(medium);
-        return Pool::create(medium, shape, engine, boot).with_context(describe);
+    let file = PoolFile::open(path, options)?;
+    if args.create && !file.has_pool()? {
+        let new = NewPool {
+            shape: args.shape(args.size)?,
+            direct: options.direct,
+            force: false,
+        };
+        let say = |text: &str| tracing::info!("{text}");
+        let make = |medium| Ok(Pool::create(medium, new.shape, engine, boot)?);
+        return file.make(new, say, make).map(|(pool, _)| pool);
     }
+    let describe = || format!("open the pool {}", path.display());
+    let shape = file.shape(options.direct).with_context(describe)?;
+    let medium = file.into_medium();
+    warn_of_size_limit(&medium, shape.medium_len());
     Pool::open(Arc::new(medium), engine, boot).with_context(describe)
 }
 
@@ -210,6 +231,7 @@ fn open_pool(args: &Args, backing: &Backing) -> Result<Arc<Pool>> {
 pub fn run(args: &Args) -> Result<()> {
     let args = args.clone().with_config()?;
     let log = logging::start(args.log.as_deref().unwrap_or("info"))?;
+    survive_size_limits()?;
     let Some(backing) = &args.backing else {
         bail!("say with --backing FILE where the blocks are to be kept");
     };
@@ -237,6 +259,10 @@ pub fn run(args: &Args) -> Result<()> {
         clock: Clock::monotonic(),
     };
     let pool = open_pool(&args, backing)?;
+    let asked = end.clone();
+    pool.on_loss(move || {
+        asked.ask();
+    });
     if let Some(kind) = args.media {
         pool.imitate(kind)?;
     }

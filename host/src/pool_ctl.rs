@@ -4,14 +4,16 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Subcommand;
 use serde_json::json;
 
-use crate::medium::{FileMedium, FileOptions};
-use crate::output::{OutputError, print, print_line};
-use crate::pool::Shape;
-use crate::pool::journal::{BootId, Journal, PoolImage, erase, is_blank};
+use crate::access::{Access, Group, Mode};
+use crate::medium::{FileOptions, survive_size_limits};
+use crate::output::{OutputError, print, print_line, warn};
+use crate::pool::journal::{BootId, Journal, Overlap, PoolImage, Reading, erase};
+use crate::pool::{Pool, Shape};
+use crate::pool_file::{NewPool, PoolFile, list};
 use crate::size::ByteSize;
 use crate::spec::Overcommit;
 
@@ -37,6 +39,15 @@ pub enum PoolCommand {
         /// Also where something is already, which is lost.
         #[arg(long)]
         force: bool,
+        /// Group that may use the file, if it is made; default: none.
+        #[arg(long)]
+        group: Option<Group>,
+        /// Who may use the file, if it is made, in octal; default: 600, with --group 660.
+        #[arg(long)]
+        mode: Option<Mode>,
+        /// For a backend with --buffered: blocks may be smaller than the sectors of the device.
+        #[arg(long)]
+        buffered: bool,
     },
     /// Show what is in a pool.
     Status {
@@ -47,12 +58,15 @@ pub enum PoolCommand {
     Check {
         /// File or block device.
         file: PathBuf,
+        /// Accept a pool that two backends had at the same time, as its newest records say it is.
+        #[arg(long)]
+        accept: bool,
     },
     /// Remove a pool: its file, or from a block device what makes it a pool.
     Rm {
         /// File or block device.
         file: PathBuf,
-        /// Also when it has vSSDs, which are lost, or cannot be read.
+        /// Also when it has vSSDs, which are lost, or is damaged.
         #[arg(long)]
         force: bool,
     },
@@ -63,53 +77,20 @@ pub enum PoolCommand {
 /// # Errors
 /// One sentence on what is wrong and what to do.
 pub fn run(command: &PoolCommand, json: bool) -> Result<ExitCode> {
+    survive_size_limits()?;
     match command {
-        PoolCommand::Create {
-            file,
-            size,
-            block_size,
-            overcommit,
-            force,
-        } => {
-            let shape = Shape {
-                block_size: u32::try_from(block_size.0).unwrap_or(0),
-                places: u32::try_from(size.0.checked_div(block_size.0).unwrap_or(0)).unwrap_or(0),
-                overcommit_permille: overcommit.0,
-            };
-            create(file, shape, *size, *force)?;
-            say(json, "made", || {
-                format!("made a pool of {size} in {}", file.display())
-            })?;
-        }
+        PoolCommand::Create { .. } => create(command, json)?,
         PoolCommand::Status { file } => {
-            let image = open(file)?;
+            let reading = read(file)?;
             match json {
-                true => print_line(describe_json(&image))?,
-                false => print(describe(&image))?,
+                true => print_line(describe_json(&reading.image))?,
+                false => print(describe(&reading.image))?,
+            }
+            if let Some(overlap) = &reading.overlap {
+                warn(overlap.summary());
             }
         }
-        PoolCommand::Check { file } => {
-            let image = open(file)?;
-            let faults = image.check(FAULTS_SHOWN);
-            let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
-            match json {
-                true => print_line(json!({ "faults": faults }))?,
-                false if faults.is_empty() => print_line(format_args!(
-                    "{}: {} vSSDs, {} blocks written, no fault",
-                    file.display(),
-                    image.volumes.len(),
-                    image
-                        .volumes
-                        .values()
-                        .map(|v| u64::from(v.written()))
-                        .sum::<u64>()
-                ))?,
-                false => faults.iter().try_for_each(print_line)?,
-            }
-            if !faults.is_empty() {
-                return Ok(ExitCode::FAILURE);
-            }
-        }
+        PoolCommand::Check { file, accept } => return check(file, *accept, json),
         PoolCommand::Rm { file, force } => {
             remove(file, *force)?;
             say(json, "removed", || {
@@ -127,57 +108,170 @@ fn say(json: bool, what: &str, text: impl FnOnce() -> String) -> Result<(), Outp
     }
 }
 
-/// The medium, locked; through the page cache, which any file system has.
-fn medium(file: &Path, create: bool) -> Result<FileMedium> {
+/// The file, claimed; through the page cache, which any file system has.
+fn open(file: &Path, create: Option<Access>) -> Result<PoolFile> {
     let options = FileOptions {
         create,
         direct: false,
     };
-    Ok(FileMedium::open(file, options)?)
+    PoolFile::open(file, options)
 }
 
 fn boot() -> Result<BootId> {
     BootId::current().context("ask which boot of the machine this is")
 }
 
-fn create(file: &Path, shape: Shape, size: ByteSize, force: bool) -> Result<()> {
+fn create(command: &PoolCommand, json: bool) -> Result<()> {
+    let PoolCommand::Create {
+        file,
+        size,
+        block_size,
+        overcommit,
+        force,
+        group,
+        mode,
+        buffered,
+    } = command
+    else {
+        return Ok(());
+    };
+    let shape = Shape {
+        block_size: u32::try_from(block_size.0).unwrap_or(0),
+        places: u32::try_from(size.0.checked_div(block_size.0).unwrap_or(0)).unwrap_or(0),
+        overcommit_permille: overcommit.0,
+    };
     ensure!(
         shape.is_possible() && shape.places_len() == size.0,
         "a pool of {size} in blocks of {} bytes cannot be: blocks are a power of two from 512 bytes \
          to 1MiB, and the size is a number of them",
         shape.block_size
     );
-    let mut medium = medium(file, true)?;
-    let describe = || format!("make a pool in {}", file.display());
-    ensure!(
-        force || is_blank(&medium).with_context(describe)?,
-        "{} has something in it: add --force to lose that",
+    let new = NewPool {
+        shape,
+        direct: !buffered,
+        force: *force,
+    };
+    let opened = open(file, Some(Access::new(*mode, *group)))?;
+    let boot = boot()?;
+    let make = |medium| Ok(Journal::create(medium, shape, boot)?);
+    let (_, found) = opened.make(new, |text| warn(text), make)?;
+    if json {
+        let over: Vec<_> = found.iter().map(ToString::to_string).collect();
+        return Ok(print_line(json!({ "done": "made", "over": over }))?);
+    }
+    let over = match found.is_empty() {
+        true => String::new(),
+        false => format!(", over what was there: {}", list(&found)),
+    };
+    Ok(print_line(format_args!(
+        "made a pool of {size} in {}{over}",
         file.display()
-    );
-    medium
-        .lay_out(shape.medium_len(), shape.metadata_len())
-        .with_context(describe)?;
-    Journal::create(Arc::new(medium), shape, boot()?).with_context(describe)?;
-    Ok(())
+    ))?)
 }
 
-fn open(file: &Path) -> Result<PoolImage> {
-    let medium = medium(file, false)?;
-    let (_, image) = Journal::open(Arc::new(medium), boot()?)
-        .with_context(|| format!("read the pool in {}", file.display()))?;
-    Ok(image)
+fn read(file: &Path) -> Result<Reading> {
+    let medium = open(file, None)?.into_medium();
+    Journal::read(Arc::new(medium), boot()?)
+        .with_context(|| format!("read the pool in {}", file.display()))
+}
+
+fn check(file: &Path, accept: bool, json: bool) -> Result<ExitCode> {
+    let reading = read(file)?;
+    let image = &reading.image;
+    let mut faults: Vec<_> = image
+        .check(FAULTS_SHOWN)
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    if accept && faults.is_empty() && reading.overlap.is_some() {
+        drop(reading);
+        let medium = open(file, None)?.into_medium();
+        Pool::accept(Arc::new(medium), boot()?)
+            .with_context(|| format!("accept the pool in {}", file.display()))?;
+        say(json, "accepted", || {
+            format!("accepted the pool in {} as it is", file.display())
+        })?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let suspects = match &reading.overlap {
+        Some(overlap) => {
+            faults.push(overlap.summary());
+            &overlap.suspects[..]
+        }
+        None => &[],
+    };
+    if json {
+        let suspects = suspects.iter().map(|suspect| {
+            json!({
+                "vssd": suspect.vssd,
+                "block": suspect.block,
+                "count": suspect.count,
+                "place": suspect.place,
+            })
+        });
+        print_line(json!({ "faults": faults, "suspects": suspects.collect::<Vec<_>>() }))?;
+    } else if faults.is_empty() {
+        print_line(format_args!(
+            "{}: {} vSSDs, {} blocks written, no fault",
+            file.display(),
+            image.volumes.len(),
+            image
+                .volumes
+                .values()
+                .map(|v| u64::from(v.written()))
+                .sum::<u64>()
+        ))?;
+    } else {
+        faults.iter().try_for_each(print_line)?;
+    }
+    if let (false, Some(overlap)) = (json, &reading.overlap) {
+        print(describe_overlap(overlap))?;
+    }
+    Ok(match faults.is_empty() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
+}
+
+fn describe_overlap(overlap: &Overlap) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::new();
+    for suspect in &overlap.suspects {
+        let _ = writeln!(text, "in doubt: {suspect}");
+    }
+    text.push_str(match overlap.compacted {
+        true => "which blocks are in doubt is on record no more: take all that were written since for damaged\n",
+        false => "also in doubt, and on no record: blocks written before that both wrote again\n",
+    });
+    text.push_str(
+        "restore what is in doubt from a copy; `vssdctl pool check --accept` accepts the rest\n",
+    );
+    text
 }
 
 fn remove(file: &Path, force: bool) -> Result<()> {
-    let medium = Arc::new(medium(file, false)?);
+    let opened = open(file, None)?;
+    if !opened.has_pool()? {
+        let found = opened.contents(|text| warn(text))?;
+        let found = match found.is_empty() {
+            true => "nothing".to_owned(),
+            false => list(&found),
+        };
+        bail!(
+            "there is no pool in {} ({found} is there); nothing was removed",
+            file.display()
+        );
+    }
+    let medium = Arc::new(opened.into_medium());
     if !force {
-        let (_, image) = Journal::open(medium.clone(), boot()?).with_context(|| {
+        let reading = Journal::read(medium.clone(), boot()?).with_context(|| {
             format!(
                 "read the pool in {} (--force removes it unread)",
                 file.display()
             )
         })?;
-        let names: Vec<_> = image.volumes.values().map(|v| v.name.as_str()).collect();
+        let volumes = reading.image.volumes.values();
+        let names: Vec<_> = volumes.map(|v| v.name.as_str()).collect();
         ensure!(
             names.is_empty(),
             "{} has vSSDs: {}; add --force to lose them",

@@ -77,6 +77,19 @@ impl fmt::Display for ByteSize {
     }
 }
 
+impl ByteSize {
+    /// For messages in which an exact number would say no more: `5.3GiB`.
+    pub fn rounded(self) -> String {
+        let unit = UNITS.iter().find(|(_, shift)| self.0 >= 1 << shift);
+        let (unit, shift) = unit.unwrap_or(&("B", 0));
+        let tenths = (u128::from(self.0) * 10) >> shift;
+        match tenths.is_multiple_of(10) {
+            true => format!("{}{unit}", tenths / 10),
+            false => format!("{}.{}{unit}", tenths / 10, tenths % 10),
+        }
+    }
+}
+
 impl FromStr for Amount {
     type Err = SizeError;
 
@@ -120,6 +133,15 @@ mod tests {
         }
         assert_eq!(ByteSize(1 << 22).to_string(), "4MiB");
         assert_eq!(ByteSize(0).to_string(), "0B");
+        for (bytes, text) in [
+            (0, "0B"),
+            (1023, "1023B"),
+            (1 << 20, "1MiB"),
+            (5_690_831_667, "5.2GiB"),
+            (u64::MAX, "16777215.9TiB"),
+        ] {
+            assert_eq!(ByteSize(bytes).rounded(), text);
+        }
         assert_eq!("4096".parse(), Ok(Amount::Blocks(4096)));
         assert_eq!("1MiB".parse::<Amount>().unwrap().in_blocks(4096), Ok(256));
     }

@@ -17,6 +17,8 @@ use support::frontend::{
     Buffer, Frontend, MEMORY, OK, REQUESTS, RING_SIZE, SCRATCH, readable, writable,
 };
 use vssd_host::control::protocol::{Reply, Request, VssdStatus};
+use vssd_host::pool::Shape;
+use vssd_host::pool::journal::layout::{SessionId, Superblock};
 
 fn text(output: &Output) -> String {
     let said = [&output.stdout[..], &output.stderr[..]].concat();
@@ -89,16 +91,23 @@ fn a_damaged_pool_is_refused_and_the_check_says_where() {
     }
     drop(guest);
     daemon.terminate();
-    // The second commit of the journal, with durable ones behind it.
+    // The third commit of the journal, with durable ones behind it.
+    let shape = Shape {
+        block_size: 4096,
+        places: 256,
+        overcommit_permille: 1000,
+    };
+    let damaged = Superblock::new(shape, 0, 1, SessionId(0)).area(1) + 2 * 4096;
     let disk = fs::File::options()
         .write(true)
         .open(site.path("disk.img"))
         .unwrap();
-    disk.write_all_at(&[0xff; 100], 3 * 4096).unwrap();
+    disk.write_all_at(&[0xff; 100], damaged).unwrap();
     let file = site.path("disk.img");
     let checked = pool(&["check", file.to_str().unwrap()]);
     assert!(!checked.status.success());
-    assert!(text(&checked).contains("byte 12288"), "{}", text(&checked));
+    let byte = format!("byte {damaged}:");
+    assert!(text(&checked).contains(&byte), "{}", text(&checked));
     let said = site.refused(&[site.spec("vm1", "size=1MiB")], &[]);
     assert!(said.contains("damaged"), "{said}");
 }

@@ -118,7 +118,7 @@ fn a_foreign_file_is_not_touched() {
     for copies in [1, 1000] {
         fs::write(&disk, letter.repeat(copies)).unwrap();
         let said = site.refused(&[site.spec("vm1", "size=1MiB")], &["--create"]);
-        assert!(said.contains("there is no pool"), "{said}");
+        assert!(said.contains("is not empty (data at 0B)"), "{said}");
         assert_eq!(fs::read_to_string(&disk).unwrap(), letter.repeat(copies));
     }
 }

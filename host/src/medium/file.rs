@@ -8,17 +8,14 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant};
 
-use rustix::fs::{AtFlags, FlockOperation, SeekFrom, StatxFlags, flock, seek, statx};
+use rustix::fs::{AtFlags, SeekFrom, StatxFlags, ioctl_blksszget, seek, statx};
 use vm_memory::VolatileSlice;
 
+use super::claim::Claim;
+use super::room::{self, Made};
 use super::{Alignment, Medium};
-use crate::size::ByteSize;
-
-/// How long a predecessor may take to die: its last writes hold the lock.
-const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+use crate::access::Access;
 
 /// The most buffers that one system call takes (IOV_MAX of Linux).
 const MAX_BUFFERS: usize = 1024;
@@ -26,26 +23,24 @@ const MAX_BUFFERS: usize = 1024;
 /// What direct I/O is taken to need where the system does not say: a page.
 const CAUTIOUS: u32 = 4096;
 
-/// Bytes of zeros that are written at once.
-const FILL: usize = 1 << 20;
-
 /// A file or block device, held exclusively.
 #[derive(Debug)]
 pub struct FileMedium {
-    file: Arc<File>,
-    /// Another description of the same file, which has the lock. That of `file` is
-    /// registered in rings, which the kernel takes down some time after the
-    /// process that had them was killed.
-    _lock: File,
-    len: u64,
-    alignment: Alignment,
+    pub(super) file: Arc<File>,
+    pub(super) claim: Claim,
+    pub(super) len: u64,
+    is_device: bool,
+    is_direct: bool,
+    direct: Alignment,
+    /// Removes a file that was made, until somebody takes this.
+    made: Option<Made>,
 }
 
 /// How to open a file.
 #[derive(Clone, Copy, Debug)]
 pub struct FileOptions {
-    /// Make the file if there is none.
-    pub create: bool,
+    /// Make the file if there is none, for those who may use it then.
+    pub create: Option<Access>,
     /// Past the page cache (O_DIRECT).
     pub direct: bool,
 }
@@ -54,7 +49,7 @@ pub struct FileOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// It cannot be opened or asked.
-    #[error("open {path}: {source}")]
+    #[error("open {path}")]
     Open {
         /// The file.
         path: PathBuf,
@@ -75,97 +70,93 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
     },
-    /// Another program has it.
-    #[error("{path} is in use by another backend: stop that one first")]
+    /// It is a folder, a socket or the like.
+    #[error("{path} is neither a file nor a block device")]
+    Kind {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Another backend has it.
+    #[error("{path} is in use by another backend{by}: stop that one first")]
     InUse {
         /// The file.
         path: PathBuf,
+        /// Which process, if that can be found.
+        by: String,
+    },
+    /// Something else has it.
+    #[error("{path} is in use: {by}; end that first, --force does not help")]
+    Used {
+        /// The file.
+        path: PathBuf,
+        /// What has it.
+        by: String,
     },
 }
 
 impl FileMedium {
-    /// Opens `path`.
+    /// Opens `path` and claims it: nothing else has it then, or gets it.
     ///
-    /// The file is locked against a second backend. A predecessor that was just
-    /// killed has the lock until its requests have ended: its threads wait for those
-    /// before the kernel closes its files.
+    /// A file that this makes is removed again, unless the caller takes
+    /// [what remembers that](Self::made) and keeps it.
+    ///
+    /// # Errors
+    /// When it cannot be had; then it is as before.
     pub fn open(path: &Path, options: FileOptions) -> Result<Self, OpenError> {
+        let owned = || path.to_owned();
         let failed = |source| OpenError::Open {
-            path: path.to_owned(),
+            path: owned(),
             source,
         };
-        if !options.create && !path.exists() {
-            return Err(OpenError::Missing {
-                path: path.to_owned(),
-            });
+        let made = match (path.try_exists().map_err(failed)?, options.create) {
+            (true, _) => None,
+            (false, None) => return Err(OpenError::Missing { path: owned() }),
+            (false, Some(access)) => Some(make(path, access).map_err(failed)?),
+        };
+        let kind = fs::metadata(path).map_err(failed)?.file_type();
+        if !kind.is_file() && !kind.is_block_device() {
+            return Err(OpenError::Kind { path: owned() });
         }
-        let direct = if options.direct { libc::O_DIRECT } else { 0 };
+        let claim = Claim::take(path, kind.is_block_device())?;
         let file = fs::OpenOptions::new()
             .read(true)
             .write(true)
-            .create(options.create)
-            .truncate(false)
-            .custom_flags(direct)
+            .custom_flags(if options.direct { libc::O_DIRECT } else { 0 })
             .open(path)
             .map_err(|error| match error.raw_os_error() {
-                Some(libc::EINVAL) if options.direct => OpenError::NotDirect {
-                    path: path.to_owned(),
-                },
+                Some(libc::EINVAL) if options.direct => OpenError::NotDirect { path: owned() },
                 _ => failed(error),
             })?;
-        let lock = lock(path)?;
+        if !claim.is_of(&file).map_err(failed)? {
+            return Err(failed(io::Error::other("it was replaced meanwhile")));
+        }
         let len = seek(&file, SeekFrom::End(0)).map_err(|e| failed(e.into()))?;
-        let alignment = match options.direct {
-            true => direct_alignment(&file),
-            false => Alignment::default(),
-        };
         Ok(Self {
+            direct: direct_alignment(&file),
             file: Arc::new(file),
-            _lock: lock,
+            claim,
             len,
-            alignment,
+            is_device: kind.is_block_device(),
+            is_direct: options.direct,
+            made,
         })
     }
 
     /// Whether it is a block device.
     pub fn is_device(&self) -> bool {
-        let metadata = self.file.metadata();
-        metadata.is_ok_and(|metadata| metadata.file_type().is_block_device())
+        self.is_device
     }
 
-    /// Extends the file to `len` bytes, unless it has them, and fills the first `solid` of
-    /// them with zeros. The others may remain sparse.
-    ///
-    /// A file system keeps everybody else off a file while it finds room for what is
-    /// written. So what is written while requests are under way has its room from the
-    /// beginning. A device has it anyway and is left as it is.
-    ///
-    /// # Errors
-    /// When the file cannot grow, as a device cannot, or there is no room.
-    pub fn lay_out(&mut self, len: u64, solid: u64) -> io::Result<()> {
-        if self.len < len {
-            if self.is_device() {
-                return Err(io::Error::other(format!(
-                    "the device has {}, but {} are needed",
-                    ByteSize(self.len),
-                    ByteSize(len)
-                )));
-            }
-            self.file.set_len(len)?;
-            self.len = len;
-        }
-        if self.is_device() {
-            return Ok(());
-        }
-        let mut zeros = vec![0; FILL + self.alignment.address];
-        let aligned = zeros.as_ptr().align_offset(self.alignment.address);
-        let zeros = VolatileSlice::from(&mut zeros[aligned..][..FILL]);
-        for offset in (0..solid).step_by(FILL) {
-            let len = (solid - offset).min(FILL as u64) as usize;
-            let part = zeros.subslice(0, len).map_err(io::Error::other)?;
-            self.write(offset, &[part])?;
-        }
-        Ok(())
+    /// What direct I/O wants of buffers and offsets, also where it is not used.
+    pub fn direct_alignment(&self) -> Alignment {
+        self.direct
+    }
+
+    /// Undoes what has been done to the file for a new pool from here on, and the making of the
+    /// file itself if this made it, unless it is [kept](Made::keep).
+    pub fn made(&mut self) -> Made {
+        let made = self.made.take();
+        made.unwrap_or_else(|| Made::existing(self.file.clone(), self.len, self.is_device))
     }
 
     /// Moves all of `buffers` from `offset` on by `call`, which is `preadv` or
@@ -214,7 +205,7 @@ impl FileMedium {
                 if error.kind() == io::ErrorKind::Interrupted {
                     continue;
                 }
-                return Err(error);
+                return Err(room::explain(error));
             }
             if moved == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
@@ -226,26 +217,16 @@ impl FileMedium {
     }
 }
 
-/// Locks a file against other backends; what is returned has the lock.
-fn lock(path: &Path) -> Result<File, OpenError> {
-    let failed = |source| OpenError::Open {
-        path: path.to_owned(),
-        source,
-    };
-    let file = File::open(path).map_err(failed)?;
-    let started = Instant::now();
-    while let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        if error != rustix::io::Errno::WOULDBLOCK {
-            return Err(failed(error.into()));
-        }
-        if started.elapsed() > LOCK_PATIENCE {
-            return Err(OpenError::InUse {
-                path: path.to_owned(),
-            });
-        }
-        thread::sleep(Duration::from_millis(10));
-    }
-    Ok(file)
+/// Makes a file that only those may use whom `access` names.
+fn make(path: &Path, access: Access) -> io::Result<Made> {
+    let file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    let made = Made::new(path, &file)?;
+    access.apply(&file)?;
+    Ok(made)
 }
 
 /// What direct I/O to a file needs (statx(2), since Linux 6.1).
@@ -255,7 +236,8 @@ fn direct_alignment(file: &File) -> Alignment {
         Ok(found) if found.stx_dio_offset_align > 0 => {
             (found.stx_dio_mem_align, found.stx_dio_offset_align)
         }
-        _ => (CAUTIOUS, CAUTIOUS),
+        // A device has always told the size of its sectors.
+        _ => (CAUTIOUS, ioctl_blksszget(file).unwrap_or(CAUTIOUS)),
     };
     Alignment {
         address: address as usize,
@@ -297,7 +279,10 @@ impl Medium for FileMedium {
     }
 
     fn alignment(&self) -> Alignment {
-        self.alignment
+        match self.is_direct {
+            true => self.direct,
+            false => Alignment::default(),
+        }
     }
 
     fn file(&self) -> Option<Arc<File>> {
@@ -326,36 +311,67 @@ mod tests {
         assert!(advance(rest, 16).is_empty());
     }
 
+    fn options(create: bool, direct: bool) -> FileOptions {
+        FileOptions {
+            create: create.then(Access::default),
+            direct,
+        }
+    }
+
     #[test]
-    fn a_medium_is_made_locked_and_sparse() {
+    fn a_medium_is_made_and_locked() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("disk");
-        let options = |create, direct| FileOptions { create, direct };
         assert!(matches!(
             FileMedium::open(&path, options(false, false)),
             Err(OpenError::Missing { .. })
         ));
         let mut medium = FileMedium::open(&path, options(true, false)).unwrap();
-        medium.lay_out(1 << 20, 8192).unwrap();
-        assert_eq!(medium.len(), 1 << 20);
+        medium.made().keep();
         assert_eq!(medium.alignment(), Alignment::default());
-        let taken = std::os::unix::fs::MetadataExt::blocks(&medium.file.metadata().unwrap());
-        assert_eq!(taken * 512, 8192);
-        assert!(matches!(
-            FileMedium::open(&path, options(false, false)),
-            Err(OpenError::InUse { .. })
-        ));
+        let error = FileMedium::open(&path, options(false, false)).unwrap_err();
+        assert!(matches!(error, OpenError::InUse { .. }), "{error}");
+        drop(medium);
+        FileMedium::open(&path, options(true, false)).unwrap();
+        assert!(path.exists());
+    }
+
+    #[test]
+    fn a_file_that_comes_to_nothing_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("disk");
+        drop(FileMedium::open(&path, options(true, false)).unwrap());
+        assert!(!path.exists());
+        let error = FileMedium::open(dir.path(), options(true, false)).unwrap_err();
+        assert!(matches!(error, OpenError::Kind { .. }), "{error}");
+    }
+
+    /// As QEMU locks its disks: by fcntl(2), which flock(2) does not see.
+    #[test]
+    fn a_file_that_another_program_has_locked_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("disk");
+        let other = File::create(&path).unwrap();
+        let part = libc::flock {
+            l_type: libc::F_RDLCK as libc::c_short,
+            l_whence: libc::SEEK_SET as libc::c_short,
+            l_start: 100,
+            l_len: 1,
+            l_pid: 0,
+        };
+        let reader = File::open(&path).unwrap();
+        nix::fcntl::fcntl(&reader, nix::fcntl::FcntlArg::F_OFD_SETLK(&part)).unwrap();
+        let error = FileMedium::open(&path, options(true, false)).unwrap_err();
+        assert!(error.to_string().contains("has locked a part"), "{error}");
+        drop((other, reader));
+        FileMedium::open(&path, options(true, false)).unwrap();
     }
 
     #[test]
     fn direct_media_say_what_they_need() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("disk");
-        let options = FileOptions {
-            create: true,
-            direct: true,
-        };
-        let medium = match FileMedium::open(&path, options) {
+        let medium = match FileMedium::open(&path, options(true, true)) {
             Err(error @ OpenError::NotDirect { .. }) => {
                 assert!(error.to_string().contains("--buffered"));
                 return;

@@ -3,11 +3,16 @@
 //! A medium knows offsets and nothing else: neither vSSDs nor who owns what.
 //! Requests move straight between it and guest memory.
 
+mod claim;
+mod contents;
 mod file;
 mod memory;
 mod null;
+mod room;
+mod signatures;
 #[cfg(test)]
 pub mod trace;
+mod users;
 
 use std::fs::File;
 use std::io;
@@ -15,9 +20,11 @@ use std::sync::Arc;
 
 use vm_memory::VolatileSlice;
 
+pub use contents::Found;
 pub use file::{FileMedium, FileOptions, OpenError};
 pub use memory::MemoryMedium;
 pub use null::NullMedium;
+pub use room::{Made, Room, survive_size_limits, warn_of_size_limit};
 
 /// What offsets, lengths and buffers of a medium are multiples of, bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,6 +9,7 @@
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use vssd::block_set::BlockSet;
 use vssd::encoding::{SetView, encode};
@@ -18,7 +19,7 @@ use vssd::wire::{Encoding, MAX_PAYLOAD};
 use super::books::{Books, Delta};
 use super::journal::{Batch, BootId, Journal, JournalError, PoolImage, Sink, Work};
 use super::ledger::{Ledger, VolumeId};
-use super::tickets::{Group, Subscription, Ticket, Tickets};
+use super::tickets::{Group, Next, Subscription, Ticket, Tickets};
 use super::volume::Volume;
 use super::{Pool, PoolError, Shape, Strength, Volumes};
 use crate::complaint::Complaint;
@@ -28,6 +29,13 @@ use crate::threads::vital;
 
 /// Windows that are written down together, for which requests that change maps wait.
 const WINDOWS_AT_A_TIME: u32 = 64;
+
+/// How often at most it is verified before a commit that no other backend has the pool: a read of
+/// 19 pages, which at this rate no load feels.
+const VERIFIED: Duration = Duration::from_millis(100);
+
+/// How often it is verified where nothing is committed.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// The log of a pool that lasts.
 pub(super) struct Log {
@@ -43,9 +51,21 @@ struct Recorder {
     mistrusted: bool,
     batch: Batch,
     complaint: Complaint,
+    /// When no other backend had the pool.
+    verified: Option<Instant>,
 }
 
 impl Recorder {
+    /// Makes sure, once in a while, that no other backend has the pool.
+    fn verify(&mut self) -> Result<(), JournalError> {
+        let recent = |verified: Instant| verified.elapsed() < VERIFIED;
+        if !self.verified.is_some_and(recent) {
+            self.journal.verify()?;
+            self.verified = Some(Instant::now());
+        }
+        Ok(())
+    }
+
     fn complain(&self, error: &JournalError) {
         if let Some(times) = self.complaint.due() {
             tracing::error!(%error, times, "changes of the pool could not be recorded");
@@ -62,6 +82,7 @@ impl Log {
                 mistrusted: false,
                 batch: Batch::default(),
                 complaint: Complaint::default(),
+                verified: None,
             }),
             tickets: Arc::default(),
         }
@@ -144,15 +165,31 @@ impl Pool {
         Self::start(medium, journal, &image, engine)
     }
 
+    /// Opens a pool that two backends had at the same time, as the newest of its records say it
+    /// is, and forgets that there are others.
+    ///
+    /// # Errors
+    /// When there is none, or it is damaged.
+    pub fn accept(medium: Arc<dyn Medium>, boot: BootId) -> Result<(), PoolError> {
+        let (journal, image) = Journal::open_overlapped(medium.clone(), boot)?;
+        if let Some(fault) = image.check(1).pop() {
+            return Err(PoolError::Fault(fault));
+        }
+        let pool = Self::start(medium, journal, &image, EngineName::Sync)?;
+        if let Some(log) = &pool.log {
+            let mut recorder = log.lock();
+            pool.compact(&mut recorder)?;
+            recorder.journal.forget_overlap()?;
+        }
+        Ok(())
+    }
+
     fn start(
         medium: Arc<dyn Medium>,
-        mut journal: Journal,
+        journal: Journal,
         image: &PoolImage,
         engine: EngineName,
     ) -> Result<Arc<Self>, PoolError> {
-        // What was found may be gone with the power as long as only the process
-        // before this one ended: a place that was found free would be two's.
-        journal.commit(&Batch::default(), Strength::Hard, true)?;
         let shape = image.shape;
         let mut books = Books::new(Ledger::new(shape.places, shape.overcommit_permille), true);
         let mut volumes = Volumes {
@@ -164,8 +201,8 @@ impl Pool {
             books.ledger.open(id, found.bounds)?;
             volume.restore_held(&found.held);
             books.ledger.hold(id, found.held.len());
-            for (block, place) in found.map() {
-                volume.restore(&mut books.ledger, block, place);
+            for runs in found.windows() {
+                volume.restore(&mut books.ledger, &runs);
             }
             volumes.by_name.insert(found.name.clone(), volume);
         }
@@ -178,13 +215,31 @@ impl Pool {
             alone: Mutex::default(),
             log: Some(Log::new(journal)),
             pace: OnceLock::new(),
+            on_loss: OnceLock::new(),
             medium,
         });
         if let Some(log) = &pool.log {
+            if log.lock().journal.wants_compaction() {
+                log.tickets.take(Strength::Soft);
+            }
             let (tickets, pool) = (log.tickets.clone(), Arc::downgrade(&pool));
             vital("commits", move || serve(&tickets, &pool))?;
         }
         Ok(pool)
+    }
+
+    /// Calls `end` when another backend has taken the pool over: from then on nothing is
+    /// recorded, and what is read may be another's.
+    pub fn on_loss(&self, end: impl Fn() + Send + Sync + 'static) {
+        let _ = self.on_loss.set(Box::new(end));
+    }
+
+    /// Tells that the pool is lost, if that is why something failed.
+    fn noticed<T>(&self, result: Result<T, JournalError>) -> Result<T, JournalError> {
+        if let (Err(JournalError::Foreign(_)), Some(end)) = (&result, self.on_loss.get()) {
+            end();
+        }
+        result
     }
 
     /// A listener for commits.
@@ -247,11 +302,18 @@ impl Pool {
     /// Makes everything so far survive the loss of power.
     ///
     /// # Errors
-    /// When the medium failed.
+    /// When the medium failed, or another backend has the pool now.
     pub fn close(&self) -> io::Result<()> {
-        match self.flush()? {
+        let closed = match self.flush()? {
             Some(ticket) => self.wait(ticket),
             None => Ok(()),
+        };
+        let Some(log) = self.log.as_ref().filter(|_| closed.is_err()) else {
+            return closed;
+        };
+        match log.lock().journal.verify() {
+            Err(error @ JournalError::Foreign(_)) => Err(io::Error::other(error)),
+            _ => closed,
         }
     }
 
@@ -308,6 +370,7 @@ impl Pool {
         sync: bool,
         describe: impl FnOnce(&mut Batch),
     ) -> Result<(), JournalError> {
+        self.noticed(recorder.verify())?;
         if recorder.mistrusted {
             self.compact(recorder)?;
         }
@@ -358,7 +421,7 @@ impl Pool {
         });
         recorder.mistrusted &= compacted.is_err();
         self.publish(recorder);
-        compacted
+        self.noticed(compacted)
     }
 
     /// The next commit finds the area full.
@@ -375,6 +438,13 @@ impl Pool {
         self.compact(&mut log.lock())
     }
 
+    /// Finds out whether another backend has the pool.
+    #[cfg(test)]
+    pub(super) fn verify_now(&self) {
+        let log = self.log.as_ref().expect("a pool that lasts");
+        log.lock().verified = None;
+    }
+
     /// Ends the thread that commits: from now on only [`serve_all`](Self::serve_all) does.
     #[cfg(test)]
     pub(super) fn stop_serving(&self) {
@@ -386,7 +456,7 @@ impl Pool {
     #[cfg(test)]
     pub(super) fn serve_all(&self) {
         let log = self.log.as_ref().expect("a pool that lasts");
-        while let Some(group) = log.tickets.next() {
+        while let Next::Group(group) = log.tickets.next(Duration::MAX) {
             self.serve_group(log, group);
         }
     }
@@ -420,6 +490,15 @@ impl Pool {
         Ok(())
     }
 
+    /// Verifies that no other backend has the pool, where nothing is committed.
+    fn verify_quietly(&self, log: &Log) {
+        let mut recorder = log.lock();
+        let verified = recorder.verify();
+        if let Err(error) = self.noticed(verified) {
+            recorder.complain(&error);
+        }
+    }
+
     /// Commits for whoever waits.
     fn serve_group(&self, log: &Log, group: Group) {
         let mut recorder = log.lock();
@@ -438,10 +517,14 @@ impl Pool {
 
 /// The life of the thread that commits.
 fn serve(tickets: &Tickets, pool: &Weak<Pool>) {
-    while let Some(group) = tickets.next() {
+    loop {
+        let next = tickets.next(QUIET);
         let Some(pool) = pool.upgrade() else { return };
-        if let Some(log) = &pool.log {
-            pool.serve_group(log, group);
+        let Some(log) = &pool.log else { return };
+        match next {
+            Next::Group(group) => pool.serve_group(log, group),
+            Next::Quiet => pool.verify_quietly(log),
+            Next::Closed => return,
         }
     }
 }

@@ -25,7 +25,7 @@
 
 use std::collections::BTreeMap;
 
-use vssd::block_set::BlockSet;
+use vssd::block_set::{BlockSet, spans};
 
 /// Places in a region, and blocks in a window: 2 MiB of 4 KiB blocks. Small
 /// enough that a sparse volume does not use up the regions, large enough that
@@ -342,6 +342,35 @@ impl Ledger {
         }
         self.update(id, |account| account.owned += 1);
         true
+    }
+
+    /// Gives places to a volume, as a recovery found: each the first of so many in a row.
+    ///
+    /// # Panics
+    /// When one of them is not free.
+    pub fn restore(&mut self, id: VolumeId, places: impl Iterator<Item = (u32, u32)>) {
+        let mut owned = 0;
+        for (place, count) in places {
+            let words = spans(place, count);
+            let taken: u32 = words
+                .map(|(at, bits)| self.free.remove_bits(at, bits))
+                .sum();
+            assert_eq!(taken, count, "a checked place is free");
+            owned += count;
+            let (mut at, end) = (place, place + count);
+            while at < end {
+                let region = at / REGION;
+                let part = (REGION - at % REGION).min(end - at);
+                if let Some(free) = self.region_free.get_mut(region as usize) {
+                    if u32::from(*free) == REGION {
+                        self.whole.remove(region);
+                    }
+                    *free -= part as u16;
+                }
+                at += part;
+            }
+        }
+        self.update(id, |account| account.owned += owned);
     }
 
     /// A region of which every place is free: `next` if it is one, so that

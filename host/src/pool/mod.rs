@@ -42,7 +42,7 @@ use vssd::units::Geometry;
 
 use self::books::Books;
 use self::commit::Log;
-use self::journal::layout::Superblock;
+use self::journal::layout;
 use self::journal::{Fault, JournalError};
 use self::ledger::{Account, Bounds, Denied, Ledger, Usage, VolumeId};
 pub use self::tickets::{Strength, Subscription, Ticket};
@@ -53,7 +53,7 @@ use crate::io::uring::Uring;
 use crate::io::{Engine, EngineName};
 use crate::latency::{Activity, Latency};
 use crate::media::{MediaKind, MediaModel, TooLarge, Wear};
-use crate::medium::{Alignment, Medium};
+use crate::medium::{Alignment, Medium, Room};
 
 /// Why a pool refuses.
 #[derive(Debug, thiserror::Error)]
@@ -112,12 +112,12 @@ impl Shape {
 
     /// Bytes that a pool of this shape takes on its medium.
     pub fn medium_len(&self) -> u64 {
-        Superblock::new(*self, 0).pool_len()
+        self.room().len
     }
 
-    /// Of these, the first that are for the journal.
-    pub fn metadata_len(&self) -> u64 {
-        Superblock::new(*self, 0).data
+    /// What a pool of this shape needs of its medium.
+    pub fn room(&self) -> Room {
+        layout::room(*self)
     }
 }
 
@@ -136,6 +136,8 @@ pub struct Pool {
     log: Option<Log>,
     /// Set where the medium is to be as slow as another.
     pace: OnceLock<Arc<Pace>>,
+    /// What to do when another backend has taken it over.
+    on_loss: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
 #[derive(Default)]
@@ -158,6 +160,7 @@ impl Pool {
             alone: Mutex::default(),
             log: None,
             pace: OnceLock::new(),
+            on_loss: OnceLock::new(),
             medium,
         }
     }

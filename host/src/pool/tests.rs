@@ -2,6 +2,7 @@
 //! volume, and sets of places.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -10,8 +11,12 @@ use vssd::encoding::{SetView, encode};
 use vssd::units::Geometry;
 use vssd::wire::Encoding;
 
+use super::journal::{Batch, BootId, Journal};
 use super::ledger::{Bounds, Denied, Fate, Ledger, VolumeId};
-use super::volume::{Places, Volume};
+use super::volume::{Places, Run, Volume};
+use super::{Pool, Shape, Strength};
+use crate::io::EngineName;
+use crate::medium::trace::{Image, TraceMedium};
 
 #[derive(Default)]
 struct Model {
@@ -327,7 +332,12 @@ impl World {
                         Places::Linear(home) => home + offset,
                         Places::Table(_) => places.next().unwrap(),
                     };
-                    again.restore(&mut ledger, window * 512 + offset, place);
+                    let run = Run {
+                        block: window * 512 + offset,
+                        place,
+                        count: 1,
+                    };
+                    again.restore(&mut ledger, &[run]);
                 }
             }
         }
@@ -449,4 +459,41 @@ fn engines_of_a_pool_that_imitates_a_medium_are_paced() {
         engine.submit(0, direction, 0, &mut [slice].into_iter());
     }
     assert_eq!(pool.wear().unwrap().host_bytes, 512);
+}
+
+/// A pool of a tebibyte, all of it written: what is done when it is opened goes by runs of blocks,
+/// since one thing more for each of 256 Mi blocks takes tens of seconds.
+#[test]
+fn a_full_pool_of_a_tebibyte_is_opened() {
+    const BLOCKS: u32 = 1 << 28;
+    let shape = Shape {
+        block_size: 4096,
+        places: BLOCKS,
+        overcommit_permille: 1000,
+    };
+    let boot = BootId([1; 16]);
+    let medium = Arc::new(TraceMedium::new(shape.medium_len(), Image::default()));
+    let mut journal = Journal::create(medium.clone(), shape, boot).unwrap();
+    let bounds = Bounds {
+        quota: BLOCKS,
+        reservation: 0,
+    };
+    let mut batch = Batch::default();
+    batch.volume(VolumeId(0), BLOCKS, bounds, "vm1");
+    let geometry = Geometry::new(4096, BLOCKS.into()).unwrap();
+    super::commit::granted(&mut batch, VolumeId(0), &BlockSet::full(BLOCKS), geometry);
+    batch.mapped(VolumeId(0), 0, 0, BLOCKS);
+    journal.commit(&batch, Strength::Hard, true).unwrap();
+    drop(journal);
+    for _ in 0..2 {
+        let pool = Pool::open(medium.clone(), EngineName::Sync, boot).unwrap();
+        let usage = pool.usage();
+        assert_eq!((usage.free, usage.committed), (0, u64::from(BLOCKS)));
+        let volume = pool.attach("vm1", BLOCKS, None, None).unwrap().unwrap();
+        let extents: Vec<_> = volume.extents(BLOCKS - 1000, 1000).collect();
+        assert_eq!(extents.len(), 1);
+        assert_eq!(extents[0].place, Some(BLOCKS - 1000));
+        // Then from a snapshot.
+        pool.compact_now().unwrap();
+    }
 }

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use vmm_sys_util::eventfd::EventFd;
 
@@ -74,6 +75,17 @@ pub struct Group {
     pub strength: Strength,
     soft: u64,
     hard: u64,
+}
+
+/// What there is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// A commit.
+    Group(Group),
+    /// Nothing at the moment.
+    Quiet,
+    /// Nothing ever again.
+    Closed,
 }
 
 /// Who is to be told of commits.
@@ -172,8 +184,8 @@ impl Tickets {
         }
     }
 
-    /// Waits until somebody wants a commit; `None` when nobody ever will again.
-    pub fn next(&self) -> Option<Group> {
+    /// Waits until a commit is wanted, for so long at most.
+    pub fn next(&self, patience: Duration) -> Next {
         let mut lanes = self.lock();
         loop {
             let (soft, hard) = (lanes.soft.taken, lanes.hard.taken);
@@ -182,19 +194,23 @@ impl Tickets {
                 false => Strength::Soft,
             };
             if strength == Strength::Hard || soft > lanes.soft.served {
-                return Some(Group {
+                return Next::Group(Group {
                     strength,
                     soft,
                     hard,
                 });
             }
             if lanes.closed {
-                return None;
+                return Next::Closed;
             }
-            lanes = self
+            let (guard, waited) = self
                 .moved
-                .wait(lanes)
+                .wait_timeout(lanes, patience)
                 .unwrap_or_else(PoisonError::into_inner);
+            if waited.timed_out() {
+                return Next::Quiet;
+            }
+            lanes = guard;
         }
     }
 
@@ -227,12 +243,19 @@ impl Tickets {
 mod tests {
     use super::*;
 
+    fn next(tickets: &Tickets) -> Group {
+        match tickets.next(Duration::MAX) {
+            Next::Group(group) => group,
+            other => panic!("{other:?}"),
+        }
+    }
+
     #[test]
     fn a_commit_serves_what_came_before_it() {
         let tickets = Tickets::default();
         let listener = tickets.subscribe().unwrap();
         let soft = tickets.take(Strength::Soft);
-        let group = tickets.next().unwrap();
+        let group = next(&tickets);
         assert_eq!(group.strength, Strength::Soft);
         let (late, hard) = (tickets.take(Strength::Soft), tickets.take(Strength::Hard));
         listener.expect();
@@ -241,7 +264,7 @@ mod tests {
         assert!(tickets.outcome(soft).unwrap().is_err());
         assert!(tickets.outcome(late).is_none() && tickets.outcome(hard).is_none());
         // A hard commit is a soft one too.
-        let group = tickets.next().unwrap();
+        let group = next(&tickets);
         assert_eq!(group.strength, Strength::Hard);
         tickets.serve(group, true);
         tickets.wait(late).unwrap();
@@ -249,7 +272,8 @@ mod tests {
         assert!(tickets.outcome(soft).unwrap().is_err());
         // Nobody expected that one.
         assert!(listener.event().read().is_err());
+        assert_eq!(tickets.next(Duration::ZERO), Next::Quiet);
         tickets.close();
-        assert_eq!(tickets.next(), None);
+        assert_eq!(tickets.next(Duration::MAX), Next::Closed);
     }
 }

@@ -112,6 +112,17 @@ pub struct Extent {
     pub place: Option<u32>,
 }
 
+/// Written blocks in a row, at places in a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// First block.
+    pub block: u32,
+    /// First place.
+    pub place: u32,
+    /// How many.
+    pub count: u32,
+}
+
 /// What a window holds, for a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WindowMap {
@@ -387,15 +398,21 @@ impl Volume {
         gone
     }
 
-    /// Puts `block`, found written at `place` by a recovery, into the map.
-    pub fn restore(&self, ledger: &mut Ledger, block: u32, place: u32) {
-        let (window, offset) = self.window(block);
+    /// Puts blocks of one window, found written by a recovery, into the map.
+    pub fn restore(&self, ledger: &mut Ledger, runs: &[Run]) {
+        for run in runs {
+            self.restore_run(ledger.places(), run);
+        }
+        ledger.restore(self.id, runs.iter().map(|run| (run.place, run.count)));
+    }
+
+    fn restore_run(&self, places: u32, run: &Run) {
+        let (window, offset) = self.window(run.block);
         let home = window.home.load(Ordering::Relaxed);
-        let linear = place.checked_sub(offset);
+        let linear = run.place.checked_sub(offset);
         // The last region may be cut short; nobody's home is there.
-        let linear = linear.filter(|home| {
-            home.is_multiple_of(REGION) && home.saturating_add(REGION) <= ledger.places()
-        });
+        let linear = linear
+            .filter(|home| home.is_multiple_of(REGION) && home.saturating_add(REGION) <= places);
         if home == NOWHERE
             && let Some(home) = linear
         {
@@ -403,8 +420,16 @@ impl Volume {
         } else if home != TABLE && linear != Some(home) {
             window.use_table();
         }
-        assert!(ledger.take(self.id, place), "a checked place is free");
-        self.put(window, offset, place);
+        if window.home.load(Ordering::Relaxed) == TABLE {
+            let entries = &window.table()[offset as usize..(offset + run.count) as usize];
+            for (entry, place) in entries.iter().zip(run.place..) {
+                entry.store(place, Ordering::Relaxed);
+            }
+        }
+        for (word, bits) in spans(offset, run.count) {
+            let written = &window.written[word];
+            written.store(written.load(Ordering::Relaxed) | bits, Ordering::Release);
+        }
     }
 
     /// What window `index` holds of blocks that the guest holds; `None` when

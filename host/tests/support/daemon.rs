@@ -98,20 +98,8 @@ impl Site {
     /// Starts a daemon whose writes behind `limit` bytes of a file fail, as on
     /// a full disk, and whose log goes to `daemon.log`.
     pub fn start_limited(&self, specs: &[String], limit: u64) -> Daemon {
-        let inner = self.command(specs, &[]);
-        let mut command = Command::new("sh");
-        command
-            .arg("-c")
-            // Ignored, the signal leaves an error behind and nothing else.
-            // POSIX counts the limit in units of 512 bytes.
-            .arg(format!(
-                "trap '' XFSZ; ulimit -f {}; exec \"$@\"",
-                limit / 512
-            ))
-            .arg("sh")
-            .arg(inner.get_program())
-            .args(inner.get_args())
-            .stderr(File::create(self.path("daemon.log")).unwrap());
+        let mut command = limited(self.command(specs, &[]), limit);
+        command.stderr(File::create(self.path("daemon.log")).unwrap());
         self.launch(command)
     }
 
@@ -171,13 +159,32 @@ impl Log {
 
 /// `vssdctl pool` with these arguments.
 pub fn pool(args: &[&str]) -> Output {
+    finish(pool_command(args))
+}
+
+/// The command line of that.
+pub fn pool_command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_vssdctl"));
     command.arg("pool").args(args);
-    finish(command)
+    command
+}
+
+/// The command, in a process that may write no file above `limit` bytes (`ulimit -f`). What
+/// becomes of the signal that such a write raises is left to it.
+pub fn limited(inner: Command, limit: u64) -> Command {
+    let mut command = Command::new("sh");
+    command
+        .arg("-c")
+        // POSIX counts the limit in units of 512 bytes.
+        .arg(format!("ulimit -f {}; exec \"$@\"", limit / 512))
+        .arg("sh")
+        .arg(inner.get_program())
+        .args(inner.get_args());
+    command
 }
 
 /// Runs a program to its end, which must come within [`PATIENCE`].
-fn finish(mut command: Command) -> Output {
+pub fn finish(mut command: Command) -> Output {
     let mut child = command
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -291,6 +298,13 @@ impl Daemon {
             // Nothing tells of their number.
             thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// Bytes that it has read from anywhere.
+    pub fn bytes_read(&self) -> u64 {
+        let counts = std::fs::read_to_string(format!("/proc/{}/io", self.child.id())).unwrap();
+        let line = counts.lines().find_map(|line| line.strip_prefix("rchar: "));
+        line.unwrap().parse().unwrap()
     }
 
     /// Its open descriptors.

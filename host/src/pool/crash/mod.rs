@@ -8,6 +8,7 @@
 //! used for a while, itself to crash again.
 
 mod host;
+mod two;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -3,20 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use vssd::block_set::BlockSet;
+use vssd::block_set::{BlockSet, spans};
 use vssd::encoding::SetView;
 use vssd::units::Geometry;
 
 use super::record::{Record, split};
+use super::window::Window;
 use crate::pool::Shape;
 use crate::pool::ledger::{Bounds, REGION, VolumeId};
-use crate::pool::volume::Places;
-
-/// No place.
-const NOWHERE: u32 = u32::MAX;
+use crate::pool::volume::Run;
 
 /// A volume.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct VolumeImage {
     /// Its name.
     pub name: String,
@@ -26,32 +24,63 @@ pub struct VolumeImage {
     pub bounds: Bounds,
     /// Blocks that its guest holds.
     pub held: BlockSet,
-    /// Places of the blocks of windows in which any is written.
-    windows: BTreeMap<u32, Box<[u32; REGION as usize]>>,
+    /// Windows in which any block is written.
+    windows: BTreeMap<u32, Window>,
 }
 
 impl VolumeImage {
+    /// For each window in which any block is written, ascending, its runs.
+    pub fn windows(&self) -> impl Iterator<Item = Vec<Run>> + '_ {
+        self.windows.iter().map(|(index, window)| {
+            let mut runs = window.runs();
+            runs.iter_mut().for_each(|run| run.block += index * REGION);
+            runs
+        })
+    }
+
+    /// All runs, ascending. Those of two windows are never joined.
+    pub fn runs(&self) -> impl Iterator<Item = Run> + '_ {
+        self.windows().flatten()
+    }
+
     /// Blocks that are written, ascending, with their places.
     pub fn map(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
-        self.windows.iter().flat_map(|(index, places)| {
-            let blocks = index * REGION..;
-            let all = blocks.zip(places.iter().copied());
-            all.filter(|(_, place)| *place != NOWHERE)
-        })
+        self.runs()
+            .flat_map(|run| (run.block..run.block + run.count).zip(run.place..))
+    }
+
+    /// Where a block is, if it is written.
+    pub fn place(&self, block: u32) -> Option<u32> {
+        self.windows.get(&(block / REGION))?.place(block % REGION)
     }
 
     /// Blocks that are written.
     pub fn written(&self) -> u32 {
-        self.map().count() as u32
+        self.windows.values().map(Window::len).sum()
     }
 
-    fn set(&mut self, block: u32, place: u32) {
-        if place == NOWHERE && !self.windows.contains_key(&(block / REGION)) {
-            return;
+    /// Blocks in a row are at places in a row.
+    fn set(&mut self, block: u32, count: u32, place: u32) {
+        for (index, first, count, skipped) in windows(block, count) {
+            let place = place + skipped;
+            self.windows
+                .entry(index)
+                .and_modify(|window| window.set(first, count, place))
+                .or_insert_with(|| Window::new(first, count, place));
         }
-        let window = self.windows.entry(block / REGION);
-        let window = window.or_insert_with(|| Box::new([NOWHERE; REGION as usize]));
-        window[(block % REGION) as usize] = place;
+    }
+
+    /// Blocks in a row are written no more.
+    fn clear(&mut self, block: u32, count: u32) {
+        for (index, first, count, _) in windows(block, count) {
+            let Some(window) = self.windows.get_mut(&index) else {
+                continue;
+            };
+            window.clear(first, count);
+            if window.is_empty() {
+                self.windows.remove(&index);
+            }
+        }
     }
 
     fn contains(&self, block: u32, count: u32) -> bool {
@@ -59,8 +88,21 @@ impl VolumeImage {
     }
 }
 
+/// The parts of a range in each window: its number, the first block in it, how many, and how many
+/// came before.
+fn windows(block: u32, count: u32) -> impl Iterator<Item = (u32, u32, u32, u32)> {
+    let (mut at, end) = (block, block + count);
+    std::iter::from_fn(move || {
+        let first = at % REGION;
+        let part = (REGION - first).min(end - at);
+        let item = (at / REGION, first, part, at - block);
+        at += part;
+        (part > 0).then_some(item)
+    })
+}
+
 /// A pool.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct PoolImage {
     /// Its shape.
     pub shape: Shape,
@@ -193,7 +235,7 @@ impl PoolImage {
                 let (volume, set) = self.volume_and_set(id, set)?;
                 volume.held.remove_view(&set);
                 for run in set.runs() {
-                    (run.start..run.end()).for_each(|block| volume.set(block, NOWHERE));
+                    volume.clear(run.start, run.len);
                 }
                 Some(())
             }
@@ -209,7 +251,7 @@ impl PoolImage {
                 if !fits || !volume.contains(block, count) {
                     return None;
                 }
-                (0..count).for_each(|i| volume.set(block + i, place + i));
+                volume.set(block, count, place);
                 Some(())
             }
             Record::Unmapped { id, block, count } => {
@@ -217,32 +259,25 @@ impl PoolImage {
                 if !volume.contains(block, count) {
                     return None;
                 }
-                (0..count).for_each(|i| volume.set(block + i, NOWHERE));
+                volume.clear(block, count);
                 Some(())
             }
             Record::Window(id, index, ref map) => {
                 let volume = self.volumes.get_mut(&id)?;
                 let first = index.checked_mul(REGION)?;
-                let mut blocks = BlockSet::empty(REGION);
-                for (word, bits) in map.written.into_iter().enumerate() {
-                    blocks.insert_bits(word, bits);
-                }
-                let offsets = blocks
-                    .runs()
-                    .flat_map(|run| run.start..run.end())
-                    .collect::<Vec<_>>();
-                for (at, &offset) in offsets.iter().enumerate() {
-                    let place = match &map.places {
-                        Places::Linear(home) => home.checked_add(offset)?,
-                        Places::Table(places) => places[at],
-                    };
-                    let block = first.checked_add(offset)?;
-                    if !volume.contains(block, 1) || place >= self.shape.places {
+                let window = Window::of(map)?;
+                for run in window.runs() {
+                    let fits = run.place + run.count <= self.shape.places;
+                    if !fits || !volume.contains(first.checked_add(run.block)?, run.count) {
                         return None;
                     }
-                    volume.set(block, place);
                 }
-                Some(())
+                // Of a window that is there already, the snapshot would have said so.
+                let before = match window.is_empty() {
+                    true => None,
+                    false => volume.windows.insert(index, window),
+                };
+                before.is_none().then_some(())
             }
         }
     }
@@ -274,26 +309,24 @@ impl PoolImage {
                 let name = volume.name.clone();
                 faults.push(Fault::OverQuota { name, held, quota });
             }
-            for (number, place) in volume.map() {
-                let block = || (volume.name.clone(), number);
-                if place >= self.shape.places {
-                    faults.push(Fault::Beyond {
-                        block: block(),
-                        place,
-                    });
-                }
-                if !volume.held.contains(number) {
-                    faults.push(Fault::NotHeld {
-                        block: block(),
-                        place,
-                    });
-                }
-                if place < self.shape.places && !owned.insert(place) {
-                    faults.push(Fault::Shared {
-                        place,
-                        one: self.owner(place),
-                        other: block(),
-                    });
+            for Run {
+                block,
+                place,
+                count,
+            } in volume.runs()
+            {
+                let end = place.checked_add(count);
+                let sound = end.is_some_and(|end| end <= self.shape.places)
+                    && volume.held.contains_range(block, count)
+                    && !owned.intersects_range(place, count);
+                match sound {
+                    true => spans(place, count).for_each(|(at, bits)| {
+                        owned.insert_bits(at, bits);
+                    }),
+                    false => {
+                        let blocks = (block..block + count).zip(place..);
+                        self.check_blocks(volume, blocks, &mut owned, &mut faults);
+                    }
                 }
                 if faults.len() >= most {
                     break;
@@ -302,6 +335,37 @@ impl PoolImage {
         }
         faults.truncate(most);
         faults
+    }
+
+    fn check_blocks(
+        &self,
+        volume: &VolumeImage,
+        blocks: impl Iterator<Item = (u32, u32)>,
+        owned: &mut BlockSet,
+        faults: &mut Vec<Fault>,
+    ) {
+        for (number, place) in blocks {
+            let block = || (volume.name.clone(), number);
+            if place >= self.shape.places {
+                faults.push(Fault::Beyond {
+                    block: block(),
+                    place,
+                });
+            }
+            if !volume.held.contains(number) {
+                faults.push(Fault::NotHeld {
+                    block: block(),
+                    place,
+                });
+            }
+            if place < self.shape.places && !owned.insert(place) {
+                faults.push(Fault::Shared {
+                    place,
+                    one: self.owner(place),
+                    other: block(),
+                });
+            }
+        }
     }
 
     /// The first block that lies at `place`: volume and number.

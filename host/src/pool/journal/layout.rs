@@ -4,38 +4,49 @@
 //! ```text
 //!  superblock                             header of a commit
 //!   0  "vSSDpool"                          0  "vCMT"
-//!   8  version u32, 1                      4  flags u32: 1 hard, 2 snapshot
+//!   8  version u32, 2                      4  flags u32: 1 hard, 2 snapshot
 //!  12  bytes in a block u32                8  epoch u64
 //!  16  places u32                         16  sequence u64
 //!  20  overcommit u32, thousandths        24  bytes of records u32
 //!  24  bytes of an area u64               28  CRC of the commit before u32
 //!  32  where the places begin u64         32  boot id, 16 bytes
-//!  40  epoch u64                          48  zeros
-//!  48  live area u32                      52  CRC-32 of all else u32
-//!  60  CRC-32 of bytes 0 to 59 u32        56  zeros, up to byte 64; then records
+//!  40  epoch u64                          48  session u64
+//!  48  live area u32                      56  zeros
+//!  52  zeros                              60  CRC-32 of all else u32
+//!  56  bytes of the snapshot u64          64  records
+//!  64  session u64
+//! 124  CRC-32 of bytes 0 to 123 u32
 //! ```
+//!
+//! The page of a session is described in [`session`](super::session).
 
 use std::io;
 
 use vm_memory::VolatileSlice;
 
-use crate::medium::Medium;
+use crate::medium::{Medium, Room};
 use crate::pool::Shape;
 
 /// What journal reads and writes are multiples of, bytes: more than direct I/O
 /// asks for anywhere.
 pub const PAGE: u64 = 4096;
 
-/// Where the first area begins, behind two superblocks.
-pub const AREAS: u64 = 2 * PAGE;
+/// Where the pages of sessions begin, behind two superblocks.
+pub const SESSIONS: u64 = 2 * PAGE;
+
+/// Sessions that are remembered, each in a page of its own.
+pub const SESSIONS_KEPT: u64 = 16;
+
+/// Where the first area begins.
+pub const AREAS: u64 = SESSIONS + SESSIONS_KEPT * PAGE;
 
 /// What the data area begins at a multiple of: a region of 4 KiB blocks.
 const DATA_ALIGNMENT: u64 = 2 << 20;
 
 const SUPERBLOCK_MAGIC: u64 = u64::from_le_bytes(*b"vSSDpool");
 const COMMIT_MAGIC: u32 = u32::from_le_bytes(*b"vCMT");
-const VERSION: u32 = 1;
-const SUPERBLOCK_LEN: usize = 64;
+const VERSION: u32 = 2;
+const SUPERBLOCK_LEN: usize = 128;
 
 /// Bytes of a commit's header.
 pub const COMMIT_HEADER_LEN: usize = 64;
@@ -49,12 +60,31 @@ pub const SNAPSHOT: u32 = 2;
 /// Bytes of the longest commit.
 pub const LONGEST_COMMIT: u64 = 64 << 20;
 
+/// Bytes of an area that are used before it is compacted, however little its snapshot takes.
+const QUIET: u64 = 32 << 20;
+
+/// How many times the bytes of its snapshot an area is used before it is compacted.
+const GROWTH: u64 = 4;
+
 /// Bytes of an area: twice what describes a pool in which no two blocks are
 /// neighbours, and room for the largest change of ownership.
 fn area_len(shape: Shape) -> u64 {
     let places = u64::from(shape.places);
     let held = places * u64::from(shape.overcommit_permille) / 1000;
     (4 * (1 << 20) + 10 * places + held / 2).next_multiple_of(PAGE)
+}
+
+/// What a pool of that shape needs of its medium. Room for all of its journal, and for as much of
+/// that as it uses until there is a lot to record.
+pub fn room(shape: Shape) -> Room {
+    let superblock = Superblock::new(shape, 0, 0, SessionId(0));
+    let first = superblock.area(0)..superblock.area(0) + superblock.compacted_at();
+    let second = superblock.area(1)..superblock.area(1) + superblock.compacted_at();
+    Room {
+        len: superblock.pool_len(),
+        reserved: superblock.data,
+        busy: vec![0..first.end, second],
+    }
 }
 
 /// What a superblock says.
@@ -71,6 +101,27 @@ pub struct Superblock {
     pub epoch: u64,
     /// The area that counts: 0 or 1.
     pub live: u32,
+    /// Bytes of the snapshot that the area begins with.
+    pub snapshot: u64,
+    /// Who wrote it.
+    pub session: SessionId,
+}
+
+/// Whose commit or superblock it is: one opening of the pool. Counts openings in the
+/// upper half; the lower half is random, so that no two are the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SessionId(pub u64);
+
+impl SessionId {
+    /// How many openings there were before and with it.
+    pub fn number(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    /// The opening after the one with that number.
+    pub fn after(number: u32) -> Self {
+        Self(u64::from(number.wrapping_add(1)) << 32 | u64::from(rand::random::<u32>()))
+    }
 }
 
 fn put(page: &mut [u8], at: &mut usize, bytes: &[u8]) {
@@ -87,16 +138,33 @@ pub(super) fn u64_at(bytes: &[u8], at: usize) -> u64 {
 }
 
 impl Superblock {
-    /// The first superblock of a pool.
-    pub fn new(shape: Shape, epoch: u64) -> Self {
+    /// A superblock of a pool without anything in it.
+    pub fn new(shape: Shape, epoch: u64, live: u32, session: SessionId) -> Self {
         let area_len = area_len(shape);
         Self {
             shape,
             area_len,
             data: (AREAS + 2 * area_len).next_multiple_of(DATA_ALIGNMENT),
             epoch,
-            live: 0,
+            live,
+            snapshot: 0,
+            session,
         }
+    }
+
+    /// Bytes after which the area is compacted. That bounds how much is read when the pool is
+    /// opened, and keeps what is written within what was written before, for which a file system has
+    /// to find no more room.
+    pub fn compacted_at(&self) -> u64 {
+        let wanted = QUIET.max(self.snapshot.saturating_mul(GROWTH));
+        wanted.min(self.area_len / 2)
+    }
+
+    /// Bytes of the area that are used at most: where the commit after which it is
+    /// compacted ends, and some more for when that fails.
+    pub fn used_len(&self) -> u64 {
+        let used = self.compacted_at() * 2 + LONGEST_COMMIT;
+        used.max(self.snapshot + LONGEST_COMMIT).min(self.area_len)
     }
 
     /// Bytes that the pool takes on its medium.
@@ -130,10 +198,19 @@ impl Superblock {
         for number in [self.area_len, self.data, self.epoch] {
             put(&mut page, &mut at, &number.to_le_bytes());
         }
-        put(&mut page, &mut at, &self.live.to_le_bytes());
+        put(&mut page, &mut at, &u64::from(self.live).to_le_bytes());
+        for number in [self.snapshot, self.session.0] {
+            put(&mut page, &mut at, &number.to_le_bytes());
+        }
         let crc = crc32fast::hash(&page[..SUPERBLOCK_LEN - 4]);
         put(&mut page, &mut (SUPERBLOCK_LEN - 4), &crc.to_le_bytes());
         page
+    }
+
+    /// The version of the superblock in a page, if it is none that this program knows.
+    pub fn other_version(page: &[u8]) -> Option<u32> {
+        let version = u32_at(page, 8);
+        (u64_at(page, 0) == SUPERBLOCK_MAGIC && version != VERSION).then_some(version)
     }
 
     /// Reads a page; `None` when it is no superblock that this program knows.
@@ -154,14 +231,19 @@ impl Superblock {
             data: u64_at(page, 32),
             epoch: u64_at(page, 40),
             live: u32_at(page, 48),
+            snapshot: u64_at(page, 56),
+            session: SessionId(u64_at(page, 64)),
         };
         // What was checked when it was made may be relied on.
         let expected = Self {
-            epoch: superblock.epoch,
-            live: superblock.live,
-            ..Self::new(shape, 0)
+            snapshot: superblock.snapshot,
+            ..Self::new(shape, superblock.epoch, superblock.live, superblock.session)
         };
-        (superblock == expected && superblock.live < 2 && shape.is_possible()).then_some(superblock)
+        let sound = superblock == expected
+            && superblock.live < 2
+            && superblock.snapshot <= superblock.area_len
+            && shape.is_possible();
+        sound.then_some(superblock)
     }
 }
 
@@ -180,12 +262,14 @@ pub struct CommitHeader {
     pub previous: u32,
     /// Boot of the machine in which it was written.
     pub boot: [u8; 16],
+    /// Who wrote it.
+    pub session: SessionId,
     /// Checksum of header and records.
     pub crc: u32,
 }
 
 impl CommitHeader {
-    const CRC_AT: usize = 52;
+    const CRC_AT: usize = 60;
 
     /// Writes it to the front of `page`.
     pub fn encode(&self, page: &mut [u8]) {
@@ -197,9 +281,9 @@ impl CommitHeader {
         put(page, &mut at, &self.payload_len.to_le_bytes());
         put(page, &mut at, &self.previous.to_le_bytes());
         put(page, &mut at, &self.boot);
+        put(page, &mut at, &self.session.0.to_le_bytes());
         put(page, &mut at, &[0; 4]);
         put(page, &mut at, &self.crc.to_le_bytes());
-        page[at..COMMIT_HEADER_LEN].fill(0);
     }
 
     /// Reads the front of a page; `None` when it is no header.
@@ -211,6 +295,7 @@ impl CommitHeader {
             payload_len: u32_at(page, 24),
             previous: u32_at(page, 28),
             boot: page[32..48].try_into().expect("sixteen bytes"),
+            session: SessionId(u64_at(page, 48)),
             crc: u32_at(page, Self::CRC_AT),
         })
     }
@@ -274,13 +359,16 @@ mod tests {
         overcommit_permille: 1500,
     };
 
+    const SESSION: SessionId = SessionId(0x0000_0003_1234_5678);
+
     #[test]
     fn superblocks_have_these_bytes() {
-        let superblock = Superblock::new(SHAPE, 0x0000_0007_dead_beef);
+        let mut superblock = Superblock::new(SHAPE, 0x0000_0007_dead_beef, 1, SESSION);
+        superblock.snapshot = 0x1000;
         let page = superblock.encode();
         assert_eq!(page.len(), 4096);
         assert_eq!(&page[..8], b"vSSDpool");
-        assert_eq!(page[8..12], [1, 0, 0, 0]);
+        assert_eq!(page[8..12], [2, 0, 0, 0]);
         assert_eq!(page[12..16], [0, 0x10, 0, 0]);
         assert_eq!(page[16..20], [4, 3, 2, 1]);
         assert_eq!(page[20..24], [0xdc, 5, 0, 0]);
@@ -288,10 +376,13 @@ mod tests {
         let area: u64 = (4 << 20) + 10 * 0x0102_0304 + 0x0102_0304 * 3 / 4;
         let area = area.next_multiple_of(4096);
         assert_eq!(page[24..32], area.to_le_bytes());
-        let data = (8192 + 2 * area).next_multiple_of(2 << 20);
+        let data = (18 * 4096 + 2 * area).next_multiple_of(2 << 20);
         assert_eq!(page[32..40], data.to_le_bytes());
         assert_eq!(page[40..48], [0xef, 0xbe, 0xad, 0xde, 7, 0, 0, 0]);
-        assert_eq!(page[48..52], [0; 4]);
+        assert_eq!(page[48..56], [1, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(page[56..64], [0, 0x10, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(page[64..72], [0x78, 0x56, 0x34, 0x12, 3, 0, 0, 0]);
+        assert_eq!(page[72..124], [0; 52]);
         assert_eq!(Superblock::decode(&page), Some(superblock));
         assert_eq!(superblock.offset(), PAGE);
         for byte in 0..SUPERBLOCK_LEN {
@@ -299,6 +390,11 @@ mod tests {
             damaged[byte] ^= 0x10;
             assert_eq!(Superblock::decode(&damaged), None, "byte {byte}");
         }
+        assert_eq!(Superblock::other_version(&page), None);
+        let mut before = page.clone();
+        before[8] = 1;
+        assert_eq!(Superblock::other_version(&before), Some(1));
+        assert_eq!(Superblock::other_version(&[0; 4096]), None);
     }
 
     #[test]
@@ -310,12 +406,13 @@ mod tests {
             payload_len: 5,
             previous: 0xaabb_ccdd,
             boot: *b"0123456789abcdef",
+            session: SESSION,
             crc: 0x1122_3344,
         };
         let mut page = [0xff; 64];
         header.encode(&mut page);
         let expected = b"vCMT\x01\0\0\0\x01\x02\x03\x04\x05\x06\x07\x08\x09\0\0\0\0\0\0\0\
-            \x05\0\0\0\xdd\xcc\xbb\xaa0123456789abcdef\0\0\0\0\x44\x33\x22\x11\0\0\0\0\0\0\0\0";
+            \x05\0\0\0\xdd\xcc\xbb\xaa0123456789abcdef\x78\x56\x34\x12\x03\0\0\0\0\0\0\0\x44\x33\x22\x11";
         assert_eq!(&page, expected);
         assert_eq!(CommitHeader::decode(&page), Some(header));
         assert_eq!(header.commit_len(), 4096);
@@ -325,10 +422,31 @@ mod tests {
     #[test]
     fn the_parts_do_not_overlap() {
         for places in [1, 1000, 8 << 20, u32::MAX - 1] {
-            let superblock = Superblock::new(Shape { places, ..SHAPE }, 0);
+            let superblock = Superblock::new(Shape { places, ..SHAPE }, 0, 0, SESSION);
             assert!(superblock.area(1) >= superblock.area(0) + superblock.area_len);
             assert!(superblock.data >= superblock.area(1) + superblock.area_len);
             assert_eq!(superblock.data % DATA_ALIGNMENT, 0);
         }
+    }
+
+    /// A snapshot always leaves room for the longest commit, if the area has it, and what is
+    /// used is bounded by the snapshot and not by the area.
+    #[test]
+    fn an_area_is_compacted_by_what_is_in_it() {
+        let mut superblock = Superblock::new(SHAPE, 0, 0, SESSION);
+        assert_eq!(superblock.compacted_at(), 32 << 20);
+        assert_eq!(superblock.used_len(), 128 << 20);
+        superblock.snapshot = 10 << 20;
+        assert_eq!(superblock.compacted_at(), 40 << 20);
+        superblock.snapshot = superblock.area_len - PAGE;
+        assert_eq!(superblock.compacted_at(), superblock.area_len / 2);
+        assert_eq!(superblock.used_len(), superblock.area_len);
+        let small = Shape {
+            places: 100,
+            ..SHAPE
+        };
+        let superblock = Superblock::new(small, 0, 0, SESSION);
+        assert_eq!(superblock.compacted_at(), superblock.area_len / 2);
+        assert_eq!(superblock.used_len(), superblock.area_len);
     }
 }

@@ -1,18 +1,21 @@
 //! What a pool remembers on its own medium: who holds what, and where it lies.
 //!
 //! ```text
-//!  ┌──────────────┬──────────────┬─────────────┬─────────────┬───────────────────
-//!  │ superblock A │ superblock B │   area 0    │   area 1    │ places …
-//!  │    4 KiB     │    4 KiB     │             │             │ at a multiple of 2 MiB
-//!  └──────────────┴──────────────┴─────────────┴─────────────┴───────────────────
-//!                                  │ commit │ commit │ commit │ …
+//!  ┌──────────────┬──────────────┬──────────┬────────┬────────┬───────────────────
+//!  │ superblock A │ superblock B │ sessions │ area 0 │ area 1 │ places …
+//!  │    4 KiB     │    4 KiB     │  64 KiB  │        │        │ at a multiple of 2 MiB
+//!  └──────────────┴──────────────┴──────────┴────────┴────────┴───────────────────
+//!                                             │ commit │ commit │ commit │ …
 //! ```
 //!
 //! The superblock with the highest epoch names the area that counts. An area is a
 //! sequence of *commits*, each a header and records, checked by a CRC and
 //! chained to the one before by its CRC, so that nothing left over from before is
-//! taken for new. When an area is half full, the whole state is written to the
-//! other one, and the other superblock flips to it ([`Journal::compact`]).
+//! taken for new: an area needs no zeros. When an area has grown to several times the snapshot that
+//! it begins with, the whole state is written to the other one, and the other superblock
+//! flips to it ([`Journal::compact`]).
+//!
+//! Each opening of the pool is a [session](session), which marks what it writes.
 //!
 //! A *hard* commit lasts, and all commits before it with it: the medium is flushed if any of them
 //! speaks of data, the commit written, the medium flushed again. So a block is never on record at a
@@ -29,9 +32,14 @@
 
 mod image;
 pub mod layout;
+mod overlap;
 mod record;
 mod replay;
+mod session;
+mod window;
 
+#[cfg(test)]
+mod overlap_tests;
 #[cfg(test)]
 mod tests;
 
@@ -40,11 +48,14 @@ use std::io;
 use std::sync::Arc;
 
 pub use image::{Fault, PoolImage, VolumeImage};
+pub use overlap::{Overlap, Suspect};
 pub use record::Batch;
+pub use replay::Reading;
+pub use session::Session;
 
 use self::layout::{
-    AlignedBuffer, COMMIT_HEADER_LEN, CommitHeader, HARD, LONGEST_COMMIT, PAGE, SNAPSHOT,
-    Superblock,
+    AREAS, AlignedBuffer, COMMIT_HEADER_LEN, CommitHeader, HARD, LONGEST_COMMIT, PAGE, SESSIONS,
+    SNAPSHOT, Superblock,
 };
 use super::{Shape, Strength};
 use crate::medium::Medium;
@@ -78,6 +89,12 @@ pub enum JournalError {
         "there is no pool here: make one with --create on an empty file, or with `vssdctl pool create`"
     )]
     NoPool,
+    /// It is of another time.
+    #[error(
+        "the pool here has format {0}, and this program knows format 2 only: use it with the version \
+         that made it"
+    )]
+    Version(u32),
     /// The medium is shorter than the pool.
     #[error("the medium has {have} bytes, but the pool on it takes {need}: it was cut short")]
     Short {
@@ -117,6 +134,14 @@ pub enum JournalError {
          one says what is no longer so"
     )]
     OldSuperblock,
+    /// Another backend has the pool now, or wrote to it.
+    #[error(
+        "{0}; nothing is recorded here any more: stop both backends, then `vssdctl pool check`"
+    )]
+    Foreign(String),
+    /// Two backends had the pool at the same time.
+    #[error("{0}; `vssdctl pool check` lists the blocks that are in doubt")]
+    Overlap(String),
 }
 
 /// What was committed, for whoever counts.
@@ -136,6 +161,12 @@ pub struct Journal {
     superblock: Superblock,
     boot: BootId,
     end: End,
+    /// Where the last commit was written, and its checksum.
+    last: Option<(u64, u32)>,
+    /// Who writes; `None` as long as it is only read.
+    session: Option<Session>,
+    /// What another session did, which ended this one.
+    foreign: Option<String>,
     /// A soft commit came after the last hard one.
     unsealed: bool,
     poisoned: bool,
@@ -154,27 +185,23 @@ struct End {
     previous: u32,
 }
 
+impl End {
+    /// Behind one commit more.
+    fn after(self, header: &CommitHeader) -> Self {
+        Self {
+            at: self.at + header.commit_len(),
+            sequence: self.sequence + 1,
+            previous: header.crc,
+        }
+    }
+}
+
 /// A random lower half, and the upper half after that of `before`.
 fn next_epoch(before: u64) -> u64 {
     ((before >> 32) + 1) << 32 | u64::from(rand::random::<u32>())
 }
 
-/// Whether nothing is on a medium as far as a pool's superblocks would reach:
-/// it is empty, or begins with zeros.
-///
-/// # Errors
-/// When it cannot be read.
-pub fn is_blank(medium: &dyn Medium) -> io::Result<bool> {
-    let len = medium.len().min(layout::AREAS);
-    if !len.is_multiple_of(PAGE) {
-        return Ok(false);
-    }
-    let mut buffer = AlignedBuffer::default();
-    let bytes = buffer.read(medium, 0, len as usize)?;
-    Ok(bytes.iter().all(|byte| *byte == 0))
-}
-
-/// Makes a medium no pool any more: its superblocks go, the rest stays.
+/// Makes a medium no pool any more: its superblocks and sessions go, the rest stays.
 ///
 /// # Errors
 /// When it cannot be written.
@@ -186,16 +213,46 @@ pub fn erase(medium: &dyn Medium) -> io::Result<()> {
     medium.flush()
 }
 
-fn superblocks(medium: &dyn Medium) -> io::Result<[Option<Superblock>; 2]> {
-    let mut buffer = AlignedBuffer::default();
-    let mut found = [None; 2];
-    for (index, superblock) in found.iter_mut().enumerate() {
-        let at = index as u64 * PAGE;
-        if at + PAGE <= medium.len() {
-            *superblock = Superblock::decode(buffer.read(medium, at, PAGE as usize)?);
-        }
+/// The two superblocks of a pool.
+struct Superblocks {
+    found: [Option<Superblock>; 2],
+    other_version: Option<u32>,
+}
+
+impl Superblocks {
+    fn read(medium: &dyn Medium) -> io::Result<Self> {
+        let mut buffer = AlignedBuffer::default();
+        let len = medium.len().min(SESSIONS) / PAGE * PAGE;
+        Ok(Self::decode(buffer.read(medium, 0, len as usize)?))
     }
-    Ok(found)
+
+    fn decode(pages: &[u8]) -> Self {
+        let mut all = Self {
+            found: [None; 2],
+            other_version: None,
+        };
+        for (superblock, page) in all.found.iter_mut().zip(pages.chunks_exact(PAGE as usize)) {
+            *superblock = Superblock::decode(page);
+            all.other_version = all.other_version.or(Superblock::other_version(page));
+        }
+        all
+    }
+
+    fn newest(&self) -> Result<Superblock, JournalError> {
+        let newest = self.found.into_iter().flatten().max_by_key(|s| s.epoch);
+        newest.ok_or(match self.other_version {
+            Some(version) => JournalError::Version(version),
+            None => JournalError::NoPool,
+        })
+    }
+}
+
+/// The shape of the pool on a medium.
+///
+/// # Errors
+/// When there is none.
+pub fn shape(medium: &dyn Medium) -> Result<Shape, JournalError> {
+    Ok(Superblocks::read(medium)?.newest()?.shape)
 }
 
 impl Journal {
@@ -209,11 +266,18 @@ impl Journal {
         boot: BootId,
     ) -> Result<Self, JournalError> {
         // Behind those of a pool that was there before.
-        let before = superblocks(&*medium)?.into_iter().flatten();
-        let before = before.map(|s| s.epoch).max().unwrap_or(0);
-        let superblock = Superblock::new(shape, next_epoch(before));
-        let mut journal = Self::at(medium, superblock, boot)?;
-        journal.write_superblock(superblock)?;
+        let before = Superblocks::read(&*medium)?.newest();
+        let epoch = next_epoch(before.map_or(0, |superblock| superblock.epoch));
+        let session = Session::new(0, boot);
+        let first = Superblock::new(shape, epoch, 0, session.id);
+        let mut journal = Self::at(medium, first, boot)?;
+        erase(&*journal.medium)?;
+        session.write(&*journal.medium)?;
+        // Two, so that one that is missing is one that was lost.
+        journal.write_superblock(first)?;
+        let second = Superblock::new(shape, next_epoch(epoch), 1, session.id);
+        journal.write_superblock(second)?;
+        journal.begin(session)?;
         Ok(journal)
     }
 
@@ -232,6 +296,9 @@ impl Journal {
             superblock,
             boot,
             end: End::default(),
+            last: None,
+            session: None,
+            foreign: None,
             unsealed: false,
             poisoned: false,
             buffer: AlignedBuffer::default(),
@@ -253,16 +320,157 @@ impl Journal {
     ///
     /// # Errors
     /// When there is none, or it is damaged.
-    pub fn open(medium: Arc<dyn Medium>, boot: BootId) -> Result<(Self, PoolImage), JournalError> {
-        let found = superblocks(&*medium)?;
-        let newest = found.into_iter().flatten().max_by_key(|s| s.epoch);
-        let superblock = newest.ok_or(JournalError::NoPool)?;
-        let mut journal = Self::at(medium, superblock, boot)?;
-        if found.contains(&None) && journal.was_left_behind()? {
+    pub fn read(medium: Arc<dyn Medium>, boot: BootId) -> Result<Reading, JournalError> {
+        let superblocks = Superblocks::read(&*medium)?;
+        let mut journal = Self::at(medium, superblocks.newest()?, boot)?;
+        if superblocks.found.contains(&None) && journal.was_left_behind()? {
             return Err(JournalError::OldSuperblock);
         }
-        let image = journal.replay()?;
+        let (image, overlap) = journal.replay()?;
+        Ok(Reading {
+            journal,
+            image,
+            overlap,
+        })
+    }
+
+    /// Opens the pool on a medium to write. If another backend has it open, that one stops.
+    ///
+    /// # Errors
+    /// When there is none, it is damaged, or two had it at the same time.
+    pub fn open(medium: Arc<dyn Medium>, boot: BootId) -> Result<(Self, PoolImage), JournalError> {
+        let refused = |overlap: Option<Overlap>| match overlap {
+            Some(overlap) => Err(JournalError::Overlap(overlap.summary())),
+            None => Ok(()),
+        };
+        Superblocks::read(&*medium)?.newest()?;
+        // No backend that runs is stopped for one that will be refused.
+        let noted = session::all(&*medium)?;
+        if noted.iter().any(|session| session.superseded.is_some()) {
+            refused(Self::read(medium.clone(), boot)?.overlap)?;
+        }
+        let (reading, session) = Self::claim(medium, boot)?;
+        let (mut journal, image) = (reading.journal, reading.image);
+        refused(reading.overlap)?;
+        journal.begin(session)?;
         Ok((journal, image))
+    }
+
+    /// Opens a pool although two backends had it at the same time. The caller has to
+    /// [compact](Self::compact) it and to [forget](Self::forget_overlap) that.
+    ///
+    /// # Errors
+    /// When there is none, or it is damaged.
+    pub fn open_overlapped(
+        medium: Arc<dyn Medium>,
+        boot: BootId,
+    ) -> Result<(Self, PoolImage), JournalError> {
+        let (reading, session) = Self::claim(medium, boot)?;
+        let (mut journal, image) = (reading.journal, reading.image);
+        journal.begin(session)?;
+        Ok((journal, image))
+    }
+
+    /// Claims a pool, and only then reads it: whoever has it open stops meanwhile.
+    fn claim(medium: Arc<dyn Medium>, boot: BootId) -> Result<(Reading, Session), JournalError> {
+        let superblock = Superblocks::read(&*medium)?.newest()?;
+        let sessions = session::all(&*medium)?;
+        // One that never began leaves its page to the next, lest attempts push out those that did.
+        let mut begun = sessions.iter().filter(|session| session.began.is_some());
+        let last = begun.next_back().map_or(superblock.session, |s| s.id);
+        let session = Session::new(last.max(superblock.session).number(), boot);
+        session.write(&*medium)?;
+        Ok((Self::read(medium, boot)?, session))
+    }
+
+    /// The first commit of a session, from which on it writes.
+    fn begin(&mut self, mut session: Session) -> Result<(), JournalError> {
+        self.session = Some(session.clone());
+        self.verify()?;
+        let sequence = self.end.sequence;
+        // What was found may be gone with the power as long as only the process before this one
+        // ended: a place that was found free would be two's. So that is made durable too.
+        self.flush()?;
+        self.write_commit(&Batch::default(), Strength::Hard)?;
+        session.began = Some((self.superblock.epoch, sequence));
+        session.write(&*self.medium)?;
+        self.session = Some(session);
+        Ok(())
+    }
+
+    fn session(&self) -> &Session {
+        self.session.as_ref().expect("the pool was opened to write")
+    }
+
+    /// Makes sure that no other session has the pool, and none has written where this one did
+    /// last. If one has, nothing is recorded any more.
+    ///
+    /// # Errors
+    /// When there is another, or the medium fails.
+    pub fn verify(&mut self) -> Result<(), JournalError> {
+        self.verify_against(self.superblock, self.last)
+    }
+
+    fn verify_against(
+        &mut self,
+        superblock: Superblock,
+        last: Option<(u64, u32)>,
+    ) -> Result<(), JournalError> {
+        if let Some(foreign) = &self.foreign {
+            return Err(JournalError::Foreign(foreign.clone()));
+        }
+        let mut buffer = AlignedBuffer::default();
+        let head = buffer.read(&*self.medium, 0, AREAS as usize)?;
+        let (superblocks, sessions) = head.split_at(SESSIONS as usize);
+        let newest = Superblocks::decode(superblocks).newest();
+        let sessions = session::decode_all(sessions);
+        let own = self.session().id;
+        let newer = sessions
+            .iter()
+            .rev()
+            .find(|session| session.id != own && session.id.number() >= own.number());
+        let foreign = match newer {
+            Some(newer) => Some(format!("another backend has opened this pool: {newer}")),
+            None if !sessions.iter().any(|session| session.id == own) => {
+                Some("another program has erased this pool".to_owned())
+            }
+            None if newest.ok() != Some(superblock) => {
+                Some("another program has overwritten the superblock of this pool".to_owned())
+            }
+            None => None,
+        };
+        let superseded = newer.map(|session| session.id);
+        let foreign = match (foreign, last) {
+            (None, Some((position, crc))) => {
+                let page = buffer.read(&*self.medium, position, PAGE as usize)?;
+                let found = CommitHeader::decode(page).map(|header| header.crc);
+                (found != Some(crc)).then(|| {
+                    format!(
+                        "another program has overwritten the journal of this pool at byte {position}"
+                    )
+                })
+            }
+            (foreign, _) => foreign,
+        };
+        let Some(foreign) = foreign else {
+            return Ok(());
+        };
+        self.foreign = Some(foreign.clone());
+        let mut session = self.session().clone();
+        if sessions.iter().any(|found| found.id == session.id) {
+            session.superseded = superseded;
+            // That this one stops counts more than that it leaves a note.
+            let _ = session.write(&*self.medium);
+        }
+        Err(JournalError::Foreign(foreign))
+    }
+
+    /// Forgets that two sessions overlapped, once that is settled.
+    ///
+    /// # Errors
+    /// When the medium fails.
+    pub fn forget_overlap(&mut self) -> Result<(), JournalError> {
+        Ok(session::forget_others(&*self.medium, self.session())?)
     }
 
     /// Where a byte of the live area is on the medium.
@@ -293,9 +501,7 @@ impl Journal {
         strength: Strength,
         sync: bool,
     ) -> Result<(), JournalError> {
-        if self.poisoned {
-            return Err(JournalError::Poisoned);
-        }
+        self.check_writable()?;
         // Soft commits before it speak of data that must last with them.
         if strength == Strength::Hard && (sync || self.unsealed) {
             self.flush()?;
@@ -303,14 +509,26 @@ impl Journal {
         if batch.is_empty() && !self.unsealed {
             return Ok(());
         }
+        self.write_commit(batch, strength)
+    }
+
+    fn check_writable(&self) -> Result<(), JournalError> {
+        match &self.foreign {
+            Some(foreign) => Err(JournalError::Foreign(foreign.clone())),
+            None if self.poisoned => Err(JournalError::Poisoned),
+            None => Ok(()),
+        }
+    }
+
+    fn write_commit(&mut self, batch: &Batch, strength: Strength) -> Result<(), JournalError> {
         let need = self.make_sure_it_fits(batch)?;
-        let before = self.end;
+        let before = (self.end, self.last);
         let flags = match strength {
             Strength::Hard => HARD,
             Strength::Soft => 0,
         };
         if let Err(error) = self.append(batch, flags) {
-            self.end = before;
+            (self.end, self.last) = before;
             self.take_back();
             return Err(error.into());
         }
@@ -351,6 +569,7 @@ impl Journal {
             payload_len: batch.bytes().len() as u32,
             previous: self.end.previous,
             boot: self.boot.0,
+            session: self.session().id,
             crc: 0,
         };
         let commit = self.buffer.get(len as usize);
@@ -362,11 +581,8 @@ impl Journal {
         header.encode(whole);
         let position = self.position(self.end.at);
         self.buffer.write(&*self.medium, position, len as usize)?;
-        self.end = End {
-            at: self.end.at + len,
-            sequence: self.end.sequence + 1,
-            previous: header.crc,
-        };
+        self.last = Some((position, header.crc));
+        self.end = self.end.after(&header);
         Ok(())
     }
 
@@ -383,12 +599,12 @@ impl Journal {
 
     /// Bytes that are left in the area.
     pub fn room(&self) -> u64 {
-        self.superblock.area_len - self.end.at
+        self.superblock.used_len().saturating_sub(self.end.at)
     }
 
-    /// Whether the area is half full.
+    /// Whether the area has grown so much that it is to be written anew.
     pub fn wants_compaction(&self) -> bool {
-        self.end.at > self.superblock.area_len / 2
+        self.end.at > self.superblock.compacted_at()
     }
 
     /// Starts the other area: `describe` says the whole state anew, in as many
@@ -401,19 +617,23 @@ impl Journal {
         &mut self,
         describe: impl FnOnce(&mut Sink<'_>) -> Result<(), JournalError>,
     ) -> Result<(), JournalError> {
-        if self.poisoned {
-            return Err(JournalError::Poisoned);
-        }
-        let (old, end) = (self.superblock, self.end);
+        self.check_writable()?;
+        self.verify()?;
+        let (old, end, last) = (self.superblock, self.end, self.last);
         self.superblock = Superblock {
             epoch: next_epoch(old.epoch),
             live: 1 - old.live,
+            // As long as it is not known, all of the area.
+            snapshot: old.area_len,
+            session: self.session().id,
             ..old
         };
         self.end = End::default();
         let flipped = describe(&mut Sink(self)).and_then(|()| {
             // The data that the snapshot speaks of have to last as well.
             self.flush()?;
+            self.verify_against(old, last)?;
+            self.superblock.snapshot = self.end.at;
             self.write_superblock(self.superblock).map_err(|error| {
                 // It may have been written all the same; then the old area
                 // does not count any more.
@@ -422,7 +642,7 @@ impl Journal {
             })
         });
         if flipped.is_err() {
-            (self.superblock, self.end) = (old, end);
+            (self.superblock, self.end, self.last) = (old, end, last);
         } else {
             self.unsealed = false;
             self.work.compactions += 1;

@@ -1,10 +1,13 @@
 //! From the commits of an area to the image of a pool.
 
+use std::cmp::Ordering;
 use std::io;
 
 use super::layout::{
-    AlignedBuffer, COMMIT_HEADER_LEN, CommitHeader, HARD, LONGEST_COMMIT, PAGE, SNAPSHOT,
+    AlignedBuffer, COMMIT_HEADER_LEN, CommitHeader, HARD, LONGEST_COMMIT, PAGE, SNAPSHOT, SessionId,
 };
+use super::overlap::{Overlap, Stray};
+use super::session::{self, Session};
 use super::{End, Journal, JournalError, PoolImage};
 
 /// Bytes that are looked at together behind the end of the journal.
@@ -13,24 +16,34 @@ const LOOK_AHEAD: u64 = 1 << 20;
 /// Bytes that are looked at behind the end at most.
 const FARTHEST: u64 = 1 << 30;
 
+/// Commits of another session that are kept.
+const STRAYS_KEPT: usize = 256;
+
+/// What was read of a pool.
+pub struct Reading {
+    /// Its journal.
+    pub journal: Journal,
+    /// The pool.
+    pub image: PoolImage,
+    /// Two backends had it at the same time.
+    pub overlap: Option<Overlap>,
+}
+
 impl Journal {
-    pub(super) fn replay(&mut self) -> Result<PoolImage, JournalError> {
+    pub(super) fn replay(&mut self) -> Result<(PoolImage, Option<Overlap>), JournalError> {
         let mut image = PoolImage::new(self.superblock.shape);
         // Soft commits with no hard one behind them yet.
         let mut soft: Vec<(u64, Vec<u8>)> = Vec::new();
         let mut same_boot = true;
         let (mut end, mut hard_end) = (End::default(), End::default());
+        let mut last = self.superblock.session;
         while let Some(header) = self.read_commit(end)? {
-            let at = self.position(end.at);
-            let records = self.buffer.get(header.commit_len() as usize);
-            let records = &records[COMMIT_HEADER_LEN..][..header.payload_len as usize];
-            end = End {
-                at: end.at + header.commit_len(),
-                sequence: end.sequence + 1,
-                previous: header.crc,
-            };
+            let (at, boot) = (self.position(end.at), self.boot);
+            let records = self.records(&header);
+            end = end.after(&header);
+            last = header.session;
             if header.flags & HARD == 0 {
-                same_boot &= header.boot == self.boot.0;
+                same_boot &= header.boot == boot.0;
                 soft.push((at, records.to_vec()));
                 continue;
             }
@@ -40,7 +53,12 @@ impl Journal {
             apply(&mut image, earlier.chain([(at, records)]))?;
             soft.clear();
         }
-        self.look_behind(end)?;
+        if end.at < self.superblock.snapshot {
+            let at = self.position(end.at);
+            return Err(JournalError::Damaged { at });
+        }
+        let sessions = session::all(&*self.medium)?;
+        let strays = self.look_behind(end, last, &sessions)?;
         if same_boot {
             let rest = soft.iter().map(|(at, records)| (*at, &records[..]));
             apply(&mut image, rest)?;
@@ -49,7 +67,27 @@ impl Journal {
         } else {
             self.end = hard_end;
         }
-        Ok(image)
+        let overlap = self.find_overlap(&sessions, (end, last), &strays, &image)?;
+        Ok((image, overlap))
+    }
+
+    /// Calls `each` for each commit of the chain.
+    pub(super) fn for_each_commit(
+        &mut self,
+        mut each: impl FnMut(&CommitHeader, &[u8]),
+    ) -> io::Result<()> {
+        let mut end = End::default();
+        while let Some(header) = self.read_commit(end)? {
+            each(&header, self.records(&header));
+            end = end.after(&header);
+        }
+        Ok(())
+    }
+
+    /// The records of the commit that was read last.
+    fn records(&mut self, header: &CommitHeader) -> &[u8] {
+        let commit = self.buffer.get(header.commit_len() as usize);
+        &commit[COMMIT_HEADER_LEN..][..header.payload_len as usize]
     }
 
     /// Whether the other area was in use under a superblock that came after this
@@ -103,31 +141,73 @@ impl Journal {
     }
 
     /// Makes sure that no durable commit is behind the end: then the end is no
-    /// end, but damage. Looks no further than the next commit can be.
-    fn look_behind(&mut self, end: End) -> Result<(), JournalError> {
+    /// end, but damage, or the work of another session, whose commits are returned. Looks no
+    /// further than the area is used.
+    fn look_behind(
+        &mut self,
+        end: End,
+        last: SessionId,
+        sessions: &[Session],
+    ) -> Result<Vec<Stray>, JournalError> {
         let mut pages = AlignedBuffer::default();
-        let limit = self.superblock.area_len.min(end.at + FARTHEST);
-        let mut at = end.at;
+        let limit = self.superblock.used_len().min(end.at + FARTHEST);
+        let (mut at, mut strays) = (end.at, Vec::new());
+        let (mut foreign, mut damaged) = (false, false);
         while at < limit {
             let len = LOOK_AHEAD.min(limit - at);
             let position = self.position(at);
             let pages = pages.read(&*self.medium, position, len as usize)?;
             for (page, bytes) in (0..).zip(pages.chunks_exact(PAGE as usize)) {
                 let at = at + page * PAGE;
-                let header = CommitHeader::decode(bytes).filter(|header| {
-                    let later = header.flags & HARD != 0 && header.sequence > end.sequence;
-                    later && self.accepts(at, header)
-                });
-                if let Some(header) = header
-                    && self.read_rest(at, &header)?
-                {
-                    let at = self.position(end.at);
-                    return Err(JournalError::Damaged { at });
+                let header = CommitHeader::decode(bytes)
+                    .filter(|header| header.flags & HARD != 0 && self.accepts(at, header));
+                let Some(header) = header else { continue };
+                let stray = is_stray(&header, (end, last), self.superblock.epoch, sessions);
+                if !stray && header.sequence <= end.sequence || !self.read_rest(at, &header)? {
+                    continue;
+                }
+                foreign |= stray;
+                damaged |= !stray;
+                if strays.len() < STRAYS_KEPT {
+                    strays.push(Stray {
+                        session: header.session,
+                        records: self.records(&header).to_vec(),
+                    });
                 }
             }
             at += len;
         }
-        Ok(())
+        match (foreign, damaged) {
+            // What the chain has lost by that is among them.
+            (true, _) => Ok(strays),
+            (false, false) => Ok(Vec::new()),
+            (false, true) => Err(JournalError::Damaged {
+                at: self.position(end.at),
+            }),
+        }
+    }
+}
+
+/// Whether a durable commit behind the end of the chain is of a session that overlapped with the
+/// last one of the chain.
+fn is_stray(
+    header: &CommitHeader,
+    (end, last): (End, SessionId),
+    epoch: u64,
+    sessions: &[Session],
+) -> bool {
+    match header.session.cmp(&last) {
+        // The chain was the other's when it was written.
+        Ordering::Less => true,
+        Ordering::Equal => false,
+        // The chain goes on where the other had begun. If it ends before that, it is damaged.
+        Ordering::Greater => {
+            let began = sessions.iter().find(|session| session.id == header.session);
+            let began = began.and_then(|session| session.began);
+            let goes_on =
+                began.is_some_and(|(of, sequence)| of == epoch && sequence < end.sequence);
+            goes_on || header.sequence < end.sequence
+        }
     }
 }
 

@@ -9,22 +9,22 @@ use super::*;
 use crate::medium::trace::{Event, Image, TraceMedium};
 use crate::pool::ledger::{Bounds, VolumeId};
 
-const SHAPE: Shape = Shape {
+pub(super) const SHAPE: Shape = Shape {
     block_size: 4096,
     places: 4096,
     overcommit_permille: 1000,
 };
 
-const BOOT: BootId = BootId([7; 16]);
+pub(super) const BOOT: BootId = BootId([7; 16]);
 
-const ID: VolumeId = VolumeId(0);
+pub(super) const ID: VolumeId = VolumeId(0);
 
-fn medium() -> Arc<TraceMedium> {
+pub(super) fn medium() -> Arc<TraceMedium> {
     Arc::new(TraceMedium::new(SHAPE.medium_len(), Image::default()))
 }
 
 /// A journal with a volume, and a batch for each of `places`.
-fn journal(medium: &Arc<TraceMedium>, places: &[(u32, Strength)]) -> Journal {
+pub(super) fn journal(medium: &Arc<TraceMedium>, places: &[(u32, Strength)]) -> Journal {
     let mut journal = Journal::create(medium.clone(), SHAPE, BOOT).unwrap();
     let bounds = Bounds {
         quota: 4096,
@@ -40,22 +40,34 @@ fn journal(medium: &Arc<TraceMedium>, places: &[(u32, Strength)]) -> Journal {
 }
 
 /// Says that the block with the number of `place` lies there.
-fn commit(journal: &mut Journal, place: u32, strength: Strength) -> Result<(), JournalError> {
+pub(super) fn commit(
+    journal: &mut Journal,
+    place: u32,
+    strength: Strength,
+) -> Result<(), JournalError> {
     let mut batch = Batch::default();
     batch.mapped(ID, place, place, 1);
     journal.commit(&batch, strength, true)
 }
 
-fn found(medium: &Arc<TraceMedium>, boot: BootId) -> Vec<u32> {
-    let (_, image) = Journal::open(medium.clone(), boot).unwrap();
-    image.volumes[&ID].map().map(|(block, _)| block).collect()
+pub(super) fn read(medium: &Arc<TraceMedium>) -> Result<Reading, JournalError> {
+    Journal::read(medium.clone(), BOOT)
+}
+
+pub(super) fn found(medium: &Arc<TraceMedium>, boot: BootId) -> Vec<u32> {
+    let reading = Journal::read(medium.clone(), boot).unwrap();
+    assert_eq!(reading.overlap, None);
+    reading.image.volumes[&ID]
+        .map()
+        .map(|(block, _)| block)
+        .collect()
 }
 
 fn overwrite(medium: &TraceMedium, at: u64, bytes: &mut [u8]) {
     medium.write(at, &[VolatileSlice::from(bytes)]).unwrap();
 }
 
-use Strength::{Hard, Soft};
+pub(super) use Strength::{Hard, Soft};
 
 #[test]
 fn soft_commits_count_until_the_machine_boots() {
@@ -77,21 +89,42 @@ fn soft_commits_count_until_the_machine_boots() {
 fn a_damaged_commit_is_no_end() {
     let medium = medium();
     let journal = journal(&medium, &[(1, Hard), (2, Hard), (3, Hard)]);
-    let area = journal.superblock.area(0);
+    let area = journal.superblock.area(1);
     drop(journal);
     // The last commit may be lost; it may have been under way.
-    overwrite(&medium, area + 3 * PAGE, &mut [0xff; 512]);
+    overwrite(&medium, area + 4 * PAGE, &mut [0xff; 512]);
     assert_eq!(found(&medium, BOOT), [1, 2]);
-    overwrite(&medium, area + PAGE, &mut [0xff; 512]);
-    let error = Journal::open(medium.clone(), BOOT).err().unwrap();
-    assert!(
-        matches!(error, JournalError::Damaged { at } if at == area + PAGE),
-        "{error}"
-    );
+    // One before it may not, nor that by which the session began.
+    let damage = |page: u64| {
+        overwrite(&medium, area + page * PAGE, &mut [0xff; 512]);
+        match read(&medium) {
+            Err(JournalError::Damaged { at }) => at == area + page * PAGE,
+            Err(error) => panic!("{error}"),
+            Ok(_) => false,
+        }
+    };
+    assert!(damage(2));
+    assert!(!damage(3));
+    assert!(!damage(1));
+    assert!(damage(0));
+}
+
+/// A snapshot is not a byte shorter than the superblock says.
+#[test]
+fn a_snapshot_is_needed_as_a_whole() {
+    let medium = medium();
+    let mut journal = journal(&medium, &[]);
+    compact(&mut journal);
+    assert_eq!(journal.superblock.snapshot, PAGE);
+    let at = journal.superblock.area(journal.superblock.live);
+    drop(journal);
+    overwrite(&medium, at, &mut [0xff; 512]);
+    let error = read(&medium).err().unwrap();
+    assert!(matches!(error, JournalError::Damaged { at: found } if found == at));
 }
 
 /// Starts the other area, in which nothing is written any more.
-fn compact(journal: &mut Journal) {
+pub(super) fn compact(journal: &mut Journal) {
     let describe = |sink: &mut Sink<'_>| {
         let mut batch = Batch::default();
         let bounds = Bounds {
@@ -114,8 +147,7 @@ fn a_superblock_is_needed_once_it_counts() {
     let new = journal.superblock;
     assert_ne!(new.offset(), old.offset());
     assert!(found(&medium, BOOT).is_empty());
-    let (_, image) = Journal::open(medium.clone(), BOOT).unwrap();
-    assert_eq!(image.next, 5);
+    assert_eq!(read(&medium).unwrap().image.next, 5);
     // As long as nothing came behind it, it may just have been under way.
     overwrite(&medium, new.offset(), &mut [0xff; 512]);
     assert_eq!(found(&medium, BOOT), [1]);
@@ -125,12 +157,22 @@ fn a_superblock_is_needed_once_it_counts() {
     assert_eq!(found(&medium, BOOT), [2]);
     overwrite(&medium, old.offset(), &mut old.encode());
     overwrite(&medium, new.offset(), &mut [0xff; 512]);
-    let error = Journal::open(medium.clone(), BOOT).err().unwrap();
+    let error = read(&medium).err().unwrap();
     assert!(matches!(error, JournalError::OldSuperblock), "{error}");
     overwrite(&medium, old.offset(), &mut [0xff; 512]);
-    let error = Journal::open(medium.clone(), BOOT).err().unwrap();
+    let error = read(&medium).err().unwrap();
     assert!(matches!(error, JournalError::NoPool), "{error}");
-    assert!(!is_blank(&*medium).unwrap());
+    let mut before = old.encode();
+    before[8] = 1;
+    overwrite(&medium, old.offset(), &mut before);
+    let events = medium.events().len();
+    let error = Journal::open(medium.clone(), BOOT).err().unwrap();
+    assert!(matches!(error, JournalError::Version(1)), "{error}");
+    assert_eq!(
+        medium.events().len(),
+        events,
+        "it wrote to a pool that it does not know"
+    );
 }
 
 #[test]
@@ -191,25 +233,32 @@ fn a_full_area_says_so() {
 fn garbage_is_refused_or_understood() {
     let medium = medium();
     let journal = journal(&medium, &[(1, Hard), (2, Soft), (3, Hard)]);
-    let end = journal.superblock.area(0) + 5 * PAGE;
+    let end = journal.superblock.area(1) + 6 * PAGE;
+    let areas = journal.superblock.area(1)..end;
     let image = medium.image();
     for seed in 0..2000 {
         let mut rng = SmallRng::seed_from_u64(seed);
         let medium = Arc::new(TraceMedium::new(SHAPE.medium_len(), image.clone()));
         for _ in 0..rng.random_range(1..5) {
-            let sector = rng.random_range(0..end / 512) * 512;
+            // Superblocks and sessions, or the live area.
+            let part = [0..AREAS, areas.clone()][rng.random_range(0..2)].clone();
+            let sector = rng.random_range(part.start / 512..part.end / 512) * 512;
             let mut bytes = [0; 512];
             medium
                 .read(sector, &[VolatileSlice::from(&mut bytes[..])])
                 .unwrap();
-            let at = rng.random_range(0..64);
+            let at = rng.random_range(0..128);
             bytes[at] = rng.random();
             // Half of them with a checksum that says they are as they should be.
-            if rng.random() && bytes.starts_with(b"vSSDpool") {
-                let crc = crc32fast::hash(&bytes[..60]);
-                bytes[60..64].copy_from_slice(&crc.to_le_bytes());
+            let has_checksum = bytes.starts_with(b"vSSDpool") || bytes.starts_with(b"vSSDsess");
+            if rng.random() && has_checksum {
+                let crc = crc32fast::hash(&bytes[..124]);
+                bytes[124..128].copy_from_slice(&crc.to_le_bytes());
             }
             overwrite(&medium, sector, &mut bytes);
+        }
+        if let Ok(reading) = read(&medium) {
+            reading.image.check(10);
         }
         if let Ok((_, image)) = Journal::open(medium, BOOT) {
             image.check(10);
@@ -248,7 +297,7 @@ fn a_check_finds_every_fault() {
 }
 
 #[test]
-fn opening_writes_nothing() {
+fn reading_writes_nothing() {
     let medium = medium();
     drop(journal(&medium, &[(1, Hard), (2, Soft)]));
     let before = medium.events().len();

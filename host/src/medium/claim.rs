@@ -1,0 +1,166 @@
+//! The claim on a file or block device, which nothing else has at the same time.
+//!
+//! A file is locked by flock(2), which another backend takes as well. On a block device
+//! that is not enough: the lock belongs to the inode of the device node, of which there may be
+//! several, and a file system that is mounted has none. There the kernel keeps one exclusive
+//! holder for each device (O_EXCL), whatever the node: a backend, a mounted file system, swap
+//! space, or a device on top of it, such as RAID, LVM or dm-crypt. A disk with a partition in
+//! use cannot be claimed either, nor a partition of a disk in use.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::fcntl::{FcntlArg, fcntl};
+use rustix::fs::{FlockOperation, flock};
+
+use super::OpenError;
+use super::users::{self, Id};
+
+/// How long a predecessor may take to die: its last writes hold the claim.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often it is tried again meanwhile.
+const INTERVAL: Duration = Duration::from_millis(10);
+
+/// A claim. Dropping it gives it up.
+#[derive(Debug)]
+pub(super) struct Claim {
+    /// A description of its own, read-only and through the page cache. That by which data
+    /// move is registered in rings, which the kernel takes down some time after the process
+    /// that had them was killed.
+    file: File,
+    /// The file behind a loop device, locked too.
+    _behind: Option<File>,
+}
+
+impl Claim {
+    /// Claims the file or block device at `path`. A predecessor that was just killed has the
+    /// claim until its requests have ended: its threads wait for those before the kernel
+    /// closes its files.
+    pub(super) fn take(path: &Path, is_device: bool) -> Result<Self, OpenError> {
+        let failed = |source| OpenError::Open {
+            path: path.to_owned(),
+            source,
+        };
+        let begun = Instant::now();
+        let file = match is_device {
+            true => open_exclusively(path, begun)?,
+            false => File::open(path).map_err(failed)?,
+        };
+        lock(&file, path, begun)?;
+        let id = Id::of(&file.metadata().map_err(failed)?);
+        if !is_device {
+            let user = users::of_file(id).or_else(|| locked_range(&file));
+            if let Some(by) = user {
+                return Err(OpenError::Used {
+                    path: path.to_owned(),
+                    by,
+                });
+            }
+        }
+        let behind = match is_device {
+            true => users::file_behind(id).and_then(|behind| File::open(behind).ok()),
+            false => None,
+        };
+        if let Some(behind) = &behind {
+            lock(behind, path, begun)?;
+        }
+        Ok(Self {
+            file,
+            _behind: behind,
+        })
+    }
+
+    /// The file, to read what is there through the page cache.
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Whether `other` is a description of the same file.
+    pub(super) fn is_of(&self, other: &File) -> io::Result<bool> {
+        let (one, other) = (self.file.metadata()?, other.metadata()?);
+        Ok((one.dev(), one.ino(), one.rdev()) == (other.dev(), other.ino(), other.rdev()))
+    }
+}
+
+fn open_exclusively(path: &Path, begun: Instant) -> Result<File, OpenError> {
+    loop {
+        let opened = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_EXCL)
+            .open(path);
+        let error = match opened {
+            Ok(file) => return Ok(file),
+            Err(error) => error,
+        };
+        if error.raw_os_error() != Some(libc::EBUSY) {
+            return Err(OpenError::Open {
+                path: path.to_owned(),
+                source: error,
+            });
+        }
+        let id = std::fs::metadata(path).map(|metadata| Id::of(&metadata));
+        let lasting = id.as_ref().ok().and_then(|id| users::of_device(*id));
+        // What uses it that way does not end by itself.
+        if lasting.is_some() || begun.elapsed() > PATIENCE {
+            let process = || id.ok().and_then(users::process_with_device);
+            return Err(OpenError::Used {
+                path: path.to_owned(),
+                by: lasting
+                    .or_else(process)
+                    .unwrap_or_else(|| "the kernel has it claimed for something else".to_owned()),
+            });
+        }
+        thread::sleep(INTERVAL);
+    }
+}
+
+fn lock(file: &File, path: &Path, begun: Instant) -> Result<(), OpenError> {
+    let failed = |source| OpenError::Open {
+        path: path.to_owned(),
+        source,
+    };
+    while let Err(error) = flock(file, FlockOperation::NonBlockingLockExclusive) {
+        if error != rustix::io::Errno::WOULDBLOCK {
+            return Err(failed(error.into()));
+        }
+        if begun.elapsed() > PATIENCE {
+            let id = Id::of(&file.metadata().map_err(failed)?);
+            return Err(OpenError::InUse {
+                path: path.to_owned(),
+                by: users::process_with_lock(id)
+                    .map(|process| format!(" ({process})"))
+                    .unwrap_or_default(),
+            });
+        }
+        thread::sleep(INTERVAL);
+    }
+    Ok(())
+}
+
+/// Who has a part of the file locked by fcntl(2), as QEMU does with its disks.
+fn locked_range(file: &File) -> Option<String> {
+    let mut range = libc::flock {
+        l_type: libc::F_WRLCK as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    // A file system without locks has none.
+    fcntl(file, FcntlArg::F_OFD_GETLK(&mut range)).ok()?;
+    if range.l_type == libc::F_UNLCK as libc::c_short {
+        return None;
+    }
+    let process = match range.l_pid > 0 {
+        true => users::process(range.l_pid),
+        false => users::process_with_file(file.as_raw_fd()),
+    };
+    let process = process.unwrap_or_else(|| "another process".to_owned());
+    Some(format!("{process} has locked a part of it"))
+}

@@ -1,0 +1,210 @@
+//! Two sessions on one medium, as two backends on two nodes of a disk are: what stops the
+//! older one, and what is found of it later.
+
+use super::layout::SESSIONS_KEPT;
+use super::tests::*;
+use super::*;
+use crate::medium::trace::TraceMedium;
+
+/// A journal with a volume, and another session of the same pool.
+fn two() -> (Arc<TraceMedium>, Journal, Journal) {
+    let medium = medium();
+    let older = journal(&medium, &[(1, Hard), (2, Hard)]);
+    let (younger, image) = Journal::open(medium.clone(), BOOT).unwrap();
+    assert_eq!(image.volumes[&ID].written(), 2);
+    (medium, older, younger)
+}
+
+fn overlap(medium: &Arc<TraceMedium>) -> Overlap {
+    let overlap = read(medium).unwrap().overlap.expect("an overlap");
+    assert!(overlap.older.starts_with("session 1 "), "{overlap:?}");
+    assert!(overlap.younger.starts_with("session 2 "), "{overlap:?}");
+    overlap
+}
+
+fn listed(overlap: &Overlap) -> Vec<String> {
+    overlap.suspects.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn sessions_one_after_the_other_are_no_overlap() {
+    let medium = medium();
+    drop(journal(&medium, &[(1, Hard)]));
+    for place in 2..3 * SESSIONS_KEPT as u32 {
+        let (mut journal, _) = Journal::open(medium.clone(), BOOT).unwrap();
+        assert_eq!(journal.session().id.number(), place);
+        journal.verify().unwrap();
+        commit(&mut journal, place, Hard).unwrap();
+        if place % 5 == 0 {
+            compact(&mut journal);
+            commit(&mut journal, place, Soft).unwrap();
+        }
+        journal.verify().unwrap();
+        assert_eq!(read(&medium).unwrap().overlap, None);
+    }
+}
+
+#[test]
+fn the_older_session_stops_and_leaves_a_note() {
+    let (medium, mut older, mut younger) = two();
+    younger.verify().unwrap();
+    let error = older.verify().unwrap_err().to_string();
+    assert!(
+        error.contains("another backend has opened this pool: session 2"),
+        "{error}"
+    );
+    for result in [
+        commit(&mut older, 3, Hard),
+        commit(&mut older, 3, Soft),
+        older.commit(&Batch::default(), Hard, true),
+        older.compact(|_| Ok(())),
+    ] {
+        assert!(
+            matches!(result, Err(JournalError::Foreign(_))),
+            "{result:?}"
+        );
+    }
+    // The younger goes on. What it recorded is in doubt all the same: the other may have
+    // written to these places before it noticed.
+    commit(&mut younger, 7, Hard).unwrap();
+    let found = overlap(&medium);
+    assert_eq!(listed(&found), ["block 7 of vm1, at place 7"]);
+    assert!(!found.compacted);
+    compact(&mut younger);
+    let found = overlap(&medium);
+    assert!(found.compacted && found.suspects.is_empty(), "{found:?}");
+}
+
+/// Both at it, neither looks: what either recorded since is in doubt, and nothing of before.
+#[test]
+fn what_two_recorded_at_the_same_time_is_found() {
+    // How many commits each makes, and in which order.
+    for (first, second) in [(1, 1), (1, 2), (2, 1), (3, 1), (1, 3), (5, 5)] {
+        for older_first in [true, false] {
+            let (medium, mut older, mut younger) = two();
+            let old = |journal: &mut Journal| {
+                (0..first).for_each(|at| commit(journal, 10 + at, Hard).unwrap());
+            };
+            let young = |journal: &mut Journal| {
+                (0..second).for_each(|at| commit(journal, 20 + at, Hard).unwrap());
+            };
+            match older_first {
+                true => {
+                    old(&mut older);
+                    young(&mut younger);
+                }
+                false => {
+                    young(&mut younger);
+                    old(&mut older);
+                }
+            }
+            let what = format!("{first}, {second}, {older_first}");
+            let found = overlap(&medium);
+            let kept = read(&medium).unwrap().image;
+            let blocks: Vec<_> = found
+                .suspects
+                .iter()
+                .flat_map(|s| s.block..s.block + s.count)
+                .collect();
+            let recorded = kept.volumes[&ID].map().map(|(block, _)| block);
+            for block in recorded.filter(|block| *block >= 10) {
+                assert!(blocks.contains(&block), "{what}: {block} of {found:?}");
+            }
+            assert!(
+                !blocks.contains(&1) && !blocks.contains(&2),
+                "{what}: {found:?}"
+            );
+            // Who looks finds out as well.
+            assert!(older.verify().is_err(), "{what}");
+            assert_eq!(
+                younger.verify().is_err(),
+                older_last_at(&older, &younger),
+                "{what}"
+            );
+        }
+    }
+}
+
+/// Whether the older wrote over the last commit of the younger.
+fn older_last_at(older: &Journal, younger: &Journal) -> bool {
+    let (position, crc) = younger.last.unwrap();
+    let mut page = AlignedBuffer::default();
+    let found = page.read(&*older.medium, position, PAGE as usize).unwrap();
+    CommitHeader::decode(found).is_none_or(|header| header.crc != crc)
+}
+
+/// Blocks of others at places that the lost session had found free.
+#[test]
+fn blocks_at_the_places_of_the_other_are_in_doubt() {
+    let (medium, mut older, mut younger) = two();
+    let mut batch = Batch::default();
+    // At the place of block 1, which the younger never touched.
+    batch.mapped(ID, 100, 1, 1);
+    younger.commit(&batch, Hard, true).unwrap();
+    commit(&mut older, 30, Hard).unwrap();
+    let found = overlap(&medium);
+    let expected = [
+        "block 1 of vm1, at place 1",
+        "block 30 of vm1, at place 30",
+        "block 100 of vm1, without a place",
+    ];
+    assert_eq!(listed(&found), expected);
+}
+
+/// An older session that compacts takes the pool with it.
+#[test]
+fn a_superblock_of_the_older_is_found() {
+    let (medium, mut older, younger) = two();
+    older.session.as_mut().unwrap().superseded = None;
+    // As if it had looked just before the other came.
+    let superblock = Superblock {
+        epoch: next_epoch(older.superblock.epoch),
+        live: 0,
+        ..older.superblock
+    };
+    older.write_superblock(superblock).unwrap();
+    drop(younger);
+    let found = overlap(&medium);
+    assert!(found.compacted, "{found:?}");
+}
+
+#[test]
+fn another_pool_on_top_is_found() {
+    let (medium, _, mut younger) = two();
+    erase(&*medium).unwrap();
+    let error = younger.verify().unwrap_err().to_string();
+    assert!(error.contains("erased"), "{error}");
+    // Nothing was written to what is no pool any more.
+    assert!(matches!(read(&medium), Err(JournalError::NoPool)));
+    let (medium, _, mut younger) = two();
+    Journal::create(medium.clone(), SHAPE, BOOT).unwrap();
+    assert!(younger.verify().is_err());
+    assert_eq!(read(&medium).unwrap().overlap, None);
+}
+
+/// Attempts that are refused do not push out what they are refused for.
+#[test]
+fn an_overlap_is_remembered_until_it_is_accepted() {
+    let (medium, mut older, _) = two();
+    assert!(older.verify().is_err());
+    let events = medium.events().len();
+    let error = Journal::open(medium.clone(), BOOT).err().unwrap();
+    assert!(matches!(error, JournalError::Overlap(_)), "{error}");
+    assert_eq!(medium.events().len(), events, "it took the pool over");
+    let (mut journal, _) = Journal::open_overlapped(medium.clone(), BOOT).unwrap();
+    compact(&mut journal);
+    assert!(read(&medium).unwrap().overlap.is_some());
+    journal.forget_overlap().unwrap();
+    assert_eq!(read(&medium).unwrap().overlap, None);
+    journal.verify().unwrap();
+    Journal::open(medium.clone(), BOOT).unwrap();
+    // Where it takes more to find it, the page of the first attempt is used again.
+    let (medium, mut older, _) = two();
+    commit(&mut older, 3, Hard).unwrap();
+    commit(&mut older, 4, Hard).unwrap();
+    for _ in 0..3 * SESSIONS_KEPT {
+        let error = Journal::open(medium.clone(), BOOT).err().unwrap();
+        assert!(matches!(error, JournalError::Overlap(_)), "{error}");
+    }
+    overlap(&medium);
+}

@@ -1,0 +1,204 @@
+//! Where the written blocks of a window lie, as a recovery puts it together.
+//!
+//! A pool of a tebibyte has 256 Mi blocks, so nothing here or in what is made of it
+//! looks at each of them where they lie in a row.
+
+use vssd::block_set::{BlockSet, spans};
+
+use crate::pool::ledger::{REGION, REGION_WORDS};
+use crate::pool::volume::{Places, Run, WindowMap};
+
+const WORDS: usize = REGION_WORDS as usize;
+
+/// See the module. Blocks are counted from the start of the window.
+#[derive(Clone, Debug)]
+pub(super) struct Window {
+    written: [u64; WORDS],
+    places: At,
+}
+
+#[derive(Clone, Debug)]
+enum At {
+    /// Each as far behind this place as it is in the window.
+    Linear(u32),
+    /// A place for each that is written.
+    Table(Box<[u32; REGION as usize]>),
+}
+
+impl Window {
+    /// One with `count` blocks, from `block` on, at places in a row.
+    pub(super) fn new(block: u32, count: u32, place: u32) -> Self {
+        let mut window = Self {
+            written: [0; WORDS],
+            places: match place.checked_sub(block) {
+                Some(home) => At::Linear(home),
+                None => At::Table(Box::new([0; REGION as usize])),
+            },
+        };
+        window.set(block, count, place);
+        window
+    }
+
+    /// As a snapshot has it; `None` when it has a place that cannot be.
+    pub(super) fn of(map: &WindowMap) -> Option<Self> {
+        let written = map.written;
+        let set = BlockSet::from_words(REGION, written.to_vec());
+        let places = match &map.places {
+            Places::Linear(home) => At::Linear(*home),
+            Places::Table(places) => {
+                let mut table = Box::new([0; REGION as usize]);
+                for (block, place) in set.iter().zip(places) {
+                    table[block as usize] = *place;
+                }
+                At::Table(table)
+            }
+        };
+        let window = Self { written, places };
+        let mut ends = window
+            .runs()
+            .into_iter()
+            .map(|run| run.place.checked_add(run.count));
+        ends.all(|end| end.is_some()).then_some(window)
+    }
+
+    /// Blocks in a row are at places in a row from now on.
+    pub(super) fn set(&mut self, block: u32, count: u32, place: u32) {
+        let home = place.checked_sub(block);
+        if let At::Linear(of) = self.places
+            && home != Some(of)
+        {
+            let mut table = Box::new([0; REGION as usize]);
+            for (place, entry) in (of..).zip(table.iter_mut()) {
+                *entry = place;
+            }
+            self.places = At::Table(table);
+        }
+        if let At::Table(table) = &mut self.places {
+            let entries = &mut table[block as usize..(block + count) as usize];
+            for (entry, place) in entries.iter_mut().zip(place..) {
+                *entry = place;
+            }
+        }
+        for (word, bits) in spans(block, count) {
+            self.written[word] |= bits;
+        }
+    }
+
+    /// Blocks in a row are not written any more.
+    pub(super) fn clear(&mut self, block: u32, count: u32) {
+        for (word, bits) in spans(block, count) {
+            self.written[word] &= !bits;
+        }
+    }
+
+    /// Whether none is written.
+    pub(super) fn is_empty(&self) -> bool {
+        self.written == [0; WORDS]
+    }
+
+    /// Blocks that are written.
+    pub(super) fn len(&self) -> u32 {
+        self.written.iter().map(|word| word.count_ones()).sum()
+    }
+
+    /// Where a block is, if it is written.
+    pub(super) fn place(&self, block: u32) -> Option<u32> {
+        let written = self.written[(block / 64) as usize] >> (block % 64) & 1 == 1;
+        written.then(|| match &self.places {
+            At::Linear(home) => home + block,
+            At::Table(table) => table[block as usize],
+        })
+    }
+
+    /// Written blocks in a row at places in a row, ascending.
+    pub(super) fn runs(&self) -> Vec<Run> {
+        let set = BlockSet::from_words(REGION, self.written.to_vec());
+        let mut runs: Vec<Run> = Vec::new();
+        for written in set.runs() {
+            let table = match &self.places {
+                At::Linear(home) => {
+                    runs.push(Run {
+                        block: written.start,
+                        place: home.wrapping_add(written.start),
+                        count: written.len,
+                    });
+                    continue;
+                }
+                At::Table(table) => table,
+            };
+            for block in written.start..written.end() {
+                let place = table[block as usize];
+                let last = runs.last_mut().filter(|last| {
+                    last.block + last.count == block && last.place.wrapping_add(last.count) == place
+                });
+                match last {
+                    Some(last) => last.count += 1,
+                    None => runs.push(Run {
+                        block,
+                        place,
+                        count: 1,
+                    }),
+                }
+            }
+        }
+        runs
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use rand::rngs::SmallRng;
+    use rand::{RngExt, SeedableRng};
+
+    use super::*;
+
+    /// Whatever is set and cleared, it says what a plain map says.
+    #[test]
+    fn a_window_is_a_map() {
+        for seed in 0..200 {
+            let mut rng = SmallRng::seed_from_u64(seed);
+            let (mut window, mut model) = (None::<Window>, BTreeMap::new());
+            for _ in 0..20 {
+                let block = rng.random_range(0..REGION);
+                let count = rng.random_range(0..=(REGION - block).min(80));
+                if rng.random_range(0..3) > 0 {
+                    // Often where the block would be in a linear window.
+                    let home = [0, 1000, 1000, 5][rng.random_range(0..4)];
+                    let place = home + block * rng.random_range(0..2);
+                    match &mut window {
+                        Some(window) => window.set(block, count, place),
+                        None => window = Some(Window::new(block, count, place)),
+                    }
+                    model.extend((0..count).map(|i| (block + i, place + i)));
+                } else if let Some(window) = &mut window {
+                    window.clear(block, count);
+                    model.retain(|at, _| !(block..block + count).contains(at));
+                }
+                let Some(window) = &window else { continue };
+                let runs = window.runs();
+                let all = runs
+                    .iter()
+                    .flat_map(|run| (0..run.count).map(|i| (run.block + i, run.place + i)));
+                assert_eq!(all.collect::<BTreeMap<_, _>>(), model, "seed {seed}");
+                assert_eq!(window.len() as usize, model.len());
+                assert_eq!(window.is_empty(), model.is_empty());
+                for block in 0..REGION {
+                    assert_eq!(window.place(block), model.get(&block).copied());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_snapshot_of_a_place_that_cannot_be_is_refused() {
+        let mut written = [0; WORDS];
+        written[7] = 1 << 63;
+        for (home, possible) in [(u32::MAX - 512, true), (u32::MAX - 511, false)] {
+            let places = Places::Linear(home);
+            let map = WindowMap { written, places };
+            assert_eq!(Window::of(&map).is_some(), possible);
+        }
+    }
+}

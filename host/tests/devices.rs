@@ -1,0 +1,284 @@
+//! Pools on block devices: which of them may be had, and what happens to those that may not.
+//!
+//! These need root and loop devices, so they run only when asked for (see CONTRIBUTING.md):
+//! `cargo test -p vssd-host --test devices -- --ignored`. Asked for, they fail where they
+//! cannot run.
+
+mod support;
+
+use std::fs::{self, File};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use support::daemon::{Site, finish, pool};
+use support::frontend::{Frontend, OK};
+
+const LEN: u64 = 256 << 20;
+
+/// Runs a program that must succeed; returns what it said.
+fn run(program: &str, args: &[&str]) -> String {
+    let output = Command::new(program).args(args).output();
+    let output = output.unwrap_or_else(|error| panic!("{program}, which this test needs: {error}"));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "{program} {args:?} failed (these tests need root and loop devices): {errors}"
+    );
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+fn said(output: &Output) -> String {
+    let all = [&output.stdout[..], &output.stderr[..]].concat();
+    String::from_utf8(all).unwrap()
+}
+
+/// A loop device on a file of its own, until it is dropped.
+struct Disk {
+    node: PathBuf,
+    file: PathBuf,
+}
+
+impl Disk {
+    fn new(site: &Site, sector: u32) -> Self {
+        let file = site.path("behind.img");
+        File::create(&file).unwrap().set_len(LEN).unwrap();
+        Self::on(&file, sector)
+    }
+
+    fn on(file: &Path, sector: u32) -> Self {
+        let sector = sector.to_string();
+        let file_name = file.to_str().unwrap();
+        let node = run(
+            "losetup",
+            &["--find", "--show", "--sector-size", &sector, file_name],
+        );
+        Self {
+            node: PathBuf::from(node),
+            file: file.to_owned(),
+        }
+    }
+
+    fn path(&self) -> &str {
+        self.node.to_str().unwrap()
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // A test that fails reports that, not this.
+        let _ = Command::new("losetup")
+            .arg("--detach")
+            .arg(&self.node)
+            .status();
+    }
+}
+
+/// Something that a program undoes when this is dropped.
+struct Undo(&'static str, String);
+
+impl Drop for Undo {
+    fn drop(&mut self) {
+        let _ = Command::new(self.0).arg(&self.1).status();
+    }
+}
+
+/// The daemon's command line on this backing instead of the folder's file.
+fn on(site: &Site, backing: &Path, name: &str, more: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vssd-host"));
+    command.arg("--backing").arg(backing);
+    command
+        .arg("--control")
+        .arg(site.path(&format!("{name}-control.sock")));
+    command.arg("--vssd").arg(site.spec(name, "size=8MiB"));
+    command.args(more);
+    command
+}
+
+/// What every way to a pool says of a path that is in use.
+fn refusals(site: &Site, path: &Path) -> Vec<String> {
+    let name = path.to_str().unwrap();
+    vec![
+        said(&finish(on(site, path, "vm9", &["--create"]))),
+        said(&pool(&["create", name, "--size", "8MiB"])),
+        said(&pool(&["create", name, "--size", "8MiB", "--force"])),
+        said(&pool(&["rm", name, "--force"])),
+    ]
+}
+
+/// Two nodes of a disk are one disk: the second backend is refused, or one VM would read
+/// what another wrote.
+#[test]
+#[ignore = "needs root and loop devices"]
+fn two_nodes_of_a_disk_are_one_disk() {
+    let site = Site::new();
+    let disk = Disk::new(&site, 512);
+    let number = fs::metadata(&disk.node).unwrap().rdev();
+    let (major, minor) = (rustix::fs::major(number), rustix::fs::minor(number));
+    let other = site.path("node");
+    let numbers = [major.to_string(), minor.to_string()];
+    run(
+        "mknod",
+        &[other.to_str().unwrap(), "b", &numbers[0], &numbers[1]],
+    );
+    assert!(fs::metadata(&other).unwrap().file_type().is_block_device());
+
+    let daemon = site.launch(on(
+        &site,
+        &disk.node,
+        "vm1",
+        &["--create", "--size", "64MiB"],
+    ));
+    let mut guest = Frontend::connect(&site.path("vm1.sock"));
+    assert_eq!(guest.write_at(0, &[1; 4096]), OK);
+    let refused = said(&finish(on(&site, &other, "vm2", &["--create"])));
+    assert!(refused.contains("is in use"), "{refused}");
+    assert!(
+        refused.contains("vssd-host"),
+        "it names no process: {refused}"
+    );
+    // The file behind it, and a second device on that, lead to the same bytes.
+    let second = Disk::on(&disk.file, 512);
+    let forced = [&other, &second.node, &disk.file].map(|path| {
+        let path = path.to_str().unwrap();
+        said(&pool(&["create", path, "--size", "8MiB", "--force"]))
+    });
+    for refused in forced {
+        assert!(refused.contains("is in use"), "{refused}");
+    }
+    assert_eq!(guest.read_at(0, 4096).unwrap(), [1; 4096]);
+    assert_eq!(guest.flush(), OK);
+    // Killed, it makes way at once.
+    daemon.kill();
+    let _daemon = site.launch(on(&site, &other, "vm1", &[]));
+    let mut guest = Frontend::connect(&site.path("vm1.sock"));
+    assert_eq!(guest.read_at(0, 4096).unwrap(), [1; 4096]);
+}
+
+/// What something else has is not taken, whatever is asked for, and it is said what has it.
+#[test]
+#[ignore = "needs root and loop devices"]
+fn what_is_in_use_is_refused_even_by_force() {
+    let site = Site::new();
+    let disk = Disk::new(&site, 512);
+    run("mkfs.ext4", &["-q", disk.path()]);
+    let place = site.path("a mount");
+    fs::create_dir(&place).unwrap();
+    run("mount", &[disk.path(), place.to_str().unwrap()]);
+    let mounted = Undo("umount", place.to_str().unwrap().to_owned());
+    fs::write(place.join("letter"), "precious").unwrap();
+    for refused in refusals(&site, &disk.node) {
+        let expected = format!("it is mounted at {}", place.display());
+        assert!(refused.contains(&expected), "{refused}");
+    }
+    for refused in refusals(&site, &disk.file) {
+        assert!(
+            refused.contains(&format!("{} is backed by it", disk.path())),
+            "{refused}"
+        );
+    }
+    assert_eq!(
+        fs::read_to_string(place.join("letter")).unwrap(),
+        "precious"
+    );
+    drop(mounted);
+
+    run("mkswap", &["--force", disk.path()]);
+    run("swapon", &[disk.path()]);
+    let swap = Undo("swapoff", disk.path().to_owned());
+    for refused in refusals(&site, &disk.node) {
+        assert!(refused.contains("it is swap space"), "{refused}");
+    }
+    drop(swap);
+    let refused = said(&pool(&["create", disk.path(), "--size", "8MiB"]));
+    assert!(refused.contains("swap space at"), "{refused}");
+    let made = said(&pool(&["create", disk.path(), "--size", "8MiB", "--force"]));
+    assert!(
+        made.contains("over what was there: swap space at"),
+        "{made}"
+    );
+}
+
+/// What is on a disk is found as it is in a file, and is gone for other programs once a pool was
+/// made over it.
+#[test]
+#[ignore = "needs root and loop devices"]
+fn nothing_is_made_over_what_is_on_a_disk() {
+    for (bytes, at, name) in [
+        (&b"_BHRfS_M"[..], 0x10040, "btrfs file system at 64KiB"),
+        (b"EFI PART", LEN - 512, "GPT partition table at"),
+        (b"\xfc\x4e\x2b\xa9", LEN - 8192, "md RAID member at"),
+        (b"unknown", 40 << 20, "data at 40MiB"),
+    ] {
+        let site = Site::new();
+        let disk = Disk::new(&site, 512);
+        let device = File::options()
+            .read(true)
+            .write(true)
+            .open(&disk.node)
+            .unwrap();
+        device.write_all_at(bytes, at).unwrap();
+        device.sync_all().unwrap();
+        for refused in [
+            said(&finish(on(&site, &disk.node, "vm1", &["--create"]))),
+            said(&pool(&["create", disk.path(), "--size", "8MiB"])),
+            said(&pool(&["rm", disk.path(), "--force"])),
+        ] {
+            assert!(
+                refused.contains(name) && refused.contains("nothing was"),
+                "{refused}"
+            );
+        }
+        let mut there = vec![0; bytes.len()];
+        device.read_exact_at(&mut there, at).unwrap();
+        assert_eq!(there, bytes);
+        let made = said(&pool(&["create", disk.path(), "--size", "8MiB", "--force"]));
+        assert!(made.contains(name), "{made}");
+        device.read_exact_at(&mut there, at).unwrap();
+        assert_ne!(there, bytes, "{name} is still there");
+        site.launch(on(&site, &disk.node, "vm1", &["--create"]))
+            .kill();
+        // Removed, it is no pool; what its blocks held is still something.
+        let removed = said(&pool(&["rm", disk.path(), "--force"]));
+        assert!(removed.contains("removed"), "{removed}");
+        let refused = said(&pool(&["check", disk.path()]));
+        assert!(refused.contains("no pool"), "{refused}");
+    }
+}
+
+/// A block is no smaller than a sector, at creation and at start.
+#[test]
+#[ignore = "needs root and loop devices"]
+fn blocks_are_no_smaller_than_sectors() {
+    let site = Site::new();
+    let disk = Disk::new(&site, 4096);
+    let spec = site.spec("vm1", "size=1MiB,block-size=512B");
+    let command = |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vssd-host"));
+        command.arg("--backing").arg(&disk.node);
+        command.arg("--control").arg(site.path("control.sock"));
+        command.arg("--vssd").arg(&spec).args(more);
+        command
+    };
+    let create = [
+        "create",
+        disk.path(),
+        "--size",
+        "1MiB",
+        "--block-size",
+        "512B",
+    ];
+    let at_creation = [said(&pool(&create)), said(&finish(command(&["--create"])))];
+    let buffered = pool(&[&create[..], &["--buffered"]].concat());
+    assert!(buffered.status.success(), "{}", said(&buffered));
+    let at_start = said(&finish(command(&[])));
+    for refused in at_creation.into_iter().chain([at_start]) {
+        for word in ["512B", "4KiB", "block-size=4KiB", "--buffered"] {
+            assert!(refused.contains(word), "{word}: {refused}");
+        }
+    }
+    let _daemon = site.launch(command(&["--buffered"]));
+    let mut guest = Frontend::connect(&site.path("vm1.sock"));
+    assert_eq!(guest.write_at(1, &[5; 512]), OK);
+    assert_eq!(guest.read_at(1, 512).unwrap(), [5; 512]);
+}

@@ -1,0 +1,222 @@
+//! Where pools are made: over nothing, for their maker alone, at any size, and within the
+//! limits of the process; and what is left when they cannot be.
+
+mod support;
+
+use std::fs::{self, File};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use support::daemon::{Site, finish, limited, pool, pool_command};
+use support::frontend::{Frontend, IOERR, OK};
+use vssd_host::pool::Shape;
+
+fn said(output: &Output) -> String {
+    assert_eq!(output.status.signal(), None, "killed: {output:?}");
+    let all = [&output.stdout[..], &output.stderr[..]].concat();
+    String::from_utf8(all).unwrap()
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().mode() & 0o777
+}
+
+/// What is on a disk, where, and what it is called.
+const OTHERS: [(&[u8], u64, &str); 6] = [
+    (b"_BHRfS_M", 0x10040, "btrfs file system at 64KiB"),
+    (b"CD001", 0x8001, "ISO 9660 file system at 32KiB"),
+    (b"LABELONE", 512, "LVM physical volume at 512B"),
+    (b"EFI PART", (1 << 30) - 512, "GPT partition table at"),
+    (b"\xfc\x4e\x2b\xa9", (1 << 30) - 8192, "md RAID member at"),
+    (b"a letter", 700 << 20, "data at 700MiB"),
+];
+
+#[test]
+fn nothing_is_made_over_anything() {
+    for (bytes, at, name) in OTHERS {
+        let site = Site::new();
+        let disk = site.path("disk.img");
+        let path = disk.to_str().unwrap();
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&disk)
+            .unwrap();
+        file.set_len(1 << 30).unwrap();
+        file.write_all_at(bytes, at).unwrap();
+        let before = fs::metadata(&disk).unwrap();
+        let refusals = [
+            site.refused(&[site.spec("vm1", "size=8MiB")], &["--create"]),
+            said(&pool(&["create", path, "--size", "8MiB"])),
+            said(&pool(&["rm", path])),
+            said(&pool(&["rm", path, "--force"])),
+        ];
+        for refusal in refusals {
+            assert!(refusal.contains(name), "{name}: {refusal}");
+            assert!(refusal.contains("nothing was"), "{refusal}");
+        }
+        let after = fs::metadata(&disk).unwrap();
+        assert_eq!(
+            (after.len(), after.mtime_nsec()),
+            (before.len(), before.mtime_nsec())
+        );
+        let mut there = vec![0; bytes.len()];
+        file.read_exact_at(&mut there, at).unwrap();
+        assert_eq!(there, bytes);
+        let made = pool(&["create", path, "--size", "8MiB", "--force"]);
+        let text = said(&made);
+        assert!(made.status.success() && text.contains(name), "{text}");
+        // No more of it is left than of any other file.
+        let checked = said(&pool(&["check", path]));
+        assert!(checked.contains("no fault"), "{checked}");
+        assert_ne!(fs::metadata(&disk).unwrap().len(), 1 << 30);
+    }
+}
+
+/// A pool is made over, by force; what was it is said.
+#[test]
+fn a_pool_is_something_too() {
+    let site = Site::new();
+    let disk = site.path("disk.img");
+    let path = disk.to_str().unwrap();
+    assert!(pool(&["create", path, "--size", "8MiB"]).status.success());
+    let refused = said(&pool(&["create", path, "--size", "8MiB"]));
+    assert!(refused.contains("vSSD pool at 0B"), "{refused}");
+    let json = pool(&["create", path, "--size", "4MiB", "--force", "--json"]);
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(json["over"][0], "vSSD pool at 0B");
+    // A damaged one can be removed; it is one still.
+    File::options()
+        .write(true)
+        .open(&disk)
+        .unwrap()
+        .write_all_at(&[0xff; 4000], 100)
+        .unwrap();
+    assert!(pool(&["rm", path, "--force"]).status.success());
+    assert!(!disk.exists());
+}
+
+#[test]
+fn a_pool_file_is_for_its_maker_alone() {
+    for (options, expected) in [
+        (&[][..], 0o600),
+        (&["--mode", "644"], 0o644),
+        (&["--group", "GID"], 0o660),
+    ] {
+        let site = Site::new();
+        let gid = fs::metadata(site.path(".")).unwrap().gid();
+        let options: Vec<_> = options
+            .iter()
+            .map(|o| o.replace("GID", &gid.to_string()))
+            .collect();
+        let options: Vec<&str> = options.iter().map(String::as_str).collect();
+        let mut served = vec!["--create"];
+        served.extend(&options);
+        // The umask is of no importance.
+        let inner = site.command(&[site.spec("vm1", "size=1MiB")], &served);
+        let mut command = Command::new("sh");
+        command.arg("-c").arg("umask 0; exec \"$@\"").arg("sh");
+        command.arg(inner.get_program()).args(inner.get_args());
+        site.launch(command).kill();
+        let disk = site.path("disk.img");
+        assert_eq!(mode(&disk), expected, "{options:?}");
+        assert_eq!(fs::metadata(&disk).unwrap().gid(), gid);
+        let other = site.path("other.img");
+        let mut made = vec!["create", other.to_str().unwrap(), "--size", "1MiB"];
+        made.extend(&options);
+        assert!(pool(&made).status.success());
+        assert_eq!(mode(&other), expected, "{options:?}");
+    }
+    // What is there keeps its mode.
+    let site = Site::new();
+    let disk = site.path("disk.img");
+    let made = pool(&[
+        "create",
+        disk.to_str().unwrap(),
+        "--size",
+        "1MiB",
+        "--mode",
+        "664",
+    ]);
+    assert!(made.status.success());
+    site.start(&[site.spec("vm1", "size=1MiB")]).kill();
+    assert_eq!(mode(&disk), 0o664);
+}
+
+/// A limit on the size of files ends neither program, at creation or at run time, and what does
+/// not come about leaves nothing behind.
+#[test]
+fn a_limit_on_the_size_of_files_is_an_error_and_not_the_end() {
+    let site = Site::new();
+    let disk = site.path("disk.img");
+    let path = disk.to_str().unwrap();
+    let specs = [site.spec("vm1", "size=64MiB")];
+    let limit = 20 << 20;
+    for command in [
+        pool_command(&["create", path, "--size", "64MiB"]),
+        site.command(&specs, &["--create"]),
+    ] {
+        let refused = finish(limited(command, limit));
+        assert_eq!(refused.status.code(), Some(1));
+        let text = said(&refused);
+        assert!(
+            text.contains("ulimit -f") && text.contains("20MiB"),
+            "{text}"
+        );
+        assert!(!disk.exists());
+    }
+    // One that was there before is as long as it was.
+    File::create(&disk).unwrap().set_len(4096).unwrap();
+    let command = pool_command(&["create", path, "--size", "64MiB"]);
+    let refused = finish(limited(command, limit));
+    assert_eq!(refused.status.code(), Some(1));
+    assert_eq!(fs::metadata(&disk).unwrap().len(), 4096);
+
+    // The first window of blocks is within the limit, the second is not.
+    let shape = Shape {
+        block_size: 4096,
+        places: 64 << 8,
+        overcommit_permille: 1000,
+    };
+    let limit = shape.room().reserved + (2 << 20);
+    for engine in ["uring", "sync"] {
+        site.start(&specs).kill();
+        let inner = site.command(&specs, &["--io", engine]);
+        let mut command = limited(inner, limit);
+        let log = site.path("limited.log");
+        command.stderr(File::create(&log).unwrap());
+        let daemon = site.launch(command);
+        let mut guest = Frontend::connect(&site.path("vm1.sock"));
+        assert_eq!(guest.write_at(0, &[1; 4096]), OK);
+        assert_eq!(guest.write_at((32 << 20) / 512, &[2; 4096]), IOERR);
+        assert_eq!(guest.write_at(8, &[3; 4096]), OK);
+        assert_eq!(guest.flush(), OK);
+        assert_eq!(daemon.terminate().code(), Some(0));
+        let log = fs::read_to_string(log).unwrap();
+        assert!(log.contains("ulimit -f"), "{log}");
+    }
+}
+
+/// A pool of a tebibyte is made without writing its journal full of zeros, and started
+/// without reading gigabytes.
+#[test]
+fn a_tebibyte_takes_no_longer() {
+    let site = Site::new();
+    let specs = [site.spec("vm1", "size=1TiB")];
+    let daemon = site.start(&specs);
+    let mut guest = Frontend::connect(&site.path("vm1.sock"));
+    let last = (1 << 40) / 512 - 8;
+    assert_eq!(guest.write_at(last, &[7; 4096]), OK);
+    assert_eq!(guest.flush(), OK);
+    daemon.kill();
+    let daemon = site.start(&specs);
+    let read = daemon.bytes_read();
+    assert!(read < 256 << 20, "{read} bytes were read to start");
+    let mut guest = Frontend::connect(&site.path("vm1.sock"));
+    assert_eq!(guest.read_at(last, 4096).unwrap(), [7; 4096]);
+    drop(guest);
+    assert_eq!(daemon.terminate().code(), Some(0));
+}
