@@ -28,9 +28,11 @@
 //!   there have to be
 //! - [`control`]: the control socket: protocol, server, client
 //! - [`output`], [`logging`], [`complaint`]: what the programs print and log, and how often
+//! - [`access`]: who may use the files and sockets that are made
 //! - [`daemon`], [`ctl`], [`pool_ctl`], [`spec`]: the two programs and what they are told
 #![deny(unsafe_code)]
 
+pub mod access;
 pub mod backend;
 pub mod bell;
 pub mod clock;

@@ -1,0 +1,217 @@
+//! Who may use what the programs make: pool files and sockets.
+//!
+//! The umask of whoever started the backend says nothing about that. What is made belongs
+//! to its maker alone, unless `--mode` or `--group` say otherwise, and never to more for a
+//! moment in between.
+
+use std::fmt;
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{PermissionsExt, chown, fchown};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::str::FromStr;
+
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+
+/// Read and write for the maker.
+const PRIVATE: u32 = 0o600;
+
+/// The same for a group too.
+const SHARED: u32 = 0o660;
+
+/// Connections that wait to be accepted, as the standard library has it.
+const BACKLOG: i32 = 128;
+
+/// Permission bits, written in octal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mode(u32);
+
+impl FromStr for Mode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let digits = text.strip_prefix("0o").unwrap_or(text);
+        let octal = digits.bytes().all(|digit| digit.is_ascii_digit());
+        match u32::from_str_radix(digits, 8) {
+            // Without these its maker could not use it. Nothing here is to be executed.
+            Ok(mode) if octal && mode & PRIVATE == PRIVATE && mode & !0o666 == 0 => Ok(Self(mode)),
+            _ => Err(format!(
+                "invalid mode `{text}`; expected octal digits from 600 to 666, e.g. 660"
+            )),
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04o}", self.0)
+    }
+}
+
+/// A group of the system, written as its name or number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Group(u32);
+
+impl FromStr for Group {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(number) = text.parse() {
+            return Ok(Self(number));
+        }
+        match nix::unistd::Group::from_name(text) {
+            Ok(Some(group)) => Ok(Self(group.gid.as_raw())),
+            Ok(None) => Err(format!("no group is called `{text}`")),
+            Err(error) => Err(format!("look up the group `{text}`: {error}")),
+        }
+    }
+}
+
+/// Who may use what is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Access {
+    mode: u32,
+    group: Option<u32>,
+}
+
+impl Default for Access {
+    fn default() -> Self {
+        Self::new(None, None)
+    }
+}
+
+impl Access {
+    /// As options say it. A group may read and write, unless the mode says otherwise.
+    pub fn new(mode: Option<Mode>, group: Option<Group>) -> Self {
+        let default = match group {
+            Some(_) => SHARED,
+            None => PRIVATE,
+        };
+        Self {
+            mode: mode.map_or(default, |mode| mode.0),
+            group: group.map(|group| group.0),
+        }
+    }
+
+    /// Gives a file that was just made, with mode 0600, to those who may use it.
+    ///
+    /// # Errors
+    /// When this process may not give it to the group.
+    pub fn apply(&self, file: &File) -> io::Result<()> {
+        if self.group.is_some() {
+            fchown(file, None, self.group).map_err(|error| self.explain(error))?;
+        }
+        file.set_permissions(Permissions::from_mode(self.mode))
+    }
+
+    /// Listens at `path`, where nothing may be yet. Nobody else can connect at any time.
+    ///
+    /// # Errors
+    /// When the system does not let it; then nothing is left behind.
+    pub fn bind(&self, path: &Path) -> io::Result<UnixListener> {
+        let address = SocketAddrUnix::new(path)?;
+        let flags = SocketFlags::CLOEXEC;
+        let socket =
+            rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        // Linux gives the file the mode of the socket, less the umask.
+        rustix::fs::fchmod(socket.as_fd(), PRIVATE.into())?;
+        rustix::net::bind(&socket, &address)?;
+        let opened = self
+            .open_up(path)
+            .and_then(|()| Ok(rustix::net::listen(&socket, BACKLOG)?));
+        if let Err(error) = opened {
+            // The cause counts more than that it could not be removed.
+            let _ = fs::remove_file(path);
+            return Err(error);
+        }
+        Ok(UnixListener::from(socket))
+    }
+
+    fn open_up(&self, path: &Path) -> io::Result<()> {
+        if self.group.is_some() {
+            chown(path, None, self.group).map_err(|error| self.explain(error))?;
+        }
+        fs::set_permissions(path, Permissions::from_mode(self.mode))
+    }
+
+    fn explain(&self, error: io::Error) -> io::Error {
+        if error.kind() != io::ErrorKind::PermissionDenied {
+            return error;
+        }
+        let group = self.group.unwrap_or_default();
+        io::Error::new(
+            error.kind(),
+            format!("--group: this user is not root and not a member of group {group}"),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().mode() & 0o7777
+    }
+
+    #[test]
+    fn modes_and_groups_are_read() {
+        for (text, mode) in [("600", 0o600), ("0660", 0o660), ("0o666", 0o666)] {
+            assert_eq!(text.parse(), Ok(Mode(mode)));
+        }
+        for bad in ["", "0", "rw", "+660", "660 ", "400", "777", "4660", "0o99"] {
+            let error = bad.parse::<Mode>().unwrap_err();
+            assert!(error.contains(&format!("`{bad}`")), "{error}");
+        }
+        assert_eq!("0".parse(), Ok(Group(0)));
+        assert_eq!("root".parse(), Ok(Group(0)));
+        let error = "no-such-group".parse::<Group>().unwrap_err();
+        assert!(error.contains("`no-such-group`"), "{error}");
+        let shared = Access::new(None, Some(Group(5)));
+        assert_eq!((shared.mode, shared.group), (0o660, Some(5)));
+        assert_eq!(Access::default().mode, 0o600);
+    }
+
+    #[test]
+    fn files_and_sockets_belong_to_their_maker_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let own = Group(fs::metadata(dir.path()).unwrap().gid());
+        for (access, expected) in [
+            (Access::default(), 0o600),
+            (Access::new(None, Some(own)), 0o660),
+            (Access::new("666".parse().ok(), None), 0o666),
+        ] {
+            let path = dir.path().join(format!("{expected:o}"));
+            let file = fs::OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&path)
+                .unwrap();
+            access.apply(&file).unwrap();
+            assert_eq!(mode(&path), expected);
+            let socket = dir.path().join(format!("{expected:o}.sock"));
+            let listener = access.bind(&socket).unwrap();
+            assert_eq!(mode(&socket), expected);
+            UnixStream::connect(&socket).unwrap();
+            listener.accept().unwrap();
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_bound_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        let _listener = Access::default().bind(&path).unwrap();
+        let error = Access::default().bind(&path).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        assert!(path.exists(), "the first one's socket was removed");
+        let long = dir.path().join("x".repeat(108));
+        assert!(Access::default().bind(&long).is_err());
+    }
+}
