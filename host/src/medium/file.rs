@@ -54,7 +54,7 @@ pub struct FileOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// It cannot be opened or asked.
-    #[error("open {path}: {source}")]
+    #[error("open {path}")]
     Open {
         /// The file.
         path: PathBuf,

@@ -265,7 +265,7 @@ impl Device {
     }
 
     /// [DEV-11] Takes `picks` from the guest; it will be told. No I/O to them
-    /// may be in flight any more.
+    /// may be in flight any more. That may take time: [`tick`](Self::tick) comes after it.
     ///
     /// # Errors
     /// What `ownership` said, when it could not record all of it. The blocks
@@ -302,7 +302,7 @@ impl Device {
         if result.is_err() {
             self.end_early(Shortfall::Storage, now_ns);
         }
-        self.progress(now_ns);
+        self.refresh_goal();
         result
     }
 
@@ -345,6 +345,7 @@ impl Device {
 
     /// [DEV-16] Grants what is due without an ACCEPT, lowest blocks first. Whatever drives
     /// queue 0 can use the blocks at once; a driver of the vSSD learns of them when it comes.
+    /// That may take time: [`tick`](Self::tick) comes after it.
     ///
     /// # Errors
     /// What `ownership` said, when it could not record all of it. The blocks
@@ -372,7 +373,7 @@ impl Device {
         if result.is_err() {
             self.end_early(Shortfall::Storage, now_ns);
         }
-        self.progress(now_ns);
+        self.refresh_goal();
         result
     }
 
@@ -427,7 +428,7 @@ impl Device {
         if let Some(resize) = self.resize.as_mut().filter(|r| r.is_moving()) {
             resize.shortfall = Some(shortfall);
             resize.phase = Phase::Settling {
-                until_ns: now_ns + SETTLE_NS,
+                until_ns: now_ns.saturating_add(SETTLE_NS),
             };
         }
     }
@@ -440,7 +441,7 @@ impl Device {
             && held == resize.request.target
         {
             resize.phase = Phase::Settling {
-                until_ns: now_ns + SETTLE_NS,
+                until_ns: now_ns.saturating_add(SETTLE_NS),
             };
         }
         if let Some(resize) = &self.resize
