@@ -145,7 +145,7 @@ impl Backend {
         };
         let process = Process::spawn(command, started, |_| {}).context("start the backend")?;
         match ready.recv_timeout(START_PATIENCE) {
-            Ok(line) if line == "ready" => Ok(Self { config, process }),
+            Ok(line) if line.starts_with("ready") => Ok(Self { config, process }),
             _ => bail!("the backend did not start: {}", last_line(&log)),
         }
     }

@@ -1,35 +1,54 @@
 //! The vSSDs of a backend: brought up, found by name, taken down.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 
+use crate::access::Access;
+use crate::control::protocol::{Added, Unserved};
 use crate::descriptors;
 use crate::polling::Polling;
-use crate::pool::Pool;
 use crate::pool::ledger::Bounds;
+use crate::pool::volume::Volume;
+use crate::pool::{Member, Pool};
 use crate::server::Server;
+use crate::size::ByteSize;
+use crate::socket::{Socket, SocketFile, is_same};
 use crate::spec::VssdSpec;
 use crate::vssd::{Context, Place, Vssd};
+
+/// Where a backend listens besides its vSSDs, and who may connect to what it makes.
+#[derive(Clone, Debug)]
+pub struct Sockets {
+    /// The control socket.
+    pub control: PathBuf,
+    /// Who may connect.
+    pub access: Access,
+}
 
 /// When it is first logged what a stop waits for, and then.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const FURTHER_WAITS: Duration = Duration::from_secs(10);
+
+/// A vSSD that is served.
+struct Served {
+    server: Arc<Server>,
+    /// Dropped last: nobody is to find a socket that is not served.
+    _file: SocketFile,
+}
 
 /// One pool and the vSSDs that are served from it.
 pub struct Backend {
     pool: Arc<Pool>,
     context: Context,
     polling: Arc<Polling>,
+    sockets: Sockets,
     /// Locked only to look: whatever may wait for the medium comes before or after.
-    servers: Mutex<Vec<Arc<Server>>>,
+    served: Mutex<Vec<Served>>,
     /// Those that are being added or removed, which takes as long as the medium.
     changing: Mutex<BTreeSet<String>>,
     ending: AtomicBool,
@@ -46,19 +65,24 @@ impl Drop for Changing<'_> {
 
 impl Backend {
     /// A backend that serves nothing yet.
-    pub fn new(pool: Arc<Pool>, context: Context, polling: Arc<Polling>) -> Self {
+    pub fn new(pool: Arc<Pool>, context: Context, polling: Arc<Polling>, sockets: Sockets) -> Self {
         Self {
             pool,
             context,
             polling,
-            servers: Mutex::default(),
+            sockets,
+            served: Mutex::default(),
             changing: Mutex::default(),
             ending: AtomicBool::new(false),
         }
     }
 
-    fn servers(&self) -> MutexGuard<'_, Vec<Arc<Server>>> {
-        self.servers.lock().unwrap_or_else(PoisonError::into_inner)
+    fn served(&self) -> MutexGuard<'_, Vec<Served>> {
+        self.served.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn servers(&self) -> Vec<Arc<Server>> {
+        self.served().iter().map(|s| s.server.clone()).collect()
     }
 
     fn changing(&self) -> MutexGuard<'_, BTreeSet<String>> {
@@ -74,7 +98,7 @@ impl Backend {
 
     /// Notes that time has passed, without waiting for anything; returns when to come again.
     pub fn tick(&self) -> Option<Duration> {
-        let servers = self.servers().clone();
+        let servers = self.servers();
         servers.iter().filter_map(|server| server.tick()).min()
     }
 
@@ -90,7 +114,23 @@ impl Backend {
 
     /// The vSSDs, in the order in which they were added.
     pub fn vssds(&self) -> Vec<Arc<Vssd>> {
-        self.servers().iter().map(|s| s.vssd().clone()).collect()
+        let servers = self.served();
+        servers.iter().map(|s| s.server.vssd().clone()).collect()
+    }
+
+    /// What the pool has and is not served.
+    pub fn unserved(&self) -> Vec<Unserved> {
+        let vssds = self.vssds();
+        let members = self.pool.members().into_iter();
+        members
+            .filter(|member| vssds.iter().all(|vssd| vssd.name != member.name))
+            .map(|member| Unserved {
+                name: member.name,
+                capacity: member.capacity,
+                held: member.account.held,
+                used: member.account.owned,
+            })
+            .collect()
     }
 
     /// The vSSD of that name.
@@ -99,25 +139,85 @@ impl Backend {
     /// When there is none.
     pub fn find(&self, name: &str) -> Result<Arc<Vssd>> {
         let vssds = self.vssds();
+        if let Some(found) = vssds.iter().find(|v| v.name == name) {
+            return Ok(found.clone());
+        }
+        ensure!(
+            self.pool.member(name).is_none(),
+            "vSSD {name} is in the pool, but is not served: `vssdctl add` serves it, `vssdctl \
+             remove {name} --delete` deletes it"
+        );
         let names: Vec<_> = vssds.iter().map(|v| v.name.as_str()).collect();
-        let found = vssds.iter().find(|v| v.name == name);
-        found.cloned().with_context(|| {
-            let names = names.join(", ");
-            format!("no vSSD is called `{name}`; there are: {names}")
-        })
+        bail!(
+            "no vSSD is called `{name}`; there are: {}",
+            names.join(", ")
+        )
     }
 
-    /// Starts to serve a vSSD: one that the pool knows already, or a new one.
+    /// Starts to serve a vSSD: one that the pool has, or a new one where the description
+    /// says so.
     ///
     /// # Errors
-    /// When the name or the socket is taken, the pool knows it with another
-    /// size, or it does not fit.
-    pub fn add(&self, spec: &VssdSpec) -> Result<()> {
+    /// When the name or the socket is taken, the pool has it with another
+    /// size, or it does not fit. Then nothing has changed.
+    pub fn add(&self, spec: &VssdSpec) -> Result<Added> {
         let _changing = self.change(&spec.name)?;
         let vssds = self.vssds();
         let taken = vssds.iter().any(|vssd| vssd.name == spec.name);
         ensure!(!taken, "a vSSD called {} is served already", spec.name);
+        for vssd in &vssds {
+            ensure!(
+                !is_same(&vssd.socket, &spec.socket),
+                "vSSD {} is served at {} already: choose another socket for {}",
+                vssd.name,
+                spec.socket.display(),
+                spec.name
+            );
+        }
+        ensure!(
+            !is_same(&self.sockets.control, &spec.socket),
+            "{} is the control socket: choose another socket for {}",
+            spec.socket.display(),
+            spec.name
+        );
         descriptors::ensure_enough(vssds.len() + 1)?;
+        let socket = Socket::bind(&spec.socket, self.sockets.access)?;
+        self.serve(spec, socket)
+    }
+
+    /// Starts to serve several vSSDs, each at its socket; returns what came of each.
+    ///
+    /// # Errors
+    /// As of [`add`](Self::add). What was made new for those before is deleted again.
+    pub fn start(&self, specs: &[VssdSpec], sockets: Vec<Socket>) -> Result<Vec<Added>> {
+        let mut all: Vec<Added> = Vec::new();
+        for (spec, socket) in specs.iter().zip(sockets) {
+            let changing = self.change(&spec.name);
+            match changing.and_then(|_changing| self.serve(spec, socket)) {
+                Ok(added) => all.push(added),
+                Err(error) => {
+                    self.forget_new(specs, &all);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// Deletes those that were made new, because something else failed.
+    pub fn forget_new(&self, specs: &[VssdSpec], added: &[Added]) {
+        let made = specs.iter().zip(added).filter(|(_, added)| added.new);
+        made.for_each(|(spec, _)| self.forget(&spec.name));
+    }
+
+    /// Deletes a vSSD that was just made, because something else failed.
+    fn forget(&self, name: &str) {
+        if let Err(error) = self.take_down(name, true) {
+            tracing::error!(vssd = %name, "it was made, and could not be deleted again: {error:#}");
+        }
+    }
+
+    fn serve(&self, spec: &VssdSpec, socket: Socket) -> Result<Added> {
         let (have, wanted) = (self.pool.block_size(), spec.geometry.block_size());
         ensure!(
             have == wanted,
@@ -125,23 +225,85 @@ impl Backend {
              block-size={have}B",
             spec.name
         );
-        claim_socket(&spec.socket)?;
+        let before = self.pool.member(&spec.name);
+        let volume = match &before {
+            Some(_) => self.attach(spec)?,
+            None => self.make(spec)?,
+        };
+        let warnings = warnings(spec, &volume, before.is_none());
+        let served = self.bring_up(spec, volume, socket);
+        match (served, &before) {
+            (Ok(served), _) => self.served().push(served),
+            (Err(error), None) => {
+                self.forget(&spec.name);
+                return Err(error);
+            }
+            (Err(error), Some(member)) => {
+                self.restore(member);
+                return Err(error);
+            }
+        }
+        if before.is_none() {
+            tracing::info!(vssd = %spec.name, "made a new vSSD");
+        }
+        for warning in &warnings {
+            tracing::warn!(vssd = %spec.name, "{warning}");
+        }
+        self.context.bell.ring();
+        Ok(Added {
+            new: before.is_none(),
+            warnings,
+        })
+    }
+
+    /// One that the pool has, with the bounds that are asked for.
+    fn attach(&self, spec: &VssdSpec) -> Result<Arc<Volume>> {
         let capacity = spec.geometry.capacity();
-        let known = self
+        let attached = self
             .pool
             .attach(&spec.name, capacity, spec.quota, spec.reservation)?;
-        let volume = match known {
-            Some(volume) => volume,
-            None => {
-                let bounds = Bounds {
-                    quota: spec.quota.unwrap_or(capacity),
-                    reservation: spec.reservation.unwrap_or(0),
-                };
-                self.pool
-                    .add(&spec.name, capacity, bounds, spec.held)
-                    .with_context(|| format!("make vSSD {}", spec.name))?
-            }
+        attached.with_context(|| format!("vSSD {} was deleted just now", spec.name))
+    }
+
+    fn make(&self, spec: &VssdSpec) -> Result<Arc<Volume>> {
+        if !spec.create {
+            let members = self.pool.members();
+            let names: Vec<_> = members.iter().map(|m| m.name.as_str()).collect();
+            let names = match names.is_empty() {
+                true => "it has none".to_owned(),
+                false => format!("it has: {}", names.join(", ")),
+            };
+            bail!(
+                "the pool has no vSSD called `{}`; {names}. To make a new one add create=true to \
+                 its description, or --create",
+                spec.name
+            );
+        }
+        let capacity = spec.geometry.capacity();
+        let bounds = Bounds {
+            quota: spec.quota.unwrap_or(capacity),
+            reservation: spec.reservation.unwrap_or(0),
         };
+        let made = self
+            .pool
+            .add(&spec.name, capacity, bounds, spec.held_when_new());
+        made.with_context(|| format!("make vSSD {}", spec.name))
+    }
+
+    /// Gives a vSSD of the pool the bounds back that it had.
+    fn restore(&self, member: &Member) {
+        let Bounds { quota, reservation } = member.account.bounds;
+        let (quota, reservation) = (Some(quota), Some(reservation));
+        let restored = self
+            .pool
+            .attach(&member.name, member.capacity, quota, reservation);
+        if let Err(error) = restored {
+            let error = anyhow::Error::from(error);
+            tracing::error!(vssd = %member.name, "it keeps its new bounds: {error:#}");
+        }
+    }
+
+    fn bring_up(&self, spec: &VssdSpec, volume: Arc<Volume>, socket: Socket) -> Result<Served> {
         let place = Place {
             name: spec.name.clone(),
             socket: spec.socket.clone(),
@@ -154,34 +316,37 @@ impl Backend {
             session_seed(),
             self.context.clone(),
         )?;
-        let listener = UnixListener::bind(&spec.socket)
-            .with_context(|| format!("listen at {}", spec.socket.display()))?;
+        let (listener, file) = socket.into_parts();
         let polling = self.polling.clone();
         let server = Server::start(Arc::new(vssd), listener, polling)?;
-        self.servers().push(Arc::new(server));
-        self.context.bell.ring();
-        Ok(())
+        Ok(Served {
+            server: Arc::new(server),
+            _file: file,
+        })
     }
 
     /// Stops to serve a vSSD; its blocks stay in the pool, unless it is to be
-    /// deleted.
+    /// deleted. One that is not served can only be deleted.
     ///
     /// # Errors
     /// When there is none, or the pool could not forget it.
     pub fn remove(&self, name: &str, delete: bool) -> Result<()> {
         let _changing = self.change(name)?;
-        self.find(name)?;
-        let found = self
-            .servers()
-            .iter()
-            .find(|s| s.vssd().name == name)
-            .cloned();
-        let server = found.context("it is in the list, and nobody else removes it")?;
-        // It is in the list until then: what it waits for can be seen.
-        server.stop();
-        self.servers().retain(|other| !Arc::ptr_eq(other, &server));
-        // Gone already is as good.
-        let _ = fs::remove_file(&server.vssd().socket);
+        let is_served = self.vssds().iter().any(|vssd| vssd.name == name);
+        if !is_served && !(delete && self.pool.member(name).is_some()) {
+            self.find(name)?;
+        }
+        self.take_down(name, delete)
+    }
+
+    fn take_down(&self, name: &str, delete: bool) -> Result<()> {
+        let servers = self.servers();
+        if let Some(server) = servers.iter().find(|s| s.vssd().name == name) {
+            // It is in the list until then: what it waits for can be seen.
+            server.stop();
+            let stopped = |other: &Served| Arc::ptr_eq(&other.server, server);
+            self.served().retain(|other| !stopped(other));
+        }
         if delete {
             self.pool.remove(name)?;
         }
@@ -193,7 +358,7 @@ impl Backend {
     /// while.
     pub fn stop(&self) {
         self.ending.store(true, Ordering::SeqCst);
-        let servers = self.servers().clone();
+        let servers = self.servers();
         servers.iter().for_each(|server| server.begin_to_stop());
         let mut patience = FIRST_WAIT;
         let mut told = Instant::now();
@@ -214,32 +379,55 @@ impl Backend {
         }
         for server in servers {
             server.stop();
-            let _ = fs::remove_file(&server.vssd().socket);
         }
-        self.servers().clear();
+        self.served().clear();
     }
 }
 
-/// Makes sure that nobody listens at `path`, and removes what a backend that
-/// died left there.
+/// Listens for each vSSD of a command, before anything is made for one.
 ///
 /// # Errors
-/// When somebody listens there, or something else is there.
-pub fn claim_socket(path: &Path) -> Result<()> {
-    let Ok(metadata) = fs::symlink_metadata(path) else {
-        return Ok(());
-    };
-    ensure!(
-        metadata.file_type().is_socket(),
-        "{} exists and is no socket: choose another path",
-        path.display()
-    );
-    ensure!(
-        UnixStream::connect(path).is_err(),
-        "another program listens at {}: stop it, or choose another path",
-        path.display()
-    );
-    fs::remove_file(path).with_context(|| format!("remove the stale socket {}", path.display()))
+/// When two are to listen at the same socket, or one cannot.
+pub fn bind_all(specs: &[VssdSpec], sockets: &Sockets) -> Result<Vec<Socket>> {
+    let mut taken: Vec<(&Path, String)> = vec![(&sockets.control, "vssdctl (--control)".into())];
+    let mut bound = Vec::new();
+    for spec in specs {
+        let name = format!("vSSD {}", spec.name);
+        if let Some((_, other)) = taken.iter().find(|(path, _)| is_same(path, &spec.socket)) {
+            bail!(
+                "{other} and {name} are to have the same socket, {}: give each its own",
+                spec.socket.display()
+            );
+        }
+        taken.push((&spec.socket, name));
+        bound.push(Socket::bind(&spec.socket, sockets.access)?);
+    }
+    Ok(bound)
+}
+
+/// What of a description may turn out otherwise than it reads.
+fn warnings(spec: &VssdSpec, volume: &Volume, new: bool) -> Vec<String> {
+    let bytes = |blocks: u32| ByteSize(u64::from(blocks) * u64::from(spec.geometry.block_size()));
+    let (capacity, held) = (spec.geometry.capacity(), volume.held().len());
+    let mut warnings = Vec::new();
+    if let Some(asked) = spec.held.filter(|asked| !new && *asked != held) {
+        warnings.push(format!(
+            "held={} is for a new vSSD only: {} is in the pool, and its guest holds {}",
+            bytes(asked),
+            spec.name,
+            bytes(held)
+        ));
+    }
+    if new && held < capacity {
+        warnings.push(format!(
+            "a guest without a vSSD driver sees a disk of {} and cannot use its last {}: reads \
+             and writes there fail, and mkfs and blkid try them; give such a guest all of it \
+             (leave out held)",
+            bytes(capacity),
+            bytes(capacity - held)
+        ));
+    }
+    warnings
 }
 
 /// A number that differs from that of an earlier backend: the time.

@@ -1,10 +1,10 @@
 //! The virtio-blk config space of a vSSD (virtio 1.2, 5.2.4), with the mark in
 //! the place of the topology (SPEC.md, 2.2).
 
-use vssd::units::Geometry;
+use vssd::units::{Geometry, SECTOR_SIZE};
 use vssd::wire::{MARK_OFFSET, mark};
 
-use crate::request::MAX_RANGES;
+use crate::request::{MAX_RANGES, MAX_REQUEST};
 
 /// Requests, events, commands (SPEC.md, section 3).
 pub const QUEUES: usize = 3;
@@ -25,12 +25,15 @@ pub fn config_space(geometry: Geometry) -> [u8; CONFIG_LEN] {
     put(MARK_OFFSET, &mark(geometry));
     put(34, &(QUEUES as u16).to_le_bytes());
     let most = u32::try_from(geometry.capacity_sectors()).unwrap_or(u32::MAX);
-    for at in [36, 48] {
+    // Zeros may have to be written, as the data of any request; a discard costs little.
+    let zeros = most.min(MAX_REQUEST as u32 / SECTOR_SIZE);
+    for (at, most) in [(36, most), (48, zeros)] {
         put(at, &most.to_le_bytes());
         put(at + 4, &(MAX_RANGES as u32).to_le_bytes());
     }
     // Whatever the logical block is, to discard less than a block frees nothing.
     put(44, &geometry.sectors_per_block().to_le_bytes());
+    // write_zeroes_may_unmap: with the flag, and only then.
     put(56, &[1]);
     config
 }

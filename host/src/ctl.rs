@@ -1,30 +1,45 @@
 //! `vssdctl`: asks a backend for things and shows the answer.
 
-use std::fmt::Write as _;
+mod text;
+
+use std::fs::File;
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Result;
-use clap::{Args as ClapArgs, Parser, Subcommand};
+use anyhow::{Context as _, Result, ensure};
+use clap::error::ErrorKind;
+use clap::{Args as ClapArgs, CommandFactory as _, Parser, Subcommand};
 
+use crate::block_list::{BlockList, ListError};
 use crate::control::Client;
 use crate::control::protocol::{
-    Change, Connection, EncodingName, EvictName, LatencyStatus, ObserverName, Rate, Reply, Request,
-    Resize, Resized, Status,
+    Change, EncodingName, EvictName, ObserverName, Reply, Request, Resize,
 };
-use crate::latency;
 use crate::output::{exit_code, print};
 use crate::pool_ctl::{self, PoolCommand};
-use crate::size::{Amount, ByteSize};
+use crate::size::Amount;
 
 /// Exit code when fewer blocks moved than were asked for.
 const PARTIAL: u8 = 3;
 
+/// Exit code when all moved, some of them by force.
+const FORCED: u8 = 4;
+
+/// How long anything may take but a resize, which takes as long as its guest.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Shows and changes the sizes of vSSDs while their guests run.
 ///
 /// Sizes are written 256MiB or 1GiB; a number without a unit counts blocks.
-/// Exit code: 0 done, 1 refused or failed, 2 usage, 3 fewer blocks moved than asked for.
+///
+/// Exit code:
+///   0  done, or with --no-wait started
+///   1  refused or failed
+///   2  usage
+///   3  fewer blocks moved than asked for
+///   4  all blocks moved, some of them by force: what was in those is lost to the guest
 #[derive(Clone, Debug, Parser)]
 #[command(name = "vssdctl", version, verbatim_doc_comment)]
 pub struct Args {
@@ -48,20 +63,40 @@ pub struct Args {
 
 #[derive(Clone, Debug, Subcommand)]
 enum Command {
+    #[command(flatten)]
+    Ask(Ask),
+    /// Make, look at, check or remove a pool that no backend has open.
+    Pool {
+        #[command(subcommand)]
+        command: PoolCommand,
+    },
+}
+
+/// What a backend is asked for.
+#[derive(Clone, Debug, Subcommand)]
+enum Ask {
     /// Show every vSSD.
     Status,
     /// Show every vSSD now and after every change.
     Watch,
     /// Take blocks from a guest.
+    ///
+    /// The guest's vSSD driver chooses which. A guest without one, or none at all, loses blocks
+    /// only with --force: what is in them is lost, and its file systems break.
     Shrink {
         /// Name of the vSSD.
         vssd: String,
         /// How much to take, for example 256MiB.
-        size: Amount,
+        #[arg(required_unless_present = "blocks", conflicts_with = "blocks")]
+        size: Option<Amount>,
+        /// Exactly which blocks to take, with --evict given: blocks and ranges such as
+        /// 0-1023,4096, or a file with these in lines, or - for standard input.
+        #[arg(long, value_name = "LIST|FILE|-", allow_hyphen_values = true)]
+        blocks: Option<String>,
         #[command(flatten)]
         options: ResizeOptions,
     },
-    /// Give blocks back to a guest.
+    /// Give blocks back to a guest; one without a vSSD driver can use them at once.
     Grow {
         /// Name of the vSSD.
         vssd: String,
@@ -107,23 +142,22 @@ enum Command {
         #[arg(long)]
         reset: bool,
     },
-    /// Serve another vSSD: one that the pool has already, or a new one.
+    /// Serve another vSSD: one that the pool has already, or with --create a new one.
     Add {
         /// As vssd-host --vssd takes it: name=NAME,socket=PATH,size=SIZE[,...].
         spec: String,
+        /// Make it if the pool does not have it, as create=true in SPEC does.
+        #[arg(long)]
+        create: bool,
     },
-    /// Serve a vSSD no more; its guest's disk goes away.
+    /// Serve a vSSD no more; its guest's disk goes away. With --delete also one that is not
+    /// served.
     Remove {
         /// Name of the vSSD.
         vssd: String,
         /// Give its blocks back to the pool, and lose what is in them.
         #[arg(long)]
         delete: bool,
-    },
-    /// Make, look at, check or remove a pool that no backend has open.
-    Pool {
-        #[command(subcommand)]
-        command: PoolCommand,
     },
     /// End the backend.
     Shutdown,
@@ -134,7 +168,11 @@ struct ResizeOptions {
     /// Who picks the blocks of a shrink.
     #[arg(long, value_enum, default_value_t = EvictName::Guest)]
     evict: EvictName,
-    /// How long the guest has: 5s, 500ms, or none.
+    /// Take blocks also where no vSSD driver answers that could choose them: what is in them is
+    /// lost, and a plain guest's file systems break.
+    #[arg(long)]
+    force: bool,
+    /// How long the guest has to choose: 5s, 500ms, or none. After that blocks are taken at random.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_deadline)]
     deadline: Deadline,
     /// Leave the blocks that the guest has not given up by the deadline.
@@ -177,6 +215,7 @@ impl ResizeOptions {
             evict: self.evict,
             deadline_ms: self.deadline.0,
             revoke: !self.no_revoke,
+            force: self.force,
             seed: self.seed,
             wait: !self.no_wait,
         })
@@ -186,6 +225,45 @@ impl ResizeOptions {
 /// Runs the program.
 pub fn run(args: &Args) -> ExitCode {
     exit_code("vssdctl", carry_out(args))
+}
+
+/// The blocks that `--blocks` names.
+fn read_blocks(given: &str) -> Result<BlockList> {
+    let is_list = given
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || b"-, ".contains(&byte));
+    let blocks = match given {
+        "-" => BlockList::read(io::stdin().lock()).context("read --blocks from standard input")?,
+        list if is_list => BlockList::parse(list).context("--blocks")?,
+        file => {
+            let read = || -> Result<_, ListError> {
+                BlockList::read(io::BufReader::new(File::open(file)?))
+            };
+            read().with_context(|| format!("read --blocks from {file}"))?
+        }
+    };
+    ensure!(blocks.blocks() > 0, "--blocks {given} names no block");
+    Ok(blocks)
+}
+
+/// How a shrink is asked for, and the blocks that are named for it first.
+fn shrink(
+    vssd: &str,
+    size: Option<Amount>,
+    blocks: Option<&str>,
+    options: &ResizeOptions,
+) -> Result<(Request, Option<BlockList>)> {
+    let given = options.evict == EvictName::Given;
+    if given != blocks.is_some() {
+        let text = "--evict given and --blocks LIST go together: they say exactly which blocks go";
+        Args::command()
+            .error(ErrorKind::ArgumentConflict, text)
+            .exit();
+    }
+    let blocks = blocks.map(read_blocks).transpose()?;
+    let named = blocks.as_ref().map(|list| Amount::Blocks(list.blocks()));
+    let size = named.or(size).context("say how much to take")?;
+    Ok((options.request(vssd, Change::Shrink(size)), blocks))
 }
 
 /// The same spec with its socket's path made absolute: the backend may run in
@@ -203,197 +281,90 @@ fn absolute_socket(spec: &str) -> String {
     parts.collect::<Vec<_>>().join(",")
 }
 
-fn carry_out(args: &Args) -> Result<ExitCode> {
-    let request = match &args.command {
-        Command::Status => Request::Status {},
-        Command::Watch => Request::Watch {},
-        Command::Shrink {
+/// What a command asks for, and the blocks that are named for it first.
+fn request_of(ask: &Ask) -> Result<(Request, Option<BlockList>)> {
+    let request = match ask {
+        Ask::Status => Request::Status {},
+        Ask::Watch => Request::Watch {},
+        Ask::Shrink {
             vssd,
             size,
+            blocks,
             options,
-        } => options.request(vssd, Change::Shrink(*size)),
-        Command::Grow {
+        } => return shrink(vssd, *size, blocks.as_deref(), options),
+        Ask::Grow {
             vssd,
             size,
             options,
         } => options.request(vssd, Change::Grow(*size)),
-        Command::Resize { vssd, to, options } => options.request(vssd, Change::To(*to)),
-        Command::Cancel { vssd } => Request::Cancel { vssd: vssd.clone() },
-        Command::Observe { vssd, observer } => Request::Observe {
+        Ask::Resize { vssd, to, options } => options.request(vssd, Change::To(*to)),
+        Ask::Cancel { vssd } => Request::Cancel { vssd: vssd.clone() },
+        Ask::Observe { vssd, observer } => Request::Observe {
             vssd: vssd.clone(),
             observer: *observer,
         },
-        Command::Encoding { vssd, encoding } => Request::SetEncoding {
+        Ask::Encoding { vssd, encoding } => Request::SetEncoding {
             vssd: vssd.clone(),
             encoding: *encoding,
         },
-        Command::Latency { vssd, reset } => Request::Latency {
+        Ask::Latency { vssd, reset } => Request::Latency {
             vssd: vssd.clone(),
             reset: *reset,
         },
-        Command::Add { spec } => Request::Add {
-            spec: absolute_socket(spec),
+        Ask::Add { spec, create } => Request::Add {
+            spec: absolute_socket(spec) + if *create { ",create=true" } else { "" },
         },
-        Command::Remove { vssd, delete } => Request::Remove {
+        Ask::Remove { vssd, delete } => Request::Remove {
             vssd: vssd.clone(),
             delete: *delete,
         },
+        Ask::Shutdown => Request::Shutdown {},
+    };
+    Ok((request, None))
+}
+
+fn carry_out(args: &Args) -> Result<ExitCode> {
+    let (request, named) = match &args.command {
+        Command::Ask(ask) => request_of(ask)?,
         Command::Pool { command } => return pool_ctl::run(command, args.json),
-        Command::Shutdown => Request::Shutdown {},
     };
     // A resize takes as long as its guest; everything else answers at once.
     let timeout = match request {
         Request::Resize(_) | Request::Watch {} => None,
-        _ => Some(Duration::from_secs(10)),
+        _ => Some(PATIENCE),
     };
     let mut client = Client::connect(&args.control, timeout)?;
+    if let (Request::Resize(resize), Some(blocks)) = (&request, named) {
+        client.select(&resize.vssd, &blocks)?;
+    }
     client.send(&request)?;
     loop {
         let reply = client.receive()?;
-        let text = match args.json {
+        let shown = match args.json {
             true => format!("{}\n", serde_json::to_string(&reply)?),
-            false => describe(&reply),
+            false => text::describe(&reply),
         };
-        let printed = print(text);
+        let printed = print(shown);
         if request == (Request::Watch {}) {
             printed?;
             continue;
         }
         // How a resize ended is in the exit code, even where no output can be written.
-        if let Reply::Resized(resized) = &reply
-            && !resized.is_complete()
-        {
-            return Ok(ExitCode::from(PARTIAL));
+        if let Reply::Resized(resized) = &reply {
+            match (resized.is_complete(), resized.revoked) {
+                (false, _) => return Ok(ExitCode::from(PARTIAL)),
+                (true, 0) => {}
+                (true, _) => return Ok(ExitCode::from(FORCED)),
+            }
         }
         printed?;
         return Ok(ExitCode::SUCCESS);
     }
 }
 
-fn describe(reply: &Reply) -> String {
-    match reply {
-        Reply::Ok => "done\n".to_owned(),
-        Reply::Status(status) => describe_status(status),
-        Reply::Started { id } => format!("resize {id}\n"),
-        Reply::Resized(resized) => describe_resized(resized),
-        Reply::Latency(latency) => describe_latency(latency),
-        Reply::Error { message } => format!("{message}\n"),
-    }
-}
-
-fn describe_resized(resized: &Resized) -> String {
-    let (verb, moved) = match resized.held < resized.from {
-        true => ("took", resized.from - resized.held),
-        false => ("gave", resized.held - resized.from),
-    };
-    let wanted = resized.from.abs_diff(resized.target);
-    let mut text = format!(
-        "{}: {verb} {moved} of {wanted} blocks in {:.1} ms ({} exchanges), guest holds {}",
-        resized.end,
-        resized.elapsed_ns as f64 / 1e6,
-        resized.exchanges,
-        resized.held
-    );
-    if resized.revoked > 0 {
-        let _ = write!(text, "; {} were revoked", resized.revoked);
-    }
-    text.push_str(match resized.agreed {
-        true => "; both lists agree\n",
-        false => "; the guest has not confirmed its list\n",
-    });
-    text
-}
-
-fn describe_latency(status: &LatencyStatus) -> String {
-    let mut text = format!(
-        "{:<9} {:<6} {:>10} {:>12} {:>12} {:>12} {:>12}\n",
-        "DURING", "OP", "REQUESTS", "P50 (us)", "P99 (us)", "P99.9 (us)", "MAX (us)"
-    );
-    let micros = |ns: u64| format!("{:.1}", ns as f64 / 1e3);
-    for during in &status.activities {
-        for of in during.operations.iter().filter(|of| !of.buckets.is_empty()) {
-            let mut service = latency::histogram();
-            latency::add(&mut service, &of.buckets);
-            let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|q| micros(service.value_at_quantile(q)));
-            let _ = writeln!(
-                text,
-                "{:<9} {:<6} {:>10} {p50:>12} {p99:>12} {p999:>12} {:>12}",
-                during.activity.label(),
-                of.operation.label(),
-                service.len(),
-                micros(service.max()),
-            );
-        }
-    }
-    let _ = writeln!(text, "{:<9} {:>17}", "DURING", "STALL MAX (us)");
-    for during in &status.activities {
-        let stall = micros(during.longest_stall_ns);
-        let _ = writeln!(text, "{:<9} {stall:>17}", during.activity.label());
-    }
-    text
-}
-
-fn describe_status(status: &Status) -> String {
-    let pool = &status.pool;
-    let bytes = |blocks: u64| ByteSize(blocks * u64::from(pool.block_size));
-    let mut text = format!(
-        "pool {}: {} of {} free, {} of {} committed\n",
-        status.backing,
-        bytes(pool.free.into()),
-        bytes(pool.places.into()),
-        bytes(pool.committed),
-        bytes(pool.limit),
-    );
-    if let Some(wear) = pool.media {
-        let _ = writeln!(
-            text,
-            "medium: {} written for {} asked for ({:.2} times), {} erases, {:.1} cycles at most",
-            ByteSize(wear.media_bytes),
-            ByteSize(wear.host_bytes),
-            wear.write_amplification,
-            wear.erases,
-            wear.cycles_max
-        );
-    }
-    let _ = writeln!(
-        text,
-        "{:<20} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}  {:<10} {:<11} RESIZE",
-        "NAME", "SIZE", "QUOTA", "HELD", "WRITTEN", "READS/S", "WRITES/S", "GUEST", "LISTS"
-    );
-    for vssd in &status.vssds {
-        let bytes = |blocks: u32| ByteSize(u64::from(blocks) * u64::from(vssd.block_size));
-        let guest = match (vssd.connection, vssd.driver) {
-            (Connection::None, _) => "none",
-            (Connection::Connecting, _) => "connecting",
-            (Connection::Connected, false) => "plain",
-            (Connection::Connected, true) => "vssd",
-        };
-        // Over the last second.
-        let rates = vssd.rates.first();
-        let [reads, writes] =
-            [|r: &Rate| r.reads, |r: &Rate| r.writes].map(|of| rates.map_or(0.0, of).round());
-        let lists = if vssd.agreed { "agreed" } else { "unconfirmed" };
-        let resize = vssd.resize.as_ref().map_or("-".to_owned(), |resize| {
-            format!("{} to {}", resize.phase, bytes(resize.target))
-        });
-        let draining = if vssd.draining { ", draining" } else { "" };
-        let _ = writeln!(
-            text,
-            "{:<20} {:>9} {:>9} {:>9} {:>9} {reads:>9} {writes:>9}  {guest:<10} {lists:<11} {resize}{draining}",
-            vssd.name,
-            bytes(vssd.capacity).to_string(),
-            bytes(vssd.quota).to_string(),
-            bytes(vssd.held).to_string(),
-            bytes(vssd.used).to_string(),
-        );
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_sound() {

@@ -1,9 +1,8 @@
 //! The backend program: arguments in, sockets open, then wait for the end.
 
 use std::fs;
-use std::net::SocketAddr;
-use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::process;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,9 +16,10 @@ use signal_hook::iterator::Signals;
 use signal_hook::low_level::signal_name;
 
 use crate::access::{Access, Group, Mode};
-use crate::backend::{Backend, claim_socket};
+use crate::backend::{Backend, Sockets, bind_all};
 use crate::bell::Bell;
 use crate::clock::Clock;
+use crate::control::protocol::Added;
 use crate::control::server::{self, Control};
 use crate::descriptors;
 use crate::guest_memory::survive_faults;
@@ -36,6 +36,7 @@ use crate::pool::journal::BootId;
 use crate::pool::{Pool, Shape};
 use crate::pool_file::{NewPool, PoolFile};
 use crate::size::ByteSize;
+use crate::socket::{Socket, check};
 use crate::spec::{Backing, Overcommit, VssdSpec, from_some_text};
 use crate::threads::{vital, watch_panics};
 use crate::vssd::Context;
@@ -65,9 +66,20 @@ pub struct Args {
     #[serde(deserialize_with = "from_some_text")]
     pub backing: Option<Backing>,
 
-    /// Make the pool if there is none.
+    /// Make the pool if there is none, and each --vssd that it does not have. A description may
+    /// say create=true for one.
     #[arg(long)]
     pub create: bool,
+
+    /// Permissions of the sockets and of a new pool file; default: 0600, or 0660 with --group.
+    #[arg(long, value_name = "OCTAL")]
+    #[serde(deserialize_with = "from_some_text")]
+    pub mode: Option<Mode>,
+
+    /// Group of the sockets and of a new pool file, which may use them too.
+    #[arg(long, value_name = "NAME")]
+    #[serde(deserialize_with = "from_some_text")]
+    pub group: Option<Group>,
 
     /// Size of a new pool; default: room for every vSSD at its full size.
     #[arg(long, value_name = "SIZE")]
@@ -78,16 +90,6 @@ pub struct Args {
     #[arg(long, value_name = "FACTOR")]
     #[serde(deserialize_with = "from_some_text")]
     pub overcommit: Option<Overcommit>,
-
-    /// Group that may use a new pool file and the sockets; default: none.
-    #[arg(long, value_name = "GROUP")]
-    #[serde(deserialize_with = "from_some_text")]
-    pub group: Option<Group>,
-
-    /// Who may use a new pool file and the sockets, in octal; default: 600, with --group 660.
-    #[arg(long, value_name = "MODE")]
-    #[serde(deserialize_with = "from_some_text")]
-    pub mode: Option<Mode>,
 
     /// How data is moved.
     #[arg(long, value_enum)]
@@ -107,7 +109,9 @@ pub struct Args {
     pub media: Option<MediaKind>,
 
     /// A vSSD:
-    /// name=NAME,socket=PATH,size=SIZE[,block-size=SIZE][,held=SIZE][,quota=SIZE][,reserve=SIZE][,encoding=compact|list-4096].
+    /// name=NAME,socket=PATH,size=SIZE[,block-size=SIZE][,held=SIZE][,quota=SIZE][,reserve=SIZE][,encoding=compact|list-4096][,create=true].
+    /// held is what a new one starts with. A guest without a vSSD driver needs all of it: leave held
+    /// out for such a guest.
     #[arg(long = "vssd", value_name = "SPEC")]
     #[serde(rename = "vssd")]
     pub vssds: Vec<VssdSpec>,
@@ -150,6 +154,47 @@ impl Args {
         self.metrics = self.metrics.or(config.metrics);
         self.log = self.log.or(config.log);
         Ok(self)
+    }
+
+    /// Who may use what is made.
+    fn access(&self) -> Access {
+        Access::new(self.mode, self.group)
+    }
+
+    /// The vSSDs, made if need be where that is asked for. A pool that ends with the backend
+    /// has none.
+    fn specs(&self, backing: &Backing) -> Vec<VssdSpec> {
+        let create = self.create || !matches!(backing, Backing::File(_));
+        let specs = self.vssds.iter().cloned();
+        specs
+            .map(|spec| VssdSpec {
+                create: spec.create || create,
+                ..spec
+            })
+            .collect()
+    }
+
+    /// What is said of a new pool, where there is one already that is otherwise.
+    fn ignored(&self, pool: &Pool) -> Vec<String> {
+        let usage = pool.usage();
+        let have = ByteSize(u64::from(usage.places) * u64::from(pool.block_size()));
+        let limit = |Overcommit(permille)| u64::from(usage.places) * u64::from(permille) / 1000;
+        let size = self.size.filter(|size| {
+            let places = size.0 / u64::from(pool.block_size());
+            places != u64::from(usage.places)
+        });
+        let overcommit = self
+            .overcommit
+            .filter(|factor| limit(*factor) != usage.limit);
+        let size =
+            size.map(|size| format!("--size {size} is for a new pool only: this one has {have}"));
+        let overcommit = overcommit.map(|factor| {
+            let limit = ByteSize(usage.limit * u64::from(pool.block_size()));
+            format!(
+                "--overcommit {factor} is for a new pool only: this one of {have} may promise {limit}"
+            )
+        });
+        size.into_iter().chain(overcommit).collect()
     }
 
     /// The shape of a new pool for these vSSDs.
@@ -201,7 +246,7 @@ fn open_pool(args: &Args, backing: &Backing) -> Result<Arc<Pool>> {
     };
     let boot = BootId::current().context("ask which boot of the machine this is")?;
     let options = FileOptions {
-        create: args.create.then(|| Access::new(args.mode, args.group)),
+        create: args.create.then(|| args.access()),
         direct: !args.buffered,
     };
     let file = PoolFile::open(path, options)?;
@@ -224,7 +269,7 @@ fn open_pool(args: &Args, backing: &Backing) -> Result<Arc<Pool>> {
 
 /// Opens everything and serves until a signal or a client ends it.
 ///
-/// Prints `ready` on standard output once all sockets listen.
+/// Prints `ready` on standard output once all sockets are served, and which vSSDs are new.
 ///
 /// # Errors
 /// One sentence on what is wrong and what to do.
@@ -258,11 +303,24 @@ pub fn run(args: &Args) -> Result<()> {
         bell: Arc::new(Bell::default()),
         clock: Clock::monotonic(),
     };
+    // Whatever fails without the pool fails before it is touched.
+    let sockets = Sockets {
+        control: control.clone(),
+        access: args.access(),
+    };
+    let vssd_sockets = bind_all(&args.vssds, &sockets)?;
+    check(control)?;
+    let metrics = args.metrics.map(metrics::bind).transpose()?;
     let pool = open_pool(&args, backing)?;
     let asked = end.clone();
     pool.on_loss(move || {
         asked.ask();
     });
+    // After the pool: who starts a backend twice learns that it has the pool already.
+    let control = Socket::bind(control, sockets.access)?;
+    for warning in args.ignored(&pool) {
+        tracing::warn!("{warning}");
+    }
     if let Some(kind) = args.media {
         pool.imitate(kind)?;
     }
@@ -275,8 +333,13 @@ pub fn run(args: &Args) -> Result<()> {
         true => Polling::at_most(0),
         false => Polling::on_half_of_the_processors(),
     };
-    let backend = Arc::new(Backend::new(pool.clone(), context, polling));
-    let served = serve(&args, &backend, backing, control, &end);
+    let backend = Arc::new(Backend::new(pool.clone(), context, polling, sockets));
+    let specs = args.specs(backing);
+    let served = backend.start(&specs, vssd_sockets).and_then(|added| {
+        let ready = ready(&specs, &added);
+        let served = serve(&backend, backing, control, metrics, &ready, &end);
+        served.inspect_err(|_| backend.forget_new(&specs, &added))
+    });
     tracing::info!("the backend ends: vSSDs are stopped, then the pool is closed");
     backend.stop();
     served?;
@@ -285,20 +348,25 @@ pub fn run(args: &Args) -> Result<()> {
     process::exit(0);
 }
 
+/// What is printed once everything listens: a mistyped name shows as a vSSD that is new.
+fn ready(specs: &[VssdSpec], added: &[Added]) -> String {
+    let new = specs.iter().zip(added).filter(|(_, added)| added.new);
+    let names: Vec<_> = new.map(|(spec, _)| spec.name.as_str()).collect();
+    match names.is_empty() {
+        true => "ready".to_owned(),
+        false => format!("ready (new: {})", names.join(", ")),
+    }
+}
+
 fn serve(
-    args: &Args,
     backend: &Arc<Backend>,
     backing: &Backing,
-    path: &Path,
+    control: Socket,
+    metrics: Option<TcpListener>,
+    ready: &str,
     end: &Arc<End>,
 ) -> Result<()> {
-    for spec in &args.vssds {
-        backend.add(spec)?;
-    }
-    claim_socket(path)?;
-    let listener =
-        UnixListener::bind(path).with_context(|| format!("listen at {}", path.display()))?;
-    let _bound = Bound(path);
+    let (listener, _file) = control.into_parts();
     let asked = end.clone();
     let control = Arc::new(Control {
         backing: backing.to_string(),
@@ -308,13 +376,14 @@ fn serve(
         }),
     });
     server::spawn(control, listener)?;
-    if let Some(address) = args.metrics {
-        let bound = metrics::serve(backend.clone(), address)?;
+    if let Some(listener) = metrics {
+        let bound = listener.local_addr().context("ask where metrics are")?;
+        metrics::serve(backend.clone(), listener)?;
         tracing::info!("metrics are at http://{bound}/metrics");
     }
     spawn_clock(backend.clone())?;
     // Whoever started the backend may not care.
-    if let Err(error) = print_line("ready") {
+    if let Err(error) = print_line(ready) {
         tracing::warn!("{:#}", anyhow::Error::from(error));
     }
     end.wait();
@@ -359,16 +428,6 @@ impl End {
     fn wait(&self) {
         let mut asked = self.asked.lock();
         self.changed.wait_while(&mut asked, |asked| !*asked);
-    }
-}
-
-/// A socket that is removed when this is dropped.
-struct Bound<'a>(&'a Path);
-
-impl Drop for Bound<'_> {
-    fn drop(&mut self) {
-        // Gone already is as good.
-        let _ = fs::remove_file(self.0);
     }
 }
 

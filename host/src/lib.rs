@@ -10,6 +10,7 @@
 //! ```
 //!
 //! - [`backend`]: the vSSDs of one pool: brought up, found, taken down
+//! - [`wish`]: what is asked of a vSSD's size, and why that is refused
 //! - [`vssd`]: one device: the contract's state machine, its volume, what is known of its requests
 //! - [`worker`], [`connection`], [`server`]: one connection of a frontend, what its threads know
 //!   of it, and one after the other: the only modules that know vhost-user and virtqueues
@@ -26,15 +27,19 @@
 //!   let others go first
 //! - [`threads`], [`descriptors`]: what follows when a thread dies, and how many file descriptors
 //!   there have to be
-//! - [`control`]: the control socket: protocol, server, client
-//! - [`output`], [`logging`], [`complaint`]: what the programs print and log, and how often
+//! - [`control`], [`socket`], [`http`]: the control socket: protocol, server, client; the files of
+//!   sockets; as much of HTTP as metrics take
+//! - [`output`], [`logging`], [`complaint`], [`causes`]: what the programs print and log, and how
+//!   often
 //! - [`access`]: who may use the files and sockets that are made
-//! - [`daemon`], [`ctl`], [`pool_ctl`], [`spec`]: the two programs and what they are told
+//! - [`daemon`], [`ctl`], [`pool_ctl`], [`spec`], [`block_list`]: the two programs and what they are told
 #![deny(unsafe_code)]
 
 pub mod access;
 pub mod backend;
 pub mod bell;
+pub mod block_list;
+pub mod causes;
 pub mod clock;
 pub mod complaint;
 pub mod config_space;
@@ -44,6 +49,7 @@ pub mod ctl;
 pub mod daemon;
 pub mod descriptors;
 pub mod guest_memory;
+pub mod http;
 pub mod io;
 pub mod latency;
 pub mod logging;
@@ -61,9 +67,11 @@ pub mod request;
 pub mod scheduling;
 pub mod server;
 pub mod size;
+pub mod socket;
 pub mod spec;
 pub mod stats;
 pub mod threads;
 pub mod view;
 pub mod vssd;
+pub mod wish;
 pub mod worker;

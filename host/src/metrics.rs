@@ -1,15 +1,16 @@
-//! What the backend does, for Prometheus: an HTTP endpoint in the OpenMetrics text format.
+//! What the backend does, for Prometheus: an HTTP endpoint in the OpenMetrics text format, and
+//! in the one before it for those who ask for that.
 //!
 //! It is off unless asked for, and listens on this machine only: there is no
 //! authentication. Numbers are read when they are asked for; between two scrapes it
 //! costs nothing.
 
-use std::fmt;
-use std::io::{self, Read, Write};
+use std::fmt::{self, Write as _};
+use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use prometheus_client::collector::Collector;
@@ -22,12 +23,9 @@ use crate::backend::Backend;
 use crate::complaint::Complaint;
 use crate::control::protocol::{Connection, PoolStatus, VssdStatus};
 use crate::control::server::{pool_status, statuses};
+use crate::http::{Request, Response, read_request};
 use crate::latency::{add, histogram};
 use crate::threads::{acceptor, panics};
-
-/// What OpenMetrics calls itself.
-const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-const PLAIN: &str = "text/plain; charset=utf-8";
 
 /// Upper bounds of the histogram's buckets, nanoseconds: the powers of two from
 /// 1 µs to 17 s.
@@ -35,31 +33,29 @@ fn bounds_ns() -> impl Iterator<Item = u64> {
     (0..25).map(|power| 1000 << power)
 }
 
-/// Bytes of a request's head at most.
-const MAX_HEAD: usize = 8 << 10;
-
-/// Headers of a request at most.
-const MAX_HEADERS: usize = 64;
-
 /// Clients at a time; more are turned away.
 pub const MAX_CLIENTS: usize = 16;
 
 /// How long a client may take to ask, and to read the answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Serves `GET /metrics` at `address`; returns the address, which differs if
-/// the port was 0.
+/// Listens at `address`.
 ///
 /// # Errors
 /// When the address is not this machine's own, or taken.
-pub fn serve(backend: Arc<Backend>, address: SocketAddr) -> Result<SocketAddr> {
+pub fn bind(address: SocketAddr) -> Result<TcpListener> {
     ensure!(
         address.ip().is_loopback(),
         "--metrics {address} could be reached from elsewhere: use 127.0.0.1 or [::1]"
     );
-    let describe = || format!("listen at {address} for --metrics");
-    let listener = TcpListener::bind(address).with_context(describe)?;
-    let bound = listener.local_addr().with_context(describe)?;
+    TcpListener::bind(address).with_context(|| format!("listen at {address} for --metrics"))
+}
+
+/// Serves `/metrics` to the clients of `listener`.
+///
+/// # Errors
+/// When the system has no thread left.
+pub fn serve(backend: Arc<Backend>, listener: TcpListener) -> Result<()> {
     let (clients, complaint) = (Arc::new(()), Complaint::default());
     let accept = move || Ok(listener.accept()?.0);
     acceptor("metrics", accept, move |stream| {
@@ -82,59 +78,100 @@ pub fn serve(backend: Arc<Backend>, address: SocketAddr) -> Result<SocketAddr> {
         }
     })
     .context("start the thread for metrics")?;
-    Ok(bound)
+    Ok(())
 }
 
 /// Answers one request, and hangs up.
 fn answer(mut stream: TcpStream, backend: &Backend) -> io::Result<()> {
     stream.set_write_timeout(Some(PATIENCE))?;
-    let (status, kind, body) = match read_head(&mut stream) {
-        Ok(Some(wanted)) if wanted == ("GET".to_owned(), "/metrics".to_owned()) => {
-            match scrape(backend) {
-                Ok(text) => ("200 OK", CONTENT_TYPE, text),
-                Err(error) => ("500 Internal Server Error", PLAIN, error.to_string()),
-            }
-        }
-        Ok(Some((_, path))) if path == "/metrics" => {
-            ("405 Method Not Allowed", PLAIN, "only GET\n".to_owned())
-        }
-        Ok(Some(_)) => ("404 Not Found", PLAIN, "only /metrics\n".to_owned()),
-        Ok(None) => ("400 Bad Request", PLAIN, "no request\n".to_owned()),
-        Err(error) => return Err(error),
-    };
-    write!(
-        stream,
-        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\
-         Connection: close\r\n\r\n{body}",
-        body.len()
-    )
+    let request = read_request(&mut stream, PATIENCE)?;
+    let head_only = request.as_ref().is_some_and(|r| r.method == "HEAD");
+    respond(request, backend).write(&mut stream, head_only)
 }
 
-/// Method and path of a request; `None` when it is none, or a longer one than
-/// anybody needs.
-fn read_head(stream: &mut TcpStream) -> io::Result<Option<(String, String)>> {
-    let until = Instant::now() + PATIENCE;
-    let mut head = Vec::new();
-    let mut part = [0; 1024];
-    while head.len() < MAX_HEAD {
-        let left = until.saturating_duration_since(Instant::now());
-        stream.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
-        match stream.read(&mut part)? {
-            0 => return Ok(None),
-            len => head.extend_from_slice(&part[..len]),
-        }
-        let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
-        let mut request = httparse::Request::new(&mut headers);
-        match request.parse(&head) {
-            Ok(httparse::Status::Complete(_)) => {
-                let wanted = request.method.zip(request.path);
-                return Ok(wanted.map(|(method, path)| (method.to_owned(), path.to_owned())));
-            }
-            Ok(httparse::Status::Partial) => {}
-            Err(_) => return Ok(None),
+fn respond(request: Option<Request>, backend: &Backend) -> Response {
+    let refuse = |status, body: &str| Response {
+        status,
+        content_type: Format::Plain.content_type(),
+        body: format!("{body}\n"),
+        allow: None,
+    };
+    let Some(request) = request else {
+        return refuse("400 Bad Request", "invalid request");
+    };
+    if request.path != "/metrics" {
+        return refuse("404 Not Found", "only /metrics is here");
+    }
+    if !["GET", "HEAD"].contains(&request.method.as_str()) {
+        return Response {
+            allow: Some("GET, HEAD"),
+            ..refuse("405 Method Not Allowed", "only GET and HEAD")
+        };
+    }
+    let format = Format::wanted(&request);
+    match scrape(backend) {
+        Ok(text) => Response {
+            status: "200 OK",
+            content_type: format.content_type(),
+            body: match format {
+                Format::Open => text,
+                Format::Plain => plain(&text),
+            },
+            allow: None,
+        },
+        Err(error) => refuse("500 Internal Server Error", &error.to_string()),
+    }
+}
+
+/// How numbers are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    /// OpenMetrics.
+    Open,
+    /// The text format of Prometheus, which came before it.
+    Plain,
+}
+
+impl Format {
+    fn content_type(self) -> &'static str {
+        match self {
+            Self::Open => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::Plain => "text/plain; version=0.0.4; charset=utf-8",
         }
     }
-    Ok(None)
+
+    /// What the client takes more gladly; OpenMetrics if it does not care.
+    fn wanted(request: &Request) -> Self {
+        let open = request.wants("application/openmetrics-text").unwrap_or(0);
+        match request.wants("text/plain") {
+            Some(plain) if plain > open => Self::Plain,
+            _ => Self::Open,
+        }
+    }
+}
+
+/// OpenMetrics as the text format 0.0.4: there is no unit and no end, and a counter is
+/// described by the name that its samples have.
+fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let lines: Vec<&str> = text.lines().collect();
+    // The TYPE of a family comes after its HELP.
+    let is_counter = |name: &str| {
+        let described = format!("# TYPE {name} counter");
+        lines.iter().any(|line| **line == described)
+    };
+    for line in &lines {
+        let mut words = line.splitn(4, ' ');
+        match (words.next(), words.next(), words.next(), words.next()) {
+            (Some("#"), Some("EOF" | "UNIT"), ..) => continue,
+            (Some("#"), Some(what), Some(name), Some(rest)) if is_counter(name) => {
+                let _ = write!(plain, "# {what} {name}_total {rest}");
+            }
+            _ => plain.push_str(line),
+        }
+        plain.push('\n');
+    }
+    plain
 }
 
 /// All numbers as they are now.
@@ -217,7 +254,11 @@ impl Collector for Snapshot {
                 "cause",
                 &|v| {
                     let c = &v.counters;
-                    named([("medium", c.io_errors), ("no-request", c.bad_chains)])
+                    named([
+                        ("medium", c.io_errors),
+                        ("no-space", c.no_space),
+                        ("no-request", c.bad_chains),
+                    ])
                 },
             ),
             counter(

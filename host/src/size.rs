@@ -17,6 +17,25 @@ pub enum Amount {
     Bytes(ByteSize),
 }
 
+/// A number of blocks, told as a size and as that number: whoever asked may have used either.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Blocks {
+    /// How many.
+    pub count: u64,
+    /// Bytes in one.
+    pub block_size: u32,
+}
+
+impl fmt::Display for Blocks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let blocks = if self.count == 1 { "block" } else { "blocks" };
+        match self.count.checked_mul(self.block_size.into()) {
+            Some(bytes) => write!(f, "{} ({} {blocks})", ByteSize(bytes), self.count),
+            None => write!(f, "{} {blocks}", self.count),
+        }
+    }
+}
+
 /// The text is no size.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SizeError {
@@ -142,6 +161,13 @@ mod tests {
         ] {
             assert_eq!(ByteSize(bytes).rounded(), text);
         }
+        let blocks = |count| Blocks {
+            count,
+            block_size: 4096,
+        };
+        assert_eq!(blocks(5120).to_string(), "20MiB (5120 blocks)");
+        assert_eq!(blocks(1).to_string(), "4KiB (1 block)");
+        assert_eq!(blocks(u64::MAX).to_string(), "18446744073709551615 blocks");
         assert_eq!("4096".parse(), Ok(Amount::Blocks(4096)));
         assert_eq!("1MiB".parse::<Amount>().unwrap().in_blocks(4096), Ok(256));
     }

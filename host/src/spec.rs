@@ -106,14 +106,24 @@ pub struct VssdSpec {
     pub socket: PathBuf,
     /// Its shape.
     pub geometry: Geometry,
-    /// Blocks that a new one starts with.
-    pub held: u32,
+    /// Whether to make it if the pool does not have it.
+    pub create: bool,
+    /// Blocks that a new one starts with; `None` is all that it may hold.
+    pub held: Option<u32>,
     /// Blocks that it may hold; `None` leaves that as it is.
     pub quota: Option<u32>,
     /// Blocks that are kept for it; `None` leaves that as it is.
     pub reservation: Option<u32>,
     /// How block sets travel.
     pub encoding: EncodingName,
+}
+
+impl VssdSpec {
+    /// Blocks that a new one starts with.
+    pub fn held_when_new(&self) -> u32 {
+        let most = self.quota.unwrap_or(self.geometry.capacity());
+        self.held.unwrap_or(most)
+    }
 }
 
 /// The parts of a description, none of them looked at yet.
@@ -133,6 +143,7 @@ struct Parts {
     #[serde(deserialize_with = "from_some_text")]
     reserve: Option<ByteSize>,
     encoding: Option<EncodingName>,
+    create: Option<bool>,
 }
 
 impl Parts {
@@ -167,14 +178,13 @@ impl Parts {
             );
             Ok(Some((amount.0 / block_size.0) as u32))
         };
-        let quota = in_blocks("quota", self.quota)?;
-        let most = quota.unwrap_or(geometry.capacity());
         Ok(VssdSpec {
             name,
             socket: self.socket.context("a vSSD needs socket=PATH")?,
             geometry,
-            held: in_blocks("held", self.held)?.unwrap_or(most),
-            quota,
+            create: self.create.unwrap_or(false),
+            held: in_blocks("held", self.held)?,
+            quota: in_blocks("quota", self.quota)?,
             reservation: in_blocks("reserve", self.reserve)?,
             encoding: self.encoding.unwrap_or(EncodingName::Compact),
         })
@@ -199,9 +209,15 @@ impl FromStr for VssdSpec {
                 "quota" => parts.quota = Some(value.parse()?),
                 "reserve" => parts.reserve = Some(value.parse()?),
                 "encoding" => parts.encoding = Some(value.parse().map_err(anyhow::Error::msg)?),
+                "create" => {
+                    let create = value.parse();
+                    parts.create = Some(create.map_err(|_| {
+                        anyhow::anyhow!("create={value} is neither create=true nor create=false")
+                    })?);
+                }
                 _ => bail!(
                     "`{key}` is not one of name, socket, size, block-size, held, quota, reserve, \
-                     encoding"
+                     encoding, create"
                 ),
             }
         }
@@ -225,8 +241,16 @@ mod tests {
         let spec: VssdSpec = "name=vm1,socket=a.sock,size=1GiB,held=512MiB,reserve=4KiB"
             .parse()
             .unwrap();
-        assert_eq!((spec.geometry.capacity(), spec.held), (1 << 18, 1 << 17));
+        assert_eq!(
+            (spec.geometry.capacity(), spec.held),
+            (1 << 18, Some(1 << 17))
+        );
         assert_eq!((spec.quota, spec.reservation), (None, Some(1)));
+        assert!(!spec.create);
+        let new: VssdSpec = "name=vm1,socket=a.sock,size=1GiB,quota=4KiB,create=true"
+            .parse()
+            .unwrap();
+        assert_eq!((new.create, new.held_when_new()), (true, 1));
         for (text, word) in [
             ("name=vm1", "size"),
             ("name=a b,socket=s,size=1MiB", "a b"),
@@ -235,6 +259,7 @@ mod tests {
             ("name=a,socket=s,size=1MiB,held=2MiB", "2MiB"),
             ("name=a,socket=s,size=1MiB,quota=2MiB", "quota=2MiB"),
             ("name=a,socket=s,size=1MiB,color=red", "color"),
+            ("name=a,socket=s,size=1MiB,create=yes", "create=yes"),
             ("vm1", "vm1"),
         ] {
             let error = text.parse::<VssdSpec>().unwrap_err().to_string();

@@ -2,15 +2,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::time::{Duration, Instant};
 
 use vssd::error::Reject;
 
+use crate::complaint::Complaint;
 use crate::latency::Latency;
 use crate::pick::Observer;
-
-/// How often at most it is logged that the medium fails.
-const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Requests of one kind.
 #[derive(Clone, Copy, Debug, Default)]
@@ -51,6 +48,8 @@ pub struct Counters {
     pub flush: u64,
     /// Requests that the medium failed.
     pub io_errors: u64,
+    /// Requests that found no room in the pool.
+    pub no_space: u64,
     /// Chains that were no request.
     pub bad_chains: u64,
     /// Requests and commands refused, by [`Reject::ALL`]'s order.
@@ -155,19 +154,46 @@ pub struct Stats {
     pub latency: Latency,
     /// Who remembers requests for the hypervisor's picks, if anybody does.
     pub observer: Option<Observer>,
-    /// When a medium error was logged last.
-    failure_logged: Option<Instant>,
+    medium_complaint: Complaint,
+    space_complaint: Complaint,
+    not_held_complaint: Complaint,
 }
 
 impl Stats {
-    /// Counts a request of vSSD `name` that the medium failed. A full disk fails
-    /// request after request; the log says it once in a while.
+    /// Counts a request of vSSD `name` that the medium failed.
     pub fn failed(&mut self, name: &str, error: &io::Error) {
         self.counters.io_errors += 1;
-        let due = |last: Instant| last.elapsed() >= LOG_INTERVAL;
-        if self.failure_logged.is_none_or(due) {
-            self.failure_logged = Some(Instant::now());
-            tracing::error!(vssd = %name, %error, "the pool failed a request; the guest gets an I/O error");
+        if let Some(times) = self.medium_complaint.due() {
+            tracing::error!(
+                vssd = %name, %error, times,
+                "the medium failed a request; the guest gets an I/O error"
+            );
+        }
+    }
+
+    /// Counts a request of vSSD `name` that is refused.
+    pub fn refused(&mut self, name: &str, reject: Reject) {
+        self.counters.reject(reject);
+        if reject == Reject::NotHeld
+            && let Some(times) = self.not_held_complaint.due()
+        {
+            tracing::warn!(
+                vssd = %name, times,
+                "a request is to blocks that the guest does not hold; it gets an I/O error"
+            );
+        }
+    }
+
+    /// Counts a request of vSSD `name` that found no room. A guest that meets a full pool
+    /// goes on to write.
+    pub fn found_no_space(&mut self, name: &str) {
+        self.counters.no_space += 1;
+        if let Some(times) = self.space_complaint.due() {
+            tracing::error!(
+                vssd = %name, times,
+                "the pool is full: a write needs a place and finds none, and the guest gets an \
+                 I/O error; shrink another vSSD, or have its guest discard what it does not use"
+            );
         }
     }
 }

@@ -23,6 +23,7 @@ use parking_lot::{Mutex, MutexGuard};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use vmm_sys_util::eventfd::EventFd;
+use vssd::block_set::BlockSet;
 use vssd::device::{Device, End, Evict, Outcome, ResizeError, ResizeRequest};
 use vssd::units::Geometry;
 use vssd::wire::{Encoding, Opcode};
@@ -32,13 +33,15 @@ use crate::clock::Clock;
 use crate::complaint::Complaint;
 use crate::latency::Activity;
 use crate::pick::{HostPick, Observer, pick};
-use crate::pool::ledger::Denied;
 use crate::pool::volume::Volume;
 use crate::pool::{Pool, Store};
 use crate::scheduling::let_others_first;
+use crate::size::Blocks;
 use crate::stats::Stats;
 use crate::threads::survive;
 use crate::view::{Published, View};
+
+pub use crate::wish::{StartError, Target, Unforced, Wish};
 
 /// How a resize ended that moved all that was asked for, in a word.
 pub const COMPLETE: &str = "complete";
@@ -57,6 +60,8 @@ const REVOKE_INTERVAL: Duration = Duration::from_secs(1);
 pub struct Finished {
     /// How it ended.
     pub outcome: Outcome,
+    /// Bytes in a block.
+    pub block_size: u32,
     /// Work of the device for it: commands, ownership, revocation.
     pub device_ns: u64,
     /// Bytes of the commands and responses.
@@ -74,80 +79,6 @@ pub enum Waited {
     Forgotten,
 }
 
-/// Why a resize did not start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum StartError {
-    /// The device refused it.
-    #[error("{0}")]
-    Device(ResizeError),
-    /// The pool did.
-    #[error("{0}")]
-    Denied(Denied),
-    /// More is to be taken than there is.
-    #[error("{by} blocks were to be taken, but {held} are held: ask for at most that")]
-    Below {
-        /// Blocks to be taken.
-        by: u64,
-        /// Blocks held.
-        held: u32,
-    },
-    /// It would be larger than it can be.
-    #[error("{target} blocks were asked for, but the vSSD has {capacity} at most")]
-    Beyond {
-        /// Blocks asked for.
-        target: u64,
-        /// Blocks there are.
-        capacity: u32,
-    },
-    /// It goes by requests that nobody observed.
-    #[error(
-        "nobody observes the requests that this pick goes by: start that first with `vssdctl observe`"
-    )]
-    NotObserved,
-}
-
-/// How many blocks a guest is to hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// So many.
-    To(u64),
-    /// So many fewer than it does.
-    Shrink(u64),
-    /// So many more than it does.
-    Grow(u64),
-}
-
-impl Target {
-    /// The number of blocks, given how many are held.
-    fn blocks(self, held: u32, capacity: u32) -> Result<u32, StartError> {
-        let target = match self {
-            Self::To(blocks) => blocks,
-            Self::Grow(by) => u64::from(held).saturating_add(by),
-            Self::Shrink(by) => u64::from(held)
-                .checked_sub(by)
-                .ok_or(StartError::Below { by, held })?,
-        };
-        let fits = u32::try_from(target).ok().filter(|t| *t <= capacity);
-        fits.ok_or(StartError::Beyond { target, capacity })
-    }
-}
-
-/// What a resize asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wish {
-    /// Blocks that the guest is to hold.
-    pub target: Target,
-    /// How the hypervisor picks the blocks of a shrink; `None` asks the guest.
-    pub pick: Option<HostPick>,
-    /// How long the guest may be asked.
-    pub deadline: Option<Duration>,
-    /// Whether the hypervisor takes what the guest did not give by then, each
-    /// block equally likely.
-    pub revoke: bool,
-    /// Seed of the hypervisor's picks.
-    pub seed: Option<u64>,
-}
-
 /// What resizes are about.
 pub struct State {
     /// The device's half of the contract.
@@ -155,6 +86,8 @@ pub struct State {
     /// Where changes of ownership go.
     store: Store,
     pick: HostPick,
+    /// Exactly what a shrink is to take.
+    given: Option<BlockSet>,
     rng: SmallRng,
     finished: VecDeque<Finished>,
     device_ns: u64,
@@ -247,6 +180,7 @@ impl Vssd {
                 volume: volume.clone(),
             },
             pick: HostPick::default(),
+            given: None,
             rng: SmallRng::seed_from_u64(seed),
             finished: VecDeque::new(),
             device_ns: 0,
@@ -404,18 +338,38 @@ impl Vssd {
 
     /// Starts a resize and returns its id; its deadline counts from now.
     pub fn resize(&self, wish: Wish) -> Result<u64, StartError> {
+        self.start(wish, None)
+    }
+
+    /// Starts a resize that takes exactly `blocks`, and returns its id.
+    ///
+    /// # Errors
+    /// As of any resize, and when the guest does not hold one of them.
+    pub fn take(&self, blocks: BlockSet, wish: Wish) -> Result<u64, StartError> {
+        let wish = Wish {
+            target: Target::Shrink(blocks.len().into()),
+            pick: Some(HostPick::Given),
+            ..wish
+        };
+        self.start(wish, Some(blocks))
+    }
+
+    fn start(&self, wish: Wish, given: Option<BlockSet>) -> Result<u64, StartError> {
         let mut guard = self.lock();
         let state = &mut *guard;
+        let missing = |block: &u32| !state.device.granted().contains(*block);
+        if let Some(block) = given.as_ref().and_then(|given| given.iter().find(missing)) {
+            return Err(StartError::NotHeld(block));
+        }
         let observed = self.stats().observer.as_ref().map(Observer::serves);
         if wish.pick.is_some_and(HostPick::needs_observer) && observed != wish.pick {
             return Err(StartError::NotObserved);
         }
         let held = state.device.granted().len();
-        let target = wish.target.blocks(held, self.geometry.capacity())?;
+        let (capacity, block_size) = (self.geometry.capacity(), self.geometry.block_size());
+        let target = wish.target.blocks(held, capacity, block_size)?;
         let more = target.saturating_sub(held);
-        self.pool
-            .may_hold(&self.volume, more)
-            .map_err(StartError::Denied)?;
+        self.pool.may_hold(&self.volume, more)?;
         let now = self.now_ns();
         let request = ResizeRequest {
             target,
@@ -427,11 +381,15 @@ impl Vssd {
                 now.saturating_add(u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX))
             }),
             revoke: wish.revoke,
+            force: wish.force,
         };
-        let id = state
-            .device
-            .resize(request, now)
-            .map_err(StartError::Device)?;
+        let id = match state.device.resize(request, now) {
+            Err(ResizeError::NoDriver) => {
+                return Err(self.unforced(state, held.saturating_sub(target)).into());
+            }
+            started => started?,
+        };
+        state.given = given;
         state.pick = wish.pick.unwrap_or_default();
         if let Some(seed) = wish.seed {
             state.rng = SmallRng::seed_from_u64(seed);
@@ -442,6 +400,20 @@ impl Vssd {
         drop(guard);
         self.bell.ring();
         Ok(id)
+    }
+
+    /// What a shrink by `wanted` blocks would break where no driver is there.
+    fn unforced(&self, state: &State, wanted: u32) -> Unforced {
+        let blocks = |count: u32| Blocks {
+            count: count.into(),
+            block_size: self.geometry.block_size(),
+        };
+        Unforced {
+            connected: self.is_connected(),
+            wanted: blocks(wanted),
+            held: blocks(state.device.granted().len()),
+            written: blocks(self.pool.account(&self.volume).owned),
+        }
     }
 
     /// From now on remembers requests for `pick`, or for none. What was
@@ -525,11 +497,22 @@ impl Vssd {
     /// A frontend came or went.
     pub fn set_connected(&self, connected: bool) {
         self.connected.store(connected, Ordering::SeqCst);
-        if connected {
-            let mut state = self.lock();
-            state.device.reconnected();
-            self.follow(&mut state, self.now_ns());
+        let mut state = self.lock();
+        match connected {
+            true => state.device.reconnected(),
+            false => state.device.disconnected(),
         }
+        self.follow(&mut state, self.now_ns());
+        drop(state);
+        self.bell.ring();
+    }
+
+    /// The frontend stopped the driver's commands: the machine is stopped, or reset.
+    pub fn commands_stopped(&self) {
+        let mut state = self.lock();
+        state.device.disconnected();
+        self.follow(&mut state, self.now_ns());
+        drop(state);
         self.bell.ring();
     }
 
@@ -567,11 +550,22 @@ impl Vssd {
             // Every request needs the statistics, those in flight to these blocks to end.
             let mut stats = state.pick.needs_observer().then(|| self.stats());
             let observer = stats.as_mut().and_then(|stats| stats.observer.as_mut());
-            let picks = pick(state.pick, due, granted, observer, &mut state.rng);
+            let picks = match state.given.take() {
+                Some(given) => given,
+                None => pick(state.pick, due, granted, observer, &mut state.rng),
+            };
             drop(stats);
             let held = state.device.granted().len();
             // A failure has been logged, and has ended the resize.
             let _ = state.device.revoke(&picks, now, &mut state.store);
+            let after = state.device.granted().len();
+            self.stats().counters.moved(held, after);
+            state.device_ns += self.now_ns() - now;
+        }
+        if state.device.grant_due() > 0 {
+            let held = state.device.granted().len();
+            // As above.
+            let _ = state.device.grant(now, &mut state.store);
             let after = state.device.granted().len();
             self.stats().counters.moved(held, after);
             state.device_ns += self.now_ns() - now;
@@ -599,6 +593,7 @@ impl Vssd {
         state.finished.truncate(OUTCOMES_KEPT - 1);
         state.finished.push_front(Finished {
             outcome,
+            block_size: self.geometry.block_size(),
             device_ns: state.device_ns,
             message_bytes: state.message_bytes,
         });

@@ -674,6 +674,9 @@ impl VhostUserBackend for Worker {
                 }
             }
         }
+        if queue == QUEUES as u32 - 1 {
+            self.vssd.commands_stopped();
+        }
         Ok(())
     }
 

@@ -156,6 +156,7 @@ fn a_waiting_client_hears_of_the_end() {
     let (_site, daemon) = start();
     let mut resize = Resize::new("vm1", Change::Shrink(Amount::Blocks(24)));
     resize.deadline_ms = 20;
+    resize.force = true;
     let ended = daemon.client().resize(resize).unwrap();
     assert!(ended.is_complete(), "{ended:?}");
     assert_eq!((ended.from, ended.held, ended.revoked), (1024, 1000, 24));
@@ -175,6 +176,7 @@ fn watchers_see_every_change() {
     let resizer = thread::spawn(move || {
         let mut resize = Resize::new("vm1", Change::To(Amount::Blocks(512)));
         resize.deadline_ms = 20;
+        resize.force = true;
         let mut client = Client::connect(&control, Some(PATIENCE)).unwrap();
         client.resize(resize).unwrap()
     });

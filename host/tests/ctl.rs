@@ -2,10 +2,12 @@
 
 mod support;
 
+use std::fmt::Write as _;
+use std::fs;
 use std::process::Output;
 
 use support::daemon::Site;
-use vssd_host::control::protocol::Reply;
+use vssd_host::control::protocol::{MAX_LINE, Reply};
 
 fn code(output: &Output) -> i32 {
     output.status.code().unwrap()
@@ -23,11 +25,38 @@ fn err(output: &Output) -> String {
 fn exit_codes_tell_how_it_went() {
     let site = Site::new();
     let _daemon = site.start(&[site.spec("vm1", "size=4MiB")]);
-    // No driver is there: blocks move by revocation, or not at all.
-    let done = site.vssdctl(&["shrink", "vm1", "1MiB", "--deadline", "10ms"]);
-    assert_eq!(code(&done), 0, "{}", err(&done));
-    assert!(out(&done).starts_with("complete: took 256 of 256 blocks"));
-    assert!(out(&done).contains("256 were revoked"), "{}", out(&done));
+    // No driver is there: blocks are taken by force, or not at all.
+    let shrink = ["shrink", "vm1", "1MiB", "--deadline", "10ms"];
+    let refused = site.vssdctl(&shrink);
+    assert_eq!(code(&refused), 1);
+    for word in [
+        "no guest is connected",
+        "--force",
+        "nothing was taken",
+        "4MiB",
+    ] {
+        assert!(err(&refused).contains(word), "{}", err(&refused));
+    }
+    let forced = site.vssdctl(&[&shrink[..], &["--force"]].concat());
+    assert_eq!(code(&forced), 4, "{}", err(&forced));
+    assert!(out(&forced).starts_with("complete: took 256 of 256 blocks (1MiB of 1MiB)"));
+    assert!(
+        out(&forced).contains("256 were taken by force"),
+        "{}",
+        out(&forced)
+    );
+    assert!(
+        out(&forced).contains("guest holds 3MiB"),
+        "{}",
+        out(&forced)
+    );
+    let grown = site.vssdctl(&["grow", "vm1", "512KiB"]);
+    assert_eq!(code(&grown), 0, "{}", err(&grown));
+    assert!(
+        out(&grown).starts_with("complete: gave 128 of 128 blocks"),
+        "{}",
+        out(&grown)
+    );
 
     let partial = ["shrink", "vm1", "10", "--deadline", "10ms", "--no-revoke"];
     let partial = site.vssdctl(&partial);
@@ -40,6 +69,19 @@ fn exit_codes_tell_how_it_went() {
         &["shrink", "vm1", "5000"],
         &["resize", "vm1", "--to", "1000B"],
         &["cancel", "vm1"],
+        &["shrink", "vm1", "--evict", "given", "--blocks", "1,2,x"],
+        &["shrink", "vm1", "--evict", "given", "--blocks", "3-2"],
+        &[
+            "shrink",
+            "vm1",
+            "--evict",
+            "given",
+            "--blocks",
+            "/no/such/file",
+        ],
+        &[
+            "shrink", "vm1", "--evict", "given", "--blocks", "1024", "--force",
+        ],
     ] {
         let output = site.vssdctl(refused);
         assert_eq!(code(&output), 1, "{refused:?}");
@@ -50,6 +92,10 @@ fn exit_codes_tell_how_it_went() {
         &["shrink", "vm1", "1MB"][..],
         &["shrink", "vm1", "1MiB", "--deadline", "soon"],
         &["shrink", "vm1", "1MiB", "--evict", "nobody"],
+        &["shrink", "vm1"],
+        &["shrink", "vm1", "1MiB", "--evict", "given"],
+        &["shrink", "vm1", "1MiB", "--evict", "given", "--blocks", "1"],
+        &["shrink", "vm1", "--blocks", "1"],
         &["fly"],
         &[],
     ] {
@@ -98,22 +144,70 @@ fn programs_get_json() {
 fn picks_by_use_need_somebody_who_watches() {
     let site = Site::new();
     let _daemon = site.start(&[site.spec("vm1", "size=4MiB")]);
-    let shrink = |by: &str| site.vssdctl(&["shrink", "vm1", "1MiB", "--evict", by]);
+    let shrink = |by: &str| site.vssdctl(&["shrink", "vm1", "1MiB", "--force", "--evict", by]);
     for by in ["lru", "clock"] {
         let refused = shrink(by);
         assert_eq!(code(&refused), 1);
         assert!(err(&refused).contains("observe"), "{}", err(&refused));
         assert_eq!(code(&site.vssdctl(&["observe", "vm1", by])), 0);
         let taken = shrink(by);
-        assert_eq!(code(&taken), 0, "{}", err(&taken));
-        assert!(out(&taken).contains("256 were revoked"), "{}", out(&taken));
+        assert_eq!(code(&taken), 4, "{}", err(&taken));
+        assert!(
+            out(&taken).contains("256 were taken by force"),
+            "{}",
+            out(&taken)
+        );
     }
     // One bit for each block is kept now, and four bytes no more.
     let status = site.vssdctl(&["status", "--json"]);
     assert!(out(&status).contains(r#""kind":"clock","memory_bytes":128"#));
     assert_eq!(code(&site.vssdctl(&["observe", "vm1", "none"])), 0);
     assert_eq!(code(&shrink("lru")), 1);
-    assert_eq!(code(&shrink("sequential")), 0);
+    assert_eq!(code(&shrink("sequential")), 4);
+}
+
+/// Blocks can be named on the command line, in a file and on standard input; a list of any
+/// length gets there.
+#[test]
+fn blocks_to_take_can_be_named() {
+    let site = Site::new();
+    let daemon = site.start(&[site.spec("vm1", "size=1GiB")]);
+    let held = || daemon.vssd().held;
+    let all = 1 << 18;
+    let take = ["shrink", "vm1", "--evict", "given", "--force", "--blocks"];
+    let taken = site.vssdctl(&[&take[..], &["0-1,5"]].concat());
+    assert_eq!(code(&taken), 4, "{}", err(&taken));
+    assert!(
+        out(&taken).starts_with("complete: took 3 of 3 blocks"),
+        "{}",
+        out(&taken)
+    );
+    let again = site.vssdctl(&[&take[..], &["6,5"]].concat());
+    assert_eq!(code(&again), 1);
+    assert!(
+        err(&again).contains("block 5 is not held"),
+        "{}",
+        err(&again)
+    );
+    assert_eq!(held(), all - 3);
+    // Every other block of the rest: many times what a line of the protocol may have.
+    let mut list = "# every other block\n".to_owned();
+    (10..all)
+        .step_by(2)
+        .for_each(|block| writeln!(list, "{block}").unwrap());
+    assert!(list.len() > 10 * MAX_LINE);
+    let file = site.path("blocks");
+    fs::write(&file, list).unwrap();
+    let taken = site.vssdctl(&[&take[..], &[file.to_str().unwrap()]].concat());
+    assert_eq!(code(&taken), 4, "{}", err(&taken));
+    assert_eq!(held(), all - 3 - (all - 10) / 2);
+    let taken = site.vssdctl_with(&[&take[..], &["-"]].concat(), "11\n13 # and\n15-15");
+    assert_eq!(code(&taken), 4, "{}", err(&taken));
+    assert_eq!(held(), all - 6 - (all - 10) / 2);
+    // A plain guest's blocks, too, go by force only.
+    let refused = site.vssdctl(&["shrink", "vm1", "--evict", "given", "--blocks", "17"]);
+    assert_eq!(code(&refused), 1);
+    assert!(err(&refused).contains("--force"), "{}", err(&refused));
 }
 
 #[test]

@@ -26,6 +26,12 @@ fn start() -> (Site, Daemon, String) {
 
 /// The answer to some bytes: status line and body.
 fn ask(address: &str, request: &str) -> (String, String) {
+    let (head, body) = ask_all(address, request);
+    (head.lines().next().unwrap_or("").to_owned(), body)
+}
+
+/// The answer to some bytes: head and body.
+fn ask_all(address: &str, request: &str) -> (String, String) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let _ = stream.write_all(request.as_bytes());
@@ -33,10 +39,7 @@ fn ask(address: &str, request: &str) -> (String, String) {
     // One that is turned away hears nothing.
     let _ = stream.read_to_string(&mut text);
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-    (
-        head.lines().next().unwrap_or("").to_owned(),
-        body.to_owned(),
-    )
+    (head.to_owned(), body.to_owned())
 }
 
 fn get(address: &str, path: &str) -> (String, String) {
@@ -44,6 +47,16 @@ fn get(address: &str, path: &str) -> (String, String) {
         address,
         &format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"),
     )
+}
+
+/// What the client asked for by `accept`: the type of the answer, and its body.
+fn get_as(address: &str, accept: &str) -> (String, String) {
+    let request = format!("GET /metrics HTTP/1.1\r\nHost: x\r\n{accept}Connection: close\r\n\r\n");
+    let (head, body) = ask_all(address, &request);
+    let kind = head
+        .lines()
+        .find_map(|line| line.strip_prefix("Content-Type: "));
+    (kind.unwrap().to_owned(), body)
 }
 
 /// Samples by name and labels.
@@ -69,6 +82,7 @@ fn metrics_say_what_the_status_says() {
     assert_eq!(guest.read_at(0, 8192).unwrap(), [1; 8192]);
     let mut resize = Resize::new("vm1", Change::Shrink(Amount::Blocks(56)));
     resize.evict = EvictName::Sequential;
+    resize.force = true;
     let id = daemon.begin(resize);
     assert!(daemon.ended(id).is_complete());
     assert!(guest.write_at(8 * 255, &[1; 4096]) != OK);
@@ -107,6 +121,87 @@ fn metrics_say_what_the_status_says() {
     let status = daemon.status().pool;
     assert!(samples["vssd_pool_commits_total"] <= status.commits as f64);
     assert!(samples["vssd_pool_commits_total"] > 0.0);
+}
+
+#[test]
+fn clients_ask_in_all_the_ways_that_http_has() {
+    let (_site, _daemon, address) = start();
+    let ask = |line: &str| {
+        let request = format!("{line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        ask_all(&address, &request)
+    };
+    for line in [
+        "GET /metrics?debug=1",
+        &format!("GET http://{address}/metrics"),
+        &format!("GET http://{address}/metrics?name[]=vssd_blocks"),
+    ] {
+        let (head, body) = ask(line);
+        assert!(head.starts_with("HTTP/1.1 200"), "{line}: {head}");
+        assert!(body.ends_with("# EOF\n"), "{line}");
+    }
+    let (head, body) = ask("HEAD /metrics");
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    assert_eq!(body, "");
+    let len = head
+        .lines()
+        .find_map(|line| line.strip_prefix("Content-Length: "));
+    assert!(len.unwrap().parse::<usize>().unwrap() > 1000, "{head}");
+    let (head, body) = ask("HEAD /other");
+    assert!(
+        head.starts_with("HTTP/1.1 404") && body.is_empty(),
+        "{head}"
+    );
+    for method in ["POST", "PUT", "DELETE", "OPTIONS", "head"] {
+        let (head, _) = ask(&format!("{method} /metrics"));
+        assert!(head.starts_with("HTTP/1.1 405"), "{method}: {head}");
+        assert!(head.contains("Allow: GET, HEAD"), "{method}: {head}");
+    }
+    assert!(ask("GET /metricsx").0.starts_with("HTTP/1.1 404"));
+}
+
+/// Who asks for the older text format gets that, with its names and without what it has not.
+#[test]
+fn the_format_is_the_one_asked_for() {
+    let (_site, _daemon, address) = start();
+    for (accept, open) in [
+        ("", true),
+        ("Accept: */*\r\n", true),
+        ("Accept: text/plain\r\n", false),
+        ("Accept: text/plain;version=0.0.4;q=1,*/*;q=0.1\r\n", false),
+        ("Accept: text/*\r\n", false),
+        // As Prometheus asks.
+        (
+            "Accept: application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3\r\n",
+            true,
+        ),
+        (
+            "Accept: application/openmetrics-text;q=0.2\r\nAccept: text/plain;q=0.3\r\n",
+            false,
+        ),
+    ] {
+        let (kind, body) = get_as(&address, accept);
+        let wanted = match open {
+            true => "application/openmetrics-text; version=1.0.0",
+            false => "text/plain; version=0.0.4",
+        };
+        assert!(kind.starts_with(wanted), "{accept}: {kind}");
+        assert_eq!(body.ends_with("# EOF\n"), open, "{accept}");
+        assert_eq!(body.contains("# UNIT"), open, "{accept}");
+        let described = match open {
+            true => "# TYPE vssd_requests counter\n",
+            false => "# TYPE vssd_requests_total counter\n",
+        };
+        assert!(body.contains(described), "{accept}: {body}");
+        assert!(body.contains("# TYPE vssd_blocks gauge\n"), "{accept}");
+        assert!(
+            body.contains("# TYPE vssd_service_seconds histogram\n"),
+            "{accept}"
+        );
+        assert!(
+            body.contains(r#"vssd_requests_total{vssd="vm1",op="read"} 0"#),
+            "{accept}"
+        );
+    }
 }
 
 #[test]

@@ -27,7 +27,7 @@ fn text(output: &Output) -> String {
 
 fn call(daemon: &Daemon, request: &Request) -> Result<(), String> {
     match daemon.client().call(request) {
-        Ok(Reply::Ok) => Ok(()),
+        Ok(Reply::Ok | Reply::Added(_)) => Ok(()),
         Ok(other) => panic!("{other:?}"),
         Err(error) => Err(error.to_string()),
     }
@@ -48,7 +48,10 @@ fn a_pool_is_made_shown_checked_and_removed() {
     let again = pool(&["create", path, "--size", "8MiB"]);
     assert!(text(&again).contains("--force"), "{}", text(&again));
 
-    let daemon = site.start_with(&[site.spec("vm1", "size=12MiB,reserve=1MiB")], &[]);
+    let daemon = site.start_with(
+        &[site.spec("vm1", "size=12MiB,reserve=1MiB,create=true")],
+        &[],
+    );
     let mut guest = Frontend::connect(&site.path("vm1.sock"));
     assert_eq!(guest.write_at(0, &[1; 4096]), OK);
     assert_eq!(guest.flush(), OK);
@@ -147,10 +150,10 @@ fn vssds_come_and_go_while_others_are_served() {
     let mut first = Frontend::connect(&site.path("vm1.sock"));
     assert_eq!(first.write_at(0, &[1; 4096]), OK);
     let add = |rest: &str| Request::Add {
-        spec: site.spec("vm2", rest),
+        spec: site.spec("vm2", &format!("create=true,{rest}")),
     };
     let said = call(&daemon, &add("size=4MiB")).unwrap_err();
-    assert!(said.contains("can commit 512 more blocks"), "{said}");
+    assert!(said.contains("can commit 2MiB (512 blocks)"), "{said}");
     call(&daemon, &add("size=4MiB,held=2MiB")).unwrap();
     let said = call(&daemon, &add("size=4MiB,held=2MiB")).unwrap_err();
     assert!(said.contains("is served already"), "{said}");

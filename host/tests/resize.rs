@@ -8,6 +8,7 @@ use support::frontend::{Frontend, IOERR, OK};
 use support::guest::{Guest, highest, refuse, scattered};
 use vssd::driver::Driver;
 use vssd::units::Geometry;
+use vssd_host::block_list::BlockList;
 use vssd_host::control::protocol::{Change, EncodingName, EvictName, Reply, Request, Resize};
 use vssd_host::size::Amount;
 
@@ -135,7 +136,7 @@ fn blocks_given_up_can_be_anothers() {
     let grow = Resize::new("vm2", Change::To(Amount::Blocks(512)));
     let refused = daemon.client().call(&Request::Resize(grow.clone()));
     let said = refused.unwrap_err().to_string();
-    assert!(said.contains("can commit 0 more blocks"), "{said}");
+    assert!(said.contains("can commit 0B"), "{said}");
     guest.choose = scattered;
     let id = daemon.begin(to(BLOCKS - 512));
     guest.settle_at(BLOCKS - 512);
@@ -209,18 +210,172 @@ fn a_deadline_takes_what_the_guest_keeps() {
     }
 }
 
-/// Also where nobody speaks the protocol, as under an unmodified guest.
+/// [DEV-15] An unmodified guest loses nothing unless that is forced, and the refusal comes at
+/// once, whoever is to pick.
 #[test]
-fn a_deadline_works_without_a_driver() {
+fn without_a_driver_blocks_are_taken_by_force_only() {
     let (site, daemon) = start();
+    let refused = |resize: Resize| {
+        let error = daemon.client().call(&Request::Resize(resize)).unwrap_err();
+        error.to_string()
+    };
+    let said = refused(to(0));
+    assert!(said.contains("no guest is connected"), "{said}");
     let mut plain = Frontend::connect(&site.path("vm1.sock"));
+    assert_eq!(plain.write_at(0, &[1; 512]), OK);
+    daemon.wait_until(|v| v.connected);
+    for evict in [EvictName::Guest, EvictName::Uniform, EvictName::Sequential] {
+        let mut resize = to(0);
+        resize.evict = evict;
+        // It does not wait for that.
+        resize.deadline_ms = 3_600_000;
+        let said = refused(resize);
+        for word in [
+            "no vSSD driver answers",
+            "--force",
+            "4KiB (1 block)",
+            "file system",
+        ] {
+            assert!(said.contains(word), "{said}");
+        }
+    }
+    assert_eq!(
+        (daemon.vssd().held, daemon.vssd().counters.resizes),
+        (BLOCKS, 0)
+    );
     assert_eq!(plain.write_at(0, &[1; 512]), OK);
     let mut resize = to(0);
     resize.deadline_ms = 20;
+    resize.force = true;
     let ended = daemon.ended(daemon.begin(resize));
     assert!(ended.is_complete(), "{ended:?}");
     assert_eq!((ended.revoked, ended.agreed), (BLOCKS, false));
     assert_eq!(plain.write_at(0, &[1; 512]), IOERR);
+}
+
+/// [DEV-16] Blocks can be given back to such a guest: its requests simply work again. One that
+/// gets a driver later has them all the same.
+#[test]
+fn without_a_driver_a_grow_takes_effect_at_once() {
+    let site = Site::new();
+    let daemon = site.start(&[site.spec("vm1", "size=4MiB,held=2MiB")]);
+    let mut plain = Frontend::connect(&site.path("vm1.sock"));
+    let (first, last) = (
+        u64::from(BLOCKS / 2) * SECTORS,
+        u64::from(BLOCKS - 1) * SECTORS,
+    );
+    assert_eq!(plain.write_at(first, &own(BLOCKS / 2)), IOERR);
+    let ended = daemon.ended(daemon.begin(to(BLOCKS - 24)));
+    assert!(ended.is_complete() && !ended.agreed, "{ended:?}");
+    assert!(ended.elapsed_ns >= ended.device_ns && ended.device_ns > 0);
+    assert_eq!(plain.write_at(first, &own(BLOCKS / 2)), OK);
+    assert_eq!(content(&mut plain, BLOCKS / 2 + 1), Content::Zeros);
+    assert_eq!(plain.write_at(last, &own(BLOCKS - 1)), IOERR);
+    drop(plain);
+    daemon.wait_until(|v| !v.connected);
+    // Without any guest as well.
+    assert!(daemon.ended(daemon.begin(to(BLOCKS))).is_complete());
+    daemon.kill();
+    let daemon = site.start(&[site.spec("vm1", "size=4MiB")]);
+    assert_eq!(daemon.vssd().held, BLOCKS);
+    let mut guest = boot(&site);
+    assert_eq!(guest.driver.held().len(), BLOCKS);
+    assert_eq!(content(&mut guest.frontend, BLOCKS / 2), Content::Own);
+}
+
+/// A guest that is reset, into a system without a driver, is as plain as any: its session does
+/// not count any more. If it comes back, its shrink goes on.
+#[test]
+fn a_guest_that_is_reset_is_a_plain_one() {
+    let (site, daemon) = start();
+    let mut guest = boot(&site);
+    daemon.wait_until(|v| v.driver);
+    let mut resize = to(BLOCKS - 100);
+    resize.deadline_ms = 100;
+    let id = daemon.begin(resize);
+    guest.frontend.reset_rings();
+    let ended = daemon.ended(id);
+    assert_eq!((ended.end.as_str(), ended.revoked), ("deadline", 0));
+    assert!(!daemon.vssd().driver);
+    let said = daemon.client().call(&Request::Resize(to(0))).unwrap_err();
+    assert!(said.to_string().contains("--force"), "{said}");
+    assert_eq!(guest.frontend.write_at(0, &own(0)), OK);
+    guest.reboot();
+    guest.run_until(Driver::is_quiet);
+    daemon.wait_until(|v| v.driver && v.agreed);
+    let id = daemon.begin(to(BLOCKS - 100));
+    guest.settle_at(BLOCKS - 100);
+    assert_eq!(daemon.ended(id).revoked, 0);
+}
+
+/// A guest that is reset in the middle of a grow has all of it, and so has its next driver.
+#[test]
+fn a_grow_goes_on_when_the_guest_is_reset() {
+    let site = Site::new();
+    let daemon = site.start(&[site.spec("vm1", "size=4MiB,held=2MiB")]);
+    let mut guest = boot(&site);
+    let mut resize = to(BLOCKS);
+    resize.deadline_ms = 3_600_000;
+    let id = daemon.begin(resize);
+    guest.reboot();
+    let ended = daemon.ended(id);
+    assert!(ended.is_complete() && !ended.agreed, "{ended:?}");
+    guest.settle_at(BLOCKS);
+    daemon.wait_until(|v| v.agreed);
+}
+
+/// Exactly the blocks that are named go, or none.
+#[test]
+fn given_blocks_are_taken_exactly() {
+    let (site, daemon) = start();
+    let mut guest = boot(&site);
+    fill(&mut guest.frontend);
+    let mut client = daemon.client();
+    let mut take = |list: &str| {
+        let list = BlockList::parse(list).unwrap();
+        client.select("vm1", &list).unwrap();
+        let count = Amount::Blocks(list.blocks());
+        let mut resize = Resize::new("vm1", Change::Shrink(count));
+        resize.evict = EvictName::Given;
+        resize.wait = false;
+        match client.call(&Request::Resize(resize)) {
+            Ok(Reply::Started { id }) => Ok(id),
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => Err(error.to_string()),
+        }
+    };
+    let id = take("1000-1003,7,9-11").unwrap();
+    guest.settle_at(BLOCKS - 8);
+    let ended = daemon.ended(id);
+    assert!(ended.is_complete() && ended.agreed, "{ended:?}");
+    assert_eq!((ended.revoked, ended.exchanges), (8, 0));
+    for block in 1..BLOCKS {
+        let wanted = match block {
+            1000..=1003 | 7 | 9..=11 => Content::Refused,
+            _ => Content::Own,
+        };
+        assert_eq!(content(&mut guest.frontend, block), wanted, "{block}");
+    }
+    // One of them is gone already: the rest stays.
+    let said = take("500-510,10,1003").unwrap_err();
+    assert!(said.contains("block 10 is not held"), "{said}");
+    assert_eq!(daemon.vssd().held, BLOCKS - 8);
+    let mut resize = Resize::new("vm1", Change::Shrink(Amount::Blocks(3)));
+    resize.evict = EvictName::Given;
+    let said = daemon.client().resize(resize.clone()).unwrap_err();
+    assert!(said.to_string().contains("--blocks"), "{said}");
+    let mut client = daemon.client();
+    client
+        .select("vm1", &BlockList::parse("1-2").unwrap())
+        .unwrap();
+    let said = client.resize(resize).unwrap_err();
+    assert!(said.to_string().contains("8KiB (2 blocks)"), "{said}");
+    let beyond = BlockList::parse("5,1024").unwrap();
+    let said = client.select("vm1", &beyond).unwrap_err();
+    assert!(
+        said.to_string().contains("block 1024 lies beyond"),
+        "{said}"
+    );
 }
 
 #[test]

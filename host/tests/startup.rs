@@ -30,7 +30,10 @@ fn another_shape_is_refused() {
     let (first, second) = (site.spec("vm1", "size=1MiB"), site.spec("vm2", "size=1MiB"));
     site.start(&[first.clone(), second.clone()]).kill();
     let changed = [
-        ("size=2MiB", "vm1 has 256 blocks in this pool, not 512"),
+        (
+            "size=2MiB",
+            "vm1 has 1MiB (256 blocks) in this pool, not 2MiB",
+        ),
         ("size=1MiB,block-size=8KiB", "those of the pool have 4096"),
     ];
     for (shape, word) in changed {
@@ -42,7 +45,7 @@ fn another_shape_is_refused() {
     site.start(&[second.clone(), first.clone()]).kill();
     let specs = [first, second, site.spec("vm3", "size=1MiB")];
     let said = site.refused(&specs, &["--create"]);
-    assert!(said.contains("can commit 0 more blocks"), "{said}");
+    assert!(said.contains("can commit 0B"), "{said}");
 }
 
 #[test]
@@ -54,8 +57,8 @@ fn the_blocks_of_a_vssd_that_is_not_named_are_not_given_away() {
     let secret = "secret of vm1".repeat(512).as_bytes()[..512].to_vec();
     assert_eq!(guest.write_at(0, &secret), OK);
     daemon.kill();
-    let said = site.refused(&[site.spec("vm3", "size=1MiB")], &[]);
-    assert!(said.contains("can commit 0 more blocks"), "{said}");
+    let said = site.refused(&[site.spec("vm3", "size=1MiB")], &["--create"]);
+    assert!(said.contains("can commit 0B"), "{said}");
     let _daemon = site.start(&specs);
     let mut guest = Frontend::connect(&site.path("vm1.sock"));
     assert_eq!(guest.read_at(0, 512).unwrap(), secret);

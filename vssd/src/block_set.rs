@@ -538,6 +538,20 @@ impl Bitmap for Complement<'_> {
     }
 }
 
+/// The blocks of the first set that are not in the second, one of the same capacity.
+#[derive(Clone, Copy, Debug)]
+pub struct Difference<'a>(pub &'a BlockSet, pub &'a BlockSet);
+
+impl Bitmap for Difference<'_> {
+    fn word_count(&self) -> usize {
+        self.0.words.len()
+    }
+
+    fn word(&self, index: usize) -> u64 {
+        self.0.words[index] & !self.1.words[index]
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -571,6 +585,15 @@ mod tests {
                     "seed {seed}"
                 );
                 assert_eq!(set.len(), set.recount(), "seed {seed}");
+                let mut other = BlockSet::empty(capacity);
+                other.insert_range(start, len);
+                let difference = Difference(&set, &other);
+                let only = (0..difference.word_count())
+                    .map(|i| difference.word(i).count_ones())
+                    .sum::<u32>();
+                let mut left = set.clone();
+                left.subtract(&other);
+                assert_eq!(only, left.len(), "seed {seed}");
                 let outside = (0..Complement(&set).word_count())
                     .map(|i| Complement(&set).word(i).count_ones())
                     .sum::<u32>();

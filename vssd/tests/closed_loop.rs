@@ -26,6 +26,8 @@ use vssd::wire::{EVENT_LEN, Encoding, MAX_MESSAGE};
 /// Who owns each block: `true` the guest, `false` the host. Naive on purpose.
 struct Ledger {
     guest: Vec<bool>,
+    /// How often each block was taken, and what was in it lost.
+    losses: Vec<u32>,
     /// Every n-th change fails to be recorded; 0 for none.
     fail_every: u32,
     changes: u32,
@@ -42,6 +44,7 @@ impl Ledger {
                 let owner = &mut self.guest[block as usize];
                 assert_ne!(*owner, to_guest, "block {block} changes to its owner");
                 *owner = to_guest;
+                self.losses[block as usize] += u32::from(!to_guest);
             }
         }
         Ok(())
@@ -83,6 +86,8 @@ struct World {
     events: VecDeque<[u8; EVENT_LEN]>,
     /// I/O to leaving blocks that has to end first.
     draining: u32,
+    /// [`Ledger::losses`] of each block when the driver heard last that it came.
+    known: Vec<u32>,
     buffer: Box<[u8]>,
     generosity: f64,
     outcomes: Vec<Outcome>,
@@ -100,6 +105,7 @@ impl World {
         let geometry = Geometry::new(4096, capacity.into()).unwrap();
         let ledger = Ledger {
             guest: vec![true; capacity as usize],
+            losses: vec![0; capacity as usize],
             fail_every: 0,
             changes: 0,
         };
@@ -119,6 +125,7 @@ impl World {
             answered: None,
             events: VecDeque::new(),
             draining: 0,
+            known: vec![0; capacity as usize],
             buffer: command_buffer(),
             generosity: 1.0,
             outcomes: Vec::new(),
@@ -126,6 +133,12 @@ impl World {
             doubts: Vec::new(),
             resolved: 0,
             rng,
+        }
+    }
+
+    fn came(&mut self, blocks: impl Iterator<Item = u32>) {
+        for block in blocks {
+            self.known[block as usize] = self.ledger.losses[block as usize];
         }
     }
 
@@ -173,11 +186,14 @@ impl World {
             let held_before = self.driver.held().len();
             match self.driver.on_response(&response) {
                 Ok(Notice::Granted(blocks)) => {
-                    assert_eq!(self.driver.held().len(), held_before + blocks.len());
+                    let (runs, count) = (blocks.runs().collect::<Vec<_>>(), blocks.len());
+                    self.came(runs.into_iter().flat_map(|run| run.start..run.end()));
+                    assert_eq!(self.driver.held().len(), held_before + count);
                 }
                 Ok(Notice::Resynced { gained, lost }) => {
                     assert!(gained.is_subset_of(self.driver.held()));
                     assert!(!lost.iter().any(|b| self.driver.held().contains(b)));
+                    self.came(gained.iter());
                 }
                 Ok(_) => {}
                 Err(fault) => panic!("the device broke the contract: {fault}"),
@@ -268,6 +284,12 @@ impl World {
             let picks = self.random_subset(&granted, due);
             let _ = self.device.revoke(&picks, self.now, &mut self.ledger);
         }
+        if self.device.grant_due() > 0 {
+            // [DEV-16] Nobody has to accept them, and nobody does.
+            assert!(!self.device.has_session());
+            let _ = self.device.grant(self.now, &mut self.ledger);
+            assert_eq!(self.device.grant_due(), 0);
+        }
         self.device.tick(self.now);
         self.outcomes.extend(self.device.take_outcome());
     }
@@ -285,27 +307,40 @@ impl World {
                 .random_bool(0.7)
                 .then(|| self.now + self.rng.random_range(0..2_000)),
             revoke: self.rng.random(),
+            force: self.rng.random_bool(0.3),
         };
         let busy = self.device.resize_under_way().is_some();
+        let before = self.device.granted().len();
+        let takes = request.target < before
+            && (request.evict == Evict::Host || request.revoke && request.deadline_ns.is_some());
+        // [DEV-15]
+        let unforced = takes && !request.force && !self.device.has_session();
         let started = self.device.resize(request, self.now);
-        assert_eq!(started.is_err(), busy);
+        assert_eq!(started.is_err(), busy || unforced, "{started:?}");
         self.pass_time(0);
+        if started.is_err() && !busy {
+            assert_eq!(self.device.granted().len(), before);
+        }
     }
 
     /// One mishap of the line or of a side.
     fn mishap(&mut self) {
-        match self.rng.random_range(0..5) {
-            // The guest reboots: all it knew is gone.
+        match self.rng.random_range(0..6) {
+            // The guest reboots: all it knew is gone. The frontend stops its queues, if it
+            // is there to do so.
             0 => {
-                self.driver = Driver::new(self.geometry);
-                self.doubts.clear();
-                self.command = None;
-                self.response = None;
-                self.events.clear();
+                self.reboot();
+                if self.rng.random() {
+                    self.device.disconnected();
+                }
             }
             // The backend dies. What QEMU saw no used entry for comes again.
             1 => {
                 self.lives += 1;
+                // What was granted without a driver is not on record as such (SPEC.md, 6.3).
+                if self.driver.held().iter().any(|block| self.is_back(block)) {
+                    self.reboot();
+                }
                 let encoding = self.device.encoding();
                 self.device = Device::new(
                     self.geometry,
@@ -320,10 +355,13 @@ impl World {
             2 => {
                 self.response = None;
                 self.events.clear();
+                self.device.disconnected();
                 self.device.reconnected();
             }
+            // The machine is stopped, and goes on with what it knew.
+            3 => self.device.disconnected(),
             // An event comes twice, or out of order.
-            3 => {
+            4 => {
                 if let Some(event) = self.events.pop_front() {
                     if self.rng.random() {
                         self.events.push_back(event);
@@ -342,6 +380,20 @@ impl World {
                 }
             }
         }
+    }
+
+    /// Whether a block was taken, and granted again, since the driver heard that it came.
+    fn is_back(&self, block: u32) -> bool {
+        let block = block as usize;
+        self.ledger.guest[block] && self.known[block] != self.ledger.losses[block]
+    }
+
+    fn reboot(&mut self) {
+        self.driver = Driver::new(self.geometry);
+        self.doubts.clear();
+        self.command = None;
+        self.response = None;
+        self.events.clear();
     }
 
     fn check_always(&self) {
@@ -384,6 +436,10 @@ impl World {
         assert!(self.device.agreed(), "the lists were not confirmed");
         assert_eq!(self.driver.held(), self.device.granted());
         assert_eq!(self.driver.held(), &self.ledger.as_set());
+        // [DEV-9] A block that was taken and came back did not do so behind its back.
+        for block in self.driver.held().iter() {
+            assert!(!self.is_back(block), "block {block}");
+        }
     }
 }
 
@@ -510,6 +566,7 @@ fn what_is_taken_without_asking_is_not_wanted_as_well() {
         evict: Evict::Host,
         deadline_ns: None,
         revoke: true,
+        force: false,
     };
     world.device.resize(request, world.now).unwrap();
     world.pass_time(0);
@@ -541,6 +598,7 @@ fn an_uncooperative_guest_cannot_keep_the_blocks() {
         evict: Evict::Guest,
         deadline_ns: Some(world.now + 100),
         revoke: true,
+        force: false,
     };
     world.device.resize(request, world.now).unwrap();
     for _ in 0..50 {

@@ -294,6 +294,7 @@ impl Bench {
             evict: Evict::Guest,
             deadline_ns: Some(1000),
             revoke: true,
+            force: false,
         };
         self.device.resize(request, 0).unwrap();
     }

@@ -366,6 +366,8 @@ fn disturb(folder: &Path, seed: u64, repetition: u32) -> Result<Disturbed> {
             let mut resize =
                 Resize::new("vm1", Change::To(Amount::Blocks((BLOCKS - MOVED).into())));
             resize.evict = EvictName::Sequential;
+            // The client is no vSSD driver.
+            resize.force = true;
             let began = Instant::now();
             let resized = control.resize(resize)?;
             ensure!(resized.held == BLOCKS - MOVED, "it ended as {resized:?}");

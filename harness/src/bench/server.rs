@@ -62,7 +62,7 @@ impl Server {
         };
         let process = Process::spawn(command, started, |_| {}).context("start the backend")?;
         match ready.recv_timeout(START_PATIENCE) {
-            Ok(line) if line == "ready" => Ok(Self { process, socket }),
+            Ok(line) if line.starts_with("ready") => Ok(Self { process, socket }),
             _ => bail!("the backend did not start; its log is above"),
         }
     }

@@ -336,6 +336,7 @@ impl Testbed for Twin {
             pick: options.evict.into(),
             deadline: Some(options.deadline),
             revoke: true,
+            force: false,
             seed: Some(options.seed),
         })?;
         // Past its deadline a resize ends by itself.

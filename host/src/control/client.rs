@@ -5,26 +5,50 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::protocol::{LatencyStatus, Reply, Request, Resize, Resized, Status};
+use super::protocol::{LatencyStatus, MAX_LINE, Reply, Request, Resize, Resized, Status};
+use crate::block_list::BlockList;
+
+/// Bytes of a list of blocks in a request at most: the rest of the line is short.
+const LIST_LEN: usize = MAX_LINE - 1024;
 
 /// Why a request got no answer that it could have.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// Nobody listens.
-    #[error(
-        "no backend answers at {path}: {source}; start vssd-host, or name its socket with --control"
-    )]
+    #[error("no backend answers at {path}; start vssd-host, or name its socket with --control")]
     Connect {
         /// The socket.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
     },
-    /// The connection broke, or the answer took too long.
-    #[error("the backend did not answer: {0}")]
-    Broken(#[from] io::Error),
+    /// The answer took too long.
+    #[error(
+        "the backend at {path} did not answer within {patience:?}; it is stopped or overloaded, or \
+         another program listens there"
+    )]
+    Late {
+        /// The socket.
+        path: PathBuf,
+        /// How long it was waited for.
+        patience: Duration,
+    },
+    /// The backend hung up.
+    #[error("the backend at {path} ended the connection without an answer; see its log")]
+    Closed {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// The connection broke.
+    #[error("the connection to the backend at {path} broke")]
+    Broken {
+        /// The socket.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The answer is none.
-    #[error("the backend answered what this program does not understand: {0}")]
+    #[error("the backend answered what this program does not understand")]
     Answer(#[from] serde_json::Error),
     /// The backend refused.
     #[error("{0}")]
@@ -35,6 +59,8 @@ pub enum ClientError {
 #[derive(Debug)]
 pub struct Client {
     stream: BufReader<UnixStream>,
+    path: PathBuf,
+    patience: Option<Duration>,
 }
 
 impl Client {
@@ -46,24 +72,40 @@ impl Client {
         };
         let stream = UnixStream::connect(path).map_err(failed)?;
         stream.set_read_timeout(timeout).map_err(failed)?;
+        // A backend that is stopped does not read its requests either.
+        stream.set_write_timeout(timeout).map_err(failed)?;
         Ok(Self {
             stream: BufReader::new(stream),
+            path: path.to_owned(),
+            patience: timeout,
         })
+    }
+
+    fn broken(&self, source: io::Error) -> ClientError {
+        let path = self.path.clone();
+        match (source.kind(), self.patience) {
+            (io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut, Some(patience)) => {
+                ClientError::Late { path, patience }
+            }
+            _ => ClientError::Broken { path, source },
+        }
     }
 
     /// Sends a request without waiting for the answer.
     pub fn send(&mut self, request: &Request) -> Result<(), ClientError> {
         let mut line = serde_json::to_vec(request)?;
         line.push(b'\n');
-        self.stream.get_mut().write_all(&line)?;
-        Ok(())
+        let sent = self.stream.get_mut().write_all(&line);
+        sent.map_err(|error| self.broken(error))
     }
 
     /// The next answer.
     pub fn receive(&mut self) -> Result<Reply, ClientError> {
         let mut line = String::new();
-        if self.stream.read_line(&mut line)? == 0 {
-            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+        let read = self.stream.read_line(&mut line);
+        if read.map_err(|error| self.broken(error))? == 0 {
+            let path = self.path.clone();
+            return Err(ClientError::Closed { path });
         }
         match serde_json::from_str(&line)? {
             Reply::Error { message } => Err(ClientError::Refused(message)),
@@ -83,6 +125,18 @@ impl Client {
             Reply::Status(status) => Ok(status),
             other => Err(unexpected(&other)),
         }
+    }
+
+    /// Names blocks for the next resize, a shrink whose blocks are given.
+    pub fn select(&mut self, vssd: &str, blocks: &BlockList) -> Result<(), ClientError> {
+        for blocks in blocks.texts(LIST_LEN) {
+            let vssd = vssd.to_owned();
+            match self.call(&Request::Select { vssd, blocks })? {
+                Reply::Ok => {}
+                other => return Err(unexpected(&other)),
+            }
+        }
+        Ok(())
     }
 
     /// How long requests of `vssd` took and had to wait since the last reset;

@@ -2,10 +2,12 @@
 //!
 //! - [`protocol`]: the requests and replies
 //! - [`server`]: the backend's side
+//! - [`selection`]: the blocks that a client names
 //! - [`client`]: everybody else's side
 
 pub mod client;
 pub mod protocol;
+pub mod selection;
 pub mod server;
 
 pub use client::Client;

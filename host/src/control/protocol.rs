@@ -34,6 +34,14 @@ pub enum Request {
     Watch {},
     /// Changes the size of a vSSD.
     Resize(Resize),
+    /// Names blocks for the next resize of this connection, a shrink whose blocks are `given`.
+    /// Several name all of theirs: a list may be longer than a line.
+    Select {
+        /// Which vSSD.
+        vssd: String,
+        /// Blocks and ranges, for example `0-1023,4096`.
+        blocks: String,
+    },
     /// Ends the resize under way with what has moved so far.
     Cancel {
         /// Which vSSD.
@@ -63,12 +71,12 @@ pub enum Request {
         #[serde(default)]
         reset: bool,
     },
-    /// Serves another vSSD: one that the pool has already, or a new one.
+    /// Serves another vSSD: one that the pool has already, or with `create=true` a new one.
     Add {
         /// As `--vssd` takes it; the socket's path is the backend's to resolve.
         spec: String,
     },
-    /// Serves a vSSD no more.
+    /// Serves a vSSD no more, or deletes one that the pool has and is not served.
     Remove {
         /// Which vSSD.
         vssd: String,
@@ -97,6 +105,9 @@ pub struct Resize {
     /// Whether a shrink takes what the guest did not give by then.
     #[serde(default = "yes")]
     pub revoke: bool,
+    /// Whether blocks may be taken also while no driver of the vSSD answers.
+    #[serde(default)]
+    pub force: bool,
     /// Seed of the hypervisor's own picks.
     #[serde(default)]
     pub seed: Option<u64>,
@@ -126,6 +137,7 @@ impl Resize {
             evict: EvictName::Guest,
             deadline_ms: DEFAULT_DEADLINE_MS,
             revoke: true,
+            force: false,
             seed: None,
             wait: true,
         }
@@ -226,6 +238,8 @@ named! {
         Clock = "clock" => Some(HostPick::Clock),
         /// The hypervisor picks the highest block numbers.
         Sequential = "sequential" => Some(HostPick::Sequential),
+        /// The hypervisor takes exactly the blocks that are named.
+        Given = "given" => Some(HostPick::Given),
     }
 }
 
@@ -247,6 +261,8 @@ named! {
 pub enum Reply {
     /// Done, and nothing to say.
     Ok,
+    /// A vSSD is served.
+    Added(Added),
     /// The state of the backend.
     Status(Status),
     /// A resize was started and not waited for, or cancelled.
@@ -263,6 +279,15 @@ pub enum Reply {
         /// Why, and what to do.
         message: String,
     },
+}
+
+/// What came of adding a vSSD.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Added {
+    /// Whether it is new: the pool did not have it.
+    pub new: bool,
+    /// What may be otherwise than expected.
+    pub warnings: Vec<String>,
 }
 
 /// How long requests of a vSSD took and had to wait, since the last reset.
@@ -345,6 +370,21 @@ pub struct Status {
     pub pool: PoolStatus,
     /// Each vSSD.
     pub vssds: Vec<VssdStatus>,
+    /// Each that the pool has and that is not served.
+    pub unserved: Vec<Unserved>,
+}
+
+/// A vSSD of the pool that is not served.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unserved {
+    /// Its name.
+    pub name: String,
+    /// Blocks at full size.
+    pub capacity: u32,
+    /// Blocks that it holds.
+    pub held: u32,
+    /// Blocks that were written.
+    pub used: u32,
 }
 
 /// What is used of a pool, in blocks.
@@ -354,9 +394,10 @@ pub struct PoolStatus {
     pub block_size: u32,
     /// Places for blocks that there are.
     pub places: u32,
-    /// Places that nobody uses.
+    /// Places that are not used. A write that needs one gets it.
     pub free: u32,
-    /// Places given up, but not yet by a durable record.
+    /// Of these, places given up, but not yet by a durable record. A write that needs one
+    /// waits for that.
     pub limbo: u32,
     /// Places reserved for vSSDs that do not use them yet.
     pub reserved: u64,
@@ -409,7 +450,7 @@ pub struct VssdStatus {
     pub draining: bool,
     /// How often it was served anew because a thread had died.
     pub restarts: u64,
-    /// Whether a driver of the vSSD contract said HELLO.
+    /// Whether a driver of the vSSD contract answers.
     pub driver: bool,
     /// How block sets travel.
     pub encoding: EncodingName,
@@ -485,8 +526,10 @@ pub struct Resized {
     pub target: u32,
     /// Blocks held when it ended.
     pub held: u32,
-    /// Blocks taken without the guest's word.
+    /// Blocks taken by force: without the guest's word.
     pub revoked: u32,
+    /// Bytes in a block.
+    pub block_size: u32,
     /// SURRENDERs and ACCEPTs carried out.
     pub exchanges: u32,
     /// `complete`, `declined`, `cancelled`, `deadline` or `storage`.
@@ -533,6 +576,8 @@ pub struct CountersStatus {
     pub flushes: u64,
     /// Requests that the medium failed.
     pub io_errors: u64,
+    /// Requests that found no room in the pool.
+    pub no_space: u64,
     /// Chains that were no request.
     pub bad_chains: u64,
     /// Commands of the driver that were carried out.

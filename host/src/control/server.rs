@@ -17,11 +17,13 @@ use vssd::device::Phase;
 use vssd::error::Reject;
 
 use super::protocol::{
-    ActivityLatency, Change, Connection, CountersStatus, LatencyStatus, MAX_LINE, ObserverStatus,
-    OperationLatency, PoolStatus, Rate, Reply, Request, Resize, Resized, Status, UnderWay,
-    VssdStatus, end_label,
+    ActivityLatency, Change, Connection, CountersStatus, EvictName, LatencyStatus, MAX_LINE,
+    ObserverStatus, OperationLatency, PoolStatus, Rate, Reply, Request, Resize, Resized, Status,
+    UnderWay, VssdStatus, end_label,
 };
+use super::selection::Selection;
 use crate::backend::Backend;
+use crate::causes::Causes;
 use crate::complaint::Complaint;
 use crate::latency::{Activity, Operation};
 use crate::pick::Observer;
@@ -151,6 +153,7 @@ fn serve(control: &Control, stream: &UnixStream) -> io::Result<()> {
     stream.set_write_timeout(Some(WRITE_PATIENCE))?;
     let mut reader = BufReader::new(stream);
     let mut line = Vec::new();
+    let mut selection = Selection::default();
     loop {
         line.clear();
         let limit = MAX_LINE as u64 + 1;
@@ -170,7 +173,7 @@ fn serve(control: &Control, stream: &UnixStream) -> io::Result<()> {
                 send(stream, &Reply::Ok)?;
                 (control.shutdown)();
             }
-            Ok(request) => send(stream, &control.answer(&request, stream))?,
+            Ok(request) => send(stream, &control.answer(&request, &mut selection, stream))?,
             Err(problem) => send(stream, &error(format!("no request: {problem}")))?,
         }
     }
@@ -186,10 +189,14 @@ fn watch(control: &Control, stream: &UnixStream) -> io::Result<()> {
 }
 
 impl Control {
-    fn answer(&self, request: &Request, client: &UnixStream) -> Reply {
+    fn answer(&self, request: &Request, selection: &mut Selection, client: &UnixStream) -> Reply {
         let result = match request {
             Request::Status {} => Ok(Reply::Status(self.status())),
-            Request::Resize(resize) => self.resize(resize, client),
+            Request::Resize(resize) => self.resize(resize, selection, client),
+            Request::Select { vssd, blocks } => self
+                .find(vssd)
+                .and_then(|vssd| selection.add(&vssd, blocks))
+                .map(|()| Reply::Ok),
             Request::Cancel { vssd } => self.find(vssd).and_then(|vssd| match vssd.cancel() {
                 Some(id) => Ok(Reply::Started { id }),
                 None => Err(format!("no resize of {} is under way", vssd.name)),
@@ -208,7 +215,7 @@ impl Control {
             Request::Add { spec } => spec
                 .parse()
                 .and_then(|spec| self.backend.add(&spec))
-                .map(|()| Reply::Ok)
+                .map(Reply::Added)
                 .map_err(|error| format!("{error:#}")),
             Request::Remove { vssd, delete } => self
                 .backend
@@ -224,7 +231,12 @@ impl Control {
         self.backend.find(name).map_err(|error| error.to_string())
     }
 
-    fn resize(&self, resize: &Resize, client: &UnixStream) -> Result<Reply, String> {
+    fn resize(
+        &self,
+        resize: &Resize,
+        selection: &mut Selection,
+        client: &UnixStream,
+    ) -> Result<Reply, String> {
         let vssd = self.find(&resize.vssd)?;
         let block_size = vssd.geometry.block_size();
         let blocks =
@@ -242,11 +254,14 @@ impl Control {
                 ms => Some(Duration::from_millis(ms)),
             },
             revoke: resize.revoke,
+            force: resize.force,
             seed: resize.seed,
         };
-        let id = vssd
-            .resize(wish)
-            .map_err(|e| format!("resize {}: {e}", vssd.name))?;
+        let started = match resize.evict {
+            EvictName::Given => vssd.take(selection.take(&vssd, resize.change)?, wish),
+            _ => vssd.resize(wish),
+        };
+        let id = started.map_err(|e| format!("resize {}: {}", vssd.name, Causes(&e)))?;
         if !resize.wait {
             return Ok(Reply::Started { id });
         }
@@ -274,6 +289,7 @@ impl Control {
             pool: pool_status(self.backend.pool()),
             backing: self.backing.clone(),
             vssds: statuses(&self.backend),
+            unserved: self.backend.unserved(),
         }
     }
 }
@@ -284,7 +300,7 @@ pub fn pool_status(pool: &Pool) -> PoolStatus {
     PoolStatus {
         block_size: pool.block_size(),
         places: usage.places,
-        free: usage.free,
+        free: usage.free + usage.limbo,
         limbo: usage.limbo,
         reserved: usage.owed,
         committed: usage.committed,
@@ -305,6 +321,7 @@ pub fn resized(finished: &Finished) -> Resized {
         target: outcome.target,
         held: outcome.held,
         revoked: outcome.revoked,
+        block_size: finished.block_size,
         exchanges: outcome.exchanges,
         end: end_label(outcome.end).to_owned(),
         agreed: outcome.agreed,
@@ -422,6 +439,7 @@ fn counters(counters: &Counters) -> CountersStatus {
         zeroings: counters.zero.requests,
         flushes: counters.flush,
         io_errors: counters.io_errors,
+        no_space: counters.no_space,
         bad_chains: counters.bad_chains,
         commands: counters.commands,
         polls_found: counters.polls.found,

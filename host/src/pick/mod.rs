@@ -25,6 +25,8 @@ pub enum HostPick {
     Clock,
     /// The highest block number.
     Sequential,
+    /// Those that the request names, and no others.
+    Given,
 }
 
 impl HostPick {
@@ -50,7 +52,7 @@ impl Observer {
         match pick {
             HostPick::Lru => Some(Self::Lru(Recency::new(capacity))),
             HostPick::Clock => Some(Self::Clock(SecondChance::new(capacity))),
-            HostPick::Uniform | HostPick::Sequential => None,
+            HostPick::Uniform | HostPick::Sequential | HostPick::Given => None,
         }
     }
 
@@ -95,6 +97,8 @@ pub fn pick(
         }
         (HostPick::Clock, Some(Observer::Clock(clock))) => clock.pick(count, granted),
         (HostPick::Sequential, _) => granted.last(count),
+        // What was named has been taken; nothing else may be.
+        (HostPick::Given, _) => BlockSet::empty(granted.capacity()),
         _ => granted.sample(count, |n| rng.random_range(0..n)),
     }
 }

@@ -18,10 +18,11 @@ use vssd::wire::{Encoding, MAX_PAYLOAD};
 
 use super::books::{Books, Delta};
 use super::journal::{Batch, BootId, Journal, JournalError, PoolImage, Sink, Work};
-use super::ledger::{Ledger, VolumeId};
+use super::ledger::{Ledger, Refusal, VolumeId};
 use super::tickets::{Group, Next, Subscription, Ticket, Tickets};
 use super::volume::Volume;
 use super::{Pool, PoolError, Shape, Strength, Volumes};
+use crate::causes::Causes;
 use crate::complaint::Complaint;
 use crate::io::EngineName;
 use crate::medium::Medium;
@@ -68,6 +69,7 @@ impl Recorder {
 
     fn complain(&self, error: &JournalError) {
         if let Some(times) = self.complaint.due() {
+            let error = Causes(error);
             tracing::error!(%error, times, "changes of the pool could not be recorded");
         }
     }
@@ -198,7 +200,11 @@ impl Pool {
         };
         for (&id, found) in &image.volumes {
             let volume = Arc::new(Volume::new(id, found.blocks));
-            books.ledger.open(id, found.bounds)?;
+            let opened = books.ledger.open(id, found.bounds);
+            opened.map_err(|denied| Refusal {
+                denied,
+                block_size: shape.block_size,
+            })?;
             volume.restore_held(&found.held);
             books.ledger.hold(id, found.held.len());
             for runs in found.windows() {

@@ -24,8 +24,11 @@
 //! that nobody else can use up then.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use vssd::block_set::{BlockSet, spans};
+
+use crate::size::Blocks;
 
 /// Places in a region, and blocks in a window: 2 MiB of 4 KiB blocks. Small
 /// enough that a sparse volume does not use up the regions, large enough that
@@ -71,10 +74,9 @@ impl Account {
 }
 
 /// Why the ledger refuses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Denied {
     /// More than the volume may hold.
-    #[error("its quota is {quota} blocks, {held} are held, and {asked} more were asked for")]
     Quota {
         /// Its quota.
         quota: u32,
@@ -84,7 +86,6 @@ pub enum Denied {
         asked: u32,
     },
     /// More than the pool may promise.
-    #[error("the pool can commit {left} more blocks, and {asked} were asked for")]
     Commitment {
         /// Blocks that can still be committed.
         left: u64,
@@ -92,7 +93,6 @@ pub enum Denied {
         asked: u64,
     },
     /// More reserved than there is.
-    #[error("{free} places are neither used nor reserved, and {asked} were asked for")]
     Reservation {
         /// Places free and not reserved.
         free: u64,
@@ -100,7 +100,6 @@ pub enum Denied {
         asked: u64,
     },
     /// A reservation above the quota.
-    #[error("a reservation of {reservation} blocks is more than the quota of {quota}")]
     Bounds {
         /// The reservation.
         reservation: u32,
@@ -108,11 +107,66 @@ pub enum Denied {
         quota: u32,
     },
     /// Every place is used or reserved for others.
-    #[error("no place is left in the pool")]
     NoPlace {
         /// Some will be free once the next commit lasts.
         settling: bool,
     },
+}
+
+/// Why the ledger refuses, in sizes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct Refusal {
+    /// The reason.
+    pub denied: Denied,
+    /// Bytes in a block of the pool.
+    pub block_size: u32,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let blocks = |count: u64| Blocks {
+            count,
+            block_size: self.block_size,
+        };
+        match self.denied {
+            Denied::Quota {
+                quota,
+                held,
+                asked: 0,
+            } => write!(
+                f,
+                "a quota of {} is less than the {} that it holds",
+                blocks(quota.into()),
+                blocks(held.into())
+            ),
+            Denied::Quota { quota, held, asked } => write!(
+                f,
+                "its quota is {}, it holds {}, and {} more were asked for",
+                blocks(quota.into()),
+                blocks(held.into()),
+                blocks(asked.into())
+            ),
+            Denied::Commitment { left, asked } => write!(
+                f,
+                "the pool can commit {} more, and {} were asked for",
+                blocks(left),
+                blocks(asked)
+            ),
+            Denied::Reservation { free, asked } => write!(
+                f,
+                "{} of the pool are neither used nor reserved, and {} were asked for",
+                blocks(free),
+                blocks(asked)
+            ),
+            Denied::Bounds { reservation, quota } => write!(
+                f,
+                "a reservation of {} is more than the quota of {}",
+                blocks(reservation.into()),
+                blocks(quota.into())
+            ),
+            Denied::NoPlace { .. } => f.write_str("no place is left in the pool"),
+        }
+    }
 }
 
 /// Where a place goes that its owner gives up.
@@ -214,6 +268,11 @@ impl Ledger {
     /// When there is no such volume: its handle outlived it.
     pub fn account(&self, id: VolumeId) -> &Account {
         &self.accounts[&id]
+    }
+
+    /// The account of a volume, if there is such a volume.
+    pub fn find(&self, id: VolumeId) -> Option<Account> {
+        self.accounts.get(&id).copied()
     }
 
     /// Changes an account, and the sums over all accounts with it.

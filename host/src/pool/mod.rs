@@ -44,9 +44,10 @@ use self::books::Books;
 use self::commit::Log;
 use self::journal::layout;
 use self::journal::{Fault, JournalError};
-use self::ledger::{Account, Bounds, Denied, Ledger, Usage, VolumeId};
+use self::ledger::{Account, Bounds, Denied, Ledger, Refusal, Usage, VolumeId};
 pub use self::tickets::{Strength, Subscription, Ticket};
 use self::volume::{Extent, Volume};
+use crate::causes::Causes;
 use crate::io::immediate::Immediate;
 use crate::io::paced::{Pace, Paced};
 use crate::io::uring::Uring;
@@ -54,15 +55,16 @@ use crate::io::{Engine, EngineName};
 use crate::latency::{Activity, Latency};
 use crate::media::{MediaKind, MediaModel, TooLarge, Wear};
 use crate::medium::{Alignment, Medium, Room};
+use crate::size::Blocks;
 
 /// Why a pool refuses.
 #[derive(Debug, thiserror::Error)]
 pub enum PoolError {
     /// The ledger does.
     #[error(transparent)]
-    Denied(#[from] Denied),
+    Denied(#[from] Refusal),
     /// The system does not provide something.
-    #[error("{0}")]
+    #[error(transparent)]
     System(#[from] io::Error),
     /// The journal does not take it, or cannot be read.
     #[error(transparent)]
@@ -77,14 +79,14 @@ pub enum PoolError {
     #[error("the pool has no vSSD called {0}")]
     Unknown(String),
     /// It has another size.
-    #[error("vSSD {name} has {have} blocks in this pool, not {wanted}")]
+    #[error("vSSD {name} has {have} in this pool, not {wanted}")]
     Size {
         /// Its name.
         name: String,
         /// Its blocks.
-        have: u32,
+        have: Blocks,
         /// Blocks asked for.
-        wanted: u32,
+        wanted: Blocks,
     },
 }
 
@@ -119,6 +121,17 @@ impl Shape {
     pub fn room(&self) -> Room {
         layout::room(*self)
     }
+}
+
+/// A volume of a pool, as it is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its name.
+    pub name: String,
+    /// Blocks at full size.
+    pub capacity: u32,
+    /// What it may use and uses.
+    pub account: Account,
 }
 
 /// See the module.
@@ -257,8 +270,45 @@ impl Pool {
     }
 
     /// Makes sure that a volume may hold `more` blocks more.
-    pub fn may_hold(&self, volume: &Volume, more: u32) -> Result<(), Denied> {
-        self.books().ledger.may_hold(volume.id(), more)
+    pub fn may_hold(&self, volume: &Volume, more: u32) -> Result<(), Refusal> {
+        let allowed = self.books().ledger.may_hold(volume.id(), more);
+        allowed.map_err(|denied| self.refusal(denied))
+    }
+
+    fn refusal(&self, denied: Denied) -> Refusal {
+        Refusal {
+            denied,
+            block_size: self.block_size,
+        }
+    }
+
+    /// The volumes that it has.
+    pub fn members(&self) -> Vec<Member> {
+        let volumes: Vec<_> = {
+            let volumes = self.volumes();
+            let all = volumes.by_name.iter();
+            all.map(|(name, volume)| (name.clone(), volume.clone()))
+                .collect()
+        };
+        let ledger = &self.books().ledger;
+        let members = volumes.into_iter().filter_map(|(name, volume)| {
+            Some(Member {
+                name,
+                capacity: volume.capacity(),
+                account: ledger.find(volume.id())?,
+            })
+        });
+        members.collect()
+    }
+
+    /// The volume called `name`, if it has one.
+    pub fn member(&self, name: &str) -> Option<Member> {
+        let volume = self.volumes().by_name.get(name).cloned()?;
+        Some(Member {
+            name: name.to_owned(),
+            capacity: volume.capacity(),
+            account: self.books().ledger.find(volume.id())?,
+        })
     }
 
     fn alone(&self) -> MutexGuard<'_, ()> {
@@ -289,10 +339,11 @@ impl Pool {
         let volume = Arc::new(Volume::new(id, capacity));
         {
             let mut books = self.books();
-            books.ledger.open(id, bounds)?;
+            let refusal = |denied| self.refusal(denied);
+            books.ledger.open(id, bounds).map_err(refusal)?;
             if let Err(denied) = books.ledger.may_hold(id, held) {
                 books.ledger.close(id);
-                return Err(denied.into());
+                return Err(self.refusal(denied).into());
             }
         }
         let mut blocks = BlockSet::empty(capacity);
@@ -330,10 +381,14 @@ impl Pool {
             return Ok(None);
         };
         if volume.capacity() != capacity {
+            let blocks = |count: u32| Blocks {
+                count: count.into(),
+                block_size: self.block_size,
+            };
             return Err(PoolError::Size {
                 name: name.to_owned(),
-                have: volume.capacity(),
-                wanted: capacity,
+                have: blocks(volume.capacity()),
+                wanted: blocks(capacity),
             });
         }
         let id = volume.id();
@@ -343,7 +398,8 @@ impl Pool {
             reservation: reservation.unwrap_or(old.reservation),
         };
         if bounds != old {
-            self.books().ledger.set_bounds(id, bounds)?;
+            let set = self.books().ledger.set_bounds(id, bounds);
+            set.map_err(|denied| self.refusal(denied))?;
             self.record(
                 |batch| batch.volume(id, capacity, bounds, name),
                 |_| (),
@@ -388,7 +444,7 @@ impl Pool {
     }
 
     fn grant(&self, volume: &Volume, blocks: &SetView<'_>) -> Result<(), PoolError> {
-        self.books().ledger.may_hold(volume.id(), blocks.len())?;
+        self.may_hold(volume, blocks.len())?;
         self.record(
             |batch| batch.granted(volume.id(), blocks),
             |books| {
@@ -423,6 +479,7 @@ impl Ownership for Store {
 /// Says why ownership cannot change: the guest is told only that it cannot.
 fn logged(result: Result<(), PoolError>) -> Result<(), PoolError> {
     if let Err(error) = &result {
+        let error = Causes(error);
         tracing::error!(%error, "a change of ownership could not be recorded; the resize ends");
     }
     result

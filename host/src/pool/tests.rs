@@ -12,7 +12,7 @@ use vssd::units::Geometry;
 use vssd::wire::Encoding;
 
 use super::journal::{Batch, BootId, Journal};
-use super::ledger::{Bounds, Denied, Fate, Ledger, VolumeId};
+use super::ledger::{Bounds, Denied, Fate, Ledger, Refusal, VolumeId};
 use super::volume::{Places, Run, Volume};
 use super::{Pool, Shape, Strength};
 use crate::io::EngineName;
@@ -215,7 +215,7 @@ impl World {
                     assert_eq!(settling, waiting, "seed {}", self.seed);
                     return;
                 }
-                Err(other) => panic!("seed {}: {other}", self.seed),
+                Err(other) => panic!("seed {}: {other:?}", self.seed),
             }
         }
     }
@@ -424,8 +424,20 @@ fn a_reservation_keeps_its_places() {
     open(&mut ledger, 1, 0).unwrap();
     let denied = open(&mut ledger, 2, 80).unwrap_err();
     assert_eq!(
-        denied.to_string(),
-        "70 places are neither used nor reserved, and 80 were asked for"
+        denied,
+        Denied::Reservation {
+            free: 70,
+            asked: 80
+        }
+    );
+    let refusal = Refusal {
+        denied,
+        block_size: 4096,
+    };
+    assert_eq!(
+        refusal.to_string(),
+        "280KiB (70 blocks) of the pool are neither used nor reserved, and 320KiB (80 blocks) were \
+         asked for"
     );
     let greedy = Volume::new(VolumeId(1), 100);
     for block in 0..70 {

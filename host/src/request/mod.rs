@@ -18,6 +18,6 @@ pub mod turn;
 mod zeros;
 
 pub use chain::{Buffers, Chain, MemoryGuard};
-pub use parse::MAX_RANGES;
+pub use parse::{MAX_RANGES, MAX_REQUEST};
 pub use queue::RequestQueue;
 pub use turn::Turn;

@@ -1,14 +1,12 @@
 //! What each kind of request does.
 
-use std::io;
-
 use virtio_bindings::virtio_blk::{VIRTIO_BLK_ID_BYTES, VIRTIO_BLK_S_IOERR};
 use vm_memory::VolatileSlice;
 use vssd::block_set::spans;
 use vssd::error::Reject;
 use vssd::units::SECTOR_SIZE;
 
-use super::slot::{Step, clear};
+use super::slot::{Failure, Step, clear};
 use super::turn::{Turn, submit};
 use crate::io::Direction;
 use crate::pool::Ticket;
@@ -94,7 +92,7 @@ impl Turn<'_> {
                     }
                     Err(None) => {
                         let slot = &mut self.queue.slots[index];
-                        slot.failure = Some(io::ErrorKind::StorageFull.into());
+                        slot.failure = Some(Failure::NoSpace);
                         at = end;
                         break;
                     }
@@ -149,6 +147,8 @@ impl Turn<'_> {
             Ok(place) => place,
             Err(Denied::NoPlace { settling: true }) => {
                 drop(books);
+                // Before the commit can be over.
+                self.queue.commits.expect();
                 return Err(pool.places_later());
             }
             Err(_) => return Err(None),
@@ -219,7 +219,7 @@ impl Turn<'_> {
         match self.vssd.pool.flush() {
             Ok(None) => {}
             Ok(Some(ticket)) => self.record(index, ticket),
-            Err(error) => self.queue.slots[index].failure = Some(error),
+            Err(error) => self.queue.slots[index].failure = Some(error.into()),
         }
     }
 

@@ -32,25 +32,12 @@ pub enum Op {
     Read,
     /// Store the data buffers.
     Write,
-    /// Make a range read as zeros: discard and write-zeroes.
+    /// Make a range read as zeros, and give up its places: discard, and write-zeroes with unmap.
     Zero,
     /// Make what was written durable.
     Flush,
     /// Say who the device is.
     Identify,
-}
-
-impl Op {
-    /// As what its time is counted; asking who the device is costs nothing.
-    pub(super) fn measured(self) -> Option<Operation> {
-        match self {
-            Self::Read => Some(Operation::Read),
-            Self::Write => Some(Operation::Write),
-            Self::Zero => Some(Operation::Zero),
-            Self::Flush => Some(Operation::Flush),
-            Self::Identify => None,
-        }
-    }
 }
 
 /// What a chain asks for.
@@ -62,6 +49,23 @@ pub struct Request {
     pub sector: u64,
     /// With how much of the device.
     pub bytes: u64,
+    /// What is stored are zeros, and no data buffers: write-zeroes without unmap, which may
+    /// not give up the places of blocks (virtio 1.2, 5.2.6.2).
+    pub zeros: bool,
+}
+
+impl Request {
+    /// As what its time is counted; asking who the device is costs nothing.
+    pub(super) fn measured(self) -> Option<Operation> {
+        match self.op {
+            Op::Write if self.zeros => Some(Operation::Zero),
+            Op::Read => Some(Operation::Read),
+            Op::Write => Some(Operation::Write),
+            Op::Zero => Some(Operation::Zero),
+            Op::Flush => Some(Operation::Flush),
+            Op::Identify => None,
+        }
+    }
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
@@ -90,6 +94,7 @@ pub fn parse(readable: &mut Buffers<'_>, data: &Buffers<'_>) -> Result<Request, 
         op,
         sector,
         bytes: bytes as u64,
+        zeros: false,
     };
     match kind {
         VIRTIO_BLK_T_IN => Ok(request(Op::Read, data.len())),
@@ -114,9 +119,16 @@ fn range(kind: u32, readable: &Buffers<'_>) -> Result<Request, Reject> {
     if flags & !known != 0 {
         return Err(Reject::Unsupported);
     }
+    let bytes = u64::from(sectors) * u64::from(SECTOR_SIZE);
+    let zeros = kind == VIRTIO_BLK_T_WRITE_ZEROES && flags == 0;
+    // Zeros are written like data, and bounded like data; config space says so.
+    if zeros && bytes > MAX_REQUEST as u64 {
+        return Err(Reject::Malformed);
+    }
     Ok(Request {
-        op: Op::Zero,
+        op: if zeros { Op::Write } else { Op::Zero },
         sector,
-        bytes: u64::from(sectors) * u64::from(SECTOR_SIZE),
+        bytes,
+        zeros,
     })
 }

@@ -24,6 +24,21 @@ pub(super) enum Step {
     Ended { status: u32, len: u32 },
 }
 
+/// Why a request does not succeed.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The medium failed it, or what it changed could not be recorded.
+    Medium(io::Error),
+    /// The pool has no place left for what it writes.
+    NoSpace,
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Medium(error)
+    }
+}
+
 /// A request under way.
 pub(super) struct Slot {
     pub(super) head: u16,
@@ -39,8 +54,8 @@ pub(super) struct Slot {
     pub(super) step: Step,
     /// Transfers in flight.
     pub(super) transfers: u32,
-    /// A transfer failed.
-    pub(super) failure: Option<io::Error>,
+    /// Why it does not succeed.
+    pub(super) failure: Option<Failure>,
     /// Nobody else may be at work on its blocks.
     pub(super) exclusive: bool,
     /// Places for first writes that are in flight.

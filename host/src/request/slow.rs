@@ -6,13 +6,15 @@
 //! while the thread of the vSSD waits.
 
 use std::io;
+use std::sync::atomic::AtomicU8;
 
 use parking_lot::MutexGuard;
 use vm_memory::VolatileSlice;
 
+use super::chain::Buffers;
 use super::parse::Op;
 use super::queue::SLOW;
-use super::slot::{Clip, clear};
+use super::slot::{Clip, Failure, clear};
 use super::turn::{Turn, submit};
 use crate::io::Direction;
 use crate::medium::Alignment;
@@ -20,6 +22,28 @@ use crate::pool::volume::Extent;
 
 /// Bytes that go through the buffer at a time, at least one block.
 const BOUNCE_LEN: usize = 64 << 10;
+
+/// Bytes of [`ZEROS`].
+const ZEROS_LEN: usize = 256 << 10;
+
+/// What is written where a guest asks for zeros, as often as it takes. Atomic, so that it takes
+/// no room in the program's file.
+#[repr(align(4096))]
+struct Zeros([AtomicU8; ZEROS_LEN]);
+
+static ZEROS: Zeros = Zeros([const { AtomicU8::new(0) }; ZEROS_LEN]);
+
+/// `len` zeros, as the data of a request.
+pub(super) fn zeros(len: usize) -> Buffers<'static> {
+    // SAFETY: the memory is there for good, and may be written through a shared reference,
+    // although that does not happen: these are the data of writes.
+    #[allow(unsafe_code)]
+    let all = unsafe { VolatileSlice::new(ZEROS.0.as_ptr().cast_mut().cast(), ZEROS_LEN) };
+    let parts = (0..len).step_by(ZEROS_LEN);
+    parts
+        .filter_map(|at| all.subslice(0, ZEROS_LEN.min(len - at)).ok())
+        .collect()
+}
 
 /// An aligned buffer, allocated when it is first needed.
 #[derive(Default)]
@@ -85,8 +109,8 @@ impl Turn<'_> {
             } else if self.slot(index).request.op == Op::Write {
                 extent.count = 1;
             }
-            if let Err(error) = self.slow_step(index, extent, &mut bounce) {
-                self.slot_mut(index).failure = Some(error);
+            if let Err(failure) = self.slow_step(index, extent, &mut bounce) {
+                self.slot_mut(index).failure = Some(failure);
                 break;
             }
             at += extent.count;
@@ -94,7 +118,12 @@ impl Turn<'_> {
         self.queue.bounce = bounce;
     }
 
-    fn slow_step(&mut self, index: usize, extent: Extent, bounce: &mut Bounce) -> io::Result<()> {
+    fn slow_step(
+        &mut self,
+        index: usize,
+        extent: Extent,
+        bounce: &mut Bounce,
+    ) -> Result<(), Failure> {
         let slot = self.slot(index);
         let blocks = (extent.first, extent.count);
         let clip = slot.clip(blocks, self.vssd.geometry.block_size());
@@ -113,7 +142,7 @@ impl Turn<'_> {
                 self.exchange(index, clip, before, bounce);
                 match op {
                     Op::Read => Ok(()),
-                    _ => self.transfer(Direction::Write, offset, bounce.front(len)),
+                    _ => Ok(self.transfer(Direction::Write, offset, bounce.front(len))?),
                 }
             }
             _ => Ok(()),
@@ -128,7 +157,7 @@ impl Turn<'_> {
         block: u32,
         clip: Clip,
         bounce: &mut Bounce,
-    ) -> io::Result<()> {
+    ) -> Result<(), Failure> {
         let fresh = loop {
             match self.allocate(block, 1) {
                 Ok(fresh) => break fresh,
@@ -136,7 +165,7 @@ impl Turn<'_> {
                     let pool = &self.vssd.pool;
                     MutexGuard::unlocked(&mut self.stats, || pool.wait(ticket))?;
                 }
-                Err(None) => return Err(io::ErrorKind::StorageFull.into()),
+                Err(None) => return Err(Failure::NoSpace),
             }
         };
         let len = self.vssd.geometry.block_size() as usize;
@@ -147,7 +176,7 @@ impl Turn<'_> {
         let result = self.transfer(Direction::Write, offset, bounce.front(len));
         self.map(&[fresh], result.is_ok());
         self.slot_mut(index).changed |= result.is_ok();
-        result
+        Ok(result?)
     }
 
     /// Moves the bytes of a request between its buffers and `bounce`, of which

@@ -12,7 +12,8 @@ use vssd::units::SECTOR_SIZE;
 use super::chain::{Buffers, Chain, MemoryGuard};
 use super::parse::{Op, Request, parse};
 use super::queue::{Done, RequestQueue};
-use super::slot::{Slot, Step};
+use super::slot::{Failure, Slot, Step};
+use super::slow::zeros;
 use crate::io::{Direction, Engine};
 use crate::latency::Activity;
 use crate::medium::Alignment;
@@ -121,6 +122,7 @@ impl<'a> Turn<'a> {
                 op: Op::Flush,
                 sector: 0,
                 bytes: 0,
+                zeros: false,
             },
             first: 0,
             count: 0,
@@ -176,11 +178,12 @@ impl<'a> Turn<'a> {
             Ok(())
         });
         slot.data = match slot.request.op {
+            Op::Write if slot.request.zeros => zeros(slot.request.bytes as usize),
             Op::Write => chain.readable,
             _ => data,
         };
         checked.map_err(|reject| {
-            self.stats.counters.reject(reject);
+            self.stats.refused(&self.vssd.name, reject);
             let status = match reject {
                 Reject::Unsupported => VIRTIO_BLK_S_UNSUPP,
                 _ => VIRTIO_BLK_S_IOERR,
@@ -188,6 +191,7 @@ impl<'a> Turn<'a> {
             Step::Ended { status, len: 1 }
         })?;
         if matches!(slot.request.op, Op::Read | Op::Write)
+            && !slot.request.zeros
             && let Some(observer) = &mut self.stats.observer
         {
             observer.accessed(slot.first, slot.count);
@@ -315,7 +319,7 @@ impl<'a> Turn<'a> {
             Ok(Some(ticket)) => self.record(index, ticket),
             Ok(None) => self.end(index),
             Err(error) => {
-                self.queue.slots[index].failure = Some(error);
+                self.queue.slots[index].failure = Some(error.into());
                 self.end(index);
             }
         }
@@ -323,9 +327,14 @@ impl<'a> Turn<'a> {
 
     fn end(&mut self, index: usize) {
         let slot = &mut self.queue.slots[index];
-        let Request { op, bytes, .. } = slot.request;
-        if let Some(error) = slot.failure.take() {
-            self.stats.failed(&self.vssd.name, &error);
+        let Request {
+            op, bytes, zeros, ..
+        } = slot.request;
+        if let Some(failure) = slot.failure.take() {
+            match failure {
+                Failure::Medium(error) => self.stats.failed(&self.vssd.name, &error),
+                Failure::NoSpace => self.stats.found_no_space(&self.vssd.name),
+            }
             slot.step = Step::Ended {
                 status: VIRTIO_BLK_S_IOERR,
                 len: 1,
@@ -335,6 +344,7 @@ impl<'a> Turn<'a> {
         let counters = &mut self.stats.counters;
         match op {
             Op::Read => counters.read.add(bytes),
+            Op::Write if zeros => counters.zero.add(bytes),
             Op::Write => counters.write.add(bytes),
             Op::Zero => counters.zero.add(bytes),
             Op::Flush => counters.flush += 1,
@@ -356,7 +366,7 @@ impl<'a> Turn<'a> {
         let slot = &mut self.queue.slots[index];
         slot.transfers -= 1;
         if let Err(error) = result {
-            slot.failure.get_or_insert(error);
+            slot.failure.get_or_insert(error.into());
         }
         self.settle(index);
     }
@@ -373,7 +383,7 @@ impl<'a> Turn<'a> {
             any |= self.poll_commits();
         }
         if self.queue.stalled > 0 {
-            self.resume();
+            any |= self.resume();
         }
         if any {
             self.now_ns = self.vssd.now_ns();
@@ -408,15 +418,18 @@ impl<'a> Turn<'a> {
             if let Some(result) = self.vssd.pool.outcome(ticket) {
                 any = true;
                 self.queue.recording -= 1;
-                self.queue.slots[index].failure = result.err();
+                self.queue.slots[index].failure = result.err().map(Failure::Medium);
                 self.end(index);
             }
         }
         any
     }
 
-    /// Goes on with requests that had no room or no places.
-    fn resume(&mut self) {
+    /// Goes on with requests that had no room or no places; true when one did.
+    fn resume(&mut self) -> bool {
+        let mut any = false;
+        // Some may wait for places, which a commit frees.
+        self.queue.commits.expect();
         for index in 0..self.queue.slots.len() {
             let slot = &self.queue.slots[index];
             let Step::Moving { next, places } = slot.step else {
@@ -427,7 +440,7 @@ impl<'a> Turn<'a> {
             }
             match places.map(|ticket| self.vssd.pool.outcome(ticket)) {
                 Some(None) => continue,
-                Some(Some(Err(error))) => self.queue.slots[index].failure = Some(error),
+                Some(Some(Err(error))) => self.queue.slots[index].failure = Some(error.into()),
                 _ => {
                     self.queue.stalled -= 1;
                     match self.queue.slots[index].request.op {
@@ -436,8 +449,10 @@ impl<'a> Turn<'a> {
                     }
                 }
             }
+            any = true;
             self.settle(index);
         }
+        any
     }
 
     /// The next request that has ended and before which all have.
@@ -453,7 +468,7 @@ impl<'a> Turn<'a> {
         }
         if status == VIRTIO_BLK_S_OK
             && len > 0
-            && let Some(operation) = slot.request.op.measured()
+            && let Some(operation) = slot.request.measured()
         {
             let service_ns = self.now_ns - slot.began_ns;
             let latency = &mut self.stats.latency;

@@ -38,10 +38,14 @@ impl Site {
 
     /// The daemon's command line on this folder.
     pub fn command(&self, specs: &[String], more: &[&str]) -> Command {
+        self.command_on(&self.path("disk.img"), specs, more)
+    }
+
+    fn command_on(&self, backing: &Path, specs: &[String], more: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_vssd-host"));
         command
             .arg("--backing")
-            .arg(self.path("disk.img"))
+            .arg(backing)
             .arg("--control")
             .arg(self.path("control.sock"))
             .args(specs.iter().flat_map(|spec| ["--vssd", spec]))
@@ -51,7 +55,12 @@ impl Site {
 
     /// Runs a daemon that is not expected to start; returns what it said.
     pub fn refused(&self, specs: &[String], more: &[&str]) -> String {
-        Self::refused_command(self.command(specs, more))
+        self.refused_on(&self.path("disk.img"), specs, more)
+    }
+
+    /// The same on another backing.
+    pub fn refused_on(&self, backing: &Path, specs: &[String], more: &[&str]) -> String {
+        Self::refused_command(self.command_on(backing, specs, more))
     }
 
     /// The same with a command line of this folder's daemon.
@@ -104,7 +113,12 @@ impl Site {
     }
 
     /// Starts a command of this folder's daemon and waits until it listens.
-    pub fn launch(&self, mut command: Command) -> Daemon {
+    pub fn launch(&self, command: Command) -> Daemon {
+        self.launch_and_hear(command).0
+    }
+
+    /// Starts a daemon; returns what it said when it was ready, too.
+    pub fn launch_and_hear(&self, mut command: Command) -> (Daemon, String) {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let lines = lines(child.stdout.take().unwrap());
         let line = lines.recv_timeout(PATIENCE);
@@ -112,17 +126,26 @@ impl Site {
             child,
             control: self.path("control.sock"),
         };
-        assert_eq!(line.as_deref(), Ok("ready"));
-        daemon
+        let line = line.expect("it says that it is ready");
+        assert!(line.starts_with("ready"), "{line}");
+        (daemon, line)
     }
 
     /// `vssdctl` on this folder's control socket.
     pub fn vssdctl(&self, args: &[&str]) -> Output {
+        self.vssdctl_with(args, "")
+    }
+
+    /// The same with a standard input.
+    pub fn vssdctl_with(&self, args: &[&str], input: &str) -> Output {
+        let stdin = self.path("stdin");
+        std::fs::write(&stdin, input).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_vssdctl"));
         command
             .arg("--control")
             .arg(self.path("control.sock"))
-            .args(args);
+            .args(args)
+            .stdin(File::open(stdin).unwrap());
         finish(command)
     }
 }

@@ -17,6 +17,16 @@
 //!            CONFIRM: both lists agree, or the grace time is over
 //! ```
 //!
+//! A driver is there, the device is *attended*, from its first command on a transport until that
+//! stops. Without one, blocks are taken by force only, and granted without being asked for:
+//!
+//! ```text
+//!                            HELLO, or a command of the session
+//!              UNATTENDED ───────────────────────────────────────▶ ATTENDED
+//!   resize() shrinks by force ◀─────────────────────────────────── resize() asks the driver
+//!   and grows by grant()         disconnected()
+//! ```
+//!
 //! The hypervisor's side is in [`resize`]; this file is the driver's side.
 
 mod resize;
@@ -28,7 +38,7 @@ pub use resize::{
     End, Evict, Outcome, Phase, Resize, ResizeError, ResizeRequest, SETTLE_NS, Shortfall,
 };
 
-use crate::block_set::{BlockSet, Complement};
+use crate::block_set::{BlockSet, Complement, Difference};
 use crate::encoding::{SetView, encode};
 use crate::error::Reject;
 use crate::units::Geometry;
@@ -68,7 +78,12 @@ pub struct Device {
     granted: BlockSet,
     /// Taken by the hypervisor, not fetched by the driver yet.
     revoked: BlockSet,
+    /// Granted while no driver was there: part of `granted`, and not in any driver's list. One
+    /// that held such a block before lost it in between, and learns that by its absence.
+    unaccepted: BlockSet,
     session: Option<Session>,
+    /// The driver of the session has sent a command since the transport was set up.
+    attended: bool,
     next_session: u64,
     /// The last response of the session, for a command that comes again.
     response: Vec<u8>,
@@ -131,7 +146,9 @@ impl Device {
             encoding,
             granted,
             revoked: BlockSet::empty(geometry.capacity()),
+            unaccepted: BlockSet::empty(geometry.capacity()),
             session: None,
+            attended: false,
             next_session: first_session.max(1),
             response: Vec::new(),
             response_len: 0,
@@ -171,9 +188,10 @@ impl Device {
     }
 
     /// True when a driver of the vSSD is there, as opposed to one of plain
-    /// virtio-blk or none.
+    /// virtio-blk or none: it is in a session, and has sent a command since the transport was
+    /// set up. A session alone may be that of a guest that has rebooted into another system.
     pub fn has_session(&self) -> bool {
-        self.session.is_some()
+        self.session.is_some() && self.attended
     }
 
     /// [DEV-1] The blocks of an I/O request, all of them held by the guest.
@@ -212,6 +230,7 @@ impl Device {
             let Some(session) = self.session.filter(|s| s.id == request.session) else {
                 return self.refuse(request.sequence, Reject::StaleSession, now_ns);
             };
+            self.attended = true;
             if request.sequence == session.sequence && self.response_len <= room {
                 return Answer {
                     response: &self.response[..self.response_len],
@@ -258,10 +277,10 @@ impl Device {
         // The response carries the goal; an event would say it twice. Only
         // the 2017 exchange interrupts the guest for every step.
         let moving = self.resize.as_ref().is_some_and(Resize::is_moving);
+        let more = moving || !self.unaccepted.is_empty() || self.goal.wants_confirm();
         self.event_due = self.encoding == Encoding::List4096
             && (self.event_due
-                || matches!(request.opcode, Opcode::Surrender | Opcode::Accept)
-                    && (moving || self.goal.wants_confirm()));
+                || matches!(request.opcode, Opcode::Surrender | Opcode::Accept) && more);
         header.encode(reply.payload, &mut self.response[..RESPONSE_HEADER_LEN]);
         self.response_len = RESPONSE_HEADER_LEN + reply.payload;
         Answer {
@@ -340,6 +359,7 @@ impl Device {
         });
         self.next_session = self.next_session.wrapping_add(1).max(1);
         self.revoked.clear();
+        self.attended = true;
         self.agreed = false;
         self.resync_due = false;
         Ok(Reply {
@@ -353,7 +373,7 @@ impl Device {
             return Err(Reject::OutOfRange);
         }
         let out = encode(
-            &self.granted,
+            &Difference(&self.granted, &self.unaccepted),
             cursor,
             u32::MAX,
             Encoding::Compact,
@@ -401,11 +421,18 @@ impl Device {
         Ok(Reply::EMPTY)
     }
 
-    /// [DEV-8] The driver takes what the resize grants, lowest blocks first.
+    /// [DEV-8] The driver takes what the resize grants, lowest blocks first; before that, what
+    /// was granted while it was not there.
     fn accept<O: Ownership>(&mut self, now_ns: u64, ownership: &mut O) -> Result<Reply, Reject> {
-        let missing = self.target().saturating_sub(self.granted.len());
         // A block must not come back before the driver heard of its loss.
-        if missing == 0 || !self.revoked.is_empty() {
+        if !self.revoked.is_empty() {
+            return Ok(Reply::EMPTY);
+        }
+        if !self.unaccepted.is_empty() {
+            return Ok(self.hand_over());
+        }
+        let missing = self.target().saturating_sub(self.granted.len());
+        if missing == 0 {
             return Ok(Reply::EMPTY);
         }
         let out = encode(
@@ -434,6 +461,25 @@ impl Device {
         })
     }
 
+    /// [DEV-16] Puts blocks that were granted without a driver into the driver's list.
+    fn hand_over(&mut self) -> Reply {
+        let out = encode(
+            &self.unaccepted,
+            0,
+            u32::MAX,
+            self.encoding,
+            self.geometry,
+            &mut self.response[RESPONSE_HEADER_LEN..self.payload_end],
+        );
+        let bytes = &self.response[RESPONSE_HEADER_LEN..][..out.len];
+        let blocks = SetView::parse(bytes, self.geometry).expect("own encoding");
+        self.unaccepted.remove_view(&blocks);
+        Reply {
+            cursor: 0,
+            payload: out.len,
+        }
+    }
+
     /// [DEV-9] Tells the driver which blocks were taken. Each is told once in
     /// a session: the response is repeated should the command come again.
     fn fetch_revoked(&mut self) -> Result<Reply, Reject> {
@@ -458,7 +504,7 @@ impl Device {
     /// heard of every block that was taken.
     fn confirm(&mut self, payload: &[u8]) -> Result<Reply, Reject> {
         let confirm = Confirm::decode(payload)?;
-        if !self.revoked.is_empty() {
+        if !self.revoked.is_empty() || !self.unaccepted.is_empty() {
             return Ok(Reply::EMPTY);
         }
         if confirm.held != self.granted.len() || confirm.digest != self.granted.digest() {
@@ -492,6 +538,14 @@ impl Device {
         self.event_due = self.session.is_some();
     }
 
+    /// The transport to the driver is gone, or stopped, which comes before it is set up anew. The session goes on if its driver does:
+    /// that shows by its next command, which the goal asks for.
+    pub fn disconnected(&mut self) {
+        self.attended = false;
+        self.agreed = false;
+        self.refresh_goal();
+    }
+
     /// Changes how block sets travel. It takes a new session to tell the
     /// driver, so the present one ends and the driver is asked to resync.
     pub fn set_encoding(&mut self, encoding: Encoding) {
@@ -518,7 +572,8 @@ impl Device {
     /// Brings the goal up to date after any change; an event tells of it.
     fn refresh_goal(&mut self) {
         let target = self.target();
-        let settled = self.granted.len() == target && self.revoked.is_empty();
+        let told = self.revoked.is_empty() && self.unaccepted.is_empty();
+        let settled = self.granted.len() == target && told;
         let confirm = settled && !self.agreed && self.session.is_some();
         let goal = Goal {
             target,

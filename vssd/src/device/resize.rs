@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use core::fmt;
 
 use super::{Device, Ownership};
-use crate::block_set::BlockSet;
+use crate::block_set::{BlockSet, Complement};
 use crate::encoding::{SetView, encode};
 use crate::wire::Encoding;
 
@@ -30,6 +30,16 @@ pub struct ResizeRequest {
     pub deadline_ns: Option<u64>,
     /// What the deadline does to a shrink: take the rest, or leave it.
     pub revoke: bool,
+    /// Whether blocks may be taken while no driver is there, which could say what it can
+    /// spare and be told what it lost: what is in them may be needed.
+    pub force: bool,
+}
+
+impl ResizeRequest {
+    /// Whether a shrink may end in blocks being taken.
+    fn may_revoke(&self) -> bool {
+        self.evict == Evict::Host || self.revoke && self.deadline_ns.is_some()
+    }
 }
 
 /// How far a resize got.
@@ -46,7 +56,7 @@ pub enum Phase {
 
 /// How long the device waits for a CONFIRM once no more blocks move: 5 s, far
 /// above what a busy guest needs, and the bound on how long a silent one can
-/// keep the next resize waiting. Where no driver said HELLO, nobody is waited for.
+/// keep the next resize waiting. Where no driver is there, none is waited for.
 pub const SETTLE_NS: u64 = 5_000_000_000;
 
 /// Why fewer blocks moved than were asked for.
@@ -160,6 +170,8 @@ pub enum ResizeError {
         /// Blocks there are.
         capacity: u32,
     },
+    /// A shrink that may take blocks is not forced, and no driver is there.
+    NoDriver,
 }
 
 impl fmt::Display for ResizeError {
@@ -172,6 +184,9 @@ impl fmt::Display for ResizeError {
             Self::BeyondCapacity { target, capacity } => write!(
                 f,
                 "{target} blocks were asked for, but the vSSD has {capacity} at most"
+            ),
+            Self::NoDriver => f.write_str(
+                "no vSSD driver answers in the guest, so blocks could only be taken by force",
             ),
         }
     }
@@ -186,7 +201,8 @@ impl Device {
     }
 
     /// Starts a resize and returns its id. Afterwards, and whenever time has
-    /// passed, look at [`revocation_due`](Self::revocation_due).
+    /// passed, look at [`revocation_due`](Self::revocation_due) and
+    /// [`grant_due`](Self::grant_due).
     pub fn resize(&mut self, request: ResizeRequest, now_ns: u64) -> Result<u64, ResizeError> {
         let capacity = self.geometry.capacity();
         if request.target > capacity {
@@ -197,6 +213,11 @@ impl Device {
         }
         if let Some(resize) = &self.resize {
             return Err(ResizeError::Busy { id: resize.id });
+        }
+        // [DEV-15] Without a driver blocks go by force, or not at all.
+        let shrinks = request.target < self.granted.len();
+        if shrinks && request.may_revoke() && !self.may_take(request) {
+            return Err(ResizeError::NoDriver);
         }
         let id = self.next_resize;
         self.next_resize += 1;
@@ -222,6 +243,11 @@ impl Device {
         Some(id)
     }
 
+    /// Whether blocks may be taken that the guest did not give up.
+    fn may_take(&self, request: ResizeRequest) -> bool {
+        request.force || self.has_session()
+    }
+
     /// Number of blocks that the hypervisor has to take now by
     /// [`revoke`](Self::revoke): those of a shrink that does not ask the
     /// guest, or the rest of one whose deadline is over.
@@ -231,7 +257,7 @@ impl Device {
         };
         let unasked = resize.is_shrink() && resize.request.evict == Evict::Host;
         let overdue = resize.revokes_at().is_some_and(|at| now_ns >= at);
-        if unasked || overdue {
+        if (unasked || overdue) && self.may_take(resize.request) {
             self.granted.len().saturating_sub(resize.request.target)
         } else {
             0
@@ -239,7 +265,7 @@ impl Device {
     }
 
     /// [DEV-11] Takes `picks` from the guest; it will be told. No I/O to them
-    /// may be in flight any more.
+    /// may be in flight any more. That may take time: [`tick`](Self::tick) comes after it.
     ///
     /// # Errors
     /// What `ownership` said, when it could not record all of it. The blocks
@@ -270,21 +296,84 @@ impl Device {
             from = out.next;
             result = ownership.release(&blocks);
             if result.is_ok() {
-                self.granted.remove_view(&blocks);
-                // Without a session there is nobody to tell: LIST will.
-                if self.session.is_some() {
-                    self.revoked.insert_view(&blocks);
-                }
-                self.agreed = false;
-                if let Some(resize) = &mut self.resize {
-                    resize.revoked += blocks.len();
-                }
+                self.taken(&blocks);
             }
         }
         if result.is_err() {
             self.end_early(Shortfall::Storage, now_ns);
         }
-        self.progress(now_ns);
+        self.refresh_goal();
+        result
+    }
+
+    /// Blocks were taken without the guest's word.
+    fn taken(&mut self, blocks: &SetView<'_>) {
+        self.granted.remove_view(blocks);
+        self.agreed = false;
+        if let Some(resize) = &mut self.resize {
+            resize.revoked += blocks.len();
+        }
+        // Without a session there is nobody to tell: LIST will.
+        let has_list = self.session.is_some();
+        if self.unaccepted.is_empty() {
+            if has_list {
+                self.revoked.insert_view(blocks);
+            }
+            return;
+        }
+        // What no driver has in its list need not be told; the rest must be.
+        let mut told = BlockSet::empty(self.geometry.capacity());
+        told.insert_view(blocks);
+        let all = told.clone();
+        told.subtract(&self.unaccepted);
+        self.unaccepted.subtract(&all);
+        if has_list {
+            self.revoked.union_with(&told);
+        }
+    }
+
+    /// Number of blocks that the hypervisor has to grant now by [`grant`](Self::grant): those
+    /// of a grow without a driver that could accept them.
+    pub fn grant_due(&self) -> u32 {
+        match &self.resize {
+            Some(resize) if resize.is_moving() && !self.has_session() => {
+                resize.request.target.saturating_sub(self.granted.len())
+            }
+            _ => 0,
+        }
+    }
+
+    /// [DEV-16] Grants what is due without an ACCEPT, lowest blocks first. Whatever drives
+    /// queue 0 can use the blocks at once; a driver of the vSSD learns of them when it comes.
+    /// That may take time: [`tick`](Self::tick) comes after it.
+    ///
+    /// # Errors
+    /// What `ownership` said, when it could not record all of it. The blocks
+    /// recorded before that are granted, the resize has ended.
+    pub fn grant<O: Ownership>(&mut self, now_ns: u64, ownership: &mut O) -> Result<(), O::Error> {
+        let mut buffer: Box<[u8]> = alloc::vec![0; crate::wire::MAX_PAYLOAD].into();
+        let mut result = Ok(());
+        while self.grant_due() > 0 && result.is_ok() {
+            let out = encode(
+                &Complement(&self.granted),
+                0,
+                self.grant_due(),
+                Encoding::Compact,
+                self.geometry,
+                &mut buffer,
+            );
+            let blocks = SetView::parse(&buffer[..out.len], self.geometry).expect("own encoding");
+            result = ownership.grant(&blocks);
+            if result.is_ok() {
+                self.granted.insert_view(&blocks);
+                self.unaccepted.insert_view(&blocks);
+                self.agreed = false;
+            }
+        }
+        if result.is_err() {
+            self.end_early(Shortfall::Storage, now_ns);
+        }
+        self.refresh_goal();
         result
     }
 
@@ -292,7 +381,7 @@ impl Device {
     pub fn tick(&mut self, now_ns: u64) {
         if let Some(resize) = self.resize.as_ref().filter(|r| r.is_moving())
             && resize.request.deadline_ns.is_some_and(|at| now_ns >= at)
-            && resize.revokes_at().is_none()
+            && (resize.revokes_at().is_none() || !self.may_take(resize.request))
         {
             self.end_early(Shortfall::Deadline, now_ns);
         }
@@ -316,6 +405,10 @@ impl Device {
 
     /// Number of blocks that the guest is to hold.
     pub(super) fn target(&self) -> u32 {
+        // The driver has to know what it holds before it can choose what to give up.
+        if !self.unaccepted.is_empty() {
+            return self.granted.len();
+        }
         match &self.resize {
             Some(resize) if resize.is_moving() => resize.request.target,
             _ => self.granted.len(),
@@ -335,7 +428,7 @@ impl Device {
         if let Some(resize) = self.resize.as_mut().filter(|r| r.is_moving()) {
             resize.shortfall = Some(shortfall);
             resize.phase = Phase::Settling {
-                until_ns: now_ns + SETTLE_NS,
+                until_ns: now_ns.saturating_add(SETTLE_NS),
             };
         }
     }
@@ -348,12 +441,12 @@ impl Device {
             && held == resize.request.target
         {
             resize.phase = Phase::Settling {
-                until_ns: now_ns + SETTLE_NS,
+                until_ns: now_ns.saturating_add(SETTLE_NS),
             };
         }
         if let Some(resize) = &self.resize
             && let Phase::Settling { until_ns } = resize.phase
-            && (self.agreed || now_ns >= until_ns || self.session.is_none())
+            && (self.agreed || now_ns >= until_ns || !self.has_session())
         {
             self.outcome = Some(Outcome {
                 id: resize.id,

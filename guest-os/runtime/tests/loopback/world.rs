@@ -352,6 +352,7 @@ pub fn shrink_to(target: u32, evict: Evict) -> Action {
             evict,
             deadline_ns: None,
             revoke: false,
+            force: false,
         };
         host.device.resize(request, host.now_ns).unwrap();
         let due = host.device.revocation_due(host.now_ns);

@@ -82,7 +82,7 @@ impl BootId {
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     /// The medium failed.
-    #[error("the medium failed: {0}")]
+    #[error("the medium failed")]
     Medium(#[from] io::Error),
     /// There is none.
     #[error(

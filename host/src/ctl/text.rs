@@ -1,0 +1,181 @@
+//! What `vssdctl` prints for people.
+
+use std::fmt::Write as _;
+
+use vssd::error::Reject;
+
+use crate::control::protocol::{Added, Connection, LatencyStatus, Rate, Reply, Resized, Status};
+use crate::latency;
+use crate::size::ByteSize;
+
+/// A reply in lines for people.
+pub(super) fn describe(reply: &Reply) -> String {
+    match reply {
+        Reply::Ok => "done\n".to_owned(),
+        Reply::Added(added) => describe_added(added),
+        Reply::Status(status) => describe_status(status),
+        Reply::Started { id } => format!("resize {id}\n"),
+        Reply::Resized(resized) => describe_resized(resized),
+        Reply::Latency(latency) => describe_latency(latency),
+        Reply::Error { message } => format!("{message}\n"),
+    }
+}
+
+fn describe_added(added: &Added) -> String {
+    let mut text = match added.new {
+        true => "made a new vSSD\n".to_owned(),
+        false => "done\n".to_owned(),
+    };
+    for warning in &added.warnings {
+        let _ = writeln!(text, "warning: {warning}");
+    }
+    text
+}
+
+fn describe_resized(resized: &Resized) -> String {
+    let size = |blocks: u32| ByteSize(u64::from(blocks) * u64::from(resized.block_size));
+    let (verb, moved) = match resized.held < resized.from {
+        true => ("took", resized.from - resized.held),
+        false => ("gave", resized.held - resized.from),
+    };
+    let wanted = resized.from.abs_diff(resized.target);
+    let mut text = format!(
+        "{}: {verb} {moved} of {wanted} blocks ({} of {}) in {:.1} ms ({} exchanges), guest holds {}",
+        resized.end,
+        size(moved),
+        size(wanted),
+        resized.elapsed_ns as f64 / 1e6,
+        resized.exchanges,
+        size(resized.held)
+    );
+    if resized.revoked > 0 {
+        let _ = write!(text, "; {} were taken by force", resized.revoked);
+    }
+    text.push_str(match resized.agreed {
+        true => "; both lists agree\n",
+        false => "; the guest has not confirmed its list\n",
+    });
+    text
+}
+
+fn describe_latency(status: &LatencyStatus) -> String {
+    let mut text = format!(
+        "{:<9} {:<6} {:>10} {:>12} {:>12} {:>12} {:>12}\n",
+        "DURING", "OP", "REQUESTS", "P50 (us)", "P99 (us)", "P99.9 (us)", "MAX (us)"
+    );
+    let micros = |ns: u64| format!("{:.1}", ns as f64 / 1e3);
+    for during in &status.activities {
+        for of in during.operations.iter().filter(|of| !of.buckets.is_empty()) {
+            let mut service = latency::histogram();
+            latency::add(&mut service, &of.buckets);
+            let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|q| micros(service.value_at_quantile(q)));
+            let _ = writeln!(
+                text,
+                "{:<9} {:<6} {:>10} {p50:>12} {p99:>12} {p999:>12} {:>12}",
+                during.activity.label(),
+                of.operation.label(),
+                service.len(),
+                micros(service.max()),
+            );
+        }
+    }
+    let _ = writeln!(text, "{:<9} {:>17}", "DURING", "STALL MAX (us)");
+    for during in &status.activities {
+        let stall = micros(during.longest_stall_ns);
+        let _ = writeln!(text, "{:<9} {stall:>17}", during.activity.label());
+    }
+    text
+}
+
+fn describe_status(status: &Status) -> String {
+    let pool = &status.pool;
+    let bytes = |blocks: u64| ByteSize(blocks * u64::from(pool.block_size));
+    let mut text = format!(
+        "pool {}: {} of {} free, {} of {} committed\n",
+        status.backing,
+        bytes(pool.free.into()),
+        bytes(pool.places.into()),
+        bytes(pool.committed),
+        bytes(pool.limit),
+    );
+    if let Some(wear) = pool.media {
+        let _ = writeln!(
+            text,
+            "medium: {} written for {} asked for ({:.2} times), {} erases, {:.1} cycles at most",
+            ByteSize(wear.media_bytes),
+            ByteSize(wear.host_bytes),
+            wear.write_amplification,
+            wear.erases,
+            wear.cycles_max
+        );
+    }
+    let _ = writeln!(
+        text,
+        "{:<20} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}  {:<10} {:<11} RESIZE",
+        "NAME", "SIZE", "QUOTA", "HELD", "WRITTEN", "READS/S", "WRITES/S", "GUEST", "LISTS"
+    );
+    for vssd in &status.vssds {
+        let bytes = |blocks: u32| ByteSize(u64::from(blocks) * u64::from(vssd.block_size));
+        let guest = match (vssd.connection, vssd.driver) {
+            (Connection::None, _) => "none",
+            (Connection::Connecting, _) => "connecting",
+            (Connection::Connected, false) => "plain",
+            (Connection::Connected, true) => "vssd",
+        };
+        // Over the last second.
+        let rates = vssd.rates.first();
+        let [reads, writes] =
+            [|r: &Rate| r.reads, |r: &Rate| r.writes].map(|of| rates.map_or(0.0, of).round());
+        let lists = if vssd.agreed { "agreed" } else { "unconfirmed" };
+        let resize = vssd.resize.as_ref().map_or("-".to_owned(), |resize| {
+            format!("{} to {}", resize.phase, bytes(resize.target))
+        });
+        let draining = if vssd.draining { ", draining" } else { "" };
+        let _ = writeln!(
+            text,
+            "{:<20} {:>9} {:>9} {:>9} {:>9} {reads:>9} {writes:>9}  {guest:<10} {lists:<11} {resize}{draining}",
+            vssd.name,
+            bytes(vssd.capacity).to_string(),
+            bytes(vssd.quota).to_string(),
+            bytes(vssd.held).to_string(),
+            bytes(vssd.used).to_string(),
+        );
+    }
+    describe_failures(&mut text, status);
+    describe_unserved(&mut text, status);
+    text
+}
+
+/// What went wrong, if anything did.
+fn describe_failures(text: &mut String, status: &Status) {
+    for vssd in &status.vssds {
+        let counters = &vssd.counters;
+        let not_held = counters.rejects.get(Reject::NotHeld.label());
+        for (count, cause) in [
+            (counters.io_errors, "failed on the medium"),
+            (counters.no_space, "found no room in the pool"),
+            (
+                not_held.copied().unwrap_or(0),
+                "were to blocks that it does not hold",
+            ),
+        ] {
+            if count > 0 {
+                let _ = writeln!(text, "{}: {count} requests {cause}", vssd.name);
+            }
+        }
+    }
+}
+
+fn describe_unserved(text: &mut String, status: &Status) {
+    let bytes = |blocks: u32| ByteSize(u64::from(blocks) * u64::from(status.pool.block_size));
+    for vssd in &status.unserved {
+        let _ = writeln!(
+            text,
+            "{}: in the pool and not served; {} of {} held, {} written",
+            vssd.name,
+            bytes(vssd.held),
+            bytes(vssd.capacity),
+            bytes(vssd.used)
+        );
+    }
+}

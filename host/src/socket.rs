@@ -1,0 +1,174 @@
+//! The sockets that a backend listens at, as files.
+
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::access::Access;
+
+/// Bytes of a socket's path at most: `sun_path` has 108, one of them for the end.
+const MAX_PATH: usize = 107;
+
+/// A socket that listens. Its file is removed when this is dropped.
+#[derive(Debug)]
+pub struct Socket {
+    listener: UnixListener,
+    file: SocketFile,
+}
+
+/// The file of a socket, removed when this is dropped.
+#[derive(Debug)]
+pub struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // Gone already is as good.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+impl Socket {
+    /// Listens at `path`. What a backend that died left there is replaced.
+    ///
+    /// # Errors
+    /// When the path cannot be that of a socket, a program listens there, or something else
+    /// is there. Nothing is left behind then.
+    pub fn bind(path: &Path, access: Access) -> Result<Self> {
+        check(path)?;
+        claim(path)?;
+        let bound = access.bind(path);
+        let listener = bound.with_context(|| format!("listen at {}", path.display()))?;
+        Ok(Self {
+            listener,
+            file: SocketFile(path.to_owned()),
+        })
+    }
+
+    /// The socket, and what removes its file.
+    pub fn into_parts(self) -> (UnixListener, SocketFile) {
+        (self.listener, self.file)
+    }
+}
+
+/// Whether two paths are of the same file, which need not exist.
+pub fn is_same(one: &Path, other: &Path) -> bool {
+    let resolved = |path: &Path| {
+        let folder = folder_of(path).canonicalize().ok()?;
+        Some(folder.join(path.file_name()?))
+    };
+    one == other || resolved(one).is_some_and(|one| resolved(other) == Some(one))
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+/// Makes sure that a socket can have that path, and says what the system would only call an
+/// invalid argument or a missing file.
+///
+/// # Errors
+/// When it is too long, or its folder is not there.
+pub fn check(path: &Path) -> Result<()> {
+    let len = path.as_os_str().as_bytes().len();
+    ensure!(
+        len <= MAX_PATH,
+        "the path of a socket has {MAX_PATH} bytes at most, and {} has {len}: use a shorter one, \
+         for example relative to the folder in which the backend runs",
+        path.display()
+    );
+    let folder = folder_of(path);
+    match fs::metadata(folder) {
+        Ok(metadata) if metadata.is_dir() => Ok(()),
+        Ok(_) => bail!(
+            "{} is no folder, so the socket {} cannot be made",
+            folder.display(),
+            path.display()
+        ),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => bail!(
+            "the folder {} does not exist, so the socket {} cannot be made",
+            folder.display(),
+            path.display()
+        ),
+        Err(error) => Err(error).with_context(|| format!("look at {}", folder.display())),
+    }
+}
+
+/// Makes sure that nothing listens at `path`, and removes what a backend that
+/// died left there.
+fn claim(path: &Path) -> Result<()> {
+    let Ok(metadata) = fs::symlink_metadata(path) else {
+        return Ok(());
+    };
+    ensure!(
+        metadata.file_type().is_socket(),
+        "{} exists and is no socket: choose another path",
+        path.display()
+    );
+    match UnixStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+        Ok(_) => bail!(
+            "another program listens at {}: stop it, or choose another path",
+            path.display()
+        ),
+        // It may be that of another user.
+        Err(error) => {
+            return Err(error).with_context(|| format!("look who listens at {}", path.display()));
+        }
+    }
+    fs::remove_file(path).with_context(|| format!("remove the stale socket {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_that_cannot_be_sockets_say_why() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path("file"), "").unwrap();
+        for (path, words) in [
+            (path(&"x".repeat(120)), "107 bytes at most"),
+            (path("missing/vm1.sock"), "missing does not exist"),
+            (path("file/vm1.sock"), "file is no folder"),
+            (path("file"), "is no socket"),
+        ] {
+            let error = Socket::bind(&path, Access::default()).unwrap_err();
+            let text = format!("{error:#}");
+            assert!(text.contains(words), "{text}");
+            assert!(text.contains(path.to_str().unwrap()), "{text}");
+        }
+        let longest = MAX_PATH - folder.path().as_os_str().len() - 1;
+        Socket::bind(&path(&"x".repeat(longest)), Access::default()).unwrap();
+    }
+
+    #[test]
+    fn a_socket_goes_with_its_owner_and_is_not_taken_from_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("vm1.sock");
+        let socket = Socket::bind(&path, Access::default()).unwrap();
+        let error = Socket::bind(&path, Access::default()).unwrap_err();
+        assert!(error.to_string().contains("another program"), "{error}");
+        drop(socket);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_path_is_the_same_however_it_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("vm1.sock");
+        let other = folder.path().join(".").join("vm1.sock");
+        let up = folder.path().join("..");
+        let up = up.join(folder.path().file_name().unwrap()).join("vm1.sock");
+        assert!(is_same(&path, &path) && is_same(&path, &other) && is_same(&path, &up));
+        assert!(!is_same(&path, &folder.path().join("vm2.sock")));
+    }
+}

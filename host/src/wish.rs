@@ -1,0 +1,153 @@
+//! What is asked of a vSSD's size, and why that is refused.
+
+use std::fmt;
+use std::time::Duration;
+
+use vssd::device::ResizeError;
+
+use crate::pick::HostPick;
+use crate::pool::ledger::Refusal;
+use crate::size::Blocks;
+
+/// Why a resize did not start.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StartError {
+    /// The device refused it.
+    #[error(transparent)]
+    Device(#[from] ResizeError),
+    /// The pool did.
+    #[error(transparent)]
+    Denied(#[from] Refusal),
+    /// Blocks could only be taken by force.
+    #[error(transparent)]
+    Unforced(#[from] Unforced),
+    /// More is to be taken than there is.
+    #[error("{by} were to be taken, but the guest holds {held}: ask for at most that")]
+    Below {
+        /// Blocks to be taken.
+        by: Blocks,
+        /// Blocks held.
+        held: Blocks,
+    },
+    /// It would be larger than it can be.
+    #[error("the guest was to hold {target}, but the vSSD has {capacity} at most")]
+    Beyond {
+        /// Blocks asked for.
+        target: Blocks,
+        /// Blocks there are.
+        capacity: Blocks,
+    },
+    /// A block that is to be taken is none of the guest's.
+    #[error("block {0} is not held by the guest; nothing was taken")]
+    NotHeld(u32),
+    /// It goes by requests that are not observed.
+    #[error(
+        "requests are not observed, and this pick goes by them: start that first with `vssdctl observe`"
+    )]
+    NotObserved,
+}
+
+/// No driver of the vSSD answers that could say what its guest can spare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct Unforced {
+    /// A frontend is connected: the guest has a plain driver, or is stopped.
+    pub connected: bool,
+    /// Blocks to be taken.
+    pub wanted: Blocks,
+    /// Blocks that the guest holds.
+    pub held: Blocks,
+    /// Of all its blocks, those that were written.
+    pub written: Blocks,
+}
+
+impl fmt::Display for Unforced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.connected {
+            true => "no vSSD driver answers in the guest",
+            false => "no guest is connected",
+        })?;
+        write!(
+            f,
+            ", so {} could only be taken by force, and nothing was taken. What is in the blocks \
+             would be lost and their reads and writes would fail, which breaks a file system: the \
+             guest holds {}, and {} were written. To take them all the same add --force",
+            self.wanted, self.held, self.written
+        )
+    }
+}
+
+/// How many blocks a guest is to hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// So many.
+    To(u64),
+    /// So many fewer than it does.
+    Shrink(u64),
+    /// So many more than it does.
+    Grow(u64),
+}
+
+impl Target {
+    /// The number of blocks of `block_size` bytes, given how many are held.
+    ///
+    /// # Errors
+    /// When it is below nothing or above the capacity.
+    pub fn blocks(self, held: u32, capacity: u32, block_size: u32) -> Result<u32, StartError> {
+        let blocks = |count: u64| Blocks { count, block_size };
+        let target = match self {
+            Self::To(blocks) => blocks,
+            Self::Grow(by) => u64::from(held).saturating_add(by),
+            Self::Shrink(by) => {
+                u64::from(held)
+                    .checked_sub(by)
+                    .ok_or_else(|| StartError::Below {
+                        by: blocks(by),
+                        held: blocks(held.into()),
+                    })?
+            }
+        };
+        let fits = u32::try_from(target).ok().filter(|t| *t <= capacity);
+        fits.ok_or_else(|| StartError::Beyond {
+            target: blocks(target),
+            capacity: blocks(capacity.into()),
+        })
+    }
+}
+
+/// What a resize asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wish {
+    /// Blocks that the guest is to hold.
+    pub target: Target,
+    /// How the hypervisor picks the blocks of a shrink; `None` asks the guest.
+    pub pick: Option<HostPick>,
+    /// How long the guest may be asked.
+    pub deadline: Option<Duration>,
+    /// Whether the hypervisor takes what the guest did not give by then, each
+    /// block equally likely.
+    pub revoke: bool,
+    /// Whether it also takes blocks while no driver is there that could give them.
+    pub force: bool,
+    /// Seed of the hypervisor's picks.
+    pub seed: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_are_checked_and_told_in_sizes() {
+        let target = |target: Target| target.blocks(512, 1024, 4096);
+        assert_eq!(target(Target::Shrink(512)), Ok(0));
+        assert_eq!(target(Target::Grow(512)), Ok(1024));
+        assert_eq!(target(Target::To(3)), Ok(3));
+        let below = target(Target::Shrink(5120)).unwrap_err().to_string();
+        assert!(below.contains("20MiB (5120 blocks)"), "{below}");
+        assert!(below.contains("2MiB (512 blocks)"), "{below}");
+        for beyond in [Target::To(u64::MAX), Target::Grow(u64::MAX)] {
+            let beyond = target(beyond).unwrap_err().to_string();
+            assert!(beyond.contains("4MiB (1024 blocks)"), "{beyond}");
+        }
+    }
+}
