@@ -333,7 +333,8 @@ impl Backend {
     pub fn remove(&self, name: &str, delete: bool) -> Result<()> {
         let _changing = self.change(name)?;
         let is_served = self.vssds().iter().any(|vssd| vssd.name == name);
-        if !is_served && !(delete && self.pool.member(name).is_some()) {
+        let is_to_delete = delete && self.pool.member(name).is_some();
+        if !is_served && !is_to_delete {
             self.find(name)?;
         }
         self.take_down(name, delete)

@@ -58,7 +58,7 @@ mod tests {
                 for piece in pieces {
                     let begin = piece.ptr_guard().as_ptr() as usize;
                     assert!(begin.is_multiple_of(4096) && !piece.is_empty());
-                    let mut copy = vec![1; piece.len()];
+                    let mut copy = vec![1u8; piece.len()];
                     piece.copy_to(&mut copy[..]);
                     assert!(copy.iter().all(|byte| *byte == 0));
                     sum += piece.len();
