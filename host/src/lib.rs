@@ -32,6 +32,8 @@
 //! - [`output`], [`logging`], [`complaint`], [`causes`]: what the programs print and log, and how
 //!   often
 //! - [`access`]: who may use the files and sockets that are made
+//! - [`pool_file`]: pools in files and on devices, made only where nothing is lost;
+//!   [`progress`]: what is said of that if it takes its time
 //! - [`daemon`], [`ctl`], [`pool_ctl`], [`spec`], [`block_list`]: the two programs and what they are told
 #![deny(unsafe_code)]
 

@@ -4,7 +4,7 @@
 mod support;
 
 use std::fs;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::process::Output;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -198,7 +198,7 @@ fn a_configuration_says_what_the_command_line_does_not() {
         .collect();
     fs::write(
         &config,
-        format!("create = true\nno-poll = true\nsize = \"2MiB\"\n{vssds}"),
+        format!("create = true\nno-poll = true\nsize = \"2MiB\"\nmode = \"640\"\n{vssds}"),
     )
     .unwrap();
     let path = config.to_str().unwrap();
@@ -207,6 +207,11 @@ fn a_configuration_says_what_the_command_line_does_not() {
     let names: Vec<_> = status.vssds.iter().map(|v| v.name.as_str()).collect();
     assert_eq!(names, ["vm1", "vm2", "vm3", "vm4"]);
     assert_eq!(status.vssds[0].held, 128);
+    let mode = fs::metadata(site.path("disk.img"))
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o640);
     drop(daemon);
     for (line, word) in [
         ("colour = 1", "colour"),

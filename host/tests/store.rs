@@ -12,6 +12,7 @@ use std::process::{Command, Output};
 use support::daemon::{Site, finish, limited, pool, pool_command};
 use support::frontend::{Frontend, IOERR, OK};
 use vssd_host::pool::Shape;
+use vssd_host::pool::journal::layout::{AREAS, SESSIONS};
 
 fn said(output: &Output) -> String {
     assert_eq!(output.status.signal(), None, "killed: {output:?}");
@@ -219,4 +220,56 @@ fn a_tebibyte_takes_no_longer() {
     assert_eq!(guest.read_at(last, 4096).unwrap(), [7; 4096]);
     drop(guest);
     assert_eq!(daemon.terminate().code(), Some(0));
+}
+
+/// On shared storage no lock keeps a second backend on another machine off the pool. The first one
+/// ends when it finds that out, and a check tells of both.
+#[test]
+fn a_backend_ends_when_another_has_its_pool() {
+    let site = Site::new();
+    let disk = site.path("disk.img");
+    let specs = [site.spec("vm1", "size=1MiB")];
+    let log = site.path("daemon.log");
+    let mut daemon = site.start_logged(&specs, &["--create"], File::create(&log).unwrap());
+    let mut guest = Frontend::connect(&site.path("vm1.sock"));
+    assert_eq!(guest.write_at(0, &[1; 4096]), OK);
+    assert_eq!(guest.flush(), OK);
+    // The other one claims the pool on a copy, and its claim gets onto the shared disk.
+    let elsewhere = Site::new();
+    let copy = elsewhere.path("disk.img");
+    fs::copy(&disk, &copy).unwrap();
+    elsewhere
+        .start(&[elsewhere.spec("vm1", "size=1MiB")])
+        .kill();
+    let mut claim = vec![0; (AREAS - SESSIONS) as usize];
+    File::open(&copy)
+        .unwrap()
+        .read_exact_at(&mut claim, SESSIONS)
+        .unwrap();
+    let shared = File::options().write(true).open(&disk).unwrap();
+    shared.write_all_at(&claim, SESSIONS).unwrap();
+
+    assert_eq!(daemon.wait().code(), Some(1));
+    let log = fs::read_to_string(log).unwrap();
+    assert!(
+        log.contains("another backend has opened this pool: session 2"),
+        "{log}"
+    );
+    assert!(!site.path("vm1.sock").exists() && !site.path("control.sock").exists());
+    let path = disk.to_str().unwrap();
+    // The claim is there and what it began with is not: on one disk both would be.
+    let checked = pool(&["check", path]);
+    assert_eq!(checked.status.code(), Some(1));
+    let text = said(&checked);
+    assert!(
+        text.contains("session 1") && text.contains("session 2"),
+        "{text}"
+    );
+    let refused = site.refused(&specs, &[]);
+    assert!(refused.contains("pool check"), "{refused}");
+    assert!(pool(&["check", path, "--accept"]).status.success());
+    assert!(said(&pool(&["check", path])).contains("no fault"));
+    let _daemon = site.start(&specs);
+    let mut guest = Frontend::connect(&site.path("vm1.sock"));
+    assert_eq!(guest.read_at(0, 4096).unwrap(), [1; 4096]);
 }

@@ -32,6 +32,7 @@
 
 mod image;
 pub mod layout;
+mod open;
 mod overlap;
 mod record;
 mod replay;
@@ -48,16 +49,17 @@ use std::io;
 use std::sync::Arc;
 
 pub use image::{Fault, PoolImage, VolumeImage};
+pub use open::shape;
 pub use overlap::{Overlap, Suspect};
 pub use record::Batch;
 pub use replay::Reading;
 pub use session::Session;
 
 use self::layout::{
-    AREAS, AlignedBuffer, COMMIT_HEADER_LEN, CommitHeader, HARD, LONGEST_COMMIT, PAGE, SESSIONS,
-    SNAPSHOT, Superblock,
+    AlignedBuffer, COMMIT_HEADER_LEN, CommitHeader, HARD, LONGEST_COMMIT, PAGE, SNAPSHOT,
+    Superblock,
 };
-use super::{Shape, Strength};
+use super::Strength;
 use crate::medium::Medium;
 
 /// Names the time since the machine was booted.
@@ -213,266 +215,7 @@ pub fn erase(medium: &dyn Medium) -> io::Result<()> {
     medium.flush()
 }
 
-/// The two superblocks of a pool.
-struct Superblocks {
-    found: [Option<Superblock>; 2],
-    other_version: Option<u32>,
-}
-
-impl Superblocks {
-    fn read(medium: &dyn Medium) -> io::Result<Self> {
-        let mut buffer = AlignedBuffer::default();
-        let len = medium.len().min(SESSIONS) / PAGE * PAGE;
-        Ok(Self::decode(buffer.read(medium, 0, len as usize)?))
-    }
-
-    fn decode(pages: &[u8]) -> Self {
-        let mut all = Self {
-            found: [None; 2],
-            other_version: None,
-        };
-        for (superblock, page) in all.found.iter_mut().zip(pages.chunks_exact(PAGE as usize)) {
-            *superblock = Superblock::decode(page);
-            all.other_version = all.other_version.or(Superblock::other_version(page));
-        }
-        all
-    }
-
-    fn newest(&self) -> Result<Superblock, JournalError> {
-        let newest = self.found.into_iter().flatten().max_by_key(|s| s.epoch);
-        newest.ok_or(match self.other_version {
-            Some(version) => JournalError::Version(version),
-            None => JournalError::NoPool,
-        })
-    }
-}
-
-/// The shape of the pool on a medium.
-///
-/// # Errors
-/// When there is none.
-pub fn shape(medium: &dyn Medium) -> Result<Shape, JournalError> {
-    Ok(Superblocks::read(medium)?.newest()?.shape)
-}
-
 impl Journal {
-    /// Makes a pool of that shape, without volumes, whatever the medium holds.
-    ///
-    /// # Errors
-    /// When the medium is too small or fails.
-    pub fn create(
-        medium: Arc<dyn Medium>,
-        shape: Shape,
-        boot: BootId,
-    ) -> Result<Self, JournalError> {
-        // Behind those of a pool that was there before.
-        let before = Superblocks::read(&*medium)?.newest();
-        let epoch = next_epoch(before.map_or(0, |superblock| superblock.epoch));
-        let session = Session::new(0, boot);
-        let first = Superblock::new(shape, epoch, 0, session.id);
-        let mut journal = Self::at(medium, first, boot)?;
-        erase(&*journal.medium)?;
-        session.write(&*journal.medium)?;
-        // Two, so that one that is missing is one that was lost.
-        journal.write_superblock(first)?;
-        let second = Superblock::new(shape, next_epoch(epoch), 1, session.id);
-        journal.write_superblock(second)?;
-        journal.begin(session)?;
-        Ok(journal)
-    }
-
-    /// One that has read nothing yet.
-    fn at(
-        medium: Arc<dyn Medium>,
-        superblock: Superblock,
-        boot: BootId,
-    ) -> Result<Self, JournalError> {
-        let (have, need) = (medium.len(), superblock.pool_len());
-        if have < need {
-            return Err(JournalError::Short { have, need });
-        }
-        Ok(Self {
-            medium,
-            superblock,
-            boot,
-            end: End::default(),
-            last: None,
-            session: None,
-            foreign: None,
-            unsealed: false,
-            poisoned: false,
-            buffer: AlignedBuffer::default(),
-            work: Work::default(),
-        })
-    }
-
-    fn write_superblock(&mut self, superblock: Superblock) -> io::Result<()> {
-        let page = superblock.encode();
-        self.buffer.get(page.len()).copy_from_slice(&page);
-        self.buffer
-            .write(&*self.medium, superblock.offset(), page.len())?;
-        self.medium.flush()?;
-        self.superblock = superblock;
-        Ok(())
-    }
-
-    /// Reads the pool on a medium, and writes nothing.
-    ///
-    /// # Errors
-    /// When there is none, or it is damaged.
-    pub fn read(medium: Arc<dyn Medium>, boot: BootId) -> Result<Reading, JournalError> {
-        let superblocks = Superblocks::read(&*medium)?;
-        let mut journal = Self::at(medium, superblocks.newest()?, boot)?;
-        if superblocks.found.contains(&None) && journal.was_left_behind()? {
-            return Err(JournalError::OldSuperblock);
-        }
-        let (image, overlap) = journal.replay()?;
-        Ok(Reading {
-            journal,
-            image,
-            overlap,
-        })
-    }
-
-    /// Opens the pool on a medium to write. If another backend has it open, that one stops.
-    ///
-    /// # Errors
-    /// When there is none, it is damaged, or two had it at the same time.
-    pub fn open(medium: Arc<dyn Medium>, boot: BootId) -> Result<(Self, PoolImage), JournalError> {
-        let refused = |overlap: Option<Overlap>| match overlap {
-            Some(overlap) => Err(JournalError::Overlap(overlap.summary())),
-            None => Ok(()),
-        };
-        Superblocks::read(&*medium)?.newest()?;
-        // No backend that runs is stopped for one that will be refused.
-        let noted = session::all(&*medium)?;
-        if noted.iter().any(|session| session.superseded.is_some()) {
-            refused(Self::read(medium.clone(), boot)?.overlap)?;
-        }
-        let (reading, session) = Self::claim(medium, boot)?;
-        let (mut journal, image) = (reading.journal, reading.image);
-        refused(reading.overlap)?;
-        journal.begin(session)?;
-        Ok((journal, image))
-    }
-
-    /// Opens a pool although two backends had it at the same time. The caller has to
-    /// [compact](Self::compact) it and to [forget](Self::forget_overlap) that.
-    ///
-    /// # Errors
-    /// When there is none, or it is damaged.
-    pub fn open_overlapped(
-        medium: Arc<dyn Medium>,
-        boot: BootId,
-    ) -> Result<(Self, PoolImage), JournalError> {
-        let (reading, session) = Self::claim(medium, boot)?;
-        let (mut journal, image) = (reading.journal, reading.image);
-        journal.begin(session)?;
-        Ok((journal, image))
-    }
-
-    /// Claims a pool, and only then reads it: whoever has it open stops meanwhile.
-    fn claim(medium: Arc<dyn Medium>, boot: BootId) -> Result<(Reading, Session), JournalError> {
-        let superblock = Superblocks::read(&*medium)?.newest()?;
-        let sessions = session::all(&*medium)?;
-        // One that never began leaves its page to the next, lest attempts push out those that did.
-        let mut begun = sessions.iter().filter(|session| session.began.is_some());
-        let last = begun.next_back().map_or(superblock.session, |s| s.id);
-        let session = Session::new(last.max(superblock.session).number(), boot);
-        session.write(&*medium)?;
-        Ok((Self::read(medium, boot)?, session))
-    }
-
-    /// The first commit of a session, from which on it writes.
-    fn begin(&mut self, mut session: Session) -> Result<(), JournalError> {
-        self.session = Some(session.clone());
-        self.verify()?;
-        let sequence = self.end.sequence;
-        // What was found may be gone with the power as long as only the process before this one
-        // ended: a place that was found free would be two's. So that is made durable too.
-        self.flush()?;
-        self.write_commit(&Batch::default(), Strength::Hard)?;
-        session.began = Some((self.superblock.epoch, sequence));
-        session.write(&*self.medium)?;
-        self.session = Some(session);
-        Ok(())
-    }
-
-    fn session(&self) -> &Session {
-        self.session.as_ref().expect("the pool was opened to write")
-    }
-
-    /// Makes sure that no other session has the pool, and none has written where this one did
-    /// last. If one has, nothing is recorded any more.
-    ///
-    /// # Errors
-    /// When there is another, or the medium fails.
-    pub fn verify(&mut self) -> Result<(), JournalError> {
-        self.verify_against(self.superblock, self.last)
-    }
-
-    fn verify_against(
-        &mut self,
-        superblock: Superblock,
-        last: Option<(u64, u32)>,
-    ) -> Result<(), JournalError> {
-        if let Some(foreign) = &self.foreign {
-            return Err(JournalError::Foreign(foreign.clone()));
-        }
-        let mut buffer = AlignedBuffer::default();
-        let head = buffer.read(&*self.medium, 0, AREAS as usize)?;
-        let (superblocks, sessions) = head.split_at(SESSIONS as usize);
-        let newest = Superblocks::decode(superblocks).newest();
-        let sessions = session::decode_all(sessions);
-        let own = self.session().id;
-        let newer = sessions
-            .iter()
-            .rev()
-            .find(|session| session.id != own && session.id.number() >= own.number());
-        let foreign = match newer {
-            Some(newer) => Some(format!("another backend has opened this pool: {newer}")),
-            None if !sessions.iter().any(|session| session.id == own) => {
-                Some("another program has erased this pool".to_owned())
-            }
-            None if newest.ok() != Some(superblock) => {
-                Some("another program has overwritten the superblock of this pool".to_owned())
-            }
-            None => None,
-        };
-        let superseded = newer.map(|session| session.id);
-        let foreign = match (foreign, last) {
-            (None, Some((position, crc))) => {
-                let page = buffer.read(&*self.medium, position, PAGE as usize)?;
-                let found = CommitHeader::decode(page).map(|header| header.crc);
-                (found != Some(crc)).then(|| {
-                    format!(
-                        "another program has overwritten the journal of this pool at byte {position}"
-                    )
-                })
-            }
-            (foreign, _) => foreign,
-        };
-        let Some(foreign) = foreign else {
-            return Ok(());
-        };
-        self.foreign = Some(foreign.clone());
-        let mut session = self.session().clone();
-        if sessions.iter().any(|found| found.id == session.id) {
-            session.superseded = superseded;
-            // That this one stops counts more than that it leaves a note.
-            let _ = session.write(&*self.medium);
-        }
-        Err(JournalError::Foreign(foreign))
-    }
-
-    /// Forgets that two sessions overlapped, once that is settled.
-    ///
-    /// # Errors
-    /// When the medium fails.
-    pub fn forget_overlap(&mut self) -> Result<(), JournalError> {
-        Ok(session::forget_others(&*self.medium, self.session())?)
-    }
-
     /// Where a byte of the live area is on the medium.
     fn position(&self, at: u64) -> u64 {
         self.superblock.area(self.superblock.live) + at

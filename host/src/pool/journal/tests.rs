@@ -5,8 +5,10 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use vm_memory::VolatileSlice;
 
+use super::layout::AREAS;
 use super::*;
 use crate::medium::trace::{Event, Image, TraceMedium};
+use crate::pool::Shape;
 use crate::pool::ledger::{Bounds, VolumeId};
 
 pub(super) const SHAPE: Shape = Shape {
