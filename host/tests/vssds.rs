@@ -73,7 +73,7 @@ fn a_start_that_fails_makes_no_vssd() {
     assert!(!site.path("disk.img").exists(), "a pool was made");
     let long = site.path(&"x".repeat(120));
     let elsewhere = [&options[..], &["--metrics", "192.0.2.1:9100"]].concat();
-    site.refused(&[first.clone()], &elsewhere);
+    site.refused(std::slice::from_ref(&first), &elsewhere);
     assert!(!site.path("disk.img").exists(), "a pool was made");
     let mut command = Command::new(env!("CARGO_BIN_EXE_vssd-host"));
     command.arg("--backing").arg(site.path("disk.img"));
@@ -169,7 +169,7 @@ fn a_mistyped_name_makes_nothing() {
     }
     assert!(!site.path("vm11.sock").exists());
     daemon.kill();
-    let said = site.refused(&[typo.clone()], &[]);
+    let said = site.refused(std::slice::from_ref(&typo), &[]);
     assert!(said.contains("it has: vm1, vm2"), "{said}");
     // Nothing is new the second time, whatever is allowed; and a name that is shows.
     let (daemon, ready) = site.launch_and_hear(site.command(&specs, &options));
