@@ -230,7 +230,9 @@ fn a_backend_ends_when_another_has_its_pool() {
     let disk = site.path("disk.img");
     let specs = [site.spec("vm1", "size=1MiB")];
     let log = site.path("daemon.log");
-    let mut daemon = site.start_logged(&specs, &["--create"], File::create(&log).unwrap());
+    let mut command = site.command(&specs, &["--create"]);
+    command.stderr(File::create(&log).unwrap());
+    let mut daemon = site.launch(command);
     let mut guest = Frontend::connect(&site.path("vm1.sock"));
     assert_eq!(guest.write_at(0, &[1; 4096]), OK);
     assert_eq!(guest.flush(), OK);
