@@ -25,8 +25,8 @@ fn start() -> (Site, Daemon, [Frontend; 2]) {
 }
 
 fn of(daemon: &Daemon, name: &str) -> VssdStatus {
-    let vssds = daemon.status().vssds.into_iter();
-    vssds.filter(|v| v.name == name).last().unwrap()
+    let mut vssds = daemon.status().vssds.into_iter();
+    vssds.rfind(|v| v.name == name).unwrap()
 }
 
 /// Writes block after block; returns how many were refused.

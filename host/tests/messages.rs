@@ -58,7 +58,7 @@ fn every_cause_is_told_once() {
     fs::write(site.path("config.toml"), "create = 5").unwrap();
     for backing in ["folder", "/no/such/folder/pool", "/proc/version"] {
         let backing = site.path(backing);
-        check(&site.refused_on(&backing, &[good.clone()], &["--create"]));
+        check(&site.refused_on(&backing, std::slice::from_ref(&good), &["--create"]));
     }
     // Pools and clients.
     let folder = path("folder");
@@ -72,7 +72,7 @@ fn every_cause_is_told_once() {
         check(&said(&pool(args)));
     }
     check(&said(&site.vssdctl(&["status"])));
-    let _daemon = site.start(&[good.clone()]);
+    let _daemon = site.start(std::slice::from_ref(&good));
     for args in [
         &["status", "--control", &folder][..],
         &["status", "--control", "/no/such/socket"],
@@ -159,7 +159,7 @@ fn two_of_a_command_with_one_socket_are_named() {
     assert!(!site.path("disk.img").exists() && !socket.exists());
     let control = site.path("control.sock");
     let third = format!("name=vm3,socket={},size=1MiB", control.display());
-    let said_it = site.refused(&[third.clone()], &["--create"]);
+    let said_it = site.refused(std::slice::from_ref(&third), &["--create"]);
     assert!(
         said_it.contains("--control") && said_it.contains("vm3"),
         "{said_it}"
