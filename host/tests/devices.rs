@@ -277,7 +277,7 @@ fn blocks_are_no_smaller_than_sectors() {
             assert!(refused.contains(word), "{word}: {refused}");
         }
     }
-    let _daemon = site.launch(command(&["--buffered"]));
+    let _daemon = site.launch(command(&["--create", "--buffered"]));
     let mut guest = Frontend::connect(&site.path("vm1.sock"));
     assert_eq!(guest.write_at(1, &[5; 512]), OK);
     assert_eq!(guest.read_at(1, 512).unwrap(), [5; 512]);
