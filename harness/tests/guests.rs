@@ -334,11 +334,11 @@ fn a_guest_that_panics_says_where() {
 }
 
 #[test]
-fn a_second_backend_on_the_same_file_is_refused() {
+fn a_second_backend_in_the_same_folder_is_refused() {
     let bench = bench();
     let config = bench.backend.config().clone();
     let error = Backend::start(config).unwrap_err().to_string();
-    assert!(error.contains("in use"), "{error}");
+    assert!(error.contains("vm1.sock"), "{error}");
     bench.shut_down().unwrap();
 }
 
