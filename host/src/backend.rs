@@ -188,8 +188,9 @@ impl Backend {
     /// Starts to serve several vSSDs, each at its socket; returns what came of each.
     ///
     /// # Errors
-    /// As of [`add`](Self::add). What was made new for those before is deleted again.
+    /// As of [`add`](Self::add). Then the pool has the vSSDs that it had, with the bounds they had.
     pub fn start(&self, specs: &[VssdSpec], sockets: Vec<Socket>) -> Result<Vec<Added>> {
+        let before: Vec<_> = specs.iter().map(|s| self.pool.member(&s.name)).collect();
         let mut all: Vec<Added> = Vec::new();
         for (spec, socket) in specs.iter().zip(sockets) {
             let changing = self.change(&spec.name);
@@ -197,6 +198,8 @@ impl Backend {
                 Ok(added) => all.push(added),
                 Err(error) => {
                     self.forget_new(specs, &all);
+                    let served = before.iter().take(all.len()).flatten();
+                    served.for_each(|member| self.restore(member));
                     return Err(error);
                 }
             }
@@ -266,7 +269,7 @@ impl Backend {
     }
 
     fn make(&self, spec: &VssdSpec) -> Result<Arc<Volume>> {
-        if !spec.create {
+        if spec.create != Some(true) {
             let members = self.pool.members();
             let names: Vec<_> = members.iter().map(|m| m.name.as_str()).collect();
             let names = match names.is_empty() {
@@ -345,6 +348,7 @@ impl Backend {
         if let Some(server) = servers.iter().find(|s| s.vssd().name == name) {
             // It is in the list until then: what it waits for can be seen.
             server.stop();
+            server.vssd().retire();
             let stopped = |other: &Served| Arc::ptr_eq(&other.server, server);
             self.served().retain(|other| !stopped(other));
         }

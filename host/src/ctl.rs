@@ -328,12 +328,12 @@ fn carry_out(args: &Args) -> Result<ExitCode> {
         Command::Ask(ask) => request_of(ask)?,
         Command::Pool { command } => return pool_ctl::run(command, args.json),
     };
-    // A resize takes as long as its guest; everything else answers at once.
-    let timeout = match request {
-        Request::Resize(_) | Request::Watch {} => None,
-        _ => Some(PATIENCE),
-    };
-    let mut client = Client::connect(&args.control, timeout)?;
+    let mut client = Client::connect(&args.control, Some(PATIENCE))?;
+    // A resize takes as long as its guest; everything else answers at once, if anything does.
+    if let Request::Resize(_) | Request::Watch {} = request {
+        client.call(&Request::Ping {})?;
+        client.be_patient()?;
+    }
     if let (Request::Resize(resize), Some(blocks)) = (&request, named) {
         client.select(&resize.vssd, &blocks)?;
     }

@@ -7,7 +7,7 @@ use std::process;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 use parking_lot::{Condvar, Mutex};
 use serde::Deserialize;
@@ -27,7 +27,7 @@ use crate::io::EngineName;
 use crate::logging;
 use crate::media::MediaKind;
 use crate::medium::{
-    FileOptions, Medium, MemoryMedium, NullMedium, survive_size_limits, warn_of_size_limit,
+    FileOptions, Made, Medium, MemoryMedium, NullMedium, survive_size_limits, warn_of_size_limit,
 };
 use crate::metrics;
 use crate::output::print_line;
@@ -168,7 +168,8 @@ impl Args {
         let specs = self.vssds.iter().cloned();
         specs
             .map(|spec| VssdSpec {
-                create: spec.create || create,
+                // Who says so of one means it.
+                create: Some(spec.create.unwrap_or(create)),
                 ..spec
             })
             .collect()
@@ -226,8 +227,8 @@ fn volatile(medium: Arc<dyn Medium>, shape: Shape) -> Arc<Pool> {
     Arc::new(Pool::volatile(medium, block_size, overcommit_permille))
 }
 
-/// Opens the pool that `args` name.
-fn open_pool(args: &Args, backing: &Backing) -> Result<Arc<Pool>> {
+/// Opens the pool that `args` name. One that was made for that is taken back unless it is kept.
+fn open_pool(args: &Args, backing: &Backing) -> Result<(Arc<Pool>, Option<Made>)> {
     let engine = args.io.unwrap_or_default();
     let path = match backing {
         Backing::File(path) => path,
@@ -236,12 +237,12 @@ fn open_pool(args: &Args, backing: &Backing) -> Result<Arc<Pool>> {
             let len = shape.places_len();
             let medium = MemoryMedium::new(len)
                 .with_context(|| format!("take {} of memory", ByteSize(len)))?;
-            return Ok(volatile(Arc::new(medium), shape));
+            return Ok((volatile(Arc::new(medium), shape), None));
         }
         Backing::Null(size) => {
             let shape = args.shape(size.or(args.size))?;
             let len = shape.places_len();
-            return Ok(volatile(Arc::new(NullMedium { len }), shape));
+            return Ok((volatile(Arc::new(NullMedium { len }), shape), None));
         }
     };
     let boot = BootId::current().context("ask which boot of the machine this is")?;
@@ -258,13 +259,15 @@ fn open_pool(args: &Args, backing: &Backing) -> Result<Arc<Pool>> {
         };
         let say = |text: &str| tracing::info!("{text}");
         let make = |medium| Ok(Pool::create(medium, new.shape, engine, boot)?);
-        return file.make(new, say, make).map(|(pool, _)| pool);
+        let (pool, _, made) = file.make(new, say, make)?;
+        return Ok((pool, Some(made)));
     }
     let describe = || format!("open the pool {}", path.display());
     let shape = file.shape(options.direct).with_context(describe)?;
     let medium = file.into_medium();
     warn_of_size_limit(&medium, shape.medium_len());
-    Pool::open(Arc::new(medium), engine, boot).with_context(describe)
+    let pool = Pool::open(Arc::new(medium), engine, boot).with_context(describe)?;
+    Ok((pool, None))
 }
 
 /// Opens everything and serves until a signal or a client ends it.
@@ -291,11 +294,9 @@ pub fn run(args: &Args) -> Result<()> {
     descriptors::ensure_enough(args.vssds.len())?;
     let mut names: Vec<_> = args.vssds.iter().map(|spec| &spec.name).collect();
     names.sort();
-    names.dedup();
-    ensure!(
-        names.len() == args.vssds.len(),
-        "two vSSDs have the same name"
-    );
+    if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        bail!("two vSSDs are called {}: give each its own name", pair[0]);
+    }
     survive_faults().context("handle faults in guest memory")?;
     let end = End::watch().context("watch for signals")?;
 
@@ -311,7 +312,7 @@ pub fn run(args: &Args) -> Result<()> {
     let vssd_sockets = bind_all(&args.vssds, &sockets)?;
     check(control)?;
     let metrics = args.metrics.map(metrics::bind).transpose()?;
-    let pool = open_pool(&args, backing)?;
+    let (pool, made) = open_pool(&args, backing)?;
     let asked = end.clone();
     pool.on_loss(move || {
         asked.ask();
@@ -336,6 +337,9 @@ pub fn run(args: &Args) -> Result<()> {
     let backend = Arc::new(Backend::new(pool.clone(), context, polling, sockets));
     let specs = args.specs(backing);
     let served = backend.start(&specs, vssd_sockets).and_then(|added| {
+        if let Some(made) = made {
+            made.keep();
+        }
         let ready = ready(&specs, &added);
         let served = serve(&backend, backing, control, metrics, &ready, &end);
         served.inspect_err(|_| backend.forget_new(&specs, &added))

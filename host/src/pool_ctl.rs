@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Subcommand;
 use serde_json::json;
+use vssd::units::MAX_BLOCKS;
 
 use crate::access::{Access, Group, Mode};
 use crate::medium::{FileOptions, survive_size_limits};
@@ -140,6 +141,12 @@ fn create(command: &PoolCommand, json: bool) -> Result<()> {
         places: u32::try_from(size.0.checked_div(block_size.0).unwrap_or(0)).unwrap_or(0),
         overcommit_permille: overcommit.0,
     };
+    let most = ByteSize(block_size.0.saturating_mul(MAX_BLOCKS.into()));
+    ensure!(
+        *size <= most,
+        "a pool in blocks of {block_size} has {most} at most, not {size}: choose larger blocks with \
+         --block-size"
+    );
     ensure!(
         shape.is_possible() && shape.places_len() == size.0,
         "a pool of {size} in blocks of {} bytes cannot be: blocks are a power of two from 512 bytes \
@@ -154,7 +161,8 @@ fn create(command: &PoolCommand, json: bool) -> Result<()> {
     let opened = open(file, Some(Access::new(*mode, *group)))?;
     let boot = boot()?;
     let make = |medium| Ok(Journal::create(medium, shape, boot)?);
-    let (_, found) = opened.make(new, |text| warn(text), make)?;
+    let (_, found, made) = opened.make(new, |text| warn(text), make)?;
+    made.keep();
     if json {
         let over: Vec<_> = found.iter().map(ToString::to_string).collect();
         return Ok(print_line(json!({ "done": "made", "over": over }))?);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::medium::{FileMedium, FileOptions, Found, Medium};
+use crate::medium::{FileMedium, FileOptions, Found, Made, Medium};
 use crate::pool::Shape;
 use crate::pool::journal::{self, layout::PAGE};
 use crate::progress::Progress;
@@ -87,8 +87,8 @@ impl PoolFile {
         &self.medium
     }
 
-    /// Makes room for a pool, in which `make` then makes it. Returns what was made, and what was
-    /// there before. If that does not come about, a file is as before, or is removed if this
+    /// Makes room for a pool, in which `make` then makes it. Returns what was made, what was
+    /// there before, and what takes it back if it is not kept. If that does not come about, a file is as before, or is removed if this
     /// process has made it; unless by force, by which what was in it is lost already.
     ///
     /// # Errors
@@ -98,7 +98,7 @@ impl PoolFile {
         new: NewPool,
         say: fn(&str),
         make: impl FnOnce(Arc<dyn Medium>) -> Result<T>,
-    ) -> Result<(T, Vec<Found>)> {
+    ) -> Result<(T, Vec<Found>, Made)> {
         let describe = format!("make a pool in {}", self.path.display());
         if new.direct {
             self.check_alignment(Some(new.shape.block_size))?;
@@ -118,8 +118,7 @@ impl PoolFile {
         laid_out.with_context(|| describe.clone())?;
         let medium: Arc<dyn Medium> = Arc::new(self.medium);
         let pool = make(medium).with_context(|| describe)?;
-        made.keep();
-        Ok((pool, found))
+        Ok((pool, found, made))
     }
 
     fn check_alignment(&self, block_size: Option<u32>) -> Result<()> {

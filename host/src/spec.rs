@@ -107,7 +107,7 @@ pub struct VssdSpec {
     /// Its shape.
     pub geometry: Geometry,
     /// Whether to make it if the pool does not have it.
-    pub create: bool,
+    pub create: Option<bool>,
     /// Blocks that a new one starts with; `None` is all that it may hold.
     pub held: Option<u32>,
     /// Blocks that it may hold; `None` leaves that as it is.
@@ -182,7 +182,7 @@ impl Parts {
             name,
             socket: self.socket.context("a vSSD needs socket=PATH")?,
             geometry,
-            create: self.create.unwrap_or(false),
+            create: self.create,
             held: in_blocks("held", self.held)?,
             quota: in_blocks("quota", self.quota)?,
             reservation: in_blocks("reserve", self.reserve)?,
@@ -246,11 +246,11 @@ mod tests {
             (1 << 18, Some(1 << 17))
         );
         assert_eq!((spec.quota, spec.reservation), (None, Some(1)));
-        assert!(!spec.create);
+        assert_eq!(spec.create, None);
         let new: VssdSpec = "name=vm1,socket=a.sock,size=1GiB,quota=4KiB,create=true"
             .parse()
             .unwrap();
-        assert_eq!((new.create, new.held_when_new()), (true, 1));
+        assert_eq!((new.create, new.held_when_new()), (Some(true), 1));
         for (text, word) in [
             ("name=vm1", "size"),
             ("name=a b,socket=s,size=1MiB", "a b"),

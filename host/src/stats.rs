@@ -155,6 +155,7 @@ pub struct Stats {
     /// Who remembers requests for the hypervisor's picks, if anybody does.
     pub observer: Option<Observer>,
     medium_complaint: Complaint,
+    buffer_complaint: Complaint,
     space_complaint: Complaint,
     not_held_complaint: Complaint,
 }
@@ -163,7 +164,16 @@ impl Stats {
     /// Counts a request of vSSD `name` that the medium failed.
     pub fn failed(&mut self, name: &str, error: &io::Error) {
         self.counters.io_errors += 1;
-        if let Some(times) = self.medium_complaint.due() {
+        // EFAULT: the buffer, not the medium.
+        if error.raw_os_error() == Some(libc::EFAULT) {
+            if let Some(times) = self.buffer_complaint.due() {
+                tracing::warn!(
+                    vssd = %name, times,
+                    "a buffer of a request lies in memory that the frontend took away; the guest \
+                     gets an I/O error"
+                );
+            }
+        } else if let Some(times) = self.medium_complaint.due() {
             tracing::error!(
                 vssd = %name, %error, times,
                 "the medium failed a request; the guest gets an I/O error"

@@ -77,6 +77,8 @@ pub enum Waited {
     UnderWay,
     /// It ended so long ago that nothing more is known.
     Forgotten,
+    /// The vSSD is not served any more.
+    Removed,
 }
 
 /// What resizes are about.
@@ -146,6 +148,9 @@ pub struct Vssd {
     restarts: AtomicU64,
     /// A thread revokes, or is about to.
     revoking: AtomicBool,
+    /// Nothing changes it any more: it is not served, and may be deleted or served anew. Set under
+    /// the lock of the state.
+    removed: AtomicBool,
     revoke_complaint: Complaint,
     /// What the device is doing, as [`Activity::ALL`]'s index.
     activity: AtomicU8,
@@ -200,6 +205,7 @@ impl Vssd {
             drains: AtomicU32::new(0),
             restarts: AtomicU64::new(0),
             revoking: AtomicBool::new(false),
+            removed: AtomicBool::new(false),
             revoke_complaint: Complaint::default(),
             activity: AtomicU8::new(Activity::Quiet as u8),
             writes_through: AtomicBool::new(false),
@@ -310,6 +316,9 @@ impl Vssd {
     pub fn command(&self, request: &[u8], room: usize, answer: impl FnOnce(&[u8])) {
         let mut guard = self.lock();
         let state = &mut *guard;
+        if self.is_removed() {
+            return;
+        }
         let now = self.now_ns();
         let deadline = state.device.next_deadline_ns();
         let held = state.device.granted().len();
@@ -357,6 +366,9 @@ impl Vssd {
     fn start(&self, wish: Wish, given: Option<BlockSet>) -> Result<u64, StartError> {
         let mut guard = self.lock();
         let state = &mut *guard;
+        if self.is_removed() {
+            return Err(StartError::Removed);
+        }
         let missing = |block: &u32| !state.device.granted().contains(*block);
         if let Some(block) = given.as_ref().and_then(|given| given.iter().find(missing)) {
             return Err(StartError::NotHeld(block));
@@ -412,7 +424,7 @@ impl Vssd {
             connected: self.is_connected(),
             wanted: blocks(wanted),
             held: blocks(state.device.granted().len()),
-            written: blocks(self.pool.account(&self.volume).owned),
+            written: blocks(self.pool.account(&self.volume).unwrap_or_default().owned),
         }
     }
 
@@ -426,6 +438,9 @@ impl Vssd {
     /// Cancels the resize under way; returns its id.
     pub fn cancel(&self) -> Option<u64> {
         let mut state = self.lock();
+        if self.is_removed() {
+            return None;
+        }
         let id = state.device.cancel(self.now_ns());
         self.follow(&mut state, self.now_ns());
         drop(state);
@@ -436,6 +451,9 @@ impl Vssd {
     /// Sets how block sets travel; the driver starts a new session for it.
     pub fn set_encoding(&self, encoding: Encoding) {
         let mut state = self.lock();
+        if self.is_removed() {
+            return;
+        }
         state.device.set_encoding(encoding);
         self.follow(&mut state, self.now_ns());
         drop(state);
@@ -449,6 +467,9 @@ impl Vssd {
     }
 
     fn tick_locked(&self, mut state: MutexGuard<'_, State>, now: u64) -> Option<Duration> {
+        if self.is_removed() {
+            return None;
+        }
         let ended = self.follow(&mut state, now);
         let next = state.device.next_deadline_ns();
         drop(state);
@@ -516,10 +537,27 @@ impl Vssd {
         self.bell.ring();
     }
 
+    /// Ends its life: from now on nothing changes what it holds, whoever still has it in hand.
+    /// Otherwise that would be recorded of a volume that is gone, or that another [`Vssd`] has by
+    /// now. Its server has stopped.
+    pub fn retire(&self) {
+        let state = self.lock();
+        self.removed.store(true, Ordering::SeqCst);
+        drop(state);
+        self.bell.ring();
+    }
+
+    fn is_removed(&self) -> bool {
+        self.removed.load(Ordering::SeqCst)
+    }
+
     /// Waits for the end of resize `id`, at most until `until`.
     pub fn wait_for(&self, id: u64, until: Instant) -> Waited {
         loop {
             let rings = self.bell.rings();
+            if self.is_removed() {
+                return Waited::Removed;
+            }
             {
                 let published = self.published.lock();
                 if let Some(found) = published.finished.iter().find(|f| f.outcome.id == id) {

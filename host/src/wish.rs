@@ -12,6 +12,9 @@ use crate::size::Blocks;
 /// Why a resize did not start.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StartError {
+    /// The vSSD is not served any more.
+    #[error("the vSSD was removed just now")]
+    Removed,
     /// The device refused it.
     #[error(transparent)]
     Device(#[from] ResizeError),

@@ -39,7 +39,7 @@ fn a_thread_that_dies_ends_its_connection_and_the_next_is_served() {
     assert_eq!(next.read_at(0, 8192).unwrap(), [7; 8192]);
     // No request is waited for that the dead threads left behind.
     let mut resize = Resize::new("vm1", Change::Shrink(Amount::Blocks(1000)));
-    resize.evict = EvictName::Sequential;
+    (resize.evict, resize.force) = (EvictName::Sequential, true);
     let id = daemon.begin(resize);
     assert!(daemon.ended(id).is_complete());
     assert_eq!(daemon.terminate().code(), Some(0));
@@ -99,7 +99,7 @@ fn the_descriptors_of_a_vssd_are_as_many_as_are_planned_for() {
     let more = [0, 1].map(|i| site.spec(&format!("idle{i}"), "size=4KiB,held=0B"));
     let daemon = site.start_with(
         &[specs.to_vec(), more.to_vec()].concat(),
-        &["--media", "dram"],
+        &["--create", "--media", "dram"],
     );
     daemon.wait_for_descriptors(none + 2 * IDLE as usize);
 }

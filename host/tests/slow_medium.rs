@@ -69,6 +69,8 @@ fn scrape(address: &str) -> String {
 fn shrink(name: &str, evict: EvictName) -> Resize {
     let mut resize = Resize::new(name, Change::Shrink(Amount::Blocks(100)));
     resize.evict = evict;
+    // No driver is there, except where one is to surrender blocks.
+    resize.force = true;
     resize
 }
 

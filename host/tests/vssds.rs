@@ -6,10 +6,14 @@ mod support;
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
-use support::daemon::{Daemon, Site};
+use support::daemon::{Daemon, Site, pool};
 use support::frontend::{Frontend, OK};
-use vssd_host::control::protocol::{Added, Reply, Request};
+use vssd_host::control::client::ClientError;
+use vssd_host::control::protocol::{Added, Change, EvictName, Reply, Request, Resize};
+use vssd_host::size::Amount;
 
 fn text(output: &Output) -> String {
     let said = [&output.stdout[..], &output.stderr[..]].concat();
@@ -94,8 +98,7 @@ fn a_start_that_fails_makes_no_vssd() {
     for name in ["vm1.sock", "vm2.sock", "control.sock"] {
         assert!(!site.path(name).exists(), "{name} is left");
     }
-    let said = site.refused(&[first], &[]);
-    assert!(said.contains("no vSSD called `vm1`; it has none"), "{said}");
+    assert!(!site.path("disk.img").exists(), "the pool is left");
 }
 
 #[test]
@@ -321,4 +324,126 @@ fn sockets_are_for_their_owner_or_for_whom_it_says() {
         let said = site.refused(&specs, &["--create", option, value]);
         assert!(said.contains(word), "{said}");
     }
+}
+
+struct SetWhenDropped<'a>(&'a AtomicBool);
+
+impl Drop for SetWhenDropped<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Whoever still has a vSSD in hand when it is removed changes nothing: not a volume that is
+/// gone, and not one that is served anew. Every request is answered.
+#[test]
+fn a_resize_that_meets_a_removal_leaves_the_pool_whole() {
+    for delete in [true, false] {
+        let site = Site::new();
+        let keep = site.spec("keep", "size=1MiB");
+        let size = ["--create", "--size", "2MiB"];
+        let daemon = site.start_with(std::slice::from_ref(&keep), &size);
+        let other = site.spec("x", "size=1MiB,create=true");
+        let over = AtomicBool::new(false);
+        let outcomes = thread::scope(|scope| {
+            let resizer = |blocks: u64| {
+                let (daemon, over) = (&daemon, &over);
+                move || {
+                    let mut client = daemon.client();
+                    let mut done = 0u32;
+                    while !over.load(Ordering::Relaxed) {
+                        let mut resize = Resize::new("x", Change::To(Amount::Blocks(blocks)));
+                        (resize.evict, resize.force) = (EvictName::Sequential, true);
+                        // Refused or done, it is answered: the connection stays.
+                        match client.call(&Request::Resize(resize)) {
+                            Ok(Reply::Resized(_)) => done += 1,
+                            Ok(other) => panic!("{other:?}"),
+                            Err(ClientError::Refused(_)) => {}
+                            Err(error) => panic!("{error}"),
+                        }
+                    }
+                    done
+                }
+            };
+            let resizers = [scope.spawn(resizer(100)), scope.spawn(resizer(200))];
+            let watcher = scope.spawn(|| {
+                let mut client = daemon.client();
+                while !over.load(Ordering::Relaxed) {
+                    client.status().unwrap();
+                }
+            });
+            // The others end, too, if this fails.
+            let _end = SetWhenDropped(&over);
+            for _ in 0..40 {
+                add(&daemon, other.clone()).unwrap();
+                let vssd = "x".to_owned();
+                let removed = daemon.client().call(&Request::Remove { vssd, delete });
+                assert!(matches!(removed, Ok(Reply::Ok)), "{removed:?}");
+            }
+            over.store(true, Ordering::Relaxed);
+            watcher.join().unwrap();
+            resizers.map(|resizer| resizer.join().unwrap())
+        });
+        println!("resizes done: {outcomes:?}, deleted: {delete}");
+        // What is held is what is committed.
+        add(&daemon, other.clone()).unwrap();
+        let status = daemon.status();
+        let held: u64 = status.vssds.iter().map(|v| u64::from(v.held)).sum();
+        assert_eq!((status.pool.committed, status.panics), (held, 0));
+        assert!(daemon.terminate().success());
+        let checked = pool(&["check", site.path("disk.img").to_str().unwrap()]);
+        assert!(checked.status.success(), "{}", text(&checked));
+        let daemon = site.start_with(&[keep, other], &[]);
+        let status = daemon.status();
+        let after: u64 = status.vssds.iter().map(|v| u64::from(v.held)).sum();
+        assert_eq!((after, status.pool.committed), (held, held));
+    }
+}
+
+/// Who waits for a resize of a vSSD that is removed hears of that.
+#[test]
+fn a_resize_ends_when_its_vssd_is_removed() {
+    let site = Site::new();
+    let daemon = site.start(&[site.spec("vm1", "size=1MiB")]);
+    let mut resize = Resize::new("vm1", Change::To(Amount::Blocks(1)));
+    (resize.force, resize.deadline_ms) = (true, 0);
+    let mut client = daemon.client();
+    client.send(&Request::Resize(resize)).unwrap();
+    daemon.wait_until(|vssd| vssd.resize.is_some());
+    let remove = Request::Remove {
+        vssd: "vm1".to_owned(),
+        delete: true,
+    };
+    assert!(matches!(daemon.client().call(&remove), Ok(Reply::Ok)));
+    let said = client.receive().unwrap_err().to_string();
+    assert!(said.contains("vm1 was removed"), "{said}");
+}
+
+/// A start that fails leaves the pool as it found it, and none where there was none.
+#[test]
+fn a_start_that_fails_is_undone() {
+    let site = Site::new();
+    let small = [
+        site.spec("vm1", "size=1MiB,create=true"),
+        site.spec("vm2", "size=1MiB,create=true"),
+    ];
+    let said = site.refused(&small, &["--create", "--size", "1MiB"]);
+    assert!(said.contains("vm2"), "{said}");
+    assert!(!site.path("disk.img").exists());
+    drop(site.start_with(&small[..1], &["--create", "--size", "1MiB"]));
+    let more = [
+        site.spec("vm1", "size=1MiB,reserve=512KiB"),
+        small[1].clone(),
+    ];
+    site.refused(&more, &[]);
+    let daemon = site.start_with(&[site.spec("vm1", "size=1MiB")], &[]);
+    assert_eq!(daemon.vssd().reservation, 0);
+    // Said of one it counts, whatever is said of all.
+    drop(daemon);
+    let refused = [
+        site.spec("vm1", "size=1MiB"),
+        site.spec("typo", "size=4KiB,create=false"),
+    ];
+    let said = site.refused(&refused, &["--create"]);
+    assert!(said.contains("typo"), "{said}");
 }

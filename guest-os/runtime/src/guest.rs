@@ -76,7 +76,8 @@ impl<'m, M: Machine> Guest<'m, M> {
     fn serve(&mut self) -> Result<Exit, Fault> {
         self.settle()?;
         let first_io_ns = self.first_io()?;
-        let scripted = self.lines.is_waiting();
+        // Only these end the guest if they fail: whoever types commands goes on.
+        let mut scripted = self.lines.waiting();
         let held = self.hardware.borrow().disk.driver().held().len();
         self.report(&Report::Ready {
             version: env!("CARGO_PKG_VERSION").to_string(),
@@ -93,7 +94,7 @@ impl<'m, M: Machine> Guest<'m, M> {
                 .log(format_args!("{why}"));
         }
         let has_own_channel = self.hardware.borrow().machine.has_own_channel();
-        if !scripted && !has_own_channel {
+        if scripted == 0 && !has_own_channel {
             self.hardware.borrow_mut().machine.log(format_args!(
                 "type commands: info, fill, verify, read, cache, replay, exit, …"
             ));
@@ -101,6 +102,8 @@ impl<'m, M: Machine> Guest<'m, M> {
         loop {
             while let Some(line) = self.lines.pop() {
                 self.waiting.set(self.lines.waiting());
+                let of_script = scripted > 0;
+                scripted = scripted.saturating_sub(1);
                 let started = self.now_ns();
                 match line.parse::<Command>() {
                     Ok(Command::Exit) => {
@@ -115,7 +118,7 @@ impl<'m, M: Machine> Guest<'m, M> {
                                 command: line,
                                 reason,
                             });
-                            if scripted && !has_own_channel {
+                            if of_script && !has_own_channel {
                                 return Ok(Exit::Failure);
                             }
                         }

@@ -81,6 +81,14 @@ impl Client {
         })
     }
 
+    /// From now on an answer may take as long as it takes.
+    pub fn be_patient(&mut self) -> Result<(), ClientError> {
+        let set = self.stream.get_ref().set_read_timeout(None);
+        set.map_err(|error| self.broken(error))?;
+        self.patience = None;
+        Ok(())
+    }
+
     fn broken(&self, source: io::Error) -> ClientError {
         let path = self.path.clone();
         match (source.kind(), self.patience) {

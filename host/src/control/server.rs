@@ -273,6 +273,10 @@ impl Control {
                         "resize {id} ended, but its outcome is not known any more"
                     ));
                 }
+                Waited::Removed => {
+                    let name = &resize.vssd;
+                    return Err(format!("{name} was removed before resize {id} ended"));
+                }
                 Waited::UnderWay if has_left(client) => {
                     return Err(format!("nobody waits for resize {id}"));
                 }
@@ -380,7 +384,8 @@ pub fn status(vssd: &Vssd, until: Instant) -> VssdStatus {
         },
         elapsed_ms: now.saturating_sub(resize.started_ns) / 1_000_000,
     });
-    let account = vssd.pool.account(&vssd.volume);
+    // None if it is being deleted.
+    let account = vssd.pool.account(&vssd.volume).unwrap_or_default();
     let stats = vssd.stats();
     VssdStatus {
         name: vssd.name.clone(),

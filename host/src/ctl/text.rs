@@ -34,10 +34,11 @@ fn describe_added(added: &Added) -> String {
 
 fn describe_resized(resized: &Resized) -> String {
     let size = |blocks: u32| ByteSize(u64::from(blocks) * u64::from(resized.block_size));
-    let (verb, moved) = match resized.held < resized.from {
-        true => ("took", resized.from - resized.held),
-        false => ("gave", resized.held - resized.from),
+    let verb = match resized.target < resized.from {
+        true => "took",
+        false => "gave",
     };
+    let moved = resized.from.abs_diff(resized.held);
     let wanted = resized.from.abs_diff(resized.target);
     let mut text = format!(
         "{}: {verb} {moved} of {wanted} blocks ({} of {}) in {:.1} ms ({} exchanges), guest holds {}",
@@ -152,7 +153,7 @@ fn describe_failures(text: &mut String, status: &Status) {
         let counters = &vssd.counters;
         let not_held = counters.rejects.get(Reject::NotHeld.label());
         for (count, cause) in [
-            (counters.io_errors, "failed on the medium"),
+            (counters.io_errors, "failed"),
             (counters.no_space, "found no room in the pool"),
             (
                 not_held.copied().unwrap_or(0),

@@ -57,7 +57,9 @@ pub enum OpenError {
         source: io::Error,
     },
     /// It is missing.
-    #[error("{path} does not exist: add --create to make it")]
+    #[error(
+        "{path} does not exist: make a pool there with `vssd-host --create` or `vssdctl pool create`"
+    )]
     Missing {
         /// The file.
         path: PathBuf,
@@ -85,7 +87,7 @@ pub enum OpenError {
         by: String,
     },
     /// Something else has it.
-    #[error("{path} is in use: {by}; end that first, --force does not help")]
+    #[error("{path} is in use: {by}; end that first")]
     Used {
         /// The file.
         path: PathBuf,

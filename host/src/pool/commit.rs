@@ -477,7 +477,8 @@ impl Pool {
         let capacity = volume.capacity();
         let geometry = Geometry::new(self.block_size, capacity.into()).map_err(io::Error::other)?;
         let mut batch = Batch::default();
-        batch.volume(id, capacity, self.account(volume).bounds, name);
+        let bounds = self.books().ledger.account(id).bounds;
+        batch.volume(id, capacity, bounds, name);
         granted(&mut batch, id, &volume.held(), geometry);
         sink.push(&batch)?;
         for first in (0..volume.windows()).step_by(WINDOWS_AT_A_TIME as usize) {

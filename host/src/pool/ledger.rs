@@ -43,7 +43,7 @@ pub const REGION_WORDS: u32 = REGION / 64;
 pub struct VolumeId(pub u32);
 
 /// What a volume may use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bounds {
     /// Blocks that it may hold at most.
     pub quota: u32,
@@ -52,7 +52,7 @@ pub struct Bounds {
 }
 
 /// What a volume may use and uses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Account {
     /// What it may use.
     pub bounds: Bounds,

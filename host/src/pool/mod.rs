@@ -264,9 +264,9 @@ impl Pool {
         self.books().ledger.usage()
     }
 
-    /// What a volume may use and uses.
-    pub fn account(&self, volume: &Volume) -> Account {
-        *self.books().ledger.account(volume.id())
+    /// What a volume may use and uses; `None` once it is deleted.
+    pub fn account(&self, volume: &Volume) -> Option<Account> {
+        self.books().ledger.find(volume.id())
     }
 
     /// Makes sure that a volume may hold `more` blocks more.
@@ -392,7 +392,10 @@ impl Pool {
             });
         }
         let id = volume.id();
-        let old = self.account(&volume).bounds;
+        let account = self.account(&volume);
+        let old = account
+            .ok_or_else(|| PoolError::Unknown(name.to_owned()))?
+            .bounds;
         let bounds = Bounds {
             quota: quota.unwrap_or(old.quota),
             reservation: reservation.unwrap_or(old.reservation),

@@ -406,6 +406,9 @@ impl Frontend {
     pub fn reset_rings(&mut self) {
         let backend = self.connection.as_mut().expect("connected");
         for (index, ring) in self.rings.iter_mut().enumerate() {
+            // Disabled first, as by QEMU: a ring that starts with its kick alone could answer
+            // before it has its call.
+            backend.set_vring_enable(index, false).unwrap();
             backend.get_vring_base(index).unwrap();
             *ring = Ring::new(index);
             self.memory

@@ -23,8 +23,8 @@ pub(super) struct Source {
     bytes: u64,
     lines: u64,
     line: Vec<u8>,
-    // What ends a line.
-    terminator: u8,
+    // The last line ended with a carriage return: a newline next belongs to it.
+    after_return: bool,
 }
 
 impl Source {
@@ -36,11 +36,10 @@ impl Source {
             bytes: 0,
             lines: 0,
             line: Vec::new(),
-            terminator: b'\n',
+            after_return: false,
         };
         let head = source.input.peek(HEAD_BYTES).map(<[u8]>::to_vec);
         source.head = head.map_err(|error| source.problem(error))?;
-        source.terminator = text::terminator(&source.head);
         match not_read(&source.head) {
             // A vSCSI trace begins with a number, which may be any.
             Some(found) if vscsi::Layout::of(&source.head).is_none() => {
@@ -99,24 +98,49 @@ impl Source {
         Ok(Some(position))
     }
 
+    /// Reads a line, or as much of one as shows that it is too long; false at the end of the
+    /// file.
+    fn read_line(&mut self) -> io::Result<bool> {
+        self.line.clear();
+        let mut any = false;
+        while self.line.len() <= LINE_BYTES_MAX {
+            let found = match self.input.fill_buf() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                found => found?,
+            };
+            let Some(first) = found.first() else {
+                break;
+            };
+            if std::mem::take(&mut self.after_return) && *first == b'\n' {
+                self.input.consume(1);
+                continue;
+            }
+            any = true;
+            let most = found.len().min(LINE_BYTES_MAX + 1 - self.line.len());
+            let found = &found[..most];
+            let end = found.iter().position(text::ends_line);
+            self.line.extend(&found[..end.unwrap_or(most)]);
+            if let Some(end) = end {
+                self.after_return = found[end] == b'\r';
+                self.input.consume(end + 1);
+                break;
+            }
+            self.input.consume(most);
+        }
+        Ok(any)
+    }
+
     /// The next line with content, without its end and the blanks around it, and where
     /// it is; `None` at the end of the file.
     pub(super) fn line(&mut self) -> Result<Option<(Position, &[u8])>, Trouble> {
         loop {
             let position = Position::Line(self.lines + 1);
-            self.line.clear();
-            // One more than a line may have, with its end.
-            let limit = LINE_BYTES_MAX as u64 + 1;
-            let count = (&mut self.input)
-                .take(limit)
-                .read_until(self.terminator, &mut self.line)
-                .map_err(|error| (position, self.problem(error)))?;
-            if count == 0 {
-                return Ok(None);
+            match self.read_line() {
+                Ok(true) => {}
+                Ok(false) => return Ok(None),
+                Err(error) => return Err((position, self.problem(error))),
             }
-            if self.line.last() == Some(&self.terminator) {
-                self.line.pop();
-            } else if count as u64 == limit {
+            if self.line.len() > LINE_BYTES_MAX {
                 return Err((position, Problem::LineTooLong));
             }
             self.lines += 1;

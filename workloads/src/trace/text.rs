@@ -16,13 +16,26 @@ const LINE_QUOTED_MAX: usize = 80;
 /// The mark that some editors put before UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// What ends the lines of a file that begins with `head`: a newline, whatever is before
-/// it, or where there is none the carriage return of old Macs and their spreadsheets.
-pub(super) fn terminator(head: &[u8]) -> u8 {
-    match head.contains(&b'\n') || !head.contains(&b'\r') {
-        true => b'\n',
-        false => b'\r',
-    }
+/// Whether a byte ends a line: a newline, or the carriage return of old Macs and their
+/// spreadsheets. A file may have both, joined of several; both in a row end one line.
+pub(super) fn ends_line(byte: &u8) -> bool {
+    matches!(byte, b'\n' | b'\r')
+}
+
+/// The lines of a text, without what ends them.
+fn lines(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
+    core::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let len = rest.iter().position(ends_line).unwrap_or(rest.len());
+        let (line, end) = rest.split_at(len);
+        rest = match end {
+            [b'\r', b'\n', next @ ..] | [_, next @ ..] => next,
+            [] => end,
+        };
+        Some(line)
+    })
 }
 
 /// What a line says, without the blanks around it; `None` for one that is blank or a
@@ -38,8 +51,7 @@ pub(super) fn content(line: &[u8], number: u64) -> Option<&[u8]> {
 
 /// The lines with content of a file that begins with `head`, and their numbers.
 pub(super) fn content_lines(head: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
-    let end = terminator(head);
-    let lines = (1..).zip(head.split(move |byte| *byte == end));
+    let lines = (1..).zip(lines(head));
     lines.filter_map(|(number, line)| Some((number, content(line, number)?)))
 }
 

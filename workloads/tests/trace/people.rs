@@ -77,6 +77,28 @@ fn marks_comments_and_blank_lines_do_not_count() {
     }
 }
 
+/// Files that were joined of several, or saved by one program after another.
+#[test]
+fn lines_may_end_in_more_than_one_way() {
+    for (format, lines, header) in traces() {
+        let plain = all(lines.join("\n").as_bytes(), format);
+        let ends = ["\n", "\r\n", "\r"];
+        for (first, rest) in ends.iter().flat_map(|a| ends.map(|b| (a, b))) {
+            let text = format!("{}{first}{}", lines[0], lines[1..].join(rest));
+            assert_eq!(all(text.as_bytes(), format), plain, "{format}: {text:?}");
+            for before in header.iter().copied().chain(["# a comment"]) {
+                let text = format!("{before}{first}{}{rest}", lines.join(rest));
+                assert_eq!(all(text.as_bytes(), format), plain, "{format}: {text:?}");
+            }
+        }
+        // Lines are counted as an editor does.
+        let text = format!("{}\r\n\r\n{}\r{}\n?", lines[0], lines[1], lines[2]);
+        let (records, error) = read(text.as_bytes(), named(format));
+        let error = error.unwrap().to_string();
+        assert!(records.len() == 3 && error.contains("line 5"), "{error}");
+    }
+}
+
 #[test]
 fn columns_that_are_not_used_are_not_judged() {
     let wanted = all(MSR.join("\n").as_bytes(), Format::Msr);
