@@ -17,17 +17,14 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
-use rustix::io::Errno;
 use rustix::thread::{Timespec, futex};
 
 use crate::bell::Bell;
 
 /// A taker that waits longer than this is a change that others are to hear of.
-const LONG: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: 10_000_000,
-};
+const LONG: Duration = Duration::from_millis(10);
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -113,20 +110,28 @@ impl Turns {
         }
         self.takers.fetch_add(1, Ordering::Relaxed);
         fence(Ordering::SeqCst);
-        let mut at_most = Some(&LONG);
+        // Turns may end all the time while what the taker waits for does not.
+        let begin = Instant::now();
+        let mut announced = false;
         loop {
             let moved = self.moved.load(Ordering::Acquire);
             if reached() {
                 break;
             }
-            // Interrupted, or no longer that number: it is looked again.
-            let waited = futex::wait(&self.moved, futex::Flags::PRIVATE, moved, at_most);
-            if waited == Err(Errno::TIMEDOUT) {
-                at_most = None;
+            let left = LONG.saturating_sub(begin.elapsed());
+            if !announced && left.is_zero() {
+                announced = true;
                 if let Some(bell) = self.bell.get() {
                     bell.ring();
                 }
             }
+            let at_most = Timespec {
+                tv_sec: 0,
+                tv_nsec: left.subsec_nanos().into(),
+            };
+            let at_most = (!announced).then_some(&at_most);
+            // Interrupted, too long, or no longer that number: it is looked again.
+            let _ = futex::wait(&self.moved, futex::Flags::PRIVATE, moved, at_most);
         }
         self.takers.fetch_sub(1, Ordering::Relaxed);
     }
@@ -137,7 +142,6 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::AtomicBool;
     use std::thread;
-    use std::time::Duration;
 
     use super::*;
 
@@ -193,6 +197,29 @@ mod tests {
         turns.end_all();
         taker.join().unwrap();
         assert!(!turns.is_waited_for());
+    }
+
+    /// Also when other requests end meanwhile, again and again.
+    #[test]
+    fn a_taker_that_is_woken_all_the_time_is_announced() {
+        let (turns, bell) = (Arc::new(Turns::default()), Arc::new(Bell::default()));
+        turns.announce(&bell);
+        turns.begin();
+        turns.end(1, 0);
+        let taker = {
+            let turns = turns.clone();
+            thread::spawn(move || turns.wait())
+        };
+        let begin = Instant::now();
+        while bell.rings() == 0 {
+            assert!(begin.elapsed() < Duration::from_secs(20), "it is not");
+            turns.begin();
+            turns.end(0, 0);
+            // Shorter than what is long.
+            thread::sleep(Duration::from_millis(1));
+        }
+        turns.end_all();
+        taker.join().unwrap();
     }
 
     #[test]
