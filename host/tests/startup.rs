@@ -131,7 +131,7 @@ fn impossible_command_lines_are_refused() {
     let site = Site::new();
     let good = site.spec("vm1", "size=1MiB");
     let said = site.refused(&[good.clone(), good], &["--create"]);
-    assert!(said.contains("same name"), "{said}");
+    assert!(said.contains("two vSSDs are called vm1"), "{said}");
     for (rest, word) in [
         ("size=1MB", "1MB"),
         ("size=5000", "5000"),
