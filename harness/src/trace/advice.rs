@@ -128,8 +128,8 @@ impl Case<'_> {
         Ok(match over {
             // It is past the cap, or nothing that can be looked at again.
             true => format!(
-                "`--max-request SIZE` takes longer ones, up to {cap}; garbage says such lengths as well, \
-                 so see that `--format` is right"
+                "lengths up to {cap} can be taken with `--max-request SIZE`; garbage says such lengths as \
+                 well, so see that `--format` is right"
             ),
             false => format!(
                 "if it is real, `--max-request {}` takes it and all others",

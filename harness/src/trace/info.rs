@@ -156,11 +156,10 @@ impl fmt::Display for Info {
         line(
             "span",
             format!(
-                "blocks {} to {}: a disk of {} bytes ({}) has room for them",
+                "blocks {} to {}: {}",
                 self.first_block,
                 self.end_block - 1,
-                self.end_block.saturating_mul(BLOCK_BYTES),
-                Size(self.end_block.saturating_mul(BLOCK_BYTES))
+                room_for(self.end_block)
             ),
         )?;
         line(
@@ -172,5 +171,22 @@ impl fmt::Display for Info {
         assumed
             .chain(notes)
             .try_for_each(|(name, text)| line(name, text.clone()))
+    }
+}
+
+/// Which disk the blocks before `end` need, or what to do where none is large enough: the
+/// volumes of a trace lie one behind the other.
+fn room_for(end: u64) -> String {
+    let bytes = end.saturating_mul(BLOCK_BYTES);
+    match end <= u64::from(u32::MAX) {
+        true => format!(
+            "a disk of {bytes} bytes ({}) has room for them",
+            Size(bytes)
+        ),
+        false => format!(
+            "{}, more than the 16 TiB of a trace disk: volumes that are smaller take less, \
+             `--volume SIZE`",
+            Size(bytes)
+        ),
     }
 }
