@@ -8,28 +8,30 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use lab::accel::{self, AccelChoice};
+use lab::qemu::{self, Machine, Qemu};
+use lab::vm_host::VmHost;
+use results::host::now_utc;
+use results::manifest::Manifest;
+use results::store::RunFolder;
+use results::verdict::{Verdict, summary};
+use terminal::interrupt;
+use terminal::progress::Progress;
+use terminal::talk::Talk;
 use vssd_host::output::{exit_code, warn};
 
-use crate::accel::{self, AccelChoice};
 use crate::bench;
 use crate::bench::cli::Bench;
 use crate::experiment::params::{Overrides, resolve};
 use crate::experiment::{Experiment, Joined, Lab};
-use crate::interrupt;
-use crate::present::manifest::{Manifest, now_utc};
-use crate::present::store::RunFolder;
-use crate::present::{self, Verdict, doctor};
-use crate::progress::Progress;
-use crate::qemu::{self, Machine, Qemu};
+use crate::present::{self, doctor};
 use crate::sim;
 use crate::sim::cli::SimArgs;
 use crate::sweep;
 use crate::sweep::cli::{Common, Ended, MergeArgs, SweepArgs};
 use crate::sweep::runner::Eviction;
-use crate::talk::Talk;
-use crate::trace;
-use crate::trace::cli::TraceCommand;
-use crate::vm_host::VmHost;
+use crate::trace_cli;
+use crate::trace_cli::TraceCommand;
 
 /// Exit code when everything ran, but a claim or requirement does not hold.
 const EXIT_DOES_NOT_HOLD: u8 = 3;
@@ -326,7 +328,7 @@ fn dispatch(cli: &Cli, talk: &mut Talk) -> Result<bool> {
         Some(Command::Bench { what }) => bench(what, options, talk),
         Some(Command::Sim(args)) => simulate(args, options, talk),
         Some(Command::Trace { what }) => {
-            trace::cli::run(what, options.progress(), options.json, talk).map(|()| true)
+            trace_cli::run(what, options.progress(), options.json, talk).map(|()| true)
         }
         Some(Command::Merge(args)) => {
             let ended = sweep::cli::merge(args, &options.for_sweeps(), talk)?;
@@ -424,7 +426,8 @@ fn run(experiments: &[Experiment], options: &RunOptions, talk: &mut Talk) -> Res
                 experiment.purpose()
             ));
         }
-        let manifest = Manifest::new(&lab, &reason, experiment.name(), options.full, params);
+        let manifest =
+            Manifest::new(lab.conditions(&reason, experiment.name(), options.full, params));
         let mut run = RunFolder::create(&folder, manifest)?;
         match experiment.run(params, &lab, &mut run) {
             Ok(()) => run.complete()?,
@@ -506,7 +509,7 @@ fn show(verdicts: &[(PathBuf, Verdict)], options: &RunOptions, talk: &mut Talk) 
         }
     } else {
         for (folder, verdict) in verdicts {
-            talk.say(present::summary(verdict, std::io::stdout().is_terminal()));
+            talk.say(summary(verdict, std::io::stdout().is_terminal()));
             let report = folder.join("report.html");
             talk.line(format_args!("  report: {}", report.display()));
         }

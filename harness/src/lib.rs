@@ -15,27 +15,12 @@
 //! in a run's folder.
 #![deny(unsafe_code)]
 
-pub mod accel;
-pub mod backend;
 pub mod bench;
 pub mod cli;
 pub mod experiment;
-pub mod fleet;
-pub mod guest;
-pub mod interrupt;
-pub mod mrc;
-pub mod page_cache;
 pub mod picker;
 pub mod present;
-pub mod process;
-pub mod progress;
-pub mod qemu;
 pub mod record;
-pub mod resources;
 pub mod sim;
 pub mod sweep;
-pub mod talk;
-pub mod testbed;
-pub mod trace;
-pub mod twin;
-pub mod vm_host;
+pub mod trace_cli;

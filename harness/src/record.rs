@@ -20,22 +20,16 @@ mod sharing;
 mod shrink_cache;
 mod write_policy;
 
+use results::row::Row;
 use serde::{Deserialize, Serialize};
 
+use crate::picker::Picker;
 pub use block_cache::{BlockCachePaceRow, BlockCacheRow, BlockCacheSimRow, BlockCacheTraceRow};
 pub use direct_io::DirectIoRow;
 pub use media::{MediaRow, MediaWearRow};
 pub use sharing::{SharingCheckRow, SharingRow};
 pub use shrink_cache::{ShrinkCacheLossRow, ShrinkCacheResizeRow, ShrinkCacheRow};
 pub use write_policy::{WritePolicyCrashRow, WritePolicyRow, WritePolicySampleRow};
-
-use crate::picker::Picker;
-
-/// A CSV file: its name in the run's folder and the type of its rows.
-pub trait Row: Serialize + for<'de> Deserialize<'de> {
-    /// File name, such as `correctness.csv`.
-    const FILE: &'static str;
-}
 
 /// Which way a resize goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use harness::present::manifest::{Manifest, State};
+use results::manifest::{Manifest, State};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 fn harness(arguments: &[&str]) -> Command {

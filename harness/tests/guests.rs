@@ -6,18 +6,18 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use harness::accel::{Accel, kvm_opens};
-use harness::backend::{Backend, BackendConfig};
 use harness::experiment::params::{Overrides, resolve};
 use harness::experiment::{Experiment, Joined, Lab};
-use harness::present::manifest::Manifest;
-use harness::present::store::{RunFolder, read};
-use harness::progress::Progress;
-use harness::qemu::{Drives, Machine, Qemu};
 use harness::record::{LatencyBucketRow, LatencyCycleRow, LatencyPhase, LatencyRow, Side};
-use harness::testbed::{Disks, OriginShape, ResizeOptions, Shape, Talk, Testbed};
-use harness::vm_host::{Bench, VmHost};
+use lab::accel::{Accel, kvm_opens};
+use lab::backend::{Backend, BackendConfig};
+use lab::qemu::{Drives, Machine, Qemu};
+use lab::testbed::{Disks, OriginShape, ResizeOptions, Shape, Talk, Testbed};
+use lab::vm_host::{Bench, VmHost};
+use results::manifest::Manifest;
+use results::store::{RunFolder, read};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use terminal::progress::Progress;
 use vssd_host::control::protocol::{EncodingName, EvictName, Resized};
 use vssd_host::size::ByteSize;
 use workloads::command::Enforce;
@@ -132,7 +132,7 @@ fn both_machines_under_kvm_where_there_is_one() {
         there_and_back(Machine::Q35, Accel::Kvm);
         there_and_back(Machine::Microvm, Accel::Kvm);
     } else {
-        let chosen = harness::accel::choose(harness::accel::AccelChoice::Kvm);
+        let chosen = lab::accel::choose(lab::accel::AccelChoice::Kvm);
         assert!(chosen.unwrap_err().to_string().contains("/dev/kvm"));
     }
 }
@@ -365,7 +365,7 @@ fn latencies_are_measured_before_during_and_after_resizes() {
     };
     let params = resolve(Experiment::Latency.defaults(), &overrides).unwrap();
     let out = tempfile::tempdir().unwrap();
-    let manifest = Manifest::new(&lab, "a test", "latency", false, &params);
+    let manifest = Manifest::new(lab.conditions("a test", "latency", false, &params));
     let mut folder = RunFolder::create(out.path(), manifest).unwrap();
     Experiment::Latency.run(&params, &lab, &mut folder).unwrap();
     folder.complete().unwrap();

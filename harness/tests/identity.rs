@@ -7,16 +7,16 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use harness::accel::Accel;
 use harness::experiment::Experiment;
 use harness::experiment::eviction::trial::{self, Detail};
 use harness::experiment::eviction::{Params, on_twin};
 use harness::experiment::params::{Overrides, resolve};
 use harness::picker::Picker;
-use harness::qemu::{Machine, Qemu};
-use harness::testbed::{Disks, OriginShape, Shape, Testbed};
-use harness::twin::Twin;
-use harness::vm_host::VmHost;
+use lab::accel::Accel;
+use lab::qemu::{Machine, Qemu};
+use lab::testbed::{Disks, OriginShape, Shape, Testbed};
+use lab::twin::Twin;
+use lab::vm_host::VmHost;
 use vssd_host::size::ByteSize;
 use workloads::Report;
 

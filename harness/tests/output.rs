@@ -6,7 +6,7 @@ use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use harness::present::manifest::{Manifest, State};
+use results::manifest::{Manifest, State};
 
 /// Where standard output goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

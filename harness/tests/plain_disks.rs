@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use harness::backend::{Backend, BackendConfig};
-use harness::process::Process;
-use harness::qemu::{EXIT_SUCCESS, GUEST_IMAGE, Qemu};
+use lab::backend::{Backend, BackendConfig};
+use lab::process::Process;
+use lab::qemu::{EXIT_SUCCESS, GUEST_IMAGE, Qemu};
 use tempfile::TempDir;
 use vssd_host::size::ByteSize;
 

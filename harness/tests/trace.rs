@@ -9,10 +9,10 @@ use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use harness::progress::Progress;
-use harness::sim::input::Input;
-use harness::trace::trace_image;
 use rustix::process::{Pid, Signal, kill_process};
+use simulate::input::Input;
+use simulate::trace::trace_image;
+use terminal::progress::Progress;
 use workloads::trace::{Beyond, Options, TimeOrder};
 use workloads::trace_disk::{Access, BLOCK_BYTES, Header, Place};
 

@@ -16,17 +16,17 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use guest_cache::Policy;
+use lab::process::Process;
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
+use simulate::input::Input;
+use terminal::interrupt;
+use terminal::progress::Progress;
 use workloads::Workload;
 
-use crate::interrupt;
-use crate::process::Process;
-use crate::progress::Progress;
 use crate::sim::cli::parse_workload;
-use crate::sim::input::Input;
 
 /// The program that runs libCacheSim.
 const SCRIPT: &str = include_str!("libcachesim.py");

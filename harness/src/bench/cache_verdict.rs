@@ -1,10 +1,10 @@
 //! What `harness bench cache` shows: the measurements held against the bars.
 
 use guest_cache::Policy;
+use results::verdict::{Claim, Source, Table, Verdict, median};
 
 use super::cache::{Measured, Row, Surrender, Who};
 use super::verdict::Ratio;
-use crate::present::study::{Claim, Source, Table, Verdict, median};
 
 /// How many times the requests a second of libCacheSim's LRU ours has at least.
 const LRU_RATIO: f64 = 2.0;

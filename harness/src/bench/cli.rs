@@ -4,20 +4,21 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Subcommand;
+use lab::native::server::Server;
+use lab::vm_host::VmHost;
+use results::document::{Document, Fact, outcome};
+use results::file::ensure_fresh;
+use results::host::now_utc;
+use results::plain::{conditions, write_report, write_rows};
+use results::verdict::Verdict;
+use terminal::progress::Progress;
 
 use super::cache;
 use super::cache_verdict;
 use super::io;
 use super::resize;
 use super::resize_verdict;
-use super::server::Server;
 use super::verdict;
-use crate::present::Verdict;
-use crate::present::document::{Document, Fact, outcome};
-use crate::present::manifest::now_utc;
-use crate::present::plain::{conditions, ensure_fresh, write_report, write_rows};
-use crate::progress::Progress;
-use crate::vm_host::VmHost;
 
 /// What can be measured.
 #[derive(Clone, Debug, Subcommand)]

@@ -13,19 +13,18 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use lab::native::client::Client;
+use lab::native::load::{Load, Pattern, Slice};
+use lab::native::server::Server;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
+use terminal::progress::Progress;
 use vssd_host::pool::Shape;
 use vssd_host::size::ByteSize;
-
-use super::client::Client;
-use super::load::{Load, Pattern, Slice};
-use super::server::Server;
-use crate::progress::Progress;
 
 /// Bytes in a block.
 const BLOCK: u64 = 4096;

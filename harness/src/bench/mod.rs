@@ -11,10 +11,7 @@
 pub mod cache;
 pub mod cache_verdict;
 pub mod cli;
-pub mod client;
 pub mod io;
-pub mod load;
 pub mod resize;
 pub mod resize_verdict;
-pub mod server;
 pub mod verdict;

@@ -10,20 +10,19 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
+use lab::native::client::Client;
+use lab::native::load::{Load, Pattern};
+use lab::native::server::Server;
+use lab::testbed::{ResizeOptions, Shape, Talk, Testbed};
+use lab::twin::Twin;
+use lab::vm_host::VmHost;
 use serde::{Deserialize, Serialize};
+use terminal::progress::Progress;
 use vssd_host::control::Client as Control;
 use vssd_host::control::protocol::{Change, EvictName, Resize};
 use vssd_host::latency::histogram;
 use vssd_host::size::{Amount, ByteSize};
 use workloads::{Command, Policy};
-
-use super::client::Client;
-use super::load::{Load, Pattern};
-use super::server::Server;
-use crate::progress::Progress;
-use crate::testbed::{ResizeOptions, Shape, Talk, Testbed};
-use crate::twin::Twin;
-use crate::vm_host::VmHost;
 
 /// Blocks of the vSSD, and of the pool that it has for itself: 32 GiB.
 pub const BLOCKS: u32 = 8 << 20;
@@ -289,10 +288,10 @@ fn twin_memory(resizes: u32, seed: u64) -> Result<(u64, u64)> {
         };
         timed(&mut twin, target)?;
         if resize == resizes / 10 {
-            few = super::server::memory_of("self")?;
+            few = lab::native::server::memory_of("self")?;
         }
     }
-    let many = super::server::memory_of("self")?;
+    let many = lab::native::server::memory_of("self")?;
     Ok((few, many))
 }
 
@@ -334,13 +333,13 @@ fn journal_memory(
             bench.guest().run(&writes, PATIENCE)?;
         }
         if resize == resizes / 10 {
-            memory.few_journaled = super::server::memory_of(&process)?;
+            memory.few_journaled = lab::native::server::memory_of(&process)?;
         }
         if resize % (resizes / 10).max(1) == 0 {
             measured();
         }
     }
-    memory.many_journaled = super::server::memory_of(&process)?;
+    memory.many_journaled = lab::native::server::memory_of(&process)?;
     let pool = bench.backend.client(Some(PATIENCE))?.status()?.pool;
     (memory.commits, memory.compactions) = (pool.commits, pool.compactions);
     bench.shut_down()

@@ -1,8 +1,9 @@
 //! What `harness bench resize` shows: the measurements held against the bars.
 
+use results::verdict::{Claim, Source, Table, Verdict, median};
+
 use super::resize::{BLOCKS, Disturbed, MOVED, Measured, Row};
 use super::verdict::Ratio;
-use crate::present::study::{Claim, Source, Table, Verdict, median};
 
 /// Device work of 16 GiB of scattered blocks with its durable commit, at most.
 const SCATTERED_NS: f64 = 25e6;

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use lab::native::load::Load;
+use results::verdict::{Claim, Source, Table, Verdict, median};
+
 use super::io::{Measured, On, Placement, Row, Who};
-use super::load::Load;
-use crate::present::study::{Claim, Source, Table, Verdict, median};
 
 /// How many times the requests of the peer ours are to be.
 const OVER_PEER: f64 = 1.1;
@@ -298,7 +299,7 @@ fn table(cells: &BTreeMap<Cell, Rounds<'_>>, which: Placement) -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::load::Pattern;
+    use lab::native::load::Pattern;
 
     /// A verdict on three rounds of 128 KiB reads, of so many requests a second.
     fn judged(of: [(Who, u64); 4]) -> Verdict {

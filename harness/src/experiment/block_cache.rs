@@ -12,8 +12,16 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use guest_cache::Policy;
 use guest_cache::WritePolicy;
+use lab::testbed::{Disks, OriginShape, Shape, Testbed, Transport};
+use results::store::RunFolder;
 use serde::Deserialize;
+use simulate::input::Input;
+use simulate::replay::{Contender, on_slots};
+use simulate::trace::image::Converted;
+use simulate::trace::{pass, trace_image};
 use tempfile::TempPath;
+use terminal::interrupt;
+use terminal::progress::Progress;
 use vssd_host::media::MediaKind;
 use vssd_host::size::ByteSize;
 use workloads::Workload;
@@ -22,16 +30,8 @@ use workloads::trace::{Beyond, Op, Options};
 
 use super::cached::{BLOCK, Cache, Load, Opened, Replayed, bench_on_written, close, write_back};
 use super::{Experiment, Lab, params};
-use crate::interrupt;
-use crate::present::store::RunFolder;
 use crate::present::study::block_cache::NO_MEDIUM;
-use crate::progress::Progress;
 use crate::record::{BlockCachePaceRow, BlockCacheRow, BlockCacheSimRow, BlockCacheTraceRow};
-use crate::sim::input::Input;
-use crate::sim::replay::{Contender, on_slots};
-use crate::testbed::{Disks, OriginShape, Shape, Testbed, Transport};
-use crate::trace::image::Converted;
-use crate::trace::{pass, trace_image};
 
 /// The most accesses of a cell.
 const ACCESSES_MAX: u64 = 100_000_000;

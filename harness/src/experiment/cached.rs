@@ -5,16 +5,16 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use guest_cache::Policy;
 use guest_cache::WritePolicy;
+use lab::backend::Backend;
+use lab::native::client::Client;
+use lab::testbed::{Disks, Talk};
+use lab::vm_host::Bench;
+use results::store::RunFolder;
 use workloads::latency::{Bucket, quantile_ns, total};
 use workloads::replay::{Access, Replay};
 use workloads::{Command, Name, Report, Workload};
 
 use super::{Experiment, Lab};
-use crate::backend::Backend;
-use crate::bench::client::Client;
-use crate::present::store::RunFolder;
-use crate::testbed::{Disks, Talk};
-use crate::vm_host::Bench;
 
 /// Bytes in a block of the cache, and of the disks that it is about.
 pub const BLOCK: u64 = 4096;

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use lab::testbed::{ResizeOptions, Shape, Testbed, Transport, fill};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
+use results::store::RunFolder;
 use serde::Deserialize;
 use vssd_host::control::protocol::EvictName;
 use vssd_host::size::ByteSize;
@@ -12,9 +14,7 @@ use workloads::command::{DEFAULT_DEPTH, Enforce};
 use workloads::{Command, Policy, Report};
 
 use super::{Experiment, Lab, params};
-use crate::present::store::RunFolder;
 use crate::record::{CorrectnessPaceRow, CorrectnessRow, Direction};
-use crate::testbed::{ResizeOptions, Shape, Testbed, Transport, fill};
 
 /// How long one pass over the device, or one resize, may take.
 const PATIENCE: Duration = Duration::from_secs(180);

@@ -6,17 +6,17 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use lab::native::client::Client;
+use lab::native::load::{Load, Pattern};
+use lab::native::server::Server;
+use lab::page_cache::resident_bytes;
+use lab::resources::check_room;
+use results::store::RunFolder;
 use serde::Deserialize;
 use vssd_host::size::ByteSize;
 
 use super::{Lab, params};
-use crate::bench::client::Client;
-use crate::bench::load::{Load, Pattern};
-use crate::bench::server::Server;
-use crate::page_cache::resident_bytes;
-use crate::present::store::RunFolder;
 use crate::record::DirectIoRow;
-use crate::resources::check_room;
 
 /// The reads.
 const READS: Load = Load {

@@ -5,6 +5,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use lab::testbed::{ResizeOptions, Shape, Talk, Testbed, fill};
+use lab::vm_host::Bench;
+use results::store::RunFolder;
 use serde::Deserialize;
 use vssd_host::control::protocol::{EncodingName, EvictName, LatencyStatus, Resized};
 use vssd_host::latency::{Activity, Bucket, Histogram, add, buckets, histogram};
@@ -14,10 +17,7 @@ use workloads::{Command, Policy, Report};
 
 use super::correctness::policies;
 use super::{Experiment, Lab, params};
-use crate::present::store::RunFolder;
 use crate::record::{LatencyBucketRow, LatencyCycleRow, LatencyPhase, LatencyRow, Side};
-use crate::testbed::{ResizeOptions, Shape, Talk, Testbed, fill};
-use crate::vm_host::Bench;
 
 /// How long one resize may take, or the guest to tell what it measured.
 const PATIENCE: Duration = Duration::from_secs(120);

@@ -10,8 +10,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use lab::native::client::Client;
+use lab::native::load::{Load, Pattern};
+use lab::native::server::Server;
+use lab::qemu::Drives;
+use lab::testbed::Talk;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
+use results::store::RunFolder;
 use serde::Deserialize;
 use vssd_host::control::Client as Control;
 use vssd_host::io::Direction;
@@ -22,13 +28,7 @@ use workloads::latency::Bucket;
 use workloads::{Command, Report, latency};
 
 use super::{Experiment, Lab, boot_row, params};
-use crate::bench::client::Client;
-use crate::bench::load::{Load, Pattern};
-use crate::bench::server::Server;
-use crate::present::store::RunFolder;
-use crate::qemu::Drives;
 use crate::record::{MediaRow, MediaWearRow};
-use crate::testbed::Talk;
 
 /// Bytes of a request, and of a block.
 const BLOCK: u64 = 4096;

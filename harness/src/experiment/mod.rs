@@ -19,15 +19,16 @@ pub mod write_policy;
 
 use anyhow::{Result, bail};
 use clap::ValueEnum;
+use lab::backend::Backend;
+use lab::guest::Guest;
+use lab::testbed::{Disks, Testbed, Transport};
+use lab::twin::Twin;
+use lab::vm_host::{Bench, VmHost};
+use results::manifest::{Conditions, QemuFacts};
+use results::store::RunFolder;
+use terminal::progress::Progress;
 
-use crate::backend::Backend;
-use crate::guest::Guest;
-use crate::present::store::RunFolder;
-use crate::progress::Progress;
 use crate::record::BootRow;
-use crate::testbed::{Disks, Testbed, Transport};
-use crate::twin::Twin;
-use crate::vm_host::{Bench, VmHost};
 
 /// An experiment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -236,6 +237,51 @@ impl Lab {
         match self.joined {
             Joined::Qemu(_) => Transport::Qemu,
             Joined::Twin => Transport::Twin,
+        }
+    }
+
+    /// Under which conditions a run starts.
+    pub fn conditions(
+        &self,
+        transport_reason: &str,
+        experiment: &'static str,
+        full: bool,
+        parameters: &toml::Table,
+    ) -> Conditions {
+        let mut reproduce = format!(
+            "cargo run --bin harness -- run {} --seed {} --transport {}",
+            experiment,
+            self.seed,
+            self.transport()
+        );
+        let qemu = match &self.joined {
+            Joined::Twin => None,
+            Joined::Qemu(vm_host) => {
+                let VmHost { accel, machine, .. } = vm_host;
+                reproduce.push_str(&format!(" --accel {accel} --machine {machine}"));
+                Some(QemuFacts {
+                    version: vm_host.qemu.version.clone(),
+                    machine: machine.to_string(),
+                    accelerator: accel.to_string(),
+                    accelerator_reason: vm_host.accel_reason.clone(),
+                })
+            }
+        };
+        if full {
+            reproduce.push_str(" --full");
+        }
+        for (key, value) in parameters {
+            reproduce.push_str(&format!(" --set '{key}={value}'"));
+        }
+        Conditions {
+            experiment,
+            full,
+            seed: self.seed,
+            parameters: parameters.clone(),
+            reproduce,
+            transport: self.transport().to_string(),
+            transport_reason: transport_reason.to_owned(),
+            qemu,
         }
     }
 

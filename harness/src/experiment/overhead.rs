@@ -3,6 +3,8 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use lab::testbed::{ResizeOptions, Shape, Testbed, Transport};
+use results::store::RunFolder;
 use serde::Deserialize;
 use vssd_host::control::protocol::{EncodingName, EvictName};
 use vssd_host::size::{Amount, ByteSize};
@@ -10,9 +12,7 @@ use workloads::{Command, Policy};
 
 use super::correctness::policies;
 use super::{Experiment, Lab, params};
-use crate::present::store::RunFolder;
 use crate::record::{OverheadPaceRow, OverheadRow};
-use crate::testbed::{ResizeOptions, Shape, Testbed, Transport};
 
 /// How long one resize may take.
 const PATIENCE: Duration = Duration::from_secs(300);

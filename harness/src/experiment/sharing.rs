@@ -10,9 +10,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use lab::backend::{Backend, Sharing, vssd_name};
+use lab::fleet::Fleet;
+use lab::guest::Guest;
+use lab::testbed::{Shape, Talk};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
+use results::store::RunFolder;
 use serde::Deserialize;
+use terminal::interrupt;
 use vssd_host::control::Client;
 use vssd_host::control::client::ClientError;
 use vssd_host::control::protocol::{Change, EvictName, Reply, Request, Resize, Resized};
@@ -21,13 +27,7 @@ use workloads::command::Enforce;
 use workloads::{Command, Policy, Report};
 
 use super::{Experiment, Lab, boot_row, params};
-use crate::backend::{Backend, Sharing, vssd_name};
-use crate::fleet::Fleet;
-use crate::guest::Guest;
-use crate::interrupt;
-use crate::present::store::RunFolder;
 use crate::record::{SharingCheckRow, SharingRow};
-use crate::testbed::{Shape, Talk};
 
 /// How long one pass over a device, or one resize, may take.
 const PATIENCE: Duration = Duration::from_secs(60);

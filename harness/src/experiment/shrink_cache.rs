@@ -12,7 +12,10 @@
 use anyhow::{Context, Result, ensure};
 use guest_cache::WritePolicy;
 use guest_cache::{Admission, Policy};
+use lab::testbed::{Disks, OriginShape, ResizeOptions, Shape, Testbed};
+use results::store::RunFolder;
 use serde::Deserialize;
+use terminal::interrupt;
 use vssd_host::control::protocol::{EvictName, ObserverName};
 use vssd_host::size::ByteSize;
 use workloads::pattern::derive_seed;
@@ -21,13 +24,10 @@ use workloads::{Command, Report, Workload};
 use super::cached::{BLOCK, Cache, Load, Opened, PATIENCE, Replayed, stamps, told_lost};
 use super::write_policy::evidence::{LOST, Writes, examine};
 use super::{Experiment, Lab, params};
-use crate::interrupt;
-use crate::present::store::RunFolder;
 use crate::present::study::shrink_cache::{
     ALWAYS_SMALL, DROP_ALL, HOST_LRU, NEVER_SHRUNK, PHASES, SURRENDER, UNIFORM, WAYS,
 };
 use crate::record::{ShrinkCacheLossRow, ShrinkCacheResizeRow, ShrinkCacheRow};
-use crate::testbed::{Disks, OriginShape, ResizeOptions, Shape, Testbed};
 
 /// Uses of randomness: the warm-up and the phases after it, in order, then these.
 const FOR_LOSSES: u64 = 10;

@@ -4,12 +4,11 @@ use std::fmt::Write as _;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use lab::accel::{self, AccelChoice};
+use lab::qemu::{OLDEST, PROGRAM, Qemu};
+use lab::resources;
 use rustix::process::{Resource, getrlimit};
 use serde::Serialize;
-
-use crate::accel::{self, AccelChoice};
-use crate::qemu::{OLDEST, PROGRAM, Qemu};
-use crate::resources;
 
 /// Memory that a run takes, MiB: a guest, a backend, and its page cache.
 const MEMORY_MIB: u64 = 1536;

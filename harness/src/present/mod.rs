@@ -14,26 +14,19 @@
 //! folder.
 
 pub mod doctor;
-pub mod document;
 pub mod figures;
-pub mod html;
-pub mod manifest;
-pub mod plain;
-pub mod report;
-pub mod stats;
-pub mod store;
 pub mod study;
 pub mod sweep;
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use results::document::Document;
+use results::manifest::Manifest;
+use results::verdict::Verdict;
+use results::{html, report};
 
 use crate::experiment::Experiment;
-use document::Document;
-use manifest::Manifest;
-pub use study::{Claim, Verdict};
 
 fn experiment_of(manifest: &Manifest) -> Result<Experiment> {
     Experiment::from_name(&manifest.experiment).with_context(|| {
@@ -51,7 +44,7 @@ pub fn plot(folder: &Path) -> Result<Vec<PathBuf>> {
     }
     let manifest = Manifest::read(folder)?;
     let figures = figures::draw(experiment_of(&manifest)?, folder)?;
-    let files = figures.iter().flat_map(figures::Figure::files);
+    let files = figures.iter().flat_map(results::chart::Figure::files);
     Ok(files.map(|file| folder.join(file)).collect())
 }
 
@@ -67,29 +60,8 @@ pub fn format(folder: &Path) -> Result<Verdict> {
     let figures = figures::draw(experiment, folder)?;
     manifest.missed = verdict.missed();
     manifest.write(folder)?;
-    let document = Document::of_run(&manifest, verdict.clone(), figures);
+    let document = Document::of_run(&manifest, experiment.purpose(), verdict.clone(), figures);
     report::write(folder, &document)?;
     html::write(folder, &document)?;
     Ok(verdict)
-}
-
-/// A verdict for the terminal.
-pub fn summary(verdict: &Verdict, colours: bool) -> String {
-    let mut text = format!("\n{}\n", verdict.title);
-    for claim in &verdict.claims {
-        let (word, colour) = match claim.holds {
-            true => ("holds", "32"),
-            false => ("DOES NOT HOLD", "31"),
-        };
-        let mark = match colours {
-            true => format!("\x1b[{colour}m{word}\x1b[0m"),
-            false => word.to_owned(),
-        };
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "  {mark}: {}\n      {}", claim.text, claim.measured);
-    }
-    for finding in &verdict.findings {
-        let _ = writeln!(text, "  - {}", finding.replace('`', ""));
-    }
-    text
 }

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use results::document::{Document, Fact, outcome};
+use results::manifest::State;
 
-use super::document::{Document, Fact, outcome};
 use super::figures::{self, Figure};
-use super::manifest::State;
 use super::study::{self, Verdict};
 use super::{html, report};
 use crate::experiment::Experiment;

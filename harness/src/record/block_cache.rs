@@ -1,8 +1,7 @@
 //! Rows of the blockcache experiment.
 
+use results::row::Row;
 use serde::{Deserialize, Serialize};
-
-use super::Row;
 
 /// What the guest's cache counted: one workload, by one policy, at one size.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,8 +1,7 @@
 //! Rows of the direct-io experiment.
 
+use results::row::Row;
 use serde::{Deserialize, Serialize};
-
-use super::Row;
 
 /// A look at the page cache.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,8 +1,7 @@
 //! Rows of the media experiment.
 
+use results::row::Row;
 use serde::{Deserialize, Serialize};
-
-use super::Row;
 
 /// A load on a medium.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,8 +1,7 @@
 //! Rows of the sharing experiment.
 
+use results::row::Row;
 use serde::{Deserialize, Serialize};
-
-use super::Row;
 
 /// A resize of one of several VMs that share a pool.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,8 +1,7 @@
 //! Rows of the shrinkcache experiment.
 
+use results::row::Row;
 use serde::{Deserialize, Serialize};
-
-use super::Row;
 
 /// A window of accesses to a cache that shrinks and grows back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,8 +1,7 @@
 //! Rows of the writepolicy experiment.
 
+use results::row::Row;
 use serde::{Deserialize, Serialize};
-
-use super::Row;
 
 /// A load through a cache with one write policy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,21 +4,23 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow};
 use clap::Args;
+use results::document::{Document, Fact, outcome};
+use results::file::ensure_fresh;
+use results::host::now_utc;
+use results::plain::{conditions, write_report, write_rows};
+use results::verdict::Verdict;
+use simulate::curves::{self, Method, Summary};
+use simulate::input::Input;
+use simulate::replay::{self, Contender};
+use simulate::size::CacheSize;
+use simulate::trace::advice::{Purpose, advise};
+use simulate::trace::options::ReadArgs;
+use terminal::progress::Progress;
 use workloads::Workload;
 use workloads::pattern::NotAPattern;
 
-use super::curves::{self, Method, Summary};
-use super::input::Input;
-use super::replay::{self, Contender};
-use super::size::CacheSize;
 use super::verdict::{Simulated, judge};
-use crate::present::document::{Document, Fact, outcome};
-use crate::present::manifest::now_utc;
-use crate::present::plain::{conditions, ensure_fresh, write_report, write_rows};
-use crate::present::{Verdict, figures};
-use crate::progress::Progress;
-use crate::trace::advice::{Purpose, advise};
-use crate::trace::options::ReadArgs;
+use crate::present::figures;
 
 /// What the report begins with.
 const LEAD: &str = "The policies of the guest's block cache see the accesses of";

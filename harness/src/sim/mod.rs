@@ -15,8 +15,4 @@
 //! - [`cli`]: the command
 
 pub mod cli;
-pub mod curves;
-pub mod input;
-pub mod replay;
-pub mod size;
 pub mod verdict;

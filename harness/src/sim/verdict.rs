@@ -1,9 +1,9 @@
 //! What must hold of a simulation, and what it says.
 
-use super::curves::{Counted, Method, Summary};
-use super::input::Input;
-use super::replay::{Contender, Row};
-use crate::present::study::{Claim, Source, Table, Verdict};
+use results::verdict::{Claim, Source, Table, Verdict};
+use simulate::curves::{Counted, Method, Summary};
+use simulate::input::Input;
+use simulate::replay::{Contender, Row};
 
 /// How far a sampled curve may be from the exact one, in the mean over all sizes.
 const ERROR_MAX: f64 = 0.01;

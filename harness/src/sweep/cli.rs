@@ -6,7 +6,10 @@ use std::thread;
 
 use anyhow::Result;
 use clap::Args;
+use results::manifest::State;
 use serde_json::json;
+use terminal::interrupt;
+use terminal::talk::Talk;
 use vssd_host::output;
 
 use super::BUILT_IN;
@@ -20,9 +23,6 @@ use super::rows::Damage;
 use super::runner::Runner;
 use super::shard::Shard;
 use crate::experiment::params::Overrides;
-use crate::interrupt;
-use crate::present::manifest::State;
-use crate::talk::Talk;
 
 /// What `harness sweep` takes besides the options of all runs.
 #[derive(Clone, Debug, Args)]

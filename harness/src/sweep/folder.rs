@@ -15,6 +15,9 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use results::file::replace_file;
+use results::host::now_utc;
+use results::manifest::State;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
@@ -24,7 +27,6 @@ use super::rows::{self, Damage, Failures, Rows};
 use super::runner::Outcome;
 use super::shard::Shard;
 use super::table::{SweepRow, SweepTable};
-use crate::present::manifest::{State, now_utc, replace_file};
 
 /// File names in a sweep's folder.
 pub const ROWS: &str = "sweep.csv";

@@ -5,11 +5,13 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use results::file::replace_file;
+use results::host::{Host, VERSION, git_revision, now_utc};
+use results::manifest::State;
 use serde::{Deserialize, Serialize};
 
 use super::plan::Plan;
 use super::shard::Shard;
-use crate::present::manifest::{Host, State, git_revision, now_utc, replace_file};
 
 /// The manifest's own version.
 const SCHEMA: u32 = 1;
@@ -73,7 +75,7 @@ impl SweepManifest {
     pub fn new(plan: Plan, shard: Shard) -> Self {
         Self {
             schema: SCHEMA,
-            harness_version: env!("CARGO_PKG_VERSION").to_owned(),
+            harness_version: VERSION.to_owned(),
             plan,
             shard,
             started: now_utc(),

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail, ensure};
+use results::manifest::State;
 
 use super::folder::{self, Recorded, SweepFolder};
 use super::manifest::{self, Counts};
 use super::rows::{Damage, Failures, Rows};
 use super::runner::Outcome;
 use super::shard::Shard;
-use crate::present::manifest::State;
 
 /// The most cells of a shard that are named as missing.
 const MAX_NAMED: usize = 10;

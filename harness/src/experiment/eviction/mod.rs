@@ -16,14 +16,14 @@ use std::thread;
 
 use anyhow::{Context, Result};
 use indicatif::ProgressBar;
+use lab::testbed::Transport;
+use lab::twin::Twin;
+use results::store::RunFolder;
+use terminal::interrupt;
 
 use super::{Experiment, Lab};
-use crate::interrupt;
 use crate::picker::Picker;
-use crate::present::store::RunFolder;
 use crate::record::{EvictionBlockRow, EvictionPaceRow, EvictionRow, PickerRow};
-use crate::testbed::Transport;
-use crate::twin::Twin;
 pub use params::Params;
 use trial::{Detail, Outcome};
 

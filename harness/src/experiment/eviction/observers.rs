@@ -4,10 +4,10 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use anyhow::Result;
+use results::store::RunFolder;
 use vssd_host::pick::{HostPick, Observer};
 
 use super::Params;
-use crate::present::store::RunFolder;
 use crate::record::ObserverRow;
 
 /// How often each is measured; they take turns.

@@ -10,13 +10,13 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use lab::testbed::{ResizeOptions, Shape, Testbed, fill};
 use vssd_host::control::protocol::{EvictName, ObserverName, Resized};
 use workloads::pattern::derive_seed;
 use workloads::{Command, Policy, Report};
 
 use super::Params;
 use crate::picker::Picker;
-use crate::testbed::{ResizeOptions, Shape, Testbed, fill};
 
 /// How long the fill, the resize or the reads may take.
 const PATIENCE: Duration = Duration::from_secs(600);

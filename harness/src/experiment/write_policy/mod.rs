@@ -18,7 +18,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use guest_cache::Policy;
 use guest_cache::WritePolicy;
+use lab::native::client::Client;
+use lab::testbed::{Disks, OriginShape, Shape, Talk};
+use lab::vm_host::Bench;
+use results::store::RunFolder;
 use serde::Deserialize;
+use terminal::interrupt;
 use vssd_host::media::MediaKind;
 use vssd_host::size::ByteSize;
 use workloads::pattern::derive_seed;
@@ -28,12 +33,7 @@ use super::cached::{
     BLOCK, Cache, Load, PATIENCE, Replayed, Sample, bench_on_written, stamps, write_back,
 };
 use super::{Experiment, Lab, boot_row, params};
-use crate::bench::client::Client;
-use crate::interrupt;
-use crate::present::store::RunFolder;
 use crate::record::{WritePolicyCrashRow, WritePolicyRow, WritePolicySampleRow};
-use crate::testbed::{Disks, OriginShape, Shape, Talk};
-use crate::vm_host::Bench;
 use evidence::{Evidence, Writes, examine};
 
 /// The disk behind the cache.

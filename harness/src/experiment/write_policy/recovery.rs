@@ -10,8 +10,7 @@ use std::task::{Context as Task, Poll, Waker};
 use anyhow::{Context, Result, bail, ensure};
 use guest_cache::device::{BLOCK_LEN, BlockDevice, IoError};
 use guest_cache::{BlockCache, Config, Policy, WritePolicy};
-
-use crate::interrupt;
+use terminal::interrupt;
 
 /// Blocks of the vSSD that takes the place of the lost one.
 const VSSD_BLOCKS: usize = 1024;

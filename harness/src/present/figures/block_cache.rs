@@ -3,19 +3,19 @@
 use anyhow::Result;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
-use vssd_host::media::MediaKind;
-
-use super::axis::Axis;
-use super::sheet::{
+use results::chart::axis::Axis;
+use results::chart::sheet::{
     Area, BLUE, GREY, Header, INK, Mark, Swatch, VERMILLION, dress, marker, sheet, text,
 };
+use results::chart::spans::{self, Span};
+use results::verdict::distinct;
+use simulate::replay::Contender;
+use vssd_host::media::MediaKind;
+
 use super::sim::LOOKS;
-use super::spans::{self, Span};
 use super::{Drawing, Figure, scale};
 use crate::present::study::block_cache::{NO_MEDIUM, workloads};
-use crate::present::study::distinct;
 use crate::record::{BlockCachePaceRow, BlockCacheRow, BlockCacheSimRow};
-use crate::sim::replay::Contender;
 
 /// Cells with a disk that are drawn; the table has all.
 const CELLS: usize = 14;

@@ -3,12 +3,12 @@
 use anyhow::Result;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
-
-use super::axis::Axis;
-use super::sheet::{
+use results::chart::axis::Axis;
+use results::chart::sheet::{
     Area, BLUE, GREY, Header, Mark, SHADE, Swatch, VERMILLION, dress, marker, sheet, text,
     text_width,
 };
+
 use super::{Drawing, Figure, scale};
 use crate::record::CorrectnessRow;
 

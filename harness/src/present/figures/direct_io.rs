@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 use plotters::prelude::*;
+use results::chart::axis::Axis;
+use results::chart::sheet::{Area, BLUE, Header, Swatch, VERMILLION, dress, sheet};
 
-use super::axis::Axis;
-use super::sheet::{Area, BLUE, Header, Swatch, VERMILLION, dress, sheet};
 use super::{Drawing, Figure, scale};
 use crate::record::DirectIoRow;
 

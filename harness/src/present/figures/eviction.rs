@@ -3,9 +3,11 @@
 use anyhow::Result;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
+use results::chart::axis::Axis;
+use results::chart::sheet::{
+    Area, BLUE, GREEN, Header, INK, Swatch, VERMILLION, dress, sheet, text,
+};
 
-use super::axis::Axis;
-use super::sheet::{Area, BLUE, GREEN, Header, INK, Swatch, VERMILLION, dress, sheet, text};
 use super::{Drawing, Figure, scale};
 use crate::record::{EvictionBlockRow, EvictionRow};
 

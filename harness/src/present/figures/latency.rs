@@ -5,13 +5,13 @@ use std::ops::Range;
 use anyhow::Result;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
-use vssd_host::latency::{Histogram, buckets};
-
-use super::axis::Axis;
-use super::sheet::{
+use results::chart::axis::Axis;
+use results::chart::sheet::{
     Area, BLUE, GREEN, Header, INK, Mark, SHADE, SKY, Swatch, VERMILLION, dress, marker, sheet,
     text,
 };
+use vssd_host::latency::{Histogram, buckets};
+
 use super::{Drawing, Figure, scale};
 use crate::present::study::latency::{Measured, Points, points};
 use crate::record::{LatencyBucketRow, LatencyCycleRow, LatencyPhase, LatencyRow, Side};

@@ -4,7 +4,6 @@
 //! [`sheet`] is the look they share, [`axis`] and [`scale`] their axes, [`png`] turns the
 //! same SVG into pixels.
 
-mod axis;
 mod block_cache;
 mod correctness;
 mod direct_io;
@@ -13,46 +12,22 @@ mod latency;
 mod media;
 mod overhead;
 mod pickers;
-mod png;
-pub(super) mod scale;
 mod sharing;
-mod sheet;
 mod shrink_cache;
 mod sim;
-mod spans;
 mod sweep;
 mod write_policy;
 
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use results::chart::write;
+pub(super) use results::chart::{Drawing, Figure, scale};
+use results::store::Reader;
+use simulate::{curves, replay};
 
-use super::manifest::replace_file;
-use super::store::Reader;
-use super::study::sweep::Landscape;
 use crate::experiment::Experiment;
-use crate::sim::{curves, replay};
-
-/// A figure that was drawn: `stem.svg` and `stem.png` in the run's folder.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Figure {
-    /// Name of its files, without the ending.
-    pub stem: &'static str,
-    /// What it shows.
-    pub title: String,
-    /// How to read it, in sentences.
-    pub caption: String,
-}
-
-impl Figure {
-    /// Names of its files.
-    pub fn files(&self) -> [String; 2] {
-        ["svg", "png"].map(|ending| format!("{}.{ending}", self.stem))
-    }
-}
-
-/// A figure and its SVG.
-type Drawing = (Figure, String);
+use crate::present::study::sweep::Landscape;
 
 /// Draws the figures of the run in `folder`. What was not recorded has none.
 pub fn draw(experiment: Experiment, folder: &Path) -> Result<Vec<Figure>> {
@@ -98,18 +73,6 @@ pub fn draw_sim(
 ) -> Result<Vec<Figure>> {
     let drawings = sim::draw(what, rows, steps).context("draw the figures")?;
     write(drawings, folder)
-}
-
-fn write(drawings: Vec<Drawing>, folder: &Path) -> Result<Vec<Figure>> {
-    let mut figures = Vec::new();
-    for (figure, svg) in drawings {
-        let pixels = png::from_svg(&svg)?;
-        for (name, bytes) in figure.files().into_iter().zip([svg.as_bytes(), &pixels]) {
-            replace_file(&folder.join(name), bytes)?;
-        }
-        figures.push(figure);
-    }
-    Ok(figures)
 }
 
 #[cfg(test)]

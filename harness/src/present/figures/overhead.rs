@@ -3,11 +3,11 @@
 use anyhow::Result;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
-
-use super::axis::Axis;
-use super::sheet::{
+use results::chart::axis::Axis;
+use results::chart::sheet::{
     Area, BLUE, GREEN, Header, INK, Mark, Swatch, VERMILLION, dress, marker, sheet, text,
 };
+
 use super::{Drawing, Figure, scale};
 use crate::present::study::overhead::{OLD, OURS, Point, points};
 use crate::record::OverheadPaceRow;

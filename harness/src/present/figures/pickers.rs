@@ -3,11 +3,11 @@
 use anyhow::Result;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
-
-use super::axis::Axis;
-use super::sheet::{
+use results::chart::axis::Axis;
+use results::chart::sheet::{
     Area, BLUE, GREY, Header, INK, Mark, Swatch, VERMILLION, dress, marker, sheet, text,
 };
+
 use super::{Drawing, Figure, scale};
 use crate::picker::Picker;
 use crate::present::study::pickers::{Score, scores};

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use plotters::prelude::*;
+use results::chart::axis::Axis;
+use results::chart::sheet::{
+    Area, BLUE, GREEN, GREY, Header, INK, SKY, Swatch, VERMILLION, dress, sheet,
+};
 
-use super::axis::Axis;
-use super::sheet::{Area, BLUE, GREEN, GREY, Header, INK, SKY, Swatch, VERMILLION, dress, sheet};
 use super::{Drawing, Figure, scale};
 use crate::record::{SharingCheckRow, SharingRow};
 

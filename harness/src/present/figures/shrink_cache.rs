@@ -3,11 +3,11 @@
 use anyhow::Result;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
-
-use super::axis::Axis;
-use super::sheet::{
+use results::chart::axis::Axis;
+use results::chart::sheet::{
     Area, BLUE, GREEN, GREY, Header, INK, SHADE, Swatch, VERMILLION, dress, sheet, text,
 };
+
 use super::sim::PURPLE;
 use super::{Drawing, Figure, scale};
 use crate::present::study::shrink_cache::{

@@ -2,14 +2,14 @@
 
 use anyhow::Result;
 use plotters::prelude::*;
-
-use super::axis::Axis;
-use super::sheet::{
+use results::chart::axis::Axis;
+use results::chart::sheet::{
     Area, BLUE, GREEN, GREY, Header, INK, Mark, SKY, Swatch, VERMILLION, dress, marker, sheet,
 };
+use simulate::curves;
+use simulate::replay::{Contender, Row};
+
 use super::{Drawing, Figure, scale};
-use crate::sim::curves;
-use crate::sim::replay::{Contender, Row};
 use crate::sim::verdict::NO_SAMPLE;
 
 /// Further colours of the palette of Okabe and Ito.

@@ -4,17 +4,17 @@
 use anyhow::Result;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
-use vssd_host::media::MediaKind;
-
-use super::axis::Axis;
-use super::sheet::{
+use results::chart::axis::Axis;
+use results::chart::sheet::{
     Area, BLUE, GREEN, GREY, Header, INK, Mark, Swatch, VERMILLION, dress, marker, sheet, text,
     text_width,
 };
+use results::chart::spans::{self, Span};
+use results::verdict::distinct;
+use vssd_host::media::MediaKind;
+
 use super::sim::PURPLE;
-use super::spans::{self, Span};
 use super::{Drawing, Figure, scale};
-use crate::present::study::distinct;
 use crate::present::study::write_policy::{BLOCK, is_through};
 use crate::record::{WritePolicyCrashRow, WritePolicyRow, WritePolicySampleRow};
 

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use results::chart::scale;
+use simulate::replay::Contender;
 use vssd_host::media::MediaKind;
 
 use super::{Source, Table, Verdict, distinct};
-use crate::present::figures::scale;
 use crate::record::{BlockCachePaceRow, BlockCacheRow, BlockCacheSimRow, BlockCacheTraceRow};
-use crate::sim::replay::Contender;
 
 /// The origin disk that imitates no medium.
 pub const NO_MEDIUM: &str = "none";

@@ -1,7 +1,8 @@
 //! Claims of the media experiment.
 
+use results::chart::scale;
+
 use super::{Source, Table, Verdict};
-use crate::present::figures::scale;
 use crate::record::{MediaRow, MediaWearRow};
 
 /// How much longer than the model and the way there together a request may take,

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use results::stats::{Mean, cliffs_delta, magnitude};
+
 use super::{Source, Table, Verdict, median};
 use crate::picker::Picker;
-use crate::present::stats::{Mean, cliffs_delta, magnitude};
 use crate::record::{ObserverRow, PickerRow};
 
 /// How one picker did.

@@ -1,7 +1,8 @@
 //! Claims of the shrinkcache experiment.
 
+use results::chart::scale;
+
 use super::{Source, Table, Verdict};
-use crate::present::figures::scale;
 use crate::record::{ShrinkCacheLossRow, ShrinkCacheResizeRow, ShrinkCacheRow};
 
 /// The guest's cache gives up what its policy values least.

@@ -3,9 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use results::stats::Mean;
+
 use super::{Source, Table, Verdict};
 use crate::picker::Picker;
-use crate::present::stats::Mean;
 use crate::sweep::table::{SweepRow, SweepTable};
 
 /// The least saving that counts as one, percentage points of all reads.

@@ -1,9 +1,9 @@
 //! Claims of the writepolicy experiment.
 
+use results::chart::scale;
 use vssd_host::media::MediaKind;
 
 use super::{Source, Table, Verdict, millis};
-use crate::present::figures::scale;
 use crate::record::{WritePolicyCrashRow, WritePolicyRow, WritePolicySampleRow};
 
 /// Bytes of a block.

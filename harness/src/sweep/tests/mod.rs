@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use anyhow::{Result, bail, ensure};
+use results::manifest::State;
 use tempfile::TempDir;
 
 use super::engine::{self, Options};
@@ -20,7 +21,6 @@ use super::runner::{Outcome, Runner};
 use super::shard::Shard;
 use crate::experiment::params::{Overrides, typed};
 use crate::picker::Picker;
-use crate::present::manifest::State;
 
 /// Parameters of the experiment of these tests.
 pub const DEFAULTS: &str = "

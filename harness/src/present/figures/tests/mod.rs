@@ -12,7 +12,7 @@ use crate::present::study::shrink_cache;
 use crate::present::study::sweep::Landscape;
 use rows::*;
 
-fn record<R: crate::record::Row>(folder: &Path, rows: &[R]) {
+fn record<R: results::row::Row>(folder: &Path, rows: &[R]) {
     let mut file = csv::Writer::from_path(folder.join(R::FILE)).unwrap();
     for row in rows {
         file.serialize(row).unwrap();

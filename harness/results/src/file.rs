@@ -1,0 +1,33 @@
+//! Files and folders of results.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+
+/// Makes sure that `folder` holds nothing yet, or is not there.
+///
+/// # Errors
+/// When it holds something.
+pub fn ensure_fresh(folder: &Path) -> Result<()> {
+    let empty = fs::read_dir(folder).map_or(true, |mut entries| entries.next().is_none());
+    ensure!(
+        empty,
+        "{} holds something already: choose another folder with --out",
+        folder.display()
+    );
+    Ok(())
+}
+
+/// Writes a file, all or nothing: whoever reads it finds the old or the new, and a full
+/// disk is not left with a part of the new beside the old.
+pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".new");
+    let written = fs::write(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        // It may not have been made at all.
+        let _ = fs::remove_file(&temporary);
+    }
+    written.with_context(|| format!("write {}: is the disk full?", path.display()))
+}

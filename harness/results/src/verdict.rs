@@ -1,0 +1,241 @@
+//! What was claimed, and whether it holds.
+//!
+//! Claims are judged from recorded rows alone. Rows that are missing never make one hold.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use crate::manifest::{Manifest, State};
+use crate::store::Reader;
+
+/// A statement beside what was measured.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Claim {
+    /// What is claimed or required.
+    pub text: String,
+    /// Where it comes from.
+    pub source: Source,
+    /// What was measured, in a sentence.
+    pub measured: String,
+    /// Whether that bears the claim out.
+    pub holds: bool,
+}
+
+/// Where a claim comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    /// The thesis defence of 2017.
+    Defence2017,
+    /// A number that this project set itself.
+    Requirement,
+}
+
+/// A table for the report.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Table {
+    /// What it shows.
+    pub title: String,
+    /// Names of the columns, with units.
+    pub head: Vec<String>,
+    /// The rows.
+    pub rows: Vec<Vec<String>>,
+}
+
+/// All that was judged of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Verdict {
+    /// The experiment, as a heading.
+    pub title: String,
+    /// The claims.
+    pub claims: Vec<Claim>,
+    /// What else the numbers say, in sentences.
+    pub findings: Vec<String>,
+    /// The numbers behind them.
+    #[serde(skip)]
+    pub tables: Vec<Table>,
+}
+
+impl Verdict {
+    /// True when every claim holds.
+    pub fn holds(&self) -> bool {
+        !self.claims.is_empty() && self.claims.iter().all(|claim| claim.holds)
+    }
+
+    /// What does not hold, with what was measured.
+    pub fn missed(&self) -> Vec<String> {
+        self.claims
+            .iter()
+            .filter(|claim| !claim.holds)
+            .map(|claim| format!("{} Measured: {}", claim.text, claim.measured))
+            .collect()
+    }
+
+    /// Adds a claim.
+    pub fn claim(&mut self, source: Source, text: &str, holds: bool, measured: String) {
+        self.claims.push(Claim {
+            text: text.to_owned(),
+            source,
+            measured,
+            holds,
+        });
+    }
+}
+
+/// Damaged rows that are named; there may be any number.
+const DAMAGE_NAMED: usize = 10;
+
+/// Whether the run ended well and its files hold what it put into them, in a
+/// word and in a sentence.
+pub fn completeness(reader: &Reader<'_>, manifest: &Manifest) -> (bool, String) {
+    let damage = reader.damage();
+    if !damage.is_empty() {
+        let more = damage.len().saturating_sub(DAMAGE_NAMED);
+        let mut measured = format!(
+            "Damaged, and left out of all numbers and figures: {}",
+            damage[..damage.len() - more].join("; ")
+        );
+        if more > 0 {
+            measured.push_str(&format!("; and {more} more"));
+        }
+        return (false, measured + ".");
+    }
+    match &manifest.status {
+        State::Complete => {}
+        State::Running => return (false, "It is still running, or was killed.".to_owned()),
+        State::Failed(reason) => return (false, format!("It stopped early: {reason}.")),
+    }
+    for (file, recorded) in &manifest.rows {
+        let found = reader.sound(file).unwrap_or(0);
+        if found != *recorded {
+            let measured = format!("It recorded {recorded} rows in {file}; there are {found}.");
+            return (false, measured);
+        }
+    }
+    let rows: u64 = manifest.rows.values().sum();
+    (
+        rows > 0,
+        format!("It recorded {rows} rows, and all are there."),
+    )
+}
+
+/// Milliseconds with two decimals.
+pub fn millis(ns: u64) -> String {
+    format!("{:.2}", ns as f64 / 1e6)
+}
+
+/// Each name once, in the order in which they come first.
+pub fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut all = Vec::new();
+    for name in names {
+        if !all.contains(&name) {
+            all.push(name);
+        }
+    }
+    all
+}
+
+/// The median; of an even number, the mean of the middle two. `None` of none.
+pub fn median(values: impl IntoIterator<Item = u64>) -> Option<f64> {
+    let mut values: Vec<u64> = values.into_iter().collect();
+    values.sort_unstable();
+    let middle = values.len() / 2;
+    match values.len() {
+        0 => None,
+        n if n % 2 == 1 => Some(values[middle] as f64),
+        _ => Some((values[middle - 1] as f64 + values[middle] as f64) / 2.0),
+    }
+}
+
+/// A verdict for the terminal.
+pub fn summary(verdict: &Verdict, colours: bool) -> String {
+    let mut text = format!("\n{}\n", verdict.title);
+    for claim in &verdict.claims {
+        let (word, colour) = match claim.holds {
+            true => ("holds", "32"),
+            false => ("DOES NOT HOLD", "31"),
+        };
+        let mark = match colours {
+            true => format!("\x1b[{colour}m{word}\x1b[0m"),
+            false => word.to_owned(),
+        };
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "  {mark}: {}\n      {}", claim.text, claim.measured);
+    }
+    for finding in &verdict.findings {
+        let _ = writeln!(text, "  - {}", finding.replace('`', ""));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use serde::Deserialize;
+
+    use super::*;
+    use crate::manifest::example;
+    use crate::row::Row;
+    use crate::store::RunFolder;
+
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    struct BootRow {
+        ready_ns: u64,
+    }
+
+    impl Row for BootRow {
+        const FILE: &'static str = "boot.csv";
+    }
+
+    fn boot() -> BootRow {
+        BootRow { ready_ns: 1 }
+    }
+
+    /// Whether the claim that a run is complete holds of what is in `folder`.
+    fn is_complete(folder: &Path) -> bool {
+        let manifest = Manifest::read(folder).unwrap();
+        let reader = Reader::new(folder);
+        reader.rows::<BootRow>().unwrap();
+        completeness(&reader, &manifest).0
+    }
+
+    #[test]
+    fn only_a_run_that_ended_and_kept_its_rows_is_complete() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut run = RunFolder::create(folder.path(), example()).unwrap();
+        run.append(&boot()).unwrap();
+        run.append(&boot()).unwrap();
+        assert!(!is_complete(folder.path()), "it still runs");
+        run.complete().unwrap();
+        assert!(is_complete(folder.path()));
+        let path = folder.path().join(BootRow::FILE);
+        let text = fs::read_to_string(&path).unwrap();
+        let shorter: Vec<&str> = text.lines().take(2).collect();
+        fs::write(&path, shorter.join("\n")).unwrap();
+        assert!(!is_complete(folder.path()), "a row is gone");
+        fs::remove_file(&path).unwrap();
+        assert!(!is_complete(folder.path()), "a file is gone");
+
+        let folder = tempfile::tempdir().unwrap();
+        let mut run = RunFolder::create(folder.path(), example()).unwrap();
+        run.append(&boot()).unwrap();
+        run.fail("interrupted").unwrap();
+        assert!(!is_complete(folder.path()), "it failed");
+
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunFolder::create(folder.path(), example()).unwrap();
+        run.complete().unwrap();
+        assert!(!is_complete(folder.path()), "nothing was recorded");
+    }
+
+    #[test]
+    fn medians() {
+        assert_eq!(median([]), None);
+        assert_eq!(median([5]), Some(5.0));
+        assert_eq!(median([9, 1, 5]), Some(5.0));
+        assert_eq!(median([4, 1, 2, 9]), Some(3.0));
+    }
+}

@@ -1,0 +1,203 @@
+//! The miss-ratio curve of LRU, exact and sampled, and how far the samples are off.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Instant;
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+use terminal::interrupt;
+
+use super::input::Input;
+use crate::mrc::{Curve, Exact, FixedRate, FixedSize};
+
+/// Accesses after which it is looked whether somebody wants to stop.
+const STRIDE: usize = 1 << 16;
+
+/// Steps of a curve that are recorded, on each of [`Row`]'s curves: a figure has no
+/// more pixels.
+const STEPS_MAX: usize = 1000;
+
+/// How a curve is counted.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Method {
+    /// Every access counts.
+    Exact,
+    /// SHARDS: so large a share of all blocks.
+    FixedRate(f64),
+    /// SHARDS: so many blocks.
+    FixedSize(usize),
+}
+
+impl FromStr for Method {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let unknown = || {
+            format!(
+                "`{text}` is none of exact, shards, shards:RATE, fixed:BLOCKS, such as shards:0.01"
+            )
+        };
+        let (name, value) = match text.split_once(':') {
+            Some((name, value)) => (name, Some(value)),
+            None => (text, None),
+        };
+        match (name, value) {
+            ("exact", None) => Ok(Self::Exact),
+            ("shards", None) => Ok(Self::FixedRate(0.01)),
+            ("shards", Some(value)) => {
+                let rate = value.parse().map_err(|_| unknown())?;
+                FixedRate::new(rate, 0).map_err(|error| error.to_string())?;
+                Ok(Self::FixedRate(rate))
+            }
+            ("fixed", Some(value)) => {
+                let blocks = value.parse().map_err(|_| unknown())?;
+                FixedSize::new(blocks, 0).map_err(|error| error.to_string())?;
+                Ok(Self::FixedSize(blocks))
+            }
+            _ => Err(unknown()),
+        }
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact => f.write_str("exact"),
+            Self::FixedRate(rate) => write!(f, "shards:{rate}"),
+            Self::FixedSize(blocks) => write!(f, "fixed:{blocks}"),
+        }
+    }
+}
+
+/// A step of a curve, as `mrc.csv` has it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// How the curve was counted.
+    pub method: String,
+    /// Blocks of a cache from which on the ratio holds, to the next step's; none in the
+    /// one row of a method that sampled no block.
+    pub cache_blocks: Option<u64>,
+    /// Share of all accesses that miss, from an empty cache on.
+    pub miss_ratio: Option<f64>,
+}
+
+/// A curve, as `mrc_methods.csv` has it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// How it was counted.
+    pub method: String,
+    /// Blocks that it saw: if none, there is no curve.
+    pub sampled_blocks: u64,
+    /// Mean of the absolute differences to the exact curve, over all sizes up to the
+    /// number of different blocks; none without both curves.
+    pub mean_absolute_error: Option<f64>,
+    /// How long counting took, nanoseconds.
+    pub elapsed_ns: u64,
+}
+
+/// A curve that was counted.
+#[derive(Clone, Debug)]
+pub struct Counted {
+    /// How.
+    pub method: Method,
+    /// The curve; none when no block was sampled.
+    pub curve: Option<Curve>,
+    /// Blocks that were.
+    pub sampled_blocks: u64,
+    /// How long it took, nanoseconds.
+    pub elapsed_ns: u64,
+}
+
+/// Counts the curve of an input. Without sampling, misses are those of the simulated LRU.
+///
+/// # Errors
+/// When somebody wants to stop.
+pub fn count(input: &Input, method: Method, seed: u64) -> Result<Counted> {
+    let began = Instant::now();
+    let (curve, sampled_blocks) = match method {
+        Method::Exact => {
+            let mut exact = Exact::new();
+            each(input, |block| exact.access(block))?;
+            (Some(exact.curve()), exact.blocks())
+        }
+        Method::FixedRate(rate) => {
+            let mut sample = FixedRate::new(rate, seed)?;
+            each(input, |block| sample.access(block))?;
+            (sample.curve(), sample.blocks())
+        }
+        Method::FixedSize(blocks) => {
+            let mut sample = FixedSize::new(blocks, seed)?;
+            each(input, |block| sample.access(block))?;
+            (Some(sample.curve()), sample.blocks() as u64)
+        }
+    };
+    Ok(Counted {
+        method,
+        curve,
+        sampled_blocks,
+        elapsed_ns: began.elapsed().as_nanos() as u64,
+    })
+}
+
+fn each(input: &Input, mut access: impl FnMut(u64)) -> Result<()> {
+    for part in input.blocks.chunks(STRIDE) {
+        interrupt::check()?;
+        part.iter().for_each(|block| access(u64::from(*block)));
+    }
+    Ok(())
+}
+
+/// What is recorded of curves: their steps, of long ones every so many, and how far they
+/// are from the exact one if that is among them.
+pub fn record(counted: &[Counted], distinct: u32) -> (Vec<Row>, Vec<Summary>) {
+    let exact = counted.iter().find(|of| of.method == Method::Exact);
+    let mut rows = Vec::new();
+    let mut summaries = Vec::new();
+    for of in counted {
+        let steps: Vec<(u64, f64)> = of.curve.iter().flat_map(Curve::steps).collect();
+        let every = steps.len().div_ceil(STEPS_MAX).max(1);
+        let last = steps.len().saturating_sub(1);
+        let recorded = steps.iter().enumerate();
+        let recorded = recorded.filter(|(at, _)| at % every == 0 || *at == last);
+        rows.extend(recorded.map(|(_, (cache_blocks, miss_ratio))| Row {
+            method: of.method.to_string(),
+            cache_blocks: Some(*cache_blocks),
+            miss_ratio: Some(*miss_ratio),
+        }));
+        if of.curve.is_none() {
+            rows.push(Row {
+                method: of.method.to_string(),
+                cache_blocks: None,
+                miss_ratio: None,
+            });
+        }
+        let curves = exact.and_then(|exact| Some((of.curve.as_ref()?, exact.curve.as_ref()?)));
+        let error = curves.map(|(of, exact)| of.mean_absolute_error(exact, distinct.into()));
+        summaries.push(Summary {
+            method: of.method.to_string(),
+            sampled_blocks: of.sampled_blocks,
+            mean_absolute_error: error,
+            elapsed_ns: of.elapsed_ns,
+        });
+    }
+    (rows, summaries)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn methods_are_read_as_they_are_written() {
+        for text in ["exact", "shards:0.01", "fixed:8192"] {
+            assert_eq!(text.parse::<Method>().unwrap().to_string(), text);
+        }
+        assert_eq!("shards".parse(), Ok(Method::FixedRate(0.01)));
+        for text in [
+            "", "fixed", "fixed:0", "shards:0", "shards:2", "exact:1", "mrc",
+        ] {
+            assert!(text.parse::<Method>().is_err(), "{text}");
+        }
+    }
+}

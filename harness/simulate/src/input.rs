@@ -1,0 +1,124 @@
+//! The accesses that a simulation is about.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use guest_cache::cache::MAX_SLOTS;
+use terminal::interrupt;
+use terminal::progress::Progress;
+use workloads::Workload;
+use workloads::trace::{Op, Options};
+
+use crate::trace::pass;
+
+/// Accesses after which it is looked whether somebody wants to stop.
+const STRIDE: usize = 1 << 16;
+
+/// Accesses in order. Blocks are numbered as they appear: policies go by which blocks
+/// are the same, and not by where they are.
+#[derive(Clone, Debug, Default)]
+pub struct Input {
+    /// The block of each access.
+    pub blocks: Vec<u32>,
+    /// Whether each access is a write; empty when all are reads.
+    pub writes: Vec<bool>,
+    /// How many different blocks there are.
+    pub distinct: u32,
+    /// What it is, for reports.
+    pub what: String,
+    /// What was assumed of it, left out, or changed.
+    pub notes: Vec<String>,
+}
+
+impl Input {
+    /// All accesses of a trace.
+    ///
+    /// # Errors
+    /// When the trace cannot be read to its end, or has more blocks than a cache
+    /// can name.
+    pub fn from_trace(path: &Path, options: Options, progress: Progress) -> Result<Self> {
+        let mut numbers: HashMap<u64, u32> = HashMap::new();
+        let mut input = Self::default();
+        let summary = pass(path, options, progress, "reading", |record| {
+            for block in record.blocks() {
+                let next = numbers.len() as u32;
+                ensure!(
+                    next < u32::MAX / 2,
+                    "{}: it accesses more than {next} different blocks, which is more than a cache can name",
+                    path.display()
+                );
+                input.blocks.push(*numbers.entry(block).or_insert(next));
+                input.writes.push(record.op() == Op::Write);
+            }
+            Ok(())
+        })?;
+        if summary.writes == 0 {
+            input.writes = Vec::new();
+        }
+        input.distinct = numbers.len() as u32;
+        let name = path.file_name().unwrap_or(path.as_os_str());
+        input.what = format!("the trace {} ({})", name.display(), summary.format);
+        let assumed = summary.assumptions.iter();
+        input.notes = assumed.map(|text| format!("Assumed: {text}")).collect();
+        input.notes.extend(summary.notes());
+        Ok(input)
+    }
+
+    /// `requests` reads of a workload on `blocks` blocks.
+    ///
+    /// # Errors
+    /// When the workload has no such stream.
+    pub fn from_workload(
+        workload: Workload,
+        blocks: u32,
+        requests: u64,
+        seed: u64,
+    ) -> Result<Self> {
+        ensure!(
+            (1..=u64::from(u32::MAX)).contains(&requests),
+            "--requests {requests} is not from 1 to {}",
+            u32::MAX
+        );
+        ensure!(
+            (1..=MAX_SLOTS).contains(&blocks),
+            "--blocks {blocks} is not from 1 to {MAX_SLOTS}"
+        );
+        let stream = workload.stream(blocks, seed, 0);
+        let mut stream = stream.with_context(|| format!("the workload {workload}"))?;
+        let mut numbers = vec![u32::MAX; blocks as usize];
+        let mut input = Self {
+            what: format!("{requests} reads of {workload} on {blocks} blocks, seed {seed}"),
+            ..Self::default()
+        };
+        input.blocks.reserve(requests as usize);
+        for at in 0..requests {
+            let number = &mut numbers[stream.next_block() as usize];
+            if *number == u32::MAX {
+                *number = input.distinct;
+                input.distinct += 1;
+            }
+            input.blocks.push(*number);
+            if (at as usize).is_multiple_of(STRIDE) {
+                interrupt::check()?;
+            }
+        }
+        Ok(input)
+    }
+
+    /// How many accesses there are.
+    pub fn len(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.blocks.is_empty()
+    }
+
+    /// Whether the access with this number is a write.
+    #[inline]
+    pub fn is_write(&self, at: usize) -> bool {
+        self.writes.get(at).is_some_and(|write| *write)
+    }
+}

@@ -1,0 +1,247 @@
+//! Each policy at each size, on all processors.
+
+use std::fmt;
+use std::ops::Range;
+use std::str::FromStr;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use anyhow::{Result, anyhow, bail};
+use guest_cache::eviction::belady::Belady;
+use guest_cache::{AnyCache, Cache, Policy};
+use indicatif::ProgressBar;
+use serde::{Deserialize, Serialize};
+use terminal::interrupt;
+
+use super::input::Input;
+
+/// Accesses after which it is looked whether somebody wants to stop.
+const STRIDE: usize = 1 << 18;
+
+/// What goes when room is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Contender {
+    /// By a policy of the guest's cache.
+    Policy(Policy),
+    /// By knowing what comes: the bound.
+    Belady,
+}
+
+/// The name of the bound.
+const BELADY: &str = "belady";
+
+impl Contender {
+    /// All of them, the bound last.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let policies = Policy::ALL.iter().copied();
+        policies.map(Self::Policy).chain([Self::Belady])
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Policy(policy) => policy.name(),
+            Self::Belady => BELADY,
+        }
+    }
+}
+
+impl fmt::Display for Contender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Contender {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        Self::all()
+            .find(|contender| contender.name() == name)
+            .ok_or_else(|| {
+                let names: Vec<_> = Self::all().map(Self::name).collect();
+                format!("`{name}` is none of all, {}", names.join(", "))
+            })
+    }
+}
+
+/// A policy at a size, as `sim.csv` has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Row {
+    /// What goes when room is needed.
+    pub policy: String,
+    /// Blocks that the cache may have.
+    pub cache_blocks: u32,
+    /// Reads that count.
+    pub reads: u64,
+    /// Of these, of blocks that were not cached.
+    pub read_misses: u64,
+    /// Writes that count.
+    pub writes: u64,
+    /// Of these, of blocks that were not cached.
+    pub write_misses: u64,
+    /// Memory that the cache took, bytes; of the bound, with what it knows beforehand.
+    pub memory_bytes: u64,
+    /// How long the accesses took, nanoseconds.
+    pub elapsed_ns: u64,
+}
+
+impl Row {
+    /// Reads and writes that missed.
+    pub fn misses(&self) -> u64 {
+        self.read_misses + self.write_misses
+    }
+
+    /// Share of the accesses that missed.
+    pub fn miss_ratio(&self) -> f64 {
+        self.misses() as f64 / (self.reads + self.writes) as f64
+    }
+}
+
+/// Runs all contenders at all sizes; those of the first `warmup` accesses do not count.
+///
+/// # Errors
+/// When somebody wants to stop.
+pub fn run(
+    input: &Input,
+    contenders: &[Contender],
+    sizes: &[u32],
+    warmup: usize,
+    bar: &ProgressBar,
+) -> Result<Vec<Row>> {
+    let cells: Vec<(Contender, u32)> = contenders
+        .iter()
+        .flat_map(|of| sizes.iter().map(move |size| (*of, *size)))
+        .collect();
+    let (next, rows) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let work = || -> Result<()> {
+        while let Some(&(contender, blocks)) = cells.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let row = cell(input, contender, blocks, warmup)?;
+            rows.lock()
+                .map_err(|_| anyhow!("a thread panicked"))?
+                .push(row);
+            bar.inc(1);
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let threads = thread::available_parallelism().map_or(1, usize::from);
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        workers
+            .into_iter()
+            .try_for_each(|worker| match worker.join() {
+                Ok(result) => result,
+                Err(_) => bail!("a thread that simulates panicked"),
+            })
+    })?;
+    let mut rows = rows
+        .into_inner()
+        .map_err(|_| anyhow!("a thread panicked"))?;
+    let place = |row: &Row| contenders.iter().position(|of| of.name() == row.policy);
+    rows.sort_by_key(|row| (place(row), row.cache_blocks));
+    Ok(rows)
+}
+
+/// A cache, whatever decides what goes.
+trait Simulated {
+    /// A request for a block: whether it is cached.
+    fn hits(&mut self, block: u32) -> bool;
+
+    /// Lets a block in that was missed.
+    fn let_in(&mut self, block: u32);
+
+    /// Bytes of heap.
+    fn heap_bytes(&self) -> usize;
+}
+
+macro_rules! simulated {
+    ($cache:ty) => {
+        impl Simulated for $cache {
+            #[inline]
+            fn hits(&mut self, block: u32) -> bool {
+                self.access(block).is_some()
+            }
+
+            #[inline]
+            fn let_in(&mut self, block: u32) {
+                self.admit(block);
+            }
+
+            fn heap_bytes(&self) -> usize {
+                self.memory_bytes()
+            }
+        }
+    };
+}
+
+simulated!(AnyCache);
+simulated!(Cache<Belady>);
+
+/// One contender at one size.
+fn cell(input: &Input, contender: Contender, blocks: u32, warmup: usize) -> Result<Row> {
+    on_slots(input, contender, blocks, 0..blocks, warmup)
+}
+
+/// One contender in a cache that may have any of `may_have` slots and has those of
+/// `held`; the first `warmup` accesses do not count.
+///
+/// # Errors
+/// When somebody wants to stop.
+pub fn on_slots(
+    input: &Input,
+    contender: Contender,
+    may_have: u32,
+    held: Range<u32>,
+    warmup: usize,
+) -> Result<Row> {
+    let blocks = held.len() as u32;
+    match contender {
+        Contender::Belady => {
+            let mut cache = Cache::with_policy(may_have, Belady::of(&input.blocks, may_have));
+            cache.grow(held);
+            replay(input, contender, blocks, cache, warmup)
+        }
+        Contender::Policy(policy) => {
+            let mut cache = policy.cache(may_have);
+            cache.grow(held);
+            replay(input, contender, blocks, cache, warmup)
+        }
+    }
+}
+
+fn replay(
+    input: &Input,
+    contender: Contender,
+    blocks: u32,
+    mut cache: impl Simulated,
+    warmup: usize,
+) -> Result<Row> {
+    let began = Instant::now();
+    let (mut accesses, mut misses) = ([0u64; 2], [0u64; 2]);
+    for (stride, part) in input.blocks.chunks(STRIDE).enumerate() {
+        interrupt::check()?;
+        for (at, &block) in (stride * STRIDE..).zip(part) {
+            let missed = !cache.hits(block);
+            if missed {
+                cache.let_in(block);
+            }
+            if at >= warmup {
+                let kind = usize::from(input.is_write(at));
+                accesses[kind] += 1;
+                misses[kind] += u64::from(missed);
+            }
+        }
+    }
+    Ok(Row {
+        policy: contender.name().to_owned(),
+        cache_blocks: blocks,
+        reads: accesses[0],
+        read_misses: misses[0],
+        writes: accesses[1],
+        write_misses: misses[1],
+        memory_bytes: cache.heap_bytes() as u64,
+        elapsed_ns: began.elapsed().as_nanos() as u64,
+    })
+}
