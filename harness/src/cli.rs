@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lab::accel::{self, AccelChoice};
 use lab::qemu::{self, Machine, Qemu};
@@ -20,18 +21,17 @@ use terminal::progress::Progress;
 use terminal::talk::Talk;
 use vssd_host::output::{exit_code, warn};
 
-use crate::bench;
 use crate::bench::cli::Bench;
-use crate::experiment::params::{Overrides, resolve};
-use crate::experiment::{Experiment, Joined, Lab};
-use crate::present::{self, doctor};
-use crate::sim;
+use crate::experiments::common::lab::{Joined, Lab};
+use crate::experiments::common::params::{Overrides, resolve};
+use crate::experiments::eviction::Eviction;
+use crate::experiments::experiment::{Entry, Experiment as _};
+use crate::experiments::{ALL, OF_2017, by_name};
 use crate::sim::cli::SimArgs;
-use crate::sweep;
 use crate::sweep::cli::{Common, Ended, MergeArgs, SweepArgs};
-use crate::sweep::runner::Eviction;
-use crate::trace_cli;
+use crate::sweep::runner;
 use crate::trace_cli::TraceCommand;
+use crate::{bench, doctor, report, sim, sweep, trace_cli};
 
 /// Exit code when everything ran, but a claim or requirement does not hold.
 const EXIT_DOES_NOT_HOLD: u8 = 3;
@@ -68,7 +68,8 @@ enum Command {
     /// Run experiments.
     Run {
         /// Which one.
-        experiment: Choice,
+        #[arg(value_parser = experiment_names())]
+        experiment: String,
     },
     /// Show the experiments and their parameters.
     List,
@@ -115,40 +116,21 @@ enum Command {
     Backend(vssd_host::daemon::Args),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Choice {
-    Correctness,
-    Eviction,
-    Overhead,
-    Latency,
-    Sharing,
-    DirectIo,
-    Media,
-    #[value(name = "blockcache")]
-    BlockCache,
-    #[value(name = "writepolicy")]
-    WritePolicy,
-    #[value(name = "shrinkcache")]
-    ShrinkCache,
-    /// The three of 2017.
-    All,
+/// The three of 2017, as one.
+const ALL_OF_2017: &str = "all";
+
+/// Reads the name of an experiment.
+fn experiment_names() -> PossibleValuesParser {
+    let names = ALL.iter().map(|of| PossibleValue::new(of.name()));
+    let all = PossibleValue::new(ALL_OF_2017).help("The three of 2017");
+    PossibleValuesParser::new(names.chain([all]))
 }
 
-impl Choice {
-    fn experiments(self) -> Vec<Experiment> {
-        match self {
-            Self::All => Experiment::OF_2017.to_vec(),
-            Self::Correctness => vec![Experiment::Correctness],
-            Self::Eviction => vec![Experiment::Eviction],
-            Self::Overhead => vec![Experiment::Overhead],
-            Self::Latency => vec![Experiment::Latency],
-            Self::Sharing => vec![Experiment::Sharing],
-            Self::DirectIo => vec![Experiment::DirectIo],
-            Self::Media => vec![Experiment::Media],
-            Self::BlockCache => vec![Experiment::BlockCache],
-            Self::WritePolicy => vec![Experiment::WritePolicy],
-            Self::ShrinkCache => vec![Experiment::ShrinkCache],
-        }
+/// The experiments of that name.
+fn named(name: &str) -> Vec<&'static dyn Entry> {
+    match by_name(name) {
+        Some(one) => vec![one],
+        None => OF_2017.to_vec(),
     }
 }
 
@@ -297,8 +279,8 @@ pub fn main() -> ExitCode {
 fn dispatch(cli: &Cli, talk: &mut Talk) -> Result<bool> {
     let options = &cli.run;
     match &cli.command {
-        None => run(&Experiment::OF_2017, options, talk),
-        Some(Command::Run { experiment }) => run(&experiment.experiments(), options, talk),
+        None => run(&OF_2017, options, talk),
+        Some(Command::Run { experiment }) => run(&named(experiment), options, talk),
         Some(Command::List) => list(options, talk).map(|()| true),
         Some(Command::Doctor) => {
             let checks = doctor::examine(options.qemu.as_deref(), options.accel);
@@ -309,18 +291,24 @@ fn dispatch(cli: &Cli, talk: &mut Talk) -> Result<bool> {
             Ok(checks.iter().all(|check| check.is_fine()))
         }
         Some(Command::Plot { folder }) => {
-            for file in present::plot(folder)? {
+            for file in report::plot(folder)? {
                 talk.line(file.display());
             }
             Ok(true)
         }
         Some(Command::Report { folder }) => {
-            let verdict = present::format(folder)?;
+            let verdict = report::format(folder)?;
             show(&[(folder.clone(), verdict)], options, talk)
         }
         Some(Command::Sweep(args)) => {
-            let defaults = Experiment::Eviction.defaults();
-            match sweep::cli::run(args, &options.for_sweeps(), defaults, &Eviction, talk)? {
+            let defaults = Eviction::DEFAULTS;
+            match sweep::cli::run(
+                args,
+                &options.for_sweeps(),
+                defaults,
+                &runner::Eviction,
+                talk,
+            )? {
                 Some(ended) => show_sweep(&ended, options, talk),
                 None => Ok(true),
             }
@@ -344,13 +332,14 @@ fn dispatch(cli: &Cli, talk: &mut Talk) -> Result<bool> {
 
 fn list(options: &RunOptions, talk: &mut Talk) -> Result<()> {
     if options.json {
-        let all: Vec<_> = Experiment::ALL
+        let all: Vec<_> = ALL
             .iter()
             .map(|experiment| {
                 let params: toml::Table = experiment.defaults().parse()?;
                 Ok(serde_json::json!({
                     "experiment": experiment.name(),
                     "purpose": experiment.purpose(),
+                    "method": experiment.method(),
                     "parameters": params,
                 }))
             })
@@ -358,7 +347,7 @@ fn list(options: &RunOptions, talk: &mut Talk) -> Result<()> {
         talk.line(serde_json::to_string_pretty(&all)?);
         return Ok(());
     }
-    for experiment in Experiment::ALL {
+    for experiment in ALL {
         talk.line(format_args!(
             "{}: {}\n",
             experiment.name(),
@@ -373,7 +362,7 @@ fn list(options: &RunOptions, talk: &mut Talk) -> Result<()> {
 }
 
 /// The folder of a run: as asked for, or named by the time.
-fn out_folder(options: &RunOptions, experiments: &[Experiment]) -> PathBuf {
+fn out_folder(options: &RunOptions, experiments: &[&'static dyn Entry]) -> PathBuf {
     options.out.clone().unwrap_or_else(|| {
         let name = match experiments {
             [one] => one.name(),
@@ -385,7 +374,7 @@ fn out_folder(options: &RunOptions, experiments: &[Experiment]) -> PathBuf {
     })
 }
 
-fn run(experiments: &[Experiment], options: &RunOptions, talk: &mut Talk) -> Result<bool> {
+fn run(experiments: &[&'static dyn Entry], options: &RunOptions, talk: &mut Talk) -> Result<bool> {
     let started = Instant::now();
     let overrides = Overrides {
         full: options.full,
@@ -408,7 +397,7 @@ fn run(experiments: &[Experiment], options: &RunOptions, talk: &mut Talk) -> Res
         seed: options.seed,
         progress: options.progress(),
     };
-    experiments.iter().try_for_each(|of| lab.check(*of))?;
+    experiments.iter().try_for_each(|of| of.check_lab(&lab))?;
     let out = out_folder(options, experiments);
     if !options.json {
         talk.line(introduce(&lab.joined, &reason));
@@ -449,7 +438,7 @@ fn run(experiments: &[Experiment], options: &RunOptions, talk: &mut Talk) -> Res
                 });
             }
         }
-        verdicts.push((folder.clone(), present::format(&folder)?));
+        verdicts.push((folder.clone(), report::format(&folder)?));
     }
     let holds = show(&verdicts, options, talk)?;
     if !options.json {
@@ -495,7 +484,7 @@ fn show_sweep(ended: &Ended, options: &RunOptions, talk: &mut Talk) -> Result<bo
     if ended.counts.done == 0 {
         return Ok(ended.is_complete());
     }
-    let verdict = present::format(&ended.folder)?;
+    let verdict = report::format(&ended.folder)?;
     let holds = show(&[(ended.folder.clone(), verdict)], options, talk)?;
     Ok(holds && ended.is_complete())
 }

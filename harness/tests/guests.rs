@@ -6,9 +6,12 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use harness::experiment::params::{Overrides, resolve};
-use harness::experiment::{Experiment, Joined, Lab};
-use harness::record::{LatencyBucketRow, LatencyCycleRow, LatencyPhase, LatencyRow, Side};
+use harness::experiments::by_name;
+use harness::experiments::common::lab::{Joined, Lab};
+use harness::experiments::common::params::{Overrides, resolve};
+use harness::experiments::latency::rows::{
+    LatencyBucketRow, LatencyCycleRow, LatencyPhase, LatencyRow, Side,
+};
 use lab::accel::{Accel, kvm_opens};
 use lab::backend::{Backend, BackendConfig};
 use lab::qemu::{Drives, Machine, Qemu};
@@ -346,6 +349,7 @@ fn a_second_backend_in_the_same_folder_is_refused() {
 /// both encodings, and the histograms hold what the cycles recorded.
 #[test]
 fn latencies_are_measured_before_during_and_after_resizes() {
+    let latency = by_name("latency").unwrap();
     let lab = Lab {
         joined: Joined::Qemu(vm_host(Machine::Q35, Accel::Tcg)),
         seed: 1,
@@ -363,11 +367,11 @@ fn latencies_are_measured_before_during_and_after_resizes() {
         sets: &sets,
         ..Overrides::default()
     };
-    let params = resolve(Experiment::Latency.defaults(), &overrides).unwrap();
+    let params = resolve(latency.defaults(), &overrides).unwrap();
     let out = tempfile::tempdir().unwrap();
     let manifest = Manifest::new(lab.conditions("a test", "latency", false, &params));
     let mut folder = RunFolder::create(out.path(), manifest).unwrap();
-    Experiment::Latency.run(&params, &lab, &mut folder).unwrap();
+    latency.run(&params, &lab, &mut folder).unwrap();
     folder.complete().unwrap();
 
     let rows: Vec<LatencyRow> = read(out.path()).unwrap();

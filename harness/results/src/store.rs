@@ -45,6 +45,11 @@ impl RunFolder {
         })
     }
 
+    /// The experiment that is run.
+    pub fn experiment(&self) -> &str {
+        &self.manifest.experiment
+    }
+
     /// Records a row.
     pub fn append<R: Row>(&mut self, row: &R) -> Result<()> {
         let path = self.folder.join(R::FILE);
@@ -145,6 +150,31 @@ impl<'a> Reader<'a> {
         self.sound.borrow().get(file).copied()
     }
 }
+
+/// All that an experiment records: a tuple of lists, one for each kind of row.
+pub trait Rows: Sized {
+    /// Reads all of them.
+    ///
+    /// # Errors
+    /// When a file cannot be read at all.
+    fn read(reader: &Reader<'_>) -> Result<Self>;
+}
+
+macro_rules! rows {
+    ($($row:ident)*) => {
+        impl<$($row: Row),*> Rows for ($(Vec<$row>,)*) {
+            fn read(reader: &Reader<'_>) -> Result<Self> {
+                Ok(($(reader.rows::<$row>()?,)*))
+            }
+        }
+    };
+}
+
+rows!(A);
+rows!(A B);
+rows!(A B C);
+rows!(A B C D);
+rows!(A B C D E);
 
 /// The rows of one kind in a run's folder, all of them sound.
 ///

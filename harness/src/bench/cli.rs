@@ -13,12 +13,7 @@ use results::plain::{conditions, write_report, write_rows};
 use results::verdict::Verdict;
 use terminal::progress::Progress;
 
-use super::cache;
-use super::cache_verdict;
-use super::io;
-use super::resize;
-use super::resize_verdict;
-use super::verdict;
+use super::{cache, cache_verdict, io, resize, resize_verdict, verdict};
 
 /// What can be measured.
 #[derive(Clone, Debug, Subcommand)]

@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
+use results::chart;
 use results::document::{Document, Fact, outcome};
 use results::file::ensure_fresh;
 use results::host::now_utc;
@@ -19,8 +20,8 @@ use terminal::progress::Progress;
 use workloads::Workload;
 use workloads::pattern::NotAPattern;
 
+use super::figures;
 use super::verdict::{Simulated, judge};
-use crate::present::figures;
 
 /// What the report begins with.
 const LEAD: &str = "The policies of the guest's block cache see the accesses of";
@@ -208,7 +209,10 @@ pub fn run(
         holds: verdict.holds(),
         claims: verdict.claims.clone(),
         findings: verdict.findings.clone(),
-        figures: figures::draw_sim(&input.what, &rows, &steps, folder)?,
+        figures: chart::write(
+            figures::draw(&input.what, &rows, &steps).context("draw the figures")?,
+            folder,
+        )?,
         tables: verdict.tables.clone(),
         conditions: conditions(&started, seed, None),
         parameters: parameters(args, &sizes),

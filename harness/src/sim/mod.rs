@@ -15,4 +15,5 @@
 //! - [`cli`]: the command
 
 pub mod cli;
+pub mod figures;
 pub mod verdict;

@@ -12,17 +12,16 @@ use terminal::interrupt;
 use terminal::talk::Talk;
 use vssd_host::output;
 
-use super::BUILT_IN;
 use super::engine::{self, Options};
 use super::file::Sweep;
 use super::folder::SweepFolder;
 use super::manifest::{Counts, SweepManifest};
-use super::merge;
 use super::plan::Plan;
 use super::rows::Damage;
 use super::runner::Runner;
 use super::shard::Shard;
-use crate::experiment::params::Overrides;
+use super::{BUILT_IN, merge};
+use crate::experiments::common::params::Overrides;
 
 /// What `harness sweep` takes besides the options of all runs.
 #[derive(Clone, Debug, Args)]

@@ -12,14 +12,17 @@
 //! parameters and its seed alone, so the finished table has the same bytes
 //! however it came about.
 
+pub(crate) mod claims;
 pub mod cli;
 pub mod engine;
+pub(crate) mod figures;
 pub mod file;
 pub mod folder;
 pub mod manifest;
 pub mod merge;
 mod pace;
 pub mod plan;
+pub mod report;
 pub mod rows;
 pub mod runner;
 pub mod shard;

@@ -6,8 +6,8 @@ use toml::Value;
 
 use super::file::{self, Axis, Sweep};
 use super::values;
-use crate::experiment::params::{Overrides, resolve};
-use crate::picker::Picker;
+use crate::experiments::common::params::{Overrides, resolve};
+use crate::experiments::eviction::picker::Picker;
 
 /// The most cells of a sweep: all their rows are held in memory.
 const MAX_CELLS: u64 = 1_000_000;

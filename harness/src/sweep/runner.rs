@@ -2,8 +2,9 @@
 
 use anyhow::Result;
 
-use crate::experiment::eviction::{self, Params};
-use crate::picker::Picker;
+use crate::experiments::eviction::picker::Picker;
+use crate::experiments::eviction::run::on_twin;
+use crate::experiments::experiment;
 
 /// What one picker came to in a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,13 +42,13 @@ pub struct Eviction;
 
 impl Runner for Eviction {
     fn check(&self, params: &toml::Table) -> Result<()> {
-        Params::from_table(params).map(drop)
+        experiment::params::<crate::experiments::eviction::Eviction>(params).map(drop)
     }
 
     fn run(&self, params: &toml::Table, seed: u64) -> Result<Vec<Outcome>> {
-        let params = Params::from_table(params)?;
+        let params = experiment::params::<crate::experiments::eviction::Eviction>(params)?;
         let outcome = |picker: &Picker| {
-            let outcome = eviction::on_twin(&params, *picker, seed)?;
+            let outcome = on_twin(&params, *picker, seed)?;
             Ok(Outcome {
                 picker: *picker,
                 reads: params.reads,

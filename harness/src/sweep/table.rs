@@ -1,6 +1,6 @@
 //! What a sweep measures, as a tidy table: one row for each point, seed and picker.
 
-use crate::picker::Picker;
+use crate::experiments::eviction::picker::Picker;
 
 /// The rows of a sweep and the names of its axes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

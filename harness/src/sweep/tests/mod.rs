@@ -19,8 +19,8 @@ use super::plan::Plan;
 use super::rows;
 use super::runner::{Outcome, Runner};
 use super::shard::Shard;
-use crate::experiment::params::{Overrides, typed};
-use crate::picker::Picker;
+use crate::experiments::common::params::{Overrides, typed};
+use crate::experiments::eviction::picker::Picker;
 
 /// Parameters of the experiment of these tests.
 pub const DEFAULTS: &str = "
@@ -461,11 +461,12 @@ fn floating_point_values_survive_the_manifest() {
 
 #[test]
 fn the_sweeps_that_come_along_are_possible_and_quick() {
-    use crate::experiment::Experiment;
+    use crate::experiments::eviction::Eviction as OfEviction;
+    use crate::experiments::experiment::Experiment as _;
     use crate::sweep::runner::Eviction;
     for (name, text) in super::BUILT_IN {
         let sweep = Sweep::parse(text).unwrap();
-        let defaults = Experiment::Eviction.defaults();
+        let defaults = OfEviction::DEFAULTS;
         let plan = Plan::new(sweep, defaults, &Overrides::default(), 1).unwrap();
         assert!(plan.cells() <= 1000, "{name} has {} cells", plan.cells());
         for point in 0..plan.points() {

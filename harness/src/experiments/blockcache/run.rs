@@ -1,0 +1,281 @@
+//! How it runs.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use guest_cache::Policy;
+use guest_cache::WritePolicy;
+use lab::testbed::{Testbed, Transport};
+use results::store::RunFolder;
+use simulate::input::Input;
+use simulate::replay::{Contender, on_slots};
+use simulate::trace::image::Converted;
+use simulate::trace::{pass, trace_image};
+use tempfile::TempPath;
+use terminal::interrupt;
+use terminal::progress::Progress;
+use vssd_host::media::MediaKind;
+use vssd_host::size::ByteSize;
+use workloads::pattern::derive_seed;
+use workloads::trace::{Beyond, Op, Options};
+
+use super::claims::NO_MEDIUM;
+use super::params::Params;
+use super::rows::{BlockCachePaceRow, BlockCacheRow, BlockCacheSimRow, BlockCacheTraceRow};
+use crate::experiments::common::cached::{
+    Cache, Load, Opened, Replayed, bench_on_written, close, write_back,
+};
+use crate::experiments::common::lab::Lab;
+
+/// A fresh cache, of which a write goes no further for the time being.
+fn cache(evict: Policy) -> Cache {
+    Cache {
+        evict,
+        write: WritePolicy::WriteBack,
+        dirty_percent: 50,
+        fresh: true,
+    }
+}
+
+/// All that go to every cache, each with its accesses for the cache's code alone.
+fn loads(params: &Params, lab: &Lab, trace: Option<&Path>) -> Result<Vec<(Load, Input)>> {
+    let mut loads = Vec::new();
+    for (number, workload) in (0..).zip(&params.workloads) {
+        let load = params.load(*workload, derive_seed(lab.seed, number));
+        loads.push((load, of_workload(&load)?));
+    }
+    if let Some(path) = trace {
+        let input = of_trace(path, lab.progress)?;
+        let load = Load {
+            workload: None,
+            span: 0,
+            count: input.len() as u64,
+            ..params.load(params.disk_workload, 0)
+        };
+        loads.push((load, input));
+    }
+    Ok(loads)
+}
+
+/// Runs the experiment.
+///
+/// # Errors
+/// When a guest or a backend fails.
+pub fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
+    let timed = lab.transport() == Transport::Qemu;
+    let place = tempfile::tempdir().context("make a temporary folder")?;
+    let image = params.trace.as_deref().map(|path| -> Result<TempPath> {
+        let options = Options {
+            disk_bytes: Some(params.origin.0),
+            beyond: Beyond::Skip,
+            ..Options::default()
+        };
+        let (image, made) = trace_image(path, options, place.path(), lab.progress).context(
+            "read the parameter `trace` (`harness trace convert FILE OUT` has options for such a trace, and OUT can \
+             be the parameter)",
+        )?;
+        folder.append(&trace_row(path, &made))?;
+        Ok(image)
+    });
+    let image: Option<TempPath> = image.transpose()?;
+    let loads = loads(params, lab, image.as_deref())?;
+    let mut cells = params.sizes.len() * loads.len() * params.policies.len();
+    if timed {
+        cells += params.disk_sizes.len() * params.disk_policies.len();
+    }
+    let bar = lab.progress.bar("blockcache", cells as u64);
+    for &size in &params.sizes {
+        let disks = params.disks(size, None, image.as_deref());
+        let mut testbed = lab.testbed(disks, folder)?;
+        for (load, input) in &loads {
+            let mut seen = None;
+            for &policy in &params.policies {
+                interrupt::check()?;
+                let cell = Cell::run(testbed.as_mut(), policy, load)
+                    .with_context(|| format!("{policy} on {size}, {}", load.name()))?;
+                cell.record(NO_MEDIUM, timed, folder)?;
+                alone(&cell, input, Contender::Policy(policy), folder)?;
+                seen = Some(cell);
+                bar.inc(1);
+            }
+            if let Some(cell) = seen {
+                alone(&cell, input, Contender::Belady, folder)?;
+            }
+        }
+        testbed.shut_down()?;
+    }
+    if timed {
+        for &size in &params.disk_sizes {
+            in_front_of_a_disk(params, lab, size, folder, || bar.inc(1))?;
+        }
+    }
+    bar.finish_and_clear();
+    Ok(())
+}
+
+fn trace_row(path: &Path, made: &Converted) -> BlockCacheTraceRow {
+    let Converted {
+        summary, distinct, ..
+    } = made;
+    BlockCacheTraceRow {
+        trace: path.display().to_string(),
+        format: summary.format.name().to_owned(),
+        requests: summary.requests(),
+        accesses: summary.accesses(),
+        distinct_blocks: distinct.blocks,
+        beyond_disk: summary.counts.beyond_disk,
+        assumed: summary.assumptions.join(" "),
+        notes: summary.notes().join(" "),
+    }
+}
+
+/// A few cells with an origin disk that is as slow as a disk, one access at a time.
+fn in_front_of_a_disk(
+    params: &Params,
+    lab: &Lab,
+    size: ByteSize,
+    folder: &mut RunFolder,
+    done: impl Fn(),
+) -> Result<()> {
+    let disk = MediaKind::Hdd;
+    let disks = params.disks(size, Some(disk), None);
+    let mut bench = bench_on_written(lab, disks, params.span, folder)?;
+    for &policy in &params.disk_policies {
+        interrupt::check()?;
+        let load = Load {
+            count: params.disk_accesses,
+            writes_percent: 0,
+            depth: 1,
+            ..params.load(params.disk_workload, derive_seed(lab.seed, u64::MAX))
+        };
+        let cell = Cell::run(&mut bench, policy, &load)?;
+        cell.record_pace(&disk.to_string(), folder)?;
+        done();
+    }
+    bench.shut_down()
+}
+
+/// What a guest's cache did with a load.
+struct Cell {
+    load: Load,
+    policy: Policy,
+    capacity: u32,
+    opened: Opened,
+    replayed: Replayed,
+}
+
+impl Cell {
+    fn run(testbed: &mut dyn Testbed, policy: Policy, load: &Load) -> Result<Self> {
+        let capacity = testbed.capacity();
+        let guest = testbed.guest();
+        let opened = cache(policy).open(guest)?;
+        let replayed = Replayed::run(guest, load)?;
+        // The next cache begins empty: what is dirty in this one would be lost.
+        write_back(guest)?;
+        close(guest)?;
+        Ok(Self {
+            load: *load,
+            policy,
+            capacity,
+            opened,
+            replayed,
+        })
+    }
+
+    fn record(&self, medium: &str, timed: bool, folder: &mut RunFolder) -> Result<()> {
+        let Replayed {
+            read_hits,
+            read_misses,
+            write_hits,
+            write_misses,
+            beyond,
+            failed,
+            ..
+        } = self.replayed;
+        folder.append(&BlockCacheRow {
+            workload: self.load.name(),
+            policy: self.policy.to_string(),
+            capacity_blocks: self.capacity,
+            metadata_blocks: self.opened.metadata_blocks,
+            slots: self.opened.slots,
+            origin_blocks: self.opened.origin_blocks,
+            reads: read_hits + read_misses,
+            read_misses,
+            writes: write_hits + write_misses,
+            write_misses,
+            beyond,
+            failed,
+            memory_bytes_per_1000: self.opened.memory_bytes_per_1000,
+        })?;
+        match timed {
+            true => self.record_pace(medium, folder),
+            false => Ok(()),
+        }
+    }
+
+    fn record_pace(&self, medium: &str, folder: &mut RunFolder) -> Result<()> {
+        let Replayed {
+            failed,
+            elapsed_ns,
+            hits,
+            misses,
+            ..
+        } = self.replayed;
+        folder.append(&BlockCachePaceRow {
+            medium: medium.to_owned(),
+            workload: self.load.name(),
+            policy: self.policy.to_string(),
+            slots: self.opened.slots,
+            depth: self.load.depth,
+            accesses: self.load.count,
+            failed,
+            elapsed_ns,
+            hits: hits.count,
+            hit_p50_ns: hits.p50_ns,
+            hit_p99_ns: hits.p99_ns,
+            misses: misses.count,
+            miss_p50_ns: misses.p50_ns,
+            miss_p99_ns: misses.p99_ns,
+        })
+    }
+}
+
+/// The accesses of a load for the cache's code alone. Blocks keep their numbers: some
+/// policies go by hashes of these.
+fn of_workload(load: &Load) -> Result<Input> {
+    let mut input = Input::default();
+    for access in load.accesses()?.take(load.count as usize) {
+        input.blocks.push(access.block);
+        input.writes.push(access.is_write);
+    }
+    Ok(input)
+}
+
+/// Those of a trace, out of the disk that guests replay.
+fn of_trace(image: &Path, progress: Progress) -> Result<Input> {
+    let mut input = Input::default();
+    pass(image, Options::default(), progress, "reading", |record| {
+        for block in record.blocks() {
+            input.blocks.push(u32::try_from(block)?);
+            input.writes.push(record.op() == Op::Write);
+        }
+        Ok(())
+    })?;
+    Ok(input)
+}
+
+/// The accesses of a cell through the cache's code alone, with the slots that the
+/// guest's cache had.
+fn alone(cell: &Cell, input: &Input, contender: Contender, folder: &mut RunFolder) -> Result<()> {
+    let first = cell.capacity - cell.opened.slots;
+    let row = on_slots(input, contender, cell.capacity, first..cell.capacity, 0)?;
+    folder.append(&BlockCacheSimRow {
+        workload: cell.load.name(),
+        policy: row.policy,
+        slots: row.cache_blocks,
+        reads: row.reads,
+        read_misses: row.read_misses,
+        writes: row.writes,
+        write_misses: row.write_misses,
+    })
+}

@@ -1,0 +1,66 @@
+//! Starts of guests, which every experiment with guests records.
+
+use anyhow::Result;
+use lab::guest::Guest;
+use lab::vm_host::VmHost;
+use results::row::Row;
+use results::store::RunFolder;
+use results::verdict::{Table, millis};
+use serde::{Deserialize, Serialize};
+
+/// A start of a guest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct BootRow {
+    /// What the guest was started for.
+    pub experiment: String,
+    /// QEMU's machine type.
+    pub machine: String,
+    /// `tcg` or `kvm`.
+    pub accelerator: String,
+    /// From the start of the QEMU process to the guest's `ready` report.
+    pub ready_ns: u64,
+    /// From the start of the guest's clock to its first completed read.
+    pub first_io_guest_ns: u64,
+}
+
+impl Row for BootRow {
+    const FILE: &'static str = "boot.csv";
+}
+
+/// Records the start of a guest that has just been started.
+pub(crate) fn record(folder: &mut RunFolder, vm_host: &VmHost, guest: &Guest) -> Result<()> {
+    let row = BootRow {
+        experiment: folder.experiment().to_owned(),
+        machine: vm_host.machine.to_string(),
+        accelerator: vm_host.accel.to_string(),
+        ready_ns: guest.ready.ready_ns,
+        first_io_guest_ns: guest.ready.first_io_guest_ns,
+    };
+    folder.append(&row)
+}
+
+/// The starts as a table.
+pub(crate) fn table(boots: &[BootRow]) -> Table {
+    Table {
+        title: "Guest power-on".to_owned(),
+        head: [
+            "machine",
+            "accelerator",
+            "QEMU started to guest ready (ms)",
+            "guest clock started to first I/O done (ms)",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
+        rows: boots
+            .iter()
+            .map(|boot| {
+                vec![
+                    boot.machine.clone(),
+                    boot.accelerator.clone(),
+                    millis(boot.ready_ns),
+                    millis(boot.first_io_guest_ns),
+                ]
+            })
+            .collect(),
+    }
+}

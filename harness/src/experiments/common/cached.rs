@@ -1,0 +1,417 @@
+//! A guest with a block cache, as the experiments about caches talk to it.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use guest_cache::Policy;
+use guest_cache::WritePolicy;
+use lab::backend::Backend;
+use lab::native::client::Client;
+use lab::testbed::{Disks, Talk};
+use lab::vm_host::Bench;
+use results::store::RunFolder;
+use workloads::latency::{Bucket, quantile_ns, total};
+use workloads::replay::{Access, Replay};
+use workloads::{Command, Name, Report, Workload};
+
+use crate::experiments::common::lab::Lab;
+
+/// Bytes in a block of the cache, and of the disks that it is about.
+pub const BLOCK: u64 = 4096;
+
+/// How long a guest may take for a command.
+pub const PATIENCE: Duration = Duration::from_secs(300);
+
+/// The name of a load that is no workload.
+const TRACE: &str = "trace";
+
+/// How a cache is to be opened.
+#[derive(Clone, Copy, Debug)]
+pub struct Cache {
+    /// The eviction policy.
+    pub evict: Policy,
+    /// The write policy.
+    pub write: WritePolicy,
+    /// Dirty blocks in a hundred slots, from which on they are written back.
+    pub dirty_percent: u8,
+    /// Whether it is to forget what an earlier one left.
+    pub fresh: bool,
+}
+
+/// What a guest says when it has opened one.
+#[derive(Clone, Copy, Debug)]
+pub struct Opened {
+    /// Blocks of the origin disk that may be used.
+    pub origin_blocks: u32,
+    /// Blocks of the vSSD in which data may be cached.
+    pub slots: u32,
+    /// Blocks of the vSSD that hold the cache's own records.
+    pub metadata_blocks: u32,
+    /// Blocks that were found cached.
+    pub restored: u32,
+    /// Of these, dirty ones.
+    pub restored_dirty: u32,
+    /// Bytes of memory, for each 1000 blocks that the cache may have.
+    pub memory_bytes_per_1000: u32,
+}
+
+impl Cache {
+    /// Has the guest open it.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub fn open(self, guest: &mut dyn Talk) -> Result<Opened> {
+        let command = Command::Cache {
+            evict: Name::of(self.evict.name()),
+            write: Name::of(self.write.name()),
+            promote: 1,
+            bypass: 0,
+            dirty: self.dirty_percent,
+            fresh: self.fresh,
+        };
+        let reports = guest.run(&command, PATIENCE)?;
+        let opened = reports.iter().find_map(|report| match report {
+            Report::CacheOpened {
+                origin_blocks,
+                slots,
+                metadata_blocks,
+                restored,
+                restored_dirty,
+                lost: _,
+                memory_bytes_per_1000,
+            } => Some(Opened {
+                origin_blocks: *origin_blocks,
+                slots: *slots,
+                metadata_blocks: *metadata_blocks,
+                restored: *restored,
+                restored_dirty: *restored_dirty,
+                memory_bytes_per_1000: *memory_bytes_per_1000,
+            }),
+            _ => None,
+        });
+        opened.context("the guest did not say what cache it has opened")
+    }
+}
+
+/// A load: accesses to a part of the origin disk.
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    /// Where they go; `None` for those of the trace disk.
+    pub workload: Option<Workload>,
+    /// Blocks of the origin disk from the first on; 0 for all of them.
+    pub span: u32,
+    /// Its seed.
+    pub seed: u64,
+    /// Number of the first access.
+    pub start: u64,
+    /// Number of accesses.
+    pub count: u64,
+    /// Writes in a hundred; a trace has its own.
+    pub writes_percent: u32,
+    /// Accesses under way at a time.
+    pub depth: u32,
+    /// A flush after so many writes; 0 for none.
+    pub flush: u32,
+    /// A sample after so many accesses; 0 for none.
+    pub every: u64,
+}
+
+impl Load {
+    /// The command to a guest; one that has no end is stopped by the next command.
+    pub fn command(&self, endless: bool) -> Command {
+        Command::Replay {
+            workload: self.workload,
+            seed: self.seed,
+            start: self.start,
+            count: if endless { 0 } else { self.count },
+            depth: self.depth,
+            span: self.span,
+            writes: self.writes_percent,
+            flush: self.flush,
+            every: self.every,
+            check: true,
+        }
+    }
+
+    /// Where the accesses go, as a word.
+    pub fn name(&self) -> String {
+        self.workload
+            .map_or_else(|| TRACE.to_owned(), |workload| workload.to_string())
+    }
+
+    /// The accesses of a workload, without end.
+    ///
+    /// # Errors
+    /// When the workload has none, or is a trace.
+    pub fn accesses(&self) -> Result<impl Iterator<Item = Access> + use<>> {
+        let workload = self.workload.context("the load is a trace")?;
+        let replay = Replay::new(
+            workload,
+            self.span,
+            self.seed,
+            self.start,
+            self.writes_percent,
+        );
+        let mut replay = replay.with_context(|| format!("the workload {workload}"))?;
+        Ok(std::iter::repeat_with(move || replay.next_access()))
+    }
+
+    /// Where the first `count` writes go, of as many accesses as that takes.
+    ///
+    /// # Errors
+    /// When the workload has no accesses, or no writes.
+    pub fn writes(&self, count: usize) -> Result<Vec<u32>> {
+        ensure!(self.writes_percent > 0, "a load without writes");
+        let writes = self.accesses()?.filter(|access| access.is_write);
+        Ok(writes.take(count).map(|access| access.block).collect())
+    }
+}
+
+/// Where a cache was after some accesses.
+#[derive(Clone, Copy, Debug)]
+pub struct Sample {
+    /// Accesses that had ended since the load began.
+    pub accesses: u64,
+    /// When, since then.
+    pub at_ns: u64,
+    /// Accesses that hit, since the sample before.
+    pub hits: u64,
+    /// Accesses that missed, since then.
+    pub misses: u64,
+    /// Slots of the cache.
+    pub slots: u32,
+    /// Blocks whose last write is not on the origin disk.
+    pub dirty: u32,
+    /// How long the oldest such write has been acknowledged.
+    pub stale_ns: u64,
+    /// The last write such that it and all before are acknowledged.
+    pub acknowledged: u64,
+    /// The last write that a flush made durable, with all before.
+    pub flushed: u64,
+}
+
+impl Sample {
+    /// The sample of a report, if it is one.
+    pub fn of(report: &Report) -> Option<Self> {
+        let Report::CacheSample {
+            accesses,
+            at_ns,
+            read_hits,
+            read_misses,
+            write_hits,
+            write_misses,
+            slots,
+            cached: _,
+            dirty,
+            stale_ns,
+            acknowledged,
+            flushed,
+        } = report
+        else {
+            return None;
+        };
+        Some(Self {
+            accesses: *accesses,
+            at_ns: *at_ns,
+            hits: read_hits + write_hits,
+            misses: read_misses + write_misses,
+            slots: *slots,
+            dirty: *dirty,
+            stale_ns: *stale_ns,
+            acknowledged: *acknowledged,
+            flushed: *flushed,
+        })
+    }
+}
+
+/// How long accesses of one kind took.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Times {
+    /// How many there were.
+    pub count: u64,
+    /// Half of them took no longer.
+    pub p50_ns: u64,
+    /// 99 of a hundred took no longer.
+    pub p99_ns: u64,
+}
+
+impl Times {
+    fn of(buckets: &[Bucket]) -> Self {
+        Self {
+            count: total(buckets),
+            p50_ns: quantile_ns(buckets, 500),
+            p99_ns: quantile_ns(buckets, 990),
+        }
+    }
+}
+
+/// What became of a load.
+#[derive(Clone, Debug, Default)]
+pub struct Replayed {
+    /// Reads that hit.
+    pub read_hits: u64,
+    /// Reads that missed.
+    pub read_misses: u64,
+    /// Writes that hit.
+    pub write_hits: u64,
+    /// Writes that missed.
+    pub write_misses: u64,
+    /// Accesses to blocks that the origin disk does not have.
+    pub beyond: u64,
+    /// Accesses that failed, were refused, or read other data than were written last.
+    pub failed: u64,
+    /// From the first to the last.
+    pub elapsed_ns: u64,
+    /// The longest that the origin disk was behind.
+    pub stale_ns_max: u64,
+    /// The most blocks by which it was behind.
+    pub dirty_max: u32,
+    /// Reads from the vSSD.
+    pub hits: Times,
+    /// Reads from the origin disk.
+    pub misses: Times,
+    /// Writes.
+    pub writes: Times,
+    /// What the guest said meanwhile.
+    pub samples: Vec<Sample>,
+}
+
+impl Replayed {
+    /// From the reports of a guest.
+    ///
+    /// # Errors
+    /// When they do not say what became of it.
+    pub fn of(reports: &[Report]) -> Result<Self> {
+        let samples = || reports.iter().filter_map(Sample::of).collect();
+        let replayed = reports.iter().find_map(|report| match report {
+            Report::Replayed {
+                read_hits,
+                read_misses,
+                write_hits,
+                write_misses,
+                bypassed: _,
+                beyond,
+                lost,
+                errors,
+                corrupt,
+                acknowledged: _,
+                flushed: _,
+                elapsed_ns,
+                stale_ns_max,
+                dirty_max,
+                hit_buckets,
+                miss_buckets,
+                write_buckets,
+            } => Some(Self {
+                read_hits: *read_hits,
+                read_misses: *read_misses,
+                write_hits: *write_hits,
+                write_misses: *write_misses,
+                beyond: *beyond,
+                failed: lost + errors + corrupt,
+                elapsed_ns: *elapsed_ns,
+                stale_ns_max: *stale_ns_max,
+                dirty_max: *dirty_max,
+                hits: Times::of(hit_buckets),
+                misses: Times::of(miss_buckets),
+                writes: Times::of(write_buckets),
+                samples: samples(),
+            }),
+            _ => None,
+        });
+        replayed.context("the guest did not say what became of its accesses")
+    }
+
+    /// Has a guest make the accesses of a load.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub fn run(guest: &mut dyn Talk, load: &Load) -> Result<Self> {
+        Self::of(&guest.run(&load.command(false), PATIENCE)?)
+    }
+}
+
+/// Blocks that a guest reports as lost, in some of its reports.
+pub fn told_lost(reports: &[Report]) -> u64 {
+    let told = reports.iter().map(|report| match report {
+        Report::DirtyLost { blocks, .. } => u64::from(*blocks),
+        _ => 0,
+    });
+    told.sum()
+}
+
+/// Reads through the cache of a guest from which write each of the first `span` blocks of
+/// the origin disk is; and how many blocks it reports as lost meanwhile.
+///
+/// # Errors
+/// When the guest cannot, or tells of other blocks.
+pub fn stamps(guest: &mut dyn Talk, span: u32) -> Result<(Vec<u64>, u64)> {
+    let mut found = Vec::with_capacity(span as usize);
+    let reports = guest.run(&Command::Stamps { span }, PATIENCE)?;
+    let told = told_lost(&reports);
+    for report in reports {
+        if let Report::Stamps { first, numbers } = report {
+            ensure!(
+                first as usize == found.len(),
+                "the guest told of the stamps from block {first} on after those of {}",
+                found.len()
+            );
+            found.extend(numbers);
+        }
+    }
+    ensure!(
+        found.len() == span as usize,
+        "the guest told the stamps of {} blocks, not of {span}",
+        found.len()
+    );
+    Ok((found, told))
+}
+
+/// A guest under QEMU on an origin disk whose first `span` blocks were written before, as
+/// zeros. A pool has no place for what never was, and asks no medium for it.
+///
+/// # Errors
+/// When the guest or a backend does not start.
+pub fn bench_on_written(
+    lab: &Lab,
+    disks: Disks,
+    span: u32,
+    folder: &mut RunFolder,
+) -> Result<Bench> {
+    let size = disks.origin.map_or(0, |origin| origin.size.0);
+    let prepare = |origin: &Backend| {
+        let mut client = Client::vhost_user(&origin.socket(0), size)?;
+        let zeros = client.zero_first(u64::from(span) * BLOCK);
+        zeros.context("write the origin disk before the guest boots")
+    };
+    lab.bench_with(disks, prepare, folder)
+}
+
+/// Has a guest write everything dirty back; returns how many blocks that were.
+///
+/// # Errors
+/// When a disk failed it.
+pub fn write_back(guest: &mut dyn Talk) -> Result<u64> {
+    end(guest, &Command::WriteBack)
+}
+
+/// Has a guest close its cache.
+///
+/// # Errors
+/// When a disk failed it.
+pub fn close(guest: &mut dyn Talk) -> Result<u64> {
+    end(guest, &Command::Close)
+}
+
+fn end(guest: &mut dyn Talk, command: &Command) -> Result<u64> {
+    let reports = guest.run(command, PATIENCE)?;
+    let written = reports.iter().find_map(|report| match report {
+        Report::WrittenBack { blocks, errors } => Some((*blocks, *errors)),
+        _ => None,
+    });
+    match written {
+        Some((blocks, 0)) => Ok(blocks),
+        Some((_, errors)) => bail!("{errors} blocks could not be written back"),
+        None => bail!("the guest did not say what it wrote back"),
+    }
+}

@@ -1,0 +1,45 @@
+//! Read errors equal the blocks that the host holds, at every size.
+
+pub(crate) mod claims;
+pub(crate) mod figures;
+pub(crate) mod params;
+pub mod rows;
+pub(crate) mod run;
+
+use anyhow::Result;
+use params::{Params, Raw};
+use results::chart::Drawing;
+use results::manifest::Manifest;
+use results::store::RunFolder;
+use results::verdict::Verdict;
+
+use crate::experiments::common::lab::Lab;
+use crate::experiments::experiment::{Experiment, Needs};
+use rows::{CorrectnessPaceRow, CorrectnessRow};
+
+pub(crate) struct Correctness;
+
+impl Experiment for Correctness {
+    const NAME: &'static str = "correctness";
+    const PURPOSE: &'static str = "after every resize the guest can read exactly the blocks it holds, and they carry \
+                 what was written";
+    const METHOD: &'static str = "METHOD.md#correctness";
+    const DEFAULTS: &'static str = include_str!("defaults.toml");
+    const NEEDS: Needs = Needs::Guest;
+
+    type Raw = Raw;
+    type Params = Params;
+    type Rows = (Vec<CorrectnessRow>, Vec<CorrectnessPaceRow>);
+
+    fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
+        run::run(params, lab, folder)
+    }
+
+    fn claims(rows: &Self::Rows, _manifest: &Manifest) -> Verdict {
+        claims::judge(&rows.0, &rows.1)
+    }
+
+    fn figures(rows: &Self::Rows) -> Result<Vec<Drawing>> {
+        figures::draw(&rows.0)
+    }
+}

@@ -1,0 +1,45 @@
+//! What the host's page cache holds of the pool while data move.
+
+pub(crate) mod claims;
+pub(crate) mod figures;
+pub(crate) mod params;
+pub mod rows;
+pub(crate) mod run;
+
+use anyhow::Result;
+use params::{Params, Raw};
+use results::chart::Drawing;
+use results::manifest::Manifest;
+use results::store::RunFolder;
+use results::verdict::Verdict;
+
+use crate::experiments::common::lab::Lab;
+use crate::experiments::experiment::{Experiment, Needs};
+use rows::DirectIoRow;
+
+pub(crate) struct DirectIo;
+
+impl Experiment for DirectIo {
+    const NAME: &'static str = "direct-io";
+    const PURPOSE: &'static str = "how much of what a client writes and reads the host's page cache keeps, past it and \
+                 through it";
+    const METHOD: &'static str = "METHOD.md#direct-io";
+    const DEFAULTS: &'static str = include_str!("defaults.toml");
+    const NEEDS: Needs = Needs::Guest;
+
+    type Raw = Raw;
+    type Params = Params;
+    type Rows = (Vec<DirectIoRow>,);
+
+    fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
+        run::run(params, lab, folder)
+    }
+
+    fn claims(rows: &Self::Rows, _manifest: &Manifest) -> Verdict {
+        claims::judge(&rows.0)
+    }
+
+    fn figures(rows: &Self::Rows) -> Result<Vec<Drawing>> {
+        figures::draw(&rows.0)
+    }
+}

@@ -1,0 +1,65 @@
+//! Who picks the blocks of a shrink, and by what?
+//!
+//! Two parts. The experiment of 2017, block by block and with data that are
+//! checked, on whatever the lab has: the guest by a sample of its use against
+//! the hypervisor blindly. Then every picker with every seed, in twins, which count
+//! the same in a small part of the time.
+
+pub(crate) mod claims;
+pub(crate) mod figures;
+pub(crate) mod observers;
+pub mod params;
+pub mod picker;
+pub(crate) mod picker_claims;
+pub(crate) mod picker_figures;
+pub mod rows;
+pub mod run;
+pub mod trial;
+
+use anyhow::Result;
+use results::chart::Drawing;
+use results::manifest::Manifest;
+use results::store::RunFolder;
+use results::verdict::Verdict;
+
+use crate::experiments::common::lab::Lab;
+use crate::experiments::experiment::{Experiment, Needs};
+use params::{Params, Raw};
+use rows::{EvictionBlockRow, EvictionPaceRow, EvictionRow, ObserverRow, PickerRow};
+
+pub struct Eviction;
+
+impl Experiment for Eviction {
+    const NAME: &'static str = "eviction";
+    const PURPOSE: &'static str =
+        "how many reads miss after a shrink, by who picks the blocks to give up, and by what";
+    const METHOD: &'static str = "METHOD.md#eviction";
+    const DEFAULTS: &'static str = include_str!("defaults.toml");
+    const NEEDS: Needs = Needs::Guest;
+
+    type Raw = Raw;
+    type Params = Params;
+    type Rows = (
+        Vec<EvictionRow>,
+        Vec<EvictionPaceRow>,
+        Vec<PickerRow>,
+        Vec<ObserverRow>,
+        Vec<EvictionBlockRow>,
+    );
+
+    fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
+        run::run(params, lab, folder)
+    }
+
+    fn claims(rows: &Self::Rows, _manifest: &Manifest) -> Verdict {
+        let mut verdict = claims::judge(&rows.0, &rows.1, &rows.2);
+        picker_claims::judge(&mut verdict, &rows.2, &rows.3);
+        verdict
+    }
+
+    fn figures(rows: &Self::Rows) -> Result<Vec<Drawing>> {
+        let mut drawings = figures::draw(&rows.0, &rows.4)?;
+        drawings.extend(picker_figures::draw(&rows.2)?);
+        Ok(drawings)
+    }
+}

@@ -1,0 +1,225 @@
+//! One trial: a guest uses its vSSD, the vSSD shrinks, the guest reads on.
+//!
+//! ```text
+//!  access  0            warmup - staleness     warmup          warmup + reads
+//!          │ … the sample ──┤                     │                  │
+//!          ├──── what pickers by recency ─────────┤ shrink           │
+//!          │     and by counts see                ├── hits, misses ──┤
+//! ```
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use lab::testbed::{ResizeOptions, Shape, Testbed, fill};
+use vssd_host::control::protocol::{EvictName, ObserverName, Resized};
+use workloads::pattern::derive_seed;
+use workloads::{Command, Policy, Report};
+
+use super::params::Params;
+use super::picker::Picker;
+
+/// How long the fill, the resize or the reads may take.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+// What the seed of a trial is used for: every use draws from a seed of its own.
+const FOR_READS: u64 = 0;
+const FOR_WARMUP: u64 = 1;
+const FOR_SAMPLE: u64 = 2;
+const FOR_GUEST_PICKS: u64 = 3;
+const FOR_HOST_PICKS: u64 = 4;
+
+/// What of a trial is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// Data are moved and checked, and hits and misses counted for each block.
+    EachBlock,
+    /// Hits and misses are counted in all, and no data are moved where they
+    /// need not be.
+    Totals,
+}
+
+/// How a trial went.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Blocks in the device.
+    pub capacity: u32,
+    /// Blocks held while reading.
+    pub held: u32,
+    /// Blocks of the shrink that the guest picked.
+    pub surrendered: u32,
+    /// Blocks of the shrink that the hypervisor picked.
+    pub revoked: u32,
+    /// Reads of blocks held.
+    pub hits: u64,
+    /// Reads of blocks not held, or held without their contents.
+    pub misses: u64,
+    /// Reads that failed or returned wrong data.
+    pub errors: u64,
+    /// Block, hits, misses, in ascending order; empty for totals.
+    pub blocks: Vec<(u32, u32, u32)>,
+    /// The shrink, by the backend's clock.
+    pub shrink_ns: u64,
+    /// The reads, by the guest's clock.
+    pub read_guest_ns: u64,
+}
+
+/// The testbed that a trial needs.
+pub fn shape(params: &Params, detail: Detail) -> Shape {
+    Shape {
+        size: params.size,
+        block_size: params.block_size,
+        written: match detail {
+            Detail::EachBlock => params.size,
+            Detail::Totals => vssd_host::size::ByteSize(0),
+        },
+    }
+}
+
+/// Reads of the workload: the accesses before the shrink, or those after it.
+fn read(params: &Params, seed: u64, after: bool, detail: Detail) -> Command {
+    let each_block = detail == Detail::EachBlock;
+    let (purpose, start, count) = match after {
+        true => (FOR_READS, params.warmup, params.reads),
+        false => (FOR_WARMUP, 0, params.warmup),
+    };
+    Command::Read {
+        workload: params.workload,
+        seed: derive_seed(seed, purpose),
+        start,
+        count,
+        depth: params.depth,
+        per_block: after && each_block,
+        check: each_block,
+    }
+}
+
+/// Makes known to whoever picks what it goes by.
+fn prepare(
+    params: &Params,
+    picker: Picker,
+    seed: u64,
+    detail: Detail,
+    testbed: &mut dyn Testbed,
+) -> Result<()> {
+    let hint = |purpose, start, count| Command::Hint {
+        workload: params.workload,
+        seed: derive_seed(seed, purpose),
+        start,
+        count,
+    };
+    let (policy, observer, hint) = match picker {
+        Picker::GuestSample => {
+            let start = params.warmup - params.staleness - params.sample;
+            let sample = hint(FOR_SAMPLE, start, params.sample);
+            (Some(Policy::Sample), None, Some(sample))
+        }
+        Picker::GuestOracle => {
+            let future = hint(FOR_READS, params.warmup, params.reads);
+            (Some(Policy::Sample), None, Some(future))
+        }
+        Picker::GuestLru => (Some(Policy::Lru), None, None),
+        Picker::GuestLfu => (Some(Policy::Lfu), None, None),
+        Picker::GuestCounts => (Some(Policy::Counts), None, None),
+        Picker::HostLru => (None, Some(ObserverName::Lru), None),
+        Picker::HostClock => (None, Some(ObserverName::Clock), None),
+        Picker::HostUniform | Picker::HostSequential | Picker::HostDropAll => (None, None, None),
+    };
+    let needs_history = hint.is_none() && (policy.is_some() || observer.is_some());
+    if let Some(hint) = hint {
+        testbed.guest().run(&hint, PATIENCE)?;
+    }
+    if let Some(policy) = policy {
+        let seed = derive_seed(seed, FOR_GUEST_PICKS);
+        testbed
+            .guest()
+            .run(&Command::Policy { policy, seed }, PATIENCE)?;
+    }
+    if let Some(observer) = observer {
+        testbed.observe(observer)?;
+    }
+    if needs_history {
+        let warmup = read(params, seed, false, detail);
+        testbed.guest().run(&warmup, PATIENCE)?;
+    }
+    Ok(())
+}
+
+/// Resizes to `target` and waits until the guest has followed.
+fn resize(testbed: &mut dyn Testbed, target: u32, evict: EvictName, seed: u64) -> Result<Resized> {
+    let options = ResizeOptions {
+        evict,
+        deadline: PATIENCE,
+        seed: derive_seed(seed, FOR_HOST_PICKS),
+    };
+    let resized = testbed.resize_to(target, options)?;
+    ensure!(
+        resized.is_complete() && resized.agreed,
+        "the resize ended as {} with {} of {target} blocks held",
+        resized.end,
+        resized.held
+    );
+    if resized.from != resized.held {
+        testbed.guest().await_resized(target, PATIENCE)?;
+    }
+    Ok(resized)
+}
+
+/// Runs a trial on a testbed of [`shape`] that has done nothing before.
+pub fn run(
+    params: &Params,
+    picker: Picker,
+    seed: u64,
+    detail: Detail,
+    testbed: &mut dyn Testbed,
+) -> Result<Outcome> {
+    if detail == Detail::EachBlock {
+        fill(testbed, seed)?;
+    }
+    prepare(params, picker, seed, detail, testbed)?;
+    let evict = match picker {
+        picker if picker.is_guest() => EvictName::Guest,
+        Picker::HostLru => EvictName::Lru,
+        Picker::HostClock => EvictName::Clock,
+        Picker::HostSequential => EvictName::Sequential,
+        _ => EvictName::Uniform,
+    };
+    let capacity = testbed.capacity();
+    let shrunk = match picker {
+        // Everything goes, and as much as is to be kept comes back empty.
+        Picker::HostDropAll if params.target < capacity => {
+            let dropped = resize(testbed, 0, evict, seed)?;
+            resize(testbed, params.target, evict, seed)?;
+            dropped
+        }
+        _ => resize(testbed, params.target, evict, seed)?,
+    };
+    let reads = read(params, seed, true, detail);
+    let mut blocks = Vec::new();
+    let mut totals = None;
+    for report in testbed.guest().run(&reads, PATIENCE)? {
+        match report {
+            Report::Counts { counts } => blocks.extend(counts),
+            Report::Read {
+                hits,
+                misses,
+                errors,
+                elapsed_ns,
+            } => totals = Some((hits, misses, errors, elapsed_ns)),
+            _ => {}
+        }
+    }
+    let (hits, misses, errors, read_guest_ns) =
+        totals.context("the guest did not say how its reads went")?;
+    Ok(Outcome {
+        capacity,
+        held: params.target,
+        surrendered: shrunk.from - shrunk.held - shrunk.revoked,
+        revoked: shrunk.revoked,
+        hits,
+        misses,
+        errors,
+        blocks,
+        shrink_ns: shrunk.elapsed_ns,
+        read_guest_ns,
+    })
+}

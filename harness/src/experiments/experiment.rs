@@ -1,0 +1,148 @@
+//! What an experiment is, to everything that is not one.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use lab::testbed::Transport;
+use results::chart::{self, Drawing, Figure};
+use results::manifest::Manifest;
+use results::store::{Reader, Rows, RunFolder};
+use results::verdict::{Source, Verdict, completeness};
+use serde::de::DeserializeOwned;
+
+use super::common::boot::{self, BootRow};
+use super::common::lab::Lab;
+use super::common::params::typed;
+
+/// What an experiment runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// Guests, under QEMU or as twins.
+    Guest,
+    /// Guests under QEMU, for this reason.
+    Qemu(&'static str),
+}
+
+/// An experiment: parameters, a run that records rows, and what the rows show.
+///
+/// Running judges nothing, and judging runs nothing: only rows and the manifest pass from
+/// one to the other, so that a report can be made again from a folder.
+pub trait Experiment: Sync {
+    /// As on the command line and in the manifest.
+    const NAME: &'static str;
+    /// What it shows, in a sentence without its end.
+    const PURPOSE: &'static str;
+    /// Where it is described.
+    const METHOD: &'static str;
+    /// Its parameters, as TOML: the quick form, and what the full form changes.
+    const DEFAULTS: &'static str;
+    const NEEDS: Needs;
+
+    /// The parameters as they are written.
+    type Raw: DeserializeOwned;
+    /// The parameters, checked.
+    type Params: TryFrom<Self::Raw, Error = anyhow::Error>;
+    /// What it records.
+    type Rows: Rows;
+
+    /// Runs it and records what it measures.
+    fn run(params: &Self::Params, lab: &Lab, folder: &mut RunFolder) -> Result<()>;
+
+    /// Judges what was recorded.
+    fn claims(rows: &Self::Rows, manifest: &Manifest) -> Verdict;
+
+    /// Draws what was recorded; nothing of what was not.
+    fn figures(rows: &Self::Rows) -> Result<Vec<Drawing>>;
+}
+
+/// Parameters from a table; a wrong one is named.
+pub fn params<E: Experiment>(table: &toml::Table) -> Result<E::Params> {
+    typed::<E::Raw>(table)?.try_into()
+}
+
+/// Whether times were measured.
+pub fn is_timed(manifest: &Manifest) -> bool {
+    manifest.transport != Transport::Twin.to_string()
+}
+
+/// An [`Experiment`] without its types, as lists have it.
+pub trait Entry: Sync {
+    fn name(&self) -> &'static str;
+    fn purpose(&self) -> &'static str;
+    fn method(&self) -> &'static str;
+    fn defaults(&self) -> &'static str;
+
+    /// Checks parameters without running anything.
+    fn check(&self, table: &toml::Table) -> Result<()>;
+
+    /// Makes sure that it can run in this lab.
+    fn check_lab(&self, lab: &Lab) -> Result<()>;
+
+    /// Runs it and records what it measures.
+    fn run(&self, table: &toml::Table, lab: &Lab, folder: &mut RunFolder) -> Result<()>;
+
+    /// Judges what a folder holds.
+    fn judge(&self, folder: &Path, manifest: &Manifest) -> Result<Verdict>;
+
+    /// Draws the figures of what a folder holds, into it.
+    fn draw(&self, folder: &Path) -> Result<Vec<Figure>>;
+}
+
+impl<E: Experiment> Entry for E {
+    fn name(&self) -> &'static str {
+        E::NAME
+    }
+
+    fn purpose(&self) -> &'static str {
+        E::PURPOSE
+    }
+
+    fn method(&self) -> &'static str {
+        E::METHOD
+    }
+
+    fn defaults(&self) -> &'static str {
+        E::DEFAULTS
+    }
+
+    fn check(&self, table: &toml::Table) -> Result<()> {
+        params::<E>(table).map(drop)
+    }
+
+    fn check_lab(&self, lab: &Lab) -> Result<()> {
+        match (E::NEEDS, lab.transport()) {
+            (Needs::Qemu(why), Transport::Twin) => bail!(
+                "{} {why}: install QEMU by ./setup, and run it without `--transport twin`",
+                E::NAME
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    fn run(&self, table: &toml::Table, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
+        E::run(&params::<E>(table)?, lab, folder)
+    }
+
+    fn judge(&self, folder: &Path, manifest: &Manifest) -> Result<Verdict> {
+        let reader = Reader::new(folder);
+        let rows = E::Rows::read(&reader)?;
+        let mut verdict = E::claims(&rows, manifest);
+        let boots: Vec<BootRow> = reader.rows()?;
+        verdict.tables.push(boot::table(&boots));
+        let (complete, measured) = completeness(&reader, manifest);
+        verdict.claim(
+            Source::Requirement,
+            "The run measures all that it sets out to, and all rows that it recorded are there and sound.",
+            complete,
+            measured,
+        );
+        Ok(verdict)
+    }
+
+    fn draw(&self, folder: &Path) -> Result<Vec<Figure>> {
+        // What is damaged is named by the judgement.
+        let rows = E::Rows::read(&Reader::new(folder))?;
+        let drawings = E::figures(&rows).context("draw the figures")?;
+        chart::write(drawings, folder)
+    }
+}

@@ -1,0 +1,45 @@
+//! Latency of requests before, during and after a shrink and a grow.
+
+pub(crate) mod claims;
+pub(crate) mod figures;
+pub(crate) mod params;
+pub mod rows;
+pub(crate) mod run;
+
+use anyhow::Result;
+use params::{Params, Raw};
+use results::chart::Drawing;
+use results::manifest::Manifest;
+use results::store::RunFolder;
+use results::verdict::Verdict;
+
+use crate::experiments::common::lab::Lab;
+use crate::experiments::experiment::{Experiment, Needs};
+use rows::{LatencyBucketRow, LatencyCycleRow, LatencyRow};
+
+pub(crate) struct Latency;
+
+impl Experiment for Latency {
+    const NAME: &'static str = "latency";
+    const PURPOSE: &'static str = "what requests of a guest under load feel of a shrink and of the grow that takes it \
+                 back";
+    const METHOD: &'static str = "METHOD.md#latency-while-resizing";
+    const DEFAULTS: &'static str = include_str!("defaults.toml");
+    const NEEDS: Needs = Needs::Qemu("measures times, and a twin has none");
+
+    type Raw = Raw;
+    type Params = Params;
+    type Rows = (Vec<LatencyRow>, Vec<LatencyBucketRow>, Vec<LatencyCycleRow>);
+
+    fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
+        run::run(params, lab, folder)
+    }
+
+    fn claims(rows: &Self::Rows, _manifest: &Manifest) -> Verdict {
+        claims::judge(&rows.0, &rows.1, &rows.2)
+    }
+
+    fn figures(rows: &Self::Rows) -> Result<Vec<Drawing>> {
+        figures::draw(&rows.0, &rows.1, &rows.2)
+    }
+}

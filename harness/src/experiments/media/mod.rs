@@ -1,0 +1,50 @@
+//! What a client and a guest measure of media that are not there.
+//!
+//! For each medium a backend in memory is told to be as slow as its model. A client
+//! without a guest and then a guest read and write it at random; beside them goes the
+//! model by itself, on a virtual clock. A backend without a model shows what the way to
+//! the medium takes alone.
+
+pub(crate) mod claims;
+pub(crate) mod figures;
+pub(crate) mod params;
+pub mod rows;
+pub(crate) mod run;
+
+use anyhow::Result;
+use params::{Params, Raw};
+use results::chart::Drawing;
+use results::manifest::Manifest;
+use results::store::RunFolder;
+use results::verdict::Verdict;
+
+use crate::experiments::common::lab::Lab;
+use crate::experiments::experiment::{Experiment, Needs};
+use rows::{MediaRow, MediaWearRow};
+
+pub(crate) struct Media;
+
+impl Experiment for Media {
+    const NAME: &'static str = "media";
+    const PURPOSE: &'static str = "what a client and a guest measure of a disk, of flash and of memories that are not \
+                 there, beside what their models say, and how these wear";
+    const METHOD: &'static str = "METHOD.md#media";
+    const DEFAULTS: &'static str = include_str!("defaults.toml");
+    const NEEDS: Needs = Needs::Qemu("measures times, and a twin has none");
+
+    type Raw = Raw;
+    type Params = Params;
+    type Rows = (Vec<MediaRow>, Vec<MediaWearRow>);
+
+    fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
+        run::run(params, lab, folder)
+    }
+
+    fn claims(rows: &Self::Rows, _manifest: &Manifest) -> Verdict {
+        claims::judge(&rows.0, &rows.1)
+    }
+
+    fn figures(rows: &Self::Rows) -> Result<Vec<Drawing>> {
+        figures::draw(&rows.0)
+    }
+}

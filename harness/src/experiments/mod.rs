@@ -1,0 +1,56 @@
+//! The experiments, each in a folder of its own: what it asks for (`defaults.toml`,
+//! `params`), what it does (`run`), what it records (`rows`), and what that shows (`claims`,
+//! `figures`).
+//!
+//! To add one, add a folder, and name it here: its module, and its line in [`ALL`].
+//!
+//! What an experiment counts and what depends on the pace of the machine are
+//! apart: the files of counts are the same bytes for the same seed, whether
+//! guests run under QEMU or as twins; the `_pace` files are of one run.
+//! `results/README.md` defines every column. Units are last in a name: `_ns` nanoseconds,
+//! `_blocks` blocks; counts of reads and errors have none. Times are of the host's clock
+//! unless the name says `guest`.
+
+pub mod blockcache;
+pub mod common;
+pub mod correctness;
+pub mod direct_io;
+pub mod eviction;
+pub mod experiment;
+pub mod latency;
+pub mod media;
+pub mod overhead;
+pub mod sharing;
+pub mod shrinkcache;
+pub mod writepolicy;
+
+use experiment::Entry;
+
+/// All of them.
+pub static ALL: &[&dyn Entry] = &[
+    &correctness::Correctness,
+    &eviction::Eviction,
+    &overhead::Overhead,
+    &latency::Latency,
+    &sharing::Sharing,
+    &direct_io::DirectIo,
+    &media::Media,
+    &blockcache::BlockCache,
+    &writepolicy::WritePolicy,
+    &shrinkcache::ShrinkCache,
+];
+
+/// Those of 2017, in the order in which they run when none is named.
+pub static OF_2017: [&dyn Entry; 3] = [
+    &correctness::Correctness,
+    &eviction::Eviction,
+    &overhead::Overhead,
+];
+
+/// The experiment of that name.
+pub fn by_name(name: &str) -> Option<&'static dyn Entry> {
+    ALL.iter().copied().find(|of| of.name() == name)
+}
+
+#[cfg(test)]
+mod tests;

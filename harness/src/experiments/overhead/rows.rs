@@ -1,0 +1,67 @@
+//! What the overhead experiment records.
+
+use results::row::Row;
+use serde::{Deserialize, Serialize};
+
+/// One shrink and the grow that took it back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OverheadRow {
+    /// How sets travelled: `compact` or `list-4096`.
+    pub encoding: String,
+    /// How the guest picked: `scattered` or `highest` (contiguous).
+    pub pick: String,
+    /// Counts from 0.
+    pub repetition: u32,
+    /// Bytes in a block.
+    pub block_size_bytes: u32,
+    /// Blocks in the device.
+    pub capacity_blocks: u32,
+    /// Blocks taken and given back.
+    pub blocks: u32,
+    /// SURRENDERs of the shrink.
+    pub shrink_exchanges: u32,
+    /// Bytes of commands and responses meanwhile.
+    pub shrink_message_bytes: u64,
+    /// ACCEPTs of the grow.
+    pub grow_exchanges: u32,
+    /// Bytes of commands and responses meanwhile.
+    pub grow_message_bytes: u64,
+    /// Whether both resizes moved all blocks and were confirmed by the driver.
+    pub agreed: bool,
+}
+
+impl Row for OverheadRow {
+    const FILE: &'static str = "overhead.csv";
+}
+
+/// How long a shrink and the grow that took it back lasted. None on a virtual
+/// clock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OverheadPaceRow {
+    /// As in [`OverheadRow`].
+    pub encoding: String,
+    /// As in [`OverheadRow`].
+    pub pick: String,
+    /// As in [`OverheadRow`].
+    pub repetition: u32,
+    /// As in [`OverheadRow`].
+    pub block_size_bytes: u32,
+    /// As in [`OverheadRow`].
+    pub capacity_blocks: u32,
+    /// As in [`OverheadRow`].
+    pub blocks: u32,
+    /// SURRENDERs of the shrink.
+    pub shrink_exchanges: u32,
+    /// Shrink, from the command to both lists agreed.
+    pub shrink_ns: u64,
+    /// Of that, work of the device: commands, ownership, revocation.
+    pub shrink_device_ns: u64,
+    /// Grow, from the command to both lists agreed.
+    pub grow_ns: u64,
+    /// Of that, work of the device.
+    pub grow_device_ns: u64,
+}
+
+impl Row for OverheadPaceRow {
+    const FILE: &'static str = "overhead_pace.csv";
+}

@@ -1,0 +1,53 @@
+//! Several guests on one pool that is too small for all of them.
+//!
+//! ```text
+//!  start: fill, check
+//!  round: load on every guest ─▶ kill a guest or the backend, or neither
+//!           ─▶ resizes of all VMs at once ─▶ load off ─▶ check
+//! ```
+
+pub(crate) mod claims;
+pub(crate) mod figures;
+pub(crate) mod params;
+pub mod rows;
+pub(crate) mod run;
+
+use anyhow::Result;
+use params::{Params, Raw};
+use results::chart::Drawing;
+use results::manifest::Manifest;
+use results::store::RunFolder;
+use results::verdict::Verdict;
+
+use crate::experiments::common::lab::Lab;
+use crate::experiments::experiment::{Experiment, Needs};
+use rows::{SharingCheckRow, SharingRow};
+
+pub(crate) struct Sharing;
+
+impl Experiment for Sharing {
+    const NAME: &'static str = "sharing";
+    const PURPOSE: &'static str = "several guests on one pool that is too small for all of them: blocks move between \
+                 them under load, guests and the backend are killed, and nobody ever reads what \
+                 another wrote";
+    const METHOD: &'static str = "METHOD.md#sharing";
+    const DEFAULTS: &'static str = include_str!("defaults.toml");
+    const NEEDS: Needs =
+        Needs::Qemu("puts several guests on one backend, and a twin is a guest on its own");
+
+    type Raw = Raw;
+    type Params = Params;
+    type Rows = (Vec<SharingRow>, Vec<SharingCheckRow>);
+
+    fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
+        run::run(params, lab, folder)
+    }
+
+    fn claims(rows: &Self::Rows, _manifest: &Manifest) -> Verdict {
+        claims::judge(&rows.0, &rows.1)
+    }
+
+    fn figures(rows: &Self::Rows) -> Result<Vec<Drawing>> {
+        figures::draw(&rows.0, &rows.1)
+    }
+}

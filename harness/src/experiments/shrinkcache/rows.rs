@@ -1,0 +1,101 @@
+//! Rows of the shrinkcache experiment.
+
+use results::row::Row;
+use serde::{Deserialize, Serialize};
+
+/// The guest's cache gives up what its policy values least.
+pub const SURRENDER: &str = "surrender";
+/// The hypervisor takes blocks at random.
+pub const UNIFORM: &str = "uniform";
+/// The hypervisor takes the blocks whose last request lies furthest back.
+pub const HOST_LRU: &str = "host-lru";
+/// The hypervisor takes all, and gives back empty what is to be kept.
+pub const DROP_ALL: &str = "drop-all";
+
+/// The ways to make a cache smaller, in the order in which they are run.
+pub const WAYS: [&str; 4] = [SURRENDER, UNIFORM, HOST_LRU, DROP_ALL];
+
+/// A cache that keeps its size.
+pub const NEVER_SHRUNK: &str = "never-shrunk";
+/// A cache that always had the size to which the others are shrunk.
+pub const ALWAYS_SMALL: &str = "always-small";
+
+/// The phases, in order.
+pub const PHASES: [&str; 3] = ["before", "shrunk", "grown"];
+
+/// A window of accesses to a cache that shrinks and grows back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShrinkCacheRow {
+    /// How the cache is made smaller; of caches without guest and device,
+    /// `never-shrunk` and `always-small`.
+    pub way: String,
+    /// `before` the shrink, while the cache is `shrunk`, or when it has `grown` back.
+    pub phase: String,
+    /// Accesses up to the end of the window, without the warm-up.
+    pub accesses: u64,
+    /// Accesses in it.
+    pub window: u64,
+    /// Of these, to blocks that were cached.
+    pub hits: u64,
+    /// Of these, failed, refused, or with other data than were written last.
+    pub failed: u64,
+    /// Slots of the cache at the end of the window.
+    pub slots: u32,
+}
+
+impl ShrinkCacheRow {
+    /// Share of the accesses that hit.
+    pub fn hit_ratio(&self) -> f64 {
+        self.hits as f64 / (self.window as f64).max(1.0)
+    }
+}
+
+impl Row for ShrinkCacheRow {
+    const FILE: &'static str = "shrinkcache.csv";
+}
+
+/// A resize of the vSSD under a cache.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShrinkCacheResizeRow {
+    /// As in [`ShrinkCacheRow`].
+    pub way: String,
+    /// The write policy.
+    pub write: String,
+    /// `shrink`, `refill` (the blocks that come back after all were dropped) or `grow`.
+    pub step: String,
+    /// Blocks held before.
+    pub from_blocks: u32,
+    /// Blocks held afterwards.
+    pub held_blocks: u32,
+    /// Blocks taken without the guest's word.
+    pub revoked_blocks: u32,
+    /// Whether all blocks moved and the driver confirmed the list that resulted.
+    pub agreed: bool,
+}
+
+impl Row for ShrinkCacheResizeRow {
+    const FILE: &'static str = "shrinkcache_resizes.csv";
+}
+
+/// What became of dirty blocks when a write-back cache was made smaller.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShrinkCacheLossRow {
+    /// As in [`ShrinkCacheRow`].
+    pub way: String,
+    /// The write policy.
+    pub write: String,
+    /// Dirty blocks just before the shrink.
+    pub dirty_blocks: u32,
+    /// Blocks that the guest reported as lost, as it happened.
+    pub told_blocks: u64,
+    /// Blocks of the origin disk that were read afterwards, through the cache.
+    pub blocks: u32,
+    /// Of these, refused because their last write was lost.
+    pub lost_blocks: u32,
+    /// Of these, with anything but what was written last.
+    pub wrong_blocks: u32,
+}
+
+impl Row for ShrinkCacheLossRow {
+    const FILE: &'static str = "shrinkcache_losses_pace.csv";
+}

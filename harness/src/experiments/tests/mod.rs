@@ -1,0 +1,5 @@
+//! Tests over all experiments.
+
+mod figures;
+mod params;
+mod rows;

@@ -1,0 +1,77 @@
+//! Parameters of all experiments, right and wrong.
+
+use anyhow::Result;
+
+use crate::experiments::common::params::{Overrides, resolve};
+use crate::experiments::{ALL, by_name};
+
+#[test]
+fn the_defaults_of_every_experiment_are_sound() {
+    for experiment in ALL {
+        for full in [false, true] {
+            let overrides = Overrides {
+                full,
+                ..Overrides::default()
+            };
+            let table = resolve(experiment.defaults(), &overrides).unwrap();
+            experiment.check(&table).unwrap();
+        }
+    }
+}
+
+fn check(experiment: &str, set: &str) -> Result<()> {
+    let experiment = by_name(experiment).unwrap();
+    let sets = [set.to_owned()];
+    let overrides = Overrides {
+        sets: &sets,
+        ..Overrides::default()
+    };
+    let table = resolve(experiment.defaults(), &overrides).unwrap();
+    experiment.check(&table)
+}
+
+#[test]
+fn wrong_parameters_of_caches_are_named() {
+    check("blockcache", "policies=[\"lru\"]").unwrap();
+    for (experiment, set, word) in [
+        ("blockcache", "policies=[\"mru\"]", "mru"),
+        ("blockcache", "workloads=[\"fractal\"]", "fractal"),
+        ("blockcache", "sizes=[]", "sizes"),
+        ("blockcache", "sizes=[\"1MiB\", \"6000\"]", "4096"),
+        ("blockcache", "sizes=[\"1TiB\"]", "sizes"),
+        ("blockcache", "span=1TiB", "origin"),
+        ("blockcache", "trace=/nonexistent.csv", "/nonexistent.csv"),
+        ("blockcache", "writes_percent=101", "writes_percent"),
+        ("writepolicy", "policies=[\"write-off\"]", "write-off"),
+        ("writepolicy", "span=1GiB", "span"),
+        ("writepolicy", "crashes=0", "crashes"),
+        ("writepolicy", "sample=0", "sample"),
+        ("shrinkcache", "ways=[\"anyhow\"]", "surrender, uniform"),
+        ("shrinkcache", "keep_percent=0", "keep_percent"),
+        ("shrinkcache", "shrunk=20001", "window"),
+        ("shrinkcache", "write=write-back", "loss_write"),
+        ("shrinkcache", "loss_write=read-only", "nothing to lose"),
+    ] {
+        let error = format!("{:#}", check(experiment, set).unwrap_err());
+        assert!(error.contains(word), "{set}: {error}");
+    }
+}
+
+#[test]
+fn wrong_parameters_are_named() {
+    let check = |set| check("eviction", set);
+    check("reads=10").unwrap();
+    for (set, word) in [
+        ("raeds=10", "raeds"),
+        ("reads=many", "reads"),
+        ("size=1 parsec", "size"),
+        ("shrink_percent=100", "shrink_percent"),
+        ("sample=300000", "warmup"),
+        ("workload=fractal", "fractal"),
+        ("pickers=[\"nobody\"]", "nobody"),
+        ("sd=0", "deviation"),
+    ] {
+        let error = format!("{:#}", check(set).unwrap_err());
+        assert!(error.contains(word), "{set}: {error}");
+    }
+}

@@ -1,0 +1,149 @@
+//! The report of a sweep: from the rows in its folder to judgement, figures and pages.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use results::chart::{self, Figure};
+use results::document::{Document, Fact, outcome};
+use results::manifest::State;
+use results::verdict::Verdict;
+use results::{html, report};
+
+use super::{claims, figures};
+use crate::experiments::common::params::Overrides;
+use crate::experiments::eviction::Eviction;
+use crate::experiments::experiment::Experiment as _;
+use crate::sweep::BUILT_IN;
+use crate::sweep::file::Sweep;
+use crate::sweep::folder::{Recorded, read};
+use crate::sweep::manifest::{FILE, SweepManifest};
+use crate::sweep::plan::Plan;
+
+/// True when a folder is a sweep's.
+pub fn is_one(folder: &Path) -> bool {
+    folder.join(FILE).exists()
+}
+
+/// Draws a sweep's figures; returns the files.
+pub fn plot(folder: &Path) -> Result<Vec<PathBuf>> {
+    let recorded = read(folder)?;
+    let figures = draw(&recorded, folder)?;
+    let files = figures.iter().flat_map(Figure::files);
+    Ok(files.map(|file| folder.join(file)).collect())
+}
+
+/// Judges a sweep, draws its figures and writes its report. Rows that are
+/// damaged are named in it, and count as missing.
+pub fn format(folder: &Path) -> Result<Verdict> {
+    let recorded = read(folder)?;
+    let plan = &recorded.manifest.plan;
+    let shard = recorded.manifest.shard;
+    let cells = (0..plan.cells()).filter(|cell| shard.holds(*cell)).count();
+    let (done, failed) = (recorded.rows.len(), recorded.failures.len());
+    let missing = cells.saturating_sub(done + failed);
+    let mut verdict = claims::judge(&plan.title, &recorded.table(), missing, failed);
+    for damage in &recorded.damage {
+        verdict
+            .findings
+            .push(format!("Left out of all numbers: {damage}."));
+    }
+    let figures = draw(&recorded, folder)?;
+    let document = compose(&recorded.manifest, &verdict, figures, (done, cells));
+    report::write(folder, &document)?;
+    html::write(folder, &document)?;
+    Ok(verdict)
+}
+
+fn draw(recorded: &Recorded, folder: &Path) -> Result<Vec<Figure>> {
+    match claims::Landscape::of(&recorded.table()) {
+        Some(landscape) => {
+            let drawings = figures::draw(&recorded.manifest.plan.title, &landscape);
+            chart::write(drawings.context("draw the figures")?, folder)
+        }
+        None => Ok(Vec::new()),
+    }
+}
+
+/// The command line that runs the sweep again.
+fn reproduce(plan: &Plan) -> String {
+    let built_in = BUILT_IN.iter().find(|(_, text)| {
+        let defaults = Eviction::DEFAULTS;
+        let same = Sweep::parse(text)
+            .and_then(|sweep| Plan::new(sweep, defaults, &Overrides::default(), plan.seed));
+        same.is_ok_and(|same| same == *plan)
+    });
+    match built_in {
+        Some((name, _)) => format!(
+            "cargo run --bin harness -- sweep {name} --seed {}",
+            plan.seed
+        ),
+        None => "cargo run --bin harness -- sweep --like FOLDER_OF_THIS_REPORT --out NEW_FOLDER"
+            .to_owned(),
+    }
+}
+
+fn compose(
+    manifest: &SweepManifest,
+    verdict: &Verdict,
+    figures: Vec<Figure>,
+    (done, cells): (usize, usize),
+) -> Document {
+    let plan = &manifest.plan;
+    let mut conditions: Vec<Fact> = vec![
+        (
+            "time".to_owned(),
+            format!("from {} to {}", manifest.started, manifest.ended),
+        ),
+        (
+            "seeds".to_owned(),
+            format!("{} at each point, from {} on", plan.repetitions, plan.seed),
+        ),
+        (
+            "cells".to_owned(),
+            format!("{done} of {cells}, shard {}", manifest.shard),
+        ),
+        (
+            "transport".to_owned(),
+            "twin: a sweep needs counts, not times".to_owned(),
+        ),
+    ];
+    conditions.extend(manifest.made_by.iter().map(|maker| {
+        let host = &maker.host;
+        let made_by = format!(
+            "revision {}, harness {}, on {} processors ({}), Linux {}",
+            maker.git_revision,
+            manifest.harness_version,
+            host.cpus,
+            host.cpu_model,
+            host.host_kernel
+        );
+        ("made by".to_owned(), made_by)
+    }));
+    let axes = plan.axes.iter().map(|axis| {
+        let values: Vec<String> = axis.values.iter().map(ToString::to_string).collect();
+        (axis.name.clone(), values.join(", "))
+    });
+    let fixed = plan.parameters.iter();
+    let fixed = fixed.map(|(name, value)| (name.clone(), value.to_string()));
+    Document {
+        title: verdict.title.clone(),
+        lead: format!(
+            "A sweep of the experiment `{}` over {}.",
+            Eviction::NAME,
+            plan.axes
+                .iter()
+                .map(|axis| format!("`{}`", axis.name))
+                .collect::<Vec<_>>()
+                .join(" and ")
+        ),
+        result: outcome(verdict, manifest.status == State::Complete),
+        holds: verdict.holds(),
+        claims: verdict.claims.clone(),
+        findings: verdict.findings.clone(),
+        figures,
+        tables: verdict.tables.clone(),
+        conditions,
+        parameters: axes.chain(fixed).collect(),
+        reproduce: reproduce(plan),
+    }
+}
