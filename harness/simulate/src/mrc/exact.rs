@@ -1,6 +1,7 @@
 //! The exact curve: every access counts.
 
-use super::{Curve, StackDistances};
+use super::curve::Curve;
+use super::distances::StackDistances;
 
 /// Counts the stack distances of all accesses.
 #[derive(Clone, Debug, Default)]
