@@ -14,8 +14,8 @@ use vssd_host::vssd::Vssd;
 use workloads::Report;
 
 use super::disk::{Sectors, TwinDisk};
+use super::order::{Answer, Order, Stopped, Until};
 use super::port::TwinPort;
-use super::{Answer, Order, Stopped, Until};
 
 /// The longest rest of a guest, as on real machines.
 const TIMER_NS: u64 = 10_000_000;

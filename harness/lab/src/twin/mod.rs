@@ -23,6 +23,7 @@
 
 mod disk;
 mod machine;
+mod order;
 mod port;
 
 use std::any::Any;
@@ -36,7 +37,6 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use guest_runtime::port::Exit;
 use terminal::interrupt;
 use vssd::units::Geometry;
 use vssd::wire::Encoding;
@@ -55,6 +55,7 @@ use crate::resources::check_memory;
 use crate::testbed::{Disks, ResizeOptions, Talk, Testbed, Transport};
 use disk::{Sectors, SparseDisk};
 use machine::TwinMachine;
+use order::{Answer, Order, Stopped, Until};
 
 /// How much virtual time anything but a resize or a command may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -62,46 +63,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Looks of the guest at its channel after a command was started, before the
 /// experiment goes on: enough for a job to be under way.
 const HEAD_START: u32 = 64;
-
-/// Until what the guest is to run.
-#[derive(Clone, Copy, Debug)]
-enum Until {
-    /// It has reported something.
-    Reported,
-    /// The resize of that number has ended.
-    Resized(u64),
-    /// Its driver has confirmed its list.
-    Agreed,
-    /// It has looked at its channel so many times, or has nothing to do.
-    Looks(u32),
-}
-
-/// What the guest is to do next.
-#[derive(Debug)]
-struct Order {
-    input: Vec<u8>,
-    until: Until,
-    /// Virtual time at which it gives up waiting.
-    deadline_ns: u64,
-}
-
-/// Why the guest stopped.
-#[derive(Clone, Copy, Debug)]
-enum Stopped {
-    /// What it ran for has happened.
-    Reached,
-    /// It did not happen in time.
-    TimedOut,
-    /// The guest has ended.
-    Ended(Exit),
-}
-
-/// What came of an order.
-#[derive(Debug)]
-struct Answer {
-    reports: Vec<Report>,
-    stopped: Stopped,
-}
 
 /// A guest and its vSSD in this process.
 pub struct Twin {

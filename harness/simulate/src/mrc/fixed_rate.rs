@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use super::{Curve, Exact, hash};
+use super::curve::Curve;
+use super::exact::Exact;
+use super::hash;
 
 /// Counts the accesses to a share of the blocks, chosen by hash.
 ///

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BinaryHeap};
 use std::fmt;
 
-use super::{Curve, StackDistances, hash};
+use super::curve::Curve;
+use super::distances::StackDistances;
+use super::hash;
 
 /// Bits of a distance that tell its bin from others of the same magnitude: a
 /// bin is at most a 128th of its distance wide.
