@@ -2,7 +2,7 @@
 
 use std::env;
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -12,26 +12,27 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use lab::accel::{self, AccelChoice};
 use lab::qemu::{self, Machine, Qemu};
 use lab::vm_host::VmHost;
-use results::host::now_utc;
-use results::manifest::Manifest;
-use results::store::RunFolder;
+use results::store::read;
 use results::verdict::{Verdict, summary};
+use serde_json::json;
 use terminal::interrupt;
 use terminal::progress::Progress;
 use terminal::talk::Talk;
 use vssd_host::output::{exit_code, warn};
 
-use crate::bench::cli::Bench;
+use crate::bench::Bench;
 use crate::experiments::common::lab::{Joined, Lab};
 use crate::experiments::common::params::{Overrides, resolve};
 use crate::experiments::eviction::Eviction;
-use crate::experiments::experiment::{Entry, Experiment as _};
+use crate::experiments::experiment::{Entry, Experiment as _, Needs};
+use crate::experiments::sim::rows::MethodRow;
 use crate::experiments::{ALL, OF_2017, by_name};
-use crate::sim::cli::SimArgs;
+use crate::runs::{self, Order};
+use crate::sim::SimArgs;
 use crate::sweep::cli::{Common, Ended, MergeArgs, SweepArgs};
 use crate::sweep::runner;
 use crate::trace_cli::TraceCommand;
-use crate::{bench, doctor, report, sim, sweep, trace_cli};
+use crate::{doctor, report, sweep, trace_cli};
 
 /// Exit code when everything ran, but a claim or requirement does not hold.
 const EXIT_DOES_NOT_HOLD: u8 = 3;
@@ -181,6 +182,7 @@ fn introduce(joined: &Joined, reason: &str) -> String {
             "{} on {}, {} ({})",
             vm_host.qemu.version, vm_host.machine, vm_host.accel, vm_host.accel_reason
         ),
+        Joined::Alone => format!("no QEMU: {reason}"),
         Joined::Twin => format!(
             "twins of guests, in this process: the same counts as under QEMU, and no times ({reason})"
         ),
@@ -229,15 +231,19 @@ impl RunOptions {
         }
     }
 
+    fn overrides(&self) -> Overrides<'_> {
+        Overrides {
+            full: self.full,
+            file: self.params.as_deref(),
+            sets: &self.sets,
+        }
+    }
+
     fn for_sweeps(&self) -> Common<'_> {
         Common {
             out: self.out.as_deref(),
             seed: self.seed,
-            overrides: Overrides {
-                full: self.full,
-                file: self.params.as_deref(),
-                sets: &self.sets,
-            },
+            overrides: self.overrides(),
             json: self.json,
         }
     }
@@ -361,50 +367,70 @@ fn list(options: &RunOptions, talk: &mut Talk) -> Result<()> {
     Ok(())
 }
 
-/// The folder of a run: as asked for, or named by the time.
-fn out_folder(options: &RunOptions, experiments: &[&'static dyn Entry]) -> PathBuf {
-    options.out.clone().unwrap_or_else(|| {
-        let name = match experiments {
-            [one] => one.name(),
-            _ => "all",
-        };
-        // 2026-01-31T12:00:00Z, without what file names do not like.
-        let time = now_utc().replace([':', '-'], "");
-        Path::new("results").join(format!("{name}-{time}"))
-    })
-}
-
+/// Runs what `harness run` names.
 fn run(experiments: &[&'static dyn Entry], options: &RunOptions, talk: &mut Talk) -> Result<bool> {
     let started = Instant::now();
-    let overrides = Overrides {
-        full: options.full,
-        file: options.params.as_deref(),
-        sets: &options.sets,
-    };
+    let overrides = options.overrides();
     // Everything that can be wrong with the command line is found before
     // anything starts.
-    let params = experiments
+    let orders = experiments
         .iter()
         .map(|experiment| {
-            let table = resolve(experiment.defaults(), &overrides)?;
-            experiment.check(&table)?;
-            Ok(table)
+            let params = resolve(experiment.defaults(), &overrides)?;
+            experiment.check(&params)?;
+            Ok(Order {
+                experiment: *experiment,
+                params,
+                full: options.full,
+                again: None,
+            })
         })
         .collect::<Result<Vec<_>>>()?;
-    let (joined, reason) = join(options)?;
+    let verdicts = carry_out(&orders, options, talk)?;
+    let holds = show(&verdicts, options, talk)?;
+    if !options.json {
+        let elapsed_s = started.elapsed().as_secs_f64();
+        talk.line(format_args!("took {elapsed_s:.0} s in all"));
+    }
+    Ok(holds)
+}
+
+/// Runs experiments one after the other, and judges each.
+fn carry_out(
+    orders: &[Order],
+    options: &RunOptions,
+    talk: &mut Talk,
+) -> Result<Vec<(PathBuf, Verdict)>> {
+    let alone = orders
+        .iter()
+        .all(|order| order.experiment.needs() == Needs::Nothing);
+    let (joined, reason) = match alone {
+        true => (Joined::Alone, "no guest takes part".to_owned()),
+        false => join(options)?,
+    };
     let lab = Lab {
         joined,
         seed: options.seed,
         progress: options.progress(),
     };
-    experiments.iter().try_for_each(|of| of.check_lab(&lab))?;
-    let out = out_folder(options, experiments);
+    orders
+        .iter()
+        .try_for_each(|order| order.experiment.check_lab(&lab))?;
+    let name = match orders {
+        [one] => one.experiment.name(),
+        _ => "all",
+    };
+    let out = match &options.out {
+        Some(out) => out.clone(),
+        None => runs::fresh_folder(name)?,
+    };
     if !options.json {
         talk.line(introduce(&lab.joined, &reason));
     }
     let mut verdicts = Vec::new();
-    for (experiment, params) in experiments.iter().zip(&params) {
-        let folder = match experiments {
+    for order in orders {
+        let experiment = order.experiment;
+        let folder = match orders {
             [_] => out.clone(),
             _ => out.join(experiment.name()),
         };
@@ -415,68 +441,30 @@ fn run(experiments: &[&'static dyn Entry], options: &RunOptions, talk: &mut Talk
                 experiment.purpose()
             ));
         }
-        let manifest =
-            Manifest::new(lab.conditions(&reason, experiment.name(), options.full, params));
-        let mut run = RunFolder::create(&folder, manifest)?;
-        match experiment.run(params, &lab, &mut run) {
-            Ok(()) => run.complete()?,
-            Err(error) => {
-                let error = match interrupt::requested() {
-                    true => anyhow::anyhow!("interrupted"),
-                    false => error,
-                };
-                let noted = run.fail(&format!("{error:#}"));
-                let error = error.context(format!(
-                    "{} did not finish; what it recorded is in {}",
-                    experiment.name(),
-                    folder.display()
-                ));
-                // Why it did not finish says more than why that could not be noted.
-                return Err(match noted {
-                    Ok(()) => error,
-                    Err(_) => error.context("(its manifest could not be written)"),
-                });
-            }
-        }
-        verdicts.push((folder.clone(), report::format(&folder)?));
+        let verdict = order.run(&lab, &reason, &folder)?;
+        verdicts.push((folder, verdict));
     }
-    let holds = show(&verdicts, options, talk)?;
-    if !options.json {
-        let elapsed_s = started.elapsed().as_secs_f64();
-        talk.line(format_args!("took {elapsed_s:.0} s in all"));
-    }
-    Ok(holds)
+    Ok(verdicts)
 }
 
-/// Measures the backend alone; true unless a bar was missed and that counts.
+/// Measures beside peers; true unless a bar was missed and that counts.
 fn bench(what: &Bench, options: &RunOptions, talk: &mut Talk) -> Result<bool> {
-    let folder = options
-        .out
-        .clone()
-        .unwrap_or_else(|| bench::cli::default_folder(what));
-    let joined = match what.needs_qemu() {
-        true => Some(join(options)?.0),
-        false => None,
-    };
-    let vm_host = match &joined {
-        Some(Joined::Qemu(vm_host)) => Some(vm_host),
-        _ => None,
-    };
-    let verdict = bench::cli::run(what, vm_host, &folder, options.seed, options.progress())?;
-    let holds = show(&[(folder, verdict)], options, talk)?;
+    let verdicts = carry_out(&[what.order(options.seed)?], options, talk)?;
+    let holds = show(&verdicts, options, talk)?;
     Ok(holds || !what.checks())
 }
 
 /// Simulates a cache; true when every claim holds.
 fn simulate(args: &SimArgs, options: &RunOptions, talk: &mut Talk) -> Result<bool> {
-    let folder = options.out.clone().unwrap_or_else(sim::cli::default_folder);
-    let (verdict, curves) = sim::cli::run(args, &folder, options.seed, options.progress())?;
-    if options.json {
-        let line = serde_json::json!({ "folder": folder, "verdict": verdict, "curves": curves });
-        talk.line(line);
-        return Ok(verdict.holds());
+    let verdicts = carry_out(&[args.order(options.seed)?], options, talk)?;
+    if !options.json {
+        return show(&verdicts, options, talk);
     }
-    show(&[(folder, verdict)], options, talk)
+    for (folder, verdict) in &verdicts {
+        let curves: Vec<MethodRow> = read(folder)?;
+        talk.line(json!({ "folder": folder, "verdict": verdict, "curves": curves }));
+    }
+    Ok(verdicts.iter().all(|(_, verdict)| verdict.holds()))
 }
 
 /// Judges and presents a sweep; true when every cell has its rows.

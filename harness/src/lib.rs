@@ -8,11 +8,12 @@
 //! ```
 #![forbid(unsafe_code)]
 
-pub mod bench;
+mod bench;
 pub mod cli;
-pub mod doctor;
+mod doctor;
 pub mod experiments;
-pub mod report;
-pub mod sim;
-pub mod sweep;
-pub mod trace_cli;
+mod report;
+mod runs;
+mod sim;
+mod sweep;
+mod trace_cli;

@@ -30,7 +30,7 @@ pub fn plot(folder: &Path) -> Result<Vec<PathBuf>> {
         return sweep::report::plot(folder);
     }
     let manifest = Manifest::read(folder)?;
-    let figures = experiment_of(&manifest)?.draw(folder)?;
+    let figures = experiment_of(&manifest)?.draw(folder, &manifest)?;
     let files = figures.iter().flat_map(Figure::files);
     Ok(files.map(|file| folder.join(file)).collect())
 }
@@ -44,10 +44,10 @@ pub fn format(folder: &Path) -> Result<Verdict> {
     let mut manifest = Manifest::read(folder)?;
     let experiment = experiment_of(&manifest)?;
     let verdict = experiment.judge(folder, &manifest)?;
-    let figures = experiment.draw(folder)?;
+    let figures = experiment.draw(folder, &manifest)?;
     manifest.missed = verdict.missed();
     manifest.write(folder)?;
-    let document = Document::of_run(&manifest, experiment.purpose(), verdict.clone(), figures);
+    let document = Document::of_run(&manifest, experiment.lead(), verdict.clone(), figures);
     report::write(folder, &document)?;
     html::write(folder, &document)?;
     Ok(verdict)

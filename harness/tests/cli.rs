@@ -94,7 +94,7 @@ fn a_folder_with_results_is_left_alone() {
 fn everything_can_be_listed() {
     let output = output(&["list", "--json"]);
     let all: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(all.as_array().unwrap().len(), 10);
+    assert_eq!(all.as_array().unwrap().len(), 14);
 }
 
 const SMALL: [&str; 8] = [

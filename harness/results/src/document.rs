@@ -1,6 +1,8 @@
 //! What a report says, before it is Markdown or HTML: composed once, so that the
 //! two cannot say different things.
 
+use serde_json::Value;
+
 use crate::chart::Figure;
 use crate::manifest::{Manifest, State};
 use crate::verdict::{Claim, Source, Table, Verdict};
@@ -73,13 +75,13 @@ impl Document {
     /// The report of a run.
     pub fn of_run(
         manifest: &Manifest,
-        purpose: &str,
+        lead: String,
         verdict: Verdict,
         figures: Vec<Figure>,
     ) -> Self {
         let parameters = manifest.parameters.iter();
         Self {
-            lead: format!("The experiment `{}`: {purpose}.", manifest.experiment),
+            lead,
             result: outcome(&verdict, manifest.status == State::Complete),
             holds: verdict.holds(),
             title: verdict.title,
@@ -134,10 +136,21 @@ fn conditions(manifest: &Manifest) -> Vec<Fact> {
             manifest.git_revision, manifest.harness_version
         ),
     ));
-    facts
+    let facts = facts
         .into_iter()
-        .map(|(name, value)| (name.to_owned(), value))
-        .collect()
+        .map(|(name, value)| (name.to_owned(), value));
+    let noted = manifest.facts.iter();
+    let noted = noted.map(|(name, value)| (name.replace('_', " "), plain(value)));
+    facts.chain(noted).collect()
+}
+
+/// A value without the quotes of a text.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(values) => values.iter().map(plain).collect::<Vec<_>>().join(" "),
+        other => other.to_string(),
+    }
 }
 
 /// A report about a run that was never made.
@@ -167,5 +180,5 @@ pub(crate) fn example(state: State, holds: bool) -> Document {
         title: "Read errors".to_owned(),
         caption: "Dots on a line.".to_owned(),
     };
-    Document::of_run(&manifest, "something", verdict, vec![figure])
+    Document::of_run(&manifest, "Something.".to_owned(), verdict, vec![figure])
 }

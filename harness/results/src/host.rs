@@ -8,6 +8,12 @@ use serde::{Deserialize, Serialize};
 /// Version of the harness.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// How the harness was built.
+pub const BUILD: &str = match cfg!(debug_assertions) {
+    true => "development, with checks of overflow and assertions",
+    false => "release",
+};
+
 /// The time, UTC, to the second.
 pub fn now_utc() -> String {
     jiff::Timestamp::now()

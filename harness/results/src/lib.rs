@@ -20,7 +20,6 @@ pub mod file;
 pub mod host;
 pub mod html;
 pub mod manifest;
-pub mod plain;
 pub mod report;
 pub mod row;
 pub mod stats;

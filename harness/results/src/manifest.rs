@@ -5,7 +5,9 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::file::replace_file;
 use crate::host::{Host, VERSION, git_revision, now_utc};
@@ -85,6 +87,9 @@ pub struct Manifest {
     pub status: State,
     /// Rows recorded in each CSV file, by its name; empty until the run ends.
     pub rows: BTreeMap<String, u64>,
+    /// What the run says of itself that is no row, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub facts: BTreeMap<String, Value>,
     /// Every claim and requirement that does not hold, with what was measured.
     pub missed: Vec<String>,
 }
@@ -135,8 +140,15 @@ impl Manifest {
             wall_seconds: 0.0,
             status: State::Running,
             rows: BTreeMap::new(),
+            facts: BTreeMap::new(),
             missed: Vec::new(),
         }
+    }
+
+    /// What the run says of itself under this name; `None` where it says nothing, or
+    /// something of another type.
+    pub fn fact<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
+        T::deserialize(self.facts.get(name)?).ok()
     }
 
     /// Reads the manifest of a run.
@@ -184,6 +196,7 @@ pub(crate) fn example() -> Manifest {
         wall_seconds: 0.0,
         status: State::Running,
         rows: BTreeMap::new(),
+        facts: BTreeMap::new(),
         missed: Vec::new(),
     }
 }

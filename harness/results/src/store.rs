@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
+use serde::Serialize;
 
 use crate::host::now_utc;
-use crate::manifest::{Manifest, State};
+use crate::manifest::{self, Manifest, State};
 use crate::row::Row;
 
 /// A run's folder while the run is under way.
@@ -65,6 +66,25 @@ impl RunFolder {
         writer.flush().with_context(failed)?;
         *self.rows.entry(R::FILE.to_owned()).or_default() += 1;
         Ok(())
+    }
+
+    /// Notes something in the manifest that is no row.
+    pub fn fact(&mut self, name: &str, value: impl Serialize) -> Result<()> {
+        let value = serde_json::to_value(value).with_context(|| format!("note {name}"))?;
+        self.manifest.facts.insert(name.to_owned(), value);
+        self.manifest.write(&self.folder)
+    }
+
+    /// Whether no row has been recorded.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Takes the folder of a run away that has recorded nothing.
+    pub fn discard(self) -> Result<()> {
+        let gone = fs::remove_file(self.folder.join(manifest::FILE))
+            .and_then(|()| fs::remove_dir(&self.folder));
+        gone.with_context(|| format!("remove {}", self.folder.display()))
     }
 
     /// The run measured all that it set out to.

@@ -1,11 +1,10 @@
-//! The miss-ratio curve of LRU, exact and sampled, and how far the samples are off.
+//! The miss-ratio curve of LRU, exact and sampled.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Instant;
 
 use anyhow::Result;
-use serde::{Deserialize, Serialize};
 use terminal::interrupt;
 
 use super::input::Input;
@@ -13,10 +12,6 @@ use crate::mrc::{Curve, Exact, FixedRate, FixedSize};
 
 /// Accesses after which it is looked whether somebody wants to stop.
 const STRIDE: usize = 1 << 16;
-
-/// Steps of a curve that are recorded, on each of [`Row`]'s curves: a figure has no
-/// more pixels.
-const STEPS_MAX: usize = 1000;
 
 /// How a curve is counted.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -70,32 +65,6 @@ impl fmt::Display for Method {
     }
 }
 
-/// A step of a curve, as `mrc.csv` has it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Row {
-    /// How the curve was counted.
-    pub method: String,
-    /// Blocks of a cache from which on the ratio holds, to the next step's; none in the
-    /// one row of a method that sampled no block.
-    pub cache_blocks: Option<u64>,
-    /// Share of all accesses that miss, from an empty cache on.
-    pub miss_ratio: Option<f64>,
-}
-
-/// A curve, as `mrc_methods.csv` has it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Summary {
-    /// How it was counted.
-    pub method: String,
-    /// Blocks that it saw: if none, there is no curve.
-    pub sampled_blocks: u64,
-    /// Mean of the absolute differences to the exact curve, over all sizes up to the
-    /// number of different blocks; none without both curves.
-    pub mean_absolute_error: Option<f64>,
-    /// How long counting took, nanoseconds.
-    pub elapsed_ns: u64,
-}
-
 /// A curve that was counted.
 #[derive(Clone, Debug)]
 pub struct Counted {
@@ -146,42 +115,6 @@ fn each(input: &Input, mut access: impl FnMut(u64)) -> Result<()> {
         part.iter().for_each(|block| access(u64::from(*block)));
     }
     Ok(())
-}
-
-/// What is recorded of curves: their steps, of long ones every so many, and how far they
-/// are from the exact one if that is among them.
-pub fn record(counted: &[Counted], distinct: u32) -> (Vec<Row>, Vec<Summary>) {
-    let exact = counted.iter().find(|of| of.method == Method::Exact);
-    let mut rows = Vec::new();
-    let mut summaries = Vec::new();
-    for of in counted {
-        let steps: Vec<(u64, f64)> = of.curve.iter().flat_map(Curve::steps).collect();
-        let every = steps.len().div_ceil(STEPS_MAX).max(1);
-        let last = steps.len().saturating_sub(1);
-        let recorded = steps.iter().enumerate();
-        let recorded = recorded.filter(|(at, _)| at % every == 0 || *at == last);
-        rows.extend(recorded.map(|(_, (cache_blocks, miss_ratio))| Row {
-            method: of.method.to_string(),
-            cache_blocks: Some(*cache_blocks),
-            miss_ratio: Some(*miss_ratio),
-        }));
-        if of.curve.is_none() {
-            rows.push(Row {
-                method: of.method.to_string(),
-                cache_blocks: None,
-                miss_ratio: None,
-            });
-        }
-        let curves = exact.and_then(|exact| Some((of.curve.as_ref()?, exact.curve.as_ref()?)));
-        let error = curves.map(|(of, exact)| of.mean_absolute_error(exact, distinct.into()));
-        summaries.push(Summary {
-            method: of.method.to_string(),
-            sampled_blocks: of.sampled_blocks,
-            mean_absolute_error: error,
-            elapsed_ns: of.elapsed_ns,
-        });
-    }
-    (rows, summaries)
 }
 
 #[cfg(test)]

@@ -12,7 +12,6 @@ use anyhow::{Result, anyhow, bail};
 use guest_cache::eviction::belady::Belady;
 use guest_cache::{AnyCache, Cache, Policy};
 use indicatif::ProgressBar;
-use serde::{Deserialize, Serialize};
 use terminal::interrupt;
 
 use super::input::Input;
@@ -67,9 +66,9 @@ impl FromStr for Contender {
     }
 }
 
-/// A policy at a size, as `sim.csv` has it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Row {
+/// What a policy at a size came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
     /// What goes when room is needed.
     pub policy: String,
     /// Blocks that the cache may have.
@@ -88,15 +87,10 @@ pub struct Row {
     pub elapsed_ns: u64,
 }
 
-impl Row {
+impl Outcome {
     /// Reads and writes that missed.
     pub fn misses(&self) -> u64 {
         self.read_misses + self.write_misses
-    }
-
-    /// Share of the accesses that missed.
-    pub fn miss_ratio(&self) -> f64 {
-        self.misses() as f64 / (self.reads + self.writes) as f64
     }
 }
 
@@ -110,18 +104,19 @@ pub fn run(
     sizes: &[u32],
     warmup: usize,
     bar: &ProgressBar,
-) -> Result<Vec<Row>> {
+) -> Result<Vec<Outcome>> {
     let cells: Vec<(Contender, u32)> = contenders
         .iter()
         .flat_map(|of| sizes.iter().map(move |size| (*of, *size)))
         .collect();
-    let (next, rows) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let (next, outcomes) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let work = || -> Result<()> {
         while let Some(&(contender, blocks)) = cells.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let row = cell(input, contender, blocks, warmup)?;
-            rows.lock()
+            let outcome = cell(input, contender, blocks, warmup)?;
+            outcomes
+                .lock()
                 .map_err(|_| anyhow!("a thread panicked"))?
-                .push(row);
+                .push(outcome);
             bar.inc(1);
         }
         Ok(())
@@ -136,12 +131,16 @@ pub fn run(
                 Err(_) => bail!("a thread that simulates panicked"),
             })
     })?;
-    let mut rows = rows
+    let mut outcomes = outcomes
         .into_inner()
         .map_err(|_| anyhow!("a thread panicked"))?;
-    let place = |row: &Row| contenders.iter().position(|of| of.name() == row.policy);
-    rows.sort_by_key(|row| (place(row), row.cache_blocks));
-    Ok(rows)
+    let place = |of: &Outcome| {
+        contenders
+            .iter()
+            .position(|contender| contender.name() == of.policy)
+    };
+    outcomes.sort_by_key(|of| (place(of), of.cache_blocks));
+    Ok(outcomes)
 }
 
 /// A cache, whatever decides what goes.
@@ -180,7 +179,7 @@ simulated!(AnyCache);
 simulated!(Cache<Belady>);
 
 /// One contender at one size.
-fn cell(input: &Input, contender: Contender, blocks: u32, warmup: usize) -> Result<Row> {
+fn cell(input: &Input, contender: Contender, blocks: u32, warmup: usize) -> Result<Outcome> {
     on_slots(input, contender, blocks, 0..blocks, warmup)
 }
 
@@ -195,7 +194,7 @@ pub fn on_slots(
     may_have: u32,
     held: Range<u32>,
     warmup: usize,
-) -> Result<Row> {
+) -> Result<Outcome> {
     let blocks = held.len() as u32;
     match contender {
         Contender::Belady => {
@@ -217,7 +216,7 @@ fn replay(
     blocks: u32,
     mut cache: impl Simulated,
     warmup: usize,
-) -> Result<Row> {
+) -> Result<Outcome> {
     let began = Instant::now();
     let (mut accesses, mut misses) = ([0u64; 2], [0u64; 2]);
     for (stride, part) in input.blocks.chunks(STRIDE).enumerate() {
@@ -234,7 +233,7 @@ fn replay(
             }
         }
     }
-    Ok(Row {
+    Ok(Outcome {
         policy: contender.name().to_owned(),
         cache_blocks: blocks,
         reads: accesses[0],

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use lab::testbed::Transport;
 use results::chart::{self, Drawing, Figure};
 use results::manifest::Manifest;
 use results::store::{Reader, Rows, RunFolder};
@@ -11,7 +10,7 @@ use results::verdict::{Source, Verdict, completeness};
 use serde::de::DeserializeOwned;
 
 use super::common::boot::{self, BootRow};
-use super::common::lab::Lab;
+use super::common::lab::{Joined, Lab};
 use super::common::params::typed;
 
 /// What an experiment runs on.
@@ -21,6 +20,8 @@ pub enum Needs {
     Guest,
     /// Guests under QEMU, for this reason.
     Qemu(&'static str),
+    /// Neither guests nor QEMU.
+    Nothing,
 }
 
 /// An experiment: parameters, a run that records rows, and what the rows show.
@@ -32,6 +33,9 @@ pub trait Experiment: Sync {
     const NAME: &'static str;
     /// What it shows, in a sentence without its end.
     const PURPOSE: &'static str;
+    /// How it is measured, in sentences for the head of its report, where rows and figures do
+    /// not say it.
+    const SETUP: &'static str = "";
     /// Where it is described.
     const METHOD: &'static str;
     /// Its parameters, as TOML: the quick form, and what the full form changes.
@@ -52,7 +56,7 @@ pub trait Experiment: Sync {
     fn claims(rows: &Self::Rows, manifest: &Manifest) -> Verdict;
 
     /// Draws what was recorded; nothing of what was not.
-    fn figures(rows: &Self::Rows) -> Result<Vec<Drawing>>;
+    fn figures(rows: &Self::Rows, manifest: &Manifest) -> Result<Vec<Drawing>>;
 }
 
 /// Parameters from a table; a wrong one is named.
@@ -62,7 +66,7 @@ pub fn params<E: Experiment>(table: &toml::Table) -> Result<E::Params> {
 
 /// Whether times were measured.
 pub fn is_timed(manifest: &Manifest) -> bool {
-    manifest.transport != Transport::Twin.to_string()
+    manifest.transport != Joined::Twin.name()
 }
 
 /// An [`Experiment`] without its types, as lists have it.
@@ -71,6 +75,10 @@ pub trait Entry: Sync {
     fn purpose(&self) -> &'static str;
     fn method(&self) -> &'static str;
     fn defaults(&self) -> &'static str;
+    fn needs(&self) -> Needs;
+
+    /// What the report begins with.
+    fn lead(&self) -> String;
 
     /// Checks parameters without running anything.
     fn check(&self, table: &toml::Table) -> Result<()>;
@@ -85,7 +93,7 @@ pub trait Entry: Sync {
     fn judge(&self, folder: &Path, manifest: &Manifest) -> Result<Verdict>;
 
     /// Draws the figures of what a folder holds, into it.
-    fn draw(&self, folder: &Path) -> Result<Vec<Figure>>;
+    fn draw(&self, folder: &Path, manifest: &Manifest) -> Result<Vec<Figure>>;
 }
 
 impl<E: Experiment> Entry for E {
@@ -105,13 +113,25 @@ impl<E: Experiment> Entry for E {
         E::DEFAULTS
     }
 
+    fn needs(&self) -> Needs {
+        E::NEEDS
+    }
+
+    fn lead(&self) -> String {
+        let lead = format!("The experiment `{}`: {}.", E::NAME, E::PURPOSE);
+        match E::SETUP {
+            "" => lead,
+            setup => format!("{lead} {setup}"),
+        }
+    }
+
     fn check(&self, table: &toml::Table) -> Result<()> {
         params::<E>(table).map(drop)
     }
 
     fn check_lab(&self, lab: &Lab) -> Result<()> {
-        match (E::NEEDS, lab.transport()) {
-            (Needs::Qemu(why), Transport::Twin) => bail!(
+        match (E::NEEDS, &lab.joined) {
+            (Needs::Qemu(why), Joined::Twin) => bail!(
                 "{} {why}: install QEMU by ./setup, and run it without `--transport twin`",
                 E::NAME
             ),
@@ -139,10 +159,10 @@ impl<E: Experiment> Entry for E {
         Ok(verdict)
     }
 
-    fn draw(&self, folder: &Path) -> Result<Vec<Figure>> {
+    fn draw(&self, folder: &Path, manifest: &Manifest) -> Result<Vec<Figure>> {
         // What is damaged is named by the judgement.
         let rows = E::Rows::read(&Reader::new(folder))?;
-        let drawings = E::figures(&rows).context("draw the figures")?;
+        let drawings = E::figures(&rows, manifest).context("draw the figures")?;
         chart::write(drawings, folder)
     }
 }

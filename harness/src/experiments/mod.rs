@@ -11,6 +11,9 @@
 //! `_blocks` blocks; counts of reads and errors have none. Times are of the host's clock
 //! unless the name says `guest`.
 
+pub mod bench_cache;
+pub mod bench_io;
+pub mod bench_resize;
 pub mod blockcache;
 pub mod common;
 pub mod correctness;
@@ -22,6 +25,7 @@ pub mod media;
 pub mod overhead;
 pub mod sharing;
 pub mod shrinkcache;
+pub mod sim;
 pub mod writepolicy;
 
 use experiment::Entry;
@@ -38,6 +42,10 @@ pub static ALL: &[&dyn Entry] = &[
     &blockcache::BlockCache,
     &writepolicy::WritePolicy,
     &shrinkcache::ShrinkCache,
+    &sim::Sim,
+    &bench_io::BenchIo,
+    &bench_resize::BenchResize,
+    &bench_cache::BenchCache,
 ];
 
 /// Those of 2017, in the order in which they run when none is named.

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use guest_cache::Policy;
 use guest_cache::WritePolicy;
-use lab::testbed::{Testbed, Transport};
+use lab::testbed::Testbed;
 use results::store::RunFolder;
 use simulate::input::Input;
 use simulate::replay::{Contender, on_slots};
@@ -62,7 +62,7 @@ fn loads(params: &Params, lab: &Lab, trace: Option<&Path>) -> Result<Vec<(Load, 
 /// # Errors
 /// When a guest or a backend fails.
 pub fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
-    let timed = lab.transport() == Transport::Qemu;
+    let timed = lab.is_timed();
     let place = tempfile::tempdir().context("make a temporary folder")?;
     let image = params.trace.as_deref().map(|path| -> Result<TempPath> {
         let options = Options {

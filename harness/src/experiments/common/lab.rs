@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use lab::backend::Backend;
-use lab::testbed::{Disks, Testbed, Transport};
+use lab::testbed::{Disks, Testbed};
 use lab::twin::Twin;
 use lab::vm_host::{Bench, VmHost};
 use results::manifest::{Conditions, QemuFacts};
@@ -18,6 +18,19 @@ pub enum Joined {
     Qemu(VmHost),
     /// Twins in this process.
     Twin,
+    /// No guest takes part.
+    Alone,
+}
+
+impl Joined {
+    /// Its name in manifests and on the command line.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Qemu(_) => "qemu",
+            Self::Twin => "twin",
+            Self::Alone => "none",
+        }
+    }
 }
 
 /// What experiments run with.
@@ -32,12 +45,9 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// How guests and devices are joined.
-    pub fn transport(&self) -> Transport {
-        match self.joined {
-            Joined::Qemu(_) => Transport::Qemu,
-            Joined::Twin => Transport::Twin,
-        }
+    /// Whether guests run under QEMU, whose times count.
+    pub fn is_timed(&self) -> bool {
+        matches!(self.joined, Joined::Qemu(_))
     }
 
     /// Under which conditions a run starts.
@@ -49,13 +59,14 @@ impl Lab {
         parameters: &toml::Table,
     ) -> Conditions {
         let mut reproduce = format!(
-            "cargo run --bin harness -- run {} --seed {} --transport {}",
-            experiment,
-            self.seed,
-            self.transport()
+            "cargo run --bin harness -- run {experiment} --seed {}",
+            self.seed
         );
+        if !matches!(self.joined, Joined::Alone) {
+            reproduce.push_str(&format!(" --transport {}", self.joined.name()));
+        }
         let qemu = match &self.joined {
-            Joined::Twin => None,
+            Joined::Twin | Joined::Alone => None,
             Joined::Qemu(vm_host) => {
                 let VmHost { accel, machine, .. } = vm_host;
                 reproduce.push_str(&format!(" --accel {accel} --machine {machine}"));
@@ -79,7 +90,7 @@ impl Lab {
             seed: self.seed,
             parameters: parameters.clone(),
             reproduce,
-            transport: self.transport().to_string(),
+            transport: self.joined.name().to_owned(),
             transport_reason: transport_reason.to_owned(),
             qemu,
         }
@@ -92,8 +103,9 @@ impl Lab {
         folder: &mut RunFolder,
     ) -> Result<Box<dyn Testbed>> {
         match &self.joined {
-            Joined::Twin => Ok(Box::new(Twin::start(disks)?)),
             Joined::Qemu(_) => Ok(Box::new(self.bench(disks, folder)?)),
+            Joined::Twin => Ok(Box::new(Twin::start(disks)?)),
+            Joined::Alone => bail!("this experiment has no guests"),
         }
     }
 
@@ -104,7 +116,7 @@ impl Lab {
     pub fn vm_host(&self) -> Result<&VmHost> {
         match &self.joined {
             Joined::Qemu(vm_host) => Ok(vm_host),
-            Joined::Twin => bail!("guests of this experiment run under QEMU only"),
+            Joined::Twin | Joined::Alone => bail!("guests of this experiment run under QEMU only"),
         }
     }
 

@@ -39,7 +39,7 @@ impl Experiment for DirectIo {
         claims::judge(&rows.0)
     }
 
-    fn figures(rows: &Self::Rows) -> Result<Vec<Drawing>> {
+    fn figures(rows: &Self::Rows, _manifest: &Manifest) -> Result<Vec<Drawing>> {
         figures::draw(&rows.0)
     }
 }

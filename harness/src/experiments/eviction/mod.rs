@@ -57,7 +57,7 @@ impl Experiment for Eviction {
         verdict
     }
 
-    fn figures(rows: &Self::Rows) -> Result<Vec<Drawing>> {
+    fn figures(rows: &Self::Rows, _manifest: &Manifest) -> Result<Vec<Drawing>> {
         let mut drawings = figures::draw(&rows.0, &rows.4)?;
         drawings.extend(picker_figures::draw(&rows.2)?);
         Ok(drawings)

@@ -7,7 +7,6 @@ use std::thread;
 
 use anyhow::{Context, Result};
 use indicatif::ProgressBar;
-use lab::testbed::Transport;
 use lab::twin::Twin;
 use results::store::RunFolder;
 use terminal::interrupt;
@@ -61,7 +60,7 @@ fn in_detail(params: &Params, lab: &Lab, folder: &mut RunFolder, bar: &ProgressB
             misses: outcome.misses,
             errors: outcome.errors,
         })?;
-        if lab.transport() == Transport::Qemu {
+        if lab.is_timed() {
             folder.append(&EvictionPaceRow {
                 managed_by: managed_by.to_owned(),
                 shrink_ns: outcome.shrink_ns,

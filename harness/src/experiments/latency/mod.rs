@@ -39,7 +39,7 @@ impl Experiment for Latency {
         claims::judge(&rows.0, &rows.1, &rows.2)
     }
 
-    fn figures(rows: &Self::Rows) -> Result<Vec<Drawing>> {
+    fn figures(rows: &Self::Rows, _manifest: &Manifest) -> Result<Vec<Drawing>> {
         figures::draw(&rows.0, &rows.1, &rows.2)
     }
 }

@@ -44,7 +44,7 @@ impl Experiment for Media {
         claims::judge(&rows.0, &rows.1)
     }
 
-    fn figures(rows: &Self::Rows) -> Result<Vec<Drawing>> {
+    fn figures(rows: &Self::Rows, _manifest: &Manifest) -> Result<Vec<Drawing>> {
         figures::draw(&rows.0)
     }
 }

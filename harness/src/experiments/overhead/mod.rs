@@ -38,7 +38,7 @@ impl Experiment for Overhead {
         claims::judge(&rows.0, &rows.1, is_timed(manifest))
     }
 
-    fn figures(rows: &Self::Rows) -> Result<Vec<Drawing>> {
+    fn figures(rows: &Self::Rows, _manifest: &Manifest) -> Result<Vec<Drawing>> {
         figures::draw(&rows.1)
     }
 }

@@ -47,7 +47,7 @@ impl Experiment for Sharing {
         claims::judge(&rows.0, &rows.1)
     }
 
-    fn figures(rows: &Self::Rows) -> Result<Vec<Drawing>> {
+    fn figures(rows: &Self::Rows, _manifest: &Manifest) -> Result<Vec<Drawing>> {
         figures::draw(&rows.0, &rows.1)
     }
 }

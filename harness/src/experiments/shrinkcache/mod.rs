@@ -52,7 +52,7 @@ impl Experiment for ShrinkCache {
         claims::judge(&rows.0, &rows.1, &rows.2)
     }
 
-    fn figures(rows: &Self::Rows) -> Result<Vec<Drawing>> {
+    fn figures(rows: &Self::Rows, _manifest: &Manifest) -> Result<Vec<Drawing>> {
         figures::draw(&rows.0)
     }
 }

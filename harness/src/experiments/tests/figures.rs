@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use results::manifest::Manifest;
+use terminal::progress::Progress;
+
 use super::rows::*;
+use crate::experiments::common::lab::{Joined, Lab};
 use crate::experiments::eviction::picker::Picker;
 use crate::experiments::{
     ALL, by_name, correctness, eviction, latency, overhead, shrinkcache, writepolicy,
@@ -17,6 +21,16 @@ fn record<R: results::row::Row>(folder: &Path, rows: &[R]) {
         file.serialize(row).unwrap();
     }
     file.flush().unwrap();
+}
+
+/// The manifest of a run that was never made.
+fn manifest() -> Manifest {
+    let lab = Lab {
+        joined: Joined::Alone,
+        seed: 1,
+        progress: Progress { shown: false },
+    };
+    Manifest::new(lab.conditions("a test", "sim", false, &toml::Table::new()))
 }
 
 /// Texts of an SVG.
@@ -77,7 +91,10 @@ fn every_experiment_has_its_figures_in_both_formats() {
     record(folder.path(), &write_policy_crashes());
     record(folder.path(), &shrinkcache::claims::example::windows());
     for (name, expected) in expected {
-        let figures = by_name(name).unwrap().draw(folder.path()).unwrap();
+        let figures = by_name(name)
+            .unwrap()
+            .draw(folder.path(), &manifest())
+            .unwrap();
         let stems: Vec<_> = figures.iter().map(|figure| figure.stem).collect();
         assert_eq!(stems, expected);
         for figure in &figures {
@@ -167,7 +184,7 @@ fn sweeps_are_maps_over_two_axes_and_lines_over_one() {
 fn nothing_recorded_draws_nothing() {
     let folder = tempfile::tempdir().unwrap();
     for experiment in ALL {
-        assert_eq!(experiment.draw(folder.path()).unwrap(), []);
+        assert_eq!(experiment.draw(folder.path(), &manifest()).unwrap(), []);
     }
 }
 

@@ -53,7 +53,7 @@ impl Experiment for WritePolicy {
         claims::judge(&rows.0, &rows.1, &rows.2)
     }
 
-    fn figures(rows: &Self::Rows) -> Result<Vec<Drawing>> {
+    fn figures(rows: &Self::Rows, _manifest: &Manifest) -> Result<Vec<Drawing>> {
         figures::draw(&rows.0, &rows.1, &rows.2)
     }
 }

@@ -1,9 +1,11 @@
 //! What must hold of a simulation, and what it says.
 
+use results::manifest::Manifest;
 use results::verdict::{Claim, Source, Table, Verdict};
-use simulate::curves::{Counted, Method, Summary};
-use simulate::input::Input;
-use simulate::replay::{Contender, Row};
+use simulate::curves::Method;
+use simulate::replay::Contender;
+
+use super::rows::{MethodRow, SimRow as Row};
 
 /// How far a sampled curve may be from the exact one, in the mean over all sizes.
 const ERROR_MAX: f64 = 0.01;
@@ -18,39 +20,43 @@ const SAMPLE_MIN: u64 = 1000;
 const RATE: f64 = 0.01;
 const ACCESSES_MIN: usize = 1_000_000;
 
-/// What was simulated.
-#[derive(Clone, Copy, Debug)]
-pub struct Simulated<'a> {
-    /// The accesses.
-    pub input: &'a Input,
-    /// Accesses at the beginning that do not count.
-    pub warmup: usize,
-    /// Policies at sizes.
-    pub rows: &'a [Row],
-    /// Curves.
-    pub curves: &'a [Counted],
-    /// How far off they are.
-    pub summaries: &'a [Summary],
+/// What the manifest says of the accesses.
+struct Accesses {
+    all: usize,
+    distinct: u32,
+    warmup: usize,
 }
 
 /// Judges a simulation.
-pub fn judge(simulated: Simulated<'_>) -> Verdict {
-    let input = simulated.input;
+pub fn judge(rows: &[Row], methods: &[MethodRow], manifest: &Manifest) -> Verdict {
+    let accesses = (|| {
+        Some(Accesses {
+            all: manifest.fact("accesses")?,
+            distinct: manifest.fact("distinct_blocks")?,
+            warmup: manifest.fact("warmup_accesses")?,
+        })
+    })();
     let mut verdict = Verdict {
         title: "A block cache on paper".to_owned(),
         claims: Vec::new(),
-        findings: input.notes.clone(),
+        findings: manifest.fact("notes").unwrap_or_default(),
         tables: Vec::new(),
     };
-    verdict.claims.extend(complete(simulated));
-    verdict.claims.extend(bounded(simulated.rows));
-    verdict.claims.extend(lru_is_exact(simulated));
-    verdict.claims.extend(sample_is_close(simulated));
-    verdict.findings.extend(best(simulated.rows));
-    verdict.findings.extend(small_samples(simulated));
-    verdict.tables.extend(ratios(simulated.rows));
-    verdict.tables.extend(memory(simulated.rows));
-    verdict.tables.extend(errors(simulated.summaries));
+    if let Some(accesses) = &accesses {
+        verdict.claims.extend(complete(rows, accesses));
+    }
+    verdict.claims.extend(bounded(rows));
+    verdict.claims.extend(lru_is_exact(manifest));
+    if let Some(accesses) = &accesses {
+        verdict.claims.extend(sample_is_close(methods, accesses));
+    }
+    verdict.findings.extend(best(rows));
+    if let Some(accesses) = &accesses {
+        verdict.findings.extend(small_samples(methods, accesses));
+    }
+    verdict.tables.extend(ratios(rows));
+    verdict.tables.extend(memory(rows));
+    verdict.tables.extend(errors(methods));
     verdict
 }
 
@@ -77,15 +83,10 @@ fn of<'a>(rows: &'a [Row], policy: &str, blocks: u32) -> Option<&'a Row> {
 }
 
 /// Every policy saw every access, and no cache holds what was never asked for.
-fn complete(simulated: Simulated<'_>) -> Option<Claim> {
-    let Simulated {
-        input,
-        warmup,
-        rows,
-        ..
-    } = simulated;
-    let counted = (input.len() - warmup.min(input.len())) as u64;
-    let cold = |row: &Row| warmup > 0 || row.misses() >= u64::from(input.distinct);
+fn complete(rows: &[Row], accesses: &Accesses) -> Option<Claim> {
+    let warmup = accesses.warmup;
+    let counted = (accesses.all - warmup.min(accesses.all)) as u64;
+    let cold = |row: &Row| warmup > 0 || row.misses() >= u64::from(accesses.distinct);
     let sound = |row: &&Row| row.reads + row.writes == counted && cold(row);
     let good = rows.iter().filter(sound).count();
     (!rows.is_empty()).then(|| {
@@ -95,7 +96,7 @@ fn complete(simulated: Simulated<'_>) -> Option<Claim> {
             format!(
                 "So in {good} of {} pairs, with {counted} accesses to {} different blocks.",
                 rows.len(),
-                input.distinct
+                accesses.distinct
             ),
         )
     })
@@ -133,40 +134,29 @@ fn excess((row, bound): &(&Row, &Row)) -> f64 {
     row.misses() as f64 / (bound.misses() as f64).max(1.0)
 }
 
-/// One pass over stack distances says the same as a cache of each size.
-fn lru_is_exact(simulated: Simulated<'_>) -> Option<Claim> {
-    let curves = simulated.curves.iter();
-    let exact = curves.clone().find(|of| of.method == Method::Exact)?;
-    let exact = exact.curve.as_ref()?;
-    let lru = simulated.rows.iter().filter(|row| row.policy == "lru");
-    let lru: Vec<_> = lru.collect();
-    if lru.is_empty() || simulated.warmup > 0 {
-        return None;
-    }
-    let ratio = |row: &Row| exact.miss_ratio(row.cache_blocks.into());
-    let all = simulated.input.len() as f64;
-    let same = |row: &&&Row| (ratio(row) * all).round() as u64 == row.misses();
-    let equal = lru.iter().filter(same).count();
+/// One pass over stack distances says the same as a cache of each size. The run compares
+/// them, as of a long curve only some steps are recorded.
+fn lru_is_exact(manifest: &Manifest) -> Option<Claim> {
+    let sizes: usize = manifest.fact("lru_sizes")?;
+    let equal: usize = manifest.fact("lru_sizes_equal")?;
     Some(claim(
         "The LRU cache misses exactly as often as the curve of stack distances says.",
-        equal == lru.len(),
-        format!("The counts are equal at {equal} of {} sizes.", lru.len()),
+        equal == sizes,
+        format!("The counts are equal at {equal} of {sizes} sizes."),
     ))
 }
 
-fn sample_is_close(simulated: Simulated<'_>) -> Option<Claim> {
-    if simulated.input.len() < ACCESSES_MIN {
+fn sample_is_close(methods: &[MethodRow], accesses: &Accesses) -> Option<Claim> {
+    if accesses.all < ACCESSES_MIN {
         return None;
     }
     let name = Method::FixedRate(RATE).to_string();
-    let mut summaries = simulated.summaries.iter();
-    let error = summaries
-        .find(|of| of.method == name)?
-        .mean_absolute_error?;
+    let mut methods = methods.iter();
+    let error = methods.find(|of| of.method == name)?.mean_absolute_error?;
     Some(claim(
         "SHARDS of 1 % of the blocks is within 0.01 of the exact curve, in the mean over all sizes.",
         error <= ERROR_MAX,
-        format!("{error:.4}, of {} accesses.", simulated.input.len()),
+        format!("{error:.4}, of {} accesses.", accesses.all),
     ))
 }
 
@@ -194,11 +184,11 @@ fn best(rows: &[Row]) -> Vec<String> {
 }
 
 /// Which curves are made of too few blocks, or of none.
-fn small_samples(simulated: Simulated<'_>) -> Vec<String> {
+fn small_samples(methods: &[MethodRow], accesses: &Accesses) -> Vec<String> {
     let more = "a larger RATE of `--mrc shards:RATE`, or `--mrc fixed:BLOCKS`, samples more";
-    let all = u64::from(simulated.input.distinct);
-    let of = simulated.summaries.iter();
-    of.filter_map(|of| match of.sampled_blocks {
+    let all = u64::from(accesses.distinct);
+    let of = methods.iter();
+    of.filter_map(|of| match of.sampled_blocks? {
         0 => Some(format!(
             "{}: no block was sampled, so it says nothing: {more}.",
             of.method
@@ -256,28 +246,29 @@ fn memory(rows: &[Row]) -> Option<Table> {
     })
 }
 
-fn errors(summaries: &[Summary]) -> Option<Table> {
+fn errors(methods: &[MethodRow]) -> Option<Table> {
     let head = [
         "curve",
         "blocks sampled",
         "mean absolute error",
         "time (ms)",
     ];
-    let row = |of: &Summary| {
+    let row = |of: &MethodRow| {
         vec![
             of.method.clone(),
             match of.sampled_blocks {
-                0 => NO_SAMPLE.to_owned(),
-                blocks => blocks.to_string(),
+                None => "-".to_owned(),
+                Some(0) => NO_SAMPLE.to_owned(),
+                Some(blocks) => blocks.to_string(),
             },
             of.mean_absolute_error
                 .map_or("-".to_owned(), |e| format!("{e:.5}")),
             format!("{:.1}", of.elapsed_ns as f64 / 1e6),
         ]
     };
-    (!summaries.is_empty()).then(|| Table {
+    (!methods.is_empty()).then(|| Table {
         title: "Miss-ratio curves of LRU".to_owned(),
         head: head.map(str::to_owned).to_vec(),
-        rows: summaries.iter().map(row).collect(),
+        rows: methods.iter().map(row).collect(),
     })
 }

@@ -1,12 +1,12 @@
-//! What `harness bench io` shows: the rows held against the bars.
+//! What it shows: the rows held against the bars.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use lab::native::load::Load;
 use results::verdict::{Claim, Source, Table, Verdict, median};
 
-use super::io::{Measured, On, Placement, Row, Who};
+use super::rows::{IoRow as Row, On, Placement, Who};
+use crate::experiments::common::ratio::{Ratio, middle};
 
 /// How many times the requests of the peer ours are to be.
 const OVER_PEER: f64 = 1.1;
@@ -36,62 +36,22 @@ fn by_cell(rows: &[Row]) -> BTreeMap<Cell, Rounds<'_>> {
     cells
 }
 
-/// Ratios of pairs that were measured one after the other.
-pub(super) struct Ratio {
-    pub(super) median: f64,
-    least: f64,
-    most: f64,
-}
-
-impl Ratio {
-    /// `None` of none.
-    pub(super) fn of_pairs(ratios: Vec<f64>) -> Option<Self> {
-        Some(Self {
-            least: ratios.iter().copied().fold(f64::INFINITY, f64::min),
-            most: ratios.iter().copied().fold(0.0, f64::max),
-            median: middle(ratios)?,
-        })
-    }
-
-    fn of(
-        rounds: &Rounds<'_>,
-        who: Who,
-        to: Who,
-        value: impl Fn(&Row) -> Option<f64>,
-    ) -> Option<Self> {
-        let ratios = rounds
-            .values()
-            .filter_map(|round| Some(value(round.get(&who)?)? / value(round.get(&to)?)?));
-        Self::of_pairs(ratios.collect())
-    }
-}
-
-impl fmt::Display for Ratio {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            median,
-            least,
-            most,
-        } = self;
-        write!(
-            f,
-            "{median:.2} times; {least:.2} to {most:.2} in single pairs"
-        )
-    }
-}
-
-fn middle(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    let (low, high) = (
-        values.get(values.len().checked_sub(1)? / 2)?,
-        values.get(values.len() / 2)?,
-    );
-    Some((low + high) / 2.0)
+/// Ratios of what two sides came to in each round.
+fn ratio(
+    rounds: &Rounds<'_>,
+    who: Who,
+    to: Who,
+    value: impl Fn(&Row) -> Option<f64>,
+) -> Option<Ratio> {
+    let ratios = rounds
+        .values()
+        .filter_map(|round| Some(value(round.get(&who)?)? / value(round.get(&to)?)?));
+    Ratio::of_pairs(ratios.collect())
 }
 
 /// Holds what was measured against the bars.
-pub fn judge(measured: &Measured) -> Verdict {
-    let cells = by_cell(&measured.rows);
+pub fn judge(rows: &[Row], idle_share: Option<f64>) -> Verdict {
+    let cells = by_cell(rows);
     let mut verdict = Verdict {
         title: "Requests, beside qemu-storage-daemon and io_uring".to_owned(),
         claims: Vec::new(),
@@ -105,7 +65,7 @@ pub fn judge(measured: &Measured) -> Verdict {
             (Placement::Anywhere, _) => {}
             (_, On::Disk) => disk_claims(&mut verdict, *load, rounds),
             (_, On::Memory | On::Nowhere) => {
-                let Some(cpu) = Ratio::of(rounds, Who::Ours, Who::Peer, Row::cpu_ns) else {
+                let Some(cpu) = ratio(rounds, Who::Ours, Who::Peer, Row::cpu_ns) else {
                     continue;
                 };
                 verdict.claims.push(Claim {
@@ -129,8 +89,11 @@ pub fn judge(measured: &Measured) -> Verdict {
     verdict.claims.push(Claim {
         text: "An idle backend takes no processor time.".to_owned(),
         source: Source::Requirement,
-        holds: measured.idle_share <= IDLE_SHARE,
-        measured: format!("{:.3} % of one processor.", measured.idle_share * 100.0),
+        holds: idle_share.is_some_and(|share| share <= IDLE_SHARE),
+        measured: idle_share.map_or_else(
+            || "It was not recorded.".to_owned(),
+            |share| format!("{:.3} % of one processor.", share * 100.0),
+        ),
     });
     verdict
 }
@@ -142,7 +105,7 @@ const ALL: [Who; 4] = [Who::Ours, Who::Peer, Who::Raw, Who::Limit];
 /// is no matter of software.
 fn most_of(rounds: &Rounds<'_>, to: Who) -> f64 {
     ALL.iter()
-        .filter_map(|who| Ratio::of(rounds, *who, to, |row| Some(row.iops())))
+        .filter_map(|who| ratio(rounds, *who, to, |row| Some(row.iops())))
         .map(|ratio| ratio.median)
         .fold(0.0, f64::max)
 }
@@ -161,7 +124,7 @@ fn anywhere(cells: &BTreeMap<Cell, Rounds<'_>>) -> Option<String> {
     let (mut held, mut missed) = (0, Vec::new());
     for ((placement, _, load), rounds) in cells {
         for (to, bar) in bars(*load) {
-            let iops = Ratio::of(rounds, Who::Ours, to, |row| Some(row.iops()));
+            let iops = ratio(rounds, Who::Ours, to, |row| Some(row.iops()));
             match iops.filter(|_| *placement == Placement::Anywhere) {
                 None => {}
                 Some(iops) if iops.median >= bar => held += 1,
@@ -191,7 +154,7 @@ fn price(cells: &BTreeMap<Cell, Rounds<'_>>) -> Option<String> {
     let dear = cells
         .iter()
         .filter_map(|((placement, medium, load), rounds)| {
-            let cpu = Ratio::of(rounds, Who::Ours, Who::Peer, Row::cpu_ns)?;
+            let cpu = ratio(rounds, Who::Ours, Who::Peer, Row::cpu_ns)?;
             let judged = *placement == Placement::OneProcessor && *medium == On::Disk;
             (judged && cpu.median > 1.0).then(|| format!("{load}, {:.2} times", cpu.median))
         });
@@ -208,7 +171,7 @@ fn price(cells: &BTreeMap<Cell, Rounds<'_>>) -> Option<String> {
 
 fn disk_claims(verdict: &mut Verdict, load: Load, rounds: &Rounds<'_>) {
     for (to, bar) in bars(load) {
-        let Some(iops) = Ratio::of(rounds, Who::Ours, to, |row| Some(row.iops())) else {
+        let Some(iops) = ratio(rounds, Who::Ours, to, |row| Some(row.iops())) else {
             continue;
         };
         let text = format!(
@@ -323,11 +286,7 @@ mod tests {
                 server_cpu_ns: None,
             })
         });
-        judge(&Measured {
-            rows: rows.collect(),
-            processor: 0,
-            idle_share: 0.0,
-        })
+        judge(&rows.collect::<Vec<_>>(), Some(0.0))
     }
 
     fn with_limit(ours: u64, limit: u64) -> Verdict {
@@ -385,11 +344,7 @@ mod tests {
         };
         let price = |ours| {
             let rows = vec![row(Who::Ours, ours), row(Who::Peer, 2000)];
-            let measured = Measured {
-                rows,
-                ..Measured::default()
-            };
-            let findings = judge(&measured).findings;
+            let findings = judge(&rows, Some(0.0)).findings;
             findings.into_iter().find(|f| f.starts_with("The price"))
         };
         assert_eq!(price(2000), None);

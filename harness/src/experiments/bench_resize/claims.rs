@@ -1,9 +1,9 @@
-//! What `harness bench resize` shows: the measurements held against the bars.
+//! What it shows: the measurements held against the bars.
 
 use results::verdict::{Claim, Source, Table, Verdict, median};
 
-use super::resize::{BLOCKS, Disturbed, MOVED, Measured, Row};
-use super::verdict::Ratio;
+use super::rows::{BLOCKS, DisturbedRow, MOVED, MemoryRow, ResizeRow};
+use crate::experiments::common::ratio::Ratio;
 
 /// Device work of 16 GiB of scattered blocks with its durable commit, at most.
 const SCATTERED_NS: f64 = 25e6;
@@ -35,8 +35,8 @@ struct Medians {
     grow_device_ns: f64,
 }
 
-fn medians(rows: &[Row], pick: &str) -> Medians {
-    let of = |value: fn(&Row) -> u64| {
+fn medians(rows: &[ResizeRow], pick: &str) -> Medians {
+    let of = |value: fn(&ResizeRow) -> u64| {
         let rows = rows.iter().filter(|row| row.pick == pick);
         median(rows.map(value)).unwrap_or(f64::NAN)
     };
@@ -58,25 +58,28 @@ fn claim(verdict: &mut Verdict, text: &str, holds: bool, measured: String) {
 }
 
 /// Holds what was measured against the bars.
-pub fn judge(measured: &Measured) -> Verdict {
+pub fn judge(rows: &[ResizeRow], memory: &[MemoryRow], disturbed: &[DisturbedRow]) -> Verdict {
     let mut verdict = Verdict {
         title: "Moving 16 GiB of blocks".to_owned(),
         claims: Vec::new(),
         findings: Vec::new(),
         tables: Vec::new(),
     };
-    resize_claims(&mut verdict, measured);
-    memory_claims(&mut verdict, measured);
-    disturbance_claim(&mut verdict, &measured.disturbed);
+    resize_claims(&mut verdict, rows);
+    memory
+        .iter()
+        .for_each(|memory| memory_claims(&mut verdict, memory));
+    disturbance_claim(&mut verdict, disturbed);
     verdict
 }
 
-fn disturbance_claim(verdict: &mut Verdict, disturbed: &[Disturbed]) {
-    let of = |value: fn(&Disturbed) -> u64| median(disturbed.iter().map(value)).unwrap_or(f64::NAN);
-    let Some(ratio) = Ratio::of_pairs(disturbed.iter().map(Disturbed::ratio).collect()) else {
+fn disturbance_claim(verdict: &mut Verdict, disturbed: &[DisturbedRow]) {
+    let of =
+        |value: fn(&DisturbedRow) -> u64| median(disturbed.iter().map(value)).unwrap_or(f64::NAN);
+    let Some(ratio) = Ratio::of_pairs(disturbed.iter().map(DisturbedRow::ratio).collect()) else {
         return;
     };
-    let enough = |row: &Disturbed| row.during_requests >= P99_OF;
+    let enough = |row: &DisturbedRow| row.during_requests >= P99_OF;
     claim(
         verdict,
         "While the hypervisor takes 16 GiB, the p99 of requests to the rest is at most 1.5 times \
@@ -94,11 +97,8 @@ fn disturbance_claim(verdict: &mut Verdict, disturbed: &[Disturbed]) {
     );
 }
 
-fn resize_claims(verdict: &mut Verdict, measured: &Measured) {
-    let (scattered, highest) = (
-        medians(&measured.rows, "scattered"),
-        medians(&measured.rows, "highest"),
-    );
+fn resize_claims(verdict: &mut Verdict, rows: &[ResizeRow]) {
+    let (scattered, highest) = (medians(rows, "scattered"), medians(rows, "highest"));
     let millis = |ns: f64| format!("{:.2} ms", ns / 1e6);
     for (text, bar, of) in [
         (
@@ -145,7 +145,7 @@ fn resize_claims(verdict: &mut Verdict, measured: &Measured) {
             f64::from(MOVED) * 4096.0 / f64::from(1 << 30) / (ns / 1e9)
         )
     };
-    let mut rows = vec![
+    let mut table = vec![
         vec![
             "vSSD, scattered blocks".to_owned(),
             speed(scattered.shrink_ns),
@@ -159,7 +159,7 @@ fn resize_claims(verdict: &mut Verdict, measured: &Measured) {
             "measured here, to both lists agreed".to_owned(),
         ],
     ];
-    rows.extend(OTHERS.map(|(who, taken, given)| {
+    table.extend(OTHERS.map(|(who, taken, given)| {
         vec![
             who.to_owned(),
             taken.to_string(),
@@ -172,12 +172,11 @@ fn resize_claims(verdict: &mut Verdict, measured: &Measured) {
     verdict.tables.push(Table {
         title: "Beside what moves memory between VMs".to_owned(),
         head: head.map(str::to_owned).to_vec(),
-        rows,
+        rows: table,
     });
 }
 
-fn memory_claims(verdict: &mut Verdict, measured: &Measured) {
-    let memory = &measured.memory;
+fn memory_claims(verdict: &mut Verdict, memory: &MemoryRow) {
     let per_block = |bytes: u64| (bytes as f64 - memory.small as f64) / f64::from(BLOCKS);
     let (fresh, written) = (per_block(memory.large), per_block(memory.written));
     claim(

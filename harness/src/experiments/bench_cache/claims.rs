@@ -1,10 +1,10 @@
-//! What `harness bench cache` shows: the measurements held against the bars.
+//! What it shows: the measurements held against the bars.
 
 use guest_cache::Policy;
 use results::verdict::{Claim, Source, Table, Verdict, median};
 
-use super::cache::{Measured, Row, Surrender, Who};
-use super::verdict::Ratio;
+use super::rows::{PassRow, SurrenderRow, Who};
+use crate::experiments::common::ratio::Ratio;
 
 /// How many times the requests a second of libCacheSim's LRU ours has at least.
 const LRU_RATIO: f64 = 2.0;
@@ -19,7 +19,7 @@ const SURRENDER_NS: f64 = 5e6;
 const DEPARTING: [Policy; 2] = [Policy::Lirs, Policy::WTinyLfu];
 
 /// Holds what was measured against the bars.
-pub fn judge(measured: &Measured) -> Verdict {
+pub fn judge(passes_made: &[PassRow], surrenders: &[SurrenderRow]) -> Verdict {
     let mut verdict = Verdict {
         title: "The guest's cache, beside libCacheSim".to_owned(),
         claims: Vec::new(),
@@ -28,7 +28,7 @@ pub fn judge(measured: &Measured) -> Verdict {
     };
     let mut rows = Vec::new();
     for &policy in Policy::ALL {
-        let of = |who: Who| passes(&measured.rows, policy, who);
+        let of = |who: Who| passes(passes_made, policy, who);
         let (ours, peer) = (of(Who::Ours), of(Who::Peer));
         let pairs = ours.iter().zip(&peer);
         let ratios = pairs.map(|(ours, peer)| peer.elapsed_ns as f64 / ours.elapsed_ns as f64);
@@ -45,12 +45,12 @@ pub fn judge(measured: &Measured) -> Verdict {
             measured: format!("{ratio}."),
             holds: ratio.median >= bar,
         });
-        let speed = |passes: &[&Row]| {
+        let speed = |passes: &[&PassRow]| {
             let ns = median(passes.iter().map(|row| row.elapsed_ns)).unwrap_or(f64::NAN);
             let requests = passes.first().map_or(f64::NAN, |row| row.requests as f64);
             format!("{:.1}", requests / ns * 1e3)
         };
-        let misses = |passes: &[&Row]| passes.first().map_or(0, |row| row.misses).to_string();
+        let misses = |passes: &[&PassRow]| passes.first().map_or(0, |row| row.misses).to_string();
         rows.push(vec![
             policy.to_string(),
             speed(&ours),
@@ -60,8 +60,8 @@ pub fn judge(measured: &Measured) -> Verdict {
             misses(&peer),
         ]);
     }
-    verdict.claims.push(same_misses(&measured.rows));
-    verdict.claims.push(surrender(&measured.surrenders));
+    verdict.claims.push(same_misses(passes_made));
+    verdict.claims.push(surrender(surrenders));
     let head = [
         "policy",
         "ours (M requests/s)",
@@ -75,13 +75,13 @@ pub fn judge(measured: &Measured) -> Verdict {
         head: head.map(str::to_owned).to_vec(),
         rows,
     });
-    verdict.tables.push(surrender_table(&measured.surrenders));
+    verdict.tables.push(surrender_table(surrenders));
     verdict
 }
 
 /// The passes of one side, by round.
-fn passes(rows: &[Row], policy: Policy, who: Who) -> Vec<&Row> {
-    let mut passes: Vec<&Row> = rows
+fn passes(rows: &[PassRow], policy: Policy, who: Who) -> Vec<&PassRow> {
+    let mut passes: Vec<&PassRow> = rows
         .iter()
         .filter(|row| row.policy == policy.name() && row.who == who)
         .collect();
@@ -89,7 +89,7 @@ fn passes(rows: &[Row], policy: Policy, who: Who) -> Vec<&Row> {
     passes
 }
 
-fn same_misses(rows: &[Row]) -> Claim {
+fn same_misses(rows: &[PassRow]) -> Claim {
     let alike = Policy::ALL.iter().filter(|of| !DEPARTING.contains(of));
     let alike: Vec<Policy> = alike.copied().collect();
     let first = |policy, who| passes(rows, policy, who).first().map(|row| row.misses);
@@ -107,12 +107,12 @@ fn same_misses(rows: &[Row]) -> Claim {
     }
 }
 
-fn surrender_ns(surrenders: &[Surrender], policy: Policy) -> Option<f64> {
+fn surrender_ns(surrenders: &[SurrenderRow], policy: Policy) -> Option<f64> {
     let of = surrenders.iter().filter(|row| row.policy == policy.name());
     median(of.map(|row| row.elapsed_ns))
 }
 
-fn surrender(surrenders: &[Surrender]) -> Claim {
+fn surrender(surrenders: &[SurrenderRow]) -> Claim {
     let times = Policy::ALL
         .iter()
         .filter_map(|of| Some((*of, surrender_ns(surrenders, *of)?)));
@@ -127,7 +127,7 @@ fn surrender(surrenders: &[Surrender]) -> Claim {
     }
 }
 
-fn surrender_table(surrenders: &[Surrender]) -> Table {
+fn surrender_table(surrenders: &[SurrenderRow]) -> Table {
     let row = |policy: &Policy| {
         let ns = surrender_ns(surrenders, *policy)?;
         Some(vec![policy.to_string(), format!("{:.2}", ns / 1e6)])

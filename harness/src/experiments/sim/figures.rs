@@ -7,14 +7,14 @@ use results::chart::sheet::{
     Area, BLUE, GREEN, Header, INK, Mark, SKY, Swatch, VERMILLION, dress, marker, sheet,
 };
 use results::chart::{Drawing, Figure, scale};
-use simulate::curves;
-use simulate::replay::{Contender, Row};
+use simulate::replay::Contender;
 
+use super::claims::NO_SAMPLE;
+use super::rows::{SimRow as Row, StepRow};
 use crate::experiments::common::looks::{LOOKS, ORANGE, PURPLE};
-use crate::sim::verdict::NO_SAMPLE;
 
 /// The figures; none of what there are no rows of.
-pub fn draw(what: &str, rows: &[Row], steps: &[curves::Row]) -> Result<Vec<Drawing>> {
+pub fn draw(what: &str, rows: &[Row], steps: &[StepRow]) -> Result<Vec<Drawing>> {
     let mut drawings = Vec::new();
     drawings.extend(policies(what, rows)?);
     drawings.extend(mrc(what, steps)?);
@@ -84,7 +84,7 @@ fn drawing(
     Ok((figure, svg))
 }
 
-fn mrc(what: &str, steps: &[curves::Row]) -> Result<Option<Drawing>> {
+fn mrc(what: &str, steps: &[StepRow]) -> Result<Option<Drawing>> {
     let mut names: Vec<&str> = steps.iter().map(|row| row.method.as_str()).collect();
     names.dedup();
     let looks = [INK, VERMILLION, BLUE, GREEN, SKY, ORANGE, PURPLE];
@@ -119,7 +119,7 @@ fn mrc(what: &str, steps: &[curves::Row]) -> Result<Option<Drawing>> {
 }
 
 /// A step function as a line.
-fn stairs<'a>(steps: impl Iterator<Item = &'a curves::Row>) -> Vec<(f64, f64)> {
+fn stairs<'a>(steps: impl Iterator<Item = &'a StepRow>) -> Vec<(f64, f64)> {
     let mut points: Vec<(f64, f64)> = Vec::new();
     for (blocks, ratio) in steps.filter_map(|step| step.cache_blocks.zip(step.miss_ratio)) {
         let blocks = blocks.max(1) as f64;

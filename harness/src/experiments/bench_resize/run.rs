@@ -1,34 +1,26 @@
-//! `harness bench resize`: what moving 16 GiB of 4 KiB blocks costs, whom.
-//!
-//! Three things are measured: a guest under QEMU that gives up half of its blocks and gets
-//! them back; the memory of the backend; and requests of a native client while the
-//! hypervisor takes the other half of its device.
+//! How it runs.
 
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use clap::Args;
 use lab::native::client::Client;
 use lab::native::load::{Load, Pattern};
 use lab::native::server::Server;
 use lab::testbed::{ResizeOptions, Shape, Talk, Testbed};
 use lab::twin::Twin;
 use lab::vm_host::VmHost;
-use serde::{Deserialize, Serialize};
-use terminal::progress::Progress;
+use results::store::RunFolder;
 use vssd_host::control::Client as Control;
 use vssd_host::control::protocol::{Change, EvictName, Resize};
 use vssd_host::latency::histogram;
 use vssd_host::size::{Amount, ByteSize};
 use workloads::{Command, Policy};
 
-/// Blocks of the vSSD, and of the pool that it has for itself: 32 GiB.
-pub const BLOCKS: u32 = 8 << 20;
-
-/// Blocks that change hands: 16 GiB.
-pub const MOVED: u32 = 4 << 20;
+use super::params::Params;
+use super::rows::{BLOCKS, DisturbedRow, MOVED, MemoryRow, ResizeRow};
+use crate::experiments::common::lab::Lab;
 
 /// Bytes in a block.
 const BLOCK: u64 = 4096;
@@ -38,177 +30,51 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// What the native client reads while the rest of the device is taken, bytes.
 const READ: u64 = 1 << 30;
 
-/// Options of `harness bench resize`.
-#[derive(Clone, Debug, Args)]
-pub struct Options {
-    /// How often each is measured.
-    #[arg(long, default_value_t = 15)]
-    pub repetitions: u32,
-    /// Resizes after which the backend's memory is looked at again.
-    #[arg(long, default_value_t = 10_000)]
-    pub resizes: u32,
-    /// Few repetitions: whether it works, not how fast it is.
-    #[arg(long)]
-    pub quick: bool,
-    /// Exit with 3 when a bar is missed.
-    #[arg(long)]
-    pub check: bool,
-}
-
-impl Options {
-    /// As they are when the quick form has its say.
-    pub fn effective(&self) -> Self {
-        let mut options = self.clone();
-        if options.quick {
-            options.repetitions = options.repetitions.min(2);
-            options.resizes = options.resizes.min(200);
-        }
-        options
-    }
-}
-
-/// What the report begins with.
-pub const LEAD: &str = "A guest under QEMU gives up half of a vSSD of 32 GiB, 16 GiB in blocks of 4 KiB, and \
-    gets them back: every second block, or all in one piece. The pool is a sparse file, every change of \
-    ownership a durable commit to its journal. The memory is that of the backend's process, and for many \
-    resizes that of a twin's as well, in which guest and device are together. Requests are those of the `blkio` crate's vhost-user driver to the lower half of \
-    a vSSD while the hypervisor takes the upper one.";
-
-/// A shrink by 16 GiB and the grow after it, as `bench_resize.csv` has it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Row {
-    /// Which blocks the guest gave up: `scattered` or `highest`.
-    pub pick: String,
-    /// Counts from 0.
-    pub repetition: u32,
-    /// Blocks that moved.
-    pub blocks: u32,
-    /// Shrink: from the command to both lists agreed, nanoseconds.
-    pub shrink_ns: u64,
-    /// Of that, work of the device, its durable commit included.
-    pub shrink_device_ns: u64,
-    /// Grow, as above.
-    pub grow_ns: u64,
-    /// Of that, work of the device.
-    pub grow_device_ns: u64,
-}
-
-/// Memory of the backend.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
-pub struct Memory {
-    /// With a vSSD of one MiB, bytes.
-    pub small: u64,
-    /// With one of 32 GiB, bytes.
-    pub large: u64,
-    /// The same after scattered first writes, bytes.
-    pub written: u64,
-    /// Blocks that were written then.
-    pub written_blocks: u64,
-    /// Of a process with guest and device in one, after the first resizes, bytes.
-    pub few_resizes: u64,
-    /// The same after all of them.
-    pub many_resizes: u64,
-    /// Of a backend with its journal on a file, after the first resizes, bytes.
-    pub few_journaled: u64,
-    /// The same after all of them.
-    pub many_journaled: u64,
-    /// Commits to that journal, and how often it was written anew.
-    pub commits: u64,
-    /// See `commits`.
-    pub compactions: u64,
-}
-
-/// Requests without a resize and during one, as `bench_disturbed.csv` has it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Disturbed {
-    /// Counts from 0.
-    pub repetition: u32,
-    /// How long the resize took, nanoseconds.
-    pub resize_ns: u64,
-    /// Requests no part of which was within it.
-    pub quiet_requests: u64,
-    /// 99 of 100 of these took no longer, nanoseconds.
-    pub quiet_p99_ns: u64,
-    /// The others.
-    pub during_requests: u64,
-    /// 99 of 100 of these took no longer, nanoseconds.
-    pub during_p99_ns: u64,
-}
-
-impl Disturbed {
-    /// How many times the p99 was that without.
-    pub fn ratio(&self) -> f64 {
-        self.during_p99_ns as f64 / self.quiet_p99_ns as f64
-    }
-}
-
-/// What was measured.
-#[derive(Clone, Debug)]
-pub struct Measured {
-    /// With a guest.
-    pub rows: Vec<Row>,
-    /// Memory.
-    pub memory: Memory,
-    /// Requests, resize by resize.
-    pub disturbed: Vec<Disturbed>,
-}
-
-/// Measures everything.
-///
-/// # Errors
-/// When a guest or a backend does not do what it is asked.
-pub fn measure(
-    options: &Options,
-    vm_host: &VmHost,
-    seed: u64,
-    progress: Progress,
-) -> Result<Measured> {
-    let options = options.effective();
-    let bar = progress.bar("resize", u64::from(3 * options.repetitions) + 12);
-    let mut rows = Vec::new();
-    with_guest(&options, vm_host, seed, &mut rows, || bar.inc(1))?;
-    let folder = tempfile::Builder::new().prefix("vssd-").tempdir();
-    let folder = folder.context("make a folder for the pool")?;
-    let mut memory = backend_memory(folder.path(), seed)?;
+pub fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
+    let (vm_host, seed) = (lab.vm_host()?, lab.seed);
+    let bar = lab
+        .progress
+        .bar("resize", u64::from(3 * params.repetitions) + 12);
+    with_guest(params, lab, folder, || bar.inc(1))?;
+    let place = tempfile::Builder::new().prefix("vssd-").tempdir();
+    let place = place.context("make a folder for the pool")?;
+    let mut memory = backend_memory(place.path(), seed)?;
     bar.inc(1);
-    (memory.few_resizes, memory.many_resizes) = twin_memory(options.resizes, seed)?;
+    (memory.few_resizes, memory.many_resizes) = twin_memory(params.resizes, seed)?;
     bar.inc(1);
     let tenth = || bar.inc(1);
-    journal_memory(vm_host, options.resizes, seed, &mut memory, tenth)?;
-    let mut disturbed = Vec::new();
-    for repetition in 0..options.repetitions {
-        let folder = tempfile::Builder::new().prefix("vssd-").tempdir();
-        let folder = folder.context("make a folder for the pool")?;
-        disturbed.push(disturb(folder.path(), seed, repetition)?);
+    journal_memory(vm_host, params.resizes, seed, &mut memory, tenth)?;
+    folder.append(&memory)?;
+    for repetition in 0..params.repetitions {
+        let place = tempfile::Builder::new().prefix("vssd-").tempdir();
+        let place = place.context("make a folder for the pool")?;
+        folder.append(&disturb(place.path(), seed, repetition)?)?;
         bar.inc(1);
     }
     bar.finish_and_clear();
-    Ok(Measured {
-        rows,
-        memory,
-        disturbed,
-    })
+    Ok(())
 }
 
 fn with_guest(
-    options: &Options,
-    vm_host: &VmHost,
-    seed: u64,
-    rows: &mut Vec<Row>,
+    params: &Params,
+    lab: &Lab,
+    folder: &mut RunFolder,
     mut measured: impl FnMut(),
 ) -> Result<()> {
-    let mut bench = vm_host.start(Shape {
+    let shape = Shape {
         size: ByteSize(u64::from(BLOCKS) * BLOCK),
         block_size: ByteSize(BLOCK),
         written: ByteSize(0),
-    })?;
-    for repetition in 0..options.repetitions {
+    };
+    let seed = lab.seed;
+    let mut bench = lab.bench(shape, folder)?;
+    for repetition in 0..params.repetitions {
         for policy in [Policy::Scattered, Policy::Highest] {
             let command = Command::Policy { policy, seed };
             bench.guest().run(&command, PATIENCE)?;
             let (shrink_ns, shrink_device_ns) = timed(&mut bench, BLOCKS - MOVED)?;
             let (grow_ns, grow_device_ns) = timed(&mut bench, BLOCKS)?;
-            rows.push(Row {
+            folder.append(&ResizeRow {
                 pick: policy.to_string(),
                 repetition,
                 blocks: MOVED,
@@ -216,7 +82,7 @@ fn with_guest(
                 shrink_device_ns,
                 grow_ns,
                 grow_device_ns,
-            });
+            })?;
             measured();
         }
     }
@@ -247,8 +113,8 @@ fn start(folder: &Path, name: &str, blocks: u64) -> Result<Server> {
     Server::ours(folder, path, blocks * BLOCK, &[])
 }
 
-fn backend_memory(folder: &Path, seed: u64) -> Result<Memory> {
-    let mut memory = Memory::default();
+fn backend_memory(folder: &Path, seed: u64) -> Result<MemoryRow> {
+    let mut memory = MemoryRow::default();
     {
         let server = start(folder, "small.img", 256)?;
         // What a connection takes is not the vSSD's.
@@ -302,7 +168,7 @@ fn journal_memory(
     vm_host: &VmHost,
     resizes: u32,
     seed: u64,
-    memory: &mut Memory,
+    memory: &mut MemoryRow,
     mut measured: impl FnMut(),
 ) -> Result<()> {
     let mut bench = vm_host.start(Shape {
@@ -347,7 +213,7 @@ fn journal_memory(
 
 /// One resize under a load of reads: 16 GiB are taken, the upper half, while a
 /// client reads in the lower.
-fn disturb(folder: &Path, seed: u64, repetition: u32) -> Result<Disturbed> {
+fn disturb(folder: &Path, seed: u64, repetition: u32) -> Result<DisturbedRow> {
     let server = start(folder, "pool.img", BLOCKS.into())?;
     let mut client = Client::vhost_user(&server.socket, u64::from(BLOCKS) * BLOCK)?;
     client.fill_first(READ)?;
@@ -389,7 +255,7 @@ fn disturb(folder: &Path, seed: u64, repetition: u32) -> Result<Disturbed> {
         };
         into.saturating_record((ended - began).as_nanos() as u64);
     }
-    Ok(Disturbed {
+    Ok(DisturbedRow {
         repetition,
         resize_ns: (to - from).as_nanos() as u64,
         quiet_requests: quiet.len(),

@@ -1,0 +1,50 @@
+//! How fast the eviction policies of the guest's cache are on one
+//! processor, beside libCacheSim's own, and how fast a cache gives blocks up.
+//!
+//! Both take the same trace from memory, 24 bytes a request, from an empty cache on, in
+//! turns: a round is one pass of each for each policy.
+
+pub(crate) mod claims;
+pub(crate) mod params;
+pub(crate) mod rows;
+pub(crate) mod run;
+
+use anyhow::Result;
+use params::{Params, Raw};
+use results::chart::Drawing;
+use results::manifest::Manifest;
+use results::store::RunFolder;
+use results::verdict::Verdict;
+use rows::{PassRow, SurrenderRow};
+
+use crate::experiments::common::lab::Lab;
+use crate::experiments::experiment::{Experiment, Needs};
+
+pub(crate) struct BenchCache;
+
+impl Experiment for BenchCache {
+    const NAME: &'static str = "bench-cache";
+    const PURPOSE: &'static str = "how fast the eviction policies of the guest's cache are beside libCacheSim's, and how fast a cache gives blocks up";
+    const SETUP: &'static str = "The eviction policies of the guest's block cache and libCacheSim's of the same names see the \
+    same requests in the same order, each in one thread, from an empty cache on. Then a full cache of 256 Ki blocks \
+    gives up 64 Ki of them.";
+    const METHOD: &'static str = "METHOD.md#simulating-the-cache";
+    const DEFAULTS: &'static str = include_str!("defaults.toml");
+    const NEEDS: Needs = Needs::Nothing;
+
+    type Raw = Raw;
+    type Params = Params;
+    type Rows = (Vec<PassRow>, Vec<SurrenderRow>);
+
+    fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
+        run::run(params, lab, folder)
+    }
+
+    fn claims(rows: &Self::Rows, _manifest: &Manifest) -> Verdict {
+        claims::judge(&rows.0, &rows.1)
+    }
+
+    fn figures(_rows: &Self::Rows, _manifest: &Manifest) -> Result<Vec<Drawing>> {
+        Ok(Vec::new())
+    }
+}

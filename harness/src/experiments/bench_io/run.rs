@@ -1,0 +1,321 @@
+//! How it runs.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use lab::native::client::Client;
+use lab::native::load::{Load, Pattern, Slice};
+use lab::native::server::Server;
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
+use rand::rngs::SmallRng;
+use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
+use results::store::RunFolder;
+use vssd_host::pool::Shape;
+
+use super::params::Params;
+use super::rows::{IoRow, On, Placement, Who};
+use crate::experiments::common::lab::Lab;
+
+/// Bytes in a block.
+const BLOCK: u64 = 4096;
+
+/// Bytes of the file, and slices, by which the quickest processor is found.
+const PROBED: u64 = 64 << 20;
+const PROBES: u64 = 4;
+
+/// Blocks of which everybody proves in the end that writes reach them.
+const PROVED: u64 = 1000;
+
+/// Somebody to measure.
+struct Contender {
+    who: Who,
+    client: Client,
+    server: Option<Server>,
+}
+
+impl Contender {
+    fn measure(
+        &mut self,
+        load: Load,
+        at_least: Duration,
+        seed: u64,
+    ) -> Result<(Slice, Option<u64>)> {
+        let cpu = |server: &Option<Server>| server.as_ref().map(Server::cpu_ns).transpose();
+        let load = match self.who {
+            Who::Limit => load.deep(),
+            _ => load,
+        };
+        let before = cpu(&self.server)?;
+        let slice = self
+            .client
+            .run(load, at_least, seed)
+            .with_context(|| format!("{load} on {}", self.who.label()))?;
+        let after = cpu(&self.server)?;
+        Ok((slice, before.zip(after).map(|(a, b)| b - a)))
+    }
+}
+
+pub fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
+    folder.fact("beside", Server::peer_version()?)?;
+    let place = match &params.dir {
+        Some(dir) => tempfile::Builder::new().prefix("vssd-").tempdir_in(dir),
+        None => tempfile::Builder::new().prefix("vssd-").tempdir(),
+    };
+    let place = place.context("make a folder for the file that is measured on")?;
+    let mut run = Run {
+        params,
+        lab,
+        folder,
+        place: place.path(),
+    };
+    let processor = run.on_disk()?;
+    for medium in [On::Memory, On::Nowhere] {
+        run.off_disk(medium, processor)?;
+    }
+    Ok(())
+}
+
+struct Run<'a> {
+    params: &'a Params,
+    lab: &'a Lab,
+    folder: &'a mut RunFolder,
+    /// Where files and sockets go.
+    place: &'a Path,
+}
+
+impl Run<'_> {
+    fn on_disk(&mut self) -> Result<usize> {
+        let (params, folder) = (self.params, self.place);
+        let size = params.size.0;
+        let processor = quickest_processor(folder, params, self.lab.seed)?;
+        self.folder.fact("processor", processor)?;
+        let pinned = OneProcessor::pin(processor)?;
+        let file = folder.join("pool.img");
+        let path = file.to_str().context("the folder's name is no text")?;
+        let server = Server::ours(folder, path, size, &[])?;
+        let mut ours = Client::vhost_user(&server.socket, size)?;
+        ours.fill().context("write the device in full")?;
+        let shape = Shape {
+            block_size: BLOCK as u32,
+            places: (size / BLOCK) as u32,
+            overcommit_permille: 1000,
+        };
+        let base = shape.medium_len() - size;
+        let blockdev = format!(
+            "driver=raw,node-name=disk,offset={base},size={size},file.driver=file,\
+             file.filename={path},file.locking=off,file.aio=io_uring,file.cache.direct=on"
+        );
+        let peer = Server::peer(folder, &blockdev)?;
+        let mut contenders = vec![
+            Contender {
+                who: Who::Ours,
+                client: ours,
+                server: Some(server),
+            },
+            Contender {
+                who: Who::Peer,
+                client: Client::vhost_user(&peer.socket, size)?,
+                server: Some(peer),
+            },
+        ];
+        for who in [Who::Raw, Who::Limit] {
+            contenders.push(Contender {
+                who,
+                client: Client::file(&file, base, size)?,
+                server: None,
+            });
+        }
+        let loads = Load::all();
+        let one = (On::Disk, Placement::OneProcessor);
+        self.rounds(one, &loads, &mut contenders)?;
+        let share = idle(&mut contenders[0], params, self.lab.seed)?;
+        self.folder.fact("idle_share", share)?;
+        let everywhere = pinned.0;
+        drop(pinned);
+        for server in contenders.iter().filter_map(|c| c.server.as_ref()) {
+            server.run_on(&everywhere)?;
+        }
+        let anywhere = (On::Disk, Placement::Anywhere);
+        self.rounds(anywhere, &loads, &mut contenders)?;
+        Ok(processor)
+    }
+
+    /// Where only what software does counts.
+    fn off_disk(&mut self, medium: On, processor: usize) -> Result<()> {
+        let size = 256 << 20;
+        // Who works on which processor would decide more than what it does there.
+        let _pinned = OneProcessor::pin(processor)?;
+        let folder = self.place.join(medium.label());
+        fs::create_dir(&folder).context("make a folder for sockets")?;
+        let file = tempfile::NamedTempFile::new_in(MEMORY_FOLDER)
+            .with_context(|| format!("make a file in {MEMORY_FOLDER}"))?;
+        let (backing, blockdev) = match medium {
+            On::Nowhere => (
+                "null",
+                format!("driver=null-co,node-name=disk,size={size},read-zeroes=off"),
+            ),
+            _ => {
+                file.as_file().set_len(size).context("size a file")?;
+                let path = file.path().to_str().context("the file's name is no text")?;
+                let blockdev = format!(
+                    "driver=raw,node-name=disk,file.driver=file,file.filename={path},\
+                     file.aio=io_uring"
+                );
+                ("memory", blockdev)
+            }
+        };
+        let ours = Server::ours(&folder, backing, size, &[])?;
+        let peer = Server::peer(&folder, &blockdev)?;
+        let mut contenders = Vec::new();
+        for (who, server) in [(Who::Ours, ours), (Who::Peer, peer)] {
+            let mut client = Client::vhost_user(&server.socket, size)?;
+            client.fill().context("write the device in full")?;
+            if medium == On::Nowhere {
+                client.trust();
+            }
+            contenders.push(Contender {
+                who,
+                client,
+                server: Some(server),
+            });
+        }
+        let loads = Load::all().into_iter().filter(|l| l.pattern.is_random());
+        let loads: Vec<_> = loads.collect();
+        self.rounds((medium, Placement::OneProcessor), &loads, &mut contenders)
+    }
+
+    /// Slices of all contenders, load by load, round by round.
+    fn rounds(
+        &mut self,
+        (medium, placement): (On, Placement),
+        loads: &[Load],
+        contenders: &mut [Contender],
+    ) -> Result<()> {
+        let (params, seed) = (self.params, self.lab.seed);
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let slice = Duration::from_millis(params.slice_ms);
+        let len = u64::from(params.rounds) * (loads.len() * contenders.len()) as u64;
+        let bar = self.lab.progress.bar(medium.label(), len);
+        for round in 0..params.rounds {
+            for &load in loads {
+                let seed = rng.random();
+                let mut order: Vec<usize> = (0..contenders.len()).collect();
+                order.shuffle(&mut rng);
+                for index in order {
+                    let contender = &mut contenders[index];
+                    let (slice, server_cpu_ns) = contender.measure(load, slice, seed)?;
+                    self.folder.append(&IoRow {
+                        medium,
+                        placement,
+                        pattern: load.pattern,
+                        bytes: load.bytes,
+                        depth: load.depth,
+                        round,
+                        who: contender.who,
+                        requests: slice.requests,
+                        elapsed_ns: slice.elapsed.as_nanos() as u64,
+                        p50_ns: slice.latency.value_at_quantile(0.5),
+                        p99_ns: slice.latency.value_at_quantile(0.99),
+                        server_cpu_ns,
+                    })?;
+                    bar.inc(1);
+                }
+            }
+        }
+        bar.finish_and_clear();
+        if medium != On::Nowhere {
+            for contender in contenders {
+                let proved = contender.client.prove_writes(PROVED, seed);
+                proved.with_context(|| format!("write by {}", contender.who.label()))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The processor on which plain io_uring reads most one by one: mostly the one that the
+/// disk interrupts. Sides that share it have the disk's shortest way.
+fn quickest_processor(folder: &Path, params: &Params, seed: u64) -> Result<usize> {
+    let file = tempfile::NamedTempFile::new_in(folder).context("make a file to read")?;
+    // What was never written a file system gives without asking the disk.
+    let content: Vec<u8> = (0..PROBED).map(|at| (at / BLOCK) as u8 | 1).collect();
+    fs::write(file.path(), content).context("fill the file to read")?;
+    file.as_file().sync_all().context("fill the file to read")?;
+    let mut client = Client::file(file.path(), 0, PROBED)?;
+    client.trust();
+    let load = Load {
+        pattern: Pattern::RandomRead,
+        bytes: BLOCK as u32,
+        depth: 1,
+    };
+    let slice = Duration::from_millis(params.slice_ms / PROBES);
+    let mut read: Vec<(u64, usize)> = allowed()?.into_iter().map(|cpu| (0, cpu)).collect();
+    for _ in 0..PROBES {
+        for (requests, cpu) in &mut read {
+            let _pinned = OneProcessor::pin(*cpu)?;
+            *requests += client.run(load, slice, seed)?.requests;
+        }
+    }
+    let most = read.into_iter().max();
+    Ok(most.context("there is no processor")?.1)
+}
+
+/// To the scheduler.
+const THIS_THREAD: Pid = Pid::from_raw(0);
+
+/// Where files are in memory, on every Linux with shared memory.
+const MEMORY_FOLDER: &str = "/dev/shm";
+
+/// Processors that this thread may use.
+fn allowed() -> Result<Vec<usize>> {
+    let set = sched_getaffinity(THIS_THREAD).context("ask for this thread's processors")?;
+    Ok((0..CpuSet::count())
+        .filter(|cpu| set.is_set(*cpu) == Ok(true))
+        .collect())
+}
+
+/// Keeps this thread, and what it starts meanwhile, on one processor.
+struct OneProcessor(CpuSet);
+
+impl OneProcessor {
+    fn pin(cpu: usize) -> Result<Self> {
+        let pin = || {
+            let before = sched_getaffinity(THIS_THREAD)?;
+            let mut one = CpuSet::new();
+            one.set(cpu)?;
+            sched_setaffinity(THIS_THREAD, &one)?;
+            nix::Result::Ok(Self(before))
+        };
+        pin().context("stay on one processor")
+    }
+}
+
+impl Drop for OneProcessor {
+    fn drop(&mut self) {
+        // It was allowed before.
+        let _ = sched_setaffinity(THIS_THREAD, &self.0);
+    }
+}
+
+/// What our backend takes of a processor when nothing is asked of it, from a
+/// moment after a load on.
+fn idle(ours: &mut Contender, params: &Params, seed: u64) -> Result<f64> {
+    let load = Load {
+        pattern: Pattern::RandomRead,
+        bytes: BLOCK as u32,
+        depth: 8,
+    };
+    ours.measure(load, Duration::from_millis(params.slice_ms), seed)?;
+    let server = ours.server.as_ref().context("it has a server")?;
+    // The scheduler brings the account of a running thread up to date by its tick.
+    std::thread::sleep(Duration::from_millis(50));
+    let rest = Duration::from_millis(params.slice_ms.max(200) * 2);
+    let (began, before) = (Instant::now(), server.cpu_ns()?);
+    std::thread::sleep(rest);
+    let took = server.cpu_ns()? - before;
+    Ok(took as f64 / began.elapsed().as_nanos() as f64)
+}

@@ -1,0 +1,53 @@
+//! what moving 16 GiB of 4 KiB blocks costs, whom.
+//!
+//! Three things are measured: a guest under QEMU that gives up half of its blocks and gets
+//! them back; the memory of the backend; and requests of a native client while the
+//! hypervisor takes the other half of its device.
+
+pub(crate) mod claims;
+pub(crate) mod params;
+pub(crate) mod rows;
+pub(crate) mod run;
+
+use anyhow::Result;
+use params::{Params, Raw};
+use results::chart::Drawing;
+use results::manifest::Manifest;
+use results::store::RunFolder;
+use results::verdict::Verdict;
+use rows::{DisturbedRow, MemoryRow, ResizeRow};
+
+use crate::experiments::common::lab::Lab;
+use crate::experiments::experiment::{Experiment, Needs};
+
+pub(crate) struct BenchResize;
+
+impl Experiment for BenchResize {
+    const NAME: &'static str = "bench-resize";
+    const PURPOSE: &'static str =
+        "how long resizes by 16 GiB take, what memory they take, and what requests feel of them";
+    const SETUP: &'static str = "A guest under QEMU gives up half of a vSSD of 32 GiB, 16 GiB in blocks of 4 KiB, and \
+    gets them back: every second block, or all in one piece. The pool is a sparse file, every change of \
+    ownership a durable commit to its journal. The memory is that of the backend's process, and for many \
+    resizes that of a twin's as well, in which guest and device are together. Requests are those of the `blkio` crate's vhost-user driver to the lower half of \
+    a vSSD while the hypervisor takes the upper one.";
+    const METHOD: &'static str = "METHOD.md#requests-without-a-guest";
+    const DEFAULTS: &'static str = include_str!("defaults.toml");
+    const NEEDS: Needs = Needs::Qemu("measures times, and a twin has none");
+
+    type Raw = Raw;
+    type Params = Params;
+    type Rows = (Vec<ResizeRow>, Vec<MemoryRow>, Vec<DisturbedRow>);
+
+    fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
+        run::run(params, lab, folder)
+    }
+
+    fn claims(rows: &Self::Rows, _manifest: &Manifest) -> Verdict {
+        claims::judge(&rows.0, &rows.1, &rows.2)
+    }
+
+    fn figures(_rows: &Self::Rows, _manifest: &Manifest) -> Result<Vec<Drawing>> {
+        Ok(Vec::new())
+    }
+}

@@ -1,0 +1,180 @@
+//! Parameters, checked.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use clap::Parser;
+use serde::{Deserialize, Serialize};
+use simulate::curves::Method;
+use simulate::input::Input;
+use simulate::replay::Contender;
+use simulate::size::CacheSize;
+use simulate::trace::advice::{Purpose, advise};
+use simulate::trace::options::ReadArgs;
+use terminal::progress::Progress;
+use workloads::Workload;
+
+/// Every policy and the bound.
+const ALL: &str = "all";
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Raw {
+    pub(crate) trace: PathBuf,
+    pub(crate) read: String,
+    pub(crate) workload: String,
+    pub(crate) blocks: u32,
+    pub(crate) requests: u64,
+    pub(crate) policy: Vec<String>,
+    pub(crate) size: Vec<String>,
+    pub(crate) warmup: String,
+    pub(crate) mrc: Vec<String>,
+}
+
+/// How a trace is read, in the spelling of the command line.
+#[derive(Parser)]
+#[command(no_binary_name = true)]
+struct Reading {
+    trace: PathBuf,
+    #[command(flatten)]
+    read: ReadArgs,
+}
+
+/// What is simulated.
+#[derive(Clone, Debug)]
+enum Source {
+    Trace {
+        path: PathBuf,
+        read: ReadArgs,
+    },
+    Workload {
+        workload: Workload,
+        blocks: u32,
+        requests: u64,
+    },
+}
+
+/// Checked parameters; see `defaults.toml`.
+#[derive(Clone, Debug)]
+pub(crate) struct Params {
+    source: Source,
+    pub(super) contenders: Vec<Contender>,
+    sizes: Vec<CacheSize>,
+    warmup: f64,
+    pub(super) methods: Vec<Method>,
+}
+
+/// Reads a workload, or says which there are.
+pub(crate) fn parse_workload(text: &str) -> Result<Workload, String> {
+    text.parse().map_err(|_| {
+        format!("`{text}` is none of zipf:EXPONENT, gaussian:MEAN,SD, uniform, sequential, hotspot:BLOCKS,SHARE,SPEED")
+    })
+}
+
+/// Reads a share in percent.
+pub(crate) fn parse_share(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('%').map(str::parse::<f64>);
+    match number {
+        Some(Ok(percent)) if (0.0..100.0).contains(&percent) => Ok(percent / 100.0),
+        _ => Err(format!("`{text}` is no share from 0% to less than 100%")),
+    }
+}
+
+fn contenders(names: &[String]) -> Result<Vec<Contender>> {
+    if names.iter().any(|name| name == ALL) {
+        return Ok(Contender::all().collect());
+    }
+    let mut all = Vec::new();
+    for name in names {
+        let contender = name.parse().map_err(|error| anyhow!("--policy: {error}"))?;
+        if !all.contains(&contender) {
+            all.push(contender);
+        }
+    }
+    Ok(all)
+}
+
+fn methods(names: &[String]) -> Result<Vec<Method>> {
+    let names = names.iter().filter(|name| *name != "none");
+    names
+        .map(|name| name.parse().map_err(|error| anyhow!("--mrc: {error}")))
+        .collect()
+}
+
+impl TryFrom<Raw> for Params {
+    type Error = anyhow::Error;
+
+    fn try_from(raw: Raw) -> Result<Self> {
+        let source = match (raw.trace.as_os_str().is_empty(), raw.workload.as_str()) {
+            (true, "") => {
+                bail!("nothing to simulate: give a --trace FILE, or a --workload such as zipf:0.99")
+            }
+            (true, workload) => Source::Workload {
+                workload: parse_workload(workload).map_err(anyhow::Error::msg)?,
+                blocks: raw.blocks,
+                requests: raw.requests,
+            },
+            (false, "") => {
+                let words = ["trace"].into_iter().chain(raw.read.split_whitespace());
+                let reading = Reading::try_parse_from(words)
+                    .with_context(|| format!("`read` is `{}`", raw.read))?;
+                // What goes together is checked before anything runs.
+                reading.read.options()?;
+                Source::Trace {
+                    path: raw.trace,
+                    read: reading.read,
+                }
+            }
+            (false, workload) => bail!(
+                "`trace` is {} and `workload` is {workload}: choose one",
+                raw.trace.display()
+            ),
+        };
+        let sizes = raw.size.iter().map(|text| text.parse());
+        let sizes: Vec<CacheSize> = sizes
+            .collect::<Result<_, String>>()
+            .map_err(|error| anyhow!("--size: {error}"))?;
+        ensure!(!sizes.is_empty(), "`size` is empty");
+        Ok(Self {
+            source,
+            contenders: contenders(&raw.policy)?,
+            sizes,
+            warmup: parse_share(&raw.warmup).map_err(|error| anyhow!("--warmup: {error}"))?,
+            methods: methods(&raw.mrc)?,
+        })
+    }
+}
+
+impl Params {
+    /// The accesses.
+    pub(super) fn input(&self, seed: u64, progress: Progress) -> Result<Input> {
+        match &self.source {
+            Source::Trace { path, read } => {
+                let options = read.options()?;
+                Input::from_trace(path, options.clone(), progress)
+                    .map_err(|error| advise(error, path, &options, Purpose::Count, progress))
+            }
+            Source::Workload {
+                workload,
+                blocks,
+                requests,
+            } => Input::from_workload(*workload, *blocks, *requests, seed),
+        }
+    }
+
+    /// The sizes in blocks, ascending, each once.
+    pub(super) fn sizes(&self, distinct: u32) -> Result<Vec<u32>> {
+        let blocks = self.sizes.iter().map(|size| size.blocks(distinct));
+        let mut blocks = blocks
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(anyhow::Error::msg)?;
+        blocks.sort_unstable();
+        blocks.dedup();
+        Ok(blocks)
+    }
+
+    /// Accesses at the beginning that do not count.
+    pub(super) fn warmup(&self, accesses: usize) -> usize {
+        (self.warmup * accesses as f64) as usize
+    }
+}

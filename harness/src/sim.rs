@@ -1,0 +1,97 @@
+//! `harness sim`: the experiment of that name by options of its own.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use simulate::size::CacheSize;
+use simulate::trace::options::ReadArgs;
+use workloads::Workload;
+
+use crate::experiments::sim::Sim;
+use crate::experiments::sim::params::{Raw, parse_share, parse_workload};
+use crate::runs::Order;
+
+/// Arguments of `harness sim`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct SimArgs {
+    /// A block trace: vscsi, oracle-general, spc, msr or csv, also compressed (gz, zst, bz2, xz).
+    #[arg(long, value_name = "FILE", conflicts_with = "workload")]
+    trace: Option<PathBuf>,
+    /// How to read that trace.
+    #[command(flatten)]
+    read: ReadArgs,
+    /// A made-up workload instead of a trace: zipf:EXPONENT, gaussian:MEAN,SD, uniform, sequential,
+    /// hotspot:BLOCKS,SHARE,SPEED.
+    #[arg(long, value_name = "WORKLOAD", value_parser = parse_workload)]
+    workload: Option<Workload>,
+    /// Blocks that the workload is on.
+    #[arg(long, default_value_t = 1 << 20, requires = "workload")]
+    blocks: u32,
+    /// Reads of the workload.
+    #[arg(long, default_value_t = 4_000_000, requires = "workload")]
+    requests: u64,
+    /// Policies, by name: all, or several with commas.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "all",
+        value_name = "NAMES"
+    )]
+    policy: Vec<String>,
+    /// Sizes of the cache: blocks, bytes with a unit, or a share of the different blocks accessed.
+    #[arg(
+        long = "size",
+        value_delimiter = ',',
+        default_value = "0.1%,0.3%,1%,3%,10%,20%,40%,80%",
+        value_name = "SIZES"
+    )]
+    sizes: Vec<CacheSize>,
+    /// Share of the accesses that warm the caches up and do not count, such as 10%.
+    #[arg(long, default_value = "0%", value_parser = parse_share, value_name = "SHARE")]
+    warmup: f64,
+    /// Miss-ratio curves of LRU: exact, shards:RATE, fixed:BLOCKS; none for none.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "exact,shards:0.01,fixed:8192",
+        value_name = "METHODS"
+    )]
+    mrc: Vec<String>,
+}
+
+impl SimArgs {
+    /// The experiment with these options as its parameters.
+    pub(crate) fn order(&self, seed: u64) -> Result<Order> {
+        let sizes = self.sizes.iter().map(CacheSize::to_string);
+        let params = Raw {
+            trace: self.trace.clone().unwrap_or_default(),
+            read: self.read.arguments().trim_start().to_owned(),
+            workload: self.workload.map_or(String::new(), |of| of.to_string()),
+            blocks: self.blocks,
+            requests: self.requests,
+            policy: self.policy.clone(),
+            size: sizes.collect(),
+            warmup: format!("{}%", 100.0 * self.warmup),
+            mrc: self.mrc.clone(),
+        };
+        let what = match &self.trace {
+            Some(path) => {
+                let name = path.file_name().unwrap_or(path.as_os_str());
+                format!("--trace {}{}", name.display(), self.read.arguments())
+            }
+            None => format!(
+                "--workload {} --blocks {} --requests {} --seed {seed}",
+                params.workload, self.blocks, self.requests
+            ),
+        };
+        let again = format!(
+            "sim {what} --policy {} --size {} --warmup {} --mrc {}",
+            params.policy.join(","),
+            params.size.join(","),
+            params.warmup,
+            params.mrc.join(",")
+        );
+        Order::new(&Sim, &params, true, again)
+    }
+}
