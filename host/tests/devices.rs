@@ -180,12 +180,7 @@ fn two_devices_on_a_deleted_file_are_one_disk() {
     // One that came later.
     let third = Disk::on(&other_name, 512);
     let refused = said(&pool(&["check", third.path()]));
-    let why = format!(
-        "{} is in use: {} leads to the same bytes",
-        third.path(),
-        disk.path()
-    );
-    assert!(refused.contains(&why), "{refused}");
+    assert!(refused.contains("leads to the same bytes"), "{refused}");
     assert!(
         refused.contains("vssd-host"),
         "it names no process: {refused}"
