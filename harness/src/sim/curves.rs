@@ -35,7 +35,7 @@ impl FromStr for Method {
     fn from_str(text: &str) -> Result<Self, String> {
         let unknown = || {
             format!(
-                "`{text}` is none of exact, shards, shards:RATE, fixed:BLOCKS, such as shards:0.01"
+                "invalid method `{text}`; expected exact, shards, shards:RATE or fixed:BLOCKS, e.g. shards:0.01"
             )
         };
         let (name, value) = match text.split_once(':') {

@@ -62,7 +62,10 @@ impl FromStr for Contender {
             .find(|contender| contender.name() == name)
             .ok_or_else(|| {
                 let names: Vec<_> = Self::all().map(Self::name).collect();
-                format!("`{name}` is none of all, {}", names.join(", "))
+                format!(
+                    "invalid policy `{name}`; expected all, {}",
+                    names.join(", ")
+                )
             })
     }
 }
