@@ -1,5 +1,6 @@
 //! vSSDs and backings as command lines and configuration files describe them.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -162,9 +163,9 @@ struct Parts {
 impl Parts {
     fn check(self) -> Result<VssdSpec> {
         let name = self.name.context("a vSSD needs name=NAME")?;
-        ensure!(!name.is_empty(), Empty("name"));
+        ensure_some("name", name.as_ref())?;
         let socket = self.socket.context("a vSSD needs socket=PATH")?;
-        ensure!(!socket.as_os_str().is_empty(), Empty("socket"));
+        ensure_some("socket", socket.as_ref())?;
         let simple = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         ensure!(
             name.len() <= 20 && name.chars().all(simple) && !name.starts_with('.'),
@@ -204,14 +205,10 @@ impl Parts {
     }
 }
 
-/// Says that a key has no value.
-struct Empty<'a>(&'a str);
-
-impl fmt::Display for Empty<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(key) = self;
-        write!(f, "{key}= has no value; give one or leave {key} out")
-    }
+/// Makes sure that a key has a value.
+fn ensure_some(key: &str, value: &OsStr) -> Result<()> {
+    ensure!(!value.is_empty(), "{key}= has no value");
+    Ok(())
 }
 
 impl FromStr for VssdSpec {
@@ -224,7 +221,9 @@ impl FromStr for VssdSpec {
                 .split_once('=')
                 .with_context(|| format!("`{part}` is not key=value"))?;
             let size = || value.parse().with_context(|| format!("invalid {key}"));
-            ensure!(!value.is_empty() || !KEYS.contains(&key), Empty(key));
+            if KEYS.contains(&key) {
+                ensure_some(key, value.as_ref())?;
+            }
             match key {
                 "name" => parts.name = Some(value.to_owned()),
                 "socket" => parts.socket = Some(PathBuf::from(value)),

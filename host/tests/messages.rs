@@ -212,7 +212,7 @@ fn advised(text: &str) -> Vec<Vec<&str>> {
 #[test]
 fn a_resize_that_is_misused_names_a_command_that_is_not() {
     let site = Site::new();
-    let _daemon = site.start(&[site.spec("vm1", "size=4MiB")]);
+    let _daemon = site.start(&[site.spec("vm1", "size=1GiB")]);
     let both = [
         "shrink [OPTIONS] <VSSD> <SIZE>",
         "--evict given --blocks <LIST|FILE|->",
