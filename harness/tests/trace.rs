@@ -591,7 +591,8 @@ fn a_run_says_how_it_read_its_trace() {
     for words in [
         "Its 9 volumes lie side by side, 1TiB apart.",
         "8 requests end past the end of the disk",
-        "`harness trace convert t.spc OUT --volume 16MiB`",
+        "`harness trace convert t.spc OUT --volume 8GiB` lays them out closer, and `--set trace=OUT --set \
+         origin=72GiB`",
         "Line 1 names the columns",
     ] {
         assert!(report.contains(words), "{report}");
