@@ -128,7 +128,7 @@ impl Connection {
 
 thread_local! {
     /// The connection that depends on this thread, dropped when the thread ends: that is the
-    /// only thing that happens at every end of a thread that somebody else started.
+    /// only thing that happens at every end of a thread that other code started.
     static DEPENDENT: OnceCell<Dependent> = const { OnceCell::new() };
 }
 

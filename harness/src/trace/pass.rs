@@ -141,7 +141,7 @@ impl Summary {
 ///
 /// # Errors
 /// When the trace cannot be read to its end, when no request of it accesses a block, when
-/// `visit` fails, or when somebody wants to stop.
+/// `visit` fails, or when the run is to stop.
 pub fn pass(
     path: &Path,
     options: Options,
