@@ -74,7 +74,7 @@ pub struct SimArgs {
 /// Reads a workload, or says which there are.
 pub(crate) fn parse_workload(text: &str) -> Result<Workload, String> {
     text.parse().map_err(|NotAPattern| {
-        format!("`{text}` is none of zipf:EXPONENT, gaussian:MEAN,SD, uniform, sequential, hotspot:BLOCKS,SHARE,SPEED")
+        format!("invalid workload `{text}`; expected zipf:EXPONENT, gaussian:MEAN,SD, uniform, sequential, hotspot:BLOCKS,SHARE,SPEED")
     })
 }
 
@@ -82,7 +82,9 @@ fn parse_share(text: &str) -> Result<f64, String> {
     let number = text.strip_suffix('%').map(str::parse::<f64>);
     match number {
         Some(Ok(percent)) if (0.0..100.0).contains(&percent) => Ok(percent / 100.0),
-        _ => Err(format!("`{text}` is no share from 0% to less than 100%")),
+        _ => Err(format!(
+            "invalid share `{text}`; expected 0% to less than 100%"
+        )),
     }
 }
 
@@ -110,11 +112,8 @@ impl SimArgs {
 
     fn input(&self, seed: u64, progress: Progress) -> Result<Input> {
         match (&self.trace, self.workload) {
-            (Some(path), _) => {
-                let options = self.read.options()?;
-                Input::from_trace(path, options.clone(), progress)
-                    .map_err(|error| advise(error, path, &options, Purpose::Count, progress))
-            }
+            (Some(path), _) => Input::from_trace(path, self.read.options()?, progress)
+                .map_err(|error| advise(error, path, &self.read, Purpose::Count, progress)),
             (None, Some(workload)) => {
                 Input::from_workload(workload, self.blocks, self.requests, seed)
             }
@@ -229,7 +228,7 @@ fn parameters(args: &SimArgs, sizes: &[u32]) -> Vec<Fact> {
     ]
 }
 
-/// Where results go that nobody said a folder for.
+/// Default output directory.
 pub fn default_folder() -> PathBuf {
     let time = now_utc().replace([':', '-'], "");
     Path::new("results").join(format!("sim-{time}"))
