@@ -164,8 +164,6 @@ impl Parts {
     fn check(self) -> Result<VssdSpec> {
         let name = self.name.context("a vSSD needs name=NAME")?;
         ensure_some("name", name.as_ref())?;
-        let socket = self.socket.context("a vSSD needs socket=PATH")?;
-        ensure_some("socket", socket.as_ref())?;
         let simple = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         ensure!(
             name.len() <= 20 && name.chars().all(simple) && !name.starts_with('.'),
@@ -182,6 +180,8 @@ impl Parts {
             geometry.capacity_bytes() == size.0,
             "size={size} is not a whole number of blocks of {block_size}"
         );
+        let socket = self.socket.context("a vSSD needs socket=PATH")?;
+        ensure_some("socket", socket.as_ref())?;
         let in_blocks = |what: &str, amount: Option<ByteSize>| {
             let Some(amount) = amount else {
                 return Ok(None);
