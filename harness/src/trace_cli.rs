@@ -69,8 +69,8 @@ pub fn run(command: &TraceCommand, progress: Progress, json: bool, talk: &mut Ta
     match command {
         TraceCommand::Info(InfoArgs { trace, read }) => {
             let options = read.options()?;
-            let info = Info::read(trace, options.clone(), progress)
-                .map_err(|error| advise(error, trace, &options, Purpose::Count, progress))?;
+            let info = Info::read(trace, options, progress)
+                .map_err(|error| advise(error, trace, read, Purpose::Count, progress))?;
             match json {
                 true => talk.line(serde_json::to_string_pretty(&info)?),
                 false => talk.say(info),
@@ -78,8 +78,8 @@ pub fn run(command: &TraceCommand, progress: Progress, json: bool, talk: &mut Ta
         }
         TraceCommand::Convert(ConvertArgs { trace, image, read }) => {
             let options = read.options()?;
-            let made = convert(trace, options.clone(), image, progress)
-                .map_err(|error| advise(error, trace, &options, Purpose::Image, progress))?;
+            let made = convert(trace, options, image, progress)
+                .map_err(|error| advise(error, trace, read, Purpose::Image, progress))?;
             let info = Info::new(trace, &made.summary, made.distinct);
             match json {
                 true => {

@@ -382,7 +382,7 @@ fn what_cannot_be_simulated_is_one_sentence() {
         let text = refused(here, &arguments, 2);
         assert!(text.contains(word), "{arguments:?}: {text}");
     }
-    // What was refused above is taken when told how.
+    // What was refused above is taken with the options that say how.
     let arguments = [
         "--trace",
         "trace.csv",
@@ -404,7 +404,7 @@ fn what_cannot_be_simulated_is_one_sentence() {
     let output = sim(here, &arguments);
     assert!(output.status.success(), "{output:?}");
     let report = fs::read_to_string(here.join("out/report.md")).unwrap();
-    assert!(report.contains("1 requests end past"), "{report}");
+    assert!(report.contains("1 request ends past"), "{report}");
 }
 
 /// A trace whose one request moves nothing.

@@ -201,7 +201,7 @@ fn info_says_what_is_in_a_trace() {
         "other_commands": 0, "beyond_disk": 0, "clamped": 1,
         "larger_objects": 0, "volumes": 0,
         "assumptions": [],
-        "notes": ["1 records were earlier than the one before; they count as of the same time."],
+        "notes": ["1 record was earlier than the one before; it counts as of the same time."],
     });
     assert_eq!(all, wanted);
     let text = printed(
@@ -211,7 +211,7 @@ fn info_says_what_is_in_a_trace() {
     for word in [
         "a disk of 12288 bytes (12.0 KiB)",
         "2 different ones, 8.0 KiB",
-        "1 requests end past",
+        "1 request ends past",
     ] {
         assert!(text.contains(word), "no {word} in {text}");
     }
@@ -265,7 +265,7 @@ fn bad_traces_are_refused_where_they_are_bad() {
             "cut.vscsi",
             "cut.vscsi, byte 32: the file ends after 20 of the 32 bytes",
         ),
-        ("empty", "empty: holds no read and no write"),
+        ("empty", "empty: the file is empty: "),
         ("header.csv", "header.csv: holds no read and no write"),
         (
             "nothing.csv",
@@ -279,7 +279,7 @@ fn bad_traces_are_refused_where_they_are_bad() {
         ),
         (
             "nothing.csv --disk 0 --beyond skip",
-            "(1 end past the end of the disk, and were left out)",
+            "(1 ends past the end of the disk, and was left out)",
         ),
         ("field.csv", "field.csv, line 3: the operation is \"x\""),
         (
@@ -311,7 +311,7 @@ fn bad_traces_are_refused_where_they_are_bad() {
         ),
         (
             "field.csv --ids objects --id-unit 4KiB",
-            "--ids objects says",
+            "--ids objects makes no addresses",
         ),
         (
             "t.zip",
@@ -445,7 +445,7 @@ fn what_is_advised_is_taken() {
             &["--ids objects", "--overlap allow"],
         ),
         (
-            "keys.oracleGeneral --overlap allow",
+            "keys.oracleGeneral --ids addresses --overlap allow",
             &["--ids objects", "--id-unit"],
         ),
     ] {
@@ -528,7 +528,7 @@ fn what_was_assumed_of_a_trace_is_said() {
     let text = printed(here, "trace convert t.oracleGeneral t.trace");
     for words in [
         "assumed    Each id is an object",
-        "note       1 requests are for objects larger",
+        "note       1 request is for an object larger",
     ] {
         assert!(text.contains(words), "{text}");
     }
@@ -591,6 +591,8 @@ fn a_run_says_how_it_read_its_trace() {
     for words in [
         "Its 9 volumes lie side by side, 1TiB apart.",
         "8 requests end past the end of the disk",
+        "`harness trace convert t.spc OUT --volume 8GiB` lays them out closer, and `--set trace=OUT --set \
+         origin=72GiB`",
         "Line 1 names the columns",
     ] {
         assert!(report.contains(words), "{report}");

@@ -35,6 +35,9 @@ pub enum ListError {
     },
 }
 
+/// What some editors put before UTF-8.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
 /// The first and the last of blocks in a row.
 type Span = (u32, u32);
 
@@ -74,7 +77,7 @@ impl BlockList {
     }
 
     /// Reads a file: the same in lines, of which empty ones and what follows a `#` do not
-    /// count.
+    /// count, nor does a byte order mark.
     ///
     /// # Errors
     /// When a line has something else, or the file cannot be read.
@@ -82,6 +85,10 @@ impl BlockList {
         let mut spans = Vec::new();
         for (line, text) in (1..).zip(file.lines()) {
             let text = text?;
+            let text = match line {
+                1 => text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&text),
+                _ => &text,
+            };
             let items = text.split('#').next().unwrap_or_default();
             let items = items.split(',').map(str::trim);
             for text in items.filter(|item| !item.is_empty()) {

@@ -33,6 +33,44 @@ impl Complaint {
         since.logged = Some(now);
         Some(std::mem::take(&mut since.unlogged))
     }
+
+    /// What happened since it was logged last, if that is due to be logged although it does not
+    /// happen again: after a while, or now if it is to `end`.
+    pub fn rest(&self, end: bool) -> Rest {
+        self.rest_at(Instant::now(), end)
+    }
+
+    fn rest_at(&self, now: Instant, end: bool) -> Rest {
+        let mut since = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let ago = since
+            .logged
+            .map(|logged| now.saturating_duration_since(logged));
+        let left = ago.and_then(|ago| INTERVAL.checked_sub(ago));
+        if let Some(left) = left.filter(|left| !left.is_zero() && !end) {
+            return Rest {
+                times: 0,
+                again: Some(left),
+            };
+        }
+        let times = std::mem::take(&mut since.unlogged);
+        if times == 0 || end {
+            return Rest { times, again: None };
+        }
+        since.logged = Some(now);
+        Rest {
+            times,
+            again: Some(INTERVAL),
+        }
+    }
+}
+
+/// What is left of a complaint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rest {
+    /// How many times are to be logged now.
+    pub times: u64,
+    /// When to ask again.
+    pub again: Option<Duration>,
 }
 
 #[cfg(test)]
@@ -48,5 +86,23 @@ mod tests {
         assert_eq!(complaint.due_at(begin + INTERVAL / 2), None);
         assert_eq!(complaint.due_at(begin + INTERVAL), Some(3));
         assert_eq!(complaint.due_at(begin + INTERVAL), None);
+    }
+
+    #[test]
+    fn what_does_not_come_again_is_logged_as_well() {
+        let complaint = Complaint::default();
+        let begin = Instant::now();
+        let rest = |times, again| Rest { times, again };
+        assert_eq!(complaint.rest_at(begin, false), rest(0, None));
+        for _ in 0..4 {
+            complaint.due_at(begin);
+        }
+        let half = INTERVAL / 2;
+        assert_eq!(complaint.rest_at(begin + half, false), rest(0, Some(half)));
+        let late = begin + INTERVAL;
+        assert_eq!(complaint.rest_at(late, false), rest(3, Some(INTERVAL)));
+        assert_eq!(complaint.due_at(late), None);
+        assert_eq!(complaint.rest_at(late, true), rest(1, None));
+        assert_eq!(complaint.rest_at(late + INTERVAL, false), rest(0, None));
     }
 }

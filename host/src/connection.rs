@@ -65,13 +65,22 @@ impl Connection {
             self.hang_up();
         }
         let _ = self.accepted_ns.set(self.vssd.now_ns());
-        let pid = peer_pid(&self.vssd.socket);
-        self.vssd.update_peer(|peer| peer.pid = pid);
+        self.note_pid();
+    }
+
+    /// Finds out which process has connected. The thread that accepted it and the one that has
+    /// its first message both do, as either may be the first.
+    fn note_pid(&self) {
+        if self.vssd.peer().pid.is_none() {
+            let pid = peer_pid(&self.vssd.socket);
+            self.vssd.update_peer(|peer| peer.pid = pid);
+        }
     }
 
     /// A message has come.
     pub fn greeted(&self) {
         if !self.greeted.swap(true, Ordering::SeqCst) {
+            self.note_pid();
             self.vssd.update_peer(|peer| peer.connecting = false);
             let (vssd, pid) = (&self.vssd.name, self.vssd.peer().pid);
             tracing::info!(%vssd, pid, "frontend connected");
@@ -119,7 +128,7 @@ impl Connection {
 
 thread_local! {
     /// The connection that depends on this thread, dropped when the thread ends: that is the
-    /// only thing that happens at every end of a thread that somebody else started.
+    /// only thing that happens at every end of a thread that other code started.
     static DEPENDENT: OnceCell<Dependent> = const { OnceCell::new() };
 }
 

@@ -2,6 +2,7 @@
 
 mod text;
 
+use std::fmt::Display;
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
@@ -19,7 +20,7 @@ use crate::control::protocol::{
 };
 use crate::output::{exit_code, print};
 use crate::pool_ctl::{self, PoolCommand};
-use crate::size::Amount;
+use crate::size::{Amount, ByteSize};
 
 /// Exit code when fewer blocks moved than were asked for.
 const PARTIAL: u8 = 3;
@@ -83,11 +84,12 @@ enum Ask {
     ///
     /// The guest's vSSD driver chooses which. A guest without one, or none at all, loses blocks
     /// only with --force: what is in them is lost, and its file systems break.
+    #[command(override_usage = SHRINK_USAGE)]
     Shrink {
         /// Name of the vSSD.
         vssd: String,
-        /// How much to take, for example 256MiB.
-        #[arg(required_unless_present = "blocks", conflicts_with = "blocks")]
+        /// How much to take, for example 256MiB; with --blocks that is known.
+        #[arg(value_parser = parse_some)]
         size: Option<Amount>,
         /// Exactly which blocks to take, with --evict given: blocks and ranges such as
         /// 0-1023,4096, or a file with these in lines, or - for standard input.
@@ -101,6 +103,7 @@ enum Ask {
         /// Name of the vSSD.
         vssd: String,
         /// How much to give.
+        #[arg(value_parser = parse_some)]
         size: Amount,
         #[command(flatten)]
         options: ResizeOptions,
@@ -150,7 +153,7 @@ enum Ask {
         #[arg(long)]
         create: bool,
     },
-    /// Serve a vSSD no more; its guest's disk goes away. With --delete also one that is not
+    /// Stop serving a vSSD; its guest's disk goes away. With --delete also one that is not
     /// served.
     Remove {
         /// Name of the vSSD.
@@ -186,6 +189,21 @@ struct ResizeOptions {
     seed: Option<u64>,
 }
 
+/// The two ways to ask for a shrink.
+const SHRINK_USAGE: &str = "vssdctl shrink [OPTIONS] <VSSD> <SIZE>
+       vssdctl shrink [OPTIONS] <VSSD> --evict given --blocks <LIST|FILE|->";
+
+/// An amount above zero.
+fn parse_some(text: &str) -> Result<Amount, String> {
+    match text.parse() {
+        Ok(Amount::Blocks(0) | Amount::Bytes(ByteSize(0))) => {
+            Err("the size must be at least one block".to_owned())
+        }
+        Ok(amount) => Ok(amount),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 /// A deadline in milliseconds; 0 is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Deadline(u64);
@@ -202,7 +220,7 @@ fn parse_deadline(text: &str) -> Result<Deadline, String> {
     match number.parse::<u64>() {
         Ok(n) if n > 0 && factor > 0 => Ok(Deadline(n.saturating_mul(factor))),
         _ => Err(format!(
-            "`{text}` is no time: write for example 5s, 500ms or none"
+            "invalid time `{text}`; expected e.g. 5s, 500ms or none"
         )),
     }
 }
@@ -246,6 +264,16 @@ fn read_blocks(given: &str) -> Result<BlockList> {
     Ok(blocks)
 }
 
+/// Ends the program because `subcommand` is used in a wrong way.
+fn misused(subcommand: &str, kind: ErrorKind, text: impl Display) -> ! {
+    let mut command = Args::command();
+    command.build();
+    match command.find_subcommand_mut(subcommand) {
+        Some(subcommand) => subcommand.error(kind, text).exit(),
+        None => command.error(kind, text).exit(),
+    }
+}
+
 /// How a shrink is asked for, and the blocks that are named for it first.
 fn shrink(
     vssd: &str,
@@ -254,16 +282,42 @@ fn shrink(
     options: &ResizeOptions,
 ) -> Result<(Request, Option<BlockList>)> {
     let given = options.evict == EvictName::Given;
-    if given != blocks.is_some() {
-        let text = "--evict given and --blocks LIST go together: they say exactly which blocks go";
-        Args::command()
-            .error(ErrorKind::ArgumentConflict, text)
-            .exit();
-    }
-    let blocks = blocks.map(read_blocks).transpose()?;
-    let named = blocks.as_ref().map(|list| Amount::Blocks(list.blocks()));
-    let size = named.or(size).context("say how much to take")?;
+    let exactly = format!("vssdctl shrink {vssd} --evict given --blocks 0-1023,4096");
+    let missing =
+        |text: String| -> ! { misused("shrink", ErrorKind::MissingRequiredArgument, text) };
+    let (size, blocks) = match (size, blocks) {
+        (_, None) if given => missing(format!(
+            "--evict given needs --blocks with the blocks to take, in place of SIZE: `{exactly}`"
+        )),
+        (_, Some(_)) if !given => missing(format!(
+            "--blocks needs --evict given, and no SIZE: `{exactly}`"
+        )),
+        (Some(_), Some(_)) => misused(
+            "shrink",
+            ErrorKind::ArgumentConflict,
+            format!("--blocks says how much to take; leave SIZE out: `{exactly}`"),
+        ),
+        (None, None) => missing(format!(
+            "SIZE is missing: `vssdctl shrink {vssd} 256MiB`, or exactly which blocks: `{exactly}`"
+        )),
+        (Some(size), None) => (size, None),
+        (None, Some(blocks)) => {
+            let blocks = read_blocks(blocks)?;
+            (Amount::Blocks(blocks.blocks()), Some(blocks))
+        }
+    };
     Ok((options.request(vssd, Change::Shrink(size)), blocks))
+}
+
+/// How another resize is asked for; only a shrink takes blocks that are named.
+fn resize(subcommand: &str, vssd: &str, change: Change, options: &ResizeOptions) -> Request {
+    if options.evict == EvictName::Given {
+        let text = format!(
+            "--evict given is for `vssdctl shrink {vssd} --evict given --blocks 0-1023,4096`"
+        );
+        misused(subcommand, ErrorKind::ArgumentConflict, text);
+    }
+    options.request(vssd, change)
 }
 
 /// The same spec with its socket's path made absolute: the backend may run in
@@ -296,8 +350,8 @@ fn request_of(ask: &Ask) -> Result<(Request, Option<BlockList>)> {
             vssd,
             size,
             options,
-        } => options.request(vssd, Change::Grow(*size)),
-        Ask::Resize { vssd, to, options } => options.request(vssd, Change::To(*to)),
+        } => resize("grow", vssd, Change::Grow(*size), options),
+        Ask::Resize { vssd, to, options } => resize("resize", vssd, Change::To(*to), options),
         Ask::Cancel { vssd } => Request::Cancel { vssd: vssd.clone() },
         Ask::Observe { vssd, observer } => Request::Observe {
             vssd: vssd.clone(),

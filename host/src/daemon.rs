@@ -36,7 +36,7 @@ use crate::pool::journal::BootId;
 use crate::pool::{Pool, Shape};
 use crate::pool_file::{NewPool, PoolFile};
 use crate::size::ByteSize;
-use crate::socket::{Socket, check};
+use crate::socket::{self, Socket, check};
 use crate::spec::{Backing, Overcommit, VssdSpec, from_some_text};
 use crate::threads::{vital, watch_panics};
 use crate::vssd::Context;
@@ -413,6 +413,7 @@ impl End {
                 if asked.ask() {
                     let name = signal_name(signal).unwrap_or("a signal");
                     tracing::warn!("{name} while the backend ends: it ends at once");
+                    socket::remove_all();
                     logging::finish();
                     process::exit(128 + signal);
                 }

@@ -12,7 +12,9 @@ use vssd::units::MAX_BLOCKS;
 use crate::access::{Access, Group, Mode};
 use crate::medium::{FileOptions, survive_size_limits};
 use crate::output::{OutputError, print, print_line, warn};
-use crate::pool::journal::{BootId, Journal, Overlap, PoolImage, Reading, erase};
+use crate::pool::journal::{
+    BootId, Evidence, Journal, Overlap, PoolImage, Reading, Suspect, erase,
+};
 use crate::pool::{Pool, Shape};
 use crate::pool_file::{NewPool, PoolFile, list};
 use crate::size::ByteSize;
@@ -209,15 +211,8 @@ fn check(file: &Path, accept: bool, json: bool) -> Result<ExitCode> {
         None => &[],
     };
     if json {
-        let suspects = suspects.iter().map(|suspect| {
-            json!({
-                "vssd": suspect.vssd,
-                "block": suspect.block,
-                "count": suspect.count,
-                "place": suspect.place,
-            })
-        });
-        print_line(json!({ "faults": faults, "suspects": suspects.collect::<Vec<_>>() }))?;
+        let suspects: Vec<_> = suspects.iter().map(suspect_json).collect();
+        print_line(json!({ "faults": faults, "suspects": suspects }))?;
     } else if faults.is_empty() {
         print_line(format_args!(
             "{}: {} vSSDs, {} blocks written, no fault",
@@ -241,19 +236,40 @@ fn check(file: &Path, accept: bool, json: bool) -> Result<ExitCode> {
     })
 }
 
+fn suspect_json(suspect: &Suspect) -> serde_json::Value {
+    let mut json = json!({
+        "vssd": suspect.vssd,
+        "block": suspect.block,
+        "count": suspect.count,
+    });
+    match suspect.evidence {
+        Evidence::Recorded { place } => {
+            json["evidence"] = json!("recorded");
+            json["place"] = json!(place);
+        }
+        Evidence::Possible => json["evidence"] = json!("possible"),
+    }
+    json
+}
+
 fn describe_overlap(overlap: &Overlap) -> String {
     use std::fmt::Write as _;
     let mut text = String::new();
     for suspect in &overlap.suspects {
-        let _ = writeln!(text, "in doubt: {suspect}");
+        let _ = writeln!(text, "{suspect}");
     }
-    text.push_str(match overlap.compacted {
-        true => "which blocks are in doubt is on record no more: take all that were written since for damaged\n",
-        false => "also in doubt, and on no record: blocks written before that both wrote again\n",
+    if overlap.compacted {
+        text.push_str(
+            "the journal was compacted since: what was deleted before that is not listed\n",
+        );
+    }
+    text.push_str(match overlap.suspects.is_empty() {
+        true => "no block is in doubt: accept the pool with `vssdctl pool check --accept`\n",
+        false => {
+            "save this list, accept the pool with `vssdctl pool check --accept`, then restore the \
+             listed blocks from a backup\n"
+        }
     });
-    text.push_str(
-        "restore what is in doubt from a copy; `vssdctl pool check --accept` accepts the rest\n",
-    );
     text
 }
 
@@ -344,4 +360,54 @@ fn describe_json(image: &PoolImage) -> serde_json::Value {
         "overcommit_permille": image.shape.overcommit_permille,
         "vssds": volumes.collect::<Vec<_>>(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn overlap(compacted: bool, suspects: Vec<Suspect>) -> Overlap {
+        Overlap {
+            older: "session 1".to_owned(),
+            younger: "session 2".to_owned(),
+            suspects,
+            compacted,
+        }
+    }
+
+    fn suspect(block: u32, count: u32, evidence: Evidence) -> Suspect {
+        Suspect {
+            vssd: "vm1".to_owned(),
+            block,
+            count,
+            evidence,
+        }
+    }
+
+    #[test]
+    fn an_overlap_is_described_in_these_words() {
+        let suspects = vec![
+            suspect(7, 1, Evidence::Recorded { place: Some(9) }),
+            suspect(20, 3, Evidence::Recorded { place: Some(40) }),
+            suspect(30, 2, Evidence::Recorded { place: None }),
+            suspect(0, 4096, Evidence::Possible),
+            suspect(5000, 1, Evidence::Possible),
+        ];
+        let lines = "in doubt: block 7 of vm1, at place 9\n\
+             in doubt: blocks 20 to 22 of vm1, at places 40 to 42\n\
+             in doubt: blocks 30 to 31 of vm1, without a place\n\
+             possibly rewritten by both: blocks 0 to 4095 of vm1\n\
+             possibly rewritten by both: block 5000 of vm1\n";
+        let compacted =
+            "the journal was compacted since: what was deleted before that is not listed\n";
+        let close = "save this list, accept the pool with `vssdctl pool check --accept`, then \
+             restore the listed blocks from a backup\n";
+        let text = describe_overlap(&overlap(false, suspects.clone()));
+        assert_eq!(text, format!("{lines}{close}"));
+        let text = describe_overlap(&overlap(true, suspects));
+        assert_eq!(text, format!("{lines}{compacted}{close}"));
+        let text = describe_overlap(&overlap(false, Vec::new()));
+        let close = "no block is in doubt: accept the pool with `vssdctl pool check --accept`\n";
+        assert_eq!(text, close);
+    }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::medium::{FileMedium, FileOptions, Found, Made, Medium};
+use crate::medium::{FileMedium, FileOptions, Found, Made, Medium, Room};
 use crate::pool::Shape;
 use crate::pool::journal::{self, layout::PAGE};
 use crate::progress::Progress;
@@ -58,8 +58,13 @@ impl PoolFile {
     /// # Errors
     /// When it cannot be read.
     pub fn contents(&self, say: fn(&str)) -> Result<Vec<Found>> {
+        self.contents_under(0, say)
+    }
+
+    /// What is there, with all of the first `written` bytes.
+    fn contents_under(&self, written: u64, say: fn(&str)) -> Result<Vec<Found>> {
         let mut progress = Progress::new(format!("read {}", self.path.display()), say);
-        self.medium.contents(&mut progress)
+        self.medium.contents(written, &mut progress)
     }
 
     /// The shape of the pool that is there, if it can be served `direct`ly or not, as is wanted.
@@ -103,7 +108,11 @@ impl PoolFile {
         if new.direct {
             self.check_alignment(Some(new.shape.block_size))?;
         }
-        let found = self.contents(say).with_context(|| describe.clone())?;
+        // Nothing is lost, and nothing read, where there is no room anyway.
+        let room = new.shape.room();
+        let checked = self.medium.check_room(&room);
+        let found = checked.and_then(|()| self.contents_under(room.reserved, say));
+        let found = found.with_context(|| describe.clone())?;
         if !found.is_empty() && !new.force {
             bail!(
                 "{} is not empty ({}); nothing was changed: `vssdctl pool create --force` makes a pool \
@@ -114,7 +123,7 @@ impl PoolFile {
         }
         let mut progress = Progress::new(describe.clone(), say);
         let made = self.medium.made();
-        let laid_out = self.lay_out(&new, &found, &mut progress);
+        let laid_out = self.lay_out(&room, &found, &mut progress);
         laid_out.with_context(|| describe.clone())?;
         let medium: Arc<dyn Medium> = Arc::new(self.medium);
         let pool = make(medium).with_context(|| describe)?;
@@ -126,17 +135,14 @@ impl PoolFile {
         check_alignment(least, block_size, &self.path)
     }
 
-    fn lay_out(&mut self, new: &NewPool, found: &[Found], progress: &mut Progress) -> Result<()> {
-        let room = new.shape.room();
-        // Nothing is lost where there is no room anyway.
-        self.medium.check_room(&room)?;
+    fn lay_out(&mut self, room: &Room, found: &[Found], progress: &mut Progress) -> Result<()> {
         if !found.is_empty() {
             match self.medium.is_device() {
                 true => self.medium.wipe(found).context("wipe what is there")?,
                 false => self.medium.empty().context("empty the file")?,
             }
         }
-        self.medium.lay_out(&room, progress)
+        self.medium.lay_out(room, progress)
     }
 }
 

@@ -84,8 +84,11 @@ impl Server {
 
     /// Notes that time has passed, without waiting for anything; returns when to come again.
     pub fn tick(&self) -> Option<Duration> {
-        let next = self.vssd().tick_at_once();
-        self.serving.check_silence().into_iter().chain(next).min()
+        let vssd = self.vssd();
+        let next = vssd.tick_at_once();
+        let unlogged = vssd.stats().log_rest(&vssd.name, false);
+        let silence = self.serving.check_silence();
+        silence.into_iter().chain(next).chain(unlogged).min()
     }
 
     /// Disconnects the frontend and serves no other, but does not wait for that.
@@ -136,6 +139,7 @@ impl Serving {
                 thread::sleep(ACCEPT_REST);
             }
         }
+        self.vssd.stats().log_rest(&self.vssd.name, true);
         self.over.store(true, Ordering::SeqCst);
         self.vssd.bell().ring();
     }
@@ -203,7 +207,7 @@ impl Serving {
         connection.end();
         let died = || connection.thread_died() || matches!(end, Err(ServeError::WaitDaemon(_)));
         // Nothing may touch the guest's memory after this. And it comes before the threads end: a
-        // command waits for the requests under way, which nobody else would end any more.
+        // command waits for the requests under way, which nothing else would end any more.
         let drained = !died() && survive(|| worker.drain_requests()).is_some();
         if !drained {
             worker.abandon_requests();

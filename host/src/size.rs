@@ -40,13 +40,13 @@ impl fmt::Display for Blocks {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SizeError {
     /// Not a number with a unit.
-    #[error("`{0}` is no size: write for example 4096KiB, 256MiB or 1GiB")]
+    #[error("invalid size `{0}`; expected e.g. 4096KiB, 256MiB or 1GiB")]
     Syntax(String),
     /// More than 64 bits of bytes.
     #[error("`{0}` is more than can be addressed")]
     TooLarge(String),
     /// Bytes that are no whole number of blocks.
-    #[error("{bytes} is no whole number of blocks of {block_size} bytes")]
+    #[error("{bytes} is not a whole number of blocks of {block_size} bytes")]
     NotBlocks {
         /// What was asked for.
         bytes: ByteSize,

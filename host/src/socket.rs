@@ -3,11 +3,12 @@
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use parking_lot::Mutex;
 
 use crate::access::Access;
 
@@ -23,13 +24,54 @@ pub struct Socket {
 
 /// The file of a socket, removed when this is dropped.
 #[derive(Debug)]
-pub struct SocketFile(PathBuf);
+pub struct SocketFile(Named);
+
+/// Files of sockets that were made and not removed yet, for an end at which nothing is dropped.
+static FILES: Mutex<Vec<Named>> = Mutex::new(Vec::new());
+
+/// A file by its path and inode: a backend that starts while this one ends may have replaced it. As
+/// long as this one's socket is open, no other file gets that inode.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Named {
+    path: PathBuf,
+    inode: (u64, u64),
+}
+
+impl Named {
+    fn of(path: &Path) -> io::Result<Self> {
+        let metadata = fs::symlink_metadata(path)?;
+        Ok(Self {
+            path: path.to_owned(),
+            inode: (metadata.dev(), metadata.ino()),
+        })
+    }
+
+    fn remove(&self) {
+        if Self::of(&self.path).is_ok_and(|there| there == *self) {
+            // Gone already is as good.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+impl SocketFile {
+    fn new(path: &Path) -> io::Result<Self> {
+        let named = Named::of(path)?;
+        FILES.lock().push(named.clone());
+        Ok(Self(named))
+    }
+}
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // Gone already is as good.
-        let _ = fs::remove_file(&self.0);
+        self.0.remove();
+        FILES.lock().retain(|other| *other != self.0);
     }
+}
+
+/// Removes the files of all sockets, before this process ends without dropping anything.
+pub fn remove_all() {
+    FILES.lock().drain(..).for_each(|file| file.remove());
 }
 
 impl Socket {
@@ -42,11 +84,9 @@ impl Socket {
         check(path)?;
         claim(path)?;
         let bound = access.bind(path);
-        let listener = bound.with_context(|| format!("listen at {}", path.display()))?;
-        Ok(Self {
-            listener,
-            file: SocketFile(path.to_owned()),
-        })
+        let bound = bound.and_then(|listener| Ok((listener, SocketFile::new(path)?)));
+        let (listener, file) = bound.with_context(|| format!("listen at {}", path.display()))?;
+        Ok(Self { listener, file })
     }
 
     /// The socket, and what removes its file.
@@ -158,6 +198,20 @@ mod tests {
         let error = Socket::bind(&path, Access::default()).unwrap_err();
         assert!(error.to_string().contains("another program"), "{error}");
         drop(socket);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn the_socket_of_a_successor_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("vm1.sock");
+        let (listener, file) = Socket::bind(&path, Access::default()).unwrap().into_parts();
+        // As a vSSD that stops does, which may wait for its requests then.
+        rustix::net::shutdown(&listener, rustix::net::Shutdown::Both).unwrap();
+        let successor = Socket::bind(&path, Access::default()).unwrap();
+        drop(file);
+        assert!(path.exists(), "it removed the socket of another");
+        drop(successor);
         assert!(!path.exists());
     }
 

@@ -1,5 +1,6 @@
 //! vSSDs and backings as command lines and configuration files describe them.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -66,7 +67,7 @@ impl FromStr for Overcommit {
         match factor {
             1.0..=1000.0 => Ok(Self((factor * 1000.0).round() as u32)),
             _ => Err(format!(
-                "`{text}` is no factor from 1 to 1000, for example 1.5"
+                "invalid factor `{text}`; expected 1 to 1000, e.g. 1.5"
             )),
         }
     }
@@ -126,6 +127,19 @@ impl VssdSpec {
     }
 }
 
+/// What a description may say.
+const KEYS: [&str; 9] = [
+    "name",
+    "socket",
+    "size",
+    "block-size",
+    "held",
+    "quota",
+    "reserve",
+    "encoding",
+    "create",
+];
+
 /// The parts of a description, none of them looked at yet.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
@@ -149,12 +163,10 @@ struct Parts {
 impl Parts {
     fn check(self) -> Result<VssdSpec> {
         let name = self.name.context("a vSSD needs name=NAME")?;
+        ensure_some("name", name.as_ref())?;
         let simple = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         ensure!(
-            !name.is_empty()
-                && name.len() <= 20
-                && name.chars().all(simple)
-                && !name.starts_with('.'),
+            name.len() <= 20 && name.chars().all(simple) && !name.starts_with('.'),
             "the name `{name}` is not 1 to 20 letters, digits, dots, dashes or underscores"
         );
         let size = self
@@ -166,8 +178,10 @@ impl Parts {
         let geometry = Geometry::new(block_bytes, blocks)?;
         ensure!(
             geometry.capacity_bytes() == size.0,
-            "size={size} is no whole number of blocks of {block_size}"
+            "size={size} is not a whole number of blocks of {block_size}"
         );
+        let socket = self.socket.context("a vSSD needs socket=PATH")?;
+        ensure_some("socket", socket.as_ref())?;
         let in_blocks = |what: &str, amount: Option<ByteSize>| {
             let Some(amount) = amount else {
                 return Ok(None);
@@ -180,7 +194,7 @@ impl Parts {
         };
         Ok(VssdSpec {
             name,
-            socket: self.socket.context("a vSSD needs socket=PATH")?,
+            socket,
             geometry,
             create: self.create,
             held: in_blocks("held", self.held)?,
@@ -189,6 +203,12 @@ impl Parts {
             encoding: self.encoding.unwrap_or(EncodingName::Compact),
         })
     }
+}
+
+/// Makes sure that a key has a value.
+fn ensure_some(key: &str, value: &OsStr) -> Result<()> {
+    ensure!(!value.is_empty(), "{key}= has no value");
+    Ok(())
 }
 
 impl FromStr for VssdSpec {
@@ -200,25 +220,29 @@ impl FromStr for VssdSpec {
             let (key, value) = part
                 .split_once('=')
                 .with_context(|| format!("`{part}` is not key=value"))?;
+            let size = || value.parse().with_context(|| format!("invalid {key}"));
+            if KEYS.contains(&key) {
+                ensure_some(key, value.as_ref())?;
+            }
             match key {
                 "name" => parts.name = Some(value.to_owned()),
                 "socket" => parts.socket = Some(PathBuf::from(value)),
-                "size" => parts.size = Some(value.parse()?),
-                "block-size" => parts.block_size = Some(value.parse()?),
-                "held" => parts.held = Some(value.parse()?),
-                "quota" => parts.quota = Some(value.parse()?),
-                "reserve" => parts.reserve = Some(value.parse()?),
-                "encoding" => parts.encoding = Some(value.parse().map_err(anyhow::Error::msg)?),
+                "size" => parts.size = Some(size()?),
+                "block-size" => parts.block_size = Some(size()?),
+                "held" => parts.held = Some(size()?),
+                "quota" => parts.quota = Some(size()?),
+                "reserve" => parts.reserve = Some(size()?),
+                "encoding" => {
+                    let encoding = value.parse().map_err(anyhow::Error::msg);
+                    parts.encoding = Some(encoding.context("invalid encoding")?);
+                }
                 "create" => {
                     let create = value.parse();
                     parts.create = Some(create.map_err(|_| {
                         anyhow::anyhow!("create={value} is neither create=true nor create=false")
                     })?);
                 }
-                _ => bail!(
-                    "`{key}` is not one of name, socket, size, block-size, held, quota, reserve, \
-                     encoding, create"
-                ),
+                _ => bail!("unknown key `{key}`; expected one of {}", KEYS.join(", ")),
             }
         }
         parts.check()

@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::time::Duration;
 
 use vssd::error::Reject;
 
-use crate::complaint::Complaint;
+use crate::complaint::{Complaint, Rest};
 use crate::latency::Latency;
 use crate::pick::Observer;
+use crate::vssd::Vssd;
 
 /// Requests of one kind.
 #[derive(Clone, Copy, Debug, Default)]
@@ -161,8 +163,9 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// Counts a request of vSSD `name` that the medium failed.
-    pub fn failed(&mut self, name: &str, error: &io::Error) {
+    /// Counts a request of a vSSD that the medium failed.
+    pub fn failed(&mut self, vssd: &Vssd, error: &io::Error) {
+        let name = &vssd.name;
         self.counters.io_errors += 1;
         // EFAULT: the buffer, not the medium.
         if error.raw_os_error() == Some(libc::EFAULT) {
@@ -172,39 +175,71 @@ impl Stats {
                     "a buffer of a request lies in memory that the frontend took away; the guest \
                      gets an I/O error"
                 );
+                vssd.bell().ring();
             }
         } else if let Some(times) = self.medium_complaint.due() {
             tracing::error!(
                 vssd = %name, %error, times,
                 "the medium failed a request; the guest gets an I/O error"
             );
+            vssd.bell().ring();
         }
     }
 
-    /// Counts a request of vSSD `name` that is refused.
-    pub fn refused(&mut self, name: &str, reject: Reject) {
+    /// Counts a request of a vSSD that is refused.
+    pub fn refused(&mut self, vssd: &Vssd, reject: Reject) {
         self.counters.reject(reject);
         if reject == Reject::NotHeld
             && let Some(times) = self.not_held_complaint.due()
         {
             tracing::warn!(
-                vssd = %name, times,
+                vssd = %vssd.name, times,
                 "a request is to blocks that the guest does not hold; it gets an I/O error"
             );
+            vssd.bell().ring();
         }
     }
 
-    /// Counts a request of vSSD `name` that found no room. A guest that meets a full pool
+    /// Counts a request of a vSSD that found no room. A guest that meets a full pool
     /// goes on to write.
-    pub fn found_no_space(&mut self, name: &str) {
+    pub fn found_no_space(&mut self, vssd: &Vssd) {
         self.counters.no_space += 1;
         if let Some(times) = self.space_complaint.due() {
             tracing::error!(
-                vssd = %name, times,
+                vssd = %vssd.name, times,
                 "the pool is full: a write needs a place and finds none, and the guest gets an \
                  I/O error; shrink another vSSD, or have its guest discard what it does not use"
             );
+            vssd.bell().ring();
         }
+    }
+
+    /// Logs how many requests of vSSD `name` failed since a line of their kind, when that is some
+    /// time ago or the vSSD is to `end`; returns when to come again.
+    pub fn log_rest(&self, name: &str, end: bool) -> Option<Duration> {
+        let kinds = [
+            (
+                &self.buffer_complaint,
+                "more requests had a buffer in memory that the frontend took away",
+            ),
+            (&self.medium_complaint, "the medium failed more requests"),
+            (
+                &self.not_held_complaint,
+                "more requests were to blocks that the guest does not hold",
+            ),
+            (
+                &self.space_complaint,
+                "more writes needed a place in the full pool and found none",
+            ),
+        ];
+        let again = kinds.into_iter().filter_map(|(complaint, what)| {
+            let Rest { times, again } = complaint.rest(end);
+            if times > 0 {
+                tracing::warn!(vssd = %name, times, "{what} since that was logged last");
+            }
+            again
+        });
+        again.min()
     }
 }
 

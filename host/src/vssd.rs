@@ -383,13 +383,21 @@ impl Vssd {
         let more = target.saturating_sub(held);
         self.pool.may_hold(&self.volume, more)?;
         let now = self.now_ns();
+        // With no frontend there is no guest to wait for.
+        let is_forced = target < held && wish.force && wish.revoke;
+        let deadline = wish
+            .deadline
+            .map(|deadline| match is_forced && !self.is_connected() {
+                true => Duration::ZERO,
+                false => deadline,
+            });
         let request = ResizeRequest {
             target,
             evict: match wish.pick {
                 None => Evict::Guest,
                 Some(_) => Evict::Host,
             },
-            deadline_ns: wish.deadline.map(|patience| {
+            deadline_ns: deadline.map(|patience| {
                 now.saturating_add(u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX))
             }),
             revoke: wish.revoke,

@@ -651,11 +651,9 @@ impl VhostUserBackend for Worker {
     }
 
     /// The handler put the new regions behind `self.memory` already. An error ends the
-    /// connection.
+    /// connection, and is logged as the reason of that.
     fn update_memory(&self, memory: Memory) -> io::Result<()> {
-        guest_memory::check(&memory.memory()).inspect_err(|error| {
-            tracing::warn!(vssd = %self.vssd.name, %error, "a frontend is refused");
-        })
+        guest_memory::check(&memory.memory())
     }
 
     /// What has been taken from a queue is given back before its position is

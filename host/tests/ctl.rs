@@ -210,6 +210,61 @@ fn blocks_to_take_can_be_named() {
     assert!(err(&refused).contains("--force"), "{}", err(&refused));
 }
 
+/// Lists as editors, spreadsheets and people leave them.
+#[test]
+fn a_list_of_blocks_may_have_marks_comments_and_blank_lines() {
+    let site = Site::new();
+    let daemon = site.start(&[site.spec("vm1", "size=4MiB")]);
+    let file = site.path("blocks");
+    let take = ["shrink", "vm1", "--evict", "given", "--force", "--blocks"];
+    let lines = ["# mine", "", "  ", "0-3, 9", "17 # and", ""];
+    let mut held = 1024;
+    for (mark, end) in [("", "\n"), ("\u{feff}", "\n"), ("\u{feff}", "\r\n")] {
+        for first in [0, 3] {
+            fs::write(&file, format!("{mark}{}", lines[first..].join(end))).unwrap();
+            let taken = site.vssdctl(&[&take[..], &[file.to_str().unwrap()]].concat());
+            assert_eq!(code(&taken), 4, "{mark:?} {end:?}: {}", err(&taken));
+            held -= 6;
+            assert_eq!(daemon.vssd().held, held);
+            assert_eq!(code(&site.vssdctl(&["grow", "vm1", "6"])), 0);
+            held += 6;
+        }
+    }
+    // A mark elsewhere is something else.
+    fs::write(&file, "1\n\u{feff}2\n").unwrap();
+    let refused = site.vssdctl(&[&take[..], &[file.to_str().unwrap()]].concat());
+    assert_eq!(code(&refused), 1);
+    assert!(err(&refused).contains("line 2"), "{}", err(&refused));
+}
+
+/// The guest that is not there is not waited for.
+#[test]
+fn blocks_of_an_absent_guest_are_taken_by_force_at_once() {
+    let site = Site::new();
+    let _daemon = site.start(&[site.spec("vm1", "size=4MiB")]);
+    let taken = site.vssdctl(&["shrink", "vm1", "1MiB", "--force", "--deadline", "86400s"]);
+    assert_eq!(code(&taken), 4, "{}", err(&taken));
+    assert!(
+        out(&taken).contains("256 were taken by force"),
+        "{}",
+        out(&taken)
+    );
+    let to = [
+        "resize",
+        "vm1",
+        "--to",
+        "2MiB",
+        "--force",
+        "--deadline",
+        "86400s",
+    ];
+    assert_eq!(code(&site.vssdctl(&to)), 4);
+    // Nothing is left to do.
+    let again = site.vssdctl(&to);
+    assert_eq!(code(&again), 0);
+    assert_eq!(out(&again), "complete: the guest holds 2MiB already\n");
+}
+
 #[test]
 fn an_encoding_can_be_set() {
     let site = Site::new();

@@ -13,6 +13,8 @@ use std::process::{Command, Output};
 
 use support::daemon::{Site, finish, pool};
 use support::frontend::{Frontend, OK};
+use vssd_host::pool::Shape;
+use vssd_host::size::ByteSize;
 
 const LEN: u64 = 256 << 20;
 
@@ -153,6 +155,85 @@ fn two_nodes_of_a_disk_are_one_disk() {
     let _daemon = site.launch(on(&site, &other, "vm1", &[]));
     let mut guest = Frontend::connect(&site.path("vm1.sock"));
     assert_eq!(guest.read_at(0, 4096).unwrap(), [1; 4096]);
+}
+
+/// A file that has no path any more cannot be locked by that. Its loop devices lead to the same
+/// bytes all the same, and so does another name of the file.
+#[test]
+#[ignore = "needs root and loop devices"]
+fn two_devices_on_a_deleted_file_are_one_disk() {
+    let site = Site::new();
+    let disk = Disk::new(&site, 512);
+    let second = Disk::on(&disk.file, 512);
+    let other_name = site.path("other.img");
+    fs::hard_link(&disk.file, &other_name).unwrap();
+    fs::remove_file(&disk.file).unwrap();
+    let create = ["--create", "--size", "64MiB"];
+    let daemon = site.launch(on(&site, &disk.node, "vm1", &create));
+    let mut guest = Frontend::connect(&site.path("vm1.sock"));
+    assert_eq!(guest.write_at(0, &[1; 4096]), OK);
+    // What the backend has claimed with its own, and a device that came later.
+    for path in [second.path(), other_name.to_str().unwrap()] {
+        let checked = said(&pool(&["check", path]));
+        assert!(checked.contains("is in use"), "{checked}");
+    }
+    let third = Disk::on(&other_name, 512);
+    let refused = said(&pool(&["check", third.path()]));
+    assert!(refused.contains("leads to the same bytes"), "{refused}");
+    assert!(
+        refused.contains("vssd-host"),
+        "it names no process: {refused}"
+    );
+    drop(third);
+    for path in [&second.node, &other_name] {
+        for refused in refusals(&site, path) {
+            assert!(refused.contains("is in use"), "{refused}");
+        }
+    }
+    assert_eq!(guest.read_at(0, 4096).unwrap(), [1; 4096]);
+    assert_eq!(guest.flush(), OK);
+    drop(guest);
+    // Killed, it makes way at once, also through the other device.
+    daemon.kill();
+    let _daemon = site.launch(on(&site, &second.node, "vm1", &[]));
+    let mut guest = Frontend::connect(&site.path("vm1.sock"));
+    assert_eq!(guest.read_at(0, 4096).unwrap(), [1; 4096]);
+}
+
+/// All that a pool writes to by itself is read before one is made, however large that is.
+#[test]
+#[ignore = "needs root and loop devices"]
+fn a_byte_where_the_journal_would_be_is_found() {
+    let site = Site::new();
+    let shape = Shape {
+        block_size: 4096,
+        places: 16 << 18,
+        overcommit_permille: 1000,
+    };
+    let file = site.path("behind.img");
+    let len = shape.medium_len();
+    File::create(&file).unwrap().set_len(len).unwrap();
+    let disk = Disk::on(&file, 512);
+    let device = File::options().write(true).open(&disk.node).unwrap();
+    let at = shape.room().reserved - 512;
+    assert!(at > 64 << 20);
+    device.write_all_at(&[1], at).unwrap();
+    device.sync_all().unwrap();
+    let found = format!("data at {}", ByteSize(at));
+    let is_refused = |refused: String| {
+        assert!(
+            refused.contains(&found) && refused.contains("nothing was changed"),
+            "{refused}"
+        );
+    };
+    let size = ["--size", "16GiB"];
+    is_refused(said(&pool(&[&["create", disk.path()], &size[..]].concat())));
+    let daemon = [&["--create"], &size[..]].concat();
+    is_refused(said(&finish(on(&site, &disk.node, "vm1", &daemon))));
+    device.write_all_at(&[0], at).unwrap();
+    device.sync_all().unwrap();
+    let made = pool(&["create", disk.path(), "--size", "16GiB"]);
+    assert!(made.status.success(), "{}", said(&made));
 }
 
 /// What something else has is not taken, whatever is asked for, and it is said what has it.

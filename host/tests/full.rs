@@ -56,6 +56,33 @@ fn requests_without_room_are_counted_and_logged() {
     let lines: Vec<_> = lines.collect();
     assert!(!lines.is_empty() && lines.len() < 10, "{log}");
     assert!(lines[0].contains("vm2"), "{log}");
+    // Those that came too soon after a line are in a later one, at the latest when it ends.
+    let lines = log.lines().filter(|line| line.contains("full"));
+    assert_eq!(lines.map(times).sum::<u64>(), BLOCKS + 1, "{log}");
+}
+
+/// How many requests a line is about.
+fn times(line: &str) -> u64 {
+    let (_, after) = line.split_once("times=").unwrap();
+    let digits = after.split(|c: char| !c.is_ascii_digit()).next();
+    digits.unwrap().parse().unwrap()
+}
+
+/// What has ended is not logged by another request of its kind.
+#[test]
+fn the_rest_is_logged_while_no_more_come() {
+    let site = Site::new();
+    let specs = ["vm1", "vm2"].map(|name| site.spec(name, "size=1MiB"));
+    let more = ["--create", "--size", "1MiB", "--overcommit", "2"];
+    let (_daemon, log) = site.start_heard(&specs, &more);
+    let mut guests = ["vm1.sock", "vm2.sock"].map(|name| Frontend::connect(&site.path(name)));
+    assert_eq!(fill(&mut guests[0], 1), 0);
+    assert_eq!(fill(&mut guests[1], 2), BLOCKS);
+    let mut logged = times(&log.wait_for("the pool is full"));
+    while logged < BLOCKS {
+        logged += times(&log.wait_for("full"));
+    }
+    assert_eq!(logged, BLOCKS);
 }
 
 #[test]

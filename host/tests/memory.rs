@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::fs::File;
+use std::fs::{self, File};
 
 use rustix::fs::{MemfdFlags, memfd_create};
 use support::daemon::{Daemon, Site};
@@ -23,7 +23,9 @@ impl Neighbours {
     fn new() -> Self {
         let site = Site::new();
         let specs = ["vm1", "vm2"].map(|name| site.spec(name, "size=16MiB"));
-        let daemon = site.start(&specs);
+        let mut command = site.command(&specs, &["--create"]);
+        command.stderr(File::create(site.path("daemon.log")).unwrap());
+        let daemon = site.launch(command);
         let mut neighbour = Frontend::connect(&site.path("vm2.sock"));
         assert_eq!(neighbour.write_at(8, &[2; 4096]), OK);
         Self {
@@ -43,12 +45,13 @@ impl Neighbours {
     }
 
     /// The neighbour is served by the same connection, and the first vSSD by another.
-    fn assert_others_go_on(mut self) {
+    fn assert_others_go_on(mut self) -> Site {
         assert_eq!(self.neighbour.read_at(8, 4096).unwrap(), [2; 4096]);
         let (mut next, _) = self.frontend();
         assert_eq!(next.read_at(0, 4096).unwrap(), [1; 4096]);
         assert_eq!(self.daemon.status().vssds.len(), 2);
         assert!(self.daemon.terminate().success());
+        self.site
     }
 }
 
@@ -65,7 +68,15 @@ fn a_region_longer_than_its_file_is_refused() {
     frontend.share_memory(&neighbours.site.path("vm1.sock"));
     frontend.wait_hung_up();
     drop(frontend);
-    neighbours.assert_others_go_on();
+    let site = neighbours.assert_others_go_on();
+    // It is logged, with the reason, and once.
+    let log = fs::read_to_string(site.path("daemon.log")).unwrap();
+    let lines: Vec<_> = log.lines().filter(|line| line.contains("WARN")).collect();
+    assert_eq!(lines.len(), 1, "{log}");
+    for word in ["vm1", "memory region", &(MEMORY / 4).to_string()] {
+        assert!(lines[0].contains(word), "no {word} in {log}");
+    }
+    assert_eq!(lines[0].matches("memory region").count(), 1, "{log}");
 }
 
 #[test]

@@ -199,3 +199,131 @@ fn a_silent_backend_is_told_from_a_missing_one() {
     check(&text);
     hanging.join().unwrap();
 }
+
+/// What a refusal advises between backticks.
+fn advised(text: &str) -> Vec<Vec<&str>> {
+    let commands = text.split('`').skip(1).step_by(2);
+    let commands = commands.filter_map(|command| command.strip_prefix("vssdctl "));
+    commands
+        .map(|command| command.split(' ').collect())
+        .collect()
+}
+
+#[test]
+fn a_resize_that_is_misused_names_a_command_that_is_not() {
+    let site = Site::new();
+    let _daemon = site.start(&[site.spec("vm1", "size=1GiB")]);
+    let both = [
+        "shrink [OPTIONS] <VSSD> <SIZE>",
+        "--evict given --blocks <LIST|FILE|->",
+    ];
+    for (args, words) in [
+        (&["shrink", "vm1"][..], "SIZE is missing"),
+        (
+            &["shrink", "vm1", "--evict", "given"],
+            "--evict given needs --blocks",
+        ),
+        (
+            &["shrink", "vm1", "1MiB", "--evict", "given"],
+            "in place of SIZE",
+        ),
+        (
+            &["shrink", "vm1", "--blocks", "1"],
+            "--blocks needs --evict given",
+        ),
+        (&["shrink", "vm1", "1", "--blocks", "1"], "and no SIZE"),
+        (
+            &["shrink", "vm1", "1", "--evict", "given", "--blocks", "1"],
+            "leave SIZE out",
+        ),
+        (
+            &["grow", "vm1", "1", "--evict", "given"],
+            "--evict given is for",
+        ),
+        (
+            &["resize", "vm1", "--to", "1", "--evict", "given"],
+            "--evict given is for",
+        ),
+    ] {
+        let output = site.vssdctl(args);
+        let text = said(&output);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {text}");
+        assert!(text.contains(words), "{args:?}: {text}");
+        assert!(
+            text.contains(&format!("Usage: vssdctl {}", args[0])),
+            "{text}"
+        );
+        if args[0] == "shrink" {
+            assert!(both.iter().all(|usage| text.contains(usage)), "{text}");
+        }
+        let advised = advised(&text);
+        assert!(!advised.is_empty(), "{text}");
+        for command in advised {
+            // No guest is there, so it is refused; what matters is that it is understood.
+            let output = site.vssdctl(&command);
+            assert_eq!(output.status.code(), Some(1), "{command:?}");
+            assert!(
+                said(&output).contains("no guest is connected"),
+                "{command:?}"
+            );
+        }
+    }
+    for args in [
+        ["shrink", "vm1", "0"],
+        ["shrink", "vm1", "0MiB"],
+        ["grow", "vm1", "0"],
+        ["grow", "vm1", "0B"],
+    ] {
+        let output = site.vssdctl(&args);
+        let text = said(&output);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {text}");
+        assert!(text.contains("at least one block"), "{text}");
+    }
+}
+
+#[test]
+fn a_key_without_a_value_is_named() {
+    let site = Site::new();
+    let daemon = site.start(&[site.spec("vm1", "size=1MiB")]);
+    let keys = [
+        "name",
+        "socket",
+        "size",
+        "block-size",
+        "held",
+        "quota",
+        "reserve",
+        "encoding",
+        "create",
+    ];
+    for key in keys {
+        let rest: Vec<_> = ["name=vm2", "socket=s", "size=1MiB"]
+            .into_iter()
+            .filter(|part| !part.starts_with(&format!("{key}=")))
+            .collect();
+        let text = said(&site.vssdctl(&["add", &format!("{},{key}=", rest.join(","))]));
+        assert!(text.contains(&format!("{key}= has no value")), "{text}");
+        check(&text);
+    }
+    for (part, words) in [
+        ("held=much", "invalid held: invalid size `much`"),
+        ("encoding=zip", "invalid encoding: "),
+        ("colour=red", "unknown key `colour`"),
+        ("colour=", "unknown key `colour`"),
+    ] {
+        let text = said(&site.vssdctl(&["add", &site.spec("vm2", &format!("size=1MiB,{part}"))]));
+        assert!(text.contains(words), "{text}");
+        check(&text);
+    }
+    drop(daemon);
+    // In a file as well.
+    let config = site.path("config.toml");
+    for (key, table) in [
+        ("socket", "name = \"vm1\"\nsocket = \"\"\nsize = \"1MiB\"\n"),
+        ("name", "name = \"\"\nsocket = \"s\"\nsize = \"1MiB\"\n"),
+    ] {
+        fs::write(&config, format!("[[vssd]]\n{table}")).unwrap();
+        let text = site.refused(&[], &["--config", config.to_str().unwrap()]);
+        assert!(text.contains(&format!("{key}= has no value")), "{text}");
+    }
+}

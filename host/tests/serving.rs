@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::process;
@@ -70,6 +71,30 @@ fn a_silent_client_is_disconnected_and_the_next_is_served() {
     }
     let said = log.wait_for("sent no request");
     assert!(said.contains(&format!("pid={}", process::id())), "{said}");
+}
+
+/// Whichever of its threads is the first to hear of the frontend.
+#[test]
+fn every_frontend_is_logged_with_its_process() {
+    let site = Site::new();
+    let specs: Vec<_> = (0..8)
+        .map(|i| site.spec(&format!("vm{i}"), "size=1MiB"))
+        .collect();
+    let mut command = site.command(&specs, &["--create"]);
+    command.stderr(File::create(site.path("daemon.log")).unwrap());
+    let daemon = site.launch(command);
+    for _ in 0..10 {
+        let guests = (0..8).map(|i| Frontend::connect(&site.path(&format!("vm{i}.sock"))));
+        assert_eq!(guests.collect::<Vec<_>>().len(), 8);
+    }
+    assert!(daemon.terminate().success());
+    let log = fs::read_to_string(site.path("daemon.log")).unwrap();
+    let lines = log
+        .lines()
+        .filter(|line| line.contains("frontend connected"));
+    let pid = format!("pid={}", process::id());
+    let (known, unknown): (Vec<_>, Vec<_>) = lines.partition(|line| line.contains(&pid));
+    assert_eq!((known.len(), unknown.len()), (80, 0), "{log}");
 }
 
 #[test]

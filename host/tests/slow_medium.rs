@@ -138,6 +138,9 @@ fn a_surrender_keeps_nobody_else_waiting_and_a_second_signal_is_the_end() {
     let mut daemon = daemon;
     assert_eq!(daemon.wait().code(), Some(128 + libc::SIGTERM));
     log.wait_for("it ends at once");
+    for socket in ["vm1.sock", "vm2.sock", "control.sock"] {
+        assert!(!site.path(socket).exists(), "{socket} is still there");
+    }
 }
 
 /// The command waits for the requests, and whoever ends the connection for the command.

@@ -10,7 +10,7 @@ use terminal::interrupt;
 use super::input::Input;
 use crate::mrc::{Curve, Exact, FixedRate, FixedSize};
 
-/// Accesses after which it is looked whether somebody wants to stop.
+/// Accesses after which it is checked whether the run is to stop.
 const STRIDE: usize = 1 << 16;
 
 /// How a curve is counted.
@@ -30,7 +30,7 @@ impl FromStr for Method {
     fn from_str(text: &str) -> Result<Self, String> {
         let unknown = || {
             format!(
-                "`{text}` is none of exact, shards, shards:RATE, fixed:BLOCKS, such as shards:0.01"
+                "invalid method `{text}`; expected exact, shards, shards:RATE or fixed:BLOCKS, e.g. shards:0.01"
             )
         };
         let (name, value) = match text.split_once(':') {
@@ -81,7 +81,7 @@ pub struct Counted {
 /// Counts the curve of an input. Without sampling, misses are those of the simulated LRU.
 ///
 /// # Errors
-/// When somebody wants to stop.
+/// When the run is to stop.
 pub fn count(input: &Input, method: Method, seed: u64) -> Result<Counted> {
     let began = Instant::now();
     let (curve, sampled_blocks) = match method {

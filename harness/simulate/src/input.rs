@@ -12,7 +12,7 @@ use workloads::trace::{Op, Options};
 
 use crate::trace::pass;
 
-/// Accesses after which it is looked whether somebody wants to stop.
+/// Accesses after which it is checked whether the run is to stop.
 const STRIDE: usize = 1 << 16;
 
 /// Accesses in order. Blocks are numbered as they appear: policies go by which blocks

@@ -16,7 +16,7 @@ use terminal::interrupt;
 
 use super::input::Input;
 
-/// Accesses after which it is looked whether somebody wants to stop.
+/// Accesses after which it is checked whether the run is to stop.
 const STRIDE: usize = 1 << 18;
 
 /// What goes when room is needed.
@@ -61,7 +61,10 @@ impl FromStr for Contender {
             .find(|contender| contender.name() == name)
             .ok_or_else(|| {
                 let names: Vec<_> = Self::all().map(Self::name).collect();
-                format!("`{name}` is none of all, {}", names.join(", "))
+                format!(
+                    "invalid policy `{name}`; expected all, {}",
+                    names.join(", ")
+                )
             })
     }
 }
@@ -97,7 +100,7 @@ impl Outcome {
 /// Runs all contenders at all sizes; those of the first `warmup` accesses do not count.
 ///
 /// # Errors
-/// When somebody wants to stop.
+/// When the run is to stop.
 pub fn run(
     input: &Input,
     contenders: &[Contender],
@@ -187,7 +190,7 @@ fn cell(input: &Input, contender: Contender, blocks: u32, warmup: usize) -> Resu
 /// `held`; the first `warmup` accesses do not count.
 ///
 /// # Errors
-/// When somebody wants to stop.
+/// When the run is to stop.
 pub fn on_slots(
     input: &Input,
     contender: Contender,

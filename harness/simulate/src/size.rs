@@ -23,7 +23,7 @@ impl FromStr for CacheSize {
         if let Some(number) = text.strip_suffix('%') {
             return match number.parse() {
                 Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(Self::Percent(percent)),
-                _ => Err(format!("`{text}` is no share from 0% to 100%")),
+                _ => Err(format!("invalid share `{text}`; expected 0% to 100%")),
             };
         }
         let amount = text.parse().map_err(|error| {

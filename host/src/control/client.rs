@@ -14,7 +14,7 @@ const LIST_LEN: usize = MAX_LINE - 1024;
 /// Why a request got no answer that it could have.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// Nobody listens.
+    /// No process listens.
     #[error("no backend answers at {path}; start vssd-host, or name its socket with --control")]
     Connect {
         /// The socket.

@@ -209,7 +209,7 @@ macro_rules! named {
 
             fn from_str(text: &str) -> Result<Self, String> {
                 $(if text == $label { return Ok(Self::$variant); })+
-                Err(format!("`{text}` is none of {}", [$($label),+].join(", ")))
+                Err(format!("invalid value `{text}`; expected {}", [$($label),+].join(", ")))
             }
         }
     };

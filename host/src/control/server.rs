@@ -174,7 +174,7 @@ fn serve(control: &Control, stream: &UnixStream) -> io::Result<()> {
                 (control.shutdown)();
             }
             Ok(request) => send(stream, &control.answer(&request, &mut selection, stream))?,
-            Err(problem) => send(stream, &error(format!("no request: {problem}")))?,
+            Err(problem) => send(stream, &error(format!("invalid request: {problem}")))?,
         }
     }
 }
@@ -278,7 +278,7 @@ impl Control {
                     return Err(format!("{name} was removed before resize {id} ended"));
                 }
                 Waited::UnderWay if has_left(client) => {
-                    return Err(format!("nobody waits for resize {id}"));
+                    return Err(format!("the client of resize {id} has left"));
                 }
                 Waited::UnderWay => {}
             }

@@ -40,6 +40,13 @@ fn describe_resized(resized: &Resized) -> String {
     };
     let moved = resized.from.abs_diff(resized.held);
     let wanted = resized.from.abs_diff(resized.target);
+    if wanted == 0 {
+        return format!(
+            "{}: the guest holds {} already\n",
+            resized.end,
+            size(resized.held)
+        );
+    }
     let mut text = format!(
         "{}: {verb} {moved} of {wanted} blocks ({} of {}) in {:.1} ms ({} exchanges), guest holds {}",
         resized.end,

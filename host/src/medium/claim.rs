@@ -6,6 +6,9 @@
 //! holder for each device (O_EXCL), whatever the node: a backend, a mounted file system, swap
 //! space, or a device on top of it, such as RAID, LVM or dm-crypt. A disk with a partition in
 //! use cannot be claimed either, nor a partition of a disk in use.
+//!
+//! A loop device is claimed with what is behind it, and with all other loop devices that lead to the
+//! same bytes, as far as this process may open them: the file behind them may have no path any more.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -19,6 +22,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 use rustix::fs::{FlockOperation, flock};
 
 use super::OpenError;
+use super::loops::Loop;
 use super::users::{self, Id};
 
 /// How long a predecessor may take to die: its last writes hold the claim.
@@ -34,8 +38,8 @@ pub(super) struct Claim {
     /// move is registered in rings, which the kernel takes down some time after the process
     /// that had them was killed.
     file: File,
-    /// The file behind a loop device, locked too.
-    _behind: Option<File>,
+    /// The file behind a loop device, and other loop devices on that, claimed too.
+    _same: Vec<File>,
 }
 
 impl Claim {
@@ -63,17 +67,12 @@ impl Claim {
                 });
             }
         }
-        let behind = match is_device {
-            true => users::file_behind(id).and_then(|behind| File::open(behind).ok()),
-            false => None,
+        let own = is_device.then(|| Loop::of(&file)).flatten();
+        let same = match own {
+            Some(own) => claim_behind(&own, id, path, begun)?,
+            None => Vec::new(),
         };
-        if let Some(behind) = &behind {
-            lock(behind, path, begun)?;
-        }
-        Ok(Self {
-            file,
-            _behind: behind,
-        })
+        Ok(Self { file, _same: same })
     }
 
     /// The file, to read what is there through the page cache.
@@ -86,6 +85,31 @@ impl Claim {
         let (one, other) = (self.file.metadata()?, other.metadata()?);
         Ok((one.dev(), one.ino(), one.rdev()) == (other.dev(), other.ino(), other.rdev()))
     }
+}
+
+/// Claims the file behind a loop device, and all other loop devices that lead to the same bytes.
+fn claim_behind(own: &Loop, id: Id, path: &Path, begun: Instant) -> Result<Vec<File>, OpenError> {
+    let mut claimed = Vec::new();
+    let behind = users::file_behind(id).and_then(|path| File::open(path).ok());
+    let is_it = |file: &File| file.metadata().is_ok_and(|m| Id::of(&m) == own.behind);
+    if let Some(behind) = behind.filter(is_it) {
+        lock(&behind, path, begun)?;
+        claimed.push(behind);
+    }
+    for other in own.others() {
+        match open_exclusively(&other, begun) {
+            Ok(file) => claimed.push(file),
+            Err(OpenError::Used { by, .. }) => {
+                return Err(OpenError::Used {
+                    path: path.to_owned(),
+                    by: format!("{} leads to the same bytes, and {by}", other.display()),
+                });
+            }
+            // It was detached meanwhile.
+            Err(_) => {}
+        }
+    }
+    Ok(claimed)
 }
 
 fn open_exclusively(path: &Path, begun: Instant) -> Result<File, OpenError> {

@@ -1,10 +1,12 @@
 //! What is on a file or device before a pool is made there.
 //!
-//! A file that is to become a pool has nothing but holes and zeros. A device cannot be read whole, which
-//! would take hours for a large one. Read of it are the places where file systems, volume
-//! managers and partition tables say who they are, its first mebibytes, which a pool writes to
-//! first, its last one, and samples in between. So what was wiped by half is still found, and
-//! a disk that holds something unknown very likely is.
+//! A file that is to become a pool has nothing but holes and zeros. A device cannot be read whole,
+//! which would take hours for a large one. Read in full is what the pool writes to by itself: its
+//! superblocks and both areas of its journal, which lie at the start (5.3 GiB for 1 TiB in blocks of
+//! 4 KiB), and never less than the first mebibytes. The places of blocks come behind that. They are
+//! overwritten only when a guest writes, and of these are read samples, the last mebibyte,
+//! and wherever file systems, volume managers and partition tables say who they are. So what was
+//! wiped by half is still found, and a disk that holds something unknown very likely is.
 
 use std::fmt;
 use std::fs::File;
@@ -12,6 +14,7 @@ use std::io;
 use std::iter::once;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
+use std::slice;
 
 use anyhow::{Context, Result};
 use rustix::fs::{Advice, SeekFrom, fadvise, seek};
@@ -22,7 +25,7 @@ use super::{FileMedium, Medium};
 use crate::progress::Progress;
 use crate::size::ByteSize;
 
-/// Bytes of a device that are read at its start.
+/// Bytes of a device that are read at its start at least.
 const HEAD: u64 = 64 << 20;
 
 /// Bytes of a device that are read at its end.
@@ -36,6 +39,9 @@ const SAMPLE: u64 = 64 << 10;
 
 /// Bytes that are read at a time.
 const PIECE: usize = 1 << 20;
+
+/// What is compared with what was read, a page after the other: that is as fast as memory is.
+const ZEROS: [u8; PAGE as usize] = [0; PAGE as usize];
 
 /// What a signature is wiped with it in: a sector of whatever size, and a page.
 const PAGE: u64 = 4096;
@@ -68,16 +74,17 @@ impl FileMedium {
     }
 
     /// What is there: all that is known by its signature, or else where the first bytes are
-    /// that are not zeros. Nothing, if a pool can be made without losing anything.
+    /// that are not zeros. Nothing, if a pool can be made without losing anything. The first
+    /// `written` bytes, which the pool writes to by itself, are read in full.
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn contents(&self, progress: &mut Progress) -> Result<Vec<Found>> {
+    pub fn contents(&self, written: u64, progress: &mut Progress) -> Result<Vec<Found>> {
         let file = self.claim.file();
         let mut found = signatures::find(file, self.len()).context("look for what is there")?;
         if found.is_empty() {
             let data = match self.is_device() {
-                true => first_byte(file, device_parts(self.len()), progress),
+                true => first_byte(file, &device_parts(self.len(), written), progress),
                 false => first_byte_of_file(file, self.len(), progress),
             };
             let data = data.context("look for what is there")?;
@@ -111,36 +118,40 @@ impl FileMedium {
     }
 }
 
-/// The parts of a device that are read.
-fn device_parts(len: u64) -> Vec<Range<u64>> {
-    if len <= HEAD + TAIL + SAMPLES * SAMPLE {
+/// The parts of a device that are read, in order, none of them twice.
+fn device_parts(len: u64, written: u64) -> Vec<Range<u64>> {
+    let head = written.max(HEAD);
+    if len.saturating_sub(head) <= TAIL + SAMPLES * SAMPLE {
         return once(0..len).collect();
     }
-    let step = (len - HEAD - TAIL) / SAMPLES;
-    let samples = (0..SAMPLES).map(|sample| HEAD + sample * step);
+    let step = (len - head - TAIL) / SAMPLES;
+    let samples = (0..SAMPLES).map(|sample| head + sample * step);
     let samples = samples.map(|at| at..at + SAMPLE);
-    let ends = (once(0..HEAD), once(len - TAIL..len));
+    let ends = (once(0..head), once(len - TAIL..len));
     ends.0.chain(samples).chain(ends.1).collect()
 }
 
 /// Where the first byte is that is not zero.
 fn first_byte(
     file: &File,
-    parts: impl IntoIterator<Item = Range<u64>>,
+    parts: &[Range<u64>],
     progress: &mut Progress,
 ) -> io::Result<Option<u64>> {
     let mut bytes = vec![0; PIECE];
+    let (all, mut done) = (parts.iter().map(|part| part.end - part.start).sum(), 0);
     for part in parts {
         for at in part.clone().step_by(PIECE) {
-            progress.at("read", at - part.start, part.end - part.start);
+            progress.at("read", done, all);
             let piece = &mut bytes[..PIECE.min((part.end - at) as usize)];
             file.read_exact_at(piece, at)?;
-            // By whole chunks, which is as fast as memory is.
-            let zeros = |chunk: &[u8]| chunk.iter().fold(0, |all, byte| all | byte) == 0;
-            if !piece.chunks(4096).all(zeros) {
+            if !piece
+                .chunks(ZEROS.len())
+                .all(|page| page == &ZEROS[..page.len()])
+            {
                 let first = piece.iter().position(|byte| *byte != 0);
                 return Ok(first.map(|first| at + first as u64));
             }
+            done += piece.len() as u64;
         }
     }
     Ok(None)
@@ -163,7 +174,7 @@ fn first_byte_of_file(file: &File, len: u64, progress: &mut Progress) -> io::Res
             Err(rustix::io::Errno::INVAL | rustix::io::Errno::NXIO) => len,
             Err(error) => return Err(error.into()),
         };
-        if let Some(found) = first_byte(file, once(data..end), progress)? {
+        if let Some(found) = first_byte(file, slice::from_ref(&(data..end)), progress)? {
             return Ok(Some(found));
         }
         from = end;
@@ -178,6 +189,7 @@ mod tests {
     use super::super::FileOptions;
     use super::*;
     use crate::access::Access;
+    use crate::pool::Shape;
 
     fn open(path: &Path) -> FileMedium {
         let options = FileOptions {
@@ -188,7 +200,7 @@ mod tests {
     }
 
     fn contents(file: &FileMedium) -> Vec<String> {
-        let found = file.contents(&mut Progress::quiet()).unwrap();
+        let found = file.contents(0, &mut Progress::quiet()).unwrap();
         found.iter().map(ToString::to_string).collect()
     }
 
@@ -225,32 +237,69 @@ mod tests {
         file.write_all_at(b"EFI PART", len - 512).unwrap();
         file.write_all_at(b"XFSB", 0).unwrap();
         let medium = open(&path);
-        let found = medium.contents(&mut Progress::quiet()).unwrap();
+        let found = medium.contents(0, &mut Progress::quiet()).unwrap();
         assert_eq!(found.len(), 2);
         medium.wipe(&found).unwrap();
         assert!(contents(&medium).is_empty());
     }
 
-    /// Large devices are read in parts that do not grow with them, in order and within them.
+    /// Large devices are read in parts that do not grow with them, in order and within them, but
+    /// for what the pool writes to by itself.
     #[test]
     fn the_parts_of_a_device_are_bounded() {
         for len in [0, 1, 512, HEAD, (82 << 20) + 512, 1 << 30, 1 << 50] {
-            let parts = device_parts(len);
-            let sum: u64 = parts.iter().map(|part| part.end - part.start).sum();
-            assert!(sum == len || sum <= 82 << 20, "{len}: {sum}");
-            assert!(parts.iter().all(|part| part.end <= len));
-            assert!(parts.windows(2).all(|two| two[0].end <= two[1].start));
-            assert_eq!(parts.last().map_or(0, |part| part.end), len);
+            for written in [0, 4096, HEAD - 1, HEAD, HEAD + 512, 5 << 30, u64::MAX] {
+                let parts = device_parts(len, written);
+                let sum: u64 = parts.iter().map(|part| part.end - part.start).sum();
+                let most = (18 << 20) + written.clamp(HEAD, 1 << 60);
+                let case = format!("{len}, {written}: {sum}");
+                assert!(sum == len || sum <= most, "{case}");
+                assert!(parts.iter().all(|part| part.end <= len), "{case}");
+                let in_order = |two: &[Range<u64>]| two[0].end <= two[1].start;
+                assert!(parts.windows(2).all(in_order), "{case}");
+                assert_eq!(parts.first().map(|part| part.start), Some(0), "{case}");
+                assert!(parts[0].end >= written.min(len), "{case}");
+                assert_eq!(parts.last().map_or(0, |part| part.end), len, "{case}");
+            }
         }
+    }
+
+    /// Any single byte where the pool keeps its journal is found, also off the samples that are
+    /// read of the rest.
+    #[test]
+    fn a_byte_in_what_the_pool_writes_is_found() {
+        let shape = Shape {
+            block_size: 4096,
+            places: 64 << 18,
+            overcommit_permille: 1000,
+        };
+        let room = shape.room();
+        assert!(room.reserved > 5 * HEAD, "{}", room.reserved);
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(room.len).unwrap();
+        let first = |written: u64| {
+            let parts = device_parts(room.len, written);
+            first_byte(&file, &parts, &mut Progress::quiet()).unwrap()
+        };
+        for at in [HEAD, 2 * HEAD + SAMPLE + 1, room.reserved - 1] {
+            file.write_all_at(&[1], at).unwrap();
+            assert_eq!(first(room.reserved), Some(at));
+            file.write_all_at(&[0], at).unwrap();
+        }
+        // Between two samples of the places nothing is read.
+        let between = room.reserved + SAMPLE + 1;
+        file.write_all_at(&[1], between).unwrap();
+        assert_eq!(first(room.reserved), None);
     }
 
     #[test]
     fn a_byte_is_found_at_its_place() {
         let file = tempfile::tempfile().unwrap();
         file.set_len(8 << 20).unwrap();
+        let all = [0..1 << 20, 1 << 20..8 << 20];
         for at in [0, 4095, 4096, (1 << 20) - 1, 1 << 20, (8 << 20) - 1] {
             file.write_all_at(&[9], at).unwrap();
-            let found = first_byte(&file, once(0..8 << 20), &mut Progress::quiet()).unwrap();
+            let found = first_byte(&file, &all, &mut Progress::quiet()).unwrap();
             assert_eq!(found, Some(at));
             file.write_all_at(&[0], at).unwrap();
         }

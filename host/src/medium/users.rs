@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{major, minor};
 
+use super::loops;
+
 /// A file or block device, whatever its names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Id {
@@ -36,13 +38,22 @@ pub(super) fn of_file(id: Id) -> Option<String> {
     if is_swap(id) {
         return Some("it is swap space (see swapoff(8))".to_owned());
     }
-    let devices = fs::read_dir("/sys/block").ok()?;
-    devices.flatten().find_map(|device| {
+    let mut devices = fs::read_dir("/sys/block").ok()?.flatten();
+    let by_path = devices.find_map(|device| {
         let file = file_of_loop(&device.path())?;
-        let name = device.file_name().into_string().ok()?;
-        id.is_at(&file)
-            .then(|| format!("/dev/{name} is backed by it (see losetup(8))"))
-    })
+        let node = Path::new("/dev").join(device.file_name());
+        id.is_at(&file).then_some(node)
+    });
+    // By inode as well, of those that this process may open: the path may be gone.
+    let by_inode = || {
+        let mut all = loops::all();
+        all.find_map(|(node, device)| (device.behind == id).then_some(node))
+    };
+    let node = by_path.or_else(by_inode)?;
+    Some(format!(
+        "{} is backed by it (see losetup(8))",
+        node.display()
+    ))
 }
 
 /// The file behind a loop device.

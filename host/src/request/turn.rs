@@ -183,7 +183,7 @@ impl<'a> Turn<'a> {
             _ => data,
         };
         checked.map_err(|reject| {
-            self.stats.refused(&self.vssd.name, reject);
+            self.stats.refused(self.vssd, reject);
             let status = match reject {
                 Reject::Unsupported => VIRTIO_BLK_S_UNSUPP,
                 _ => VIRTIO_BLK_S_IOERR,
@@ -332,8 +332,8 @@ impl<'a> Turn<'a> {
         } = slot.request;
         if let Some(failure) = slot.failure.take() {
             match failure {
-                Failure::Medium(error) => self.stats.failed(&self.vssd.name, &error),
-                Failure::NoSpace => self.stats.found_no_space(&self.vssd.name),
+                Failure::Medium(error) => self.stats.failed(self.vssd, &error),
+                Failure::NoSpace => self.stats.found_no_space(self.vssd),
             }
             slot.step = Step::Ended {
                 status: VIRTIO_BLK_S_IOERR,

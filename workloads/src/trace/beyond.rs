@@ -32,7 +32,9 @@ impl FromStr for Beyond {
         match text {
             "refuse" => Ok(Self::Reject),
             "skip" => Ok(Self::Skip),
-            _ => Err(std::format!("`{text}` is none of refuse, skip")),
+            _ => Err(std::format!(
+                "invalid value `{text}`; expected refuse or skip"
+            )),
         }
     }
 }

@@ -60,12 +60,14 @@ pub struct NotRead {
 const UNPACK: &str = "unpack it, and give the trace that is in it";
 
 /// Magic bytes of what a trace may come in and is not read from.
-const NOT_READ: [(&[u8], NotRead); 11] = [
+const NOT_READ: [(&[u8], NotRead); 13] = [
     (b"PK\x03\x04", archive("a zip archive")),
     (b"PK\x05\x06", archive("an empty zip archive")),
     (b"7z\xbc\xaf\x27\x1c", archive("a 7z archive")),
     (b"Rar!\x1a\x07", archive("a RAR archive")),
     (b"\x04\x22\x4d\x18", decompress("compressed by lz4")),
+    (b"\x02\x21\x4c\x18", decompress("compressed by lz4")),
+    (b"\x89LZO\0", decompress("compressed by lzop")),
     (b"LZIP", decompress("compressed by lzip")),
     (b"\x1f\x9d", decompress("compressed by compress(1)")),
     (b"\xff\x06\0\0sNaPpY", decompress("compressed by Snappy")),
@@ -111,6 +113,34 @@ pub(super) fn not_read(head: &[u8]) -> Option<NotRead> {
         .map(|(_, not_read)| *not_read)
         .or_else(|| tar().then_some(archive("a tar archive")))
         .or_else(|| is_utf_16(head).then_some(UTF_16))
+}
+
+/// The same by bytes that a trace in a binary format may begin with as well.
+pub(super) fn not_read_weak(head: &[u8]) -> Option<NotRead> {
+    match head {
+        // The header of RFC 1950, of each level.
+        [0x78, 0x01 | 0x5e | 0x9c | 0xda, ..] => Some(decompress("a zlib stream")),
+        // The usual properties, then the size of the dictionary, 64 KiB or more, and that of
+        // the content, unknown or less than 2^48.
+        [0x5d, 0, 0, _, _, _, _, _, _, _, _, 0, 0, ..]
+        | [
+            0x5d,
+            0,
+            0,
+            _,
+            _,
+            0xff,
+            0xff,
+            0xff,
+            0xff,
+            0xff,
+            0xff,
+            0xff,
+            0xff,
+            ..,
+        ] => Some(decompress("compressed in the .lzma format")),
+        _ => None,
+    }
 }
 
 impl Compression {

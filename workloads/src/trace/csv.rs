@@ -11,8 +11,7 @@
 //! | place | `offset_bytes`; `sector`, of 512 bytes; `block`, of 4096 bytes |
 //! | length | `length_bytes`; `sectors`; `blocks` |
 //!
-//! Fields are separated by commas, blanks around them do not count, and nothing
-//! is quoted.
+//! Fields are separated by commas; blanks and quotes around them do not count.
 //!
 //! ```text
 //! time_us,op,block,blocks
@@ -21,7 +20,7 @@
 //! ```
 
 use super::record::{BLOCK_BYTES, SECTOR_BYTES};
-use super::text::{Field, Fields, other_separator, quoted_line};
+use super::text::{Field, Fields, quoted_line, separated};
 use super::{Problem, Record};
 
 /// The columns of one thing: their names and units, and what they are called in
@@ -38,7 +37,7 @@ const TIME: Choices = Choices {
         ("time_ms", 1_000_000),
         ("time_s", 1_000_000_000),
     ],
-    shown: "time_ns, time_us, time_ms, time_s",
+    shown: "time_ns, time_us, time_ms or time_s",
 };
 const OPERATION: Choices = Choices {
     names: &[("op", 1)],
@@ -50,7 +49,7 @@ const PLACE: Choices = Choices {
         ("sector", SECTOR_BYTES),
         ("block", BLOCK_BYTES),
     ],
-    shown: "offset_bytes, sector, block",
+    shown: "offset_bytes, sector or block",
 };
 const LENGTH: Choices = Choices {
     names: &[
@@ -58,7 +57,7 @@ const LENGTH: Choices = Choices {
         ("sectors", SECTOR_BYTES),
         ("blocks", BLOCK_BYTES),
     ],
-    shown: "length_bytes, sectors, blocks",
+    shown: "length_bytes, sectors or blocks",
 };
 
 /// Where in a line one thing is, and its unit in bytes or nanoseconds.
@@ -80,26 +79,31 @@ impl Choices {
     fn find(&self, header: &[u8]) -> Result<Column, Problem> {
         let mut found = 0;
         let mut column = None;
-        for (index, name) in header.split(|byte| *byte == b',').enumerate() {
-            let choice = self
-                .names
-                .iter()
-                .find(|(choice, _)| name.trim_ascii().eq_ignore_ascii_case(choice.as_bytes()));
-            if let Some((_, unit)) = choice {
+        for (index, name) in Fields::of(header).enumerate() {
+            if let Some(unit) = self.unit(name) {
                 found += 1;
-                column = Some(Column { index, unit: *unit });
+                column = Some(Column { index, unit });
             }
         }
-        column
-            .filter(|_| found == 1)
-            .ok_or_else(|| match other_separator(header) {
-                Some(problem) => problem,
-                None => Problem::Column {
-                    choices: self.shown,
-                    found,
-                    line: quoted_line(header),
-                },
+        let names_one = |_, names: &[&[u8]]| {
+            let all = [TIME, OPERATION, PLACE, LENGTH];
+            names
+                .iter()
+                .any(|name| all.iter().any(|of| of.unit(name).is_some()))
+        };
+        column.filter(|_| found == 1).ok_or_else(|| {
+            separated(header, names_one).unwrap_or_else(|| Problem::Column {
+                choices: self.shown,
+                found,
+                line: quoted_line(header),
             })
+        })
+    }
+
+    /// The unit that a column of this name has, if it is one of these.
+    fn unit(&self, name: &[u8]) -> Option<u64> {
+        let is_it = |(choice, _): &&(&str, u64)| name.eq_ignore_ascii_case(choice.as_bytes());
+        self.names.iter().find(is_it).map(|(_, unit)| *unit)
     }
 }
 
@@ -118,9 +122,9 @@ impl Csv {
         let field = |column: Column, name| -> Result<Field<'_>, Problem> {
             let mut fields = Fields::of(line);
             for _ in 0..column.index {
-                fields.next(name)?;
+                fields.need(name)?;
             }
-            fields.next(name)
+            fields.need(name)
         };
         let time_ns = field(self.time, "time")?.decimal(self.time.unit)?;
         let op = field(self.operation, "operation")?.operation()?;

@@ -5,8 +5,8 @@ use std::io;
 use std::string::{String, ToString};
 use std::vec::Vec;
 
-use super::Format;
 use super::compression::{Compression, NotRead};
+use super::{Format, Setting};
 
 /// Why a trace cannot be read, or not further. Displays as one sentence that
 /// names the file, the place and, where there is one, a way out.
@@ -59,8 +59,19 @@ pub enum Problem {
     },
     /// The file is not what it was said to be.
     NotThisFormat(Format, Vec<OddLine>),
-    /// The trace holds no read and no write.
+    /// The file, or what it decompresses to, has no byte.
+    Empty,
+    /// A text of nothing but blank lines and comments.
+    OnlyComments,
+    /// The trace holds neither a read nor a write.
     NoRequests,
+    /// A setting of [`super::Options::asked`] that the format has no use for.
+    NoUse {
+        /// The format.
+        format: Format,
+        /// The setting.
+        setting: Setting,
+    },
     /// The file ends within a binary record.
     CutRecord {
         /// What is there of it.
@@ -196,6 +207,22 @@ impl fmt::Display for Size {
     }
 }
 
+/// How many columns a header has for one thing, of the names that such a column may have.
+struct Columns(usize, &'static str);
+
+impl fmt::Display for Columns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(found, choices) = self;
+        match found {
+            0 => write!(f, "has no column named {choices}"),
+            _ => write!(
+                f,
+                "has {found} columns named {choices}, where one is needed"
+            ),
+        }
+    }
+}
+
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -221,7 +248,7 @@ impl Problem {
                 ..
             } => std::format!("the {name} is {text} and not {expected}"),
             Self::Column { choices, found, .. } => {
-                std::format!("it has {found} columns of the name {choices}")
+                std::format!("it {}", Columns(*found, choices))
             }
             other => other.to_string(),
         }
@@ -241,16 +268,23 @@ impl Problem {
             }
             Self::Contradiction { .. } => "name the format",
             Self::NotThisFormat(..) => "name another format",
-            Self::NoRequests => "see that the file is complete and of this format",
+            Self::Empty => "see that it was copied completely",
+            Self::OnlyComments | Self::NoRequests => {
+                "see that the file is complete and of this format"
+            }
+            Self::NoUse { .. } => "leave that setting out",
             Self::CutRecord { .. } => "get it whole, or cut it to this byte",
-            Self::LineTooLong => "this is no text trace, name its format",
-            Self::NotText => "this is no text trace, or one in UTF-16: name or convert it",
+            Self::LineTooLong => "this is not a text trace, name its format",
+            Self::NotText => "this is not a text trace, or one in UTF-16: name or convert it",
             Self::FieldMissing { .. } => "complete or remove the line",
             Self::Separator { .. } => "put commas in their place",
             Self::Field { .. } => "correct or remove the line",
-            Self::Column { .. } => "give it exactly one of them",
+            Self::Column { .. } => "give the header exactly one",
             Self::Record { .. } => "name another format, or cut the file to this byte",
             Self::Overflow(_) => "check the unit, or remove the record",
+            Self::TooLong { max, .. } if *max == super::Record::LENGTH_BYTES_CAP => {
+                "split or remove the request, or name another format"
+            }
             Self::TooLong { .. } => "raise the limit if it is real, or name another format",
             Self::BeyondDisk { .. } => "give a larger disk, or have such requests skipped",
             Self::BeyondVolume { .. } => "give each volume more room",
@@ -290,7 +324,12 @@ impl fmt::Display for Problem {
                 write!(f, "does not begin like a trace of format {format}")?;
                 lines(f, odd)
             }
+            Self::Empty => f.write_str("the file is empty"),
+            Self::OnlyComments => {
+                f.write_str("holds only comments and blank lines, and no request")
+            }
             Self::NoRequests => f.write_str("holds no read and no write"),
+            Self::NoUse { format, setting } => setting.why_unused(*format, f),
             Self::CutRecord {
                 found_bytes,
                 record_bytes,
@@ -321,18 +360,15 @@ impl fmt::Display for Problem {
                 choices,
                 found,
                 line,
-            } => write!(
-                f,
-                "the header {line} has {found} columns for what takes one of {choices}"
-            ),
+            } => write!(f, "the header {line} {}", Columns(*found, choices)),
             Self::Record { version, command } => write!(
                 f,
-                "version {version:#06x} with command {command:#06x} is no record of this trace"
+                "version {version:#06x} with command {command:#06x} is not a record of this trace"
             ),
             Self::Overflow(what) => write!(f, "{what} is past 64 bits"),
             Self::TooLong { length_bytes, max } => write!(
                 f,
-                "a request of {length_bytes} bytes, where {} is the most",
+                "a request of {length_bytes} bytes, where the limit is {}",
                 Size((*max).into())
             ),
             Self::BeyondDisk {

@@ -5,8 +5,9 @@ use std::string::String;
 use std::vec::Vec;
 
 use super::error::OddLine;
-use super::text::{content_lines, quoted_line};
-use super::{Problem, csv, disk, msr, spc, vscsi};
+use super::source::Source;
+use super::text::{content_lines, is_arc, quoted_line};
+use super::{NotRead, Problem, compression, csv, disk, msr, spc, vscsi};
 
 /// A format that can be read. Without a name, a file is recognised where that
 /// is certain:
@@ -40,6 +41,12 @@ pub enum Format {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownFormat(String);
 
+/// The text format of the traces of the ARC cache (Megiddo and Modha, FAST'03).
+const ARC: NotRead = NotRead {
+    what: "a .lis trace of the ARC cache (first sector, sectors, 0, request)",
+    remedy: "write it as CSV with the header `time_s,op,sector,sectors`",
+};
+
 const ALL: [Format; 6] = [
     Format::Vscsi,
     Format::OracleGeneral,
@@ -65,11 +72,28 @@ impl Format {
         }
     }
 
-    /// Recognises the file called `name` that begins with `head`.
-    pub(super) fn guess(name: &str, head: &[u8]) -> Result<Self, Problem> {
-        if head.is_empty() {
-            return Err(Problem::NoRequests);
+    /// The format of the file called `name`: as it was `named`, or recognised.
+    pub(super) fn of(name: &str, source: &Source, named: Option<Self>) -> Result<Self, Problem> {
+        let head = source.head();
+        let format = named.map_or_else(|| Self::guess(name, head), Ok);
+        // Its traces may begin with any bytes.
+        let is_any = matches!(format, Ok(Self::OracleGeneral));
+        if is_any || by_content(head).is_some() {
+            return format;
         }
+        if let Some(found) = compression::not_read_weak(head) {
+            return Err(Problem::NotRead(found));
+        }
+        let mut lines = content_lines(head).map(|(_, line)| line);
+        match lines.next() {
+            Some(line) if is_arc(line) => Err(Problem::NotRead(ARC)),
+            None if source.is_whole() && !head.contains(&0) => Err(Problem::OnlyComments),
+            _ => format,
+        }
+    }
+
+    /// Recognises the file called `name` that begins with `head`.
+    fn guess(name: &str, head: &[u8]) -> Result<Self, Problem> {
         match (by_name(name), by_content(head)) {
             (None, None) => {
                 let lines = odd_lines(head, &[Self::Csv, Self::Msr, Self::Spc]);
@@ -192,10 +216,7 @@ impl fmt::Display for UnknownFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(name) = self;
         let names = Format::NAMES;
-        write!(
-            f,
-            "{name:?} is no trace format that can be read: name one of {names}"
-        )
+        write!(f, "invalid trace format {name:?}; expected one of {names}")
     }
 }
 

@@ -29,7 +29,8 @@
 //!
 //! The lines of text formats end with a newline, with or without a carriage return before
 //! it, or with a carriage return alone. A byte order mark, blank lines, and lines that
-//! begin with `#` are skipped, and so is a first line that names the columns of `spc` or
+//! begin with `#` are skipped. Fields may be in quotes, as in CSV, but not over several
+//! lines. Skipped is also a first line that names the columns of `spc` or
 //! `msr`: one in which no column that must be a number begins like one. Columns that are
 //! not used may hold any bytes.
 //!
@@ -42,7 +43,7 @@
 //! | a request of zero bytes | a record that covers no block |
 //! | bytes behind compressed data that are none | left out, and [`Counts::trailing`] |
 //! | a window of more than [`WINDOW_BYTES_MAX`] | [`Problem::Window`] |
-//! | an archive, another compression, UTF-16 | [`Problem::NotRead`], which names it |
+//! | an archive, another compression, UTF-16, an ARC trace | [`Problem::NotRead`], which names it |
 //! | objects that overlap, of addresses | by [`Overlap`] |
 //! | more than [`OBJECTS_MAX`] objects to keep | [`Problem::TooManyObjects`] |
 //! | a request that ends past [`Options::disk_bytes`] | by [`Options::beyond`]: refused, or skipped and counted |
@@ -52,7 +53,9 @@
 //! | a line longer than [`LINE_BYTES_MAX`] | [`Problem::LineTooLong`] |
 //! | bytes that are no record of the format | an error that says where and what |
 //! | more requests than [`Options::limit`] | the rest of the file is not read |
-//! | no request at all | [`Problem::NoRequests`]: nobody replays nothing on purpose |
+//! | a file of no byte, or of comments alone | [`Problem::Empty`], [`Problem::OnlyComments`] |
+//! | no request at all | [`Problem::NoRequests`]: it is never replayed on purpose |
+//! | a setting asked for that the format has no use for | [`Problem::NoUse`] |
 //!
 //! The first error ends the iteration: past a record that cannot be decoded,
 //! nothing says where the next one begins.
@@ -69,6 +72,7 @@ pub mod oracle;
 mod order;
 mod reader;
 mod record;
+mod setting;
 mod source;
 pub mod spc;
 mod text;
@@ -84,4 +88,5 @@ pub use oracle::{Ids, OBJECTS_MAX, Overlap};
 pub use order::TimeOrder;
 pub use reader::{Counts, Options, Reader};
 pub use record::{BLOCK_BYTES, Op, Record};
+pub use setting::Setting;
 pub use source::LINE_BYTES_MAX;

@@ -42,12 +42,12 @@ impl Msr {
 
     pub(super) fn decode(&mut self, line: &[u8]) -> Result<Record, Problem> {
         let mut fields = Fields::of(line);
-        let time_ns = fields.next("timestamp")?.whole(100)?;
-        let host = fields.next("host name")?.text();
-        let disk = fields.next("disk number")?.whole(1)?;
-        let op = fields.next("type")?.operation()?;
-        let offset_bytes = fields.next("offset")?.whole(1)?;
-        let length_bytes = fields.next("size")?.whole(1)?;
+        let time_ns = fields.need("timestamp")?.whole(100)?;
+        let host = fields.need("host name")?.text();
+        let disk = fields.need("disk number")?.whole(1)?;
+        let op = fields.need("type")?.operation()?;
+        let offset_bytes = fields.need("offset")?.whole(1)?;
+        let length_bytes = fields.need("size")?.whole(1)?;
         let place = self.volumes.place(host, disk, offset_bytes, length_bytes)?;
         Record::new(time_ns, op, place, length_bytes)
     }
@@ -67,15 +67,8 @@ pub(super) fn oddity(line: &[u8]) -> Option<Problem> {
 /// fields: its host is named, or it ends with a response time, if only by -1 or nothing.
 pub(super) fn recognises(line: &[u8]) -> bool {
     let mut fields = Fields::of(line);
-    let host = (fields.rest(), fields.rest()).1;
-    let response = (
-        fields.rest(),
-        fields.rest(),
-        fields.rest(),
-        fields.rest(),
-        fields.rest(),
-    )
-        .4;
+    let host = fields.nth(1);
+    let response = fields.nth(4);
     let is_named = host.is_some_and(|host| !host.iter().all(u8::is_ascii_digit));
     let is_number = |text: &[u8]| text.iter().all(|byte| b"0123456789.-".contains(byte));
     oddity(line).is_none() && (is_named || response.is_some_and(is_number))

@@ -90,7 +90,9 @@ impl FromStr for Overlap {
         match text {
             "refuse" => Ok(Self::Reject),
             "allow" => Ok(Self::Allow),
-            _ => Err(std::format!("`{text}` is none of refuse, allow")),
+            _ => Err(std::format!(
+                "invalid value `{text}`; expected refuse or allow"
+            )),
         }
     }
 }

@@ -58,7 +58,7 @@ impl FromStr for TimeOrder {
                 Ok(Self::Sort { window })
             }
             _ => Err(std::format!(
-                "`{text}` is none of refuse, clamp, sort:RECORDS with 1 to {} records",
+                "invalid value `{text}`; expected refuse, clamp, or sort:RECORDS with 1 to {} records",
                 Self::WINDOW_MAX
             )),
         }

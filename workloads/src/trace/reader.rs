@@ -18,7 +18,7 @@ use super::order::Order;
 use super::source::{Source, Trouble};
 use super::spc::{self, Spc};
 use super::vscsi::Layout;
-use super::{Beyond, Format, Position, Problem, Record, TimeOrder, TraceError, oracle};
+use super::{Beyond, Format, Position, Problem, Record, Setting, TimeOrder, TraceError, oracle};
 
 /// How to read a trace.
 #[derive(Clone, Debug)]
@@ -27,6 +27,8 @@ pub struct Options {
     pub format: Option<Format>,
     /// What to do when times go back.
     pub order: TimeOrder,
+    /// Settings that the format must have a use for; the trace is refused otherwise.
+    pub asked: Vec<Setting>,
     /// The longest request taken, 64 MiB unless said otherwise: some times what
     /// block layers let through, and less than most garbage says. At most
     /// [`Record::LENGTH_BYTES_CAP`].
@@ -73,6 +75,7 @@ impl Default for Options {
         Self {
             format: None,
             order: TimeOrder::default(),
+            asked: Vec::new(),
             length_bytes_max: 64 << 20,
             disk_bytes: None,
             beyond: Beyond::default(),
@@ -194,7 +197,8 @@ impl Reader {
                         unit_bytes,
                         overlap,
                     } => std::format!(
-                        "Ids are addresses in units of {unit_bytes} bytes, and ranges of different ids {}.",
+                        "Ids are addresses in units of {unit_bytes} {}, and ranges of different ids {}.",
+                        if unit_bytes.get() == 1 { "byte" } else { "bytes" },
                         match overlap {
                             Overlap::Reject => "do not overlap",
                             Overlap::Allow => "may overlap",
@@ -308,7 +312,10 @@ impl Reader {
         }
         match self.end.replace(Ok(())) {
             Some(Err(trouble)) => Err(trouble),
-            // All left out, as told to, is not nothing there.
+            _ if self.at_start && self.decoder.is_text() => {
+                Err((Position::File, Problem::OnlyComments))
+            }
+            // All left out, as asked for, is not nothing there.
             _ if self.counts.given + self.counts.beyond_disk == 0 => {
                 Err((Position::File, Problem::NoRequests))
             }
@@ -318,6 +325,11 @@ impl Reader {
 }
 
 impl Decoder {
+    /// Whether its trace is lines of which the first may name the columns.
+    fn is_text(&self) -> bool {
+        matches!(self, Self::Spc(_) | Self::Msr(_))
+    }
+
     /// True for a first line that names columns where requests would do without.
     fn is_header(&self, line: &[u8]) -> bool {
         match self {
@@ -356,12 +368,13 @@ fn prepare(
     let whole = |problem| (Position::File, problem);
     let mut source = Source::new(input).map_err(whole)?;
     if source.head().is_empty() {
-        return Err(whole(Problem::NoRequests));
+        return Err(whole(Problem::Empty));
     }
-    let format = match options.format {
-        Some(format) => format,
-        None => Format::guess(name, source.head()).map_err(whole)?,
-    };
+    let format = Format::of(name, &source, options.format).map_err(whole)?;
+    if let Some(setting) = options.asked.iter().find(|of| !of.is_used(format, options)) {
+        let setting = *setting;
+        return Err(whole(Problem::NoUse { format, setting }));
+    }
     let decoder = match format {
         Format::Vscsi => match Layout::of(source.head()) {
             Some(layout) => Decoder::Vscsi(layout),
@@ -374,7 +387,7 @@ fn prepare(
             Some((position, header)) => {
                 Decoder::Csv(Csv::new(header).map_err(|problem| (position, problem))?)
             }
-            None => return Err(whole(Problem::NoRequests)),
+            None => return Err(whole(Problem::OnlyComments)),
         },
         Format::TraceDisk => Decoder::TraceDisk(Disk::new(&mut source)?),
     };

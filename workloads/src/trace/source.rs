@@ -54,6 +54,11 @@ impl Source {
         &self.head
     }
 
+    /// Whether these are all bytes of the trace.
+    pub(super) fn is_whole(&self) -> bool {
+        self.head.len() < HEAD_BYTES
+    }
+
     /// Whether bytes followed the compressed data, and were left out.
     pub(super) fn trailing(&self) -> Option<Compression> {
         let content = self.input.inner().get_ref();

@@ -42,11 +42,11 @@ impl Spc {
 
     pub(super) fn decode(&mut self, line: &[u8]) -> Result<Record, Problem> {
         let mut fields = Fields::of(line);
-        let asu = fields.next("ASU")?.whole(1)?;
-        let offset_bytes = fields.next("LBA")?.whole(SECTOR_BYTES)?;
-        let length_bytes = fields.next("size")?.whole(1)?;
-        let op = fields.next("opcode")?.operation()?;
-        let time_ns = fields.next("timestamp")?.decimal(1_000_000_000)?;
+        let asu = fields.need("ASU")?.whole(1)?;
+        let offset_bytes = fields.need("LBA")?.whole(SECTOR_BYTES)?;
+        let length_bytes = fields.need("size")?.whole(1)?;
+        let op = fields.need("opcode")?.operation()?;
+        let time_ns = fields.need("timestamp")?.decimal(1_000_000_000)?;
         let place = self.volumes.place(b"", asu, offset_bytes, length_bytes)?;
         Record::new(time_ns, op, place, length_bytes)
     }

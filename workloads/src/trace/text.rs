@@ -3,7 +3,6 @@
 //! Lines are bytes, of which only the fields that are used must be ASCII: what else is in
 //! a line may be in any encoding that extends it, such as Latin-1.
 
-use core::slice::Split;
 use std::string::String;
 use std::vec::Vec;
 
@@ -49,6 +48,18 @@ pub(super) fn content(line: &[u8], number: u64) -> Option<&[u8]> {
     (!line.is_empty() && line[0] != b'#').then_some(line)
 }
 
+/// True for a line of the traces of the ARC cache, `.lis`: the first of some sectors, how many
+/// there are, a number that is not used, and the number of the request.
+pub(super) fn is_arc(line: &[u8]) -> bool {
+    let mut fields = line.split(u8::is_ascii_whitespace);
+    let numbers = fields.by_ref().filter(|field| !field.is_empty());
+    let mut count = 0;
+    numbers
+        .inspect(|_| count += 1)
+        .all(|field| digits(field).is_some())
+        && count == 4
+}
+
 /// The lines with content of a file that begins with `head`, and their numbers.
 pub(super) fn content_lines(head: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
     let lines = (1..).zip(lines(head));
@@ -56,10 +67,10 @@ pub(super) fn content_lines(head: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
 }
 
 /// True for a line that names columns instead of holding a request: each of the columns
-/// `numbers` begins with a letter, a quote or an underscore, and `operation` is no read
-/// and no write.
+/// `numbers` begins with a letter, a quote or an underscore, and `operation` is neither a read
+/// nor a write.
 pub(super) fn names_columns(line: &[u8], numbers: &[usize], operation: usize) -> bool {
-    let fields: Vec<&[u8]> = line.split(is_comma).map(<[u8]>::trim_ascii).collect();
+    let fields: Vec<&[u8]> = Fields::of(line).collect();
     let is_name = |index: &usize| {
         let first = fields.get(*index).and_then(|field| field.first());
         first.is_some_and(|byte| byte.is_ascii_alphabetic() || b"\"'_".contains(byte))
@@ -87,14 +98,12 @@ pub(super) fn quoted_line(line: &[u8]) -> String {
     quoted(line, LINE_QUOTED_MAX)
 }
 
-fn is_comma(byte: &u8) -> bool {
-    *byte == b','
-}
-
-/// The fields of a line, without the blanks around them.
+/// The fields of a line, without the blanks and the quotes around them. A quoted field may
+/// hold commas; of a quote that it holds, both of the pair stay.
 pub(super) struct Fields<'a> {
     line: &'a [u8],
-    fields: Split<'a, u8, fn(&u8) -> bool>,
+    // What follows the comma behind the last field; `None` behind the last one.
+    rest: Option<&'a [u8]>,
 }
 
 /// One field, what it is called, and the line that it is in.
@@ -109,38 +118,81 @@ impl<'a> Fields<'a> {
     pub(super) fn of(line: &'a [u8]) -> Self {
         Self {
             line,
-            fields: line.split(is_comma as fn(&u8) -> bool),
+            rest: Some(line),
         }
     }
 
-    pub(super) fn next(&mut self, name: &'static str) -> Result<Field<'a>, Problem> {
+    /// The next field, which must be there.
+    pub(super) fn need(&mut self, name: &'static str) -> Result<Field<'a>, Problem> {
         let line = self.line;
-        match self.fields.next() {
-            Some(text) => Ok(Field {
-                name,
-                text: text.trim_ascii(),
-                line,
-            }),
-            None => Err(missing(name, line)),
-        }
-    }
-
-    /// The next field if there is one, whatever it says.
-    pub(super) fn rest(&mut self) -> Option<&'a [u8]> {
-        self.fields.next().map(<[u8]>::trim_ascii)
+        let text = self.next().ok_or_else(|| missing(name, line))?;
+        Ok(Field { name, text, line })
     }
 }
 
-/// The problem of a line without a comma that has something else between its fields.
-pub(super) fn other_separator(line: &[u8]) -> Option<Problem> {
-    let others = [
-        (b';', "semicolons"),
-        (b'\t', "tabs"),
-        (b'|', "bars"),
-        (b' ', "blanks"),
-    ];
-    let mut others = others.iter().filter(|_| !line.contains(&b','));
-    let (_, separators) = others.find(|(byte, _)| line.contains(byte))?;
+impl<'a> Iterator for Fields<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let rest = self.rest?;
+        let (field, behind) = quoted_field(rest).unwrap_or_else(|| {
+            let len = rest.iter().position(|byte| *byte == b',');
+            rest.split_at(len.unwrap_or(rest.len()))
+        });
+        self.rest = behind.strip_prefix(b",");
+        Some(field.trim_ascii())
+    }
+}
+
+/// The text between quotes at the beginning of `rest`, and what follows them from the next
+/// comma on; `None` where the field is not quoted as a whole.
+fn quoted_field(rest: &[u8]) -> Option<(&[u8], &[u8])> {
+    let text = rest.trim_ascii_start().strip_prefix(b"\"")?;
+    let mut len = 0;
+    loop {
+        len += text[len..].iter().position(|byte| *byte == b'"')?;
+        let behind = &text[len + 1..];
+        if behind.first() != Some(&b'"') {
+            let behind = behind.trim_ascii_start();
+            let ends = behind.is_empty() || behind[0] == b',';
+            return ends.then_some((&text[..len], behind));
+        }
+        len += 2;
+    }
+}
+
+/// What may be between fields in the place of commas.
+const SEPARATORS: [(u8, &str); 4] = [
+    (b';', "semicolons"),
+    (b'\t', "tabs"),
+    (b'|', "bars"),
+    (b' ', "blanks"),
+];
+
+/// Blanks are between words as well: so many fields and an operation make a request of them.
+const FIELDS_MIN: usize = 4;
+
+/// The problem of a line that would be a request if the separators between its fields were
+/// commas.
+fn other_separator(line: &[u8]) -> Option<Problem> {
+    separated(line, |byte, fields| {
+        let is_number = fields[0]
+            .iter()
+            .all(|byte| byte.is_ascii_digit() || *byte == b'.');
+        let has_operation = || fields.iter().any(|field| operation_of(field).is_some());
+        is_number && (byte != b' ' || fields.len() >= FIELDS_MIN && has_operation())
+    })
+}
+
+/// The problem of a line without a comma whose fields, at least two, are `likely` separated by
+/// another byte.
+pub(super) fn separated(line: &[u8], likely: impl Fn(u8, &[&[u8]]) -> bool) -> Option<Problem> {
+    let mut others = SEPARATORS.iter().filter(|_| !line.contains(&b','));
+    let (_, separators) = others.find(|(byte, _)| {
+        let fields = line.split(|other| other == byte).map(<[u8]>::trim_ascii);
+        let fields: Vec<&[u8]> = fields.filter(|field| !field.is_empty()).collect();
+        fields.len() > 1 && likely(*byte, &fields)
+    })?;
     Some(Problem::Separator {
         separators,
         line: quoted_line(line),

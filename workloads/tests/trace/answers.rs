@@ -241,7 +241,7 @@ fn bytes_that_are_no_record_are_refused_where_they_are() {
     let text = error.unwrap().to_string();
     assert_eq!(
         text,
-        "trace, byte 608: version 0x5a5a with command 0x5a5a is no record of this trace: \
+        "trace, byte 608: version 0x5a5a with command 0x5a5a is not a record of this trace: \
          name another format, or cut the file to this byte"
     );
     let found = problem(b"0\0,\x001\0\n", named(Format::Spc));
@@ -280,20 +280,28 @@ fn a_trace_without_requests_is_refused() {
             assert!(records.is_empty() && error.is_some(), "{format}");
         }
     }
-    for (bytes, format) in [
-        (&b""[..], None),
-        (b"", Some(Format::OracleGeneral)),
-        (b"\n\n", Some(Format::Msr)),
-        (b"\n\n", Some(Format::Csv)),
-        (&header, None),
-        (&flushes, None),
-    ] {
+    let found = |bytes: &[u8], format: Option<Format>| {
         let options = Options {
             format,
             ..Options::default()
         };
-        let found = problem(bytes, options);
-        assert!(matches!(found, Problem::NoRequests), "{found}");
+        problem(bytes, options)
+    };
+    for format in [None, Some(Format::OracleGeneral), Some(Format::Csv)] {
+        let empty = found(b"", format);
+        assert!(matches!(empty, Problem::Empty), "{empty}");
+    }
+    // Of any length: a reader looks at the first 64 KiB to recognise a format.
+    let long = b"# comment\n".repeat(10_000);
+    for bytes in [&b"\n\n"[..], b"# a comment", &long] {
+        for format in [Format::Msr, Format::Spc, Format::Csv] {
+            let comments = found(bytes, Some(format));
+            assert!(matches!(comments, Problem::OnlyComments), "{comments}");
+        }
+    }
+    for bytes in [&header, &flushes] {
+        let none = found(bytes, None);
+        assert!(matches!(none, Problem::NoRequests), "{none}");
     }
 }
 

@@ -176,7 +176,7 @@ fn what_is_no_trace_is_quoted_with_what_is_odd_in_it() {
     assert_eq!(
         unknown(b"\n# by me\nwhen,what,where\n1,r,7\n"),
         "t.csv: neither its name nor its content says what format it is; line 3 is \
-         \"when,what,where\", not csv as it has 0 columns of the name time_ns, time_us, time_ms, time_s, \
+         \"when,what,where\", not csv as it has no column named time_ns, time_us, time_ms or time_s, \
          not msr as the timestamp is \"when\" and not a whole number of at least 0, \
          not spc as the ASU is \"when\" and not a whole number of at least 0: \
          name one of vscsi, oracle-general, spc, msr, csv, trace-disk"
@@ -229,7 +229,7 @@ fn what_is_no_trace_is_quoted_with_what_is_odd_in_it() {
         (
             Format::Csv,
             "time_us,op,where,blocks",
-            "line 1: the header \"time_us,op,where,blocks\" has 0 columns for what takes one of offset_bytes",
+            "line 1: the header \"time_us,op,where,blocks\" has no column named offset_bytes, sector or block",
         ),
     ] {
         let error = refused("t", line.as_bytes(), named(format));

@@ -14,6 +14,7 @@ use vssd_host::size::ByteSize;
 use workloads::trace::{Format, Options, Problem, Record, TraceError};
 
 use super::image::DISK_BYTES_MAX;
+use super::options::ReadArgs;
 use super::survey::Survey;
 
 /// What a trace is read for.
@@ -53,7 +54,7 @@ impl Error for Advised {
 pub fn advise(
     error: anyhow::Error,
     path: &Path,
-    options: &Options,
+    given: &ReadArgs,
     purpose: Purpose,
     progress: Progress,
 ) -> anyhow::Error {
@@ -61,8 +62,13 @@ pub fn advise(
         Ok(error) => error,
         Err(other) => return other,
     };
+    // What the trace was read by.
+    let Ok(options) = given.options() else {
+        return error.into();
+    };
     let case = Case {
         path,
+        given,
         options,
         purpose,
         progress,
@@ -76,7 +82,8 @@ pub fn advise(
 
 struct Case<'a> {
     path: &'a Path,
-    options: &'a Options,
+    given: &'a ReadArgs,
+    options: Options,
     purpose: Purpose,
     progress: Progress,
 }
@@ -89,7 +96,7 @@ fn round_up(bytes: u64) -> ByteSize {
 
 impl Case<'_> {
     fn survey(&self, disk_bytes: Option<u64>) -> Result<Option<Survey>> {
-        Survey::of(self.path, self.options, disk_bytes, self.progress)
+        Survey::of(self.path, &self.options, disk_bytes, self.progress)
     }
 
     fn advice(&self, problem: &Problem) -> Result<Option<String>> {
@@ -101,19 +108,24 @@ impl Case<'_> {
                 format!("name another with `--format`, one of {}", Format::NAMES)
             }
             Problem::LineTooLong | Problem::NotText if self.options.format.is_none() => {
-                "this is no text trace, name its format with `--format`".to_owned()
+                "this is not a text trace, name its format with `--format`".to_owned()
             }
-            Problem::Overlap { .. } => "read ids as names of objects with `--ids objects`, or allow \
-                 requests of a disk that overlap with `--overlap allow`"
-                .to_owned(),
-            Problem::Overflow(what) if what.contains("object id") => {
-                "read ids as names of objects with `--ids objects`, or give their unit with `--id-unit`"
-                    .to_owned()
-            }
+            Problem::NoUse { setting, .. } => match &self.given.options_of(*setting)[..] {
+                [option] => format!("leave out {option}, which has no effect"),
+                options => format!("leave out {}, which have no effect", options.join(" and ")),
+            },
+            Problem::Overlap { .. } => format!(
+                "{}, or allow requests of a disk that overlap with `--overlap allow`",
+                self.as_objects()
+            ),
+            Problem::Overflow(what) if what.contains("object id") => format!(
+                "{}, or give the unit of the addresses with `--id-unit`",
+                self.as_objects()
+            ),
             Problem::TooManyObjects(_) => {
                 "read only its beginning with `--limit REQUESTS`".to_owned()
             }
-            Problem::TooLong { .. } => self.too_long()?,
+            Problem::TooLong { length_bytes, .. } => self.too_long(*length_bytes)?,
             Problem::TimeGoesBack { .. } => self.time_goes_back()?,
             Problem::BeyondVolume { .. } => self.beyond_volume()?,
             Problem::BeyondDisk { disk_bytes, .. } => self.beyond_disk(*disk_bytes)?,
@@ -121,19 +133,28 @@ impl Case<'_> {
         }))
     }
 
-    fn too_long(&self) -> Result<String> {
+    /// Names of objects in place of addresses, without the options that exclude that.
+    fn as_objects(&self) -> String {
+        format!(
+            "read ids as names of objects with `--ids objects` in place of {}",
+            self.given.of_addresses().join(" ")
+        )
+    }
+
+    fn too_long(&self, length_bytes: u64) -> Result<String> {
         let cap = ByteSize(Record::LENGTH_BYTES_CAP.into());
-        let longest = self.survey(None)?.map_or(0, |of| of.length_bytes_max);
-        let over = longest <= self.options.length_bytes_max.into();
-        Ok(match over {
-            // It is past the cap, or nothing that can be looked at again.
-            true => format!(
-                "lengths up to {cap} can be taken with `--max-request SIZE`; garbage says such lengths as \
-                 well, so see that `--format` is right"
-            ),
-            false => format!(
+        if length_bytes > cap.0 {
+            return Ok(format!(
+                "{cap} is the most that --max-request can allow, so split the request into several \
+                 if it is real, or correct --format"
+            ));
+        }
+        Ok(match self.survey(None)? {
+            // What cannot be read twice.
+            None => format!("if it is real, `--max-request SIZE` takes it, up to {cap}"),
+            Some(survey) => format!(
                 "if it is real, `--max-request {}` takes it and all others",
-                round_up(longest).min(cap)
+                round_up(survey.length_bytes_max).min(cap)
             ),
         })
     }
@@ -232,7 +253,6 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::trace::options::ReadArgs;
 
     #[derive(Parser)]
     struct Line {
@@ -294,17 +314,18 @@ mod tests {
             .get_arguments()
             .filter_map(|arg| arg.get_long())
             .collect();
-        let read_options = Options {
-            disk_bytes: Some(1),
-            ..Options::default()
+        let with_disk = ReadArgs {
+            disk: Some(ByteSize(1)),
+            ..ReadArgs::default()
         };
         for path in [path.as_path(), Path::new("/dev/null")] {
             for purpose in [Purpose::Count, Purpose::Image] {
-                for options_given in [Options::default(), read_options.clone()] {
+                for given in [ReadArgs::default(), with_disk.clone()] {
                     for problem in problems() {
                         let case = Case {
                             path,
-                            options: &options_given,
+                            given: &given,
+                            options: given.options().unwrap(),
                             purpose,
                             progress: HIDDEN,
                         };

@@ -39,7 +39,7 @@ pub struct Converted {
 ///
 /// # Errors
 /// When `out` is there already or cannot be written, when the trace cannot be read to its
-/// end or accesses nothing, or when somebody wants to stop. There is no `out` then.
+/// end or accesses nothing, or when the run is to stop. There is no `out` then.
 pub fn convert(path: &Path, options: Options, out: &Path, progress: Progress) -> Result<Converted> {
     let exists = || format!("{} exists already: choose another name", out.display());
     ensure!(out.symlink_metadata().is_err(), exists());
@@ -59,7 +59,7 @@ pub fn convert(path: &Path, options: Options, out: &Path, progress: Progress) ->
 ///
 /// # Errors
 /// When the file cannot be written, when the trace cannot be read to its end or accesses
-/// nothing, or when somebody wants to stop.
+/// nothing, or when the run is to stop.
 pub fn trace_image(
     path: &Path,
     mut options: Options,

@@ -92,7 +92,7 @@ impl Info {
     /// Reads the trace at `path` for it.
     ///
     /// # Errors
-    /// When it cannot be read to its end or accesses nothing, or when somebody wants to stop.
+    /// When it cannot be read to its end or accesses nothing, or when the run is to stop.
     pub fn read(path: &Path, options: Options, progress: Progress) -> Result<Self> {
         let mut distinct = Distinct::default();
         let summary = pass(path, options, progress, "reading", |record| {

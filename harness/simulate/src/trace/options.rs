@@ -3,10 +3,10 @@
 use std::fmt;
 use std::num::NonZeroU64;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use vssd_host::size::ByteSize;
-use workloads::trace::{Beyond, Format, Ids, Options, Overlap, Record, TimeOrder};
+use workloads::trace::{Beyond, Format, Ids, Options, Overlap, Record, Setting, TimeOrder};
 
 /// What the ids of an oracle-general trace are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -26,10 +26,10 @@ impl fmt::Display for IdsAre {
     }
 }
 
-/// A size of which there is something.
+/// A size above zero.
 fn parse_size(text: &str) -> Result<ByteSize, String> {
     match text.parse() {
-        Ok(ByteSize(0)) => Err(format!("`{text}` is nothing: give at least 1B")),
+        Ok(ByteSize(0)) => Err("the size must be at least 1B".to_owned()),
         Ok(size) => Ok(size),
         Err(error) => Err(error.to_string()),
     }
@@ -40,6 +40,19 @@ fn parse_request(text: &str) -> Result<ByteSize, String> {
     match parse_size(text)? {
         size if size > cap => Err(format!("no request is longer than {cap}")),
         size => Ok(size),
+    }
+}
+
+/// A number of requests above zero.
+fn parse_limit(text: &str) -> Result<NonZeroU64, String> {
+    match text.parse::<u64>().map(NonZeroU64::new) {
+        Ok(Some(requests)) => Ok(requests),
+        Ok(None) => {
+            Err("the limit must be at least 1 request; without --limit all are read".to_owned())
+        }
+        Err(error) => Err(format!(
+            "{error}; expected a number of requests, e.g. 1000000"
+        )),
     }
 }
 
@@ -72,7 +85,7 @@ pub struct ReadArgs {
     )]
     pub times: TimeOrder,
     /// Only so many requests, from the first on.
-    #[arg(long, value_name = "REQUESTS", requires = "trace")]
+    #[arg(long, value_name = "REQUESTS", value_parser = parse_limit, requires = "trace")]
     pub limit: Option<NonZeroU64>,
     /// The room of each volume of a trace with several (spc, msr), 1TiB if not given.
     #[arg(long, value_name = "SIZE", value_parser = parse_size, requires = "trace")]
@@ -92,16 +105,10 @@ pub struct ReadArgs {
     /// What ids that are addresses count, 512B if not given; they are addresses if it is.
     #[arg(long, value_name = "SIZE", value_parser = parse_size, requires = "trace")]
     pub id_unit: Option<ByteSize>,
-    /// Ranges of different ids that are addresses and overlap: refuse the trace, or allow them,
-    /// as requests of a disk do.
-    #[arg(
-        long,
-        default_value_t,
-        value_name = "refuse|allow",
-        hide_default_value = true,
-        requires = "trace"
-    )]
-    pub overlap: Overlap,
+    /// Ranges of different ids that overlap, with --ids addresses or --id-unit: refuse the trace,
+    /// or allow them, as requests of a disk do. Refuse if not given.
+    #[arg(long, value_name = "refuse|allow", requires = "trace")]
+    pub overlap: Option<Overlap>,
 }
 
 impl ReadArgs {
@@ -114,6 +121,7 @@ impl ReadArgs {
         Ok(Options {
             format: self.format,
             order: self.times,
+            asked: self.asked().map(|(setting, _)| setting).collect(),
             length_bytes_max: match self.max_request {
                 // No more than 1 GiB.
                 Some(size) => size.0 as u32,
@@ -127,25 +135,69 @@ impl ReadArgs {
         })
     }
 
+    /// Settings that only some formats have a use for, as far as they were given, each with its
+    /// option.
+    fn asked(&self) -> impl Iterator<Item = (Setting, &'static str)> {
+        [
+            (self.ids.is_some(), Setting::Ids, "--ids"),
+            (self.id_unit.is_some(), Setting::Ids, "--id-unit"),
+            (self.overlap.is_some(), Setting::Ids, "--overlap"),
+            (self.volume.is_some(), Setting::Volumes, "--volume"),
+            (self.max_request.is_some(), Setting::Length, "--max-request"),
+            (
+                self.times != TimeOrder::default(),
+                Setting::Times,
+                "--times",
+            ),
+        ]
+        .into_iter()
+        .filter_map(|(given, setting, option)| given.then_some((setting, option)))
+    }
+
+    /// The options given that make a setting.
+    pub fn options_of(&self, setting: Setting) -> Vec<&'static str> {
+        let all = self.asked().filter(|(of, _)| *of == setting);
+        all.map(|(_, option)| option).collect()
+    }
+
+    /// What was given that makes addresses of ids.
+    pub fn of_addresses(&self) -> Vec<String> {
+        let ids = self.ids.filter(|ids| *ids == IdsAre::Addresses);
+        [
+            ids.map(|ids| format!("--ids {ids}")),
+            self.id_unit.map(|unit| format!("--id-unit {unit}")),
+            self.overlap.map(|overlap| format!("--overlap {overlap}")),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
     fn ids(&self) -> Result<Ids> {
-        let of_addresses = self.id_unit.is_some() || self.overlap != Overlap::default();
-        let implied = match of_addresses {
-            true => IdsAre::Addresses,
-            false => IdsAre::Objects,
+        let implied = match self.id_unit {
+            Some(_) => IdsAre::Addresses,
+            None => IdsAre::Objects,
         };
-        match self.ids.unwrap_or(implied) {
-            IdsAre::Objects => {
+        match (self.ids, self.ids.unwrap_or(implied)) {
+            (Some(_), IdsAre::Objects) => {
                 ensure!(
-                    !of_addresses,
-                    "--id-unit and --overlap are about addresses, and --ids objects says that ids are none"
+                    self.id_unit.is_none() && self.overlap.is_none(),
+                    "--ids objects makes no addresses of ids, so {} must be left out",
+                    self.of_addresses().join(" and ")
                 );
                 Ok(Ids::Objects)
             }
-            IdsAre::Addresses => {
+            (None, IdsAre::Objects) => match self.overlap {
+                None => Ok(Ids::Objects),
+                Some(_) => bail!(
+                    "--overlap is about ids that are addresses: add --ids addresses, or their unit with --id-unit SIZE"
+                ),
+            },
+            (_, IdsAre::Addresses) => {
                 let unit = self.id_unit.and_then(|size| NonZeroU64::new(size.0));
                 Ok(Ids::Addresses {
                     unit_bytes: unit.unwrap_or(Ids::UNIT_BYTES),
-                    overlap: self.overlap,
+                    overlap: self.overlap.unwrap_or_default(),
                 })
             }
         }
@@ -156,7 +208,6 @@ impl ReadArgs {
         let default = Self::default();
         let beyond = (self.beyond != default.beyond).then_some(self.beyond);
         let times = (self.times != default.times).then_some(self.times);
-        let overlap = (self.overlap != default.overlap).then_some(self.overlap);
         [
             self.format.map(|format| format!(" --format {format}")),
             self.disk.map(|size| format!(" --disk {size}")),
@@ -168,7 +219,7 @@ impl ReadArgs {
                 .map(|size| format!(" --max-request {size}")),
             self.ids.map(|ids| format!(" --ids {ids}")),
             self.id_unit.map(|size| format!(" --id-unit {size}")),
-            overlap.map(|overlap| format!(" --overlap {overlap}")),
+            self.overlap.map(|overlap| format!(" --overlap {overlap}")),
         ]
         .into_iter()
         .flatten()
@@ -222,13 +273,21 @@ mod tests {
             ids("--id-unit 4KiB").unwrap(),
             addresses(4096, Overlap::Reject)
         );
-        assert_eq!(
-            ids("--overlap allow").unwrap(),
-            addresses(512, Overlap::Allow)
-        );
-        for text in ["--id-unit 4KiB", "--overlap allow"] {
+        for (text, unit) in [("--ids addresses", 512), ("--id-unit 4KiB", 4096)] {
+            assert_eq!(
+                ids(&format!("{text} --overlap allow")).unwrap(),
+                addresses(unit, Overlap::Allow)
+            );
+        }
+        for text in ["--id-unit 4KiB", "--overlap allow", "--overlap refuse"] {
             let error = ids(&format!("--ids objects {text}")).unwrap_err();
             assert!(error.to_string().contains("--ids objects"), "{error}");
+            assert!(error.to_string().contains(text), "{error}");
+        }
+        // Nothing else says that ids are addresses.
+        for text in ["--overlap allow", "--overlap refuse"] {
+            let error = ids(text).unwrap_err();
+            assert!(error.to_string().contains("add --ids addresses"), "{error}");
         }
     }
 

@@ -95,36 +95,43 @@ impl Summary {
     /// What was left out, or changed, in sentences.
     pub fn notes(&self) -> Vec<String> {
         let counts = &self.counts;
+        // Each of one, and of several.
         let counted = [
             (
                 counts.other_commands,
+                "record is neither a read nor a write, and was left out.",
                 "records are neither reads nor writes, and were left out.",
             ),
             (
                 counts.beyond_disk,
+                "request ends past the end of the disk, and was left out.",
                 "requests end past the end of the disk, and were left out.",
             ),
             (
                 counts.clamped,
+                "record was earlier than the one before; it counts as of the same time.",
                 "records were earlier than the one before; they count as of the same time.",
             ),
             (
                 counts.larger_objects,
+                "request is for an object larger than the one block that it counts as.",
                 "requests are for objects larger than the one block that each counts as.",
             ),
         ];
-        let counted = counted.into_iter().filter(|(count, _)| *count > 0);
+        let counted = counted
+            .into_iter()
+            .filter_map(|(count, one, several)| match count {
+                0 => None,
+                1 => Some(format!("1 {one}")),
+                _ => Some(format!("{count} {several}")),
+            });
         let header = counts
             .header_line
-            .map(|line| format!("Line {line} names the columns, and is no request."));
+            .map(|line| format!("Line {line} names the columns, and is not a request."));
         let trailing = counts.trailing.map(|compression| {
             format!("Other bytes come after the {compression} data, and were left out.")
         });
-        counted
-            .map(|(count, what)| format!("{count} {what}"))
-            .chain(header)
-            .chain(trailing)
-            .collect()
+        counted.chain(header).chain(trailing).collect()
     }
 }
 
@@ -133,7 +140,7 @@ impl Summary {
 ///
 /// # Errors
 /// When the trace cannot be read to its end, when no request of it accesses a block, when
-/// `visit` fails, or when somebody wants to stop.
+/// `visit` fails, or when the run is to stop.
 pub fn pass(
     path: &Path,
     options: Options,
@@ -160,6 +167,7 @@ pub fn pass(
         path.display(),
         match summary.counts.beyond_disk {
             0 => String::new(),
+            1 => " (1 ends past the end of the disk, and was left out)".to_owned(),
             beyond => format!(" ({beyond} end past the end of the disk, and were left out)"),
         }
     );

@@ -39,7 +39,7 @@ impl Survey {
     /// has no room for. `None` of what cannot be read twice, such as a pipe.
     ///
     /// # Errors
-    /// When somebody wants to stop.
+    /// When the run is to stop.
     pub fn of(
         path: &Path,
         options: &Options,

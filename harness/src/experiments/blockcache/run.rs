@@ -10,6 +10,7 @@ use results::store::RunFolder;
 use simulate::input::Input;
 use simulate::replay::{Contender, on_slots};
 use simulate::trace::image::Converted;
+use simulate::trace::survey::Survey;
 use simulate::trace::{pass, trace_image};
 use tempfile::TempPath;
 use terminal::interrupt;
@@ -74,7 +75,8 @@ pub fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
             "read the parameter `trace` (`harness trace convert FILE OUT` has options for such a trace, and OUT can \
              be the parameter)",
         )?;
-        folder.append(&trace_row(path, &made))?;
+        let apart = apart(params, path, &made, lab.progress)?;
+        folder.append(&trace_row(path, &made, apart))?;
         Ok(image)
     });
     let image: Option<TempPath> = image.transpose()?;
@@ -113,10 +115,46 @@ pub fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
     Ok(())
 }
 
-fn trace_row(path: &Path, made: &Converted) -> BlockCacheTraceRow {
+/// What to do about volumes that lie so far apart that the origin disk has not all of them.
+///
+/// # Errors
+/// When the run is to stop.
+fn apart(
+    params: &Params,
+    path: &Path,
+    made: &Converted,
+    progress: Progress,
+) -> Result<Option<String>> {
+    let counts = made.summary.counts;
+    if counts.volumes < 2 || counts.beyond_disk == 0 {
+        return Ok(None);
+    }
+    let Some(survey) = Survey::of(path, &Options::default(), None, progress)? else {
+        return Ok(None);
+    };
+    let Some(volume) = survey.volume_bytes() else {
+        return Ok(None);
+    };
+    let all = volume.saturating_mul(survey.volumes);
+    let path = path.display();
+    let larger = match all > params.origin.0 {
+        true => format!(" --set origin={}", ByteSize(all)),
+        false => String::new(),
+    };
+    Ok(Some(format!(
+        "Its {} volumes are too far apart for the `origin` of {}: `harness trace convert {path} OUT \
+         --volume {}` lays them out closer, and `--set trace=OUT{larger}` replays all of them.",
+        survey.volumes,
+        params.origin,
+        ByteSize(volume),
+    )))
+}
+
+fn trace_row(path: &Path, made: &Converted, apart: Option<String>) -> BlockCacheTraceRow {
     let Converted {
         summary, distinct, ..
     } = made;
+    let notes: Vec<String> = summary.notes().into_iter().chain(apart).collect();
     BlockCacheTraceRow {
         trace: path.display().to_string(),
         format: summary.format.name().to_owned(),
@@ -125,7 +163,7 @@ fn trace_row(path: &Path, made: &Converted) -> BlockCacheTraceRow {
         distinct_blocks: distinct.blocks,
         beyond_disk: summary.counts.beyond_disk,
         assumed: summary.assumptions.join(" "),
-        notes: summary.notes().join(" "),
+        notes: notes.join(" "),
     }
 }
 

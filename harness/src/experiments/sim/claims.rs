@@ -102,7 +102,7 @@ fn complete(rows: &[Row], accesses: &Accesses) -> Option<Claim> {
     })
 }
 
-/// Nobody misses less than the bound.
+/// No policy misses less than the bound.
 fn bounded(rows: &[Row]) -> Option<Claim> {
     let bound = |row: &Row| of(rows, Contender::Belady.name(), row.cache_blocks);
     let pairs = rows.iter().filter_map(|row| Some((row, bound(row)?)));

@@ -67,7 +67,7 @@ pub(crate) struct Params {
 /// Reads a workload, or says which there are.
 pub(crate) fn parse_workload(text: &str) -> Result<Workload, String> {
     text.parse().map_err(|_| {
-        format!("`{text}` is none of zipf:EXPONENT, gaussian:MEAN,SD, uniform, sequential, hotspot:BLOCKS,SHARE,SPEED")
+        format!("invalid workload `{text}`; expected zipf:EXPONENT, gaussian:MEAN,SD, uniform, sequential, hotspot:BLOCKS,SHARE,SPEED")
     })
 }
 
@@ -76,7 +76,9 @@ pub(crate) fn parse_share(text: &str) -> Result<f64, String> {
     let number = text.strip_suffix('%').map(str::parse::<f64>);
     match number {
         Some(Ok(percent)) if (0.0..100.0).contains(&percent) => Ok(percent / 100.0),
-        _ => Err(format!("`{text}` is no share from 0% to less than 100%")),
+        _ => Err(format!(
+            "invalid share `{text}`; expected 0% to less than 100%"
+        )),
     }
 }
 
@@ -149,11 +151,8 @@ impl Params {
     /// The accesses.
     pub(super) fn input(&self, seed: u64, progress: Progress) -> Result<Input> {
         match &self.source {
-            Source::Trace { path, read } => {
-                let options = read.options()?;
-                Input::from_trace(path, options.clone(), progress)
-                    .map_err(|error| advise(error, path, &options, Purpose::Count, progress))
-            }
+            Source::Trace { path, read } => Input::from_trace(path, read.options()?, progress)
+                .map_err(|error| advise(error, path, read, Purpose::Count, progress)),
             Source::Workload {
                 workload,
                 blocks,

@@ -37,6 +37,7 @@ mod overlap;
 mod record;
 mod replay;
 mod session;
+mod suspects;
 mod window;
 
 #[cfg(test)]
@@ -50,10 +51,11 @@ use std::sync::Arc;
 
 pub use image::{Fault, PoolImage, VolumeImage};
 pub use open::shape;
-pub use overlap::{Overlap, Suspect};
+pub use overlap::Overlap;
 pub use record::Batch;
 pub use replay::Reading;
 pub use session::Session;
+pub use suspects::{Evidence, Suspect};
 
 use self::layout::{
     AlignedBuffer, COMMIT_HEADER_LEN, CommitHeader, HARD, LONGEST_COMMIT, PAGE, SNAPSHOT,
@@ -142,7 +144,7 @@ pub enum JournalError {
     )]
     Foreign(String),
     /// Two backends had the pool at the same time.
-    #[error("{0}; `vssdctl pool check` lists the blocks that are in doubt")]
+    #[error("{0}; `vssdctl pool check` lists the blocks that either could have changed")]
     Overlap(String),
 }
 

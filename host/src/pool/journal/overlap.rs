@@ -11,22 +11,24 @@
 //!   a  a  a  b  b│ a          the other way round
 //! ```
 //!
-//! In doubt are all blocks that either recorded since the younger of the two began, and those at the
-//! same places: each took places that it found free for its own. What nobody can tell is which
-//! blocks both of them had found written and wrote again, since that changes no record.
+//! [Listed](super::suspects) are all blocks that either could have changed, in two grades:
+//!
+//! - *recorded*: the blocks that either session recorded since the younger one began, those at
+//!   the same places, since each took places that it found free, and those of vSSDs that either
+//!   removed;
+//! - *possible*: all other blocks that have a place. A write to such a block changes no record, so
+//!   both may have made one. Checksums of the blocks would tell, but a guest may change a page
+//!   while it is being written.
+//!
+//! A journal that was compacted since goes back to the compaction only. So what was recorded before
+//! is then possible, and what was deleted before is not listed. Nor are blocks to which
+//! the lost session was first to give a place, once the other has overwritten the record of that:
+//! for them there is neither record nor place.
 
-use std::collections::BTreeMap;
-use std::fmt;
-
-use vssd::block_set::BlockSet;
-use vssd::encoding::SetView;
-use vssd::units::Geometry;
-
-use super::layout::{SNAPSHOT, SessionId};
-use super::record::{Record, split};
+use super::layout::{CommitHeader, HARD, SNAPSHOT, SessionId};
 use super::session::Session;
+use super::suspects::{Suspect, Suspects};
 use super::{End, Journal, JournalError, PoolImage};
-use crate::pool::ledger::VolumeId;
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,37 +37,10 @@ pub struct Overlap {
     pub older: String,
     /// The one that had begun meanwhile.
     pub younger: String,
-    /// Blocks in doubt, as far as there is a record of them.
+    /// Blocks that either could have changed: first those with records.
     pub suspects: Vec<Suspect>,
-    /// The journal was compacted since, and says no longer what came when.
+    /// The journal was compacted since, and does not go back to when the younger one began.
     pub compacted: bool,
-}
-
-/// Blocks in a row whose contents or records another session may have changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Suspect {
-    /// Their vSSD.
-    pub vssd: String,
-    /// The first block.
-    pub block: u32,
-    /// How many.
-    pub count: u32,
-    /// The first of their places, which are in a row, if they have any.
-    pub place: Option<u32>,
-}
-
-impl fmt::Display for Suspect {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let range = |first: u32| match self.count {
-            1 => format!(" {first}"),
-            count => format!("s {first} to {}", first + (count - 1)),
-        };
-        write!(f, "block{} of {}", range(self.block), self.vssd)?;
-        match self.place {
-            Some(place) => write!(f, ", at place{}", range(place)),
-            None => f.write_str(", without a place"),
-        }
-    }
 }
 
 impl Overlap {
@@ -80,8 +55,17 @@ impl Overlap {
 
 /// A whole commit that the chain does not reach.
 pub(super) struct Stray {
-    pub(super) session: SessionId,
-    pub(super) records: Vec<u8>,
+    /// Bytes from the beginning of the area.
+    pub(super) at: u64,
+    pub(super) header: CommitHeader,
+}
+
+impl Stray {
+    /// Whether it counts by itself. A soft commit of an earlier boot of the machine may lie where a
+    /// session that dropped it has not written yet.
+    fn is_hard(&self) -> bool {
+        self.header.flags & HARD != 0
+    }
 }
 
 impl Journal {
@@ -104,21 +88,29 @@ impl Journal {
             None => format!("session {}", id.number()),
         };
         let began = session(younger).and_then(|session| session.began);
-        let since = began.filter(|(epoch, _)| *epoch == self.superblock.epoch);
+        let is_in_area = |(epoch, _): &(u64, u64)| *epoch == self.superblock.epoch;
+        let compacted = !began.as_ref().is_some_and(is_in_area);
+        // What follows the snapshot of a compaction since then is younger than that.
+        let since = began.map(|began| if compacted { 0 } else { began.1 });
         let mut suspects = Suspects::new(image);
-        if let Some((_, sequence)) = since {
-            self.for_each_commit(|header, records| {
-                if header.sequence >= sequence && header.flags & SNAPSHOT == 0 {
-                    suspects.add(records);
-                }
-            })?;
+        self.for_each_commit(|header, records| {
+            let is_younger = since.is_some_and(|since| header.sequence >= since);
+            match is_younger && header.flags & SNAPSHOT == 0 {
+                true => suspects.add(header.session, records),
+                false => suspects.before(records),
+            }
+        })?;
+        for stray in strays {
+            let by_them = stray.is_hard() || stray.header.session >= older;
+            if by_them && self.read_rest(stray.at, &stray.header)? {
+                suspects.add(stray.header.session, self.records(&stray.header));
+            }
         }
-        strays.iter().for_each(|stray| suspects.add(&stray.records));
         Ok(Some(Overlap {
             older: describe(older),
             younger: describe(younger),
             suspects: suspects.list(),
-            compacted: since.is_none(),
+            compacted,
         }))
     }
 
@@ -129,8 +121,10 @@ impl Journal {
         (end, last): (End, SessionId),
         strays: &[Stray],
     ) -> Result<Option<(SessionId, SessionId)>, JournalError> {
-        if let Some(stray) = strays.iter().find(|stray| stray.session != last) {
-            return Ok(Some((last.min(stray.session), last.max(stray.session))));
+        let hard = strays.iter().filter(|stray| stray.is_hard());
+        let mut others = hard.map(|stray| stray.header.session);
+        if let Some(other) = others.find(|session| *session != last) {
+            return Ok(Some((last.min(other), last.max(other))));
         }
         let mut noted = sessions.iter();
         if let Some(pair) = noted.find_map(|s| Some((s.id, s.superseded?))) {
@@ -153,112 +147,5 @@ impl Journal {
             return Err(JournalError::Damaged { at });
         }
         Ok((younger > last).then_some((last, younger)))
-    }
-}
-
-/// Blocks in doubt.
-struct Suspects<'a> {
-    image: &'a PoolImage,
-    /// By volume, with its name.
-    blocks: BTreeMap<VolumeId, (String, BlockSet)>,
-    places: BlockSet,
-}
-
-impl<'a> Suspects<'a> {
-    fn new(image: &'a PoolImage) -> Self {
-        let volumes = image.volumes.iter().map(|(id, volume)| {
-            let blocks = BlockSet::empty(volume.blocks);
-            (*id, (volume.name.clone(), blocks))
-        });
-        Self {
-            image,
-            blocks: volumes.collect(),
-            places: BlockSet::empty(image.shape.places),
-        }
-    }
-
-    /// Adds what the records of a commit are about.
-    fn add(&mut self, mut records: &[u8]) {
-        while let Some((record, rest)) = split(records) {
-            records = rest;
-            match record {
-                Record::Volume {
-                    id, blocks, name, ..
-                } if Geometry::new(self.image.shape.block_size, blocks.into()).is_ok() => {
-                    let new = || (name.to_owned(), BlockSet::empty(blocks));
-                    self.blocks.entry(id).or_insert_with(new);
-                }
-                Record::Mapped {
-                    id,
-                    block,
-                    place,
-                    count,
-                } => {
-                    self.insert(id, block, count);
-                    if u64::from(place) + u64::from(count) <= u64::from(self.places.capacity()) {
-                        self.places.insert_range(place, count);
-                    }
-                }
-                Record::Unmapped { id, block, count } => self.insert(id, block, count),
-                Record::Granted(id, set) | Record::Released(id, set) => self.insert_all(id, set),
-                Record::Volume { .. }
-                | Record::Removed(_)
-                | Record::Next(_)
-                | Record::Window(..) => {}
-            }
-        }
-    }
-
-    fn insert(&mut self, id: VolumeId, block: u32, count: u32) {
-        let Some((_, blocks)) = self.blocks.get_mut(&id) else {
-            return;
-        };
-        if u64::from(block) + u64::from(count) <= u64::from(blocks.capacity()) {
-            blocks.insert_range(block, count);
-        }
-    }
-
-    fn insert_all(&mut self, id: VolumeId, set: &[u8]) {
-        let Some((_, blocks)) = self.blocks.get_mut(&id) else {
-            return;
-        };
-        let geometry = Geometry::new(self.image.shape.block_size, blocks.capacity().into());
-        if let Some(set) = geometry.ok().and_then(|of| SetView::parse(set, of).ok()) {
-            blocks.insert_view(&set);
-        }
-    }
-
-    /// All of them, with those that are at the same places now.
-    fn list(mut self) -> Vec<Suspect> {
-        let mut all: Vec<Suspect> = Vec::new();
-        for (id, (name, blocks)) in &mut self.blocks {
-            let volume = self.image.volumes.get(id);
-            let map = volume.into_iter().flat_map(|volume| volume.map());
-            for (block, place) in map {
-                if self.places.contains(place) {
-                    blocks.insert(block);
-                }
-            }
-            for block in blocks.iter() {
-                let place = volume.and_then(|volume| volume.place(block));
-                match all.last_mut().filter(|last| last.vssd == *name) {
-                    Some(last) if last.is_followed_by(block, place) => last.count += 1,
-                    _ => all.push(Suspect {
-                        vssd: name.clone(),
-                        block,
-                        count: 1,
-                        place,
-                    }),
-                }
-            }
-        }
-        all
-    }
-}
-
-impl Suspect {
-    fn is_followed_by(&self, block: u32, place: Option<u32>) -> bool {
-        let next = self.place.map(|first| first + self.count);
-        self.block + self.count == block && next == place
     }
 }

@@ -5,6 +5,7 @@ use super::layout::SESSIONS_KEPT;
 use super::tests::*;
 use super::*;
 use crate::medium::trace::TraceMedium;
+use crate::pool::ledger::{Bounds, VolumeId};
 
 /// A journal with a volume, and another session of the same pool.
 fn two() -> (Arc<TraceMedium>, Journal, Journal) {
@@ -24,6 +25,14 @@ fn overlap(medium: &Arc<TraceMedium>) -> Overlap {
 
 fn listed(overlap: &Overlap) -> Vec<String> {
     overlap.suspects.iter().map(ToString::to_string).collect()
+}
+
+/// The block numbers that are listed with that grade of evidence.
+fn blocks(overlap: &Overlap, possible: bool) -> Vec<u32> {
+    let all = overlap.suspects.iter();
+    all.filter(|s| (s.evidence == Evidence::Possible) == possible)
+        .flat_map(|s| s.block..s.block + s.count)
+        .collect()
 }
 
 #[test]
@@ -68,14 +77,19 @@ fn the_older_session_stops_and_leaves_a_note() {
     // written to these places before it noticed.
     commit(&mut younger, 7, Hard).unwrap();
     let found = overlap(&medium);
-    assert_eq!(listed(&found), ["block 7 of vm1, at place 7"]);
+    let expected = [
+        "in doubt: block 7 of vm1, at place 7",
+        "possibly rewritten by both: blocks 1 to 2 of vm1",
+    ];
+    assert_eq!(listed(&found), expected);
     assert!(!found.compacted);
     compact(&mut younger);
     let found = overlap(&medium);
     assert!(found.compacted && found.suspects.is_empty(), "{found:?}");
 }
 
-/// Both at it, neither looks: what either recorded since is in doubt, and nothing of before.
+/// Both at it, neither looks: what either recorded since is in doubt, and what has had a place
+/// since before may have been rewritten.
 #[test]
 fn what_two_recorded_at_the_same_time_is_found() {
     // How many commits each makes, and in which order.
@@ -101,19 +115,12 @@ fn what_two_recorded_at_the_same_time_is_found() {
             let what = format!("{first}, {second}, {older_first}");
             let found = overlap(&medium);
             let kept = read(&medium).unwrap().image;
-            let blocks: Vec<_> = found
-                .suspects
-                .iter()
-                .flat_map(|s| s.block..s.block + s.count)
-                .collect();
-            let recorded = kept.volumes[&ID].map().map(|(block, _)| block);
-            for block in recorded.filter(|block| *block >= 10) {
-                assert!(blocks.contains(&block), "{what}: {block} of {found:?}");
+            let recorded = blocks(&found, false);
+            let kept = kept.volumes[&ID].map().map(|(block, _)| block);
+            for block in kept.filter(|block| *block >= 10) {
+                assert!(recorded.contains(&block), "{what}: {block} of {found:?}");
             }
-            assert!(
-                !blocks.contains(&1) && !blocks.contains(&2),
-                "{what}: {found:?}"
-            );
+            assert_eq!(blocks(&found, true), [1, 2], "{what}: {found:?}");
             // Who looks finds out as well.
             assert!(older.verify().is_err(), "{what}");
             assert_eq!(
@@ -144,11 +151,155 @@ fn blocks_at_the_places_of_the_other_are_in_doubt() {
     commit(&mut older, 30, Hard).unwrap();
     let found = overlap(&medium);
     let expected = [
-        "block 1 of vm1, at place 1",
-        "block 30 of vm1, at place 30",
-        "block 100 of vm1, without a place",
+        "in doubt: block 1 of vm1, at place 1",
+        "in doubt: block 30 of vm1, at place 30",
+        "in doubt: block 100 of vm1, without a place",
+        "possibly rewritten by both: block 2 of vm1",
     ];
     assert_eq!(listed(&found), expected);
+}
+
+const BOUNDS: Bounds = Bounds {
+    quota: 4096,
+    reservation: 0,
+};
+
+/// Starts the other area with vm1, of which these blocks have places: block, place, count.
+fn compact_with(journal: &mut Journal, runs: &[(u32, u32, u32)]) {
+    let describe = |sink: &mut Sink<'_>| {
+        let mut batch = Batch::default();
+        batch.volume(ID, 4096, BOUNDS, "vm1");
+        for &(block, place, count) in runs {
+            batch.mapped(ID, block, place, count);
+        }
+        sink.push(&batch)
+    };
+    journal.compact(describe).unwrap();
+}
+
+/// Blocks that both sessions rewrote in place have no record. They are listed, in ranges whatever
+/// their places, and those without a place are not.
+#[test]
+fn blocks_that_both_could_rewrite_are_listed_without_a_record() {
+    let (medium, mut older, mut younger) = two();
+    let mut batch = Batch::default();
+    batch.mapped(ID, 3, 900, 1);
+    batch.mapped(ID, 4, 20, 7);
+    batch.mapped(ID, 500, 40, 1);
+    // Before the younger session began, as far as the journal says.
+    let (mut before, _) = Journal::open(medium.clone(), BOOT).unwrap();
+    drop((older, younger));
+    before.commit(&batch, Hard, true).unwrap();
+    let (next, _) = Journal::open(medium.clone(), BOOT).unwrap();
+    (older, younger) = (before, next);
+    assert!(older.verify().is_err());
+    younger.verify().unwrap();
+    let found = read(&medium).unwrap().overlap.unwrap();
+    let expected = [
+        "possibly rewritten by both: blocks 1 to 10 of vm1",
+        "possibly rewritten by both: block 500 of vm1",
+    ];
+    assert_eq!(listed(&found), expected);
+    assert!(!found.compacted);
+}
+
+/// What was on record before a compaction is possible after it; what comes after it is recorded.
+#[test]
+fn a_compaction_hides_no_block_that_has_a_place() {
+    let (medium, mut older, mut younger) = two();
+    commit(&mut younger, 7, Hard).unwrap();
+    assert!(older.verify().is_err());
+    compact_with(&mut younger, &[(1, 1, 1), (2, 2, 1), (7, 7, 1), (8, 60, 2)]);
+    let found = overlap(&medium);
+    let expected = [
+        "possibly rewritten by both: blocks 1 to 2 of vm1",
+        "possibly rewritten by both: blocks 7 to 9 of vm1",
+    ];
+    assert_eq!(listed(&found), expected);
+    assert!(found.compacted);
+    commit(&mut younger, 8, Hard).unwrap();
+    let found = overlap(&medium);
+    let expected = [
+        "in doubt: block 8 of vm1, at place 8",
+        "possibly rewritten by both: blocks 1 to 2 of vm1",
+        "possibly rewritten by both: block 7 of vm1",
+        "possibly rewritten by both: block 9 of vm1",
+    ];
+    assert_eq!(listed(&found), expected);
+}
+
+/// Places of a vSSD that either removed were free from then on, and both may have made a new one
+/// with the same number.
+#[test]
+fn vssds_that_were_made_or_removed_meanwhile_are_listed() {
+    let second = VolumeId(1);
+    for older_removes in [true, false] {
+        let (medium, mut older, mut younger) = two();
+        let remove = |journal: &mut Journal| {
+            let mut batch = Batch::default();
+            batch.removed(ID);
+            journal.commit(&batch, Hard, true).unwrap();
+        };
+        let make = |journal: &mut Journal, name: &str, block: u32| {
+            let mut batch = Batch::default();
+            batch.volume(second, 4096, BOUNDS, name);
+            batch.mapped(second, block, 70 + block, 2);
+            journal.commit(&batch, Hard, true).unwrap();
+        };
+        // The chain becomes that of the older, and what the younger did last is behind its end.
+        make(&mut older, "of-older", 4);
+        commit(&mut younger, 9, Hard).unwrap();
+        make(&mut younger, "of-younger", 5);
+        match older_removes {
+            true => remove(&mut older),
+            false => remove(&mut younger),
+        }
+        let found = overlap(&medium);
+        let [vm1, made] = match older_removes {
+            true => ["without a place", "at places 74 to 75"],
+            false => ["at places 1 to 2", "at places 74 to 75"],
+        };
+        let listed = listed(&found);
+        let expected = [
+            format!("in doubt: blocks 1 to 2 of vm1, {vm1}"),
+            format!("in doubt: blocks 4 to 5 of of-older, {made}"),
+        ];
+        for line in expected {
+            assert!(
+                listed.contains(&line),
+                "{older_removes}, {line}: {listed:#?}"
+            );
+        }
+        if !older_removes {
+            let lost = "in doubt: blocks 5 to 6 of of-younger, without a place".to_owned();
+            assert!(listed.contains(&lost), "{listed:#?}");
+        }
+    }
+}
+
+/// Soft commits of the other session tell no less of what it wrote.
+#[test]
+fn soft_commits_behind_the_end_are_evidence() {
+    let (medium, mut older, mut younger) = two();
+    commit(&mut younger, 40, Soft).unwrap();
+    commit(&mut younger, 41, Soft).unwrap();
+    commit(&mut older, 30, Hard).unwrap();
+    assert!(older.verify().is_err());
+    let found = overlap(&medium);
+    assert!(blocks(&found, false).contains(&41), "{found:?}");
+}
+
+/// As of a session with another boot id, which dropped soft commits and has not written there.
+#[test]
+fn soft_commits_of_an_earlier_boot_are_no_overlap() {
+    let medium = medium();
+    drop(journal(
+        &medium,
+        &[(1, Hard), (2, Soft), (3, Soft), (4, Soft)],
+    ));
+    let (_, image) = Journal::open(medium.clone(), BootId([8; 16])).unwrap();
+    assert_eq!(image.volumes[&ID].written(), 1);
+    assert_eq!(found(&medium, BOOT), [1]);
 }
 
 /// An older session that compacts takes the pool with it.

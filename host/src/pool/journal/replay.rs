@@ -16,9 +16,6 @@ const LOOK_AHEAD: u64 = 1 << 20;
 /// Bytes that are looked at behind the end at most.
 const FARTHEST: u64 = 1 << 30;
 
-/// Commits of another session that are kept.
-const STRAYS_KEPT: usize = 256;
-
 /// What was read of a pool.
 pub struct Reading {
     /// Its journal.
@@ -85,7 +82,7 @@ impl Journal {
     }
 
     /// The records of the commit that was read last.
-    fn records(&mut self, header: &CommitHeader) -> &[u8] {
+    pub(super) fn records(&mut self, header: &CommitHeader) -> &[u8] {
         let commit = self.buffer.get(header.commit_len() as usize);
         &commit[COMMIT_HEADER_LEN..][..header.payload_len as usize]
     }
@@ -118,7 +115,7 @@ impl Journal {
     }
 
     /// Reads the rest of a commit; false when it is not whole.
-    fn read_rest(&mut self, at: u64, header: &CommitHeader) -> io::Result<bool> {
+    pub(super) fn read_rest(&mut self, at: u64, header: &CommitHeader) -> io::Result<bool> {
         let (position, len) = (self.position(at), header.commit_len() as usize);
         let commit = self.buffer.read(&*self.medium, position, len)?;
         let commit = &commit[..COMMIT_HEADER_LEN + header.payload_len as usize];
@@ -141,8 +138,8 @@ impl Journal {
     }
 
     /// Makes sure that no durable commit is behind the end: then the end is no
-    /// end, but damage, or the work of another session, whose commits are returned. Looks no
-    /// further than the area is used.
+    /// end, but damage, or the work of another session. Returns the whole commits that are
+    /// there. Looks no further than the area is used.
     fn look_behind(
         &mut self,
         end: End,
@@ -159,28 +156,22 @@ impl Journal {
             let pages = pages.read(&*self.medium, position, len as usize)?;
             for (page, bytes) in (0..).zip(pages.chunks_exact(PAGE as usize)) {
                 let at = at + page * PAGE;
-                let header = CommitHeader::decode(bytes)
-                    .filter(|header| header.flags & HARD != 0 && self.accepts(at, header));
+                let header = CommitHeader::decode(bytes).filter(|h| self.accepts(at, h));
                 let Some(header) = header else { continue };
+                let is_hard = header.flags & HARD != 0;
                 let stray = is_stray(&header, (end, last), self.superblock.epoch, sessions);
                 if !stray && header.sequence <= end.sequence || !self.read_rest(at, &header)? {
                     continue;
                 }
-                foreign |= stray;
-                damaged |= !stray;
-                if strays.len() < STRAYS_KEPT {
-                    strays.push(Stray {
-                        session: header.session,
-                        records: self.records(&header).to_vec(),
-                    });
-                }
+                foreign |= is_hard && stray;
+                damaged |= is_hard && !stray;
+                strays.push(Stray { at, header });
             }
             at += len;
         }
         match (foreign, damaged) {
-            // What the chain has lost by that is among them.
-            (true, _) => Ok(strays),
-            (false, false) => Ok(Vec::new()),
+            // Of an overlap, what the chain has lost by it is among them.
+            (true, _) | (false, false) => Ok(strays),
             (false, true) => Err(JournalError::Damaged {
                 at: self.position(end.at),
             }),
