@@ -22,7 +22,6 @@ extern crate alloc;
 
 pub mod block_cache;
 pub mod cache;
-mod checksum;
 #[cfg(test)]
 mod crash_disk;
 pub mod device;

@@ -4,6 +4,8 @@ use core::fmt;
 
 use crate::device::IoError;
 use crate::eviction::Policy;
+use crate::metadata;
+use crate::origin_journal;
 use crate::write_policy::WritePolicy;
 
 /// How a cache works.
@@ -74,6 +76,16 @@ pub enum OpenError {
         /// How many blocks it has.
         blocks: u32,
     },
+    /// The vSSD holds a cache of another version of the metadata.
+    VssdVersion {
+        /// Its version.
+        version: u16,
+    },
+    /// The origin disk has a journal of another version.
+    OriginVersion {
+        /// Its version.
+        version: u16,
+    },
     /// The origin disk failed.
     Origin(IoError),
     /// The vSSD failed.
@@ -90,6 +102,20 @@ impl fmt::Display for OpenError {
             Self::VssdTooLarge { blocks } => {
                 write!(f, "open a cache: {blocks} blocks of vSSD are too many")
             }
+            Self::VssdVersion { version } => write!(
+                f,
+                "open a cache: the vSSD holds a cache of format {version}, and this guest reads \
+                 format {}: `close` it with the release that wrote it, then open it here with \
+                 fresh=true (without that, writes that are on the vSSD only are lost)",
+                metadata::VERSION
+            ),
+            Self::OriginVersion { version } => write!(
+                f,
+                "open a cache: the origin disk has a journal of format {version}, and this guest \
+                 reads format {}: open a cache once with the release that wrote it and \
+                 write=write-through, which applies and empties the journal",
+                origin_journal::VERSION
+            ),
             Self::Origin(error) => write!(f, "open a cache: origin disk: {error}"),
             Self::Vssd(error) => write!(f, "open a cache: vSSD: {error}"),
         }

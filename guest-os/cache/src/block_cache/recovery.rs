@@ -20,7 +20,7 @@ use crate::device::{BLOCK_LEN, BlockDevice, IoError};
 use crate::metadata::{
     MetaError, MetaLog, Record, Recovered, SlotState, Unrecovered, region_blocks,
 };
-use crate::origin_journal::{OriginJournal, journal_blocks};
+use crate::origin_journal::{OriginJournal, Unreplayed, journal_blocks};
 use crate::write_policy::WritePolicy;
 
 /// Dirty blocks that are looked at side by side.
@@ -63,9 +63,7 @@ pub async fn open<S: BlockDevice, O: BlockDevice>(
     // nothing is built on it before it is durable.
     origin.flush().await.map_err(OpenError::Origin)?;
     ssd.flush().await.map_err(OpenError::Vssd)?;
-    let (journal, _) = OriginJournal::recover(&origin)
-        .await
-        .map_err(OpenError::Origin)?;
+    let (journal, _) = OriginJournal::recover(&origin).await?;
     let origin_blocks = usable_blocks(&origin, &config, journal.is_some())?;
     let region = region_blocks(slots);
     let (log, on_record, is_broken) = open_log(&ssd, held, &config, now_ns()).await?;
@@ -112,6 +110,15 @@ pub async fn open<S: BlockDevice, O: BlockDevice>(
     Ok((cache, opened))
 }
 
+impl From<Unreplayed> for OpenError {
+    fn from(reason: Unreplayed) -> Self {
+        match reason {
+            Unreplayed::Device(error) => Self::Origin(error),
+            Unreplayed::OtherVersion(version) => Self::OriginVersion { version },
+        }
+    }
+}
+
 /// Blocks of the origin that are not its journal's.
 fn usable_blocks(
     origin: &impl BlockDevice,
@@ -152,7 +159,11 @@ async fn open_log(
                 let Recovered { log, lost, .. } = recovered;
                 return Ok((log, Some(OnRecord { slots, lost }), false));
             }
-            Err(reason) => is_broken = reason == Unrecovered::Broken,
+            Err(Unrecovered::OtherVersion(version)) => {
+                return Err(OpenError::VssdVersion { version });
+            }
+            Err(Unrecovered::Nothing) => {}
+            Err(Unrecovered::Broken) => is_broken = true,
         }
     }
     match MetaLog::format(ssd, id, held).await {

@@ -3,7 +3,7 @@
 //! ```text
 //!  block                                    record, 12 bytes
 //!   0  "vSSDmeta"                            0  kind in bits 28 to 31, slot below
-//!   8  version u16, 1                        4  block u32
+//!   8  version u16, 2                        4  block u32
 //!  10  kind u16                              8  epoch u32
 //!  12  blocks of the vSSD u32
 //!  16  id of the cache u64                  kinds of records
@@ -14,8 +14,9 @@
 //!  48  index u32                             4  the block is lost
 //!  52  records u16                           5  the block is found
 //!  54  parts u16
-//!  56  checksum of all else u64             kinds of blocks
-//!  64  records                               0 blank, 1 checkpoint, 2 log
+//!  56  zeros                                kinds of blocks
+//!  60  CRC-32 of all else u32                0 blank, 1 checkpoint, 2 log
+//!  64  records
 //! ```
 //!
 //! | | checkpoint | log |
@@ -28,15 +29,18 @@
 
 use core::mem::offset_of;
 
+use crc32fast::Hasher;
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::{Record, SlotState};
-use crate::checksum::checksum;
 use crate::device::BLOCK_LEN;
 
 const MAGIC: [u8; 8] = *b"vSSDmeta";
-const VERSION: u16 = 1;
+
+/// The version of this layout. Version 1 had another checksum.
+pub const VERSION: u16 = 2;
+
 const SLOT_BITS: u32 = 28;
 
 /// A block of the region.
@@ -62,7 +66,8 @@ struct RawHeader {
     index: U32,
     records: U16,
     parts: U16,
-    checksum: U64,
+    reserved: U32,
+    crc: U32,
 }
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -111,11 +116,12 @@ pub struct Header {
 }
 
 impl RawBlock {
-    /// The checksum of all but its field.
-    fn sum(&self) -> u64 {
-        let header = &self.header.as_bytes()[..offset_of!(RawHeader, checksum)];
-        let header = checksum(u64::from_le_bytes(MAGIC), header);
-        checksum(header, self.records.as_bytes())
+    /// The checksum of all but its field, which ends the header.
+    fn crc(&self) -> u32 {
+        let mut hasher = Hasher::new();
+        hasher.update(&self.header.as_bytes()[..offset_of!(RawHeader, crc)]);
+        hasher.update(self.records.as_bytes());
+        hasher.finalize()
     }
 }
 
@@ -141,12 +147,13 @@ impl Header {
             index: self.index.into(),
             records: (records.len() as u16).into(),
             parts: self.parts.into(),
-            checksum: 0.into(),
+            reserved: 0.into(),
+            crc: 0.into(),
         };
         for (raw, record) in block.records[..records.len()].iter_mut().zip(records) {
             *raw = RawRecord::encode(record);
         }
-        block.header.checksum = block.sum().into();
+        block.header.crc = block.crc().into();
     }
 
     /// Reads a block; `None` when it is none of these, or not whole.
@@ -154,7 +161,7 @@ impl Header {
         let block = RawBlock::ref_from_bytes(block).ok()?;
         let raw = &block.header;
         let is_whole =
-            raw.magic == MAGIC && raw.version.get() == VERSION && raw.checksum.get() == block.sum();
+            raw.magic == MAGIC && raw.version.get() == VERSION && raw.crc.get() == block.crc();
         let kind = match (is_whole, raw.kind.get()) {
             (true, 0) => Kind::Blank,
             (true, 1) => Kind::Checkpoint,
@@ -175,6 +182,13 @@ impl Header {
         let counts = header.sequence.max(header.previous) < SEQUENCE_END;
         (counts && usize::from(raw.records.get()) <= PER_BLOCK).then_some(header)
     }
+}
+
+/// The version of a block of another one; `None` for every other block.
+pub fn other_version(block: &[u8]) -> Option<u16> {
+    let header = &RawBlock::ref_from_bytes(block).ok()?.header;
+    let version = header.version.get();
+    (header.magic == MAGIC && version != VERSION).then_some(version)
 }
 
 /// The records of a block that [`Header::decode`] took; `None` for one that cannot be.
@@ -232,7 +246,7 @@ mod tests {
     use alloc::vec;
 
     const HEADER_LEN: usize = size_of::<RawHeader>();
-    const CHECKSUM_AT: usize = offset_of!(RawHeader, checksum);
+    const CRC_AT: usize = offset_of!(RawHeader, crc);
 
     const HEADER: Header = Header {
         kind: Kind::Log,
@@ -279,12 +293,12 @@ mod tests {
     fn blocks_have_these_bytes() {
         let mut block = vec![0; BLOCK_LEN];
         HEADER.encode(&RECORDS, &mut block);
-        let expected: &[u8] = b"vSSDmeta\x01\0\x02\0\x01\x02\x03\x04\
+        let expected: &[u8] = b"vSSDmeta\x02\0\x02\0\x01\x02\x03\x04\
             \x88\x77\x66\x55\x44\x33\x22\x11\x02\x03\x04\x05\x06\x07\x08\x09\
-            \x08\x07\x06\x05\x04\x03\x02\x01\xbb\xaa\0\0\xdd\xcc\0\0\x01\0\0\0\x06\0\x02\0";
-        assert_eq!(&block[..CHECKSUM_AT], expected);
-        let sum = block[CHECKSUM_AT..HEADER_LEN].as_array().copied();
-        assert_eq!(sum.map(u64::from_le_bytes), Some(0xd9a6_6736_ea20_c1a5));
+            \x08\x07\x06\x05\x04\x03\x02\x01\xbb\xaa\0\0\xdd\xcc\0\0\x01\0\0\0\x06\0\x02\0\0\0\0\0";
+        assert_eq!(&block[..CRC_AT], expected);
+        let crc = block[CRC_AT..HEADER_LEN].as_array().copied();
+        assert_eq!(crc.map(u32::from_le_bytes), Some(0xfc24_186c));
         let expected: &[u8] = b"\xdd\xcc\xbb\x0a\0\0\0\0\0\0\0\0\
             \x01\0\0\x10\x04\x03\x02\x01\0\0\0\0\
             \x02\0\0\x20\x09\0\0\0\xd0\xc0\xb0\xa0\
@@ -295,6 +309,20 @@ mod tests {
         assert!(block[HEADER_LEN + expected.len()..].iter().all(|&b| b == 0));
         assert_eq!(Header::decode(&block), Some(HEADER));
         assert!(records(&block).eq(RECORDS.map(Some)));
+    }
+
+    #[test]
+    fn blocks_of_other_versions_are_told_from_noise() {
+        let mut block = vec![0; BLOCK_LEN];
+        assert_eq!(other_version(&block), None);
+        HEADER.encode(&RECORDS, &mut block);
+        assert_eq!(other_version(&block), None);
+        for version in [1_u16, 3, u16::MAX] {
+            block[8..10].copy_from_slice(&version.to_le_bytes());
+            assert_eq!(other_version(&block), Some(version));
+        }
+        block[7] ^= 1;
+        assert_eq!(other_version(&block), None, "another magic");
     }
 
     #[test]
@@ -313,7 +341,7 @@ mod tests {
     #[test]
     fn whole_blocks_that_make_no_sense_are_refused() {
         for (at, bytes) in [
-            (8, &2u16.to_le_bytes()[..]),
+            (8, &1u16.to_le_bytes()[..]),
             (10, &3u16.to_le_bytes()),
             (24, &u64::MAX.to_le_bytes()),
             (32, &u64::MAX.to_le_bytes()),
@@ -323,7 +351,7 @@ mod tests {
             HEADER.encode(&RECORDS, &mut block);
             block[at..at + bytes.len()].copy_from_slice(bytes);
             let raw = RawBlock::mut_from_bytes(&mut block).unwrap();
-            raw.header.checksum = raw.sum().into();
+            raw.header.crc = raw.crc().into();
             assert_eq!(Header::decode(&block), None, "bytes from {at} on");
         }
         let ones = RawRecord::ref_from_bytes(&[0xff; 12]).unwrap();

@@ -51,6 +51,7 @@ mod tests;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 
+pub use layout::VERSION;
 pub use log::MetaLog;
 pub use outcome::Step;
 pub use plan::Plan;

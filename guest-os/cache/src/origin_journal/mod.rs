@@ -46,9 +46,9 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::cell::Cell;
 
-pub use recovery::Replayed;
+pub use layout::VERSION;
+pub use recovery::{Replayed, Unreplayed};
 
-use crate::checksum::checksum;
 use crate::device::{BLOCK_LEN, BlockDevice, IoError};
 use layout::{Header, Kind, Target};
 
@@ -102,10 +102,7 @@ impl Transaction {
     pub fn push(&mut self, block: u32, data: &[u8]) {
         assert!(!self.is_full(), "the transaction is full");
         assert_eq!(data.len(), BLOCK_LEN, "bytes of a block");
-        self.targets.push(Target {
-            block,
-            sum: checksum(u64::from(block), data),
-        });
+        self.targets.push(Target::new(block, data));
         self.bytes.extend_from_slice(data);
     }
 
