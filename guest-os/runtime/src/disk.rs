@@ -110,9 +110,10 @@ impl Disk {
     pub fn new(shape: Shape, port: &impl VssdPort) -> Self {
         let resizable = shape.kind == DiskKind::Vssd;
         Self {
-            driver: match resizable {
-                true => Driver::new(shape.geometry),
-                false => Driver::fixed(shape.geometry),
+            driver: if resizable {
+                Driver::new(shape.geometry)
+            } else {
+                Driver::fixed(shape.geometry)
             },
             resizable,
             slots: Slots::new(port.slot_count()),

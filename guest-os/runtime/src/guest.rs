@@ -445,9 +445,12 @@ impl<'m, M: Machine> Guest<'m, M> {
     /// Waits until the disks have given back what futures that are no more asked for.
     pub(crate) fn await_idle(&mut self) -> Result<(), Fault> {
         let hardware = Rc::clone(&self.hardware);
-        self.block_on(poll_fn(|_| match hardware.borrow().is_idle() {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
+        self.block_on(poll_fn(|_| {
+            if hardware.borrow().is_idle() {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
         }))
     }
 

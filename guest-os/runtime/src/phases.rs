@@ -73,9 +73,10 @@ impl Phases {
         else {
             return false;
         };
-        let kind = match self.list.len() + 1 < MAX_PHASES {
-            true => kind,
-            false => PhaseKind::Rest,
+        let kind = if self.list.len() + 1 < MAX_PHASES {
+            kind
+        } else {
+            PhaseKind::Rest
         };
         self.list.push(Phase {
             kind,

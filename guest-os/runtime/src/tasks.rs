@@ -34,9 +34,10 @@ impl Future for Tasks<'_> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         self.0
             .retain_mut(|task| task.as_mut().poll(context).is_pending());
-        match self.0.is_empty() {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
+        if self.0.is_empty() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
         }
     }
 }
@@ -49,9 +50,12 @@ pub fn poll_once<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
 /// Lets the others have their turn.
 pub async fn give_way() {
     let mut given = false;
-    core::future::poll_fn(|_| match core::mem::replace(&mut given, true) {
-        true => Poll::Ready(()),
-        false => Poll::Pending,
+    core::future::poll_fn(|_| {
+        if core::mem::replace(&mut given, true) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     })
     .await;
 }

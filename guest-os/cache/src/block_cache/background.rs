@@ -125,9 +125,10 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         loop {
             until(|| self.core.borrow().is_too_dirty(self.config.dirty_percent)).await;
             let is_ordered = self.core.borrow().is_ordered();
-            let is_done = match is_ordered {
-                true => self.apply_next().await,
-                false => self.clean_some().await,
+            let is_done = if is_ordered {
+                self.apply_next().await
+            } else {
+                self.clean_some().await
             };
             for _ in 0..if is_done { 1 } else { BACKOFF } {
                 turn_over().await;
@@ -161,9 +162,10 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
                 self.core.borrow_mut().record_clean();
             }
             let is_gone = core::mem::take(&mut self.core.borrow_mut().records.is_gone);
-            let is_done = match is_gone {
-                true => self.make_durable().await.is_ok(),
-                false => self.commit().await,
+            let is_done = if is_gone {
+                self.make_durable().await.is_ok()
+            } else {
+                self.commit().await
             };
             for _ in 0..if is_done { 1 } else { BACKOFF } {
                 turn_over().await;

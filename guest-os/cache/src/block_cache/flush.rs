@@ -22,9 +22,10 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
             self.core.borrow_mut().note_all_unrecorded();
             return Err(CacheError::Failed);
         }
-        match mended.is_empty() {
-            true => Ok(()),
-            false => self.record_mended(&mended).await,
+        if mended.is_empty() {
+            Ok(())
+        } else {
+            self.record_mended(&mended).await
         }
     }
 
@@ -46,9 +47,10 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
             let epoch = core.dirty.epoch;
             core.dirty.close_epoch();
             // Another flush may have closed the last one, and be waiting for its writes.
-            match core.dirty.epoch > epoch {
-                true => Some(epoch),
-                false => epoch.checked_sub(1),
+            if core.dirty.epoch > epoch {
+                Some(epoch)
+            } else {
+                epoch.checked_sub(1)
             }
         };
         if let Some(epoch) = closed {
@@ -121,9 +123,10 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
     async fn bring_home_once(&self) -> WrittenBack {
         let bring = async {
             let is_ordered = self.core.borrow().is_ordered();
-            match is_ordered {
-                true => self.apply_everything().await,
-                false => self.clean_everything().await,
+            if is_ordered {
+                self.apply_everything().await
+            } else {
+                self.clean_everything().await
             }
         };
         // What was dropped on the way may be what the rest waits for.

@@ -175,9 +175,10 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         if is_void && !is_durable {
             // One that could be begun, but not go on, would have to be erased.
             let held = self.log.borrow().held();
-            return match self.core.borrow().records.is_empty() && !self.core.borrow().has_marks() {
-                true => Ok(()),
-                false => Err(MetaError::Full { held, records: len }),
+            return if self.core.borrow().records.is_empty() && !self.core.borrow().has_marks() {
+                Ok(())
+            } else {
+                Err(MetaError::Full { held, records: len })
             };
         }
         let records = self.core.borrow_mut().take_records();
@@ -312,9 +313,10 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
             super::wait::turn_over().await;
         }
         // Should there be blocks enough again by now, what is waiting is put on record.
-        match self.commit().await || self.log.borrow().is_void() {
-            true => Ok(()),
-            false => Err(IoError::Failed),
+        if self.commit().await || self.log.borrow().is_void() {
+            Ok(())
+        } else {
+            Err(IoError::Failed)
         }
     }
 }

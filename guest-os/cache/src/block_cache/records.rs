@@ -162,9 +162,10 @@ impl Core {
         let is_other = version.may_be_zeros() && !is_zeros;
         version.is_zeros = is_zeros;
         version.becomes_zeros = false;
-        match is_other {
-            true => drop(self.dirty.unrecorded.insert(id)),
-            false => self.note_unrecorded(id),
+        if is_other {
+            self.dirty.unrecorded.insert(id);
+        } else {
+            self.note_unrecorded(id);
         }
     }
 

@@ -35,9 +35,10 @@ pub struct Request<'a, S: BlockDevice, O: BlockDevice> {
 impl<S: BlockDevice, O: BlockDevice> Drop for Request<'_, S, O> {
     fn drop(&mut self) {
         let mut core = self.cache.core.borrow_mut();
-        match self.is_over {
-            true => core.finish(&self.job),
-            false => core.abandon(self.job),
+        if self.is_over {
+            core.finish(&self.job)
+        } else {
+            core.abandon(self.job)
         }
     }
 }
@@ -329,9 +330,10 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
     pub(crate) async fn bring_home(&self, id: VersionId) -> Result<(), Stuck> {
         for _ in 0..TRIES {
             let is_ordered = self.core.borrow().is_ordered();
-            let is_done = match is_ordered {
-                true => self.apply_to(id).await,
-                false => self.write_home(id).await,
+            let is_done = if is_ordered {
+                self.apply_to(id).await
+            } else {
+                self.write_home(id).await
             };
             if is_done {
                 return Ok(());

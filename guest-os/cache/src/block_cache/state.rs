@@ -128,9 +128,10 @@ impl Core {
 
     /// Whether more is dirty than may be, in a hundred slots.
     pub fn is_too_dirty(&self, percent: u8) -> bool {
-        let percent = match self.write.keeps_dirty() {
-            true => u64::from(percent),
-            false => 0,
+        let percent = if self.write.keeps_dirty() {
+            u64::from(percent)
+        } else {
+            0
         };
         let allowed = u64::from(self.cache.capacity()) * percent;
         u64::from(self.dirty.len()) * 100 > allowed
@@ -147,10 +148,7 @@ impl Core {
         if let Some(slot) = self.cache.access(block) {
             self.stats.read_hits += 1;
             let is_restored = self.cache.flag(slot);
-            let kind = match is_restored {
-                true => Kind::Check,
-                false => Kind::Hit,
-            };
+            let kind = if is_restored { Kind::Check } else { Kind::Hit };
             if is_restored {
                 self.cache.set_flag(slot, false);
             }

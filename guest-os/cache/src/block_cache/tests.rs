@@ -231,9 +231,10 @@ fn hits_and_misses_are_those_of_the_simulator() {
                     (WritePolicy::ReadOnly | WritePolicy::WriteAround, true, _) | (.., true) => {}
                     _ => assert!(matches!(model.admit(block), Admission::Admitted { .. })),
                 }
-                match is_write {
-                    true => run.write(block, block as u8),
-                    false => run.request_any(block),
+                if is_write {
+                    run.write(block, block as u8)
+                } else {
+                    run.request_any(block)
                 }
                 run.wait(depth as usize - 1);
             }

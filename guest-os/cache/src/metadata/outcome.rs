@@ -45,9 +45,10 @@ impl MetaLog {
             self.finish_checkpoint(&plan.checkpoint, plan.has_root, plan.has_end, whole);
         }
         written.map_err(MetaError::Device)?;
-        match plan.carries && self.sound_chain().is_some() {
-            true => Ok(Step::Committed),
-            false => Ok(Step::Again),
+        if plan.carries && self.sound_chain().is_some() {
+            Ok(Step::Committed)
+        } else {
+            Ok(Step::Again)
         }
     }
 

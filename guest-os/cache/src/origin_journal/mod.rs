@@ -65,9 +65,10 @@ const JOURNAL_BLOCKS: u32 = 1 + 2 * AREA_BLOCKS;
 /// which is 2 MiB; or 0 when that would be more than a quarter of the origin, so
 /// that there can be no journaled write-back on it.
 pub fn journal_blocks(origin_blocks: u32) -> u32 {
-    match origin_blocks / 4 >= JOURNAL_BLOCKS {
-        true => JOURNAL_BLOCKS,
-        false => 0,
+    if origin_blocks / 4 >= JOURNAL_BLOCKS {
+        JOURNAL_BLOCKS
+    } else {
+        0
     }
 }
 

@@ -269,9 +269,10 @@ impl Disk {
         let chosen = rng.below(state.requests.len() as u32);
         let request = state.requests.remove(chosen as usize);
         let id = request.id;
-        let failed = match request.gone {
-            true => Some(IoError::Gone),
-            false => state.fails(request.kind).then_some(IoError::Failed),
+        let failed = if request.gone {
+            Some(IoError::Gone)
+        } else {
+            state.fails(request.kind).then_some(IoError::Failed)
         };
         let ended = state.end(request, failed, rng);
         state.ended.insert(id, ended);

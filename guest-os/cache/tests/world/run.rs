@@ -345,12 +345,11 @@ impl Run {
             }
             _ => self.zipf.next(rng),
         };
-        match rng.below(8) < habits.writes {
-            true => {
-                let zeros = rng.below(12) == 0;
-                self.write(block, zeros);
-            }
-            false => self.read(block),
+        if rng.below(8) < habits.writes {
+            let zeros = rng.below(12) == 0;
+            self.write(block, zeros);
+        } else {
+            self.read(block)
         }
     }
 

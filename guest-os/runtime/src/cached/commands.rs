@@ -62,9 +62,10 @@ impl<'m, M: Machine> Guest<'m, M> {
             }
             Command::Flush => {
                 let writes = Rc::clone(&self.writes);
-                Ok(match self.block_on(flush(&cache, &writes))? {
-                    true => Ok(()),
-                    false => Err("a disk failed the flush".to_string()),
+                Ok(if self.block_on(flush(&cache, &writes))? {
+                    Ok(())
+                } else {
+                    Err("a disk failed the flush".to_string())
                 })
             }
             Command::WriteBack => {

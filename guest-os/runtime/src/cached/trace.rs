@@ -197,9 +197,10 @@ impl TraceReader {
         self.ahead = 0..0;
         poll_fn(|_| {
             self.advance(&mut hardware.borrow_mut());
-            match self.pieces.iter().all(|piece| piece.status.is_some()) {
-                true => Poll::Ready(()),
-                false => Poll::Pending,
+            if self.pieces.iter().all(|piece| piece.status.is_some()) {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
             }
         })
         .await;

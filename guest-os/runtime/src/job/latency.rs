@@ -41,9 +41,10 @@ impl Latencies {
             self.phases.resize_with(timing.phase + 1, Measured::default);
         }
         // After a rest, waiting begins with the next request.
-        let waiting_since_ns = match self.idle {
-            true => timing.submitted_ns,
-            false => self.last_ns,
+        let waiting_since_ns = if self.idle {
+            timing.submitted_ns
+        } else {
+            self.last_ns
         };
         let measured = &mut self.phases[timing.phase];
         measured

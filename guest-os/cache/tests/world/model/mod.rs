@@ -405,9 +405,10 @@ impl Model {
             origin.peek(number, &mut bytes);
             let visible = self.decode(number, &bytes);
             let block = &mut self.blocks[number as usize];
-            let newest = match late {
-                true => block.newest(),
-                false => block.newest_done(),
+            let newest = if late {
+                block.newest()
+            } else {
+                block.newest_done()
             };
             // That the origin disk had it before, or has as many zeros, the cache cannot know.
             let is_seen = newest >= block.session
