@@ -436,7 +436,7 @@ impl World {
     fn check_quiet(&self) {
         assert!(self.driver.is_quiet(), "the driver is not quiet");
         assert_eq!(self.doubts.len(), 0, "a doubt is not resolved");
-        assert!(self.device.agreed(), "the lists were not confirmed");
+        assert!(self.device.is_agreed(), "the lists were not confirmed");
         assert_eq!(self.driver.held(), self.device.granted());
         assert_eq!(self.driver.held(), &self.ledger.as_set());
         // [DEV-9] A block that was taken and came back did not do so behind its back.

@@ -452,12 +452,12 @@ fn dev_10_only_the_true_list_is_confirmed() {
     };
     let (response, _) = bench.next(Opcode::Confirm, &wrong.encode());
     assert_eq!(response.status, refused(Reject::Mismatch));
-    assert!(!bench.device.agreed());
+    assert!(!bench.device.is_agreed());
     assert_eq!(bench.confirm(), Status::Ok);
-    assert!(bench.device.agreed());
+    assert!(bench.device.is_agreed());
     bench.resize(99);
     assert_eq!(bench.surrender(&[0]), Status::Ok);
-    assert!(!bench.device.agreed(), "agreed on a list that changed");
+    assert!(!bench.device.is_agreed(), "agreed on a list that changed");
 }
 
 #[test]

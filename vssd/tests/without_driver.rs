@@ -155,10 +155,10 @@ fn dev_15_without_a_driver_nothing_is_taken_unless_forced() {
 fn dev_15_a_driver_that_goes_before_the_deadline_loses_nothing() {
     let mut bench = bench(BLOCKS);
     bench.drive();
-    assert!(bench.device.has_session() && bench.device.agreed());
+    assert!(bench.device.has_session() && bench.device.is_agreed());
     bench.device.resize(to(60), 0).unwrap();
     bench.device.disconnected();
-    assert!(!bench.device.has_session() && !bench.device.agreed());
+    assert!(!bench.device.has_session() && !bench.device.is_agreed());
     bench.follow(1000);
     let outcome = bench.outcome();
     assert_eq!(outcome.end, End::Partial(Shortfall::Deadline));
@@ -166,7 +166,7 @@ fn dev_15_a_driver_that_goes_before_the_deadline_loses_nothing() {
     assert_eq!(bench.device.resize(to(60), 0), Err(ResizeError::NoDriver));
     // One that was only stopped says so by confirming its list again, unasked by anybody.
     bench.drive();
-    assert!(bench.device.has_session() && bench.device.agreed());
+    assert!(bench.device.has_session() && bench.device.is_agreed());
     bench.device.resize(to(60), 0).unwrap();
     bench.drive();
     assert_eq!((bench.granted(), bench.outcome().revoked), (60, 0));
@@ -186,7 +186,7 @@ fn dev_16_a_grow_without_a_driver_is_granted_at_once() {
     assert!(bench.device.check_io(90 * 8, 4096).is_err());
     // A driver that comes later has all of them, and nothing is recorded twice.
     bench.drive();
-    assert!(bench.device.agreed());
+    assert!(bench.device.is_agreed());
     assert_eq!((bench.driver.held().len(), bench.record.granted), (90, 50));
 }
 
@@ -213,7 +213,7 @@ fn dev_16_what_is_granted_without_a_driver_is_accepted_by_the_next() {
         bench.driver.on_event(&event);
     }
     let mut least = BLOCKS;
-    while !bench.device.agreed() {
+    while !bench.device.is_agreed() {
         let Step::Send { len } = bench.driver.poll(&mut bench.buffer) else {
             panic!("it has nothing to say");
         };
@@ -246,7 +246,7 @@ fn dev_16_a_driver_that_goes_during_a_grow_is_not_waited_for() {
     bench.device.resize(patient, 0).unwrap();
     bench.drive();
     assert_eq!((bench.granted(), bench.driver.held().len()), (30, 30));
-    assert!(bench.device.agreed());
+    assert!(bench.device.is_agreed());
 }
 
 #[test]
@@ -285,5 +285,5 @@ fn what_came_and_went_without_a_driver_is_not_told() {
     bench.device.reconnected();
     bench.drive();
     assert_eq!(bench.driver.held(), bench.device.granted());
-    assert!(bench.device.agreed());
+    assert!(bench.device.is_agreed());
 }

@@ -160,7 +160,7 @@ impl<P: Eviction> Cache<P> {
     #[inline]
     fn take_out(&mut self, slot: u32) -> Cached {
         let block = self.table.remove(slot);
-        let flag = self.table.flag(slot);
+        let flag = self.table.has_flag(slot);
         if flag {
             self.table.set_flag(slot, false);
         }
@@ -241,8 +241,8 @@ impl<P: Eviction> Cache<P> {
 
     /// The flag of a slot that has a block: for what is above the cache, to say
     /// something of the block. No policy looks at it.
-    pub fn flag(&self, slot: u32) -> bool {
-        self.table.flag(slot)
+    pub fn has_flag(&self, slot: u32) -> bool {
+        self.table.has_flag(slot)
     }
 
     /// Sets the flag of a slot that has a block, until the block goes.

@@ -86,13 +86,13 @@ struct Requests {
     /// Bytes of a request at most.
     longest: usize,
     /// Whether the device takes flushes.
-    flushes: bool,
+    has_flush: bool,
     /// Flushes that such a device needs not, in slots that have not been given back.
     flushed: VecDeque<usize>,
     /// For each head descriptor, its slot.
     slot_of: [usize; REQUEST_QUEUE_LEN],
     /// Something was submitted since the last kick.
-    unannounced: bool,
+    is_unannounced: bool,
 }
 
 impl Disk {
@@ -139,10 +139,10 @@ impl Requests {
             control: DmaMemory::new(slots * CONTROL_STRIDE),
             in_flight: vec![None; slots],
             longest,
-            flushes: features & feature::FLUSH != 0,
+            has_flush: features & feature::FLUSH != 0,
             flushed: VecDeque::with_capacity(slots),
             slot_of: [0; REQUEST_QUEUE_LEN],
-            unannounced: false,
+            is_unannounced: false,
         })
     }
 
@@ -163,7 +163,7 @@ impl Requests {
             request.op,
             request.len
         );
-        if request.op == BlkOp::Flush && !self.flushes {
+        if request.op == BlkOp::Flush && !self.has_flush {
             self.in_flight[slot] = Some(request);
             self.flushed.push_back(slot);
             return;
@@ -195,7 +195,7 @@ impl Requests {
         let head = head.expect("the queue has three descriptors for each slot");
         self.slot_of[usize::from(head)] = slot;
         self.in_flight[slot] = Some(request);
-        self.unannounced = true;
+        self.is_unannounced = true;
     }
 
     fn completion(&mut self) -> Option<(usize, BlkStatus)> {
@@ -295,7 +295,7 @@ impl BlkPort for Disk {
     }
 
     fn kick(&mut self) {
-        if core::mem::take(&mut self.requests.unannounced) {
+        if core::mem::take(&mut self.requests.is_unannounced) {
             dma::kick(&self.requests.queue, REQUEST_QUEUE, &mut self.transport);
         }
     }

@@ -39,7 +39,7 @@ pub struct Guest<'m, M: Machine> {
 
 /// Turns without anything to be seen before a loop that polls futures rests: what one of
 /// them did may be what another waits for that was polled before it.
-const TURNS_BEFORE_REST: u32 = 2;
+const POLLS_BEFORE_IDLE: u32 = 2;
 
 impl<'m, M: Machine> Guest<'m, M> {
     /// A guest on a disk of this shape, before its first exchange.
@@ -129,16 +129,16 @@ impl<'m, M: Machine> Guest<'m, M> {
                     }),
                 }
             }
-            self.turn_or_rest()?;
+            self.poll_or_idle()?;
         }
     }
 
     /// A turn, and a rest if nothing has happened.
-    fn turn_or_rest(&mut self) -> Result<(), Fault> {
-        let mut turns = 0;
-        while !self.turn()? {
-            turns += 1;
-            if self.cache.is_none() || turns > TURNS_BEFORE_REST {
+    fn poll_or_idle(&mut self) -> Result<(), Fault> {
+        let mut idle_polls = 0;
+        while !self.poll()? {
+            idle_polls += 1;
+            if self.cache.is_none() || idle_polls > POLLS_BEFORE_IDLE {
                 self.hardware.borrow_mut().machine.idle();
                 break;
             }
@@ -175,7 +175,7 @@ impl<'m, M: Machine> Guest<'m, M> {
             hw.machine.port().kick();
         }
         while self.completion().is_none() {
-            self.turn_or_rest()?;
+            self.poll_or_idle()?;
         }
         Ok(self.now_ns())
     }
@@ -192,7 +192,7 @@ impl<'m, M: Machine> Guest<'m, M> {
                 why_fixed(self.shape.kind)
             }
             Command::Fill { .. } | Command::Stress { writes: 1.., .. } | Command::Cache { .. }
-                if self.shape.read_only =>
+                if self.shape.is_read_only =>
             {
                 Some("the disk is read-only".to_string())
             }
@@ -282,7 +282,7 @@ impl<'m, M: Machine> Guest<'m, M> {
             Command::Wait { held } => {
                 let is_there = |driver: &Driver| driver.held().len() == held && driver.is_quiet();
                 while !is_there(self.hardware.borrow().disk.driver()) {
-                    self.turn_or_rest()?;
+                    self.poll_or_idle()?;
                 }
             }
             Command::Cache { .. }
@@ -311,7 +311,7 @@ impl<'m, M: Machine> Guest<'m, M> {
         let [surrendered, granted, revoked] = self.app.totals();
         Report::Info {
             disk: self.shape.kind,
-            read_only: self.shape.read_only,
+            read_only: self.shape.is_read_only,
             block_size: self.geometry.block_size(),
             capacity: held.capacity(),
             held: held.len(),
@@ -341,7 +341,7 @@ impl<'m, M: Machine> Guest<'m, M> {
         }
         let mut ended = false;
         while !ended || self.hardware.borrow().disk.in_flight() > 0 {
-            let mut progressed = self.turn()?;
+            let mut progressed = self.poll()?;
             if !ended {
                 let (any, end) = self.submit(&mut job);
                 progressed |= any;
@@ -353,7 +353,7 @@ impl<'m, M: Machine> Guest<'m, M> {
                 let view = View {
                     disk: &hw.disk,
                     geometry: self.geometry,
-                    interrupted: false,
+                    is_interrupted: false,
                 };
                 let bytes = done.request.count as usize * self.geometry.block_size() as usize;
                 let buffer = &hw.machine.port().buffer(done.slot)[..bytes];
@@ -381,7 +381,7 @@ impl<'m, M: Machine> Guest<'m, M> {
             let view = View {
                 disk: &hw.disk,
                 geometry: self.geometry,
-                interrupted: self.lines.is_waiting(),
+                is_interrupted: self.lines.is_waiting(),
             };
             let buffer = hw.machine.port().buffer(slot);
             match job.next(&view, &mut self.app, buffer) {
@@ -404,7 +404,7 @@ impl<'m, M: Machine> Guest<'m, M> {
     /// Waits until the list is attached and nothing is wanted of it.
     pub(crate) fn settle(&mut self) -> Result<(), Fault> {
         loop {
-            let progressed = self.turn()?;
+            let progressed = self.poll()?;
             let hw = &mut *self.hardware.borrow_mut();
             if hw.disk.driver().is_quiet() {
                 return Ok(());
@@ -418,9 +418,9 @@ impl<'m, M: Machine> Guest<'m, M> {
     /// Polls a future until it ends, with everything else that goes on.
     pub(crate) fn block_on<T>(&mut self, future: impl Future<Output = T>) -> Result<T, Fault> {
         let mut future = pin!(future);
-        let mut turns = 0;
+        let mut idle_polls = 0;
         loop {
-            let mut progressed = self.turn()?;
+            let mut progressed = self.poll()?;
             let before = {
                 let hw = &mut *self.hardware.borrow_mut();
                 let before = hw.steps();
@@ -434,10 +434,10 @@ impl<'m, M: Machine> Guest<'m, M> {
                 return Ok(result);
             }
             progressed |= hw.steps() > before;
-            turns = if progressed { 0 } else { turns + 1 };
-            if turns > TURNS_BEFORE_REST {
+            idle_polls = if progressed { 0 } else { idle_polls + 1 };
+            if idle_polls > POLLS_BEFORE_IDLE {
                 hw.machine.idle();
-                turns = 0;
+                idle_polls = 0;
             }
         }
     }
@@ -456,7 +456,7 @@ impl<'m, M: Machine> Guest<'m, M> {
 
     /// One look at everything that may have happened besides the I/O of jobs. Returns
     /// true when something had.
-    fn turn(&mut self) -> Result<bool, Fault> {
+    fn poll(&mut self) -> Result<bool, Fault> {
         let mut progressed = {
             let hw = &mut *self.hardware.borrow_mut();
             let (mut progressed, dirty_lost) = match &mut self.cache {

@@ -67,7 +67,7 @@ impl Phases {
     }
 
     /// Looks at the driver; true when a new phase began.
-    pub fn observe(&mut self, driver: &Driver, now_ns: impl FnOnce() -> u64) -> bool {
+    pub fn track(&mut self, driver: &Driver, now_ns: impl FnOnce() -> u64) -> bool {
         let last = self.list[self.current()].kind;
         let Some(kind) = kind(driver).filter(|kind| *kind != last && last != PhaseKind::Rest)
         else {

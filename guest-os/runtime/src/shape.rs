@@ -25,7 +25,7 @@ pub struct Shape {
     /// Its blocks. Of a disk that is no vSSD, those in which this guest counts.
     pub geometry: Geometry,
     /// It refuses writes.
-    pub read_only: bool,
+    pub is_read_only: bool,
 }
 
 /// The kind of a device with this config space and so many queues.
@@ -76,7 +76,7 @@ pub fn discover(port: &mut impl VssdPort) -> Result<Shape, String> {
     Ok(Shape {
         kind,
         geometry: geometry.map_err(|error| error.to_string())?,
-        read_only: port.features() & feature::RO != 0,
+        is_read_only: port.features() & feature::RO != 0,
     })
 }
 

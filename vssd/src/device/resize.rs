@@ -309,7 +309,7 @@ impl Device {
     /// Blocks were taken without the guest's word.
     fn taken(&mut self, blocks: &SetView<'_>) {
         self.granted.remove_view(blocks);
-        self.agreed = false;
+        self.is_agreed = false;
         if let Some(resize) = &mut self.resize {
             resize.revoked += blocks.len();
         }
@@ -367,7 +367,7 @@ impl Device {
             if result.is_ok() {
                 self.granted.insert_view(&blocks);
                 self.unaccepted.insert_view(&blocks);
-                self.agreed = false;
+                self.is_agreed = false;
             }
         }
         if result.is_err() {
@@ -446,7 +446,7 @@ impl Device {
         }
         if let Some(resize) = &self.resize
             && let Phase::Settling { until_ns } = resize.phase
-            && (self.agreed || now_ns >= until_ns || !self.has_session())
+            && (self.is_agreed || now_ns >= until_ns || !self.has_session())
         {
             self.outcome = Some(Outcome {
                 id: resize.id,
@@ -456,7 +456,7 @@ impl Device {
                 revoked: resize.revoked,
                 exchanges: resize.exchanges,
                 end: resize.shortfall.map_or(End::Complete, End::Partial),
-                agreed: self.agreed,
+                agreed: self.is_agreed,
                 started_ns: resize.started_ns,
                 finished_ns: now_ns,
             });

@@ -55,7 +55,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
     /// Clears the slot of a job. Returns the slot if it can be used, or given up.
     async fn clear(&self, job: Job) -> Option<u32> {
         let mut request = Request::new(self, job);
-        request.turn().await;
+        request.acquire().await;
         let is_clear = request.settle().await.is_ok();
         let slot = request.slot().filter(|_| is_clear);
         let is_departing = request.job.kind == Kind::Depart;
@@ -161,7 +161,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
             } else {
                 self.core.borrow_mut().record_clean();
             }
-            let is_gone = core::mem::take(&mut self.core.borrow_mut().records.is_gone);
+            let is_gone = core::mem::take(&mut self.core.borrow_mut().metadata.is_gone);
             let is_done = if is_gone {
                 self.make_durable().await.is_ok()
             } else {
@@ -176,10 +176,10 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
     fn has_records_to_make(&self) -> bool {
         let core = self.core.borrow();
         core.unrecorded.len() >= UNRECORDED
-            || core.records.is_urgent()
+            || core.metadata.is_urgent()
             || !core.returned.is_empty()
             || self.log_is_full.get()
-            || core.records.is_gone
+            || core.metadata.is_gone
             || core.has_marks() && self.log.borrow().is_void()
     }
 

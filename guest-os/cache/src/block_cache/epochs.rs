@@ -20,10 +20,10 @@ use alloc::vec::Vec;
 use super::BlockCache;
 use super::api::{CacheError, Served, WrittenBack};
 use super::dirty::VersionId;
-use super::home::InHand;
 use super::requests::{Request, is_zeros};
 use super::state::{Arrival, Core};
 use super::wait::{all, until};
+use super::write_back::InHand;
 use crate::device::{BLOCK_LEN, BlockDevice, IoError};
 use crate::write_policy::WritePolicy;
 
@@ -96,7 +96,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         mut request: Request<'_, S, O>,
         data: &[u8],
     ) -> Result<Served, CacheError> {
-        request.turn().await;
+        request.acquire().await;
         let (served, block) = (request.job.served, request.job.block);
         if self.write_version(&mut request, data).await {
             return request.over(Ok(served));
@@ -104,7 +104,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         let kept = self.keep_in_memory(&mut request, data);
         // Nobody is to wait for this one, least of all a write of the same epoch.
         request.over(());
-        if self.bring_home(kept.id).await.is_err() {
+        if self.write_back_version(kept.id).await.is_err() {
             let mut core = self.core.borrow_mut();
             // A write that was done must not be undone by one that failed, but may be by
             // what that would have written.
@@ -215,7 +215,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         };
         until(|| !self.core.borrow().dirty.is_under_way(epoch)).await;
         // [C3] No older version of these blocks is to be found by a recovery.
-        let has_stale = self.core.borrow().records.has_stale();
+        let has_stale = self.core.borrow().metadata.has_stale();
         if has_stale && !self.commit().await && !self.log_is_full.get() {
             return false;
         }
@@ -307,7 +307,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
             core.remove_version(in_hand.id);
             if let Some(slot) = slot {
                 let mark = core.cache.mark(slot);
-                if mark != super::records::FREE {
+                if mark != super::metadata::FREE {
                     core.record_if_clean(slot, mark);
                 }
             }

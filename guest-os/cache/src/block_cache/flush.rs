@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::BlockCache;
 use super::api::{CacheError, WrittenBack};
-use super::records::FREE;
+use super::metadata::FREE;
 use super::wait::{both, until};
 use crate::device::BlockDevice;
 use crate::metadata::MAX_RECORDS;
@@ -62,7 +62,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
     /// cannot be [C5].
     async fn record_dirty_versions(&self) -> bool {
         loop {
-            let losses = self.core.borrow().records.losses;
+            let losses = self.core.borrow().metadata.losses;
             if self.record_dirty_once().await {
                 return true;
             }
@@ -71,7 +71,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
                 return is_home && self.until_nothing_recorded().await.is_ok();
             }
             // What was on record was erased meanwhile, and there is room for it again.
-            if self.core.borrow().records.losses == losses {
+            if self.core.borrow().metadata.losses == losses {
                 return false;
             }
         }
@@ -86,20 +86,20 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         let losses = {
             let mut core = self.core.borrow_mut();
             core.record_versions();
-            core.records.losses
+            core.metadata.losses
         };
         // What is on record already may have been overwritten. The commit may be one that
         // another flush has asked for, and then it is that one's end that counts.
         let is_done = self.flush_vssd().await && self.commit().await && self.flush_origin().await;
-        is_done && self.core.borrow().records.losses == losses
+        is_done && self.core.borrow().metadata.losses == losses
     }
 
-    pub(super) async fn bring_everything_home(&self) -> WrittenBack {
-        let mut written = self.bring_home_once().await;
+    pub(super) async fn write_back_everything(&self) -> WrittenBack {
+        let mut written = self.write_back_once().await;
         // A record of what was before must not bring that back, nor one that it is dirty be taken
         // for a loss when the slot is revoked.
         loop {
-            let has_stale = self.core.borrow().records.has_stale();
+            let has_stale = self.core.borrow().metadata.has_stale();
             if self.commit().await || self.log.borrow().is_void() || !has_stale {
                 break;
             }
@@ -110,7 +110,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
                 written.errors = written.errors.max(1);
                 break;
             }
-            let more = self.bring_home_once().await;
+            let more = self.write_back_once().await;
             written.blocks += more.blocks;
             written.errors += more.errors;
         }
@@ -120,7 +120,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         written
     }
 
-    async fn bring_home_once(&self) -> WrittenBack {
+    async fn write_back_once(&self) -> WrittenBack {
         let bring = async {
             let is_ordered = self.core.borrow().is_ordered();
             if is_ordered {

@@ -74,7 +74,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
     /// the block [C3]. What is kept dirty lives until the next flush only, which sees to
     /// that; so there a log that cannot be written does not stop this.
     pub(crate) async fn write_origin(&self, block: u32, data: &[u8]) -> Result<(), IoError> {
-        let has_stale = self.core.borrow().records.has_stale();
+        let has_stale = self.core.borrow().metadata.has_stale();
         if has_stale && !self.commit().await && self.is_strict() {
             // An error is no time to look for the block quickly.
             let is_on_record = self.core.borrow().outdated.values().any(|&it| it == block);
@@ -82,11 +82,15 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
                 self.until_nothing_recorded().await?;
             }
         }
-        self.write_version_home(block, data).await
+        self.write_version_to_origin(block, data).await
     }
 
     /// The same of a version that is on record itself, if at all, and newer than any other.
-    pub(crate) async fn write_version_home(&self, block: u32, data: &[u8]) -> Result<(), IoError> {
+    pub(crate) async fn write_version_to_origin(
+        &self,
+        block: u32,
+        data: &[u8],
+    ) -> Result<(), IoError> {
         let done = self.origin.write(block, data).await;
         self.origin_writes.set(self.origin_writes.get() + 1);
         self.core.borrow_mut().stats.origin_errors += u64::from(done.is_err());
@@ -152,14 +156,14 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
                         return false;
                     }
                     // With what is left, it is another commit.
-                    MetaError::Device(IoError::Gone) if self.hears_of_revocation(before).await => {}
+                    MetaError::Device(IoError::Gone) if self.await_revocation(before).await => {}
                     MetaError::Device(_) => failures += 1,
                 }
                 if failures == TRIES {
                     return false;
                 }
             }
-            if self.core.borrow().records.is_empty() {
+            if self.core.borrow().metadata.is_empty() {
                 return true;
             }
         }
@@ -175,7 +179,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         if is_void && !is_durable {
             // One that could be begun, but not go on, would have to be erased.
             let held = self.log.borrow().held();
-            return if self.core.borrow().records.is_empty() && !self.core.borrow().has_marks() {
+            return if self.core.borrow().metadata.is_empty() && !self.core.borrow().has_marks() {
                 Ok(())
             } else {
                 Err(MetaError::Full { held, records: len })
@@ -192,7 +196,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         }
         // [C4] A record speaks of data that are durable.
         let has_data = taken.records.iter().any(is_of_data);
-        let has_data = has_data || self.core.borrow().records.is_doubtful();
+        let has_data = has_data || self.core.borrow().metadata.is_doubtful();
         if has_data && !self.flush_vssd().await {
             return Err(MetaError::Device(IoError::Failed));
         }
@@ -265,8 +269,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
                 break;
             };
             match self.write_plan(plan).await {
-                Err(MetaError::Device(IoError::Gone)) if self.hears_of_revocation(before).await => {
-                }
+                Err(MetaError::Device(IoError::Gone)) if self.await_revocation(before).await => {}
                 Err(_) => return,
                 Ok(_) => {}
             }
@@ -294,7 +297,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
     /// Waits until there were more revocations than `before`, the count when a transfer began
     /// that found a block gone: the cache is yet to be told. Whether it was. Not for ever, since a
     /// disk may say so for another reason.
-    pub(crate) async fn hears_of_revocation(&self, before: u64) -> bool {
+    pub(crate) async fn await_revocation(&self, before: u64) -> bool {
         let mut polls = 0;
         let is_told = || self.revocations.get() != before;
         super::wait::until(|| {
@@ -306,7 +309,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
     }
 
     /// Returns when nothing is on record any more, if the log cannot be written for lack of
-    /// blocks. Whoever calls may have a ticket, so that this writes nothing back.
+    /// blocks. Whoever calls may have a lock, so that this writes nothing back.
     pub(crate) async fn until_nothing_recorded(&self) -> Result<(), IoError> {
         while self.log_is_full.get() && !self.log.borrow().is_void() {
             self.commit().await;

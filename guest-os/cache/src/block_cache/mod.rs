@@ -46,17 +46,17 @@ mod dirty;
 pub(crate) mod epochs;
 mod flush;
 mod group;
-mod home;
 mod io;
+mod lock_queue;
 mod loss;
-mod records;
+mod metadata;
 mod recovery;
 pub(crate) mod requests;
 pub(crate) mod state;
 mod streams;
 mod surrender;
-mod tickets;
 pub(crate) mod wait;
+mod write_back;
 
 #[cfg(test)]
 mod tests;
@@ -188,7 +188,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
 
     /// Writes everything dirty back, and makes it durable on the origin disk.
     pub async fn write_back(&self) -> WrittenBack {
-        self.bring_everything_home().await
+        self.write_back_everything().await
     }
 
     /// Makes durable what the cache knows, clean blocks too, so that the next one begins

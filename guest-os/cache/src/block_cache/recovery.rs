@@ -11,7 +11,7 @@ use super::BlockCache;
 use super::api::{Config, OpenError, Opened};
 use super::dirty::Version;
 use super::group::Group;
-use super::records::{CLEAN, DIRTY, ZEROS};
+use super::metadata::{CLEAN, DIRTY, ZEROS};
 use super::requests::is_zeros;
 use super::state::Core;
 use super::wait::all;
@@ -247,7 +247,7 @@ fn restore(core: &mut Core, state: &State, held: &Held, now_ns: u64) -> Opened {
         let is_lost = state.lost.contains(&found.block);
         if !found.is_there {
             if is_newest && core.lost.insert(found.block) {
-                core.records.push(Record::Lost { block: found.block });
+                core.metadata.push(Record::Lost { block: found.block });
             }
         } else if is_newest && !is_lost {
             admit(core, found.slot, found.block);

@@ -5,7 +5,7 @@ use core::future::Future;
 use super::BlockCache;
 use super::api::{CacheError, Served};
 use super::dirty::VersionId;
-use super::records::{CLEAN, DIRTY, FREE, ZEROS};
+use super::metadata::{CLEAN, DIRTY, FREE, ZEROS};
 use super::state::{Job, Kind};
 use super::wait::until;
 use crate::device::{BLOCK_LEN, BlockDevice, IoError};
@@ -53,13 +53,13 @@ impl<'a, S: BlockDevice, O: BlockDevice> Request<'a, S, O> {
     }
 
     /// Ready when it is the request's turn.
-    pub fn turn(&self) -> impl Future<Output = ()> {
-        until(|| self.cache.core.borrow().tickets.has_turn(self.job.ticket))
+    pub fn acquire(&self) -> impl Future<Output = ()> {
+        until(|| self.cache.core.borrow().locks.is_acquired(self.job.lock))
     }
 
     /// The slot, unless it has been taken away.
     pub fn slot(&self) -> Option<u32> {
-        let is_void = self.cache.core.borrow().tickets.is_void(self.job.ticket);
+        let is_void = self.cache.core.borrow().locks.is_void(self.job.lock);
         self.job.slot.filter(|_| !is_void)
     }
 
@@ -73,7 +73,7 @@ impl<'a, S: BlockDevice, O: BlockDevice> Request<'a, S, O> {
     pub fn invalidate(&self) {
         if let Some(slot) = self.job.slot {
             let mut core = self.cache.core.borrow_mut();
-            core.invalidate(self.job.block, slot, self.job.ticket);
+            core.invalidate(self.job.block, slot, self.job.lock);
         }
     }
 
@@ -82,9 +82,9 @@ impl<'a, S: BlockDevice, O: BlockDevice> Request<'a, S, O> {
     /// Whether the slot can be used.
     pub async fn settle(&mut self) -> Result<(), Stuck> {
         if let Some(victim) = self.job.victim {
-            if let Err(stuck) = self.cache.bring_home(victim).await {
+            if let Err(stuck) = self.cache.write_back_version(victim).await {
                 let mut core = self.cache.core.borrow_mut();
-                core.strand(victim, self.job.ticket);
+                core.pin(victim, self.job.lock);
                 drop(core);
                 self.job.slot = None;
                 return Err(stuck);
@@ -108,7 +108,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         mut request: Request<'_, S, O>,
         out: &mut [u8],
     ) -> Result<Served, CacheError> {
-        request.turn().await;
+        request.acquire().await;
         let outcome = match (request.job.kind, request.slot()) {
             (Kind::Hit, Some(slot)) => self.read_hit(&request, slot, out).await,
             (Kind::Check, Some(slot)) => self.read_restored(&mut request, slot, out).await,
@@ -299,7 +299,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
             }
             if will_be_zeros {
                 // One that waits for its commit is to say so too.
-                core.records.may_be_zeros(slot);
+                core.metadata.may_be_zeros(slot);
             }
             match core.cache.mark(slot) {
                 FREE | ZEROS => Change::Nothing,
@@ -312,7 +312,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
                         epoch,
                         zeros: true,
                     };
-                    core.records.set(slot, state);
+                    core.metadata.set(slot, state);
                     Change::Commit
                 }
             }
@@ -327,13 +327,13 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
 
     /// Brings a version to the origin disk, or waits until someone has. When this ends
     /// well the version is gone.
-    pub(crate) async fn bring_home(&self, id: VersionId) -> Result<(), Stuck> {
+    pub(crate) async fn write_back_version(&self, id: VersionId) -> Result<(), Stuck> {
         for _ in 0..TRIES {
             let is_ordered = self.core.borrow().is_ordered();
             let is_done = if is_ordered {
                 self.apply_to(id).await
             } else {
-                self.write_home(id).await
+                self.write_back_from_slot(id).await
             };
             if is_done {
                 return Ok(());
@@ -374,7 +374,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
                 // From here on no checkpoint is to say that it is lost: it would come after
                 // the record that it is not.
                 if core.mended.remove(&block) {
-                    core.records.push(Record::Found { block });
+                    core.metadata.push(Record::Found { block });
                     found.push(block);
                 }
             }

@@ -10,9 +10,9 @@ use alloc::vec::Vec;
 
 use super::api::{Config, Served, Stats};
 use super::dirty::{Dirty, Version, VersionId};
-use super::records::Records;
+use super::lock_queue::{LockId, LockQueues, Resource};
+use super::metadata::Metadata;
 use super::streams::{Promotion, Streams};
-use super::tickets::{TicketId, Tickets, Touched};
 use crate::cache::Admission;
 use crate::eviction::AnyCache;
 use crate::write_policy::WritePolicy;
@@ -40,7 +40,7 @@ pub type Arrival = Result<Job, Served>;
 /// What was decided for a request, and how far it has come.
 #[derive(Clone, Copy, Debug)]
 pub struct Job {
-    pub ticket: TicketId,
+    pub lock: LockId,
     pub block: u32,
     pub kind: Kind,
     pub slot: Option<u32>,
@@ -64,9 +64,9 @@ pub struct Job {
 /// All but the disks.
 pub struct Core {
     pub cache: AnyCache,
-    pub tickets: Tickets,
+    pub locks: LockQueues,
     pub dirty: Dirty,
-    pub records: Records,
+    pub metadata: Metadata,
     /// Blocks whose last write is lost.
     pub lost: BTreeSet<u32>,
     /// Of these, those written again since, but not yet so that it would survive.
@@ -101,9 +101,9 @@ impl Core {
     pub fn new(config: &Config, region: u32, slots: u32, origin_blocks: u32) -> Self {
         Self {
             cache: config.eviction.cache(slots),
-            tickets: Tickets::default(),
+            locks: LockQueues::default(),
             dirty: Dirty::default(),
-            records: Records::default(),
+            metadata: Metadata::default(),
             lost: BTreeSet::new(),
             mended: BTreeSet::new(),
             outdated: BTreeMap::new(),
@@ -147,7 +147,7 @@ impl Core {
         let is_let_in = self.is_let_in(block);
         if let Some(slot) = self.cache.access(block) {
             self.stats.read_hits += 1;
-            let is_restored = self.cache.flag(slot);
+            let is_restored = self.cache.has_flag(slot);
             let kind = if is_restored { Kind::Check } else { Kind::Hit };
             if is_restored {
                 self.cache.set_flag(slot, false);
@@ -203,7 +203,7 @@ impl Core {
     pub(crate) fn overwrite(&mut self, block: u32, slot: u32) -> Job {
         let mut job = self.job(block, Kind::Hit, Some(slot), None, false);
         job.served = Served::Hit;
-        job.was_restored = self.cache.flag(slot);
+        job.was_restored = self.cache.has_flag(slot);
         self.cache.set_flag(slot, false);
         job.version = self.dirty.current(slot, block);
         job
@@ -288,28 +288,28 @@ impl Core {
         evicted: Option<u32>,
         is_shared: bool,
     ) -> Job {
-        let rest = [slot.map(Touched::Slot), evicted.map(Touched::Block)];
-        let touched = [Some(Touched::Block(block)), rest[0], rest[1]];
+        let rest = [slot.map(Resource::Slot), evicted.map(Resource::Block)];
+        let touched = [Some(Resource::Block(block)), rest[0], rest[1]];
         self.job_of(touched, is_shared, block, kind, slot)
     }
 
     /// A job that touches all of these.
     pub fn job_of<const N: usize>(
         &mut self,
-        touched: [Option<Touched>; N],
+        touched: [Option<Resource>; N],
         is_shared: bool,
         block: u32,
         kind: Kind,
         slot: Option<u32>,
     ) -> Job {
-        let mut entered = [(Touched::Block(block), is_shared); N];
+        let mut entered = [(Resource::Block(block), is_shared); N];
         let mut len = 0;
         for what in touched.into_iter().flatten() {
             entered[len].0 = what;
             len += 1;
         }
         Job {
-            ticket: self.tickets.enter(&entered[..len]),
+            lock: self.locks.enqueue(&entered[..len]),
             block,
             kind,
             slot,
@@ -329,10 +329,10 @@ impl Core {
         let queues = self.unrecorded.capacity() + self.leaving.capacity() + self.ready.capacity();
         let outdated = self.outdated.len() * size_of::<(u32, u32)>();
         self.cache.memory_bytes()
-            + self.tickets.memory_bytes()
+            + self.locks.memory_bytes()
             + self.dirty.memory_bytes()
             + self.promotion.memory_bytes()
-            + self.records.memory_bytes()
+            + self.metadata.memory_bytes()
             + (queues + self.lost.len()) * size_of::<u32>()
             + outdated
     }

@@ -291,7 +291,7 @@ fn caches_of_few_slots_or_none_go_on() {
 /// Whatever the origin is, it was so once: each block is as it was after one and the same
 /// write, when writes come one after another.
 #[test]
-fn ordered_writes_come_home_in_order() {
+fn ordered_writes_reach_the_origin_in_order() {
     let config = Config {
         dirty_percent: 10,
         ..Config::new(Policy::Lru, WritePolicy::Ordered)
@@ -310,7 +310,7 @@ fn ordered_writes_come_home_in_order() {
         run.turn();
     }
     let written = &run.origin.state.borrow().written;
-    assert!(written.len() > 100, "{} came home", written.len());
+    assert!(written.len() > 100, "{} reached the origin", written.len());
     assert_eq!(**written, writes[..written.len()]);
 }
 

@@ -185,8 +185,8 @@ impl AnyCache {
     }
 
     /// See [`Cache::flag`].
-    pub fn flag(&self, slot: u32) -> bool {
-        with!(self, cache => cache.flag(slot))
+    pub fn has_flag(&self, slot: u32) -> bool {
+        with!(self, cache => cache.has_flag(slot))
     }
 
     /// See [`Cache::set_flag`].

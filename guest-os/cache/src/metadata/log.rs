@@ -170,7 +170,7 @@ impl MetaLog {
                 plan.push_blank(self.capacity, self.id, place);
             }
         }
-        if plan.is_empty() && !plan.carries {
+        if plan.is_empty() && !plan.has_records {
             return Err(self.full(len));
         }
         self.is_planned = true;
@@ -292,8 +292,8 @@ impl MetaLog {
             None => checkpoint_blocks(snapshot),
         };
         let room = self.space.count(Use::Free).saturating_sub(reserve);
-        plan.carries = parts == 0 || room as usize > parts;
-        if parts == 0 || !plan.carries {
+        plan.has_records = parts == 0 || room as usize > parts;
+        if parts == 0 || !plan.has_records {
             return;
         }
         let (first, previous) = (chain.next, chain.last);

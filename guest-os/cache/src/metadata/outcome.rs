@@ -45,7 +45,7 @@ impl MetaLog {
             self.finish_checkpoint(&plan.checkpoint, plan.has_root, plan.has_end, whole);
         }
         written.map_err(MetaError::Device)?;
-        if plan.carries && self.sound_chain().is_some() {
+        if plan.has_records && self.sound_chain().is_some() {
             Ok(Step::Committed)
         } else {
             Ok(Step::Again)

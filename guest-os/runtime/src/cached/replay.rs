@@ -214,7 +214,7 @@ impl<'a, 'm, M: Machine> Replay<'a, 'm, M> {
         self.ended_ns.set(now_ns);
         let stats = self.cache.stats();
         let tally = &mut *self.tally.borrow_mut();
-        tally.observe(&stats);
+        tally.track(&stats);
         tally.end(number, is_write, outcome);
         let at_ns = now_ns - self.started_ns;
         while let Some(sample) = tally.sample(at_ns, &stats, &self.writes.borrow()) {

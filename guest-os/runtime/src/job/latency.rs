@@ -22,7 +22,7 @@ pub struct Latencies {
     /// When a request came back last.
     last_ns: u64,
     /// No request was in flight any more when it had.
-    idle: bool,
+    is_idle: bool,
     reports: Vec<Report>,
 }
 
@@ -30,7 +30,7 @@ impl Latencies {
     /// Before the first request.
     pub fn new() -> Self {
         Self {
-            idle: true,
+            is_idle: true,
             ..Self::default()
         }
     }
@@ -41,7 +41,7 @@ impl Latencies {
             self.phases.resize_with(timing.phase + 1, Measured::default);
         }
         // After a rest, waiting begins with the next request.
-        let waiting_since_ns = if self.idle {
+        let waiting_since_ns = if self.is_idle {
             timing.submitted_ns
         } else {
             self.last_ns
@@ -53,7 +53,7 @@ impl Latencies {
         let stall_ns = timing.ended_ns.saturating_sub(waiting_since_ns);
         measured.longest_stall_ns = measured.longest_stall_ns.max(stall_ns);
         self.last_ns = timing.ended_ns;
-        self.idle = others == 0;
+        self.is_idle = others == 0;
     }
 
     /// All is over: these were the phases, the last one until `ended_ns`.

@@ -46,7 +46,7 @@ pub struct View<'a> {
     /// The shape of the device.
     pub geometry: Geometry,
     /// True when a further command waits.
-    pub interrupted: bool,
+    pub is_interrupted: bool,
 }
 
 /// Work on blocks.

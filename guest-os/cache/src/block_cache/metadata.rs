@@ -16,8 +16,8 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use super::dirty::VersionId;
+use super::lock_queue::Resource;
 use super::state::Core;
-use super::tickets::Touched;
 use crate::metadata::{MAX_RECORDS, Record, SlotState, Snapshot};
 
 pub const FREE: u8 = 0;
@@ -30,7 +30,7 @@ const LOOKED_AT: u64 = 16_384;
 
 /// Changes that no commit has taken yet.
 #[derive(Default)]
-pub struct Records {
+pub struct Metadata {
     slots: BTreeMap<u32, SlotState>,
     blocks: Vec<Record>,
     /// Slots whose clean block is waiting to be put on record, and about which nothing is
@@ -51,7 +51,7 @@ pub struct Records {
     pub losses: u64,
 }
 
-impl Records {
+impl Metadata {
     pub fn push(&mut self, record: Record) {
         self.blocks.push(record);
     }
@@ -123,20 +123,20 @@ impl Core {
             return;
         }
         self.set_free(slot);
-        let is_waiting = self.records.slots.get(&slot) == Some(&SlotState::Free);
-        self.records.has_stale |= is_waiting;
+        let is_waiting = self.metadata.slots.get(&slot) == Some(&SlotState::Free);
+        self.metadata.has_stale |= is_waiting;
     }
 
     /// The same, but someone waits.
     pub fn set_free(&mut self, slot: u32) {
-        if self.records.fresh.remove(&slot) {
+        if self.metadata.fresh.remove(&slot) {
             self.cache.set_mark(slot, FREE);
             self.outdated.remove(&slot);
         }
         if self.cache.mark(slot) == FREE {
-            self.records.slots.remove(&slot);
+            self.metadata.slots.remove(&slot);
         } else {
-            self.records.set(slot, SlotState::Free);
+            self.metadata.set(slot, SlotState::Free);
         }
     }
 
@@ -192,7 +192,7 @@ impl Core {
                 epoch: version.epoch,
                 zeros: version.may_be_zeros(),
             };
-            self.records.set(slot, state);
+            self.metadata.set(slot, state);
         }
     }
 
@@ -209,14 +209,14 @@ impl Core {
             return;
         };
         let is_other = self.cache.mark(slot) != mark || self.outdated.contains_key(&slot);
-        let is_used = !self.tickets.is_idle(Touched::Slot(slot));
+        let is_used = !self.locks.is_idle(Resource::Slot(slot));
         if is_other || is_used || self.dirty.in_slot(slot, None).is_some() {
             return;
         }
         if mark == FREE {
-            self.records.fresh.insert(slot);
+            self.metadata.fresh.insert(slot);
         }
-        self.records.set(slot, SlotState::Clean { block });
+        self.metadata.set(slot, SlotState::Clean { block });
         // At once, so that whoever writes there next has the record changed first.
         self.set_mark(slot, CLEAN);
     }
@@ -224,28 +224,28 @@ impl Core {
     /// Says what may be on record about a slot.
     pub fn set_mark(&mut self, slot: u32, mark: u8) {
         self.cache.set_mark(slot, mark);
-        self.records.has_marks |= mark != FREE;
+        self.metadata.has_marks |= mark != FREE;
     }
 
     /// Takes what one commit can have: what is lost before its slot becomes free, which nothing
     /// else would tell; and what becomes free before the rest, so that no block is on
     /// record twice.
     pub fn take_records(&mut self) -> Vec<Record> {
-        let slots = core::mem::take(&mut self.records.slots);
+        let slots = core::mem::take(&mut self.metadata.slots);
         let record = |(slot, state)| Record::Slot { slot, state };
         let (free, held): (Vec<_>, Vec<_>) = slots
             .into_iter()
             .partition(|(_, state)| *state == SlotState::Free);
-        let mut records = core::mem::take(&mut self.records.blocks);
+        let mut records = core::mem::take(&mut self.metadata.blocks);
         records.extend(free.into_iter().chain(held).map(record));
         if records.len() > MAX_RECORDS {
             self.restore(records.split_off(MAX_RECORDS));
         }
-        self.records.is_committing_stale = core::mem::take(&mut self.records.has_stale);
-        self.records.has_stale = !self.records.is_empty() && self.records.is_committing_stale;
+        self.metadata.is_committing_stale = core::mem::take(&mut self.metadata.has_stale);
+        self.metadata.has_stale = !self.metadata.is_empty() && self.metadata.is_committing_stale;
         for record in &records {
             if let Record::Slot { slot, state } = *record {
-                self.records.fresh.remove(&slot);
+                self.metadata.fresh.remove(&slot);
                 let mark = mark_of(state);
                 let is_stricter = mark == DIRTY && self.cache.mark(slot) == ZEROS;
                 if self.cache.mark(slot) == FREE || mark == CLEAN || is_stricter {
@@ -270,7 +270,7 @@ impl Core {
 
     /// Records were taken and not committed.
     pub fn put_back(&mut self, records: Vec<Record>) {
-        self.records.is_doubtful |= !records.is_empty();
+        self.metadata.is_doubtful |= !records.is_empty();
         self.restore(records);
     }
 
@@ -279,25 +279,25 @@ impl Core {
         for record in records {
             match record {
                 Record::Slot { slot, state } => {
-                    self.records.slots.entry(slot).or_insert(state);
+                    self.metadata.slots.entry(slot).or_insert(state);
                 }
                 other => blocks.push(other),
             }
         }
         // What has come since is newer.
-        blocks.append(&mut self.records.blocks);
-        self.records.blocks = blocks;
-        self.records.has_stale |= core::mem::take(&mut self.records.is_committing_stale);
+        blocks.append(&mut self.metadata.blocks);
+        self.metadata.blocks = blocks;
+        self.metadata.has_stale |= core::mem::take(&mut self.metadata.is_committing_stale);
     }
 
     /// Records are durable.
     pub fn committed(&mut self, records: &[Record]) {
-        self.records.is_committing_stale = false;
-        self.records.is_doubtful = false;
+        self.metadata.is_committing_stale = false;
+        self.metadata.is_doubtful = false;
         for record in records {
             if let Record::Slot { slot, state } = *record {
                 // What is to be clean next counts as that already.
-                let next = self.records.slots.get(&slot);
+                let next = self.metadata.slots.get(&slot);
                 if !matches!(next, Some(SlotState::Clean { .. })) {
                     self.cache.set_mark(slot, mark_of(state));
                 }
@@ -310,7 +310,7 @@ impl Core {
 
     /// Whether something may be on record.
     pub fn has_marks(&self) -> bool {
-        self.records.has_marks
+        self.metadata.has_marks
     }
 
     /// Whether a version may be on record that the origin does not have.
@@ -322,17 +322,17 @@ impl Core {
 
     /// Nothing is on record about any slot, nor can be.
     pub fn nothing_recorded(&mut self) {
-        if core::mem::take(&mut self.records.has_marks) {
+        if core::mem::take(&mut self.metadata.has_marks) {
             for slot in self.region..self.slots {
                 self.cache.set_mark(slot, FREE);
             }
         }
         self.outdated.clear();
-        self.records.clear();
+        self.metadata.clear();
         // What was flushed is to be on record again.
         self.note_all_unrecorded();
-        self.records.is_gone = !self.dirty.unrecorded.is_empty();
-        self.records.losses += 1;
+        self.metadata.is_gone = !self.dirty.unrecorded.is_empty();
+        self.metadata.losses += 1;
     }
 
     /// What is on record about a slot whose mark says that something is.
@@ -341,7 +341,7 @@ impl Core {
         if mark == FREE {
             return None;
         }
-        if mark == CLEAN && self.records.slots.contains_key(&slot) {
+        if mark == CLEAN && self.metadata.slots.contains_key(&slot) {
             // Its data may be yet to be made durable, or it is about to be free: there is no
             // harm in forgetting a clean block.
             return None;
