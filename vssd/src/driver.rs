@@ -14,8 +14,8 @@
 //! ```
 //!
 //! One command is in flight at a time. A block leaves *held* when the
-//! application picked it, before I/O to it is drained and before the device
-//! hears of it; it returns to *held* if the device refuses it.
+//! application picked it, before I/O to it is drained and before its
+//! SURRENDER is sent; it returns to *held* if the device refuses it.
 
 use alloc::vec;
 
@@ -99,9 +99,9 @@ pub enum Fault {
 impl core::fmt::Display for Fault {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
-            Self::BadResponse => f.write_str("the device sent a response that is none"),
+            Self::BadResponse => f.write_str("the device sent a malformed response"),
             Self::BadSet(reject) => write!(f, "the device sent a bad block set: {reject}"),
-            Self::BadHello => f.write_str("the device refused HELLO or answered nonsense"),
+            Self::BadHello => f.write_str("the device refused HELLO or sent an invalid answer"),
             Self::Refused(opcode, reject) => write!(f, "the device refused {opcode:?}: {reject}"),
         }
     }
@@ -450,7 +450,7 @@ impl Driver {
         assert!(self.leaving.is_none(), "blocks are leaving already");
         assert!(
             chosen.len() <= self.excess(),
-            "chose more than was asked for"
+            "more blocks chosen than requested"
         );
         let taken = self.held.subtract(&chosen);
         assert_eq!(taken, chosen.len(), "chose a block not held");

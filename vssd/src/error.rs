@@ -1,5 +1,5 @@
-//! Why the device refuses what a driver asked. A driver is untrusted: its
-//! faults are values that are answered and counted, never panics.
+//! Why the device rejects a command. A driver is untrusted: its faults are values that
+//! are answered and counted, never panics.
 
 use core::fmt;
 

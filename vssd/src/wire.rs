@@ -118,7 +118,7 @@ pub enum Opcode {
     Surrender,
     /// Takes blocks that the device grants.
     Accept,
-    /// Learns which blocks the device took by itself.
+    /// Fetches the blocks that the device revoked.
     Revoked,
     /// States the driver's list, by count and digest.
     Confirm,
@@ -226,12 +226,12 @@ impl From<layout::Goal> for Goal {
 const EVENT_GOAL: u16 = 1;
 const EVENT_RESYNC: u16 = 2;
 
-/// What the device tells the driver without being asked.
+/// What the device sends to the driver unasked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     /// The goal changed, or another exchange of `list-4096` is due.
     Goal(Goal),
-    /// The device has no session: say HELLO.
+    /// The device has no session: send HELLO.
     Resync,
 }
 
@@ -355,10 +355,10 @@ impl Response {
     }
 }
 
-/// HELLO, as the driver says it.
+/// The payload of a HELLO command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HelloRequest {
-    /// The highest version that the driver speaks.
+    /// The highest version that the driver supports.
     pub version: u16,
     /// The longest response payload that it can take, bytes.
     pub max_payload: u32,
@@ -385,7 +385,7 @@ impl HelloRequest {
     }
 }
 
-/// HELLO, as the device answers it.
+/// The payload of a HELLO response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HelloResponse {
     /// The version of this session.

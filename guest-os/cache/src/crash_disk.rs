@@ -48,7 +48,7 @@ impl Rng {
 pub fn run<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,
-        Poll::Pending => panic!("the disk keeps nobody waiting"),
+        Poll::Pending => panic!("a transfer of this disk is never pending"),
     }
 }
 

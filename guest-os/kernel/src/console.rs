@@ -54,7 +54,7 @@ const NO_PORT: u32 = 0;
 /// `virtserialport`.
 const PORT_COUNT: u16 = 2;
 
-/// Rests, of at most 10 ms each, in which the device must show a port.
+/// Waits, of at most 10 ms each, in which the device must add a port.
 const PORT_WAIT_RESTS: usize = 100;
 
 /// Both directions of one port.
@@ -175,7 +175,7 @@ impl Console {
         }
     }
 
-    /// Sends what was written. To be called before the guest rests.
+    /// Sends what was written. To be called before the guest idles.
     pub fn flush(&mut self) {
         if let Some(Unsent { buffer, len }) = self.unsent.take() {
             self.queues.transmit.lend(buffer, len);
@@ -206,7 +206,7 @@ impl Console {
         }
     }
 
-    /// Rests until something happens, the return of a buffer among it.
+    /// Waits for an interrupt, such as for the return of a buffer.
     fn wait_for_host(&mut self) {
         if !self.queues.transmit.interrupt(true) {
             interrupts::wait();
@@ -215,9 +215,9 @@ impl Console {
     }
 }
 
-/// The queues by which a device with several ports tells of them. What it says
-/// once a port is open, that the host opened or closed it, changes nothing
-/// here: QEMU takes back at once what nobody listens to.
+/// The control queues of a device with several ports. Later messages, that the host opened
+/// or closed a port, change nothing here: QEMU returns buffers at once when the host has
+/// closed the port.
 struct Control {
     receive: BufferRing<CONTROL_COUNT>,
     transmit: BufferRing<CONTROL_COUNT>,

@@ -115,8 +115,8 @@ impl Disk {
         })
     }
 
-    /// Asks for interrupts from this queue, or for none while somebody polls it.
-    /// Returns true when a request has finished already, for which none comes.
+    /// Enables the interrupts of this queue, or disables them while it is polled.
+    /// Returns true when a request has already finished without an interrupt.
     pub fn interrupt(&mut self, wanted: bool) -> bool {
         self.requests.queue.set_dev_notify(wanted);
         // The flag must be visible before the used ring is looked at
@@ -128,7 +128,10 @@ impl Disk {
 
 impl Requests {
     fn open(transport: &mut PciTransport, slots: usize, features: u64) -> Result<Self, OpenError> {
-        assert!(slots <= SLOTS_MAX, "{slots} slots and {SLOTS_MAX} at most");
+        assert!(
+            slots <= SLOTS_MAX,
+            "{slots} slots, the maximum is {SLOTS_MAX}"
+        );
         let longest = match features & feature::SIZE_MAX {
             0 => SLOT_LEN,
             _ => longest(transport)?,
@@ -205,7 +208,8 @@ impl Requests {
         }
         let head = self.queue.peek_used()?;
         let slot = self.slot_of[usize::from(head)];
-        let request = self.in_flight[slot].expect("the device finished a request that it has not");
+        let request =
+            self.in_flight[slot].expect("the device finished a request that it was not given");
         // SAFETY: the chain is the one that `submit` added under this head.
         let popped = unsafe {
             self.with_chain(slot, request, |queue, readable, writable| {

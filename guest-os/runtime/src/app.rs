@@ -1,5 +1,5 @@
-//! The application of the testbed: knows what each block contains, picks what
-//! to give up by a policy, and tells of every change.
+//! The application of the testbed: knows what each block contains, picks the
+//! blocks to give up by a policy, and reports every change.
 
 use alloc::boxed::Box;
 

@@ -14,7 +14,7 @@ use crate::port::{BlkOp, BlkPort, BlkStatus, Machine, VssdPort};
 use crate::shape::Shape;
 use crate::slots::{Slots, Ticket};
 
-/// What the application on top of the driver is asked and told.
+/// The driver's calls to the application on top of it.
 pub trait Application {
     /// Which blocks to give up: at most `count` of those in `held`.
     fn choose(&mut self, count: u32, held: &BlockSet) -> Choice;
@@ -195,7 +195,7 @@ impl Disk {
         let done = self.slots.finish(slot);
         let BlockRequest { op, first, count } = done.request;
         if status != BlkStatus::Ok && op != BlkOp::Flush && self.holds(first, count) {
-            // Whoever wants to know what it was waits until the list is quiet.
+            // The cause is known once the list is quiet.
             self.doubt();
         }
         Some(Completion {

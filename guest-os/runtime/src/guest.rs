@@ -37,8 +37,8 @@ pub struct Guest<'m, M: Machine> {
     pub(crate) writes: Rc<RefCell<Writes>>,
 }
 
-/// Turns without anything to be seen before a loop that polls futures rests: what one of
-/// them did may be what another waits for that was polled before it.
+/// Polls without progress before a loop that polls futures idles: one future may have done
+/// what another waits for that was polled before it.
 const POLLS_BEFORE_IDLE: u32 = 2;
 
 impl<'m, M: Machine> Guest<'m, M> {
@@ -63,7 +63,8 @@ impl<'m, M: Machine> Guest<'m, M> {
         match self.serve() {
             Ok(exit) => exit,
             Err(fault) => {
-                let reason = format!("gave up on the device: {fault}");
+                let reason =
+                    format!("too many faults of the device in a row; the last one: {fault}");
                 self.report(&Report::Failed {
                     command: String::new(),
                     reason,
@@ -76,7 +77,7 @@ impl<'m, M: Machine> Guest<'m, M> {
     fn serve(&mut self) -> Result<Exit, Fault> {
         self.settle()?;
         let first_io_ns = self.first_io()?;
-        // Only these end the guest if they fail: whoever types commands goes on.
+        // Only these end the guest if they fail: after a typed command the guest goes on.
         let mut scripted = self.lines.waiting();
         let held = self.hardware.borrow().disk.driver().held().len();
         self.report(&Report::Ready {
@@ -133,7 +134,7 @@ impl<'m, M: Machine> Guest<'m, M> {
         }
     }
 
-    /// A turn, and a rest if nothing has happened.
+    /// Polls, and idles if nothing has happened.
     fn poll_or_idle(&mut self) -> Result<(), Fault> {
         let mut idle_polls = 0;
         while !self.poll()? {
@@ -300,7 +301,7 @@ impl<'m, M: Machine> Guest<'m, M> {
         let machine = &mut self.hardware.borrow_mut().machine;
         if machine.port().features() & feature::FLUSH == 0 {
             machine.log(format_args!(
-                "the disk takes no flush (VIRTIO_BLK_F_FLUSH): its writes are durable when they end"
+                "the disk does not offer VIRTIO_BLK_F_FLUSH: its writes are durable when they end"
             ));
         }
     }
@@ -442,7 +443,7 @@ impl<'m, M: Machine> Guest<'m, M> {
         }
     }
 
-    /// Waits until the disks have given back what futures that are no more asked for.
+    /// Waits until the requests of dropped futures have ended.
     pub(crate) fn await_idle(&mut self) -> Result<(), Fault> {
         let hardware = Rc::clone(&self.hardware);
         self.block_on(poll_fn(|_| {
@@ -454,8 +455,7 @@ impl<'m, M: Machine> Guest<'m, M> {
         }))
     }
 
-    /// One look at everything that may have happened besides the I/O of jobs. Returns
-    /// true when something had.
+    /// Polls everything besides the I/O of jobs once. Returns true on progress.
     fn poll(&mut self) -> Result<bool, Fault> {
         let mut progressed = {
             let hw = &mut *self.hardware.borrow_mut();
@@ -496,14 +496,14 @@ impl<'m, M: Machine> Guest<'m, M> {
     }
 }
 
-/// Sends a report: as JSON on a channel of its own, as a sentence to a person.
+/// Sends a report: as JSON on a channel of its own, as a sentence on the serial console.
 pub fn send_report(machine: &mut impl Machine, report: &Report) {
     if machine.has_own_channel() {
         let mut line: Vec<u8> = report.to_line().into_bytes();
         line.push(b'\n');
         machine.write_channel(&line);
     }
-    // What comes by the thousand, or while somebody measures, is not printed
+    // Reports that come by the thousand, or during a measurement, are not printed
     // twice: a serial line is slow.
     let is_bulk = matches!(
         report,

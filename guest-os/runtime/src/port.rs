@@ -145,9 +145,9 @@ pub trait BlkPort {
 
 /// The queues of a vSSD, as the driver sees them.
 ///
-/// Queue 0 is a disk's like any other, and the only one of a disk whose size is fixed, of
-/// which nobody may ask more than [`queue_count`](Self::queue_count). The command queue has one request in flight at a
-/// time, in one buffer that the port owns. The port keeps the event queue filled with
+/// Queue 0 is a disk's like any other, and the only one of a disk whose size is fixed: of
+/// such a disk only [`queue_count`](Self::queue_count) may be called. The command queue has
+/// one request in flight at a time, in one buffer that the port owns. The port keeps the event queue filled with
 /// buffers by itself.
 pub trait VssdPort: BlkPort {
     /// Number of queues that the device has.
@@ -177,11 +177,11 @@ pub trait VssdPort: BlkPort {
     fn command_response(&mut self) -> Option<&[u8]>;
 }
 
-/// The machine around the vSSD: other disks, clock, rest, and two ways to talk.
+/// The machine around the vSSD: other disks, clock, idling, and two channels.
 pub trait Machine {
     /// The queues of the vSSD, or of the disk in its place.
     type Port: VssdPort;
-    /// A disk that is no vSSD, or used as if it were none.
+    /// A disk that is not a vSSD, or is used as a plain disk.
     type Disk: BlkPort;
 
     /// The vSSD: the first disk with its mark, or where none has one the first.
@@ -196,8 +196,8 @@ pub trait Machine {
     /// Nanoseconds since some moment before the runtime started; monotonic.
     fn now_ns(&mut self) -> u64;
 
-    /// Rests until an interrupt arrives or a timer of at most 10 ms fires.
-    /// An interrupt that came after the caller last looked ends it at once.
+    /// Waits until an interrupt arrives or a timer of at most 10 ms fires.
+    /// An interrupt since the caller's last poll ends the wait at once.
     fn idle(&mut self);
 
     /// Takes bytes that arrived on the command channel; 0 when none are there.
@@ -207,10 +207,10 @@ pub trait Machine {
     fn write_channel(&mut self, bytes: &[u8]);
 
     /// True when commands and reports travel on their own channel (a
-    /// virtio-console); false when they share the serial console with a person.
+    /// virtio-console); false when they share the serial console with the log.
     fn has_own_channel(&self) -> bool;
 
-    /// Prints one line for a person on the serial console.
+    /// Prints one line on the serial console.
     fn log(&mut self, line: fmt::Arguments<'_>);
 }
 

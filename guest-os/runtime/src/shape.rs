@@ -40,8 +40,8 @@ pub fn kind(config: &BlkConfig, queues: usize) -> DiskKind {
     }
 }
 
-/// The numbers of a vSSD's event and command queue: the last two of those that QEMU was
-/// told to give it. `None` of every other disk.
+/// The numbers of a vSSD's event and command queue: the last two of its
+/// `num-queues`. `None` for every other disk.
 pub fn resizing_queues(config: &BlkConfig, queues: usize) -> Option<(u16, u16)> {
     let count = usize::from(config.num_queues.get());
     let usable = kind(config, queues) == DiskKind::Vssd && count <= queues;
@@ -64,7 +64,7 @@ pub fn discover(port: &mut impl VssdPort) -> Result<Shape, String> {
         DiskKind::VssdOfVersion(_) | DiskKind::Plain => block_of(port.logical_block(), bytes),
     };
     if bytes < u64::from(block_size) {
-        return Err("the disk is empty".to_string());
+        return Err("the disk has no blocks".to_string());
     }
     if block_size as usize > port.slot_len() {
         return Err(format!(
@@ -106,11 +106,11 @@ pub fn why_fixed(kind: DiskKind) -> Option<String> {
             ))
         }
         DiskKind::VssdOfVersion(version) => Some(format!(
-            "this vSSD speaks version {version} of the contract and this guest {VERSION}, so its \
-             size is fixed: resizing needs a guest and a backend of the same release"
+            "this vSSD has version {version} of the contract and this guest version {VERSION}, so \
+             its size is fixed: resizing needs a guest and a backend of the same release"
         )),
         DiskKind::Plain => Some(
-            "this disk is no vSSD and its size is fixed: resizing needs a vhost-user-blk-pci \
+            "this disk is not a vSSD and its size is fixed: resizing needs a vhost-user-blk-pci \
              device with num-queues=3 that is connected to vssd-host"
                 .to_string(),
         ),
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
     use vssd::wire;
 
-    /// The config space of a vSSD of 64 KiB blocks for which QEMU was told `num-queues`.
+    /// The config space of a vSSD of 64 KiB blocks with this `num-queues`.
     fn vssd(num_queues: u16) -> BlkConfig {
         BlkConfig {
             mark: wire::mark(Geometry::new(65536, 16).unwrap()),
@@ -158,7 +158,7 @@ mod tests {
         assert_eq!(kind(&vssd(9), 9), DiskKind::Vssd);
         assert_eq!(kind(&vssd(2), 2), DiskKind::VssdOfQueues(2));
         assert_eq!(kind(&vssd(1), 1), DiskKind::VssdOfQueues(1));
-        // Whoever is wrong of the two.
+        // The smaller of the two counts.
         assert_eq!(kind(&vssd(3), 1), DiskKind::VssdOfQueues(1));
         assert_eq!(kind(&vssd(0), 3), DiskKind::VssdOfQueues(0));
         assert_eq!(kind(&BlkConfig::new_zeroed(), 4), DiskKind::Plain);

@@ -1,10 +1,10 @@
 //! The device's half of the resize protocol, free of I/O, clocks and threads.
 //!
 //! [`Device`] owns the list of blocks that the guest may use (*granted*) and
-//! what is wanted of it. It is fed commands of the driver, wishes of the
-//! hypervisor and the time; it answers with responses, events and outcomes.
-//! Whoever drives it supplies an [`Ownership`]: every change of ownership is
-//! handed there before it takes effect, so a change that cannot be recorded
+//! its goal. Its input is the driver's commands, the hypervisor's resize requests and the
+//! time; its output is responses, events and outcomes.
+//! The caller supplies an [`Ownership`]: every change of ownership is
+//! recorded there before it takes effect, so a change that cannot be recorded
 //! does not happen.
 //!
 //! ```text
@@ -129,7 +129,7 @@ impl Device {
     ///
     /// `first_session` names the first session; later ones count up from it.
     /// It must differ from those of an earlier life of the device, so that a
-    /// driver which outlived that device is told to start over.
+    /// driver which outlived that device starts over.
     ///
     /// # Panics
     /// When `granted` has another capacity than `geometry`.
@@ -480,7 +480,7 @@ impl Device {
         }
     }
 
-    /// [DEV-9] Tells the driver which blocks were taken. Each is told once in
+    /// [DEV-9] Reports which blocks were taken. Each is reported once in
     /// a session: the response is repeated should the command come again.
     fn fetch_revoked(&mut self) -> Result<Reply, Reject> {
         let out = encode(
@@ -569,7 +569,7 @@ impl Device {
         }
     }
 
-    /// Brings the goal up to date after any change; an event tells of it.
+    /// Brings the goal up to date after any change; an event announces it.
     fn refresh_goal(&mut self) {
         let target = self.target();
         let told = self.revoked.is_empty() && self.unaccepted.is_empty();

@@ -30,8 +30,8 @@ pub struct ResizeRequest {
     pub deadline_ns: Option<u64>,
     /// What the deadline does to a shrink: take the rest, or leave it.
     pub revoke: bool,
-    /// Whether blocks may be taken while no driver is there, which could say what it can
-    /// spare and be told what it lost: what is in them may be needed.
+    /// Whether blocks may be taken without a driver, which could pick the blocks and learn
+    /// which are gone: they may hold data in use.
     pub force: bool,
 }
 
@@ -183,10 +183,10 @@ impl fmt::Display for ResizeError {
             ),
             Self::BeyondCapacity { target, capacity } => write!(
                 f,
-                "{target} blocks were asked for, but the vSSD has {capacity} at most"
+                "{target} blocks requested; the maximum of this vSSD is {capacity}"
             ),
             Self::NoDriver => f.write_str(
-                "no vSSD driver answers in the guest, so blocks could only be taken by force",
+                "no vSSD driver answers in the guest, so blocks can only be taken by force",
             ),
         }
     }
@@ -264,7 +264,7 @@ impl Device {
         }
     }
 
-    /// [DEV-11] Takes `picks` from the guest; it will be told. No I/O to them
+    /// [DEV-11] Takes `picks` from the guest, which REVOKED reports. No I/O to them
     /// may be in flight any more. That may take time: [`tick`](Self::tick) comes after it.
     ///
     /// # Errors
@@ -313,7 +313,7 @@ impl Device {
         if let Some(resize) = &mut self.resize {
             resize.revoked += blocks.len();
         }
-        // Without a session there is nobody to tell: LIST will.
+        // Without a session the next LIST reports it.
         let has_list = self.session.is_some();
         if self.unaccepted.is_empty() {
             if has_list {
@@ -321,7 +321,7 @@ impl Device {
             }
             return;
         }
-        // What no driver has in its list need not be told; the rest must be.
+        // Blocks in no driver's list need no report; the others do.
         let mut told = BlockSet::empty(self.geometry.capacity());
         told.insert_view(blocks);
         let all = told.clone();

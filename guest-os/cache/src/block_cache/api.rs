@@ -1,7 +1,8 @@
-//! What a caller says to a [`BlockCache`](super::BlockCache), and what it hears.
+//! Options, results and errors of a [`BlockCache`](super::BlockCache).
 
 use core::fmt;
 
+use crate::cache::MAX_SLOTS;
 use crate::device::IoError;
 use crate::eviction::Policy;
 use crate::metadata;
@@ -41,7 +42,7 @@ impl Config {
     }
 }
 
-/// What a cache is that was opened.
+/// The state of a cache that was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Opened {
     /// Slots that it has for data.
@@ -56,8 +57,8 @@ pub struct Opened {
     pub restored_dirty: u32,
     /// Blocks whose last write is lost, now or before.
     pub lost: u32,
-    /// There was a record, but too much of it is gone: what was dirty by it is lost, if
-    /// anything was, and nobody knows which blocks.
+    /// There was a record, but too much of it is gone: what was dirty by it, if anything,
+    /// is lost, and which blocks these were is unknown.
     pub is_broken: bool,
 }
 
@@ -97,10 +98,13 @@ impl fmt::Display for OpenError {
         match self {
             Self::OriginTooSmall { blocks, reserved } => write!(
                 f,
-                "open a cache: the origin disk has {blocks} blocks, {reserved} of them reserved"
+                "open a cache: the origin disk has {blocks} blocks, of which {reserved} are reserved"
             ),
             Self::VssdTooLarge { blocks } => {
-                write!(f, "open a cache: {blocks} blocks of vSSD are too many")
+                write!(
+                    f,
+                    "open a cache: the vSSD has {blocks} blocks, the maximum is {MAX_SLOTS}"
+                )
             }
             Self::VssdVersion { version } => write!(
                 f,

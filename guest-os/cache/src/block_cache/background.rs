@@ -1,9 +1,9 @@
 //! What goes on beside the requests.
 //!
 //! Four things, each a loop of its own, so that none waits for another: jobs whose
-//! request was dropped are brought to an end; slots that the hypervisor wants are
-//! cleared; what is dirty beyond the mark is written back; and what nobody waits for
-//! is put on record.
+//! request was dropped are ended; slots that the hypervisor wants are cleared; dirty blocks
+//! beyond the threshold are written back; and records for which no request waits are
+//! committed.
 
 use super::BlockCache;
 use super::requests::Request;

@@ -10,9 +10,9 @@
 //!                                 (its writes end)
 //! ```
 //!
-//! Whoever waits until an epoch is on the origin (it needs a slot that one of its
-//! versions is in) closes it first, when it arrives, so that every write of the
-//! epoch has an earlier ticket and waits for none of those that wait for it.
+//! A request that waits until an epoch is on the origin (it needs the slot of one of its
+//! versions) closes the epoch first, when it arrives, so that every write of the
+//! epoch has an earlier lock and does not wait for this request.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -102,7 +102,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
             return request.over(Ok(served));
         }
         let kept = self.keep_in_memory(&mut request, data);
-        // Nobody is to wait for this one, least of all a write of the same epoch.
+        // No request may wait for this one, least of all a write of the same epoch.
         request.over(());
         if self.write_back_version(kept.id).await.is_err() {
             let mut core = self.core.borrow_mut();
@@ -184,7 +184,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
                     core.dirty.close_epoch();
                 }
             }
-            // Not an epoch after that: its writes may wait for whoever waits here.
+            // Not an epoch after that: its writes may wait for the caller.
             let is_gone = || self.core.borrow().dirty.get(id).is_none();
             if !self.apply_unless(is_gone).await {
                 return is_gone();

@@ -76,7 +76,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
     pub(crate) async fn write_origin(&self, block: u32, data: &[u8]) -> Result<(), IoError> {
         let has_stale = self.core.borrow().metadata.has_stale();
         if has_stale && !self.commit().await && self.is_strict() {
-            // An error is no time to look for the block quickly.
+            // The time of an error is not the latency of a block.
             let is_on_record = self.core.borrow().outdated.values().any(|&it| it == block);
             if is_on_record {
                 self.until_nothing_recorded().await?;
@@ -200,8 +200,8 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         if has_data && !self.flush_vssd().await {
             return Err(MetaError::Device(IoError::Failed));
         }
-        // What is free or clean by a record the origin has for good: nobody is to read first
-        // what the vSSD has, and what the origin has later.
+        // What a record calls free or clean must be durable on the origin: no reader may see
+        // the vSSD's content first and an older one of the origin later.
         let has_clean = taken.records.iter().any(is_clean);
         if (has_clean || self.has_versions()) && !self.flush_origin().await {
             return Err(MetaError::Device(IoError::Failed));
@@ -295,8 +295,8 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
     }
 
     /// Waits until there were more revocations than `before`, the count when a transfer began
-    /// that found a block gone: the cache is yet to be told. Whether it was. Not for ever, since a
-    /// disk may say so for another reason.
+    /// that found a block gone: its revocation has not been reported yet. Returns whether it was.
+    /// Does not wait for ever, since a disk may fail so for another reason.
     pub(crate) async fn await_revocation(&self, before: u64) -> bool {
         let mut polls = 0;
         let is_told = || self.revocations.get() != before;
@@ -308,8 +308,8 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         is_told()
     }
 
-    /// Returns when nothing is on record any more, if the log cannot be written for lack of
-    /// blocks. Whoever calls may have a lock, so that this writes nothing back.
+    /// Returns when nothing is recorded any more, if the log cannot be written for lack of
+    /// blocks. The caller may hold a lock, so this writes nothing back.
     pub(crate) async fn until_nothing_recorded(&self) -> Result<(), IoError> {
         while self.log_is_full.get() && !self.log.borrow().is_void() {
             self.commit().await;

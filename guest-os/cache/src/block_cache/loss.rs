@@ -72,8 +72,8 @@ impl Core {
         }
     }
 
-    /// The data of `block` in `slot` are not to be used: whoever holds `ticket` says so. The
-    /// version there, if there is one, is the caller's to see to.
+    /// The data of `block` in `slot` are invalid, by the holder of `lock`. The caller
+    /// handles the version there, if there is one.
     pub fn invalidate(&mut self, block: u32, slot: u32, lock: LockId) {
         if self.locks.is_void(lock) {
             return;
@@ -87,8 +87,8 @@ impl Core {
         }
     }
 
-    /// A version could not be brought to the origin, and its slot was to be used for
-    /// something else: it keeps the slot, which is not the cache's until it is gone.
+    /// A version could not be written back, and its slot was to be reused: pins it to the
+    /// slot, which the cache gets back when the version is gone.
     pub fn pin(&mut self, id: VersionId, lock: LockId) {
         let Some(version) = self.dirty.get_mut(id) else {
             return;
@@ -173,8 +173,8 @@ impl Core {
         slot.is_some_and(|slot| self.cache.mark(slot) >= DIRTY)
     }
 
-    /// The data of a version are gone. Whether a write is lost by it that nobody knows
-    /// better.
+    /// The data of a version are gone. Returns whether that loses a write which no newer
+    /// version replaces.
     pub fn lose(&mut self, id: VersionId) -> bool {
         let Some(version) = self.dirty.get(id) else {
             return false;
@@ -258,8 +258,8 @@ impl Core {
         lost
     }
 
-    /// The slot of a version may be gone: the version is lost, unless someone has the data in
-    /// hand.
+    /// The slot of a version may be gone: the version is lost, unless a transfer has its
+    /// data in memory.
     pub fn lose_if_gone(&mut self, id: VersionId) -> bool {
         let Some(version) = self.dirty.get(id).filter(|version| version.is_slot_gone) else {
             return false;

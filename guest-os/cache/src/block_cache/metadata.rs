@@ -1,4 +1,4 @@
-//! What is to be put on record on the vSSD, and what may be there.
+//! Pending metadata: the records to write to the vSSD, and what may be recorded there.
 //!
 //! The mark of a slot says what may be on record about it, whatever is in it now:
 //!
@@ -39,8 +39,8 @@ pub struct Metadata {
     /// A commit has failed, maybe before the data were durable, and what it had may be on
     /// record.
     is_doubtful: bool,
-    /// Records that became free without anyone who waits for it: what the origin has of
-    /// the blocks must not change before.
+    /// Records became free and no request waits for that: what the origin has of
+    /// the blocks must not change before they are committed.
     has_stale: bool,
     is_committing_stale: bool,
     /// Some slot has a mark.
@@ -97,7 +97,7 @@ impl Metadata {
         self.is_doubtful
     }
 
-    /// Whether a record is waiting that someone must not overtake.
+    /// Whether a stale record is waiting, which no write to the origin may overtake.
     pub fn has_stale(&self) -> bool {
         self.has_stale || self.is_committing_stale
     }
@@ -114,8 +114,8 @@ fn mark_of(state: SlotState) -> u8 {
 }
 
 impl Core {
-    /// A slot holds nothing of value any more; there is to be no record of it, and
-    /// nobody waits for that.
+    /// A slot holds nothing of value any more. Its record is to be removed, and no request
+    /// waits for that.
     pub fn free_record(&mut self, slot: u32) {
         // Not while a version is there that is still to come to the origin: of the block that
         // is going from the slot, or of one whose slot was revoked while it was in hand.
@@ -127,7 +127,7 @@ impl Core {
         self.metadata.has_stale |= is_waiting;
     }
 
-    /// The same, but someone waits.
+    /// The same, for a request that waits.
     pub fn set_free(&mut self, slot: u32) {
         if self.metadata.fresh.remove(&slot) {
             self.cache.set_mark(slot, FREE);
@@ -178,7 +178,7 @@ impl Core {
         }
     }
 
-    /// Puts the versions on record that are not.
+    /// Records the versions that are not recorded.
     pub fn record_versions(&mut self) {
         for id in core::mem::take(&mut self.dirty.unrecorded) {
             let Some(version) = self.dirty.get(id).filter(|version| version.is_valid) else {
@@ -196,14 +196,14 @@ impl Core {
         }
     }
 
-    /// Puts clean blocks on record whose slots nobody is using.
+    /// Records clean blocks in slots that no request uses.
     pub fn record_clean(&mut self) {
         for slot in core::mem::take(&mut self.unrecorded) {
             self.record_if_clean(slot, FREE);
         }
     }
 
-    /// Puts the clean block of a slot on record, if that has the mark `mark`.
+    /// Records the clean block of a slot, if the slot has the mark `mark`.
     pub fn record_if_clean(&mut self, slot: u32, mark: u8) {
         let Some(block) = self.cache.block(slot) else {
             return;
@@ -217,7 +217,7 @@ impl Core {
             self.metadata.fresh.insert(slot);
         }
         self.metadata.set(slot, SlotState::Clean { block });
-        // At once, so that whoever writes there next has the record changed first.
+        // At once, so that the next write to the slot changes the record first.
         self.set_mark(slot, CLEAN);
     }
 

@@ -1,18 +1,17 @@
 //! The block cache over two disks: blocks of a slow origin disk in slots of the vSSD.
 //!
-//! A request is decided when it arrives, and gets a ticket (`state`, `tickets`); when it
-//! is its turn it moves data (`requests`, and by its write policy
-//! [`crate::write_policy`]). Nothing here runs by itself: whoever has a [`BlockCache`]
-//! polls the futures of its requests, and [`BlockCache::work`] beside them, in turns,
-//! without wakers.
+//! A request is decided when it arrives, and enters lock queues (`state`, `lock_queue`); when
+//! its lock is acquired it moves data (`requests`, and by its write policy
+//! [`crate::write_policy`]). Nothing here runs by itself: the owner of a [`BlockCache`]
+//! polls the futures of its requests, and [`BlockCache::work`] beside them, without wakers.
 //!
 //! ```text
 //!   read, write                         want, revoked, granted
 //!        |                                   |
 //!   +----v------- state: no I/O -------------v------------------------+
-//!   | Cache (who is where) - tickets - dirty versions - records       |
+//!   | Cache (slots) - lock queues - dirty versions - pending metadata |
 //!   +----^------------------^-------------------^--------------------+
-//!        | requests         | home, epochs      | background
+//!        | requests         | write_back, epochs | background
 //!   +----v------------------v-------------------v--------------------+
 //!   | io: vSSD, origin, log; flushes and commits of many at once      |
 //!   +----------------------------------------------------------------+
@@ -89,7 +88,7 @@ pub struct BlockCache<S, O> {
     /// The held blocks of the vSSD do not suffice for what is to be on record.
     log_is_full: Cell<bool>,
     has_restored_dirty: Cell<bool>,
-    /// Revocations that were told.
+    /// Revocations reported to the cache.
     revocations: Cell<u64>,
     vssd_writes: Cell<u64>,
     vssd_flushed: Cell<u64>,

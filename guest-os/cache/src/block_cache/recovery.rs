@@ -227,7 +227,7 @@ async fn look_at(ssd: &impl BlockDevice, mut found: Found) -> Found {
     let mut data = vec![0; BLOCK_LEN];
     found.is_there = match ssd.read(found.slot, &mut data).await {
         Ok(()) => found.zeros || !is_zeros(&data),
-        // It may be read another time, and nobody else has it.
+        // A later read may succeed, and there is no other copy.
         Err(IoError::Failed) => true,
         Err(IoError::Gone) => false,
     };

@@ -1,4 +1,4 @@
-//! The part of a request that moves data: when it is its turn, and as was decided.
+//! The part of a request that moves data, once its lock is acquired.
 
 use core::future::Future;
 
@@ -11,8 +11,7 @@ use super::wait::until;
 use crate::device::{BLOCK_LEN, BlockDevice, IoError};
 use crate::metadata::{Record, SlotState};
 
-/// How often a version is brought to the origin disk before something else is done
-/// about it.
+/// Attempts to write a version back before it is pinned.
 const TRIES: u32 = 3;
 
 /// Why a slot cannot be used.
@@ -24,8 +23,8 @@ pub enum Stuck {
     Record,
 }
 
-/// A job on its way. Dropped before its end, it is abandoned, so that nobody waits for
-/// it.
+/// A job under way. One dropped before its end is abandoned, so that no other request
+/// waits for it.
 pub struct Request<'a, S: BlockDevice, O: BlockDevice> {
     pub cache: &'a BlockCache<S, O>,
     pub job: Job,
@@ -52,7 +51,7 @@ impl<'a, S: BlockDevice, O: BlockDevice> Request<'a, S, O> {
         }
     }
 
-    /// Ready when it is the request's turn.
+    /// Ready when the request's lock is acquired.
     pub fn acquire(&self) -> impl Future<Output = ()> {
         until(|| self.cache.core.borrow().locks.is_acquired(self.job.lock))
     }
@@ -325,8 +324,8 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         is_so && self.core.borrow().dirty.get(id).is_some()
     }
 
-    /// Brings a version to the origin disk, or waits until someone has. When this ends
-    /// well the version is gone.
+    /// Writes a version back, or waits for a write-back under way. On success the version
+    /// is gone.
     pub(crate) async fn write_back_version(&self, id: VersionId) -> Result<(), Stuck> {
         for _ in 0..TRIES {
             let is_ordered = self.core.borrow().is_ordered();

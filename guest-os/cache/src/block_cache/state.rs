@@ -53,7 +53,7 @@ pub struct Job {
     /// How it counts.
     pub served: Served,
     pub is_write: bool,
-    /// Whether the block has come out of the record and nobody has looked at it.
+    /// Whether the block was restored from the metadata and not read since.
     pub was_restored: bool,
     /// Nothing of value is in the slot any more, nor on record about it.
     pub is_settled: bool,
@@ -265,7 +265,7 @@ impl Core {
         let id = self.dirty.current(slot, block)?;
         let version = self.dirty.get_mut(id)?;
         version.is_detached = true;
-        // Whoever waits until the epoch is on the origin must not write in it.
+        // A request that waits for the epoch to reach the origin must not write in it.
         if version.epoch == self.dirty.epoch && self.is_ordered() {
             self.dirty.close_epoch();
         }

@@ -170,7 +170,7 @@ impl Run {
         panic!("{} tasks wait for each other", self.tasks.len());
     }
 
-    /// A read whose task is told what to find.
+    /// A read with the content that it must find.
     fn read(&mut self, block: u32, expected: u8) {
         let cache = self.cache.clone();
         let mut task: Task = Box::pin(async move {

@@ -1,5 +1,5 @@
-//! Waiting without wakers: a future looks again whenever it is polled, and whoever
-//! owns it polls it again and again.
+//! Waiting without wakers: a future checks its condition whenever it is polled, and its
+//! owner polls it in a loop.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;

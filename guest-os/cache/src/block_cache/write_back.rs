@@ -1,4 +1,4 @@
-//! The way of a version to the origin disk, in plain write-back: on its own.
+//! Write-back of single versions to the origin disk, for plain write-back.
 
 use alloc::vec;
 use core::cell::RefCell;
@@ -43,8 +43,8 @@ impl Drop for InHand<'_> {
 }
 
 impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
-    /// Writes a version to its place on the origin disk. Whoever calls has the turn for its
-    /// slot, or it is nobody's. Whether it is gone, that is, there or lost.
+    /// Writes a version to its place on the origin disk. The caller holds the lock of its
+    /// slot, or the slot has no lock. Returns whether the version is gone: written or lost.
     pub(super) async fn write_back_from_slot(&self, id: VersionId) -> bool {
         until(|| {
             let core = self.core.borrow();
@@ -115,7 +115,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         self.commit().await || self.core.borrow().cache.mark(slot) != ZEROS
     }
 
-    /// The slot of a version is gone: it is lost as soon as it is in nobody's hand.
+    /// The slot of a version is gone: the version is lost once no transfer has its data in memory.
     pub(super) async fn expect_loss(&self, id: VersionId, before: u64) {
         self.await_revocation(before).await;
         if let Some(version) = self.core.borrow_mut().dirty.get_mut(id) {
@@ -156,7 +156,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         request.over((Some(slot), is_done))
     }
 
-    /// Writes back what `next` names, and puts it on record that it is clean.
+    /// Writes back the versions that `next` names, and records that they are clean.
     pub(super) async fn clean_all(
         &self,
         mut next: impl FnMut() -> Option<VersionId>,

@@ -1,5 +1,5 @@
-//! Belady's optimum: what is asked for last from now on goes. Nobody can miss less
-//! who lets every missed block in.
+//! Belady's optimum: evicts the block whose next request is farthest. No policy that admits
+//! every missed block has fewer misses.
 //!
 //! L. A. Belady, "A study of replacement algorithms for a virtual-storage
 //! computer", IBM Systems Journal 5(2), 1966.
@@ -11,7 +11,7 @@
 //!
 //! The times of the next requests of cached blocks are bits, found from above
 //! through a tree of 64-bit words: as deep as a priority queue of 64-fold nodes,
-//! with no keys to compare. Blocks that nobody asks for again are in a list.
+//! with no keys to compare. Blocks without a further request are in a list.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! Least recently used: what nobody has asked for longest goes.
+//! Least recently used: evicts the block whose last request is oldest.
 //!
 //! R. L. Mattson, J. Gecsei, D. R. Slutz, I. L. Traiger, "Evaluation techniques
 //! for storage hierarchies", IBM Systems Journal 9(2), 1970.

@@ -1,7 +1,7 @@
-//! Which block goes when room is needed: the policies, one a file.
+//! Which block is evicted: the policies, one a file.
 //!
-//! A policy keeps the cached slots in lists of the [`Table`] and is told what
-//! happens to them. Adding one is a file, a variant of [`Policy`], a model in
+//! A policy keeps the cached slots in lists of the [`Table`] and is notified of
+//! every access. Adding one is a file, a variant of [`Policy`], a model in
 //! the tests and a column of golden counts.
 
 pub mod arc;
@@ -26,7 +26,7 @@ pub use sketch::Sketch;
 
 use crate::table::{List, Place, Table};
 
-/// A policy. Slots that it is told about are cached, and in none of its lists
+/// A policy. The slots passed to it are cached, and in none of its lists
 /// before [`insert`](Self::insert).
 pub trait Eviction {
     /// How many lists of the table it needs.

@@ -107,7 +107,7 @@ pub struct UnknownPolicy;
 
 impl fmt::Display for UnknownPolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("no such eviction policy, there are:")?;
+        f.write_str("unknown eviction policy; expected one of:")?;
         Policy::ALL
             .iter()
             .try_for_each(|policy| write!(f, " {policy}"))

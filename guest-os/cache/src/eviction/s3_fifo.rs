@@ -46,7 +46,7 @@ impl S3Fifo {
         (self.capacity / 10).max(1)
     }
 
-    /// The first of the main queue that nobody asked for lately. It is not empty.
+    /// The first of the main queue without a recent request. The queue is not empty.
     fn evict_main(&mut self, table: &mut Table) -> u32 {
         let main = list(table, MAIN_LIST);
         loop {

@@ -11,10 +11,9 @@
 //! ```
 //!
 //! A *chain* is a checkpoint and the log from it. It is *condemned* when a write
-//! of it failed: nobody knows where its log ends then, so that it can
-//! not be continued, only be replaced. Whatever a chain is replaced by, the first
-//! block of its checkpoint, the root, is erased before the log goes on and before
-//! its blocks are used for anything else.
+//! of it failed: the end of its log is unknown then, so it cannot be continued, only
+//! replaced. Whatever replaces a chain, the first block of its checkpoint, the root, is
+//! erased before the log continues and before its blocks are reused.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;

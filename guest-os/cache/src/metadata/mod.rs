@@ -14,8 +14,7 @@
 //!  └───┴───┴─···─┴───┘   └─────────┘      └─────┴─────┘      none, but not zeros
 //! ```
 //!
-//! **What a killed guest may not believe.** Revoked blocks read as zeros when they
-//! come back. A log that merely ended where no further commit is found would
+//! **Stale logs after a crash.** Revoked blocks read as zeros when they come back. A log that merely ended where no further commit is found would
 //! take a log whose last commits were revoked for an older, whole one, and old
 //! records name slots that hold other blocks by now. So a block of the region is
 //! used only after something that is not zeros was made durable in it, and a
@@ -27,8 +26,8 @@
 //! It is written a few blocks with each commit, from what [`Snapshot`] says at that
 //! moment, while commits go on in the log: the checkpoint names the place in the
 //! log where it was begun, and what was committed since overrides it (a fuzzy
-//! checkpoint: Gray and Reuter, *Transaction Processing*, 1993, 11.5). So no commit
-//! is long, and nobody keeps the state twice.
+//! checkpoint: Gray and Reuter, *Transaction Processing*, 1993, 11.5). So every
+//! commit is short, and the state is kept once.
 //!
 //! A commit is planned, written and finished, so that grants and revocations may
 //! come in between ([`MetaLog::plan`], [`Plan::write`], [`MetaLog::finish`];
@@ -142,7 +141,7 @@ pub trait Snapshot {
     /// what a cursor means is the implementer's own. May append none and go on.
     fn read(&self, cursor: u64, limit: usize, out: &mut Vec<Record>) -> Option<u64>;
 
-    /// Whether there is nothing to record.
+    /// Whether there are no records.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -76,7 +76,7 @@ impl MetaLog {
                 (chain.next, chain.last) = (log.next, log.last);
             }
             // What was planned stays out of use until the chain is replaced: recovery may
-            // find the commit, and look for all of its blocks.
+            // find the commit, and then needs all of its blocks.
             Some(chain) => {
                 chain.is_condemned = true;
                 self.abandon_overtaking();

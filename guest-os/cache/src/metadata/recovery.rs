@@ -76,7 +76,7 @@ enum Found {
     Absent,
     /// Zeros: it was revoked since it was written, or it was never written.
     Zeros,
-    /// Nothing that can be told.
+    /// Unknown content.
     Noise,
     /// A block of a log of this other version.
     Other(u16),

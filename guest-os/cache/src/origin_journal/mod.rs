@@ -34,7 +34,7 @@
 //! else was written. So each descriptor says which transactions were applied for good
 //! when it was written, and before anything is written past the journal the *mark*
 //! says that all were ([`OriginJournal::settle`]). Recovery ends with the
-//! mark, and with the descriptors erased: who opens the disk next may use all of it.
+//! mark, and with the descriptors erased: the next user of the disk may use all of it.
 
 mod layout;
 mod recovery;

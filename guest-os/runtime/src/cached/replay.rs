@@ -22,7 +22,7 @@ use crate::hardware::{Hardware, ORIGIN_BLOCK, Shared};
 use crate::port::Machine;
 use crate::tasks::{TASKS_MAX, Tasks, give_way};
 
-/// Accesses that a task makes before it lets others have their turn although none of
+/// Accesses that a task makes before it yields to others although none of
 /// its own had to wait.
 const IN_ONE_GO: u32 = 16;
 

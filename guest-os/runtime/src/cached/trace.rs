@@ -58,14 +58,16 @@ impl TraceReader {
         let (slots, sectors, logical) = {
             let hw = &mut *hardware.borrow_mut();
             let Some(port) = hw.machine.trace() else {
-                return Err("this machine has no trace disk: it would be the third".to_string());
+                return Err(
+                    "this machine has no trace disk: add a third virtio-blk disk".to_string(),
+                );
             };
             // Requests are multiples of it.
             let logical = u64::from(port.logical_block());
             if logical > HEADER_LEN {
                 return Err(format!(
-                    "the trace disk has logical blocks of {logical} bytes, and a trace needs \
-                     {HEADER_LEN} at most"
+                    "the trace disk has logical blocks of {logical} bytes; the maximum for a trace is \
+                     {HEADER_LEN}"
                 ));
             }
             let slots = port.slot_count().min(PIECES_MAX);
@@ -112,7 +114,9 @@ impl TraceReader {
         let port = hw.machine.trace().expect("the disk that was just read");
         let block = port.buffer(header.slot).first_chunk();
         let decoded = Header::decode(block.expect("a whole block"), len);
-        Poll::Ready(decoded.map_err(|error| format!("the third disk is no trace: {error}")))
+        Poll::Ready(
+            decoded.map_err(|error| format!("the third disk does not hold a trace: {error}")),
+        )
     }
 
     /// Takes in what has arrived, and asks for more where there is room.

@@ -1,8 +1,8 @@
 //! Work on the blocks of the device, with many requests in flight.
 //!
 //! A [`Job`] says which request comes next and looks at what came back; the
-//! loop that keeps the queue full, carries resizes on and rests when there is
-//! nothing to do is the same for all of them, in [`crate::guest`].
+//! loop that keeps the queue full, carries resizes on and otherwise idles
+//! is the same for all of them, in [`crate::guest`].
 
 mod fill;
 mod flush;

@@ -38,7 +38,7 @@ pub struct Read {
     hits: u64,
     misses: u64,
     errors: u64,
-    /// Hits and misses of each block; empty when nobody asked for them.
+    /// Hits and misses of each block; empty unless requested.
     per_block: Vec<(u32, u32)>,
     /// Failed reads of blocks held as far as the guest knew.
     doubtful: Vec<u32>,
