@@ -195,7 +195,10 @@ fn a_disk_of_qemus_own_is_a_disk() {
     }
     let ended = site.run(&plain("d", &raw, "", ""), "wait held=9");
     ended
-        .has(&["failed: wait held=9: this disk is not a vSSD", "num-queues=3"])
+        .has(&[
+            "failed: wait held=9: this disk is not a vSSD",
+            "num-queues=3",
+        ])
         .ended_with(EXIT_FAILURE);
     // What was written is in the file, and stays there.
     let before = fs::read(&raw).unwrap();
@@ -231,7 +234,9 @@ fn the_limits_of_a_disk_are_respected() {
 
     let empty = site.file("empty.img", 0);
     let ended = site.run(&plain("d", &empty, "", ""), "info");
-    ended.has(&["the disk has no blocks"]).ended_with(EXIT_FAILURE);
+    ended
+        .has(&["the disk has no blocks"])
+        .ended_with(EXIT_FAILURE);
     let ended = site.run(&plain("d", &raw, "", ",queue-size=64"), "info");
     ended
         .has(&["64 entries, and this guest needs 128", "queue-size"])

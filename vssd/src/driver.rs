@@ -241,7 +241,7 @@ impl Driver {
     }
 
     /// Blocks that the device wants back and the application has not picked yet. Those that
-    /// it has taken are in the list until their REVOKED is answered, and not wanted any more.
+    /// it has taken are in the list until their REVOKED is answered, and not wanted any longer.
     pub fn excess(&self) -> u32 {
         let Goal {
             target, revoked, ..
@@ -425,7 +425,7 @@ impl Driver {
     /// all held. Fewer means that it has no more to give for now.
     ///
     /// # Panics
-    /// When a block is not held, or there are more than were asked for: the
+    /// When a block is not held, or there are more than were requested: the
     /// application is part of this guest, and this is its bug.
     pub fn surrender(&mut self, chosen: BlockSet) {
         let is_all = chosen.len() < self.excess();

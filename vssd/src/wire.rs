@@ -264,7 +264,7 @@ impl Event {
 /// The header of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// What is asked.
+    /// The operation.
     pub opcode: Opcode,
     /// [`FLAG_FINAL`] or 0.
     pub flags: u16,
@@ -312,7 +312,7 @@ impl Request {
 /// The header of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Response {
-    /// How it went.
+    /// The outcome.
     pub status: Status,
     /// The session that the device is in; 0 when in none.
     pub session: u64,

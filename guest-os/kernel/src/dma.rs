@@ -10,7 +10,7 @@ use virtio_drivers::transport::Transport;
 use crate::memory::{self, KernelHal};
 use crate::transport::{OpenError, PciTransport};
 
-/// Contiguous memory that stays where it is for good. What is in it at first is
+/// Contiguous memory that never moves. Its initial content is
 /// not said.
 ///
 /// It hands out raw ranges only: whether a reference may exist depends on

@@ -289,7 +289,7 @@ impl Transport for PciTransport {
         self.common.write(DEVICE_STATUS, status.bits() as u8);
     }
 
-    /// Only the legacy interface wants to know.
+    /// Only the legacy interface uses this.
     fn set_guest_page_size(&mut self, _guest_page_size: u32) {}
 
     fn requires_legacy_layout(&self) -> bool {

@@ -47,7 +47,7 @@ impl Contents {
     }
 
     /// From now on contents are made from `seed`; what was written before
-    /// under another seed is not recognised any more.
+    /// under another seed is not recognised any longer.
     pub fn reseed(&mut self, seed: u64) {
         self.content = Content::new(seed);
     }

@@ -70,9 +70,9 @@ pub struct Timing {
 pub struct Completion {
     /// The slot whose buffer it used.
     pub slot: usize,
-    /// What was asked.
+    /// The request.
     pub request: BlockRequest,
-    /// How it went.
+    /// The outcome.
     pub status: BlkStatus,
     /// A block of it was revoked while it was in flight: its result says
     /// nothing about what the block contains now.

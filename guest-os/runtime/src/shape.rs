@@ -22,7 +22,7 @@ const QUEUES_OF_VSSD: usize = 3;
 pub struct Shape {
     /// What it is.
     pub kind: DiskKind,
-    /// Its blocks. Of a disk that is no vSSD, those in which this guest counts.
+    /// Its blocks; of a plain disk, the blocks that this guest uses.
     pub geometry: Geometry,
     /// It refuses writes.
     pub is_read_only: bool,

@@ -18,7 +18,7 @@
 //! ```
 //!
 //! A driver is there, the device is *attended*, from its first command on a transport until that
-//! stops. Without one, blocks are taken by force only, and granted without being asked for:
+//! stops. Without one, blocks are taken by force only, and granted without being requested:
 //!
 //! ```text
 //!                            HELLO, or a command of the session
@@ -515,7 +515,7 @@ impl Device {
     }
 
     /// The next event for the driver. Ask only with an event buffer at hand:
-    /// what is returned is not due any more.
+    /// what is returned is not due any longer.
     pub fn take_event(&mut self, now_ns: u64) -> Option<[u8; EVENT_LEN]> {
         if self.session.is_none() {
             return core::mem::take(&mut self.is_resync_due).then(|| Event::Resync.encode());

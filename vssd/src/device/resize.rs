@@ -59,7 +59,7 @@ pub enum Phase {
 /// keep the next resize waiting. Where no driver is there, none is waited for.
 pub const SETTLE_NS: u64 = 5_000_000_000;
 
-/// Why fewer blocks moved than were asked for.
+/// Why fewer blocks moved than were requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shortfall {
     /// The guest said that it has no more to give.
@@ -87,7 +87,7 @@ impl Shortfall {
 /// How a resize ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// The guest holds the number of blocks that was asked for.
+    /// The guest holds the number of blocks that was requested.
     Complete,
     /// It does not.
     Partial(Shortfall),
@@ -100,7 +100,7 @@ pub struct Resize {
     pub id: u64,
     /// Blocks held when it started.
     pub from: u32,
-    /// What was asked for.
+    /// What was requested.
     pub request: ResizeRequest,
     /// When it started.
     pub started_ns: u64,
@@ -145,7 +145,7 @@ pub struct Outcome {
     pub revoked: u32,
     /// SURRENDERs and ACCEPTs that were carried out.
     pub exchanges: u32,
-    /// Whether all that was asked for moved, and if not, why.
+    /// Whether all that was requested moved, and if not, why.
     pub end: End,
     /// True when the driver confirmed the list that resulted.
     pub agreed: bool,
@@ -165,7 +165,7 @@ pub enum ResizeError {
     },
     /// The target is beyond the device.
     BeyondCapacity {
-        /// Blocks asked for.
+        /// Blocks requested.
         target: u32,
         /// Blocks there are.
         capacity: u32,
@@ -265,7 +265,7 @@ impl Device {
     }
 
     /// [DEV-11] Takes `picks` from the guest, which REVOKED reports. No I/O to them
-    /// may be in flight any more. That may take time: [`tick`](Self::tick) comes after it.
+    /// may be in flight any longer. That may take time: [`tick`](Self::tick) comes after it.
     ///
     /// # Errors
     /// What `ownership` said, when it could not record all of it. The blocks

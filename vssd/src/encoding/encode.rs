@@ -265,7 +265,7 @@ fn encode_compact(set: &impl Bitmap, from: u32, limit: u32, out: &mut [u8]) -> E
         index += words;
     }
     // With `limit` used up there may be blocks left in the last window; the
-    // caller asked for no more, and a later call must not depend on `next`.
+    // caller requested no more, and a later call must not depend on `next`.
     segments.finish((index as u64 * 64).min(u64::from(u32::MAX)) as u32)
 }
 

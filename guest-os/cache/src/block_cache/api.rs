@@ -16,10 +16,10 @@ pub struct Config {
     pub eviction: Policy,
     /// Where a written block goes.
     pub write: WritePolicy,
-    /// Requests to a block before it is let in, within recent memory; 0 and 1 let
+    /// Requests to a block before it is admitted, within recent memory; 0 and 1 let
     /// every one in.
     pub promote: u8,
-    /// Blocks of a sequential run from which on the rest is not let in; 0 for never.
+    /// Blocks of a sequential run from which on the rest is not admitted; 0 for never.
     pub bypass_blocks: u32,
     /// Dirty blocks in a hundred slots from which on they are written back.
     pub dirty_percent: u8,
@@ -29,7 +29,7 @@ pub struct Config {
 
 impl Config {
     /// The given policies, and everything else as it is best for most: every block is
-    /// let in, at most a fifth of the slots is dirty, and a cache that was there goes on.
+    /// admitted, at most a fifth of the slots is dirty, and an existing cache is reopened.
     pub const fn new(eviction: Policy, write: WritePolicy) -> Self {
         Self {
             eviction,
@@ -159,7 +159,7 @@ pub enum Served {
     Hit,
     /// It was not.
     Miss,
-    /// It was not, and was not let in because it continues a sequential run.
+    /// It was not, and was not admitted because it continues a sequential run.
     Bypassed,
 }
 
@@ -179,7 +179,7 @@ pub struct Stats {
     pub slots: u32,
     /// Blocks of the vSSD that it has for its metadata.
     pub metadata_blocks: u32,
-    /// Whether they do not suffice to put on record what the cache knows. Until they do a
+    /// Whether they do not suffice to record what the cache knows. Until they do a
     /// crash may bring back a clean block as it was before its last writes, until it is
     /// evicted, unless these were flushed; and what was lost may be forgotten.
     pub is_unrecorded: bool,
@@ -199,7 +199,7 @@ pub struct Stats {
     pub write_hits: u64,
     /// Writes of others.
     pub write_misses: u64,
-    /// Requests of the misses that were not let in because they were sequential.
+    /// Requests of the misses that were not admitted because they were sequential.
     pub bypassed: u64,
     /// Blocks written back to the origin disk.
     pub written_back: u64,

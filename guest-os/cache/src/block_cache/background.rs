@@ -15,7 +15,7 @@ use crate::metadata::Snapshot;
 /// Slots that are cleared side by side.
 const SIDE_BY_SIDE: usize = 32;
 
-/// Clean blocks from which on they are put on record: those of some blocks of the log, so
+/// Clean blocks from which on they are recorded: those of some blocks of the log, so
 /// that their flush costs little.
 const UNRECORDED: usize = 1024;
 
@@ -100,7 +100,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         }
     }
 
-    /// The blocks of the metadata go when there is nothing left that they could speak of.
+    /// The blocks of the metadata go when nothing is left that they could describe.
     async fn give_up_metadata(&self) {
         let is_more_wanted = {
             let mut core = self.core.borrow_mut();

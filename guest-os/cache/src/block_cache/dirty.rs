@@ -106,7 +106,7 @@ pub struct Dirty {
     under_way: BTreeMap<u32, u32>,
     /// Versions, by block, that are not in the slot where the cache would have it.
     strays: BTreeSet<(u32, VersionId)>,
-    /// Valid versions that are not on record.
+    /// Valid versions that are not recorded.
     pub unrecorded: BTreeSet<VersionId>,
 }
 

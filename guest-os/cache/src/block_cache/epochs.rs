@@ -1,6 +1,6 @@
 //! Writes for which the order counts: what ordered and journaled write-back share.
 //!
-//! Every write belongs to an epoch. An epoch that is closed does not change any more: a
+//! Every write belongs to an epoch. An epoch that is closed does not change any longer: a
 //! new write to one of its blocks takes a new slot, and the version keeps the old one
 //! until it is on the origin disk. Closed epochs come to the origin oldest first.
 //!
@@ -40,10 +40,10 @@ impl Core {
         &mut self,
         block: u32,
         found: Option<u32>,
-        is_let_in: Result<(), Served>,
+        is_admitted: Result<(), Served>,
     ) -> Arrival {
         let Some(slot) = found else {
-            return self.admit(block, is_let_in);
+            return self.admit(block, is_admitted);
         };
         let current = self.dirty.current(slot, block);
         let earlier = current.filter(|&id| {

@@ -29,15 +29,15 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         }
     }
 
-    /// [C7] What an earlier cache has lost is on record, should the record of it have been
+    /// [C7] What an earlier cache has lost is recorded, should the record of it have been
     /// revoked, unless there is no room for one.
     async fn record_losses(&self) -> bool {
         let has_lost = !self.core.borrow().lost.is_empty();
         !has_lost || self.commit().await || self.until_nothing_recorded().await.is_ok()
     }
 
-    /// What is on record does not change any more, where the order counts; and no write is on
-    /// record before those of its epoch that came earlier.
+    /// What is recorded does not change any longer, where the order counts; and no write is recorded
+    ///  before those of its epoch that came earlier.
     async fn end_epoch(&self) {
         let closed = {
             let mut core = self.core.borrow_mut();
@@ -70,7 +70,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
                 let is_home = self.write_back().await.errors == 0;
                 return is_home && self.until_nothing_recorded().await.is_ok();
             }
-            // What was on record was erased meanwhile, and there is room for it again.
+            // What was recorded was erased meanwhile, and there is room for it again.
             if self.core.borrow().metadata.losses == losses {
                 return false;
             }
@@ -78,7 +78,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
     }
 
     async fn record_dirty_once(&self) -> bool {
-        // What is in memory only, and was acknowledged, cannot be on record.
+        // What is in memory only, and was acknowledged, cannot be recorded.
         let has_kept = self.core.borrow().dirty.is_in_memory();
         if has_kept && self.apply_everything().await.errors > 0 {
             return false;
@@ -88,8 +88,8 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
             core.record_versions();
             core.metadata.losses
         };
-        // What is on record already may have been overwritten. The commit may be one that
-        // another flush has asked for, and then it is that one's end that counts.
+        // What is recorded already may have been overwritten. The commit may be one that
+        // another flush has requested, and then it is that one's end that counts.
         let is_done = self.flush_vssd().await && self.commit().await && self.flush_origin().await;
         is_done && self.core.borrow().metadata.losses == losses
     }
@@ -103,7 +103,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
             if self.commit().await || self.log.borrow().is_void() || !has_stale {
                 break;
             }
-            // Only an erased log says nothing, and what was on record may have been written
+            // Only an erased log says nothing, and what was recorded may have been written
             // again.
             let is_in_the_way = self.core.borrow().has_recorded_versions();
             if written.errors > 0 || !is_in_the_way || !self.log_is_full.get() {

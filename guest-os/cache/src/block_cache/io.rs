@@ -85,7 +85,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         self.write_version_to_origin(block, data).await
     }
 
-    /// The same of a version that is on record itself, if at all, and newer than any other.
+    /// The same of a version that is recorded itself, if at all, and newer than any other.
     pub(crate) async fn write_version_to_origin(
         &self,
         block: u32,
@@ -97,7 +97,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         done
     }
 
-    /// Whether a write is done for good when it is on the origin disk: then a record that
+    /// Whether a write is final when it is on the origin disk: then a record that
     /// contradicts it must be gone. What is kept dirty lives until the next flush only.
     fn is_strict(&self) -> bool {
         !self.config.write.keeps_dirty()
@@ -194,7 +194,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         if taken.records.is_empty() && !is_due {
             return Ok(());
         }
-        // [C4] A record speaks of data that are durable.
+        // [C4] A record describes data that are durable.
         let has_data = taken.records.iter().any(is_of_data);
         let has_data = has_data || self.core.borrow().metadata.is_doubtful();
         if has_data && !self.flush_vssd().await {
@@ -255,7 +255,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         true
     }
 
-    /// Erases a log that cannot be kept up to date, unless a version is on record there that
+    /// Erases a log that cannot be kept up to date, unless a version is recorded there that
     /// the origin does not have.
     async fn erase_log(&self) {
         let is_void = self.log.borrow().is_void();
@@ -308,14 +308,14 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         is_told()
     }
 
-    /// Returns when nothing is recorded any more, if the log cannot be written for lack of
+    /// Returns when nothing is recorded any longer, if the log cannot be written for lack of
     /// blocks. The caller may hold a lock, so this writes nothing back.
     pub(crate) async fn until_nothing_recorded(&self) -> Result<(), IoError> {
         while self.log_is_full.get() && !self.log.borrow().is_void() {
             self.commit().await;
             super::wait::turn_over().await;
         }
-        // Should there be blocks enough again by now, what is waiting is put on record.
+        // Should there be blocks enough again by now, what is waiting is recorded.
         if self.commit().await || self.log.borrow().is_void() {
             Ok(())
         } else {

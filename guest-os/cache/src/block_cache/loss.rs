@@ -167,7 +167,7 @@ impl Core {
         self.dirty.newest(block).filter(|&newest| newest > id)
     }
 
-    /// Whether a version may be on record.
+    /// Whether a version may be recorded.
     fn is_recorded(&self, id: VersionId) -> bool {
         let slot = self.dirty.get(id).and_then(|version| version.slot);
         slot.is_some_and(|slot| self.cache.mark(slot) >= DIRTY)

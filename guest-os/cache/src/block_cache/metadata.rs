@@ -1,8 +1,8 @@
 //! Pending metadata: the records to write to the vSSD, and what may be recorded there.
 //!
-//! The mark of a slot says what may be on record about it, whatever is in it now:
+//! The mark of a slot says what may be recorded about it, whatever is in it now:
 //!
-//! | mark | on record |
+//! | mark | recorded |
 //! |---|---|
 //! | [`FREE`] | nothing |
 //! | [`CLEAN`] | a block that the origin has too |
@@ -33,11 +33,11 @@ const LOOKED_AT: u64 = 16_384;
 pub struct Metadata {
     slots: BTreeMap<u32, SlotState>,
     blocks: Vec<Record>,
-    /// Slots whose clean block is waiting to be put on record, and about which nothing is
+    /// Slots whose clean block is waiting to be recorded, and about which nothing is
     /// there yet, whatever their mark says.
     fresh: BTreeSet<u32>,
-    /// A commit has failed, maybe before the data were durable, and what it had may be on
-    /// record.
+    /// A commit has failed, maybe before the data were durable, and what it had may be recorded
+    /// .
     is_doubtful: bool,
     /// Records became free and no request waits for that: what the origin has of
     /// the blocks must not change before they are committed.
@@ -45,7 +45,7 @@ pub struct Metadata {
     is_committing_stale: bool,
     /// Some slot has a mark.
     has_marks: bool,
-    /// What was on record is gone, and some of it was dirty.
+    /// What was recorded is gone, and some of it was dirty.
     pub is_gone: bool,
     /// How often that was so.
     pub losses: u64,
@@ -60,14 +60,14 @@ impl Metadata {
         self.slots.insert(slot, state);
     }
 
-    /// What is waiting to be put on record about a slot is of data that may be zeros.
+    /// What is waiting to be recorded about a slot is of data that may be zeros.
     pub fn may_be_zeros(&mut self, slot: u32) {
         if let Some(SlotState::Dirty { zeros, .. }) = self.slots.get_mut(&slot) {
             *zeros = true;
         }
     }
 
-    /// Nothing can be put on record.
+    /// Nothing can be recorded.
     pub fn clear(&mut self) {
         self.slots.clear();
         self.fresh.clear();
@@ -114,11 +114,11 @@ fn mark_of(state: SlotState) -> u8 {
 }
 
 impl Core {
-    /// A slot holds nothing of value any more. Its record is to be removed, and no request
+    /// A slot holds nothing of value any longer. Its record is to be removed, and no request
     /// waits for that.
     pub fn free_record(&mut self, slot: u32) {
         // Not while a version is there that is still to come to the origin: of the block that
-        // is going from the slot, or of one whose slot was revoked while it was in hand.
+        // is going from the slot, or of one whose slot was revoked while it was in memory.
         if self.dirty.is_in(slot) {
             return;
         }
@@ -140,7 +140,7 @@ impl Core {
         }
     }
 
-    /// A version is to be on record after the next flush.
+    /// A version is to be recorded after the next flush.
     pub fn note_unrecorded(&mut self, id: VersionId) {
         let Some(version) = self.dirty.get(id) else {
             return;
@@ -169,7 +169,7 @@ impl Core {
         }
     }
 
-    /// None of the versions may be on record.
+    /// None of the versions may be recorded.
     pub fn note_all_unrecorded(&mut self) {
         let valid = self.dirty.iter().filter(|(_, it)| it.is_valid);
         let ids: Vec<VersionId> = valid.map(|(id, _)| id).collect();
@@ -221,15 +221,15 @@ impl Core {
         self.set_mark(slot, CLEAN);
     }
 
-    /// Says what may be on record about a slot.
+    /// Sets what may be recorded about a slot.
     pub fn set_mark(&mut self, slot: u32, mark: u8) {
         self.cache.set_mark(slot, mark);
         self.metadata.has_marks |= mark != FREE;
     }
 
     /// Takes what one commit can have: what is lost before its slot becomes free, which nothing
-    /// else would tell; and what becomes free before the rest, so that no block is on
-    /// record twice.
+    /// else would tell; and what becomes free before the rest, so that no block is recorded
+    ///  twice.
     pub fn take_records(&mut self) -> Vec<Record> {
         let slots = core::mem::take(&mut self.metadata.slots);
         let record = |(slot, state)| Record::Slot { slot, state };
@@ -308,19 +308,19 @@ impl Core {
         }
     }
 
-    /// Whether something may be on record.
+    /// Whether something may be recorded.
     pub fn has_marks(&self) -> bool {
         self.metadata.has_marks
     }
 
-    /// Whether a version may be on record that the origin does not have.
+    /// Whether a version may be recorded that the origin does not have.
     pub fn has_recorded_versions(&self) -> bool {
         let slots = self.dirty.iter().filter(|(_, it)| it.is_valid);
         let mut slots = slots.filter_map(|(_, version)| version.slot);
         slots.any(|slot| self.cache.mark(slot) >= DIRTY)
     }
 
-    /// Nothing is on record about any slot, nor can be.
+    /// Nothing is recorded about any slot, nor can be.
     pub fn nothing_recorded(&mut self) {
         if core::mem::take(&mut self.metadata.has_marks) {
             for slot in self.region..self.slots {
@@ -329,13 +329,13 @@ impl Core {
         }
         self.outdated.clear();
         self.metadata.clear();
-        // What was flushed is to be on record again.
+        // What was flushed is to be recorded again.
         self.note_all_unrecorded();
         self.metadata.is_gone = !self.dirty.unrecorded.is_empty();
         self.metadata.losses += 1;
     }
 
-    /// What is on record about a slot whose mark says that something is.
+    /// What is recorded about a slot whose mark says that something is.
     fn on_record(&self, slot: u32) -> Option<Record> {
         let mark = self.cache.mark(slot);
         if mark == FREE {

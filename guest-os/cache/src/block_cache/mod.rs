@@ -21,14 +21,14 @@
 //! loses what was not flushed, leaves nothing that a later cache takes for something
 //! else:
 //!
-//! - `[C1]` A slot that is on record is overwritten with another block's data only once it
-//!   is on record as free.
-//! - `[C2]` A slot that is on record as clean is overwritten with newer data of its block
-//!   only once it is on record as free. (As dirty would do for plain write-back, but for a
+//! - `[C1]` A slot that is recorded is overwritten with another block's data only once it
+//!   is recorded as free.
+//! - `[C2]` A slot that is recorded as clean is overwritten with newer data of its block
+//!   only once it is recorded as free. (As dirty would do for plain write-back, but for a
 //!   slot that is revoked next: the origin has the block, and nothing is lost.)
 //! - `[C3]` What the origin has of a block changes only once no record says that a slot has
 //!   it, but that of the very version which is written back.
-//! - `[C4]` A record speaks of data that are durable.
+//! - `[C4]` A record describes data that are durable.
 //! - `[C5]` A flush of what is kept dirty is data, then records, on the vSSD; if the records
 //!   cannot be kept, everything dirty goes to the origin instead.
 //! - `[C6]` Revoked blocks come back as zeros: what comes out of the record is looked at
@@ -85,7 +85,7 @@ pub struct BlockCache<S, O> {
     log: RefCell<MetaLog>,
     /// The journal at the end of the origin, if that is large enough.
     journal: Option<OriginJournal>,
-    /// The held blocks of the vSSD do not suffice for what is to be on record.
+    /// The held blocks of the vSSD do not suffice for what is to be recorded.
     log_is_full: Cell<bool>,
     has_restored_dirty: Cell<bool>,
     /// Revocations reported to the cache.
@@ -191,7 +191,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
     }
 
     /// Makes durable what the cache knows, clean blocks too, so that the next one begins
-    /// warm. What is dirty stays so, unless it cannot be put on record.
+    /// warm. What is dirty stays so, unless it cannot be recorded.
     pub async fn close(&self) -> WrittenBack {
         self.record_everything().await
     }
@@ -233,7 +233,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         self.core.borrow_mut().revoke(blocks)
     }
 
-    /// Bytes of heap, about. It is no part of [`Self::stats`], because that may be asked for
+    /// Bytes of heap, about. It is no part of [`Self::stats`], because that may be requested
     /// after every request, and this looks at every dirty block.
     pub fn memory_bytes(&self) -> usize {
         self.core.borrow().memory_bytes() + self.log.borrow().memory_bytes()

@@ -26,7 +26,7 @@ use crate::write_policy::WritePolicy;
 /// Dirty blocks that are looked at side by side.
 const SIDE_BY_SIDE: usize = 32;
 
-/// A dirty block that was on record.
+/// A dirty block that was recorded.
 #[derive(Clone, Copy)]
 struct Found {
     slot: u32,
@@ -36,7 +36,7 @@ struct Found {
     is_there: bool,
 }
 
-/// What was on record, and what of it is there.
+/// What was recorded, and what of it is there.
 #[derive(Default)]
 struct State {
     /// Slots and blocks.
@@ -94,7 +94,7 @@ pub async fn open<S: BlockDevice, O: BlockDevice>(
         now_ns,
         log: RefCell::new(log),
     };
-    // [C7] What is lost is on record as such before anything else is.
+    // [C7] What is lost is recorded as such before anything else is.
     cache.commit().await;
     if !config.write.keeps_dirty() {
         // These policies promise that the origin is up to date.
@@ -137,7 +137,7 @@ fn usable_blocks(
     Ok(blocks - reserved)
 }
 
-/// What was on record.
+/// What was recorded.
 struct OnRecord {
     slots: Vec<(u32, SlotState)>,
     lost: Vec<u32>,
@@ -173,7 +173,7 @@ async fn open_log(
     }
 }
 
-/// Looks at what was on record: which of it is still there.
+/// Looks at what was recorded: which of it is still there.
 async fn look(ssd: &impl BlockDevice, on_record: &OnRecord, held: &Held, core: &Core) -> State {
     let mut state = State {
         lost: on_record.lost.iter().copied().collect(),

@@ -19,7 +19,7 @@ const TRIES: u32 = 3;
 pub enum Stuck {
     /// What is in it cannot be written back.
     Victim(VersionId),
-    /// What is on record about it cannot be changed.
+    /// What is recorded about it cannot be changed.
     Record,
 }
 
@@ -77,7 +77,7 @@ impl<'a, S: BlockDevice, O: BlockDevice> Request<'a, S, O> {
     }
 
     /// Makes the slot one that may be overwritten with whatever the job is about: what
-    /// was dirty in it is on the origin, and nothing is on record about it [C1] [C2].
+    /// was dirty in it is on the origin, and nothing is recorded about it [C1] [C2].
     /// Whether the slot can be used.
     pub async fn settle(&mut self) -> Result<(), Stuck> {
         if let Some(victim) = self.job.victim {
@@ -255,7 +255,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         .await;
     }
 
-    /// Nothing is on record about a slot any more. Whether that is so.
+    /// Nothing is recorded about a slot any longer. Whether that is so.
     pub(crate) async fn clear_record(&self, slot: u32) -> bool {
         // What was there before the slot was revoked and came back.
         until(|| !self.core.borrow().dirty.is_leaving(slot)).await;
@@ -266,15 +266,15 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
                 return true;
             }
         }
-        // Where nothing can be on record, nothing is.
+        // Where nothing can be recorded, nothing is.
         self.commit().await;
         self.core.borrow().cache.mark(slot) == FREE
     }
 
-    /// Makes what is on record of a slot such that plain write-back may write a version there:
+    /// Makes what is recorded of a slot such that plain write-back may write a version there:
     /// nothing that says the slot has what the origin has [C2]; and if the data will be
     /// zeros, that they may be [C6]. Whether that is so, and the version still there. Not
-    /// of a version that is on record if that cannot be kept up to date any more: before it is
+    /// of a version that is recorded if that cannot be kept up to date any longer: before it is
     /// erased the version has to be on the origin, which needs an end of writes.
     pub(crate) async fn prepare_record(&self, id: VersionId, will_be_zeros: bool) -> bool {
         /// What is to be done about the record.
@@ -342,7 +342,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
     }
 
     /// Writes to the origin disk only, and mends what was lost. The block is not cached, or
-    /// is not to be any more.
+    /// is not to be any longer.
     pub(crate) async fn write_behind(&self, block: u32, data: &[u8]) -> Result<(), CacheError> {
         self.arrival_of(block).await;
         let done = self.write_origin(block, data).await;
@@ -360,7 +360,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         self.record_mended(&[block]).await
     }
 
-    /// Blocks that were lost and have been written again are so for good: to be called when
+    /// Blocks that were lost and have been written again are so permanently: to be called when
     /// what was written is durable, on the vSSD with its record or on the origin.
     pub(crate) async fn record_mended(&self, blocks: &[u32]) -> Result<(), CacheError> {
         if !self.flush_origin().await {

@@ -26,7 +26,7 @@ pub enum Kind {
     Check,
     /// The block comes into it.
     Fill,
-    /// The block has been thrown out of it.
+    /// The block has been discarded from it.
     Discard,
     /// It is about to be given up.
     Depart,
@@ -55,7 +55,7 @@ pub struct Job {
     pub is_write: bool,
     /// Whether the block was restored from the metadata and not read since.
     pub was_restored: bool,
-    /// Nothing of value is in the slot any more, nor on record about it.
+    /// Nothing of value is in the slot any longer, nor recorded about it.
     pub is_settled: bool,
     /// The slot may have been written.
     pub has_begun: bool,
@@ -71,10 +71,10 @@ pub struct Core {
     pub lost: BTreeSet<u32>,
     /// Of these, those written again since, but not yet so that it would survive.
     pub mended: BTreeSet<u32>,
-    /// The block that is on record for a slot, where it is not the one that the cache has
+    /// The block that is recorded for a slot, where it is not the one that the cache has
     /// there.
     pub outdated: BTreeMap<u32, u32>,
-    /// Slots with clean blocks that are not on record.
+    /// Slots with clean blocks that are not recorded.
     pub unrecorded: Vec<u32>,
     /// Jobs whose request was dropped before it had cleared its slot.
     pub abandoned: Vec<Job>,
@@ -144,7 +144,7 @@ impl Core {
 
     /// A read arrives.
     pub fn arrive_read(&mut self, block: u32) -> Job {
-        let is_let_in = self.is_let_in(block);
+        let is_admitted = self.is_admitted(block);
         if let Some(slot) = self.cache.access(block) {
             self.stats.read_hits += 1;
             let is_restored = self.cache.has_flag(slot);
@@ -159,25 +159,25 @@ impl Core {
             return job;
         }
         self.stats.read_misses += 1;
-        self.admit(block, is_let_in)
+        self.admit(block, is_admitted)
             .unwrap_or_else(|served| self.direct(block, served, true))
     }
 
     /// A write arrives.
     pub fn arrive_write(&mut self, block: u32, now_ns: u64) -> Job {
-        let is_let_in = self.is_let_in(block);
+        let is_admitted = self.is_admitted(block);
         let found = self.cache.access(block);
         match found {
             Some(_) => self.stats.write_hits += 1,
             None => self.stats.write_misses += 1,
         }
         let job = match self.write {
-            WritePolicy::WriteThrough => self.arrive_write_through(block, found, is_let_in),
+            WritePolicy::WriteThrough => self.arrive_write_through(block, found, is_admitted),
             WritePolicy::WriteAround => self.arrive_write_around(block, found),
             WritePolicy::ReadOnly => self.arrive_read_only(block, found),
-            WritePolicy::WriteBack => self.arrive_write_back(block, found, is_let_in),
-            WritePolicy::Ordered => self.arrive_ordered(block, found, is_let_in),
-            WritePolicy::Journaled => self.arrive_journaled(block, found, is_let_in),
+            WritePolicy::WriteBack => self.arrive_write_back(block, found, is_admitted),
+            WritePolicy::Ordered => self.arrive_ordered(block, found, is_admitted),
+            WritePolicy::Journaled => self.arrive_journaled(block, found, is_admitted),
         };
         let mut job = job.unwrap_or_else(|served| self.direct(block, served, false));
         job.is_write = true;
@@ -187,8 +187,8 @@ impl Core {
         job
     }
 
-    /// Whether the block would be let in if it is not cached; and if not, how that counts.
-    fn is_let_in(&mut self, block: u32) -> Result<(), Served> {
+    /// Whether the block would be admitted if it is not cached; and if not, how that counts.
+    fn is_admitted(&mut self, block: u32) -> Result<(), Served> {
         let is_wanted = self.promotion.request(block);
         let is_sequential =
             self.bypass_blocks > 0 && self.streams.request(block) >= self.bypass_blocks;
@@ -209,7 +209,7 @@ impl Core {
         job
     }
 
-    /// Takes note that a write of a version is under way.
+    /// Notes that a write of a version is under way.
     fn begin_version(&mut self, job: &mut Job, now_ns: u64) {
         if self.is_ordered() {
             job.epoch = Some(self.dirty.begin_write());
@@ -226,11 +226,11 @@ impl Core {
     }
 
     /// A block that is not cached comes in; or not, and how that counts.
-    pub(crate) fn admit(&mut self, block: u32, is_let_in: Result<(), Served>) -> Arrival {
+    pub(crate) fn admit(&mut self, block: u32, is_admitted: Result<(), Served>) -> Arrival {
         if self.lost.contains(&block) || self.dirty.has_stray(block) {
             return Err(Served::Miss);
         }
-        is_let_in.inspect_err(|&served| {
+        is_admitted.inspect_err(|&served| {
             self.stats.bypassed += u64::from(served == Served::Bypassed);
         })?;
         let Admission::Admitted { slot, evicted } = self.cache.admit(block) else {
@@ -249,7 +249,7 @@ impl Core {
         job
     }
 
-    /// A cached block is thrown out.
+    /// A cached block is discarded.
     pub(crate) fn discard(&mut self, block: u32, slot: u32) -> Job {
         let mut job = self.job(block, Kind::Discard, Some(slot), None, false);
         job.served = Served::Hit;
@@ -258,7 +258,7 @@ impl Core {
         job
     }
 
-    /// The cache does not have `block` in `slot` any more, where its data are for now: its
+    /// The cache does not have `block` in `slot` any longer, where its data are for now: its
     /// version, if it is dirty.
     pub fn detach(&mut self, slot: u32, block: u32) -> Option<VersionId> {
         self.outdate(slot, block);
@@ -272,7 +272,7 @@ impl Core {
         Some(id)
     }
 
-    /// Remembers what is on record for a slot whose block goes.
+    /// Remembers what is recorded for a slot whose block goes.
     pub fn outdate(&mut self, slot: u32, block: u32) {
         if self.cache.mark(slot) != 0 {
             self.outdated.entry(slot).or_insert(block);

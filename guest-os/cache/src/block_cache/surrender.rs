@@ -1,4 +1,4 @@
-//! Slots that go, because the hypervisor wants them, and slots that come.
+//! Slots that are surrendered, and slots that are granted.
 //!
 //! ```text
 //!            want                 written back, no record      take_ready
@@ -59,7 +59,7 @@ impl Core {
         self.departing.push_back(job);
     }
 
-    /// Slots that had a record and have none any more can be given up.
+    /// Slots that had a record and have none any longer can be given up.
     pub fn leave(&mut self) {
         let Self {
             cache,

@@ -336,7 +336,7 @@ fn requests_may_be_dropped() {
 }
 
 /// A sequential run goes past the cache after so many blocks; a block comes in at its
-/// second request if that is asked for.
+/// second request if that is requested.
 #[test]
 fn runs_and_rare_blocks_stay_out() {
     let config = Config {

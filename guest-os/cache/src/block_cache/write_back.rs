@@ -84,8 +84,8 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
 
     /// [C3] An older record of the block must not outlive this, unless there is a newer one that it
     /// is dirty. And that must not bring back an older one over what is about to
-    /// be on the origin: the version is durable in its slot first; and [C6] not on
-    /// record as zeros if it is not any more, lest a revoked slot be taken for it.
+    /// be on the origin: the version is durable in its slot first; and [C6] not recorded
+    ///  as zeros if it is not any longer, lest a revoked slot be taken for it.
     async fn correct_record(&self, id: VersionId, slot: u32) -> bool {
         let (has_stale, is_dirty) = {
             let core = self.core.borrow();

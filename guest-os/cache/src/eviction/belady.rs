@@ -4,8 +4,8 @@
 //! L. A. Belady, "A study of replacement algorithms for a virtual-storage
 //! computer", IBM Systems Journal 5(2), 1966.
 //!
-//! It knows the requests beforehand, so it is no [`Policy`](super::Policy) but for
-//! a simulator: [`Cache::with_policy`](crate::Cache::with_policy) with a
+//! It knows the requests beforehand, so it is not a [`Policy`](super::Policy), and serves
+//! a simulator only: [`Cache::with_policy`](crate::Cache::with_policy) with a
 //! [`Belady`] of the requests, then exactly these requests in this order, each
 //! miss followed by the block's admission, if any.
 //!
@@ -80,12 +80,12 @@ impl Times {
 #[derive(Clone, Debug)]
 pub struct Belady {
     requests: Box<[u32]>,
-    /// When the block of each request is asked for again.
+    /// When the block of each request is requested again.
     next: Box<[u32]>,
     /// The request that comes next.
     now: usize,
     times: Times,
-    /// When the block of each slot is asked for again.
+    /// When the block of each slot is requested again.
     next_of: Box<[u32]>,
 }
 

@@ -8,7 +8,7 @@ use crate::table::{Place, Table};
 
 const CACHED: Place = Place::of_policy(0);
 
-/// Least recently used. The block asked for last is in front.
+/// Least recently used. The block requested last is in front.
 #[derive(Clone, Debug)]
 pub struct Lru;
 

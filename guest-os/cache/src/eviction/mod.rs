@@ -41,11 +41,11 @@ pub trait Eviction {
     /// A request hit the block in a slot.
     fn hit(&mut self, table: &mut Table, slot: u32, block: u32);
 
-    /// A request missed a block. It may be let in next, or not.
+    /// A request missed a block. It may be admitted next, or not.
     #[inline]
     fn missed(&mut self, _block: u32) {}
 
-    /// A block that is not cached is about to be let in; [`evict`](Self::evict), if
+    /// A block that is not cached is about to be admitted; [`evict`](Self::evict), if
     /// there is no room, and [`insert`](Self::insert) follow.
     #[inline]
     fn prepare(&mut self, _block: u32) {}

@@ -101,7 +101,7 @@ impl fmt::Display for Policy {
     }
 }
 
-/// A name that is no policy's.
+/// An unknown policy name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownPolicy;
 

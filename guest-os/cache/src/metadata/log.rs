@@ -74,7 +74,7 @@ pub struct MetaLog {
     pub(super) space: Space,
     pub(super) chain: Option<Chain>,
     pub(super) building: Option<Building>,
-    /// Roots of checkpoints that must not be found any more.
+    /// Roots of checkpoints that must not be found any longer.
     pub(super) retiring: Vec<u32>,
     /// Sequence of the next block of the log, and of the next checkpoint.
     pub(super) sequence: u64,
@@ -331,7 +331,7 @@ impl MetaLog {
         }
     }
 
-    /// Whether nothing is on record on the vSSD, so that any slot may be overwritten.
+    /// Whether nothing is recorded on the vSSD, so that any slot may be overwritten.
     pub fn is_void(&self) -> bool {
         self.chain.is_none() && self.retiring.is_empty() && self.building.is_none()
     }

@@ -72,7 +72,7 @@ pub fn region_blocks(capacity: u32) -> u32 {
     capacity.div_ceil(100).max(MIN_REGION).min(capacity)
 }
 
-/// What is on record about a slot.
+/// What is recorded about a slot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SlotState {
     /// Nothing of value.
@@ -95,7 +95,7 @@ pub enum SlotState {
     },
 }
 
-/// A change of what is on record.
+/// A change of what is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Record {
     /// What a slot holds from now on.
@@ -117,11 +117,11 @@ pub enum Record {
     },
 }
 
-/// All that may be on record, a part at a time, for checkpoints.
+/// All that may be recorded, a part at a time, for checkpoints.
 ///
-/// Parts of one checkpoint are asked for by several plans, and the state may change in
+/// Parts of one checkpoint are requested by several plans, and the state may change in
 /// between. What is given must be what a commit might record *at that moment*: only
-/// slots whose data are durable, and every slot and lost block that is on record and
+/// slots whose data are durable, and every slot and lost block that is recorded and
 /// must stay so. What is not given is free. A slot may be given twice; the last
 /// counts, and whatever was committed since the checkpoint was begun counts more.
 ///
@@ -181,7 +181,7 @@ impl core::fmt::Display for MetaError {
 impl core::error::Error for MetaError {}
 
 /// Makes `records` durable, all or none: writes blocks of the log, and what else the
-/// log needs, and flushes `device`. The data that the records speak of must be
+/// log needs, and flushes `device`. The data that the records describe must be
 /// durable before this is called.
 ///
 /// With no records it only goes on with a checkpoint that is due

@@ -194,7 +194,7 @@ impl MetaLog {
     }
 
     /// Gives up at most `max` blocks of the region, those first that nothing needs. When
-    /// it comes to others, nothing is on record any more: everything dirty must have been
+    /// it comes to others, nothing is recorded any longer: everything dirty must have been
     /// written back before. Blocks of a plan under way stay, and so do roots until a commit
     /// has erased them: what is given up is still there until the hypervisor takes it.
     pub fn surrender(&mut self, max: u32) -> Vec<u32> {
@@ -220,7 +220,7 @@ impl MetaLog {
         given[from..].iter().for_each(|&place| self.take(place));
     }
 
-    /// Gives up what is on record, when it cannot be kept as it should be
+    /// Gives up what is recorded, when it cannot be kept as it should be
     /// ([`MetaError::Full`]). Everything dirty must have been written back before. Commits
     /// begin anew; that the old records are gone for certain, [`is_void`](Self::is_void) says.
     pub fn forget(&mut self) {

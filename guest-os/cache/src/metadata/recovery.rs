@@ -1,4 +1,4 @@
-//! From the blocks of the region to what was on record.
+//! From the blocks of the region to what was recorded.
 //!
 //! Every held block is read once and its header kept; the newest checkpoint all of
 //! whose parts are there counts, and the log is followed from it, from each block
@@ -22,7 +22,7 @@ const LONGEST_READ: u32 = 64;
 /// Blocks of a commit, at most.
 const LONGEST_COMMIT: u16 = (MAX_RECORDS / layout::PER_BLOCK) as u16;
 
-/// What was on record.
+/// What was recorded.
 #[derive(Debug)]
 pub struct Recovered {
     /// The log, which goes on from there.
@@ -94,7 +94,7 @@ struct Region {
 }
 
 impl MetaLog {
-    /// Finds what was on record on the vSSD `device`, of which the blocks `held` are
+    /// Finds what was recorded on the vSSD `device`, of which the blocks `held` are
     /// held, as the last commit that ended well left it. Of one that did not, either all
     /// is found or nothing.
     ///

@@ -70,7 +70,7 @@ impl fmt::Display for WritePolicy {
     }
 }
 
-/// A name that is no write policy's.
+/// An unknown write policy name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownWritePolicy;
 

@@ -10,16 +10,16 @@ use crate::block_cache::{BlockCache, CacheError, Served};
 use crate::device::BlockDevice;
 
 impl Core {
-    /// A write arrives: its block is overwritten where it is, or let in.
+    /// A write arrives: its block is overwritten where it is, or admitted.
     pub(crate) fn arrive_write_back(
         &mut self,
         block: u32,
         found: Option<u32>,
-        is_let_in: Result<(), Served>,
+        is_admitted: Result<(), Served>,
     ) -> Arrival {
         match found {
             Some(slot) => Ok(self.overwrite(block, slot)),
-            None => self.admit(block, is_let_in),
+            None => self.admit(block, is_admitted),
         }
     }
 }

@@ -10,15 +10,15 @@ use crate::block_cache::{BlockCache, CacheError, Served};
 use crate::device::BlockDevice;
 
 impl Core {
-    /// A write arrives: its block is let in as if it were read.
+    /// A write arrives: its block is admitted as if it were read.
     pub(crate) fn arrive_write_through(
         &mut self,
         block: u32,
         found: Option<u32>,
-        is_let_in: Result<(), Served>,
+        is_admitted: Result<(), Served>,
     ) -> Arrival {
         let Some(slot) = found else {
-            return self.admit(block, is_let_in);
+            return self.admit(block, is_admitted);
         };
         let mut job = self.overwrite(block, slot);
         // An earlier cache may have left the block dirty.

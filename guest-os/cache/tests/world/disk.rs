@@ -399,7 +399,7 @@ impl State {
         true
     }
 
-    /// Ends a request that nobody waits for any more, as if it had failed.
+    /// Ends a request whose future was dropped, as if it had failed.
     fn cancel(&mut self, id: u64) {
         self.ended.remove(&id);
         let mut requests = self.requests.iter();

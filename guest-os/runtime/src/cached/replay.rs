@@ -143,7 +143,7 @@ impl<'a, 'm, M: Machine> Replay<'a, 'm, M> {
         }
     }
 
-    /// The next access; `None` when there is none any more.
+    /// The next access; `None` after the last.
     fn next(&self) -> Poll<Option<Access>> {
         let ends = match self.options.count {
             Some(count) => self.tally.borrow().begun() >= count,

@@ -39,7 +39,7 @@ struct Piece {
 pub struct TraceReader {
     pieces: VecDeque<Piece>,
     free: Vec<usize>,
-    /// Bytes of the trace, from the beginning of the disk, that are yet to be asked for.
+    /// Bytes of the trace, from the beginning of the disk, that are yet to be requested.
     ahead: core::ops::Range<u64>,
     /// Where the next access is in the first piece.
     at: usize,
@@ -50,7 +50,7 @@ impl TraceReader {
     /// Reads the header; accesses come from number `start` on.
     ///
     /// # Errors
-    /// A sentence, when there is no trace disk, or what is on it is no trace.
+    /// A sentence, when there is no trace disk, or it does not hold a trace.
     pub async fn open<M: Machine>(
         hardware: &RefCell<Hardware<'_, M>>,
         start: u64,

@@ -21,7 +21,7 @@ pub struct Latencies {
     phases: Vec<Measured>,
     /// When a request came back last.
     last_ns: u64,
-    /// No request was in flight any more when it had.
+    /// No request was left in flight when it had.
     is_idle: bool,
     reports: Vec<Report>,
 }

@@ -69,7 +69,7 @@ pub trait Job {
     fn done(&mut self, done: &Completion, view: &View<'_>, app: &mut App, buffer: &[u8]);
 
     /// The last request is back; `started_ns` is from before the first was
-    /// asked for. A job that is timed gets the phases, another none.
+    /// requested. A job that is timed gets the phases, another none.
     fn ended(&mut self, _started_ns: u64, _ended_ns: u64, _phases: &[Phase]) {}
 
     /// What to report once all is done and the list is quiet.
