@@ -234,9 +234,7 @@ fn the_limits_of_a_disk_are_respected() {
 
     let empty = site.file("empty.img", 0);
     let ended = site.run(&plain("d", &empty, "", ""), "info");
-    ended
-        .has(&["the disk has no blocks"])
-        .ended_with(EXIT_FAILURE);
+    ended.has(&["less than one block"]).ended_with(EXIT_FAILURE);
     let ended = site.run(&plain("d", &raw, "", ",queue-size=64"), "info");
     ended
         .has(&["64 entries, and this guest needs 128", "queue-size"])

@@ -64,7 +64,9 @@ pub fn discover(port: &mut impl VssdPort) -> Result<Shape, String> {
         DiskKind::VssdOfVersion(_) | DiskKind::Plain => block_of(port.logical_block(), bytes),
     };
     if bytes < u64::from(block_size) {
-        return Err("the disk has no blocks".to_string());
+        return Err(format!(
+            "the disk has {bytes} bytes, less than one block of {block_size}"
+        ));
     }
     if block_size as usize > port.slot_len() {
         return Err(format!(

@@ -184,7 +184,7 @@ impl AnyCache {
         with!(self, cache => cache.grow(slots))
     }
 
-    /// See [`Cache::flag`].
+    /// See [`Cache::has_flag`].
     pub fn has_flag(&self, slot: u32) -> bool {
         with!(self, cache => cache.has_flag(slot))
     }
