@@ -27,7 +27,7 @@
 //!   and grows by grant()         disconnected()
 //! ```
 //!
-//! The hypervisor's side is in [`resize`]; this file is the driver's side.
+//! The hypervisor's side is in `resize`; this file is the driver's side.
 
 mod resize;
 
