@@ -195,7 +195,10 @@ fn a_disk_of_qemus_own_is_a_disk() {
     }
     let ended = site.run(&plain("d", &raw, "", ""), "wait held=9");
     ended
-        .has(&["failed: wait held=9: this disk is no vSSD", "num-queues=3"])
+        .has(&[
+            "failed: wait held=9: this disk is not a vSSD",
+            "num-queues=3",
+        ])
         .ended_with(EXIT_FAILURE);
     // What was written is in the file, and stays there.
     let before = fs::read(&raw).unwrap();
@@ -223,7 +226,7 @@ fn the_limits_of_a_disk_are_respected() {
     let through = plain("d", &raw, ",cache=writethrough", ",config-wce=off");
     let ended = site.run(&through, WORK);
     assert_worked(&ended, kind, BLOCKS, BLOCK);
-    ended.has(&["the disk takes no flush"]);
+    ended.has(&["the disk does not offer VIRTIO_BLK_F_FLUSH"]);
     // Logical blocks of more than a page.
     let large = ",logical_block_size=32768,physical_block_size=32768";
     let ended = site.run(&plain("d", &raw, "", large), WORK);
@@ -231,7 +234,7 @@ fn the_limits_of_a_disk_are_respected() {
 
     let empty = site.file("empty.img", 0);
     let ended = site.run(&plain("d", &empty, "", ""), "info");
-    ended.has(&["the disk is empty"]).ended_with(EXIT_FAILURE);
+    ended.has(&["less than one block"]).ended_with(EXIT_FAILURE);
     let ended = site.run(&plain("d", &raw, "", ",queue-size=64"), "info");
     ended
         .has(&["64 entries, and this guest needs 128", "queue-size"])

@@ -33,7 +33,7 @@ impl View {
         Self {
             held: device.granted().len(),
             digest: 0,
-            agreed: device.agreed(),
+            agreed: device.is_agreed(),
             driver: device.has_session(),
             encoding: device.encoding(),
             resize: device.resize_under_way().cloned(),

@@ -617,7 +617,7 @@ impl Vssd {
             state.device_ns += self.now_ns() - now;
         }
         state.device.tick(self.now_ns());
-        if state.device.event_pending() && self.is_connected() {
+        if state.device.has_event() && self.is_connected() {
             // Full only if the worker has not looked for 2^64 - 1 wakeups.
             let _ = self.wake.write(1);
         }

@@ -497,12 +497,12 @@ impl Worker {
             let state = vring.get_ref();
             state.is_enabled() && state.get_queue().ready()
         };
-        if !running || !self.vssd.lock().device.event_pending() {
+        if !running || !self.vssd.lock().device.has_event() {
             return Ok(());
         }
         let memory = self.memory.memory();
         let mut sent = false;
-        while self.vssd.lock().device.event_pending() {
+        while self.vssd.lock().device.has_event() {
             let Some(chain) = pop(vring, &memory)? else {
                 break;
             };

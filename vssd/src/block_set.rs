@@ -182,7 +182,7 @@ impl BlockSet {
     /// True when all of `start..start + len` is in the set; false when it
     /// leaves the capacity.
     pub fn contains_range(&self, start: u32, len: u32) -> bool {
-        if !self.in_capacity(start, len) {
+        if !self.is_within_capacity(start, len) {
             return false;
         }
         let parts = Parts::of(start, len);
@@ -208,7 +208,7 @@ impl BlockSet {
     /// When the range leaves the capacity.
     pub fn insert_range(&mut self, start: u32, len: u32) -> u32 {
         assert!(
-            self.in_capacity(start, len),
+            self.is_within_capacity(start, len),
             "{start}+{len} beyond capacity"
         );
         let parts = Parts::of(start, len);
@@ -229,7 +229,7 @@ impl BlockSet {
     /// When the range leaves the capacity.
     pub fn remove_range(&mut self, start: u32, len: u32) -> u32 {
         assert!(
-            self.in_capacity(start, len),
+            self.is_within_capacity(start, len),
             "{start}+{len} beyond capacity"
         );
         let parts = Parts::of(start, len);
@@ -504,7 +504,7 @@ impl BlockSet {
             })
     }
 
-    fn in_capacity(&self, start: u32, len: u32) -> bool {
+    fn is_within_capacity(&self, start: u32, len: u32) -> bool {
         u64::from(start) + u64::from(len) <= u64::from(self.capacity)
     }
 }

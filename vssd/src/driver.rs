@@ -14,8 +14,8 @@
 //! ```
 //!
 //! One command is in flight at a time. A block leaves *held* when the
-//! application picked it, before I/O to it is drained and before the device
-//! hears of it; it returns to *held* if the device refuses it.
+//! application picked it, before I/O to it is drained and before its
+//! SURRENDER is sent; it returns to *held* if the device refuses it.
 
 use alloc::vec;
 
@@ -99,9 +99,9 @@ pub enum Fault {
 impl core::fmt::Display for Fault {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
-            Self::BadResponse => f.write_str("the device sent a response that is none"),
+            Self::BadResponse => f.write_str("the device sent a malformed response"),
             Self::BadSet(reject) => write!(f, "the device sent a bad block set: {reject}"),
-            Self::BadHello => f.write_str("the device refused HELLO or answered nonsense"),
+            Self::BadHello => f.write_str("the device refused HELLO or sent an invalid answer"),
             Self::Refused(opcode, reject) => write!(f, "the device refused {opcode:?}: {reject}"),
         }
     }
@@ -147,11 +147,11 @@ pub struct Driver {
     leaving: Option<Leaving>,
     in_flight: Option<Opcode>,
     /// `list-4096`: the exchange is over, the next one waits for an event.
-    awaiting_event: bool,
+    is_awaiting_event: bool,
     /// The application has declined this goal; it is not asked again before
     /// the goal changes.
     declined: Option<u64>,
-    resync: bool,
+    needs_resync: bool,
     /// Doubts so far, those that the REVOKED in flight or the last one was sent after, and
     /// those that were resolved.
     doubts: Doubt,
@@ -172,9 +172,9 @@ impl Driver {
             held: BlockSet::empty(geometry.capacity()),
             leaving: None,
             in_flight: None,
-            awaiting_event: false,
+            is_awaiting_event: false,
             declined: None,
-            resync: false,
+            needs_resync: false,
             doubts: Doubt(0),
             asked: Doubt(0),
             resolved: Doubt(0),
@@ -218,7 +218,7 @@ impl Driver {
     /// True when the list has been read and the device wants nothing.
     pub fn is_quiet(&self) -> bool {
         matches!(self.state, State::Ready)
-            && !self.resync
+            && !self.needs_resync
             && self.in_flight.is_none()
             && self.leaving.is_none()
             && self.goal.revoked == 0
@@ -241,7 +241,7 @@ impl Driver {
     }
 
     /// Blocks that the device wants back and the application has not picked yet. Those that
-    /// it has taken are in the list until their REVOKED is answered, and not wanted any more.
+    /// it has taken are in the list until their REVOKED is answered, and not wanted any longer.
     pub fn excess(&self) -> u32 {
         let Goal {
             target, revoked, ..
@@ -277,12 +277,12 @@ impl Driver {
         match Event::decode(bytes) {
             Some(Event::Goal(goal)) => {
                 if goal.generation >= self.goal.generation {
-                    self.awaiting_event = false;
+                    self.is_awaiting_event = false;
                 }
                 self.adopt(goal);
             }
             // A HELLO that is on its way or answered already is the resync.
-            Some(Event::Resync) => self.resync |= !matches!(self.state, State::Detached),
+            Some(Event::Resync) => self.needs_resync |= !matches!(self.state, State::Detached),
             None => {}
         }
     }
@@ -300,7 +300,7 @@ impl Driver {
         if self.in_flight.is_some() {
             return Step::Wait;
         }
-        if self.resync {
+        if self.needs_resync {
             self.detach();
         }
         match &self.state {
@@ -332,7 +332,7 @@ impl Driver {
             return self.poll_ready(buffer);
         }
         if let Some(leaving) = &self.leaving {
-            return match (leaving.drained, self.awaiting_event) {
+            return match (leaving.drained, self.is_awaiting_event) {
                 (false, _) => Step::Drain,
                 (true, true) => Step::Wait,
                 (true, false) => self.send_surrender(buffer),
@@ -345,7 +345,7 @@ impl Driver {
             let count = self.held.len() - self.goal.target;
             return Step::Choose { count };
         }
-        if self.awaiting_event {
+        if self.is_awaiting_event {
             return Step::Wait;
         }
         if self.held.len() < self.goal.target {
@@ -414,7 +414,7 @@ impl Driver {
         self.sequence = sequence;
         self.in_flight = Some(opcode);
         // `list-4096` goes one exchange per event, as in 2017.
-        self.awaiting_event = self.encoding == Encoding::List4096
+        self.is_awaiting_event = self.encoding == Encoding::List4096
             && matches!(opcode, Opcode::Surrender | Opcode::Accept);
         Step::Send {
             len: REQUEST_HEADER_LEN + payload_len,
@@ -425,7 +425,7 @@ impl Driver {
     /// all held. Fewer means that it has no more to give for now.
     ///
     /// # Panics
-    /// When a block is not held, or there are more than were asked for: the
+    /// When a block is not held, or there are more than were requested: the
     /// application is part of this guest, and this is its bug.
     pub fn surrender(&mut self, chosen: BlockSet) {
         let is_all = chosen.len() < self.excess();
@@ -450,7 +450,7 @@ impl Driver {
         assert!(self.leaving.is_none(), "blocks are leaving already");
         assert!(
             chosen.len() <= self.excess(),
-            "chose more than was asked for"
+            "more blocks chosen than requested"
         );
         let taken = self.held.subtract(&chosen);
         assert_eq!(taken, chosen.len(), "chose a block not held");
@@ -496,14 +496,14 @@ impl Driver {
         match response.status {
             Status::Ok => {}
             Status::Rejected(Reject::StaleSession) => {
-                self.resync = true;
+                self.needs_resync = true;
                 return Ok(Notice::None);
             }
             // [DRV-6] The device wanted fewer blocks by then, or could not
             // record the change: what was picked is still held.
             Status::Rejected(Reject::TooMany | Reject::Storage) => {
                 self.restore();
-                self.awaiting_event = false;
+                self.is_awaiting_event = false;
                 return Ok(Notice::None);
             }
             Status::Rejected(reject) => return Err(Fault::Refused(opcode, reject)),
@@ -609,9 +609,9 @@ impl Driver {
 
     fn detach(&mut self) {
         self.leaving = None;
-        self.awaiting_event = false;
+        self.is_awaiting_event = false;
         self.declined = None;
-        self.resync = false;
+        self.needs_resync = false;
         self.asked = self.resolved;
         self.state = State::Detached;
     }

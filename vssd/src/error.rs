@@ -1,5 +1,5 @@
-//! Why the device refuses what a driver asked. A driver is untrusted: its
-//! faults are values that are answered and counted, never panics.
+//! Why the device rejects a command. A driver is untrusted: its faults are values that
+//! are answered and counted, never panics.
 
 use core::fmt;
 
@@ -48,7 +48,7 @@ rejects! {
     Unordered = 6, "unordered";
     /// A block is not held by the driver.
     NotHeld = 7, "not-held";
-    /// More blocks are surrendered than the device asked for.
+    /// More blocks are surrendered than the device requested.
     TooMany = 8, "too-many";
     /// The driver's list differs from the device's.
     Mismatch = 9, "mismatch";

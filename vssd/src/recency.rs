@@ -1,5 +1,5 @@
-//! When each block was last accessed, for whoever picks the least recently used:
-//! the guest by its accesses, the hypervisor by the requests that it sees.
+//! When each block was last accessed, for the picker of the least recently used:
+//! the guest counts its accesses, the hypervisor the requests that it sees.
 //!
 //! Times are the numbers of accesses, four bytes a block. A list in order of
 //! use would need eight, and several writes with every access instead of one;

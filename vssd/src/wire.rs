@@ -4,6 +4,10 @@
 //! deeper in the crate sees them raw. Block sets have a module of their own,
 //! [`crate::encoding`].
 
+mod layout;
+
+use zerocopy::{FromBytes, FromZeros, IntoBytes, transmute};
+
 use crate::error::Reject;
 use crate::units::Geometry;
 
@@ -48,40 +52,31 @@ pub const FLAG_FINAL: u16 = 1;
 /// Set in a goal when the device waits for a CONFIRM.
 pub const GOAL_CONFIRM: u32 = 1;
 
-fn u16_at(bytes: &[u8], at: usize) -> u16 {
-    u16::from_le_bytes(bytes[at..at + 2].try_into().expect("two bytes"))
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
-}
-
 /// Bytes of the mark in config space.
 pub const MARK_LEN: usize = 8;
 
 /// The mark of a vSSD of this shape, as it stands at [`MARK_OFFSET`].
 pub fn mark(geometry: Geometry) -> [u8; MARK_LEN] {
-    let mut bytes = [0; MARK_LEN];
-    bytes[..4].copy_from_slice(&MARK);
-    bytes[4..6].copy_from_slice(&VERSION.to_le_bytes());
-    // At most 20: a block size is a power of two up to 1 MiB.
-    bytes[6] = geometry.block_size().trailing_zeros() as u8;
-    bytes
+    transmute!(layout::Mark {
+        magic: MARK,
+        version: VERSION.into(),
+        // At most 20: a block size is a power of two up to 1 MiB.
+        block_size_log2: geometry.block_size().trailing_zeros() as u8,
+        reserved: 0,
+    })
 }
 
 /// The version in a mark; `None` when these bytes are no mark.
 pub fn marked_version(bytes: &[u8; MARK_LEN]) -> Option<u16> {
-    (bytes[..4] == MARK).then(|| u16_at(bytes, 4))
+    let mark: layout::Mark = transmute!(*bytes);
+    (mark.magic == MARK).then(|| mark.version.get())
 }
 
-/// Bytes in a block, by a mark of this [`VERSION`]; 0 when no number of 32 bits has them,
-/// which [`Geometry::new`] refuses as it does every other size that cannot be.
+/// Bytes in a block, by a mark of this [`VERSION`]; 0 when the exponent exceeds 31,
+/// which [`Geometry::new`] refuses as it does every other impossible size.
 pub fn marked_block_size(bytes: &[u8; MARK_LEN]) -> u32 {
-    1_u32.checked_shl(bytes[6].into()).unwrap_or(0)
+    let mark: layout::Mark = transmute!(*bytes);
+    1_u32.checked_shl(mark.block_size_log2.into()).unwrap_or(0)
 }
 
 /// How block sets travel in a session; the device decides it at HELLO.
@@ -123,7 +118,7 @@ pub enum Opcode {
     Surrender,
     /// Takes blocks that the device grants.
     Accept,
-    /// Learns which blocks the device took by itself.
+    /// Fetches the blocks that the device revoked.
     Revoked,
     /// States the driver's list, by count and digest.
     Confirm,
@@ -201,59 +196,66 @@ impl Goal {
     pub fn wants_confirm(&self) -> bool {
         self.flags & GOAL_CONFIRM != 0
     }
+}
 
-    fn encode(&self, out: &mut [u8]) {
-        out[0..8].copy_from_slice(&self.generation.to_le_bytes());
-        out[8..12].copy_from_slice(&self.target.to_le_bytes());
-        out[12..16].copy_from_slice(&self.revoked.to_le_bytes());
-        out[16..20].copy_from_slice(&self.deadline_ms.to_le_bytes());
-        out[20..24].copy_from_slice(&self.flags.to_le_bytes());
-    }
-
-    fn decode(bytes: &[u8]) -> Self {
+impl From<Goal> for layout::Goal {
+    fn from(goal: Goal) -> Self {
         Self {
-            generation: u64_at(bytes, 0),
-            target: u32_at(bytes, 8),
-            revoked: u32_at(bytes, 12),
-            deadline_ms: u32_at(bytes, 16),
-            flags: u32_at(bytes, 20),
+            generation: goal.generation.into(),
+            target: goal.target.into(),
+            revoked: goal.revoked.into(),
+            deadline_ms: goal.deadline_ms.into(),
+            flags: goal.flags.into(),
         }
     }
 }
 
-/// What the device tells the driver without being asked.
+impl From<layout::Goal> for Goal {
+    fn from(goal: layout::Goal) -> Self {
+        Self {
+            generation: goal.generation.get(),
+            target: goal.target.get(),
+            revoked: goal.revoked.get(),
+            deadline_ms: goal.deadline_ms.get(),
+            flags: goal.flags.get(),
+        }
+    }
+}
+
+/// Kinds of events.
+const EVENT_GOAL: u16 = 1;
+const EVENT_RESYNC: u16 = 2;
+
+/// What the device sends to the driver unasked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     /// The goal changed, or another exchange of `list-4096` is due.
     Goal(Goal),
-    /// The device has no session: say HELLO.
+    /// The device has no session: send HELLO.
     Resync,
 }
 
 impl Event {
     /// The bytes of the event.
     pub fn encode(&self) -> [u8; EVENT_LEN] {
-        let mut out = [0; EVENT_LEN];
-        let kind: u16 = match self {
-            Self::Goal(goal) => {
-                goal.encode(&mut out[8..32]);
-                1
-            }
-            Self::Resync => 2,
+        let (kind, goal) = match *self {
+            Self::Goal(goal) => (EVENT_GOAL, goal.into()),
+            Self::Resync => (EVENT_RESYNC, layout::Goal::new_zeroed()),
         };
-        out[0..2].copy_from_slice(&kind.to_le_bytes());
-        out
+        transmute!(layout::Event {
+            kind: kind.into(),
+            reserved: [0; 6],
+            goal,
+        })
     }
 
     /// The event in `bytes`; `None` when it is short or unknown, which a
     /// driver ignores [DRV-3].
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        if bytes.len() < EVENT_LEN {
-            return None;
-        }
-        match u16_at(bytes, 0) {
-            1 => Some(Self::Goal(Goal::decode(&bytes[8..32]))),
-            2 => Some(Self::Resync),
+        let (event, _) = layout::Event::read_from_prefix(bytes).ok()?;
+        match event.kind.get() {
+            EVENT_GOAL => Some(Self::Goal(event.goal.into())),
+            EVENT_RESYNC => Some(Self::Resync),
             _ => None,
         }
     }
@@ -262,7 +264,7 @@ impl Event {
 /// The header of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// What is asked.
+    /// The operation.
     pub opcode: Opcode,
     /// [`FLAG_FINAL`] or 0.
     pub flags: u16,
@@ -277,30 +279,31 @@ pub struct Request {
 impl Request {
     /// Writes the header of a command whose payload has `payload_len` bytes.
     pub fn encode(&self, payload_len: usize, out: &mut [u8]) {
-        out[0..2].copy_from_slice(&self.opcode.code().to_le_bytes());
-        out[2..4].copy_from_slice(&self.flags.to_le_bytes());
-        out[4..8].copy_from_slice(&(payload_len as u32).to_le_bytes());
-        out[8..16].copy_from_slice(&self.session.to_le_bytes());
-        out[16..20].copy_from_slice(&self.sequence.to_le_bytes());
-        out[20..24].copy_from_slice(&self.cursor.to_le_bytes());
+        let header = layout::RequestHeader {
+            opcode: self.opcode.code().into(),
+            flags: self.flags.into(),
+            payload_len: (payload_len as u32).into(),
+            session: self.session.into(),
+            sequence: self.sequence.into(),
+            cursor: self.cursor.into(),
+        };
+        header.write_to_prefix(out).expect("room for the header");
     }
 
     /// Splits a command into header and payload.
     pub fn decode(bytes: &[u8]) -> Result<(Self, &[u8]), Reject> {
-        if bytes.len() < REQUEST_HEADER_LEN || bytes.len() > REQUEST_HEADER_LEN + MAX_PAYLOAD {
+        let (header, payload) =
+            layout::RequestHeader::ref_from_prefix(bytes).map_err(|_| Reject::Malformed)?;
+        if payload.len() > MAX_PAYLOAD || header.payload_len.get() as usize != payload.len() {
             return Err(Reject::Malformed);
         }
-        let (header, payload) = bytes.split_at(REQUEST_HEADER_LEN);
-        if u32_at(header, 4) as usize != payload.len() {
-            return Err(Reject::Malformed);
-        }
-        let opcode = Opcode::from_code(u16_at(header, 0)).ok_or(Reject::Unsupported)?;
+        let opcode = Opcode::from_code(header.opcode.get()).ok_or(Reject::Unsupported)?;
         let request = Self {
             opcode,
-            flags: u16_at(header, 2),
-            session: u64_at(header, 8),
-            sequence: u32_at(header, 16),
-            cursor: u32_at(header, 20),
+            flags: header.flags.get(),
+            session: header.session.get(),
+            sequence: header.sequence.get(),
+            cursor: header.cursor.get(),
         };
         Ok((request, payload))
     }
@@ -309,7 +312,7 @@ impl Request {
 /// The header of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Response {
-    /// How it went.
+    /// The outcome.
     pub status: Status,
     /// The session that the device is in; 0 when in none.
     pub session: u64,
@@ -324,38 +327,38 @@ pub struct Response {
 impl Response {
     /// Writes the header of a response whose payload has `payload_len` bytes.
     pub fn encode(&self, payload_len: usize, out: &mut [u8]) {
-        out[0..2].copy_from_slice(&self.status.code().to_le_bytes());
-        out[2..4].fill(0);
-        out[4..8].copy_from_slice(&(payload_len as u32).to_le_bytes());
-        out[8..16].copy_from_slice(&self.session.to_le_bytes());
-        out[16..20].copy_from_slice(&self.sequence.to_le_bytes());
-        out[20..24].copy_from_slice(&self.cursor.to_le_bytes());
-        self.goal.encode(&mut out[24..48]);
-        out[48..RESPONSE_HEADER_LEN].fill(0);
+        let header = layout::ResponseHeader {
+            status: self.status.code().into(),
+            reserved: 0.into(),
+            payload_len: (payload_len as u32).into(),
+            session: self.session.into(),
+            sequence: self.sequence.into(),
+            cursor: self.cursor.into(),
+            goal: self.goal.into(),
+            reserved_end: 0.into(),
+        };
+        header.write_to_prefix(out).expect("room for the header");
     }
 
     /// Splits a response into header and payload; `None` when it is not one.
     pub fn decode(bytes: &[u8]) -> Option<(Self, &[u8])> {
-        if bytes.len() < RESPONSE_HEADER_LEN {
-            return None;
-        }
-        let (header, rest) = bytes.split_at(RESPONSE_HEADER_LEN);
-        let payload = rest.get(..u32_at(header, 4) as usize)?;
+        let (header, rest) = layout::ResponseHeader::ref_from_prefix(bytes).ok()?;
+        let payload = rest.get(..header.payload_len.get() as usize)?;
         let response = Self {
-            status: Status::from_code(u16_at(header, 0))?,
-            session: u64_at(header, 8),
-            sequence: u32_at(header, 16),
-            cursor: u32_at(header, 20),
-            goal: Goal::decode(&header[24..48]),
+            status: Status::from_code(header.status.get())?,
+            session: header.session.get(),
+            sequence: header.sequence.get(),
+            cursor: header.cursor.get(),
+            goal: header.goal.into(),
         };
         Some((response, payload))
     }
 }
 
-/// HELLO, as the driver says it.
+/// The payload of a HELLO command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HelloRequest {
-    /// The highest version that the driver speaks.
+    /// The highest version that the driver supports.
     pub version: u16,
     /// The longest response payload that it can take, bytes.
     pub max_payload: u32,
@@ -364,25 +367,25 @@ pub struct HelloRequest {
 impl HelloRequest {
     /// The payload.
     pub fn encode(&self) -> [u8; HELLO_REQUEST_LEN] {
-        let mut out = [0; HELLO_REQUEST_LEN];
-        out[0..2].copy_from_slice(&self.version.to_le_bytes());
-        out[4..8].copy_from_slice(&self.max_payload.to_le_bytes());
-        out
+        transmute!(layout::HelloRequest {
+            version: self.version.into(),
+            reserved: 0.into(),
+            max_payload: self.max_payload.into(),
+            reserved_end: 0.into(),
+        })
     }
 
     /// The HELLO in a payload.
     pub fn decode(payload: &[u8]) -> Result<Self, Reject> {
-        if payload.len() != HELLO_REQUEST_LEN {
-            return Err(Reject::Malformed);
-        }
+        let hello = layout::HelloRequest::ref_from_bytes(payload).map_err(|_| Reject::Malformed)?;
         Ok(Self {
-            version: u16_at(payload, 0),
-            max_payload: u32_at(payload, 4),
+            version: hello.version.get(),
+            max_payload: hello.max_payload.get(),
         })
     }
 }
 
-/// HELLO, as the device answers it.
+/// The payload of a HELLO response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HelloResponse {
     /// The version of this session.
@@ -400,26 +403,25 @@ pub struct HelloResponse {
 impl HelloResponse {
     /// The payload.
     pub fn encode(&self) -> [u8; HELLO_RESPONSE_LEN] {
-        let mut out = [0; HELLO_RESPONSE_LEN];
-        out[0..2].copy_from_slice(&self.version.to_le_bytes());
-        out[2..4].copy_from_slice(&self.encoding.code().to_le_bytes());
-        out[4..8].copy_from_slice(&self.block_size.to_le_bytes());
-        out[8..12].copy_from_slice(&self.capacity.to_le_bytes());
-        out[12..16].copy_from_slice(&self.max_payload.to_le_bytes());
-        out
+        transmute!(layout::HelloResponse {
+            version: self.version.into(),
+            encoding: self.encoding.code().into(),
+            block_size: self.block_size.into(),
+            capacity: self.capacity.into(),
+            max_payload: self.max_payload.into(),
+            reserved: [0; 16],
+        })
     }
 
     /// The answer in a payload; `None` when it is none.
     pub fn decode(payload: &[u8]) -> Option<Self> {
-        if payload.len() < HELLO_RESPONSE_LEN {
-            return None;
-        }
+        let (answer, _) = layout::HelloResponse::ref_from_prefix(payload).ok()?;
         Some(Self {
-            version: u16_at(payload, 0),
-            encoding: Encoding::from_code(u16_at(payload, 2))?,
-            block_size: u32_at(payload, 4),
-            capacity: u32_at(payload, 8),
-            max_payload: u32_at(payload, 12),
+            version: answer.version.get(),
+            encoding: Encoding::from_code(answer.encoding.get())?,
+            block_size: answer.block_size.get(),
+            capacity: answer.capacity.get(),
+            max_payload: answer.max_payload.get(),
         })
     }
 }
@@ -436,20 +438,19 @@ pub struct Confirm {
 impl Confirm {
     /// The payload.
     pub fn encode(&self) -> [u8; CONFIRM_LEN] {
-        let mut out = [0; CONFIRM_LEN];
-        out[0..8].copy_from_slice(&self.digest.to_le_bytes());
-        out[8..12].copy_from_slice(&self.held.to_le_bytes());
-        out
+        transmute!(layout::Confirm {
+            digest: self.digest.into(),
+            held: self.held.into(),
+            reserved: 0.into(),
+        })
     }
 
     /// The CONFIRM in a payload.
     pub fn decode(payload: &[u8]) -> Result<Self, Reject> {
-        if payload.len() != CONFIRM_LEN {
-            return Err(Reject::Malformed);
-        }
+        let confirm = layout::Confirm::ref_from_bytes(payload).map_err(|_| Reject::Malformed)?;
         Ok(Self {
-            digest: u64_at(payload, 0),
-            held: u32_at(payload, 8),
+            digest: confirm.digest.get(),
+            held: confirm.held.get(),
         })
     }
 }

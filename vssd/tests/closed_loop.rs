@@ -109,9 +109,10 @@ impl World {
             fail_every: 0,
             changes: 0,
         };
-        let encoding = match rng.random_bool(0.3) {
-            true => Encoding::List4096,
-            false => Encoding::Compact,
+        let encoding = if rng.random_bool(0.3) {
+            Encoding::List4096
+        } else {
+            Encoding::Compact
         };
         let device = Device::new(geometry, ledger.as_set(), encoding, 1 << 32);
         Self {
@@ -213,9 +214,10 @@ impl World {
                 let give = (f64::from(count) * self.generosity) as u32;
                 let held = self.driver.held().clone();
                 let chosen = self.random_subset(&held, give);
-                match !chosen.is_empty() && self.rng.random_bool(0.3) {
-                    true => self.driver.surrender_part(chosen),
-                    false => self.driver.surrender(chosen),
+                if !chosen.is_empty() && self.rng.random_bool(0.3) {
+                    self.driver.surrender_part(chosen)
+                } else {
+                    self.driver.surrender(chosen)
                 }
                 self.draining = self.rng.random_range(0..3);
                 true
@@ -298,9 +300,10 @@ impl World {
         let capacity = self.geometry.capacity();
         let request = ResizeRequest {
             target: self.rng.random_range(0..=capacity),
-            evict: match self.rng.random_bool(0.3) {
-                true => Evict::Host,
-                false => Evict::Guest,
+            evict: if self.rng.random_bool(0.3) {
+                Evict::Host
+            } else {
+                Evict::Guest
             },
             deadline_ns: self
                 .rng
@@ -433,7 +436,7 @@ impl World {
     fn check_quiet(&self) {
         assert!(self.driver.is_quiet(), "the driver is not quiet");
         assert_eq!(self.doubts.len(), 0, "a doubt is not resolved");
-        assert!(self.device.agreed(), "the lists were not confirmed");
+        assert!(self.device.is_agreed(), "the lists were not confirmed");
         assert_eq!(self.driver.held(), self.device.granted());
         assert_eq!(self.driver.held(), &self.ledger.as_set());
         // [DEV-9] A block that was taken and came back did not do so behind its back.

@@ -217,7 +217,7 @@ impl Ownership for Record {
     }
 }
 
-struct Bench {
+struct Fixture {
     device: Device,
     record: Record,
     session: u64,
@@ -225,20 +225,20 @@ struct Bench {
 }
 
 /// A device of 100 blocks, all granted, with a session.
-fn bench() -> Bench {
+fn fixture() -> Fixture {
     let geometry = Geometry::new(4096, 100).unwrap();
     let device = Device::new(geometry, BlockSet::full(100), Encoding::Compact, 7);
-    let mut bench = Bench {
+    let mut fixture = Fixture {
         device,
         record: Record::default(),
         session: 0,
         sequence: 0,
     };
-    bench.hello();
-    bench
+    fixture.hello();
+    fixture
 }
 
-impl Bench {
+impl Fixture {
     fn send(&mut self, opcode: Opcode, sequence: u32, payload: &[u8]) -> (Response, Vec<u8>) {
         let request = Request {
             opcode,
@@ -314,75 +314,78 @@ fn refused(reject: Reject) -> Status {
 
 #[test]
 fn dev_1_requests_to_blocks_not_granted_are_refused() {
-    let mut bench = bench();
-    bench.resize(99);
-    assert_eq!(bench.surrender(&[50]), Status::Ok);
-    assert_eq!(bench.device.check_io(49 * 8, 4096), Ok((49, 1)));
+    let mut fixture = fixture();
+    fixture.resize(99);
+    assert_eq!(fixture.surrender(&[50]), Status::Ok);
+    assert_eq!(fixture.device.check_io(49 * 8, 4096), Ok((49, 1)));
     for (sector, bytes) in [(50 * 8, 512), (49 * 8, 8192), (0, 100 * 4096)] {
-        assert_eq!(bench.device.check_io(sector, bytes), Err(Reject::NotHeld));
+        assert_eq!(fixture.device.check_io(sector, bytes), Err(Reject::NotHeld));
     }
-    assert_eq!(bench.device.check_io(800, 512), Err(Reject::OutOfRange));
+    assert_eq!(fixture.device.check_io(800, 512), Err(Reject::OutOfRange));
 }
 
 #[test]
 fn dev_2_bad_commands_change_nothing() {
-    let mut bench = bench();
-    bench.resize(50);
-    let before = bench.device.granted().clone();
+    let mut fixture = fixture();
+    fixture.resize(50);
+    let before = fixture.device.granted().clone();
     for bytes in [vec![], vec![0; 24], vec![0xff; 4000]] {
-        let answer = bench
+        let answer = fixture
             .device
-            .command(&bytes, MAX_MESSAGE, 0, &mut bench.record);
+            .command(&bytes, MAX_MESSAGE, 0, &mut fixture.record);
         assert!(answer.result.is_err());
     }
-    assert_eq!((&before, bench.record.changes), (bench.device.granted(), 0));
-    assert_eq!(bench.surrender(&[1]), Status::Ok);
+    assert_eq!(
+        (&before, fixture.record.changes),
+        (fixture.device.granted(), 0)
+    );
+    assert_eq!(fixture.surrender(&[1]), Status::Ok);
 }
 
 #[test]
 fn dev_5_commands_are_carried_out_at_most_once() {
-    let mut bench = bench();
-    bench.resize(98);
-    assert_eq!(bench.surrender(&[1]), Status::Ok);
-    let granted = bench.device.granted().clone();
+    let mut fixture = fixture();
+    fixture.resize(98);
+    assert_eq!(fixture.surrender(&[1]), Status::Ok);
+    let granted = fixture.device.granted().clone();
     // The same command once more: the same answer, and no second change.
-    bench.sequence -= 1;
-    assert_eq!(bench.surrender(&[1]), Status::Ok);
+    fixture.sequence -= 1;
+    assert_eq!(fixture.surrender(&[1]), Status::Ok);
     assert_eq!(
-        (bench.device.granted(), bench.record.changes),
+        (fixture.device.granted(), fixture.record.changes),
         (&granted, 1)
     );
-    let (ahead, _) = bench.send(Opcode::Accept, 9, &[]);
+    let (ahead, _) = fixture.send(Opcode::Accept, 9, &[]);
     assert_eq!(ahead.status, refused(Reject::BadSequence));
     // A HELLO that is refused leaves the last response to be asked for again.
     for version in 0..VERSION as u8 {
         let mut older = [0; HELLO_REQUEST_LEN];
         older[0] = version;
-        let (hello, _) = bench.send(Opcode::Hello, 0, &older);
+        let (hello, _) = fixture.send(Opcode::Hello, 0, &older);
         assert_eq!(hello.status, refused(Reject::Unsupported), "{version}");
     }
-    bench.sequence -= 1;
-    assert_eq!(bench.surrender(&[1]), Status::Ok);
-    assert_eq!(bench.record.changes, 1);
-    bench.session += 1;
-    let (stale, _) = bench.send(Opcode::Accept, 2, &[]);
+    fixture.sequence -= 1;
+    assert_eq!(fixture.surrender(&[1]), Status::Ok);
+    assert_eq!(fixture.record.changes, 1);
+    fixture.session += 1;
+    let (stale, _) = fixture.send(Opcode::Accept, 2, &[]);
     assert_eq!(stale.status, refused(Reject::StaleSession));
 }
 
 #[test]
 fn dev_6_hello_starts_from_the_truth() {
-    let mut bench = bench();
-    bench.resize(90);
+    let mut fixture = fixture();
+    fixture.resize(90);
     let mut picks = BlockSet::empty(100);
     picks.insert_range(0, 10);
-    bench
+    fixture
         .device
-        .revoke(&picks, 1000, &mut bench.record)
+        .revoke(&picks, 1000, &mut fixture.record)
         .unwrap();
-    let before = bench.session;
-    bench.hello();
-    assert_ne!(bench.session, before);
-    let (response, list) = bench.next(Opcode::List, &[]);
+    let before = fixture.session;
+    fixture.hello();
+    assert_ne!(fixture.session, before);
+    let (response, list) = fixture.next(Opcode::List, &[]);
     assert_eq!((response.goal.revoked, response.cursor >= 100), (0, true));
     let geometry = Geometry::new(4096, 100).unwrap();
     assert_eq!(SetView::parse(&list, geometry).unwrap().len(), 90);
@@ -390,9 +393,9 @@ fn dev_6_hello_starts_from_the_truth() {
 
 #[test]
 fn dev_7_unheld_surrender_is_rejected() {
-    let mut bench = bench();
-    bench.resize(95);
-    assert_eq!(bench.surrender(&[3]), Status::Ok);
+    let mut fixture = fixture();
+    fixture.resize(95);
+    assert_eq!(fixture.surrender(&[3]), Status::Ok);
     for (blocks, reject) in [
         (&[2, 3][..], Reject::NotHeld),
         (&[5, 5], Reject::Unordered),
@@ -400,43 +403,43 @@ fn dev_7_unheld_surrender_is_rejected() {
         (&[100], Reject::OutOfRange),
         (&[10, 11, 12, 13, 14], Reject::TooMany),
     ] {
-        assert_eq!(bench.surrender(blocks), refused(reject), "{blocks:?}");
+        assert_eq!(fixture.surrender(blocks), refused(reject), "{blocks:?}");
     }
     assert_eq!(
-        (bench.device.granted().len(), bench.record.changes),
+        (fixture.device.granted().len(), fixture.record.changes),
         (99, 1)
     );
 }
 
 #[test]
 fn dev_8_nothing_is_granted_while_a_loss_is_unheard_of() {
-    let mut bench = bench();
-    bench.resize(90);
+    let mut fixture = fixture();
+    fixture.resize(90);
     let mut picks = BlockSet::empty(100);
     picks.insert_range(0, 10);
-    bench
+    fixture
         .device
-        .revoke(&picks, 1000, &mut bench.record)
+        .revoke(&picks, 1000, &mut fixture.record)
         .unwrap();
-    bench.device.tick(u64::MAX);
-    bench.resize(100);
-    assert!(bench.next(Opcode::Accept, &[]).1.is_empty());
-    assert!(!bench.next(Opcode::Revoked, &[]).1.is_empty());
-    assert!(!bench.next(Opcode::Accept, &[]).1.is_empty());
-    assert_eq!(bench.device.granted().len(), 100);
+    fixture.device.tick(u64::MAX);
+    fixture.resize(100);
+    assert!(fixture.next(Opcode::Accept, &[]).1.is_empty());
+    assert!(!fixture.next(Opcode::Revoked, &[]).1.is_empty());
+    assert!(!fixture.next(Opcode::Accept, &[]).1.is_empty());
+    assert_eq!(fixture.device.granted().len(), 100);
 }
 
 #[test]
 fn dev_9_every_revoked_block_is_told_of() {
-    let mut bench = bench();
-    bench.resize(90);
+    let mut fixture = fixture();
+    fixture.resize(90);
     let mut picks = BlockSet::empty(100);
     picks.insert_range(20, 10);
-    bench
+    fixture
         .device
-        .revoke(&picks, 1000, &mut bench.record)
+        .revoke(&picks, 1000, &mut fixture.record)
         .unwrap();
-    let (response, told) = bench.next(Opcode::Revoked, &[]);
+    let (response, told) = fixture.next(Opcode::Revoked, &[]);
     assert_eq!(response.goal.revoked, 0);
     let geometry = Geometry::new(4096, 100).unwrap();
     let told = SetView::parse(&told, geometry).unwrap();
@@ -445,36 +448,36 @@ fn dev_9_every_revoked_block_is_told_of() {
 
 #[test]
 fn dev_10_only_the_true_list_is_confirmed() {
-    let mut bench = bench();
+    let mut fixture = fixture();
     let wrong = Confirm {
         digest: 1,
         held: 100,
     };
-    let (response, _) = bench.next(Opcode::Confirm, &wrong.encode());
+    let (response, _) = fixture.next(Opcode::Confirm, &wrong.encode());
     assert_eq!(response.status, refused(Reject::Mismatch));
-    assert!(!bench.device.agreed());
-    assert_eq!(bench.confirm(), Status::Ok);
-    assert!(bench.device.agreed());
-    bench.resize(99);
-    assert_eq!(bench.surrender(&[0]), Status::Ok);
-    assert!(!bench.device.agreed(), "agreed on a list that changed");
+    assert!(!fixture.device.is_agreed());
+    assert_eq!(fixture.confirm(), Status::Ok);
+    assert!(fixture.device.is_agreed());
+    fixture.resize(99);
+    assert_eq!(fixture.surrender(&[0]), Status::Ok);
+    assert!(!fixture.device.is_agreed(), "agreed on a list that changed");
 }
 
 #[test]
 fn dev_11_nothing_is_revoked_before_the_deadline() {
-    let mut bench = bench();
-    bench.resize(90);
-    assert_eq!(bench.device.revocation_due(999), 0);
-    assert_eq!(bench.device.revocation_due(1000), 10);
-    assert_eq!(bench.surrender(&[1, 2, 3]), Status::Ok);
-    assert_eq!(bench.device.revocation_due(1000), 7);
+    let mut fixture = fixture();
+    fixture.resize(90);
+    assert_eq!(fixture.device.revocation_due(999), 0);
+    assert_eq!(fixture.device.revocation_due(1000), 10);
+    assert_eq!(fixture.surrender(&[1, 2, 3]), Status::Ok);
+    assert_eq!(fixture.device.revocation_due(1000), 7);
 }
 
 #[test]
 fn dev_13_what_cannot_be_recorded_does_not_happen() {
-    let mut bench = bench();
-    bench.resize(90);
-    bench.record.full = true;
-    assert_eq!(bench.surrender(&[1]), refused(Reject::Storage));
-    assert_eq!(bench.device.granted().len(), 100);
+    let mut fixture = fixture();
+    fixture.resize(90);
+    fixture.record.full = true;
+    assert_eq!(fixture.surrender(&[1]), refused(Reject::Storage));
+    assert_eq!(fixture.device.granted().len(), 100);
 }

@@ -1,5 +1,5 @@
 //! The cache, the same for every policy: slots that come and go, requests that
-//! hit or miss, blocks let in and thrown out.
+//! hit or miss, blocks admitted and discarded.
 //!
 //! ```text
 //!             grow                admit
@@ -55,7 +55,7 @@ pub enum Revoked {
     Absent,
     /// Nothing.
     Free,
-    /// A block, which is not cached any more.
+    /// A block, which is not cached any longer.
     Cached(Cached),
 }
 
@@ -135,7 +135,7 @@ impl<P: Eviction> Cache<P> {
     }
 
     /// Lets in a block that is not cached, which is for the caller to know: a block
-    /// let in twice would be in two slots. A debug build looks.
+    /// admitted twice would be in two slots. A debug build looks.
     #[inline]
     pub fn admit(&mut self, block: u32) -> Admission {
         debug_assert_eq!(self.find(block), None, "block {block} is cached");
@@ -160,7 +160,7 @@ impl<P: Eviction> Cache<P> {
     #[inline]
     fn take_out(&mut self, slot: u32) -> Cached {
         let block = self.table.remove(slot);
-        let flag = self.table.flag(slot);
+        let flag = self.table.has_flag(slot);
         if flag {
             self.table.set_flag(slot, false);
         }
@@ -241,8 +241,8 @@ impl<P: Eviction> Cache<P> {
 
     /// The flag of a slot that has a block: for what is above the cache, to say
     /// something of the block. No policy looks at it.
-    pub fn flag(&self, slot: u32) -> bool {
-        self.table.flag(slot)
+    pub fn has_flag(&self, slot: u32) -> bool {
+        self.table.has_flag(slot)
     }
 
     /// Sets the flag of a slot that has a block, until the block goes.

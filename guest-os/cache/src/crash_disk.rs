@@ -48,7 +48,7 @@ impl Rng {
 pub fn run<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,
-        Poll::Pending => panic!("the disk keeps nobody waiting"),
+        Poll::Pending => panic!("a transfer of this disk is never pending"),
     }
 }
 
@@ -123,7 +123,7 @@ impl CrashDisk {
     }
 
     /// Whether this write or flush is well.
-    fn goes_well(&self) -> bool {
+    fn succeeds(&self) -> bool {
         let (next, is_well) = match self.fault.get() {
             Fault::After(0) => (Fault::Never, false),
             Fault::After(more) => (Fault::After(more - 1), true),
@@ -166,7 +166,7 @@ impl BlockDevice for CrashDisk {
         if self.is_gone(first, data.len()) {
             return Err(IoError::Gone);
         }
-        let is_well = self.goes_well();
+        let is_well = self.succeeds();
         let percent = if is_well {
             100
         } else {
@@ -187,7 +187,7 @@ impl BlockDevice for CrashDisk {
     }
 
     async fn flush(&self) -> Result<(), IoError> {
-        if !self.goes_well() {
+        if !self.succeeds() {
             return Err(IoError::Failed);
         }
         let mut durable = self.durable.borrow_mut();

@@ -18,7 +18,7 @@ impl core::fmt::Display for IoError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(match self {
             Self::Failed => "the medium failed the transfer",
-            Self::Gone => "a block of the transfer is not held any more",
+            Self::Gone => "a block of the transfer is no longer held",
         })
     }
 }

@@ -3,8 +3,8 @@
 //!
 //! A block is 4 KiB of the slow origin disk, named by a `u32`. A slot is a block
 //! of the vSSD; the hypervisor may take any slot away and give it back later, so
-//! that the slots in use are an arbitrary subset of `0..N`. Nothing here moves
-//! data or knows a device: a caller asks, and does what it is told.
+//! that the slots in use are an arbitrary subset of `0..N`. The policies and
+//! tables neither move data nor know a device: their caller carries out what they decide.
 //!
 //! - [`cache`]: the slots and the requests, the same for every policy
 //! - [`eviction`]: the policies, one a file, and their names
@@ -22,7 +22,6 @@ extern crate alloc;
 
 pub mod block_cache;
 pub mod cache;
-mod checksum;
 #[cfg(test)]
 mod crash_disk;
 pub mod device;

@@ -229,7 +229,7 @@ impl Table {
 
     /// A slot's flag, which no policy looks at.
     #[inline]
-    pub fn flag(&self, slot: u32) -> bool {
+    pub fn has_flag(&self, slot: u32) -> bool {
         self.entries[slot as usize][1] & FLAG != 0
     }
 
@@ -422,7 +422,7 @@ mod tests {
             table.set_mark(99, mark);
             table.set_place(99, Place::of_policy(index));
             assert_eq!(table.count(99), count);
-            assert_eq!((table.flag(99), table.mark(99)), (flag, mark));
+            assert_eq!((table.has_flag(99), table.mark(99)), (flag, mark));
             assert_eq!(table.place(99), Place::of_policy(index));
             assert_eq!(table.find(12_345), Some(99));
             assert!(table.forwards(list).eq([99, 98]));

@@ -151,7 +151,7 @@ impl Pair {
         let mut seen = BTreeMap::new();
         self.cache.for_each(|(block, slot)| {
             assert_eq!(self.cache.block(slot), Some(block));
-            seen.insert(block, (slot, self.cache.flag(slot)));
+            seen.insert(block, (slot, self.cache.has_flag(slot)));
         });
         assert_eq!(seen, self.cached);
         let marks = (0..self.slots).map(|slot| self.cache.mark(slot));

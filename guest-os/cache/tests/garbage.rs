@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use common::Rng;
 use guest_cache::device::BLOCK_LEN;
-use guest_cache::{BlockCache, Config, Policy, WritePolicy};
+use guest_cache::{BlockCache, Config, OpenError, Policy, WritePolicy};
 use world::World;
 use world::disk::Disk;
 use world::model::Model;
@@ -23,14 +23,14 @@ const TRANSFERS: u64 = 8 * (VSSD_BLOCKS + ORIGIN_BLOCKS) as u64;
 
 /// Disks that a cache of that policy has left in the middle of its work, and where it
 /// keeps its metadata and its journal.
-fn used(write: WritePolicy, seed: u64) -> (Disk, Disk, Range<u32>, Range<u32>) {
+fn used(write: WritePolicy, seed: u64, habits: &Habits) -> (Disk, Disk, Range<u32>, Range<u32>) {
     let config = Config::new(Policy::Lru, write);
     let ssd = Disk::new("vSSD", VSSD_BLOCKS, 8, Some((0..VSSD_BLOCKS).collect()));
     let origin = Disk::new("origin disk", ORIGIN_BLOCKS, 8, None);
     let world = World::new(seed, ssd, origin);
     let mut run = Run::open(world, config, Model::new(BLOCKS, seed), |_, _| ());
     for _ in 0..600 {
-        run.turn(&Habits::ASKED, |_, _| ());
+        run.turn(habits, |_, _| ());
     }
     let world = &mut run.world;
     (
@@ -109,7 +109,7 @@ fn open(ssd: &Disk, origin: &Disk, write: WritePolicy, rng: &mut Rng) {
 fn spoiled_metadata_and_journals_are_survived() {
     for &write in WritePolicy::ALL {
         for seed in 0..4 {
-            let (ssd, origin, metadata, journal) = used(write, seed);
+            let (ssd, origin, metadata, journal) = used(write, seed, &Habits::ASKED);
             println!("{write}: seed {seed}, metadata {metadata:?}, journal {journal:?}");
             let mut rng = Rng::new(seed);
             for round in 0..60 {
@@ -164,5 +164,87 @@ fn disks_of_any_size_are_opened_or_refused() {
                 open(&ssd, &origin, write, &mut rng);
             }
         }
+    }
+}
+
+/// All bytes of a disk.
+fn contents(disk: &Disk, blocks: u32) -> Vec<[u8; BLOCK_LEN]> {
+    let mut bytes = [0; BLOCK_LEN];
+    (0..blocks)
+        .map(|block| {
+            disk.peek(block, &mut bytes);
+            bytes
+        })
+        .collect()
+}
+
+/// Makes the blocks with this magic ones of version 1.
+fn age(disk: &Disk, blocks: &Range<u32>, magic: &[u8; 8]) {
+    let mut aged = 0;
+    let mut bytes = [0; BLOCK_LEN];
+    for block in blocks.clone() {
+        disk.peek(block, &mut bytes);
+        if bytes.starts_with(magic) {
+            bytes[8..10].copy_from_slice(&1_u16.to_le_bytes());
+            disk.poke(block, &bytes);
+            aged += 1;
+        }
+    }
+    assert!(aged > 0, "there are such blocks: {blocks:?}");
+}
+
+/// The error of opening a cache on these disks, which must stay as they are.
+fn refusal(ssd: &Disk, origin: &Disk, config: Config) -> OpenError {
+    let before = (contents(ssd, VSSD_BLOCKS), contents(origin, ORIGIN_BLOCKS));
+    let mut world = World::new(1, ssd.copy(), origin.copy());
+    let (ssd, origin, held) = (world.ssd.clone(), world.origin.clone(), world.ssd.held());
+    let opening = BlockCache::open(ssd, origin, &held, config, world.clock());
+    let opened = world.block_on(opening).map(|_| ());
+    let after = (
+        contents(&world.ssd, VSSD_BLOCKS),
+        contents(&world.origin, ORIGIN_BLOCKS),
+    );
+    assert!(before == after, "a disk was written to");
+    opened.expect_err("the format is another one")
+}
+
+#[test]
+fn a_cache_of_an_older_format_is_refused_unless_it_is_given_up() {
+    let write = WritePolicy::WriteBack;
+    let (ssd, origin, metadata, _) = used(write, 1, &Habits::STEADY);
+    age(&ssd, &metadata, b"vSSDmeta");
+    let config = Config::new(Policy::Lru, write);
+    let error = refusal(&ssd, &origin, config);
+    assert_eq!(error, OpenError::VssdVersion { version: 1 });
+    let sentence = error.to_string();
+    assert!(sentence.contains("format 1") && sentence.contains("format 2"));
+    assert!(sentence.contains("fresh=true"), "{sentence}");
+
+    let fresh = Config {
+        fresh: true,
+        ..config
+    };
+    for config in [fresh, config] {
+        let mut world = World::new(1, ssd.clone(), origin.clone());
+        let held = world.ssd.held();
+        let opening = BlockCache::open(ssd.clone(), origin.clone(), &held, config, world.clock());
+        let (_, opened) = world.block_on(opening).expect("nothing of it is left");
+        assert_eq!((opened.restored, opened.is_broken), (0, false));
+    }
+}
+
+#[test]
+fn a_journal_of_an_older_format_is_refused_by_every_policy() {
+    let (ssd, origin, _, journal) = used(WritePolicy::Journaled, 1, &Habits::STEADY);
+    age(&origin, &journal, b"vSSDjrnl");
+    for &write in WritePolicy::ALL {
+        let config = Config {
+            fresh: true,
+            ..Config::new(Policy::Lru, write)
+        };
+        let error = refusal(&ssd, &origin, config);
+        assert_eq!(error, OpenError::OriginVersion { version: 1 }, "{write}");
+        let sentence = error.to_string();
+        assert!(sentence.contains("write=write-through"), "{sentence}");
     }
 }

@@ -10,7 +10,7 @@ use common::{Rng, Zipf};
 use guest_cache::eviction::belady::Belady;
 use guest_cache::{Admission, Cache, Revoked};
 
-/// When `block` is asked for in `requests`; those of never are equal.
+/// When `block` is requested in `requests`; those of never are equal.
 fn next(requests: &[u32], block: u32) -> usize {
     let found = requests.iter().position(|&other| other == block);
     found.unwrap_or(usize::MAX)

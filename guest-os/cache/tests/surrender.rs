@@ -1,4 +1,4 @@
-//! A vSSD that shrinks and grows under a cache: what is handed out is not used any more,
+//! A vSSD that shrinks and grows under a cache: what is handed out is not used any longer,
 //! and nothing is lost but what was taken by force.
 //!
 //! The simulated disk itself watches that no block is handed out while a transfer

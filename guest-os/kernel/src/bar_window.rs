@@ -16,7 +16,7 @@ impl BarWindow {
 
     /// An address for a register of `size` bytes, aligned to its size as PCI
     /// wants it (PCI 3.0, 6.2.5.1); `None` when the window has no room or the
-    /// size is no power of two.
+    /// size is not a power of two.
     pub fn take(&mut self, size: u64) -> Option<u64> {
         if !size.is_power_of_two() {
             return None;

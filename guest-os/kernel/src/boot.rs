@@ -125,7 +125,7 @@ const REGIONS_MAX: usize = 64;
 /// QEMU's `-append` has no limit of its own; Linux takes 2 KiB.
 const COMMAND_LINE_MAX: usize = 4096;
 
-/// What the loader told, in memory of our own: the loader's may become heap.
+/// A copy of the loader's information: its own memory may become heap.
 pub struct BootInfo {
     regions: [Region; REGIONS_MAX],
     region_count: usize,
@@ -145,7 +145,7 @@ impl BootInfo {
         let start: StartInfo = unsafe { ptr::read_unaligned(address as *const StartInfo) };
         assert!(
             start.magic == START_INFO_MAGIC && start.version >= 1,
-            "not started by a PVH loader with a memory map: magic {:#x}, version {}",
+            "expected a PVH loader with a memory map: magic {:#x}, version {}",
             start.magic,
             start.version,
         );

@@ -7,8 +7,8 @@ use guest_kernel::time_scale::{TimeScale, measured_hz};
 use crate::interrupts::LocalApic;
 
 /// The rate of QEMU's local APIC timer, under TCG (`APIC_FREQUENCY` through
-/// the device's nanosecond clock) as in KVM, which keeps it unless told
-/// otherwise.
+/// the device's nanosecond clock) as in KVM, which keeps it unless
+/// configured otherwise.
 const APIC_TIMER_HZ: u64 = 1_000_000_000;
 
 /// Length of the measurement: reading a counter takes up to 30 us where it
@@ -40,11 +40,11 @@ const POWER_ON_PLAUSIBLE_NS: u64 = 60_000_000_000;
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     scale: TimeScale,
-    /// The counter at the moment from which time is told.
+    /// The counter at time 0.
     origin: u64,
     /// Ticks of the time stamp counter per second.
     pub hz: u64,
-    /// Who said so, for a person.
+    /// The source of the rate, for the log.
     pub source: &'static str,
 }
 
@@ -102,7 +102,7 @@ impl Clock {
         self.scale.ns(tsc().saturating_sub(self.origin))
     }
 
-    /// The moment from which time is told, for a person: QEMU starts the
+    /// What time 0 is, for the log: QEMU starts the
     /// counter at power-on, but not every accelerator lets it.
     pub fn origin(&self) -> &'static str {
         if self.origin == 0 {

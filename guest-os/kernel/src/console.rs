@@ -7,6 +7,8 @@
 //! wait. A `virtserialport` is port 1 at least, hence the control queues.
 
 use virtio_drivers::transport::Transport;
+use zerocopy::little_endian::{U16, U32};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::dma::{BufferRing, Direction};
 use crate::interrupts;
@@ -24,11 +26,22 @@ const RECEIVE_LEN: usize = 4 << 10;
 const TRANSMIT_COUNT: usize = 4;
 const TRANSMIT_LEN: usize = 32 << 10;
 
-/// The control queues (5.3.2) and their messages (5.3.6.2).
+/// A message on a control queue (5.3.6.2).
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct ControlMessage {
+    port: U32,
+    event: U16,
+    value: U16,
+}
+
+const _: () = assert!(CONTROL_LEN == 8);
+
+/// The control queues (5.3.2) and their messages.
 const CONTROL_RECEIVE_QUEUE: u16 = 2;
 const CONTROL_TRANSMIT_QUEUE: u16 = 3;
 const CONTROL_COUNT: usize = 16;
-const CONTROL_LEN: usize = 8;
+const CONTROL_LEN: usize = size_of::<ControlMessage>();
 const CONTROL_BUFFER_LEN: usize = 64;
 const DEVICE_READY: u16 = 0;
 const DEVICE_ADD: u16 = 1;
@@ -41,7 +54,7 @@ const NO_PORT: u32 = 0;
 /// `virtserialport`.
 const PORT_COUNT: u16 = 2;
 
-/// Rests, of at most 10 ms each, in which the device must show a port.
+/// Waits, of at most 10 ms each, in which the device must add a port.
 const PORT_WAIT_RESTS: usize = 100;
 
 /// Both directions of one port.
@@ -162,7 +175,7 @@ impl Console {
         }
     }
 
-    /// Sends what was written. To be called before the guest rests.
+    /// Sends what was written. To be called before the guest idles.
     pub fn flush(&mut self) {
         if let Some(Unsent { buffer, len }) = self.unsent.take() {
             self.queues.transmit.lend(buffer, len);
@@ -193,7 +206,7 @@ impl Console {
         }
     }
 
-    /// Rests until something happens, the return of a buffer among it.
+    /// Waits for an interrupt, such as for the return of a buffer.
     fn wait_for_host(&mut self) {
         if !self.queues.transmit.interrupt(true) {
             interrupts::wait();
@@ -202,9 +215,9 @@ impl Console {
     }
 }
 
-/// The queues by which a device with several ports tells of them. What it says
-/// once a port is open, that the host opened or closed it, changes nothing
-/// here: QEMU takes back at once what nobody listens to.
+/// The control queues of a device with several ports. Later messages, that the host opened
+/// or closed a port, change nothing here: QEMU returns buffers at once when the host has
+/// closed the port.
 struct Control {
     receive: BufferRing<CONTROL_COUNT>,
     transmit: BufferRing<CONTROL_COUNT>,
@@ -253,10 +266,13 @@ impl Control {
     fn send(&mut self, transport: &mut PciTransport, port: u32, event: u16) {
         let buffer = self.transmit.free_buffer();
         let buffer = buffer.expect("three messages are sent in all");
-        let message = &mut self.transmit.bytes(buffer)[..CONTROL_LEN];
-        message[0..4].copy_from_slice(&port.to_le_bytes());
-        message[4..6].copy_from_slice(&event.to_le_bytes());
-        message[6..8].copy_from_slice(&1_u16.to_le_bytes());
+        let message = ControlMessage {
+            port: port.into(),
+            event: event.into(),
+            value: 1.into(),
+        };
+        let room = self.transmit.bytes(buffer);
+        message.write_to_prefix(room).expect("room for a message");
         self.transmit.lend(buffer, CONTROL_LEN);
         self.transmit.kick(transport);
     }
@@ -264,8 +280,7 @@ impl Control {
 
 /// The port that a message adds, if it is one of those that are set up.
 fn added_port(message: &[u8]) -> Option<u16> {
-    let (port, rest) = message.split_first_chunk::<4>()?;
-    let event = rest.first_chunk::<2>()?;
-    let port = u16::try_from(u32::from_le_bytes(*port)).ok()?;
-    (u16::from_le_bytes(*event) == DEVICE_ADD && port < PORT_COUNT).then_some(port)
+    let (message, _) = ControlMessage::ref_from_prefix(message).ok()?;
+    let port = u16::try_from(message.port.get()).ok()?;
+    (message.event.get() == DEVICE_ADD && port < PORT_COUNT).then_some(port)
 }

@@ -3,11 +3,14 @@
 use alloc::collections::VecDeque;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::mem::offset_of;
 use core::sync::atomic::{Ordering, fence};
 
-use guest_runtime::port::{BlkOp, BlkPort, BlkStatus, feature};
+use guest_runtime::port::{BlkConfig, BlkOp, BlkPort, BlkStatus, feature};
 use virtio_drivers::queue::VirtQueue;
 use virtio_drivers::transport::Transport;
+use zerocopy::little_endian::{U32, U64};
+use zerocopy::{Immutable, IntoBytes};
 
 use crate::dma::{self, DmaMemory};
 use crate::memory::KernelHal;
@@ -18,9 +21,6 @@ use crate::transport::{OpenError, PciTransport};
 /// of three descriptors gain nothing from a table.
 const FEATURES: u64 =
     feature::SIZE_MAX | feature::SEG_MAX | feature::RO | feature::BLK_SIZE | feature::FLUSH;
-
-/// `size_max` in config space, the bytes of one buffer (virtio 1.2, 5.2.4).
-const SIZE_MAX_OFFSET: usize = 8;
 
 /// Bytes that a buffer must be able to have: a block of a cache or of a trace.
 const SIZE_MAX_LEAST: usize = 4096;
@@ -39,8 +39,19 @@ pub const SLOTS_OF_STREAM: usize = 4;
 
 const SLOT_LEN: usize = 256 << 10;
 
-/// A request's header and status byte (virtio 1.2, 5.2.6), per slot.
-const HEADER_LEN: usize = 16;
+/// A request's header (virtio 1.2, 5.2.6).
+#[derive(IntoBytes, Immutable)]
+#[repr(C)]
+struct RequestHeader {
+    kind: U32,
+    reserved: U32,
+    sector: U64,
+}
+
+const _: () = assert!(HEADER_LEN == 16);
+
+/// A request's header and status byte, per slot.
+const HEADER_LEN: usize = size_of::<RequestHeader>();
 const STATUS_LEN: usize = 1;
 const CONTROL_STRIDE: usize = 32;
 
@@ -75,13 +86,13 @@ struct Requests {
     /// Bytes of a request at most.
     longest: usize,
     /// Whether the device takes flushes.
-    flushes: bool,
+    has_flush: bool,
     /// Flushes that such a device needs not, in slots that have not been given back.
     flushed: VecDeque<usize>,
     /// For each head descriptor, its slot.
     slot_of: [usize; REQUEST_QUEUE_LEN],
     /// Something was submitted since the last kick.
-    unannounced: bool,
+    is_unannounced: bool,
 }
 
 impl Disk {
@@ -104,8 +115,8 @@ impl Disk {
         })
     }
 
-    /// Asks for interrupts from this queue, or for none while somebody polls it.
-    /// Returns true when a request has finished already, for which none comes.
+    /// Enables the interrupts of this queue, or disables them while it is polled.
+    /// Returns true when a request has already finished without an interrupt.
     pub fn interrupt(&mut self, wanted: bool) -> bool {
         self.requests.queue.set_dev_notify(wanted);
         // The flag must be visible before the used ring is looked at
@@ -117,7 +128,10 @@ impl Disk {
 
 impl Requests {
     fn open(transport: &mut PciTransport, slots: usize, features: u64) -> Result<Self, OpenError> {
-        assert!(slots <= SLOTS_MAX, "{slots} slots and {SLOTS_MAX} at most");
+        assert!(
+            slots <= SLOTS_MAX,
+            "{slots} slots, the maximum is {SLOTS_MAX}"
+        );
         let longest = match features & feature::SIZE_MAX {
             0 => SLOT_LEN,
             _ => longest(transport)?,
@@ -128,10 +142,10 @@ impl Requests {
             control: DmaMemory::new(slots * CONTROL_STRIDE),
             in_flight: vec![None; slots],
             longest,
-            flushes: features & feature::FLUSH != 0,
+            has_flush: features & feature::FLUSH != 0,
             flushed: VecDeque::with_capacity(slots),
             slot_of: [0; REQUEST_QUEUE_LEN],
-            unannounced: false,
+            is_unannounced: false,
         })
     }
 
@@ -152,7 +166,7 @@ impl Requests {
             request.op,
             request.len
         );
-        if request.op == BlkOp::Flush && !self.flushes {
+        if request.op == BlkOp::Flush && !self.has_flush {
             self.in_flight[slot] = Some(request);
             self.flushed.push_back(slot);
             return;
@@ -166,9 +180,12 @@ impl Requests {
         // SAFETY: the slot's part of the control memory, which the device does
         // not have, by the assertion; the reference ends before `add`.
         let bytes = unsafe { &mut *control };
-        bytes[0..4].copy_from_slice(&kind.to_le_bytes());
-        bytes[4..8].fill(0);
-        bytes[8..16].copy_from_slice(&sector.to_le_bytes());
+        let header = RequestHeader {
+            kind: kind.into(),
+            reserved: 0.into(),
+            sector: sector.into(),
+        };
+        header.write_to_prefix(bytes).expect("room for a header");
         bytes[HEADER_LEN] = STATUS_UNWRITTEN;
 
         // SAFETY: the chain's memory is the slot's alone and stays lent until
@@ -181,7 +198,7 @@ impl Requests {
         let head = head.expect("the queue has three descriptors for each slot");
         self.slot_of[usize::from(head)] = slot;
         self.in_flight[slot] = Some(request);
-        self.unannounced = true;
+        self.is_unannounced = true;
     }
 
     fn completion(&mut self) -> Option<(usize, BlkStatus)> {
@@ -191,7 +208,8 @@ impl Requests {
         }
         let head = self.queue.peek_used()?;
         let slot = self.slot_of[usize::from(head)];
-        let request = self.in_flight[slot].expect("the device finished a request that it has not");
+        let request =
+            self.in_flight[slot].expect("the device finished a request that it was not given");
         // SAFETY: the chain is the one that `submit` added under this head.
         let popped = unsafe {
             self.with_chain(slot, request, |queue, readable, writable| {
@@ -247,10 +265,9 @@ impl Requests {
 /// The longest request of a device that bounds its buffers, of which a request has one: whole
 /// pages, whatever the bound is.
 fn longest(transport: &PciTransport) -> Result<usize, OpenError> {
-    let mut size_max = [0; 4];
-    transport.read_config(SIZE_MAX_OFFSET, &mut size_max);
-    let size_max = u32::from_le_bytes(size_max);
-    match (size_max as usize).min(SLOT_LEN) {
+    let mut size_max = U32::ZERO;
+    transport.read_config(offset_of!(BlkConfig, size_max), size_max.as_mut_bytes());
+    match (size_max.get() as usize).min(SLOT_LEN) {
         short @ ..SIZE_MAX_LEAST => Err(OpenError::ShortBuffers(short, SIZE_MAX_LEAST)),
         longest => Ok(longest - longest % SIZE_MAX_LEAST),
     }
@@ -282,7 +299,7 @@ impl BlkPort for Disk {
     }
 
     fn kick(&mut self) {
-        if core::mem::take(&mut self.requests.unannounced) {
+        if core::mem::take(&mut self.requests.is_unannounced) {
             dma::kick(&self.requests.queue, REQUEST_QUEUE, &mut self.transport);
         }
     }

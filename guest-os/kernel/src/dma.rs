@@ -10,7 +10,7 @@ use virtio_drivers::transport::Transport;
 use crate::memory::{self, KernelHal};
 use crate::transport::{OpenError, PciTransport};
 
-/// Contiguous memory that stays where it is for good. What is in it at first is
+/// Contiguous memory that never moves. Its initial content is
 /// not said.
 ///
 /// It hands out raw ranges only: whether a reference may exist depends on
@@ -148,7 +148,7 @@ impl<const N: usize> BufferRing<N> {
     pub fn take_back(&mut self) -> Option<(usize, usize)> {
         let head = self.queue.peek_used()?;
         let buffer = self.buffer_of[usize::from(head)];
-        let len = self.lent[buffer].expect("the device returned a buffer that it does not have");
+        let len = self.lent[buffer].expect("the device returned a buffer that it was not given");
         let range = self.memory.range(buffer * self.buffer_len, len);
         // SAFETY: the range is the one that `lend` added under this head.
         let popped = unsafe {

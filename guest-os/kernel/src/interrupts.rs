@@ -86,9 +86,9 @@ unsafe extern "C" {
 /// To be called once, before the first [`wait`].
 pub unsafe fn install_traps() {
     let tss = TSS.get();
-    // SAFETY: nobody else refers to the segment, and no trap can read it now.
+    // SAFETY: there is no other reference to the segment, and no trap can read it now.
     let segment = unsafe { &mut (*tss).segment };
-    // The gate and the interrupts that end its rest nest on one stack;
+    // The gate and the interrupts that end its wait nest on one stack;
     // exceptions have theirs, so that one in the gate finds it whole.
     segment.privilege_stack_table[0] = VirtAddr::from_ptr(&raw const gate_stack_top);
     segment.interrupt_stack_table[0] = VirtAddr::from_ptr(&raw const exception_stack_top);
@@ -190,7 +190,7 @@ fn mask_pics() {
     }
 }
 
-/// Rests until an interrupt arrives; returns at once when one is pending.
+/// Halts until an interrupt arrives; returns at once when one is pending.
 pub fn wait() {
     // SAFETY: `int3` enters `wait_gate`, which changes no register. The block
     // is not `nomem`, so memory that devices write is read again afterwards.

@@ -18,8 +18,8 @@ use crate::power;
 use crate::serial::{self, log};
 use crate::transport::{OpenError, PciTransport};
 
-/// While nothing interrupts, input on the serial port is looked for this
-/// often: a look leaves the guest, and nobody types faster.
+/// While nothing interrupts, the serial port is polled for input this
+/// often: a poll exits the guest, and typing is slower.
 const SERIAL_LOOK_NS: u64 = 1_000_000;
 
 /// Vendor and device ID of a virtio device: modern, and transitional with
@@ -217,8 +217,8 @@ impl Machine for Guest {
         if let Some(console) = &mut self.console {
             console.flush();
         }
-        // Queues of requests interrupt only while the guest rests: otherwise it looks
-        // at them by itself, and an interrupt costs the host a system call.
+        // Request queues interrupt only while the guest idles: otherwise it polls them,
+        // and an interrupt costs the host a system call.
         if !self.interrupt(true) {
             interrupts::wait();
         }

@@ -52,7 +52,7 @@ pub unsafe fn init(info: &BootInfo) -> u64 {
 pub fn pages(count: usize) -> NonNull<u8> {
     let layout = Layout::from_size_align(count * PAGE_SIZE, PAGE_SIZE)
         .expect("a few MiB of pages are a valid layout");
-    assert!(count > 0, "pages were asked for, but none");
+    assert!(count > 0, "a request for 0 pages");
     // SAFETY: the layout has a size other than 0.
     let memory = unsafe { alloc::alloc::alloc(layout) };
     // SAFETY: does nothing. As far as Rust knows it has written every byte, as

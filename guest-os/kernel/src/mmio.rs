@@ -58,7 +58,7 @@ impl Mmio {
         let end = offset.checked_add(size_of::<T>());
         assert!(
             end.is_some_and(|end| end <= self.len),
-            "register {offset:#x} of {:#x} is outside of its {} bytes",
+            "register {offset:#x} of {:#x} is outside its {} bytes",
             self.base,
             self.len,
         );

@@ -31,8 +31,8 @@ const BAR_COUNT: usize = 6;
 ///
 /// A PC has ports for it, which need no setup by firmware (qboot leaves the
 /// memory-mapped way of a q35 off) and cover the 256 bytes that virtio uses
-/// (PCI 3.0, 3.2.2.3.2). A microvm has no ports and no table that tells of its
-/// memory-mapped space, but that never moves.
+/// (PCI 3.0, 3.2.2.3.2). A microvm has no ports and no table that gives the
+/// address of its memory-mapped space, but that is fixed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConfigSpace {
     /// The ports 0xcf8 and 0xcfc.
@@ -60,7 +60,7 @@ impl ConfigSpace {
         self.read_word(function(device, 0), HEADER_TYPE) & MULTIFUNCTION != 0
     }
 
-    /// The functions on bus 0, where QEMU puts devices unless told otherwise.
+    /// The functions on bus 0, where QEMU puts devices by default.
     pub fn functions(self) -> impl Iterator<Item = DeviceFunction> {
         (0..32)
             .map(move |device| function(device, 0))

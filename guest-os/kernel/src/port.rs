@@ -1,10 +1,11 @@
 //! The queues of a vSSD on virtio (vssd/SPEC.md, section 3), or of a disk in its place.
 
-use guest_runtime::port::{BlkOp, BlkPort, BlkStatus, VssdPort};
-use guest_runtime::shape::{self, CONFIG_LEN, DiskKind};
+use guest_runtime::port::{BlkConfig, BlkOp, BlkPort, BlkStatus, VssdPort};
+use guest_runtime::shape::{self, DiskKind};
 use virtio_drivers::queue::VirtQueue;
 use virtio_drivers::transport::Transport;
 use vssd::wire::{EVENT_LEN, MAX_MESSAGE};
+use zerocopy::{FromZeros, IntoBytes};
 
 use crate::disk::{Disk, SLOTS_MAX};
 use crate::dma::{self, BufferRing, Direction, DmaMemory};
@@ -79,9 +80,9 @@ impl Port {
     }
 }
 
-fn config(transport: &PciTransport) -> [u8; CONFIG_LEN] {
-    let mut config = [0; CONFIG_LEN];
-    transport.read_config(0, &mut config);
+fn config(transport: &PciTransport) -> BlkConfig {
+    let mut config = BlkConfig::new_zeroed();
+    transport.read_config(0, config.as_mut_bytes());
     config
 }
 

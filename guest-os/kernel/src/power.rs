@@ -22,8 +22,8 @@ const MICROVM_SOFT_OFF: u8 = 5 << 2 | 1 << 5;
 /// Ends QEMU with the status of `exit`.
 ///
 /// Without an exit device, a success powers the machine off, and a failure
-/// leaves what it printed on the screen and rests: a status of 0 for it would
-/// be a lie.
+/// halts with its output on the screen: powering off would give QEMU's status 0,
+/// which means success.
 pub fn end(exit: Exit) -> ! {
     serial::drain();
     let value = match exit {

@@ -1,7 +1,7 @@
 //! Virtio over PCI with MSI-X (virtio 1.2, section 4.1).
 //!
 //! Every queue of a device interrupts on one vector: all vectors end in the
-//! same stub (`interrupts`), so telling queues apart would tell nobody.
+//! same stub (`interrupts`), so a vector a queue would serve no purpose.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -149,7 +149,7 @@ impl PciTransport {
                 _ => {}
             }
         }
-        // A legacy device has its registers in ports and no capability that tells of others.
+        // A legacy device has its registers in ports and no capability for memory-mapped ones.
         let common = common.ok_or(OpenError::Legacy)?;
         let notify = notify.ok_or(OpenError::Lacks("notification area"))?;
         let config = config.ok_or(OpenError::Lacks("device configuration"))?;
@@ -212,7 +212,7 @@ impl PciTransport {
         if !self.get_status().contains(DeviceStatus::FEATURES_OK) {
             return Err(OpenError::FeaturesRefused);
         }
-        // A change of the configuration is read when somebody asks for it.
+        // The configuration is read on demand, so a change needs no interrupt.
         self.common.write(CONFIG_MSIX_VECTOR, NO_VECTOR);
         Ok(features)
     }
@@ -289,7 +289,7 @@ impl Transport for PciTransport {
         self.common.write(DEVICE_STATUS, status.bits() as u8);
     }
 
-    /// Only the legacy interface wants to know.
+    /// Only the legacy interface uses this.
     fn set_guest_page_size(&mut self, _guest_page_size: u32) {}
 
     fn requires_legacy_layout(&self) -> bool {
@@ -311,7 +311,7 @@ impl Transport for PciTransport {
         let vector = self.common.read::<u16>(QUEUE_MSIX_VECTOR);
         assert!(
             vector == TABLE_ENTRY,
-            "the device has no interrupt left for queue {queue}"
+            "the device cannot assign an MSI-X vector to queue {queue}"
         );
         self.write_address(QUEUE_DESC, descriptors);
         self.write_address(QUEUE_DRIVER, driver_area);

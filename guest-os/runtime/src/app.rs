@@ -1,5 +1,5 @@
-//! The application of the testbed: knows what each block contains, picks what
-//! to give up by a policy, and tells of every change.
+//! The application of the testbed: knows what each block contains, picks the
+//! blocks to give up by a policy, and reports every change.
 
 use alloc::boxed::Box;
 
@@ -34,7 +34,7 @@ pub struct App {
     /// Blocks revoked since a job last cleared this.
     pub lost: BlockSet,
     picker: Box<dyn Surrender>,
-    attached: bool,
+    is_attached: bool,
     /// Since the last [`Report::Resized`].
     recent: Moved,
     total: [u64; 3],
@@ -48,7 +48,7 @@ impl App {
             sample: Sample::default(),
             lost: BlockSet::empty(capacity),
             picker: picker(Policy::Random, DEFAULT_SEED, capacity, Sample::default()),
-            attached: false,
+            is_attached: false,
             recent: Moved::default(),
             total: [0; 3],
         }
@@ -116,7 +116,7 @@ impl Application for App {
         self.contents.gained(gained);
         self.lost.union_with(lost);
         // The first list is where the guest starts from, not a change.
-        if core::mem::replace(&mut self.attached, true) {
+        if core::mem::replace(&mut self.is_attached, true) {
             self.moved(0, gained.len(), lost.len());
         }
     }

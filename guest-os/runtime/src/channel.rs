@@ -31,7 +31,7 @@ impl Lines {
             }
             any = true;
             for &byte in &bytes[..len] {
-                // A person's terminal ends a line with a carriage return.
+                // A terminal ends a line with a carriage return.
                 if byte == b'\n' || byte == b'\r' {
                     let line = core::mem::take(&mut self.partial);
                     self.push_script(&String::from_utf8_lossy(&line));

@@ -47,7 +47,7 @@ impl Contents {
     }
 
     /// From now on contents are made from `seed`; what was written before
-    /// under another seed is not recognised any more.
+    /// under another seed is not recognised any longer.
     pub fn reseed(&mut self, seed: u64) {
         self.content = Content::new(seed);
     }
@@ -95,18 +95,20 @@ impl Contents {
     pub fn check(&self, block: u32, bytes: &[u8]) -> Found {
         let matches = |version| self.content.check(block, version, bytes);
         if self.written.contains(block) {
-            return match matches(self.versions[block as usize]) {
-                true => Found::AsWritten,
-                false => Found::Corrupt,
+            return if matches(self.versions[block as usize]) {
+                Found::AsWritten
+            } else {
+                Found::Corrupt
             };
         }
         if matches(0) {
             return Found::Zeros;
         }
         // Of an unknown block, any version may be there.
-        match !self.zeros.contains(block) && (1..=LAST_VERSION).any(matches) {
-            true => Found::AsWritten,
-            false => Found::Corrupt,
+        if !self.zeros.contains(block) && (1..=LAST_VERSION).any(matches) {
+            Found::AsWritten
+        } else {
+            Found::Corrupt
         }
     }
 }

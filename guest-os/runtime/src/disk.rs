@@ -14,7 +14,7 @@ use crate::port::{BlkOp, BlkPort, BlkStatus, Machine, VssdPort};
 use crate::shape::Shape;
 use crate::slots::{Slots, Ticket};
 
-/// What the application on top of the driver is asked and told.
+/// The driver's calls to the application on top of it.
 pub trait Application {
     /// Which blocks to give up: at most `count` of those in `held`.
     fn choose(&mut self, count: u32, held: &BlockSet) -> Choice;
@@ -70,9 +70,9 @@ pub struct Timing {
 pub struct Completion {
     /// The slot whose buffer it used.
     pub slot: usize,
-    /// What was asked.
+    /// The request.
     pub request: BlockRequest,
-    /// How it went.
+    /// The outcome.
     pub status: BlkStatus,
     /// A block of it was revoked while it was in flight: its result says
     /// nothing about what the block contains now.
@@ -97,9 +97,9 @@ const MAX_FAULTS: u32 = 8;
 pub struct Disk {
     driver: Driver,
     /// The device has queues for events and commands.
-    resizable: bool,
+    is_resizable: bool,
     slots: Slots<InFlight>,
-    command_out: bool,
+    is_command_in_flight: bool,
     faults: u32,
     /// Of a disk that is watched.
     phases: Option<Phases>,
@@ -108,15 +108,16 @@ pub struct Disk {
 impl Disk {
     /// A driver on a port whose device has this shape.
     pub fn new(shape: Shape, port: &impl VssdPort) -> Self {
-        let resizable = shape.kind == DiskKind::Vssd;
+        let is_resizable = shape.kind == DiskKind::Vssd;
         Self {
-            driver: match resizable {
-                true => Driver::new(shape.geometry),
-                false => Driver::fixed(shape.geometry),
+            driver: if is_resizable {
+                Driver::new(shape.geometry)
+            } else {
+                Driver::fixed(shape.geometry)
             },
-            resizable,
+            is_resizable,
             slots: Slots::new(port.slot_count()),
-            command_out: false,
+            is_command_in_flight: false,
             faults: 0,
             phases: None,
         }
@@ -194,7 +195,7 @@ impl Disk {
         let done = self.slots.finish(slot);
         let BlockRequest { op, first, count } = done.request;
         if status != BlkStatus::Ok && op != BlkOp::Flush && self.holds(first, count) {
-            // Whoever wants to know what it was waits until the list is quiet.
+            // The cause is known once the list is quiet.
             self.doubt();
         }
         Some(Completion {
@@ -213,7 +214,7 @@ impl Disk {
     /// A request to held blocks failed: the device is asked whether it took one of them.
     /// `None` of a disk that takes none.
     pub fn doubt(&mut self) -> Option<Doubt> {
-        self.resizable.then(|| self.driver.doubt())
+        self.is_resizable.then(|| self.driver.doubt())
     }
 
     /// Takes in which requests of futures have finished. Returns true when any had.
@@ -259,7 +260,7 @@ impl Disk {
         machine: &mut impl Machine,
         application: &mut impl Application,
     ) -> Result<bool, Fault> {
-        if !self.resizable {
+        if !self.is_resizable {
             return Ok(false);
         }
         let mut progressed = false;
@@ -268,13 +269,13 @@ impl Disk {
             self.driver.on_event(&event[..len.min(EVENT_LEN)]);
             progressed = true;
         }
-        self.observe(machine);
+        self.track_phase(machine);
         loop {
-            if self.command_out {
+            if self.is_command_in_flight {
                 let Some(response) = machine.port().command_response() else {
                     return Ok(progressed);
                 };
-                self.command_out = false;
+                self.is_command_in_flight = false;
                 progressed = true;
                 let notice = self.driver.on_response(response);
                 match notice {
@@ -293,13 +294,13 @@ impl Disk {
                 if self.driver.is_quiet() {
                     self.faults = 0;
                 }
-                self.observe(machine);
+                self.track_phase(machine);
             }
             match self.driver.poll(machine.port().command_buffer()) {
                 Step::Wait => return Ok(progressed),
                 Step::Send { len } => {
                     machine.port().send_command(len);
-                    self.command_out = true;
+                    self.is_command_in_flight = true;
                 }
                 Step::Choose { count } => match application.choose(count, self.driver.held()) {
                     Choice::All(chosen) => self.driver.surrender(chosen),
@@ -314,9 +315,9 @@ impl Disk {
     }
 
     /// Notes a new phase, for the requests in flight as well.
-    fn observe(&mut self, machine: &mut impl Machine) {
+    fn track_phase(&mut self, machine: &mut impl Machine) {
         if let Some(phases) = &mut self.phases
-            && phases.observe(&self.driver, || machine.now_ns())
+            && phases.track(&self.driver, || machine.now_ns())
         {
             for slot in self.slots.requests_mut() {
                 slot.phase = phases.carry(slot.phase);

@@ -37,9 +37,9 @@ pub struct Guest<'m, M: Machine> {
     pub(crate) writes: Rc<RefCell<Writes>>,
 }
 
-/// Turns without anything to be seen before a loop that polls futures rests: what one of
-/// them did may be what another waits for that was polled before it.
-const TURNS_BEFORE_REST: u32 = 2;
+/// Polls without progress before a loop that polls futures idles: one future may have done
+/// what another waits for that was polled before it.
+const POLLS_BEFORE_IDLE: u32 = 2;
 
 impl<'m, M: Machine> Guest<'m, M> {
     /// A guest on a disk of this shape, before its first exchange.
@@ -63,7 +63,8 @@ impl<'m, M: Machine> Guest<'m, M> {
         match self.serve() {
             Ok(exit) => exit,
             Err(fault) => {
-                let reason = format!("gave up on the device: {fault}");
+                let reason =
+                    format!("too many faults of the device in a row; the last one: {fault}");
                 self.report(&Report::Failed {
                     command: String::new(),
                     reason,
@@ -76,7 +77,7 @@ impl<'m, M: Machine> Guest<'m, M> {
     fn serve(&mut self) -> Result<Exit, Fault> {
         self.settle()?;
         let first_io_ns = self.first_io()?;
-        // Only these end the guest if they fail: whoever types commands goes on.
+        // Only these end the guest if they fail: after a typed command the guest goes on.
         let mut scripted = self.lines.waiting();
         let held = self.hardware.borrow().disk.driver().held().len();
         self.report(&Report::Ready {
@@ -129,16 +130,16 @@ impl<'m, M: Machine> Guest<'m, M> {
                     }),
                 }
             }
-            self.turn_or_rest()?;
+            self.poll_or_idle()?;
         }
     }
 
-    /// A turn, and a rest if nothing has happened.
-    fn turn_or_rest(&mut self) -> Result<(), Fault> {
-        let mut turns = 0;
-        while !self.turn()? {
-            turns += 1;
-            if self.cache.is_none() || turns > TURNS_BEFORE_REST {
+    /// Polls, and idles if nothing has happened.
+    fn poll_or_idle(&mut self) -> Result<(), Fault> {
+        let mut idle_polls = 0;
+        while !self.poll()? {
+            idle_polls += 1;
+            if self.cache.is_none() || idle_polls > POLLS_BEFORE_IDLE {
                 self.hardware.borrow_mut().machine.idle();
                 break;
             }
@@ -175,7 +176,7 @@ impl<'m, M: Machine> Guest<'m, M> {
             hw.machine.port().kick();
         }
         while self.completion().is_none() {
-            self.turn_or_rest()?;
+            self.poll_or_idle()?;
         }
         Ok(self.now_ns())
     }
@@ -192,7 +193,7 @@ impl<'m, M: Machine> Guest<'m, M> {
                 why_fixed(self.shape.kind)
             }
             Command::Fill { .. } | Command::Stress { writes: 1.., .. } | Command::Cache { .. }
-                if self.shape.read_only =>
+                if self.shape.is_read_only =>
             {
                 Some("the disk is read-only".to_string())
             }
@@ -282,7 +283,7 @@ impl<'m, M: Machine> Guest<'m, M> {
             Command::Wait { held } => {
                 let is_there = |driver: &Driver| driver.held().len() == held && driver.is_quiet();
                 while !is_there(self.hardware.borrow().disk.driver()) {
-                    self.turn_or_rest()?;
+                    self.poll_or_idle()?;
                 }
             }
             Command::Cache { .. }
@@ -300,7 +301,7 @@ impl<'m, M: Machine> Guest<'m, M> {
         let machine = &mut self.hardware.borrow_mut().machine;
         if machine.port().features() & feature::FLUSH == 0 {
             machine.log(format_args!(
-                "the disk takes no flush (VIRTIO_BLK_F_FLUSH): its writes are durable when they end"
+                "the disk does not offer VIRTIO_BLK_F_FLUSH: its writes are durable when they end"
             ));
         }
     }
@@ -311,7 +312,7 @@ impl<'m, M: Machine> Guest<'m, M> {
         let [surrendered, granted, revoked] = self.app.totals();
         Report::Info {
             disk: self.shape.kind,
-            read_only: self.shape.read_only,
+            read_only: self.shape.is_read_only,
             block_size: self.geometry.block_size(),
             capacity: held.capacity(),
             held: held.len(),
@@ -341,7 +342,7 @@ impl<'m, M: Machine> Guest<'m, M> {
         }
         let mut ended = false;
         while !ended || self.hardware.borrow().disk.in_flight() > 0 {
-            let mut progressed = self.turn()?;
+            let mut progressed = self.poll()?;
             if !ended {
                 let (any, end) = self.submit(&mut job);
                 progressed |= any;
@@ -353,7 +354,7 @@ impl<'m, M: Machine> Guest<'m, M> {
                 let view = View {
                     disk: &hw.disk,
                     geometry: self.geometry,
-                    interrupted: false,
+                    is_interrupted: false,
                 };
                 let bytes = done.request.count as usize * self.geometry.block_size() as usize;
                 let buffer = &hw.machine.port().buffer(done.slot)[..bytes];
@@ -381,7 +382,7 @@ impl<'m, M: Machine> Guest<'m, M> {
             let view = View {
                 disk: &hw.disk,
                 geometry: self.geometry,
-                interrupted: self.lines.is_waiting(),
+                is_interrupted: self.lines.is_waiting(),
             };
             let buffer = hw.machine.port().buffer(slot);
             match job.next(&view, &mut self.app, buffer) {
@@ -404,7 +405,7 @@ impl<'m, M: Machine> Guest<'m, M> {
     /// Waits until the list is attached and nothing is wanted of it.
     pub(crate) fn settle(&mut self) -> Result<(), Fault> {
         loop {
-            let progressed = self.turn()?;
+            let progressed = self.poll()?;
             let hw = &mut *self.hardware.borrow_mut();
             if hw.disk.driver().is_quiet() {
                 return Ok(());
@@ -418,9 +419,9 @@ impl<'m, M: Machine> Guest<'m, M> {
     /// Polls a future until it ends, with everything else that goes on.
     pub(crate) fn block_on<T>(&mut self, future: impl Future<Output = T>) -> Result<T, Fault> {
         let mut future = pin!(future);
-        let mut turns = 0;
+        let mut idle_polls = 0;
         loop {
-            let mut progressed = self.turn()?;
+            let mut progressed = self.poll()?;
             let before = {
                 let hw = &mut *self.hardware.borrow_mut();
                 let before = hw.steps();
@@ -434,26 +435,28 @@ impl<'m, M: Machine> Guest<'m, M> {
                 return Ok(result);
             }
             progressed |= hw.steps() > before;
-            turns = if progressed { 0 } else { turns + 1 };
-            if turns > TURNS_BEFORE_REST {
+            idle_polls = if progressed { 0 } else { idle_polls + 1 };
+            if idle_polls > POLLS_BEFORE_IDLE {
                 hw.machine.idle();
-                turns = 0;
+                idle_polls = 0;
             }
         }
     }
 
-    /// Waits until the disks have given back what futures that are no more asked for.
+    /// Waits until the requests of dropped futures have ended.
     pub(crate) fn await_idle(&mut self) -> Result<(), Fault> {
         let hardware = Rc::clone(&self.hardware);
-        self.block_on(poll_fn(|_| match hardware.borrow().is_idle() {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
+        self.block_on(poll_fn(|_| {
+            if hardware.borrow().is_idle() {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
         }))
     }
 
-    /// One look at everything that may have happened besides the I/O of jobs. Returns
-    /// true when something had.
-    fn turn(&mut self) -> Result<bool, Fault> {
+    /// Polls everything besides the I/O of jobs once. Returns true on progress.
+    fn poll(&mut self) -> Result<bool, Fault> {
         let mut progressed = {
             let hw = &mut *self.hardware.borrow_mut();
             let (mut progressed, dirty_lost) = match &mut self.cache {
@@ -493,14 +496,14 @@ impl<'m, M: Machine> Guest<'m, M> {
     }
 }
 
-/// Sends a report: as JSON on a channel of its own, as a sentence to a person.
+/// Sends a report: as JSON on a channel of its own, as a sentence on the serial console.
 pub fn send_report(machine: &mut impl Machine, report: &Report) {
     if machine.has_own_channel() {
         let mut line: Vec<u8> = report.to_line().into_bytes();
         line.push(b'\n');
         machine.write_channel(&line);
     }
-    // What comes by the thousand, or while somebody measures, is not printed
+    // Reports that come by the thousand, or during a measurement, are not printed
     // twice: a serial line is slow.
     let is_bulk = matches!(
         report,

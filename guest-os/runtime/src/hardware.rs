@@ -24,8 +24,8 @@ pub struct Hardware<'m, M: Machine> {
     steps: u64,
 }
 
-/// Hardware that futures share with the loop that polls them. Nobody borrows it across
-/// a poll of somebody else.
+/// Hardware that futures share with the loop that polls them. A borrow must not span the
+/// poll of another future.
 pub type Shared<'m, M> = Rc<RefCell<Hardware<'m, M>>>;
 
 /// Which disk.
@@ -57,7 +57,7 @@ impl<'m, M: Machine> Hardware<'m, M> {
         Some(u32::try_from(blocks).unwrap_or(u32::MAX))
     }
 
-    /// Something happened that the count of steps should tell of.
+    /// Counts a step.
     pub fn stepped(&mut self) {
         self.steps += 1;
     }

@@ -17,7 +17,7 @@ use alloc::vec::Vec;
 use vssd::driver::{Driver, Way};
 use workloads::report::PhaseKind;
 
-/// Phases that are told apart, so that a guest which is resized for days does
+/// The most phases that are recorded, so that a guest which is resized for days does
 /// not run out of memory.
 pub const MAX_PHASES: usize = 32;
 
@@ -66,16 +66,17 @@ impl Phases {
         self.list.len() - 1
     }
 
-    /// Looks at the driver; true when a new phase began.
-    pub fn observe(&mut self, driver: &Driver, now_ns: impl FnOnce() -> u64) -> bool {
+    /// Tracks the driver's state; true when a new phase began.
+    pub fn track(&mut self, driver: &Driver, now_ns: impl FnOnce() -> u64) -> bool {
         let last = self.list[self.current()].kind;
         let Some(kind) = kind(driver).filter(|kind| *kind != last && last != PhaseKind::Rest)
         else {
             return false;
         };
-        let kind = match self.list.len() + 1 < MAX_PHASES {
-            true => kind,
-            false => PhaseKind::Rest,
+        let kind = if self.list.len() + 1 < MAX_PHASES {
+            kind
+        } else {
+            PhaseKind::Rest
         };
         self.list.push(Phase {
             kind,

@@ -5,6 +5,11 @@
 //! them is the same code in both.
 
 use core::fmt;
+use core::mem::offset_of;
+
+use vssd::wire::{MARK_LEN, MARK_OFFSET};
+use zerocopy::little_endian::{U16, U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// A virtio-blk request type that the runtime uses (virtio 1.2, 5.2.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +35,35 @@ pub enum BlkStatus {
 
 /// Bytes in a sector, the unit in which virtio-blk counts (virtio 1.2, 5.2.4).
 pub const SECTOR_LEN: usize = 512;
+
+/// The front of a virtio-blk device's config space (virtio 1.2, 5.2.4), as far as this guest
+/// reads it.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct BlkConfig {
+    /// Size of the disk, sectors.
+    pub capacity: U64,
+    /// Most bytes of a buffer, with VIRTIO_BLK_F_SIZE_MAX.
+    pub size_max: U32,
+    /// Most buffers of a request, with VIRTIO_BLK_F_SEG_MAX.
+    pub seg_max: U32,
+    /// Cylinders, heads and sectors, with VIRTIO_BLK_F_GEOMETRY.
+    pub geometry: [u8; 4],
+    /// Bytes of a logical block, with VIRTIO_BLK_F_BLK_SIZE.
+    pub blk_size: U32,
+    /// The topology, of which a vSSD makes its mark (SPEC.md, 4.1).
+    pub mark: [u8; MARK_LEN],
+    /// The mode of the disk's cache, with VIRTIO_BLK_F_CONFIG_WCE.
+    pub writeback: u8,
+    /// Reserved.
+    pub unused: u8,
+    /// Of a vSSD the number of queues that QEMU was given; of another disk valid only with
+    /// VIRTIO_BLK_F_MQ.
+    pub num_queues: U16,
+}
+
+const _: () = assert!(size_of::<BlkConfig>() == 36);
+const _: () = assert!(offset_of!(BlkConfig, mark) == MARK_OFFSET);
 
 /// Features of a virtio-blk device, as bits (virtio 1.2, 5.2.3).
 pub mod feature {
@@ -86,21 +120,21 @@ pub trait BlkPort {
 
     /// The disk's size, sectors (virtio 1.2, 5.2.4).
     fn capacity_sectors(&mut self) -> u64 {
-        let mut sectors = [0; 8];
-        self.read_config(0, &mut sectors);
-        u64::from_le_bytes(sectors)
+        let mut sectors = U64::ZERO;
+        self.read_config(offset_of!(BlkConfig, capacity), sectors.as_mut_bytes());
+        sectors.get()
     }
 
     /// Bytes of a logical block, of which requests are multiples: a sector unless the device
     /// says otherwise (virtio 1.2, 5.2.4).
     fn logical_block(&mut self) -> u32 {
         const SECTOR: u32 = SECTOR_LEN as u32;
-        let mut block = [0; 4];
-        self.read_config(20, &mut block);
-        match u32::from_le_bytes(block) {
-            block if self.features() & feature::BLK_SIZE != 0 => block.max(SECTOR),
-            _ => SECTOR,
+        if self.features() & feature::BLK_SIZE == 0 {
+            return SECTOR;
         }
+        let mut block = U32::ZERO;
+        self.read_config(offset_of!(BlkConfig, blk_size), block.as_mut_bytes());
+        block.get().max(SECTOR)
     }
 
     /// Whether the device refuses writes.
@@ -111,9 +145,9 @@ pub trait BlkPort {
 
 /// The queues of a vSSD, as the driver sees them.
 ///
-/// Queue 0 is a disk's like any other, and the only one of a disk whose size is fixed, of
-/// which nobody may ask more than [`queue_count`](Self::queue_count). The command queue has one request in flight at a
-/// time, in one buffer that the port owns. The port keeps the event queue filled with
+/// Queue 0 is a disk's like any other, and the only one of a disk whose size is fixed: of
+/// such a disk only [`queue_count`](Self::queue_count) may be called. The command queue has
+/// one request in flight at a time, in one buffer that the port owns. The port keeps the event queue filled with
 /// buffers by itself.
 pub trait VssdPort: BlkPort {
     /// Number of queues that the device has.
@@ -143,11 +177,11 @@ pub trait VssdPort: BlkPort {
     fn command_response(&mut self) -> Option<&[u8]>;
 }
 
-/// The machine around the vSSD: other disks, clock, rest, and two ways to talk.
+/// The machine around the vSSD: other disks, clock, idling, and two channels.
 pub trait Machine {
     /// The queues of the vSSD, or of the disk in its place.
     type Port: VssdPort;
-    /// A disk that is no vSSD, or used as if it were none.
+    /// A disk that is not a vSSD, or is used as a plain disk.
     type Disk: BlkPort;
 
     /// The vSSD: the first disk with its mark, or where none has one the first.
@@ -162,8 +196,8 @@ pub trait Machine {
     /// Nanoseconds since some moment before the runtime started; monotonic.
     fn now_ns(&mut self) -> u64;
 
-    /// Rests until an interrupt arrives or a timer of at most 10 ms fires.
-    /// An interrupt that came after the caller last looked ends it at once.
+    /// Waits until an interrupt arrives or a timer of at most 10 ms fires.
+    /// An interrupt since the caller's last poll ends the wait at once.
     fn idle(&mut self);
 
     /// Takes bytes that arrived on the command channel; 0 when none are there.
@@ -173,10 +207,10 @@ pub trait Machine {
     fn write_channel(&mut self, bytes: &[u8]);
 
     /// True when commands and reports travel on their own channel (a
-    /// virtio-console); false when they share the serial console with a person.
+    /// virtio-console); false when they share the serial console with the log.
     fn has_own_channel(&self) -> bool;
 
-    /// Prints one line for a person on the serial console.
+    /// Prints one line on the serial console.
     fn log(&mut self, line: fmt::Arguments<'_>);
 }
 

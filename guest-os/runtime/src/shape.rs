@@ -8,17 +8,11 @@ use alloc::format;
 use alloc::string::{String, ToString};
 
 use vssd::units::{Geometry, LOGICAL_BLOCK_MAX, SECTOR_SIZE};
-use vssd::wire::{MARK_LEN, MARK_OFFSET, VERSION, marked_block_size, marked_version};
+use vssd::wire::{VERSION, marked_block_size, marked_version};
 pub use workloads::report::DiskKind;
+use zerocopy::{FromZeros, IntoBytes};
 
-use crate::port::{VssdPort, feature};
-
-/// Bytes of config space that are looked at (virtio 1.2, 5.2.4).
-pub const CONFIG_LEN: usize = 36;
-
-/// `num_queues` there: of a vSSD what QEMU was told, of another disk only of meaning with
-/// VIRTIO_BLK_F_MQ.
-const NUM_QUEUES_OFFSET: usize = 34;
+use crate::port::{BlkConfig, VssdPort, feature};
 
 /// Requests, events, commands (SPEC.md, section 3).
 const QUEUES_OF_VSSD: usize = 3;
@@ -28,40 +22,30 @@ const QUEUES_OF_VSSD: usize = 3;
 pub struct Shape {
     /// What it is.
     pub kind: DiskKind,
-    /// Its blocks. Of a disk that is no vSSD, those in which this guest counts.
+    /// Its blocks; of a plain disk, the blocks that this guest uses.
     pub geometry: Geometry,
     /// It refuses writes.
-    pub read_only: bool,
+    pub is_read_only: bool,
 }
 
 /// The kind of a device with this config space and so many queues.
-pub fn kind(config: &[u8; CONFIG_LEN], queues: usize) -> DiskKind {
-    match marked_version(&mark(config)) {
+pub fn kind(config: &BlkConfig, queues: usize) -> DiskKind {
+    match marked_version(&config.mark) {
         None => DiskKind::Plain,
         Some(version) if version != VERSION => DiskKind::VssdOfVersion(version),
-        Some(_) => match num_queues(config).min(queues) {
+        Some(_) => match usize::from(config.num_queues.get()).min(queues) {
             few @ ..QUEUES_OF_VSSD => DiskKind::VssdOfQueues(few as u16),
             _ => DiskKind::Vssd,
         },
     }
 }
 
-/// The numbers of a vSSD's event and command queue: the last two of those that QEMU was
-/// told to give it. `None` of every other disk.
-pub fn resizing_queues(config: &[u8; CONFIG_LEN], queues: usize) -> Option<(u16, u16)> {
-    let count = num_queues(config);
+/// The numbers of a vSSD's event and command queue: the last two of its
+/// `num-queues`. `None` for every other disk.
+pub fn resizing_queues(config: &BlkConfig, queues: usize) -> Option<(u16, u16)> {
+    let count = usize::from(config.num_queues.get());
     let usable = kind(config, queues) == DiskKind::Vssd && count <= queues;
     usable.then(|| (count as u16 - 2, count as u16 - 1))
-}
-
-fn mark(config: &[u8; CONFIG_LEN]) -> [u8; MARK_LEN] {
-    let mark = config[MARK_OFFSET..].first_chunk();
-    *mark.expect("the mark is within config space")
-}
-
-fn num_queues(config: &[u8; CONFIG_LEN]) -> usize {
-    let bytes = config[NUM_QUEUES_OFFSET..].first_chunk();
-    u16::from_le_bytes(*bytes.expect("within config space")).into()
 }
 
 /// Reads the shape of a device.
@@ -69,18 +53,20 @@ fn num_queues(config: &[u8; CONFIG_LEN]) -> usize {
 /// # Errors
 /// A sentence, when this guest cannot use it.
 pub fn discover(port: &mut impl VssdPort) -> Result<Shape, String> {
-    let mut config = [0; CONFIG_LEN];
-    port.read_config(0, &mut config);
+    let mut config = BlkConfig::new_zeroed();
+    port.read_config(0, config.as_mut_bytes());
     let kind = kind(&config, port.queue_count());
     let bytes = port
         .capacity_sectors()
         .saturating_mul(u64::from(SECTOR_SIZE));
     let block_size = match kind {
-        DiskKind::Vssd | DiskKind::VssdOfQueues(_) => marked_block_size(&mark(&config)),
+        DiskKind::Vssd | DiskKind::VssdOfQueues(_) => marked_block_size(&config.mark),
         DiskKind::VssdOfVersion(_) | DiskKind::Plain => block_of(port.logical_block(), bytes),
     };
     if bytes < u64::from(block_size) {
-        return Err("the disk is empty".to_string());
+        return Err(format!(
+            "the disk has {bytes} bytes, less than one block of {block_size}"
+        ));
     }
     if block_size as usize > port.slot_len() {
         return Err(format!(
@@ -92,7 +78,7 @@ pub fn discover(port: &mut impl VssdPort) -> Result<Shape, String> {
     Ok(Shape {
         kind,
         geometry: geometry.map_err(|error| error.to_string())?,
-        read_only: port.features() & feature::RO != 0,
+        is_read_only: port.features() & feature::RO != 0,
     })
 }
 
@@ -122,11 +108,11 @@ pub fn why_fixed(kind: DiskKind) -> Option<String> {
             ))
         }
         DiskKind::VssdOfVersion(version) => Some(format!(
-            "this vSSD speaks version {version} of the contract and this guest {VERSION}, so its \
-             size is fixed: resizing needs a guest and a backend of the same release"
+            "this vSSD has version {version} of the contract and this guest version {VERSION}, so \
+             its size is fixed: resizing needs a guest and a backend of the same release"
         )),
         DiskKind::Plain => Some(
-            "this disk is no vSSD and its size is fixed: resizing needs a vhost-user-blk-pci \
+            "this disk is not a vSSD and its size is fixed: resizing needs a vhost-user-blk-pci \
              device with num-queues=3 that is connected to vssd-host"
                 .to_string(),
         ),
@@ -138,13 +124,34 @@ mod tests {
     use super::*;
     use vssd::wire;
 
-    /// The config space of a vSSD of 64 KiB blocks for which QEMU was told `num-queues`.
-    fn vssd(num_queues: u16) -> [u8; CONFIG_LEN] {
-        let mut config = [0; CONFIG_LEN];
-        let mark = wire::mark(Geometry::new(65536, 16).unwrap());
-        config[MARK_OFFSET..][..MARK_LEN].copy_from_slice(&mark);
-        config[NUM_QUEUES_OFFSET..].copy_from_slice(&num_queues.to_le_bytes());
-        config
+    /// The config space of a vSSD of 64 KiB blocks with this `num-queues`.
+    fn vssd(num_queues: u16) -> BlkConfig {
+        BlkConfig {
+            mark: wire::mark(Geometry::new(65536, 16).unwrap()),
+            num_queues: num_queues.into(),
+            ..BlkConfig::new_zeroed()
+        }
+    }
+
+    /// The offsets of virtio 1.2, 5.2.4, as numbers.
+    #[test]
+    fn config_space_has_these_bytes() {
+        let mut bytes = [0_u8; 36];
+        bytes[0] = 1;
+        bytes[8] = 2;
+        bytes[12] = 3;
+        bytes[20] = 4;
+        bytes[24] = 5;
+        bytes[32] = 6;
+        bytes[34] = 7;
+        let config: BlkConfig = zerocopy::transmute!(bytes);
+        assert_eq!(config.capacity.get(), 1);
+        assert_eq!(config.size_max.get(), 2);
+        assert_eq!(config.seg_max.get(), 3);
+        assert_eq!(config.blk_size.get(), 4);
+        assert_eq!(config.mark, [5, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(config.writeback, 6);
+        assert_eq!(config.num_queues.get(), 7);
     }
 
     #[test]
@@ -153,12 +160,12 @@ mod tests {
         assert_eq!(kind(&vssd(9), 9), DiskKind::Vssd);
         assert_eq!(kind(&vssd(2), 2), DiskKind::VssdOfQueues(2));
         assert_eq!(kind(&vssd(1), 1), DiskKind::VssdOfQueues(1));
-        // Whoever is wrong of the two.
+        // The smaller of the two counts.
         assert_eq!(kind(&vssd(3), 1), DiskKind::VssdOfQueues(1));
         assert_eq!(kind(&vssd(0), 3), DiskKind::VssdOfQueues(0));
-        assert_eq!(kind(&[0; CONFIG_LEN], 4), DiskKind::Plain);
+        assert_eq!(kind(&BlkConfig::new_zeroed(), 4), DiskKind::Plain);
         let mut old = vssd(3);
-        old[MARK_OFFSET + 4] = 1;
+        old.mark[4] = 1;
         assert_eq!(kind(&old, 3), DiskKind::VssdOfVersion(1));
     }
 

@@ -1,4 +1,4 @@
-//! The slots of a disk's request queue, and who waits for one.
+//! The slots of a disk's request queue, and the FIFO queue of futures that wait for one.
 //!
 //! ```text
 //!            take                arrive              collect
@@ -31,8 +31,8 @@ pub struct Ticket(u64);
 pub struct Slots<T> {
     slots: Vec<Slot<T>>,
     free: Vec<usize>,
-    /// Futures that found no slot, in order: whoever is polled first would otherwise
-    /// have them all. As many as there are transfers, which their tasks bound.
+    /// Futures that found no slot, in order: otherwise the futures polled first would take
+    /// all slots. Bounded by the number of transfers, which their tasks bound.
     waiting: VecDeque<Ticket>,
     next_ticket: u64,
 }
@@ -153,7 +153,7 @@ impl<T> Slots<T> {
         }
     }
 
-    /// Nobody waits for the request of this slot any more.
+    /// The future of this slot's request was dropped.
     pub fn abandon(&mut self, slot: usize) {
         match &mut self.slots[slot] {
             Slot::InFlight { abandoned, .. } => *abandoned = true,
@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slots_go_to_whoever_waits_longest() {
+    fn slots_go_to_the_longest_waiting_future() {
         let mut slots = Slots::new(1);
         let taken = slots.take('a');
         let (mut second, mut third) = (None, None);
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn who_leaves_the_queue_holds_nobody_up() {
+    fn a_future_that_leaves_the_queue_blocks_no_other() {
         let mut slots = Slots::new(1);
         let taken = slots.take(());
         let (mut second, mut third) = (None, None);

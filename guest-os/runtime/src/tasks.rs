@@ -1,8 +1,8 @@
-//! Futures that are polled in turn, without wakers.
+//! Futures that are polled one after another, without wakers.
 //!
 //! On one CPU with nothing else to do, the loop that polls everything whenever anything
 //! has happened needs neither reference counts nor queues of who is to be woken. It
-//! costs a look at each task a turn, so there are few of them ([`TASKS_MAX`]).
+//! costs a poll of each task a round, so there are few of them ([`TASKS_MAX`]).
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -23,7 +23,7 @@ impl<'a> Tasks<'a> {
     /// # Panics
     /// When there are [`TASKS_MAX`] already.
     pub fn push(&mut self, task: impl Future<Output = ()> + 'a) {
-        assert!(self.0.len() < TASKS_MAX, "{TASKS_MAX} tasks are the most");
+        assert!(self.0.len() < TASKS_MAX, "more than {TASKS_MAX} tasks");
         self.0.push(Box::pin(task));
     }
 }
@@ -34,9 +34,10 @@ impl Future for Tasks<'_> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         self.0
             .retain_mut(|task| task.as_mut().poll(context).is_pending());
-        match self.0.is_empty() {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
+        if self.0.is_empty() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
         }
     }
 }
@@ -46,12 +47,15 @@ pub fn poll_once<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// Lets the others have their turn.
+/// Yields to the other tasks.
 pub async fn give_way() {
     let mut given = false;
-    core::future::poll_fn(|_| match core::mem::replace(&mut given, true) {
-        true => Poll::Ready(()),
-        false => Poll::Pending,
+    core::future::poll_fn(|_| {
+        if core::mem::replace(&mut given, true) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     })
     .await;
 }

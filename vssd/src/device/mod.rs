@@ -1,10 +1,10 @@
 //! The device's half of the resize protocol, free of I/O, clocks and threads.
 //!
 //! [`Device`] owns the list of blocks that the guest may use (*granted*) and
-//! what is wanted of it. It is fed commands of the driver, wishes of the
-//! hypervisor and the time; it answers with responses, events and outcomes.
-//! Whoever drives it supplies an [`Ownership`]: every change of ownership is
-//! handed there before it takes effect, so a change that cannot be recorded
+//! its goal. Its input is the driver's commands, the hypervisor's resize requests and the
+//! time; its output is responses, events and outcomes.
+//! The caller supplies an [`Ownership`]: every change of ownership is
+//! recorded there before it takes effect, so a change that cannot be recorded
 //! does not happen.
 //!
 //! ```text
@@ -18,7 +18,7 @@
 //! ```
 //!
 //! A driver is there, the device is *attended*, from its first command on a transport until that
-//! stops. Without one, blocks are taken by force only, and granted without being asked for:
+//! stops. Without one, blocks are taken by force only, and granted without being requested:
 //!
 //! ```text
 //!                            HELLO, or a command of the session
@@ -27,7 +27,7 @@
 //!   and grows by grant()         disconnected()
 //! ```
 //!
-//! The hypervisor's side is in [`resize`]; this file is the driver's side.
+//! The hypervisor's side is in `resize`; this file is the driver's side.
 
 mod resize;
 
@@ -83,7 +83,7 @@ pub struct Device {
     unaccepted: BlockSet,
     session: Option<Session>,
     /// The driver of the session has sent a command since the transport was set up.
-    attended: bool,
+    is_attended: bool,
     next_session: u64,
     /// The last response of the session, for a command that comes again.
     response: Vec<u8>,
@@ -93,10 +93,10 @@ pub struct Device {
     /// The last answer that stands outside the order of the session.
     refusal: [u8; RESPONSE_HEADER_LEN],
     /// True when the driver confirmed the list as it is now.
-    agreed: bool,
+    is_agreed: bool,
     goal: Goal,
-    event_due: bool,
-    resync_due: bool,
+    is_event_due: bool,
+    is_resync_due: bool,
     resize: Option<Resize>,
     next_resize: u64,
     outcome: Option<Outcome>,
@@ -129,7 +129,7 @@ impl Device {
     ///
     /// `first_session` names the first session; later ones count up from it.
     /// It must differ from those of an earlier life of the device, so that a
-    /// driver which outlived that device is told to start over.
+    /// driver which outlived that device starts over.
     ///
     /// # Panics
     /// When `granted` has another capacity than `geometry`.
@@ -148,19 +148,19 @@ impl Device {
             revoked: BlockSet::empty(geometry.capacity()),
             unaccepted: BlockSet::empty(geometry.capacity()),
             session: None,
-            attended: false,
+            is_attended: false,
             next_session: first_session.max(1),
             response: Vec::new(),
             response_len: 0,
             payload_end: RESPONSE_HEADER_LEN,
             refusal: [0; RESPONSE_HEADER_LEN],
-            agreed: false,
+            is_agreed: false,
             goal: Goal {
                 target,
                 ..Goal::default()
             },
-            event_due: false,
-            resync_due: true,
+            is_event_due: false,
+            is_resync_due: true,
             resize: None,
             next_resize: 1,
             outcome: None,
@@ -183,15 +183,15 @@ impl Device {
     }
 
     /// True when the driver confirmed that its list equals [`granted`](Self::granted).
-    pub fn agreed(&self) -> bool {
-        self.agreed
+    pub fn is_agreed(&self) -> bool {
+        self.is_agreed
     }
 
     /// True when a driver of the vSSD is there, as opposed to one of plain
     /// virtio-blk or none: it is in a session, and has sent a command since the transport was
     /// set up. A session alone may be that of a guest that has rebooted into another system.
     pub fn has_session(&self) -> bool {
-        self.session.is_some() && self.attended
+        self.session.is_some() && self.is_attended
     }
 
     /// [DEV-1] The blocks of an I/O request, all of them held by the guest.
@@ -230,7 +230,7 @@ impl Device {
             let Some(session) = self.session.filter(|s| s.id == request.session) else {
                 return self.refuse(request.sequence, Reject::StaleSession, now_ns);
             };
-            self.attended = true;
+            self.is_attended = true;
             if request.sequence == session.sequence && self.response_len <= room {
                 return Answer {
                     response: &self.response[..self.response_len],
@@ -278,8 +278,8 @@ impl Device {
         // the 2017 exchange interrupts the guest for every step.
         let moving = self.resize.as_ref().is_some_and(Resize::is_moving);
         let more = moving || !self.unaccepted.is_empty() || self.goal.wants_confirm();
-        self.event_due = self.encoding == Encoding::List4096
-            && (self.event_due
+        self.is_event_due = self.encoding == Encoding::List4096
+            && (self.is_event_due
                 || matches!(request.opcode, Opcode::Surrender | Opcode::Accept) && more);
         header.encode(reply.payload, &mut self.response[..RESPONSE_HEADER_LEN]);
         self.response_len = RESPONSE_HEADER_LEN + reply.payload;
@@ -359,9 +359,9 @@ impl Device {
         });
         self.next_session = self.next_session.wrapping_add(1).max(1);
         self.revoked.clear();
-        self.attended = true;
-        self.agreed = false;
-        self.resync_due = false;
+        self.is_attended = true;
+        self.is_agreed = false;
+        self.is_resync_due = false;
         Ok(Reply {
             cursor: 0,
             payload: bytes.len(),
@@ -410,7 +410,7 @@ impl Device {
             }
             let removed = self.granted.remove_view(&blocks);
             assert_eq!(removed, blocks.len(), "a checked block was not granted");
-            self.agreed = false;
+            self.is_agreed = false;
         }
         if let Some(resize) = &mut self.resize {
             resize.exchanges += 1;
@@ -451,7 +451,7 @@ impl Device {
         }
         let added = self.granted.insert_view(&blocks);
         assert_eq!(added, blocks.len(), "a granted block was granted already");
-        self.agreed = false;
+        self.is_agreed = false;
         if let Some(resize) = &mut self.resize {
             resize.exchanges += 1;
         }
@@ -480,7 +480,7 @@ impl Device {
         }
     }
 
-    /// [DEV-9] Tells the driver which blocks were taken. Each is told once in
+    /// [DEV-9] Reports which blocks were taken. Each is reported once in
     /// a session: the response is repeated should the command come again.
     fn fetch_revoked(&mut self) -> Result<Reply, Reject> {
         let out = encode(
@@ -510,39 +510,39 @@ impl Device {
         if confirm.held != self.granted.len() || confirm.digest != self.granted.digest() {
             return Err(Reject::Mismatch);
         }
-        self.agreed = true;
+        self.is_agreed = true;
         Ok(Reply::EMPTY)
     }
 
     /// The next event for the driver. Ask only with an event buffer at hand:
-    /// what is returned is not due any more.
+    /// what is returned is not due any longer.
     pub fn take_event(&mut self, now_ns: u64) -> Option<[u8; EVENT_LEN]> {
         if self.session.is_none() {
-            return core::mem::take(&mut self.resync_due).then(|| Event::Resync.encode());
+            return core::mem::take(&mut self.is_resync_due).then(|| Event::Resync.encode());
         }
-        core::mem::take(&mut self.event_due).then(|| Event::Goal(self.goal(now_ns)).encode())
+        core::mem::take(&mut self.is_event_due).then(|| Event::Goal(self.goal(now_ns)).encode())
     }
 
     /// True when [`take_event`](Self::take_event) has something.
-    pub fn event_pending(&self) -> bool {
+    pub fn has_event(&self) -> bool {
         match self.session {
-            None => self.resync_due,
-            Some(_) => self.event_due,
+            None => self.is_resync_due,
+            Some(_) => self.is_event_due,
         }
     }
 
     /// The transport to the driver was set up anew: what was on its way may
     /// be lost, so the present state is sent again [DEV-4].
     pub fn reconnected(&mut self) {
-        self.resync_due = self.session.is_none();
-        self.event_due = self.session.is_some();
+        self.is_resync_due = self.session.is_none();
+        self.is_event_due = self.session.is_some();
     }
 
     /// The transport to the driver is gone, or stopped, which comes before it is set up anew. The session goes on if its driver does:
     /// that shows by its next command, which the goal asks for.
     pub fn disconnected(&mut self) {
-        self.attended = false;
-        self.agreed = false;
+        self.is_attended = false;
+        self.is_agreed = false;
         self.refresh_goal();
     }
 
@@ -552,8 +552,8 @@ impl Device {
         if encoding != self.encoding {
             self.encoding = encoding;
             self.session = None;
-            self.agreed = false;
-            self.resync_due = true;
+            self.is_agreed = false;
+            self.is_resync_due = true;
             self.refresh_goal();
         }
     }
@@ -569,12 +569,12 @@ impl Device {
         }
     }
 
-    /// Brings the goal up to date after any change; an event tells of it.
+    /// Brings the goal up to date after any change; an event announces it.
     fn refresh_goal(&mut self) {
         let target = self.target();
         let told = self.revoked.is_empty() && self.unaccepted.is_empty();
         let settled = self.granted.len() == target && told;
-        let confirm = settled && !self.agreed && self.session.is_some();
+        let confirm = settled && !self.is_agreed && self.session.is_some();
         let goal = Goal {
             target,
             revoked: self.revoked.len(),
@@ -586,7 +586,7 @@ impl Device {
                 generation: self.goal.generation + 1,
                 ..goal
             };
-            self.event_due = true;
+            self.is_event_due = true;
         }
     }
 }

@@ -30,8 +30,8 @@ pub struct ResizeRequest {
     pub deadline_ns: Option<u64>,
     /// What the deadline does to a shrink: take the rest, or leave it.
     pub revoke: bool,
-    /// Whether blocks may be taken while no driver is there, which could say what it can
-    /// spare and be told what it lost: what is in them may be needed.
+    /// Whether blocks may be taken without a driver, which could pick the blocks and learn
+    /// which are gone: they may hold data in use.
     pub force: bool,
 }
 
@@ -59,7 +59,7 @@ pub enum Phase {
 /// keep the next resize waiting. Where no driver is there, none is waited for.
 pub const SETTLE_NS: u64 = 5_000_000_000;
 
-/// Why fewer blocks moved than were asked for.
+/// Why fewer blocks moved than were requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shortfall {
     /// The guest said that it has no more to give.
@@ -87,7 +87,7 @@ impl Shortfall {
 /// How a resize ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// The guest holds the number of blocks that was asked for.
+    /// The guest holds the number of blocks that was requested.
     Complete,
     /// It does not.
     Partial(Shortfall),
@@ -100,7 +100,7 @@ pub struct Resize {
     pub id: u64,
     /// Blocks held when it started.
     pub from: u32,
-    /// What was asked for.
+    /// What was requested.
     pub request: ResizeRequest,
     /// When it started.
     pub started_ns: u64,
@@ -145,7 +145,7 @@ pub struct Outcome {
     pub revoked: u32,
     /// SURRENDERs and ACCEPTs that were carried out.
     pub exchanges: u32,
-    /// Whether all that was asked for moved, and if not, why.
+    /// Whether all that was requested moved, and if not, why.
     pub end: End,
     /// True when the driver confirmed the list that resulted.
     pub agreed: bool,
@@ -165,7 +165,7 @@ pub enum ResizeError {
     },
     /// The target is beyond the device.
     BeyondCapacity {
-        /// Blocks asked for.
+        /// Blocks requested.
         target: u32,
         /// Blocks there are.
         capacity: u32,
@@ -183,10 +183,10 @@ impl fmt::Display for ResizeError {
             ),
             Self::BeyondCapacity { target, capacity } => write!(
                 f,
-                "{target} blocks were asked for, but the vSSD has {capacity} at most"
+                "{target} blocks requested; the maximum of this vSSD is {capacity}"
             ),
             Self::NoDriver => f.write_str(
-                "no vSSD driver answers in the guest, so blocks could only be taken by force",
+                "no vSSD driver answers in the guest, so blocks can only be taken by force",
             ),
         }
     }
@@ -264,8 +264,8 @@ impl Device {
         }
     }
 
-    /// [DEV-11] Takes `picks` from the guest; it will be told. No I/O to them
-    /// may be in flight any more. That may take time: [`tick`](Self::tick) comes after it.
+    /// [DEV-11] Takes `picks` from the guest, which REVOKED reports. No I/O to them
+    /// may be in flight any longer. That may take time: [`tick`](Self::tick) comes after it.
     ///
     /// # Errors
     /// What `ownership` said, when it could not record all of it. The blocks
@@ -309,11 +309,11 @@ impl Device {
     /// Blocks were taken without the guest's word.
     fn taken(&mut self, blocks: &SetView<'_>) {
         self.granted.remove_view(blocks);
-        self.agreed = false;
+        self.is_agreed = false;
         if let Some(resize) = &mut self.resize {
             resize.revoked += blocks.len();
         }
-        // Without a session there is nobody to tell: LIST will.
+        // Without a session the next LIST reports it.
         let has_list = self.session.is_some();
         if self.unaccepted.is_empty() {
             if has_list {
@@ -321,7 +321,7 @@ impl Device {
             }
             return;
         }
-        // What no driver has in its list need not be told; the rest must be.
+        // Blocks in no driver's list need no report; the others do.
         let mut told = BlockSet::empty(self.geometry.capacity());
         told.insert_view(blocks);
         let all = told.clone();
@@ -367,7 +367,7 @@ impl Device {
             if result.is_ok() {
                 self.granted.insert_view(&blocks);
                 self.unaccepted.insert_view(&blocks);
-                self.agreed = false;
+                self.is_agreed = false;
             }
         }
         if result.is_err() {
@@ -446,7 +446,7 @@ impl Device {
         }
         if let Some(resize) = &self.resize
             && let Phase::Settling { until_ns } = resize.phase
-            && (self.agreed || now_ns >= until_ns || !self.has_session())
+            && (self.is_agreed || now_ns >= until_ns || !self.has_session())
         {
             self.outcome = Some(Outcome {
                 id: resize.id,
@@ -456,7 +456,7 @@ impl Device {
                 revoked: resize.revoked,
                 exchanges: resize.exchanges,
                 end: resize.shortfall.map_or(End::Complete, End::Partial),
-                agreed: self.agreed,
+                agreed: self.is_agreed,
                 started_ns: resize.started_ns,
                 finished_ns: now_ns,
             });

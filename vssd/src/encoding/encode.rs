@@ -1,6 +1,12 @@
 //! From a set of blocks to the segments of a message.
 
-use super::{BITMAP, ENTRY_LEN, EXTENTS, LIST, LIST_MAX, SEGMENT_HEADER_LEN, WINDOW_WORDS};
+use zerocopy::little_endian::U64;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+use super::{
+    BITMAP, ENTRY_LEN, EXTENTS, Extent, LIST, LIST_MAX, SEGMENT_HEADER_LEN, SegmentHeader,
+    WINDOW_WORDS,
+};
 use crate::block_set::{Bitmap, Run};
 use crate::units::Geometry;
 use crate::wire::Encoding;
@@ -137,17 +143,21 @@ impl Segments<'_> {
 
     fn close(&mut self) {
         if let Some(open) = self.open.take() {
-            let fields = [open.kind, open.entries, open.first, open.blocks];
-            for (i, field) in fields.into_iter().enumerate() {
-                let at = open.header + 4 * i;
-                self.out[at..at + 4].copy_from_slice(&field.to_le_bytes());
-            }
+            let header = SegmentHeader {
+                kind: open.kind.into(),
+                entries: open.entries.into(),
+                first: open.first.into(),
+                blocks: open.blocks.into(),
+            };
+            let room = &mut self.out[open.header..];
+            header.write_to_prefix(room).expect("room for the header");
             self.blocks += open.blocks;
         }
     }
 
-    fn entry(&mut self, bytes: [u8; ENTRY_LEN], blocks: u32, end: u32) {
-        self.out[self.len..self.len + ENTRY_LEN].copy_from_slice(&bytes);
+    fn entry(&mut self, entry: &(impl IntoBytes + Immutable), blocks: u32, end: u32) {
+        let room = &mut self.out[self.len..self.len + ENTRY_LEN];
+        entry.write_to(room).expect("an entry has 8 bytes");
         self.len += ENTRY_LEN;
         let open = self.open.as_mut().expect("a segment is open");
         open.entries += 1;
@@ -161,26 +171,28 @@ impl Segments<'_> {
         self.open(EXTENTS, run.start);
         let open = self.open.as_mut().expect("just opened");
         if open.entries > 0 && open.end == run.start {
-            let at = self.len - 4;
-            let field: [u8; 4] = self.out[at..].first_chunk().copied().expect("four bytes");
-            let len = u32::from_le_bytes(field) + run.len;
-            self.out[at..at + 4].copy_from_slice(&len.to_le_bytes());
+            let written = &mut self.out[..self.len];
+            let (_, last) = Extent::mut_from_suffix(written).expect("an extent was written");
+            last.len += run.len;
             open.blocks += run.len;
             open.end = run.end();
             return;
         }
-        let mut bytes = [0; ENTRY_LEN];
-        bytes[0..4].copy_from_slice(&run.start.to_le_bytes());
-        bytes[4..8].copy_from_slice(&run.len.to_le_bytes());
-        self.entry(bytes, run.len, run.end());
+        let extent = Extent {
+            start: run.start.into(),
+            len: run.len.into(),
+        };
+        self.entry(&extent, run.len, run.end());
     }
 
     /// Adds a window to the open bitmap, or opens one for it.
     fn bitmap(&mut self, first: u32, words: &[u64], blocks: u32) {
         self.open(BITMAP, first);
-        let room = &mut self.out[self.len..][..words.len() * ENTRY_LEN];
-        for (entry, word) in room.as_chunks_mut::<ENTRY_LEN>().0.iter_mut().zip(words) {
-            *entry = word.to_le_bytes();
+        let room = &mut self.out[self.len..];
+        let (entries, _) =
+            <[U64]>::mut_from_prefix_with_elems(room, words.len()).expect("room for the window");
+        for (entry, word) in entries.iter_mut().zip(words) {
+            entry.set(*word);
         }
         self.len += words.len() * ENTRY_LEN;
         let open = self.open.as_mut().expect("just opened");
@@ -253,7 +265,7 @@ fn encode_compact(set: &impl Bitmap, from: u32, limit: u32, out: &mut [u8]) -> E
         index += words;
     }
     // With `limit` used up there may be blocks left in the last window; the
-    // caller asked for no more, and a later call must not depend on `next`.
+    // caller requested no more, and a later call must not depend on `next`.
     segments.finish((index as u64 * 64).min(u64::from(u32::MAX)) as u32)
 }
 
@@ -315,7 +327,7 @@ fn encode_list(
             let first = geometry.first_sector(block);
             for sector in first..first + u64::from(sectors) {
                 let blocks = u32::from(sector == first);
-                segments.entry(sector.to_le_bytes(), blocks, block + 1);
+                segments.entry(&U64::new(sector), blocks, block + 1);
             }
             left -= 1;
             next = block + 1;

@@ -20,6 +20,9 @@
 mod encode;
 mod view;
 
+use zerocopy::little_endian::U32;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
 pub use encode::{Encoded, encode};
 pub use view::SetView;
 
@@ -35,6 +38,27 @@ const LIST: u32 = 3;
 
 const WINDOW_WORDS: usize = 64;
 const ENTRY_LEN: usize = 8;
+
+/// The front of a segment.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct SegmentHeader {
+    kind: U32,
+    entries: U32,
+    first: U32,
+    blocks: U32,
+}
+
+/// An entry of an extents segment.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct Extent {
+    start: U32,
+    len: U32,
+}
+
+const _: () = assert!(size_of::<SegmentHeader>() == SEGMENT_HEADER_LEN);
+const _: () = assert!(size_of::<Extent>() == ENTRY_LEN);
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,9 @@
 //! From the segments of a message, which may be anything, to a set of blocks.
 
-use super::{BITMAP, ENTRY_LEN, EXTENTS, LIST, SEGMENT_HEADER_LEN};
+use zerocopy::little_endian::U64;
+use zerocopy::{FromBytes, transmute};
+
+use super::{BITMAP, EXTENTS, Extent, LIST, SegmentHeader};
 use crate::block_set::{Bitmap, BlockSet, Run, count_ones, spans};
 use crate::error::Reject;
 use crate::units::Geometry;
@@ -14,24 +17,16 @@ pub struct SetView<'a> {
     sectors_per_block: u32,
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
+fn words(entries: &[U64]) -> impl DoubleEndedIterator<Item = u64> + ExactSizeIterator + '_ {
+    entries.iter().map(|entry| entry.get())
 }
 
-fn words(bytes: &[u8]) -> impl DoubleEndedIterator<Item = u64> + ExactSizeIterator + '_ {
-    bytes
-        .as_chunks::<ENTRY_LEN>()
-        .0
-        .iter()
-        .map(|chunk| u64::from_le_bytes(*chunk))
-}
-
-/// A segment of a message, its entries not looked at yet.
+/// A segment of a message, its entries not checked yet.
 struct Segment<'a> {
     kind: u32,
     first: u32,
     blocks: u32,
-    entries: &'a [u8],
+    entries: &'a [U64],
 }
 
 impl<'a> Segment<'a> {
@@ -50,30 +45,32 @@ impl<'a> Segment<'a> {
         } else {
             1
         };
-        words(self.entries)
-            .step_by(step)
-            .map(move |entry| match is_list {
-                true => Run {
-                    start: (entry / u64::from(sectors_per_block)) as u32,
+        self.entries.iter().step_by(step).map(move |entry| {
+            if is_list {
+                Run {
+                    start: (entry.get() / u64::from(sectors_per_block)) as u32,
                     len: 1,
-                },
-                false => Run {
-                    start: entry as u32,
-                    len: (entry >> 32) as u32,
-                },
-            })
+                }
+            } else {
+                let extent: Extent = transmute!(*entry);
+                Run {
+                    start: extent.start.get(),
+                    len: extent.len.get(),
+                }
+            }
+        })
     }
 }
 
 /// Splits the first segment off; `None` when the bytes end within it.
 fn split_segment(bytes: &[u8]) -> Option<(Segment<'_>, &[u8])> {
-    let (header, rest) = bytes.split_at_checked(SEGMENT_HEADER_LEN)?;
-    let entries = u32_at(header, 4) as usize;
-    let (entries, rest) = rest.split_at_checked(entries.checked_mul(ENTRY_LEN)?)?;
+    let (header, rest) = SegmentHeader::ref_from_prefix(bytes).ok()?;
+    let count = header.entries.get() as usize;
+    let (entries, rest) = <[U64]>::ref_from_prefix_with_elems(rest, count).ok()?;
     let segment = Segment {
-        kind: u32_at(header, 0),
-        first: u32_at(header, 8),
-        blocks: u32_at(header, 12),
+        kind: header.kind.get(),
+        first: header.first.get(),
+        blocks: header.blocks.get(),
         entries,
     };
     Some((segment, rest))
@@ -114,9 +111,10 @@ impl<'a> SetView<'a> {
             };
             match kind {
                 EXTENTS => {
-                    for entry in entries.chunks_exact(ENTRY_LEN) {
-                        let start = u64::from(u32_at(entry, 0));
-                        let len = u64::from(u32_at(entry, 4));
+                    for entry in entries {
+                        let extent: Extent = transmute!(*entry);
+                        let start = u64::from(extent.start.get());
+                        let len = u64::from(extent.len.get());
                         if len == 0 {
                             return Err(Reject::Malformed);
                         }
@@ -127,10 +125,10 @@ impl<'a> SetView<'a> {
                     if !first.is_multiple_of(64) {
                         return Err(Reject::Malformed);
                     }
-                    // Words past the last block would be harmless if they are
-                    // zeros, but nobody who works word by word is to meet them.
+                    // Words past the last block are refused even if they are zeros:
+                    // code that works word by word has no room for them.
                     let base = u64::from(first);
-                    let end = base / 64 + (entries.len() / ENTRY_LEN) as u64;
+                    let end = base / 64 + entries.len() as u64;
                     if end > capacity.div_ceil(64) {
                         return Err(Reject::OutOfRange);
                     }
@@ -147,7 +145,7 @@ impl<'a> SetView<'a> {
                 }
                 LIST => {
                     let per_block = u64::from(sectors_per_block);
-                    if !(entries.len() as u64 / 8).is_multiple_of(per_block) {
+                    if !(entries.len() as u64).is_multiple_of(per_block) {
                         return Err(Reject::Malformed);
                     }
                     let mut expected = 0;
@@ -236,8 +234,8 @@ impl SetView<'_> {
 }
 
 /// The runs of a bitmap in a message, cut at word borders.
-fn word_runs(first: u32, bytes: &[u8]) -> impl Iterator<Item = Run> + '_ {
-    words(bytes).zip(0..).flat_map(move |(word, i)| {
+fn word_runs(first: u32, entries: &[U64]) -> impl Iterator<Item = Run> + '_ {
+    words(entries).zip(0..).flat_map(move |(word, i)| {
         let base = first + 64 * i;
         let mut at = 0;
         core::iter::from_fn(move || {

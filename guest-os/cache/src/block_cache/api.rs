@@ -1,9 +1,12 @@
-//! What a caller says to a [`BlockCache`](super::BlockCache), and what it hears.
+//! Options, results and errors of a [`BlockCache`](super::BlockCache).
 
 use core::fmt;
 
+use crate::cache::MAX_SLOTS;
 use crate::device::IoError;
 use crate::eviction::Policy;
+use crate::metadata;
+use crate::origin_journal;
 use crate::write_policy::WritePolicy;
 
 /// How a cache works.
@@ -13,10 +16,10 @@ pub struct Config {
     pub eviction: Policy,
     /// Where a written block goes.
     pub write: WritePolicy,
-    /// Requests to a block before it is let in, within recent memory; 0 and 1 let
+    /// Requests to a block before it is admitted, within recent memory; 0 and 1 let
     /// every one in.
     pub promote: u8,
-    /// Blocks of a sequential run from which on the rest is not let in; 0 for never.
+    /// Blocks of a sequential run from which on the rest is not admitted; 0 for never.
     pub bypass_blocks: u32,
     /// Dirty blocks in a hundred slots from which on they are written back.
     pub dirty_percent: u8,
@@ -26,7 +29,7 @@ pub struct Config {
 
 impl Config {
     /// The given policies, and everything else as it is best for most: every block is
-    /// let in, at most a fifth of the slots is dirty, and a cache that was there goes on.
+    /// admitted, at most a fifth of the slots is dirty, and an existing cache is reopened.
     pub const fn new(eviction: Policy, write: WritePolicy) -> Self {
         Self {
             eviction,
@@ -39,7 +42,7 @@ impl Config {
     }
 }
 
-/// What a cache is that was opened.
+/// The state of a cache that was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Opened {
     /// Slots that it has for data.
@@ -54,8 +57,8 @@ pub struct Opened {
     pub restored_dirty: u32,
     /// Blocks whose last write is lost, now or before.
     pub lost: u32,
-    /// There was a record, but too much of it is gone: what was dirty by it is lost, if
-    /// anything was, and nobody knows which blocks.
+    /// There was a record, but too much of it is gone: what was dirty by it, if anything,
+    /// is lost, and which blocks these were is unknown.
     pub is_broken: bool,
 }
 
@@ -74,6 +77,16 @@ pub enum OpenError {
         /// How many blocks it has.
         blocks: u32,
     },
+    /// The vSSD holds a cache of another version of the metadata.
+    VssdVersion {
+        /// Its version.
+        version: u16,
+    },
+    /// The origin disk has a journal of another version.
+    OriginVersion {
+        /// Its version.
+        version: u16,
+    },
     /// The origin disk failed.
     Origin(IoError),
     /// The vSSD failed.
@@ -85,11 +98,28 @@ impl fmt::Display for OpenError {
         match self {
             Self::OriginTooSmall { blocks, reserved } => write!(
                 f,
-                "open a cache: the origin disk has {blocks} blocks, {reserved} of them reserved"
+                "open a cache: the origin disk has {blocks} blocks, of which {reserved} are reserved"
             ),
             Self::VssdTooLarge { blocks } => {
-                write!(f, "open a cache: {blocks} blocks of vSSD are too many")
+                write!(
+                    f,
+                    "open a cache: the vSSD has {blocks} blocks, the maximum is {MAX_SLOTS}"
+                )
             }
+            Self::VssdVersion { version } => write!(
+                f,
+                "open a cache: the vSSD holds a cache of format {version}, and this guest reads \
+                 format {}: `close` it with the release that wrote it, then open it here with \
+                 fresh=true (without that, writes that are on the vSSD only are lost)",
+                metadata::VERSION
+            ),
+            Self::OriginVersion { version } => write!(
+                f,
+                "open a cache: the origin disk has a journal of format {version}, and this guest \
+                 reads format {}: open a cache once with the release that wrote it and \
+                 write=write-through, which applies and empties the journal",
+                origin_journal::VERSION
+            ),
             Self::Origin(error) => write!(f, "open a cache: origin disk: {error}"),
             Self::Vssd(error) => write!(f, "open a cache: vSSD: {error}"),
         }
@@ -129,7 +159,7 @@ pub enum Served {
     Hit,
     /// It was not.
     Miss,
-    /// It was not, and was not let in because it continues a sequential run.
+    /// It was not, and was not admitted because it continues a sequential run.
     Bypassed,
 }
 
@@ -149,7 +179,7 @@ pub struct Stats {
     pub slots: u32,
     /// Blocks of the vSSD that it has for its metadata.
     pub metadata_blocks: u32,
-    /// Whether they do not suffice to put on record what the cache knows. Until they do a
+    /// Whether they do not suffice to record what the cache knows. Until they do a
     /// crash may bring back a clean block as it was before its last writes, until it is
     /// evicted, unless these were flushed; and what was lost may be forgotten.
     pub is_unrecorded: bool,
@@ -169,7 +199,7 @@ pub struct Stats {
     pub write_hits: u64,
     /// Writes of others.
     pub write_misses: u64,
-    /// Requests of the misses that were not let in because they were sequential.
+    /// Requests of the misses that were not admitted because they were sequential.
     pub bypassed: u64,
     /// Blocks written back to the origin disk.
     pub written_back: u64,

@@ -1,9 +1,9 @@
 //! What goes on beside the requests.
 //!
 //! Four things, each a loop of its own, so that none waits for another: jobs whose
-//! request was dropped are brought to an end; slots that the hypervisor wants are
-//! cleared; what is dirty beyond the mark is written back; and what nobody waits for
-//! is put on record.
+//! request was dropped are ended; slots that the hypervisor wants are cleared; dirty blocks
+//! beyond the threshold are written back; and records for which no request waits are
+//! committed.
 
 use super::BlockCache;
 use super::requests::Request;
@@ -15,7 +15,7 @@ use crate::metadata::Snapshot;
 /// Slots that are cleared side by side.
 const SIDE_BY_SIDE: usize = 32;
 
-/// Clean blocks from which on they are put on record: those of some blocks of the log, so
+/// Clean blocks from which on they are recorded: those of some blocks of the log, so
 /// that their flush costs little.
 const UNRECORDED: usize = 1024;
 
@@ -55,7 +55,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
     /// Clears the slot of a job. Returns the slot if it can be used, or given up.
     async fn clear(&self, job: Job) -> Option<u32> {
         let mut request = Request::new(self, job);
-        request.turn().await;
+        request.acquire().await;
         let is_clear = request.settle().await.is_ok();
         let slot = request.slot().filter(|_| is_clear);
         let is_departing = request.job.kind == Kind::Depart;
@@ -100,7 +100,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         }
     }
 
-    /// The blocks of the metadata go when there is nothing left that they could speak of.
+    /// The blocks of the metadata go when nothing is left that they could describe.
     async fn give_up_metadata(&self) {
         let is_more_wanted = {
             let mut core = self.core.borrow_mut();
@@ -125,9 +125,10 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         loop {
             until(|| self.core.borrow().is_too_dirty(self.config.dirty_percent)).await;
             let is_ordered = self.core.borrow().is_ordered();
-            let is_done = match is_ordered {
-                true => self.apply_next().await,
-                false => self.clean_some().await,
+            let is_done = if is_ordered {
+                self.apply_next().await
+            } else {
+                self.clean_some().await
             };
             for _ in 0..if is_done { 1 } else { BACKOFF } {
                 turn_over().await;
@@ -160,10 +161,11 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
             } else {
                 self.core.borrow_mut().record_clean();
             }
-            let is_gone = core::mem::take(&mut self.core.borrow_mut().records.is_gone);
-            let is_done = match is_gone {
-                true => self.make_durable().await.is_ok(),
-                false => self.commit().await,
+            let is_gone = core::mem::take(&mut self.core.borrow_mut().metadata.is_gone);
+            let is_done = if is_gone {
+                self.make_durable().await.is_ok()
+            } else {
+                self.commit().await
             };
             for _ in 0..if is_done { 1 } else { BACKOFF } {
                 turn_over().await;
@@ -174,10 +176,10 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
     fn has_records_to_make(&self) -> bool {
         let core = self.core.borrow();
         core.unrecorded.len() >= UNRECORDED
-            || core.records.is_urgent()
+            || core.metadata.is_urgent()
             || !core.returned.is_empty()
             || self.log_is_full.get()
-            || core.records.is_gone
+            || core.metadata.is_gone
             || core.has_marks() && self.log.borrow().is_void()
     }
 

@@ -45,17 +45,17 @@ pub struct Version {
     pub is_detached: bool,
     /// The slot is not the cache's, and returns to it when the version goes.
     pub owns_slot: bool,
-    /// Someone has the data in memory and is writing them to the origin.
+    /// A transfer has the data in memory and writes them to the origin.
     pub is_in_hand: bool,
     /// The slot was revoked since.
     pub is_slot_gone: bool,
     /// What was written last is zeros.
     pub is_zeros: bool,
-    /// Zeros are being written, or were by a write of which nobody knows how it ended.
+    /// Zeros are being written, or were by a write with an unknown outcome.
     pub becomes_zeros: bool,
-    /// How often bringing it to the origin has failed.
+    /// How often writing it back has failed.
     pub failures: u32,
-    /// An older version was lost, and nobody told because there was this one.
+    /// An older version was lost, which was not reported because this one replaces it.
     pub covers_loss: bool,
 }
 
@@ -106,7 +106,7 @@ pub struct Dirty {
     under_way: BTreeMap<u32, u32>,
     /// Versions, by block, that are not in the slot where the cache would have it.
     strays: BTreeSet<(u32, VersionId)>,
-    /// Valid versions that are not on record.
+    /// Valid versions that are not recorded.
     pub unrecorded: BTreeSet<VersionId>,
 }
 
@@ -244,8 +244,8 @@ impl Dirty {
         versions.any(|version| version.is_valid)
     }
 
-    /// Whether a slot was revoked and someone has in hand what was in it: until that is on the
-    /// origin, or lost, what is on record about the slot is all that tells of it.
+    /// Whether a slot was revoked while a transfer has its data in memory: until they are on
+    /// the origin, or lost, the record of the slot is the only trace of them.
     pub fn is_leaving(&self, slot: u32) -> bool {
         let mut versions = self.in_slot_range(slot).map(|(_, id)| &self.versions[id]);
         versions.any(|version| version.is_slot_gone && version.is_in_hand)
@@ -265,18 +265,18 @@ impl Dirty {
         newest.find(|id| self.versions[id].is_valid)
     }
 
-    /// The version is where nobody would look for it.
+    /// The version is a stray: it is not in the slot that the cache has for its block.
     pub fn stray(&mut self, block: u32, id: VersionId) {
         self.strays.insert((block, id));
     }
 
-    /// Whether some version of a block is where nobody would look.
+    /// Whether a block has stray versions.
     pub fn has_stray(&self, block: u32) -> bool {
         self.strays_of(block, VersionId::MAX).next().is_some()
     }
 
-    /// The newest version of a block that has been written, if nobody would look where it
-    /// is. One that is yet to be written is of no use to whoever has the turn now.
+    /// The newest stray version of a block that has been written. One that is yet to be
+    /// written is of no use to the request that holds the lock now.
     pub fn find_stray(&self, block: u32) -> Option<VersionId> {
         let mut strays = self.strays_of(block, VersionId::MAX).rev();
         strays.find(|id| self.versions[id].is_valid)

@@ -1,6 +1,6 @@
 //! Writes for which the order counts: what ordered and journaled write-back share.
 //!
-//! Every write belongs to an epoch. An epoch that is closed does not change any more: a
+//! Every write belongs to an epoch. An epoch that is closed does not change any longer: a
 //! new write to one of its blocks takes a new slot, and the version keeps the old one
 //! until it is on the origin disk. Closed epochs come to the origin oldest first.
 //!
@@ -10,9 +10,9 @@
 //!                                 (its writes end)
 //! ```
 //!
-//! Whoever waits until an epoch is on the origin (it needs a slot that one of its
-//! versions is in) closes it first, when it arrives, so that every write of the
-//! epoch has an earlier ticket and waits for none of those that wait for it.
+//! A request that waits until an epoch is on the origin (it needs the slot of one of its
+//! versions) closes the epoch first, when it arrives, so that every write of the
+//! epoch has an earlier lock and does not wait for this request.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -20,10 +20,10 @@ use alloc::vec::Vec;
 use super::BlockCache;
 use super::api::{CacheError, Served, WrittenBack};
 use super::dirty::VersionId;
-use super::home::InHand;
 use super::requests::{Request, is_zeros};
 use super::state::{Arrival, Core};
 use super::wait::{all, until};
+use super::write_back::InHand;
 use crate::device::{BLOCK_LEN, BlockDevice, IoError};
 use crate::write_policy::WritePolicy;
 
@@ -40,10 +40,10 @@ impl Core {
         &mut self,
         block: u32,
         found: Option<u32>,
-        is_let_in: Result<(), Served>,
+        is_admitted: Result<(), Served>,
     ) -> Arrival {
         let Some(slot) = found else {
-            return self.admit(block, is_let_in);
+            return self.admit(block, is_admitted);
         };
         let current = self.dirty.current(slot, block);
         let earlier = current.filter(|&id| {
@@ -96,15 +96,15 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         mut request: Request<'_, S, O>,
         data: &[u8],
     ) -> Result<Served, CacheError> {
-        request.turn().await;
+        request.acquire().await;
         let (served, block) = (request.job.served, request.job.block);
         if self.write_version(&mut request, data).await {
             return request.over(Ok(served));
         }
         let kept = self.keep_in_memory(&mut request, data);
-        // Nobody is to wait for this one, least of all a write of the same epoch.
+        // No request may wait for this one, least of all a write of the same epoch.
         request.over(());
-        if self.bring_home(kept.id).await.is_err() {
+        if self.write_back_version(kept.id).await.is_err() {
             let mut core = self.core.borrow_mut();
             // A write that was done must not be undone by one that failed, but may be by
             // what that would have written.
@@ -184,7 +184,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
                     core.dirty.close_epoch();
                 }
             }
-            // Not an epoch after that: its writes may wait for whoever waits here.
+            // Not an epoch after that: its writes may wait for the caller.
             let is_gone = || self.core.borrow().dirty.get(id).is_none();
             if !self.apply_unless(is_gone).await {
                 return is_gone();
@@ -215,7 +215,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         };
         until(|| !self.core.borrow().dirty.is_under_way(epoch)).await;
         // [C3] No older version of these blocks is to be found by a recovery.
-        let has_stale = self.core.borrow().records.has_stale();
+        let has_stale = self.core.borrow().metadata.has_stale();
         if has_stale && !self.commit().await && !self.log_is_full.get() {
             return false;
         }
@@ -307,7 +307,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
             core.remove_version(in_hand.id);
             if let Some(slot) = slot {
                 let mark = core.cache.mark(slot);
-                if mark != super::records::FREE {
+                if mark != super::metadata::FREE {
                     core.record_if_clean(slot, mark);
                 }
             }

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::BlockCache;
 use super::api::{CacheError, WrittenBack};
-use super::records::FREE;
+use super::metadata::FREE;
 use super::wait::{both, until};
 use crate::device::BlockDevice;
 use crate::metadata::MAX_RECORDS;
@@ -22,21 +22,22 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
             self.core.borrow_mut().note_all_unrecorded();
             return Err(CacheError::Failed);
         }
-        match mended.is_empty() {
-            true => Ok(()),
-            false => self.record_mended(&mended).await,
+        if mended.is_empty() {
+            Ok(())
+        } else {
+            self.record_mended(&mended).await
         }
     }
 
-    /// [C7] What an earlier cache has lost is on record, should the record of it have been
+    /// [C7] What an earlier cache has lost is recorded, should the record of it have been
     /// revoked, unless there is no room for one.
     async fn record_losses(&self) -> bool {
         let has_lost = !self.core.borrow().lost.is_empty();
         !has_lost || self.commit().await || self.until_nothing_recorded().await.is_ok()
     }
 
-    /// What is on record does not change any more, where the order counts; and no write is on
-    /// record before those of its epoch that came earlier.
+    /// What is recorded does not change any longer, where the order counts; and no write is recorded
+    ///  before those of its epoch that came earlier.
     async fn end_epoch(&self) {
         let closed = {
             let mut core = self.core.borrow_mut();
@@ -46,9 +47,10 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
             let epoch = core.dirty.epoch;
             core.dirty.close_epoch();
             // Another flush may have closed the last one, and be waiting for its writes.
-            match core.dirty.epoch > epoch {
-                true => Some(epoch),
-                false => epoch.checked_sub(1),
+            if core.dirty.epoch > epoch {
+                Some(epoch)
+            } else {
+                epoch.checked_sub(1)
             }
         };
         if let Some(epoch) = closed {
@@ -60,7 +62,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
     /// cannot be [C5].
     async fn record_dirty_versions(&self) -> bool {
         loop {
-            let losses = self.core.borrow().records.losses;
+            let losses = self.core.borrow().metadata.losses;
             if self.record_dirty_once().await {
                 return true;
             }
@@ -68,15 +70,15 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
                 let is_home = self.write_back().await.errors == 0;
                 return is_home && self.until_nothing_recorded().await.is_ok();
             }
-            // What was on record was erased meanwhile, and there is room for it again.
-            if self.core.borrow().records.losses == losses {
+            // What was recorded was erased meanwhile, and there is room for it again.
+            if self.core.borrow().metadata.losses == losses {
                 return false;
             }
         }
     }
 
     async fn record_dirty_once(&self) -> bool {
-        // What is in memory only, and was acknowledged, cannot be on record.
+        // What is in memory only, and was acknowledged, cannot be recorded.
         let has_kept = self.core.borrow().dirty.is_in_memory();
         if has_kept && self.apply_everything().await.errors > 0 {
             return false;
@@ -84,31 +86,31 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         let losses = {
             let mut core = self.core.borrow_mut();
             core.record_versions();
-            core.records.losses
+            core.metadata.losses
         };
-        // What is on record already may have been overwritten. The commit may be one that
-        // another flush has asked for, and then it is that one's end that counts.
+        // What is recorded already may have been overwritten. The commit may be one that
+        // another flush has requested, and then it is that one's end that counts.
         let is_done = self.flush_vssd().await && self.commit().await && self.flush_origin().await;
-        is_done && self.core.borrow().records.losses == losses
+        is_done && self.core.borrow().metadata.losses == losses
     }
 
-    pub(super) async fn bring_everything_home(&self) -> WrittenBack {
-        let mut written = self.bring_home_once().await;
+    pub(super) async fn write_back_everything(&self) -> WrittenBack {
+        let mut written = self.write_back_once().await;
         // A record of what was before must not bring that back, nor one that it is dirty be taken
         // for a loss when the slot is revoked.
         loop {
-            let has_stale = self.core.borrow().records.has_stale();
+            let has_stale = self.core.borrow().metadata.has_stale();
             if self.commit().await || self.log.borrow().is_void() || !has_stale {
                 break;
             }
-            // Only an erased log says nothing, and what was on record may have been written
+            // Only an erased log says nothing, and what was recorded may have been written
             // again.
             let is_in_the_way = self.core.borrow().has_recorded_versions();
             if written.errors > 0 || !is_in_the_way || !self.log_is_full.get() {
                 written.errors = written.errors.max(1);
                 break;
             }
-            let more = self.bring_home_once().await;
+            let more = self.write_back_once().await;
             written.blocks += more.blocks;
             written.errors += more.errors;
         }
@@ -118,12 +120,13 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         written
     }
 
-    async fn bring_home_once(&self) -> WrittenBack {
+    async fn write_back_once(&self) -> WrittenBack {
         let bring = async {
             let is_ordered = self.core.borrow().is_ordered();
-            match is_ordered {
-                true => self.apply_everything().await,
-                false => self.clean_everything().await,
+            if is_ordered {
+                self.apply_everything().await
+            } else {
+                self.clean_everything().await
             }
         };
         // What was dropped on the way may be what the rest waits for.

@@ -5,10 +5,10 @@
 //!   |---- first, for a ----|-- second, for b and c --|-- third, for d --|
 //! ```
 //!
-//! Who joins while one is under way needs the next, because what it needs done may
-//! have come too late for this one. There is no leader by name: whoever is polled
-//! when none is under way runs the next one. If the one that runs it is dropped, the
-//! next who is polled runs it again.
+//! A future that joins while a run is under way needs the next run, because its work may
+//! have come too late for this one. There is no fixed leader: the first future polled
+//! while no run is under way runs the next one. If that future is dropped, the next one
+//! polled runs it again.
 
 use core::cell::Cell;
 use core::future::Future;

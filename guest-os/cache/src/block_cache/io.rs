@@ -74,26 +74,30 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
     /// the block [C3]. What is kept dirty lives until the next flush only, which sees to
     /// that; so there a log that cannot be written does not stop this.
     pub(crate) async fn write_origin(&self, block: u32, data: &[u8]) -> Result<(), IoError> {
-        let has_stale = self.core.borrow().records.has_stale();
+        let has_stale = self.core.borrow().metadata.has_stale();
         if has_stale && !self.commit().await && self.is_strict() {
-            // An error is no time to look for the block quickly.
+            // The time of an error is not the latency of a block.
             let is_on_record = self.core.borrow().outdated.values().any(|&it| it == block);
             if is_on_record {
                 self.until_nothing_recorded().await?;
             }
         }
-        self.write_version_home(block, data).await
+        self.write_version_to_origin(block, data).await
     }
 
-    /// The same of a version that is on record itself, if at all, and newer than any other.
-    pub(crate) async fn write_version_home(&self, block: u32, data: &[u8]) -> Result<(), IoError> {
+    /// The same of a version that is recorded itself, if at all, and newer than any other.
+    pub(crate) async fn write_version_to_origin(
+        &self,
+        block: u32,
+        data: &[u8],
+    ) -> Result<(), IoError> {
         let done = self.origin.write(block, data).await;
         self.origin_writes.set(self.origin_writes.get() + 1);
         self.core.borrow_mut().stats.origin_errors += u64::from(done.is_err());
         done
     }
 
-    /// Whether a write is done for good when it is on the origin disk: then a record that
+    /// Whether a write is final when it is on the origin disk: then a record that
     /// contradicts it must be gone. What is kept dirty lives until the next flush only.
     fn is_strict(&self) -> bool {
         !self.config.write.keeps_dirty()
@@ -152,14 +156,14 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
                         return false;
                     }
                     // With what is left, it is another commit.
-                    MetaError::Device(IoError::Gone) if self.hears_of_revocation(before).await => {}
+                    MetaError::Device(IoError::Gone) if self.await_revocation(before).await => {}
                     MetaError::Device(_) => failures += 1,
                 }
                 if failures == TRIES {
                     return false;
                 }
             }
-            if self.core.borrow().records.is_empty() {
+            if self.core.borrow().metadata.is_empty() {
                 return true;
             }
         }
@@ -175,9 +179,10 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         if is_void && !is_durable {
             // One that could be begun, but not go on, would have to be erased.
             let held = self.log.borrow().held();
-            return match self.core.borrow().records.is_empty() && !self.core.borrow().has_marks() {
-                true => Ok(()),
-                false => Err(MetaError::Full { held, records: len }),
+            return if self.core.borrow().metadata.is_empty() && !self.core.borrow().has_marks() {
+                Ok(())
+            } else {
+                Err(MetaError::Full { held, records: len })
             };
         }
         let records = self.core.borrow_mut().take_records();
@@ -189,14 +194,14 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         if taken.records.is_empty() && !is_due {
             return Ok(());
         }
-        // [C4] A record speaks of data that are durable.
+        // [C4] A record describes data that are durable.
         let has_data = taken.records.iter().any(is_of_data);
-        let has_data = has_data || self.core.borrow().records.is_doubtful();
+        let has_data = has_data || self.core.borrow().metadata.is_doubtful();
         if has_data && !self.flush_vssd().await {
             return Err(MetaError::Device(IoError::Failed));
         }
-        // What is free or clean by a record the origin has for good: nobody is to read first
-        // what the vSSD has, and what the origin has later.
+        // What a record calls free or clean must be durable on the origin: no reader may see
+        // the vSSD's content first and an older one of the origin later.
         let has_clean = taken.records.iter().any(is_clean);
         if (has_clean || self.has_versions()) && !self.flush_origin().await {
             return Err(MetaError::Device(IoError::Failed));
@@ -250,7 +255,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         true
     }
 
-    /// Erases a log that cannot be kept up to date, unless a version is on record there that
+    /// Erases a log that cannot be kept up to date, unless a version is recorded there that
     /// the origin does not have.
     async fn erase_log(&self) {
         let is_void = self.log.borrow().is_void();
@@ -264,8 +269,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
                 break;
             };
             match self.write_plan(plan).await {
-                Err(MetaError::Device(IoError::Gone)) if self.hears_of_revocation(before).await => {
-                }
+                Err(MetaError::Device(IoError::Gone)) if self.await_revocation(before).await => {}
                 Err(_) => return,
                 Ok(_) => {}
             }
@@ -291,9 +295,9 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
     }
 
     /// Waits until there were more revocations than `before`, the count when a transfer began
-    /// that found a block gone: the cache is yet to be told. Whether it was. Not for ever, since a
-    /// disk may say so for another reason.
-    pub(crate) async fn hears_of_revocation(&self, before: u64) -> bool {
+    /// that found a block gone: its revocation has not been reported yet. Returns whether it was.
+    /// Does not wait for ever, since a disk may fail so for another reason.
+    pub(crate) async fn await_revocation(&self, before: u64) -> bool {
         let mut polls = 0;
         let is_told = || self.revocations.get() != before;
         super::wait::until(|| {
@@ -304,17 +308,18 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         is_told()
     }
 
-    /// Returns when nothing is on record any more, if the log cannot be written for lack of
-    /// blocks. Whoever calls may have a ticket, so that this writes nothing back.
+    /// Returns when nothing is recorded any longer, if the log cannot be written for lack of
+    /// blocks. The caller may hold a lock, so this writes nothing back.
     pub(crate) async fn until_nothing_recorded(&self) -> Result<(), IoError> {
         while self.log_is_full.get() && !self.log.borrow().is_void() {
             self.commit().await;
             super::wait::turn_over().await;
         }
-        // Should there be blocks enough again by now, what is waiting is put on record.
-        match self.commit().await || self.log.borrow().is_void() {
-            true => Ok(()),
-            false => Err(IoError::Failed),
+        // Should there be blocks enough again by now, what is waiting is recorded.
+        if self.commit().await || self.log.borrow().is_void() {
+            Ok(())
+        } else {
+            Err(IoError::Failed)
         }
     }
 }

@@ -4,9 +4,9 @@
 use core::ops::Range;
 
 use super::dirty::VersionId;
-use super::records::DIRTY;
+use super::lock_queue::LockId;
+use super::metadata::DIRTY;
 use super::state::{Core, Job, Kind};
-use super::tickets::TicketId;
 use crate::cache::Revoked;
 use crate::metadata::Record;
 
@@ -14,7 +14,7 @@ impl Core {
     /// A job has ended.
     pub fn finish(&mut self, job: &Job) {
         self.end_write(job);
-        self.tickets.leave(job.ticket);
+        self.locks.release(job.lock);
     }
 
     /// The write of a job has ended, well or not.
@@ -38,7 +38,7 @@ impl Core {
     pub fn abandon(&mut self, job: Job) {
         if let Some(slot) = job.slot {
             let is_dirtying = job.kind == Kind::Hit && job.version.is_some();
-            if is_dirtying && job.has_begun && !self.tickets.is_void(job.ticket) {
+            if is_dirtying && job.has_begun && !self.locks.is_void(job.lock) {
                 // The old data or the new: a write that may have taken place.
                 let id = job.version.expect("a version is written");
                 self.dirty.validate(id);
@@ -50,7 +50,7 @@ impl Core {
                 Kind::Discard | Kind::Depart | Kind::Direct => false,
             };
             if is_unknown && job.is_write | (job.kind != Kind::Hit) {
-                self.invalidate(job.block, slot, job.ticket);
+                self.invalidate(job.block, slot, job.lock);
             }
         }
         self.end_write(&job);
@@ -68,18 +68,18 @@ impl Core {
             };
             self.abandoned.push(rest);
         } else {
-            self.tickets.leave(job.ticket);
+            self.locks.release(job.lock);
         }
     }
 
-    /// The data of `block` in `slot` are not to be used: whoever holds `ticket` says so. The
-    /// version there, if there is one, is the caller's to see to.
-    pub fn invalidate(&mut self, block: u32, slot: u32, ticket: TicketId) {
-        if self.tickets.is_void(ticket) {
+    /// The data of `block` in `slot` are invalid, by the holder of `lock`. The caller
+    /// handles the version there, if there is one.
+    pub fn invalidate(&mut self, block: u32, slot: u32, lock: LockId) {
+        if self.locks.is_void(lock) {
             return;
         }
         // Even if the block has left the slot since, others may have come for it before.
-        self.tickets.void_block(slot, block, ticket);
+        self.locks.void_block(slot, block, lock);
         if self.cache.find(block) == Some(slot) {
             self.outdate(slot, block);
             self.cache.discard(block);
@@ -87,9 +87,9 @@ impl Core {
         }
     }
 
-    /// A version could not be brought to the origin, and its slot was to be used for
-    /// something else: it keeps the slot, which is not the cache's until it is gone.
-    pub fn strand(&mut self, id: VersionId, ticket: TicketId) {
+    /// A version could not be written back, and its slot was to be reused: pins it to the
+    /// slot, which the cache gets back when the version is gone.
+    pub fn pin(&mut self, id: VersionId, lock: LockId) {
         let Some(version) = self.dirty.get_mut(id) else {
             return;
         };
@@ -101,7 +101,7 @@ impl Core {
         if let Revoked::Cached(cached) = self.cache.revoke(slot) {
             self.outdate(slot, cached.block);
         }
-        self.tickets.void(slot, Some(ticket));
+        self.locks.void(slot, Some(lock));
         if self.newer(id, block).is_none() {
             self.dirty.stray(block, id);
         }
@@ -125,7 +125,7 @@ impl Core {
             None if is_lost => {
                 self.mended.remove(&block);
                 self.lost.insert(block);
-                self.records.push(Record::Lost { block });
+                self.metadata.push(Record::Lost { block });
             }
             None => {}
         }
@@ -167,14 +167,14 @@ impl Core {
         self.dirty.newest(block).filter(|&newest| newest > id)
     }
 
-    /// Whether a version may be on record.
+    /// Whether a version may be recorded.
     fn is_recorded(&self, id: VersionId) -> bool {
         let slot = self.dirty.get(id).and_then(|version| version.slot);
         slot.is_some_and(|slot| self.cache.mark(slot) >= DIRTY)
     }
 
-    /// The data of a version are gone. Whether a write is lost by it that nobody knows
-    /// better.
+    /// The data of a version are gone. Returns whether that loses a write which no newer
+    /// version replaces.
     pub fn lose(&mut self, id: VersionId) -> bool {
         let Some(version) = self.dirty.get(id) else {
             return false;
@@ -184,13 +184,13 @@ impl Core {
         let newer = self.newer(id, block);
         match newer {
             None if is_valid && self.lost.insert(block) => {
-                self.records.push(Record::Lost { block });
+                self.metadata.push(Record::Lost { block });
                 self.mended.remove(&block);
             }
             // What was flushed is lost, and what came after is not flushed: a killed guest has
             // to hear of it.
             Some(newer) if is_valid && self.is_recorded(id) && !self.is_recorded(newer) => {
-                self.records.push(Record::Lost { block });
+                self.metadata.push(Record::Lost { block });
                 self.mended.insert(block);
             }
             _ => {}
@@ -244,7 +244,7 @@ impl Core {
         if let Revoked::Cached(cached) = self.cache.revoke(slot) {
             self.outdate(slot, cached.block);
         }
-        self.tickets.void(slot, None);
+        self.locks.void(slot, None);
         let mut lost = 0;
         let mut next = self.dirty.in_slot(slot, None);
         while let Some(id) = next {
@@ -258,8 +258,8 @@ impl Core {
         lost
     }
 
-    /// The slot of a version may be gone: the version is lost, unless someone has the data in
-    /// hand.
+    /// The slot of a version may be gone: the version is lost, unless a transfer has its
+    /// data in memory.
     pub fn lose_if_gone(&mut self, id: VersionId) -> bool {
         let Some(version) = self.dirty.get(id).filter(|version| version.is_slot_gone) else {
             return false;

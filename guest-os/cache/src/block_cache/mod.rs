@@ -1,18 +1,17 @@
 //! The block cache over two disks: blocks of a slow origin disk in slots of the vSSD.
 //!
-//! A request is decided when it arrives, and gets a ticket (`state`, `tickets`); when it
-//! is its turn it moves data (`requests`, and by its write policy
-//! [`crate::write_policy`]). Nothing here runs by itself: whoever has a [`BlockCache`]
-//! polls the futures of its requests, and [`BlockCache::work`] beside them, in turns,
-//! without wakers.
+//! A request is decided when it arrives, and enters lock queues (`state`, `lock_queue`); when
+//! its lock is acquired it moves data (`requests`, and by its write policy
+//! [`crate::write_policy`]). Nothing here runs by itself: the owner of a [`BlockCache`]
+//! polls the futures of its requests, and [`BlockCache::work`] beside them, without wakers.
 //!
 //! ```text
 //!   read, write                         want, revoked, granted
 //!        |                                   |
 //!   +----v------- state: no I/O -------------v------------------------+
-//!   | Cache (who is where) - tickets - dirty versions - records       |
+//!   | Cache (slots) - lock queues - dirty versions - pending metadata |
 //!   +----^------------------^-------------------^--------------------+
-//!        | requests         | home, epochs      | background
+//!        | requests         | write_back, epochs | background
 //!   +----v------------------v-------------------v--------------------+
 //!   | io: vSSD, origin, log; flushes and commits of many at once      |
 //!   +----------------------------------------------------------------+
@@ -22,14 +21,14 @@
 //! loses what was not flushed, leaves nothing that a later cache takes for something
 //! else:
 //!
-//! - `[C1]` A slot that is on record is overwritten with another block's data only once it
-//!   is on record as free.
-//! - `[C2]` A slot that is on record as clean is overwritten with newer data of its block
-//!   only once it is on record as free. (As dirty would do for plain write-back, but for a
+//! - `[C1]` A slot that is recorded is overwritten with another block's data only once it
+//!   is recorded as free.
+//! - `[C2]` A slot that is recorded as clean is overwritten with newer data of its block
+//!   only once it is recorded as free. (As dirty would do for plain write-back, but for a
 //!   slot that is revoked next: the origin has the block, and nothing is lost.)
 //! - `[C3]` What the origin has of a block changes only once no record says that a slot has
 //!   it, but that of the very version which is written back.
-//! - `[C4]` A record speaks of data that are durable.
+//! - `[C4]` A record describes data that are durable.
 //! - `[C5]` A flush of what is kept dirty is data, then records, on the vSSD; if the records
 //!   cannot be kept, everything dirty goes to the origin instead.
 //! - `[C6]` Revoked blocks come back as zeros: what comes out of the record is looked at
@@ -46,17 +45,17 @@ mod dirty;
 pub(crate) mod epochs;
 mod flush;
 mod group;
-mod home;
 mod io;
+mod lock_queue;
 mod loss;
-mod records;
+mod metadata;
 mod recovery;
 pub(crate) mod requests;
 pub(crate) mod state;
 mod streams;
 mod surrender;
-mod tickets;
 pub(crate) mod wait;
+mod write_back;
 
 #[cfg(test)]
 mod tests;
@@ -86,10 +85,10 @@ pub struct BlockCache<S, O> {
     log: RefCell<MetaLog>,
     /// The journal at the end of the origin, if that is large enough.
     journal: Option<OriginJournal>,
-    /// The held blocks of the vSSD do not suffice for what is to be on record.
+    /// The held blocks of the vSSD do not suffice for what is to be recorded.
     log_is_full: Cell<bool>,
     has_restored_dirty: Cell<bool>,
-    /// Revocations that were told.
+    /// Revocations reported to the cache.
     revocations: Cell<u64>,
     vssd_writes: Cell<u64>,
     vssd_flushed: Cell<u64>,
@@ -188,11 +187,11 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
 
     /// Writes everything dirty back, and makes it durable on the origin disk.
     pub async fn write_back(&self) -> WrittenBack {
-        self.bring_everything_home().await
+        self.write_back_everything().await
     }
 
     /// Makes durable what the cache knows, clean blocks too, so that the next one begins
-    /// warm. What is dirty stays so, unless it cannot be put on record.
+    /// warm. What is dirty stays so, unless it cannot be recorded.
     pub async fn close(&self) -> WrittenBack {
         self.record_everything().await
     }
@@ -234,7 +233,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         self.core.borrow_mut().revoke(blocks)
     }
 
-    /// Bytes of heap, about. It is no part of [`Self::stats`], because that may be asked for
+    /// Bytes of heap, about. It is no part of [`Self::stats`], because that may be requested
     /// after every request, and this looks at every dirty block.
     pub fn memory_bytes(&self) -> usize {
         self.core.borrow().memory_bytes() + self.log.borrow().memory_bytes()

@@ -11,7 +11,7 @@ use super::BlockCache;
 use super::api::{Config, OpenError, Opened};
 use super::dirty::Version;
 use super::group::Group;
-use super::records::{CLEAN, DIRTY, ZEROS};
+use super::metadata::{CLEAN, DIRTY, ZEROS};
 use super::requests::is_zeros;
 use super::state::Core;
 use super::wait::all;
@@ -20,13 +20,13 @@ use crate::device::{BLOCK_LEN, BlockDevice, IoError};
 use crate::metadata::{
     MetaError, MetaLog, Record, Recovered, SlotState, Unrecovered, region_blocks,
 };
-use crate::origin_journal::{OriginJournal, journal_blocks};
+use crate::origin_journal::{OriginJournal, Unreplayed, journal_blocks};
 use crate::write_policy::WritePolicy;
 
 /// Dirty blocks that are looked at side by side.
 const SIDE_BY_SIDE: usize = 32;
 
-/// A dirty block that was on record.
+/// A dirty block that was recorded.
 #[derive(Clone, Copy)]
 struct Found {
     slot: u32,
@@ -36,7 +36,7 @@ struct Found {
     is_there: bool,
 }
 
-/// What was on record, and what of it is there.
+/// What was recorded, and what of it is there.
 #[derive(Default)]
 struct State {
     /// Slots and blocks.
@@ -63,9 +63,7 @@ pub async fn open<S: BlockDevice, O: BlockDevice>(
     // nothing is built on it before it is durable.
     origin.flush().await.map_err(OpenError::Origin)?;
     ssd.flush().await.map_err(OpenError::Vssd)?;
-    let (journal, _) = OriginJournal::recover(&origin)
-        .await
-        .map_err(OpenError::Origin)?;
+    let (journal, _) = OriginJournal::recover(&origin).await?;
     let origin_blocks = usable_blocks(&origin, &config, journal.is_some())?;
     let region = region_blocks(slots);
     let (log, on_record, is_broken) = open_log(&ssd, held, &config, now_ns()).await?;
@@ -96,7 +94,7 @@ pub async fn open<S: BlockDevice, O: BlockDevice>(
         now_ns,
         log: RefCell::new(log),
     };
-    // [C7] What is lost is on record as such before anything else is.
+    // [C7] What is lost is recorded as such before anything else is.
     cache.commit().await;
     if !config.write.keeps_dirty() {
         // These policies promise that the origin is up to date.
@@ -110,6 +108,15 @@ pub async fn open<S: BlockDevice, O: BlockDevice>(
         ..opened
     };
     Ok((cache, opened))
+}
+
+impl From<Unreplayed> for OpenError {
+    fn from(reason: Unreplayed) -> Self {
+        match reason {
+            Unreplayed::Device(error) => Self::Origin(error),
+            Unreplayed::OtherVersion(version) => Self::OriginVersion { version },
+        }
+    }
 }
 
 /// Blocks of the origin that are not its journal's.
@@ -130,7 +137,7 @@ fn usable_blocks(
     Ok(blocks - reserved)
 }
 
-/// What was on record.
+/// What was recorded.
 struct OnRecord {
     slots: Vec<(u32, SlotState)>,
     lost: Vec<u32>,
@@ -152,7 +159,11 @@ async fn open_log(
                 let Recovered { log, lost, .. } = recovered;
                 return Ok((log, Some(OnRecord { slots, lost }), false));
             }
-            Err(reason) => is_broken = reason == Unrecovered::Broken,
+            Err(Unrecovered::OtherVersion(version)) => {
+                return Err(OpenError::VssdVersion { version });
+            }
+            Err(Unrecovered::Nothing) => {}
+            Err(Unrecovered::Broken) => is_broken = true,
         }
     }
     match MetaLog::format(ssd, id, held).await {
@@ -162,7 +173,7 @@ async fn open_log(
     }
 }
 
-/// Looks at what was on record: which of it is still there.
+/// Looks at what was recorded: which of it is still there.
 async fn look(ssd: &impl BlockDevice, on_record: &OnRecord, held: &Held, core: &Core) -> State {
     let mut state = State {
         lost: on_record.lost.iter().copied().collect(),
@@ -216,7 +227,7 @@ async fn look_at(ssd: &impl BlockDevice, mut found: Found) -> Found {
     let mut data = vec![0; BLOCK_LEN];
     found.is_there = match ssd.read(found.slot, &mut data).await {
         Ok(()) => found.zeros || !is_zeros(&data),
-        // It may be read another time, and nobody else has it.
+        // A later read may succeed, and there is no other copy.
         Err(IoError::Failed) => true,
         Err(IoError::Gone) => false,
     };
@@ -236,7 +247,7 @@ fn restore(core: &mut Core, state: &State, held: &Held, now_ns: u64) -> Opened {
         let is_lost = state.lost.contains(&found.block);
         if !found.is_there {
             if is_newest && core.lost.insert(found.block) {
-                core.records.push(Record::Lost { block: found.block });
+                core.metadata.push(Record::Lost { block: found.block });
             }
         } else if is_newest && !is_lost {
             admit(core, found.slot, found.block);

@@ -1,18 +1,17 @@
-//! The part of a request that moves data: when it is its turn, and as was decided.
+//! The part of a request that moves data, once its lock is acquired.
 
 use core::future::Future;
 
 use super::BlockCache;
 use super::api::{CacheError, Served};
 use super::dirty::VersionId;
-use super::records::{CLEAN, DIRTY, FREE, ZEROS};
+use super::metadata::{CLEAN, DIRTY, FREE, ZEROS};
 use super::state::{Job, Kind};
 use super::wait::until;
 use crate::device::{BLOCK_LEN, BlockDevice, IoError};
 use crate::metadata::{Record, SlotState};
 
-/// How often a version is brought to the origin disk before something else is done
-/// about it.
+/// Attempts to write a version back before it is pinned.
 const TRIES: u32 = 3;
 
 /// Why a slot cannot be used.
@@ -20,12 +19,12 @@ const TRIES: u32 = 3;
 pub enum Stuck {
     /// What is in it cannot be written back.
     Victim(VersionId),
-    /// What is on record about it cannot be changed.
+    /// What is recorded about it cannot be changed.
     Record,
 }
 
-/// A job on its way. Dropped before its end, it is abandoned, so that nobody waits for
-/// it.
+/// A job under way. One dropped before its end is abandoned, so that no other request
+/// waits for it.
 pub struct Request<'a, S: BlockDevice, O: BlockDevice> {
     pub cache: &'a BlockCache<S, O>,
     pub job: Job,
@@ -35,9 +34,10 @@ pub struct Request<'a, S: BlockDevice, O: BlockDevice> {
 impl<S: BlockDevice, O: BlockDevice> Drop for Request<'_, S, O> {
     fn drop(&mut self) {
         let mut core = self.cache.core.borrow_mut();
-        match self.is_over {
-            true => core.finish(&self.job),
-            false => core.abandon(self.job),
+        if self.is_over {
+            core.finish(&self.job)
+        } else {
+            core.abandon(self.job)
         }
     }
 }
@@ -51,14 +51,14 @@ impl<'a, S: BlockDevice, O: BlockDevice> Request<'a, S, O> {
         }
     }
 
-    /// Ready when it is the request's turn.
-    pub fn turn(&self) -> impl Future<Output = ()> {
-        until(|| self.cache.core.borrow().tickets.has_turn(self.job.ticket))
+    /// Ready when the request's lock is acquired.
+    pub fn acquire(&self) -> impl Future<Output = ()> {
+        until(|| self.cache.core.borrow().locks.is_acquired(self.job.lock))
     }
 
     /// The slot, unless it has been taken away.
     pub fn slot(&self) -> Option<u32> {
-        let is_void = self.cache.core.borrow().tickets.is_void(self.job.ticket);
+        let is_void = self.cache.core.borrow().locks.is_void(self.job.lock);
         self.job.slot.filter(|_| !is_void)
     }
 
@@ -72,18 +72,18 @@ impl<'a, S: BlockDevice, O: BlockDevice> Request<'a, S, O> {
     pub fn invalidate(&self) {
         if let Some(slot) = self.job.slot {
             let mut core = self.cache.core.borrow_mut();
-            core.invalidate(self.job.block, slot, self.job.ticket);
+            core.invalidate(self.job.block, slot, self.job.lock);
         }
     }
 
     /// Makes the slot one that may be overwritten with whatever the job is about: what
-    /// was dirty in it is on the origin, and nothing is on record about it [C1] [C2].
+    /// was dirty in it is on the origin, and nothing is recorded about it [C1] [C2].
     /// Whether the slot can be used.
     pub async fn settle(&mut self) -> Result<(), Stuck> {
         if let Some(victim) = self.job.victim {
-            if let Err(stuck) = self.cache.bring_home(victim).await {
+            if let Err(stuck) = self.cache.write_back_version(victim).await {
                 let mut core = self.cache.core.borrow_mut();
-                core.strand(victim, self.job.ticket);
+                core.pin(victim, self.job.lock);
                 drop(core);
                 self.job.slot = None;
                 return Err(stuck);
@@ -107,7 +107,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         mut request: Request<'_, S, O>,
         out: &mut [u8],
     ) -> Result<Served, CacheError> {
-        request.turn().await;
+        request.acquire().await;
         let outcome = match (request.job.kind, request.slot()) {
             (Kind::Hit, Some(slot)) => self.read_hit(&request, slot, out).await,
             (Kind::Check, Some(slot)) => self.read_restored(&mut request, slot, out).await,
@@ -255,7 +255,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         .await;
     }
 
-    /// Nothing is on record about a slot any more. Whether that is so.
+    /// Nothing is recorded about a slot any longer. Whether that is so.
     pub(crate) async fn clear_record(&self, slot: u32) -> bool {
         // What was there before the slot was revoked and came back.
         until(|| !self.core.borrow().dirty.is_leaving(slot)).await;
@@ -266,15 +266,15 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
                 return true;
             }
         }
-        // Where nothing can be on record, nothing is.
+        // Where nothing can be recorded, nothing is.
         self.commit().await;
         self.core.borrow().cache.mark(slot) == FREE
     }
 
-    /// Makes what is on record of a slot such that plain write-back may write a version there:
+    /// Makes what is recorded of a slot such that plain write-back may write a version there:
     /// nothing that says the slot has what the origin has [C2]; and if the data will be
     /// zeros, that they may be [C6]. Whether that is so, and the version still there. Not
-    /// of a version that is on record if that cannot be kept up to date any more: before it is
+    /// of a version that is recorded if that cannot be kept up to date any longer: before it is
     /// erased the version has to be on the origin, which needs an end of writes.
     pub(crate) async fn prepare_record(&self, id: VersionId, will_be_zeros: bool) -> bool {
         /// What is to be done about the record.
@@ -298,7 +298,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
             }
             if will_be_zeros {
                 // One that waits for its commit is to say so too.
-                core.records.may_be_zeros(slot);
+                core.metadata.may_be_zeros(slot);
             }
             match core.cache.mark(slot) {
                 FREE | ZEROS => Change::Nothing,
@@ -311,7 +311,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
                         epoch,
                         zeros: true,
                     };
-                    core.records.set(slot, state);
+                    core.metadata.set(slot, state);
                     Change::Commit
                 }
             }
@@ -324,14 +324,15 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         is_so && self.core.borrow().dirty.get(id).is_some()
     }
 
-    /// Brings a version to the origin disk, or waits until someone has. When this ends
-    /// well the version is gone.
-    pub(crate) async fn bring_home(&self, id: VersionId) -> Result<(), Stuck> {
+    /// Writes a version back, or waits for a write-back under way. On success the version
+    /// is gone.
+    pub(crate) async fn write_back_version(&self, id: VersionId) -> Result<(), Stuck> {
         for _ in 0..TRIES {
             let is_ordered = self.core.borrow().is_ordered();
-            let is_done = match is_ordered {
-                true => self.apply_to(id).await,
-                false => self.write_home(id).await,
+            let is_done = if is_ordered {
+                self.apply_to(id).await
+            } else {
+                self.write_back_from_slot(id).await
             };
             if is_done {
                 return Ok(());
@@ -341,7 +342,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
     }
 
     /// Writes to the origin disk only, and mends what was lost. The block is not cached, or
-    /// is not to be any more.
+    /// is not to be any longer.
     pub(crate) async fn write_behind(&self, block: u32, data: &[u8]) -> Result<(), CacheError> {
         self.arrival_of(block).await;
         let done = self.write_origin(block, data).await;
@@ -359,7 +360,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         self.record_mended(&[block]).await
     }
 
-    /// Blocks that were lost and have been written again are so for good: to be called when
+    /// Blocks that were lost and have been written again are so permanently: to be called when
     /// what was written is durable, on the vSSD with its record or on the origin.
     pub(crate) async fn record_mended(&self, blocks: &[u32]) -> Result<(), CacheError> {
         if !self.flush_origin().await {
@@ -372,7 +373,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
                 // From here on no checkpoint is to say that it is lost: it would come after
                 // the record that it is not.
                 if core.mended.remove(&block) {
-                    core.records.push(Record::Found { block });
+                    core.metadata.push(Record::Found { block });
                     found.push(block);
                 }
             }

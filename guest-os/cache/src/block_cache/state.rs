@@ -10,9 +10,9 @@ use alloc::vec::Vec;
 
 use super::api::{Config, Served, Stats};
 use super::dirty::{Dirty, Version, VersionId};
-use super::records::Records;
+use super::lock_queue::{LockId, LockQueues, Resource};
+use super::metadata::Metadata;
 use super::streams::{Promotion, Streams};
-use super::tickets::{TicketId, Tickets, Touched};
 use crate::cache::Admission;
 use crate::eviction::AnyCache;
 use crate::write_policy::WritePolicy;
@@ -26,7 +26,7 @@ pub enum Kind {
     Check,
     /// The block comes into it.
     Fill,
-    /// The block has been thrown out of it.
+    /// The block has been discarded from it.
     Discard,
     /// It is about to be given up.
     Depart,
@@ -40,7 +40,7 @@ pub type Arrival = Result<Job, Served>;
 /// What was decided for a request, and how far it has come.
 #[derive(Clone, Copy, Debug)]
 pub struct Job {
-    pub ticket: TicketId,
+    pub lock: LockId,
     pub block: u32,
     pub kind: Kind,
     pub slot: Option<u32>,
@@ -53,9 +53,9 @@ pub struct Job {
     /// How it counts.
     pub served: Served,
     pub is_write: bool,
-    /// Whether the block has come out of the record and nobody has looked at it.
+    /// Whether the block was restored from the metadata and not read since.
     pub was_restored: bool,
-    /// Nothing of value is in the slot any more, nor on record about it.
+    /// Nothing of value is in the slot any longer, nor recorded about it.
     pub is_settled: bool,
     /// The slot may have been written.
     pub has_begun: bool,
@@ -64,17 +64,17 @@ pub struct Job {
 /// All but the disks.
 pub struct Core {
     pub cache: AnyCache,
-    pub tickets: Tickets,
+    pub locks: LockQueues,
     pub dirty: Dirty,
-    pub records: Records,
+    pub metadata: Metadata,
     /// Blocks whose last write is lost.
     pub lost: BTreeSet<u32>,
     /// Of these, those written again since, but not yet so that it would survive.
     pub mended: BTreeSet<u32>,
-    /// The block that is on record for a slot, where it is not the one that the cache has
+    /// The block that is recorded for a slot, where it is not the one that the cache has
     /// there.
     pub outdated: BTreeMap<u32, u32>,
-    /// Slots with clean blocks that are not on record.
+    /// Slots with clean blocks that are not recorded.
     pub unrecorded: Vec<u32>,
     /// Jobs whose request was dropped before it had cleared its slot.
     pub abandoned: Vec<Job>,
@@ -101,9 +101,9 @@ impl Core {
     pub fn new(config: &Config, region: u32, slots: u32, origin_blocks: u32) -> Self {
         Self {
             cache: config.eviction.cache(slots),
-            tickets: Tickets::default(),
+            locks: LockQueues::default(),
             dirty: Dirty::default(),
-            records: Records::default(),
+            metadata: Metadata::default(),
             lost: BTreeSet::new(),
             mended: BTreeSet::new(),
             outdated: BTreeMap::new(),
@@ -128,9 +128,10 @@ impl Core {
 
     /// Whether more is dirty than may be, in a hundred slots.
     pub fn is_too_dirty(&self, percent: u8) -> bool {
-        let percent = match self.write.keeps_dirty() {
-            true => u64::from(percent),
-            false => 0,
+        let percent = if self.write.keeps_dirty() {
+            u64::from(percent)
+        } else {
+            0
         };
         let allowed = u64::from(self.cache.capacity()) * percent;
         u64::from(self.dirty.len()) * 100 > allowed
@@ -143,14 +144,11 @@ impl Core {
 
     /// A read arrives.
     pub fn arrive_read(&mut self, block: u32) -> Job {
-        let is_let_in = self.is_let_in(block);
+        let is_admitted = self.is_admitted(block);
         if let Some(slot) = self.cache.access(block) {
             self.stats.read_hits += 1;
-            let is_restored = self.cache.flag(slot);
-            let kind = match is_restored {
-                true => Kind::Check,
-                false => Kind::Hit,
-            };
+            let is_restored = self.cache.has_flag(slot);
+            let kind = if is_restored { Kind::Check } else { Kind::Hit };
             if is_restored {
                 self.cache.set_flag(slot, false);
             }
@@ -161,25 +159,25 @@ impl Core {
             return job;
         }
         self.stats.read_misses += 1;
-        self.admit(block, is_let_in)
+        self.admit(block, is_admitted)
             .unwrap_or_else(|served| self.direct(block, served, true))
     }
 
     /// A write arrives.
     pub fn arrive_write(&mut self, block: u32, now_ns: u64) -> Job {
-        let is_let_in = self.is_let_in(block);
+        let is_admitted = self.is_admitted(block);
         let found = self.cache.access(block);
         match found {
             Some(_) => self.stats.write_hits += 1,
             None => self.stats.write_misses += 1,
         }
         let job = match self.write {
-            WritePolicy::WriteThrough => self.arrive_write_through(block, found, is_let_in),
+            WritePolicy::WriteThrough => self.arrive_write_through(block, found, is_admitted),
             WritePolicy::WriteAround => self.arrive_write_around(block, found),
             WritePolicy::ReadOnly => self.arrive_read_only(block, found),
-            WritePolicy::WriteBack => self.arrive_write_back(block, found, is_let_in),
-            WritePolicy::Ordered => self.arrive_ordered(block, found, is_let_in),
-            WritePolicy::Journaled => self.arrive_journaled(block, found, is_let_in),
+            WritePolicy::WriteBack => self.arrive_write_back(block, found, is_admitted),
+            WritePolicy::Ordered => self.arrive_ordered(block, found, is_admitted),
+            WritePolicy::Journaled => self.arrive_journaled(block, found, is_admitted),
         };
         let mut job = job.unwrap_or_else(|served| self.direct(block, served, false));
         job.is_write = true;
@@ -189,8 +187,8 @@ impl Core {
         job
     }
 
-    /// Whether the block would be let in if it is not cached; and if not, how that counts.
-    fn is_let_in(&mut self, block: u32) -> Result<(), Served> {
+    /// Whether the block would be admitted if it is not cached; and if not, how that counts.
+    fn is_admitted(&mut self, block: u32) -> Result<(), Served> {
         let is_wanted = self.promotion.request(block);
         let is_sequential =
             self.bypass_blocks > 0 && self.streams.request(block) >= self.bypass_blocks;
@@ -205,13 +203,13 @@ impl Core {
     pub(crate) fn overwrite(&mut self, block: u32, slot: u32) -> Job {
         let mut job = self.job(block, Kind::Hit, Some(slot), None, false);
         job.served = Served::Hit;
-        job.was_restored = self.cache.flag(slot);
+        job.was_restored = self.cache.has_flag(slot);
         self.cache.set_flag(slot, false);
         job.version = self.dirty.current(slot, block);
         job
     }
 
-    /// Takes note that a write of a version is under way.
+    /// Notes that a write of a version is under way.
     fn begin_version(&mut self, job: &mut Job, now_ns: u64) {
         if self.is_ordered() {
             job.epoch = Some(self.dirty.begin_write());
@@ -228,11 +226,11 @@ impl Core {
     }
 
     /// A block that is not cached comes in; or not, and how that counts.
-    pub(crate) fn admit(&mut self, block: u32, is_let_in: Result<(), Served>) -> Arrival {
+    pub(crate) fn admit(&mut self, block: u32, is_admitted: Result<(), Served>) -> Arrival {
         if self.lost.contains(&block) || self.dirty.has_stray(block) {
             return Err(Served::Miss);
         }
-        is_let_in.inspect_err(|&served| {
+        is_admitted.inspect_err(|&served| {
             self.stats.bypassed += u64::from(served == Served::Bypassed);
         })?;
         let Admission::Admitted { slot, evicted } = self.cache.admit(block) else {
@@ -251,7 +249,7 @@ impl Core {
         job
     }
 
-    /// A cached block is thrown out.
+    /// A cached block is discarded.
     pub(crate) fn discard(&mut self, block: u32, slot: u32) -> Job {
         let mut job = self.job(block, Kind::Discard, Some(slot), None, false);
         job.served = Served::Hit;
@@ -260,21 +258,21 @@ impl Core {
         job
     }
 
-    /// The cache does not have `block` in `slot` any more, where its data are for now: its
+    /// The cache does not have `block` in `slot` any longer, where its data are for now: its
     /// version, if it is dirty.
     pub fn detach(&mut self, slot: u32, block: u32) -> Option<VersionId> {
         self.outdate(slot, block);
         let id = self.dirty.current(slot, block)?;
         let version = self.dirty.get_mut(id)?;
         version.is_detached = true;
-        // Whoever waits until the epoch is on the origin must not write in it.
+        // A request that waits for the epoch to reach the origin must not write in it.
         if version.epoch == self.dirty.epoch && self.is_ordered() {
             self.dirty.close_epoch();
         }
         Some(id)
     }
 
-    /// Remembers what is on record for a slot whose block goes.
+    /// Remembers what is recorded for a slot whose block goes.
     pub fn outdate(&mut self, slot: u32, block: u32) {
         if self.cache.mark(slot) != 0 {
             self.outdated.entry(slot).or_insert(block);
@@ -290,28 +288,28 @@ impl Core {
         evicted: Option<u32>,
         is_shared: bool,
     ) -> Job {
-        let rest = [slot.map(Touched::Slot), evicted.map(Touched::Block)];
-        let touched = [Some(Touched::Block(block)), rest[0], rest[1]];
+        let rest = [slot.map(Resource::Slot), evicted.map(Resource::Block)];
+        let touched = [Some(Resource::Block(block)), rest[0], rest[1]];
         self.job_of(touched, is_shared, block, kind, slot)
     }
 
     /// A job that touches all of these.
     pub fn job_of<const N: usize>(
         &mut self,
-        touched: [Option<Touched>; N],
+        touched: [Option<Resource>; N],
         is_shared: bool,
         block: u32,
         kind: Kind,
         slot: Option<u32>,
     ) -> Job {
-        let mut entered = [(Touched::Block(block), is_shared); N];
+        let mut entered = [(Resource::Block(block), is_shared); N];
         let mut len = 0;
         for what in touched.into_iter().flatten() {
             entered[len].0 = what;
             len += 1;
         }
         Job {
-            ticket: self.tickets.enter(&entered[..len]),
+            lock: self.locks.enqueue(&entered[..len]),
             block,
             kind,
             slot,
@@ -331,10 +329,10 @@ impl Core {
         let queues = self.unrecorded.capacity() + self.leaving.capacity() + self.ready.capacity();
         let outdated = self.outdated.len() * size_of::<(u32, u32)>();
         self.cache.memory_bytes()
-            + self.tickets.memory_bytes()
+            + self.locks.memory_bytes()
             + self.dirty.memory_bytes()
             + self.promotion.memory_bytes()
-            + self.records.memory_bytes()
+            + self.metadata.memory_bytes()
             + (queues + self.lost.len()) * size_of::<u32>()
             + outdated
     }

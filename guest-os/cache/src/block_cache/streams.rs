@@ -1,4 +1,4 @@
-//! What is not worth a slot: long sequential runs, and blocks asked for too rarely.
+//! Requests that bypass the cache: long sequential runs, and blocks requested too rarely.
 //!
 //! A run is found as bcache does it (`drivers/md/bcache/request.c`, `check_should_bypass`):
 //! the ends of the latest runs are remembered, and a request where one ends makes
@@ -26,7 +26,7 @@ pub struct Streams {
 }
 
 impl Streams {
-    /// Takes note of a request: how many blocks its run had before.
+    /// Counts a request: how many blocks its run had before.
     pub fn request(&mut self, block: u32) -> u32 {
         self.requests += 1;
         let mut oldest = 0;
@@ -81,7 +81,7 @@ impl Promotion {
         }
     }
 
-    /// Takes note of a request: whether the block may be let in.
+    /// Counts a request: whether the block may be admitted.
     pub fn request(&mut self, block: u32) -> bool {
         match &mut self.sketch {
             None => true,

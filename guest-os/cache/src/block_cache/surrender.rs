@@ -1,4 +1,4 @@
-//! Slots that go, because the hypervisor wants them, and slots that come.
+//! Slots that are surrendered, and slots that are granted.
 //!
 //! ```text
 //!            want                 written back, no record      take_ready
@@ -10,8 +10,8 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use super::lock_queue::Resource;
 use super::state::{Core, Kind};
-use super::tickets::Touched;
 
 impl Core {
     /// Takes as many slots out of the cache as are wanted and not on their way, the least
@@ -43,7 +43,7 @@ impl Core {
     /// A slot has left the cache, with what was in it.
     fn depart(&mut self, slot: u32, block: Option<u32>) {
         let victim = block.and_then(|block| self.detach(slot, block));
-        if victim.is_none() && self.tickets.is_idle(Touched::Slot(slot)) {
+        if victim.is_none() && self.locks.is_idle(Resource::Slot(slot)) {
             self.free_record(slot);
             match self.cache.mark(slot) {
                 0 => self.ready.push(slot),
@@ -52,14 +52,14 @@ impl Core {
             return;
         }
         // The slot comes first: it is not for its block that this comes.
-        let touched = [Some(Touched::Slot(slot)), block.map(Touched::Block)];
+        let touched = [Some(Resource::Slot(slot)), block.map(Resource::Block)];
         let mut job = self.job_of(touched, false, block.unwrap_or(0), Kind::Depart, Some(slot));
         job.victim = victim;
         self.departing_count += 1;
         self.departing.push_back(job);
     }
 
-    /// Slots that had a record and have none any more can be given up.
+    /// Slots that had a record and have none any longer can be given up.
     pub fn leave(&mut self) {
         let Self {
             cache,

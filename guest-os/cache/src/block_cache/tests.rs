@@ -170,7 +170,7 @@ impl Run {
         panic!("{} tasks wait for each other", self.tasks.len());
     }
 
-    /// A read whose task is told what to find.
+    /// A read with the content that it must find.
     fn read(&mut self, block: u32, expected: u8) {
         let cache = self.cache.clone();
         let mut task: Task = Box::pin(async move {
@@ -231,9 +231,10 @@ fn hits_and_misses_are_those_of_the_simulator() {
                     (WritePolicy::ReadOnly | WritePolicy::WriteAround, true, _) | (.., true) => {}
                     _ => assert!(matches!(model.admit(block), Admission::Admitted { .. })),
                 }
-                match is_write {
-                    true => run.write(block, block as u8),
-                    false => run.request_any(block),
+                if is_write {
+                    run.write(block, block as u8)
+                } else {
+                    run.request_any(block)
                 }
                 run.wait(depth as usize - 1);
             }
@@ -290,7 +291,7 @@ fn caches_of_few_slots_or_none_go_on() {
 /// Whatever the origin is, it was so once: each block is as it was after one and the same
 /// write, when writes come one after another.
 #[test]
-fn ordered_writes_come_home_in_order() {
+fn ordered_writes_reach_the_origin_in_order() {
     let config = Config {
         dirty_percent: 10,
         ..Config::new(Policy::Lru, WritePolicy::Ordered)
@@ -309,7 +310,7 @@ fn ordered_writes_come_home_in_order() {
         run.turn();
     }
     let written = &run.origin.state.borrow().written;
-    assert!(written.len() > 100, "{} came home", written.len());
+    assert!(written.len() > 100, "{} reached the origin", written.len());
     assert_eq!(**written, writes[..written.len()]);
 }
 
@@ -335,7 +336,7 @@ fn requests_may_be_dropped() {
 }
 
 /// A sequential run goes past the cache after so many blocks; a block comes in at its
-/// second request if that is asked for.
+/// second request if that is requested.
 #[test]
 fn runs_and_rare_blocks_stay_out() {
     let config = Config {

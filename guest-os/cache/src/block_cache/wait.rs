@@ -1,5 +1,5 @@
-//! Waiting without wakers: a future looks again whenever it is polled, and whoever
-//! owns it polls it again and again.
+//! Waiting without wakers: a future checks its condition whenever it is polled, and its
+//! owner polls it in a loop.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -9,9 +9,12 @@ use core::task::Poll;
 
 /// Ready as soon as `is_true`.
 pub fn until(mut is_true: impl FnMut() -> bool) -> impl Future<Output = ()> {
-    poll_fn(move |_| match is_true() {
-        true => Poll::Ready(()),
-        false => Poll::Pending,
+    poll_fn(move |_| {
+        if is_true() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     })
 }
 

@@ -1,4 +1,4 @@
-//! ARC: two LRU lists, of blocks asked for once (T1) and more often (T2), and as
+//! ARC: two LRU lists, of blocks requested once (T1) and more often (T2), and as
 //! much memory of what went from each (B1, B2). A request for a block remembered
 //! in B1 says that T1 is too short, one in B2 that T2 is: the target length `p`
 //! of T1 moves.
@@ -21,7 +21,7 @@ const T2: u32 = 1;
 const B1: u8 = 0;
 const B2: u8 = 1;
 
-/// ARC. What was asked for last is in front.
+/// ARC. What was requested last is in front.
 #[derive(Clone, Debug)]
 pub struct Arc {
     ghosts: Ghosts,

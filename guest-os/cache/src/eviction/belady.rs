@@ -1,17 +1,17 @@
-//! Belady's optimum: what is asked for last from now on goes. Nobody can miss less
-//! who lets every missed block in.
+//! Belady's optimum: evicts the block whose next request is farthest. No policy that admits
+//! every missed block has fewer misses.
 //!
 //! L. A. Belady, "A study of replacement algorithms for a virtual-storage
 //! computer", IBM Systems Journal 5(2), 1966.
 //!
-//! It knows the requests beforehand, so it is no [`Policy`](super::Policy) but for
-//! a simulator: [`Cache::with_policy`](crate::Cache::with_policy) with a
+//! It knows the requests beforehand, so it is not a [`Policy`](super::Policy), and serves
+//! a simulator only: [`Cache::with_policy`](crate::Cache::with_policy) with a
 //! [`Belady`] of the requests, then exactly these requests in this order, each
 //! miss followed by the block's admission, if any.
 //!
 //! The times of the next requests of cached blocks are bits, found from above
 //! through a tree of 64-bit words: as deep as a priority queue of 64-fold nodes,
-//! with no keys to compare. Blocks that nobody asks for again are in a list.
+//! with no keys to compare. Blocks without a further request are in a list.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -80,12 +80,12 @@ impl Times {
 #[derive(Clone, Debug)]
 pub struct Belady {
     requests: Box<[u32]>,
-    /// When the block of each request is asked for again.
+    /// When the block of each request is requested again.
     next: Box<[u32]>,
     /// The request that comes next.
     now: usize,
     times: Times,
-    /// When the block of each slot is asked for again.
+    /// When the block of each slot is requested again.
     next_of: Box<[u32]>,
 }
 

@@ -1,4 +1,4 @@
-//! CLOCK, or second chance: first in, first out, but a block that was asked for
+//! CLOCK, or second chance: first in, first out, but a block that was requested
 //! since it came or was last looked at goes round once more.
 //!
 //! F. J. Corbató, "A paging experiment with the Multics system", in: In Honor of

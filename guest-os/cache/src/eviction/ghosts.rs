@@ -1,5 +1,5 @@
 //! Blocks that went and are remembered for a while, by number only: what a policy
-//! learns from when they are asked for again.
+//! learns from when they are requested again.
 //!
 //! How many are remembered follows from the capacity. A cache that shrinks does
 //! not forget at once, which would take as long again as giving up the slots: each

@@ -1,4 +1,4 @@
-//! Least frequently used: what was asked for least often since it came goes, the
+//! Least frequently used: what was requested least often since it came goes, the
 //! one that has had its count longest first.
 //!
 //! The perfect form of what A. V. Aho, P. J. Denning, J. D. Ullman, "Principles of

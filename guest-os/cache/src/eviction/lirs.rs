@@ -2,14 +2,14 @@
 //! passed since the last one. The greater part of the cache is for blocks of low
 //! distance (LIR); the others (HIR) go through a short queue. A stack S has the
 //! blocks in the order of their last requests, down to the oldest LIR one: a HIR
-//! block that is asked for while it is still in there, cached or not, had a
+//! block that is requested while it is still in there, cached or not, had a
 //! shorter distance than that one and takes its place.
 //!
 //! S. Jiang, X. Zhang, "LIRS: an efficient low inter-reference recency set
 //! replacement policy to improve buffer cache performance", SIGMETRICS 2002.
 //!
 //! ```text
-//!           asked for in S: the bottom of S becomes HIR
+//!           requested in S: the bottom of S becomes HIR
 //!          +--------------------------------------------+
 //!          v                                            |
 //!         LIR ----------------------------------> HIR, in S or not
@@ -17,7 +17,7 @@
 //!          |       another takes its place              | oldest of the queue,
 //!          |                                            v when room is needed
 //!          +----------------------------------- remembered, in S
-//!                         asked for
+//!                         requested
 //! ```
 //!
 //! The queue's share is 1 % of the capacity, at least 1 block, as in the paper. The
@@ -27,7 +27,7 @@
 //! libCacheSim departs from the paper in one thing: a request for a cached HIR
 //! block that is not in S makes the bottom of S HIR, though nothing takes its
 //! place, which throws out a block of the queue (with a queue of one, the very
-//! block asked for) and leaves a LIR place to the next new block. The paper's rule
+//! block requested) and leaves a LIR place to the next new block. The paper's rule
 //! is followed here; the misses differ by up to 25 in 200,000 requests of the tests.
 //! `tests/departures` has the simulator's rule and misses exactly as often. The
 //! simulator also lets nothing into a cache of one block.

@@ -1,4 +1,4 @@
-//! Least recently used: what nobody has asked for longest goes.
+//! Least recently used: evicts the block whose last request is oldest.
 //!
 //! R. L. Mattson, J. Gecsei, D. R. Slutz, I. L. Traiger, "Evaluation techniques
 //! for storage hierarchies", IBM Systems Journal 9(2), 1970.
@@ -8,7 +8,7 @@ use crate::table::{Place, Table};
 
 const CACHED: Place = Place::of_policy(0);
 
-/// Least recently used. The block asked for last is in front.
+/// Least recently used. The block requested last is in front.
 #[derive(Clone, Debug)]
 pub struct Lru;
 

@@ -1,7 +1,7 @@
-//! Which block goes when room is needed: the policies, one a file.
+//! Which block is evicted: the policies, one a file.
 //!
-//! A policy keeps the cached slots in lists of the [`Table`] and is told what
-//! happens to them. Adding one is a file, a variant of [`Policy`], a model in
+//! A policy keeps the cached slots in lists of the [`Table`] and is notified of
+//! every access. Adding one is a file, a variant of [`Policy`], a model in
 //! the tests and a column of golden counts.
 
 pub mod arc;
@@ -26,7 +26,7 @@ pub use sketch::Sketch;
 
 use crate::table::{List, Place, Table};
 
-/// A policy. Slots that it is told about are cached, and in none of its lists
+/// A policy. The slots passed to it are cached, and in none of its lists
 /// before [`insert`](Self::insert).
 pub trait Eviction {
     /// How many lists of the table it needs.
@@ -41,11 +41,11 @@ pub trait Eviction {
     /// A request hit the block in a slot.
     fn hit(&mut self, table: &mut Table, slot: u32, block: u32);
 
-    /// A request missed a block. It may be let in next, or not.
+    /// A request missed a block. It may be admitted next, or not.
     #[inline]
     fn missed(&mut self, _block: u32) {}
 
-    /// A block that is not cached is about to be let in; [`evict`](Self::evict), if
+    /// A block that is not cached is about to be admitted; [`evict`](Self::evict), if
     /// there is no room, and [`insert`](Self::insert) follow.
     #[inline]
     fn prepare(&mut self, _block: u32) {}

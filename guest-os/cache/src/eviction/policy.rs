@@ -101,13 +101,13 @@ impl fmt::Display for Policy {
     }
 }
 
-/// A name that is no policy's.
+/// An unknown policy name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownPolicy;
 
 impl fmt::Display for UnknownPolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("no such eviction policy, there are:")?;
+        f.write_str("unknown eviction policy; expected one of:")?;
         Policy::ALL
             .iter()
             .try_for_each(|policy| write!(f, " {policy}"))
@@ -184,9 +184,9 @@ impl AnyCache {
         with!(self, cache => cache.grow(slots))
     }
 
-    /// See [`Cache::flag`].
-    pub fn flag(&self, slot: u32) -> bool {
-        with!(self, cache => cache.flag(slot))
+    /// See [`Cache::has_flag`].
+    pub fn has_flag(&self, slot: u32) -> bool {
+        with!(self, cache => cache.has_flag(slot))
     }
 
     /// See [`Cache::set_flag`].

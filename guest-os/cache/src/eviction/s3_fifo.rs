@@ -1,6 +1,6 @@
 //! S3-FIFO: what is new waits in a small queue and goes quickly unless it is asked
 //! for again; what was is in a main queue with second chances. A block that went
-//! from the small queue is remembered, and is let into the main one at once.
+//! from the small queue is remembered, and is admitted to the main one at once.
 //!
 //! J. Yang, Y. Zhang, Z. Qiu, Y. Yue, R. Vinayak, "FIFO queues are all you need
 //! for cache eviction", SOSP 2023.
@@ -46,7 +46,7 @@ impl S3Fifo {
         (self.capacity / 10).max(1)
     }
 
-    /// The first of the main queue that nobody asked for lately. It is not empty.
+    /// The first of the main queue without a recent request. The queue is not empty.
     fn evict_main(&mut self, table: &mut Table) -> u32 {
         let main = list(table, MAIN_LIST);
         loop {
@@ -62,7 +62,7 @@ impl S3Fifo {
         }
     }
 
-    /// The first of the small queue that was not asked for again; what was goes to
+    /// The first of the small queue that was not requested again; what was goes to
     /// the main queue.
     fn evict_small(&mut self, table: &mut Table, remember: bool) -> Option<u32> {
         while let Some(slot) = table.pop_back(list(table, SMALL_LIST)) {

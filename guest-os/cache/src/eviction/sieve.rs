@@ -1,5 +1,5 @@
 //! SIEVE: a hand goes from the oldest block to the newest, again and again; what
-//! was asked for since it last came by stays where it is, the first that was not
+//! was requested since it last came by stays where it is, the first that was not
 //! goes. Unlike CLOCK, nothing moves: what comes new is looked at soon.
 //!
 //! Y. Zhang, J. Yang, Y. Yue, Y. Vigfusson, K. V. Rashmi, "SIEVE is simpler than

@@ -1,4 +1,4 @@
-//! How often blocks were asked for lately, roughly and in little memory: a
+//! How often blocks were requested lately, roughly and in little memory: a
 //! count-min sketch of 4-bit counters.
 //!
 //! G. Cormode, S. Muthukrishnan, "An improved data stream summary: the count-min
@@ -58,7 +58,7 @@ impl Sketch {
         })
     }
 
-    /// How often a block was asked for, or more.
+    /// How often a block was requested, or more.
     #[inline]
     pub fn count(&self, block: u32) -> u64 {
         let counts = self

@@ -1,6 +1,6 @@
-//! 2Q: what is new waits in a queue, whatever is asked of it there; what is asked
-//! for again after it went from there, and while it is remembered, is in an LRU
-//! list for good. One long scan goes through the queue and harms nobody.
+//! 2Q: new blocks pass through a FIFO queue, where requests do not move them. A block that
+//! is requested again after it left that queue, while it is remembered, joins an LRU list.
+//! One long scan passes through the queue and leaves the list alone.
 //!
 //! T. Johnson, D. Shasha, "2Q: a low overhead high performance buffer management
 //! replacement algorithm", VLDB 1994: the full version, with the paper's Kin of a

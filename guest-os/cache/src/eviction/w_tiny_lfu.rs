@@ -1,5 +1,5 @@
 //! W-TinyLFU: what is new waits in a small LRU window; what leaves it must have
-//! been asked for more often lately than what would go for it out of the main
+//! been requested more often lately than what would go for it out of the main
 //! part, a segmented LRU. A sketch counts the requests, also for blocks that are
 //! not cached.
 //!
@@ -31,7 +31,7 @@ const PROBATION: Place = Place::of_policy(1);
 const PROTECTED: Place = Place::of_policy(2);
 const PLACES: [Place; 3] = [WINDOW, PROBATION, PROTECTED];
 
-/// W-TinyLFU. What was asked for last is in front.
+/// W-TinyLFU. What was requested last is in front.
 #[derive(Clone, Debug)]
 pub struct WTinyLfu {
     sketch: Sketch,

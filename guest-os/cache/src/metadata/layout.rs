@@ -3,7 +3,7 @@
 //! ```text
 //!  block                                    record, 12 bytes
 //!   0  "vSSDmeta"                            0  kind in bits 28 to 31, slot below
-//!   8  version u16, 1                        4  block u32
+//!   8  version u16, 2                        4  block u32
 //!  10  kind u16                              8  epoch u32
 //!  12  blocks of the vSSD u32
 //!  16  id of the cache u64                  kinds of records
@@ -14,8 +14,9 @@
 //!  48  index u32                             4  the block is lost
 //!  52  records u16                           5  the block is found
 //!  54  parts u16
-//!  56  checksum of all else u64             kinds of blocks
-//!  64  records                               0 blank, 1 checkpoint, 2 log
+//!  56  zeros                                kinds of blocks
+//!  60  CRC-32 of all else u32                0 blank, 1 checkpoint, 2 log
+//!  64  records
 //! ```
 //!
 //! | | checkpoint | log |
@@ -26,19 +27,59 @@
 //! | index | in the checkpoint | in the commit |
 //! | parts | 1 in the last block, else 0 | blocks of the commit |
 
+use core::mem::offset_of;
+
+use crc32fast::Hasher;
+use zerocopy::little_endian::{U16, U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
 use super::{Record, SlotState};
-use crate::checksum::checksum;
 use crate::device::BLOCK_LEN;
 
-const MAGIC: u64 = u64::from_le_bytes(*b"vSSDmeta");
-const VERSION: u16 = 1;
-const HEADER_LEN: usize = 64;
-const RECORD_LEN: usize = 12;
-const CHECKSUM_AT: usize = 56;
+const MAGIC: [u8; 8] = *b"vSSDmeta";
+
+/// The version of this layout. Version 1 had another checksum.
+pub const VERSION: u16 = 2;
+
 const SLOT_BITS: u32 = 28;
 
+/// A block of the region.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct RawBlock {
+    header: RawHeader,
+    records: [RawRecord; PER_BLOCK],
+}
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct RawHeader {
+    magic: [u8; 8],
+    version: U16,
+    kind: U16,
+    capacity: U32,
+    id: U64,
+    sequence: U64,
+    previous: U64,
+    place: U32,
+    next: U32,
+    index: U32,
+    records: U16,
+    parts: U16,
+    reserved: U32,
+    crc: U32,
+}
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct RawRecord {
+    kind_and_slot: U32,
+    block: U32,
+    epoch: U32,
+}
+
 /// Records in a block.
-pub const PER_BLOCK: usize = (BLOCK_LEN - HEADER_LEN) / RECORD_LEN;
+pub const PER_BLOCK: usize = (BLOCK_LEN - size_of::<RawHeader>()) / size_of::<RawRecord>();
 
 /// No honest log counts as far; one that did could not be continued.
 const SEQUENCE_END: u64 = 1 << 63;
@@ -46,6 +87,8 @@ const SEQUENCE_END: u64 = 1 << 63;
 // Every slot that a cache can have has a number in a record.
 const _: () = assert!(crate::cache::MAX_SLOTS <= 1 << SLOT_BITS);
 const _: () = assert!(PER_BLOCK == 336);
+const _: () = assert!(size_of::<RawHeader>() == 64);
+const _: () = assert!(size_of::<RawBlock>() == BLOCK_LEN);
 
 /// What a block of the region is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,21 +115,14 @@ pub struct Header {
     pub parts: u16,
 }
 
-fn u16_at(bytes: &[u8], at: usize) -> u16 {
-    u16::from_le_bytes(bytes[at..at + 2].try_into().expect("two bytes"))
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
-}
-
-fn sum(block: &[u8]) -> u64 {
-    let header = checksum(MAGIC, &block[..CHECKSUM_AT]);
-    checksum(header, &block[HEADER_LEN..BLOCK_LEN])
+impl RawBlock {
+    /// The checksum of all but its field, which ends the header.
+    fn crc(&self) -> u32 {
+        let mut hasher = Hasher::new();
+        hasher.update(&self.header.as_bytes()[..offset_of!(RawHeader, crc)]);
+        hasher.update(self.records.as_bytes());
+        hasher.finalize()
+    }
 }
 
 impl Header {
@@ -97,34 +133,36 @@ impl Header {
             Kind::Checkpoint => 1,
             Kind::Log => 2,
         };
-        let mut put = |at: usize, bytes: &[u8]| block[at..at + bytes.len()].copy_from_slice(bytes);
-        put(0, &MAGIC.to_le_bytes());
-        put(8, &VERSION.to_le_bytes());
-        put(10, &kind.to_le_bytes());
-        put(12, &self.capacity.to_le_bytes());
-        put(16, &self.id.to_le_bytes());
-        put(24, &self.sequence.to_le_bytes());
-        put(32, &self.previous.to_le_bytes());
-        put(40, &self.place.to_le_bytes());
-        put(44, &self.next.to_le_bytes());
-        put(48, &self.index.to_le_bytes());
-        put(52, &(records.len() as u16).to_le_bytes());
-        put(54, &self.parts.to_le_bytes());
-        let (slots, _) = block[HEADER_LEN..].as_chunks_mut::<RECORD_LEN>();
-        assert!(records.len() <= slots.len(), "{} records", records.len());
-        for (bytes, record) in slots.iter_mut().zip(records) {
-            encode_record(record, bytes);
+        let block = RawBlock::mut_from_bytes(block).expect("bytes of a block");
+        block.header = RawHeader {
+            magic: MAGIC,
+            version: VERSION.into(),
+            kind: kind.into(),
+            capacity: self.capacity.into(),
+            id: self.id.into(),
+            sequence: self.sequence.into(),
+            previous: self.previous.into(),
+            place: self.place.into(),
+            next: self.next.into(),
+            index: self.index.into(),
+            records: (records.len() as u16).into(),
+            parts: self.parts.into(),
+            reserved: 0.into(),
+            crc: 0.into(),
+        };
+        for (raw, record) in block.records[..records.len()].iter_mut().zip(records) {
+            *raw = RawRecord::encode(record);
         }
-        let sum = sum(block);
-        block[CHECKSUM_AT..HEADER_LEN].copy_from_slice(&sum.to_le_bytes());
+        block.header.crc = block.crc().into();
     }
 
     /// Reads a block; `None` when it is none of these, or not whole.
     pub fn decode(block: &[u8]) -> Option<Self> {
-        let is_whole = u64_at(block, 0) == MAGIC
-            && u16_at(block, 8) == VERSION
-            && u64_at(block, CHECKSUM_AT) == sum(block);
-        let kind = match (is_whole, u16_at(block, 10)) {
+        let block = RawBlock::ref_from_bytes(block).ok()?;
+        let raw = &block.header;
+        let is_whole =
+            raw.magic == MAGIC && raw.version.get() == VERSION && raw.crc.get() == block.crc();
+        let kind = match (is_whole, raw.kind.get()) {
             (true, 0) => Kind::Blank,
             (true, 1) => Kind::Checkpoint,
             (true, 2) => Kind::Log,
@@ -132,69 +170,83 @@ impl Header {
         };
         let header = Self {
             kind,
-            capacity: u32_at(block, 12),
-            id: u64_at(block, 16),
-            sequence: u64_at(block, 24),
-            previous: u64_at(block, 32),
-            place: u32_at(block, 40),
-            next: u32_at(block, 44),
-            index: u32_at(block, 48),
-            parts: u16_at(block, 54),
+            capacity: raw.capacity.get(),
+            id: raw.id.get(),
+            sequence: raw.sequence.get(),
+            previous: raw.previous.get(),
+            place: raw.place.get(),
+            next: raw.next.get(),
+            index: raw.index.get(),
+            parts: raw.parts.get(),
         };
         let counts = header.sequence.max(header.previous) < SEQUENCE_END;
-        (counts && usize::from(u16_at(block, 52)) <= PER_BLOCK).then_some(header)
+        (counts && usize::from(raw.records.get()) <= PER_BLOCK).then_some(header)
     }
+}
+
+/// The version of a block of another one; `None` for every other block.
+pub fn other_version(block: &[u8]) -> Option<u16> {
+    let header = &RawBlock::ref_from_bytes(block).ok()?.header;
+    let version = header.version.get();
+    (header.magic == MAGIC && version != VERSION).then_some(version)
 }
 
 /// The records of a block that [`Header::decode`] took; `None` for one that cannot be.
 pub fn records(block: &[u8]) -> impl Iterator<Item = Option<Record>> {
-    let count = usize::from(u16_at(block, 52));
-    let (records, _) = block[HEADER_LEN..].as_chunks::<RECORD_LEN>();
-    records.iter().take(count).map(decode_record)
+    let block = RawBlock::ref_from_bytes(block).expect("bytes of a block");
+    let count = usize::from(block.header.records.get());
+    block.records.iter().take(count).map(RawRecord::decode)
 }
 
-fn encode_record(record: &Record, bytes: &mut [u8; RECORD_LEN]) {
-    let (kind, slot, block, epoch) = match *record {
-        Record::Slot { slot, state } => match state {
-            SlotState::Free => (0, slot, 0, 0),
-            SlotState::Clean { block } => (1, slot, block, 0),
-            SlotState::Dirty {
+impl RawRecord {
+    fn encode(record: &Record) -> Self {
+        let (kind, slot, block, epoch) = match *record {
+            Record::Slot { slot, state } => match state {
+                SlotState::Free => (0, slot, 0, 0),
+                SlotState::Clean { block } => (1, slot, block, 0),
+                SlotState::Dirty {
+                    block,
+                    epoch,
+                    zeros,
+                } => (2 + u32::from(zeros), slot, block, epoch),
+            },
+            Record::Lost { block } => (4, 0, block, 0),
+            Record::Found { block } => (5, 0, block, 0),
+        };
+        Self {
+            kind_and_slot: (kind << SLOT_BITS | slot).into(),
+            block: block.into(),
+            epoch: epoch.into(),
+        }
+    }
+
+    fn decode(&self) -> Option<Record> {
+        let word = self.kind_and_slot.get();
+        let slot = word & ((1 << SLOT_BITS) - 1);
+        let (block, epoch) = (self.block.get(), self.epoch.get());
+        let state = match word >> SLOT_BITS {
+            0 => SlotState::Free,
+            1 => SlotState::Clean { block },
+            kind @ (2 | 3) => SlotState::Dirty {
                 block,
                 epoch,
-                zeros,
-            } => (2 + u32::from(zeros), slot, block, epoch),
-        },
-        Record::Lost { block } => (4, 0, block, 0),
-        Record::Found { block } => (5, 0, block, 0),
-    };
-    bytes[0..4].copy_from_slice(&(kind << SLOT_BITS | slot).to_le_bytes());
-    bytes[4..8].copy_from_slice(&block.to_le_bytes());
-    bytes[8..12].copy_from_slice(&epoch.to_le_bytes());
-}
-
-fn decode_record(bytes: &[u8; RECORD_LEN]) -> Option<Record> {
-    let word = u32_at(bytes, 0);
-    let slot = word & ((1 << SLOT_BITS) - 1);
-    let (block, epoch) = (u32_at(bytes, 4), u32_at(bytes, 8));
-    let state = match word >> SLOT_BITS {
-        0 => SlotState::Free,
-        1 => SlotState::Clean { block },
-        kind @ (2 | 3) => SlotState::Dirty {
-            block,
-            epoch,
-            zeros: kind == 3,
-        },
-        4 => return Some(Record::Lost { block }),
-        5 => return Some(Record::Found { block }),
-        _ => return None,
-    };
-    Some(Record::Slot { slot, state })
+                zeros: kind == 3,
+            },
+            4 => return Some(Record::Lost { block }),
+            5 => return Some(Record::Found { block }),
+            _ => return None,
+        };
+        Some(Record::Slot { slot, state })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use alloc::vec;
+
+    const HEADER_LEN: usize = size_of::<RawHeader>();
+    const CRC_AT: usize = offset_of!(RawHeader, crc);
 
     const HEADER: Header = Header {
         kind: Kind::Log,
@@ -241,11 +293,12 @@ mod tests {
     fn blocks_have_these_bytes() {
         let mut block = vec![0; BLOCK_LEN];
         HEADER.encode(&RECORDS, &mut block);
-        let expected: &[u8] = b"vSSDmeta\x01\0\x02\0\x01\x02\x03\x04\
+        let expected: &[u8] = b"vSSDmeta\x02\0\x02\0\x01\x02\x03\x04\
             \x88\x77\x66\x55\x44\x33\x22\x11\x02\x03\x04\x05\x06\x07\x08\x09\
-            \x08\x07\x06\x05\x04\x03\x02\x01\xbb\xaa\0\0\xdd\xcc\0\0\x01\0\0\0\x06\0\x02\0";
-        assert_eq!(&block[..CHECKSUM_AT], expected);
-        assert_eq!(u64_at(&block, CHECKSUM_AT), 0xd9a6_6736_ea20_c1a5);
+            \x08\x07\x06\x05\x04\x03\x02\x01\xbb\xaa\0\0\xdd\xcc\0\0\x01\0\0\0\x06\0\x02\0\0\0\0\0";
+        assert_eq!(&block[..CRC_AT], expected);
+        let crc = block[CRC_AT..HEADER_LEN].as_array().copied();
+        assert_eq!(crc.map(u32::from_le_bytes), Some(0xfc24_186c));
         let expected: &[u8] = b"\xdd\xcc\xbb\x0a\0\0\0\0\0\0\0\0\
             \x01\0\0\x10\x04\x03\x02\x01\0\0\0\0\
             \x02\0\0\x20\x09\0\0\0\xd0\xc0\xb0\xa0\
@@ -256,6 +309,20 @@ mod tests {
         assert!(block[HEADER_LEN + expected.len()..].iter().all(|&b| b == 0));
         assert_eq!(Header::decode(&block), Some(HEADER));
         assert!(records(&block).eq(RECORDS.map(Some)));
+    }
+
+    #[test]
+    fn blocks_of_other_versions_are_told_from_noise() {
+        let mut block = vec![0; BLOCK_LEN];
+        assert_eq!(other_version(&block), None);
+        HEADER.encode(&RECORDS, &mut block);
+        assert_eq!(other_version(&block), None);
+        for version in [1_u16, 3, u16::MAX] {
+            block[8..10].copy_from_slice(&version.to_le_bytes());
+            assert_eq!(other_version(&block), Some(version));
+        }
+        block[7] ^= 1;
+        assert_eq!(other_version(&block), None, "another magic");
     }
 
     #[test]
@@ -274,7 +341,7 @@ mod tests {
     #[test]
     fn whole_blocks_that_make_no_sense_are_refused() {
         for (at, bytes) in [
-            (8, &2u16.to_le_bytes()[..]),
+            (8, &1u16.to_le_bytes()[..]),
             (10, &3u16.to_le_bytes()),
             (24, &u64::MAX.to_le_bytes()),
             (32, &u64::MAX.to_le_bytes()),
@@ -283,10 +350,11 @@ mod tests {
             let mut block = vec![0; BLOCK_LEN];
             HEADER.encode(&RECORDS, &mut block);
             block[at..at + bytes.len()].copy_from_slice(bytes);
-            let sum = sum(&block);
-            block[CHECKSUM_AT..HEADER_LEN].copy_from_slice(&sum.to_le_bytes());
+            let raw = RawBlock::mut_from_bytes(&mut block).unwrap();
+            raw.header.crc = raw.crc().into();
             assert_eq!(Header::decode(&block), None, "bytes from {at} on");
         }
-        assert_eq!(decode_record(&[0xff; RECORD_LEN]), None);
+        let ones = RawRecord::ref_from_bytes(&[0xff; 12]).unwrap();
+        assert_eq!(ones.decode(), None);
     }
 }

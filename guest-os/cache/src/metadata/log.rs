@@ -11,10 +11,9 @@
 //! ```
 //!
 //! A *chain* is a checkpoint and the log from it. It is *condemned* when a write
-//! of it failed: nobody knows where its log ends then, so that it can
-//! not be continued, only be replaced. Whatever a chain is replaced by, the first
-//! block of its checkpoint, the root, is erased before the log goes on and before
-//! its blocks are used for anything else.
+//! of it failed: the end of its log is unknown then, so it cannot be continued, only
+//! replaced. Whatever replaces a chain, the first block of its checkpoint, the root, is
+//! erased before the log continues and before its blocks are reused.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -75,7 +74,7 @@ pub struct MetaLog {
     pub(super) space: Space,
     pub(super) chain: Option<Chain>,
     pub(super) building: Option<Building>,
-    /// Roots of checkpoints that must not be found any more.
+    /// Roots of checkpoints that must not be found any longer.
     pub(super) retiring: Vec<u32>,
     /// Sequence of the next block of the log, and of the next checkpoint.
     pub(super) sequence: u64,
@@ -170,7 +169,7 @@ impl MetaLog {
                 plan.push_blank(self.capacity, self.id, place);
             }
         }
-        if plan.is_empty() && !plan.carries {
+        if plan.is_empty() && !plan.has_records {
             return Err(self.full(len));
         }
         self.is_planned = true;
@@ -292,8 +291,8 @@ impl MetaLog {
             None => checkpoint_blocks(snapshot),
         };
         let room = self.space.count(Use::Free).saturating_sub(reserve);
-        plan.carries = parts == 0 || room as usize > parts;
-        if parts == 0 || !plan.carries {
+        plan.has_records = parts == 0 || room as usize > parts;
+        if parts == 0 || !plan.has_records {
             return;
         }
         let (first, previous) = (chain.next, chain.last);
@@ -332,7 +331,7 @@ impl MetaLog {
         }
     }
 
-    /// Whether nothing is on record on the vSSD, so that any slot may be overwritten.
+    /// Whether nothing is recorded on the vSSD, so that any slot may be overwritten.
     pub fn is_void(&self) -> bool {
         self.chain.is_none() && self.retiring.is_empty() && self.building.is_none()
     }

@@ -14,8 +14,7 @@
 //!  └───┴───┴─···─┴───┘   └─────────┘      └─────┴─────┘      none, but not zeros
 //! ```
 //!
-//! **What a killed guest may not believe.** Revoked blocks read as zeros when they
-//! come back. A log that merely ended where no further commit is found would
+//! **Stale logs after a crash.** Revoked blocks read as zeros when they come back. A log that merely ended where no further commit is found would
 //! take a log whose last commits were revoked for an older, whole one, and old
 //! records name slots that hold other blocks by now. So a block of the region is
 //! used only after something that is not zeros was made durable in it, and a
@@ -27,8 +26,8 @@
 //! It is written a few blocks with each commit, from what [`Snapshot`] says at that
 //! moment, while commits go on in the log: the checkpoint names the place in the
 //! log where it was begun, and what was committed since overrides it (a fuzzy
-//! checkpoint: Gray and Reuter, *Transaction Processing*, 1993, 11.5). So no commit
-//! is long, and nobody keeps the state twice.
+//! checkpoint: Gray and Reuter, *Transaction Processing*, 1993, 11.5). So every
+//! commit is short, and the state is kept once.
 //!
 //! A commit is planned, written and finished, so that grants and revocations may
 //! come in between ([`MetaLog::plan`], [`Plan::write`], [`MetaLog::finish`];
@@ -51,6 +50,7 @@ mod tests;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 
+pub use layout::VERSION;
 pub use log::MetaLog;
 pub use outcome::Step;
 pub use plan::Plan;
@@ -72,7 +72,7 @@ pub fn region_blocks(capacity: u32) -> u32 {
     capacity.div_ceil(100).max(MIN_REGION).min(capacity)
 }
 
-/// What is on record about a slot.
+/// What is recorded about a slot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SlotState {
     /// Nothing of value.
@@ -95,7 +95,7 @@ pub enum SlotState {
     },
 }
 
-/// A change of what is on record.
+/// A change of what is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Record {
     /// What a slot holds from now on.
@@ -117,11 +117,11 @@ pub enum Record {
     },
 }
 
-/// All that may be on record, a part at a time, for checkpoints.
+/// All that may be recorded, a part at a time, for checkpoints.
 ///
-/// Parts of one checkpoint are asked for by several plans, and the state may change in
+/// Parts of one checkpoint are requested by several plans, and the state may change in
 /// between. What is given must be what a commit might record *at that moment*: only
-/// slots whose data are durable, and every slot and lost block that is on record and
+/// slots whose data are durable, and every slot and lost block that is recorded and
 /// must stay so. What is not given is free. A slot may be given twice; the last
 /// counts, and whatever was committed since the checkpoint was begun counts more.
 ///
@@ -141,7 +141,7 @@ pub trait Snapshot {
     /// what a cursor means is the implementer's own. May append none and go on.
     fn read(&self, cursor: u64, limit: usize, out: &mut Vec<Record>) -> Option<u64>;
 
-    /// Whether there is nothing to record.
+    /// Whether there are no records.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -181,7 +181,7 @@ impl core::fmt::Display for MetaError {
 impl core::error::Error for MetaError {}
 
 /// Makes `records` durable, all or none: writes blocks of the log, and what else the
-/// log needs, and flushes `device`. The data that the records speak of must be
+/// log needs, and flushes `device`. The data that the records describe must be
 /// durable before this is called.
 ///
 /// With no records it only goes on with a checkpoint that is due

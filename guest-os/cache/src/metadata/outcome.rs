@@ -45,9 +45,10 @@ impl MetaLog {
             self.finish_checkpoint(&plan.checkpoint, plan.has_root, plan.has_end, whole);
         }
         written.map_err(MetaError::Device)?;
-        match plan.carries && self.sound_chain().is_some() {
-            true => Ok(Step::Committed),
-            false => Ok(Step::Again),
+        if plan.has_records && self.sound_chain().is_some() {
+            Ok(Step::Committed)
+        } else {
+            Ok(Step::Again)
         }
     }
 
@@ -75,7 +76,7 @@ impl MetaLog {
                 (chain.next, chain.last) = (log.next, log.last);
             }
             // What was planned stays out of use until the chain is replaced: recovery may
-            // find the commit, and look for all of its blocks.
+            // find the commit, and then needs all of its blocks.
             Some(chain) => {
                 chain.is_condemned = true;
                 self.abandon_overtaking();
@@ -193,7 +194,7 @@ impl MetaLog {
     }
 
     /// Gives up at most `max` blocks of the region, those first that nothing needs. When
-    /// it comes to others, nothing is on record any more: everything dirty must have been
+    /// it comes to others, nothing is recorded any longer: everything dirty must have been
     /// written back before. Blocks of a plan under way stay, and so do roots until a commit
     /// has erased them: what is given up is still there until the hypervisor takes it.
     pub fn surrender(&mut self, max: u32) -> Vec<u32> {
@@ -219,7 +220,7 @@ impl MetaLog {
         given[from..].iter().for_each(|&place| self.take(place));
     }
 
-    /// Gives up what is on record, when it cannot be kept as it should be
+    /// Gives up what is recorded, when it cannot be kept as it should be
     /// ([`MetaError::Full`]). Everything dirty must have been written back before. Commits
     /// begin anew; that the old records are gone for certain, [`is_void`](Self::is_void) says.
     pub fn forget(&mut self) {

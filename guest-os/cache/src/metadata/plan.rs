@@ -28,7 +28,7 @@ pub struct Plan {
     pub(super) has_end: bool,
     pub(super) log: Option<PlannedLog>,
     /// Whether the records are in it.
-    pub(super) carries: bool,
+    pub(super) has_records: bool,
 }
 
 /// The part of a plan that is the commit.

@@ -1,4 +1,4 @@
-//! From the blocks of the region to what was on record.
+//! From the blocks of the region to what was recorded.
 //!
 //! Every held block is read once and its header kept; the newest checkpoint all of
 //! whose parts are there counts, and the log is followed from it, from each block
@@ -22,7 +22,7 @@ const LONGEST_READ: u32 = 64;
 /// Blocks of a commit, at most.
 const LONGEST_COMMIT: u16 = (MAX_RECORDS / layout::PER_BLOCK) as u16;
 
-/// What was on record.
+/// What was recorded.
 #[derive(Debug)]
 pub struct Recovered {
     /// The log, which goes on from there.
@@ -44,8 +44,10 @@ impl Recovered {
 /// Why nothing was recovered. [`MetaLog::format`] is what may follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unrecovered {
-    /// There is no log of a vSSD of this capacity, of a version that is known.
+    /// There is no log of a vSSD of this capacity.
     Nothing,
+    /// There is one of this version, which is not [`VERSION`](super::VERSION).
+    OtherVersion(u16),
     /// There is one, but blocks that it may need are gone: what was dirty is not
     /// known, and if anything was, it is lost.
     Broken,
@@ -53,10 +55,15 @@ pub enum Unrecovered {
 
 impl core::fmt::Display for Unrecovered {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str(match self {
-            Self::Nothing => "the vSSD has no metadata",
-            Self::Broken => "blocks of the metadata are gone from the vSSD",
-        })
+        match self {
+            Self::Nothing => f.write_str("the vSSD has no metadata"),
+            Self::OtherVersion(version) => write!(
+                f,
+                "the metadata on the vSSD have version {version}, not {}",
+                layout::VERSION
+            ),
+            Self::Broken => f.write_str("blocks of the metadata are gone from the vSSD"),
+        }
     }
 }
 
@@ -69,8 +76,10 @@ enum Found {
     Absent,
     /// Zeros: it was revoked since it was written, or it was never written.
     Zeros,
-    /// Nothing that can be told.
+    /// Unknown content.
     Noise,
+    /// A block of a log of this other version.
+    Other(u16),
     /// A block of a log like this one.
     Block(Header),
 }
@@ -85,7 +94,7 @@ struct Region {
 }
 
 impl MetaLog {
-    /// Finds what was on record on the vSSD `device`, of which the blocks `held` are
+    /// Finds what was recorded on the vSSD `device`, of which the blocks `held` are
     /// held, as the last commit that ended well left it. Of one that did not, either all
     /// is found or nothing.
     ///
@@ -118,7 +127,11 @@ impl MetaLog {
             log.sequence = log.sequence.max(header.previous + 1);
         }
         if is_empty {
-            return Err(Unrecovered::Nothing);
+            let other = region.found.iter().find_map(|found| match found {
+                Found::Other(version) => Some(Unrecovered::OtherVersion(*version)),
+                _ => None,
+            });
+            return Err(other.unwrap_or(Unrecovered::Nothing));
         }
         parts.sort_unstable_by_key(|part| (part.sequence, part.id, part.index));
         let same = |a: &Header, b: &Header| (a.sequence, a.id) == (b.sequence, b.id);
@@ -149,7 +162,9 @@ impl MetaLog {
             match found {
                 Found::Absent => {}
                 Found::Zeros => self.space.set(place, Use::Raw),
-                Found::Noise | Found::Block(_) => self.space.set(place, Use::Free),
+                Found::Noise | Found::Other(_) | Found::Block(_) => {
+                    self.space.set(place, Use::Free)
+                }
             }
         }
     }
@@ -291,7 +306,7 @@ impl Region {
     ) -> Result<Option<Header>, Unrecovered> {
         let header = match self.found.get(place as usize) {
             None | Some(Found::Absent | Found::Zeros) => return Err(Unrecovered::Broken),
-            Some(Found::Noise) => return Ok(None),
+            Some(Found::Noise | Found::Other(_)) => return Ok(None),
             Some(Found::Block(header)) => header,
         };
         let follows = match parts {
@@ -346,6 +361,7 @@ fn look(block: &[u8], capacity: u32, place: u32) -> Found {
             Found::Block(header)
         }
         None if block.iter().all(|&byte| byte == 0) => Found::Zeros,
-        _ => Found::Noise,
+        None => layout::other_version(block).map_or(Found::Noise, Found::Other),
+        Some(_) => Found::Noise,
     }
 }

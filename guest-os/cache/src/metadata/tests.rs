@@ -15,7 +15,7 @@ fn ranges(range: Range<u32>) -> Vec<Range<u32>> {
     vec![range]
 }
 
-/// What is on record, naively.
+/// What is recorded, naively.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct State {
     slots: BTreeMap<u32, SlotState>,
@@ -73,7 +73,7 @@ impl Snapshot for State {
         };
         let slots = self.slots.range(first_slot..).map(slot);
         let mut all = slots.chain(self.lost.range(first_lost..).map(lost));
-        // Fewer than asked for.
+        // Fewer than requested.
         for (_, record) in all.by_ref().take((limit / 2).max(1)) {
             out.push(record);
         }
@@ -307,7 +307,7 @@ fn recovery_never_finds_what_is_no_longer_so() {
     assert!(committed > 8000 && broken > 100);
 }
 
-/// A log on a disk of its own, with slots on record.
+/// A log on a disk of its own, with slots recorded.
 fn filled(capacity: u32) -> (CrashDisk, RefCell<MetaLog>, State) {
     let disk = CrashDisk::new(capacity, 7);
     let log = RefCell::new(run(MetaLog::format(&disk, 7, &ranges(0..capacity))).unwrap());
@@ -373,7 +373,7 @@ fn region_blocks_go_last_and_come_back() {
     assert_eq!(State::of(&recovered), state);
     free.iter().for_each(|&block| disk.hold(block, false));
     // The blocks that are given up are there until the hypervisor takes them, and what they
-    // say with those that are left must not be believed any more.
+    // say with those that are left must not be believed any longer.
     let mut rest = log.borrow_mut().surrender(100);
     assert_eq!(log.borrow().held(), 1, "the root is yet to be erased");
     while log.borrow().held() > 0 {

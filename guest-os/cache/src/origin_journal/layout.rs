@@ -1,10 +1,10 @@
 //! The bytes of descriptors and of the mark. All numbers are little-endian.
 //!
 //! ```text
-//!   0  "vSSDjrnl"                     56  checksum of all else u64
-//!   8  version u16, 1                 64  for each block of the transaction:
+//!   0  "vSSDjrnl"                     60  CRC-32 of all else u32
+//!   8  version u16, 2                 64  for each block of the transaction:
 //!  10  kind u16: 1 transaction, 2 mark     0  its place u32
-//!  12  blocks of the origin u32            4  checksum of its content u64
+//!  12  blocks of the origin u32            4  CRC-32 of its place and content u32
 //!  16  sequence u64
 //!  24  the last one applied u64
 //!  32  blocks of the transaction u32
@@ -12,22 +12,59 @@
 //! ```
 
 use alloc::vec::Vec;
+use core::mem::offset_of;
+
+use crc32fast::Hasher;
+use zerocopy::little_endian::{U16, U32, U64};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::TRANSACTION_BLOCKS;
-use crate::checksum::checksum;
 use crate::device::BLOCK_LEN;
 
-const MAGIC: u64 = u64::from_le_bytes(*b"vSSDjrnl");
-const VERSION: u16 = 1;
-const HEADER_LEN: usize = 64;
-const TARGET_LEN: usize = 12;
-const CHECKSUM_AT: usize = 56;
+const MAGIC: [u8; 8] = *b"vSSDjrnl";
+
+/// The version of this layout. Version 1 had another checksum.
+pub const VERSION: u16 = 2;
+
+/// A descriptor or the mark.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct RawBlock {
+    header: RawHeader,
+    targets: [RawTarget; TARGET_ROOM],
+}
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct RawHeader {
+    magic: [u8; 8],
+    version: U16,
+    kind: U16,
+    origin_blocks: U32,
+    sequence: U64,
+    applied: U64,
+    targets: U32,
+    reserved: [u8; 24],
+    crc: U32,
+}
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct RawTarget {
+    block: U32,
+    crc: U32,
+}
+
+/// Targets for which a block has room.
+const TARGET_ROOM: usize = (BLOCK_LEN - size_of::<RawHeader>()) / size_of::<RawTarget>();
 
 /// No honest journal counts as far; one that did could not be continued.
 const SEQUENCE_END: u64 = 1 << 63;
 
 // All targets of a transaction are in one descriptor.
-const _: () = assert!(HEADER_LEN + TRANSACTION_BLOCKS * TARGET_LEN <= BLOCK_LEN);
+const _: () = assert!(TRANSACTION_BLOCKS <= TARGET_ROOM);
+const _: () = assert!(size_of::<RawHeader>() == 64);
+const _: () = assert!(size_of::<RawBlock>() == BLOCK_LEN);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -49,25 +86,30 @@ pub struct Header {
 pub struct Target {
     /// Where it belongs.
     pub block: u32,
-    /// The checksum of its content, begun with its place.
-    pub sum: u64,
+    /// The checksum of its place and its content.
+    pub crc: u32,
 }
 
-fn u16_at(bytes: &[u8], at: usize) -> u16 {
-    u16::from_le_bytes(bytes[at..at + 2].try_into().expect("two bytes"))
+impl Target {
+    pub fn new(block: u32, data: &[u8]) -> Self {
+        let mut hasher = Hasher::new();
+        hasher.update(U32::new(block).as_bytes());
+        hasher.update(data);
+        Self {
+            block,
+            crc: hasher.finalize(),
+        }
+    }
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
-}
-
-fn sum(block: &[u8]) -> u64 {
-    let header = checksum(MAGIC, &block[..CHECKSUM_AT]);
-    checksum(header, &block[HEADER_LEN..])
+impl RawBlock {
+    /// The checksum of all but its field, which ends the header.
+    fn crc(&self) -> u32 {
+        let mut hasher = Hasher::new();
+        hasher.update(&self.header.as_bytes()[..offset_of!(RawHeader, crc)]);
+        hasher.update(self.targets.as_bytes());
+        hasher.finalize()
+    }
 }
 
 impl Header {
@@ -77,57 +119,72 @@ impl Header {
             Kind::Transaction => 1,
             Kind::Mark => 2,
         };
-        block.fill(0);
-        let mut put = |at: usize, bytes: &[u8]| block[at..at + bytes.len()].copy_from_slice(bytes);
-        put(0, &MAGIC.to_le_bytes());
-        put(8, &VERSION.to_le_bytes());
-        put(10, &kind.to_le_bytes());
-        put(12, &self.origin_blocks.to_le_bytes());
-        put(16, &self.sequence.to_le_bytes());
-        put(24, &self.applied.to_le_bytes());
-        put(32, &(targets.len() as u32).to_le_bytes());
-        for (at, target) in (HEADER_LEN..).step_by(TARGET_LEN).zip(targets) {
-            put(at, &target.block.to_le_bytes());
-            put(at + 4, &target.sum.to_le_bytes());
+        let block = RawBlock::mut_from_bytes(block).expect("bytes of a block");
+        block.zero();
+        block.header = RawHeader {
+            magic: MAGIC,
+            version: VERSION.into(),
+            kind: kind.into(),
+            origin_blocks: self.origin_blocks.into(),
+            sequence: self.sequence.into(),
+            applied: self.applied.into(),
+            targets: (targets.len() as u32).into(),
+            reserved: [0; 24],
+            crc: 0.into(),
+        };
+        for (raw, target) in block.targets[..targets.len()].iter_mut().zip(targets) {
+            *raw = RawTarget {
+                block: target.block.into(),
+                crc: target.crc.into(),
+            };
         }
-        let sum = sum(block);
-        block[CHECKSUM_AT..HEADER_LEN].copy_from_slice(&sum.to_le_bytes());
+        block.header.crc = block.crc().into();
     }
 
     /// Reads a block; `None` when it is neither, or not whole, or cannot be.
     pub fn decode(block: &[u8]) -> Option<(Self, Vec<Target>)> {
-        let is_whole = u64_at(block, 0) == MAGIC
-            && u16_at(block, 8) == VERSION
-            && u64_at(block, CHECKSUM_AT) == sum(block);
-        let kind = match (is_whole, u16_at(block, 10)) {
+        let block = RawBlock::ref_from_bytes(block).ok()?;
+        let raw = &block.header;
+        let is_whole =
+            raw.magic == MAGIC && raw.version.get() == VERSION && raw.crc.get() == block.crc();
+        let kind = match (is_whole, raw.kind.get()) {
             (true, 1) => Kind::Transaction,
             (true, 2) => Kind::Mark,
             _ => return None,
         };
         let header = Self {
             kind,
-            origin_blocks: u32_at(block, 12),
-            sequence: u64_at(block, 16),
-            applied: u64_at(block, 24),
+            origin_blocks: raw.origin_blocks.get(),
+            sequence: raw.sequence.get(),
+            applied: raw.applied.get(),
         };
-        let count = u32_at(block, 32) as usize;
+        let count = raw.targets.get() as usize;
         let counts = header.applied <= header.sequence && header.sequence < SEQUENCE_END;
         if !counts || count > TRANSACTION_BLOCKS {
             return None;
         }
-        let (targets, _) = block[HEADER_LEN..].as_chunks::<TARGET_LEN>();
-        let targets = targets.iter().take(count).map(|bytes| Target {
-            block: u32_at(bytes, 0),
-            sum: u64_at(bytes, 4),
+        let targets = block.targets[..count].iter().map(|raw| Target {
+            block: raw.block.get(),
+            crc: raw.crc.get(),
         });
         Some((header, targets.collect()))
     }
+}
+
+/// The version of a descriptor of another one; `None` for every other block.
+pub fn other_version(block: &[u8]) -> Option<u16> {
+    let header = &RawBlock::ref_from_bytes(block).ok()?.header;
+    let version = header.version.get();
+    (header.magic == MAGIC && version != VERSION).then_some(version)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use alloc::vec;
+
+    const HEADER_LEN: usize = size_of::<RawHeader>();
+    const CRC_AT: usize = offset_of!(RawHeader, crc);
 
     const HEADER: Header = Header {
         kind: Kind::Transaction,
@@ -139,11 +196,11 @@ mod tests {
     const TARGETS: [Target; 2] = [
         Target {
             block: 0x0403_0201,
-            sum: 0x1122_3344_5566_7788,
+            crc: 0x5566_7788,
         },
         Target {
             block: 7,
-            sum: u64::MAX,
+            crc: u32::MAX,
         },
     ];
 
@@ -151,16 +208,24 @@ mod tests {
     fn descriptors_have_these_bytes() {
         let mut block = vec![0xff; BLOCK_LEN];
         HEADER.encode(&TARGETS, &mut block);
-        let expected: &[u8] = b"vSSDjrnl\x01\0\x01\0\x01\x02\x03\x04\
+        let expected: &[u8] = b"vSSDjrnl\x02\0\x01\0\x01\x02\x03\x04\
             \x02\x03\x04\x05\x06\x07\x08\x09\x08\x07\x06\x05\x04\x03\x02\x01\
-            \x02\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
-        assert_eq!(&block[..CHECKSUM_AT], expected);
-        assert_eq!(u64_at(&block, CHECKSUM_AT), 0x4142_7f8a_10fd_dc15);
-        let expected: &[u8] = b"\x01\x02\x03\x04\x88\x77\x66\x55\x44\x33\x22\x11\
-            \x07\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff";
+            \x02\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+        assert_eq!(&block[..CRC_AT], expected);
+        let crc = block[CRC_AT..HEADER_LEN].as_array().copied();
+        assert_eq!(crc.map(u32::from_le_bytes), Some(0x4277_3c8d));
+        let expected: &[u8] = b"\x01\x02\x03\x04\x88\x77\x66\x55\
+            \x07\0\0\0\xff\xff\xff\xff";
         assert_eq!(&block[HEADER_LEN..HEADER_LEN + expected.len()], expected);
         assert!(block[HEADER_LEN + expected.len()..].iter().all(|&b| b == 0));
         assert_eq!(Header::decode(&block), Some((HEADER, TARGETS.to_vec())));
+    }
+
+    #[test]
+    fn a_block_has_another_checksum_at_another_place() {
+        let data = [5; BLOCK_LEN];
+        assert_eq!(Target::new(7, &data).crc, 0x0148_13ee);
+        assert_ne!(Target::new(7, &data).crc, Target::new(8, &data).crc);
     }
 
     #[test]
@@ -175,7 +240,7 @@ mod tests {
         }
         // A checksum is no proof of sense.
         for (at, bytes) in [
-            (8, &2u16.to_le_bytes()[..]),
+            (8, &1u16.to_le_bytes()[..]),
             (10, &3u16.to_le_bytes()),
             (16, &u64::MAX.to_le_bytes()),
             (24, &u64::MAX.to_le_bytes()),
@@ -183,8 +248,8 @@ mod tests {
         ] {
             HEADER.encode(&TARGETS, &mut block);
             block[at..at + bytes.len()].copy_from_slice(bytes);
-            let sum = sum(&block);
-            block[CHECKSUM_AT..HEADER_LEN].copy_from_slice(&sum.to_le_bytes());
+            let raw = RawBlock::mut_from_bytes(&mut block).unwrap();
+            raw.header.crc = raw.crc().into();
             assert_eq!(Header::decode(&block), None, "bytes from {at} on");
         }
     }

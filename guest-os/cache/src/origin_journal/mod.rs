@@ -5,7 +5,7 @@
 //! An epoch of writes reaches the origin whole or not at all. It is written to the
 //! journal first, as a *transaction*, and to its places only when that is
 //! durable; so the origin is at every moment, once the journal is replayed, as it was
-//! between two epochs, even when the vSSD is lost for good.
+//! between two epochs, even when the vSSD is lost permanently.
 //!
 //! ```text
 //!  ... blocks in use │ mark │ descriptor │ 256 blocks │ descriptor │ 256 blocks │
@@ -19,7 +19,7 @@
 //! ```
 //!
 //! Transactions take turns in two areas: the next may be written while the one
-//! before goes to its places, and the one before that must be there for good.
+//! before goes to its places, and the one before that must be in place durably.
 //! A ring for more would let several small epochs be on their way, but an epoch is
 //! applied only when the one before is, and two keep both the journal and the places
 //! busy.
@@ -31,10 +31,10 @@
 //!
 //! **What must not be applied twice.** Applying a transaction again that was applied
 //! before does no harm as long as those that came later are applied after it, and nothing
-//! else was written. So each descriptor says which transactions were applied for good
+//! else was written. So each descriptor says which transactions were applied durably
 //! when it was written, and before anything is written past the journal the *mark*
 //! says that all were ([`OriginJournal::settle`]). Recovery ends with the
-//! mark, and with the descriptors erased: who opens the disk next may use all of it.
+//! mark, and with the descriptors erased: the next user of the disk may use all of it.
 
 mod layout;
 mod recovery;
@@ -46,9 +46,9 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::cell::Cell;
 
-pub use recovery::Replayed;
+pub use layout::VERSION;
+pub use recovery::{Replayed, Unreplayed};
 
-use crate::checksum::checksum;
 use crate::device::{BLOCK_LEN, BlockDevice, IoError};
 use layout::{Header, Kind, Target};
 
@@ -65,9 +65,10 @@ const JOURNAL_BLOCKS: u32 = 1 + 2 * AREA_BLOCKS;
 /// which is 2 MiB; or 0 when that would be more than a quarter of the origin, so
 /// that there can be no journaled write-back on it.
 pub fn journal_blocks(origin_blocks: u32) -> u32 {
-    match origin_blocks / 4 >= JOURNAL_BLOCKS {
-        true => JOURNAL_BLOCKS,
-        false => 0,
+    if origin_blocks / 4 >= JOURNAL_BLOCKS {
+        JOURNAL_BLOCKS
+    } else {
+        0
     }
 }
 
@@ -102,10 +103,7 @@ impl Transaction {
     pub fn push(&mut self, block: u32, data: &[u8]) {
         assert!(!self.is_full(), "the transaction is full");
         assert_eq!(data.len(), BLOCK_LEN, "bytes of a block");
-        self.targets.push(Target {
-            block,
-            sum: checksum(u64::from(block), data),
-        });
+        self.targets.push(Target::new(block, data));
         self.bytes.extend_from_slice(data);
     }
 
@@ -156,7 +154,7 @@ pub struct OriginJournal {
     origin_blocks: u32,
     /// The sequence of the next transaction.
     next: Cell<u64>,
-    /// That of the last one that is applied for good.
+    /// That of the last one that is applied durably.
     applied: Cell<u64>,
     /// Whether the mark says so, and nothing was written since.
     is_settled: Cell<bool>,
@@ -173,7 +171,7 @@ impl OriginJournal {
         self.first() + 1 + (sequence % 2) as u32 * AREA_BLOCKS
     }
 
-    /// How many transactions are committed and not yet applied for good: another can
+    /// How many transactions are committed and not yet applied durably: another can
     /// be written while there is at most one.
     pub fn pending(&self) -> u64 {
         self.next.get() - 1 - self.applied.get()
@@ -215,7 +213,7 @@ impl OriginJournal {
         Ok(())
     }
 
-    /// Takes note that the oldest pending transaction has been written to its places,
+    /// Notes that the oldest pending transaction has been written to its places,
     /// and the origin flushed since.
     ///
     /// # Panics
@@ -225,7 +223,7 @@ impl OriginJournal {
         self.applied.set(self.applied.get() + 1);
     }
 
-    /// Makes it durable that there is nothing to apply any more, neither what was
+    /// Makes it durable that there is nothing to apply any longer, neither what was
     /// committed nor what failed to be. Has to come before anything is written to
     /// the origin past the journal; flushes the origin, unless all is settled.
     ///

@@ -4,9 +4,8 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::cell::Cell;
 
-use super::layout::{Header, Kind};
+use super::layout::{Header, Kind, Target, other_version};
 use super::{OriginJournal, Transaction, journal_blocks, write_run};
-use crate::checksum::checksum;
 use crate::device::{BLOCK_LEN, BlockDevice, IoError};
 
 /// What recovery brought to its place.
@@ -16,6 +15,22 @@ pub struct Replayed {
     pub transactions: u32,
     /// Blocks of them.
     pub blocks: u32,
+}
+
+/// Why a journal was not replayed. The origin must not be written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unreplayed {
+    /// The origin failed. Trying again does no harm.
+    Device(IoError),
+    /// The journal has a layout of this version, which is not [`VERSION`](super::VERSION). What
+    /// it holds may not be in its place.
+    OtherVersion(u16),
+}
+
+impl From<IoError> for Unreplayed {
+    fn from(error: IoError) -> Self {
+        Self::Device(error)
+    }
 }
 
 impl OriginJournal {
@@ -28,9 +43,11 @@ impl OriginJournal {
     /// what it is, and is checked against its checksums.
     ///
     /// # Errors
-    /// When the origin failed. Nothing may be written to it then; trying again does
-    /// no harm.
-    pub async fn recover(origin: &impl BlockDevice) -> Result<(Option<Self>, Replayed), IoError> {
+    /// When the origin failed, or has a journal of another version. Nothing was written, or
+    /// only what a journal of this version says.
+    pub async fn recover(
+        origin: &impl BlockDevice,
+    ) -> Result<(Option<Self>, Replayed), Unreplayed> {
         let mut replayed = Replayed::default();
         if journal_blocks(origin.blocks()) == 0 {
             return Ok((None, replayed));
@@ -84,12 +101,15 @@ impl OriginJournal {
         &self,
         origin: &impl BlockDevice,
         area: u64,
-    ) -> Result<Option<(Header, Option<Transaction>)>, IoError> {
+    ) -> Result<Option<(Header, Option<Transaction>)>, Unreplayed> {
         let start = self.area(area);
         let mut bytes = vec![0; BLOCK_LEN];
         origin.read(start, &mut bytes).await?;
         let Some((header, targets)) = Header::decode(&bytes) else {
-            return Ok(None);
+            return match other_version(&bytes) {
+                Some(version) => Err(Unreplayed::OtherVersion(version)),
+                None => Ok(None),
+            };
         };
         let is_ours = header.kind == Kind::Transaction
             && header.origin_blocks == self.origin_blocks
@@ -108,7 +128,7 @@ impl OriginJournal {
         let is_whole = targets
             .iter()
             .zip(blocks)
-            .all(|(target, block)| checksum(u64::from(target.block), block) == target.sum);
+            .all(|(target, block)| Target::new(target.block, block) == *target);
         let transaction = is_whole.then_some(Transaction { targets, bytes });
         Ok(Some((header, transaction)))
     }

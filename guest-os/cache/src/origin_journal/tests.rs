@@ -66,9 +66,10 @@ impl World {
             self.version += 1;
             transaction.push(block, &content(block, self.version));
             state.insert(block, self.version);
-            block = match self.rng.chance(70) {
-                true => (block + 1) % 400,
-                false => self.rng.below(40),
+            block = if self.rng.chance(70) {
+                (block + 1) % 400
+            } else {
+                self.rng.below(40)
             };
         }
         (transaction, state)

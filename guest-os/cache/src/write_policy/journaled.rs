@@ -18,12 +18,12 @@ impl Core {
         &mut self,
         block: u32,
         found: Option<u32>,
-        is_let_in: Result<(), Served>,
+        is_admitted: Result<(), Served>,
     ) -> Arrival {
         if self.dirty.in_epoch >= TRANSACTION_BLOCKS as u32 {
             self.dirty.close_epoch();
         }
-        self.arrive_in_epoch(block, found, is_let_in)
+        self.arrive_in_epoch(block, found, is_admitted)
     }
 }
 

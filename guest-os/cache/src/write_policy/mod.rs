@@ -70,13 +70,13 @@ impl fmt::Display for WritePolicy {
     }
 }
 
-/// A name that is no write policy's.
+/// An unknown write policy name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownWritePolicy;
 
 impl fmt::Display for UnknownWritePolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("no such write policy, there are:")?;
+        f.write_str("unknown write policy; expected one of:")?;
         WritePolicy::ALL
             .iter()
             .try_for_each(|policy| write!(f, " {policy}"))

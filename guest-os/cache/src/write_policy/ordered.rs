@@ -2,7 +2,7 @@
 //! in the order in which they were done.
 //!
 //! Koller et al., FAST 2013, section 3.1: at every moment the origin is as it was once,
-//! so that whoever loses the vSSD has lost time, but no consistency. Writes that were
+//! so a loss of the vSSD loses recent writes, but no consistency. Writes that were
 //! under way side by side have no order between them; they are an *epoch*, and a new one
 //! begins when a write arrives after one of the present epoch has ended.
 
@@ -21,12 +21,12 @@ impl Core {
         &mut self,
         block: u32,
         found: Option<u32>,
-        is_let_in: Result<(), Served>,
+        is_admitted: Result<(), Served>,
     ) -> Arrival {
         if self.dirty.has_ended {
             self.dirty.close_epoch();
         }
-        self.arrive_in_epoch(block, found, is_let_in)
+        self.arrive_in_epoch(block, found, is_admitted)
     }
 }
 

@@ -22,7 +22,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         mut request: Request<'_, S, O>,
         data: &[u8],
     ) -> Result<Served, CacheError> {
-        request.turn().await;
+        request.acquire().await;
         let (block, served) = (request.job.block, request.job.served);
         let is_recorded = request.job.kind == Kind::Discard && request.settle().await.is_err();
         if is_recorded && self.until_nothing_recorded().await.is_err() {

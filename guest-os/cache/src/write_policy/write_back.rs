@@ -10,16 +10,16 @@ use crate::block_cache::{BlockCache, CacheError, Served};
 use crate::device::BlockDevice;
 
 impl Core {
-    /// A write arrives: its block is overwritten where it is, or let in.
+    /// A write arrives: its block is overwritten where it is, or admitted.
     pub(crate) fn arrive_write_back(
         &mut self,
         block: u32,
         found: Option<u32>,
-        is_let_in: Result<(), Served>,
+        is_admitted: Result<(), Served>,
     ) -> Arrival {
         match found {
             Some(slot) => Ok(self.overwrite(block, slot)),
-            None => self.admit(block, is_let_in),
+            None => self.admit(block, is_admitted),
         }
     }
 }
@@ -31,26 +31,26 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         mut request: Request<'_, S, O>,
         data: &[u8],
     ) -> Result<Served, CacheError> {
-        request.turn().await;
+        request.acquire().await;
         let (block, served) = (request.job.block, request.job.served);
         if self.write_in_place(&mut request, data).await {
             return request.over(Ok(served));
         }
-        let home = self.write_behind(block, data).await;
+        let written = self.write_behind(block, data).await;
         let is_unknown = request.job.has_begun || request.job.kind == Kind::Fill;
         let mut core = self.core.borrow_mut();
         let version = request.job.version;
         let was_dirty = version.and_then(|id| core.dirty.get(id));
         let was_dirty = was_dirty.is_some_and(|version| version.is_valid);
-        if let (Some(id), true) = (version, home.is_ok()) {
+        if let (Some(id), true) = (version, written.is_ok()) {
             // The origin has what is newer.
             core.remove_version(id);
         }
         drop(core);
-        if home.is_ok() || is_unknown && !was_dirty {
+        if written.is_ok() || is_unknown && !was_dirty {
             request.invalidate();
         }
-        request.over(home.map(|()| served))
+        request.over(written.map(|()| served))
     }
 
     async fn write_in_place(&self, request: &mut Request<'_, S, O>, data: &[u8]) -> bool {

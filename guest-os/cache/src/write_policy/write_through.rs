@@ -10,15 +10,15 @@ use crate::block_cache::{BlockCache, CacheError, Served};
 use crate::device::BlockDevice;
 
 impl Core {
-    /// A write arrives: its block is let in as if it were read.
+    /// A write arrives: its block is admitted as if it were read.
     pub(crate) fn arrive_write_through(
         &mut self,
         block: u32,
         found: Option<u32>,
-        is_let_in: Result<(), Served>,
+        is_admitted: Result<(), Served>,
     ) -> Arrival {
         let Some(slot) = found else {
-            return self.admit(block, is_let_in);
+            return self.admit(block, is_admitted);
         };
         let mut job = self.overwrite(block, slot);
         // An earlier cache may have left the block dirty.
@@ -34,7 +34,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         mut request: Request<'_, S, O>,
         data: &[u8],
     ) -> Result<Served, CacheError> {
-        request.turn().await;
+        request.acquire().await;
         let (block, served) = (request.job.block, request.job.served);
         if request.slot().is_some() && request.settle().await.is_err() {
             // [C3] A record that says what the block was must not outlive this write.
@@ -50,11 +50,11 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
             return request.over(written.map(|()| served));
         };
         request.job.has_begun = true;
-        let home = self.write_behind(block, data);
-        let (home, cached) = both(home, self.write_slot(slot, data)).await;
-        if home.is_err() || cached.is_err() {
+        let to_origin = self.write_behind(block, data);
+        let (written, cached) = both(to_origin, self.write_slot(slot, data)).await;
+        if written.is_err() || cached.is_err() {
             request.invalidate();
         }
-        request.over(home.map(|()| served))
+        request.over(written.map(|()| served))
     }
 }

@@ -269,9 +269,10 @@ impl Disk {
         let chosen = rng.below(state.requests.len() as u32);
         let request = state.requests.remove(chosen as usize);
         let id = request.id;
-        let failed = match request.gone {
-            true => Some(IoError::Gone),
-            false => state.fails(request.kind).then_some(IoError::Failed),
+        let failed = if request.gone {
+            Some(IoError::Gone)
+        } else {
+            state.fails(request.kind).then_some(IoError::Failed)
         };
         let ended = state.end(request, failed, rng);
         state.ended.insert(id, ended);
@@ -398,7 +399,7 @@ impl State {
         true
     }
 
-    /// Ends a request that nobody waits for any more, as if it had failed.
+    /// Ends a request whose future was dropped, as if it had failed.
     fn cancel(&mut self, id: u64) {
         self.ended.remove(&id);
         let mut requests = self.requests.iter();

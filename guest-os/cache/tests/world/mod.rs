@@ -129,9 +129,10 @@ impl World {
             return false;
         }
         let chosen = self.rng.below(all) as usize;
-        match chosen < ssd {
-            true => self.ssd.complete_one(&mut self.rng),
-            false => self.origin.complete_one(&mut self.rng),
+        if chosen < ssd {
+            self.ssd.complete_one(&mut self.rng)
+        } else {
+            self.origin.complete_one(&mut self.rng)
         }
     }
 

@@ -23,7 +23,7 @@ pub struct Habits {
     pub writes: u32,
     pub flush: u32,
     pub write_back: u32,
-    /// Everything is put on record, as at the end.
+    /// Everything is recorded, as at the end.
     pub record: u32,
     pub want: u32,
     pub revoke: u32,
@@ -187,7 +187,7 @@ impl Run {
         });
     }
 
-    /// Everything that the cache knows is put on record.
+    /// Everything that the cache knows is recorded.
     pub fn record(&mut self) {
         let (cache, model) = (self.cache.clone(), self.model.clone());
         self.world.spawn("record".into(), async move {
@@ -345,12 +345,11 @@ impl Run {
             }
             _ => self.zipf.next(rng),
         };
-        match rng.below(8) < habits.writes {
-            true => {
-                let zeros = rng.below(12) == 0;
-                self.write(block, zeros);
-            }
-            false => self.read(block),
+        if rng.below(8) < habits.writes {
+            let zeros = rng.below(12) == 0;
+            self.write(block, zeros);
+        } else {
+            self.read(block)
         }
     }
 

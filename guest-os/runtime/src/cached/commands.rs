@@ -62,9 +62,10 @@ impl<'m, M: Machine> Guest<'m, M> {
             }
             Command::Flush => {
                 let writes = Rc::clone(&self.writes);
-                Ok(match self.block_on(flush(&cache, &writes))? {
-                    true => Ok(()),
-                    false => Err("a disk failed the flush".to_string()),
+                Ok(if self.block_on(flush(&cache, &writes))? {
+                    Ok(())
+                } else {
+                    Err("a disk failed the flush".to_string())
                 })
             }
             Command::WriteBack => {
@@ -76,7 +77,7 @@ impl<'m, M: Machine> Guest<'m, M> {
                 self.drop_cache()?;
                 Ok(Ok(()))
             }
-            _ => Ok(Err("this is no command of a cache".to_string())),
+            _ => Ok(Err("not a command of a cache".to_string())),
         }
     }
 
@@ -90,7 +91,7 @@ impl<'m, M: Machine> Guest<'m, M> {
             fresh,
         } = command
         else {
-            return Ok(Err("this opens no cache".to_string()));
+            return Ok(Err("not a command that opens a cache".to_string()));
         };
         if self.cache.is_some() {
             return Ok(Err("a cache is open already: `close` it first".to_string()));
@@ -98,7 +99,7 @@ impl<'m, M: Machine> Guest<'m, M> {
         let block_size = self.geometry.block_size();
         if block_size as usize != ORIGIN_BLOCK {
             return Ok(Err(format!(
-                "a cache needs a vSSD of {ORIGIN_BLOCK}-byte blocks, and those of this one have \
+                "a cache needs a vSSD with blocks of {ORIGIN_BLOCK} bytes; this one has blocks of \
                  {block_size}"
             )));
         }
@@ -115,8 +116,7 @@ impl<'m, M: Machine> Guest<'m, M> {
         };
         let Some(origin) = CacheDisk::origin(&self.hardware) else {
             return Ok(Err(
-                "this machine has no origin disk: it would be the second virtio-blk disk"
-                    .to_string(),
+                "this machine has no origin disk: add a second virtio-blk disk".to_string(),
             ));
         };
         if let Some(reason) = self.unfit_origin(config.write) {
@@ -171,8 +171,8 @@ impl<'m, M: Machine> Guest<'m, M> {
         }
         (logical as usize > ORIGIN_BLOCK).then(|| {
             format!(
-                "the origin disk has logical blocks of {logical} bytes, and a cache needs \
-                 {ORIGIN_BLOCK} at most"
+                "the origin disk has logical blocks of {logical} bytes; the maximum for a cache is \
+                 {ORIGIN_BLOCK}"
             )
         })
     }
@@ -196,7 +196,7 @@ impl<'m, M: Machine> Guest<'m, M> {
             check,
         } = command
         else {
-            return Ok(Err("this replays nothing".to_string()));
+            return Ok(Err("not a replay command".to_string()));
         };
         let span = match span {
             0 => origin_blocks,

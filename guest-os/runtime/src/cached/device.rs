@@ -162,9 +162,10 @@ impl<M: Machine> Transfer<'_, '_, M> {
                 if !hw.has(self.side, first, count) {
                     return Poll::Ready(Err(IoError::Gone));
                 }
-                match hw.disk.driver().is_resolved(*doubt) {
-                    false => Poll::Pending,
-                    true => Poll::Ready(Err(IoError::Failed)),
+                if hw.disk.driver().is_resolved(*doubt) {
+                    Poll::Ready(Err(IoError::Failed))
+                } else {
+                    Poll::Pending
                 }
             }
             State::Over => panic!("a transfer was polled after its end"),

@@ -4,13 +4,13 @@
 //! it, the application of the vSSD that it becomes while it is open, and what commands
 //! do with it.
 //!
-//! - [`open`]: an open cache, and the blocks that it gives up
-//! - [`commands`]: what a command does
-//! - [`device`]: its disks
-//! - [`replay`], [`tally`]: accesses through it, and what they counted
-//! - [`source`], [`trace`]: where accesses come from
-//! - [`stamps`]: which write each block is from
-//! - [`writes`]: which writes there were
+//! - `open`: an open cache, and the blocks that it gives up
+//! - `commands`: what a command does
+//! - `device`: its disks
+//! - `replay`, `tally`: accesses through it, and what they counted
+//! - `source`, `trace`: where accesses come from
+//! - `stamps`: which write each block is from
+//! - `writes`: which writes there were
 
 mod commands;
 mod device;

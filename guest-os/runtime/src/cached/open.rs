@@ -1,4 +1,4 @@
-//! A cache that is open: what the driver asks of it and tells it.
+//! A cache that is open, as the application of the driver.
 //!
 //! ```text
 //!                     want              ready              surrender
@@ -35,15 +35,15 @@ pub struct OpenCache<'m, M: Machine> {
     cache: Rc<GuestCache<'m, M>>,
     /// What the cache does beside requests.
     background: Pin<Box<dyn Future<Output = ()> + 'm>>,
-    /// The cache's clock, which a turn sets.
+    /// The cache's clock, which each poll sets.
     clock: Rc<Cell<u64>>,
     /// Blocks of the origin disk that may be used.
     pub origin_blocks: u32,
     /// Blocks that the cache has handed out, and that may still come back.
     offered: BlockSet,
     wanted: u32,
-    /// Lost blocks that a report has told of.
-    told_lost: u32,
+    /// Lost blocks reported so far.
+    reported_lost: u32,
 }
 
 impl<'m, M: Machine> OpenCache<'m, M> {
@@ -54,8 +54,8 @@ impl<'m, M: Machine> OpenCache<'m, M> {
         capacity: u32,
         origin_blocks: u32,
     ) -> Self {
-        // What was lost before, the answer to the command tells.
-        let told_lost = cache.stats().lost;
+        // What was lost before is in the answer to the command.
+        let reported_lost = cache.stats().lost;
         let cache = Rc::new(cache);
         let working = Rc::clone(&cache);
         Self {
@@ -65,7 +65,7 @@ impl<'m, M: Machine> OpenCache<'m, M> {
             origin_blocks,
             offered: BlockSet::empty(capacity),
             wanted: 0,
-            told_lost,
+            reported_lost,
         }
     }
 
@@ -114,7 +114,7 @@ impl<'m, M: Machine> OpenCache<'m, M> {
     /// revocation alone does not tell.
     fn take_lost(&mut self) -> Option<Report> {
         let total = self.cache.stats().lost;
-        let blocks = total.saturating_sub(core::mem::replace(&mut self.told_lost, total));
+        let blocks = total.saturating_sub(core::mem::replace(&mut self.reported_lost, total));
         (blocks > 0).then_some(Report::DirtyLost { blocks, total })
     }
 
@@ -122,7 +122,10 @@ impl<'m, M: Machine> OpenCache<'m, M> {
     pub fn work(&mut self, now_ns: u64) {
         self.clock.set(now_ns);
         let worked = poll_once(self.background.as_mut());
-        assert!(worked.is_pending(), "the work of a cache never ends");
+        assert!(
+            worked.is_pending(),
+            "the background work of a cache does not end"
+        );
     }
 }
 

@@ -22,7 +22,7 @@ use crate::hardware::{Hardware, ORIGIN_BLOCK, Shared};
 use crate::port::Machine;
 use crate::tasks::{TASKS_MAX, Tasks, give_way};
 
-/// Accesses that a task makes before it lets others have their turn although none of
+/// Accesses that a task makes before it yields to others although none of
 /// its own had to wait.
 const IN_ONE_GO: u32 = 16;
 
@@ -143,7 +143,7 @@ impl<'a, 'm, M: Machine> Replay<'a, 'm, M> {
         }
     }
 
-    /// The next access; `None` when there is none any more.
+    /// The next access; `None` after the last.
     fn next(&self) -> Poll<Option<Access>> {
         let ends = match self.options.count {
             Some(count) => self.tally.borrow().begun() >= count,
@@ -214,7 +214,7 @@ impl<'a, 'm, M: Machine> Replay<'a, 'm, M> {
         self.ended_ns.set(now_ns);
         let stats = self.cache.stats();
         let tally = &mut *self.tally.borrow_mut();
-        tally.observe(&stats);
+        tally.track(&stats);
         tally.end(number, is_write, outcome);
         let at_ns = now_ns - self.started_ns;
         while let Some(sample) = tally.sample(at_ns, &stats, &self.writes.borrow()) {

@@ -154,7 +154,7 @@ impl Tally {
     }
 
     /// Notes how far the origin disk is behind.
-    pub fn observe(&mut self, stats: &Stats) {
+    pub fn track(&mut self, stats: &Stats) {
         self.stale_ns_max = self.stale_ns_max.max(stats.stale_ns);
         self.dirty_max = self.dirty_max.max(stats.dirty);
     }

@@ -39,7 +39,7 @@ struct Piece {
 pub struct TraceReader {
     pieces: VecDeque<Piece>,
     free: Vec<usize>,
-    /// Bytes of the trace, from the beginning of the disk, that are yet to be asked for.
+    /// Bytes of the trace, from the beginning of the disk, that are yet to be requested.
     ahead: core::ops::Range<u64>,
     /// Where the next access is in the first piece.
     at: usize,
@@ -50,7 +50,7 @@ impl TraceReader {
     /// Reads the header; accesses come from number `start` on.
     ///
     /// # Errors
-    /// A sentence, when there is no trace disk, or what is on it is no trace.
+    /// A sentence, when there is no trace disk, or it does not hold a trace.
     pub async fn open<M: Machine>(
         hardware: &RefCell<Hardware<'_, M>>,
         start: u64,
@@ -58,14 +58,16 @@ impl TraceReader {
         let (slots, sectors, logical) = {
             let hw = &mut *hardware.borrow_mut();
             let Some(port) = hw.machine.trace() else {
-                return Err("this machine has no trace disk: it would be the third".to_string());
+                return Err(
+                    "this machine has no trace disk: add a third virtio-blk disk".to_string(),
+                );
             };
             // Requests are multiples of it.
             let logical = u64::from(port.logical_block());
             if logical > HEADER_LEN {
                 return Err(format!(
-                    "the trace disk has logical blocks of {logical} bytes, and a trace needs \
-                     {HEADER_LEN} at most"
+                    "the trace disk has logical blocks of {logical} bytes; the maximum for a trace is \
+                     {HEADER_LEN}"
                 ));
             }
             let slots = port.slot_count().min(PIECES_MAX);
@@ -112,7 +114,9 @@ impl TraceReader {
         let port = hw.machine.trace().expect("the disk that was just read");
         let block = port.buffer(header.slot).first_chunk();
         let decoded = Header::decode(block.expect("a whole block"), len);
-        Poll::Ready(decoded.map_err(|error| format!("the third disk is no trace: {error}")))
+        Poll::Ready(
+            decoded.map_err(|error| format!("the third disk does not hold a trace: {error}")),
+        )
     }
 
     /// Takes in what has arrived, and asks for more where there is room.
@@ -197,9 +201,10 @@ impl TraceReader {
         self.ahead = 0..0;
         poll_fn(|_| {
             self.advance(&mut hardware.borrow_mut());
-            match self.pieces.iter().all(|piece| piece.status.is_some()) {
-                true => Poll::Ready(()),
-                false => Poll::Pending,
+            if self.pieces.iter().all(|piece| piece.status.is_some()) {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
             }
         })
         .await;

@@ -12,14 +12,14 @@ use crate::port::{BlkOp, BlkStatus};
 /// See [`workloads::Command::Flush`].
 #[derive(Default)]
 pub struct Flush {
-    sent: bool,
+    is_sent: bool,
     /// Whether the device reported success.
     pub succeeded: bool,
 }
 
 impl Job for Flush {
     fn next(&mut self, _view: &View<'_>, _app: &mut App, _buffer: &mut [u8]) -> Next {
-        if core::mem::replace(&mut self.sent, true) {
+        if core::mem::replace(&mut self.is_sent, true) {
             return Next::End;
         }
         Next::Request(BlockRequest {

@@ -21,8 +21,8 @@ pub struct Latencies {
     phases: Vec<Measured>,
     /// When a request came back last.
     last_ns: u64,
-    /// No request was in flight any more when it had.
-    idle: bool,
+    /// No request was left in flight when it had.
+    is_idle: bool,
     reports: Vec<Report>,
 }
 
@@ -30,7 +30,7 @@ impl Latencies {
     /// Before the first request.
     pub fn new() -> Self {
         Self {
-            idle: true,
+            is_idle: true,
             ..Self::default()
         }
     }
@@ -41,9 +41,10 @@ impl Latencies {
             self.phases.resize_with(timing.phase + 1, Measured::default);
         }
         // After a rest, waiting begins with the next request.
-        let waiting_since_ns = match self.idle {
-            true => timing.submitted_ns,
-            false => self.last_ns,
+        let waiting_since_ns = if self.is_idle {
+            timing.submitted_ns
+        } else {
+            self.last_ns
         };
         let measured = &mut self.phases[timing.phase];
         measured
@@ -52,7 +53,7 @@ impl Latencies {
         let stall_ns = timing.ended_ns.saturating_sub(waiting_since_ns);
         measured.longest_stall_ns = measured.longest_stall_ns.max(stall_ns);
         self.last_ns = timing.ended_ns;
-        self.idle = others == 0;
+        self.is_idle = others == 0;
     }
 
     /// All is over: these were the phases, the last one until `ended_ns`.

@@ -1,8 +1,8 @@
 //! Work on the blocks of the device, with many requests in flight.
 //!
 //! A [`Job`] says which request comes next and looks at what came back; the
-//! loop that keeps the queue full, carries resizes on and rests when there is
-//! nothing to do is the same for all of them, in [`crate::guest`].
+//! loop that keeps the queue full, carries resizes on and otherwise idles
+//! is the same for all of them, in [`crate::guest`].
 
 mod fill;
 mod flush;
@@ -46,7 +46,7 @@ pub struct View<'a> {
     /// The shape of the device.
     pub geometry: Geometry,
     /// True when a further command waits.
-    pub interrupted: bool,
+    pub is_interrupted: bool,
 }
 
 /// Work on blocks.
@@ -69,7 +69,7 @@ pub trait Job {
     fn done(&mut self, done: &Completion, view: &View<'_>, app: &mut App, buffer: &[u8]);
 
     /// The last request is back; `started_ns` is from before the first was
-    /// asked for. A job that is timed gets the phases, another none.
+    /// requested. A job that is timed gets the phases, another none.
     fn ended(&mut self, _started_ns: u64, _ended_ns: u64, _phases: &[Phase]) {}
 
     /// What to report once all is done and the list is quiet.

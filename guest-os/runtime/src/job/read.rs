@@ -38,7 +38,7 @@ pub struct Read {
     hits: u64,
     misses: u64,
     errors: u64,
-    /// Hits and misses of each block; empty when nobody asked for them.
+    /// Hits and misses of each block; empty unless requested.
     per_block: Vec<(u32, u32)>,
     /// Failed reads of blocks held as far as the guest knew.
     doubtful: Vec<u32>,
@@ -92,9 +92,10 @@ impl Job for Read {
             // What was there is gone. The application gets it from wherever it
             // comes from, and the next read finds it here.
             self.miss(block);
-            let buffer = match self.options.check {
-                true => &mut buffer[..view.geometry.block_size() as usize],
-                false => &mut [],
+            let buffer = if self.options.check {
+                &mut buffer[..view.geometry.block_size() as usize]
+            } else {
+                &mut []
             };
             let version = app.contents.next_version(block, buffer);
             app.contents.doubt(block, version);
@@ -136,9 +137,10 @@ impl Job for Read {
 
     fn reports(mut self, app: &App) -> Vec<Report> {
         for block in core::mem::take(&mut self.doubtful) {
-            match app.lost.contains(block) {
-                true => self.miss(block),
-                false => self.errors += 1,
+            if app.lost.contains(block) {
+                self.miss(block)
+            } else {
+                self.errors += 1
             }
         }
         let failed = |block: &&u32| !app.lost.contains(**block);

@@ -59,7 +59,7 @@ impl Job for Stress {
     }
 
     fn next(&mut self, view: &View<'_>, app: &mut App, buffer: &mut [u8]) -> Next {
-        if self.left == Some(0) || self.left.is_none() && view.interrupted {
+        if self.left == Some(0) || self.left.is_none() && view.is_interrupted {
             return Next::End;
         }
         let held = view.disk.driver().held();

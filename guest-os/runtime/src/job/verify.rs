@@ -78,9 +78,10 @@ impl Job for Verify {
     fn next(&mut self, view: &View<'_>, _app: &mut App, buffer: &mut [u8]) -> Next {
         let held = view.disk.driver().held();
         if let Some(block) = self.singly.pop_front() {
-            return match held.contains(block) {
-                true => Self::read(block, 1),
-                false => self.outside(block),
+            return if held.contains(block) {
+                Self::read(block, 1)
+            } else {
+                self.outside(block)
             };
         }
         let first = self.cursor;

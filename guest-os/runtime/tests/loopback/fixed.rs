@@ -87,7 +87,7 @@ fn what_needs_a_resizable_disk_says_what_that_needs() {
         ["1 queue ", "num-queues=3 on its vhost-user-blk-pci device"],
         ["2 queues", "num-queues=3 on its vhost-user-blk-pci device"],
         ["version 9", "the same release"],
-        ["no vSSD", "num-queues=3"],
+        ["not a vSSD", "num-queues=3"],
     ]) {
         for command in ["wait held=10", "policy pick=random", "hint count=10"] {
             let mut twin = fixed(kind, "exit\n");
@@ -150,8 +150,8 @@ fn a_disk_that_cannot_be_used_is_refused_with_a_sentence() {
             "{failures:?}"
         );
     };
-    refused(|twin| twin.port.sectors = 0, "empty");
-    refused(|twin| twin.port.sectors = 7, "empty");
+    refused(|twin| twin.port.sectors = 0, "less than one block");
+    refused(|twin| twin.port.sectors = 7, "less than one block");
     refused(|twin| twin.port.sectors = u64::MAX, "capacity");
     // The mark of a vSSD whose blocks are larger than a buffer, or none.
     refused(

@@ -118,9 +118,10 @@ impl BlkPort for Loopback {
         // One at a time, so that others are in flight while the guest turns
         // to its list.
         self.looks += 1;
-        match self.looks.is_multiple_of(2) {
-            true => None,
-            false => self.finished.pop_front(),
+        if self.looks.is_multiple_of(2) {
+            None
+        } else {
+            self.finished.pop_front()
         }
     }
 }

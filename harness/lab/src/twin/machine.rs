@@ -76,7 +76,7 @@ impl TwinMachine {
             Until::Resized(id) => self.vssd.lock().finished(*id).is_some(),
             Until::Agreed => {
                 let state = self.vssd.lock();
-                state.device.has_session() && state.device.agreed()
+                state.device.has_session() && state.device.is_agreed()
             }
             Until::Looks(left) => {
                 *left -= 1;

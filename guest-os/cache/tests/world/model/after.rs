@@ -17,9 +17,10 @@ impl Model {
     pub fn check(&self, number: u32, found: Found, crash: Crash, origin_alone: bool) {
         let block = &self.blocks[number as usize];
         let forgotten = origin_alone || self.unmended.is_some();
-        let floor = match forgotten {
-            true => block.origin_floor.of(crash),
-            false => block.floor.of(crash),
+        let floor = if forgotten {
+            block.origin_floor.of(crash)
+        } else {
+            block.floor.of(crash)
         };
         let first = match block.lost {
             Some(lost) if block.lost_for_good && !forgotten => floor.max(lost + 1),
@@ -29,13 +30,14 @@ impl Model {
         match found {
             Ok(sectors) => {
                 let is_whole = crash == Crash::Kill && first >= block.torn;
-                let sound = match is_whole {
-                    true => allowed.iter().any(|version| version.sectors == sectors),
+                let sound = if is_whole {
+                    allowed.iter().any(|version| version.sectors == sectors)
+                } else {
                     // A disk is no better than this without a cache.
-                    false => sectors.iter().enumerate().all(|(at, number)| {
+                    sectors.iter().enumerate().all(|(at, number)| {
                         let mut allowed = allowed.iter();
                         allowed.any(|version| version.sectors[at] == *number)
-                    }),
+                    })
                 };
                 assert!(
                     sound,

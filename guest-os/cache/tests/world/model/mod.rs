@@ -89,8 +89,8 @@ struct Version {
 struct Risk {
     /// The cache does not know that the origin disk has it.
     now: Option<usize>,
-    /// After a crash: the cache may have on record that the origin disk has not got it, or
-    /// it has not got it for good.
+    /// After a crash: the cache may have recorded that the origin disk has not got it, or
+    /// it has not got it permanently.
     crash: Option<usize>,
     /// The revocation that did it.
     since: u32,
@@ -186,7 +186,7 @@ pub struct Model {
     /// The last time that it were blocks with what the cache knows, if no flush has mended
     /// that: until then a crash leaves what the origin disk has.
     unmended: Option<u32>,
-    /// The cache has room to put on record what is lost.
+    /// The cache has room to record what is lost.
     records_losses: bool,
     /// It has none for what it knows, so that two reads after a crash may give two versions,
     /// either of which it may give.
@@ -372,7 +372,7 @@ impl Model {
             if !self.keeps_dirty && done >= block.session {
                 block.origin_floor.raise(done);
             }
-            // What is on record about the slots that are gone has been changed.
+            // What is recorded about the slots that are gone has been changed.
             if !at_risk && block.risk.crash <= Some(done) && block.risk.since <= before.told {
                 block.risk.crash = block.risk.now;
             }
@@ -405,9 +405,10 @@ impl Model {
             origin.peek(number, &mut bytes);
             let visible = self.decode(number, &bytes);
             let block = &mut self.blocks[number as usize];
-            let newest = match late {
-                true => block.newest(),
-                false => block.newest_done(),
+            let newest = if late {
+                block.newest()
+            } else {
+                block.newest_done()
             };
             // That the origin disk had it before, or has as many zeros, the cache cannot know.
             let is_seen = newest >= block.session
@@ -428,7 +429,7 @@ impl Model {
         self.told = self.revocations;
     }
 
-    /// There is no room any more to put losses on record. When there is again, the cache need
+    /// There is no room left to record losses. When there is again, the cache need
     /// not know for a while.
     pub fn cannot_record_losses(&mut self) {
         self.records_losses = false;

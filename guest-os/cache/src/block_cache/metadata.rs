@@ -1,8 +1,8 @@
-//! What is to be put on record on the vSSD, and what may be there.
+//! Pending metadata: the records to write to the vSSD, and what may be recorded there.
 //!
-//! The mark of a slot says what may be on record about it, whatever is in it now:
+//! The mark of a slot says what may be recorded about it, whatever is in it now:
 //!
-//! | mark | on record |
+//! | mark | recorded |
 //! |---|---|
 //! | [`FREE`] | nothing |
 //! | [`CLEAN`] | a block that the origin has too |
@@ -16,8 +16,8 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use super::dirty::VersionId;
+use super::lock_queue::Resource;
 use super::state::Core;
-use super::tickets::Touched;
 use crate::metadata::{MAX_RECORDS, Record, SlotState, Snapshot};
 
 pub const FREE: u8 = 0;
@@ -30,28 +30,28 @@ const LOOKED_AT: u64 = 16_384;
 
 /// Changes that no commit has taken yet.
 #[derive(Default)]
-pub struct Records {
+pub struct Metadata {
     slots: BTreeMap<u32, SlotState>,
     blocks: Vec<Record>,
-    /// Slots whose clean block is waiting to be put on record, and about which nothing is
+    /// Slots whose clean block is waiting to be recorded, and about which nothing is
     /// there yet, whatever their mark says.
     fresh: BTreeSet<u32>,
-    /// A commit has failed, maybe before the data were durable, and what it had may be on
-    /// record.
+    /// A commit has failed, maybe before the data were durable, and what it had may be recorded
+    /// .
     is_doubtful: bool,
-    /// Records that became free without anyone who waits for it: what the origin has of
-    /// the blocks must not change before.
+    /// Records became free and no request waits for that: what the origin has of
+    /// the blocks must not change before they are committed.
     has_stale: bool,
     is_committing_stale: bool,
     /// Some slot has a mark.
     has_marks: bool,
-    /// What was on record is gone, and some of it was dirty.
+    /// What was recorded is gone, and some of it was dirty.
     pub is_gone: bool,
     /// How often that was so.
     pub losses: u64,
 }
 
-impl Records {
+impl Metadata {
     pub fn push(&mut self, record: Record) {
         self.blocks.push(record);
     }
@@ -60,14 +60,14 @@ impl Records {
         self.slots.insert(slot, state);
     }
 
-    /// What is waiting to be put on record about a slot is of data that may be zeros.
+    /// What is waiting to be recorded about a slot is of data that may be zeros.
     pub fn may_be_zeros(&mut self, slot: u32) {
         if let Some(SlotState::Dirty { zeros, .. }) = self.slots.get_mut(&slot) {
             *zeros = true;
         }
     }
 
-    /// Nothing can be put on record.
+    /// Nothing can be recorded.
     pub fn clear(&mut self) {
         self.slots.clear();
         self.fresh.clear();
@@ -97,7 +97,7 @@ impl Records {
         self.is_doubtful
     }
 
-    /// Whether a record is waiting that someone must not overtake.
+    /// Whether a stale record is waiting, which no write to the origin may overtake.
     pub fn has_stale(&self) -> bool {
         self.has_stale || self.is_committing_stale
     }
@@ -114,33 +114,33 @@ fn mark_of(state: SlotState) -> u8 {
 }
 
 impl Core {
-    /// A slot holds nothing of value any more; there is to be no record of it, and
-    /// nobody waits for that.
+    /// A slot holds nothing of value any longer. Its record is to be removed, and no request
+    /// waits for that.
     pub fn free_record(&mut self, slot: u32) {
         // Not while a version is there that is still to come to the origin: of the block that
-        // is going from the slot, or of one whose slot was revoked while it was in hand.
+        // is going from the slot, or of one whose slot was revoked while it was in memory.
         if self.dirty.is_in(slot) {
             return;
         }
         self.set_free(slot);
-        let is_waiting = self.records.slots.get(&slot) == Some(&SlotState::Free);
-        self.records.has_stale |= is_waiting;
+        let is_waiting = self.metadata.slots.get(&slot) == Some(&SlotState::Free);
+        self.metadata.has_stale |= is_waiting;
     }
 
-    /// The same, but someone waits.
+    /// The same, for a request that waits.
     pub fn set_free(&mut self, slot: u32) {
-        if self.records.fresh.remove(&slot) {
+        if self.metadata.fresh.remove(&slot) {
             self.cache.set_mark(slot, FREE);
             self.outdated.remove(&slot);
         }
         if self.cache.mark(slot) == FREE {
-            self.records.slots.remove(&slot);
+            self.metadata.slots.remove(&slot);
         } else {
-            self.records.set(slot, SlotState::Free);
+            self.metadata.set(slot, SlotState::Free);
         }
     }
 
-    /// A version is to be on record after the next flush.
+    /// A version is to be recorded after the next flush.
     pub fn note_unrecorded(&mut self, id: VersionId) {
         let Some(version) = self.dirty.get(id) else {
             return;
@@ -162,13 +162,14 @@ impl Core {
         let is_other = version.may_be_zeros() && !is_zeros;
         version.is_zeros = is_zeros;
         version.becomes_zeros = false;
-        match is_other {
-            true => drop(self.dirty.unrecorded.insert(id)),
-            false => self.note_unrecorded(id),
+        if is_other {
+            self.dirty.unrecorded.insert(id);
+        } else {
+            self.note_unrecorded(id);
         }
     }
 
-    /// None of the versions may be on record.
+    /// None of the versions may be recorded.
     pub fn note_all_unrecorded(&mut self) {
         let valid = self.dirty.iter().filter(|(_, it)| it.is_valid);
         let ids: Vec<VersionId> = valid.map(|(id, _)| id).collect();
@@ -177,7 +178,7 @@ impl Core {
         }
     }
 
-    /// Puts the versions on record that are not.
+    /// Records the versions that are not recorded.
     pub fn record_versions(&mut self) {
         for id in core::mem::take(&mut self.dirty.unrecorded) {
             let Some(version) = self.dirty.get(id).filter(|version| version.is_valid) else {
@@ -191,60 +192,60 @@ impl Core {
                 epoch: version.epoch,
                 zeros: version.may_be_zeros(),
             };
-            self.records.set(slot, state);
+            self.metadata.set(slot, state);
         }
     }
 
-    /// Puts clean blocks on record whose slots nobody is using.
+    /// Records clean blocks in slots that no request uses.
     pub fn record_clean(&mut self) {
         for slot in core::mem::take(&mut self.unrecorded) {
             self.record_if_clean(slot, FREE);
         }
     }
 
-    /// Puts the clean block of a slot on record, if that has the mark `mark`.
+    /// Records the clean block of a slot, if the slot has the mark `mark`.
     pub fn record_if_clean(&mut self, slot: u32, mark: u8) {
         let Some(block) = self.cache.block(slot) else {
             return;
         };
         let is_other = self.cache.mark(slot) != mark || self.outdated.contains_key(&slot);
-        let is_used = !self.tickets.is_idle(Touched::Slot(slot));
+        let is_used = !self.locks.is_idle(Resource::Slot(slot));
         if is_other || is_used || self.dirty.in_slot(slot, None).is_some() {
             return;
         }
         if mark == FREE {
-            self.records.fresh.insert(slot);
+            self.metadata.fresh.insert(slot);
         }
-        self.records.set(slot, SlotState::Clean { block });
-        // At once, so that whoever writes there next has the record changed first.
+        self.metadata.set(slot, SlotState::Clean { block });
+        // At once, so that the next write to the slot changes the record first.
         self.set_mark(slot, CLEAN);
     }
 
-    /// Says what may be on record about a slot.
+    /// Sets what may be recorded about a slot.
     pub fn set_mark(&mut self, slot: u32, mark: u8) {
         self.cache.set_mark(slot, mark);
-        self.records.has_marks |= mark != FREE;
+        self.metadata.has_marks |= mark != FREE;
     }
 
     /// Takes what one commit can have: what is lost before its slot becomes free, which nothing
-    /// else would tell; and what becomes free before the rest, so that no block is on
-    /// record twice.
+    /// else would tell; and what becomes free before the rest, so that no block is recorded
+    ///  twice.
     pub fn take_records(&mut self) -> Vec<Record> {
-        let slots = core::mem::take(&mut self.records.slots);
+        let slots = core::mem::take(&mut self.metadata.slots);
         let record = |(slot, state)| Record::Slot { slot, state };
         let (free, held): (Vec<_>, Vec<_>) = slots
             .into_iter()
             .partition(|(_, state)| *state == SlotState::Free);
-        let mut records = core::mem::take(&mut self.records.blocks);
+        let mut records = core::mem::take(&mut self.metadata.blocks);
         records.extend(free.into_iter().chain(held).map(record));
         if records.len() > MAX_RECORDS {
             self.restore(records.split_off(MAX_RECORDS));
         }
-        self.records.is_committing_stale = core::mem::take(&mut self.records.has_stale);
-        self.records.has_stale = !self.records.is_empty() && self.records.is_committing_stale;
+        self.metadata.is_committing_stale = core::mem::take(&mut self.metadata.has_stale);
+        self.metadata.has_stale = !self.metadata.is_empty() && self.metadata.is_committing_stale;
         for record in &records {
             if let Record::Slot { slot, state } = *record {
-                self.records.fresh.remove(&slot);
+                self.metadata.fresh.remove(&slot);
                 let mark = mark_of(state);
                 let is_stricter = mark == DIRTY && self.cache.mark(slot) == ZEROS;
                 if self.cache.mark(slot) == FREE || mark == CLEAN || is_stricter {
@@ -269,7 +270,7 @@ impl Core {
 
     /// Records were taken and not committed.
     pub fn put_back(&mut self, records: Vec<Record>) {
-        self.records.is_doubtful |= !records.is_empty();
+        self.metadata.is_doubtful |= !records.is_empty();
         self.restore(records);
     }
 
@@ -278,25 +279,25 @@ impl Core {
         for record in records {
             match record {
                 Record::Slot { slot, state } => {
-                    self.records.slots.entry(slot).or_insert(state);
+                    self.metadata.slots.entry(slot).or_insert(state);
                 }
                 other => blocks.push(other),
             }
         }
         // What has come since is newer.
-        blocks.append(&mut self.records.blocks);
-        self.records.blocks = blocks;
-        self.records.has_stale |= core::mem::take(&mut self.records.is_committing_stale);
+        blocks.append(&mut self.metadata.blocks);
+        self.metadata.blocks = blocks;
+        self.metadata.has_stale |= core::mem::take(&mut self.metadata.is_committing_stale);
     }
 
     /// Records are durable.
     pub fn committed(&mut self, records: &[Record]) {
-        self.records.is_committing_stale = false;
-        self.records.is_doubtful = false;
+        self.metadata.is_committing_stale = false;
+        self.metadata.is_doubtful = false;
         for record in records {
             if let Record::Slot { slot, state } = *record {
                 // What is to be clean next counts as that already.
-                let next = self.records.slots.get(&slot);
+                let next = self.metadata.slots.get(&slot);
                 if !matches!(next, Some(SlotState::Clean { .. })) {
                     self.cache.set_mark(slot, mark_of(state));
                 }
@@ -307,40 +308,40 @@ impl Core {
         }
     }
 
-    /// Whether something may be on record.
+    /// Whether something may be recorded.
     pub fn has_marks(&self) -> bool {
-        self.records.has_marks
+        self.metadata.has_marks
     }
 
-    /// Whether a version may be on record that the origin does not have.
+    /// Whether a version may be recorded that the origin does not have.
     pub fn has_recorded_versions(&self) -> bool {
         let slots = self.dirty.iter().filter(|(_, it)| it.is_valid);
         let mut slots = slots.filter_map(|(_, version)| version.slot);
         slots.any(|slot| self.cache.mark(slot) >= DIRTY)
     }
 
-    /// Nothing is on record about any slot, nor can be.
+    /// Nothing is recorded about any slot, nor can be.
     pub fn nothing_recorded(&mut self) {
-        if core::mem::take(&mut self.records.has_marks) {
+        if core::mem::take(&mut self.metadata.has_marks) {
             for slot in self.region..self.slots {
                 self.cache.set_mark(slot, FREE);
             }
         }
         self.outdated.clear();
-        self.records.clear();
-        // What was flushed is to be on record again.
+        self.metadata.clear();
+        // What was flushed is to be recorded again.
         self.note_all_unrecorded();
-        self.records.is_gone = !self.dirty.unrecorded.is_empty();
-        self.records.losses += 1;
+        self.metadata.is_gone = !self.dirty.unrecorded.is_empty();
+        self.metadata.losses += 1;
     }
 
-    /// What is on record about a slot whose mark says that something is.
+    /// What is recorded about a slot whose mark says that something is.
     fn on_record(&self, slot: u32) -> Option<Record> {
         let mark = self.cache.mark(slot);
         if mark == FREE {
             return None;
         }
-        if mark == CLEAN && self.records.slots.contains_key(&slot) {
+        if mark == CLEAN && self.metadata.slots.contains_key(&slot) {
             // Its data may be yet to be made durable, or it is about to be free: there is no
             // harm in forgetting a clean block.
             return None;

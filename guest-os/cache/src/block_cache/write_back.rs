@@ -1,4 +1,4 @@
-//! The way of a version to the origin disk, in plain write-back: on its own.
+//! Write-back of single versions to the origin disk, for plain write-back.
 
 use alloc::vec;
 use core::cell::RefCell;
@@ -6,7 +6,7 @@ use core::cell::RefCell;
 use super::BlockCache;
 use super::api::WrittenBack;
 use super::dirty::VersionId;
-use super::records::{DIRTY, ZEROS};
+use super::metadata::{DIRTY, ZEROS};
 use super::requests::Request;
 use super::state::{Core, Kind};
 use super::wait::{all, until};
@@ -43,9 +43,9 @@ impl Drop for InHand<'_> {
 }
 
 impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
-    /// Writes a version to its place on the origin disk. Whoever calls has the turn for its
-    /// slot, or it is nobody's. Whether it is gone, that is, there or lost.
-    pub(super) async fn write_home(&self, id: VersionId) -> bool {
+    /// Writes a version to its place on the origin disk. The caller holds the lock of its
+    /// slot, or the slot has no lock. Returns whether the version is gone: written or lost.
+    pub(super) async fn write_back_from_slot(&self, id: VersionId) -> bool {
         until(|| {
             let core = self.core.borrow();
             core.dirty.get(id).is_none_or(|it| !it.is_in_hand)
@@ -72,7 +72,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
             .get(id)
             .is_none_or(|it| it.is_slot_gone);
         let is_on_record = is_gone || self.correct_record(id, slot).await;
-        if is_gone || !is_on_record || self.write_version_home(block, &data).await.is_err() {
+        if is_gone || !is_on_record || self.write_version_to_origin(block, &data).await.is_err() {
             drop(in_hand);
             return self.valid_in_slot(id).is_none();
         }
@@ -84,12 +84,12 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
 
     /// [C3] An older record of the block must not outlive this, unless there is a newer one that it
     /// is dirty. And that must not bring back an older one over what is about to
-    /// be on the origin: the version is durable in its slot first; and [C6] not on
-    /// record as zeros if it is not any more, lest a revoked slot be taken for it.
+    /// be on the origin: the version is durable in its slot first; and [C6] not recorded
+    ///  as zeros if it is not any longer, lest a revoked slot be taken for it.
     async fn correct_record(&self, id: VersionId, slot: u32) -> bool {
         let (has_stale, is_dirty) = {
             let core = self.core.borrow();
-            (core.records.has_stale(), core.cache.mark(slot) >= DIRTY)
+            (core.metadata.has_stale(), core.cache.mark(slot) >= DIRTY)
         };
         if has_stale && !self.commit().await && !is_dirty && !self.log_is_full.get() {
             return false;
@@ -110,14 +110,14 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
                 epoch: version.epoch,
                 zeros: false,
             };
-            core.records.set(slot, state);
+            core.metadata.set(slot, state);
         }
         self.commit().await || self.core.borrow().cache.mark(slot) != ZEROS
     }
 
-    /// The slot of a version is gone: it is lost as soon as it is in nobody's hand.
+    /// The slot of a version is gone: the version is lost once no transfer has its data in memory.
     pub(super) async fn expect_loss(&self, id: VersionId, before: u64) {
-        self.hears_of_revocation(before).await;
+        self.await_revocation(before).await;
         if let Some(version) = self.core.borrow_mut().dirty.get_mut(id) {
             version.is_slot_gone = true;
         }
@@ -151,12 +151,12 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         };
         job.is_settled = true;
         let request = Request::new(self, job);
-        request.turn().await;
-        let is_done = self.write_home(id).await;
+        request.acquire().await;
+        let is_done = self.write_back_from_slot(id).await;
         request.over((Some(slot), is_done))
     }
 
-    /// Writes back what `next` names, and puts it on record that it is clean.
+    /// Writes back the versions that `next` names, and records that they are clean.
     pub(super) async fn clean_all(
         &self,
         mut next: impl FnMut() -> Option<VersionId>,
