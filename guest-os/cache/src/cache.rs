@@ -20,6 +20,11 @@ use crate::table::{List, Place, Table};
 /// have, so that a policy can remember as many blocks as are cached, and some.
 pub const MAX_SLOTS: u32 = 1 << 26;
 
+/// Blocks that a shrinking cache evicts before it removes them from the table. Eviction follows the
+/// policy's list, one memory access after the other; the lookups of a batch depend on nothing but
+/// their slots, so the processor overlaps their misses.
+const BATCH: usize = 64;
+
 /// The list of the free slots; those of a policy come after it.
 const FREE: u32 = 0;
 
@@ -206,17 +211,27 @@ impl<P: Eviction> Cache<P> {
     /// that order, with what was in them; returns how many.
     pub fn surrender(&mut self, count: u32, mut each: impl FnMut(u32, Option<Cached>)) -> u32 {
         let given = count.min(self.capacity);
-        for _ in 0..given {
-            let (slot, cached) = match self.table.pop_back(self.free()) {
-                Some(slot) => (slot, None),
-                None => {
-                    let slot = self.policy.evict(&mut self.table, None);
-                    self.len -= 1;
-                    (slot, Some(self.take_out(slot)))
-                }
-            };
+        let mut left = given;
+        while left > 0
+            && let Some(slot) = self.table.pop_back(self.free())
+        {
             self.table.set_place(slot, Place::ABSENT);
-            each(slot, cached);
+            each(slot, None);
+            left -= 1;
+        }
+        self.len -= left;
+        let mut batch = [0; BATCH];
+        while left > 0 {
+            let batch = &mut batch[..BATCH.min(left as usize)];
+            left -= batch.len() as u32;
+            for slot in &mut *batch {
+                *slot = self.policy.evict(&mut self.table, None);
+            }
+            for &mut slot in batch {
+                let cached = self.take_out(slot);
+                self.table.set_place(slot, Place::ABSENT);
+                each(slot, Some(cached));
+            }
         }
         self.capacity -= given;
         self.policy.resize(self.capacity);
