@@ -72,10 +72,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_readme_has_the_numbers() {
+    fn the_book_has_the_numbers() {
         let [none, one] = [0, 1].map(needed);
         let text = format!("{none} + {} N file descriptors", one - none);
-        assert!(include_str!("../../README.md").contains(&text), "{text}");
+        assert!(
+            include_str!("../../docs/src/start/operate.md").contains(&text),
+            "{text}"
+        );
     }
 
     #[test]
