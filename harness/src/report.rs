@@ -31,7 +31,7 @@ pub fn plot(folder: &Path) -> Result<Vec<PathBuf>> {
     }
     let manifest = Manifest::read(folder)?;
     let figures = experiment_of(&manifest)?.draw(folder, &manifest)?;
-    let files = figures.iter().flat_map(Figure::files);
+    let files = figures.iter().map(Figure::file);
     Ok(files.map(|file| folder.join(file)).collect())
 }
 

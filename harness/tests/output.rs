@@ -73,7 +73,7 @@ fn commands() -> Vec<(Vec<&'static str>, &'static str)> {
         ),
         (words(run), "run/report.html"),
         (words("report run"), "run/report.md"),
-        (words("plot run"), "run/correctness.png"),
+        (words("plot run"), "run/correctness.svg"),
         (words("sweep"), ""),
         (words("sweep two.toml --out sweep"), "sweep/report.html"),
         (words("merge sweep --out merged"), "merged/report.html"),

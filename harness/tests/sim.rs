@@ -95,7 +95,7 @@ fn a_trace_is_counted_block_by_block() {
     for file in [
         "mrc.csv",
         "mrc_methods.csv",
-        "sim.png",
+        "sim.svg",
         "mrc.svg",
         "report.md",
         "report.html",

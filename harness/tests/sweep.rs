@@ -219,7 +219,7 @@ fn a_sweep_is_reported_and_can_be_reported_and_run_again() {
     let place = place.path();
     let expected = whole(place);
     let folder = place.join("expected");
-    let files = ["report.md", "report.html", "sweep.svg", "sweep.png"];
+    let files = ["report.md", "report.html", "sweep.svg"];
     let first = files.map(|file| fs::read(folder.join(file)).unwrap());
     for file in files {
         fs::remove_file(folder.join(file)).unwrap();
@@ -227,9 +227,9 @@ fn a_sweep_is_reported_and_can_be_reported_and_run_again() {
     succeed(place, &["report", "expected"]);
     let again = files.map(|file| fs::read(folder.join(file)).unwrap());
     assert!(first == again, "a report made again says something else");
-    fs::remove_file(folder.join("sweep.png")).unwrap();
+    fs::remove_file(folder.join("sweep.svg")).unwrap();
     succeed(place, &["plot", "expected"]);
-    assert!(folder.join("sweep.png").exists());
+    assert!(folder.join("sweep.svg").exists());
     succeed(place, &["sweep", "--like", "expected", "--out", "like"]);
     assert_eq!(csv(place.join("like")), expected);
 

@@ -28,7 +28,7 @@ pub fn is_one(folder: &Path) -> bool {
 pub fn plot(folder: &Path) -> Result<Vec<PathBuf>> {
     let recorded = read(folder)?;
     let figures = draw(&recorded, folder)?;
-    let files = figures.iter().flat_map(Figure::files);
+    let files = figures.iter().map(Figure::file);
     Ok(files.map(|file| folder.join(file)).collect())
 }
 

@@ -1,10 +1,6 @@
-//! Figures, each as SVG and as PNG.
-//!
-//! Whoever has something to draw makes an SVG text; [`sheet`] is the look that all share,
-//! [`axis`] and [`scale`] their axes, and the same SVG is turned into pixels here.
+//! Figures as SVG: [`sheet`] is the look that all share, [`axis`] and [`scale`] their axes.
 
 pub mod axis;
-mod png;
 pub mod scale;
 pub mod sheet;
 pub mod spans;
@@ -15,10 +11,10 @@ use anyhow::Result;
 
 use crate::file::replace_file;
 
-/// A figure that was drawn: `stem.svg` and `stem.png` in the run's folder.
+/// A figure that was drawn: `stem.svg` in the run's folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Figure {
-    /// Name of its files, without the ending.
+    /// Name of its file, without the ending.
     pub stem: &'static str,
     /// What it shows.
     pub title: String,
@@ -27,9 +23,9 @@ pub struct Figure {
 }
 
 impl Figure {
-    /// Names of its files.
-    pub fn files(&self) -> [String; 2] {
-        ["svg", "png"].map(|ending| format!("{}.{ending}", self.stem))
+    /// Name of its file.
+    pub fn file(&self) -> String {
+        format!("{}.svg", self.stem)
     }
 }
 
@@ -40,10 +36,7 @@ pub type Drawing = (Figure, String);
 pub fn write(drawings: Vec<Drawing>, folder: &Path) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
     for (figure, svg) in drawings {
-        let pixels = png::from_svg(&svg)?;
-        for (name, bytes) in figure.files().into_iter().zip([svg.as_bytes(), &pixels]) {
-            replace_file(&folder.join(name), bytes)?;
-        }
+        replace_file(&folder.join(figure.file()), svg.as_bytes())?;
         figures.push(figure);
     }
     Ok(figures)

@@ -98,11 +98,7 @@ fn every_experiment_has_its_figures_in_both_formats() {
         let stems: Vec<_> = figures.iter().map(|figure| figure.stem).collect();
         assert_eq!(stems, expected);
         for figure in &figures {
-            let [svg, png] = figure
-                .files()
-                .map(|file| fs::read(folder.path().join(file)).unwrap());
-            assert!(png.starts_with(b"\x89PNG"));
-            let svg = String::from_utf8(svg).unwrap();
+            let svg = fs::read_to_string(folder.path().join(figure.file())).unwrap();
             assert!(
                 texts(&svg).contains(&figure.title.as_str()),
                 "{}",
