@@ -18,7 +18,6 @@ use super::folder::SweepFolder;
 use super::manifest::{Counts, SweepManifest};
 use super::plan::Plan;
 use super::rows::Damage;
-use super::runner::Runner;
 use super::shard::Shard;
 use super::{BUILT_IN, merge};
 use crate::experiments::common::params::Overrides;
@@ -129,17 +128,11 @@ fn tell(ended: &Ended, json: bool, talk: &mut Talk) {
 }
 
 /// Runs a sweep, or goes on with it; nothing when the sweeps were listed only.
-pub fn run(
-    args: &SweepArgs,
-    common: &Common<'_>,
-    defaults: &str,
-    runner: &dyn Runner,
-    talk: &mut Talk,
-) -> Result<Option<Ended>> {
+pub fn run(args: &SweepArgs, common: &Common<'_>, talk: &mut Talk) -> Result<Option<Ended>> {
     let (name, plan) = match (&args.sweep, &args.like) {
         (Some(name), _) => {
             let sweep = Sweep::load(name)?;
-            let plan = Plan::new(sweep, defaults, &common.overrides, common.seed)?;
+            let plan = Plan::new(sweep, &common.overrides, common.seed)?;
             (name.clone(), plan)
         }
         (None, Some(folder)) => {
@@ -175,12 +168,13 @@ pub fn run(
         || thread::available_parallelism().map_or(1, usize::from),
         usize::from,
     );
+    let kind = folder.plan().kind();
     let options = Options {
         jobs,
         terminal: std::io::stderr().is_terminal(),
         stop: &interrupt::requested,
     };
-    let result = engine::run(&mut folder, runner, &options);
+    let result = engine::run(&mut folder, kind, &options);
     let missing = folder.counts().missing();
     let status = match &result {
         Err(error) => State::Failed(format!("{error:#}")),

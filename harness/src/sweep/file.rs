@@ -9,6 +9,7 @@ use toml::Value;
 use toml::de::DeTable;
 
 use super::BUILT_IN;
+use super::kind::DEFAULT;
 use super::values::{self, MAX_POINTS};
 
 /// The most bytes of a sweep's file.
@@ -28,6 +29,10 @@ pub struct Axis {
 pub struct Sweep {
     /// What it shows, in a line.
     pub title: String,
+    /// The experiment that is varied.
+    pub experiment: String,
+    /// Seeds at each point, for experiments without a parameter for that.
+    pub seeds: Option<u32>,
     /// Parameters that are the same at every point, over the defaults.
     pub fixed: toml::Table,
     /// What is varied, in the order of the file.
@@ -65,6 +70,23 @@ impl Sweep {
             Some(Value::String(title)) if !title.trim().is_empty() => title,
             _ => bail!("`title` is missing: say in a line what the sweep shows"),
         };
+        let experiment = match table.remove("experiment") {
+            None => DEFAULT.to_owned(),
+            Some(Value::String(name)) => name,
+            Some(other) => bail!("`experiment` is {other}: write the name of one"),
+        };
+        let seeds = match table.remove("seeds") {
+            None => None,
+            Some(value) => {
+                let seeds = value
+                    .as_integer()
+                    .and_then(|seeds| u32::try_from(seeds).ok());
+                let seeds = seeds.filter(|seeds| *seeds > 0);
+                Some(seeds.with_context(|| {
+                    format!("`seeds` is {value}: write a number of seeds, at least 1")
+                })?)
+            }
+        };
         let fixed = match table.remove("fixed") {
             None => toml::Table::new(),
             Some(Value::Table(fixed)) => fixed,
@@ -74,7 +96,9 @@ impl Sweep {
             bail!("there is no table [sweep]: name in it the parameters to vary");
         };
         if let Some(key) = table.keys().next() {
-            bail!("`{key}` has no meaning here: there are title, [fixed] and [sweep]");
+            bail!(
+                "`{key}` has no meaning here: there are title, experiment, seeds, [fixed] and [sweep]"
+            );
         }
         let mut axes = Vec::new();
         for name in order_of_axes(text)? {
@@ -91,7 +115,13 @@ impl Sweep {
             "[sweep] is empty: name a parameter to vary"
         );
         points(&axes)?;
-        Ok(Self { title, fixed, axes })
+        Ok(Self {
+            title,
+            experiment,
+            seeds,
+            fixed,
+            axes,
+        })
     }
 }
 

@@ -24,9 +24,8 @@ use rustix::io::Errno;
 use super::manifest::{self, Counts, SweepManifest};
 use super::plan::{Cell, Plan};
 use super::rows::{self, Damage, Failures, Rows};
-use super::runner::Outcome;
 use super::shard::Shard;
-use super::table::{SweepRow, SweepTable};
+use crate::experiments::common::swept::{Fields, SweepRow, SweepTable};
 
 /// File names in a sweep's folder.
 pub const ROWS: &str = "sweep.csv";
@@ -80,16 +79,13 @@ impl Recorded {
             axes: plan.axes.iter().map(|axis| axis.name.clone()).collect(),
             rows: Vec::new(),
         };
-        for (index, outcomes) in &self.rows {
+        for (index, rows) in &self.rows {
             let Cell { point, seed, .. } = plan.cell(*index);
-            table.rows.extend(outcomes.iter().map(|outcome| SweepRow {
+            table.rows.extend(rows.iter().map(|fields| SweepRow {
                 point,
                 values: plan.texts(point),
                 seed,
-                picker: outcome.picker,
-                reads: outcome.reads,
-                hits: outcome.hits,
-                misses: outcome.misses,
+                fields: fields.clone(),
             }));
         }
         table
@@ -263,17 +259,17 @@ impl SweepFolder {
         Ok(())
     }
 
-    /// Records all outcomes of a cell, in one write, so that a kill leaves all
+    /// Records all rows of a cell, in one write, so that a kill leaves all
     /// or the beginning of them.
-    pub fn record(&mut self, cell: Cell, outcomes: Vec<Outcome>) -> Result<()> {
-        let lines = rows::cell_lines(self.plan(), cell, &outcomes);
+    pub fn record(&mut self, cell: Cell, rows: Vec<Fields>) -> Result<()> {
+        let lines = rows::cell_lines(self.plan(), cell, &rows);
         self.rows_file.write_all(&lines).with_context(|| {
             format!(
                 "record a cell in {}: is the disk full?",
                 self.path.join(ROWS).display()
             )
         })?;
-        self.held.rows.insert(cell.index, outcomes);
+        self.held.rows.insert(cell.index, rows);
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! Sweeps: the eviction experiment over lists and ranges of its parameters.
+//! Sweeps: an experiment on twins over lists and ranges of its parameters.
 //!
 //! ```text
 //!  file (TOML) ──▶ plan: points × seeds = cells ──▶ engine: threads run the cells of a shard
@@ -12,21 +12,18 @@
 //! parameters and its seed alone, so the finished table has the same bytes
 //! however it came about.
 
-pub(crate) mod claims;
 pub mod cli;
 pub mod engine;
-pub(crate) mod figures;
 pub mod file;
 pub mod folder;
+mod kind;
 pub mod manifest;
 pub mod merge;
 mod pace;
 pub mod plan;
 pub mod report;
 pub mod rows;
-pub mod runner;
 pub mod shard;
-pub mod table;
 #[cfg(test)]
 mod tests;
 mod values;

@@ -4,7 +4,7 @@ use results::row::Row;
 use serde::{Deserialize, Serialize};
 
 /// What the guest's cache counted: one workload, by one policy, at one size.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlockCacheRow {
     /// Where the accesses went: a workload, or `trace`.
     pub workload: String,

@@ -5,6 +5,8 @@
 //! - [`boot`]: starts of guests
 //! - [`cached`], [`evidence`]: a guest with a block cache, and what it lost
 //! - [`ratio`]: ratios of what was measured in turns
+//! - [`swept`]: what a sweep knows of an experiment; [`on_twins`], [`swept_points`]: the
+//!   same of any experiment whose counts are rows
 //! - [`encoding`], [`looks`]: names of encodings, and how policies look in figures
 
 pub mod boot;
@@ -13,5 +15,8 @@ pub mod encoding;
 pub mod evidence;
 pub mod lab;
 pub mod looks;
+pub mod on_twins;
 pub mod params;
 pub mod ratio;
+pub mod swept;
+pub mod swept_points;

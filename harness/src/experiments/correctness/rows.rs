@@ -4,17 +4,18 @@ use results::row::Row;
 use serde::{Deserialize, Serialize};
 
 /// Which way a resize goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Direction {
     /// Blocks go from the guest to the host: the balloon grows.
+    #[default]
     Shrink,
     /// Blocks come back: the balloon gets smaller.
     Grow,
 }
 
 /// One step of the correctness experiment: a resize, then a read of all blocks.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CorrectnessRow {
     /// Counts from 0; step 0 is the device at full size.
     pub step: u32,

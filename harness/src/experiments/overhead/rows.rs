@@ -4,7 +4,7 @@ use results::row::Row;
 use serde::{Deserialize, Serialize};
 
 /// One shrink and the grow that took it back.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OverheadRow {
     /// How sets travelled: `compact` or `list-4096`.
     pub encoding: String,

@@ -24,7 +24,7 @@ pub const ALWAYS_SMALL: &str = "always-small";
 pub const PHASES: [&str; 3] = ["before", "shrunk", "grown"];
 
 /// A window of accesses to a cache that shrinks and grows back.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShrinkCacheRow {
     /// How the cache is made smaller; of caches without guest and device,
     /// `never-shrunk` and `always-small`.

@@ -5,6 +5,7 @@ use crate::experiments::correctness::rows::{CorrectnessRow, Direction};
 use crate::experiments::direct_io::rows::DirectIoRow;
 use crate::experiments::eviction::picker::Picker;
 use crate::experiments::eviction::rows::{EvictionBlockRow, EvictionRow, PickerRow};
+use crate::experiments::eviction::sweep_table::{SweepRow, SweepTable};
 use crate::experiments::latency::rows::{
     LatencyBucketRow, LatencyCycleRow, LatencyPhase, LatencyRow, Side,
 };
@@ -14,7 +15,6 @@ use crate::experiments::sharing::rows::{SharingCheckRow, SharingRow};
 use crate::experiments::writepolicy::rows::{
     WritePolicyCrashRow, WritePolicyRow, WritePolicySampleRow,
 };
-use crate::sweep::table::{SweepRow, SweepTable};
 
 pub const CAPACITY: u32 = 262_144;
 

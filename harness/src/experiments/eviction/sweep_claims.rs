@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use results::stats::Mean;
 use results::verdict::{Source, Table, Verdict};
 
-use crate::experiments::eviction::picker::Picker;
-use crate::sweep::table::{SweepRow, SweepTable};
+use super::picker::Picker;
+use super::sweep_table::{SweepRow, SweepTable};
 
 /// The least saving that counts as one, percentage points of all reads.
 pub const WORTH_IT: f64 = 1.0;

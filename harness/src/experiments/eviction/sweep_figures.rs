@@ -11,7 +11,7 @@ use results::chart::sheet::{
 };
 use results::chart::{Drawing, Figure, scale};
 
-use crate::sweep::claims::{Landscape, Point};
+use super::sweep_claims::{Landscape, Point};
 
 /// Names of the files. There are no more heat maps than this; further values of
 /// a third axis are in the table.
