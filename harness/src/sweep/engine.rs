@@ -18,7 +18,7 @@ use crate::experiments::common::swept::{Fields, Runner};
 const TICK: Duration = Duration::from_secs(1);
 
 /// How cells are run.
-pub struct Options<'a> {
+pub(crate) struct Options<'a> {
     /// Threads.
     pub jobs: usize,
     /// Whether standard error is a terminal.
@@ -29,7 +29,11 @@ pub struct Options<'a> {
 
 /// Runs whatever is still to be run. What a point asks for and cannot have is
 /// said, recorded, and does not keep others from running.
-pub fn run(folder: &mut SweepFolder, runner: &dyn Runner, options: &Options<'_>) -> Result<()> {
+pub(crate) fn run(
+    folder: &mut SweepFolder,
+    runner: &dyn Runner,
+    options: &Options<'_>,
+) -> Result<()> {
     folder.retry_failures()?;
     let to_do = folder.to_do();
     let mut pace = Pace::new(options.terminal, to_do.len() as u64);

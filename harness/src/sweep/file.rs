@@ -17,7 +17,7 @@ const MAX_BYTES: u64 = 1 << 20;
 
 /// A parameter that is varied.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Axis {
+pub(crate) struct Axis {
     /// The parameter.
     pub name: String,
     /// Its values, in the order of the sweep; at least one.
@@ -26,7 +26,7 @@ pub struct Axis {
 
 /// A sweep, as its file has it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Sweep {
+pub(crate) struct Sweep {
     /// What it shows, in a line.
     pub title: String,
     /// The experiment that is varied.
@@ -41,7 +41,7 @@ pub struct Sweep {
 
 impl Sweep {
     /// The built-in sweep of that name, or the one in that file.
-    pub fn load(name: &str) -> Result<Self> {
+    pub(crate) fn load(name: &str) -> Result<Self> {
         if let Some((_, text)) = BUILT_IN.iter().find(|(known, _)| *known == name) {
             return Self::parse(text).with_context(|| format!("the built-in sweep `{name}`"));
         }
@@ -64,7 +64,7 @@ impl Sweep {
     ///
     /// # Errors
     /// What is wrong, by the key.
-    pub fn parse(text: &str) -> Result<Self> {
+    pub(crate) fn parse(text: &str) -> Result<Self> {
         let mut table: toml::Table = text.parse().context("it is no TOML")?;
         let title = match table.remove("title") {
             Some(Value::String(title)) if !title.trim().is_empty() => title,
@@ -126,7 +126,7 @@ impl Sweep {
 }
 
 /// Number of points on these axes.
-pub fn points(axes: &[Axis]) -> Result<u32> {
+pub(crate) fn points(axes: &[Axis]) -> Result<u32> {
     axes.iter()
         .try_fold(1usize, |points, axis| points.checked_mul(axis.values.len()))
         .filter(|points| (1..=MAX_POINTS).contains(points))

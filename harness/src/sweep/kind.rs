@@ -6,10 +6,10 @@ use crate::experiments::common::swept::Swept;
 use crate::experiments::{ALL, by_name};
 
 /// What a sweep varies when its file does not say.
-pub const DEFAULT: &str = "eviction";
+pub(super) const DEFAULT: &str = "eviction";
 
 /// How to vary the experiment of that name, and its parameters as TOML.
-pub fn kind(name: &str) -> Result<(&'static dyn Swept, &'static str)> {
+pub(super) fn kind(name: &str) -> Result<(&'static dyn Swept, &'static str)> {
     let found = by_name(name).and_then(|of| Some((of.swept()?, of.defaults())));
     found.with_context(|| {
         let names = ALL.iter().filter(|of| of.swept().is_some());

@@ -17,7 +17,7 @@ const MAX_NAMED: usize = 10;
 
 /// What came of a merge.
 #[derive(Debug)]
-pub struct Merged {
+pub(crate) struct Merged {
     /// Cells of the whole sweep.
     pub counts: Counts,
     /// Rows of the parts that were left out.
@@ -34,7 +34,7 @@ pub struct Merged {
 /// # Errors
 /// When the parts are not of one sweep, or contradict each other; `out` is then
 /// left as it was.
-pub fn merge(out: &Path, parts: &[PathBuf]) -> Result<Merged> {
+pub(crate) fn merge(out: &Path, parts: &[PathBuf]) -> Result<Merged> {
     ensure!(!parts.is_empty(), "name the folders to merge");
     let parts = parts
         .iter()

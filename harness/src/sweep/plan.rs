@@ -18,7 +18,7 @@ const SEEDS: u32 = 3;
 
 /// All that decides which rows a sweep has.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// What the sweep shows, in a line.
     pub title: String,
     /// The experiment that is varied.
@@ -47,7 +47,7 @@ fn is_default(experiment: &str) -> bool {
 
 /// One seed at one point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Cell {
+pub(crate) struct Cell {
     /// Its number in the sweep, from 0; what shards divide.
     pub index: u32,
     /// Number of its point, from 0.
@@ -59,13 +59,13 @@ pub struct Cell {
 impl Plan {
     /// The plan of a sweep. Overrides with `--set` win over the sweep's file, all others
     /// do not.
-    pub fn new(sweep: Sweep, overrides: &Overrides<'_>, seed: u64) -> Result<Self> {
+    pub(crate) fn new(sweep: Sweep, overrides: &Overrides<'_>, seed: u64) -> Result<Self> {
         let (_, defaults) = kind(&sweep.experiment)?;
         Self::over(sweep, defaults, overrides, seed)
     }
 
     /// The plan of a sweep over an experiment with these `defaults`.
-    pub fn over(
+    pub(crate) fn over(
         sweep: Sweep,
         defaults: &str,
         overrides: &Overrides<'_>,
@@ -131,7 +131,7 @@ impl Plan {
     }
 
     /// Checks that the plan is within bounds, as one read from a file may not be.
-    pub fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         let points = file::points(&self.axes)?;
         let cells = u64::from(points) * u64::from(self.repetitions);
         ensure!(
@@ -154,23 +154,23 @@ impl Plan {
     }
 
     /// How the experiment is varied.
-    pub fn kind(&self) -> &'static dyn Swept {
+    pub(crate) fn kind(&self) -> &'static dyn Swept {
         let (kind, _) = kind(&self.experiment).expect("checked when the plan was made");
         kind
     }
 
     /// Number of points.
-    pub fn points(&self) -> u32 {
+    pub(crate) fn points(&self) -> u32 {
         file::points(&self.axes).expect("checked when the plan was made")
     }
 
     /// Number of cells.
-    pub fn cells(&self) -> u32 {
+    pub(crate) fn cells(&self) -> u32 {
         self.points() * self.repetitions
     }
 
     /// The cell of that number.
-    pub fn cell(&self, index: u32) -> Cell {
+    pub(crate) fn cell(&self, index: u32) -> Cell {
         Cell {
             index,
             point: index / self.repetitions,
@@ -179,7 +179,7 @@ impl Plan {
     }
 
     /// The cell of a point and a seed, if there is one.
-    pub fn find(&self, point: u32, seed: u64) -> Option<Cell> {
+    pub(crate) fn find(&self, point: u32, seed: u64) -> Option<Cell> {
         let repetition = seed.checked_sub(self.seed)?;
         let repetition = u32::try_from(repetition).ok()?;
         let found = point < self.points() && repetition < self.repetitions;
@@ -187,7 +187,7 @@ impl Plan {
     }
 
     /// A point's value on each axis.
-    pub fn values(&self, point: u32) -> Vec<&Value> {
+    pub(crate) fn values(&self, point: u32) -> Vec<&Value> {
         let mut rest = point as usize;
         let mut values: Vec<&Value> = self
             .axes
@@ -204,13 +204,13 @@ impl Plan {
     }
 
     /// A point's value on each axis, as it stands in tables.
-    pub fn texts(&self, point: u32) -> Vec<String> {
+    pub(crate) fn texts(&self, point: u32) -> Vec<String> {
         let values = self.values(point);
         values.into_iter().map(values::text).collect()
     }
 
     /// A point in words: its number and its values.
-    pub fn describe(&self, point: u32) -> String {
+    pub(crate) fn describe(&self, point: u32) -> String {
         let values: Vec<String> = self
             .axes
             .iter()
@@ -221,7 +221,7 @@ impl Plan {
     }
 
     /// All parameters of a point.
-    pub fn params(&self, point: u32) -> toml::Table {
+    pub(crate) fn params(&self, point: u32) -> toml::Table {
         let mut params = self.parameters.clone();
         for (axis, value) in self.axes.iter().zip(self.values(point)) {
             params.insert(axis.name.clone(), value.clone());
@@ -251,7 +251,7 @@ impl Plan {
 
     /// The first thing in which two plans differ: its name, and what it is in
     /// this plan and in the other.
-    pub fn difference(&self, other: &Self) -> Option<(String, String, String)> {
+    pub(crate) fn difference(&self, other: &Self) -> Option<(String, String, String)> {
         let (ours, theirs) = (self.identity(), other.identity());
         let of = |all: &[(String, String)], name: &str| {
             let found = all.iter().find(|(key, _)| key == name);

@@ -17,12 +17,12 @@ use crate::sweep::manifest::{FILE, SweepManifest};
 use crate::sweep::plan::Plan;
 
 /// True when a folder is a sweep's.
-pub fn is_one(folder: &Path) -> bool {
+pub(crate) fn is_one(folder: &Path) -> bool {
     folder.join(FILE).exists()
 }
 
 /// Draws a sweep's figures; returns the files.
-pub fn plot(folder: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn plot(folder: &Path) -> Result<Vec<PathBuf>> {
     let recorded = read(folder)?;
     let figures = draw(&recorded, folder)?;
     let files = figures.iter().flat_map(Figure::files);
@@ -31,7 +31,7 @@ pub fn plot(folder: &Path) -> Result<Vec<PathBuf>> {
 
 /// Judges a sweep, draws its figures and writes its report. Rows that are
 /// damaged are named in it, and count as missing.
-pub fn format(folder: &Path) -> Result<Verdict> {
+pub(crate) fn format(folder: &Path) -> Result<Verdict> {
     let recorded = read(folder)?;
     let plan = &recorded.manifest.plan;
     let shard = recorded.manifest.shard;

@@ -13,15 +13,14 @@ use super::shard::Shard;
 use crate::experiments::common::swept::{Fields, Place};
 
 /// The rows of whole cells, by the cell's number; each by its place.
-pub type Rows = BTreeMap<u32, Vec<Fields>>;
+pub(crate) type Rows = BTreeMap<u32, Vec<Fields>>;
 
 /// Why cells could not be run, by the cell's number.
-pub type Failures = BTreeMap<u32, String>;
+pub(crate) type Failures = BTreeMap<u32, String>;
 
 /// Something in a file that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Damage {
-    /// The file.
+pub(crate) struct Damage {
     pub file: PathBuf,
     /// The line, from 1.
     pub line: usize,
@@ -85,20 +84,20 @@ fn row_line(plan: &Plan, cell: Cell, row: &[String]) -> Vec<u8> {
 }
 
 /// All rows of a cell, as they stand in `sweep.csv`.
-pub fn cell_lines(plan: &Plan, cell: Cell, rows: &[Fields]) -> Vec<u8> {
+pub(crate) fn cell_lines(plan: &Plan, cell: Cell, rows: &[Fields]) -> Vec<u8> {
     let lines = rows.iter().map(|row| row_line(plan, cell, row));
     lines.collect::<Vec<_>>().concat()
 }
 
 /// A failed cell, as it stands in `failures.csv`.
-pub fn failure_line(plan: &Plan, cell: Cell, reason: &str) -> Vec<u8> {
+pub(crate) fn failure_line(plan: &Plan, cell: Cell, reason: &str) -> Vec<u8> {
     let mut fields = cell_fields(plan, cell);
     fields.push(reason.to_owned());
     line(fields)
 }
 
 /// `sweep.csv`, by point, seed and picker.
-pub fn rows_file(plan: &Plan, rows: &Rows) -> Vec<u8> {
+pub(crate) fn rows_file(plan: &Plan, rows: &Rows) -> Vec<u8> {
     let mut bytes = header(plan, &measured(plan));
     for (index, rows) in rows {
         bytes.extend(cell_lines(plan, plan.cell(*index), rows));
@@ -112,7 +111,7 @@ fn failed() -> [String; 2] {
 }
 
 /// `failures.csv`, by point and seed.
-pub fn failures_file(plan: &Plan, failures: &Failures) -> Vec<u8> {
+pub(crate) fn failures_file(plan: &Plan, failures: &Failures) -> Vec<u8> {
     let mut bytes = header(plan, &failed());
     for (index, reason) in failures {
         bytes.extend(failure_line(plan, plan.cell(*index), reason));
@@ -227,7 +226,12 @@ fn failure_of(plan: &Plan, shard: Shard, line: &[u8]) -> Result<(Cell, String), 
 }
 
 /// The sound and whole cells of a `sweep.csv`, and what had to be left out.
-pub fn read_rows(plan: &Plan, shard: Shard, file: &Path, bytes: &[u8]) -> (Rows, Vec<Damage>) {
+pub(crate) fn read_rows(
+    plan: &Plan,
+    shard: Shard,
+    file: &Path,
+    bytes: &[u8],
+) -> (Rows, Vec<Damage>) {
     // Each row with its line and the number of rows of its cell.
     let mut found: BTreeMap<u32, BTreeMap<usize, (usize, usize, Fields)>> = BTreeMap::new();
     let mut contradicted = BTreeSet::new();
@@ -269,7 +273,7 @@ pub fn read_rows(plan: &Plan, shard: Shard, file: &Path, bytes: &[u8]) -> (Rows,
 }
 
 /// The sound rows of a `failures.csv`, and what had to be left out.
-pub fn read_failures(
+pub(crate) fn read_failures(
     plan: &Plan,
     shard: Shard,
     file: &Path,

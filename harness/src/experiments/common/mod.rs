@@ -9,14 +9,14 @@
 //!   same of any experiment whose counts are rows
 //! - [`encoding`], [`looks`]: names of encodings, and how policies look in figures
 
-pub mod boot;
-pub mod cached;
-pub mod encoding;
-pub mod evidence;
+pub(crate) mod boot;
+pub(crate) mod cached;
+pub(crate) mod encoding;
+pub(crate) mod evidence;
 pub mod lab;
-pub mod looks;
-pub mod on_twins;
+pub(crate) mod looks;
+pub(crate) mod on_twins;
 pub mod params;
-pub mod ratio;
-pub mod swept;
-pub mod swept_points;
+pub(crate) mod ratio;
+pub(crate) mod swept;
+pub(crate) mod swept_points;

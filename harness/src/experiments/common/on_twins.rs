@@ -25,7 +25,7 @@ use crate::experiments::experiment::{Experiment, params};
 const NUMBERED: [&str; 2] = ["row", "rows"];
 
 /// An experiment whose counts a sweep can compare.
-pub trait Counted: Experiment {
+pub(crate) trait Counted: Experiment {
     /// The rows that are a cell's: counts alone, the same for the same parameters and seed.
     type Cell: Row + Default;
 
@@ -37,10 +37,10 @@ pub trait Counted: Experiment {
 }
 
 /// Varies an experiment on twins.
-pub struct OnTwins<E>(PhantomData<fn() -> E>);
+pub(crate) struct OnTwins<E>(PhantomData<fn() -> E>);
 
 impl<E> OnTwins<E> {
-    pub const NEW: Self = Self(PhantomData);
+    pub(crate) const NEW: Self = Self(PhantomData);
 }
 
 /// A row as CSV: the names of its columns, and its fields.

@@ -5,7 +5,7 @@ use results::chart::Drawing;
 use results::verdict::Verdict;
 
 /// A row of a cell: its fields, as they stand in `sweep.csv` behind the seed.
-pub type Fields = Vec<String>;
+pub(crate) type Fields = Vec<String>;
 
 /// Where a row stands in its cell, from 0, and how many rows the cell has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,7 +18,7 @@ type Numbers = BTreeMap<String, Vec<f64>>;
 
 /// What a sweep comes to.
 #[derive(Clone, Debug)]
-pub struct Points {
+pub(crate) struct Points {
     axes: Vec<String>,
     outcome: &'static str,
     /// Each with its values on the axes.
@@ -28,7 +28,7 @@ pub struct Points {
 }
 
 impl Points {
-    pub fn new(axes: &[String], outcome: &'static str) -> Self {
+    pub(crate) fn new(axes: &[String], outcome: &'static str) -> Self {
         Self {
             axes: axes.to_vec(),
             outcome,
@@ -38,7 +38,7 @@ impl Points {
     }
 
     /// Adds the numbers of one seed at a point.
-    pub fn add(&mut self, values: &[String], numbers: Vec<(String, f64)>) {
+    pub(crate) fn add(&mut self, values: &[String], numbers: Vec<(String, f64)>) {
         if self.points.last().is_none_or(|(last, _)| last != values) {
             self.points.push((values.to_vec(), BTreeMap::new()));
         }
@@ -54,7 +54,7 @@ impl Points {
 }
 
 /// Judges a sweep of which so many cells are missing, and so many failed.
-pub fn judge(title: &str, points: &Points, missing: usize, failed: usize) -> Verdict {
+pub(crate) fn judge(title: &str, points: &Points, missing: usize, failed: usize) -> Verdict {
     let mut verdict = Verdict {
         title: title.to_owned(),
         claims: Vec::new(),
@@ -130,7 +130,7 @@ fn lines(points: &Points) -> (Vec<&str>, Vec<Line>) {
 }
 
 /// The figure; none without points.
-pub fn draw(title: &str, points: &Points) -> Result<Vec<Drawing>> {
+pub(crate) fn draw(title: &str, points: &Points) -> Result<Vec<Drawing>> {
     if points.points.is_empty() || points.axes.is_empty() {
         return Ok(Vec::new());
     }

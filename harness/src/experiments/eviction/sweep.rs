@@ -19,7 +19,7 @@ use crate::experiments::common::swept::{self, Fields, Place, Runner, Swept};
 const REPETITIONS: &str = "repetitions";
 const PICKERS: &str = "pickers";
 
-pub struct EvictionSweep;
+pub(crate) struct EvictionSweep;
 
 fn params(table: &toml::Table) -> Result<Params> {
     typed::<Raw>(table)?.try_into()

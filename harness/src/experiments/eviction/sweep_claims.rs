@@ -10,7 +10,7 @@ use super::picker::Picker;
 use super::sweep_table::{SweepRow, SweepTable};
 
 /// The least saving that counts as one, percentage points of all reads.
-pub const WORTH_IT: f64 = 1.0;
+pub(crate) const WORTH_IT: f64 = 1.0;
 
 /// How far the ratios of neighbours on an axis may differ for it to be taken
 /// as geometric.
@@ -18,7 +18,7 @@ const GEOMETRIC: f64 = 1.3;
 
 /// The two pickers that are held against each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Duel {
+pub(crate) struct Duel {
     /// Of the guest.
     pub guest: Picker,
     /// Of the hypervisor.
@@ -27,7 +27,7 @@ pub struct Duel {
 
 /// A point of the sweep.
 #[derive(Clone, Debug)]
-pub struct Point {
+pub(crate) struct Point {
     /// Its values, one for each axis.
     pub values: Vec<String>,
     /// Miss ratio of the guest's picker minus that of the hypervisor's, percentage points,
@@ -40,7 +40,7 @@ pub struct Point {
 impl Point {
     /// Whether the guest's picks are worth it: fewer misses for sure, and by
     /// [`WORTH_IT`] at least.
-    pub fn pays(&self) -> bool {
+    pub(crate) fn pays(&self) -> bool {
         self.difference
             .is_some_and(|mean| mean.is_below_zero() && mean.value <= -WORTH_IT)
     }
@@ -48,7 +48,7 @@ impl Point {
 
 /// What a sweep comes to.
 #[derive(Clone, Debug)]
-pub struct Landscape {
+pub(crate) struct Landscape {
     /// Names of the axes.
     pub axes: Vec<String>,
     /// The values of each axis, in the order of the sweep.
@@ -61,7 +61,7 @@ pub struct Landscape {
 
 impl Landscape {
     /// The landscape of a table; `None` without a picker of either side.
-    pub fn of(table: &SweepTable) -> Option<Self> {
+    pub(crate) fn of(table: &SweepTable) -> Option<Self> {
         let first = |guest: bool| {
             let pickers = table.rows.iter().map(|row| row.picker);
             let mut of_side: Vec<Picker> = pickers.filter(|p| p.is_guest() == guest).collect();
@@ -106,7 +106,7 @@ impl Landscape {
     }
 
     /// The point with these values.
-    pub fn at(&self, values: &[&str]) -> Option<&Point> {
+    pub(crate) fn at(&self, values: &[&str]) -> Option<&Point> {
         self.points
             .iter()
             .find(|point| point.values.iter().eq(values.iter()))
@@ -143,7 +143,7 @@ fn difference(rows: &[&SweepRow], duel: Duel) -> Option<Mean> {
 
 /// Where along an axis the guest's picks stop paying.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Crossover {
+pub(crate) enum Crossover {
     /// They pay at all values.
     Never,
     /// They pay at none.
@@ -171,7 +171,7 @@ fn numbers(values: &[String]) -> Option<Vec<f64>> {
 }
 
 /// Whether an axis is spaced evenly in ratio rather than in difference.
-pub fn is_geometric(values: &[f64]) -> bool {
+pub(crate) fn is_geometric(values: &[f64]) -> bool {
     let ratios: Vec<f64> = values.windows(2).map(|pair| pair[1] / pair[0]).collect();
     let (least, most) = ratios
         .iter()
@@ -227,7 +227,7 @@ fn interpolate(values: &[String], a: (usize, &Point), b: (usize, &Point)) -> Opt
 }
 
 /// Judges a sweep. `missing` cells and `failed` ones are those of its folder.
-pub fn judge(title: &str, table: &SweepTable, missing: usize, failed: usize) -> Verdict {
+pub(crate) fn judge(title: &str, table: &SweepTable, missing: usize, failed: usize) -> Verdict {
     let mut verdict = Verdict {
         title: title.to_owned(),
         claims: Vec::new(),

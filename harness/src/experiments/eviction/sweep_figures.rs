@@ -29,7 +29,7 @@ const BAR_WIDTH: i32 = 18;
 const BAR_STEPS: i32 = 100;
 
 /// The figures of a sweep; none without points.
-pub fn draw(title: &str, landscape: &Landscape) -> Result<Vec<Drawing>> {
+pub(crate) fn draw(title: &str, landscape: &Landscape) -> Result<Vec<Drawing>> {
     let known = landscape.points.iter().filter_map(|point| point.difference);
     let largest = known.map(|mean| mean.value.abs()).fold(0.0, f64::max);
     if landscape.points.is_empty() || landscape.axes.is_empty() {

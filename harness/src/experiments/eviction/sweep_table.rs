@@ -5,7 +5,7 @@ use crate::experiments::common::swept;
 
 /// The rows of a sweep and the names of its axes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SweepTable {
+pub(crate) struct SweepTable {
     /// Names of the parameters that were varied, in the order of the sweep's file.
     pub axes: Vec<String>,
     /// The rows, by point, seed and picker.
@@ -14,7 +14,7 @@ pub struct SweepTable {
 
 /// One picker's misses at one point with one seed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SweepRow {
+pub(crate) struct SweepRow {
     /// Number of the point in the sweep, from 0.
     pub point: u32,
     /// The point's value on each axis, as TOML text without quotes.
@@ -27,13 +27,12 @@ pub struct SweepRow {
     pub reads: u64,
     /// Reads of blocks that the guest held.
     pub hits: u64,
-    /// The others.
     pub misses: u64,
 }
 
 impl SweepTable {
     /// The table of rows whose fields are sound.
-    pub fn of(table: &swept::SweepTable) -> Self {
+    pub(crate) fn of(table: &swept::SweepTable) -> Self {
         let row = |row: &swept::SweepRow| {
             let outcome = Outcome::read(&row.fields).ok()?;
             Some(SweepRow {
@@ -55,22 +54,21 @@ impl SweepTable {
 
 /// What one picker came to in a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// Who picked.
     pub picker: Picker,
     /// Reads in all: the hits and the misses.
     pub reads: u64,
     /// Reads of blocks that the guest held.
     pub hits: u64,
-    /// The others.
     pub misses: u64,
 }
 
 impl Outcome {
     /// Names of its fields.
-    pub const COLUMNS: [&str; 4] = ["picker", "reads", "hits", "misses"];
+    pub(crate) const COLUMNS: [&str; 4] = ["picker", "reads", "hits", "misses"];
 
-    pub fn fields(&self) -> swept::Fields {
+    pub(crate) fn fields(&self) -> swept::Fields {
         let counts = [self.reads, self.hits, self.misses].map(|count| count.to_string());
         [self.picker.to_string()]
             .into_iter()
@@ -80,7 +78,7 @@ impl Outcome {
 
     /// # Errors
     /// What is wrong with the fields.
-    pub fn read(fields: &[String]) -> Result<Self, String> {
+    pub(crate) fn read(fields: &[String]) -> Result<Self, String> {
         let [picker, reads, hits, misses] = fields else {
             return Err("the row is damaged".to_owned());
         };

@@ -19,11 +19,11 @@ const RECOVERED: f64 = 0.01;
 const EQUAL: f64 = 0.005;
 
 /// The windows of a run, found by what they are about.
-pub struct Windows<'a>(pub &'a [ShrinkCacheRow]);
+pub(crate) struct Windows<'a>(pub &'a [ShrinkCacheRow]);
 
 impl<'a> Windows<'a> {
     /// Those of one way.
-    pub fn of(&self, way: &str) -> impl Iterator<Item = &'a ShrinkCacheRow> {
+    pub(crate) fn of(&self, way: &str) -> impl Iterator<Item = &'a ShrinkCacheRow> {
         let way = way.to_owned();
         self.0.iter().filter(move |row| row.way == way)
     }
@@ -93,7 +93,7 @@ fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
 }
 
 /// Judges the rows.
-pub fn judge(
+pub(crate) fn judge(
     rows: &[ShrinkCacheRow],
     resizes: &[ShrinkCacheResizeRow],
     losses: &[ShrinkCacheLossRow],
@@ -356,7 +356,7 @@ fn loss_table(losses: &[ShrinkCacheLossRow]) -> Table {
 
 /// Made-up rows, for tests of figures as well.
 #[cfg(test)]
-pub mod example {
+pub(crate) mod example {
     use super::super::rows::{DROP_ALL, HOST_LRU, UNIFORM};
     use super::*;
 
@@ -372,7 +372,7 @@ pub mod example {
     ];
 
     /// Windows of all ways: 20 in each phase.
-    pub fn windows() -> Vec<ShrinkCacheRow> {
+    pub(crate) fn windows() -> Vec<ShrinkCacheRow> {
         let mut rows = Vec::new();
         for (way, before, after, back) in SHAPES {
             let mut accesses = 0;

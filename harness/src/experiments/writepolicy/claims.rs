@@ -7,7 +7,7 @@ use vssd_host::media::MediaKind;
 use super::rows::{WritePolicyCrashRow, WritePolicyRow, WritePolicySampleRow};
 
 /// Bytes of a block.
-pub const BLOCK: f64 = 4096.0;
+pub(crate) const BLOCK: f64 = 4096.0;
 
 /// Policies by which a write is acknowledged once the origin disk has it.
 const THROUGH: [&str; 3] = ["write-through", "write-around", "read-only"];
@@ -19,12 +19,12 @@ const ORDERED: &str = "ordered";
 const JOURNALED: &str = "journaled";
 
 /// Whether an acknowledged write is on the origin disk, by this policy.
-pub fn is_through(policy: &str) -> bool {
+pub(crate) fn is_through(policy: &str) -> bool {
     THROUGH.contains(&policy)
 }
 
 /// Judges the rows.
-pub fn judge(
+pub(crate) fn judge(
     rows: &[WritePolicyRow],
     samples: &[WritePolicySampleRow],
     crashes: &[WritePolicyCrashRow],

@@ -24,7 +24,7 @@ use crate::experiments::eviction::picker::Picker;
 use crate::experiments::eviction::sweep_table::{Outcome, SweepTable};
 
 /// Parameters of the experiment of these tests.
-pub const DEFAULTS: &str = "
+pub(super) const DEFAULTS: &str = "
 mean = 5.0
 sd = 2
 workload = \"gaussian\"
