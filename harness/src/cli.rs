@@ -23,14 +23,12 @@ use vssd_host::output::{exit_code, warn};
 use crate::bench::Bench;
 use crate::experiments::common::lab::{Joined, Lab};
 use crate::experiments::common::params::{Overrides, resolve};
-use crate::experiments::eviction::Eviction;
-use crate::experiments::experiment::{Entry, Experiment as _, Needs};
+use crate::experiments::experiment::{Entry, Needs};
 use crate::experiments::sim::rows::MethodRow;
 use crate::experiments::{ALL, OF_2017, by_name};
 use crate::runs::{self, Order};
 use crate::sim::SimArgs;
 use crate::sweep::cli::{Common, Ended, MergeArgs, SweepArgs};
-use crate::sweep::runner;
 use crate::trace_cli::TraceCommand;
 use crate::{doctor, report, sweep, trace_cli};
 
@@ -86,8 +84,8 @@ enum Command {
         /// The run's folder.
         folder: PathBuf,
     },
-    /// Run the eviction experiment over lists and ranges of its parameters, or go
-    /// on with a sweep that was stopped.
+    /// Run an experiment on twins over lists and ranges of its parameters, or go on with a
+    /// sweep that was stopped.
     Sweep(SweepArgs),
     /// Join the shards of a sweep in the folder --out.
     Merge(MergeArgs),
@@ -306,19 +304,10 @@ fn dispatch(cli: &Cli, talk: &mut Talk) -> Result<bool> {
             let verdict = report::format(folder)?;
             show(&[(folder.clone(), verdict)], options, talk)
         }
-        Some(Command::Sweep(args)) => {
-            let defaults = Eviction::DEFAULTS;
-            match sweep::cli::run(
-                args,
-                &options.for_sweeps(),
-                defaults,
-                &runner::Eviction,
-                talk,
-            )? {
-                Some(ended) => show_sweep(&ended, options, talk),
-                None => Ok(true),
-            }
-        }
+        Some(Command::Sweep(args)) => match sweep::cli::run(args, &options.for_sweeps(), talk)? {
+            Some(ended) => show_sweep(&ended, options, talk),
+            None => Ok(true),
+        },
         Some(Command::Bench { what }) => bench(what, options, talk),
         Some(Command::Sim(args)) => simulate(args, options, talk),
         Some(Command::Trace { what }) => {

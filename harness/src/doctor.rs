@@ -28,7 +28,7 @@ const SPARSE_BYTES: u64 = 32 << 30;
 /// How a check went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Health {
+pub(crate) enum Health {
     /// As it should be.
     Ok,
     /// Works, but could be better.
@@ -39,7 +39,7 @@ pub enum Health {
 
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Check {
+pub(crate) struct Check {
     /// What.
     pub what: String,
     /// How it is.
@@ -62,7 +62,7 @@ impl Check {
     }
 
     /// True unless the experiments cannot run.
-    pub fn is_fine(&self) -> bool {
+    pub(crate) fn is_fine(&self) -> bool {
         self.health != Health::Fail
     }
 }
@@ -75,7 +75,7 @@ fn at_least(have: u64, need: u64) -> Health {
 }
 
 /// Looks at everything.
-pub fn examine(program: Option<&Path>, choice: AccelChoice) -> Vec<Check> {
+pub(crate) fn examine(program: Option<&Path>, choice: AccelChoice) -> Vec<Check> {
     let mut checks = Vec::new();
     let install = format!(
         "run ./setup, or name a {PROGRAM} of at least {}.{} with --qemu; without it runs are of twins",
@@ -203,7 +203,7 @@ fn sparse_check() -> Check {
 }
 
 /// The checks for a person.
-pub fn describe(checks: &[Check]) -> String {
+pub(crate) fn describe(checks: &[Check]) -> String {
     let mut text = String::new();
     for check in checks {
         let mark = match check.health {

@@ -25,7 +25,7 @@ fn experiment_of(manifest: &Manifest) -> Result<&'static dyn Entry> {
 }
 
 /// Draws the figures of a run or a sweep; returns the files.
-pub fn plot(folder: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn plot(folder: &Path) -> Result<Vec<PathBuf>> {
     if sweep::report::is_one(folder) {
         return sweep::report::plot(folder);
     }
@@ -37,7 +37,7 @@ pub fn plot(folder: &Path) -> Result<Vec<PathBuf>> {
 
 /// Judges a run or a sweep, draws its figures, writes its reports and notes in
 /// a run's manifest what does not hold.
-pub fn format(folder: &Path) -> Result<Verdict> {
+pub(crate) fn format(folder: &Path) -> Result<Verdict> {
     if sweep::report::is_one(folder) {
         return sweep::report::format(folder);
     }

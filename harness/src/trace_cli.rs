@@ -13,7 +13,7 @@ use terminal::talk::Talk;
 
 /// What can be done with a trace.
 #[derive(Clone, Debug, Subcommand)]
-pub enum TraceCommand {
+pub(crate) enum TraceCommand {
     /// Make a disk of a trace, from which a guest replays it block by block.
     ///
     /// A request becomes an access to each block of 4 KiB that it touches, 8 bytes each. The
@@ -38,7 +38,7 @@ pub enum TraceCommand {
 
 /// Arguments of `harness trace convert`.
 #[derive(Clone, Debug, Args)]
-pub struct ConvertArgs {
+pub(crate) struct ConvertArgs {
     /// The trace: vscsi, oracle-general, spc, msr or csv, also compressed (gz, zst,
     /// bz2, xz).
     #[arg(value_name = "FILE")]
@@ -52,7 +52,7 @@ pub struct ConvertArgs {
 
 /// Arguments of `harness trace info`.
 #[derive(Clone, Debug, Args)]
-pub struct InfoArgs {
+pub(crate) struct InfoArgs {
     /// The trace: vscsi, oracle-general, spc, msr or csv, also compressed (gz, zst,
     /// bz2, xz).
     #[arg(value_name = "FILE")]
@@ -65,7 +65,12 @@ pub struct InfoArgs {
 ///
 /// # Errors
 /// When the trace cannot be read to its end, or the image cannot be written.
-pub fn run(command: &TraceCommand, progress: Progress, json: bool, talk: &mut Talk) -> Result<()> {
+pub(crate) fn run(
+    command: &TraceCommand,
+    progress: Progress,
+    json: bool,
+    talk: &mut Talk,
+) -> Result<()> {
     match command {
         TraceCommand::Info(InfoArgs { trace, read }) => {
             let options = read.options()?;

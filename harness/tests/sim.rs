@@ -439,3 +439,40 @@ fn a_bench_without_its_peer_says_what_to_install() {
     }
     assert!(!place.path().join("out").exists());
 }
+
+#[test]
+fn simulations_of_the_same_second_go_to_different_folders() {
+    let place = tempfile::tempdir().unwrap();
+    let arguments = [
+        "--workload",
+        "uniform",
+        "--blocks",
+        "10",
+        "--requests",
+        "10",
+        "--size",
+        "1",
+        "--mrc",
+        "none",
+    ];
+    let started: Vec<_> = (0..4)
+        .map(|_| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_harness"));
+            command
+                .current_dir(place.path())
+                .arg("sim")
+                .args(arguments)
+                .stdout(std::process::Stdio::null());
+            command.spawn().unwrap()
+        })
+        .collect();
+    for mut child in started {
+        assert!(child.wait().unwrap().success());
+    }
+    let folders = fs::read_dir(place.path().join("results")).unwrap();
+    let complete = folders.filter(|folder| {
+        let folder = folder.as_ref().unwrap().path();
+        folder.join("sim.csv").exists() && folder.join("report.md").exists()
+    });
+    assert_eq!(complete.count(), 4);
+}

@@ -243,3 +243,101 @@ fn a_sweep_is_reported_and_can_be_reported_and_run_again() {
     let page = fs::read_to_string(folder.join("report.html")).unwrap();
     assert!(page.contains("line 3") && page.contains("1 cells are missing"));
 }
+
+/// Small sweeps of the experiments that are swept by their rows: name, what stays fixed, an
+/// axis, and a column of the rows.
+const BY_ROWS: [(&str, &str, &str, &str); 4] = [
+    (
+        "blockcache",
+        "policies = [\"lru\", \"arc\"]\nworkloads = [\"zipf:0.9\"]\nsizes = [\"1MiB\"]\naccesses = 500",
+        "span = [\"2MiB\", \"4MiB\"]",
+        "read_misses",
+    ),
+    (
+        "shrinkcache",
+        "warmup = 500\nbefore = 200\nshrunk = 200\ngrown = 200\nwindow = 100\nloss_accesses = 200",
+        "keep_percent = [40, 60]",
+        "hits",
+    ),
+    (
+        "correctness",
+        "size = \"1MiB\"\nrandom_steps = 2",
+        "random_percent = [30, 50]",
+        "read_errors",
+    ),
+    (
+        "overhead",
+        "size = \"64MiB\"\nsizes = [\"16MiB\"]\nrepetitions = 1\nlist_repetitions = 1",
+        "block_size = [\"4KiB\", \"8KiB\"]",
+        "shrink_message_bytes",
+    ),
+];
+
+#[test]
+fn experiments_are_swept_by_their_rows() {
+    let place = tempfile::tempdir().unwrap();
+    let place = place.path();
+    for (name, fixed, axis, column) in BY_ROWS {
+        let text = format!(
+            "title = \"t\"\nexperiment = \"{name}\"\nseeds = 2\n[fixed]\n{fixed}\n[sweep]\n{axis}\n"
+        );
+        fs::write(place.join("by-rows.toml"), text).unwrap();
+        let run = |more: &[&str]| {
+            succeed(place, &[&["sweep", "by-rows.toml"], more].concat());
+        };
+        let out = |part: &str| format!("{name}-{part}");
+        run(&["--out", &out("whole")]);
+        let expected = csv(place.join(out("whole")));
+        let header = expected.lines().next().unwrap();
+        assert!(header.split(',').any(|of| of == column), "{header}");
+        let report = fs::read_to_string(place.join(out("whole")).join("report.md")).unwrap();
+        assert!(report.contains("The one requirement holds."), "{report}");
+        assert!(report.contains("## Points"), "{report}");
+        assert!(place.join(out("whole")).join("sweep.svg").exists());
+
+        run(&["--shard", "1/2", "--out", &out("1")]);
+        run(&["--shard", "2/2", "--out", &out("2")]);
+        succeed(
+            place,
+            &["merge", &out("1"), &out("2"), "--out", &out("merged")],
+        );
+        assert!(csv(place.join(out("merged"))) == expected, "{name}, merged");
+
+        // Behind the first row, a row before the end, and within a row: as a kill leaves it.
+        let rows = place.join(out("whole")).join("sweep.csv");
+        let second = expected.match_indices('\n').nth(1).unwrap().0 + 1;
+        let last = expected[..expected.len() - 1].rfind('\n').unwrap() + 1;
+        for length in [second, last, last + 5] {
+            fs::write(&rows, &expected[..length]).unwrap();
+            run(&["--out", &out("whole")]);
+            assert!(
+                csv(place.join(out("whole"))) == expected,
+                "{name}, {length}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_swept_is_named_with_what_can() {
+    let place = tempfile::tempdir().unwrap();
+    let place = place.path();
+    for (text, word) in [
+        (
+            "experiment = \"latency\"",
+            "choose of correctness, eviction",
+        ),
+        ("experiment = 5", "`experiment` is 5"),
+        ("seeds = 0", "`seeds` is 0"),
+        // Eviction has a parameter for that.
+        ("seeds = 2", "`seeds`"),
+    ] {
+        let text = format!("title = \"t\"\n{text}\n[sweep]\nsd = [1.0]\n");
+        fs::write(place.join("wrong.toml"), text).unwrap();
+        let output = output(place, &["sweep", "wrong.toml", "--out", "out"]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(word), "{said}");
+        assert!(!place.join("out").exists());
+    }
+}

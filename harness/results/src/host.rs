@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::process::Command;
+use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +36,11 @@ fn git(arguments: &[&str]) -> Option<String> {
 /// Git revision of the source, with `-dirty` when it was changed since;
 /// `unknown` outside a clone.
 pub fn git_revision() -> String {
+    REVISION.clone()
+}
+
+/// Asked for once: it takes programs that start, and a sweep has many runs.
+static REVISION: LazyLock<String> = LazyLock::new(|| {
     let Some(revision) = git(&["rev-parse", "--short=12", "HEAD"]) else {
         return "unknown".to_owned();
     };
@@ -42,7 +48,7 @@ pub fn git_revision() -> String {
         Some(changes) if changes.is_empty() => revision,
         _ => format!("{revision}-dirty"),
     }
-}
+});
 
 /// The value of the first line of a /proc file that starts with `key`.
 fn proc_value(file: &str, key: &str) -> Option<String> {

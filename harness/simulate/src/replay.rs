@@ -38,7 +38,6 @@ impl Contender {
         policies.map(Self::Policy).chain([Self::Belady])
     }
 
-    /// Its name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Policy(policy) => policy.name(),

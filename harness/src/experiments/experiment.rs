@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use super::common::boot::{self, BootRow};
 use super::common::lab::{Joined, Lab};
 use super::common::params::typed;
+use super::common::swept::Swept;
 
 /// What an experiment runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +58,11 @@ pub trait Experiment: Sync {
 
     /// Draws what was recorded; nothing of what was not.
     fn figures(rows: &Self::Rows, manifest: &Manifest) -> Result<Vec<Drawing>>;
+
+    /// How sweeps vary it; `None` when they cannot.
+    fn swept() -> Option<&'static dyn Swept> {
+        None
+    }
 }
 
 /// Parameters from a table; a wrong one is named.
@@ -79,6 +85,9 @@ pub trait Entry: Sync {
 
     /// What the report begins with.
     fn lead(&self) -> String;
+
+    /// How sweeps vary it; `None` when they cannot.
+    fn swept(&self) -> Option<&'static dyn Swept>;
 
     /// Checks parameters without running anything.
     fn check(&self, table: &toml::Table) -> Result<()>;
@@ -123,6 +132,10 @@ impl<E: Experiment> Entry for E {
             "" => lead,
             setup => format!("{lead} {setup}"),
         }
+    }
+
+    fn swept(&self) -> Option<&'static dyn Swept> {
+        E::swept()
     }
 
     fn check(&self, table: &toml::Table) -> Result<()> {

@@ -11,22 +11,22 @@
 //! `_blocks` blocks; counts of reads and errors have none. Times are of the host's clock
 //! unless the name says `guest`.
 
-pub mod bench_cache;
-pub mod bench_io;
-pub mod bench_resize;
-pub mod blockcache;
+pub(crate) mod bench_cache;
+pub(crate) mod bench_io;
+pub(crate) mod bench_resize;
+pub(crate) mod blockcache;
 pub mod common;
-pub mod correctness;
-pub mod direct_io;
+pub(crate) mod correctness;
+pub(crate) mod direct_io;
 pub mod eviction;
 pub mod experiment;
 pub mod latency;
-pub mod media;
-pub mod overhead;
-pub mod sharing;
-pub mod shrinkcache;
+pub(crate) mod media;
+pub(crate) mod overhead;
+pub(crate) mod sharing;
+pub(crate) mod shrinkcache;
 pub mod sim;
-pub mod writepolicy;
+pub(crate) mod writepolicy;
 
 use experiment::Entry;
 
@@ -49,7 +49,7 @@ pub static ALL: &[&dyn Entry] = &[
 ];
 
 /// Those of 2017, in the order in which they run when none is named.
-pub static OF_2017: [&dyn Entry; 3] = [
+pub(crate) static OF_2017: [&dyn Entry; 3] = [
     &correctness::Correctness,
     &eviction::Eviction,
     &overhead::Overhead,

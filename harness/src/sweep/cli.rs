@@ -18,14 +18,13 @@ use super::folder::SweepFolder;
 use super::manifest::{Counts, SweepManifest};
 use super::plan::Plan;
 use super::rows::Damage;
-use super::runner::Runner;
 use super::shard::Shard;
 use super::{BUILT_IN, merge};
 use crate::experiments::common::params::Overrides;
 
 /// What `harness sweep` takes besides the options of all runs.
 #[derive(Clone, Debug, Args)]
-pub struct SweepArgs {
+pub(crate) struct SweepArgs {
     /// A built-in sweep, or a TOML file; without one, the built-in sweeps are listed.
     #[arg(value_name = "NAME|FILE")]
     pub sweep: Option<String>,
@@ -42,7 +41,7 @@ pub struct SweepArgs {
 
 /// What `harness merge` takes besides the options of all runs.
 #[derive(Clone, Debug, Args)]
-pub struct MergeArgs {
+pub(crate) struct MergeArgs {
     /// Folders of the shards.
     #[arg(required = true, value_name = "DIR")]
     pub parts: Vec<PathBuf>,
@@ -50,7 +49,7 @@ pub struct MergeArgs {
 
 /// The options of all runs that sweeps heed.
 #[derive(Clone, Debug)]
-pub struct Common<'a> {
+pub(crate) struct Common<'a> {
     /// Where to put the sweep, if anywhere else than by its name.
     pub out: Option<&'a Path>,
     /// Seed of the first repetition.
@@ -63,7 +62,7 @@ pub struct Common<'a> {
 
 /// A sweep's folder after a command, for whoever presents it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ended {
+pub(crate) struct Ended {
     /// The folder.
     pub folder: PathBuf,
     /// Its cells.
@@ -72,7 +71,7 @@ pub struct Ended {
 
 impl Ended {
     /// True when every cell has its rows.
-    pub fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         self.counts.done == self.counts.all
     }
 }
@@ -129,17 +128,11 @@ fn tell(ended: &Ended, json: bool, talk: &mut Talk) {
 }
 
 /// Runs a sweep, or goes on with it; nothing when the sweeps were listed only.
-pub fn run(
-    args: &SweepArgs,
-    common: &Common<'_>,
-    defaults: &str,
-    runner: &dyn Runner,
-    talk: &mut Talk,
-) -> Result<Option<Ended>> {
+pub(crate) fn run(args: &SweepArgs, common: &Common<'_>, talk: &mut Talk) -> Result<Option<Ended>> {
     let (name, plan) = match (&args.sweep, &args.like) {
         (Some(name), _) => {
             let sweep = Sweep::load(name)?;
-            let plan = Plan::new(sweep, defaults, &common.overrides, common.seed)?;
+            let plan = Plan::new(sweep, &common.overrides, common.seed)?;
             (name.clone(), plan)
         }
         (None, Some(folder)) => {
@@ -175,12 +168,13 @@ pub fn run(
         || thread::available_parallelism().map_or(1, usize::from),
         usize::from,
     );
+    let kind = folder.plan().kind();
     let options = Options {
         jobs,
         terminal: std::io::stderr().is_terminal(),
         stop: &interrupt::requested,
     };
-    let result = engine::run(&mut folder, runner, &options);
+    let result = engine::run(&mut folder, kind, &options);
     let missing = folder.counts().missing();
     let status = match &result {
         Err(error) => State::Failed(format!("{error:#}")),
@@ -204,7 +198,7 @@ pub fn run(
 }
 
 /// Joins the parts of a sweep.
-pub fn merge(args: &MergeArgs, common: &Common<'_>, talk: &mut Talk) -> Result<Ended> {
+pub(crate) fn merge(args: &MergeArgs, common: &Common<'_>, talk: &mut Talk) -> Result<Ended> {
     let out = common
         .out
         .ok_or_else(|| anyhow::anyhow!("name the folder for the whole sweep with --out"))?;

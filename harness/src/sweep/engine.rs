@@ -12,13 +12,13 @@ use anyhow::{Result, bail, ensure};
 use super::folder::SweepFolder;
 use super::pace::Pace;
 use super::plan::{Cell, Plan};
-use super::runner::{Outcome, Runner};
+use crate::experiments::common::swept::{Fields, Runner};
 
 /// How often the pace is looked after while no cell ends.
 const TICK: Duration = Duration::from_secs(1);
 
 /// How cells are run.
-pub struct Options<'a> {
+pub(crate) struct Options<'a> {
     /// Threads.
     pub jobs: usize,
     /// Whether standard error is a terminal.
@@ -29,7 +29,11 @@ pub struct Options<'a> {
 
 /// Runs whatever is still to be run. What a point asks for and cannot have is
 /// said, recorded, and does not keep others from running.
-pub fn run(folder: &mut SweepFolder, runner: &dyn Runner, options: &Options<'_>) -> Result<()> {
+pub(crate) fn run(
+    folder: &mut SweepFolder,
+    runner: &dyn Runner,
+    options: &Options<'_>,
+) -> Result<()> {
     folder.retry_failures()?;
     let to_do = folder.to_do();
     let mut pace = Pace::new(options.terminal, to_do.len() as u64);
@@ -46,13 +50,13 @@ pub fn run(folder: &mut SweepFolder, runner: &dyn Runner, options: &Options<'_>)
                     let Some(cell) = possible.get(next.fetch_add(1, Ordering::Relaxed)) else {
                         return;
                     };
-                    let outcomes = run_cell(plan, *cell, runner);
+                    let rows = run_cell(plan, *cell, runner);
                     // A cell in hand may fail for the stop itself: it is to be run yet.
-                    if outcomes.is_err() && (options.stop)() {
+                    if rows.is_err() && (options.stop)() {
                         return;
                     }
                     // Nobody listens any more when recording failed.
-                    if sender.send((*cell, outcomes)).is_err() {
+                    if sender.send((*cell, rows)).is_err() {
                         return;
                     }
                 }
@@ -97,22 +101,27 @@ fn check_points(
 }
 
 /// Runs a cell and checks what came of it.
-fn run_cell(plan: &Plan, cell: Cell, runner: &dyn Runner) -> Result<Vec<Outcome>> {
-    let mut outcomes = guarded(|| runner.run(&plan.params(cell.point), cell.seed))?;
-    outcomes.sort_by_key(|outcome| outcome.picker);
-    let pickers = outcomes.iter().map(|outcome| &outcome.picker);
+fn run_cell(plan: &Plan, cell: Cell, runner: &dyn Runner) -> Result<Vec<Fields>> {
+    let rows = guarded(|| runner.run(&plan.params(cell.point), cell.seed))?;
+    let kind = plan.kind();
+    let mut placed = rows
+        .into_iter()
+        .map(|row| {
+            let place = kind.place(&plan.parts, &row).map_err(anyhow::Error::msg)?;
+            Ok((place, row))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    placed.sort_by_key(|(place, _)| place.at);
+    let all = placed.len();
     ensure!(
-        pickers.eq(&plan.pickers),
-        "the experiment ran other pickers than it was asked for"
+        all > 0
+            && placed
+                .iter()
+                .enumerate()
+                .all(|(at, (place, _))| (place.at, place.of) == (at, all)),
+        "the experiment gave other rows than it was asked for"
     );
-    for outcome in &outcomes {
-        ensure!(
-            outcome.adds_up(),
-            "the hits and misses of {} are not its reads: {outcome:?}",
-            outcome.picker
-        );
-    }
-    Ok(outcomes)
+    Ok(placed.into_iter().map(|(_, row)| row).collect())
 }
 
 /// Turns a panic into an error: a bug that one point brings to light is to be
@@ -129,12 +138,12 @@ fn guarded<T>(run: impl FnOnce() -> Result<T>) -> Result<T> {
 /// Records cells until all threads have ended.
 fn collect(
     folder: &mut SweepFolder,
-    receiver: Receiver<(Cell, Result<Vec<Outcome>>)>,
+    receiver: Receiver<(Cell, Result<Vec<Fields>>)>,
     pace: &mut Pace,
 ) -> Result<()> {
     loop {
         match receiver.recv_timeout(TICK) {
-            Ok((cell, Ok(outcomes))) => folder.record(cell, outcomes)?,
+            Ok((cell, Ok(rows))) => folder.record(cell, rows)?,
             Ok((cell, Err(error))) => {
                 let reason = format!("{error:#}");
                 let point = folder.plan().describe(cell.point);

@@ -9,6 +9,7 @@ use toml::Value;
 use toml::de::DeTable;
 
 use super::BUILT_IN;
+use super::kind::DEFAULT;
 use super::values::{self, MAX_POINTS};
 
 /// The most bytes of a sweep's file.
@@ -16,7 +17,7 @@ const MAX_BYTES: u64 = 1 << 20;
 
 /// A parameter that is varied.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Axis {
+pub(crate) struct Axis {
     /// The parameter.
     pub name: String,
     /// Its values, in the order of the sweep; at least one.
@@ -25,9 +26,13 @@ pub struct Axis {
 
 /// A sweep, as its file has it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Sweep {
+pub(crate) struct Sweep {
     /// What it shows, in a line.
     pub title: String,
+    /// The experiment that is varied.
+    pub experiment: String,
+    /// Seeds at each point, for experiments without a parameter for that.
+    pub seeds: Option<u32>,
     /// Parameters that are the same at every point, over the defaults.
     pub fixed: toml::Table,
     /// What is varied, in the order of the file.
@@ -36,7 +41,7 @@ pub struct Sweep {
 
 impl Sweep {
     /// The built-in sweep of that name, or the one in that file.
-    pub fn load(name: &str) -> Result<Self> {
+    pub(crate) fn load(name: &str) -> Result<Self> {
         if let Some((_, text)) = BUILT_IN.iter().find(|(known, _)| *known == name) {
             return Self::parse(text).with_context(|| format!("the built-in sweep `{name}`"));
         }
@@ -59,11 +64,28 @@ impl Sweep {
     ///
     /// # Errors
     /// What is wrong, by the key.
-    pub fn parse(text: &str) -> Result<Self> {
+    pub(crate) fn parse(text: &str) -> Result<Self> {
         let mut table: toml::Table = text.parse().context("it is no TOML")?;
         let title = match table.remove("title") {
             Some(Value::String(title)) if !title.trim().is_empty() => title,
             _ => bail!("`title` is missing: say in a line what the sweep shows"),
+        };
+        let experiment = match table.remove("experiment") {
+            None => DEFAULT.to_owned(),
+            Some(Value::String(name)) => name,
+            Some(other) => bail!("`experiment` is {other}: write the name of one"),
+        };
+        let seeds = match table.remove("seeds") {
+            None => None,
+            Some(value) => {
+                let seeds = value
+                    .as_integer()
+                    .and_then(|seeds| u32::try_from(seeds).ok());
+                let seeds = seeds.filter(|seeds| *seeds > 0);
+                Some(seeds.with_context(|| {
+                    format!("`seeds` is {value}: write a number of seeds, at least 1")
+                })?)
+            }
         };
         let fixed = match table.remove("fixed") {
             None => toml::Table::new(),
@@ -74,7 +96,9 @@ impl Sweep {
             bail!("there is no table [sweep]: name in it the parameters to vary");
         };
         if let Some(key) = table.keys().next() {
-            bail!("`{key}` has no meaning here: there are title, [fixed] and [sweep]");
+            bail!(
+                "`{key}` has no meaning here: there are title, experiment, seeds, [fixed] and [sweep]"
+            );
         }
         let mut axes = Vec::new();
         for name in order_of_axes(text)? {
@@ -91,12 +115,18 @@ impl Sweep {
             "[sweep] is empty: name a parameter to vary"
         );
         points(&axes)?;
-        Ok(Self { title, fixed, axes })
+        Ok(Self {
+            title,
+            experiment,
+            seeds,
+            fixed,
+            axes,
+        })
     }
 }
 
 /// Number of points on these axes.
-pub fn points(axes: &[Axis]) -> Result<u32> {
+pub(crate) fn points(axes: &[Axis]) -> Result<u32> {
     axes.iter()
         .try_fold(1usize, |points, axis| points.checked_mul(axis.values.len()))
         .filter(|points| (1..=MAX_POINTS).contains(points))

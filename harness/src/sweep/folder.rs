@@ -24,18 +24,17 @@ use rustix::io::Errno;
 use super::manifest::{self, Counts, SweepManifest};
 use super::plan::{Cell, Plan};
 use super::rows::{self, Damage, Failures, Rows};
-use super::runner::Outcome;
 use super::shard::Shard;
-use super::table::{SweepRow, SweepTable};
+use crate::experiments::common::swept::{Fields, SweepRow, SweepTable};
 
 /// File names in a sweep's folder.
-pub const ROWS: &str = "sweep.csv";
+pub(crate) const ROWS: &str = "sweep.csv";
 const FAILURES: &str = "failures.csv";
 const LOCK: &str = "sweep.lock";
 
 /// What a sweep's folder holds on disk.
 #[derive(Debug)]
-pub struct Recorded {
+pub(crate) struct Recorded {
     /// What it is for.
     pub manifest: SweepManifest,
     /// Cells that were run.
@@ -47,7 +46,7 @@ pub struct Recorded {
 }
 
 /// Reads a sweep's folder and changes nothing in it.
-pub fn read(folder: &Path) -> Result<Recorded> {
+pub(crate) fn read(folder: &Path) -> Result<Recorded> {
     let manifest = SweepManifest::read(folder)?;
     let (plan, shard) = (&manifest.plan, manifest.shard);
     let bytes = |name: &str| {
@@ -74,22 +73,19 @@ pub fn read(folder: &Path) -> Result<Recorded> {
 
 impl Recorded {
     /// The rows, for whoever draws or judges them.
-    pub fn table(&self) -> SweepTable {
+    pub(crate) fn table(&self) -> SweepTable {
         let plan = &self.manifest.plan;
         let mut table = SweepTable {
             axes: plan.axes.iter().map(|axis| axis.name.clone()).collect(),
             rows: Vec::new(),
         };
-        for (index, outcomes) in &self.rows {
+        for (index, rows) in &self.rows {
             let Cell { point, seed, .. } = plan.cell(*index);
-            table.rows.extend(outcomes.iter().map(|outcome| SweepRow {
+            table.rows.extend(rows.iter().map(|fields| SweepRow {
                 point,
                 values: plan.texts(point),
                 seed,
-                picker: outcome.picker,
-                reads: outcome.reads,
-                hits: outcome.hits,
-                misses: outcome.misses,
+                fields: fields.clone(),
             }));
         }
         table
@@ -98,7 +94,7 @@ impl Recorded {
 
 /// A sweep's folder, open for writing by this process alone.
 #[derive(Debug)]
-pub struct SweepFolder {
+pub(crate) struct SweepFolder {
     path: PathBuf,
     held: Recorded,
     rows_file: File,
@@ -164,7 +160,7 @@ impl SweepFolder {
     ///
     /// # Errors
     /// When the folder holds something else, or another process works on it.
-    pub fn open(path: &Path, plan: Plan, shard: Shard) -> Result<Self> {
+    pub(crate) fn open(path: &Path, plan: Plan, shard: Shard) -> Result<Self> {
         fs::create_dir_all(path).with_context(|| format!("make {}", path.display()))?;
         ensure!(
             path.join(manifest::FILE).exists() || is_fresh(path)?,
@@ -211,27 +207,27 @@ impl SweepFolder {
     }
 
     /// What is run.
-    pub fn plan(&self) -> &Plan {
+    pub(crate) fn plan(&self) -> &Plan {
         &self.held.manifest.plan
     }
 
     /// What had to be left out when the folder was opened.
-    pub fn damage(&self) -> &[Damage] {
+    pub(crate) fn damage(&self) -> &[Damage] {
         &self.held.damage
     }
 
     /// The manifest.
-    pub fn manifest(&self) -> &SweepManifest {
+    pub(crate) fn manifest(&self) -> &SweepManifest {
         &self.held.manifest
     }
 
     /// The manifest, to note makers in.
-    pub fn manifest_mut(&mut self) -> &mut SweepManifest {
+    pub(crate) fn manifest_mut(&mut self) -> &mut SweepManifest {
         &mut self.held.manifest
     }
 
     /// Cells of the shard that are still to be run.
-    pub fn to_do(&self) -> Vec<Cell> {
+    pub(crate) fn to_do(&self) -> Vec<Cell> {
         let shard = self.held.manifest.shard;
         (0..self.plan().cells())
             .filter(|index| shard.holds(*index))
@@ -242,7 +238,7 @@ impl SweepFolder {
     }
 
     /// Counts of the shard's cells.
-    pub fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> Counts {
         let shard = self.held.manifest.shard;
         let all = (0..self.plan().cells()).filter(|index| shard.holds(*index));
         // A sweep has a million cells at most, so no count is cut off.
@@ -254,7 +250,7 @@ impl SweepFolder {
     }
 
     /// Forgets why cells could not be run, so that they are tried again.
-    pub fn retry_failures(&mut self) -> Result<()> {
+    pub(crate) fn retry_failures(&mut self) -> Result<()> {
         self.held.failures.clear();
         let path = self.path.join(FAILURES);
         let empty = rows::failures_file(self.plan(), &self.held.failures);
@@ -263,22 +259,22 @@ impl SweepFolder {
         Ok(())
     }
 
-    /// Records all outcomes of a cell, in one write, so that a kill leaves all
+    /// Records all rows of a cell, in one write, so that a kill leaves all
     /// or the beginning of them.
-    pub fn record(&mut self, cell: Cell, outcomes: Vec<Outcome>) -> Result<()> {
-        let lines = rows::cell_lines(self.plan(), cell, &outcomes);
+    pub(crate) fn record(&mut self, cell: Cell, rows: Vec<Fields>) -> Result<()> {
+        let lines = rows::cell_lines(self.plan(), cell, &rows);
         self.rows_file.write_all(&lines).with_context(|| {
             format!(
                 "record a cell in {}: is the disk full?",
                 self.path.join(ROWS).display()
             )
         })?;
-        self.held.rows.insert(cell.index, outcomes);
+        self.held.rows.insert(cell.index, rows);
         Ok(())
     }
 
     /// Records that a cell could not be run.
-    pub fn fail(&mut self, cell: Cell, reason: &str) -> Result<()> {
+    pub(crate) fn fail(&mut self, cell: Cell, reason: &str) -> Result<()> {
         // A row stands on one line.
         let reason = reason.split_whitespace().collect::<Vec<_>>().join(" ");
         let line = rows::failure_line(self.plan(), cell, &reason);
@@ -291,7 +287,7 @@ impl SweepFolder {
     }
 
     /// Takes over cells of other folders; on disk once this one is closed.
-    pub fn adopt(&mut self, rows: Rows, failures: Failures) {
+    pub(crate) fn adopt(&mut self, rows: Rows, failures: Failures) {
         self.held.rows.extend(rows);
         self.held.failures.extend(failures);
         let Recorded { rows, failures, .. } = &mut self.held;
@@ -299,7 +295,7 @@ impl SweepFolder {
     }
 
     /// Sorts the files and says in the manifest how it went.
-    pub fn close(mut self, status: State) -> Result<Counts> {
+    pub(crate) fn close(mut self, status: State) -> Result<Counts> {
         let counts = self.counts();
         let plan = &self.held.manifest.plan;
         let rows = rows::rows_file(plan, &self.held.rows);

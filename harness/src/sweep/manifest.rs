@@ -17,11 +17,11 @@ use super::shard::Shard;
 const SCHEMA: u32 = 1;
 
 /// File name in a sweep's folder.
-pub const FILE: &str = "sweep.json";
+pub(crate) const FILE: &str = "sweep.json";
 
 /// What made rows of a sweep.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Maker {
+pub(crate) struct Maker {
     /// Git revision of the harness.
     pub git_revision: String,
     /// The machine.
@@ -31,7 +31,7 @@ pub struct Maker {
 
 /// How many cells of a shard are where.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counts {
+pub(crate) struct Counts {
     /// Cells of the shard.
     pub all: u32,
     /// Those with rows.
@@ -42,14 +42,14 @@ pub struct Counts {
 
 impl Counts {
     /// Cells that are neither done nor failed.
-    pub fn missing(self) -> u32 {
+    pub(crate) fn missing(self) -> u32 {
         self.all - self.done - self.failed
     }
 }
 
 /// What a sweep's folder holds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct SweepManifest {
+pub(crate) struct SweepManifest {
     /// [`SCHEMA`].
     pub schema: u32,
     /// Version of the harness.
@@ -72,7 +72,7 @@ pub struct SweepManifest {
 
 impl SweepManifest {
     /// The manifest of a sweep that starts now.
-    pub fn new(plan: Plan, shard: Shard) -> Self {
+    pub(crate) fn new(plan: Plan, shard: Shard) -> Self {
         Self {
             schema: SCHEMA,
             harness_version: VERSION.to_owned(),
@@ -87,7 +87,7 @@ impl SweepManifest {
     }
 
     /// Reads the manifest in a sweep's folder.
-    pub fn read(folder: &Path) -> Result<Self> {
+    pub(crate) fn read(folder: &Path) -> Result<Self> {
         let path = folder.join(FILE);
         let text = fs::read_to_string(&path).with_context(|| {
             format!("{} holds no sweep: {FILE} cannot be read", folder.display())
@@ -106,14 +106,14 @@ impl SweepManifest {
     }
 
     /// Writes it to a sweep's folder, all or nothing.
-    pub fn write(&self, folder: &Path) -> Result<()> {
+    pub(crate) fn write(&self, folder: &Path) -> Result<()> {
         let mut text = serde_json::to_string_pretty(self).context("encode the manifest")?;
         text.push('\n');
         replace_file(&folder.join(FILE), text.as_bytes())
     }
 
     /// Notes that this program on this machine makes rows of it.
-    pub fn sign(&mut self) {
+    pub(crate) fn sign(&mut self) {
         self.add_maker(Maker {
             git_revision: git_revision(),
             host: Host::this(),
@@ -121,7 +121,7 @@ impl SweepManifest {
     }
 
     /// Notes a maker, once.
-    pub fn add_maker(&mut self, maker: Maker) {
+    pub(crate) fn add_maker(&mut self, maker: Maker) {
         if !self.made_by.contains(&maker) {
             self.made_by.push(maker);
         }
@@ -129,7 +129,7 @@ impl SweepManifest {
 
     /// A sentence about rows that different sources made, if they did: a version
     /// that is the same says less than a revision that is.
-    pub fn mixture(&self) -> Option<String> {
+    pub(crate) fn mixture(&self) -> Option<String> {
         let makers = self.made_by.iter();
         let revisions: BTreeSet<&str> = makers.map(|maker| maker.git_revision.as_str()).collect();
         let text = revisions.iter().copied().collect::<Vec<_>>().join(", ");
@@ -139,7 +139,7 @@ impl SweepManifest {
 
     /// The first thing in which rows of two sweeps are not comparable: its name,
     /// and what it is here and there. Shards are for the caller to compare.
-    pub fn difference(&self, other: &Self) -> Option<(String, String, String)> {
+    pub(crate) fn difference(&self, other: &Self) -> Option<(String, String, String)> {
         if self.harness_version != other.harness_version {
             return Some((
                 "harness_version".to_owned(),

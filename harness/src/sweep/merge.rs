@@ -9,15 +9,15 @@ use results::manifest::State;
 use super::folder::{self, Recorded, SweepFolder};
 use super::manifest::{self, Counts};
 use super::rows::{Damage, Failures, Rows};
-use super::runner::Outcome;
 use super::shard::Shard;
+use crate::experiments::common::swept::Fields;
 
 /// The most cells of a shard that are named as missing.
 const MAX_NAMED: usize = 10;
 
 /// What came of a merge.
 #[derive(Debug)]
-pub struct Merged {
+pub(crate) struct Merged {
     /// Cells of the whole sweep.
     pub counts: Counts,
     /// Rows of the parts that were left out.
@@ -34,7 +34,7 @@ pub struct Merged {
 /// # Errors
 /// When the parts are not of one sweep, or contradict each other; `out` is then
 /// left as it was.
-pub fn merge(out: &Path, parts: &[PathBuf]) -> Result<Merged> {
+pub(crate) fn merge(out: &Path, parts: &[PathBuf]) -> Result<Merged> {
     ensure!(!parts.is_empty(), "name the folders to merge");
     let parts = parts
         .iter()
@@ -93,7 +93,7 @@ fn compare(parts: &[(&Path, Recorded)]) -> Result<()> {
 }
 
 /// Refuses two folders that have different rows for a cell.
-fn agree(cell: u32, one: (&Path, &[Outcome]), other: (&Path, &[Outcome])) -> Result<()> {
+fn agree(cell: u32, one: (&Path, &[Fields]), other: (&Path, &[Fields])) -> Result<()> {
     ensure!(
         one.1 == other.1,
         "{} and {} have different rows for cell {cell}, which the same parameters and seed cannot \

@@ -1,4 +1,4 @@
-//! Sweeps: the eviction experiment over lists and ranges of its parameters.
+//! Sweeps: an experiment on twins over lists and ranges of its parameters.
 //!
 //! ```text
 //!  file (TOML) ──▶ plan: points × seeds = cells ──▶ engine: threads run the cells of a shard
@@ -12,27 +12,24 @@
 //! parameters and its seed alone, so the finished table has the same bytes
 //! however it came about.
 
-pub(crate) mod claims;
-pub mod cli;
-pub mod engine;
-pub(crate) mod figures;
-pub mod file;
-pub mod folder;
-pub mod manifest;
-pub mod merge;
+pub(crate) mod cli;
+pub(crate) mod engine;
+pub(crate) mod file;
+pub(crate) mod folder;
+mod kind;
+pub(crate) mod manifest;
+pub(crate) mod merge;
 mod pace;
-pub mod plan;
-pub mod report;
-pub mod rows;
-pub mod runner;
-pub mod shard;
-pub mod table;
+pub(crate) mod plan;
+pub(crate) mod report;
+pub(crate) mod rows;
+pub(crate) mod shard;
 #[cfg(test)]
 mod tests;
 mod values;
 
 /// The sweeps that come with the harness: name and TOML text.
-pub const BUILT_IN: [(&str, &str); 3] = [
+pub(crate) const BUILT_IN: [(&str, &str); 3] = [
     ("spread", include_str!("../../sweeps/spread.toml")),
     ("workloads", include_str!("../../sweeps/workloads.toml")),
     ("sample", include_str!("../../sweeps/sample.toml")),

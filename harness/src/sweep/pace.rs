@@ -10,7 +10,7 @@ const BETWEEN_LINES: Duration = Duration::from_secs(10);
 
 /// Shows on standard error how far a sweep is.
 #[derive(Debug)]
-pub struct Pace {
+pub(super) struct Pace {
     bar: ProgressBar,
     lines: bool,
     started: Instant,
@@ -21,7 +21,7 @@ pub struct Pace {
 
 impl Pace {
     /// For `all` cells that are still to be run.
-    pub fn new(terminal: bool, all: u64) -> Self {
+    pub(super) fn new(terminal: bool, all: u64) -> Self {
         let target = match terminal {
             true => ProgressDrawTarget::stderr(),
             false => ProgressDrawTarget::hidden(),
@@ -46,19 +46,19 @@ impl Pace {
     }
 
     /// Says something, above the bar if there is one.
-    pub fn say(&self, text: &str) {
+    pub(super) fn say(&self, text: &str) {
         self.bar.suspend(|| warn(format_args!("harness: {text}")));
     }
 
     /// A cell ended.
-    pub fn step(&mut self) {
+    pub(super) fn step(&mut self) {
         self.done += 1;
         self.bar.inc(1);
         self.tick();
     }
 
     /// Time has passed.
-    pub fn tick(&mut self) {
+    pub(super) fn tick(&mut self) {
         if self.lines && self.last_line.elapsed() >= BETWEEN_LINES {
             self.last_line = Instant::now();
             self.say(&line(self.done, self.all, self.started.elapsed()));
@@ -66,7 +66,7 @@ impl Pace {
     }
 
     /// Takes the bar away.
-    pub fn finish(&self) {
+    pub(super) fn finish(&self) {
         self.bar.finish_and_clear();
     }
 }

@@ -1,27 +1,29 @@
 //! What a sweep runs: its points and its cells.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use toml::Value;
 
 use super::file::{self, Axis, Sweep};
+use super::kind::{DEFAULT, kind};
 use super::values;
 use crate::experiments::common::params::{Overrides, resolve};
-use crate::experiments::eviction::picker::Picker;
+use crate::experiments::common::swept::Swept;
 
 /// The most cells of a sweep: all their rows are held in memory.
 const MAX_CELLS: u64 = 1_000_000;
 
-/// Parameters that say how often and by whom a point is run. They are the same
-/// at all points, so that points can be compared.
-const REPETITIONS: &str = "repetitions";
-const PICKERS: &str = "pickers";
+/// Seeds at each point when a sweep does not say.
+const SEEDS: u32 = 3;
 
 /// All that decides which rows a sweep has.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// What the sweep shows, in a line.
     pub title: String,
+    /// The experiment that is varied.
+    #[serde(default = "default_experiment", skip_serializing_if = "is_default")]
+    pub experiment: String,
     /// What is varied; the first axis is the slowest.
     pub axes: Vec<Axis>,
     /// All other parameters.
@@ -30,13 +32,22 @@ pub struct Plan {
     pub seed: u64,
     /// Seeds at each point.
     pub repetitions: u32,
-    /// Who picks, in ascending order, each once.
-    pub pickers: Vec<Picker>,
+    /// What each cell has one row of, in order: who picks.
+    #[serde(rename = "pickers", default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<String>,
+}
+
+fn default_experiment() -> String {
+    DEFAULT.to_owned()
+}
+
+fn is_default(experiment: &str) -> bool {
+    experiment == DEFAULT
 }
 
 /// One seed at one point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Cell {
+pub(crate) struct Cell {
     /// Its number in the sweep, from 0; what shards divide.
     pub index: u32,
     /// Number of its point, from 0.
@@ -46,9 +57,21 @@ pub struct Cell {
 }
 
 impl Plan {
-    /// The plan of a sweep over an experiment with these `defaults`. Overrides
-    /// with `--set` win over the sweep's file, all others do not.
-    pub fn new(sweep: Sweep, defaults: &str, overrides: &Overrides<'_>, seed: u64) -> Result<Self> {
+    /// The plan of a sweep. Overrides with `--set` win over the sweep's file, all others
+    /// do not.
+    pub(crate) fn new(sweep: Sweep, overrides: &Overrides<'_>, seed: u64) -> Result<Self> {
+        let (_, defaults) = kind(&sweep.experiment)?;
+        Self::over(sweep, defaults, overrides, seed)
+    }
+
+    /// The plan of a sweep over an experiment with these `defaults`.
+    pub(crate) fn over(
+        sweep: Sweep,
+        defaults: &str,
+        overrides: &Overrides<'_>,
+        seed: u64,
+    ) -> Result<Self> {
+        let (kind, _) = kind(&sweep.experiment)?;
         let mut parameters = resolve(
             defaults,
             &Overrides {
@@ -74,7 +97,7 @@ impl Plan {
         for Axis { name, .. } in &sweep.axes {
             known(name)?;
             ensure!(
-                name != REPETITIONS && name != PICKERS,
+                !kind.constant().contains(&name.as_str()),
                 "`{name}` is the same at every point: put it under [fixed]"
             );
             ensure!(
@@ -87,10 +110,18 @@ impl Plan {
         for axis in &sweep.axes {
             parameters.remove(&axis.name);
         }
+        let repetitions = match (kind.seeds(&parameters)?, sweep.seeds) {
+            (Some(_), Some(_)) => bail!(
+                "`seeds` is a parameter of {} under another name: leave it out",
+                sweep.experiment
+            ),
+            (own, said) => own.or(said).unwrap_or(SEEDS),
+        };
         let plan = Self {
-            repetitions: repetitions(&parameters)?,
-            pickers: pickers(&parameters)?,
+            repetitions,
+            parts: kind.parts(&parameters)?,
             title: sweep.title,
+            experiment: sweep.experiment,
             axes: sweep.axes,
             parameters,
             seed,
@@ -100,7 +131,7 @@ impl Plan {
     }
 
     /// Checks that the plan is within bounds, as one read from a file may not be.
-    pub fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         let points = file::points(&self.axes)?;
         let cells = u64::from(points) * u64::from(self.repetitions);
         ensure!(
@@ -114,26 +145,32 @@ impl Plan {
             "the seed {} leaves no room to count up from",
             self.seed
         );
-        let ascending = self.pickers.is_sorted_by(|a, b| a < b);
+        let (kind, _) = kind(&self.experiment)?;
         ensure!(
-            ascending && !self.pickers.is_empty(),
-            "`{PICKERS}` names nobody, or somebody twice"
+            kind.parts(&self.parameters)? == self.parts,
+            "the rows of each cell are not those that the parameters ask for"
         );
         Ok(())
     }
 
+    /// How the experiment is varied.
+    pub(crate) fn kind(&self) -> &'static dyn Swept {
+        let (kind, _) = kind(&self.experiment).expect("checked when the plan was made");
+        kind
+    }
+
     /// Number of points.
-    pub fn points(&self) -> u32 {
+    pub(crate) fn points(&self) -> u32 {
         file::points(&self.axes).expect("checked when the plan was made")
     }
 
     /// Number of cells.
-    pub fn cells(&self) -> u32 {
+    pub(crate) fn cells(&self) -> u32 {
         self.points() * self.repetitions
     }
 
     /// The cell of that number.
-    pub fn cell(&self, index: u32) -> Cell {
+    pub(crate) fn cell(&self, index: u32) -> Cell {
         Cell {
             index,
             point: index / self.repetitions,
@@ -142,7 +179,7 @@ impl Plan {
     }
 
     /// The cell of a point and a seed, if there is one.
-    pub fn find(&self, point: u32, seed: u64) -> Option<Cell> {
+    pub(crate) fn find(&self, point: u32, seed: u64) -> Option<Cell> {
         let repetition = seed.checked_sub(self.seed)?;
         let repetition = u32::try_from(repetition).ok()?;
         let found = point < self.points() && repetition < self.repetitions;
@@ -150,7 +187,7 @@ impl Plan {
     }
 
     /// A point's value on each axis.
-    pub fn values(&self, point: u32) -> Vec<&Value> {
+    pub(crate) fn values(&self, point: u32) -> Vec<&Value> {
         let mut rest = point as usize;
         let mut values: Vec<&Value> = self
             .axes
@@ -167,13 +204,13 @@ impl Plan {
     }
 
     /// A point's value on each axis, as it stands in tables.
-    pub fn texts(&self, point: u32) -> Vec<String> {
+    pub(crate) fn texts(&self, point: u32) -> Vec<String> {
         let values = self.values(point);
         values.into_iter().map(values::text).collect()
     }
 
     /// A point in words: its number and its values.
-    pub fn describe(&self, point: u32) -> String {
+    pub(crate) fn describe(&self, point: u32) -> String {
         let values: Vec<String> = self
             .axes
             .iter()
@@ -184,7 +221,7 @@ impl Plan {
     }
 
     /// All parameters of a point.
-    pub fn params(&self, point: u32) -> toml::Table {
+    pub(crate) fn params(&self, point: u32) -> toml::Table {
         let mut params = self.parameters.clone();
         for (axis, value) in self.axes.iter().zip(self.values(point)) {
             params.insert(axis.name.clone(), value.clone());
@@ -207,12 +244,14 @@ impl Plan {
         for (name, value) in &self.parameters {
             all.push((name.clone(), value.to_string()));
         }
+        all.push(("experiment".to_owned(), self.experiment.clone()));
+        all.push(("seeds".to_owned(), self.repetitions.to_string()));
         all
     }
 
     /// The first thing in which two plans differ: its name, and what it is in
     /// this plan and in the other.
-    pub fn difference(&self, other: &Self) -> Option<(String, String, String)> {
+    pub(crate) fn difference(&self, other: &Self) -> Option<(String, String, String)> {
         let (ours, theirs) = (self.identity(), other.identity());
         let of = |all: &[(String, String)], name: &str| {
             let found = all.iter().find(|(key, _)| key == name);
@@ -223,30 +262,6 @@ impl Plan {
             .map(|name| (name.clone(), of(&ours, name), of(&theirs, name)))
             .find(|(_, ours, theirs)| ours != theirs)
     }
-}
-
-fn repetitions(parameters: &toml::Table) -> Result<u32> {
-    let value = parameters.get(REPETITIONS).and_then(Value::as_integer);
-    value
-        .and_then(|count| u32::try_from(count).ok())
-        .filter(|count| *count > 0)
-        .with_context(|| format!("`{REPETITIONS}` is a number of seeds, at least 1"))
-}
-
-fn pickers(parameters: &toml::Table) -> Result<Vec<Picker>> {
-    let names = parameters.get(PICKERS).and_then(Value::as_array);
-    let mut pickers = names
-        .with_context(|| format!("`{PICKERS}` is a list of names"))?
-        .iter()
-        .map(|name| {
-            let name = name.as_str().unwrap_or_default();
-            name.parse().map_err(anyhow::Error::msg)
-        })
-        .collect::<Result<Vec<Picker>>>()
-        .with_context(|| format!("`{PICKERS}` is wrong"))?;
-    pickers.sort();
-    pickers.dedup();
-    Ok(pickers)
 }
 
 #[cfg(test)]
@@ -261,7 +276,7 @@ mod tests {
             sets: &sets,
             ..Overrides::default()
         };
-        Plan::new(sweep, DEFAULTS, &overrides, 5)
+        Plan::over(sweep, DEFAULTS, &overrides, 5)
     }
 
     #[test]

@@ -9,10 +9,7 @@ use results::manifest::State;
 use results::verdict::Verdict;
 use results::{html, report};
 
-use super::{claims, figures};
 use crate::experiments::common::params::Overrides;
-use crate::experiments::eviction::Eviction;
-use crate::experiments::experiment::Experiment as _;
 use crate::sweep::BUILT_IN;
 use crate::sweep::file::Sweep;
 use crate::sweep::folder::{Recorded, read};
@@ -20,12 +17,12 @@ use crate::sweep::manifest::{FILE, SweepManifest};
 use crate::sweep::plan::Plan;
 
 /// True when a folder is a sweep's.
-pub fn is_one(folder: &Path) -> bool {
+pub(crate) fn is_one(folder: &Path) -> bool {
     folder.join(FILE).exists()
 }
 
 /// Draws a sweep's figures; returns the files.
-pub fn plot(folder: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn plot(folder: &Path) -> Result<Vec<PathBuf>> {
     let recorded = read(folder)?;
     let figures = draw(&recorded, folder)?;
     let files = figures.iter().map(Figure::file);
@@ -34,14 +31,16 @@ pub fn plot(folder: &Path) -> Result<Vec<PathBuf>> {
 
 /// Judges a sweep, draws its figures and writes its report. Rows that are
 /// damaged are named in it, and count as missing.
-pub fn format(folder: &Path) -> Result<Verdict> {
+pub(crate) fn format(folder: &Path) -> Result<Verdict> {
     let recorded = read(folder)?;
     let plan = &recorded.manifest.plan;
     let shard = recorded.manifest.shard;
     let cells = (0..plan.cells()).filter(|cell| shard.holds(*cell)).count();
     let (done, failed) = (recorded.rows.len(), recorded.failures.len());
     let missing = cells.saturating_sub(done + failed);
-    let mut verdict = claims::judge(&plan.title, &recorded.table(), missing, failed);
+    let mut verdict = plan
+        .kind()
+        .judge(&plan.title, &recorded.table(), missing, failed);
     for damage in &recorded.damage {
         verdict
             .findings
@@ -55,21 +54,16 @@ pub fn format(folder: &Path) -> Result<Verdict> {
 }
 
 fn draw(recorded: &Recorded, folder: &Path) -> Result<Vec<Figure>> {
-    match claims::Landscape::of(&recorded.table()) {
-        Some(landscape) => {
-            let drawings = figures::draw(&recorded.manifest.plan.title, &landscape);
-            chart::write(drawings.context("draw the figures")?, folder)
-        }
-        None => Ok(Vec::new()),
-    }
+    let plan = &recorded.manifest.plan;
+    let drawings = plan.kind().draw(&plan.title, &recorded.table());
+    chart::write(drawings.context("draw the figures")?, folder)
 }
 
 /// The command line that runs the sweep again.
 fn reproduce(plan: &Plan) -> String {
     let built_in = BUILT_IN.iter().find(|(_, text)| {
-        let defaults = Eviction::DEFAULTS;
-        let same = Sweep::parse(text)
-            .and_then(|sweep| Plan::new(sweep, defaults, &Overrides::default(), plan.seed));
+        let same =
+            Sweep::parse(text).and_then(|sweep| Plan::new(sweep, &Overrides::default(), plan.seed));
         same.is_ok_and(|same| same == *plan)
     });
     match built_in {
@@ -129,7 +123,7 @@ fn compose(
         title: verdict.title.clone(),
         lead: format!(
             "A sweep of the experiment `{}` over {}.",
-            Eviction::NAME,
+            plan.experiment,
             plan.axes
                 .iter()
                 .map(|axis| format!("`{}`", axis.name))

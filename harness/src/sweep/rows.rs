@@ -9,20 +9,18 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::plan::{Cell, Plan};
-use super::runner::Outcome;
 use super::shard::Shard;
+use crate::experiments::common::swept::{Fields, Place};
 
-/// The outcomes of whole cells, by the cell's number; in the order of the
-/// plan's pickers.
-pub type Rows = BTreeMap<u32, Vec<Outcome>>;
+/// The rows of whole cells, by the cell's number; each by its place.
+pub(crate) type Rows = BTreeMap<u32, Vec<Fields>>;
 
 /// Why cells could not be run, by the cell's number.
-pub type Failures = BTreeMap<u32, String>;
+pub(crate) type Failures = BTreeMap<u32, String>;
 
 /// Something in a file that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Damage {
-    /// The file.
+pub(crate) struct Damage {
     pub file: PathBuf,
     /// The line, from 1.
     pub line: usize,
@@ -37,8 +35,14 @@ impl fmt::Display for Damage {
     }
 }
 
+/// The column behind those of the axes.
+const SEED: &str = "seed";
+
 /// Columns of `sweep.csv` behind those of the axes.
-const MEASURED: [&str; 5] = ["seed", "picker", "reads", "hits", "misses"];
+fn measured(plan: &Plan) -> Vec<String> {
+    let columns = plan.kind().columns();
+    [SEED.to_owned()].into_iter().chain(columns).collect()
+}
 
 fn line<I: IntoIterator<Item = T>, T: AsRef<[u8]>>(fields: I) -> Vec<u8> {
     let mut writer = csv::Writer::from_writer(Vec::new());
@@ -49,12 +53,15 @@ fn line<I: IntoIterator<Item = T>, T: AsRef<[u8]>>(fields: I) -> Vec<u8> {
 
 /// Point, one column for each axis, then `rest`. A parameter that is called as
 /// another column is, such as `reads`, gets a name of its own.
-fn header(plan: &Plan, rest: &[&str]) -> Vec<u8> {
+fn header(plan: &Plan, rest: &[String]) -> Vec<u8> {
+    let measured = measured(plan);
     let axes = plan.axes.iter().map(|axis| match axis.name.as_str() {
-        name if name == "point" || MEASURED.contains(&name) => format!("{name}_parameter"),
+        name if name == "point" || measured.iter().any(|of| of == name) => {
+            format!("{name}_parameter")
+        }
         name => name.to_owned(),
     });
-    let rest = rest.iter().map(|name| (*name).to_owned());
+    let rest = rest.iter().cloned();
     line(["point".to_owned()].into_iter().chain(axes).chain(rest))
 }
 
@@ -70,40 +77,42 @@ fn cell_fields(plan: &Plan, cell: Cell) -> Vec<String> {
     fields
 }
 
-fn outcome_line(plan: &Plan, cell: Cell, outcome: &Outcome) -> Vec<u8> {
+fn row_line(plan: &Plan, cell: Cell, row: &[String]) -> Vec<u8> {
     let mut fields = cell_fields(plan, cell);
-    fields.push(outcome.picker.to_string());
-    fields.extend([outcome.reads, outcome.hits, outcome.misses].map(|count| count.to_string()));
+    fields.extend_from_slice(row);
     line(fields)
 }
 
 /// All rows of a cell, as they stand in `sweep.csv`.
-pub fn cell_lines(plan: &Plan, cell: Cell, outcomes: &[Outcome]) -> Vec<u8> {
-    let lines = outcomes
-        .iter()
-        .map(|outcome| outcome_line(plan, cell, outcome));
+pub(crate) fn cell_lines(plan: &Plan, cell: Cell, rows: &[Fields]) -> Vec<u8> {
+    let lines = rows.iter().map(|row| row_line(plan, cell, row));
     lines.collect::<Vec<_>>().concat()
 }
 
 /// A failed cell, as it stands in `failures.csv`.
-pub fn failure_line(plan: &Plan, cell: Cell, reason: &str) -> Vec<u8> {
+pub(crate) fn failure_line(plan: &Plan, cell: Cell, reason: &str) -> Vec<u8> {
     let mut fields = cell_fields(plan, cell);
     fields.push(reason.to_owned());
     line(fields)
 }
 
 /// `sweep.csv`, by point, seed and picker.
-pub fn rows_file(plan: &Plan, rows: &Rows) -> Vec<u8> {
-    let mut bytes = header(plan, &MEASURED);
-    for (index, outcomes) in rows {
-        bytes.extend(cell_lines(plan, plan.cell(*index), outcomes));
+pub(crate) fn rows_file(plan: &Plan, rows: &Rows) -> Vec<u8> {
+    let mut bytes = header(plan, &measured(plan));
+    for (index, rows) in rows {
+        bytes.extend(cell_lines(plan, plan.cell(*index), rows));
     }
     bytes
 }
 
+/// Columns of `failures.csv` behind those of the axes.
+fn failed() -> [String; 2] {
+    [SEED, "reason"].map(str::to_owned)
+}
+
 /// `failures.csv`, by point and seed.
-pub fn failures_file(plan: &Plan, failures: &Failures) -> Vec<u8> {
-    let mut bytes = header(plan, &["seed", "reason"]);
+pub(crate) fn failures_file(plan: &Plan, failures: &Failures) -> Vec<u8> {
+    let mut bytes = header(plan, &failed());
     for (index, reason) in failures {
         bytes.extend(failure_line(plan, plan.cell(*index), reason));
     }
@@ -184,30 +193,24 @@ fn cell_of<'a>(plan: &Plan, shard: Shard, line: &'a [u8]) -> Result<(Cell, &'a s
     }
 }
 
-/// The cell and the outcome of a line of `sweep.csv`.
-fn outcome_of(plan: &Plan, shard: Shard, line: &[u8]) -> Result<(Cell, Outcome), String> {
+/// The first record of a text, which ends with its line.
+fn record(text: &str) -> Result<Fields, String> {
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .from_reader(text.as_bytes());
+    match reader.records().next() {
+        Some(Ok(record)) => Ok(record.iter().map(str::to_owned).collect()),
+        _ => damaged(),
+    }
+}
+
+/// The cell of a line of `sweep.csv`, its place there, and the row.
+fn row_of(plan: &Plan, shard: Shard, line: &[u8]) -> Result<(Cell, Place, Fields), String> {
     let (cell, rest) = cell_of(plan, shard, line)?;
-    let fields: Vec<&str> = rest.trim_end().split(',').collect();
-    let [picker, reads, hits, misses] = fields[..] else {
-        return damaged();
-    };
-    let count = |text: &str| text.parse::<u64>().or_else(|_| damaged());
-    let outcome = Outcome {
-        picker: picker.parse()?,
-        reads: count(reads)?,
-        hits: count(hits)?,
-        misses: count(misses)?,
-    };
-    if !plan.pickers.contains(&outcome.picker) {
-        return Err(format!("{picker} does not take part in this sweep"));
-    }
-    if !outcome.adds_up() {
-        return Err(format!(
-            "{hits} hits and {misses} misses are not {reads} reads"
-        ));
-    }
-    match outcome_line(plan, cell, &outcome) == line {
-        true => Ok((cell, outcome)),
+    let fields = record(rest)?;
+    let place = plan.kind().place(&plan.parts, &fields)?;
+    match row_line(plan, cell, &fields) == line {
+        true => Ok((cell, place, fields)),
         false => damaged(),
     }
 }
@@ -215,13 +218,7 @@ fn outcome_of(plan: &Plan, shard: Shard, line: &[u8]) -> Result<(Cell, Outcome),
 /// The cell and the reason of a line of `failures.csv`.
 fn failure_of(plan: &Plan, shard: Shard, line: &[u8]) -> Result<(Cell, String), String> {
     let (cell, rest) = cell_of(plan, shard, line)?;
-    let mut reader = csv::ReaderBuilder::new()
-        .has_headers(false)
-        .from_reader(rest.as_bytes());
-    let reason = match reader.records().next() {
-        Some(Ok(record)) => record.get(0).unwrap_or_default().to_owned(),
-        _ => return damaged(),
-    };
+    let reason = record(rest)?.into_iter().next().unwrap_or_default();
     match failure_line(plan, cell, &reason) == line {
         true => Ok((cell, reason)),
         false => damaged(),
@@ -229,19 +226,25 @@ fn failure_of(plan: &Plan, shard: Shard, line: &[u8]) -> Result<(Cell, String), 
 }
 
 /// The sound and whole cells of a `sweep.csv`, and what had to be left out.
-pub fn read_rows(plan: &Plan, shard: Shard, file: &Path, bytes: &[u8]) -> (Rows, Vec<Damage>) {
-    // Each row with its line.
-    let mut found: BTreeMap<u32, BTreeMap<_, (usize, Outcome)>> = BTreeMap::new();
+pub(crate) fn read_rows(
+    plan: &Plan,
+    shard: Shard,
+    file: &Path,
+    bytes: &[u8],
+) -> (Rows, Vec<Damage>) {
+    // Each row with its line and the number of rows of its cell.
+    let mut found: BTreeMap<u32, BTreeMap<usize, (usize, usize, Fields)>> = BTreeMap::new();
     let mut contradicted = BTreeSet::new();
     let mut lines = Lines {
         file,
         damage: Vec::new(),
     };
-    lines.each(bytes, &header(plan, &MEASURED), |number, line| {
-        let (cell, outcome) = outcome_of(plan, shard, line)?;
+    lines.each(bytes, &header(plan, &measured(plan)), |number, line| {
+        let (cell, place, fields) = row_of(plan, shard, line)?;
         let rows = found.entry(cell.index).or_default();
-        let (earlier, kept) = *rows.entry(outcome.picker).or_insert((number, outcome));
-        if kept == outcome {
+        let row = (number, place.of, fields.clone());
+        let (earlier, of, kept) = rows.entry(place.at).or_insert(row);
+        if (*of, &*kept) == (place.of, &fields) {
             return Ok(());
         }
         contradicted.insert(cell.index);
@@ -249,9 +252,10 @@ pub fn read_rows(plan: &Plan, shard: Shard, file: &Path, bytes: &[u8]) -> (Rows,
     });
     let mut rows = Rows::new();
     for (index, of_cell) in found {
-        let first = of_cell.values().map(|(line, _)| *line).min().unwrap_or(0);
-        let (have, all) = (of_cell.len(), plan.pickers.len());
-        if contradicted.contains(&index) {
+        let first = of_cell.values().map(|(line, ..)| *line).min().unwrap_or(0);
+        let all: BTreeSet<usize> = of_cell.values().map(|(_, of, _)| *of).collect();
+        let (have, all) = (of_cell.len(), all.into_iter().max().unwrap_or(0));
+        if contradicted.contains(&index) || of_cell.values().any(|(_, of, _)| *of != all) {
             lines.name(
                 first,
                 format!("cell {index} has rows that contradict each other"),
@@ -259,18 +263,17 @@ pub fn read_rows(plan: &Plan, shard: Shard, file: &Path, bytes: &[u8]) -> (Rows,
         } else if have < all {
             lines.name(
                 first,
-                format!("cell {index} has sound rows of {have} of {all} pickers only"),
+                format!("cell {index} has {have} of its {all} rows only"),
             );
         } else {
-            // The map is in the order of pickers, as the plan is.
-            rows.insert(index, of_cell.into_values().map(|(_, row)| row).collect());
+            rows.insert(index, of_cell.into_values().map(|(.., row)| row).collect());
         }
     }
     (rows, lines.damage)
 }
 
 /// The sound rows of a `failures.csv`, and what had to be left out.
-pub fn read_failures(
+pub(crate) fn read_failures(
     plan: &Plan,
     shard: Shard,
     file: &Path,
@@ -281,7 +284,7 @@ pub fn read_failures(
         file,
         damage: Vec::new(),
     };
-    lines.each(bytes, &header(plan, &["seed", "reason"]), |_, line| {
+    lines.each(bytes, &header(plan, &failed()), |_, line| {
         let (cell, reason) = failure_of(plan, shard, line)?;
         failures.insert(cell.index, reason);
         Ok(())

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use toml::Value;
 
 /// The most points of a sweep, hence the most values of an axis.
-pub const MAX_POINTS: usize = 100_000;
+pub(super) const MAX_POINTS: usize = 100_000;
 
 /// A range, as in a sweep's file; both ends belong to it.
 #[derive(Debug, Deserialize)]
@@ -28,7 +28,7 @@ enum Scale {
 }
 
 /// A value as it stands in tables: TOML text, strings without quotes.
-pub fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         other => other.to_string(),
@@ -36,7 +36,7 @@ pub fn text(value: &Value) -> String {
 }
 
 /// The values that a list or a range stands for, none of them twice.
-pub fn expand(value: Value) -> Result<Vec<Value>> {
+pub(super) fn expand(value: Value) -> Result<Vec<Value>> {
     let values = match value {
         Value::Array(list) => list,
         Value::Table(table) => {

@@ -112,7 +112,6 @@ pub enum Sectors {
     Sparse(Arc<SparseDisk>),
     /// Those of a file, which nobody writes.
     File {
-        /// The file.
         file: File,
         /// Bytes of its sectors, the last of which ends in zeros, as with QEMU, if the
         /// file is no whole number of them.

@@ -19,7 +19,7 @@ const SURRENDER_NS: f64 = 5e6;
 const DEPARTING: [Policy; 2] = [Policy::Lirs, Policy::WTinyLfu];
 
 /// Holds what was measured against the bars.
-pub fn judge(passes_made: &[PassRow], surrenders: &[SurrenderRow]) -> Verdict {
+pub(crate) fn judge(passes_made: &[PassRow], surrenders: &[SurrenderRow]) -> Verdict {
     let mut verdict = Verdict {
         title: "The guest's cache, beside libCacheSim".to_owned(),
         claims: Vec::new(),

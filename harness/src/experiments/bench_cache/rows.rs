@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// Who made a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Who {
+pub(crate) enum Who {
     /// The guest's cache.
     Ours,
     /// libCacheSim.
@@ -15,7 +15,7 @@ pub enum Who {
 
 /// A pass over all requests, as `bench_cache.csv` has it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct PassRow {
+pub(crate) struct PassRow {
     /// The policy.
     pub policy: String,
     /// Counts from 0.
@@ -36,7 +36,7 @@ impl Row for PassRow {
 
 /// A full cache that gave up a quarter of its slots, as `bench_surrender.csv` has it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct SurrenderRow {
+pub(crate) struct SurrenderRow {
     /// The policy.
     pub policy: String,
     /// Counts from 0.

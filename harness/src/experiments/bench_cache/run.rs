@@ -40,7 +40,7 @@ const RECORD: usize = 24;
 const SLOTS: u32 = 256 << 10;
 const GIVEN_UP: u32 = 64 << 10;
 
-pub fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
+pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
     let seed = lab.seed;
     let input = Input::from_workload(params.workload, params.blocks, params.requests, seed)?;
     let place = tempfile::Builder::new().prefix("vssd-").tempdir();

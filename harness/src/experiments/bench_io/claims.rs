@@ -50,7 +50,7 @@ fn ratio(
 }
 
 /// Holds what was measured against the bars.
-pub fn judge(rows: &[Row], idle_share: Option<f64>) -> Verdict {
+pub(crate) fn judge(rows: &[Row], idle_share: Option<f64>) -> Verdict {
     let cells = by_cell(rows);
     let mut verdict = Verdict {
         title: "Requests, beside qemu-storage-daemon and io_uring".to_owned(),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// Who was measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Who {
+pub(crate) enum Who {
     /// Our backend.
     Ours,
     /// `qemu-storage-daemon`.
@@ -20,7 +20,7 @@ pub enum Who {
 }
 
 impl Who {
-    pub fn label(self) -> &'static str {
+    pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Ours => "vssd-host",
             Self::Peer => "qemu-storage-daemon",
@@ -33,7 +33,7 @@ impl Who {
 /// Where the bytes went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum On {
+pub(crate) enum On {
     /// A file, past the page cache.
     Disk,
     /// Memory: of our backend, and for the peer a file in memory.
@@ -43,7 +43,7 @@ pub enum On {
 }
 
 impl On {
-    pub fn label(self) -> &'static str {
+    pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Disk => "disk",
             Self::Memory => "memory",
@@ -55,7 +55,7 @@ impl On {
 /// Where client and server run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Placement {
+pub(crate) enum Placement {
     /// Both on one processor, so that neither waits for another one to wake up.
     OneProcessor,
     /// Wherever the scheduler has them.
@@ -64,7 +64,7 @@ pub enum Placement {
 
 /// A slice, as `bench_io.csv` has it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct IoRow {
+pub(crate) struct IoRow {
     /// Where the bytes went.
     pub medium: On,
     /// Where client and server ran.
@@ -96,7 +96,7 @@ impl Row for IoRow {
 }
 
 impl IoRow {
-    pub fn load(&self) -> Load {
+    pub(crate) fn load(&self) -> Load {
         Load {
             pattern: self.pattern,
             bytes: self.bytes,
@@ -104,11 +104,11 @@ impl IoRow {
         }
     }
 
-    pub fn iops(&self) -> f64 {
+    pub(crate) fn iops(&self) -> f64 {
         self.requests as f64 * 1e9 / self.elapsed_ns as f64
     }
 
-    pub fn cpu_ns(&self) -> Option<f64> {
+    pub(crate) fn cpu_ns(&self) -> Option<f64> {
         let cpu = self.server_cpu_ns?;
         Some(cpu as f64 / self.requests as f64)
     }

@@ -59,7 +59,7 @@ impl Contender {
     }
 }
 
-pub fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
+pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
     folder.fact("beside", Server::peer_version()?)?;
     let place = match &params.dir {
         Some(dir) => tempfile::Builder::new().prefix("vssd-").tempdir_in(dir),

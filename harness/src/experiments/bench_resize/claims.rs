@@ -58,7 +58,11 @@ fn claim(verdict: &mut Verdict, text: &str, holds: bool, measured: String) {
 }
 
 /// Holds what was measured against the bars.
-pub fn judge(rows: &[ResizeRow], memory: &[MemoryRow], disturbed: &[DisturbedRow]) -> Verdict {
+pub(crate) fn judge(
+    rows: &[ResizeRow],
+    memory: &[MemoryRow],
+    disturbed: &[DisturbedRow],
+) -> Verdict {
     let mut verdict = Verdict {
         title: "Moving 16 GiB of blocks".to_owned(),
         claims: Vec::new(),

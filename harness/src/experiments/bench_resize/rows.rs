@@ -4,14 +4,14 @@ use results::row::Row;
 use serde::{Deserialize, Serialize};
 
 /// Blocks of the vSSD, and of the pool that it has for itself: 32 GiB.
-pub const BLOCKS: u32 = 8 << 20;
+pub(crate) const BLOCKS: u32 = 8 << 20;
 
 /// Blocks that change hands: 16 GiB.
-pub const MOVED: u32 = 4 << 20;
+pub(crate) const MOVED: u32 = 4 << 20;
 
 /// A shrink by 16 GiB and the grow after it, as `bench_resize.csv` has it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct ResizeRow {
+pub(crate) struct ResizeRow {
     /// Which blocks the guest gave up: `scattered` or `highest`.
     pub pick: String,
     /// Counts from 0.
@@ -34,7 +34,7 @@ impl Row for ResizeRow {
 
 /// Memory of the backend.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
-pub struct MemoryRow {
+pub(crate) struct MemoryRow {
     /// With a vSSD of one MiB, bytes.
     pub small: u64,
     /// With one of 32 GiB, bytes.
@@ -53,7 +53,6 @@ pub struct MemoryRow {
     pub many_journaled: u64,
     /// Commits to that journal, and how often it was written anew.
     pub commits: u64,
-    /// See `commits`.
     pub compactions: u64,
 }
 
@@ -63,7 +62,7 @@ impl Row for MemoryRow {
 
 /// Requests without a resize and during one, as `bench_disturbed.csv` has it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct DisturbedRow {
+pub(crate) struct DisturbedRow {
     /// Counts from 0.
     pub repetition: u32,
     /// How long the resize took, nanoseconds.
@@ -72,7 +71,6 @@ pub struct DisturbedRow {
     pub quiet_requests: u64,
     /// 99 of 100 of these took no longer, nanoseconds.
     pub quiet_p99_ns: u64,
-    /// The others.
     pub during_requests: u64,
     /// 99 of 100 of these took no longer, nanoseconds.
     pub during_p99_ns: u64,
@@ -84,7 +82,7 @@ impl Row for DisturbedRow {
 
 impl DisturbedRow {
     /// How many times the p99 was that without.
-    pub fn ratio(&self) -> f64 {
+    pub(crate) fn ratio(&self) -> f64 {
         self.during_p99_ns as f64 / self.quiet_p99_ns as f64
     }
 }

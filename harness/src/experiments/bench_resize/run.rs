@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// What the native client reads while the rest of the device is taken, bytes.
 const READ: u64 = 1 << 30;
 
-pub fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
+pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
     let (vm_host, seed) = (lab.vm_host()?, lab.seed);
     let bar = lab
         .progress

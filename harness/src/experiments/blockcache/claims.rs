@@ -10,14 +10,14 @@ use vssd_host::media::MediaKind;
 use super::rows::{BlockCachePaceRow, BlockCacheRow, BlockCacheSimRow, BlockCacheTraceRow};
 
 /// The origin disk that imitates no medium.
-pub const NO_MEDIUM: &str = "none";
+pub(crate) const NO_MEDIUM: &str = "none";
 
 /// The part of the disk's time by which a miss must be longer than a hit: the way to
 /// the vSSD, which only a hit pays in full, is not free either.
 const PART: f64 = 0.9;
 
 /// Judges the rows. Twins have no times: then only counts are judged.
-pub fn judge(
+pub(crate) fn judge(
     rows: &[BlockCacheRow],
     sims: &[BlockCacheSimRow],
     paces: &[BlockCachePaceRow],
@@ -50,7 +50,7 @@ pub fn judge(
 }
 
 /// How the recorded trace was read, if there was one.
-pub fn of_trace(rows: &[BlockCacheTraceRow]) -> Vec<String> {
+pub(crate) fn of_trace(rows: &[BlockCacheTraceRow]) -> Vec<String> {
     let rows = rows.iter();
     rows.flat_map(|row| {
         let read = format!(
@@ -65,7 +65,7 @@ pub fn of_trace(rows: &[BlockCacheTraceRow]) -> Vec<String> {
 }
 
 /// The workloads, in the order in which they were run.
-pub fn workloads(rows: &[BlockCacheRow]) -> Vec<&str> {
+pub(crate) fn workloads(rows: &[BlockCacheRow]) -> Vec<&str> {
     distinct(rows.iter().map(|row| row.workload.as_str()))
 }
 

@@ -21,7 +21,7 @@ use crate::experiments::common::looks::LOOKS;
 const CELLS: usize = 14;
 
 /// The figures; none of what there are no rows of.
-pub fn draw(
+pub(crate) fn draw(
     rows: &[BlockCacheRow],
     sims: &[BlockCacheSimRow],
     paces: &[BlockCachePaceRow],

@@ -10,7 +10,7 @@
 pub(crate) mod claims;
 pub(crate) mod figures;
 pub(crate) mod params;
-pub mod rows;
+pub(crate) mod rows;
 pub(crate) mod run;
 
 use anyhow::Result;
@@ -18,9 +18,11 @@ use params::{Params, Raw};
 use results::chart::Drawing;
 use results::manifest::Manifest;
 use results::store::RunFolder;
-use results::verdict::Verdict;
+use results::verdict::{Verdict, distinct};
 
 use crate::experiments::common::lab::Lab;
+use crate::experiments::common::on_twins::{Counted, OnTwins};
+use crate::experiments::common::swept::Swept;
 use crate::experiments::experiment::{Experiment, Needs, is_timed};
 use rows::{BlockCachePaceRow, BlockCacheRow, BlockCacheSimRow, BlockCacheTraceRow};
 
@@ -55,5 +57,27 @@ impl Experiment for BlockCache {
 
     fn figures(rows: &Self::Rows, _manifest: &Manifest) -> Result<Vec<Drawing>> {
         figures::draw(&rows.0, &rows.1, &rows.2)
+    }
+
+    fn swept() -> Option<&'static dyn Swept> {
+        Some(&OnTwins::<Self>::NEW)
+    }
+}
+
+impl Counted for BlockCache {
+    type Cell = BlockCacheRow;
+
+    const OUTCOME: &'static str = "misses (% of all accesses)";
+
+    fn outcomes(rows: &[BlockCacheRow]) -> Vec<(String, f64)> {
+        let policies = distinct(rows.iter().map(|row| row.policy.as_str()));
+        let percent = |policy: &str| {
+            let of = || rows.iter().filter(|row| row.policy == policy);
+            let misses: u64 = of().map(|row| row.read_misses + row.write_misses).sum();
+            let accesses: u64 = of().map(|row| row.reads + row.writes).sum();
+            100.0 * misses as f64 / accesses.max(1) as f64
+        };
+        let named = policies.into_iter();
+        named.map(|name| (name.to_owned(), percent(name))).collect()
     }
 }

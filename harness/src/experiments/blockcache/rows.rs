@@ -4,8 +4,8 @@ use results::row::Row;
 use serde::{Deserialize, Serialize};
 
 /// What the guest's cache counted: one workload, by one policy, at one size.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BlockCacheRow {
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct BlockCacheRow {
     /// Where the accesses went: a workload, or `trace`.
     pub workload: String,
     /// Which block goes when room is needed.
@@ -36,17 +36,17 @@ pub struct BlockCacheRow {
 
 impl BlockCacheRow {
     /// Reads and writes.
-    pub fn accesses(&self) -> u64 {
+    pub(crate) fn accesses(&self) -> u64 {
         self.reads + self.writes
     }
 
     /// Reads and writes that missed.
-    pub fn misses(&self) -> u64 {
+    pub(crate) fn misses(&self) -> u64 {
         self.read_misses + self.write_misses
     }
 
     /// Share of the accesses that missed.
-    pub fn miss_ratio(&self) -> f64 {
+    pub(crate) fn miss_ratio(&self) -> f64 {
         self.misses() as f64 / (self.accesses() as f64).max(1.0)
     }
 }
@@ -57,8 +57,7 @@ impl Row for BlockCacheRow {
 
 /// The recorded trace that was replayed, and how it was read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BlockCacheTraceRow {
-    /// The file.
+pub(crate) struct BlockCacheTraceRow {
     pub trace: String,
     /// The name of its format.
     pub format: String,
@@ -82,26 +81,20 @@ impl Row for BlockCacheTraceRow {
 
 /// The same accesses through the cache's code alone, without guest and device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BlockCacheSimRow {
-    /// As in [`BlockCacheRow`].
+pub(crate) struct BlockCacheSimRow {
     pub workload: String,
     /// As there; or `belady`, which knows what comes.
     pub policy: String,
-    /// As there.
     pub slots: u32,
-    /// As there.
     pub reads: u64,
-    /// As there.
     pub read_misses: u64,
-    /// As there.
     pub writes: u64,
-    /// As there.
     pub write_misses: u64,
 }
 
 impl BlockCacheSimRow {
     /// Share of the accesses that missed.
-    pub fn miss_ratio(&self) -> f64 {
+    pub(crate) fn miss_ratio(&self) -> f64 {
         let misses = (self.read_misses + self.write_misses) as f64;
         misses / ((self.reads + self.writes) as f64).max(1.0)
     }
@@ -113,14 +106,11 @@ impl Row for BlockCacheSimRow {
 
 /// How long accesses took, by the guest's clock. None on a virtual clock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BlockCachePaceRow {
+pub(crate) struct BlockCachePaceRow {
     /// Which medium the origin disk imitated; `none` for none.
     pub medium: String,
-    /// As in [`BlockCacheRow`].
     pub workload: String,
-    /// As there.
     pub policy: String,
-    /// As there.
     pub slots: u32,
     /// Accesses under way at a time.
     pub depth: u32,
@@ -138,9 +128,7 @@ pub struct BlockCachePaceRow {
     pub hit_p99_ns: u64,
     /// Reads from the origin disk.
     pub misses: u64,
-    /// Likewise.
     pub miss_p50_ns: u64,
-    /// Likewise.
     pub miss_p99_ns: u64,
 }
 

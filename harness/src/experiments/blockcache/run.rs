@@ -58,11 +58,7 @@ fn loads(params: &Params, lab: &Lab, trace: Option<&Path>) -> Result<Vec<(Load, 
     Ok(loads)
 }
 
-/// Runs the experiment.
-///
-/// # Errors
-/// When a guest or a backend fails.
-pub fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
+pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
     let timed = lab.is_timed();
     let place = tempfile::tempdir().context("make a temporary folder")?;
     let image = params.trace.as_deref().map(|path| -> Result<TempPath> {

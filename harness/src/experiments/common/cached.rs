@@ -17,17 +17,17 @@ use workloads::{Command, Name, Report, Workload};
 use crate::experiments::common::lab::Lab;
 
 /// Bytes in a block of the cache, and of the disks that it is about.
-pub const BLOCK: u64 = 4096;
+pub(crate) const BLOCK: u64 = 4096;
 
 /// How long a guest may take for a command.
-pub const PATIENCE: Duration = Duration::from_secs(300);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The name of a load that is no workload.
 const TRACE: &str = "trace";
 
 /// How a cache is to be opened.
 #[derive(Clone, Copy, Debug)]
-pub struct Cache {
+pub(crate) struct Cache {
     /// The eviction policy.
     pub evict: Policy,
     /// The write policy.
@@ -40,7 +40,7 @@ pub struct Cache {
 
 /// What a guest says when it has opened one.
 #[derive(Clone, Copy, Debug)]
-pub struct Opened {
+pub(crate) struct Opened {
     /// Blocks of the origin disk that may be used.
     pub origin_blocks: u32,
     /// Blocks of the vSSD in which data may be cached.
@@ -60,7 +60,7 @@ impl Cache {
     ///
     /// # Errors
     /// When it cannot.
-    pub fn open(self, guest: &mut dyn Talk) -> Result<Opened> {
+    pub(crate) fn open(self, guest: &mut dyn Talk) -> Result<Opened> {
         let command = Command::Cache {
             evict: Name::of(self.evict.name()),
             write: Name::of(self.write.name()),
@@ -95,7 +95,7 @@ impl Cache {
 
 /// A load: accesses to a part of the origin disk.
 #[derive(Clone, Copy, Debug)]
-pub struct Load {
+pub(crate) struct Load {
     /// Where they go; `None` for those of the trace disk.
     pub workload: Option<Workload>,
     /// Blocks of the origin disk from the first on; 0 for all of them.
@@ -118,7 +118,7 @@ pub struct Load {
 
 impl Load {
     /// The command to a guest; one that has no end is stopped by the next command.
-    pub fn command(&self, endless: bool) -> Command {
+    pub(crate) fn command(&self, endless: bool) -> Command {
         Command::Replay {
             workload: self.workload,
             seed: self.seed,
@@ -134,7 +134,7 @@ impl Load {
     }
 
     /// Where the accesses go, as a word.
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         self.workload
             .map_or_else(|| TRACE.to_owned(), |workload| workload.to_string())
     }
@@ -143,7 +143,7 @@ impl Load {
     ///
     /// # Errors
     /// When the workload has none, or is a trace.
-    pub fn accesses(&self) -> Result<impl Iterator<Item = Access> + use<>> {
+    pub(crate) fn accesses(&self) -> Result<impl Iterator<Item = Access> + use<>> {
         let workload = self.workload.context("the load is a trace")?;
         let replay = Replay::new(
             workload,
@@ -160,7 +160,7 @@ impl Load {
     ///
     /// # Errors
     /// When the workload has no accesses, or no writes.
-    pub fn writes(&self, count: usize) -> Result<Vec<u32>> {
+    pub(crate) fn writes(&self, count: usize) -> Result<Vec<u32>> {
         ensure!(self.writes_percent > 0, "a load without writes");
         let writes = self.accesses()?.filter(|access| access.is_write);
         Ok(writes.take(count).map(|access| access.block).collect())
@@ -169,15 +169,13 @@ impl Load {
 
 /// Where a cache was after some accesses.
 #[derive(Clone, Copy, Debug)]
-pub struct Sample {
+pub(crate) struct Sample {
     /// Accesses that had ended since the load began.
     pub accesses: u64,
     /// When, since then.
     pub at_ns: u64,
     /// Accesses that hit, since the sample before.
     pub hits: u64,
-    /// Accesses that missed, since then.
-    pub misses: u64,
     /// Slots of the cache.
     pub slots: u32,
     /// Blocks whose last write is not on the origin disk.
@@ -192,20 +190,18 @@ pub struct Sample {
 
 impl Sample {
     /// The sample of a report, if it is one.
-    pub fn of(report: &Report) -> Option<Self> {
+    pub(crate) fn of(report: &Report) -> Option<Self> {
         let Report::CacheSample {
             accesses,
             at_ns,
             read_hits,
-            read_misses,
             write_hits,
-            write_misses,
             slots,
-            cached: _,
             dirty,
             stale_ns,
             acknowledged,
             flushed,
+            ..
         } = report
         else {
             return None;
@@ -214,7 +210,6 @@ impl Sample {
             accesses: *accesses,
             at_ns: *at_ns,
             hits: read_hits + write_hits,
-            misses: read_misses + write_misses,
             slots: *slots,
             dirty: *dirty,
             stale_ns: *stale_ns,
@@ -226,7 +221,7 @@ impl Sample {
 
 /// How long accesses of one kind took.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Times {
+pub(crate) struct Times {
     /// How many there were.
     pub count: u64,
     /// Half of them took no longer.
@@ -247,7 +242,7 @@ impl Times {
 
 /// What became of a load.
 #[derive(Clone, Debug, Default)]
-pub struct Replayed {
+pub(crate) struct Replayed {
     /// Reads that hit.
     pub read_hits: u64,
     /// Reads that missed.
@@ -281,7 +276,7 @@ impl Replayed {
     ///
     /// # Errors
     /// When they do not say what became of it.
-    pub fn of(reports: &[Report]) -> Result<Self> {
+    pub(crate) fn of(reports: &[Report]) -> Result<Self> {
         let samples = || reports.iter().filter_map(Sample::of).collect();
         let replayed = reports.iter().find_map(|report| match report {
             Report::Replayed {
@@ -326,13 +321,13 @@ impl Replayed {
     ///
     /// # Errors
     /// When it cannot.
-    pub fn run(guest: &mut dyn Talk, load: &Load) -> Result<Self> {
+    pub(crate) fn run(guest: &mut dyn Talk, load: &Load) -> Result<Self> {
         Self::of(&guest.run(&load.command(false), PATIENCE)?)
     }
 }
 
 /// Blocks that a guest reports as lost, in some of its reports.
-pub fn told_lost(reports: &[Report]) -> u64 {
+pub(crate) fn told_lost(reports: &[Report]) -> u64 {
     let told = reports.iter().map(|report| match report {
         Report::DirtyLost { blocks, .. } => u64::from(*blocks),
         _ => 0,
@@ -345,7 +340,7 @@ pub fn told_lost(reports: &[Report]) -> u64 {
 ///
 /// # Errors
 /// When the guest cannot, or tells of other blocks.
-pub fn stamps(guest: &mut dyn Talk, span: u32) -> Result<(Vec<u64>, u64)> {
+pub(crate) fn stamps(guest: &mut dyn Talk, span: u32) -> Result<(Vec<u64>, u64)> {
     let mut found = Vec::with_capacity(span as usize);
     let reports = guest.run(&Command::Stamps { span }, PATIENCE)?;
     let told = told_lost(&reports);
@@ -372,7 +367,7 @@ pub fn stamps(guest: &mut dyn Talk, span: u32) -> Result<(Vec<u64>, u64)> {
 ///
 /// # Errors
 /// When the guest or a backend does not start.
-pub fn bench_on_written(
+pub(crate) fn bench_on_written(
     lab: &Lab,
     disks: Disks,
     span: u32,
@@ -391,7 +386,7 @@ pub fn bench_on_written(
 ///
 /// # Errors
 /// When a disk failed it.
-pub fn write_back(guest: &mut dyn Talk) -> Result<u64> {
+pub(crate) fn write_back(guest: &mut dyn Talk) -> Result<u64> {
     end(guest, &Command::WriteBack)
 }
 
@@ -399,7 +394,7 @@ pub fn write_back(guest: &mut dyn Talk) -> Result<u64> {
 ///
 /// # Errors
 /// When a disk failed it.
-pub fn close(guest: &mut dyn Talk) -> Result<u64> {
+pub(crate) fn close(guest: &mut dyn Talk) -> Result<u64> {
     end(guest, &Command::Close)
 }
 

@@ -17,14 +17,14 @@
 //! that of any write which came after the one that a block is from, and went there.
 
 /// The number of a block that carries no stamp of its place.
-pub const BAD: u64 = u64::MAX;
+pub(crate) const BAD: u64 = u64::MAX;
 
 /// The number of a block whose last write was lost.
-pub const LOST: u64 = u64::MAX - 1;
+pub(crate) const LOST: u64 = u64::MAX - 1;
 
 /// What was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Evidence {
+pub(crate) struct Evidence {
     /// Blocks with anything but what one write to them left.
     pub bad_blocks: u32,
     /// Blocks that were refused.
@@ -43,7 +43,7 @@ pub struct Evidence {
 
 /// Where the writes went, and which of them the guest is known to have got how far.
 #[derive(Clone, Copy, Debug)]
-pub struct Writes<'a> {
+pub(crate) struct Writes<'a> {
     /// The block of each write; that of write 1 comes first. There are more than the
     /// guest can have made.
     pub blocks: &'a [u32],
@@ -54,7 +54,7 @@ pub struct Writes<'a> {
 }
 
 /// Looks at the number of each block, from block 0 on.
-pub fn examine(writes: Writes<'_>, numbers: &[u64]) -> Evidence {
+pub(crate) fn examine(writes: Writes<'_>, numbers: &[u64]) -> Evidence {
     let went_to = |number: u64| {
         let at = usize::try_from(number.checked_sub(1)?).ok()?;
         writes.blocks.get(at).copied()

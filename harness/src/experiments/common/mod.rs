@@ -5,13 +5,18 @@
 //! - [`boot`]: starts of guests
 //! - [`cached`], [`evidence`]: a guest with a block cache, and what it lost
 //! - [`ratio`]: ratios of what was measured in turns
+//! - [`swept`]: what a sweep knows of an experiment; [`on_twins`], [`swept_points`]: the
+//!   same of any experiment whose counts are rows
 //! - [`encoding`], [`looks`]: names of encodings, and how policies look in figures
 
-pub mod boot;
-pub mod cached;
-pub mod encoding;
-pub mod evidence;
+pub(crate) mod boot;
+pub(crate) mod cached;
+pub(crate) mod encoding;
+pub(crate) mod evidence;
 pub mod lab;
-pub mod looks;
+pub(crate) mod looks;
+pub(crate) mod on_twins;
 pub mod params;
-pub mod ratio;
+pub(crate) mod ratio;
+pub(crate) mod swept;
+pub(crate) mod swept_points;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// Ratios of pairs that were measured one after the other.
-pub struct Ratio {
+pub(crate) struct Ratio {
     pub median: f64,
     least: f64,
     most: f64,
@@ -11,7 +11,7 @@ pub struct Ratio {
 
 impl Ratio {
     /// `None` of none.
-    pub fn of_pairs(ratios: Vec<f64>) -> Option<Self> {
+    pub(crate) fn of_pairs(ratios: Vec<f64>) -> Option<Self> {
         Some(Self {
             least: ratios.iter().copied().fold(f64::INFINITY, f64::min),
             most: ratios.iter().copied().fold(0.0, f64::max),
@@ -35,7 +35,7 @@ impl fmt::Display for Ratio {
 }
 
 /// The median; of an even number, the mean of the middle two.
-pub fn middle(mut values: Vec<f64>) -> Option<f64> {
+pub(crate) fn middle(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     let (low, high) = (
         values.get(values.len().checked_sub(1)? / 2)?,

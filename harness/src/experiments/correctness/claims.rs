@@ -31,7 +31,7 @@ fn sentence(rows: &[&CorrectnessRow], fine: &str, bad: Option<(usize, &Correctne
 }
 
 /// Judges the rows.
-pub fn judge(rows: &[CorrectnessRow], paces: &[CorrectnessPaceRow]) -> Verdict {
+pub(crate) fn judge(rows: &[CorrectnessRow], paces: &[CorrectnessPaceRow]) -> Verdict {
     let pace = |step: u32| paces.iter().find(|pace| pace.step == step);
     let zeros = |row: &CorrectnessRow| pace(row.step).map_or(0, |pace| pace.zero_blocks);
     let mut verdict = Verdict {

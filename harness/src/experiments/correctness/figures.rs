@@ -44,7 +44,7 @@ fn label(part: &str) -> &str {
 }
 
 /// The figure; none when there are no rows.
-pub fn draw(rows: &[CorrectnessRow]) -> Result<Vec<Drawing>> {
+pub(crate) fn draw(rows: &[CorrectnessRow]) -> Result<Vec<Drawing>> {
     if rows.is_empty() {
         return Ok(Vec::new());
     }

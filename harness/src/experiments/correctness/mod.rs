@@ -3,7 +3,7 @@
 pub(crate) mod claims;
 pub(crate) mod figures;
 pub(crate) mod params;
-pub mod rows;
+pub(crate) mod rows;
 pub(crate) mod run;
 
 use anyhow::Result;
@@ -14,6 +14,8 @@ use results::store::RunFolder;
 use results::verdict::Verdict;
 
 use crate::experiments::common::lab::Lab;
+use crate::experiments::common::on_twins::{Counted, OnTwins};
+use crate::experiments::common::swept::Swept;
 use crate::experiments::experiment::{Experiment, Needs};
 use rows::{CorrectnessPaceRow, CorrectnessRow};
 
@@ -41,5 +43,23 @@ impl Experiment for Correctness {
 
     fn figures(rows: &Self::Rows, _manifest: &Manifest) -> Result<Vec<Drawing>> {
         figures::draw(&rows.0)
+    }
+
+    fn swept() -> Option<&'static dyn Swept> {
+        Some(&OnTwins::<Self>::NEW)
+    }
+}
+
+impl Counted for Correctness {
+    type Cell = CorrectnessRow;
+
+    const OUTCOME: &'static str = "blocks that are not as they must be";
+
+    fn outcomes(rows: &[CorrectnessRow]) -> Vec<(String, f64)> {
+        let wrong = rows.iter().map(|row| {
+            let errors = row.read_errors.abs_diff(row.balloon_blocks);
+            u64::from(errors) + u64::from(row.corrupt_blocks) + u64::from(row.unexpected_blocks)
+        });
+        vec![("all steps".to_owned(), wrong.sum::<u64>() as f64)]
     }
 }

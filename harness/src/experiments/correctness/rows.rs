@@ -4,18 +4,19 @@ use results::row::Row;
 use serde::{Deserialize, Serialize};
 
 /// Which way a resize goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Direction {
+pub(crate) enum Direction {
     /// Blocks go from the guest to the host: the balloon grows.
+    #[default]
     Shrink,
     /// Blocks come back: the balloon gets smaller.
     Grow,
 }
 
 /// One step of the correctness experiment: a resize, then a read of all blocks.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CorrectnessRow {
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CorrectnessRow {
     /// Counts from 0; step 0 is the device at full size.
     pub step: u32,
     /// `walk` (the planned ladder) or `random` (random sizes with I/O in flight).
@@ -60,8 +61,7 @@ impl Row for CorrectnessRow {
 
 /// What of a step of the correctness experiment depends on the machine's pace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CorrectnessPaceRow {
-    /// As in [`CorrectnessRow`].
+pub(crate) struct CorrectnessPaceRow {
     pub step: u32,
     /// Of the intact blocks, those that were granted anew and not written since.
     pub zero_blocks: u32,

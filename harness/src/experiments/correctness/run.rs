@@ -140,8 +140,7 @@ impl Run<'_> {
     }
 }
 
-/// Runs the experiment.
-pub fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
+pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
     let steps = params.balloon_percent.len() as u64 + u64::from(params.random_steps) + 1;
     let bar = lab.progress.bar("correctness", steps);
     let shape = Shape {

@@ -12,7 +12,7 @@ const DIRECT_MOST: f64 = 0.01;
 const BUFFERED_LEAST: f64 = 0.5;
 
 /// Judges the rows.
-pub fn judge(rows: &[DirectIoRow]) -> Verdict {
+pub(crate) fn judge(rows: &[DirectIoRow]) -> Verdict {
     let mut verdict = Verdict {
         title: "What the page cache keeps".to_owned(),
         claims: Vec::new(),

@@ -13,7 +13,7 @@ const MODES: [(&str, RGBColor); 2] = [("direct", BLUE), ("buffered", VERMILLION)
 const MIB: f64 = (1 << 20) as f64;
 
 /// The figure; none when there are no rows.
-pub fn draw(rows: &[DirectIoRow]) -> Result<Vec<Drawing>> {
+pub(crate) fn draw(rows: &[DirectIoRow]) -> Result<Vec<Drawing>> {
     let Some(first) = rows.first() else {
         return Ok(Vec::new());
     };

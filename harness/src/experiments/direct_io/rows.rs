@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// A look at the page cache.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DirectIoRow {
+pub(crate) struct DirectIoRow {
     /// `direct` or `buffered`.
     pub mode: String,
     /// `before`, `write`, `read` or `after`.

@@ -24,12 +24,7 @@ const READS: Load = Load {
     depth: 8,
 };
 
-/// Runs the experiment.
-///
-/// # Errors
-/// When the backend does not start, a request fails, or the system does not say
-/// what is in its page cache.
-pub fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
+pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
     check_room(&std::env::temp_dir(), params.size)?;
     for (mode, more) in [("direct", None), ("buffered", Some("--buffered"))] {
         one(params, lab, folder, mode, more.as_slice())

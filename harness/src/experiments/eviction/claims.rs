@@ -22,7 +22,11 @@ fn ratio(row: &EvictionRow) -> f64 {
 }
 
 /// Judges the rows.
-pub fn judge(rows: &[EvictionRow], paces: &[EvictionPaceRow], pickers: &[PickerRow]) -> Verdict {
+pub(crate) fn judge(
+    rows: &[EvictionRow],
+    paces: &[EvictionPaceRow],
+    pickers: &[PickerRow],
+) -> Verdict {
     let mut verdict = Verdict {
         title: "Who picks the blocks to give up".to_owned(),
         claims: Vec::new(),

@@ -89,7 +89,7 @@ fn percent(part: u64, whole: u64) -> String {
 }
 
 /// The figures; none for what has no rows.
-pub fn draw(rows: &[EvictionRow], blocks: &[EvictionBlockRow]) -> Result<Vec<Drawing>> {
+pub(crate) fn draw(rows: &[EvictionRow], blocks: &[EvictionBlockRow]) -> Result<Vec<Drawing>> {
     let mut drawings = Vec::new();
     if !blocks.is_empty() {
         drawings.push(access(blocks)?);

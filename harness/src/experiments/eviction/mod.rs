@@ -14,6 +14,10 @@ pub(crate) mod picker_claims;
 pub(crate) mod picker_figures;
 pub mod rows;
 pub mod run;
+pub(crate) mod sweep;
+pub(crate) mod sweep_claims;
+pub(crate) mod sweep_figures;
+pub(crate) mod sweep_table;
 pub mod trial;
 
 use anyhow::Result;
@@ -23,6 +27,7 @@ use results::store::RunFolder;
 use results::verdict::Verdict;
 
 use crate::experiments::common::lab::Lab;
+use crate::experiments::common::swept::Swept;
 use crate::experiments::experiment::{Experiment, Needs};
 use params::{Params, Raw};
 use rows::{EvictionBlockRow, EvictionPaceRow, EvictionRow, ObserverRow, PickerRow};
@@ -61,5 +66,9 @@ impl Experiment for Eviction {
         let mut drawings = figures::draw(&rows.0, &rows.4)?;
         drawings.extend(picker_figures::draw(&rows.2)?);
         Ok(drawings)
+    }
+
+    fn swept() -> Option<&'static dyn Swept> {
+        Some(&sweep::EvictionSweep)
     }
 }

@@ -17,7 +17,7 @@ const REPETITIONS: u32 = 5;
 const REQUESTS: u64 = 1_000_000;
 
 /// Shows both observers the requests of the workload, and takes the time.
-pub fn measure(params: &Params, seed: u64, folder: &mut RunFolder) -> Result<()> {
+pub(crate) fn measure(params: &Params, seed: u64, folder: &mut RunFolder) -> Result<()> {
     let capacity = (params.size.0 / params.block_size.0) as u32;
     let mut stream = params.workload.stream(capacity, seed, params.warmup)?;
     let requests = params.reads.min(REQUESTS);

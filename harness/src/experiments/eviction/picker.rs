@@ -68,7 +68,6 @@ impl Picker {
     /// What all others are compared with.
     pub const BASELINE: Self = Self::HostUniform;
 
-    /// Its name.
     pub fn name(self) -> &'static str {
         match self {
             Self::GuestSample => "guest-sample",

@@ -10,7 +10,7 @@ use super::rows::{ObserverRow, PickerRow};
 
 /// How one picker did.
 #[derive(Clone, Debug)]
-pub struct Score {
+pub(crate) struct Score {
     /// Who.
     pub picker: Picker,
     /// Miss ratio by seed, percent, in the order of seeds.
@@ -25,7 +25,7 @@ pub struct Score {
 }
 
 /// The scores of all pickers in the rows, in the order of pickers.
-pub fn scores(rows: &[PickerRow]) -> Vec<Score> {
+pub(crate) fn scores(rows: &[PickerRow]) -> Vec<Score> {
     let mut percents: BTreeMap<Picker, BTreeMap<u64, f64>> = BTreeMap::new();
     for row in rows {
         let percent = 100.0 * row.misses as f64 / row.reads.max(1) as f64;
@@ -100,7 +100,7 @@ impl Score {
 }
 
 /// Adds what the comparison of pickers shows to the verdict.
-pub fn judge(verdict: &mut Verdict, rows: &[PickerRow], observers: &[ObserverRow]) {
+pub(crate) fn judge(verdict: &mut Verdict, rows: &[PickerRow], observers: &[ObserverRow]) {
     let scores = scores(rows);
     let (complete, measured) = completeness(rows);
     verdict.claim(

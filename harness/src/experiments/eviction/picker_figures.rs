@@ -25,7 +25,7 @@ fn color(picker: Picker) -> RGBColor {
 }
 
 /// The figure; none without rows.
-pub fn draw(rows: &[PickerRow]) -> Result<Vec<Drawing>> {
+pub(crate) fn draw(rows: &[PickerRow]) -> Result<Vec<Drawing>> {
     let scores = scores(rows);
     let Some(seeds) = scores.iter().map(|score| score.mean.count).max() else {
         return Ok(Vec::new());

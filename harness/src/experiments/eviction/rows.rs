@@ -37,7 +37,6 @@ impl Row for EvictionRow {
 /// How long one half of the eviction experiment took. None on a virtual clock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EvictionPaceRow {
-    /// As in [`EvictionRow`].
     pub managed_by: String,
     /// The shrink, from the command to both lists agreed.
     pub shrink_ns: u64,

@@ -18,7 +18,6 @@ use super::rows::{EvictionBlockRow, EvictionPaceRow, EvictionRow, PickerRow};
 use super::trial::{self, Detail, Outcome};
 use crate::experiments::common::lab::Lab;
 
-/// Runs the experiment.
 pub fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
     let trials = params.pickers.len() as u64 * u64::from(params.repetitions);
     let bar = lab.progress.bar("eviction", 2 + trials);

@@ -13,7 +13,7 @@ const STALL_MAX_NS: u64 = 100_000_000;
 
 /// What one side measured in one phase, over all cycles.
 #[derive(Clone, Debug)]
-pub struct Measured {
+pub(crate) struct Measured {
     /// Latencies of all requests of the phase.
     pub latencies: Histogram,
     /// The longest stall of any cycle.
@@ -35,16 +35,16 @@ impl Measured {
     }
 
     /// The latency that this share of the requests did not exceed.
-    pub fn quantile_ns(&self, share: f64) -> u64 {
+    pub(crate) fn quantile_ns(&self, share: f64) -> u64 {
         self.latencies.value_at_quantile(share)
     }
 }
 
 /// What was measured, by encoding, side and phase.
-pub type Points = BTreeMap<(String, Side, LatencyPhase), Measured>;
+pub(crate) type Points = BTreeMap<(String, Side, LatencyPhase), Measured>;
 
 /// Brings the rows together.
-pub fn points(rows: &[LatencyRow], buckets: &[LatencyBucketRow]) -> Points {
+pub(crate) fn points(rows: &[LatencyRow], buckets: &[LatencyBucketRow]) -> Points {
     let mut points = Points::new();
     for row in rows {
         let point = points
@@ -66,7 +66,7 @@ pub fn points(rows: &[LatencyRow], buckets: &[LatencyBucketRow]) -> Points {
 }
 
 /// Judges the rows.
-pub fn judge(
+pub(crate) fn judge(
     rows: &[LatencyRow],
     buckets: &[LatencyBucketRow],
     cycles: &[LatencyCycleRow],

@@ -78,7 +78,7 @@ fn curve(latencies: &Histogram) -> Vec<(f64, f64)> {
 }
 
 /// The figures, one for each side; none for a side without rows.
-pub fn draw(
+pub(crate) fn draw(
     rows: &[LatencyRow],
     buckets: &[LatencyBucketRow],
     cycles: &[LatencyCycleRow],

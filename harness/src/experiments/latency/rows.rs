@@ -17,7 +17,6 @@ impl Side {
     /// Both.
     pub const ALL: [Self; 2] = [Self::Guest, Self::Backend];
 
-    /// Its name.
     pub fn label(self) -> &'static str {
         match self {
             Self::Guest => "guest",
@@ -52,7 +51,6 @@ impl LatencyPhase {
         Self::After,
     ];
 
-    /// Its name.
     pub fn label(self) -> &'static str {
         match self {
             Self::Before => "before",
@@ -144,13 +142,9 @@ pub struct LatencyBucketRow {
     pub value_ns: u64,
     /// Requests in it that belong to this phase.
     pub before: u64,
-    /// Likewise.
     pub shrink: u64,
-    /// Likewise.
     pub between: u64,
-    /// Likewise.
     pub grow: u64,
-    /// Likewise.
     pub after: u64,
 }
 

@@ -272,8 +272,7 @@ fn prepare(
     Ok(bench)
 }
 
-/// Runs the experiment.
-pub fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
+pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
     let cycles = params.encodings.iter().map(|of| params.cycles_of(*of));
     let bar = lab.progress.bar("latency", cycles.map(u64::from).sum());
     let mut sums = Sums::new();

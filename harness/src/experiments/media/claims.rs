@@ -21,21 +21,21 @@ const RATE_TOLERANCE: f64 = 0.25;
 const WEAR_TOLERANCE: f64 = 0.1;
 
 /// The medium without a model.
-pub const NONE: &str = "none";
+pub(crate) const NONE: &str = "none";
 
 /// The rows, found by what they are about.
-pub struct Rows<'a>(pub &'a [MediaRow]);
+pub(crate) struct Rows<'a>(pub &'a [MediaRow]);
 
 impl Rows<'_> {
     /// One of them.
-    pub fn find(&self, medium: &str, side: &str, op: &str, deep: bool) -> Option<&MediaRow> {
+    pub(crate) fn find(&self, medium: &str, side: &str, op: &str, deep: bool) -> Option<&MediaRow> {
         self.0.iter().find(|row| {
             row.medium == medium && row.side == side && row.op == op && (row.depth > 1) == deep
         })
     }
 
     /// Names of the media that have a model, in the order in which they were measured.
-    pub fn media(&self) -> Vec<&str> {
+    pub(crate) fn media(&self) -> Vec<&str> {
         let mut media = Vec::new();
         for row in self.0.iter().filter(|row| row.medium != NONE) {
             if !media.contains(&row.medium.as_str()) {
@@ -50,7 +50,7 @@ impl Rows<'_> {
 type Pair<'a> = (&'a MediaRow, &'a MediaRow);
 
 /// Judges the rows.
-pub fn judge(rows: &[MediaRow], wear: &[MediaWearRow]) -> Verdict {
+pub(crate) fn judge(rows: &[MediaRow], wear: &[MediaWearRow]) -> Verdict {
     let mut verdict = Verdict {
         title: "Media that are not there".to_owned(),
         claims: Vec::new(),

@@ -22,7 +22,7 @@ const SIDES: [(&str, &str, RGBColor); 3] = [
 const NAMES: i32 = 110;
 
 /// The figure; none when there are no rows.
-pub fn draw(rows: &[MediaRow]) -> Result<Vec<Drawing>> {
+pub(crate) fn draw(rows: &[MediaRow]) -> Result<Vec<Drawing>> {
     if rows.is_empty() {
         return Ok(Vec::new());
     }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// A load on a medium.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MediaRow {
+pub(crate) struct MediaRow {
     /// Name of the medium, or `none` for no model.
     pub medium: String,
     /// `model`, `client` or `guest`.
@@ -28,7 +28,7 @@ pub struct MediaRow {
 
 impl MediaRow {
     /// Requests a second.
-    pub fn iops(&self) -> f64 {
+    pub(crate) fn iops(&self) -> f64 {
         self.requests as f64 * 1e9 / self.elapsed_ns.max(1) as f64
     }
 }
@@ -39,7 +39,7 @@ impl Row for MediaRow {
 
 /// What writing did to a medium.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct MediaWearRow {
+pub(crate) struct MediaWearRow {
     /// Name of the medium.
     pub medium: String,
     /// Bytes that client and guest wrote.

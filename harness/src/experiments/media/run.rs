@@ -28,11 +28,7 @@ use crate::experiments::common::lab::Lab;
 /// How long a guest or a backend may take for anything.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Runs the experiment.
-///
-/// # Errors
-/// When a backend or a guest does not start, or a request fails.
-pub fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
+pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
     let media = [None].into_iter().chain(MediaKind::ALL.map(Some));
     let bar = lab.progress.bar("media", MediaKind::ALL.len() as u64 + 1);
     for medium in media {

@@ -19,7 +19,7 @@ const NOISE: f64 = 1.25;
 
 /// Medians over the repetitions of one point.
 #[derive(Clone, Copy, Debug)]
-pub struct Point {
+pub(crate) struct Point {
     /// Bytes taken and given back.
     pub bytes: u64,
     /// Shrink, nanoseconds.
@@ -35,7 +35,7 @@ pub struct Point {
 }
 
 /// The points by encoding and pick, by size.
-pub fn points(rows: &[OverheadPaceRow]) -> BTreeMap<(String, String), Vec<Point>> {
+pub(crate) fn points(rows: &[OverheadPaceRow]) -> BTreeMap<(String, String), Vec<Point>> {
     let mut groups: BTreeMap<(String, String, u32), Vec<&OverheadPaceRow>> = BTreeMap::new();
     for row in rows {
         groups
@@ -73,7 +73,7 @@ fn at(
 }
 
 /// Judges the rows. Twins have no times: then only what moved is judged.
-pub fn judge(rows: &[OverheadRow], paces: &[OverheadPaceRow], timed: bool) -> Verdict {
+pub(crate) fn judge(rows: &[OverheadRow], paces: &[OverheadPaceRow], timed: bool) -> Verdict {
     let points = points(paces);
     let mut verdict = Verdict {
         title: "Time to shrink and to grow".to_owned(),

@@ -55,7 +55,7 @@ fn lines(rows: &[OverheadPaceRow]) -> Vec<Line> {
 }
 
 /// The figure; none when there are no rows.
-pub fn draw(rows: &[OverheadPaceRow]) -> Result<Vec<Drawing>> {
+pub(crate) fn draw(rows: &[OverheadPaceRow]) -> Result<Vec<Drawing>> {
     let lines = lines(rows);
     let Some(first) = rows.first() else {
         return Ok(Vec::new());

@@ -3,7 +3,7 @@
 pub(crate) mod claims;
 pub(crate) mod figures;
 pub(crate) mod params;
-pub mod rows;
+pub(crate) mod rows;
 pub(crate) mod run;
 
 use anyhow::Result;
@@ -11,9 +11,11 @@ use params::{Params, Raw};
 use results::chart::Drawing;
 use results::manifest::Manifest;
 use results::store::RunFolder;
-use results::verdict::Verdict;
+use results::verdict::{Verdict, distinct};
 
 use crate::experiments::common::lab::Lab;
+use crate::experiments::common::on_twins::{Counted, OnTwins};
+use crate::experiments::common::swept::Swept;
 use crate::experiments::experiment::{Experiment, Needs, is_timed};
 use rows::{OverheadPaceRow, OverheadRow};
 
@@ -40,5 +42,28 @@ impl Experiment for Overhead {
 
     fn figures(rows: &Self::Rows, _manifest: &Manifest) -> Result<Vec<Drawing>> {
         figures::draw(&rows.1)
+    }
+
+    fn swept() -> Option<&'static dyn Swept> {
+        Some(&OnTwins::<Self>::NEW)
+    }
+}
+
+impl Counted for Overhead {
+    type Cell = OverheadRow;
+
+    const OUTCOME: &'static str = "bytes of messages for each block of a shrink";
+
+    fn outcomes(rows: &[OverheadRow]) -> Vec<(String, f64)> {
+        let name = |row: &OverheadRow| format!("{}, {}", row.encoding, row.pick);
+        let names: Vec<String> = rows.iter().map(name).collect();
+        let bytes = |wanted: &str| {
+            let of = || rows.iter().filter(|row| name(row) == wanted);
+            let bytes: u64 = of().map(|row| row.shrink_message_bytes).sum();
+            let blocks: u64 = of().map(|row| u64::from(row.blocks)).sum();
+            bytes as f64 / blocks.max(1) as f64
+        };
+        let named = distinct(names.iter().map(String::as_str)).into_iter();
+        named.map(|name| (name.to_owned(), bytes(name))).collect()
     }
 }

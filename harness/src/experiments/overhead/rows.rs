@@ -4,8 +4,8 @@ use results::row::Row;
 use serde::{Deserialize, Serialize};
 
 /// One shrink and the grow that took it back.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OverheadRow {
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct OverheadRow {
     /// How sets travelled: `compact` or `list-4096`.
     pub encoding: String,
     /// How the guest picked: `scattered` or `highest` (contiguous).
@@ -37,18 +37,12 @@ impl Row for OverheadRow {
 /// How long a shrink and the grow that took it back lasted. None on a virtual
 /// clock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OverheadPaceRow {
-    /// As in [`OverheadRow`].
+pub(crate) struct OverheadPaceRow {
     pub encoding: String,
-    /// As in [`OverheadRow`].
     pub pick: String,
-    /// As in [`OverheadRow`].
     pub repetition: u32,
-    /// As in [`OverheadRow`].
     pub block_size_bytes: u32,
-    /// As in [`OverheadRow`].
     pub capacity_blocks: u32,
-    /// As in [`OverheadRow`].
     pub blocks: u32,
     /// SURRENDERs of the shrink.
     pub shrink_exchanges: u32,

@@ -45,8 +45,7 @@ fn timed(testbed: &mut dyn Testbed, target: u32) -> Result<Timed> {
     })
 }
 
-/// Runs the experiment.
-pub fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
+pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
     let pairs = params.sizes_blocks.len() * params.picks.len() * params.encodings.len();
     let bar = lab
         .progress

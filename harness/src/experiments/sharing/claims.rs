@@ -7,7 +7,7 @@ use results::verdict::{Source, Table, Verdict, median, millis};
 use super::rows::{SharingCheckRow, SharingRow};
 
 /// Judges the rows.
-pub fn judge(rows: &[SharingRow], checks: &[SharingCheckRow]) -> Verdict {
+pub(crate) fn judge(rows: &[SharingRow], checks: &[SharingCheckRow]) -> Verdict {
     let mut verdict = Verdict {
         title: "Several guests on one pool".to_owned(),
         claims: Vec::new(),

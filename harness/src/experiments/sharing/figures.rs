@@ -56,7 +56,7 @@ fn moments(rows: &[SharingRow], checks: &[SharingCheckRow]) -> (Vec<String>, Mom
 }
 
 /// The figure; none when there are no rows.
-pub fn draw(rows: &[SharingRow], checks: &[SharingCheckRow]) -> Result<Vec<Drawing>> {
+pub(crate) fn draw(rows: &[SharingRow], checks: &[SharingCheckRow]) -> Result<Vec<Drawing>> {
     let Some(first) = checks.first() else {
         return Ok(Vec::new());
     };

@@ -9,7 +9,7 @@
 pub(crate) mod claims;
 pub(crate) mod figures;
 pub(crate) mod params;
-pub mod rows;
+pub(crate) mod rows;
 pub(crate) mod run;
 
 use anyhow::Result;

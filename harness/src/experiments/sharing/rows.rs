@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// A resize of one of several VMs that share a pool.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SharingRow {
+pub(crate) struct SharingRow {
     /// Counts from 0.
     pub round: u32,
     /// Name of its vSSD.
@@ -38,7 +38,7 @@ impl Row for SharingRow {
 
 /// A VM at a point at which nothing moves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SharingCheckRow {
+pub(crate) struct SharingCheckRow {
     /// Counts from 0.
     pub round: u32,
     /// `start`; `killed`: its guest was, and has just booted again; otherwise the

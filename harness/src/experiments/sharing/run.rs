@@ -79,11 +79,7 @@ struct Run<'a> {
     began: Instant,
 }
 
-/// Runs the experiment.
-///
-/// # Errors
-/// When a guest or the backend fails, or a resize ends as none may.
-pub fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
+pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
     let vm_host = lab.vm_host()?;
     let bar = lab
         .progress

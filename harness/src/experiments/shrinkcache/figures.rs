@@ -26,7 +26,7 @@ const LINES: [(&str, RGBColor, u32, &str); 6] = [
 ];
 
 /// The figure; none without rows.
-pub fn draw(rows: &[ShrinkCacheRow]) -> Result<Vec<Drawing>> {
+pub(crate) fn draw(rows: &[ShrinkCacheRow]) -> Result<Vec<Drawing>> {
     let windows = Windows(rows);
     let of_phase = |phase: &str| {
         let of = windows.of(SURRENDER).filter(|row| row.phase == phase);

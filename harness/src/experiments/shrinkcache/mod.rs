@@ -12,7 +12,7 @@
 pub(crate) mod claims;
 pub(crate) mod figures;
 pub(crate) mod params;
-pub mod rows;
+pub(crate) mod rows;
 pub(crate) mod run;
 
 use anyhow::Result;
@@ -20,9 +20,11 @@ use params::{Params, Raw};
 use results::chart::Drawing;
 use results::manifest::Manifest;
 use results::store::RunFolder;
-use results::verdict::Verdict;
+use results::verdict::{Verdict, distinct};
 
 use crate::experiments::common::lab::Lab;
+use crate::experiments::common::on_twins::{Counted, OnTwins};
+use crate::experiments::common::swept::Swept;
 use crate::experiments::experiment::{Experiment, Needs};
 use rows::{ShrinkCacheLossRow, ShrinkCacheResizeRow, ShrinkCacheRow};
 
@@ -54,5 +56,30 @@ impl Experiment for ShrinkCache {
 
     fn figures(rows: &Self::Rows, _manifest: &Manifest) -> Result<Vec<Drawing>> {
         figures::draw(&rows.0)
+    }
+
+    fn swept() -> Option<&'static dyn Swept> {
+        Some(&OnTwins::<Self>::NEW)
+    }
+}
+
+impl Counted for ShrinkCache {
+    type Cell = ShrinkCacheRow;
+
+    const OUTCOME: &'static str = "hits while the vSSD is small (% of all accesses)";
+
+    fn outcomes(rows: &[ShrinkCacheRow]) -> Vec<(String, f64)> {
+        let ways = distinct(rows.iter().map(|row| row.way.as_str()));
+        let percent = |way: &str| {
+            let of = || {
+                rows.iter()
+                    .filter(|row| row.way == way && row.phase == "shrunk")
+            };
+            let hits: u64 = of().map(|row| row.hits).sum();
+            let accesses: u64 = of().map(|row| row.accesses).sum();
+            100.0 * hits as f64 / accesses.max(1) as f64
+        };
+        let named = ways.into_iter();
+        named.map(|name| (name.to_owned(), percent(name))).collect()
     }
 }

@@ -4,28 +4,28 @@ use results::row::Row;
 use serde::{Deserialize, Serialize};
 
 /// The guest's cache gives up what its policy values least.
-pub const SURRENDER: &str = "surrender";
+pub(crate) const SURRENDER: &str = "surrender";
 /// The hypervisor takes blocks at random.
-pub const UNIFORM: &str = "uniform";
+pub(crate) const UNIFORM: &str = "uniform";
 /// The hypervisor takes the blocks whose last request lies furthest back.
-pub const HOST_LRU: &str = "host-lru";
+pub(crate) const HOST_LRU: &str = "host-lru";
 /// The hypervisor takes all, and gives back empty what is to be kept.
-pub const DROP_ALL: &str = "drop-all";
+pub(crate) const DROP_ALL: &str = "drop-all";
 
 /// The ways to make a cache smaller, in the order in which they are run.
-pub const WAYS: [&str; 4] = [SURRENDER, UNIFORM, HOST_LRU, DROP_ALL];
+pub(crate) const WAYS: [&str; 4] = [SURRENDER, UNIFORM, HOST_LRU, DROP_ALL];
 
 /// A cache that keeps its size.
-pub const NEVER_SHRUNK: &str = "never-shrunk";
+pub(crate) const NEVER_SHRUNK: &str = "never-shrunk";
 /// A cache that always had the size to which the others are shrunk.
-pub const ALWAYS_SMALL: &str = "always-small";
+pub(crate) const ALWAYS_SMALL: &str = "always-small";
 
 /// The phases, in order.
-pub const PHASES: [&str; 3] = ["before", "shrunk", "grown"];
+pub(crate) const PHASES: [&str; 3] = ["before", "shrunk", "grown"];
 
 /// A window of accesses to a cache that shrinks and grows back.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ShrinkCacheRow {
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ShrinkCacheRow {
     /// How the cache is made smaller; of caches without guest and device,
     /// `never-shrunk` and `always-small`.
     pub way: String,
@@ -45,7 +45,7 @@ pub struct ShrinkCacheRow {
 
 impl ShrinkCacheRow {
     /// Share of the accesses that hit.
-    pub fn hit_ratio(&self) -> f64 {
+    pub(crate) fn hit_ratio(&self) -> f64 {
         self.hits as f64 / (self.window as f64).max(1.0)
     }
 }
@@ -56,8 +56,7 @@ impl Row for ShrinkCacheRow {
 
 /// A resize of the vSSD under a cache.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ShrinkCacheResizeRow {
-    /// As in [`ShrinkCacheRow`].
+pub(crate) struct ShrinkCacheResizeRow {
     pub way: String,
     /// The write policy.
     pub write: String,
@@ -79,8 +78,7 @@ impl Row for ShrinkCacheResizeRow {
 
 /// What became of dirty blocks when a write-back cache was made smaller.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ShrinkCacheLossRow {
-    /// As in [`ShrinkCacheRow`].
+pub(crate) struct ShrinkCacheLossRow {
     pub way: String,
     /// The write policy.
     pub write: String,

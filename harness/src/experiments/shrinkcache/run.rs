@@ -21,11 +21,7 @@ use crate::experiments::common::lab::Lab;
 
 const FOR_HOST_PICKS: u64 = 11;
 
-/// Runs the experiment.
-///
-/// # Errors
-/// When a guest or a backend fails.
-pub fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
+pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
     let bar = lab
         .progress
         .bar("shrinkcache", 2 * params.ways.len() as u64 + 2);

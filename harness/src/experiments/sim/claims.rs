@@ -11,7 +11,7 @@ use super::rows::{MethodRow, SimRow as Row};
 const ERROR_MAX: f64 = 0.01;
 
 /// What is said of a curve that saw no block.
-pub const NO_SAMPLE: &str = "no block was sampled";
+pub(crate) const NO_SAMPLE: &str = "no block was sampled";
 
 /// Blocks from which on a sample is trusted without a word.
 const SAMPLE_MIN: u64 = 1000;
@@ -28,7 +28,7 @@ struct Accesses {
 }
 
 /// Judges a simulation.
-pub fn judge(rows: &[Row], methods: &[MethodRow], manifest: &Manifest) -> Verdict {
+pub(crate) fn judge(rows: &[Row], methods: &[MethodRow], manifest: &Manifest) -> Verdict {
     let accesses = (|| {
         Some(Accesses {
             all: manifest.fact("accesses")?,

@@ -14,7 +14,7 @@ use super::rows::{SimRow as Row, StepRow};
 use crate::experiments::common::looks::{LOOKS, ORANGE, PURPLE};
 
 /// The figures; none of what there are no rows of.
-pub fn draw(what: &str, rows: &[Row], steps: &[StepRow]) -> Result<Vec<Drawing>> {
+pub(crate) fn draw(what: &str, rows: &[Row], steps: &[StepRow]) -> Result<Vec<Drawing>> {
     let mut drawings = Vec::new();
     drawings.extend(policies(what, rows)?);
     drawings.extend(mrc(what, steps)?);

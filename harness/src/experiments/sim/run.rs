@@ -13,7 +13,7 @@ use crate::experiments::common::lab::Lab;
 /// Steps of a curve that are recorded: a figure has no more pixels.
 const STEPS_MAX: usize = 1000;
 
-pub fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
+pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
     let input = params.input(lab.seed, lab.progress)?;
     let sizes = params.sizes(input.distinct)?;
     let warmup = params.warmup(input.len());

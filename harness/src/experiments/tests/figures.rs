@@ -10,10 +10,10 @@ use terminal::progress::Progress;
 use super::rows::*;
 use crate::experiments::common::lab::{Joined, Lab};
 use crate::experiments::eviction::picker::Picker;
+use crate::experiments::eviction::sweep_claims::Landscape;
 use crate::experiments::{
     ALL, by_name, correctness, eviction, latency, overhead, shrinkcache, writepolicy,
 };
-use crate::sweep::claims::Landscape;
 
 fn record<R: results::row::Row>(folder: &Path, rows: &[R]) {
     let mut file = csv::Writer::from_path(folder.join(R::FILE)).unwrap();
@@ -146,7 +146,7 @@ fn pickers_are_drawn_with_their_numbers() {
 fn sweeps_are_maps_over_two_axes_and_lines_over_one() {
     let drawn = |axes: &[&str]| {
         let landscape = Landscape::of(&sweep_table(axes)).unwrap();
-        crate::sweep::figures::draw("Where it pays", &landscape).unwrap()
+        eviction::sweep_figures::draw("Where it pays", &landscape).unwrap()
     };
     for (axes, figures) in [
         (&["a"][..], 1),

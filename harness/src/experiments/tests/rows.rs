@@ -5,6 +5,7 @@ use crate::experiments::correctness::rows::{CorrectnessRow, Direction};
 use crate::experiments::direct_io::rows::DirectIoRow;
 use crate::experiments::eviction::picker::Picker;
 use crate::experiments::eviction::rows::{EvictionBlockRow, EvictionRow, PickerRow};
+use crate::experiments::eviction::sweep_table::{SweepRow, SweepTable};
 use crate::experiments::latency::rows::{
     LatencyBucketRow, LatencyCycleRow, LatencyPhase, LatencyRow, Side,
 };
@@ -14,11 +15,10 @@ use crate::experiments::sharing::rows::{SharingCheckRow, SharingRow};
 use crate::experiments::writepolicy::rows::{
     WritePolicyCrashRow, WritePolicyRow, WritePolicySampleRow,
 };
-use crate::sweep::table::{SweepRow, SweepTable};
 
-pub const CAPACITY: u32 = 262_144;
+pub(super) const CAPACITY: u32 = 262_144;
 
-pub fn correctness_rows(steps: &[(&str, f64)]) -> Vec<CorrectnessRow> {
+pub(super) fn correctness_rows(steps: &[(&str, f64)]) -> Vec<CorrectnessRow> {
     let mut rows: Vec<CorrectnessRow> = Vec::new();
     for (i, (part, share)) in steps.iter().enumerate() {
         let balloon = (f64::from(CAPACITY) * share) as u32;
@@ -45,7 +45,7 @@ pub fn correctness_rows(steps: &[(&str, f64)]) -> Vec<CorrectnessRow> {
     rows
 }
 
-pub fn quick_walk() -> Vec<CorrectnessRow> {
+pub(super) fn quick_walk() -> Vec<CorrectnessRow> {
     let walk = [
         0.0, 0.06, 0.12, 0.25, 0.5, 0.75, 0.94, 1.0, 0.62, 0.31, 0.12, 0.0,
     ];
@@ -56,7 +56,7 @@ pub fn quick_walk() -> Vec<CorrectnessRow> {
 }
 
 /// A bell of reads over the block numbers, a share of which misses.
-pub fn eviction_blocks(step: usize) -> Vec<EvictionBlockRow> {
+pub(super) fn eviction_blocks(step: usize) -> Vec<EvictionBlockRow> {
     (0..56_000)
         .step_by(step)
         .map(|block: u32| {
@@ -74,7 +74,7 @@ pub fn eviction_blocks(step: usize) -> Vec<EvictionBlockRow> {
         .collect()
 }
 
-pub fn eviction_rows() -> Vec<EvictionRow> {
+pub(super) fn eviction_rows() -> Vec<EvictionRow> {
     [("guest", 212), ("hypervisor", 49_873)]
         .map(|(who, misses)| EvictionRow {
             managed_by: who.to_owned(),
@@ -91,7 +91,7 @@ pub fn eviction_rows() -> Vec<EvictionRow> {
         .to_vec()
 }
 
-pub fn overhead_rows() -> Vec<OverheadPaceRow> {
+pub(super) fn overhead_rows() -> Vec<OverheadPaceRow> {
     let mut rows = Vec::new();
     for (encoding, pick, cost) in [
         ("compact", "highest", 0.02),
@@ -121,7 +121,7 @@ pub fn overhead_rows() -> Vec<OverheadPaceRow> {
 }
 
 /// Stalls of each phase, the longest during the shrink.
-pub fn latency_rows() -> Vec<LatencyRow> {
+pub(super) fn latency_rows() -> Vec<LatencyRow> {
     let mut rows = Vec::new();
     for encoding in ["compact", "list-4096"] {
         for side in Side::ALL {
@@ -149,7 +149,7 @@ pub fn latency_rows() -> Vec<LatencyRow> {
     rows
 }
 
-pub fn latency_buckets() -> Vec<LatencyBucketRow> {
+pub(super) fn latency_buckets() -> Vec<LatencyBucketRow> {
     let mut rows = Vec::new();
     for encoding in ["compact", "list-4096"] {
         for side in Side::ALL {
@@ -171,7 +171,7 @@ pub fn latency_buckets() -> Vec<LatencyBucketRow> {
     rows
 }
 
-pub fn latency_cycles() -> Vec<LatencyCycleRow> {
+pub(super) fn latency_cycles() -> Vec<LatencyCycleRow> {
     vec![LatencyCycleRow {
         encoding: "compact".to_owned(),
         cycle: 0,
@@ -191,7 +191,7 @@ pub fn latency_cycles() -> Vec<LatencyCycleRow> {
 }
 
 /// Two VMs, of which the one gives what the other takes.
-pub fn sharing_rows() -> Vec<SharingRow> {
+pub(super) fn sharing_rows() -> Vec<SharingRow> {
     let mut rows = Vec::new();
     for step in 0..40u32 {
         for (vssd, kind) in [("vm1", "shrink"), ("vm2", "grow")] {
@@ -218,7 +218,7 @@ pub fn sharing_rows() -> Vec<SharingRow> {
     rows
 }
 
-pub fn sharing_checks() -> Vec<SharingCheckRow> {
+pub(super) fn sharing_checks() -> Vec<SharingCheckRow> {
     let mut rows = Vec::new();
     for (round, after) in (0..).zip(["start", "calm", "rebooted", "backend-restarted"]) {
         for vssd in ["vm1", "vm2"] {
@@ -244,7 +244,7 @@ pub fn sharing_checks() -> Vec<SharingCheckRow> {
     rows
 }
 
-pub fn direct_io_rows() -> Vec<DirectIoRow> {
+pub(super) fn direct_io_rows() -> Vec<DirectIoRow> {
     let mut rows = Vec::new();
     for mode in ["direct", "buffered"] {
         for (step, phase) in (0..).zip(["before", "write", "write", "read", "after"]) {
@@ -262,7 +262,7 @@ pub fn direct_io_rows() -> Vec<DirectIoRow> {
     rows
 }
 
-pub fn media_rows() -> Vec<MediaRow> {
+pub(super) fn media_rows() -> Vec<MediaRow> {
     let mut rows = Vec::new();
     for (medium, ns) in [("none", 80_000), ("hdd", 5_000_000), ("pcm", 500)] {
         for side in ["model", "client", "guest"] {
@@ -285,7 +285,7 @@ pub fn media_rows() -> Vec<MediaRow> {
 }
 
 /// Ten policies that differ a little, at four sizes, with two workloads.
-pub fn block_cache_rows() -> Vec<BlockCacheRow> {
+pub(super) fn block_cache_rows() -> Vec<BlockCacheRow> {
     let mut rows = Vec::new();
     for workload in ["gaussian:8192,1024", "zipf:0.99"] {
         for slots in [500u32, 1010, 2030, 4070] {
@@ -311,7 +311,7 @@ pub fn block_cache_rows() -> Vec<BlockCacheRow> {
     rows
 }
 
-pub fn block_cache_sims() -> Vec<BlockCacheSimRow> {
+pub(super) fn block_cache_sims() -> Vec<BlockCacheSimRow> {
     let rows = block_cache_rows();
     let bound = |row: &BlockCacheRow| BlockCacheSimRow {
         workload: row.workload.clone(),
@@ -326,7 +326,7 @@ pub fn block_cache_sims() -> Vec<BlockCacheSimRow> {
     last.map(bound).collect()
 }
 
-pub fn block_cache_paces() -> Vec<BlockCachePaceRow> {
+pub(super) fn block_cache_paces() -> Vec<BlockCachePaceRow> {
     let mut rows = Vec::new();
     for (slots, hits) in [(1010, 200), (4070, 420)] {
         for (policy, medium) in [("lru", "hdd"), ("s3-fifo", "hdd"), ("lru", "none")] {
@@ -351,7 +351,7 @@ pub fn block_cache_paces() -> Vec<BlockCachePaceRow> {
     rows
 }
 
-pub const WRITE_POLICIES: [(&str, bool); 6] = [
+pub(super) const WRITE_POLICIES: [(&str, bool); 6] = [
     ("write-through", false),
     ("write-around", false),
     ("read-only", false),
@@ -360,7 +360,7 @@ pub const WRITE_POLICIES: [(&str, bool); 6] = [
     ("journaled", true),
 ];
 
-pub fn write_policy_rows() -> Vec<WritePolicyRow> {
+pub(super) fn write_policy_rows() -> Vec<WritePolicyRow> {
     WRITE_POLICIES
         .map(|(policy, back)| WritePolicyRow {
             policy: policy.to_owned(),
@@ -384,7 +384,7 @@ pub fn write_policy_rows() -> Vec<WritePolicyRow> {
         .to_vec()
 }
 
-pub fn write_policy_samples() -> Vec<WritePolicySampleRow> {
+pub(super) fn write_policy_samples() -> Vec<WritePolicySampleRow> {
     let mut rows = Vec::new();
     for (place, (policy, back)) in (1u64..).zip(WRITE_POLICIES) {
         for step in 1..=20u64 {
@@ -400,7 +400,7 @@ pub fn write_policy_samples() -> Vec<WritePolicySampleRow> {
     rows
 }
 
-pub fn write_policy_crashes() -> Vec<WritePolicyCrashRow> {
+pub(super) fn write_policy_crashes() -> Vec<WritePolicyCrashRow> {
     let mut rows = Vec::new();
     for crash in 0..3 {
         for (place, (policy, back)) in (0u64..).zip(WRITE_POLICIES) {
@@ -437,7 +437,7 @@ pub fn write_policy_crashes() -> Vec<WritePolicyCrashRow> {
     rows
 }
 
-pub fn picker_rows(seeds: u64) -> Vec<PickerRow> {
+pub(super) fn picker_rows(seeds: u64) -> Vec<PickerRow> {
     let misses = [
         1_800, 1_700, 1_750, 1_650, 0, 49_900, 1_810, 6_200, 0, 36_800,
     ];
@@ -463,7 +463,7 @@ pub fn picker_rows(seeds: u64) -> Vec<PickerRow> {
 
 /// A sweep over as many axes as there are names, of three values each but the
 /// last, which lacks its last value at one point.
-pub fn sweep_table(axes: &[&str]) -> SweepTable {
+pub(super) fn sweep_table(axes: &[&str]) -> SweepTable {
     let mut rows = Vec::new();
     let points = 3u32.pow(axes.len() as u32);
     for point in 0..points - 1 {

@@ -41,7 +41,7 @@ const PLACES: [(&str, RGBColor, &str); 3] = [
 ];
 
 /// The figures; none of what there are no rows of.
-pub fn draw(
+pub(crate) fn draw(
     rows: &[WritePolicyRow],
     samples: &[WritePolicySampleRow],
     crashes: &[WritePolicyCrashRow],

@@ -13,7 +13,7 @@ pub(crate) mod claims;
 pub(crate) mod figures;
 pub(crate) mod params;
 pub(crate) mod recovery;
-pub mod rows;
+pub(crate) mod rows;
 pub(crate) mod run;
 
 use anyhow::Result;

@@ -77,7 +77,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> Result<T> {
 ///
 /// # Errors
 /// When none can be.
-pub fn without_vssd(image: Vec<u8>, write: WritePolicy) -> Result<Vec<u8>> {
+pub(crate) fn without_vssd(image: Vec<u8>, write: WritePolicy) -> Result<Vec<u8>> {
     ensure!(
         image.len().is_multiple_of(BLOCK_LEN),
         "an image of {} bytes is not of whole blocks",

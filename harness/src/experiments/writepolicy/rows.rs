@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// A load through a cache with one write policy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WritePolicyRow {
+pub(crate) struct WritePolicyRow {
     /// The write policy.
     pub policy: String,
     /// Which medium the origin disk imitated; `none` for none.
@@ -44,7 +44,7 @@ pub struct WritePolicyRow {
 
 impl WritePolicyRow {
     /// Accesses a second.
-    pub fn rate(&self) -> f64 {
+    pub(crate) fn rate(&self) -> f64 {
         (self.reads + self.writes) as f64 * 1e9 / self.elapsed_ns.max(1) as f64
     }
 }
@@ -55,7 +55,7 @@ impl Row for WritePolicyRow {
 
 /// By how much the origin disk was behind at some moment of the load.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WritePolicySampleRow {
+pub(crate) struct WritePolicySampleRow {
     /// The write policy.
     pub policy: String,
     /// Accesses that had ended.
@@ -74,7 +74,7 @@ impl Row for WritePolicySampleRow {
 
 /// What of a guest's writes was found after it was killed, in one place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WritePolicyCrashRow {
+pub(crate) struct WritePolicyCrashRow {
     /// The write policy.
     pub policy: String,
     /// Counts from 0.
@@ -112,11 +112,11 @@ pub struct WritePolicyCrashRow {
 
 impl WritePolicyCrashRow {
     /// The origin disk as the killed guest left it.
-    pub const ORIGIN: &'static str = "origin";
+    pub(crate) const ORIGIN: &'static str = "origin";
     /// The origin disk alone, after a cache has been opened on it without the vSSD.
-    pub const RECOVERED: &'static str = "recovered";
+    pub(crate) const RECOVERED: &'static str = "recovered";
     /// Both disks, through the cache of a new guest.
-    pub const WARM: &'static str = "warm";
+    pub(crate) const WARM: &'static str = "warm";
 }
 
 impl Row for WritePolicyCrashRow {

@@ -30,11 +30,7 @@ const UNKNOWN_WRITES: usize = 100_000;
 /// will not be done.
 const SETTLE: Duration = Duration::from_millis(300);
 
-/// Runs the experiment.
-///
-/// # Errors
-/// When a guest or a backend fails.
-pub fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
+pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
     let runs = params.policies.len() as u64 * (1 + u64::from(params.raw.crashes));
     let bar = lab.progress.bar("writepolicy", runs);
     for &policy in &params.policies {

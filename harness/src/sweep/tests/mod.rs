@@ -17,13 +17,14 @@ use super::folder::{self, ROWS, SweepFolder};
 use super::manifest::{Counts, SweepManifest};
 use super::plan::Plan;
 use super::rows;
-use super::runner::{Outcome, Runner};
 use super::shard::Shard;
 use crate::experiments::common::params::{Overrides, typed};
+use crate::experiments::common::swept::{Fields, Runner};
 use crate::experiments::eviction::picker::Picker;
+use crate::experiments::eviction::sweep_table::{Outcome, SweepTable};
 
 /// Parameters of the experiment of these tests.
-pub const DEFAULTS: &str = "
+pub(super) const DEFAULTS: &str = "
 mean = 5.0
 sd = 2
 workload = \"gaussian\"
@@ -60,7 +61,7 @@ impl Runner for Fake {
         Ok(())
     }
 
-    fn run(&self, params: &toml::Table, seed: u64) -> Result<Vec<Outcome>> {
+    fn run(&self, params: &toml::Table, seed: u64) -> Result<Vec<Fields>> {
         let text = params.to_string();
         self.ran.lock().unwrap().push((text.clone(), seed));
         if Some(seed) == self.failing_seed {
@@ -77,6 +78,7 @@ impl Runner for Fake {
                 hits: salt % (reads + 1),
                 misses: reads - salt % (reads + 1),
             }
+            .fields()
         };
         Ok(vec![
             outcome(Picker::HostUniform),
@@ -92,7 +94,7 @@ struct SdOnly {
 
 fn plan_of(text: &str, seed: u64) -> Plan {
     let sweep = Sweep::parse(text).unwrap();
-    Plan::new(sweep, DEFAULTS, &Overrides::default(), seed).unwrap()
+    Plan::over(sweep, DEFAULTS, &Overrides::default(), seed).unwrap()
 }
 
 fn plan() -> Plan {
@@ -156,7 +158,7 @@ fn the_table_is_tidy_and_comes_back() {
     let recorded = folder::read(folder.path()).unwrap();
     assert_eq!(recorded.manifest.status, State::Complete);
     assert_eq!(recorded.damage, []);
-    let table = recorded.table();
+    let table = SweepTable::of(&recorded.table());
     assert_eq!(table.axes, ["sd", "workload"]);
     assert_eq!(table.rows.len(), 24);
     let last = table.rows.last().unwrap();
@@ -321,7 +323,7 @@ impl Runner for Interrupted<'_> {
         Ok(())
     }
 
-    fn run(&self, _: &toml::Table, _: u64) -> Result<Vec<Outcome>> {
+    fn run(&self, _: &toml::Table, _: u64) -> Result<Vec<Fields>> {
         self.0.store(true, Ordering::SeqCst);
         bail!("interrupted")
     }
@@ -358,25 +360,25 @@ fn a_panic_costs_its_cells_only() {
 }
 
 /// Outcomes that nobody may believe.
-struct Liar(fn(Vec<Outcome>) -> Vec<Outcome>);
+struct Liar(fn(Vec<Fields>) -> Vec<Fields>);
 
 impl Runner for Liar {
     fn check(&self, _: &toml::Table) -> Result<()> {
         Ok(())
     }
 
-    fn run(&self, params: &toml::Table, seed: u64) -> Result<Vec<Outcome>> {
+    fn run(&self, params: &toml::Table, seed: u64) -> Result<Vec<Fields>> {
         Fake::default().run(params, seed).map(self.0)
     }
 }
 
 #[test]
 fn outcomes_that_cannot_be_are_failures() {
-    let liars: [fn(Vec<Outcome>) -> Vec<Outcome>; 3] = [
+    let liars: [fn(Vec<Fields>) -> Vec<Fields>; 3] = [
         |outcomes| outcomes[1..].to_vec(),
-        |outcomes| outcomes.repeat(2),
+        |rows| [rows.clone(), rows].concat(),
         |mut outcomes| {
-            outcomes[0].hits += 1;
+            outcomes[0][2] += "1";
             outcomes
         },
     ];
@@ -461,16 +463,12 @@ fn floating_point_values_survive_the_manifest() {
 
 #[test]
 fn the_sweeps_that_come_along_are_possible_and_quick() {
-    use crate::experiments::eviction::Eviction as OfEviction;
-    use crate::experiments::experiment::Experiment as _;
-    use crate::sweep::runner::Eviction;
     for (name, text) in super::BUILT_IN {
         let sweep = Sweep::parse(text).unwrap();
-        let defaults = OfEviction::DEFAULTS;
-        let plan = Plan::new(sweep, defaults, &Overrides::default(), 1).unwrap();
+        let plan = Plan::new(sweep, &Overrides::default(), 1).unwrap();
         assert!(plan.cells() <= 1000, "{name} has {} cells", plan.cells());
         for point in 0..plan.points() {
-            if let Err(error) = Eviction.check(&plan.params(point)) {
+            if let Err(error) = plan.kind().check(&plan.params(point)) {
                 panic!("{name}, {}: {error:#}", plan.describe(point));
             }
         }

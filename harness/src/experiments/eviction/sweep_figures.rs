@@ -11,7 +11,7 @@ use results::chart::sheet::{
 };
 use results::chart::{Drawing, Figure, scale};
 
-use crate::sweep::claims::{Landscape, Point};
+use super::sweep_claims::{Landscape, Point};
 
 /// Names of the files. There are no more heat maps than this; further values of
 /// a third axis are in the table.
@@ -29,7 +29,7 @@ const BAR_WIDTH: i32 = 18;
 const BAR_STEPS: i32 = 100;
 
 /// The figures of a sweep; none without points.
-pub fn draw(title: &str, landscape: &Landscape) -> Result<Vec<Drawing>> {
+pub(crate) fn draw(title: &str, landscape: &Landscape) -> Result<Vec<Drawing>> {
     let known = landscape.points.iter().filter_map(|point| point.difference);
     let largest = known.map(|mean| mean.value.abs()).fold(0.0, f64::max);
     if landscape.points.is_empty() || landscape.axes.is_empty() {

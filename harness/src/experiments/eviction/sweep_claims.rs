@@ -6,11 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use results::stats::Mean;
 use results::verdict::{Source, Table, Verdict};
 
-use crate::experiments::eviction::picker::Picker;
-use crate::sweep::table::{SweepRow, SweepTable};
+use super::picker::Picker;
+use super::sweep_table::{SweepRow, SweepTable};
 
 /// The least saving that counts as one, percentage points of all reads.
-pub const WORTH_IT: f64 = 1.0;
+pub(crate) const WORTH_IT: f64 = 1.0;
 
 /// How far the ratios of neighbours on an axis may differ for it to be taken
 /// as geometric.
@@ -18,7 +18,7 @@ const GEOMETRIC: f64 = 1.3;
 
 /// The two pickers that are held against each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Duel {
+pub(crate) struct Duel {
     /// Of the guest.
     pub guest: Picker,
     /// Of the hypervisor.
@@ -27,7 +27,7 @@ pub struct Duel {
 
 /// A point of the sweep.
 #[derive(Clone, Debug)]
-pub struct Point {
+pub(crate) struct Point {
     /// Its values, one for each axis.
     pub values: Vec<String>,
     /// Miss ratio of the guest's picker minus that of the hypervisor's, percentage points,
@@ -40,7 +40,7 @@ pub struct Point {
 impl Point {
     /// Whether the guest's picks are worth it: fewer misses for sure, and by
     /// [`WORTH_IT`] at least.
-    pub fn pays(&self) -> bool {
+    pub(crate) fn pays(&self) -> bool {
         self.difference
             .is_some_and(|mean| mean.is_below_zero() && mean.value <= -WORTH_IT)
     }
@@ -48,7 +48,7 @@ impl Point {
 
 /// What a sweep comes to.
 #[derive(Clone, Debug)]
-pub struct Landscape {
+pub(crate) struct Landscape {
     /// Names of the axes.
     pub axes: Vec<String>,
     /// The values of each axis, in the order of the sweep.
@@ -61,7 +61,7 @@ pub struct Landscape {
 
 impl Landscape {
     /// The landscape of a table; `None` without a picker of either side.
-    pub fn of(table: &SweepTable) -> Option<Self> {
+    pub(crate) fn of(table: &SweepTable) -> Option<Self> {
         let first = |guest: bool| {
             let pickers = table.rows.iter().map(|row| row.picker);
             let mut of_side: Vec<Picker> = pickers.filter(|p| p.is_guest() == guest).collect();
@@ -106,7 +106,7 @@ impl Landscape {
     }
 
     /// The point with these values.
-    pub fn at(&self, values: &[&str]) -> Option<&Point> {
+    pub(crate) fn at(&self, values: &[&str]) -> Option<&Point> {
         self.points
             .iter()
             .find(|point| point.values.iter().eq(values.iter()))
@@ -143,7 +143,7 @@ fn difference(rows: &[&SweepRow], duel: Duel) -> Option<Mean> {
 
 /// Where along an axis the guest's picks stop paying.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Crossover {
+pub(crate) enum Crossover {
     /// They pay at all values.
     Never,
     /// They pay at none.
@@ -171,7 +171,7 @@ fn numbers(values: &[String]) -> Option<Vec<f64>> {
 }
 
 /// Whether an axis is spaced evenly in ratio rather than in difference.
-pub fn is_geometric(values: &[f64]) -> bool {
+pub(crate) fn is_geometric(values: &[f64]) -> bool {
     let ratios: Vec<f64> = values.windows(2).map(|pair| pair[1] / pair[0]).collect();
     let (least, most) = ratios
         .iter()
@@ -227,7 +227,7 @@ fn interpolate(values: &[String], a: (usize, &Point), b: (usize, &Point)) -> Opt
 }
 
 /// Judges a sweep. `missing` cells and `failed` ones are those of its folder.
-pub fn judge(title: &str, table: &SweepTable, missing: usize, failed: usize) -> Verdict {
+pub(crate) fn judge(title: &str, table: &SweepTable, missing: usize, failed: usize) -> Verdict {
     let mut verdict = Verdict {
         title: title.to_owned(),
         claims: Vec::new(),
@@ -400,106 +400,4 @@ fn point_table(landscape: &Landscape) -> Table {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Points of `sd` by `share` at which the guest's picks save so many of a thousand reads.
-    fn table(points: &[(&str, &str, &[i64])]) -> SweepTable {
-        let mut rows = Vec::new();
-        for (point, (sd, share, savings)) in points.iter().enumerate() {
-            for (seed, saving) in savings.iter().enumerate() {
-                for (picker, misses) in [
-                    (Picker::GuestSample, 500 - saving),
-                    (Picker::HostUniform, 500),
-                ] {
-                    rows.push(SweepRow {
-                        point: point as u32,
-                        values: vec![(*sd).to_owned(), (*share).to_owned()],
-                        seed: seed as u64,
-                        picker,
-                        reads: 1000,
-                        hits: (1000 - misses) as u64,
-                        misses: misses as u64,
-                    });
-                }
-            }
-        }
-        SweepTable {
-            axes: vec!["sd".to_owned(), "shrink_percent".to_owned()],
-            rows,
-        }
-    }
-
-    #[test]
-    fn the_line_where_it_stops_paying_is_found() {
-        let table = table(&[
-            ("100", "5", &[200, 210, 205]),
-            ("200", "5", &[30, 31, 29]),
-            ("400", "5", &[0, 1, -1]),
-            ("100", "50", &[300, 301, 299]),
-            ("200", "50", &[200, 201, 199]),
-            ("400", "50", &[100, 101, 99]),
-            // More on average, but by chance for all one knows.
-            ("100", "95", &[90, -60, 10]),
-            ("200", "95", &[0, 0, 0]),
-            ("400", "95", &[-50, -51, -49]),
-        ]);
-        let landscape = Landscape::of(&table).unwrap();
-        assert_eq!(landscape.values[0], ["100", "200", "400"]);
-        let line = |share: &str| {
-            let points: Vec<_> = ["100", "200", "400"]
-                .map(|sd| landscape.at(&[sd, share]))
-                .to_vec();
-            crossover(&landscape.values[0], &points)
-        };
-        let Crossover::Between {
-            from,
-            to,
-            about: Some(about),
-            stops: true,
-        } = line("5")
-        else {
-            panic!("{:?}", line("5"));
-        };
-        assert_eq!((from.as_str(), to.as_str()), ("200", "400"));
-        // From 3 points to 0, 1 point is two thirds of the way, in ratio.
-        assert!(
-            (about - 200.0 * 2f64.powf(2.0 / 3.0)).abs() < 1.0,
-            "{about}"
-        );
-        assert_eq!(line("50"), Crossover::Never);
-        assert_eq!(line("95"), Crossover::Always);
-        let verdict = judge("Spread", &table, 0, 0);
-        assert!(verdict.holds());
-        assert!(
-            verdict.findings[0].starts_with("At 5 of 9 points"),
-            "{:?}",
-            verdict.findings
-        );
-        assert!(verdict.findings[0].contains("at 1 it misses more"));
-        assert!(verdict.tables[0].rows[0][1].contains("between 200 and 400, at about 317"));
-    }
-
-    #[test]
-    fn what_is_missing_or_does_not_add_up_is_seen() {
-        let mut table = table(&[("1", "1", &[10])]);
-        assert!(judge("", &table, 0, 0).holds());
-        assert!(!judge("", &table, 1, 0).holds());
-        assert!(!judge("", &table, 0, 1).holds());
-        table.rows[0].hits += 1;
-        assert!(!judge("", &table, 0, 0).holds());
-        assert!(!judge("", &SweepTable::default(), 0, 0).holds());
-        // One seed cannot be sure.
-        assert!(!Landscape::of(&table).unwrap().points[0].pays());
-    }
-
-    #[test]
-    fn texts_are_categories_and_axes_know_their_kind() {
-        assert!(is_geometric(&[1024.0, 2050.0, 4100.0, 8190.0]));
-        assert!(!is_geometric(&[5.0, 10.0, 15.0, 20.0]));
-        assert!(!is_geometric(&[0.0, 1.0, 2.0]));
-        assert_eq!(three_digits(5432.1), "5430");
-        assert_eq!(three_digits(0.01234), "0.0123");
-        assert_eq!(three_digits(12.345), "12.3");
-    }
-}
+mod tests;
