@@ -12,7 +12,7 @@ use crate::access::Access;
 use crate::control::protocol::{Added, Unserved};
 use crate::descriptors;
 use crate::polling::Polling;
-use crate::pool::ledger::Bounds;
+use crate::pool::allocator::Bounds;
 use crate::pool::volume::Volume;
 use crate::pool::{Member, Pool};
 use crate::server::Server;

@@ -178,11 +178,12 @@ impl Args {
     /// What is said of a new pool, where there is one already that is otherwise.
     fn ignored(&self, pool: &Pool) -> Vec<String> {
         let usage = pool.usage();
-        let have = ByteSize(u64::from(usage.places) * u64::from(pool.block_size()));
-        let limit = |Overcommit(permille)| u64::from(usage.places) * u64::from(permille) / 1000;
+        let have = ByteSize(u64::from(usage.physical_blocks) * u64::from(pool.block_size()));
+        let limit =
+            |Overcommit(permille)| u64::from(usage.physical_blocks) * u64::from(permille) / 1000;
         let size = self.size.filter(|size| {
-            let places = size.0 / u64::from(pool.block_size());
-            places != u64::from(usage.places)
+            let physical_blocks = size.0 / u64::from(pool.block_size());
+            physical_blocks != u64::from(usage.physical_blocks)
         });
         let overcommit = self
             .overcommit
@@ -204,12 +205,12 @@ impl Args {
         let capacities = self.vssds.iter().map(|v| v.geometry.capacity_bytes());
         let need = capacities.fold(0u64, u64::saturating_add);
         let size = size.unwrap_or(ByteSize(need));
-        let places = size.0 / u64::from(block_size);
+        let physical_blocks = size.0 / u64::from(block_size);
         Ok(Shape {
             block_size,
-            places: u32::try_from(places)
+            physical_blocks: u32::try_from(physical_blocks)
                 .ok()
-                .filter(|places| *places > 0)
+                .filter(|physical_blocks| *physical_blocks > 0)
                 .with_context(|| {
                     format!("a pool of {size} cannot be: say with --size how large it is to be")
                 })?,
@@ -234,14 +235,14 @@ fn open_pool(args: &Args, backing: &Backing) -> Result<(Arc<Pool>, Option<Made>)
         Backing::File(path) => path,
         Backing::Memory(size) => {
             let shape = args.shape(size.or(args.size))?;
-            let len = shape.places_len();
+            let len = shape.data_len();
             let medium = MemoryMedium::new(len)
                 .with_context(|| format!("take {} of memory", ByteSize(len)))?;
             return Ok((volatile(Arc::new(medium), shape), None));
         }
         Backing::Null(size) => {
             let shape = args.shape(size.or(args.size))?;
-            let len = shape.places_len();
+            let len = shape.data_len();
             return Ok((volatile(Arc::new(NullMedium { len }), shape), None));
         }
     };

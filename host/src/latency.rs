@@ -2,7 +2,7 @@
 //!
 //! What a request costs is its *service time*, from when it was taken from its queue
 //! until it was given back; it is kept for each [`Operation`], of requests that succeeded.
-//! What a resize can cost a request is a wait for the books of the pool: the longest such
+//! What a resize can cost a request is a wait for the lock of the pool: the longest such
 //! wait is the *longest stall*. Both are kept for each [`Activity`], so that they can be held
 //! against each other.
 
@@ -114,7 +114,7 @@ pub fn buckets(histogram: &Histogram) -> Vec<Bucket> {
 #[derive(Clone, Debug)]
 pub struct Measured {
     service: [Histogram; Operation::ALL.len()],
-    /// The longest time for which a request waited for the pool's books,
+    /// The longest time for which a request waited for the pool's state,
     /// nanoseconds.
     pub longest_stall_ns: u64,
 }

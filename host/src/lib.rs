@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!  QEMU ── vhost-user socket ── worker ── request queue ── engine ── medium (file)
-//!                                 │            │ blocks → places        │
+//!                                 │            │ blocks → physical      │
 //!  vssdctl, harness ── control ───┴── Vssd ── Volume ─┐               journal
 //!                                      │              ├── Pool ── log ──┘
 //!                              Device (the contract) ─┘
@@ -17,7 +17,7 @@
 //! - [`view`], [`bell`]: what is known of a vSSD without waiting for it, and hearing of changes
 //! - [`guest_memory`]: memory of a guest that turns out not to be there
 //! - [`request`]: a descriptor chain as a virtio-blk request, and what it waits for
-//! - [`pool`]: who owns which place of the medium, and how that lasts
+//! - [`pool`]: who owns which physical block of the medium, and how that lasts
 //! - [`io`], [`medium`]: moving bytes, and where they go
 //! - [`media`]: when that would end on a medium that is not there
 //! - [`pick`]: what the hypervisor takes when it picks by itself

@@ -423,9 +423,9 @@ impl Snapshot {
             MetricType::Gauge,
         )?;
         for (state, value) in [
-            ("places", u64::from(pool.places)),
+            ("places", u64::from(pool.physical_blocks)),
             ("free", pool.free.into()),
-            ("limbo", pool.limbo.into()),
+            ("limbo", pool.deferred.into()),
             ("reserved", pool.reserved),
             ("committed", pool.committed),
             ("limit", pool.limit),

@@ -140,7 +140,7 @@ fn create(command: &PoolCommand, json: bool) -> Result<()> {
     };
     let shape = Shape {
         block_size: u32::try_from(block_size.0).unwrap_or(0),
-        places: u32::try_from(size.0.checked_div(block_size.0).unwrap_or(0)).unwrap_or(0),
+        physical_blocks: u32::try_from(size.0.checked_div(block_size.0).unwrap_or(0)).unwrap_or(0),
         overcommit_permille: overcommit.0,
     };
     let most = ByteSize(block_size.0.saturating_mul(MAX_BLOCKS.into()));
@@ -150,7 +150,7 @@ fn create(command: &PoolCommand, json: bool) -> Result<()> {
          --block-size"
     );
     ensure!(
-        shape.is_possible() && shape.places_len() == size.0,
+        shape.is_possible() && shape.data_len() == size.0,
         "a pool of {size} in blocks of {} bytes cannot be: blocks are a power of two from 512 bytes \
          to 1MiB, and the size is a number of them",
         shape.block_size
@@ -243,9 +243,9 @@ fn suspect_json(suspect: &Suspect) -> serde_json::Value {
         "count": suspect.count,
     });
     match suspect.evidence {
-        Evidence::Recorded { place } => {
+        Evidence::Recorded { physical } => {
             json["evidence"] = json!("recorded");
-            json["place"] = json!(place);
+            json["physical_block"] = json!(physical);
         }
         Evidence::Possible => json["evidence"] = json!("possible"),
     }
@@ -316,7 +316,7 @@ fn describe(image: &PoolImage) -> String {
     let bytes = |blocks: u32| ByteSize(u64::from(blocks) * u64::from(shape.block_size));
     let mut text = format!(
         "{} in blocks of {} bytes, overcommit {}\n{:<20} {:>9} {:>9} {:>9} {:>9} {:>9}\n",
-        bytes(shape.places),
+        bytes(shape.physical_blocks),
         shape.block_size,
         Overcommit(shape.overcommit_permille),
         "NAME",
@@ -356,7 +356,7 @@ fn describe_json(image: &PoolImage) -> serde_json::Value {
     });
     json!({
         "block_size": image.shape.block_size,
-        "places": image.shape.places,
+        "physical_blocks": image.shape.physical_blocks,
         "overcommit_permille": image.shape.overcommit_permille,
         "vssds": volumes.collect::<Vec<_>>(),
     })
@@ -387,15 +387,15 @@ mod tests {
     #[test]
     fn an_overlap_is_described_in_these_words() {
         let suspects = vec![
-            suspect(7, 1, Evidence::Recorded { place: Some(9) }),
-            suspect(20, 3, Evidence::Recorded { place: Some(40) }),
-            suspect(30, 2, Evidence::Recorded { place: None }),
+            suspect(7, 1, Evidence::Recorded { physical: Some(9) }),
+            suspect(20, 3, Evidence::Recorded { physical: Some(40) }),
+            suspect(30, 2, Evidence::Recorded { physical: None }),
             suspect(0, 4096, Evidence::Possible),
             suspect(5000, 1, Evidence::Possible),
         ];
-        let lines = "in doubt: block 7 of vm1, at place 9\n\
-             in doubt: blocks 20 to 22 of vm1, at places 40 to 42\n\
-             in doubt: blocks 30 to 31 of vm1, without a place\n\
+        let lines = "in doubt: block 7 of vm1, at physical block 9\n\
+             in doubt: blocks 20 to 22 of vm1, at physical blocks 40 to 42\n\
+             in doubt: blocks 30 to 31 of vm1, without a physical block\n\
              possibly rewritten by both: blocks 0 to 4095 of vm1\n\
              possibly rewritten by both: block 5000 of vm1\n";
         let compacted =

@@ -207,7 +207,7 @@ impl Stats {
         if let Some(times) = self.space_complaint.due() {
             tracing::error!(
                 vssd = %vssd.name, times,
-                "the pool is full: a write needs a place and finds none, and the guest gets an \
+                "the pool is full: a write needs a physical block and finds none, and the guest gets an \
                  I/O error; shrink another vSSD, or have its guest discard what it does not use"
             );
             vssd.bell().ring();
@@ -229,7 +229,7 @@ impl Stats {
             ),
             (
                 &self.space_complaint,
-                "more writes needed a place in the full pool and found none",
+                "more writes needed a physical block in the full pool and found none",
             ),
         ];
         let again = kinds.into_iter().filter_map(|(complaint, what)| {

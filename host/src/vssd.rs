@@ -2,7 +2,7 @@
 //! that is its storage, and what is known of its requests.
 //!
 //! Resizes and requests hardly meet. The device is behind one lock, which no
-//! request takes; what is counted of requests is behind another, which a turn of
+//! request takes; what is counted of requests is behind another, which a pass of
 //! requests takes once. That no request is in flight to blocks which change hands,
 //! as [DEV-1] and [DEV-11] ask for, is the volume's affair.
 //!
@@ -177,7 +177,7 @@ impl Vssd {
     ) -> io::Result<Self> {
         let capacity = u64::from(volume.capacity());
         let geometry = Geometry::new(pool.block_size(), capacity).map_err(io::Error::other)?;
-        volume.turns().announce(&context.bell);
+        volume.quiescence().announce(&context.bell);
         let state = State {
             device: Device::new(geometry, volume.held(), encoding, seed),
             store: Store {
@@ -266,7 +266,7 @@ impl Vssd {
     /// Whether somebody waits for requests to end: for a change of hands, a reset or the end of a
     /// connection.
     pub fn is_draining(&self) -> bool {
-        self.drains.load(Ordering::Relaxed) > 0 || self.volume.turns().is_waited_for()
+        self.drains.load(Ordering::Relaxed) > 0 || self.volume.quiescence().is_waited_for()
     }
 
     /// The caller waits for requests to end, until it drops what it gets.

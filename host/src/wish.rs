@@ -6,7 +6,7 @@ use std::time::Duration;
 use vssd::device::ResizeError;
 
 use crate::pick::HostPick;
-use crate::pool::ledger::Refusal;
+use crate::pool::allocator::Refusal;
 use crate::size::Blocks;
 
 /// Why a resize did not start.

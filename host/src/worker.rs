@@ -32,7 +32,7 @@ use crate::config_space::{CONFIG_LEN, QUEUES, config_space};
 use crate::connection::Connection;
 use crate::guest_memory::{self, Watch};
 use crate::polling::{Poller, Polling};
-use crate::request::{Chain, MemoryGuard, RequestQueue, Turn};
+use crate::request::{Chain, MemoryGuard, Pass, RequestQueue};
 use crate::scheduling::let_others_first;
 use crate::stats::Polls;
 use crate::vssd::Vssd;
@@ -74,7 +74,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// The memory of a guest.
 pub type Memory = GuestMemoryAtomic<GuestMemoryMmap>;
 
-/// What a turn came to: requests, and whether the virtqueue could be read.
+/// What a pass came to: requests, and whether the virtqueue could be read.
 struct Served {
     taken: usize,
     ended: usize,
@@ -236,7 +236,7 @@ impl Worker {
                 taken,
                 ended,
                 result,
-            } = self.turn(queue, vring, poller);
+            } = self.pass(queue, vring, poller);
             unsignalled += ended;
             let now_ns = self.vssd.now_ns();
             let stint_over = now_ns - began_ns > STINT_NS;
@@ -291,7 +291,7 @@ impl Worker {
         vring: &VringRwLock,
         poller: &mut Poller,
     ) -> io::Result<()> {
-        let served = self.turn(queue, vring, poller);
+        let served = self.pass(queue, vring, poller);
         queue.kick();
         if served.ended > 0 {
             signal(vring)?;
@@ -334,25 +334,25 @@ impl Worker {
         Ok(more)
     }
 
-    /// One turn of the queue.
-    fn turn(&self, queue: &mut RequestQueue, vring: &VringRwLock, poller: &mut Poller) -> Served {
+    /// One pass over the queue.
+    fn pass(&self, queue: &mut RequestQueue, vring: &VringRwLock, poller: &mut Poller) -> Served {
         let room = QUEUE_SIZE.saturating_sub(queue.len()).min(BATCH);
-        let mut turn = Turn::begin(&self.vssd, queue);
+        let mut pass = Pass::begin(&self.vssd, queue);
         let (mut taken, mut ended) = (0, 0);
-        let mut result = self.take(vring, &mut turn, room, &mut taken);
-        turn.poll();
+        let mut result = self.take(vring, &mut pass, room, &mut taken);
+        pass.poll();
         let intact = self.memory_is_intact();
         while intact.is_ok()
-            && let Some(done) = turn.pop()
+            && let Some(done) = pass.pop()
         {
             // A head that names no descriptor cannot have a used entry: that
             // chain is dropped, the others go on.
             if vring.add_used(done.head, done.len).is_err() {
-                turn.bad_chain();
+                pass.bad_chain();
             }
             ended += 1;
         }
-        drop(turn);
+        drop(pass);
         result = result.and(intact);
         if taken + ended > 0 {
             poller.found(self.vssd.now_ns());
@@ -372,7 +372,7 @@ impl Worker {
     fn take(
         &self,
         vring: &VringRwLock,
-        turn: &mut Turn<'_>,
+        pass: &mut Pass<'_>,
         room: usize,
         taken: &mut usize,
     ) -> io::Result<()> {
@@ -392,7 +392,7 @@ impl Worker {
             // SAFETY: the buffers lie in the memory that the clone keeps mapped.
             #[allow(unsafe_code)]
             unsafe {
-                turn.push(head, chain, Some(memory.clone()));
+                pass.push(head, chain, Some(memory.clone()));
             }
         }
         Ok(())
@@ -408,12 +408,12 @@ impl Worker {
         let _draining = (!queue.is_empty()).then(|| self.vssd.draining());
         while !queue.is_empty() {
             queue.wait(&self.vssd);
-            let mut turn = Turn::begin(&self.vssd, queue);
-            turn.poll();
+            let mut pass = Pass::begin(&self.vssd, queue);
+            pass.poll();
             let intact = self.memory_is_intact().is_ok();
-            while let Some(done) = turn.pop() {
+            while let Some(done) = pass.pop() {
                 if intact && vring.add_used(done.head, done.len).is_err() {
-                    turn.bad_chain();
+                    pass.bad_chain();
                 }
             }
         }

@@ -207,7 +207,7 @@ fn a_byte_where_the_journal_would_be_is_found() {
     let site = Site::new();
     let shape = Shape {
         block_size: 4096,
-        places: 16 << 18,
+        physical_blocks: 16 << 18,
         overcommit_permille: 1000,
     };
     let file = site.path("behind.img");

@@ -61,7 +61,10 @@ fn a_pool_is_made_shown_checked_and_removed() {
         assert!(text(&refused).contains("in use"), "{}", text(&refused));
     }
     let status = daemon.status();
-    assert_eq!((status.pool.places, status.pool.limit), (2048, 4096));
+    assert_eq!(
+        (status.pool.physical_blocks, status.pool.limit),
+        (2048, 4096)
+    );
     assert_eq!((status.pool.committed, status.pool.free), (3072, 2047));
     assert_eq!(of(&daemon, "vm1").used, 1);
     drop(guest);
@@ -97,7 +100,7 @@ fn a_damaged_pool_is_refused_and_the_check_says_where() {
     // The third commit of the journal, with durable ones behind it.
     let shape = Shape {
         block_size: 4096,
-        places: 256,
+        physical_blocks: 256,
         overcommit_permille: 1000,
     };
     let damaged = Superblock::new(shape, 0, 1, SessionId(0)).area(1) + 2 * 4096;

@@ -277,7 +277,7 @@ fn on_disk(
     ours.fill().context("write the device in full")?;
     let shape = Shape {
         block_size: BLOCK as u32,
-        places: (size / BLOCK) as u32,
+        physical_blocks: (size / BLOCK) as u32,
         overcommit_permille: 1000,
     };
     let base = shape.medium_len() - size;

@@ -45,7 +45,7 @@ use vssd_host::control::protocol::{EncodingName, ObserverName, Resized, VssdStat
 use vssd_host::control::server;
 use vssd_host::medium::{Medium, MemoryMedium, NullMedium};
 use vssd_host::pool::Pool;
-use vssd_host::pool::ledger::Bounds;
+use vssd_host::pool::allocator::Bounds;
 use vssd_host::spec::Overcommit;
 use vssd_host::vssd::{Place, Target, Vssd, Wish};
 use workloads::{Command, Report};

@@ -304,7 +304,7 @@ pub struct ActivityLatency {
     pub activity: Activity,
     /// By what requests were for: each operation once.
     pub operations: Vec<OperationLatency>,
-    /// The longest time for which a request waited for the pool's books,
+    /// The longest time for which a request waited for the pool's state,
     /// nanoseconds.
     pub longest_stall_ns: u64,
 }
@@ -392,18 +392,18 @@ pub struct Unserved {
 pub struct PoolStatus {
     /// Bytes in a block.
     pub block_size: u32,
-    /// Places for blocks that there are.
-    pub places: u32,
-    /// Places that are not used. A write that needs one gets it.
+    /// Physical blocks for blocks that there are.
+    pub physical_blocks: u32,
+    /// Physical blocks that are not used. A write that needs one gets it.
     pub free: u32,
-    /// Of these, places given up, but not yet by a durable record. A write that needs one
+    /// Of these, physical blocks given up, but not yet by a durable record. A write that needs one
     /// waits for that.
-    pub limbo: u32,
-    /// Places reserved for vSSDs that do not use them yet.
+    pub deferred: u32,
+    /// Physical blocks reserved for vSSDs that do not use them yet.
     pub reserved: u64,
     /// Blocks that vSSDs hold, or have reserved if that is more.
     pub committed: u64,
-    /// Blocks that may be committed: places times the overcommit factor.
+    /// Blocks that may be committed: physical blocks times the overcommit factor.
     pub limit: u64,
     /// Commits to the journal since the backend started.
     pub commits: u64,
@@ -430,9 +430,9 @@ pub struct VssdStatus {
     pub held: u32,
     /// Blocks that it may hold.
     pub quota: u32,
-    /// Places that are kept for it.
+    /// Physical blocks that are kept for it.
     pub reservation: u32,
-    /// Places that it uses: blocks that were written.
+    /// Physical blocks that it uses: blocks that were written.
     pub used: u32,
     /// Digest of the list of these (SPEC.md, 4.9), 16 hexadecimal digits.
     pub digest: String,

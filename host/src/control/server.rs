@@ -303,9 +303,9 @@ pub fn pool_status(pool: &Pool) -> PoolStatus {
     let (usage, work) = (pool.usage(), pool.work());
     PoolStatus {
         block_size: pool.block_size(),
-        places: usage.places,
-        free: usage.free + usage.limbo,
-        limbo: usage.limbo,
+        physical_blocks: usage.physical_blocks,
+        free: usage.free + usage.deferred,
+        deferred: usage.deferred,
         reserved: usage.owed,
         committed: usage.committed,
         limit: usage.limit,

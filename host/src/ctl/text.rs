@@ -102,7 +102,7 @@ fn describe_status(status: &Status) -> String {
         "pool {}: {} of {} free, {} of {} committed\n",
         status.backing,
         bytes(pool.free.into()),
-        bytes(pool.places.into()),
+        bytes(pool.physical_blocks.into()),
         bytes(pool.committed),
         bytes(pool.limit),
     );

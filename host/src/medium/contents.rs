@@ -3,7 +3,7 @@
 //! A file that is to become a pool has nothing but holes and zeros. A device cannot be read whole,
 //! which would take hours for a large one. Read in full is what the pool writes to by itself: its
 //! superblocks and both areas of its journal, which lie at the start (5.3 GiB for 1 TiB in blocks of
-//! 4 KiB), and never less than the first mebibytes. The places of blocks come behind that. They are
+//! 4 KiB), and never less than the first mebibytes. The physical blocks of blocks come behind that. They are
 //! overwritten only when a guest writes, and of these are read samples, the last mebibyte,
 //! and wherever file systems, volume managers and partition tables say who they are. So what was
 //! wiped by half is still found, and a disk that holds something unknown very likely is.
@@ -270,7 +270,7 @@ mod tests {
     fn a_byte_in_what_the_pool_writes_is_found() {
         let shape = Shape {
             block_size: 4096,
-            places: 64 << 18,
+            physical_blocks: 64 << 18,
             overcommit_permille: 1000,
         };
         let room = shape.room();
@@ -286,7 +286,7 @@ mod tests {
             assert_eq!(first(room.reserved), Some(at));
             file.write_all_at(&[0], at).unwrap();
         }
-        // Between two samples of the places nothing is read.
+        // Between two samples of the physical blocks nothing is read.
         let between = room.reserved + SAMPLE + 1;
         file.write_all_at(&[1], between).unwrap();
         assert_eq!(first(room.reserved), None);

@@ -1,28 +1,28 @@
 //! A pool: one medium shared by the vSSDs of many virtual machines.
 //!
-//! The medium's data area is cut into *places*, one block each. A *volume* is
-//! the storage of one vSSD: it maps the device's blocks to places, each when it
-//! is first written. The *ledger* says who owns which place and how many more
+//! The medium's data area is cut into *physical blocks* of one block each. A *volume* is
+//! the storage of one vSSD: it maps the device's blocks to physical blocks, each when it
+//! is first written. The *allocator* says who owns which physical block and how many more
 //! each volume may hold. Reads and writes look only at their own volume's map,
-//! which is made of atomic words; whatever changes who owns what happens under
-//! the lock of the *books*, and is in the pool's *log* before anybody is told.
+//! which is made of atomic words; every change of ownership happens under
+//! the lock of the [`PoolState`], and is in the pool's *log* before it is reported.
 //!
 //! ```text
-//!   requests of a vSSD ── Volume (map, granted bits) ── places of the medium
+//!   requests of a vSSD ── Volume (map, granted bits) ── physical blocks of the medium
 //!                            │ first writes, discards
-//!   resizes ─────────────▶ Books (ledger, deltas) ──▶ log ──▶ the medium's journal
+//!   resizes ─────────────▶ PoolState (allocator, deltas) ──▶ log ──▶ the medium's journal
 //! ```
 //!
-//! - [`ledger`], [`volume`], [`turns`], [`books`]: what is where, without I/O
+//! - [`allocator`], [`volume`], [`quiescence`], [`state`]: what is where, without I/O
 //! - [`journal`]: what lasts, on the medium itself
-//! - [`tickets`], `commit`: when it gets there, and waiting for that
+//! - [`group_commit`], `commit`: when it gets there, and waiting for that
 
-pub mod books;
+pub mod allocator;
 mod commit;
+pub mod group_commit;
 pub mod journal;
-pub mod ledger;
-pub mod tickets;
-pub mod turns;
+pub mod quiescence;
+pub mod state;
 pub mod volume;
 
 #[cfg(test)]
@@ -40,12 +40,12 @@ use vssd::device::Ownership;
 use vssd::encoding::SetView;
 use vssd::units::Geometry;
 
-use self::books::Books;
+use self::allocator::{Account, Allocator, Bounds, Denied, Refusal, Usage, VolumeId};
 use self::commit::Log;
+pub use self::group_commit::{PendingCommit, Strength, Subscription};
 use self::journal::layout;
 use self::journal::{Fault, JournalError};
-use self::ledger::{Account, Bounds, Denied, Ledger, Refusal, Usage, VolumeId};
-pub use self::tickets::{Strength, Subscription, Ticket};
+use self::state::PoolState;
 use self::volume::{Extent, Volume};
 use crate::causes::Causes;
 use crate::io::immediate::Immediate;
@@ -60,7 +60,7 @@ use crate::size::Blocks;
 /// Why a pool refuses.
 #[derive(Debug, thiserror::Error)]
 pub enum PoolError {
-    /// The ledger does.
+    /// The allocator does.
     #[error(transparent)]
     Denied(#[from] Refusal),
     /// The system does not provide something.
@@ -95,8 +95,8 @@ pub enum PoolError {
 pub struct Shape {
     /// Bytes in a block.
     pub block_size: u32,
-    /// Places there are.
-    pub places: u32,
+    /// Physical blocks there are.
+    pub physical_blocks: u32,
     /// Thousandths of these that may be promised to volumes.
     pub overcommit_permille: u32,
 }
@@ -104,12 +104,12 @@ pub struct Shape {
 impl Shape {
     /// Whether a pool can have this shape.
     pub fn is_possible(&self) -> bool {
-        Geometry::new(self.block_size, self.places.into()).is_ok()
+        Geometry::new(self.block_size, self.physical_blocks.into()).is_ok()
     }
 
-    /// Bytes of all places.
-    pub fn places_len(&self) -> u64 {
-        u64::from(self.places) * u64::from(self.block_size)
+    /// Bytes of all physical blocks.
+    pub fn data_len(&self) -> u64 {
+        u64::from(self.physical_blocks) * u64::from(self.block_size)
     }
 
     /// Bytes that a pool of this shape takes on its medium.
@@ -139,9 +139,9 @@ pub struct Pool {
     medium: Arc<dyn Medium>,
     engine: EngineName,
     block_size: u32,
-    /// Where the places begin on the medium, bytes.
+    /// Where the physical blocks begin on the medium, bytes.
     data: u64,
-    books: Mutex<Books>,
+    state: Mutex<PoolState>,
     volumes: Mutex<Volumes>,
     /// Held while volumes come, change or go.
     alone: Mutex<()>,
@@ -162,13 +162,16 @@ struct Volumes {
 impl Pool {
     /// A pool that is gone when this process is, on all of `medium`.
     pub fn volatile(medium: Arc<dyn Medium>, block_size: u32, overcommit_permille: u32) -> Self {
-        let places = medium.len() / u64::from(block_size);
-        let places = u32::try_from(places).unwrap_or(u32::MAX - 1);
+        let physical_blocks = medium.len() / u64::from(block_size);
+        let physical_blocks = u32::try_from(physical_blocks).unwrap_or(u32::MAX - 1);
         Self {
             engine: EngineName::Sync,
             block_size,
             data: 0,
-            books: Mutex::new(Books::new(Ledger::new(places, overcommit_permille), false)),
+            state: Mutex::new(PoolState::new(
+                Allocator::new(physical_blocks, overcommit_permille),
+                false,
+            )),
             volumes: Mutex::default(),
             alone: Mutex::default(),
             log: None,
@@ -193,9 +196,9 @@ impl Pool {
         self.medium.keeps_data()
     }
 
-    /// Where a place is on the medium, bytes.
-    pub fn offset(&self, place: u32) -> u64 {
-        self.data + u64::from(place) * u64::from(self.block_size)
+    /// Where a physical block is on the medium, bytes.
+    pub fn offset(&self, physical: u32) -> u64 {
+        self.data + u64::from(physical) * u64::from(self.block_size)
     }
 
     /// Has requests take as long as on a medium of that kind, by all engines made from now on.
@@ -228,50 +231,54 @@ impl Pool {
         })
     }
 
-    fn books(&self) -> MutexGuard<'_, Books> {
-        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, PoolState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The books, for a request. That it had to wait for them is noted.
-    pub fn books_for_io(&self, latency: &mut Latency, activity: Activity) -> MutexGuard<'_, Books> {
-        match self.books.try_lock() {
-            Ok(books) => books,
-            Err(TryLockError::Poisoned(books)) => books.into_inner(),
+    /// The pool state, for a request. That it had to wait for them is noted.
+    pub fn state_for_io(
+        &self,
+        latency: &mut Latency,
+        activity: Activity,
+    ) -> MutexGuard<'_, PoolState> {
+        match self.state.try_lock() {
+            Ok(state) => state,
+            Err(TryLockError::Poisoned(state)) => state.into_inner(),
             Err(TryLockError::WouldBlock) => {
                 let began = Instant::now();
-                let books = self.books();
+                let state = self.state();
                 latency.stalled(activity, began.elapsed().as_nanos() as u64);
-                books
+                state
             }
         }
     }
 
-    /// The first writes of these blocks, to their places, will not be done.
+    /// The first writes of these blocks, to their physical blocks, will not be done.
     pub fn abandon(&self, volume: &Volume, fresh: &[Extent]) {
-        let mut books = self.books();
+        let mut state = self.state();
         for extent in fresh {
-            books.abandon(volume, *extent);
+            state.abandon(volume, *extent);
         }
     }
 
     #[cfg(test)]
     fn assert_consistent(&self) {
-        self.books().ledger.assert_consistent();
+        self.state().allocator.assert_consistent();
     }
 
     /// What is used of it.
     pub fn usage(&self) -> Usage {
-        self.books().ledger.usage()
+        self.state().allocator.usage()
     }
 
     /// What a volume may use and uses; `None` once it is deleted.
     pub fn account(&self, volume: &Volume) -> Option<Account> {
-        self.books().ledger.find(volume.id())
+        self.state().allocator.find(volume.id())
     }
 
     /// Makes sure that a volume may hold `more` blocks more.
     pub fn may_hold(&self, volume: &Volume, more: u32) -> Result<(), Refusal> {
-        let allowed = self.books().ledger.may_hold(volume.id(), more);
+        let allowed = self.state().allocator.may_hold(volume.id(), more);
         allowed.map_err(|denied| self.refusal(denied))
     }
 
@@ -290,12 +297,12 @@ impl Pool {
             all.map(|(name, volume)| (name.clone(), volume.clone()))
                 .collect()
         };
-        let ledger = &self.books().ledger;
+        let allocator = &self.state().allocator;
         let members = volumes.into_iter().filter_map(|(name, volume)| {
             Some(Member {
                 name,
                 capacity: volume.capacity(),
-                account: ledger.find(volume.id())?,
+                account: allocator.find(volume.id())?,
             })
         });
         members.collect()
@@ -307,7 +314,7 @@ impl Pool {
         Some(Member {
             name: name.to_owned(),
             capacity: volume.capacity(),
-            account: self.books().ledger.find(volume.id())?,
+            account: self.state().allocator.find(volume.id())?,
         })
     }
 
@@ -338,11 +345,11 @@ impl Pool {
         let id = VolumeId(self.volumes().next);
         let volume = Arc::new(Volume::new(id, capacity));
         {
-            let mut books = self.books();
+            let mut state = self.state();
             let refusal = |denied| self.refusal(denied);
-            books.ledger.open(id, bounds).map_err(refusal)?;
-            if let Err(denied) = books.ledger.may_hold(id, held) {
-                books.ledger.close(id);
+            state.allocator.open(id, bounds).map_err(refusal)?;
+            if let Err(denied) = state.allocator.may_hold(id, held) {
+                state.allocator.close(id);
                 return Err(self.refusal(denied).into());
             }
         }
@@ -353,14 +360,14 @@ impl Pool {
                 batch.volume(id, capacity, bounds, name);
                 commit::granted(batch, id, &blocks, geometry);
             },
-            |books| {
+            |state| {
                 volume.restore_held(&blocks);
-                books.ledger.hold(id, held);
+                state.allocator.hold(id, held);
                 let mut volumes = self.volumes();
                 volumes.next += 1;
                 volumes.by_name.insert(name.to_owned(), volume.clone());
             },
-            || self.books().ledger.close(id),
+            || self.state().allocator.close(id),
         )?;
         Ok(volume)
     }
@@ -401,14 +408,14 @@ impl Pool {
             reservation: reservation.unwrap_or(old.reservation),
         };
         if bounds != old {
-            let set = self.books().ledger.set_bounds(id, bounds);
+            let set = self.state().allocator.set_bounds(id, bounds);
             set.map_err(|denied| self.refusal(denied))?;
             self.record(
                 |batch| batch.volume(id, capacity, bounds, name),
                 |_| (),
                 || {
                     // They were allowed before.
-                    let _ = self.books().ledger.set_bounds(id, old);
+                    let _ = self.state().allocator.set_bounds(id, old);
                 },
             )?;
         }
@@ -426,8 +433,8 @@ impl Pool {
         let volume = volume.ok_or_else(|| PoolError::Unknown(name.to_owned()))?;
         self.record(
             |batch| batch.removed(volume.id()),
-            |books| {
-                books.retire(&volume);
+            |state| {
+                state.retire(&volume);
                 self.volumes().by_name.remove(name);
             },
             || (),
@@ -438,9 +445,9 @@ impl Pool {
         volume.forbid(blocks);
         self.record(
             |batch| batch.released(volume.id(), blocks),
-            |books| {
-                volume.for_each_mapped(blocks, |word| books.forget(volume, word));
-                books.ledger.let_go(volume.id(), blocks.len());
+            |state| {
+                volume.for_each_mapped(blocks, |word| state.forget(volume, word));
+                state.allocator.let_go(volume.id(), blocks.len());
             },
             || volume.allow(blocks),
         )
@@ -450,8 +457,8 @@ impl Pool {
         self.may_hold(volume, blocks.len())?;
         self.record(
             |batch| batch.granted(volume.id(), blocks),
-            |books| {
-                books.ledger.hold(volume.id(), blocks.len());
+            |state| {
+                state.allocator.hold(volume.id(), blocks.len());
                 volume.allow(blocks);
             },
             || (),

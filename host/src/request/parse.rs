@@ -32,7 +32,7 @@ pub enum Op {
     Read,
     /// Store the data buffers.
     Write,
-    /// Make a range read as zeros, and give up its places: discard, and write-zeroes with unmap.
+    /// Make a range read as zeros, and give up its physical blocks: discard, and write-zeroes with unmap.
     Zero,
     /// Make what was written durable.
     Flush,
@@ -50,7 +50,7 @@ pub struct Request {
     /// With how much of the device.
     pub bytes: u64,
     /// What is stored are zeros, and no data buffers: write-zeroes without unmap, which may
-    /// not give up the places of blocks (virtio 1.2, 5.2.6.2).
+    /// not give up the physical blocks of blocks (virtio 1.2, 5.2.6.2).
     pub zeros: bool,
 }
 

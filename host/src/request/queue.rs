@@ -12,8 +12,8 @@
 //!
 //! Whether the guest may use the blocks is checked once, when a request is pushed:
 //! who takes blocks from the volume waits for the requests that were checked before
-//! ([`turns`](crate::pool::turns)). A request that gives blocks places or takes their
-//! places away has them for itself, as do the few that a medium cannot take as they are.
+//! ([`quiescence`](crate::pool::quiescence)). A request that maps or
+//! unmaps blocks has them for itself, as do the few that a medium cannot take as they are.
 
 use std::collections::VecDeque;
 use std::io;
@@ -53,7 +53,7 @@ pub struct RequestQueue {
     pub(super) parked: usize,
     /// Slots that move and have blocks for themselves.
     pub(super) exclusive: usize,
-    /// Slots that wait for room in the engine or for places.
+    /// Slots that wait for room in the engine or for physical blocks.
     pub(super) stalled: usize,
     /// Slots that wait for the log.
     pub(super) recording: usize,
@@ -127,13 +127,15 @@ impl RequestQueue {
             return;
         }
         let waits = self.slots.iter().find_map(|slot| match slot.step {
-            Step::Recording(ticket) => Some(ticket),
-            Step::Moving { places, .. } => places,
+            Step::Recording(pending) => Some(pending),
+            Step::Moving {
+                physical_blocks, ..
+            } => physical_blocks,
             _ => None,
         });
-        if let Some(ticket) = waits {
+        if let Some(pending) = waits {
             // How it went is for whoever holds the ticket.
-            let _ = vssd.pool.wait(ticket);
+            let _ = vssd.pool.wait(pending);
         }
     }
 }
@@ -149,7 +151,7 @@ impl RequestQueue {
             // What was written there was acknowledged to nobody.
             pool.abandon(&vssd.volume, &slot.fresh);
         }
-        vssd.volume.turns().end_all();
+        vssd.volume.quiescence().end_all();
     }
 }
 
@@ -174,8 +176,8 @@ mod tests {
     use crate::clock::Clock;
     use crate::medium::MemoryMedium;
     use crate::pool::Pool;
-    use crate::pool::ledger::Bounds;
-    use crate::request::{Chain, Turn};
+    use crate::pool::allocator::Bounds;
+    use crate::request::{Chain, Pass};
     use crate::vssd::{Context, Place};
 
     fn vssd() -> Vssd {
@@ -186,7 +188,7 @@ mod tests {
             reservation: 0,
         };
         let volume = pool.add("vm1", 256, bounds, 256).unwrap();
-        let place = Place {
+        let physical = Place {
             name: "vm1".to_owned(),
             socket: PathBuf::new(),
         };
@@ -194,10 +196,10 @@ mod tests {
             bell: Arc::new(Bell::default()),
             clock: Clock::monotonic(),
         };
-        Vssd::new(place, pool, volume, Encoding::Compact, 1, context).unwrap()
+        Vssd::new(physical, pool, volume, Encoding::Compact, 1, context).unwrap()
     }
 
-    /// As a thread leaves them that panics in the middle of a turn.
+    /// As a thread leaves them that panics in the middle of a pass.
     #[test]
     #[allow(unsafe_code)]
     fn requests_that_are_abandoned_keep_no_place_and_nobody_waiting() {
@@ -206,18 +208,18 @@ mod tests {
         let mut header = [0u8; 16];
         header[0] = 1;
         let (mut data, mut status) = ([7u8; 4096], [0u8; 1]);
-        let mut turn = Turn::begin(&vssd, &mut queue);
+        let mut pass = Pass::begin(&vssd, &mut queue);
         let chain = Chain::new(
             [&mut header[..], &mut data[..]].map(VolatileSlice::from),
             [VolatileSlice::from(&mut status[..])],
         );
         // SAFETY: the buffers live to the end of the test.
-        unsafe { turn.push(0, chain, None) };
-        drop(turn);
+        unsafe { pass.push(0, chain, None) };
+        drop(pass);
         let free = vssd.pool.usage().free;
-        assert_eq!((queue.len(), free), (1, 255), "it has a place");
+        assert_eq!((queue.len(), free), (1, 255), "it has a physical block");
         queue.abandon(&vssd);
         assert_eq!((queue.len(), vssd.pool.usage().free), (0, 256));
-        vssd.volume.turns().wait();
+        vssd.volume.quiescence().wait();
     }
 }

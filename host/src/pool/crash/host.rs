@@ -13,9 +13,9 @@ use vssd::wire::Encoding;
 use super::{BLOCKS, SHAPE};
 use crate::bell::Bell;
 use crate::clock::Clock;
-use crate::pool::ledger::Bounds;
+use crate::pool::allocator::Bounds;
 use crate::pool::{Pool, Store};
-use crate::request::{Chain, RequestQueue, Turn};
+use crate::request::{Chain, Pass, RequestQueue};
 use crate::vssd::{Context, Place, Vssd};
 
 /// A pool, and each vSSD with its queue.
@@ -69,7 +69,7 @@ impl Host {
             true => Chain::new([header], [data, end]),
             false => Chain::new([header, data], [end]),
         };
-        Turn::begin(vssd, queue).serve(chain);
+        Pass::begin(vssd, queue).serve(chain);
         status[0] == 0
     }
 
@@ -101,23 +101,23 @@ impl Host {
             [VolatileSlice::from(&mut status[..])],
         );
         let (guest, queue) = &mut self.guests[vssd];
-        let mut turn = Turn::begin(guest, queue);
+        let mut pass = Pass::begin(guest, queue);
         // SAFETY: header, data and status outlive the loop below, which ends when the
         // request has been popped.
         #[allow(unsafe_code)]
         unsafe {
-            turn.push(0, chain, None);
+            pass.push(0, chain, None);
         }
-        turn.poll();
-        drop(turn);
+        pass.poll();
+        drop(pass);
         let result = meanwhile(self);
         self.pool.serve_all();
         loop {
             let (guest, queue) = &mut self.guests[vssd];
-            let mut turn = Turn::begin(guest, queue);
-            turn.poll();
-            let ended = turn.pop().is_some();
-            drop(turn);
+            let mut pass = Pass::begin(guest, queue);
+            pass.poll();
+            let ended = pass.pop().is_some();
+            drop(pass);
             if ended {
                 assert_eq!(status, [0]);
                 return result;

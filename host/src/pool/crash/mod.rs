@@ -25,7 +25,7 @@ use crate::medium::trace::{Crash, Event, Image, TraceMedium};
 
 const SHAPE: Shape = Shape {
     block_size: 1024,
-    places: 1400,
+    physical_blocks: 1400,
     overcommit_permille: 1500,
 };
 
@@ -128,8 +128,8 @@ fn run(
         );
         let mut held = (first_block..=last).all(|block| model.held.contains(block));
         let usage = host.pool.usage();
-        if usage.free + usage.limbo < last + 1 - first_block {
-            // A write might find no place for a part of it. Such requests fail,
+        if usage.free + usage.deferred < last + 1 - first_block {
+            // A write might find no physical block for a part of it. Such requests fail,
             // and what they leave is undefined.
             held = false;
         }
@@ -281,7 +281,7 @@ fn check(image: Image, boot: BootId, found: &Possible, killed: bool, what: &str)
     models
 }
 
-/// A pool with its vSSDs, half of the time nearly full, so that places are soon
+/// A pool with its vSSDs, half of the time nearly full, so that physical blocks are soon
 /// used again.
 fn prepare(
     boot: BootId,
@@ -297,7 +297,7 @@ fn prepare(
     let sectors = BTreeMap::new();
     let mut models = vec![Model { held, sectors }; vssds];
     if rng.random() {
-        let most = SHAPE.places / vssds as u32 * SECTORS_PER_BLOCK - 40;
+        let most = SHAPE.physical_blocks / vssds as u32 * SECTORS_PER_BLOCK - 40;
         for (vssd, model) in models.iter_mut().enumerate() {
             for first in (0..most).step_by(100) {
                 *writes += 1;
@@ -351,7 +351,7 @@ fn a_resize_records_no_write_before_its_data() {
         held.insert_range(0, BLOCKS);
         let sectors = BTreeMap::new();
         let mut models = vec![Model { held, sectors }; 2];
-        // Both write everything, and then give half of it up: no place is without what
+        // Both write everything, and then give half of it up: no physical block is without what
         // somebody left there.
         for (vssd, model) in models.iter_mut().enumerate() {
             let all = 0..BLOCKS * SECTORS_PER_BLOCK;

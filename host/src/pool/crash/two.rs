@@ -47,7 +47,7 @@ fn the_first_backend_stops_when_a_second_has_come() {
     let overlap = found.overlap.unwrap();
     let suspects: Vec<_> = overlap.suspects.iter().map(ToString::to_string).collect();
     assert!(
-        suspects[0].starts_with("in doubt: block 20 of vm1, at place"),
+        suspects[0].starts_with("in doubt: block 20 of vm1, at physical block"),
         "{suspects:?}"
     );
     // Block 0 of vm0 was written before, and either could have written it again.

@@ -6,10 +6,10 @@
 //!   0  "vSSDpool"                          0  "vCMT"
 //!   8  version u32, 2                      4  flags u32: 1 hard, 2 snapshot
 //!  12  bytes in a block u32                8  epoch u64
-//!  16  places u32                         16  sequence u64
+//!  16  physical blocks u32                         16  sequence u64
 //!  20  overcommit u32, thousandths        24  bytes of records u32
 //!  24  bytes of an area u64               28  CRC of the commit before u32
-//!  32  where the places begin u64         32  boot id, 16 bytes
+//!  32  where the physical blocks begin u64         32  boot id, 16 bytes
 //!  40  epoch u64                          48  session u64
 //!  48  live area u32                      56  zeros
 //!  52  zeros                              60  CRC-32 of all else u32
@@ -69,9 +69,9 @@ const GROWTH: u64 = 4;
 /// Bytes of an area: twice what describes a pool in which no two blocks are
 /// neighbours, and room for the largest change of ownership.
 fn area_len(shape: Shape) -> u64 {
-    let places = u64::from(shape.places);
-    let held = places * u64::from(shape.overcommit_permille) / 1000;
-    (4 * (1 << 20) + 10 * places + held / 2).next_multiple_of(PAGE)
+    let physical_blocks = u64::from(shape.physical_blocks);
+    let held = physical_blocks * u64::from(shape.overcommit_permille) / 1000;
+    (4 * (1 << 20) + 10 * physical_blocks + held / 2).next_multiple_of(PAGE)
 }
 
 /// What a pool of that shape needs of its medium. Room for all of its journal, and for as much of
@@ -94,7 +94,7 @@ pub struct Superblock {
     pub shape: Shape,
     /// Bytes of each of the two areas.
     pub area_len: u64,
-    /// Where the places begin.
+    /// Where the physical blocks begin.
     pub data: u64,
     /// Counts superblocks in the upper half, so that the last one is found; the
     /// lower half is random, so that nothing of before is taken for new.
@@ -169,7 +169,7 @@ impl Superblock {
 
     /// Bytes that the pool takes on its medium.
     pub fn pool_len(&self) -> u64 {
-        self.data + u64::from(self.shape.places) * u64::from(self.shape.block_size)
+        self.data + u64::from(self.shape.physical_blocks) * u64::from(self.shape.block_size)
     }
 
     /// Where area `area` begins.
@@ -190,7 +190,7 @@ impl Superblock {
         for number in [
             VERSION,
             self.shape.block_size,
-            self.shape.places,
+            self.shape.physical_blocks,
             self.shape.overcommit_permille,
         ] {
             put(&mut page, &mut at, &number.to_le_bytes());
@@ -222,7 +222,7 @@ impl Superblock {
         }
         let shape = Shape {
             block_size: u32_at(page, 12),
-            places: u32_at(page, 16),
+            physical_blocks: u32_at(page, 16),
             overcommit_permille: u32_at(page, 20),
         };
         let superblock = Self {
@@ -355,7 +355,7 @@ mod tests {
 
     const SHAPE: Shape = Shape {
         block_size: 4096,
-        places: 0x0102_0304,
+        physical_blocks: 0x0102_0304,
         overcommit_permille: 1500,
     };
 
@@ -372,7 +372,7 @@ mod tests {
         assert_eq!(page[12..16], [0, 0x10, 0, 0]);
         assert_eq!(page[16..20], [4, 3, 2, 1]);
         assert_eq!(page[20..24], [0xdc, 5, 0, 0]);
-        // 4 MiB, 10 bytes a place and half a byte for each that may be held.
+        // 4 MiB, 10 bytes a physical block and half a byte for each that may be held.
         let area: u64 = (4 << 20) + 10 * 0x0102_0304 + 0x0102_0304 * 3 / 4;
         let area = area.next_multiple_of(4096);
         assert_eq!(page[24..32], area.to_le_bytes());
@@ -421,13 +421,24 @@ mod tests {
 
     #[test]
     fn the_parts_do_not_overlap() {
-        for places in [1, 1000, 8 << 20, u32::MAX - 1] {
-            let superblock = Superblock::new(Shape { places, ..SHAPE }, 0, 0, SESSION);
+        for physical_blocks in [1, 1000, 8 << 20, u32::MAX - 1] {
+            let superblock = Superblock::new(
+                Shape {
+                    physical_blocks,
+                    ..SHAPE
+                },
+                0,
+                0,
+                SESSION,
+            );
             assert!(superblock.area(1) >= superblock.area(0) + superblock.area_len);
             assert!(superblock.data >= superblock.area(1) + superblock.area_len);
             assert_eq!(superblock.data % DATA_ALIGNMENT, 0);
             // What is written in advance is what direct I/O takes, and never much.
-            let room = room(Shape { places, ..SHAPE });
+            let room = room(Shape {
+                physical_blocks,
+                ..SHAPE
+            });
             for part in &room.busy {
                 assert!(part.start % PAGE == 0 && part.end % PAGE == 0, "{part:?}");
                 assert!(part.end <= room.reserved && part.end - part.start <= 40 << 20);
@@ -448,7 +459,7 @@ mod tests {
         assert_eq!(superblock.compacted_at(), superblock.area_len / 2);
         assert_eq!(superblock.used_len(), superblock.area_len);
         let small = Shape {
-            places: 100,
+            physical_blocks: 100,
             ..SHAPE
         };
         let superblock = Superblock::new(small, 0, 0, SESSION);

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  ┌──────────────┬──────────────┬──────────┬────────┬────────┬───────────────────
-//!  │ superblock A │ superblock B │ sessions │ area 0 │ area 1 │ places …
+//!  │ superblock A │ superblock B │ sessions │ area 0 │ area 1 │ physical blocks …
 //!  │    4 KiB     │    4 KiB     │  64 KiB  │        │        │ at a multiple of 2 MiB
 //!  └──────────────┴──────────────┴──────────┴────────┴────────┴───────────────────
 //!                                             │ commit │ commit │ commit │ …
@@ -19,7 +19,7 @@
 //!
 //! A *hard* commit lasts, and all commits before it with it: the medium is flushed if any of them
 //! speaks of data, the commit written, the medium flushed again. So a block is never on record at a
-//! place before its data are there, or what another VM left at the place could be read.
+//! physical block before its data are there, or what another VM left at the physical block could be read.
 //! A *soft* commit is written and no more. It survives the death of this process, which
 //! the guest does not notice, but not the loss of power, which ends the guest too. It
 //! counts if a hard one follows, or if the machine was not booted since.
@@ -223,7 +223,7 @@ impl Journal {
         self.superblock.area(self.superblock.live) + at
     }
 
-    /// Where the places of the pool begin, bytes.
+    /// Where the physical blocks of the pool begin, bytes.
     pub fn data(&self) -> u64 {
         self.superblock.data
     }

@@ -186,7 +186,7 @@ impl Journal {
         self.verify()?;
         let sequence = self.end.sequence;
         // What was found may be gone with the power as long as only the process before this one
-        // ended: a place that was found free would be two's. So that is made durable too.
+        // ended: a physical block that was found free would be two's. So that is made durable too.
         self.flush()?;
         self.write_commit(&Batch::default(), Strength::Hard)?;
         session.began = Some((self.superblock.epoch, sequence));

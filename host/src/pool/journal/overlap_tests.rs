@@ -5,7 +5,7 @@ use super::layout::SESSIONS_KEPT;
 use super::tests::*;
 use super::*;
 use crate::medium::trace::TraceMedium;
-use crate::pool::ledger::{Bounds, VolumeId};
+use crate::pool::allocator::{Bounds, VolumeId};
 
 /// A journal with a volume, and another session of the same pool.
 fn two() -> (Arc<TraceMedium>, Journal, Journal) {
@@ -39,14 +39,14 @@ fn blocks(overlap: &Overlap, possible: bool) -> Vec<u32> {
 fn sessions_one_after_the_other_are_no_overlap() {
     let medium = medium();
     drop(journal(&medium, &[(1, Hard)]));
-    for place in 2..3 * SESSIONS_KEPT as u32 {
+    for physical in 2..3 * SESSIONS_KEPT as u32 {
         let (mut journal, _) = Journal::open(medium.clone(), BOOT).unwrap();
-        assert_eq!(journal.session().id.number(), place);
+        assert_eq!(journal.session().id.number(), physical);
         journal.verify().unwrap();
-        commit(&mut journal, place, Hard).unwrap();
-        if place % 5 == 0 {
+        commit(&mut journal, physical, Hard).unwrap();
+        if physical % 5 == 0 {
             compact(&mut journal);
-            commit(&mut journal, place, Soft).unwrap();
+            commit(&mut journal, physical, Soft).unwrap();
         }
         journal.verify().unwrap();
         assert_eq!(read(&medium).unwrap().overlap, None);
@@ -74,11 +74,11 @@ fn the_older_session_stops_and_leaves_a_note() {
         );
     }
     // The younger goes on. What it recorded is in doubt all the same: the other may have
-    // written to these places before it noticed.
+    // written to these physical blocks before it noticed.
     commit(&mut younger, 7, Hard).unwrap();
     let found = overlap(&medium);
     let expected = [
-        "in doubt: block 7 of vm1, at place 7",
+        "in doubt: block 7 of vm1, at physical block 7",
         "possibly rewritten by both: blocks 1 to 2 of vm1",
     ];
     assert_eq!(listed(&found), expected);
@@ -88,7 +88,7 @@ fn the_older_session_stops_and_leaves_a_note() {
     assert!(found.compacted && found.suspects.is_empty(), "{found:?}");
 }
 
-/// Both at it, neither looks: what either recorded since is in doubt, and what has had a place
+/// Both at it, neither looks: what either recorded since is in doubt, and what has had a physical block
 /// since before may have been rewritten.
 #[test]
 fn what_two_recorded_at_the_same_time_is_found() {
@@ -140,20 +140,20 @@ fn older_last_at(older: &Journal, younger: &Journal) -> bool {
     CommitHeader::decode(found).is_none_or(|header| header.crc != crc)
 }
 
-/// Blocks of others at places that the lost session had found free.
+/// Blocks of others at physical blocks that the lost session had found free.
 #[test]
 fn blocks_at_the_places_of_the_other_are_in_doubt() {
     let (medium, mut older, mut younger) = two();
     let mut batch = Batch::default();
-    // At the place of block 1, which the younger never touched.
+    // At the physical block of block 1, which the younger never touched.
     batch.mapped(ID, 100, 1, 1);
     younger.commit(&batch, Hard, true).unwrap();
     commit(&mut older, 30, Hard).unwrap();
     let found = overlap(&medium);
     let expected = [
-        "in doubt: block 1 of vm1, at place 1",
-        "in doubt: block 30 of vm1, at place 30",
-        "in doubt: block 100 of vm1, without a place",
+        "in doubt: block 1 of vm1, at physical block 1",
+        "in doubt: block 30 of vm1, at physical block 30",
+        "in doubt: block 100 of vm1, without a physical block",
         "possibly rewritten by both: block 2 of vm1",
     ];
     assert_eq!(listed(&found), expected);
@@ -164,13 +164,13 @@ const BOUNDS: Bounds = Bounds {
     reservation: 0,
 };
 
-/// Starts the other area with vm1, of which these blocks have places: block, place, count.
+/// Starts the other area with vm1, of which these blocks have physical blocks: block, physical block, count.
 fn compact_with(journal: &mut Journal, runs: &[(u32, u32, u32)]) {
     let describe = |sink: &mut Sink<'_>| {
         let mut batch = Batch::default();
         batch.volume(ID, 4096, BOUNDS, "vm1");
-        for &(block, place, count) in runs {
-            batch.mapped(ID, block, place, count);
+        for &(block, physical, count) in runs {
+            batch.mapped(ID, block, physical, count);
         }
         sink.push(&batch)
     };
@@ -178,7 +178,7 @@ fn compact_with(journal: &mut Journal, runs: &[(u32, u32, u32)]) {
 }
 
 /// Blocks that both sessions rewrote in place have no record. They are listed, in ranges whatever
-/// their places, and those without a place are not.
+/// their physical blocks, and those without a physical block are not.
 #[test]
 fn blocks_that_both_could_rewrite_are_listed_without_a_record() {
     let (medium, mut older, mut younger) = two();
@@ -220,7 +220,7 @@ fn a_compaction_hides_no_block_that_has_a_place() {
     commit(&mut younger, 8, Hard).unwrap();
     let found = overlap(&medium);
     let expected = [
-        "in doubt: block 8 of vm1, at place 8",
+        "in doubt: block 8 of vm1, at physical block 8",
         "possibly rewritten by both: blocks 1 to 2 of vm1",
         "possibly rewritten by both: block 7 of vm1",
         "possibly rewritten by both: block 9 of vm1",
@@ -228,7 +228,7 @@ fn a_compaction_hides_no_block_that_has_a_place() {
     assert_eq!(listed(&found), expected);
 }
 
-/// Places of a vSSD that either removed were free from then on, and both may have made a new one
+/// Physical blocks of a vSSD that either removed were free from then on, and both may have made a new one
 /// with the same number.
 #[test]
 fn vssds_that_were_made_or_removed_meanwhile_are_listed() {
@@ -256,8 +256,8 @@ fn vssds_that_were_made_or_removed_meanwhile_are_listed() {
         }
         let found = overlap(&medium);
         let [vm1, made] = match older_removes {
-            true => ["without a place", "at places 74 to 75"],
-            false => ["at places 1 to 2", "at places 74 to 75"],
+            true => ["without a physical block", "at physical blocks 74 to 75"],
+            false => ["at physical blocks 1 to 2", "at physical blocks 74 to 75"],
         };
         let listed = listed(&found);
         let expected = [
@@ -271,7 +271,7 @@ fn vssds_that_were_made_or_removed_meanwhile_are_listed() {
             );
         }
         if !older_removes {
-            let lost = "in doubt: blocks 5 to 6 of of-younger, without a place".to_owned();
+            let lost = "in doubt: blocks 5 to 6 of of-younger, without a physical block".to_owned();
             assert!(listed.contains(&lost), "{listed:#?}");
         }
     }

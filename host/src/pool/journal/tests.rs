@@ -9,11 +9,11 @@ use super::layout::AREAS;
 use super::*;
 use crate::medium::trace::{Event, Image, TraceMedium};
 use crate::pool::Shape;
-use crate::pool::ledger::{Bounds, VolumeId};
+use crate::pool::allocator::{Bounds, VolumeId};
 
 pub(super) const SHAPE: Shape = Shape {
     block_size: 4096,
-    places: 4096,
+    physical_blocks: 4096,
     overcommit_permille: 1000,
 };
 
@@ -25,8 +25,8 @@ pub(super) fn medium() -> Arc<TraceMedium> {
     Arc::new(TraceMedium::new(SHAPE.medium_len(), Image::default()))
 }
 
-/// A journal with a volume, and a batch for each of `places`.
-pub(super) fn journal(medium: &Arc<TraceMedium>, places: &[(u32, Strength)]) -> Journal {
+/// A journal with a volume, and a batch for each of `physical_blocks`.
+pub(super) fn journal(medium: &Arc<TraceMedium>, physical_blocks: &[(u32, Strength)]) -> Journal {
     let mut journal = Journal::create(medium.clone(), SHAPE, BOOT).unwrap();
     let bounds = Bounds {
         quota: 4096,
@@ -35,20 +35,20 @@ pub(super) fn journal(medium: &Arc<TraceMedium>, places: &[(u32, Strength)]) -> 
     let mut batch = Batch::default();
     batch.volume(ID, 4096, bounds, "vm1");
     journal.commit(&batch, Strength::Hard, true).unwrap();
-    for &(place, strength) in places {
-        commit(&mut journal, place, strength).unwrap();
+    for &(physical, strength) in physical_blocks {
+        commit(&mut journal, physical, strength).unwrap();
     }
     journal
 }
 
-/// Says that the block with the number of `place` lies there.
+/// Says that the block with the number of `physical` lies there.
 pub(super) fn commit(
     journal: &mut Journal,
-    place: u32,
+    physical: u32,
     strength: Strength,
 ) -> Result<(), JournalError> {
     let mut batch = Batch::default();
-    batch.mapped(ID, place, place, 1);
+    batch.mapped(ID, physical, physical, 1);
     journal.commit(&batch, strength, true)
 }
 
@@ -291,8 +291,8 @@ fn a_check_finds_every_fault() {
         "same holds 3 blocks, but its quota is 1",
         "two vSSDs are called same",
         "same holds 3 blocks, but its quota is 1",
-        "place 77 belongs to block 5 of same and to block 5 of same",
-        "block 9 of same is at place 78, but its guest does not hold it",
+        "physical block 77 belongs to block 5 of same and to block 5 of same",
+        "block 9 of same is at physical block 78, but its guest does not hold it",
     ];
     assert_eq!(faults, expected);
     assert_eq!(image.check(2).len(), 2);
