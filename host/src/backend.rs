@@ -8,9 +8,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::access::Access;
 use crate::control::protocol::{Added, Unserved};
 use crate::descriptors;
+use crate::permissions::FilePermissions;
 use crate::polling::Polling;
 use crate::pool::allocator::Bounds;
 use crate::pool::volume::Volume;
@@ -27,7 +27,7 @@ pub struct Sockets {
     /// The control socket.
     pub control: PathBuf,
     /// Who may connect.
-    pub access: Access,
+    pub permissions: FilePermissions,
 }
 
 /// When it is first logged what a stop waits for, and then.
@@ -181,7 +181,7 @@ impl Backend {
             spec.name
         );
         descriptors::ensure_enough(vssds.len() + 1)?;
-        let socket = Socket::bind(&spec.socket, self.sockets.access)?;
+        let socket = Socket::bind(&spec.socket, self.sockets.permissions)?;
         self.serve(spec, socket)
     }
 
@@ -252,7 +252,7 @@ impl Backend {
         for warning in &warnings {
             tracing::warn!(vssd = %spec.name, "{warning}");
         }
-        self.context.bell.ring();
+        self.context.notifier.notify();
         Ok(Added {
             new: before.is_none(),
             warnings,
@@ -355,7 +355,7 @@ impl Backend {
         if delete {
             self.pool.remove(name)?;
         }
-        self.context.bell.ring();
+        self.context.notifier.notify();
         Ok(())
     }
 
@@ -368,7 +368,7 @@ impl Backend {
         let mut patience = FIRST_WAIT;
         let mut told = Instant::now();
         loop {
-            let rings = self.context.bell.rings();
+            let generation = self.context.notifier.generation();
             let left: Vec<_> = servers.iter().filter(|s| !s.has_stopped()).collect();
             if left.is_empty() {
                 break;
@@ -380,7 +380,7 @@ impl Backend {
                 (told, patience) = (Instant::now(), FURTHER_WAITS);
                 continue;
             }
-            self.context.bell.wait(rings, next);
+            self.context.notifier.wait(generation, next);
         }
         for server in servers {
             server.stop();
@@ -405,7 +405,7 @@ pub fn bind_all(specs: &[VssdSpec], sockets: &Sockets) -> Result<Vec<Socket>> {
             );
         }
         taken.push((&spec.socket, name));
-        bound.push(Socket::bind(&spec.socket, sockets.access)?);
+        bound.push(Socket::bind(&spec.socket, sockets.permissions)?);
     }
     Ok(bound)
 }

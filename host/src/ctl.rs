@@ -16,7 +16,7 @@ use clap::{Args as ClapArgs, CommandFactory as _, Parser, Subcommand};
 use crate::block_list::{BlockList, ListError};
 use crate::control::Client;
 use crate::control::protocol::{
-    Change, EncodingName, EvictName, ObserverName, Reply, Request, Resize,
+    Change, EncodingName, PickName, Reply, Request, Resize, TrackerName,
 };
 use crate::output::{exit_code, print};
 use crate::pool_ctl::{self, PoolCommand};
@@ -91,7 +91,7 @@ enum Ask {
         /// How much to take, for example 256MiB; with --blocks that is known.
         #[arg(value_parser = parse_some)]
         size: Option<Amount>,
-        /// Exactly which blocks to take, with --evict given: blocks and ranges such as
+        /// Exactly which blocks to take, with --pick given: blocks and ranges such as
         /// 0-1023,4096, or a file with these in lines, or - for standard input.
         #[arg(long, value_name = "LIST|FILE|-", allow_hyphen_values = true)]
         blocks: Option<String>,
@@ -123,12 +123,13 @@ enum Ask {
         /// Name of the vSSD.
         vssd: String,
     },
-    /// Remember requests, for `--evict lru` or `--evict clock`.
-    Observe {
+    /// Track requests, for `--pick lru` or `--pick clock`.
+    #[command(alias = "observe")]
+    Track {
         /// Name of the vSSD.
         vssd: String,
-        /// What to remember.
-        observer: ObserverName,
+        /// What to track.
+        tracker: TrackerName,
     },
     /// Set how block sets travel; the guest's driver starts over with that.
     Encoding {
@@ -168,9 +169,9 @@ enum Ask {
 
 #[derive(Clone, Debug, ClapArgs)]
 struct ResizeOptions {
-    /// Who picks the blocks of a shrink.
-    #[arg(long, value_enum, default_value_t = EvictName::Guest)]
-    evict: EvictName,
+    /// How the blocks of a shrink are picked.
+    #[arg(long, alias = "evict", value_enum, default_value_t = PickName::Guest)]
+    pick: PickName,
     /// Take blocks also where no vSSD driver answers that could choose them: what is in them is
     /// lost, and a plain guest's file systems break.
     #[arg(long)]
@@ -191,7 +192,7 @@ struct ResizeOptions {
 
 /// The two ways to ask for a shrink.
 const SHRINK_USAGE: &str = "vssdctl shrink [OPTIONS] <VSSD> <SIZE>
-       vssdctl shrink [OPTIONS] <VSSD> --evict given --blocks <LIST|FILE|->";
+       vssdctl shrink [OPTIONS] <VSSD> --pick given --blocks <LIST|FILE|->";
 
 /// An amount above zero.
 fn parse_some(text: &str) -> Result<Amount, String> {
@@ -230,7 +231,7 @@ impl ResizeOptions {
         Request::Resize(Resize {
             vssd: vssd.to_owned(),
             change,
-            evict: self.evict,
+            evict: self.pick,
             deadline_ms: self.deadline.0,
             revoke: !self.no_revoke,
             force: self.force,
@@ -281,16 +282,16 @@ fn shrink(
     blocks: Option<&str>,
     options: &ResizeOptions,
 ) -> Result<(Request, Option<BlockList>)> {
-    let given = options.evict == EvictName::Given;
-    let exactly = format!("vssdctl shrink {vssd} --evict given --blocks 0-1023,4096");
+    let given = options.pick == PickName::Given;
+    let exactly = format!("vssdctl shrink {vssd} --pick given --blocks 0-1023,4096");
     let missing =
         |text: String| -> ! { misused("shrink", ErrorKind::MissingRequiredArgument, text) };
     let (size, blocks) = match (size, blocks) {
         (_, None) if given => missing(format!(
-            "--evict given needs --blocks with the blocks to take, in place of SIZE: `{exactly}`"
+            "--pick given needs --blocks with the blocks to take, in place of SIZE: `{exactly}`"
         )),
         (_, Some(_)) if !given => missing(format!(
-            "--blocks needs --evict given, and no SIZE: `{exactly}`"
+            "--blocks needs --pick given, and no SIZE: `{exactly}`"
         )),
         (Some(_), Some(_)) => misused(
             "shrink",
@@ -311,9 +312,9 @@ fn shrink(
 
 /// How another resize is asked for; only a shrink takes blocks that are named.
 fn resize(subcommand: &str, vssd: &str, change: Change, options: &ResizeOptions) -> Request {
-    if options.evict == EvictName::Given {
+    if options.pick == PickName::Given {
         let text = format!(
-            "--evict given is for `vssdctl shrink {vssd} --evict given --blocks 0-1023,4096`"
+            "--pick given is for `vssdctl shrink {vssd} --pick given --blocks 0-1023,4096`"
         );
         misused(subcommand, ErrorKind::ArgumentConflict, text);
     }
@@ -353,9 +354,9 @@ fn request_of(ask: &Ask) -> Result<(Request, Option<BlockList>)> {
         } => resize("grow", vssd, Change::Grow(*size), options),
         Ask::Resize { vssd, to, options } => resize("resize", vssd, Change::To(*to), options),
         Ask::Cancel { vssd } => Request::Cancel { vssd: vssd.clone() },
-        Ask::Observe { vssd, observer } => Request::Observe {
+        Ask::Track { vssd, tracker } => Request::Track {
             vssd: vssd.clone(),
-            observer: *observer,
+            tracker: *tracker,
         },
         Ask::Encoding { vssd, encoding } => Request::SetEncoding {
             vssd: vssd.clone(),

@@ -15,9 +15,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::signal_name;
 
-use crate::access::{Access, Group, Mode};
 use crate::backend::{Backend, Sockets, bind_all};
-use crate::bell::Bell;
 use crate::clock::Clock;
 use crate::control::protocol::Added;
 use crate::control::server::{self, Control};
@@ -30,7 +28,9 @@ use crate::medium::{
     FileOptions, Made, Medium, MemoryMedium, NullMedium, survive_size_limits, warn_of_size_limit,
 };
 use crate::metrics;
+use crate::notifier::Notifier;
 use crate::output::print_line;
+use crate::permissions::{FilePermissions, Group, Mode};
 use crate::polling::Polling;
 use crate::pool::journal::BootId;
 use crate::pool::{Pool, Shape};
@@ -157,8 +157,8 @@ impl Args {
     }
 
     /// Who may use what is made.
-    fn access(&self) -> Access {
-        Access::new(self.mode, self.group)
+    fn permissions(&self) -> FilePermissions {
+        FilePermissions::new(self.mode, self.group)
     }
 
     /// The vSSDs, made if need be where that is asked for. A pool that ends with the backend
@@ -248,7 +248,7 @@ fn open_pool(args: &Args, backing: &Backing) -> Result<(Arc<Pool>, Option<Made>)
     };
     let boot = BootId::current().context("ask which boot of the machine this is")?;
     let options = FileOptions {
-        create: args.create.then(|| args.access()),
+        create: args.create.then(|| args.permissions()),
         direct: !args.buffered,
     };
     let file = PoolFile::open(path, options)?;
@@ -302,13 +302,13 @@ pub fn run(args: &Args) -> Result<()> {
     let end = End::watch().context("watch for signals")?;
 
     let context = Context {
-        bell: Arc::new(Bell::default()),
+        notifier: Arc::new(Notifier::default()),
         clock: Clock::monotonic(),
     };
     // Whatever fails without the pool fails before it is touched.
     let sockets = Sockets {
         control: control.clone(),
-        access: args.access(),
+        permissions: args.permissions(),
     };
     let vssd_sockets = bind_all(&args.vssds, &sockets)?;
     check(control)?;
@@ -319,7 +319,7 @@ pub fn run(args: &Args) -> Result<()> {
         asked.ask();
     });
     // After the pool: who starts a backend twice learns that it has the pool already.
-    let control = Socket::bind(control, sockets.access)?;
+    let control = Socket::bind(control, sockets.permissions)?;
     for warning in args.ignored(&pool) {
         tracing::warn!("{warning}");
     }
@@ -440,11 +440,11 @@ impl End {
 /// The thread that keeps deadlines.
 fn spawn_clock(backend: Arc<Backend>) -> Result<()> {
     let keep_time = move || {
-        let bell = backend.context().bell.clone();
+        let notifier = backend.context().notifier.clone();
         loop {
-            let rings = bell.rings();
+            let generation = notifier.generation();
             let next = backend.tick();
-            bell.wait(rings, next.unwrap_or(Duration::from_secs(3600)));
+            notifier.wait(generation, next.unwrap_or(Duration::from_secs(3600)));
         }
     };
     vital("clock", keep_time).context("start the clock")

@@ -10,11 +10,11 @@
 //! ```
 //!
 //! - [`backend`]: the vSSDs of one pool: brought up, found, taken down
-//! - [`wish`]: what is asked of a vSSD's size, and why that is refused
+//! - [`resize_request`]: a request to resize a vSSD, and why one is refused
 //! - [`vssd`]: one device: the contract's state machine, its volume, what is known of its requests
 //! - [`worker`], [`connection`], [`server`]: one connection of a frontend, what its threads know
 //!   of it, and one after the other: the only modules that know vhost-user and virtqueues
-//! - [`view`], [`bell`]: what is known of a vSSD without waiting for it, and hearing of changes
+//! - [`view`], [`notifier`]: what is known of a vSSD without waiting for it, and waiting for changes
 //! - [`guest_memory`]: memory of a guest that turns out not to be there
 //! - [`request`]: a descriptor chain as a virtio-blk request, and what it waits for
 //! - [`pool`]: who owns which physical block of the medium, and how that lasts
@@ -29,21 +29,18 @@
 //!   there have to be
 //! - [`control`], [`socket`], [`http`]: the control socket: protocol, server, client; the files of
 //!   sockets; as much of HTTP as metrics take
-//! - [`output`], [`logging`], [`complaint`], [`causes`]: what the programs print and log, and how
+//! - [`output`], [`logging`], [`log_limit`], [`causes`]: what the programs print and log, and how
 //!   often
-//! - [`access`]: who may use the files and sockets that are made
+//! - [`permissions`]: who may use the files and sockets that are made
 //! - [`pool_file`]: pools in files and on devices, made only where nothing is lost;
 //!   [`progress`]: what is said of that if it takes its time
 //! - [`daemon`], [`ctl`], [`pool_ctl`], [`spec`], [`block_list`]: the two programs and what they are told
 #![deny(unsafe_code)]
 
-pub mod access;
 pub mod backend;
-pub mod bell;
 pub mod block_list;
 pub mod causes;
 pub mod clock;
-pub mod complaint;
 pub mod config_space;
 pub mod connection;
 pub mod control;
@@ -54,11 +51,14 @@ pub mod guest_memory;
 pub mod http;
 pub mod io;
 pub mod latency;
+pub mod log_limit;
 pub mod logging;
 pub mod media;
 pub mod medium;
 pub mod metrics;
+pub mod notifier;
 pub mod output;
+pub mod permissions;
 pub mod pick;
 pub mod polling;
 pub mod pool;
@@ -66,6 +66,7 @@ pub mod pool_ctl;
 pub mod pool_file;
 pub mod progress;
 pub mod request;
+pub mod resize_request;
 pub mod scheduling;
 pub mod server;
 pub mod size;
@@ -75,5 +76,4 @@ pub mod stats;
 pub mod threads;
 pub mod view;
 pub mod vssd;
-pub mod wish;
 pub mod worker;

@@ -9,9 +9,9 @@ use clap::Subcommand;
 use serde_json::json;
 use vssd::units::MAX_BLOCKS;
 
-use crate::access::{Access, Group, Mode};
 use crate::medium::{FileOptions, survive_size_limits};
 use crate::output::{OutputError, print, print_line, warn};
+use crate::permissions::{FilePermissions, Group, Mode};
 use crate::pool::journal::{
     BootId, Evidence, Journal, Overlap, PoolImage, Reading, Suspect, erase,
 };
@@ -112,7 +112,7 @@ fn say(json: bool, what: &str, text: impl FnOnce() -> String) -> Result<(), Outp
 }
 
 /// The file, claimed; through the page cache, which any file system has.
-fn open(file: &Path, create: Option<Access>) -> Result<PoolFile> {
+fn open(file: &Path, create: Option<FilePermissions>) -> Result<PoolFile> {
     let options = FileOptions {
         create,
         direct: false,
@@ -160,7 +160,7 @@ fn create(command: &PoolCommand, json: bool) -> Result<()> {
         direct: !buffered,
         force: *force,
     };
-    let opened = open(file, Some(Access::new(*mode, *group)))?;
+    let opened = open(file, Some(FilePermissions::new(*mode, *group)))?;
     let boot = boot()?;
     let make = |medium| Ok(Journal::create(medium, shape, boot)?);
     let (_, found, made) = opened.make(new, |text| warn(text), make)?;

@@ -16,8 +16,8 @@ use vhost::vhost_user::{Error as ProtocolError, Listener};
 use vhost_user_backend::{Error as ServeError, VhostUserDaemon};
 use vm_memory::GuestMemoryMmap;
 
-use crate::complaint::Complaint;
 use crate::connection::{Connection, PATIENCE};
+use crate::log_limit::LogLimit;
 use crate::polling::Polling;
 use crate::threads::{ACCEPT_REST, survive};
 use crate::vssd::{Peer, Vssd};
@@ -38,9 +38,9 @@ struct Serving {
     connection: Mutex<Option<Arc<Connection>>>,
     /// Frontends that could not be served, and connections that ended in another way than by
     /// the frontend's leaving.
-    unserved: Complaint,
-    silent: Complaint,
-    died: Complaint,
+    unserved: LogLimit,
+    silent: LogLimit,
+    died: LogLimit,
 }
 
 impl Server {
@@ -61,9 +61,9 @@ impl Server {
             stopped: AtomicBool::default(),
             over: AtomicBool::default(),
             connection: Mutex::default(),
-            unserved: Complaint::default(),
-            silent: Complaint::default(),
-            died: Complaint::default(),
+            unserved: LogLimit::default(),
+            silent: LogLimit::default(),
+            died: LogLimit::default(),
         });
         let thread = {
             let serving = serving.clone();
@@ -141,7 +141,7 @@ impl Serving {
         }
         self.vssd.stats().log_rest(&self.vssd.name, true);
         self.over.store(true, Ordering::SeqCst);
-        self.vssd.bell().ring();
+        self.vssd.notifier().notify();
     }
 
     /// Waits for a client, and serves it until it leaves.

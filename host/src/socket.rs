@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use parking_lot::Mutex;
 
-use crate::access::Access;
+use crate::permissions::FilePermissions;
 
 /// Bytes of a socket's path at most: `sun_path` has 108, one of them for the end.
 const MAX_PATH: usize = 107;
@@ -80,10 +80,10 @@ impl Socket {
     /// # Errors
     /// When the path cannot be that of a socket, a program listens there, or something else
     /// is there. Nothing is left behind then.
-    pub fn bind(path: &Path, access: Access) -> Result<Self> {
+    pub fn bind(path: &Path, permissions: FilePermissions) -> Result<Self> {
         check(path)?;
         claim(path)?;
-        let bound = access.bind(path);
+        let bound = permissions.bind(path);
         let bound = bound.and_then(|listener| Ok((listener, SocketFile::new(path)?)));
         let (listener, file) = bound.with_context(|| format!("listen at {}", path.display()))?;
         Ok(Self { listener, file })
@@ -181,21 +181,21 @@ mod tests {
             (path("file/vm1.sock"), "file is no folder"),
             (path("file"), "is no socket"),
         ] {
-            let error = Socket::bind(&path, Access::default()).unwrap_err();
+            let error = Socket::bind(&path, FilePermissions::default()).unwrap_err();
             let text = format!("{error:#}");
             assert!(text.contains(words), "{text}");
             assert!(text.contains(path.to_str().unwrap()), "{text}");
         }
         let longest = MAX_PATH - folder.path().as_os_str().len() - 1;
-        Socket::bind(&path(&"x".repeat(longest)), Access::default()).unwrap();
+        Socket::bind(&path(&"x".repeat(longest)), FilePermissions::default()).unwrap();
     }
 
     #[test]
     fn a_socket_goes_with_its_owner_and_is_not_taken_from_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("vm1.sock");
-        let socket = Socket::bind(&path, Access::default()).unwrap();
-        let error = Socket::bind(&path, Access::default()).unwrap_err();
+        let socket = Socket::bind(&path, FilePermissions::default()).unwrap();
+        let error = Socket::bind(&path, FilePermissions::default()).unwrap_err();
         assert!(error.to_string().contains("another program"), "{error}");
         drop(socket);
         assert!(!path.exists());
@@ -205,10 +205,12 @@ mod tests {
     fn the_socket_of_a_successor_stays() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("vm1.sock");
-        let (listener, file) = Socket::bind(&path, Access::default()).unwrap().into_parts();
+        let (listener, file) = Socket::bind(&path, FilePermissions::default())
+            .unwrap()
+            .into_parts();
         // As a vSSD that stops does, which may wait for its requests then.
         rustix::net::shutdown(&listener, rustix::net::Shutdown::Both).unwrap();
-        let successor = Socket::bind(&path, Access::default()).unwrap();
+        let successor = Socket::bind(&path, FilePermissions::default()).unwrap();
         drop(file);
         assert!(path.exists(), "it removed the socket of another");
         drop(successor);

@@ -216,7 +216,7 @@ impl Worker {
             // guest that waits for the first of them hears of no later one (virtio 1.2, 2.7.7).
             vring.signal_used_queue()?;
         }
-        self.hush(vring)?;
+        self.disable_notifications(vring)?;
         let served = self.serve_until_disturbed(queue, vring, poller);
         queue.kick();
         self.count_polls(poller);
@@ -266,7 +266,7 @@ impl Worker {
             if !self.serves(vring) {
                 return Ok(());
             }
-            if poller.looks_again(now_ns) {
+            if poller.should_poll(now_ns) {
                 queue.kick();
                 thread::yield_now();
                 poller.let_others_run(now_ns, self.vssd.now_ns());
@@ -276,10 +276,10 @@ impl Worker {
                 continue;
             }
             self.count_polls(poller);
-            if !queue.rest() {
+            if !queue.park() {
                 return self.serve_once(queue, vring, poller);
             }
-            self.hush(vring)?;
+            self.disable_notifications(vring)?;
         }
     }
 
@@ -306,8 +306,8 @@ impl Worker {
         polls.vain += vain;
     }
 
-    /// Has the guest tell of nothing that it makes available.
-    fn hush(&self, vring: &VringRwLock) -> io::Result<()> {
+    /// Asks the guest not to notify of what it makes available.
+    fn disable_notifications(&self, vring: &VringRwLock) -> io::Result<()> {
         vring.disable_notification().map_err(broken)?;
         let state = vring.get_ref();
         let queue = state.get_queue();
@@ -324,12 +324,12 @@ impl Worker {
         Ok(())
     }
 
-    /// Has the guest tell of what it makes available from now on; true when it has made
-    /// something available already.
+    /// Asks the guest to notify of what it makes available from now on; true when something
+    /// is available already.
     fn more_is_available(&self, vring: &VringRwLock) -> io::Result<bool> {
         let more = vring.enable_notification().map_err(broken)?;
         if more {
-            self.hush(vring)?;
+            self.disable_notifications(vring)?;
         }
         Ok(more)
     }

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use vssd_host::control::Client as Control;
-use vssd_host::control::protocol::{Change, EvictName, Resize};
+use vssd_host::control::protocol::{Change, PickName, Resize};
 use vssd_host::latency::histogram;
 use vssd_host::size::{Amount, ByteSize};
 use workloads::{Command, Policy};
@@ -227,7 +227,7 @@ fn with_guest(
 /// Time from the command to both lists agreed, and of that the device's.
 fn timed(testbed: &mut dyn Testbed, target: u32) -> Result<(u64, u64)> {
     let options = ResizeOptions {
-        evict: EvictName::Guest,
+        evict: PickName::Guest,
         deadline: PATIENCE,
         seed: 0,
     };
@@ -365,7 +365,7 @@ fn disturb(folder: &Path, seed: u64, repetition: u32) -> Result<Disturbed> {
             thread::sleep(Duration::from_millis(150));
             let mut resize =
                 Resize::new("vm1", Change::To(Amount::Blocks((BLOCKS - MOVED).into())));
-            resize.evict = EvictName::Sequential;
+            resize.evict = PickName::Sequential;
             // The client is no vSSD driver.
             resize.force = true;
             let began = Instant::now();

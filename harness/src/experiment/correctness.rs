@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use serde::Deserialize;
-use vssd_host::control::protocol::EvictName;
+use vssd_host::control::protocol::PickName;
 use vssd_host::size::ByteSize;
 use workloads::command::{DEFAULT_DEPTH, Enforce};
 use workloads::{Command, Policy, Report};
@@ -113,7 +113,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn options(seed: u64, evict: EvictName) -> ResizeOptions {
+    fn options(seed: u64, evict: PickName) -> ResizeOptions {
         ResizeOptions {
             evict,
             deadline: PATIENCE,
@@ -242,7 +242,7 @@ pub fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
         };
         let seed = lab.seed.wrapping_add(i as u64);
         run.pick(step.pick, seed)?;
-        let resize_ns = run.resize(step.balloon, Run::options(seed, EvictName::Guest))?;
+        let resize_ns = run.resize(step.balloon, Run::options(seed, PickName::Guest))?;
         let pace = Pace {
             resize_ns,
             ..Pace::default()
@@ -292,8 +292,8 @@ fn random_walk(
         for j in 0..3 {
             balloon = rng.random_range(0..=most as u32);
             let evict = match (i + j) % 3 {
-                0 => EvictName::Uniform,
-                _ => EvictName::Guest,
+                0 => PickName::Uniform,
+                _ => PickName::Guest,
             };
             resize_ns = run.resize(balloon, Run::options(seed, evict))?;
         }

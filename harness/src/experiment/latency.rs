@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
-use vssd_host::control::protocol::{EncodingName, EvictName, LatencyStatus, Resized};
+use vssd_host::control::protocol::{EncodingName, LatencyStatus, PickName, Resized};
 use vssd_host::latency::{Activity, Bucket, Histogram, add, buckets, histogram};
 use vssd_host::size::{Amount, ByteSize};
 use workloads::report::PhaseKind;
@@ -210,7 +210,7 @@ fn by_the_backend(
 
 fn resize(bench: &mut Bench, target: u32) -> Result<Resized> {
     let options = ResizeOptions {
-        evict: EvictName::Guest,
+        evict: PickName::Guest,
         deadline: PATIENCE,
         seed: 0,
     };

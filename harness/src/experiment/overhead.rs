@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
-use vssd_host::control::protocol::{EncodingName, EvictName};
+use vssd_host::control::protocol::{EncodingName, PickName};
 use vssd_host::size::{Amount, ByteSize};
 use workloads::{Command, Policy};
 
@@ -96,7 +96,7 @@ struct Timed {
 
 fn timed(testbed: &mut dyn Testbed, target: u32) -> Result<Timed> {
     let options = ResizeOptions {
-        evict: EvictName::Guest,
+        evict: PickName::Guest,
         deadline: PATIENCE,
         seed: 0,
     };

@@ -55,13 +55,15 @@ pub enum Request {
         /// `compact` or `list-4096`.
         encoding: EncodingName,
     },
-    /// Sets what is remembered of requests for the hypervisor's own picks, and
-    /// forgets what was remembered before.
-    Observe {
+    /// Sets what is tracked of requests for the hypervisor's own picks, and
+    /// discards what was tracked before.
+    #[serde(alias = "observe")]
+    Track {
         /// Which vSSD.
         vssd: String,
-        /// For which pick; the others need no observer.
-        observer: ObserverName,
+        /// For which pick; the others need no tracking.
+        #[serde(rename = "observer")]
+        tracker: TrackerName,
     },
     /// How long requests took and had to wait.
     Latency {
@@ -98,7 +100,7 @@ pub struct Resize {
     pub change: Change,
     /// Who picks the blocks of a shrink.
     #[serde(default = "ask_the_guest")]
-    pub evict: EvictName,
+    pub evict: PickName,
     /// Milliseconds that the guest has; 0 waits for ever.
     #[serde(default = "default_deadline")]
     pub deadline_ms: u64,
@@ -120,8 +122,8 @@ fn default_deadline() -> u64 {
     DEFAULT_DEADLINE_MS
 }
 
-fn ask_the_guest() -> EvictName {
-    EvictName::Guest
+fn ask_the_guest() -> PickName {
+    PickName::Guest
 }
 
 fn yes() -> bool {
@@ -134,7 +136,7 @@ impl Resize {
         Self {
             vssd: vssd.to_owned(),
             change,
-            evict: EvictName::Guest,
+            evict: PickName::Guest,
             deadline_ms: DEFAULT_DEADLINE_MS,
             revoke: true,
             force: false,
@@ -227,7 +229,7 @@ named! {
 
 named! {
     /// Who picks the blocks of a shrink, by name.
-    EvictName for Option<HostPick> {
+    PickName for Option<HostPick> {
         /// The guest is asked.
         Guest = "guest" => None,
         /// The hypervisor picks, each block equally likely.
@@ -244,8 +246,8 @@ named! {
 }
 
 named! {
-    /// What is remembered of the requests to a vSSD, by name.
-    ObserverName for Option<HostPick> {
+    /// What is tracked of the requests to a vSSD, by name.
+    TrackerName for Option<HostPick> {
         /// Nothing.
         None = "none" => Option::None,
         /// The last request to each block, for `lru`.
@@ -454,8 +456,9 @@ pub struct VssdStatus {
     pub driver: bool,
     /// How block sets travel.
     pub encoding: EncodingName,
-    /// What is remembered of requests, and the memory that takes in bytes.
-    pub observer: ObserverStatus,
+    /// What is tracked of requests, and the memory that takes in bytes.
+    #[serde(rename = "observer")]
+    pub tracker: TrackerStatus,
     /// The resize under way.
     pub resize: Option<UnderWay>,
     /// The resize that ended last.
@@ -491,11 +494,11 @@ impl Connection {
     }
 }
 
-/// What is remembered of the requests to a vSSD.
+/// What is tracked of the requests to a vSSD.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ObserverStatus {
+pub struct TrackerStatus {
     /// For which pick.
-    pub kind: ObserverName,
+    pub kind: TrackerName,
     /// Memory that it takes, bytes.
     pub memory_bytes: u64,
 }
@@ -610,6 +613,18 @@ mod tests {
         assert_eq!(parsed, Request::Resize(wanted));
         let back: Request = serde_json::from_str(&serde_json::to_string(&parsed).unwrap()).unwrap();
         assert_eq!(back, parsed);
+    }
+
+    #[test]
+    fn tracking_has_two_spellings() {
+        let parse = |op: &str| {
+            let line = format!(r#"{{"op":"{op}","vssd":"vm1","observer":"lru"}}"#);
+            serde_json::from_str::<Request>(&line).unwrap()
+        };
+        let tracker = TrackerName::Lru;
+        let vssd = "vm1".to_owned();
+        assert_eq!(parse("track"), Request::Track { vssd, tracker });
+        assert_eq!(parse("observe"), parse("track"));
     }
 
     #[test]

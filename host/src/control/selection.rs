@@ -40,7 +40,7 @@ impl Selection {
         let named = self.0.take().filter(|(name, _)| *name == vssd.name);
         let (_, blocks) = named.ok_or_else(|| {
             format!(
-                "no blocks of {} are given: name them with `vssdctl shrink {} --evict given \
+                "no blocks of {} are given: name them with `vssdctl shrink {} --pick given \
                  --blocks LIST`",
                 vssd.name, vssd.name
             )

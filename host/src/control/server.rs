@@ -17,21 +17,21 @@ use vssd::device::Phase;
 use vssd::error::Reject;
 
 use super::protocol::{
-    ActivityLatency, Change, Connection, CountersStatus, EvictName, LatencyStatus, MAX_LINE,
-    ObserverStatus, OperationLatency, PoolStatus, Rate, Reply, Request, Resize, Resized, Status,
-    UnderWay, VssdStatus, end_label,
+    ActivityLatency, Change, Connection, CountersStatus, LatencyStatus, MAX_LINE, OperationLatency,
+    PickName, PoolStatus, Rate, Reply, Request, Resize, Resized, Status, TrackerStatus, UnderWay,
+    VssdStatus, end_label,
 };
 use super::selection::Selection;
 use crate::backend::Backend;
 use crate::causes::Causes;
-use crate::complaint::Complaint;
 use crate::latency::{Activity, Operation};
-use crate::pick::Observer;
+use crate::log_limit::LogLimit;
+use crate::pick::Tracker;
 use crate::pool::Pool;
 use crate::scheduling::let_others_first;
 use crate::stats::{Counters, Stats};
 use crate::threads::{acceptor, panics};
-use crate::vssd::{Finished, Target, Vssd, Waited, Wish};
+use crate::vssd::{Finished, ResizeRequest, Target, Vssd, Waited};
 
 /// Clients at a time.
 pub const MAX_CLIENTS: usize = 64;
@@ -65,7 +65,7 @@ pub struct Control {
 /// Starts serving clients of `listener`.
 pub fn spawn(control: Arc<Control>, listener: UnixListener) -> io::Result<()> {
     let (clients, turned_away) = (Arc::default(), Arc::default());
-    let complaint = Complaint::default();
+    let log_limit = LogLimit::default();
     let accept = move || Ok(listener.accept()?.0);
     acceptor("control", accept, move |stream: UnixStream| {
         let seat = Seat::take(&clients, MAX_CLIENTS);
@@ -86,7 +86,7 @@ pub fn spawn(control: Arc<Control>, listener: UnixListener) -> io::Result<()> {
                 }
             });
         if let Err(error) = served
-            && let Some(times) = complaint.due()
+            && let Some(times) = log_limit.due()
         {
             tracing::warn!(%error, times, "a control client could not be served");
         }
@@ -181,10 +181,10 @@ fn serve(control: &Control, stream: &UnixStream) -> io::Result<()> {
 
 fn watch(control: &Control, stream: &UnixStream) -> io::Result<()> {
     loop {
-        let bell = &control.backend.context().bell;
-        let rings = bell.rings();
+        let notifier = &control.backend.context().notifier;
+        let generation = notifier.generation();
         send(stream, &Reply::Status(control.status()))?;
-        bell.wait(rings, WATCH_INTERVAL);
+        notifier.wait(generation, WATCH_INTERVAL);
     }
 }
 
@@ -205,8 +205,8 @@ impl Control {
                 vssd.set_encoding((*encoding).into());
                 Reply::Ok
             }),
-            Request::Observe { vssd, observer } => self.find(vssd).map(|vssd| {
-                vssd.observe((*observer).into());
+            Request::Track { vssd, tracker } => self.find(vssd).map(|vssd| {
+                vssd.track((*tracker).into());
                 Reply::Ok
             }),
             Request::Latency { vssd, reset } => self
@@ -246,7 +246,7 @@ impl Control {
             Change::Grow(amount) => Target::Grow(blocks(amount)?),
             Change::Shrink(amount) => Target::Shrink(blocks(amount)?),
         };
-        let wish = Wish {
+        let request = ResizeRequest {
             target,
             pick: resize.evict.into(),
             deadline: match resize.deadline_ms {
@@ -258,8 +258,8 @@ impl Control {
             seed: resize.seed,
         };
         let started = match resize.evict {
-            EvictName::Given => vssd.take(selection.take(&vssd, resize.change)?, wish),
-            _ => vssd.resize(wish),
+            PickName::Given => vssd.take(selection.take(&vssd, resize.change)?, request),
+            _ => vssd.resize(request),
         };
         let id = started.map_err(|e| format!("resize {}: {}", vssd.name, Causes(&e)))?;
         if !resize.wait {
@@ -406,9 +406,9 @@ pub fn status(vssd: &Vssd, until: Instant) -> VssdStatus {
         restarts: vssd.restarts(),
         driver: view.driver,
         encoding: view.encoding.into(),
-        observer: ObserverStatus {
-            kind: stats.observer.as_ref().map(Observer::serves).into(),
-            memory_bytes: stats.observer.as_ref().map_or(0, Observer::memory_bytes) as u64,
+        tracker: TrackerStatus {
+            kind: stats.tracker.as_ref().map(Tracker::serves).into(),
+            memory_bytes: stats.tracker.as_ref().map_or(0, Tracker::memory_bytes) as u64,
         },
         resize: under_way,
         last_resize: view.last.as_ref().map(resized),

@@ -66,7 +66,7 @@ impl Engine for Immediate {
         Ok(())
     }
 
-    fn rest(&mut self) -> bool {
+    fn park(&mut self) -> bool {
         !self.ended.is_empty()
     }
 }

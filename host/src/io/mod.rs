@@ -60,7 +60,7 @@ pub trait Engine: Send {
     /// Waits until a transfer has ended that was under way.
     fn wait(&mut self);
 
-    /// Has [`rest`](Self::rest) look at `other` as well, which stays open as long as the
+    /// Has [`park`](Self::park) look at `other` as well, which stays open as long as the
     /// engine. Called once, before it rests.
     ///
     /// # Errors
@@ -70,7 +70,7 @@ pub trait Engine: Send {
     /// Sees to it that what was submitted is under way, and waits until a transfer has
     /// ended: true; or until the watched descriptor is readable: false. An engine whose
     /// transfers never outlast their submission does not wait.
-    fn rest(&mut self) -> bool;
+    fn park(&mut self) -> bool;
 }
 
 /// The engines, by name.

@@ -188,14 +188,14 @@ impl Engine for Paced {
         self.either.ctl(ControlOperation::Add, other, event)
     }
 
-    fn rest(&mut self) -> bool {
+    fn park(&mut self) -> bool {
         loop {
             let due = self.collect();
             if due.is_some_and(|due| due <= Instant::now() + SPIN) {
                 return true;
             }
             self.set_alarm(due);
-            if self.inner.rest() {
+            if self.inner.park() {
                 continue;
             }
             let mut events = [EpollEvent::default(); 2];
@@ -230,13 +230,13 @@ mod tests {
             // SAFETY: the buffer lives to the end of the test.
             unsafe { engine.submit(token, Direction::Write, 0, &mut [slice].into_iter()) };
         }
-        let bell = EventFd::new(libc::EFD_NONBLOCK).unwrap();
-        engine.watch(bell.as_raw_fd()).unwrap();
-        bell.write(1).unwrap();
-        assert!(!engine.rest() || began.elapsed() >= Duration::from_millis(5));
-        bell.read().unwrap();
+        let notifier = EventFd::new(libc::EFD_NONBLOCK).unwrap();
+        engine.watch(notifier.as_raw_fd()).unwrap();
+        notifier.write(1).unwrap();
+        assert!(!engine.park() || began.elapsed() >= Duration::from_millis(5));
+        notifier.read().unwrap();
         for (count, token) in [(1, 7), (2, 8)] {
-            while !engine.rest() {}
+            while !engine.park() {}
             let (ended, result) = engine.ended().unwrap();
             assert_eq!((ended, result.is_ok()), (token, true));
             assert!(began.elapsed() >= count * Duration::from_millis(5));

@@ -188,12 +188,12 @@ mod tests {
 
     use super::super::FileOptions;
     use super::*;
-    use crate::access::Access;
+    use crate::permissions::FilePermissions;
     use crate::pool::Shape;
 
     fn open(path: &Path) -> FileMedium {
         let options = FileOptions {
-            create: Some(Access::default()),
+            create: Some(FilePermissions::default()),
             direct: false,
         };
         FileMedium::open(path, options).unwrap()

@@ -15,7 +15,7 @@ use vm_memory::VolatileSlice;
 use super::claim::Claim;
 use super::room::{self, Made};
 use super::{Alignment, Medium};
-use crate::access::Access;
+use crate::permissions::FilePermissions;
 
 /// The most buffers that one system call takes (IOV_MAX of Linux).
 const MAX_BUFFERS: usize = 1024;
@@ -40,7 +40,7 @@ pub struct FileMedium {
 #[derive(Clone, Copy, Debug)]
 pub struct FileOptions {
     /// Make the file if there is none, for those who may use it then.
-    pub create: Option<Access>,
+    pub create: Option<FilePermissions>,
     /// Past the page cache (O_DIRECT).
     pub direct: bool,
 }
@@ -113,7 +113,7 @@ impl FileMedium {
         let made = match (path.try_exists().map_err(failed)?, options.create) {
             (true, _) => None,
             (false, None) => return Err(OpenError::Missing { path: owned() }),
-            (false, Some(access)) => Some(make(path, access).map_err(failed)?),
+            (false, Some(permissions)) => Some(make(path, permissions).map_err(failed)?),
         };
         let kind = fs::metadata(path).map_err(failed)?.file_type();
         if !kind.is_file() && !kind.is_block_device() {
@@ -219,15 +219,15 @@ impl FileMedium {
     }
 }
 
-/// Makes a file that only those may use whom `access` names.
-fn make(path: &Path, access: Access) -> io::Result<Made> {
+/// Makes a file that only those may use whom `permissions` names.
+fn make(path: &Path, permissions: FilePermissions) -> io::Result<Made> {
     let file = fs::OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(path)?;
     let made = Made::new(path, &file)?;
-    access.apply(&file)?;
+    permissions.apply(&file)?;
     Ok(made)
 }
 
@@ -315,7 +315,7 @@ mod tests {
 
     fn options(create: bool, direct: bool) -> FileOptions {
         FileOptions {
-            create: create.then(Access::default),
+            create: create.then(FilePermissions::default),
             direct,
         }
     }

@@ -246,11 +246,11 @@ pub(super) fn explain(error: io::Error) -> io::Error {
 mod tests {
     use super::super::FileOptions;
     use super::*;
-    use crate::access::Access;
+    use crate::permissions::FilePermissions;
 
     fn open(path: &Path) -> FileMedium {
         let options = FileOptions {
-            create: Some(Access::default()),
+            create: Some(FilePermissions::default()),
             direct: false,
         };
         FileMedium::open(path, options).unwrap()

@@ -23,8 +23,8 @@ use super::state::{Delta, PoolState};
 use super::volume::Volume;
 use super::{Pool, PoolError, Shape, Strength, Volumes};
 use crate::causes::Causes;
-use crate::complaint::Complaint;
 use crate::io::EngineName;
+use crate::log_limit::LogLimit;
 use crate::medium::Medium;
 use crate::threads::vital;
 
@@ -51,7 +51,7 @@ struct Recorder {
     /// A compaction may have written down a release that did not happen.
     mistrusted: bool,
     batch: Batch,
-    complaint: Complaint,
+    log_limit: LogLimit,
     /// When no other backend had the pool.
     verified: Option<Instant>,
 }
@@ -67,8 +67,8 @@ impl Recorder {
         Ok(())
     }
 
-    fn complain(&self, error: &JournalError) {
-        if let Some(times) = self.complaint.due() {
+    fn log_error(&self, error: &JournalError) {
+        if let Some(times) = self.log_limit.due() {
             let error = Causes(error);
             tracing::error!(%error, times, "changes of the pool could not be recorded");
         }
@@ -83,7 +83,7 @@ impl Log {
                 journal,
                 mistrusted: false,
                 batch: Batch::default(),
-                complaint: Complaint::default(),
+                log_limit: LogLimit::default(),
                 verified: None,
             }),
             commits: Arc::default(),
@@ -505,7 +505,7 @@ impl Pool {
         let mut recorder = log.lock();
         let verified = recorder.verify();
         if let Err(error) = self.noticed(verified) {
-            recorder.complain(&error);
+            recorder.log_error(&error);
         }
     }
 
@@ -514,13 +514,13 @@ impl Pool {
         let mut recorder = log.lock();
         let committed = self.commit(&mut recorder, group.strength, true, |_| ());
         if let Err(error) = &committed {
-            recorder.complain(error);
+            recorder.log_error(error);
         }
         log.commits.serve(group, committed.is_ok());
         if recorder.journal.wants_compaction()
             && let Err(error) = self.compact(&mut recorder)
         {
-            recorder.complain(&error);
+            recorder.log_error(&error);
         }
     }
 }

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use rustix::thread::{Timespec, futex};
 
-use crate::bell::Bell;
+use crate::notifier::Notifier;
 
 /// A taker that waits longer than this is a change that others are to hear of.
 const LONG: Duration = Duration::from_millis(10);
@@ -41,7 +41,7 @@ pub struct Quiescence {
     /// would have to wait for a taker that holds it.
     moved: AtomicU32,
     /// Rung when a taker has waited for [`LONG`].
-    bell: OnceLock<Arc<Bell>>,
+    notifier: OnceLock<Arc<Notifier>>,
 }
 
 impl Quiescence {
@@ -81,10 +81,10 @@ impl Quiescence {
         }
     }
 
-    /// Has `bell` rung when a taker waits for long.
-    pub fn announce(&self, bell: &Arc<Bell>) {
+    /// Has `notifier` rung when a taker waits for long.
+    pub fn announce(&self, notifier: &Arc<Notifier>) {
         // All vSSDs of a backend share one.
-        let _ = self.bell.set(bell.clone());
+        let _ = self.notifier.set(notifier.clone());
     }
 
     /// Whether a taker waits.
@@ -121,8 +121,8 @@ impl Quiescence {
             let left = LONG.saturating_sub(begin.elapsed());
             if !announced && left.is_zero() {
                 announced = true;
-                if let Some(bell) = self.bell.get() {
-                    bell.ring();
+                if let Some(notifier) = self.notifier.get() {
+                    notifier.notify();
                 }
             }
             let at_most = Timespec {
@@ -184,16 +184,22 @@ mod tests {
 
     #[test]
     fn a_taker_that_waits_for_long_is_announced() {
-        let (quiescence, bell) = (Arc::new(Quiescence::default()), Arc::new(Bell::default()));
-        quiescence.announce(&bell);
+        let (quiescence, notifier) = (
+            Arc::new(Quiescence::default()),
+            Arc::new(Notifier::default()),
+        );
+        quiescence.announce(&notifier);
         quiescence.begin();
         quiescence.end(1, 0);
         let taker = {
             let quiescence = quiescence.clone();
             thread::spawn(move || quiescence.wait())
         };
-        bell.wait(0, Duration::from_secs(20));
-        assert_eq!((bell.rings(), quiescence.is_waited_for()), (1, true));
+        notifier.wait(0, Duration::from_secs(20));
+        assert_eq!(
+            (notifier.generation(), quiescence.is_waited_for()),
+            (1, true)
+        );
         quiescence.end_all();
         taker.join().unwrap();
         assert!(!quiescence.is_waited_for());
@@ -202,8 +208,11 @@ mod tests {
     /// Also when other requests end meanwhile, again and again.
     #[test]
     fn a_taker_that_is_woken_all_the_time_is_announced() {
-        let (quiescence, bell) = (Arc::new(Quiescence::default()), Arc::new(Bell::default()));
-        quiescence.announce(&bell);
+        let (quiescence, notifier) = (
+            Arc::new(Quiescence::default()),
+            Arc::new(Notifier::default()),
+        );
+        quiescence.announce(&notifier);
         quiescence.begin();
         quiescence.end(1, 0);
         let taker = {
@@ -211,7 +220,7 @@ mod tests {
             thread::spawn(move || quiescence.wait())
         };
         let begin = Instant::now();
-        while bell.rings() == 0 {
+        while notifier.generation() == 0 {
             assert!(begin.elapsed() < Duration::from_secs(20), "it is not");
             quiescence.begin();
             quiescence.end(0, 0);

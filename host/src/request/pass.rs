@@ -193,9 +193,9 @@ impl<'a> Pass<'a> {
         })?;
         if matches!(slot.request.op, Op::Read | Op::Write)
             && !slot.request.zeros
-            && let Some(observer) = &mut self.stats.observer
+            && let Some(tracker) = &mut self.stats.tracker
         {
-            observer.accessed(slot.first, slot.count);
+            tracker.accessed(slot.first, slot.count);
         }
         Ok(())
     }

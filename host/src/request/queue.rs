@@ -95,7 +95,7 @@ impl RequestQueue {
         self.slots.is_empty()
     }
 
-    /// Has [`rest`](Self::rest) look at `other` as well.
+    /// Has [`park`](Self::park) look at `other` as well.
     ///
     /// # Errors
     /// When the system does not let it.
@@ -110,8 +110,8 @@ impl RequestQueue {
 
     /// The same, and waits until a transfer has ended. False when that is for its
     /// caller to wait for: nothing is in flight, or the watched descriptor is readable.
-    pub fn rest(&mut self) -> bool {
-        self.engine.rest()
+    pub fn park(&mut self) -> bool {
+        self.engine.park()
     }
 
     /// What tells of commits.
@@ -172,9 +172,9 @@ mod tests {
     use vssd::wire::Encoding;
 
     use super::*;
-    use crate::bell::Bell;
     use crate::clock::Clock;
     use crate::medium::MemoryMedium;
+    use crate::notifier::Notifier;
     use crate::pool::Pool;
     use crate::pool::allocator::Bounds;
     use crate::request::{Chain, Pass};
@@ -193,7 +193,7 @@ mod tests {
             socket: PathBuf::new(),
         };
         let context = Context {
-            bell: Arc::new(Bell::default()),
+            notifier: Arc::new(Notifier::default()),
             clock: Clock::monotonic(),
         };
         Vssd::new(physical, pool, volume, Encoding::Compact, 1, context).unwrap()

@@ -11,8 +11,8 @@ use vssd::units::Geometry;
 use vssd::wire::Encoding;
 
 use super::{BLOCKS, SHAPE};
-use crate::bell::Bell;
 use crate::clock::Clock;
+use crate::notifier::Notifier;
 use crate::pool::allocator::Bounds;
 use crate::pool::{Pool, Store};
 use crate::request::{Chain, Pass, RequestQueue};
@@ -44,7 +44,7 @@ impl Host {
                 socket: PathBuf::new(),
             };
             let context = Context {
-                bell: Arc::new(Bell::default()),
+                notifier: Arc::new(Notifier::default()),
                 clock: Clock::monotonic(),
             };
             let encoding = Encoding::Compact;

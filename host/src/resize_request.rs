@@ -1,4 +1,4 @@
-//! What is asked of a vSSD's size, and why that is refused.
+//! A request to resize a vSSD, and why one is refused.
 
 use std::fmt;
 use std::time::Duration;
@@ -43,11 +43,11 @@ pub enum StartError {
     /// A block that is to be taken is none of the guest's.
     #[error("block {0} is not held by the guest; nothing was taken")]
     NotHeld(u32),
-    /// It goes by requests that are not observed.
+    /// The pick needs request tracking, which is off.
     #[error(
-        "requests are not observed, and this pick goes by them: start that first with `vssdctl observe`"
+        "this pick needs request tracking, which is off: enable it with `vssdctl track NAME lru` (or `clock`)"
     )]
-    NotObserved,
+    NotTracked,
 }
 
 /// No driver of the vSSD answers that could say what its guest can spare.
@@ -117,9 +117,9 @@ impl Target {
     }
 }
 
-/// What a resize asks for.
+/// A resize as its caller asks for it; the device gets absolute numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wish {
+pub struct ResizeRequest {
     /// Blocks that the guest is to hold.
     pub target: Target,
     /// How the hypervisor picks the blocks of a shrink; `None` asks the guest.

@@ -1,4 +1,4 @@
-//! Errors that repeat: logged once in a while, with a count.
+//! Rate-limited logging: an error that repeats is logged at intervals, with a count.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 /// How often at most the same error is logged.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// An error that may come again and again. A medium that fails, fails request after request.
+/// The rate limit of one error, which may repeat: a disk that fails, fails every request.
 #[derive(Debug, Default)]
-pub struct Complaint(Mutex<Since>);
+pub struct LogLimit(Mutex<Since>);
 
 #[derive(Debug, Default)]
 struct Since {
@@ -16,9 +16,9 @@ struct Since {
     unlogged: u64,
 }
 
-impl Complaint {
-    /// Notes that it happened. `Some` when it is due to be logged: with how many times it
-    /// happened since it was logged last, this time included.
+impl LogLimit {
+    /// Counts an occurrence. `Some` when it is due to be logged: with the occurrences since it
+    /// was logged last, this one included.
     pub fn due(&self) -> Option<u64> {
         self.due_at(Instant::now())
     }
@@ -34,42 +34,42 @@ impl Complaint {
         Some(std::mem::take(&mut since.unlogged))
     }
 
-    /// What happened since it was logged last, if that is due to be logged although it does not
-    /// happen again: after a while, or now if it is to `end`.
-    pub fn rest(&self, end: bool) -> Rest {
-        self.rest_at(Instant::now(), end)
+    /// The occurrences since it was logged last, if they are due to be logged without another:
+    /// after the interval, or now at the `end`.
+    pub fn unlogged(&self, end: bool) -> Unlogged {
+        self.unlogged_at(Instant::now(), end)
     }
 
-    fn rest_at(&self, now: Instant, end: bool) -> Rest {
+    fn unlogged_at(&self, now: Instant, end: bool) -> Unlogged {
         let mut since = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let ago = since
             .logged
             .map(|logged| now.saturating_duration_since(logged));
         let left = ago.and_then(|ago| INTERVAL.checked_sub(ago));
         if let Some(left) = left.filter(|left| !left.is_zero() && !end) {
-            return Rest {
+            return Unlogged {
                 times: 0,
                 again: Some(left),
             };
         }
         let times = std::mem::take(&mut since.unlogged);
         if times == 0 || end {
-            return Rest { times, again: None };
+            return Unlogged { times, again: None };
         }
         since.logged = Some(now);
-        Rest {
+        Unlogged {
             times,
             again: Some(INTERVAL),
         }
     }
 }
 
-/// What is left of a complaint.
+/// Occurrences that are not logged yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rest {
+pub struct Unlogged {
     /// How many times are to be logged now.
     pub times: u64,
-    /// When to ask again.
+    /// When to call again.
     pub again: Option<Duration>,
 }
 
@@ -79,30 +79,33 @@ mod tests {
 
     #[test]
     fn repeats_are_counted_and_logged_later() {
-        let complaint = Complaint::default();
+        let log_limit = LogLimit::default();
         let begin = Instant::now();
-        assert_eq!(complaint.due_at(begin), Some(1));
-        assert_eq!(complaint.due_at(begin), None);
-        assert_eq!(complaint.due_at(begin + INTERVAL / 2), None);
-        assert_eq!(complaint.due_at(begin + INTERVAL), Some(3));
-        assert_eq!(complaint.due_at(begin + INTERVAL), None);
+        assert_eq!(log_limit.due_at(begin), Some(1));
+        assert_eq!(log_limit.due_at(begin), None);
+        assert_eq!(log_limit.due_at(begin + INTERVAL / 2), None);
+        assert_eq!(log_limit.due_at(begin + INTERVAL), Some(3));
+        assert_eq!(log_limit.due_at(begin + INTERVAL), None);
     }
 
     #[test]
     fn what_does_not_come_again_is_logged_as_well() {
-        let complaint = Complaint::default();
+        let log_limit = LogLimit::default();
         let begin = Instant::now();
-        let rest = |times, again| Rest { times, again };
-        assert_eq!(complaint.rest_at(begin, false), rest(0, None));
+        let rest = |times, again| Unlogged { times, again };
+        assert_eq!(log_limit.unlogged_at(begin, false), rest(0, None));
         for _ in 0..4 {
-            complaint.due_at(begin);
+            log_limit.due_at(begin);
         }
         let half = INTERVAL / 2;
-        assert_eq!(complaint.rest_at(begin + half, false), rest(0, Some(half)));
+        assert_eq!(
+            log_limit.unlogged_at(begin + half, false),
+            rest(0, Some(half))
+        );
         let late = begin + INTERVAL;
-        assert_eq!(complaint.rest_at(late, false), rest(3, Some(INTERVAL)));
-        assert_eq!(complaint.due_at(late), None);
-        assert_eq!(complaint.rest_at(late, true), rest(1, None));
-        assert_eq!(complaint.rest_at(late + INTERVAL, false), rest(0, None));
+        assert_eq!(log_limit.unlogged_at(late, false), rest(3, Some(INTERVAL)));
+        assert_eq!(log_limit.due_at(late), None);
+        assert_eq!(log_limit.unlogged_at(late, true), rest(1, None));
+        assert_eq!(log_limit.unlogged_at(late + INTERVAL, false), rest(0, None));
     }
 }
