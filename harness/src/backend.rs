@@ -13,7 +13,7 @@ use vssd_host::control::Client;
 use vssd_host::control::protocol::{
     Change, EncodingName, LatencyStatus, Reply, Request, Resize, Resized, TrackerName, VssdStatus,
 };
-use vssd_host::media::MediaKind;
+use vssd_host::emulation::MediaKind;
 use vssd_host::size::{Amount, ByteSize};
 
 use crate::process::Process;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use vssd_host::control::protocol::{EncodingName, PickName, Resized, TrackerName, VssdStatus};
-use vssd_host::media::MediaKind;
+use vssd_host::emulation::MediaKind;
 use vssd_host::size::ByteSize;
 use workloads::{Command, Report};
 

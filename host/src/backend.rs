@@ -47,9 +47,9 @@ pub struct Backend {
     context: Context,
     polling: Arc<Polling>,
     sockets: Sockets,
-    /// Locked only to look: whatever may wait for the medium comes before or after.
+    /// Locked only to look: whatever may wait for the backing comes before or after.
     served: Mutex<Vec<Served>>,
-    /// Those that are being added or removed, which takes as long as the medium.
+    /// Those that are being added or removed, which takes as long as the backing.
     changing: Mutex<BTreeSet<String>>,
     ending: AtomicBool,
 }

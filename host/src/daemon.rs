@@ -16,17 +16,17 @@ use signal_hook::iterator::Signals;
 use signal_hook::low_level::signal_name;
 
 use crate::backend::{Backend, Sockets, bind_all};
+use crate::backing::{
+    Backing, FileOptions, Made, MemoryBacking, NullBacking, survive_size_limits, warn_of_size_limit,
+};
 use crate::clock::Clock;
 use crate::control::protocol::Added;
 use crate::control::server::{self, Control};
 use crate::descriptors;
+use crate::emulation::MediaKind;
 use crate::guest_memory::survive_faults;
 use crate::io::EngineName;
 use crate::logging;
-use crate::media::MediaKind;
-use crate::medium::{
-    FileOptions, Made, Medium, MemoryMedium, NullMedium, survive_size_limits, warn_of_size_limit,
-};
 use crate::metrics;
 use crate::notifier::Notifier;
 use crate::output::print_line;
@@ -37,7 +37,7 @@ use crate::pool::{Pool, Shape};
 use crate::pool_file::{NewPool, PoolFile};
 use crate::size::ByteSize;
 use crate::socket::{self, Socket, check};
-use crate::spec::{Backing, Overcommit, VssdSpec, from_some_text};
+use crate::spec::{BackingSpec, Overcommit, VssdSpec, from_some_text};
 use crate::threads::{vital, watch_panics};
 use crate::vssd::Context;
 
@@ -64,7 +64,7 @@ pub struct Args {
     /// backend; null[:SIZE] for one that keeps nothing, to measure what else requests cost.
     #[arg(long, value_name = "FILE")]
     #[serde(deserialize_with = "from_some_text")]
-    pub backing: Option<Backing>,
+    pub backing: Option<BackingSpec>,
 
     /// Make the pool if there is none, and each --vssd that it does not have. A description may
     /// say create=true for one.
@@ -104,7 +104,7 @@ pub struct Args {
     #[arg(long)]
     pub no_poll: bool,
 
-    /// Have requests take as long as on a medium of that kind, but never less than here.
+    /// Emulate a slower medium: requests take at least as long as on it.
     #[arg(long, value_enum, value_name = "KIND")]
     pub media: Option<MediaKind>,
 
@@ -163,8 +163,8 @@ impl Args {
 
     /// The vSSDs, made if need be where that is asked for. A pool that ends with the backend
     /// has none.
-    fn specs(&self, backing: &Backing) -> Vec<VssdSpec> {
-        let create = self.create || !matches!(backing, Backing::File(_));
+    fn specs(&self, kept_in: &BackingSpec) -> Vec<VssdSpec> {
+        let create = self.create || !matches!(kept_in, BackingSpec::File(_));
         let specs = self.vssds.iter().cloned();
         specs
             .map(|spec| VssdSpec {
@@ -219,31 +219,31 @@ impl Args {
     }
 }
 
-fn volatile(medium: Arc<dyn Medium>, shape: Shape) -> Arc<Pool> {
+fn volatile(backing: Arc<dyn Backing>, shape: Shape) -> Arc<Pool> {
     let Shape {
         block_size,
         overcommit_permille,
         ..
     } = shape;
-    Arc::new(Pool::volatile(medium, block_size, overcommit_permille))
+    Arc::new(Pool::volatile(backing, block_size, overcommit_permille))
 }
 
 /// Opens the pool that `args` name. One that was made for that is taken back unless it is kept.
-fn open_pool(args: &Args, backing: &Backing) -> Result<(Arc<Pool>, Option<Made>)> {
+fn open_pool(args: &Args, kept_in: &BackingSpec) -> Result<(Arc<Pool>, Option<Made>)> {
     let engine = args.io.unwrap_or_default();
-    let path = match backing {
-        Backing::File(path) => path,
-        Backing::Memory(size) => {
+    let path = match kept_in {
+        BackingSpec::File(path) => path,
+        BackingSpec::Memory(size) => {
             let shape = args.shape(size.or(args.size))?;
             let len = shape.data_len();
-            let medium = MemoryMedium::new(len)
+            let backing = MemoryBacking::new(len)
                 .with_context(|| format!("take {} of memory", ByteSize(len)))?;
-            return Ok((volatile(Arc::new(medium), shape), None));
+            return Ok((volatile(Arc::new(backing), shape), None));
         }
-        Backing::Null(size) => {
+        BackingSpec::Null(size) => {
             let shape = args.shape(size.or(args.size))?;
             let len = shape.data_len();
-            return Ok((volatile(Arc::new(NullMedium { len }), shape), None));
+            return Ok((volatile(Arc::new(NullBacking { len }), shape), None));
         }
     };
     let boot = BootId::current().context("ask which boot of the machine this is")?;
@@ -259,15 +259,15 @@ fn open_pool(args: &Args, backing: &Backing) -> Result<(Arc<Pool>, Option<Made>)
             force: false,
         };
         let say = |text: &str| tracing::info!("{text}");
-        let make = |medium| Ok(Pool::create(medium, new.shape, engine, boot)?);
+        let make = |backing| Ok(Pool::create(backing, new.shape, engine, boot)?);
         let (pool, _, made) = file.make(new, say, make)?;
         return Ok((pool, Some(made)));
     }
     let describe = || format!("open the pool {}", path.display());
     let shape = file.shape(options.direct).with_context(describe)?;
-    let medium = file.into_medium();
-    warn_of_size_limit(&medium, shape.medium_len());
-    let pool = Pool::open(Arc::new(medium), engine, boot).with_context(describe)?;
+    let backing = file.into_backing();
+    warn_of_size_limit(&backing, shape.backing_len());
+    let pool = Pool::open(Arc::new(backing), engine, boot).with_context(describe)?;
     Ok((pool, None))
 }
 
@@ -281,7 +281,7 @@ pub fn run(args: &Args) -> Result<()> {
     let args = args.clone().with_config()?;
     let log = logging::start(args.log.as_deref().unwrap_or("info"))?;
     survive_size_limits()?;
-    let Some(backing) = &args.backing else {
+    let Some(kept_in) = &args.backing else {
         bail!("say with --backing FILE where the blocks are to be kept");
     };
     let Some(control) = &args.control else {
@@ -313,7 +313,7 @@ pub fn run(args: &Args) -> Result<()> {
     let vssd_sockets = bind_all(&args.vssds, &sockets)?;
     check(control)?;
     let metrics = args.metrics.map(metrics::bind).transpose()?;
-    let (pool, made) = open_pool(&args, backing)?;
+    let (pool, made) = open_pool(&args, kept_in)?;
     let asked = end.clone();
     pool.on_loss(move || {
         asked.ask();
@@ -324,7 +324,7 @@ pub fn run(args: &Args) -> Result<()> {
         tracing::warn!("{warning}");
     }
     if let Some(kind) = args.media {
-        pool.imitate(kind)?;
+        pool.emulate(kind)?;
     }
     // Better refused here than when a guest connects.
     drop(pool.engine().with_context(|| {
@@ -336,13 +336,13 @@ pub fn run(args: &Args) -> Result<()> {
         false => Polling::on_half_of_the_processors(),
     };
     let backend = Arc::new(Backend::new(pool.clone(), context, polling, sockets));
-    let specs = args.specs(backing);
+    let specs = args.specs(kept_in);
     let served = backend.start(&specs, vssd_sockets).and_then(|added| {
         if let Some(made) = made {
             made.keep();
         }
         let ready = ready(&specs, &added);
-        let served = serve(&backend, backing, control, metrics, &ready, &end);
+        let served = serve(&backend, kept_in, control, metrics, &ready, &end);
         served.inspect_err(|_| backend.forget_new(&specs, &added))
     });
     tracing::info!("the backend ends: vSSDs are stopped, then the pool is closed");
@@ -365,7 +365,7 @@ fn ready(specs: &[VssdSpec], added: &[Added]) -> String {
 
 fn serve(
     backend: &Arc<Backend>,
-    backing: &Backing,
+    kept_in: &BackingSpec,
     control: Socket,
     metrics: Option<TcpListener>,
     ready: &str,
@@ -374,7 +374,7 @@ fn serve(
     let (listener, _file) = control.into_parts();
     let asked = end.clone();
     let control = Arc::new(Control {
-        backing: backing.to_string(),
+        backing: kept_in.to_string(),
         backend: backend.clone(),
         shutdown: Box::new(move || {
             asked.ask();

@@ -2,7 +2,7 @@
 //! serves any number of resizable devices from it.
 //!
 //! ```text
-//!  QEMU ── vhost-user socket ── worker ── request queue ── engine ── medium (file)
+//!  QEMU ── vhost-user socket ── worker ── request queue ── engine ── backing (file)
 //!                                 │            │ blocks → physical      │
 //!  vssdctl, harness ── control ───┴── Vssd ── Volume ─┐               journal
 //!                                      │              ├── Pool ── log ──┘
@@ -17,9 +17,9 @@
 //! - [`view`], [`notifier`]: what is known of a vSSD without waiting for it, and waiting for changes
 //! - [`guest_memory`]: memory of a guest that turns out not to be there
 //! - [`request`]: a descriptor chain as a virtio-blk request, and what it waits for
-//! - [`pool`]: who owns which physical block of the medium, and how that lasts
-//! - [`io`], [`medium`]: moving bytes, and where they go
-//! - [`media`]: when that would end on a medium that is not there
+//! - [`pool`]: who owns which physical block of the backing, and how that lasts
+//! - [`io`], [`backing`]: moving bytes, and where they go
+//! - [`emulation`]: when a request would end on a slower medium
 //! - [`pick`]: what the hypervisor takes when it picks by itself
 //! - [`stats`], [`latency`], [`metrics`]: what is counted, how long requests took, and all of
 //!   that for Prometheus
@@ -38,6 +38,7 @@
 #![deny(unsafe_code)]
 
 pub mod backend;
+pub mod backing;
 pub mod block_list;
 pub mod causes;
 pub mod clock;
@@ -47,14 +48,13 @@ pub mod control;
 pub mod ctl;
 pub mod daemon;
 pub mod descriptors;
+pub mod emulation;
 pub mod guest_memory;
 pub mod http;
 pub mod io;
 pub mod latency;
 pub mod log_limit;
 pub mod logging;
-pub mod media;
-pub mod medium;
 pub mod metrics;
 pub mod notifier;
 pub mod output;

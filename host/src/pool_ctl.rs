@@ -9,7 +9,7 @@ use clap::Subcommand;
 use serde_json::json;
 use vssd::units::MAX_BLOCKS;
 
-use crate::medium::{FileOptions, survive_size_limits};
+use crate::backing::{FileOptions, survive_size_limits};
 use crate::output::{OutputError, print, print_line, warn};
 use crate::permissions::{FilePermissions, Group, Mode};
 use crate::pool::journal::{
@@ -162,7 +162,7 @@ fn create(command: &PoolCommand, json: bool) -> Result<()> {
     };
     let opened = open(file, Some(FilePermissions::new(*mode, *group)))?;
     let boot = boot()?;
-    let make = |medium| Ok(Journal::create(medium, shape, boot)?);
+    let make = |backing| Ok(Journal::create(backing, shape, boot)?);
     let (_, found, made) = opened.make(new, |text| warn(text), make)?;
     made.keep();
     if json {
@@ -180,8 +180,8 @@ fn create(command: &PoolCommand, json: bool) -> Result<()> {
 }
 
 fn read(file: &Path) -> Result<Reading> {
-    let medium = open(file, None)?.into_medium();
-    Journal::read(Arc::new(medium), boot()?)
+    let backing = open(file, None)?.into_backing();
+    Journal::read(Arc::new(backing), boot()?)
         .with_context(|| format!("read the pool in {}", file.display()))
 }
 
@@ -195,8 +195,8 @@ fn check(file: &Path, accept: bool, json: bool) -> Result<ExitCode> {
         .collect();
     if accept && faults.is_empty() && reading.overlap.is_some() {
         drop(reading);
-        let medium = open(file, None)?.into_medium();
-        Pool::accept(Arc::new(medium), boot()?)
+        let backing = open(file, None)?.into_backing();
+        Pool::accept(Arc::new(backing), boot()?)
             .with_context(|| format!("accept the pool in {}", file.display()))?;
         say(json, "accepted", || {
             format!("accepted the pool in {} as it is", file.display())
@@ -286,9 +286,9 @@ fn remove(file: &Path, force: bool) -> Result<()> {
             file.display()
         );
     }
-    let medium = Arc::new(opened.into_medium());
+    let backing = Arc::new(opened.into_backing());
     if !force {
-        let reading = Journal::read(medium.clone(), boot()?).with_context(|| {
+        let reading = Journal::read(backing.clone(), boot()?).with_context(|| {
             format!(
                 "read the pool in {} (--force removes it unread)",
                 file.display()
@@ -303,8 +303,8 @@ fn remove(file: &Path, force: bool) -> Result<()> {
             names.join(", ")
         );
     }
-    erase(&*medium).with_context(|| format!("erase the pool in {}", file.display()))?;
-    if !medium.is_device() {
+    erase(&*backing).with_context(|| format!("erase the pool in {}", file.display()))?;
+    if !backing.is_device() {
         std::fs::remove_file(file).with_context(|| format!("remove {}", file.display()))?;
     }
     Ok(())

@@ -14,7 +14,7 @@ use crate::size::ByteSize;
 
 /// What a backend keeps its vSSDs on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Backing {
+pub enum BackingSpec {
     /// A file or block device.
     File(PathBuf),
     /// The memory of the backend, gone with it; of that size, if given.
@@ -24,7 +24,7 @@ pub enum Backing {
     Null(Option<ByteSize>),
 }
 
-impl FromStr for Backing {
+impl FromStr for BackingSpec {
     type Err = crate::size::SizeError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -40,7 +40,7 @@ impl FromStr for Backing {
     }
 }
 
-impl fmt::Display for Backing {
+impl fmt::Display for BackingSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => path.display().fmt(f),
@@ -294,12 +294,15 @@ mod tests {
 
     #[test]
     fn backings_and_factors_are_read() {
-        assert_eq!("memory".parse(), Ok(Backing::Memory(None)));
-        let sized = Backing::Memory(Some(ByteSize(1 << 20)));
+        assert_eq!("memory".parse(), Ok(BackingSpec::Memory(None)));
+        let sized = BackingSpec::Memory(Some(ByteSize(1 << 20)));
         assert_eq!("memory:1MiB".parse(), Ok(sized));
-        assert_eq!("null".parse(), Ok(Backing::Null(None)));
-        assert_eq!("memory.img".parse(), Ok(Backing::File("memory.img".into())));
-        assert!("memory:much".parse::<Backing>().is_err());
+        assert_eq!("null".parse(), Ok(BackingSpec::Null(None)));
+        assert_eq!(
+            "memory.img".parse(),
+            Ok(BackingSpec::File("memory.img".into()))
+        );
+        assert!("memory:much".parse::<BackingSpec>().is_err());
         assert_eq!("1.5".parse(), Ok(Overcommit(1500)));
         assert_eq!(Overcommit(1500).to_string(), "1.5");
         for bad in ["0.5", "x", "nan", "1001"] {

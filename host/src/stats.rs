@@ -48,7 +48,7 @@ pub struct Counters {
     pub zero: Tally,
     /// Flushes.
     pub flush: u64,
-    /// Requests that the medium failed.
+    /// Requests that the backing failed.
     pub io_errors: u64,
     /// Requests that found no room in the pool.
     pub no_space: u64,
@@ -156,18 +156,18 @@ pub struct Stats {
     pub latency: Latency,
     /// What tracks requests for the hypervisor's picks, if enabled.
     pub tracker: Option<Tracker>,
-    medium_log: LogLimit,
+    backing_log: LogLimit,
     buffer_log: LogLimit,
     space_log: LogLimit,
     not_held_log: LogLimit,
 }
 
 impl Stats {
-    /// Counts a request of a vSSD that the medium failed.
+    /// Counts a request of a vSSD that the backing failed.
     pub fn failed(&mut self, vssd: &Vssd, error: &io::Error) {
         let name = &vssd.name;
         self.counters.io_errors += 1;
-        // EFAULT: the buffer, not the medium.
+        // EFAULT: the buffer, not the backing.
         if error.raw_os_error() == Some(libc::EFAULT) {
             if let Some(times) = self.buffer_log.due() {
                 tracing::warn!(
@@ -177,10 +177,10 @@ impl Stats {
                 );
                 vssd.notifier().notify();
             }
-        } else if let Some(times) = self.medium_log.due() {
+        } else if let Some(times) = self.backing_log.due() {
             tracing::error!(
                 vssd = %name, %error, times,
-                "the medium failed a request; the guest gets an I/O error"
+                "the backing failed a request; the guest gets an I/O error"
             );
             vssd.notifier().notify();
         }
@@ -222,7 +222,7 @@ impl Stats {
                 &self.buffer_log,
                 "more requests had a buffer in memory that the frontend took away",
             ),
-            (&self.medium_log, "the medium failed more requests"),
+            (&self.backing_log, "the backing failed more requests"),
             (
                 &self.not_held_log,
                 "more requests were to blocks that the guest does not hold",

@@ -6,10 +6,10 @@
 //! requests takes once. That no request is in flight to blocks which change hands,
 //! as [DEV-1] and [DEV-11] ask for, is the volume's affair.
 //!
-//! A change of hands waits for requests and for the journal, however long the medium takes
+//! A change of hands waits for requests and for the journal, however long the backing takes
 //! for them, and the lock of the device is held meanwhile. So whoever only wants to know
 //! something takes a [`View`], and nothing that serves several vSSDs waits for that lock.
-//! The lock of the statistics is never held while its holder waits for the medium.
+//! The lock of the statistics is never held while its holder waits for the backing.
 
 use std::collections::VecDeque;
 use std::io;
@@ -220,7 +220,7 @@ impl Vssd {
         self.clock.now_ns()
     }
 
-    /// The state, locked; this may wait as long as the medium takes.
+    /// The state, locked; this may wait as long as the backing takes.
     pub fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock()
     }

@@ -284,7 +284,7 @@ impl Worker {
     }
 
     /// Serves what there is before it is found out what disturbs: mostly the guest, which
-    /// tells of a request. So the medium has it while the thread asks the system who calls.
+    /// tells of a request. So the backing has it while the thread asks the system who calls.
     fn serve_once(
         &self,
         queue: &mut RequestQueue,

@@ -412,7 +412,7 @@ fn start_on_a_failing_medium(site: &Site) -> Daemon {
         physical_blocks: 1024,
         overcommit_permille: 1000,
     };
-    site.start_limited(&specs, shape.medium_len() - (2 << 20))
+    site.start_limited(&specs, shape.backing_len() - (2 << 20))
 }
 
 /// The first sector of the second window.

@@ -219,7 +219,8 @@ fn a_configuration_says_what_the_command_line_does_not() {
     for (line, word) in [
         ("colour = 1", "colour"),
         ("overcommit = \"0.1\"", "0.1"),
-        ("[[vssd]]\nname = \"x\"", "size"),
+        ("[[vssd]]\nname = \"x\"", "socket"),
+        ("[[vssd]]\nname = \"x\"\nsocket = \"s\"", "size"),
         ("size = 5", "string"),
     ] {
         fs::write(&config, line).unwrap();
@@ -354,9 +355,9 @@ fn garbage_harms_only_its_sender() {
     work(&mut honest, 10, 0x77);
 }
 
-/// A pool that imitates a slower medium answers no request before that would.
+/// A pool that emulates a slower medium answers no request before that medium would.
 #[test]
-fn a_medium_is_imitated() {
+fn a_medium_is_emulated() {
     let site = Site::new();
     let specs = [site.spec("vm1", "size=1MiB")];
     for (media, kind, at_least_us) in [("hdd", "read", 5_000), ("slc-flash", "write", 500)] {

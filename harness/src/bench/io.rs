@@ -280,7 +280,7 @@ fn on_disk(
         physical_blocks: (size / BLOCK) as u32,
         overcommit_permille: 1000,
     };
-    let base = shape.medium_len() - size;
+    let base = shape.backing_len() - size;
     let blockdev = format!(
         "driver=raw,node-name=disk,offset={base},size={size},file.driver=file,\
          file.filename={path},file.locking=off,file.aio=io_uring,file.cache.direct=on"

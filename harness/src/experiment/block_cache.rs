@@ -14,7 +14,7 @@ use guest_cache::Policy;
 use guest_cache::WritePolicy;
 use serde::Deserialize;
 use tempfile::TempPath;
-use vssd_host::media::MediaKind;
+use vssd_host::emulation::MediaKind;
 use vssd_host::size::ByteSize;
 use workloads::Workload;
 use workloads::pattern::derive_seed;

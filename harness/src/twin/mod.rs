@@ -39,10 +39,10 @@ use anyhow::{Context, Result, bail, ensure};
 use guest_runtime::port::Exit;
 use vssd::units::Geometry;
 use vssd::wire::Encoding;
+use vssd_host::backing::{Backing, MemoryBacking, NullBacking};
 use vssd_host::clock::Clock;
 use vssd_host::control::protocol::{EncodingName, Resized, TrackerName, VssdStatus};
 use vssd_host::control::server;
-use vssd_host::medium::{Medium, MemoryMedium, NullMedium};
 use vssd_host::notifier::Notifier;
 use vssd_host::pool::Pool;
 use vssd_host::pool::allocator::Bounds;
@@ -136,12 +136,12 @@ impl Twin {
         let blocks = shape.size.0.checked_div(u64::from(bytes)).unwrap_or(0);
         let geometry = Geometry::new(bytes, blocks)?;
         check_memory(shape.written)?;
-        let medium: Arc<dyn Medium> = match shape.written.0 {
-            0 => Arc::new(NullMedium {
+        let medium: Arc<dyn Backing> = match shape.written.0 {
+            0 => Arc::new(NullBacking {
                 len: geometry.capacity_bytes(),
             }),
             _ => Arc::new(
-                MemoryMedium::new(geometry.capacity_bytes()).context("make a medium in memory")?,
+                MemoryBacking::new(geometry.capacity_bytes()).context("make a medium in memory")?,
             ),
         };
         let capacity = geometry.capacity();

@@ -8,8 +8,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use vssd::device::End;
 use vssd::wire::Encoding;
 
+use crate::emulation::Wear;
 use crate::latency::{self, Activity, Bucket, Histogram, Operation};
-use crate::media::Wear;
 use crate::pick::HostPick;
 use crate::size::Amount;
 use crate::vssd::{COMPLETE, Vssd};
@@ -413,7 +413,7 @@ pub struct PoolStatus {
     pub journal_bytes: u64,
     /// How often the journal was written anew.
     pub compactions: u64,
-    /// What writing would have done to the medium that is imitated, if one is.
+    /// What writing would have done to the emulated medium, if one is.
     pub media: Option<Wear>,
 }
 
@@ -577,7 +577,7 @@ pub struct CountersStatus {
     pub zeroings: u64,
     /// Flushes.
     pub flushes: u64,
-    /// Requests that the medium failed.
+    /// Requests that the backing failed.
     pub io_errors: u64,
     /// Requests that found no room in the pool.
     pub no_space: u64,

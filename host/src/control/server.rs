@@ -40,7 +40,7 @@ pub const MAX_CLIENTS: usize = 64;
 const MAX_TURNED_AWAY: usize = 8;
 
 /// How long a status waits for vSSDs that are busy, to tell their state as it is now and not as it
-/// was before: longer than they compute, but not as long as they may wait for the medium.
+/// was before: longer than they compute, but not as long as they may wait for the backing.
 const STATUS_PATIENCE: Duration = Duration::from_millis(30);
 
 /// How long a client may take to read an answer.

@@ -1,14 +1,14 @@
-//! Moving the bytes of requests between guest memory and the medium.
+//! Moving the bytes of requests between guest memory and the backing.
 //!
 //! An [`Engine`] takes transfers and says later which have ended; it knows
 //! neither guests nor pools. One belongs to one thread, and to the requests of
 //! one vSSD.
 //!
 //! - [`uring`]: asynchronous, by an io_uring of its own
-//! - [`immediate`]: each transfer ends before it returns, by a [`Medium`]
-//! - [`paced`]: as slow as another medium would be, around one of these
+//! - [`immediate`]: each transfer ends before it returns, by a [`Backing`]
+//! - [`paced`]: as slow as an emulated medium, around one of these
 //!
-//! [`Medium`]: crate::medium::Medium
+//! [`Backing`]: crate::backing::Backing
 
 pub mod immediate;
 pub mod paced;
@@ -23,18 +23,18 @@ use vm_memory::VolatileSlice;
 /// Which way bytes go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
-    /// From the medium to guest memory.
+    /// From the backing to guest memory.
     Read,
-    /// From guest memory to the medium.
+    /// From guest memory to the backing.
     Write,
 }
 
-/// Moves bytes between guest memory and one medium.
+/// Moves bytes between guest memory and one backing.
 pub trait Engine: Send {
     /// Transfers that can be submitted now. Never 0 when nothing is in flight.
     fn room(&self) -> usize;
 
-    /// Starts to move all of `buffers` to or from `offset` of the medium. There must
+    /// Starts to move all of `buffers` to or from `offset` of the backing. There must
     /// be [`room`](Self::room).
     ///
     /// # Safety
@@ -48,7 +48,7 @@ pub trait Engine: Send {
         buffers: &mut dyn Iterator<Item = VolatileSlice<'_>>,
     );
 
-    /// Whether [`submit`](Self::submit) may wait for the medium.
+    /// Whether [`submit`](Self::submit) may wait for the backing.
     fn may_block(&self) -> bool;
 
     /// Sees to it that what was submitted is under way.

@@ -1,4 +1,4 @@
-//! An engine whose transfers take as long as they would on another medium.
+//! An engine whose transfers take as long as on an emulated medium.
 //!
 //! A transfer is reported as ended when that of the inner engine has ended and the time of the
 //! [`MediaModel`] is reached, whichever comes last. All engines of a pool share one model.
@@ -16,7 +16,7 @@ use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
 use vmm_sys_util::timerfd::TimerFd;
 
 use super::{Direction, Engine};
-use crate::media::{MediaModel, Wear};
+use crate::emulation::{MediaModel, Wear};
 
 /// Waits of less are spent looking at the clock: to sleep and to be woken takes about as long.
 const SPIN: Duration = Duration::from_micros(20);
@@ -48,7 +48,7 @@ impl Pace {
         self.began + Duration::from_nanos(done_ns)
     }
 
-    /// What writing has done to the medium.
+    /// What writing has done to the emulated medium.
     pub fn wear(&self) -> Wear {
         let model = self.model.lock().unwrap_or_else(PoisonError::into_inner);
         model.wear()
@@ -211,18 +211,18 @@ impl Engine for Paced {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backing::MemoryBacking;
+    use crate::emulation::MediaKind;
     use crate::io::immediate::Immediate;
-    use crate::media::MediaKind;
-    use crate::medium::MemoryMedium;
     use vmm_sys_util::eventfd::EventFd;
 
     #[test]
     #[allow(unsafe_code)]
     fn nothing_ends_before_its_time_and_who_rests_is_woken() {
-        let medium = Arc::new(MemoryMedium::new(1 << 20).unwrap());
+        let backing = Arc::new(MemoryBacking::new(1 << 20).unwrap());
         let model = MediaModel::new(MediaKind::Hdd, 1 << 20).unwrap();
         let pace = Arc::new(Pace::new(model));
-        let mut engine = Paced::new(Box::new(Immediate::new(medium)), pace.clone()).unwrap();
+        let mut engine = Paced::new(Box::new(Immediate::new(backing)), pace.clone()).unwrap();
         let began = Instant::now();
         let mut buffer = [1u8; 512];
         for token in [7, 8] {

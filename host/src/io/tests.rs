@@ -14,7 +14,7 @@ use vm_memory::VolatileSlice;
 use super::paced::{Pace, Paced};
 use super::uring::Uring;
 use super::{Direction, Engine};
-use crate::media::{MediaKind, MediaModel, flash};
+use crate::emulation::{MediaKind, MediaModel, flash};
 
 /// Of contents and of the order of transfers.
 const SEED: u64 = 7;

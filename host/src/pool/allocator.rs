@@ -433,7 +433,7 @@ impl Allocator {
     }
 
     /// A region of which every physical block is free: `next` if it is one, so that
-    /// neighbouring windows are neighbours on the medium.
+    /// neighbouring windows are neighbours on the backing.
     pub fn whole_region(&self, next: Option<u32>) -> Option<u32> {
         let next = next.filter(|region| self.whole.contains(*region));
         next.or_else(|| self.whole.next_in(0))

@@ -22,10 +22,10 @@ use super::journal::{Batch, BootId, Journal, JournalError, PoolImage, Sink, Work
 use super::state::{Delta, PoolState};
 use super::volume::Volume;
 use super::{Pool, PoolError, Shape, Strength, Volumes};
+use crate::backing::Backing;
 use crate::causes::Causes;
 use crate::io::EngineName;
 use crate::log_limit::LogLimit;
-use crate::medium::Medium;
 use crate::threads::vital;
 
 /// Windows that are written down together, for which requests that change maps wait.
@@ -41,7 +41,7 @@ const QUIET: Duration = Duration::from_secs(1);
 /// The log of a pool that lasts.
 pub(super) struct Log {
     journal: Mutex<Recorder>,
-    /// What the journal has done, for whoever cannot wait for the medium.
+    /// What the journal has done, for whoever cannot wait for the backing.
     work: Mutex<Work>,
     commits: Arc<GroupCommit>,
 }
@@ -137,34 +137,34 @@ fn add_delta(batch: &mut Batch, delta: Delta) {
 }
 
 impl Pool {
-    /// Makes a pool of that shape on `medium`, whatever is there.
+    /// Makes a pool of that shape on `backing`, whatever is there.
     ///
     /// # Errors
-    /// When the medium is too small or fails.
+    /// When the backing is too small or fails.
     pub fn create(
-        medium: Arc<dyn Medium>,
+        backing: Arc<dyn Backing>,
         shape: Shape,
         engine: EngineName,
         boot: BootId,
     ) -> Result<Arc<Self>, PoolError> {
-        let journal = Journal::create(medium.clone(), shape, boot)?;
-        Self::start(medium, journal, &PoolImage::new(shape), engine)
+        let journal = Journal::create(backing.clone(), shape, boot)?;
+        Self::start(backing, journal, &PoolImage::new(shape), engine)
     }
 
-    /// Opens the pool on `medium`.
+    /// Opens the pool on `backing`.
     ///
     /// # Errors
     /// When there is none, or it is damaged.
     pub fn open(
-        medium: Arc<dyn Medium>,
+        backing: Arc<dyn Backing>,
         engine: EngineName,
         boot: BootId,
     ) -> Result<Arc<Self>, PoolError> {
-        let (journal, image) = Journal::open(medium.clone(), boot)?;
+        let (journal, image) = Journal::open(backing.clone(), boot)?;
         if let Some(fault) = image.check(1).pop() {
             return Err(PoolError::Fault(fault));
         }
-        Self::start(medium, journal, &image, engine)
+        Self::start(backing, journal, &image, engine)
     }
 
     /// Opens a pool that two backends had at the same time, as the newest of its records say it
@@ -172,12 +172,12 @@ impl Pool {
     ///
     /// # Errors
     /// When there is none, or it is damaged.
-    pub fn accept(medium: Arc<dyn Medium>, boot: BootId) -> Result<(), PoolError> {
-        let (journal, image) = Journal::open_overlapped(medium.clone(), boot)?;
+    pub fn accept(backing: Arc<dyn Backing>, boot: BootId) -> Result<(), PoolError> {
+        let (journal, image) = Journal::open_overlapped(backing.clone(), boot)?;
         if let Some(fault) = image.check(1).pop() {
             return Err(PoolError::Fault(fault));
         }
-        let pool = Self::start(medium, journal, &image, EngineName::Sync)?;
+        let pool = Self::start(backing, journal, &image, EngineName::Sync)?;
         if let Some(log) = &pool.log {
             let mut recorder = log.lock();
             pool.compact(&mut recorder)?;
@@ -187,7 +187,7 @@ impl Pool {
     }
 
     fn start(
-        medium: Arc<dyn Medium>,
+        backing: Arc<dyn Backing>,
         journal: Journal,
         image: &PoolImage,
         engine: EngineName,
@@ -225,7 +225,7 @@ impl Pool {
             log: Some(Log::new(journal)),
             pace: OnceLock::new(),
             on_loss: OnceLock::new(),
-            medium,
+            backing,
         });
         if let Some(log) = &pool.log {
             if log.lock().journal.wants_compaction() {
@@ -274,11 +274,11 @@ impl Pool {
     /// when it does.
     ///
     /// # Errors
-    /// When the medium failed at once.
+    /// When the backing failed at once.
     pub fn flush(&self) -> io::Result<Option<PendingCommit>> {
         match &self.log {
             Some(log) => Ok(Some(log.commits.request(Strength::Hard))),
-            None => self.medium.flush().map(|()| None),
+            None => self.backing.flush().map(|()| None),
         }
     }
 
@@ -311,7 +311,7 @@ impl Pool {
     /// Makes everything so far survive the loss of power.
     ///
     /// # Errors
-    /// When the medium failed, or another backend has the pool now.
+    /// When the backing failed, or another backend has the pool now.
     pub fn close(&self) -> io::Result<()> {
         let closed = match self.flush()? {
             Some(pending) => self.wait(pending),

@@ -1,6 +1,6 @@
-//! A pool: one medium shared by the vSSDs of many virtual machines.
+//! A pool: one backing shared by the vSSDs of many virtual machines.
 //!
-//! The medium's data area is cut into *physical blocks* of one block each. A *volume* is
+//! The backing's data area is cut into *physical blocks* of one block each. A *volume* is
 //! the storage of one vSSD: it maps the device's blocks to physical blocks, each when it
 //! is first written. The *allocator* says who owns which physical block and how many more
 //! each volume may hold. Reads and writes look only at their own volume's map,
@@ -8,13 +8,13 @@
 //! the lock of the [`PoolState`], and is in the pool's *log* before it is reported.
 //!
 //! ```text
-//!   requests of a vSSD ── Volume (map, granted bits) ── physical blocks of the medium
+//!   requests of a vSSD ── Volume (map, granted bits) ── physical blocks of the backing
 //!                            │ first writes, discards
-//!   resizes ─────────────▶ PoolState (allocator, deltas) ──▶ log ──▶ the medium's journal
+//!   resizes ─────────────▶ PoolState (allocator, deltas) ──▶ log ──▶ the backing's journal
 //! ```
 //!
 //! - [`allocator`], [`volume`], [`quiescence`], [`state`]: what is where, without I/O
-//! - [`journal`]: what lasts, on the medium itself
+//! - [`journal`]: what lasts, on the backing itself
 //! - [`group_commit`], `commit`: when it gets there, and waiting for that
 
 pub mod allocator;
@@ -47,14 +47,14 @@ use self::journal::layout;
 use self::journal::{Fault, JournalError};
 use self::state::PoolState;
 use self::volume::{Extent, Volume};
+use crate::backing::{Alignment, Backing, Room};
 use crate::causes::Causes;
+use crate::emulation::{MediaKind, MediaModel, TooLarge, Wear};
 use crate::io::immediate::Immediate;
 use crate::io::paced::{Pace, Paced};
 use crate::io::uring::Uring;
 use crate::io::{Engine, EngineName};
 use crate::latency::{Activity, Latency};
-use crate::media::{MediaKind, MediaModel, TooLarge, Wear};
-use crate::medium::{Alignment, Medium, Room};
 use crate::size::Blocks;
 
 /// Why a pool refuses.
@@ -112,12 +112,12 @@ impl Shape {
         u64::from(self.physical_blocks) * u64::from(self.block_size)
     }
 
-    /// Bytes that a pool of this shape takes on its medium.
-    pub fn medium_len(&self) -> u64 {
+    /// Bytes that a pool of this shape takes on its backing.
+    pub fn backing_len(&self) -> u64 {
         self.room().len
     }
 
-    /// What a pool of this shape needs of its medium.
+    /// What a pool of this shape needs of its backing.
     pub fn room(&self) -> Room {
         layout::room(*self)
     }
@@ -136,10 +136,10 @@ pub struct Member {
 
 /// See the module.
 pub struct Pool {
-    medium: Arc<dyn Medium>,
+    backing: Arc<dyn Backing>,
     engine: EngineName,
     block_size: u32,
-    /// Where the physical blocks begin on the medium, bytes.
+    /// Where the physical blocks begin on the backing, bytes.
     data: u64,
     state: Mutex<PoolState>,
     volumes: Mutex<Volumes>,
@@ -147,7 +147,7 @@ pub struct Pool {
     alone: Mutex<()>,
     /// `None` for a pool that does not last.
     log: Option<Log>,
-    /// Set where the medium is to be as slow as another.
+    /// Set where a slower medium is emulated.
     pace: OnceLock<Arc<Pace>>,
     /// What to do when another backend has taken it over.
     on_loss: OnceLock<Box<dyn Fn() + Send + Sync>>,
@@ -160,9 +160,9 @@ struct Volumes {
 }
 
 impl Pool {
-    /// A pool that is gone when this process is, on all of `medium`.
-    pub fn volatile(medium: Arc<dyn Medium>, block_size: u32, overcommit_permille: u32) -> Self {
-        let physical_blocks = medium.len() / u64::from(block_size);
+    /// A pool that is gone when this process is, on all of `backing`.
+    pub fn volatile(backing: Arc<dyn Backing>, block_size: u32, overcommit_permille: u32) -> Self {
+        let physical_blocks = backing.len() / u64::from(block_size);
         let physical_blocks = u32::try_from(physical_blocks).unwrap_or(u32::MAX - 1);
         Self {
             engine: EngineName::Sync,
@@ -177,7 +177,7 @@ impl Pool {
             log: None,
             pace: OnceLock::new(),
             on_loss: OnceLock::new(),
-            medium,
+            backing,
         }
     }
 
@@ -186,44 +186,44 @@ impl Pool {
         self.block_size
     }
 
-    /// What the medium wants of buffers and offsets.
+    /// What the backing wants of buffers and offsets.
     pub fn alignment(&self) -> Alignment {
-        self.medium.alignment()
+        self.backing.alignment()
     }
 
     /// Whether what was written can be read.
     pub fn keeps_data(&self) -> bool {
-        self.medium.keeps_data()
+        self.backing.keeps_data()
     }
 
-    /// Where a physical block is on the medium, bytes.
+    /// Where a physical block is on the backing, bytes.
     pub fn offset(&self, physical: u32) -> u64 {
         self.data + u64::from(physical) * u64::from(self.block_size)
     }
 
-    /// Has requests take as long as on a medium of that kind, by all engines made from now on.
+    /// Makes requests take as long as on a medium of that kind, in all engines made from now on.
     ///
     /// # Errors
-    /// When the medium is larger than a model can be.
-    pub fn imitate(&self, kind: MediaKind) -> Result<(), TooLarge> {
-        let model = MediaModel::new(kind, self.medium.len())?;
+    /// When the backing is too large to emulate.
+    pub fn emulate(&self, kind: MediaKind) -> Result<(), TooLarge> {
+        let model = MediaModel::new(kind, self.backing.len())?;
         self.pace.get_or_init(|| Arc::new(Pace::new(model)));
         Ok(())
     }
 
-    /// What writing would have done to the medium that is imitated.
+    /// What writing would have done to the emulated medium.
     pub fn wear(&self) -> Option<Wear> {
         self.pace.get().map(|pace| pace.wear())
     }
 
-    /// A new engine on the medium.
+    /// A new engine on the backing.
     ///
     /// # Errors
     /// When the system does not provide what it needs.
     pub fn engine(&self) -> io::Result<Box<dyn Engine>> {
-        let engine: Box<dyn Engine> = match (self.engine, self.medium.file()) {
+        let engine: Box<dyn Engine> = match (self.engine, self.backing.file()) {
             (EngineName::Uring, Some(file)) => Box::new(Uring::new(file)?),
-            _ => Box::new(Immediate::new(self.medium.clone())),
+            _ => Box::new(Immediate::new(self.backing.clone())),
         };
         Ok(match self.pace.get() {
             Some(pace) => Box::new(Paced::new(engine, pace.clone())?),

@@ -164,7 +164,7 @@ mod tests {
                         working.store(1, Ordering::Relaxed);
                     }
                     quiescence.end(u64::from(started), 0);
-                    // The request ends in a later epoch, as from a medium.
+                    // The request ends in a later epoch, as from a backing.
                     std::hint::spin_loop();
                     quiescence.begin();
                     working.store(0, Ordering::Relaxed);

@@ -15,8 +15,8 @@ use super::allocator::{Allocator, Bounds, Denied, Fate, Refusal, VolumeId};
 use super::journal::{Batch, BootId, Journal};
 use super::volume::{PhysicalBlocks, Run, Volume};
 use super::{Pool, Shape, Strength};
+use crate::backing::trace::{Image, TraceBacking};
 use crate::io::EngineName;
-use crate::medium::trace::{Image, TraceMedium};
 
 #[derive(Default)]
 struct Model {
@@ -462,11 +462,11 @@ fn a_reservation_keeps_its_places() {
 }
 
 #[test]
-fn engines_of_a_pool_that_imitates_a_medium_are_paced() {
-    let medium = std::sync::Arc::new(crate::medium::MemoryMedium::new(1 << 20).unwrap());
-    let pool = super::Pool::volatile(medium, 4096, 1000);
-    assert!(pool.wear().is_none(), "nothing is imitated");
-    pool.imitate(crate::media::MediaKind::Hdd).unwrap();
+fn engines_of_a_pool_that_emulates_a_medium_are_paced() {
+    let backing = std::sync::Arc::new(crate::backing::MemoryBacking::new(1 << 20).unwrap());
+    let pool = super::Pool::volatile(backing, 4096, 1000);
+    assert!(pool.wear().is_none(), "nothing is emulated");
+    pool.emulate(crate::emulation::MediaKind::Hdd).unwrap();
     let mut engine = pool.engine().unwrap();
     let mut bytes = [1; 512];
     let slice = vm_memory::VolatileSlice::from(&mut bytes[..]);
@@ -490,8 +490,8 @@ fn a_full_pool_of_a_tebibyte_is_opened() {
         overcommit_permille: 1000,
     };
     let boot = BootId([1; 16]);
-    let medium = Arc::new(TraceMedium::new(shape.medium_len(), Image::default()));
-    let mut journal = Journal::create(medium.clone(), shape, boot).unwrap();
+    let backing = Arc::new(TraceBacking::new(shape.backing_len(), Image::default()));
+    let mut journal = Journal::create(backing.clone(), shape, boot).unwrap();
     let bounds = Bounds {
         quota: BLOCKS,
         reservation: 0,
@@ -504,7 +504,7 @@ fn a_full_pool_of_a_tebibyte_is_opened() {
     journal.commit(&batch, Strength::Hard, true).unwrap();
     drop(journal);
     for _ in 0..2 {
-        let pool = Pool::open(medium.clone(), EngineName::Sync, boot).unwrap();
+        let pool = Pool::open(backing.clone(), EngineName::Sync, boot).unwrap();
         let usage = pool.usage();
         assert_eq!((usage.free, usage.committed), (0, u64::from(BLOCKS)));
         let volume = pool.attach("vm1", BLOCKS, None, None).unwrap().unwrap();

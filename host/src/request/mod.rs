@@ -5,7 +5,7 @@
 //! - [`queue`], `slot`: the requests under way of one vSSD, and what they wait for
 //! - [`pass`]: admitting, advancing and completing them
 //! - `ops`: what each kind of request does
-//! - `slow`: what a medium cannot take as it came from the guest
+//! - `slow`: what a backing cannot take as it came from the guest
 //! - `zeros`: what goes around the part of a block that is written first
 
 pub mod chain;

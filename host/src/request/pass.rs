@@ -14,9 +14,9 @@ use super::parse::{Op, Request, parse};
 use super::queue::{Done, RequestQueue};
 use super::slot::{Failure, Slot, Step};
 use super::slow::zeros;
+use crate::backing::Alignment;
 use crate::io::{Direction, Engine};
 use crate::latency::Activity;
-use crate::medium::Alignment;
 use crate::pool::PendingCommit;
 use crate::stats::Stats;
 use crate::vssd::Vssd;
@@ -237,7 +237,7 @@ impl<'a> Pass<'a> {
         self.settle(index);
     }
 
-    /// Whether the medium takes a request's buffers and offset as they are.
+    /// Whether the backing takes a request's buffers and offset as they are.
     fn fits(&self, slot: &Slot) -> bool {
         let Alignment { address, len } = self.queue.alignment;
         let begin = slot.request.sector * u64::from(SECTOR_SIZE);
@@ -333,7 +333,7 @@ impl<'a> Pass<'a> {
         } = slot.request;
         if let Some(failure) = slot.failure.take() {
             match failure {
-                Failure::Medium(error) => self.stats.failed(self.vssd, &error),
+                Failure::Backing(error) => self.stats.failed(self.vssd, &error),
                 Failure::NoSpace => self.stats.found_no_space(self.vssd),
             }
             slot.step = Step::Ended {
@@ -419,7 +419,7 @@ impl<'a> Pass<'a> {
             if let Some(result) = self.vssd.pool.outcome(pending) {
                 any = true;
                 self.queue.recording -= 1;
-                self.queue.slots[index].failure = result.err().map(Failure::Medium);
+                self.queue.slots[index].failure = result.err().map(Failure::Backing);
                 self.end(index);
             }
         }

@@ -13,7 +13,7 @@
 //! Whether the guest may use the blocks is checked once, when a request is pushed:
 //! who takes blocks from the volume waits for the requests that were checked before
 //! ([`quiescence`](crate::pool::quiescence)). A request that maps or
-//! unmaps blocks has them for itself, as do the few that a medium cannot take as they are.
+//! unmaps blocks has them for itself, as do the few that a backing cannot take as they are.
 
 use std::collections::VecDeque;
 use std::io;
@@ -24,9 +24,9 @@ use std::thread;
 use super::slot::{Slot, Step};
 use super::slow::Bounce;
 use super::zeros::Zeros;
+use crate::backing::{Alignment, NullBacking};
 use crate::io::Engine;
 use crate::io::immediate::Immediate;
-use crate::medium::{Alignment, NullMedium};
 use crate::pool::Subscription;
 use crate::vssd::Vssd;
 
@@ -145,7 +145,7 @@ impl RequestQueue {
     /// served them died. None gets an answer.
     pub fn abandon(&mut self, vssd: &Vssd) {
         // An engine ends what is in flight before it goes.
-        self.engine = Box::new(Immediate::new(Arc::new(NullMedium { len: 0 })));
+        self.engine = Box::new(Immediate::new(Arc::new(NullBacking { len: 0 })));
         let pool = &*vssd.pool;
         for slot in self.slots.drain(..) {
             // What was written there was acknowledged to nobody.
@@ -172,8 +172,8 @@ mod tests {
     use vssd::wire::Encoding;
 
     use super::*;
+    use crate::backing::MemoryBacking;
     use crate::clock::Clock;
-    use crate::medium::MemoryMedium;
     use crate::notifier::Notifier;
     use crate::pool::Pool;
     use crate::pool::allocator::Bounds;
@@ -181,8 +181,8 @@ mod tests {
     use crate::vssd::{Context, Place};
 
     fn vssd() -> Vssd {
-        let medium = Arc::new(MemoryMedium::new(1 << 20).unwrap());
-        let pool = Arc::new(Pool::volatile(medium, 4096, 1000));
+        let backing = Arc::new(MemoryBacking::new(1 << 20).unwrap());
+        let pool = Arc::new(Pool::volatile(backing, 4096, 1000));
         let bounds = Bounds {
             quota: 256,
             reservation: 0,

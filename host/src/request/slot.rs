@@ -30,15 +30,15 @@ pub(super) enum Step {
 /// Why a request does not succeed.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// The medium failed it, or what it changed could not be recorded.
-    Medium(io::Error),
+    /// The backing failed it, or what it changed could not be recorded.
+    Backing(io::Error),
     /// The pool has no physical block left for what it writes.
     NoSpace,
 }
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        Self::Medium(error)
+        Self::Backing(error)
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a medium cannot take as it came from the guest: buffers or lengths
+//! What a backing cannot take as it came from the guest: buffers or lengths
 //! that direct I/O refuses.
 //!
 //! Such requests are rare: boot firmware makes them, and guests that write
@@ -16,8 +16,8 @@ use super::parse::Op;
 use super::pass::{Pass, submit};
 use super::queue::SLOW;
 use super::slot::{Clip, Failure, clear};
+use crate::backing::Alignment;
 use crate::io::Direction;
-use crate::medium::Alignment;
 use crate::pool::volume::Extent;
 
 /// Bytes that go through the buffer at a time, at least one block.

@@ -19,7 +19,7 @@ use anyhow::{Context, Result, ensure};
 use guest_cache::Policy;
 use guest_cache::WritePolicy;
 use serde::Deserialize;
-use vssd_host::media::MediaKind;
+use vssd_host::emulation::MediaKind;
 use vssd_host::size::ByteSize;
 use workloads::pattern::derive_seed;
 use workloads::{Stamp, Workload};

@@ -4,7 +4,7 @@
 use anyhow::Result;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
-use vssd_host::media::MediaKind;
+use vssd_host::emulation::MediaKind;
 
 use super::axis::Axis;
 use super::sheet::{

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use vssd_host::media::MediaKind;
+use vssd_host::emulation::MediaKind;
 
 use super::{Source, Table, Verdict, distinct};
 use crate::present::figures::scale;

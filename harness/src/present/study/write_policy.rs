@@ -1,6 +1,6 @@
 //! Claims of the writepolicy experiment.
 
-use vssd_host::media::MediaKind;
+use vssd_host::emulation::MediaKind;
 
 use super::{Source, Table, Verdict, millis};
 use crate::present::figures::scale;

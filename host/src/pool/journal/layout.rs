@@ -1,4 +1,4 @@
-//! Where things are on the medium of a pool, and the bytes of their headers.
+//! Where things are on the backing of a pool, and the bytes of their headers.
 //! All numbers are little-endian.
 //!
 //! ```text
@@ -24,7 +24,7 @@ use std::io;
 
 use vm_memory::VolatileSlice;
 
-use crate::medium::{Medium, Room};
+use crate::backing::{Backing, Room};
 use crate::pool::Shape;
 
 /// What journal reads and writes are multiples of, bytes: more than direct I/O
@@ -74,7 +74,7 @@ fn area_len(shape: Shape) -> u64 {
     (4 * (1 << 20) + 10 * physical_blocks + held / 2).next_multiple_of(PAGE)
 }
 
-/// What a pool of that shape needs of its medium. Room for all of its journal, and for as much of
+/// What a pool of that shape needs of its backing. Room for all of its journal, and for as much of
 /// that as it uses until there is a lot to record.
 pub fn room(shape: Shape) -> Room {
     let superblock = Superblock::new(shape, 0, 0, SessionId(0));
@@ -167,7 +167,7 @@ impl Superblock {
         used.max(self.snapshot + LONGEST_COMMIT).min(self.area_len)
     }
 
-    /// Bytes that the pool takes on its medium.
+    /// Bytes that the pool takes on its backing.
     pub fn pool_len(&self) -> u64 {
         self.data + u64::from(self.shape.physical_blocks) * u64::from(self.shape.block_size)
     }
@@ -336,16 +336,16 @@ impl AlignedBuffer {
         &mut self.bytes[skip..skip + len]
     }
 
-    /// Fills the first `len` bytes from `offset` of a medium.
-    pub fn read(&mut self, medium: &dyn Medium, offset: u64, len: usize) -> io::Result<&[u8]> {
+    /// Fills the first `len` bytes from `offset` of a backing.
+    pub fn read(&mut self, backing: &dyn Backing, offset: u64, len: usize) -> io::Result<&[u8]> {
         let bytes = self.get(len);
-        medium.read(offset, &[VolatileSlice::from(&mut *bytes)])?;
+        backing.read(offset, &[VolatileSlice::from(&mut *bytes)])?;
         Ok(bytes)
     }
 
-    /// Stores the first `len` bytes at `offset` of a medium.
-    pub fn write(&mut self, medium: &dyn Medium, offset: u64, len: usize) -> io::Result<()> {
-        medium.write(offset, &[VolatileSlice::from(self.get(len))])
+    /// Stores the first `len` bytes at `offset` of a backing.
+    pub fn write(&mut self, backing: &dyn Backing, offset: u64, len: usize) -> io::Result<()> {
+        backing.write(offset, &[VolatileSlice::from(self.get(len))])
     }
 }
 

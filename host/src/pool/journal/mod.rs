@@ -1,4 +1,4 @@
-//! What a pool remembers on its own medium: who holds what, and where it lies.
+//! What a pool remembers on its own backing: who holds what, and where it lies.
 //!
 //! ```text
 //!  ┌──────────────┬──────────────┬──────────┬────────┬────────┬───────────────────
@@ -17,8 +17,8 @@
 //!
 //! Each opening of the pool is a [session](session), which marks what it writes.
 //!
-//! A *hard* commit lasts, and all commits before it with it: the medium is flushed if any of them
-//! speaks of data, the commit written, the medium flushed again. So a block is never on record at a
+//! A *hard* commit lasts, and all commits before it with it: the backing is flushed if any of them
+//! speaks of data, the commit written, the backing flushed again. So a block is never on record at a
 //! physical block before its data are there, or what another VM left at the physical block could be read.
 //! A *soft* commit is written and no more. It survives the death of this process, which
 //! the guest does not notice, but not the loss of power, which ends the guest too. It
@@ -62,7 +62,7 @@ use self::layout::{
     Superblock,
 };
 use super::Strength;
-use crate::medium::Medium;
+use crate::backing::Backing;
 
 /// Names the time since the machine was booted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,9 +85,9 @@ impl BootId {
 /// Why a journal cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
-    /// The medium failed.
-    #[error("the medium failed")]
-    Medium(#[from] io::Error),
+    /// The backing failed.
+    #[error("the backing failed")]
+    Backing(#[from] io::Error),
     /// There is none.
     #[error(
         "there is no pool here: make one with --create on an empty file, or with `vssdctl pool create`"
@@ -99,8 +99,8 @@ pub enum JournalError {
          that made it"
     )]
     Version(u32),
-    /// The medium is shorter than the pool.
-    #[error("the medium has {have} bytes, but the pool on it takes {need}: it was cut short")]
+    /// The backing is shorter than the pool.
+    #[error("the backing has {have} bytes, but the pool on it takes {need}: it was cut short")]
     Short {
         /// Bytes there are.
         have: u64,
@@ -161,7 +161,7 @@ pub struct Work {
 
 /// See the module.
 pub struct Journal {
-    medium: Arc<dyn Medium>,
+    backing: Arc<dyn Backing>,
     superblock: Superblock,
     boot: BootId,
     end: End,
@@ -205,20 +205,20 @@ fn next_epoch(before: u64) -> u64 {
     ((before >> 32) + 1) << 32 | u64::from(rand::random::<u32>())
 }
 
-/// Makes a medium no pool any more: its superblocks and sessions go, the rest stays.
+/// Makes a backing no pool any more: its superblocks and sessions go, the rest stays.
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn erase(medium: &dyn Medium) -> io::Result<()> {
+pub fn erase(backing: &dyn Backing) -> io::Result<()> {
     let mut buffer = AlignedBuffer::default();
     buffer.get(layout::AREAS as usize).fill(0);
-    let len = medium.len().min(layout::AREAS);
-    buffer.write(medium, 0, len as usize)?;
-    medium.flush()
+    let len = backing.len().min(layout::AREAS);
+    buffer.write(backing, 0, len as usize)?;
+    backing.flush()
 }
 
 impl Journal {
-    /// Where a byte of the live area is on the medium.
+    /// Where a byte of the live area is on the backing.
     fn position(&self, at: u64) -> u64 {
         self.superblock.area(self.superblock.live) + at
     }
@@ -234,12 +234,12 @@ impl Journal {
     }
 
     /// Appends records. Once this has returned, they survive what `strength`
-    /// says. A hard commit first makes every write to the medium durable, if `sync`
+    /// says. A hard commit first makes every write to the backing durable, if `sync`
     /// says that its records or whoever waits for it depend on that. When it fails,
     /// none of them will ever count.
     ///
     /// # Errors
-    /// When the medium fails, or the area is full.
+    /// When the backing fails, or the area is full.
     pub fn commit(
         &mut self,
         batch: &Batch,
@@ -286,10 +286,10 @@ impl Journal {
         Ok(())
     }
 
-    /// Flushes the medium. When that fails, the system may take writes for clean
+    /// Flushes the backing. When that fails, the system may take writes for clean
     /// that are lost, and say so no second time: nothing may build on them.
     fn flush(&mut self) -> io::Result<()> {
-        let flushed = self.medium.flush();
+        let flushed = self.backing.flush();
         self.poisoned |= flushed.is_err();
         flushed
     }
@@ -325,7 +325,7 @@ impl Journal {
         header.crc = CommitHeader::checksum(whole);
         header.encode(whole);
         let position = self.position(self.end.at);
-        self.buffer.write(&*self.medium, position, len as usize)?;
+        self.buffer.write(&*self.backing, position, len as usize)?;
         self.last = Some((position, header.crc));
         self.end = self.end.after(&header);
         Ok(())
@@ -337,7 +337,7 @@ impl Journal {
         let at = self.position(self.end.at);
         let erased = self
             .buffer
-            .write(&*self.medium, at, PAGE as usize)
+            .write(&*self.backing, at, PAGE as usize)
             .and_then(|()| self.flush());
         self.poisoned |= erased.is_err();
     }
@@ -357,7 +357,7 @@ impl Journal {
     /// fails, the journal goes on as before.
     ///
     /// # Errors
-    /// When the medium fails, or the state does not fit.
+    /// When the backing fails, or the state does not fit.
     pub fn compact(
         &mut self,
         describe: impl FnOnce(&mut Sink<'_>) -> Result<(), JournalError>,
@@ -403,7 +403,7 @@ impl Sink<'_> {
     /// Writes a part of it.
     ///
     /// # Errors
-    /// When the medium fails, or it does not fit.
+    /// When the backing fails, or it does not fit.
     pub fn push(&mut self, batch: &Batch) -> Result<(), JournalError> {
         self.0.work.bytes += self.0.make_sure_it_fits(batch)?;
         Ok(self.0.append(batch, HARD | SNAPSHOT)?)

@@ -2,7 +2,7 @@
 //!
 //! A pool has one backend at a time. Locks see to that, as far as they reach: not to another
 //! machine that shares the disk, nor through two devices that lead to the same bytes. So
-//! each opening to write, a *session*, has a page of its own on the medium, says there that it
+//! each opening to write, a *session*, has a page of its own on the backing, says there that it
 //! has begun before it writes anything else, and puts its number on each commit and superblock.
 //!
 //! ```text
@@ -32,7 +32,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::BootId;
 use super::layout::{AlignedBuffer, PAGE, SESSIONS, SESSIONS_KEPT, SessionId, u32_at, u64_at};
-use crate::medium::Medium;
+use crate::backing::Backing;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"vSSDsess");
 const LEN: usize = 128;
@@ -118,11 +118,11 @@ impl Session {
     }
 
     /// Writes its page, for good.
-    pub(super) fn write(&self, medium: &dyn Medium) -> io::Result<()> {
+    pub(super) fn write(&self, backing: &dyn Backing) -> io::Result<()> {
         let mut buffer = AlignedBuffer::default();
         self.encode(buffer.get(PAGE as usize));
-        buffer.write(medium, self.offset(), PAGE as usize)?;
-        medium.flush()
+        buffer.write(backing, self.offset(), PAGE as usize)?;
+        backing.flush()
     }
 }
 
@@ -142,11 +142,11 @@ impl fmt::Display for Session {
     }
 }
 
-/// The sessions that are remembered on a medium with a pool, the oldest first.
-pub(super) fn all(medium: &dyn Medium) -> io::Result<Vec<Session>> {
+/// The sessions that are remembered on a backing with a pool, the oldest first.
+pub(super) fn all(backing: &dyn Backing) -> io::Result<Vec<Session>> {
     let len = (SESSIONS_KEPT * PAGE) as usize;
     Ok(decode_all(
-        AlignedBuffer::default().read(medium, SESSIONS, len)?,
+        AlignedBuffer::default().read(backing, SESSIONS, len)?,
     ))
 }
 
@@ -159,15 +159,15 @@ pub(super) fn decode_all(pages: &[u8]) -> Vec<Session> {
 }
 
 /// Forgets all sessions but one.
-pub(super) fn forget_others(medium: &dyn Medium, kept: &Session) -> io::Result<()> {
+pub(super) fn forget_others(backing: &dyn Backing, kept: &Session) -> io::Result<()> {
     let len = (SESSIONS_KEPT * PAGE) as usize;
     let mut buffer = AlignedBuffer::default();
     let pages = buffer.get(len);
     pages.fill(0);
     let at = (kept.offset() - SESSIONS) as usize;
     kept.encode(&mut pages[at..at + PAGE as usize]);
-    buffer.write(medium, SESSIONS, len)?;
-    medium.flush()
+    buffer.write(backing, SESSIONS, len)?;
+    backing.flush()
 }
 
 #[cfg(test)]

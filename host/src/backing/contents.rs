@@ -21,7 +21,7 @@ use rustix::fs::{Advice, SeekFrom, fadvise, seek};
 use vm_memory::VolatileSlice;
 
 use super::signatures;
-use super::{FileMedium, Medium};
+use super::{Backing, FileBacking};
 use crate::progress::Progress;
 use crate::size::ByteSize;
 
@@ -63,7 +63,7 @@ impl fmt::Display for Found {
     }
 }
 
-impl FileMedium {
+impl FileBacking {
     /// Whether a pool is there, whole or damaged.
     ///
     /// # Errors
@@ -191,15 +191,15 @@ mod tests {
     use crate::permissions::FilePermissions;
     use crate::pool::Shape;
 
-    fn open(path: &Path) -> FileMedium {
+    fn open(path: &Path) -> FileBacking {
         let options = FileOptions {
             create: Some(FilePermissions::default()),
             direct: false,
         };
-        FileMedium::open(path, options).unwrap()
+        FileBacking::open(path, options).unwrap()
     }
 
-    fn contents(file: &FileMedium) -> Vec<String> {
+    fn contents(file: &FileBacking) -> Vec<String> {
         let found = file.contents(0, &mut Progress::quiet()).unwrap();
         found.iter().map(ToString::to_string).collect()
     }
@@ -213,17 +213,17 @@ mod tests {
         assert_eq!(contents(&open(&path)), empty);
         file.set_len((1 << 40) + 1).unwrap();
         file.write_all_at(&[0; 4 << 20], 3 << 30).unwrap();
-        let medium = open(&path);
-        assert_eq!(contents(&medium), empty);
+        let backing = open(&path);
+        assert_eq!(contents(&backing), empty);
         for at in [(1 << 40), (3 << 30) + 12345, 777] {
             file.write_all_at(&[1], at).unwrap();
-            assert_eq!(contents(&medium), [format!("data at {}", ByteSize(at))]);
+            assert_eq!(contents(&backing), [format!("data at {}", ByteSize(at))]);
         }
         file.write_all_at(b"_BHRfS_M", 0x10040).unwrap();
-        assert_eq!(contents(&medium), ["btrfs file system at 64KiB"]);
-        assert!(!medium.has_pool().unwrap());
+        assert_eq!(contents(&backing), ["btrfs file system at 64KiB"]);
+        assert!(!backing.has_pool().unwrap());
         file.write_all_at(b"vSSDpool", 4096).unwrap();
-        assert!(medium.has_pool().unwrap());
+        assert!(backing.has_pool().unwrap());
     }
 
     #[test]
@@ -236,11 +236,11 @@ mod tests {
         file.set_len(len).unwrap();
         file.write_all_at(b"EFI PART", len - 512).unwrap();
         file.write_all_at(b"XFSB", 0).unwrap();
-        let medium = open(&path);
-        let found = medium.contents(0, &mut Progress::quiet()).unwrap();
+        let backing = open(&path);
+        let found = backing.contents(0, &mut Progress::quiet()).unwrap();
         assert_eq!(found.len(), 2);
-        medium.wipe(&found).unwrap();
-        assert!(contents(&medium).is_empty());
+        backing.wipe(&found).unwrap();
+        assert!(contents(&backing).is_empty());
     }
 
     /// Large devices are read in parts that do not grow with them, in order and within them, but

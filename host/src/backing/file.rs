@@ -14,7 +14,7 @@ use vm_memory::VolatileSlice;
 
 use super::claim::Claim;
 use super::room::{self, Made};
-use super::{Alignment, Medium};
+use super::{Alignment, Backing};
 use crate::permissions::FilePermissions;
 
 /// The most buffers that one system call takes (IOV_MAX of Linux).
@@ -25,7 +25,7 @@ const CAUTIOUS: u32 = 4096;
 
 /// A file or block device, held exclusively.
 #[derive(Debug)]
-pub struct FileMedium {
+pub struct FileBacking {
     pub(super) file: Arc<File>,
     pub(super) claim: Claim,
     pub(super) len: u64,
@@ -45,7 +45,7 @@ pub struct FileOptions {
     pub direct: bool,
 }
 
-/// Why a file cannot be a medium.
+/// Why a file cannot be a backing.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// It cannot be opened or asked.
@@ -96,7 +96,7 @@ pub enum OpenError {
     },
 }
 
-impl FileMedium {
+impl FileBacking {
     /// Opens `path` and claims it: nothing else has it then, or gets it.
     ///
     /// A file that this makes is removed again, unless the caller takes
@@ -263,7 +263,7 @@ fn advance(vectors: &mut [libc::iovec], mut moved: usize) -> &mut [libc::iovec] 
     rest
 }
 
-impl Medium for FileMedium {
+impl Backing for FileBacking {
     fn read(&self, offset: u64, buffers: &[VolatileSlice<'_>]) -> io::Result<()> {
         self.transfer(offset, buffers, libc::preadv)
     }
@@ -325,16 +325,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("disk");
         assert!(matches!(
-            FileMedium::open(&path, options(false, false)),
+            FileBacking::open(&path, options(false, false)),
             Err(OpenError::Missing { .. })
         ));
-        let mut medium = FileMedium::open(&path, options(true, false)).unwrap();
-        medium.made().keep();
-        assert_eq!(medium.alignment(), Alignment::default());
-        let error = FileMedium::open(&path, options(false, false)).unwrap_err();
+        let mut backing = FileBacking::open(&path, options(true, false)).unwrap();
+        backing.made().keep();
+        assert_eq!(backing.alignment(), Alignment::default());
+        let error = FileBacking::open(&path, options(false, false)).unwrap_err();
         assert!(matches!(error, OpenError::InUse { .. }), "{error}");
-        drop(medium);
-        FileMedium::open(&path, options(true, false)).unwrap();
+        drop(backing);
+        FileBacking::open(&path, options(true, false)).unwrap();
         assert!(path.exists());
     }
 
@@ -342,9 +342,9 @@ mod tests {
     fn a_file_that_comes_to_nothing_is_removed() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("disk");
-        drop(FileMedium::open(&path, options(true, false)).unwrap());
+        drop(FileBacking::open(&path, options(true, false)).unwrap());
         assert!(!path.exists());
-        let error = FileMedium::open(dir.path(), options(true, false)).unwrap_err();
+        let error = FileBacking::open(dir.path(), options(true, false)).unwrap_err();
         assert!(matches!(error, OpenError::Kind { .. }), "{error}");
     }
 
@@ -363,29 +363,29 @@ mod tests {
         };
         let reader = File::open(&path).unwrap();
         nix::fcntl::fcntl(&reader, nix::fcntl::FcntlArg::F_OFD_SETLK(&part)).unwrap();
-        let error = FileMedium::open(&path, options(true, false)).unwrap_err();
+        let error = FileBacking::open(&path, options(true, false)).unwrap_err();
         assert!(error.to_string().contains("has locked a part"), "{error}");
         drop((other, reader));
-        FileMedium::open(&path, options(true, false)).unwrap();
+        FileBacking::open(&path, options(true, false)).unwrap();
     }
 
     #[test]
     fn direct_media_say_what_they_need() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("disk");
-        let medium = match FileMedium::open(&path, options(true, true)) {
+        let backing = match FileBacking::open(&path, options(true, true)) {
             Err(error @ OpenError::NotDirect { .. }) => {
                 assert!(error.to_string().contains("--buffered"));
                 return;
             }
-            medium => medium.unwrap(),
+            backing => backing.unwrap(),
         };
-        let Alignment { address, len } = medium.alignment();
+        let Alignment { address, len } = backing.alignment();
         assert!(address.is_power_of_two() && (512..=4096).contains(&len));
         let mut bytes = vec![7; len + address];
         let skip = bytes.as_ptr().align_offset(address);
         let slice = VolatileSlice::from(&mut bytes[skip..skip + len]);
-        medium.write(0, &[slice]).unwrap();
-        medium.read(0, &[slice]).unwrap();
+        backing.write(0, &[slice]).unwrap();
+        backing.read(0, &[slice]).unwrap();
     }
 }
