@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::control::protocol::{Added, Unserved};
 use crate::descriptors;
@@ -78,7 +79,7 @@ impl Backend {
     }
 
     fn served(&self) -> MutexGuard<'_, Vec<Served>> {
-        self.served.lock().unwrap_or_else(PoisonError::into_inner)
+        self.served.lock()
     }
 
     fn servers(&self) -> Vec<Arc<Server>> {
@@ -86,7 +87,7 @@ impl Backend {
     }
 
     fn changing(&self) -> MutexGuard<'_, BTreeSet<String>> {
-        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+        self.changing.lock()
     }
 
     fn change<'a>(&'a self, name: &'a str) -> Result<Changing<'a>> {

@@ -1,7 +1,8 @@
 //! Rate-limited logging: an error that repeats is logged at intervals, with a count.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 /// How often at most the same error is logged.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -24,7 +25,7 @@ impl LogLimit {
     }
 
     fn due_at(&self, now: Instant) -> Option<u64> {
-        let mut since = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut since = self.0.lock();
         since.unlogged += 1;
         let recent = |logged: Instant| now.saturating_duration_since(logged) < INTERVAL;
         if since.logged.is_some_and(recent) {
@@ -41,7 +42,7 @@ impl LogLimit {
     }
 
     fn unlogged_at(&self, now: Instant, end: bool) -> Unlogged {
-        let mut since = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut since = self.0.lock();
         let ago = since
             .logged
             .map(|logged| now.saturating_duration_since(logged));

@@ -5,11 +5,12 @@
 
 use std::io;
 use std::os::unix::net::UnixListener;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{Shutdown, shutdown};
 use vhost::vhost_user::{Error as ProtocolError, Listener};
@@ -21,7 +22,7 @@ use crate::log_limit::LogLimit;
 use crate::polling::Polling;
 use crate::threads::{ACCEPT_REST, survive};
 use crate::vssd::{Peer, Vssd};
-use crate::worker::{Memory, Worker, lock};
+use crate::worker::{Memory, Worker};
 
 /// Serves the frontends of one vSSD, one after the other, on a thread of its own.
 pub struct Server {
@@ -96,7 +97,7 @@ impl Server {
         self.serving.stopped.store(true, Ordering::SeqCst);
         // Wakes the thread that waits for clients; it fails when that was done before.
         let _ = shutdown(&self.serving.listener, Shutdown::Both);
-        if let Some(connection) = &*lock(&self.serving.connection) {
+        if let Some(connection) = &*self.serving.connection.lock() {
             connection.hang_up();
         }
     }
@@ -111,7 +112,7 @@ impl Server {
     pub fn stop(&self) {
         self.begin_to_stop();
         // Held meanwhile: whoever else stops it waits as well.
-        let mut thread = lock(&self.thread);
+        let mut thread = self.thread.lock();
         if thread.take().is_some_and(|thread| thread.join().is_err()) {
             tracing::error!(vssd = %self.vssd().name, "the thread that served it had panicked");
         }
@@ -158,7 +159,7 @@ impl Serving {
         let _present = Present(self);
         // Later this might wait for requests of the connection, and so for itself.
         self.vssd.set_connected(true);
-        *lock(&self.connection) = Some(connection.clone());
+        *self.connection.lock() = Some(connection.clone());
         let memory = Memory::new(GuestMemoryMmap::new());
         let worker = Arc::new(Worker::new(
             self.vssd.clone(),
@@ -253,7 +254,7 @@ impl Serving {
     /// Disconnects a client that has not sent anything for too long; returns how much longer the
     /// present one is waited for.
     fn check_silence(&self) -> Option<Duration> {
-        let connection = lock(&self.connection).clone()?;
+        let connection = self.connection.lock().clone()?;
         let left = connection.patience_left()?;
         if !left.is_zero() {
             return Some(left);
@@ -278,7 +279,7 @@ struct Present<'a>(&'a Serving);
 
 impl Drop for Present<'_> {
     fn drop(&mut self) {
-        *lock(&self.0.connection) = None;
+        *self.0.connection.lock() = None;
         self.0.vssd.update_peer(|peer| *peer = Peer::default());
         self.0.vssd.set_connected(false);
     }

@@ -7,10 +7,9 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
+use crate::permissions::FilePermissions;
 use anyhow::{Context, Result, bail, ensure};
 use parking_lot::Mutex;
-
-use crate::permissions::FilePermissions;
 
 /// Bytes of a socket's path at most: `sun_path` has 108, one of them for the end.
 const MAX_PATH: usize = 107;

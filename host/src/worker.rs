@@ -8,11 +8,12 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use vhost::vhost_user::message::{VhostUserProtocolFeatures, VhostUserVirtioFeatures};
 use vhost_user_backend::{VhostUserBackend, VhostUserDaemon, VringRwLock, VringT};
 use virtio_bindings::virtio_blk::{
@@ -96,17 +97,13 @@ pub struct Worker {
     requests: Mutex<Requests>,
     /// The last command, since there was one; locked while commands and events are
     /// looked at.
-    command: parking_lot::Mutex<Option<Vec<u8>>>,
+    command: Mutex<Option<Vec<u8>>>,
     connection: Arc<Connection>,
     again: EventFd,
     exit: EventFd,
     watch: Watch,
     /// A part of the guest's memory is gone: nothing is acknowledged any more.
     lost: AtomicBool,
-}
-
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn event() -> io::Result<EventFd> {
@@ -171,7 +168,7 @@ impl Worker {
     pub fn register(&self, daemon: &VhostUserDaemon<Arc<Self>>) -> io::Result<()> {
         let handlers = daemon.get_epoll_handlers();
         let (requests, commands) = (&handlers[REQUEST_THREAD], &handlers[REQUEST_THREAD + 1]);
-        let queue = &mut lock(&self.requests).queue;
+        let queue = &mut self.requests.lock().queue;
         queue.watch(requests.as_raw_fd())?;
         let commits = queue.commits().event().as_raw_fd();
         for (event, number) in [(commits, COMMITS), (self.again.as_raw_fd(), AGAIN)] {
@@ -204,7 +201,7 @@ impl Worker {
     /// looks at all that the thread would be woken by otherwise: to sleep there, to be woken
     /// and to submit what comes next is one system call.
     fn serve_requests(&self, vring: &VringRwLock) -> io::Result<()> {
-        let mut requests = lock(&self.requests);
+        let mut requests = self.requests.lock();
         let Requests {
             queue,
             vring: known,
@@ -402,7 +399,7 @@ impl Worker {
     pub fn drain_requests(&self) {
         // Its thread may be asleep with the requests in hand.
         let _ = self.again.write(1);
-        let mut requests = lock(&self.requests);
+        let mut requests = self.requests.lock();
         let Requests { queue, vring, .. } = &mut *requests;
         let Some(vring) = vring else { return };
         let _draining = (!queue.is_empty()).then(|| self.vssd.draining());
@@ -426,7 +423,7 @@ impl Worker {
     pub fn abandon_requests(&self) {
         // Its thread may be asleep, if another died.
         let _ = self.again.write(1);
-        lock(&self.requests).queue.abandon(&self.vssd);
+        self.requests.lock().queue.abandon(&self.vssd);
     }
 
     /// Serves the commands that the guest has made available, at most as many
@@ -531,7 +528,7 @@ impl Worker {
     fn handle_request_event(&self, event: u16, vrings: &[VringRwLock]) -> io::Result<()> {
         // Nothing to read means that an earlier look took it already.
         let _ = match event {
-            COMMITS => lock(&self.requests).queue.commits().event().read(),
+            COMMITS => self.requests.lock().queue.commits().event().read(),
             AGAIN => self.again.read(),
             _ => Ok(0),
         };

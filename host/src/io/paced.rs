@@ -6,10 +6,11 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use smallvec::SmallVec;
 use vm_memory::VolatileSlice;
 use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
@@ -42,7 +43,7 @@ impl Pace {
 
     fn start(&self, direction: Direction, offset: u64, len: u64) -> Instant {
         // Locked first: the model's times shall not decrease.
-        let mut model = self.model.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut model = self.model.lock();
         let now_ns = self.began.elapsed().as_nanos() as u64;
         let done_ns = model.start(now_ns, direction, offset, len);
         self.began + Duration::from_nanos(done_ns)
@@ -50,7 +51,7 @@ impl Pace {
 
     /// What writing has done to the emulated medium.
     pub fn wear(&self) -> Wear {
-        let model = self.model.lock().unwrap_or_else(PoisonError::into_inner);
+        let model = self.model.lock();
         model.wear()
     }
 }

@@ -8,9 +8,10 @@
 //! when a compaction writes them down.
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
+use parking_lot::{Mutex, MutexGuard};
 use vssd::block_set::BlockSet;
 use vssd::encoding::{SetView, encode};
 use vssd::units::Geometry;
@@ -91,11 +92,11 @@ impl Log {
     }
 
     fn lock(&self) -> MutexGuard<'_, Recorder> {
-        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+        self.journal.lock()
     }
 
     fn work(&self) -> MutexGuard<'_, Work> {
-        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+        self.work.lock()
     }
 }
 

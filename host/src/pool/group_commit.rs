@@ -4,9 +4,10 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use vmm_sys_util::eventfd::EventFd;
 
 /// How much a commit has to survive.
@@ -122,7 +123,7 @@ pub struct GroupCommit {
 
 impl GroupCommit {
     fn lock(&self) -> MutexGuard<'_, Lanes> {
-        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lanes.lock()
     }
 
     /// A new listener.
@@ -134,7 +135,7 @@ impl GroupCommit {
             event: EventFd::new(libc::EFD_NONBLOCK | libc::EFD_CLOEXEC)?,
             waits: AtomicBool::new(false),
         });
-        let mut waiters = self.waiters.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiters = self.waiters.lock();
         waiters.retain(|waiter| waiter.strong_count() > 0);
         waiters.push(Arc::downgrade(&waiter));
         Ok(Subscription(waiter))
@@ -177,10 +178,7 @@ impl GroupCommit {
             if let Some(result) = lane.outcome(pending.number) {
                 return result;
             }
-            lanes = self
-                .moved
-                .wait(lanes)
-                .unwrap_or_else(PoisonError::into_inner);
+            self.moved.wait(&mut lanes);
         }
     }
 
@@ -203,14 +201,9 @@ impl GroupCommit {
             if lanes.closed {
                 return Next::Closed;
             }
-            let (guard, waited) = self
-                .moved
-                .wait_timeout(lanes, patience)
-                .unwrap_or_else(PoisonError::into_inner);
-            if waited.timed_out() {
+            if self.moved.wait_for(&mut lanes, patience).timed_out() {
                 return Next::Quiet;
             }
-            lanes = guard;
         }
     }
 
@@ -223,7 +216,7 @@ impl GroupCommit {
         }
         drop(lanes);
         self.moved.notify_all();
-        let waiters = self.waiters.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiters = self.waiters.lock();
         for waiter in waiters.iter().filter_map(Weak::upgrade) {
             if waiter.waits.swap(false, Ordering::SeqCst) {
                 // Full only after 2^64 - 1 commits that were not read.

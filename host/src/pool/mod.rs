@@ -32,9 +32,10 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use parking_lot::{Mutex, MutexGuard};
 use vssd::block_set::BlockSet;
 use vssd::device::Ownership;
 use vssd::encoding::SetView;
@@ -232,25 +233,22 @@ impl Pool {
     }
 
     fn state(&self) -> MutexGuard<'_, PoolState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
-    /// The pool state, for a request. That it had to wait for them is noted.
+    /// The pool state, for a request; a wait for its lock is counted.
     pub fn state_for_io(
         &self,
         latency: &mut Latency,
         activity: Activity,
     ) -> MutexGuard<'_, PoolState> {
-        match self.state.try_lock() {
-            Ok(state) => state,
-            Err(TryLockError::Poisoned(state)) => state.into_inner(),
-            Err(TryLockError::WouldBlock) => {
-                let began = Instant::now();
-                let state = self.state();
-                latency.stalled(activity, began.elapsed().as_nanos() as u64);
-                state
-            }
+        if let Some(state) = self.state.try_lock() {
+            return state;
         }
+        let began = Instant::now();
+        let state = self.state();
+        latency.stalled(activity, began.elapsed().as_nanos() as u64);
+        state
     }
 
     /// The first writes of these blocks, to their physical blocks, will not be done.
@@ -319,11 +317,11 @@ impl Pool {
     }
 
     fn alone(&self) -> MutexGuard<'_, ()> {
-        self.alone.lock().unwrap_or_else(PoisonError::into_inner)
+        self.alone.lock()
     }
 
     fn volumes(&self) -> MutexGuard<'_, Volumes> {
-        self.volumes.lock().unwrap_or_else(PoisonError::into_inner)
+        self.volumes.lock()
     }
 
     /// A new volume of `capacity` blocks, of which the first `held` are held.
