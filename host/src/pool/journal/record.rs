@@ -6,8 +6,9 @@
 //! the journal by one copy, however many blocks it is about.
 
 use vssd::encoding::SetView;
+use zerocopy::FromBytes;
+use zerocopy::byteorder::little_endian::U32;
 
-use super::layout::u32_at;
 use crate::pool::allocator::{Bounds, REGION, VolumeId};
 use crate::pool::volume::{PhysicalBlocks, WindowMap};
 
@@ -20,8 +21,6 @@ const UNMAPPED: u32 = 6;
 const LINEAR: u32 = 7;
 const TABLE: u32 = 8;
 const NEXT: u32 = 9;
-
-const HEADER_LEN: usize = 8;
 
 /// 32-bit numbers of a window's bitmap.
 const WRITTEN_LEN: usize = (REGION / 32) as usize;
@@ -165,22 +164,16 @@ impl Batch {
 /// The record at the front of `bytes`, and what follows it; `None` when that
 /// is no record.
 pub fn split(bytes: &[u8]) -> Option<(Record<'_>, &[u8])> {
-    let (header, rest) = bytes.split_at_checked(HEADER_LEN)?;
-    let len = u32_at(header, 4) as usize;
-    let (body, rest) = rest.split_at_checked(len)?;
-    if !len.is_multiple_of(4) {
-        return None;
-    }
-    let number = |index: usize| {
-        let at = 4 * index;
-        (at + 4 <= body.len()).then(|| u32_at(body, at))
-    };
+    let ([kind, len], rest) = <[U32; 2]>::ref_from_prefix(bytes).ok()?;
+    let (body, rest) = rest.split_at_checked(len.get() as usize)?;
+    let numbers = <[U32]>::ref_from_bytes(body).ok()?;
+    let number = |index: usize| numbers.get(index).map(|number| number.get());
     let id = VolumeId(number(0)?);
     let tail = |numbers: usize, len: usize| {
         let bytes = body.get(4 * numbers..)?;
         (bytes.len() == len.checked_next_multiple_of(4)?).then(|| &bytes[..len])
     };
-    let record = match u32_at(header, 0) {
+    let record = match kind.get() {
         VOLUME => Record::Volume {
             id,
             blocks: number(1)?,

@@ -30,14 +30,40 @@ use std::fmt;
 use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use zerocopy::byteorder::little_endian::{U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
 use super::BootId;
-use super::layout::{AlignedBuffer, PAGE, SESSIONS, SESSIONS_KEPT, SessionId, u32_at, u64_at};
+use super::layout::{AlignedBuffer, PAGE, SESSIONS, SESSIONS_KEPT, SessionId};
 use crate::backing::Backing;
 
-const MAGIC: u64 = u64::from_le_bytes(*b"vSSDsess");
+const MAGIC: [u8; 8] = *b"vSSDsess";
 const LEN: usize = 128;
-const HOST_AT: usize = 68;
-const CRC_AT: usize = LEN - 4;
+const HOST_LEN: usize = 56;
+
+/// A session as it lies at the front of its page.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct RawSession {
+    magic: [u8; 8],
+    id: U64,
+    boot: [u8; 16],
+    opened: U64,
+    epoch: U64,
+    sequence: U64,
+    superseded: U64,
+    process: U32,
+    host: [u8; HOST_LEN],
+    crc: U32,
+}
+
+const _: () = assert!(size_of::<RawSession>() == LEN);
+
+impl RawSession {
+    fn checksum(&self) -> u32 {
+        crc32fast::hash(&self.as_bytes()[..LEN - size_of::<U32>()])
+    }
+}
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,7 +97,7 @@ impl Session {
             began: None,
             superseded: None,
             process: std::process::id(),
-            host: host[..host.floor_char_boundary(CRC_AT - HOST_AT)].to_owned(),
+            host: host[..host.floor_char_boundary(HOST_LEN)].to_owned(),
         }
     }
 
@@ -81,38 +107,37 @@ impl Session {
     }
 
     fn encode(&self, page: &mut [u8]) {
-        page.fill(0);
         let (epoch, sequence) = self.began.unwrap_or_default();
-        let superseded = self.superseded.map_or(0, |by| by.0);
-        for (at, number) in [
-            (0, MAGIC),
-            (8, self.id.0),
-            (32, self.opened),
-            (40, epoch),
-            (48, sequence),
-            (56, superseded),
-            (64, self.process.into()),
-        ] {
-            page[at..at + 8].copy_from_slice(&number.to_le_bytes());
-        }
-        page[16..32].copy_from_slice(&self.boot.0);
-        page[HOST_AT..HOST_AT + self.host.len()].copy_from_slice(self.host.as_bytes());
-        let crc = crc32fast::hash(&page[..CRC_AT]);
-        page[CRC_AT..LEN].copy_from_slice(&crc.to_le_bytes());
+        let mut raw = RawSession {
+            magic: MAGIC,
+            id: self.id.0.into(),
+            boot: self.boot.0,
+            opened: self.opened.into(),
+            epoch: epoch.into(),
+            sequence: sequence.into(),
+            superseded: self.superseded.map_or(0, |by| by.0).into(),
+            process: self.process.into(),
+            host: [0; HOST_LEN],
+            crc: U32::ZERO,
+        };
+        raw.host[..self.host.len()].copy_from_slice(self.host.as_bytes());
+        raw.crc = raw.checksum().into();
+        page[..LEN].copy_from_slice(raw.as_bytes());
+        page[LEN..].fill(0);
     }
 
     fn decode(page: &[u8]) -> Option<Self> {
-        let sound =
-            u64_at(page, 0) == MAGIC && u32_at(page, CRC_AT) == crc32fast::hash(&page[..CRC_AT]);
-        let some = |number: u64| (number != 0).then_some(number);
-        let host = page[HOST_AT..CRC_AT].split(|byte| *byte == 0).next();
+        let (raw, _) = RawSession::ref_from_prefix(page).ok()?;
+        let some = |number: U64| Some(number.get()).filter(|number| *number != 0);
+        let host = raw.host.split(|byte| *byte == 0).next();
+        let sound = raw.magic == MAGIC && raw.crc == raw.checksum();
         sound.then(|| Self {
-            id: SessionId(u64_at(page, 8)),
-            boot: BootId(page[16..32].try_into().expect("sixteen bytes")),
-            opened: u64_at(page, 32),
-            began: some(u64_at(page, 40)).map(|epoch| (epoch, u64_at(page, 48))),
-            superseded: some(u64_at(page, 56)).map(SessionId),
-            process: u32_at(page, 64),
+            id: SessionId(raw.id.get()),
+            boot: BootId(raw.boot),
+            opened: raw.opened.get(),
+            began: some(raw.epoch).map(|epoch| (epoch, raw.sequence.get())),
+            superseded: some(raw.superseded).map(SessionId),
+            process: raw.process.get(),
             host: String::from_utf8_lossy(host.unwrap_or_default()).into_owned(),
         })
     }
