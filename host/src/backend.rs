@@ -38,7 +38,7 @@ const FURTHER_WAITS: Duration = Duration::from_secs(10);
 /// A vSSD that is served.
 struct Served {
     server: Arc<Server>,
-    /// Dropped last: nobody is to find a socket that is not served.
+    /// Dropped last: no client may find a socket that is not served.
     _file: SocketFile,
 }
 
@@ -55,7 +55,7 @@ pub struct Backend {
     ending: AtomicBool,
 }
 
-/// A name that nobody else adds or removes meanwhile.
+/// A name that no other thread adds or removes meanwhile.
 struct Changing<'a>(&'a Backend, &'a str);
 
 impl Drop for Changing<'_> {
@@ -93,7 +93,7 @@ impl Backend {
     fn change<'a>(&'a self, name: &'a str) -> Result<Changing<'a>> {
         ensure!(!self.ending.load(Ordering::SeqCst), "the backend ends");
         let alone = self.changing().insert(name.to_owned());
-        ensure!(alone, "vSSD {name} is just being added or removed");
+        ensure!(alone, "vSSD {name} is being added or removed");
         Ok(Changing(self, name))
     }
 
@@ -217,7 +217,7 @@ impl Backend {
     /// Deletes a vSSD that was just made, because something else failed.
     fn forget(&self, name: &str) {
         if let Err(error) = self.take_down(name, true) {
-            tracing::error!(vssd = %name, "it was made, and could not be deleted again: {error:#}");
+            tracing::error!(vssd = %name, "the new vSSD could not be deleted again: {error:#}");
         }
     }
 
@@ -225,7 +225,7 @@ impl Backend {
         let (have, wanted) = (self.pool.block_size(), spec.geometry.block_size());
         ensure!(
             have == wanted,
-            "vSSD {} is to have blocks of {wanted} bytes, but those of the pool have {have}: say \
+            "vSSD {} asks for blocks of {wanted} bytes, but the pool has blocks of {have}: set \
              block-size={have}B",
             spec.name
         );
@@ -278,7 +278,7 @@ impl Backend {
                 false => format!("it has: {}", names.join(", ")),
             };
             bail!(
-                "the pool has no vSSD called `{}`; {names}. To make a new one add create=true to \
+                "the pool has no vSSD called `{}`; {names}. To create it, add create=true to \
                  its description, or --create",
                 spec.name
             );
@@ -401,7 +401,7 @@ pub fn bind_all(specs: &[VssdSpec], sockets: &Sockets) -> Result<Vec<Socket>> {
         let name = format!("vSSD {}", spec.name);
         if let Some((_, other)) = taken.iter().find(|(path, _)| is_same(path, &spec.socket)) {
             bail!(
-                "{other} and {name} are to have the same socket, {}: give each its own",
+                "{other} and {name} have the same socket, {}: give each its own",
                 spec.socket.display()
             );
         }

@@ -1,6 +1,6 @@
 //! An error with all its causes, for the log.
 //!
-//! What an error displays never repeats its cause, so whoever shows an error shows these too.
+//! What an error displays never repeats its cause, so these are shown with it.
 
 use std::error::Error;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! `vssdctl`: asks a backend for things and shows the answer.
+//! `vssdctl`: sends a request to a backend and prints the reply.
 
 mod text;
 
@@ -28,19 +28,19 @@ const PARTIAL: u8 = 3;
 /// Exit code when all moved, some of them by force.
 const FORCED: u8 = 4;
 
-/// How long anything may take but a resize, which takes as long as its guest.
+/// How long a request may take, except a resize, which takes as long as its guest.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Shows and changes the sizes of vSSDs while their guests run.
 ///
-/// Sizes are written 256MiB or 1GiB; a number without a unit counts blocks.
+/// Sizes are e.g. 256MiB or 1GiB; a number without a unit counts blocks.
 ///
 /// Exit code:
 ///   0  done, or with --no-wait started
 ///   1  refused or failed
 ///   2  usage
-///   3  fewer blocks moved than asked for
-///   4  all blocks moved, some of them by force: what was in those is lost to the guest
+///   3  fewer blocks moved than requested
+///   4  all blocks moved, some of them by force: their contents are lost
 #[derive(Clone, Debug, Parser)]
 #[command(name = "vssdctl", version, verbatim_doc_comment)]
 pub struct Args {
@@ -54,7 +54,7 @@ pub struct Args {
     )]
     pub control: PathBuf,
 
-    /// Print JSON, one object a line.
+    /// Print JSON, one object per line.
     #[arg(long, global = true)]
     pub json: bool,
 
@@ -66,7 +66,7 @@ pub struct Args {
 enum Command {
     #[command(flatten)]
     Ask(Ask),
-    /// Make, look at, check or remove a pool that no backend has open.
+    /// Create, show, check or remove a pool that no backend has open.
     Pool {
         #[command(subcommand)]
         command: PoolCommand,
@@ -82,13 +82,13 @@ enum Ask {
     Watch,
     /// Take blocks from a guest.
     ///
-    /// The guest's vSSD driver chooses which. A guest without one, or none at all, loses blocks
-    /// only with --force: what is in them is lost, and its file systems break.
+    /// The guest's vSSD driver picks them. If no driver answers, blocks are taken only with
+    /// --force: their contents are lost, which breaks file systems.
     #[command(override_usage = SHRINK_USAGE)]
     Shrink {
         /// Name of the vSSD.
         vssd: String,
-        /// How much to take, for example 256MiB; with --blocks that is known.
+        /// How much to take, e.g. 256MiB; omit it with --blocks.
         #[arg(value_parser = parse_some)]
         size: Option<Amount>,
         /// Exactly which blocks to take, with --pick given: blocks and ranges such as
@@ -108,17 +108,17 @@ enum Ask {
         #[command(flatten)]
         options: ResizeOptions,
     },
-    /// Make a guest hold this much.
+    /// Shrink or grow a guest to this size.
     Resize {
         /// Name of the vSSD.
         vssd: String,
-        /// How much it is to hold.
+        /// Target size.
         #[arg(long)]
         to: Amount,
         #[command(flatten)]
         options: ResizeOptions,
     },
-    /// End the resize under way with what has moved so far.
+    /// Cancel the resize under way; blocks that have moved stay moved.
     Cancel {
         /// Name of the vSSD.
         vssd: String,
@@ -131,39 +131,38 @@ enum Ask {
         /// What to track.
         tracker: TrackerName,
     },
-    /// Set how block sets travel; the guest's driver starts over with that.
+    /// Set the encoding of block sets; the guest's driver starts a new session.
     Encoding {
         /// Name of the vSSD.
         vssd: String,
         /// The encoding.
         encoding: EncodingName,
     },
-    /// Show how long requests took, and had to wait for resizes.
+    /// Show the latency of requests, and their stalls by resizes.
     Latency {
         /// Name of the vSSD.
         vssd: String,
-        /// Start over after that.
+        /// Reset the counts afterwards.
         #[arg(long)]
         reset: bool,
     },
-    /// Serve another vSSD: one that the pool has already, or with --create a new one.
+    /// Serve another vSSD: one that is in the pool, or with --create a new one.
     Add {
         /// As vssd-host --vssd takes it: name=NAME,socket=PATH,size=SIZE[,...].
         spec: String,
-        /// Make it if the pool does not have it, as create=true in SPEC does.
+        /// Create it if the pool does not have it, like create=true in SPEC.
         #[arg(long)]
         create: bool,
     },
-    /// Stop serving a vSSD; its guest's disk goes away. With --delete also one that is not
-    /// served.
+    /// Stop serving a vSSD; its guest loses the disk. With --delete it need not be served.
     Remove {
         /// Name of the vSSD.
         vssd: String,
-        /// Give its blocks back to the pool, and lose what is in them.
+        /// Delete it from the pool; its contents are lost.
         #[arg(long)]
         delete: bool,
     },
-    /// End the backend.
+    /// Stop the backend.
     Shutdown,
 }
 
@@ -172,20 +171,20 @@ struct ResizeOptions {
     /// How the blocks of a shrink are picked.
     #[arg(long, alias = "evict", value_enum, default_value_t = PickName::Guest)]
     pick: PickName,
-    /// Take blocks also where no vSSD driver answers that could choose them: what is in them is
-    /// lost, and a plain guest's file systems break.
+    /// Take blocks even if no vSSD driver answers: their contents are lost, which breaks the file
+    /// systems of a plain guest.
     #[arg(long)]
     force: bool,
-    /// How long the guest has to choose: 5s, 500ms, or none. After that blocks are taken at random.
+    /// How long the guest has to pick blocks: 5s, 500ms or none. Then blocks are taken at random.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_deadline)]
     deadline: Deadline,
-    /// Leave the blocks that the guest has not given up by the deadline.
+    /// Do not take blocks by force after the deadline.
     #[arg(long)]
     no_revoke: bool,
-    /// Do not wait for the end.
+    /// Do not wait for the resize to end.
     #[arg(long)]
     no_wait: bool,
-    /// Seed of the hypervisor's own picks.
+    /// Seed of the hypervisor's picks.
     #[arg(long)]
     seed: Option<u64>,
 }
@@ -205,7 +204,8 @@ fn parse_some(text: &str) -> Result<Amount, String> {
     }
 }
 
-/// A deadline in milliseconds; 0 is none.
+/// A deadline in milliseconds; 0 is none. Not the humantime crate: it accepts `0s` and
+/// `1month 2h`, which are not deadlines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Deadline(u64);
 

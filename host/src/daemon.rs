@@ -43,9 +43,9 @@ use crate::vssd::Context;
 
 /// Serves resizable virtual SSDs to QEMU over vhost-user.
 ///
-/// Each --vssd is one device for one VM. All of them share the pool that the
-/// backing holds: a block takes place there from when it is first written until the
-/// guest gives it up, and then it can become another's.
+/// Each --vssd is one device for one VM. All vSSDs share the pool on the backing: a block
+/// occupies space there from its first write until its guest gives it up; then another vSSD
+/// can use that space.
 ///
 /// Example:
 ///   vssd-host --backing ssd.img --create --control ctl.sock \
@@ -54,20 +54,20 @@ use crate::vssd::Context;
 #[command(name = "vssd-host", version, verbatim_doc_comment)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Args {
-    /// Configuration (TOML): these options without dashes, and a [[vssd]] for each vSSD. What is
-    /// given here counts more.
+    /// Configuration file (TOML): these options without their leading dashes, and a [[vssd]]
+    /// table for each vSSD. Options on the command line take precedence.
     #[arg(long, value_name = "FILE")]
     #[serde(skip)]
     pub config: Option<PathBuf>,
 
-    /// File or block device that holds the pool; memory[:SIZE] for a pool that ends with the
-    /// backend; null[:SIZE] for one that keeps nothing, to measure what else requests cost.
+    /// File or block device that holds the pool; memory[:SIZE] for a pool in memory, lost when the
+    /// backend stops; null[:SIZE] for one that stores nothing, to measure the other costs.
     #[arg(long, value_name = "FILE")]
     #[serde(deserialize_with = "from_some_text")]
     pub backing: Option<BackingSpec>,
 
-    /// Make the pool if there is none, and each --vssd that it does not have. A description may
-    /// say create=true for one.
+    /// Create the pool if it does not exist, and each --vssd that it does not have; create=true in
+    /// a --vssd creates that one only.
     #[arg(long)]
     pub create: bool,
 
@@ -76,31 +76,30 @@ pub struct Args {
     #[serde(deserialize_with = "from_some_text")]
     pub mode: Option<Mode>,
 
-    /// Group of the sockets and of a new pool file, which may use them too.
+    /// Group of the sockets and of a new pool file; its members may use them.
     #[arg(long, value_name = "NAME")]
     #[serde(deserialize_with = "from_some_text")]
     pub group: Option<Group>,
 
-    /// Size of a new pool; default: room for every vSSD at its full size.
+    /// Size of a new pool; default: enough for every vSSD at full size.
     #[arg(long, value_name = "SIZE")]
     #[serde(deserialize_with = "from_some_text")]
     pub size: Option<ByteSize>,
 
-    /// How many times its size a new pool may promise to vSSDs; default: 1.
+    /// Overcommit factor of a new pool: how many times its size it may commit to vSSDs; default: 1.
     #[arg(long, value_name = "FACTOR")]
     #[serde(deserialize_with = "from_some_text")]
     pub overcommit: Option<Overcommit>,
 
-    /// How data is moved.
+    /// I/O engine; default: uring.
     #[arg(long, value_enum)]
     pub io: Option<EngineName>,
 
-    /// Go through the host's page cache instead of past it.
+    /// Use the host's page cache instead of direct I/O.
     #[arg(long)]
     pub buffered: bool,
 
-    /// Sleep whenever there is nothing to do, also where requests follow each other quickly: less
-    /// processor time, longer requests.
+    /// Never busy-poll before sleeping: less processor time, higher latency.
     #[arg(long)]
     pub no_poll: bool,
 
@@ -110,8 +109,8 @@ pub struct Args {
 
     /// A vSSD:
     /// name=NAME,socket=PATH,size=SIZE[,block-size=SIZE][,held=SIZE][,quota=SIZE][,reserve=SIZE][,encoding=compact|list-4096][,create=true].
-    /// held is what a new one starts with. A guest without a vSSD driver needs all of it: leave held
-    /// out for such a guest.
+    /// held is the size that a new vSSD starts with. A guest without a vSSD driver needs the full
+    /// size: omit held for it.
     #[arg(long = "vssd", value_name = "SPEC")]
     #[serde(rename = "vssd")]
     pub vssds: Vec<VssdSpec>,
@@ -120,17 +119,17 @@ pub struct Args {
     #[arg(long, value_name = "SOCKET")]
     pub control: Option<PathBuf>,
 
-    /// Where Prometheus finds metrics, for example 127.0.0.1:9100; this machine only.
+    /// Address for Prometheus metrics, e.g. 127.0.0.1:9100; loopback only.
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub metrics: Option<SocketAddr>,
 
-    /// What to log: error, warn, info, debug; default: info.
+    /// Log level: error, warn, info or debug; default: info.
     #[arg(long)]
     pub log: Option<String>,
 }
 
 impl Args {
-    /// These, and what the configuration says where they say nothing.
+    /// These options, completed from the configuration file.
     fn with_config(mut self) -> Result<Self> {
         let Some(path) = &self.config else {
             return Ok(self);
@@ -212,7 +211,7 @@ impl Args {
                 .ok()
                 .filter(|physical_blocks| *physical_blocks > 0)
                 .with_context(|| {
-                    format!("a pool of {size} cannot be: say with --size how large it is to be")
+                    format!("a pool of {size} is not possible: set its size with --size")
                 })?,
             overcommit_permille: self.overcommit.unwrap_or(Overcommit::NONE).0,
         })
@@ -246,7 +245,7 @@ fn open_pool(args: &Args, kept_in: &BackingSpec) -> Result<(Arc<Pool>, Option<Ma
             return Ok((volatile(Arc::new(NullBacking { len }), shape), None));
         }
     };
-    let boot = BootId::current().context("ask which boot of the machine this is")?;
+    let boot = BootId::current().context("read the boot id of this machine")?;
     let options = FileOptions {
         create: args.create.then(|| args.permissions()),
         direct: !args.buffered,
@@ -282,10 +281,10 @@ pub fn run(args: &Args) -> Result<()> {
     let log = logging::start(args.log.as_deref().unwrap_or("info"))?;
     survive_size_limits()?;
     let Some(kept_in) = &args.backing else {
-        bail!("say with --backing FILE where the blocks are to be kept");
+        bail!("--backing FILE is missing: the file or device that holds the pool");
     };
     let Some(control) = &args.control else {
-        bail!("say with --control SOCKET where vssdctl finds this backend");
+        bail!("--control SOCKET is missing: the socket for vssdctl");
     };
     watch_panics();
     // Without that fewer vSSDs can be served, which is looked at next.
@@ -329,7 +328,7 @@ pub fn run(args: &Args) -> Result<()> {
     // Better refused here than when a guest connects.
     drop(pool.engine().with_context(|| {
         let engine = args.io.unwrap_or_default();
-        format!("this system lets nobody move data by `{engine}`: choose another way with --io")
+        format!("--io {engine} is not available here: choose another engine with --io")
     })?);
     let polling = match args.no_poll {
         true => Polling::at_most(0),
@@ -345,7 +344,7 @@ pub fn run(args: &Args) -> Result<()> {
         let served = serve(&backend, kept_in, control, metrics, &ready, &end);
         served.inspect_err(|_| backend.forget_new(&specs, &added))
     });
-    tracing::info!("the backend ends: vSSDs are stopped, then the pool is closed");
+    tracing::info!("shutting down: stopping vSSDs, then closing the pool");
     backend.stop();
     served?;
     pool.close().context("close the pool")?;
@@ -382,12 +381,14 @@ fn serve(
     });
     server::spawn(control, listener)?;
     if let Some(listener) = metrics {
-        let bound = listener.local_addr().context("ask where metrics are")?;
+        let bound = listener
+            .local_addr()
+            .context("read the address of the metrics")?;
         metrics::serve(backend.clone(), listener)?;
         tracing::info!("metrics are at http://{bound}/metrics");
     }
     spawn_clock(backend.clone())?;
-    // Whoever started the backend may not care.
+    // The backend serves even if the line cannot be printed.
     if let Err(error) = print_line(ready) {
         tracing::warn!("{:#}", anyhow::Error::from(error));
     }
@@ -413,7 +414,7 @@ impl End {
             for signal in signals.forever() {
                 if asked.ask() {
                     let name = signal_name(signal).unwrap_or("a signal");
-                    tracing::warn!("{name} while the backend ends: it ends at once");
+                    tracing::warn!("{name} during shutdown: exiting at once");
                     socket::remove_all();
                     logging::finish();
                     process::exit(128 + signal);

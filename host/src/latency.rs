@@ -7,12 +7,13 @@
 //! against each other.
 
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 use vssd::device::Device;
 
 /// Significant digits that are kept: a value is known to 1 in 128.
 const SIGNIFICANT_DIGITS: u8 = 2;
 
-/// The longest time that is told apart, nanoseconds: 68 seconds. Longer ones
+/// The longest time that is recorded, nanoseconds: 68 seconds. Longer ones
 /// count as that long.
 const MAX_NS: u64 = (1 << 36) - 1;
 
@@ -20,8 +21,9 @@ const MAX_NS: u64 = (1 << 36) - 1;
 pub type Histogram = hdrhistogram::Histogram<u64>;
 
 /// What a device was doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum Activity {
     /// No resize was under way.
     Quiet,
@@ -46,17 +48,14 @@ impl Activity {
 
     /// Its name.
     pub fn label(self) -> &'static str {
-        match self {
-            Self::Quiet => "quiet",
-            Self::Shrink => "shrink",
-            Self::Grow => "grow",
-        }
+        self.into()
     }
 }
 
 /// What a request was for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum Operation {
     /// A read.
     Read,
@@ -74,12 +73,7 @@ impl Operation {
 
     /// Its name.
     pub fn label(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::Write => "write",
-            Self::Zero => "zero",
-            Self::Flush => "flush",
-        }
+        self.into()
     }
 }
 

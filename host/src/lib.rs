@@ -15,7 +15,7 @@
 //! - [`worker`], [`connection`], [`server`]: one connection of a frontend, what its threads know
 //!   of it, and one after the other: the only modules that know vhost-user and virtqueues
 //! - [`view`], [`notifier`]: what is known of a vSSD without waiting for it, and waiting for changes
-//! - [`guest_memory`]: memory of a guest that turns out not to be there
+//! - [`guest_memory`]: memory of a guest that is missing
 //! - [`request`]: a descriptor chain as a virtio-blk request, and what it waits for
 //! - [`pool`]: who owns which physical block of the backing, and how that lasts
 //! - [`io`], [`backing`]: moving bytes, and where they go
@@ -23,18 +23,18 @@
 //! - [`pick`]: what the hypervisor takes when it picks by itself
 //! - [`stats`], [`latency`], [`metrics`]: what is counted, how long requests took, and all of
 //!   that for Prometheus
-//! - [`polling`], [`scheduling`]: which threads look for more instead of sleeping, and which
-//!   let others go first
+//! - [`polling`], [`scheduling`]: which threads busy-poll before they sleep, and which
+//!   yield to others
 //! - [`threads`], [`descriptors`]: what follows when a thread dies, and how many file descriptors
-//!   there have to be
+//!   are needed
 //! - [`control`], [`socket`], [`http`]: the control socket: protocol, server, client; the files of
-//!   sockets; as much of HTTP as metrics take
+//!   sockets; as much of HTTP as metrics need
 //! - [`output`], [`logging`], [`log_limit`], [`causes`]: what the programs print and log, and how
 //!   often
-//! - [`permissions`]: who may use the files and sockets that are made
+//! - [`permissions`]: permissions of the files and sockets that are created
 //! - [`pool_file`]: pools in files and on devices, made only where nothing is lost;
-//!   [`progress`]: what is said of that if it takes its time
-//! - [`daemon`], [`ctl`], [`pool_ctl`], [`spec`], [`block_list`]: the two programs and what they are told
+//!   [`progress`]: progress lines for what takes long
+//! - [`daemon`], [`ctl`], [`pool_ctl`], [`spec`], [`block_list`]: the two programs and their options
 #![deny(unsafe_code)]
 
 pub mod backend;

@@ -1,8 +1,7 @@
-//! Who may use what the programs make: pool files and sockets.
+//! Permissions of the pool files and sockets that the programs create.
 //!
-//! The umask of whoever started the backend says nothing about that. What is made belongs
-//! to its maker alone, unless `--mode` or `--group` say otherwise, and never to more for a
-//! moment in between.
+//! They do not depend on the umask. What is created is accessible to its owner only, unless
+//! `--mode` or `--group` say otherwise, and never to others for a moment in between.
 
 use std::fmt;
 use std::fs::{self, File, Permissions};
@@ -106,7 +105,7 @@ impl FilePermissions {
         file.set_permissions(Permissions::from_mode(self.mode))
     }
 
-    /// Listens at `path`, where nothing may be yet. Nobody else can connect at any time.
+    /// Listens at `path`, where nothing may be yet. No other user can connect at any time.
     ///
     /// # Errors
     /// When the system does not let it; then nothing is left behind.

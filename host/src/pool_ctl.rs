@@ -26,26 +26,26 @@ const FAULTS_SHOWN: usize = 100;
 /// What can be done to a pool.
 #[derive(Clone, Debug, Subcommand)]
 pub enum PoolCommand {
-    /// Make a pool in a file, which is made if missing, or on a block device.
+    /// Create a pool in a file, which is created if missing, or on a block device.
     Create {
         /// File or block device.
         file: PathBuf,
-        /// Room for the blocks of vSSDs; what the pool keeps of itself comes on top.
+        /// Capacity for blocks of vSSDs; the pool's metadata takes extra space.
         #[arg(long)]
         size: ByteSize,
         /// Bytes in a block.
         #[arg(long, default_value = "4KiB")]
         block_size: ByteSize,
-        /// How many times its size it may promise to vSSDs.
+        /// Overcommit factor: how many times its size it may commit to vSSDs.
         #[arg(long, default_value_t = Overcommit::NONE)]
         overcommit: Overcommit,
-        /// Also where something is already, which is lost.
+        /// Overwrite existing contents.
         #[arg(long)]
         force: bool,
-        /// Group that may use the file, if it is made; default: none.
+        /// Group of a newly created file; default: none.
         #[arg(long)]
         group: Option<Group>,
-        /// Who may use the file, if it is made, in octal; default: 600, with --group 660.
+        /// Permissions of a newly created file, in octal; default: 600, or 660 with --group.
         #[arg(long)]
         mode: Option<Mode>,
         /// For a backend with --buffered: blocks may be smaller than the sectors of the device.
@@ -57,19 +57,20 @@ pub enum PoolCommand {
         /// File or block device.
         file: PathBuf,
     },
-    /// Look for faults. Exit code: 0 there are none, 1 there are.
+    /// Check a pool for faults. Exit code: 0 none found, 1 faults found.
     Check {
         /// File or block device.
         file: PathBuf,
-        /// Accept a pool that two backends had at the same time, as its newest records say it is.
+        /// Accept a pool that two backends had open at the same time, in the state of its newest
+        /// records.
         #[arg(long)]
         accept: bool,
     },
-    /// Remove a pool: its file, or from a block device what makes it a pool.
+    /// Remove a pool: delete its file, or erase its metadata on a block device.
     Rm {
         /// File or block device.
         file: PathBuf,
-        /// Also when it has vSSDs, which are lost, or is damaged.
+        /// Remove it even if it is damaged or has vSSDs, which are lost.
         #[arg(long)]
         force: bool,
     },
@@ -121,7 +122,7 @@ fn open(file: &Path, create: Option<FilePermissions>) -> Result<PoolFile> {
 }
 
 fn boot() -> Result<BootId> {
-    BootId::current().context("ask which boot of the machine this is")
+    BootId::current().context("read the boot id of this machine")
 }
 
 fn create(command: &PoolCommand, json: bool) -> Result<()> {
@@ -151,8 +152,8 @@ fn create(command: &PoolCommand, json: bool) -> Result<()> {
     );
     ensure!(
         shape.is_possible() && shape.data_len() == size.0,
-        "a pool of {size} in blocks of {} bytes cannot be: blocks are a power of two from 512 bytes \
-         to 1MiB, and the size is a number of them",
+        "a pool of {size} in blocks of {} bytes is not possible: a block is a power of two from \
+         512 bytes to 1MiB, and the size is a multiple of it",
         shape.block_size
     );
     let new = NewPool {
@@ -282,7 +283,7 @@ fn remove(file: &Path, force: bool) -> Result<()> {
             false => list(&found),
         };
         bail!(
-            "there is no pool in {} ({found} is there); nothing was removed",
+            "{} holds no pool (found: {found}); nothing was removed",
             file.display()
         );
     }
@@ -298,7 +299,7 @@ fn remove(file: &Path, force: bool) -> Result<()> {
         let names: Vec<_> = volumes.map(|v| v.name.as_str()).collect();
         ensure!(
             names.is_empty(),
-            "{} has vSSDs: {}; add --force to lose them",
+            "{} has vSSDs: {}; add --force to delete them too",
             file.display(),
             names.join(", ")
         );

@@ -115,8 +115,8 @@ impl PoolFile {
         let found = found.with_context(|| describe.clone())?;
         if !found.is_empty() && !new.force {
             bail!(
-                "{} is not empty ({}); nothing was changed: `vssdctl pool create --force` makes a pool \
-                 of it all the same, and what is there is lost",
+                "{} is not empty ({}); nothing was changed: `vssdctl pool create --force` \
+                 overwrites it",
                 self.path.display(),
                 list(&found)
             );
@@ -161,14 +161,14 @@ fn check_alignment(least: u64, block_size: Option<u32>, path: &Path) -> Result<(
     let (path, sector) = (path.display(), ByteSize(least));
     ensure!(
         PAGE.is_multiple_of(least),
-        "{path} takes no less than {sector} in a request past the page cache, but the pool's \
-         journal is written in pages of {}: add --buffered",
+        "direct I/O to {path} takes at least {sector}, but the pool's journal is written in pages \
+         of {}: add --buffered",
         ByteSize(PAGE)
     );
     if let Some(block_size) = block_size {
         ensure!(
             u64::from(block_size).is_multiple_of(least),
-            "blocks of {} are less than {path} takes in a request past the page cache, which is {sector}: \
+            "blocks of {} are smaller than the {sector} that direct I/O to {path} takes: \
              make the pool with blocks of {sector} (block-size={sector} for each vSSD, or \
              `vssdctl pool create --block-size {sector}`), or add --buffered",
             ByteSize(block_size.into())

@@ -45,7 +45,7 @@ struct Serving {
 }
 
 impl Server {
-    /// Starts to serve `vssd` to whoever connects to `listener`.
+    /// Starts to serve `vssd` to the clients of `listener`.
     ///
     /// # Errors
     /// When the system has no thread left.
@@ -111,7 +111,7 @@ impl Server {
     /// way end first.
     pub fn stop(&self) {
         self.begin_to_stop();
-        // Held meanwhile: whoever else stops it waits as well.
+        // Held meanwhile: another thread that stops it waits as well.
         let mut thread = self.thread.lock();
         if thread.take().is_some_and(|thread| thread.join().is_err()) {
             tracing::error!(vssd = %self.vssd().name, "the thread that served it had panicked");

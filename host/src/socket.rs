@@ -119,20 +119,20 @@ pub fn check(path: &Path) -> Result<()> {
     let len = path.as_os_str().as_bytes().len();
     ensure!(
         len <= MAX_PATH,
-        "the path of a socket has {MAX_PATH} bytes at most, and {} has {len}: use a shorter one, \
-         for example relative to the folder in which the backend runs",
+        "a socket path has at most {MAX_PATH} bytes, but {} has {len}: use a shorter one, \
+         e.g. relative to the working directory of the backend",
         path.display()
     );
     let folder = folder_of(path);
     match fs::metadata(folder) {
         Ok(metadata) if metadata.is_dir() => Ok(()),
         Ok(_) => bail!(
-            "{} is no folder, so the socket {} cannot be made",
+            "{} is not a directory: cannot create the socket {}",
             folder.display(),
             path.display()
         ),
         Err(error) if error.kind() == io::ErrorKind::NotFound => bail!(
-            "the folder {} does not exist, so the socket {} cannot be made",
+            "the directory {} does not exist: cannot create the socket {}",
             folder.display(),
             path.display()
         ),
@@ -148,7 +148,7 @@ fn claim(path: &Path) -> Result<()> {
     };
     ensure!(
         metadata.file_type().is_socket(),
-        "{} exists and is no socket: choose another path",
+        "{} exists and is not a socket: choose another path",
         path.display()
     );
     match UnixStream::connect(path) {
@@ -159,7 +159,7 @@ fn claim(path: &Path) -> Result<()> {
         ),
         // It may be that of another user.
         Err(error) => {
-            return Err(error).with_context(|| format!("look who listens at {}", path.display()));
+            return Err(error).with_context(|| format!("connect to {}", path.display()));
         }
     }
     fs::remove_file(path).with_context(|| format!("remove the stale socket {}", path.display()))
@@ -177,8 +177,8 @@ mod tests {
         for (path, words) in [
             (path(&"x".repeat(120)), "107 bytes at most"),
             (path("missing/vm1.sock"), "missing does not exist"),
-            (path("file/vm1.sock"), "file is no folder"),
-            (path("file"), "is no socket"),
+            (path("file/vm1.sock"), "file is not a directory"),
+            (path("file"), "is not a socket"),
         ] {
             let error = Socket::bind(&path, FilePermissions::default()).unwrap_err();
             let text = format!("{error:#}");

@@ -1,4 +1,7 @@
 //! vSSDs and backings as command lines and configuration files describe them.
+//!
+//! The list `key=value,…` is split here: the one crate for it, serde-keyvalue, has had a single
+//! release (0.1.0).
 
 use std::ffi::OsStr;
 use std::fmt;

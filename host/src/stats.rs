@@ -172,15 +172,15 @@ impl Stats {
             if let Some(times) = self.buffer_log.due() {
                 tracing::warn!(
                     vssd = %name, times,
-                    "a buffer of a request lies in memory that the frontend took away; the guest \
-                     gets an I/O error"
+                    "a buffer of a request lies in memory that the frontend removed; the request \
+                     fails with an I/O error"
                 );
                 vssd.notifier().notify();
             }
         } else if let Some(times) = self.backing_log.due() {
             tracing::error!(
                 vssd = %name, %error, times,
-                "the backing failed a request; the guest gets an I/O error"
+                "the backing failed a request; it ends with an I/O error"
             );
             vssd.notifier().notify();
         }
@@ -194,7 +194,7 @@ impl Stats {
         {
             tracing::warn!(
                 vssd = %vssd.name, times,
-                "a request is to blocks that the guest does not hold; it gets an I/O error"
+                "a request addresses blocks that the guest does not hold; it fails with an I/O error"
             );
             vssd.notifier().notify();
         }
@@ -207,8 +207,8 @@ impl Stats {
         if let Some(times) = self.space_log.due() {
             tracing::error!(
                 vssd = %vssd.name, times,
-                "the pool is full: a write needs a physical block and finds none, and the guest gets an \
-                 I/O error; shrink another vSSD, or have its guest discard what it does not use"
+                "the pool is full: a write found no free physical block and fails with an I/O error; \
+                 shrink another vSSD, or discard unused blocks in its guest"
             );
             vssd.notifier().notify();
         }
@@ -220,22 +220,22 @@ impl Stats {
         let kinds = [
             (
                 &self.buffer_log,
-                "more requests had a buffer in memory that the frontend took away",
+                "more requests had a buffer in memory that the frontend removed",
             ),
             (&self.backing_log, "the backing failed more requests"),
             (
                 &self.not_held_log,
-                "more requests were to blocks that the guest does not hold",
+                "more requests addressed blocks that the guest does not hold",
             ),
             (
                 &self.space_log,
-                "more writes needed a physical block in the full pool and found none",
+                "more writes found no free physical block in the full pool",
             ),
         ];
         let again = kinds.into_iter().filter_map(|(log_limit, what)| {
             let Unlogged { times, again } = log_limit.unlogged(end);
             if times > 0 {
-                tracing::warn!(vssd = %name, times, "{what} since that was logged last");
+                tracing::warn!(vssd = %name, times, "{what} since the last such message");
             }
             again
         });

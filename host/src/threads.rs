@@ -68,12 +68,14 @@ pub fn survive<T>(body: impl FnOnce() -> T) -> Option<T> {
 pub fn vital(name: &'static str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let guarded = move || {
         if survive(body).is_none() {
-            tracing::error!("the backend cannot go on without its thread `{name}`, and ends");
+            tracing::error!(
+                "the thread `{name}` died, and the backend cannot run without it: exiting"
+            );
             logging::finish();
             process::exit(1);
         }
     };
-    // Nobody waits for its end, which is that of the process.
+    // It is not joined: its end is that of the process.
     thread::Builder::new()
         .name(name.to_owned())
         .spawn(guarded)?;

@@ -46,7 +46,7 @@ pub use crate::resize_request::{ResizeRequest, StartError, Target, Unforced};
 /// How a resize ended that moved all that was asked for, in a word.
 pub const COMPLETE: &str = "complete";
 
-/// Outcomes that are kept for whoever waits for one.
+/// Outcomes that are kept for threads that wait for one.
 const OUTCOMES_KEPT: usize = 16;
 
 /// When a look at a vSSD is to be repeated that was busy.
@@ -162,7 +162,7 @@ pub struct Vssd {
 }
 
 impl Vssd {
-    /// A vSSD that nobody has connected to yet, whose storage is `volume` of
+    /// A vSSD without a connection yet, whose storage is `volume` of
     /// `pool`. Its sessions count up from `seed`.
     ///
     /// # Errors
@@ -263,7 +263,7 @@ impl Vssd {
         self.connected.load(Ordering::SeqCst)
     }
 
-    /// Whether somebody waits for requests to end: for a change of hands, a reset or the end of a
+    /// Whether a thread waits for requests to end: for a change of hands, a reset or the end of a
     /// connection.
     pub fn is_draining(&self) -> bool {
         self.drains.load(Ordering::Relaxed) > 0 || self.volume.quiescence().is_waited_for()
@@ -648,7 +648,7 @@ impl Vssd {
     }
 }
 
-/// Somebody waits for requests of a vSSD to end.
+/// A thread waits for requests of a vSSD to end.
 pub struct Draining<'a>(&'a Vssd);
 
 impl Drop for Draining<'_> {

@@ -66,7 +66,7 @@ const BATCH: usize = 32;
 const USED_HEADER_LEN: u64 = 4;
 const USED_ENTRY_LEN: u64 = 8;
 
-/// How long the request thread goes on before it looks for other events.
+/// How long the request thread serves requests before it checks for other events.
 const STINT_NS: u64 = 1_000_000;
 
 /// How often it is looked, while a command is waited for, whether its thread still lives.
@@ -142,7 +142,7 @@ impl Worker {
 
     /// Makes sure that all of the guest's memory is still there; otherwise ends the connection.
     ///
-    /// Whoever has worked with that memory calls this before it publishes what came of it.
+    /// Called after work with that memory, before its results are published.
     ///
     /// # Errors
     /// When a part is gone.
@@ -189,17 +189,17 @@ impl Worker {
     }
 
     /// Whether a queue was started and not stopped again, nor the connection is over: then it is
-    /// in memory, and nobody waits for the end of what is done with it.
+    /// in memory, and no thread waits for its last use.
     fn serves(&self, vring: &VringRwLock) -> bool {
         vring.get_ref().get_queue().ready() && !self.connection.is_over()
     }
 
     /// Serves requests until something else is to be looked at.
     ///
-    /// While they follow each other quickly their thread looks for the next, at the ring and
-    /// at the engine, as far as its poller lets it. Otherwise it sleeps in the engine, which
-    /// looks at all that the thread would be woken by otherwise: to sleep there, to be woken
-    /// and to submit what comes next is one system call.
+    /// While requests follow each other quickly, the thread busy-polls the ring and the engine,
+    /// within the limits of its poller. Otherwise it sleeps in the engine, which waits for every
+    /// event of the thread: to sleep there, to be woken and to submit what comes next is one
+    /// system call.
     fn serve_requests(&self, vring: &VringRwLock) -> io::Result<()> {
         let mut requests = self.requests.lock();
         let Requests {
@@ -252,7 +252,7 @@ impl Worker {
                 return result;
             }
             if stint_over {
-                // Full only if nobody has looked for 2^64 - 1 stints.
+                // Full only after 2^64 - 1 stints that were not read.
                 let _ = self.again.write(1);
                 return Ok(());
             }
@@ -428,7 +428,7 @@ impl Worker {
 
     /// Serves the commands that the guest has made available, at most as many
     /// as a queue holds: then others have their turn. Commands are few, and so are events:
-    /// the guest is told of each, whatever it asked to be told of.
+    /// the guest is notified of each, whatever it asked for.
     fn serve_commands(&self, vring: &VringRwLock, buffer: &mut Vec<u8>) -> io::Result<()> {
         let memory = self.memory.memory();
         for _ in 0..QUEUE_SIZE {
@@ -441,7 +441,7 @@ impl Worker {
             self.give_back(vring, head, len);
             vring.signal_used_queue()?;
         }
-        // Full only if nobody has looked for 2^64 - 1 wakeups.
+        // Full only after 2^64 - 1 wakeups that were not read.
         let _ = self.vssd.wake().write(1);
         Ok(())
     }
@@ -662,7 +662,7 @@ impl VhostUserBackend for Worker {
             REQUESTS => self.drain_requests(),
             _ => {
                 while self.command.try_lock_for(LOOK_INTERVAL).is_none() {
-                    // A command may wait for requests that nobody ends any more.
+                    // A command may wait for requests that never end.
                     if self.connection.thread_died() {
                         self.abandon_requests();
                     }
@@ -704,7 +704,7 @@ impl VhostUserBackend for Worker {
             _ => self.handle_command_event(event, vrings),
         };
         // An error returned from here would end the thread for good; a guest
-        // whose ring is broken is to hurt nobody but itself.
+        // whose ring is broken must affect only itself.
         if let Err(error) = handled.and_then(|()| self.memory_is_intact()) {
             tracing::debug!(vssd = %self.vssd.name, %error, "a queue could not be served");
         }

@@ -137,7 +137,7 @@ fn a_surrender_keeps_nobody_else_waiting_and_a_second_signal_is_the_end() {
     daemon.ask_to_end();
     let mut daemon = daemon;
     assert_eq!(daemon.wait().code(), Some(128 + libc::SIGTERM));
-    log.wait_for("it ends at once");
+    log.wait_for("exiting at once");
     for socket in ["vm1.sock", "vm2.sock", "control.sock"] {
         assert!(!site.path(socket).exists(), "{socket} is still there");
     }

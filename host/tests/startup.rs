@@ -99,7 +99,7 @@ fn what_is_no_socket_is_not_removed() {
     let site = Site::new();
     fs::write(site.path("vm1.sock"), "precious").unwrap();
     let said = site.refused(&[site.spec("vm1", "size=1MiB")], &["--create"]);
-    assert!(said.contains("is no socket"), "{said}");
+    assert!(said.contains("is not a socket"), "{said}");
     let kept = fs::read_to_string(site.path("vm1.sock")).unwrap();
     assert_eq!(kept, "precious");
 }

@@ -47,7 +47,7 @@ fn what_cannot_listen_takes_no_room_in_the_pool() {
     for (socket, words) in [
         (site.path(&long), "107 bytes at most"),
         (site.path("folder/vm2.sock"), "folder does not exist"),
-        (file, "is no socket"),
+        (file, "is not a socket"),
         (site.path("vm1.sock"), "vSSD vm1 is served at"),
     ] {
         let spec = format!("name=vm2,socket={},size=1MiB,create=true", socket.display());

@@ -81,13 +81,13 @@ impl FileBacking {
     /// When it cannot be read.
     pub fn contents(&self, written: u64, progress: &mut Progress) -> Result<Vec<Found>> {
         let file = self.claim.file();
-        let mut found = signatures::find(file, self.len()).context("look for what is there")?;
+        let mut found = signatures::find(file, self.len()).context("examine its contents")?;
         if found.is_empty() {
             let data = match self.is_device() {
                 true => first_byte(file, &device_parts(self.len(), written), progress),
                 false => first_byte_of_file(file, self.len(), progress),
             };
-            let data = data.context("look for what is there")?;
+            let data = data.context("examine its contents")?;
             found.extend(data.map(|at| Found {
                 what: "data",
                 begins: at,
@@ -231,7 +231,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("disk");
         let file = File::create(&path).unwrap();
-        // An end that is no multiple of a page.
+        // An end that is not a multiple of a page.
         let len = (1 << 30) + 512;
         file.set_len(len).unwrap();
         file.write_all_at(b"EFI PART", len - 512).unwrap();

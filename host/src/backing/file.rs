@@ -32,7 +32,7 @@ pub struct FileBacking {
     is_device: bool,
     is_direct: bool,
     direct: Alignment,
-    /// Removes a file that was made, until somebody takes this.
+    /// Removes a file that was made, unless this is taken.
     made: Option<Made>,
 }
 

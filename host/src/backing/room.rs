@@ -92,7 +92,7 @@ impl FileBacking {
         }
         if let Some(limit) = size_limit().filter(|limit| *limit < room.len) {
             bail!(
-                "it takes a file of {}, but this process may write none above {}: raise that \
+                "it needs a file of {}, but this process may write at most {}: raise the \
                  limit (ulimit -f)",
                 ByteSize(room.len).rounded(),
                 ByteSize(limit)
@@ -102,9 +102,9 @@ impl FileBacking {
     }
 
     fn check_free(&self, reserved: u64) -> Result<()> {
-        let has = self.file.metadata().context("ask for its size")?.blocks() * 512;
+        let has = self.file.metadata().context("read its size")?.blocks() * 512;
         let need = reserved.saturating_sub(has);
-        let found = fstatvfs(&self.file).context("ask for the room of its file system")?;
+        let found = fstatvfs(&self.file).context("read the free space of its file system")?;
         let free = match geteuid().is_root() {
             true => found.f_bfree,
             false => found.f_bavail,

@@ -51,7 +51,7 @@ pub enum Event {
     Write(u64, Vec<u8>),
     /// Everything before became durable.
     Flush,
-    /// Whoever uses it got so far.
+    /// A mark of its user.
     Mark(usize),
 }
 

@@ -1,10 +1,9 @@
 //! What is said on the control socket: one JSON object a line each way.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use strum::VariantNames;
 use vssd::device::End;
 use vssd::wire::Encoding;
 
@@ -26,7 +25,7 @@ pub const DEFAULT_DEADLINE_MS: u64 = 10_000;
 #[serde(tag = "op", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Request {
     // Those without fields have braces: serde lets unknown fields pass otherwise.
-    /// Is anybody there?
+    /// Answered with `ok`, to check that a backend listens.
     Ping {},
     /// The state of all vSSDs.
     Status {},
@@ -174,6 +173,12 @@ mod text {
     }
 }
 
+/// Why a text is not a name of `T`.
+fn unknown<T: VariantNames>(text: &str) -> String {
+    let names = T::VARIANTS.join(", ");
+    format!("invalid value `{text}`; expected {names}")
+}
+
 macro_rules! named {
     ($(#[doc = $doc:literal])+ $name:ident for $kind:ty {
         $($(#[doc = $vdoc:literal])+ $variant:ident = $label:literal => $value:expr),+ $(,)?
@@ -181,10 +186,17 @@ macro_rules! named {
         $(#[doc = $doc])+
         #[derive(
             Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum,
+            strum::Display, strum::EnumString, strum::VariantNames,
         )]
-        #[serde(rename_all = "kebab-case")]
+        #[strum(parse_err_ty = String, parse_err_fn = unknown::<Self>)]
         pub enum $name {
-            $($(#[doc = $vdoc])+ #[serde(rename = $label)] #[value(name = $label)] $variant,)+
+            $(
+                $(#[doc = $vdoc])+
+                #[serde(rename = $label)]
+                #[value(name = $label)]
+                #[strum(serialize = $label)]
+                $variant,
+            )+
         }
 
         impl From<$name> for $kind {
@@ -197,21 +209,6 @@ macro_rules! named {
             fn from(value: $kind) -> Self {
                 $(if value == $value { return Self::$variant; })+
                 unreachable!("every value has a name")
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(match self { $(Self::$variant => $label,)+ })
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = String;
-
-            fn from_str(text: &str) -> Result<Self, String> {
-                $(if text == $label { return Ok(Self::$variant); })+
-                Err(format!("invalid value `{text}`; expected {}", [$($label),+].join(", ")))
             }
         }
     };
@@ -230,17 +227,17 @@ named! {
 named! {
     /// Who picks the blocks of a shrink, by name.
     PickName for Option<HostPick> {
-        /// The guest is asked.
+        /// The guest picks.
         Guest = "guest" => None,
-        /// The hypervisor picks, each block equally likely.
+        /// The hypervisor picks at random.
         Uniform = "uniform" => Some(HostPick::Uniform),
-        /// The hypervisor picks the blocks whose last request lies furthest back.
+        /// The hypervisor picks the least recently used blocks.
         Lru = "lru" => Some(HostPick::Lru),
-        /// The hypervisor picks the first blocks without a request since its hand passed.
+        /// The hypervisor picks by the clock algorithm (second chance).
         Clock = "clock" => Some(HostPick::Clock),
         /// The hypervisor picks the highest block numbers.
         Sequential = "sequential" => Some(HostPick::Sequential),
-        /// The hypervisor takes exactly the blocks that are named.
+        /// The hypervisor takes exactly the given blocks.
         Given = "given" => Some(HostPick::Given),
     }
 }
@@ -444,7 +441,7 @@ pub struct VssdStatus {
     pub agreed: bool,
     /// Whether a frontend is connected.
     pub connected: bool,
-    /// The same, where a client that has not sent anything yet is told apart.
+    /// The same, which distinguishes a client that has not sent anything yet.
     pub connection: Connection,
     /// The process that connected, as far as that is known.
     pub peer_pid: Option<u32>,
@@ -475,7 +472,7 @@ pub struct VssdStatus {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Connection {
-    /// Nobody.
+    /// No client.
     None,
     /// A client that has not sent anything yet, and is disconnected if it does not soon.
     Connecting,
@@ -581,13 +578,13 @@ pub struct CountersStatus {
     pub io_errors: u64,
     /// Requests that found no room in the pool.
     pub no_space: u64,
-    /// Chains that were no request.
+    /// Descriptor chains that were not a request.
     pub bad_chains: u64,
     /// Commands of the driver that were carried out.
     pub commands: u64,
-    /// Waits for requests that ended while the backend looked for them.
+    /// Waits that a busy-poll ended.
     pub polls_found: u64,
-    /// The same in which it found nothing, and went to sleep.
+    /// Waits whose busy-poll found nothing, so that the backend slept.
     pub polls_vain: u64,
     /// Resizes that ended.
     pub resizes: u64,
@@ -628,7 +625,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_request_says_why() {
+    fn an_invalid_request_says_why() {
         for line in [
             "{}",
             "[]",

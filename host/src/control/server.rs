@@ -1,8 +1,8 @@
 //! The backend's side of the control socket: one thread a client.
 //!
 //! Clients are local but may still be wrong: lines are bounded, clients are
-//! counted, a client that does not read its answers is dropped, and what is no
-//! request gets an answer that says so.
+//! counted, a client that does not read its answers is disconnected, and an invalid
+//! request gets an error for an answer.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -36,7 +36,7 @@ use crate::vssd::{Finished, ResizeRequest, Target, Vssd, Waited};
 /// Clients at a time.
 pub const MAX_CLIENTS: usize = 64;
 
-/// Clients at a time that are told that there is no seat; more are disconnected.
+/// Clients at a time that are refused with an answer; more are disconnected.
 const MAX_TURNED_AWAY: usize = 8;
 
 /// How long a status waits for vSSDs that are busy, to tell their state as it is now and not as it
@@ -49,7 +49,7 @@ const WRITE_PATIENCE: Duration = Duration::from_secs(10);
 /// How often it is looked whether a client that waits for a resize is still there.
 const LEAVE_INTERVAL: Duration = Duration::from_millis(500);
 
-/// How often a watching client is told that nothing changed.
+/// How often a watching client gets the state although nothing changed.
 const WATCH_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What the control socket acts on.
@@ -93,7 +93,7 @@ pub fn spawn(control: Arc<Control>, listener: UnixListener) -> io::Result<()> {
     })
 }
 
-/// A client's place among a number of them.
+/// One of a limited number of clients.
 struct Seat(Arc<AtomicUsize>);
 
 impl Seat {
@@ -125,7 +125,7 @@ fn send(mut stream: &UnixStream, reply: &Reply) -> io::Result<()> {
     stream.write_all(&line)
 }
 
-/// Tells a client that there is no seat. Its request is read first: closing a
+/// Refuses a client because there are too many. Its request is read first: closing a
 /// socket with unread data would take the answer away with it.
 fn turn_away(stream: &UnixStream) -> io::Result<()> {
     stream.set_write_timeout(Some(WRITE_PATIENCE))?;
@@ -269,9 +269,7 @@ impl Control {
             match vssd.wait_for(id, Instant::now() + LEAVE_INTERVAL) {
                 Waited::Ended(finished) => return Ok(Reply::Resized(resized(&finished))),
                 Waited::Forgotten => {
-                    return Err(format!(
-                        "resize {id} ended, but its outcome is not known any more"
-                    ));
+                    return Err(format!("resize {id} ended, but its outcome was discarded"));
                 }
                 Waited::Removed => {
                     let name = &resize.vssd;
@@ -298,7 +296,7 @@ impl Control {
     }
 }
 
-/// What is used of a pool, as it is told.
+/// What is used of a pool, as it is reported.
 pub fn pool_status(pool: &Pool) -> PoolStatus {
     let (usage, work) = (pool.usage(), pool.work());
     PoolStatus {
@@ -316,7 +314,7 @@ pub fn pool_status(pool: &Pool) -> PoolStatus {
     }
 }
 
-/// A resize that ended, as it is told.
+/// A resize that ended, as it is reported.
 pub fn resized(finished: &Finished) -> Resized {
     let outcome = &finished.outcome;
     Resized {
@@ -367,7 +365,7 @@ pub fn statuses(backend: &Backend) -> Vec<VssdStatus> {
     vssds.iter().map(|vssd| status(vssd, until)).collect()
 }
 
-/// The state of a vSSD, as it is told: that of now if it is not busy until then.
+/// The state of a vSSD, as it is reported: that of now if it is not busy until then.
 pub fn status(vssd: &Vssd, until: Instant) -> VssdStatus {
     let now = vssd.now_ns();
     // Copied, so that no request waits while buckets are listed.

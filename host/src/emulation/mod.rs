@@ -39,8 +39,6 @@ pub mod flash;
 pub mod memory;
 mod regions;
 
-use std::fmt;
-
 use self::disk::Disk;
 use self::flash::Flash;
 use self::memory::Memory;
@@ -49,9 +47,18 @@ use crate::size::ByteSize;
 
 /// The media of the talk.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    clap::ValueEnum,
+    serde::Serialize,
+    serde::Deserialize,
+    strum::Display,
 )]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum MediaKind {
     /// A spinning disk.
     Hdd,
@@ -59,11 +66,11 @@ pub enum MediaKind {
     SlcFlash,
     /// Phase-change memory.
     Pcm,
-    /// Memory of magnetic tunnel junctions.
+    /// Spin-transfer-torque magnetic memory.
     SttRam,
-    /// Memory of resistances.
+    /// Resistive memory.
     Reram,
-    /// Memory that forgets, for comparison.
+    /// Volatile memory, for comparison.
     Dram,
 }
 
@@ -102,19 +109,6 @@ impl MediaKind {
             Self::Reram => Some((100_000_000_000, 100_000_000_000)),
             Self::Hdd | Self::SttRam | Self::Dram => None,
         }
-    }
-}
-
-impl fmt::Display for MediaKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Hdd => "hdd",
-            Self::SlcFlash => "slc-flash",
-            Self::Pcm => "pcm",
-            Self::SttRam => "stt-ram",
-            Self::Reram => "reram",
-            Self::Dram => "dram",
-        })
     }
 }
 

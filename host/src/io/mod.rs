@@ -14,7 +14,6 @@ pub mod immediate;
 pub mod paced;
 pub mod uring;
 
-use std::fmt;
 use std::io;
 use std::os::fd::RawFd;
 
@@ -84,23 +83,16 @@ pub trait Engine: Send {
     clap::ValueEnum,
     serde::Serialize,
     serde::Deserialize,
+    strum::Display,
 )]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum EngineName {
     /// io_uring: many requests at once, few system calls.
     #[default]
     Uring,
-    /// One request after the other, by preadv and pwritev.
+    /// preadv and pwritev, one request at a time.
     Sync,
-}
-
-impl fmt::Display for EngineName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Uring => "uring",
-            Self::Sync => "sync",
-        })
-    }
 }
 
 #[cfg(test)]

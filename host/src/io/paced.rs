@@ -120,7 +120,7 @@ impl Paced {
         };
         match set {
             Ok(()) => self.alarm = due,
-            Err(error) => tracing::error!(%error, "the timer of a model cannot be set"),
+            Err(error) => tracing::error!(%error, "cannot set the timer of the emulated medium"),
         }
     }
 }
@@ -144,7 +144,7 @@ impl Engine for Paced {
         let number = self.next;
         self.next += 1;
         self.moving.insert(number, (token, due));
-        // SAFETY: the caller keeps the buffers until the transfer has ended here, which is no earlier than there.
+        // SAFETY: the caller keeps the buffers until the transfer has ended here, which is not earlier than there.
         unsafe {
             self.inner
                 .submit(number, direction, offset, &mut buffers.into_iter());

@@ -207,7 +207,7 @@ pub struct Allocator {
 pub struct Usage {
     /// Physical blocks there are.
     pub physical_blocks: u32,
-    /// Physical blocks that nobody owns.
+    /// Physical blocks without an owner.
     pub free: u32,
     /// Physical blocks that wait for a commit.
     pub deferred: u32,
@@ -467,7 +467,7 @@ impl Allocator {
         let freed = self.free.insert_bits(index, bits);
         assert_eq!(
             freed, count,
-            "a physical block was given up that nobody owned"
+            "a physical block without an owner was given up"
         );
         let region = index / REGION_WORDS as usize;
         if let Some(free) = self.region_free.get_mut(region) {

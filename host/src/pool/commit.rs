@@ -1,6 +1,6 @@
 //! When changes of a pool get into its journal.
 //!
-//! Changes of who holds what are recorded by whoever makes them, before they take
+//! A thread that changes ownership records the change before it takes
 //! effect. Changes of maps, which requests make, are collected in the pool state; a thread
 //! commits them on request, in one commit for all that wait. The journal's
 //! lock is taken before that of the pool state, and held from the cut of what is to be
@@ -42,7 +42,7 @@ const QUIET: Duration = Duration::from_secs(1);
 /// The log of a pool that lasts.
 pub(super) struct Log {
     journal: Mutex<Recorder>,
-    /// What the journal has done, for whoever cannot wait for the backing.
+    /// What the journal has done, for readers that cannot wait for the backing.
     work: Mutex<Work>,
     commits: Arc<GroupCommit>,
 }
@@ -510,7 +510,7 @@ impl Pool {
         }
     }
 
-    /// Commits for whoever waits.
+    /// Commits for the requests that wait.
     fn serve_group(&self, log: &Log, group: Group) {
         let mut recorder = log.lock();
         let committed = self.commit(&mut recorder, group.strength, true, |_| ());

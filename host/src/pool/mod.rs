@@ -124,7 +124,7 @@ impl Shape {
     }
 }
 
-/// A volume of a pool, as it is told.
+/// A volume of a pool, as it is reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
     /// Its name.
@@ -421,7 +421,7 @@ impl Pool {
     }
 
     /// Gives up everything that the volume called `name` has, and forgets it.
-    /// Nobody may be at work on it.
+    /// No request may be in flight on it.
     ///
     /// # Errors
     /// When there is none, or that could not be recorded.
@@ -484,7 +484,7 @@ impl Ownership for Store {
     }
 }
 
-/// Says why ownership cannot change: the guest is told only that it cannot.
+/// Logs why ownership cannot change: the guest learns only that it cannot.
 fn logged(result: Result<(), PoolError>) -> Result<(), PoolError> {
     if let Err(error) = &result {
         let error = Causes(error);

@@ -1,7 +1,7 @@
 //! Epoch-based quiescence: waiting for the requests of a volume that may still use
 //! blocks which were just taken from it.
 //!
-//! Requests are checked without a lock. So whoever takes blocks first makes
+//! Requests are checked without a lock. So a thread that takes blocks first makes
 //! them invalid, then waits until every request that was checked before has
 //! ended; later ones see that the blocks are gone (the grace period of
 //! read-copy-update). One thread at a time serves the requests of a volume. It

@@ -119,7 +119,7 @@ impl PoolState {
     }
 
     /// The blocks `bits` of word `index` read as zeros from now on; true when
-    /// any of them was written. Nobody may be at work on them.
+    /// any of them was written. No request may be in flight on them.
     pub fn unmap(&mut self, volume: &Volume, (index, bits): (usize, u64)) -> bool {
         // The physical blocks may be handed on once the log says that they are free.
         let fate = match self.deltas {
@@ -143,7 +143,7 @@ impl PoolState {
     }
 
     /// As [`unmap`](Self::unmap), for blocks of which the log says already that
-    /// they are nobody's.
+    /// they have no owner.
     pub fn forget(&mut self, volume: &Volume, word: (usize, u64)) {
         volume.unmap(&mut self.allocator, word, Fate::Free);
     }

@@ -22,7 +22,7 @@
 //!
 //! Who may do what: the map changes under the lock of the pool's [`Allocator`], which
 //! is why changes want a `&mut Allocator`; the granted bits change under the lock of
-//! the device. Only whoever serves the volume's requests allocates, so for that
+//! the device. Only the thread that serves the volume's requests allocates, so for that
 //! thread the map of a held block stands still while it looks.
 
 use std::sync::OnceLock;
@@ -36,7 +36,7 @@ use super::quiescence::Quiescence;
 
 const WINDOW_WORDS: usize = REGION_WORDS as usize;
 
-/// The window has a table. No region begins there: it is no multiple of [`REGION`].
+/// The window has a table. No region begins there: it is not a multiple of [`REGION`].
 const TABLE: u32 = u32::MAX;
 /// The window has no home.
 const NOWHERE: u32 = u32::MAX - 1;
@@ -291,7 +291,7 @@ impl Volume {
         })
     }
 
-    /// Finds a physical block for the first write of `block`, which nobody sees before
+    /// Finds a physical block for the first write of `block`, which is not visible before
     /// [`map`](Self::map).
     pub fn allocate(&self, allocator: &mut Allocator, block: u32) -> Result<u32, Denied> {
         allocator.may_own(self.id)?;
@@ -374,7 +374,7 @@ impl Volume {
     }
 
     /// Gives up the physical blocks of those blocks of word `index` that are written
-    /// and in `bits`; returns which were. Nobody may be at work on them.
+    /// and in `bits`; returns which were. No request may be in flight on them.
     pub fn unmap(&self, allocator: &mut Allocator, (index, bits): (usize, u64), fate: Fate) -> u64 {
         let window = &self.windows[index / WINDOW_WORDS];
         let at = index % WINDOW_WORDS;
@@ -415,7 +415,7 @@ impl Volume {
         let (window, offset) = self.window(run.block);
         let home = window.home.load(Ordering::Relaxed);
         let linear = run.physical.checked_sub(offset);
-        // The last region may be cut short; nobody's home is there.
+        // The last region may be cut short; no window has its home there.
         let linear = linear.filter(|home| {
             home.is_multiple_of(REGION) && home.saturating_add(REGION) <= physical_blocks
         });

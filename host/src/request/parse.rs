@@ -1,7 +1,7 @@
 //! What a descriptor chain asks for.
 //!
-//! A chain comes from a guest and may be anything. What is no request is
-//! refused with an error if there is a byte to put it in, and harms nothing else.
+//! A chain comes from a guest and may hold anything. An invalid request is refused with an
+//! error if the chain has a byte for it, and affects no other.
 
 use virtio_bindings::virtio_blk::{
     VIRTIO_BLK_T_DISCARD, VIRTIO_BLK_T_FLUSH, VIRTIO_BLK_T_GET_ID, VIRTIO_BLK_T_IN,
@@ -86,7 +86,7 @@ impl Request {
 /// device may fill, without the status byte.
 ///
 /// # Errors
-/// [`Reject::Malformed`] for what is no request, [`Reject::Unsupported`] for
+/// [`Reject::Malformed`] for an invalid request, [`Reject::Unsupported`] for
 /// one that this device does not know.
 pub fn parse(readable: &mut Buffers<'_>, data: &Buffers<'_>) -> Result<Request, Reject> {
     let front = readable.split_front(size_of::<Header>());

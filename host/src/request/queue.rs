@@ -134,7 +134,7 @@ impl RequestQueue {
             _ => None,
         });
         if let Some(pending) = waits {
-            // How it went is for whoever holds the ticket.
+            // The slot reads the outcome later.
             let _ = vssd.pool.wait(pending);
         }
     }
@@ -148,7 +148,7 @@ impl RequestQueue {
         self.engine = Box::new(Immediate::new(Arc::new(NullBacking { len: 0 })));
         let pool = &*vssd.pool;
         for slot in self.slots.drain(..) {
-            // What was written there was acknowledged to nobody.
+            // What was written there was never acknowledged.
             pool.abandon(&vssd.volume, &slot.fresh);
         }
         vssd.volume.quiescence().end_all();

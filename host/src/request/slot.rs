@@ -59,7 +59,7 @@ pub(super) struct Slot {
     pub(super) transfers: u32,
     /// Why it does not succeed.
     pub(super) failure: Option<Failure>,
-    /// Nobody else may be at work on its blocks.
+    /// No other request may be in flight on its blocks.
     pub(super) exclusive: bool,
     /// Physical blocks for first writes that are in flight.
     pub(super) fresh: SmallVec<[Extent; 1]>,

@@ -87,7 +87,7 @@ impl Bounce {
 }
 
 impl Pass<'_> {
-    /// Carries out a read or write that nobody else may be at work with.
+    /// Carries out an exclusive read or write.
     pub(super) fn slowly(&mut self, index: usize) {
         let slot = self.slot(index);
         let (first, end) = (slot.first, slot.first + slot.count);

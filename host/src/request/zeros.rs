@@ -21,7 +21,7 @@ impl Zeros {
         }
     }
 
-    /// So many zeros to go before, and so many to go after. Nobody may write to them.
+    /// So many zeros to go before, and so many to go after. Nothing may write to them.
     pub(super) fn around(
         &mut self,
         before: usize,

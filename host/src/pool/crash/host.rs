@@ -84,7 +84,7 @@ impl Host {
     }
 
     /// A write whose data have been moved, and which ends only after `meanwhile`: by then
-    /// nobody has put on record what it changed. Nothing else serves the pool's commits.
+    /// what it changed is not on record. Nothing else serves the pool's commits.
     pub(super) fn write_during<R>(
         &mut self,
         vssd: usize,

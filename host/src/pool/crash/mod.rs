@@ -352,7 +352,7 @@ fn a_resize_records_no_write_before_its_data() {
         let sectors = BTreeMap::new();
         let mut models = vec![Model { held, sectors }; 2];
         // Both write everything, and then give half of it up: no physical block is without what
-        // somebody left there.
+        // was left there.
         for (vssd, model) in models.iter_mut().enumerate() {
             let all = 0..BLOCKS * SECTORS_PER_BLOCK;
             let bytes = all.clone().flat_map(|s| sector(vssd, s, 1));
@@ -460,7 +460,7 @@ fn crash_everywhere(seed: u64, steps: usize, variants: usize) {
 }
 
 /// Goes on after a crash, and crashes once more. What a killed process wrote and
-/// nobody flushed can still be lost by then.
+/// was not flushed can still be lost by then.
 fn again(
     mut crash: Crash,
     boot: BootId,

@@ -75,7 +75,7 @@ fn a_quiet_backend_notices_too() {
     let (_, older, _younger) = two();
     let (lost, told) = mpsc::channel();
     older.pool.on_loss(move || {
-        // It is told again and again, when the test may have ended.
+        // It is signalled again and again, when the test may have ended.
         let _ = lost.send(());
     });
     told.recv_timeout(Duration::from_secs(60)).unwrap();

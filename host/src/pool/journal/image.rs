@@ -133,7 +133,7 @@ pub enum Fault {
         /// The physical block.
         physical: u32,
     },
-    /// A block that nobody holds has a physical block.
+    /// A block that its guest does not hold has a physical block.
     NotHeld {
         /// Volume and number of the block.
         block: (String, u32),

@@ -95,8 +95,8 @@ pub enum JournalError {
     NoPool,
     /// It is of another time.
     #[error(
-        "the pool here has format {0}, and this program knows format 2 only: use it with the version \
-         that made it"
+        "the pool has format {0}, but this program knows format 2 only: use the version that \
+         created it"
     )]
     Version(u32),
     /// The backing is shorter than the pool.
@@ -129,13 +129,13 @@ pub enum JournalError {
         /// Bytes there are.
         room: u64,
     },
-    /// A flush failed: nobody knows what of the writes before it lasts.
-    #[error("nothing can be recorded since a flush failed: start the backend anew")]
+    /// A flush failed: which of the writes before it are durable is unknown.
+    #[error("a flush failed, so nothing more can be recorded: restart the backend")]
     Poisoned,
     /// A superblock is lost that had become durable.
     #[error(
-        "the newer of the two superblocks is damaged: restore the pool from a copy, since the older \
-         one says what is no longer so"
+        "the newer of the two superblocks is damaged, and the older one is out of date: restore \
+         the pool from a copy"
     )]
     OldSuperblock,
     /// Another backend has the pool now, or wrote to it.
@@ -148,7 +148,7 @@ pub enum JournalError {
     Overlap(String),
 }
 
-/// What was committed, for whoever counts.
+/// What was committed, counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Work {
     /// Commits.
@@ -235,7 +235,7 @@ impl Journal {
 
     /// Appends records. Once this has returned, they survive what `strength`
     /// says. A hard commit first makes every write to the backing durable, if `sync`
-    /// says that its records or whoever waits for it depend on that. When it fails,
+    /// says that its records, or the requests that wait for it, depend on that. When it fails,
     /// none of them will ever count.
     ///
     /// # Errors

@@ -171,7 +171,7 @@ impl Journal {
         Ok((journal, image))
     }
 
-    /// Claims a pool, and only then reads it: whoever has it open stops meanwhile.
+    /// Claims a pool, and only then reads it: another backend that has it open stops meanwhile.
     fn claim(backing: Arc<dyn Backing>, boot: BootId) -> Result<(Reading, Session), JournalError> {
         let superblock = Superblocks::read(&*backing)?.newest()?;
         let sessions = session::all(&*backing)?;

@@ -325,7 +325,7 @@ fn another_pool_on_top_is_found() {
     erase(&*backing).unwrap();
     let error = younger.verify().unwrap_err().to_string();
     assert!(error.contains("erased"), "{error}");
-    // Nothing was written to what is no pool any more.
+    // Nothing was written to an erased pool.
     assert!(matches!(read(&backing), Err(JournalError::NoPool)));
     let (backing, _, mut younger) = two();
     Journal::create(backing.clone(), SHAPE, BOOT).unwrap();

@@ -162,7 +162,7 @@ impl Batch {
 }
 
 /// The record at the front of `bytes`, and what follows it; `None` when that
-/// is no record.
+/// is not a record.
 pub fn split(bytes: &[u8]) -> Option<(Record<'_>, &[u8])> {
     let ([kind, len], rest) = <[U32; 2]>::ref_from_prefix(bytes).ok()?;
     let (body, rest) = rest.split_at_checked(len.get() as usize)?;

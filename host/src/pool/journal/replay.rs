@@ -137,8 +137,8 @@ impl Journal {
         Ok((follows && self.read_rest(end.at, &header)?).then_some(header))
     }
 
-    /// Makes sure that no durable commit is behind the end: then the end is no
-    /// end, but damage, or the work of another session. Returns the whole commits that are
+    /// Makes sure that no durable commit is behind the end: such a commit means
+    /// damage, or the work of another session. Returns the whole commits that are
     /// there. Looks no further than the area is used.
     fn look_behind(
         &mut self,
