@@ -20,13 +20,10 @@
 //!
 //! The page of a session is described in [`session`](super::session).
 
-use std::io;
-
-use vm_memory::VolatileSlice;
 use zerocopy::byteorder::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::backing::{Backing, Room};
+use crate::backing::Room;
 use crate::pool::Shape;
 
 /// What journal reads and writes are multiples of, bytes: more than direct I/O
@@ -355,36 +352,6 @@ impl CommitHeader {
 /// Bytes that a commit with so many bytes of records takes in an area.
 pub fn commit_len(payload_len: usize) -> u64 {
     ((COMMIT_HEADER_LEN + payload_len) as u64).next_multiple_of(PAGE)
-}
-
-/// A buffer at a multiple of [`PAGE`] in memory, as direct I/O wants it.
-#[derive(Debug, Default)]
-pub struct AlignedBuffer {
-    bytes: Vec<u8>,
-}
-
-impl AlignedBuffer {
-    /// The first `len` bytes, with anything in them.
-    pub fn get(&mut self, len: usize) -> &mut [u8] {
-        let page = PAGE as usize;
-        if self.bytes.len() < len + page {
-            self.bytes = vec![0; len.next_power_of_two() + page];
-        }
-        let skip = self.bytes.as_ptr().align_offset(page);
-        &mut self.bytes[skip..skip + len]
-    }
-
-    /// Fills the first `len` bytes from `offset` of a backing.
-    pub fn read(&mut self, backing: &dyn Backing, offset: u64, len: usize) -> io::Result<&[u8]> {
-        let bytes = self.get(len);
-        backing.read(offset, &[VolatileSlice::from(&mut *bytes)])?;
-        Ok(bytes)
-    }
-
-    /// Stores the first `len` bytes at `offset` of a backing.
-    pub fn write(&mut self, backing: &dyn Backing, offset: u64, len: usize) -> io::Result<()> {
-        backing.write(offset, &[VolatileSlice::from(self.get(len))])
-    }
 }
 
 #[cfg(test)]

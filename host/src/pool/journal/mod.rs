@@ -30,6 +30,7 @@
 //! which is one record of 1 MiB here; and none has a commit without a sync that is safe
 //! against lost power, which the first write to a block needs.
 
+mod buffer;
 mod image;
 pub mod layout;
 mod open;
@@ -57,9 +58,9 @@ pub use replay::Reading;
 pub use session::Session;
 pub use suspects::{Evidence, Suspect};
 
+use self::buffer::AlignedBuffer;
 use self::layout::{
-    AlignedBuffer, COMMIT_HEADER_LEN, CommitHeader, HARD, LONGEST_COMMIT, PAGE, SNAPSHOT,
-    Superblock,
+    COMMIT_HEADER_LEN, CommitHeader, HARD, LONGEST_COMMIT, PAGE, SNAPSHOT, Superblock,
 };
 use super::Strength;
 use crate::backing::Backing;

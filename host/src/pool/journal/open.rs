@@ -3,7 +3,8 @@
 use std::io;
 use std::sync::Arc;
 
-use super::layout::{AREAS, AlignedBuffer, CommitHeader, PAGE, SESSIONS, Superblock};
+use super::buffer::AlignedBuffer;
+use super::layout::{AREAS, CommitHeader, PAGE, SESSIONS, Superblock};
 use super::session::{self, Session};
 use super::{Batch, BootId, End, Journal, JournalError, Overlap, PoolImage, Reading, Work};
 use super::{erase, next_epoch};

@@ -3,8 +3,9 @@
 use std::cmp::Ordering;
 use std::io;
 
+use super::buffer::AlignedBuffer;
 use super::layout::{
-    AlignedBuffer, COMMIT_HEADER_LEN, CommitHeader, HARD, LONGEST_COMMIT, PAGE, SNAPSHOT, SessionId,
+    COMMIT_HEADER_LEN, CommitHeader, HARD, LONGEST_COMMIT, PAGE, SNAPSHOT, SessionId,
 };
 use super::overlap::{Overlap, Stray};
 use super::session::{self, Session};

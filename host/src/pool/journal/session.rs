@@ -34,7 +34,8 @@ use zerocopy::byteorder::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::BootId;
-use super::layout::{AlignedBuffer, PAGE, SESSIONS, SESSIONS_KEPT, SessionId};
+use super::buffer::AlignedBuffer;
+use super::layout::{PAGE, SESSIONS, SESSIONS_KEPT, SessionId};
 use crate::backing::Backing;
 
 const MAGIC: [u8; 8] = *b"vSSDsess";
