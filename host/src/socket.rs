@@ -175,7 +175,7 @@ mod tests {
         let path = |name: &str| folder.path().join(name);
         fs::write(path("file"), "").unwrap();
         for (path, words) in [
-            (path(&"x".repeat(120)), "107 bytes at most"),
+            (path(&"x".repeat(120)), "at most 107 bytes"),
             (path("missing/vm1.sock"), "missing does not exist"),
             (path("file/vm1.sock"), "file is not a directory"),
             (path("file"), "is not a socket"),

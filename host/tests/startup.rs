@@ -34,7 +34,7 @@ fn another_shape_is_refused() {
             "size=2MiB",
             "vm1 has 1MiB (256 blocks) in this pool, not 2MiB",
         ),
-        ("size=1MiB,block-size=8KiB", "those of the pool have 4096"),
+        ("size=1MiB,block-size=8KiB", "the pool has blocks of 4096"),
     ];
     for (shape, word) in changed {
         let specs = [site.spec("vm1", shape), second.clone()];

@@ -45,7 +45,7 @@ fn what_cannot_listen_takes_no_room_in_the_pool() {
     let file = site.path("file");
     fs::write(&file, "").unwrap();
     for (socket, words) in [
-        (site.path(&long), "107 bytes at most"),
+        (site.path(&long), "at most 107 bytes"),
         (site.path("folder/vm2.sock"), "folder does not exist"),
         (file, "is not a socket"),
         (site.path("vm1.sock"), "vSSD vm1 is served at"),
@@ -87,7 +87,7 @@ fn a_start_that_fails_makes_no_vssd() {
         .arg(long);
     let output = command.output().unwrap();
     assert!(
-        text(&output).contains("107 bytes at most"),
+        text(&output).contains("at most 107 bytes"),
         "{}",
         text(&output)
     );
