@@ -2,17 +2,18 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use parking_lot::{Mutex, MutexGuard};
 
-use crate::access::Access;
 use crate::control::protocol::{Added, Unserved};
 use crate::descriptors;
+use crate::permissions::FilePermissions;
 use crate::polling::Polling;
-use crate::pool::ledger::Bounds;
+use crate::pool::allocator::Bounds;
 use crate::pool::volume::Volume;
 use crate::pool::{Member, Pool};
 use crate::server::Server;
@@ -27,7 +28,7 @@ pub struct Sockets {
     /// The control socket.
     pub control: PathBuf,
     /// Who may connect.
-    pub access: Access,
+    pub permissions: FilePermissions,
 }
 
 /// When it is first logged what a stop waits for, and then.
@@ -37,7 +38,7 @@ const FURTHER_WAITS: Duration = Duration::from_secs(10);
 /// A vSSD that is served.
 struct Served {
     server: Arc<Server>,
-    /// Dropped last: nobody is to find a socket that is not served.
+    /// Dropped last: no client may find a socket that is not served.
     _file: SocketFile,
 }
 
@@ -47,14 +48,14 @@ pub struct Backend {
     context: Context,
     polling: Arc<Polling>,
     sockets: Sockets,
-    /// Locked only to look: whatever may wait for the medium comes before or after.
+    /// Locked only to look: whatever may wait for the backing comes before or after.
     served: Mutex<Vec<Served>>,
-    /// Those that are being added or removed, which takes as long as the medium.
+    /// Those that are being added or removed, which takes as long as the backing.
     changing: Mutex<BTreeSet<String>>,
     ending: AtomicBool,
 }
 
-/// A name that nobody else adds or removes meanwhile.
+/// A name that no other thread adds or removes meanwhile.
 struct Changing<'a>(&'a Backend, &'a str);
 
 impl Drop for Changing<'_> {
@@ -78,7 +79,7 @@ impl Backend {
     }
 
     fn served(&self) -> MutexGuard<'_, Vec<Served>> {
-        self.served.lock().unwrap_or_else(PoisonError::into_inner)
+        self.served.lock()
     }
 
     fn servers(&self) -> Vec<Arc<Server>> {
@@ -86,13 +87,13 @@ impl Backend {
     }
 
     fn changing(&self) -> MutexGuard<'_, BTreeSet<String>> {
-        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+        self.changing.lock()
     }
 
     fn change<'a>(&'a self, name: &'a str) -> Result<Changing<'a>> {
         ensure!(!self.ending.load(Ordering::SeqCst), "the backend ends");
         let alone = self.changing().insert(name.to_owned());
-        ensure!(alone, "vSSD {name} is just being added or removed");
+        ensure!(alone, "vSSD {name} is being added or removed");
         Ok(Changing(self, name))
     }
 
@@ -181,7 +182,7 @@ impl Backend {
             spec.name
         );
         descriptors::ensure_enough(vssds.len() + 1)?;
-        let socket = Socket::bind(&spec.socket, self.sockets.access)?;
+        let socket = Socket::bind(&spec.socket, self.sockets.permissions)?;
         self.serve(spec, socket)
     }
 
@@ -216,7 +217,7 @@ impl Backend {
     /// Deletes a vSSD that was just made, because something else failed.
     fn forget(&self, name: &str) {
         if let Err(error) = self.take_down(name, true) {
-            tracing::error!(vssd = %name, "it was made, and could not be deleted again: {error:#}");
+            tracing::error!(vssd = %name, "the new vSSD could not be deleted again: {error:#}");
         }
     }
 
@@ -224,7 +225,7 @@ impl Backend {
         let (have, wanted) = (self.pool.block_size(), spec.geometry.block_size());
         ensure!(
             have == wanted,
-            "vSSD {} is to have blocks of {wanted} bytes, but those of the pool have {have}: say \
+            "vSSD {} asks for blocks of {wanted} bytes, but the pool has blocks of {have}: set \
              block-size={have}B",
             spec.name
         );
@@ -252,7 +253,7 @@ impl Backend {
         for warning in &warnings {
             tracing::warn!(vssd = %spec.name, "{warning}");
         }
-        self.context.bell.ring();
+        self.context.notifier.notify();
         Ok(Added {
             new: before.is_none(),
             warnings,
@@ -277,7 +278,7 @@ impl Backend {
                 false => format!("it has: {}", names.join(", ")),
             };
             bail!(
-                "the pool has no vSSD called `{}`; {names}. To make a new one add create=true to \
+                "the pool has no vSSD called `{}`; {names}. To create it, add create=true to \
                  its description, or --create",
                 spec.name
             );
@@ -355,7 +356,7 @@ impl Backend {
         if delete {
             self.pool.remove(name)?;
         }
-        self.context.bell.ring();
+        self.context.notifier.notify();
         Ok(())
     }
 
@@ -368,7 +369,7 @@ impl Backend {
         let mut patience = FIRST_WAIT;
         let mut told = Instant::now();
         loop {
-            let rings = self.context.bell.rings();
+            let generation = self.context.notifier.generation();
             let left: Vec<_> = servers.iter().filter(|s| !s.has_stopped()).collect();
             if left.is_empty() {
                 break;
@@ -380,7 +381,7 @@ impl Backend {
                 (told, patience) = (Instant::now(), FURTHER_WAITS);
                 continue;
             }
-            self.context.bell.wait(rings, next);
+            self.context.notifier.wait(generation, next);
         }
         for server in servers {
             server.stop();
@@ -400,12 +401,12 @@ pub fn bind_all(specs: &[VssdSpec], sockets: &Sockets) -> Result<Vec<Socket>> {
         let name = format!("vSSD {}", spec.name);
         if let Some((_, other)) = taken.iter().find(|(path, _)| is_same(path, &spec.socket)) {
             bail!(
-                "{other} and {name} are to have the same socket, {}: give each its own",
+                "{other} and {name} have the same socket, {}: give each its own",
                 spec.socket.display()
             );
         }
         taken.push((&spec.socket, name));
-        bound.push(Socket::bind(&spec.socket, sockets.access)?);
+        bound.push(Socket::bind(&spec.socket, sockets.permissions)?);
     }
     Ok(bound)
 }

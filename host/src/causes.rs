@@ -1,6 +1,6 @@
 //! An error with all its causes, for the log.
 //!
-//! What an error displays never repeats its cause, so whoever shows an error shows these too.
+//! What an error displays never repeats its cause, so these are shown with it.
 
 use std::error::Error;
 use std::fmt;
@@ -33,7 +33,7 @@ mod tests {
     fn each_cause_is_told_once() {
         let error = PoolError::from(JournalError::from(io::Error::other("the disk is gone")));
         let text = Causes(&error).to_string();
-        assert_eq!(text, "the medium failed: the disk is gone");
+        assert_eq!(text, "the backing failed: the disk is gone");
         assert_eq!(format!("{:#}", anyhow::Error::from(error)), text);
     }
 }

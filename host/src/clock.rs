@@ -9,7 +9,7 @@ use std::time::Instant;
 pub enum Clock {
     /// The monotonic clock of the system.
     Monotonic(Instant),
-    /// A number that somebody else moves on: runs in which time passes only
+    /// A number that its caller advances: runs in which time passes only
     /// when they say so come out the same every time.
     Virtual(Arc<AtomicU64>),
 }

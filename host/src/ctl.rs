@@ -1,4 +1,4 @@
-//! `vssdctl`: asks a backend for things and shows the answer.
+//! `vssdctl`: sends a request to a backend and prints the reply.
 
 mod text;
 
@@ -16,7 +16,7 @@ use clap::{Args as ClapArgs, CommandFactory as _, Parser, Subcommand};
 use crate::block_list::{BlockList, ListError};
 use crate::control::Client;
 use crate::control::protocol::{
-    Change, EncodingName, EvictName, ObserverName, Reply, Request, Resize,
+    Change, EncodingName, PickName, Reply, Request, Resize, TrackerName,
 };
 use crate::output::{exit_code, print};
 use crate::pool_ctl::{self, PoolCommand};
@@ -28,19 +28,19 @@ const PARTIAL: u8 = 3;
 /// Exit code when all moved, some of them by force.
 const FORCED: u8 = 4;
 
-/// How long anything may take but a resize, which takes as long as its guest.
+/// How long a request may take, except a resize, which takes as long as its guest.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Shows and changes the sizes of vSSDs while their guests run.
 ///
-/// Sizes are written 256MiB or 1GiB; a number without a unit counts blocks.
+/// Sizes are e.g. 256MiB or 1GiB; a number without a unit counts blocks.
 ///
 /// Exit code:
 ///   0  done, or with --no-wait started
 ///   1  refused or failed
 ///   2  usage
-///   3  fewer blocks moved than asked for
-///   4  all blocks moved, some of them by force: what was in those is lost to the guest
+///   3  fewer blocks moved than requested
+///   4  all blocks moved, some of them by force: their contents are lost
 #[derive(Clone, Debug, Parser)]
 #[command(name = "vssdctl", version, verbatim_doc_comment)]
 pub struct Args {
@@ -54,7 +54,7 @@ pub struct Args {
     )]
     pub control: PathBuf,
 
-    /// Print JSON, one object a line.
+    /// Print JSON, one object per line.
     #[arg(long, global = true)]
     pub json: bool,
 
@@ -66,7 +66,7 @@ pub struct Args {
 enum Command {
     #[command(flatten)]
     Ask(Ask),
-    /// Make, look at, check or remove a pool that no backend has open.
+    /// Create, show, check or remove a pool that no backend has open.
     Pool {
         #[command(subcommand)]
         command: PoolCommand,
@@ -82,16 +82,16 @@ enum Ask {
     Watch,
     /// Take blocks from a guest.
     ///
-    /// The guest's vSSD driver chooses which. A guest without one, or none at all, loses blocks
-    /// only with --force: what is in them is lost, and its file systems break.
+    /// The guest's vSSD driver picks them. If no driver answers, blocks are taken only with
+    /// --force: their contents are lost, which breaks file systems.
     #[command(override_usage = SHRINK_USAGE)]
     Shrink {
         /// Name of the vSSD.
         vssd: String,
-        /// How much to take, for example 256MiB; with --blocks that is known.
+        /// How much to take, e.g. 256MiB; omit it with --blocks.
         #[arg(value_parser = parse_some)]
         size: Option<Amount>,
-        /// Exactly which blocks to take, with --evict given: blocks and ranges such as
+        /// Exactly which blocks to take, with --pick given: blocks and ranges such as
         /// 0-1023,4096, or a file with these in lines, or - for standard input.
         #[arg(long, value_name = "LIST|FILE|-", allow_hyphen_values = true)]
         blocks: Option<String>,
@@ -108,90 +108,90 @@ enum Ask {
         #[command(flatten)]
         options: ResizeOptions,
     },
-    /// Make a guest hold this much.
+    /// Shrink or grow a guest to this size.
     Resize {
         /// Name of the vSSD.
         vssd: String,
-        /// How much it is to hold.
+        /// Target size.
         #[arg(long)]
         to: Amount,
         #[command(flatten)]
         options: ResizeOptions,
     },
-    /// End the resize under way with what has moved so far.
+    /// Cancel the resize under way; blocks that have moved stay moved.
     Cancel {
         /// Name of the vSSD.
         vssd: String,
     },
-    /// Remember requests, for `--evict lru` or `--evict clock`.
-    Observe {
+    /// Track requests, for `--pick lru` or `--pick clock`.
+    #[command(alias = "observe")]
+    Track {
         /// Name of the vSSD.
         vssd: String,
-        /// What to remember.
-        observer: ObserverName,
+        /// What to track.
+        tracker: TrackerName,
     },
-    /// Set how block sets travel; the guest's driver starts over with that.
+    /// Set the encoding of block sets; the guest's driver starts a new session.
     Encoding {
         /// Name of the vSSD.
         vssd: String,
         /// The encoding.
         encoding: EncodingName,
     },
-    /// Show how long requests took, and had to wait for resizes.
+    /// Show the latency of requests, and their stalls by resizes.
     Latency {
         /// Name of the vSSD.
         vssd: String,
-        /// Start over after that.
+        /// Reset the counts afterwards.
         #[arg(long)]
         reset: bool,
     },
-    /// Serve another vSSD: one that the pool has already, or with --create a new one.
+    /// Serve another vSSD: one that is in the pool, or with --create a new one.
     Add {
         /// As vssd-host --vssd takes it: name=NAME,socket=PATH,size=SIZE[,...].
         spec: String,
-        /// Make it if the pool does not have it, as create=true in SPEC does.
+        /// Create it if the pool does not have it, like create=true in SPEC.
         #[arg(long)]
         create: bool,
     },
-    /// Stop serving a vSSD; its guest's disk goes away. With --delete also one that is not
-    /// served.
+    /// Stop serving a vSSD; its guest loses the disk. With --delete it need not be served.
     Remove {
         /// Name of the vSSD.
         vssd: String,
-        /// Give its blocks back to the pool, and lose what is in them.
+        /// Delete it from the pool; its contents are lost.
         #[arg(long)]
         delete: bool,
     },
-    /// End the backend.
+    /// Stop the backend.
     Shutdown,
 }
 
 #[derive(Clone, Debug, ClapArgs)]
 struct ResizeOptions {
-    /// Who picks the blocks of a shrink.
-    #[arg(long, value_enum, default_value_t = EvictName::Guest)]
-    evict: EvictName,
-    /// Take blocks also where no vSSD driver answers that could choose them: what is in them is
-    /// lost, and a plain guest's file systems break.
+    /// How the blocks of a shrink are picked.
+    #[arg(long, alias = "evict", value_enum, default_value_t = PickName::Guest)]
+    pick: PickName,
+    /// Take blocks even if no vSSD driver answers: their contents are lost, which breaks the file
+    /// systems of a plain guest.
     #[arg(long)]
     force: bool,
-    /// How long the guest has to choose: 5s, 500ms, or none. After that blocks are taken at random.
+    /// How long the guest has to pick blocks: 5s, 500ms or none. Then blocks are taken at random.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_deadline)]
     deadline: Deadline,
-    /// Leave the blocks that the guest has not given up by the deadline.
+    /// Do not take blocks by force after the deadline.
     #[arg(long)]
     no_revoke: bool,
-    /// Do not wait for the end.
+    /// Do not wait for the resize to end.
     #[arg(long)]
     no_wait: bool,
-    /// Seed of the hypervisor's own picks.
+    /// Seed of the hypervisor's picks.
     #[arg(long)]
     seed: Option<u64>,
 }
 
 /// The two ways to ask for a shrink.
 const SHRINK_USAGE: &str = "vssdctl shrink [OPTIONS] <VSSD> <SIZE>
-       vssdctl shrink [OPTIONS] <VSSD> --evict given --blocks <LIST|FILE|->";
+       vssdctl shrink [OPTIONS] <VSSD> --pick given --blocks <LIST|FILE|->";
 
 /// An amount above zero.
 fn parse_some(text: &str) -> Result<Amount, String> {
@@ -204,7 +204,8 @@ fn parse_some(text: &str) -> Result<Amount, String> {
     }
 }
 
-/// A deadline in milliseconds; 0 is none.
+/// A deadline in milliseconds; 0 is none. Not the humantime crate: it accepts `0s` and
+/// `1month 2h`, which are not deadlines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Deadline(u64);
 
@@ -230,7 +231,7 @@ impl ResizeOptions {
         Request::Resize(Resize {
             vssd: vssd.to_owned(),
             change,
-            evict: self.evict,
+            evict: self.pick,
             deadline_ms: self.deadline.0,
             revoke: !self.no_revoke,
             force: self.force,
@@ -281,16 +282,16 @@ fn shrink(
     blocks: Option<&str>,
     options: &ResizeOptions,
 ) -> Result<(Request, Option<BlockList>)> {
-    let given = options.evict == EvictName::Given;
-    let exactly = format!("vssdctl shrink {vssd} --evict given --blocks 0-1023,4096");
+    let given = options.pick == PickName::Given;
+    let exactly = format!("vssdctl shrink {vssd} --pick given --blocks 0-1023,4096");
     let missing =
         |text: String| -> ! { misused("shrink", ErrorKind::MissingRequiredArgument, text) };
     let (size, blocks) = match (size, blocks) {
         (_, None) if given => missing(format!(
-            "--evict given needs --blocks with the blocks to take, in place of SIZE: `{exactly}`"
+            "--pick given needs --blocks with the blocks to take, in place of SIZE: `{exactly}`"
         )),
         (_, Some(_)) if !given => missing(format!(
-            "--blocks needs --evict given, and no SIZE: `{exactly}`"
+            "--blocks needs --pick given, and no SIZE: `{exactly}`"
         )),
         (Some(_), Some(_)) => misused(
             "shrink",
@@ -311,9 +312,9 @@ fn shrink(
 
 /// How another resize is asked for; only a shrink takes blocks that are named.
 fn resize(subcommand: &str, vssd: &str, change: Change, options: &ResizeOptions) -> Request {
-    if options.evict == EvictName::Given {
+    if options.pick == PickName::Given {
         let text = format!(
-            "--evict given is for `vssdctl shrink {vssd} --evict given --blocks 0-1023,4096`"
+            "--pick given is for `vssdctl shrink {vssd} --pick given --blocks 0-1023,4096`"
         );
         misused(subcommand, ErrorKind::ArgumentConflict, text);
     }
@@ -353,9 +354,9 @@ fn request_of(ask: &Ask) -> Result<(Request, Option<BlockList>)> {
         } => resize("grow", vssd, Change::Grow(*size), options),
         Ask::Resize { vssd, to, options } => resize("resize", vssd, Change::To(*to), options),
         Ask::Cancel { vssd } => Request::Cancel { vssd: vssd.clone() },
-        Ask::Observe { vssd, observer } => Request::Observe {
+        Ask::Track { vssd, tracker } => Request::Track {
             vssd: vssd.clone(),
-            observer: *observer,
+            tracker: *tracker,
         },
         Ask::Encoding { vssd, encoding } => Request::SetEncoding {
             vssd: vssd.clone(),

@@ -15,37 +15,37 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::signal_name;
 
-use crate::access::{Access, Group, Mode};
 use crate::backend::{Backend, Sockets, bind_all};
-use crate::bell::Bell;
+use crate::backing::{
+    Backing, FileOptions, Made, MemoryBacking, NullBacking, survive_size_limits, warn_of_size_limit,
+};
 use crate::clock::Clock;
 use crate::control::protocol::Added;
 use crate::control::server::{self, Control};
 use crate::descriptors;
+use crate::emulation::MediaKind;
 use crate::guest_memory::survive_faults;
 use crate::io::EngineName;
 use crate::logging;
-use crate::media::MediaKind;
-use crate::medium::{
-    FileOptions, Made, Medium, MemoryMedium, NullMedium, survive_size_limits, warn_of_size_limit,
-};
 use crate::metrics;
+use crate::notifier::Notifier;
 use crate::output::print_line;
+use crate::permissions::{FilePermissions, Group, Mode};
 use crate::polling::Polling;
 use crate::pool::journal::BootId;
 use crate::pool::{Pool, Shape};
 use crate::pool_file::{NewPool, PoolFile};
 use crate::size::ByteSize;
 use crate::socket::{self, Socket, check};
-use crate::spec::{Backing, Overcommit, VssdSpec, from_some_text};
+use crate::spec::{BackingSpec, Overcommit, VssdSpec, from_some_text};
 use crate::threads::{vital, watch_panics};
 use crate::vssd::Context;
 
 /// Serves resizable virtual SSDs to QEMU over vhost-user.
 ///
-/// Each --vssd is one device for one VM. All of them share the pool that the
-/// backing holds: a block takes place there from when it is first written until the
-/// guest gives it up, and then it can become another's.
+/// Each --vssd is one device for one VM. All vSSDs share the pool on the backing: a block
+/// occupies space there from its first write until its guest gives it up; then another vSSD
+/// can use that space.
 ///
 /// Example:
 ///   vssd-host --backing ssd.img --create --control ctl.sock \
@@ -54,20 +54,20 @@ use crate::vssd::Context;
 #[command(name = "vssd-host", version, verbatim_doc_comment)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Args {
-    /// Configuration (TOML): these options without dashes, and a [[vssd]] for each vSSD. What is
-    /// given here counts more.
+    /// Configuration file (TOML): these options without their leading dashes, and a [[vssd]]
+    /// table for each vSSD. Options on the command line take precedence.
     #[arg(long, value_name = "FILE")]
     #[serde(skip)]
     pub config: Option<PathBuf>,
 
-    /// File or block device that holds the pool; memory[:SIZE] for a pool that ends with the
-    /// backend; null[:SIZE] for one that keeps nothing, to measure what else requests cost.
+    /// File or block device that holds the pool; memory[:SIZE] for a pool in memory, lost when the
+    /// backend stops; null[:SIZE] for one that stores nothing, to measure the other costs.
     #[arg(long, value_name = "FILE")]
     #[serde(deserialize_with = "from_some_text")]
-    pub backing: Option<Backing>,
+    pub backing: Option<BackingSpec>,
 
-    /// Make the pool if there is none, and each --vssd that it does not have. A description may
-    /// say create=true for one.
+    /// Create the pool if it does not exist, and each --vssd that it does not have; create=true in
+    /// a --vssd creates that one only.
     #[arg(long)]
     pub create: bool,
 
@@ -76,42 +76,41 @@ pub struct Args {
     #[serde(deserialize_with = "from_some_text")]
     pub mode: Option<Mode>,
 
-    /// Group of the sockets and of a new pool file, which may use them too.
+    /// Group of the sockets and of a new pool file; its members may use them.
     #[arg(long, value_name = "NAME")]
     #[serde(deserialize_with = "from_some_text")]
     pub group: Option<Group>,
 
-    /// Size of a new pool; default: room for every vSSD at its full size.
+    /// Size of a new pool; default: enough for every vSSD at full size.
     #[arg(long, value_name = "SIZE")]
     #[serde(deserialize_with = "from_some_text")]
     pub size: Option<ByteSize>,
 
-    /// How many times its size a new pool may promise to vSSDs; default: 1.
+    /// Overcommit factor of a new pool: how many times its size it may commit to vSSDs; default: 1.
     #[arg(long, value_name = "FACTOR")]
     #[serde(deserialize_with = "from_some_text")]
     pub overcommit: Option<Overcommit>,
 
-    /// How data is moved.
+    /// I/O engine; default: uring.
     #[arg(long, value_enum)]
     pub io: Option<EngineName>,
 
-    /// Go through the host's page cache instead of past it.
+    /// Use the host's page cache instead of direct I/O.
     #[arg(long)]
     pub buffered: bool,
 
-    /// Sleep whenever there is nothing to do, also where requests follow each other quickly: less
-    /// processor time, longer requests.
+    /// Never busy-poll before sleeping: less processor time, higher latency.
     #[arg(long)]
     pub no_poll: bool,
 
-    /// Have requests take as long as on a medium of that kind, but never less than here.
+    /// Emulate a slower medium: requests take at least as long as on it.
     #[arg(long, value_enum, value_name = "KIND")]
     pub media: Option<MediaKind>,
 
     /// A vSSD:
     /// name=NAME,socket=PATH,size=SIZE[,block-size=SIZE][,held=SIZE][,quota=SIZE][,reserve=SIZE][,encoding=compact|list-4096][,create=true].
-    /// held is what a new one starts with. A guest without a vSSD driver needs all of it: leave held
-    /// out for such a guest.
+    /// held is the size that a new vSSD starts with. A guest without a vSSD driver needs the full
+    /// size: omit held for it.
     #[arg(long = "vssd", value_name = "SPEC")]
     #[serde(rename = "vssd")]
     pub vssds: Vec<VssdSpec>,
@@ -120,17 +119,17 @@ pub struct Args {
     #[arg(long, value_name = "SOCKET")]
     pub control: Option<PathBuf>,
 
-    /// Where Prometheus finds metrics, for example 127.0.0.1:9100; this machine only.
+    /// Address for Prometheus metrics, e.g. 127.0.0.1:9100; loopback only.
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub metrics: Option<SocketAddr>,
 
-    /// What to log: error, warn, info, debug; default: info.
+    /// Log level: error, warn, info or debug; default: info.
     #[arg(long)]
     pub log: Option<String>,
 }
 
 impl Args {
-    /// These, and what the configuration says where they say nothing.
+    /// These options, completed from the configuration file.
     fn with_config(mut self) -> Result<Self> {
         let Some(path) = &self.config else {
             return Ok(self);
@@ -157,14 +156,14 @@ impl Args {
     }
 
     /// Who may use what is made.
-    fn access(&self) -> Access {
-        Access::new(self.mode, self.group)
+    fn permissions(&self) -> FilePermissions {
+        FilePermissions::new(self.mode, self.group)
     }
 
     /// The vSSDs, made if need be where that is asked for. A pool that ends with the backend
     /// has none.
-    fn specs(&self, backing: &Backing) -> Vec<VssdSpec> {
-        let create = self.create || !matches!(backing, Backing::File(_));
+    fn specs(&self, kept_in: &BackingSpec) -> Vec<VssdSpec> {
+        let create = self.create || !matches!(kept_in, BackingSpec::File(_));
         let specs = self.vssds.iter().cloned();
         specs
             .map(|spec| VssdSpec {
@@ -178,11 +177,12 @@ impl Args {
     /// What is said of a new pool, where there is one already that is otherwise.
     fn ignored(&self, pool: &Pool) -> Vec<String> {
         let usage = pool.usage();
-        let have = ByteSize(u64::from(usage.places) * u64::from(pool.block_size()));
-        let limit = |Overcommit(permille)| u64::from(usage.places) * u64::from(permille) / 1000;
+        let have = ByteSize(u64::from(usage.physical_blocks) * u64::from(pool.block_size()));
+        let limit =
+            |Overcommit(permille)| u64::from(usage.physical_blocks) * u64::from(permille) / 1000;
         let size = self.size.filter(|size| {
-            let places = size.0 / u64::from(pool.block_size());
-            places != u64::from(usage.places)
+            let physical_blocks = size.0 / u64::from(pool.block_size());
+            physical_blocks != u64::from(usage.physical_blocks)
         });
         let overcommit = self
             .overcommit
@@ -204,50 +204,50 @@ impl Args {
         let capacities = self.vssds.iter().map(|v| v.geometry.capacity_bytes());
         let need = capacities.fold(0u64, u64::saturating_add);
         let size = size.unwrap_or(ByteSize(need));
-        let places = size.0 / u64::from(block_size);
+        let physical_blocks = size.0 / u64::from(block_size);
         Ok(Shape {
             block_size,
-            places: u32::try_from(places)
+            physical_blocks: u32::try_from(physical_blocks)
                 .ok()
-                .filter(|places| *places > 0)
+                .filter(|physical_blocks| *physical_blocks > 0)
                 .with_context(|| {
-                    format!("a pool of {size} cannot be: say with --size how large it is to be")
+                    format!("a pool of {size} is not possible: set its size with --size")
                 })?,
             overcommit_permille: self.overcommit.unwrap_or(Overcommit::NONE).0,
         })
     }
 }
 
-fn volatile(medium: Arc<dyn Medium>, shape: Shape) -> Arc<Pool> {
+fn volatile(backing: Arc<dyn Backing>, shape: Shape) -> Arc<Pool> {
     let Shape {
         block_size,
         overcommit_permille,
         ..
     } = shape;
-    Arc::new(Pool::volatile(medium, block_size, overcommit_permille))
+    Arc::new(Pool::volatile(backing, block_size, overcommit_permille))
 }
 
 /// Opens the pool that `args` name. One that was made for that is taken back unless it is kept.
-fn open_pool(args: &Args, backing: &Backing) -> Result<(Arc<Pool>, Option<Made>)> {
+fn open_pool(args: &Args, kept_in: &BackingSpec) -> Result<(Arc<Pool>, Option<Made>)> {
     let engine = args.io.unwrap_or_default();
-    let path = match backing {
-        Backing::File(path) => path,
-        Backing::Memory(size) => {
+    let path = match kept_in {
+        BackingSpec::File(path) => path,
+        BackingSpec::Memory(size) => {
             let shape = args.shape(size.or(args.size))?;
-            let len = shape.places_len();
-            let medium = MemoryMedium::new(len)
+            let len = shape.data_len();
+            let backing = MemoryBacking::new(len)
                 .with_context(|| format!("take {} of memory", ByteSize(len)))?;
-            return Ok((volatile(Arc::new(medium), shape), None));
+            return Ok((volatile(Arc::new(backing), shape), None));
         }
-        Backing::Null(size) => {
+        BackingSpec::Null(size) => {
             let shape = args.shape(size.or(args.size))?;
-            let len = shape.places_len();
-            return Ok((volatile(Arc::new(NullMedium { len }), shape), None));
+            let len = shape.data_len();
+            return Ok((volatile(Arc::new(NullBacking { len }), shape), None));
         }
     };
-    let boot = BootId::current().context("ask which boot of the machine this is")?;
+    let boot = BootId::current().context("read the boot id of this machine")?;
     let options = FileOptions {
-        create: args.create.then(|| args.access()),
+        create: args.create.then(|| args.permissions()),
         direct: !args.buffered,
     };
     let file = PoolFile::open(path, options)?;
@@ -258,15 +258,15 @@ fn open_pool(args: &Args, backing: &Backing) -> Result<(Arc<Pool>, Option<Made>)
             force: false,
         };
         let say = |text: &str| tracing::info!("{text}");
-        let make = |medium| Ok(Pool::create(medium, new.shape, engine, boot)?);
+        let make = |backing| Ok(Pool::create(backing, new.shape, engine, boot)?);
         let (pool, _, made) = file.make(new, say, make)?;
         return Ok((pool, Some(made)));
     }
     let describe = || format!("open the pool {}", path.display());
     let shape = file.shape(options.direct).with_context(describe)?;
-    let medium = file.into_medium();
-    warn_of_size_limit(&medium, shape.medium_len());
-    let pool = Pool::open(Arc::new(medium), engine, boot).with_context(describe)?;
+    let backing = file.into_backing();
+    warn_of_size_limit(&backing, shape.backing_len());
+    let pool = Pool::open(Arc::new(backing), engine, boot).with_context(describe)?;
     Ok((pool, None))
 }
 
@@ -280,11 +280,11 @@ pub fn run(args: &Args) -> Result<()> {
     let args = args.clone().with_config()?;
     let log = logging::start(args.log.as_deref().unwrap_or("info"))?;
     survive_size_limits()?;
-    let Some(backing) = &args.backing else {
-        bail!("say with --backing FILE where the blocks are to be kept");
+    let Some(kept_in) = &args.backing else {
+        bail!("--backing FILE is missing: the file or device that holds the pool");
     };
     let Some(control) = &args.control else {
-        bail!("say with --control SOCKET where vssdctl finds this backend");
+        bail!("--control SOCKET is missing: the socket for vssdctl");
     };
     watch_panics();
     // Without that fewer vSSDs can be served, which is looked at next.
@@ -301,50 +301,50 @@ pub fn run(args: &Args) -> Result<()> {
     let end = End::watch().context("watch for signals")?;
 
     let context = Context {
-        bell: Arc::new(Bell::default()),
+        notifier: Arc::new(Notifier::default()),
         clock: Clock::monotonic(),
     };
     // Whatever fails without the pool fails before it is touched.
     let sockets = Sockets {
         control: control.clone(),
-        access: args.access(),
+        permissions: args.permissions(),
     };
     let vssd_sockets = bind_all(&args.vssds, &sockets)?;
     check(control)?;
     let metrics = args.metrics.map(metrics::bind).transpose()?;
-    let (pool, made) = open_pool(&args, backing)?;
+    let (pool, made) = open_pool(&args, kept_in)?;
     let asked = end.clone();
     pool.on_loss(move || {
         asked.ask();
     });
     // After the pool: who starts a backend twice learns that it has the pool already.
-    let control = Socket::bind(control, sockets.access)?;
+    let control = Socket::bind(control, sockets.permissions)?;
     for warning in args.ignored(&pool) {
         tracing::warn!("{warning}");
     }
     if let Some(kind) = args.media {
-        pool.imitate(kind)?;
+        pool.emulate(kind)?;
     }
     // Better refused here than when a guest connects.
     drop(pool.engine().with_context(|| {
         let engine = args.io.unwrap_or_default();
-        format!("this system lets nobody move data by `{engine}`: choose another way with --io")
+        format!("--io {engine} is not available here: choose another engine with --io")
     })?);
     let polling = match args.no_poll {
         true => Polling::at_most(0),
         false => Polling::on_half_of_the_processors(),
     };
     let backend = Arc::new(Backend::new(pool.clone(), context, polling, sockets));
-    let specs = args.specs(backing);
+    let specs = args.specs(kept_in);
     let served = backend.start(&specs, vssd_sockets).and_then(|added| {
         if let Some(made) = made {
             made.keep();
         }
         let ready = ready(&specs, &added);
-        let served = serve(&backend, backing, control, metrics, &ready, &end);
+        let served = serve(&backend, kept_in, control, metrics, &ready, &end);
         served.inspect_err(|_| backend.forget_new(&specs, &added))
     });
-    tracing::info!("the backend ends: vSSDs are stopped, then the pool is closed");
+    tracing::info!("shutting down: stopping vSSDs, then closing the pool");
     backend.stop();
     served?;
     pool.close().context("close the pool")?;
@@ -364,7 +364,7 @@ fn ready(specs: &[VssdSpec], added: &[Added]) -> String {
 
 fn serve(
     backend: &Arc<Backend>,
-    backing: &Backing,
+    kept_in: &BackingSpec,
     control: Socket,
     metrics: Option<TcpListener>,
     ready: &str,
@@ -373,7 +373,7 @@ fn serve(
     let (listener, _file) = control.into_parts();
     let asked = end.clone();
     let control = Arc::new(Control {
-        backing: backing.to_string(),
+        backing: kept_in.to_string(),
         backend: backend.clone(),
         shutdown: Box::new(move || {
             asked.ask();
@@ -381,12 +381,14 @@ fn serve(
     });
     server::spawn(control, listener)?;
     if let Some(listener) = metrics {
-        let bound = listener.local_addr().context("ask where metrics are")?;
+        let bound = listener
+            .local_addr()
+            .context("read the address of the metrics")?;
         metrics::serve(backend.clone(), listener)?;
         tracing::info!("metrics are at http://{bound}/metrics");
     }
     spawn_clock(backend.clone())?;
-    // Whoever started the backend may not care.
+    // The backend serves even if the line cannot be printed.
     if let Err(error) = print_line(ready) {
         tracing::warn!("{:#}", anyhow::Error::from(error));
     }
@@ -412,7 +414,7 @@ impl End {
             for signal in signals.forever() {
                 if asked.ask() {
                     let name = signal_name(signal).unwrap_or("a signal");
-                    tracing::warn!("{name} while the backend ends: it ends at once");
+                    tracing::warn!("{name} during shutdown: exiting at once");
                     socket::remove_all();
                     logging::finish();
                     process::exit(128 + signal);
@@ -439,11 +441,11 @@ impl End {
 /// The thread that keeps deadlines.
 fn spawn_clock(backend: Arc<Backend>) -> Result<()> {
     let keep_time = move || {
-        let bell = backend.context().bell.clone();
+        let notifier = backend.context().notifier.clone();
         loop {
-            let rings = bell.rings();
+            let generation = notifier.generation();
             let next = backend.tick();
-            bell.wait(rings, next.unwrap_or(Duration::from_secs(3600)));
+            notifier.wait(generation, next.unwrap_or(Duration::from_secs(3600)));
         }
     };
     vital("clock", keep_time).context("start the clock")

@@ -9,7 +9,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::control::server::MAX_CLIENTS as CONTROL_CLIENTS;
 use crate::metrics::MAX_CLIENTS as METRICS_CLIENTS;
 
-/// Descriptors of a vSSD that nobody is connected to.
+/// Descriptors of a vSSD without a connection.
 pub const IDLE: u64 = 2;
 
 /// Further descriptors of one whose frontend is connected and has set up all queues, without those

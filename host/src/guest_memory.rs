@@ -1,16 +1,16 @@
-//! Guest memory that turns out not to be there.
+//! Guest memory that is missing.
 //!
 //! A frontend shares its guest's memory as files, which the backend maps. Such a mapping can
 //! have pages without anything behind them: the file is shorter than the region, the frontend
-//! truncates it later, or its file system or the huge pages run out. Whoever touches such a
+//! truncates it later, or its file system or the huge pages run out. A thread that touches such a
 //! page gets SIGBUS, which by default ends the process, and with it the disks of all other VMs.
 //!
 //! Two things keep that with the frontend that caused it:
 //!
 //! - A region that its file does not cover is refused when it is announced ([`check`]).
 //! - A fault later on puts zeros in the place of what is missing, so that the thread that met
-//!   it goes on, and is counted. A worker compares the count before it tells its guest
-//!   anything ([`Watch`]). When the memory of its own guest was hit, it ends the connection: the
+//!   it goes on, and is counted. A worker compares the count before it publishes anything
+//!   to its guest ([`Watch`]). When the memory of its own guest was hit, it ends the connection: the
 //!   requests under way are not acknowledged.
 //!
 //! ```text
@@ -59,7 +59,7 @@ pub struct ShortFile {
     file_len: u64,
 }
 
-/// Makes sure that the file of each region is as long as the region. What is no regular file
+/// Makes sure that the file of each region is as long as the region. What is not a regular file
 /// (a device) has no length to compare.
 ///
 /// # Errors

@@ -1,7 +1,7 @@
 //! As much of HTTP as serving one page takes (RFC 9110, 9112): a request's head in, a response
 //! out, and the connection is closed.
 //!
-//! A library would bring an accept loop of its own, which bounds neither clients nor their time.
+//! httparse reads the head. Not tiny_http: its accept loop bounds neither clients nor their time.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;

@@ -2,17 +2,18 @@
 //!
 //! What a request costs is its *service time*, from when it was taken from its queue
 //! until it was given back; it is kept for each [`Operation`], of requests that succeeded.
-//! What a resize can cost a request is a wait for the books of the pool: the longest such
+//! What a resize can cost a request is a wait for the lock of the pool: the longest such
 //! wait is the *longest stall*. Both are kept for each [`Activity`], so that they can be held
 //! against each other.
 
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 use vssd::device::Device;
 
 /// Significant digits that are kept: a value is known to 1 in 128.
 const SIGNIFICANT_DIGITS: u8 = 2;
 
-/// The longest time that is told apart, nanoseconds: 68 seconds. Longer ones
+/// The longest time that is recorded, nanoseconds: 68 seconds. Longer ones
 /// count as that long.
 const MAX_NS: u64 = (1 << 36) - 1;
 
@@ -20,8 +21,9 @@ const MAX_NS: u64 = (1 << 36) - 1;
 pub type Histogram = hdrhistogram::Histogram<u64>;
 
 /// What a device was doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum Activity {
     /// No resize was under way.
     Quiet,
@@ -46,17 +48,14 @@ impl Activity {
 
     /// Its name.
     pub fn label(self) -> &'static str {
-        match self {
-            Self::Quiet => "quiet",
-            Self::Shrink => "shrink",
-            Self::Grow => "grow",
-        }
+        self.into()
     }
 }
 
 /// What a request was for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum Operation {
     /// A read.
     Read,
@@ -74,12 +73,7 @@ impl Operation {
 
     /// Its name.
     pub fn label(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::Write => "write",
-            Self::Zero => "zero",
-            Self::Flush => "flush",
-        }
+        self.into()
     }
 }
 
@@ -114,7 +108,7 @@ pub fn buckets(histogram: &Histogram) -> Vec<Bucket> {
 #[derive(Clone, Debug)]
 pub struct Measured {
     service: [Histogram; Operation::ALL.len()],
-    /// The longest time for which a request waited for the pool's books,
+    /// The longest time for which a request waited for the pool's state,
     /// nanoseconds.
     pub longest_stall_ns: u64,
 }

@@ -2,63 +2,63 @@
 //! serves any number of resizable devices from it.
 //!
 //! ```text
-//!  QEMU ── vhost-user socket ── worker ── request queue ── engine ── medium (file)
-//!                                 │            │ blocks → places        │
+//!  QEMU ── vhost-user socket ── worker ── request queue ── engine ── backing (file)
+//!                                 │            │ blocks → physical      │
 //!  vssdctl, harness ── control ───┴── Vssd ── Volume ─┐               journal
 //!                                      │              ├── Pool ── log ──┘
 //!                              Device (the contract) ─┘
 //! ```
 //!
 //! - [`backend`]: the vSSDs of one pool: brought up, found, taken down
-//! - [`wish`]: what is asked of a vSSD's size, and why that is refused
+//! - [`resize_request`]: a request to resize a vSSD, and why one is refused
 //! - [`vssd`]: one device: the contract's state machine, its volume, what is known of its requests
 //! - [`worker`], [`connection`], [`server`]: one connection of a frontend, what its threads know
 //!   of it, and one after the other: the only modules that know vhost-user and virtqueues
-//! - [`view`], [`bell`]: what is known of a vSSD without waiting for it, and hearing of changes
-//! - [`guest_memory`]: memory of a guest that turns out not to be there
+//! - [`view`], [`notifier`]: what is known of a vSSD without waiting for it, and waiting for changes
+//! - [`guest_memory`]: memory of a guest that is missing
 //! - [`request`]: a descriptor chain as a virtio-blk request, and what it waits for
-//! - [`pool`]: who owns which place of the medium, and how that lasts
-//! - [`io`], [`medium`]: moving bytes, and where they go
-//! - [`media`]: when that would end on a medium that is not there
+//! - [`pool`]: who owns which physical block of the backing, and how that lasts
+//! - [`io`], [`backing`]: moving bytes, and where they go
+//! - [`emulation`]: when a request would end on a slower medium
 //! - [`pick`]: what the hypervisor takes when it picks by itself
 //! - [`stats`], [`latency`], [`metrics`]: what is counted, how long requests took, and all of
 //!   that for Prometheus
-//! - [`polling`], [`scheduling`]: which threads look for more instead of sleeping, and which
-//!   let others go first
+//! - [`polling`], [`scheduling`]: which threads busy-poll before they sleep, and which
+//!   yield to others
 //! - [`threads`], [`descriptors`]: what follows when a thread dies, and how many file descriptors
-//!   there have to be
+//!   are needed
 //! - [`control`], [`socket`], [`http`]: the control socket: protocol, server, client; the files of
-//!   sockets; as much of HTTP as metrics take
-//! - [`output`], [`logging`], [`complaint`], [`causes`]: what the programs print and log, and how
+//!   sockets; as much of HTTP as metrics need
+//! - [`output`], [`logging`], [`log_limit`], [`causes`]: what the programs print and log, and how
 //!   often
-//! - [`access`]: who may use the files and sockets that are made
+//! - [`permissions`]: permissions of the files and sockets that are created
 //! - [`pool_file`]: pools in files and on devices, made only where nothing is lost;
-//!   [`progress`]: what is said of that if it takes its time
-//! - [`daemon`], [`ctl`], [`pool_ctl`], [`spec`], [`block_list`]: the two programs and what they are told
+//!   [`progress`]: progress lines for what takes long
+//! - [`daemon`], [`ctl`], [`pool_ctl`], [`spec`], [`block_list`]: the two programs and their options
 #![deny(unsafe_code)]
 
-pub mod access;
 pub mod backend;
-pub mod bell;
+pub mod backing;
 pub mod block_list;
 pub mod causes;
 pub mod clock;
-pub mod complaint;
 pub mod config_space;
 pub mod connection;
 pub mod control;
 pub mod ctl;
 pub mod daemon;
 pub mod descriptors;
+pub mod emulation;
 pub mod guest_memory;
 pub mod http;
 pub mod io;
 pub mod latency;
+pub mod log_limit;
 pub mod logging;
-pub mod media;
-pub mod medium;
 pub mod metrics;
+pub mod notifier;
 pub mod output;
+pub mod permissions;
 pub mod pick;
 pub mod polling;
 pub mod pool;
@@ -66,6 +66,7 @@ pub mod pool_ctl;
 pub mod pool_file;
 pub mod progress;
 pub mod request;
+pub mod resize_request;
 pub mod scheduling;
 pub mod server;
 pub mod size;
@@ -75,5 +76,4 @@ pub mod stats;
 pub mod threads;
 pub mod view;
 pub mod vssd;
-pub mod wish;
 pub mod worker;

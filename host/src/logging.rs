@@ -5,9 +5,9 @@
 //! error: a reader that left, a file system that is full, a terminal that is stopped.
 
 use std::io;
-use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Result, anyhow};
+use parking_lot::Mutex;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 
 /// Lines that wait to be written. Further ones are dropped until there is room.
@@ -27,7 +27,7 @@ impl Drop for Log {
 
 /// Writes out what was logged, for at most a second. What is logged later is lost.
 pub fn finish() {
-    drop(WRITER.lock().unwrap_or_else(PoisonError::into_inner).take());
+    drop(WRITER.lock().take());
 }
 
 /// Starts the log.
@@ -51,6 +51,6 @@ pub fn start(filter: &str) -> Result<Log> {
         .log_internal_errors(false)
         .try_init()
         .map_err(|error| anyhow!("start the log: {error}"))?;
-    *WRITER.lock().unwrap_or_else(PoisonError::into_inner) = Some(guard);
+    *WRITER.lock() = Some(guard);
     Ok(Log(()))
 }

@@ -20,11 +20,11 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::backend::Backend;
-use crate::complaint::Complaint;
 use crate::control::protocol::{Connection, PoolStatus, VssdStatus};
 use crate::control::server::{pool_status, statuses};
 use crate::http::{Request, Response, read_request};
 use crate::latency::{add, histogram};
+use crate::log_limit::LogLimit;
 use crate::threads::{acceptor, panics};
 
 /// Upper bounds of the histogram's buckets, nanoseconds: the powers of two from
@@ -56,7 +56,7 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener> {
 /// # Errors
 /// When the system has no thread left.
 pub fn serve(backend: Arc<Backend>, listener: TcpListener) -> Result<()> {
-    let (clients, complaint) = (Arc::new(()), Complaint::default());
+    let (clients, log_limit) = (Arc::new(()), LogLimit::default());
     let accept = move || Ok(listener.accept()?.0);
     acceptor("metrics", accept, move |stream| {
         let seat = clients.clone();
@@ -72,7 +72,7 @@ pub fn serve(backend: Arc<Backend>, listener: TcpListener) -> Result<()> {
                 let _ = answer(stream, &backend);
             });
         if let Err(error) = served
-            && let Some(times) = complaint.due()
+            && let Some(times) = log_limit.due()
         {
             tracing::warn!(%error, times, "a client of the metrics could not be served");
         }
@@ -423,9 +423,9 @@ impl Snapshot {
             MetricType::Gauge,
         )?;
         for (state, value) in [
-            ("places", u64::from(pool.places)),
+            ("places", u64::from(pool.physical_blocks)),
             ("free", pool.free.into()),
-            ("limbo", pool.limbo.into()),
+            ("limbo", pool.deferred.into()),
             ("reserved", pool.reserved),
             ("committed", pool.committed),
             ("limit", pool.limit),

@@ -1,16 +1,16 @@
-//! Whether a thread that waits looks for what it waits for, or sleeps.
+//! Whether a waiting thread busy-polls or sleeps.
 //!
-//! To fall asleep and to be woken takes as long as a quick medium takes for a request, and
-//! a processor that has nothing else to do falls asleep too. So while waits are short, a
-//! thread looks again and again instead, and lets others run between two looks. That is
-//! bounded, and costs nothing when there is nothing to do:
+//! To sleep and to be woken takes as long as a fast SSD takes for a request, and an idle
+//! processor enters a sleep state too. So while waits are short, a thread busy-polls instead,
+//! and yields the processor between two polls. Polling is bounded, and an idle device does not
+//! poll:
 //!
-//! - It looks only after [`SHORT_WAITS`] short waits in a row, and no longer than a short
-//!   wait lasts. Who has a slow medium, or is seldom asked, sleeps.
-//! - Of the processors at most half are looked on at a time.
-//! - Where others want the processor, they do not give it back soon, and what was waited for
-//!   is found late. After that the thread rests from looking, for [`SHORTEST_REST_NS`] where
-//!   that is rare, and up to [`LONGEST_REST_NS`] where it happens again and again.
+//! - A thread polls only after [`SHORT_WAITS`] short waits in a row, and no longer than a short
+//!   wait lasts. With a slow backing, or few requests, it sleeps.
+//! - Threads poll on at most half of the processors at a time.
+//! - Where other threads want the processor, they return it late, and the poll finds its event
+//!   late. The thread then stops polling for [`SHORTEST_BACKOFF_NS`], and for up to
+//!   [`LONGEST_BACKOFF_NS`] where this repeats.
 //!
 //! Hypervisors wait for halted virtual processors in the same way ("The KVM halt polling
 //! system", `halt-polling.rst` of the kernel's documentation).
@@ -25,34 +25,35 @@ use crate::stats::Polls;
 /// A wait that is short, nanoseconds: several times what a flash disk takes for a block.
 pub const SHORT_NS: u64 = 200_000;
 
-/// Short waits in a row after which a thread looks, so that looking in vain is rare.
+/// Short waits in a row after which a thread polls, so that polls in vain are rare.
 pub const SHORT_WAITS: u32 = 8;
 
-/// How long others may have the processor between two looks, nanoseconds: less than a
-/// scheduler lets somebody have it who does not sleep.
+/// How long other threads may have the processor between two polls, nanoseconds: less than
+/// the time slice of a thread that does not sleep.
 pub const LATE_NS: u64 = 500_000;
 
-/// How long a thread looks no more after it was late, nanoseconds; twice as long as before
-/// where it was late again within that time.
-pub const SHORTEST_REST_NS: u64 = 10_000_000;
-/// No longer than that, nanoseconds.
-pub const LONGEST_REST_NS: u64 = 1_280_000_000;
+/// How long a thread does not poll after a late poll, nanoseconds; doubled when the next one
+/// is late within that time.
+pub const SHORTEST_BACKOFF_NS: u64 = 10_000_000;
+/// Longest time without polling, nanoseconds.
+pub const LONGEST_BACKOFF_NS: u64 = 1_280_000_000;
 
-/// How many threads look at a time.
+/// How many threads poll at a time.
 #[derive(Debug)]
 pub struct Polling {
     free: AtomicUsize,
 }
 
 impl Polling {
-    /// At most `threads` look at a time; 0: all sleep.
+    /// At most `threads` poll at a time; 0: all sleep.
     pub fn at_most(threads: usize) -> Arc<Self> {
         Arc::new(Self {
             free: AtomicUsize::new(threads),
         })
     }
 
-    /// Half of the processors that this process may use are looked on at most, but one may be.
+    /// Threads poll on at most half of the processors that this process may use, and on one at
+    /// least.
     pub fn on_half_of_the_processors() -> Arc<Self> {
         let processors = thread::available_parallelism().map_or(1, NonZero::get);
         Self::at_most((processors / 2).max(1))
@@ -66,7 +67,7 @@ impl Polling {
     }
 }
 
-/// The right to look.
+/// The right to poll.
 struct Seat(Arc<Polling>);
 
 impl Drop for Seat {
@@ -78,14 +79,14 @@ impl Drop for Seat {
 /// How one thread waits.
 pub struct Poller {
     polling: Arc<Polling>,
-    /// Held from one look in vain to the next.
+    /// Held from one poll in vain to the next.
     seat: Option<Seat>,
     /// When it last found something.
     found_ns: u64,
     short_waits: u32,
-    /// When it may look again after it was late, and how long it rested.
-    rested_ns: u64,
-    rest_ns: u64,
+    /// When it may poll again after it was late, and the length of that backoff.
+    backoff_until_ns: u64,
+    backoff_ns: u64,
     polls: Polls,
 }
 
@@ -97,8 +98,8 @@ impl Poller {
             seat: None,
             found_ns: 0,
             short_waits: 0,
-            rested_ns: 0,
-            rest_ns: 0,
+            backoff_until_ns: 0,
+            backoff_ns: 0,
             polls: Polls::default(),
         }
     }
@@ -113,11 +114,10 @@ impl Poller {
         self.found_ns = now_ns;
     }
 
-    /// The thread has found nothing: whether it looks again, once others have run. If not,
-    /// it is to sleep.
-    pub fn looks_again(&mut self, now_ns: u64) -> bool {
+    /// The thread has found nothing: whether to poll again after a yield; if not, to sleep.
+    pub fn should_poll(&mut self, now_ns: u64) -> bool {
         let quick = self.short_waits >= SHORT_WAITS && now_ns - self.found_ns < SHORT_NS;
-        if !quick || now_ns < self.rested_ns {
+        if !quick || now_ns < self.backoff_until_ns {
             self.polls.vain += u64::from(self.seat.take().is_some());
             return false;
         }
@@ -127,7 +127,7 @@ impl Poller {
         self.seat.is_some()
     }
 
-    /// Waits in which it looked, since this was asked before.
+    /// Waits in which it polled, since the last call.
     pub fn take_polls(&mut self) -> Polls {
         std::mem::take(&mut self.polls)
     }
@@ -137,11 +137,11 @@ impl Poller {
         if now_ns - since_ns <= LATE_NS {
             return;
         }
-        self.rest_ns = match now_ns < self.rested_ns + self.rest_ns {
-            true => LONGEST_REST_NS.min(2 * self.rest_ns),
-            false => SHORTEST_REST_NS,
+        self.backoff_ns = match now_ns < self.backoff_until_ns + self.backoff_ns {
+            true => LONGEST_BACKOFF_NS.min(2 * self.backoff_ns),
+            false => SHORTEST_BACKOFF_NS,
         };
-        self.rested_ns = now_ns + self.rest_ns;
+        self.backoff_until_ns = now_ns + self.backoff_ns;
     }
 }
 
@@ -171,25 +171,25 @@ mod tests {
             (0, 0, false),
         ] {
             let (mut poller, now_ns) = after(&polling, waits, each_ns);
-            assert_eq!(poller.looks_again(now_ns), looks, "{waits} of {each_ns}");
+            assert_eq!(poller.should_poll(now_ns), looks, "{waits} of {each_ns}");
         }
     }
 
     #[test]
-    fn it_looks_no_longer_than_a_short_wait_lasts() {
+    fn polling_lasts_no_longer_than_a_short_wait() {
         let polling = Polling::at_most(1);
         let (mut poller, now_ns) = after(&polling, SHORT_WAITS, 0);
-        assert!(poller.looks_again(now_ns + SHORT_NS - 1));
-        assert!(!poller.looks_again(now_ns + SHORT_NS));
+        assert!(poller.should_poll(now_ns + SHORT_NS - 1));
+        assert!(!poller.should_poll(now_ns + SHORT_NS));
         poller.found(now_ns + SHORT_NS + 1);
-        assert!(!poller.looks_again(now_ns + SHORT_NS + 1), "it was in vain");
+        assert!(!poller.should_poll(now_ns + SHORT_NS + 1), "it was in vain");
     }
 
-    /// Has it find things until it looks again; returns when.
-    fn rest(poller: &mut Poller, mut now_ns: u64) -> u64 {
+    /// Finds things until it polls again; returns when.
+    fn back_off(poller: &mut Poller, mut now_ns: u64) -> u64 {
         loop {
             poller.found(now_ns);
-            if poller.looks_again(now_ns) {
+            if poller.should_poll(now_ns) {
                 return now_ns;
             }
             now_ns += SHORT_NS / 2;
@@ -197,30 +197,30 @@ mod tests {
     }
 
     #[test]
-    fn who_was_late_rests_and_longer_each_time() {
+    fn a_late_poll_backs_off_longer_each_time() {
         let polling = Polling::at_most(1);
         let (mut poller, mut now_ns) = after(&polling, SHORT_WAITS, 0);
         poller.let_others_run(now_ns - LATE_NS, now_ns);
-        assert!(poller.looks_again(now_ns), "that is not late");
+        assert!(poller.should_poll(now_ns), "that is not late");
         let late_ns = LATE_NS + 1;
         let rests = (0..9).map(|_| {
             poller.let_others_run(now_ns - late_ns, now_ns);
             let began_ns = now_ns;
-            now_ns = rest(&mut poller, now_ns);
+            now_ns = back_off(&mut poller, now_ns);
             (now_ns - began_ns) / 1_000_000
         });
         let rests: Vec<_> = rests.collect();
         assert_eq!(rests, [10, 20, 40, 80, 160, 320, 640, 1280, 1280]);
-        now_ns += LONGEST_REST_NS;
+        now_ns += LONGEST_BACKOFF_NS;
         poller.let_others_run(now_ns - late_ns, now_ns);
-        assert_eq!(rest(&mut poller, now_ns) - now_ns, SHORTEST_REST_NS);
+        assert_eq!(back_off(&mut poller, now_ns) - now_ns, SHORTEST_BACKOFF_NS);
     }
 
     #[test]
-    fn no_more_threads_look_than_may() {
+    fn no_more_threads_poll_than_allowed() {
         let polling = Polling::at_most(2);
         let mut pollers: Vec<_> = (0..3).map(|_| after(&polling, SHORT_WAITS, 0)).collect();
-        let looks = |(poller, now_ns): &mut (Poller, u64)| poller.looks_again(*now_ns);
+        let looks = |(poller, now_ns): &mut (Poller, u64)| poller.should_poll(*now_ns);
         let all: Vec<_> = pollers.iter_mut().map(looks).collect();
         assert_eq!(all, [true, true, false]);
         assert!(looks(&mut pollers[0]), "it has the right still");
@@ -229,7 +229,7 @@ mod tests {
         poller.found(*now_ns);
         assert!(looks(&mut pollers[2]));
         let (poller, now_ns) = &mut pollers[1];
-        assert!(!poller.looks_again(*now_ns + SHORT_NS));
+        assert!(!poller.should_poll(*now_ns + SHORT_NS));
         assert!(looks(&mut pollers[0]));
         drop(pollers.pop());
         assert!(looks(&mut pollers[1]));
@@ -238,6 +238,6 @@ mod tests {
         assert_eq!(pollers[0].0.take_polls(), polls(0, 0));
         assert_eq!(pollers[1].0.take_polls(), polls(0, 1));
         let (mut poller, now_ns) = after(&Polling::at_most(0), SHORT_WAITS, 0);
-        assert!(!poller.looks_again(now_ns));
+        assert!(!poller.should_poll(now_ns));
     }
 }

@@ -9,9 +9,9 @@ use clap::Subcommand;
 use serde_json::json;
 use vssd::units::MAX_BLOCKS;
 
-use crate::access::{Access, Group, Mode};
-use crate::medium::{FileOptions, survive_size_limits};
+use crate::backing::{FileOptions, survive_size_limits};
 use crate::output::{OutputError, print, print_line, warn};
+use crate::permissions::{FilePermissions, Group, Mode};
 use crate::pool::journal::{
     BootId, Evidence, Journal, Overlap, PoolImage, Reading, Suspect, erase,
 };
@@ -26,26 +26,26 @@ const FAULTS_SHOWN: usize = 100;
 /// What can be done to a pool.
 #[derive(Clone, Debug, Subcommand)]
 pub enum PoolCommand {
-    /// Make a pool in a file, which is made if missing, or on a block device.
+    /// Create a pool in a file, which is created if missing, or on a block device.
     Create {
         /// File or block device.
         file: PathBuf,
-        /// Room for the blocks of vSSDs; what the pool keeps of itself comes on top.
+        /// Capacity for blocks of vSSDs; the pool's metadata takes extra space.
         #[arg(long)]
         size: ByteSize,
         /// Bytes in a block.
         #[arg(long, default_value = "4KiB")]
         block_size: ByteSize,
-        /// How many times its size it may promise to vSSDs.
+        /// Overcommit factor: how many times its size it may commit to vSSDs.
         #[arg(long, default_value_t = Overcommit::NONE)]
         overcommit: Overcommit,
-        /// Also where something is already, which is lost.
+        /// Overwrite existing contents.
         #[arg(long)]
         force: bool,
-        /// Group that may use the file, if it is made; default: none.
+        /// Group of a newly created file; default: none.
         #[arg(long)]
         group: Option<Group>,
-        /// Who may use the file, if it is made, in octal; default: 600, with --group 660.
+        /// Permissions of a newly created file, in octal; default: 600, or 660 with --group.
         #[arg(long)]
         mode: Option<Mode>,
         /// For a backend with --buffered: blocks may be smaller than the sectors of the device.
@@ -57,19 +57,20 @@ pub enum PoolCommand {
         /// File or block device.
         file: PathBuf,
     },
-    /// Look for faults. Exit code: 0 there are none, 1 there are.
+    /// Check a pool for faults. Exit code: 0 none found, 1 faults found.
     Check {
         /// File or block device.
         file: PathBuf,
-        /// Accept a pool that two backends had at the same time, as its newest records say it is.
+        /// Accept a pool that two backends had open at the same time, in the state of its newest
+        /// records.
         #[arg(long)]
         accept: bool,
     },
-    /// Remove a pool: its file, or from a block device what makes it a pool.
+    /// Remove a pool: delete its file, or erase its metadata on a block device.
     Rm {
         /// File or block device.
         file: PathBuf,
-        /// Also when it has vSSDs, which are lost, or is damaged.
+        /// Remove it even if it is damaged or has vSSDs, which are lost.
         #[arg(long)]
         force: bool,
     },
@@ -112,7 +113,7 @@ fn say(json: bool, what: &str, text: impl FnOnce() -> String) -> Result<(), Outp
 }
 
 /// The file, claimed; through the page cache, which any file system has.
-fn open(file: &Path, create: Option<Access>) -> Result<PoolFile> {
+fn open(file: &Path, create: Option<FilePermissions>) -> Result<PoolFile> {
     let options = FileOptions {
         create,
         direct: false,
@@ -121,7 +122,7 @@ fn open(file: &Path, create: Option<Access>) -> Result<PoolFile> {
 }
 
 fn boot() -> Result<BootId> {
-    BootId::current().context("ask which boot of the machine this is")
+    BootId::current().context("read the boot id of this machine")
 }
 
 fn create(command: &PoolCommand, json: bool) -> Result<()> {
@@ -140,7 +141,7 @@ fn create(command: &PoolCommand, json: bool) -> Result<()> {
     };
     let shape = Shape {
         block_size: u32::try_from(block_size.0).unwrap_or(0),
-        places: u32::try_from(size.0.checked_div(block_size.0).unwrap_or(0)).unwrap_or(0),
+        physical_blocks: u32::try_from(size.0.checked_div(block_size.0).unwrap_or(0)).unwrap_or(0),
         overcommit_permille: overcommit.0,
     };
     let most = ByteSize(block_size.0.saturating_mul(MAX_BLOCKS.into()));
@@ -150,9 +151,9 @@ fn create(command: &PoolCommand, json: bool) -> Result<()> {
          --block-size"
     );
     ensure!(
-        shape.is_possible() && shape.places_len() == size.0,
-        "a pool of {size} in blocks of {} bytes cannot be: blocks are a power of two from 512 bytes \
-         to 1MiB, and the size is a number of them",
+        shape.is_possible() && shape.data_len() == size.0,
+        "a pool of {size} in blocks of {} bytes is not possible: a block is a power of two from \
+         512 bytes to 1MiB, and the size is a multiple of it",
         shape.block_size
     );
     let new = NewPool {
@@ -160,9 +161,9 @@ fn create(command: &PoolCommand, json: bool) -> Result<()> {
         direct: !buffered,
         force: *force,
     };
-    let opened = open(file, Some(Access::new(*mode, *group)))?;
+    let opened = open(file, Some(FilePermissions::new(*mode, *group)))?;
     let boot = boot()?;
-    let make = |medium| Ok(Journal::create(medium, shape, boot)?);
+    let make = |backing| Ok(Journal::create(backing, shape, boot)?);
     let (_, found, made) = opened.make(new, |text| warn(text), make)?;
     made.keep();
     if json {
@@ -180,8 +181,8 @@ fn create(command: &PoolCommand, json: bool) -> Result<()> {
 }
 
 fn read(file: &Path) -> Result<Reading> {
-    let medium = open(file, None)?.into_medium();
-    Journal::read(Arc::new(medium), boot()?)
+    let backing = open(file, None)?.into_backing();
+    Journal::read(Arc::new(backing), boot()?)
         .with_context(|| format!("read the pool in {}", file.display()))
 }
 
@@ -195,8 +196,8 @@ fn check(file: &Path, accept: bool, json: bool) -> Result<ExitCode> {
         .collect();
     if accept && faults.is_empty() && reading.overlap.is_some() {
         drop(reading);
-        let medium = open(file, None)?.into_medium();
-        Pool::accept(Arc::new(medium), boot()?)
+        let backing = open(file, None)?.into_backing();
+        Pool::accept(Arc::new(backing), boot()?)
             .with_context(|| format!("accept the pool in {}", file.display()))?;
         say(json, "accepted", || {
             format!("accepted the pool in {} as it is", file.display())
@@ -243,9 +244,9 @@ fn suspect_json(suspect: &Suspect) -> serde_json::Value {
         "count": suspect.count,
     });
     match suspect.evidence {
-        Evidence::Recorded { place } => {
+        Evidence::Recorded { physical } => {
             json["evidence"] = json!("recorded");
-            json["place"] = json!(place);
+            json["physical_block"] = json!(physical);
         }
         Evidence::Possible => json["evidence"] = json!("possible"),
     }
@@ -282,13 +283,13 @@ fn remove(file: &Path, force: bool) -> Result<()> {
             false => list(&found),
         };
         bail!(
-            "there is no pool in {} ({found} is there); nothing was removed",
+            "{} holds no pool (found: {found}); nothing was removed",
             file.display()
         );
     }
-    let medium = Arc::new(opened.into_medium());
+    let backing = Arc::new(opened.into_backing());
     if !force {
-        let reading = Journal::read(medium.clone(), boot()?).with_context(|| {
+        let reading = Journal::read(backing.clone(), boot()?).with_context(|| {
             format!(
                 "read the pool in {} (--force removes it unread)",
                 file.display()
@@ -298,13 +299,13 @@ fn remove(file: &Path, force: bool) -> Result<()> {
         let names: Vec<_> = volumes.map(|v| v.name.as_str()).collect();
         ensure!(
             names.is_empty(),
-            "{} has vSSDs: {}; add --force to lose them",
+            "{} has vSSDs: {}; add --force to delete them too",
             file.display(),
             names.join(", ")
         );
     }
-    erase(&*medium).with_context(|| format!("erase the pool in {}", file.display()))?;
-    if !medium.is_device() {
+    erase(&*backing).with_context(|| format!("erase the pool in {}", file.display()))?;
+    if !backing.is_device() {
         std::fs::remove_file(file).with_context(|| format!("remove {}", file.display()))?;
     }
     Ok(())
@@ -316,7 +317,7 @@ fn describe(image: &PoolImage) -> String {
     let bytes = |blocks: u32| ByteSize(u64::from(blocks) * u64::from(shape.block_size));
     let mut text = format!(
         "{} in blocks of {} bytes, overcommit {}\n{:<20} {:>9} {:>9} {:>9} {:>9} {:>9}\n",
-        bytes(shape.places),
+        bytes(shape.physical_blocks),
         shape.block_size,
         Overcommit(shape.overcommit_permille),
         "NAME",
@@ -356,7 +357,7 @@ fn describe_json(image: &PoolImage) -> serde_json::Value {
     });
     json!({
         "block_size": image.shape.block_size,
-        "places": image.shape.places,
+        "physical_blocks": image.shape.physical_blocks,
         "overcommit_permille": image.shape.overcommit_permille,
         "vssds": volumes.collect::<Vec<_>>(),
     })
@@ -387,15 +388,15 @@ mod tests {
     #[test]
     fn an_overlap_is_described_in_these_words() {
         let suspects = vec![
-            suspect(7, 1, Evidence::Recorded { place: Some(9) }),
-            suspect(20, 3, Evidence::Recorded { place: Some(40) }),
-            suspect(30, 2, Evidence::Recorded { place: None }),
+            suspect(7, 1, Evidence::Recorded { physical: Some(9) }),
+            suspect(20, 3, Evidence::Recorded { physical: Some(40) }),
+            suspect(30, 2, Evidence::Recorded { physical: None }),
             suspect(0, 4096, Evidence::Possible),
             suspect(5000, 1, Evidence::Possible),
         ];
-        let lines = "in doubt: block 7 of vm1, at place 9\n\
-             in doubt: blocks 20 to 22 of vm1, at places 40 to 42\n\
-             in doubt: blocks 30 to 31 of vm1, without a place\n\
+        let lines = "in doubt: block 7 of vm1, at physical block 9\n\
+             in doubt: blocks 20 to 22 of vm1, at physical blocks 40 to 42\n\
+             in doubt: blocks 30 to 31 of vm1, without a physical block\n\
              possibly rewritten by both: blocks 0 to 4095 of vm1\n\
              possibly rewritten by both: block 5000 of vm1\n";
         let compacted =

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::medium::{FileMedium, FileOptions, Found, Made, Medium, Room};
+use crate::backing::{Backing, FileBacking, FileOptions, Found, Made, Room};
 use crate::pool::Shape;
 use crate::pool::journal::{self, layout::PAGE};
 use crate::progress::Progress;
@@ -16,7 +16,7 @@ use crate::size::ByteSize;
 
 /// A file or block device that is, or is to become, a pool.
 pub struct PoolFile {
-    medium: FileMedium,
+    backing: FileBacking,
     path: PathBuf,
 }
 
@@ -38,7 +38,7 @@ impl PoolFile {
     /// When it cannot be had.
     pub fn open(path: &Path, options: FileOptions) -> Result<Self> {
         Ok(Self {
-            medium: FileMedium::open(path, options)?,
+            backing: FileBacking::open(path, options)?,
             path: path.to_owned(),
         })
     }
@@ -48,7 +48,7 @@ impl PoolFile {
     /// # Errors
     /// When it cannot be read.
     pub fn has_pool(&self) -> Result<bool> {
-        self.medium
+        self.backing
             .has_pool()
             .with_context(|| format!("read {}", self.path.display()))
     }
@@ -64,7 +64,7 @@ impl PoolFile {
     /// What is there, with all of the first `written` bytes.
     fn contents_under(&self, written: u64, say: fn(&str)) -> Result<Vec<Found>> {
         let mut progress = Progress::new(format!("read {}", self.path.display()), say);
-        self.medium.contents(written, &mut progress)
+        self.backing.contents(written, &mut progress)
     }
 
     /// The shape of the pool that is there, if it can be served `direct`ly or not, as is wanted.
@@ -75,21 +75,21 @@ impl PoolFile {
         if direct {
             self.check_alignment(None)?;
         }
-        let shape = journal::shape(&self.medium)?;
+        let shape = journal::shape(&self.backing)?;
         if direct {
             self.check_alignment(Some(shape.block_size))?;
         }
         Ok(shape)
     }
 
-    /// The medium.
-    pub fn into_medium(self) -> FileMedium {
-        self.medium
+    /// The backing.
+    pub fn into_backing(self) -> FileBacking {
+        self.backing
     }
 
-    /// The medium, to look at.
-    pub fn medium(&self) -> &FileMedium {
-        &self.medium
+    /// The backing, to look at.
+    pub fn backing(&self) -> &FileBacking {
+        &self.backing
     }
 
     /// Makes room for a pool, in which `make` then makes it. Returns what was made, what was
@@ -102,7 +102,7 @@ impl PoolFile {
         mut self,
         new: NewPool,
         say: fn(&str),
-        make: impl FnOnce(Arc<dyn Medium>) -> Result<T>,
+        make: impl FnOnce(Arc<dyn Backing>) -> Result<T>,
     ) -> Result<(T, Vec<Found>, Made)> {
         let describe = format!("make a pool in {}", self.path.display());
         if new.direct {
@@ -110,39 +110,39 @@ impl PoolFile {
         }
         // Nothing is lost, and nothing read, where there is no room anyway.
         let room = new.shape.room();
-        let checked = self.medium.check_room(&room);
+        let checked = self.backing.check_room(&room);
         let found = checked.and_then(|()| self.contents_under(room.reserved, say));
         let found = found.with_context(|| describe.clone())?;
         if !found.is_empty() && !new.force {
             bail!(
-                "{} is not empty ({}); nothing was changed: `vssdctl pool create --force` makes a pool \
-                 of it all the same, and what is there is lost",
+                "{} is not empty ({}); nothing was changed: `vssdctl pool create --force` \
+                 overwrites it",
                 self.path.display(),
                 list(&found)
             );
         }
         let mut progress = Progress::new(describe.clone(), say);
-        let made = self.medium.made();
+        let made = self.backing.made();
         let laid_out = self.lay_out(&room, &found, &mut progress);
         laid_out.with_context(|| describe.clone())?;
-        let medium: Arc<dyn Medium> = Arc::new(self.medium);
-        let pool = make(medium).with_context(|| describe)?;
+        let backing: Arc<dyn Backing> = Arc::new(self.backing);
+        let pool = make(backing).with_context(|| describe)?;
         Ok((pool, found, made))
     }
 
     fn check_alignment(&self, block_size: Option<u32>) -> Result<()> {
-        let least = self.medium.direct_alignment().len as u64;
+        let least = self.backing.direct_alignment().len as u64;
         check_alignment(least, block_size, &self.path)
     }
 
     fn lay_out(&mut self, room: &Room, found: &[Found], progress: &mut Progress) -> Result<()> {
         if !found.is_empty() {
-            match self.medium.is_device() {
-                true => self.medium.wipe(found).context("wipe what is there")?,
-                false => self.medium.empty().context("empty the file")?,
+            match self.backing.is_device() {
+                true => self.backing.wipe(found).context("wipe what is there")?,
+                false => self.backing.empty().context("empty the file")?,
             }
         }
-        self.medium.lay_out(room, progress)
+        self.backing.lay_out(room, progress)
     }
 }
 
@@ -153,7 +153,7 @@ pub fn list(found: &[Found]) -> String {
 }
 
 /// Makes sure that requests for single blocks, and those of the journal, are what direct I/O
-/// to the medium takes: multiples of `least` bytes.
+/// to the backing takes: multiples of `least` bytes.
 ///
 /// # Errors
 /// When they are not, with the ways out.
@@ -161,14 +161,14 @@ fn check_alignment(least: u64, block_size: Option<u32>, path: &Path) -> Result<(
     let (path, sector) = (path.display(), ByteSize(least));
     ensure!(
         PAGE.is_multiple_of(least),
-        "{path} takes no less than {sector} in a request past the page cache, but the pool's \
-         journal is written in pages of {}: add --buffered",
+        "direct I/O to {path} takes at least {sector}, but the pool's journal is written in pages \
+         of {}: add --buffered",
         ByteSize(PAGE)
     );
     if let Some(block_size) = block_size {
         ensure!(
             u64::from(block_size).is_multiple_of(least),
-            "blocks of {} are less than {path} takes in a request past the page cache, which is {sector}: \
+            "blocks of {} are smaller than the {sector} that direct I/O to {path} takes: \
              make the pool with blocks of {sector} (block-size={sector} for each vSSD, or \
              `vssdctl pool create --block-size {sector}`), or add --buffered",
             ByteSize(block_size.into())

@@ -1,9 +1,9 @@
-//! Which threads of the backend let others go first.
+//! Which threads of the backend yield to others.
 //!
-//! A resize of many blocks is milliseconds of work in one piece. Whoever does it is not
-//! waited for by requests, of any guest, as long as there is a processor for each. Where
+//! A resize of many blocks is milliseconds of work in one piece. Requests, of any guest,
+//! do not wait for its thread as long as each has a processor. Where
 //! there is none, a fair scheduler lets it finish its time slice, 3 ms and more, before a
-//! thread that was woken by a request or its end has its turn. Such a thread therefore
+//! thread that was woken by a request or its end runs. Such a thread therefore
 //! asks for the longest slices there are: then every other that wakes up has an earlier
 //! deadline, and goes first (Linux 6.12 and later; "EEVDF Scheduler", `sched-eevdf.rst` of the
 //! kernel's documentation). And it is nice: where all processors are busy for long, it has a

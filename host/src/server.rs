@@ -5,23 +5,24 @@
 
 use std::io;
 use std::os::unix::net::UnixListener;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{Shutdown, shutdown};
 use vhost::vhost_user::{Error as ProtocolError, Listener};
 use vhost_user_backend::{Error as ServeError, VhostUserDaemon};
 use vm_memory::GuestMemoryMmap;
 
-use crate::complaint::Complaint;
 use crate::connection::{Connection, PATIENCE};
+use crate::log_limit::LogLimit;
 use crate::polling::Polling;
 use crate::threads::{ACCEPT_REST, survive};
 use crate::vssd::{Peer, Vssd};
-use crate::worker::{Memory, Worker, lock};
+use crate::worker::{Memory, Worker};
 
 /// Serves the frontends of one vSSD, one after the other, on a thread of its own.
 pub struct Server {
@@ -38,13 +39,13 @@ struct Serving {
     connection: Mutex<Option<Arc<Connection>>>,
     /// Frontends that could not be served, and connections that ended in another way than by
     /// the frontend's leaving.
-    unserved: Complaint,
-    silent: Complaint,
-    died: Complaint,
+    unserved: LogLimit,
+    silent: LogLimit,
+    died: LogLimit,
 }
 
 impl Server {
-    /// Starts to serve `vssd` to whoever connects to `listener`.
+    /// Starts to serve `vssd` to the clients of `listener`.
     ///
     /// # Errors
     /// When the system has no thread left.
@@ -61,9 +62,9 @@ impl Server {
             stopped: AtomicBool::default(),
             over: AtomicBool::default(),
             connection: Mutex::default(),
-            unserved: Complaint::default(),
-            silent: Complaint::default(),
-            died: Complaint::default(),
+            unserved: LogLimit::default(),
+            silent: LogLimit::default(),
+            died: LogLimit::default(),
         });
         let thread = {
             let serving = serving.clone();
@@ -96,7 +97,7 @@ impl Server {
         self.serving.stopped.store(true, Ordering::SeqCst);
         // Wakes the thread that waits for clients; it fails when that was done before.
         let _ = shutdown(&self.serving.listener, Shutdown::Both);
-        if let Some(connection) = &*lock(&self.serving.connection) {
+        if let Some(connection) = &*self.serving.connection.lock() {
             connection.hang_up();
         }
     }
@@ -110,8 +111,8 @@ impl Server {
     /// way end first.
     pub fn stop(&self) {
         self.begin_to_stop();
-        // Held meanwhile: whoever else stops it waits as well.
-        let mut thread = lock(&self.thread);
+        // Held meanwhile: another thread that stops it waits as well.
+        let mut thread = self.thread.lock();
         if thread.take().is_some_and(|thread| thread.join().is_err()) {
             tracing::error!(vssd = %self.vssd().name, "the thread that served it had panicked");
         }
@@ -141,7 +142,7 @@ impl Serving {
         }
         self.vssd.stats().log_rest(&self.vssd.name, true);
         self.over.store(true, Ordering::SeqCst);
-        self.vssd.bell().ring();
+        self.vssd.notifier().notify();
     }
 
     /// Waits for a client, and serves it until it leaves.
@@ -158,7 +159,7 @@ impl Serving {
         let _present = Present(self);
         // Later this might wait for requests of the connection, and so for itself.
         self.vssd.set_connected(true);
-        *lock(&self.connection) = Some(connection.clone());
+        *self.connection.lock() = Some(connection.clone());
         let memory = Memory::new(GuestMemoryMmap::new());
         let worker = Arc::new(Worker::new(
             self.vssd.clone(),
@@ -253,7 +254,7 @@ impl Serving {
     /// Disconnects a client that has not sent anything for too long; returns how much longer the
     /// present one is waited for.
     fn check_silence(&self) -> Option<Duration> {
-        let connection = lock(&self.connection).clone()?;
+        let connection = self.connection.lock().clone()?;
         let left = connection.patience_left()?;
         if !left.is_zero() {
             return Some(left);
@@ -278,7 +279,7 @@ struct Present<'a>(&'a Serving);
 
 impl Drop for Present<'_> {
     fn drop(&mut self) {
-        *lock(&self.0.connection) = None;
+        *self.0.connection.lock() = None;
         self.0.vssd.update_peer(|peer| *peer = Peer::default());
         self.0.vssd.set_connected(false);
     }

@@ -1,4 +1,7 @@
 //! Sizes as people write them: `256MiB`, `1GiB`, or a plain number of blocks.
+//!
+//! Not the bytesize crate: it accepts and prints fractions, but a size here is exact, and a bare
+//! number may count blocks.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,7 +20,7 @@ pub enum Amount {
     Bytes(ByteSize),
 }
 
-/// A number of blocks, told as a size and as that number: whoever asked may have used either.
+/// A number of blocks, printed as a size and as that number, since a request may use either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Blocks {
     /// How many.
@@ -36,16 +39,16 @@ impl fmt::Display for Blocks {
     }
 }
 
-/// The text is no size.
+/// Why a text is not a size.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SizeError {
     /// Not a number with a unit.
     #[error("invalid size `{0}`; expected e.g. 4096KiB, 256MiB or 1GiB")]
     Syntax(String),
     /// More than 64 bits of bytes.
-    #[error("`{0}` is more than can be addressed")]
+    #[error("the size `{0}` does not fit 64 bits")]
     TooLarge(String),
-    /// Bytes that are no whole number of blocks.
+    /// Bytes that are not a whole number of blocks.
     #[error("{bytes} is not a whole number of blocks of {block_size} bytes")]
     NotBlocks {
         /// What was asked for.
@@ -97,7 +100,7 @@ impl fmt::Display for ByteSize {
 }
 
 impl ByteSize {
-    /// For messages in which an exact number would say no more: `5.3GiB`.
+    /// For messages that need no exact number: `5.3GiB`.
     pub fn rounded(self) -> String {
         let unit = UNITS.iter().find(|(_, shift)| self.0 >= 1 << shift);
         let (unit, shift) = unit.unwrap_or(&("B", 0));

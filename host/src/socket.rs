@@ -7,10 +7,9 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
+use crate::permissions::FilePermissions;
 use anyhow::{Context, Result, bail, ensure};
 use parking_lot::Mutex;
-
-use crate::access::Access;
 
 /// Bytes of a socket's path at most: `sun_path` has 108, one of them for the end.
 const MAX_PATH: usize = 107;
@@ -80,10 +79,10 @@ impl Socket {
     /// # Errors
     /// When the path cannot be that of a socket, a program listens there, or something else
     /// is there. Nothing is left behind then.
-    pub fn bind(path: &Path, access: Access) -> Result<Self> {
+    pub fn bind(path: &Path, permissions: FilePermissions) -> Result<Self> {
         check(path)?;
         claim(path)?;
-        let bound = access.bind(path);
+        let bound = permissions.bind(path);
         let bound = bound.and_then(|listener| Ok((listener, SocketFile::new(path)?)));
         let (listener, file) = bound.with_context(|| format!("listen at {}", path.display()))?;
         Ok(Self { listener, file })
@@ -120,20 +119,20 @@ pub fn check(path: &Path) -> Result<()> {
     let len = path.as_os_str().as_bytes().len();
     ensure!(
         len <= MAX_PATH,
-        "the path of a socket has {MAX_PATH} bytes at most, and {} has {len}: use a shorter one, \
-         for example relative to the folder in which the backend runs",
+        "a socket path has at most {MAX_PATH} bytes, but {} has {len}: use a shorter one, \
+         e.g. relative to the working directory of the backend",
         path.display()
     );
     let folder = folder_of(path);
     match fs::metadata(folder) {
         Ok(metadata) if metadata.is_dir() => Ok(()),
         Ok(_) => bail!(
-            "{} is no folder, so the socket {} cannot be made",
+            "{} is not a directory: cannot create the socket {}",
             folder.display(),
             path.display()
         ),
         Err(error) if error.kind() == io::ErrorKind::NotFound => bail!(
-            "the folder {} does not exist, so the socket {} cannot be made",
+            "the directory {} does not exist: cannot create the socket {}",
             folder.display(),
             path.display()
         ),
@@ -149,7 +148,7 @@ fn claim(path: &Path) -> Result<()> {
     };
     ensure!(
         metadata.file_type().is_socket(),
-        "{} exists and is no socket: choose another path",
+        "{} exists and is not a socket: choose another path",
         path.display()
     );
     match UnixStream::connect(path) {
@@ -160,7 +159,7 @@ fn claim(path: &Path) -> Result<()> {
         ),
         // It may be that of another user.
         Err(error) => {
-            return Err(error).with_context(|| format!("look who listens at {}", path.display()));
+            return Err(error).with_context(|| format!("connect to {}", path.display()));
         }
     }
     fs::remove_file(path).with_context(|| format!("remove the stale socket {}", path.display()))
@@ -176,26 +175,26 @@ mod tests {
         let path = |name: &str| folder.path().join(name);
         fs::write(path("file"), "").unwrap();
         for (path, words) in [
-            (path(&"x".repeat(120)), "107 bytes at most"),
+            (path(&"x".repeat(120)), "at most 107 bytes"),
             (path("missing/vm1.sock"), "missing does not exist"),
-            (path("file/vm1.sock"), "file is no folder"),
-            (path("file"), "is no socket"),
+            (path("file/vm1.sock"), "file is not a directory"),
+            (path("file"), "is not a socket"),
         ] {
-            let error = Socket::bind(&path, Access::default()).unwrap_err();
+            let error = Socket::bind(&path, FilePermissions::default()).unwrap_err();
             let text = format!("{error:#}");
             assert!(text.contains(words), "{text}");
             assert!(text.contains(path.to_str().unwrap()), "{text}");
         }
         let longest = MAX_PATH - folder.path().as_os_str().len() - 1;
-        Socket::bind(&path(&"x".repeat(longest)), Access::default()).unwrap();
+        Socket::bind(&path(&"x".repeat(longest)), FilePermissions::default()).unwrap();
     }
 
     #[test]
     fn a_socket_goes_with_its_owner_and_is_not_taken_from_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("vm1.sock");
-        let socket = Socket::bind(&path, Access::default()).unwrap();
-        let error = Socket::bind(&path, Access::default()).unwrap_err();
+        let socket = Socket::bind(&path, FilePermissions::default()).unwrap();
+        let error = Socket::bind(&path, FilePermissions::default()).unwrap_err();
         assert!(error.to_string().contains("another program"), "{error}");
         drop(socket);
         assert!(!path.exists());
@@ -205,10 +204,12 @@ mod tests {
     fn the_socket_of_a_successor_stays() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("vm1.sock");
-        let (listener, file) = Socket::bind(&path, Access::default()).unwrap().into_parts();
+        let (listener, file) = Socket::bind(&path, FilePermissions::default())
+            .unwrap()
+            .into_parts();
         // As a vSSD that stops does, which may wait for its requests then.
         rustix::net::shutdown(&listener, rustix::net::Shutdown::Both).unwrap();
-        let successor = Socket::bind(&path, Access::default()).unwrap();
+        let successor = Socket::bind(&path, FilePermissions::default()).unwrap();
         drop(file);
         assert!(path.exists(), "it removed the socket of another");
         drop(successor);

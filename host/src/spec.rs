@@ -1,4 +1,7 @@
 //! vSSDs and backings as command lines and configuration files describe them.
+//!
+//! The list `key=value,…` is split here: the one crate for it, serde-keyvalue, has had a single
+//! release (0.1.0).
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -14,7 +17,7 @@ use crate::size::ByteSize;
 
 /// What a backend keeps its vSSDs on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Backing {
+pub enum BackingSpec {
     /// A file or block device.
     File(PathBuf),
     /// The memory of the backend, gone with it; of that size, if given.
@@ -24,7 +27,7 @@ pub enum Backing {
     Null(Option<ByteSize>),
 }
 
-impl FromStr for Backing {
+impl FromStr for BackingSpec {
     type Err = crate::size::SizeError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -40,7 +43,7 @@ impl FromStr for Backing {
     }
 }
 
-impl fmt::Display for Backing {
+impl fmt::Display for BackingSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => path.display().fmt(f),
@@ -276,7 +279,8 @@ mod tests {
             .unwrap();
         assert_eq!((new.create, new.held_when_new()), (Some(true), 1));
         for (text, word) in [
-            ("name=vm1", "size"),
+            ("name=vm1", "socket"),
+            ("name=vm1,socket=s", "size"),
             ("name=a b,socket=s,size=1MiB", "a b"),
             ("name=a,socket=s,size=5KiB", "5KiB"),
             ("name=a,socket=s,size=1MiB,block-size=1000B", "1000"),
@@ -293,12 +297,15 @@ mod tests {
 
     #[test]
     fn backings_and_factors_are_read() {
-        assert_eq!("memory".parse(), Ok(Backing::Memory(None)));
-        let sized = Backing::Memory(Some(ByteSize(1 << 20)));
+        assert_eq!("memory".parse(), Ok(BackingSpec::Memory(None)));
+        let sized = BackingSpec::Memory(Some(ByteSize(1 << 20)));
         assert_eq!("memory:1MiB".parse(), Ok(sized));
-        assert_eq!("null".parse(), Ok(Backing::Null(None)));
-        assert_eq!("memory.img".parse(), Ok(Backing::File("memory.img".into())));
-        assert!("memory:much".parse::<Backing>().is_err());
+        assert_eq!("null".parse(), Ok(BackingSpec::Null(None)));
+        assert_eq!(
+            "memory.img".parse(),
+            Ok(BackingSpec::File("memory.img".into()))
+        );
+        assert!("memory:much".parse::<BackingSpec>().is_err());
         assert_eq!("1.5".parse(), Ok(Overcommit(1500)));
         assert_eq!(Overcommit(1500).to_string(), "1.5");
         for bad in ["0.5", "x", "nan", "1001"] {

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use vssd::error::Reject;
 
-use crate::complaint::{Complaint, Rest};
 use crate::latency::Latency;
-use crate::pick::Observer;
+use crate::log_limit::{LogLimit, Unlogged};
+use crate::pick::Tracker;
 use crate::vssd::Vssd;
 
 /// Requests of one kind.
@@ -48,7 +48,7 @@ pub struct Counters {
     pub zero: Tally,
     /// Flushes.
     pub flush: u64,
-    /// Requests that the medium failed.
+    /// Requests that the backing failed.
     pub io_errors: u64,
     /// Requests that found no room in the pool.
     pub no_space: u64,
@@ -154,35 +154,35 @@ pub struct Stats {
     pub recent: Recent,
     /// How long requests took and had to wait.
     pub latency: Latency,
-    /// Who remembers requests for the hypervisor's picks, if anybody does.
-    pub observer: Option<Observer>,
-    medium_complaint: Complaint,
-    buffer_complaint: Complaint,
-    space_complaint: Complaint,
-    not_held_complaint: Complaint,
+    /// What tracks requests for the hypervisor's picks, if enabled.
+    pub tracker: Option<Tracker>,
+    backing_log: LogLimit,
+    buffer_log: LogLimit,
+    space_log: LogLimit,
+    not_held_log: LogLimit,
 }
 
 impl Stats {
-    /// Counts a request of a vSSD that the medium failed.
+    /// Counts a request of a vSSD that the backing failed.
     pub fn failed(&mut self, vssd: &Vssd, error: &io::Error) {
         let name = &vssd.name;
         self.counters.io_errors += 1;
-        // EFAULT: the buffer, not the medium.
+        // EFAULT: the buffer, not the backing.
         if error.raw_os_error() == Some(libc::EFAULT) {
-            if let Some(times) = self.buffer_complaint.due() {
+            if let Some(times) = self.buffer_log.due() {
                 tracing::warn!(
                     vssd = %name, times,
-                    "a buffer of a request lies in memory that the frontend took away; the guest \
-                     gets an I/O error"
+                    "a buffer of a request lies in memory that the frontend removed; the request \
+                     fails with an I/O error"
                 );
-                vssd.bell().ring();
+                vssd.notifier().notify();
             }
-        } else if let Some(times) = self.medium_complaint.due() {
+        } else if let Some(times) = self.backing_log.due() {
             tracing::error!(
                 vssd = %name, %error, times,
-                "the medium failed a request; the guest gets an I/O error"
+                "the backing failed a request; it ends with an I/O error"
             );
-            vssd.bell().ring();
+            vssd.notifier().notify();
         }
     }
 
@@ -190,13 +190,13 @@ impl Stats {
     pub fn refused(&mut self, vssd: &Vssd, reject: Reject) {
         self.counters.reject(reject);
         if reject == Reject::NotHeld
-            && let Some(times) = self.not_held_complaint.due()
+            && let Some(times) = self.not_held_log.due()
         {
             tracing::warn!(
                 vssd = %vssd.name, times,
-                "a request is to blocks that the guest does not hold; it gets an I/O error"
+                "a request addresses blocks that the guest does not hold; it fails with an I/O error"
             );
-            vssd.bell().ring();
+            vssd.notifier().notify();
         }
     }
 
@@ -204,13 +204,13 @@ impl Stats {
     /// goes on to write.
     pub fn found_no_space(&mut self, vssd: &Vssd) {
         self.counters.no_space += 1;
-        if let Some(times) = self.space_complaint.due() {
+        if let Some(times) = self.space_log.due() {
             tracing::error!(
                 vssd = %vssd.name, times,
-                "the pool is full: a write needs a place and finds none, and the guest gets an \
-                 I/O error; shrink another vSSD, or have its guest discard what it does not use"
+                "the pool is full: a write found no free physical block and fails with an I/O error; \
+                 shrink another vSSD, or discard unused blocks in its guest"
             );
-            vssd.bell().ring();
+            vssd.notifier().notify();
         }
     }
 
@@ -219,23 +219,23 @@ impl Stats {
     pub fn log_rest(&self, name: &str, end: bool) -> Option<Duration> {
         let kinds = [
             (
-                &self.buffer_complaint,
-                "more requests had a buffer in memory that the frontend took away",
+                &self.buffer_log,
+                "more requests had a buffer in memory that the frontend removed",
             ),
-            (&self.medium_complaint, "the medium failed more requests"),
+            (&self.backing_log, "the backing failed more requests"),
             (
-                &self.not_held_complaint,
-                "more requests were to blocks that the guest does not hold",
+                &self.not_held_log,
+                "more requests addressed blocks that the guest does not hold",
             ),
             (
-                &self.space_complaint,
-                "more writes needed a place in the full pool and found none",
+                &self.space_log,
+                "more writes found no free physical block in the full pool",
             ),
         ];
-        let again = kinds.into_iter().filter_map(|(complaint, what)| {
-            let Rest { times, again } = complaint.rest(end);
+        let again = kinds.into_iter().filter_map(|(log_limit, what)| {
+            let Unlogged { times, again } = log_limit.unlogged(end);
             if times > 0 {
-                tracing::warn!(vssd = %name, times, "{what} since that was logged last");
+                tracing::warn!(vssd = %name, times, "{what} since the last such message");
             }
             again
         });

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::complaint::Complaint;
+use crate::log_limit::LogLimit;
 use crate::logging;
 
 /// Rest after a client that could not be accepted, mostly for lack of descriptors: it
@@ -68,12 +68,14 @@ pub fn survive<T>(body: impl FnOnce() -> T) -> Option<T> {
 pub fn vital(name: &'static str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let guarded = move || {
         if survive(body).is_none() {
-            tracing::error!("the backend cannot go on without its thread `{name}`, and ends");
+            tracing::error!(
+                "the thread `{name}` died, and the backend cannot run without it: exiting"
+            );
             logging::finish();
             process::exit(1);
         }
     };
-    // Nobody waits for its end, which is that of the process.
+    // It is not joined: its end is that of the process.
     thread::Builder::new()
         .name(name.to_owned())
         .spawn(guarded)?;
@@ -89,13 +91,13 @@ pub fn acceptor<S>(
     accept: impl Fn() -> io::Result<S> + Send + 'static,
     serve: impl Fn(S) + Send + 'static,
 ) -> io::Result<()> {
-    let complaint = Complaint::default();
+    let log_limit = LogLimit::default();
     let next = move || match accept() {
         Ok(client) => serve(client),
         // It left before its turn came.
         Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
         Err(error) => {
-            if let Some(times) = complaint.due() {
+            if let Some(times) = log_limit.due() {
                 tracing::error!(%error, times, "{name}: a client could not be accepted");
             }
             thread::sleep(ACCEPT_REST);

@@ -7,7 +7,7 @@ use vssd::wire::Encoding;
 
 use crate::vssd::{Finished, State};
 
-/// The device of a vSSD, as it is told.
+/// The device of a vSSD, as it is reported.
 #[derive(Clone, Debug)]
 pub struct View {
     /// Blocks that the guest holds.
@@ -46,7 +46,7 @@ impl View {
 pub(crate) struct Published {
     /// Without the digest.
     pub(crate) view: View,
-    /// Outcomes that are kept for whoever waits for one.
+    /// Outcomes that are kept for threads that wait for one.
     pub(crate) finished: VecDeque<Finished>,
 }
 

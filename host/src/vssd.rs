@@ -2,14 +2,14 @@
 //! that is its storage, and what is known of its requests.
 //!
 //! Resizes and requests hardly meet. The device is behind one lock, which no
-//! request takes; what is counted of requests is behind another, which a turn of
+//! request takes; what is counted of requests is behind another, which a pass of
 //! requests takes once. That no request is in flight to blocks which change hands,
 //! as [DEV-1] and [DEV-11] ask for, is the volume's affair.
 //!
-//! A change of hands waits for requests and for the journal, however long the medium takes
+//! A change of hands waits for requests and for the journal, however long the backing takes
 //! for them, and the lock of the device is held meanwhile. So whoever only wants to know
 //! something takes a [`View`], and nothing that serves several vSSDs waits for that lock.
-//! The lock of the statistics is never held while its holder waits for the medium.
+//! The lock of the statistics is never held while its holder waits for the backing.
 
 use std::collections::VecDeque;
 use std::io;
@@ -24,15 +24,15 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use vmm_sys_util::eventfd::EventFd;
 use vssd::block_set::BlockSet;
-use vssd::device::{Device, End, Evict, Outcome, ResizeError, ResizeRequest};
+use vssd::device::{self, Device, End, Evict, Outcome, ResizeError};
 use vssd::units::Geometry;
 use vssd::wire::{Encoding, Opcode};
 
-use crate::bell::Bell;
 use crate::clock::Clock;
-use crate::complaint::Complaint;
 use crate::latency::Activity;
-use crate::pick::{HostPick, Observer, pick};
+use crate::log_limit::LogLimit;
+use crate::notifier::Notifier;
+use crate::pick::{HostPick, Tracker, pick};
 use crate::pool::volume::Volume;
 use crate::pool::{Pool, Store};
 use crate::scheduling::let_others_first;
@@ -41,12 +41,12 @@ use crate::stats::Stats;
 use crate::threads::survive;
 use crate::view::{Published, View};
 
-pub use crate::wish::{StartError, Target, Unforced, Wish};
+pub use crate::resize_request::{ResizeRequest, StartError, Target, Unforced};
 
 /// How a resize ended that moved all that was asked for, in a word.
 pub const COMPLETE: &str = "complete";
 
-/// Outcomes that are kept for whoever waits for one.
+/// Outcomes that are kept for threads that wait for one.
 const OUTCOMES_KEPT: usize = 16;
 
 /// When a look at a vSSD is to be repeated that was busy.
@@ -118,7 +118,7 @@ pub struct Place {
 #[derive(Clone)]
 pub struct Context {
     /// Rings when anything about a vSSD changed.
-    pub bell: Arc<Bell>,
+    pub notifier: Arc<Notifier>,
     /// The clock of their deadlines.
     pub clock: Clock,
 }
@@ -151,18 +151,18 @@ pub struct Vssd {
     /// Nothing changes it any more: it is not served, and may be deleted or served anew. Set under
     /// the lock of the state.
     removed: AtomicBool,
-    revoke_complaint: Complaint,
+    revoke_log: LogLimit,
     /// What the device is doing, as [`Activity::ALL`]'s index.
     activity: AtomicU8,
     /// Whether a write is to last when it ends: the driver knows no flush.
     writes_through: AtomicBool,
-    bell: Arc<Bell>,
+    notifier: Arc<Notifier>,
     wake: EventFd,
     clock: Clock,
 }
 
 impl Vssd {
-    /// A vSSD that nobody has connected to yet, whose storage is `volume` of
+    /// A vSSD without a connection yet, whose storage is `volume` of
     /// `pool`. Its sessions count up from `seed`.
     ///
     /// # Errors
@@ -177,7 +177,7 @@ impl Vssd {
     ) -> io::Result<Self> {
         let capacity = u64::from(volume.capacity());
         let geometry = Geometry::new(pool.block_size(), capacity).map_err(io::Error::other)?;
-        volume.turns().announce(&context.bell);
+        volume.quiescence().announce(&context.notifier);
         let state = State {
             device: Device::new(geometry, volume.held(), encoding, seed),
             store: Store {
@@ -206,10 +206,10 @@ impl Vssd {
             restarts: AtomicU64::new(0),
             revoking: AtomicBool::new(false),
             removed: AtomicBool::new(false),
-            revoke_complaint: Complaint::default(),
+            revoke_log: LogLimit::default(),
             activity: AtomicU8::new(Activity::Quiet as u8),
             writes_through: AtomicBool::new(false),
-            bell: context.bell,
+            notifier: context.notifier,
             wake: EventFd::new(libc::EFD_NONBLOCK | libc::EFD_CLOEXEC)?,
             clock: context.clock,
         })
@@ -220,7 +220,7 @@ impl Vssd {
         self.clock.now_ns()
     }
 
-    /// The state, locked; this may wait as long as the medium takes.
+    /// The state, locked; this may wait as long as the backing takes.
     pub fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock()
     }
@@ -255,7 +255,7 @@ impl Vssd {
     /// Notes who is connected.
     pub fn update_peer(&self, change: impl FnOnce(&mut Peer)) {
         change(&mut self.peer.lock());
-        self.bell.ring();
+        self.notifier.notify();
     }
 
     /// Whether a frontend is connected, or at least a client that may become one.
@@ -263,16 +263,16 @@ impl Vssd {
         self.connected.load(Ordering::SeqCst)
     }
 
-    /// Whether somebody waits for requests to end: for a change of hands, a reset or the end of a
+    /// Whether a thread waits for requests to end: for a change of hands, a reset or the end of a
     /// connection.
     pub fn is_draining(&self) -> bool {
-        self.drains.load(Ordering::Relaxed) > 0 || self.volume.turns().is_waited_for()
+        self.drains.load(Ordering::Relaxed) > 0 || self.volume.quiescence().is_waited_for()
     }
 
     /// The caller waits for requests to end, until it drops what it gets.
     pub fn draining(&self) -> Draining<'_> {
         self.drains.fetch_add(1, Ordering::Relaxed);
-        self.bell.ring();
+        self.notifier.notify();
         Draining(self)
     }
 
@@ -284,7 +284,7 @@ impl Vssd {
     /// A thread that served it has died; it is served anew.
     pub fn restarted(&self) {
         self.restarts.fetch_add(1, Ordering::Relaxed);
-        self.bell.ring();
+        self.notifier.notify();
     }
 
     /// What the device is doing.
@@ -303,8 +303,8 @@ impl Vssd {
     }
 
     /// What rings when anything about a vSSD changed.
-    pub fn bell(&self) -> &Bell {
-        &self.bell
+    pub fn notifier(&self) -> &Notifier {
+        &self.notifier
     }
 
     /// What wakes the worker when an event is due.
@@ -341,29 +341,29 @@ impl Vssd {
         let new_deadline = state.device.next_deadline_ns() != deadline;
         drop(guard);
         if ended || new_driver || new_deadline {
-            self.bell.ring();
+            self.notifier.notify();
         }
     }
 
     /// Starts a resize and returns its id; its deadline counts from now.
-    pub fn resize(&self, wish: Wish) -> Result<u64, StartError> {
-        self.start(wish, None)
+    pub fn resize(&self, request: ResizeRequest) -> Result<u64, StartError> {
+        self.start(request, None)
     }
 
     /// Starts a resize that takes exactly `blocks`, and returns its id.
     ///
     /// # Errors
     /// As of any resize, and when the guest does not hold one of them.
-    pub fn take(&self, blocks: BlockSet, wish: Wish) -> Result<u64, StartError> {
-        let wish = Wish {
+    pub fn take(&self, blocks: BlockSet, request: ResizeRequest) -> Result<u64, StartError> {
+        let request = ResizeRequest {
             target: Target::Shrink(blocks.len().into()),
             pick: Some(HostPick::Given),
-            ..wish
+            ..request
         };
-        self.start(wish, Some(blocks))
+        self.start(request, Some(blocks))
     }
 
-    fn start(&self, wish: Wish, given: Option<BlockSet>) -> Result<u64, StartError> {
+    fn start(&self, request: ResizeRequest, given: Option<BlockSet>) -> Result<u64, StartError> {
         let mut guard = self.lock();
         let state = &mut *guard;
         if self.is_removed() {
@@ -373,52 +373,52 @@ impl Vssd {
         if let Some(block) = given.as_ref().and_then(|given| given.iter().find(missing)) {
             return Err(StartError::NotHeld(block));
         }
-        let observed = self.stats().observer.as_ref().map(Observer::serves);
-        if wish.pick.is_some_and(HostPick::needs_observer) && observed != wish.pick {
-            return Err(StartError::NotObserved);
+        let tracked = self.stats().tracker.as_ref().map(Tracker::serves);
+        if request.pick.is_some_and(HostPick::needs_tracker) && tracked != request.pick {
+            return Err(StartError::NotTracked);
         }
         let held = state.device.granted().len();
         let (capacity, block_size) = (self.geometry.capacity(), self.geometry.block_size());
-        let target = wish.target.blocks(held, capacity, block_size)?;
+        let target = request.target.blocks(held, capacity, block_size)?;
         let more = target.saturating_sub(held);
         self.pool.may_hold(&self.volume, more)?;
         let now = self.now_ns();
         // With no frontend there is no guest to wait for.
-        let is_forced = target < held && wish.force && wish.revoke;
-        let deadline = wish
+        let is_forced = target < held && request.force && request.revoke;
+        let deadline = request
             .deadline
             .map(|deadline| match is_forced && !self.is_connected() {
                 true => Duration::ZERO,
                 false => deadline,
             });
-        let request = ResizeRequest {
+        let for_device = device::ResizeRequest {
             target,
-            evict: match wish.pick {
+            evict: match request.pick {
                 None => Evict::Guest,
                 Some(_) => Evict::Host,
             },
             deadline_ns: deadline.map(|patience| {
                 now.saturating_add(u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX))
             }),
-            revoke: wish.revoke,
-            force: wish.force,
+            revoke: request.revoke,
+            force: request.force,
         };
-        let id = match state.device.resize(request, now) {
+        let id = match state.device.resize(for_device, now) {
             Err(ResizeError::NoDriver) => {
                 return Err(self.unforced(state, held.saturating_sub(target)).into());
             }
             started => started?,
         };
         state.given = given;
-        state.pick = wish.pick.unwrap_or_default();
-        if let Some(seed) = wish.seed {
+        state.pick = request.pick.unwrap_or_default();
+        if let Some(seed) = request.seed {
             state.rng = SmallRng::seed_from_u64(seed);
         }
         state.device_ns = 0;
         state.message_bytes = 0;
         self.follow(state, self.now_ns());
         drop(guard);
-        self.bell.ring();
+        self.notifier.notify();
         Ok(id)
     }
 
@@ -438,9 +438,9 @@ impl Vssd {
 
     /// From now on remembers requests for `pick`, or for none. What was
     /// remembered before is forgotten.
-    pub fn observe(&self, pick: Option<HostPick>) {
-        let observer = pick.and_then(|pick| Observer::new(pick, self.geometry.capacity()));
-        self.stats().observer = observer;
+    pub fn track(&self, pick: Option<HostPick>) {
+        let tracker = pick.and_then(|pick| Tracker::new(pick, self.geometry.capacity()));
+        self.stats().tracker = tracker;
     }
 
     /// Cancels the resize under way; returns its id.
@@ -452,7 +452,7 @@ impl Vssd {
         let id = state.device.cancel(self.now_ns());
         self.follow(&mut state, self.now_ns());
         drop(state);
-        self.bell.ring();
+        self.notifier.notify();
         id
     }
 
@@ -465,7 +465,7 @@ impl Vssd {
         state.device.set_encoding(encoding);
         self.follow(&mut state, self.now_ns());
         drop(state);
-        self.bell.ring();
+        self.notifier.notify();
     }
 
     /// Notes that time has passed; returns when to come again.
@@ -482,7 +482,7 @@ impl Vssd {
         let next = state.device.next_deadline_ns();
         drop(state);
         if ended {
-            self.bell.ring();
+            self.notifier.notify();
         }
         next.map(|at| Duration::from_nanos(at.saturating_sub(self.now_ns())))
     }
@@ -509,17 +509,17 @@ impl Vssd {
                 thread::sleep(REVOKE_INTERVAL);
             }
             vssd.revoking.store(false, Ordering::SeqCst);
-            vssd.bell.ring();
+            vssd.notifier.notify();
         };
         let thread = thread::Builder::new().name(format!("revoke-{}", self.name));
         if let Err(error) = thread.spawn(revoke) {
             self.revoking.store(false, Ordering::SeqCst);
-            if let Some(times) = self.revoke_complaint.due() {
+            if let Some(times) = self.revoke_log.due() {
                 tracing::error!(vssd = %self.name, %error, times, "a revocation could not be started");
             }
             return Some(REVOKE_INTERVAL);
         }
-        // The bell rings at its end.
+        // Its end notifies.
         None
     }
 
@@ -533,7 +533,7 @@ impl Vssd {
         }
         self.follow(&mut state, self.now_ns());
         drop(state);
-        self.bell.ring();
+        self.notifier.notify();
     }
 
     /// The frontend stopped the driver's commands: the machine is stopped, or reset.
@@ -542,7 +542,7 @@ impl Vssd {
         state.device.disconnected();
         self.follow(&mut state, self.now_ns());
         drop(state);
-        self.bell.ring();
+        self.notifier.notify();
     }
 
     /// Ends its life: from now on nothing changes what it holds, whoever still has it in hand.
@@ -552,7 +552,7 @@ impl Vssd {
         let state = self.lock();
         self.removed.store(true, Ordering::SeqCst);
         drop(state);
-        self.bell.ring();
+        self.notifier.notify();
     }
 
     fn is_removed(&self) -> bool {
@@ -562,7 +562,7 @@ impl Vssd {
     /// Waits for the end of resize `id`, at most until `until`.
     pub fn wait_for(&self, id: u64, until: Instant) -> Waited {
         loop {
-            let rings = self.bell.rings();
+            let generation = self.notifier.generation();
             if self.is_removed() {
                 return Waited::Removed;
             }
@@ -580,7 +580,7 @@ impl Vssd {
             if patience.is_zero() {
                 return Waited::UnderWay;
             }
-            self.bell.wait(rings, patience);
+            self.notifier.wait(generation, patience);
         }
     }
 
@@ -594,11 +594,11 @@ impl Vssd {
             self.published.lock().view = View::of(state);
             let granted = state.device.granted();
             // Every request needs the statistics, those in flight to these blocks to end.
-            let mut stats = state.pick.needs_observer().then(|| self.stats());
-            let observer = stats.as_mut().and_then(|stats| stats.observer.as_mut());
+            let mut stats = state.pick.needs_tracker().then(|| self.stats());
+            let tracker = stats.as_mut().and_then(|stats| stats.tracker.as_mut());
             let picks = match state.given.take() {
                 Some(given) => given,
-                None => pick(state.pick, due, granted, observer, &mut state.rng),
+                None => pick(state.pick, due, granted, tracker, &mut state.rng),
             };
             drop(stats);
             let held = state.device.granted().len();
@@ -648,13 +648,13 @@ impl Vssd {
     }
 }
 
-/// Somebody waits for requests of a vSSD to end.
+/// A thread waits for requests of a vSSD to end.
 pub struct Draining<'a>(&'a Vssd);
 
 impl Drop for Draining<'_> {
     fn drop(&mut self) {
         self.0.drains.fetch_sub(1, Ordering::Relaxed);
-        self.0.bell.ring();
+        self.0.notifier.notify();
     }
 }
 

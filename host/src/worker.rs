@@ -8,11 +8,12 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use vhost::vhost_user::message::{VhostUserProtocolFeatures, VhostUserVirtioFeatures};
 use vhost_user_backend::{VhostUserBackend, VhostUserDaemon, VringRwLock, VringT};
 use virtio_bindings::virtio_blk::{
@@ -32,7 +33,7 @@ use crate::config_space::{CONFIG_LEN, QUEUES, config_space};
 use crate::connection::Connection;
 use crate::guest_memory::{self, Watch};
 use crate::polling::{Poller, Polling};
-use crate::request::{Chain, MemoryGuard, RequestQueue, Turn};
+use crate::request::{Chain, MemoryGuard, Pass, RequestQueue};
 use crate::scheduling::let_others_first;
 use crate::stats::Polls;
 use crate::vssd::Vssd;
@@ -65,7 +66,7 @@ const BATCH: usize = 32;
 const USED_HEADER_LEN: u64 = 4;
 const USED_ENTRY_LEN: u64 = 8;
 
-/// How long the request thread goes on before it looks for other events.
+/// How long the request thread serves requests before it checks for other events.
 const STINT_NS: u64 = 1_000_000;
 
 /// How often it is looked, while a command is waited for, whether its thread still lives.
@@ -74,7 +75,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// The memory of a guest.
 pub type Memory = GuestMemoryAtomic<GuestMemoryMmap>;
 
-/// What a turn came to: requests, and whether the virtqueue could be read.
+/// What a pass came to: requests, and whether the virtqueue could be read.
 struct Served {
     taken: usize,
     ended: usize,
@@ -96,17 +97,13 @@ pub struct Worker {
     requests: Mutex<Requests>,
     /// The last command, since there was one; locked while commands and events are
     /// looked at.
-    command: parking_lot::Mutex<Option<Vec<u8>>>,
+    command: Mutex<Option<Vec<u8>>>,
     connection: Arc<Connection>,
     again: EventFd,
     exit: EventFd,
     watch: Watch,
     /// A part of the guest's memory is gone: nothing is acknowledged any more.
     lost: AtomicBool,
-}
-
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn event() -> io::Result<EventFd> {
@@ -145,7 +142,7 @@ impl Worker {
 
     /// Makes sure that all of the guest's memory is still there; otherwise ends the connection.
     ///
-    /// Whoever has worked with that memory calls this before it publishes what came of it.
+    /// Called after work with that memory, before its results are published.
     ///
     /// # Errors
     /// When a part is gone.
@@ -171,7 +168,7 @@ impl Worker {
     pub fn register(&self, daemon: &VhostUserDaemon<Arc<Self>>) -> io::Result<()> {
         let handlers = daemon.get_epoll_handlers();
         let (requests, commands) = (&handlers[REQUEST_THREAD], &handlers[REQUEST_THREAD + 1]);
-        let queue = &mut lock(&self.requests).queue;
+        let queue = &mut self.requests.lock().queue;
         queue.watch(requests.as_raw_fd())?;
         let commits = queue.commits().event().as_raw_fd();
         for (event, number) in [(commits, COMMITS), (self.again.as_raw_fd(), AGAIN)] {
@@ -192,19 +189,19 @@ impl Worker {
     }
 
     /// Whether a queue was started and not stopped again, nor the connection is over: then it is
-    /// in memory, and nobody waits for the end of what is done with it.
+    /// in memory, and no thread waits for its last use.
     fn serves(&self, vring: &VringRwLock) -> bool {
         vring.get_ref().get_queue().ready() && !self.connection.is_over()
     }
 
     /// Serves requests until something else is to be looked at.
     ///
-    /// While they follow each other quickly their thread looks for the next, at the ring and
-    /// at the engine, as far as its poller lets it. Otherwise it sleeps in the engine, which
-    /// looks at all that the thread would be woken by otherwise: to sleep there, to be woken
-    /// and to submit what comes next is one system call.
+    /// While requests follow each other quickly, the thread busy-polls the ring and the engine,
+    /// within the limits of its poller. Otherwise it sleeps in the engine, which waits for every
+    /// event of the thread: to sleep there, to be woken and to submit what comes next is one
+    /// system call.
     fn serve_requests(&self, vring: &VringRwLock) -> io::Result<()> {
-        let mut requests = lock(&self.requests);
+        let mut requests = self.requests.lock();
         let Requests {
             queue,
             vring: known,
@@ -216,7 +213,7 @@ impl Worker {
             // guest that waits for the first of them hears of no later one (virtio 1.2, 2.7.7).
             vring.signal_used_queue()?;
         }
-        self.hush(vring)?;
+        self.disable_notifications(vring)?;
         let served = self.serve_until_disturbed(queue, vring, poller);
         queue.kick();
         self.count_polls(poller);
@@ -236,7 +233,7 @@ impl Worker {
                 taken,
                 ended,
                 result,
-            } = self.turn(queue, vring, poller);
+            } = self.pass(queue, vring, poller);
             unsignalled += ended;
             let now_ns = self.vssd.now_ns();
             let stint_over = now_ns - began_ns > STINT_NS;
@@ -255,7 +252,7 @@ impl Worker {
                 return result;
             }
             if stint_over {
-                // Full only if nobody has looked for 2^64 - 1 stints.
+                // Full only after 2^64 - 1 stints that were not read.
                 let _ = self.again.write(1);
                 return Ok(());
             }
@@ -266,7 +263,7 @@ impl Worker {
             if !self.serves(vring) {
                 return Ok(());
             }
-            if poller.looks_again(now_ns) {
+            if poller.should_poll(now_ns) {
                 queue.kick();
                 thread::yield_now();
                 poller.let_others_run(now_ns, self.vssd.now_ns());
@@ -276,22 +273,22 @@ impl Worker {
                 continue;
             }
             self.count_polls(poller);
-            if !queue.rest() {
+            if !queue.park() {
                 return self.serve_once(queue, vring, poller);
             }
-            self.hush(vring)?;
+            self.disable_notifications(vring)?;
         }
     }
 
     /// Serves what there is before it is found out what disturbs: mostly the guest, which
-    /// tells of a request. So the medium has it while the thread asks the system who calls.
+    /// tells of a request. So the backing has it while the thread asks the system who calls.
     fn serve_once(
         &self,
         queue: &mut RequestQueue,
         vring: &VringRwLock,
         poller: &mut Poller,
     ) -> io::Result<()> {
-        let served = self.turn(queue, vring, poller);
+        let served = self.pass(queue, vring, poller);
         queue.kick();
         if served.ended > 0 {
             signal(vring)?;
@@ -306,8 +303,8 @@ impl Worker {
         polls.vain += vain;
     }
 
-    /// Has the guest tell of nothing that it makes available.
-    fn hush(&self, vring: &VringRwLock) -> io::Result<()> {
+    /// Asks the guest not to notify of what it makes available.
+    fn disable_notifications(&self, vring: &VringRwLock) -> io::Result<()> {
         vring.disable_notification().map_err(broken)?;
         let state = vring.get_ref();
         let queue = state.get_queue();
@@ -324,35 +321,35 @@ impl Worker {
         Ok(())
     }
 
-    /// Has the guest tell of what it makes available from now on; true when it has made
-    /// something available already.
+    /// Asks the guest to notify of what it makes available from now on; true when something
+    /// is available already.
     fn more_is_available(&self, vring: &VringRwLock) -> io::Result<bool> {
         let more = vring.enable_notification().map_err(broken)?;
         if more {
-            self.hush(vring)?;
+            self.disable_notifications(vring)?;
         }
         Ok(more)
     }
 
-    /// One turn of the queue.
-    fn turn(&self, queue: &mut RequestQueue, vring: &VringRwLock, poller: &mut Poller) -> Served {
+    /// One pass over the queue.
+    fn pass(&self, queue: &mut RequestQueue, vring: &VringRwLock, poller: &mut Poller) -> Served {
         let room = QUEUE_SIZE.saturating_sub(queue.len()).min(BATCH);
-        let mut turn = Turn::begin(&self.vssd, queue);
+        let mut pass = Pass::begin(&self.vssd, queue);
         let (mut taken, mut ended) = (0, 0);
-        let mut result = self.take(vring, &mut turn, room, &mut taken);
-        turn.poll();
+        let mut result = self.take(vring, &mut pass, room, &mut taken);
+        pass.poll();
         let intact = self.memory_is_intact();
         while intact.is_ok()
-            && let Some(done) = turn.pop()
+            && let Some(done) = pass.pop()
         {
             // A head that names no descriptor cannot have a used entry: that
             // chain is dropped, the others go on.
             if vring.add_used(done.head, done.len).is_err() {
-                turn.bad_chain();
+                pass.bad_chain();
             }
             ended += 1;
         }
-        drop(turn);
+        drop(pass);
         result = result.and(intact);
         if taken + ended > 0 {
             poller.found(self.vssd.now_ns());
@@ -372,7 +369,7 @@ impl Worker {
     fn take(
         &self,
         vring: &VringRwLock,
-        turn: &mut Turn<'_>,
+        pass: &mut Pass<'_>,
         room: usize,
         taken: &mut usize,
     ) -> io::Result<()> {
@@ -392,7 +389,7 @@ impl Worker {
             // SAFETY: the buffers lie in the memory that the clone keeps mapped.
             #[allow(unsafe_code)]
             unsafe {
-                turn.push(head, chain, Some(memory.clone()));
+                pass.push(head, chain, Some(memory.clone()));
             }
         }
         Ok(())
@@ -402,18 +399,18 @@ impl Worker {
     pub fn drain_requests(&self) {
         // Its thread may be asleep with the requests in hand.
         let _ = self.again.write(1);
-        let mut requests = lock(&self.requests);
+        let mut requests = self.requests.lock();
         let Requests { queue, vring, .. } = &mut *requests;
         let Some(vring) = vring else { return };
         let _draining = (!queue.is_empty()).then(|| self.vssd.draining());
         while !queue.is_empty() {
             queue.wait(&self.vssd);
-            let mut turn = Turn::begin(&self.vssd, queue);
-            turn.poll();
+            let mut pass = Pass::begin(&self.vssd, queue);
+            pass.poll();
             let intact = self.memory_is_intact().is_ok();
-            while let Some(done) = turn.pop() {
+            while let Some(done) = pass.pop() {
                 if intact && vring.add_used(done.head, done.len).is_err() {
-                    turn.bad_chain();
+                    pass.bad_chain();
                 }
             }
         }
@@ -426,12 +423,12 @@ impl Worker {
     pub fn abandon_requests(&self) {
         // Its thread may be asleep, if another died.
         let _ = self.again.write(1);
-        lock(&self.requests).queue.abandon(&self.vssd);
+        self.requests.lock().queue.abandon(&self.vssd);
     }
 
     /// Serves the commands that the guest has made available, at most as many
     /// as a queue holds: then others have their turn. Commands are few, and so are events:
-    /// the guest is told of each, whatever it asked to be told of.
+    /// the guest is notified of each, whatever it asked for.
     fn serve_commands(&self, vring: &VringRwLock, buffer: &mut Vec<u8>) -> io::Result<()> {
         let memory = self.memory.memory();
         for _ in 0..QUEUE_SIZE {
@@ -444,7 +441,7 @@ impl Worker {
             self.give_back(vring, head, len);
             vring.signal_used_queue()?;
         }
-        // Full only if nobody has looked for 2^64 - 1 wakeups.
+        // Full only after 2^64 - 1 wakeups that were not read.
         let _ = self.vssd.wake().write(1);
         Ok(())
     }
@@ -531,7 +528,7 @@ impl Worker {
     fn handle_request_event(&self, event: u16, vrings: &[VringRwLock]) -> io::Result<()> {
         // Nothing to read means that an earlier look took it already.
         let _ = match event {
-            COMMITS => lock(&self.requests).queue.commits().event().read(),
+            COMMITS => self.requests.lock().queue.commits().event().read(),
             AGAIN => self.again.read(),
             _ => Ok(0),
         };
@@ -665,7 +662,7 @@ impl VhostUserBackend for Worker {
             REQUESTS => self.drain_requests(),
             _ => {
                 while self.command.try_lock_for(LOOK_INTERVAL).is_none() {
-                    // A command may wait for requests that nobody ends any more.
+                    // A command may wait for requests that never end.
                     if self.connection.thread_died() {
                         self.abandon_requests();
                     }
@@ -707,7 +704,7 @@ impl VhostUserBackend for Worker {
             _ => self.handle_command_event(event, vrings),
         };
         // An error returned from here would end the thread for good; a guest
-        // whose ring is broken is to hurt nobody but itself.
+        // whose ring is broken must affect only itself.
         if let Err(error) = handled.and_then(|()| self.memory_is_intact()) {
             tracing::debug!(vssd = %self.vssd.name, %error, "a queue could not be served");
         }

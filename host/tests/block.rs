@@ -409,10 +409,10 @@ fn start_on_a_failing_medium(site: &Site) -> Daemon {
     site.start(&specs).kill();
     let shape = vssd_host::pool::Shape {
         block_size: 4096,
-        places: 1024,
+        physical_blocks: 1024,
         overcommit_permille: 1000,
     };
-    site.start_limited(&specs, shape.medium_len() - (2 << 20))
+    site.start_limited(&specs, shape.backing_len() - (2 << 20))
 }
 
 /// The first sector of the second window.

@@ -69,18 +69,18 @@ fn exit_codes_tell_how_it_went() {
         &["shrink", "vm1", "5000"],
         &["resize", "vm1", "--to", "1000B"],
         &["cancel", "vm1"],
-        &["shrink", "vm1", "--evict", "given", "--blocks", "1,2,x"],
-        &["shrink", "vm1", "--evict", "given", "--blocks", "3-2"],
+        &["shrink", "vm1", "--pick", "given", "--blocks", "1,2,x"],
+        &["shrink", "vm1", "--pick", "given", "--blocks", "3-2"],
         &[
             "shrink",
             "vm1",
-            "--evict",
+            "--pick",
             "given",
             "--blocks",
             "/no/such/file",
         ],
         &[
-            "shrink", "vm1", "--evict", "given", "--blocks", "1024", "--force",
+            "shrink", "vm1", "--pick", "given", "--blocks", "1024", "--force",
         ],
     ] {
         let output = site.vssdctl(refused);
@@ -91,10 +91,10 @@ fn exit_codes_tell_how_it_went() {
     for usage in [
         &["shrink", "vm1", "1MB"][..],
         &["shrink", "vm1", "1MiB", "--deadline", "soon"],
-        &["shrink", "vm1", "1MiB", "--evict", "nobody"],
+        &["shrink", "vm1", "1MiB", "--pick", "nobody"],
         &["shrink", "vm1"],
-        &["shrink", "vm1", "1MiB", "--evict", "given"],
-        &["shrink", "vm1", "1MiB", "--evict", "given", "--blocks", "1"],
+        &["shrink", "vm1", "1MiB", "--pick", "given"],
+        &["shrink", "vm1", "1MiB", "--pick", "given", "--blocks", "1"],
         &["shrink", "vm1", "--blocks", "1"],
         &["fly"],
         &[],
@@ -141,15 +141,15 @@ fn programs_get_json() {
 }
 
 #[test]
-fn picks_by_use_need_somebody_who_watches() {
+fn picks_by_use_need_tracking() {
     let site = Site::new();
     let _daemon = site.start(&[site.spec("vm1", "size=4MiB")]);
-    let shrink = |by: &str| site.vssdctl(&["shrink", "vm1", "1MiB", "--force", "--evict", by]);
+    let shrink = |by: &str| site.vssdctl(&["shrink", "vm1", "1MiB", "--force", "--pick", by]);
     for by in ["lru", "clock"] {
         let refused = shrink(by);
         assert_eq!(code(&refused), 1);
-        assert!(err(&refused).contains("observe"), "{}", err(&refused));
-        assert_eq!(code(&site.vssdctl(&["observe", "vm1", by])), 0);
+        assert!(err(&refused).contains("vssdctl track"), "{}", err(&refused));
+        assert_eq!(code(&site.vssdctl(&["track", "vm1", by])), 0);
         let taken = shrink(by);
         assert_eq!(code(&taken), 4, "{}", err(&taken));
         assert!(
@@ -163,7 +163,9 @@ fn picks_by_use_need_somebody_who_watches() {
     assert!(out(&status).contains(r#""kind":"clock","memory_bytes":128"#));
     assert_eq!(code(&site.vssdctl(&["observe", "vm1", "none"])), 0);
     assert_eq!(code(&shrink("lru")), 1);
-    assert_eq!(code(&shrink("sequential")), 4);
+    // The earlier spellings of the command and of --pick.
+    let earlier = ["shrink", "vm1", "1MiB", "--force", "--evict", "sequential"];
+    assert_eq!(code(&site.vssdctl(&earlier)), 4);
 }
 
 /// Blocks can be named on the command line, in a file and on standard input; a list of any
@@ -174,7 +176,7 @@ fn blocks_to_take_can_be_named() {
     let daemon = site.start(&[site.spec("vm1", "size=1GiB")]);
     let held = || daemon.vssd().held;
     let all = 1 << 18;
-    let take = ["shrink", "vm1", "--evict", "given", "--force", "--blocks"];
+    let take = ["shrink", "vm1", "--pick", "given", "--force", "--blocks"];
     let taken = site.vssdctl(&[&take[..], &["0-1,5"]].concat());
     assert_eq!(code(&taken), 4, "{}", err(&taken));
     assert!(
@@ -205,7 +207,7 @@ fn blocks_to_take_can_be_named() {
     assert_eq!(code(&taken), 4, "{}", err(&taken));
     assert_eq!(held(), all - 6 - (all - 10) / 2);
     // A plain guest's blocks, too, go by force only.
-    let refused = site.vssdctl(&["shrink", "vm1", "--evict", "given", "--blocks", "17"]);
+    let refused = site.vssdctl(&["shrink", "vm1", "--pick", "given", "--blocks", "17"]);
     assert_eq!(code(&refused), 1);
     assert!(err(&refused).contains("--force"), "{}", err(&refused));
 }
@@ -216,7 +218,7 @@ fn a_list_of_blocks_may_have_marks_comments_and_blank_lines() {
     let site = Site::new();
     let daemon = site.start(&[site.spec("vm1", "size=4MiB")]);
     let file = site.path("blocks");
-    let take = ["shrink", "vm1", "--evict", "given", "--force", "--blocks"];
+    let take = ["shrink", "vm1", "--pick", "given", "--force", "--blocks"];
     let lines = ["# mine", "", "  ", "0-3, 9", "17 # and", ""];
     let mut held = 1024;
     for (mark, end) in [("", "\n"), ("\u{feff}", "\n"), ("\u{feff}", "\r\n")] {

@@ -207,11 +207,11 @@ fn a_byte_where_the_journal_would_be_is_found() {
     let site = Site::new();
     let shape = Shape {
         block_size: 4096,
-        places: 16 << 18,
+        physical_blocks: 16 << 18,
         overcommit_permille: 1000,
     };
     let file = site.path("behind.img");
-    let len = shape.medium_len();
+    let len = shape.backing_len();
     File::create(&file).unwrap().set_len(len).unwrap();
     let disk = Disk::on(&file, 512);
     let device = File::options().write(true).open(&disk.node).unwrap();

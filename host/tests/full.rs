@@ -40,7 +40,7 @@ fn requests_without_room_are_counted_and_logged() {
     let (site, daemon, [mut first, mut second]) = start();
     assert_eq!(fill(&mut first, 1), 0);
     assert_eq!(fill(&mut second, 2), BLOCKS);
-    // A part of a block takes a place as well.
+    // A part of a block takes a physical block as well.
     assert_eq!(second.write_at(1, &[2; 512]), IOERR);
     let counters = of(&daemon, "vm2").counters;
     assert_eq!((counters.no_space, counters.io_errors), (BLOCKS + 1, 0));
@@ -93,7 +93,7 @@ fn what_was_discarded_is_free_at_once() {
     assert_eq!(first.range(DISCARD, 0, 8 * 64, 0), OK);
     let pool = daemon.status().pool;
     assert_eq!(pool.free, 64);
-    assert!(pool.limbo <= 64, "{pool:?}");
+    assert!(pool.deferred <= 64, "{pool:?}");
     // And is given to whoever needs it, if need be after a commit.
     for block in 0..64 {
         assert_eq!(second.write_at(8 * block, &[2; 4096]), OK);
@@ -102,10 +102,10 @@ fn what_was_discarded_is_free_at_once() {
     assert_eq!(daemon.status().pool.free, 0);
 }
 
-/// Without UNMAP, what was written keeps its place: its guest can write there again although a
+/// Without UNMAP, what was written keeps its physical block: its guest can write there again although a
 /// neighbour has filled the pool meanwhile.
 #[test]
-fn zeros_keep_their_places_unless_they_are_to_be_given_up() {
+fn zeros_keep_their_physical_blocks_unless_they_are_to_be_given_up() {
     let (_site, daemon, [mut first, mut second]) = start();
     for block in 0..100 {
         assert_eq!(first.write_at(8 * block, &[1; 4096]), OK);
@@ -120,7 +120,7 @@ fn zeros_keep_their_places_unless_they_are_to_be_given_up() {
         zeroed[(3 + 8 * 90) * 512..],
         [1; (8 * 95 - 3 - 8 * 90) * 512]
     );
-    // Blocks that were never written get a place: to write to them later will not fail.
+    // Blocks that were never written get a physical block: to write to them later will not fail.
     assert_eq!(first.range(WRITE_ZEROES, 8 * 100, 8 * 56, 0), OK);
     assert_eq!(of(&daemon, "vm1").used, 156);
     assert_eq!(fill(&mut second, 2), 156);

@@ -98,13 +98,13 @@ fn every_cause_is_told_once() {
         &[
             "shrink",
             "vm1",
-            "--evict",
+            "--pick",
             "given",
             "--blocks",
             &path("config.toml"),
         ],
-        &["shrink", "vm1", "--evict", "given", "--blocks", &folder],
-        &["shrink", "vm1", "1MiB", "--evict", "lru"],
+        &["shrink", "vm1", "--pick", "given", "--blocks", &folder],
+        &["shrink", "vm1", "1MiB", "--pick", "lru"],
     ] {
         check(&said(&site.vssdctl(args)));
     }
@@ -215,34 +215,34 @@ fn a_resize_that_is_misused_names_a_command_that_is_not() {
     let _daemon = site.start(&[site.spec("vm1", "size=1GiB")]);
     let both = [
         "shrink [OPTIONS] <VSSD> <SIZE>",
-        "--evict given --blocks <LIST|FILE|->",
+        "--pick given --blocks <LIST|FILE|->",
     ];
     for (args, words) in [
         (&["shrink", "vm1"][..], "SIZE is missing"),
         (
-            &["shrink", "vm1", "--evict", "given"],
-            "--evict given needs --blocks",
+            &["shrink", "vm1", "--pick", "given"],
+            "--pick given needs --blocks",
         ),
         (
-            &["shrink", "vm1", "1MiB", "--evict", "given"],
+            &["shrink", "vm1", "1MiB", "--pick", "given"],
             "in place of SIZE",
         ),
         (
             &["shrink", "vm1", "--blocks", "1"],
-            "--blocks needs --evict given",
+            "--blocks needs --pick given",
         ),
         (&["shrink", "vm1", "1", "--blocks", "1"], "and no SIZE"),
         (
-            &["shrink", "vm1", "1", "--evict", "given", "--blocks", "1"],
+            &["shrink", "vm1", "1", "--pick", "given", "--blocks", "1"],
             "leave SIZE out",
         ),
         (
-            &["grow", "vm1", "1", "--evict", "given"],
-            "--evict given is for",
+            &["grow", "vm1", "1", "--pick", "given"],
+            "--pick given is for",
         ),
         (
-            &["resize", "vm1", "--to", "1", "--evict", "given"],
-            "--evict given is for",
+            &["resize", "vm1", "--to", "1", "--pick", "given"],
+            "--pick given is for",
         ),
     ] {
         let output = site.vssdctl(args);

@@ -10,7 +10,7 @@ use std::time::Instant;
 use support::PATIENCE;
 use support::daemon::{Daemon, Site};
 use support::frontend::{Frontend, OK};
-use vssd_host::control::protocol::{Change, EvictName, Resize};
+use vssd_host::control::protocol::{Change, PickName, Resize};
 use vssd_host::size::Amount;
 
 fn start() -> (Site, Daemon, String) {
@@ -81,7 +81,7 @@ fn metrics_say_what_the_status_says() {
     }
     assert_eq!(guest.read_at(0, 8192).unwrap(), [1; 8192]);
     let mut resize = Resize::new("vm1", Change::Shrink(Amount::Blocks(56)));
-    resize.evict = EvictName::Sequential;
+    resize.evict = PickName::Sequential;
     resize.force = true;
     let id = daemon.begin(resize);
     assert!(daemon.ended(id).is_complete());

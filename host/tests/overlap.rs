@@ -34,7 +34,7 @@ fn blocks_that_two_backends_wrote_are_listed_with_and_without_a_record() {
     let (mut older, log) = site.start_heard(&spec(&site), &[]);
     fs::copy(site.path("disk.img"), other.path("disk.img")).unwrap();
     let younger = other.start_with(&spec(&other), &[]);
-    // Block 1 has a place, so neither write to it leaves a record; block 9 has none.
+    // Block 1 has a physical block, so neither write to it leaves a record; block 9 has none.
     let mut guest = Frontend::connect(&site.path("vm1.sock"));
     assert_eq!(guest.write_at(8, &[2; 4096]), OK);
     let mut guest = Frontend::connect(&other.path("vm1.sock"));
@@ -66,7 +66,7 @@ fn blocks_that_two_backends_wrote_are_listed_with_and_without_a_record() {
     );
     assert_eq!(
         rest,
-        "in doubt: block 9 of vm1, at place 9\n\
+        "in doubt: block 9 of vm1, at physical block 9\n\
          possibly rewritten by both: blocks 0 to 3 of vm1\n\
          save this list, accept the pool with `vssdctl pool check --accept`, then restore the \
          listed blocks from a backup\n"
@@ -76,7 +76,7 @@ fn blocks_that_two_backends_wrote_are_listed_with_and_without_a_record() {
     assert_eq!(
         checked["suspects"],
         json!([
-            { "vssd": "vm1", "block": 9, "count": 1, "evidence": "recorded", "place": 9 },
+            { "vssd": "vm1", "block": 9, "count": 1, "evidence": "recorded", "physical_block": 9 },
             { "vssd": "vm1", "block": 0, "count": 4, "evidence": "possible" },
         ])
     );

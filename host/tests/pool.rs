@@ -61,7 +61,10 @@ fn a_pool_is_made_shown_checked_and_removed() {
         assert!(text(&refused).contains("in use"), "{}", text(&refused));
     }
     let status = daemon.status();
-    assert_eq!((status.pool.places, status.pool.limit), (2048, 4096));
+    assert_eq!(
+        (status.pool.physical_blocks, status.pool.limit),
+        (2048, 4096)
+    );
     assert_eq!((status.pool.committed, status.pool.free), (3072, 2047));
     assert_eq!(of(&daemon, "vm1").used, 1);
     drop(guest);
@@ -97,7 +100,7 @@ fn a_damaged_pool_is_refused_and_the_check_says_where() {
     // The third commit of the journal, with durable ones behind it.
     let shape = Shape {
         block_size: 4096,
-        places: 256,
+        physical_blocks: 256,
         overcommit_permille: 1000,
     };
     let damaged = Superblock::new(shape, 0, 1, SessionId(0)).area(1) + 2 * 4096;
@@ -216,7 +219,8 @@ fn a_configuration_says_what_the_command_line_does_not() {
     for (line, word) in [
         ("colour = 1", "colour"),
         ("overcommit = \"0.1\"", "0.1"),
-        ("[[vssd]]\nname = \"x\"", "size"),
+        ("[[vssd]]\nname = \"x\"", "socket"),
+        ("[[vssd]]\nname = \"x\"\nsocket = \"s\"", "size"),
         ("size = 5", "string"),
     ] {
         fs::write(&config, line).unwrap();
@@ -351,9 +355,9 @@ fn garbage_harms_only_its_sender() {
     work(&mut honest, 10, 0x77);
 }
 
-/// A pool that imitates a slower medium answers no request before that would.
+/// A pool that emulates a slower medium answers no request before that medium would.
 #[test]
-fn a_medium_is_imitated() {
+fn a_medium_is_emulated() {
     let site = Site::new();
     let specs = [site.spec("vm1", "size=1MiB")];
     for (media, kind, at_least_us) in [("hdd", "read", 5_000), ("slc-flash", "write", 500)] {

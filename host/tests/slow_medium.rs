@@ -16,7 +16,7 @@ use support::frontend::{
 use support::guest::Guest;
 use vssd::units::Geometry;
 use vssd_host::control::protocol::{
-    Change, Connection, EvictName, Reply, Request, Resize, VssdStatus,
+    Change, Connection, PickName, Reply, Request, Resize, VssdStatus,
 };
 use vssd_host::size::Amount;
 
@@ -66,7 +66,7 @@ fn scrape(address: &str) -> String {
     text
 }
 
-fn shrink(name: &str, evict: EvictName) -> Resize {
+fn shrink(name: &str, evict: PickName) -> Resize {
     let mut resize = Resize::new(name, Change::Shrink(Amount::Blocks(100)));
     resize.evict = evict;
     // No driver is there, except where one is to surrender blocks.
@@ -88,12 +88,12 @@ fn answers(site: &Site, daemon: &Daemon, address: &str, held: u32) {
     let reply = daemon.client().call(&latency).unwrap();
     assert!(matches!(reply, Reply::Latency(_)), "{reply:?}");
     // A resize that is carried out at once, and one whose deadline the clock keeps.
-    let resize = Request::Resize(shrink("vm2", EvictName::Sequential));
+    let resize = Request::Resize(shrink("vm2", PickName::Sequential));
     let Reply::Resized(resized) = daemon.client().call(&resize).unwrap() else {
         panic!("vm2 is not resized");
     };
     assert_eq!((resized.held, resized.revoked), (held - 100, 100));
-    let mut overdue = shrink("vm2", EvictName::Guest);
+    let mut overdue = shrink("vm2", PickName::Guest);
     overdue.deadline_ms = 1;
     let Reply::Resized(resized) = daemon.client().call(&Request::Resize(overdue)).unwrap() else {
         panic!("vm2 is not resized");
@@ -109,7 +109,7 @@ fn answers(site: &Site, daemon: &Daemon, address: &str, held: u32) {
 }
 
 fn resize_to_be_surrendered() -> Resize {
-    let mut resize = shrink("vm1", EvictName::Guest);
+    let mut resize = shrink("vm1", PickName::Guest);
     resize.deadline_ms = 0;
     resize
 }
@@ -137,7 +137,7 @@ fn a_surrender_keeps_nobody_else_waiting_and_a_second_signal_is_the_end() {
     daemon.ask_to_end();
     let mut daemon = daemon;
     assert_eq!(daemon.wait().code(), Some(128 + libc::SIGTERM));
-    log.wait_for("it ends at once");
+    log.wait_for("exiting at once");
     for socket in ["vm1.sock", "vm2.sock", "control.sock"] {
         assert!(!site.path(socket).exists(), "{socket} is still there");
     }
@@ -214,7 +214,7 @@ fn a_revocation_keeps_nobody_else_waiting() {
     scatter(&mut guest);
     guest.begin_reads(READS, READ_LEN, BUFFER);
     guest.wait_taken();
-    let mut resize = shrink("vm1", EvictName::Guest);
+    let mut resize = shrink("vm1", PickName::Guest);
     resize.deadline_ms = 1;
     daemon.begin(resize);
     daemon.wait_until(|v| v.draining);
@@ -232,7 +232,7 @@ fn requests_that_are_carried_out_at_once_keep_nobody_else_waiting() {
         guest.begin_reads(READS, READ_LEN, BUFFER + 1);
         // Nothing tells when they have been taken; a resize before that waits for none.
         loop {
-            let mut resize = shrink("vm1", EvictName::Guest);
+            let mut resize = shrink("vm1", PickName::Guest);
             resize.change = Change::Shrink(Amount::Blocks(1));
             resize.deadline_ms = 1;
             let id = daemon.begin(resize);

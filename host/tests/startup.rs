@@ -34,7 +34,7 @@ fn another_shape_is_refused() {
             "size=2MiB",
             "vm1 has 1MiB (256 blocks) in this pool, not 2MiB",
         ),
-        ("size=1MiB,block-size=8KiB", "those of the pool have 4096"),
+        ("size=1MiB,block-size=8KiB", "the pool has blocks of 4096"),
     ];
     for (shape, word) in changed {
         let specs = [site.spec("vm1", shape), second.clone()];
@@ -99,7 +99,7 @@ fn what_is_no_socket_is_not_removed() {
     let site = Site::new();
     fs::write(site.path("vm1.sock"), "precious").unwrap();
     let said = site.refused(&[site.spec("vm1", "size=1MiB")], &["--create"]);
-    assert!(said.contains("is no socket"), "{said}");
+    assert!(said.contains("is not a socket"), "{said}");
     let kept = fs::read_to_string(site.path("vm1.sock")).unwrap();
     assert_eq!(kept, "precious");
 }

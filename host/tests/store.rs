@@ -179,7 +179,7 @@ fn a_limit_on_the_size_of_files_is_an_error_and_not_the_end() {
     // The first window of blocks is within the limit, the second is not.
     let shape = Shape {
         block_size: 4096,
-        places: 64 << 8,
+        physical_blocks: 64 << 8,
         overcommit_permille: 1000,
     };
     let limit = shape.room().reserved + (2 << 20);

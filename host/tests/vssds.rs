@@ -12,7 +12,7 @@ use std::thread;
 use support::daemon::{Daemon, Site, pool};
 use support::frontend::{Frontend, OK};
 use vssd_host::control::client::ClientError;
-use vssd_host::control::protocol::{Added, Change, EvictName, Reply, Request, Resize};
+use vssd_host::control::protocol::{Added, Change, PickName, Reply, Request, Resize};
 use vssd_host::size::Amount;
 
 fn text(output: &Output) -> String {
@@ -45,9 +45,9 @@ fn what_cannot_listen_takes_no_room_in_the_pool() {
     let file = site.path("file");
     fs::write(&file, "").unwrap();
     for (socket, words) in [
-        (site.path(&long), "107 bytes at most"),
+        (site.path(&long), "at most 107 bytes"),
         (site.path("folder/vm2.sock"), "folder does not exist"),
-        (file, "is no socket"),
+        (file, "is not a socket"),
         (site.path("vm1.sock"), "vSSD vm1 is served at"),
     ] {
         let spec = format!("name=vm2,socket={},size=1MiB,create=true", socket.display());
@@ -87,7 +87,7 @@ fn a_start_that_fails_makes_no_vssd() {
         .arg(long);
     let output = command.output().unwrap();
     assert!(
-        text(&output).contains("107 bytes at most"),
+        text(&output).contains("at most 107 bytes"),
         "{}",
         text(&output)
     );
@@ -353,7 +353,7 @@ fn a_resize_that_meets_a_removal_leaves_the_pool_whole() {
                     let mut done = 0u32;
                     while !over.load(Ordering::Relaxed) {
                         let mut resize = Resize::new("x", Change::To(Amount::Blocks(blocks)));
-                        (resize.evict, resize.force) = (EvictName::Sequential, true);
+                        (resize.evict, resize.force) = (PickName::Sequential, true);
                         // Refused or done, it is answered: the connection stays.
                         match client.call(&Request::Resize(resize)) {
                             Ok(Reply::Resized(_)) => done += 1,

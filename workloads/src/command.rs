@@ -17,7 +17,8 @@ use crate::name::Name;
 use crate::pattern::{Pattern, Workload};
 
 /// How the guest picks blocks when it is asked to surrender some.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display, strum::EnumString)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Policy {
     /// Blocks that the hints did not name, at random; only when these run
     /// out, the ones named least often. With a sample of the workload for
@@ -40,7 +41,8 @@ pub enum Policy {
 }
 
 /// Which side turns reads of surrendered blocks away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display, strum::EnumString)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Enforce {
     /// The driver, before they reach the device.
     Driver,
@@ -178,10 +180,10 @@ pub enum Command {
     Exit,
 }
 
-/// Why a line is no command.
+/// Why a line is not a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ParseError {
-    /// The first word is no verb.
+    /// The first word is not a verb.
     UnknownVerb(String),
     /// A word is not `key=value`, or the verb has no such key.
     UnknownKey {
@@ -209,7 +211,7 @@ impl fmt::Display for ParseError {
                     "`{verb}` takes key=value words, and `{word}` is none it knows"
                 )
             }
-            Self::BadValue { key, value } => write!(f, "`{value}` is no value for `{key}`"),
+            Self::BadValue { key, value } => write!(f, "invalid value `{value}` for `{key}`"),
         }
     }
 }
@@ -434,44 +436,6 @@ impl fmt::Display for Command {
         }
     }
 }
-
-/// The text names none of the variants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UnknownName;
-
-macro_rules! named {
-    ($kind:ident { $($variant:ident = $name:literal),+ $(,)? }) => {
-        impl fmt::Display for $kind {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(match self { $(Self::$variant => $name),+ })
-            }
-        }
-
-        impl FromStr for $kind {
-            type Err = UnknownName;
-
-            fn from_str(text: &str) -> Result<Self, UnknownName> {
-                match text { $($name => Ok(Self::$variant),)+ _ => Err(UnknownName) }
-            }
-        }
-    };
-}
-
-named!(Policy {
-    Sample = "sample",
-    Lru = "lru",
-    Lfu = "lfu",
-    Counts = "counts",
-    Random = "random",
-    Scattered = "scattered",
-    Highest = "highest",
-    Refuse = "refuse",
-});
-
-named!(Enforce {
-    Driver = "driver",
-    Device = "device",
-});
 
 #[cfg(test)]
 mod tests {

@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 /// Significant digits of an HdrHistogram that has the same buckets.
 pub const SIGNIFICANT_DIGITS: u8 = 2;
 
-/// The longest latency that is told apart, nanoseconds: 68 seconds. Longer
+/// The longest latency that is recorded, nanoseconds: 68 seconds. Longer
 /// ones count as that long.
 pub const MAX_NS: u64 = (1 << MAX_BITS) - 1;
 

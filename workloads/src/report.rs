@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::latency::{Bucket, quantile_ns, total};
 
 /// What the list of blocks did during a phase of a measurement.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum PhaseKind {
     /// It stayed as it was.
     Quiet,
@@ -20,17 +21,6 @@ pub enum PhaseKind {
     Grow,
     /// All that came after more phases than are told apart.
     Rest,
-}
-
-impl fmt::Display for PhaseKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Quiet => "quiet",
-            Self::Shrink => "shrink",
-            Self::Grow => "grow",
-            Self::Rest => "rest",
-        })
-    }
 }
 
 /// What kind of disk a guest works on, and with that whether its size can change.
@@ -44,7 +34,7 @@ pub enum DiskKind {
     /// A vSSD by a version of the contract that this guest does not speak: a disk of
     /// fixed size.
     VssdOfVersion(u16),
-    /// A virtio-blk disk that is no vSSD, of fixed size.
+    /// A virtio-blk disk of fixed size, not a vSSD.
     Plain,
 }
 

@@ -65,7 +65,7 @@ pub struct Header {
     pub accesses: u64,
 }
 
-/// Why a disk is no trace disk that can be replayed.
+/// Why a disk cannot be replayed as a trace disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotATraceDisk {
     /// It does not begin like one.
@@ -124,7 +124,7 @@ impl Header {
     /// size up.
     ///
     /// # Errors
-    /// When it is no trace disk, of another layout, or shorter than it says.
+    /// When it is not a trace disk, of another layout, or shorter than it says.
     pub fn decode(block: &[u8; BLOCK_BYTES], disk_bytes: u64) -> Result<Self, NotATraceDisk> {
         if block[..MAGIC.len()] != MAGIC {
             return Err(NotATraceDisk::Magic);

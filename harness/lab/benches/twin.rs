@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use lab::testbed::{Shape, Talk, Testbed, fill};
 use lab::twin::Twin;
-use vssd_host::medium::{Medium, MemoryMedium};
+use vssd_host::backing::{Backing, MemoryBacking};
 use vssd_host::size::ByteSize;
 use workloads::command::DEFAULT_WORKLOAD;
 use workloads::{Command, Content, Report};
@@ -73,7 +73,7 @@ fn limit(criterion: &mut Criterion) {
     const BLOCK: usize = 4096;
     let capacity = (SIZE.0 / BLOCK as u64) as u32;
     let content = Content::new(1);
-    let medium = MemoryMedium::new(SIZE.0).expect("a medium in memory");
+    let medium = MemoryBacking::new(SIZE.0).expect("a medium in memory");
     let mut buffer = vec![0; BLOCK];
     for block in 0..capacity {
         content.fill(block, 1, &mut buffer);

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use vssd_host::control::Client;
 use vssd_host::control::protocol::{
-    Change, EncodingName, LatencyStatus, ObserverName, Reply, Request, Resize, Resized, VssdStatus,
+    Change, EncodingName, LatencyStatus, Reply, Request, Resize, Resized, TrackerName, VssdStatus,
 };
-use vssd_host::media::MediaKind;
+use vssd_host::emulation::MediaKind;
 use vssd_host::size::{Amount, ByteSize};
 
 use crate::process::Process;
@@ -230,10 +230,10 @@ impl Backend {
     }
 
     /// Sets what is remembered of requests, from now on.
-    pub fn observe(&self, observer: ObserverName) -> Result<()> {
-        let request = Request::Observe {
+    pub fn observe(&self, observer: TrackerName) -> Result<()> {
+        let request = Request::Track {
             vssd: FIRST.to_owned(),
-            observer,
+            tracker: observer,
         };
         match self.client(Some(STATUS_PATIENCE))?.call(&request)? {
             Reply::Ok => Ok(()),

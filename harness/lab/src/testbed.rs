@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use vssd_host::control::protocol::{EncodingName, EvictName, ObserverName, Resized, VssdStatus};
-use vssd_host::media::MediaKind;
+use vssd_host::control::protocol::{EncodingName, PickName, Resized, TrackerName, VssdStatus};
+use vssd_host::emulation::MediaKind;
 use vssd_host::size::ByteSize;
 use workloads::{Command, Report};
 
@@ -82,7 +82,7 @@ impl From<Shape> for Disks {
 #[derive(Clone, Copy, Debug)]
 pub struct ResizeOptions {
     /// Who picks.
-    pub evict: EvictName,
+    pub evict: PickName,
     /// How long the guest has.
     pub deadline: Duration,
     /// Seed of the hypervisor's picks.
@@ -187,7 +187,7 @@ pub trait Testbed {
     fn set_encoding(&mut self, encoding: EncodingName) -> Result<()>;
 
     /// Sets what the backend remembers of requests, from now on.
-    fn observe(&mut self, observer: ObserverName) -> Result<()>;
+    fn observe(&mut self, observer: TrackerName) -> Result<()>;
 
     /// What the backend logged last.
     fn last_words(&self) -> String;

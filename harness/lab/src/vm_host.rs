@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tempfile::TempDir;
-use vssd_host::control::protocol::{EncodingName, ObserverName, Resized, VssdStatus};
+use vssd_host::control::protocol::{EncodingName, Resized, TrackerName, VssdStatus};
 use vssd_host::size::ByteSize;
 
 use crate::accel::Accel;
@@ -254,7 +254,7 @@ impl Testbed for Bench {
         self.backend.set_encoding(encoding)
     }
 
-    fn observe(&mut self, observer: ObserverName) -> Result<()> {
+    fn observe(&mut self, observer: TrackerName) -> Result<()> {
         self.backend.observe(observer)
     }
 

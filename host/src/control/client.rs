@@ -48,7 +48,9 @@ pub enum ClientError {
         source: io::Error,
     },
     /// The answer is none.
-    #[error("the backend answered what this program does not understand")]
+    #[error(
+        "the backend's answer is not understood: use vssdctl and vssd-host of the same release"
+    )]
     Answer(#[from] serde_json::Error),
     /// The backend refused.
     #[error("{0}")]

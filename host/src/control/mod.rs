@@ -3,7 +3,7 @@
 //! - [`protocol`]: the requests and replies
 //! - [`server`]: the backend's side
 //! - [`selection`]: the blocks that a client names
-//! - [`client`]: everybody else's side
+//! - [`client`]: the clients' side
 
 pub mod client;
 pub mod protocol;

@@ -1,18 +1,21 @@
-//! What is said on the control socket: one JSON object a line each way.
+//! The messages of the control socket: one JSON object per line in each direction.
+//!
+//! - this module: requests and replies
+//! - `names`: values that have names, on the command line too
+//! - `status`: what replies report
 
-use std::collections::BTreeMap;
-use std::fmt;
-use std::str::FromStr;
+mod names;
+mod status;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use vssd::device::End;
-use vssd::wire::Encoding;
 
-use crate::latency::{self, Activity, Bucket, Histogram, Operation};
-use crate::media::Wear;
-use crate::pick::HostPick;
+pub use self::names::{EncodingName, PickName, TrackerName};
+pub(super) use self::status::end_label;
+pub use self::status::{
+    ActivityLatency, Added, Connection, CountersStatus, LatencyStatus, OperationLatency,
+    PoolStatus, Rate, Resized, Status, TrackerStatus, UnderWay, Unserved, VssdStatus,
+};
 use crate::size::Amount;
-use crate::vssd::{COMPLETE, Vssd};
 
 /// The longest line that the server takes, bytes.
 pub const MAX_LINE: usize = 64 << 10;
@@ -26,7 +29,7 @@ pub const DEFAULT_DEADLINE_MS: u64 = 10_000;
 #[serde(tag = "op", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Request {
     // Those without fields have braces: serde lets unknown fields pass otherwise.
-    /// Is anybody there?
+    /// Answered with `ok`, to check that a backend listens.
     Ping {},
     /// The state of all vSSDs.
     Status {},
@@ -55,13 +58,15 @@ pub enum Request {
         /// `compact` or `list-4096`.
         encoding: EncodingName,
     },
-    /// Sets what is remembered of requests for the hypervisor's own picks, and
-    /// forgets what was remembered before.
-    Observe {
+    /// Sets what is tracked of requests for the hypervisor's own picks, and
+    /// discards what was tracked before.
+    #[serde(alias = "observe")]
+    Track {
         /// Which vSSD.
         vssd: String,
-        /// For which pick; the others need no observer.
-        observer: ObserverName,
+        /// For which pick; the others need no tracking.
+        #[serde(rename = "observer")]
+        tracker: TrackerName,
     },
     /// How long requests took and had to wait.
     Latency {
@@ -98,7 +103,7 @@ pub struct Resize {
     pub change: Change,
     /// Who picks the blocks of a shrink.
     #[serde(default = "ask_the_guest")]
-    pub evict: EvictName,
+    pub evict: PickName,
     /// Milliseconds that the guest has; 0 waits for ever.
     #[serde(default = "default_deadline")]
     pub deadline_ms: u64,
@@ -120,8 +125,8 @@ fn default_deadline() -> u64 {
     DEFAULT_DEADLINE_MS
 }
 
-fn ask_the_guest() -> EvictName {
-    EvictName::Guest
+fn ask_the_guest() -> PickName {
+    PickName::Guest
 }
 
 fn yes() -> bool {
@@ -134,7 +139,7 @@ impl Resize {
         Self {
             vssd: vssd.to_owned(),
             change,
-            evict: EvictName::Guest,
+            evict: PickName::Guest,
             deadline_ms: DEFAULT_DEADLINE_MS,
             revoke: true,
             force: false,
@@ -172,89 +177,6 @@ mod text {
     }
 }
 
-macro_rules! named {
-    ($(#[doc = $doc:literal])+ $name:ident for $kind:ty {
-        $($(#[doc = $vdoc:literal])+ $variant:ident = $label:literal => $value:expr),+ $(,)?
-    }) => {
-        $(#[doc = $doc])+
-        #[derive(
-            Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum,
-        )]
-        #[serde(rename_all = "kebab-case")]
-        pub enum $name {
-            $($(#[doc = $vdoc])+ #[serde(rename = $label)] #[value(name = $label)] $variant,)+
-        }
-
-        impl From<$name> for $kind {
-            fn from(name: $name) -> Self {
-                match name { $($name::$variant => $value,)+ }
-            }
-        }
-
-        impl From<$kind> for $name {
-            fn from(value: $kind) -> Self {
-                $(if value == $value { return Self::$variant; })+
-                unreachable!("every value has a name")
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(match self { $(Self::$variant => $label,)+ })
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = String;
-
-            fn from_str(text: &str) -> Result<Self, String> {
-                $(if text == $label { return Ok(Self::$variant); })+
-                Err(format!("invalid value `{text}`; expected {}", [$($label),+].join(", ")))
-            }
-        }
-    };
-}
-
-named! {
-    /// How block sets travel, by name.
-    EncodingName for Encoding {
-        /// Extents or bitmap windows, whichever is smaller.
-        Compact = "compact" => Encoding::Compact,
-        /// The exchange of the 2017 system.
-        List4096 = "list-4096" => Encoding::List4096,
-    }
-}
-
-named! {
-    /// Who picks the blocks of a shrink, by name.
-    EvictName for Option<HostPick> {
-        /// The guest is asked.
-        Guest = "guest" => None,
-        /// The hypervisor picks, each block equally likely.
-        Uniform = "uniform" => Some(HostPick::Uniform),
-        /// The hypervisor picks the blocks whose last request lies furthest back.
-        Lru = "lru" => Some(HostPick::Lru),
-        /// The hypervisor picks the first blocks without a request since its hand passed.
-        Clock = "clock" => Some(HostPick::Clock),
-        /// The hypervisor picks the highest block numbers.
-        Sequential = "sequential" => Some(HostPick::Sequential),
-        /// The hypervisor takes exactly the blocks that are named.
-        Given = "given" => Some(HostPick::Given),
-    }
-}
-
-named! {
-    /// What is remembered of the requests to a vSSD, by name.
-    ObserverName for Option<HostPick> {
-        /// Nothing.
-        None = "none" => Option::None,
-        /// The last request to each block, for `lru`.
-        Lru = "lru" => Some(HostPick::Lru),
-        /// A reference bit for each block, for `clock`.
-        Clock = "clock" => Some(HostPick::Clock),
-    }
-}
-
 /// A reply.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "reply", rename_all = "kebab-case")]
@@ -281,323 +203,6 @@ pub enum Reply {
     },
 }
 
-/// What came of adding a vSSD.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Added {
-    /// Whether it is new: the pool did not have it.
-    pub new: bool,
-    /// What may be otherwise than expected.
-    pub warnings: Vec<String>,
-}
-
-/// How long requests of a vSSD took and had to wait, since the last reset.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LatencyStatus {
-    /// By what the device was doing: each activity once.
-    pub activities: Vec<ActivityLatency>,
-}
-
-/// How long requests took and had to wait during one activity.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ActivityLatency {
-    /// The activity.
-    pub activity: Activity,
-    /// By what requests were for: each operation once.
-    pub operations: Vec<OperationLatency>,
-    /// The longest time for which a request waited for the pool's books,
-    /// nanoseconds.
-    pub longest_stall_ns: u64,
-}
-
-impl ActivityLatency {
-    /// Service times of all its requests.
-    pub fn service(&self) -> Histogram {
-        let mut service = latency::histogram();
-        for of in &self.operations {
-            latency::add(&mut service, &of.buckets);
-        }
-        service
-    }
-}
-
-/// How long requests of one operation took.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OperationLatency {
-    /// The operation.
-    pub operation: Operation,
-    /// Service times of requests that succeeded: lowest of a bucket, nanoseconds, and
-    /// count.
-    pub buckets: Vec<Bucket>,
-}
-
-impl OperationLatency {
-    /// These times.
-    pub fn new(operation: Operation, service: &Histogram) -> Self {
-        Self {
-            operation,
-            buckets: latency::buckets(service),
-        }
-    }
-}
-
-/// What a vSSD did in each of the last seconds, on average.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Rate {
-    /// Over how many seconds.
-    pub seconds: f64,
-    /// Reads a second.
-    pub reads: f64,
-    /// Bytes read a second.
-    pub read_bytes: f64,
-    /// Writes a second.
-    pub writes: f64,
-    /// Bytes written a second.
-    pub written_bytes: f64,
-}
-
-/// The state of the backend.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Status {
-    /// Version of the backend.
-    pub version: String,
-    /// Milliseconds since it started.
-    pub uptime_ms: u64,
-    /// Panics of its threads.
-    pub panics: u64,
-    /// The backing file or device.
-    pub backing: String,
-    /// What is used of the pool.
-    pub pool: PoolStatus,
-    /// Each vSSD.
-    pub vssds: Vec<VssdStatus>,
-    /// Each that the pool has and that is not served.
-    pub unserved: Vec<Unserved>,
-}
-
-/// A vSSD of the pool that is not served.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Unserved {
-    /// Its name.
-    pub name: String,
-    /// Blocks at full size.
-    pub capacity: u32,
-    /// Blocks that it holds.
-    pub held: u32,
-    /// Blocks that were written.
-    pub used: u32,
-}
-
-/// What is used of a pool, in blocks.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct PoolStatus {
-    /// Bytes in a block.
-    pub block_size: u32,
-    /// Places for blocks that there are.
-    pub places: u32,
-    /// Places that are not used. A write that needs one gets it.
-    pub free: u32,
-    /// Of these, places given up, but not yet by a durable record. A write that needs one
-    /// waits for that.
-    pub limbo: u32,
-    /// Places reserved for vSSDs that do not use them yet.
-    pub reserved: u64,
-    /// Blocks that vSSDs hold, or have reserved if that is more.
-    pub committed: u64,
-    /// Blocks that may be committed: places times the overcommit factor.
-    pub limit: u64,
-    /// Commits to the journal since the backend started.
-    pub commits: u64,
-    /// Bytes of these.
-    pub journal_bytes: u64,
-    /// How often the journal was written anew.
-    pub compactions: u64,
-    /// What writing would have done to the medium that is imitated, if one is.
-    pub media: Option<Wear>,
-}
-
-/// The state of a vSSD.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct VssdStatus {
-    /// Its name.
-    pub name: String,
-    /// Where its frontend connects.
-    pub socket: String,
-    /// Bytes in a block.
-    pub block_size: u32,
-    /// Blocks at full size.
-    pub capacity: u32,
-    /// Blocks that the guest holds.
-    pub held: u32,
-    /// Blocks that it may hold.
-    pub quota: u32,
-    /// Places that are kept for it.
-    pub reservation: u32,
-    /// Places that it uses: blocks that were written.
-    pub used: u32,
-    /// Digest of the list of these (SPEC.md, 4.9), 16 hexadecimal digits.
-    pub digest: String,
-    /// Blocks that it is to hold.
-    pub target: u32,
-    /// Whether the driver confirmed that its list is the same.
-    pub agreed: bool,
-    /// Whether a frontend is connected.
-    pub connected: bool,
-    /// The same, where a client that has not sent anything yet is told apart.
-    pub connection: Connection,
-    /// The process that connected, as far as that is known.
-    pub peer_pid: Option<u32>,
-    /// Whether a change of hands, a reset or the end of a connection waits for requests.
-    pub draining: bool,
-    /// How often it was served anew because a thread had died.
-    pub restarts: u64,
-    /// Whether a driver of the vSSD contract answers.
-    pub driver: bool,
-    /// How block sets travel.
-    pub encoding: EncodingName,
-    /// What is remembered of requests, and the memory that takes in bytes.
-    pub observer: ObserverStatus,
-    /// The resize under way.
-    pub resize: Option<UnderWay>,
-    /// The resize that ended last.
-    pub last_resize: Option<Resized>,
-    /// What it has done since the backend started.
-    pub counters: CountersStatus,
-    /// What it did in the last second, and in the last ten.
-    pub rates: Vec<Rate>,
-    /// How long its requests took since the last reset: each operation once.
-    pub latency: Vec<OperationLatency>,
-}
-
-/// Who is connected to a vSSD.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Connection {
-    /// Nobody.
-    None,
-    /// A client that has not sent anything yet, and is disconnected if it does not soon.
-    Connecting,
-    /// A frontend.
-    Connected,
-}
-
-impl Connection {
-    /// That of `vssd`.
-    pub(super) fn of(vssd: &Vssd) -> Self {
-        match (vssd.is_connected(), vssd.peer().connecting) {
-            (_, true) => Self::Connecting,
-            (true, false) => Self::Connected,
-            (false, false) => Self::None,
-        }
-    }
-}
-
-/// What is remembered of the requests to a vSSD.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ObserverStatus {
-    /// For which pick.
-    pub kind: ObserverName,
-    /// Memory that it takes, bytes.
-    pub memory_bytes: u64,
-}
-
-/// A resize that has not ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UnderWay {
-    /// Its number.
-    pub id: u64,
-    /// Blocks held when it started.
-    pub from: u32,
-    /// Blocks that are to be held.
-    pub target: u32,
-    /// `moving`, or `settling` when only the driver's word is missing.
-    pub phase: String,
-    /// Milliseconds since it started.
-    pub elapsed_ms: u64,
-}
-
-/// A resize that ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Resized {
-    /// Its number.
-    pub id: u64,
-    /// Blocks held when it started.
-    pub from: u32,
-    /// Blocks that were to be held.
-    pub target: u32,
-    /// Blocks held when it ended.
-    pub held: u32,
-    /// Blocks taken by force: without the guest's word.
-    pub revoked: u32,
-    /// Bytes in a block.
-    pub block_size: u32,
-    /// SURRENDERs and ACCEPTs carried out.
-    pub exchanges: u32,
-    /// `complete`, `declined`, `cancelled`, `deadline` or `storage`.
-    pub end: String,
-    /// Whether the driver confirmed the list that resulted.
-    pub agreed: bool,
-    /// From its start to its end, nanoseconds.
-    pub elapsed_ns: u64,
-    /// Of that, work of the device, nanoseconds.
-    pub device_ns: u64,
-    /// Bytes of the commands and responses of the driver meanwhile.
-    pub message_bytes: u64,
-}
-
-impl Resized {
-    /// True when all that was asked for moved.
-    pub fn is_complete(&self) -> bool {
-        self.end == COMPLETE
-    }
-}
-
-/// How a resize ended, in a word.
-pub(super) fn end_label(end: End) -> &'static str {
-    match end {
-        End::Complete => COMPLETE,
-        End::Partial(shortfall) => shortfall.label(),
-    }
-}
-
-/// What a vSSD has done.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CountersStatus {
-    /// Reads that succeeded.
-    pub reads: u64,
-    /// Bytes read.
-    pub read_bytes: u64,
-    /// Writes that succeeded.
-    pub writes: u64,
-    /// Bytes written.
-    pub written_bytes: u64,
-    /// Discards and write-zeroes.
-    pub zeroings: u64,
-    /// Flushes.
-    pub flushes: u64,
-    /// Requests that the medium failed.
-    pub io_errors: u64,
-    /// Requests that found no room in the pool.
-    pub no_space: u64,
-    /// Chains that were no request.
-    pub bad_chains: u64,
-    /// Commands of the driver that were carried out.
-    pub commands: u64,
-    /// Waits for requests that ended while the backend looked for them.
-    pub polls_found: u64,
-    /// The same in which it found nothing, and went to sleep.
-    pub polls_vain: u64,
-    /// Resizes that ended.
-    pub resizes: u64,
-    /// The same by how they ended; only ends that occurred.
-    pub resize_ends: BTreeMap<String, u64>,
-    /// Blocks given up or taken.
-    pub surrendered: u64,
-    /// Blocks given back.
-    pub granted: u64,
-    /// Refused requests and commands, by reason; only reasons that occurred.
-    pub rejects: BTreeMap<String, u64>,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -613,7 +218,19 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_request_says_why() {
+    fn tracking_has_two_spellings() {
+        let parse = |op: &str| {
+            let line = format!(r#"{{"op":"{op}","vssd":"vm1","observer":"lru"}}"#);
+            serde_json::from_str::<Request>(&line).unwrap()
+        };
+        let tracker = TrackerName::Lru;
+        let vssd = "vm1".to_owned();
+        assert_eq!(parse("track"), Request::Track { vssd, tracker });
+        assert_eq!(parse("observe"), parse("track"));
+    }
+
+    #[test]
+    fn an_invalid_request_says_why() {
         for line in [
             "{}",
             "[]",

@@ -40,7 +40,7 @@ impl Selection {
         let named = self.0.take().filter(|(name, _)| *name == vssd.name);
         let (_, blocks) = named.ok_or_else(|| {
             format!(
-                "no blocks of {} are given: name them with `vssdctl shrink {} --evict given \
+                "no blocks of {} are given: name them with `vssdctl shrink {} --pick given \
                  --blocks LIST`",
                 vssd.name, vssd.name
             )
@@ -51,11 +51,14 @@ impl Selection {
         match change {
             Change::Shrink(amount) if amount.in_blocks(block_size) == Ok(given) => Ok(blocks),
             Change::Shrink(Amount::Blocks(count)) => Err(format!(
-                "{} are given, but {} are to be taken",
+                "--blocks names {}, but the request takes {}",
                 of(given),
                 of(count)
             )),
-            _ => Err(format!("{} are given, so that is what to take", of(given))),
+            _ => Err(format!(
+                "the request must take what --blocks names: {}",
+                of(given)
+            )),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The backend's side of the control socket: one thread a client.
 //!
 //! Clients are local but may still be wrong: lines are bounded, clients are
-//! counted, a client that does not read its answers is dropped, and what is no
-//! request gets an answer that says so.
+//! counted, a client that does not read its answers is disconnected, and an invalid
+//! request gets an error for an answer.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -17,30 +17,30 @@ use vssd::device::Phase;
 use vssd::error::Reject;
 
 use super::protocol::{
-    ActivityLatency, Change, Connection, CountersStatus, EvictName, LatencyStatus, MAX_LINE,
-    ObserverStatus, OperationLatency, PoolStatus, Rate, Reply, Request, Resize, Resized, Status,
-    UnderWay, VssdStatus, end_label,
+    ActivityLatency, Change, Connection, CountersStatus, LatencyStatus, MAX_LINE, OperationLatency,
+    PickName, PoolStatus, Rate, Reply, Request, Resize, Resized, Status, TrackerStatus, UnderWay,
+    VssdStatus, end_label,
 };
 use super::selection::Selection;
 use crate::backend::Backend;
 use crate::causes::Causes;
-use crate::complaint::Complaint;
 use crate::latency::{Activity, Operation};
-use crate::pick::Observer;
+use crate::log_limit::LogLimit;
+use crate::pick::Tracker;
 use crate::pool::Pool;
 use crate::scheduling::let_others_first;
 use crate::stats::{Counters, Stats};
 use crate::threads::{acceptor, panics};
-use crate::vssd::{Finished, Target, Vssd, Waited, Wish};
+use crate::vssd::{Finished, ResizeRequest, Target, Vssd, Waited};
 
 /// Clients at a time.
 pub const MAX_CLIENTS: usize = 64;
 
-/// Clients at a time that are told that there is no seat; more are disconnected.
+/// Clients at a time that are refused with an answer; more are disconnected.
 const MAX_TURNED_AWAY: usize = 8;
 
 /// How long a status waits for vSSDs that are busy, to tell their state as it is now and not as it
-/// was before: longer than they compute, but not as long as they may wait for the medium.
+/// was before: longer than they compute, but not as long as they may wait for the backing.
 const STATUS_PATIENCE: Duration = Duration::from_millis(30);
 
 /// How long a client may take to read an answer.
@@ -49,7 +49,7 @@ const WRITE_PATIENCE: Duration = Duration::from_secs(10);
 /// How often it is looked whether a client that waits for a resize is still there.
 const LEAVE_INTERVAL: Duration = Duration::from_millis(500);
 
-/// How often a watching client is told that nothing changed.
+/// How often a watching client gets the state although nothing changed.
 const WATCH_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What the control socket acts on.
@@ -65,7 +65,7 @@ pub struct Control {
 /// Starts serving clients of `listener`.
 pub fn spawn(control: Arc<Control>, listener: UnixListener) -> io::Result<()> {
     let (clients, turned_away) = (Arc::default(), Arc::default());
-    let complaint = Complaint::default();
+    let log_limit = LogLimit::default();
     let accept = move || Ok(listener.accept()?.0);
     acceptor("control", accept, move |stream: UnixStream| {
         let seat = Seat::take(&clients, MAX_CLIENTS);
@@ -86,14 +86,14 @@ pub fn spawn(control: Arc<Control>, listener: UnixListener) -> io::Result<()> {
                 }
             });
         if let Err(error) = served
-            && let Some(times) = complaint.due()
+            && let Some(times) = log_limit.due()
         {
             tracing::warn!(%error, times, "a control client could not be served");
         }
     })
 }
 
-/// A client's place among a number of them.
+/// One of a limited number of clients.
 struct Seat(Arc<AtomicUsize>);
 
 impl Seat {
@@ -125,7 +125,7 @@ fn send(mut stream: &UnixStream, reply: &Reply) -> io::Result<()> {
     stream.write_all(&line)
 }
 
-/// Tells a client that there is no seat. Its request is read first: closing a
+/// Refuses a client because there are too many. Its request is read first: closing a
 /// socket with unread data would take the answer away with it.
 fn turn_away(stream: &UnixStream) -> io::Result<()> {
     stream.set_write_timeout(Some(WRITE_PATIENCE))?;
@@ -181,10 +181,10 @@ fn serve(control: &Control, stream: &UnixStream) -> io::Result<()> {
 
 fn watch(control: &Control, stream: &UnixStream) -> io::Result<()> {
     loop {
-        let bell = &control.backend.context().bell;
-        let rings = bell.rings();
+        let notifier = &control.backend.context().notifier;
+        let generation = notifier.generation();
         send(stream, &Reply::Status(control.status()))?;
-        bell.wait(rings, WATCH_INTERVAL);
+        notifier.wait(generation, WATCH_INTERVAL);
     }
 }
 
@@ -205,8 +205,8 @@ impl Control {
                 vssd.set_encoding((*encoding).into());
                 Reply::Ok
             }),
-            Request::Observe { vssd, observer } => self.find(vssd).map(|vssd| {
-                vssd.observe((*observer).into());
+            Request::Track { vssd, tracker } => self.find(vssd).map(|vssd| {
+                vssd.track((*tracker).into());
                 Reply::Ok
             }),
             Request::Latency { vssd, reset } => self
@@ -246,7 +246,7 @@ impl Control {
             Change::Grow(amount) => Target::Grow(blocks(amount)?),
             Change::Shrink(amount) => Target::Shrink(blocks(amount)?),
         };
-        let wish = Wish {
+        let request = ResizeRequest {
             target,
             pick: resize.evict.into(),
             deadline: match resize.deadline_ms {
@@ -258,8 +258,8 @@ impl Control {
             seed: resize.seed,
         };
         let started = match resize.evict {
-            EvictName::Given => vssd.take(selection.take(&vssd, resize.change)?, wish),
-            _ => vssd.resize(wish),
+            PickName::Given => vssd.take(selection.take(&vssd, resize.change)?, request),
+            _ => vssd.resize(request),
         };
         let id = started.map_err(|e| format!("resize {}: {}", vssd.name, Causes(&e)))?;
         if !resize.wait {
@@ -269,9 +269,7 @@ impl Control {
             match vssd.wait_for(id, Instant::now() + LEAVE_INTERVAL) {
                 Waited::Ended(finished) => return Ok(Reply::Resized(resized(&finished))),
                 Waited::Forgotten => {
-                    return Err(format!(
-                        "resize {id} ended, but its outcome is not known any more"
-                    ));
+                    return Err(format!("resize {id} ended, but its outcome was discarded"));
                 }
                 Waited::Removed => {
                     let name = &resize.vssd;
@@ -298,14 +296,14 @@ impl Control {
     }
 }
 
-/// What is used of a pool, as it is told.
+/// What is used of a pool, as it is reported.
 pub fn pool_status(pool: &Pool) -> PoolStatus {
     let (usage, work) = (pool.usage(), pool.work());
     PoolStatus {
         block_size: pool.block_size(),
-        places: usage.places,
-        free: usage.free + usage.limbo,
-        limbo: usage.limbo,
+        physical_blocks: usage.physical_blocks,
+        free: usage.free + usage.deferred,
+        deferred: usage.deferred,
         reserved: usage.owed,
         committed: usage.committed,
         limit: usage.limit,
@@ -316,7 +314,7 @@ pub fn pool_status(pool: &Pool) -> PoolStatus {
     }
 }
 
-/// A resize that ended, as it is told.
+/// A resize that ended, as it is reported.
 pub fn resized(finished: &Finished) -> Resized {
     let outcome = &finished.outcome;
     Resized {
@@ -367,7 +365,7 @@ pub fn statuses(backend: &Backend) -> Vec<VssdStatus> {
     vssds.iter().map(|vssd| status(vssd, until)).collect()
 }
 
-/// The state of a vSSD, as it is told: that of now if it is not busy until then.
+/// The state of a vSSD, as it is reported: that of now if it is not busy until then.
 pub fn status(vssd: &Vssd, until: Instant) -> VssdStatus {
     let now = vssd.now_ns();
     // Copied, so that no request waits while buckets are listed.
@@ -406,9 +404,9 @@ pub fn status(vssd: &Vssd, until: Instant) -> VssdStatus {
         restarts: vssd.restarts(),
         driver: view.driver,
         encoding: view.encoding.into(),
-        observer: ObserverStatus {
-            kind: stats.observer.as_ref().map(Observer::serves).into(),
-            memory_bytes: stats.observer.as_ref().map_or(0, Observer::memory_bytes) as u64,
+        tracker: TrackerStatus {
+            kind: stats.tracker.as_ref().map(Tracker::serves).into(),
+            memory_bytes: stats.tracker.as_ref().map_or(0, Tracker::memory_bytes) as u64,
         },
         resize: under_way,
         last_resize: view.last.as_ref().map(resized),

@@ -1,4 +1,7 @@
 //! What `vssdctl` prints for people.
+//!
+//! Tables have fixed columns instead of a table crate's fitted ones: under `watch` each line stays
+//! comparable with those before it.
 
 use std::fmt::Write as _;
 
@@ -102,14 +105,14 @@ fn describe_status(status: &Status) -> String {
         "pool {}: {} of {} free, {} of {} committed\n",
         status.backing,
         bytes(pool.free.into()),
-        bytes(pool.places.into()),
+        bytes(pool.physical_blocks.into()),
         bytes(pool.committed),
         bytes(pool.limit),
     );
     if let Some(wear) = pool.media {
         let _ = writeln!(
             text,
-            "medium: {} written for {} asked for ({:.2} times), {} erases, {:.1} cycles at most",
+            "medium: {} written for {} requested ({:.2}x), {} erases, at most {:.1} cycles",
             ByteSize(wear.media_bytes),
             ByteSize(wear.host_bytes),
             wear.write_amplification,
@@ -164,7 +167,7 @@ fn describe_failures(text: &mut String, status: &Status) {
             (counters.no_space, "found no room in the pool"),
             (
                 not_held.copied().unwrap_or(0),
-                "were to blocks that it does not hold",
+                "addressed blocks that it does not hold",
             ),
         ] {
             if count > 0 {

@@ -9,21 +9,21 @@ use smallvec::SmallVec;
 use vm_memory::VolatileSlice;
 
 use super::{Direction, Engine};
-use crate::medium::Medium;
+use crate::backing::Backing;
 
-/// Reads and writes a medium by calls that block.
+/// Reads and writes a backing by calls that block.
 pub struct Immediate {
-    medium: Arc<dyn Medium>,
+    backing: Arc<dyn Backing>,
     is_file: bool,
     ended: VecDeque<(u64, io::Result<()>)>,
 }
 
 impl Immediate {
-    /// An engine on `medium`.
-    pub fn new(medium: Arc<dyn Medium>) -> Self {
+    /// An engine on `backing`.
+    pub fn new(backing: Arc<dyn Backing>) -> Self {
         Self {
-            is_file: medium.file().is_some(),
-            medium,
+            is_file: backing.file().is_some(),
+            backing,
             ended: VecDeque::new(),
         }
     }
@@ -44,8 +44,8 @@ impl Engine for Immediate {
     ) {
         let buffers: SmallVec<[VolatileSlice<'_>; 4]> = buffers.collect();
         let result = match direction {
-            Direction::Read => self.medium.read(offset, &buffers),
-            Direction::Write => self.medium.write(offset, &buffers),
+            Direction::Read => self.backing.read(offset, &buffers),
+            Direction::Write => self.backing.write(offset, &buffers),
         };
         self.ended.push_back((token, result));
     }
@@ -66,7 +66,7 @@ impl Engine for Immediate {
         Ok(())
     }
 
-    fn rest(&mut self) -> bool {
+    fn park(&mut self) -> bool {
         !self.ended.is_empty()
     }
 }

@@ -1,20 +1,19 @@
-//! Moving the bytes of requests between guest memory and the medium.
+//! Moving the bytes of requests between guest memory and the backing.
 //!
 //! An [`Engine`] takes transfers and says later which have ended; it knows
 //! neither guests nor pools. One belongs to one thread, and to the requests of
 //! one vSSD.
 //!
 //! - [`uring`]: asynchronous, by an io_uring of its own
-//! - [`immediate`]: each transfer ends before it returns, by a [`Medium`]
-//! - [`paced`]: as slow as another medium would be, around one of these
+//! - [`immediate`]: each transfer ends before it returns, by a [`Backing`]
+//! - [`paced`]: as slow as an emulated medium, around one of these
 //!
-//! [`Medium`]: crate::medium::Medium
+//! [`Backing`]: crate::backing::Backing
 
 pub mod immediate;
 pub mod paced;
 pub mod uring;
 
-use std::fmt;
 use std::io;
 use std::os::fd::RawFd;
 
@@ -23,18 +22,18 @@ use vm_memory::VolatileSlice;
 /// Which way bytes go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
-    /// From the medium to guest memory.
+    /// From the backing to guest memory.
     Read,
-    /// From guest memory to the medium.
+    /// From guest memory to the backing.
     Write,
 }
 
-/// Moves bytes between guest memory and one medium.
+/// Moves bytes between guest memory and one backing.
 pub trait Engine: Send {
     /// Transfers that can be submitted now. Never 0 when nothing is in flight.
     fn room(&self) -> usize;
 
-    /// Starts to move all of `buffers` to or from `offset` of the medium. There must
+    /// Starts to move all of `buffers` to or from `offset` of the backing. There must
     /// be [`room`](Self::room).
     ///
     /// # Safety
@@ -48,7 +47,7 @@ pub trait Engine: Send {
         buffers: &mut dyn Iterator<Item = VolatileSlice<'_>>,
     );
 
-    /// Whether [`submit`](Self::submit) may wait for the medium.
+    /// Whether [`submit`](Self::submit) may wait for the backing.
     fn may_block(&self) -> bool;
 
     /// Sees to it that what was submitted is under way.
@@ -60,7 +59,7 @@ pub trait Engine: Send {
     /// Waits until a transfer has ended that was under way.
     fn wait(&mut self);
 
-    /// Has [`rest`](Self::rest) look at `other` as well, which stays open as long as the
+    /// Has [`park`](Self::park) look at `other` as well, which stays open as long as the
     /// engine. Called once, before it rests.
     ///
     /// # Errors
@@ -70,7 +69,7 @@ pub trait Engine: Send {
     /// Sees to it that what was submitted is under way, and waits until a transfer has
     /// ended: true; or until the watched descriptor is readable: false. An engine whose
     /// transfers never outlast their submission does not wait.
-    fn rest(&mut self) -> bool;
+    fn park(&mut self) -> bool;
 }
 
 /// The engines, by name.
@@ -84,23 +83,16 @@ pub trait Engine: Send {
     clap::ValueEnum,
     serde::Serialize,
     serde::Deserialize,
+    strum::Display,
 )]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum EngineName {
     /// io_uring: many requests at once, few system calls.
     #[default]
     Uring,
-    /// One request after the other, by preadv and pwritev.
+    /// preadv and pwritev, one request at a time.
     Sync,
-}
-
-impl fmt::Display for EngineName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Uring => "uring",
-            Self::Sync => "sync",
-        })
-    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! An engine whose transfers take as long as they would on another medium.
+//! An engine whose transfers take as long as on an emulated medium.
 //!
 //! A transfer is reported as ended when that of the inner engine has ended and the time of the
 //! [`MediaModel`] is reached, whichever comes last. All engines of a pool share one model.
@@ -6,17 +6,18 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use smallvec::SmallVec;
 use vm_memory::VolatileSlice;
 use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
 use vmm_sys_util::timerfd::TimerFd;
 
 use super::{Direction, Engine};
-use crate::media::{MediaModel, Wear};
+use crate::emulation::{MediaModel, Wear};
 
 /// Waits of less are spent looking at the clock: to sleep and to be woken takes about as long.
 const SPIN: Duration = Duration::from_micros(20);
@@ -42,15 +43,15 @@ impl Pace {
 
     fn start(&self, direction: Direction, offset: u64, len: u64) -> Instant {
         // Locked first: the model's times shall not decrease.
-        let mut model = self.model.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut model = self.model.lock();
         let now_ns = self.began.elapsed().as_nanos() as u64;
         let done_ns = model.start(now_ns, direction, offset, len);
         self.began + Duration::from_nanos(done_ns)
     }
 
-    /// What writing has done to the medium.
+    /// What writing has done to the emulated medium.
     pub fn wear(&self) -> Wear {
-        let model = self.model.lock().unwrap_or_else(PoisonError::into_inner);
+        let model = self.model.lock();
         model.wear()
     }
 }
@@ -119,7 +120,7 @@ impl Paced {
         };
         match set {
             Ok(()) => self.alarm = due,
-            Err(error) => tracing::error!(%error, "the timer of a model cannot be set"),
+            Err(error) => tracing::error!(%error, "cannot set the timer of the emulated medium"),
         }
     }
 }
@@ -143,7 +144,7 @@ impl Engine for Paced {
         let number = self.next;
         self.next += 1;
         self.moving.insert(number, (token, due));
-        // SAFETY: the caller keeps the buffers until the transfer has ended here, which is no earlier than there.
+        // SAFETY: the caller keeps the buffers until the transfer has ended here, which is not earlier than there.
         unsafe {
             self.inner
                 .submit(number, direction, offset, &mut buffers.into_iter());
@@ -188,14 +189,14 @@ impl Engine for Paced {
         self.either.ctl(ControlOperation::Add, other, event)
     }
 
-    fn rest(&mut self) -> bool {
+    fn park(&mut self) -> bool {
         loop {
             let due = self.collect();
             if due.is_some_and(|due| due <= Instant::now() + SPIN) {
                 return true;
             }
             self.set_alarm(due);
-            if self.inner.rest() {
+            if self.inner.park() {
                 continue;
             }
             let mut events = [EpollEvent::default(); 2];
@@ -211,18 +212,18 @@ impl Engine for Paced {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backing::MemoryBacking;
+    use crate::emulation::MediaKind;
     use crate::io::immediate::Immediate;
-    use crate::media::MediaKind;
-    use crate::medium::MemoryMedium;
     use vmm_sys_util::eventfd::EventFd;
 
     #[test]
     #[allow(unsafe_code)]
     fn nothing_ends_before_its_time_and_who_rests_is_woken() {
-        let medium = Arc::new(MemoryMedium::new(1 << 20).unwrap());
+        let backing = Arc::new(MemoryBacking::new(1 << 20).unwrap());
         let model = MediaModel::new(MediaKind::Hdd, 1 << 20).unwrap();
         let pace = Arc::new(Pace::new(model));
-        let mut engine = Paced::new(Box::new(Immediate::new(medium)), pace.clone()).unwrap();
+        let mut engine = Paced::new(Box::new(Immediate::new(backing)), pace.clone()).unwrap();
         let began = Instant::now();
         let mut buffer = [1u8; 512];
         for token in [7, 8] {
@@ -230,13 +231,13 @@ mod tests {
             // SAFETY: the buffer lives to the end of the test.
             unsafe { engine.submit(token, Direction::Write, 0, &mut [slice].into_iter()) };
         }
-        let bell = EventFd::new(libc::EFD_NONBLOCK).unwrap();
-        engine.watch(bell.as_raw_fd()).unwrap();
-        bell.write(1).unwrap();
-        assert!(!engine.rest() || began.elapsed() >= Duration::from_millis(5));
-        bell.read().unwrap();
+        let notifier = EventFd::new(libc::EFD_NONBLOCK).unwrap();
+        engine.watch(notifier.as_raw_fd()).unwrap();
+        notifier.write(1).unwrap();
+        assert!(!engine.park() || began.elapsed() >= Duration::from_millis(5));
+        notifier.read().unwrap();
         for (count, token) in [(1, 7), (2, 8)] {
-            while !engine.rest() {}
+            while !engine.park() {}
             let (ended, result) = engine.ended().unwrap();
             assert_eq!((ended, result.is_ok()), (token, true));
             assert!(began.elapsed() >= count * Duration::from_millis(5));

@@ -14,7 +14,7 @@ use vm_memory::VolatileSlice;
 use super::paced::{Pace, Paced};
 use super::uring::Uring;
 use super::{Direction, Engine};
-use crate::media::{MediaKind, MediaModel, flash};
+use crate::emulation::{MediaKind, MediaModel, flash};
 
 /// Of contents and of the order of transfers.
 const SEED: u64 = 7;
@@ -59,7 +59,7 @@ fn transfer(
 }
 
 /// Every transfer ended once, and the n-th that a die was given no earlier than n accesses after `began`.
-fn assert_paced(order: &[usize], ends: &[(usize, Instant)], began: Instant, access: Duration) {
+fn assert_paced(order: &[usize], ends: &[(usize, Instant)], began: Instant, permissions: Duration) {
     let mut given = [0; flash::DIES as usize];
     for &page in order {
         let die = page % given.len();
@@ -69,7 +69,7 @@ fn assert_paced(order: &[usize], ends: &[(usize, Instant)], began: Instant, acce
             panic!("seed {SEED}: page {page} does not end once");
         };
         assert!(
-            *ended - began >= access * given[die],
+            *ended - began >= permissions * given[die],
             "seed {SEED}, page {page}"
         );
     }

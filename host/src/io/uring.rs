@@ -294,7 +294,7 @@ impl Engine for Uring {
         Ok(())
     }
 
-    fn rest(&mut self) -> bool {
+    fn park(&mut self) -> bool {
         self.reap();
         while self.ended.is_empty() {
             // With no room for the poll, what fills the queue is submitted first.
@@ -385,18 +385,18 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&[7; 16]).unwrap();
         let mut engine = Uring::new(Arc::new(file)).unwrap();
-        let bell = EventFd::new(libc::EFD_NONBLOCK).unwrap();
-        engine.watch(bell.as_raw_fd()).unwrap();
+        let notifier = EventFd::new(libc::EFD_NONBLOCK).unwrap();
+        engine.watch(notifier.as_raw_fd()).unwrap();
         for _ in 0..3 {
-            bell.write(1).unwrap();
-            assert!(!engine.rest(), "nothing is in flight");
-            assert!(!engine.rest(), "it is still readable");
-            bell.read().unwrap();
+            notifier.write(1).unwrap();
+            assert!(!engine.park(), "nothing is in flight");
+            assert!(!engine.park(), "it is still readable");
+            notifier.read().unwrap();
             let mut buffer = [0u8; 16];
             let slice = VolatileSlice::from(&mut buffer[..]);
             // SAFETY: the buffer lives until the transfer has ended.
             unsafe { engine.submit(9, Direction::Read, 0, &mut [slice].into_iter()) };
-            assert!(engine.rest(), "it is not readable any more");
+            assert!(engine.park(), "it is not readable any more");
             let (token, result) = engine.ended().unwrap();
             assert_eq!((token, result.is_ok(), buffer), (9, true, [7; 16]));
             assert!(engine.ended().is_none());

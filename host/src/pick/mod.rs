@@ -1,8 +1,8 @@
 //! Which blocks the hypervisor takes when it picks by itself.
 //!
 //! It cannot see what a guest does with a block. What it sees are the requests
-//! that reach the backend, so an [`Observer`] can remember those; that costs memory
-//! and a little time with every request, and nothing when nobody observes.
+//! that reach the backend, so a [`Tracker`] can remember those; that costs memory
+//! and a little time with every request, and nothing while tracking is off.
 
 mod second_chance;
 
@@ -30,22 +30,22 @@ pub enum HostPick {
 }
 
 impl HostPick {
-    /// True when it goes by what an [`Observer`] remembers.
-    pub fn needs_observer(self) -> bool {
+    /// True when it needs what a [`Tracker`] records.
+    pub fn needs_tracker(self) -> bool {
         matches!(self, Self::Lru | Self::Clock)
     }
 }
 
 /// What is remembered of the requests to a vSSD.
 #[derive(Clone, Debug)]
-pub enum Observer {
+pub enum Tracker {
     /// For [`HostPick::Lru`].
     Lru(Recency),
     /// For [`HostPick::Clock`].
     Clock(SecondChance),
 }
 
-impl Observer {
+impl Tracker {
     /// The observer that `pick` goes by, of a vSSD with `capacity` blocks, that
     /// has seen nothing; `None` when it needs none.
     pub fn new(pick: HostPick, capacity: u32) -> Option<Self> {
@@ -88,14 +88,14 @@ pub fn pick(
     how: HostPick,
     count: u32,
     granted: &BlockSet,
-    observer: Option<&mut Observer>,
+    tracker: Option<&mut Tracker>,
     rng: &mut impl RngExt,
 ) -> BlockSet {
-    match (how, observer) {
-        (HostPick::Lru, Some(Observer::Lru(recency))) => {
+    match (how, tracker) {
+        (HostPick::Lru, Some(Tracker::Lru(recency))) => {
             recency.oldest(count, granted, |n| rng.random_range(0..n))
         }
-        (HostPick::Clock, Some(Observer::Clock(clock))) => clock.pick(count, granted),
+        (HostPick::Clock, Some(Tracker::Clock(clock))) => clock.pick(count, granted),
         (HostPick::Sequential, _) => granted.last(count),
         // What was named has been taken; nothing else may be.
         (HostPick::Given, _) => BlockSet::empty(granted.capacity()),
@@ -121,17 +121,17 @@ mod tests {
             HostPick::Clock,
             HostPick::Sequential,
         ] {
-            let mut observer = Observer::new(how, 1000);
-            assert_eq!(observer.is_some(), how.needs_observer());
-            if let Some(observer) = &mut observer {
-                assert_eq!(observer.serves(), how);
-                assert!(observer.memory_bytes() > 0);
+            let mut tracker = Tracker::new(how, 1000);
+            assert_eq!(tracker.is_some(), how.needs_tracker());
+            if let Some(tracker) = &mut tracker {
+                assert_eq!(tracker.serves(), how);
+                assert!(tracker.memory_bytes() > 0);
                 for block in (0..1000).step_by(3) {
-                    observer.accessed(block, 1);
+                    tracker.accessed(block, 1);
                 }
             }
             for count in [0, 1, 400, 800, 2000] {
-                let picks = pick(how, count, &granted, observer.as_mut(), &mut rng);
+                let picks = pick(how, count, &granted, tracker.as_mut(), &mut rng);
                 assert_eq!(picks.len(), count.min(800), "{how:?}");
                 assert!(picks.is_subset_of(&granted), "{how:?}");
             }

@@ -1,31 +1,32 @@
 //! When changes of a pool get into its journal.
 //!
-//! Changes of who holds what are recorded by whoever makes them, before they take
-//! effect. Changes of maps, which requests make, are collected in the books; a thread
-//! commits them when somebody waits for that, for all who wait together. The journal's
-//! lock is taken before that of the books, and held from the cut of what is to be
-//! committed until it is settled: so what is on record is never ahead of the books
+//! A thread that changes ownership records the change before it takes
+//! effect. Changes of maps, which requests make, are collected in the pool state; a thread
+//! commits them on request, in one commit for all that wait. The journal's
+//! lock is taken before that of the pool state, and held from the cut of what is to be
+//! committed until it is settled: so what is on record is never ahead of the pool state
 //! when a compaction writes them down.
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
+use parking_lot::{Mutex, MutexGuard};
 use vssd::block_set::BlockSet;
 use vssd::encoding::{SetView, encode};
 use vssd::units::Geometry;
 use vssd::wire::{Encoding, MAX_PAYLOAD};
 
-use super::books::{Books, Delta};
+use super::allocator::{Allocator, Refusal, VolumeId};
+use super::group_commit::{Group, GroupCommit, Next, PendingCommit, Subscription};
 use super::journal::{Batch, BootId, Journal, JournalError, PoolImage, Sink, Work};
-use super::ledger::{Ledger, Refusal, VolumeId};
-use super::tickets::{Group, Next, Subscription, Ticket, Tickets};
+use super::state::{Delta, PoolState};
 use super::volume::Volume;
 use super::{Pool, PoolError, Shape, Strength, Volumes};
+use crate::backing::Backing;
 use crate::causes::Causes;
-use crate::complaint::Complaint;
 use crate::io::EngineName;
-use crate::medium::Medium;
+use crate::log_limit::LogLimit;
 use crate::threads::vital;
 
 /// Windows that are written down together, for which requests that change maps wait.
@@ -41,9 +42,9 @@ const QUIET: Duration = Duration::from_secs(1);
 /// The log of a pool that lasts.
 pub(super) struct Log {
     journal: Mutex<Recorder>,
-    /// What the journal has done, for whoever cannot wait for the medium.
+    /// What the journal has done, for readers that cannot wait for the backing.
     work: Mutex<Work>,
-    tickets: Arc<Tickets>,
+    commits: Arc<GroupCommit>,
 }
 
 struct Recorder {
@@ -51,7 +52,7 @@ struct Recorder {
     /// A compaction may have written down a release that did not happen.
     mistrusted: bool,
     batch: Batch,
-    complaint: Complaint,
+    log_limit: LogLimit,
     /// When no other backend had the pool.
     verified: Option<Instant>,
 }
@@ -67,8 +68,8 @@ impl Recorder {
         Ok(())
     }
 
-    fn complain(&self, error: &JournalError) {
-        if let Some(times) = self.complaint.due() {
+    fn log_error(&self, error: &JournalError) {
+        if let Some(times) = self.log_limit.due() {
             let error = Causes(error);
             tracing::error!(%error, times, "changes of the pool could not be recorded");
         }
@@ -83,19 +84,19 @@ impl Log {
                 journal,
                 mistrusted: false,
                 batch: Batch::default(),
-                complaint: Complaint::default(),
+                log_limit: LogLimit::default(),
                 verified: None,
             }),
-            tickets: Arc::default(),
+            commits: Arc::default(),
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, Recorder> {
-        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+        self.journal.lock()
     }
 
     fn work(&self) -> MutexGuard<'_, Work> {
-        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+        self.work.lock()
     }
 }
 
@@ -125,9 +126,9 @@ fn add_delta(batch: &mut Batch, delta: Delta) {
         Delta::Mapped {
             volume,
             block,
-            place,
+            physical,
             count,
-        } => batch.mapped(volume, block, place, count),
+        } => batch.mapped(volume, block, physical, count),
         Delta::Unmapped {
             volume,
             block,
@@ -137,34 +138,34 @@ fn add_delta(batch: &mut Batch, delta: Delta) {
 }
 
 impl Pool {
-    /// Makes a pool of that shape on `medium`, whatever is there.
+    /// Makes a pool of that shape on `backing`, whatever is there.
     ///
     /// # Errors
-    /// When the medium is too small or fails.
+    /// When the backing is too small or fails.
     pub fn create(
-        medium: Arc<dyn Medium>,
+        backing: Arc<dyn Backing>,
         shape: Shape,
         engine: EngineName,
         boot: BootId,
     ) -> Result<Arc<Self>, PoolError> {
-        let journal = Journal::create(medium.clone(), shape, boot)?;
-        Self::start(medium, journal, &PoolImage::new(shape), engine)
+        let journal = Journal::create(backing.clone(), shape, boot)?;
+        Self::start(backing, journal, &PoolImage::new(shape), engine)
     }
 
-    /// Opens the pool on `medium`.
+    /// Opens the pool on `backing`.
     ///
     /// # Errors
     /// When there is none, or it is damaged.
     pub fn open(
-        medium: Arc<dyn Medium>,
+        backing: Arc<dyn Backing>,
         engine: EngineName,
         boot: BootId,
     ) -> Result<Arc<Self>, PoolError> {
-        let (journal, image) = Journal::open(medium.clone(), boot)?;
+        let (journal, image) = Journal::open(backing.clone(), boot)?;
         if let Some(fault) = image.check(1).pop() {
             return Err(PoolError::Fault(fault));
         }
-        Self::start(medium, journal, &image, engine)
+        Self::start(backing, journal, &image, engine)
     }
 
     /// Opens a pool that two backends had at the same time, as the newest of its records say it
@@ -172,12 +173,12 @@ impl Pool {
     ///
     /// # Errors
     /// When there is none, or it is damaged.
-    pub fn accept(medium: Arc<dyn Medium>, boot: BootId) -> Result<(), PoolError> {
-        let (journal, image) = Journal::open_overlapped(medium.clone(), boot)?;
+    pub fn accept(backing: Arc<dyn Backing>, boot: BootId) -> Result<(), PoolError> {
+        let (journal, image) = Journal::open_overlapped(backing.clone(), boot)?;
         if let Some(fault) = image.check(1).pop() {
             return Err(PoolError::Fault(fault));
         }
-        let pool = Self::start(medium, journal, &image, EngineName::Sync)?;
+        let pool = Self::start(backing, journal, &image, EngineName::Sync)?;
         if let Some(log) = &pool.log {
             let mut recorder = log.lock();
             pool.compact(&mut recorder)?;
@@ -187,28 +188,31 @@ impl Pool {
     }
 
     fn start(
-        medium: Arc<dyn Medium>,
+        backing: Arc<dyn Backing>,
         journal: Journal,
         image: &PoolImage,
         engine: EngineName,
     ) -> Result<Arc<Self>, PoolError> {
         let shape = image.shape;
-        let mut books = Books::new(Ledger::new(shape.places, shape.overcommit_permille), true);
+        let mut state = PoolState::new(
+            Allocator::new(shape.physical_blocks, shape.overcommit_permille),
+            true,
+        );
         let mut volumes = Volumes {
             next: image.next,
             ..Volumes::default()
         };
         for (&id, found) in &image.volumes {
             let volume = Arc::new(Volume::new(id, found.blocks));
-            let opened = books.ledger.open(id, found.bounds);
+            let opened = state.allocator.open(id, found.bounds);
             opened.map_err(|denied| Refusal {
                 denied,
                 block_size: shape.block_size,
             })?;
             volume.restore_held(&found.held);
-            books.ledger.hold(id, found.held.len());
+            state.allocator.hold(id, found.held.len());
             for runs in found.windows() {
-                volume.restore(&mut books.ledger, &runs);
+                volume.restore(&mut state.allocator, &runs);
             }
             volumes.by_name.insert(found.name.clone(), volume);
         }
@@ -216,20 +220,20 @@ impl Pool {
             engine,
             block_size: shape.block_size,
             data: journal.data(),
-            books: Mutex::new(books),
+            state: Mutex::new(state),
             volumes: Mutex::new(volumes),
             alone: Mutex::default(),
             log: Some(Log::new(journal)),
             pace: OnceLock::new(),
             on_loss: OnceLock::new(),
-            medium,
+            backing,
         });
         if let Some(log) = &pool.log {
             if log.lock().journal.wants_compaction() {
-                log.tickets.take(Strength::Soft);
+                log.commits.request(Strength::Soft);
             }
-            let (tickets, pool) = (log.tickets.clone(), Arc::downgrade(&pool));
-            vital("commits", move || serve(&tickets, &pool))?;
+            let (commits, pool) = (log.commits.clone(), Arc::downgrade(&pool));
+            vital("commits", move || serve(&commits, &pool))?;
         }
         Ok(pool)
     }
@@ -254,42 +258,42 @@ impl Pool {
     /// When the system has no descriptor left.
     pub fn subscribe(&self) -> io::Result<Subscription> {
         match &self.log {
-            Some(log) => log.tickets.subscribe(),
-            None => Tickets::default().subscribe(),
+            Some(log) => log.commits.subscribe(),
+            None => GroupCommit::default().subscribe(),
         }
     }
 
     /// Asks that what changed so far survives the end of this process; `None`
     /// when there is nothing to wait for.
-    pub fn note(&self) -> Option<Ticket> {
+    pub fn note(&self) -> Option<PendingCommit> {
         self.log
             .as_ref()
-            .map(|log| log.tickets.take(Strength::Soft))
+            .map(|log| log.commits.request(Strength::Soft))
     }
 
     /// Asks that everything so far survives the loss of power; `Ok(None)`
     /// when it does.
     ///
     /// # Errors
-    /// When the medium failed at once.
-    pub fn flush(&self) -> io::Result<Option<Ticket>> {
+    /// When the backing failed at once.
+    pub fn flush(&self) -> io::Result<Option<PendingCommit>> {
         match &self.log {
-            Some(log) => Ok(Some(log.tickets.take(Strength::Hard))),
-            None => self.medium.flush().map(|()| None),
+            Some(log) => Ok(Some(log.commits.request(Strength::Hard))),
+            None => self.backing.flush().map(|()| None),
         }
     }
 
-    /// What to wait for until places are free that are not yet.
-    pub fn places_later(&self) -> Option<Ticket> {
+    /// What to wait for until physical blocks are free that are not yet.
+    pub fn pending_free(&self) -> Option<PendingCommit> {
         self.log
             .as_ref()
-            .map(|log| log.tickets.take(Strength::Hard))
+            .map(|log| log.commits.request(Strength::Hard))
     }
 
     /// How a commit went; `None` while it is not over.
-    pub fn outcome(&self, ticket: Ticket) -> Option<io::Result<()>> {
+    pub fn outcome(&self, pending: PendingCommit) -> Option<io::Result<()>> {
         match &self.log {
-            Some(log) => log.tickets.outcome(ticket),
+            Some(log) => log.commits.outcome(pending),
             None => Some(Ok(())),
         }
     }
@@ -298,9 +302,9 @@ impl Pool {
     ///
     /// # Errors
     /// When it failed.
-    pub fn wait(&self, ticket: Ticket) -> io::Result<()> {
+    pub fn wait(&self, pending: PendingCommit) -> io::Result<()> {
         match &self.log {
-            Some(log) => log.tickets.wait(ticket),
+            Some(log) => log.commits.wait(pending),
             None => Ok(()),
         }
     }
@@ -308,10 +312,10 @@ impl Pool {
     /// Makes everything so far survive the loss of power.
     ///
     /// # Errors
-    /// When the medium failed, or another backend has the pool now.
+    /// When the backing failed, or another backend has the pool now.
     pub fn close(&self) -> io::Result<()> {
         let closed = match self.flush()? {
-            Some(ticket) => self.wait(ticket),
+            Some(pending) => self.wait(pending),
             None => Ok(()),
         };
         let Some(log) = self.log.as_ref().filter(|_| closed.is_err()) else {
@@ -340,21 +344,21 @@ impl Pool {
     pub(super) fn record(
         &self,
         describe: impl FnOnce(&mut Batch),
-        apply: impl FnOnce(&mut Books),
+        apply: impl FnOnce(&mut PoolState),
         undo: impl FnOnce(),
     ) -> Result<(), PoolError> {
         let Some(log) = &self.log else {
-            apply(&mut self.books());
+            apply(&mut self.state());
             return Ok(());
         };
         // Held to the end, so that no compaction sees half of the change.
         let mut recorder = log.lock();
         match self.commit(&mut recorder, Strength::Hard, false, describe) {
             Ok(()) => {
-                apply(&mut self.books());
+                apply(&mut self.state());
                 if recorder.journal.wants_compaction() {
                     // The thread that commits has the time for it.
-                    log.tickets.take(Strength::Soft);
+                    log.commits.request(Strength::Soft);
                 }
                 Ok(())
             }
@@ -383,11 +387,11 @@ impl Pool {
         let mut batch = std::mem::take(&mut recorder.batch);
         batch.clear();
         let cut = {
-            let mut books = self.books();
+            let mut state = self.state();
             if strength == Strength::Hard {
-                books.ledger.cut();
+                state.allocator.cut();
             }
-            books.cut()
+            state.cut()
         };
         cut.iter().for_each(|delta| add_delta(&mut batch, *delta));
         describe(&mut batch);
@@ -400,11 +404,11 @@ impl Pool {
         }
         recorder.batch = batch;
         self.publish(recorder);
-        let mut books = self.books();
+        let mut state = self.state();
         match result {
-            Ok(()) if strength == Strength::Hard => books.ledger.settle(),
+            Ok(()) if strength == Strength::Hard => state.allocator.settle(),
             Ok(()) => {}
-            Err(_) => books.put_back(cut),
+            Err(_) => state.put_back(cut),
         }
         result
     }
@@ -455,14 +459,14 @@ impl Pool {
     #[cfg(test)]
     pub(super) fn stop_serving(&self) {
         let log = self.log.as_ref().expect("a pool that lasts");
-        log.tickets.close();
+        log.commits.close();
     }
 
     /// Commits for all who wait, after [`stop_serving`](Self::stop_serving).
     #[cfg(test)]
     pub(super) fn serve_all(&self) {
         let log = self.log.as_ref().expect("a pool that lasts");
-        while let Next::Group(group) = log.tickets.next(Duration::MAX) {
+        while let Next::Group(group) = log.commits.next(Duration::MAX) {
             self.serve_group(log, group);
         }
     }
@@ -477,19 +481,19 @@ impl Pool {
         let capacity = volume.capacity();
         let geometry = Geometry::new(self.block_size, capacity.into()).map_err(io::Error::other)?;
         let mut batch = Batch::default();
-        let bounds = self.books().ledger.account(id).bounds;
+        let bounds = self.state().allocator.account(id).bounds;
         batch.volume(id, capacity, bounds, name);
         granted(&mut batch, id, &volume.held(), geometry);
         sink.push(&batch)?;
         for first in (0..volume.windows()).step_by(WINDOWS_AT_A_TIME as usize) {
             batch.clear();
-            let books = self.books();
+            let state = self.state();
             for index in first..volume.windows().min(first + WINDOWS_AT_A_TIME) {
-                if let Some(map) = volume.window_map(&books.ledger, index) {
+                if let Some(map) = volume.window_map(&state.allocator, index) {
                     batch.window(id, index, &map);
                 }
             }
-            drop(books);
+            drop(state);
             if !batch.is_empty() {
                 sink.push(&batch)?;
             }
@@ -502,30 +506,30 @@ impl Pool {
         let mut recorder = log.lock();
         let verified = recorder.verify();
         if let Err(error) = self.noticed(verified) {
-            recorder.complain(&error);
+            recorder.log_error(&error);
         }
     }
 
-    /// Commits for whoever waits.
+    /// Commits for the requests that wait.
     fn serve_group(&self, log: &Log, group: Group) {
         let mut recorder = log.lock();
         let committed = self.commit(&mut recorder, group.strength, true, |_| ());
         if let Err(error) = &committed {
-            recorder.complain(error);
+            recorder.log_error(error);
         }
-        log.tickets.serve(group, committed.is_ok());
+        log.commits.serve(group, committed.is_ok());
         if recorder.journal.wants_compaction()
             && let Err(error) = self.compact(&mut recorder)
         {
-            recorder.complain(&error);
+            recorder.log_error(&error);
         }
     }
 }
 
 /// The life of the thread that commits.
-fn serve(tickets: &Tickets, pool: &Weak<Pool>) {
+fn serve(commits: &GroupCommit, pool: &Weak<Pool>) {
     loop {
-        let next = tickets.next(QUIET);
+        let next = commits.next(QUIET);
         let Some(pool) = pool.upgrade() else { return };
         let Some(log) = &pool.log else { return };
         match next {
@@ -539,7 +543,7 @@ fn serve(tickets: &Tickets, pool: &Weak<Pool>) {
 impl Drop for Pool {
     fn drop(&mut self) {
         if let Some(log) = &self.log {
-            log.tickets.close();
+            log.commits.close();
         }
     }
 }

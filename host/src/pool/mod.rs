@@ -1,28 +1,28 @@
-//! A pool: one medium shared by the vSSDs of many virtual machines.
+//! A pool: one backing shared by the vSSDs of many virtual machines.
 //!
-//! The medium's data area is cut into *places*, one block each. A *volume* is
-//! the storage of one vSSD: it maps the device's blocks to places, each when it
-//! is first written. The *ledger* says who owns which place and how many more
+//! The backing's data area is cut into *physical blocks* of one block each. A *volume* is
+//! the storage of one vSSD: it maps the device's blocks to physical blocks, each when it
+//! is first written. The *allocator* says who owns which physical block and how many more
 //! each volume may hold. Reads and writes look only at their own volume's map,
-//! which is made of atomic words; whatever changes who owns what happens under
-//! the lock of the *books*, and is in the pool's *log* before anybody is told.
+//! which is made of atomic words; every change of ownership happens under
+//! the lock of the [`PoolState`], and is in the pool's *log* before it is reported.
 //!
 //! ```text
-//!   requests of a vSSD ── Volume (map, granted bits) ── places of the medium
+//!   requests of a vSSD ── Volume (map, granted bits) ── physical blocks of the backing
 //!                            │ first writes, discards
-//!   resizes ─────────────▶ Books (ledger, deltas) ──▶ log ──▶ the medium's journal
+//!   resizes ─────────────▶ PoolState (allocator, deltas) ──▶ log ──▶ the backing's journal
 //! ```
 //!
-//! - [`ledger`], [`volume`], [`turns`], [`books`]: what is where, without I/O
-//! - [`journal`]: what lasts, on the medium itself
-//! - [`tickets`], `commit`: when it gets there, and waiting for that
+//! - [`allocator`], [`volume`], [`quiescence`], [`state`]: what is where, without I/O
+//! - [`journal`]: what lasts, on the backing itself
+//! - [`group_commit`], `commit`: when it gets there, and waiting for that
 
-pub mod books;
+pub mod allocator;
 mod commit;
+pub mod group_commit;
 pub mod journal;
-pub mod ledger;
-pub mod tickets;
-pub mod turns;
+pub mod quiescence;
+pub mod state;
 pub mod volume;
 
 #[cfg(test)]
@@ -32,35 +32,36 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use parking_lot::{Mutex, MutexGuard};
 use vssd::block_set::BlockSet;
 use vssd::device::Ownership;
 use vssd::encoding::SetView;
 use vssd::units::Geometry;
 
-use self::books::Books;
+use self::allocator::{Account, Allocator, Bounds, Denied, Refusal, Usage, VolumeId};
 use self::commit::Log;
+pub use self::group_commit::{PendingCommit, Strength, Subscription};
 use self::journal::layout;
 use self::journal::{Fault, JournalError};
-use self::ledger::{Account, Bounds, Denied, Ledger, Refusal, Usage, VolumeId};
-pub use self::tickets::{Strength, Subscription, Ticket};
+use self::state::PoolState;
 use self::volume::{Extent, Volume};
+use crate::backing::{Alignment, Backing, Room};
 use crate::causes::Causes;
+use crate::emulation::{MediaKind, MediaModel, TooLarge, Wear};
 use crate::io::immediate::Immediate;
 use crate::io::paced::{Pace, Paced};
 use crate::io::uring::Uring;
 use crate::io::{Engine, EngineName};
 use crate::latency::{Activity, Latency};
-use crate::media::{MediaKind, MediaModel, TooLarge, Wear};
-use crate::medium::{Alignment, Medium, Room};
 use crate::size::Blocks;
 
 /// Why a pool refuses.
 #[derive(Debug, thiserror::Error)]
 pub enum PoolError {
-    /// The ledger does.
+    /// The allocator does.
     #[error(transparent)]
     Denied(#[from] Refusal),
     /// The system does not provide something.
@@ -95,8 +96,8 @@ pub enum PoolError {
 pub struct Shape {
     /// Bytes in a block.
     pub block_size: u32,
-    /// Places there are.
-    pub places: u32,
+    /// Physical blocks there are.
+    pub physical_blocks: u32,
     /// Thousandths of these that may be promised to volumes.
     pub overcommit_permille: u32,
 }
@@ -104,26 +105,26 @@ pub struct Shape {
 impl Shape {
     /// Whether a pool can have this shape.
     pub fn is_possible(&self) -> bool {
-        Geometry::new(self.block_size, self.places.into()).is_ok()
+        Geometry::new(self.block_size, self.physical_blocks.into()).is_ok()
     }
 
-    /// Bytes of all places.
-    pub fn places_len(&self) -> u64 {
-        u64::from(self.places) * u64::from(self.block_size)
+    /// Bytes of all physical blocks.
+    pub fn data_len(&self) -> u64 {
+        u64::from(self.physical_blocks) * u64::from(self.block_size)
     }
 
-    /// Bytes that a pool of this shape takes on its medium.
-    pub fn medium_len(&self) -> u64 {
+    /// Bytes that a pool of this shape takes on its backing.
+    pub fn backing_len(&self) -> u64 {
         self.room().len
     }
 
-    /// What a pool of this shape needs of its medium.
+    /// What a pool of this shape needs of its backing.
     pub fn room(&self) -> Room {
         layout::room(*self)
     }
 }
 
-/// A volume of a pool, as it is told.
+/// A volume of a pool, as it is reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
     /// Its name.
@@ -136,18 +137,18 @@ pub struct Member {
 
 /// See the module.
 pub struct Pool {
-    medium: Arc<dyn Medium>,
+    backing: Arc<dyn Backing>,
     engine: EngineName,
     block_size: u32,
-    /// Where the places begin on the medium, bytes.
+    /// Where the physical blocks begin on the backing, bytes.
     data: u64,
-    books: Mutex<Books>,
+    state: Mutex<PoolState>,
     volumes: Mutex<Volumes>,
     /// Held while volumes come, change or go.
     alone: Mutex<()>,
     /// `None` for a pool that does not last.
     log: Option<Log>,
-    /// Set where the medium is to be as slow as another.
+    /// Set where a slower medium is emulated.
     pace: OnceLock<Arc<Pace>>,
     /// What to do when another backend has taken it over.
     on_loss: OnceLock<Box<dyn Fn() + Send + Sync>>,
@@ -160,21 +161,24 @@ struct Volumes {
 }
 
 impl Pool {
-    /// A pool that is gone when this process is, on all of `medium`.
-    pub fn volatile(medium: Arc<dyn Medium>, block_size: u32, overcommit_permille: u32) -> Self {
-        let places = medium.len() / u64::from(block_size);
-        let places = u32::try_from(places).unwrap_or(u32::MAX - 1);
+    /// A pool that is gone when this process is, on all of `backing`.
+    pub fn volatile(backing: Arc<dyn Backing>, block_size: u32, overcommit_permille: u32) -> Self {
+        let physical_blocks = backing.len() / u64::from(block_size);
+        let physical_blocks = u32::try_from(physical_blocks).unwrap_or(u32::MAX - 1);
         Self {
             engine: EngineName::Sync,
             block_size,
             data: 0,
-            books: Mutex::new(Books::new(Ledger::new(places, overcommit_permille), false)),
+            state: Mutex::new(PoolState::new(
+                Allocator::new(physical_blocks, overcommit_permille),
+                false,
+            )),
             volumes: Mutex::default(),
             alone: Mutex::default(),
             log: None,
             pace: OnceLock::new(),
             on_loss: OnceLock::new(),
-            medium,
+            backing,
         }
     }
 
@@ -183,44 +187,44 @@ impl Pool {
         self.block_size
     }
 
-    /// What the medium wants of buffers and offsets.
+    /// What the backing wants of buffers and offsets.
     pub fn alignment(&self) -> Alignment {
-        self.medium.alignment()
+        self.backing.alignment()
     }
 
     /// Whether what was written can be read.
     pub fn keeps_data(&self) -> bool {
-        self.medium.keeps_data()
+        self.backing.keeps_data()
     }
 
-    /// Where a place is on the medium, bytes.
-    pub fn offset(&self, place: u32) -> u64 {
-        self.data + u64::from(place) * u64::from(self.block_size)
+    /// Where a physical block is on the backing, bytes.
+    pub fn offset(&self, physical: u32) -> u64 {
+        self.data + u64::from(physical) * u64::from(self.block_size)
     }
 
-    /// Has requests take as long as on a medium of that kind, by all engines made from now on.
+    /// Makes requests take as long as on a medium of that kind, in all engines made from now on.
     ///
     /// # Errors
-    /// When the medium is larger than a model can be.
-    pub fn imitate(&self, kind: MediaKind) -> Result<(), TooLarge> {
-        let model = MediaModel::new(kind, self.medium.len())?;
+    /// When the backing is too large to emulate.
+    pub fn emulate(&self, kind: MediaKind) -> Result<(), TooLarge> {
+        let model = MediaModel::new(kind, self.backing.len())?;
         self.pace.get_or_init(|| Arc::new(Pace::new(model)));
         Ok(())
     }
 
-    /// What writing would have done to the medium that is imitated.
+    /// What writing would have done to the emulated medium.
     pub fn wear(&self) -> Option<Wear> {
         self.pace.get().map(|pace| pace.wear())
     }
 
-    /// A new engine on the medium.
+    /// A new engine on the backing.
     ///
     /// # Errors
     /// When the system does not provide what it needs.
     pub fn engine(&self) -> io::Result<Box<dyn Engine>> {
-        let engine: Box<dyn Engine> = match (self.engine, self.medium.file()) {
+        let engine: Box<dyn Engine> = match (self.engine, self.backing.file()) {
             (EngineName::Uring, Some(file)) => Box::new(Uring::new(file)?),
-            _ => Box::new(Immediate::new(self.medium.clone())),
+            _ => Box::new(Immediate::new(self.backing.clone())),
         };
         Ok(match self.pace.get() {
             Some(pace) => Box::new(Paced::new(engine, pace.clone())?),
@@ -228,50 +232,51 @@ impl Pool {
         })
     }
 
-    fn books(&self) -> MutexGuard<'_, Books> {
-        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, PoolState> {
+        self.state.lock()
     }
 
-    /// The books, for a request. That it had to wait for them is noted.
-    pub fn books_for_io(&self, latency: &mut Latency, activity: Activity) -> MutexGuard<'_, Books> {
-        match self.books.try_lock() {
-            Ok(books) => books,
-            Err(TryLockError::Poisoned(books)) => books.into_inner(),
-            Err(TryLockError::WouldBlock) => {
-                let began = Instant::now();
-                let books = self.books();
-                latency.stalled(activity, began.elapsed().as_nanos() as u64);
-                books
-            }
+    /// The pool state, for a request; a wait for its lock is counted.
+    pub fn state_for_io(
+        &self,
+        latency: &mut Latency,
+        activity: Activity,
+    ) -> MutexGuard<'_, PoolState> {
+        if let Some(state) = self.state.try_lock() {
+            return state;
         }
+        let began = Instant::now();
+        let state = self.state();
+        latency.stalled(activity, began.elapsed().as_nanos() as u64);
+        state
     }
 
-    /// The first writes of these blocks, to their places, will not be done.
+    /// The first writes of these blocks, to their physical blocks, will not be done.
     pub fn abandon(&self, volume: &Volume, fresh: &[Extent]) {
-        let mut books = self.books();
+        let mut state = self.state();
         for extent in fresh {
-            books.abandon(volume, *extent);
+            state.abandon(volume, *extent);
         }
     }
 
     #[cfg(test)]
     fn assert_consistent(&self) {
-        self.books().ledger.assert_consistent();
+        self.state().allocator.assert_consistent();
     }
 
     /// What is used of it.
     pub fn usage(&self) -> Usage {
-        self.books().ledger.usage()
+        self.state().allocator.usage()
     }
 
     /// What a volume may use and uses; `None` once it is deleted.
     pub fn account(&self, volume: &Volume) -> Option<Account> {
-        self.books().ledger.find(volume.id())
+        self.state().allocator.find(volume.id())
     }
 
     /// Makes sure that a volume may hold `more` blocks more.
     pub fn may_hold(&self, volume: &Volume, more: u32) -> Result<(), Refusal> {
-        let allowed = self.books().ledger.may_hold(volume.id(), more);
+        let allowed = self.state().allocator.may_hold(volume.id(), more);
         allowed.map_err(|denied| self.refusal(denied))
     }
 
@@ -290,12 +295,12 @@ impl Pool {
             all.map(|(name, volume)| (name.clone(), volume.clone()))
                 .collect()
         };
-        let ledger = &self.books().ledger;
+        let allocator = &self.state().allocator;
         let members = volumes.into_iter().filter_map(|(name, volume)| {
             Some(Member {
                 name,
                 capacity: volume.capacity(),
-                account: ledger.find(volume.id())?,
+                account: allocator.find(volume.id())?,
             })
         });
         members.collect()
@@ -307,16 +312,16 @@ impl Pool {
         Some(Member {
             name: name.to_owned(),
             capacity: volume.capacity(),
-            account: self.books().ledger.find(volume.id())?,
+            account: self.state().allocator.find(volume.id())?,
         })
     }
 
     fn alone(&self) -> MutexGuard<'_, ()> {
-        self.alone.lock().unwrap_or_else(PoisonError::into_inner)
+        self.alone.lock()
     }
 
     fn volumes(&self) -> MutexGuard<'_, Volumes> {
-        self.volumes.lock().unwrap_or_else(PoisonError::into_inner)
+        self.volumes.lock()
     }
 
     /// A new volume of `capacity` blocks, of which the first `held` are held.
@@ -338,11 +343,11 @@ impl Pool {
         let id = VolumeId(self.volumes().next);
         let volume = Arc::new(Volume::new(id, capacity));
         {
-            let mut books = self.books();
+            let mut state = self.state();
             let refusal = |denied| self.refusal(denied);
-            books.ledger.open(id, bounds).map_err(refusal)?;
-            if let Err(denied) = books.ledger.may_hold(id, held) {
-                books.ledger.close(id);
+            state.allocator.open(id, bounds).map_err(refusal)?;
+            if let Err(denied) = state.allocator.may_hold(id, held) {
+                state.allocator.close(id);
                 return Err(self.refusal(denied).into());
             }
         }
@@ -353,14 +358,14 @@ impl Pool {
                 batch.volume(id, capacity, bounds, name);
                 commit::granted(batch, id, &blocks, geometry);
             },
-            |books| {
+            |state| {
                 volume.restore_held(&blocks);
-                books.ledger.hold(id, held);
+                state.allocator.hold(id, held);
                 let mut volumes = self.volumes();
                 volumes.next += 1;
                 volumes.by_name.insert(name.to_owned(), volume.clone());
             },
-            || self.books().ledger.close(id),
+            || self.state().allocator.close(id),
         )?;
         Ok(volume)
     }
@@ -401,14 +406,14 @@ impl Pool {
             reservation: reservation.unwrap_or(old.reservation),
         };
         if bounds != old {
-            let set = self.books().ledger.set_bounds(id, bounds);
+            let set = self.state().allocator.set_bounds(id, bounds);
             set.map_err(|denied| self.refusal(denied))?;
             self.record(
                 |batch| batch.volume(id, capacity, bounds, name),
                 |_| (),
                 || {
                     // They were allowed before.
-                    let _ = self.books().ledger.set_bounds(id, old);
+                    let _ = self.state().allocator.set_bounds(id, old);
                 },
             )?;
         }
@@ -416,7 +421,7 @@ impl Pool {
     }
 
     /// Gives up everything that the volume called `name` has, and forgets it.
-    /// Nobody may be at work on it.
+    /// No request may be in flight on it.
     ///
     /// # Errors
     /// When there is none, or that could not be recorded.
@@ -426,8 +431,8 @@ impl Pool {
         let volume = volume.ok_or_else(|| PoolError::Unknown(name.to_owned()))?;
         self.record(
             |batch| batch.removed(volume.id()),
-            |books| {
-                books.retire(&volume);
+            |state| {
+                state.retire(&volume);
                 self.volumes().by_name.remove(name);
             },
             || (),
@@ -438,9 +443,9 @@ impl Pool {
         volume.forbid(blocks);
         self.record(
             |batch| batch.released(volume.id(), blocks),
-            |books| {
-                volume.for_each_mapped(blocks, |word| books.forget(volume, word));
-                books.ledger.let_go(volume.id(), blocks.len());
+            |state| {
+                volume.for_each_mapped(blocks, |word| state.forget(volume, word));
+                state.allocator.let_go(volume.id(), blocks.len());
             },
             || volume.allow(blocks),
         )
@@ -450,8 +455,8 @@ impl Pool {
         self.may_hold(volume, blocks.len())?;
         self.record(
             |batch| batch.granted(volume.id(), blocks),
-            |books| {
-                books.ledger.hold(volume.id(), blocks.len());
+            |state| {
+                state.allocator.hold(volume.id(), blocks.len());
                 volume.allow(blocks);
             },
             || (),
@@ -479,7 +484,7 @@ impl Ownership for Store {
     }
 }
 
-/// Says why ownership cannot change: the guest is told only that it cannot.
+/// Logs why ownership cannot change: the guest learns only that it cannot.
 fn logged(result: Result<(), PoolError>) -> Result<(), PoolError> {
     if let Err(error) = &result {
         let error = Causes(error);

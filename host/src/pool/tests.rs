@@ -1,5 +1,5 @@
-//! Ledger and maps against a naive model: a map from block to place for each
-//! volume, and sets of places.
+//! Allocator and maps against a naive model: a map from block to physical block for each
+//! volume, and sets of physical blocks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,12 +11,12 @@ use vssd::encoding::{SetView, encode};
 use vssd::units::Geometry;
 use vssd::wire::Encoding;
 
+use super::allocator::{Allocator, Bounds, Denied, Fate, Refusal, VolumeId};
 use super::journal::{Batch, BootId, Journal};
-use super::ledger::{Bounds, Denied, Fate, Ledger, Refusal, VolumeId};
-use super::volume::{Places, Run, Volume};
+use super::volume::{PhysicalBlocks, Run, Volume};
 use super::{Pool, Shape, Strength};
+use crate::backing::trace::{Image, TraceBacking};
 use crate::io::EngineName;
-use crate::medium::trace::{Image, TraceMedium};
 
 #[derive(Default)]
 struct Model {
@@ -44,12 +44,12 @@ impl Model {
 struct World {
     rng: SmallRng,
     seed: u64,
-    ledger: Ledger,
-    places: u32,
+    allocator: Allocator,
+    physical_blocks: u32,
     limit: u32,
     volumes: Vec<Volume>,
     models: Vec<Model>,
-    limbo: BTreeSet<u32>,
+    deferred: BTreeSet<u32>,
     settling: BTreeSet<u32>,
 }
 
@@ -64,17 +64,17 @@ fn view_of<T>(set: &BlockSet, act: impl FnOnce(&SetView<'_>) -> T) -> T {
 impl World {
     fn new(seed: u64) -> Self {
         let mut rng = SmallRng::seed_from_u64(seed);
-        let places = rng.random_range(1..4000);
+        let physical_blocks = rng.random_range(1..4000);
         let permille = [1000, 1500, 3000][rng.random_range(0..3)];
         let mut world = Self {
-            ledger: Ledger::new(places, permille),
-            limit: places * permille / 1000,
+            allocator: Allocator::new(physical_blocks, permille),
+            limit: physical_blocks * permille / 1000,
             rng,
             seed,
-            places,
+            physical_blocks,
             volumes: Vec::new(),
             models: Vec::new(),
-            limbo: BTreeSet::new(),
+            deferred: BTreeSet::new(),
             settling: BTreeSet::new(),
         };
         for id in 0..world.rng.random_range(1..4) {
@@ -83,7 +83,7 @@ impl World {
                 quota: capacity,
                 reservation: 0,
             };
-            world.ledger.open(VolumeId(id), bounds).unwrap();
+            world.allocator.open(VolumeId(id), bounds).unwrap();
             world.volumes.push(Volume::new(VolumeId(id), capacity));
             world.models.push(Model {
                 bounds: (capacity, 0),
@@ -95,7 +95,7 @@ impl World {
 
     fn free(&self) -> u32 {
         let owned: u32 = self.models.iter().map(Model::owned).sum();
-        self.places - owned - (self.limbo.len() + self.settling.len()) as u32
+        self.physical_blocks - owned - (self.deferred.len() + self.settling.len()) as u32
     }
 
     fn committed(&self) -> u32 {
@@ -115,11 +115,11 @@ impl World {
             75..82 => self.discard(v),
             82..90 => self.end_pending(v),
             90..95 => {
-                self.ledger.cut();
-                self.settling.append(&mut self.limbo);
+                self.allocator.cut();
+                self.settling.append(&mut self.deferred);
             }
             95..98 => {
-                self.ledger.settle();
+                self.allocator.settle();
                 self.settling.clear();
             }
             _ => self.set_bounds(v),
@@ -146,10 +146,10 @@ impl World {
             .max(self.models[v].held.len() as u32 + set.len());
         let fits = self.models[v].held.len() as u32 + set.len() <= self.models[v].bounds.0
             && self.committed() - before + more <= self.limit.max(self.committed());
-        let allowed = self.ledger.may_hold(id, set.len());
+        let allowed = self.allocator.may_hold(id, set.len());
         assert_eq!(allowed.is_ok(), fits, "seed {}: {allowed:?}", self.seed);
         if fits {
-            self.ledger.hold(id, set.len());
+            self.allocator.hold(id, set.len());
             view_of(&set, |view| self.volumes[v].allow(view));
             self.models[v].held.extend(set.iter());
         }
@@ -165,14 +165,14 @@ impl World {
         for block in model.pending.keys() {
             set.remove(*block);
         }
-        let (ledger, volume) = (&mut self.ledger, &self.volumes[v]);
+        let (allocator, volume) = (&mut self.allocator, &self.volumes[v]);
         view_of(&set, |view| {
             volume.forbid(view);
             view.for_each_word(|index, bits| {
-                volume.unmap(ledger, (index, bits), Fate::Free);
+                volume.unmap(allocator, (index, bits), Fate::Free);
             });
         });
-        ledger.let_go(VolumeId(v as u32), set.len());
+        allocator.let_go(VolumeId(v as u32), set.len());
         for block in set.iter() {
             model.held.remove(&block);
             model.map.remove(&block);
@@ -188,30 +188,31 @@ impl World {
                 continue;
             }
             let others = self.owed() - u32::from(model.owed() > 0);
-            match self.volumes[v].allocate(&mut self.ledger, block) {
-                Ok(place) => {
+            match self.volumes[v].allocate(&mut self.allocator, block) {
+                Ok(physical) => {
                     assert!(self.free() > others, "seed {}", self.seed);
-                    assert!(place < self.places, "seed {}", self.seed);
+                    assert!(physical < self.physical_blocks, "seed {}", self.seed);
                     let taken = self.models.iter().any(|m| {
                         m.map
                             .values()
                             .chain(m.pending.values())
-                            .any(|p| *p == place)
+                            .any(|p| *p == physical)
                     });
-                    let waiting = self.limbo.contains(&place) || self.settling.contains(&place);
+                    let waiting =
+                        self.deferred.contains(&physical) || self.settling.contains(&physical);
                     assert!(
                         !taken && !waiting,
-                        "seed {}: place {place} twice",
+                        "seed {}: physical block {physical} twice",
                         self.seed
                     );
-                    self.models[v].pending.insert(block, place);
+                    self.models[v].pending.insert(block, physical);
                     if self.rng.random_range(0..20) > 0 {
                         self.end_write(v, block);
                     }
                 }
-                Err(Denied::NoPlace { settling }) => {
+                Err(Denied::Full { settling }) => {
                     assert!(self.free() <= others, "seed {}", self.seed);
-                    let waiting = !self.limbo.is_empty() || !self.settling.is_empty();
+                    let waiting = !self.deferred.is_empty() || !self.settling.is_empty();
                     assert_eq!(settling, waiting, "seed {}", self.seed);
                     return;
                 }
@@ -221,12 +222,12 @@ impl World {
     }
 
     fn end_write(&mut self, v: usize, block: u32) {
-        let place = self.models[v].pending.remove(&block).unwrap();
+        let physical = self.models[v].pending.remove(&block).unwrap();
         if self.rng.random_range(0..10) == 0 {
-            self.volumes[v].abandon(&mut self.ledger, block, place);
+            self.volumes[v].abandon(&mut self.allocator, block, physical);
         } else {
-            self.volumes[v].map(&mut self.ledger, block, place);
-            self.models[v].map.insert(block, place);
+            self.volumes[v].map(&mut self.allocator, block, physical);
+            self.models[v].map.insert(block, physical);
         }
     }
 
@@ -244,14 +245,14 @@ impl World {
         for block in self.models[v].pending.keys() {
             set.remove(*block);
         }
-        let (ledger, volume) = (&mut self.ledger, &self.volumes[v]);
+        let (allocator, volume) = (&mut self.allocator, &self.volumes[v]);
         view_of(&set, |view| {
             view.for_each_word(|index, bits| {
-                volume.unmap(ledger, (index, bits), Fate::Limbo);
+                volume.unmap(allocator, (index, bits), Fate::Deferred);
             });
         });
         for block in set.iter() {
-            self.limbo.extend(self.models[v].map.remove(&block));
+            self.deferred.extend(self.models[v].map.remove(&block));
         }
     }
 
@@ -270,7 +271,7 @@ impl World {
             && (more == 0 || self.committed() + more <= self.limit)
             && (owed == 0 || self.owed() + owed <= self.free());
         let bounds = Bounds { quota, reservation };
-        let set = self.ledger.set_bounds(VolumeId(v as u32), bounds);
+        let set = self.allocator.set_bounds(VolumeId(v as u32), bounds);
         assert_eq!(set.is_ok(), fits, "seed {}: {set:?}", self.seed);
         if fits {
             self.models[v].bounds = (quota, reservation);
@@ -278,8 +279,8 @@ impl World {
     }
 
     fn check(&self) {
-        self.ledger.assert_consistent();
-        let usage = self.ledger.usage();
+        self.allocator.assert_consistent();
+        let usage = self.allocator.usage();
         assert_eq!(usage.free, self.free(), "seed {}", self.seed);
         assert_eq!(
             usage.committed,
@@ -289,7 +290,7 @@ impl World {
         );
         assert_eq!(usage.owed, u64::from(self.owed()), "seed {}", self.seed);
         for (volume, model) in self.volumes.iter().zip(&self.models) {
-            let account = self.ledger.account(volume.id());
+            let account = self.allocator.account(volume.id());
             assert_eq!(account.held, model.held.len() as u32, "seed {}", self.seed);
             assert_eq!(account.owned, model.owned(), "seed {}", self.seed);
             assert!(volume.held().iter().eq(model.held.iter().copied()));
@@ -298,9 +299,14 @@ impl World {
                 assert_eq!(extent.first, at, "seed {}", self.seed);
                 at += extent.count;
                 for i in 0..extent.count {
-                    let place = extent.place.map(|place| place + i);
+                    let physical = extent.physical.map(|physical| physical + i);
                     let block = extent.first + i;
-                    assert_eq!(place, model.map.get(&block).copied(), "seed {}", self.seed);
+                    assert_eq!(
+                        physical,
+                        model.map.get(&block).copied(),
+                        "seed {}",
+                        self.seed
+                    );
                 }
             }
             assert_eq!(at, volume.capacity());
@@ -310,41 +316,41 @@ impl World {
 
     /// A snapshot of the windows, restored elsewhere, is the same map.
     fn check_restored(&self, volume: &Volume, model: &Model) {
-        let mut ledger = Ledger::new(self.places, 1000);
+        let mut allocator = Allocator::new(self.physical_blocks, 1000);
         let bounds = Bounds {
             quota: volume.capacity(),
             reservation: 0,
         };
-        ledger.open(volume.id(), bounds).unwrap();
+        allocator.open(volume.id(), bounds).unwrap();
         let again = Volume::new(volume.id(), volume.capacity());
         for window in 0..volume.windows() {
-            let Some(map) = volume.window_map(&self.ledger, window) else {
+            let Some(map) = volume.window_map(&self.allocator, window) else {
                 continue;
             };
-            let mut places = match &map.places {
-                Places::Linear(_) => Vec::new(),
-                Places::Table(places) => places.clone(),
+            let mut physical_blocks = match &map.physical_blocks {
+                PhysicalBlocks::Linear(_) => Vec::new(),
+                PhysicalBlocks::Table(physical_blocks) => physical_blocks.clone(),
             }
             .into_iter();
             for offset in 0..512 {
                 if map.written[offset as usize / 64] >> (offset % 64) & 1 == 1 {
-                    let place = match map.places {
-                        Places::Linear(home) => home + offset,
-                        Places::Table(_) => places.next().unwrap(),
+                    let physical = match map.physical_blocks {
+                        PhysicalBlocks::Linear(home) => home + offset,
+                        PhysicalBlocks::Table(_) => physical_blocks.next().unwrap(),
                     };
                     let run = Run {
                         block: window * 512 + offset,
-                        place,
+                        physical,
                         count: 1,
                     };
-                    again.restore(&mut ledger, &[run]);
+                    again.restore(&mut allocator, &[run]);
                 }
             }
         }
         let maps = [volume, &again].map(|v| v.extents(0, v.capacity()).collect::<Vec<_>>());
         assert_eq!(maps[0], maps[1], "seed {}", self.seed);
-        assert_eq!(ledger.account(volume.id()).owned, model.map.len() as u32);
-        ledger.assert_consistent();
+        assert_eq!(allocator.account(volume.id()).owned, model.map.len() as u32);
+        allocator.assert_consistent();
     }
 }
 
@@ -362,34 +368,34 @@ fn behaves_as_maps_of_numbers() {
     }
 }
 
-fn single(places: u32, capacity: u32) -> (Ledger, Volume) {
-    let mut ledger = Ledger::new(places, 1000);
+fn single(physical_blocks: u32, capacity: u32) -> (Allocator, Volume) {
+    let mut allocator = Allocator::new(physical_blocks, 1000);
     let bounds = Bounds {
         quota: capacity,
         reservation: 0,
     };
-    ledger.open(VolumeId(0), bounds).unwrap();
-    (ledger, Volume::new(VolumeId(0), capacity))
+    allocator.open(VolumeId(0), bounds).unwrap();
+    (allocator, Volume::new(VolumeId(0), capacity))
 }
 
 /// Blocks written in any order lie in a row, as long as there are whole regions.
 #[test]
 fn neighbours_stay_together() {
-    let (mut ledger, volume) = single(8192, 4096);
+    let (mut allocator, volume) = single(8192, 4096);
     let mut blocks: Vec<u32> = (0..2048).collect();
     let mut rng = SmallRng::seed_from_u64(3);
     for i in (1..blocks.len()).rev() {
         blocks.swap(i, rng.random_range(0..=i));
     }
     for block in blocks {
-        let place = volume.allocate(&mut ledger, block).unwrap();
-        volume.map(&mut ledger, block, place);
+        let physical = volume.allocate(&mut allocator, block).unwrap();
+        volume.map(&mut allocator, block, physical);
     }
     assert!(volume.extents(0, 2048).count() <= 4, "no more than windows");
-    let (mut ledger, volume) = single(8192, 4096);
+    let (mut allocator, volume) = single(8192, 4096);
     for block in 0..2048 {
-        let place = volume.allocate(&mut ledger, block).unwrap();
-        volume.map(&mut ledger, block, place);
+        let physical = volume.allocate(&mut allocator, block).unwrap();
+        volume.map(&mut allocator, block, physical);
     }
     assert_eq!(volume.extents(0, 2048).count(), 1, "written in order");
 }
@@ -397,32 +403,32 @@ fn neighbours_stay_together() {
 /// Without a whole region, what is written in a row still lies in a row.
 #[test]
 fn gaps_are_filled_in_order() {
-    let (mut ledger, volume) = single(1000, 3000);
+    let (mut allocator, volume) = single(1000, 3000);
     // One block in each window: every region has an owner after two.
     for block in [0, 600, 1200, 1800, 2400] {
-        let place = volume.allocate(&mut ledger, block).unwrap();
-        volume.map(&mut ledger, block, place);
+        let physical = volume.allocate(&mut allocator, block).unwrap();
+        volume.map(&mut allocator, block, physical);
     }
     for block in 2500..2600 {
-        let place = volume.allocate(&mut ledger, block).unwrap();
-        volume.map(&mut ledger, block, place);
+        let physical = volume.allocate(&mut allocator, block).unwrap();
+        volume.map(&mut allocator, block, physical);
     }
     assert!(volume.extents(2500, 100).count() <= 3);
 }
 
 #[test]
 fn a_reservation_keeps_its_places() {
-    let mut ledger = Ledger::new(100, 2000);
-    let open = |ledger: &mut Ledger, id, reservation| {
+    let mut allocator = Allocator::new(100, 2000);
+    let open = |allocator: &mut Allocator, id, reservation| {
         let bounds = Bounds {
             quota: 100,
             reservation,
         };
-        ledger.open(VolumeId(id), bounds)
+        allocator.open(VolumeId(id), bounds)
     };
-    open(&mut ledger, 0, 30).unwrap();
-    open(&mut ledger, 1, 0).unwrap();
-    let denied = open(&mut ledger, 2, 80).unwrap_err();
+    open(&mut allocator, 0, 30).unwrap();
+    open(&mut allocator, 1, 0).unwrap();
+    let denied = open(&mut allocator, 2, 80).unwrap_err();
     assert_eq!(
         denied,
         Denied::Reservation {
@@ -441,26 +447,26 @@ fn a_reservation_keeps_its_places() {
     );
     let greedy = Volume::new(VolumeId(1), 100);
     for block in 0..70 {
-        let place = greedy.allocate(&mut ledger, block).unwrap();
-        greedy.map(&mut ledger, block, place);
+        let physical = greedy.allocate(&mut allocator, block).unwrap();
+        greedy.map(&mut allocator, block, physical);
     }
-    let denied = Denied::NoPlace { settling: false };
-    assert_eq!(greedy.allocate(&mut ledger, 70), Err(denied));
+    let denied = Denied::Full { settling: false };
+    assert_eq!(greedy.allocate(&mut allocator, 70), Err(denied));
     let modest = Volume::new(VolumeId(0), 100);
     for block in 0..30 {
-        let place = modest.allocate(&mut ledger, block).unwrap();
-        modest.map(&mut ledger, block, place);
+        let physical = modest.allocate(&mut allocator, block).unwrap();
+        modest.map(&mut allocator, block, physical);
     }
-    assert_eq!(modest.allocate(&mut ledger, 30), Err(denied));
-    ledger.assert_consistent();
+    assert_eq!(modest.allocate(&mut allocator, 30), Err(denied));
+    allocator.assert_consistent();
 }
 
 #[test]
-fn engines_of_a_pool_that_imitates_a_medium_are_paced() {
-    let medium = std::sync::Arc::new(crate::medium::MemoryMedium::new(1 << 20).unwrap());
-    let pool = super::Pool::volatile(medium, 4096, 1000);
-    assert!(pool.wear().is_none(), "nothing is imitated");
-    pool.imitate(crate::media::MediaKind::Hdd).unwrap();
+fn engines_of_a_pool_that_emulates_a_medium_are_paced() {
+    let backing = std::sync::Arc::new(crate::backing::MemoryBacking::new(1 << 20).unwrap());
+    let pool = super::Pool::volatile(backing, 4096, 1000);
+    assert!(pool.wear().is_none(), "nothing is emulated");
+    pool.emulate(crate::emulation::MediaKind::Hdd).unwrap();
     let mut engine = pool.engine().unwrap();
     let mut bytes = [1; 512];
     let slice = vm_memory::VolatileSlice::from(&mut bytes[..]);
@@ -480,12 +486,12 @@ fn a_full_pool_of_a_tebibyte_is_opened() {
     const BLOCKS: u32 = 1 << 28;
     let shape = Shape {
         block_size: 4096,
-        places: BLOCKS,
+        physical_blocks: BLOCKS,
         overcommit_permille: 1000,
     };
     let boot = BootId([1; 16]);
-    let medium = Arc::new(TraceMedium::new(shape.medium_len(), Image::default()));
-    let mut journal = Journal::create(medium.clone(), shape, boot).unwrap();
+    let backing = Arc::new(TraceBacking::new(shape.backing_len(), Image::default()));
+    let mut journal = Journal::create(backing.clone(), shape, boot).unwrap();
     let bounds = Bounds {
         quota: BLOCKS,
         reservation: 0,
@@ -498,13 +504,15 @@ fn a_full_pool_of_a_tebibyte_is_opened() {
     journal.commit(&batch, Strength::Hard, true).unwrap();
     drop(journal);
     for _ in 0..2 {
-        let pool = Pool::open(medium.clone(), EngineName::Sync, boot).unwrap();
+        let pool = Pool::open(backing.clone(), EngineName::Sync, boot).unwrap();
+        // Its thread verifies every second, and might after the next session has begun.
+        pool.stop_serving();
         let usage = pool.usage();
         assert_eq!((usage.free, usage.committed), (0, u64::from(BLOCKS)));
         let volume = pool.attach("vm1", BLOCKS, None, None).unwrap().unwrap();
         let extents: Vec<_> = volume.extents(BLOCKS - 1000, 1000).collect();
         assert_eq!(extents.len(), 1);
-        assert_eq!(extents[0].place, Some(BLOCKS - 1000));
+        assert_eq!(extents[0].physical, Some(BLOCKS - 1000));
         // Then from a snapshot.
         pool.compact_now().unwrap();
     }

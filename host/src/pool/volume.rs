@@ -2,16 +2,16 @@
 //!
 //! Requests ask this for every block that they touch, so asking takes no lock:
 //! one bit says whether the guest holds a block, another whether it was ever
-//! written, and only a written block has a place.
+//! written, and only a written block is mapped to a physical block.
 //!
 //! Blocks come in *windows* of [`REGION`]. A window lies in one region of
 //! the pool, each block at its own offset there, as long as that can be: its map is
 //! then the number of the region. Where the pool has no whole region left, or
-//! the place that a block should have is another's, the window has a table with
-//! a place for each block.
+//! the physical block that a block should have is another's, the window has a table with
+//! a physical block for each block.
 //!
 //! ```text
-//!             first write           a place is another's
+//!             first write           a physical block is another's
 //!   (no home) ───────────▶ linear ───────────────────────▶ table
 //!       ▲                     │                              │
 //!       └─────────────────────┴──────────────────────────────┘
@@ -20,9 +20,9 @@
 //!
 //! Memory: 5.5 bits a block, and 4 bytes more in windows that ever had a table.
 //!
-//! Who may do what: the map changes under the lock of the pool's [`Ledger`], which
-//! is why changes want a `&mut Ledger`; the granted bits change under the lock of
-//! the device. Only whoever serves the volume's requests allocates, so for that
+//! Who may do what: the map changes under the lock of the pool's [`Allocator`], which
+//! is why changes want a `&mut Allocator`; the granted bits change under the lock of
+//! the device. Only the thread that serves the volume's requests allocates, so for that
 //! thread the map of a held block stands still while it looks.
 
 use std::sync::OnceLock;
@@ -31,12 +31,12 @@ use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 use vssd::block_set::{BlockSet, spans};
 use vssd::encoding::SetView;
 
-use super::ledger::{Denied, Fate, Ledger, REGION, REGION_WORDS, VolumeId};
-use super::turns::Turns;
+use super::allocator::{Allocator, Denied, Fate, REGION, REGION_WORDS, VolumeId};
+use super::quiescence::Quiescence;
 
 const WINDOW_WORDS: usize = REGION_WORDS as usize;
 
-/// The window has a table. No region begins there: it is no multiple of [`REGION`].
+/// The window has a table. No region begins there: it is not a multiple of [`REGION`].
 const TABLE: u32 = u32::MAX;
 /// The window has no home.
 const NOWHERE: u32 = u32::MAX - 1;
@@ -47,9 +47,9 @@ type Table = Box<[AtomicU32; REGION as usize]>;
 #[derive(Debug)]
 struct Window {
     written: [AtomicU64; WINDOW_WORDS],
-    /// First place of its region, [`TABLE`] or [`NOWHERE`].
+    /// First physical block of its region, [`TABLE`] or [`NOWHERE`].
     home: AtomicU32,
-    /// First writes of blocks under way, for which places have been found.
+    /// First writes of blocks under way, for which physical blocks have been found.
     pending: AtomicU16,
     table: OnceLock<Table>,
 }
@@ -74,8 +74,8 @@ impl Window {
         self.home.load(Ordering::Relaxed) == NOWHERE
     }
 
-    /// The place of the block at `offset`, which is written.
-    fn place(&self, offset: u32) -> u32 {
+    /// The physical block of the block at `offset`, which is written.
+    fn physical(&self, offset: u32) -> u32 {
         match self.home.load(Ordering::Relaxed) {
             TABLE => self.table()[offset as usize].load(Ordering::Relaxed),
             home => home + offset,
@@ -87,14 +87,14 @@ impl Window {
         !written && self.pending.load(Ordering::Relaxed) == 0
     }
 
-    /// Gives every block a place of its own choice from now on.
+    /// Gives every block a physical block of its own choice from now on.
     fn use_table(&self) {
         let home = self.home.load(Ordering::Relaxed);
         let table = self.table();
         if home != NOWHERE {
             // Those of first writes under way are put in when these end.
-            for (place, entry) in (home..).zip(table.iter()) {
-                entry.store(place, Ordering::Relaxed);
+            for (physical, entry) in (home..).zip(table.iter()) {
+                entry.store(physical, Ordering::Relaxed);
             }
         }
         self.home.store(TABLE, Ordering::Release);
@@ -108,17 +108,17 @@ pub struct Extent {
     pub first: u32,
     /// Number of blocks, not 0.
     pub count: u32,
-    /// First of as many places in a row; `None` when no block was ever written.
-    pub place: Option<u32>,
+    /// First of as many physical blocks in a row; `None` when no block was ever written.
+    pub physical: Option<u32>,
 }
 
-/// Written blocks in a row, at places in a row.
+/// Written blocks in a row, at physical blocks in a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Run {
     /// First block.
     pub block: u32,
-    /// First place.
-    pub place: u32,
+    /// First physical block.
+    pub physical: u32,
     /// How many.
     pub count: u32,
 }
@@ -129,13 +129,13 @@ pub struct WindowMap {
     /// Which blocks are written.
     pub written: [u64; WINDOW_WORDS],
     /// Where they lie.
-    pub places: Places,
+    pub physical_blocks: PhysicalBlocks,
 }
 
 /// Where the written blocks of a window lie.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Places {
-    /// Each at its offset behind this place.
+pub enum PhysicalBlocks {
+    /// Each at its offset behind this physical block.
     Linear(u32),
     /// One after the other, in the order of the blocks.
     Table(Vec<u32>),
@@ -148,7 +148,7 @@ pub struct Volume {
     capacity: u32,
     granted: Box<[AtomicU64]>,
     windows: Box<[Window]>,
-    turns: Turns,
+    quiescence: Quiescence,
 }
 
 impl Volume {
@@ -162,7 +162,7 @@ impl Volume {
             windows: (0..capacity.div_ceil(REGION))
                 .map(|_| Window::new())
                 .collect(),
-            turns: Turns::default(),
+            quiescence: Quiescence::default(),
         }
     }
 
@@ -177,8 +177,8 @@ impl Volume {
     }
 
     /// Who is at work on it.
-    pub fn turns(&self) -> &Turns {
-        &self.turns
+    pub fn quiescence(&self) -> &Quiescence {
+        &self.quiescence
     }
 
     /// Bytes of memory that it takes.
@@ -226,7 +226,7 @@ impl Volume {
             let word = &self.granted[index];
             word.store(word.load(Ordering::Relaxed) & !bits, Ordering::Relaxed);
         });
-        self.turns.wait();
+        self.quiescence.wait();
     }
 
     fn window(&self, block: u32) -> (&Window, u32) {
@@ -243,15 +243,15 @@ impl Volume {
             return Extent {
                 first,
                 count: word.trailing_zeros().min(most),
-                place: None,
+                physical: None,
             };
         }
         let written = word.trailing_ones().min(most);
-        let place = window.place(offset);
+        let physical = window.physical(offset);
         let count = match window.home.load(Ordering::Relaxed) {
             TABLE => {
                 let table = &window.table()[offset as usize..][..written as usize];
-                let in_row = table.iter().zip(place..);
+                let in_row = table.iter().zip(physical..);
                 in_row
                     .take_while(|(entry, next)| entry.load(Ordering::Relaxed) == *next)
                     .count() as u32
@@ -261,7 +261,7 @@ impl Volume {
         Extent {
             first,
             count,
-            place: Some(place),
+            physical: Some(physical),
         }
     }
 
@@ -276,9 +276,9 @@ impl Volume {
             at += extent.count;
             while at < end {
                 let next = self.stretch(at, end - at);
-                let follows = match (extent.place, next.place) {
+                let follows = match (extent.physical, next.physical) {
                     (None, None) => true,
-                    (Some(place), Some(next)) => place + extent.count == next,
+                    (Some(physical), Some(next)) => physical + extent.count == next,
                     _ => false,
                 };
                 if !follows {
@@ -291,37 +291,42 @@ impl Volume {
         })
     }
 
-    /// Finds a place for the first write of `block`, which nobody sees before
+    /// Finds a physical block for the first write of `block`, which is not visible before
     /// [`map`](Self::map).
-    pub fn allocate(&self, ledger: &mut Ledger, block: u32) -> Result<u32, Denied> {
-        ledger.may_own(self.id)?;
+    pub fn allocate(&self, allocator: &mut Allocator, block: u32) -> Result<u32, Denied> {
+        allocator.may_own(self.id)?;
         let (window, offset) = self.window(block);
         if window.is_unused() {
             let before = (block / REGION).checked_sub(1);
             let home = before.map(|w| self.windows[w as usize].home.load(Ordering::Relaxed));
             let next = home.filter(|home| *home < NOWHERE).map(|h| h / REGION + 1);
-            let region = ledger.whole_region(next);
+            let region = allocator.whole_region(next);
             let home = region.map_or(NOWHERE, |region| region * REGION);
             window.home.store(home, Ordering::Relaxed);
         }
         let home = window.home.load(Ordering::Relaxed);
-        let place = match home {
+        let physical = match home {
             TABLE | NOWHERE => None,
-            home => Some(home + offset).filter(|place| ledger.take(self.id, *place)),
+            home => Some(home + offset).filter(|physical| allocator.take(self.id, *physical)),
         };
-        let place = place.unwrap_or_else(|| {
+        let physical = physical.unwrap_or_else(|| {
             if home != TABLE {
                 window.use_table();
             }
             let before = block.checked_sub(1).map(|before| self.stretch(before, 1));
-            let wanted = before.and_then(|b| b.place).map(|place| place + 1);
-            let place = ledger.free_place(wanted).expect("there are free places");
-            assert!(ledger.take(self.id, place), "the place was free");
-            place
+            let wanted = before.and_then(|b| b.physical).map(|physical| physical + 1);
+            let physical = allocator
+                .find_free(wanted)
+                .expect("there are free physical blocks");
+            assert!(
+                allocator.take(self.id, physical),
+                "the physical block was free"
+            );
+            physical
         });
         let pending = window.pending.load(Ordering::Relaxed);
         window.pending.store(pending + 1, Ordering::Relaxed);
-        Ok(place)
+        Ok(physical)
     }
 
     fn no_longer_pending(&self, block: u32) -> (&Window, u32) {
@@ -331,26 +336,26 @@ impl Volume {
         (window, offset)
     }
 
-    /// The first write of `block` to its allocated place is done.
-    pub fn map(&self, _ledger: &mut Ledger, block: u32, place: u32) {
+    /// The first write of `block` to its allocated physical block is done.
+    pub fn map(&self, _allocator: &mut Allocator, block: u32, physical: u32) {
         let (window, offset) = self.no_longer_pending(block);
-        self.put(window, offset, place);
+        self.put(window, offset, physical);
     }
 
-    fn put(&self, window: &Window, offset: u32, place: u32) {
+    fn put(&self, window: &Window, offset: u32, physical: u32) {
         match window.home.load(Ordering::Relaxed) {
-            TABLE => window.table()[offset as usize].store(place, Ordering::Relaxed),
-            home => assert_eq!(place, home + offset, "a linear window with a stray"),
+            TABLE => window.table()[offset as usize].store(physical, Ordering::Relaxed),
+            home => assert_eq!(physical, home + offset, "a linear window with a stray"),
         }
         let word = &window.written[(offset / 64) as usize];
         let bits = word.load(Ordering::Relaxed) | 1 << (offset % 64);
         word.store(bits, Ordering::Release);
     }
 
-    /// The first write of `block` to its allocated place failed.
-    pub fn abandon(&self, ledger: &mut Ledger, block: u32, place: u32) {
+    /// The first write of `block` to its allocated physical block failed.
+    pub fn abandon(&self, allocator: &mut Allocator, block: u32, physical: u32) {
         self.no_longer_pending(block);
-        give_place(ledger, self.id, place, Fate::Free);
+        give(allocator, self.id, physical, Fate::Free);
     }
 
     /// Those of `blocks` that can be written, as words of a bitmap: windows in which
@@ -368,9 +373,9 @@ impl Volume {
         });
     }
 
-    /// Gives up the places of those blocks of word `index` that are written
-    /// and in `bits`; returns which were. Nobody may be at work on them.
-    pub fn unmap(&self, ledger: &mut Ledger, (index, bits): (usize, u64), fate: Fate) -> u64 {
+    /// Gives up the physical blocks of those blocks of word `index` that are written
+    /// and in `bits`; returns which were. No request may be in flight on them.
+    pub fn unmap(&self, allocator: &mut Allocator, (index, bits): (usize, u64), fate: Fate) -> u64 {
         let window = &self.windows[index / WINDOW_WORDS];
         let at = index % WINDOW_WORDS;
         let written = window.written[at].load(Ordering::Relaxed);
@@ -381,38 +386,39 @@ impl Volume {
         match window.home.load(Ordering::Relaxed) {
             TABLE => {
                 let (first, table) = (at * 64, window.table());
-                let mut places = Gather::default();
+                let mut physical_blocks = Gather::default();
                 for bit in BitsOf(gone) {
-                    let place = table[first + bit as usize].load(Ordering::Relaxed);
-                    if let Some(word) = places.add(place) {
-                        ledger.give(self.id, word, fate);
+                    let physical = table[first + bit as usize].load(Ordering::Relaxed);
+                    if let Some(word) = physical_blocks.add(physical) {
+                        allocator.give(self.id, word, fate);
                     }
                 }
-                if let Some(word) = places.take() {
-                    ledger.give(self.id, word, fate);
+                if let Some(word) = physical_blocks.take() {
+                    allocator.give(self.id, word, fate);
                 }
             }
-            home => ledger.give(self.id, ((home / 64) as usize + at, gone), fate),
+            home => allocator.give(self.id, ((home / 64) as usize + at, gone), fate),
         }
         window.written[at].store(written & !gone, Ordering::Release);
         gone
     }
 
     /// Puts blocks of one window, found written by a recovery, into the map.
-    pub fn restore(&self, ledger: &mut Ledger, runs: &[Run]) {
+    pub fn restore(&self, allocator: &mut Allocator, runs: &[Run]) {
         for run in runs {
-            self.restore_run(ledger.places(), run);
+            self.restore_run(allocator.physical_blocks(), run);
         }
-        ledger.restore(self.id, runs.iter().map(|run| (run.place, run.count)));
+        allocator.restore(self.id, runs.iter().map(|run| (run.physical, run.count)));
     }
 
-    fn restore_run(&self, places: u32, run: &Run) {
+    fn restore_run(&self, physical_blocks: u32, run: &Run) {
         let (window, offset) = self.window(run.block);
         let home = window.home.load(Ordering::Relaxed);
-        let linear = run.place.checked_sub(offset);
-        // The last region may be cut short; nobody's home is there.
-        let linear = linear
-            .filter(|home| home.is_multiple_of(REGION) && home.saturating_add(REGION) <= places);
+        let linear = run.physical.checked_sub(offset);
+        // The last region may be cut short; no window has its home there.
+        let linear = linear.filter(|home| {
+            home.is_multiple_of(REGION) && home.saturating_add(REGION) <= physical_blocks
+        });
         if home == NOWHERE
             && let Some(home) = linear
         {
@@ -422,8 +428,8 @@ impl Volume {
         }
         if window.home.load(Ordering::Relaxed) == TABLE {
             let entries = &window.table()[offset as usize..(offset + run.count) as usize];
-            for (entry, place) in entries.iter().zip(run.place..) {
-                entry.store(place, Ordering::Relaxed);
+            for (entry, physical) in entries.iter().zip(run.physical..) {
+                entry.store(physical, Ordering::Relaxed);
             }
         }
         for (word, bits) in spans(offset, run.count) {
@@ -434,7 +440,7 @@ impl Volume {
 
     /// What window `index` holds of blocks that the guest holds; `None` when
     /// nothing of that is written.
-    pub fn window_map(&self, _ledger: &Ledger, index: u32) -> Option<WindowMap> {
+    pub fn window_map(&self, _allocator: &Allocator, index: u32) -> Option<WindowMap> {
         let window = self.windows.get(index as usize)?;
         let first = index as usize * WINDOW_WORDS;
         let written = std::array::from_fn(|i| {
@@ -445,15 +451,18 @@ impl Volume {
         if written == [0; WINDOW_WORDS] {
             return None;
         }
-        let places = match window.home.load(Ordering::Relaxed) {
+        let physical_blocks = match window.home.load(Ordering::Relaxed) {
             TABLE => {
                 let offsets = (0..).step_by(64).zip(written);
                 let offsets = offsets.flat_map(|(first, w)| BitsOf(w).map(move |b| first + b));
-                Places::Table(offsets.map(|offset| window.place(offset)).collect())
+                PhysicalBlocks::Table(offsets.map(|offset| window.physical(offset)).collect())
             }
-            home => Places::Linear(home),
+            home => PhysicalBlocks::Linear(home),
         };
-        Some(WindowMap { written, places })
+        Some(WindowMap {
+            written,
+            physical_blocks,
+        })
     }
 
     /// Windows there are.
@@ -462,8 +471,8 @@ impl Volume {
     }
 }
 
-fn give_place(ledger: &mut Ledger, id: VolumeId, place: u32, fate: Fate) {
-    ledger.give(id, ((place / 64) as usize, 1 << (place % 64)), fate);
+fn give(allocator: &mut Allocator, id: VolumeId, physical: u32, fate: Fate) {
+    allocator.give(id, ((physical / 64) as usize, 1 << (physical % 64)), fate);
 }
 
 /// The numbers of the bits of a word that are set.
@@ -481,7 +490,7 @@ impl Iterator for BitsOf {
     }
 }
 
-/// Puts places together that are in the same word of a bitmap.
+/// Puts physical blocks together that are in the same word of a bitmap.
 #[derive(Default)]
 struct Gather {
     index: usize,
@@ -489,16 +498,16 @@ struct Gather {
 }
 
 impl Gather {
-    /// Adds a place; returns the word before if this is another.
-    fn add(&mut self, place: u32) -> Option<(usize, u64)> {
-        let index = (place / 64) as usize;
+    /// Adds a physical block; returns the word before if this is another.
+    fn add(&mut self, physical: u32) -> Option<(usize, u64)> {
+        let index = (physical / 64) as usize;
         let full = if index == self.index {
             None
         } else {
             self.take()
         };
         self.index = index;
-        self.bits |= 1 << (place % 64);
+        self.bits |= 1 << (physical % 64);
         full
     }
 

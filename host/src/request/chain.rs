@@ -39,9 +39,9 @@ impl<'m> Buffers<'m> {
         memory: &'m GuestMemoryMmap,
         address: GuestAddress,
         len: usize,
-        access: Permissions,
+        permissions: Permissions,
     ) -> bool {
-        let Ok(mut slices) = memory.get_slices(address, len, access) else {
+        let Ok(mut slices) = memory.get_slices(address, len, permissions) else {
             return false;
         };
         slices.all(|slice| slice.map(|slice| self.push(slice)).is_ok())
@@ -158,14 +158,14 @@ impl<'m> Chain<'m> {
         let mut buffers = Self::default();
         for descriptor in chain {
             let len = descriptor.len() as usize;
-            let (side, access) = match descriptor.is_write_only() {
+            let (side, permissions) = match descriptor.is_write_only() {
                 true => (&mut buffers.writable, Permissions::Write),
                 false => {
                     buffers.broken |= !buffers.writable.is_empty();
                     (&mut buffers.readable, Permissions::Read)
                 }
             };
-            let sound = side.gather(memory, descriptor.addr(), len, access);
+            let sound = side.gather(memory, descriptor.addr(), len, permissions);
             buffers.broken |= !sound;
             if descriptor.is_write_only() {
                 buffers.answerable = sound;

@@ -3,21 +3,21 @@
 //! - [`chain`]: guest buffers, checked to lie in guest memory
 //! - [`parse`]: what a chain asks for
 //! - [`queue`], `slot`: the requests under way of one vSSD, and what they wait for
-//! - [`turn`]: taking them on, moving them on and giving them back
+//! - [`pass`]: admitting, advancing and completing them
 //! - `ops`: what each kind of request does
-//! - `slow`: what a medium cannot take as it came from the guest
+//! - `slow`: what a backing cannot take as it came from the guest
 //! - `zeros`: what goes around the part of a block that is written first
 
 pub mod chain;
 mod ops;
 pub mod parse;
+pub mod pass;
 pub mod queue;
 mod slot;
 mod slow;
-pub mod turn;
 mod zeros;
 
 pub use chain::{Buffers, Chain, MemoryGuard};
 pub use parse::{MAX_RANGES, MAX_REQUEST};
+pub use pass::Pass;
 pub use queue::RequestQueue;
-pub use turn::Turn;

@@ -6,11 +6,11 @@ use vssd::block_set::spans;
 use vssd::error::Reject;
 use vssd::units::SECTOR_SIZE;
 
+use super::pass::{Pass, submit};
 use super::slot::{Failure, Step, clear};
-use super::turn::{Turn, submit};
 use crate::io::Direction;
-use crate::pool::Ticket;
-use crate::pool::ledger::Denied;
+use crate::pool::PendingCommit;
+use crate::pool::allocator::Denied;
 use crate::pool::volume::Extent;
 
 /// A buffer as one that may live less long, to stand in a row with others.
@@ -18,7 +18,7 @@ fn as_brief<'a>(slice: VolatileSlice<'static>) -> VolatileSlice<'a> {
     slice
 }
 
-impl Turn<'_> {
+impl Pass<'_> {
     pub(super) fn read(&mut self, index: usize) {
         let token = self.token(index);
         let pool = &*self.vssd.pool;
@@ -29,18 +29,18 @@ impl Turn<'_> {
         let mut at = next;
         for extent in self.vssd.volume.extents(at, slot.first + slot.count - at) {
             let clip = slot.clip((extent.first, extent.count), pool.block_size());
-            match extent.place {
+            match extent.physical {
                 None if pool.keeps_data() => {
                     for slice in slot.data.range(clip.skip, clip.len) {
                         clear(slice);
                     }
                 }
                 None => {}
-                Some(place) => {
+                Some(physical) => {
                     if self.queue.engine.room() == 0 {
                         break;
                     }
-                    let offset = pool.offset(place) + clip.within;
+                    let offset = pool.offset(physical) + clip.within;
                     // SAFETY: by the contract of `push` the buffers stay until
                     // the slot is popped, which waits for its transfers.
                     #[allow(unsafe_code)]
@@ -59,9 +59,17 @@ impl Turn<'_> {
     }
 
     /// Notes from which block on a request is to go on.
-    pub(super) fn went_to(&mut self, index: usize, next: u32, places: Option<Ticket>) {
+    pub(super) fn went_to(
+        &mut self,
+        index: usize,
+        next: u32,
+        physical_blocks: Option<PendingCommit>,
+    ) {
         let slot = &mut self.queue.slots[index];
-        slot.step = Step::Moving { next, places };
+        slot.step = Step::Moving {
+            next,
+            physical_blocks,
+        };
         self.queue.stalled += usize::from(next < slot.first + slot.count);
     }
 
@@ -72,22 +80,22 @@ impl Turn<'_> {
         let slot = &self.queue.slots[index];
         let end = slot.first + slot.count;
         let mut at = next;
-        let mut places = None;
+        let mut physical_blocks = None;
         while at < end {
             let extent = self.vssd.volume.extents(at, end - at).next();
             let mut extent = extent.expect("the range is not empty");
             if self.queue.engine.room() == 0 {
                 break;
             }
-            let first_write = extent.place.is_none();
+            let first_write = extent.physical.is_none();
             if first_write {
                 match self.allocate(extent.first, extent.count) {
                     Ok(fresh) => {
                         extent = fresh;
                         self.queue.slots[index].fresh.push(fresh);
                     }
-                    Err(Some(ticket)) => {
-                        places = Some(ticket);
+                    Err(Some(pending)) => {
+                        physical_blocks = Some(pending);
                         break;
                     }
                     Err(None) => {
@@ -101,7 +109,7 @@ impl Turn<'_> {
             self.submit_write(index, extent, first_write);
             at = extent.first + extent.count;
         }
-        self.went_to(index, at, places);
+        self.went_to(index, at, physical_blocks);
     }
 
     /// Submits what of a write is about these blocks. A first write fills them: what of
@@ -112,7 +120,7 @@ impl Turn<'_> {
         let block_size = pool.block_size();
         let slot = &mut self.queue.slots[index];
         let clip = slot.clip((extent.first, extent.count), block_size);
-        let place = extent.place.expect("the extent has places");
+        let physical = extent.physical.expect("the extent has physical blocks");
         let (before, after) = match first_write {
             true => {
                 let len = u64::from(extent.count) * u64::from(block_size);
@@ -120,7 +128,7 @@ impl Turn<'_> {
             }
             false => (0, 0),
         };
-        let offset = pool.offset(place) + clip.within - before;
+        let offset = pool.offset(physical) + clip.within - before;
         let zeros = &mut self.queue.zeros;
         let [before, after] = zeros.around(before as usize, after as usize);
         // SAFETY: as in `read`. The zeros stay where they are once there are any, and are
@@ -136,34 +144,38 @@ impl Turn<'_> {
         slot.transfers += 1;
     }
 
-    /// Finds places in a row for the first of these blocks, which were never
-    /// written. Without a place for any: what to wait for until there is one, or
+    /// Finds physical blocks in a row for the first of these blocks, which were never
+    /// written. Without a physical block for any: what to wait for until there is one, or
     /// nothing if there will be none.
-    pub(super) fn allocate(&mut self, first: u32, count: u32) -> Result<Extent, Option<Ticket>> {
+    pub(super) fn allocate(
+        &mut self,
+        first: u32,
+        count: u32,
+    ) -> Result<Extent, Option<PendingCommit>> {
         let pool = &*self.vssd.pool;
-        let mut books = pool.books_for_io(&mut self.stats.latency, self.activity);
+        let mut state = pool.state_for_io(&mut self.stats.latency, self.activity);
         let volume = &self.vssd.volume;
-        let place = match volume.allocate(&mut books.ledger, first) {
-            Ok(place) => place,
-            Err(Denied::NoPlace { settling: true }) => {
-                drop(books);
+        let physical = match volume.allocate(&mut state.allocator, first) {
+            Ok(physical) => physical,
+            Err(Denied::Full { settling: true }) => {
+                drop(state);
                 // Before the commit can be over.
                 self.queue.commits.expect();
-                return Err(pool.places_later());
+                return Err(pool.pending_free());
             }
             Err(_) => return Err(None),
         };
         let mut fresh = Extent {
             first,
             count: 1,
-            place: Some(place),
+            physical: Some(physical),
         };
         while fresh.count < count {
             let block = first + fresh.count;
-            match volume.allocate(&mut books.ledger, block) {
-                Ok(next) if next == place + fresh.count => fresh.count += 1,
+            match volume.allocate(&mut state.allocator, block) {
+                Ok(next) if next == physical + fresh.count => fresh.count += 1,
                 Ok(stray) => {
-                    volume.abandon(&mut books.ledger, block, stray);
+                    volume.abandon(&mut state.allocator, block, stray);
                     break;
                 }
                 Err(_) => break,
@@ -175,18 +187,18 @@ impl Turn<'_> {
     /// The first writes of `fresh` have ended.
     pub(super) fn map(&mut self, fresh: &[Extent], written: bool) {
         let pool = &*self.vssd.pool;
-        let mut books = pool.books_for_io(&mut self.stats.latency, self.activity);
+        let mut state = pool.state_for_io(&mut self.stats.latency, self.activity);
         for extent in fresh {
             if written {
-                let place = extent.place.expect("the extent has places");
-                books.map(&self.vssd.volume, extent.first, place, extent.count);
+                let physical = extent.physical.expect("the extent has physical blocks");
+                state.map(&self.vssd.volume, extent.first, physical, extent.count);
             } else {
-                books.abandon(&self.vssd.volume, *extent);
+                state.abandon(&self.vssd.volume, *extent);
             }
         }
     }
 
-    /// Takes the places of whole blocks away, and overwrites what is left.
+    /// Takes the physical blocks of whole blocks away, and overwrites what is left.
     pub(super) fn zero(&mut self, index: usize) {
         let block_size = u64::from(self.vssd.geometry.block_size());
         let slot = &self.queue.slots[index];
@@ -197,12 +209,12 @@ impl Turn<'_> {
         let whole_last = (end / block_size) as u32;
         if whole_first < whole_last {
             let pool = &*self.vssd.pool;
-            let mut books = pool.books_for_io(&mut self.stats.latency, self.activity);
+            let mut state = pool.state_for_io(&mut self.stats.latency, self.activity);
             let mut changed = false;
             for word in spans(whole_first, whole_last - whole_first) {
-                changed |= books.unmap(&self.vssd.volume, word);
+                changed |= state.unmap(&self.vssd.volume, word);
             }
-            drop(books);
+            drop(state);
             self.queue.slots[index].changed |= changed;
         }
         if whole_first > whole_last {
@@ -218,7 +230,7 @@ impl Turn<'_> {
     pub(super) fn flush(&mut self, index: usize) {
         match self.vssd.pool.flush() {
             Ok(None) => {}
-            Ok(Some(ticket)) => self.record(index, ticket),
+            Ok(Some(pending)) => self.record(index, pending),
             Err(error) => self.queue.slots[index].failure = Some(error.into()),
         }
     }

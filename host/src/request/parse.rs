@@ -1,7 +1,7 @@
 //! What a descriptor chain asks for.
 //!
-//! A chain comes from a guest and may be anything. What is no request is
-//! refused with an error if there is a byte to put it in, and harms nothing else.
+//! A chain comes from a guest and may hold anything. An invalid request is refused with an
+//! error if the chain has a byte for it, and affects no other.
 
 use virtio_bindings::virtio_blk::{
     VIRTIO_BLK_T_DISCARD, VIRTIO_BLK_T_FLUSH, VIRTIO_BLK_T_GET_ID, VIRTIO_BLK_T_IN,
@@ -9,6 +9,8 @@ use virtio_bindings::virtio_blk::{
 };
 use vssd::error::Reject;
 use vssd::units::SECTOR_SIZE;
+use zerocopy::byteorder::little_endian::{U32, U64};
+use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 use super::chain::Buffers;
 use crate::latency::Operation;
@@ -19,11 +21,23 @@ pub const MAX_REQUEST: usize = 64 << 20;
 /// Segments of a discard or write-zeroes request; what config space says.
 pub const MAX_RANGES: usize = 1;
 
-/// Bytes of a request's header.
-const HEADER_LEN: usize = 16;
+/// The header of a request (virtio 1.2, 5.2.6).
+#[derive(FromBytes, IntoBytes)]
+#[repr(C)]
+struct Header {
+    kind: U32,
+    reserved: U32,
+    sector: U64,
+}
 
-/// Bytes of a discard or write-zeroes segment.
-const RANGE_LEN: usize = 16;
+/// A discard or write-zeroes segment (virtio 1.2, 5.2.6).
+#[derive(FromBytes, IntoBytes)]
+#[repr(C)]
+struct Range {
+    sector: U64,
+    sectors: U32,
+    flags: U32,
+}
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +46,7 @@ pub enum Op {
     Read,
     /// Store the data buffers.
     Write,
-    /// Make a range read as zeros, and give up its places: discard, and write-zeroes with unmap.
+    /// Make a range read as zeros, and give up its physical blocks: discard, and write-zeroes with unmap.
     Zero,
     /// Make what was written durable.
     Flush,
@@ -50,7 +64,7 @@ pub struct Request {
     /// With how much of the device.
     pub bytes: u64,
     /// What is stored are zeros, and no data buffers: write-zeroes without unmap, which may
-    /// not give up the places of blocks (virtio 1.2, 5.2.6.2).
+    /// not give up the physical blocks of blocks (virtio 1.2, 5.2.6.2).
     pub zeros: bool,
 }
 
@@ -68,25 +82,19 @@ impl Request {
     }
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
-}
-
 /// Reads a request's header, which is taken off `readable`; `data` is what the
 /// device may fill, without the status byte.
 ///
 /// # Errors
-/// [`Reject::Malformed`] for what is no request, [`Reject::Unsupported`] for
+/// [`Reject::Malformed`] for an invalid request, [`Reject::Unsupported`] for
 /// one that this device does not know.
 pub fn parse(readable: &mut Buffers<'_>, data: &Buffers<'_>) -> Result<Request, Reject> {
-    let header = readable.split_front(HEADER_LEN).ok_or(Reject::Malformed)?;
-    let mut bytes = [0; HEADER_LEN];
-    header.copy_to(&mut bytes);
-    let (kind, sector) = (u32_at(&bytes, 0), u64_at(&bytes, 8));
+    let front = readable.split_front(size_of::<Header>());
+    let mut header = Header::new_zeroed();
+    front
+        .ok_or(Reject::Malformed)?
+        .copy_to(header.as_mut_bytes());
+    let (kind, sector) = (header.kind.get(), header.sector.get());
     if readable.len() > MAX_REQUEST || data.len() > MAX_REQUEST {
         return Err(Reject::Malformed);
     }
@@ -108,18 +116,19 @@ pub fn parse(readable: &mut Buffers<'_>, data: &Buffers<'_>) -> Result<Request, 
 
 /// The one range of a discard or write-zeroes request.
 fn range(kind: u32, readable: &Buffers<'_>) -> Result<Request, Reject> {
-    let mut bytes = [0; RANGE_LEN * MAX_RANGES];
-    if readable.len() != bytes.len() {
+    if readable.len() != size_of::<[Range; MAX_RANGES]>() {
         return Err(Reject::Malformed);
     }
-    readable.copy_to(&mut bytes);
-    let (sector, sectors, flags) = (u64_at(&bytes, 0), u32_at(&bytes, 8), u32_at(&bytes, 12));
+    let mut ranges: [Range; MAX_RANGES] = FromZeros::new_zeroed();
+    readable.copy_to(ranges.as_mut_bytes());
+    let [range] = ranges;
+    let (sector, flags) = (range.sector.get(), range.flags.get());
     // Only write-zeroes has a flag: unmap (virtio 1.2, 5.2.6.2).
     let known = u32::from(kind == VIRTIO_BLK_T_WRITE_ZEROES);
     if flags & !known != 0 {
         return Err(Reject::Unsupported);
     }
-    let bytes = u64::from(sectors) * u64::from(SECTOR_SIZE);
+    let bytes = u64::from(range.sectors.get()) * u64::from(SECTOR_SIZE);
     let zeros = kind == VIRTIO_BLK_T_WRITE_ZEROES && flags == 0;
     // Zeros are written like data, and bounded like data; config space says so.
     if zeros && bytes > MAX_REQUEST as u64 {

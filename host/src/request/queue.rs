@@ -12,8 +12,8 @@
 //!
 //! Whether the guest may use the blocks is checked once, when a request is pushed:
 //! who takes blocks from the volume waits for the requests that were checked before
-//! ([`turns`](crate::pool::turns)). A request that gives blocks places or takes their
-//! places away has them for itself, as do the few that a medium cannot take as they are.
+//! ([`quiescence`](crate::pool::quiescence)). A request that maps or
+//! unmaps blocks has them for itself, as do the few that a backing cannot take as they are.
 
 use std::collections::VecDeque;
 use std::io;
@@ -24,9 +24,9 @@ use std::thread;
 use super::slot::{Slot, Step};
 use super::slow::Bounce;
 use super::zeros::Zeros;
+use crate::backing::{Alignment, NullBacking};
 use crate::io::Engine;
 use crate::io::immediate::Immediate;
-use crate::medium::{Alignment, NullMedium};
 use crate::pool::Subscription;
 use crate::vssd::Vssd;
 
@@ -53,7 +53,7 @@ pub struct RequestQueue {
     pub(super) parked: usize,
     /// Slots that move and have blocks for themselves.
     pub(super) exclusive: usize,
-    /// Slots that wait for room in the engine or for places.
+    /// Slots that wait for room in the engine or for physical blocks.
     pub(super) stalled: usize,
     /// Slots that wait for the log.
     pub(super) recording: usize,
@@ -95,7 +95,7 @@ impl RequestQueue {
         self.slots.is_empty()
     }
 
-    /// Has [`rest`](Self::rest) look at `other` as well.
+    /// Has [`park`](Self::park) look at `other` as well.
     ///
     /// # Errors
     /// When the system does not let it.
@@ -110,8 +110,8 @@ impl RequestQueue {
 
     /// The same, and waits until a transfer has ended. False when that is for its
     /// caller to wait for: nothing is in flight, or the watched descriptor is readable.
-    pub fn rest(&mut self) -> bool {
-        self.engine.rest()
+    pub fn park(&mut self) -> bool {
+        self.engine.park()
     }
 
     /// What tells of commits.
@@ -127,13 +127,15 @@ impl RequestQueue {
             return;
         }
         let waits = self.slots.iter().find_map(|slot| match slot.step {
-            Step::Recording(ticket) => Some(ticket),
-            Step::Moving { places, .. } => places,
+            Step::Recording(pending) => Some(pending),
+            Step::Moving {
+                physical_blocks, ..
+            } => physical_blocks,
             _ => None,
         });
-        if let Some(ticket) = waits {
-            // How it went is for whoever holds the ticket.
-            let _ = vssd.pool.wait(ticket);
+        if let Some(pending) = waits {
+            // The slot reads the outcome later.
+            let _ = vssd.pool.wait(pending);
         }
     }
 }
@@ -143,13 +145,13 @@ impl RequestQueue {
     /// served them died. None gets an answer.
     pub fn abandon(&mut self, vssd: &Vssd) {
         // An engine ends what is in flight before it goes.
-        self.engine = Box::new(Immediate::new(Arc::new(NullMedium { len: 0 })));
+        self.engine = Box::new(Immediate::new(Arc::new(NullBacking { len: 0 })));
         let pool = &*vssd.pool;
         for slot in self.slots.drain(..) {
-            // What was written there was acknowledged to nobody.
+            // What was written there was never acknowledged.
             pool.abandon(&vssd.volume, &slot.fresh);
         }
-        vssd.volume.turns().end_all();
+        vssd.volume.quiescence().end_all();
     }
 }
 
@@ -170,34 +172,34 @@ mod tests {
     use vssd::wire::Encoding;
 
     use super::*;
-    use crate::bell::Bell;
+    use crate::backing::MemoryBacking;
     use crate::clock::Clock;
-    use crate::medium::MemoryMedium;
+    use crate::notifier::Notifier;
     use crate::pool::Pool;
-    use crate::pool::ledger::Bounds;
-    use crate::request::{Chain, Turn};
+    use crate::pool::allocator::Bounds;
+    use crate::request::{Chain, Pass};
     use crate::vssd::{Context, Place};
 
     fn vssd() -> Vssd {
-        let medium = Arc::new(MemoryMedium::new(1 << 20).unwrap());
-        let pool = Arc::new(Pool::volatile(medium, 4096, 1000));
+        let backing = Arc::new(MemoryBacking::new(1 << 20).unwrap());
+        let pool = Arc::new(Pool::volatile(backing, 4096, 1000));
         let bounds = Bounds {
             quota: 256,
             reservation: 0,
         };
         let volume = pool.add("vm1", 256, bounds, 256).unwrap();
-        let place = Place {
+        let physical = Place {
             name: "vm1".to_owned(),
             socket: PathBuf::new(),
         };
         let context = Context {
-            bell: Arc::new(Bell::default()),
+            notifier: Arc::new(Notifier::default()),
             clock: Clock::monotonic(),
         };
-        Vssd::new(place, pool, volume, Encoding::Compact, 1, context).unwrap()
+        Vssd::new(physical, pool, volume, Encoding::Compact, 1, context).unwrap()
     }
 
-    /// As a thread leaves them that panics in the middle of a turn.
+    /// As a thread leaves them that panics in the middle of a pass.
     #[test]
     #[allow(unsafe_code)]
     fn requests_that_are_abandoned_keep_no_place_and_nobody_waiting() {
@@ -206,18 +208,18 @@ mod tests {
         let mut header = [0u8; 16];
         header[0] = 1;
         let (mut data, mut status) = ([7u8; 4096], [0u8; 1]);
-        let mut turn = Turn::begin(&vssd, &mut queue);
+        let mut pass = Pass::begin(&vssd, &mut queue);
         let chain = Chain::new(
             [&mut header[..], &mut data[..]].map(VolatileSlice::from),
             [VolatileSlice::from(&mut status[..])],
         );
         // SAFETY: the buffers live to the end of the test.
-        unsafe { turn.push(0, chain, None) };
-        drop(turn);
+        unsafe { pass.push(0, chain, None) };
+        drop(pass);
         let free = vssd.pool.usage().free;
-        assert_eq!((queue.len(), free), (1, 255), "it has a place");
+        assert_eq!((queue.len(), free), (1, 255), "it has a physical block");
         queue.abandon(&vssd);
         assert_eq!((queue.len(), vssd.pool.usage().free), (0, 256));
-        vssd.volume.turns().wait();
+        vssd.volume.quiescence().wait();
     }
 }

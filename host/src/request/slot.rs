@@ -7,7 +7,7 @@ use vssd::units::SECTOR_SIZE;
 
 use super::chain::{Buffers, MemoryGuard};
 use super::parse::Request;
-use crate::pool::Ticket;
+use crate::pool::PendingCommit;
 use crate::pool::volume::Extent;
 
 /// How far a request got.
@@ -16,10 +16,13 @@ pub(super) enum Step {
     /// Others have its blocks.
     Parked,
     /// Blocks from `next` on are still to be submitted, when there is room or, given
-    /// a ticket, when places are free again.
-    Moving { next: u32, places: Option<Ticket> },
+    /// a ticket, when physical blocks are free again.
+    Moving {
+        next: u32,
+        physical_blocks: Option<PendingCommit>,
+    },
     /// What it changed is on its way to the log.
-    Recording(Ticket),
+    Recording(PendingCommit),
     /// Its status is known.
     Ended { status: u32, len: u32 },
 }
@@ -27,15 +30,15 @@ pub(super) enum Step {
 /// Why a request does not succeed.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// The medium failed it, or what it changed could not be recorded.
-    Medium(io::Error),
-    /// The pool has no place left for what it writes.
+    /// The backing failed it, or what it changed could not be recorded.
+    Backing(io::Error),
+    /// The pool has no physical block left for what it writes.
     NoSpace,
 }
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        Self::Medium(error)
+        Self::Backing(error)
     }
 }
 
@@ -56,9 +59,9 @@ pub(super) struct Slot {
     pub(super) transfers: u32,
     /// Why it does not succeed.
     pub(super) failure: Option<Failure>,
-    /// Nobody else may be at work on its blocks.
+    /// No other request may be in flight on its blocks.
     pub(super) exclusive: bool,
-    /// Places for first writes that are in flight.
+    /// Physical blocks for first writes that are in flight.
     pub(super) fresh: SmallVec<[Extent; 1]>,
     /// What it changed is to be recorded.
     pub(super) changed: bool,
@@ -66,7 +69,7 @@ pub(super) struct Slot {
 }
 
 // SAFETY: the pointers in a slot are to buffers that are valid whatever thread
-// uses them, by the contract of `Turn::push`.
+// uses them, by the contract of `Pass::push`.
 #[allow(unsafe_code)]
 unsafe impl Send for Slot {}
 

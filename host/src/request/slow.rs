@@ -1,4 +1,4 @@
-//! What a medium cannot take as it came from the guest: buffers or lengths
+//! What a backing cannot take as it came from the guest: buffers or lengths
 //! that direct I/O refuses.
 //!
 //! Such requests are rare: boot firmware makes them, and guests that write
@@ -13,11 +13,11 @@ use vm_memory::VolatileSlice;
 
 use super::chain::Buffers;
 use super::parse::Op;
+use super::pass::{Pass, submit};
 use super::queue::SLOW;
 use super::slot::{Clip, Failure, clear};
-use super::turn::{Turn, submit};
+use crate::backing::Alignment;
 use crate::io::Direction;
-use crate::medium::Alignment;
 use crate::pool::volume::Extent;
 
 /// Bytes that go through the buffer at a time, at least one block.
@@ -86,8 +86,8 @@ impl Bounce {
     }
 }
 
-impl Turn<'_> {
-    /// Carries out a read or write that nobody else may be at work with.
+impl Pass<'_> {
+    /// Carries out an exclusive read or write.
     pub(super) fn slowly(&mut self, index: usize) {
         let slot = self.slot(index);
         let (first, end) = (slot.first, slot.first + slot.count);
@@ -104,7 +104,7 @@ impl Turn<'_> {
         while at < end {
             let extent = self.vssd.volume.extents(at, end - at).next();
             let mut extent = extent.expect("the range is not empty");
-            if extent.place.is_some() {
+            if extent.physical.is_some() {
                 extent.count = extent.count.min(per_step);
             } else if self.slot(index).request.op == Op::Write {
                 extent.count = 1;
@@ -127,15 +127,15 @@ impl Turn<'_> {
         let slot = self.slot(index);
         let blocks = (extent.first, extent.count);
         let clip = slot.clip(blocks, self.vssd.geometry.block_size());
-        match (slot.request.op, extent.place) {
+        match (slot.request.op, extent.physical) {
             (Op::Read, None) => {
                 slot.data.range(clip.skip, clip.len).for_each(clear);
                 Ok(())
             }
             (Op::Write, None) => self.write_part_first(index, extent.first, clip, bounce),
-            (op, Some(place)) => {
+            (op, Some(physical)) => {
                 let (begin, before, len) = bounce.cover(clip);
-                let offset = self.vssd.pool.offset(place) + begin;
+                let offset = self.vssd.pool.offset(physical) + begin;
                 if op == Op::Read || len > clip.len {
                     self.transfer(Direction::Read, offset, bounce.front(len))?;
                 }
@@ -161,9 +161,9 @@ impl Turn<'_> {
         let fresh = loop {
             match self.allocate(block, 1) {
                 Ok(fresh) => break fresh,
-                Err(Some(ticket)) => {
+                Err(Some(pending)) => {
                     let pool = &self.vssd.pool;
-                    MutexGuard::unlocked(&mut self.stats, || pool.wait(ticket))?;
+                    MutexGuard::unlocked(&mut self.stats, || pool.wait(pending))?;
                 }
                 Err(None) => return Err(Failure::NoSpace),
             }
@@ -171,8 +171,8 @@ impl Turn<'_> {
         let len = self.vssd.geometry.block_size() as usize;
         clear(bounce.front(len));
         self.exchange(index, clip, clip.within as usize, bounce);
-        let place = fresh.place.expect("the extent has places");
-        let offset = self.vssd.pool.offset(place);
+        let physical = fresh.physical.expect("the extent has physical blocks");
+        let offset = self.vssd.pool.offset(physical);
         let result = self.transfer(Direction::Write, offset, bounce.front(len));
         self.map(&[fresh], result.is_ok());
         self.slot_mut(index).changed |= result.is_ok();

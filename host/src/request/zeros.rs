@@ -2,12 +2,12 @@
 
 use vm_memory::VolatileSlice;
 
-use crate::medium::Alignment;
+use crate::backing::Alignment;
 
 /// Bytes of the buffer, which is repeated where more zeros are needed.
 const LEN: usize = 64 << 10;
 
-/// A buffer of zeros, aligned as a medium wants it and allocated when it is first needed.
+/// A buffer of zeros, aligned as a backing wants it and allocated when it is first needed.
 pub(super) struct Zeros {
     bytes: Vec<u8>,
     address: usize,
@@ -21,7 +21,7 @@ impl Zeros {
         }
     }
 
-    /// So many zeros to go before, and so many to go after. Nobody may write to them.
+    /// So many zeros to go before, and so many to go after. Nothing may write to them.
     pub(super) fn around(
         &mut self,
         before: usize,

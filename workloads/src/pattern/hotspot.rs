@@ -16,7 +16,7 @@ pub struct Hotspot {
     rng: Rng,
 }
 
-/// The window does not lie within the device, or a parameter is no number.
+/// The window does not lie within the device, or a parameter is not a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HotspotError;
 

@@ -134,7 +134,7 @@ impl Csv {
     }
 }
 
-/// Why a line is no header of this format.
+/// Why a line is not a header of this format.
 pub(super) fn oddity(line: &[u8]) -> Option<Problem> {
     Csv::new(line).err()
 }

@@ -21,7 +21,22 @@ use super::{NotRead, Problem, compression, csv, disk, msr, spc, vscsi};
 ///   content; `.csv` says nothing, as three formats use it.
 ///
 /// A last `.gz`, `.zst`, `.bz2` or `.xz` of the name does not count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    strum::Display,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantNames,
+)]
+#[strum(
+    serialize_all = "kebab-case",
+    parse_err_ty = UnknownFormat,
+    parse_err_fn = UnknownFormat::of
+)]
 pub enum Format {
     /// VMware's virtual SCSI traces, version 1 or 2.
     Vscsi,
@@ -47,29 +62,15 @@ const ARC: NotRead = NotRead {
     remedy: "write it as CSV with the header `time_s,op,sector,sectors`",
 };
 
-const ALL: [Format; 6] = [
-    Format::Vscsi,
-    Format::OracleGeneral,
-    Format::Spc,
-    Format::Msr,
-    Format::Csv,
-    Format::TraceDisk,
-];
-
 impl Format {
-    /// All names, to show to a person.
-    pub const NAMES: &str = "vscsi, oracle-general, spc, msr, csv, trace-disk";
+    /// All names, for messages.
+    pub fn names() -> String {
+        <Self as strum::VariantNames>::VARIANTS.join(", ")
+    }
 
-    /// What the format is called.
+    /// The name of the format.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Vscsi => "vscsi",
-            Self::OracleGeneral => "oracle-general",
-            Self::Spc => "spc",
-            Self::Msr => "msr",
-            Self::Csv => "csv",
-            Self::TraceDisk => "trace-disk",
-        }
+        self.into()
     }
 
     /// The format of the file called `name`: as it was `named`, or recognised.
@@ -156,7 +157,7 @@ fn by_content(head: &[u8]) -> Option<Format> {
 
 /// What is odd, for each of these formats, in the first line with content of a file that
 /// begins with `head`, or in the second where the first names its columns. Nothing where
-/// the file is no text.
+/// the file is not text.
 fn odd_lines(head: &[u8], formats: &[Format]) -> Vec<OddLine> {
     let mut found: Vec<OddLine> = Vec::new();
     let is_text = |line: &[u8]| !line.iter().any(|byte| *byte < b' ' && *byte != b'\t');
@@ -197,25 +198,16 @@ fn odd_lines(head: &[u8], formats: &[Format]) -> Vec<OddLine> {
     found
 }
 
-impl fmt::Display for Format {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl core::str::FromStr for Format {
-    type Err = UnknownFormat;
-
-    fn from_str(name: &str) -> Result<Self, UnknownFormat> {
-        let found = ALL.into_iter().find(|format| format.name() == name);
-        found.ok_or_else(|| UnknownFormat(String::from(name)))
+impl UnknownFormat {
+    fn of(name: &str) -> Self {
+        Self(String::from(name))
     }
 }
 
 impl fmt::Display for UnknownFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(name) = self;
-        let names = Format::NAMES;
+        let names = Format::names();
         write!(f, "invalid trace format {name:?}; expected one of {names}")
     }
 }

@@ -64,7 +64,7 @@ pub struct Counts {
     pub larger_objects: u64,
     /// Volumes, of a format that has them.
     pub volumes: u64,
-    /// The line that names the columns and is no request, of a format that needs none.
+    /// The line that names the columns and is not a request, of a format that needs none.
     pub header_line: Option<u64>,
     /// The compression behind whose data other bytes were left out.
     pub trailing: Option<Compression>,

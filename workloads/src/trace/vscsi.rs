@@ -21,6 +21,9 @@
 //! WRITE AND VERIFY; any other below 0x100 (flush, inquiry, unmap …) is skipped
 //! and counted, as it touches no cached block or says no range.
 
+use zerocopy::byteorder::little_endian::{U16, U32, U64};
+use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
+
 use super::record::SECTOR_BYTES;
 use super::{Op, Problem, Record};
 
@@ -31,23 +34,57 @@ pub(super) enum Layout {
     V2,
 }
 
-const V1_BYTES: usize = 32;
-const V2_BYTES: usize = 40;
+#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct V1 {
+    _serial: U32,
+    length: U32,
+    _segments: U32,
+    command: U16,
+    version: U16,
+    sector: U64,
+    time_us: U64,
+}
+
+#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct V2 {
+    command: U16,
+    version: U16,
+    _serial: U32,
+    length: U32,
+    _segments: U32,
+    sector: U64,
+    time_us: U64,
+    _response_us: U64,
+}
+
+const _: () = assert!(size_of::<V1>() == 32 && size_of::<V2>() == 40);
+
+/// What both layouts say.
+struct Fields {
+    command: u16,
+    version: u16,
+    length: u32,
+    sector: u64,
+    time_us: u64,
+}
+
+macro_rules! fields {
+    ($layout:ty, $record:expr) => {{
+        let (raw, _) = <$layout>::ref_from_prefix($record).expect("a whole record");
+        Fields {
+            command: raw.command.get(),
+            version: raw.version.get(),
+            length: raw.length.get(),
+            sector: raw.sector.get(),
+            time_us: raw.time_us.get(),
+        }
+    }};
+}
 
 /// How many records at the head of a file must carry the mark of a version.
 const MARKS: usize = 8;
-
-fn u16_at(bytes: &[u8], at: usize) -> u16 {
-    u16::from_le_bytes(bytes[at..at + 2].try_into().expect("two bytes"))
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
-}
 
 /// What a command does; `None` when it moves no range of the disk.
 fn operation(command: u16) -> Option<Op> {
@@ -65,54 +102,54 @@ impl Layout {
     pub(super) fn of(head: &[u8]) -> Option<Self> {
         [Self::V2, Self::V1].into_iter().find(|layout| {
             let mut records = head.chunks_exact(layout.record_bytes()).take(MARKS);
-            records.len() > 0 && records.all(|record| layout.carries_mark(record))
+            let marked = |record| layout.is_marked(&layout.fields(record));
+            records.len() > 0 && records.all(marked)
         })
     }
 
     pub(super) fn record_bytes(self) -> usize {
         match self {
-            Self::V1 => V1_BYTES,
-            Self::V2 => V2_BYTES,
+            Self::V1 => size_of::<V1>(),
+            Self::V2 => size_of::<V2>(),
         }
     }
 
-    /// The command and version fields.
-    fn marks(self, record: &[u8]) -> (u16, u16) {
+    fn fields(self, record: &[u8]) -> Fields {
         match self {
-            Self::V1 => (u16_at(record, 12), u16_at(record, 14)),
-            Self::V2 => (u16_at(record, 0), u16_at(record, 2)),
+            Self::V1 => fields!(V1, record),
+            Self::V2 => fields!(V2, record),
         }
     }
 
-    fn carries_mark(self, record: &[u8]) -> bool {
-        let (command, version) = self.marks(record);
+    fn is_marked(self, fields: &Fields) -> bool {
         let number = match self {
             Self::V1 => 1,
             Self::V2 => 2,
         };
-        command <= 0xff && version >> 8 == number
+        fields.command <= 0xff && fields.version >> 8 == number
     }
 
     /// Decodes one record; `None` for a command that moves no range.
     pub(super) fn decode(self, record: &[u8]) -> Result<Option<Record>, Problem> {
-        let (command, version) = self.marks(record);
-        if !self.carries_mark(record) {
+        let fields = self.fields(record);
+        if !self.is_marked(&fields) {
+            let Fields {
+                version, command, ..
+            } = fields;
             return Err(Problem::Record { version, command });
         }
-        let Some(op) = operation(command) else {
+        let Some(op) = operation(fields.command) else {
             return Ok(None);
         };
-        let length_bytes = match self {
-            Self::V1 => u32_at(record, 4),
-            Self::V2 => u32_at(record, 8),
-        };
-        let offset_bytes = u64_at(record, 16)
+        let offset_bytes = fields
+            .sector
             .checked_mul(SECTOR_BYTES)
             .ok_or(Problem::Overflow("the place of the request"))?;
-        let time_ns = u64_at(record, 24)
+        let time_ns = fields
+            .time_us
             .checked_mul(1000)
             .ok_or(Problem::Overflow("the time"))?;
-        Record::new(time_ns, op, offset_bytes, u64::from(length_bytes)).map(Some)
+        Record::new(time_ns, op, offset_bytes, u64::from(fields.length)).map(Some)
     }
 }
 

@@ -226,7 +226,7 @@ fn formats_are_guessed_only_where_that_is_certain() {
 
 #[test]
 fn format_names_read_back() {
-    for name in Format::NAMES.split(", ") {
+    for name in Format::names().split(", ") {
         assert_eq!(name.parse::<Format>().unwrap().name(), name);
     }
     let error = "vscsi2".parse::<Format>().unwrap_err().to_string();

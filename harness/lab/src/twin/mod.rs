@@ -40,15 +40,15 @@ use anyhow::{Context, Result, bail, ensure};
 use terminal::interrupt;
 use vssd::units::Geometry;
 use vssd::wire::Encoding;
-use vssd_host::bell::Bell;
+use vssd_host::backing::{Backing, MemoryBacking, NullBacking};
 use vssd_host::clock::Clock;
-use vssd_host::control::protocol::{EncodingName, ObserverName, Resized, VssdStatus};
+use vssd_host::control::protocol::{EncodingName, Resized, TrackerName, VssdStatus};
 use vssd_host::control::server;
-use vssd_host::medium::{Medium, MemoryMedium, NullMedium};
+use vssd_host::notifier::Notifier;
 use vssd_host::pool::Pool;
-use vssd_host::pool::ledger::Bounds;
+use vssd_host::pool::allocator::Bounds;
 use vssd_host::spec::Overcommit;
-use vssd_host::vssd::{Place, Target, Vssd, Wish};
+use vssd_host::vssd::{Place, ResizeRequest, Target, Vssd};
 use workloads::{Command, Report};
 
 use crate::resources::check_memory;
@@ -97,12 +97,12 @@ impl Twin {
         let blocks = shape.size.0.checked_div(u64::from(bytes)).unwrap_or(0);
         let geometry = Geometry::new(bytes, blocks)?;
         check_memory(shape.written)?;
-        let medium: Arc<dyn Medium> = match shape.written.0 {
-            0 => Arc::new(NullMedium {
+        let medium: Arc<dyn Backing> = match shape.written.0 {
+            0 => Arc::new(NullBacking {
                 len: geometry.capacity_bytes(),
             }),
             _ => Arc::new(
-                MemoryMedium::new(geometry.capacity_bytes()).context("make a medium in memory")?,
+                MemoryBacking::new(geometry.capacity_bytes()).context("make a medium in memory")?,
             ),
         };
         let capacity = geometry.capacity();
@@ -124,7 +124,7 @@ impl Twin {
             Encoding::Compact,
             1,
             vssd_host::vssd::Context {
-                bell: Arc::new(Bell::default()),
+                notifier: Arc::new(Notifier::default()),
                 clock: Clock::Virtual(clock.clone()),
             },
         )?);
@@ -292,7 +292,7 @@ impl Testbed for Twin {
     }
 
     fn resize_to(&mut self, blocks: u32, options: ResizeOptions) -> Result<Resized> {
-        let id = self.vssd.resize(Wish {
+        let id = self.vssd.resize(ResizeRequest {
             target: Target::To(blocks.into()),
             pick: options.evict.into(),
             deadline: Some(options.deadline),
@@ -318,8 +318,8 @@ impl Testbed for Twin {
         self.go(Vec::new(), Until::Agreed, until, "start a new session")
     }
 
-    fn observe(&mut self, observer: ObserverName) -> Result<()> {
-        self.vssd.observe(observer.into());
+    fn observe(&mut self, observer: TrackerName) -> Result<()> {
+        self.vssd.track(observer.into());
         Ok(())
     }
 

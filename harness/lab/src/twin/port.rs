@@ -14,7 +14,7 @@ use virtio_bindings::virtio_blk::{
 };
 use vssd::wire::{EVENT_LEN, MAX_MESSAGE};
 use vssd_host::config_space::{QUEUES, config_space};
-use vssd_host::request::{Chain, RequestQueue, Turn};
+use vssd_host::request::{Chain, Pass, RequestQueue};
 use vssd_host::vssd::Vssd;
 
 /// As many as the kernel's port has.
@@ -114,7 +114,7 @@ impl BlkPort for TwinPort {
         if self.submitted.is_empty() {
             return;
         }
-        let mut turn = Turn::begin(&self.vssd, &mut self.requests);
+        let mut pass = Pass::begin(&self.vssd, &mut self.requests);
         let requests = self.submitted.len() as u64;
         for Submitted { slot, op, len } in self.submitted.drain(..) {
             let Control { header, status } = &mut self.controls[slot];
@@ -125,7 +125,7 @@ impl BlkPort for TwinPort {
                 BlkOp::Read => Chain::new([header], [data, status_byte]),
                 BlkOp::Write | BlkOp::Flush => Chain::new([header, data], [status_byte]),
             };
-            turn.serve(chain);
+            pass.serve(chain);
             let status = match u32::from(status[0]) {
                 VIRTIO_BLK_S_OK => BlkStatus::Ok,
                 VIRTIO_BLK_S_UNSUPP => BlkStatus::Unsupported,

@@ -1,6 +1,6 @@
 use std::time::Instant;
 
-use vssd_host::control::protocol::EvictName;
+use vssd_host::control::protocol::PickName;
 use vssd_host::size::ByteSize;
 
 use super::*;
@@ -22,7 +22,7 @@ fn run(twin: &mut Twin, line: &str) -> Vec<Report> {
     Talk::run(twin, &line.parse().unwrap(), LONG).unwrap()
 }
 
-fn options(evict: EvictName, deadline: Duration) -> ResizeOptions {
+fn options(evict: PickName, deadline: Duration) -> ResizeOptions {
     ResizeOptions {
         evict,
         deadline,
@@ -48,7 +48,7 @@ fn a_deadline_of_an_hour_passes_at_once() {
     run(&mut twin, "policy pick=refuse");
     let started = Instant::now();
     let resized = twin
-        .resize_to(1000, options(EvictName::Guest, LONG))
+        .resize_to(1000, options(PickName::Guest, LONG))
         .unwrap();
     assert_eq!((resized.held, resized.revoked), (1000, BLOCKS - 1000));
     assert!(resized.elapsed_ns >= LONG.as_nanos() as u64);
@@ -67,9 +67,9 @@ fn a_resize_under_load_comes_out_the_same_every_time() {
             run(&mut twin, "policy pick=random seed=5");
             twin.start(&"stress seed=9".parse().unwrap()).unwrap();
             for (target, evict) in [
-                (1000, EvictName::Guest),
-                (3000, EvictName::Guest),
-                (2000, EvictName::Uniform),
+                (1000, PickName::Guest),
+                (3000, PickName::Guest),
+                (2000, PickName::Uniform),
             ] {
                 twin.resize_to(target, options(evict, LONG)).unwrap();
                 twin.await_resized(target, LONG).unwrap();
@@ -100,7 +100,7 @@ fn blocks_that_come_back_miss_once_and_are_there_from_then_on() {
             fill(&mut twin, 3).unwrap();
         }
         for target in [0, BLOCKS] {
-            let resized = twin.resize_to(target, options(EvictName::Uniform, LONG));
+            let resized = twin.resize_to(target, options(PickName::Uniform, LONG));
             assert!(resized.unwrap().is_complete());
             twin.await_resized(target, LONG).unwrap();
         }
@@ -113,8 +113,8 @@ fn blocks_that_come_back_miss_once_and_are_there_from_then_on() {
 #[test]
 fn the_hypervisor_keeps_what_it_saw_in_use() {
     for (observer, evict) in [
-        (ObserverName::Lru, EvictName::Lru),
-        (ObserverName::Clock, EvictName::Clock),
+        (TrackerName::Lru, PickName::Lru),
+        (TrackerName::Clock, PickName::Clock),
     ] {
         let mut twin = twin(0);
         twin.resize_to(4000, options(evict, LONG))
@@ -125,7 +125,7 @@ fn the_hypervisor_keeps_what_it_saw_in_use() {
         twin.resize_to(1000, options(evict, LONG)).unwrap();
         twin.await_resized(1000, LONG).unwrap();
         assert_eq!(read(&mut twin, hot), (20_000, 0, 0), "{evict}");
-        assert!(twin.status().unwrap().observer.memory_bytes > 0);
+        assert!(twin.status().unwrap().tracker.memory_bytes > 0);
     }
 }
 

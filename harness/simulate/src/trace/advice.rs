@@ -102,10 +102,10 @@ impl Case<'_> {
     fn advice(&self, problem: &Problem) -> Result<Option<String>> {
         Ok(Some(match problem {
             Problem::UnknownFormat(_) | Problem::Contradiction { .. } => {
-                format!("name it with `--format`, one of {}", Format::NAMES)
+                format!("name it with `--format`, one of {}", Format::names())
             }
             Problem::NotThisFormat(..) => {
-                format!("name another with `--format`, one of {}", Format::NAMES)
+                format!("name another with `--format`, one of {}", Format::names())
             }
             Problem::LineTooLong | Problem::NotText if self.options.format.is_none() => {
                 "this is not a text trace, name its format with `--format`".to_owned()

@@ -101,10 +101,10 @@ impl Run<'_> {
         ours.fill().context("write the device in full")?;
         let shape = Shape {
             block_size: BLOCK as u32,
-            places: (size / BLOCK) as u32,
+            physical_blocks: (size / BLOCK) as u32,
             overcommit_permille: 1000,
         };
-        let base = shape.medium_len() - size;
+        let base = shape.backing_len() - size;
         let blockdev = format!(
             "driver=raw,node-name=disk,offset={base},size={size},file.driver=file,\
              file.filename={path},file.locking=off,file.aio=io_uring,file.cache.direct=on"

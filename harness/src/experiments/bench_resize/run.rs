@@ -13,7 +13,7 @@ use lab::twin::Twin;
 use lab::vm_host::VmHost;
 use results::store::RunFolder;
 use vssd_host::control::Client as Control;
-use vssd_host::control::protocol::{Change, EvictName, Resize};
+use vssd_host::control::protocol::{Change, PickName, Resize};
 use vssd_host::latency::histogram;
 use vssd_host::size::{Amount, ByteSize};
 use workloads::{Command, Policy};
@@ -92,7 +92,7 @@ fn with_guest(
 /// Time from the command to both lists agreed, and of that the device's.
 fn timed(testbed: &mut dyn Testbed, target: u32) -> Result<(u64, u64)> {
     let options = ResizeOptions {
-        evict: EvictName::Guest,
+        evict: PickName::Guest,
         deadline: PATIENCE,
         seed: 0,
     };
@@ -230,7 +230,7 @@ fn disturb(folder: &Path, seed: u64, repetition: u32) -> Result<DisturbedRow> {
             thread::sleep(Duration::from_millis(150));
             let mut resize =
                 Resize::new("vm1", Change::To(Amount::Blocks((BLOCKS - MOVED).into())));
-            resize.evict = EvictName::Sequential;
+            resize.evict = PickName::Sequential;
             // The client is no vSSD driver.
             resize.force = true;
             let began = Instant::now();

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use results::chart::scale;
 use results::verdict::{Source, Table, Verdict, distinct};
 use simulate::replay::Contender;
-use vssd_host::media::MediaKind;
+use vssd_host::emulation::MediaKind;
 
 use super::rows::{BlockCachePaceRow, BlockCacheRow, BlockCacheSimRow, BlockCacheTraceRow};
 

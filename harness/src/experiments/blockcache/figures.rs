@@ -11,7 +11,7 @@ use results::chart::spans::{self, Span};
 use results::chart::{Drawing, Figure, scale};
 use results::verdict::distinct;
 use simulate::replay::Contender;
-use vssd_host::media::MediaKind;
+use vssd_host::emulation::MediaKind;
 
 use super::claims::{NO_MEDIUM, workloads};
 use super::rows::{BlockCachePaceRow, BlockCacheRow, BlockCacheSimRow};

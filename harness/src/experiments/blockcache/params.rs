@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use guest_cache::Policy;
 use lab::testbed::{Disks, OriginShape, Shape};
 use serde::Deserialize;
-use vssd_host::media::MediaKind;
+use vssd_host::emulation::MediaKind;
 use vssd_host::size::ByteSize;
 use workloads::Workload;
 

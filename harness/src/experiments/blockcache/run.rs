@@ -15,7 +15,7 @@ use simulate::trace::{pass, trace_image};
 use tempfile::TempPath;
 use terminal::interrupt;
 use terminal::progress::Progress;
-use vssd_host::media::MediaKind;
+use vssd_host::emulation::MediaKind;
 use vssd_host::size::ByteSize;
 use workloads::pattern::derive_seed;
 use workloads::trace::{Beyond, Op, Options};

@@ -7,7 +7,7 @@ use lab::testbed::{ResizeOptions, Shape, Testbed, Transport, fill};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use results::store::RunFolder;
-use vssd_host::control::protocol::EvictName;
+use vssd_host::control::protocol::PickName;
 use workloads::command::{DEFAULT_DEPTH, Enforce};
 use workloads::{Command, Policy, Report};
 
@@ -43,7 +43,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn options(seed: u64, evict: EvictName) -> ResizeOptions {
+    fn options(seed: u64, evict: PickName) -> ResizeOptions {
         ResizeOptions {
             evict,
             deadline: PATIENCE,
@@ -171,7 +171,7 @@ pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<
         };
         let seed = lab.seed.wrapping_add(i as u64);
         run.pick(step.pick, seed)?;
-        let resize_ns = run.resize(step.balloon, Run::options(seed, EvictName::Guest))?;
+        let resize_ns = run.resize(step.balloon, Run::options(seed, PickName::Guest))?;
         let pace = Pace {
             resize_ns,
             ..Pace::default()
@@ -221,8 +221,8 @@ fn random_walk(
         for j in 0..3 {
             balloon = rng.random_range(0..=most as u32);
             let evict = match (i + j) % 3 {
-                0 => EvictName::Uniform,
-                _ => EvictName::Guest,
+                0 => PickName::Uniform,
+                _ => PickName::Guest,
             };
             resize_ns = run.resize(balloon, Run::options(seed, evict))?;
         }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use results::store::RunFolder;
-use vssd_host::pick::{HostPick, Observer};
+use vssd_host::pick::{HostPick, Tracker};
 
 use super::params::Params;
 use super::rows::ObserverRow;
@@ -24,7 +24,7 @@ pub(crate) fn measure(params: &Params, seed: u64, folder: &mut RunFolder) -> Res
     let blocks: Vec<u32> = (0..requests).map(|_| stream.next_block()).collect();
     for repetition in 0..REPETITIONS {
         for (name, pick) in [("lru", HostPick::Lru), ("clock", HostPick::Clock)] {
-            let Some(mut observer) = Observer::new(pick, capacity) else {
+            let Some(mut observer) = Tracker::new(pick, capacity) else {
                 continue;
             };
             let started = Instant::now();

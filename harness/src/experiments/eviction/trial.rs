@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use lab::testbed::{ResizeOptions, Shape, Testbed, fill};
-use vssd_host::control::protocol::{EvictName, ObserverName, Resized};
+use vssd_host::control::protocol::{PickName, TrackerName, Resized};
 use workloads::pattern::derive_seed;
 use workloads::{Command, Policy, Report};
 
@@ -120,8 +120,8 @@ fn prepare(
         Picker::GuestLru => (Some(Policy::Lru), None, None),
         Picker::GuestLfu => (Some(Policy::Lfu), None, None),
         Picker::GuestCounts => (Some(Policy::Counts), None, None),
-        Picker::HostLru => (None, Some(ObserverName::Lru), None),
-        Picker::HostClock => (None, Some(ObserverName::Clock), None),
+        Picker::HostLru => (None, Some(TrackerName::Lru), None),
+        Picker::HostClock => (None, Some(TrackerName::Clock), None),
         Picker::HostUniform | Picker::HostSequential | Picker::HostDropAll => (None, None, None),
     };
     let needs_history = hint.is_none() && (policy.is_some() || observer.is_some());
@@ -145,7 +145,7 @@ fn prepare(
 }
 
 /// Resizes to `target` and waits until the guest has followed.
-fn resize(testbed: &mut dyn Testbed, target: u32, evict: EvictName, seed: u64) -> Result<Resized> {
+fn resize(testbed: &mut dyn Testbed, target: u32, evict: PickName, seed: u64) -> Result<Resized> {
     let options = ResizeOptions {
         evict,
         deadline: PATIENCE,
@@ -177,11 +177,11 @@ pub fn run(
     }
     prepare(params, picker, seed, detail, testbed)?;
     let evict = match picker {
-        picker if picker.is_guest() => EvictName::Guest,
-        Picker::HostLru => EvictName::Lru,
-        Picker::HostClock => EvictName::Clock,
-        Picker::HostSequential => EvictName::Sequential,
-        _ => EvictName::Uniform,
+        picker if picker.is_guest() => PickName::Guest,
+        Picker::HostLru => PickName::Lru,
+        Picker::HostClock => PickName::Clock,
+        Picker::HostSequential => PickName::Sequential,
+        _ => PickName::Uniform,
     };
     let capacity = testbed.capacity();
     let shrunk = match picker {

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use lab::testbed::{ResizeOptions, Shape, Talk, Testbed, fill};
 use lab::vm_host::Bench;
 use results::store::RunFolder;
-use vssd_host::control::protocol::{EncodingName, EvictName, LatencyStatus, Resized};
+use vssd_host::control::protocol::{EncodingName, PickName, LatencyStatus, Resized};
 use vssd_host::latency::{Activity, Bucket, Histogram, add, buckets, histogram};
 use workloads::report::PhaseKind;
 use workloads::{Command, Report};
@@ -108,7 +108,7 @@ fn by_the_backend(
 
 fn resize(bench: &mut Bench, target: u32) -> Result<Resized> {
     let options = ResizeOptions {
-        evict: EvictName::Guest,
+        evict: PickName::Guest,
         deadline: PATIENCE,
         seed: 0,
     };

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use lab::testbed::{ResizeOptions, Shape, Testbed, Transport};
 use results::store::RunFolder;
-use vssd_host::control::protocol::{EncodingName, EvictName};
+use vssd_host::control::protocol::{EncodingName, PickName};
 use vssd_host::size::ByteSize;
 use workloads::Command;
 
@@ -27,7 +27,7 @@ struct Timed {
 
 fn timed(testbed: &mut dyn Testbed, target: u32) -> Result<Timed> {
     let options = ResizeOptions {
-        evict: EvictName::Guest,
+        evict: PickName::Guest,
         deadline: PATIENCE,
         seed: 0,
     };

@@ -14,7 +14,7 @@ use results::store::RunFolder;
 use terminal::interrupt;
 use vssd_host::control::Client;
 use vssd_host::control::client::ClientError;
-use vssd_host::control::protocol::{Change, EvictName, Reply, Request, Resize, Resized};
+use vssd_host::control::protocol::{Change, PickName, Reply, Request, Resize, Resized};
 use vssd_host::size::Amount;
 use workloads::command::Enforce;
 use workloads::{Command, Policy, Report};
@@ -356,11 +356,11 @@ impl Resizer<'_> {
         resize.deadline_ms = PATIENCE.as_millis() as u64 / 2;
         resize.seed = Some(self.rng.random());
         if !grows && self.chance(self.raw.revoke_percent) {
-            resize.evict = EvictName::Uniform;
+            resize.evict = PickName::Uniform;
         }
         let kind = match (grows, resize.evict) {
             (true, _) => "grow",
-            (false, EvictName::Guest) => "shrink",
+            (false, PickName::Guest) => "shrink",
             (false, _) => "revoke",
         };
         let cancelled = self.chance(self.raw.cancel_percent);

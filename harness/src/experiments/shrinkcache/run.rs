@@ -6,7 +6,7 @@ use guest_cache::WritePolicy;
 use lab::testbed::{ResizeOptions, Testbed};
 use results::store::RunFolder;
 use terminal::interrupt;
-use vssd_host::control::protocol::{EvictName, ObserverName};
+use vssd_host::control::protocol::{PickName, TrackerName};
 use workloads::pattern::derive_seed;
 use workloads::{Command, Report};
 
@@ -72,7 +72,7 @@ impl<'a> Run<'a> {
     ) -> Result<Self> {
         let mut testbed = lab.testbed(params.disks(), folder)?;
         if way == HOST_LRU {
-            testbed.observe(ObserverName::Lru)?;
+            testbed.observe(TrackerName::Lru)?;
         }
         let opened = params.cache(write).open(testbed.guest())?;
         Ok(Self {
@@ -97,7 +97,7 @@ impl<'a> Run<'a> {
             interrupt::check()?;
             match phase {
                 "shrunk" => drop(self.shrink(folder)?),
-                "grown" => drop(self.resize("grow", self.capacity, EvictName::Guest, folder)?),
+                "grown" => drop(self.resize("grow", self.capacity, PickName::Guest, folder)?),
                 _ => {}
             }
             let replayed = Replayed::run(self.testbed.guest(), &load)?;
@@ -167,12 +167,12 @@ impl<'a> Run<'a> {
     fn shrink(&mut self, folder: &mut RunFolder) -> Result<Vec<Report>> {
         let keep = self.params.keep;
         let evict = match self.way {
-            SURRENDER => EvictName::Guest,
-            HOST_LRU => EvictName::Lru,
-            UNIFORM => EvictName::Uniform,
+            SURRENDER => PickName::Guest,
+            HOST_LRU => PickName::Lru,
+            UNIFORM => PickName::Uniform,
             DROP_ALL => {
-                let mut reports = self.resize("shrink", 0, EvictName::Uniform, folder)?;
-                reports.extend(self.resize("refill", keep, EvictName::Guest, folder)?);
+                let mut reports = self.resize("shrink", 0, PickName::Uniform, folder)?;
+                reports.extend(self.resize("refill", keep, PickName::Guest, folder)?);
                 return Ok(reports);
             }
             other => unreachable!("{other} is no way"),
@@ -184,7 +184,7 @@ impl<'a> Run<'a> {
         &mut self,
         step: &str,
         target: u32,
-        evict: EvictName,
+        evict: PickName,
         folder: &mut RunFolder,
     ) -> Result<Vec<Report>> {
         let options = ResizeOptions {

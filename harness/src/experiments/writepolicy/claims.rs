@@ -2,7 +2,7 @@
 
 use results::chart::scale;
 use results::verdict::{Source, Table, Verdict, millis};
-use vssd_host::media::MediaKind;
+use vssd_host::emulation::MediaKind;
 
 use super::rows::{WritePolicyCrashRow, WritePolicyRow, WritePolicySampleRow};
 

@@ -12,7 +12,7 @@ use results::chart::sheet::{
 use results::chart::spans::{self, Span};
 use results::chart::{Drawing, Figure, scale};
 use results::verdict::distinct;
-use vssd_host::media::MediaKind;
+use vssd_host::emulation::MediaKind;
 
 use super::claims::{BLOCK, is_through};
 use super::rows::{WritePolicyCrashRow, WritePolicyRow, WritePolicySampleRow};

@@ -5,7 +5,7 @@ use guest_cache::Policy;
 use guest_cache::WritePolicy;
 use lab::testbed::{Disks, OriginShape, Shape};
 use serde::Deserialize;
-use vssd_host::media::MediaKind;
+use vssd_host::emulation::MediaKind;
 use vssd_host::size::ByteSize;
 use workloads::Workload;
 

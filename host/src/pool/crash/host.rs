@@ -11,11 +11,11 @@ use vssd::units::Geometry;
 use vssd::wire::Encoding;
 
 use super::{BLOCKS, SHAPE};
-use crate::bell::Bell;
 use crate::clock::Clock;
-use crate::pool::ledger::Bounds;
+use crate::notifier::Notifier;
+use crate::pool::allocator::Bounds;
 use crate::pool::{Pool, Store};
-use crate::request::{Chain, RequestQueue, Turn};
+use crate::request::{Chain, Pass, RequestQueue};
 use crate::vssd::{Context, Place, Vssd};
 
 /// A pool, and each vSSD with its queue.
@@ -44,7 +44,7 @@ impl Host {
                 socket: PathBuf::new(),
             };
             let context = Context {
-                bell: Arc::new(Bell::default()),
+                notifier: Arc::new(Notifier::default()),
                 clock: Clock::monotonic(),
             };
             let encoding = Encoding::Compact;
@@ -69,7 +69,7 @@ impl Host {
             true => Chain::new([header], [data, end]),
             false => Chain::new([header, data], [end]),
         };
-        Turn::begin(vssd, queue).serve(chain);
+        Pass::begin(vssd, queue).serve(chain);
         status[0] == 0
     }
 
@@ -84,7 +84,7 @@ impl Host {
     }
 
     /// A write whose data have been moved, and which ends only after `meanwhile`: by then
-    /// nobody has put on record what it changed. Nothing else serves the pool's commits.
+    /// what it changed is not on record. Nothing else serves the pool's commits.
     pub(super) fn write_during<R>(
         &mut self,
         vssd: usize,
@@ -101,23 +101,23 @@ impl Host {
             [VolatileSlice::from(&mut status[..])],
         );
         let (guest, queue) = &mut self.guests[vssd];
-        let mut turn = Turn::begin(guest, queue);
+        let mut pass = Pass::begin(guest, queue);
         // SAFETY: header, data and status outlive the loop below, which ends when the
         // request has been popped.
         #[allow(unsafe_code)]
         unsafe {
-            turn.push(0, chain, None);
+            pass.push(0, chain, None);
         }
-        turn.poll();
-        drop(turn);
+        pass.poll();
+        drop(pass);
         let result = meanwhile(self);
         self.pool.serve_all();
         loop {
             let (guest, queue) = &mut self.guests[vssd];
-            let mut turn = Turn::begin(guest, queue);
-            turn.poll();
-            let ended = turn.pop().is_some();
-            drop(turn);
+            let mut pass = Pass::begin(guest, queue);
+            pass.poll();
+            let ended = pass.pop().is_some();
+            drop(pass);
             if ended {
                 assert_eq!(status, [0]);
                 return result;

@@ -1,9 +1,9 @@
-//! Power cuts and kills at every operation on the medium: what a flush or a
+//! Power cuts and kills at every operation on the backing: what a flush or a
 //! resize acknowledged is there, what is there was asked for, and no vSSD ever
 //! reads what another wrote.
 //!
 //! A run of random requests and resizes of a few vSSDs on one pool leaves a trace of
-//! writes and flushes. For every point of it the medium is put together as a crash would have
+//! writes and flushes. For every point of it the backing is put together as a crash would have
 //! left it, in several ways; the pool on that is opened, compared with a model, and
 //! used for a while, itself to crash again.
 
@@ -20,12 +20,12 @@ use vssd::block_set::BlockSet;
 use self::host::Host;
 use super::journal::BootId;
 use super::{Pool, Shape};
+use crate::backing::trace::{Crash, Event, Image, TraceBacking};
 use crate::io::EngineName;
-use crate::medium::trace::{Crash, Event, Image, TraceMedium};
 
 const SHAPE: Shape = Shape {
     block_size: 1024,
-    places: 1400,
+    physical_blocks: 1400,
     overcommit_permille: 1500,
 };
 
@@ -108,7 +108,7 @@ struct Possible {
 /// Random requests and resizes; what may be found after each of them.
 fn run(
     host: &mut Host,
-    medium: &TraceMedium,
+    backing: &TraceBacking,
     models: &mut Vec<Model>,
     writes: &mut Content,
     steps: usize,
@@ -128,8 +128,8 @@ fn run(
         );
         let mut held = (first_block..=last).all(|block| model.held.contains(block));
         let usage = host.pool.usage();
-        if usage.free + usage.limbo < last + 1 - first_block {
-            // A write might find no place for a part of it. Such requests fail,
+        if usage.free + usage.deferred < last + 1 - first_block {
+            // A write might find no physical block for a part of it. Such requests fail,
             // and what they leave is undefined.
             held = false;
         }
@@ -152,7 +152,7 @@ fn run(
                 if held {
                     meanwhile[vssd].change(range.clone(), content);
                     all.push(possible(models, &meanwhile));
-                    medium.mark(all.len() - 1);
+                    backing.mark(all.len() - 1);
                 }
                 if held {
                     assert!(host.write(vssd, first, &mut bytes), "step {step}");
@@ -163,7 +163,7 @@ fn run(
                 if held {
                     meanwhile[vssd].change(range, ZEROS);
                     all.push(possible(models, &meanwhile));
-                    medium.mark(all.len() - 1);
+                    backing.mark(all.len() - 1);
                 }
                 if held {
                     assert!(host.discard(vssd, first, sectors), "step {step}");
@@ -172,7 +172,7 @@ fn run(
             }
             6 | 7 => {
                 all.push(possible(models, models));
-                medium.mark(all.len() - 1);
+                backing.mark(all.len() - 1);
                 assert!(host.flush(vssd));
                 after.iter_mut().for_each(Model::flushed);
             }
@@ -186,7 +186,7 @@ fn run(
                 let mut instead = models.clone();
                 instead[vssd].released(&some);
                 all.push(possible(models, &instead));
-                medium.mark(all.len() - 1);
+                backing.mark(all.len() - 1);
                 if rng.random_range(0..3) == 0 {
                     host.pool.be_full();
                 }
@@ -202,7 +202,7 @@ fn run(
                 let mut instead = models.clone();
                 instead[vssd].held.union_with(&some);
                 all.push(possible(models, &instead));
-                medium.mark(all.len() - 1);
+                backing.mark(all.len() - 1);
                 let granted = host.resize(vssd, &some, false);
                 if granted {
                     after.iter_mut().for_each(Model::flushed);
@@ -213,13 +213,13 @@ fn run(
         }
         if rng.random_range(0..15) == 0 {
             all.push(possible(&after, &after));
-            medium.mark(all.len() - 1);
+            backing.mark(all.len() - 1);
             host.pool.compact_now().unwrap();
             after.iter_mut().for_each(Model::flushed);
         }
         *models = after;
         all.push(possible(models, models));
-        medium.mark(all.len() - 1);
+        backing.mark(all.len() - 1);
     }
     all
 }
@@ -234,8 +234,8 @@ fn possible(before: &[Model], after: &[Model]) -> Possible {
 /// Opens the pool that a crash left and holds it against what may be found.
 /// Returns what was found.
 fn check(image: Image, boot: BootId, found: &Possible, killed: bool, what: &str) -> Vec<Model> {
-    let medium = Arc::new(TraceMedium::new(SHAPE.medium_len(), image));
-    let pool = Pool::open(medium, EngineName::Sync, boot)
+    let backing = Arc::new(TraceBacking::new(SHAPE.backing_len(), image));
+    let pool = Pool::open(backing, EngineName::Sync, boot)
         .unwrap_or_else(|error| panic!("{what}: {error}"));
     pool.assert_consistent();
     let mut host = Host::new(pool, found.before.len());
@@ -281,7 +281,7 @@ fn check(image: Image, boot: BootId, found: &Possible, killed: bool, what: &str)
     models
 }
 
-/// A pool with its vSSDs, half of the time nearly full, so that places are soon
+/// A pool with its vSSDs, half of the time nearly full, so that physical blocks are soon
 /// used again.
 fn prepare(
     boot: BootId,
@@ -289,15 +289,15 @@ fn prepare(
     writes: &mut Content,
     rng: &mut SmallRng,
 ) -> (Image, Vec<Model>) {
-    let medium = Arc::new(TraceMedium::new(SHAPE.medium_len(), Image::default()));
-    let pool = Pool::create(medium.clone(), SHAPE, EngineName::Sync, boot).unwrap();
+    let backing = Arc::new(TraceBacking::new(SHAPE.backing_len(), Image::default()));
+    let pool = Pool::create(backing.clone(), SHAPE, EngineName::Sync, boot).unwrap();
     let mut host = Host::new(pool, vssds);
     let mut held = BlockSet::empty(BLOCKS);
     held.insert_range(0, BLOCKS);
     let sectors = BTreeMap::new();
     let mut models = vec![Model { held, sectors }; vssds];
     if rng.random() {
-        let most = SHAPE.places / vssds as u32 * SECTORS_PER_BLOCK - 40;
+        let most = SHAPE.physical_blocks / vssds as u32 * SECTORS_PER_BLOCK - 40;
         for (vssd, model) in models.iter_mut().enumerate() {
             for first in (0..most).step_by(100) {
                 *writes += 1;
@@ -311,7 +311,7 @@ fn prepare(
         }
     }
     drop(host);
-    (medium.image(), models)
+    (backing.image(), models)
 }
 
 /// Holds what crashes leave after every operation from `begin` on against what may be
@@ -344,15 +344,15 @@ fn check_from(
 fn a_resize_records_no_write_before_its_data() {
     for seed in 0..4 {
         let mut rng = SmallRng::seed_from_u64(seed);
-        let medium = Arc::new(TraceMedium::new(SHAPE.medium_len(), Image::default()));
-        let pool = Pool::create(medium.clone(), SHAPE, EngineName::Sync, BootId([1; 16]));
+        let backing = Arc::new(TraceBacking::new(SHAPE.backing_len(), Image::default()));
+        let pool = Pool::create(backing.clone(), SHAPE, EngineName::Sync, BootId([1; 16]));
         let mut host = Host::new(pool.unwrap(), 2);
         let mut held = BlockSet::empty(BLOCKS);
         held.insert_range(0, BLOCKS);
         let sectors = BTreeMap::new();
         let mut models = vec![Model { held, sectors }; 2];
-        // Both write everything, and then give half of it up: no place is without what
-        // somebody left there.
+        // Both write everything, and then give half of it up: no physical block is without what
+        // was left there.
         for (vssd, model) in models.iter_mut().enumerate() {
             let all = 0..BLOCKS * SECTORS_PER_BLOCK;
             let bytes = all.clone().flat_map(|s| sector(vssd, s, 1));
@@ -367,7 +367,7 @@ fn a_resize_records_no_write_before_its_data() {
             model.released(&half);
             model.held.union_with(&half);
         }
-        let began = medium.events().len();
+        let began = backing.events().len();
         let first = possible(&models, &models);
         let mut all = Vec::new();
         host.pool.stop_serving();
@@ -383,7 +383,7 @@ fn a_resize_records_no_write_before_its_data() {
             after[1].change(range.clone(), write);
             after[0].released(&gives);
             all.push(possible(&models, &after));
-            medium.mark(all.len() - 1);
+            backing.mark(all.len() - 1);
             let mut bytes: Vec<u8> = range.clone().flat_map(|s| sector(1, s, write)).collect();
             let released = host.write_during(1, range.start, &mut bytes, |host| {
                 host.resize(0, &gives, true)
@@ -396,15 +396,15 @@ fn a_resize_records_no_write_before_its_data() {
             let mut after = models.clone();
             after[0].held.union_with(&gives);
             all.push(possible(&models, &after));
-            medium.mark(all.len() - 1);
+            backing.mark(all.len() - 1);
             assert!(host.resize(0, &gives, false));
             models = after;
             all.push(possible(&models, &models));
-            medium.mark(all.len() - 1);
+            backing.mark(all.len() - 1);
         }
         drop(host);
         let mut crash = Crash::new(Image::default());
-        let events = medium.events();
+        let events = backing.events();
         events[..began]
             .iter()
             .for_each(|event| crash.happened(event));
@@ -421,13 +421,13 @@ fn crash_everywhere(seed: u64, steps: usize, variants: usize) {
     let mut writes = 0;
     let (start, mut models) = prepare(boot, vssds, &mut writes, &mut rng);
 
-    let medium = Arc::new(TraceMedium::new(SHAPE.medium_len(), start.clone()));
-    let pool = Pool::open(medium.clone(), EngineName::Sync, boot).unwrap();
+    let backing = Arc::new(TraceBacking::new(SHAPE.backing_len(), start.clone()));
+    let pool = Pool::open(backing.clone(), EngineName::Sync, boot).unwrap();
     let mut host = Host::new(pool, vssds);
     let first = possible(&models, &models);
     let all = run(
         &mut host,
-        &medium,
+        &backing,
         &mut models,
         &mut writes,
         steps,
@@ -437,7 +437,7 @@ fn crash_everywhere(seed: u64, steps: usize, variants: usize) {
 
     let mut crash = Crash::new(start);
     let mut now = first;
-    for (at, event) in medium.events().iter().enumerate() {
+    for (at, event) in backing.events().iter().enumerate() {
         crash.happened(event);
         if let Event::Mark(index) = event {
             now = all[*index].clone();
@@ -460,7 +460,7 @@ fn crash_everywhere(seed: u64, steps: usize, variants: usize) {
 }
 
 /// Goes on after a crash, and crashes once more. What a killed process wrote and
-/// nobody flushed can still be lost by then.
+/// was not flushed can still be lost by then.
 fn again(
     mut crash: Crash,
     boot: BootId,
@@ -469,16 +469,16 @@ fn again(
     rng: &mut SmallRng,
     what: &str,
 ) {
-    let medium = Arc::new(TraceMedium::new(SHAPE.medium_len(), crash.killed()));
-    let pool = Pool::open(medium.clone(), EngineName::Sync, boot).unwrap();
+    let backing = Arc::new(TraceBacking::new(SHAPE.backing_len(), crash.killed()));
+    let pool = Pool::open(backing.clone(), EngineName::Sync, boot).unwrap();
     // To serve from a pool it is opened with a flush.
-    let opened = medium.events().len();
+    let opened = backing.events().len();
     let mut host = Host::new(pool, models.len());
     let first = possible(&models, &models);
-    let all = run(&mut host, &medium, &mut models, writes, 6, rng);
+    let all = run(&mut host, &backing, &mut models, writes, 6, rng);
     drop(host);
     let mut now = first;
-    let events = medium.events();
+    let events = backing.events();
     let end = rng.random_range(opened..=events.len());
     for event in &events[..end] {
         crash.happened(event);
@@ -502,15 +502,15 @@ fn whatever_a_crash_leaves_is_sound() {
     }
 }
 
-/// A medium that fails now and then costs the operation that it fails, and
+/// A backing that fails now and then costs the operation that it fails, and
 /// nothing that was acknowledged as durable.
 #[test]
 fn a_failing_medium_loses_nothing() {
     let boot = BootId([1; 16]);
     for seed in 0..40 {
         let mut rng = SmallRng::seed_from_u64(seed);
-        let medium = Arc::new(TraceMedium::new(SHAPE.medium_len(), Image::default()));
-        let pool = Pool::create(medium.clone(), SHAPE, EngineName::Sync, boot).unwrap();
+        let backing = Arc::new(TraceBacking::new(SHAPE.backing_len(), Image::default()));
+        let pool = Pool::create(backing.clone(), SHAPE, EngineName::Sync, boot).unwrap();
         let mut host = Host::new(pool, 2);
         let mut expected: Vec<BTreeMap<u32, Vec<u8>>> = vec![BTreeMap::new(); 2];
         for write in 1..60 {
@@ -518,7 +518,7 @@ fn a_failing_medium_loses_nothing() {
             let at = rng.random_range(0..BLOCKS * SECTORS_PER_BLOCK);
             let mut bytes = sector(vssd, at, write).to_vec();
             if rng.random_range(0..4) == 0 {
-                medium.fail_in(rng.random_range(0..5));
+                backing.fail_in(rng.random_range(0..5));
             }
             let written = host.write(vssd, at, &mut bytes);
             let flushed = host.flush(vssd);
@@ -530,14 +530,14 @@ fn a_failing_medium_loses_nothing() {
             if !flushed {
                 // Nothing can be relied on any more but what is durable.
                 drop(host);
-                let pool = Pool::open(medium.clone(), EngineName::Sync, boot);
-                let pool = pool.or_else(|_| Pool::open(medium.clone(), EngineName::Sync, boot));
+                let pool = Pool::open(backing.clone(), EngineName::Sync, boot);
+                let pool = pool.or_else(|_| Pool::open(backing.clone(), EngineName::Sync, boot));
                 host = Host::new(pool.unwrap(), 2);
             }
         }
         drop(host);
-        let medium = Arc::new(TraceMedium::new(SHAPE.medium_len(), medium.image()));
-        let pool = Pool::open(medium, EngineName::Sync, BootId([2; 16])).unwrap();
+        let backing = Arc::new(TraceBacking::new(SHAPE.backing_len(), backing.image()));
+        let pool = Pool::open(backing, EngineName::Sync, BootId([2; 16])).unwrap();
         pool.assert_consistent();
         let mut host = Host::new(pool, 2);
         for (vssd, expected) in expected.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Two backends on one medium, as through two nodes of a disk.
+//! Two backends on one backing, as through two nodes of a disk.
 
 use std::sync::mpsc;
 use std::time::Duration;
@@ -9,22 +9,22 @@ use super::*;
 use crate::pool::journal::Journal;
 
 /// A pool with two vSSDs, opened once more by another.
-fn two() -> (Arc<TraceMedium>, Host, Host) {
-    let medium = Arc::new(TraceMedium::new(SHAPE.medium_len(), Image::default()));
+fn two() -> (Arc<TraceBacking>, Host, Host) {
+    let backing = Arc::new(TraceBacking::new(SHAPE.backing_len(), Image::default()));
     let boot = BootId([1; 16]);
-    let pool = Pool::create(medium.clone(), SHAPE, EngineName::Sync, boot).unwrap();
+    let pool = Pool::create(backing.clone(), SHAPE, EngineName::Sync, boot).unwrap();
     let mut older = Host::new(pool, 2);
     assert!(older.write(0, 0, &mut sector(0, 0, 1)));
     assert!(older.flush(0));
-    let pool = Pool::open(medium.clone(), EngineName::Sync, boot).unwrap();
-    (medium, older, Host::new(pool, 2))
+    let pool = Pool::open(backing.clone(), EngineName::Sync, boot).unwrap();
+    (backing, older, Host::new(pool, 2))
 }
 
 /// The backend that had the pool first records nothing more, and says so to whoever asked for
 /// something, from the first commit on after it has looked.
 #[test]
 fn the_first_backend_stops_when_a_second_has_come() {
-    let (medium, mut older, mut younger) = two();
+    let (backing, mut older, mut younger) = two();
     let (lost, told) = mpsc::channel();
     older.pool.on_loss(move || lost.send(()).unwrap());
     older.pool.verify_now();
@@ -43,11 +43,11 @@ fn the_first_backend_stops_when_a_second_has_come() {
     // The second goes on.
     assert!(younger.write(1, 40, &mut sector(1, 40, 3)));
     assert!(younger.flush(1));
-    let found = Journal::read(medium.clone(), BootId([1; 16])).unwrap();
+    let found = Journal::read(backing.clone(), BootId([1; 16])).unwrap();
     let overlap = found.overlap.unwrap();
     let suspects: Vec<_> = overlap.suspects.iter().map(ToString::to_string).collect();
     assert!(
-        suspects[0].starts_with("in doubt: block 20 of vm1, at place"),
+        suspects[0].starts_with("in doubt: block 20 of vm1, at physical block"),
         "{suspects:?}"
     );
     // Block 0 of vm0 was written before, and either could have written it again.
@@ -56,14 +56,14 @@ fn the_first_backend_stops_when_a_second_has_come() {
         ["possibly rewritten by both: block 0 of vm0"]
     );
     drop((older, younger));
-    let refused = Pool::open(medium.clone(), EngineName::Sync, BootId([1; 16]));
+    let refused = Pool::open(backing.clone(), EngineName::Sync, BootId([1; 16]));
     let error = refused.err().unwrap().to_string();
     assert!(
         error.contains("two backends had this pool at the same time"),
         "{error}"
     );
-    Pool::accept(medium.clone(), BootId([1; 16])).unwrap();
-    let pool = Pool::open(medium, EngineName::Sync, BootId([1; 16])).unwrap();
+    Pool::accept(backing.clone(), BootId([1; 16])).unwrap();
+    let pool = Pool::open(backing, EngineName::Sync, BootId([1; 16])).unwrap();
     let mut host = Host::new(pool, 2);
     assert_eq!(host.read(1, 40, 1).unwrap(), sector(1, 40, 3));
     assert_eq!(host.read(0, 0, 1).unwrap(), sector(0, 0, 1));
@@ -75,7 +75,7 @@ fn a_quiet_backend_notices_too() {
     let (_, older, _younger) = two();
     let (lost, told) = mpsc::channel();
     older.pool.on_loss(move || {
-        // It is told again and again, when the test may have ended.
+        // It is signalled again and again, when the test may have ended.
         let _ = lost.send(());
     });
     told.recv_timeout(Duration::from_secs(60)).unwrap();

@@ -10,7 +10,7 @@ use vssd::units::Geometry;
 use super::record::{Record, split};
 use super::window::Window;
 use crate::pool::Shape;
-use crate::pool::ledger::{Bounds, REGION, VolumeId};
+use crate::pool::allocator::{Bounds, REGION, VolumeId};
 use crate::pool::volume::Run;
 
 /// A volume.
@@ -43,15 +43,17 @@ impl VolumeImage {
         self.windows().flatten()
     }
 
-    /// Blocks that are written, ascending, with their places.
+    /// Blocks that are written, ascending, with their physical blocks.
     pub fn map(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
         self.runs()
-            .flat_map(|run| (run.block..run.block + run.count).zip(run.place..))
+            .flat_map(|run| (run.block..run.block + run.count).zip(run.physical..))
     }
 
     /// Where a block is, if it is written.
-    pub fn place(&self, block: u32) -> Option<u32> {
-        self.windows.get(&(block / REGION))?.place(block % REGION)
+    pub fn physical(&self, block: u32) -> Option<u32> {
+        self.windows
+            .get(&(block / REGION))?
+            .physical(block % REGION)
     }
 
     /// Blocks that are written.
@@ -59,14 +61,14 @@ impl VolumeImage {
         self.windows.values().map(Window::len).sum()
     }
 
-    /// Blocks in a row are at places in a row.
-    fn set(&mut self, block: u32, count: u32, place: u32) {
+    /// Blocks in a row are at physical blocks in a row.
+    fn set(&mut self, block: u32, count: u32, physical: u32) {
         for (index, first, count, skipped) in windows(block, count) {
-            let place = place + skipped;
+            let physical = physical + skipped;
             self.windows
                 .entry(index)
-                .and_modify(|window| window.set(first, count, place))
-                .or_insert_with(|| Window::new(first, count, place));
+                .and_modify(|window| window.set(first, count, physical))
+                .or_insert_with(|| Window::new(first, count, physical));
         }
     }
 
@@ -115,28 +117,28 @@ pub struct PoolImage {
 /// Something that is wrong with a pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Two blocks lie at the same place.
+    /// Two blocks lie at the same physical block.
     Shared {
-        /// The place.
-        place: u32,
+        /// The physical block.
+        physical: u32,
         /// One block: volume and number.
         one: (String, u32),
         /// The other.
         other: (String, u32),
     },
-    /// A block lies at a place that there is not.
+    /// A block lies at a physical block that there is not.
     Beyond {
         /// Volume and number of the block.
         block: (String, u32),
-        /// The place.
-        place: u32,
+        /// The physical block.
+        physical: u32,
     },
-    /// A block that nobody holds has a place.
+    /// A block that its guest does not hold has a physical block.
     NotHeld {
         /// Volume and number of the block.
         block: (String, u32),
-        /// The place.
-        place: u32,
+        /// The physical block.
+        physical: u32,
     },
     /// A volume holds more than it may.
     OverQuota {
@@ -154,19 +156,23 @@ pub enum Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Shared { place, one, other } => write!(
+            Self::Shared {
+                physical,
+                one,
+                other,
+            } => write!(
                 f,
-                "place {place} belongs to block {} of {} and to block {} of {}",
+                "physical block {physical} belongs to block {} of {} and to block {} of {}",
                 one.1, one.0, other.1, other.0
             ),
-            Self::Beyond { block, place } => write!(
+            Self::Beyond { block, physical } => write!(
                 f,
-                "block {} of {} is at place {place}, which the pool does not have",
+                "block {} of {} is at physical block {physical}, which the pool does not have",
                 block.1, block.0
             ),
-            Self::NotHeld { block, place } => write!(
+            Self::NotHeld { block, physical } => write!(
                 f,
-                "block {} of {} is at place {place}, but its guest does not hold it",
+                "block {} of {} is at physical block {physical}, but its guest does not hold it",
                 block.1, block.0
             ),
             Self::OverQuota { name, held, quota } => {
@@ -242,16 +248,16 @@ impl PoolImage {
             Record::Mapped {
                 id,
                 block,
-                place,
+                physical,
                 count,
             } => {
-                let places = self.shape.places;
+                let physical_blocks = self.shape.physical_blocks;
                 let volume = self.volumes.get_mut(&id)?;
-                let fits = u64::from(place) + u64::from(count) <= u64::from(places);
+                let fits = u64::from(physical) + u64::from(count) <= u64::from(physical_blocks);
                 if !fits || !volume.contains(block, count) {
                     return None;
                 }
-                volume.set(block, count, place);
+                volume.set(block, count, physical);
                 Some(())
             }
             Record::Unmapped { id, block, count } => {
@@ -267,7 +273,7 @@ impl PoolImage {
                 let first = index.checked_mul(REGION)?;
                 let window = Window::of(map)?;
                 for run in window.runs() {
-                    let fits = run.place + run.count <= self.shape.places;
+                    let fits = run.physical + run.count <= self.shape.physical_blocks;
                     if !fits || !volume.contains(first.checked_add(run.block)?, run.count) {
                         return None;
                     }
@@ -295,7 +301,7 @@ impl PoolImage {
     /// Everything that is wrong with it, as far as the first `most` faults.
     pub fn check(&self, most: usize) -> Vec<Fault> {
         let mut faults = Vec::new();
-        let mut owned = BlockSet::empty(self.shape.places);
+        let mut owned = BlockSet::empty(self.shape.physical_blocks);
         let mut names = BTreeSet::new();
         for volume in self.volumes.values() {
             if faults.len() >= most {
@@ -311,20 +317,20 @@ impl PoolImage {
             }
             for Run {
                 block,
-                place,
+                physical,
                 count,
             } in volume.runs()
             {
-                let end = place.checked_add(count);
-                let sound = end.is_some_and(|end| end <= self.shape.places)
+                let end = physical.checked_add(count);
+                let sound = end.is_some_and(|end| end <= self.shape.physical_blocks)
                     && volume.held.contains_range(block, count)
-                    && !owned.intersects_range(place, count);
+                    && !owned.intersects_range(physical, count);
                 match sound {
-                    true => spans(place, count).for_each(|(at, bits)| {
+                    true => spans(physical, count).for_each(|(at, bits)| {
                         owned.insert_bits(at, bits);
                     }),
                     false => {
-                        let blocks = (block..block + count).zip(place..);
+                        let blocks = (block..block + count).zip(physical..);
                         self.check_blocks(volume, blocks, &mut owned, &mut faults);
                     }
                 }
@@ -344,34 +350,34 @@ impl PoolImage {
         owned: &mut BlockSet,
         faults: &mut Vec<Fault>,
     ) {
-        for (number, place) in blocks {
+        for (number, physical) in blocks {
             let block = || (volume.name.clone(), number);
-            if place >= self.shape.places {
+            if physical >= self.shape.physical_blocks {
                 faults.push(Fault::Beyond {
                     block: block(),
-                    place,
+                    physical,
                 });
             }
             if !volume.held.contains(number) {
                 faults.push(Fault::NotHeld {
                     block: block(),
-                    place,
+                    physical,
                 });
             }
-            if place < self.shape.places && !owned.insert(place) {
+            if physical < self.shape.physical_blocks && !owned.insert(physical) {
                 faults.push(Fault::Shared {
-                    place,
-                    one: self.owner(place),
+                    physical,
+                    one: self.owner(physical),
                     other: block(),
                 });
             }
         }
     }
 
-    /// The first block that lies at `place`: volume and number.
-    fn owner(&self, place: u32) -> (String, u32) {
+    /// The first block that lies at `physical`: volume and number.
+    fn owner(&self, physical: u32) -> (String, u32) {
         let mut owners = self.volumes.values().flat_map(|volume| {
-            let blocks = volume.map().filter(move |(_, at)| *at == place);
+            let blocks = volume.map().filter(move |(_, at)| *at == physical);
             blocks.map(|(block, _)| (volume.name.clone(), block))
         });
         owners.next().unwrap_or_default()

@@ -1,4 +1,4 @@
-//! Where things are on the medium of a pool, and the bytes of their headers.
+//! Where things are on the backing of a pool, and the bytes of their headers.
 //! All numbers are little-endian.
 //!
 //! ```text
@@ -6,10 +6,10 @@
 //!   0  "vSSDpool"                          0  "vCMT"
 //!   8  version u32, 2                      4  flags u32: 1 hard, 2 snapshot
 //!  12  bytes in a block u32                8  epoch u64
-//!  16  places u32                         16  sequence u64
+//!  16  physical blocks u32               16  sequence u64
 //!  20  overcommit u32, thousandths        24  bytes of records u32
 //!  24  bytes of an area u64               28  CRC of the commit before u32
-//!  32  where the places begin u64         32  boot id, 16 bytes
+//!  32  offset of physical block 0 u64    32  boot id, 16 bytes
 //!  40  epoch u64                          48  session u64
 //!  48  live area u32                      56  zeros
 //!  52  zeros                              60  CRC-32 of all else u32
@@ -20,11 +20,10 @@
 //!
 //! The page of a session is described in [`session`](super::session).
 
-use std::io;
+use zerocopy::byteorder::little_endian::{U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use vm_memory::VolatileSlice;
-
-use crate::medium::{Medium, Room};
+use crate::backing::Room;
 use crate::pool::Shape;
 
 /// What journal reads and writes are multiples of, bytes: more than direct I/O
@@ -43,8 +42,8 @@ pub const AREAS: u64 = SESSIONS + SESSIONS_KEPT * PAGE;
 /// What the data area begins at a multiple of: a region of 4 KiB blocks.
 const DATA_ALIGNMENT: u64 = 2 << 20;
 
-const SUPERBLOCK_MAGIC: u64 = u64::from_le_bytes(*b"vSSDpool");
-const COMMIT_MAGIC: u32 = u32::from_le_bytes(*b"vCMT");
+const SUPERBLOCK_MAGIC: [u8; 8] = *b"vSSDpool";
+const COMMIT_MAGIC: [u8; 4] = *b"vCMT";
 const VERSION: u32 = 2;
 const SUPERBLOCK_LEN: usize = 128;
 
@@ -69,12 +68,12 @@ const GROWTH: u64 = 4;
 /// Bytes of an area: twice what describes a pool in which no two blocks are
 /// neighbours, and room for the largest change of ownership.
 fn area_len(shape: Shape) -> u64 {
-    let places = u64::from(shape.places);
-    let held = places * u64::from(shape.overcommit_permille) / 1000;
-    (4 * (1 << 20) + 10 * places + held / 2).next_multiple_of(PAGE)
+    let physical_blocks = u64::from(shape.physical_blocks);
+    let held = physical_blocks * u64::from(shape.overcommit_permille) / 1000;
+    (4 * (1 << 20) + 10 * physical_blocks + held / 2).next_multiple_of(PAGE)
 }
 
-/// What a pool of that shape needs of its medium. Room for all of its journal, and for as much of
+/// What a pool of that shape needs of its backing. Room for all of its journal, and for as much of
 /// that as it uses until there is a lot to record.
 pub fn room(shape: Shape) -> Room {
     let superblock = Superblock::new(shape, 0, 0, SessionId(0));
@@ -94,7 +93,7 @@ pub struct Superblock {
     pub shape: Shape,
     /// Bytes of each of the two areas.
     pub area_len: u64,
-    /// Where the places begin.
+    /// Where the physical blocks begin.
     pub data: u64,
     /// Counts superblocks in the upper half, so that the last one is found; the
     /// lower half is random, so that nothing of before is taken for new.
@@ -124,18 +123,51 @@ impl SessionId {
     }
 }
 
-fn put(page: &mut [u8], at: &mut usize, bytes: &[u8]) {
-    page[*at..*at + bytes.len()].copy_from_slice(bytes);
-    *at += bytes.len();
+/// A superblock as it lies at the front of its page.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct RawSuperblock {
+    magic: [u8; 8],
+    version: U32,
+    block_size: U32,
+    physical_blocks: U32,
+    overcommit_permille: U32,
+    area_len: U64,
+    data: U64,
+    epoch: U64,
+    live: U32,
+    unused: [u8; 4],
+    snapshot: U64,
+    session: U64,
+    zeros: [u8; 52],
+    crc: U32,
 }
 
-pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
+const _: () = assert!(size_of::<RawSuperblock>() == SUPERBLOCK_LEN);
+
+impl RawSuperblock {
+    fn checksum(&self) -> u32 {
+        crc32fast::hash(&self.as_bytes()[..SUPERBLOCK_LEN - size_of::<U32>()])
+    }
 }
 
-pub(super) fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
+/// The header of a commit as it lies at the front of its page.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct RawCommitHeader {
+    magic: [u8; 4],
+    flags: U32,
+    epoch: U64,
+    sequence: U64,
+    payload_len: U32,
+    previous: U32,
+    boot: [u8; 16],
+    session: U64,
+    zeros: [u8; 4],
+    crc: U32,
 }
+
+const _: () = assert!(size_of::<RawCommitHeader>() == COMMIT_HEADER_LEN);
 
 impl Superblock {
     /// A superblock of a pool without anything in it.
@@ -167,9 +199,9 @@ impl Superblock {
         used.max(self.snapshot + LONGEST_COMMIT).min(self.area_len)
     }
 
-    /// Bytes that the pool takes on its medium.
+    /// Bytes that the pool takes on its backing.
     pub fn pool_len(&self) -> u64 {
-        self.data + u64::from(self.shape.places) * u64::from(self.shape.block_size)
+        self.data + u64::from(self.shape.physical_blocks) * u64::from(self.shape.block_size)
     }
 
     /// Where area `area` begins.
@@ -184,55 +216,55 @@ impl Superblock {
 
     /// Its page.
     pub fn encode(&self) -> Vec<u8> {
-        let mut page = vec![0; PAGE as usize];
-        let mut at = 0;
-        put(&mut page, &mut at, &SUPERBLOCK_MAGIC.to_le_bytes());
-        for number in [
-            VERSION,
-            self.shape.block_size,
-            self.shape.places,
-            self.shape.overcommit_permille,
-        ] {
-            put(&mut page, &mut at, &number.to_le_bytes());
-        }
-        for number in [self.area_len, self.data, self.epoch] {
-            put(&mut page, &mut at, &number.to_le_bytes());
-        }
-        put(&mut page, &mut at, &u64::from(self.live).to_le_bytes());
-        for number in [self.snapshot, self.session.0] {
-            put(&mut page, &mut at, &number.to_le_bytes());
-        }
-        let crc = crc32fast::hash(&page[..SUPERBLOCK_LEN - 4]);
-        put(&mut page, &mut (SUPERBLOCK_LEN - 4), &crc.to_le_bytes());
+        let mut raw = RawSuperblock {
+            magic: SUPERBLOCK_MAGIC,
+            version: VERSION.into(),
+            block_size: self.shape.block_size.into(),
+            physical_blocks: self.shape.physical_blocks.into(),
+            overcommit_permille: self.shape.overcommit_permille.into(),
+            area_len: self.area_len.into(),
+            data: self.data.into(),
+            epoch: self.epoch.into(),
+            live: self.live.into(),
+            unused: [0; 4],
+            snapshot: self.snapshot.into(),
+            session: self.session.0.into(),
+            zeros: [0; 52],
+            crc: U32::ZERO,
+        };
+        raw.crc = raw.checksum().into();
+        let mut page = raw.as_bytes().to_vec();
+        page.resize(PAGE as usize, 0);
         page
     }
 
-    /// The version of the superblock in a page, if it is none that this program knows.
+    /// The version of the superblock in a page, if this program does not know it.
     pub fn other_version(page: &[u8]) -> Option<u32> {
-        let version = u32_at(page, 8);
-        (u64_at(page, 0) == SUPERBLOCK_MAGIC && version != VERSION).then_some(version)
+        let (raw, _) = RawSuperblock::ref_from_prefix(page).ok()?;
+        let version = raw.version.get();
+        (raw.magic == SUPERBLOCK_MAGIC && version != VERSION).then_some(version)
     }
 
-    /// Reads a page; `None` when it is no superblock that this program knows.
+    /// Reads a page; `None` when it holds no superblock that this program knows.
     pub fn decode(page: &[u8]) -> Option<Self> {
-        let sound = u64_at(page, 0) == SUPERBLOCK_MAGIC
-            && u32_at(page, SUPERBLOCK_LEN - 4) == crc32fast::hash(&page[..SUPERBLOCK_LEN - 4]);
-        if !sound || u32_at(page, 8) != VERSION {
+        let (raw, _) = RawSuperblock::ref_from_prefix(page).ok()?;
+        let sound = raw.magic == SUPERBLOCK_MAGIC && raw.crc == raw.checksum();
+        if !sound || raw.version != VERSION {
             return None;
         }
         let shape = Shape {
-            block_size: u32_at(page, 12),
-            places: u32_at(page, 16),
-            overcommit_permille: u32_at(page, 20),
+            block_size: raw.block_size.get(),
+            physical_blocks: raw.physical_blocks.get(),
+            overcommit_permille: raw.overcommit_permille.get(),
         };
         let superblock = Self {
             shape,
-            area_len: u64_at(page, 24),
-            data: u64_at(page, 32),
-            epoch: u64_at(page, 40),
-            live: u32_at(page, 48),
-            snapshot: u64_at(page, 56),
-            session: SessionId(u64_at(page, 64)),
+            area_len: raw.area_len.get(),
+            data: raw.data.get(),
+            epoch: raw.epoch.get(),
+            live: raw.live.get(),
+            snapshot: raw.snapshot.get(),
+            session: SessionId(raw.session.get()),
         };
         // What was checked when it was made may be relied on.
         let expected = Self {
@@ -269,34 +301,37 @@ pub struct CommitHeader {
 }
 
 impl CommitHeader {
-    const CRC_AT: usize = 60;
+    const CRC_AT: usize = COMMIT_HEADER_LEN - size_of::<U32>();
 
     /// Writes it to the front of `page`.
     pub fn encode(&self, page: &mut [u8]) {
-        let mut at = 0;
-        put(page, &mut at, &COMMIT_MAGIC.to_le_bytes());
-        put(page, &mut at, &self.flags.to_le_bytes());
-        put(page, &mut at, &self.epoch.to_le_bytes());
-        put(page, &mut at, &self.sequence.to_le_bytes());
-        put(page, &mut at, &self.payload_len.to_le_bytes());
-        put(page, &mut at, &self.previous.to_le_bytes());
-        put(page, &mut at, &self.boot);
-        put(page, &mut at, &self.session.0.to_le_bytes());
-        put(page, &mut at, &[0; 4]);
-        put(page, &mut at, &self.crc.to_le_bytes());
+        let raw = RawCommitHeader {
+            magic: COMMIT_MAGIC,
+            flags: self.flags.into(),
+            epoch: self.epoch.into(),
+            sequence: self.sequence.into(),
+            payload_len: self.payload_len.into(),
+            previous: self.previous.into(),
+            boot: self.boot,
+            session: self.session.0.into(),
+            zeros: [0; 4],
+            crc: self.crc.into(),
+        };
+        page[..COMMIT_HEADER_LEN].copy_from_slice(raw.as_bytes());
     }
 
-    /// Reads the front of a page; `None` when it is no header.
+    /// Reads the front of a page; `None` when it holds no header.
     pub fn decode(page: &[u8]) -> Option<Self> {
-        (u32_at(page, 0) == COMMIT_MAGIC).then(|| Self {
-            flags: u32_at(page, 4),
-            epoch: u64_at(page, 8),
-            sequence: u64_at(page, 16),
-            payload_len: u32_at(page, 24),
-            previous: u32_at(page, 28),
-            boot: page[32..48].try_into().expect("sixteen bytes"),
-            session: SessionId(u64_at(page, 48)),
-            crc: u32_at(page, Self::CRC_AT),
+        let (raw, _) = RawCommitHeader::ref_from_prefix(page).ok()?;
+        (raw.magic == COMMIT_MAGIC).then(|| Self {
+            flags: raw.flags.get(),
+            epoch: raw.epoch.get(),
+            sequence: raw.sequence.get(),
+            payload_len: raw.payload_len.get(),
+            previous: raw.previous.get(),
+            boot: raw.boot,
+            session: SessionId(raw.session.get()),
+            crc: raw.crc.get(),
         })
     }
 
@@ -319,43 +354,13 @@ pub fn commit_len(payload_len: usize) -> u64 {
     ((COMMIT_HEADER_LEN + payload_len) as u64).next_multiple_of(PAGE)
 }
 
-/// A buffer at a multiple of [`PAGE`] in memory, as direct I/O wants it.
-#[derive(Debug, Default)]
-pub struct AlignedBuffer {
-    bytes: Vec<u8>,
-}
-
-impl AlignedBuffer {
-    /// The first `len` bytes, with anything in them.
-    pub fn get(&mut self, len: usize) -> &mut [u8] {
-        let page = PAGE as usize;
-        if self.bytes.len() < len + page {
-            self.bytes = vec![0; len.next_power_of_two() + page];
-        }
-        let skip = self.bytes.as_ptr().align_offset(page);
-        &mut self.bytes[skip..skip + len]
-    }
-
-    /// Fills the first `len` bytes from `offset` of a medium.
-    pub fn read(&mut self, medium: &dyn Medium, offset: u64, len: usize) -> io::Result<&[u8]> {
-        let bytes = self.get(len);
-        medium.read(offset, &[VolatileSlice::from(&mut *bytes)])?;
-        Ok(bytes)
-    }
-
-    /// Stores the first `len` bytes at `offset` of a medium.
-    pub fn write(&mut self, medium: &dyn Medium, offset: u64, len: usize) -> io::Result<()> {
-        medium.write(offset, &[VolatileSlice::from(self.get(len))])
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const SHAPE: Shape = Shape {
         block_size: 4096,
-        places: 0x0102_0304,
+        physical_blocks: 0x0102_0304,
         overcommit_permille: 1500,
     };
 
@@ -372,7 +377,7 @@ mod tests {
         assert_eq!(page[12..16], [0, 0x10, 0, 0]);
         assert_eq!(page[16..20], [4, 3, 2, 1]);
         assert_eq!(page[20..24], [0xdc, 5, 0, 0]);
-        // 4 MiB, 10 bytes a place and half a byte for each that may be held.
+        // 4 MiB, 10 bytes a physical block and half a byte for each that may be held.
         let area: u64 = (4 << 20) + 10 * 0x0102_0304 + 0x0102_0304 * 3 / 4;
         let area = area.next_multiple_of(4096);
         assert_eq!(page[24..32], area.to_le_bytes());
@@ -421,13 +426,24 @@ mod tests {
 
     #[test]
     fn the_parts_do_not_overlap() {
-        for places in [1, 1000, 8 << 20, u32::MAX - 1] {
-            let superblock = Superblock::new(Shape { places, ..SHAPE }, 0, 0, SESSION);
+        for physical_blocks in [1, 1000, 8 << 20, u32::MAX - 1] {
+            let superblock = Superblock::new(
+                Shape {
+                    physical_blocks,
+                    ..SHAPE
+                },
+                0,
+                0,
+                SESSION,
+            );
             assert!(superblock.area(1) >= superblock.area(0) + superblock.area_len);
             assert!(superblock.data >= superblock.area(1) + superblock.area_len);
             assert_eq!(superblock.data % DATA_ALIGNMENT, 0);
             // What is written in advance is what direct I/O takes, and never much.
-            let room = room(Shape { places, ..SHAPE });
+            let room = room(Shape {
+                physical_blocks,
+                ..SHAPE
+            });
             for part in &room.busy {
                 assert!(part.start % PAGE == 0 && part.end % PAGE == 0, "{part:?}");
                 assert!(part.end <= room.reserved && part.end - part.start <= 40 << 20);
@@ -448,7 +464,7 @@ mod tests {
         assert_eq!(superblock.compacted_at(), superblock.area_len / 2);
         assert_eq!(superblock.used_len(), superblock.area_len);
         let small = Shape {
-            places: 100,
+            physical_blocks: 100,
             ..SHAPE
         };
         let superblock = Superblock::new(small, 0, 0, SESSION);

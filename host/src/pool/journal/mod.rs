@@ -1,8 +1,8 @@
-//! What a pool remembers on its own medium: who holds what, and where it lies.
+//! What a pool remembers on its own backing: who holds what, and where it lies.
 //!
 //! ```text
 //!  ┌──────────────┬──────────────┬──────────┬────────┬────────┬───────────────────
-//!  │ superblock A │ superblock B │ sessions │ area 0 │ area 1 │ places …
+//!  │ superblock A │ superblock B │ sessions │ area 0 │ area 1 │ physical blocks …
 //!  │    4 KiB     │    4 KiB     │  64 KiB  │        │        │ at a multiple of 2 MiB
 //!  └──────────────┴──────────────┴──────────┴────────┴────────┴───────────────────
 //!                                             │ commit │ commit │ commit │ …
@@ -17,9 +17,9 @@
 //!
 //! Each opening of the pool is a [session](session), which marks what it writes.
 //!
-//! A *hard* commit lasts, and all commits before it with it: the medium is flushed if any of them
-//! speaks of data, the commit written, the medium flushed again. So a block is never on record at a
-//! place before its data are there, or what another VM left at the place could be read.
+//! A *hard* commit lasts, and all commits before it with it: the backing is flushed if any of them
+//! speaks of data, the commit written, the backing flushed again. So a block is never on record at a
+//! physical block before its data are there, or what another VM left at the physical block could be read.
 //! A *soft* commit is written and no more. It survives the death of this process, which
 //! the guest does not notice, but not the loss of power, which ends the guest too. It
 //! counts if a hard one follows, or if the machine was not booted since.
@@ -30,6 +30,7 @@
 //! which is one record of 1 MiB here; and none has a commit without a sync that is safe
 //! against lost power, which the first write to a block needs.
 
+mod buffer;
 mod image;
 pub mod layout;
 mod open;
@@ -57,12 +58,12 @@ pub use replay::Reading;
 pub use session::Session;
 pub use suspects::{Evidence, Suspect};
 
+use self::buffer::AlignedBuffer;
 use self::layout::{
-    AlignedBuffer, COMMIT_HEADER_LEN, CommitHeader, HARD, LONGEST_COMMIT, PAGE, SNAPSHOT,
-    Superblock,
+    COMMIT_HEADER_LEN, CommitHeader, HARD, LONGEST_COMMIT, PAGE, SNAPSHOT, Superblock,
 };
 use super::Strength;
-use crate::medium::Medium;
+use crate::backing::Backing;
 
 /// Names the time since the machine was booted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,9 +86,9 @@ impl BootId {
 /// Why a journal cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
-    /// The medium failed.
-    #[error("the medium failed")]
-    Medium(#[from] io::Error),
+    /// The backing failed.
+    #[error("the backing failed")]
+    Backing(#[from] io::Error),
     /// There is none.
     #[error(
         "there is no pool here: make one with --create on an empty file, or with `vssdctl pool create`"
@@ -95,12 +96,12 @@ pub enum JournalError {
     NoPool,
     /// It is of another time.
     #[error(
-        "the pool here has format {0}, and this program knows format 2 only: use it with the version \
-         that made it"
+        "the pool has format {0}, but this program knows format 2 only: use the version that \
+         created it"
     )]
     Version(u32),
-    /// The medium is shorter than the pool.
-    #[error("the medium has {have} bytes, but the pool on it takes {need}: it was cut short")]
+    /// The backing is shorter than the pool.
+    #[error("the backing has {have} bytes, but the pool on it takes {need}: it was cut short")]
     Short {
         /// Bytes there are.
         have: u64,
@@ -129,13 +130,13 @@ pub enum JournalError {
         /// Bytes there are.
         room: u64,
     },
-    /// A flush failed: nobody knows what of the writes before it lasts.
-    #[error("nothing can be recorded since a flush failed: start the backend anew")]
+    /// A flush failed: which of the writes before it are durable is unknown.
+    #[error("a flush failed, so nothing more can be recorded: restart the backend")]
     Poisoned,
     /// A superblock is lost that had become durable.
     #[error(
-        "the newer of the two superblocks is damaged: restore the pool from a copy, since the older \
-         one says what is no longer so"
+        "the newer of the two superblocks is damaged, and the older one is out of date: restore \
+         the pool from a copy"
     )]
     OldSuperblock,
     /// Another backend has the pool now, or wrote to it.
@@ -148,7 +149,7 @@ pub enum JournalError {
     Overlap(String),
 }
 
-/// What was committed, for whoever counts.
+/// What was committed, counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Work {
     /// Commits.
@@ -161,7 +162,7 @@ pub struct Work {
 
 /// See the module.
 pub struct Journal {
-    medium: Arc<dyn Medium>,
+    backing: Arc<dyn Backing>,
     superblock: Superblock,
     boot: BootId,
     end: End,
@@ -205,25 +206,25 @@ fn next_epoch(before: u64) -> u64 {
     ((before >> 32) + 1) << 32 | u64::from(rand::random::<u32>())
 }
 
-/// Makes a medium no pool any more: its superblocks and sessions go, the rest stays.
+/// Makes a backing no pool any more: its superblocks and sessions go, the rest stays.
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn erase(medium: &dyn Medium) -> io::Result<()> {
+pub fn erase(backing: &dyn Backing) -> io::Result<()> {
     let mut buffer = AlignedBuffer::default();
     buffer.get(layout::AREAS as usize).fill(0);
-    let len = medium.len().min(layout::AREAS);
-    buffer.write(medium, 0, len as usize)?;
-    medium.flush()
+    let len = backing.len().min(layout::AREAS);
+    buffer.write(backing, 0, len as usize)?;
+    backing.flush()
 }
 
 impl Journal {
-    /// Where a byte of the live area is on the medium.
+    /// Where a byte of the live area is on the backing.
     fn position(&self, at: u64) -> u64 {
         self.superblock.area(self.superblock.live) + at
     }
 
-    /// Where the places of the pool begin, bytes.
+    /// Where the physical blocks of the pool begin, bytes.
     pub fn data(&self) -> u64 {
         self.superblock.data
     }
@@ -234,12 +235,12 @@ impl Journal {
     }
 
     /// Appends records. Once this has returned, they survive what `strength`
-    /// says. A hard commit first makes every write to the medium durable, if `sync`
-    /// says that its records or whoever waits for it depend on that. When it fails,
+    /// says. A hard commit first makes every write to the backing durable, if `sync`
+    /// says that its records, or the requests that wait for it, depend on that. When it fails,
     /// none of them will ever count.
     ///
     /// # Errors
-    /// When the medium fails, or the area is full.
+    /// When the backing fails, or the area is full.
     pub fn commit(
         &mut self,
         batch: &Batch,
@@ -286,10 +287,10 @@ impl Journal {
         Ok(())
     }
 
-    /// Flushes the medium. When that fails, the system may take writes for clean
+    /// Flushes the backing. When that fails, the system may take writes for clean
     /// that are lost, and say so no second time: nothing may build on them.
     fn flush(&mut self) -> io::Result<()> {
-        let flushed = self.medium.flush();
+        let flushed = self.backing.flush();
         self.poisoned |= flushed.is_err();
         flushed
     }
@@ -325,7 +326,7 @@ impl Journal {
         header.crc = CommitHeader::checksum(whole);
         header.encode(whole);
         let position = self.position(self.end.at);
-        self.buffer.write(&*self.medium, position, len as usize)?;
+        self.buffer.write(&*self.backing, position, len as usize)?;
         self.last = Some((position, header.crc));
         self.end = self.end.after(&header);
         Ok(())
@@ -337,7 +338,7 @@ impl Journal {
         let at = self.position(self.end.at);
         let erased = self
             .buffer
-            .write(&*self.medium, at, PAGE as usize)
+            .write(&*self.backing, at, PAGE as usize)
             .and_then(|()| self.flush());
         self.poisoned |= erased.is_err();
     }
@@ -357,7 +358,7 @@ impl Journal {
     /// fails, the journal goes on as before.
     ///
     /// # Errors
-    /// When the medium fails, or the state does not fit.
+    /// When the backing fails, or the state does not fit.
     pub fn compact(
         &mut self,
         describe: impl FnOnce(&mut Sink<'_>) -> Result<(), JournalError>,
@@ -403,7 +404,7 @@ impl Sink<'_> {
     /// Writes a part of it.
     ///
     /// # Errors
-    /// When the medium fails, or it does not fit.
+    /// When the backing fails, or it does not fit.
     pub fn push(&mut self, batch: &Batch) -> Result<(), JournalError> {
         self.0.work.bytes += self.0.make_sure_it_fits(batch)?;
         Ok(self.0.append(batch, HARD | SNAPSHOT)?)

@@ -3,11 +3,12 @@
 use std::io;
 use std::sync::Arc;
 
-use super::layout::{AREAS, AlignedBuffer, CommitHeader, PAGE, SESSIONS, Superblock};
+use super::buffer::AlignedBuffer;
+use super::layout::{AREAS, CommitHeader, PAGE, SESSIONS, Superblock};
 use super::session::{self, Session};
 use super::{Batch, BootId, End, Journal, JournalError, Overlap, PoolImage, Reading, Work};
 use super::{erase, next_epoch};
-use crate::medium::Medium;
+use crate::backing::Backing;
 use crate::pool::{Shape, Strength};
 
 /// The two superblocks of a pool.
@@ -17,10 +18,10 @@ struct Superblocks {
 }
 
 impl Superblocks {
-    fn read(medium: &dyn Medium) -> io::Result<Self> {
+    fn read(backing: &dyn Backing) -> io::Result<Self> {
         let mut buffer = AlignedBuffer::default();
-        let len = medium.len().min(SESSIONS) / PAGE * PAGE;
-        Ok(Self::decode(buffer.read(medium, 0, len as usize)?))
+        let len = backing.len().min(SESSIONS) / PAGE * PAGE;
+        Ok(Self::decode(buffer.read(backing, 0, len as usize)?))
     }
 
     fn decode(pages: &[u8]) -> Self {
@@ -44,32 +45,32 @@ impl Superblocks {
     }
 }
 
-/// The shape of the pool on a medium.
+/// The shape of the pool on a backing.
 ///
 /// # Errors
 /// When there is none.
-pub fn shape(medium: &dyn Medium) -> Result<Shape, JournalError> {
-    Ok(Superblocks::read(medium)?.newest()?.shape)
+pub fn shape(backing: &dyn Backing) -> Result<Shape, JournalError> {
+    Ok(Superblocks::read(backing)?.newest()?.shape)
 }
 
 impl Journal {
-    /// Makes a pool of that shape, without volumes, whatever the medium holds.
+    /// Makes a pool of that shape, without volumes, whatever the backing holds.
     ///
     /// # Errors
-    /// When the medium is too small or fails.
+    /// When the backing is too small or fails.
     pub fn create(
-        medium: Arc<dyn Medium>,
+        backing: Arc<dyn Backing>,
         shape: Shape,
         boot: BootId,
     ) -> Result<Self, JournalError> {
         // Behind those of a pool that was there before.
-        let before = Superblocks::read(&*medium)?.newest();
+        let before = Superblocks::read(&*backing)?.newest();
         let epoch = next_epoch(before.map_or(0, |superblock| superblock.epoch));
         let session = Session::new(0, boot);
         let first = Superblock::new(shape, epoch, 0, session.id);
-        let mut journal = Self::at(medium, first, boot)?;
-        erase(&*journal.medium)?;
-        session.write(&*journal.medium)?;
+        let mut journal = Self::at(backing, first, boot)?;
+        erase(&*journal.backing)?;
+        session.write(&*journal.backing)?;
         // Two, so that one that is missing is one that was lost.
         journal.write_superblock(first)?;
         let second = Superblock::new(shape, next_epoch(epoch), 1, session.id);
@@ -80,16 +81,16 @@ impl Journal {
 
     /// One that has read nothing yet.
     fn at(
-        medium: Arc<dyn Medium>,
+        backing: Arc<dyn Backing>,
         superblock: Superblock,
         boot: BootId,
     ) -> Result<Self, JournalError> {
-        let (have, need) = (medium.len(), superblock.pool_len());
+        let (have, need) = (backing.len(), superblock.pool_len());
         if have < need {
             return Err(JournalError::Short { have, need });
         }
         Ok(Self {
-            medium,
+            backing,
             superblock,
             boot,
             end: End::default(),
@@ -107,19 +108,19 @@ impl Journal {
         let page = superblock.encode();
         self.buffer.get(page.len()).copy_from_slice(&page);
         self.buffer
-            .write(&*self.medium, superblock.offset(), page.len())?;
-        self.medium.flush()?;
+            .write(&*self.backing, superblock.offset(), page.len())?;
+        self.backing.flush()?;
         self.superblock = superblock;
         Ok(())
     }
 
-    /// Reads the pool on a medium, and writes nothing.
+    /// Reads the pool on a backing, and writes nothing.
     ///
     /// # Errors
     /// When there is none, or it is damaged.
-    pub fn read(medium: Arc<dyn Medium>, boot: BootId) -> Result<Reading, JournalError> {
-        let superblocks = Superblocks::read(&*medium)?;
-        let mut journal = Self::at(medium, superblocks.newest()?, boot)?;
+    pub fn read(backing: Arc<dyn Backing>, boot: BootId) -> Result<Reading, JournalError> {
+        let superblocks = Superblocks::read(&*backing)?;
+        let mut journal = Self::at(backing, superblocks.newest()?, boot)?;
         if superblocks.found.contains(&None) && journal.was_left_behind()? {
             return Err(JournalError::OldSuperblock);
         }
@@ -131,22 +132,25 @@ impl Journal {
         })
     }
 
-    /// Opens the pool on a medium to write. If another backend has it open, that one stops.
+    /// Opens the pool on a backing to write. If another backend has it open, that one stops.
     ///
     /// # Errors
     /// When there is none, it is damaged, or two had it at the same time.
-    pub fn open(medium: Arc<dyn Medium>, boot: BootId) -> Result<(Self, PoolImage), JournalError> {
+    pub fn open(
+        backing: Arc<dyn Backing>,
+        boot: BootId,
+    ) -> Result<(Self, PoolImage), JournalError> {
         let refused = |overlap: Option<Overlap>| match overlap {
             Some(overlap) => Err(JournalError::Overlap(overlap.summary())),
             None => Ok(()),
         };
-        Superblocks::read(&*medium)?.newest()?;
+        Superblocks::read(&*backing)?.newest()?;
         // No backend that runs is stopped for one that will be refused.
-        let noted = session::all(&*medium)?;
+        let noted = session::all(&*backing)?;
         if noted.iter().any(|session| session.superseded.is_some()) {
-            refused(Self::read(medium.clone(), boot)?.overlap)?;
+            refused(Self::read(backing.clone(), boot)?.overlap)?;
         }
-        let (reading, session) = Self::claim(medium, boot)?;
+        let (reading, session) = Self::claim(backing, boot)?;
         let (mut journal, image) = (reading.journal, reading.image);
         refused(reading.overlap)?;
         journal.begin(session)?;
@@ -159,25 +163,25 @@ impl Journal {
     /// # Errors
     /// When there is none, or it is damaged.
     pub fn open_overlapped(
-        medium: Arc<dyn Medium>,
+        backing: Arc<dyn Backing>,
         boot: BootId,
     ) -> Result<(Self, PoolImage), JournalError> {
-        let (reading, session) = Self::claim(medium, boot)?;
+        let (reading, session) = Self::claim(backing, boot)?;
         let (mut journal, image) = (reading.journal, reading.image);
         journal.begin(session)?;
         Ok((journal, image))
     }
 
-    /// Claims a pool, and only then reads it: whoever has it open stops meanwhile.
-    fn claim(medium: Arc<dyn Medium>, boot: BootId) -> Result<(Reading, Session), JournalError> {
-        let superblock = Superblocks::read(&*medium)?.newest()?;
-        let sessions = session::all(&*medium)?;
+    /// Claims a pool, and only then reads it: another backend that has it open stops meanwhile.
+    fn claim(backing: Arc<dyn Backing>, boot: BootId) -> Result<(Reading, Session), JournalError> {
+        let superblock = Superblocks::read(&*backing)?.newest()?;
+        let sessions = session::all(&*backing)?;
         // One that never began leaves its page to the next, lest attempts push out those that did.
         let mut begun = sessions.iter().filter(|session| session.began.is_some());
         let last = begun.next_back().map_or(superblock.session, |s| s.id);
         let session = Session::new(last.max(superblock.session).number(), boot);
-        session.write(&*medium)?;
-        Ok((Self::read(medium, boot)?, session))
+        session.write(&*backing)?;
+        Ok((Self::read(backing, boot)?, session))
     }
 
     /// The first commit of a session, from which on it writes.
@@ -186,11 +190,11 @@ impl Journal {
         self.verify()?;
         let sequence = self.end.sequence;
         // What was found may be gone with the power as long as only the process before this one
-        // ended: a place that was found free would be two's. So that is made durable too.
+        // ended: a physical block that was found free would be two's. So that is made durable too.
         self.flush()?;
         self.write_commit(&Batch::default(), Strength::Hard)?;
         session.began = Some((self.superblock.epoch, sequence));
-        session.write(&*self.medium)?;
+        session.write(&*self.backing)?;
         self.session = Some(session);
         Ok(())
     }
@@ -203,7 +207,7 @@ impl Journal {
     /// last. If one has, nothing is recorded any more.
     ///
     /// # Errors
-    /// When there is another, or the medium fails.
+    /// When there is another, or the backing fails.
     pub fn verify(&mut self) -> Result<(), JournalError> {
         self.verify_against(self.superblock, self.last)
     }
@@ -217,7 +221,7 @@ impl Journal {
             return Err(JournalError::Foreign(foreign.clone()));
         }
         let mut buffer = AlignedBuffer::default();
-        let head = buffer.read(&*self.medium, 0, AREAS as usize)?;
+        let head = buffer.read(&*self.backing, 0, AREAS as usize)?;
         let (superblocks, sessions) = head.split_at(SESSIONS as usize);
         let newest = Superblocks::decode(superblocks).newest().ok();
         let sessions = session::decode_all(sessions);
@@ -243,7 +247,7 @@ impl Journal {
             let mut session = self.session().clone();
             session.superseded = newer.map(|newer| newer.id);
             // That this one stops counts more than that it leaves a note.
-            let _ = session.write(&*self.medium);
+            let _ = session.write(&*self.backing);
         }
         Err(JournalError::Foreign(foreign))
     }
@@ -254,7 +258,7 @@ impl Journal {
             return Ok(None);
         };
         let mut buffer = AlignedBuffer::default();
-        let page = buffer.read(&*self.medium, position, PAGE as usize)?;
+        let page = buffer.read(&*self.backing, position, PAGE as usize)?;
         let found = CommitHeader::decode(page).map(|header| header.crc);
         Ok((found != Some(crc)).then_some(position))
     }
@@ -262,8 +266,8 @@ impl Journal {
     /// Forgets that two sessions overlapped, once that is settled.
     ///
     /// # Errors
-    /// When the medium fails.
+    /// When the backing fails.
     pub fn forget_overlap(&mut self) -> Result<(), JournalError> {
-        Ok(session::forget_others(&*self.medium, self.session())?)
+        Ok(session::forget_others(&*self.backing, self.session())?)
     }
 }

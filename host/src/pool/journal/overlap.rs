@@ -14,16 +14,16 @@
 //! [Listed](super::suspects) are all blocks that either could have changed, in two grades:
 //!
 //! - *recorded*: the blocks that either session recorded since the younger one began, those at
-//!   the same places, since each took places that it found free, and those of vSSDs that either
+//!   the same physical blocks, since each took physical blocks that it found free, and those of vSSDs that either
 //!   removed;
-//! - *possible*: all other blocks that have a place. A write to such a block changes no record, so
+//! - *possible*: all other blocks that have a physical block. A write to such a block changes no record, so
 //!   both may have made one. Checksums of the blocks would tell, but a guest may change a page
 //!   while it is being written.
 //!
 //! A journal that was compacted since goes back to the compaction only. So what was recorded before
 //! is then possible, and what was deleted before is not listed. Nor are blocks to which
-//! the lost session was first to give a place, once the other has overwritten the record of that:
-//! for them there is neither record nor place.
+//! the lost session was first to give a physical block, once the other has overwritten the record of that:
+//! for them there is neither record nor physical block.
 
 use super::layout::{CommitHeader, HARD, SNAPSHOT, SessionId};
 use super::session::Session;

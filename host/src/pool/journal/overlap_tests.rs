@@ -1,23 +1,23 @@
-//! Two sessions on one medium, as two backends on two nodes of a disk are: what stops the
+//! Two sessions on one backing, as two backends on two nodes of a disk are: what stops the
 //! older one, and what is found of it later.
 
 use super::layout::SESSIONS_KEPT;
 use super::tests::*;
 use super::*;
-use crate::medium::trace::TraceMedium;
-use crate::pool::ledger::{Bounds, VolumeId};
+use crate::backing::trace::TraceBacking;
+use crate::pool::allocator::{Bounds, VolumeId};
 
 /// A journal with a volume, and another session of the same pool.
-fn two() -> (Arc<TraceMedium>, Journal, Journal) {
-    let medium = medium();
-    let older = journal(&medium, &[(1, Hard), (2, Hard)]);
-    let (younger, image) = Journal::open(medium.clone(), BOOT).unwrap();
+fn two() -> (Arc<TraceBacking>, Journal, Journal) {
+    let backing = backing();
+    let older = journal(&backing, &[(1, Hard), (2, Hard)]);
+    let (younger, image) = Journal::open(backing.clone(), BOOT).unwrap();
     assert_eq!(image.volumes[&ID].written(), 2);
-    (medium, older, younger)
+    (backing, older, younger)
 }
 
-fn overlap(medium: &Arc<TraceMedium>) -> Overlap {
-    let overlap = read(medium).unwrap().overlap.expect("an overlap");
+fn overlap(backing: &Arc<TraceBacking>) -> Overlap {
+    let overlap = read(backing).unwrap().overlap.expect("an overlap");
     assert!(overlap.older.starts_with("session 1 "), "{overlap:?}");
     assert!(overlap.younger.starts_with("session 2 "), "{overlap:?}");
     overlap
@@ -37,25 +37,25 @@ fn blocks(overlap: &Overlap, possible: bool) -> Vec<u32> {
 
 #[test]
 fn sessions_one_after_the_other_are_no_overlap() {
-    let medium = medium();
-    drop(journal(&medium, &[(1, Hard)]));
-    for place in 2..3 * SESSIONS_KEPT as u32 {
-        let (mut journal, _) = Journal::open(medium.clone(), BOOT).unwrap();
-        assert_eq!(journal.session().id.number(), place);
+    let backing = backing();
+    drop(journal(&backing, &[(1, Hard)]));
+    for physical in 2..3 * SESSIONS_KEPT as u32 {
+        let (mut journal, _) = Journal::open(backing.clone(), BOOT).unwrap();
+        assert_eq!(journal.session().id.number(), physical);
         journal.verify().unwrap();
-        commit(&mut journal, place, Hard).unwrap();
-        if place % 5 == 0 {
+        commit(&mut journal, physical, Hard).unwrap();
+        if physical % 5 == 0 {
             compact(&mut journal);
-            commit(&mut journal, place, Soft).unwrap();
+            commit(&mut journal, physical, Soft).unwrap();
         }
         journal.verify().unwrap();
-        assert_eq!(read(&medium).unwrap().overlap, None);
+        assert_eq!(read(&backing).unwrap().overlap, None);
     }
 }
 
 #[test]
 fn the_older_session_stops_and_leaves_a_note() {
-    let (medium, mut older, mut younger) = two();
+    let (backing, mut older, mut younger) = two();
     younger.verify().unwrap();
     let error = older.verify().unwrap_err().to_string();
     assert!(
@@ -74,28 +74,28 @@ fn the_older_session_stops_and_leaves_a_note() {
         );
     }
     // The younger goes on. What it recorded is in doubt all the same: the other may have
-    // written to these places before it noticed.
+    // written to these physical blocks before it noticed.
     commit(&mut younger, 7, Hard).unwrap();
-    let found = overlap(&medium);
+    let found = overlap(&backing);
     let expected = [
-        "in doubt: block 7 of vm1, at place 7",
+        "in doubt: block 7 of vm1, at physical block 7",
         "possibly rewritten by both: blocks 1 to 2 of vm1",
     ];
     assert_eq!(listed(&found), expected);
     assert!(!found.compacted);
     compact(&mut younger);
-    let found = overlap(&medium);
+    let found = overlap(&backing);
     assert!(found.compacted && found.suspects.is_empty(), "{found:?}");
 }
 
-/// Both at it, neither looks: what either recorded since is in doubt, and what has had a place
+/// Both at it, neither looks: what either recorded since is in doubt, and what has had a physical block
 /// since before may have been rewritten.
 #[test]
 fn what_two_recorded_at_the_same_time_is_found() {
     // How many commits each makes, and in which order.
     for (first, second) in [(1, 1), (1, 2), (2, 1), (3, 1), (1, 3), (5, 5)] {
         for older_first in [true, false] {
-            let (medium, mut older, mut younger) = two();
+            let (backing, mut older, mut younger) = two();
             let old = |journal: &mut Journal| {
                 (0..first).for_each(|at| commit(journal, 10 + at, Hard).unwrap());
             };
@@ -113,8 +113,8 @@ fn what_two_recorded_at_the_same_time_is_found() {
                 }
             }
             let what = format!("{first}, {second}, {older_first}");
-            let found = overlap(&medium);
-            let kept = read(&medium).unwrap().image;
+            let found = overlap(&backing);
+            let kept = read(&backing).unwrap().image;
             let recorded = blocks(&found, false);
             let kept = kept.volumes[&ID].map().map(|(block, _)| block);
             for block in kept.filter(|block| *block >= 10) {
@@ -136,24 +136,24 @@ fn what_two_recorded_at_the_same_time_is_found() {
 fn older_last_at(older: &Journal, younger: &Journal) -> bool {
     let (position, crc) = younger.last.unwrap();
     let mut page = AlignedBuffer::default();
-    let found = page.read(&*older.medium, position, PAGE as usize).unwrap();
+    let found = page.read(&*older.backing, position, PAGE as usize).unwrap();
     CommitHeader::decode(found).is_none_or(|header| header.crc != crc)
 }
 
-/// Blocks of others at places that the lost session had found free.
+/// Blocks of others at physical blocks that the lost session had found free.
 #[test]
 fn blocks_at_the_places_of_the_other_are_in_doubt() {
-    let (medium, mut older, mut younger) = two();
+    let (backing, mut older, mut younger) = two();
     let mut batch = Batch::default();
-    // At the place of block 1, which the younger never touched.
+    // At the physical block of block 1, which the younger never touched.
     batch.mapped(ID, 100, 1, 1);
     younger.commit(&batch, Hard, true).unwrap();
     commit(&mut older, 30, Hard).unwrap();
-    let found = overlap(&medium);
+    let found = overlap(&backing);
     let expected = [
-        "in doubt: block 1 of vm1, at place 1",
-        "in doubt: block 30 of vm1, at place 30",
-        "in doubt: block 100 of vm1, without a place",
+        "in doubt: block 1 of vm1, at physical block 1",
+        "in doubt: block 30 of vm1, at physical block 30",
+        "in doubt: block 100 of vm1, without a physical block",
         "possibly rewritten by both: block 2 of vm1",
     ];
     assert_eq!(listed(&found), expected);
@@ -164,13 +164,13 @@ const BOUNDS: Bounds = Bounds {
     reservation: 0,
 };
 
-/// Starts the other area with vm1, of which these blocks have places: block, place, count.
+/// Starts the other area with vm1, of which these blocks have physical blocks: block, physical block, count.
 fn compact_with(journal: &mut Journal, runs: &[(u32, u32, u32)]) {
     let describe = |sink: &mut Sink<'_>| {
         let mut batch = Batch::default();
         batch.volume(ID, 4096, BOUNDS, "vm1");
-        for &(block, place, count) in runs {
-            batch.mapped(ID, block, place, count);
+        for &(block, physical, count) in runs {
+            batch.mapped(ID, block, physical, count);
         }
         sink.push(&batch)
     };
@@ -178,23 +178,23 @@ fn compact_with(journal: &mut Journal, runs: &[(u32, u32, u32)]) {
 }
 
 /// Blocks that both sessions rewrote in place have no record. They are listed, in ranges whatever
-/// their places, and those without a place are not.
+/// their physical blocks, and those without a physical block are not.
 #[test]
 fn blocks_that_both_could_rewrite_are_listed_without_a_record() {
-    let (medium, mut older, mut younger) = two();
+    let (backing, mut older, mut younger) = two();
     let mut batch = Batch::default();
     batch.mapped(ID, 3, 900, 1);
     batch.mapped(ID, 4, 20, 7);
     batch.mapped(ID, 500, 40, 1);
     // Before the younger session began, as far as the journal says.
-    let (mut before, _) = Journal::open(medium.clone(), BOOT).unwrap();
+    let (mut before, _) = Journal::open(backing.clone(), BOOT).unwrap();
     drop((older, younger));
     before.commit(&batch, Hard, true).unwrap();
-    let (next, _) = Journal::open(medium.clone(), BOOT).unwrap();
+    let (next, _) = Journal::open(backing.clone(), BOOT).unwrap();
     (older, younger) = (before, next);
     assert!(older.verify().is_err());
     younger.verify().unwrap();
-    let found = read(&medium).unwrap().overlap.unwrap();
+    let found = read(&backing).unwrap().overlap.unwrap();
     let expected = [
         "possibly rewritten by both: blocks 1 to 10 of vm1",
         "possibly rewritten by both: block 500 of vm1",
@@ -206,11 +206,11 @@ fn blocks_that_both_could_rewrite_are_listed_without_a_record() {
 /// What was on record before a compaction is possible after it; what comes after it is recorded.
 #[test]
 fn a_compaction_hides_no_block_that_has_a_place() {
-    let (medium, mut older, mut younger) = two();
+    let (backing, mut older, mut younger) = two();
     commit(&mut younger, 7, Hard).unwrap();
     assert!(older.verify().is_err());
     compact_with(&mut younger, &[(1, 1, 1), (2, 2, 1), (7, 7, 1), (8, 60, 2)]);
-    let found = overlap(&medium);
+    let found = overlap(&backing);
     let expected = [
         "possibly rewritten by both: blocks 1 to 2 of vm1",
         "possibly rewritten by both: blocks 7 to 9 of vm1",
@@ -218,9 +218,9 @@ fn a_compaction_hides_no_block_that_has_a_place() {
     assert_eq!(listed(&found), expected);
     assert!(found.compacted);
     commit(&mut younger, 8, Hard).unwrap();
-    let found = overlap(&medium);
+    let found = overlap(&backing);
     let expected = [
-        "in doubt: block 8 of vm1, at place 8",
+        "in doubt: block 8 of vm1, at physical block 8",
         "possibly rewritten by both: blocks 1 to 2 of vm1",
         "possibly rewritten by both: block 7 of vm1",
         "possibly rewritten by both: block 9 of vm1",
@@ -228,13 +228,13 @@ fn a_compaction_hides_no_block_that_has_a_place() {
     assert_eq!(listed(&found), expected);
 }
 
-/// Places of a vSSD that either removed were free from then on, and both may have made a new one
+/// Physical blocks of a vSSD that either removed were free from then on, and both may have made a new one
 /// with the same number.
 #[test]
 fn vssds_that_were_made_or_removed_meanwhile_are_listed() {
     let second = VolumeId(1);
     for older_removes in [true, false] {
-        let (medium, mut older, mut younger) = two();
+        let (backing, mut older, mut younger) = two();
         let remove = |journal: &mut Journal| {
             let mut batch = Batch::default();
             batch.removed(ID);
@@ -254,10 +254,10 @@ fn vssds_that_were_made_or_removed_meanwhile_are_listed() {
             true => remove(&mut older),
             false => remove(&mut younger),
         }
-        let found = overlap(&medium);
+        let found = overlap(&backing);
         let [vm1, made] = match older_removes {
-            true => ["without a place", "at places 74 to 75"],
-            false => ["at places 1 to 2", "at places 74 to 75"],
+            true => ["without a physical block", "at physical blocks 74 to 75"],
+            false => ["at physical blocks 1 to 2", "at physical blocks 74 to 75"],
         };
         let listed = listed(&found);
         let expected = [
@@ -271,7 +271,7 @@ fn vssds_that_were_made_or_removed_meanwhile_are_listed() {
             );
         }
         if !older_removes {
-            let lost = "in doubt: blocks 5 to 6 of of-younger, without a place".to_owned();
+            let lost = "in doubt: blocks 5 to 6 of of-younger, without a physical block".to_owned();
             assert!(listed.contains(&lost), "{listed:#?}");
         }
     }
@@ -280,32 +280,32 @@ fn vssds_that_were_made_or_removed_meanwhile_are_listed() {
 /// Soft commits of the other session tell no less of what it wrote.
 #[test]
 fn soft_commits_behind_the_end_are_evidence() {
-    let (medium, mut older, mut younger) = two();
+    let (backing, mut older, mut younger) = two();
     commit(&mut younger, 40, Soft).unwrap();
     commit(&mut younger, 41, Soft).unwrap();
     commit(&mut older, 30, Hard).unwrap();
     assert!(older.verify().is_err());
-    let found = overlap(&medium);
+    let found = overlap(&backing);
     assert!(blocks(&found, false).contains(&41), "{found:?}");
 }
 
 /// As of a session with another boot id, which dropped soft commits and has not written there.
 #[test]
 fn soft_commits_of_an_earlier_boot_are_no_overlap() {
-    let medium = medium();
+    let backing = backing();
     drop(journal(
-        &medium,
+        &backing,
         &[(1, Hard), (2, Soft), (3, Soft), (4, Soft)],
     ));
-    let (_, image) = Journal::open(medium.clone(), BootId([8; 16])).unwrap();
+    let (_, image) = Journal::open(backing.clone(), BootId([8; 16])).unwrap();
     assert_eq!(image.volumes[&ID].written(), 1);
-    assert_eq!(found(&medium, BOOT), [1]);
+    assert_eq!(found(&backing, BOOT), [1]);
 }
 
 /// An older session that compacts takes the pool with it.
 #[test]
 fn a_superblock_of_the_older_is_found() {
-    let (medium, mut older, younger) = two();
+    let (backing, mut older, younger) = two();
     older.session.as_mut().unwrap().superseded = None;
     // As if it had looked just before the other came.
     let superblock = Superblock {
@@ -315,47 +315,47 @@ fn a_superblock_of_the_older_is_found() {
     };
     older.write_superblock(superblock).unwrap();
     drop(younger);
-    let found = overlap(&medium);
+    let found = overlap(&backing);
     assert!(found.compacted, "{found:?}");
 }
 
 #[test]
 fn another_pool_on_top_is_found() {
-    let (medium, _, mut younger) = two();
-    erase(&*medium).unwrap();
+    let (backing, _, mut younger) = two();
+    erase(&*backing).unwrap();
     let error = younger.verify().unwrap_err().to_string();
     assert!(error.contains("erased"), "{error}");
-    // Nothing was written to what is no pool any more.
-    assert!(matches!(read(&medium), Err(JournalError::NoPool)));
-    let (medium, _, mut younger) = two();
-    Journal::create(medium.clone(), SHAPE, BOOT).unwrap();
+    // Nothing was written to an erased pool.
+    assert!(matches!(read(&backing), Err(JournalError::NoPool)));
+    let (backing, _, mut younger) = two();
+    Journal::create(backing.clone(), SHAPE, BOOT).unwrap();
     assert!(younger.verify().is_err());
-    assert_eq!(read(&medium).unwrap().overlap, None);
+    assert_eq!(read(&backing).unwrap().overlap, None);
 }
 
 /// Attempts that are refused do not push out what they are refused for.
 #[test]
 fn an_overlap_is_remembered_until_it_is_accepted() {
-    let (medium, mut older, _) = two();
+    let (backing, mut older, _) = two();
     assert!(older.verify().is_err());
-    let events = medium.events().len();
-    let error = Journal::open(medium.clone(), BOOT).err().unwrap();
+    let events = backing.events().len();
+    let error = Journal::open(backing.clone(), BOOT).err().unwrap();
     assert!(matches!(error, JournalError::Overlap(_)), "{error}");
-    assert_eq!(medium.events().len(), events, "it took the pool over");
-    let (mut journal, _) = Journal::open_overlapped(medium.clone(), BOOT).unwrap();
+    assert_eq!(backing.events().len(), events, "it took the pool over");
+    let (mut journal, _) = Journal::open_overlapped(backing.clone(), BOOT).unwrap();
     compact(&mut journal);
-    assert!(read(&medium).unwrap().overlap.is_some());
+    assert!(read(&backing).unwrap().overlap.is_some());
     journal.forget_overlap().unwrap();
-    assert_eq!(read(&medium).unwrap().overlap, None);
+    assert_eq!(read(&backing).unwrap().overlap, None);
     journal.verify().unwrap();
-    Journal::open(medium.clone(), BOOT).unwrap();
+    Journal::open(backing.clone(), BOOT).unwrap();
     // Where it takes more to find it, the page of the first attempt is used again.
-    let (medium, mut older, _) = two();
+    let (backing, mut older, _) = two();
     commit(&mut older, 3, Hard).unwrap();
     commit(&mut older, 4, Hard).unwrap();
     for _ in 0..3 * SESSIONS_KEPT {
-        let error = Journal::open(medium.clone(), BOOT).err().unwrap();
+        let error = Journal::open(backing.clone(), BOOT).err().unwrap();
         assert!(matches!(error, JournalError::Overlap(_)), "{error}");
     }
-    overlap(&medium);
+    overlap(&backing);
 }

@@ -6,10 +6,11 @@
 //! the journal by one copy, however many blocks it is about.
 
 use vssd::encoding::SetView;
+use zerocopy::FromBytes;
+use zerocopy::byteorder::little_endian::U32;
 
-use super::layout::u32_at;
-use crate::pool::ledger::{Bounds, REGION, VolumeId};
-use crate::pool::volume::{Places, WindowMap};
+use crate::pool::allocator::{Bounds, REGION, VolumeId};
+use crate::pool::volume::{PhysicalBlocks, WindowMap};
 
 const VOLUME: u32 = 1;
 const REMOVED: u32 = 2;
@@ -20,8 +21,6 @@ const UNMAPPED: u32 = 6;
 const LINEAR: u32 = 7;
 const TABLE: u32 = 8;
 const NEXT: u32 = 9;
-
-const HEADER_LEN: usize = 8;
 
 /// 32-bit numbers of a window's bitmap.
 const WRITTEN_LEN: usize = (REGION / 32) as usize;
@@ -50,16 +49,16 @@ pub enum Record<'a> {
     Removed(VolumeId),
     /// Blocks are held from now on; the bytes are a set.
     Granted(VolumeId, &'a [u8]),
-    /// Blocks are held no more, and their places are free.
+    /// Blocks are held no more, and their physical blocks are free.
     Released(VolumeId, &'a [u8]),
-    /// Blocks in a row lie at places in a row.
+    /// Blocks in a row lie at physical blocks in a row.
     Mapped {
         /// Whose.
         id: VolumeId,
         /// First block.
         block: u32,
-        /// First place.
-        place: u32,
+        /// First physical block.
+        physical: u32,
         /// How many.
         count: u32,
     },
@@ -128,9 +127,9 @@ impl Batch {
         self.push(RELEASED, &[id.0, bytes.len() as u32], bytes);
     }
 
-    /// Blocks lie at places.
-    pub fn mapped(&mut self, id: VolumeId, block: u32, place: u32, count: u32) {
-        self.push(MAPPED, &[id.0, block, place, count], &[]);
+    /// Blocks lie at physical blocks.
+    pub fn mapped(&mut self, id: VolumeId, block: u32, physical: u32, count: u32) {
+        self.push(MAPPED, &[id.0, block, physical, count], &[]);
     }
 
     /// Blocks read as zeros.
@@ -148,13 +147,13 @@ impl Batch {
         let mut numbers = vec![id.0, index];
         let halves = |word: &u64| [*word as u32, (*word >> 32) as u32];
         numbers.extend(map.written.iter().flat_map(halves));
-        let kind = match &map.places {
-            Places::Linear(home) => {
+        let kind = match &map.physical_blocks {
+            PhysicalBlocks::Linear(home) => {
                 numbers.push(*home);
                 LINEAR
             }
-            Places::Table(places) => {
-                numbers.extend(places);
+            PhysicalBlocks::Table(physical_blocks) => {
+                numbers.extend(physical_blocks);
                 TABLE
             }
         };
@@ -163,24 +162,18 @@ impl Batch {
 }
 
 /// The record at the front of `bytes`, and what follows it; `None` when that
-/// is no record.
+/// is not a record.
 pub fn split(bytes: &[u8]) -> Option<(Record<'_>, &[u8])> {
-    let (header, rest) = bytes.split_at_checked(HEADER_LEN)?;
-    let len = u32_at(header, 4) as usize;
-    let (body, rest) = rest.split_at_checked(len)?;
-    if !len.is_multiple_of(4) {
-        return None;
-    }
-    let number = |index: usize| {
-        let at = 4 * index;
-        (at + 4 <= body.len()).then(|| u32_at(body, at))
-    };
+    let ([kind, len], rest) = <[U32; 2]>::ref_from_prefix(bytes).ok()?;
+    let (body, rest) = rest.split_at_checked(len.get() as usize)?;
+    let numbers = <[U32]>::ref_from_bytes(body).ok()?;
+    let number = |index: usize| numbers.get(index).map(|number| number.get());
     let id = VolumeId(number(0)?);
     let tail = |numbers: usize, len: usize| {
         let bytes = body.get(4 * numbers..)?;
         (bytes.len() == len.checked_next_multiple_of(4)?).then(|| &bytes[..len])
     };
-    let record = match u32_at(header, 0) {
+    let record = match kind.get() {
         VOLUME => Record::Volume {
             id,
             blocks: number(1)?,
@@ -197,7 +190,7 @@ pub fn split(bytes: &[u8]) -> Option<(Record<'_>, &[u8])> {
         MAPPED => Record::Mapped {
             id,
             block: number(1)?,
-            place: number(2)?,
+            physical: number(2)?,
             count: number(3)?,
         },
         UNMAPPED => Record::Unmapped {
@@ -212,15 +205,22 @@ pub fn split(bytes: &[u8]) -> Option<(Record<'_>, &[u8])> {
                 *word = u64::from(low) | u64::from(number(3 + 2 * index)?) << 32;
             }
             let first = 2 + WRITTEN_LEN;
-            let places = match kind {
-                LINEAR => Places::Linear(number(first)?),
+            let physical_blocks = match kind {
+                LINEAR => PhysicalBlocks::Linear(number(first)?),
                 _ => {
                     let count: u32 = written.iter().map(|word| word.count_ones()).sum();
-                    let places = (first..first + count as usize).map(number);
-                    Places::Table(places.collect::<Option<_>>()?)
+                    let physical_blocks = (first..first + count as usize).map(number);
+                    PhysicalBlocks::Table(physical_blocks.collect::<Option<_>>()?)
                 }
             };
-            Record::Window(id, number(1)?, WindowMap { written, places })
+            Record::Window(
+                id,
+                number(1)?,
+                WindowMap {
+                    written,
+                    physical_blocks,
+                },
+            )
         }
         _ => return None,
     };
@@ -250,8 +250,18 @@ mod tests {
         bytes.unmapped(VolumeId(7), 3, 1);
         let mut written = [0; 8];
         written[1] = 0b101 << 60;
-        for places in [Places::Linear(512), Places::Table(vec![9, 4])] {
-            bytes.window(VolumeId(7), 1, &WindowMap { written, places });
+        for physical_blocks in [
+            PhysicalBlocks::Linear(512),
+            PhysicalBlocks::Table(vec![9, 4]),
+        ] {
+            bytes.window(
+                VolumeId(7),
+                1,
+                &WindowMap {
+                    written,
+                    physical_blocks,
+                },
+            );
         }
         bytes.released(VolumeId(7), &set);
         bytes.removed(VolumeId(7));
@@ -283,9 +293,9 @@ mod tests {
                 Record::Mapped {
                     id,
                     block,
-                    place,
+                    physical,
                     count,
-                } => again.mapped(id, block, place, count),
+                } => again.mapped(id, block, physical, count),
                 Record::Unmapped { id, block, count } => again.unmapped(id, block, count),
                 Record::Window(id, index, map) => again.window(id, index, &map),
             }

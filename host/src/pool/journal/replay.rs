@@ -3,8 +3,9 @@
 use std::cmp::Ordering;
 use std::io;
 
+use super::buffer::AlignedBuffer;
 use super::layout::{
-    AlignedBuffer, COMMIT_HEADER_LEN, CommitHeader, HARD, LONGEST_COMMIT, PAGE, SNAPSHOT, SessionId,
+    COMMIT_HEADER_LEN, CommitHeader, HARD, LONGEST_COMMIT, PAGE, SNAPSHOT, SessionId,
 };
 use super::overlap::{Overlap, Stray};
 use super::session::{self, Session};
@@ -54,7 +55,7 @@ impl Journal {
             let at = self.position(end.at);
             return Err(JournalError::Damaged { at });
         }
-        let sessions = session::all(&*self.medium)?;
+        let sessions = session::all(&*self.backing)?;
         let strays = self.look_behind(end, last, &sessions)?;
         if same_boot {
             let rest = soft.iter().map(|(at, records)| (*at, &records[..]));
@@ -95,7 +96,7 @@ impl Journal {
         let mut at = 0;
         while at < self.superblock.area_len.min(FARTHEST) {
             let len = LOOK_AHEAD.min(self.superblock.area_len - at);
-            let pages = pages.read(&*self.medium, other + at, len as usize)?;
+            let pages = pages.read(&*self.backing, other + at, len as usize)?;
             for page in pages.chunks_exact(PAGE as usize) {
                 let header = CommitHeader::decode(page);
                 let later = (self.superblock.epoch >> 32) + 1;
@@ -117,7 +118,7 @@ impl Journal {
     /// Reads the rest of a commit; false when it is not whole.
     pub(super) fn read_rest(&mut self, at: u64, header: &CommitHeader) -> io::Result<bool> {
         let (position, len) = (self.position(at), header.commit_len() as usize);
-        let commit = self.buffer.read(&*self.medium, position, len)?;
+        let commit = self.buffer.read(&*self.backing, position, len)?;
         let commit = &commit[..COMMIT_HEADER_LEN + header.payload_len as usize];
         Ok(CommitHeader::checksum(commit) == header.crc)
     }
@@ -128,7 +129,7 @@ impl Journal {
             return Ok(None);
         }
         let position = self.position(end.at);
-        let page = self.buffer.read(&*self.medium, position, PAGE as usize)?;
+        let page = self.buffer.read(&*self.backing, position, PAGE as usize)?;
         let header = CommitHeader::decode(page);
         let Some(header) = header.filter(|header| self.accepts(end.at, header)) else {
             return Ok(None);
@@ -137,8 +138,8 @@ impl Journal {
         Ok((follows && self.read_rest(end.at, &header)?).then_some(header))
     }
 
-    /// Makes sure that no durable commit is behind the end: then the end is no
-    /// end, but damage, or the work of another session. Returns the whole commits that are
+    /// Makes sure that no durable commit is behind the end: such a commit means
+    /// damage, or the work of another session. Returns the whole commits that are
     /// there. Looks no further than the area is used.
     fn look_behind(
         &mut self,
@@ -153,7 +154,7 @@ impl Journal {
         while at < limit {
             let len = LOOK_AHEAD.min(limit - at);
             let position = self.position(at);
-            let pages = pages.read(&*self.medium, position, len as usize)?;
+            let pages = pages.read(&*self.backing, position, len as usize)?;
             for (page, bytes) in (0..).zip(pages.chunks_exact(PAGE as usize)) {
                 let at = at + page * PAGE;
                 let header = CommitHeader::decode(bytes).filter(|h| self.accepts(at, h));

@@ -2,7 +2,7 @@
 //!
 //! A pool has one backend at a time. Locks see to that, as far as they reach: not to another
 //! machine that shares the disk, nor through two devices that lead to the same bytes. So
-//! each opening to write, a *session*, has a page of its own on the medium, says there that it
+//! each opening to write, a *session*, has a page of its own on the backing, says there that it
 //! has begun before it writes anything else, and puts its number on each commit and superblock.
 //!
 //! ```text
@@ -30,14 +30,41 @@ use std::fmt;
 use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::BootId;
-use super::layout::{AlignedBuffer, PAGE, SESSIONS, SESSIONS_KEPT, SessionId, u32_at, u64_at};
-use crate::medium::Medium;
+use zerocopy::byteorder::little_endian::{U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-const MAGIC: u64 = u64::from_le_bytes(*b"vSSDsess");
+use super::BootId;
+use super::buffer::AlignedBuffer;
+use super::layout::{PAGE, SESSIONS, SESSIONS_KEPT, SessionId};
+use crate::backing::Backing;
+
+const MAGIC: [u8; 8] = *b"vSSDsess";
 const LEN: usize = 128;
-const HOST_AT: usize = 68;
-const CRC_AT: usize = LEN - 4;
+const HOST_LEN: usize = 56;
+
+/// A session as it lies at the front of its page.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct RawSession {
+    magic: [u8; 8],
+    id: U64,
+    boot: [u8; 16],
+    opened: U64,
+    epoch: U64,
+    sequence: U64,
+    superseded: U64,
+    process: U32,
+    host: [u8; HOST_LEN],
+    crc: U32,
+}
+
+const _: () = assert!(size_of::<RawSession>() == LEN);
+
+impl RawSession {
+    fn checksum(&self) -> u32 {
+        crc32fast::hash(&self.as_bytes()[..LEN - size_of::<U32>()])
+    }
+}
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,7 +98,7 @@ impl Session {
             began: None,
             superseded: None,
             process: std::process::id(),
-            host: host[..host.floor_char_boundary(CRC_AT - HOST_AT)].to_owned(),
+            host: host[..host.floor_char_boundary(HOST_LEN)].to_owned(),
         }
     }
 
@@ -81,48 +108,47 @@ impl Session {
     }
 
     fn encode(&self, page: &mut [u8]) {
-        page.fill(0);
         let (epoch, sequence) = self.began.unwrap_or_default();
-        let superseded = self.superseded.map_or(0, |by| by.0);
-        for (at, number) in [
-            (0, MAGIC),
-            (8, self.id.0),
-            (32, self.opened),
-            (40, epoch),
-            (48, sequence),
-            (56, superseded),
-            (64, self.process.into()),
-        ] {
-            page[at..at + 8].copy_from_slice(&number.to_le_bytes());
-        }
-        page[16..32].copy_from_slice(&self.boot.0);
-        page[HOST_AT..HOST_AT + self.host.len()].copy_from_slice(self.host.as_bytes());
-        let crc = crc32fast::hash(&page[..CRC_AT]);
-        page[CRC_AT..LEN].copy_from_slice(&crc.to_le_bytes());
+        let mut raw = RawSession {
+            magic: MAGIC,
+            id: self.id.0.into(),
+            boot: self.boot.0,
+            opened: self.opened.into(),
+            epoch: epoch.into(),
+            sequence: sequence.into(),
+            superseded: self.superseded.map_or(0, |by| by.0).into(),
+            process: self.process.into(),
+            host: [0; HOST_LEN],
+            crc: U32::ZERO,
+        };
+        raw.host[..self.host.len()].copy_from_slice(self.host.as_bytes());
+        raw.crc = raw.checksum().into();
+        page[..LEN].copy_from_slice(raw.as_bytes());
+        page[LEN..].fill(0);
     }
 
     fn decode(page: &[u8]) -> Option<Self> {
-        let sound =
-            u64_at(page, 0) == MAGIC && u32_at(page, CRC_AT) == crc32fast::hash(&page[..CRC_AT]);
-        let some = |number: u64| (number != 0).then_some(number);
-        let host = page[HOST_AT..CRC_AT].split(|byte| *byte == 0).next();
+        let (raw, _) = RawSession::ref_from_prefix(page).ok()?;
+        let some = |number: U64| Some(number.get()).filter(|number| *number != 0);
+        let host = raw.host.split(|byte| *byte == 0).next();
+        let sound = raw.magic == MAGIC && raw.crc == raw.checksum();
         sound.then(|| Self {
-            id: SessionId(u64_at(page, 8)),
-            boot: BootId(page[16..32].try_into().expect("sixteen bytes")),
-            opened: u64_at(page, 32),
-            began: some(u64_at(page, 40)).map(|epoch| (epoch, u64_at(page, 48))),
-            superseded: some(u64_at(page, 56)).map(SessionId),
-            process: u32_at(page, 64),
+            id: SessionId(raw.id.get()),
+            boot: BootId(raw.boot),
+            opened: raw.opened.get(),
+            began: some(raw.epoch).map(|epoch| (epoch, raw.sequence.get())),
+            superseded: some(raw.superseded).map(SessionId),
+            process: raw.process.get(),
             host: String::from_utf8_lossy(host.unwrap_or_default()).into_owned(),
         })
     }
 
     /// Writes its page, for good.
-    pub(super) fn write(&self, medium: &dyn Medium) -> io::Result<()> {
+    pub(super) fn write(&self, backing: &dyn Backing) -> io::Result<()> {
         let mut buffer = AlignedBuffer::default();
         self.encode(buffer.get(PAGE as usize));
-        buffer.write(medium, self.offset(), PAGE as usize)?;
-        medium.flush()
+        buffer.write(backing, self.offset(), PAGE as usize)?;
+        backing.flush()
     }
 }
 
@@ -142,11 +168,11 @@ impl fmt::Display for Session {
     }
 }
 
-/// The sessions that are remembered on a medium with a pool, the oldest first.
-pub(super) fn all(medium: &dyn Medium) -> io::Result<Vec<Session>> {
+/// The sessions that are remembered on a backing with a pool, the oldest first.
+pub(super) fn all(backing: &dyn Backing) -> io::Result<Vec<Session>> {
     let len = (SESSIONS_KEPT * PAGE) as usize;
     Ok(decode_all(
-        AlignedBuffer::default().read(medium, SESSIONS, len)?,
+        AlignedBuffer::default().read(backing, SESSIONS, len)?,
     ))
 }
 
@@ -159,15 +185,15 @@ pub(super) fn decode_all(pages: &[u8]) -> Vec<Session> {
 }
 
 /// Forgets all sessions but one.
-pub(super) fn forget_others(medium: &dyn Medium, kept: &Session) -> io::Result<()> {
+pub(super) fn forget_others(backing: &dyn Backing, kept: &Session) -> io::Result<()> {
     let len = (SESSIONS_KEPT * PAGE) as usize;
     let mut buffer = AlignedBuffer::default();
     let pages = buffer.get(len);
     pages.fill(0);
     let at = (kept.offset() - SESSIONS) as usize;
     kept.encode(&mut pages[at..at + PAGE as usize]);
-    buffer.write(medium, SESSIONS, len)?;
-    medium.flush()
+    buffer.write(backing, SESSIONS, len)?;
+    backing.flush()
 }
 
 #[cfg(test)]

@@ -10,17 +10,17 @@ use vssd::units::Geometry;
 use super::PoolImage;
 use super::layout::SessionId;
 use super::record::{Record, split};
-use crate::pool::ledger::VolumeId;
+use crate::pool::allocator::VolumeId;
 
 /// How it is known that both sessions may have changed a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Evidence {
-    /// There are records of the block, or of its place, since the younger session began.
+    /// There are records of the block, or of its physical block, since the younger session began.
     Recorded {
-        /// The first of the places, which are in a row, if the blocks have any.
-        place: Option<u32>,
+        /// The first of the physical blocks, which are in a row, if the blocks have any.
+        physical: Option<u32>,
     },
-    /// The block has a place, and a write to a block that has one leaves no record.
+    /// The block has a physical block, and a write to a block that has one leaves no record.
     Possible,
 }
 
@@ -45,15 +45,20 @@ impl fmt::Display for Suspect {
         };
         let (blocks, vssd) = (range(self.block), &self.vssd);
         match self.evidence {
-            Evidence::Recorded { place: Some(place) } => {
+            Evidence::Recorded {
+                physical: Some(physical),
+            } => {
                 write!(
                     f,
-                    "in doubt: block{blocks} of {vssd}, at place{}",
-                    range(place)
+                    "in doubt: block{blocks} of {vssd}, at physical block{}",
+                    range(physical)
                 )
             }
-            Evidence::Recorded { place: None } => {
-                write!(f, "in doubt: block{blocks} of {vssd}, without a place")
+            Evidence::Recorded { physical: None } => {
+                write!(
+                    f,
+                    "in doubt: block{blocks} of {vssd}, without a physical block"
+                )
             }
             Evidence::Possible => {
                 write!(f, "possibly rewritten by both: block{blocks} of {vssd}")
@@ -72,8 +77,8 @@ pub(super) struct Suspects<'a> {
     recorded: BTreeMap<(VolumeId, String), BlockSet>,
     /// Name and size of the volumes that each session made or changed.
     named: BTreeMap<(SessionId, VolumeId), (String, u32)>,
-    /// Places with records.
-    places: BlockSet,
+    /// Physical blocks with records.
+    physical_blocks: BlockSet,
 }
 
 impl<'a> Suspects<'a> {
@@ -87,7 +92,7 @@ impl<'a> Suspects<'a> {
             before: PoolImage::new(image.shape),
             recorded: volumes.collect(),
             named: BTreeMap::new(),
-            places: BlockSet::empty(image.shape.places),
+            physical_blocks: BlockSet::empty(image.shape.physical_blocks),
         }
     }
 
@@ -110,12 +115,14 @@ impl<'a> Suspects<'a> {
                 Record::Mapped {
                     id,
                     block,
-                    place,
+                    physical,
                     count,
                 } => {
                     self.insert(session, id, block, count);
-                    if u64::from(place) + u64::from(count) <= u64::from(self.places.capacity()) {
-                        self.places.insert_range(place, count);
+                    if u64::from(physical) + u64::from(count)
+                        <= u64::from(self.physical_blocks.capacity())
+                    {
+                        self.physical_blocks.insert_range(physical, count);
                     }
                 }
                 Record::Unmapped { id, block, count } => self.insert(session, id, block, count),
@@ -164,7 +171,7 @@ impl<'a> Suspects<'a> {
         }
     }
 
-    /// All blocks that a removed volume had: their places were free from then on.
+    /// All blocks that a removed volume had: their physical blocks were free from then on.
     fn insert_all(&mut self, session: SessionId, id: VolumeId) {
         let images = [&self.before, self.image].into_iter();
         let volumes = images.filter_map(|image| image.volumes.get(&id));
@@ -174,21 +181,21 @@ impl<'a> Suspects<'a> {
         }
     }
 
-    /// All of them: first those with records, then all others that have a place.
+    /// All of them: first those with records, then all others that have a physical block.
     pub(super) fn list(mut self) -> Vec<Suspect> {
-        self.insert_by_place();
+        self.insert_by_physical();
         let mut all: Vec<Suspect> = Vec::new();
         for ((id, name), blocks) in &self.recorded {
             let volume = self.image.volumes.get(id).filter(|v| v.name == *name);
             for block in blocks.iter() {
-                let place = volume.and_then(|volume| volume.place(block));
+                let physical = volume.and_then(|volume| volume.physical(block));
                 match all.last_mut().filter(|last| last.vssd == *name) {
-                    Some(last) if last.is_followed_by(block, place) => last.count += 1,
+                    Some(last) if last.is_followed_by(block, physical) => last.count += 1,
                     _ => all.push(Suspect {
                         vssd: name.clone(),
                         block,
                         count: 1,
-                        evidence: Evidence::Recorded { place },
+                        evidence: Evidence::Recorded { physical },
                     }),
                 }
             }
@@ -211,18 +218,21 @@ impl<'a> Suspects<'a> {
         all
     }
 
-    /// Adds the blocks that are now at places with records.
-    fn insert_by_place(&mut self) {
+    /// Adds the blocks that are now at physical blocks with records.
+    fn insert_by_physical(&mut self) {
         for (id, volume) in &self.image.volumes {
             let Some(blocks) = self.recorded.get_mut(&(*id, volume.name.clone())) else {
                 continue;
             };
             for run in volume.runs() {
-                if !self.places.intersects_range(run.place, run.count) {
+                if !self
+                    .physical_blocks
+                    .intersects_range(run.physical, run.count)
+                {
                     continue;
                 }
-                for (block, place) in (run.block..run.block + run.count).zip(run.place..) {
-                    if self.places.contains(place) {
+                for (block, physical) in (run.block..run.block + run.count).zip(run.physical..) {
+                    if self.physical_blocks.contains(physical) {
                         blocks.insert(block);
                     }
                 }
@@ -232,11 +242,11 @@ impl<'a> Suspects<'a> {
 }
 
 impl Suspect {
-    /// Whether a block with records, at `place`, adjoins these, and so does its place.
-    fn is_followed_by(&self, block: u32, place: Option<u32>) -> bool {
-        let Evidence::Recorded { place: first } = self.evidence else {
+    /// Whether a block with records, at `physical`, adjoins these, and so does its physical block.
+    fn is_followed_by(&self, block: u32, physical: Option<u32>) -> bool {
+        let Evidence::Recorded { physical: first } = self.evidence else {
             return false;
         };
-        self.block + self.count == block && first.map(|first| first + self.count) == place
+        self.block + self.count == block && first.map(|first| first + self.count) == physical
     }
 }

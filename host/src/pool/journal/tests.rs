@@ -7,13 +7,13 @@ use vm_memory::VolatileSlice;
 
 use super::layout::AREAS;
 use super::*;
-use crate::medium::trace::{Event, Image, TraceMedium};
+use crate::backing::trace::{Event, Image, TraceBacking};
 use crate::pool::Shape;
-use crate::pool::ledger::{Bounds, VolumeId};
+use crate::pool::allocator::{Bounds, VolumeId};
 
 pub(super) const SHAPE: Shape = Shape {
     block_size: 4096,
-    places: 4096,
+    physical_blocks: 4096,
     overcommit_permille: 1000,
 };
 
@@ -21,13 +21,13 @@ pub(super) const BOOT: BootId = BootId([7; 16]);
 
 pub(super) const ID: VolumeId = VolumeId(0);
 
-pub(super) fn medium() -> Arc<TraceMedium> {
-    Arc::new(TraceMedium::new(SHAPE.medium_len(), Image::default()))
+pub(super) fn backing() -> Arc<TraceBacking> {
+    Arc::new(TraceBacking::new(SHAPE.backing_len(), Image::default()))
 }
 
-/// A journal with a volume, and a batch for each of `places`.
-pub(super) fn journal(medium: &Arc<TraceMedium>, places: &[(u32, Strength)]) -> Journal {
-    let mut journal = Journal::create(medium.clone(), SHAPE, BOOT).unwrap();
+/// A journal with a volume, and a batch for each of `physical_blocks`.
+pub(super) fn journal(backing: &Arc<TraceBacking>, physical_blocks: &[(u32, Strength)]) -> Journal {
+    let mut journal = Journal::create(backing.clone(), SHAPE, BOOT).unwrap();
     let bounds = Bounds {
         quota: 4096,
         reservation: 0,
@@ -35,29 +35,29 @@ pub(super) fn journal(medium: &Arc<TraceMedium>, places: &[(u32, Strength)]) -> 
     let mut batch = Batch::default();
     batch.volume(ID, 4096, bounds, "vm1");
     journal.commit(&batch, Strength::Hard, true).unwrap();
-    for &(place, strength) in places {
-        commit(&mut journal, place, strength).unwrap();
+    for &(physical, strength) in physical_blocks {
+        commit(&mut journal, physical, strength).unwrap();
     }
     journal
 }
 
-/// Says that the block with the number of `place` lies there.
+/// Says that the block with the number of `physical` lies there.
 pub(super) fn commit(
     journal: &mut Journal,
-    place: u32,
+    physical: u32,
     strength: Strength,
 ) -> Result<(), JournalError> {
     let mut batch = Batch::default();
-    batch.mapped(ID, place, place, 1);
+    batch.mapped(ID, physical, physical, 1);
     journal.commit(&batch, strength, true)
 }
 
-pub(super) fn read(medium: &Arc<TraceMedium>) -> Result<Reading, JournalError> {
-    Journal::read(medium.clone(), BOOT)
+pub(super) fn read(backing: &Arc<TraceBacking>) -> Result<Reading, JournalError> {
+    Journal::read(backing.clone(), BOOT)
 }
 
-pub(super) fn found(medium: &Arc<TraceMedium>, boot: BootId) -> Vec<u32> {
-    let reading = Journal::read(medium.clone(), boot).unwrap();
+pub(super) fn found(backing: &Arc<TraceBacking>, boot: BootId) -> Vec<u32> {
+    let reading = Journal::read(backing.clone(), boot).unwrap();
     assert_eq!(reading.overlap, None);
     reading.image.volumes[&ID]
         .map()
@@ -65,41 +65,41 @@ pub(super) fn found(medium: &Arc<TraceMedium>, boot: BootId) -> Vec<u32> {
         .collect()
 }
 
-fn overwrite(medium: &TraceMedium, at: u64, bytes: &mut [u8]) {
-    medium.write(at, &[VolatileSlice::from(bytes)]).unwrap();
+fn overwrite(backing: &TraceBacking, at: u64, bytes: &mut [u8]) {
+    backing.write(at, &[VolatileSlice::from(bytes)]).unwrap();
 }
 
 pub(super) use Strength::{Hard, Soft};
 
 #[test]
 fn soft_commits_count_until_the_machine_boots() {
-    let medium = medium();
-    let mut journal = journal(&medium, &[(1, Hard), (2, Soft), (3, Hard), (4, Soft)]);
+    let backing = backing();
+    let mut journal = journal(&backing, &[(1, Hard), (2, Soft), (3, Hard), (4, Soft)]);
     let other = BootId([8; 16]);
-    assert_eq!(found(&medium, BOOT), [1, 2, 3, 4]);
-    assert_eq!(found(&medium, other), [1, 2, 3]);
+    assert_eq!(found(&backing, BOOT), [1, 2, 3, 4]);
+    assert_eq!(found(&backing, other), [1, 2, 3]);
     journal.commit(&Batch::default(), Hard, true).unwrap();
-    assert_eq!(found(&medium, other), [1, 2, 3, 4]);
+    assert_eq!(found(&backing, other), [1, 2, 3, 4]);
     commit(&mut journal, 5, Soft).unwrap();
     // What was dropped is overwritten, not brought back by what follows.
-    let (mut next, _) = Journal::open(medium.clone(), other).unwrap();
+    let (mut next, _) = Journal::open(backing.clone(), other).unwrap();
     commit(&mut next, 6, Hard).unwrap();
-    assert_eq!(found(&medium, BOOT), [1, 2, 3, 4, 6]);
+    assert_eq!(found(&backing, BOOT), [1, 2, 3, 4, 6]);
 }
 
 #[test]
 fn a_damaged_commit_is_no_end() {
-    let medium = medium();
-    let journal = journal(&medium, &[(1, Hard), (2, Hard), (3, Hard)]);
+    let backing = backing();
+    let journal = journal(&backing, &[(1, Hard), (2, Hard), (3, Hard)]);
     let area = journal.superblock.area(1);
     drop(journal);
     // The last commit may be lost; it may have been under way.
-    overwrite(&medium, area + 4 * PAGE, &mut [0xff; 512]);
-    assert_eq!(found(&medium, BOOT), [1, 2]);
+    overwrite(&backing, area + 4 * PAGE, &mut [0xff; 512]);
+    assert_eq!(found(&backing, BOOT), [1, 2]);
     // One before it may not, nor that by which the session began.
     let damage = |page: u64| {
-        overwrite(&medium, area + page * PAGE, &mut [0xff; 512]);
-        match read(&medium) {
+        overwrite(&backing, area + page * PAGE, &mut [0xff; 512]);
+        match read(&backing) {
             Err(JournalError::Damaged { at }) => at == area + page * PAGE,
             Err(error) => panic!("{error}"),
             Ok(_) => false,
@@ -114,14 +114,14 @@ fn a_damaged_commit_is_no_end() {
 /// A snapshot is not a byte shorter than the superblock says.
 #[test]
 fn a_snapshot_is_needed_as_a_whole() {
-    let medium = medium();
-    let mut journal = journal(&medium, &[]);
+    let backing = backing();
+    let mut journal = journal(&backing, &[]);
     compact(&mut journal);
     assert_eq!(journal.superblock.snapshot, PAGE);
     let at = journal.superblock.area(journal.superblock.live);
     drop(journal);
-    overwrite(&medium, at, &mut [0xff; 512]);
-    let error = read(&medium).err().unwrap();
+    overwrite(&backing, at, &mut [0xff; 512]);
+    let error = read(&backing).err().unwrap();
     assert!(matches!(error, JournalError::Damaged { at: found } if found == at));
 }
 
@@ -142,36 +142,36 @@ pub(super) fn compact(journal: &mut Journal) {
 
 #[test]
 fn a_superblock_is_needed_once_it_counts() {
-    let medium = medium();
-    let mut journal = journal(&medium, &[(1, Hard)]);
+    let backing = backing();
+    let mut journal = journal(&backing, &[(1, Hard)]);
     let old = journal.superblock;
     compact(&mut journal);
     let new = journal.superblock;
     assert_ne!(new.offset(), old.offset());
-    assert!(found(&medium, BOOT).is_empty());
-    assert_eq!(read(&medium).unwrap().image.next, 5);
+    assert!(found(&backing, BOOT).is_empty());
+    assert_eq!(read(&backing).unwrap().image.next, 5);
     // As long as nothing came behind it, it may just have been under way.
-    overwrite(&medium, new.offset(), &mut [0xff; 512]);
-    assert_eq!(found(&medium, BOOT), [1]);
-    overwrite(&medium, new.offset(), &mut new.encode());
+    overwrite(&backing, new.offset(), &mut [0xff; 512]);
+    assert_eq!(found(&backing, BOOT), [1]);
+    overwrite(&backing, new.offset(), &mut new.encode());
     commit(&mut journal, 2, Hard).unwrap();
-    overwrite(&medium, old.offset(), &mut [0xff; 512]);
-    assert_eq!(found(&medium, BOOT), [2]);
-    overwrite(&medium, old.offset(), &mut old.encode());
-    overwrite(&medium, new.offset(), &mut [0xff; 512]);
-    let error = read(&medium).err().unwrap();
+    overwrite(&backing, old.offset(), &mut [0xff; 512]);
+    assert_eq!(found(&backing, BOOT), [2]);
+    overwrite(&backing, old.offset(), &mut old.encode());
+    overwrite(&backing, new.offset(), &mut [0xff; 512]);
+    let error = read(&backing).err().unwrap();
     assert!(matches!(error, JournalError::OldSuperblock), "{error}");
-    overwrite(&medium, old.offset(), &mut [0xff; 512]);
-    let error = read(&medium).err().unwrap();
+    overwrite(&backing, old.offset(), &mut [0xff; 512]);
+    let error = read(&backing).err().unwrap();
     assert!(matches!(error, JournalError::NoPool), "{error}");
     let mut before = old.encode();
     before[8] = 1;
-    overwrite(&medium, old.offset(), &mut before);
-    let events = medium.events().len();
-    let error = Journal::open(medium.clone(), BOOT).err().unwrap();
+    overwrite(&backing, old.offset(), &mut before);
+    let events = backing.events().len();
+    let error = Journal::open(backing.clone(), BOOT).err().unwrap();
     assert!(matches!(error, JournalError::Version(1)), "{error}");
     assert_eq!(
-        medium.events().len(),
+        backing.events().len(),
         events,
         "it wrote to a pool that it does not know"
     );
@@ -181,9 +181,9 @@ fn a_superblock_is_needed_once_it_counts() {
 fn what_failed_does_not_come_back() {
     // The first flush, the write, the second flush.
     for fails in 0..3 {
-        let medium = medium();
-        let mut journal = journal(&medium, &[(1, Hard)]);
-        medium.fail_in(fails);
+        let backing = backing();
+        let mut journal = journal(&backing, &[(1, Hard)]);
+        backing.fail_in(fails);
         assert!(commit(&mut journal, 2, Hard).is_err());
         let again = commit(&mut journal, 3, Hard);
         if fails != 1 {
@@ -192,29 +192,29 @@ fn what_failed_does_not_come_back() {
                 journal.compact(|_| Ok(())),
                 Err(JournalError::Poisoned)
             ));
-            (journal, _) = Journal::open(medium.clone(), BOOT).unwrap();
+            (journal, _) = Journal::open(backing.clone(), BOOT).unwrap();
             commit(&mut journal, 3, Hard).unwrap();
         }
-        assert_eq!(found(&medium, BOOT), [1, 3], "operation {fails}");
+        assert_eq!(found(&backing, BOOT), [1, 3], "operation {fails}");
     }
 }
 
 #[test]
 fn a_failed_compaction_changes_nothing() {
     for fails in 0..4 {
-        let medium = medium();
-        let mut journal = journal(&medium, &[(1, Hard)]);
-        medium.fail_in(fails);
+        let backing = backing();
+        let mut journal = journal(&backing, &[(1, Hard)]);
+        backing.fail_in(fails);
         let describe = |sink: &mut Sink<'_>| sink.push(&Batch::default());
         assert!(journal.compact(describe).is_err());
-        assert_eq!(found(&medium, BOOT), [1], "operation {fails}");
+        assert_eq!(found(&backing, BOOT), [1], "operation {fails}");
     }
 }
 
 #[test]
 fn a_full_area_says_so() {
-    let medium = medium();
-    let mut journal = journal(&medium, &[]);
+    let backing = backing();
+    let mut journal = journal(&backing, &[]);
     let mut batch = Batch::default();
     for block in 0..4000 {
         batch.mapped(ID, block, block, 1);
@@ -227,26 +227,26 @@ fn a_full_area_says_so() {
     };
     assert!(matches!(error, JournalError::Full { .. }), "{error}");
     assert!(journal.wants_compaction());
-    assert_eq!(found(&medium, BOOT).len(), 4000);
+    assert_eq!(found(&backing, BOOT).len(), 4000);
 }
 
-/// Whatever is on a medium, opening it ends, and without a panic.
+/// Whatever is on a backing, opening it ends, and without a panic.
 #[test]
 fn garbage_is_refused_or_understood() {
-    let medium = medium();
-    let journal = journal(&medium, &[(1, Hard), (2, Soft), (3, Hard)]);
+    let backing = backing();
+    let journal = journal(&backing, &[(1, Hard), (2, Soft), (3, Hard)]);
     let end = journal.superblock.area(1) + 6 * PAGE;
     let areas = journal.superblock.area(1)..end;
-    let image = medium.image();
+    let image = backing.image();
     for seed in 0..2000 {
         let mut rng = SmallRng::seed_from_u64(seed);
-        let medium = Arc::new(TraceMedium::new(SHAPE.medium_len(), image.clone()));
+        let backing = Arc::new(TraceBacking::new(SHAPE.backing_len(), image.clone()));
         for _ in 0..rng.random_range(1..5) {
             // Superblocks and sessions, or the live area.
             let part = [0..AREAS, areas.clone()][rng.random_range(0..2)].clone();
             let sector = rng.random_range(part.start / 512..part.end / 512) * 512;
             let mut bytes = [0; 512];
-            medium
+            backing
                 .read(sector, &[VolatileSlice::from(&mut bytes[..])])
                 .unwrap();
             let at = rng.random_range(0..128);
@@ -257,12 +257,12 @@ fn garbage_is_refused_or_understood() {
                 let crc = crc32fast::hash(&bytes[..124]);
                 bytes[124..128].copy_from_slice(&crc.to_le_bytes());
             }
-            overwrite(&medium, sector, &mut bytes);
+            overwrite(&backing, sector, &mut bytes);
         }
-        if let Ok(reading) = read(&medium) {
+        if let Ok(reading) = read(&backing) {
             reading.image.check(10);
         }
-        if let Ok((_, image)) = Journal::open(medium, BOOT) {
+        if let Ok((_, image)) = Journal::open(backing, BOOT) {
             image.check(10);
         }
     }
@@ -291,8 +291,8 @@ fn a_check_finds_every_fault() {
         "same holds 3 blocks, but its quota is 1",
         "two vSSDs are called same",
         "same holds 3 blocks, but its quota is 1",
-        "place 77 belongs to block 5 of same and to block 5 of same",
-        "block 9 of same is at place 78, but its guest does not hold it",
+        "physical block 77 belongs to block 5 of same and to block 5 of same",
+        "block 9 of same is at physical block 78, but its guest does not hold it",
     ];
     assert_eq!(faults, expected);
     assert_eq!(image.check(2).len(), 2);
@@ -300,12 +300,12 @@ fn a_check_finds_every_fault() {
 
 #[test]
 fn reading_writes_nothing() {
-    let medium = medium();
-    drop(journal(&medium, &[(1, Hard), (2, Soft)]));
-    let before = medium.events().len();
-    found(&medium, BOOT);
-    found(&medium, BootId([9; 16]));
-    let after = medium.events();
+    let backing = backing();
+    drop(journal(&backing, &[(1, Hard), (2, Soft)]));
+    let before = backing.events().len();
+    found(&backing, BOOT);
+    found(&backing, BootId([9; 16]));
+    let after = backing.events();
     assert_eq!(after.len(), before);
     assert!(matches!(after[0], Event::Write(..)));
 }

@@ -5,8 +5,8 @@
 
 use vssd::block_set::{BlockSet, spans};
 
-use crate::pool::ledger::{REGION, REGION_WORDS};
-use crate::pool::volume::{Places, Run, WindowMap};
+use crate::pool::allocator::{REGION, REGION_WORDS};
+use crate::pool::volume::{PhysicalBlocks, Run, WindowMap};
 
 const WORDS: usize = REGION_WORDS as usize;
 
@@ -14,69 +14,72 @@ const WORDS: usize = REGION_WORDS as usize;
 #[derive(Clone, Debug)]
 pub(super) struct Window {
     written: [u64; WORDS],
-    places: At,
+    physical_blocks: At,
 }
 
 #[derive(Clone, Debug)]
 enum At {
-    /// Each as far behind this place as it is in the window.
+    /// Each as far behind this physical block as it is in the window.
     Linear(u32),
-    /// A place for each that is written.
+    /// A physical block for each that is written.
     Table(Box<[u32; REGION as usize]>),
 }
 
 impl Window {
-    /// One with `count` blocks, from `block` on, at places in a row.
-    pub(super) fn new(block: u32, count: u32, place: u32) -> Self {
+    /// One with `count` blocks, from `block` on, at physical blocks in a row.
+    pub(super) fn new(block: u32, count: u32, physical: u32) -> Self {
         let mut window = Self {
             written: [0; WORDS],
-            places: match place.checked_sub(block) {
+            physical_blocks: match physical.checked_sub(block) {
                 Some(home) => At::Linear(home),
                 None => At::Table(Box::new([0; REGION as usize])),
             },
         };
-        window.set(block, count, place);
+        window.set(block, count, physical);
         window
     }
 
-    /// As a snapshot has it; `None` when it has a place that cannot be.
+    /// As a snapshot has it; `None` when it has a physical block that cannot be.
     pub(super) fn of(map: &WindowMap) -> Option<Self> {
         let written = map.written;
         let set = BlockSet::from_words(REGION, written.to_vec());
-        let places = match &map.places {
-            Places::Linear(home) => At::Linear(*home),
-            Places::Table(places) => {
+        let physical_blocks = match &map.physical_blocks {
+            PhysicalBlocks::Linear(home) => At::Linear(*home),
+            PhysicalBlocks::Table(physical_blocks) => {
                 let mut table = Box::new([0; REGION as usize]);
-                for (block, place) in set.iter().zip(places) {
-                    table[block as usize] = *place;
+                for (block, physical) in set.iter().zip(physical_blocks) {
+                    table[block as usize] = *physical;
                 }
                 At::Table(table)
             }
         };
-        let window = Self { written, places };
+        let window = Self {
+            written,
+            physical_blocks,
+        };
         let mut ends = window
             .runs()
             .into_iter()
-            .map(|run| run.place.checked_add(run.count));
+            .map(|run| run.physical.checked_add(run.count));
         ends.all(|end| end.is_some()).then_some(window)
     }
 
-    /// Blocks in a row are at places in a row from now on.
-    pub(super) fn set(&mut self, block: u32, count: u32, place: u32) {
-        let home = place.checked_sub(block);
-        if let At::Linear(of) = self.places
+    /// Blocks in a row are at physical blocks in a row from now on.
+    pub(super) fn set(&mut self, block: u32, count: u32, physical: u32) {
+        let home = physical.checked_sub(block);
+        if let At::Linear(of) = self.physical_blocks
             && home != Some(of)
         {
             let mut table = Box::new([0; REGION as usize]);
-            for (place, entry) in (of..).zip(table.iter_mut()) {
-                *entry = place;
+            for (physical, entry) in (of..).zip(table.iter_mut()) {
+                *entry = physical;
             }
-            self.places = At::Table(table);
+            self.physical_blocks = At::Table(table);
         }
-        if let At::Table(table) = &mut self.places {
+        if let At::Table(table) = &mut self.physical_blocks {
             let entries = &mut table[block as usize..(block + count) as usize];
-            for (entry, place) in entries.iter_mut().zip(place..) {
-                *entry = place;
+            for (entry, physical) in entries.iter_mut().zip(physical..) {
+                *entry = physical;
             }
         }
         for (word, bits) in spans(block, count) {
@@ -102,24 +105,24 @@ impl Window {
     }
 
     /// Where a block is, if it is written.
-    pub(super) fn place(&self, block: u32) -> Option<u32> {
+    pub(super) fn physical(&self, block: u32) -> Option<u32> {
         let written = self.written[(block / 64) as usize] >> (block % 64) & 1 == 1;
-        written.then(|| match &self.places {
+        written.then(|| match &self.physical_blocks {
             At::Linear(home) => home + block,
             At::Table(table) => table[block as usize],
         })
     }
 
-    /// Written blocks in a row at places in a row, ascending.
+    /// Written blocks in a row at physical blocks in a row, ascending.
     pub(super) fn runs(&self) -> Vec<Run> {
         let set = BlockSet::from_words(REGION, self.written.to_vec());
         let mut runs: Vec<Run> = Vec::new();
         for written in set.runs() {
-            let table = match &self.places {
+            let table = match &self.physical_blocks {
                 At::Linear(home) => {
                     runs.push(Run {
                         block: written.start,
-                        place: home.wrapping_add(written.start),
+                        physical: home.wrapping_add(written.start),
                         count: written.len,
                     });
                     continue;
@@ -127,15 +130,16 @@ impl Window {
                 At::Table(table) => table,
             };
             for block in written.start..written.end() {
-                let place = table[block as usize];
+                let physical = table[block as usize];
                 let last = runs.last_mut().filter(|last| {
-                    last.block + last.count == block && last.place.wrapping_add(last.count) == place
+                    last.block + last.count == block
+                        && last.physical.wrapping_add(last.count) == physical
                 });
                 match last {
                     Some(last) => last.count += 1,
                     None => runs.push(Run {
                         block,
-                        place,
+                        physical,
                         count: 1,
                     }),
                 }
@@ -166,12 +170,12 @@ mod tests {
                 if rng.random_range(0..3) > 0 {
                     // Often where the block would be in a linear window.
                     let home = [0, 1000, 1000, 5][rng.random_range(0..4)];
-                    let place = home + block * rng.random_range(0..2);
+                    let physical = home + block * rng.random_range(0..2);
                     match &mut window {
-                        Some(window) => window.set(block, count, place),
-                        None => window = Some(Window::new(block, count, place)),
+                        Some(window) => window.set(block, count, physical),
+                        None => window = Some(Window::new(block, count, physical)),
                     }
-                    model.extend((0..count).map(|i| (block + i, place + i)));
+                    model.extend((0..count).map(|i| (block + i, physical + i)));
                 } else if let Some(window) = &mut window {
                     window.clear(block, count);
                     model.retain(|at, _| !(block..block + count).contains(at));
@@ -180,12 +184,12 @@ mod tests {
                 let runs = window.runs();
                 let all = runs
                     .iter()
-                    .flat_map(|run| (0..run.count).map(|i| (run.block + i, run.place + i)));
+                    .flat_map(|run| (0..run.count).map(|i| (run.block + i, run.physical + i)));
                 assert_eq!(all.collect::<BTreeMap<_, _>>(), model, "seed {seed}");
                 assert_eq!(window.len() as usize, model.len());
                 assert_eq!(window.is_empty(), model.is_empty());
                 for block in 0..REGION {
-                    assert_eq!(window.place(block), model.get(&block).copied());
+                    assert_eq!(window.physical(block), model.get(&block).copied());
                 }
             }
         }
@@ -196,8 +200,11 @@ mod tests {
         let mut written = [0; WORDS];
         written[7] = 1 << 63;
         for (home, possible) in [(u32::MAX - 512, true), (u32::MAX - 511, false)] {
-            let places = Places::Linear(home);
-            let map = WindowMap { written, places };
+            let physical_blocks = PhysicalBlocks::Linear(home);
+            let map = WindowMap {
+                written,
+                physical_blocks,
+            };
             assert_eq!(Window::of(&map).is_some(), possible);
         }
     }

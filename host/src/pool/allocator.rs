@@ -1,27 +1,27 @@
-//! Who owns which place of the pool: bookkeeping without I/O.
+//! Who owns which physical block of the pool: bookkeeping without I/O.
 //!
-//! A *place* is where a block's contents lie; there are as many as fit the
-//! data area. A place is free, owned by one volume, or in *limbo*: given up by
-//! its owner, but not yet by a record that lasts. Handed on before that, it
-//! would come back to its old owner by a crash, with the new owner's bytes in it.
+//! A *physical block* holds the contents of a block; there are as many as fit the
+//! data area. A physical block is free or owned by one volume, or its free is *deferred*: its
+//! owner gave it up, but no durable record says so yet. If it were reused before that, a crash
+//! would return it to its old owner with the new owner's bytes in it.
 //!
-//! Places are grouped in regions of [`REGION`]. A region of which every place
+//! Physical blocks are grouped in regions of [`REGION`]. A region of which every physical block
 //! is free can become the home of a window of a volume
 //! ([`Volume`](super::volume::Volume)), which keeps neighbours together.
 //!
 //! ```text
-//!            take                    give(Fate::Limbo)          settle
-//!   free ──────────▶ owned ──────────────────────────▶ limbo ──────────▶ free
+//!            take                    give(Fate::Deferred)          settle
+//!   free ──────────▶ owned ──────────────────────────▶ deferred ──────────▶ free
 //!     ▲                │ give(Fate::Free)
 //!     └────────────────┘
 //! ```
 //!
 //! What a volume may hold is bounded three ways. Its *quota* bounds it alone.
 //! The *commitment*, the sum over all volumes of what is held or reserved,
-//! whichever is more, is bounded by the places there are times the pool's
-//! *overcommit* factor. With a factor above one, places can run out although
-//! every volume is within its bounds; a *reservation* is the number of places
-//! that nobody else can use up then.
+//! whichever is more, is bounded by the physical blocks there are times the pool's
+//! *overcommit* factor. With a factor above one, physical blocks can run out although
+//! every volume is within its bounds; a *reservation* is the number of physical blocks
+//! that other volumes cannot use up then.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -30,9 +30,9 @@ use vssd::block_set::{BlockSet, spans};
 
 use crate::size::Blocks;
 
-/// Places in a region, and blocks in a window: 2 MiB of 4 KiB blocks. Small
-/// enough that a sparse volume does not use up the regions, large enough that
-/// nobody reads more in one request.
+/// Physical blocks in a region, and blocks in a window: 2 MiB of 4 KiB blocks. Small
+/// enough that a sparse volume does not use up the regions, and larger than most
+/// requests.
 pub const REGION: u32 = 512;
 
 /// Words of a bitmap in a region.
@@ -47,7 +47,7 @@ pub struct VolumeId(pub u32);
 pub struct Bounds {
     /// Blocks that it may hold at most.
     pub quota: u32,
-    /// Places that are kept for it.
+    /// Physical blocks that are kept for it.
     pub reservation: u32,
 }
 
@@ -58,7 +58,7 @@ pub struct Account {
     pub bounds: Bounds,
     /// Blocks that its guest holds.
     pub held: u32,
-    /// Places that it owns.
+    /// Physical blocks that it owns.
     pub owned: u32,
 }
 
@@ -67,13 +67,13 @@ impl Account {
         u64::from(self.held.max(self.bounds.reservation))
     }
 
-    /// Places that are reserved for it and not yet owned by it.
+    /// Physical blocks that are reserved for it and not yet owned by it.
     fn owed(&self) -> u64 {
         u64::from(self.bounds.reservation.saturating_sub(self.owned))
     }
 }
 
-/// Why the ledger refuses.
+/// Why the allocator refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Denied {
     /// More than the volume may hold.
@@ -94,9 +94,9 @@ pub enum Denied {
     },
     /// More reserved than there is.
     Reservation {
-        /// Places free and not reserved.
+        /// Physical blocks free and not reserved.
         free: u64,
-        /// Places asked for.
+        /// Physical blocks asked for.
         asked: u64,
     },
     /// A reservation above the quota.
@@ -106,14 +106,14 @@ pub enum Denied {
         /// The quota.
         quota: u32,
     },
-    /// Every place is used or reserved for others.
-    NoPlace {
+    /// Every physical block is used or reserved for others.
+    Full {
         /// Some will be free once the next commit lasts.
         settling: bool,
     },
 }
 
-/// Why the ledger refuses, in sizes.
+/// Why the allocator refuses, in sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Refusal {
     /// The reason.
@@ -164,36 +164,36 @@ impl fmt::Display for Refusal {
                 blocks(reservation.into()),
                 blocks(quota.into())
             ),
-            Denied::NoPlace { .. } => f.write_str("no place is left in the pool"),
+            Denied::Full { .. } => f.write_str("no physical block is left in the pool"),
         }
     }
 }
 
-/// Where a place goes that its owner gives up.
+/// Where a physical block goes that its owner gives up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// It is free: a lasting record says so already, or nothing ever said
     /// that it was owned.
     Free,
     /// It waits for the record.
-    Limbo,
+    Deferred,
 }
 
-/// Places of a word of the bitmap: index and bits.
+/// Physical blocks of a word of the bitmap: index and bits.
 type Word = (usize, u64);
 
 /// See the module.
 #[derive(Debug)]
-pub struct Ledger {
+pub struct Allocator {
     free: BlockSet,
-    /// Regions all places of which are free.
+    /// Regions all physical blocks of which are free.
     whole: BlockSet,
-    /// Free places of each region.
+    /// Free physical blocks of each region.
     region_free: Vec<u16>,
-    /// Where the search for a single place goes on.
+    /// Where the search for a single physical block goes on.
     cursor: u32,
     /// Given up since the last commit was cut.
-    limbo: Vec<Word>,
+    deferred: Vec<Word>,
     /// Given up before that.
     settling: Vec<Word>,
     accounts: BTreeMap<VolumeId, Account>,
@@ -205,13 +205,13 @@ pub struct Ledger {
 /// What is used of a pool, in blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Usage {
-    /// Places there are.
-    pub places: u32,
-    /// Places that nobody owns.
+    /// Physical blocks there are.
+    pub physical_blocks: u32,
+    /// Physical blocks without an owner.
     pub free: u32,
-    /// Places that wait for a commit.
-    pub limbo: u32,
-    /// Places reserved for volumes that do not own them yet.
+    /// Physical blocks that wait for a commit.
+    pub deferred: u32,
+    /// Physical blocks reserved for volumes that do not own them yet.
     pub owed: u64,
     /// Blocks that volumes hold or have reserved.
     pub committed: u64,
@@ -219,18 +219,18 @@ pub struct Usage {
     pub limit: u64,
 }
 
-impl Ledger {
-    /// A ledger of `places` places, all free, of which `overcommit_permille`
+impl Allocator {
+    /// A allocator of `physical_blocks` physical blocks, all free, of which `overcommit_permille`
     /// thousandths may be promised.
-    pub fn new(places: u32, overcommit_permille: u32) -> Self {
-        // The places behind the last whole region are found one by one.
-        let regions = places / REGION;
+    pub fn new(physical_blocks: u32, overcommit_permille: u32) -> Self {
+        // The physical blocks behind the last whole region are found one by one.
+        let regions = physical_blocks / REGION;
         Self {
-            free: BlockSet::full(places),
+            free: BlockSet::full(physical_blocks),
             whole: BlockSet::full(regions),
             region_free: vec![REGION as u16; regions as usize],
             cursor: 0,
-            limbo: Vec::new(),
+            deferred: Vec::new(),
             settling: Vec::new(),
             accounts: BTreeMap::new(),
             overcommit_permille,
@@ -239,23 +239,23 @@ impl Ledger {
         }
     }
 
-    /// Places there are.
-    pub fn places(&self) -> u32 {
+    /// Physical blocks there are.
+    pub fn physical_blocks(&self) -> u32 {
         self.free.capacity()
     }
 
     /// Blocks that may be committed.
     fn limit(&self) -> u64 {
-        u64::from(self.places()) * u64::from(self.overcommit_permille) / 1000
+        u64::from(self.physical_blocks()) * u64::from(self.overcommit_permille) / 1000
     }
 
     /// What is used.
     pub fn usage(&self) -> Usage {
-        let waiting = self.limbo.iter().chain(&self.settling);
+        let waiting = self.deferred.iter().chain(&self.settling);
         Usage {
-            places: self.places(),
+            physical_blocks: self.physical_blocks(),
             free: self.free.len(),
-            limbo: waiting.map(|(_, bits)| bits.count_ones()).sum(),
+            deferred: waiting.map(|(_, bits)| bits.count_ones()).sum(),
             owed: self.owed,
             committed: self.committed,
             limit: self.limit(),
@@ -377,24 +377,24 @@ impl Ledger {
         self.update(id, |account| account.held -= fewer);
     }
 
-    /// Makes sure that a volume may own one more place.
+    /// Makes sure that a volume may own one more physical block.
     pub fn may_own(&self, id: VolumeId) -> Result<(), Denied> {
         let reserved = self.account(id).owed() > 0;
         let others = if reserved { self.owed - 1 } else { self.owed };
         if u64::from(self.free.len()) > others {
             return Ok(());
         }
-        let settling = !self.limbo.is_empty() || !self.settling.is_empty();
-        Err(Denied::NoPlace { settling })
+        let settling = !self.deferred.is_empty() || !self.settling.is_empty();
+        Err(Denied::Full { settling })
     }
 
-    /// Gives `place` to a volume that [may own](Self::may_own) one more; false
+    /// Gives `physical` to a volume that [may own](Self::may_own) one more; false
     /// when it is not free.
-    pub fn take(&mut self, id: VolumeId, place: u32) -> bool {
-        if !self.free.remove(place) {
+    pub fn take(&mut self, id: VolumeId, physical: u32) -> bool {
+        if !self.free.remove(physical) {
             return false;
         }
-        let region = place / REGION;
+        let region = physical / REGION;
         if let Some(free) = self.region_free.get_mut(region as usize) {
             *free -= 1;
             self.whole.remove(region);
@@ -403,20 +403,20 @@ impl Ledger {
         true
     }
 
-    /// Gives places to a volume, as a recovery found: each the first of so many in a row.
+    /// Gives physical blocks to a volume, as a recovery found: each the first of so many in a row.
     ///
     /// # Panics
     /// When one of them is not free.
-    pub fn restore(&mut self, id: VolumeId, places: impl Iterator<Item = (u32, u32)>) {
+    pub fn restore(&mut self, id: VolumeId, physical_blocks: impl Iterator<Item = (u32, u32)>) {
         let mut owned = 0;
-        for (place, count) in places {
-            let words = spans(place, count);
+        for (physical, count) in physical_blocks {
+            let words = spans(physical, count);
             let taken: u32 = words
                 .map(|(at, bits)| self.free.remove_bits(at, bits))
                 .sum();
-            assert_eq!(taken, count, "a checked place is free");
+            assert_eq!(taken, count, "a checked physical block is free");
             owned += count;
-            let (mut at, end) = (place, place + count);
+            let (mut at, end) = (physical, physical + count);
             while at < end {
                 let region = at / REGION;
                 let part = (REGION - at % REGION).min(end - at);
@@ -432,17 +432,17 @@ impl Ledger {
         self.update(id, |account| account.owned += owned);
     }
 
-    /// A region of which every place is free: `next` if it is one, so that
-    /// neighbouring windows are neighbours on the medium.
+    /// A region of which every physical block is free: `next` if it is one, so that
+    /// neighbouring windows are neighbours on the backing.
     pub fn whole_region(&self, next: Option<u32>) -> Option<u32> {
         let next = next.filter(|region| self.whole.contains(*region));
         next.or_else(|| self.whole.next_in(0))
     }
 
-    /// A free place: `wanted` if it is one, else the next after the one that
+    /// A free physical block: `wanted` if it is one, else the next after the one that
     /// was found last, so that what is written in a row lies in a row.
-    pub fn free_place(&mut self, wanted: Option<u32>) -> Option<u32> {
-        let wanted = wanted.filter(|place| self.free.contains(*place));
+    pub fn find_free(&mut self, wanted: Option<u32>) -> Option<u32> {
+        let wanted = wanted.filter(|physical| self.free.contains(*physical));
         let found = wanted
             .or_else(|| self.free.next_in(self.cursor))
             .or_else(|| self.free.next_in(0))?;
@@ -450,14 +450,14 @@ impl Ledger {
         Some(found)
     }
 
-    /// A volume gives up the places `bits` of word `index`.
+    /// A volume gives up the physical blocks `bits` of word `index`.
     ///
     /// # Panics
     /// When one of them is free.
     pub fn give(&mut self, id: VolumeId, (index, bits): Word, fate: Fate) {
         match fate {
             Fate::Free => self.set_free((index, bits)),
-            Fate::Limbo => self.limbo.push((index, bits)),
+            Fate::Deferred => self.deferred.push((index, bits)),
         }
         self.update(id, |account| account.owned -= bits.count_ones());
     }
@@ -465,7 +465,10 @@ impl Ledger {
     fn set_free(&mut self, (index, bits): Word) {
         let count = bits.count_ones();
         let freed = self.free.insert_bits(index, bits);
-        assert_eq!(freed, count, "a place was given up that nobody owned");
+        assert_eq!(
+            freed, count,
+            "a physical block without an owner was given up"
+        );
         let region = index / REGION_WORDS as usize;
         if let Some(free) = self.region_free.get_mut(region) {
             *free += count as u16;
@@ -475,14 +478,14 @@ impl Ledger {
         }
     }
 
-    /// Words of places in limbo for which no commit is under way.
-    pub fn limbo_words(&self) -> usize {
-        self.limbo.len()
+    /// Words of deferred frees for which no commit is under way.
+    pub fn deferred_words(&self) -> usize {
+        self.deferred.len()
     }
 
-    /// A commit was cut: what is in limbo now is free once it lasts.
+    /// A commit was cut: what is deferred now is free once it lasts.
     pub fn cut(&mut self) {
-        self.settling.append(&mut self.limbo);
+        self.settling.append(&mut self.deferred);
     }
 
     /// The commit that was cut last lasts.
@@ -492,15 +495,15 @@ impl Ledger {
         }
     }
 
-    /// Counts afresh what the ledger keeps running counts of.
+    /// Counts afresh what the allocator keeps running counts of.
     ///
     /// # Panics
-    /// When they differ, or when free, owned and waiting places are not all.
+    /// When they differ, or when free, owned and waiting physical blocks are not all.
     pub fn assert_consistent(&self) {
         assert_eq!(self.free.len(), self.free.recount());
         for (region, &free) in (0..).zip(&self.region_free) {
             let start = region * REGION;
-            let count = (start..start + REGION).filter(|place| self.free.contains(*place));
+            let count = (start..start + REGION).filter(|physical| self.free.contains(*physical));
             assert_eq!(count.count(), usize::from(free), "region {region}");
             assert_eq!(self.whole.contains(region), u32::from(free) == REGION);
         }
@@ -509,9 +512,16 @@ impl Ledger {
         assert_eq!(sum(Account::owed), self.owed);
         let usage = self.usage();
         let owned = sum(|account| account.owned.into());
-        let all = owned + u64::from(usage.free) + u64::from(usage.limbo);
-        assert_eq!(all, u64::from(usage.places), "a place is lost");
-        let promised = u64::from(usage.free) + u64::from(usage.limbo);
-        assert!(promised >= self.owed, "reserved places were used up");
+        let all = owned + u64::from(usage.free) + u64::from(usage.deferred);
+        assert_eq!(
+            all,
+            u64::from(usage.physical_blocks),
+            "a physical block is lost"
+        );
+        let promised = u64::from(usage.free) + u64::from(usage.deferred);
+        assert!(
+            promised >= self.owed,
+            "reserved physical blocks were used up"
+        );
     }
 }

@@ -67,7 +67,7 @@ fn file_of_loop(device: &Path) -> Option<PathBuf> {
     Some(PathBuf::from(std::ffi::OsString::from_vec(name.to_vec())))
 }
 
-/// What uses a device until somebody ends that: a mount, swap, or a device on top of it,
+/// What uses a device until it is detached: a mount, swap, or a device on top of it,
 /// of itself, its partitions, or the disk that it is a partition of.
 pub(super) fn of_device(id: Id) -> Option<String> {
     let own = folder(id)?;

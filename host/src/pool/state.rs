@@ -1,22 +1,22 @@
-//! What changes under the lock of a pool: its ledger, the maps of its volumes,
+//! What changes under the lock of a pool: its allocator, the maps of its volumes,
 //! and the list of changes that the log does not have yet.
 
 use vssd::block_set::spans;
 
-use super::ledger::{Fate, Ledger, VolumeId};
+use super::allocator::{Allocator, Fate, VolumeId};
 use super::volume::{Extent, Volume};
 
 /// A change of a map that the log does not have yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delta {
-    /// Blocks in a row lie at places in a row.
+    /// Blocks in a row lie at physical blocks in a row.
     Mapped {
         /// Whose.
         volume: VolumeId,
         /// First block.
         block: u32,
-        /// First place.
-        place: u32,
+        /// First physical block.
+        physical: u32,
         /// How many.
         count: u32,
     },
@@ -39,16 +39,18 @@ impl Delta {
                 Self::Mapped {
                     volume,
                     block,
-                    place,
+                    physical,
                     count,
                 },
                 Self::Mapped {
                     volume: of,
                     block: at,
-                    place: to,
+                    physical: to,
                     count: more,
                 },
-            ) if *volume == of && *block + *count == at && *place + *count == to => *count += more,
+            ) if *volume == of && *block + *count == at && *physical + *count == to => {
+                *count += more
+            }
             (
                 Self::Unmapped {
                     volume,
@@ -69,18 +71,18 @@ impl Delta {
 
 /// See the module.
 #[derive(Debug)]
-pub struct Books {
-    /// Who owns which place.
-    pub ledger: Ledger,
+pub struct PoolState {
+    /// Who owns which physical block.
+    pub allocator: Allocator,
     /// `None` where nothing lasts.
     deltas: Option<Vec<Delta>>,
 }
 
-impl Books {
-    /// The books of a pool that keeps a log if it `lasts`.
-    pub fn new(ledger: Ledger, lasts: bool) -> Self {
+impl PoolState {
+    /// The state of a pool that keeps a log if it `lasts`.
+    pub fn new(allocator: Allocator, lasts: bool) -> Self {
         Self {
-            ledger,
+            allocator,
             deltas: lasts.then(Vec::new),
         }
     }
@@ -94,37 +96,37 @@ impl Books {
         }
     }
 
-    /// The first writes of `count` blocks from `block` on, to places from
-    /// `place` on, are done.
-    pub fn map(&mut self, volume: &Volume, block: u32, place: u32, count: u32) {
+    /// The first writes of `count` blocks from `block` on, to physical blocks from
+    /// `physical` on, are done.
+    pub fn map(&mut self, volume: &Volume, block: u32, physical: u32, count: u32) {
         for i in 0..count {
-            volume.map(&mut self.ledger, block + i, place + i);
+            volume.map(&mut self.allocator, block + i, physical + i);
         }
         self.changed(Delta::Mapped {
             volume: volume.id(),
             block,
-            place,
+            physical,
             count,
         });
     }
 
-    /// The first writes of these blocks, to their places, will not be done.
+    /// The first writes of these blocks, to their physical blocks, will not be done.
     pub fn abandon(&mut self, volume: &Volume, fresh: Extent) {
-        let place = fresh.place.expect("the extent has places");
+        let physical = fresh.physical.expect("the extent has physical blocks");
         for i in 0..fresh.count {
-            volume.abandon(&mut self.ledger, fresh.first + i, place + i);
+            volume.abandon(&mut self.allocator, fresh.first + i, physical + i);
         }
     }
 
     /// The blocks `bits` of word `index` read as zeros from now on; true when
-    /// any of them was written. Nobody may be at work on them.
+    /// any of them was written. No request may be in flight on them.
     pub fn unmap(&mut self, volume: &Volume, (index, bits): (usize, u64)) -> bool {
-        // The places may be handed on once the log says that they are free.
+        // The physical blocks may be handed on once the log says that they are free.
         let fate = match self.deltas {
-            Some(_) => Fate::Limbo,
+            Some(_) => Fate::Deferred,
             None => Fate::Free,
         };
-        let gone = volume.unmap(&mut self.ledger, (index, bits), fate);
+        let gone = volume.unmap(&mut self.allocator, (index, bits), fate);
         let mut rest = gone;
         while rest != 0 {
             let first = rest.trailing_zeros();
@@ -141,9 +143,9 @@ impl Books {
     }
 
     /// As [`unmap`](Self::unmap), for blocks of which the log says already that
-    /// they are nobody's.
+    /// they have no owner.
     pub fn forget(&mut self, volume: &Volume, word: (usize, u64)) {
-        volume.unmap(&mut self.ledger, word, Fate::Free);
+        volume.unmap(&mut self.allocator, word, Fate::Free);
     }
 
     /// Gives up all that a volume has; the log says already that it is gone.
@@ -151,9 +153,9 @@ impl Books {
         for word in spans(0, volume.capacity()) {
             self.forget(volume, word);
         }
-        let held = self.ledger.account(volume.id()).held;
-        self.ledger.let_go(volume.id(), held);
-        self.ledger.close(volume.id());
+        let held = self.allocator.account(volume.id()).held;
+        self.allocator.let_go(volume.id(), held);
+        self.allocator.close(volume.id());
     }
 
     /// True when the log has everything.
@@ -177,57 +179,57 @@ impl Books {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ledger::Bounds;
+    use super::super::allocator::Bounds;
     use super::*;
 
-    fn books(lasts: bool) -> (Books, Volume) {
+    fn state(lasts: bool) -> (PoolState, Volume) {
         let volume = Volume::new(VolumeId(3), 1000);
-        let mut ledger = Ledger::new(2048, 1000);
+        let mut allocator = Allocator::new(2048, 1000);
         let bounds = Bounds {
             quota: 1000,
             reservation: 0,
         };
-        ledger.open(volume.id(), bounds).unwrap();
-        (Books::new(ledger, lasts), volume)
+        allocator.open(volume.id(), bounds).unwrap();
+        (PoolState::new(allocator, lasts), volume)
     }
 
-    fn write(books: &mut Books, volume: &Volume, blocks: std::ops::Range<u32>) {
+    fn write(state: &mut PoolState, volume: &Volume, blocks: std::ops::Range<u32>) {
         for block in blocks {
-            let place = volume.allocate(&mut books.ledger, block).unwrap();
-            books.map(volume, block, place, 1);
+            let physical = volume.allocate(&mut state.allocator, block).unwrap();
+            state.map(volume, block, physical, 1);
         }
     }
 
     #[test]
     fn changes_in_a_row_are_one() {
-        let (mut books, volume) = books(true);
-        write(&mut books, &volume, 10..200);
-        assert_eq!(books.cut().len(), 1);
-        assert!(books.is_clean());
+        let (mut state, volume) = state(true);
+        write(&mut state, &volume, 10..200);
+        assert_eq!(state.cut().len(), 1);
+        assert!(state.is_clean());
         // Bits 63 and up of a word, then on into the next.
-        assert!(books.unmap(&volume, (1, !0)));
-        assert!(books.unmap(&volume, (2, !0)));
-        assert!(!books.unmap(&volume, (2, !0)));
-        assert!(books.unmap(&volume, (0, 1 << 63 | 1 << 20)));
+        assert!(state.unmap(&volume, (1, !0)));
+        assert!(state.unmap(&volume, (2, !0)));
+        assert!(!state.unmap(&volume, (2, !0)));
+        assert!(state.unmap(&volume, (0, 1 << 63 | 1 << 20)));
         let unmapped = |block, count| Delta::Unmapped {
             volume: volume.id(),
             block,
             count,
         };
-        let cut = books.cut();
+        let cut = state.cut();
         assert_eq!(cut, [unmapped(64, 128), unmapped(20, 1), unmapped(63, 1)]);
-        assert_eq!(books.ledger.usage().limbo, 130);
-        write(&mut books, &volume, 300..301);
-        books.put_back(cut.clone());
-        assert_eq!(books.cut()[..3], cut[..]);
+        assert_eq!(state.allocator.usage().deferred, 130);
+        write(&mut state, &volume, 300..301);
+        state.put_back(cut.clone());
+        assert_eq!(state.cut()[..3], cut[..]);
     }
 
     #[test]
     fn what_does_not_last_needs_no_list() {
-        let (mut books, volume) = books(false);
-        write(&mut books, &volume, 0..64);
-        assert!(books.unmap(&volume, (0, !0)));
-        assert!(books.is_clean());
-        assert_eq!(books.ledger.usage().free, 2048);
+        let (mut state, volume) = state(false);
+        write(&mut state, &volume, 0..64);
+        assert!(state.unmap(&volume, (0, !0)));
+        assert!(state.is_clean());
+        assert_eq!(state.allocator.usage().free, 2048);
     }
 }

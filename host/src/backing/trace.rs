@@ -1,14 +1,14 @@
-//! A medium that remembers what was done to it, so that it can be found as a
+//! A backing that remembers what was done to it, so that it can be found as a
 //! crash at any moment would have left it.
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use parking_lot::{Mutex, MutexGuard};
 use rand::RngExt;
 use vm_memory::VolatileSlice;
 
-use super::Medium;
+use super::Backing;
 
 /// What a device writes at once: the rest of a write may be lost.
 const SECTOR: usize = 512;
@@ -44,14 +44,14 @@ impl Image {
     }
 }
 
-/// Something that was done to the medium.
+/// Something that was done to the backing.
 #[derive(Clone, Debug)]
 pub enum Event {
     /// Bytes were written.
     Write(u64, Vec<u8>),
     /// Everything before became durable.
     Flush,
-    /// Whoever uses it got so far.
+    /// A mark of its user.
     Mark(usize),
 }
 
@@ -67,7 +67,7 @@ struct State {
 
 /// See the module. Offsets and lengths are multiples of 512.
 #[derive(Debug)]
-pub struct TraceMedium {
+pub struct TraceBacking {
     len: u64,
     state: Mutex<State>,
 }
@@ -81,7 +81,7 @@ pub struct Crash {
 }
 
 impl Crash {
-    /// Before anything happened to a medium that had this on it.
+    /// Before anything happened to a backing that had this on it.
     pub fn new(durable: Image) -> Self {
         Self {
             durable,
@@ -133,8 +133,8 @@ impl Crash {
     }
 }
 
-impl TraceMedium {
-    /// A medium of `len` bytes with `image` on it.
+impl TraceBacking {
+    /// A backing of `len` bytes with `image` on it.
     pub fn new(len: u64, image: Image) -> Self {
         Self {
             len,
@@ -147,7 +147,7 @@ impl TraceMedium {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Notes how far its user got.
@@ -187,7 +187,7 @@ impl TraceMedium {
     }
 }
 
-impl Medium for TraceMedium {
+impl Backing for TraceBacking {
     fn read(&self, mut offset: u64, buffers: &[VolatileSlice<'_>]) -> io::Result<()> {
         let state = self.lock();
         for buffer in buffers {

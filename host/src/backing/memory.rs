@@ -1,4 +1,4 @@
-//! Bytes in the memory of this process, as fast as a medium can be.
+//! Bytes in the memory of this process, as fast as a backing can be.
 
 #![allow(unsafe_code)]
 
@@ -7,17 +7,17 @@ use std::io;
 use rustix::mm::{Advice, madvise};
 use vm_memory::{MmapRegion, VolatileMemory, VolatileSlice};
 
-use super::Medium;
+use super::Backing;
 
 /// Anonymous memory: what was never written takes none, give or take a huge
 /// page. With pages of 4 KiB, looking them up takes a good part of a read.
 #[derive(Debug)]
-pub struct MemoryMedium {
+pub struct MemoryBacking {
     region: MmapRegion,
 }
 
-impl MemoryMedium {
-    /// A medium of `len` bytes that reads as zeros.
+impl MemoryBacking {
+    /// A backing of `len` bytes that reads as zeros.
     pub fn new(len: u64) -> io::Result<Self> {
         let size = usize::try_from(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
         let region = MmapRegion::build(
@@ -43,7 +43,7 @@ impl MemoryMedium {
     }
 }
 
-impl Medium for MemoryMedium {
+impl Backing for MemoryBacking {
     fn read(&self, mut offset: u64, buffers: &[VolatileSlice<'_>]) -> io::Result<()> {
         for buffer in buffers {
             self.slice(offset, buffer.len())?
@@ -77,17 +77,17 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let len = 1 << 20;
-        let medium = MemoryMedium::new(len).unwrap();
+        let backing = MemoryBacking::new(len).unwrap();
         let mut data: Vec<u8> = (0..len).map(|i| (i % 251) as u8 + 1).collect();
         let written = data.clone();
         let (front, back) = data.split_at_mut(12345);
-        medium.write(0, &[front.into(), back.into()]).unwrap();
+        backing.write(0, &[front.into(), back.into()]).unwrap();
         let mut read = vec![0; len as usize];
-        medium.read(0, &[read.as_mut_slice().into()]).unwrap();
+        backing.read(0, &[read.as_mut_slice().into()]).unwrap();
         assert_eq!(read, written);
         let mut beyond = [0; 512];
         assert!(
-            medium
+            backing
                 .read(len - 1, &[beyond.as_mut_slice().into()])
                 .is_err()
         );

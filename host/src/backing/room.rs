@@ -17,14 +17,14 @@ use rustix::process::{Resource, geteuid, getrlimit};
 use signal_hook::consts::SIGXFSZ;
 use vm_memory::VolatileSlice;
 
-use super::{FileMedium, Medium};
+use super::{Backing, FileBacking};
 use crate::progress::Progress;
 use crate::size::ByteSize;
 
 /// Bytes of zeros that are written at once.
 const FILL: usize = 1 << 20;
 
-/// What a pool needs of its medium.
+/// What a pool needs of its backing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Room {
     /// Bytes of all of it.
@@ -35,7 +35,7 @@ pub struct Room {
     pub busy: Vec<Range<u64>>,
 }
 
-impl FileMedium {
+impl FileBacking {
     /// Extends the file to what a pool needs, unless it has that, with room for what is
     /// reserved. A device has its room anyway and is left as it is.
     ///
@@ -92,7 +92,7 @@ impl FileMedium {
         }
         if let Some(limit) = size_limit().filter(|limit| *limit < room.len) {
             bail!(
-                "it takes a file of {}, but this process may write none above {}: raise that \
+                "it needs a file of {}, but this process may write at most {}: raise the \
                  limit (ulimit -f)",
                 ByteSize(room.len).rounded(),
                 ByteSize(limit)
@@ -102,9 +102,9 @@ impl FileMedium {
     }
 
     fn check_free(&self, reserved: u64) -> Result<()> {
-        let has = self.file.metadata().context("ask for its size")?.blocks() * 512;
+        let has = self.file.metadata().context("read its size")?.blocks() * 512;
         let need = reserved.saturating_sub(has);
-        let found = fstatvfs(&self.file).context("ask for the room of its file system")?;
+        let found = fstatvfs(&self.file).context("read the free space of its file system")?;
         let free = match geteuid().is_root() {
             true => found.f_bfree,
             false => found.f_bavail,
@@ -210,8 +210,8 @@ pub fn survive_size_limits() -> Result<()> {
 }
 
 /// Logs that a pool of `len` bytes does not fit the limit on the size of files.
-pub fn warn_of_size_limit(medium: &FileMedium, len: u64) {
-    let limit = size_limit().filter(|limit| *limit < len && !medium.is_device());
+pub fn warn_of_size_limit(backing: &FileBacking, len: u64) {
+    let limit = size_limit().filter(|limit| *limit < len && !backing.is_device());
     if let Some(limit) = limit {
         tracing::warn!(
             "this process may write no file above {} (ulimit -f), but the pool takes {}: writes \
@@ -246,33 +246,33 @@ pub(super) fn explain(error: io::Error) -> io::Error {
 mod tests {
     use super::super::FileOptions;
     use super::*;
-    use crate::access::Access;
+    use crate::permissions::FilePermissions;
 
-    fn open(path: &Path) -> FileMedium {
+    fn open(path: &Path) -> FileBacking {
         let options = FileOptions {
-            create: Some(Access::default()),
+            create: Some(FilePermissions::default()),
             direct: false,
         };
-        FileMedium::open(path, options).unwrap()
+        FileBacking::open(path, options).unwrap()
     }
 
     #[test]
     fn what_is_reserved_has_its_room_and_the_rest_is_sparse() {
         let dir = tempfile::tempdir().unwrap();
-        let mut medium = open(&dir.path().join("disk"));
-        let made = medium.made();
+        let mut backing = open(&dir.path().join("disk"));
+        let made = backing.made();
         let room = Room {
             len: 1 << 40,
             reserved: 8 << 20,
             busy: vec![0..8192, 1 << 20..3 << 20],
         };
-        medium.lay_out(&room, &mut Progress::quiet()).unwrap();
+        backing.lay_out(&room, &mut Progress::quiet()).unwrap();
         made.keep();
-        assert_eq!(medium.len(), 1 << 40);
-        let taken = medium.file.metadata().unwrap().blocks() * 512;
+        assert_eq!(backing.len(), 1 << 40);
+        let taken = backing.file.metadata().unwrap().blocks() * 512;
         assert!((8 << 20..9 << 20).contains(&taken), "{taken} bytes");
         // Only what is busy was written.
-        let next = |from| rustix::fs::seek(&medium.file, rustix::fs::SeekFrom::Data(from));
+        let next = |from| rustix::fs::seek(&backing.file, rustix::fs::SeekFrom::Data(from));
         assert_eq!((next(0), next(1 << 20)), (Ok(0), Ok(1 << 20)));
         assert_eq!(next(3 << 20), Err(rustix::io::Errno::NXIO));
     }
@@ -290,25 +290,25 @@ mod tests {
             if let Some(len) = len {
                 File::create(&path).unwrap().set_len(len).unwrap();
             }
-            let mut medium = open(&path);
-            let made = medium.made();
-            let error = medium.lay_out(&room, &mut Progress::quiet());
+            let mut backing = open(&path);
+            let made = backing.made();
+            let error = backing.lay_out(&room, &mut Progress::quiet());
             let error = format!("{:#}", error.unwrap_err());
             assert!(error.contains("1048576TiB at once"), "{error}");
             assert!(error.contains("left"), "{error}");
-            drop((made, medium));
+            drop((made, backing));
             let found = fs::metadata(&path).map(|found| found.len());
             assert_eq!(found.ok(), len);
         }
         // Also where the system says so only later.
-        let mut medium = open(&path);
-        let made = medium.made();
+        let mut backing = open(&path);
+        let made = backing.made();
         let room = Room {
             reserved: 0,
             ..room
         };
-        assert!(medium.lay_out(&room, &mut Progress::quiet()).is_err());
-        drop((made, medium));
+        assert!(backing.lay_out(&room, &mut Progress::quiet()).is_err());
+        drop((made, backing));
         assert_eq!(fs::metadata(&path).unwrap().len(), 12345);
     }
 }

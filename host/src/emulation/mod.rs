@@ -1,10 +1,10 @@
-//! Media that are not there: when a request would end on a disk, on flash, or on a
-//! memory that keeps what it holds.
+//! Emulated media: when a request would end on a spinning disk, on flash, or on a
+//! non-volatile memory.
 //!
-//! A [`MediaModel`] is told of requests as they start and says when each may end,
-//! given those that started before it. It knows neither bytes nor clocks: time is an
-//! argument, so that a schedule can be computed by hand. An engine
-//! that holds real transfers back until then brings the clock.
+//! A [`MediaModel`] takes each request as it starts and returns when it may end,
+//! given those that started before it. It holds neither bytes nor clocks: time is an
+//! argument, so that a schedule can be computed by hand. The
+//! [`Paced`](crate::io::paced::Paced) engine brings the clock and delays real transfers.
 //!
 //! A medium has *units* that work side by side and do one thing at a time: a request
 //! occupies each unit that it falls on, in order of arrival, and ends when the last of
@@ -39,8 +39,6 @@ pub mod flash;
 pub mod memory;
 mod regions;
 
-use std::fmt;
-
 use self::disk::Disk;
 use self::flash::Flash;
 use self::memory::Memory;
@@ -49,21 +47,30 @@ use crate::size::ByteSize;
 
 /// The media of the talk.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    clap::ValueEnum,
+    serde::Serialize,
+    serde::Deserialize,
+    strum::Display,
 )]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum MediaKind {
-    /// A disk that turns.
+    /// A spinning disk.
     Hdd,
     /// NAND flash with one bit in a cell.
     SlcFlash,
     /// Phase-change memory.
     Pcm,
-    /// Memory of magnetic tunnel junctions.
+    /// Spin-transfer-torque magnetic memory.
     SttRam,
-    /// Memory of resistances.
+    /// Resistive memory.
     Reram,
-    /// Memory that forgets, for comparison.
+    /// Volatile memory, for comparison.
     Dram,
 }
 
@@ -102,19 +109,6 @@ impl MediaKind {
             Self::Reram => Some((100_000_000_000, 100_000_000_000)),
             Self::Hdd | Self::SttRam | Self::Dram => None,
         }
-    }
-}
-
-impl fmt::Display for MediaKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Hdd => "hdd",
-            Self::SlcFlash => "slc-flash",
-            Self::Pcm => "pcm",
-            Self::SttRam => "stt-ram",
-            Self::Reram => "reram",
-            Self::Dram => "dram",
-        })
     }
 }
 
@@ -161,7 +155,7 @@ pub struct Wear {
 /// The medium is larger than a model can be.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a model of a medium is of at most {most}, and this pool is of {have}: make the pool smaller, or leave out --media"
+    "--media emulates at most {most} of this medium, but the pool has {have}: make the pool smaller with --size, or leave out --media"
 )]
 pub struct TooLarge {
     have: ByteSize,

@@ -193,7 +193,7 @@ mod tests {
             let found = find(&file(at, magic), LEN).unwrap();
             let expected = Found { what, begins, at };
             assert!(found.contains(&expected), "{expected:?}: {found:?}");
-            // An empty file or a short one has none of them, and is no error.
+            // An empty file or a short one has none of them, which is not an error.
             let short = tempfile::tempfile().unwrap();
             short.set_len(at + 1).unwrap();
             assert_eq!(find(&short, at + 1).unwrap(), []);

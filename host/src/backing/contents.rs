@@ -3,7 +3,7 @@
 //! A file that is to become a pool has nothing but holes and zeros. A device cannot be read whole,
 //! which would take hours for a large one. Read in full is what the pool writes to by itself: its
 //! superblocks and both areas of its journal, which lie at the start (5.3 GiB for 1 TiB in blocks of
-//! 4 KiB), and never less than the first mebibytes. The places of blocks come behind that. They are
+//! 4 KiB), and never less than the first mebibytes. The physical blocks of blocks come behind that. They are
 //! overwritten only when a guest writes, and of these are read samples, the last mebibyte,
 //! and wherever file systems, volume managers and partition tables say who they are. So what was
 //! wiped by half is still found, and a disk that holds something unknown very likely is.
@@ -21,7 +21,7 @@ use rustix::fs::{Advice, SeekFrom, fadvise, seek};
 use vm_memory::VolatileSlice;
 
 use super::signatures;
-use super::{FileMedium, Medium};
+use super::{Backing, FileBacking};
 use crate::progress::Progress;
 use crate::size::ByteSize;
 
@@ -63,7 +63,7 @@ impl fmt::Display for Found {
     }
 }
 
-impl FileMedium {
+impl FileBacking {
     /// Whether a pool is there, whole or damaged.
     ///
     /// # Errors
@@ -81,13 +81,13 @@ impl FileMedium {
     /// When it cannot be read.
     pub fn contents(&self, written: u64, progress: &mut Progress) -> Result<Vec<Found>> {
         let file = self.claim.file();
-        let mut found = signatures::find(file, self.len()).context("look for what is there")?;
+        let mut found = signatures::find(file, self.len()).context("examine its contents")?;
         if found.is_empty() {
             let data = match self.is_device() {
                 true => first_byte(file, &device_parts(self.len(), written), progress),
                 false => first_byte_of_file(file, self.len(), progress),
             };
-            let data = data.context("look for what is there")?;
+            let data = data.context("examine its contents")?;
             found.extend(data.map(|at| Found {
                 what: "data",
                 begins: at,
@@ -188,18 +188,18 @@ mod tests {
 
     use super::super::FileOptions;
     use super::*;
-    use crate::access::Access;
+    use crate::permissions::FilePermissions;
     use crate::pool::Shape;
 
-    fn open(path: &Path) -> FileMedium {
+    fn open(path: &Path) -> FileBacking {
         let options = FileOptions {
-            create: Some(Access::default()),
+            create: Some(FilePermissions::default()),
             direct: false,
         };
-        FileMedium::open(path, options).unwrap()
+        FileBacking::open(path, options).unwrap()
     }
 
-    fn contents(file: &FileMedium) -> Vec<String> {
+    fn contents(file: &FileBacking) -> Vec<String> {
         let found = file.contents(0, &mut Progress::quiet()).unwrap();
         found.iter().map(ToString::to_string).collect()
     }
@@ -213,17 +213,17 @@ mod tests {
         assert_eq!(contents(&open(&path)), empty);
         file.set_len((1 << 40) + 1).unwrap();
         file.write_all_at(&[0; 4 << 20], 3 << 30).unwrap();
-        let medium = open(&path);
-        assert_eq!(contents(&medium), empty);
+        let backing = open(&path);
+        assert_eq!(contents(&backing), empty);
         for at in [(1 << 40), (3 << 30) + 12345, 777] {
             file.write_all_at(&[1], at).unwrap();
-            assert_eq!(contents(&medium), [format!("data at {}", ByteSize(at))]);
+            assert_eq!(contents(&backing), [format!("data at {}", ByteSize(at))]);
         }
         file.write_all_at(b"_BHRfS_M", 0x10040).unwrap();
-        assert_eq!(contents(&medium), ["btrfs file system at 64KiB"]);
-        assert!(!medium.has_pool().unwrap());
+        assert_eq!(contents(&backing), ["btrfs file system at 64KiB"]);
+        assert!(!backing.has_pool().unwrap());
         file.write_all_at(b"vSSDpool", 4096).unwrap();
-        assert!(medium.has_pool().unwrap());
+        assert!(backing.has_pool().unwrap());
     }
 
     #[test]
@@ -231,16 +231,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("disk");
         let file = File::create(&path).unwrap();
-        // An end that is no multiple of a page.
+        // An end that is not a multiple of a page.
         let len = (1 << 30) + 512;
         file.set_len(len).unwrap();
         file.write_all_at(b"EFI PART", len - 512).unwrap();
         file.write_all_at(b"XFSB", 0).unwrap();
-        let medium = open(&path);
-        let found = medium.contents(0, &mut Progress::quiet()).unwrap();
+        let backing = open(&path);
+        let found = backing.contents(0, &mut Progress::quiet()).unwrap();
         assert_eq!(found.len(), 2);
-        medium.wipe(&found).unwrap();
-        assert!(contents(&medium).is_empty());
+        backing.wipe(&found).unwrap();
+        assert!(contents(&backing).is_empty());
     }
 
     /// Large devices are read in parts that do not grow with them, in order and within them, but
@@ -270,7 +270,7 @@ mod tests {
     fn a_byte_in_what_the_pool_writes_is_found() {
         let shape = Shape {
             block_size: 4096,
-            places: 64 << 18,
+            physical_blocks: 64 << 18,
             overcommit_permille: 1000,
         };
         let room = shape.room();
@@ -286,7 +286,7 @@ mod tests {
             assert_eq!(first(room.reserved), Some(at));
             file.write_all_at(&[0], at).unwrap();
         }
-        // Between two samples of the places nothing is read.
+        // Between two samples of the physical blocks nothing is read.
         let between = room.reserved + SAMPLE + 1;
         file.write_all_at(&[1], between).unwrap();
         assert_eq!(first(room.reserved), None);

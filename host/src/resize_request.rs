@@ -1,4 +1,4 @@
-//! What is asked of a vSSD's size, and why that is refused.
+//! A request to resize a vSSD, and why one is refused.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use vssd::device::ResizeError;
 
 use crate::pick::HostPick;
-use crate::pool::ledger::Refusal;
+use crate::pool::allocator::Refusal;
 use crate::size::Blocks;
 
 /// Why a resize did not start.
@@ -24,33 +24,33 @@ pub enum StartError {
     /// Blocks could only be taken by force.
     #[error(transparent)]
     Unforced(#[from] Unforced),
-    /// More is to be taken than there is.
-    #[error("{by} were to be taken, but the guest holds {held}: ask for at most that")]
+    /// The shrink is larger than what the guest holds.
+    #[error("cannot take {by}: the guest holds {held}")]
     Below {
         /// Blocks to be taken.
         by: Blocks,
         /// Blocks held.
         held: Blocks,
     },
-    /// It would be larger than it can be.
-    #[error("the guest was to hold {target}, but the vSSD has {capacity} at most")]
+    /// The target is above the capacity.
+    #[error("the guest cannot hold {target}: the vSSD has at most {capacity}")]
     Beyond {
         /// Blocks asked for.
         target: Blocks,
         /// Blocks there are.
         capacity: Blocks,
     },
-    /// A block that is to be taken is none of the guest's.
+    /// The guest does not hold a block that is to be taken.
     #[error("block {0} is not held by the guest; nothing was taken")]
     NotHeld(u32),
-    /// It goes by requests that are not observed.
+    /// The pick needs request tracking, which is off.
     #[error(
-        "requests are not observed, and this pick goes by them: start that first with `vssdctl observe`"
+        "this pick needs request tracking, which is off: enable it with `vssdctl track NAME lru` (or `clock`)"
     )]
-    NotObserved,
+    NotTracked,
 }
 
-/// No driver of the vSSD answers that could say what its guest can spare.
+/// No driver of the vSSD answers, which could pick blocks that its guest can spare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Unforced {
     /// A frontend is connected: the guest has a plain driver, or is stopped.
@@ -71,9 +71,9 @@ impl fmt::Display for Unforced {
         })?;
         write!(
             f,
-            ", so {} could only be taken by force, and nothing was taken. What is in the blocks \
-             would be lost and their reads and writes would fail, which breaks a file system: the \
-             guest holds {}, and {} were written. To take them all the same add --force",
+            ", so nothing was taken. Taking {} by force would lose the contents of these blocks, \
+             and their reads and writes would fail, which breaks a file system: the guest holds {}, \
+             of which {} are written. To take them anyway, add --force",
             self.wanted, self.held, self.written
         )
     }
@@ -117,9 +117,9 @@ impl Target {
     }
 }
 
-/// What a resize asks for.
+/// A resize as its caller asks for it; the device gets absolute numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wish {
+pub struct ResizeRequest {
     /// Blocks that the guest is to hold.
     pub target: Target,
     /// How the hypervisor picks the blocks of a shrink; `None` asks the guest.

@@ -1,4 +1,4 @@
-//! A turn: requests are taken on, moved on and given back.
+//! A pass over the queue: requests are admitted, advanced and completed.
 
 use std::io;
 
@@ -14,15 +14,16 @@ use super::parse::{Op, Request, parse};
 use super::queue::{Done, RequestQueue};
 use super::slot::{Failure, Slot, Step};
 use super::slow::zeros;
+use crate::backing::Alignment;
 use crate::io::{Direction, Engine};
 use crate::latency::Activity;
-use crate::medium::Alignment;
-use crate::pool::Ticket;
+use crate::pool::PendingCommit;
 use crate::stats::Stats;
 use crate::vssd::Vssd;
 
-/// A turn of the queue: see [`turns`](crate::pool::turns). It ends by being dropped.
-pub struct Turn<'a> {
+/// A pass over the queue: one epoch of [`quiescence`](crate::pool::quiescence). It ends by being
+/// dropped.
+pub struct Pass<'a> {
     pub(super) vssd: &'a Vssd,
     pub(super) queue: &'a mut RequestQueue,
     pub(super) stats: MutexGuard<'a, Stats>,
@@ -56,16 +57,16 @@ pub(super) unsafe fn submit(
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for Pass<'_> {
     fn drop(&mut self) {
-        self.vssd.volume.turns().end(self.begun, self.ended);
+        self.vssd.volume.quiescence().end(self.begun, self.ended);
     }
 }
 
-impl<'a> Turn<'a> {
-    /// Begins a turn.
+impl<'a> Pass<'a> {
+    /// Begins a pass.
     pub fn begin(vssd: &'a Vssd, queue: &'a mut RequestQueue) -> Self {
-        vssd.volume.turns().begin();
+        vssd.volume.quiescence().begin();
         let (mut stats, now_ns) = (vssd.stats(), vssd.now_ns());
         let Stats {
             recent, counters, ..
@@ -192,9 +193,9 @@ impl<'a> Turn<'a> {
         })?;
         if matches!(slot.request.op, Op::Read | Op::Write)
             && !slot.request.zeros
-            && let Some(observer) = &mut self.stats.observer
+            && let Some(tracker) = &mut self.stats.tracker
         {
-            observer.accessed(slot.first, slot.count);
+            tracker.accessed(slot.first, slot.count);
         }
         Ok(())
     }
@@ -222,7 +223,7 @@ impl<'a> Turn<'a> {
         slot.exclusive = exclusive;
         slot.step = Step::Moving {
             next: slot.first,
-            places: None,
+            physical_blocks: None,
         };
         self.queue.exclusive += usize::from(exclusive);
         match slot.request.op {
@@ -236,7 +237,7 @@ impl<'a> Turn<'a> {
         self.settle(index);
     }
 
-    /// Whether the medium takes a request's buffers and offset as they are.
+    /// Whether the backing takes a request's buffers and offset as they are.
     fn fits(&self, slot: &Slot) -> bool {
         let Alignment { address, len } = self.queue.alignment;
         let begin = slot.request.sector * u64::from(SECTOR_SIZE);
@@ -248,7 +249,7 @@ impl<'a> Turn<'a> {
 
     fn writes_first(&self, slot: &Slot) -> bool {
         let mut extents = self.vssd.volume.extents(slot.first, slot.count);
-        extents.any(|extent| extent.place.is_none())
+        extents.any(|extent| extent.physical.is_none())
     }
 
     /// Whether requests to the same blocks are in the way.
@@ -278,10 +279,10 @@ impl<'a> Turn<'a> {
         self.queue.base + index as u64
     }
 
-    pub(super) fn record(&mut self, index: usize, ticket: Ticket) {
+    pub(super) fn record(&mut self, index: usize, pending: PendingCommit) {
         self.queue.recording += 1;
         self.queue.commits.expect();
-        self.queue.slots[index].step = Step::Recording(ticket);
+        self.queue.slots[index].step = Step::Recording(pending);
     }
 
     /// Moves a request on that may have nothing in flight any more.
@@ -316,7 +317,7 @@ impl<'a> Turn<'a> {
             (false, false) => Ok(changed.then(|| pool.note()).flatten()),
         };
         match recorded {
-            Ok(Some(ticket)) => self.record(index, ticket),
+            Ok(Some(pending)) => self.record(index, pending),
             Ok(None) => self.end(index),
             Err(error) => {
                 self.queue.slots[index].failure = Some(error.into());
@@ -332,7 +333,7 @@ impl<'a> Turn<'a> {
         } = slot.request;
         if let Some(failure) = slot.failure.take() {
             match failure {
-                Failure::Medium(error) => self.stats.failed(self.vssd, &error),
+                Failure::Backing(error) => self.stats.failed(self.vssd, &error),
                 Failure::NoSpace => self.stats.found_no_space(self.vssd),
             }
             slot.step = Step::Ended {
@@ -412,33 +413,37 @@ impl<'a> Turn<'a> {
         let mut any = false;
         self.queue.commits.expect();
         for index in 0..self.queue.slots.len() {
-            let Step::Recording(ticket) = self.queue.slots[index].step else {
+            let Step::Recording(pending) = self.queue.slots[index].step else {
                 continue;
             };
-            if let Some(result) = self.vssd.pool.outcome(ticket) {
+            if let Some(result) = self.vssd.pool.outcome(pending) {
                 any = true;
                 self.queue.recording -= 1;
-                self.queue.slots[index].failure = result.err().map(Failure::Medium);
+                self.queue.slots[index].failure = result.err().map(Failure::Backing);
                 self.end(index);
             }
         }
         any
     }
 
-    /// Goes on with requests that had no room or no places; true when one did.
+    /// Goes on with requests that had no room or no physical blocks; true when one did.
     fn resume(&mut self) -> bool {
         let mut any = false;
-        // Some may wait for places, which a commit frees.
+        // Some may wait for physical blocks, which a commit frees.
         self.queue.commits.expect();
         for index in 0..self.queue.slots.len() {
             let slot = &self.queue.slots[index];
-            let Step::Moving { next, places } = slot.step else {
+            let Step::Moving {
+                next,
+                physical_blocks,
+            } = slot.step
+            else {
                 continue;
             };
             if next == slot.first + slot.count || self.queue.engine.room() == 0 {
                 continue;
             }
-            match places.map(|ticket| self.vssd.pool.outcome(ticket)) {
+            match physical_blocks.map(|pending| self.vssd.pool.outcome(pending)) {
                 Some(None) => continue,
                 Some(Some(Err(error))) => self.queue.slots[index].failure = Some(error.into()),
                 _ => {

@@ -1,8 +1,7 @@
-//! Who may use what the programs make: pool files and sockets.
+//! Permissions of the pool files and sockets that the programs create.
 //!
-//! The umask of whoever started the backend says nothing about that. What is made belongs
-//! to its maker alone, unless `--mode` or `--group` say otherwise, and never to more for a
-//! moment in between.
+//! They do not depend on the umask. What is created is accessible to its owner only, unless
+//! `--mode` or `--group` say otherwise, and never to others for a moment in between.
 
 use std::fmt;
 use std::fs::{self, File, Permissions};
@@ -71,18 +70,18 @@ impl FromStr for Group {
 
 /// Who may use what is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Access {
+pub struct FilePermissions {
     mode: u32,
     group: Option<u32>,
 }
 
-impl Default for Access {
+impl Default for FilePermissions {
     fn default() -> Self {
         Self::new(None, None)
     }
 }
 
-impl Access {
+impl FilePermissions {
     /// As options say it. A group may read and write, unless the mode says otherwise.
     pub fn new(mode: Option<Mode>, group: Option<Group>) -> Self {
         let default = match group {
@@ -106,7 +105,7 @@ impl Access {
         file.set_permissions(Permissions::from_mode(self.mode))
     }
 
-    /// Listens at `path`, where nothing may be yet. Nobody else can connect at any time.
+    /// Listens at `path`, where nothing may be yet. No other user can connect at any time.
     ///
     /// # Errors
     /// When the system does not let it; then nothing is left behind.
@@ -172,19 +171,19 @@ mod tests {
         assert_eq!("root".parse(), Ok(Group(0)));
         let error = "no-such-group".parse::<Group>().unwrap_err();
         assert!(error.contains("`no-such-group`"), "{error}");
-        let shared = Access::new(None, Some(Group(5)));
+        let shared = FilePermissions::new(None, Some(Group(5)));
         assert_eq!((shared.mode, shared.group), (0o660, Some(5)));
-        assert_eq!(Access::default().mode, 0o600);
+        assert_eq!(FilePermissions::default().mode, 0o600);
     }
 
     #[test]
     fn files_and_sockets_belong_to_their_maker_alone() {
         let dir = tempfile::tempdir().unwrap();
         let own = Group(fs::metadata(dir.path()).unwrap().gid());
-        for (access, expected) in [
-            (Access::default(), 0o600),
-            (Access::new(None, Some(own)), 0o660),
-            (Access::new("666".parse().ok(), None), 0o666),
+        for (permissions, expected) in [
+            (FilePermissions::default(), 0o600),
+            (FilePermissions::new(None, Some(own)), 0o660),
+            (FilePermissions::new("666".parse().ok(), None), 0o666),
         ] {
             let path = dir.path().join(format!("{expected:o}"));
             let file = fs::OpenOptions::new()
@@ -193,10 +192,10 @@ mod tests {
                 .mode(0o600)
                 .open(&path)
                 .unwrap();
-            access.apply(&file).unwrap();
+            permissions.apply(&file).unwrap();
             assert_eq!(mode(&path), expected);
             let socket = dir.path().join(format!("{expected:o}.sock"));
-            let listener = access.bind(&socket).unwrap();
+            let listener = permissions.bind(&socket).unwrap();
             assert_eq!(mode(&socket), expected);
             UnixStream::connect(&socket).unwrap();
             listener.accept().unwrap();
@@ -207,11 +206,11 @@ mod tests {
     fn what_cannot_be_bound_leaves_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("socket");
-        let _listener = Access::default().bind(&path).unwrap();
-        let error = Access::default().bind(&path).unwrap_err();
+        let _listener = FilePermissions::default().bind(&path).unwrap();
+        let error = FilePermissions::default().bind(&path).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         assert!(path.exists(), "the first one's socket was removed");
         let long = dir.path().join("x".repeat(108));
-        assert!(Access::default().bind(&long).is_err());
+        assert!(FilePermissions::default().bind(&long).is_err());
     }
 }

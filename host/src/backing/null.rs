@@ -1,19 +1,19 @@
-//! A medium that moves nothing, where only who may access what counts.
+//! A backing that moves nothing, where only who may access what counts.
 
 use std::io;
 
 use vm_memory::VolatileSlice;
 
-use super::Medium;
+use super::Backing;
 
 /// Takes every write and forgets it; a read leaves its buffers as they are.
 #[derive(Clone, Copy, Debug)]
-pub struct NullMedium {
+pub struct NullBacking {
     /// Bytes that it pretends to have.
     pub len: u64,
 }
 
-impl Medium for NullMedium {
+impl Backing for NullBacking {
     fn read(&self, _offset: u64, _buffers: &[VolatileSlice<'_>]) -> io::Result<()> {
         Ok(())
     }

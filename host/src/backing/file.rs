@@ -14,8 +14,8 @@ use vm_memory::VolatileSlice;
 
 use super::claim::Claim;
 use super::room::{self, Made};
-use super::{Alignment, Medium};
-use crate::access::Access;
+use super::{Alignment, Backing};
+use crate::permissions::FilePermissions;
 
 /// The most buffers that one system call takes (IOV_MAX of Linux).
 const MAX_BUFFERS: usize = 1024;
@@ -25,14 +25,14 @@ const CAUTIOUS: u32 = 4096;
 
 /// A file or block device, held exclusively.
 #[derive(Debug)]
-pub struct FileMedium {
+pub struct FileBacking {
     pub(super) file: Arc<File>,
     pub(super) claim: Claim,
     pub(super) len: u64,
     is_device: bool,
     is_direct: bool,
     direct: Alignment,
-    /// Removes a file that was made, until somebody takes this.
+    /// Removes a file that was made, unless this is taken.
     made: Option<Made>,
 }
 
@@ -40,12 +40,12 @@ pub struct FileMedium {
 #[derive(Clone, Copy, Debug)]
 pub struct FileOptions {
     /// Make the file if there is none, for those who may use it then.
-    pub create: Option<Access>,
+    pub create: Option<FilePermissions>,
     /// Past the page cache (O_DIRECT).
     pub direct: bool,
 }
 
-/// Why a file cannot be a medium.
+/// Why a file cannot be a backing.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// It cannot be opened or asked.
@@ -96,7 +96,7 @@ pub enum OpenError {
     },
 }
 
-impl FileMedium {
+impl FileBacking {
     /// Opens `path` and claims it: nothing else has it then, or gets it.
     ///
     /// A file that this makes is removed again, unless the caller takes
@@ -113,7 +113,7 @@ impl FileMedium {
         let made = match (path.try_exists().map_err(failed)?, options.create) {
             (true, _) => None,
             (false, None) => return Err(OpenError::Missing { path: owned() }),
-            (false, Some(access)) => Some(make(path, access).map_err(failed)?),
+            (false, Some(permissions)) => Some(make(path, permissions).map_err(failed)?),
         };
         let kind = fs::metadata(path).map_err(failed)?.file_type();
         if !kind.is_file() && !kind.is_block_device() {
@@ -219,15 +219,15 @@ impl FileMedium {
     }
 }
 
-/// Makes a file that only those may use whom `access` names.
-fn make(path: &Path, access: Access) -> io::Result<Made> {
+/// Makes a file that only those may use whom `permissions` names.
+fn make(path: &Path, permissions: FilePermissions) -> io::Result<Made> {
     let file = fs::OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(path)?;
     let made = Made::new(path, &file)?;
-    access.apply(&file)?;
+    permissions.apply(&file)?;
     Ok(made)
 }
 
@@ -263,7 +263,7 @@ fn advance(vectors: &mut [libc::iovec], mut moved: usize) -> &mut [libc::iovec] 
     rest
 }
 
-impl Medium for FileMedium {
+impl Backing for FileBacking {
     fn read(&self, offset: u64, buffers: &[VolatileSlice<'_>]) -> io::Result<()> {
         self.transfer(offset, buffers, libc::preadv)
     }
@@ -315,7 +315,7 @@ mod tests {
 
     fn options(create: bool, direct: bool) -> FileOptions {
         FileOptions {
-            create: create.then(Access::default),
+            create: create.then(FilePermissions::default),
             direct,
         }
     }
@@ -325,16 +325,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("disk");
         assert!(matches!(
-            FileMedium::open(&path, options(false, false)),
+            FileBacking::open(&path, options(false, false)),
             Err(OpenError::Missing { .. })
         ));
-        let mut medium = FileMedium::open(&path, options(true, false)).unwrap();
-        medium.made().keep();
-        assert_eq!(medium.alignment(), Alignment::default());
-        let error = FileMedium::open(&path, options(false, false)).unwrap_err();
+        let mut backing = FileBacking::open(&path, options(true, false)).unwrap();
+        backing.made().keep();
+        assert_eq!(backing.alignment(), Alignment::default());
+        let error = FileBacking::open(&path, options(false, false)).unwrap_err();
         assert!(matches!(error, OpenError::InUse { .. }), "{error}");
-        drop(medium);
-        FileMedium::open(&path, options(true, false)).unwrap();
+        drop(backing);
+        FileBacking::open(&path, options(true, false)).unwrap();
         assert!(path.exists());
     }
 
@@ -342,9 +342,9 @@ mod tests {
     fn a_file_that_comes_to_nothing_is_removed() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("disk");
-        drop(FileMedium::open(&path, options(true, false)).unwrap());
+        drop(FileBacking::open(&path, options(true, false)).unwrap());
         assert!(!path.exists());
-        let error = FileMedium::open(dir.path(), options(true, false)).unwrap_err();
+        let error = FileBacking::open(dir.path(), options(true, false)).unwrap_err();
         assert!(matches!(error, OpenError::Kind { .. }), "{error}");
     }
 
@@ -363,29 +363,29 @@ mod tests {
         };
         let reader = File::open(&path).unwrap();
         nix::fcntl::fcntl(&reader, nix::fcntl::FcntlArg::F_OFD_SETLK(&part)).unwrap();
-        let error = FileMedium::open(&path, options(true, false)).unwrap_err();
+        let error = FileBacking::open(&path, options(true, false)).unwrap_err();
         assert!(error.to_string().contains("has locked a part"), "{error}");
         drop((other, reader));
-        FileMedium::open(&path, options(true, false)).unwrap();
+        FileBacking::open(&path, options(true, false)).unwrap();
     }
 
     #[test]
     fn direct_media_say_what_they_need() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("disk");
-        let medium = match FileMedium::open(&path, options(true, true)) {
+        let backing = match FileBacking::open(&path, options(true, true)) {
             Err(error @ OpenError::NotDirect { .. }) => {
                 assert!(error.to_string().contains("--buffered"));
                 return;
             }
-            medium => medium.unwrap(),
+            backing => backing.unwrap(),
         };
-        let Alignment { address, len } = medium.alignment();
+        let Alignment { address, len } = backing.alignment();
         assert!(address.is_power_of_two() && (512..=4096).contains(&len));
         let mut bytes = vec![7; len + address];
         let skip = bytes.as_ptr().align_offset(address);
         let slice = VolatileSlice::from(&mut bytes[skip..skip + len]);
-        medium.write(0, &[slice]).unwrap();
-        medium.read(0, &[slice]).unwrap();
+        backing.write(0, &[slice]).unwrap();
+        backing.read(0, &[slice]).unwrap();
     }
 }

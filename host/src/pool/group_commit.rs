@@ -1,12 +1,13 @@
-//! Waiting for commits: whoever changed something takes a ticket, one commit
-//! serves all tickets that were taken before it began.
+//! Group commit: a thread that changed something requests a commit and may wait for it; one
+//! commit serves every request that was made before it began.
 
 use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use vmm_sys_util::eventfd::EventFd;
 
 /// How much a commit has to survive.
@@ -18,23 +19,23 @@ pub enum Strength {
     Hard,
 }
 
-/// A place in the queue for a commit.
+/// A commit that was asked for and may not be over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ticket {
+pub struct PendingCommit {
     strength: Strength,
     number: u64,
 }
 
-/// Failed commits that are remembered: more than there can be tickets that
-/// nobody looked at since.
+/// Failed commits that are remembered: more than there can be requests whose outcome
+/// was not read since.
 const FAILURES_KEPT: usize = 64;
 
-/// The tickets of one strength.
+/// The requests of one strength.
 #[derive(Debug, Default)]
 struct Lane {
-    taken: u64,
+    requested: u64,
     served: u64,
-    /// Tickets of commits that failed: all after the first number, up to the second.
+    /// Requests whose commits failed: all after the first number, up to the second.
     failed: VecDeque<(u64, u64)>,
 }
 
@@ -88,20 +89,20 @@ pub enum Next {
     Closed,
 }
 
-/// Who is to be told of commits.
+/// A thread to be notified of commits.
 #[derive(Debug)]
 struct Waiter {
     event: EventFd,
     waits: AtomicBool,
 }
 
-/// Tells of commits by an event.
+/// Notifies of commits by an event.
 #[derive(Debug)]
 pub struct Subscription(Arc<Waiter>);
 
 impl Subscription {
     /// The event is to be signalled after the next commit. Call this before
-    /// looking at [`Tickets::outcome`].
+    /// looking at [`GroupCommit::outcome`].
     pub fn expect(&self) {
         self.0.waits.store(true, Ordering::SeqCst);
     }
@@ -114,15 +115,15 @@ impl Subscription {
 
 /// See the module.
 #[derive(Debug, Default)]
-pub struct Tickets {
+pub struct GroupCommit {
     lanes: Mutex<Lanes>,
     moved: Condvar,
     waiters: Mutex<Vec<Weak<Waiter>>>,
 }
 
-impl Tickets {
+impl GroupCommit {
     fn lock(&self) -> MutexGuard<'_, Lanes> {
-        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lanes.lock()
     }
 
     /// A new listener.
@@ -134,32 +135,32 @@ impl Tickets {
             event: EventFd::new(libc::EFD_NONBLOCK | libc::EFD_CLOEXEC)?,
             waits: AtomicBool::new(false),
         });
-        let mut waiters = self.waiters.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiters = self.waiters.lock();
         waiters.retain(|waiter| waiter.strong_count() > 0);
         waiters.push(Arc::downgrade(&waiter));
         Ok(Subscription(waiter))
     }
 
     /// Asks for a commit of everything so far.
-    pub fn take(&self, strength: Strength) -> Ticket {
+    pub fn request(&self, strength: Strength) -> PendingCommit {
         let mut lanes = self.lock();
         let lane = match strength {
             Strength::Soft => &mut lanes.soft,
             Strength::Hard => &mut lanes.hard,
         };
-        lane.taken += 1;
-        let number = lane.taken;
+        lane.requested += 1;
+        let number = lane.requested;
         drop(lanes);
         self.moved.notify_all();
-        Ticket { strength, number }
+        PendingCommit { strength, number }
     }
 
     /// How the commit went; `None` while it is not over.
-    pub fn outcome(&self, ticket: Ticket) -> Option<io::Result<()>> {
+    pub fn outcome(&self, pending: PendingCommit) -> Option<io::Result<()>> {
         let lanes = self.lock();
-        match ticket.strength {
-            Strength::Soft => lanes.soft.outcome(ticket.number),
-            Strength::Hard => lanes.hard.outcome(ticket.number),
+        match pending.strength {
+            Strength::Soft => lanes.soft.outcome(pending.number),
+            Strength::Hard => lanes.hard.outcome(pending.number),
         }
     }
 
@@ -167,20 +168,17 @@ impl Tickets {
     ///
     /// # Errors
     /// When it failed.
-    pub fn wait(&self, ticket: Ticket) -> io::Result<()> {
+    pub fn wait(&self, pending: PendingCommit) -> io::Result<()> {
         let mut lanes = self.lock();
         loop {
-            let lane = match ticket.strength {
+            let lane = match pending.strength {
                 Strength::Soft => &lanes.soft,
                 Strength::Hard => &lanes.hard,
             };
-            if let Some(result) = lane.outcome(ticket.number) {
+            if let Some(result) = lane.outcome(pending.number) {
                 return result;
             }
-            lanes = self
-                .moved
-                .wait(lanes)
-                .unwrap_or_else(PoisonError::into_inner);
+            self.moved.wait(&mut lanes);
         }
     }
 
@@ -188,7 +186,7 @@ impl Tickets {
     pub fn next(&self, patience: Duration) -> Next {
         let mut lanes = self.lock();
         loop {
-            let (soft, hard) = (lanes.soft.taken, lanes.hard.taken);
+            let (soft, hard) = (lanes.soft.requested, lanes.hard.requested);
             let strength = match hard > lanes.hard.served {
                 true => Strength::Hard,
                 false => Strength::Soft,
@@ -203,14 +201,9 @@ impl Tickets {
             if lanes.closed {
                 return Next::Closed;
             }
-            let (guard, waited) = self
-                .moved
-                .wait_timeout(lanes, patience)
-                .unwrap_or_else(PoisonError::into_inner);
-            if waited.timed_out() {
+            if self.moved.wait_for(&mut lanes, patience).timed_out() {
                 return Next::Quiet;
             }
-            lanes = guard;
         }
     }
 
@@ -223,16 +216,16 @@ impl Tickets {
         }
         drop(lanes);
         self.moved.notify_all();
-        let waiters = self.waiters.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiters = self.waiters.lock();
         for waiter in waiters.iter().filter_map(Weak::upgrade) {
             if waiter.waits.swap(false, Ordering::SeqCst) {
-                // Full only if nobody has looked for 2^64 - 1 commits.
+                // Full only after 2^64 - 1 commits that were not read.
                 let _ = waiter.event.write(1);
             }
         }
     }
 
-    /// Nobody takes tickets any more.
+    /// No commit will be requested any more.
     pub fn close(&self) {
         self.lock().closed = true;
         self.moved.notify_all();
@@ -243,8 +236,8 @@ impl Tickets {
 mod tests {
     use super::*;
 
-    fn next(tickets: &Tickets) -> Group {
-        match tickets.next(Duration::MAX) {
+    fn next(commits: &GroupCommit) -> Group {
+        match commits.next(Duration::MAX) {
             Next::Group(group) => group,
             other => panic!("{other:?}"),
         }
@@ -252,28 +245,31 @@ mod tests {
 
     #[test]
     fn a_commit_serves_what_came_before_it() {
-        let tickets = Tickets::default();
-        let listener = tickets.subscribe().unwrap();
-        let soft = tickets.take(Strength::Soft);
-        let group = next(&tickets);
+        let commits = GroupCommit::default();
+        let listener = commits.subscribe().unwrap();
+        let soft = commits.request(Strength::Soft);
+        let group = next(&commits);
         assert_eq!(group.strength, Strength::Soft);
-        let (late, hard) = (tickets.take(Strength::Soft), tickets.take(Strength::Hard));
+        let (late, hard) = (
+            commits.request(Strength::Soft),
+            commits.request(Strength::Hard),
+        );
         listener.expect();
-        tickets.serve(group, false);
+        commits.serve(group, false);
         listener.event().read().unwrap();
-        assert!(tickets.outcome(soft).unwrap().is_err());
-        assert!(tickets.outcome(late).is_none() && tickets.outcome(hard).is_none());
+        assert!(commits.outcome(soft).unwrap().is_err());
+        assert!(commits.outcome(late).is_none() && commits.outcome(hard).is_none());
         // A hard commit is a soft one too.
-        let group = next(&tickets);
+        let group = next(&commits);
         assert_eq!(group.strength, Strength::Hard);
-        tickets.serve(group, true);
-        tickets.wait(late).unwrap();
-        tickets.wait(hard).unwrap();
-        assert!(tickets.outcome(soft).unwrap().is_err());
-        // Nobody expected that one.
+        commits.serve(group, true);
+        commits.wait(late).unwrap();
+        commits.wait(hard).unwrap();
+        assert!(commits.outcome(soft).unwrap().is_err());
+        // That one was not expected.
         assert!(listener.event().read().is_err());
-        assert_eq!(tickets.next(Duration::ZERO), Next::Quiet);
-        tickets.close();
-        assert_eq!(tickets.next(Duration::MAX), Next::Closed);
+        assert_eq!(commits.next(Duration::ZERO), Next::Quiet);
+        commits.close();
+        assert_eq!(commits.next(Duration::MAX), Next::Closed);
     }
 }

@@ -1,6 +1,6 @@
 //! Where the bytes of vSSDs are kept.
 //!
-//! A medium knows offsets and nothing else: neither vSSDs nor who owns what.
+//! A backing knows offsets and nothing else: neither vSSDs nor who owns what.
 //! Requests move straight between it and guest memory.
 
 mod claim;
@@ -22,17 +22,17 @@ use std::sync::Arc;
 use vm_memory::VolatileSlice;
 
 pub use contents::Found;
-pub use file::{FileMedium, FileOptions, OpenError};
-pub use memory::MemoryMedium;
-pub use null::NullMedium;
+pub use file::{FileBacking, FileOptions, OpenError};
+pub use memory::MemoryBacking;
+pub use null::NullBacking;
 pub use room::{Made, Room, survive_size_limits, warn_of_size_limit};
 
-/// What offsets, lengths and buffers of a medium are multiples of, bytes.
+/// What offsets, lengths and buffers of a backing are multiples of, bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Alignment {
     /// Addresses of buffers.
     pub address: usize,
-    /// Offsets on the medium and lengths of buffers.
+    /// Offsets on the backing and lengths of buffers.
     pub len: usize,
 }
 
@@ -44,7 +44,7 @@ impl Default for Alignment {
 
 /// Bytes at offsets. Calls block until the bytes are where they belong; all
 /// but [`flush`](Self::flush) may leave them in a volatile cache.
-pub trait Medium: Send + Sync {
+pub trait Backing: Send + Sync {
     /// Fills all of `buffers` from `offset`.
     fn read(&self, offset: u64, buffers: &[VolatileSlice<'_>]) -> io::Result<()>;
 
