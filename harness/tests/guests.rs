@@ -402,7 +402,10 @@ fn latencies_are_measured_before_during_and_after_resizes() {
         if resizes(row) && row.side == Side::Guest && row.encoding == "list-4096" {
             assert!(row.requests > 0, "{row:?}");
         }
-        assert_eq!(row.requests > 0, row.p50_ns > 0, "{row:?}");
+        // The backend reads its clock once a pass: what it answers without I/O takes it 0 ns.
+        if row.side == Side::Guest {
+            assert_eq!(row.requests > 0, row.p50_ns > 0, "{row:?}");
+        }
         assert!(row.phase_ns > 0 && row.p50_ns <= row.p99_ns, "{row:?}");
         assert!(row.p99_ns <= row.p999_ns && row.p999_ns <= row.max_ns);
         let place = LatencyPhase::ALL.iter().position(|of| *of == row.phase);
