@@ -507,7 +507,7 @@ mod tests {
     #[test]
     fn nothing_measured_holds_nothing() {
         let verdict = judge(&[], &[], &[]);
-        assert!(verdict.claims.iter().all(|claim| !claim.holds));
+        assert!(verdict.claims.iter().all(|claim| !claim.holds()));
     }
 
     #[test]
