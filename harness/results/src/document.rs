@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::chart::Figure;
 use crate::manifest::{Manifest, State};
-use crate::verdict::{Claim, Source, Table, Verdict};
+use crate::verdict::{Claim, Outcome, Source, Table, Verdict};
 
 /// A name and what it stands for.
 pub type Fact = (String, String);
@@ -50,9 +50,10 @@ impl Source {
 impl Claim {
     /// The result in a word or three.
     pub fn result(&self) -> &'static str {
-        match self.holds {
-            true => "holds",
-            false => "does not hold",
+        match self.outcome {
+            Outcome::Holds => "holds",
+            Outcome::DoesNotHold => "does not hold",
+            Outcome::CannotBeJudged { .. } => "cannot be judged here",
         }
     }
 }
@@ -60,13 +61,19 @@ impl Claim {
 /// The outcome of all claims; `finished` is whether the run was.
 pub fn outcome(verdict: &Verdict, finished: bool) -> String {
     let claims = verdict.claims.len();
+    let held = verdict.claims.iter().filter(|claim| claim.holds()).count();
+    let missed = verdict.missed().len();
+    let undecided = match claims - held - missed {
+        0 => String::new(),
+        undecided => format!("; {undecided} cannot be judged here"),
+    };
     match (verdict.holds(), finished) {
-        (true, _) if claims == 1 => "The one requirement holds.".to_owned(),
-        (true, _) => format!("All {claims} claims and requirements hold."),
-        (false, true) => format!(
-            "{} of {claims} claims and requirements do not hold.",
-            verdict.missed().len()
-        ),
+        (true, _) if claims == 1 && held == 1 => "The one requirement holds.".to_owned(),
+        (true, _) if held == claims => format!("All {claims} claims and requirements hold."),
+        (true, _) => format!("{held} of {claims} claims and requirements hold{undecided}."),
+        (false, true) => {
+            format!("{missed} of {claims} claims and requirements do not hold{undecided}.")
+        }
         (false, false) => "The run did not finish, so it proves nothing.".to_owned(),
     }
 }
@@ -155,17 +162,17 @@ fn plain(value: &Value) -> String {
 
 /// A report about a run that was never made.
 #[cfg(test)]
-pub(crate) fn example(state: State, holds: bool) -> Document {
+pub(crate) fn example(state: State, second: impl Into<Outcome>) -> Document {
     let mut manifest = crate::manifest::example();
     manifest.status = state;
     let verdict = Verdict {
         title: "Correctness of resizing".to_owned(),
-        claims: [true, holds]
-            .map(|holds| Claim {
+        claims: [Outcome::Holds, second.into()]
+            .map(|outcome| Claim {
                 text: "Errors | blocks are <equal>.".to_owned(),
                 source: Source::Defence2017,
                 measured: "Equal at\nall 3 steps.".to_owned(),
-                holds,
+                outcome,
             })
             .to_vec(),
         findings: vec!["Nothing else `was` found & said.".to_owned()],

@@ -105,8 +105,8 @@ fn claims(claims: &[Claim]) -> Markup {
                         tr {
                             td { (code(&claim.text)) }
                             td { (claim.source.label()) }
-                            td { (code(&claim.measured)) }
-                            td.missed[!claim.holds] { (claim.result()) }
+                            td { (code(&claim.evidence())) }
+                            td.missed[claim.is_missed()] { (claim.result()) }
                         }
                     }
                 }
@@ -153,6 +153,7 @@ mod tests {
     use super::*;
     use crate::document::example;
     use crate::manifest::State;
+    use crate::verdict::Outcome;
 
     /// Elements that have no end.
     const VOID: [&str; 1] = ["meta"];
@@ -201,5 +202,10 @@ mod tests {
         let page = compose(&example(State::Complete, false), &[String::new()]).into_string();
         assert!(page.contains("<p class=\"result missed\">1 of 2"));
         assert!(page.contains("<td class=\"missed\">does not hold</td>"));
+        let why = Outcome::undecided("There is no yardstick.");
+        let page = compose(&example(State::Complete, why), &[String::new()]).into_string();
+        assert!(page.contains("There is no yardstick.</td>"), "{page}");
+        assert!(page.contains(">cannot be judged here</td>"), "{page}");
+        assert!(!page.contains("\"missed\""), "{page}");
     }
 }

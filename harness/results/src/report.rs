@@ -43,13 +43,13 @@ fn compose(document: &Document) -> Result<String, std::fmt::Error> {
     writeln!(text, "| claimed or required | by | measured | result |")?;
     writeln!(text, "| --- | --- | --- | --- |")?;
     for claim in &document.claims {
-        let mark = if claim.holds { "" } else { "**" };
+        let mark = if claim.is_missed() { "**" } else { "" };
         writeln!(
             text,
             "| {} | {} | {} | {mark}{}{mark} |",
             cell(&claim.text),
             claim.source.label(),
-            cell(&claim.measured),
+            cell(&claim.evidence()),
             claim.result()
         )?;
     }
@@ -112,6 +112,7 @@ mod tests {
     use super::*;
     use crate::document::example;
     use crate::manifest::State;
+    use crate::verdict::Outcome;
 
     #[test]
     fn it_says_what_holds_and_under_which_conditions() {
@@ -138,5 +139,15 @@ mod tests {
         let failed = State::Failed("killed".to_owned());
         let text = compose(&example(failed, false)).unwrap();
         assert!(text.contains("proves nothing"));
+    }
+
+    #[test]
+    fn it_says_what_cannot_be_judged_and_why() {
+        let why = Outcome::undecided("There is no yardstick.");
+        let text = compose(&example(State::Complete, why)).unwrap();
+        let result = "1 of 2 claims and requirements hold; 1 cannot be judged here.";
+        assert!(text.contains(result), "{text}");
+        let row = "Equal at all 3 steps. There is no yardstick. | cannot be judged here |";
+        assert!(text.contains(row), "{text}");
     }
 }

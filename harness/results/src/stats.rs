@@ -4,8 +4,12 @@
 //! nothing assumes one: intervals are bootstrapped and the effect size goes by
 //! order alone.
 
+use std::fmt;
+
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
+
+use crate::verdict::Outcome;
 
 /// Resamples behind an interval.
 const RESAMPLES: usize = 10_000;
@@ -16,6 +20,94 @@ const TAIL: f64 = 0.025;
 /// The generator starts here for every interval, so that a report that is made
 /// again says the same.
 const SEED: u64 = 0x5eed;
+
+/// Samples below which an interval decides nothing: of fewer than 6, even the least and the
+/// greatest enclose the true median in less than 95 of 100 cases (1 - 2^(1 - n)).
+const FEWEST: usize = 6;
+
+/// `statistic` of resamples of `count` samples, which it gets by index, in ascending order.
+fn resampled(count: usize, mut statistic: impl FnMut(&[usize]) -> f64) -> Vec<f64> {
+    let mut rng = SmallRng::seed_from_u64(SEED);
+    let mut drawn = vec![0; count];
+    let mut values: Vec<f64> = (0..RESAMPLES)
+        .map(|_| {
+            drawn.fill_with(|| rng.random_range(0..count));
+            statistic(&drawn)
+        })
+        .collect();
+    values.sort_unstable_by(f64::total_cmp);
+    values
+}
+
+/// The 95 % interval of resampled values in ascending order.
+fn bounds(values: &[f64]) -> (f64, f64) {
+    let at = |share: f64| values[((values.len() - 1) as f64 * share).round() as usize];
+    (at(TAIL), at(1.0 - TAIL))
+}
+
+/// A statistic with its 95 % percentile bootstrap interval, to be held against a bar.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Interval {
+    /// The statistic of all samples.
+    pub value: f64,
+    /// Lower and upper bound; `None` of too few samples.
+    pub bounds: Option<(f64, f64)>,
+    /// Number of samples.
+    pub count: usize,
+}
+
+impl fmt::Display for Interval {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.bounds {
+            Some((low, high)) => write!(f, "95 % interval {low:.2} to {high:.2}"),
+            None => f.write_str("no interval of so few samples"),
+        }
+    }
+}
+
+impl Interval {
+    /// The interval of `statistic`, which gets samples by index. `None` of no samples.
+    pub fn of(count: usize, mut statistic: impl FnMut(&[usize]) -> f64) -> Option<Self> {
+        if count == 0 {
+            return None;
+        }
+        let all: Vec<usize> = (0..count).collect();
+        Some(Self {
+            value: statistic(&all),
+            bounds: (count >= FEWEST).then(|| bounds(&resampled(count, statistic))),
+            count,
+        })
+    }
+
+    /// Whether the statistic is at most `bar`.
+    pub fn at_most(&self, bar: f64) -> Outcome {
+        self.decide(bar, |bound| bound <= bar)
+    }
+
+    /// Whether the statistic is at least `bar`.
+    pub fn at_least(&self, bar: f64) -> Outcome {
+        self.decide(bar, |bound| bound >= bar)
+    }
+
+    /// Whether the statistic is below `bar`.
+    pub fn below(&self, bar: f64) -> Outcome {
+        self.decide(bar, |bound| bound < bar)
+    }
+
+    /// Holds, or not, if both bounds say the same.
+    fn decide(&self, bar: f64, holds: impl Fn(f64) -> bool) -> Outcome {
+        match self.bounds {
+            None => Outcome::undecided(format!(
+                "Samples: {}; an interval needs at least {FEWEST}.",
+                self.count
+            )),
+            Some((low, high)) if holds(low) == holds(high) => holds(low).into(),
+            Some((low, high)) => Outcome::undecided(format!(
+                "The 95 % interval, {low:.2} to {high:.2}, contains the bar of {bar}."
+            )),
+        }
+    }
+}
 
 /// A mean with its 95 % confidence interval.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -47,15 +139,10 @@ impl Mean {
                 count,
             });
         }
-        let mut rng = SmallRng::seed_from_u64(SEED);
-        let mut means: Vec<f64> = (0..RESAMPLES)
-            .map(|_| mean((0..count).map(|_| values[rng.random_range(0..count)]).sum()))
-            .collect();
-        means.sort_unstable_by(f64::total_cmp);
-        let at = |share: f64| means[((RESAMPLES - 1) as f64 * share).round() as usize];
+        let means = resampled(count, |drawn| mean(drawn.iter().map(|i| values[*i]).sum()));
         Some(Self {
             value,
-            bounds: Some((at(TAIL), at(1.0 - TAIL))),
+            bounds: Some(bounds(&means)),
             count,
         })
     }
@@ -148,6 +235,47 @@ mod tests {
                 "{values} values: {covered} of {runs}"
             );
         }
+    }
+
+    /// The interval of the median of `values`.
+    fn of_median(values: &[f64]) -> Interval {
+        let median = |drawn: &[usize]| {
+            let mut drawn: Vec<f64> = drawn.iter().map(|i| values[*i]).collect();
+            drawn.sort_unstable_by(f64::total_cmp);
+            drawn[drawn.len() / 2]
+        };
+        Interval::of(values.len(), median).unwrap()
+    }
+
+    #[test]
+    fn an_interval_decides_only_what_lies_outside_of_it() {
+        let of = of_median(&[0.90, 0.94, 0.97, 1.0, 1.03, 1.06, 1.10]);
+        let (low, high) = of.bounds.unwrap();
+        assert!(low < of.value && of.value < high, "{of:?}");
+        assert_eq!(of.at_most(high), Outcome::Holds);
+        assert_eq!(of.at_most(low - 0.01), Outcome::DoesNotHold);
+        assert_eq!(of.at_least(low), Outcome::Holds);
+        assert_eq!(of.below(low), Outcome::DoesNotHold);
+        assert_eq!(of.below(high + 0.01), Outcome::Holds);
+        assert_eq!(of.at_least(high + 0.01), Outcome::DoesNotHold);
+        for within in [of.at_most(high - 0.01), of.at_least(low + 0.01)] {
+            let Outcome::CannotBeJudged { why } = within else {
+                panic!("{within:?}");
+            };
+            assert!(why.contains("contains the bar"), "{why}");
+        }
+    }
+
+    #[test]
+    fn few_samples_decide_nothing() {
+        let five = of_median(&[1.0; 5]);
+        assert_eq!((five.value, five.bounds), (1.0, None));
+        let Outcome::CannotBeJudged { why } = five.at_most(9.0) else {
+            panic!("5 samples decide");
+        };
+        assert_eq!(why, "Samples: 5; an interval needs at least 6.");
+        assert_eq!(of_median(&[1.0; 6]).at_most(9.0), Outcome::Holds);
+        assert_eq!(Interval::of(0, |_| 0.0), None);
     }
 
     #[test]

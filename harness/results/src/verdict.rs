@@ -19,7 +19,60 @@ pub struct Claim {
     /// What was measured, in a sentence.
     pub measured: String,
     /// Whether that bears the claim out.
-    pub holds: bool,
+    #[serde(flatten)]
+    pub outcome: Outcome,
+}
+
+/// Whether a claim holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "outcome", rename_all = "kebab-case")]
+pub enum Outcome {
+    /// The measurement bears it out.
+    Holds,
+    /// The measurement contradicts it.
+    DoesNotHold,
+    /// This run cannot tell: its yardstick is missing, or its noise is larger than the
+    /// distance to the bar.
+    CannotBeJudged {
+        /// The reason, in sentences.
+        why: String,
+    },
+}
+
+impl Outcome {
+    /// Neither of the two, for this reason.
+    pub fn undecided(why: impl Into<String>) -> Self {
+        Self::CannotBeJudged { why: why.into() }
+    }
+}
+
+impl From<bool> for Outcome {
+    fn from(holds: bool) -> Self {
+        match holds {
+            true => Self::Holds,
+            false => Self::DoesNotHold,
+        }
+    }
+}
+
+impl Claim {
+    /// Whether it holds.
+    pub fn holds(&self) -> bool {
+        self.outcome == Outcome::Holds
+    }
+
+    /// Whether the measurement contradicts it.
+    pub fn is_missed(&self) -> bool {
+        self.outcome == Outcome::DoesNotHold
+    }
+
+    /// What was measured, and why that does not decide the claim if it does not.
+    pub fn evidence(&self) -> String {
+        match &self.outcome {
+            Outcome::CannotBeJudged { why } => format!("{} {why}", self.measured),
+            Outcome::Holds | Outcome::DoesNotHold => self.measured.clone(),
+        }
+    }
 }
 
 /// Where a claim comes from.
@@ -58,27 +111,33 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// True when every claim holds.
+    /// True when no claim is missed. Claims that cannot be judged here do not count.
     pub fn holds(&self) -> bool {
-        !self.claims.is_empty() && self.claims.iter().all(|claim| claim.holds)
+        !self.claims.is_empty() && !self.claims.iter().any(Claim::is_missed)
     }
 
     /// What does not hold, with what was measured.
     pub fn missed(&self) -> Vec<String> {
         self.claims
             .iter()
-            .filter(|claim| !claim.holds)
+            .filter(|claim| claim.is_missed())
             .map(|claim| format!("{} Measured: {}", claim.text, claim.measured))
             .collect()
     }
 
     /// Adds a claim.
-    pub fn claim(&mut self, source: Source, text: &str, holds: bool, measured: String) {
+    pub fn claim(
+        &mut self,
+        source: Source,
+        text: &str,
+        outcome: impl Into<Outcome>,
+        measured: String,
+    ) {
         self.claims.push(Claim {
             text: text.to_owned(),
             source,
             measured,
-            holds,
+            outcome: outcome.into(),
         });
     }
 }
@@ -152,16 +211,17 @@ pub fn median(values: impl IntoIterator<Item = u64>) -> Option<f64> {
 pub fn summary(verdict: &Verdict, colours: bool) -> String {
     let mut text = format!("\n{}\n", verdict.title);
     for claim in &verdict.claims {
-        let (word, colour) = match claim.holds {
-            true => ("holds", "32"),
-            false => ("DOES NOT HOLD", "31"),
+        let (word, colour) = match claim.outcome {
+            Outcome::Holds => ("holds", "32"),
+            Outcome::DoesNotHold => ("DOES NOT HOLD", "31"),
+            Outcome::CannotBeJudged { .. } => ("cannot be judged here", "33"),
         };
         let mark = match colours {
             true => format!("\x1b[{colour}m{word}\x1b[0m"),
             false => word.to_owned(),
         };
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "  {mark}: {}\n      {}", claim.text, claim.measured);
+        let _ = writeln!(text, "  {mark}: {}\n      {}", claim.text, claim.evidence());
     }
     for finding in &verdict.findings {
         let _ = writeln!(text, "  - {}", finding.replace('`', ""));
@@ -229,6 +289,45 @@ mod tests {
         let run = RunFolder::create(folder.path(), example()).unwrap();
         run.complete().unwrap();
         assert!(!is_complete(folder.path()), "nothing was recorded");
+    }
+
+    /// A verdict of one claim for each outcome.
+    fn verdict(outcomes: impl IntoIterator<Item = Outcome>) -> Verdict {
+        let mut verdict = Verdict {
+            title: "Sums".to_owned(),
+            claims: Vec::new(),
+            findings: Vec::new(),
+            tables: Vec::new(),
+        };
+        for outcome in outcomes {
+            verdict.claim(Source::Requirement, "1 + 1 = 2.", outcome, "2.".to_owned());
+        }
+        verdict
+    }
+
+    #[test]
+    fn a_claim_that_cannot_be_judged_neither_holds_nor_is_missed() {
+        let undecided = || Outcome::undecided("No yardstick.");
+        let verdict_of_both = verdict([Outcome::Holds, undecided()]);
+        assert!(verdict_of_both.holds() && verdict_of_both.missed().is_empty());
+        assert!(!verdict_of_both.claims[1].holds());
+        let missed = verdict([undecided(), Outcome::DoesNotHold]);
+        assert!(!missed.holds());
+        assert_eq!(missed.missed(), ["1 + 1 = 2. Measured: 2."]);
+        assert!(!verdict([]).holds(), "no claim holds nothing");
+    }
+
+    #[test]
+    fn the_summary_and_json_name_the_outcome() {
+        let verdict = verdict([true.into(), Outcome::undecided("No yardstick.")]);
+        let text = summary(&verdict, false);
+        assert!(text.contains("  holds: 1 + 1 = 2.\n      2.\n"), "{text}");
+        let undecided = "  cannot be judged here: 1 + 1 = 2.\n      2. No yardstick.\n";
+        assert!(text.contains(undecided), "{text}");
+        let json = serde_json::to_value(&verdict.claims).unwrap();
+        assert_eq!(json[0]["outcome"], "holds");
+        assert_eq!(json[1]["outcome"], "cannot-be-judged");
+        assert_eq!(json[1]["why"], "No yardstick.");
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub(crate) mod claims;
 pub(crate) mod params;
 pub(crate) mod rows;
 pub(crate) mod run;
+mod walk;
 
 use anyhow::Result;
 use params::{Params, Raw};
@@ -15,7 +16,7 @@ use results::chart::Drawing;
 use results::manifest::Manifest;
 use results::store::RunFolder;
 use results::verdict::Verdict;
-use rows::{PassRow, SurrenderRow};
+use rows::{PassRow, SurrenderRow, WalkRow};
 
 use crate::experiments::common::lab::Lab;
 use crate::experiments::experiment::{Experiment, Needs};
@@ -34,14 +35,14 @@ impl Experiment for BenchCache {
 
     type Raw = Raw;
     type Params = Params;
-    type Rows = (Vec<PassRow>, Vec<SurrenderRow>);
+    type Rows = (Vec<PassRow>, Vec<SurrenderRow>, Vec<WalkRow>);
 
     fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
         run::run(params, lab, folder)
     }
 
     fn claims(rows: &Self::Rows, _manifest: &Manifest) -> Verdict {
-        claims::judge(&rows.0, &rows.1)
+        claims::judge(&rows.0, &rows.1, &rows.2)
     }
 
     fn figures(_rows: &Self::Rows, _manifest: &Manifest) -> Result<Vec<Drawing>> {

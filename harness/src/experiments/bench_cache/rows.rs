@@ -52,3 +52,23 @@ pub(crate) struct SurrenderRow {
 impl Row for SurrenderRow {
     const FILE: &'static str = "bench_surrender.csv";
 }
+
+/// A walk over memory in random order, as `bench_walk.csv` has it: the yardstick of
+/// giving up as many blocks.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct WalkRow {
+    /// Counts from 0.
+    pub round: u32,
+    /// The policy whose blocks were given up just before.
+    pub policy: String,
+    /// Bytes that the walk is spread over: about what the table of the cache takes.
+    pub memory_bytes: u64,
+    /// Cache lines that it visits, each named by the one before.
+    pub steps: u32,
+    /// How long it took, nanoseconds.
+    pub elapsed_ns: u64,
+}
+
+impl Row for WalkRow {
+    const FILE: &'static str = "bench_walk.csv";
+}

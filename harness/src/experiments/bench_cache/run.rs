@@ -20,7 +20,8 @@ use simulate::input::Input;
 use terminal::interrupt;
 
 use super::params::Params;
-use super::rows::{PassRow, SurrenderRow, Who};
+use super::rows::{PassRow, SurrenderRow, WalkRow, Who};
+use super::walk::Walk;
 use crate::experiments::common::lab::Lab;
 
 /// The program that runs libCacheSim.
@@ -40,6 +41,9 @@ const RECORD: usize = 24;
 const SLOTS: u32 = 256 << 10;
 const GIVEN_UP: u32 = 64 << 10;
 
+/// Cache lines of the walk: as much memory as the table of that cache has, 16 bytes a slot.
+const LINES: u32 = SLOTS / 4;
+
 pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
     let seed = lab.seed;
     let input = Input::from_workload(params.workload, params.blocks, params.requests, seed)?;
@@ -57,6 +61,7 @@ pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<
         .progress
         .bar("passes", u64::from(params.rounds) * policies * 3);
     let mut rng = SmallRng::seed_from_u64(seed);
+    let walk = Walk::new(LINES, &mut rng);
     for round in 0..params.rounds {
         let mut order = Policy::ALL.to_vec();
         order.shuffle(&mut rng);
@@ -80,6 +85,13 @@ pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<
                 bar.inc(1);
             }
             folder.append(&surrender(policy, round, &mut rng))?;
+            folder.append(&WalkRow {
+                round,
+                policy: policy.to_string(),
+                memory_bytes: walk.bytes(),
+                steps: GIVEN_UP,
+                elapsed_ns: walk.time(GIVEN_UP).as_nanos() as u64,
+            })?;
             bar.inc(1);
         }
     }

@@ -5,6 +5,7 @@
 //! hypervisor takes the other half of its device.
 
 pub(crate) mod claims;
+mod disturbance;
 pub(crate) mod params;
 pub(crate) mod rows;
 pub(crate) mod run;
@@ -15,7 +16,7 @@ use results::chart::Drawing;
 use results::manifest::Manifest;
 use results::store::RunFolder;
 use results::verdict::Verdict;
-use rows::{DisturbedRow, MemoryRow, ResizeRow};
+use rows::{DisturbedBucketRow, DisturbedRow, MemoryRow, ResizeRow, YardstickRow};
 
 use crate::experiments::common::lab::Lab;
 use crate::experiments::experiment::{Experiment, Needs};
@@ -37,14 +38,20 @@ impl Experiment for BenchResize {
 
     type Raw = Raw;
     type Params = Params;
-    type Rows = (Vec<ResizeRow>, Vec<MemoryRow>, Vec<DisturbedRow>);
+    type Rows = (
+        Vec<ResizeRow>,
+        Vec<MemoryRow>,
+        Vec<DisturbedRow>,
+        Vec<YardstickRow>,
+        Vec<DisturbedBucketRow>,
+    );
 
     fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
         run::run(params, lab, folder)
     }
 
     fn claims(rows: &Self::Rows, _manifest: &Manifest) -> Verdict {
-        claims::judge(&rows.0, &rows.1, &rows.2)
+        claims::judge(rows)
     }
 
     fn figures(_rows: &Self::Rows, _manifest: &Manifest) -> Result<Vec<Drawing>> {

@@ -60,12 +60,34 @@ impl Row for MemoryRow {
     const FILE: &'static str = "bench_memory.csv";
 }
 
+/// What a resize by one block takes, and a visit of memory: the yardsticks of
+/// [`ResizeRow`].
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct YardstickRow {
+    /// Counts from 0.
+    pub repetition: u32,
+    /// Shrink by one block: from the command to both lists agreed, nanoseconds.
+    pub block_shrink_ns: u64,
+    /// Of that, work of the device: in essence its durable commit.
+    pub block_shrink_device_ns: u64,
+    /// Grow by one block, as above.
+    pub block_grow_ns: u64,
+    /// Of that, work of the device.
+    pub block_grow_device_ns: u64,
+    /// A visit of 4 bytes of memory for each block of 16 GiB, in random order, nanoseconds.
+    pub visit_ns: u64,
+}
+
+impl Row for YardstickRow {
+    const FILE: &'static str = "bench_yardstick.csv";
+}
+
 /// Requests without a resize and during one, as `bench_disturbed.csv` has it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct DisturbedRow {
     /// Counts from 0.
     pub repetition: u32,
-    /// How long the resize took, nanoseconds.
+    /// How long a resize took, in the mean of this repetition, nanoseconds.
     pub resize_ns: u64,
     /// Requests no part of which was within it.
     pub quiet_requests: u64,
@@ -80,9 +102,19 @@ impl Row for DisturbedRow {
     const FILE: &'static str = "bench_disturbed.csv";
 }
 
-impl DisturbedRow {
-    /// How many times the p99 was that without.
-    pub(crate) fn ratio(&self) -> f64 {
-        self.during_p99_ns as f64 / self.quiet_p99_ns as f64
-    }
+/// A bucket of the histograms of a repetition, as `bench_disturbed_histograms.csv` has it.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct DisturbedBucketRow {
+    /// As in [`DisturbedRow`].
+    pub repetition: u32,
+    /// The lowest latency of the bucket; buckets without requests have no row.
+    pub value_ns: u64,
+    /// Requests in it no part of which was within a resize.
+    pub quiet: u64,
+    /// Requests in it during a shrink.
+    pub during: u64,
+}
+
+impl Row for DisturbedBucketRow {
+    const FILE: &'static str = "bench_disturbed_histograms.csv";
 }

@@ -1,34 +1,33 @@
 //! How it runs.
 
+use std::hint::black_box;
 use std::path::Path;
-use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use lab::native::client::Client;
 use lab::native::load::{Load, Pattern};
 use lab::native::server::Server;
 use lab::testbed::{ResizeOptions, Shape, Talk, Testbed};
 use lab::twin::Twin;
 use lab::vm_host::VmHost;
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+use rand::seq::SliceRandom;
 use results::store::RunFolder;
-use vssd_host::control::Client as Control;
-use vssd_host::control::protocol::{Change, PickName, Resize};
-use vssd_host::latency::histogram;
-use vssd_host::size::{Amount, ByteSize};
+use vssd_host::control::protocol::PickName;
+use vssd_host::size::ByteSize;
 use workloads::{Command, Policy};
 
+use super::disturbance;
 use super::params::Params;
-use super::rows::{BLOCKS, DisturbedRow, MOVED, MemoryRow, ResizeRow};
+use super::rows::{BLOCKS, MOVED, MemoryRow, ResizeRow, YardstickRow};
 use crate::experiments::common::lab::Lab;
 
 /// Bytes in a block.
-const BLOCK: u64 = 4096;
+pub(super) const BLOCK: u64 = 4096;
 
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// What the native client reads while the rest of the device is taken, bytes.
-const READ: u64 = 1 << 30;
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
     let (vm_host, seed) = (lab.vm_host()?, lab.seed);
@@ -48,7 +47,7 @@ pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<
     for repetition in 0..params.repetitions {
         let place = tempfile::Builder::new().prefix("vssd-").tempdir();
         let place = place.context("make a folder for the pool")?;
-        folder.append(&disturb(place.path(), seed, repetition)?)?;
+        disturbance::measure(place.path(), seed, repetition, folder)?;
         bar.inc(1);
     }
     bar.finish_and_clear();
@@ -67,6 +66,9 @@ fn with_guest(
         written: ByteSize(0),
     };
     let seed = lab.seed;
+    let mut order: Vec<u32> = (0..MOVED).collect();
+    order.shuffle(&mut SmallRng::seed_from_u64(seed));
+    let mut entries = vec![0; order.len()];
     let mut bench = lab.bench(shape, folder)?;
     for repetition in 0..params.repetitions {
         for policy in [Policy::Scattered, Policy::Highest] {
@@ -85,8 +87,28 @@ fn with_guest(
             })?;
             measured();
         }
+        let (block_shrink_ns, block_shrink_device_ns) = timed(&mut bench, BLOCKS - 1)?;
+        let (block_grow_ns, block_grow_device_ns) = timed(&mut bench, BLOCKS)?;
+        folder.append(&YardstickRow {
+            repetition,
+            block_shrink_ns,
+            block_shrink_device_ns,
+            block_grow_ns,
+            block_grow_device_ns,
+            visit_ns: visit(&mut entries, &order).as_nanos() as u64,
+        })?;
     }
     bench.shut_down()
+}
+
+/// Visits each entry once, in this order.
+fn visit(entries: &mut [u32], order: &[u32]) -> Duration {
+    let began = Instant::now();
+    for at in order {
+        entries[*at as usize] += 1;
+    }
+    black_box(entries);
+    began.elapsed()
 }
 
 /// Time from the command to both lists agreed, and of that the device's.
@@ -107,7 +129,8 @@ fn timed(testbed: &mut dyn Testbed, target: u32) -> Result<(u64, u64)> {
     Ok((elapsed_ns, resized.device_ns))
 }
 
-fn start(folder: &Path, name: &str, blocks: u64) -> Result<Server> {
+/// A backend of ours with a vSSD of so many blocks.
+pub(super) fn start(folder: &Path, name: &str, blocks: u64) -> Result<Server> {
     let path = folder.join(name);
     let path = path.to_str().context("the folder's name is no text")?;
     Server::ours(folder, path, blocks * BLOCK, &[])
@@ -209,58 +232,4 @@ fn journal_memory(
     let pool = bench.backend.client(Some(PATIENCE))?.status()?.pool;
     (memory.commits, memory.compactions) = (pool.commits, pool.compactions);
     bench.shut_down()
-}
-
-/// One resize under a load of reads: 16 GiB are taken, the upper half, while a
-/// client reads in the lower.
-fn disturb(folder: &Path, seed: u64, repetition: u32) -> Result<DisturbedRow> {
-    let server = start(folder, "pool.img", BLOCKS.into())?;
-    let mut client = Client::vhost_user(&server.socket, u64::from(BLOCKS) * BLOCK)?;
-    client.fill_first(READ)?;
-    let load = Load {
-        pattern: Pattern::RandomRead,
-        bytes: BLOCK as u32,
-        depth: 8,
-    };
-    let control = folder.join("control.sock");
-    let mut times = Vec::new();
-    let resize = thread::scope(|scope| {
-        let resizer = scope.spawn(move || {
-            let mut control = Control::connect(&control, Some(PATIENCE))?;
-            thread::sleep(Duration::from_millis(150));
-            let mut resize =
-                Resize::new("vm1", Change::To(Amount::Blocks((BLOCKS - MOVED).into())));
-            resize.evict = PickName::Sequential;
-            // The client is no vSSD driver.
-            resize.force = true;
-            let began = Instant::now();
-            let resized = control.resize(resize)?;
-            ensure!(resized.held == BLOCKS - MOVED, "it ended as {resized:?}");
-            Ok((began, Instant::now()))
-        });
-        let each = |began, ended| times.push((began, ended));
-        let seed = seed + u64::from(repetition);
-        client.run_within(load, READ, Duration::from_millis(300), seed, each)?;
-        match resizer.join() {
-            Ok(resize) => resize,
-            Err(_) => bail!("the thread that resizes panicked"),
-        }
-    });
-    let (from, to) = resize?;
-    let (mut quiet, mut during) = (histogram(), histogram());
-    for (began, ended) in times {
-        let into = match began < to && ended > from {
-            true => &mut during,
-            false => &mut quiet,
-        };
-        into.saturating_record((ended - began).as_nanos() as u64);
-    }
-    Ok(DisturbedRow {
-        repetition,
-        resize_ns: (to - from).as_nanos() as u64,
-        quiet_requests: quiet.len(),
-        quiet_p99_ns: quiet.value_at_quantile(0.99),
-        during_requests: during.len(),
-        during_p99_ns: during.value_at_quantile(0.99),
-    })
 }

@@ -430,7 +430,7 @@ mod tests {
     #[test]
     fn nothing_measured_holds_nothing() {
         let verdict = judge(&[], &[], &[], true);
-        assert!(verdict.claims.iter().all(|claim| !claim.holds));
+        assert!(verdict.claims.iter().all(|claim| !claim.holds()));
     }
 
     #[test]

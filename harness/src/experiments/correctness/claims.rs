@@ -264,7 +264,7 @@ mod tests {
 
     #[test]
     fn nothing_measured_holds_nothing() {
-        assert!(judge(&[], &[]).claims.iter().all(|claim| !claim.holds));
+        assert!(judge(&[], &[]).claims.iter().all(|claim| !claim.holds()));
     }
 
     #[test]

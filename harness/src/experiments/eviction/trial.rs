@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use lab::testbed::{ResizeOptions, Shape, Testbed, fill};
-use vssd_host::control::protocol::{PickName, TrackerName, Resized};
+use vssd_host::control::protocol::{PickName, Resized, TrackerName};
 use workloads::pattern::derive_seed;
 use workloads::{Command, Policy, Report};
 

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use lab::testbed::{ResizeOptions, Shape, Talk, Testbed, fill};
 use lab::vm_host::Bench;
 use results::store::RunFolder;
-use vssd_host::control::protocol::{EncodingName, PickName, LatencyStatus, Resized};
+use vssd_host::control::protocol::{EncodingName, LatencyStatus, PickName, Resized};
 use vssd_host::latency::{Activity, Bucket, Histogram, add, buckets, histogram};
 use workloads::report::PhaseKind;
 use workloads::{Command, Report};

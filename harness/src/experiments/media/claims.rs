@@ -308,7 +308,7 @@ mod tests {
             let (mut rows, mut wear) = (rows(), wear(4096));
             spoil(&mut rows, &mut wear);
             let missed = judge(&rows, &[wear]).claims;
-            let missed = missed.iter().filter(|claim| !claim.holds).count();
+            let missed = missed.iter().filter(|claim| !claim.holds()).count();
             assert_eq!(missed, 1, "spoil {number}");
         }
         assert!(!judge(&[], &[]).holds());

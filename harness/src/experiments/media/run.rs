@@ -14,9 +14,9 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use results::store::RunFolder;
 use vssd_host::control::Client as Control;
+use vssd_host::emulation::{MediaKind, MediaModel, Wear};
 use vssd_host::io::Direction;
 use vssd_host::latency::{Histogram, histogram};
-use vssd_host::emulation::{MediaKind, MediaModel, Wear};
 use workloads::latency::Bucket;
 use workloads::{Command, Report, latency};
 

@@ -1,5 +1,6 @@
 //! Time to take blocks from a guest and to give them back.
 
+mod ablation;
 pub(crate) mod claims;
 pub(crate) mod figures;
 pub(crate) mod params;
@@ -17,7 +18,7 @@ use crate::experiments::common::lab::Lab;
 use crate::experiments::common::on_twins::{Counted, OnTwins};
 use crate::experiments::common::swept::Swept;
 use crate::experiments::experiment::{Experiment, Needs, is_timed};
-use rows::{OverheadPaceRow, OverheadRow};
+use rows::{OverheadLeftOutRow, OverheadPaceRow, OverheadRow};
 
 pub(crate) struct Overhead;
 
@@ -30,14 +31,18 @@ impl Experiment for Overhead {
 
     type Raw = Raw;
     type Params = Params;
-    type Rows = (Vec<OverheadRow>, Vec<OverheadPaceRow>);
+    type Rows = (
+        Vec<OverheadRow>,
+        Vec<OverheadPaceRow>,
+        Vec<OverheadLeftOutRow>,
+    );
 
     fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
         run::run(params, lab, folder)
     }
 
     fn claims(rows: &Self::Rows, manifest: &Manifest) -> Verdict {
-        claims::judge(&rows.0, &rows.1, is_timed(manifest))
+        claims::judge(&rows.0, &rows.1, &rows.2, is_timed(manifest))
     }
 
     fn figures(rows: &Self::Rows, _manifest: &Manifest) -> Result<Vec<Drawing>> {

@@ -1,5 +1,7 @@
 //! Parameters, checked.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use vssd_host::control::protocol::EncodingName;
@@ -19,6 +21,7 @@ pub(crate) struct Raw {
     pub(super) encodings: Vec<String>,
     pub(super) repetitions: u32,
     pub(super) list_repetitions: u32,
+    pub(super) ablation_budget_s: u64,
 }
 
 /// Checked parameters; see `defaults.toml`.
@@ -26,11 +29,13 @@ pub(crate) struct Raw {
 pub(crate) struct Params {
     pub(super) size: ByteSize,
     pub(super) block_size: ByteSize,
+    /// Ascending.
     pub(super) sizes_blocks: Vec<u32>,
     pub(super) picks: Vec<Policy>,
     pub(super) encodings: Vec<EncodingName>,
     pub(super) repetitions: u32,
     pub(super) list_repetitions: u32,
+    pub(super) ablation_budget: Duration,
 }
 
 impl TryFrom<Raw> for Params {
@@ -46,7 +51,7 @@ impl TryFrom<Raw> for Params {
             "`repetitions` and `list_repetitions` count from 1"
         );
         ensure!(!raw.sizes.is_empty(), "`sizes` names no size");
-        let sizes_blocks = raw
+        let mut sizes_blocks: Vec<u32> = raw
             .sizes
             .iter()
             .map(|text| {
@@ -59,6 +64,7 @@ impl TryFrom<Raw> for Params {
                 u32::try_from(blocks).context("a vSSD has less than 2^32 blocks")
             })
             .collect::<Result<_>>()?;
+        sizes_blocks.sort_unstable();
         let encodings = raw
             .encodings
             .iter()
@@ -73,6 +79,7 @@ impl TryFrom<Raw> for Params {
             encodings,
             repetitions: raw.repetitions,
             list_repetitions: raw.list_repetitions,
+            ablation_budget: Duration::from_secs(raw.ablation_budget_s),
         })
     }
 }

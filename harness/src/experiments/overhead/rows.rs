@@ -59,3 +59,24 @@ pub(crate) struct OverheadPaceRow {
 impl Row for OverheadPaceRow {
     const FILE: &'static str = "overhead_pace.csv";
 }
+
+/// A size that was left out for `list-4096`, as its predicted time did not fit in the budget.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct OverheadLeftOutRow {
+    /// As in [`OverheadRow`].
+    pub encoding: String,
+    /// Bytes in a block.
+    pub block_size_bytes: u32,
+    /// Blocks to be taken and given back.
+    pub blocks: u32,
+    /// Predicted time of all picks and repetitions of this size.
+    pub predicted_ns: u64,
+    /// What smaller sizes had taken.
+    pub spent_ns: u64,
+    /// What all sizes together may take.
+    pub budget_ns: u64,
+}
+
+impl Row for OverheadLeftOutRow {
+    const FILE: &'static str = "overhead_left_out.csv";
+}

@@ -9,8 +9,9 @@ use vssd_host::control::protocol::{EncodingName, PickName};
 use vssd_host::size::ByteSize;
 use workloads::Command;
 
+use super::ablation::Ablation;
 use super::params::Params;
-use super::rows::{OverheadPaceRow, OverheadRow};
+use super::rows::{OverheadLeftOutRow, OverheadPaceRow, OverheadRow};
 use crate::experiments::common::lab::Lab;
 
 /// How long one resize may take.
@@ -57,9 +58,24 @@ pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<
     };
     let mut testbed = lab.testbed(shape, folder)?;
     let capacity = testbed.capacity();
+    let budget = params.ablation_budget;
+    let is_timed = testbed.transport() == Transport::Qemu;
+    let mut ablation = Ablation::new(is_timed.then_some(budget));
     // The encodings take turns at every point, so that a slow moment of the
     // machine does not fall on one of them alone.
     for &blocks in &params.sizes_blocks {
+        let fits = ablation.fits(blocks);
+        if !fits && params.encodings.contains(&EncodingName::List4096) {
+            folder.append(&OverheadLeftOutRow {
+                encoding: EncodingName::List4096.to_string(),
+                block_size_bytes: params.block_size.0 as u32,
+                blocks,
+                predicted_ns: ablation.predicted(blocks).as_nanos() as u64,
+                spent_ns: ablation.spent().as_nanos() as u64,
+                budget_ns: budget.as_nanos() as u64,
+            })?;
+        }
+        let mut in_ablation = Duration::ZERO;
         for &policy in &params.picks {
             let seed = lab.seed;
             testbed
@@ -67,12 +83,17 @@ pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<
                 .run(&Command::Policy { policy, seed }, PATIENCE)?;
             for repetition in 0..params.repetitions {
                 for &encoding in &params.encodings {
-                    if encoding == EncodingName::List4096 && repetition >= params.list_repetitions {
+                    let is_ablation = encoding == EncodingName::List4096;
+                    if is_ablation && (!fits || repetition >= params.list_repetitions) {
                         continue;
                     }
+                    let began = Instant::now();
                     testbed.set_encoding(encoding)?;
                     let shrink = timed(&mut *testbed, capacity - blocks)?;
                     let grow = timed(&mut *testbed, capacity)?;
+                    if is_ablation {
+                        in_ablation += began.elapsed();
+                    }
                     folder.append(&OverheadRow {
                         encoding: encoding.to_string(),
                         pick: policy.to_string(),
@@ -86,7 +107,7 @@ pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<
                         grow_message_bytes: grow.message_bytes,
                         agreed: shrink.agreed && grow.agreed,
                     })?;
-                    if testbed.transport() == Transport::Qemu {
+                    if is_timed {
                         folder.append(&OverheadPaceRow {
                             encoding: encoding.to_string(),
                             pick: policy.to_string(),
@@ -104,6 +125,9 @@ pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<
                     bar.inc(1);
                 }
             }
+        }
+        if fits {
+            ablation.record(blocks, in_ablation);
         }
     }
     bar.finish_and_clear();

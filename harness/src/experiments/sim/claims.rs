@@ -65,7 +65,7 @@ fn claim(text: &str, holds: bool, measured: String) -> Claim {
         text: text.to_owned(),
         source: Source::Requirement,
         measured,
-        holds,
+        outcome: holds.into(),
     }
 }
 

@@ -14,8 +14,8 @@ fn every_experiment_has_its_page_in_the_book() {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/src/experiments");
     for experiment in ALL {
         let page = docs.join(format!("{}.md", experiment.name()));
-        let text = fs::read_to_string(&page)
-            .unwrap_or_else(|error| panic!("{}: {error}", page.display()));
+        let text =
+            fs::read_to_string(&page).unwrap_or_else(|error| panic!("{}: {error}", page.display()));
         assert!(text.contains("page.md"), "{}", page.display());
     }
 }

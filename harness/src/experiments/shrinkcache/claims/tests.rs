@@ -83,7 +83,7 @@ fn a_good_run_holds() {
 #[test]
 fn nothing_measured_holds_nothing() {
     let verdict = judge(&[], &[], &[]);
-    assert!(verdict.claims.iter().all(|claim| !claim.holds));
+    assert!(verdict.claims.iter().all(|claim| !claim.holds()));
 }
 
 #[test]
