@@ -241,7 +241,7 @@ fn bytes_that_are_no_record_are_refused_where_they_are() {
     let text = error.unwrap().to_string();
     assert_eq!(
         text,
-        "trace, byte 608: version 0x5a5a with command 0x5a5a is no record of this trace: \
+        "trace, byte 608: version 0x5a5a with command 0x5a5a is not a record of this trace: \
          name another format, or cut the file to this byte"
     );
     let found = problem(b"0\0,\x001\0\n", named(Format::Spc));
