@@ -8,12 +8,13 @@ use simulate::trace::advice::{Purpose, advise};
 use simulate::trace::image::convert;
 use simulate::trace::info::Info;
 use simulate::trace::options::ReadArgs;
-use terminal::progress::Progress;
 use terminal::talk::Talk;
+
+use crate::cli::JsonArg;
 
 /// What can be done with a trace.
 #[derive(Clone, Debug, Subcommand)]
-pub enum TraceCommand {
+pub(crate) enum TraceCommand {
     /// Make a disk of a trace, from which a guest replays it block by block.
     ///
     /// A request becomes an access to each block of 4 KiB that it touches, 8 bytes each. The
@@ -25,7 +26,7 @@ pub enum TraceCommand {
     ///   harness trace convert hm_0.csv.gz hm_0.trace --times sort:1000 --disk 40GiB --beyond skip
     #[command(verbatim_doc_comment)]
     Convert(ConvertArgs),
-    /// Say what is in a trace, or in a disk made of one.
+    /// Describe a trace, or a disk made of one.
     ///
     /// Different blocks are counted up to four million, and estimated beyond that.
     ///
@@ -38,7 +39,7 @@ pub enum TraceCommand {
 
 /// Arguments of `harness trace convert`.
 #[derive(Clone, Debug, Args)]
-pub struct ConvertArgs {
+pub(crate) struct ConvertArgs {
     /// The trace: vscsi, oracle-general, spc, msr or csv, also compressed (gz, zst,
     /// bz2, xz).
     #[arg(value_name = "FILE")]
@@ -48,40 +49,51 @@ pub struct ConvertArgs {
     image: PathBuf,
     #[command(flatten)]
     read: ReadArgs,
+    #[command(flatten)]
+    json: JsonArg,
 }
 
 /// Arguments of `harness trace info`.
 #[derive(Clone, Debug, Args)]
-pub struct InfoArgs {
+pub(crate) struct InfoArgs {
     /// The trace: vscsi, oracle-general, spc, msr or csv, also compressed (gz, zst,
     /// bz2, xz).
     #[arg(value_name = "FILE")]
     trace: PathBuf,
     #[command(flatten)]
     read: ReadArgs,
+    #[command(flatten)]
+    json: JsonArg,
 }
 
-/// Carries one out and prints what there is to say, as JSON if `json`.
+/// Carries one out and prints what there is to say.
 ///
 /// # Errors
 /// When the trace cannot be read to its end, or the image cannot be written.
-pub fn run(command: &TraceCommand, progress: Progress, json: bool, talk: &mut Talk) -> Result<()> {
+pub(crate) fn run(command: &TraceCommand, talk: &mut Talk) -> Result<()> {
     match command {
-        TraceCommand::Info(InfoArgs { trace, read }) => {
+        TraceCommand::Info(InfoArgs { trace, read, json }) => {
             let options = read.options()?;
+            let progress = json.progress();
             let info = Info::read(trace, options, progress)
                 .map_err(|error| advise(error, trace, read, Purpose::Count, progress))?;
-            match json {
+            match json.json {
                 true => talk.line(serde_json::to_string_pretty(&info)?),
                 false => talk.say(info),
             }
         }
-        TraceCommand::Convert(ConvertArgs { trace, image, read }) => {
+        TraceCommand::Convert(ConvertArgs {
+            trace,
+            image,
+            read,
+            json,
+        }) => {
             let options = read.options()?;
+            let progress = json.progress();
             let made = convert(trace, options, image, progress)
                 .map_err(|error| advise(error, trace, read, Purpose::Image, progress))?;
             let info = Info::new(trace, &made.summary, made.distinct);
-            match json {
+            match json.json {
                 true => {
                     let line = serde_json::json!({
                         "image": image,
