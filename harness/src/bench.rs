@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use vssd_host::size::ByteSize;
 use workloads::Workload;
 
+use crate::cli::{OutArgs, QemuArgs};
 use crate::experiments::sim::params::parse_workload;
 use crate::experiments::{bench_cache, bench_io, bench_resize};
 use crate::runs::Order;
@@ -23,7 +24,7 @@ pub(crate) enum Bench {
     Cache(CacheOptions),
 }
 
-/// IoOptions of `harness bench io`.
+/// Options of `harness bench io`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct IoOptions {
     /// Bytes of the device on the disk.
@@ -44,6 +45,8 @@ pub(crate) struct IoOptions {
     /// Exit with 3 when a bar is missed.
     #[arg(long)]
     check: bool,
+    #[command(flatten)]
+    out: OutArgs,
 }
 
 impl IoOptions {
@@ -59,7 +62,7 @@ impl IoOptions {
     }
 }
 
-/// ResizeOptions of `harness bench resize`.
+/// Options of `harness bench resize`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ResizeOptions {
     /// How often each is measured.
@@ -74,6 +77,10 @@ pub(crate) struct ResizeOptions {
     /// Exit with 3 when a bar is missed.
     #[arg(long)]
     check: bool,
+    #[command(flatten)]
+    out: OutArgs,
+    #[command(flatten)]
+    qemu: QemuArgs,
 }
 
 impl ResizeOptions {
@@ -88,7 +95,7 @@ impl ResizeOptions {
     }
 }
 
-/// CacheOptions of `harness bench cache`.
+/// Options of `harness bench cache`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct CacheOptions {
     /// The requests: zipf:EXPONENT, gaussian:MEAN,SD, uniform, sequential or
@@ -116,6 +123,8 @@ pub(crate) struct CacheOptions {
     /// Exit with 3 when a bar is missed.
     #[arg(long)]
     check: bool,
+    #[command(flatten)]
+    out: OutArgs,
 }
 
 impl CacheOptions {
@@ -140,18 +149,36 @@ impl Bench {
         }
     }
 
-    /// The experiment with these options as its parameters.
-    pub(crate) fn order(&self, seed: u64) -> Result<Order> {
+    /// Where results go.
+    pub(crate) fn out(&self) -> &OutArgs {
         match self {
-            Self::Io(options) => options.order(seed),
-            Self::Resize(options) => options.order(seed),
-            Self::Cache(options) => options.order(seed),
+            Self::Io(options) => &options.out,
+            Self::Resize(options) => &options.out,
+            Self::Cache(options) => &options.out,
+        }
+    }
+
+    /// What its guests run under; `None` when it has none.
+    pub(crate) fn qemu(&self) -> Option<&QemuArgs> {
+        match self {
+            Self::Resize(options) => Some(&options.qemu),
+            Self::Io(_) | Self::Cache(_) => None,
+        }
+    }
+
+    /// The experiment with these options as its parameters.
+    pub(crate) fn order(&self) -> Result<Order> {
+        match self {
+            Self::Io(options) => options.order(),
+            Self::Resize(options) => options.order(),
+            Self::Cache(options) => options.order(),
         }
     }
 }
 
 impl IoOptions {
-    fn order(&self, seed: u64) -> Result<Order> {
+    fn order(&self) -> Result<Order> {
+        let seed = self.out.seed;
         let Self {
             size,
             slice_ms,
@@ -175,7 +202,8 @@ impl IoOptions {
 }
 
 impl ResizeOptions {
-    fn order(&self, seed: u64) -> Result<Order> {
+    fn order(&self) -> Result<Order> {
+        let seed = self.out.seed;
         let Self {
             repetitions,
             resizes,
@@ -192,7 +220,8 @@ impl ResizeOptions {
 }
 
 impl CacheOptions {
-    fn order(&self, seed: u64) -> Result<Order> {
+    fn order(&self) -> Result<Order> {
+        let seed = self.out.seed;
         let Self {
             workload,
             blocks,

@@ -29,8 +29,12 @@ pub(crate) fn plot(folder: &Path) -> Result<Vec<PathBuf>> {
     if sweep::report::is_one(folder) {
         return sweep::report::plot(folder);
     }
-    let manifest = Manifest::read(folder)?;
-    let figures = experiment_of(&manifest)?.draw(folder, &manifest)?;
+    plot_as(experiment_of(&Manifest::read(folder)?)?, folder)
+}
+
+/// Draws the figures of a run of this experiment; returns the files.
+pub fn plot_as(experiment: &dyn Entry, folder: &Path) -> Result<Vec<PathBuf>> {
+    let figures = experiment.draw(folder, &Manifest::read(folder)?)?;
     let files = figures.iter().map(Figure::file);
     Ok(files.map(|file| folder.join(file)).collect())
 }
@@ -41,8 +45,12 @@ pub(crate) fn format(folder: &Path) -> Result<Verdict> {
     if sweep::report::is_one(folder) {
         return sweep::report::format(folder);
     }
+    format_as(experiment_of(&Manifest::read(folder)?)?, folder)
+}
+
+/// The same for a run of this experiment.
+pub fn format_as(experiment: &dyn Entry, folder: &Path) -> Result<Verdict> {
     let mut manifest = Manifest::read(folder)?;
-    let experiment = experiment_of(&manifest)?;
     let verdict = experiment.judge(folder, &manifest)?;
     let figures = experiment.draw(folder, &manifest)?;
     manifest.missed = verdict.missed();

@@ -17,12 +17,12 @@ use crate::experiments::experiment::Entry;
 use crate::report;
 
 /// An experiment that is to be run.
-pub(crate) struct Order {
-    pub(crate) experiment: &'static dyn Entry,
-    pub(crate) params: toml::Table,
-    pub(crate) full: bool,
+pub struct Order {
+    pub experiment: &'static dyn Entry,
+    pub params: toml::Table,
+    pub full: bool,
     /// The arguments that run it again, if they are not those of `harness run`.
-    pub(crate) again: Option<String>,
+    pub again: Option<String>,
 }
 
 impl Order {
@@ -44,7 +44,7 @@ impl Order {
     }
 
     /// Runs it into `folder`, which must not hold anything yet, and judges it.
-    pub(crate) fn run(&self, lab: &Lab, reason: &str, folder: &Path) -> Result<Verdict> {
+    pub fn run(&self, lab: &Lab, reason: &str, folder: &Path) -> Result<Verdict> {
         let name = self.experiment.name();
         let mut conditions = lab.conditions(reason, name, self.full, &self.params);
         if let Some(again) = &self.again {
@@ -54,7 +54,7 @@ impl Order {
         run.fact("build", BUILD)?;
         let Err(error) = self.experiment.run(&self.params, lab, &mut run) else {
             run.complete()?;
-            return report::format(folder);
+            return report::format_as(self.experiment, folder);
         };
         let error = match interrupt::requested() {
             true => anyhow!("interrupted"),

@@ -8,8 +8,9 @@ use simulate::trace::advice::{Purpose, advise};
 use simulate::trace::image::convert;
 use simulate::trace::info::Info;
 use simulate::trace::options::ReadArgs;
-use terminal::progress::Progress;
 use terminal::talk::Talk;
+
+use crate::cli::JsonArg;
 
 /// What can be done with a trace.
 #[derive(Clone, Debug, Subcommand)]
@@ -25,7 +26,7 @@ pub(crate) enum TraceCommand {
     ///   harness trace convert hm_0.csv.gz hm_0.trace --times sort:1000 --disk 40GiB --beyond skip
     #[command(verbatim_doc_comment)]
     Convert(ConvertArgs),
-    /// Say what is in a trace, or in a disk made of one.
+    /// Describe a trace, or a disk made of one.
     ///
     /// Different blocks are counted up to four million, and estimated beyond that.
     ///
@@ -48,6 +49,8 @@ pub(crate) struct ConvertArgs {
     image: PathBuf,
     #[command(flatten)]
     read: ReadArgs,
+    #[command(flatten)]
+    json: JsonArg,
 }
 
 /// Arguments of `harness trace info`.
@@ -59,34 +62,38 @@ pub(crate) struct InfoArgs {
     trace: PathBuf,
     #[command(flatten)]
     read: ReadArgs,
+    #[command(flatten)]
+    json: JsonArg,
 }
 
-/// Carries one out and prints what there is to say, as JSON if `json`.
+/// Carries one out and prints what there is to say.
 ///
 /// # Errors
 /// When the trace cannot be read to its end, or the image cannot be written.
-pub(crate) fn run(
-    command: &TraceCommand,
-    progress: Progress,
-    json: bool,
-    talk: &mut Talk,
-) -> Result<()> {
+pub(crate) fn run(command: &TraceCommand, talk: &mut Talk) -> Result<()> {
     match command {
-        TraceCommand::Info(InfoArgs { trace, read }) => {
+        TraceCommand::Info(InfoArgs { trace, read, json }) => {
             let options = read.options()?;
+            let progress = json.progress();
             let info = Info::read(trace, options, progress)
                 .map_err(|error| advise(error, trace, read, Purpose::Count, progress))?;
-            match json {
+            match json.json {
                 true => talk.line(serde_json::to_string_pretty(&info)?),
                 false => talk.say(info),
             }
         }
-        TraceCommand::Convert(ConvertArgs { trace, image, read }) => {
+        TraceCommand::Convert(ConvertArgs {
+            trace,
+            image,
+            read,
+            json,
+        }) => {
             let options = read.options()?;
+            let progress = json.progress();
             let made = convert(trace, options, image, progress)
                 .map_err(|error| advise(error, trace, read, Purpose::Image, progress))?;
             let info = Info::new(trace, &made.summary, made.distinct);
-            match json {
+            match json.json {
                 true => {
                     let line = serde_json::json!({
                         "image": image,

@@ -35,6 +35,22 @@ pub struct Document {
     pub parameters: Vec<Fact>,
     /// The command line that does it again.
     pub reproduce: String,
+    /// Where more is said.
+    pub further: String,
+}
+
+/// The page of the book about an experiment, from the root of the repository.
+pub fn page(experiment: &str) -> String {
+    format!("docs/src/experiments/{experiment}.md")
+}
+
+/// The last sentence of a report about an experiment, or about `sweeps`.
+pub fn further(experiment: &str) -> String {
+    format!(
+        "How each number is made: `{}`. What the columns of the CSV files mean: \
+         `docs/src/reference/columns.md`.",
+        page(experiment)
+    )
 }
 
 impl Source {
@@ -101,6 +117,7 @@ impl Document {
                 .map(|(name, value)| (name.clone(), value.to_string()))
                 .collect(),
             reproduce: manifest.reproduce.clone(),
+            further: further(&manifest.experiment),
         }
     }
 }

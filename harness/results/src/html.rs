@@ -9,7 +9,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::document::Document;
 use crate::file::replace_file;
-use crate::report::{FURTHER, ROWS_SHOWN, left_out};
+use crate::report::{ROWS_SHOWN, left_out};
 use crate::verdict::{Claim, Table};
 
 /// File name in a run's folder.
@@ -66,7 +66,7 @@ fn compose(document: &Document, figures: &[String]) -> Markup {
                     (facts(document))
                     h2 { "This very run again" }
                     pre { code { (document.reproduce) } }
-                    p { (code(FURTHER)) }
+                    p { (code(&document.further)) }
                 }
             }
         }

@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 pub mod chart;
+pub mod columns;
 pub mod document;
 pub mod file;
 pub mod host;

@@ -29,10 +29,6 @@ pub fn left_out(table: &Table) -> Option<String> {
         .then(|| format!("The first {ROWS_SHOWN} of {rows} rows; the CSV file has all."))
 }
 
-/// Where more is said, in every report.
-pub const FURTHER: &str = "`METHOD.md` tells how each number is made, and `results/README.md` \
-                           defines the columns of the CSV files.";
-
 fn compose(document: &Document) -> Result<String, std::fmt::Error> {
     let mut text = String::new();
     writeln!(text, "# {}\n\n{}\n", document.title, document.lead)?;
@@ -79,8 +75,8 @@ fn compose(document: &Document) -> Result<String, std::fmt::Error> {
     }
     writeln!(
         text,
-        "\nThis very run again:\n\n```sh\n{}\n```\n\n{FURTHER}",
-        document.reproduce
+        "\nThis very run again:\n\n```sh\n{}\n```\n\n{}",
+        document.reproduce, document.further
     )?;
     Ok(text)
 }

@@ -216,7 +216,7 @@ mod tests {
 
     /// Of many samples of a known distribution, the interval contains the true
     /// mean about as often as it says when values are many, and less often when
-    /// they are few, as METHOD.md warns.
+    /// they are few, as `docs/src/experiments/method.md` warns.
     #[test]
     fn intervals_contain_the_truth_about_as_often_as_they_say() {
         let mut rng = SmallRng::seed_from_u64(7);

@@ -12,6 +12,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
 
+use crate::columns::CsvFile;
 use crate::host::now_utc;
 use crate::manifest::{self, Manifest, State};
 use crate::row::Row;
@@ -178,6 +179,9 @@ pub trait Rows: Sized {
     /// # Errors
     /// When a file cannot be read at all.
     fn read(reader: &Reader<'_>) -> Result<Self>;
+
+    /// The files of all kinds, in order.
+    fn files() -> Vec<CsvFile>;
 }
 
 macro_rules! rows {
@@ -185,6 +189,10 @@ macro_rules! rows {
         impl<$($row: Row),*> Rows for ($(Vec<$row>,)*) {
             fn read(reader: &Reader<'_>) -> Result<Self> {
                 Ok(($(reader.rows::<$row>()?,)*))
+            }
+
+            fn files() -> Vec<CsvFile> {
+                vec![$(CsvFile::of::<$row>()),*]
             }
         }
     };
@@ -211,12 +219,13 @@ pub fn read<R: Row>(folder: &Path) -> Result<Vec<R>> {
 
 #[cfg(test)]
 mod tests {
+    use schemars::JsonSchema;
     use serde::{Deserialize, Serialize};
 
     use super::*;
     use crate::manifest::example;
 
-    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
     struct BootRow {
         machine: String,
         accelerator: String,

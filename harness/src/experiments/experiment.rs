@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use results::chart::{self, Drawing, Figure};
+use results::columns::CsvFile;
 use results::manifest::Manifest;
 use results::store::{Reader, Rows, RunFolder};
 use results::verdict::{Source, Verdict, completeness};
@@ -37,8 +38,6 @@ pub trait Experiment: Sync {
     /// How it is measured, in sentences for the head of its report, where rows and figures do
     /// not say it.
     const SETUP: &'static str = "";
-    /// Where it is described.
-    const METHOD: &'static str;
     /// Its parameters, as TOML: the quick form, and what the full form changes.
     const DEFAULTS: &'static str;
     const NEEDS: Needs;
@@ -79,7 +78,6 @@ pub fn is_timed(manifest: &Manifest) -> bool {
 pub trait Entry: Sync {
     fn name(&self) -> &'static str;
     fn purpose(&self) -> &'static str;
-    fn method(&self) -> &'static str;
     fn defaults(&self) -> &'static str;
     fn needs(&self) -> Needs;
 
@@ -88,6 +86,9 @@ pub trait Entry: Sync {
 
     /// How sweeps vary it; `None` when they cannot.
     fn swept(&self) -> Option<&'static dyn Swept>;
+
+    /// The CSV files that it records.
+    fn files(&self) -> Vec<CsvFile>;
 
     /// Checks parameters without running anything.
     fn check(&self, table: &toml::Table) -> Result<()>;
@@ -114,10 +115,6 @@ impl<E: Experiment> Entry for E {
         E::PURPOSE
     }
 
-    fn method(&self) -> &'static str {
-        E::METHOD
-    }
-
     fn defaults(&self) -> &'static str {
         E::DEFAULTS
     }
@@ -136,6 +133,10 @@ impl<E: Experiment> Entry for E {
 
     fn swept(&self) -> Option<&'static dyn Swept> {
         E::swept()
+    }
+
+    fn files(&self) -> Vec<CsvFile> {
+        E::Rows::files()
     }
 
     fn check(&self, table: &toml::Table) -> Result<()> {

@@ -7,7 +7,7 @@
 //! What an experiment counts and what depends on the pace of the machine are
 //! apart: the files of counts are the same bytes for the same seed, whether
 //! guests run under QEMU or as twins; the `_pace` files are of one run.
-//! `results/README.md` defines every column. Units are last in a name: `_ns` nanoseconds,
+//! `docs/src/reference/columns.md` defines every column. Units are last in a name: `_ns` nanoseconds,
 //! `_blocks` blocks; counts of reads and errors have none. Times are of the host's clock
 //! unless the name says `guest`.
 

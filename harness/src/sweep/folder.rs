@@ -139,8 +139,8 @@ fn lock(folder: &Path) -> Result<Lock> {
         .with_context(|| format!("make {}", path.display()))?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(Lock(file)),
-        // File systems of clusters may have no locks. To refuse those would be
-        // worse than to rely on the user there, as docs/sweeps.md says.
+        // File systems of clusters may have no locks. To refuse those would be worse than to
+        // rely on the user there, as docs/src/start/sweeps.md says.
         Err(Errno::NOSYS | Errno::NOTSUP | Errno::NOLCK) => Ok(Lock(file)),
         Err(Errno::WOULDBLOCK) => bail!(
             "another process works on {}: wait for it, or name another folder with --out",

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use results::chart::{self, Figure};
-use results::document::{Document, Fact, outcome};
+use results::document::{Document, Fact, further, outcome};
 use results::manifest::State;
 use results::verdict::Verdict;
 use results::{html, report};
@@ -139,5 +139,6 @@ fn compose(
         conditions,
         parameters: axes.chain(fixed).collect(),
         reproduce: reproduce(plan),
+        further: further("sweeps"),
     }
 }

@@ -29,7 +29,6 @@ impl Experiment for BenchCache {
     const SETUP: &'static str = "The eviction policies of the guest's block cache and libCacheSim's of the same names see the \
     same requests in the same order, each in one thread, from an empty cache on. Then a full cache of 256 Ki blocks \
     gives up 64 Ki of them.";
-    const METHOD: &'static str = "METHOD.md#simulating-the-cache";
     const DEFAULTS: &'static str = include_str!("defaults.toml");
     const NEEDS: Needs = Needs::Nothing;
 

@@ -1,10 +1,13 @@
 //! What it records.
 
 use results::row::Row;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Who made a pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// What was measured.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Who {
     /// The guest's cache.
@@ -13,20 +16,20 @@ pub(crate) enum Who {
     Peer,
 }
 
-/// A pass over all requests, as `bench_cache.csv` has it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// One row for each pass over all requests, from an empty cache on.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct PassRow {
-    /// The policy.
+    /// Eviction policy.
     pub policy: String,
-    /// Counts from 0.
+    /// Passes of one round are compared with each other.
     pub round: u32,
-    /// Who made it.
+    /// What was measured.
     pub who: Who,
-    /// Requests.
+    /// Requests of single blocks.
     pub requests: u64,
-    /// Of these, of blocks that were not cached.
+    /// Requests of blocks that were not cached.
     pub misses: u64,
-    /// How long it took, nanoseconds.
+    /// Duration of the pass, by the clock of its own process.
     pub elapsed_ns: u64,
 }
 
@@ -34,18 +37,18 @@ impl Row for PassRow {
     const FILE: &'static str = "bench_cache.csv";
 }
 
-/// A full cache that gave up a quarter of its slots, as `bench_surrender.csv` has it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// One row for each full cache that gives up a quarter of its slots.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct SurrenderRow {
-    /// The policy.
+    /// Eviction policy.
     pub policy: String,
     /// Counts from 0.
     pub round: u32,
-    /// Slots that it had.
+    /// Slots of the cache.
     pub slots: u32,
-    /// Slots that it gave up, all with a block in them.
+    /// Slots given up, each with a block in it.
     pub given_up: u32,
-    /// How long it took, nanoseconds.
+    /// How long giving up took.
     pub elapsed_ns: u64,
 }
 
@@ -55,7 +58,7 @@ impl Row for SurrenderRow {
 
 /// A walk over memory in random order, as `bench_walk.csv` has it: the yardstick of
 /// giving up as many blocks.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct WalkRow {
     /// Counts from 0.
     pub round: u32,

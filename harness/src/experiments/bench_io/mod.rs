@@ -35,7 +35,6 @@ impl Experiment for BenchIo {
     server, in random order; a ratio is the median of those within each round. One more slice has plain io_uring keep so many requests \
     under way that it shows what the disk gives at most. What is judged was measured with client and server on the processor on which plain \
     io_uring is quickest; the same loads follow with both wherever the scheduler has them.";
-    const METHOD: &'static str = "METHOD.md#requests-without-a-guest";
     const DEFAULTS: &'static str = include_str!("defaults.toml");
     const NEEDS: Needs = Needs::Nothing;
 

@@ -2,20 +2,22 @@
 
 use lab::native::load::{Load, Pattern};
 use results::row::Row;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Who was measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// What was measured.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Who {
-    /// Our backend.
+    /// `vssd-host`.
     Ours,
     /// `qemu-storage-daemon`.
     Peer,
     /// Plain io_uring.
     Raw,
-    /// Plain io_uring with [more](Load::deep) requests under way than the load has: the
-    /// disk's limit.
+    /// Plain io_uring with 64 requests of 4 KiB or 32 of 128 KiB under way: the disk's limit.
     Limit,
 }
 
@@ -31,14 +33,16 @@ impl Who {
 }
 
 /// Where the bytes went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum On {
     /// A file, past the page cache.
     Disk,
-    /// Memory: of our backend, and for the peer a file in memory.
+    /// The backend's memory, or for the peer a file in memory.
     Memory,
-    /// Nowhere: neither moves any data.
+    /// Null devices: no data are moved.
     Nowhere,
 }
 
@@ -53,41 +57,44 @@ impl On {
 }
 
 /// Where client and server run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Placement {
-    /// Both on one processor, so that neither waits for another one to wake up.
+    /// Client and server on the processor on which plain io_uring is fastest.
     OneProcessor,
-    /// Wherever the scheduler has them.
+    /// Where the scheduler places them.
     Anywhere,
 }
 
-/// A slice, as `bench_io.csv` has it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// One row for each slice of a load.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct IoRow {
     /// Where the bytes went.
     pub medium: On,
     /// Where client and server ran.
     pub placement: Placement,
-    /// How requests followed each other.
+    /// `random-read`, `random-write`, `sequential-read` or `sequential-write`.
+    #[schemars(with = "String")]
     pub pattern: Pattern,
     /// Bytes of a request.
     pub bytes: u32,
-    /// Requests under way; [`Who::Limit`] has more.
+    /// Requests under way; in rows of `limit`, those of the load that they stand beside.
     pub depth: u16,
-    /// The round; ratios are made within one.
+    /// Slices of one round are compared with each other.
     pub round: u32,
-    /// Who was measured.
+    /// What was measured.
     pub who: Who,
-    /// Requests.
+    /// Requests that ended in the slice.
     pub requests: u64,
-    /// Length of the slice, nanoseconds.
+    /// Length of the slice.
     pub elapsed_ns: u64,
-    /// Half of the requests took no longer, nanoseconds.
+    /// 50 % of the requests took no longer, as the client sees it.
     pub p50_ns: u64,
-    /// 99 of 100 took no longer, nanoseconds.
+    /// 99 % of the requests took no longer, as the client sees it.
     pub p99_ns: u64,
-    /// Processor time of the server, nanoseconds; none for plain io_uring.
+    /// Processor time of the server's process meanwhile; empty for `raw` and `limit`.
     pub server_cpu_ns: Option<u64>,
 }
 

@@ -32,7 +32,6 @@ impl Experiment for BenchResize {
     ownership a durable commit to its journal. The memory is that of the backend's process, and for many \
     resizes that of a twin's as well, in which guest and device are together. Requests are those of the `blkio` crate's vhost-user driver to the lower half of \
     a vSSD while the hypervisor takes the upper one.";
-    const METHOD: &'static str = "METHOD.md#requests-without-a-guest";
     const DEFAULTS: &'static str = include_str!("defaults.toml");
     const NEEDS: Needs = Needs::Qemu("measures times, and a twin has none");
 

@@ -1,6 +1,7 @@
 //! What it records.
 
 use results::row::Row;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Blocks of the vSSD, and of the pool that it has for itself: 32 GiB.
@@ -9,22 +10,22 @@ pub(crate) const BLOCKS: u32 = 8 << 20;
 /// Blocks that change hands: 16 GiB.
 pub(crate) const MOVED: u32 = 4 << 20;
 
-/// A shrink by 16 GiB and the grow after it, as `bench_resize.csv` has it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// One row for each shrink by 16 GiB and the grow after it.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct ResizeRow {
-    /// Which blocks the guest gave up: `scattered` or `highest`.
+    /// `scattered`: every second block; `highest`: one piece.
     pub pick: String,
     /// Counts from 0.
     pub repetition: u32,
     /// Blocks that moved.
     pub blocks: u32,
-    /// Shrink: from the command to both lists agreed, nanoseconds.
+    /// The shrink, from the command until both lists agreed, by the harness's clock.
     pub shrink_ns: u64,
     /// Of that, work of the device, its durable commit included.
     pub shrink_device_ns: u64,
-    /// Grow, as above.
+    /// The grow, from the command until both lists agreed, by the harness's clock.
     pub grow_ns: u64,
-    /// Of that, work of the device.
+    /// Of that, work of the device, its durable commit included.
     pub grow_device_ns: u64,
 }
 
@@ -32,27 +33,35 @@ impl Row for ResizeRow {
     const FILE: &'static str = "bench_resize.csv";
 }
 
-/// Memory of the backend.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+/// One row: resident memory of the backend.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct MemoryRow {
-    /// With a vSSD of one MiB, bytes.
+    /// Of the backend with a vSSD of 1 MiB.
+    #[schemars(extend("unit" = "bytes"))]
     pub small: u64,
-    /// With one of 32 GiB, bytes.
+    /// Of the backend with a vSSD of 32 GiB.
+    #[schemars(extend("unit" = "bytes"))]
     pub large: u64,
-    /// The same after scattered first writes, bytes.
+    /// The latter after `written_blocks` writes of blocks anywhere, most of them first writes.
+    #[schemars(extend("unit" = "bytes"))]
     pub written: u64,
-    /// Blocks that were written then.
+    /// Blocks written then.
     pub written_blocks: u64,
-    /// Of a process with guest and device in one, after the first resizes, bytes.
+    /// Of a process with a twin, after a tenth of the resizes.
+    #[schemars(extend("unit" = "bytes"))]
     pub few_resizes: u64,
     /// The same after all of them.
+    #[schemars(extend("unit" = "bytes"))]
     pub many_resizes: u64,
-    /// Of a backend with its journal on a file, after the first resizes, bytes.
+    /// Of a backend on a file, after a tenth of the resizes.
+    #[schemars(extend("unit" = "bytes"))]
     pub few_journaled: u64,
     /// The same after all of them.
+    #[schemars(extend("unit" = "bytes"))]
     pub many_journaled: u64,
-    /// Commits to that journal, and how often it was written anew.
+    /// Commits to the journal of that file.
     pub commits: u64,
+    /// How often that journal was rewritten.
     pub compactions: u64,
 }
 
@@ -60,9 +69,47 @@ impl Row for MemoryRow {
     const FILE: &'static str = "bench_memory.csv";
 }
 
+/// One row for each backend from which the hypervisor takes 16 GiB while a client reads.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct DisturbedRow {
+    /// Counts from 0.
+    pub repetition: u32,
+    /// Duration of the resize.
+    pub resize_ns: u64,
+    /// Requests that did not overlap the resize.
+    pub quiet_requests: u64,
+    /// 99 % of these took no longer.
+    pub quiet_p99_ns: u64,
+    /// Requests that overlapped the resize.
+    pub during_requests: u64,
+    /// 99 % of these took no longer.
+    pub during_p99_ns: u64,
+}
+
+impl Row for DisturbedRow {
+    const FILE: &'static str = "bench_disturbed.csv";
+}
+
+/// A bucket of the histograms of a repetition, as `bench_disturbed_histograms.csv` has it.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct DisturbedBucketRow {
+    /// As in [`DisturbedRow`].
+    pub repetition: u32,
+    /// The lowest latency of the bucket; buckets without requests have no row.
+    pub value_ns: u64,
+    /// Requests in it no part of which was within a resize.
+    pub quiet: u64,
+    /// Requests in it during a shrink.
+    pub during: u64,
+}
+
+impl Row for DisturbedBucketRow {
+    const FILE: &'static str = "bench_disturbed_histograms.csv";
+}
+
 /// What a resize by one block takes, and a visit of memory: the yardsticks of
 /// [`ResizeRow`].
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct YardstickRow {
     /// Counts from 0.
     pub repetition: u32,
@@ -80,41 +127,4 @@ pub(crate) struct YardstickRow {
 
 impl Row for YardstickRow {
     const FILE: &'static str = "bench_yardstick.csv";
-}
-
-/// Requests without a resize and during one, as `bench_disturbed.csv` has it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct DisturbedRow {
-    /// Counts from 0.
-    pub repetition: u32,
-    /// How long a resize took, in the mean of this repetition, nanoseconds.
-    pub resize_ns: u64,
-    /// Requests no part of which was within it.
-    pub quiet_requests: u64,
-    /// 99 of 100 of these took no longer, nanoseconds.
-    pub quiet_p99_ns: u64,
-    pub during_requests: u64,
-    /// 99 of 100 of these took no longer, nanoseconds.
-    pub during_p99_ns: u64,
-}
-
-impl Row for DisturbedRow {
-    const FILE: &'static str = "bench_disturbed.csv";
-}
-
-/// A bucket of the histograms of a repetition, as `bench_disturbed_histograms.csv` has it.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(crate) struct DisturbedBucketRow {
-    /// As in [`DisturbedRow`].
-    pub repetition: u32,
-    /// The lowest latency of the bucket; buckets without requests have no row.
-    pub value_ns: u64,
-    /// Requests in it no part of which was within a resize.
-    pub quiet: u64,
-    /// Requests in it during a shrink.
-    pub during: u64,
-}
-
-impl Row for DisturbedBucketRow {
-    const FILE: &'static str = "bench_disturbed_histograms.csv";
 }

@@ -32,7 +32,6 @@ impl Experiment for BlockCache {
     const NAME: &'static str = "blockcache";
     const PURPOSE: &'static str = "how many accesses miss the guest's block cache on a vSSD, by eviction policy and \
                  size, and how long hits and misses take in front of a disk";
-    const METHOD: &'static str = "METHOD.md#a-block-cache-on-a-vssd";
     const DEFAULTS: &'static str = include_str!("defaults.toml");
     const NEEDS: Needs = Needs::Guest;
 

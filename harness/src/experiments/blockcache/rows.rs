@@ -1,36 +1,37 @@
 //! Rows of the blockcache experiment.
 
 use results::row::Row;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What the guest's cache counted: one workload, by one policy, at one size.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// One row for each workload, policy and size: what a guest's cache counted, empty at first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Default)]
 pub(crate) struct BlockCacheRow {
-    /// Where the accesses went: a workload, or `trace`.
+    /// Workload; `trace`: the accesses of the parameter `trace`.
     pub workload: String,
-    /// Which block goes when room is needed.
+    /// Eviction policy.
     pub policy: String,
     /// Blocks of the vSSD.
     pub capacity_blocks: u32,
-    /// Of these, blocks that hold the cache's own records.
+    /// Of these, blocks for the cache's own metadata.
     pub metadata_blocks: u32,
-    /// Blocks of the vSSD in which data may be cached.
+    /// Blocks in which data may be cached.
     pub slots: u32,
     /// Blocks of the origin disk that may be used.
     pub origin_blocks: u32,
-    /// Reads that were made.
+    /// Reads.
     pub reads: u64,
-    /// Of these, of blocks that were not cached.
+    /// Reads of blocks that were not cached.
     pub read_misses: u64,
-    /// Writes that were made.
+    /// Writes.
     pub writes: u64,
-    /// Of these, of blocks that were not cached.
+    /// Writes of blocks that were not cached.
     pub write_misses: u64,
-    /// Accesses of a trace to blocks that the origin disk does not have.
+    /// Accesses of a trace to blocks that the origin disk does not have; not among the others.
     pub beyond: u64,
     /// Accesses that failed, were refused, or read other data than were written last.
     pub failed: u64,
-    /// Bytes of memory that the cache takes, for each 1000 blocks it may have.
+    /// Bytes of the guest's memory for each 1000 blocks that the cache may have.
     pub memory_bytes_per_1000: u32,
 }
 
@@ -55,21 +56,22 @@ impl Row for BlockCacheRow {
     const FILE: &'static str = "blockcache.csv";
 }
 
-/// The recorded trace that was replayed, and how it was read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// One row, where the parameter `trace` names a recorded trace: how it was read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct BlockCacheTraceRow {
+    /// The file.
     pub trace: String,
     /// The name of its format.
     pub format: String,
     /// Requests that were replayed.
     pub requests: u64,
-    /// Accesses to single blocks that they are.
+    /// Accesses to single blocks of these requests.
     pub accesses: u64,
-    /// Different blocks, perhaps an estimate.
+    /// Different blocks accessed; an estimate past four million.
     pub distinct_blocks: u64,
     /// Requests past the end of the origin disk, left out.
     pub beyond_disk: u64,
-    /// What the file does not say and was taken to be so, in sentences.
+    /// Assumptions about what the file does not define, in sentences.
     pub assumed: String,
     /// What was left out or changed, in sentences.
     pub notes: String,
@@ -79,16 +81,23 @@ impl Row for BlockCacheTraceRow {
     const FILE: &'static str = "blockcache_trace.csv";
 }
 
-/// The same accesses through the cache's code alone, without guest and device.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// One row for each row of `blockcache.csv`, and one more for each workload and size: the same
+/// accesses through the cache's code alone, without guest or device, with as many slots.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct BlockCacheSimRow {
+    /// As in `blockcache.csv`.
     pub workload: String,
-    /// As there; or `belady`, which knows what comes.
+    /// As in `blockcache.csv`; or `belady`, which knows the accesses to come.
     pub policy: String,
+    /// As in `blockcache.csv`.
     pub slots: u32,
+    /// As in `blockcache.csv`.
     pub reads: u64,
+    /// As in `blockcache.csv`.
     pub read_misses: u64,
+    /// As in `blockcache.csv`.
     pub writes: u64,
+    /// As in `blockcache.csv`.
     pub write_misses: u64,
 }
 
@@ -104,31 +113,37 @@ impl Row for BlockCacheSimRow {
     const FILE: &'static str = "blockcache_sim.csv";
 }
 
-/// How long accesses took, by the guest's clock. None on a virtual clock.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// One row for each of these cells, and for each cell in front of a disk, under QEMU. Times are of
+/// the guest's clock; a quantile is the highest value of a bucket that is 1 in 128 wide.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct BlockCachePaceRow {
-    /// Which medium the origin disk imitated; `none` for none.
+    /// Medium that the origin disk emulates: `hdd` or `none`.
     pub medium: String,
+    /// As in `blockcache.csv`.
     pub workload: String,
+    /// As in `blockcache.csv`.
     pub policy: String,
+    /// As in `blockcache.csv`.
     pub slots: u32,
     /// Accesses under way at a time.
     pub depth: u32,
     /// Reads and writes.
     pub accesses: u64,
-    /// Of these, failed, refused, or with other data than were written last.
+    /// Accesses that failed, as in `blockcache.csv`.
     pub failed: u64,
-    /// All of them together.
+    /// Duration of all accesses.
     pub elapsed_ns: u64,
     /// Reads from the vSSD.
     pub hits: u64,
-    /// Half of them took no longer.
+    /// 50 % of the reads from the vSSD took no longer.
     pub hit_p50_ns: u64,
-    /// 99 of a hundred took no longer.
+    /// 99 % of the reads from the vSSD took no longer.
     pub hit_p99_ns: u64,
     /// Reads from the origin disk.
     pub misses: u64,
+    /// 50 % of the reads from the origin disk took no longer.
     pub miss_p50_ns: u64,
+    /// 99 % of the reads from the origin disk took no longer.
     pub miss_p99_ns: u64,
 }
 

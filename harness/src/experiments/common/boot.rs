@@ -6,20 +6,23 @@ use lab::vm_host::VmHost;
 use results::row::Row;
 use results::store::RunFolder;
 use results::verdict::{Table, millis};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A start of a guest.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// One row for each start of a guest under QEMU.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct BootRow {
-    /// What the guest was started for.
+    /// Experiment that started it.
     pub experiment: String,
     /// QEMU's machine type.
     pub machine: String,
     /// `tcg` or `kvm`.
     pub accelerator: String,
-    /// From the start of the QEMU process to the guest's `ready` report.
+    /// From the start of the QEMU process to the guest's report that it is ready, which follows its
+    /// first read.
     pub ready_ns: u64,
-    /// From the start of the guest's clock to its first completed read.
+    /// From the start of the guest's clock to the end of its first read of the vSSD, by the guest's
+    /// clock.
     pub first_io_guest_ns: u64,
 }
 

@@ -25,7 +25,6 @@ impl Experiment for Correctness {
     const NAME: &'static str = "correctness";
     const PURPOSE: &'static str = "after every resize the guest can read exactly the blocks it holds, and they carry \
                  what was written";
-    const METHOD: &'static str = "METHOD.md#correctness";
     const DEFAULTS: &'static str = include_str!("defaults.toml");
     const NEEDS: Needs = Needs::Guest;
 

@@ -23,7 +23,6 @@ impl Experiment for DirectIo {
     const NAME: &'static str = "direct-io";
     const PURPOSE: &'static str = "how much of what a client writes and reads the host's page cache keeps, past it and \
                  through it";
-    const METHOD: &'static str = "METHOD.md#direct-io";
     const DEFAULTS: &'static str = include_str!("defaults.toml");
     const NEEDS: Needs = Needs::Guest;
 

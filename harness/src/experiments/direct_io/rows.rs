@@ -1,20 +1,22 @@
 //! Rows of the direct-io experiment.
 
 use results::row::Row;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A look at the page cache.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// One row for each sample of the host's page cache.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct DirectIoRow {
-    /// `direct` or `buffered`.
+    /// How the backend opened the file: `direct`, or `buffered` (`--buffered`).
     pub mode: String,
-    /// `before`, `write`, `read` or `after`.
+    /// `before` the first request; `write`: the whole vSSD, in order; `read`: at random; `after`
+    /// the last request.
     pub phase: String,
-    /// When, from the start of the mode.
+    /// Time of the sample, since the client connected.
     pub at_ns: u64,
-    /// Bytes of the backing file in the page cache.
+    /// Bytes of the backing file in the page cache, by cachestat(2).
     pub resident_bytes: u64,
-    /// Bytes that the client had moved when the phase had ended; 0 in `before`.
+    /// Bytes that the client had written and read when the phase had ended; 0 in `before`.
     pub moved_bytes: u64,
     /// Bytes of the vSSD.
     pub vssd_bytes: u64,

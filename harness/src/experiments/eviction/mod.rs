@@ -38,7 +38,6 @@ impl Experiment for Eviction {
     const NAME: &'static str = "eviction";
     const PURPOSE: &'static str =
         "how many reads miss after a shrink, by who picks the blocks to give up, and by what";
-    const METHOD: &'static str = "METHOD.md#eviction";
     const DEFAULTS: &'static str = include_str!("defaults.toml");
     const NEEDS: Needs = Needs::Guest;
 

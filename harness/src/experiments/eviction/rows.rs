@@ -1,14 +1,15 @@
 //! What the eviction experiment records.
 
 use results::row::Row;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::picker::Picker;
 
-/// The totals of one half of the eviction experiment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// One row for each half of the experiment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EvictionRow {
-    /// Who picked the blocks to go: `guest` or `hypervisor`.
+    /// Side that picked the blocks to give up: `guest` or `hypervisor`.
     pub managed_by: String,
     /// Blocks in the device.
     pub capacity_blocks: u32,
@@ -34,13 +35,14 @@ impl Row for EvictionRow {
     const FILE: &'static str = "eviction.csv";
 }
 
-/// How long one half of the eviction experiment took. None on a virtual clock.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// One row for each half, under QEMU.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EvictionPaceRow {
+    /// As in `eviction.csv`.
     pub managed_by: String,
-    /// The shrink, from the command to both lists agreed.
+    /// The shrink, by the backend, from the command until both lists agreed.
     pub shrink_ns: u64,
-    /// The reads, by the guest's clock.
+    /// All reads, by the guest's clock.
     pub read_guest_ns: u64,
 }
 
@@ -48,10 +50,10 @@ impl Row for EvictionPaceRow {
     const FILE: &'static str = "eviction_pace.csv";
 }
 
-/// How often one block was read in the eviction experiment, and how it went.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// One row for each block that was read, in ascending order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EvictionBlockRow {
-    /// Block number; blocks never read have no row.
+    /// Block number.
     pub block: u32,
     /// Hits where the guest picked.
     pub guest_hits: u32,
@@ -67,12 +69,12 @@ impl Row for EvictionBlockRow {
     const FILE: &'static str = "eviction_blocks.csv";
 }
 
-/// How the reads went after a shrink by one picker, with one seed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// One row for each seed and picker, from twins.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PickerRow {
     /// Seed of the repetition.
     pub seed: u64,
-    /// Who picked the blocks to go.
+    /// Which side picked the blocks to give up, and by what.
     pub picker: Picker,
     /// Blocks in the device.
     pub capacity_blocks: u32,
@@ -90,20 +92,21 @@ impl Row for PickerRow {
     const FILE: &'static str = "pickers.csv";
 }
 
-/// What it costs the backend to watch requests for a picker.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// One row for each repetition of feeding the requests of the workload to a tracker of the
+/// hypervisor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ObserverRow {
-    /// What is kept: `lru` or `clock`.
+    /// What the backend tracks: `lru` or `clock`.
     pub observer: String,
     /// Blocks in the device.
     pub capacity_blocks: u32,
-    /// Memory that it takes, bytes.
+    /// Memory of the tracker.
     pub memory_bytes: u64,
     /// Counts from 0.
     pub repetition: u32,
-    /// Requests that were shown to it.
+    /// Requests fed to the tracker.
     pub requests: u64,
-    /// The time that took, by the host's clock.
+    /// How long that took, by the host's clock.
     pub elapsed_ns: u64,
 }
 

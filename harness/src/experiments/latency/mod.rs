@@ -23,7 +23,6 @@ impl Experiment for Latency {
     const NAME: &'static str = "latency";
     const PURPOSE: &'static str = "what requests of a guest under load feel of a shrink and of the grow that takes it \
                  back";
-    const METHOD: &'static str = "METHOD.md#latency-while-resizing";
     const DEFAULTS: &'static str = include_str!("defaults.toml");
     const NEEDS: Needs = Needs::Qemu("measures times, and a twin has none");
 

@@ -1,15 +1,18 @@
 //! What the latency experiment records.
 
 use results::row::Row;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Where a latency was measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Side {
-    /// From the submission of a request until the guest took it back.
+    /// From submission until the guest took the request back, by its own clock.
     Guest,
-    /// From when a request was taken from its ring until it was served.
+    /// From taking the request off its ring until it was served.
     Backend,
 }
 
@@ -26,7 +29,9 @@ impl Side {
 }
 
 /// When a latency was measured: phases of a cycle, in order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum LatencyPhase {
     /// The guest holds the whole device.
@@ -62,31 +67,32 @@ impl LatencyPhase {
     }
 }
 
-/// What one side measured in one phase of one cycle.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// One row for each phase of each cycle, as one side measured it. A quantile is the highest value
+/// of a bucket that is 1 in 128 wide.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LatencyRow {
-    /// How sets travelled: `compact` or `list-4096`.
+    /// How block sets travelled: `compact` or `list-4096`.
     pub encoding: String,
-    /// Counts from 0.
+    /// Counts from 0, for each encoding.
     pub cycle: u32,
-    /// Who measured.
+    /// Side that measured.
     pub side: Side,
-    /// When.
+    /// Phase of the cycle.
     pub phase: LatencyPhase,
     /// Requests that belong to the phase.
     pub requests: u64,
-    /// Half of them took no longer.
+    /// 50 % of the requests took no longer.
     pub p50_ns: u64,
-    /// 99 of a hundred took no longer.
+    /// 99 % of the requests took no longer.
     pub p99_ns: u64,
-    /// 999 of a thousand took no longer.
+    /// 99.9 % of the requests took no longer.
     pub p999_ns: u64,
-    /// None took longer.
+    /// No request took longer.
     pub max_ns: u64,
-    /// Guest: the longest time in which requests were in flight and none came
-    /// back. Backend: the longest command or revocation, which requests wait for.
+    /// Guest: the longest time in which requests were in flight and none came back. Backend: the
+    /// longest time for which a first write waited for the lock of the pool, 0 where none did.
     pub longest_stall_ns: u64,
-    /// How long the phase was, by the clock of its side.
+    /// Length of the phase, by the clock of its side.
     pub phase_ns: u64,
 }
 
@@ -94,16 +100,16 @@ impl Row for LatencyRow {
     const FILE: &'static str = "latency.csv";
 }
 
-/// One cycle: a shrink under load and the grow that took it back.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// One row for each cycle: a shrink and the grow that takes it back, under load.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LatencyCycleRow {
-    /// How sets travelled: `compact` or `list-4096`.
+    /// As in `latency.csv`.
     pub encoding: String,
-    /// Counts from 0.
+    /// As in `latency.csv`.
     pub cycle: u32,
-    /// How the guest picked, a `workloads::Policy` by name.
+    /// How the guest picked blocks to give up.
     pub pick: String,
-    /// Whether every block was written before; otherwise only the load wrote.
+    /// Whether every block was written before; otherwise only what the load wrote.
     pub filled: bool,
     /// Bytes in a block.
     pub block_size_bytes: u32,
@@ -111,17 +117,17 @@ pub struct LatencyCycleRow {
     pub blocks: u32,
     /// Requests in flight, at most.
     pub depth: u32,
-    /// Requests of the guest.
+    /// Requests of the guest, in all phases.
     pub requests: u64,
     /// Of these, failed or returned other data than were written last.
     pub failed: u64,
-    /// Shrink, from the backend taking the command to both lists agreed.
+    /// The shrink, by the backend, from the command until both lists agreed.
     pub shrink_ns: u64,
-    /// SURRENDERs.
+    /// SURRENDERs carried out.
     pub shrink_exchanges: u32,
-    /// Grow, likewise.
+    /// The grow, by the backend, from the command until both lists agreed.
     pub grow_ns: u64,
-    /// ACCEPTs.
+    /// ACCEPTs carried out.
     pub grow_exchanges: u32,
     /// Whether the driver confirmed both lists.
     pub agreed: bool,
@@ -131,20 +137,25 @@ impl Row for LatencyCycleRow {
     const FILE: &'static str = "latency_cycles.csv";
 }
 
-/// A bucket of the histograms over all cycles.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// One row for each bucket in which any phase has a request, over all cycles, in ascending order.
+/// All quantiles of report and figures come from these.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LatencyBucketRow {
-    /// How sets travelled.
+    /// As in `latency.csv`.
     pub encoding: String,
-    /// Who measured.
+    /// Side that measured.
     pub side: Side,
-    /// The lowest latency of the bucket; buckets without requests have no row.
+    /// The lowest value of the bucket.
     pub value_ns: u64,
-    /// Requests in it that belong to this phase.
+    /// Requests in the bucket before the shrink.
     pub before: u64,
+    /// Requests in the bucket during the shrink.
     pub shrink: u64,
+    /// Requests in the bucket between shrink and grow.
     pub between: u64,
+    /// Requests in the bucket during the grow.
     pub grow: u64,
+    /// Requests in the bucket after the grow.
     pub after: u64,
 }
 

@@ -28,7 +28,6 @@ impl Experiment for Media {
     const NAME: &'static str = "media";
     const PURPOSE: &'static str = "what a client and a guest measure of a disk, of flash and of memories that are not \
                  there, beside what their models say, and how these wear";
-    const METHOD: &'static str = "METHOD.md#media";
     const DEFAULTS: &'static str = include_str!("defaults.toml");
     const NEEDS: Needs = Needs::Qemu("measures times, and a twin has none");
 

@@ -1,28 +1,29 @@
 //! Rows of the media experiment.
 
 use results::row::Row;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A load on a medium.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// One row for each load on a medium: requests of 4 KiB at random.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct MediaRow {
-    /// Name of the medium, or `none` for no model.
+    /// Emulated medium (`--media`); `none` for a backend in memory that emulates none.
     pub medium: String,
-    /// `model`, `client` or `guest`.
+    /// `model`: the model by itself, on a virtual clock; `client`: without a guest; `guest`.
     pub side: String,
     /// `read` or `write`.
     pub op: String,
     /// Requests under way.
     pub depth: u32,
-    /// Requests of 4 KiB.
+    /// Requests that ended.
     pub requests: u64,
-    /// How long all of it took, nanoseconds.
+    /// Duration of the whole load.
     pub elapsed_ns: u64,
-    /// No request took less, nanoseconds.
+    /// No request took less.
     pub min_ns: u64,
-    /// Half of them took no longer, nanoseconds.
+    /// 50 % of the requests took no longer.
     pub p50_ns: u64,
-    /// 99 of 100 took no longer, nanoseconds.
+    /// 99 % of the requests took no longer.
     pub p99_ns: u64,
 }
 
@@ -37,28 +38,29 @@ impl Row for MediaRow {
     const FILE: &'static str = "media.csv";
 }
 
-/// What writing did to a medium.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// One row for each emulated medium, at the end.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct MediaWearRow {
-    /// Name of the medium.
+    /// Emulated medium.
     pub medium: String,
     /// Bytes that client and guest wrote.
     pub sent_bytes: u64,
     /// Bytes that the medium was asked to write.
     pub host_bytes: u64,
-    /// Bytes that it wrote.
+    /// Bytes that the medium wrote.
     pub media_bytes: u64,
-    /// The latter by the former, in pages.
+    /// Pages that the medium wrote divided by pages that it was asked to write.
     pub write_amplification: f64,
-    /// The same of a model that was written in the same manner on a virtual clock.
+    /// The same of a model on a virtual clock under the same loads.
     pub model_write_amplification: f64,
-    /// Erase blocks erased.
+    /// Erase blocks that were erased.
     pub erases: u64,
-    /// Cycles of what is worn most.
+    /// Cycles of the most worn part: erasures of an erase block of flash, elsewhere full writes of
+    /// 2 MiB.
     pub cycles_max: f64,
     /// Cycles on average.
     pub cycles_mean: f64,
-    /// Cycles at which wear-out begins, where that is known.
+    /// Cycles at which wear-out begins, where the talk of 2017 gives the number.
     pub cycles_limit: Option<u64>,
 }
 

@@ -25,7 +25,6 @@ pub(crate) struct Overhead;
 impl Experiment for Overhead {
     const NAME: &'static str = "overhead";
     const PURPOSE: &'static str = "how long it takes to shrink a vSSD and to grow it back";
-    const METHOD: &'static str = "METHOD.md#overhead";
     const DEFAULTS: &'static str = include_str!("defaults.toml");
     const NEEDS: Needs = Needs::Guest;
 

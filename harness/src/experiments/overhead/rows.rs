@@ -1,14 +1,15 @@
 //! What the overhead experiment records.
 
 use results::row::Row;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// One shrink and the grow that took it back.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// One row for each shrink with the grow that takes it back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Default)]
 pub(crate) struct OverheadRow {
-    /// How sets travelled: `compact` or `list-4096`.
+    /// How block sets travelled: `compact` (extents or bitmap windows) or `list-4096` (as in 2017).
     pub encoding: String,
-    /// How the guest picked: `scattered` or `highest` (contiguous).
+    /// How the guest picked: `scattered` (every second block) or `highest` (contiguous).
     pub pick: String,
     /// Counts from 0.
     pub repetition: u32,
@@ -18,15 +19,16 @@ pub(crate) struct OverheadRow {
     pub capacity_blocks: u32,
     /// Blocks taken and given back.
     pub blocks: u32,
-    /// SURRENDERs of the shrink.
+    /// SURRENDERs carried out.
     pub shrink_exchanges: u32,
-    /// Bytes of commands and responses meanwhile.
+    /// Bytes of commands and responses during the shrink.
     pub shrink_message_bytes: u64,
-    /// ACCEPTs of the grow.
+    /// ACCEPTs carried out.
     pub grow_exchanges: u32,
-    /// Bytes of commands and responses meanwhile.
+    /// Bytes of commands and responses during the grow.
     pub grow_message_bytes: u64,
-    /// Whether both resizes moved all blocks and were confirmed by the driver.
+    /// Whether both resizes moved all blocks by the guest's own picks and were confirmed by the
+    /// driver.
     pub agreed: bool,
 }
 
@@ -34,25 +36,31 @@ impl Row for OverheadRow {
     const FILE: &'static str = "overhead.csv";
 }
 
-/// How long a shrink and the grow that took it back lasted. None on a virtual
-/// clock.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// One row for each row of `overhead.csv`, under QEMU.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct OverheadPaceRow {
+    /// As in `overhead.csv`.
     pub encoding: String,
+    /// As in `overhead.csv`.
     pub pick: String,
+    /// As in `overhead.csv`.
     pub repetition: u32,
+    /// As in `overhead.csv`.
     pub block_size_bytes: u32,
+    /// As in `overhead.csv`.
     pub capacity_blocks: u32,
+    /// As in `overhead.csv`.
     pub blocks: u32,
-    /// SURRENDERs of the shrink.
+    /// As in `overhead.csv`.
     pub shrink_exchanges: u32,
-    /// Shrink, from the command to both lists agreed.
+    /// The shrink, from before the command is sent to the backend's answer that both lists agree,
+    /// by the harness.
     pub shrink_ns: u64,
-    /// Of that, work of the device: commands, ownership, revocation.
+    /// Of that, the device's own work: decoding, ownership and its log, revocation.
     pub shrink_device_ns: u64,
-    /// Grow, from the command to both lists agreed.
+    /// The grow, likewise from command to agreement.
     pub grow_ns: u64,
-    /// Of that, work of the device.
+    /// Of that, the device's own work.
     pub grow_device_ns: u64,
 }
 
@@ -61,7 +69,7 @@ impl Row for OverheadPaceRow {
 }
 
 /// A size that was left out for `list-4096`, as its predicted time did not fit in the budget.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct OverheadLeftOutRow {
     /// As in [`OverheadRow`].
     pub encoding: String,

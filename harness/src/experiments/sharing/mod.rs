@@ -30,7 +30,6 @@ impl Experiment for Sharing {
     const PURPOSE: &'static str = "several guests on one pool that is too small for all of them: blocks move between \
                  them under load, guests and the backend are killed, and nobody ever reads what \
                  another wrote";
-    const METHOD: &'static str = "METHOD.md#sharing";
     const DEFAULTS: &'static str = include_str!("defaults.toml");
     const NEEDS: Needs =
         Needs::Qemu("puts several guests on one backend, and a twin is a guest on its own");

@@ -1,18 +1,20 @@
 //! Rows of the sharing experiment.
 
 use results::row::Row;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A resize of one of several VMs that share a pool.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// One row for each resize of one of several VMs that share a pool, in the order in which they
+/// ended within a round.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct SharingRow {
     /// Counts from 0.
     pub round: u32,
-    /// Name of its vSSD.
+    /// Name of the VM's vSSD.
     pub vssd: String,
-    /// `shrink` (the guest picks), `revoke` (the host picks) or `grow`.
+    /// `shrink`: the guest picks; `revoke`: the host picks; `grow`.
     pub kind: String,
-    /// Whether the harness took it back as soon as it had begun.
+    /// Whether the harness cancelled the resize as soon as it had begun.
     pub cancelled: bool,
     /// Blocks held before.
     pub from_blocks: u32,
@@ -20,15 +22,16 @@ pub(crate) struct SharingRow {
     pub target_blocks: u32,
     /// Blocks held afterwards.
     pub held_blocks: u32,
-    /// Blocks taken without the guest's word.
+    /// Blocks taken without the consent of the guest.
     pub revoked_blocks: u32,
-    /// How it ended: the backend's word, or `refused` where it did not begin.
+    /// `complete`, `cancelled`, `storage` (the pool ran out of room during the resize) or `refused`
+    /// (it had no room before).
     pub ended: String,
-    /// Whether the driver confirmed the list that resulted.
+    /// Whether the driver confirmed the resulting list; `true` where the resize did not begin.
     pub agreed: bool,
     /// When it ended, from the start of the experiment.
     pub at_ns: u64,
-    /// How long it took, by the backend; 0 where it did not begin.
+    /// Duration by the backend; 0 where the resize did not begin.
     pub elapsed_ns: u64,
 }
 
@@ -36,40 +39,42 @@ impl Row for SharingRow {
     const FILE: &'static str = "sharing.csv";
 }
 
-/// A VM at a point at which nothing moves.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// One row for each VM whenever no resize is under way: both lists compared, and every block of the
+/// guest read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct SharingCheckRow {
     /// Counts from 0.
     pub round: u32,
-    /// `start`; `killed`: its guest was, and has just booted again; otherwise the
-    /// end of a round, and what it began with: `calm`, `rebooted`, `backend-restarted`.
+    /// `start`: all is written; `killed`: this guest was killed under load and has just booted
+    /// again; otherwise the end of a round, and what it began with: `calm` (nothing), `rebooted` (a
+    /// guest killed) or `backend-restarted` (the backend killed).
     pub after: String,
-    /// Name of its vSSD.
+    /// Name of the VM's vSSD.
     pub vssd: String,
     /// When, from the start of the experiment.
     pub at_ns: u64,
     /// Blocks of the vSSD.
     pub capacity_blocks: u32,
-    /// Blocks that it holds, by the backend.
+    /// Blocks held by this VM, by the backend's list.
     pub held_blocks: u32,
-    /// Blocks that all VMs hold together, by the backend.
+    /// Blocks held by all VMs together, by the backend's lists.
     pub held_by_all_blocks: u32,
-    /// Blocks that the pool may promise.
+    /// Blocks in the pool.
     pub limit_blocks: u32,
     /// Whether number and digest of the guest's and the backend's list are equal.
     pub lists_equal: bool,
     /// Blocks that carry what this VM wrote.
     pub own_blocks: u32,
-    /// Blocks that read as zeros, rightly.
+    /// Blocks that read as zeros because nothing was written since they were granted.
     pub zero_blocks: u32,
     /// Blocks that read as something else.
     pub foreign_blocks: u32,
-    /// Blocks that failed though held, or were readable though not.
+    /// Blocks held but failing, or not held but readable.
     pub unexpected_blocks: u32,
-    /// Requests during the round before.
+    /// Requests of the guest during the round before.
     pub inflight_requests: u64,
-    /// Of these, failed though their block was held throughout, or returned
-    /// other data than were written last.
+    /// Of these, failed though their block was held throughout, or returned other data than were
+    /// written last.
     pub inflight_errors: u64,
 }
 

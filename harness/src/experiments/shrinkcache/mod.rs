@@ -34,7 +34,6 @@ impl Experiment for ShrinkCache {
     const NAME: &'static str = "shrinkcache";
     const PURPOSE: &'static str = "how often the guest's block cache hits while the vSSD under it shrinks and grows \
                  back, by who chooses what goes, and which writes that loses";
-    const METHOD: &'static str = "METHOD.md#a-block-cache-on-a-vssd";
     const DEFAULTS: &'static str = include_str!("defaults.toml");
     const NEEDS: Needs = Needs::Guest;
 

@@ -1,6 +1,7 @@
 //! Rows of the shrinkcache experiment.
 
 use results::row::Row;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The guest's cache gives up what its policy values least.
@@ -23,23 +24,26 @@ pub(crate) const ALWAYS_SMALL: &str = "always-small";
 /// The phases, in order.
 pub(crate) const PHASES: [&str; 3] = ["before", "shrunk", "grown"];
 
-/// A window of accesses to a cache that shrinks and grows back.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// One row for each window of accesses to a cache that is made smaller and grows back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Default)]
 pub(crate) struct ShrinkCacheRow {
-    /// How the cache is made smaller; of caches without guest and device,
-    /// `never-shrunk` and `always-small`.
+    /// What chooses the blocks to go: `surrender` (the cache), `uniform` (the hypervisor, at
+    /// random), `host-lru` (the hypervisor, by the last requests), `drop-all` (everything goes, and
+    /// what is to be kept comes back empty). `never-shrunk` and `always-small` are the cache's code
+    /// alone, with all slots and with those that the shrink leaves.
     pub way: String,
     /// `before` the shrink, while the cache is `shrunk`, or when it has `grown` back.
     pub phase: String,
     /// Accesses up to the end of the window, without the warm-up.
     pub accesses: u64,
-    /// Accesses in it.
+    /// Accesses in the window.
     pub window: u64,
     /// Of these, to blocks that were cached.
     pub hits: u64,
-    /// Of these, failed, refused, or with other data than were written last.
+    /// Accesses that failed, were refused, or read other data than were written last: of the whole
+    /// phase, in its last window.
     pub failed: u64,
-    /// Slots of the cache at the end of the window.
+    /// Blocks in which data may be cached, at the end of the window.
     pub slots: u32,
 }
 
@@ -54,21 +58,22 @@ impl Row for ShrinkCacheRow {
     const FILE: &'static str = "shrinkcache.csv";
 }
 
-/// A resize of the vSSD under a cache.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// One row for each resize, in order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct ShrinkCacheResizeRow {
+    /// As in `shrinkcache.csv`.
     pub way: String,
-    /// The write policy.
+    /// The cache's write policy.
     pub write: String,
     /// `shrink`, `refill` (the blocks that come back after all were dropped) or `grow`.
     pub step: String,
-    /// Blocks held before.
+    /// Blocks of the vSSD that the guest held before.
     pub from_blocks: u32,
-    /// Blocks held afterwards.
+    /// Blocks of the vSSD that the guest held afterwards.
     pub held_blocks: u32,
-    /// Blocks taken without the guest's word.
+    /// Blocks taken without the consent of the guest.
     pub revoked_blocks: u32,
-    /// Whether all blocks moved and the driver confirmed the list that resulted.
+    /// Whether all blocks moved and the driver confirmed the list.
     pub agreed: bool,
 }
 
@@ -76,13 +81,14 @@ impl Row for ShrinkCacheResizeRow {
     const FILE: &'static str = "shrinkcache_resizes.csv";
 }
 
-/// What became of dirty blocks when a write-back cache was made smaller.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// One row for each way: a cache with dirty blocks that is made smaller.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct ShrinkCacheLossRow {
+    /// As in `shrinkcache.csv`.
     pub way: String,
-    /// The write policy.
+    /// The cache's write policy.
     pub write: String,
-    /// Dirty blocks just before the shrink.
+    /// Blocks whose last write was not on the origin disk, just before the shrink.
     pub dirty_blocks: u32,
     /// Blocks that the guest reported as lost, as it happened.
     pub told_blocks: u64,

@@ -31,7 +31,6 @@ impl Experiment for Sim {
     const PURPOSE: &'static str = "how often the policies of the guest's block cache miss, by size, with the accesses of a trace or of a \
                                    workload, and what the miss-ratio curve of LRU is";
     const SETUP: &'static str = "No guest and no device takes part.";
-    const METHOD: &'static str = "METHOD.md#simulating-the-cache";
     const DEFAULTS: &'static str = include_str!("defaults.toml");
     const NEEDS: Needs = Needs::Nothing;
 

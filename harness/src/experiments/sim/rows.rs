@@ -1,27 +1,28 @@
 //! What it records.
 
 use results::row::Row;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use simulate::replay::Outcome;
 
-/// A policy at a size, as `sim.csv` has it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// One row for each policy at each size.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SimRow {
-    /// What goes when room is needed.
+    /// Eviction policy; `belady`, which knows the accesses to come.
     pub policy: String,
-    /// Blocks that the cache may have.
+    /// Blocks of 4 KiB that the cache may have.
     pub cache_blocks: u32,
-    /// Reads that count.
+    /// Reads of single blocks that count.
     pub reads: u64,
-    /// Of these, of blocks that were not cached.
+    /// Reads of blocks that were not cached.
     pub read_misses: u64,
-    /// Writes that count.
+    /// Writes of single blocks that count.
     pub writes: u64,
-    /// Of these, of blocks that were not cached.
+    /// Writes of blocks that were not cached.
     pub write_misses: u64,
-    /// Memory that the cache took, bytes; of the bound, with what it knows beforehand.
+    /// Memory of the cache; of `belady`, with the accesses to come.
     pub memory_bytes: u64,
-    /// How long the accesses took, nanoseconds.
+    /// How long the accesses took on one processor.
     pub elapsed_ns: u64,
 }
 
@@ -56,15 +57,16 @@ impl SimRow {
     }
 }
 
-/// A step of a curve, as `mrc.csv` has it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// One row for each step of the miss-ratio curve of LRU; curves of more than a thousand steps are
+/// thinned.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StepRow {
-    /// How the curve was counted.
+    /// `exact`; `shards:RATE`: from that share of the blocks; `fixed:BLOCKS`: from so many blocks.
     pub method: String,
-    /// Blocks of a cache from which on the ratio holds, to the next step's; none in the
-    /// one row of a method that sampled no block.
+    /// Cache size from which on the ratio holds; empty in the one row of a curve that sampled no
+    /// block.
     pub cache_blocks: Option<u64>,
-    /// Share of all accesses that miss, from an empty cache on.
+    /// Share of all accesses that miss; empty likewise.
     pub miss_ratio: Option<f64>,
 }
 
@@ -72,18 +74,17 @@ impl Row for StepRow {
     const FILE: &'static str = "mrc.csv";
 }
 
-/// A curve, as `mrc_methods.csv` has it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// One row for each method: how its curve was counted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MethodRow {
-    /// How it was counted.
+    /// As in `mrc.csv`.
     pub method: String,
-    /// Blocks that it saw: if none, there is no curve. Early runs have not recorded it.
+    /// Blocks that the curve saw; with 0 there is no curve. Empty in early runs.
     #[serde(default)]
     pub sampled_blocks: Option<u64>,
-    /// Mean of the absolute differences to the exact curve, over all sizes up to the
-    /// number of different blocks; none without both curves.
+    /// Mean difference to the exact curve over all sizes; empty without one of the two curves.
     pub mean_absolute_error: Option<f64>,
-    /// How long counting took, nanoseconds.
+    /// How long counting took.
     pub elapsed_ns: u64,
 }
 

@@ -33,7 +33,6 @@ impl Experiment for WritePolicy {
     const NAME: &'static str = "writepolicy";
     const PURPOSE: &'static str = "what each write policy of the guest's block cache costs, how far it leaves the disk \
                  behind, and what is lost when the guest is killed";
-    const METHOD: &'static str = "METHOD.md#a-block-cache-on-a-vssd";
     const DEFAULTS: &'static str = include_str!("defaults.toml");
     const NEEDS: Needs = Needs::Qemu("measures times and kills guests, and a twin has no times");
 

@@ -1,44 +1,45 @@
 //! Rows of the writepolicy experiment.
 
 use results::row::Row;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A load through a cache with one write policy.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// One row for each write policy: a load on a fresh cache.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct WritePolicyRow {
-    /// The write policy.
+    /// Where a written block goes, and when it reaches the origin disk.
     pub policy: String,
-    /// Which medium the origin disk imitated; `none` for none.
+    /// Medium that the origin disk emulates; `none` for none.
     pub medium: String,
     /// Accesses under way at a time.
     pub depth: u32,
-    /// Blocks of the vSSD in which data may be cached.
+    /// Blocks in which data may be cached.
     pub slots: u32,
-    /// Reads that were made.
+    /// Reads.
     pub reads: u64,
     /// Of these, served from the vSSD.
     pub read_hits: u64,
-    /// Writes that were made.
+    /// Writes.
     pub writes: u64,
     /// Accesses that failed, were refused, or read other data than were written last.
     pub failed: u64,
-    /// All of them together, by the guest's clock.
+    /// Duration of all accesses, by the guest's clock, as the times below.
     pub elapsed_ns: u64,
-    /// Half of the reads from the vSSD took no longer.
+    /// 50 % of the reads from the vSSD took no longer.
     pub hit_p50_ns: u64,
-    /// Half of the reads from the origin disk took no longer.
+    /// 50 % of the reads from the origin disk took no longer.
     pub miss_p50_ns: u64,
-    /// Half of the writes took no longer.
+    /// 50 % of the writes took no longer.
     pub write_p50_ns: u64,
-    /// 99 of a hundred took no longer.
+    /// 99 % of the writes took no longer.
     pub write_p99_ns: u64,
-    /// The longest that the origin disk was behind.
+    /// The longest time for which an acknowledged write was not on the origin disk.
     pub stale_ns_max: u64,
-    /// The most blocks by which it was behind.
+    /// The highest number of blocks whose last write was not on the origin disk.
     pub dirty_max_blocks: u32,
-    /// Blocks that were still to be written back when the load had ended.
+    /// Blocks that were still dirty when the load had ended.
     pub written_back_blocks: u64,
-    /// How long that took, by the guest's clock.
+    /// How long it took to write these back, by the host's clock.
     pub write_back_ns: u64,
 }
 
@@ -53,18 +54,18 @@ impl Row for WritePolicyRow {
     const FILE: &'static str = "writepolicy.csv";
 }
 
-/// By how much the origin disk was behind at some moment of the load.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// One row for each sample during these loads, at equal numbers of accesses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct WritePolicySampleRow {
-    /// The write policy.
+    /// As in `writepolicy.csv`.
     pub policy: String,
     /// Accesses that had ended.
     pub accesses: u64,
-    /// When, from the beginning of the load, by the guest's clock.
+    /// Time since the beginning of the load, by the guest's clock.
     pub at_ns: u64,
     /// Blocks whose last write was not on the origin disk.
     pub dirty_blocks: u32,
-    /// How long ago the oldest write was acknowledged that was not there.
+    /// Age of the oldest acknowledged write that was not on the origin disk.
     pub stale_ns: u64,
 }
 
@@ -72,41 +73,45 @@ impl Row for WritePolicySampleRow {
     const FILE: &'static str = "writepolicy_samples.csv";
 }
 
-/// What of a guest's writes was found after it was killed, in one place.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// One row for each place that was read after a guest was killed. Writes are numbered from 1, and
+/// each block carries the number of the write it is from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct WritePolicyCrashRow {
-    /// The write policy.
+    /// As in `writepolicy.csv`.
     pub policy: String,
-    /// Counts from 0.
+    /// Counts from 0, for each policy.
     pub crash: u32,
-    /// Where it was looked: [`ORIGIN`](Self::ORIGIN), [`RECOVERED`](Self::RECOVERED) or
-    /// [`WARM`](Self::WARM).
+    /// `origin`: the origin disk as the killed guest left it; `recovered`: the same with its
+    /// journal applied, without the vSSD; `warm`: both disks, through the cache of a guest booted
+    /// on them.
     pub place: String,
-    /// Accesses under way at a time.
+    /// Writes under way at a time.
     pub depth: u32,
-    /// The last write that was known to be acknowledged, with all before.
+    /// Number of the last write that the guest had reported as acknowledged, with all before; more
+    /// may have been.
     pub acknowledged: u64,
-    /// The last write that a flush was known to have made durable, with all before.
+    /// Number of the last write that the guest had reported as flushed, with all before.
     pub flushed: u64,
     /// Blocks that were read.
     pub blocks: u32,
-    /// Of these, with anything but what one write left in them.
+    /// Of these, with anything but what one write left there, or zeros.
     pub bad_blocks: u32,
     /// Of these, refused because their last write was lost.
     pub lost_blocks: u32,
-    /// The newest write that was found.
+    /// The highest number found.
     pub newest: u64,
-    /// Acknowledged writes that were not found, nor any newer one to their block.
+    /// Acknowledged writes that were not found, nor a newer one to their block.
     pub missing: u64,
-    /// Of these, flushed ones.
+    /// Of these, flushed writes.
     pub missing_flushed: u64,
-    /// Blocks that had an older content than the acknowledged one.
+    /// Blocks with an older content than the acknowledged one.
     pub stale_blocks: u32,
-    /// Whether all that was found is what the first so many writes leave, and nothing else.
+    /// Whether the content is exactly that of the first so many writes, with nothing of a later
+    /// one.
     pub is_prefix: bool,
-    /// Blocks that the new guest's cache found on the vSSD.
+    /// Blocks that the new guest's cache found on the vSSD; 0 but in `warm`.
     pub restored: u32,
-    /// Of these, dirty ones.
+    /// Of these, dirty blocks.
     pub restored_dirty: u32,
 }
 
