@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
+use clap_complete::Shell;
 use parking_lot::{Condvar, Mutex};
 use serde::Deserialize;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -19,6 +20,7 @@ use crate::access::{Access, Group, Mode};
 use crate::backend::{Backend, Sockets, bind_all};
 use crate::bell::Bell;
 use crate::clock::Clock;
+use crate::completions::print_completions;
 use crate::control::protocol::Added;
 use crate::control::server::{self, Control};
 use crate::descriptors;
@@ -127,6 +129,11 @@ pub struct Args {
     /// What to log: error, warn, info, debug; default: info.
     #[arg(long)]
     pub log: Option<String>,
+
+    /// Print a completion script for a shell.
+    #[arg(long, value_name = "SHELL", hide = true, exclusive = true)]
+    #[serde(skip)]
+    pub completions: Option<Shell>,
 }
 
 impl Args {
@@ -277,6 +284,9 @@ fn open_pool(args: &Args, backing: &Backing) -> Result<(Arc<Pool>, Option<Made>)
 /// # Errors
 /// One sentence on what is wrong and what to do.
 pub fn run(args: &Args) -> Result<()> {
+    if let Some(shell) = args.completions {
+        return Ok(print_completions(Args::command(), shell)?);
+    }
     let args = args.clone().with_config()?;
     let log = logging::start(args.log.as_deref().unwrap_or("info"))?;
     survive_size_limits()?;

@@ -34,7 +34,8 @@
 //! - [`access`]: who may use the files and sockets that are made
 //! - [`pool_file`]: pools in files and on devices, made only where nothing is lost;
 //!   [`progress`]: what is said of that if it takes its time
-//! - [`daemon`], [`ctl`], [`pool_ctl`], [`spec`], [`block_list`]: the two programs and what they are told
+//! - [`daemon`], [`ctl`], [`pool_ctl`], [`completions`], [`spec`], [`block_list`]: the two programs and
+//!   their arguments
 #![deny(unsafe_code)]
 
 pub mod access;
@@ -44,6 +45,7 @@ pub mod block_list;
 pub mod causes;
 pub mod clock;
 pub mod complaint;
+pub mod completions;
 pub mod config_space;
 pub mod connection;
 pub mod control;
