@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
+use harness::experiments::ALL;
 use pulldown_cmark::{Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 
 /// The repository.
@@ -149,6 +150,20 @@ fn every_link_leads_somewhere() {
         .flat_map(|page| dead(page, &text(page)))
         .collect();
     assert!(dead.is_empty(), "{}", dead.join("\n"));
+}
+
+#[test]
+fn every_experiment_has_a_page_that_the_summary_names() {
+    let book = root().join("docs/src");
+    let summary = text(&book.join("SUMMARY.md"));
+    for experiment in ALL {
+        let page = format!("experiments/{}.md", experiment.name());
+        assert!(book.join(&page).exists(), "docs/src/{page} is missing");
+        assert!(
+            summary.contains(&format!("({page})")),
+            "SUMMARY.md lacks {page}"
+        );
+    }
 }
 
 #[test]

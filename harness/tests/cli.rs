@@ -6,6 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use harness::experiments::ALL;
 use results::manifest::{Manifest, State};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
@@ -94,7 +95,13 @@ fn a_folder_with_results_is_left_alone() {
 fn everything_can_be_listed() {
     let output = output(&["list", "--json"]);
     let all: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(all.as_array().unwrap().len(), 14);
+    let names: Vec<_> = all
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|of| &of["experiment"])
+        .collect();
+    assert_eq!(names, ALL.iter().map(|of| of.name()).collect::<Vec<_>>());
 }
 
 const SMALL: [&str; 8] = [

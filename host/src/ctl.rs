@@ -12,8 +12,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use clap::error::ErrorKind;
 use clap::{Args as ClapArgs, CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::block_list::{BlockList, ListError};
+use crate::completions::print_completions;
 use crate::control::Client;
 use crate::control::protocol::{
     Change, EncodingName, PickName, Reply, Request, Resize, TrackerName,
@@ -70,6 +72,11 @@ enum Command {
     Pool {
         #[command(subcommand)]
         command: PoolCommand,
+    },
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: Shell,
     },
 }
 
@@ -382,6 +389,10 @@ fn carry_out(args: &Args) -> Result<ExitCode> {
     let (request, named) = match &args.command {
         Command::Ask(ask) => request_of(ask)?,
         Command::Pool { command } => return pool_ctl::run(command, args.json),
+        Command::Completions { shell } => {
+            print_completions(Args::command(), *shell)?;
+            return Ok(ExitCode::SUCCESS);
+        }
     };
     let mut client = Client::connect(&args.control, Some(PATIENCE))?;
     // A resize takes as long as its guest; everything else answers at once, if anything does.

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
+use clap_complete::Shell;
 use parking_lot::{Condvar, Mutex};
 use serde::Deserialize;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -20,6 +21,7 @@ use crate::backing::{
     Backing, FileOptions, Made, MemoryBacking, NullBacking, survive_size_limits, warn_of_size_limit,
 };
 use crate::clock::Clock;
+use crate::completions::print_completions;
 use crate::control::protocol::Added;
 use crate::control::server::{self, Control};
 use crate::descriptors;
@@ -126,6 +128,11 @@ pub struct Args {
     /// Log level: error, warn, info or debug; default: info.
     #[arg(long)]
     pub log: Option<String>,
+
+    /// Print a completion script for a shell.
+    #[arg(long, value_name = "SHELL", hide = true, exclusive = true)]
+    #[serde(skip)]
+    pub completions: Option<Shell>,
 }
 
 impl Args {
@@ -277,6 +284,9 @@ fn open_pool(args: &Args, kept_in: &BackingSpec) -> Result<(Arc<Pool>, Option<Ma
 /// # Errors
 /// One sentence on what is wrong and what to do.
 pub fn run(args: &Args) -> Result<()> {
+    if let Some(shell) = args.completions {
+        return Ok(print_completions(Args::command(), shell)?);
+    }
     let args = args.clone().with_config()?;
     let log = logging::start(args.log.as_deref().unwrap_or("info"))?;
     survive_size_limits()?;

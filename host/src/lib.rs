@@ -34,7 +34,7 @@
 //! - [`permissions`]: permissions of the files and sockets that are created
 //! - [`pool_file`]: pools in files and on devices, made only where nothing is lost;
 //!   [`progress`]: progress lines for what takes long
-//! - [`daemon`], [`ctl`], [`pool_ctl`], [`spec`], [`block_list`]: the two programs and their options
+//! - [`daemon`], [`ctl`], [`pool_ctl`], [`completions`], [`spec`], [`block_list`]: the two programs and their options
 #![deny(unsafe_code)]
 
 pub mod backend;
@@ -42,6 +42,7 @@ pub mod backing;
 pub mod block_list;
 pub mod causes;
 pub mod clock;
+pub mod completions;
 pub mod config_space;
 pub mod connection;
 pub mod control;

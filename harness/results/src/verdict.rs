@@ -234,6 +234,7 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
+    use schemars::JsonSchema;
     use serde::Deserialize;
 
     use super::*;
@@ -241,8 +242,9 @@ mod tests {
     use crate::row::Row;
     use crate::store::RunFolder;
 
-    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
     struct BootRow {
+        /// How long it took.
         ready_ns: u64,
     }
 

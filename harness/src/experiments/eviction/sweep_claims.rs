@@ -145,9 +145,9 @@ fn difference(rows: &[&SweepRow], duel: Duel) -> Option<Mean> {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Crossover {
     /// They pay at all values.
-    Never,
+    PaysEverywhere,
     /// They pay at none.
-    Always,
+    PaysNowhere,
     /// Between two neighbouring values.
     Between {
         /// The last value on the first side, in the order of the sweep.
@@ -195,8 +195,8 @@ fn crossover(values: &[String], line: &[Option<&Point>]) -> Crossover {
         .filter(|pair| pair[0].1.pays() != pair[1].1.pays())
         .collect();
     match changes.as_slice() {
-        [] if known.first().is_some_and(|(_, point)| point.pays()) => Crossover::Never,
-        [] => Crossover::Always,
+        [] if known.first().is_some_and(|(_, point)| point.pays()) => Crossover::PaysEverywhere,
+        [] => Crossover::PaysNowhere,
         [pair] => {
             let [(i, before), (j, after)] = [pair[0], pair[1]];
             Crossover::Between {
@@ -321,8 +321,8 @@ fn crossovers(landscape: &Landscape, along: usize) -> Option<Table> {
             })
             .collect();
         let text = match crossover(&landscape.values[along], &line) {
-            Crossover::Never => "pays everywhere".to_owned(),
-            Crossover::Always => "pays nowhere".to_owned(),
+            Crossover::PaysEverywhere => "pays everywhere".to_owned(),
+            Crossover::PaysNowhere => "pays nowhere".to_owned(),
             Crossover::Several(times) => format!("changes {times} times: see the figure"),
             Crossover::Between {
                 from,

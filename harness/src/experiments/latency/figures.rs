@@ -109,8 +109,8 @@ fn of_side(side: Side, points: &Points, cycles: &[LatencyCycleRow]) -> Result<Dr
             "latency_backend",
             "Latency while resizing, at the backend",
             "From when the backend took a request from its ring until it had served it, without \
-             the time that it waited there. \"Stall\" is the longest time for \
-             which a command of the resize kept the worker from all requests.",
+             the time that it waited there. \"Stall\" is the longest time that \
+             a request waited for the lock of the pool, which a resize holds.",
         ),
     };
     let subtitle = match cycles.first() {

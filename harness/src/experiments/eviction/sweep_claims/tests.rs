@@ -66,8 +66,8 @@ fn the_line_where_it_stops_paying_is_found() {
         (about - 200.0 * 2f64.powf(2.0 / 3.0)).abs() < 1.0,
         "{about}"
     );
-    assert_eq!(line("50"), Crossover::Never);
-    assert_eq!(line("95"), Crossover::Always);
+    assert_eq!(line("50"), Crossover::PaysEverywhere);
+    assert_eq!(line("95"), Crossover::PaysNowhere);
     let verdict = judge("Spread", &table, 0, 0);
     assert!(verdict.holds());
     assert!(
