@@ -202,6 +202,41 @@ mod tests {
         }
     }
 
+    /// A group that files made in `folder` do not have by themselves, if this user may give them
+    /// to one: root to any, others to those that they are a member of.
+    fn other_group(folder: &Path) -> Option<Group> {
+        let probe = folder.join("probe");
+        let own = File::create(&probe).unwrap().metadata().unwrap().gid();
+        let groups = nix::unistd::getgroups().unwrap();
+        let mut groups = groups.iter().map(|group| group.as_raw()).chain([own + 1]);
+        groups
+            .find(|group| *group != own && chown(&probe, None, Some(*group)).is_ok())
+            .map(Group)
+    }
+
+    #[test]
+    fn files_and_sockets_belong_to_the_group_that_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, socket) = (dir.path().join("file"), dir.path().join("socket"));
+        let file = File::create(&path).unwrap();
+        let Some(group) = other_group(dir.path()) else {
+            // Not even to this one, of which it is not a member; and nothing is left behind.
+            let access = Access::new(None, Some(Group(file.metadata().unwrap().gid() + 1)));
+            access.apply(&file).unwrap_err();
+            access.bind(&socket).unwrap_err();
+            assert!(!socket.exists());
+            return;
+        };
+        let access = Access::new(None, Some(group));
+        access.apply(&file).unwrap();
+        let _listener = access.bind(&socket).unwrap();
+        for path in [path, socket] {
+            let metadata = fs::metadata(&path).unwrap();
+            assert_eq!(Group(metadata.gid()), group, "{}", path.display());
+            assert_eq!(mode(&path), 0o660, "{}", path.display());
+        }
+    }
+
     #[test]
     fn what_cannot_be_bound_leaves_nothing() {
         let dir = tempfile::tempdir().unwrap();

@@ -119,6 +119,7 @@ pub fn acceptor<S>(
 mod tests {
     use std::os::unix::net::{UnixListener, UnixStream};
     use std::sync::mpsc;
+    use std::time::Instant;
 
     use super::*;
 
@@ -145,6 +146,22 @@ mod tests {
             .unwrap();
         // A test that fails ends with another code.
         assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    }
+
+    /// Without descriptors every accept fails at once: to try again all the time would take a
+    /// processor.
+    #[test]
+    fn an_acceptor_rests_when_it_cannot_accept() {
+        let (sender, turns) = mpsc::channel();
+        let accept = move || -> io::Result<()> {
+            // It goes on when the test is over.
+            let _ = sender.send(Instant::now());
+            Err(io::Error::from_raw_os_error(libc::EMFILE))
+        };
+        acceptor("test", accept, |()| {}).unwrap();
+        let turn = || turns.recv_timeout(Duration::from_secs(20)).unwrap();
+        let (first, second) = (turn(), turn());
+        assert!(second - first >= ACCEPT_REST, "{:?}", second - first);
     }
 
     #[test]

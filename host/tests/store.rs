@@ -201,6 +201,23 @@ fn a_limit_on_the_size_of_files_is_an_error_and_not_the_end() {
     }
 }
 
+/// A pool that is there is not measured against the limit first: it is met by the write.
+#[test]
+fn a_limit_on_the_size_of_files_is_an_error_of_a_command_that_writes_to_a_pool() {
+    let site = Site::new();
+    let disk = site.path("disk.img");
+    let path = disk.to_str().unwrap();
+    assert!(pool(&["create", path, "--size", "1MiB"]).status.success());
+    let refused = finish(limited(pool_command(&["rm", path]), 0));
+    let text = said(&refused);
+    assert_eq!(refused.status.code(), Some(1), "{text}");
+    assert!(
+        text.contains("erase the pool") && text.contains("ulimit -f"),
+        "{text}"
+    );
+    assert!(said(&pool(&["check", path])).contains("no fault"));
+}
+
 /// A pool of a tebibyte is made without writing its journal full of zeros, and started
 /// without reading gigabytes.
 #[test]

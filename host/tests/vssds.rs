@@ -101,6 +101,24 @@ fn a_start_that_fails_makes_no_vssd() {
     assert!(!site.path("disk.img").exists(), "the pool is left");
 }
 
+/// A pool that was there before stays, and nothing new is left in it either.
+#[test]
+fn a_start_that_fails_leaves_no_vssd_in_a_pool_that_stays() {
+    let site = Site::new();
+    let disk = site.path("disk.img");
+    let made = pool(&["create", disk.to_str().unwrap(), "--size", "1MiB"]);
+    assert!(made.status.success(), "{}", text(&made));
+    let specs = [
+        site.spec("vm1", "size=512KiB,create=true"),
+        site.spec("vm2", "size=1MiB,create=true"),
+    ];
+    let said = site.refused(&specs, &[]);
+    assert!(said.contains("make vSSD vm2"), "{said}");
+    // Its room is there for the one that did not fit.
+    let daemon = site.start_with(&specs[1..], &[]);
+    assert_eq!(names(&daemon), (vec!["vm2".to_owned()], vec![]));
+}
+
 #[test]
 fn what_is_in_the_pool_and_not_served_can_be_seen_and_deleted() {
     let site = Site::new();
