@@ -75,6 +75,12 @@ fn table(file: &CsvFile, text: &mut String) {
     }
 }
 
+/// As much of a value's meaning as a cell of a table takes.
+fn first_sentence(text: &str) -> &str {
+    let end = text.find(". ").unwrap_or(text.len());
+    text[..end].trim_end_matches('.')
+}
+
 fn row(column: &Column) -> String {
     let Column {
         name,
@@ -92,7 +98,7 @@ fn row(column: &Column) -> String {
     if !values.is_empty() {
         let values: Vec<_> = values
             .iter()
-            .map(|(value, of)| format!("`{value}`: {}", plain(of.trim_end_matches('.'))))
+            .map(|(value, of)| format!("`{value}`: {}", plain(first_sentence(of))))
             .collect();
         meaning.push_str(&format!(" {}.", values.join("; ")));
     }
