@@ -133,8 +133,9 @@ fn carry_out(
         Some(out) => out.clone(),
         None => runs::fresh_folder(name)?,
     };
-    let json = options.json.json;
-    if !json {
+    // What needs no guest has nothing to introduce.
+    let introduced = !options.json.json && guest.is_some();
+    if introduced {
         talk.line(introduce(&lab.joined, &reason));
     }
     let mut verdicts = Vec::new();
@@ -144,7 +145,7 @@ fn carry_out(
             [_] => out.clone(),
             _ => out.join(experiment.name()),
         };
-        if !json {
+        if introduced {
             talk.line(format_args!(
                 "running {}: {}",
                 experiment.name(),

@@ -21,7 +21,9 @@ the same seed, under QEMU and on twins. Files that end in `_pace.csv`, `boot.csv
 const SWEEPS: &str = "
 ## Sweeps
 
-`sweep.csv` has one row for each point, seed and picker, in this order. `failures.csv` has the
+`sweep.csv` of a sweep over eviction has one row for each point, seed and picker, in this order. That
+of another experiment has the rows of counts of each cell, with `row` and `rows` behind `seed`: the
+number of the row in its cell, from 0, and how many rows the cell has. `failures.csv` has the
 columns up to `seed`, and then `reason`: why the cell has no rows. See
 [Sweeps](../experiments/sweeps.md).
 
