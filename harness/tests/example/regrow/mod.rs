@@ -17,7 +17,7 @@ use results::store::RunFolder;
 use results::verdict::{Source, Verdict};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use vssd_host::control::protocol::EvictName;
+use vssd_host::control::protocol::PickName;
 use vssd_host::size::ByteSize;
 use workloads::command::Enforce;
 use workloads::{Command, Report};
@@ -91,7 +91,7 @@ impl Experiment for Regrow {
             written: params.size,
         };
         let options = ResizeOptions {
-            evict: EvictName::Guest,
+            evict: PickName::Guest,
             deadline: PATIENCE,
             seed: lab.seed,
         };
