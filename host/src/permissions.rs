@@ -221,7 +221,8 @@ mod tests {
         let file = File::create(&path).unwrap();
         let Some(group) = other_group(dir.path()) else {
             // Not even to this one, of which it is not a member; and nothing is left behind.
-            let access = FilePermissions::new(None, Some(Group(file.metadata().unwrap().gid() + 1)));
+            let access =
+                FilePermissions::new(None, Some(Group(file.metadata().unwrap().gid() + 1)));
             access.apply(&file).unwrap_err();
             access.bind(&socket).unwrap_err();
             assert!(!socket.exists());

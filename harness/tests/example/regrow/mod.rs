@@ -27,13 +27,13 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Parameters as in `defaults.toml`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Raw {
+pub(crate) struct Raw {
     size: String,
     shrink_percent: Vec<u32>,
 }
 
 /// Parameters, checked.
-pub struct Params {
+pub(crate) struct Params {
     size: ByteSize,
     shrink_percent: Vec<u32>,
 }
@@ -57,7 +57,7 @@ impl TryFrom<Raw> for Params {
 
 /// One row for each shrink and the grow that takes it back.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
-pub struct RegrowRow {
+pub(crate) struct RegrowRow {
     /// Blocks that the guest gave up and got back.
     pub shrunk_blocks: u32,
     /// Blocks that carry what was written before the shrink.
@@ -72,7 +72,7 @@ impl Row for RegrowRow {
     const FILE: &'static str = "regrow.csv";
 }
 
-pub struct Regrow;
+pub(crate) struct Regrow;
 
 impl Experiment for Regrow {
     const NAME: &'static str = "regrow";
