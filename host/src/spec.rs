@@ -279,8 +279,8 @@ mod tests {
             .unwrap();
         assert_eq!((new.create, new.held_when_new()), (Some(true), 1));
         for (text, word) in [
-            ("name=vm1", "socket"),
-            ("name=vm1,socket=s", "size"),
+            ("name=vm1", "size"),
+            ("name=vm1,size=1MiB", "socket"),
             ("name=a b,socket=s,size=1MiB", "a b"),
             ("name=a,socket=s,size=5KiB", "5KiB"),
             ("name=a,socket=s,size=1MiB,block-size=1000B", "1000"),
