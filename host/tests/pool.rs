@@ -219,8 +219,8 @@ fn a_configuration_says_what_the_command_line_does_not() {
     for (line, word) in [
         ("colour = 1", "colour"),
         ("overcommit = \"0.1\"", "0.1"),
-        ("[[vssd]]\nname = \"x\"", "socket"),
-        ("[[vssd]]\nname = \"x\"\nsocket = \"s\"", "size"),
+        ("[[vssd]]\nname = \"x\"", "size"),
+        ("[[vssd]]\nname = \"x\"\nsize = \"1MiB\"", "socket"),
         ("size = 5", "string"),
     ] {
         fs::write(&config, line).unwrap();
