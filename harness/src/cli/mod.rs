@@ -205,7 +205,7 @@ pub fn main() -> ExitCode {
         }
         return ExitCode::from(interrupt::EXIT_INTERRUPTED);
     }
-    // How it ended is in the exit code, even where nobody read what was said.
+    // How it ended is in the exit code, even if its output was not read.
     let code = result.and_then(|holds| {
         talk.end()?;
         Ok(match holds {

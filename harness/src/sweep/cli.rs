@@ -94,7 +94,7 @@ fn list(json: bool, talk: &mut Talk) -> Result<()> {
     Ok(())
 }
 
-/// Where a sweep goes when nobody says: the same place each time, so that the
+/// Default folder of a sweep: the same each time, so that the
 /// same command goes on with it.
 fn default_folder(sweep: &str, shard: Shard) -> PathBuf {
     let name = Path::new(sweep).file_stem().unwrap_or_default();

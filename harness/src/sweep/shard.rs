@@ -53,7 +53,7 @@ impl FromStr for Shard {
             (1..=shard.of).contains(&shard.index).then_some(shard)
         };
         parsed().ok_or_else(|| {
-            format!("`{text}` is no part: write i/n with i from 1 to n, such as 2/8")
+            format!("invalid shard `{text}`; expected i/n with i from 1 to n, e.g. 2/8")
         })
     }
 }

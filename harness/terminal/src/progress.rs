@@ -39,7 +39,7 @@ impl Progress {
         bar
     }
 
-    /// Counts steps of which nobody knows how many there are.
+    /// Counts steps whose number is not known.
     pub fn spinner(self, name: &str) -> ProgressBar {
         let bar = self.bar(name, 0);
         bar.unset_length();

@@ -8,7 +8,7 @@ use vssd_host::output::{OutputError, print};
 /// Says things until standard output takes no more, and remembers why it did not.
 ///
 /// A command works towards results in a folder, or an exit code, and says what they are.
-/// That nobody reads it, or that the disk is full to which standard output goes, must not
+/// That it is not read, or that the disk is full to which standard output goes, must not
 /// cost the results of an hour: the work goes on, and the error is the last thing that
 /// comes of the command.
 #[derive(Debug, Default)]

@@ -233,7 +233,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         self.core.borrow_mut().revoke(blocks)
     }
 
-    /// Bytes of heap, about. It is no part of [`Self::stats`], because that may be requested
+    /// Bytes of heap, about. It is not part of [`Self::stats`], because that may be requested
     /// after every request, and this looks at every dirty block.
     pub fn memory_bytes(&self) -> usize {
         self.core.borrow().memory_bytes() + self.log.borrow().memory_bytes()

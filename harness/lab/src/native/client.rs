@@ -52,7 +52,7 @@ impl Client {
     /// Connects to the vhost-user socket at `path`; the device has `len` bytes.
     ///
     /// # Errors
-    /// When nobody serves there, or not such a device.
+    /// When nothing serves there, or not such a device.
     pub fn vhost_user(path: &Path, len: u64) -> Result<Self> {
         Self::start("virtio-blk-vhost-user", path, &[], 0, len)
     }

@@ -110,7 +110,7 @@ fn each_page(
 pub enum Sectors {
     /// An origin disk's, which outlives the guest.
     Sparse(Arc<SparseDisk>),
-    /// Those of a file, which nobody writes.
+    /// Those of a file, which is only read.
     File {
         file: File,
         /// Bytes of its sectors, the last of which ends in zeros, as with QEMU, if the

@@ -20,7 +20,7 @@ use super::port::TwinPort;
 /// The longest rest of a guest, as on real machines.
 const TIMER_NS: u64 = 10_000_000;
 
-/// What the guest's thread unwinds with when nobody has orders for it any more.
+/// What the guest's thread unwinds with when no more orders come.
 pub struct Dismissed;
 
 /// See the module.
@@ -62,7 +62,7 @@ impl TwinMachine {
         })
     }
 
-    /// What the guest has said and nobody has heard.
+    /// What the guest has reported and was not taken yet.
     pub(super) fn take_reports(&mut self) -> Vec<Report> {
         std::mem::take(&mut self.reports)
     }

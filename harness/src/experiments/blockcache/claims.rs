@@ -88,10 +88,9 @@ fn equality_claim(verdict: &mut Verdict, rows: &[BlockCacheRow], sims: &[BlockCa
     let (equal, unequal): (Vec<_>, Vec<_>) = rows.iter().partition(is_equal);
     let accesses: u64 = rows.iter().map(BlockCacheRow::accesses).sum();
     let first = unequal.first().map_or(String::new(), |row| {
-        let alone = sim_of(sims, row, &row.policy)
-            .map_or("nobody knows how many".to_owned(), |s| {
-                (s.read_misses + s.write_misses).to_string()
-            });
+        let alone = sim_of(sims, row, &row.policy).map_or("an unknown number".to_owned(), |s| {
+            (s.read_misses + s.write_misses).to_string()
+        });
         format!(
             " {} with {} slots and {} missed {} times, its code alone {alone}.",
             row.policy,

@@ -111,13 +111,16 @@ impl TryFrom<Raw> for Params {
         let size = params::size("size", &raw.size)?;
         let block_size = params::size("block_size", &raw.block_size)?;
         let bytes = u32::try_from(block_size.0).unwrap_or(0);
-        ensure!(bytes > 0, "`block_size` of {block_size} is no block size");
+        ensure!(
+            bytes > 0,
+            "invalid `block_size` {block_size}; expected e.g. 4KiB"
+        );
         let capacity = u32::try_from(Amount::Bytes(size).in_blocks(bytes)?)
             .context("a vSSD has less than 2^32 blocks")?;
         let percent = raw.shrink_percent;
         ensure!(
             (0.0..100.0).contains(&percent),
-            "`shrink_percent` of {percent} leaves nothing to read, or is no part of the device: \
+            "`shrink_percent` of {percent} leaves nothing to read, or is not a share of the device: \
              choose 0 to less than 100"
         );
         let shrink = (f64::from(capacity) * percent / 100.0).round() as u32;
@@ -146,7 +149,10 @@ impl TryFrom<Raw> for Params {
             .context("`pickers` is wrong")?;
         pickers.sort();
         pickers.dedup();
-        ensure!(!pickers.is_empty(), "`pickers` names nobody");
+        ensure!(
+            !pickers.is_empty(),
+            "`pickers` is empty: name at least one picker"
+        );
         Ok(Self {
             size,
             block_size,

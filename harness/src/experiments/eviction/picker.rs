@@ -32,7 +32,7 @@ pub enum Picker {
     /// to each block. The best that a stationary past can tell.
     GuestCounts,
     /// The guest, fewest coming accesses first. Knows the future: the bound
-    /// that nobody can beat, since blocks once given up are not fetched again.
+    /// that no picker can beat, since blocks once given up are not fetched again.
     /// (Belady, "A study of replacement algorithms", 1966, for a single choice.)
     GuestOracle,
     /// The hypervisor, uniformly at random. Knows nothing. The hypervisor of

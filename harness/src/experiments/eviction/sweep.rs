@@ -78,7 +78,10 @@ impl Swept for EvictionSweep {
             .with_context(|| format!("`{PICKERS}` is wrong"))?;
         pickers.sort();
         pickers.dedup();
-        ensure!(!pickers.is_empty(), "`{PICKERS}` names nobody");
+        ensure!(
+            !pickers.is_empty(),
+            "`{PICKERS}` is empty: name at least one picker"
+        );
         Ok(pickers.iter().map(Picker::to_string).collect())
     }
 

@@ -57,7 +57,10 @@ impl TryFrom<Raw> for Params {
             "`shrink` of {shrink} leaves nothing to read of a device of {size}, or takes nothing: choose between"
         );
         let bytes = u32::try_from(block_size.0).unwrap_or(0);
-        ensure!(bytes > 0, "`block_size` of {block_size} is no block size");
+        ensure!(
+            bytes > 0,
+            "invalid `block_size` {block_size}; expected e.g. 4KiB"
+        );
         let blocks = Amount::Bytes(shrink).in_blocks(bytes)?;
         ensure!(
             raw.writes_percent <= 100,

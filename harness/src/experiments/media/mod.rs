@@ -1,6 +1,6 @@
 //! What a client and a guest measure of media that are not there.
 //!
-//! For each medium a backend in memory is told to be as slow as its model. A client
+//! For each medium a backend in memory emulates its model. A client
 //! without a guest and then a guest read and write it at random; beside them goes the
 //! model by itself, on a virtual clock. A backend without a model shows what the way to
 //! the medium takes alone.

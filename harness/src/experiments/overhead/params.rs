@@ -45,7 +45,10 @@ impl TryFrom<Raw> for Params {
         let size = params::size("size", &raw.size)?;
         let block_size = params::size("block_size", &raw.block_size)?;
         let bytes = u32::try_from(block_size.0).unwrap_or(0);
-        ensure!(bytes > 0, "`block_size` of {block_size} is no block size");
+        ensure!(
+            bytes > 0,
+            "invalid `block_size` {block_size}; expected e.g. 4KiB"
+        );
         ensure!(
             raw.repetitions > 0 && raw.list_repetitions > 0,
             "`repetitions` and `list_repetitions` count from 1"

@@ -223,7 +223,7 @@ mod tests {
             let missed = judge(&[row()], &checks).missed();
             assert!(missed[0].contains(claim), "{missed:?}");
         }
-        assert!(!judge(&[row()], &[check("calm")]).holds(), "nobody died");
+        assert!(!judge(&[row()], &[check("calm")]).holds(), "no guest died");
         assert!(!judge(&[], &deaths()).holds(), "nothing moved");
     }
 
@@ -241,7 +241,7 @@ mod tests {
         };
         assert!(ended("grow", false, "refused") && ended("shrink", true, "cancelled"));
         assert!(!ended("grow", false, "complete"), "blocks are missing");
-        assert!(!ended("shrink", false, "cancelled"), "nobody cancelled it");
+        assert!(!ended("shrink", false, "cancelled"), "it was not cancelled");
         assert!(!ended("shrink", false, "refused") && !ended("shrink", false, "deadline"));
         assert!(!is_sound(&SharingRow {
             agreed: false,

@@ -28,7 +28,7 @@ pub(crate) struct Sharing;
 impl Experiment for Sharing {
     const NAME: &'static str = "sharing";
     const PURPOSE: &'static str = "several guests on one pool that is too small for all of them: blocks move between \
-                 them under load, guests and the backend are killed, and nobody ever reads what \
+                 them under load, guests and the backend are killed, and no guest reads what \
                  another wrote";
     const DEFAULTS: &'static str = include_str!("defaults.toml");
     const NEEDS: Needs =

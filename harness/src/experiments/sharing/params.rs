@@ -44,7 +44,10 @@ impl TryFrom<Raw> for Params {
     fn try_from(raw: Raw) -> Result<Self> {
         let size = params::size("size", &raw.size)?;
         let block_size = params::size("block_size", &raw.block_size)?;
-        ensure!(block_size.0 > 0, "`block_size` of 0 is no block size");
+        ensure!(
+            block_size.0 > 0,
+            "invalid `block_size` 0; expected e.g. 4KiB"
+        );
         ensure!(
             (2..=VMS_MAX).contains(&raw.vms),
             "`vms` is {}: choose 2 to {VMS_MAX}",

@@ -196,7 +196,7 @@ fn back_claim(verdict: &mut Verdict, crashes: &[WritePolicyCrashRow]) {
         flushed > 0 && missing == 0,
         format!(
             "{missing} of {flushed} flushed writes; of {later} that were acknowledged since, and \
-             promised to nobody, {later_missing}."
+             not promised, {later_missing}."
         ),
     );
 }

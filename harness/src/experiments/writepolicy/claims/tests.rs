@@ -195,7 +195,7 @@ fn what_nobody_was_promised_may_be_missing() {
     // 20 acknowledged since the flush, after each of six crashes.
     let measured = &claim.unwrap().measured;
     assert!(
-        measured.contains("of 120") && measured.contains("nobody, 20"),
+        measured.contains("of 120") && measured.contains("not promised, 20"),
         "{measured}"
     );
 }
