@@ -264,13 +264,15 @@ fn describe_overlap(overlap: &Overlap) -> String {
             "the journal was compacted since: what was deleted before that is not listed\n",
         );
     }
-    text.push_str(match overlap.suspects.is_empty() {
-        true => "no block is in doubt: accept the pool with `vssdctl pool check --accept`\n",
-        false => {
-            "save this list, accept the pool with `vssdctl pool check --accept`, then restore the \
-             listed blocks from a backup\n"
-        }
+    text.push_str(if overlap.suspects.is_empty() {
+        "no block with data is in doubt"
+    } else {
+        "save this list; after accepting the pool, restore the listed blocks from a backup"
     });
+    text.push_str(
+        "\nall other blocks read as zeros: a first write there by one backend may be lost\n\
+         accept the pool with `vssdctl pool check --accept`\n",
+    );
     text
 }
 
@@ -401,14 +403,16 @@ mod tests {
              possibly rewritten by both: block 5000 of vm1\n";
         let compacted =
             "the journal was compacted since: what was deleted before that is not listed\n";
-        let close = "save this list, accept the pool with `vssdctl pool check --accept`, then \
-             restore the listed blocks from a backup\n";
+        let rest = "all other blocks read as zeros: a first write there by one backend may be lost\n\
+             accept the pool with `vssdctl pool check --accept`\n";
+        let close = format!(
+            "save this list; after accepting the pool, restore the listed blocks from a backup\n{rest}"
+        );
         let text = describe_overlap(&overlap(false, suspects.clone()));
         assert_eq!(text, format!("{lines}{close}"));
         let text = describe_overlap(&overlap(true, suspects));
         assert_eq!(text, format!("{lines}{compacted}{close}"));
         let text = describe_overlap(&overlap(false, Vec::new()));
-        let close = "no block is in doubt: accept the pool with `vssdctl pool check --accept`\n";
-        assert_eq!(text, close);
+        assert_eq!(text, format!("no block with data is in doubt\n{rest}"));
     }
 }

@@ -68,8 +68,9 @@ fn blocks_that_two_backends_wrote_are_listed_with_and_without_a_record() {
         rest,
         "in doubt: block 9 of vm1, at physical block 9\n\
          possibly rewritten by both: blocks 0 to 3 of vm1\n\
-         save this list, accept the pool with `vssdctl pool check --accept`, then restore the \
-         listed blocks from a backup\n"
+         save this list; after accepting the pool, restore the listed blocks from a backup\n\
+         all other blocks read as zeros: a first write there by one backend may be lost\n\
+         accept the pool with `vssdctl pool check --accept`\n"
     );
     let checked: serde_json::Value =
         serde_json::from_str(&out(&pool(&["check", path, "--json"]))).unwrap();
