@@ -1,5 +1,5 @@
 //! The twin counts what QEMU counts: in its quick form every experiment records
-//! the same bytes on both, but for what depends on the machine's pace.
+//! the same bytes on both, except in what depends on timing.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -27,7 +27,7 @@ const EXIT_DOES_NOT_HOLD: i32 = 3;
 /// What differs by its nature: times and what they decide, boots, and costs
 /// measured on the host.
 fn is_of_the_machine(name: &str) -> bool {
-    name.ends_with("_pace.csv") || ["boot.csv", "observers.csv"].contains(&name)
+    name.ends_with("_timing.csv") || ["boot.csv", "observers.csv"].contains(&name)
 }
 
 /// The counts of a run, by file.
@@ -232,7 +232,7 @@ fn replays_count_the_same_on_both() {
     }
 }
 
-/// What a report of a cache counts, without what depends on the pace of the disks.
+/// What a report of a cache counts, without what depends on timing.
 fn counted(report: &Report) -> Option<Vec<u64>> {
     match report {
         Report::CacheOpened {

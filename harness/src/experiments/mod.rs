@@ -4,9 +4,9 @@
 //!
 //! To add one, add a folder, and name it here: its module, and its line in [`ALL`].
 //!
-//! What an experiment counts and what depends on the pace of the machine are
-//! apart: the files of counts are the same bytes for the same seed, whether
-//! guests run under QEMU or as twins; the `_pace` files are of one run.
+//! Counts and what depends on timing are in separate files: the files of counts are
+//! byte-identical for the same seed, under QEMU and on twins; the `_timing` files differ
+//! between runs.
 //! `docs/src/reference/columns.md` defines every column. Units are last in a name: `_ns` nanoseconds,
 //! `_blocks` blocks; counts of reads and errors have none. Times are of the host's clock
 //! unless the name says `guest`.

@@ -9,7 +9,7 @@ use crate::experiments::experiment::{Entry, Needs};
 const HEAD: &str = "# CSV columns
 
 Every run writes its rows into the CSV files of its folder. Files of counts are the same bytes for
-the same seed, under QEMU and on twins. Files that end in `_pace.csv`, `boot.csv` and
+the same seed, under QEMU and on twins. Files that end in `_timing.csv`, `boot.csv` and
 `observers.csv` depend on the speed of the machine.
 
 - Times are whole nanoseconds of the host's monotonic clock, unless the name says `guest`.

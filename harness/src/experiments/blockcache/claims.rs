@@ -7,7 +7,7 @@ use results::verdict::{Source, Table, Verdict, distinct};
 use simulate::replay::Contender;
 use vssd_host::emulation::MediaKind;
 
-use super::rows::{BlockCachePaceRow, BlockCacheRow, BlockCacheSimRow, BlockCacheTraceRow};
+use super::rows::{BlockCacheRow, BlockCacheSimRow, BlockCacheTimingRow, BlockCacheTraceRow};
 
 /// The origin disk that imitates no medium.
 pub(crate) const NO_MEDIUM: &str = "none";
@@ -20,7 +20,7 @@ const PART: f64 = 0.9;
 pub(crate) fn judge(
     rows: &[BlockCacheRow],
     sims: &[BlockCacheSimRow],
-    paces: &[BlockCachePaceRow],
+    timings: &[BlockCacheTimingRow],
     timed: bool,
 ) -> Verdict {
     let mut verdict = Verdict {
@@ -30,10 +30,10 @@ pub(crate) fn judge(
         tables: Vec::new(),
     };
     equality_claim(&mut verdict, rows, sims);
-    failures_claim(&mut verdict, rows, paces);
+    failures_claim(&mut verdict, rows, timings);
     bound_claim(&mut verdict, rows, sims);
     match timed {
-        true => latency_claim(&mut verdict, paces),
+        true => latency_claim(&mut verdict, timings),
         false => verdict.findings.push(
             "Times are not judged: guests were twins, whose clock is virtual. Run it with \
              `--transport qemu` for those."
@@ -44,7 +44,7 @@ pub(crate) fn judge(
     for workload in workloads(rows) {
         verdict.tables.push(ratios(workload, rows));
     }
-    verdict.tables.push(latencies(paces));
+    verdict.tables.push(latencies(timings));
     verdict.tables.push(memory(rows));
     verdict
 }
@@ -111,8 +111,8 @@ fn equality_claim(verdict: &mut Verdict, rows: &[BlockCacheRow], sims: &[BlockCa
     );
 }
 
-fn failures_claim(verdict: &mut Verdict, rows: &[BlockCacheRow], paces: &[BlockCachePaceRow]) {
-    let slow = || paces.iter().filter(|row| row.medium != NO_MEDIUM);
+fn failures_claim(verdict: &mut Verdict, rows: &[BlockCacheRow], timings: &[BlockCacheTimingRow]) {
+    let slow = || timings.iter().filter(|row| row.medium != NO_MEDIUM);
     let accesses: u64 = rows.iter().map(BlockCacheRow::accesses).sum();
     let accesses = accesses + slow().map(|row| row.accesses).sum::<u64>();
     let failed: u64 = rows.iter().map(|row| row.failed).sum();
@@ -151,13 +151,13 @@ fn bound_claim(verdict: &mut Verdict, rows: &[BlockCacheRow], sims: &[BlockCache
     );
 }
 
-fn latency_claim(verdict: &mut Verdict, paces: &[BlockCachePaceRow]) {
+fn latency_claim(verdict: &mut Verdict, timings: &[BlockCacheTimingRow]) {
     let disk_ns = MediaKind::Hdd.times().read_ns;
     let hdd = MediaKind::Hdd.to_string();
-    let both = |row: &&BlockCachePaceRow| {
+    let both = |row: &&BlockCacheTimingRow| {
         row.medium == hdd && row.depth == 1 && row.hits > 0 && row.misses > 0
     };
-    let cells: Vec<_> = paces.iter().filter(both).collect();
+    let cells: Vec<_> = timings.iter().filter(both).collect();
     let longer = cells
         .iter()
         .map(|row| row.miss_p50_ns as f64 - row.hit_p50_ns as f64);
@@ -244,20 +244,20 @@ fn ratios(workload: &str, rows: &[BlockCacheRow]) -> Table {
     }
 }
 
-fn latencies(paces: &[BlockCachePaceRow]) -> Table {
+fn latencies(timings: &[BlockCacheTimingRow]) -> Table {
     let time = |count: u64, ns: u64| match count {
         0 => "-".to_owned(),
         _ => scale::time(ns as f64),
     };
     // Those without a medium tell of the guest's processor alone: one a policy is enough.
-    let largest = |row: &BlockCachePaceRow| {
-        let alike = paces.iter().filter(|other| {
+    let largest = |row: &BlockCacheTimingRow| {
+        let alike = timings.iter().filter(|other| {
             (&other.medium, &other.workload, &other.policy)
                 == (&row.medium, &row.workload, &row.policy)
         });
         alike.map(|other| other.slots).max() == Some(row.slots)
     };
-    let shown = paces
+    let shown = timings
         .iter()
         .filter(|row| row.medium != NO_MEDIUM || largest(row));
     Table {
@@ -334,12 +334,12 @@ mod tests {
     struct Rows {
         counts: Vec<BlockCacheRow>,
         sims: Vec<BlockCacheSimRow>,
-        paces: Vec<BlockCachePaceRow>,
+        timings: Vec<BlockCacheTimingRow>,
     }
 
     impl Rows {
         fn judge(&self) -> Verdict {
-            judge(&self.counts, &self.sims, &self.paces, true)
+            judge(&self.counts, &self.sims, &self.timings, true)
         }
     }
 
@@ -348,7 +348,7 @@ mod tests {
         let mut rows = Rows {
             counts: Vec::new(),
             sims: Vec::new(),
-            paces: Vec::new(),
+            timings: Vec::new(),
         };
         for slots in [1000, 4000] {
             for (policy, read_misses) in [("lru", 500), ("arc", 400), ("belady", 300)] {
@@ -382,7 +382,7 @@ mod tests {
                 });
             }
         }
-        rows.paces.push(BlockCachePaceRow {
+        rows.timings.push(BlockCacheTimingRow {
             medium: "hdd".to_owned(),
             workload: "zipf:1".to_owned(),
             policy: "lru".to_owned(),
@@ -440,10 +440,10 @@ mod tests {
             ("a hit that is none", |rows| rows.sims[0].read_misses += 1),
             ("an access not made", |rows| rows.counts[0].reads -= 1),
             ("a failure", |rows| rows.counts[0].failed = 1),
-            ("a failure with a disk", |rows| rows.paces[0].failed = 1),
+            ("a failure with a disk", |rows| rows.timings[0].failed = 1),
             ("a bound above", |rows| rows.sims[2].read_misses = 600),
             ("misses that cost too little", |rows| {
-                rows.paces[0].miss_p50_ns = 4_600_000;
+                rows.timings[0].miss_p50_ns = 4_600_000;
             }),
         ];
         for (name, fault) in faults {

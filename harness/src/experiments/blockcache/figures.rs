@@ -14,7 +14,7 @@ use simulate::replay::Contender;
 use vssd_host::emulation::MediaKind;
 
 use super::claims::{NO_MEDIUM, workloads};
-use super::rows::{BlockCachePaceRow, BlockCacheRow, BlockCacheSimRow};
+use super::rows::{BlockCacheRow, BlockCacheSimRow, BlockCacheTimingRow};
 use crate::experiments::common::looks::LOOKS;
 
 /// Cells with a disk that are drawn; the table has all.
@@ -24,11 +24,11 @@ const CELLS: usize = 14;
 pub(crate) fn draw(
     rows: &[BlockCacheRow],
     sims: &[BlockCacheSimRow],
-    paces: &[BlockCachePaceRow],
+    timings: &[BlockCacheTimingRow],
 ) -> Result<Vec<Drawing>> {
     let mut drawings = Vec::new();
     drawings.extend(misses(rows, sims)?);
-    drawings.extend(latency(paces)?);
+    drawings.extend(latency(timings)?);
     Ok(drawings)
 }
 
@@ -140,8 +140,8 @@ fn panel(
     Ok(())
 }
 
-fn latency(paces: &[BlockCachePaceRow]) -> Result<Option<Drawing>> {
-    let slow = paces.iter().filter(|row| row.medium != NO_MEDIUM);
+fn latency(timings: &[BlockCacheTimingRow]) -> Result<Option<Drawing>> {
+    let slow = timings.iter().filter(|row| row.medium != NO_MEDIUM);
     let lines: Vec<spans::Line> = slow
         .take(CELLS)
         .map(|row| {

@@ -24,7 +24,7 @@ use crate::experiments::common::lab::Lab;
 use crate::experiments::common::on_twins::{Counted, OnTwins};
 use crate::experiments::common::swept::Swept;
 use crate::experiments::experiment::{Experiment, Needs, is_timed};
-use rows::{BlockCachePaceRow, BlockCacheRow, BlockCacheSimRow, BlockCacheTraceRow};
+use rows::{BlockCacheRow, BlockCacheSimRow, BlockCacheTimingRow, BlockCacheTraceRow};
 
 pub(crate) struct BlockCache;
 
@@ -40,7 +40,7 @@ impl Experiment for BlockCache {
     type Rows = (
         Vec<BlockCacheRow>,
         Vec<BlockCacheSimRow>,
-        Vec<BlockCachePaceRow>,
+        Vec<BlockCacheTimingRow>,
         Vec<BlockCacheTraceRow>,
     );
 

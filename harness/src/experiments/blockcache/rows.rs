@@ -116,7 +116,7 @@ impl Row for BlockCacheSimRow {
 /// One row for each of these cells, and for each cell in front of a disk, under QEMU. Times are of
 /// the guest's clock; a quantile is the highest value of a bucket that is 1 in 128 wide.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub(crate) struct BlockCachePaceRow {
+pub(crate) struct BlockCacheTimingRow {
     /// Medium that the origin disk emulates: `hdd` or `none`.
     pub medium: String,
     /// As in `blockcache.csv`.
@@ -147,6 +147,6 @@ pub(crate) struct BlockCachePaceRow {
     pub miss_p99_ns: u64,
 }
 
-impl Row for BlockCachePaceRow {
-    const FILE: &'static str = "blockcache_pace.csv";
+impl Row for BlockCacheTimingRow {
+    const FILE: &'static str = "blockcache_timing.csv";
 }

@@ -22,7 +22,7 @@ use workloads::trace::{Beyond, Op, Options};
 
 use super::claims::NO_MEDIUM;
 use super::params::Params;
-use super::rows::{BlockCachePaceRow, BlockCacheRow, BlockCacheSimRow, BlockCacheTraceRow};
+use super::rows::{BlockCacheRow, BlockCacheSimRow, BlockCacheTimingRow, BlockCacheTraceRow};
 use crate::experiments::common::cached::{
     Cache, Load, Opened, Replayed, bench_on_written, close, write_back,
 };
@@ -183,7 +183,7 @@ fn in_front_of_a_disk(
             ..params.load(params.disk_workload, derive_seed(lab.seed, u64::MAX))
         };
         let cell = Cell::run(&mut bench, policy, &load)?;
-        cell.record_pace(&disk.to_string(), folder)?;
+        cell.record_timing(&disk.to_string(), folder)?;
         done();
     }
     bench.shut_down()
@@ -242,12 +242,12 @@ impl Cell {
             memory_bytes_per_1000: self.opened.memory_bytes_per_1000,
         })?;
         match timed {
-            true => self.record_pace(medium, folder),
+            true => self.record_timing(medium, folder),
             false => Ok(()),
         }
     }
 
-    fn record_pace(&self, medium: &str, folder: &mut RunFolder) -> Result<()> {
+    fn record_timing(&self, medium: &str, folder: &mut RunFolder) -> Result<()> {
         let Replayed {
             failed,
             elapsed_ns,
@@ -255,7 +255,7 @@ impl Cell {
             misses,
             ..
         } = self.replayed;
-        folder.append(&BlockCachePaceRow {
+        folder.append(&BlockCacheTimingRow {
             medium: medium.to_owned(),
             workload: self.load.name(),
             policy: self.policy.to_string(),

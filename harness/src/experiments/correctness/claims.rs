@@ -2,7 +2,7 @@
 
 use results::verdict::{Source, Table, Verdict, millis};
 
-use super::rows::{CorrectnessPaceRow, CorrectnessRow, Direction};
+use super::rows::{CorrectnessRow, CorrectnessTimingRow, Direction};
 
 /// "3 of 14 steps, first at step 2" for the rows that fail a check.
 fn failing<'a>(
@@ -31,14 +31,14 @@ fn sentence(rows: &[&CorrectnessRow], fine: &str, bad: Option<(usize, &Correctne
 }
 
 /// Judges the rows.
-pub(crate) fn judge(rows: &[CorrectnessRow], paces: &[CorrectnessPaceRow]) -> Verdict {
-    let pace = |step: u32| paces.iter().find(|pace| pace.step == step);
-    let zeros = |row: &CorrectnessRow| pace(row.step).map_or(0, |pace| pace.zero_blocks);
+pub(crate) fn judge(rows: &[CorrectnessRow], timings: &[CorrectnessTimingRow]) -> Verdict {
+    let timing_of = |step: u32| timings.iter().find(|timing| timing.step == step);
+    let zeros = |row: &CorrectnessRow| timing_of(row.step).map_or(0, |timing| timing.zero_blocks);
     let mut verdict = Verdict {
         title: "Correctness of resizing".to_owned(),
         claims: Vec::new(),
         findings: Vec::new(),
-        tables: vec![table(rows, paces)],
+        tables: vec![table(rows, timings)],
     };
     let all: Vec<&CorrectnessRow> = rows.iter().collect();
     let any = !rows.is_empty();
@@ -116,7 +116,7 @@ pub(crate) fn judge(rows: &[CorrectnessRow], paces: &[CorrectnessPaceRow]) -> Ve
         "Written anew, the whole device carries the new contents.",
         refill.is_some_and(|row| {
             row.intact_blocks == row.capacity_blocks
-                && pace(row.step).is_some_and(|pace| pace.zero_blocks == 0)
+                && timing_of(row.step).is_some_and(|timing| timing.zero_blocks == 0)
         }),
         refill.map_or("It was not tried.".to_owned(), |row| {
             format!(
@@ -146,8 +146,8 @@ pub(crate) fn judge(rows: &[CorrectnessRow], paces: &[CorrectnessPaceRow]) -> Ve
     if !random.is_empty() {
         let requests: u64 = random
             .iter()
-            .filter_map(|row| pace(row.step))
-            .map(|pace| pace.inflight_requests)
+            .filter_map(|row| timing_of(row.step))
+            .map(|timing| timing.inflight_requests)
             .sum();
         let errors: u64 = random.iter().map(|row| row.inflight_errors).sum();
         verdict.claim(
@@ -163,8 +163,8 @@ pub(crate) fn judge(rows: &[CorrectnessRow], paces: &[CorrectnessPaceRow]) -> Ve
     verdict
 }
 
-fn table(rows: &[CorrectnessRow], paces: &[CorrectnessPaceRow]) -> Table {
-    let pace = |step: u32| paces.iter().find(|pace| pace.step == step);
+fn table(rows: &[CorrectnessRow], timings: &[CorrectnessTimingRow]) -> Table {
+    let timing_of = |step: u32| timings.iter().find(|timing| timing.step == step);
     Table {
         title: "Steps".to_owned(),
         head: [
@@ -192,10 +192,11 @@ fn table(rows: &[CorrectnessRow], paces: &[CorrectnessPaceRow]) -> Table {
                     row.read_errors.to_string(),
                     row.enforce.clone(),
                     row.intact_blocks.to_string(),
-                    pace(row.step).map_or("?".to_owned(), |pace| pace.zero_blocks.to_string()),
+                    timing_of(row.step)
+                        .map_or("?".to_owned(), |timing| timing.zero_blocks.to_string()),
                     row.corrupt_blocks.to_string(),
-                    pace(row.step)
-                        .and_then(|pace| pace.resize_ns)
+                    timing_of(row.step)
+                        .and_then(|timing| timing.resize_ns)
                         .map_or("-".to_owned(), millis),
                 ]
             })
@@ -208,7 +209,7 @@ mod tests {
     use super::*;
 
     /// Spoils good rows.
-    type Fault = fn(&mut Vec<CorrectnessRow>, &mut Vec<CorrectnessPaceRow>);
+    type Fault = fn(&mut Vec<CorrectnessRow>, &mut Vec<CorrectnessTimingRow>);
 
     fn row(step: u32, part: &str, direction: Direction, balloon: u32) -> CorrectnessRow {
         let by_device = if step % 2 == 1 { balloon } else { 0 };
@@ -244,9 +245,9 @@ mod tests {
         ]
     }
 
-    fn good_pace() -> Vec<CorrectnessPaceRow> {
+    fn good_timing() -> Vec<CorrectnessTimingRow> {
         (0..6)
-            .map(|step| CorrectnessPaceRow {
+            .map(|step| CorrectnessTimingRow {
                 step,
                 zero_blocks: if step == 3 { 60 } else { 0 },
                 inflight_requests: if step == 5 { 5 } else { 0 },
@@ -258,7 +259,7 @@ mod tests {
 
     #[test]
     fn a_good_run_holds() {
-        let verdict = judge(&good(), &good_pace());
+        let verdict = judge(&good(), &good_timing());
         assert!(verdict.holds(), "{:?}", verdict.missed());
     }
 
@@ -270,26 +271,28 @@ mod tests {
     #[test]
     fn every_kind_of_fault_is_seen() {
         let faults: [(&str, Fault); 11] = [
-            ("some old data came back", |_, paces| {
-                paces[3].zero_blocks -= 1;
+            ("some old data came back", |_, timings| {
+                timings[3].zero_blocks -= 1;
             }),
             ("the walk did not end", |rows, _| drop(rows.remove(3))),
             ("an error too many", |rows, _| rows[1].read_errors += 1),
             ("a corrupt block", |rows, _| rows[2].corrupt_blocks = 1),
             ("lists apart", |rows, _| rows[1].lists_equal = false),
-            ("old data came back", |_, paces| paces[3].zero_blocks = 0),
+            ("old data came back", |_, timings| {
+                timings[3].zero_blocks = 0
+            }),
             ("a lost refill", |rows, _| rows[4].intact_blocks -= 1),
-            ("a refill of zeros", |_, paces| paces[4].zero_blocks = 1),
+            ("a refill of zeros", |_, timings| timings[4].zero_blocks = 1),
             ("an error in flight", |rows, _| rows[5].inflight_errors = 1),
-            ("nothing in flight", |_, paces| {
-                paces[5].inflight_requests = 0
+            ("nothing in flight", |_, timings| {
+                timings[5].inflight_requests = 0
             }),
             ("the host took less", |rows, _| rows[1].balloon_blocks -= 1),
         ];
         for (name, fault) in faults {
-            let (mut rows, mut paces) = (good(), good_pace());
-            fault(&mut rows, &mut paces);
-            assert!(!judge(&rows, &paces).holds(), "{name} went unseen");
+            let (mut rows, mut timings) = (good(), good_timing());
+            fault(&mut rows, &mut timings);
+            assert!(!judge(&rows, &timings).holds(), "{name} went unseen");
         }
     }
 }

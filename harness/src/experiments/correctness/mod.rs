@@ -17,7 +17,7 @@ use crate::experiments::common::lab::Lab;
 use crate::experiments::common::on_twins::{Counted, OnTwins};
 use crate::experiments::common::swept::Swept;
 use crate::experiments::experiment::{Experiment, Needs};
-use rows::{CorrectnessPaceRow, CorrectnessRow};
+use rows::{CorrectnessRow, CorrectnessTimingRow};
 
 pub(crate) struct Correctness;
 
@@ -30,7 +30,7 @@ impl Experiment for Correctness {
 
     type Raw = Raw;
     type Params = Params;
-    type Rows = (Vec<CorrectnessRow>, Vec<CorrectnessPaceRow>);
+    type Rows = (Vec<CorrectnessRow>, Vec<CorrectnessTimingRow>);
 
     fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
         run::run(params, lab, folder)

@@ -65,7 +65,7 @@ impl Row for CorrectnessRow {
 
 /// One row for each step: what depends on the speed of the machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub(crate) struct CorrectnessPaceRow {
+pub(crate) struct CorrectnessTimingRow {
     /// As in `correctness.csv`.
     pub step: u32,
     /// Intact blocks that were not written since they were granted.
@@ -78,6 +78,6 @@ pub(crate) struct CorrectnessPaceRow {
     pub verify_ns: Option<u64>,
 }
 
-impl Row for CorrectnessPaceRow {
-    const FILE: &'static str = "correctness_pace.csv";
+impl Row for CorrectnessTimingRow {
+    const FILE: &'static str = "correctness_timing.csv";
 }

@@ -12,15 +12,15 @@ use workloads::command::{DEFAULT_DEPTH, Enforce};
 use workloads::{Command, Policy, Report};
 
 use super::params::Params;
-use super::rows::{CorrectnessPaceRow, CorrectnessRow, Direction};
+use super::rows::{CorrectnessRow, CorrectnessTimingRow, Direction};
 use crate::experiments::common::lab::Lab;
 
 /// How long one pass over the device, or one resize, may take.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// What the pace of the machine decides in a step.
+/// What depends on timing in a step.
 #[derive(Clone, Copy, Default)]
-struct Pace {
+struct Timing {
     resize_ns: u64,
     inflight_requests: u64,
     inflight_errors: u64,
@@ -69,7 +69,7 @@ impl Run<'_> {
     }
 
     /// Compares both lists and reads every block; records the row.
-    fn check(&mut self, step: &Step, pace: Pace) -> Result<()> {
+    fn check(&mut self, step: &Step, timing: Timing) -> Result<()> {
         let status = self.testbed.status()?;
         let info = self.testbed.guest().run(&Command::Info, PATIENCE)?;
         let lists_equal = info.iter().any(|report| {
@@ -116,14 +116,14 @@ impl Run<'_> {
             corrupt_blocks: *corrupt,
             unexpected_blocks: *unexpected,
             lists_equal,
-            inflight_errors: pace.inflight_errors,
+            inflight_errors: timing.inflight_errors,
         })?;
         let real = self.testbed.transport() == Transport::Qemu;
-        self.folder.append(&CorrectnessPaceRow {
+        self.folder.append(&CorrectnessTimingRow {
             step: self.step,
             zero_blocks: *zeros,
-            inflight_requests: pace.inflight_requests,
-            resize_ns: real.then_some(pace.resize_ns),
+            inflight_requests: timing.inflight_requests,
+            resize_ns: real.then_some(timing.resize_ns),
             verify_ns: real.then_some(verify_ns),
         })?;
         self.step += 1;
@@ -172,11 +172,11 @@ pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<
         let seed = lab.seed.wrapping_add(i as u64);
         run.pick(step.pick, seed)?;
         let resize_ns = run.resize(step.balloon, Run::options(seed, PickName::Guest))?;
-        let pace = Pace {
+        let timing = Timing {
             resize_ns,
-            ..Pace::default()
+            ..Timing::default()
         };
-        run.check(&step, pace)?;
+        run.check(&step, timing)?;
         bar.inc(1);
     }
     // Everything is back: written anew, all of it must be there.
@@ -187,7 +187,7 @@ pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<
         balloon: 0,
         enforce: Enforce::Driver,
     };
-    run.check(&refilled, Pace::default())?;
+    run.check(&refilled, Timing::default())?;
     bar.inc(1);
     random_walk(params, lab, &mut run, &bar)?;
     bar.finish_and_clear();
@@ -248,12 +248,12 @@ fn random_walk(
                 _ => Enforce::Driver,
             },
         };
-        let pace = Pace {
+        let timing = Timing {
             resize_ns,
             inflight_requests,
             inflight_errors,
         };
-        run.check(&step, pace)?;
+        run.check(&step, timing)?;
         bar.inc(1);
     }
     Ok(())

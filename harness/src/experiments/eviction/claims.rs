@@ -3,7 +3,7 @@
 use results::verdict::{Source, Table, Verdict, millis};
 
 use super::picker::Picker;
-use super::rows::{EvictionPaceRow, EvictionRow, PickerRow};
+use super::rows::{EvictionRow, EvictionTimingRow, PickerRow};
 
 /// How far the hypervisor's miss ratio may lie from the share of blocks it
 /// took. Its standard deviation over seeds is 0.3 points of percent (expected
@@ -24,14 +24,14 @@ fn ratio(row: &EvictionRow) -> f64 {
 /// Judges the rows.
 pub(crate) fn judge(
     rows: &[EvictionRow],
-    paces: &[EvictionPaceRow],
+    timings: &[EvictionTimingRow],
     pickers: &[PickerRow],
 ) -> Verdict {
     let mut verdict = Verdict {
         title: "Who picks the blocks to give up".to_owned(),
         claims: Vec::new(),
         findings: Vec::new(),
-        tables: vec![table(rows, paces)],
+        tables: vec![table(rows, timings)],
     };
     let find = |who: &str| {
         rows.iter()
@@ -144,8 +144,12 @@ fn twin_claim(
     );
 }
 
-fn table(rows: &[EvictionRow], paces: &[EvictionPaceRow]) -> Table {
-    let pace = |row: &EvictionRow| paces.iter().find(|pace| pace.managed_by == row.managed_by);
+fn table(rows: &[EvictionRow], timings: &[EvictionTimingRow]) -> Table {
+    let timing_of = |row: &EvictionRow| {
+        timings
+            .iter()
+            .find(|timing| timing.managed_by == row.managed_by)
+    };
     let missing = || "-".to_owned();
     Table {
         title: "Hits and misses".to_owned(),
@@ -175,11 +179,11 @@ fn table(rows: &[EvictionRow], paces: &[EvictionPaceRow]) -> Table {
                     row.hits.to_string(),
                     row.misses.to_string(),
                     format!("{:.3}", 100.0 * ratio(row)),
-                    pace(row).map_or_else(missing, |pace| millis(pace.shrink_ns)),
-                    pace(row).map_or_else(missing, |pace| {
+                    timing_of(row).map_or_else(missing, |timing| millis(timing.shrink_ns)),
+                    timing_of(row).map_or_else(missing, |timing| {
                         format!(
                             "{:.0}",
-                            row.reads as f64 / (pace.read_guest_ns as f64 / 1e9)
+                            row.reads as f64 / (timing.read_guest_ns as f64 / 1e9)
                         )
                     }),
                 ]

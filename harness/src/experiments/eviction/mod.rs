@@ -30,7 +30,7 @@ use crate::experiments::common::lab::Lab;
 use crate::experiments::common::swept::Swept;
 use crate::experiments::experiment::{Experiment, Needs};
 use params::{Params, Raw};
-use rows::{EvictionBlockRow, EvictionPaceRow, EvictionRow, ObserverRow, PickerRow};
+use rows::{EvictionBlockRow, EvictionRow, EvictionTimingRow, ObserverRow, PickerRow};
 
 pub struct Eviction;
 
@@ -45,7 +45,7 @@ impl Experiment for Eviction {
     type Params = Params;
     type Rows = (
         Vec<EvictionRow>,
-        Vec<EvictionPaceRow>,
+        Vec<EvictionTimingRow>,
         Vec<PickerRow>,
         Vec<ObserverRow>,
         Vec<EvictionBlockRow>,

@@ -37,7 +37,7 @@ impl Row for EvictionRow {
 
 /// One row for each half, under QEMU.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct EvictionPaceRow {
+pub struct EvictionTimingRow {
     /// As in `eviction.csv`.
     pub managed_by: String,
     /// The shrink, by the backend, from the command until both lists agreed.
@@ -46,8 +46,8 @@ pub struct EvictionPaceRow {
     pub read_guest_ns: u64,
 }
 
-impl Row for EvictionPaceRow {
-    const FILE: &'static str = "eviction_pace.csv";
+impl Row for EvictionTimingRow {
+    const FILE: &'static str = "eviction_timing.csv";
 }
 
 /// One row for each block that was read, in ascending order.

@@ -14,7 +14,7 @@ use terminal::interrupt;
 use super::observers;
 use super::params::Params;
 use super::picker::Picker;
-use super::rows::{EvictionBlockRow, EvictionPaceRow, EvictionRow, PickerRow};
+use super::rows::{EvictionBlockRow, EvictionRow, EvictionTimingRow, PickerRow};
 use super::trial::{self, Detail, Outcome};
 use crate::experiments::common::lab::Lab;
 
@@ -60,7 +60,7 @@ fn in_detail(params: &Params, lab: &Lab, folder: &mut RunFolder, bar: &ProgressB
             errors: outcome.errors,
         })?;
         if lab.is_timed() {
-            folder.append(&EvictionPaceRow {
+            folder.append(&EvictionTimingRow {
                 managed_by: managed_by.to_owned(),
                 shrink_ns: outcome.shrink_ns,
                 read_guest_ns: outcome.read_guest_ns,

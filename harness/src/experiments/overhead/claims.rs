@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use results::verdict::{Outcome, Source, Table, Verdict, median, millis};
 
-use super::rows::{OverheadLeftOutRow, OverheadPaceRow, OverheadRow};
+use super::rows::{OverheadLeftOutRow, OverheadRow, OverheadTimingRow};
 use crate::experiments::common::encoding::{OLD, OURS};
 
 /// The point at which encodings are compared: 16 GiB of scattered blocks.
@@ -41,8 +41,8 @@ pub(crate) struct Point {
 }
 
 /// Brings the rows together.
-pub(crate) fn points(rows: &[OverheadPaceRow]) -> Points {
-    let mut groups: BTreeMap<(String, String, u32), Vec<&OverheadPaceRow>> = BTreeMap::new();
+pub(crate) fn points(rows: &[OverheadTimingRow]) -> Points {
+    let mut groups: BTreeMap<(String, String, u32), Vec<&OverheadTimingRow>> = BTreeMap::new();
     for row in rows {
         groups
             .entry((row.encoding.clone(), row.pick.clone(), row.blocks))
@@ -51,7 +51,7 @@ pub(crate) fn points(rows: &[OverheadPaceRow]) -> Points {
     }
     let mut points = Points::new();
     for ((encoding, pick, blocks), rows) in groups {
-        let of = |value: fn(&OverheadPaceRow) -> u64| {
+        let of = |value: fn(&OverheadTimingRow) -> u64| {
             median(rows.iter().map(|row| value(row))).unwrap_or(f64::NAN)
         };
         points.entry((encoding, pick)).or_default().push(Point {
@@ -87,11 +87,11 @@ fn compared(points: &Points) -> Option<(Point, Point)> {
 /// Judges the rows. Twins have no times: then only what moved is judged.
 pub(crate) fn judge(
     rows: &[OverheadRow],
-    paces: &[OverheadPaceRow],
+    timings: &[OverheadTimingRow],
     left_out: &[OverheadLeftOutRow],
     timed: bool,
 ) -> Verdict {
-    let points = points(paces);
+    let points = points(timings);
     let mut verdict = Verdict {
         title: "Time to shrink and to grow".to_owned(),
         claims: Vec::new(),
@@ -343,10 +343,10 @@ mod tests {
     use super::*;
 
     /// Spoils good rows.
-    type Fault = fn(&mut Vec<OverheadRow>, &mut Vec<OverheadPaceRow>);
+    type Fault = fn(&mut Vec<OverheadRow>, &mut Vec<OverheadTimingRow>);
 
-    fn pace(encoding: &str, gib: u32, shrink_ns: u64, grow_ns: u64) -> OverheadPaceRow {
-        OverheadPaceRow {
+    fn timing(encoding: &str, gib: u32, shrink_ns: u64, grow_ns: u64) -> OverheadTimingRow {
+        OverheadTimingRow {
             encoding: encoding.to_owned(),
             pick: "scattered".to_owned(),
             repetition: 0,
@@ -361,30 +361,30 @@ mod tests {
         }
     }
 
-    fn good() -> Vec<OverheadPaceRow> {
+    fn good() -> Vec<OverheadTimingRow> {
         vec![
-            pace(OURS, 1, 100, 90),
-            pace(OLD, 1, 1_000, 1_000),
-            pace(OURS, 16, 200, 190),
-            pace(OLD, 16, 20_000, 20_000),
+            timing(OURS, 1, 100, 90),
+            timing(OLD, 1, 1_000, 1_000),
+            timing(OURS, 16, 200, 190),
+            timing(OLD, 16, 20_000, 20_000),
         ]
     }
 
-    fn counts(paces: &[OverheadPaceRow]) -> Vec<OverheadRow> {
-        let row = |pace: &OverheadPaceRow| OverheadRow {
-            encoding: pace.encoding.clone(),
-            pick: pace.pick.clone(),
-            repetition: pace.repetition,
-            block_size_bytes: pace.block_size_bytes,
-            capacity_blocks: pace.capacity_blocks,
-            blocks: pace.blocks,
+    fn counts(timings: &[OverheadTimingRow]) -> Vec<OverheadRow> {
+        let row = |timing: &OverheadTimingRow| OverheadRow {
+            encoding: timing.encoding.clone(),
+            pick: timing.pick.clone(),
+            repetition: timing.repetition,
+            block_size_bytes: timing.block_size_bytes,
+            capacity_blocks: timing.capacity_blocks,
+            blocks: timing.blocks,
             shrink_exchanges: 1,
             shrink_message_bytes: 100,
             grow_exchanges: 1,
             grow_message_bytes: 100,
             agreed: true,
         };
-        paces.iter().map(row).collect()
+        timings.iter().map(row).collect()
     }
 
     #[test]
@@ -393,17 +393,17 @@ mod tests {
         assert!(verdict.holds(), "{:?}", verdict.missed());
         assert!(!judge(&[], &[], &[], true).holds());
         let faults: [(&str, Fault); 5] = [
-            ("slow growing", |_, paces| paces[2].grow_ns = 300),
-            ("too little faster", |_, paces| paces[3].grow_ns = 9_000),
+            ("slow growing", |_, timings| timings[2].grow_ns = 300),
+            ("too little faster", |_, timings| timings[3].grow_ns = 9_000),
             ("not confirmed", |rows, _| rows[1].agreed = false),
-            ("16 GiB missing", |_, paces| paces.truncate(2)),
-            ("no times", |_, paces| paces.clear()),
+            ("16 GiB missing", |_, timings| timings.truncate(2)),
+            ("no times", |_, timings| timings.clear()),
         ];
         for (name, fault) in faults {
-            let (mut rows, mut paces) = (counts(&good()), good());
-            fault(&mut rows, &mut paces);
+            let (mut rows, mut timings) = (counts(&good()), good());
+            fault(&mut rows, &mut timings);
             assert!(
-                !judge(&rows, &paces, &[], true).holds(),
+                !judge(&rows, &timings, &[], true).holds(),
                 "{name} went unseen"
             );
         }
@@ -432,12 +432,17 @@ mod tests {
 
     /// The outcome of the speed claim when 16 GiB were left out, and 1 GiB took `old_ns`.
     fn speed_by_1_gib(old_ns: u64) -> Claim {
-        let paces = [
-            pace(OURS, 1, 100, 100),
-            pace(OLD, 1, old_ns, 1_000_000),
-            pace(OURS, 16, 200, 200),
+        let timings = [
+            timing(OURS, 1, 100, 100),
+            timing(OLD, 1, old_ns, 1_000_000),
+            timing(OURS, 16, 200, 200),
         ];
-        let verdict = judge(&counts(&paces), &paces, &[left_out(16), left_out(31)], true);
+        let verdict = judge(
+            &counts(&timings),
+            &timings,
+            &[left_out(16), left_out(31)],
+            true,
+        );
         let found = verdict
             .claims
             .iter()
@@ -468,8 +473,13 @@ mod tests {
 
     #[test]
     fn the_report_names_the_sizes_left_out() {
-        let paces = [pace(OURS, 1, 100, 100), pace(OLD, 1, 9_000, 9_000)];
-        let verdict = judge(&counts(&paces), &paces, &[left_out(16), left_out(31)], true);
+        let timings = [timing(OURS, 1, 100, 100), timing(OLD, 1, 9_000, 9_000)];
+        let verdict = judge(
+            &counts(&timings),
+            &timings,
+            &[left_out(16), left_out(31)],
+            true,
+        );
         let finding = &verdict.findings[0];
         assert!(finding.starts_with("Left out with list-4096: 16384 MiB, 31744 MiB. "));
         assert!(

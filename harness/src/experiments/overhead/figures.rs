@@ -10,7 +10,7 @@ use results::chart::sheet::{
 use results::chart::{Drawing, Figure, scale};
 
 use super::claims::{Point, points};
-use super::rows::OverheadPaceRow;
+use super::rows::OverheadTimingRow;
 use crate::experiments::common::encoding::{OLD, OURS};
 
 /// A line of the figure.
@@ -39,7 +39,7 @@ fn color(encoding: &str) -> RGBColor {
     }
 }
 
-fn lines(rows: &[OverheadPaceRow]) -> Vec<Line> {
+fn lines(rows: &[OverheadTimingRow]) -> Vec<Line> {
     points(rows)
         .into_iter()
         .map(|((encoding, pick), points)| Line {
@@ -55,7 +55,7 @@ fn lines(rows: &[OverheadPaceRow]) -> Vec<Line> {
 }
 
 /// The figure; none when there are no rows.
-pub(crate) fn draw(rows: &[OverheadPaceRow]) -> Result<Vec<Drawing>> {
+pub(crate) fn draw(rows: &[OverheadTimingRow]) -> Result<Vec<Drawing>> {
     let lines = lines(rows);
     let Some(first) = rows.first() else {
         return Ok(Vec::new());

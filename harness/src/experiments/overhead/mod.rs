@@ -18,7 +18,7 @@ use crate::experiments::common::lab::Lab;
 use crate::experiments::common::on_twins::{Counted, OnTwins};
 use crate::experiments::common::swept::Swept;
 use crate::experiments::experiment::{Experiment, Needs, is_timed};
-use rows::{OverheadLeftOutRow, OverheadPaceRow, OverheadRow};
+use rows::{OverheadLeftOutRow, OverheadRow, OverheadTimingRow};
 
 pub(crate) struct Overhead;
 
@@ -32,7 +32,7 @@ impl Experiment for Overhead {
     type Params = Params;
     type Rows = (
         Vec<OverheadRow>,
-        Vec<OverheadPaceRow>,
+        Vec<OverheadTimingRow>,
         Vec<OverheadLeftOutRow>,
     );
 

@@ -38,7 +38,7 @@ impl Row for OverheadRow {
 
 /// One row for each row of `overhead.csv`, under QEMU.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub(crate) struct OverheadPaceRow {
+pub(crate) struct OverheadTimingRow {
     /// As in `overhead.csv`.
     pub encoding: String,
     /// As in `overhead.csv`.
@@ -64,8 +64,8 @@ pub(crate) struct OverheadPaceRow {
     pub grow_device_ns: u64,
 }
 
-impl Row for OverheadPaceRow {
-    const FILE: &'static str = "overhead_pace.csv";
+impl Row for OverheadTimingRow {
+    const FILE: &'static str = "overhead_timing.csv";
 }
 
 /// A size that was left out for `list-4096`, as its predicted time did not fit in the budget.

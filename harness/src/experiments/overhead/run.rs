@@ -11,7 +11,7 @@ use workloads::Command;
 
 use super::ablation::Ablation;
 use super::params::Params;
-use super::rows::{OverheadLeftOutRow, OverheadPaceRow, OverheadRow};
+use super::rows::{OverheadLeftOutRow, OverheadRow, OverheadTimingRow};
 use crate::experiments::common::lab::Lab;
 
 /// How long one resize may take.
@@ -108,7 +108,7 @@ pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<
                         agreed: shrink.agreed && grow.agreed,
                     })?;
                     if is_timed {
-                        folder.append(&OverheadPaceRow {
+                        folder.append(&OverheadTimingRow {
                             encoding: encoding.to_string(),
                             pick: policy.to_string(),
                             repetition,

@@ -101,5 +101,5 @@ pub(crate) struct ShrinkCacheLossRow {
 }
 
 impl Row for ShrinkCacheLossRow {
-    const FILE: &'static str = "shrinkcache_losses_pace.csv";
+    const FILE: &'static str = "shrinkcache_losses_timing.csv";
 }

@@ -85,7 +85,7 @@ fn every_experiment_has_its_figures_in_both_formats() {
     record(folder.path(), &media_rows());
     record(folder.path(), &block_cache_rows());
     record(folder.path(), &block_cache_sims());
-    record(folder.path(), &block_cache_paces());
+    record(folder.path(), &block_cache_timings());
     record(folder.path(), &write_policy_rows());
     record(folder.path(), &write_policy_samples());
     record(folder.path(), &write_policy_crashes());

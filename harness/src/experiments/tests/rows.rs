@@ -1,6 +1,6 @@
 //! Rows of made-up runs.
 
-use crate::experiments::blockcache::rows::{BlockCachePaceRow, BlockCacheRow, BlockCacheSimRow};
+use crate::experiments::blockcache::rows::{BlockCacheRow, BlockCacheSimRow, BlockCacheTimingRow};
 use crate::experiments::correctness::rows::{CorrectnessRow, Direction};
 use crate::experiments::direct_io::rows::DirectIoRow;
 use crate::experiments::eviction::picker::Picker;
@@ -10,7 +10,7 @@ use crate::experiments::latency::rows::{
     LatencyBucketRow, LatencyCycleRow, LatencyPhase, LatencyRow, Side,
 };
 use crate::experiments::media::rows::MediaRow;
-use crate::experiments::overhead::rows::OverheadPaceRow;
+use crate::experiments::overhead::rows::OverheadTimingRow;
 use crate::experiments::sharing::rows::{SharingCheckRow, SharingRow};
 use crate::experiments::writepolicy::rows::{
     WritePolicyCrashRow, WritePolicyRow, WritePolicySampleRow,
@@ -91,7 +91,7 @@ pub(super) fn eviction_rows() -> Vec<EvictionRow> {
         .to_vec()
 }
 
-pub(super) fn overhead_rows() -> Vec<OverheadPaceRow> {
+pub(super) fn overhead_rows() -> Vec<OverheadTimingRow> {
     let mut rows = Vec::new();
     for (encoding, pick, cost) in [
         ("compact", "highest", 0.02),
@@ -102,7 +102,7 @@ pub(super) fn overhead_rows() -> Vec<OverheadPaceRow> {
         for mib in [64u32, 256, 1024, 4096, 16_384, 31 * 1024] {
             let blocks = mib << 8;
             let ns = (400_000.0 + f64::from(blocks) * cost) as u64;
-            rows.push(OverheadPaceRow {
+            rows.push(OverheadTimingRow {
                 encoding: encoding.to_owned(),
                 pick: pick.to_owned(),
                 repetition: 2,
@@ -326,11 +326,11 @@ pub(super) fn block_cache_sims() -> Vec<BlockCacheSimRow> {
     last.map(bound).collect()
 }
 
-pub(super) fn block_cache_paces() -> Vec<BlockCachePaceRow> {
+pub(super) fn block_cache_timings() -> Vec<BlockCacheTimingRow> {
     let mut rows = Vec::new();
     for (slots, hits) in [(1010, 200), (4070, 420)] {
         for (policy, medium) in [("lru", "hdd"), ("s3-fifo", "hdd"), ("lru", "none")] {
-            rows.push(BlockCachePaceRow {
+            rows.push(BlockCacheTimingRow {
                 medium: medium.to_owned(),
                 workload: "zipf:0.99".to_owned(),
                 policy: policy.to_owned(),
