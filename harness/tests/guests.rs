@@ -21,10 +21,10 @@ use results::manifest::Manifest;
 use results::store::{RunFolder, read};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use terminal::progress::Progress;
-use vssd_host::control::protocol::{EncodingName, PickName, Resized};
+use vssd_host::control::protocol::{EncodingName, Resized};
 use vssd_host::size::ByteSize;
 use workloads::command::Enforce;
-use workloads::{Command, Policy, Report};
+use workloads::{Command, GuestPick, HostPick, Pick, Report};
 
 const SIZE: ByteSize = ByteSize(64 << 20);
 const BLOCK: ByteSize = ByteSize(4096);
@@ -56,9 +56,9 @@ fn run(bench: &mut Bench, line: &str) -> Vec<Report> {
     bench.guest.run(&line.parse().unwrap(), PATIENCE).unwrap()
 }
 
-fn resize(bench: &mut Bench, to: u32, evict: PickName, deadline: Duration) -> Resized {
+fn resize(bench: &mut Bench, to: u32, pick: Pick, deadline: Duration) -> Resized {
     let options = ResizeOptions {
-        evict,
+        pick,
         deadline,
         seed: 7,
     };
@@ -105,11 +105,11 @@ fn there_and_back(machine: Machine, accel: Accel) {
     assert_eq!(bench.guest.ready.capacity, BLOCKS);
     run(&mut bench, "fill seed=5");
     run(&mut bench, "policy pick=scattered");
-    let resized = resize(&mut bench, 10_000, PickName::Guest, PATIENCE);
+    let resized = resize(&mut bench, 10_000, Pick::Guest, PATIENCE);
     assert!(resized.is_complete() && resized.agreed && resized.revoked == 0);
     let found = verify(&mut bench, Enforce::Device);
     assert_eq!(found, [10_000, 0, 0, BLOCKS - 10_000, 0]);
-    resize(&mut bench, BLOCKS, PickName::Guest, PATIENCE);
+    resize(&mut bench, BLOCKS, Pick::Guest, PATIENCE);
     let found = verify(&mut bench, Enforce::Driver);
     assert_eq!(found, [10_000, BLOCKS - 10_000, 0, 0, 0]);
     assert_lists_equal(&mut bench);
@@ -152,11 +152,11 @@ fn blocks_larger_than_a_page_change_hands() {
     assert_eq!(bench.guest.ready.capacity, COUNT);
     run(&mut bench, "fill seed=5");
     run(&mut bench, "policy pick=scattered");
-    let resized = resize(&mut bench, 600, PickName::Guest, PATIENCE);
+    let resized = resize(&mut bench, 600, Pick::Guest, PATIENCE);
     assert!(resized.is_complete() && resized.agreed && resized.revoked == 0);
     let found = verify(&mut bench, Enforce::Device);
     assert_eq!(found, [600, 0, 0, COUNT - 600, 0]);
-    resize(&mut bench, COUNT, PickName::Guest, PATIENCE);
+    resize(&mut bench, COUNT, Pick::Guest, PATIENCE);
     let found = verify(&mut bench, Enforce::Driver);
     assert_eq!(found, [600, COUNT - 600, 0, 0, 0]);
     assert_lists_equal(&mut bench);
@@ -169,10 +169,10 @@ fn the_exchange_of_2017_moves_the_same_blocks() {
     run(&mut bench, "fill");
     run(&mut bench, "policy pick=random seed=3");
     bench.backend.set_encoding(EncodingName::List4096).unwrap();
-    let resized = resize(&mut bench, 2_000, PickName::Guest, PATIENCE);
+    let resized = resize(&mut bench, 2_000, Pick::Guest, PATIENCE);
     assert!(resized.is_complete() && resized.agreed);
     assert_eq!(resized.exchanges, (BLOCKS - 2_000).div_ceil(512));
-    resize(&mut bench, BLOCKS, PickName::Guest, PATIENCE);
+    resize(&mut bench, BLOCKS, Pick::Guest, PATIENCE);
     let found = verify(&mut bench, Enforce::Driver);
     assert_eq!(found, [2_000, BLOCKS - 2_000, 0, 0, 0]);
     assert_lists_equal(&mut bench);
@@ -183,7 +183,7 @@ fn the_exchange_of_2017_moves_the_same_blocks() {
 fn the_hypervisor_can_pick_by_itself() {
     let mut bench = bench();
     run(&mut bench, "fill");
-    let resized = resize(&mut bench, 9_000, PickName::Uniform, PATIENCE);
+    let resized = resize(&mut bench, 9_000, Pick::Host(HostPick::Uniform), PATIENCE);
     assert_eq!((resized.revoked, resized.agreed), (BLOCKS - 9_000, true));
     let found = verify(&mut bench, Enforce::Device);
     assert_eq!(found, [9_000, 0, 0, BLOCKS - 9_000, 0]);
@@ -199,14 +199,14 @@ fn a_guest_that_refuses_loses_the_blocks_at_the_deadline() {
         .guest
         .run(
             &Command::Policy {
-                policy: Policy::Refuse,
+                pick: GuestPick::Refuse,
                 seed: 0,
             },
             PATIENCE,
         )
         .unwrap();
     let patience = Duration::from_millis(300);
-    let resized = resize(&mut bench, 8_000, PickName::Guest, patience);
+    let resized = resize(&mut bench, 8_000, Pick::Guest, patience);
     assert_eq!((resized.revoked, resized.agreed), (BLOCKS - 8_000, true));
     assert!(resized.elapsed_ns >= patience.as_nanos() as u64);
     let found = verify(&mut bench, Enforce::Driver);
@@ -219,7 +219,7 @@ fn a_killed_backend_loses_no_write_and_no_block() {
     let mut bench = bench();
     run(&mut bench, "fill");
     run(&mut bench, "policy pick=random seed=9");
-    resize(&mut bench, 12_000, PickName::Guest, PATIENCE);
+    resize(&mut bench, 12_000, Pick::Guest, PATIENCE);
     bench
         .guest
         .start(&"stress count=0 writes=60".parse().unwrap())
@@ -258,7 +258,7 @@ fn a_guest_that_reboots_finds_its_blocks() {
     let vm_host = vm_host(Machine::Q35, Accel::Tcg);
     let mut bench = vm_host.start(SHAPE).unwrap();
     run(&mut bench, "fill seed=4");
-    resize(&mut bench, 5_000, PickName::Guest, PATIENCE);
+    resize(&mut bench, 5_000, Pick::Guest, PATIENCE);
     let mut bench = bench.reboot(&vm_host).unwrap();
     assert_eq!(bench.guest.ready.held, 5_000);
     assert_lists_equal(&mut bench);
@@ -480,7 +480,7 @@ fn a_cache_is_served_while_the_vssd_shrinks_to_nothing_and_grows() {
     let load = "replay workload=zipf:0.9 span=40000 writes=40 flush=200 depth=16 every=500";
     bench.guest.start(&load.parse().unwrap()).unwrap();
     for to in [9_000, BLOCKS, 0, BLOCKS, 3_000] {
-        let resized = resize(&mut bench, to, PickName::Guest, PATIENCE);
+        let resized = resize(&mut bench, to, Pick::Guest, PATIENCE);
         assert!(
             resized.is_complete() && resized.agreed,
             "to {to}: {resized:?}"

@@ -10,16 +10,16 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Args as ClapArgs, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
+use workloads::{HostPick, Pick};
 
 use crate::block_list::{BlockList, ListError};
 use crate::completions::print_completions;
 use crate::control::Client;
-use crate::control::protocol::{
-    Change, EncodingName, PickName, Reply, Request, Resize, TrackerName,
-};
+use crate::control::protocol::{Change, EncodingName, Reply, Request, Resize, TrackerName};
 use crate::output::{exit_code, print};
 use crate::pool_ctl::{self, PoolCommand};
 use crate::size::{Amount, ByteSize};
@@ -176,8 +176,8 @@ enum Ask {
 #[derive(Clone, Debug, ClapArgs)]
 struct ResizeOptions {
     /// How the blocks of a shrink are picked.
-    #[arg(long, alias = "evict", value_enum, default_value_t = PickName::Guest)]
-    pick: PickName,
+    #[arg(long, alias = "evict", value_parser = pick_parser(), default_value_t = Pick::Guest)]
+    pick: Pick,
     /// Take blocks even if no vSSD driver answers: their contents are lost, which breaks the file
     /// systems of a plain guest.
     #[arg(long)]
@@ -194,6 +194,12 @@ struct ResizeOptions {
     /// Seed of the hypervisor's picks.
     #[arg(long)]
     seed: Option<u64>,
+}
+
+/// Accepts the names of [`Pick`], with a help text for each.
+fn pick_parser() -> impl TypedValueParser<Value = Pick> {
+    let value = |pick: Pick| PossibleValue::new(pick.name()).help(pick.about());
+    PossibleValuesParser::new(Pick::all().map(value)).try_map(|name| name.parse::<Pick>())
 }
 
 /// The two ways to ask for a shrink.
@@ -238,7 +244,7 @@ impl ResizeOptions {
         Request::Resize(Resize {
             vssd: vssd.to_owned(),
             change,
-            evict: self.pick,
+            pick: self.pick,
             deadline_ms: self.deadline.0,
             revoke: !self.no_revoke,
             force: self.force,
@@ -289,7 +295,7 @@ fn shrink(
     blocks: Option<&str>,
     options: &ResizeOptions,
 ) -> Result<(Request, Option<BlockList>)> {
-    let given = options.pick == PickName::Given;
+    let given = options.pick == Pick::Host(HostPick::Given);
     let exactly = format!("vssdctl shrink {vssd} --pick given --blocks 0-1023,4096");
     let missing =
         |text: String| -> ! { misused("shrink", ErrorKind::MissingRequiredArgument, text) };
@@ -319,7 +325,7 @@ fn shrink(
 
 /// How another resize is asked for; only a shrink takes blocks that are named.
 fn resize(subcommand: &str, vssd: &str, change: Change, options: &ResizeOptions) -> Request {
-    if options.pick == PickName::Given {
+    if options.pick == Pick::Host(HostPick::Given) {
         let text = format!(
             "--pick given is for `vssdctl shrink {vssd} --pick given --blocks 0-1023,4096`"
         );

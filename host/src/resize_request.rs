@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use vssd::device::ResizeError;
 
-use crate::pick::HostPick;
 use crate::pool::allocator::Refusal;
 use crate::size::Blocks;
+use workloads::Pick;
 
 /// Why a resize did not start.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -122,8 +122,8 @@ impl Target {
 pub struct ResizeRequest {
     /// Blocks that the guest is to hold.
     pub target: Target,
-    /// How the hypervisor picks the blocks of a shrink; `None` asks the guest.
-    pub pick: Option<HostPick>,
+    /// Who picks the blocks of a shrink.
+    pub pick: Pick,
     /// How long the guest may be asked.
     pub deadline: Option<Duration>,
     /// Whether the hypervisor takes what the guest did not give by then, each

@@ -24,15 +24,16 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use vmm_sys_util::eventfd::EventFd;
 use vssd::block_set::BlockSet;
-use vssd::device::{self, Device, End, Evict, Outcome, ResizeError};
+use vssd::device::{self, Device, End, Outcome, PickedBy, ResizeError};
 use vssd::units::Geometry;
 use vssd::wire::{Encoding, Opcode};
+use workloads::{HostPick, Pick};
 
 use crate::clock::Clock;
 use crate::latency::Activity;
 use crate::log_limit::LogLimit;
 use crate::notifier::Notifier;
-use crate::pick::{HostPick, Tracker, pick};
+use crate::pick::{Tracker, pick};
 use crate::pool::volume::Volume;
 use crate::pool::{Pool, Store};
 use crate::scheduling::let_others_first;
@@ -357,7 +358,7 @@ impl Vssd {
     pub fn take(&self, blocks: BlockSet, request: ResizeRequest) -> Result<u64, StartError> {
         let request = ResizeRequest {
             target: Target::Shrink(blocks.len().into()),
-            pick: Some(HostPick::Given),
+            pick: Pick::Host(HostPick::Given),
             ..request
         };
         self.start(request, Some(blocks))
@@ -374,7 +375,8 @@ impl Vssd {
             return Err(StartError::NotHeld(block));
         }
         let tracked = self.stats().tracker.as_ref().map(Tracker::serves);
-        if request.pick.is_some_and(HostPick::needs_tracker) && tracked != request.pick {
+        let host_pick = request.pick.of_host();
+        if host_pick.is_some_and(HostPick::needs_tracker) && tracked != host_pick {
             return Err(StartError::NotTracked);
         }
         let held = state.device.granted().len();
@@ -393,9 +395,9 @@ impl Vssd {
             });
         let for_device = device::ResizeRequest {
             target,
-            evict: match request.pick {
-                None => Evict::Guest,
-                Some(_) => Evict::Host,
+            picked_by: match request.pick {
+                Pick::Guest => PickedBy::Guest,
+                Pick::Host(_) => PickedBy::Host,
             },
             deadline_ns: deadline.map(|patience| {
                 now.saturating_add(u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX))
@@ -410,7 +412,7 @@ impl Vssd {
             started => started?,
         };
         state.given = given;
-        state.pick = request.pick.unwrap_or_default();
+        state.pick = host_pick.unwrap_or_default();
         if let Some(seed) = request.seed {
             state.rng = SmallRng::seed_from_u64(seed);
         }

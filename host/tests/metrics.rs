@@ -10,8 +10,9 @@ use std::time::Instant;
 use support::PATIENCE;
 use support::daemon::{Daemon, Site};
 use support::frontend::{Frontend, OK};
-use vssd_host::control::protocol::{Change, PickName, Resize};
+use vssd_host::control::protocol::{Change, Resize};
 use vssd_host::size::Amount;
+use workloads::{HostPick, Pick};
 
 fn start() -> (Site, Daemon, String) {
     let site = Site::new();
@@ -81,7 +82,7 @@ fn metrics_say_what_the_status_says() {
     }
     assert_eq!(guest.read_at(0, 8192).unwrap(), [1; 8192]);
     let mut resize = Resize::new("vm1", Change::Shrink(Amount::Blocks(56)));
-    resize.evict = PickName::Sequential;
+    resize.pick = Pick::Host(HostPick::Sequential);
     resize.force = true;
     let id = daemon.begin(resize);
     assert!(daemon.ended(id).is_complete());

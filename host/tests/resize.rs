@@ -9,8 +9,9 @@ use support::guest::{Guest, highest, refuse, scattered};
 use vssd::driver::Driver;
 use vssd::units::Geometry;
 use vssd_host::block_list::BlockList;
-use vssd_host::control::protocol::{Change, EncodingName, PickName, Reply, Request, Resize};
+use vssd_host::control::protocol::{Change, EncodingName, Reply, Request, Resize};
 use vssd_host::size::Amount;
+use workloads::{HostPick, Pick};
 
 /// Blocks of the vSSD in most tests: 4 MiB of 4 KiB blocks.
 const BLOCKS: u32 = 1024;
@@ -224,9 +225,13 @@ fn without_a_driver_blocks_are_taken_by_force_only() {
     let mut plain = Frontend::connect(&site.path("vm1.sock"));
     assert_eq!(plain.write_at(0, &[1; 512]), OK);
     daemon.wait_until(|v| v.connected);
-    for evict in [PickName::Guest, PickName::Uniform, PickName::Sequential] {
+    for pick in [
+        Pick::Guest,
+        Pick::Host(HostPick::Uniform),
+        Pick::Host(HostPick::Sequential),
+    ] {
         let mut resize = to(0);
-        resize.evict = evict;
+        resize.pick = pick;
         // It does not wait for that.
         resize.deadline_ms = 3_600_000;
         let said = refused(resize);
@@ -336,7 +341,7 @@ fn given_blocks_are_taken_exactly() {
         client.select("vm1", &list).unwrap();
         let count = Amount::Blocks(list.blocks());
         let mut resize = Resize::new("vm1", Change::Shrink(count));
-        resize.evict = PickName::Given;
+        resize.pick = Pick::Host(HostPick::Given);
         resize.wait = false;
         match client.call(&Request::Resize(resize)) {
             Ok(Reply::Started { id }) => Ok(id),
@@ -361,7 +366,7 @@ fn given_blocks_are_taken_exactly() {
     assert!(said.contains("block 10 is not held"), "{said}");
     assert_eq!(daemon.vssd().held, BLOCKS - 8);
     let mut resize = Resize::new("vm1", Change::Shrink(Amount::Blocks(3)));
-    resize.evict = PickName::Given;
+    resize.pick = Pick::Host(HostPick::Given);
     let said = daemon.client().resize(resize.clone()).unwrap_err();
     assert!(said.to_string().contains("--blocks"), "{said}");
     let mut client = daemon.client();
@@ -407,7 +412,7 @@ fn uniform_picks_follow_the_seed() {
         let (site, daemon) = start();
         let mut guest = boot(&site);
         let mut resize = to(BLOCKS - 256);
-        resize.evict = PickName::Uniform;
+        resize.pick = Pick::Host(HostPick::Uniform);
         resize.seed = Some(seed);
         let id = daemon.begin(resize);
         guest.settle_at(BLOCKS - 256);

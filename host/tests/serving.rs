@@ -9,9 +9,10 @@ use std::process;
 
 use support::daemon::Site;
 use support::frontend::{COMMANDS, Frontend, OK, QUEUES, REQUESTS, unreadable_kick};
-use vssd_host::control::protocol::{Change, Connection, PickName, Resize};
+use vssd_host::control::protocol::{Change, Connection, Resize};
 use vssd_host::descriptors::{CONNECTED, IDLE, needed, raise_limit};
 use vssd_host::size::Amount;
+use workloads::{HostPick, Pick};
 
 #[test]
 fn a_thread_that_dies_ends_its_connection_and_the_next_is_served() {
@@ -40,7 +41,7 @@ fn a_thread_that_dies_ends_its_connection_and_the_next_is_served() {
     assert_eq!(next.read_at(0, 8192).unwrap(), [7; 8192]);
     // No request is waited for that the dead threads left behind.
     let mut resize = Resize::new("vm1", Change::Shrink(Amount::Blocks(1000)));
-    (resize.evict, resize.force) = (PickName::Sequential, true);
+    (resize.pick, resize.force) = (Pick::Host(HostPick::Sequential), true);
     let id = daemon.begin(resize);
     assert!(daemon.ended(id).is_complete());
     assert_eq!(daemon.terminate().code(), Some(0));

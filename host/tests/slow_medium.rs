@@ -15,10 +15,9 @@ use support::frontend::{
 };
 use support::guest::Guest;
 use vssd::units::Geometry;
-use vssd_host::control::protocol::{
-    Change, Connection, PickName, Reply, Request, Resize, VssdStatus,
-};
+use vssd_host::control::protocol::{Change, Connection, Reply, Request, Resize, VssdStatus};
 use vssd_host::size::Amount;
+use workloads::{HostPick, Pick};
 
 /// Blocks of each vSSD.
 const BLOCKS: u32 = 1024;
@@ -66,9 +65,9 @@ fn scrape(address: &str) -> String {
     text
 }
 
-fn shrink(name: &str, evict: PickName) -> Resize {
+fn shrink(name: &str, pick: Pick) -> Resize {
     let mut resize = Resize::new(name, Change::Shrink(Amount::Blocks(100)));
-    resize.evict = evict;
+    resize.pick = pick;
     // No driver is there, except where one is to surrender blocks.
     resize.force = true;
     resize
@@ -88,12 +87,12 @@ fn answers(site: &Site, daemon: &Daemon, address: &str, held: u32) {
     let reply = daemon.client().call(&latency).unwrap();
     assert!(matches!(reply, Reply::Latency(_)), "{reply:?}");
     // A resize that is carried out at once, and one whose deadline the clock keeps.
-    let resize = Request::Resize(shrink("vm2", PickName::Sequential));
+    let resize = Request::Resize(shrink("vm2", Pick::Host(HostPick::Sequential)));
     let Reply::Resized(resized) = daemon.client().call(&resize).unwrap() else {
         panic!("vm2 is not resized");
     };
     assert_eq!((resized.held, resized.revoked), (held - 100, 100));
-    let mut overdue = shrink("vm2", PickName::Guest);
+    let mut overdue = shrink("vm2", Pick::Guest);
     overdue.deadline_ms = 1;
     let Reply::Resized(resized) = daemon.client().call(&Request::Resize(overdue)).unwrap() else {
         panic!("vm2 is not resized");
@@ -109,7 +108,7 @@ fn answers(site: &Site, daemon: &Daemon, address: &str, held: u32) {
 }
 
 fn resize_to_be_surrendered() -> Resize {
-    let mut resize = shrink("vm1", PickName::Guest);
+    let mut resize = shrink("vm1", Pick::Guest);
     resize.deadline_ms = 0;
     resize
 }
@@ -214,7 +213,7 @@ fn a_revocation_keeps_nobody_else_waiting() {
     scatter(&mut guest);
     guest.begin_reads(READS, READ_LEN, BUFFER);
     guest.wait_taken();
-    let mut resize = shrink("vm1", PickName::Guest);
+    let mut resize = shrink("vm1", Pick::Guest);
     resize.deadline_ms = 1;
     daemon.begin(resize);
     daemon.wait_until(|v| v.draining);
@@ -232,7 +231,7 @@ fn requests_that_are_carried_out_at_once_keep_nobody_else_waiting() {
         guest.begin_reads(READS, READ_LEN, BUFFER + 1);
         // Nothing tells when they have been taken; a resize before that waits for none.
         loop {
-            let mut resize = shrink("vm1", PickName::Guest);
+            let mut resize = shrink("vm1", Pick::Guest);
             resize.change = Change::Shrink(Amount::Blocks(1));
             resize.deadline_ms = 1;
             let id = daemon.begin(resize);

@@ -12,8 +12,9 @@ use std::thread;
 use support::daemon::{Daemon, Site, pool};
 use support::frontend::{Frontend, OK};
 use vssd_host::control::client::ClientError;
-use vssd_host::control::protocol::{Added, Change, PickName, Reply, Request, Resize};
+use vssd_host::control::protocol::{Added, Change, Reply, Request, Resize};
 use vssd_host::size::Amount;
+use workloads::{HostPick, Pick};
 
 fn text(output: &Output) -> String {
     let said = [&output.stdout[..], &output.stderr[..]].concat();
@@ -371,7 +372,7 @@ fn a_resize_that_meets_a_removal_leaves_the_pool_whole() {
                     let mut done = 0u32;
                     while !over.load(Ordering::Relaxed) {
                         let mut resize = Resize::new("x", Change::To(Amount::Blocks(blocks)));
-                        (resize.evict, resize.force) = (PickName::Sequential, true);
+                        (resize.pick, resize.force) = (Pick::Host(HostPick::Sequential), true);
                         // Refused or done, it is answered: the connection stays.
                         match client.call(&Request::Resize(resize)) {
                             Ok(Reply::Resized(_)) => done += 1,

@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 
 use rand::{Rng, RngExt, SeedableRng, rngs::SmallRng};
 use vssd::block_set::BlockSet;
-use vssd::device::{Device, End, Evict, Outcome, Ownership, ResizeRequest, Shortfall};
+use vssd::device::{Device, End, Outcome, Ownership, PickedBy, ResizeRequest, Shortfall};
 use vssd::driver::{Doubt, Driver, Notice, Step, command_buffer};
 use vssd::encoding::SetView;
 use vssd::error::Reject;
@@ -300,10 +300,10 @@ impl World {
         let capacity = self.geometry.capacity();
         let request = ResizeRequest {
             target: self.rng.random_range(0..=capacity),
-            evict: if self.rng.random_bool(0.3) {
-                Evict::Host
+            picked_by: if self.rng.random_bool(0.3) {
+                PickedBy::Host
             } else {
-                Evict::Guest
+                PickedBy::Guest
             },
             deadline_ns: self
                 .rng
@@ -315,7 +315,8 @@ impl World {
         let busy = self.device.resize_under_way().is_some();
         let before = self.device.granted().len();
         let takes = request.target < before
-            && (request.evict == Evict::Host || request.revoke && request.deadline_ns.is_some());
+            && (request.picked_by == PickedBy::Host
+                || request.revoke && request.deadline_ns.is_some());
         // [DEV-15]
         let unforced = takes && !request.force && !self.device.has_session();
         let started = self.device.resize(request, self.now);
@@ -566,7 +567,7 @@ fn what_is_taken_without_asking_is_not_wanted_as_well() {
     let held = world.device.granted().len();
     let request = ResizeRequest {
         target: held / 2,
-        evict: Evict::Host,
+        picked_by: PickedBy::Host,
         deadline_ns: None,
         revoke: true,
         force: false,
@@ -598,7 +599,7 @@ fn an_uncooperative_guest_cannot_keep_the_blocks() {
     let held = world.device.granted().len();
     let request = ResizeRequest {
         target: held / 2,
-        evict: Evict::Guest,
+        picked_by: PickedBy::Guest,
         deadline_ns: Some(world.now + 100),
         revoke: true,
         force: false,

@@ -2,7 +2,7 @@
 //! requirements that show in a single exchange.
 
 use vssd::block_set::BlockSet;
-use vssd::device::{Device, Evict, Ownership, ResizeRequest};
+use vssd::device::{Device, Ownership, PickedBy, ResizeRequest};
 use vssd::encoding::{SetView, encode};
 use vssd::error::Reject;
 use vssd::units::Geometry;
@@ -291,7 +291,7 @@ impl Fixture {
     fn resize(&mut self, target: u32) {
         let request = ResizeRequest {
             target,
-            evict: Evict::Guest,
+            picked_by: PickedBy::Guest,
             deadline_ns: Some(1000),
             revoke: true,
             force: false,

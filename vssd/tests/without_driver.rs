@@ -2,7 +2,9 @@
 //! or was just reset.
 
 use vssd::block_set::BlockSet;
-use vssd::device::{Device, End, Evict, Outcome, Ownership, ResizeError, ResizeRequest, Shortfall};
+use vssd::device::{
+    Device, End, Outcome, Ownership, PickedBy, ResizeError, ResizeRequest, Shortfall,
+};
 use vssd::driver::{Driver, Step, command_buffer};
 use vssd::encoding::SetView;
 use vssd::units::Geometry;
@@ -63,7 +65,7 @@ fn fixture(held: u32) -> Fixture {
 fn to(target: u32) -> ResizeRequest {
     ResizeRequest {
         target,
-        evict: Evict::Guest,
+        picked_by: PickedBy::Guest,
         deadline_ns: Some(1000),
         revoke: true,
         force: false,
@@ -120,8 +122,11 @@ impl Fixture {
 #[test]
 fn dev_15_without_a_driver_nothing_is_taken_unless_forced() {
     let mut fixture = fixture(BLOCKS);
-    for evict in [Evict::Guest, Evict::Host] {
-        let request = ResizeRequest { evict, ..to(60) };
+    for picked_by in [PickedBy::Guest, PickedBy::Host] {
+        let request = ResizeRequest {
+            picked_by,
+            ..to(60)
+        };
         let refused = fixture.device.resize(request, 0);
         assert_eq!(refused, Err(ResizeError::NoDriver));
     }
@@ -135,9 +140,9 @@ fn dev_15_without_a_driver_nothing_is_taken_unless_forced() {
     let outcome = fixture.outcome();
     assert_eq!(outcome.end, End::Partial(Shortfall::Deadline));
     assert_eq!((outcome.revoked, fixture.record.released), (0, 0));
-    for (evict, target, at) in [(Evict::Guest, 60, 1000), (Evict::Host, 30, 0)] {
+    for (picked_by, target, at) in [(PickedBy::Guest, 60, 1000), (PickedBy::Host, 30, 0)] {
         let request = ResizeRequest {
-            evict,
+            picked_by,
             force: true,
             ..to(target)
         };
@@ -198,7 +203,7 @@ fn dev_16_what_is_granted_without_a_driver_is_accepted_by_the_next() {
     let mut fixture = fixture(BLOCKS);
     fixture.drive();
     let taken = ResizeRequest {
-        evict: Evict::Host,
+        picked_by: PickedBy::Host,
         ..to(60)
     };
     fixture.device.resize(taken, 0).unwrap();
@@ -283,7 +288,7 @@ fn what_came_and_went_without_a_driver_is_not_told() {
     fixture.device.resize(to(90), 0).unwrap();
     fixture.follow(0);
     let forced = ResizeRequest {
-        evict: Evict::Host,
+        picked_by: PickedBy::Host,
         force: true,
         ..to(30)
     };

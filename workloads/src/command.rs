@@ -15,30 +15,7 @@ use core::str::FromStr;
 
 use crate::name::Name;
 use crate::pattern::{Pattern, Workload};
-
-/// How the guest picks blocks when it is asked to surrender some.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display, strum::EnumString)]
-#[strum(serialize_all = "kebab-case")]
-pub enum Policy {
-    /// Blocks that the hints did not name, at random; only when these run
-    /// out, the ones named least often. With a sample of the workload for
-    /// hints, the guest of 2017; with the accesses to come, the best there is.
-    Sample,
-    /// The blocks whose last access lies furthest back.
-    Lru,
-    /// The blocks accessed least often, by counts that age.
-    Lfu,
-    /// The blocks accessed least often.
-    Counts,
-    /// Any held blocks, at random.
-    Random,
-    /// Every second held block, then the rest: as scattered as can be.
-    Scattered,
-    /// The highest block numbers: as contiguous as can be.
-    Highest,
-    /// None: an uncooperative guest.
-    Refuse,
-}
+use crate::pick::GuestPick;
 
 /// Which side turns reads of surrendered blocks away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display, strum::EnumString)]
@@ -58,11 +35,11 @@ pub enum Command {
     /// Chooses how blocks to surrender are picked from now on.
     Policy {
         /// The way to pick.
-        policy: Policy,
+        pick: GuestPick,
         /// For the random ones.
         seed: u64,
     },
-    /// Draws accesses of a workload, without making them, for [`Policy::Sample`].
+    /// Draws accesses of a workload, without making them, for [`GuestPick::Sample`].
     Hint {
         /// The workload.
         workload: Workload,
@@ -284,7 +261,7 @@ impl FromStr for Command {
         let command = match words.verb {
             "info" => Self::Info,
             "policy" => Self::Policy {
-                policy: words.take("pick", Policy::Sample)?,
+                pick: words.take("pick", GuestPick::Sample)?,
                 seed: words.take("seed", 1)?,
             },
             "hint" => Self::Hint {
@@ -358,7 +335,7 @@ impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Info => f.write_str("info"),
-            Self::Policy { policy, seed } => write!(f, "policy pick={policy} seed={seed}"),
+            Self::Policy { pick, seed } => write!(f, "policy pick={pick} seed={seed}"),
             Self::Hint {
                 workload,
                 seed,
@@ -466,22 +443,13 @@ mod tests {
     }
 
     fn command() -> impl Strategy<Value = Command> {
-        let policy = prop_oneof![
-            Just(Policy::Sample),
-            Just(Policy::Lru),
-            Just(Policy::Lfu),
-            Just(Policy::Counts),
-            Just(Policy::Random),
-            Just(Policy::Scattered),
-            Just(Policy::Highest),
-            Just(Policy::Refuse)
-        ];
+        let pick = proptest::sample::select(GuestPick::all().collect::<Vec<_>>());
         let enforce = prop_oneof![Just(Enforce::Driver), Just(Enforce::Device)];
         prop_oneof![
             Just(Command::Info),
             Just(Command::Flush),
             Just(Command::Exit),
-            (policy, any::<u64>()).prop_map(|(policy, seed)| Command::Policy { policy, seed }),
+            (pick, any::<u64>()).prop_map(|(pick, seed)| Command::Policy { pick, seed }),
             (workload(), any::<u64>(), any::<u64>(), any::<u64>()).prop_map(
                 |(workload, seed, start, count)| Command::Hint {
                     workload,

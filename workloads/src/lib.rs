@@ -7,6 +7,7 @@
 //!
 //! - [`command`]: the commands and their text form
 //! - [`report`]: what comes back
+//! - [`pick`]: who picks the blocks of a shrink, and how
 //! - [`pattern`]: which blocks a workload touches, from a seed
 //! - [`content`]: what a block contains, from a seed
 //! - [`stamp`]: what a block behind a cache contains, from a seed and the order of writes
@@ -30,6 +31,7 @@ pub mod content;
 pub mod latency;
 pub mod name;
 pub mod pattern;
+pub mod pick;
 pub mod replay;
 pub mod report;
 pub mod stamp;
@@ -37,9 +39,10 @@ pub mod stamp;
 pub mod trace;
 pub mod trace_disk;
 
-pub use command::{Command, ParseError, Policy};
+pub use command::{Command, ParseError};
 pub use content::Content;
 pub use name::Name;
 pub use pattern::{Pattern, Workload};
+pub use pick::{GuestPick, HostPick, Pick};
 pub use report::Report;
 pub use stamp::Stamp;

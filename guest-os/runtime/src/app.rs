@@ -1,11 +1,11 @@
 //! The application of the testbed: knows what each block contains, picks the
-//! blocks to give up by a policy, and reports every change.
+//! blocks to give up, and reports every change.
 
 use alloc::boxed::Box;
 
 use vssd::block_set::BlockSet;
 use vssd::encoding::SetView;
-use workloads::{Policy, Report};
+use workloads::{GuestPick, Report};
 
 use crate::contents::Contents;
 use crate::disk::{Application, Choice};
@@ -47,18 +47,18 @@ impl App {
             contents: Contents::unknown(capacity, DEFAULT_SEED),
             sample: Sample::default(),
             lost: BlockSet::empty(capacity),
-            picker: picker(Policy::Random, DEFAULT_SEED, capacity, Sample::default()),
+            picker: picker(GuestPick::Random, DEFAULT_SEED, capacity, Sample::default()),
             is_attached: false,
             recent: Moved::default(),
             total: [0; 3],
         }
     }
 
-    /// Picks by this policy from now on, on the sample as it is now and on
+    /// Picks in this way from now on, on the sample as it is now and on
     /// accesses from now on.
-    pub fn set_policy(&mut self, policy: Policy, seed: u64) {
+    pub fn set_pick(&mut self, pick: GuestPick, seed: u64) {
         let capacity = self.lost.capacity();
-        self.picker = picker(policy, seed, capacity, self.sample.clone());
+        self.picker = picker(pick, seed, capacity, self.sample.clone());
     }
 
     /// A block is read or written on behalf of the workload.

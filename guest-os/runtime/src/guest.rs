@@ -221,8 +221,8 @@ impl<'m, M: Machine> Guest<'m, M> {
                 let report = self.info();
                 self.report(&report);
             }
-            Command::Policy { policy, seed } => {
-                self.app.set_policy(policy, seed);
+            Command::Policy { pick, seed } => {
+                self.app.set_pick(pick, seed);
                 self.hardware.borrow_mut().disk.reconsider();
             }
             Command::Hint {

@@ -273,7 +273,7 @@ impl Resizer {
     /// Makes the guest hold `blocks`, and waits until both lists agree.
     pub fn resize_to(&mut self, blocks: u32, options: ResizeOptions) -> Result<Resized> {
         let mut resize = Resize::new(FIRST, Change::To(Amount::Blocks(blocks.into())));
-        resize.evict = options.evict;
+        resize.pick = options.pick;
         resize.deadline_ms = options.deadline.as_millis() as u64;
         resize.seed = Some(options.seed);
         Ok(self.client.resize(resize)?)

@@ -9,10 +9,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use vssd_host::control::protocol::{EncodingName, PickName, Resized, TrackerName, VssdStatus};
+use vssd_host::control::protocol::{EncodingName, Resized, TrackerName, VssdStatus};
 use vssd_host::emulation::MediaKind;
 use vssd_host::size::ByteSize;
-use workloads::{Command, Report};
+use workloads::{Command, Pick, Report};
 
 /// How guest and device are joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -82,7 +82,7 @@ impl From<Shape> for Disks {
 #[derive(Clone, Copy, Debug)]
 pub struct ResizeOptions {
     /// Who picks.
-    pub evict: PickName,
+    pub pick: Pick,
     /// How long the guest has.
     pub deadline: Duration,
     /// Seed of the hypervisor's picks.

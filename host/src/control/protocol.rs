@@ -9,13 +9,14 @@ mod status;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-pub use self::names::{EncodingName, PickName, TrackerName};
+pub use self::names::{EncodingName, TrackerName};
 pub(super) use self::status::end_label;
 pub use self::status::{
     ActivityLatency, Added, Connection, CountersStatus, LatencyStatus, OperationLatency,
     PoolStatus, Rate, Resized, Status, TrackerStatus, UnderWay, Unserved, VssdStatus,
 };
 use crate::size::Amount;
+use workloads::Pick;
 
 /// The longest line that the server takes, bytes.
 pub const MAX_LINE: usize = 64 << 10;
@@ -102,8 +103,8 @@ pub struct Resize {
     /// By how much, or to what.
     pub change: Change,
     /// Who picks the blocks of a shrink.
-    #[serde(default = "ask_the_guest")]
-    pub evict: PickName,
+    #[serde(default, alias = "evict")]
+    pub pick: Pick,
     /// Milliseconds that the guest has; 0 waits for ever.
     #[serde(default = "default_deadline")]
     pub deadline_ms: u64,
@@ -125,10 +126,6 @@ fn default_deadline() -> u64 {
     DEFAULT_DEADLINE_MS
 }
 
-fn ask_the_guest() -> PickName {
-    PickName::Guest
-}
-
 fn yes() -> bool {
     true
 }
@@ -139,7 +136,7 @@ impl Resize {
         Self {
             vssd: vssd.to_owned(),
             change,
-            evict: PickName::Guest,
+            pick: Pick::Guest,
             deadline_ms: DEFAULT_DEADLINE_MS,
             revoke: true,
             force: false,

@@ -15,11 +15,12 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use vssd::device::Phase;
 use vssd::error::Reject;
+use workloads::{HostPick, Pick};
 
 use super::protocol::{
     ActivityLatency, Change, Connection, CountersStatus, LatencyStatus, MAX_LINE, OperationLatency,
-    PickName, PoolStatus, Rate, Reply, Request, Resize, Resized, Status, TrackerStatus, UnderWay,
-    VssdStatus, end_label,
+    PoolStatus, Rate, Reply, Request, Resize, Resized, Status, TrackerStatus, UnderWay, VssdStatus,
+    end_label,
 };
 use super::selection::Selection;
 use crate::backend::Backend;
@@ -248,7 +249,7 @@ impl Control {
         };
         let request = ResizeRequest {
             target,
-            pick: resize.evict.into(),
+            pick: resize.pick,
             deadline: match resize.deadline_ms {
                 0 => None,
                 ms => Some(Duration::from_millis(ms)),
@@ -257,8 +258,10 @@ impl Control {
             force: resize.force,
             seed: resize.seed,
         };
-        let started = match resize.evict {
-            PickName::Given => vssd.take(selection.take(&vssd, resize.change)?, request),
+        let started = match resize.pick {
+            Pick::Host(HostPick::Given) => {
+                vssd.take(selection.take(&vssd, resize.change)?, request)
+            }
             _ => vssd.resize(request),
         };
         let id = started.map_err(|e| format!("resize {}: {}", vssd.name, Causes(&e)))?;

@@ -9,32 +9,9 @@ mod second_chance;
 use rand::RngExt;
 use vssd::block_set::BlockSet;
 use vssd::recency::Recency;
+use workloads::HostPick;
 
 pub use second_chance::SecondChance;
-
-/// How the hypervisor picks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum HostPick {
-    /// Each block equally likely: the hypervisor of 2017.
-    #[default]
-    Uniform,
-    /// The block whose last request lies furthest back; see [`Recency`].
-    Lru,
-    /// The first block without a request since the hand last passed; see
-    /// [`SecondChance`].
-    Clock,
-    /// The highest block number.
-    Sequential,
-    /// Those that the request names, and no others.
-    Given,
-}
-
-impl HostPick {
-    /// True when it needs what a [`Tracker`] records.
-    pub fn needs_tracker(self) -> bool {
-        matches!(self, Self::Lru | Self::Clock)
-    }
-}
 
 /// What is remembered of the requests to a vSSD.
 #[derive(Clone, Debug)]
@@ -115,12 +92,7 @@ mod tests {
         let mut granted = BlockSet::full(1000);
         granted.remove_range(100, 200);
         let mut rng = SmallRng::seed_from_u64(1);
-        for how in [
-            HostPick::Uniform,
-            HostPick::Lru,
-            HostPick::Clock,
-            HostPick::Sequential,
-        ] {
+        for how in HostPick::all().filter(|how| *how != HostPick::Given) {
             let mut tracker = Tracker::new(how, 1000);
             assert_eq!(tracker.is_some(), how.needs_tracker());
             if let Some(tracker) = &mut tracker {

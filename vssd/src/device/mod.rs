@@ -35,7 +35,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 pub use resize::{
-    End, Evict, Outcome, Phase, Resize, ResizeError, ResizeRequest, SETTLE_NS, Shortfall,
+    End, Outcome, Phase, PickedBy, Resize, ResizeError, ResizeRequest, SETTLE_NS, Shortfall,
 };
 
 use crate::block_set::{BlockSet, Complement, Difference};

@@ -10,7 +10,7 @@ use crate::wire::Encoding;
 
 /// Who picks the blocks of a shrink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Evict {
+pub enum PickedBy {
     /// The guest, which knows what it uses; the hypervisor only once the
     /// deadline is over.
     Guest,
@@ -24,7 +24,7 @@ pub struct ResizeRequest {
     /// Number of blocks that the guest is to hold.
     pub target: u32,
     /// Who picks the blocks of a shrink; of no meaning for a grow.
-    pub evict: Evict,
+    pub picked_by: PickedBy,
     /// When patience ends; `None` waits until the guest is done or
     /// the resize is cancelled.
     pub deadline_ns: Option<u64>,
@@ -38,7 +38,7 @@ pub struct ResizeRequest {
 impl ResizeRequest {
     /// Whether a shrink may end in blocks being taken.
     fn may_revoke(&self) -> bool {
-        self.evict == Evict::Host || self.revoke && self.deadline_ns.is_some()
+        self.picked_by == PickedBy::Host || self.revoke && self.deadline_ns.is_some()
     }
 }
 
@@ -255,7 +255,7 @@ impl Device {
         let Some(resize) = self.resize.as_ref().filter(|r| r.is_moving()) else {
             return 0;
         };
-        let unasked = resize.is_shrink() && resize.request.evict == Evict::Host;
+        let unasked = resize.is_shrink() && resize.request.picked_by == PickedBy::Host;
         let overdue = resize.revokes_at().is_some_and(|at| now_ns >= at);
         if (unasked || overdue) && self.may_take(resize.request) {
             self.granted.len().saturating_sub(resize.request.target)

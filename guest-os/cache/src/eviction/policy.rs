@@ -21,7 +21,9 @@ use crate::cache::{Admission, Cache, Cached, Revoked};
 /// that wants not even this is generic over [`super::Eviction`].
 macro_rules! policies {
     ($($(#[$doc:meta])* $policy:ident = $name:literal,)*) => {
-        /// Which block goes when room is needed.
+        /// Which block a cache evicts when it needs room, and which slots it values least when
+        /// the vSSD shrinks. Who picks the blocks of a shrink is another question: see
+        /// `workloads::pick`.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Policy {
             $($(#[$doc])* $policy,)*

@@ -1,4 +1,4 @@
-//! The blocks accessed least often, by a count of every access since the policy
+//! The blocks accessed least often, by a count of every access since this pick
 //! was set.
 
 use alloc::vec;
@@ -10,7 +10,7 @@ use workloads::pattern::{Rng, rng};
 
 use super::Surrender;
 
-/// See [`workloads::Policy::Counts`].
+/// See [`workloads::GuestPick::Counts`].
 pub struct Counts {
     counts: Vec<u32>,
     rng: Rng,

@@ -4,7 +4,7 @@ use vssd::block_set::BlockSet;
 
 use super::Surrender;
 
-/// See [`workloads::Policy::Highest`].
+/// See [`workloads::GuestPick::Highest`].
 pub struct Highest;
 
 impl Surrender for Highest {

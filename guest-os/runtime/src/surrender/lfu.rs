@@ -21,7 +21,7 @@ use super::Surrender;
 /// for one choice, and is to follow the workload there.
 const BLOCKS_PER_ACCESS: u32 = 8;
 
-/// See [`workloads::Policy::Lfu`].
+/// See [`workloads::GuestPick::Lfu`].
 pub struct Lfu {
     counts: Vec<u8>,
     until_halving: u32,

@@ -8,7 +8,7 @@ use workloads::pattern::{Rng, rng};
 
 use super::Surrender;
 
-/// See [`workloads::Policy::Lru`].
+/// See [`workloads::GuestPick::Lru`].
 pub struct Lru {
     recency: Recency,
     rng: Rng,

@@ -6,7 +6,7 @@ use workloads::pattern::{Rng, rng};
 
 use super::Surrender;
 
-/// See [`workloads::Policy::Random`].
+/// See [`workloads::GuestPick::Random`].
 pub struct Random(Rng);
 
 impl Random {

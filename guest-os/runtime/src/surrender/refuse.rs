@@ -4,7 +4,7 @@ use vssd::block_set::BlockSet;
 
 use super::Surrender;
 
-/// See [`workloads::Policy::Refuse`].
+/// See [`workloads::GuestPick::Refuse`].
 pub struct Refuse;
 
 impl Surrender for Refuse {

@@ -46,7 +46,7 @@ impl Sample {
     }
 }
 
-/// See [`workloads::Policy::Sample`].
+/// See [`workloads::GuestPick::Sample`].
 pub struct BySample {
     sample: Sample,
     rng: Rng,

@@ -6,7 +6,7 @@ use vssd::block_set::{Bitmap, BlockSet};
 
 use super::Surrender;
 
-/// See [`workloads::Policy::Scattered`].
+/// See [`workloads::GuestPick::Scattered`].
 pub struct Scattered;
 
 /// The bits of `word` at even positions of the count of its set bits, and how

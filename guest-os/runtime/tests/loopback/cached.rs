@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use guest_cache::Policy;
 use guest_runtime::port::Exit;
-use vssd::device::Evict;
+use vssd::device::PickedBy;
 use vssd::wire::Encoding;
 use workloads::latency::total;
 use workloads::trace_disk::{Access, Header};
@@ -237,7 +237,7 @@ fn samples_come_in_order_and_add_up() {
 /// However late the event of a revocation is, what fails by it is no error of the disk.
 #[test]
 fn a_request_to_a_block_that_was_taken_is_explained_before_its_event_comes() {
-    let taken = || vec![(3_000, shrink_to(100, Evict::Host))];
+    let taken = || vec![(3_000, shrink_to(100, PickedBy::Host))];
     let script = "cache write=write-through; \
                   replay workload=uniform span=400 count=30000 depth=16 writes=30";
     let mut twin = cached(&bytes(ORIGIN_BLOCKS), taken(), "exit\n");
@@ -279,7 +279,7 @@ fn nothing_is_lost_while_the_guest_gives_blocks_up_and_gets_them_back() {
         let plans: Vec<(u32, Action)> = (0..12)
             .map(|i| {
                 let target = if i % 2 == 0 { 50 * i } else { BLOCKS };
-                (400 * (i + 1), shrink_to(target, Evict::Guest))
+                (400 * (i + 1), shrink_to(target, PickedBy::Guest))
             })
             .collect();
         let mut twin = cached(&origin, plans, "write-back; stamps; info; exit\n");
@@ -311,7 +311,7 @@ fn nothing_is_lost_while_the_guest_gives_blocks_up_and_gets_them_back() {
 /// The whole vSSD goes, and comes back.
 #[test]
 fn a_cache_without_a_block_lets_everything_through() {
-    let plans: Vec<(u32, Action)> = vec![(300, shrink_to(0, Evict::Guest))];
+    let plans: Vec<(u32, Action)> = vec![(300, shrink_to(0, PickedBy::Guest))];
     let origin = bytes(ORIGIN_BLOCKS);
     let mut twin = cached(
         &origin,
@@ -339,7 +339,7 @@ fn what_a_revocation_takes_is_reported_and_never_hidden() {
     let plans: Vec<(u32, Action)> = (0..6)
         .map(|i| {
             let target = if i % 2 == 0 { 300 } else { BLOCKS };
-            (400 * (i + 1), shrink_to(target, Evict::Host))
+            (400 * (i + 1), shrink_to(target, PickedBy::Host))
         })
         .collect();
     let mut twin = cached(&bytes(ORIGIN_BLOCKS), plans, "stamps; exit\n");

@@ -2,7 +2,7 @@
 
 use guest_runtime::phases::MAX_PHASES;
 use guest_runtime::port::Exit;
-use vssd::device::Evict;
+use vssd::device::PickedBy;
 use vssd::wire::Encoding;
 use workloads::Report;
 use workloads::latency::total;
@@ -31,7 +31,7 @@ fn surrendered_blocks_fail_and_regranted_ones_are_zeros() {
     for encoding in [Encoding::Compact, Encoding::List4096] {
         for pick in ["random", "scattered", "highest", "sample"] {
             let script = format!("fill seed=9; policy pick={pick}");
-            let shrink = || shrink_to(300, Evict::Guest);
+            let shrink = || shrink_to(300, PickedBy::Guest);
             let (exit, reports) = run(
                 1000,
                 encoding,
@@ -46,7 +46,7 @@ fn surrendered_blocks_fail_and_regranted_ones_are_zeros() {
                 1000,
                 encoding,
                 &script,
-                vec![(500, shrink()), (1500, shrink_to(1000, Evict::Guest))],
+                vec![(500, shrink()), (1500, shrink_to(1000, PickedBy::Guest))],
                 "verify; exit\n",
             );
             assert_eq!(last_verify(&reports), [300, 700, 0, 0, 0], "{pick}");
@@ -58,13 +58,13 @@ fn surrendered_blocks_fail_and_regranted_ones_are_zeros() {
 fn blocks_change_hands_while_requests_are_in_flight() {
     let plans: Vec<(u32, Action)> = (0..40)
         .map(|i| {
-            let evict = if i % 3 == 0 {
-                Evict::Host
+            let picked_by = if i % 3 == 0 {
+                PickedBy::Host
             } else {
-                Evict::Guest
+                PickedBy::Guest
             };
             let target = if i % 2 == 0 { 400 + 10 * i } else { 1000 };
-            (1000 * (i + 1), shrink_to(target, evict))
+            (1000 * (i + 1), shrink_to(target, picked_by))
         })
         .collect();
     let (exit, reports) = run(
@@ -96,7 +96,7 @@ fn reads_count_every_draw_as_a_hit_or_a_miss() {
         1000,
         Encoding::Compact,
         "fill; policy pick=highest",
-        vec![(500, shrink_to(500, Evict::Guest))],
+        vec![(500, shrink_to(500, PickedBy::Guest))],
         "read workload=uniform count=5000 per-block=true; exit\n",
     );
     let (mut hits, mut misses) = (0, 0);
@@ -172,8 +172,8 @@ fn latencies_are_sorted_by_what_the_list_did() {
             encoding,
             "fill; policy pick=scattered; stress count=20000 depth=8 latency=true",
             vec![
-                (1000, shrink_to(400, Evict::Guest)),
-                (2000, shrink_to(1000, Evict::Guest)),
+                (1000, shrink_to(400, PickedBy::Guest)),
+                (2000, shrink_to(1000, PickedBy::Guest)),
             ],
             "exit\n",
         );
@@ -201,7 +201,7 @@ fn blocks_that_the_host_takes_are_a_shrink() {
         1000,
         Encoding::Compact,
         "fill; stress count=20000 depth=8 latency=true",
-        vec![(1000, shrink_to(400, Evict::Host))],
+        vec![(1000, shrink_to(400, PickedBy::Host))],
         "exit\n",
     );
     let (phases, requests) = phases(&reports);
@@ -216,7 +216,7 @@ fn phases_beyond_those_told_apart_are_one() {
     let plans = (1..=40)
         .map(|i| {
             let target = if i % 2 == 0 { 1000 } else { 900 };
-            (500 * i, shrink_to(target, Evict::Guest))
+            (500 * i, shrink_to(target, PickedBy::Guest))
         })
         .collect();
     let (_, reports) = run(

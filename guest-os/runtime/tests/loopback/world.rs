@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use guest_runtime::port::{BlkOp, BlkPort, BlkStatus, Exit, Machine, VssdPort, feature};
 use vssd::block_set::BlockSet;
-use vssd::device::{Device, Evict, Ownership, ResizeRequest};
+use vssd::device::{Device, Ownership, PickedBy, ResizeRequest};
 use vssd::encoding::SetView;
 use vssd::units::Geometry;
 use vssd::wire::{EVENT_LEN, Encoding, MARK_OFFSET, MAX_MESSAGE, Opcode, mark};
@@ -346,11 +346,11 @@ impl Machine for Twin {
     fn log(&mut self, _line: fmt::Arguments<'_>) {}
 }
 
-pub fn shrink_to(target: u32, evict: Evict) -> Action {
+pub fn shrink_to(target: u32, picked_by: PickedBy) -> Action {
     Box::new(move |host| {
         let request = ResizeRequest {
             target,
-            evict,
+            picked_by,
             deadline_ns: None,
             revoke: false,
             force: false,

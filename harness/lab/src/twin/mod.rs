@@ -294,7 +294,7 @@ impl Testbed for Twin {
     fn resize_to(&mut self, blocks: u32, options: ResizeOptions) -> Result<Resized> {
         let id = self.vssd.resize(ResizeRequest {
             target: Target::To(blocks.into()),
-            pick: options.evict.into(),
+            pick: options.pick,
             deadline: Some(options.deadline),
             revoke: true,
             force: false,

@@ -1,7 +1,7 @@
 use std::time::Instant;
 
-use vssd_host::control::protocol::PickName;
 use vssd_host::size::ByteSize;
+use workloads::{HostPick, Pick};
 
 use super::*;
 use crate::testbed::{OriginShape, Shape, fill};
@@ -22,9 +22,9 @@ fn run(twin: &mut Twin, line: &str) -> Vec<Report> {
     Talk::run(twin, &line.parse().unwrap(), LONG).unwrap()
 }
 
-fn options(evict: PickName, deadline: Duration) -> ResizeOptions {
+fn options(pick: Pick, deadline: Duration) -> ResizeOptions {
     ResizeOptions {
-        evict,
+        pick,
         deadline,
         seed: 1,
     }
@@ -47,9 +47,7 @@ fn a_deadline_of_an_hour_passes_at_once() {
     let mut twin = twin(0);
     run(&mut twin, "policy pick=refuse");
     let started = Instant::now();
-    let resized = twin
-        .resize_to(1000, options(PickName::Guest, LONG))
-        .unwrap();
+    let resized = twin.resize_to(1000, options(Pick::Guest, LONG)).unwrap();
     assert_eq!((resized.held, resized.revoked), (1000, BLOCKS - 1000));
     assert!(resized.elapsed_ns >= LONG.as_nanos() as u64);
     assert!(started.elapsed() < LONG / 10);
@@ -66,12 +64,12 @@ fn a_resize_under_load_comes_out_the_same_every_time() {
             fill(&mut twin, 3).unwrap();
             run(&mut twin, "policy pick=random seed=5");
             twin.start(&"stress seed=9".parse().unwrap()).unwrap();
-            for (target, evict) in [
-                (1000, PickName::Guest),
-                (3000, PickName::Guest),
-                (2000, PickName::Uniform),
+            for (target, pick) in [
+                (1000, Pick::Guest),
+                (3000, Pick::Guest),
+                (2000, Pick::Host(HostPick::Uniform)),
             ] {
-                twin.resize_to(target, options(evict, LONG)).unwrap();
+                twin.resize_to(target, options(pick, LONG)).unwrap();
                 twin.await_resized(target, LONG).unwrap();
             }
             let reports = Talk::stop(&mut twin, LONG).unwrap();
@@ -100,7 +98,7 @@ fn blocks_that_come_back_miss_once_and_are_there_from_then_on() {
             fill(&mut twin, 3).unwrap();
         }
         for target in [0, BLOCKS] {
-            let resized = twin.resize_to(target, options(PickName::Uniform, LONG));
+            let resized = twin.resize_to(target, options(Pick::Host(HostPick::Uniform), LONG));
             assert!(resized.unwrap().is_complete());
             twin.await_resized(target, LONG).unwrap();
         }
@@ -112,19 +110,19 @@ fn blocks_that_come_back_miss_once_and_are_there_from_then_on() {
 
 #[test]
 fn the_hypervisor_keeps_what_it_saw_in_use() {
-    for (observer, evict) in [
-        (TrackerName::Lru, PickName::Lru),
-        (TrackerName::Clock, PickName::Clock),
+    for (observer, pick) in [
+        (TrackerName::Lru, Pick::Host(HostPick::Lru)),
+        (TrackerName::Clock, Pick::Host(HostPick::Clock)),
     ] {
         let mut twin = twin(0);
-        twin.resize_to(4000, options(evict, LONG))
+        twin.resize_to(4000, options(pick, LONG))
             .expect_err("nobody observes yet");
         twin.observe(observer).unwrap();
         let hot = "read workload=hotspot:500,1,0 count=20000 check=false";
         read(&mut twin, hot);
-        twin.resize_to(1000, options(evict, LONG)).unwrap();
+        twin.resize_to(1000, options(pick, LONG)).unwrap();
         twin.await_resized(1000, LONG).unwrap();
-        assert_eq!(read(&mut twin, hot), (20_000, 0, 0), "{evict}");
+        assert_eq!(read(&mut twin, hot), (20_000, 0, 0), "{pick}");
         assert!(twin.status().unwrap().tracker.memory_bytes > 0);
     }
 }

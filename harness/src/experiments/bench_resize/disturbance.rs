@@ -10,9 +10,10 @@ use lab::native::client::Client;
 use lab::native::load::{Load, Pattern};
 use results::store::RunFolder;
 use vssd_host::control::Client as Control;
-use vssd_host::control::protocol::{Change, PickName, Resize};
+use vssd_host::control::protocol::{Change, Resize};
 use vssd_host::latency::{Histogram, buckets, histogram};
 use vssd_host::size::Amount;
+use workloads::{HostPick, Pick};
 
 use super::rows::{BLOCKS, DisturbedBucketRow, DisturbedRow, MOVED};
 use super::run::{BLOCK, PATIENCE, start};
@@ -76,7 +77,7 @@ fn resize(control: &Path) -> Result<Resizes> {
     let mut to = |held: u32| {
         thread::sleep(QUIET);
         let mut resize = Resize::new("vm1", Change::To(Amount::Blocks(held.into())));
-        resize.evict = PickName::Sequential;
+        resize.pick = Pick::Host(HostPick::Sequential);
         // The client is no vSSD driver.
         resize.force = true;
         let began = Instant::now();

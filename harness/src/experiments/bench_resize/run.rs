@@ -15,9 +15,9 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 use results::store::RunFolder;
-use vssd_host::control::protocol::PickName;
+
 use vssd_host::size::ByteSize;
-use workloads::{Command, Policy};
+use workloads::{Command, GuestPick, Pick};
 
 use super::disturbance;
 use super::params::Params;
@@ -71,13 +71,13 @@ fn with_guest(
     let mut entries = vec![0; order.len()];
     let mut bench = lab.bench(shape, folder)?;
     for repetition in 0..params.repetitions {
-        for policy in [Policy::Scattered, Policy::Highest] {
-            let command = Command::Policy { policy, seed };
+        for pick in [GuestPick::Scattered, GuestPick::Highest] {
+            let command = Command::Policy { pick, seed };
             bench.guest().run(&command, PATIENCE)?;
             let (shrink_ns, shrink_device_ns) = timed(&mut bench, BLOCKS - MOVED)?;
             let (grow_ns, grow_device_ns) = timed(&mut bench, BLOCKS)?;
             folder.append(&ResizeRow {
-                pick: policy.to_string(),
+                pick: pick.to_string(),
                 repetition,
                 blocks: MOVED,
                 shrink_ns,
@@ -114,7 +114,7 @@ fn visit(entries: &mut [u32], order: &[u32]) -> Duration {
 /// Time from the command to both lists agreed, and of that the device's.
 fn timed(testbed: &mut dyn Testbed, target: u32) -> Result<(u64, u64)> {
     let options = ResizeOptions {
-        evict: PickName::Guest,
+        pick: Pick::Guest,
         deadline: PATIENCE,
         seed: 0,
     };
@@ -167,8 +167,8 @@ fn twin_memory(resizes: u32, seed: u64) -> Result<(u64, u64)> {
         written: ByteSize(0),
     })?;
     let capacity = Testbed::capacity(&twin);
-    let policy = Policy::Scattered;
-    twin.run(&Command::Policy { policy, seed }, PATIENCE)?;
+    let pick = GuestPick::Scattered;
+    twin.run(&Command::Policy { pick, seed }, PATIENCE)?;
     let mut few = 0;
     for resize in 0..resizes {
         let target = match resize % 2 {
@@ -201,10 +201,10 @@ fn journal_memory(
     })?;
     let process = bench.backend.pid().to_string();
     let capacity = Testbed::capacity(&bench);
-    let policy = Policy::Scattered;
+    let pick = GuestPick::Scattered;
     bench
         .guest()
-        .run(&Command::Policy { policy, seed }, PATIENCE)?;
+        .run(&Command::Policy { pick, seed }, PATIENCE)?;
     for resize in 0..resizes {
         let target = match resize % 2 {
             0 => capacity / 2,

@@ -8,7 +8,7 @@ use guest_cache::WritePolicy;
 use guest_cache::cache::MAX_SLOTS;
 use serde::de::DeserializeOwned;
 use vssd_host::size::ByteSize;
-use workloads::{Policy as Pick, Workload};
+use workloads::{GuestPick, Workload};
 
 use crate::experiments::common::cached::BLOCK;
 
@@ -136,14 +136,12 @@ pub fn each<T>(
 }
 
 /// How a guest picks, from names in the parameter `picks`.
-pub fn policies(names: &[String]) -> Result<Vec<Pick>> {
-    ensure!(!names.is_empty(), "`picks` names no policy");
-    names
-        .iter()
-        .map(|name| {
-            name.parse()
-                .ok()
-                .with_context(|| format!("`picks` names `{name}`, which is no policy"))
-        })
-        .collect()
+pub fn picks(names: &[String]) -> Result<Vec<GuestPick>> {
+    each("picks", names, pick)
+}
+
+/// How a guest picks, in a parameter.
+pub fn pick(key: &str, text: &str) -> Result<GuestPick> {
+    text.parse()
+        .map_err(|error: String| anyhow!("`{key}`: {error}"))
 }

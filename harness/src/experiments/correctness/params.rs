@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use serde::Deserialize;
 use vssd_host::size::ByteSize;
-use workloads::Policy;
+use workloads::GuestPick;
 
 use crate::experiments::common::params;
 
@@ -25,7 +25,7 @@ pub(crate) struct Params {
     pub(super) size: ByteSize,
     pub(super) block_size: ByteSize,
     pub(super) balloon_percent: Vec<f64>,
-    pub(super) picks: Vec<Policy>,
+    pub(super) picks: Vec<GuestPick>,
     pub(super) device_enforces_every: u32,
     pub(super) random_steps: u32,
     pub(super) random_percent: f64,
@@ -53,7 +53,7 @@ impl TryFrom<Raw> for Params {
         Ok(Self {
             size: params::size("size", &raw.size)?,
             block_size: params::size("block_size", &raw.block_size)?,
-            picks: params::policies(&raw.picks)?,
+            picks: params::picks(&raw.picks)?,
             balloon_percent: raw.balloon_percent,
             device_enforces_every: raw.device_enforces_every,
             random_steps: raw.random_steps,

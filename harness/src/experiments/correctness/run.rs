@@ -7,9 +7,9 @@ use lab::testbed::{ResizeOptions, Shape, Testbed, Transport, fill};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use results::store::RunFolder;
-use vssd_host::control::protocol::PickName;
+
 use workloads::command::{DEFAULT_DEPTH, Enforce};
-use workloads::{Command, Policy, Report};
+use workloads::{Command, GuestPick, HostPick, Pick, Report};
 
 use super::params::Params;
 use super::rows::{CorrectnessRow, CorrectnessTimingRow, Direction};
@@ -29,7 +29,7 @@ struct Timing {
 /// What a step asks for.
 struct Step {
     part: &'static str,
-    pick: Policy,
+    pick: GuestPick,
     balloon: u32,
     enforce: Enforce,
 }
@@ -43,9 +43,9 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn options(seed: u64, evict: PickName) -> ResizeOptions {
+    fn options(seed: u64, pick: Pick) -> ResizeOptions {
         ResizeOptions {
-            evict,
+            pick,
             deadline: PATIENCE,
             seed,
         }
@@ -132,10 +132,10 @@ impl Run<'_> {
     }
 
     /// Tells the guest how to pick from now on.
-    fn pick(&mut self, policy: Policy, seed: u64) -> Result<()> {
+    fn pick(&mut self, pick: GuestPick, seed: u64) -> Result<()> {
         self.testbed
             .guest()
-            .run(&Command::Policy { policy, seed }, PATIENCE)
+            .run(&Command::Policy { pick, seed }, PATIENCE)
             .map(drop)
     }
 }
@@ -171,7 +171,7 @@ pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<
         };
         let seed = lab.seed.wrapping_add(i as u64);
         run.pick(step.pick, seed)?;
-        let resize_ns = run.resize(step.balloon, Run::options(seed, PickName::Guest))?;
+        let resize_ns = run.resize(step.balloon, Run::options(seed, Pick::Guest))?;
         let timing = Timing {
             resize_ns,
             ..Timing::default()
@@ -220,11 +220,11 @@ fn random_walk(
         // Several resizes for each look, every third by the hypervisor's own picks.
         for j in 0..3 {
             balloon = rng.random_range(0..=most as u32);
-            let evict = match (i + j) % 3 {
-                0 => PickName::Uniform,
-                _ => PickName::Guest,
+            let pick = match (i + j) % 3 {
+                0 => Pick::Host(HostPick::Uniform),
+                _ => Pick::Guest,
             };
-            resize_ns = run.resize(balloon, Run::options(seed, evict))?;
+            resize_ns = run.resize(balloon, Run::options(seed, pick))?;
         }
         let reports = run.testbed.guest().stop(PATIENCE)?;
         let stressed = reports.iter().find_map(|report| match report {

@@ -1,6 +1,7 @@
 //! Claims of the eviction experiment.
 
 use results::verdict::{Source, Table, Verdict, millis};
+use workloads::{GuestPick, HostPick};
 
 use super::picker::Picker;
 use super::rows::{EvictionRow, EvictionTimingRow, PickerRow};
@@ -123,8 +124,8 @@ fn twin_claim(
         found.map(|row| (row.hits, row.misses))
     };
     let pairs = [
-        (guest, counted(Picker::GuestSample)),
-        (hypervisor, counted(Picker::HostUniform)),
+        (guest, counted(Picker::Guest(GuestPick::Sample))),
+        (hypervisor, counted(Picker::Host(HostPick::Uniform))),
     ];
     // Whoever compares other pickers than these two has nothing to hold against.
     if pairs.iter().any(|(_, counted)| counted.is_none()) {
@@ -237,8 +238,8 @@ mod tests {
         };
         let of = |guest, hypervisor| {
             [
-                picker(Picker::GuestSample, guest),
-                picker(Picker::HostUniform, hypervisor),
+                picker(Picker::Guest(GuestPick::Sample), guest),
+                picker(Picker::Host(HostPick::Uniform), hypervisor),
             ]
         };
         assert!(judge(&rows, &[], &of(100, 2_500)).holds());

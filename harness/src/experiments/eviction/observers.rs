@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use anyhow::Result;
 use results::store::RunFolder;
-use vssd_host::pick::{HostPick, Tracker};
+use vssd_host::pick::Tracker;
+use workloads::HostPick;
 
 use super::params::Params;
 use super::rows::ObserverRow;

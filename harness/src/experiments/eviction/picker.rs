@@ -1,121 +1,88 @@
-//! Who picks the blocks of a shrink: every candidate that the eviction
-//! experiment compares, in one list.
+//! The pickers that the eviction experiment compares, in one list.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
+use workloads::pick::{first_sentence, invalid};
+use workloads::{GuestPick, HostPick};
 
-/// A way to pick the blocks to give up, by the side that picks and by what it
-/// knows. Names in rows, parameters and on the command line are those of
-/// [`name`](Self::name).
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
-#[serde(rename_all = "kebab-case")]
+/// Which side picks the blocks to give up, and by what. Names in rows, parameters and on the
+/// command line are those of [`Display`](fmt::Display).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub enum Picker {
-    /// The guest, by a sample of its workload: blocks that the sample did not
-    /// draw go at random, then those drawn least often. The guest of the 2017
-    /// defence. Knows a sample of the distribution, none of the accesses.
-    GuestSample,
-    /// The guest, least recently used first. Knows the last access to each
-    /// block. (Denning, "The working set model for program behavior", 1968.)
-    GuestLru,
-    /// The guest, least frequently used first, with counters of 8 bits that are
-    /// halved as time passes. Knows an aged count of accesses to each block.
-    /// (Robinson and Devarakonda, "Data cache management using frequency-based
-    /// replacement", SIGMETRICS 1990; halving as in TinyLFU, Einziger et al.,
-    /// ACM ToS 2017.)
-    GuestLfu,
-    /// The guest, fewest accesses first. Knows the exact number of all accesses
-    /// to each block. The best that a stationary past can tell.
-    GuestCounts,
-    /// The guest, fewest coming accesses first. Knows the future: the bound
-    /// that no picker can beat, since blocks once given up are not fetched again.
-    /// (Belady, "A study of replacement algorithms", 1966, for a single choice.)
+    /// The guest.
+    Guest(GuestPick),
+    /// The guest by [`GuestPick::Sample`], with the accesses to come for hints: the bound that
+    /// no picker can beat, since blocks once given up are not fetched again. (Belady, "A study
+    /// of replacement algorithms", 1966, for a single choice.)
     GuestOracle,
-    /// The hypervisor, uniformly at random. Knows nothing. The hypervisor of
-    /// the 2017 defence, and the baseline of every comparison.
-    HostUniform,
-    /// The hypervisor, least recently used first, by the requests that the
-    /// backend serves. Knows the last request to each block.
-    HostLru,
-    /// The hypervisor, by a hand that sweeps over reference bits which requests
-    /// set. Knows one bit for each block. (Corbató, "A paging experiment with
-    /// the Multics system", 1968.)
-    HostClock,
-    /// The hypervisor, highest block numbers first. Knows nothing. What
-    /// cutting off the end of a disk does.
-    HostSequential,
-    /// The hypervisor takes every block and gives as many back as the guest is
-    /// to keep, empty: what a cache loses that is discarded on every resize.
+    /// The hypervisor.
+    Host(HostPick),
+    /// The hypervisor by [`HostPick::Uniform`], every block; as many as the guest is to keep
+    /// come back empty. A cache that is discarded on every resize loses as much.
     HostDropAll,
 }
 
 impl Picker {
     /// All of them, guests first.
     pub const ALL: [Self; 10] = [
-        Self::GuestSample,
-        Self::GuestLru,
-        Self::GuestLfu,
-        Self::GuestCounts,
+        Self::Guest(GuestPick::Sample),
+        Self::Guest(GuestPick::Lru),
+        Self::Guest(GuestPick::Lfu),
+        Self::Guest(GuestPick::Counts),
         Self::GuestOracle,
-        Self::HostUniform,
-        Self::HostLru,
-        Self::HostClock,
-        Self::HostSequential,
+        Self::Host(HostPick::Uniform),
+        Self::Host(HostPick::Lru),
+        Self::Host(HostPick::Clock),
+        Self::Host(HostPick::Sequential),
         Self::HostDropAll,
     ];
 
     /// What all others are compared with.
-    pub const BASELINE: Self = Self::HostUniform;
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::GuestSample => "guest-sample",
-            Self::GuestLru => "guest-lru",
-            Self::GuestLfu => "guest-lfu",
-            Self::GuestCounts => "guest-counts",
-            Self::GuestOracle => "guest-oracle",
-            Self::HostUniform => "host-uniform",
-            Self::HostLru => "host-lru",
-            Self::HostClock => "host-clock",
-            Self::HostSequential => "host-sequential",
-            Self::HostDropAll => "host-drop-all",
-        }
-    }
+    pub const BASELINE: Self = Self::Host(HostPick::Uniform);
 
     /// What it goes by, in a few words, for tables.
     pub fn knows(self) -> &'static str {
         match self {
-            Self::GuestSample => "a sample of the workload",
-            Self::GuestLru => "the guest's last access to each block",
-            Self::GuestLfu => "aged 8-bit counts of the guest's accesses",
-            Self::GuestCounts => "exact counts of the guest's accesses",
+            Self::Guest(pick) => pick.knows(),
             Self::GuestOracle => "the accesses to come",
-            Self::HostUniform | Self::HostSequential | Self::HostDropAll => "nothing",
-            Self::HostLru => "the last request to each block that the backend saw",
-            Self::HostClock => "one reference bit for each block, set by requests",
+            Self::Host(pick) => pick.knows(),
+            Self::HostDropAll => "nothing",
         }
     }
 
     /// True when the guest picks.
     pub fn is_guest(self) -> bool {
-        matches!(
-            self,
-            Self::GuestSample
-                | Self::GuestLru
-                | Self::GuestLfu
-                | Self::GuestCounts
-                | Self::GuestOracle
-        )
+        matches!(self, Self::Guest(_) | Self::GuestOracle)
+    }
+
+    /// A sentence on it, for the column reference.
+    fn about(self) -> &'static str {
+        match self {
+            Self::Guest(pick) => first_sentence(&pick),
+            Self::GuestOracle => "The guest picks the blocks with the fewest coming accesses",
+            Self::Host(pick) => first_sentence(&pick),
+            Self::HostDropAll => {
+                "The hypervisor takes every block and gives as many back as the guest is to keep, \
+                 empty: what a cache loses that is discarded on every resize"
+            }
+        }
     }
 }
 
 impl fmt::Display for Picker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
+        f.pad(&match self {
+            Self::Guest(pick) => format!("guest-{pick}"),
+            Self::GuestOracle => "guest-oracle".to_owned(),
+            Self::Host(pick) => format!("host-{pick}"),
+            Self::HostDropAll => "host-drop-all".to_owned(),
+        })
     }
 }
 
@@ -125,11 +92,33 @@ impl FromStr for Picker {
     fn from_str(name: &str) -> Result<Self, String> {
         Self::ALL
             .into_iter()
-            .find(|picker| picker.name() == name)
-            .ok_or_else(|| {
-                let names = Self::ALL.map(Self::name).join(", ");
-                format!("`{name}` is no picker; there are: {names}")
-            })
+            .find(|picker| picker.to_string() == name)
+            .ok_or_else(|| invalid(name, Self::ALL.iter()))
+    }
+}
+
+impl TryFrom<String> for Picker {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        name.parse()
+    }
+}
+
+impl From<Picker> for String {
+    fn from(picker: Picker) -> Self {
+        picker.to_string()
+    }
+}
+
+impl JsonSchema for Picker {
+    fn schema_name() -> Cow<'static, str> {
+        "Picker".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let value = |of: Self| json!({ "const": of.to_string(), "description": of.about() });
+        json_schema!({ "oneOf": Self::ALL.map(value) })
     }
 }
 
@@ -140,9 +129,11 @@ mod tests {
     #[test]
     fn names_come_back_as_pickers() {
         for picker in Picker::ALL {
-            assert_eq!(picker.name().parse(), Ok(picker));
-            assert_eq!(picker.is_guest(), picker.name().starts_with("guest-"));
+            let name = picker.to_string();
+            assert_eq!(name.parse(), Ok(picker));
+            assert_eq!(picker.is_guest(), name.starts_with("guest-"));
         }
+        assert!(Picker::ALL.is_sorted());
         assert!("guest".parse::<Picker>().unwrap_err().contains("guest-lru"));
     }
 }

@@ -258,6 +258,8 @@ fn observer_table(rows: &[ObserverRow]) -> Table {
 
 #[cfg(test)]
 mod tests {
+    use workloads::{GuestPick, HostPick};
+
     use super::*;
 
     fn row(picker: Picker, seed: u64, misses: u64) -> PickerRow {
@@ -276,10 +278,10 @@ mod tests {
         (0..5)
             .flat_map(|seed| {
                 [
-                    row(Picker::GuestSample, seed, 100 + seed),
+                    row(Picker::Guest(GuestPick::Sample), seed, 100 + seed),
                     row(Picker::GuestOracle, seed, 0),
-                    row(Picker::HostUniform, seed, 2_500 + 10 * seed),
-                    row(Picker::HostClock, seed, 2_520 + 3 * (seed % 2)),
+                    row(Picker::Host(HostPick::Uniform), seed, 2_500 + 10 * seed),
+                    row(Picker::Host(HostPick::Clock), seed, 2_520 + 3 * (seed % 2)),
                     row(Picker::HostDropAll, seed, 4_000),
                 ]
             })
@@ -306,7 +308,7 @@ mod tests {
             let found = verdict.findings.iter().find(|text| text.starts_with(&name));
             found.unwrap().as_str()
         };
-        let sample = of(Picker::GuestSample);
+        let sample = of(Picker::Guest(GuestPick::Sample));
         assert!(
             sample.contains("misses 1.02 [1.01, 1.03] % of the reads"),
             "{sample}"
@@ -317,8 +319,8 @@ mod tests {
         );
         assert!(sample.contains("the effect is large (Cliff's delta -1.00) over 5 seeds"));
         assert!(of(Picker::HostDropAll).contains("percentage points more"));
-        assert!(of(Picker::HostClock).contains("cannot be told apart"));
-        assert!(of(Picker::HostUniform).contains("the baseline"));
+        assert!(of(Picker::Host(HostPick::Clock)).contains("cannot be told apart"));
+        assert!(of(Picker::Host(HostPick::Uniform)).contains("the baseline"));
         let single: Vec<PickerRow> = good().into_iter().take(5).collect();
         let verdict = judged(&single);
         assert!(

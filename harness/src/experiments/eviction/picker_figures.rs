@@ -115,7 +115,11 @@ fn body(area: &Area<'_>, scores: &[Score]) -> Result<()> {
         let (right, _) = plot.map_coordinate(&(most, y));
         let down = down - rows.start;
         let name = text(16, INK, HPos::Right, VPos::Center);
-        area.draw(&Text::new(score.picker.name(), (left - 12, down), name))?;
+        area.draw(&Text::new(
+            score.picker.to_string(),
+            (left - 12, down),
+            name,
+        ))?;
         let number = text(16, color(score.picker), HPos::Left, VPos::Center);
         let value = format!("{} %", score.mean.text(2));
         area.draw(&Text::new(value, (right + 14, down), number))?;

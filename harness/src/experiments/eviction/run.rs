@@ -10,6 +10,7 @@ use indicatif::ProgressBar;
 use lab::twin::Twin;
 use results::store::RunFolder;
 use terminal::interrupt;
+use workloads::{GuestPick, HostPick};
 
 use super::observers;
 use super::params::Params;
@@ -33,8 +34,8 @@ fn in_detail(params: &Params, lab: &Lab, folder: &mut RunFolder, bar: &ProgressB
     // Hits and misses of each block: by the guest's picks, by the hypervisor's.
     let mut per_block: BTreeMap<u32, [(u32, u32); 2]> = BTreeMap::new();
     let sides = [
-        ("guest", Picker::GuestSample),
-        ("hypervisor", Picker::HostUniform),
+        ("guest", Picker::Guest(GuestPick::Sample)),
+        ("hypervisor", Picker::Host(HostPick::Uniform)),
     ];
     for (side, (managed_by, picker)) in sides.into_iter().enumerate() {
         let shape = trial::shape(params, Detail::EachBlock);
@@ -51,7 +52,7 @@ fn in_detail(params: &Params, lab: &Lab, folder: &mut RunFolder, bar: &ProgressB
             surrendered_blocks: outcome.surrendered,
             revoked_blocks: outcome.revoked,
             sample_draws: match picker {
-                Picker::GuestSample => params.sample,
+                Picker::Guest(GuestPick::Sample) => params.sample,
                 _ => 0,
             },
             reads: params.reads,

@@ -87,8 +87,8 @@ impl Swept for EvictionSweep {
 
     fn place(&self, parts: &[String], fields: &[String]) -> Result<Place, String> {
         let outcome = Outcome::read(fields)?;
-        let picker = outcome.picker.name();
-        let at = parts.iter().position(|part| part == picker);
+        let picker = outcome.picker.to_string();
+        let at = parts.iter().position(|part| *part == picker);
         at.map(|at| Place {
             at,
             of: parts.len(),

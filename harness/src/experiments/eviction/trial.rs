@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use lab::testbed::{ResizeOptions, Shape, Testbed, fill};
-use vssd_host::control::protocol::{PickName, Resized, TrackerName};
+use vssd_host::control::protocol::Resized;
 use workloads::pattern::derive_seed;
-use workloads::{Command, Policy, Report};
+use workloads::{Command, GuestPick, HostPick, Pick, Report};
 
 use super::params::Params;
 use super::picker::Picker;
@@ -107,35 +107,35 @@ fn prepare(
         start,
         count,
     };
-    let (policy, observer, hint) = match picker {
-        Picker::GuestSample => {
+    let (pick, hint) = match picker {
+        Picker::Guest(GuestPick::Sample) => {
             let start = params.warmup - params.staleness - params.sample;
             let sample = hint(FOR_SAMPLE, start, params.sample);
-            (Some(Policy::Sample), None, Some(sample))
+            (Some(GuestPick::Sample), Some(sample))
         }
         Picker::GuestOracle => {
             let future = hint(FOR_READS, params.warmup, params.reads);
-            (Some(Policy::Sample), None, Some(future))
+            (Some(GuestPick::Sample), Some(future))
         }
-        Picker::GuestLru => (Some(Policy::Lru), None, None),
-        Picker::GuestLfu => (Some(Policy::Lfu), None, None),
-        Picker::GuestCounts => (Some(Policy::Counts), None, None),
-        Picker::HostLru => (None, Some(TrackerName::Lru), None),
-        Picker::HostClock => (None, Some(TrackerName::Clock), None),
-        Picker::HostUniform | Picker::HostSequential | Picker::HostDropAll => (None, None, None),
+        Picker::Guest(pick) => (Some(pick), None),
+        Picker::Host(_) | Picker::HostDropAll => (None, None),
     };
-    let needs_history = hint.is_none() && (policy.is_some() || observer.is_some());
+    let tracked = match picker {
+        Picker::Host(pick) => Some(pick).filter(|pick| pick.needs_tracker()),
+        _ => None,
+    };
+    let needs_history = hint.is_none() && (pick.is_some() || tracked.is_some());
     if let Some(hint) = hint {
         testbed.guest().run(&hint, PATIENCE)?;
     }
-    if let Some(policy) = policy {
+    if let Some(pick) = pick {
         let seed = derive_seed(seed, FOR_GUEST_PICKS);
         testbed
             .guest()
-            .run(&Command::Policy { policy, seed }, PATIENCE)?;
+            .run(&Command::Policy { pick, seed }, PATIENCE)?;
     }
-    if let Some(observer) = observer {
-        testbed.observe(observer)?;
+    if tracked.is_some() {
+        testbed.observe(tracked.into())?;
     }
     if needs_history {
         let warmup = read(params, seed, false, detail);
@@ -145,9 +145,9 @@ fn prepare(
 }
 
 /// Resizes to `target` and waits until the guest has followed.
-fn resize(testbed: &mut dyn Testbed, target: u32, evict: PickName, seed: u64) -> Result<Resized> {
+fn resize(testbed: &mut dyn Testbed, target: u32, pick: Pick, seed: u64) -> Result<Resized> {
     let options = ResizeOptions {
-        evict,
+        pick,
         deadline: PATIENCE,
         seed: derive_seed(seed, FOR_HOST_PICKS),
     };
@@ -176,22 +176,20 @@ pub fn run(
         fill(testbed, seed)?;
     }
     prepare(params, picker, seed, detail, testbed)?;
-    let evict = match picker {
-        picker if picker.is_guest() => PickName::Guest,
-        Picker::HostLru => PickName::Lru,
-        Picker::HostClock => PickName::Clock,
-        Picker::HostSequential => PickName::Sequential,
-        _ => PickName::Uniform,
+    let pick = match picker {
+        Picker::Guest(_) | Picker::GuestOracle => Pick::Guest,
+        Picker::Host(pick) => Pick::Host(pick),
+        Picker::HostDropAll => Pick::Host(HostPick::Uniform),
     };
     let capacity = testbed.capacity();
     let shrunk = match picker {
         // Everything goes, and as much as is to be kept comes back empty.
         Picker::HostDropAll if params.target < capacity => {
-            let dropped = resize(testbed, 0, evict, seed)?;
-            resize(testbed, params.target, evict, seed)?;
+            let dropped = resize(testbed, 0, pick, seed)?;
+            resize(testbed, params.target, pick, seed)?;
             dropped
         }
-        _ => resize(testbed, params.target, evict, seed)?,
+        _ => resize(testbed, params.target, pick, seed)?,
     };
     let reads = read(params, seed, true, detail);
     let mut blocks = Vec::new();

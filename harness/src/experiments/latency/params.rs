@@ -6,10 +6,9 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use vssd_host::control::protocol::EncodingName;
 use vssd_host::size::{Amount, ByteSize};
-use workloads::{Command, Policy};
+use workloads::{Command, GuestPick};
 
 use crate::experiments::common::params;
-use crate::experiments::common::params::policies;
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -34,7 +33,7 @@ pub(crate) struct Params {
     pub(super) size: ByteSize,
     pub(super) block_size: ByteSize,
     pub(super) shrink_blocks: u32,
-    pub(super) pick: Policy,
+    pub(super) pick: GuestPick,
     pub(super) encodings: Vec<EncodingName>,
     pub(super) depth: u32,
     pub(super) writes_percent: u32,
@@ -82,7 +81,7 @@ impl TryFrom<Raw> for Params {
             size,
             block_size,
             shrink_blocks: u32::try_from(blocks).context("a vSSD has less than 2^32 blocks")?,
-            pick: policies(&[raw.pick])?[0],
+            pick: params::pick("pick", &raw.pick)?,
             encodings,
             depth: raw.depth,
             writes_percent: raw.writes_percent,

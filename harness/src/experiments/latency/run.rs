@@ -8,10 +8,10 @@ use anyhow::{Context, Result, bail, ensure};
 use lab::testbed::{ResizeOptions, Shape, Talk, Testbed, fill};
 use lab::vm_host::Bench;
 use results::store::RunFolder;
-use vssd_host::control::protocol::{EncodingName, LatencyStatus, PickName, Resized};
+use vssd_host::control::protocol::{EncodingName, LatencyStatus, Resized};
 use vssd_host::latency::{Activity, Bucket, Histogram, add, buckets, histogram};
 use workloads::report::PhaseKind;
-use workloads::{Command, Report};
+use workloads::{Command, Pick, Report};
 
 use super::params::Params;
 use super::rows::{LatencyBucketRow, LatencyCycleRow, LatencyPhase, LatencyRow, Side};
@@ -108,7 +108,7 @@ fn by_the_backend(
 
 fn resize(bench: &mut Bench, target: u32) -> Result<Resized> {
     let options = ResizeOptions {
-        evict: PickName::Guest,
+        pick: Pick::Guest,
         deadline: PATIENCE,
         seed: 0,
     };
@@ -258,7 +258,7 @@ fn prepare(
     let mut bench = lab.bench(shape, folder)?;
     bench.backend.set_encoding(encoding)?;
     let policy = Command::Policy {
-        policy: params.pick,
+        pick: params.pick,
         seed,
     };
     bench.guest.run(&policy, PATIENCE)?;

@@ -6,10 +6,9 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use vssd_host::control::protocol::EncodingName;
 use vssd_host::size::{Amount, ByteSize};
-use workloads::Policy;
+use workloads::GuestPick;
 
 use crate::experiments::common::params;
-use crate::experiments::common::params::policies;
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -31,7 +30,7 @@ pub(crate) struct Params {
     pub(super) block_size: ByteSize,
     /// Ascending.
     pub(super) sizes_blocks: Vec<u32>,
-    pub(super) picks: Vec<Policy>,
+    pub(super) picks: Vec<GuestPick>,
     pub(super) encodings: Vec<EncodingName>,
     pub(super) repetitions: u32,
     pub(super) list_repetitions: u32,
@@ -78,7 +77,7 @@ impl TryFrom<Raw> for Params {
             size,
             block_size,
             sizes_blocks,
-            picks: policies(&raw.picks)?,
+            picks: params::picks(&raw.picks)?,
             encodings,
             repetitions: raw.repetitions,
             list_repetitions: raw.list_repetitions,

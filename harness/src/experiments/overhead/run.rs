@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use lab::testbed::{ResizeOptions, Shape, Testbed, Transport};
 use results::store::RunFolder;
-use vssd_host::control::protocol::{EncodingName, PickName};
+use vssd_host::control::protocol::EncodingName;
 use vssd_host::size::ByteSize;
 use workloads::Command;
+use workloads::Pick;
 
 use super::ablation::Ablation;
 use super::params::Params;
@@ -28,7 +29,7 @@ struct Timed {
 
 fn timed(testbed: &mut dyn Testbed, target: u32) -> Result<Timed> {
     let options = ResizeOptions {
-        evict: PickName::Guest,
+        pick: Pick::Guest,
         deadline: PATIENCE,
         seed: 0,
     };
@@ -76,11 +77,11 @@ pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<
             })?;
         }
         let mut in_ablation = Duration::ZERO;
-        for &policy in &params.picks {
+        for &pick in &params.picks {
             let seed = lab.seed;
             testbed
                 .guest()
-                .run(&Command::Policy { policy, seed }, PATIENCE)?;
+                .run(&Command::Policy { pick, seed }, PATIENCE)?;
             for repetition in 0..params.repetitions {
                 for &encoding in &params.encodings {
                     let is_ablation = encoding == EncodingName::List4096;
@@ -96,7 +97,7 @@ pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<
                     }
                     folder.append(&OverheadRow {
                         encoding: encoding.to_string(),
-                        pick: policy.to_string(),
+                        pick: pick.to_string(),
                         repetition,
                         block_size_bytes: params.block_size.0 as u32,
                         capacity_blocks: capacity,
@@ -110,7 +111,7 @@ pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<
                     if is_timed {
                         folder.append(&OverheadTimingRow {
                             encoding: encoding.to_string(),
-                            pick: policy.to_string(),
+                            pick: pick.to_string(),
                             repetition,
                             block_size_bytes: params.block_size.0 as u32,
                             capacity_blocks: capacity,

@@ -14,10 +14,10 @@ use results::store::RunFolder;
 use terminal::interrupt;
 use vssd_host::control::Client;
 use vssd_host::control::client::ClientError;
-use vssd_host::control::protocol::{Change, PickName, Reply, Request, Resize, Resized};
+use vssd_host::control::protocol::{Change, Reply, Request, Resize, Resized};
 use vssd_host::size::Amount;
 use workloads::command::Enforce;
-use workloads::{Command, Policy, Report};
+use workloads::{Command, GuestPick, HostPick, Pick, Report};
 
 use super::params::{Params, Raw};
 use super::rows::{SharingCheckRow, SharingRow};
@@ -28,7 +28,7 @@ use crate::experiments::common::lab::Lab;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How guests pick, by turns.
-const PICKS: [Policy; 3] = [Policy::Random, Policy::Scattered, Policy::Highest];
+const PICKS: [GuestPick; 3] = [GuestPick::Random, GuestPick::Scattered, GuestPick::Highest];
 
 /// What a round begins with.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -124,9 +124,9 @@ impl Run<'_> {
 
     fn round(&mut self, mut fleet: Fleet, round: u32) -> Result<Fleet> {
         let seed = self.lab.seed.wrapping_mul(1 << 20) + u64::from(round);
-        let policy = PICKS[round as usize % PICKS.len()];
+        let pick = PICKS[round as usize % PICKS.len()];
         for guest in &mut fleet.guests {
-            guest.run(&Command::Policy { policy, seed }, PATIENCE)?;
+            guest.run(&Command::Policy { pick, seed }, PATIENCE)?;
             guest.start(&self.load(seed))?;
         }
         let event = Event::of_round(round);
@@ -139,7 +139,7 @@ impl Run<'_> {
                 // What it finds now was written before it was killed.
                 let found = verify(&mut fleet.guests[0])?;
                 self.record(&fleet, 0, round, "killed", found, Load::default())?;
-                fleet.guests[0].run(&Command::Policy { policy, seed }, PATIENCE)?;
+                fleet.guests[0].run(&Command::Policy { pick, seed }, PATIENCE)?;
                 fleet.guests[0].start(&self.load(seed))?;
             }
             Event::BackendRestarted => {
@@ -356,11 +356,11 @@ impl Resizer<'_> {
         resize.deadline_ms = PATIENCE.as_millis() as u64 / 2;
         resize.seed = Some(self.rng.random());
         if !grows && self.chance(self.raw.revoke_percent) {
-            resize.evict = PickName::Uniform;
+            resize.pick = Pick::Host(HostPick::Uniform);
         }
-        let kind = match (grows, resize.evict) {
+        let kind = match (grows, resize.pick) {
             (true, _) => "grow",
-            (false, PickName::Guest) => "shrink",
+            (false, Pick::Guest) => "shrink",
             (false, _) => "revoke",
         };
         let cancelled = self.chance(self.raw.cancel_percent);

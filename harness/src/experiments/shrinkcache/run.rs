@@ -6,9 +6,9 @@ use guest_cache::WritePolicy;
 use lab::testbed::{ResizeOptions, Testbed};
 use results::store::RunFolder;
 use terminal::interrupt;
-use vssd_host::control::protocol::{PickName, TrackerName};
+use vssd_host::control::protocol::TrackerName;
 use workloads::pattern::derive_seed;
-use workloads::{Command, Report};
+use workloads::{Command, HostPick, Pick, Report};
 
 use super::params::Params;
 use super::rows::{
@@ -97,7 +97,7 @@ impl<'a> Run<'a> {
             interrupt::check()?;
             match phase {
                 "shrunk" => drop(self.shrink(folder)?),
-                "grown" => drop(self.resize("grow", self.capacity, PickName::Guest, folder)?),
+                "grown" => drop(self.resize("grow", self.capacity, Pick::Guest, folder)?),
                 _ => {}
             }
             let replayed = Replayed::run(self.testbed.guest(), &load)?;
@@ -166,29 +166,30 @@ impl<'a> Run<'a> {
     /// Makes the cache smaller; returns what the guest said meanwhile.
     fn shrink(&mut self, folder: &mut RunFolder) -> Result<Vec<Report>> {
         let keep = self.params.keep;
-        let evict = match self.way {
-            SURRENDER => PickName::Guest,
-            HOST_LRU => PickName::Lru,
-            UNIFORM => PickName::Uniform,
+        let pick = match self.way {
+            SURRENDER => Pick::Guest,
+            HOST_LRU => Pick::Host(HostPick::Lru),
+            UNIFORM => Pick::Host(HostPick::Uniform),
             DROP_ALL => {
-                let mut reports = self.resize("shrink", 0, PickName::Uniform, folder)?;
-                reports.extend(self.resize("refill", keep, PickName::Guest, folder)?);
+                let mut reports =
+                    self.resize("shrink", 0, Pick::Host(HostPick::Uniform), folder)?;
+                reports.extend(self.resize("refill", keep, Pick::Guest, folder)?);
                 return Ok(reports);
             }
             other => unreachable!("{other} is no way"),
         };
-        self.resize("shrink", keep, evict, folder)
+        self.resize("shrink", keep, pick, folder)
     }
 
     fn resize(
         &mut self,
         step: &str,
         target: u32,
-        evict: PickName,
+        pick: Pick,
         folder: &mut RunFolder,
     ) -> Result<Vec<Report>> {
         let options = ResizeOptions {
-            evict,
+            pick,
             deadline: PATIENCE,
             seed: derive_seed(self.seed, FOR_HOST_PICKS),
         };

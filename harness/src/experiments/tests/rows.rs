@@ -15,6 +15,7 @@ use crate::experiments::sharing::rows::{SharingCheckRow, SharingRow};
 use crate::experiments::writepolicy::rows::{
     WritePolicyCrashRow, WritePolicyRow, WritePolicySampleRow,
 };
+use workloads::{GuestPick, HostPick};
 
 pub(super) const CAPACITY: u32 = 262_144;
 
@@ -472,8 +473,8 @@ pub(super) fn sweep_table(axes: &[&str]) -> SweepTable {
         for seed in 0..4 {
             let saved = 3_000 * u64::from(values.iter().sum::<u32>()) + 10 * seed;
             for (picker, misses) in [
-                (Picker::GuestSample, 11_000 - saved.min(11_000)),
-                (Picker::HostUniform, 5_000),
+                (Picker::Guest(GuestPick::Sample), 11_000 - saved.min(11_000)),
+                (Picker::Host(HostPick::Uniform), 5_000),
             ] {
                 rows.push(SweepRow {
                     point,

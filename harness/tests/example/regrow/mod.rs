@@ -17,10 +17,10 @@ use results::store::RunFolder;
 use results::verdict::{Source, Verdict};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use vssd_host::control::protocol::PickName;
+
 use vssd_host::size::ByteSize;
 use workloads::command::Enforce;
-use workloads::{Command, Report};
+use workloads::{Command, Pick, Report};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -91,7 +91,7 @@ impl Experiment for Regrow {
             written: params.size,
         };
         let options = ResizeOptions {
-            evict: PickName::Guest,
+            pick: Pick::Guest,
             deadline: PATIENCE,
             seed: lab.seed,
         };

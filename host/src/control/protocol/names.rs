@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use strum::VariantNames;
 use vssd::wire::Encoding;
 
-use crate::pick::HostPick;
+use workloads::HostPick;
 
 /// Why a text is not a name of `T`.
 fn unknown<T: VariantNames>(text: &str) -> String {
@@ -54,24 +54,6 @@ named! {
         Compact = "compact" => Encoding::Compact,
         /// The exchange of the 2017 system.
         List4096 = "list-4096" => Encoding::List4096,
-    }
-}
-
-named! {
-    /// Who picks the blocks of a shrink, by name.
-    PickName for Option<HostPick> {
-        /// The guest picks.
-        Guest = "guest" => None,
-        /// The hypervisor picks at random.
-        Uniform = "uniform" => Some(HostPick::Uniform),
-        /// The hypervisor picks the least recently used blocks.
-        Lru = "lru" => Some(HostPick::Lru),
-        /// The hypervisor picks by the clock algorithm (second chance).
-        Clock = "clock" => Some(HostPick::Clock),
-        /// The hypervisor picks the highest block numbers.
-        Sequential = "sequential" => Some(HostPick::Sequential),
-        /// The hypervisor takes exactly the given blocks.
-        Given = "given" => Some(HostPick::Given),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Judgements of made-up rows.
 
+use workloads::{GuestPick, HostPick};
+
 use super::*;
 
 /// Points of `sd` by `share` at which the guest's picks save so many of a thousand reads.
@@ -8,8 +10,8 @@ fn table(points: &[(&str, &str, &[i64])]) -> SweepTable {
     for (point, (sd, share, savings)) in points.iter().enumerate() {
         for (seed, saving) in savings.iter().enumerate() {
             for (picker, misses) in [
-                (Picker::GuestSample, 500 - saving),
-                (Picker::HostUniform, 500),
+                (Picker::Guest(GuestPick::Sample), 500 - saving),
+                (Picker::Host(HostPick::Uniform), 500),
             ] {
                 rows.push(SweepRow {
                     point: point as u32,
