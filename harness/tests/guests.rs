@@ -24,7 +24,7 @@ use terminal::progress::Progress;
 use vssd_host::control::protocol::{EncodingName, Resized};
 use vssd_host::size::ByteSize;
 use workloads::command::Enforce;
-use workloads::{Command, GuestPick, HostPick, Pick, Report};
+use workloads::{Command, GuestPick, HostPick, Pick, Report, command, report};
 
 const SIZE: ByteSize = ByteSize(64 << 20);
 const BLOCK: ByteSize = ByteSize(4096);
@@ -73,17 +73,17 @@ fn resize(bench: &mut Bench, to: u32, pick: Pick, deadline: Duration) -> Resized
 fn verify(bench: &mut Bench, enforce: Enforce) -> [u32; 5] {
     let reports = bench
         .guest
-        .run(&Command::Verify { enforce }, PATIENCE)
+        .run(&Command::Verify(command::Verify { enforce }), PATIENCE)
         .unwrap();
     match reports.last() {
-        Some(Report::Verified {
+        Some(Report::Verified(report::Verified {
             ok,
             zeros,
             corrupt,
             errors,
             unexpected,
             ..
-        }) => [*ok, *zeros, *corrupt, *errors, *unexpected],
+        })) => [*ok, *zeros, *corrupt, *errors, *unexpected],
         other => panic!("no verdict but {other:?}"),
     }
 }
@@ -91,7 +91,7 @@ fn verify(bench: &mut Bench, enforce: Enforce) -> [u32; 5] {
 fn assert_lists_equal(bench: &mut Bench) {
     let status = bench.backend.status().unwrap();
     let reports = run(bench, "info");
-    let Some(Report::Info { held, digest, .. }) = reports.last() else {
+    let Some(Report::Info(report::Info { held, digest, .. })) = reports.last() else {
         panic!("no info but {reports:?}");
     };
     assert_eq!(*held, status.held);
@@ -198,10 +198,10 @@ fn a_guest_that_refuses_loses_the_blocks_at_the_deadline() {
     bench
         .guest
         .run(
-            &Command::Policy {
+            &Command::Policy(command::Policy {
                 pick: GuestPick::Refuse,
                 seed: 0,
-            },
+            }),
             PATIENCE,
         )
         .unwrap();
@@ -237,13 +237,13 @@ fn a_killed_backend_loses_no_write_and_no_block() {
     }
     let reports = bench.guest.stop(PATIENCE).unwrap();
     let stressed = reports.iter().find_map(|report| match report {
-        Report::Stressed {
+        Report::Stressed(report::Stressed {
             writes,
             lost_race,
             errors,
             corrupt,
             ..
-        } => Some((*writes >= 6_000, *lost_race, *errors, *corrupt)),
+        }) => Some((*writes >= 6_000, *lost_race, *errors, *corrupt)),
         _ => None,
     });
     assert_eq!(stressed, Some((true, 0, 0, 0)), "{reports:?}");
@@ -436,7 +436,7 @@ fn cached_bench(vm_host: &VmHost) -> Bench {
 /// write that was acknowledged, and the last one that a flush made durable.
 fn replayed(reports: &[Report]) -> ([u64; 3], u64, u64, u64) {
     let replayed = reports.iter().find_map(|report| match report {
-        Report::Replayed {
+        Report::Replayed(report::Replayed {
             read_hits,
             lost,
             errors,
@@ -444,7 +444,7 @@ fn replayed(reports: &[Report]) -> ([u64; 3], u64, u64, u64) {
             acknowledged,
             flushed,
             ..
-        } => Some((
+        }) => Some((
             [*lost, *errors, *corrupt],
             *read_hits,
             *acknowledged,
@@ -459,14 +459,14 @@ fn replayed(reports: &[Report]) -> ([u64; 3], u64, u64, u64) {
 /// a stamp.
 fn newest_stamp(bench: &mut Bench, span: u32) -> u64 {
     let reports = run(bench, &format!("stamps span={span}"));
-    let sound = Report::StampsRead {
+    let sound = Report::StampsRead(report::StampsRead {
         blocks: span,
         bad: 0,
         lost: 0,
-    };
+    });
     assert_eq!(reports.last(), Some(&sound));
     let numbers = reports.iter().filter_map(|report| match report {
-        Report::Stamps { numbers, .. } => numbers.iter().copied().max(),
+        Report::Stamps(report::Stamps { numbers, .. }) => numbers.iter().copied().max(),
         _ => None,
     });
     numbers.max().unwrap()
@@ -521,7 +521,7 @@ fn a_killed_guest_loses_nothing_that_its_cache_had_flushed() {
         let numbers = |bench: &mut Bench| {
             let reports = run(bench, &format!("stamps span={SPAN}"));
             let numbers = reports.into_iter().filter_map(|report| match report {
-                Report::Stamps { numbers, .. } => Some(numbers),
+                Report::Stamps(report::Stamps { numbers, .. }) => Some(numbers),
                 _ => None,
             });
             numbers.flatten().collect::<Vec<u64>>()
@@ -538,11 +538,11 @@ fn a_killed_guest_loses_nothing_that_its_cache_had_flushed() {
         let warm = |report: &Report| {
             matches!(
                 report,
-                Report::CacheOpened {
+                Report::CacheOpened(report::CacheOpened {
                     restored: 1..,
                     lost: 0,
                     ..
-                }
+                })
             )
         };
         assert!(reports.last().is_some_and(warm), "{write}: {reports:?}");
@@ -561,7 +561,7 @@ fn a_killed_guest_loses_nothing_that_its_cache_had_flushed() {
         let reports = run(&mut bench, "close");
         assert!(matches!(
             reports.last(),
-            Some(Report::WrittenBack { errors: 0, .. })
+            Some(Report::WrittenBack(report::WrittenBack { errors: 0, .. }))
         ));
         // The next one begins with zeros.
         bench = cached_bench(&vm_host);

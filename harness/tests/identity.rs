@@ -19,7 +19,7 @@ use lab::testbed::{Disks, OriginShape, Shape, Testbed};
 use lab::twin::Twin;
 use lab::vm_host::VmHost;
 use vssd_host::size::ByteSize;
-use workloads::Report;
+use workloads::{Report, report};
 
 /// A claim about times may fail on a busy machine; that is not for this test.
 const EXIT_DOES_NOT_HOLD: i32 = 3;
@@ -235,32 +235,32 @@ fn replays_count_the_same_on_both() {
 /// What a report of a cache counts, without what depends on timing.
 fn counted(report: &Report) -> Option<Vec<u64>> {
     match report {
-        Report::CacheOpened {
+        Report::CacheOpened(report::CacheOpened {
             origin_blocks,
             slots,
             metadata_blocks,
             restored,
             ..
-        } => Some(
+        }) => Some(
             [*origin_blocks, *slots, *metadata_blocks, *restored]
                 .map(u64::from)
                 .into(),
         ),
-        Report::CacheSample {
+        Report::CacheSample(report::CacheSample {
             accesses,
             read_hits,
             read_misses,
             write_hits,
             write_misses,
             ..
-        } => Some(vec![
+        }) => Some(vec![
             *accesses,
             *read_hits,
             *read_misses,
             *write_hits,
             *write_misses,
         ]),
-        Report::Replayed {
+        Report::Replayed(report::Replayed {
             read_hits,
             read_misses,
             write_hits,
@@ -272,7 +272,7 @@ fn counted(report: &Report) -> Option<Vec<u64>> {
             corrupt,
             acknowledged,
             ..
-        } => {
+        }) => {
             assert_eq!([*lost, *errors, *corrupt], [0, 0, 0]);
             let hits = [*read_hits, *read_misses, *write_hits, *write_misses];
             Some([&hits[..], &[*bypassed, *beyond, *acknowledged]].concat())

@@ -16,9 +16,9 @@ use simulate::replay;
 use simulate::trace::trace_image;
 use terminal::progress::Progress;
 use vssd_host::size::ByteSize;
-use workloads::Report;
 use workloads::trace::{Options, TimeOrder};
 use workloads::trace_disk::{Access, Header};
+use workloads::{Report, report};
 
 const HIDDEN: Progress = Progress { shown: false };
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -66,7 +66,7 @@ fn run(bed: &mut dyn Testbed, line: &str) -> anyhow::Result<Report> {
 fn open(bed: &mut dyn Testbed, policy: &str) -> u32 {
     let line = format!("cache evict={policy} write=write-back fresh=true");
     match run(bed, &line).unwrap() {
-        Report::CacheOpened { slots, .. } => slots,
+        Report::CacheOpened(report::CacheOpened { slots, .. }) => slots,
         other => panic!("no cache but {other:?}"),
     }
 }
@@ -74,7 +74,7 @@ fn open(bed: &mut dyn Testbed, policy: &str) -> u32 {
 /// Reads and writes that missed, of all; those beyond the disk; and none that went wrong.
 fn replay(bed: &mut dyn Testbed, depth: u32) -> anyhow::Result<([u64; 4], u64)> {
     match run(bed, &format!("replay trace=true depth={depth}"))? {
-        Report::Replayed {
+        Report::Replayed(report::Replayed {
             read_hits,
             read_misses,
             write_hits,
@@ -85,7 +85,7 @@ fn replay(bed: &mut dyn Testbed, depth: u32) -> anyhow::Result<([u64; 4], u64)> 
             errors: 0,
             corrupt: 0,
             ..
-        } => {
+        }) => {
             let reads = read_hits + read_misses;
             let writes = write_hits + write_misses;
             Ok(([reads, read_misses, writes, write_misses], beyond))

@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 
 use vssd::block_set::BlockSet;
 use vssd::encoding::SetView;
-use workloads::{GuestPick, Report};
+use workloads::{GuestPick, Report, report};
 
 use crate::contents::Contents;
 use crate::disk::{Application, Choice};
@@ -70,12 +70,12 @@ impl App {
     /// The change of the list since the last call, if there was one.
     pub fn take_resized(&mut self, held: u32) -> Option<Report> {
         let moved = core::mem::take(&mut self.recent);
-        (moved != Moved::default()).then_some(Report::Resized {
+        (moved != Moved::default()).then_some(Report::Resized(report::Resized {
             held,
             surrendered: moved.surrendered,
             granted: moved.granted,
             revoked: moved.revoked,
-        })
+        }))
     }
 
     /// Blocks surrendered, granted and revoked since boot.

@@ -11,7 +11,7 @@ use core::task::Poll;
 
 use vssd::driver::{Driver, Fault};
 use vssd::units::Geometry;
-use workloads::{Command, Report};
+use workloads::{Command, Report, command, report};
 
 use crate::app::App;
 use crate::cached::{OpenCache, Writes};
@@ -65,10 +65,10 @@ impl<'m, M: Machine> Guest<'m, M> {
             Err(fault) => {
                 let reason =
                     format!("too many faults of the device in a row; the last one: {fault}");
-                self.report(&Report::Failed {
+                self.report(&Report::Failed(report::Failed {
                     command: String::new(),
                     reason,
-                });
+                }));
                 Exit::Failure
             }
         }
@@ -80,14 +80,14 @@ impl<'m, M: Machine> Guest<'m, M> {
         // Only these end the guest if they fail: after a typed command the guest goes on.
         let mut scripted = self.lines.waiting();
         let held = self.hardware.borrow().disk.driver().held().len();
-        self.report(&Report::Ready {
+        self.report(&Report::Ready(report::Ready {
             version: env!("CARGO_PKG_VERSION").to_string(),
             disk: self.shape.kind,
             block_size: self.geometry.block_size(),
             capacity: self.geometry.capacity(),
             held,
             first_io_ns,
-        });
+        }));
         if let Some(why) = why_fixed(self.shape.kind) {
             self.hardware
                 .borrow_mut()
@@ -115,19 +115,19 @@ impl<'m, M: Machine> Guest<'m, M> {
                     Ok(command) => match self.carry_out(command)? {
                         Ok(()) => self.done(line, started),
                         Err(reason) => {
-                            self.report(&Report::Failed {
+                            self.report(&Report::Failed(report::Failed {
                                 command: line,
                                 reason,
-                            });
+                            }));
                             if of_script && !has_own_channel {
                                 return Ok(Exit::Failure);
                             }
                         }
                     },
-                    Err(error) => self.report(&Report::Failed {
+                    Err(error) => self.report(&Report::Failed(report::Failed {
                         command: line,
                         reason: error.to_string(),
-                    }),
+                    })),
                 }
             }
             self.poll_or_idle()?;
@@ -153,10 +153,10 @@ impl<'m, M: Machine> Guest<'m, M> {
 
     fn done(&mut self, command: String, started_ns: u64) {
         let elapsed_ns = self.now_ns() - started_ns;
-        self.report(&Report::Done {
+        self.report(&Report::Done(report::Done {
             command,
             elapsed_ns,
-        });
+        }));
     }
 
     /// Reads the first held block: how long a guest takes to its first I/O.
@@ -189,10 +189,10 @@ impl<'m, M: Machine> Guest<'m, M> {
     /// Why a command cannot be carried out on this disk, if it cannot.
     fn refusal(&self, command: &Command) -> Option<String> {
         match command {
-            Command::Policy { .. } | Command::Hint { .. } | Command::Wait { .. } => {
-                why_fixed(self.shape.kind)
-            }
-            Command::Fill { .. } | Command::Stress { writes: 1.., .. } | Command::Cache { .. }
+            Command::Policy(_) | Command::Hint(_) | Command::Wait(_) => why_fixed(self.shape.kind),
+            Command::Fill(_)
+            | Command::Stress(command::Stress { writes: 1.., .. })
+            | Command::Cache(_)
                 if self.shape.is_read_only =>
             {
                 Some("the disk is read-only".to_string())
@@ -206,10 +206,7 @@ impl<'m, M: Machine> Guest<'m, M> {
             return Ok(Err(reason));
         }
         match command {
-            Command::Fill { .. }
-            | Command::Verify { .. }
-            | Command::Read { .. }
-            | Command::Stress { .. }
+            Command::Fill(_) | Command::Verify(_) | Command::Read(_) | Command::Stress(_)
                 if self.cache.is_some() =>
             {
                 return Ok(Err(
@@ -221,30 +218,30 @@ impl<'m, M: Machine> Guest<'m, M> {
                 let report = self.info();
                 self.report(&report);
             }
-            Command::Policy { pick, seed } => {
+            Command::Policy(command::Policy { pick, seed }) => {
                 self.app.set_pick(pick, seed);
                 self.hardware.borrow_mut().disk.reconsider();
             }
-            Command::Hint {
+            Command::Hint(command::Hint {
                 workload,
                 seed,
                 start,
                 count,
-            } => {
+            }) => {
                 let capacity = self.geometry.capacity();
                 let sample = &mut self.app.sample;
                 if let Err(error) = sample.draw(workload, seed, start, count, capacity) {
                     return Ok(Err(error.to_string()));
                 }
             }
-            Command::Fill { seed } => {
+            Command::Fill(command::Fill { seed }) => {
                 self.app.contents.reseed(seed);
                 self.work(Fill::default())?;
             }
-            Command::Verify { enforce } => {
+            Command::Verify(command::Verify { enforce }) => {
                 self.work(Verify::new(enforce, self.geometry.capacity()))?;
             }
-            Command::Read {
+            Command::Read(command::Read {
                 workload,
                 seed,
                 start,
@@ -252,7 +249,7 @@ impl<'m, M: Machine> Guest<'m, M> {
                 depth,
                 per_block,
                 check,
-            } => {
+            }) => {
                 let capacity = self.geometry.capacity();
                 let stream = match workload.stream(capacity, seed, start) {
                     Ok(stream) => stream,
@@ -266,13 +263,13 @@ impl<'m, M: Machine> Guest<'m, M> {
                 };
                 self.work(Read::new(stream, options))?;
             }
-            Command::Stress {
+            Command::Stress(command::Stress {
                 count,
                 seed,
                 depth,
                 writes,
                 latency,
-            } => self.work(Stress::new(count, seed, depth, writes, latency))?,
+            }) => self.work(Stress::new(count, seed, depth, writes, latency))?,
             Command::Flush if self.cache.is_none() => {
                 self.tell_of_no_flush();
                 let flush = self.run_job(Flush::default())?;
@@ -280,15 +277,15 @@ impl<'m, M: Machine> Guest<'m, M> {
                     return Ok(Err("the device failed the flush".to_string()));
                 }
             }
-            Command::Wait { held } => {
+            Command::Wait(command::Wait { held }) => {
                 let is_there = |driver: &Driver| driver.held().len() == held && driver.is_quiet();
                 while !is_there(self.hardware.borrow().disk.driver()) {
                     self.poll_or_idle()?;
                 }
             }
-            Command::Cache { .. }
-            | Command::Replay { .. }
-            | Command::Stamps { .. }
+            Command::Cache(_)
+            | Command::Replay(_)
+            | Command::Stamps(_)
             | Command::WriteBack
             | Command::Flush
             | Command::Close => return self.carry_out_cached(command),
@@ -310,7 +307,7 @@ impl<'m, M: Machine> Guest<'m, M> {
         let hw = self.hardware.borrow();
         let held = hw.disk.driver().held();
         let [surrendered, granted, revoked] = self.app.totals();
-        Report::Info {
+        Report::Info(report::Info {
             disk: self.shape.kind,
             read_only: self.shape.is_read_only,
             block_size: self.geometry.block_size(),
@@ -320,7 +317,7 @@ impl<'m, M: Machine> Guest<'m, M> {
             surrendered,
             granted,
             revoked,
-        }
+        })
     }
 
     /// Runs a job to its end and reports what it found.
@@ -507,10 +504,7 @@ pub fn send_report(machine: &mut impl Machine, report: &Report) {
     // twice: a serial line is slow.
     let is_bulk = matches!(
         report,
-        Report::Counts { .. }
-            | Report::Resized { .. }
-            | Report::CacheSample { .. }
-            | Report::Stamps { .. }
+        Report::Counts(_) | Report::Resized(_) | Report::CacheSample(_) | Report::Stamps(_)
     );
     if !machine.has_own_channel() || !is_bulk {
         machine.log(format_args!("{report}"));

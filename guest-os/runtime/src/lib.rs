@@ -37,7 +37,7 @@ use alloc::string::String;
 
 use guest::{Guest, send_report};
 use port::{Exit, Machine};
-use workloads::Report;
+use workloads::{Report, report};
 
 /// Runs the guest: the commands of `command_line`, separated by `;`, then those
 /// that arrive on the channel, until `exit`.
@@ -45,10 +45,10 @@ pub fn run<M: Machine>(machine: &mut M, command_line: &str) -> Exit {
     match shape::discover(machine.port()) {
         Ok(shape) => Guest::new(machine, shape).run(command_line),
         Err(reason) => {
-            let failed = Report::Failed {
+            let failed = Report::Failed(report::Failed {
                 command: String::new(),
                 reason,
-            };
+            });
             send_report(machine, &failed);
             Exit::Failure
         }

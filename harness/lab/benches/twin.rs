@@ -10,7 +10,7 @@ use lab::twin::Twin;
 use vssd_host::backing::{Backing, MemoryBacking};
 use vssd_host::size::ByteSize;
 use workloads::command::DEFAULT_WORKLOAD;
-use workloads::{Command, Content, Report};
+use workloads::{Command, Content, Report, command, report};
 
 const SIZE: ByteSize = ByteSize(1 << 30);
 const PATIENCE: Duration = Duration::from_secs(3600);
@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(3600);
 const READS: u64 = 100_000;
 
 fn read(twin: &mut Twin, seed: u64, check: bool) {
-    let command = Command::Read {
+    let command = Command::Read(command::Read {
         workload: DEFAULT_WORKLOAD,
         seed,
         start: 0,
@@ -27,10 +27,10 @@ fn read(twin: &mut Twin, seed: u64, check: bool) {
         depth: 32,
         per_block: false,
         check,
-    };
+    });
     let reports = twin.run(&command, PATIENCE).expect("the guest reads");
     assert!(
-        matches!(reports.last(), Some(Report::Read { hits, misses, errors: 0, .. }) if hits + misses == READS),
+        matches!(reports.last(), Some(Report::Read(report::Read { hits, misses, errors: 0, .. })) if hits + misses == READS),
         "{reports:?}"
     );
 }

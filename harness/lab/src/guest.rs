@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use terminal::interrupt;
-use workloads::{Command, Report};
+use workloads::{Command, Report, report};
 
 use crate::process::Process;
 use crate::qemu::{EXIT_SUCCESS, Launch, Qemu};
@@ -115,12 +115,12 @@ impl Guest {
             },
         };
         match guest.hear(guest.until(patience), "boot")? {
-            Report::Ready {
+            Report::Ready(report::Ready {
                 capacity,
                 held,
                 first_io_ns,
                 ..
-            } => {
+            }) => {
                 guest.ready = Ready {
                     capacity,
                     held,
@@ -130,7 +130,9 @@ impl Guest {
                 guest.channel = connection.recv().context("QEMU connected its channel")?;
                 Ok(guest)
             }
-            Report::Failed { reason, .. } => bail!("the guest refused to run: {reason}"),
+            Report::Failed(report::Failed { reason, .. }) => {
+                bail!("the guest refused to run: {reason}")
+            }
             other => bail!("the guest began with something unexpected: {other}"),
         }
     }

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use vssd_host::control::protocol::{EncodingName, Resized, TrackerName, VssdStatus};
 use vssd_host::emulation::MediaKind;
 use vssd_host::size::ByteSize;
-use workloads::{Command, Pick, Report};
+use workloads::{Command, Pick, Report, command, report};
 
 /// How guest and device are joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -133,8 +133,10 @@ pub trait Talk {
         let mut reports = Vec::new();
         loop {
             match self.hear(until, &line)? {
-                Report::Done { command, .. } if command == line => return Ok(reports),
-                Report::Failed { command, reason } => {
+                Report::Done(report::Done { command, .. }) if command == line => {
+                    return Ok(reports);
+                }
+                Report::Failed(report::Failed { command, reason }) => {
                     bail!("the guest failed `{command}`: {reason}")
                 }
                 report => reports.push(report),
@@ -158,7 +160,7 @@ pub trait Talk {
         let until = self.until(at_most);
         loop {
             let report = self.hear(until, "follow a resize")?;
-            if matches!(report, Report::Resized { held: now, .. } if now == held) {
+            if matches!(report, Report::Resized(report::Resized { held: now, .. }) if now == held) {
                 return Ok(());
             }
         }
@@ -203,10 +205,10 @@ const FILL_PATIENCE: Duration = Duration::from_secs(300);
 pub fn fill(testbed: &mut dyn Testbed, seed: u64) -> Result<()> {
     let reports = testbed
         .guest()
-        .run(&Command::Fill { seed }, FILL_PATIENCE)?;
+        .run(&Command::Fill(command::Fill { seed }), FILL_PATIENCE)?;
     match reports.last() {
-        Some(Report::Filled { errors: 0, .. }) => Ok(()),
-        Some(Report::Filled { errors, .. }) => bail!(
+        Some(Report::Filled(report::Filled { errors: 0, .. })) => Ok(()),
+        Some(Report::Filled(report::Filled { errors, .. })) => bail!(
             "{errors} blocks could not be written; the backend said: {}",
             testbed.last_words()
         ),

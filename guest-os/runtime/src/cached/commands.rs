@@ -10,7 +10,7 @@ use guest_cache::{BlockCache, Config, Policy, WritePolicy, WrittenBack};
 use vssd::block_set::BlockSet;
 use vssd::driver::Fault;
 use workloads::replay::Replay as Accesses;
-use workloads::{Command, Name, Report, Workload};
+use workloads::{Command, Name, Report, Workload, command, report};
 
 use super::device::CacheDisk;
 use super::open::OpenCache;
@@ -41,16 +41,16 @@ fn write_policy(name: Name) -> Result<WritePolicy, String> {
 impl<'m, M: Machine> Guest<'m, M> {
     /// Carries out a command of a cache.
     pub(crate) fn carry_out_cached(&mut self, command: Command) -> Carried {
-        if let Command::Cache { .. } = command {
-            return self.open_cache(command);
+        if let Command::Cache(cache) = command {
+            return self.open_cache(cache);
         }
         let Some(open) = &self.cache else {
             return Ok(Err("no cache is open: `cache` opens one".to_string()));
         };
         let (cache, origin_blocks) = (open.cache(), open.origin_blocks);
         match command {
-            Command::Replay { .. } => self.replay(&cache, origin_blocks, command),
-            Command::Stamps { span } => {
+            Command::Replay(replay) => self.replay(&cache, origin_blocks, replay),
+            Command::Stamps(command::Stamps { span }) => {
                 let hardware = Rc::clone(&self.hardware);
                 let writes = Rc::clone(&self.writes);
                 let span = match span {
@@ -81,18 +81,15 @@ impl<'m, M: Machine> Guest<'m, M> {
         }
     }
 
-    fn open_cache(&mut self, command: Command) -> Carried {
-        let Command::Cache {
+    fn open_cache(&mut self, command: command::Cache) -> Carried {
+        let command::Cache {
             evict,
             write,
             promote,
             bypass,
             dirty,
             fresh,
-        } = command
-        else {
-            return Ok(Err("not a command that opens a cache".to_string()));
-        };
+        } = command;
         if self.cache.is_some() {
             return Ok(Err("a cache is open already: `close` it first".to_string()));
         }
@@ -145,7 +142,7 @@ impl<'m, M: Machine> Guest<'m, M> {
             }
         };
         let memory = cache.memory_bytes() as u64 * 1000 / u64::from(capacity);
-        self.report(&Report::CacheOpened {
+        self.report(&Report::CacheOpened(report::CacheOpened {
             origin_blocks: opened.origin_blocks,
             slots: opened.slots,
             metadata_blocks: opened.metadata_blocks,
@@ -153,7 +150,7 @@ impl<'m, M: Machine> Guest<'m, M> {
             restored_dirty: opened.restored_dirty,
             lost: opened.lost,
             memory_bytes_per_1000: u32::try_from(memory).unwrap_or(u32::MAX),
-        });
+        }));
         self.cache = Some(OpenCache::new(cache, clock, capacity, opened.origin_blocks));
         Ok(Ok(()))
     }
@@ -181,9 +178,9 @@ impl<'m, M: Machine> Guest<'m, M> {
         &mut self,
         cache: &GuestCache<'m, M>,
         origin_blocks: u32,
-        command: Command,
+        command: command::Replay,
     ) -> Carried {
-        let Command::Replay {
+        let command::Replay {
             workload,
             seed,
             start,
@@ -194,10 +191,7 @@ impl<'m, M: Machine> Guest<'m, M> {
             flush,
             every,
             check,
-        } = command
-        else {
-            return Ok(Err("not a replay command".to_string()));
-        };
+        } = command;
         let span = match span {
             0 => origin_blocks,
             span => span,
@@ -245,7 +239,7 @@ impl<'m, M: Machine> Guest<'m, M> {
         if errors == 0 {
             self.writes.borrow_mut().flush_succeeded(acknowledged);
         }
-        self.report(&Report::WrittenBack { blocks, errors });
+        self.report(&Report::WrittenBack(report::WrittenBack { blocks, errors }));
         Ok(())
     }
 

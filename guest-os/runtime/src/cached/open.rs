@@ -21,7 +21,7 @@ use core::pin::Pin;
 use vssd::block_set::BlockSet;
 use vssd::driver::Fault;
 use vssd::encoding::SetView;
-use workloads::Report;
+use workloads::{Report, report};
 
 use super::replay::GuestCache;
 use crate::app::App;
@@ -115,7 +115,7 @@ impl<'m, M: Machine> OpenCache<'m, M> {
     fn take_lost(&mut self) -> Option<Report> {
         let total = self.cache.stats().lost;
         let blocks = total.saturating_sub(core::mem::replace(&mut self.reported_lost, total));
-        (blocks > 0).then_some(Report::DirtyLost { blocks, total })
+        (blocks > 0).then_some(Report::DirtyLost(report::DirtyLost { blocks, total }))
     }
 
     /// Lets the cache work, at this time.

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 
 use guest_cache::CacheError;
-use workloads::Report;
+use workloads::{Report, report};
 
 use super::replay::GuestCache;
 use super::writes::Writes;
@@ -40,14 +40,14 @@ pub async fn read_stamps<M: Machine>(
         let of = |mark| numbers.iter().filter(|number| **number == mark).count() as u32;
         bad += of(BAD);
         lost += of(LOST);
-        let line = Report::Stamps { first, numbers };
+        let line = Report::Stamps(report::Stamps { first, numbers });
         send_report(hardware.borrow_mut().machine, &line);
     }
-    let end = Report::StampsRead {
+    let end = Report::StampsRead(report::StampsRead {
         blocks: span,
         bad,
         lost,
-    };
+    });
     send_report(hardware.borrow_mut().machine, &end);
 }
 

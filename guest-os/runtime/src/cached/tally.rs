@@ -3,8 +3,8 @@
 use alloc::collections::VecDeque;
 
 use guest_cache::{Served, Stats};
-use workloads::Report;
 use workloads::latency::Histogram;
+use workloads::{Report, report};
 
 use super::writes::Writes;
 
@@ -166,7 +166,7 @@ impl Tally {
         }
         let Window { counts, .. } = self.windows.pop_front()?;
         self.reported += self.every;
-        Some(Report::CacheSample {
+        Some(Report::CacheSample(report::CacheSample {
             accesses: self.reported,
             at_ns,
             read_hits: counts.read_hits,
@@ -179,12 +179,12 @@ impl Tally {
             stale_ns: stats.stale_ns,
             acknowledged: writes.acknowledged(),
             flushed: writes.flushed(),
-        })
+        }))
     }
 
     /// The end of it all.
     pub fn report(&self, elapsed_ns: u64, writes: &Writes) -> Report {
-        Report::Replayed {
+        Report::Replayed(report::Replayed {
             read_hits: self.counts.read_hits,
             read_misses: self.counts.read_misses,
             write_hits: self.counts.write_hits,
@@ -202,7 +202,7 @@ impl Tally {
             hit_buckets: self.hits.buckets(),
             miss_buckets: self.misses.buckets(),
             write_buckets: self.writes.buckets(),
-        }
+        })
     }
 }
 
@@ -230,25 +230,25 @@ mod tests {
         assert_eq!(tally.sample(1, &stats, &writes), None);
         assert!(tally.end(numbers[0], true, served(Served::Bypassed)));
         let mut sample = || match tally.sample(7, &stats, &writes) {
-            Some(Report::CacheSample {
+            Some(Report::CacheSample(report::CacheSample {
                 accesses,
                 read_hits,
                 read_misses,
                 write_misses,
                 ..
-            }) => Some((accesses, read_hits, read_misses, write_misses)),
+            })) => Some((accesses, read_hits, read_misses, write_misses)),
             _ => None,
         };
         assert_eq!(sample(), Some((2, 0, 1, 1)));
         assert_eq!(sample(), Some((4, 1, 0, 0)));
         assert_eq!(sample(), None);
         assert!(!tally.end(numbers[4], false, Outcome::Beyond));
-        let Report::Replayed {
+        let Report::Replayed(report::Replayed {
             bypassed,
             beyond,
             errors,
             ..
-        } = tally.report(9, &writes)
+        }) = tally.report(9, &writes)
         else {
             panic!("another report");
         };

@@ -3,7 +3,7 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use workloads::Report;
+use workloads::{Report, report};
 
 use super::{Job, Next, View};
 use crate::app::App;
@@ -56,9 +56,9 @@ impl Job for Fill {
     }
 
     fn reports(self, _app: &App) -> Vec<Report> {
-        vec![Report::Filled {
+        vec![Report::Filled(report::Filled {
             blocks: self.blocks,
             errors: self.errors,
-        }]
+        })]
     }
 }

@@ -2,8 +2,8 @@
 
 use alloc::vec::Vec;
 
-use workloads::Report;
 use workloads::latency::Histogram;
+use workloads::{Report, report};
 
 use crate::disk::Timing;
 use crate::phases::Phase;
@@ -64,11 +64,13 @@ impl Latencies {
             .iter()
             .zip(ends.chain([ended_ns]))
             .zip(&self.phases)
-            .map(|((phase, end_ns), measured)| Report::Latency {
-                phase: phase.kind,
-                phase_ns: end_ns.saturating_sub(phase.since_ns),
-                longest_stall_ns: measured.longest_stall_ns,
-                buckets: measured.requests.buckets(),
+            .map(|((phase, end_ns), measured)| {
+                Report::Latency(report::Latency {
+                    phase: phase.kind,
+                    phase_ns: end_ns.saturating_sub(phase.since_ns),
+                    longest_stall_ns: measured.longest_stall_ns,
+                    buckets: measured.requests.buckets(),
+                })
             })
             .collect();
     }

@@ -3,8 +3,8 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use workloads::Report;
 use workloads::pattern::Stream;
+use workloads::{Report, report};
 
 use super::{Job, Next, View};
 use crate::app::App;
@@ -152,16 +152,18 @@ impl Job for Read {
             .collect();
         let mut reports: Vec<Report> = touched
             .chunks(COUNTS_PER_LINE)
-            .map(|counts| Report::Counts {
-                counts: counts.to_vec(),
+            .map(|counts| {
+                Report::Counts(report::Counts {
+                    counts: counts.to_vec(),
+                })
             })
             .collect();
-        reports.push(Report::Read {
+        reports.push(Report::Read(report::Read {
             hits: self.hits,
             misses: self.misses,
             errors: self.errors,
             elapsed_ns: self.elapsed_ns,
-        });
+        }));
         reports
     }
 }

@@ -3,8 +3,8 @@
 use alloc::vec::Vec;
 
 use rand::RngExt;
-use workloads::Report;
 use workloads::pattern::{Rng, rng};
+use workloads::{Report, report};
 
 use super::latency::Latencies;
 use super::{Job, Next, View};
@@ -124,13 +124,13 @@ impl Job for Stress {
             .iter()
             .partition(|&&block| app.lost.contains(block));
         let mut reports = self.latencies.map_or_else(Vec::new, Latencies::reports);
-        reports.push(Report::Stressed {
+        reports.push(Report::Stressed(report::Stressed {
             reads: self.reads,
             writes: self.writes,
             lost_race: self.lost_race + raced.len() as u64,
             errors: failed.len() as u64,
             corrupt: self.corrupt,
-        });
+        }));
         reports
     }
 }

@@ -8,8 +8,8 @@ use alloc::collections::VecDeque;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use workloads::Report;
 use workloads::command::Enforce;
+use workloads::{Report, report};
 
 use super::{Job, Next, View};
 use crate::app::App;
@@ -137,7 +137,7 @@ impl Job for Verify {
     }
 
     fn reports(self, _app: &App) -> Vec<Report> {
-        vec![Report::Verified {
+        vec![Report::Verified(report::Verified {
             ok: self.ok,
             zeros: self.zeros,
             corrupt: self.corrupt,
@@ -146,6 +146,6 @@ impl Job for Verify {
             refused_by_device: self.by_device,
             unexpected: self.unexpected,
             first_bad: self.first_bad,
-        }]
+        })]
     }
 }

@@ -9,7 +9,7 @@ use vssd::device::PickedBy;
 use vssd::wire::Encoding;
 use workloads::latency::total;
 use workloads::trace_disk::{Access, Header};
-use workloads::{Report, Workload};
+use workloads::{Report, Workload, report};
 
 use crate::world::{Action, BLOCK, Bytes, MemoryDisk, Twin, shrink_to, twin, twin_of};
 
@@ -47,7 +47,7 @@ struct Replayed {
 
 fn replays(reports: &[Report]) -> Vec<Replayed> {
     let replayed = reports.iter().filter_map(|report| match report {
-        Report::Replayed {
+        Report::Replayed(report::Replayed {
             read_hits,
             read_misses,
             write_hits,
@@ -62,7 +62,7 @@ fn replays(reports: &[Report]) -> Vec<Replayed> {
             miss_buckets,
             write_buckets,
             ..
-        } => Some(Replayed {
+        }) => Some(Replayed {
             hits: read_hits + write_hits,
             misses: read_misses + write_misses,
             beyond: *beyond,
@@ -87,7 +87,7 @@ fn replay(twin: &Twin) -> Replayed {
 
 fn failures(reports: &[Report]) -> Vec<&str> {
     let reasons = reports.iter().filter_map(|report| match report {
-        Report::Failed { reason, .. } => Some(reason.as_str()),
+        Report::Failed(report::Failed { reason, .. }) => Some(reason.as_str()),
         _ => None,
     });
     reasons.collect()
@@ -98,11 +98,11 @@ fn stamps(reports: &[Report]) -> (Vec<u64>, u32, u32) {
     let mut all = Vec::new();
     for report in reports {
         match report {
-            Report::Stamps { first, numbers } => {
+            Report::Stamps(report::Stamps { first, numbers }) => {
                 assert_eq!(*first as usize, all.len());
                 all.extend(numbers);
             }
-            Report::StampsRead { blocks, bad, lost } => {
+            Report::StampsRead(report::StampsRead { blocks, bad, lost }) => {
                 assert_eq!(*blocks as usize, all.len());
                 return (all, *bad, *lost);
             }
@@ -148,13 +148,13 @@ fn what_cannot_be_is_refused_with_a_sentence() {
 
 fn opened(reports: &[Report]) -> (u32, u32, u32, u32) {
     let opened = reports.iter().rev().find_map(|report| match report {
-        Report::CacheOpened {
+        Report::CacheOpened(report::CacheOpened {
             slots,
             restored,
             restored_dirty,
             lost,
             ..
-        } => Some((*slots, *restored, *restored_dirty, *lost)),
+        }) => Some((*slots, *restored, *restored_dirty, *lost)),
         _ => None,
     });
     opened.unwrap_or_else(|| panic!("no cache was opened: {:?}", failures(reports)))
@@ -214,7 +214,7 @@ fn samples_come_in_order_and_add_up() {
     let mut sum = 0;
     let mut last = 0;
     for report in &twin.reports {
-        if let Report::CacheSample {
+        if let Report::CacheSample(report::CacheSample {
             accesses,
             read_hits,
             read_misses,
@@ -223,7 +223,7 @@ fn samples_come_in_order_and_add_up() {
             slots,
             cached,
             ..
-        } = report
+        }) = report
         {
             assert_eq!(*accesses, last + 1000);
             last = *accesses;
@@ -253,12 +253,12 @@ fn a_request_to_a_block_that_was_taken_is_explained_before_its_event_comes() {
     let stressed = twin.reports.iter().any(|report| {
         matches!(
             report,
-            Report::Stressed {
+            Report::Stressed(report::Stressed {
                 errors: 0,
                 corrupt: 0,
                 lost_race: 1..,
                 ..
-            }
+            })
         )
     });
     assert!(stressed, "{:?}", twin.reports);
@@ -296,12 +296,12 @@ fn nothing_is_lost_while_the_guest_gives_blocks_up_and_gets_them_back() {
         assert_eq!((bad, lost), (0, 0), "{write}");
         assert_eq!(numbers.iter().max(), Some(&found.acknowledged), "{write}");
         let surrendered = twin.reports.iter().rev().find_map(|report| match report {
-            Report::Info {
+            Report::Info(report::Info {
                 held,
                 surrendered,
                 revoked,
                 ..
-            } => Some((*held, *surrendered > 1000, *revoked)),
+            }) => Some((*held, *surrendered > 1000, *revoked)),
             _ => None,
         });
         assert_eq!(surrendered, Some((BLOCKS, true, 0)), "{write}");
@@ -353,7 +353,7 @@ fn what_a_revocation_takes_is_reported_and_never_hidden() {
         .reports
         .iter()
         .map(|report| match report {
-            Report::DirtyLost { blocks, .. } => *blocks,
+            Report::DirtyLost(report::DirtyLost { blocks, .. }) => *blocks,
             _ => 0,
         })
         .sum();

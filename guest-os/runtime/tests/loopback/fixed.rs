@@ -4,7 +4,7 @@ use guest_runtime::port::{Exit, feature};
 use guest_runtime::shape::{DiskKind, discover};
 use vssd::units::Geometry;
 use vssd::wire::{Encoding, mark};
-use workloads::Report;
+use workloads::{Report, report};
 
 use crate::world::{Bytes, MemoryDisk, Twin, twin};
 
@@ -39,7 +39,7 @@ fn kinds() -> [DiskKind; 4] {
 
 fn failures(reports: &[Report]) -> Vec<&str> {
     let reasons = reports.iter().filter_map(|report| match report {
-        Report::Failed { reason, .. } => Some(reason.as_str()),
+        Report::Failed(report::Failed { reason, .. }) => Some(reason.as_str()),
         _ => None,
     });
     reasons.collect()
@@ -58,25 +58,25 @@ fn a_disk_of_fixed_size_is_filled_checked_read_and_flushed() {
             found.next_back().unwrap().clone()
         };
         assert!(matches!(
-            of(|report| matches!(report, Report::Ready { .. })),
-            Report::Ready { disk, capacity: BLOCKS, held: BLOCKS, .. } if disk == kind
+            of(|report| matches!(report, Report::Ready(_))),
+            Report::Ready(report::Ready { disk, capacity: BLOCKS, held: BLOCKS, .. }) if disk == kind
         ));
-        let info = of(|report| matches!(report, Report::Info { .. }));
+        let info = of(|report| matches!(report, Report::Info(_)));
         assert!(
-            matches!(info, Report::Info { disk, held: BLOCKS, read_only: false, .. } if disk == kind)
+            matches!(info, Report::Info(report::Info { disk, held: BLOCKS, read_only: false, .. }) if disk == kind)
         );
         assert!(info.to_string().contains(&kind.to_string()), "{info}");
         assert!(matches!(
-            of(|report| matches!(report, Report::Verified { .. })),
-            Report::Verified { ok: BLOCKS, .. }
+            of(|report| matches!(report, Report::Verified(_))),
+            Report::Verified(report::Verified { ok: BLOCKS, .. })
         ));
         assert!(matches!(
-            of(|report| matches!(report, Report::Read { .. })),
-            Report::Read { hits: 500, .. }
+            of(|report| matches!(report, Report::Read(_))),
+            Report::Read(report::Read { hits: 500, .. })
         ));
         assert!(matches!(
-            of(|report| matches!(report, Report::Stressed { .. })),
-            Report::Stressed { errors: 0, corrupt: 0, reads, writes, .. } if reads + writes == 300
+            of(|report| matches!(report, Report::Stressed(_))),
+            Report::Stressed(report::Stressed { errors: 0, corrupt: 0, reads, writes, .. }) if reads + writes == 300
         ));
     }
 }
@@ -111,7 +111,7 @@ fn a_disk_that_ends_within_a_page_is_counted_in_smaller_blocks() {
         guest_runtime::run(&mut twin, "fill; verify");
         let blocks = (sectors * 512 / block_size) as u32;
         let verified = twin.reports.iter().any(
-            |report| matches!(report, Report::Verified { ok, errors: 0, .. } if *ok == blocks),
+            |report| matches!(report, Report::Verified(report::Verified { ok, errors: 0, .. }) if *ok == blocks),
         );
         assert!(verified, "{sectors}: {:?}", twin.reports);
     }
@@ -127,14 +127,19 @@ fn a_read_only_disk_refuses_what_writes() {
     let read_only = |report: &Report| {
         matches!(
             report,
-            Report::Info {
+            Report::Info(report::Info {
                 read_only: true,
                 ..
-            }
+            })
         )
     };
     assert!(twin.reports.iter().any(read_only));
-    let verified = |report: &Report| matches!(report, Report::Verified { zeros: BLOCKS, .. });
+    let verified = |report: &Report| {
+        matches!(
+            report,
+            Report::Verified(report::Verified { zeros: BLOCKS, .. })
+        )
+    };
     assert!(twin.reports.iter().any(verified), "{:?}", twin.reports);
 }
 
@@ -196,13 +201,13 @@ fn a_cache_is_kept_on_a_disk_of_fixed_size_too() {
     let replayed = |report: &Report| {
         matches!(
             report,
-            Report::Replayed {
+            Report::Replayed(report::Replayed {
                 read_hits: 1..,
                 lost: 0,
                 errors: 0,
                 corrupt: 0,
                 ..
-            }
+            })
         )
     };
     assert!(twin.reports.iter().any(replayed), "{:?}", twin.reports);
@@ -220,7 +225,8 @@ fn a_cache_respects_what_its_disks_do_not_do() {
         found.len() == 1 && found[0].contains("write=read-only"),
         "{found:?}"
     );
-    let replayed = |report: &Report| matches!(report, Report::Replayed { errors: 0, .. });
+    let replayed =
+        |report: &Report| matches!(report, Report::Replayed(report::Replayed { errors: 0, .. }));
     assert!(twin.reports.iter().any(replayed));
 
     let mut twin = with_origin(|origin| origin.logical = 8192);

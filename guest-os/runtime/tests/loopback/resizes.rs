@@ -4,23 +4,23 @@ use guest_runtime::phases::MAX_PHASES;
 use guest_runtime::port::Exit;
 use vssd::device::PickedBy;
 use vssd::wire::Encoding;
-use workloads::Report;
 use workloads::latency::total;
 use workloads::report::PhaseKind;
+use workloads::{Report, report};
 
 use crate::world::{Action, run, shrink_to, twin};
 
 /// The last `verify` of a run: ok, zeros, corrupt, errors, unexpected.
 fn last_verify(reports: &[Report]) -> [u32; 5] {
     let found = reports.iter().rev().find_map(|report| match report {
-        Report::Verified {
+        Report::Verified(report::Verified {
             ok,
             zeros,
             corrupt,
             errors,
             unexpected,
             ..
-        } => Some([*ok, *zeros, *corrupt, *errors, *unexpected]),
+        }) => Some([*ok, *zeros, *corrupt, *errors, *unexpected]),
         _ => None,
     });
     found.expect("a verify ran")
@@ -76,13 +76,13 @@ fn blocks_change_hands_while_requests_are_in_flight() {
     );
     assert_eq!(exit, Exit::Success);
     let stressed = reports.iter().find_map(|report| match report {
-        Report::Stressed {
+        Report::Stressed(report::Stressed {
             reads,
             writes,
             errors,
             corrupt,
             ..
-        } => Some((*reads > 0, *writes > 0, *errors, *corrupt)),
+        }) => Some((*reads > 0, *writes > 0, *errors, *corrupt)),
         _ => None,
     });
     assert_eq!(stressed, Some((true, true, 0, 0)));
@@ -101,7 +101,7 @@ fn reads_count_every_draw_as_a_hit_or_a_miss() {
     );
     let (mut hits, mut misses) = (0, 0);
     for report in &reports {
-        if let Report::Counts { counts } = report {
+        if let Report::Counts(report::Counts { counts }) = report {
             for &(block, h, m) in counts {
                 assert!(if block < 500 { m == 0 } else { h == 0 });
                 hits += u64::from(h);
@@ -111,12 +111,12 @@ fn reads_count_every_draw_as_a_hit_or_a_miss() {
     }
     assert_eq!(hits + misses, 5000);
     let found = reports.iter().find_map(|report| match report {
-        Report::Read {
+        Report::Read(report::Read {
             hits,
             misses,
             errors,
             ..
-        } => Some((*hits, *misses, *errors)),
+        }) => Some((*hits, *misses, *errors)),
         _ => None,
     });
     assert_eq!(found, Some((hits, misses, 0)));
@@ -128,37 +128,42 @@ fn a_device_that_never_agrees_is_given_up() {
     let mut twin = twin(10, Encoding::Compact, vec![], "exit\n");
     twin.port.contrary = true;
     assert_eq!(guest_runtime::run(&mut twin, ""), Exit::Failure);
-    let has_failed = |report: &Report| matches!(report, Report::Failed { reason, .. } if reason.contains("too many faults"));
+    let has_failed = |report: &Report| matches!(report, Report::Failed(report::Failed { reason, .. }) if reason.contains("too many faults"));
     assert!(twin.reports.iter().any(has_failed), "{:?}", twin.reports);
 }
 
 #[test]
 fn what_is_no_command_is_reported() {
     let (_, reports) = run(10, Encoding::Compact, "fly; info", vec![], "exit\n");
-    assert!(matches!(&reports[1], Report::Failed { command, .. } if command == "fly"));
-    assert!(matches!(&reports[2], Report::Info { held: 10, .. }));
+    assert!(
+        matches!(&reports[1], Report::Failed(report::Failed { command, .. }) if command == "fly")
+    );
+    assert!(matches!(
+        &reports[2],
+        Report::Info(report::Info { held: 10, .. })
+    ));
 }
 
 /// What a `stress latency=true` measured: kind, requests, length, longest
 /// stall of each phase, and requests in all.
 fn phases(reports: &[Report]) -> (Vec<(PhaseKind, u64, u64, u64)>, u64) {
     let phases = reports.iter().filter_map(|report| match report {
-        Report::Latency {
+        Report::Latency(report::Latency {
             phase,
             phase_ns,
             longest_stall_ns,
             buckets,
-        } => Some((*phase, total(buckets), *phase_ns, *longest_stall_ns)),
+        }) => Some((*phase, total(buckets), *phase_ns, *longest_stall_ns)),
         _ => None,
     });
     let requests = reports.iter().find_map(|report| match report {
-        Report::Stressed {
+        Report::Stressed(report::Stressed {
             reads,
             writes,
             lost_race,
             errors: 0,
             corrupt: 0,
-        } => Some(reads + writes + lost_race),
+        }) => Some(reads + writes + lost_race),
         _ => None,
     });
     (phases.collect(), requests.expect("a sound stress ran"))

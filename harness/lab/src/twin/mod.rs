@@ -49,7 +49,7 @@ use vssd_host::pool::Pool;
 use vssd_host::pool::allocator::Bounds;
 use vssd_host::spec::Overcommit;
 use vssd_host::vssd::{Place, ResizeRequest, Target, Vssd};
-use workloads::{Command, Report};
+use workloads::{Command, Report, report};
 
 use crate::resources::check_memory;
 use crate::testbed::{Disks, ResizeOptions, Talk, Testbed, Transport};
@@ -163,8 +163,10 @@ impl Twin {
             pending: None,
         };
         match twin.hear(twin.until(PATIENCE), "boot")? {
-            Report::Ready { .. } => Ok(twin),
-            Report::Failed { reason, .. } => bail!("the guest refused to run: {reason}"),
+            Report::Ready(_) => Ok(twin),
+            Report::Failed(report::Failed { reason, .. }) => {
+                bail!("the guest refused to run: {reason}")
+            }
             other => bail!("the guest began with something unexpected: {other}"),
         }
     }

@@ -1,7 +1,7 @@
 use std::time::Instant;
 
 use vssd_host::size::ByteSize;
-use workloads::{HostPick, Pick};
+use workloads::{HostPick, Pick, report};
 
 use super::*;
 use crate::testbed::{OriginShape, Shape, fill};
@@ -32,12 +32,12 @@ fn options(pick: Pick, deadline: Duration) -> ResizeOptions {
 
 fn read(twin: &mut Twin, line: &str) -> (u64, u64, u64) {
     match run(twin, line).last() {
-        Some(Report::Read {
+        Some(Report::Read(report::Read {
             hits,
             misses,
             errors,
             ..
-        }) => (*hits, *misses, *errors),
+        })) => (*hits, *misses, *errors),
         other => panic!("no reads but {other:?}"),
     }
 }
@@ -73,13 +73,13 @@ fn a_resize_under_load_comes_out_the_same_every_time() {
                 twin.await_resized(target, LONG).unwrap();
             }
             let reports = Talk::stop(&mut twin, LONG).unwrap();
-            let Some(Report::Stressed {
+            let Some(Report::Stressed(report::Stressed {
                 reads,
                 writes,
                 errors: 0,
                 corrupt: 0,
                 ..
-            }) = reports.last()
+            })) = reports.last()
             else {
                 panic!("{reports:?}");
             };
@@ -177,7 +177,7 @@ fn cached_twin(trace: Option<PathBuf>) -> Twin {
 /// What a replay counted, and nothing that depends on time.
 fn replay(twin: &mut Twin, line: &str) -> [u64; 8] {
     match run(twin, line).last() {
-        Some(Report::Replayed {
+        Some(Report::Replayed(report::Replayed {
             read_hits,
             read_misses,
             write_hits,
@@ -187,7 +187,7 @@ fn replay(twin: &mut Twin, line: &str) -> [u64; 8] {
             errors,
             corrupt,
             ..
-        }) => [
+        })) => [
             *read_hits,
             *read_misses,
             *write_hits,
@@ -204,14 +204,14 @@ fn replay(twin: &mut Twin, line: &str) -> [u64; 8] {
 /// The number of the write that each of the first blocks is from.
 fn stamps(twin: &mut Twin, span: u32) -> Vec<u64> {
     let reports = run(twin, &format!("stamps span={span}"));
-    let sound = Report::StampsRead {
+    let sound = Report::StampsRead(report::StampsRead {
         blocks: span,
         bad: 0,
         lost: 0,
-    };
+    });
     assert_eq!(reports.last(), Some(&sound));
     let numbers = reports.into_iter().filter_map(|report| match report {
-        Report::Stamps { numbers, .. } => Some(numbers),
+        Report::Stamps(report::Stamps { numbers, .. }) => Some(numbers),
         _ => None,
     });
     numbers.flatten().collect()
@@ -252,11 +252,11 @@ fn a_killed_guest_finds_what_it_had_flushed() {
         let is_warm = |report: &Report| {
             matches!(
                 report,
-                Report::CacheOpened {
+                Report::CacheOpened(report::CacheOpened {
                     restored: 1..,
                     lost: 0,
                     ..
-                }
+                })
             )
         };
         assert!(reports.last().is_some_and(is_warm), "{write}: {reports:?}");

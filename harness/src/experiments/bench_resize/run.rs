@@ -17,7 +17,7 @@ use rand::seq::SliceRandom;
 use results::store::RunFolder;
 
 use vssd_host::size::ByteSize;
-use workloads::{Command, GuestPick, Pick};
+use workloads::{Command, GuestPick, Pick, command};
 
 use super::disturbance;
 use super::params::Params;
@@ -72,7 +72,7 @@ fn with_guest(
     let mut bench = lab.bench(shape, folder)?;
     for repetition in 0..params.repetitions {
         for pick in [GuestPick::Scattered, GuestPick::Highest] {
-            let command = Command::Policy { pick, seed };
+            let command = Command::Policy(command::Policy { pick, seed });
             bench.guest().run(&command, PATIENCE)?;
             let (shrink_ns, shrink_device_ns) = timed(&mut bench, BLOCKS - MOVED)?;
             let (grow_ns, grow_device_ns) = timed(&mut bench, BLOCKS)?;
@@ -168,7 +168,7 @@ fn twin_memory(resizes: u32, seed: u64) -> Result<(u64, u64)> {
     })?;
     let capacity = Testbed::capacity(&twin);
     let pick = GuestPick::Scattered;
-    twin.run(&Command::Policy { pick, seed }, PATIENCE)?;
+    twin.run(&Command::Policy(command::Policy { pick, seed }), PATIENCE)?;
     let mut few = 0;
     for resize in 0..resizes {
         let target = match resize % 2 {
@@ -204,7 +204,7 @@ fn journal_memory(
     let pick = GuestPick::Scattered;
     bench
         .guest()
-        .run(&Command::Policy { pick, seed }, PATIENCE)?;
+        .run(&Command::Policy(command::Policy { pick, seed }), PATIENCE)?;
     for resize in 0..resizes {
         let target = match resize % 2 {
             0 => capacity / 2,
@@ -212,13 +212,13 @@ fn journal_memory(
         };
         timed(&mut bench, target)?;
         if resize % 64 == 1 {
-            let writes = Command::Stress {
+            let writes = Command::Stress(command::Stress {
                 count: 1000,
                 seed: seed + u64::from(resize),
                 depth: 32,
                 writes: 100,
                 latency: false,
-            };
+            });
             bench.guest().run(&writes, PATIENCE)?;
         }
         if resize == resizes / 10 {

@@ -12,7 +12,7 @@ use lab::vm_host::Bench;
 use results::store::RunFolder;
 use workloads::latency::{Bucket, quantile_ns, total};
 use workloads::replay::{Access, Replay};
-use workloads::{Command, Name, Report, Workload};
+use workloads::{Command, Name, Report, Workload, command, report};
 
 use crate::experiments::common::lab::Lab;
 
@@ -61,17 +61,17 @@ impl Cache {
     /// # Errors
     /// When it cannot.
     pub(crate) fn open(self, guest: &mut dyn Talk) -> Result<Opened> {
-        let command = Command::Cache {
+        let command = Command::Cache(command::Cache {
             evict: Name::of(self.evict.name()),
             write: Name::of(self.write.name()),
             promote: 1,
             bypass: 0,
             dirty: self.dirty_percent,
             fresh: self.fresh,
-        };
+        });
         let reports = guest.run(&command, PATIENCE)?;
         let opened = reports.iter().find_map(|report| match report {
-            Report::CacheOpened {
+            Report::CacheOpened(report::CacheOpened {
                 origin_blocks,
                 slots,
                 metadata_blocks,
@@ -79,7 +79,7 @@ impl Cache {
                 restored_dirty,
                 lost: _,
                 memory_bytes_per_1000,
-            } => Some(Opened {
+            }) => Some(Opened {
                 origin_blocks: *origin_blocks,
                 slots: *slots,
                 metadata_blocks: *metadata_blocks,
@@ -119,7 +119,7 @@ pub(crate) struct Load {
 impl Load {
     /// The command to a guest; one that has no end is stopped by the next command.
     pub(crate) fn command(&self, endless: bool) -> Command {
-        Command::Replay {
+        Command::Replay(command::Replay {
             workload: self.workload,
             seed: self.seed,
             start: self.start,
@@ -130,7 +130,7 @@ impl Load {
             flush: self.flush,
             every: self.every,
             check: true,
-        }
+        })
     }
 
     /// Where the accesses go, as a word.
@@ -191,7 +191,7 @@ pub(crate) struct Sample {
 impl Sample {
     /// The sample of a report, if it is one.
     pub(crate) fn of(report: &Report) -> Option<Self> {
-        let Report::CacheSample {
+        let Report::CacheSample(report::CacheSample {
             accesses,
             at_ns,
             read_hits,
@@ -202,7 +202,7 @@ impl Sample {
             acknowledged,
             flushed,
             ..
-        } = report
+        }) = report
         else {
             return None;
         };
@@ -279,7 +279,7 @@ impl Replayed {
     pub(crate) fn of(reports: &[Report]) -> Result<Self> {
         let samples = || reports.iter().filter_map(Sample::of).collect();
         let replayed = reports.iter().find_map(|report| match report {
-            Report::Replayed {
+            Report::Replayed(report::Replayed {
                 read_hits,
                 read_misses,
                 write_hits,
@@ -297,7 +297,7 @@ impl Replayed {
                 hit_buckets,
                 miss_buckets,
                 write_buckets,
-            } => Some(Self {
+            }) => Some(Self {
                 read_hits: *read_hits,
                 read_misses: *read_misses,
                 write_hits: *write_hits,
@@ -329,7 +329,7 @@ impl Replayed {
 /// Blocks that a guest reports as lost, in some of its reports.
 pub(crate) fn told_lost(reports: &[Report]) -> u64 {
     let told = reports.iter().map(|report| match report {
-        Report::DirtyLost { blocks, .. } => u64::from(*blocks),
+        Report::DirtyLost(report::DirtyLost { blocks, .. }) => u64::from(*blocks),
         _ => 0,
     });
     told.sum()
@@ -342,10 +342,10 @@ pub(crate) fn told_lost(reports: &[Report]) -> u64 {
 /// When the guest cannot, or tells of other blocks.
 pub(crate) fn stamps(guest: &mut dyn Talk, span: u32) -> Result<(Vec<u64>, u64)> {
     let mut found = Vec::with_capacity(span as usize);
-    let reports = guest.run(&Command::Stamps { span }, PATIENCE)?;
+    let reports = guest.run(&Command::Stamps(command::Stamps { span }), PATIENCE)?;
     let told = told_lost(&reports);
     for report in reports {
-        if let Report::Stamps { first, numbers } = report {
+        if let Report::Stamps(report::Stamps { first, numbers }) = report {
             ensure!(
                 first as usize == found.len(),
                 "the guest told of the stamps from block {first} on after those of {}",
@@ -401,7 +401,7 @@ pub(crate) fn close(guest: &mut dyn Talk) -> Result<u64> {
 fn end(guest: &mut dyn Talk, command: &Command) -> Result<u64> {
     let reports = guest.run(command, PATIENCE)?;
     let written = reports.iter().find_map(|report| match report {
-        Report::WrittenBack { blocks, errors } => Some((*blocks, *errors)),
+        Report::WrittenBack(report::WrittenBack { blocks, errors }) => Some((*blocks, *errors)),
         _ => None,
     });
     match written {

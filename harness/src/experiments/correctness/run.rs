@@ -9,7 +9,7 @@ use rand::{RngExt, SeedableRng};
 use results::store::RunFolder;
 
 use workloads::command::{DEFAULT_DEPTH, Enforce};
-use workloads::{Command, GuestPick, HostPick, Pick, Report};
+use workloads::{Command, GuestPick, HostPick, Pick, Report, command, report};
 
 use super::params::Params;
 use super::rows::{CorrectnessRow, CorrectnessTimingRow, Direction};
@@ -73,16 +73,16 @@ impl Run<'_> {
         let status = self.testbed.status()?;
         let info = self.testbed.guest().run(&Command::Info, PATIENCE)?;
         let lists_equal = info.iter().any(|report| {
-            matches!(report, Report::Info { held, digest, .. }
+            matches!(report, Report::Info(report::Info { held, digest, .. })
                 if *held == status.held && format!("{digest:016x}") == status.digest)
         });
-        let verify = Command::Verify {
+        let verify = Command::Verify(command::Verify {
             enforce: step.enforce,
-        };
+        });
         let started = std::time::Instant::now();
         let reports = self.testbed.guest().run(&verify, PATIENCE)?;
         let verify_ns = started.elapsed().as_nanos() as u64;
-        let Some(Report::Verified {
+        let Some(Report::Verified(report::Verified {
             ok,
             zeros,
             corrupt,
@@ -91,7 +91,7 @@ impl Run<'_> {
             refused_by_device,
             unexpected,
             ..
-        }) = reports.last()
+        })) = reports.last()
         else {
             bail!("the guest did not say what it read");
         };
@@ -135,7 +135,7 @@ impl Run<'_> {
     fn pick(&mut self, pick: GuestPick, seed: u64) -> Result<()> {
         self.testbed
             .guest()
-            .run(&Command::Policy { pick, seed }, PATIENCE)
+            .run(&Command::Policy(command::Policy { pick, seed }), PATIENCE)
             .map(drop)
     }
 }
@@ -206,13 +206,13 @@ fn random_walk(
     for i in 0..params.random_steps {
         let seed = rng.random();
         let pick = params.picks[rng.random_range(0..params.picks.len())];
-        let stress = Command::Stress {
+        let stress = Command::Stress(command::Stress {
             count: 0,
             seed,
             depth: DEFAULT_DEPTH,
             writes: 50,
             latency: false,
-        };
+        });
         run.pick(pick, seed)?;
         run.testbed.guest().start(&stress)?;
         let mut resize_ns = 0;
@@ -228,13 +228,13 @@ fn random_walk(
         }
         let reports = run.testbed.guest().stop(PATIENCE)?;
         let stressed = reports.iter().find_map(|report| match report {
-            Report::Stressed {
+            Report::Stressed(report::Stressed {
                 reads,
                 writes,
                 lost_race,
                 errors,
                 corrupt,
-            } => Some((reads + writes + lost_race, errors + corrupt)),
+            }) => Some((reads + writes + lost_race, errors + corrupt)),
             _ => None,
         });
         let (inflight_requests, inflight_errors) =

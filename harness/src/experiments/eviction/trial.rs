@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 use lab::testbed::{ResizeOptions, Shape, Testbed, fill};
 use vssd_host::control::protocol::Resized;
 use workloads::pattern::derive_seed;
-use workloads::{Command, GuestPick, HostPick, Pick, Report};
+use workloads::{Command, GuestPick, HostPick, Pick, Report, command, report};
 
 use super::params::Params;
 use super::picker::Picker;
@@ -82,7 +82,7 @@ fn read(params: &Params, seed: u64, after: bool, detail: Detail) -> Command {
         true => (FOR_READS, params.warmup, params.reads),
         false => (FOR_WARMUP, 0, params.warmup),
     };
-    Command::Read {
+    Command::Read(command::Read {
         workload: params.workload,
         seed: derive_seed(seed, purpose),
         start,
@@ -90,7 +90,7 @@ fn read(params: &Params, seed: u64, after: bool, detail: Detail) -> Command {
         depth: params.depth,
         per_block: after && each_block,
         check: each_block,
-    }
+    })
 }
 
 /// Makes known to whoever picks what it goes by.
@@ -101,11 +101,13 @@ fn prepare(
     detail: Detail,
     testbed: &mut dyn Testbed,
 ) -> Result<()> {
-    let hint = |purpose, start, count| Command::Hint {
-        workload: params.workload,
-        seed: derive_seed(seed, purpose),
-        start,
-        count,
+    let hint = |purpose, start, count| {
+        Command::Hint(command::Hint {
+            workload: params.workload,
+            seed: derive_seed(seed, purpose),
+            start,
+            count,
+        })
     };
     let (pick, hint) = match picker {
         Picker::Guest(GuestPick::Sample) => {
@@ -132,7 +134,7 @@ fn prepare(
         let seed = derive_seed(seed, FOR_GUEST_PICKS);
         testbed
             .guest()
-            .run(&Command::Policy { pick, seed }, PATIENCE)?;
+            .run(&Command::Policy(command::Policy { pick, seed }), PATIENCE)?;
     }
     if tracked.is_some() {
         testbed.observe(tracked.into())?;
@@ -196,13 +198,13 @@ pub fn run(
     let mut totals = None;
     for report in testbed.guest().run(&reads, PATIENCE)? {
         match report {
-            Report::Counts { counts } => blocks.extend(counts),
-            Report::Read {
+            Report::Counts(report::Counts { counts }) => blocks.extend(counts),
+            Report::Read(report::Read {
                 hits,
                 misses,
                 errors,
                 elapsed_ns,
-            } => totals = Some((hits, misses, errors, elapsed_ns)),
+            }) => totals = Some((hits, misses, errors, elapsed_ns)),
             _ => {}
         }
     }

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use vssd_host::control::protocol::EncodingName;
 use vssd_host::size::{Amount, ByteSize};
-use workloads::{Command, GuestPick};
+use workloads::{Command, GuestPick, command};
 
 use crate::experiments::common::params;
 
@@ -105,12 +105,12 @@ impl Params {
 
     /// The load; 0 requests go on until the next command.
     pub(super) fn load(&self, count: u64, seed: u64) -> Command {
-        Command::Stress {
+        Command::Stress(command::Stress {
             count,
             seed,
             depth: self.depth,
             writes: self.writes_percent,
             latency: count == 0,
-        }
+        })
     }
 }

@@ -11,7 +11,7 @@ use results::store::RunFolder;
 use vssd_host::control::protocol::{EncodingName, LatencyStatus, Resized};
 use vssd_host::latency::{Activity, Bucket, Histogram, add, buckets, histogram};
 use workloads::report::PhaseKind;
-use workloads::{Command, Pick, Report};
+use workloads::{Command, Pick, Report, command, report};
 
 use super::params::Params;
 use super::rows::{LatencyBucketRow, LatencyCycleRow, LatencyPhase, LatencyRow, Side};
@@ -43,12 +43,12 @@ fn by_the_guest(reports: Vec<Report>) -> Result<Vec<Measured>> {
     let mut kinds = Vec::new();
     let mut measured = Vec::new();
     for report in reports {
-        if let Report::Latency {
+        if let Report::Latency(report::Latency {
             phase,
             phase_ns,
             longest_stall_ns,
             buckets,
-        } = report
+        }) = report
         {
             kinds.push(phase);
             // More phases than expected are refused below.
@@ -73,13 +73,13 @@ fn by_the_guest(reports: Vec<Report>) -> Result<Vec<Measured>> {
 /// Requests that the stress made, and those that did not end well.
 fn ends(reports: &[Report]) -> Result<(u64, u64)> {
     let found = reports.iter().find_map(|report| match report {
-        Report::Stressed {
+        Report::Stressed(report::Stressed {
             reads,
             writes,
             lost_race,
             errors,
             corrupt,
-        } => {
+        }) => {
             let failed = lost_race + errors + corrupt;
             Some((reads + writes + failed, failed))
         }
@@ -257,10 +257,10 @@ fn prepare(
     };
     let mut bench = lab.bench(shape, folder)?;
     bench.backend.set_encoding(encoding)?;
-    let policy = Command::Policy {
+    let policy = Command::Policy(command::Policy {
         pick: params.pick,
         seed,
-    };
+    });
     bench.guest.run(&policy, PATIENCE)?;
     if params.fill {
         fill(&mut bench, seed)?;

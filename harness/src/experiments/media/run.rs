@@ -18,7 +18,7 @@ use vssd_host::emulation::{MediaKind, MediaModel, Wear};
 use vssd_host::io::Direction;
 use vssd_host::latency::{Histogram, histogram};
 use workloads::latency::Bucket;
-use workloads::{Command, Report, latency};
+use workloads::{Command, Report, command, latency, report};
 
 use super::params::{BLOCK, Params, UNIT};
 use super::rows::{MediaRow, MediaWearRow};
@@ -180,8 +180,11 @@ impl Run<'_> {
         )?;
         boot::record(self.folder, vm_host, &guest)?;
         let seed = self.lab.seed;
-        match guest.run(&Command::Fill { seed }, PATIENCE)?.last() {
-            Some(Report::Filled { errors: 0, blocks })
+        match guest
+            .run(&Command::Fill(command::Fill { seed }), PATIENCE)?
+            .last()
+        {
+            Some(Report::Filled(report::Filled { errors: 0, blocks }))
                 if u64::from(*blocks) == self.params.blocks() =>
             {
                 self.history.push(Step::Fill);
@@ -189,13 +192,13 @@ impl Run<'_> {
             other => bail!("the guest could not write its vSSD: {other:?}"),
         }
         for (op, writes) in [(Direction::Read, 0), (Direction::Write, 100)] {
-            let command = Command::Stress {
+            let command = Command::Stress(command::Stress {
                 count: self.requests(op),
                 seed,
                 depth: 1,
                 writes,
                 latency: true,
-            };
+            });
             let reports = guest.run(&command, PATIENCE)?;
             self.random(Direction::Write, 1, written(&reports)?, false);
             self.record("guest", op, 1, &Times::of_guest(&reports)?)?;
@@ -307,12 +310,12 @@ fn written(reports: &[Report]) -> Result<u64> {
     reports
         .iter()
         .find_map(|report| match report {
-            Report::Stressed {
+            Report::Stressed(report::Stressed {
                 writes,
                 errors: 0,
                 corrupt: 0,
                 ..
-            } => Some(*writes),
+            }) => Some(*writes),
             _ => None,
         })
         .context("requests of the guest failed")
@@ -341,9 +344,9 @@ impl Times {
 
     fn of_guest(reports: &[Report]) -> Result<Self> {
         let phases = reports.iter().filter_map(|report| match report {
-            Report::Latency {
+            Report::Latency(report::Latency {
                 phase_ns, buckets, ..
-            } => Some((*phase_ns, buckets)),
+            }) => Some((*phase_ns, buckets)),
             _ => None,
         });
         let (mut elapsed_ns, mut all) = (0, Vec::<Bucket>::new());

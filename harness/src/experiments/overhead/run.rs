@@ -7,8 +7,8 @@ use lab::testbed::{ResizeOptions, Shape, Testbed, Transport};
 use results::store::RunFolder;
 use vssd_host::control::protocol::EncodingName;
 use vssd_host::size::ByteSize;
-use workloads::Command;
 use workloads::Pick;
+use workloads::{Command, command};
 
 use super::ablation::Ablation;
 use super::params::Params;
@@ -81,7 +81,7 @@ pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<
             let seed = lab.seed;
             testbed
                 .guest()
-                .run(&Command::Policy { pick, seed }, PATIENCE)?;
+                .run(&Command::Policy(command::Policy { pick, seed }), PATIENCE)?;
             for repetition in 0..params.repetitions {
                 for &encoding in &params.encodings {
                     let is_ablation = encoding == EncodingName::List4096;

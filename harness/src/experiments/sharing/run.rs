@@ -17,7 +17,7 @@ use vssd_host::control::client::ClientError;
 use vssd_host::control::protocol::{Change, Reply, Request, Resize, Resized};
 use vssd_host::size::Amount;
 use workloads::command::Enforce;
-use workloads::{Command, GuestPick, HostPick, Pick, Report};
+use workloads::{Command, GuestPick, HostPick, Pick, Report, command, report};
 
 use super::params::{Params, Raw};
 use super::rows::{SharingCheckRow, SharingRow};
@@ -115,8 +115,11 @@ impl Run<'_> {
     fn fill(&self, fleet: &mut Fleet) -> Result<()> {
         for (vm, guest) in fleet.guests.iter_mut().enumerate() {
             let seed = content_seed(self.lab, vm);
-            let reports = guest.run(&Command::Fill { seed }, PATIENCE)?;
-            let filled = matches!(reports.last(), Some(Report::Filled { errors: 0, .. }));
+            let reports = guest.run(&Command::Fill(command::Fill { seed }), PATIENCE)?;
+            let filled = matches!(
+                reports.last(),
+                Some(Report::Filled(report::Filled { errors: 0, .. }))
+            );
             ensure!(filled, "{} could not write its blocks", vssd_name(vm));
         }
         Ok(())
@@ -126,7 +129,7 @@ impl Run<'_> {
         let seed = self.lab.seed.wrapping_mul(1 << 20) + u64::from(round);
         let pick = PICKS[round as usize % PICKS.len()];
         for guest in &mut fleet.guests {
-            guest.run(&Command::Policy { pick, seed }, PATIENCE)?;
+            guest.run(&Command::Policy(command::Policy { pick, seed }), PATIENCE)?;
             guest.start(&self.load(seed))?;
         }
         let event = Event::of_round(round);
@@ -139,7 +142,7 @@ impl Run<'_> {
                 // What it finds now was written before it was killed.
                 let found = verify(&mut fleet.guests[0])?;
                 self.record(&fleet, 0, round, "killed", found, Load::default())?;
-                fleet.guests[0].run(&Command::Policy { pick, seed }, PATIENCE)?;
+                fleet.guests[0].run(&Command::Policy(command::Policy { pick, seed }), PATIENCE)?;
                 fleet.guests[0].start(&self.load(seed))?;
             }
             Event::BackendRestarted => {
@@ -158,13 +161,13 @@ impl Run<'_> {
     }
 
     fn load(&self, seed: u64) -> Command {
-        Command::Stress {
+        Command::Stress(command::Stress {
             count: 0,
             seed,
             depth: self.params.raw.depth,
             writes: self.params.raw.writes_percent,
             latency: false,
-        }
+        })
     }
 
     /// Resizes all VMs at once, each by a thread and a connection of its own.
@@ -270,18 +273,18 @@ struct Found {
 
 fn verify(guest: &mut Guest) -> Result<Found> {
     let enforce = Enforce::Device;
-    let read = guest.run(&Command::Verify { enforce }, PATIENCE)?;
+    let read = guest.run(&Command::Verify(command::Verify { enforce }), PATIENCE)?;
     let info = guest.run(&Command::Info, PATIENCE)?;
     match (read.last(), info.last()) {
         (
-            Some(Report::Verified {
+            Some(Report::Verified(report::Verified {
                 ok,
                 zeros,
                 corrupt,
                 unexpected,
                 ..
-            }),
-            Some(Report::Info { held, digest, .. }),
+            })),
+            Some(Report::Info(report::Info { held, digest, .. })),
         ) => Ok(Found {
             held: *held,
             digest: format!("{digest:016x}"),
@@ -298,13 +301,13 @@ fn verify(guest: &mut Guest) -> Result<Found> {
 fn stop(guest: &mut Guest) -> Result<Load> {
     let reports = guest.stop(PATIENCE)?;
     let load = reports.iter().find_map(|report| match report {
-        Report::Stressed {
+        Report::Stressed(report::Stressed {
             reads,
             writes,
             lost_race,
             errors,
             corrupt,
-        } => Some(Load {
+        }) => Some(Load {
             requests: reads + writes + lost_race,
             errors: errors + corrupt,
         }),

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use vssd_host::size::ByteSize;
 use workloads::command::Enforce;
-use workloads::{Command, Pick, Report};
+use workloads::{Command, Pick, Report, command};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -95,9 +95,9 @@ impl Experiment for Regrow {
             deadline: PATIENCE,
             seed: lab.seed,
         };
-        let verify = Command::Verify {
+        let verify = Command::Verify(command::Verify {
             enforce: Enforce::Driver,
-        };
+        });
         let mut testbed = lab.testbed(shape, folder)?;
         let capacity = testbed.capacity();
         for percent in &params.shrink_percent {
@@ -108,14 +108,14 @@ impl Experiment for Regrow {
                 testbed.guest().await_resized(target, PATIENCE)?;
             }
             let reports = testbed.guest().run(&verify, PATIENCE)?;
-            let Some(Report::Verified { ok, zeros, .. }) = reports.last() else {
+            let Some(Report::Verified(read)) = reports.last() else {
                 bail!("the guest did not report what it read");
             };
             folder.append(&RegrowRow {
                 shrunk_blocks,
-                intact_blocks: *ok,
-                zero_blocks: *zeros,
-                bad_blocks: capacity - ok - zeros,
+                intact_blocks: read.ok,
+                zero_blocks: read.zeros,
+                bad_blocks: capacity - read.ok - read.zeros,
             })?;
         }
         testbed.shut_down()
