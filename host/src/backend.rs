@@ -273,9 +273,10 @@ impl Backend {
         if spec.create != Some(true) {
             let members = self.pool.members();
             let names: Vec<_> = members.iter().map(|m| m.name.as_str()).collect();
-            let names = match names.is_empty() {
-                true => "it has none".to_owned(),
-                false => format!("it has: {}", names.join(", ")),
+            let names = if names.is_empty() {
+                "it has none".to_owned()
+            } else {
+                format!("it has: {}", names.join(", "))
             };
             bail!(
                 "the pool has no vSSD called `{}`; {names}. To create it, add create=true to \

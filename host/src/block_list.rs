@@ -129,9 +129,10 @@ impl BlockList {
         for &(first, last) in &self.spans {
             next.clear();
             // Writing to a string cannot fail.
-            let _ = match first == last {
-                true => write!(next, "{first}"),
-                false => write!(next, "{first}-{last}"),
+            let _ = if first == last {
+                write!(next, "{first}")
+            } else {
+                write!(next, "{first}-{last}")
             };
             if !text.is_empty() && text.len() + 1 + next.len() > most {
                 texts.push(std::mem::take(&mut text));

@@ -406,9 +406,10 @@ fn carry_out(args: &Args) -> Result<ExitCode> {
     client.send(&request)?;
     loop {
         let reply = client.receive()?;
-        let shown = match args.json {
-            true => format!("{}\n", serde_json::to_string(&reply)?),
-            false => text::describe(&reply),
+        let shown = if args.json {
+            format!("{}\n", serde_json::to_string(&reply)?)
+        } else {
+            text::describe(&reply)
         };
         let printed = print(shown);
         if request == (Request::Watch {}) {

@@ -340,9 +340,10 @@ pub fn run(args: &Args) -> Result<()> {
         let engine = args.io.unwrap_or_default();
         format!("--io {engine} is not available here: choose another engine with --io")
     })?);
-    let polling = match args.no_poll {
-        true => Polling::at_most(0),
-        false => Polling::on_half_of_the_processors(),
+    let polling = if args.no_poll {
+        Polling::at_most(0)
+    } else {
+        Polling::on_half_of_the_processors()
     };
     let backend = Arc::new(Backend::new(pool.clone(), context, polling, sockets));
     let specs = args.specs(kept_in);
@@ -366,9 +367,10 @@ pub fn run(args: &Args) -> Result<()> {
 fn ready(specs: &[VssdSpec], added: &[Added]) -> String {
     let new = specs.iter().zip(added).filter(|(_, added)| added.new);
     let names: Vec<_> = new.map(|(spec, _)| spec.name.as_str()).collect();
-    match names.is_empty() {
-        true => "ready".to_owned(),
-        false => format!("ready (new: {})", names.join(", ")),
+    if names.is_empty() {
+        "ready".to_owned()
+    } else {
+        format!("ready (new: {})", names.join(", "))
     }
 }
 

@@ -137,9 +137,10 @@ impl Poller {
         if now_ns - since_ns <= LATE_NS {
             return;
         }
-        self.backoff_ns = match now_ns < self.backoff_until_ns + self.backoff_ns {
-            true => LONGEST_BACKOFF_NS.min(2 * self.backoff_ns),
-            false => SHORTEST_BACKOFF_NS,
+        self.backoff_ns = if now_ns < self.backoff_until_ns + self.backoff_ns {
+            LONGEST_BACKOFF_NS.min(2 * self.backoff_ns)
+        } else {
+            SHORTEST_BACKOFF_NS
         };
         self.backoff_until_ns = now_ns + self.backoff_ns;
     }

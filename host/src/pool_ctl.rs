@@ -86,9 +86,10 @@ pub fn run(command: &PoolCommand, json: bool) -> Result<ExitCode> {
         PoolCommand::Create { .. } => create(command, json)?,
         PoolCommand::Status { file } => {
             let reading = read(file)?;
-            match json {
-                true => print_line(describe_json(&reading.image))?,
-                false => print(describe(&reading.image))?,
+            if json {
+                print_line(describe_json(&reading.image))?
+            } else {
+                print(describe(&reading.image))?
             }
             if let Some(overlap) = &reading.overlap {
                 warn(overlap.summary());
@@ -106,9 +107,10 @@ pub fn run(command: &PoolCommand, json: bool) -> Result<ExitCode> {
 }
 
 fn say(json: bool, what: &str, text: impl FnOnce() -> String) -> Result<(), OutputError> {
-    match json {
-        true => print_line(json!({ "done": what })),
-        false => print_line(text()),
+    if json {
+        print_line(json!({ "done": what }))
+    } else {
+        print_line(text())
     }
 }
 
@@ -170,9 +172,10 @@ fn create(command: &PoolCommand, json: bool) -> Result<()> {
         let over: Vec<_> = found.iter().map(ToString::to_string).collect();
         return Ok(print_line(json!({ "done": "made", "over": over }))?);
     }
-    let over = match found.is_empty() {
-        true => String::new(),
-        false => format!(", over what was there: {}", list(&found)),
+    let over = if found.is_empty() {
+        String::new()
+    } else {
+        format!(", over what was there: {}", list(&found))
     };
     Ok(print_line(format_args!(
         "made a pool of {size} in {}{over}",
@@ -231,9 +234,10 @@ fn check(file: &Path, accept: bool, json: bool) -> Result<ExitCode> {
     if let (false, Some(overlap)) = (json, &reading.overlap) {
         print(describe_overlap(overlap))?;
     }
-    Ok(match faults.is_empty() {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
+    Ok(if faults.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     })
 }
 
@@ -280,9 +284,10 @@ fn remove(file: &Path, force: bool) -> Result<()> {
     let opened = open(file, None)?;
     if !opened.has_pool()? {
         let found = opened.contents(|text| warn(text))?;
-        let found = match found.is_empty() {
-            true => "nothing".to_owned(),
-            false => list(&found),
+        let found = if found.is_empty() {
+            "nothing".to_owned()
+        } else {
+            list(&found)
         };
         bail!(
             "{} holds no pool (found: {found}); nothing was removed",

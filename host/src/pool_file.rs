@@ -137,9 +137,10 @@ impl PoolFile {
 
     fn lay_out(&mut self, room: &Room, found: &[Found], progress: &mut Progress) -> Result<()> {
         if !found.is_empty() {
-            match self.backing.is_device() {
-                true => self.backing.wipe(found).context("wipe what is there")?,
-                false => self.backing.empty().context("empty the file")?,
+            if self.backing.is_device() {
+                self.backing.wipe(found).context("wipe what is there")?
+            } else {
+                self.backing.empty().context("empty the file")?
             }
         }
         self.backing.lay_out(room, progress)

@@ -65,9 +65,10 @@ pub struct Unforced {
 
 impl fmt::Display for Unforced {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.connected {
-            true => "no vSSD driver answers in the guest",
-            false => "no guest is connected",
+        f.write_str(if self.connected {
+            "no vSSD driver answers in the guest"
+        } else {
+            "no guest is connected"
         })?;
         write!(
             f,

@@ -105,9 +105,10 @@ impl ByteSize {
         let unit = UNITS.iter().find(|(_, shift)| self.0 >= 1 << shift);
         let (unit, shift) = unit.unwrap_or(&("B", 0));
         let tenths = (u128::from(self.0) * 10) >> shift;
-        match tenths.is_multiple_of(10) {
-            true => format!("{}{unit}", tenths / 10),
-            false => format!("{}.{}{unit}", tenths / 10, tenths % 10),
+        if tenths.is_multiple_of(10) {
+            format!("{}{unit}", tenths / 10)
+        } else {
+            format!("{}.{}{unit}", tenths / 10, tenths % 10)
         }
     }
 }

@@ -385,12 +385,13 @@ impl Vssd {
         let now = self.now_ns();
         // With no frontend there is no guest to wait for.
         let is_forced = target < held && request.force && request.revoke;
-        let deadline = request
-            .deadline
-            .map(|deadline| match is_forced && !self.is_connected() {
-                true => Duration::ZERO,
-                false => deadline,
-            });
+        let deadline = request.deadline.map(|deadline| {
+            if is_forced && !self.is_connected() {
+                Duration::ZERO
+            } else {
+                deadline
+            }
+        });
         let for_device = device::ResizeRequest {
             target,
             evict: match request.pick {
@@ -527,9 +528,10 @@ impl Vssd {
     pub fn set_connected(&self, connected: bool) {
         self.connected.store(connected, Ordering::SeqCst);
         let mut state = self.lock();
-        match connected {
-            true => state.device.reconnected(),
-            false => state.device.disconnected(),
+        if connected {
+            state.device.reconnected();
+        } else {
+            state.device.disconnected();
         }
         self.follow(&mut state, self.now_ns());
         drop(state);

@@ -180,16 +180,18 @@ fn the_format_is_the_one_asked_for() {
         ),
     ] {
         let (kind, body) = get_as(&address, accept);
-        let wanted = match open {
-            true => "application/openmetrics-text; version=1.0.0",
-            false => "text/plain; version=0.0.4",
+        let wanted = if open {
+            "application/openmetrics-text; version=1.0.0"
+        } else {
+            "text/plain; version=0.0.4"
         };
         assert!(kind.starts_with(wanted), "{accept}: {kind}");
         assert_eq!(body.ends_with("# EOF\n"), open, "{accept}");
         assert_eq!(body.contains("# UNIT"), open, "{accept}");
-        let described = match open {
-            true => "# TYPE vssd_requests counter\n",
-            false => "# TYPE vssd_requests_total counter\n",
+        let described = if open {
+            "# TYPE vssd_requests counter\n"
+        } else {
+            "# TYPE vssd_requests_total counter\n"
         };
         assert!(body.contains(described), "{accept}: {body}");
         assert!(body.contains("# TYPE vssd_blocks gauge\n"), "{accept}");

@@ -328,9 +328,10 @@ fn garbage_harms_only_its_sender() {
                     let addr = rng.random_range(0..2 * MEMORY);
                     let longest = 1u32 << rng.random_range(0..32);
                     let len = rng.random_range(0..longest);
-                    match rng.random() {
-                        true => readable(addr, len),
-                        false => writable(addr, len),
+                    if rng.random() {
+                        readable(addr, len)
+                    } else {
+                        writable(addr, len)
                     }
                 })
                 .collect();

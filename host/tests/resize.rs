@@ -99,9 +99,10 @@ fn blocks_given_up_are_refused_and_come_back_empty() {
     assert!(ended.message_bytes > 0);
     let taken = |block: u32| block < 600 && block.is_multiple_of(2);
     for block in 0..BLOCKS {
-        let wanted = match taken(block) {
-            true => Content::Refused,
-            false => Content::Own,
+        let wanted = if taken(block) {
+            Content::Refused
+        } else {
+            Content::Own
         };
         assert_eq!(content(&mut guest.frontend, block), wanted, "{block}");
     }
@@ -112,9 +113,10 @@ fn blocks_given_up_are_refused_and_come_back_empty() {
     let ended = daemon.ended(id);
     assert!(ended.is_complete() && ended.agreed, "{ended:?}");
     for block in 1..BLOCKS {
-        let wanted = match taken(block) {
-            true => Content::Zeros,
-            false => Content::Own,
+        let wanted = if taken(block) {
+            Content::Zeros
+        } else {
+            Content::Own
         };
         assert_eq!(content(&mut guest.frontend, block), wanted, "{block}");
     }
@@ -152,9 +154,10 @@ fn blocks_given_up_can_be_anothers() {
         assert_eq!(other.frontend.read_at(sector, 4096).unwrap(), expected);
     }
     for block in 1..BLOCKS {
-        let wanted = match guest.driver.held().contains(block) {
-            true => Content::Own,
-            false => Content::Refused,
+        let wanted = if guest.driver.held().contains(block) {
+            Content::Own
+        } else {
+            Content::Refused
         };
         assert_eq!(content(&mut guest.frontend, block), wanted, "{block}");
     }
@@ -202,9 +205,10 @@ fn a_deadline_takes_what_the_guest_keeps() {
     assert_eq!(ended.revoked, 100);
     assert!(ended.elapsed_ns >= 50_000_000);
     for block in 1..BLOCKS {
-        let wanted = match guest.driver.held().contains(block) {
-            true => Content::Own,
-            false => Content::Refused,
+        let wanted = if guest.driver.held().contains(block) {
+            Content::Own
+        } else {
+            Content::Refused
         };
         assert_eq!(content(&mut guest.frontend, block), wanted, "{block}");
     }
@@ -486,9 +490,10 @@ fn a_killed_backend_remembers_who_owns_what() {
     guest.run_until(Driver::is_quiet);
     assert_eq!(guest.driver.held().len(), BLOCKS - 200);
     for block in 1..BLOCKS {
-        let wanted = match guest.driver.held().contains(block) {
-            true => Content::Own,
-            false => Content::Refused,
+        let wanted = if guest.driver.held().contains(block) {
+            Content::Own
+        } else {
+            Content::Refused
         };
         assert_eq!(content(&mut guest.frontend, block), wanted, "{block}");
     }

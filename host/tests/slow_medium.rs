@@ -178,9 +178,10 @@ fn a_thread_may_die_while_a_surrender_waits() {
         daemon.wait_until(|v| v.draining);
         let (kick, _client) = unreadable_kick();
         guest.frontend.kick_by(REQUESTS, &kick);
-        match stop_first {
-            true => guest.frontend.stop_ring_and_go(COMMANDS),
-            false => guest.frontend.wait_hung_up(),
+        if stop_first {
+            guest.frontend.stop_ring_and_go(COMMANDS)
+        } else {
+            guest.frontend.wait_hung_up()
         }
         daemon.wait_until(|v| v.connection == Connection::None && v.restarts == 1);
         let mut next = Frontend::connect(&site.path("vm1.sock"));
@@ -197,9 +198,10 @@ fn a_reset_or_a_disconnect_keeps_nobody_else_waiting() {
         scatter(&mut guest);
         guest.begin_reads(READS, READ_LEN, BUFFER);
         guest.wait_taken();
-        match reset {
-            true => guest.stop_ring_and_go(REQUESTS),
-            false => guest.unplug(),
+        if reset {
+            guest.stop_ring_and_go(REQUESTS)
+        } else {
+            guest.unplug()
         }
         daemon.wait_until(|v| v.draining);
         answers(&site, &daemon, &address, BLOCKS);

@@ -52,9 +52,10 @@ impl Claim {
             source,
         };
         let begun = Instant::now();
-        let file = match is_device {
-            true => open_exclusively(path, begun)?,
-            false => File::open(path).map_err(failed)?,
+        let file = if is_device {
+            open_exclusively(path, begun)?
+        } else {
+            File::open(path).map_err(failed)?
         };
         lock(&file, path, begun)?;
         let id = Id::of(&file.metadata().map_err(failed)?);
@@ -181,9 +182,10 @@ fn locked_range(file: &File) -> Option<String> {
     if range.l_type == libc::F_UNLCK as libc::c_short {
         return None;
     }
-    let process = match range.l_pid > 0 {
-        true => users::process(range.l_pid),
-        false => users::process_with_file(file.as_raw_fd()),
+    let process = if range.l_pid > 0 {
+        users::process(range.l_pid)
+    } else {
+        users::process_with_file(file.as_raw_fd())
     };
     let process = process.unwrap_or_else(|| "another process".to_owned());
     Some(format!("{process} has locked a part of it"))

@@ -83,9 +83,10 @@ impl FileBacking {
         let file = self.claim.file();
         let mut found = signatures::find(file, self.len()).context("examine its contents")?;
         if found.is_empty() {
-            let data = match self.is_device() {
-                true => first_byte(file, &device_parts(self.len(), written), progress),
-                false => first_byte_of_file(file, self.len(), progress),
+            let data = if self.is_device() {
+                first_byte(file, &device_parts(self.len(), written), progress)
+            } else {
+                first_byte_of_file(file, self.len(), progress)
             };
             let data = data.context("examine its contents")?;
             found.extend(data.map(|at| Found {

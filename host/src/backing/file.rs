@@ -281,9 +281,10 @@ impl Backing for FileBacking {
     }
 
     fn alignment(&self) -> Alignment {
-        match self.is_direct {
-            true => self.direct,
-            false => Alignment::default(),
+        if self.is_direct {
+            self.direct
+        } else {
+            Alignment::default()
         }
     }
 

@@ -56,12 +56,13 @@ impl Loop {
         // The number of the device behind it. Of a file it is 0, or in older kernels that of its
         // file system.
         let is_file = [0, status.device].contains(&status.device_of_node);
-        let behind = match is_file {
-            true => Id::File {
+        let behind = if is_file {
+            Id::File {
                 file_system: status.device,
                 inode: status.inode,
-            },
-            false => Id::Device(status.device_of_node),
+            }
+        } else {
+            Id::Device(status.device_of_node)
         };
         let end = match status.size_limit {
             0 => u64::MAX,

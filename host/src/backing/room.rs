@@ -105,9 +105,10 @@ impl FileBacking {
         let has = self.file.metadata().context("read its size")?.blocks() * 512;
         let need = reserved.saturating_sub(has);
         let found = fstatvfs(&self.file).context("read the free space of its file system")?;
-        let free = match geteuid().is_root() {
-            true => found.f_bfree,
-            false => found.f_bavail,
+        let free = if geteuid().is_root() {
+            found.f_bfree
+        } else {
+            found.f_bavail
         };
         let free = free * found.f_frsize;
         ensure!(

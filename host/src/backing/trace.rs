@@ -120,9 +120,10 @@ impl Crash {
         for (offset, bytes) in &self.pending {
             let write_kept = rng.random_bool(kept);
             for (i, sector) in bytes.chunks(SECTOR).enumerate() {
-                let sector_kept = match whole {
-                    true => write_kept,
-                    false => rng.random_bool(kept),
+                let sector_kept = if whole {
+                    write_kept
+                } else {
+                    rng.random_bool(kept)
                 };
                 if sector_kept {
                     image.write(offset + (i * SECTOR) as u64, sector);

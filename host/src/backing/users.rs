@@ -19,12 +19,13 @@ pub(super) enum Id {
 
 impl Id {
     pub(super) fn of(metadata: &Metadata) -> Self {
-        match metadata.file_type().is_block_device() {
-            true => Self::Device(metadata.rdev()),
-            false => Self::File {
+        if metadata.file_type().is_block_device() {
+            Self::Device(metadata.rdev())
+        } else {
+            Self::File {
                 file_system: metadata.dev(),
                 inode: metadata.ino(),
-            },
+            }
         }
     }
 

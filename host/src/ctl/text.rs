@@ -25,9 +25,10 @@ pub(super) fn describe(reply: &Reply) -> String {
 }
 
 fn describe_added(added: &Added) -> String {
-    let mut text = match added.new {
-        true => "made a new vSSD\n".to_owned(),
-        false => "done\n".to_owned(),
+    let mut text = if added.new {
+        "made a new vSSD\n".to_owned()
+    } else {
+        "done\n".to_owned()
     };
     for warning in &added.warnings {
         let _ = writeln!(text, "warning: {warning}");
@@ -37,9 +38,10 @@ fn describe_added(added: &Added) -> String {
 
 fn describe_resized(resized: &Resized) -> String {
     let size = |blocks: u32| ByteSize(u64::from(blocks) * u64::from(resized.block_size));
-    let verb = match resized.target < resized.from {
-        true => "took",
-        false => "gave",
+    let verb = if resized.target < resized.from {
+        "took"
+    } else {
+        "gave"
     };
     let moved = resized.from.abs_diff(resized.held);
     let wanted = resized.from.abs_diff(resized.target);
@@ -62,9 +64,10 @@ fn describe_resized(resized: &Resized) -> String {
     if resized.revoked > 0 {
         let _ = write!(text, "; {} were taken by force", resized.revoked);
     }
-    text.push_str(match resized.agreed {
-        true => "; both lists agree\n",
-        false => "; the guest has not confirmed its list\n",
+    text.push_str(if resized.agreed {
+        "; both lists agree\n"
+    } else {
+        "; the guest has not confirmed its list\n"
     });
     text
 }

@@ -193,13 +193,14 @@ impl Uring {
             let slot = entry.user_data() as u16;
             let transfer = &mut self.slots[usize::from(slot)];
             let result = match entry.result() {
-                moved if moved > 0 => match transfer.advance(moved as usize) {
-                    true => Ok(()),
-                    false => {
+                moved if moved > 0 => {
+                    if transfer.advance(moved as usize) {
+                        Ok(())
+                    } else {
                         self.waiting.push_back(slot);
                         continue;
                     }
-                },
+                }
                 0 => Err(io::ErrorKind::UnexpectedEof.into()),
                 error if matches!(-error, libc::EAGAIN | libc::EINTR) => {
                     self.waiting.push_back(slot);

@@ -55,9 +55,10 @@ impl Lane {
             return None;
         }
         let failed = self.failed.iter().any(|&(a, b)| a < number && number <= b);
-        Some(match failed {
-            true => Err(io::Error::other("the pool's log could not be written")),
-            false => Ok(()),
+        Some(if failed {
+            Err(io::Error::other("the pool's log could not be written"))
+        } else {
+            Ok(())
         })
     }
 }
@@ -187,9 +188,10 @@ impl GroupCommit {
         let mut lanes = self.lock();
         loop {
             let (soft, hard) = (lanes.soft.requested, lanes.hard.requested);
-            let strength = match hard > lanes.hard.served {
-                true => Strength::Hard,
-                false => Strength::Soft,
+            let strength = if hard > lanes.hard.served {
+                Strength::Hard
+            } else {
+                Strength::Soft
             };
             if strength == Strength::Hard || soft > lanes.soft.served {
                 return Next::Group(Group {

@@ -158,12 +158,11 @@ impl<'m> Chain<'m> {
         let mut buffers = Self::default();
         for descriptor in chain {
             let len = descriptor.len() as usize;
-            let (side, permissions) = match descriptor.is_write_only() {
-                true => (&mut buffers.writable, Permissions::Write),
-                false => {
-                    buffers.broken |= !buffers.writable.is_empty();
-                    (&mut buffers.readable, Permissions::Read)
-                }
+            let (side, permissions) = if descriptor.is_write_only() {
+                (&mut buffers.writable, Permissions::Write)
+            } else {
+                buffers.broken |= !buffers.writable.is_empty();
+                (&mut buffers.readable, Permissions::Read)
             };
             let sound = side.gather(memory, descriptor.addr(), len, permissions);
             buffers.broken |= !sound;

@@ -121,12 +121,11 @@ impl Pass<'_> {
         let slot = &mut self.queue.slots[index];
         let clip = slot.clip((extent.first, extent.count), block_size);
         let physical = extent.physical.expect("the extent has physical blocks");
-        let (before, after) = match first_write {
-            true => {
-                let len = u64::from(extent.count) * u64::from(block_size);
-                (clip.within, len - clip.within - clip.len as u64)
-            }
-            false => (0, 0),
+        let (before, after) = if first_write {
+            let len = u64::from(extent.count) * u64::from(block_size);
+            (clip.within, len - clip.within - clip.len as u64)
+        } else {
+            (0, 0)
         };
         let offset = pool.offset(physical) + clip.within - before;
         let zeros = &mut self.queue.zeros;

@@ -154,18 +154,20 @@ impl<'a> Pass<'a> {
     /// Looks at what a chain asks for; an error is how it ends.
     fn admit(&mut self, slot: &mut Slot, mut chain: Chain<'static>) -> Result<(), Step> {
         // The last writable byte is the status; without one there is no answer.
-        let data = match chain.answerable {
-            true => chain.writable.len().checked_sub(1),
-            false => None,
+        let data = if chain.answerable {
+            chain.writable.len().checked_sub(1)
+        } else {
+            None
         };
         let Some(data) = data.and_then(|len| chain.writable.split_front(len)) else {
             self.stats.counters.bad_chains += 1;
             return Err(Step::Ended { status: 0, len: 0 });
         };
         slot.status = chain.writable;
-        let parsed = match chain.broken {
-            true => Err(Reject::Malformed),
-            false => parse(&mut chain.readable, &data),
+        let parsed = if chain.broken {
+            Err(Reject::Malformed)
+        } else {
+            parse(&mut chain.readable, &data)
         };
         let checked = parsed.and_then(|request| {
             slot.request = request;

@@ -255,14 +255,16 @@ fn check(image: Image, boot: BootId, found: &Possible, killed: bool, what: &str)
             // A killed process leaves the last of what had ended, or what was
             // under way; a power cut anything since the last flush.
             let before = before.contents(s);
-            let before = match killed {
-                true => &before[before.len() - 1..],
-                false => before,
+            let before = if killed {
+                &before[before.len() - 1..]
+            } else {
+                before
             };
             let allowed = before.iter().chain(after.contents(s).last());
-            let content = match read.iter().all(|byte| *byte == 0) {
-                true => ZEROS,
-                false => u32::from_le_bytes(read[12..16].try_into().unwrap()),
+            let content = if read.iter().all(|byte| *byte == 0) {
+                ZEROS
+            } else {
+                u32::from_le_bytes(read[12..16].try_into().unwrap())
             };
             let sound = content == ZEROS || read == sector(vssd, s, content);
             assert!(
@@ -522,10 +524,11 @@ fn a_failing_medium_loses_nothing() {
             }
             let written = host.write(vssd, at, &mut bytes);
             let flushed = host.flush(vssd);
-            match written && flushed {
-                true => drop(expected[vssd].insert(at, bytes)),
+            if written && flushed {
+                expected[vssd].insert(at, bytes);
+            } else {
                 // It is there or not.
-                false => drop(expected[vssd].remove(&at)),
+                expected[vssd].remove(&at);
             }
             if !flushed {
                 // Nothing can be relied on any more but what is durable.

@@ -279,9 +279,10 @@ impl PoolImage {
                     }
                 }
                 // Of a window that is there already, the snapshot would have said so.
-                let before = match window.is_empty() {
-                    true => None,
-                    false => volume.windows.insert(index, window),
+                let before = if window.is_empty() {
+                    None
+                } else {
+                    volume.windows.insert(index, window)
                 };
                 before.is_none().then_some(())
             }
@@ -325,14 +326,13 @@ impl PoolImage {
                 let sound = end.is_some_and(|end| end <= self.shape.physical_blocks)
                     && volume.held.contains_range(block, count)
                     && !owned.intersects_range(physical, count);
-                match sound {
-                    true => spans(physical, count).for_each(|(at, bits)| {
+                if sound {
+                    spans(physical, count).for_each(|(at, bits)| {
                         owned.insert_bits(at, bits);
-                    }),
-                    false => {
-                        let blocks = (block..block + count).zip(physical..);
-                        self.check_blocks(volume, blocks, &mut owned, &mut faults);
-                    }
+                    })
+                } else {
+                    let blocks = (block..block + count).zip(physical..);
+                    self.check_blocks(volume, blocks, &mut owned, &mut faults);
                 }
                 if faults.len() >= most {
                     break;

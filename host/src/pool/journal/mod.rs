@@ -299,9 +299,10 @@ impl Journal {
     fn make_sure_it_fits(&self, batch: &Batch) -> Result<u64, JournalError> {
         let need = layout::commit_len(batch.bytes().len());
         let room = self.room().min(LONGEST_COMMIT);
-        match need > room {
-            true => Err(JournalError::Full { need, room }),
-            false => Ok(need),
+        if need > room {
+            Err(JournalError::Full { need, room })
+        } else {
+            Ok(need)
         }
     }
 

@@ -95,9 +95,10 @@ impl Journal {
         let mut suspects = Suspects::new(image);
         self.for_each_commit(|header, records| {
             let is_younger = since.is_some_and(|since| header.sequence >= since);
-            match is_younger && header.flags & SNAPSHOT == 0 {
-                true => suspects.add(header.session, records),
-                false => suspects.before(records),
+            if is_younger && header.flags & SNAPSHOT == 0 {
+                suspects.add(header.session, records);
+            } else {
+                suspects.before(records);
             }
         })?;
         for stray in strays {

@@ -102,15 +102,12 @@ fn what_two_recorded_at_the_same_time_is_found() {
             let young = |journal: &mut Journal| {
                 (0..second).for_each(|at| commit(journal, 20 + at, Hard).unwrap());
             };
-            match older_first {
-                true => {
-                    old(&mut older);
-                    young(&mut younger);
-                }
-                false => {
-                    young(&mut younger);
-                    old(&mut older);
-                }
+            if older_first {
+                old(&mut older);
+                young(&mut younger);
+            } else {
+                young(&mut younger);
+                old(&mut older);
             }
             let what = format!("{first}, {second}, {older_first}");
             let found = overlap(&backing);
@@ -250,14 +247,16 @@ fn vssds_that_were_made_or_removed_meanwhile_are_listed() {
         make(&mut older, "of-older", 4);
         commit(&mut younger, 9, Hard).unwrap();
         make(&mut younger, "of-younger", 5);
-        match older_removes {
-            true => remove(&mut older),
-            false => remove(&mut younger),
+        if older_removes {
+            remove(&mut older);
+        } else {
+            remove(&mut younger);
         }
         let found = overlap(&backing);
-        let [vm1, made] = match older_removes {
-            true => ["without a physical block", "at physical blocks 74 to 75"],
-            false => ["at physical blocks 1 to 2", "at physical blocks 74 to 75"],
+        let [vm1, made] = if older_removes {
+            ["without a physical block", "at physical blocks 74 to 75"]
+        } else {
+            ["at physical blocks 1 to 2", "at physical blocks 74 to 75"]
         };
         let listed = listed(&found);
         let expected = [
