@@ -1,4 +1,4 @@
-//! The backend program: arguments in, sockets open, then wait for the end.
+//! The backend program: parses arguments, opens sockets, and serves until shutdown.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
@@ -162,13 +162,12 @@ impl Args {
         Ok(self)
     }
 
-    /// Who may use what is made.
+    /// The permissions of created files and sockets.
     fn permissions(&self) -> FilePermissions {
         FilePermissions::new(self.mode, self.group)
     }
 
-    /// The vSSDs, made if need be where that is asked for. A pool that ends with the backend
-    /// has none.
+    /// The vSSDs, created if missing where that is requested. A pool in memory has none at first.
     fn specs(&self, kept_in: &BackingSpec) -> Vec<VssdSpec> {
         let create = self.create || !matches!(kept_in, BackingSpec::File(_));
         let specs = self.vssds.iter().cloned();
@@ -181,7 +180,7 @@ impl Args {
             .collect()
     }
 
-    /// What is said of a new pool, where there is one already that is otherwise.
+    /// Warnings about options for a new pool that an existing pool does not match.
     fn ignored(&self, pool: &Pool) -> Vec<String> {
         let usage = pool.usage();
         let have = ByteSize(u64::from(usage.physical_blocks) * u64::from(pool.block_size()));
@@ -234,7 +233,7 @@ fn volatile(backing: Arc<dyn Backing>, shape: Shape) -> Arc<Pool> {
     Arc::new(Pool::volatile(backing, block_size, overcommit_permille))
 }
 
-/// Opens the pool that `args` name. One that was made for that is taken back unless it is kept.
+/// Opens the pool that `args` name. A pool that this creates is removed again unless it is kept.
 fn open_pool(args: &Args, kept_in: &BackingSpec) -> Result<(Arc<Pool>, Option<Made>)> {
     let engine = args.io.unwrap_or_default();
     let path = match kept_in {
@@ -297,7 +296,7 @@ pub fn run(args: &Args) -> Result<()> {
         bail!("--control SOCKET is missing: the socket for vssdctl");
     };
     watch_panics();
-    // Without that fewer vSSDs can be served, which is looked at next.
+    // A lower limit serves fewer vSSDs, which is checked next.
     if let Err(error) = descriptors::raise_limit() {
         tracing::warn!("{error:#}");
     }
@@ -314,7 +313,7 @@ pub fn run(args: &Args) -> Result<()> {
         notifier: Arc::new(Notifier::default()),
         clock: Clock::monotonic(),
     };
-    // Whatever fails without the pool fails before it is touched.
+    // Everything that can fail without the pool comes before the pool is touched.
     let sockets = Sockets {
         control: control.clone(),
         permissions: args.permissions(),
@@ -327,7 +326,7 @@ pub fn run(args: &Args) -> Result<()> {
     pool.on_loss(move || {
         asked.ask();
     });
-    // After the pool: who starts a backend twice learns that it has the pool already.
+    // After the pool, so that a second start reports that the pool is in use.
     let control = Socket::bind(control, sockets.permissions)?;
     for warning in args.ignored(&pool) {
         tracing::warn!("{warning}");
@@ -335,7 +334,7 @@ pub fn run(args: &Args) -> Result<()> {
     if let Some(kind) = args.media {
         pool.emulate(kind)?;
     }
-    // Better refused here than when a guest connects.
+    // It is better refused here than when a guest connects.
     drop(pool.engine().with_context(|| {
         let engine = args.io.unwrap_or_default();
         format!("--io {engine} is not available here: choose another engine with --io")
@@ -363,7 +362,7 @@ pub fn run(args: &Args) -> Result<()> {
     process::exit(0);
 }
 
-/// What is printed once everything listens: a mistyped name shows as a vSSD that is new.
+/// The line that is printed once everything listens. A mistyped name shows as a new vSSD.
 fn ready(specs: &[VssdSpec], added: &[Added]) -> String {
     let new = specs.iter().zip(added).filter(|(_, added)| added.new);
     let names: Vec<_> = new.map(|(spec, _)| spec.name.as_str()).collect();
@@ -408,7 +407,7 @@ fn serve(
     Ok(())
 }
 
-/// The end of the backend, asked for by a signal or a client.
+/// Shutdown of the backend, requested by a signal or a client.
 #[derive(Default)]
 struct End {
     asked: Mutex<bool>,
@@ -416,8 +415,8 @@ struct End {
 }
 
 impl End {
-    /// Hears of signals from now on. One asks for the end; one that comes when that was asked
-    /// for is the end, whatever is waited for.
+    /// Handles signals from now on. The first requests shutdown; one that arrives after that exits
+    /// at once.
     fn watch() -> std::io::Result<Arc<Self>> {
         let end = Arc::new(Self::default());
         let mut signals = Signals::new([SIGINT, SIGTERM])?;
@@ -436,14 +435,14 @@ impl End {
         Ok(end)
     }
 
-    /// Asks for the end; true when that was asked for before.
+    /// Requests shutdown; true if it was requested before.
     fn ask(&self) -> bool {
         let before = std::mem::replace(&mut *self.asked.lock(), true);
         self.changed.notify_all();
         before
     }
 
-    /// Waits until the end is asked for.
+    /// Waits until shutdown is requested.
     fn wait(&self) {
         let mut asked = self.asked.lock();
         self.changed.wait_while(&mut asked, |asked| !*asked);

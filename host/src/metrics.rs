@@ -1,9 +1,8 @@
-//! What the backend does, for Prometheus: an HTTP endpoint in the OpenMetrics text format, and
-//! in the one before it for those who ask for that.
+//! Metrics for Prometheus: an HTTP endpoint in the OpenMetrics text format, and in the older text
+//! format of Prometheus for clients that ask for it.
 //!
-//! It is off unless asked for, and listens on this machine only: there is no
-//! authentication. Numbers are read when they are asked for; between two scrapes it
-//! costs nothing.
+//! It is off by default, and listens on loopback only: there is no authentication. Numbers are read
+//! when they are scraped; between two scrapes it costs nothing.
 
 use std::fmt::{self, Write as _};
 use std::io;
@@ -33,20 +32,20 @@ fn bounds_ns() -> impl Iterator<Item = u64> {
     (0..25).map(|power| 1000 << power)
 }
 
-/// Clients at a time; more are turned away.
+/// Clients at a time; more are disconnected.
 pub const MAX_CLIENTS: usize = 16;
 
-/// How long a client may take to ask, and to read the answer.
+/// How long a client may take to send its request, and to read the answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Listens at `address`.
 ///
 /// # Errors
-/// When the address is not this machine's own, or taken.
+/// When the address is not a loopback address, or taken.
 pub fn bind(address: SocketAddr) -> Result<TcpListener> {
     ensure!(
         address.ip().is_loopback(),
-        "--metrics {address} could be reached from elsewhere: use 127.0.0.1 or [::1]"
+        "--metrics {address} is not a loopback address: use 127.0.0.1 or [::1]"
     );
     TcpListener::bind(address).with_context(|| format!("listen at {address} for --metrics"))
 }
@@ -81,7 +80,7 @@ pub fn serve(backend: Arc<Backend>, listener: TcpListener) -> Result<()> {
     Ok(())
 }
 
-/// Answers one request, and hangs up.
+/// Answers one request, and closes the connection.
 fn answer(mut stream: TcpStream, backend: &Backend) -> io::Result<()> {
     stream.set_write_timeout(Some(PATIENCE))?;
     let request = read_request(&mut stream, PATIENCE)?;
@@ -100,7 +99,7 @@ fn respond(request: Option<Request>, backend: &Backend) -> Response {
         return refuse("400 Bad Request", "invalid request");
     };
     if request.path != "/metrics" {
-        return refuse("404 Not Found", "only /metrics is here");
+        return refuse("404 Not Found", "the only page is /metrics");
     }
     if !["GET", "HEAD"].contains(&request.method.as_str()) {
         return Response {
@@ -128,7 +127,7 @@ fn respond(request: Option<Request>, backend: &Backend) -> Response {
 enum Format {
     /// OpenMetrics.
     Open,
-    /// The text format of Prometheus, which came before it.
+    /// The text format of Prometheus, its predecessor.
     Plain,
 }
 
@@ -140,7 +139,7 @@ impl Format {
         }
     }
 
-    /// What the client takes more gladly; OpenMetrics if it does not care.
+    /// The format that the client prefers; OpenMetrics by default.
     fn wanted(request: &Request) -> Self {
         let open = request.wants("application/openmetrics-text").unwrap_or(0);
         match request.wants("text/plain") {
@@ -188,7 +187,7 @@ fn scrape(backend: &Backend) -> Result<String, fmt::Error> {
     Ok(text)
 }
 
-/// What a scrape tells.
+/// The data of a scrape.
 #[derive(Debug)]
 struct Snapshot {
     panics: u64,
@@ -270,7 +269,7 @@ impl Collector for Snapshot {
             ),
             counter(
                 "vssd_polls",
-                "Waits for requests in which the backend looked for them",
+                "Waits for requests in which the backend busy-polled",
                 None,
                 "result",
                 &|v| {
@@ -280,7 +279,7 @@ impl Collector for Snapshot {
             ),
             counter(
                 "vssd_restarts",
-                "How often a vSSD was served anew",
+                "Restarts of a vSSD's server after a thread died",
                 None,
                 "cause",
                 &|v| named([("thread-died", v.restarts)]),
@@ -290,7 +289,7 @@ impl Collector for Snapshot {
             }),
             counter(
                 "vssd_blocks_moved",
-                "Blocks that changed hands",
+                "Blocks that changed ownership",
                 None,
                 "way",
                 &|v| {
@@ -328,7 +327,7 @@ impl Collector for Snapshot {
             },
             Family {
                 name: "vssd_waiting",
-                help: "Whether a vSSD waits: for requests to end, or for a client's first message",
+                help: "Waits of a vSSD, for requests to end or for a client's first message",
                 unit: None,
                 kind: MetricType::Gauge,
                 label: "for",
@@ -386,7 +385,7 @@ impl Snapshot {
     fn encode_service(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let mut metric = encoder.encode_descriptor(
             "vssd_service",
-            "How long requests were at the backend",
+            "Service time of requests",
             Some(&Unit::Seconds),
             MetricType::Histogram,
         )?;
@@ -444,13 +443,13 @@ impl Snapshot {
             ),
             (
                 "vssd_pool_journal",
-                "Written to the journal",
+                "Data written to the journal",
                 Some(&Unit::Bytes),
                 pool.journal_bytes,
             ),
             (
                 "vssd_pool_compactions",
-                "How often the journal was written anew",
+                "Compactions of the journal",
                 None,
                 pool.compactions,
             ),

@@ -1,9 +1,8 @@
 //! Whether a waiting thread busy-polls or sleeps.
 //!
-//! To sleep and to be woken takes as long as a fast SSD takes for a request, and an idle
-//! processor enters a sleep state too. So while waits are short, a thread busy-polls instead,
-//! and yields the processor between two polls. Polling is bounded, and an idle device does not
-//! poll:
+//! Sleeping and waking up takes as long as a request on a fast SSD, and an idle processor enters a
+//! sleep state too. So while waits are short, a thread busy-polls instead, and yields the processor
+//! between two polls. Polling is bounded, and an idle device does not poll:
 //!
 //! - A thread polls only after [`SHORT_WAITS`] short waits in a row, and no longer than a short
 //!   wait lasts. With a slow backing, or few requests, it sleeps.
@@ -163,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_looks_after_short_waits_only() {
+    fn a_thread_polls_after_short_waits_only() {
         let polling = Polling::at_most(1);
         for (waits, each_ns, looks) in [
             (SHORT_WAITS, SHORT_NS, true),

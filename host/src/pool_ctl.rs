@@ -23,7 +23,7 @@ use crate::spec::Overcommit;
 /// Faults that are listed.
 const FAULTS_SHOWN: usize = 100;
 
-/// What can be done to a pool.
+/// The commands on a pool.
 #[derive(Clone, Debug, Subcommand)]
 pub enum PoolCommand {
     /// Create a pool in a file, which is created if missing, or on a block device.
@@ -36,7 +36,7 @@ pub enum PoolCommand {
         /// Bytes in a block.
         #[arg(long, default_value = "4KiB")]
         block_size: ByteSize,
-        /// Overcommit factor: how many times its size it may commit to vSSDs.
+        /// Overcommit factor: how many times its size the pool may commit to vSSDs.
         #[arg(long, default_value_t = Overcommit::NONE)]
         overcommit: Overcommit,
         /// Overwrite existing contents.
@@ -114,7 +114,7 @@ fn say(json: bool, what: &str, text: impl FnOnce() -> String) -> Result<(), Outp
     }
 }
 
-/// The file, claimed; through the page cache, which any file system has.
+/// Opens and claims the file, through the page cache, which every file system has.
 fn open(file: &Path, create: Option<FilePermissions>) -> Result<PoolFile> {
     let options = FileOptions {
         create,
@@ -178,7 +178,7 @@ fn create(command: &PoolCommand, json: bool) -> Result<()> {
         format!(", over what was there: {}", list(&found))
     };
     Ok(print_line(format_args!(
-        "made a pool of {size} in {}{over}",
+        "created a pool of {size} in {}{over}",
         file.display()
     ))?)
 }

@@ -276,7 +276,7 @@ fn dev_13_a_grant_that_cannot_be_recorded_does_not_happen() {
 
 /// Blocks that no driver ever had need not be told to one when they are taken again.
 #[test]
-fn what_came_and_went_without_a_driver_is_not_told() {
+fn changes_without_a_driver_are_not_reported() {
     let mut fixture = fixture(40);
     fixture.drive();
     fixture.device.disconnected();

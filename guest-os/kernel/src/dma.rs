@@ -10,8 +10,7 @@ use virtio_drivers::transport::Transport;
 use crate::memory::{self, KernelHal};
 use crate::transport::{OpenError, PciTransport};
 
-/// Contiguous memory that never moves. Its initial content is
-/// not said.
+/// Contiguous memory that never moves. Its initial content is undefined.
 ///
 /// It hands out raw ranges only: whether a reference may exist depends on
 /// whether the device has the range, which its owner knows.
@@ -74,7 +73,7 @@ pub fn kick<const N: usize>(
     }
 }
 
-/// Which way the bytes of a ring go.
+/// The direction of a ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// The device fills the buffers.

@@ -1,5 +1,5 @@
-//! A backing that remembers what was done to it, so that it can be found as a
-//! crash at any moment would have left it.
+//! A backing that records its operations, so that its state after a crash at any moment can be
+//! reconstructed.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -151,7 +151,7 @@ impl TraceBacking {
         self.state.lock()
     }
 
-    /// Notes how far its user got.
+    /// Records a mark.
     pub fn mark(&self, at: usize) {
         self.lock().events.push(Event::Mark(at));
     }
@@ -213,8 +213,8 @@ impl Backing for TraceBacking {
         Ok(())
     }
 
-    /// One that fails loses what was written since the last one, and the next
-    /// knows nothing of that, as with a file that the page cache could not write.
+    /// One that fails loses the writes since the last one, and the next one succeeds, as with a
+    /// file whose writeback failed.
     fn flush(&self) -> io::Result<()> {
         match self.operate() {
             Ok(mut state) => {

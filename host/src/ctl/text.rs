@@ -1,4 +1,4 @@
-//! What `vssdctl` prints for people.
+//! The text output of `vssdctl`.
 //!
 //! Tables have fixed columns instead of a table crate's fitted ones: under `watch` each line stays
 //! comparable with those before it.
@@ -11,7 +11,7 @@ use crate::control::protocol::{Added, Connection, LatencyStatus, Rate, Reply, Re
 use crate::latency;
 use crate::size::ByteSize;
 
-/// A reply in lines for people.
+/// A reply as text.
 pub(super) fn describe(reply: &Reply) -> String {
     match reply {
         Reply::Ok => "done\n".to_owned(),
@@ -26,7 +26,7 @@ pub(super) fn describe(reply: &Reply) -> String {
 
 fn describe_added(added: &Added) -> String {
     let mut text = if added.new {
-        "made a new vSSD\n".to_owned()
+        "created a new vSSD\n".to_owned()
     } else {
         "done\n".to_owned()
     };
@@ -160,7 +160,7 @@ fn describe_status(status: &Status) -> String {
     text
 }
 
-/// What went wrong, if anything did.
+/// Failed requests, if there are any.
 fn describe_failures(text: &mut String, status: &Status) {
     for vssd in &status.vssds {
         let counters = &vssd.counters;

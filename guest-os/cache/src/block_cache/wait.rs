@@ -18,7 +18,7 @@ pub fn until(mut is_true: impl FnMut() -> bool) -> impl Future<Output = ()> {
     })
 }
 
-/// Ready when polled a second time: lets everyone else go on.
+/// Ready when polled a second time, so that other futures run in between.
 pub fn turn_over() -> impl Future<Output = ()> {
     let mut polls = 0;
     until(move || {

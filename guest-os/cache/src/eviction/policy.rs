@@ -21,7 +21,7 @@ use crate::cache::{Admission, Cache, Cached, Revoked};
 /// that wants not even this is generic over [`super::Eviction`].
 macro_rules! policies {
     ($($(#[$doc:meta])* $policy:ident = $name:literal,)*) => {
-        /// Which block goes when room is needed.
+        /// The eviction policies.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Policy {
             $($(#[$doc])* $policy,)*

@@ -1,5 +1,5 @@
-//! What is in which slot, kept on the vSSD itself, so that a guest that was
-//! killed or lost power starts warm and loses nothing that it had flushed.
+//! The contents of the slots, recorded on the vSSD itself, so that a guest that was killed or lost
+//! power starts warm and loses nothing that it had flushed.
 //!
 //! The first [`region_blocks`] blocks of the vSSD are the *region*. In it is a log
 //! with checkpoints: a checkpoint says what every slot holds, the log what has
