@@ -170,8 +170,8 @@ fn peer_pid(socket: &Path) -> Option<u32> {
 /// A duplicate of the descriptor `number`.
 fn duplicate(number: RawFd) -> io::Result<UnixStream> {
     // SAFETY: it is borrowed to be duplicated only. Where its owner has closed it since it was
-    // listed, that fails, or there is now another descriptor of something else: its address says
-    // that it is not what is looked for, and closing the duplicate changes nothing for its owner.
+    // listed, that fails, or there is now another descriptor of something else: its address then
+    // differs from the wanted one, and closing the duplicate changes nothing for its owner.
     #[allow(unsafe_code)]
     let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
     Ok(borrowed.try_clone_to_owned()?.into())

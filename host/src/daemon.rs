@@ -173,7 +173,7 @@ impl Args {
         let specs = self.vssds.iter().cloned();
         specs
             .map(|spec| VssdSpec {
-                // Who says so of one means it.
+                // An explicit `create` in a description takes precedence.
                 create: Some(spec.create.unwrap_or(create)),
                 ..spec
             })
@@ -198,7 +198,7 @@ impl Args {
         let overcommit = overcommit.map(|factor| {
             let limit = ByteSize(usage.limit * u64::from(pool.block_size()));
             format!(
-                "--overcommit {factor} is for a new pool only: this one of {have} may promise {limit}"
+                "--overcommit {factor} is for a new pool only: this one of {have} may commit {limit}"
             )
         });
         size.into_iter().chain(overcommit).collect()

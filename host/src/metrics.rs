@@ -195,153 +195,174 @@ struct Snapshot {
     vssds: Vec<VssdStatus>,
 }
 
-/// A metric: its name, what it is, its unit, and for each vSSD its values by a label.
-struct Family<'a> {
-    name: &'a str,
-    help: &'a str,
+/// A metric of vSSDs: its name, description and unit, and for each vSSD its values by a label.
+struct Family {
+    name: &'static str,
+    help: &'static str,
     unit: Option<Unit>,
     kind: MetricType,
-    label: &'a str,
-    values: &'a dyn Fn(&VssdStatus) -> Vec<(String, u64)>,
+    label: &'static str,
+    values: Values,
 }
+
+type Values = fn(&VssdStatus) -> Vec<(String, u64)>;
 
 fn named<const N: usize>(values: [(&str, u64); N]) -> Vec<(String, u64)> {
     let owned = values.map(|(name, value)| (name.to_owned(), value));
     owned.to_vec()
 }
 
+fn counter(
+    name: &'static str,
+    help: &'static str,
+    unit: Option<Unit>,
+    label: &'static str,
+    values: Values,
+) -> Family {
+    Family {
+        name,
+        help,
+        unit,
+        kind: MetricType::Counter,
+        label,
+        values,
+    }
+}
+
+fn gauge(name: &'static str, help: &'static str, label: &'static str, values: Values) -> Family {
+    Family {
+        name,
+        help,
+        unit: None,
+        kind: MetricType::Gauge,
+        label,
+        values,
+    }
+}
+
+/// What a vSSD has done.
+fn counters() -> impl IntoIterator<Item = Family> {
+    [
+        counter(
+            "vssd_requests",
+            "Requests that succeeded",
+            None,
+            "op",
+            |v| {
+                let c = &v.counters;
+                named([
+                    ("read", c.reads),
+                    ("write", c.writes),
+                    ("zero", c.zeroings),
+                    ("flush", c.flushes),
+                ])
+            },
+        ),
+        counter(
+            "vssd_moved",
+            "Data read and written",
+            Some(Unit::Bytes),
+            "op",
+            |v| {
+                let c = &v.counters;
+                named([("read", c.read_bytes), ("write", c.written_bytes)])
+            },
+        ),
+        counter(
+            "vssd_failures",
+            "Requests that did not succeed",
+            None,
+            "cause",
+            |v| {
+                let c = &v.counters;
+                named([
+                    ("medium", c.io_errors),
+                    ("no-space", c.no_space),
+                    ("no-request", c.bad_chains),
+                ])
+            },
+        ),
+        counter(
+            "vssd_rejects",
+            "Requests and commands refused",
+            None,
+            "reason",
+            |v| v.counters.rejects.clone().into_iter().collect(),
+        ),
+        counter(
+            "vssd_polls",
+            "Waits for requests in which the backend busy-polled",
+            None,
+            "result",
+            |v| {
+                let c = &v.counters;
+                named([("found", c.polls_found), ("vain", c.polls_vain)])
+            },
+        ),
+        counter(
+            "vssd_restarts",
+            "Restarts of a vSSD's server after a thread died",
+            None,
+            "cause",
+            |v| named([("thread-died", v.restarts)]),
+        ),
+        counter("vssd_resizes", "Resizes that ended", None, "end", |v| {
+            v.counters.resize_ends.clone().into_iter().collect()
+        }),
+        counter(
+            "vssd_blocks_moved",
+            "Blocks that changed ownership",
+            None,
+            "way",
+            |v| {
+                let c = &v.counters;
+                named([("surrendered", c.surrendered), ("granted", c.granted)])
+            },
+        ),
+    ]
+}
+
+/// What a vSSD has now.
+fn gauges() -> impl IntoIterator<Item = Family> {
+    [
+        gauge("vssd_blocks", "Blocks of a vSSD", "state", |v| {
+            named([
+                ("capacity", v.capacity.into()),
+                ("quota", v.quota.into()),
+                ("held", v.held.into()),
+                ("written", v.used.into()),
+            ])
+        }),
+        gauge(
+            "vssd_connected",
+            "Whether a frontend is connected",
+            "kind",
+            |v| {
+                named([
+                    ("frontend", v.connected.into()),
+                    ("driver", v.driver.into()),
+                ])
+            },
+        ),
+        gauge(
+            "vssd_waiting",
+            "Waits of a vSSD, for requests to end or for a client's first message",
+            "for",
+            |v| {
+                let connecting = v.connection == Connection::Connecting;
+                named([
+                    ("requests", v.draining.into()),
+                    ("client", connecting.into()),
+                ])
+            },
+        ),
+    ]
+}
+
 impl Collector for Snapshot {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let counter = |name, help, unit, label, values| Family {
-            name,
-            help,
-            unit,
-            kind: MetricType::Counter,
-            label,
-            values,
-        };
-        let families = [
-            counter(
-                "vssd_requests",
-                "Requests that succeeded",
-                None,
-                "op",
-                &|v| {
-                    let c = &v.counters;
-                    named([
-                        ("read", c.reads),
-                        ("write", c.writes),
-                        ("zero", c.zeroings),
-                        ("flush", c.flushes),
-                    ])
-                },
-            ),
-            counter(
-                "vssd_moved",
-                "Data read and written",
-                Some(Unit::Bytes),
-                "op",
-                &|v| {
-                    let c = &v.counters;
-                    named([("read", c.read_bytes), ("write", c.written_bytes)])
-                },
-            ),
-            counter(
-                "vssd_failures",
-                "Requests that did not succeed",
-                None,
-                "cause",
-                &|v| {
-                    let c = &v.counters;
-                    named([
-                        ("medium", c.io_errors),
-                        ("no-space", c.no_space),
-                        ("no-request", c.bad_chains),
-                    ])
-                },
-            ),
-            counter(
-                "vssd_rejects",
-                "Requests and commands refused",
-                None,
-                "reason",
-                &|v| v.counters.rejects.clone().into_iter().collect(),
-            ),
-            counter(
-                "vssd_polls",
-                "Waits for requests in which the backend busy-polled",
-                None,
-                "result",
-                &|v| {
-                    let c = &v.counters;
-                    named([("found", c.polls_found), ("vain", c.polls_vain)])
-                },
-            ),
-            counter(
-                "vssd_restarts",
-                "Restarts of a vSSD's server after a thread died",
-                None,
-                "cause",
-                &|v| named([("thread-died", v.restarts)]),
-            ),
-            counter("vssd_resizes", "Resizes that ended", None, "end", &|v| {
-                v.counters.resize_ends.clone().into_iter().collect()
-            }),
-            counter(
-                "vssd_blocks_moved",
-                "Blocks that changed ownership",
-                None,
-                "way",
-                &|v| {
-                    let c = &v.counters;
-                    named([("surrendered", c.surrendered), ("granted", c.granted)])
-                },
-            ),
-            Family {
-                name: "vssd_blocks",
-                help: "Blocks of a vSSD",
-                unit: None,
-                kind: MetricType::Gauge,
-                label: "state",
-                values: &|v| {
-                    named([
-                        ("capacity", v.capacity.into()),
-                        ("quota", v.quota.into()),
-                        ("held", v.held.into()),
-                        ("written", v.used.into()),
-                    ])
-                },
-            },
-            Family {
-                name: "vssd_connected",
-                help: "Whether a frontend is connected",
-                unit: None,
-                kind: MetricType::Gauge,
-                label: "kind",
-                values: &|v| {
-                    named([
-                        ("frontend", v.connected.into()),
-                        ("driver", v.driver.into()),
-                    ])
-                },
-            },
-            Family {
-                name: "vssd_waiting",
-                help: "Waits of a vSSD, for requests to end or for a client's first message",
-                unit: None,
-                kind: MetricType::Gauge,
-                label: "for",
-                values: &|v| {
-                    let connecting = v.connection == Connection::Connecting;
-                    named([
-                        ("requests", v.draining.into()),
-                        ("client", connecting.into()),
-                    ])
-                },
-            },
-        ];
-        for family in &families {
-            self.encode_family(&mut encoder, family)?;
+        for family in counters().into_iter().chain(gauges()) {
+            self.encode_family(&mut encoder, &family)?;
         }
         encoder
             .encode_descriptor(
@@ -360,7 +381,7 @@ impl Snapshot {
     fn encode_family(
         &self,
         encoder: &mut DescriptorEncoder<'_>,
-        family: &Family<'_>,
+        family: &Family,
     ) -> Result<(), fmt::Error> {
         let Family {
             name, help, kind, ..

@@ -84,7 +84,7 @@ impl Counters {
     }
 }
 
-/// The longest window over which rates are told, seconds.
+/// The longest window over which rates are reported, seconds.
 const WINDOW_MAX_S: u64 = 10;
 
 /// Reads and writes up to the first request of a second.

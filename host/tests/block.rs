@@ -276,7 +276,7 @@ fn a_guest_is_notified_of_the_entry_it_asked_for() {
     for _ in 0..REQUESTED {
         while ring.used_entry(&guest.memory).is_none() {
             let called = ring.calls();
-            assert_ne!(called, 0, "the entry that was asked for is told of");
+            assert_ne!(called, 0, "the guest is notified of the requested entry");
             calls += called;
         }
     }

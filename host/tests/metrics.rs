@@ -221,7 +221,7 @@ fn invalid_clients_get_an_answer_and_block_no_other() {
         .write_all(format!("GET /metrics HTTP/1.1\r\nX: {}", "y".repeat(100_000)).as_bytes());
     let began = Instant::now();
     while get(&address, "/").0.is_empty() {
-        assert!(began.elapsed() < PATIENCE, "nobody is served any more");
+        assert!(began.elapsed() < PATIENCE, "no client is served any more");
     }
     assert!(get(&address, "/").0.contains("404"));
     let post =

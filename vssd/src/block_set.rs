@@ -419,9 +419,9 @@ impl BlockSet {
         count_ones(self.words.iter().copied())
     }
 
-    /// A 64-bit digest of which blocks are in the set (SPEC.md, 4.9). It
-    /// tells two lists that drifted apart, not two that were made to collide:
-    /// a guest that lies about its list harms only itself.
+    /// A 64-bit digest of which blocks are in the set (SPEC.md, 4.9). It distinguishes lists that
+    /// drifted apart, not lists that were made to collide: a guest that lies about its list harms
+    /// only itself.
     pub fn digest(&self) -> u64 {
         const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
         self.words

@@ -204,7 +204,7 @@ fn dev_16_what_is_granted_without_a_driver_is_accepted_by_the_next() {
     fixture.device.resize(taken, 0).unwrap();
     fixture.follow(0);
     assert_eq!(fixture.granted(), 60);
-    // Before the driver has heard of that, it is cut off, and the blocks come back.
+    // Before the driver learns of that, it is cut off, and the blocks come back.
     fixture.device.disconnected();
     fixture.follow(u64::MAX);
     fixture.device.resize(to(80), 0).unwrap();

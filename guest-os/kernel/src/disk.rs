@@ -119,8 +119,7 @@ impl Disk {
     /// Returns true when a request has already finished without an interrupt.
     pub fn interrupt(&mut self, wanted: bool) -> bool {
         self.requests.queue.set_dev_notify(wanted);
-        // The flag must be visible before the used ring is looked at
-        // (virtio 1.2, 2.7.7.1).
+        // The flag must be visible before the used ring is read (virtio 1.2, 2.7.7.1).
         fence(Ordering::SeqCst);
         self.requests.queue.can_pop() || !self.requests.flushed.is_empty()
     }

@@ -65,8 +65,8 @@ pub fn kick<const N: usize>(
     number: u16,
     transport: &mut PciTransport,
 ) {
-    // The new available index must be visible before the flag is looked at, or
-    // the device may go to rest in between (virtio 1.2, 2.7.13.4.1).
+    // The new available index must be visible before the flag is read, or the device may go to rest
+    // in between (virtio 1.2, 2.7.13.4.1).
     fence(Ordering::SeqCst);
     if queue.should_notify() {
         transport.notify(number);
@@ -192,8 +192,7 @@ impl<const N: usize> BufferRing<N> {
     /// Returns true when one is back already, for which none will come.
     pub fn interrupt(&mut self, wanted: bool) -> bool {
         self.queue.set_dev_notify(wanted);
-        // The flag must be visible before the used ring is looked at
-        // (virtio 1.2, 2.7.7.1).
+        // The flag must be visible before the used ring is read (virtio 1.2, 2.7.7.1).
         fence(Ordering::SeqCst);
         self.queue.can_pop()
     }

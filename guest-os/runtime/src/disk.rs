@@ -226,9 +226,8 @@ impl Disk {
         any
     }
 
-    /// The request of a future in this slot, if it is back: how it went, and whether a
-    /// block of it was revoked meanwhile. The slot is free then, and its buffer must be
-    /// looked at at once.
+    /// The request of a future in this slot, if it is back: how it went, and whether a block of it
+    /// was revoked meanwhile. The slot is free then, and its buffer must be read at once.
     pub fn collect(&mut self, slot: usize) -> Option<(BlkStatus, bool)> {
         let (done, status) = self.slots.collect(slot)?;
         Some((status, done.revoked))

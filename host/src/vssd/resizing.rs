@@ -316,7 +316,7 @@ impl Vssd {
         }
         state.device.tick(self.now_ns());
         if state.device.has_event() && self.is_connected() {
-            // Full only if the worker has not looked for 2^64 - 1 wakeups.
+            // Full only after 2^64 - 1 wakeups that were not read.
             let _ = self.wake.write(1);
         }
         let activity = Activity::of(&state.device);

@@ -116,7 +116,7 @@ impl Worker {
                 poller.let_others_run(now_ns, self.vssd.now_ns());
                 continue;
             }
-            if queue.len() < QUEUE_SIZE && self.more_is_available(vring)? {
+            if queue.len() < QUEUE_SIZE && self.has_available(vring)? {
                 continue;
             }
             self.count_polls(poller);
@@ -170,7 +170,7 @@ impl Worker {
 
     /// Asks the guest to notify of what it makes available from now on; true when something
     /// is available already.
-    fn more_is_available(&self, vring: &VringRwLock) -> io::Result<bool> {
+    fn has_available(&self, vring: &VringRwLock) -> io::Result<bool> {
         let more = vring.enable_notification().map_err(broken)?;
         if more {
             self.disable_notifications(vring)?;

@@ -33,7 +33,7 @@ pub fn to(blocks: u32) -> Resize {
     resize
 }
 
-/// A content that tells which block it belongs to, and is never zeros.
+/// A content that identifies its block, and is never zeros.
 pub fn own(block: u32) -> Vec<u8> {
     (block + 1).to_le_bytes().repeat(1024)
 }

@@ -1,14 +1,12 @@
 //! Both halves of the protocol against each other, over a bad line, beside a
 //! naive model.
 //!
-//! A [`World`] holds a driver, a device, the messages on their way and the
-//! model: a plain list that says of every block who owns it, and panics when a
-//! block is given to an owner it has or taken from one it has not. The line
-//! delays everything, repeats events and commands, reorders events, and loses
-//! what is on it when one side is reset: the guest reboots, the backend dies and
-//! comes back with nothing but the record of ownership, the frontend
-//! reconnects and replays. At every quiet point both lists and the model must
-//! be equal. A failing seed is in the panic message.
+//! A [`World`] holds a driver, a device, the messages on their way and the model: a plain list of
+//! the owner of every block, which and panics when a block is given to an owner it has or taken
+//! from one it has not. The line delays everything, repeats events and commands, reorders events,
+//! and loses what is on it when one side is reset: the guest reboots, the backend dies and comes
+//! back with nothing but the record of ownership, the frontend reconnects and replays. At every
+//! quiet point both lists and the model must be equal. A failing seed is in the panic message.
 
 #![allow(clippy::print_stderr, reason = "a test prints its seed")]
 
@@ -134,8 +132,8 @@ fn garbage_changes_nothing() {
     }
 }
 
-/// An application that is told early how many blocks are wanted, to have them ready when it
-/// is asked, gets none ready that have been taken already.
+/// An application that learns early how many blocks are wanted, to have them ready when it is
+/// asked, gets none ready that have been taken already.
 #[test]
 fn what_is_taken_without_asking_is_not_wanted_as_well() {
     let mut world = World::new(1);

@@ -1,4 +1,4 @@
-//! Driver, device, the line between them, and a ledger of who owns what.
+//! Driver, device, the line between them, and a ledger of ownership.
 
 use std::collections::VecDeque;
 
@@ -11,7 +11,7 @@ use vssd::error::Reject;
 use vssd::units::Geometry;
 use vssd::wire::{EVENT_LEN, Encoding, MAX_MESSAGE};
 
-/// Who owns each block: `true` the guest, `false` the host. Naive on purpose.
+/// The owner of each block: `true` the guest, `false` the host. Naive on purpose.
 pub struct Ledger {
     pub guest: Vec<bool>,
     /// How often each block was taken, and what was in it lost.
@@ -74,7 +74,7 @@ pub struct World {
     pub events: VecDeque<[u8; EVENT_LEN]>,
     /// I/O to leaving blocks that has to end first.
     pub draining: u32,
-    /// [`Ledger::losses`] of each block when the driver heard last that it came.
+    /// [`Ledger::losses`] of each block when the driver last learned that it came.
     pub known: Vec<u32>,
     pub buffer: Box<[u8]>,
     pub generosity: f64,
@@ -275,7 +275,7 @@ impl World {
             let _ = self.device.revoke(&picks, self.now, &mut self.ledger);
         }
         if self.device.grant_due() > 0 {
-            // [DEV-16] Nobody has to accept them, and nobody does.
+            // [DEV-16] No driver has to accept them, and none does.
             assert!(!self.device.has_session());
             let _ = self.device.grant(self.now, &mut self.ledger);
             assert_eq!(self.device.grant_due(), 0);
@@ -373,7 +373,7 @@ impl World {
         }
     }
 
-    /// Whether a block was taken, and granted again, since the driver heard that it came.
+    /// Whether a block was taken, and granted again, since the driver learned that it came.
     pub fn is_back(&self, block: u32) -> bool {
         let block = block as usize;
         self.ledger.guest[block] && self.known[block] != self.ledger.losses[block]

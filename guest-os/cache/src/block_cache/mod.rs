@@ -30,8 +30,8 @@
 //! - `[C4]` A record describes data that are durable.
 //! - `[C5]` A flush of what is kept dirty is data, then records, on the vSSD; if the records
 //!   cannot be kept, everything dirty goes to the origin instead.
-//! - `[C6]` Revoked blocks come back as zeros: what comes out of the record is looked at
-//!   before it is believed, and a record of a dirty block says if it is zeros.
+//! - `[C6]` Revoked blocks come back as zeros: recorded blocks are checked before they are trusted,
+//!   and a record of a dirty block says if it is zeros.
 //! - `[C7]` A block whose last write is lost says so until it is written again, also to
 //!   the cache that is opened next.
 //!

@@ -89,8 +89,8 @@ pub enum SlotState {
         block: u32,
         /// When several slots have versions of a block, the highest is the newest.
         epoch: u32,
-        /// Whether the data were all zeros, which tells them from a slot that was
-        /// revoked and came back.
+        /// Whether the data were all zeros, which distinguishes them from a slot that was revoked
+        /// and came back.
         zeros: bool,
     },
 }

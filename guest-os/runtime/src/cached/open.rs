@@ -110,7 +110,7 @@ impl<'m, M: Machine> OpenCache<'m, M> {
     }
 
     /// The losses since the last call. A block on its way to the origin disk when it is revoked is
-    /// lost only when it turns out not to have arrived, so that the revocation alone does not tell.
+    /// lost only when it turns out not to have arrived, so the revocation alone does not decide it.
     fn take_lost(&mut self) -> Option<Report> {
         let total = self.cache.stats().lost;
         let blocks = total.saturating_sub(core::mem::replace(&mut self.reported_lost, total));

@@ -197,7 +197,7 @@ pub struct VssdStatus {
     pub latency: Vec<OperationLatency>,
 }
 
-/// Who is connected to a vSSD.
+/// The client of a vSSD.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Connection {
