@@ -22,23 +22,23 @@ use crate::socket::{Socket, SocketFile, is_same};
 use crate::spec::VssdSpec;
 use crate::vssd::{Context, Place, Vssd};
 
-/// Where a backend listens besides its vSSDs, and who may connect to what it makes.
+/// The control socket of a backend, and the permissions of all its sockets.
 #[derive(Clone, Debug)]
 pub struct Sockets {
     /// The control socket.
     pub control: PathBuf,
-    /// Who may connect.
+    /// Permissions of every socket.
     pub permissions: FilePermissions,
 }
 
-/// When it is first logged what a stop waits for, and then.
+/// When a stop first logs what it waits for, and the interval after that.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const FURTHER_WAITS: Duration = Duration::from_secs(10);
 
 /// A vSSD that is served.
 struct Served {
     server: Arc<Server>,
-    /// Dropped last: no client may find a socket that is not served.
+    /// Dropped last, so that no client finds a socket that is not served.
     _file: SocketFile,
 }
 
@@ -48,14 +48,14 @@ pub struct Backend {
     context: Context,
     polling: Arc<Polling>,
     sockets: Sockets,
-    /// Locked only to look: whatever may wait for the backing comes before or after.
+    /// Locked for short accesses only: nothing waits for the backing while holding it.
     served: Mutex<Vec<Served>>,
-    /// Those that are being added or removed, which takes as long as the backing.
+    /// Names being added or removed, which may wait for the backing.
     changing: Mutex<BTreeSet<String>>,
     ending: AtomicBool,
 }
 
-/// A name that no other thread adds or removes meanwhile.
+/// A name that is reserved for one thread, which adds or removes it.
 struct Changing<'a>(&'a Backend, &'a str);
 
 impl Drop for Changing<'_> {
@@ -91,13 +91,16 @@ impl Backend {
     }
 
     fn change<'a>(&'a self, name: &'a str) -> Result<Changing<'a>> {
-        ensure!(!self.ending.load(Ordering::SeqCst), "the backend ends");
+        ensure!(
+            !self.ending.load(Ordering::SeqCst),
+            "the backend is shutting down"
+        );
         let alone = self.changing().insert(name.to_owned());
         ensure!(alone, "vSSD {name} is being added or removed");
         Ok(Changing(self, name))
     }
 
-    /// Notes that time has passed, without waiting for anything; returns when to come again.
+    /// Handles elapsed deadlines without blocking; returns when to call again.
     pub fn tick(&self) -> Option<Duration> {
         let servers = self.servers();
         servers.iter().filter_map(|server| server.tick()).min()
@@ -119,7 +122,7 @@ impl Backend {
         servers.iter().map(|s| s.server.vssd().clone()).collect()
     }
 
-    /// What the pool has and is not served.
+    /// The vSSDs of the pool that are not served.
     pub fn unserved(&self) -> Vec<Unserved> {
         let vssds = self.vssds();
         let members = self.pool.members().into_iter();
@@ -155,8 +158,7 @@ impl Backend {
         )
     }
 
-    /// Starts to serve a vSSD: one that the pool has, or a new one where the description
-    /// says so.
+    /// Starts serving a vSSD: one of the pool, or a new one if the description allows creating it.
     ///
     /// # Errors
     /// When the name or the socket is taken, the pool has it with another
@@ -186,10 +188,10 @@ impl Backend {
         self.serve(spec, socket)
     }
 
-    /// Starts to serve several vSSDs, each at its socket; returns what came of each.
+    /// Starts serving several vSSDs, each at its socket; returns the result for each.
     ///
     /// # Errors
-    /// As of [`add`](Self::add). Then the pool has the vSSDs that it had, with the bounds they had.
+    /// Those of [`add`](Self::add). The pool then has the same vSSDs and bounds as before.
     pub fn start(&self, specs: &[VssdSpec], sockets: Vec<Socket>) -> Result<Vec<Added>> {
         let before: Vec<_> = specs.iter().map(|s| self.pool.member(&s.name)).collect();
         let mut all: Vec<Added> = Vec::new();
@@ -208,13 +210,13 @@ impl Backend {
         Ok(all)
     }
 
-    /// Deletes those that were made new, because something else failed.
+    /// Deletes the vSSDs that were created, after a later step failed.
     pub fn forget_new(&self, specs: &[VssdSpec], added: &[Added]) {
         let made = specs.iter().zip(added).filter(|(_, added)| added.new);
         made.for_each(|(spec, _)| self.forget(&spec.name));
     }
 
-    /// Deletes a vSSD that was just made, because something else failed.
+    /// Deletes a vSSD that was just created, after a later step failed.
     fn forget(&self, name: &str) {
         if let Err(error) = self.take_down(name, true) {
             tracing::error!(vssd = %name, "the new vSSD could not be deleted again: {error:#}");
@@ -248,7 +250,7 @@ impl Backend {
             }
         }
         if before.is_none() {
-            tracing::info!(vssd = %spec.name, "made a new vSSD");
+            tracing::info!(vssd = %spec.name, "created a new vSSD");
         }
         for warning in &warnings {
             tracing::warn!(vssd = %spec.name, "{warning}");
@@ -260,22 +262,23 @@ impl Backend {
         })
     }
 
-    /// One that the pool has, with the bounds that are asked for.
+    /// Attaches a vSSD of the pool, with the requested bounds.
     fn attach(&self, spec: &VssdSpec) -> Result<Arc<Volume>> {
         let capacity = spec.geometry.capacity();
         let attached = self
             .pool
             .attach(&spec.name, capacity, spec.quota, spec.reservation)?;
-        attached.with_context(|| format!("vSSD {} was deleted just now", spec.name))
+        attached.with_context(|| format!("vSSD {} has just been deleted", spec.name))
     }
 
     fn make(&self, spec: &VssdSpec) -> Result<Arc<Volume>> {
         if spec.create != Some(true) {
             let members = self.pool.members();
             let names: Vec<_> = members.iter().map(|m| m.name.as_str()).collect();
-            let names = match names.is_empty() {
-                true => "it has none".to_owned(),
-                false => format!("it has: {}", names.join(", ")),
+            let names = if names.is_empty() {
+                "it has none".to_owned()
+            } else {
+                format!("it has: {}", names.join(", "))
             };
             bail!(
                 "the pool has no vSSD called `{}`; {names}. To create it, add create=true to \
@@ -291,10 +294,10 @@ impl Backend {
         let made = self
             .pool
             .add(&spec.name, capacity, bounds, spec.held_when_new());
-        made.with_context(|| format!("make vSSD {}", spec.name))
+        made.with_context(|| format!("create vSSD {}", spec.name))
     }
 
-    /// Gives a vSSD of the pool the bounds back that it had.
+    /// Restores the earlier bounds of a vSSD of the pool.
     fn restore(&self, member: &Member) {
         let Bounds { quota, reservation } = member.account.bounds;
         let (quota, reservation) = (Some(quota), Some(reservation));
@@ -303,7 +306,10 @@ impl Backend {
             .attach(&member.name, member.capacity, quota, reservation);
         if let Err(error) = restored {
             let error = anyhow::Error::from(error);
-            tracing::error!(vssd = %member.name, "it keeps its new bounds: {error:#}");
+            tracing::error!(
+                vssd = %member.name,
+                "its earlier bounds could not be restored: {error:#}"
+            );
         }
     }
 
@@ -329,11 +335,11 @@ impl Backend {
         })
     }
 
-    /// Stops to serve a vSSD; its blocks stay in the pool, unless it is to be
-    /// deleted. One that is not served can only be deleted.
+    /// Stops serving a vSSD; its blocks stay in the pool, unless it is to be deleted. One that is
+    /// not served can only be deleted.
     ///
     /// # Errors
-    /// When there is none, or the pool could not forget it.
+    /// When there is no such vSSD, or its deletion could not be recorded.
     pub fn remove(&self, name: &str, delete: bool) -> Result<()> {
         let _changing = self.change(name)?;
         let is_served = self.vssds().iter().any(|vssd| vssd.name == name);
@@ -347,7 +353,7 @@ impl Backend {
     fn take_down(&self, name: &str, delete: bool) -> Result<()> {
         let servers = self.servers();
         if let Some(server) = servers.iter().find(|s| s.vssd().name == name) {
-            // It is in the list until then: what it waits for can be seen.
+            // It stays in the list until then, so that a status shows what it waits for.
             server.stop();
             server.vssd().retire();
             let stopped = |other: &Served| Arc::ptr_eq(&other.server, server);
@@ -360,8 +366,7 @@ impl Backend {
         Ok(())
     }
 
-    /// Stops to serve all of them, at the same time. What that waits for is logged once in a
-    /// while.
+    /// Stops serving all vSSDs in parallel, and logs at intervals what it waits for.
     pub fn stop(&self) {
         self.ending.store(true, Ordering::SeqCst);
         let servers = self.servers();
@@ -390,7 +395,7 @@ impl Backend {
     }
 }
 
-/// Listens for each vSSD of a command, before anything is made for one.
+/// Listens at the socket of each vSSD of a command, before any of them is created.
 ///
 /// # Errors
 /// When two are to listen at the same socket, or one cannot.
@@ -411,7 +416,7 @@ pub fn bind_all(specs: &[VssdSpec], sockets: &Sockets) -> Result<Vec<Socket>> {
     Ok(bound)
 }
 
-/// What of a description may turn out otherwise than it reads.
+/// Warnings about parts of a description that may not have the expected effect.
 fn warnings(spec: &VssdSpec, volume: &Volume, new: bool) -> Vec<String> {
     let bytes = |blocks: u32| ByteSize(u64::from(blocks) * u64::from(spec.geometry.block_size()));
     let (capacity, held) = (spec.geometry.capacity(), volume.held().len());
@@ -436,7 +441,7 @@ fn warnings(spec: &VssdSpec, volume: &Volume, new: bool) -> Vec<String> {
     warnings
 }
 
-/// A number that differs from that of an earlier backend: the time.
+/// A number that differs from those of earlier backends: the time.
 fn session_seed() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)

@@ -1,4 +1,4 @@
-//! Lists of blocks as people and programs write them: `0-1023,4096`.
+//! Lists of blocks as text: `0-1023,4096`.
 
 use std::fmt::Write as _;
 use std::io::{self, BufRead};
@@ -8,11 +8,11 @@ use vssd::block_set::BlockSet;
 /// Why a list of blocks cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ListError {
-    /// An item is not one.
+    /// An item is neither a block nor a range.
     #[error("invalid block or range `{0}`; expected e.g. 4096 or 0-1023")]
     Item(String),
     /// A range ends before it begins.
-    #[error("the range `{0}` runs backwards")]
+    #[error("invalid range `{0}`: its end is below its start")]
     Backwards(String),
     /// The same, in a line of a file.
     #[error("line {line}")]
@@ -30,7 +30,7 @@ pub enum ListError {
     Beyond {
         /// The block.
         block: u32,
-        /// The last that there is.
+        /// The last block of the vSSD.
         last: u32,
     },
 }
@@ -70,7 +70,7 @@ impl BlockList {
     /// Reads blocks and ranges with commas between them.
     ///
     /// # Errors
-    /// When one of them is none.
+    /// When one of them is invalid.
     pub fn parse(text: &str) -> Result<Self, ListError> {
         let spans = text.split(',').map(item).collect::<Result<_, _>>()?;
         Ok(Self::of(spans))
@@ -129,9 +129,10 @@ impl BlockList {
         for &(first, last) in &self.spans {
             next.clear();
             // Writing to a string cannot fail.
-            let _ = match first == last {
-                true => write!(next, "{first}"),
-                false => write!(next, "{first}-{last}"),
+            let _ = if first == last {
+                write!(next, "{first}")
+            } else {
+                write!(next, "{first}-{last}")
             };
             if !text.is_empty() && text.len() + 1 + next.len() > most {
                 texts.push(std::mem::take(&mut text));
@@ -190,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_list_says_where() {
+    fn an_invalid_list_is_an_error_with_its_place() {
         for (text, word) in [
             ("", "``"),
             ("1,,2", "``"),
@@ -200,7 +201,7 @@ mod tests {
             ("x", "`x`"),
             ("1-2-3", "`1-2-3`"),
             ("4294967296", "`4294967296`"),
-            ("7-3", "backwards"),
+            ("7-3", "below its start"),
         ] {
             let error = BlockList::parse(text).unwrap_err().to_string();
             assert!(error.contains(word), "{text}: {error}");

@@ -30,7 +30,7 @@ mod tests {
     use crate::pool::journal::JournalError;
 
     #[test]
-    fn each_cause_is_told_once() {
+    fn each_cause_is_printed_once() {
         let error = PoolError::from(JournalError::from(io::Error::other("the disk is gone")));
         let text = Causes(&error).to_string();
         assert_eq!(text, "the backing failed: the disk is gone");

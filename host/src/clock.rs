@@ -1,4 +1,4 @@
-//! Where a vSSD takes the time of its deadlines from.
+//! The clock of a vSSD's deadlines.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,8 +9,7 @@ use std::time::Instant;
 pub enum Clock {
     /// The monotonic clock of the system.
     Monotonic(Instant),
-    /// A number that its caller advances: runs in which time passes only
-    /// when they say so come out the same every time.
+    /// A number that its caller advances, so that runs are repeatable.
     Virtual(Arc<AtomicU64>),
 }
 

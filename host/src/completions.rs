@@ -8,7 +8,7 @@ use crate::output::{OutputError, print};
 /// Prints the completion script of a program for a shell.
 ///
 /// # Errors
-/// When standard output does not take it.
+/// When standard output cannot be written.
 pub fn print_completions(mut program: Command, shell: Shell) -> Result<(), OutputError> {
     let name = program.get_name().to_owned();
     let mut script = Vec::new();

@@ -25,13 +25,13 @@ pub fn config_space(geometry: Geometry) -> [u8; CONFIG_LEN] {
     put(MARK_OFFSET, &mark(geometry));
     put(34, &(QUEUES as u16).to_le_bytes());
     let most = u32::try_from(geometry.capacity_sectors()).unwrap_or(u32::MAX);
-    // Zeros may have to be written, as the data of any request; a discard costs little.
+    // Write-zeroes may have to write zeros, so it is bounded like a write; a discard costs little.
     let zeros = most.min(MAX_REQUEST as u32 / SECTOR_SIZE);
     for (at, most) in [(36, most), (48, zeros)] {
         put(at, &most.to_le_bytes());
         put(at + 4, &(MAX_RANGES as u32).to_le_bytes());
     }
-    // Whatever the logical block is, to discard less than a block frees nothing.
+    // Whatever the logical block size is, discarding less than a block frees nothing.
     put(44, &geometry.sectors_per_block().to_le_bytes());
     // write_zeroes_may_unmap: with the flag, and only then.
     put(56, &[1]);

@@ -1,13 +1,14 @@
-//! One connection of a frontend, as far as the threads that serve it know of it.
+//! The state of one connection of a frontend, shared by the threads that serve it.
 //!
 //! ```text
 //!   accepted ──first message──▶ greeted ──▶ over
 //!       └───── none in 5 s ─────hang up──────▲
 //! ```
 //!
-//! Any thread may end the connection. A thread that dies does: vhost-user-backend lets its
-//! threads end without a word, on a panic, or when a frontend passed a kick descriptor that
-//! cannot be read. The frontend would wait for ever for a queue that nothing serves any more.
+//! Any thread may end the connection, and the death of a thread ends it: threads of
+//! vhost-user-backend end silently on a panic, or when a frontend passed a kick descriptor that
+//! cannot be read. The frontend would otherwise wait forever for a queue that is not served any
+//! more.
 
 use std::cell::OnceCell;
 use std::fs;
@@ -32,12 +33,12 @@ pub struct Connection {
     vssd: Arc<Vssd>,
     accepted_ns: OnceLock<u64>,
     greeted: AtomicBool,
-    /// To be ended, perhaps before there is a handle for that.
+    /// The connection is to end, perhaps before there is a handle to end it by.
     hung_up: AtomicBool,
     handle: OnceLock<ShutdownHandle>,
     /// Its threads are to end.
     over: AtomicBool,
-    thread_died: AtomicBool,
+    has_dead_thread: AtomicBool,
 }
 
 impl Connection {
@@ -51,7 +52,7 @@ impl Connection {
             hung_up: AtomicBool::new(false),
             handle: OnceLock::new(),
             over: AtomicBool::new(false),
-            thread_died: AtomicBool::new(false),
+            has_dead_thread: AtomicBool::new(false),
         }
     }
 
@@ -68,8 +69,8 @@ impl Connection {
         self.note_pid();
     }
 
-    /// Finds out which process has connected. The thread that accepted it and the one that has
-    /// its first message both do, as either may be the first.
+    /// Looks up the process that has connected. The accepting thread and the thread of the first
+    /// message both do this, as either may be first.
     fn note_pid(&self) {
         if self.vssd.peer().pid.is_none() {
             let pid = peer_pid(&self.vssd.socket);
@@ -77,7 +78,7 @@ impl Connection {
         }
     }
 
-    /// A message has come.
+    /// The first message has arrived.
     pub fn greeted(&self) {
         if !self.greeted.swap(true, Ordering::SeqCst) {
             self.note_pid();
@@ -87,8 +88,8 @@ impl Connection {
         }
     }
 
-    /// How much longer the first message is waited for; `None` when it has come, or could not
-    /// come yet.
+    /// How much longer to wait for the first message; `None` when it has arrived, or the client is
+    /// not accepted yet.
     pub fn patience_left(&self) -> Option<Duration> {
         let waited = Duration::from_nanos(self.vssd.now_ns() - self.accepted_ns.get()?);
         let greeted = self.greeted.load(Ordering::SeqCst);
@@ -114,11 +115,11 @@ impl Connection {
     }
 
     /// Whether a thread died that served it.
-    pub fn thread_died(&self) -> bool {
-        self.thread_died.load(Ordering::SeqCst)
+    pub fn has_dead_thread(&self) -> bool {
+        self.has_dead_thread.load(Ordering::SeqCst)
     }
 
-    /// Has the connection end when the calling thread ends before it is over.
+    /// Ends the connection if the calling thread ends before it is over.
     pub fn depend_on_this_thread(self: &Arc<Self>) {
         DEPENDENT.with(|dependent| {
             dependent.get_or_init(|| Dependent(self.clone()));
@@ -127,8 +128,8 @@ impl Connection {
 }
 
 thread_local! {
-    /// The connection that depends on this thread, dropped when the thread ends: that is the
-    /// only thing that happens at every end of a thread that other code started.
+    /// The connection that depends on this thread, dropped when the thread ends: nothing else runs
+    /// at every end of a thread that other code started.
     static DEPENDENT: OnceCell<Dependent> = const { OnceCell::new() };
 }
 
@@ -137,14 +138,14 @@ struct Dependent(Arc<Connection>);
 impl Drop for Dependent {
     fn drop(&mut self) {
         if !self.0.is_over() {
-            self.0.thread_died.store(true, Ordering::SeqCst);
+            self.0.has_dead_thread.store(true, Ordering::SeqCst);
             self.0.hang_up();
         }
     }
 }
 
-/// The process at the other end of the connection to `socket`, unless it is out of sight, in
-/// another PID namespace.
+/// The process at the other end of the connection to `socket`; `None` if it is in another PID
+/// namespace.
 ///
 /// The `vhost` crate accepts the connection and keeps the descriptor to itself, so it is looked
 /// for among those of this process: a connected socket whose own address is `socket`. The
@@ -166,18 +167,18 @@ fn peer_pid(socket: &Path) -> Option<u32> {
     pid_of_peer(&stream).ok().filter(|pid| *pid > 0)
 }
 
-/// Another descriptor of what `number` is one of.
+/// A duplicate of the descriptor `number`.
 fn duplicate(number: RawFd) -> io::Result<UnixStream> {
     // SAFETY: it is borrowed to be duplicated only. Where its owner has closed it since it was
-    // listed, that fails, or there is now another descriptor of something else: its address says
-    // that it is not what is looked for, and closing the duplicate changes nothing for its owner.
+    // listed, that fails, or there is now another descriptor of something else: its address then
+    // differs from the wanted one, and closing the duplicate changes nothing for its owner.
     #[allow(unsafe_code)]
     let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
     Ok(borrowed.try_clone_to_owned()?.into())
 }
 
-/// The number of the process that connected, 0 for one out of sight. (In rustix 1.1 a number
-/// cannot be 0, so its function is not for that.)
+/// The number of the process that connected, 0 for one in another PID namespace, which the function
+/// of rustix 1.1 cannot represent.
 fn pid_of_peer(stream: &UnixStream) -> io::Result<u32> {
     let mut peer = libc::ucred {
         pid: 0,

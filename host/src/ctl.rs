@@ -80,7 +80,7 @@ enum Command {
     },
 }
 
-/// What a backend is asked for.
+/// The requests to a backend.
 #[derive(Clone, Debug, Subcommand)]
 enum Ask {
     /// Show every vSSD.
@@ -113,7 +113,7 @@ enum Ask {
         #[arg(value_parser = parse_some)]
         size: Amount,
         #[command(flatten)]
-        options: ResizeOptions,
+        options: GrowOptions,
     },
     /// Shrink or grow a guest to this size.
     Resize {
@@ -182,7 +182,8 @@ struct ResizeOptions {
     /// systems of a plain guest.
     #[arg(long)]
     force: bool,
-    /// How long the guest has to pick blocks: 5s, 500ms or none. Then blocks are taken at random.
+    /// How long the guest may take to pick blocks, e.g. 5s, 500ms or none. Then the rest is taken
+    /// at random.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_deadline)]
     deadline: Deadline,
     /// Do not take blocks by force after the deadline.
@@ -195,14 +196,26 @@ struct ResizeOptions {
     #[arg(long)]
     seed: Option<u64>,
 }
-
 /// Accepts the names of [`Pick`], with a help text for each.
 fn pick_parser() -> impl TypedValueParser<Value = Pick> {
     let value = |pick: Pick| PossibleValue::new(pick.name()).help(pick.about());
     PossibleValuesParser::new(Pick::all().map(value)).try_map(|name| name.parse::<Pick>())
 }
 
-/// The two ways to ask for a shrink.
+
+/// The options of [`ResizeOptions`] that concern a grow: nothing is picked or taken.
+#[derive(Clone, Debug, ClapArgs)]
+struct GrowOptions {
+    /// How long the guest may take to accept the blocks, e.g. 5s, 500ms or none. Then the grow
+    /// ends with the blocks that have moved.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_deadline)]
+    deadline: Deadline,
+    /// Do not wait for the grow to end.
+    #[arg(long)]
+    no_wait: bool,
+}
+
+/// The two forms of a shrink.
 const SHRINK_USAGE: &str = "vssdctl shrink [OPTIONS] <VSSD> <SIZE>
        vssdctl shrink [OPTIONS] <VSSD> --pick given --blocks <LIST|FILE|->";
 
@@ -254,6 +267,16 @@ impl ResizeOptions {
     }
 }
 
+impl GrowOptions {
+    fn request(&self, vssd: &str, size: Amount) -> Request {
+        Request::Resize(Resize {
+            deadline_ms: self.deadline.0,
+            wait: !self.no_wait,
+            ..Resize::new(vssd, Change::Grow(size))
+        })
+    }
+}
+
 /// Runs the program.
 pub fn run(args: &Args) -> ExitCode {
     exit_code("vssdctl", carry_out(args))
@@ -278,7 +301,7 @@ fn read_blocks(given: &str) -> Result<BlockList> {
     Ok(blocks)
 }
 
-/// Ends the program because `subcommand` is used in a wrong way.
+/// Reports incorrect usage of `subcommand` and exits.
 fn misused(subcommand: &str, kind: ErrorKind, text: impl Display) -> ! {
     let mut command = Args::command();
     command.build();
@@ -288,7 +311,7 @@ fn misused(subcommand: &str, kind: ErrorKind, text: impl Display) -> ! {
     }
 }
 
-/// How a shrink is asked for, and the blocks that are named for it first.
+/// The request for a shrink, and the blocks that are named before it.
 fn shrink(
     vssd: &str,
     size: Option<Amount>,
@@ -323,19 +346,19 @@ fn shrink(
     Ok((options.request(vssd, Change::Shrink(size)), blocks))
 }
 
-/// How another resize is asked for; only a shrink takes blocks that are named.
-fn resize(subcommand: &str, vssd: &str, change: Change, options: &ResizeOptions) -> Request {
+/// The request for a resize to a size; only a shrink takes blocks that are named.
+fn resize(vssd: &str, to: Amount, options: &ResizeOptions) -> Request {
     if options.pick == Pick::Host(HostPick::Given) {
         let text = format!(
             "--pick given is for `vssdctl shrink {vssd} --pick given --blocks 0-1023,4096`"
         );
-        misused(subcommand, ErrorKind::ArgumentConflict, text);
+        misused("resize", ErrorKind::ArgumentConflict, text);
     }
-    options.request(vssd, change)
+    options.request(vssd, Change::To(to))
 }
 
 /// The same spec with its socket's path made absolute: the backend may run in
-/// another folder.
+/// another directory.
 fn absolute_socket(spec: &str) -> String {
     let parts = spec
         .split(',')
@@ -349,7 +372,7 @@ fn absolute_socket(spec: &str) -> String {
     parts.collect::<Vec<_>>().join(",")
 }
 
-/// What a command asks for, and the blocks that are named for it first.
+/// The request of a command, and the blocks that are named before it.
 fn request_of(ask: &Ask) -> Result<(Request, Option<BlockList>)> {
     let request = match ask {
         Ask::Status => Request::Status {},
@@ -364,8 +387,8 @@ fn request_of(ask: &Ask) -> Result<(Request, Option<BlockList>)> {
             vssd,
             size,
             options,
-        } => resize("grow", vssd, Change::Grow(*size), options),
-        Ask::Resize { vssd, to, options } => resize("resize", vssd, Change::To(*to), options),
+        } => options.request(vssd, *size),
+        Ask::Resize { vssd, to, options } => resize(vssd, *to, options),
         Ask::Cancel { vssd } => Request::Cancel { vssd: vssd.clone() },
         Ask::Track { vssd, tracker } => Request::Track {
             vssd: vssd.clone(),
@@ -401,7 +424,7 @@ fn carry_out(args: &Args) -> Result<ExitCode> {
         }
     };
     let mut client = Client::connect(&args.control, Some(PATIENCE))?;
-    // A resize takes as long as its guest; everything else answers at once, if anything does.
+    // A resize takes as long as its guest; everything else is answered at once.
     if let Request::Resize(_) | Request::Watch {} = request {
         client.call(&Request::Ping {})?;
         client.be_patient()?;
@@ -412,16 +435,17 @@ fn carry_out(args: &Args) -> Result<ExitCode> {
     client.send(&request)?;
     loop {
         let reply = client.receive()?;
-        let shown = match args.json {
-            true => format!("{}\n", serde_json::to_string(&reply)?),
-            false => text::describe(&reply),
+        let shown = if args.json {
+            format!("{}\n", serde_json::to_string(&reply)?)
+        } else {
+            text::describe(&reply)
         };
         let printed = print(shown);
         if request == (Request::Watch {}) {
             printed?;
             continue;
         }
-        // How a resize ended is in the exit code, even where no output can be written.
+        // The exit code says how a resize ended, even if no output can be written.
         if let Reply::Resized(resized) = &reply {
             match (resized.is_complete(), resized.revoked) {
                 (false, _) => return Ok(ExitCode::from(PARTIAL)),

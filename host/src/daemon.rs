@@ -1,4 +1,4 @@
-//! The backend program: arguments in, sockets open, then wait for the end.
+//! The backend program: parses arguments, opens sockets, and serves until shutdown.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
@@ -162,26 +162,25 @@ impl Args {
         Ok(self)
     }
 
-    /// Who may use what is made.
+    /// The permissions of created files and sockets.
     fn permissions(&self) -> FilePermissions {
         FilePermissions::new(self.mode, self.group)
     }
 
-    /// The vSSDs, made if need be where that is asked for. A pool that ends with the backend
-    /// has none.
+    /// The vSSDs, created if missing where that is requested. A pool in memory has none at first.
     fn specs(&self, kept_in: &BackingSpec) -> Vec<VssdSpec> {
         let create = self.create || !matches!(kept_in, BackingSpec::File(_));
         let specs = self.vssds.iter().cloned();
         specs
             .map(|spec| VssdSpec {
-                // Who says so of one means it.
+                // An explicit `create` in a description takes precedence.
                 create: Some(spec.create.unwrap_or(create)),
                 ..spec
             })
             .collect()
     }
 
-    /// What is said of a new pool, where there is one already that is otherwise.
+    /// Warnings about options for a new pool that an existing pool does not match.
     fn ignored(&self, pool: &Pool) -> Vec<String> {
         let usage = pool.usage();
         let have = ByteSize(u64::from(usage.physical_blocks) * u64::from(pool.block_size()));
@@ -199,7 +198,7 @@ impl Args {
         let overcommit = overcommit.map(|factor| {
             let limit = ByteSize(usage.limit * u64::from(pool.block_size()));
             format!(
-                "--overcommit {factor} is for a new pool only: this one of {have} may promise {limit}"
+                "--overcommit {factor} is for a new pool only: this one of {have} may commit {limit}"
             )
         });
         size.into_iter().chain(overcommit).collect()
@@ -234,7 +233,7 @@ fn volatile(backing: Arc<dyn Backing>, shape: Shape) -> Arc<Pool> {
     Arc::new(Pool::volatile(backing, block_size, overcommit_permille))
 }
 
-/// Opens the pool that `args` name. One that was made for that is taken back unless it is kept.
+/// Opens the pool that `args` name. A pool that this creates is removed again unless it is kept.
 fn open_pool(args: &Args, kept_in: &BackingSpec) -> Result<(Arc<Pool>, Option<Made>)> {
     let engine = args.io.unwrap_or_default();
     let path = match kept_in {
@@ -297,7 +296,7 @@ pub fn run(args: &Args) -> Result<()> {
         bail!("--control SOCKET is missing: the socket for vssdctl");
     };
     watch_panics();
-    // Without that fewer vSSDs can be served, which is looked at next.
+    // A lower limit serves fewer vSSDs, which is checked next.
     if let Err(error) = descriptors::raise_limit() {
         tracing::warn!("{error:#}");
     }
@@ -314,7 +313,7 @@ pub fn run(args: &Args) -> Result<()> {
         notifier: Arc::new(Notifier::default()),
         clock: Clock::monotonic(),
     };
-    // Whatever fails without the pool fails before it is touched.
+    // Everything that can fail without the pool comes before the pool is touched.
     let sockets = Sockets {
         control: control.clone(),
         permissions: args.permissions(),
@@ -327,7 +326,7 @@ pub fn run(args: &Args) -> Result<()> {
     pool.on_loss(move || {
         asked.ask();
     });
-    // After the pool: who starts a backend twice learns that it has the pool already.
+    // After the pool, so that a second start reports that the pool is in use.
     let control = Socket::bind(control, sockets.permissions)?;
     for warning in args.ignored(&pool) {
         tracing::warn!("{warning}");
@@ -335,14 +334,15 @@ pub fn run(args: &Args) -> Result<()> {
     if let Some(kind) = args.media {
         pool.emulate(kind)?;
     }
-    // Better refused here than when a guest connects.
+    // It is better refused here than when a guest connects.
     drop(pool.engine().with_context(|| {
         let engine = args.io.unwrap_or_default();
         format!("--io {engine} is not available here: choose another engine with --io")
     })?);
-    let polling = match args.no_poll {
-        true => Polling::at_most(0),
-        false => Polling::on_half_of_the_processors(),
+    let polling = if args.no_poll {
+        Polling::at_most(0)
+    } else {
+        Polling::on_half_of_the_processors()
     };
     let backend = Arc::new(Backend::new(pool.clone(), context, polling, sockets));
     let specs = args.specs(kept_in);
@@ -362,13 +362,14 @@ pub fn run(args: &Args) -> Result<()> {
     process::exit(0);
 }
 
-/// What is printed once everything listens: a mistyped name shows as a vSSD that is new.
+/// The line that is printed once everything listens. A mistyped name shows as a new vSSD.
 fn ready(specs: &[VssdSpec], added: &[Added]) -> String {
     let new = specs.iter().zip(added).filter(|(_, added)| added.new);
     let names: Vec<_> = new.map(|(spec, _)| spec.name.as_str()).collect();
-    match names.is_empty() {
-        true => "ready".to_owned(),
-        false => format!("ready (new: {})", names.join(", ")),
+    if names.is_empty() {
+        "ready".to_owned()
+    } else {
+        format!("ready (new: {})", names.join(", "))
     }
 }
 
@@ -406,7 +407,7 @@ fn serve(
     Ok(())
 }
 
-/// The end of the backend, asked for by a signal or a client.
+/// Shutdown of the backend, requested by a signal or a client.
 #[derive(Default)]
 struct End {
     asked: Mutex<bool>,
@@ -414,8 +415,8 @@ struct End {
 }
 
 impl End {
-    /// Hears of signals from now on. One asks for the end; one that comes when that was asked
-    /// for is the end, whatever is waited for.
+    /// Handles signals from now on. The first requests shutdown; one that arrives after that exits
+    /// at once.
     fn watch() -> std::io::Result<Arc<Self>> {
         let end = Arc::new(Self::default());
         let mut signals = Signals::new([SIGINT, SIGTERM])?;
@@ -434,14 +435,14 @@ impl End {
         Ok(end)
     }
 
-    /// Asks for the end; true when that was asked for before.
+    /// Requests shutdown; true if it was requested before.
     fn ask(&self) -> bool {
         let before = std::mem::replace(&mut *self.asked.lock(), true);
         self.changed.notify_all();
         before
     }
 
-    /// Waits until the end is asked for.
+    /// Waits until shutdown is requested.
     fn wait(&self) {
         let mut asked = self.asked.lock();
         self.changed.wait_while(&mut asked, |asked| !*asked);

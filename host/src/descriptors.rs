@@ -1,7 +1,7 @@
-//! How many file descriptors the backend needs, and whether the system gives it as many.
+//! How many file descriptors the backend needs, and whether its limit allows that.
 //!
 //! A backend that runs out of them serves some vSSDs and not others, and a frontend that is not
-//! served hangs. So what all vSSDs need is made sure of before they are served.
+//! served hangs. So the limit is checked for all vSSDs before any of them is served.
 
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -16,7 +16,7 @@ pub const IDLE: u64 = 2;
 /// of the guest's memory.
 pub const CONNECTED: u64 = 22;
 
-/// Memory regions for which there is room: each takes a descriptor. A frontend has no more unless
+/// Memory regions that are allowed for, each with a descriptor. A frontend has no more unless
 /// memory is plugged in (`VHOST_USER_MEMORY_BASELINE_NREGIONS`).
 pub const REGIONS: u64 = 8;
 
@@ -24,10 +24,10 @@ pub const REGIONS: u64 = 8;
 /// what comes and goes, such as the regions of a memory table that replaces another.
 pub const PROCESS: u64 = 64;
 
-/// Raises the limit of this process as far as it may.
+/// Raises the limit of this process as far as permitted.
 ///
 /// # Errors
-/// When the system does not let it.
+/// When the system refuses.
 pub fn raise_limit() -> Result<()> {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {

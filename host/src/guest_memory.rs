@@ -1,16 +1,16 @@
-//! Guest memory that is missing.
+//! Faults in guest memory that has nothing behind it.
 //!
 //! A frontend shares its guest's memory as files, which the backend maps. Such a mapping can
 //! have pages without anything behind them: the file is shorter than the region, the frontend
 //! truncates it later, or its file system or the huge pages run out. A thread that touches such a
 //! page gets SIGBUS, which by default ends the process, and with it the disks of all other VMs.
 //!
-//! Two things keep that with the frontend that caused it:
+//! Two mechanisms confine this to the frontend that caused it:
 //!
 //! - A region that its file does not cover is refused when it is announced ([`check`]).
-//! - A fault later on puts zeros in the place of what is missing, so that the thread that met
-//!   it goes on, and is counted. A worker compares the count before it publishes anything
-//!   to its guest ([`Watch`]). When the memory of its own guest was hit, it ends the connection: the
+//! - A later fault maps zeros in the place of what is missing, so that the faulting thread
+//!   continues, and is counted. A worker compares the count before it publishes anything to its
+//!   guest ([`Watch`]). If the memory of its own guest is affected, it ends the connection: the
 //!   requests under way are not acknowledged.
 //!
 //! ```text
@@ -21,9 +21,9 @@
 //! Transfers by the kernel need no such care: they end with EFAULT, which is an I/O error of
 //! that request.
 //!
-//! The handler learns what lies at an address from `/proc/self/maps`. A table of regions
-//! would be quicker and is not good enough: `vhost-user-backend` puts new memory to use before
-//! it reports it. Nothing else in this process is a shared writable mapping of a file.
+//! The handler looks up addresses in `/proc/self/maps`. A table of regions would be faster but
+//! incomplete: `vhost-user-backend` uses new memory before it reports it. Nothing else in this
+//! process is a shared writable mapping of a file.
 
 #![allow(unsafe_code)]
 
@@ -37,13 +37,13 @@ use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU64, Ordering};
 use rustix::param::page_size;
 use vm_memory::{GuestAddressSpace, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
 
-/// Faults that were met so far.
+/// Faults handled so far.
 static FAULTS: AtomicU64 = AtomicU64::new(0);
 
 /// `/proc/self/maps`, opened ahead: a handler must not depend on a descriptor being left.
 static MAPS: AtomicI32 = AtomicI32::new(-1);
 
-/// What handled SIGBUS before, for faults that are none of guest memory.
+/// The previous handler of SIGBUS, for faults outside guest memory.
 static BEFORE: AtomicPtr<libc::sigaction> = AtomicPtr::new(ptr::null_mut());
 
 /// Why the memory of a guest cannot be used.
@@ -59,8 +59,8 @@ pub struct ShortFile {
     file_len: u64,
 }
 
-/// Makes sure that the file of each region is as long as the region. What is not a regular file
-/// (a device) has no length to compare.
+/// Makes sure that the file of each region is as long as the region. A file that is not regular (a
+/// device) has no length to compare.
 ///
 /// # Errors
 /// The first region of which a part lies beyond the end of its file.
@@ -84,10 +84,10 @@ pub fn check(memory: &GuestMemoryMmap) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether the memory of one guest is still all there.
+/// Detects that a part of one guest's memory was lost.
 #[derive(Debug)]
 pub struct Watch {
-    /// The number of faults up to which that is known.
+    /// The number of faults up to which it is intact.
     seen: AtomicU64,
 }
 
@@ -105,12 +105,12 @@ impl Watch {
     #[inline]
     pub fn is_intact(&self, memory: impl GuestAddressSpace<M = GuestMemoryMmap>) -> bool {
         let faults = FAULTS.load(Ordering::Acquire);
-        faults == self.seen.load(Ordering::Relaxed) || self.look(&memory.memory(), faults)
+        faults == self.seen.load(Ordering::Relaxed) || self.is_mapped(&memory.memory(), faults)
     }
 
     #[cold]
-    fn look(&self, memory: &GuestMemoryMmap, faults: u64) -> bool {
-        // What cannot be read is taken for lost: one frontend is served anew for it.
+    fn is_mapped(&self, memory: &GuestMemoryMmap, faults: u64) -> bool {
+        // If the mappings cannot be read, memory counts as lost, which costs one reconnect.
         let intact = MapsReader::new(MAPS.load(Ordering::Acquire)).is_some_and(|maps| {
             let shared = maps.filter(|mapping| mapping.kind == Kind::Shared);
             let shared: Vec<Mapping> = shared.collect();
@@ -136,10 +136,11 @@ fn is_covered(mappings: &[Mapping], mut start: usize, end: usize) -> bool {
     start >= end
 }
 
-/// From now on faults in guest memory are survived. Call it once, before the first thread.
+/// Installs the handler that survives faults in guest memory. Call it once, before the first
+/// thread.
 ///
 /// # Errors
-/// When the system does not provide what that takes.
+/// When it cannot be installed.
 pub fn survive_faults() -> io::Result<()> {
     if MAPS.load(Ordering::Acquire) >= 0 {
         return Ok(());
@@ -165,8 +166,8 @@ pub fn survive_faults() -> io::Result<()> {
     Ok(())
 }
 
-/// Handles SIGBUS. A fault that is none of guest memory goes to whoever handled it before,
-/// as soon as the instruction is tried again.
+/// Handles SIGBUS. A fault outside guest memory goes to the previous handler, when the instruction
+/// runs again.
 extern "C" fn handle(_: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
     // SAFETY: errno is this thread's own, and the kernel passes a valid `info`.
     let (errno, address) = unsafe { (*libc::__errno_location(), (*info).si_addr() as usize) };
@@ -203,7 +204,7 @@ fn replace(address: usize) -> bool {
             // A mapping of huge pages cannot be cut at any page.
             zeros(page, end - page) || zeros(start, end - start)
         }
-        // Another thread was quicker: by itself such memory never faults.
+        // Another thread has handled it: private memory does not fault by itself.
         Kind::Anonymous => true,
         Kind::Other => false,
     }

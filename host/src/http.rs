@@ -1,4 +1,4 @@
-//! As much of HTTP as serving one page takes (RFC 9110, 9112): a request's head in, a response
+//! The part of HTTP that serving one page takes (RFC 9110, 9112): a request's head in, a response
 //! out, and the connection is closed.
 //!
 //! httparse reads the head. Not tiny_http: its accept loop bounds neither clients nor their time.
@@ -13,14 +13,14 @@ const MAX_HEAD: usize = 8 << 10;
 /// Headers of a request at most.
 const MAX_HEADERS: usize = 64;
 
-/// What of a request counts.
+/// The parts of a request that are used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// The method, as it was sent.
     pub method: String,
     /// The path, without what follows a `?`.
     pub path: String,
-    /// What the client takes: the values of all Accept headers, with commas between them.
+    /// The accepted types: the values of all Accept headers, with commas between them.
     pub accept: String,
 }
 
@@ -37,12 +37,12 @@ impl Request {
         })
     }
 
-    /// How much the client wants `kind`, for example `text/plain`: from 0 to 1000. `None` when
-    /// it says nothing of it, other than what it takes of anything.
+    /// The client's weight for `kind`, for example `text/plain`, from 0 to 1000. `None` when only a
+    /// range for any type covers it, or none.
     pub fn wants(&self, kind: &str) -> Option<u32> {
         let (group, _) = kind.split_once('/')?;
         let group = format!("{group}/*");
-        // The most exact range counts (RFC 9110, 12.5.1).
+        // The most specific range applies (RFC 9110, 12.5.1).
         let wanted = |range: &str| {
             let named = self.accept.split(',').filter_map(|item| {
                 let mut parts = item.split(';').map(str::trim);
@@ -55,7 +55,7 @@ impl Request {
     }
 }
 
-/// The weight of a range, in thousandths; one that cannot be read is not wanted.
+/// The weight of a range, in thousandths; 0 if it is invalid.
 fn quality<'a>(mut parameters: impl Iterator<Item = &'a str>) -> u32 {
     let weight = parameters.find_map(|parameter| {
         let (name, value) = parameter.split_once('=')?;
@@ -82,8 +82,7 @@ fn path_of(target: &str) -> &str {
     }
 }
 
-/// Reads a request's head within `patience`; `None` when it is none, or a longer one than
-/// any client needs.
+/// Reads a request's head within `patience`; `None` when it is invalid or too long.
 ///
 /// # Errors
 /// When the client takes longer, or is gone.
@@ -118,7 +117,7 @@ pub struct Response {
     pub content_type: &'static str,
     /// The body.
     pub body: String,
-    /// The methods that would do, where the request's does not.
+    /// The allowed methods, if the request's is not.
     pub allow: Option<&'static str>,
 }
 
@@ -126,7 +125,7 @@ impl Response {
     /// Writes it; a HEAD gets all but the body.
     ///
     /// # Errors
-    /// When the client does not take it.
+    /// When the client does not read it.
     pub fn write(&self, stream: &mut TcpStream, head_only: bool) -> io::Result<()> {
         let Self {
             status,

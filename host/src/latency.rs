@@ -1,10 +1,9 @@
 //! How long requests took to serve, and how long they had to wait for a resize.
 //!
-//! What a request costs is its *service time*, from when it was taken from its queue
-//! until it was given back; it is kept for each [`Operation`], of requests that succeeded.
-//! What a resize can cost a request is a wait for the lock of the pool: the longest such
-//! wait is the *longest stall*. Both are kept for each [`Activity`], so that they can be held
-//! against each other.
+//! What a request costs is its *service time*, from when it was taken from its queue until it was
+//! given back; it is kept for each [`Operation`], of requests that succeeded. What a resize can
+//! cost a request is a wait for the lock of the pool: the longest such wait is the *longest stall*.
+//! Both are kept for each [`Activity`], so that they can be compared.
 
 use serde::{Deserialize, Serialize};
 use strum::IntoStaticStr;
@@ -27,9 +26,9 @@ pub type Histogram = hdrhistogram::Histogram<u64>;
 pub enum Activity {
     /// No resize was under way.
     Quiet,
-    /// It was getting smaller.
+    /// It was shrinking.
     Shrink,
-    /// It was getting larger.
+    /// It was growing.
     Grow,
 }
 
@@ -87,7 +86,7 @@ pub fn histogram() -> Histogram {
 
 /// Counts more in a histogram; the buckets may come from anywhere.
 pub fn add(histogram: &mut Histogram, buckets: &[Bucket]) {
-    // The crate takes a count of nothing for a value that was seen.
+    // The crate treats a count of 0 as a recorded value.
     for &(value_ns, count) in buckets.iter().filter(|(_, count)| *count > 0) {
         histogram.saturating_record_n(value_ns, count);
     }
@@ -149,18 +148,18 @@ impl Latency {
         all
     }
 
-    /// A request was served.
+    /// Records the service time of a request.
     pub fn served(&mut self, during: Activity, operation: Operation, service_ns: u64) {
         self.0[during as usize].service[operation as usize].saturating_record(service_ns);
     }
 
-    /// Requests had to wait this long.
+    /// Records a wait of requests.
     pub fn stalled(&mut self, during: Activity, stall_ns: u64) {
         let longest = &mut self.0[during as usize].longest_stall_ns;
         *longest = stall_ns.max(*longest);
     }
 
-    /// Forgets everything.
+    /// Resets everything.
     pub fn reset(&mut self) {
         for measured in &mut self.0 {
             measured.service.iter_mut().for_each(Histogram::reset);

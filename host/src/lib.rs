@@ -11,28 +11,28 @@
 //!
 //! - [`backend`]: the vSSDs of one pool: brought up, found, taken down
 //! - [`resize_request`]: a request to resize a vSSD, and why one is refused
-//! - [`vssd`]: one device: the contract's state machine, its volume, what is known of its requests
-//! - [`worker`], [`connection`], [`server`]: one connection of a frontend, what its threads know
-//!   of it, and one after the other: the only modules that know vhost-user and virtqueues
-//! - [`view`], [`notifier`]: what is known of a vSSD without waiting for it, and waiting for changes
-//! - [`guest_memory`]: memory of a guest that is missing
-//! - [`request`]: a descriptor chain as a virtio-blk request, and what it waits for
-//! - [`pool`]: who owns which physical block of the backing, and how that lasts
-//! - [`io`], [`backing`]: moving bytes, and where they go
+//! - [`vssd`]: one device: the contract's state machine, its volume, the statistics of its requests
+//! - [`worker`], [`connection`], [`server`]: the threads of one connection, the state that they
+//!   share, and one connection after the other: the only modules that know vhost-user and
+//!   virtqueues
+//! - [`view`], [`notifier`]: the state of a vSSD without waiting for it, and waiting for changes
+//! - [`guest_memory`]: faults in guest memory that has nothing behind it
+//! - [`request`]: virtio-blk requests, from a descriptor chain to a status byte
+//! - [`pool`]: the ownership of the physical blocks of the backing, and its journal
+//! - [`io`], [`backing`]: moving bytes, and where they are stored
 //! - [`emulation`]: when a request would end on a slower medium
-//! - [`pick`]: what the hypervisor takes when it picks by itself
-//! - [`stats`], [`latency`], [`metrics`]: what is counted, how long requests took, and all of
-//!   that for Prometheus
+//! - [`pick`]: which blocks the hypervisor takes when it picks them
+//! - [`stats`], [`latency`], [`metrics`]: counters, service times, and both for Prometheus
 //! - [`polling`], [`scheduling`]: which threads busy-poll before they sleep, and which
 //!   yield to others
 //! - [`threads`], [`descriptors`]: what follows when a thread dies, and how many file descriptors
 //!   are needed
 //! - [`control`], [`socket`], [`http`]: the control socket: protocol, server, client; the files of
 //!   sockets; as much of HTTP as metrics need
-//! - [`output`], [`logging`], [`log_limit`], [`causes`]: what the programs print and log, and how
-//!   often
+//! - [`output`], [`logging`], [`log_limit`], [`causes`]: what the programs print and log, and at
+//!   what rate
 //! - [`permissions`]: permissions of the files and sockets that are created
-//! - [`pool_file`]: pools in files and on devices, made only where nothing is lost;
+//! - [`pool_file`]: pools in files and on devices, created only where nothing is lost;
 //!   [`progress`]: progress lines for what takes long
 //! - [`daemon`], [`ctl`], [`pool_ctl`], [`completions`], [`spec`], [`block_list`]: the two programs and their options
 #![deny(unsafe_code)]

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 /// How often at most the same error is logged.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// The rate limit of one error, which may repeat: a disk that fails, fails every request.
+/// The rate limit of one error, which may repeat: a failing disk fails every request.
 #[derive(Debug, Default)]
 pub struct LogLimit(Mutex<Since>);
 

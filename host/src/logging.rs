@@ -1,8 +1,8 @@
 //! The log of the backend, on standard error.
 //!
-//! What is logged never changes what a guest gets: a thread that serves requests hands a
-//! line over and goes on. A thread of its own writes it, whatever becomes of standard
-//! error: a reader that left, a file system that is full, a terminal that is stopped.
+//! Logging never delays a guest: a thread that serves requests queues a line and continues. Another
+//! thread writes the lines, so the state of standard error does not matter: its reader may have
+//! left, its file system may be full, its terminal may be stopped.
 
 use std::io;
 
@@ -13,7 +13,7 @@ use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 /// Lines that wait to be written. Further ones are dropped until there is room.
 const LINES_KEPT: usize = 4096;
 
-/// What writes the log out. It is here, so that whatever thread ends the process can.
+/// Writes the log out; static, so that any thread that ends the process can do it.
 static WRITER: Mutex<Option<WorkerGuard>> = Mutex::new(None);
 
 /// The log; it is written out when this is dropped.

@@ -1,9 +1,8 @@
-//! What the backend does, for Prometheus: an HTTP endpoint in the OpenMetrics text format, and
-//! in the one before it for those who ask for that.
+//! Metrics for Prometheus: an HTTP endpoint in the OpenMetrics text format, and in the older text
+//! format of Prometheus for clients that ask for it.
 //!
-//! It is off unless asked for, and listens on this machine only: there is no
-//! authentication. Numbers are read when they are asked for; between two scrapes it
-//! costs nothing.
+//! It is off by default, and listens on loopback only: there is no authentication. Numbers are read
+//! when they are scraped; between two scrapes it costs nothing.
 
 use std::fmt::{self, Write as _};
 use std::io;
@@ -33,20 +32,20 @@ fn bounds_ns() -> impl Iterator<Item = u64> {
     (0..25).map(|power| 1000 << power)
 }
 
-/// Clients at a time; more are turned away.
+/// Clients at a time; more are disconnected.
 pub const MAX_CLIENTS: usize = 16;
 
-/// How long a client may take to ask, and to read the answer.
+/// How long a client may take to send its request, and to read the answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Listens at `address`.
 ///
 /// # Errors
-/// When the address is not this machine's own, or taken.
+/// When the address is not a loopback address, or taken.
 pub fn bind(address: SocketAddr) -> Result<TcpListener> {
     ensure!(
         address.ip().is_loopback(),
-        "--metrics {address} could be reached from elsewhere: use 127.0.0.1 or [::1]"
+        "--metrics {address} is not a loopback address: use 127.0.0.1 or [::1]"
     );
     TcpListener::bind(address).with_context(|| format!("listen at {address} for --metrics"))
 }
@@ -81,7 +80,7 @@ pub fn serve(backend: Arc<Backend>, listener: TcpListener) -> Result<()> {
     Ok(())
 }
 
-/// Answers one request, and hangs up.
+/// Answers one request, and closes the connection.
 fn answer(mut stream: TcpStream, backend: &Backend) -> io::Result<()> {
     stream.set_write_timeout(Some(PATIENCE))?;
     let request = read_request(&mut stream, PATIENCE)?;
@@ -100,7 +99,7 @@ fn respond(request: Option<Request>, backend: &Backend) -> Response {
         return refuse("400 Bad Request", "invalid request");
     };
     if request.path != "/metrics" {
-        return refuse("404 Not Found", "only /metrics is here");
+        return refuse("404 Not Found", "the only page is /metrics");
     }
     if !["GET", "HEAD"].contains(&request.method.as_str()) {
         return Response {
@@ -128,7 +127,7 @@ fn respond(request: Option<Request>, backend: &Backend) -> Response {
 enum Format {
     /// OpenMetrics.
     Open,
-    /// The text format of Prometheus, which came before it.
+    /// The text format of Prometheus, its predecessor.
     Plain,
 }
 
@@ -140,7 +139,7 @@ impl Format {
         }
     }
 
-    /// What the client takes more gladly; OpenMetrics if it does not care.
+    /// The format that the client prefers; OpenMetrics by default.
     fn wanted(request: &Request) -> Self {
         let open = request.wants("application/openmetrics-text").unwrap_or(0);
         match request.wants("text/plain") {
@@ -188,7 +187,7 @@ fn scrape(backend: &Backend) -> Result<String, fmt::Error> {
     Ok(text)
 }
 
-/// What a scrape tells.
+/// The data of a scrape.
 #[derive(Debug)]
 struct Snapshot {
     panics: u64,
@@ -196,153 +195,174 @@ struct Snapshot {
     vssds: Vec<VssdStatus>,
 }
 
-/// A metric: its name, what it is, its unit, and for each vSSD its values by a label.
-struct Family<'a> {
-    name: &'a str,
-    help: &'a str,
+/// A metric of vSSDs: its name, description and unit, and for each vSSD its values by a label.
+struct Family {
+    name: &'static str,
+    help: &'static str,
     unit: Option<Unit>,
     kind: MetricType,
-    label: &'a str,
-    values: &'a dyn Fn(&VssdStatus) -> Vec<(String, u64)>,
+    label: &'static str,
+    values: Values,
 }
+
+type Values = fn(&VssdStatus) -> Vec<(String, u64)>;
 
 fn named<const N: usize>(values: [(&str, u64); N]) -> Vec<(String, u64)> {
     let owned = values.map(|(name, value)| (name.to_owned(), value));
     owned.to_vec()
 }
 
+fn counter(
+    name: &'static str,
+    help: &'static str,
+    unit: Option<Unit>,
+    label: &'static str,
+    values: Values,
+) -> Family {
+    Family {
+        name,
+        help,
+        unit,
+        kind: MetricType::Counter,
+        label,
+        values,
+    }
+}
+
+fn gauge(name: &'static str, help: &'static str, label: &'static str, values: Values) -> Family {
+    Family {
+        name,
+        help,
+        unit: None,
+        kind: MetricType::Gauge,
+        label,
+        values,
+    }
+}
+
+/// What a vSSD has done.
+fn counters() -> impl IntoIterator<Item = Family> {
+    [
+        counter(
+            "vssd_requests",
+            "Requests that succeeded",
+            None,
+            "op",
+            |v| {
+                let c = &v.counters;
+                named([
+                    ("read", c.reads),
+                    ("write", c.writes),
+                    ("zero", c.zeroings),
+                    ("flush", c.flushes),
+                ])
+            },
+        ),
+        counter(
+            "vssd_moved",
+            "Data read and written",
+            Some(Unit::Bytes),
+            "op",
+            |v| {
+                let c = &v.counters;
+                named([("read", c.read_bytes), ("write", c.written_bytes)])
+            },
+        ),
+        counter(
+            "vssd_failures",
+            "Requests that did not succeed",
+            None,
+            "cause",
+            |v| {
+                let c = &v.counters;
+                named([
+                    ("medium", c.io_errors),
+                    ("no-space", c.no_space),
+                    ("no-request", c.bad_chains),
+                ])
+            },
+        ),
+        counter(
+            "vssd_rejects",
+            "Requests and commands refused",
+            None,
+            "reason",
+            |v| v.counters.rejects.clone().into_iter().collect(),
+        ),
+        counter(
+            "vssd_polls",
+            "Waits for requests in which the backend busy-polled",
+            None,
+            "result",
+            |v| {
+                let c = &v.counters;
+                named([("found", c.polls_found), ("vain", c.polls_vain)])
+            },
+        ),
+        counter(
+            "vssd_restarts",
+            "Restarts of a vSSD's server after a thread died",
+            None,
+            "cause",
+            |v| named([("thread-died", v.restarts)]),
+        ),
+        counter("vssd_resizes", "Resizes that ended", None, "end", |v| {
+            v.counters.resize_ends.clone().into_iter().collect()
+        }),
+        counter(
+            "vssd_blocks_moved",
+            "Blocks that changed ownership",
+            None,
+            "way",
+            |v| {
+                let c = &v.counters;
+                named([("surrendered", c.surrendered), ("granted", c.granted)])
+            },
+        ),
+    ]
+}
+
+/// What a vSSD has now.
+fn gauges() -> impl IntoIterator<Item = Family> {
+    [
+        gauge("vssd_blocks", "Blocks of a vSSD", "state", |v| {
+            named([
+                ("capacity", v.capacity.into()),
+                ("quota", v.quota.into()),
+                ("held", v.held.into()),
+                ("written", v.used.into()),
+            ])
+        }),
+        gauge(
+            "vssd_connected",
+            "Whether a frontend is connected",
+            "kind",
+            |v| {
+                named([
+                    ("frontend", v.connected.into()),
+                    ("driver", v.driver.into()),
+                ])
+            },
+        ),
+        gauge(
+            "vssd_waiting",
+            "Waits of a vSSD, for requests to end or for a client's first message",
+            "for",
+            |v| {
+                let connecting = v.connection == Connection::Connecting;
+                named([
+                    ("requests", v.draining.into()),
+                    ("client", connecting.into()),
+                ])
+            },
+        ),
+    ]
+}
+
 impl Collector for Snapshot {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let counter = |name, help, unit, label, values| Family {
-            name,
-            help,
-            unit,
-            kind: MetricType::Counter,
-            label,
-            values,
-        };
-        let families = [
-            counter(
-                "vssd_requests",
-                "Requests that succeeded",
-                None,
-                "op",
-                &|v| {
-                    let c = &v.counters;
-                    named([
-                        ("read", c.reads),
-                        ("write", c.writes),
-                        ("zero", c.zeroings),
-                        ("flush", c.flushes),
-                    ])
-                },
-            ),
-            counter(
-                "vssd_moved",
-                "Data read and written",
-                Some(Unit::Bytes),
-                "op",
-                &|v| {
-                    let c = &v.counters;
-                    named([("read", c.read_bytes), ("write", c.written_bytes)])
-                },
-            ),
-            counter(
-                "vssd_failures",
-                "Requests that did not succeed",
-                None,
-                "cause",
-                &|v| {
-                    let c = &v.counters;
-                    named([
-                        ("medium", c.io_errors),
-                        ("no-space", c.no_space),
-                        ("no-request", c.bad_chains),
-                    ])
-                },
-            ),
-            counter(
-                "vssd_rejects",
-                "Requests and commands refused",
-                None,
-                "reason",
-                &|v| v.counters.rejects.clone().into_iter().collect(),
-            ),
-            counter(
-                "vssd_polls",
-                "Waits for requests in which the backend looked for them",
-                None,
-                "result",
-                &|v| {
-                    let c = &v.counters;
-                    named([("found", c.polls_found), ("vain", c.polls_vain)])
-                },
-            ),
-            counter(
-                "vssd_restarts",
-                "How often a vSSD was served anew",
-                None,
-                "cause",
-                &|v| named([("thread-died", v.restarts)]),
-            ),
-            counter("vssd_resizes", "Resizes that ended", None, "end", &|v| {
-                v.counters.resize_ends.clone().into_iter().collect()
-            }),
-            counter(
-                "vssd_blocks_moved",
-                "Blocks that changed hands",
-                None,
-                "way",
-                &|v| {
-                    let c = &v.counters;
-                    named([("surrendered", c.surrendered), ("granted", c.granted)])
-                },
-            ),
-            Family {
-                name: "vssd_blocks",
-                help: "Blocks of a vSSD",
-                unit: None,
-                kind: MetricType::Gauge,
-                label: "state",
-                values: &|v| {
-                    named([
-                        ("capacity", v.capacity.into()),
-                        ("quota", v.quota.into()),
-                        ("held", v.held.into()),
-                        ("written", v.used.into()),
-                    ])
-                },
-            },
-            Family {
-                name: "vssd_connected",
-                help: "Whether a frontend is connected",
-                unit: None,
-                kind: MetricType::Gauge,
-                label: "kind",
-                values: &|v| {
-                    named([
-                        ("frontend", v.connected.into()),
-                        ("driver", v.driver.into()),
-                    ])
-                },
-            },
-            Family {
-                name: "vssd_waiting",
-                help: "Whether a vSSD waits: for requests to end, or for a client's first message",
-                unit: None,
-                kind: MetricType::Gauge,
-                label: "for",
-                values: &|v| {
-                    let connecting = v.connection == Connection::Connecting;
-                    named([
-                        ("requests", v.draining.into()),
-                        ("client", connecting.into()),
-                    ])
-                },
-            },
-        ];
-        for family in &families {
-            self.encode_family(&mut encoder, family)?;
+        for family in counters().into_iter().chain(gauges()) {
+            self.encode_family(&mut encoder, &family)?;
         }
         encoder
             .encode_descriptor(
@@ -361,7 +381,7 @@ impl Snapshot {
     fn encode_family(
         &self,
         encoder: &mut DescriptorEncoder<'_>,
-        family: &Family<'_>,
+        family: &Family,
     ) -> Result<(), fmt::Error> {
         let Family {
             name, help, kind, ..
@@ -386,7 +406,7 @@ impl Snapshot {
     fn encode_service(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let mut metric = encoder.encode_descriptor(
             "vssd_service",
-            "How long requests were at the backend",
+            "Service time of requests",
             Some(&Unit::Seconds),
             MetricType::Histogram,
         )?;
@@ -444,13 +464,13 @@ impl Snapshot {
             ),
             (
                 "vssd_pool_journal",
-                "Written to the journal",
+                "Data written to the journal",
                 Some(&Unit::Bytes),
                 pool.journal_bytes,
             ),
             (
                 "vssd_pool_compactions",
-                "How often the journal was written anew",
+                "Compactions of the journal",
                 None,
                 pool.compactions,
             ),

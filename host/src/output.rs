@@ -1,15 +1,15 @@
 //! Standard output and standard error of the programs.
 //!
-//! The only module that writes to either: `println!` and its kin panic when the other end
-//! is gone, and clippy denies them everywhere else. A program whose reader has left ends
-//! quietly; one that cannot write for another reason says so.
+//! The only module that writes to either: `println!` and its kin panic when the other end is gone,
+//! and clippy denies them everywhere else. A program whose reader has left exits silently; one that
+//! cannot write for another reason reports it.
 
 use std::error::Error;
 use std::fmt;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-/// Standard output did not take what was written to it.
+/// Standard output could not be written.
 #[derive(Debug, thiserror::Error)]
 #[error("write to standard output")]
 pub struct OutputError {
@@ -27,7 +27,7 @@ impl OutputError {
 /// Writes `text` to standard output, as it is, and flushes.
 ///
 /// # Errors
-/// When standard output does not take it.
+/// When standard output cannot be written.
 pub fn print(text: impl fmt::Display) -> Result<(), OutputError> {
     let mut out = io::stdout().lock();
     write!(out, "{text}")?;
@@ -37,7 +37,7 @@ pub fn print(text: impl fmt::Display) -> Result<(), OutputError> {
 /// Writes `text` and a newline to standard output, and flushes.
 ///
 /// # Errors
-/// When standard output does not take it.
+/// When standard output cannot be written.
 pub fn print_line(text: impl fmt::Display) -> Result<(), OutputError> {
     print(format_args!("{text}\n"))
 }

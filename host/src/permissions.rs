@@ -14,10 +14,10 @@ use std::str::FromStr;
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
-/// Read and write for the maker.
+/// Read and write for the owner.
 const PRIVATE: u32 = 0o600;
 
-/// The same for a group too.
+/// Read and write for owner and group.
 const SHARED: u32 = 0o660;
 
 /// Connections that wait to be accepted, as the standard library has it.
@@ -34,7 +34,7 @@ impl FromStr for Mode {
         let digits = text.strip_prefix("0o").unwrap_or(text);
         let octal = digits.bytes().all(|digit| digit.is_ascii_digit());
         match u32::from_str_radix(digits, 8) {
-            // Without these its maker could not use it. Nothing here is to be executed.
+            // The owner needs both; nothing here is executable.
             Ok(mode) if octal && mode & PRIVATE == PRIVATE && mode & !0o666 == 0 => Ok(Self(mode)),
             _ => Err(format!(
                 "invalid mode `{text}`; expected octal digits from 600 to 666, e.g. 660"
@@ -62,13 +62,13 @@ impl FromStr for Group {
         }
         match nix::unistd::Group::from_name(text) {
             Ok(Some(group)) => Ok(Self(group.gid.as_raw())),
-            Ok(None) => Err(format!("no group is called `{text}`")),
+            Ok(None) => Err(format!("unknown group `{text}`")),
             Err(error) => Err(format!("look up the group `{text}`: {error}")),
         }
     }
 }
 
-/// Who may use what is made.
+/// Mode and group of created files and sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FilePermissions {
     mode: u32,
@@ -82,7 +82,7 @@ impl Default for FilePermissions {
 }
 
 impl FilePermissions {
-    /// As options say it. A group may read and write, unless the mode says otherwise.
+    /// As given by options. A group may read and write, unless the mode says otherwise.
     pub fn new(mode: Option<Mode>, group: Option<Group>) -> Self {
         let default = match group {
             Some(_) => SHARED,
@@ -94,10 +94,10 @@ impl FilePermissions {
         }
     }
 
-    /// Gives a file that was just made, with mode 0600, to those who may use it.
+    /// Applies them to a file that was just created with mode 0600.
     ///
     /// # Errors
-    /// When this process may not give it to the group.
+    /// When this process may not set the group.
     pub fn apply(&self, file: &File) -> io::Result<()> {
         if self.group.is_some() {
             fchown(file, None, self.group).map_err(|error| self.explain(error))?;
@@ -105,10 +105,11 @@ impl FilePermissions {
         file.set_permissions(Permissions::from_mode(self.mode))
     }
 
-    /// Listens at `path`, where nothing may be yet. No other user can connect at any time.
+    /// Listens at `path`, which must not exist. Users without permission cannot connect at any
+    /// time.
     ///
     /// # Errors
-    /// When the system does not let it; then nothing is left behind.
+    /// When the system refuses; then nothing is left behind.
     pub fn bind(&self, path: &Path) -> io::Result<UnixListener> {
         let address = SocketAddrUnix::new(path)?;
         let flags = SocketFlags::CLOEXEC;
@@ -121,7 +122,7 @@ impl FilePermissions {
             .open_up(path)
             .and_then(|()| Ok(rustix::net::listen(&socket, BACKLOG)?));
         if let Err(error) = opened {
-            // The cause counts more than that it could not be removed.
+            // An error of the removal would hide the cause.
             let _ = fs::remove_file(path);
             return Err(error);
         }

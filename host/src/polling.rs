@@ -1,9 +1,8 @@
 //! Whether a waiting thread busy-polls or sleeps.
 //!
-//! To sleep and to be woken takes as long as a fast SSD takes for a request, and an idle
-//! processor enters a sleep state too. So while waits are short, a thread busy-polls instead,
-//! and yields the processor between two polls. Polling is bounded, and an idle device does not
-//! poll:
+//! Sleeping and waking up takes as long as a request on a fast SSD, and an idle processor enters a
+//! sleep state too. So while waits are short, a thread busy-polls instead, and yields the processor
+//! between two polls. Polling is bounded, and an idle device does not poll:
 //!
 //! - A thread polls only after [`SHORT_WAITS`] short waits in a row, and no longer than a short
 //!   wait lasts. With a slow backing, or few requests, it sleeps.
@@ -137,9 +136,10 @@ impl Poller {
         if now_ns - since_ns <= LATE_NS {
             return;
         }
-        self.backoff_ns = match now_ns < self.backoff_until_ns + self.backoff_ns {
-            true => LONGEST_BACKOFF_NS.min(2 * self.backoff_ns),
-            false => SHORTEST_BACKOFF_NS,
+        self.backoff_ns = if now_ns < self.backoff_until_ns + self.backoff_ns {
+            LONGEST_BACKOFF_NS.min(2 * self.backoff_ns)
+        } else {
+            SHORTEST_BACKOFF_NS
         };
         self.backoff_until_ns = now_ns + self.backoff_ns;
     }
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_looks_after_short_waits_only() {
+    fn a_thread_polls_after_short_waits_only() {
         let polling = Polling::at_most(1);
         for (waits, each_ns, looks) in [
             (SHORT_WAITS, SHORT_NS, true),

@@ -23,7 +23,7 @@ use crate::spec::Overcommit;
 /// Faults that are listed.
 const FAULTS_SHOWN: usize = 100;
 
-/// What can be done to a pool.
+/// The commands on a pool.
 #[derive(Clone, Debug, Subcommand)]
 pub enum PoolCommand {
     /// Create a pool in a file, which is created if missing, or on a block device.
@@ -36,7 +36,7 @@ pub enum PoolCommand {
         /// Bytes in a block.
         #[arg(long, default_value = "4KiB")]
         block_size: ByteSize,
-        /// Overcommit factor: how many times its size it may commit to vSSDs.
+        /// Overcommit factor: how many times its size the pool may commit to vSSDs.
         #[arg(long, default_value_t = Overcommit::NONE)]
         overcommit: Overcommit,
         /// Overwrite existing contents.
@@ -86,9 +86,10 @@ pub fn run(command: &PoolCommand, json: bool) -> Result<ExitCode> {
         PoolCommand::Create { .. } => create(command, json)?,
         PoolCommand::Status { file } => {
             let reading = read(file)?;
-            match json {
-                true => print_line(describe_json(&reading.image))?,
-                false => print(describe(&reading.image))?,
+            if json {
+                print_line(describe_json(&reading.image))?
+            } else {
+                print(describe(&reading.image))?
             }
             if let Some(overlap) = &reading.overlap {
                 warn(overlap.summary());
@@ -106,13 +107,14 @@ pub fn run(command: &PoolCommand, json: bool) -> Result<ExitCode> {
 }
 
 fn say(json: bool, what: &str, text: impl FnOnce() -> String) -> Result<(), OutputError> {
-    match json {
-        true => print_line(json!({ "done": what })),
-        false => print_line(text()),
+    if json {
+        print_line(json!({ "done": what }))
+    } else {
+        print_line(text())
     }
 }
 
-/// The file, claimed; through the page cache, which any file system has.
+/// Opens and claims the file, through the page cache, which every file system has.
 fn open(file: &Path, create: Option<FilePermissions>) -> Result<PoolFile> {
     let options = FileOptions {
         create,
@@ -170,12 +172,13 @@ fn create(command: &PoolCommand, json: bool) -> Result<()> {
         let over: Vec<_> = found.iter().map(ToString::to_string).collect();
         return Ok(print_line(json!({ "done": "made", "over": over }))?);
     }
-    let over = match found.is_empty() {
-        true => String::new(),
-        false => format!(", over what was there: {}", list(&found)),
+    let over = if found.is_empty() {
+        String::new()
+    } else {
+        format!(", over what was there: {}", list(&found))
     };
     Ok(print_line(format_args!(
-        "made a pool of {size} in {}{over}",
+        "created a pool of {size} in {}{over}",
         file.display()
     ))?)
 }
@@ -231,9 +234,10 @@ fn check(file: &Path, accept: bool, json: bool) -> Result<ExitCode> {
     if let (false, Some(overlap)) = (json, &reading.overlap) {
         print(describe_overlap(overlap))?;
     }
-    Ok(match faults.is_empty() {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
+    Ok(if faults.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     })
 }
 
@@ -280,9 +284,10 @@ fn remove(file: &Path, force: bool) -> Result<()> {
     let opened = open(file, None)?;
     if !opened.has_pool()? {
         let found = opened.contents(|text| warn(text))?;
-        let found = match found.is_empty() {
-            true => "nothing".to_owned(),
-            false => list(&found),
+        let found = if found.is_empty() {
+            "nothing".to_owned()
+        } else {
+            list(&found)
         };
         bail!(
             "{} holds no pool (found: {found}); nothing was removed",

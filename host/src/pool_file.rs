@@ -1,7 +1,6 @@
-//! Pools in files and on block devices: made where nothing is lost, opened, refused.
+//! Pools in files and on block devices: creating them only where nothing is lost, and opening them.
 //!
-//! What `vssd-host --create` and `vssdctl pool create` have in common, so that both refuse
-//! the same.
+//! Shared by `vssd-host --create` and `vssdctl pool create`, so that both refuse the same.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,14 +19,14 @@ pub struct PoolFile {
     path: PathBuf,
 }
 
-/// What a new pool is to be like.
+/// The properties of a new pool.
 #[derive(Clone, Copy, Debug)]
 pub struct NewPool {
     /// Its shape.
     pub shape: Shape,
     /// Whether it will be served past the page cache.
     pub direct: bool,
-    /// Make it also where something is, which is lost.
+    /// Overwrite existing contents.
     pub force: bool,
 }
 
@@ -35,7 +34,7 @@ impl PoolFile {
     /// Opens and claims it.
     ///
     /// # Errors
-    /// When it cannot be had.
+    /// When it cannot be opened or claimed.
     pub fn open(path: &Path, options: FileOptions) -> Result<Self> {
         Ok(Self {
             backing: FileBacking::open(path, options)?,
@@ -43,7 +42,7 @@ impl PoolFile {
         })
     }
 
-    /// Whether a pool is there, whole or damaged.
+    /// Whether it contains a pool, whole or damaged.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -53,7 +52,7 @@ impl PoolFile {
             .with_context(|| format!("read {}", self.path.display()))
     }
 
-    /// What is there, for messages.
+    /// Its contents, for messages.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -61,7 +60,7 @@ impl PoolFile {
         self.contents_under(0, say)
     }
 
-    /// What is there, with all of the first `written` bytes.
+    /// Its contents, with all of the first `written` bytes.
     fn contents_under(&self, written: u64, say: fn(&str)) -> Result<Vec<Found>> {
         let mut progress = Progress::new(format!("read {}", self.path.display()), say);
         self.backing.contents(written, &mut progress)
@@ -92,23 +91,24 @@ impl PoolFile {
         &self.backing
     }
 
-    /// Makes room for a pool, in which `make` then makes it. Returns what was made, what was
-    /// there before, and what takes it back if it is not kept. If that does not come about, a file is as before, or is removed if this
-    /// process has made it; unless by force, by which what was in it is lost already.
+    /// Allocates space for a pool, in which `make` then creates it. Returns the result of `make`,
+    /// the earlier contents, and a guard that undoes all of it unless it is kept. If it fails, a
+    /// file is unchanged, or removed if this process created it; with force, its earlier contents
+    /// are lost nevertheless.
     ///
     /// # Errors
-    /// When something is there, there is no room, or the system fails.
+    /// When it is not empty, there is no space, or the system fails.
     pub fn make<T>(
         mut self,
         new: NewPool,
         say: fn(&str),
         make: impl FnOnce(Arc<dyn Backing>) -> Result<T>,
     ) -> Result<(T, Vec<Found>, Made)> {
-        let describe = format!("make a pool in {}", self.path.display());
+        let describe = format!("create a pool in {}", self.path.display());
         if new.direct {
             self.check_alignment(Some(new.shape.block_size))?;
         }
-        // Nothing is lost, and nothing read, where there is no room anyway.
+        // Without enough space, nothing is read and nothing is lost.
         let room = new.shape.room();
         let checked = self.backing.check_room(&room);
         let found = checked.and_then(|()| self.contents_under(room.reserved, say));
@@ -137,32 +137,33 @@ impl PoolFile {
 
     fn lay_out(&mut self, room: &Room, found: &[Found], progress: &mut Progress) -> Result<()> {
         if !found.is_empty() {
-            match self.backing.is_device() {
-                true => self.backing.wipe(found).context("wipe what is there")?,
-                false => self.backing.empty().context("empty the file")?,
+            if self.backing.is_device() {
+                self.backing.wipe(found).context("wipe its contents")?
+            } else {
+                self.backing.empty().context("empty the file")?
             }
         }
         self.backing.lay_out(room, progress)
     }
 }
 
-/// What was found, in a row.
+/// A list of what was found.
 pub fn list(found: &[Found]) -> String {
     let texts: Vec<_> = found.iter().map(ToString::to_string).collect();
     texts.join(", ")
 }
 
-/// Makes sure that requests for single blocks, and those of the journal, are what direct I/O
-/// to the backing takes: multiples of `least` bytes.
+/// Makes sure that requests for single blocks, and those of the journal, are aligned for direct I/O
+/// to the backing: multiples of `least` bytes.
 ///
 /// # Errors
-/// When they are not, with the ways out.
+/// When they are not, with the alternatives.
 fn check_alignment(least: u64, block_size: Option<u32>, path: &Path) -> Result<()> {
     let (path, sector) = (path.display(), ByteSize(least));
     ensure!(
         PAGE.is_multiple_of(least),
-        "direct I/O to {path} takes at least {sector}, but the pool's journal is written in pages \
-         of {}: add --buffered",
+        "direct I/O to {path} needs multiples of {sector}, but the pool's journal is written in \
+         pages of {}: add --buffered",
         ByteSize(PAGE)
     );
     if let Some(block_size) = block_size {

@@ -1,13 +1,13 @@
-//! What a program that takes its time says meanwhile.
+//! Progress messages of long operations.
 
 use std::time::{Duration, Instant};
 
 use crate::size::ByteSize;
 
-/// How long it is quiet, and how often it speaks from then on.
+/// The time before the first message, and between messages.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Tells how far a task is, once it has taken a second.
+/// Reports the progress of a task, once it has taken a second.
 pub struct Progress {
     task: String,
     said: Instant,
@@ -15,7 +15,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// A task that begins now, and how to tell of it.
+    /// A task that begins now, and the function that reports its progress.
     pub fn new(task: String, say: fn(&str)) -> Self {
         Self {
             task,
@@ -24,19 +24,19 @@ impl Progress {
         }
     }
 
-    /// One that tells nothing.
+    /// A task that reports nothing.
     #[cfg(test)]
     pub fn quiet() -> Self {
         Self::new(String::new(), |_| ())
     }
 
-    /// So many of so many bytes have been `done`, such as "written".
+    /// This many bytes of `all` have been `done`, for example "written".
     pub fn at(&mut self, done: &str, now: u64, all: u64) {
         if self.said.elapsed() < INTERVAL {
             return;
         }
         self.said = Instant::now();
-        // In whole mebibytes: no more can be told apart in a second.
+        // In whole mebibytes: a finer unit says nothing more.
         let whole = |bytes: u64| ByteSize(bytes >> 20 << 20);
         (self.say)(&format!(
             "{}: {} of {} {done}",

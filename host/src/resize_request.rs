@@ -13,15 +13,15 @@ use workloads::Pick;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StartError {
     /// The vSSD is not served any more.
-    #[error("the vSSD was removed just now")]
+    #[error("the vSSD has just been removed")]
     Removed,
     /// The device refused it.
     #[error(transparent)]
     Device(#[from] ResizeError),
-    /// The pool did.
+    /// The pool refused it.
     #[error(transparent)]
     Denied(#[from] Refusal),
-    /// Blocks could only be taken by force.
+    /// Blocks can only be taken by force.
     #[error(transparent)]
     Unforced(#[from] Unforced),
     /// The shrink is larger than what the guest holds.
@@ -37,7 +37,7 @@ pub enum StartError {
     Beyond {
         /// Blocks asked for.
         target: Blocks,
-        /// Blocks there are.
+        /// The capacity.
         capacity: Blocks,
     },
     /// The guest does not hold a block that is to be taken.
@@ -50,7 +50,7 @@ pub enum StartError {
     NotTracked,
 }
 
-/// No driver of the vSSD answers, which could pick blocks that its guest can spare.
+/// No vSSD driver answers that could pick blocks that its guest can spare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Unforced {
     /// A frontend is connected: the guest has a plain driver, or is stopped.
@@ -65,9 +65,10 @@ pub struct Unforced {
 
 impl fmt::Display for Unforced {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.connected {
-            true => "no vSSD driver answers in the guest",
-            false => "no guest is connected",
+        f.write_str(if self.connected {
+            "no vSSD driver answers in the guest"
+        } else {
+            "no guest is connected"
         })?;
         write!(
             f,
@@ -79,14 +80,14 @@ impl fmt::Display for Unforced {
     }
 }
 
-/// How many blocks a guest is to hold.
+/// The number of blocks that a guest is to hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// So many.
+    /// Exactly this many.
     To(u64),
-    /// So many fewer than it does.
+    /// This many fewer than it holds.
     Shrink(u64),
-    /// So many more than it does.
+    /// This many more than it holds.
     Grow(u64),
 }
 
@@ -94,7 +95,7 @@ impl Target {
     /// The number of blocks of `block_size` bytes, given how many are held.
     ///
     /// # Errors
-    /// When it is below nothing or above the capacity.
+    /// When it is below zero or above the capacity.
     pub fn blocks(self, held: u32, capacity: u32, block_size: u32) -> Result<u32, StartError> {
         let blocks = |count: u64| Blocks { count, block_size };
         let target = match self {
@@ -117,7 +118,7 @@ impl Target {
     }
 }
 
-/// A resize as its caller asks for it; the device gets absolute numbers.
+/// A resize as its caller requests it; the device gets absolute numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResizeRequest {
     /// Blocks that the guest is to hold.
@@ -126,10 +127,10 @@ pub struct ResizeRequest {
     pub pick: Pick,
     /// How long the guest may be asked.
     pub deadline: Option<Duration>,
-    /// Whether the hypervisor takes what the guest did not give by then, each
-    /// block equally likely.
+    /// Whether the hypervisor takes what the guest has not given up by then, each block equally
+    /// likely.
     pub revoke: bool,
-    /// Whether it also takes blocks while no driver is there that could give them.
+    /// Whether it takes blocks while there is no driver that could pick them.
     pub force: bool,
     /// Seed of the hypervisor's picks.
     pub seed: Option<u64>,
@@ -140,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn targets_are_checked_and_told_in_sizes() {
+    fn targets_are_checked_and_printed_as_sizes() {
         let target = |target: Target| target.blocks(512, 1024, 4096);
         assert_eq!(target(Target::Shrink(512)), Ok(0));
         assert_eq!(target(Target::Grow(512)), Ok(1024));

@@ -1,13 +1,12 @@
 //! Which threads of the backend yield to others.
 //!
-//! A resize of many blocks is milliseconds of work in one piece. Requests, of any guest,
-//! do not wait for its thread as long as each has a processor. Where
-//! there is none, a fair scheduler lets it finish its time slice, 3 ms and more, before a
-//! thread that was woken by a request or its end runs. Such a thread therefore
-//! asks for the longest slices there are: then every other that wakes up has an earlier
-//! deadline, and goes first (Linux 6.12 and later; "EEVDF Scheduler", `sched-eevdf.rst` of the
-//! kernel's documentation). And it is nice: where all processors are busy for long, it has a
-//! tenth of what another has.
+//! A resize of many blocks is milliseconds of work in one piece. Requests, of any guest, do not
+//! wait for its thread as long as each has a processor. Without a free processor, a fair scheduler
+//! lets it finish its time slice, 3 ms and more, before it runs a thread that a request or its
+//! completion has woken. A resize thread therefore sets the longest slice: then every other thread
+//! that wakes up has an earlier deadline, and runs first (Linux 6.12 and later; "EEVDF Scheduler",
+//! `sched-eevdf.rst` of the kernel's documentation). It is also nice: while all processors are
+//! busy, it has a tenth of the share of another thread.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -15,13 +14,13 @@ use std::io;
 /// The longest slice that Linux grants, nanoseconds.
 const SLICE_NS: u64 = 100_000_000;
 
-/// A tenth of the weight of others. A thread that has waited for the disk, and so is behind
-/// with its share, would keep others off until it has caught up; with this it soon has.
+/// A tenth of the weight of others. A thread that has waited for the disk is behind with its share,
+/// and would delay others until it has caught up; with a low weight it catches up soon.
 const NICE: i32 = 10;
 
-/// From now on the calling thread lets others go first.
+/// From now on the calling thread yields to others.
 ///
-/// Where the system does not have it so, nothing changes: that is a matter of latency only.
+/// Where the system refuses, nothing changes: this affects latency only.
 pub fn let_others_first() {
     // SAFETY: it consists of integers, for which zero is a value.
     let mut attributes: libc::sched_attr = unsafe { std::mem::zeroed() };
@@ -34,6 +33,6 @@ pub fn let_others_first() {
     let set = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
     if set != 0 {
         let error = io::Error::last_os_error();
-        tracing::debug!(%error, "a thread that resizes cannot let others go first");
+        tracing::debug!(%error, "the priority of a resize thread could not be lowered");
     }
 }

@@ -1,7 +1,7 @@
-//! Who serves the frontends of a vSSD: one after the other, as long as it is served.
+//! The server of a vSSD's frontends, one after the other.
 //!
-//! What a connection needs is made when a client is there: a vSSD without one takes little
-//! more than its listener.
+//! The resources of a connection are created when a client connects: a vSSD without one takes
+//! little more than its listener.
 
 use std::io;
 use std::os::unix::net::UnixListener;
@@ -37,15 +37,14 @@ struct Serving {
     stopped: AtomicBool,
     over: AtomicBool,
     connection: Mutex<Option<Arc<Connection>>>,
-    /// Frontends that could not be served, and connections that ended in another way than by
-    /// the frontend's leaving.
+    /// Frontends that could not be served, and connections that ended abnormally.
     unserved: LogLimit,
     silent: LogLimit,
     died: LogLimit,
 }
 
 impl Server {
-    /// Starts to serve `vssd` to the clients of `listener`.
+    /// Starts serving `vssd` to the clients of `listener`.
     ///
     /// # Errors
     /// When the system has no thread left.
@@ -83,7 +82,7 @@ impl Server {
         &self.serving.vssd
     }
 
-    /// Notes that time has passed, without waiting for anything; returns when to come again.
+    /// Handles elapsed deadlines without blocking; returns when to call again.
     pub fn tick(&self) -> Option<Duration> {
         let vssd = self.vssd();
         let next = vssd.tick_at_once();
@@ -95,7 +94,7 @@ impl Server {
     /// Disconnects the frontend and serves no other, but does not wait for that.
     pub fn begin_to_stop(&self) {
         self.serving.stopped.store(true, Ordering::SeqCst);
-        // Wakes the thread that waits for clients; it fails when that was done before.
+        // Wakes the thread that waits for clients; it fails on a second call.
         let _ = shutdown(&self.serving.listener, Shutdown::Both);
         if let Some(connection) = &*self.serving.connection.lock() {
             connection.hang_up();
@@ -111,7 +110,7 @@ impl Server {
     /// way end first.
     pub fn stop(&self) {
         self.begin_to_stop();
-        // Held meanwhile: another thread that stops it waits as well.
+        // Held until the end, so that another thread that stops it waits as well.
         let mut thread = self.thread.lock();
         if thread.take().is_some_and(|thread| thread.join().is_err()) {
             tracing::error!(vssd = %self.vssd().name, "the thread that served it had panicked");
@@ -145,7 +144,7 @@ impl Serving {
         self.vssd.notifier().notify();
     }
 
-    /// Waits for a client, and serves it until it leaves.
+    /// Waits for a client, and serves it until it disconnects.
     fn wait_and_serve(&self) -> io::Result<()> {
         let mut ready = [PollFd::new(&self.listener, PollFlags::IN)];
         match poll(&mut ready, None) {
@@ -157,7 +156,7 @@ impl Serving {
         }
         let connection = Arc::new(Connection::new(self.vssd.clone()));
         let _present = Present(self);
-        // Later this might wait for requests of the connection, and so for itself.
+        // Later this could wait for requests of the connection, and so for itself.
         self.vssd.set_connected(true);
         *self.connection.lock() = Some(connection.clone());
         let memory = Memory::new(GuestMemoryMmap::new());
@@ -206,8 +205,8 @@ impl Serving {
         }
         let end = daemon.wait();
         connection.end();
-        let died = || connection.thread_died() || matches!(end, Err(ServeError::WaitDaemon(_)));
-        // Nothing may touch the guest's memory after this. And it comes before the threads end: a
+        let died = || connection.has_dead_thread() || matches!(end, Err(ServeError::WaitDaemon(_)));
+        // Nothing may access the guest's memory after this. It comes before the threads end: a
         // command waits for the requests under way, which nothing else would end any more.
         let drained = !died() && survive(|| worker.drain_requests()).is_some();
         if !drained {
@@ -229,7 +228,7 @@ impl Serving {
         self.report(&end);
     }
 
-    /// Logs that a frontend has left. In good order or killed: there is nothing to tell apart.
+    /// Logs that a frontend has disconnected; an orderly exit and a kill look the same.
     fn report(&self, end: &Result<(), ServeError>) {
         let vssd = &self.vssd.name;
         let left = match end {
@@ -251,8 +250,8 @@ impl Serving {
         }
     }
 
-    /// Disconnects a client that has not sent anything for too long; returns how much longer the
-    /// present one is waited for.
+    /// Disconnects a client that has not sent anything for too long; returns how much longer to
+    /// wait for the present one.
     fn check_silence(&self) -> Option<Duration> {
         let connection = self.connection.lock().clone()?;
         let left = connection.patience_left()?;
@@ -274,7 +273,7 @@ impl Serving {
     }
 }
 
-/// A client is there, until this is dropped.
+/// A client is connected until this is dropped.
 struct Present<'a>(&'a Serving);
 
 impl Drop for Present<'_> {

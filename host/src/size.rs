@@ -1,4 +1,4 @@
-//! Sizes as people write them: `256MiB`, `1GiB`, or a plain number of blocks.
+//! Sizes as text: `256MiB`, `1GiB`, or a plain number of blocks.
 //!
 //! Not the bytesize crate: it accepts and prints fractions, but a size here is exact, and a bare
 //! number may count blocks.
@@ -23,9 +23,9 @@ pub enum Amount {
 /// A number of blocks, printed as a size and as that number, since a request may use either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Blocks {
-    /// How many.
+    /// The number of blocks.
     pub count: u64,
-    /// Bytes in one.
+    /// Bytes in a block.
     pub block_size: u32,
 }
 
@@ -100,14 +100,15 @@ impl fmt::Display for ByteSize {
 }
 
 impl ByteSize {
-    /// For messages that need no exact number: `5.3GiB`.
+    /// Rounded, for messages: `5.3GiB`.
     pub fn rounded(self) -> String {
         let unit = UNITS.iter().find(|(_, shift)| self.0 >= 1 << shift);
         let (unit, shift) = unit.unwrap_or(&("B", 0));
         let tenths = (u128::from(self.0) * 10) >> shift;
-        match tenths.is_multiple_of(10) {
-            true => format!("{}{unit}", tenths / 10),
-            false => format!("{}.{}{unit}", tenths / 10, tenths % 10),
+        if tenths.is_multiple_of(10) {
+            format!("{}{unit}", tenths / 10)
+        } else {
+            format!("{}.{}{unit}", tenths / 10, tenths % 10)
         }
     }
 }

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 /// Bytes of a socket's path at most: `sun_path` has 108, one of them for the end.
 const MAX_PATH: usize = 107;
 
-/// A socket that listens. Its file is removed when this is dropped.
+/// A listening socket; its file is removed when this is dropped.
 #[derive(Debug)]
 pub struct Socket {
     listener: UnixListener,
@@ -25,7 +25,7 @@ pub struct Socket {
 #[derive(Debug)]
 pub struct SocketFile(Named);
 
-/// Files of sockets that were made and not removed yet, for an end at which nothing is dropped.
+/// Files of sockets that are not removed yet, for an exit that drops nothing.
 static FILES: Mutex<Vec<Named>> = Mutex::new(Vec::new());
 
 /// A file by its path and inode: a backend that starts while this one ends may have replaced it. As
@@ -47,7 +47,7 @@ impl Named {
 
     fn remove(&self) {
         if Self::of(&self.path).is_ok_and(|there| there == *self) {
-            // Gone already is as good.
+            // It may be gone already.
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -68,13 +68,13 @@ impl Drop for SocketFile {
     }
 }
 
-/// Removes the files of all sockets, before this process ends without dropping anything.
+/// Removes the files of all sockets, before an exit that drops nothing.
 pub fn remove_all() {
     FILES.lock().drain(..).for_each(|file| file.remove());
 }
 
 impl Socket {
-    /// Listens at `path`. What a backend that died left there is replaced.
+    /// Listens at `path`, and replaces the file that a dead backend left there.
     ///
     /// # Errors
     /// When the path cannot be that of a socket, a program listens there, or something else
@@ -88,7 +88,7 @@ impl Socket {
         Ok(Self { listener, file })
     }
 
-    /// The socket, and what removes its file.
+    /// The socket, and the guard that removes its file.
     pub fn into_parts(self) -> (UnixListener, SocketFile) {
         (self.listener, self.file)
     }
@@ -110,8 +110,7 @@ fn folder_of(path: &Path) -> &Path {
     }
 }
 
-/// Makes sure that a socket can have that path, and says what the system would only call an
-/// invalid argument or a missing file.
+/// Makes sure that a socket can have that path, with better errors than EINVAL and ENOENT.
 ///
 /// # Errors
 /// When it is too long, or its folder is not there.
@@ -140,8 +139,7 @@ pub fn check(path: &Path) -> Result<()> {
     }
 }
 
-/// Makes sure that nothing listens at `path`, and removes what a backend that
-/// died left there.
+/// Makes sure that nothing listens at `path`, and removes the file that a dead backend left there.
 fn claim(path: &Path) -> Result<()> {
     let Ok(metadata) = fs::symlink_metadata(path) else {
         return Ok(());

@@ -15,15 +15,15 @@ use vssd::units::Geometry;
 use crate::control::protocol::EncodingName;
 use crate::size::ByteSize;
 
-/// What a backend keeps its vSSDs on.
+/// The storage of a backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BackingSpec {
     /// A file or block device.
     File(PathBuf),
-    /// The memory of the backend, gone with it; of that size, if given.
+    /// The memory of the backend, lost when it ends; of that size, if given.
     Memory(Option<ByteSize>),
-    /// Nothing: what is written is forgotten, what is read is undefined. For
-    /// measuring what the backend itself costs.
+    /// Nothing: writes are discarded, reads are undefined. For measuring the cost of the backend
+    /// itself.
     Null(Option<ByteSize>),
 }
 
@@ -53,7 +53,7 @@ impl fmt::Display for BackingSpec {
     }
 }
 
-/// How much of a pool may be promised, in thousandths of it.
+/// How much of a pool may be committed, in thousandths of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overcommit(pub u32);
 
@@ -82,7 +82,7 @@ impl fmt::Display for Overcommit {
     }
 }
 
-/// Reads a value from the text that the command line takes too.
+/// Parses a value from the text that the command line also takes.
 pub fn from_text<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
@@ -92,7 +92,7 @@ where
     text.parse().map_err(serde::de::Error::custom)
 }
 
-/// As [`from_text`], where there may be none.
+/// As [`from_text`], for an optional value.
 pub fn from_some_text<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
@@ -104,15 +104,15 @@ where
 /// A vSSD as it is described.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VssdSpec {
-    /// What people call it.
+    /// Its name.
     pub name: String,
     /// Where its frontend connects.
     pub socket: PathBuf,
     /// Its shape.
     pub geometry: Geometry,
-    /// Whether to make it if the pool does not have it.
+    /// Whether to create it if the pool does not have it.
     pub create: Option<bool>,
-    /// Blocks that a new one starts with; `None` is all that it may hold.
+    /// Blocks that a new vSSD starts with; `None` is all that it may hold.
     pub held: Option<u32>,
     /// Blocks that it may hold; `None` leaves that as it is.
     pub quota: Option<u32>,
@@ -123,14 +123,14 @@ pub struct VssdSpec {
 }
 
 impl VssdSpec {
-    /// Blocks that a new one starts with.
+    /// Blocks that a new vSSD starts with.
     pub fn held_when_new(&self) -> u32 {
         let most = self.quota.unwrap_or(self.geometry.capacity());
         self.held.unwrap_or(most)
     }
 }
 
-/// What a description may say.
+/// The keys of a description.
 const KEYS: [&str; 9] = [
     "name",
     "socket",
@@ -143,7 +143,7 @@ const KEYS: [&str; 9] = [
     "create",
 ];
 
-/// The parts of a description, none of them looked at yet.
+/// The parts of a description, not checked yet.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 struct Parts {
@@ -170,7 +170,7 @@ impl Parts {
         let simple = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         ensure!(
             name.len() <= 20 && name.chars().all(simple) && !name.starts_with('.'),
-            "the name `{name}` is not 1 to 20 letters, digits, dots, dashes or underscores"
+            "invalid name `{name}`; expected 1 to 20 letters, digits, dots, dashes or underscores"
         );
         let size = self
             .size
@@ -191,7 +191,8 @@ impl Parts {
             };
             ensure!(
                 amount <= size && amount.0.is_multiple_of(block_size.0),
-                "{what}={amount} is not a number of blocks of {block_size} up to size={size}"
+                "invalid {what}={amount}; expected whole blocks of {block_size}, at most \
+                 size={size}"
             );
             Ok(Some((amount.0 / block_size.0) as u32))
         };
@@ -242,7 +243,7 @@ impl FromStr for VssdSpec {
                 "create" => {
                     let create = value.parse();
                     parts.create = Some(create.map_err(|_| {
-                        anyhow::anyhow!("create={value} is neither create=true nor create=false")
+                        anyhow::anyhow!("invalid create={value}; expected true or false")
                     })?);
                 }
                 _ => bail!("unknown key `{key}`; expected one of {}", KEYS.join(", ")),

@@ -1,4 +1,4 @@
-//! What is known of the requests and resizes of a vSSD.
+//! Statistics of the requests and resizes of a vSSD.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -28,7 +28,7 @@ impl Tally {
     }
 }
 
-/// Waits for requests in which the [poller](crate::polling) looked for them.
+/// Waits for requests in which the [poller](crate::polling) busy-polled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Polls {
     /// In which it found something.
@@ -50,9 +50,9 @@ pub struct Counters {
     pub flush: u64,
     /// Requests that the backing failed.
     pub io_errors: u64,
-    /// Requests that found no room in the pool.
+    /// Writes that found no free physical block in the pool.
     pub no_space: u64,
-    /// Chains that were no request.
+    /// Chains that were not a request.
     pub bad_chains: u64,
     /// Requests and commands refused, by [`Reject::ALL`]'s order.
     pub rejects: [u64; Reject::ALL.len()],
@@ -66,7 +66,7 @@ pub struct Counters {
     pub granted: u64,
     /// Commands that were carried out.
     pub commands: u64,
-    /// Waits in which the thread of requests did not sleep at once.
+    /// Waits in which the request thread busy-polled.
     pub polls: Polls,
 }
 
@@ -77,14 +77,14 @@ impl Counters {
         self.rejects[at.expect("ALL has all of them")] += 1;
     }
 
-    /// Counts blocks that changed hands.
+    /// Counts blocks that changed ownership.
     pub fn moved(&mut self, before: u32, after: u32) {
         self.surrendered += u64::from(before.saturating_sub(after));
         self.granted += u64::from(after.saturating_sub(before));
     }
 }
 
-/// The longest window over which rates are told, seconds.
+/// The longest window over which rates are reported, seconds.
 const WINDOW_MAX_S: u64 = 10;
 
 /// Reads and writes up to the first request of a second.
@@ -95,13 +95,12 @@ struct Mark {
     write: Tally,
 }
 
-/// What is known of requests in the last seconds: how many there had been at the
-/// beginning of each second that had any.
+/// Requests of the last seconds: the counts at the beginning of each second that had any.
 #[derive(Clone, Debug, Default)]
 pub struct Recent(VecDeque<Mark>);
 
 impl Recent {
-    /// Requests are about to be counted at this time.
+    /// Called before requests are counted, with the time.
     #[inline]
     pub fn mark(&mut self, now_ns: u64, counters: &Counters) {
         let second = now_ns / 1_000_000_000;
@@ -123,8 +122,8 @@ impl Recent {
         });
     }
 
-    /// Reads and writes of the last whole `seconds` and what has passed of the present
-    /// one, and how long that is, nanoseconds.
+    /// Reads and writes of the last `seconds` whole seconds and the elapsed part of the present
+    /// one, and the length of this window, nanoseconds.
     ///
     /// # Panics
     /// When the window is longer than [`WINDOW_MAX_S`].
@@ -145,7 +144,7 @@ impl Recent {
     }
 }
 
-/// What is known of requests.
+/// Statistics of requests.
 #[derive(Default)]
 pub struct Stats {
     /// What the vSSD has done.
@@ -167,7 +166,7 @@ impl Stats {
     pub fn failed(&mut self, vssd: &Vssd, error: &io::Error) {
         let name = &vssd.name;
         self.counters.io_errors += 1;
-        // EFAULT: the buffer, not the backing.
+        // EFAULT means the buffer, not the backing.
         if error.raw_os_error() == Some(libc::EFAULT) {
             if let Some(times) = self.buffer_log.due() {
                 tracing::warn!(
@@ -200,8 +199,8 @@ impl Stats {
         }
     }
 
-    /// Counts a request of a vSSD that found no room. A guest that meets a full pool
-    /// goes on to write.
+    /// Counts a write of a vSSD that found no free physical block. A guest keeps writing to a full
+    /// pool.
     pub fn found_no_space(&mut self, vssd: &Vssd) {
         self.counters.no_space += 1;
         if let Some(times) = self.space_log.due() {
@@ -214,8 +213,8 @@ impl Stats {
         }
     }
 
-    /// Logs how many requests of vSSD `name` failed since a line of their kind, when that is some
-    /// time ago or the vSSD is to `end`; returns when to come again.
+    /// Logs how many requests of vSSD `name` failed since the last line of their kind, after the
+    /// interval or at the `end` of the vSSD; returns when to call again.
     pub fn log_rest(&self, name: &str, end: bool) -> Option<Duration> {
         let kinds = [
             (
@@ -250,7 +249,7 @@ mod tests {
 
     use super::*;
 
-    /// Against all requests, each with its time.
+    /// Compared with a list of all requests and their times.
     #[test]
     fn rates_are_those_of_the_window() {
         for seed in 0..200 {

@@ -2,9 +2,9 @@
 //!
 //! | thread | when it panics |
 //! | --- | --- |
-//! | `commits`, `clock`, `signals` | the process ends: without it the backend would only look alive |
-//! | `vssd-NAME`, `control`, `metrics` | it goes on with the next client |
-//! | `vring_worker`, and the one that has the vSSD's name | its frontend is disconnected, and the vSSD is served again (see [`connection`](crate::connection)) |
+//! | `commits`, `clock`, `signals` | the process exits: without it the backend would hang |
+//! | `vssd-NAME`, `control`, `metrics` | it continues with the next client |
+//! | `vring_worker`, and the one named after the vSSD | its frontend is disconnected, and the vSSD is served again (see [`connection`](crate::connection)) |
 //! | `revoke-NAME` | the clock starts another |
 //! | `control-client`, `metrics-client` | its client is disconnected |
 //!
@@ -21,14 +21,15 @@ use std::time::Duration;
 
 use crate::log_limit::LogLimit;
 use crate::logging;
+use crate::socket;
 
-/// Rest after a client that could not be accepted, mostly for lack of descriptors: it
-/// stays in the queue, so that the next attempt comes at once otherwise.
+/// Pause after a client that could not be accepted, mostly for lack of descriptors: it stays in the
+/// queue, so the next attempt would follow at once.
 pub const ACCEPT_REST: Duration = Duration::from_millis(100);
 
 static PANICS: AtomicU64 = AtomicU64::new(0);
 
-/// Has every panic logged and counted from now on.
+/// Logs and counts every panic from now on.
 pub fn watch_panics() {
     panic::set_hook(Box::new(note_panic));
 }
@@ -43,7 +44,7 @@ fn note_panic(info: &PanicHookInfo<'_>) {
         "panic: {}",
         info.payload_as_str().unwrap_or("without a message")
     );
-    // As RUST_BACKTRACE says.
+    // Controlled by RUST_BACKTRACE.
     let backtrace = Backtrace::capture();
     if backtrace.status() == BacktraceStatus::Captured {
         tracing::error!("{backtrace}");
@@ -60,8 +61,8 @@ pub fn survive<T>(body: impl FnOnce() -> T) -> Option<T> {
     panic::catch_unwind(AssertUnwindSafe(body)).ok()
 }
 
-/// Starts a thread without which the backend is of no use: a panic there ends the
-/// process, with exit code 1.
+/// Starts a thread that the backend cannot run without: a panic there ends the process, with exit
+/// code 1.
 ///
 /// # Errors
 /// When the system has no thread left.
@@ -71,18 +72,19 @@ pub fn vital(name: &'static str, body: impl FnOnce() + Send + 'static) -> io::Re
             tracing::error!(
                 "the thread `{name}` died, and the backend cannot run without it: exiting"
             );
+            socket::remove_all();
             logging::finish();
             process::exit(1);
         }
     };
-    // It is not joined: its end is that of the process.
+    // It is not joined: it ends with the process.
     thread::Builder::new()
         .name(name.to_owned())
         .spawn(guarded)?;
     Ok(())
 }
 
-/// Starts a thread that takes clients from `accept` for ever and hands them to `serve`.
+/// Starts a thread that accepts clients by `accept` and passes them to `serve`, forever.
 ///
 /// # Errors
 /// When the system has no thread left.
@@ -94,7 +96,7 @@ pub fn acceptor<S>(
     let log_limit = LogLimit::default();
     let next = move || match accept() {
         Ok(client) => serve(client),
-        // It left before its turn came.
+        // It disconnected before it was accepted.
         Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
         Err(error) => {
             if let Some(times) = log_limit.due() {
@@ -105,7 +107,7 @@ pub fn acceptor<S>(
     };
     let forever = move || {
         loop {
-            // One client less, and logged: there is nothing else to do.
+            // The panic is logged, and only this client is lost.
             let _ = survive(&next);
         }
     };
@@ -122,18 +124,27 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
+    use crate::permissions::FilePermissions;
+    use crate::socket::Socket;
+
+    /// Where the test below listens, for the process that it runs.
+    const SOCKET: &str = "VSSD_TEST_SOCKET";
 
     /// What the test below runs in a process of its own.
     #[test]
     #[ignore = "ends the process"]
     fn a_vital_thread_panics() {
         watch_panics();
-        vital("doomed", || panic!("as it was told")).unwrap();
+        let path = std::env::var_os(SOCKET).expect("the test below says where to listen");
+        let _socket = Socket::bind(path.as_ref(), FilePermissions::default()).unwrap();
+        vital("doomed", || panic!("as the test expects")).unwrap();
         thread::sleep(Duration::from_secs(20));
     }
 
     #[test]
-    fn without_a_vital_thread_the_process_ends() {
+    fn without_a_vital_thread_the_process_ends_and_leaves_no_socket() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("vm1.sock");
         let program = std::env::current_exe().unwrap();
         let arguments = [
             "--ignored",
@@ -142,13 +153,15 @@ mod tests {
         ];
         let ended = process::Command::new(program)
             .args(arguments)
+            .env(SOCKET, &socket)
             .output()
             .unwrap();
         // A test that fails ends with another code.
         assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+        assert!(!socket.exists(), "its socket is still there");
     }
 
-    /// Without descriptors every accept fails at once: to try again all the time would take a
+    /// Without descriptors every accept fails at once: retrying without a pause would occupy a
     /// processor.
     #[test]
     fn an_acceptor_rests_when_it_cannot_accept() {

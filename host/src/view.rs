@@ -1,4 +1,4 @@
-//! What is known of a vSSD's device without waiting for it.
+//! The state of a vSSD's device, readable without waiting for it.
 
 use std::collections::VecDeque;
 
@@ -27,7 +27,7 @@ pub struct View {
 }
 
 impl View {
-    /// All but the digest, which takes a look at every block.
+    /// All but the digest, which takes a pass over all blocks.
     pub(crate) fn of(state: &State) -> Self {
         let device = &state.device;
         Self {
@@ -42,7 +42,7 @@ impl View {
     }
 }
 
-/// What is kept beside the state, and is current whenever that is not locked.
+/// A copy beside the state, current whenever the state is not locked.
 pub(crate) struct Published {
     /// Without the digest.
     pub(crate) view: View,

@@ -176,7 +176,7 @@ fn discards_are_checked() {
 }
 
 #[test]
-fn the_device_tells_its_name() {
+fn the_device_returns_its_id() {
     let (_site, _daemon, mut guest) = start("");
     let data = SCRATCH + 0x1000;
     assert_eq!(guest.request(GET_ID, 0, &[writable(data, 20)]), OK);
@@ -231,8 +231,8 @@ fn vssds_are_kept_apart() {
     assert_eq!(daemon.status().vssds.len(), 2);
 }
 
-/// A backend that was killed finds its blocks as they were, and a request that
-/// the guest made while nobody was there is served without another kick.
+/// A backend that was killed finds its blocks as they were, and serves a request that the guest
+/// made meanwhile without another kick.
 #[test]
 fn a_killed_backend_is_replaced_without_loss() {
     let (site, daemon, mut guest) = start("");
@@ -259,7 +259,7 @@ fn a_killed_backend_is_replaced_without_loss() {
 }
 
 #[test]
-fn a_guest_is_told_of_the_entry_it_asked_for() {
+fn a_guest_is_notified_of_the_entry_it_asked_for() {
     const REQUESTED: u16 = 100;
     let (_site, _daemon, mut guest) = start("");
     assert_ne!(guest.features & EVENT_IDX, 0);
@@ -276,7 +276,7 @@ fn a_guest_is_told_of_the_entry_it_asked_for() {
     for _ in 0..REQUESTED {
         while ring.used_entry(&guest.memory).is_none() {
             let called = ring.calls();
-            assert_ne!(called, 0, "the entry that was asked for is told of");
+            assert_ne!(called, 0, "the guest is notified of the requested entry");
             calls += called;
         }
     }
@@ -284,9 +284,9 @@ fn a_guest_is_told_of_the_entry_it_asked_for() {
     assert!((1..=2).contains(&calls), "{calls} calls");
 }
 
-/// Where others want the processor it does so seldom, but it does.
+/// It does so rarely where others want the processor, but it does.
 #[test]
-fn a_backend_looks_for_requests_in_quick_succession_and_then_sleeps() {
+fn a_backend_polls_for_requests_in_quick_succession_and_then_sleeps() {
     let (_site, daemon, mut guest) = start("");
     let until = Instant::now() + PATIENCE;
     let mut counters = CountersStatus::default();
@@ -305,7 +305,7 @@ fn a_backend_looks_for_requests_in_quick_succession_and_then_sleeps() {
 
 /// A disk's answer wakes the backend, and until it sleeps again it finds requests by itself.
 #[test]
-fn a_backend_that_is_awake_is_not_told_of_requests() {
+fn a_backend_that_is_awake_needs_no_notifications() {
     // A guest that shares the backend's one processor sees it asleep or not at all.
     if thread::available_parallelism().unwrap().get() < 2 {
         return;
@@ -369,9 +369,9 @@ fn a_guest_that_declines_event_idx_is_served_too() {
     }
 }
 
-/// A backend may be killed between the used entry and the word of it.
+/// A backend may be killed between the used entry and its notification.
 #[test]
-fn a_backend_tells_of_what_the_one_before_published() {
+fn a_backend_notifies_of_what_the_one_before_published() {
     let site = Site::new();
     let _daemon = site.start(&[site.spec("vm1", "size=64KiB")]);
     let mut guest = Frontend::unplugged();
@@ -381,12 +381,12 @@ fn a_backend_tells_of_what_the_one_before_published() {
     ring.put_used(&guest.memory, 1);
     guest.plug(&site.path("vm1.sock"));
     let ring = &guest.rings[REQUESTS];
-    // As QEMU does when a backend is there again.
+    // As QEMU does when a backend is back.
     ring.kick();
     assert_ne!(ring.calls(), 0);
 }
 
-/// Frontends may come and go as often as they like.
+/// Frontends may connect and disconnect any number of times.
 #[test]
 fn connections_leave_nothing_behind() {
     let (site, daemon, mut guest) = start("");

@@ -1,4 +1,4 @@
-//! Chains that are no requests: each fails alone, whatever it is.
+//! Invalid chains: each fails alone.
 
 mod support;
 
@@ -20,7 +20,7 @@ fn start() -> (Site, Daemon, Frontend) {
     (site, daemon, frontend)
 }
 
-/// The device still does what it is there for.
+/// The device still serves requests.
 fn assert_well(guest: &mut Frontend) {
     assert_eq!(guest.write_at(8, &[0x42; 4096]), OK);
     assert_eq!(guest.read_at(8, 4096).unwrap(), [0x42; 4096]);
@@ -97,7 +97,7 @@ fn chains_that_never_end_are_cut() {
         ring.kick();
         assert_eq!(ring.wait_used(&guest.memory).0, 0);
     }
-    // On into a descriptor that there is not.
+    // On into a descriptor that does not exist.
     let ring = &mut guest.rings[REQUESTS];
     ring.descriptor(&guest.memory, 0, header, 1, RING_SIZE);
     ring.publish(&guest.memory, 0);
@@ -106,7 +106,7 @@ fn chains_that_never_end_are_cut() {
     assert_well(&mut guest);
 }
 
-/// Indirect tables: a good one, and ones that are none.
+/// Indirect tables: a valid one, and invalid ones.
 #[test]
 fn indirect_tables_are_followed_but_not_believed() {
     const INDIRECT: u16 = 4;
@@ -157,7 +157,7 @@ fn indirect_tables_are_followed_but_not_believed() {
 #[test]
 fn a_head_that_is_no_descriptor_does_not_stop_its_neighbours() {
     let (_site, _daemon, mut guest) = start();
-    // From here on only a kick makes the device look.
+    // From here on the device acts only on a kick.
     assert_well(&mut guest);
     let (header, status) = guest.envelope(IN, 0);
     let ring = &mut guest.rings[REQUESTS];
@@ -217,8 +217,7 @@ fn random_descriptors_never_end_the_device() {
             for at in 0..RING_SIZE {
                 let len_bits = rng.random_range(1..24);
                 let buffer = Buffer {
-                    // The rings are the guest's to destroy, but then there
-                    // would be nothing left to test.
+                    // A guest may destroy its own rings, but then nothing would be left to test.
                     addr: rng.random_range(SCRATCH..MEMORY + MEMORY / 8),
                     len: rng.random_range(0u32..1 << len_bits),
                     writable: rng.random(),

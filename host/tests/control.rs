@@ -1,4 +1,4 @@
-//! The control socket against clients that are wrong, slow or gone.
+//! The control socket against clients that are faulty, slow or gone.
 
 mod support;
 
@@ -83,7 +83,7 @@ fn requests_may_come_in_pieces_or_together() {
 fn a_line_without_end_is_cut_off() {
     let (_site, daemon) = start();
     let mut stream = raw(&daemon);
-    // The backend may hang up before it has read all of it.
+    // The backend may disconnect before it has read all of it.
     let _ = stream.get_mut().write_all(&vec![b'x'; MAX_LINE + 1]);
     let reply = answer(&mut stream).unwrap();
     assert!(matches!(reply, Reply::Error { .. }), "{reply:?}");
@@ -107,9 +107,9 @@ fn clients_may_leave_at_any_time() {
     assert_eq!(daemon.vssd().held, 1024);
 }
 
-/// More clients than there are seats: they are told, and the others stay.
+/// More clients than are allowed: they are refused, and the others stay.
 #[test]
-fn too_many_clients_are_told_so() {
+fn too_many_clients_are_refused_with_an_answer() {
     let (_site, daemon) = start();
     let mut seated = Vec::new();
     let refusal = loop {
@@ -128,7 +128,7 @@ fn too_many_clients_are_told_so() {
         assert_eq!(answer(stream), Some(Reply::Ok));
     }
     drop(seated.pop());
-    // A seat is free again once its client's thread has noticed.
+    // A place is free again once the thread of its client has ended.
     let mut left = raw(&daemon);
     left.get_mut().write_all(b"{\"op\":\"ping\"}\n").unwrap();
     while answer(&mut left) != Some(Reply::Ok) {
@@ -138,7 +138,7 @@ fn too_many_clients_are_told_so() {
 }
 
 #[test]
-fn a_client_that_never_reads_blocks_nobody() {
+fn a_client_that_never_reads_blocks_no_other() {
     let (_site, daemon) = start();
     let mut deaf = UnixStream::connect(daemon.control()).unwrap();
     deaf.set_nonblocking(true).unwrap();
@@ -152,7 +152,7 @@ fn a_client_that_never_reads_blocks_nobody() {
 }
 
 #[test]
-fn a_waiting_client_hears_of_the_end() {
+fn a_waiting_client_gets_an_error_when_its_vssd_is_removed() {
     let (_site, daemon) = start();
     let mut resize = Resize::new("vm1", Change::Shrink(Amount::Blocks(24)));
     resize.deadline_ms = 20;

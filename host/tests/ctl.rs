@@ -1,4 +1,4 @@
-//! `vssdctl`: what it prints and how it ends.
+//! `vssdctl`: its output and exit codes.
 
 mod support;
 
@@ -22,7 +22,7 @@ fn err(output: &Output) -> String {
 }
 
 #[test]
-fn exit_codes_tell_how_it_went() {
+fn exit_codes_show_the_outcome() {
     let site = Site::new();
     let _daemon = site.start(&[site.spec("vm1", "size=4MiB")]);
     // No driver is there: blocks are taken by force, or not at all.
@@ -212,7 +212,7 @@ fn blocks_to_take_can_be_named() {
     assert!(err(&refused).contains("--force"), "{}", err(&refused));
 }
 
-/// Lists as editors, spreadsheets and people leave them.
+/// Lists as editors, spreadsheets and users write them.
 #[test]
 fn a_list_of_blocks_may_have_marks_comments_and_blank_lines() {
     let site = Site::new();
@@ -239,7 +239,7 @@ fn a_list_of_blocks_may_have_marks_comments_and_blank_lines() {
     assert!(err(&refused).contains("line 2"), "{}", err(&refused));
 }
 
-/// The guest that is not there is not waited for.
+/// A missing guest is not waited for.
 #[test]
 fn blocks_of_an_absent_guest_are_taken_by_force_at_once() {
     let site = Site::new();

@@ -1,8 +1,7 @@
-//! Pools on block devices: which of them may be had, and what happens to those that may not.
+//! Pools on block devices: which of them can be used, and that others stay unchanged.
 //!
-//! These need root and loop devices, so they run only when asked for (see CONTRIBUTING.md):
-//! `cargo test -p vssd-host --test devices -- --ignored`. Asked for, they fail where they
-//! cannot run.
+//! These need root and loop devices, so they run only on request (see CONTRIBUTING.md): `cargo test
+//! -p vssd-host --test devices -- --ignored`. On request, they fail where they cannot run.
 
 mod support;
 
@@ -111,7 +110,7 @@ fn second_node(site: &Site, disk: &Disk) -> PathBuf {
     node
 }
 
-/// What every way to a pool says of a path that is in use.
+/// The errors of all commands on a path that is in use.
 fn refusals(site: &Site, path: &Path) -> Vec<String> {
     let name = path.to_str().unwrap();
     vec![
@@ -155,7 +154,7 @@ fn two_nodes_of_a_disk_are_one_disk() {
     }
     assert_eq!(guest.read_at(0, 4096).unwrap(), [1; 4096]);
     assert_eq!(guest.flush(), OK);
-    // Killed, it makes way at once.
+    // Killed, it releases the device at once.
     daemon.kill();
     let _daemon = site.launch(on(&site, &other, "vm1", &[]));
     let mut guest = Frontend::connect(&site.path("vm1.sock"));
@@ -217,7 +216,7 @@ fn two_devices_on_a_deleted_file_are_one_disk() {
     assert_eq!(guest.read_at(0, 4096).unwrap(), [1; 4096]);
     assert_eq!(guest.flush(), OK);
     drop(guest);
-    // Killed, it makes way at once, also through the other device.
+    // Killed, it releases the device at once, also through the other node.
     daemon.kill();
     let _daemon = site.launch(on(&site, &second.node, "vm1", &[]));
     let mut guest = Frontend::connect(&site.path("vm1.sock"));
@@ -260,7 +259,7 @@ fn a_byte_where_the_journal_would_be_is_found() {
     assert!(made.status.success(), "{}", said(&made));
 }
 
-/// What something else has is not taken, whatever is asked for, and it is said what has it.
+/// A device in use is not taken, whatever the command, and the error names its user.
 #[test]
 #[ignore = "needs root and loop devices"]
 fn what_is_in_use_is_refused_even_by_force() {
@@ -304,8 +303,8 @@ fn what_is_in_use_is_refused_even_by_force() {
     );
 }
 
-/// What is on a disk is found as it is in a file, and is gone for other programs once a pool was
-/// made over it.
+/// The contents of a disk are recognized as in a file, and other programs do not recognize them
+/// after a pool was created over them.
 #[test]
 #[ignore = "needs root and loop devices"]
 fn nothing_is_made_over_what_is_on_a_disk() {

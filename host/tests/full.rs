@@ -1,4 +1,4 @@
-//! A pool that is full: guests hear of it, and so does whoever runs it.
+//! A full pool: guests get errors, and the log and the counters show it.
 
 mod support;
 
@@ -11,7 +11,7 @@ use vssd_host::control::protocol::VssdStatus;
 /// Blocks of each of two vSSDs, and of the pool that they share.
 const BLOCKS: u64 = 256;
 
-/// Two vSSDs that are promised twice of what there is.
+/// Two vSSDs on a pool that is overcommitted twice.
 fn start() -> (Site, Daemon, [Frontend; 2]) {
     let site = Site::new();
     let specs = ["vm1", "vm2"].map(|name| site.spec(name, "size=1MiB"));
@@ -74,7 +74,7 @@ fn the_rest_is_logged_while_no_more_come() {
     let site = Site::new();
     let specs = ["vm1", "vm2"].map(|name| site.spec(name, "size=1MiB"));
     let more = ["--create", "--size", "1MiB", "--overcommit", "2"];
-    let (_daemon, log) = site.start_heard(&specs, &more);
+    let (_daemon, log) = site.start_with_log(&specs, &more);
     let mut guests = ["vm1.sock", "vm2.sock"].map(|name| Frontend::connect(&site.path(name)));
     assert_eq!(fill(&mut guests[0], 1), 0);
     assert_eq!(fill(&mut guests[1], 2), BLOCKS);
@@ -94,7 +94,7 @@ fn what_was_discarded_is_free_at_once() {
     let pool = daemon.status().pool;
     assert_eq!(pool.free, 64);
     assert!(pool.deferred <= 64, "{pool:?}");
-    // And is given to whoever needs it, if need be after a commit.
+    // And another vSSD gets it, after a commit if necessary.
     for block in 0..64 {
         assert_eq!(second.write_at(8 * block, &[2; 4096]), OK);
     }

@@ -99,8 +99,8 @@ fn requests_that_begin_and_end_within_blocks_are_right() {
     }
 }
 
-/// Pages of two blocks that were never written, in no order and all at once: whoever makes
-/// a block leaves zeros where the others go.
+/// Pages of two blocks that were never written, in no order and all at once: the first write of a
+/// block leaves zeros where the others go.
 #[test]
 fn first_writes_to_the_pages_of_a_block_do_not_undo_each_other() {
     const PAGES: u64 = 32;

@@ -1,4 +1,4 @@
-//! How long requests took and had to wait, as the backend tells it.
+//! Service times and stalls of requests, as the backend reports them.
 
 mod support;
 
@@ -121,7 +121,7 @@ fn people_get_a_table_and_programs_get_json() {
 }
 
 #[test]
-fn the_status_tells_rates_and_times() {
+fn the_status_has_rates_and_times() {
     let (site, daemon, mut guest) = boot();
     let began = Instant::now();
     write(&mut guest, 40);

@@ -1,5 +1,5 @@
-//! Guest memory that is not there: the frontend that shares it is disconnected, or its
-//! requests fail. Others go on.
+//! Missing guest memory: the frontend that shares it is disconnected, or its requests fail. Others
+//! go on.
 
 mod support;
 
@@ -11,8 +11,8 @@ use support::frontend::{
     COMMANDS, Frontend, IN, IOERR, MEMORY, OK, OUT, REQUESTS, SCRATCH, readable, writable,
 };
 
-/// Two vSSDs: the first has the frontend that misbehaves, the second a neighbour that must
-/// not notice.
+/// Two vSSDs: the first has the frontend that misbehaves, the second a neighbour that must not be
+/// affected.
 struct Neighbours {
     site: Site,
     daemon: Daemon,

@@ -1,5 +1,4 @@
-//! What the programs say when something is wrong: one line, each cause once, in the units of
-//! whoever asked.
+//! Error messages of the programs: one line, each cause once, in the units of the request.
 
 mod support;
 
@@ -34,7 +33,7 @@ fn check(text: &str) {
 }
 
 #[test]
-fn every_cause_is_told_once() {
+fn every_cause_is_shown_once() {
     let site = Site::new();
     let good = site.spec("vm1", "size=1MiB");
     let path = |name: &str| site.path(name).to_str().unwrap().to_owned();
@@ -111,7 +110,7 @@ fn every_cause_is_told_once() {
 }
 
 #[test]
-fn sizes_are_told_as_they_were_asked_for() {
+fn sizes_are_printed_in_the_units_of_the_request() {
     let site = Site::new();
     let specs = [site.spec("vm1", "size=8MiB,quota=4MiB")];
     let _daemon = site.start_with(&specs, &["--create", "--size", "6MiB"]);
@@ -172,9 +171,9 @@ fn two_of_a_command_with_one_socket_are_named() {
     }
 }
 
-/// A daemon that takes the connection and says nothing, as one that is stopped.
+/// A daemon that accepts the connection and does not answer, like a stopped one.
 #[test]
-fn a_silent_backend_is_told_from_a_missing_one() {
+fn a_silent_backend_is_distinguished_from_a_missing_one() {
     let site = Site::new();
     let socket = site.path("control.sock");
     let listener = UnixListener::bind(&socket).unwrap();
@@ -185,7 +184,7 @@ fn a_silent_backend_is_told_from_a_missing_one() {
         assert!(text.contains(word), "{text}");
     }
     assert!(!text.contains("unavailable"), "{text}");
-    // One that hangs up instead.
+    // One that disconnects instead.
     let hanging = std::thread::spawn(move || {
         let (stream, _) = listener.accept().unwrap();
         drop(stream);
@@ -200,7 +199,7 @@ fn a_silent_backend_is_told_from_a_missing_one() {
     hanging.join().unwrap();
 }
 
-/// What a refusal advises between backticks.
+/// The commands that a refusal suggests in backticks.
 fn advised(text: &str) -> Vec<Vec<&str>> {
     let commands = text.split('`').skip(1).step_by(2);
     let commands = commands.filter_map(|command| command.strip_prefix("vssdctl "));
@@ -237,10 +236,6 @@ fn a_resize_that_is_misused_names_a_command_that_is_not() {
             "leave SIZE out",
         ),
         (
-            &["grow", "vm1", "1", "--pick", "given"],
-            "--pick given is for",
-        ),
-        (
             &["resize", "vm1", "--to", "1", "--pick", "given"],
             "--pick given is for",
         ),
@@ -259,7 +254,7 @@ fn a_resize_that_is_misused_names_a_command_that_is_not() {
         let advised = advised(&text);
         assert!(!advised.is_empty(), "{text}");
         for command in advised {
-            // No guest is there, so it is refused; what matters is that it is understood.
+            // It is refused as there is no guest; it only has to be valid.
             let output = site.vssdctl(&command);
             assert_eq!(output.status.code(), Some(1), "{command:?}");
             assert!(
@@ -267,6 +262,21 @@ fn a_resize_that_is_misused_names_a_command_that_is_not() {
                 "{command:?}"
             );
         }
+    }
+    // A grow picks and takes nothing.
+    for option in [
+        &["--force"][..],
+        &["--no-revoke"],
+        &["--seed", "1"],
+        &["--pick", "lru"],
+    ] {
+        let output = site.vssdctl(&[&["grow", "vm1", "1"], option].concat());
+        let text = said(&output);
+        assert_eq!(output.status.code(), Some(2), "{option:?}: {text}");
+        assert!(
+            text.contains(&format!("unexpected argument '{}'", option[0])),
+            "{text}"
+        );
     }
     for args in [
         ["shrink", "vm1", "0"],

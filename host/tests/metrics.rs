@@ -1,4 +1,4 @@
-//! Metrics over HTTP: every line is sound, and says what the status says.
+//! Metrics over HTTP: every line is valid, and agrees with the status.
 
 mod support;
 
@@ -18,7 +18,7 @@ fn start() -> (Site, Daemon, String) {
     let site = Site::new();
     let specs = [site.spec("vm1", "size=1MiB"), site.spec("vm2", "size=2MiB")];
     let more = ["--create", "--metrics", "127.0.0.1:0"];
-    let (daemon, log) = site.start_heard(&specs, &more);
+    let (daemon, log) = site.start_with_log(&specs, &more);
     let text = log.wait_for("http://");
     let url = text.split("http://").nth(1).unwrap();
     let address = url.split('/').next().unwrap().to_owned();
@@ -37,7 +37,7 @@ fn ask_all(address: &str, request: &str) -> (String, String) {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let _ = stream.write_all(request.as_bytes());
     let mut text = String::new();
-    // One that is turned away hears nothing.
+    // One that is refused gets no answer.
     let _ = stream.read_to_string(&mut text);
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
     (head.to_owned(), body.to_owned())
@@ -160,7 +160,8 @@ fn clients_ask_in_all_the_ways_that_http_has() {
     assert!(ask("GET /metricsx").0.starts_with("HTTP/1.1 404"));
 }
 
-/// Who asks for the older text format gets that, with its names and without what it has not.
+/// A client that asks for the older text format gets that, with its names and without what it
+/// lacks.
 #[test]
 fn the_format_is_the_one_asked_for() {
     let (_site, _daemon, address) = start();
@@ -181,16 +182,18 @@ fn the_format_is_the_one_asked_for() {
         ),
     ] {
         let (kind, body) = get_as(&address, accept);
-        let wanted = match open {
-            true => "application/openmetrics-text; version=1.0.0",
-            false => "text/plain; version=0.0.4",
+        let wanted = if open {
+            "application/openmetrics-text; version=1.0.0"
+        } else {
+            "text/plain; version=0.0.4"
         };
         assert!(kind.starts_with(wanted), "{accept}: {kind}");
         assert_eq!(body.ends_with("# EOF\n"), open, "{accept}");
         assert_eq!(body.contains("# UNIT"), open, "{accept}");
-        let described = match open {
-            true => "# TYPE vssd_requests counter\n",
-            false => "# TYPE vssd_requests_total counter\n",
+        let described = if open {
+            "# TYPE vssd_requests counter\n"
+        } else {
+            "# TYPE vssd_requests_total counter\n"
         };
         assert!(body.contains(described), "{accept}: {body}");
         assert!(body.contains("# TYPE vssd_blocks gauge\n"), "{accept}");
@@ -206,20 +209,20 @@ fn the_format_is_the_one_asked_for() {
 }
 
 #[test]
-fn strange_clients_get_an_answer_and_block_nobody() {
+fn invalid_clients_get_an_answer_and_block_no_other() {
     let (_site, _daemon, address) = start();
-    // These say nothing, or never stop. Others are served beside them, and in
-    // their place when they have had their time.
+    // These send nothing, or never stop. Others are served beside them, and in their place after
+    // the timeout.
     let idle: Vec<_> = (0..40)
         .map(|_| TcpStream::connect(&address).unwrap())
         .collect();
     let mut endless = TcpStream::connect(&address).unwrap();
-    // It may be turned away while it goes on.
+    // It may be disconnected while it sends.
     let _ = endless
         .write_all(format!("GET /metrics HTTP/1.1\r\nX: {}", "y".repeat(100_000)).as_bytes());
     let began = Instant::now();
     while get(&address, "/").0.is_empty() {
-        assert!(began.elapsed() < PATIENCE, "nobody is served any more");
+        assert!(began.elapsed() < PATIENCE, "no client is served any more");
     }
     assert!(get(&address, "/").0.contains("404"));
     let post =

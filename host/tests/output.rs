@@ -1,5 +1,5 @@
-//! Standard streams that take nothing: what a guest gets does not depend on them, and
-//! commands end quietly.
+//! Standard streams that cannot be written: guests are served regardless, and commands end
+//! silently.
 
 mod support;
 
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use support::PATIENCE;
 use support::daemon::{Site, pool};
-use support::frontend::{Frontend, OK};
+use support::frontend::{Frontend, OK, REQUESTS, RING_SIZE};
 
 /// The writing end of a pipe whose reader has left.
 fn closed() -> PipeWriter {
@@ -64,8 +64,37 @@ fn a_log_that_is_not_read_changes_nothing() {
     assert!(logged.contains("frontend connected"), "{logged}");
 }
 
+/// More lines than wait for their writer, from the thread that serves requests.
 #[test]
-fn a_backend_serves_where_nothing_can_be_said() {
+fn a_log_that_is_full_does_not_stall_requests() {
+    let site = Site::new();
+    let mut command = site.command(
+        &[site.spec("vm1", "size=1MiB")],
+        &["--create", "--log", "debug"],
+    );
+    let (reader, writer) = pipe().unwrap();
+    rustix::pipe::fcntl_setpipe_size(&writer, 4096).unwrap();
+    command.stderr(writer);
+    let daemon = site.launch(command);
+    let mut guest = Frontend::connect(&site.path("vm1.sock"));
+    let ring = &mut guest.rings[REQUESTS];
+    let before = ring.next_avail;
+    // Each kick of a ring that is invalid is a line.
+    ring.claim(&guest.memory, before + RING_SIZE + 1);
+    for _ in 0..5000 {
+        ring.kick();
+        ring.wait_kick_read();
+    }
+    ring.claim(&guest.memory, before);
+    assert_eq!(guest.write_at(0, &[7; 4096]), OK);
+    assert_eq!(daemon.status().vssds[0].counters.writes, 1);
+    assert!(daemon.terminate().success());
+    let logged = io::read_to_string(reader).unwrap();
+    assert!(logged.contains("a queue could not be served"), "{logged}");
+}
+
+#[test]
+fn a_backend_serves_without_standard_streams() {
     let site = Site::new();
     let mut command = site.command(&[site.spec("vm1", "size=1MiB")], &["--create"]);
     command.stdout(closed()).stderr(full());
@@ -77,7 +106,7 @@ fn a_backend_serves_where_nothing_can_be_said() {
             break String::from_utf8(output.stdout).unwrap();
         }
         assert!(Instant::now() < until, "it does not start");
-        // Without its word there is no event to wait for.
+        // Without its `ready` there is no event to wait for.
         thread::sleep(Duration::from_millis(10));
     };
     assert!(status.contains("vm1"), "{status}");
@@ -122,7 +151,7 @@ fn commands_end_quietly_when_their_reader_leaves() {
         assert_eq!(output.status.code(), Some(0), "{args:?}: {said}");
         assert_eq!(said, "", "{args:?}");
     }
-    // A disk that is full is worth a word.
+    // A full disk is reported.
     let mut command = Command::new(env!("CARGO_BIN_EXE_vssdctl"));
     command.args(["pool", "status", backing]);
     let output = run(&mut command, full());

@@ -1,5 +1,5 @@
 //! Two backends on one pool at the same time, as on two machines that share a disk: how that ends,
-//! and what `vssdctl pool check` says of it.
+//! and what `vssdctl pool check` reports.
 //!
 //! On one machine a second backend is refused. So the second one has a copy of the file here, and
 //! the test is the disk that brings its writes to the first one.
@@ -31,7 +31,7 @@ fn blocks_that_two_backends_wrote_are_listed_with_and_without_a_record() {
     drop(guest);
     assert_eq!(daemon.terminate().code(), Some(0));
 
-    let (mut older, log) = site.start_heard(&spec(&site), &[]);
+    let (mut older, log) = site.start_with_log(&spec(&site), &[]);
     fs::copy(site.path("disk.img"), other.path("disk.img")).unwrap();
     let younger = other.start_with(&spec(&other), &[]);
     // Block 1 has a physical block, so neither write to it leaves a record; block 9 has none.

@@ -232,8 +232,8 @@ fn a_configuration_says_what_the_command_line_does_not() {
     }
 }
 
-/// Requests of one guest, each of which must succeed, until it is told to stop;
-/// returns how many there were.
+/// Requests of one guest, each of which must succeed, until `stop` is set; returns how many there
+/// were.
 fn work(guest: &mut Frontend, rounds: u32, fill: u8) {
     for round in 0..rounds {
         let bytes = [fill ^ round as u8; 4096];
@@ -246,7 +246,7 @@ fn work(guest: &mut Frontend, rounds: u32, fill: u8) {
 /// A guest that makes requests as fast as it can, all the time, slows others
 /// down at most: each of their requests is served, with the right contents.
 #[test]
-fn a_flood_stalls_nobody_else() {
+fn a_flood_stalls_no_other_guest() {
     let site = Site::new();
     let specs = [site.spec("vm1", "size=1MiB"), site.spec("vm2", "size=1MiB")];
     let daemon = site.start(&specs);
@@ -281,8 +281,8 @@ fn a_flood_stalls_nobody_else() {
     assert!(of(&daemon, "vm2").counters.writes >= 500);
 }
 
-/// A backend that is killed in the middle of many requests makes way for the
-/// next at once, and the next finds what had ended.
+/// A backend that is killed in the middle of many requests releases the pool at once, and the next
+/// one finds what had ended.
 #[test]
 fn a_backend_killed_under_load_is_replaced() {
     let site = Site::new();
@@ -328,9 +328,10 @@ fn garbage_harms_only_its_sender() {
                     let addr = rng.random_range(0..2 * MEMORY);
                     let longest = 1u32 << rng.random_range(0..32);
                     let len = rng.random_range(0..longest);
-                    match rng.random() {
-                        true => readable(addr, len),
-                        false => writable(addr, len),
+                    if rng.random() {
+                        readable(addr, len)
+                    } else {
+                        writable(addr, len)
                     }
                 })
                 .collect();

@@ -2,73 +2,16 @@
 
 mod support;
 
-use support::NO_DEADLINE_MS;
-use support::daemon::{Daemon, Site};
-use support::frontend::{Frontend, IOERR, OK};
+use support::daemon::Site;
+use support::frontend::OK;
 use support::guest::{Guest, highest, refuse, scattered};
+use support::resizing::{BLOCKS, Content, SECTORS, boot, content, fill, start, to};
 use vssd::driver::Driver;
 use vssd::units::Geometry;
 use vssd_host::block_list::BlockList;
 use vssd_host::control::protocol::{Change, EncodingName, Reply, Request, Resize};
 use vssd_host::size::Amount;
 use workloads::{HostPick, Pick};
-
-/// Blocks of the vSSD in most tests: 4 MiB of 4 KiB blocks.
-const BLOCKS: u32 = 1024;
-
-const SECTORS: u64 = 8;
-
-fn start() -> (Site, Daemon) {
-    let site = Site::new();
-    let daemon = site.start(&[site.spec("vm1", "size=4MiB")]);
-    (site, daemon)
-}
-
-fn boot(site: &Site) -> Guest {
-    let geometry = Geometry::new(4096, BLOCKS.into()).unwrap();
-    Guest::boot(&site.path("vm1.sock"), geometry)
-}
-
-/// A resize whose guest may take as long as it likes.
-fn to(blocks: u32) -> Resize {
-    let mut resize = Resize::new("vm1", Change::To(Amount::Blocks(blocks.into())));
-    resize.deadline_ms = NO_DEADLINE_MS;
-    resize
-}
-
-/// A content that tells which block it belongs to, and is never zeros.
-fn own(block: u32) -> Vec<u8> {
-    (block + 1).to_le_bytes().repeat(1024)
-}
-
-/// Fills every block with its own content.
-fn fill(guest: &mut Frontend) {
-    for block in 0..BLOCKS {
-        assert_eq!(guest.write_at(u64::from(block) * SECTORS, &own(block)), OK);
-    }
-}
-
-/// What a block reads as: its own content, zeros, or not at all.
-#[derive(Debug, PartialEq, Eq)]
-enum Content {
-    Own,
-    Zeros,
-    Refused,
-}
-
-fn content(guest: &mut Frontend, block: u32) -> Content {
-    match guest.read_at(u64::from(block) * SECTORS, 4096) {
-        Err(status) => {
-            assert_eq!(status, IOERR);
-            Content::Refused
-        }
-        Ok(bytes) if bytes == own(block) => Content::Own,
-        Ok(bytes) => {
-            assert!(bytes.iter().all(|b| *b == 0), "block {block} is garbled");
-            Content::Zeros
-        }
-    }
-}
 
 #[test]
 fn a_guest_attaches_and_confirms_its_list() {
@@ -82,8 +25,8 @@ fn a_guest_attaches_and_confirms_its_list() {
     assert_eq!(vssd.digest, digest);
 }
 
-/// The heart of it: what was given up is refused, all else is untouched, and
-/// what comes back is empty. Block 0 holds zeros as content of its own.
+/// The main property: what was given up is refused, all else is untouched, and what comes back is
+/// empty. Block 0 holds zeros as content of its own.
 #[test]
 fn blocks_given_up_are_refused_and_come_back_empty() {
     let (site, daemon) = start();
@@ -100,9 +43,10 @@ fn blocks_given_up_are_refused_and_come_back_empty() {
     assert!(ended.message_bytes > 0);
     let taken = |block: u32| block < 600 && block.is_multiple_of(2);
     for block in 0..BLOCKS {
-        let wanted = match taken(block) {
-            true => Content::Refused,
-            false => Content::Own,
+        let wanted = if taken(block) {
+            Content::Refused
+        } else {
+            Content::Own
         };
         assert_eq!(content(&mut guest.frontend, block), wanted, "{block}");
     }
@@ -113,9 +57,10 @@ fn blocks_given_up_are_refused_and_come_back_empty() {
     let ended = daemon.ended(id);
     assert!(ended.is_complete() && ended.agreed, "{ended:?}");
     for block in 1..BLOCKS {
-        let wanted = match taken(block) {
-            true => Content::Zeros,
-            false => Content::Own,
+        let wanted = if taken(block) {
+            Content::Zeros
+        } else {
+            Content::Own
         };
         assert_eq!(content(&mut guest.frontend, block), wanted, "{block}");
     }
@@ -153,9 +98,10 @@ fn blocks_given_up_can_be_anothers() {
         assert_eq!(other.frontend.read_at(sector, 4096).unwrap(), expected);
     }
     for block in 1..BLOCKS {
-        let wanted = match guest.driver.held().contains(block) {
-            true => Content::Own,
-            false => Content::Refused,
+        let wanted = if guest.driver.held().contains(block) {
+            Content::Own
+        } else {
+            Content::Refused
         };
         assert_eq!(content(&mut guest.frontend, block), wanted, "{block}");
     }
@@ -185,8 +131,7 @@ fn lists_of_4096_sectors_take_many_exchanges() {
     assert_eq!(daemon.vssd().encoding, EncodingName::List4096);
 }
 
-/// A guest that gives nothing loses blocks once the deadline is over, and is
-/// told which.
+/// A guest that gives up nothing loses blocks at the deadline, and learns which.
 #[test]
 fn a_deadline_takes_what_the_guest_keeps() {
     let (site, daemon) = start();
@@ -203,133 +148,16 @@ fn a_deadline_takes_what_the_guest_keeps() {
     assert_eq!(ended.revoked, 100);
     assert!(ended.elapsed_ns >= 50_000_000);
     for block in 1..BLOCKS {
-        let wanted = match guest.driver.held().contains(block) {
-            true => Content::Own,
-            false => Content::Refused,
+        let wanted = if guest.driver.held().contains(block) {
+            Content::Own
+        } else {
+            Content::Refused
         };
         assert_eq!(content(&mut guest.frontend, block), wanted, "{block}");
     }
 }
 
-/// [DEV-15] An unmodified guest loses nothing unless that is forced, and the refusal comes at
-/// once, whoever is to pick.
-#[test]
-fn without_a_driver_blocks_are_taken_by_force_only() {
-    let (site, daemon) = start();
-    let refused = |resize: Resize| {
-        let error = daemon.client().call(&Request::Resize(resize)).unwrap_err();
-        error.to_string()
-    };
-    let said = refused(to(0));
-    assert!(said.contains("no guest is connected"), "{said}");
-    let mut plain = Frontend::connect(&site.path("vm1.sock"));
-    assert_eq!(plain.write_at(0, &[1; 512]), OK);
-    daemon.wait_until(|v| v.connected);
-    for pick in [
-        Pick::Guest,
-        Pick::Host(HostPick::Uniform),
-        Pick::Host(HostPick::Sequential),
-    ] {
-        let mut resize = to(0);
-        resize.pick = pick;
-        // It does not wait for that.
-        resize.deadline_ms = 3_600_000;
-        let said = refused(resize);
-        for word in [
-            "no vSSD driver answers",
-            "--force",
-            "4KiB (1 block)",
-            "file system",
-        ] {
-            assert!(said.contains(word), "{said}");
-        }
-    }
-    assert_eq!(
-        (daemon.vssd().held, daemon.vssd().counters.resizes),
-        (BLOCKS, 0)
-    );
-    assert_eq!(plain.write_at(0, &[1; 512]), OK);
-    let mut resize = to(0);
-    resize.deadline_ms = 20;
-    resize.force = true;
-    let ended = daemon.ended(daemon.begin(resize));
-    assert!(ended.is_complete(), "{ended:?}");
-    assert_eq!((ended.revoked, ended.agreed), (BLOCKS, false));
-    assert_eq!(plain.write_at(0, &[1; 512]), IOERR);
-}
-
-/// [DEV-16] Blocks can be given back to such a guest: its requests simply work again. One that
-/// gets a driver later has them all the same.
-#[test]
-fn without_a_driver_a_grow_takes_effect_at_once() {
-    let site = Site::new();
-    let daemon = site.start(&[site.spec("vm1", "size=4MiB,held=2MiB")]);
-    let mut plain = Frontend::connect(&site.path("vm1.sock"));
-    let (first, last) = (
-        u64::from(BLOCKS / 2) * SECTORS,
-        u64::from(BLOCKS - 1) * SECTORS,
-    );
-    assert_eq!(plain.write_at(first, &own(BLOCKS / 2)), IOERR);
-    let ended = daemon.ended(daemon.begin(to(BLOCKS - 24)));
-    assert!(ended.is_complete() && !ended.agreed, "{ended:?}");
-    assert!(ended.elapsed_ns >= ended.device_ns && ended.device_ns > 0);
-    assert_eq!(plain.write_at(first, &own(BLOCKS / 2)), OK);
-    assert_eq!(content(&mut plain, BLOCKS / 2 + 1), Content::Zeros);
-    assert_eq!(plain.write_at(last, &own(BLOCKS - 1)), IOERR);
-    drop(plain);
-    daemon.wait_until(|v| !v.connected);
-    // Without any guest as well.
-    assert!(daemon.ended(daemon.begin(to(BLOCKS))).is_complete());
-    daemon.kill();
-    let daemon = site.start(&[site.spec("vm1", "size=4MiB")]);
-    assert_eq!(daemon.vssd().held, BLOCKS);
-    let mut guest = boot(&site);
-    assert_eq!(guest.driver.held().len(), BLOCKS);
-    assert_eq!(content(&mut guest.frontend, BLOCKS / 2), Content::Own);
-}
-
-/// A guest that is reset, into a system without a driver, is as plain as any: its session does
-/// not count any more. If it comes back, its shrink goes on.
-#[test]
-fn a_guest_that_is_reset_is_a_plain_one() {
-    let (site, daemon) = start();
-    let mut guest = boot(&site);
-    daemon.wait_until(|v| v.driver);
-    let mut resize = to(BLOCKS - 100);
-    resize.deadline_ms = 100;
-    let id = daemon.begin(resize);
-    guest.frontend.reset_rings();
-    let ended = daemon.ended(id);
-    assert_eq!((ended.end.as_str(), ended.revoked), ("deadline", 0));
-    assert!(!daemon.vssd().driver);
-    let said = daemon.client().call(&Request::Resize(to(0))).unwrap_err();
-    assert!(said.to_string().contains("--force"), "{said}");
-    assert_eq!(guest.frontend.write_at(0, &own(0)), OK);
-    guest.reboot();
-    guest.run_until(Driver::is_quiet);
-    daemon.wait_until(|v| v.driver && v.agreed);
-    let id = daemon.begin(to(BLOCKS - 100));
-    guest.settle_at(BLOCKS - 100);
-    assert_eq!(daemon.ended(id).revoked, 0);
-}
-
-/// A guest that is reset in the middle of a grow has all of it, and so has its next driver.
-#[test]
-fn a_grow_goes_on_when_the_guest_is_reset() {
-    let site = Site::new();
-    let daemon = site.start(&[site.spec("vm1", "size=4MiB,held=2MiB")]);
-    let mut guest = boot(&site);
-    let mut resize = to(BLOCKS);
-    resize.deadline_ms = 3_600_000;
-    let id = daemon.begin(resize);
-    guest.reboot();
-    let ended = daemon.ended(id);
-    assert!(ended.is_complete() && !ended.agreed, "{ended:?}");
-    guest.settle_at(BLOCKS);
-    daemon.wait_until(|v| v.agreed);
-}
-
-/// Exactly the blocks that are named go, or none.
+/// Exactly the named blocks are taken, or none.
 #[test]
 fn given_blocks_are_taken_exactly() {
     let (site, daemon) = start();
@@ -396,8 +224,8 @@ fn without_revocation_the_deadline_ends_it_as_it_is() {
     assert_eq!((ended.end.as_str(), ended.held), ("declined", BLOCKS - 10));
     assert_eq!(ended.revoked, 0);
 
-    // Nobody looks: the deadline has to notice by itself. What the guest has
-    // not heard of it cannot confirm, but the list did not change.
+    // No client asks: the deadline has to fire by itself. The guest cannot confirm what it does not
+    // know of, but the list did not change.
     let mut resize = to(BLOCKS - 200);
     resize.revoke = false;
     resize.deadline_ms = 20;
@@ -441,7 +269,7 @@ fn a_cancelled_resize_keeps_what_has_moved() {
     assert!(busy.to_string().contains("under way"), "{busy}");
     let cancelled = daemon.client().call(&cancel).unwrap();
     assert_eq!(cancelled, Reply::Started { id });
-    // The event that tells of it may have older ones before it in the ring.
+    // Its event may have older ones before it in the ring.
     while daemon.vssd().last_resize.is_none() {
         guest.take_event();
         guest.settle_at(BLOCKS - 5);
@@ -454,8 +282,8 @@ fn a_cancelled_resize_keeps_what_has_moved() {
     assert!(daemon.client().call(&cancel).is_err());
 }
 
-/// A guest that reboots in the middle of a resize finishes it afterwards: its
-/// new driver knows nothing but what the device tells it.
+/// A guest that reboots in the middle of a resize finishes it afterwards: its new driver knows only
+/// what the device reports.
 #[test]
 fn a_guest_that_reboots_goes_on() {
     let (site, daemon) = start();
@@ -486,14 +314,15 @@ fn a_killed_backend_remembers_who_owns_what() {
     let daemon = site.start(&[site.spec("vm1", "size=4MiB")]);
     assert_eq!(daemon.vssd().digest, digest);
     guest.frontend.plug(&site.path("vm1.sock"));
-    // The session is of another life: the guest is told, and starts over.
+    // The session is that of a dead backend: the guest is notified, and starts over.
     guest.take_event();
     guest.run_until(Driver::is_quiet);
     assert_eq!(guest.driver.held().len(), BLOCKS - 200);
     for block in 1..BLOCKS {
-        let wanted = match guest.driver.held().contains(block) {
-            true => Content::Own,
-            false => Content::Refused,
+        let wanted = if guest.driver.held().contains(block) {
+            Content::Own
+        } else {
+            Content::Refused
         };
         assert_eq!(content(&mut guest.frontend, block), wanted, "{block}");
     }
@@ -504,7 +333,7 @@ fn a_killed_backend_remembers_who_owns_what() {
     assert_eq!(content(&mut guest.frontend, 1), Content::Own);
 }
 
-/// What lies on the medium without belonging to a block is never shown.
+/// Bytes on the medium that belong to no block are never readable.
 #[test]
 fn old_bytes_of_the_medium_are_not_readable() {
     use std::os::unix::fs::FileExt;

@@ -1,4 +1,4 @@
-//! Frontends that are silent or break what serves them, and as many as there may be.
+//! Frontends that are silent or kill the threads that serve them, and as many as are allowed.
 
 mod support;
 
@@ -18,7 +18,7 @@ use workloads::{HostPick, Pick};
 fn a_thread_that_dies_ends_its_connection_and_the_next_is_served() {
     let site = Site::new();
     let specs = [site.spec("vm1", "size=4MiB"), site.spec("vm2", "size=4MiB")];
-    let (daemon, log) = site.start_heard(&specs, &["--create", "--media", "hdd"]);
+    let (daemon, log) = site.start_with_log(&specs, &["--create", "--media", "hdd"]);
     let socket = site.path("vm1.sock");
     let mut other = Frontend::connect(&site.path("vm2.sock"));
     for (restarts, queue) in [(1, REQUESTS), (2, COMMANDS)] {
@@ -39,7 +39,7 @@ fn a_thread_that_dies_ends_its_connection_and_the_next_is_served() {
     assert_eq!(daemon.status().panics, 0, "none of that was a panic");
     let mut next = Frontend::connect(&socket);
     assert_eq!(next.read_at(0, 8192).unwrap(), [7; 8192]);
-    // No request is waited for that the dead threads left behind.
+    // Requests that the dead threads left behind are not waited for.
     let mut resize = Resize::new("vm1", Change::Shrink(Amount::Blocks(1000)));
     (resize.pick, resize.force) = (Pick::Host(HostPick::Sequential), true);
     let id = daemon.begin(resize);
@@ -50,7 +50,7 @@ fn a_thread_that_dies_ends_its_connection_and_the_next_is_served() {
 #[test]
 fn a_silent_client_is_disconnected_and_the_next_is_served() {
     let site = Site::new();
-    let (daemon, log) = site.start_heard(&[site.spec("vm1", "size=1MiB")], &["--create"]);
+    let (daemon, log) = site.start_with_log(&[site.spec("vm1", "size=1MiB")], &["--create"]);
     let socket = site.path("vm1.sock");
     for begun in [&b""[..], b"\x01\0\0\0\x01"] {
         let mut silent = UnixStream::connect(&socket).unwrap();
@@ -74,7 +74,7 @@ fn a_silent_client_is_disconnected_and_the_next_is_served() {
     assert!(said.contains(&format!("pid={}", process::id())), "{said}");
 }
 
-/// Whichever of its threads is the first to hear of the frontend.
+/// Whichever of its threads gets the first event of the frontend.
 #[test]
 fn every_frontend_is_logged_with_its_process() {
     let site = Site::new();

@@ -1,4 +1,4 @@
-//! Whatever a disk does, the control plane answers.
+//! The control plane answers whatever a disk does.
 //!
 //! The medium is so slow that it is busy for longer than any test waits. So what is answered
 //! while it is busy was not waiting for it, however slow the machine is.
@@ -32,12 +32,12 @@ const READS: u16 = 42;
 /// Where they go.
 const BUFFER: u64 = SCRATCH + 0x1000;
 
-/// A backend with two vSSDs, and what else it tells.
+/// A backend with two vSSDs, and its output.
 fn start(more: &[&str]) -> (Site, Daemon, support::daemon::Log, String) {
     let site = Site::new();
     let specs = ["vm1", "vm2"].map(|name| site.spec(name, "size=4MiB"));
     let options = ["--create", "--media", "hdd", "--metrics", "127.0.0.1:0"];
-    let (daemon, log) = site.start_heard(&specs, &[&options, more].concat());
+    let (daemon, log) = site.start_with_log(&specs, &[&options, more].concat());
     let line = log.wait_for("http://");
     let url = line.split("http://").nth(1).unwrap();
     let address = url.split('/').next().unwrap().to_owned();
@@ -73,7 +73,7 @@ fn shrink(name: &str, pick: Pick) -> Resize {
     resize
 }
 
-/// Everything that is not about vm1 works, and all can be known, while vm1 drains.
+/// Everything that does not concern vm1 works, and the status is complete, while vm1 drains.
 fn answers(site: &Site, daemon: &Daemon, address: &str, held: u32) {
     let busy = vssd(daemon, "vm1");
     assert!(busy.draining, "{busy:?}");
@@ -114,7 +114,7 @@ fn resize_to_be_surrendered() -> Resize {
 }
 
 #[test]
-fn a_surrender_keeps_nobody_else_waiting_and_a_second_signal_is_the_end() {
+fn a_surrender_blocks_no_other_vssd_and_a_second_signal_exits() {
     let (site, daemon, log, address) = start(&[]);
     let geometry = Geometry::new(4096, BLOCKS.into()).unwrap();
     let mut guest = Guest::boot(&site.path("vm1.sock"), geometry);
@@ -142,7 +142,7 @@ fn a_surrender_keeps_nobody_else_waiting_and_a_second_signal_is_the_end() {
     }
 }
 
-/// The command waits for the requests, and whoever ends the connection for the command.
+/// The command waits for the requests, and the end of the connection for the command.
 #[test]
 fn a_frontend_may_leave_while_its_surrender_waits() {
     let (site, daemon, _log, _address) = start(&[]);
@@ -177,9 +177,10 @@ fn a_thread_may_die_while_a_surrender_waits() {
         daemon.wait_until(|v| v.draining);
         let (kick, _client) = unreadable_kick();
         guest.frontend.kick_by(REQUESTS, &kick);
-        match stop_first {
-            true => guest.frontend.stop_ring_and_go(COMMANDS),
-            false => guest.frontend.wait_hung_up(),
+        if stop_first {
+            guest.frontend.stop_ring_and_go(COMMANDS)
+        } else {
+            guest.frontend.wait_hung_up()
         }
         daemon.wait_until(|v| v.connection == Connection::None && v.restarts == 1);
         let mut next = Frontend::connect(&site.path("vm1.sock"));
@@ -189,16 +190,17 @@ fn a_thread_may_die_while_a_surrender_waits() {
 }
 
 #[test]
-fn a_reset_or_a_disconnect_keeps_nobody_else_waiting() {
+fn a_reset_or_a_disconnect_blocks_no_other_vssd() {
     for reset in [true, false] {
         let (site, daemon, _log, address) = start(&[]);
         let mut guest = Frontend::connect(&site.path("vm1.sock"));
         scatter(&mut guest);
         guest.begin_reads(READS, READ_LEN, BUFFER);
         guest.wait_taken();
-        match reset {
-            true => guest.stop_ring_and_go(REQUESTS),
-            false => guest.unplug(),
+        if reset {
+            guest.stop_ring_and_go(REQUESTS)
+        } else {
+            guest.unplug()
         }
         daemon.wait_until(|v| v.draining);
         answers(&site, &daemon, &address, BLOCKS);
@@ -207,7 +209,7 @@ fn a_reset_or_a_disconnect_keeps_nobody_else_waiting() {
 }
 
 #[test]
-fn a_revocation_keeps_nobody_else_waiting() {
+fn a_revocation_blocks_no_other_vssd() {
     let (site, daemon, _log, address) = start(&[]);
     let mut guest = Frontend::connect(&site.path("vm1.sock"));
     scatter(&mut guest);
@@ -222,14 +224,14 @@ fn a_revocation_keeps_nobody_else_waiting() {
 }
 
 #[test]
-fn requests_that_are_carried_out_at_once_keep_nobody_else_waiting() {
+fn synchronous_requests_block_no_other_vssd() {
     for engine in ["uring", "sync"] {
         let (site, daemon, _log, address) = start(&["--io", engine]);
         let mut guest = Frontend::connect(&site.path("vm1.sock"));
         scatter(&mut guest);
         // No direct I/O to such an address.
         guest.begin_reads(READS, READ_LEN, BUFFER + 1);
-        // Nothing tells when they have been taken; a resize before that waits for none.
+        // There is no event when they have been taken; a resize before that waits for none.
         loop {
             let mut resize = shrink("vm1", Pick::Guest);
             resize.change = Change::Shrink(Amount::Blocks(1));

@@ -1,5 +1,5 @@
-//! How the daemon starts and ends: each refusal is a sentence that says what
-//! to do, and leaves nothing behind.
+//! Starting and stopping the daemon: each refusal is one sentence that says what to do, and leaves
+//! nothing behind.
 
 mod support;
 

@@ -1,5 +1,5 @@
-//! Where pools are made: over nothing, for their maker alone, at any size, and within the
-//! limits of the process; and what is left when they cannot be.
+//! Creating pools: over nothing, accessible to the owner only, at any size, and within the limits
+//! of the process; and what a failed creation leaves.
 
 mod support;
 
@@ -24,7 +24,7 @@ fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().mode() & 0o777
 }
 
-/// What is on a disk, where, and what it is called.
+/// Contents of a disk: position, bytes and name.
 const OTHERS: [(&[u8], u64, &str); 6] = [
     (b"_BHRfS_M", 0x10040, "btrfs file system at 64KiB"),
     (b"CD001", 0x8001, "ISO 9660 file system at 32KiB"),
@@ -77,7 +77,7 @@ fn nothing_is_made_over_anything() {
     }
 }
 
-/// A pool is made over, by force; what was it is said.
+/// A pool is overwritten by force, and the message says what was there.
 #[test]
 fn a_pool_is_something_too() {
     let site = Site::new();
@@ -116,7 +116,7 @@ fn a_pool_file_is_for_its_maker_alone() {
         let options: Vec<&str> = options.iter().map(String::as_str).collect();
         let mut served = vec!["--create"];
         served.extend(&options);
-        // The umask is of no importance.
+        // The umask has no effect.
         let inner = site.command(&[site.spec("vm1", "size=1MiB")], &served);
         let mut command = Command::new("sh");
         command.arg("-c").arg("umask 0; exec \"$@\"").arg("sh");
@@ -147,8 +147,8 @@ fn a_pool_file_is_for_its_maker_alone() {
     assert_eq!(mode(&disk), 0o664);
 }
 
-/// A limit on the size of files ends neither program, at creation or at run time, and what does
-/// not come about leaves nothing behind.
+/// A limit on the size of files ends neither program, at creation or at run time, and a failed
+/// creation leaves nothing behind.
 #[test]
 fn a_limit_on_the_size_of_files_is_an_error_and_not_the_end() {
     let site = Site::new();
@@ -201,7 +201,7 @@ fn a_limit_on_the_size_of_files_is_an_error_and_not_the_end() {
     }
 }
 
-/// A pool that is there is not measured against the limit first: it is met by the write.
+/// An existing pool is not checked against the limit in advance: the write fails.
 #[test]
 fn a_limit_on_the_size_of_files_is_an_error_of_a_command_that_writes_to_a_pool() {
     let site = Site::new();
@@ -240,7 +240,7 @@ fn a_tebibyte_takes_no_longer() {
 }
 
 /// On shared storage no lock keeps a second backend on another machine off the pool. The first one
-/// ends when it finds that out, and a check tells of both.
+/// ends when it detects that, and a check reports both.
 #[test]
 fn a_backend_ends_when_another_has_its_pool() {
     let site = Site::new();

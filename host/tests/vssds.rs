@@ -1,5 +1,5 @@
-//! vSSDs that come and go: what cannot be served leaves nothing behind, nothing is made by
-//! mistake, and who may connect does not depend on the umask.
+//! Adding and removing vSSDs: what cannot be served leaves nothing behind, nothing is created by
+//! mistake, and permissions do not depend on the umask.
 
 mod support;
 
@@ -173,7 +173,7 @@ fn a_mistyped_name_makes_nothing() {
     let site = Site::new();
     let specs = [site.spec("vm1", "size=1MiB"), site.spec("vm2", "size=1MiB")];
     let options = ["--create", "--size", "8MiB"];
-    let (daemon, ready) = site.launch_and_hear(site.command(&specs, &options));
+    let (daemon, ready) = site.launch_with_line(site.command(&specs, &options));
     assert_eq!(ready, "ready (new: vm1, vm2)");
     let typo = site.spec("vm11", "size=1MiB");
     for output in [
@@ -193,12 +193,12 @@ fn a_mistyped_name_makes_nothing() {
     daemon.kill();
     let said = site.refused(std::slice::from_ref(&typo), &[]);
     assert!(said.contains("it has: vm1, vm2"), "{said}");
-    // Nothing is new the second time, whatever is allowed; and a name that is shows.
-    let (daemon, ready) = site.launch_and_hear(site.command(&specs, &options));
+    // Nothing is created the second time, even if it is allowed; a new name shows.
+    let (daemon, ready) = site.launch_with_line(site.command(&specs, &options));
     assert_eq!(ready, "ready");
     let made = site.vssdctl(&["add", &typo, "--create"]);
     assert!(
-        text(&made).starts_with("made a new vSSD"),
+        text(&made).starts_with("created a new vSSD"),
         "{}",
         text(&made)
     );
@@ -207,12 +207,12 @@ fn a_mistyped_name_makes_nothing() {
     let one_new = [specs[0].clone(), site.spec("vm3", "size=1MiB,create=true")];
     let mut command = site.command(&one_new, &[]);
     command.stderr(log);
-    let (daemon, ready) = site.launch_and_hear(command);
+    let (daemon, ready) = site.launch_with_line(command);
     assert_eq!(ready, "ready (new: vm3)");
     assert_eq!(daemon.terminate().code(), Some(0));
     let log = fs::read_to_string(site.path("daemon.log")).unwrap();
     assert!(
-        log.contains("made a new vSSD") && log.contains("vm3"),
+        log.contains("created a new vSSD") && log.contains("vm3"),
         "{log}"
     );
     // In a configuration.
@@ -235,12 +235,12 @@ fn in_memory_every_vssd_is_new() {
         .args(["--backing", "memory", "--control"])
         .arg(site.path("control.sock"))
         .args(["--vssd", &site.spec("vm1", "size=1MiB")]);
-    let (_daemon, ready) = site.launch_and_hear(command);
+    let (_daemon, ready) = site.launch_with_line(command);
     assert_eq!(ready, "ready (new: vm1)");
 }
 
 #[test]
-fn what_does_not_apply_or_may_surprise_is_said() {
+fn options_without_effect_are_warned_about() {
     let site = Site::new();
     let log = File::create(site.path("daemon.log")).unwrap();
     let mut specs = [site.spec("vm1", "size=4MiB,held=3MiB")];
@@ -302,7 +302,7 @@ fn mode(site: &Site, name: &str) -> u32 {
 }
 
 #[test]
-fn sockets_are_for_their_owner_or_for_whom_it_says() {
+fn sockets_are_for_their_owner_or_as_options_say() {
     let site = Site::new();
     let specs = [site.spec("vm1", "size=1MiB"), site.spec("vm2", "size=1MiB")];
     let own_group = fs::metadata(site.path("")).unwrap().gid().to_string();
@@ -353,8 +353,8 @@ impl Drop for SetWhenDropped<'_> {
     }
 }
 
-/// Whoever still has a vSSD in hand when it is removed changes nothing: not a volume that is
-/// gone, and not one that is served anew. Every request is answered.
+/// A client that is using a vSSD when it is removed changes nothing: not a volume that is deleted,
+/// and not one that is served again. Every request is answered.
 #[test]
 fn a_resize_that_meets_a_removal_leaves_the_pool_whole() {
     for delete in [true, false] {
@@ -419,7 +419,7 @@ fn a_resize_that_meets_a_removal_leaves_the_pool_whole() {
     }
 }
 
-/// Who waits for a resize of a vSSD that is removed hears of that.
+/// A client that waits for a resize of a removed vSSD gets an error.
 #[test]
 fn a_resize_ends_when_its_vssd_is_removed() {
     let site = Site::new();
@@ -438,7 +438,7 @@ fn a_resize_ends_when_its_vssd_is_removed() {
     assert!(said.contains("vm1 was removed"), "{said}");
 }
 
-/// A start that fails leaves the pool as it found it, and none where there was none.
+/// A failed start leaves an existing pool unchanged, and creates none.
 #[test]
 fn a_start_that_fails_is_undone() {
     let site = Site::new();
@@ -457,7 +457,7 @@ fn a_start_that_fails_is_undone() {
     site.refused(&more, &[]);
     let daemon = site.start_with(&[site.spec("vm1", "size=1MiB")], &[]);
     assert_eq!(daemon.vssd().reservation, 0);
-    // Said of one it counts, whatever is said of all.
+    // Set for one vSSD it applies, whatever is set for all.
     drop(daemon);
     let refused = [
         site.spec("vm1", "size=1MiB"),

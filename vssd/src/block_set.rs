@@ -5,10 +5,15 @@
 //! extents would be smaller for contiguous sets and 64 times larger for
 //! scattered ones, which are the common case after a guest chose by use.
 
+mod words;
+
 use alloc::vec;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
-use core::ops::Range;
+
+pub(crate) use self::words::count_ones;
+pub use self::words::spans;
+use self::words::{Parts, TOGETHER, count_alike, mask};
 
 /// A maximal or partial run of consecutive blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,83 +47,6 @@ pub struct BlockSet {
     words: Vec<u64>,
     capacity: u32,
     len: u32,
-}
-
-/// Bits `from..to` of a word; `to` may be 64.
-fn mask(from: u32, to: u32) -> u64 {
-    (u64::MAX >> (64 - (to - from))) << from
-}
-
-/// The words that `start..start + len` touches, as index and the bits it has in each.
-pub fn spans(start: u32, len: u32) -> impl Iterator<Item = (usize, u64)> {
-    let Parts { head, whole, tail } = Parts::of(start, len);
-    let whole = whole.map(|word| (word, u64::MAX));
-    head.into_iter().chain(whole).chain(tail)
-}
-
-/// Words that are looked at together where most are alike: so many that the loop over
-/// them, which has no early end, is done several words at a time.
-const TOGETHER: usize = 32;
-
-/// What `start..start + len` touches: like [`spans`], the whole words as one range.
-struct Parts {
-    head: Option<(usize, u64)>,
-    whole: Range<usize>,
-    tail: Option<(usize, u64)>,
-}
-
-impl Parts {
-    fn of(start: u32, len: u32) -> Self {
-        let end = u64::from(start) + u64::from(len);
-        let (first, last) = ((start / 64) as usize, (end / 64) as usize);
-        // A part of a word, whole words, a part of a word: each can be empty.
-        let head = match (start % 64, first == last) {
-            (0, _) | (_, true) => None,
-            (bit, false) => Some((first, mask(bit, 64))),
-        };
-        let from = if first == last { start % 64 } else { 0 };
-        let to = (end % 64) as u32;
-        Self {
-            head,
-            whole: first + usize::from(head.is_some())..last,
-            tail: (from < to && len > 0).then(|| (last, mask(from, to))),
-        }
-    }
-
-    fn ends(&self) -> impl Iterator<Item = (usize, u64)> + use<> {
-        self.head.into_iter().chain(self.tail)
-    }
-}
-
-/// Number of set bits in words that are probably all alike.
-fn count_alike(words: &[u64]) -> u32 {
-    let (any, all) = words
-        .iter()
-        .fold((0, u64::MAX), |(any, all), word| (any | word, all & word));
-    match (any, all) {
-        (0, _) => 0,
-        (_, u64::MAX) => words.len() as u32 * 64,
-        _ => count_ones(words.iter().copied()),
-    }
-}
-
-/// Number of set bits in many words, by carry-save adders (Harley and Seal;
-/// Warren, Hacker's Delight, 5-1): four words are added bit by bit and only
-/// every fourth is counted, which on a processor without an instruction for
-/// that is half the work.
-pub(crate) fn count_ones(mut words: impl Iterator<Item = u64>) -> u32 {
-    let add = |a: u64, b: u64, c: u64| (a ^ b ^ c, a & b | (a ^ b) & c);
-    let (mut ones, mut twos, mut fours) = (0, 0, 0u32);
-    while let Some(first) = words.next() {
-        let mut more = || words.next().unwrap_or(0);
-        let (sum, carry) = add(ones, first, more());
-        let (sum, second) = add(sum, more(), more());
-        ones = sum;
-        let (sum, carry) = add(twos, carry, second);
-        twos = sum;
-        fours += carry.count_ones();
-    }
-    ones.count_ones() + 2 * twos.count_ones() + 4 * fours
 }
 
 impl BlockSet {
@@ -298,10 +226,9 @@ impl BlockSet {
     /// Adds the blocks of many words, `blocks` in all; returns how many were
     /// not in before.
     ///
-    /// Sets change by the million blocks, nearly always by blocks that are all
-    /// out or all in. Telling that takes an `and` a word; counting bits takes
-    /// ten times that on a processor without an instruction for it, which is
-    /// what the guest must be content with.
+    /// Sets change by the million blocks, nearly always by blocks that are all out or all in.
+    /// Checking that takes an `and` a word; counting bits takes ten times as long on a processor
+    /// without an instruction for it, and the guest cannot rely on one.
     pub(crate) fn insert_words(
         &mut self,
         words: impl Iterator<Item = (usize, u64)>,
@@ -487,14 +414,14 @@ impl BlockSet {
         picked
     }
 
-    /// The number of blocks, counted afresh: what [`len`](Self::len) must say.
+    /// A recount of the blocks, which must equal [`len`](Self::len).
     pub fn recount(&self) -> u32 {
         count_ones(self.words.iter().copied())
     }
 
-    /// A 64-bit digest of which blocks are in the set (SPEC.md, 4.9). It
-    /// tells two lists that drifted apart, not two that were made to collide:
-    /// a guest that lies about its list harms only itself.
+    /// A 64-bit digest of which blocks are in the set (SPEC.md, 4.9). It distinguishes lists that
+    /// drifted apart, not lists that were made to collide: a guest that lies about its list harms
+    /// only itself.
     pub fn digest(&self) -> u64 {
         const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
         self.words
@@ -553,130 +480,4 @@ impl Bitmap for Difference<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use alloc::collections::BTreeSet;
-    use rand::{RngExt, SeedableRng, rngs::SmallRng};
-
-    /// Random operations on the bitmap and on a `BTreeSet`, compared after each.
-    #[test]
-    fn behaves_as_a_set_of_numbers() {
-        for seed in 0..20 {
-            let mut rng = SmallRng::seed_from_u64(seed);
-            let capacity = rng.random_range(1..400);
-            let mut set = BlockSet::empty(capacity);
-            let mut model = BTreeSet::new();
-            for _ in 0..300 {
-                let start = rng.random_range(0..capacity);
-                let len = rng.random_range(0..=capacity - start);
-                let range = start..start + len;
-                if rng.random() {
-                    let added = range.filter(|&b| model.insert(b)).count();
-                    assert_eq!(set.insert_range(start, len), added as u32, "seed {seed}");
-                } else {
-                    let removed = range.filter(|b| model.remove(b)).count();
-                    assert_eq!(set.remove_range(start, len), removed as u32, "seed {seed}");
-                }
-                assert!(set.iter().eq(model.iter().copied()), "seed {seed}");
-                assert!(
-                    set.runs()
-                        .flat_map(|r| r.start..r.end())
-                        .eq(model.iter().copied()),
-                    "seed {seed}"
-                );
-                assert_eq!(set.len(), set.recount(), "seed {seed}");
-                let mut other = BlockSet::empty(capacity);
-                other.insert_range(start, len);
-                let difference = Difference(&set, &other);
-                let only = (0..difference.word_count())
-                    .map(|i| difference.word(i).count_ones())
-                    .sum::<u32>();
-                let mut left = set.clone();
-                left.subtract(&other);
-                assert_eq!(only, left.len(), "seed {seed}");
-                let outside = (0..Complement(&set).word_count())
-                    .map(|i| Complement(&set).word(i).count_ones())
-                    .sum::<u32>();
-                assert_eq!(outside, capacity - set.len(), "seed {seed}");
-                let probe = rng.random_range(0..capacity);
-                assert_eq!(set.contains(probe), model.contains(&probe), "seed {seed}");
-                assert_eq!(
-                    set.next_in(probe),
-                    model.range(probe..).next().copied(),
-                    "seed {seed}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn samples_are_spread_evenly() {
-        let mut rng = SmallRng::seed_from_u64(1);
-        let mut below = |n| rng.random_range(0..n);
-        let set = BlockSet::full(100_000);
-        let picks = set.sample(25_000, &mut below);
-        assert_eq!(picks.len(), 25_000);
-        for quarter in 0..4 {
-            let inside = picks.iter().filter(|b| b / 25_000 == quarter).count();
-            // Six standard deviations of the hypergeometric distribution.
-            assert!(inside.abs_diff(6_250) < 360, "{inside}");
-        }
-        assert_eq!(set.sample(200_000, &mut below), set);
-    }
-
-    /// Against sorting: the picked have smaller keys than the rest, and of equal
-    /// keys each is picked about equally often.
-    #[test]
-    fn the_least_are_picked_and_ties_are_broken_at_random() {
-        for seed in 0..50 {
-            let mut rng = SmallRng::seed_from_u64(seed);
-            let capacity = rng.random_range(1..300);
-            let keys: Vec<u32> = (0..capacity).map(|_| rng.random_range(0..8)).collect();
-            let set = BlockSet::full(capacity).sample(capacity / 2 + 1, |n| rng.random_range(0..n));
-            let count = rng.random_range(0..=capacity);
-            let key = |block: u32| keys[block as usize];
-            let picked = set.least(count, key, |n| rng.random_range(0..n));
-            assert_eq!(picked.len(), count.min(set.len()), "seed {seed}");
-            assert!(picked.is_subset_of(&set), "seed {seed}");
-            let mut rest = set.clone();
-            rest.subtract(&picked);
-            let highest = picked.iter().map(key).max().unwrap_or(0);
-            assert!(
-                rest.iter().all(|block| key(block) >= highest),
-                "seed {seed}"
-            );
-        }
-        let mut rng = SmallRng::seed_from_u64(1);
-        let set = BlockSet::full(100);
-        let mut low = 0;
-        for _ in 0..400 {
-            let picked = set.least(50, |block| block / 100, |n| rng.random_range(0..n));
-            low += picked.iter().filter(|&block| block < 50).count();
-        }
-        // 10,000 expected; the deviation is about 70.
-        assert!((9_500..10_500).contains(&low), "{low} of the lower half");
-    }
-
-    #[test]
-    fn bits_are_counted_together_as_one_by_one() {
-        let mut rng = SmallRng::seed_from_u64(5);
-        for len in 0..40 {
-            let words: Vec<u64> = (0..len)
-                .map(|_| rng.random::<u64>() | rng.random::<u64>())
-                .collect();
-            let singly: u32 = words.iter().map(|word| word.count_ones()).sum();
-            assert_eq!(count_ones(words.into_iter()), singly, "{len} words");
-        }
-    }
-
-    #[test]
-    fn digests_tell_sets_apart() {
-        let full = BlockSet::full(1000);
-        let mut other = full.clone();
-        assert_eq!(full.digest(), other.digest());
-        other.remove(999);
-        assert_ne!(full.digest(), other.digest());
-        other.insert(999);
-        assert_eq!(full.digest(), other.digest());
-    }
-}
+mod tests;

@@ -1,10 +1,9 @@
 //! The driver's half of the resize protocol, free of I/O, clocks and threads.
 //!
-//! [`Driver`] keeps the guest's list of valid blocks (*held*). Events and
-//! responses only note what the device wants; [`Driver::poll`] compares that
-//! with what is held and says the next step. So a goal that changes twice
-//! before the driver looks is followed once, and a repeated event costs
-//! nothing.
+//! [`Driver`] keeps the guest's list of valid blocks (*held*). Events and responses only record
+//! what the device wants; [`Driver::poll`] compares that with what is held and returns the next
+//! step. So a goal that changes twice before the driver looks is followed once, and a repeated
+//! event costs nothing.
 //!
 //! ```text
 //!              HELLO            LIST … LIST
@@ -17,6 +16,8 @@
 //! application picked it, before I/O to it is drained and before its
 //! SURRENDER is sent; it returns to *held* if the device refuses it.
 
+mod incoming;
+
 use alloc::vec;
 
 use crate::block_set::BlockSet;
@@ -24,11 +25,11 @@ use crate::encoding::{SetView, encode};
 use crate::error::Reject;
 use crate::units::Geometry;
 use crate::wire::{
-    Confirm, Encoding, Event, FLAG_FINAL, Goal, HelloRequest, HelloResponse, MAX_PAYLOAD, Opcode,
-    REQUEST_HEADER_LEN, Request, Response, Status, VERSION,
+    Confirm, Encoding, FLAG_FINAL, Goal, HelloRequest, MAX_PAYLOAD, Opcode, REQUEST_HEADER_LEN,
+    Request, VERSION,
 };
 
-/// What the driver has to do next.
+/// The next step of the driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Nothing, until an event or a response arrives.
@@ -49,7 +50,7 @@ pub enum Step {
     Drain,
 }
 
-/// Which way a list changes.
+/// The direction in which a list changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
     /// Blocks leave it.
@@ -82,17 +83,16 @@ pub enum Notice<'a> {
     },
 }
 
-/// The device broke the contract. The driver starts over with HELLO; who
-/// drives it decides how often to put up with that.
+/// The device broke the contract. The driver starts over with HELLO; its caller limits how often.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// A response is short, unknown or answers another command.
     BadResponse,
-    /// A block set in a response is not one.
+    /// A block set in a response is invalid.
     BadSet(Reject),
-    /// HELLO was refused, or promises what cannot be.
+    /// HELLO was refused, or its response is invalid.
     BadHello,
-    /// The device refused a command that this driver takes to be right.
+    /// The device refused a command that is valid as far as this driver knows.
     Refused(Opcode, Reject),
 }
 
@@ -227,8 +227,8 @@ impl Driver {
             && (self.held.len() == self.goal.target || self.declined == Some(self.goal.generation))
     }
 
-    /// Which way the list is to change, until all that moves has moved; a list
-    /// that only waits to be confirmed goes neither way.
+    /// The direction in which the list is to change, until all blocks have moved; a list that only
+    /// waits to be confirmed has none.
     pub fn wanted(&self) -> Option<Way> {
         let declined = self.declined == Some(self.goal.generation);
         match &self.state {
@@ -255,8 +255,8 @@ impl Driver {
         }
     }
 
-    /// A request to held blocks failed: the device may have taken one, and its event be on
-    /// the way. The driver asks it, because no time is long enough to wait for events.
+    /// A request to held blocks failed: the device may have taken one, and its event be on the way.
+    /// The driver asks it with a REVOKED, because no wait for events is long enough.
     pub fn doubt(&mut self) -> Doubt {
         self.doubts.0 += 1;
         self.doubts
@@ -270,28 +270,6 @@ impl Driver {
     /// True from the first complete list on.
     pub fn is_attached(&self) -> bool {
         matches!(self.state, State::Ready)
-    }
-
-    /// Takes an event of the device. Unknown ones are ignored [DRV-3].
-    pub fn on_event(&mut self, bytes: &[u8]) {
-        match Event::decode(bytes) {
-            Some(Event::Goal(goal)) => {
-                if goal.generation >= self.goal.generation {
-                    self.is_awaiting_event = false;
-                }
-                self.adopt(goal);
-            }
-            // A HELLO that is on its way or answered already is the resync.
-            Some(Event::Resync) => self.needs_resync |= !matches!(self.state, State::Detached),
-            None => {}
-        }
-    }
-
-    /// [DRV-4] The newer goal wins, so late and repeated ones do no harm.
-    fn adopt(&mut self, goal: Goal) {
-        if goal.generation >= self.goal.generation {
-            self.goal = goal;
-        }
     }
 
     /// The next step; a command to send is built in `buffer`, which has at
@@ -468,134 +446,6 @@ impl Driver {
     pub fn drained(&mut self) {
         if let Some(leaving) = &mut self.leaving {
             leaving.drained = true;
-        }
-    }
-
-    /// Takes the response to the command in flight.
-    ///
-    /// # Errors
-    /// A [`Fault`] of the device; the driver then starts over with HELLO.
-    pub fn on_response<'a>(&mut self, bytes: &'a [u8]) -> Result<Notice<'a>, Fault> {
-        let opcode = self.in_flight.take().ok_or(Fault::BadResponse)?;
-        let result = self.respond(opcode, bytes);
-        if result.is_err() {
-            self.detach();
-        }
-        result
-    }
-
-    fn respond<'a>(&mut self, opcode: Opcode, bytes: &'a [u8]) -> Result<Notice<'a>, Fault> {
-        let (response, payload) = Response::decode(bytes).ok_or(Fault::BadResponse)?;
-        if response.sequence != self.sequence {
-            return Err(Fault::BadResponse);
-        }
-        if opcode == Opcode::Hello {
-            return self.on_hello(&response, payload);
-        }
-        self.adopt(response.goal);
-        match response.status {
-            Status::Ok => {}
-            Status::Rejected(Reject::StaleSession) => {
-                self.needs_resync = true;
-                return Ok(Notice::None);
-            }
-            // [DRV-6] The device wanted fewer blocks by then, or could not
-            // record the change: what was picked is still held.
-            Status::Rejected(Reject::TooMany | Reject::Storage) => {
-                self.restore();
-                self.is_awaiting_event = false;
-                return Ok(Notice::None);
-            }
-            Status::Rejected(reject) => return Err(Fault::Refused(opcode, reject)),
-        }
-        match opcode {
-            Opcode::Hello | Opcode::Confirm => Ok(Notice::None),
-            Opcode::List => self.on_list(response.cursor, payload),
-            Opcode::Surrender => Ok(self.on_surrendered()),
-            Opcode::Accept => {
-                let blocks = self.view(payload)?;
-                let added = self.held.insert_view(&blocks);
-                if added != blocks.len() {
-                    return Err(Fault::BadSet(Reject::Mismatch));
-                }
-                Ok(Notice::Granted(blocks))
-            }
-            Opcode::Revoked => {
-                let blocks = self.view(payload)?;
-                self.held.remove_view(&blocks);
-                if let Some(leaving) = &mut self.leaving {
-                    leaving.blocks.remove_view(&blocks);
-                }
-                self.drop_empty_leaving();
-                self.resolved = self.asked;
-                Ok(Notice::Revoked(blocks))
-            }
-        }
-    }
-
-    fn view<'a>(&self, payload: &'a [u8]) -> Result<SetView<'a>, Fault> {
-        SetView::parse(payload, self.geometry).map_err(Fault::BadSet)
-    }
-
-    fn on_hello<'a>(&mut self, response: &Response, payload: &[u8]) -> Result<Notice<'a>, Fault> {
-        let hello = HelloResponse::decode(payload).ok_or(Fault::BadHello)?;
-        let same_shape = hello.block_size == self.geometry.block_size()
-            && hello.capacity == self.geometry.capacity();
-        if response.status != Status::Ok || hello.version != VERSION || !same_shape {
-            return Err(Fault::BadHello);
-        }
-        self.session = response.session;
-        self.sequence = 0;
-        self.encoding = hello.encoding;
-        // Another life of the device counts its goals from anew.
-        self.goal = response.goal;
-        self.state = State::Listing {
-            cursor: 0,
-            incoming: BlockSet::empty(self.geometry.capacity()),
-        };
-        Ok(Notice::None)
-    }
-
-    fn on_list<'a>(&mut self, next: u32, payload: &'a [u8]) -> Result<Notice<'a>, Fault> {
-        let blocks = self.view(payload)?;
-        let State::Listing { cursor, incoming } = &mut self.state else {
-            return Err(Fault::BadResponse);
-        };
-        let fresh = incoming.insert_view(&blocks) == blocks.len();
-        if !fresh || next <= *cursor {
-            return Err(Fault::BadSet(Reject::Unordered));
-        }
-        *cursor = next;
-        if next < self.geometry.capacity() {
-            return Ok(Notice::None);
-        }
-        let capacity = self.geometry.capacity();
-        let incoming = core::mem::replace(incoming, BlockSet::empty(capacity));
-        let mut gained = incoming.clone();
-        gained.subtract(&self.held);
-        let mut lost = core::mem::replace(&mut self.held, incoming);
-        lost.subtract(&self.held);
-        self.state = State::Ready;
-        Ok(Notice::Resynced { gained, lost })
-    }
-
-    fn on_surrendered<'a>(&mut self) -> Notice<'a> {
-        let Some(leaving) = &mut self.leaving else {
-            return Notice::None;
-        };
-        let count = leaving.sent;
-        if count == leaving.blocks.len() {
-            self.leaving = None;
-        } else {
-            let span = leaving.sent_to - leaving.sent_from;
-            leaving.blocks.remove_range(leaving.sent_from, span);
-        }
-        Notice::Surrendered { count }
-    }
-
-    fn drop_empty_leaving(&mut self) {
-        if self.leaving.as_ref().is_some_and(|l| l.blocks.is_empty()) {
-            self.leaving = None;
         }
     }
 

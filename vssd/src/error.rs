@@ -25,7 +25,7 @@ macro_rules! rejects {
                 match code { $($code => Some(Self::$name),)+ _ => None }
             }
 
-            /// The reason in a word, for counters and CSV columns.
+            /// The label of the reason, for counters and CSV columns.
             pub fn label(self) -> &'static str {
                 match self { $(Self::$name => $label,)+ }
             }

@@ -11,7 +11,7 @@ use zerocopy::{FromBytes, FromZeros, IntoBytes, transmute};
 use crate::error::Reject;
 use crate::units::Geometry;
 
-/// What marks a virtio-blk device as a vSSD: bytes 24..28 of its config space.
+/// The magic of a vSSD: bytes 24..28 of its config space.
 pub const MARK: [u8; 4] = *b"vSSD";
 
 /// Where the mark starts in config space: the topology fields, which QEMU
@@ -107,7 +107,7 @@ impl Encoding {
     }
 }
 
-/// What a command asks for.
+/// The operation of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opcode {
     /// Opens a session.
@@ -147,7 +147,7 @@ impl Opcode {
     }
 }
 
-/// How the device answered a command.
+/// The status of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     /// Carried out.
@@ -226,7 +226,7 @@ impl From<layout::Goal> for Goal {
 const EVENT_GOAL: u16 = 1;
 const EVENT_RESYNC: u16 = 2;
 
-/// What the device sends to the driver unasked.
+/// An event of the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     /// The goal changed, or another exchange of `list-4096` is due.
@@ -320,7 +320,7 @@ pub struct Response {
     pub sequence: u32,
     /// LIST: where to go on; the capacity when the list is complete.
     pub cursor: u32,
-    /// What the device wants now.
+    /// The present goal of the device.
     pub goal: Goal,
 }
 
@@ -413,7 +413,7 @@ impl HelloResponse {
         })
     }
 
-    /// The answer in a payload; `None` when it is none.
+    /// The response in a payload; `None` when it is invalid.
     pub fn decode(payload: &[u8]) -> Option<Self> {
         let (answer, _) = layout::HelloResponse::ref_from_prefix(payload).ok()?;
         Some(Self {

@@ -412,7 +412,7 @@ fn dev_7_unheld_surrender_is_rejected() {
 }
 
 #[test]
-fn dev_8_nothing_is_granted_while_a_loss_is_unheard_of() {
+fn dev_8_nothing_is_granted_before_a_loss_is_reported() {
     let mut fixture = fixture();
     fixture.resize(90);
     let mut picks = BlockSet::empty(100);
@@ -430,7 +430,7 @@ fn dev_8_nothing_is_granted_while_a_loss_is_unheard_of() {
 }
 
 #[test]
-fn dev_9_every_revoked_block_is_told_of() {
+fn dev_9_every_revoked_block_is_reported() {
     let mut fixture = fixture();
     fixture.resize(90);
     let mut picks = BlockSet::empty(100);

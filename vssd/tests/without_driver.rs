@@ -209,7 +209,7 @@ fn dev_16_what_is_granted_without_a_driver_is_accepted_by_the_next() {
     fixture.device.resize(taken, 0).unwrap();
     fixture.follow(0);
     assert_eq!(fixture.granted(), 60);
-    // Before the driver has heard of that, it is cut off, and the blocks come back.
+    // Before the driver learns of that, it is cut off, and the blocks come back.
     fixture.device.disconnected();
     fixture.follow(u64::MAX);
     fixture.device.resize(to(80), 0).unwrap();
@@ -281,7 +281,7 @@ fn dev_13_a_grant_that_cannot_be_recorded_does_not_happen() {
 
 /// Blocks that no driver ever had need not be told to one when they are taken again.
 #[test]
-fn what_came_and_went_without_a_driver_is_not_told() {
+fn changes_without_a_driver_are_not_reported() {
     let mut fixture = fixture(40);
     fixture.drive();
     fixture.device.disconnected();

@@ -88,7 +88,7 @@ impl CrashDisk {
         }
     }
 
-    /// The power goes and comes back.
+    /// The power is lost and comes back.
     pub fn cut(&self) {
         self.fault.set(Fault::Never);
         let mut rng = self.rng.borrow_mut();

@@ -5,7 +5,7 @@ use core::future::Future;
 /// Bytes of a block.
 pub const BLOCK_LEN: usize = 4096;
 
-/// Why a transfer did not take place.
+/// Why a transfer failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IoError {
     /// The medium failed it.

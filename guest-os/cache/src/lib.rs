@@ -1,5 +1,5 @@
-//! The guest's block cache: which block of the origin disk is in which slot of
-//! the vSSD, and which block goes when room is needed.
+//! The guest's block cache: which block of the origin disk is in which slot of the vSSD, and which
+//! block is evicted when space is needed.
 //!
 //! A block is 4 KiB of the slow origin disk, named by a `u32`. A slot is a block
 //! of the vSSD; the hypervisor may take any slot away and give it back later, so

@@ -364,8 +364,8 @@ mod tests {
     use super::*;
     use alloc::vec::Vec;
 
-    /// Blocks whose scrambled numbers differ in one bit each, so that what tells
-    /// them apart is once in every part of an entry, or the bucket.
+    /// Blocks whose scrambled numbers differ in one bit each, so that the difference is once in
+    /// every part of an entry, or in the bucket.
     fn close_blocks() -> Vec<u32> {
         let bits = (0..32).map(|bit| 1 << bit);
         [0].into_iter().chain(bits).map(unscramble).collect()

@@ -24,7 +24,7 @@ use world::run::{Habits, Run, is_lost};
 /// Blocks of the origin disk: far more than are used, since a journal is at its end.
 const ORIGIN_BLOCKS: u32 = 4096;
 
-/// How large a run is, and how closely it is looked at.
+/// The size of a run, and the density of its checks.
 #[derive(Clone, Copy)]
 struct Scale {
     /// Blocks of the origin disk that are used.

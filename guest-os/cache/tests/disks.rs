@@ -167,7 +167,7 @@ fn faults_come_when_they_are_asked_for() {
 fn panics(what: impl FnOnce(&mut World)) {
     let mut world = world(1);
     let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| what(&mut world)));
-    assert!(caught.is_err(), "nobody noticed");
+    assert!(caught.is_err(), "the fault was not detected");
 }
 
 #[test]

@@ -189,7 +189,7 @@ fn blocks_revoked_in_the_middle_of_a_surrender_are_not_handed_out() {
 /// What is dirty in blocks taken by force, and that alone, is lost, told, and mended by
 /// the next write.
 #[test]
-fn what_is_revoked_is_lost_and_told() {
+fn revoked_blocks_are_lost_and_reported() {
     for (seed, config) in (0..).zip(some_configs()) {
         let mut run = open(config, seed);
         fill(&mut run);

@@ -1,4 +1,4 @@
-//! The machine's tables at entry, and what the loader tells.
+//! The machine's tables at entry, and the loader's information.
 //!
 //! `boot.s` loads the descriptor tables that are laid out here and enters
 //! [`crate::start`] in ring 3.
@@ -119,7 +119,7 @@ struct StartInfo {
 
 const START_INFO_MAGIC: u32 = 0x336e_c578;
 
-/// More than any machine of QEMU has.
+/// More than any machine of QEMU uses.
 const REGIONS_MAX: usize = 64;
 
 /// QEMU's `-append` has no limit of its own; Linux takes 2 KiB.

@@ -15,11 +15,11 @@ const APIC_TIMER_HZ: u64 = 1_000_000_000;
 /// leaves the guest, of which the bracketing below removes all but a few.
 const MEASURED_APIC_TICKS: u32 = 2_000_000;
 
-/// Ticks of the time stamp counter, about a second at least, after which a
-/// timer that has not counted is taken for dead.
+/// Ticks of the time stamp counter, about a second at least, after which a timer that has not
+/// counted is considered dead.
 const TIMER_DEAD_TICKS: u64 = 1 << 33;
 
-/// Looks at the two counters, of which the fastest counts.
+/// Reads of the two counters; the fastest one is used.
 const LOOKS: usize = 4;
 
 /// A timer period that leaves a busy host room below the 10 ms that a rest may
@@ -51,11 +51,10 @@ pub struct Clock {
 impl Clock {
     /// Finds the rate of the time stamp counter and starts the periodic timer.
     ///
-    /// The counter itself needs no exit to be read and runs at a constant rate
-    /// under every accelerator. What CPUID says of its rate is exact, so it
-    /// comes first. QEMU says nothing under TCG, and by default nothing under
-    /// KVM; then the local APIC's timer is the reference. (The 8254 and the
-    /// ACPI timer, the customary ones, are not on every microvm.)
+    /// The counter itself needs no exit to be read and runs at a constant rate under every
+    /// accelerator. The rate that CPUID reports is exact, so it is tried first. QEMU reports none
+    /// under TCG, and by default none under KVM; then the local APIC's timer is the reference. (The
+    /// 8254 and the ACPI timer, the customary ones, are not on every microvm.)
     ///
     /// `entry_tsc` is the counter when the kernel was entered.
     ///
@@ -102,8 +101,8 @@ impl Clock {
         self.scale.ns(tsc().saturating_sub(self.origin))
     }
 
-    /// What time 0 is, for the log: QEMU starts the
-    /// counter at power-on, but not every accelerator lets it.
+    /// The meaning of time 0, for the log: QEMU starts the counter at power-on, where the
+    /// accelerator allows it.
     pub fn origin(&self) -> &'static str {
         if self.origin == 0 {
             "power-on"

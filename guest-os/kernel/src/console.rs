@@ -17,7 +17,7 @@ use crate::transport::{OpenError, PciTransport};
 /// VIRTIO_CONSOLE_F_MULTIPORT (5.3.3).
 const F_MULTIPORT: u64 = 1 << 1;
 
-/// A command line fits one buffer; more are for a host that sends ahead.
+/// A command line fits one buffer; the others are for a host that sends ahead.
 const RECEIVE_COUNT: usize = 8;
 const RECEIVE_LEN: usize = 4 << 10;
 
@@ -193,8 +193,7 @@ impl Console {
         }
     }
 
-    /// Waits until the host has everything: what is in a buffer when QEMU ends
-    /// is lost.
+    /// Waits until the host has taken everything: buffered data is lost when QEMU exits.
     pub fn drain(&mut self) {
         self.flush();
         loop {

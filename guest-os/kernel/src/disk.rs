@@ -16,9 +16,9 @@ use crate::dma::{self, DmaMemory};
 use crate::memory::KernelHal;
 use crate::transport::{OpenError, PciTransport};
 
-/// What is said of a disk's limits, all of it. EVENT_IDX and INDIRECT_DESC stay off:
-/// `VirtQueue`'s notification check by index is not safe when the index wraps, and chains
-/// of three descriptors gain nothing from a table.
+/// The features about a disk's limits. EVENT_IDX and INDIRECT_DESC stay off: `VirtQueue`'s
+/// notification check by index is not safe when the index wraps, and chains of three descriptors
+/// gain nothing from a table.
 const FEATURES: u64 =
     feature::SIZE_MAX | feature::SEG_MAX | feature::RO | feature::BLK_SIZE | feature::FLUSH;
 
@@ -33,8 +33,7 @@ const REQUEST_QUEUE_LEN: usize = 128;
 /// Slots of a queue at most, and those of a disk on which work is done.
 pub const SLOTS_MAX: usize = 32;
 
-/// Slots of a disk that is read from one end to the other: enough to have the next
-/// pieces under way while one is looked at.
+/// Slots of a disk that is read sequentially: enough to read ahead while one piece is processed.
 pub const SLOTS_OF_STREAM: usize = 4;
 
 const SLOT_LEN: usize = 256 << 10;
@@ -60,7 +59,7 @@ const VIRTIO_BLK_T_OUT: u32 = 1;
 const VIRTIO_BLK_T_FLUSH: u32 = 4;
 const VIRTIO_BLK_S_OK: u8 = 0;
 const VIRTIO_BLK_S_UNSUPP: u8 = 2;
-/// No status of the standard: a request that comes back with it has failed.
+/// Not a status of the standard: a request that returns with it has failed.
 const STATUS_UNWRITTEN: u8 = 0xff;
 
 /// A request that the device has.
@@ -87,7 +86,8 @@ struct Requests {
     longest: usize,
     /// Whether the device takes flushes.
     has_flush: bool,
-    /// Flushes that such a device needs not, in slots that have not been given back.
+    /// Flushes that complete at once because the device needs none, in slots that have not been
+    /// returned.
     flushed: VecDeque<usize>,
     /// For each head descriptor, its slot.
     slot_of: [usize; REQUEST_QUEUE_LEN],
@@ -119,8 +119,7 @@ impl Disk {
     /// Returns true when a request has already finished without an interrupt.
     pub fn interrupt(&mut self, wanted: bool) -> bool {
         self.requests.queue.set_dev_notify(wanted);
-        // The flag must be visible before the used ring is looked at
-        // (virtio 1.2, 2.7.7.1).
+        // The flag must be visible before the used ring is read (virtio 1.2, 2.7.7.1).
         fence(Ordering::SeqCst);
         self.requests.queue.can_pop() || !self.requests.flushed.is_empty()
     }

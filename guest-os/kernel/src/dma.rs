@@ -10,8 +10,7 @@ use virtio_drivers::transport::Transport;
 use crate::memory::{self, KernelHal};
 use crate::transport::{OpenError, PciTransport};
 
-/// Contiguous memory that never moves. Its initial content is
-/// not said.
+/// Contiguous memory that never moves. Its initial content is undefined.
 ///
 /// It hands out raw ranges only: whether a reference may exist depends on
 /// whether the device has the range, which its owner knows.
@@ -66,15 +65,15 @@ pub fn kick<const N: usize>(
     number: u16,
     transport: &mut PciTransport,
 ) {
-    // The new available index must be visible before the flag is looked at, or
-    // the device may go to rest in between (virtio 1.2, 2.7.13.4.1).
+    // The new available index must be visible before the flag is read, or the device may go to rest
+    // in between (virtio 1.2, 2.7.13.4.1).
     fence(Ordering::SeqCst);
     if queue.should_notify() {
         transport.notify(number);
     }
 }
 
-/// Which way the bytes of a ring go.
+/// The direction of a ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// The device fills the buffers.
@@ -193,8 +192,7 @@ impl<const N: usize> BufferRing<N> {
     /// Returns true when one is back already, for which none will come.
     pub fn interrupt(&mut self, wanted: bool) -> bool {
         self.queue.set_dev_notify(wanted);
-        // The flag must be visible before the used ring is looked at
-        // (virtio 1.2, 2.7.7.1).
+        // The flag must be visible before the used ring is read (virtio 1.2, 2.7.7.1).
         fence(Ordering::SeqCst);
         self.queue.can_pop()
     }

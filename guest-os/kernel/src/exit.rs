@@ -1,4 +1,4 @@
-//! How the guest tells QEMU that it has ended.
+//! How the guest ends QEMU with an exit status.
 //!
 //! QEMU's `isa-debug-exit` device, started with `iobase=0xf4,iosize=0x04`, ends
 //! QEMU with status `2 * value + 1` when a value is written to it. Success has

@@ -1,4 +1,4 @@
-//! What happens when the guest itself is wrong: say so, end QEMU.
+//! Faults of the guest itself: reports them and ends QEMU.
 
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, Ordering};

@@ -38,7 +38,7 @@ struct Class {
     fresh_len: usize,
 }
 
-/// What stands in a freed block.
+/// The content of a freed block.
 struct Freed {
     next: Option<NonNull<Freed>>,
 }

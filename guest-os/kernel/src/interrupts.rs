@@ -6,9 +6,8 @@
 //! (`traps.s`). Three things follow:
 //!
 //! - Interrupts never land in Rust code: no register of it needs saving.
-//! - **Check-then-wait loses no wakeup.** Who looks at a queue, finds nothing
-//!   and calls [`wait`] is woken at once if the device used a buffer in
-//!   between, because its interrupt is still pending.
+//! - **Check-then-wait loses no wakeup.** A caller that finds a queue empty and calls [`wait`] is
+//!   woken at once if the device used a buffer in between, because its interrupt is still pending.
 //! - All vectors can share one stub that counts and acknowledges.
 //!
 //! A periodic timer backs every wait: QEMU before 8.1 with one vCPU under TCG

@@ -1,8 +1,8 @@
 //! The parts of the guest's kernel that need no CPU of their own.
 //!
-//! The kernel itself is the binary `vssd-guest`, built freestanding with
-//! feature `image`. What lies here is pure: it is tested on the host, and who
-//! starts QEMU reads [`exit`] from it.
+//! The kernel itself is the binary `vssd-guest`, built freestanding with feature `image`. The
+//! modules here are pure: they are tested on the host, and a program that starts QEMU reads
+//! [`exit`].
 #![no_std]
 #![forbid(unsafe_code)]
 

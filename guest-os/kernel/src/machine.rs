@@ -91,7 +91,7 @@ impl Guest {
                 channel = channel.or(Some(function));
             }
         }
-        // The first that is marked; where none is, the first takes its place.
+        // The first disk with the mark; without one, the first disk takes its place.
         let marked = disks
             .iter()
             .position(|(_, disk)| port::kind(disk) != DiskKind::Plain);
@@ -154,7 +154,7 @@ impl Guest {
         })
     }
 
-    /// Lets everything out that was reported, then ends QEMU.
+    /// Flushes all reports, then ends QEMU.
     pub fn end(mut self, exit: Exit) -> ! {
         if let Some(console) = &mut self.console {
             console.drain();
@@ -171,7 +171,7 @@ impl Guest {
     /// has finished already, for which none comes.
     fn interrupt(&mut self, wanted: bool) -> bool {
         let others = [&mut self.origin, &mut self.trace].into_iter().flatten();
-        // Of each disk, whatever the one before said.
+        // Of every disk, without short-circuit.
         others.fold(self.port.interrupt(wanted), |finished, disk| {
             disk.interrupt(wanted) | finished
         })

@@ -9,7 +9,7 @@ pub struct Region {
     pub start: u64,
     /// Bytes.
     pub length: u64,
-    /// [`Region::RAM`], or something that is not ours.
+    /// [`Region::RAM`], or another kind, which is not usable.
     pub kind: u32,
     reserved: u32,
 }

@@ -42,7 +42,7 @@ pub enum ConfigSpace {
 }
 
 impl ConfigSpace {
-    /// The one that this machine has.
+    /// The access method of this machine.
     pub fn find() -> Option<Self> {
         [Self::Ports, Self::Ecam].into_iter().find(|space| {
             // A host bridge is function 0 of device 0. Where there is nothing,

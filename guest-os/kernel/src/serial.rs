@@ -1,5 +1,5 @@
-//! The serial console: a 16550 at COM1, for people and, without a
-//! virtio-console, for commands and reports.
+//! The serial console: a 16550 at COM1, for the log and, without a virtio-console, for commands and
+//! reports.
 //!
 //! Access to a port leaves the guest, which on a software KVM takes about
 //! 25 us; so a full FIFO of bytes is sent for each look at the line status.

@@ -72,15 +72,15 @@ pub enum OpenError {
     Lacks(&'static str),
     /// Its registers cannot be reached.
     Bar(BarError),
-    /// It does not follow virtio 1, or does not let on that it can.
+    /// It does not follow virtio 1, or does not offer it.
     Legacy,
     /// It refused the features that it offered itself.
     FeaturesRefused,
     /// A queue cannot be set up.
     Queue(u16, Error),
-    /// A queue has so many entries, and this driver needs so many.
+    /// A queue has fewer entries than this driver needs.
     ShortQueue(u16, u32, usize),
-    /// A buffer may have so many bytes, and this driver needs so many.
+    /// A buffer may have fewer bytes than this driver needs.
     ShortBuffers(usize, usize),
 }
 

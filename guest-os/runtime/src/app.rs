@@ -14,7 +14,7 @@ use crate::surrender::{Sample, Surrender, picker};
 /// Seed of contents until a command says otherwise.
 const DEFAULT_SEED: u64 = 1;
 
-/// Blocks that changed hands.
+/// Blocks that changed ownership.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Moved {
     /// Given up.
@@ -41,7 +41,7 @@ pub struct App {
 }
 
 impl App {
-    /// An application on a device of `capacity` blocks that knows nothing yet.
+    /// An application on a device of `capacity` blocks with unknown contents.
     pub fn new(capacity: u32) -> Self {
         Self {
             contents: Contents::unknown(capacity, DEFAULT_SEED),

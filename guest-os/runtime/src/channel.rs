@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use crate::port::Machine;
 
-/// The longest line that is taken for a command; more is cut off.
+/// The longest command line; the rest of a longer one is dropped.
 const LINE_MAX: usize = 4096;
 
 /// The most commands that wait; while so many do, the channel is not read.
@@ -20,7 +20,7 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// Takes in what has arrived. Returns true when something had.
+    /// Reads what has arrived. Returns true when there was something.
     pub fn poll(&mut self, machine: &mut impl Machine) -> bool {
         let mut any = false;
         let mut bytes = [0; 256];

@@ -1,4 +1,4 @@
-//! What the guest expects to find in each block.
+//! The expected content of each block.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -24,19 +24,19 @@ pub struct Contents {
     versions: Vec<u8>,
 }
 
-/// What a block that was read turned out to be.
+/// The result of checking a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
     /// The version written last.
     AsWritten,
-    /// Zeros, rightly.
+    /// Zeros, as expected.
     Zeros,
     /// Something else.
     Corrupt,
 }
 
 impl Contents {
-    /// Nothing is known about any block.
+    /// The content of every block is unknown.
     pub fn unknown(capacity: u32, seed: u64) -> Self {
         Self {
             content: Content::new(seed),

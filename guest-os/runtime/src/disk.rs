@@ -90,7 +90,7 @@ struct InFlight {
     phase: usize,
 }
 
-/// How many faults of the device in a row are put up with.
+/// The number of faults in a row after which the driver gives up.
 const MAX_FAULTS: u32 = 8;
 
 /// The vSSD driver, which drives a disk of fixed size as well.
@@ -123,8 +123,8 @@ impl Disk {
         }
     }
 
-    /// Notes from now on when requests are submitted and what the list does
-    /// meanwhile. No request may be in flight.
+    /// Records from now on when requests are submitted, and the phases of the list. No request may
+    /// be in flight.
     pub fn watch(&mut self, now_ns: u64) {
         self.phases = Some(Phases::new(&self.driver, now_ns));
     }
@@ -146,7 +146,7 @@ impl Disk {
         self.driver.reconsider();
     }
 
-    /// Number of requests in flight, or back and not looked at.
+    /// Number of requests in flight, or finished and not taken.
     pub fn in_flight(&self) -> usize {
         self.slots.taken()
     }
@@ -172,8 +172,7 @@ impl Disk {
     /// Submits a request in the slot that [`free_slot`](Self::free_slot) gave, and
     /// returns that.
     ///
-    /// It is the caller who asks [`holds`](Self::holds) first: one who wants to
-    /// see the device refuse does not.
+    /// The caller checks [`holds`](Self::holds) first, unless it wants the device to refuse.
     pub fn submit(&mut self, machine: &mut impl Machine, request: BlockRequest) -> usize {
         let slot = self.slots.take(InFlight {
             request,
@@ -217,7 +216,7 @@ impl Disk {
         self.is_resizable.then(|| self.driver.doubt())
     }
 
-    /// Takes in which requests of futures have finished. Returns true when any had.
+    /// Collects the finished requests of futures. Returns true when there were any.
     pub fn arrivals(&mut self, machine: &mut impl Machine) -> bool {
         let mut any = false;
         while let Some((slot, status)) = machine.port().completion() {
@@ -227,9 +226,8 @@ impl Disk {
         any
     }
 
-    /// The request of a future in this slot, if it is back: how it went, and whether a
-    /// block of it was revoked meanwhile. The slot is free then, and its buffer must be
-    /// looked at at once.
+    /// The request of a future in this slot, if it is back: how it went, and whether a block of it
+    /// was revoked meanwhile. The slot is free then, and its buffer must be read at once.
     pub fn collect(&mut self, slot: usize) -> Option<(BlkStatus, bool)> {
         let (done, status) = self.slots.collect(slot)?;
         Some((status, done.revoked))
@@ -250,8 +248,8 @@ impl Disk {
         self.slots.abandon(slot);
     }
 
-    /// Carries the protocol on as far as it goes without waiting. Returns
-    /// true when anything happened.
+    /// Advances the protocol as far as possible without waiting. Returns true when anything
+    /// happened.
     ///
     /// # Errors
     /// When the device broke the contract too often in a row.
@@ -289,8 +287,8 @@ impl Disk {
                         }
                     }
                 }
-                // [DRV-14] Not every good answer ends a row of faults: a device that
-                // grants a session and a list may refuse every confirmation.
+                // [DRV-14] Not every valid answer ends a row of faults: a device that grants a
+                // session and a list may refuse every confirmation.
                 if self.driver.is_quiet() {
                     self.faults = 0;
                 }

@@ -1,5 +1,8 @@
 //! The guest's main loop: commands in, jobs run, resizes followed, reports out.
 
+mod commands;
+mod jobs;
+
 use alloc::format;
 use alloc::rc::Rc;
 use alloc::string::{String, ToString};
@@ -9,7 +12,7 @@ use core::future::{Future, poll_fn};
 use core::pin::pin;
 use core::task::Poll;
 
-use vssd::driver::{Driver, Fault};
+use vssd::driver::Fault;
 use vssd::units::Geometry;
 use workloads::{Command, Report, command, report};
 
@@ -18,8 +21,7 @@ use crate::cached::{OpenCache, Writes};
 use crate::channel::Lines;
 use crate::disk::{BlockRequest, Completion};
 use crate::hardware::{Hardware, Shared};
-use crate::job::{Fill, Flush, Job, Next, Read, ReadOptions, Stress, Verify, View};
-use crate::port::{BlkOp, BlkPort, Exit, Machine, feature};
+use crate::port::{BlkOp, BlkPort, Exit, Machine};
 use crate::shape::{Shape, why_fixed};
 use crate::tasks::poll_once;
 
@@ -37,8 +39,8 @@ pub struct Guest<'m, M: Machine> {
     pub(crate) writes: Rc<RefCell<Writes>>,
 }
 
-/// Polls without progress before a loop that polls futures idles: one future may have done
-/// what another waits for that was polled before it.
+/// Polls without progress before a loop that polls futures idles: a future may have completed what
+/// one that was polled before it waits for.
 const POLLS_BEFORE_IDLE: u32 = 2;
 
 impl<'m, M: Machine> Guest<'m, M> {
@@ -186,220 +188,7 @@ impl<'m, M: Machine> Guest<'m, M> {
         hw.disk.completion(hw.machine)
     }
 
-    /// Why a command cannot be carried out on this disk, if it cannot.
-    fn refusal(&self, command: &Command) -> Option<String> {
-        match command {
-            Command::Policy(_) | Command::Hint(_) | Command::Wait(_) => why_fixed(self.shape.kind),
-            Command::Fill(_)
-            | Command::Stress(command::Stress { writes: 1.., .. })
-            | Command::Cache(_)
-                if self.shape.is_read_only =>
-            {
-                Some("the disk is read-only".to_string())
-            }
-            _ => None,
-        }
-    }
-
-    fn carry_out(&mut self, command: Command) -> Result<Result<(), String>, Fault> {
-        if let Some(reason) = self.refusal(&command) {
-            return Ok(Err(reason));
-        }
-        match command {
-            Command::Fill(_) | Command::Verify(_) | Command::Read(_) | Command::Stress(_)
-                if self.cache.is_some() =>
-            {
-                return Ok(Err(
-                    "a cache is open, and what is on the vSSD is its own: `close` it first"
-                        .to_string(),
-                ));
-            }
-            Command::Info => {
-                let report = self.info();
-                self.report(&report);
-            }
-            Command::Policy(command::Policy { pick, seed }) => {
-                self.app.set_pick(pick, seed);
-                self.hardware.borrow_mut().disk.reconsider();
-            }
-            Command::Hint(command::Hint {
-                workload,
-                seed,
-                start,
-                count,
-            }) => {
-                let capacity = self.geometry.capacity();
-                let sample = &mut self.app.sample;
-                if let Err(error) = sample.draw(workload, seed, start, count, capacity) {
-                    return Ok(Err(error.to_string()));
-                }
-            }
-            Command::Fill(command::Fill { seed }) => {
-                self.app.contents.reseed(seed);
-                self.work(Fill::default())?;
-            }
-            Command::Verify(command::Verify { enforce }) => {
-                self.work(Verify::new(enforce, self.geometry.capacity()))?;
-            }
-            Command::Read(command::Read {
-                workload,
-                seed,
-                start,
-                count,
-                depth,
-                per_block,
-                check,
-            }) => {
-                let capacity = self.geometry.capacity();
-                let stream = match workload.stream(capacity, seed, start) {
-                    Ok(stream) => stream,
-                    Err(error) => return Ok(Err(error.to_string())),
-                };
-                let options = ReadOptions {
-                    count,
-                    depth,
-                    counted_blocks: if per_block { capacity } else { 0 },
-                    check,
-                };
-                self.work(Read::new(stream, options))?;
-            }
-            Command::Stress(command::Stress {
-                count,
-                seed,
-                depth,
-                writes,
-                latency,
-            }) => self.work(Stress::new(count, seed, depth, writes, latency))?,
-            Command::Flush if self.cache.is_none() => {
-                self.tell_of_no_flush();
-                let flush = self.run_job(Flush::default())?;
-                if !flush.succeeded {
-                    return Ok(Err("the device failed the flush".to_string()));
-                }
-            }
-            Command::Wait(command::Wait { held }) => {
-                let is_there = |driver: &Driver| driver.held().len() == held && driver.is_quiet();
-                while !is_there(self.hardware.borrow().disk.driver()) {
-                    self.poll_or_idle()?;
-                }
-            }
-            Command::Cache(_)
-            | Command::Replay(_)
-            | Command::Stamps(_)
-            | Command::WriteBack
-            | Command::Flush
-            | Command::Close => return self.carry_out_cached(command),
-            Command::Exit => {}
-        }
-        Ok(Ok(()))
-    }
-
-    fn tell_of_no_flush(&self) {
-        let machine = &mut self.hardware.borrow_mut().machine;
-        if machine.port().features() & feature::FLUSH == 0 {
-            machine.log(format_args!(
-                "the disk does not offer VIRTIO_BLK_F_FLUSH: its writes are durable when they end"
-            ));
-        }
-    }
-
-    fn info(&self) -> Report {
-        let hw = self.hardware.borrow();
-        let held = hw.disk.driver().held();
-        let [surrendered, granted, revoked] = self.app.totals();
-        Report::Info(report::Info {
-            disk: self.shape.kind,
-            read_only: self.shape.is_read_only,
-            block_size: self.geometry.block_size(),
-            capacity: held.capacity(),
-            held: held.len(),
-            digest: held.digest(),
-            surrendered,
-            granted,
-            revoked,
-        })
-    }
-
-    /// Runs a job to its end and reports what it found.
-    fn work(&mut self, job: impl Job) -> Result<(), Fault> {
-        let job = self.run_job(job)?;
-        for report in job.reports(&self.app) {
-            self.report(&report);
-        }
-        Ok(())
-    }
-
-    /// Keeps the queue full for a job until it ends, then waits until the
-    /// list is quiet, so that whatever it ran into has been explained.
-    fn run_job<J: Job>(&mut self, mut job: J) -> Result<J, Fault> {
-        self.app.lost.clear();
-        let started_ns = self.now_ns();
-        if job.is_timed() {
-            self.hardware.borrow_mut().disk.watch(started_ns);
-        }
-        let mut ended = false;
-        while !ended || self.hardware.borrow().disk.in_flight() > 0 {
-            let mut progressed = self.poll()?;
-            if !ended {
-                let (any, end) = self.submit(&mut job);
-                progressed |= any;
-                ended = end;
-            }
-            let hw = &mut *self.hardware.borrow_mut();
-            while let Some(done) = hw.disk.completion(hw.machine) {
-                progressed = true;
-                let view = View {
-                    disk: &hw.disk,
-                    geometry: self.geometry,
-                    is_interrupted: false,
-                };
-                let bytes = done.request.count as usize * self.geometry.block_size() as usize;
-                let buffer = &hw.machine.port().buffer(done.slot)[..bytes];
-                job.done(&done, &view, &mut self.app, buffer);
-            }
-            if !progressed {
-                hw.machine.idle();
-            }
-        }
-        let phases = self.hardware.borrow_mut().disk.unwatch();
-        job.ended(started_ns, self.now_ns(), &phases);
-        self.settle()?;
-        Ok(job)
-    }
-
-    /// Submits as much of a job as there is room for. Returns whether it did
-    /// anything, and whether the job has no more.
-    fn submit(&mut self, job: &mut impl Job) -> (bool, bool) {
-        let mut any = false;
-        let mut end = false;
-        let hw = &mut *self.hardware.borrow_mut();
-        while hw.disk.in_flight() < job.depth()
-            && let Some(slot) = hw.disk.free_slot()
-        {
-            let view = View {
-                disk: &hw.disk,
-                geometry: self.geometry,
-                is_interrupted: self.lines.is_waiting(),
-            };
-            let buffer = hw.machine.port().buffer(slot);
-            match job.next(&view, &mut self.app, buffer) {
-                Next::Request(request) => {
-                    hw.disk.submit(hw.machine, request);
-                }
-                Next::Counted => {}
-                Next::Later => break,
-                Next::End => {
-                    end = true;
-                    break;
-                }
-            }
-            any = true;
-        }
-        hw.machine.port().kick();
-        (any, end)
-    }
-
-    /// Waits until the list is attached and nothing is wanted of it.
+    /// Waits until the list is attached and no change is requested.
     pub(crate) fn settle(&mut self) -> Result<(), Fault> {
         loop {
             let progressed = self.poll()?;
@@ -413,7 +202,7 @@ impl<'m, M: Machine> Guest<'m, M> {
         }
     }
 
-    /// Polls a future until it ends, with everything else that goes on.
+    /// Polls a future until it ends, together with all other work.
     pub(crate) fn block_on<T>(&mut self, future: impl Future<Output = T>) -> Result<T, Fault> {
         let mut future = pin!(future);
         let mut idle_polls = 0;
@@ -484,7 +273,7 @@ impl<'m, M: Machine> Guest<'m, M> {
             let hw = &mut *self.hardware.borrow_mut();
             hw.kick();
             progressed |= hw.steps() > before;
-        }
+        })
         Ok(progressed)
     }
 
@@ -500,8 +289,8 @@ pub fn send_report(machine: &mut impl Machine, report: &Report) {
         line.push(b'\n');
         machine.write_channel(&line);
     }
-    // Reports that come by the thousand, or during a measurement, are not printed
-    // twice: a serial line is slow.
+    // Frequent reports, and those during a measurement, are not printed on the serial console as
+    // well, which is slow.
     let is_bulk = matches!(
         report,
         Report::Counts(_) | Report::Resized(_) | Report::CacheSample(_) | Report::Stamps(_)

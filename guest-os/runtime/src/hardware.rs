@@ -20,7 +20,7 @@ pub struct Hardware<'m, M: Machine> {
     /// The vSSD's driver.
     pub disk: Disk,
     origin: Slots<()>,
-    /// Counts whatever futures did: there may be more for them to do while it moves.
+    /// Counts steps of futures: while it changes, they may have more to do.
     steps: u64,
 }
 
@@ -62,12 +62,12 @@ impl<'m, M: Machine> Hardware<'m, M> {
         self.steps += 1;
     }
 
-    /// How much futures have done so far.
+    /// The steps of futures so far.
     pub fn steps(&self) -> u64 {
         self.steps
     }
 
-    /// Takes in which requests of futures have finished, of both disks.
+    /// Collects the finished requests of futures, on both disks.
     pub fn arrivals(&mut self) {
         if self.disk.arrivals(self.machine) {
             self.stepped();
@@ -136,7 +136,7 @@ impl<'m, M: Machine> Hardware<'m, M> {
         origin.expect("a disk that a cache was opened on does not go away")
     }
 
-    /// Submits a request with what a write has to say, in a slot that was admitted.
+    /// Submits a request, with the data of a write, in a slot that was admitted.
     pub fn submit(&mut self, side: Side, request: BlockRequest, data: &[u8]) -> usize {
         self.stepped();
         if side == Side::Vssd {
@@ -153,8 +153,8 @@ impl<'m, M: Machine> Hardware<'m, M> {
         slot
     }
 
-    /// How the request of a slot went, if it is back, and whether a block of it was
-    /// revoked meanwhile. Its buffer must be looked at at once.
+    /// How the request of a slot went, if it is back, and whether a block of it was revoked
+    /// meanwhile. Its buffer must be read at once.
     pub fn collect(&mut self, side: Side, slot: usize) -> Option<(BlkStatus, bool)> {
         let back = match side {
             Side::Vssd => self.disk.collect(slot),

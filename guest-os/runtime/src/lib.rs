@@ -5,14 +5,14 @@
 //! unsafe: [`port`] is the seam. The kernel implements it on real queues.
 //!
 //! - [`guest`]: the main loop and the commands
-//! - [`shape`]: what kind of disk there is, a vSSD or one of fixed size
+//! - [`shape`]: the kind of a disk, a vSSD or one of fixed size
 //! - [`disk`]: the driver, as the jobs and the application see it
 //! - [`job`]: what commands do with blocks, many requests in flight
 //! - [`surrender`]: which blocks to give up
 //! - [`cached`]: the block cache on the vSSD, in front of the origin disk
 //! - [`hardware`], [`slots`], [`tasks`]: what futures share with the main loop
-//! - [`app`], [`contents`]: what the guest knows about its blocks
-//! - [`phases`]: what the list did while requests were measured
+//! - [`app`], [`contents`]: the expected contents of blocks, and the application that keeps them
+//! - [`phases`]: the resizes during a measurement
 #![no_std]
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! The phases of a measurement, as the guest lives through them.
+//! The phases of a measurement, as the guest observes them.
 //!
 //! ```text
 //!            blocks are to go           all moved and confirmed
@@ -24,7 +24,7 @@ pub const MAX_PHASES: usize = 32;
 /// A phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Phase {
-    /// What the list does.
+    /// The direction of the list.
     pub kind: PhaseKind,
     /// When it began, by the machine's clock.
     pub since_ns: u64,
@@ -36,7 +36,7 @@ pub struct Phases {
     list: Vec<Phase>,
 }
 
-/// What the list does, or `None` while a resize waits to be confirmed.
+/// The direction of the list, or `None` while a resize waits to be confirmed.
 fn kind(driver: &Driver) -> Option<PhaseKind> {
     match driver.wanted() {
         Some(Way::Shrink) => Some(PhaseKind::Shrink),
@@ -85,8 +85,8 @@ impl Phases {
         true
     }
 
-    /// Where a request belongs that was put in `phase` and is in flight while
-    /// the current one goes on: to the first resize that it lived through.
+    /// The phase of a request that was put in `phase` and is in flight during the current one: that
+    /// of the first resize during its flight.
     pub fn carry(&self, phase: usize) -> usize {
         match self.list[phase].kind {
             PhaseKind::Quiet => self.current(),

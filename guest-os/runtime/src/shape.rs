@@ -1,4 +1,4 @@
-//! What kind of disk a device is, and what its driver must know before it uses it.
+//! The kind of a disk, and what its driver must know before it uses it.
 //!
 //! A disk without the mark, or with a mark and too few queues, is a virtio-blk disk like any
 //! other, and its size is fixed. A vSSD says itself how large its blocks are. Of another disk
@@ -20,7 +20,7 @@ const QUEUES_OF_VSSD: usize = 3;
 /// See the module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
-    /// What it is.
+    /// Its kind.
     pub kind: DiskKind,
     /// Its blocks; of a plain disk, the blocks that this guest uses.
     pub geometry: Geometry,

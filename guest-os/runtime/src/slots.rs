@@ -7,10 +7,9 @@
 //!                        └─▶ … until it is back ─▶ free
 //! ```
 //!
-//! A job looks at a request the moment it is back ([`Slots::finish`]). A future does when
-//! it is polled next, and until then its buffer must stay as it is: the slot is *back*. A
-//! future that is dropped leaves a slot that the device still has, so it stays taken
-//! until the request is back.
+//! A job takes a request as soon as it is back ([`Slots::finish`]). A future takes it when it is
+//! polled next, and until then its buffer must not change: the slot is *back*. A future that is
+//! dropped leaves a slot that the device still has, so it stays taken until the request is back.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -38,7 +37,7 @@ pub struct Slots<T> {
 }
 
 impl<T> Slots<T> {
-    /// So many slots, all free.
+    /// Slots that are all free.
     pub fn new(count: usize) -> Self {
         Self {
             slots: (0..count).map(|_| Slot::Free).collect(),
@@ -71,8 +70,8 @@ impl<T> Slots<T> {
         slot
     }
 
-    /// Whether a slot is there for a future that waits for one, and all that came
-    /// before it have theirs. `ticket` is its place in the queue, if it has one.
+    /// Whether a slot is free for a future that waits for one, and all that came before it have
+    /// theirs. `ticket` is its place in the queue, if it has one.
     pub fn admits(&mut self, ticket: &mut Option<Ticket>) -> bool {
         let first = self.waiting.front();
         if !self.free.is_empty() && first.is_none_or(|first| Some(*first) == *ticket) {
@@ -116,7 +115,7 @@ impl<T> Slots<T> {
         core::mem::replace(&mut self.slots[slot], Slot::Free)
     }
 
-    /// A request is back and looked at at once: its slot is free.
+    /// A request is back and is taken at once: its slot is free.
     ///
     /// # Panics
     /// When it was not in flight.
@@ -141,8 +140,8 @@ impl<T> Slots<T> {
         }
     }
 
-    /// The request of a slot, if it is back. The slot is free then: look at the buffer
-    /// before anyone can take it.
+    /// The request of a slot, if it is back. The slot is free then: read the buffer before the slot
+    /// is taken again.
     pub fn collect(&mut self, slot: usize) -> Option<(T, BlkStatus)> {
         if !matches!(self.slots[slot], Slot::Back { .. }) {
             return None;

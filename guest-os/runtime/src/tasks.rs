@@ -1,8 +1,8 @@
 //! Futures that are polled one after another, without wakers.
 //!
-//! On one CPU with nothing else to do, the loop that polls everything whenever anything
-//! has happened needs neither reference counts nor queues of who is to be woken. It
-//! costs a poll of each task a round, so there are few of them ([`TASKS_MAX`]).
+//! On one CPU with nothing else to do, the loop that polls everything whenever anything has
+//! happened needs neither reference counts nor queues of tasks to wake. It costs a poll of each
+//! task a round, so there are few of them ([`TASKS_MAX`]).
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -10,7 +10,7 @@ use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 
-/// Tasks that go on side by side, at most.
+/// Concurrent tasks, at most.
 pub const TASKS_MAX: usize = 256;
 
 /// Tasks that are polled in order; together they are a future that ends with the last.

@@ -1,4 +1,4 @@
-//! The claim on a file or block device, which nothing else has at the same time.
+//! An exclusive claim on a file or block device.
 //!
 //! A file is locked by flock(2), which another backend takes as well. On a block device
 //! that is not enough: the lock belongs to the inode of the device node, of which there may be
@@ -25,36 +25,37 @@ use super::OpenError;
 use super::loops::Loop;
 use super::users::{self, Id};
 
-/// How long a predecessor may take to die: its last writes hold the claim.
+/// How long to wait for a killed predecessor, whose last writes hold the claim.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How often it is tried again meanwhile.
+/// The interval between attempts.
 const INTERVAL: Duration = Duration::from_millis(10);
 
-/// A claim. Dropping it gives it up.
+/// A claim; dropping it releases it.
 #[derive(Debug)]
 pub(super) struct Claim {
-    /// A description of its own, read-only and through the page cache. That by which data
-    /// move is registered in rings, which the kernel takes down some time after the process
-    /// that had them was killed.
+    /// An open file description of its own, read-only and through the page cache. The one that
+    /// moves data is registered in rings, which the kernel tears down some time after their process
+    /// was killed.
     file: File,
     /// The file behind a loop device, and other loop devices on that, claimed too.
     _same: Vec<File>,
 }
 
 impl Claim {
-    /// Claims the file or block device at `path`. A predecessor that was just killed has the
-    /// claim until its requests have ended: its threads wait for those before the kernel
-    /// closes its files.
+    /// Claims the file or block device at `path`. A predecessor that was just killed holds the
+    /// claim until its requests have ended: its threads wait for them before the kernel closes its
+    /// files.
     pub(super) fn take(path: &Path, is_device: bool) -> Result<Self, OpenError> {
         let failed = |source| OpenError::Open {
             path: path.to_owned(),
             source,
         };
         let begun = Instant::now();
-        let file = match is_device {
-            true => open_exclusively(path, begun)?,
-            false => File::open(path).map_err(failed)?,
+        let file = if is_device {
+            open_exclusively(path, begun)?
+        } else {
+            File::open(path).map_err(failed)?
         };
         lock(&file, path, begun)?;
         let id = Id::of(&file.metadata().map_err(failed)?);
@@ -137,7 +138,7 @@ fn open_exclusively(path: &Path, begun: Instant) -> Result<File, OpenError> {
                 path: path.to_owned(),
                 by: lasting
                     .or_else(process)
-                    .unwrap_or_else(|| "the kernel has it claimed for something else".to_owned()),
+                    .unwrap_or_else(|| "the kernel holds it for another user".to_owned()),
             });
         }
         thread::sleep(INTERVAL);
@@ -167,7 +168,7 @@ fn lock(file: &File, path: &Path, begun: Instant) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// Who has a part of the file locked by fcntl(2), as QEMU does with its disks.
+/// The process that has locked a part of the file by fcntl(2), as QEMU locks its disks.
 fn locked_range(file: &File) -> Option<String> {
     let mut range = libc::flock {
         l_type: libc::F_WRLCK as libc::c_short,
@@ -181,9 +182,10 @@ fn locked_range(file: &File) -> Option<String> {
     if range.l_type == libc::F_UNLCK as libc::c_short {
         return None;
     }
-    let process = match range.l_pid > 0 {
-        true => users::process(range.l_pid),
-        false => users::process_with_file(file.as_raw_fd()),
+    let process = if range.l_pid > 0 {
+        users::process(range.l_pid)
+    } else {
+        users::process_with_file(file.as_raw_fd())
     };
     let process = process.unwrap_or_else(|| "another process".to_owned());
     Some(format!("{process} has locked a part of it"))

@@ -1,12 +1,12 @@
-//! What is on a file or device before a pool is made there.
+//! What a file or device contains before a pool is created on it.
 //!
-//! A file that is to become a pool has nothing but holes and zeros. A device cannot be read whole,
-//! which would take hours for a large one. Read in full is what the pool writes to by itself: its
-//! superblocks and both areas of its journal, which lie at the start (5.3 GiB for 1 TiB in blocks of
-//! 4 KiB), and never less than the first mebibytes. The physical blocks of blocks come behind that. They are
-//! overwritten only when a guest writes, and of these are read samples, the last mebibyte,
-//! and wherever file systems, volume managers and partition tables say who they are. So what was
-//! wiped by half is still found, and a disk that holds something unknown very likely is.
+//! A file for a new pool may contain only holes and zeros. A device cannot be read whole: that
+//! would take hours for a large one. It is read in full where the pool itself writes, which are its
+//! superblocks and both areas of its journal at the start (5.3 GiB for 1 TiB in blocks of 4 KiB),
+//! and never less than the first mebibytes. The physical blocks follow, which are overwritten only
+//! when a guest writes. Of these, the check reads samples, the last mebibyte, and the positions
+//! where file systems, volume managers and partition tables keep their signatures. So a partly
+//! wiped disk is still recognized, and a disk with unknown contents very likely is.
 
 use std::fmt;
 use std::fs::File;
@@ -40,20 +40,20 @@ const SAMPLE: u64 = 64 << 10;
 /// Bytes that are read at a time.
 const PIECE: usize = 1 << 20;
 
-/// What is compared with what was read, a page after the other: that is as fast as memory is.
+/// Zeros to compare with, a page at a time, which runs at the speed of memory.
 const ZEROS: [u8; PAGE as usize] = [0; PAGE as usize];
 
-/// What a signature is wiped with it in: a sector of whatever size, and a page.
+/// The range around a signature that is wiped with it: a page, which contains a sector of any size.
 const PAGE: u64 = 4096;
 
-/// Something that is there.
+/// Something found on a file or device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     /// Its name.
     pub what: &'static str,
     /// Where it begins, bytes.
     pub begins: u64,
-    /// Where the bytes are that tell it.
+    /// Where its signature is, bytes.
     pub(super) at: u64,
 }
 
@@ -64,7 +64,7 @@ impl fmt::Display for Found {
 }
 
 impl FileBacking {
-    /// Whether a pool is there, whole or damaged.
+    /// Whether it contains a pool, whole or damaged.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -73,9 +73,9 @@ impl FileBacking {
         Ok(found.iter().any(|found| found.what == "vSSD pool"))
     }
 
-    /// What is there: all that is known by its signature, or else where the first bytes are
-    /// that are not zeros. Nothing, if a pool can be made without losing anything. The first
-    /// `written` bytes, which the pool writes to by itself, are read in full.
+    /// Its contents: everything with a known signature, or else the position of the first byte that
+    /// is not zero. Empty if a pool can be created without losing data. The first `written` bytes,
+    /// which the pool itself writes, are read in full.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -83,9 +83,10 @@ impl FileBacking {
         let file = self.claim.file();
         let mut found = signatures::find(file, self.len()).context("examine its contents")?;
         if found.is_empty() {
-            let data = match self.is_device() {
-                true => first_byte(file, &device_parts(self.len(), written), progress),
-                false => first_byte_of_file(file, self.len(), progress),
+            let data = if self.is_device() {
+                first_byte(file, &device_parts(self.len(), written), progress)
+            } else {
+                first_byte_of_file(file, self.len(), progress)
             };
             let data = data.context("examine its contents")?;
             found.extend(data.map(|at| Found {
@@ -99,8 +100,8 @@ impl FileBacking {
         Ok(found)
     }
 
-    /// Makes sure that a device is not taken for what it was: RAID, LVM or a partition table
-    /// found at its end later would be put together again, over the pool.
+    /// Erases the signatures of earlier contents: a RAID, LVM or partition table that is found at
+    /// the end of a device later would be assembled again, over the pool.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -157,7 +158,7 @@ fn first_byte(
     Ok(None)
 }
 
-/// The same, of a file, which is read where it has data and not where it has holes.
+/// The same for a file, whose holes are not read.
 fn first_byte_of_file(file: &File, len: u64, progress: &mut Progress) -> io::Result<Option<u64>> {
     let mut from = 0;
     while from < len {
@@ -165,7 +166,7 @@ fn first_byte_of_file(file: &File, len: u64, progress: &mut Progress) -> io::Res
             Ok(data) => data,
             // There is none.
             Err(rustix::io::Errno::NXIO) => return Ok(None),
-            // The file system does not tell.
+            // The file system cannot seek to data.
             Err(rustix::io::Errno::INVAL) => from,
             Err(error) => return Err(error.into()),
         };

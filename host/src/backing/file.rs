@@ -20,7 +20,7 @@ use crate::permissions::FilePermissions;
 /// The most buffers that one system call takes (IOV_MAX of Linux).
 const MAX_BUFFERS: usize = 1024;
 
-/// What direct I/O is taken to need where the system does not say: a page.
+/// The alignment assumed for direct I/O where the system does not report it: a page.
 const CAUTIOUS: u32 = 4096;
 
 /// A file or block device, held exclusively.
@@ -32,14 +32,14 @@ pub struct FileBacking {
     is_device: bool,
     is_direct: bool,
     direct: Alignment,
-    /// Removes a file that was made, unless this is taken.
+    /// Removes a file that this created, unless it is taken.
     made: Option<Made>,
 }
 
 /// How to open a file.
 #[derive(Clone, Copy, Debug)]
 pub struct FileOptions {
-    /// Make the file if there is none, for those who may use it then.
+    /// Create the file if it is missing, with these permissions.
     pub create: Option<FilePermissions>,
     /// Past the page cache (O_DIRECT).
     pub direct: bool,
@@ -48,7 +48,7 @@ pub struct FileOptions {
 /// Why a file cannot be a backing.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// It cannot be opened or asked.
+    /// It cannot be opened or examined.
     #[error("open {path}")]
     Open {
         /// The file.
@@ -58,7 +58,8 @@ pub enum OpenError {
     },
     /// It is missing.
     #[error(
-        "{path} does not exist: make a pool there with `vssd-host --create` or `vssdctl pool create`"
+        "{path} does not exist: create a pool there with `vssd-host --create` or `vssdctl pool \
+         create`"
     )]
     Missing {
         /// The file.
@@ -78,7 +79,7 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
     },
-    /// Another backend has it.
+    /// Another backend uses it.
     #[error("{path} is in use by another backend{by}: stop that one first")]
     InUse {
         /// The file.
@@ -86,24 +87,24 @@ pub enum OpenError {
         /// Which process, if that can be found.
         by: String,
     },
-    /// Something else has it.
+    /// Something else uses it.
     #[error("{path} is in use: {by}; end that first")]
     Used {
         /// The file.
         path: PathBuf,
-        /// What has it.
+        /// What uses it.
         by: String,
     },
 }
 
 impl FileBacking {
-    /// Opens `path` and claims it: nothing else has it then, or gets it.
+    /// Opens `path` and claims it exclusively.
     ///
-    /// A file that this makes is removed again, unless the caller takes
-    /// [what remembers that](Self::made) and keeps it.
+    /// A file that this creates is removed again, unless the caller takes [its guard](Self::made)
+    /// and keeps it.
     ///
     /// # Errors
-    /// When it cannot be had; then it is as before.
+    /// When it cannot be opened or claimed; it is then unchanged.
     pub fn open(path: &Path, options: FileOptions) -> Result<Self, OpenError> {
         let owned = || path.to_owned();
         let failed = |source| OpenError::Open {
@@ -130,7 +131,9 @@ impl FileBacking {
                 _ => failed(error),
             })?;
         if !claim.is_of(&file).map_err(failed)? {
-            return Err(failed(io::Error::other("it was replaced meanwhile")));
+            return Err(failed(io::Error::other(
+                "the file was replaced while it was being opened",
+            )));
         }
         let len = seek(&file, SeekFrom::End(0)).map_err(|e| failed(e.into()))?;
         Ok(Self {
@@ -149,13 +152,13 @@ impl FileBacking {
         self.is_device
     }
 
-    /// What direct I/O wants of buffers and offsets, also where it is not used.
+    /// The alignment that direct I/O needs of buffers and offsets, also where it is not used.
     pub fn direct_alignment(&self) -> Alignment {
         self.direct
     }
 
-    /// Undoes what has been done to the file for a new pool from here on, and the making of the
-    /// file itself if this made it, unless it is [kept](Made::keep).
+    /// A guard that undoes what is done to the file for a new pool from here on, and removes the
+    /// file if this created it, unless it is [kept](Made::keep).
     pub fn made(&mut self) -> Made {
         let made = self.made.take();
         made.unwrap_or_else(|| Made::existing(self.file.clone(), self.len, self.is_device))
@@ -219,7 +222,7 @@ impl FileBacking {
     }
 }
 
-/// Makes a file that only those may use whom `permissions` names.
+/// Creates a file with these permissions.
 fn make(path: &Path, permissions: FilePermissions) -> io::Result<Made> {
     let file = fs::OpenOptions::new()
         .write(true)
@@ -238,7 +241,7 @@ fn direct_alignment(file: &File) -> Alignment {
         Ok(found) if found.stx_dio_offset_align > 0 => {
             (found.stx_dio_mem_align, found.stx_dio_offset_align)
         }
-        // A device has always told the size of its sectors.
+        // Block devices have always reported their sector size.
         _ => (CAUTIOUS, ioctl_blksszget(file).unwrap_or(CAUTIOUS)),
     };
     Alignment {
@@ -281,9 +284,10 @@ impl Backing for FileBacking {
     }
 
     fn alignment(&self) -> Alignment {
-        match self.is_direct {
-            true => self.direct,
-            false => Alignment::default(),
+        if self.is_direct {
+            self.direct
+        } else {
+            Alignment::default()
         }
     }
 

@@ -1,8 +1,8 @@
 //! Loop devices: what is behind one, and which others lead to the same bytes.
 //!
-//! The kernel tells the file behind a loop device by its path as well, in `/sys`. The path is of no
-//! use once the file is deleted, replaced, or mounted somewhere else, so files are compared by
-//! device and inode (`LO_GET_STATUS64`).
+//! The kernel also shows the path of the file behind a loop device, in `/sys`. That path is useless
+//! once the file is deleted, replaced, or mounted elsewhere, so files are compared by device and
+//! inode (`LO_GET_STATUS64`).
 
 #![allow(unsafe_code)]
 
@@ -37,7 +37,7 @@ pub(super) struct Loop {
     number: u32,
     /// What is behind it.
     pub(super) behind: Id,
-    /// The bytes of that which it shows.
+    /// The range of it that the loop device shows.
     part: Range<u64>,
 }
 
@@ -56,12 +56,13 @@ impl Loop {
         // The number of the device behind it. Of a file it is 0, or in older kernels that of its
         // file system.
         let is_file = [0, status.device].contains(&status.device_of_node);
-        let behind = match is_file {
-            true => Id::File {
+        let behind = if is_file {
+            Id::File {
                 file_system: status.device,
                 inode: status.inode,
-            },
-            false => Id::Device(status.device_of_node),
+            }
+        } else {
+            Id::Device(status.device_of_node)
         };
         let end = match status.size_limit {
             0 => u64::MAX,

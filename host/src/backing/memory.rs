@@ -1,4 +1,4 @@
-//! Bytes in the memory of this process, as fast as a backing can be.
+//! A backing in the memory of this process, the fastest kind.
 
 #![allow(unsafe_code)]
 
@@ -9,8 +9,8 @@ use vm_memory::{MmapRegion, VolatileMemory, VolatileSlice};
 
 use super::Backing;
 
-/// Anonymous memory: what was never written takes none, give or take a huge
-/// page. With pages of 4 KiB, looking them up takes a good part of a read.
+/// Anonymous memory: ranges never written take none, give or take a huge page. With pages of 4 KiB,
+/// page table walks take a good part of a read.
 #[derive(Debug)]
 pub struct MemoryBacking {
     region: MmapRegion,
@@ -30,7 +30,7 @@ impl MemoryBacking {
         // SAFETY: the range is the mapping just made; advice on page sizes
         // changes nothing that is in it.
         let advised = unsafe { madvise(region.as_ptr().cast(), size, Advice::LinuxHugepage) };
-        // A kernel without huge pages is slower, and just as right.
+        // Without huge pages it is slower, and just as correct.
         let _ = advised;
         Ok(Self { region })
     }

@@ -1,7 +1,7 @@
 //! Where the bytes of vSSDs are kept.
 //!
-//! A backing knows offsets and nothing else: neither vSSDs nor who owns what.
-//! Requests move straight between it and guest memory.
+//! A backing knows offsets only: neither vSSDs nor ownership. Requests move straight between it and
+//! guest memory.
 
 mod claim;
 mod contents;
@@ -62,18 +62,17 @@ pub trait Backing: Send + Sync {
         self.len() == 0
     }
 
-    /// What it wants of buffers and offsets.
+    /// The alignment that it needs of buffers and offsets.
     fn alignment(&self) -> Alignment {
         Alignment::default()
     }
 
-    /// Whether it gives back what was written to it. One that does not is for
-    /// runs in which only who may access what counts.
+    /// Whether it stores what is written. One that does not is for runs that check access only.
     fn keeps_data(&self) -> bool {
         true
     }
 
-    /// The file that it is, for engines that can do more with it.
+    /// Its file, for engines that do I/O on the file itself.
     fn file(&self) -> Option<Arc<File>> {
         None
     }

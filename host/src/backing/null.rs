@@ -1,4 +1,4 @@
-//! A backing that moves nothing, where only who may access what counts.
+//! A backing that stores nothing, for runs that check access only.
 
 use std::io;
 
@@ -6,10 +6,10 @@ use vm_memory::VolatileSlice;
 
 use super::Backing;
 
-/// Takes every write and forgets it; a read leaves its buffers as they are.
+/// Discards every write; a read leaves its buffers unchanged.
 #[derive(Clone, Copy, Debug)]
 pub struct NullBacking {
-    /// Bytes that it pretends to have.
+    /// Its nominal length, bytes.
     pub len: u64,
 }
 

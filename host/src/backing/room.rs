@@ -1,7 +1,7 @@
-//! Room for a new pool on a file or block device.
+//! Space for a new pool on a file or block device.
 //!
-//! What the pool keeps of itself has its room from the beginning; the blocks of vSSDs get
-//! theirs as they are written. What does not come about is undone.
+//! The metadata of the pool is allocated from the beginning, blocks of vSSDs as they are written. A
+//! creation that fails is undone.
 
 use std::fs::{self, File};
 use std::io;
@@ -29,26 +29,25 @@ const FILL: usize = 1 << 20;
 pub struct Room {
     /// Bytes of all of it.
     pub len: u64,
-    /// Of these, the first that must have their room from the beginning.
+    /// The first of these, which are allocated from the beginning.
     pub reserved: u64,
     /// Parts of these that are written soon and often.
     pub busy: Vec<Range<u64>>,
 }
 
 impl FileBacking {
-    /// Extends the file to what a pool needs, unless it has that, with room for what is
-    /// reserved. A device has its room anyway and is left as it is.
+    /// Extends the file to the length of a pool, unless it has that, and allocates the reserved
+    /// part. A device is left as it is.
     ///
-    /// Room alone is not enough for what is busy. The first write to space that was only
-    /// reserved changes the file system's own records, which then have to last as well: on
-    /// ext4 of Linux 6.18 an fdatasync(2) after it took 0.5 to 1.1 ms in the median instead of
-    /// 0.16 to 0.19, and older kernels keep all other requests to the file off meanwhile. So zeros
-    /// are written there now, tens of mebibytes at most. What a larger journal uses beyond that
-    /// has this price once, and not the gigabytes of zeros in advance that it would take to
-    /// avoid it.
+    /// Allocation alone is not enough for the parts that are written often. The first write to
+    /// allocated but unwritten space changes metadata of the file system, which then has to be made
+    /// durable too: on ext4 of Linux 6.18 an fdatasync(2) after it took 0.5 to 1.1 ms in the median
+    /// instead of 0.16 to 0.19, and older kernels block all other requests to the file meanwhile.
+    /// So zeros are written there now, tens of mebibytes at most. A journal that grows beyond that
+    /// pays this price once; avoiding it would take gigabytes of zeros in advance.
     ///
     /// # Errors
-    /// When the file cannot grow, as a device cannot, or there is no room.
+    /// When the file or device is too short and cannot grow, or there is no space.
     pub fn lay_out(&mut self, room: &Room, progress: &mut Progress) -> Result<()> {
         self.check_room(room)?;
         if self.is_device() {
@@ -65,7 +64,7 @@ impl FileBacking {
                 .busy
                 .iter()
                 .try_for_each(|part| self.fill(part.clone(), progress)),
-            // A file system that reserves nothing gives room to what is written.
+            // A file system without preallocation allocates what is written.
             Err(rustix::io::Errno::OPNOTSUPP) => self.fill(0..room.reserved, progress),
             Err(error) => Err(explain(error.into())),
         }
@@ -75,11 +74,11 @@ impl FileBacking {
         })
     }
 
-    /// Makes sure that there is room, as far as can be known: better said in advance, and with
-    /// figures, than found when the file system is full.
+    /// Checks in advance that there is enough space, as far as can be known: the error then gives
+    /// figures, which ENOSPC does not.
     ///
     /// # Errors
-    /// When there is none.
+    /// When there is not enough.
     pub fn check_room(&self, room: &Room) -> Result<()> {
         if self.is_device() {
             ensure!(
@@ -105,9 +104,10 @@ impl FileBacking {
         let has = self.file.metadata().context("read its size")?.blocks() * 512;
         let need = reserved.saturating_sub(has);
         let found = fstatvfs(&self.file).context("read the free space of its file system")?;
-        let free = match geteuid().is_root() {
-            true => found.f_bfree,
-            false => found.f_bavail,
+        let free = if geteuid().is_root() {
+            found.f_bfree
+        } else {
+            found.f_bavail
         };
         let free = free * found.f_frsize;
         ensure!(
@@ -134,7 +134,7 @@ impl FileBacking {
         Ok(())
     }
 
-    /// Makes a file empty: everything in it is lost.
+    /// Empties a file: its contents are lost.
     ///
     /// # Errors
     /// When the system does not let it.
@@ -145,9 +145,9 @@ impl FileBacking {
     }
 }
 
-/// Takes back what was done to a file for a new pool when it is dropped.
+/// Undoes, when it is dropped, what was done to a file for a new pool.
 #[derive(Debug)]
-#[must_use = "dropping it takes the file back"]
+#[must_use = "dropping it undoes the changes"]
 pub struct Made(Option<Before>);
 
 #[derive(Debug)]
@@ -159,7 +159,7 @@ enum Before {
 }
 
 impl Made {
-    /// A file that was just made at `path`.
+    /// A file that was just created at `path`.
     pub(super) fn new(path: &Path, file: &File) -> io::Result<Self> {
         let metadata = file.metadata()?;
         Ok(Self(Some(Before::Nothing {
@@ -173,7 +173,7 @@ impl Made {
         Self((!is_device).then_some(Before::Shorter { file, len }))
     }
 
-    /// It came about.
+    /// The pool is complete: nothing is undone.
     pub fn keep(mut self) {
         self.0 = None;
     }
@@ -181,7 +181,7 @@ impl Made {
 
 impl Drop for Made {
     fn drop(&mut self) {
-        // That it failed is reported; that it could not be undone as well would hide why.
+        // The failure is reported already; an error of the undo would hide its cause.
         match self.0.take() {
             Some(Before::Nothing { path, inode }) => {
                 let there = fs::metadata(&path).map(|found| (found.dev(), found.ino()));
@@ -197,13 +197,13 @@ impl Drop for Made {
     }
 }
 
-/// Has writes beyond a limit on the size of files (`ulimit -f`) or of a file system fail, as
-/// any other, instead of ending the process by SIGXFSZ.
+/// Makes writes beyond a limit on the size of files (`ulimit -f`, or that of a file system) fail
+/// with an error, instead of ending the process by SIGXFSZ.
 ///
 /// # Errors
 /// When the system does not let it.
 pub fn survive_size_limits() -> Result<()> {
-    // Whatever handles the signal: it is not its default, the end. The error says the rest.
+    // Any handler replaces the default action, which ends the process; the write reports the error.
     let noted = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(SIGXFSZ, noted).context("handle SIGXFSZ")?;
     Ok(())
@@ -214,7 +214,7 @@ pub fn warn_of_size_limit(backing: &FileBacking, len: u64) {
     let limit = size_limit().filter(|limit| *limit < len && !backing.is_device());
     if let Some(limit) = limit {
         tracing::warn!(
-            "this process may write no file above {} (ulimit -f), but the pool takes {}: writes \
+            "this process may not write files larger than {} (ulimit -f), but the pool takes {}: writes \
              beyond that limit will fail",
             ByteSize(limit),
             ByteSize(len)
@@ -227,17 +227,17 @@ fn size_limit() -> Option<u64> {
     getrlimit(Resource::Fsize).current
 }
 
-/// Says which limit it was, where an error does not.
+/// Names the exceeded limit, which the error of the system does not.
 pub(super) fn explain(error: io::Error) -> io::Error {
     if error.raw_os_error() != Some(libc::EFBIG) {
         return error;
     }
     let text = match size_limit() {
         Some(limit) => format!(
-            "this process may write no file above {} (ulimit -f)",
+            "this process may not write files larger than {} (ulimit -f)",
             ByteSize(limit)
         ),
-        None => "the file system takes no file that large".to_owned(),
+        None => "the file system does not support files that large".to_owned(),
     };
     io::Error::new(io::ErrorKind::FileTooLarge, text)
 }

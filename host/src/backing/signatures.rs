@@ -1,4 +1,5 @@
-//! Where file systems and others write who they are: what is on a file or device, by name.
+//! Signatures of file systems, volume managers and others: the contents of a file or device, by
+//! name.
 
 use std::fs::File;
 use std::io;
@@ -42,8 +43,8 @@ const BCACHEFS: &[u8] = b"\xc6\x85\x73\xf6\x66\xce\x90\xa9\xd9\x6a\x60\xcf\x80\x
 const MD: &[u8] = b"\xfc\x4e\x2b\xa9";
 const STRATIS: &[u8] = b"!Stra0tis\x86\xff\x02^\x41rh";
 
-/// Ours first, then from the start on. The more telling come before the less: a boot sector is
-/// what many of the others have as well.
+/// Our own first, then by position. Specific signatures come before general ones: many of the
+/// others have a boot sector as well.
 const SIGNATURES: &[Signature] = &[
     ("vSSD pool", Start(0), 0, b"vSSDpool"),
     ("vSSD pool", Start(4 * KIB), 0, b"vSSDpool"),
@@ -134,7 +135,7 @@ const ZFS_LABEL: u64 = 256 * KIB;
 /// is its version.
 const ZFS_VERSION: (u64, &[u8]) = (16 * KIB + 20, b"\0\0\0\x07version");
 
-/// Everything known that is on a file of `len` bytes.
+/// Everything with a known signature on a file of `len` bytes.
 pub(super) fn find(file: &File, len: u64) -> io::Result<Vec<Found>> {
     let mut all = Vec::new();
     for (what, at, magic_at, magic) in SIGNATURES {
@@ -201,7 +202,7 @@ mod tests {
         assert_eq!(find(&file(0, b""), LEN).unwrap(), []);
     }
 
-    /// Places that their own tools were seen to write, on 64 MiB.
+    /// Positions that the tools themselves write, on 64 MiB.
     #[test]
     fn signatures_at_the_end_are_where_others_write_them() {
         let len = 64 << 20;

@@ -1,5 +1,5 @@
-//! A backing that remembers what was done to it, so that it can be found as a
-//! crash at any moment would have left it.
+//! A backing that records its operations, so that its state after a crash at any moment can be
+//! reconstructed.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -120,9 +120,10 @@ impl Crash {
         for (offset, bytes) in &self.pending {
             let write_kept = rng.random_bool(kept);
             for (i, sector) in bytes.chunks(SECTOR).enumerate() {
-                let sector_kept = match whole {
-                    true => write_kept,
-                    false => rng.random_bool(kept),
+                let sector_kept = if whole {
+                    write_kept
+                } else {
+                    rng.random_bool(kept)
                 };
                 if sector_kept {
                     image.write(offset + (i * SECTOR) as u64, sector);
@@ -150,7 +151,7 @@ impl TraceBacking {
         self.state.lock()
     }
 
-    /// Notes how far its user got.
+    /// Records a mark.
     pub fn mark(&self, at: usize) {
         self.lock().events.push(Event::Mark(at));
     }
@@ -212,8 +213,8 @@ impl Backing for TraceBacking {
         Ok(())
     }
 
-    /// One that fails loses what was written since the last one, and the next
-    /// knows nothing of that, as with a file that the page cache could not write.
+    /// One that fails loses the writes since the last one, and the next one succeeds, as with a
+    /// file whose writeback failed.
     fn flush(&self) -> io::Result<()> {
         match self.operate() {
             Ok(mut state) => {

@@ -1,5 +1,5 @@
-//! What uses a file or block device, as far as `/proc` and `/sys` tell. This is for
-//! messages, and for uses of files that no lock shows; that a device is in use the kernel says.
+//! What uses a file or block device, as far as `/proc` and `/sys` show it. This is for messages,
+//! and for uses of files that no lock shows; the kernel itself reports a device that is in use.
 
 use std::fs::{self, Metadata};
 use std::os::unix::ffi::OsStringExt;
@@ -19,12 +19,13 @@ pub(super) enum Id {
 
 impl Id {
     pub(super) fn of(metadata: &Metadata) -> Self {
-        match metadata.file_type().is_block_device() {
-            true => Self::Device(metadata.rdev()),
-            false => Self::File {
+        if metadata.file_type().is_block_device() {
+            Self::Device(metadata.rdev())
+        } else {
+            Self::File {
                 file_system: metadata.dev(),
                 inode: metadata.ino(),
-            },
+            }
         }
     }
 
@@ -112,7 +113,7 @@ fn use_of(folder: &Path) -> Option<String> {
     let holders: Vec<_> = holders
         .filter_map(|holder| {
             let name = holder.file_name().into_string().ok()?;
-            // What LVM or cryptsetup call it.
+            // Its name in LVM or cryptsetup.
             let known_as = fs::read_to_string(holder.path().join("dm/name")).ok();
             Some(match known_as {
                 Some(known_as) => format!("{name} ({})", known_as.trim()),
@@ -132,7 +133,7 @@ fn mount_of(id: Id) -> Option<String> {
         let (mount, source) = line.split_once(" - ")?;
         let mut fields = mount.split(' ').skip(2);
         let (device, place) = (fields.next()?, fields.nth(1)?);
-        // btrfs has numbers of its own there.
+        // btrfs shows device numbers of its own there.
         let source = source.split(' ').nth(1)?;
         let is_it = device == number || id.is_at(Path::new(&unescape(source)));
         is_it.then(|| unescape(place))
@@ -148,7 +149,7 @@ fn is_swap(id: Id) -> bool {
     })
 }
 
-/// Undoes what `/proc` does with spaces and the like: `\040`.
+/// Decodes the escapes of `/proc`, such as `\040` for a space.
 fn unescape(text: &str) -> String {
     let mut parts = text.split('\\');
     let mut plain = parts.next().unwrap_or_default().to_owned();

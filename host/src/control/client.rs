@@ -1,4 +1,4 @@
-//! Talking to a backend over its control socket.
+//! A client of a backend's control socket.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -11,7 +11,7 @@ use crate::block_list::BlockList;
 /// Bytes of a list of blocks in a request at most: the rest of the line is short.
 const LIST_LEN: usize = MAX_LINE - 1024;
 
-/// Why a request got no answer that it could have.
+/// Why a request has no usable answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// No process listens.
@@ -30,27 +30,25 @@ pub enum ClientError {
     Late {
         /// The socket.
         path: PathBuf,
-        /// How long it was waited for.
+        /// How long the client waited.
         patience: Duration,
     },
-    /// The backend hung up.
+    /// The backend closed the connection.
     #[error("the backend at {path} ended the connection without an answer; see its log")]
     Closed {
         /// The socket.
         path: PathBuf,
     },
-    /// The connection broke.
-    #[error("the connection to the backend at {path} broke")]
+    /// The connection failed.
+    #[error("the connection to the backend at {path} failed")]
     Broken {
         /// The socket.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
     },
-    /// The answer is none.
-    #[error(
-        "the backend's answer is not understood: use vssdctl and vssd-host of the same release"
-    )]
+    /// The answer cannot be parsed.
+    #[error("the backend's answer cannot be parsed: use vssdctl and vssd-host of the same release")]
     Answer(#[from] serde_json::Error),
     /// The backend refused.
     #[error("{0}")]
@@ -66,7 +64,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects; an answer may take `timeout`, or as long as it takes.
+    /// Connects; `timeout` bounds the wait for each answer, if given.
     pub fn connect(path: &Path, timeout: Option<Duration>) -> Result<Self, ClientError> {
         let failed = |source| ClientError::Connect {
             path: path.to_owned(),
@@ -83,7 +81,7 @@ impl Client {
         })
     }
 
-    /// From now on an answer may take as long as it takes.
+    /// Removes the timeout of answers.
     pub fn be_patient(&mut self) -> Result<(), ClientError> {
         let set = self.stream.get_ref().set_read_timeout(None);
         set.map_err(|error| self.broken(error))?;
@@ -170,7 +168,5 @@ impl Client {
 }
 
 fn unexpected(reply: &Reply) -> ClientError {
-    ClientError::Refused(format!(
-        "the backend gave an answer to another question: {reply:?}"
-    ))
+    ClientError::Refused(format!("unexpected answer of the backend: {reply:?}"))
 }

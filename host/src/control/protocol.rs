@@ -39,7 +39,7 @@ pub enum Request {
     /// Changes the size of a vSSD.
     Resize(Resize),
     /// Names blocks for the next resize of this connection, a shrink whose blocks are `given`.
-    /// Several name all of theirs: a list may be longer than a line.
+    /// Further requests add to these: a list may be longer than a line.
     Select {
         /// Which vSSD.
         vssd: String,
@@ -73,20 +73,20 @@ pub enum Request {
     Latency {
         /// Which vSSD.
         vssd: String,
-        /// Whether to start over, so that the next answer is of what comes from now on.
+        /// Whether to reset the counts after this answer.
         #[serde(default)]
         reset: bool,
     },
-    /// Serves another vSSD: one that the pool has already, or with `create=true` a new one.
+    /// Serves another vSSD: one of the pool, or with `create=true` a new one.
     Add {
-        /// As `--vssd` takes it; the socket's path is the backend's to resolve.
+        /// As for `--vssd`; a relative path of the socket is resolved by the backend.
         spec: String,
     },
-    /// Serves a vSSD no more, or deletes one that the pool has and is not served.
+    /// Stops serving a vSSD, or deletes one of the pool that is not served.
     Remove {
         /// Which vSSD.
         vssd: String,
-        /// Whether its blocks and contents go too.
+        /// Whether its blocks and contents are deleted as well.
         #[serde(default)]
         delete: bool,
     },
@@ -105,13 +105,13 @@ pub struct Resize {
     /// Who picks the blocks of a shrink.
     #[serde(default, alias = "evict")]
     pub pick: Pick,
-    /// Milliseconds that the guest has; 0 waits for ever.
+    /// How long the guest may take, milliseconds; 0 is no limit.
     #[serde(default = "default_deadline")]
     pub deadline_ms: u64,
-    /// Whether a shrink takes what the guest did not give by then.
+    /// Whether a shrink revokes what the guest has not given up by then.
     #[serde(default = "yes")]
     pub revoke: bool,
-    /// Whether blocks may be taken also while no driver of the vSSD answers.
+    /// Whether blocks may be taken while no vSSD driver answers.
     #[serde(default)]
     pub force: bool,
     /// Seed of the hypervisor's own picks.
@@ -178,7 +178,7 @@ mod text {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "reply", rename_all = "kebab-case")]
 pub enum Reply {
-    /// Done, and nothing to say.
+    /// Done.
     Ok,
     /// A vSSD is served.
     Added(Added),

@@ -12,7 +12,7 @@ use crate::causes::Causes;
 use crate::size::{Amount, Blocks};
 use crate::vssd::Vssd;
 
-/// What one client has named.
+/// The blocks that one client has named.
 #[derive(Debug, Default)]
 pub struct Selection(Option<(String, BlockSet)>);
 
@@ -20,7 +20,7 @@ impl Selection {
     /// Adds a list of blocks of `vssd`. Those of another vSSD are forgotten.
     ///
     /// # Errors
-    /// When it is none, or a block lies beyond the vSSD.
+    /// When the list is invalid, or a block lies beyond the vSSD.
     pub fn add(&mut self, vssd: &Vssd, list: &str) -> Result<(), String> {
         let list = BlockList::parse(list).map_err(|error| Causes(&error).to_string())?;
         let kept = self.0.take().filter(|(name, _)| *name == vssd.name);
@@ -32,10 +32,10 @@ impl Selection {
             .map_err(|error| Causes(&error).to_string())
     }
 
-    /// What was named of `vssd`, for a resize that is to take all of it; it is named no more.
+    /// The blocks named of `vssd`, for a resize that takes exactly these; clears the selection.
     ///
     /// # Errors
-    /// When nothing was named, or `change` is something else than to take so many.
+    /// When none is named, or `change` is not a shrink by as many blocks.
     pub fn take(&mut self, vssd: &Vssd, change: Change) -> Result<BlockSet, String> {
         let named = self.0.take().filter(|(name, _)| *name == vssd.name);
         let (_, blocks) = named.ok_or_else(|| {

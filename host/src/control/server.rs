@@ -1,8 +1,8 @@
 //! The backend's side of the control socket: one thread a client.
 //!
-//! Clients are local but may still be wrong: lines are bounded, clients are
-//! counted, a client that does not read its answers is disconnected, and an invalid
-//! request gets an error for an answer.
+//! Clients are local but may still be faulty: the length of a line and the number of clients are
+//! bounded, a client that does not read its answers is disconnected, and an invalid request is
+//! answered with an error.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -40,14 +40,14 @@ pub const MAX_CLIENTS: usize = 64;
 /// Clients at a time that are refused with an answer; more are disconnected.
 const MAX_TURNED_AWAY: usize = 8;
 
-/// How long a status waits for vSSDs that are busy, to tell their state as it is now and not as it
-/// was before: longer than they compute, but not as long as they may wait for the backing.
+/// How long a status waits for busy vSSDs, to report their present state and not their last known
+/// one: longer than they compute, but shorter than they may wait for the backing.
 const STATUS_PATIENCE: Duration = Duration::from_millis(30);
 
 /// How long a client may take to read an answer.
 const WRITE_PATIENCE: Duration = Duration::from_secs(10);
 
-/// How often it is looked whether a client that waits for a resize is still there.
+/// How often the server checks whether a client that waits for a resize is still connected.
 const LEAVE_INTERVAL: Duration = Duration::from_millis(500);
 
 /// How often a watching client gets the state although nothing changed.
@@ -59,7 +59,7 @@ pub struct Control {
     pub backing: String,
     /// What serves the vSSDs.
     pub backend: Arc<Backend>,
-    /// Called when a client asks for the end.
+    /// Called when a client requests shutdown.
     pub shutdown: Box<dyn Fn() + Send + Sync>,
 }
 
@@ -132,15 +132,15 @@ fn turn_away(stream: &UnixStream) -> io::Result<()> {
     stream.set_write_timeout(Some(WRITE_PATIENCE))?;
     stream.set_read_timeout(Some(Duration::from_millis(200)))?;
     let mut line = Vec::new();
-    // Without a request in that time the answer is all the same.
+    // The answer is the same without a request in that time.
     let _ = BufReader::new(stream)
         .take(MAX_LINE as u64)
         .read_until(b'\n', &mut line);
     send(stream, &error("too many clients: close some"))
 }
 
-/// True when the client has gone for good; one that only has no more requests
-/// still wants its answers.
+/// True when the client has closed the connection; one that has only shut down its sending side
+/// still reads answers.
 fn has_left(stream: &UnixStream) -> bool {
     let mut fds = [PollFd::new(stream, PollFlags::empty())];
     let now = Timespec {
@@ -358,10 +358,10 @@ fn latency(vssd: &Vssd, reset: bool) -> LatencyStatus {
     }
 }
 
-/// Over how many seconds rates are told.
+/// The windows over which rates are reported, seconds.
 const RATE_WINDOWS_S: [u64; 2] = [1, 10];
 
-/// The states of all vSSDs, as they are told.
+/// The states of all vSSDs, as they are reported.
 pub fn statuses(backend: &Backend) -> Vec<VssdStatus> {
     let until = Instant::now() + STATUS_PATIENCE;
     let vssds = backend.vssds();

@@ -1,4 +1,4 @@
-//! What `vssdctl` prints for people.
+//! The text output of `vssdctl`.
 //!
 //! Tables have fixed columns instead of a table crate's fitted ones: under `watch` each line stays
 //! comparable with those before it.
@@ -11,7 +11,7 @@ use crate::control::protocol::{Added, Connection, LatencyStatus, Rate, Reply, Re
 use crate::latency;
 use crate::size::ByteSize;
 
-/// A reply in lines for people.
+/// A reply as text.
 pub(super) fn describe(reply: &Reply) -> String {
     match reply {
         Reply::Ok => "done\n".to_owned(),
@@ -25,9 +25,10 @@ pub(super) fn describe(reply: &Reply) -> String {
 }
 
 fn describe_added(added: &Added) -> String {
-    let mut text = match added.new {
-        true => "made a new vSSD\n".to_owned(),
-        false => "done\n".to_owned(),
+    let mut text = if added.new {
+        "created a new vSSD\n".to_owned()
+    } else {
+        "done\n".to_owned()
     };
     for warning in &added.warnings {
         let _ = writeln!(text, "warning: {warning}");
@@ -37,9 +38,10 @@ fn describe_added(added: &Added) -> String {
 
 fn describe_resized(resized: &Resized) -> String {
     let size = |blocks: u32| ByteSize(u64::from(blocks) * u64::from(resized.block_size));
-    let verb = match resized.target < resized.from {
-        true => "took",
-        false => "gave",
+    let verb = if resized.target < resized.from {
+        "took"
+    } else {
+        "gave"
     };
     let moved = resized.from.abs_diff(resized.held);
     let wanted = resized.from.abs_diff(resized.target);
@@ -62,9 +64,10 @@ fn describe_resized(resized: &Resized) -> String {
     if resized.revoked > 0 {
         let _ = write!(text, "; {} were taken by force", resized.revoked);
     }
-    text.push_str(match resized.agreed {
-        true => "; both lists agree\n",
-        false => "; the guest has not confirmed its list\n",
+    text.push_str(if resized.agreed {
+        "; both lists agree\n"
+    } else {
+        "; the guest has not confirmed its list\n"
     });
     text
 }
@@ -157,7 +160,7 @@ fn describe_status(status: &Status) -> String {
     text
 }
 
-/// What went wrong, if anything did.
+/// Failed requests, if there are any.
 fn describe_failures(text: &mut String, status: &Status) {
     for vssd in &status.vssds {
         let counters = &vssd.counters;

@@ -12,10 +12,10 @@
 //!     └──────── erase ◀────────┘
 //! ```
 //!
-//! Blocks change roles by the writes alone: data that never changes stays where it is, so its blocks
-//! are not worn (no static wear levelling). The model is not told of discards, so a page counts as valid until it
-//! is written again. A read of a page never written takes as long as any other, and a write of part of a page
-//! reads the page before.
+//! Blocks change roles by the writes alone: data that never changes stays where it is, so its
+//! blocks are not worn (no static wear levelling). The model ignores discards, so a page counts as
+//! valid until it is written again. A read of a page never written takes as long as any other, and
+//! a write of part of a page reads the page before.
 
 use super::{Times, Wear};
 use crate::io::Direction;
@@ -26,7 +26,7 @@ pub const PAGE: u64 = 4096;
 pub const BLOCK_PAGES: u32 = 256;
 /// Dies that work side by side.
 pub const DIES: u64 = 8;
-/// Pages there are more than are offered, in percent of the latter.
+/// Spare pages, in percent of the offered ones.
 pub const SPARE_PERCENT: u64 = 7;
 /// Blocks that a die has more than it offers, at least: one that is open, one erased.
 const SPARE_BLOCKS_MIN: u64 = 2;
@@ -195,8 +195,8 @@ impl Die {
         victim.map_or(Work::default(), |victim| self.collect(victim))
     }
 
-    /// The block, of those that are full, that a collection copies least from. There are more full blocks than
-    /// offered pages would fill, so that one of them has a page that is not valid.
+    /// The full block with the fewest valid pages. There are more full blocks than offered pages
+    /// would fill, so at least one of them has a page that is not valid.
     ///
     /// Looks at all of them, eight bytes each, once for every block that is opened.
     fn fewest_valid(&self) -> u32 {

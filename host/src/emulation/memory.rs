@@ -26,7 +26,7 @@ impl Memory {
         }
     }
 
-    /// Lines are not looked at one by one: of `lines` in a row every bank has a `BANKS`th, and the
+    /// Lines are not visited one by one: of `lines` in a row every bank has a `BANKS`th, and the
     /// first few banks from where the row begins have one of the rest.
     pub(super) fn start(
         &mut self,

@@ -132,11 +132,11 @@ impl Times {
     }
 }
 
-/// What writing has done to a medium since the model began.
+/// The wear of a medium since the model began.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Wear {
-    /// Cycles of what is worn most: erasures of an erase block of flash, elsewhere how often a
-    /// region of 2 MiB was written over in full.
+    /// Cycles of the most worn part: erasures of an erase block of flash, elsewhere full overwrites
+    /// of a region of 2 MiB.
     pub cycles_max: f64,
     /// The mean of the same.
     pub cycles_mean: f64,
@@ -146,7 +146,8 @@ pub struct Wear {
     pub host_bytes: u64,
     /// Bytes that the medium wrote.
     pub media_bytes: u64,
-    /// The latter by the former; for flash in pages, so that it tells copies alone. 1 before the first write.
+    /// Write amplification: the latter by the former; for flash in pages, so that it shows copies
+    /// alone. 1 before the first write.
     pub write_amplification: f64,
     /// Erase blocks erased.
     pub erases: u64,
@@ -202,7 +203,7 @@ impl MediaModel {
         Ok(Self { kind, len, parts })
     }
 
-    /// What it is a model of.
+    /// The kind of medium.
     pub fn kind(&self) -> MediaKind {
         self.kind
     }
@@ -223,7 +224,7 @@ impl MediaModel {
         }
     }
 
-    /// What writing has done to it.
+    /// Its wear.
     pub fn wear(&self) -> Wear {
         let wear = match &self.parts {
             Parts::Disk(disk) => disk.wear(),

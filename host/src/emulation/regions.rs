@@ -34,7 +34,7 @@ impl Regions {
         }
     }
 
-    /// What that makes of the medium.
+    /// The resulting wear of the medium.
     pub fn wear(&self) -> Wear {
         let media_bytes: u64 = self.written.iter().sum();
         let most = self.written.iter().max().copied().unwrap_or(0);

@@ -1,8 +1,7 @@
 //! Moving the bytes of requests between guest memory and the backing.
 //!
-//! An [`Engine`] takes transfers and says later which have ended; it knows
-//! neither guests nor pools. One belongs to one thread, and to the requests of
-//! one vSSD.
+//! An [`Engine`] takes transfers and reports later which have ended; it knows neither guests nor
+//! pools. One belongs to one thread, and to the requests of one vSSD.
 //!
 //! - [`uring`]: asynchronous, by an io_uring of its own
 //! - [`immediate`]: each transfer ends before it returns, by a [`Backing`]
@@ -19,7 +18,7 @@ use std::os::fd::RawFd;
 
 use vm_memory::VolatileSlice;
 
-/// Which way bytes go.
+/// The direction of a transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// From the backing to guest memory.
@@ -50,7 +49,7 @@ pub trait Engine: Send {
     /// Whether [`submit`](Self::submit) may wait for the backing.
     fn may_block(&self) -> bool;
 
-    /// Sees to it that what was submitted is under way.
+    /// Makes sure that submitted transfers are under way.
     fn kick(&mut self);
 
     /// A transfer that has ended, by its token.
@@ -59,16 +58,16 @@ pub trait Engine: Send {
     /// Waits until a transfer has ended that was under way.
     fn wait(&mut self);
 
-    /// Has [`park`](Self::park) look at `other` as well, which stays open as long as the
-    /// engine. Called once, before it rests.
+    /// Makes [`park`](Self::park) wait for `other` as well, which stays open as long as the engine.
+    /// Called once, before the first `park`.
     ///
     /// # Errors
-    /// When the system does not let it.
+    /// When the system refuses.
     fn watch(&mut self, other: RawFd) -> io::Result<()>;
 
-    /// Sees to it that what was submitted is under way, and waits until a transfer has
-    /// ended: true; or until the watched descriptor is readable: false. An engine whose
-    /// transfers never outlast their submission does not wait.
+    /// Makes sure that submitted transfers are under way, and waits until a transfer has ended:
+    /// true; or until the watched descriptor is readable: false. An engine whose transfers never
+    /// outlast their submission does not wait.
     fn park(&mut self) -> bool;
 }
 

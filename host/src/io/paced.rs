@@ -19,10 +19,10 @@ use vmm_sys_util::timerfd::TimerFd;
 use super::{Direction, Engine};
 use crate::emulation::{MediaModel, Wear};
 
-/// Waits of less are spent looking at the clock: to sleep and to be woken takes about as long.
+/// Shorter waits spin on the clock: sleeping and waking up takes about as long.
 const SPIN: Duration = Duration::from_micros(20);
 
-/// What an event of `either` is about.
+/// The source of an event of `either`.
 const TIMER: u64 = 0;
 const OTHER: u64 = 1;
 
@@ -63,10 +63,10 @@ pub struct Paced {
     next: u64,
     /// With the inner engine, by number: the caller's token, and when it may end.
     moving: BTreeMap<u64, (u64, Instant)>,
-    /// Ended there, by when they may end here.
+    /// Transfers that have ended there, by when they may end here.
     held: BTreeMap<(Instant, u64), (u64, io::Result<()>)>,
     timer: TimerFd,
-    /// What the timer is set to.
+    /// When the timer is due.
     alarm: Option<Instant>,
     /// Readable when the timer or the watched descriptor is.
     either: Epoll,
@@ -95,7 +95,7 @@ impl Paced {
         })
     }
 
-    /// When the first transfer may end that the inner engine has done.
+    /// When the first of the transfers that the inner engine has done may end.
     fn collect(&mut self) -> Option<Instant> {
         while let Some((number, result)) = self.inner.ended() {
             if let Some((token, due)) = self.moving.remove(&number) {
@@ -111,7 +111,7 @@ impl Paced {
             return;
         }
         let set = match due {
-            // None at all would stop the timer.
+            // Zero would disarm the timer.
             Some(due) => {
                 let left = due.saturating_duration_since(Instant::now());
                 self.timer.reset(left.max(Duration::from_nanos(1)), None)
@@ -200,7 +200,7 @@ impl Engine for Paced {
                 continue;
             }
             let mut events = [EpollEvent::default(); 2];
-            // Interrupted or not: it is looked again.
+            // Interrupted or not, the caller looks again.
             let ready = self.either.wait(-1, &mut events).unwrap_or(0);
             if events[..ready].iter().any(|event| event.data() == OTHER) {
                 return false;
@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     #[allow(unsafe_code)]
-    fn nothing_ends_before_its_time_and_who_rests_is_woken() {
+    fn nothing_ends_before_its_time_and_a_parked_thread_is_woken() {
         let backing = Arc::new(MemoryBacking::new(1 << 20).unwrap());
         let model = MediaModel::new(MediaKind::Hdd, 1 << 20).unwrap();
         let pace = Arc::new(Pace::new(model));

@@ -1,11 +1,10 @@
 //! An engine on an io_uring.
 //!
-//! Submissions are handed to the kernel together, and the last of them by the system
-//! call that waits for completions, which are read from the ring without any. But the
-//! device is not kept waiting for a batch: one that is idle gets the first transfer at
-//! once, and works on it while others are prepared. The descriptor that is watched
-//! meanwhile is polled by the ring too, so that a thread sleeps in one place. A transfer
-//! that the kernel cut short goes on where it ended.
+//! Submissions go to the kernel in batches, the last one by the system call that waits for
+//! completions; completions are read from the ring without a system call. An idle device does not
+//! wait for a batch: it gets the first transfer at once, and works on it while others are prepared.
+//! The ring also polls the watched descriptor, so that a thread sleeps in one place. A transfer
+//! that the kernel cut short continues where it ended.
 //!
 //! What a transfer names must stay where it is until it has ended: its buffers by
 //! the contract of [`Engine::submit`], the list of them because every slot keeps
@@ -29,14 +28,14 @@ const SLOTS: usize = 1024;
 /// The file's place among the registered ones.
 const FILE: types::Fixed = types::Fixed(0);
 
-/// What a completion names that is none of a slot: the watched descriptor is readable.
+/// User data of the completion that belongs to no slot: the watched descriptor is readable.
 const WATCHED: u64 = u64::MAX;
 
 /// Buffers of one transfer at most, which is what the kernel takes.
 const MAX_BUFFERS: usize = 1024;
 
-/// Bytes that wait for others to be handed over with, while the device is busy: four
-/// blocks take a disk longer than it takes to prepare four more, and share a system call.
+/// Bytes that are batched while the device is busy: four blocks take a disk longer than it takes to
+/// prepare four more, and share a system call.
 const BATCH_BYTES: usize = 16 << 10;
 
 #[derive(Debug)]
@@ -75,10 +74,10 @@ impl Uring {
     /// An engine on `file`.
     ///
     /// # Errors
-    /// When the system has no io_uring, or does not let this process have one.
+    /// When the system has no io_uring, or refuses it to this process.
     pub fn new(file: Arc<File>) -> io::Result<Self> {
         let ring = IoUring::builder()
-            // A completion need not interrupt the thread, which comes to look for it.
+            // A completion need not interrupt the thread, which checks for it.
             .setup_coop_taskrun()
             .setup_cqsize(2 * SLOTS as u32)
             .build(SLOTS as u32)?;
@@ -144,7 +143,7 @@ impl Uring {
         }
     }
 
-    /// Has the ring poll the watched descriptor, once; true when it does.
+    /// Makes the ring poll the watched descriptor once; true when it does.
     fn poll_watched(&mut self) -> bool {
         if let (false, Some(watched)) = (self.polled, self.watched) {
             let entry = opcode::PollAdd::new(types::Fd(watched), libc::POLLIN as u32)
@@ -156,8 +155,7 @@ impl Uring {
         self.polled
     }
 
-    /// Submits what waits, and waits for `want` completions; false when the ring is of
-    /// no more use.
+    /// Submits what waits, and waits for `want` completions; false when the ring has failed.
     fn enter(&mut self, want: usize) -> bool {
         self.batched = 0;
         loop {
@@ -170,8 +168,8 @@ impl Uring {
                     return true;
                 }
                 Err(error) => {
-                    // The kernel takes no more: nothing that waits can be moved.
-                    tracing::error!(%error, "io_uring fails");
+                    // The kernel accepts nothing more: waiting transfers cannot be moved.
+                    tracing::error!(%error, "io_uring failed");
                     return false;
                 }
                 Ok(_) if self.waiting.is_empty() => return true,
@@ -193,13 +191,14 @@ impl Uring {
             let slot = entry.user_data() as u16;
             let transfer = &mut self.slots[usize::from(slot)];
             let result = match entry.result() {
-                moved if moved > 0 => match transfer.advance(moved as usize) {
-                    true => Ok(()),
-                    false => {
+                moved if moved > 0 => {
+                    if transfer.advance(moved as usize) {
+                        Ok(())
+                    } else {
                         self.waiting.push_back(slot);
                         continue;
                     }
-                },
+                }
                 0 => Err(io::ErrorKind::UnexpectedEof.into()),
                 error if matches!(-error, libc::EAGAIN | libc::EINTR) => {
                     self.waiting.push_back(slot);
@@ -242,7 +241,7 @@ impl Engine for Uring {
         offset: u64,
         buffers: &mut dyn Iterator<Item = VolatileSlice<'_>>,
     ) {
-        let slot = self.free.pop().expect("the caller looked for room");
+        let slot = self.free.pop().expect("the caller checked for room");
         let transfer = &mut self.slots[usize::from(slot)];
         transfer.token = token;
         transfer.direction = direction;
@@ -263,7 +262,7 @@ impl Engine for Uring {
     }
 
     fn may_block(&self) -> bool {
-        // The kernel leaves to a thread of its own what would block.
+        // The kernel hands to a thread of its own what would block.
         false
     }
 
@@ -381,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn who_rests_is_woken_by_a_transfer_or_by_what_is_watched() {
+    fn a_parked_thread_is_woken_by_a_transfer_or_the_watched_descriptor() {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&[7; 16]).unwrap();
         let mut engine = Uring::new(Arc::new(file)).unwrap();

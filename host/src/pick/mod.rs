@@ -1,4 +1,4 @@
-//! Which blocks the hypervisor takes when it picks by itself.
+//! Which blocks the hypervisor takes when it picks them.
 //!
 //! It cannot see what a guest does with a block. What it sees are the requests
 //! that reach the backend, so a [`Tracker`] can remember those; that costs memory
@@ -13,7 +13,7 @@ use workloads::HostPick;
 
 pub use second_chance::SecondChance;
 
-/// What is remembered of the requests to a vSSD.
+/// The history of requests to a vSSD.
 #[derive(Clone, Debug)]
 pub enum Tracker {
     /// For [`HostPick::Lru`].
@@ -23,8 +23,7 @@ pub enum Tracker {
 }
 
 impl Tracker {
-    /// The observer that `pick` goes by, of a vSSD with `capacity` blocks, that
-    /// has seen nothing; `None` when it needs none.
+    /// An empty tracker for `pick`, of a vSSD with `capacity` blocks; `None` when it needs none.
     pub fn new(pick: HostPick, capacity: u32) -> Option<Self> {
         match pick {
             HostPick::Lru => Some(Self::Lru(Recency::new(capacity))),
@@ -33,7 +32,7 @@ impl Tracker {
         }
     }
 
-    /// What it can pick by.
+    /// The pick that it serves.
     pub fn serves(&self) -> HostPick {
         match self {
             Self::Lru(_) => HostPick::Lru,
@@ -59,8 +58,8 @@ impl Tracker {
     }
 }
 
-/// At most `count` of the blocks in `granted`. A pick whose observer is not
-/// there is uniform: the blocks are due, and nothing is known of them.
+/// At most `count` of the blocks in `granted`. A pick without its tracker is uniform: the blocks
+/// are due, and their history is unknown.
 pub fn pick(
     how: HostPick,
     count: u32,
@@ -74,7 +73,7 @@ pub fn pick(
         }
         (HostPick::Clock, Some(Tracker::Clock(clock))) => clock.pick(count, granted),
         (HostPick::Sequential, _) => granted.last(count),
-        // What was named has been taken; nothing else may be.
+        // The named blocks have been taken; nothing else may be.
         (HostPick::Given, _) => BlockSet::empty(granted.capacity()),
         _ => granted.sample(count, |n| rng.random_range(0..n)),
     }

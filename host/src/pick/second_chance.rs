@@ -80,9 +80,10 @@ mod tests {
                     let block = hand;
                     hand = (hand + 1) % capacity;
                     if granted.contains(block) && !model.contains(block) {
-                        match bits[block as usize] {
-                            true => bits[block as usize] = false,
-                            false => drop(model.insert(block)),
+                        if bits[block as usize] {
+                            bits[block as usize] = false;
+                        } else {
+                            model.insert(block);
                         }
                     }
                 }

@@ -1,4 +1,4 @@
-//! Who owns which physical block of the pool: bookkeeping without I/O.
+//! The owner of each physical block of the pool: bookkeeping without I/O.
 //!
 //! A *physical block* holds the contents of a block; there are as many as fit the
 //! data area. A physical block is free or owned by one volume, or its free is *deferred*: its
@@ -23,12 +23,13 @@
 //! every volume is within its bounds; a *reservation* is the number of physical blocks
 //! that other volumes cannot use up then.
 
+mod refusal;
+
 use std::collections::BTreeMap;
-use std::fmt;
 
 use vssd::block_set::{BlockSet, spans};
 
-use crate::size::Blocks;
+pub use self::refusal::{Denied, Refusal};
 
 /// Physical blocks in a region, and blocks in a window: 2 MiB of 4 KiB blocks. Small
 /// enough that a sparse volume does not use up the regions, and larger than most
@@ -73,109 +74,13 @@ impl Account {
     }
 }
 
-/// Why the allocator refuses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Denied {
-    /// More than the volume may hold.
-    Quota {
-        /// Its quota.
-        quota: u32,
-        /// Blocks held.
-        held: u32,
-        /// Blocks asked for.
-        asked: u32,
-    },
-    /// More than the pool may promise.
-    Commitment {
-        /// Blocks that can still be committed.
-        left: u64,
-        /// Blocks asked for.
-        asked: u64,
-    },
-    /// More reserved than there is.
-    Reservation {
-        /// Physical blocks free and not reserved.
-        free: u64,
-        /// Physical blocks asked for.
-        asked: u64,
-    },
-    /// A reservation above the quota.
-    Bounds {
-        /// The reservation.
-        reservation: u32,
-        /// The quota.
-        quota: u32,
-    },
-    /// Every physical block is used or reserved for others.
-    Full {
-        /// Some will be free once the next commit lasts.
-        settling: bool,
-    },
-}
-
-/// Why the allocator refuses, in sizes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub struct Refusal {
-    /// The reason.
-    pub denied: Denied,
-    /// Bytes in a block of the pool.
-    pub block_size: u32,
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let blocks = |count: u64| Blocks {
-            count,
-            block_size: self.block_size,
-        };
-        match self.denied {
-            Denied::Quota {
-                quota,
-                held,
-                asked: 0,
-            } => write!(
-                f,
-                "a quota of {} is less than the {} that it holds",
-                blocks(quota.into()),
-                blocks(held.into())
-            ),
-            Denied::Quota { quota, held, asked } => write!(
-                f,
-                "its quota is {}, it holds {}, and {} more were asked for",
-                blocks(quota.into()),
-                blocks(held.into()),
-                blocks(asked.into())
-            ),
-            Denied::Commitment { left, asked } => write!(
-                f,
-                "the pool can commit {} more, and {} were asked for",
-                blocks(left),
-                blocks(asked)
-            ),
-            Denied::Reservation { free, asked } => write!(
-                f,
-                "{} of the pool are neither used nor reserved, and {} were asked for",
-                blocks(free),
-                blocks(asked)
-            ),
-            Denied::Bounds { reservation, quota } => write!(
-                f,
-                "a reservation of {} is more than the quota of {}",
-                blocks(reservation.into()),
-                blocks(quota.into())
-            ),
-            Denied::Full { .. } => f.write_str("no physical block is left in the pool"),
-        }
-    }
-}
-
-/// Where a physical block goes that its owner gives up.
+/// What happens to a physical block that its owner gives up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It is free: a lasting record says so already, or nothing ever said
-    /// that it was owned.
+    /// It is free at once: a durable record says so already, or no record ever said that it was
+    /// owned.
     Free,
-    /// It waits for the record.
+    /// It is free once a durable record says so.
     Deferred,
 }
 
@@ -192,7 +97,7 @@ pub struct Allocator {
     region_free: Vec<u16>,
     /// Where the search for a single physical block goes on.
     cursor: u32,
-    /// Given up since the last commit was cut.
+    /// Given up since the last cut of a commit.
     deferred: Vec<Word>,
     /// Given up before that.
     settling: Vec<Word>,
@@ -205,11 +110,11 @@ pub struct Allocator {
 /// What is used of a pool, in blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Usage {
-    /// Physical blocks there are.
+    /// The number of physical blocks.
     pub physical_blocks: u32,
     /// Physical blocks without an owner.
     pub free: u32,
-    /// Physical blocks that wait for a commit.
+    /// Physical blocks whose release waits for a commit.
     pub deferred: u32,
     /// Physical blocks reserved for volumes that do not own them yet.
     pub owed: u64,
@@ -220,8 +125,8 @@ pub struct Usage {
 }
 
 impl Allocator {
-    /// A allocator of `physical_blocks` physical blocks, all free, of which `overcommit_permille`
-    /// thousandths may be promised.
+    /// An allocator of `physical_blocks` physical blocks, all free, of which `overcommit_permille`
+    /// thousandths may be committed.
     pub fn new(physical_blocks: u32, overcommit_permille: u32) -> Self {
         // The physical blocks behind the last whole region are found one by one.
         let regions = physical_blocks / REGION;
@@ -239,7 +144,7 @@ impl Allocator {
         }
     }
 
-    /// Physical blocks there are.
+    /// The number of physical blocks.
     pub fn physical_blocks(&self) -> u32 {
         self.free.capacity()
     }
@@ -249,7 +154,7 @@ impl Allocator {
         u64::from(self.physical_blocks()) * u64::from(self.overcommit_permille) / 1000
     }
 
-    /// What is used.
+    /// The usage of the pool.
     pub fn usage(&self) -> Usage {
         let waiting = self.deferred.iter().chain(&self.settling);
         Usage {
@@ -478,24 +383,24 @@ impl Allocator {
         }
     }
 
-    /// Words of deferred frees for which no commit is under way.
+    /// Words of deferred frees that no commit covers yet.
     pub fn deferred_words(&self) -> usize {
         self.deferred.len()
     }
 
-    /// A commit was cut: what is deferred now is free once it lasts.
+    /// A commit was cut: what is deferred now is free once it is durable.
     pub fn cut(&mut self) {
         self.settling.append(&mut self.deferred);
     }
 
-    /// The commit that was cut last lasts.
+    /// The commit that was cut last is durable.
     pub fn settle(&mut self) {
         for word in std::mem::take(&mut self.settling) {
             self.set_free(word);
         }
     }
 
-    /// Counts afresh what the allocator keeps running counts of.
+    /// Compares the running counts with a recount.
     ///
     /// # Panics
     /// When they differ, or when free, owned and waiting physical blocks are not all.

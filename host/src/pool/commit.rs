@@ -1,14 +1,13 @@
-//! When changes of a pool get into its journal.
+//! How changes of a pool are committed to its journal.
 //!
-//! A thread that changes ownership records the change before it takes
-//! effect. Changes of maps, which requests make, are collected in the pool state; a thread
-//! commits them on request, in one commit for all that wait. The journal's
-//! lock is taken before that of the pool state, and held from the cut of what is to be
-//! committed until it is settled: so what is on record is never ahead of the pool state
-//! when a compaction writes them down.
+//! A thread that changes ownership records the change before it takes effect. Changes of maps,
+//! which requests make, are collected in the pool state; a thread commits them on request, in one
+//! commit for all that wait. The journal's lock is taken before that of the pool state, and held
+//! from the cut of what is to be committed until it is settled: so the records are never ahead of
+//! the pool state that a compaction writes.
 
 use std::io;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
@@ -17,48 +16,46 @@ use vssd::encoding::{SetView, encode};
 use vssd::units::Geometry;
 use vssd::wire::{Encoding, MAX_PAYLOAD};
 
-use super::allocator::{Allocator, Refusal, VolumeId};
+use super::allocator::VolumeId;
 use super::group_commit::{Group, GroupCommit, Next, PendingCommit, Subscription};
-use super::journal::{Batch, BootId, Journal, JournalError, PoolImage, Sink, Work};
+use super::journal::{Batch, Journal, JournalError, Sink, Work};
 use super::state::{Delta, PoolState};
 use super::volume::Volume;
-use super::{Pool, PoolError, Shape, Strength, Volumes};
-use crate::backing::Backing;
+use super::{Pool, PoolError, Strength};
 use crate::causes::Causes;
-use crate::io::EngineName;
 use crate::log_limit::LogLimit;
 use crate::threads::vital;
 
-/// Windows that are written down together, for which requests that change maps wait.
+/// Windows that a compaction writes together, during which requests that change maps wait.
 const WINDOWS_AT_A_TIME: u32 = 64;
 
-/// How often at most it is verified before a commit that no other backend has the pool: a read of
-/// 19 pages, which at this rate no load feels.
+/// The least interval between checks, before a commit, that no other backend has the pool. A check
+/// reads 19 pages, which at this rate is negligible.
 const VERIFIED: Duration = Duration::from_millis(100);
 
-/// How often it is verified where nothing is committed.
+/// The interval of the same check while nothing is committed.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// The log of a pool that lasts.
+/// The log of a durable pool.
 pub(super) struct Log {
     journal: Mutex<Recorder>,
-    /// What the journal has done, for readers that cannot wait for the backing.
+    /// The counters of the journal, for readers that cannot wait for the backing.
     work: Mutex<Work>,
     commits: Arc<GroupCommit>,
 }
 
 struct Recorder {
     journal: Journal,
-    /// A compaction may have written down a release that did not happen.
+    /// A compaction may have recorded a release that did not happen.
     mistrusted: bool,
     batch: Batch,
     log_limit: LogLimit,
-    /// When no other backend had the pool.
+    /// When the last check found no other backend.
     verified: Option<Instant>,
 }
 
 impl Recorder {
-    /// Makes sure, once in a while, that no other backend has the pool.
+    /// Checks at intervals that no other backend has the pool.
     fn verify(&mut self) -> Result<(), JournalError> {
         let recent = |verified: Instant| verified.elapsed() < VERIFIED;
         if !self.verified.is_some_and(recent) {
@@ -77,7 +74,7 @@ impl Recorder {
 }
 
 impl Log {
-    fn new(journal: Journal) -> Self {
+    pub(super) fn new(journal: Journal) -> Self {
         Self {
             work: Mutex::new(journal.work()),
             journal: Mutex::new(Recorder {
@@ -100,7 +97,7 @@ impl Log {
     }
 }
 
-/// Says that blocks are held.
+/// Adds records that blocks are held.
 pub(super) fn granted(batch: &mut Batch, id: VolumeId, blocks: &BlockSet, geometry: Geometry) {
     let mut buffer = vec![0; MAX_PAYLOAD];
     let mut from = 0;
@@ -138,113 +135,31 @@ fn add_delta(batch: &mut Batch, delta: Delta) {
 }
 
 impl Pool {
-    /// Makes a pool of that shape on `backing`, whatever is there.
-    ///
-    /// # Errors
-    /// When the backing is too small or fails.
-    pub fn create(
-        backing: Arc<dyn Backing>,
-        shape: Shape,
-        engine: EngineName,
-        boot: BootId,
-    ) -> Result<Arc<Self>, PoolError> {
-        let journal = Journal::create(backing.clone(), shape, boot)?;
-        Self::start(backing, journal, &PoolImage::new(shape), engine)
+    /// Starts the thread that commits, if the pool is durable.
+    pub(super) fn start_commits(self: &Arc<Self>) -> io::Result<()> {
+        let Some(log) = &self.log else { return Ok(()) };
+        if log.lock().journal.wants_compaction() {
+            log.commits.request(Strength::Soft);
+        }
+        let (commits, pool) = (log.commits.clone(), Arc::downgrade(self));
+        vital("commits", move || serve(&commits, &pool))
     }
 
-    /// Opens the pool on `backing`.
-    ///
-    /// # Errors
-    /// When there is none, or it is damaged.
-    pub fn open(
-        backing: Arc<dyn Backing>,
-        engine: EngineName,
-        boot: BootId,
-    ) -> Result<Arc<Self>, PoolError> {
-        let (journal, image) = Journal::open(backing.clone(), boot)?;
-        if let Some(fault) = image.check(1).pop() {
-            return Err(PoolError::Fault(fault));
-        }
-        Self::start(backing, journal, &image, engine)
+    /// Compacts the journal and forgets the session that overlapped.
+    pub(super) fn forget_overlap(&self) -> Result<(), JournalError> {
+        let Some(log) = &self.log else { return Ok(()) };
+        let mut recorder = log.lock();
+        self.compact(&mut recorder)?;
+        recorder.journal.forget_overlap()
     }
 
-    /// Opens a pool that two backends had at the same time, as the newest of its records say it
-    /// is, and forgets that there are others.
-    ///
-    /// # Errors
-    /// When there is none, or it is damaged.
-    pub fn accept(backing: Arc<dyn Backing>, boot: BootId) -> Result<(), PoolError> {
-        let (journal, image) = Journal::open_overlapped(backing.clone(), boot)?;
-        if let Some(fault) = image.check(1).pop() {
-            return Err(PoolError::Fault(fault));
-        }
-        let pool = Self::start(backing, journal, &image, EngineName::Sync)?;
-        if let Some(log) = &pool.log {
-            let mut recorder = log.lock();
-            pool.compact(&mut recorder)?;
-            recorder.journal.forget_overlap()?;
-        }
-        Ok(())
-    }
-
-    fn start(
-        backing: Arc<dyn Backing>,
-        journal: Journal,
-        image: &PoolImage,
-        engine: EngineName,
-    ) -> Result<Arc<Self>, PoolError> {
-        let shape = image.shape;
-        let mut state = PoolState::new(
-            Allocator::new(shape.physical_blocks, shape.overcommit_permille),
-            true,
-        );
-        let mut volumes = Volumes {
-            next: image.next,
-            ..Volumes::default()
-        };
-        for (&id, found) in &image.volumes {
-            let volume = Arc::new(Volume::new(id, found.blocks));
-            let opened = state.allocator.open(id, found.bounds);
-            opened.map_err(|denied| Refusal {
-                denied,
-                block_size: shape.block_size,
-            })?;
-            volume.restore_held(&found.held);
-            state.allocator.hold(id, found.held.len());
-            for runs in found.windows() {
-                volume.restore(&mut state.allocator, &runs);
-            }
-            volumes.by_name.insert(found.name.clone(), volume);
-        }
-        let pool = Arc::new(Self {
-            engine,
-            block_size: shape.block_size,
-            data: journal.data(),
-            state: Mutex::new(state),
-            volumes: Mutex::new(volumes),
-            alone: Mutex::default(),
-            log: Some(Log::new(journal)),
-            pace: OnceLock::new(),
-            on_loss: OnceLock::new(),
-            backing,
-        });
-        if let Some(log) = &pool.log {
-            if log.lock().journal.wants_compaction() {
-                log.commits.request(Strength::Soft);
-            }
-            let (commits, pool) = (log.commits.clone(), Arc::downgrade(&pool));
-            vital("commits", move || serve(&commits, &pool))?;
-        }
-        Ok(pool)
-    }
-
-    /// Calls `end` when another backend has taken the pool over: from then on nothing is
-    /// recorded, and what is read may be another's.
+    /// Calls `end` when another backend has taken the pool over: from then on nothing is recorded,
+    /// and reads may return another vSSD's data.
     pub fn on_loss(&self, end: impl Fn() + Send + Sync + 'static) {
         let _ = self.on_loss.set(Box::new(end));
     }
 
-    /// Tells that the pool is lost, if that is why something failed.
+    /// Reports that the pool is lost, if that is why something failed.
     fn noticed<T>(&self, result: Result<T, JournalError>) -> Result<T, JournalError> {
         if let (Err(JournalError::Foreign(_)), Some(end)) = (&result, self.on_loss.get()) {
             end();
@@ -263,19 +178,18 @@ impl Pool {
         }
     }
 
-    /// Asks that what changed so far survives the end of this process; `None`
-    /// when there is nothing to wait for.
+    /// Requests that all changes so far survive the end of this process; `None` when there is
+    /// nothing to wait for.
     pub fn note(&self) -> Option<PendingCommit> {
         self.log
             .as_ref()
             .map(|log| log.commits.request(Strength::Soft))
     }
 
-    /// Asks that everything so far survives the loss of power; `Ok(None)`
-    /// when it does.
+    /// Requests that everything so far survives the loss of power; `Ok(None)` when it does already.
     ///
     /// # Errors
-    /// When the backing failed at once.
+    /// When the backing fails at once.
     pub fn flush(&self) -> io::Result<Option<PendingCommit>> {
         match &self.log {
             Some(log) => Ok(Some(log.commits.request(Strength::Hard))),
@@ -283,14 +197,14 @@ impl Pool {
         }
     }
 
-    /// What to wait for until physical blocks are free that are not yet.
+    /// The commit that makes deferred physical blocks free.
     pub fn pending_free(&self) -> Option<PendingCommit> {
         self.log
             .as_ref()
             .map(|log| log.commits.request(Strength::Hard))
     }
 
-    /// How a commit went; `None` while it is not over.
+    /// The outcome of a commit; `None` while it is under way.
     pub fn outcome(&self, pending: PendingCommit) -> Option<io::Result<()>> {
         match &self.log {
             Some(log) => log.commits.outcome(pending),
@@ -339,8 +253,8 @@ impl Pool {
         }
     }
 
-    /// Records a change of who holds what. Then `apply` lets it take effect; or,
-    /// if it could not be recorded, `undo` takes back what was done for it.
+    /// Records a change of ownership. Then `apply` lets it take effect; or, if it could not be
+    /// recorded, `undo` reverts what was done for it.
     pub(super) fn record(
         &self,
         describe: impl FnOnce(&mut Batch),
@@ -357,13 +271,13 @@ impl Pool {
             Ok(()) => {
                 apply(&mut self.state());
                 if recorder.journal.wants_compaction() {
-                    // The thread that commits has the time for it.
+                    // The commit thread does it in the background.
                     log.commits.request(Strength::Soft);
                 }
                 Ok(())
             }
             Err(error) => {
-                // One may have seen what was done for it.
+                // A compaction may have recorded what was done for it.
                 recorder.mistrusted = true;
                 undo();
                 Err(error.into())
@@ -413,7 +327,7 @@ impl Pool {
         result
     }
 
-    /// Writes the whole state down anew.
+    /// Writes the whole state to the other area.
     fn compact(&self, recorder: &mut Recorder) -> Result<(), JournalError> {
         let (volumes, next): (Vec<_>, _) = {
             let volumes = self.volumes();
@@ -434,21 +348,21 @@ impl Pool {
         self.noticed(compacted)
     }
 
-    /// The next commit finds the area full.
+    /// Makes the next commit find the area full.
     #[cfg(test)]
     pub(super) fn be_full(&self) {
         let log = self.log.as_ref().expect("a pool that lasts");
         log.lock().mistrusted = true;
     }
 
-    /// Writes the journal anew, as it does by itself when an area is half full.
+    /// Compacts the journal now.
     #[cfg(test)]
     pub(super) fn compact_now(&self) -> Result<(), JournalError> {
         let log = self.log.as_ref().expect("a pool that lasts");
         self.compact(&mut log.lock())
     }
 
-    /// Finds out whether another backend has the pool.
+    /// Makes the next commit check for another backend.
     #[cfg(test)]
     pub(super) fn verify_now(&self) {
         let log = self.log.as_ref().expect("a pool that lasts");
@@ -462,7 +376,7 @@ impl Pool {
         log.commits.close();
     }
 
-    /// Commits for all who wait, after [`stop_serving`](Self::stop_serving).
+    /// Commits for all waiting requests, after [`stop_serving`](Self::stop_serving).
     #[cfg(test)]
     pub(super) fn serve_all(&self) {
         let log = self.log.as_ref().expect("a pool that lasts");
@@ -526,7 +440,7 @@ impl Pool {
     }
 }
 
-/// The life of the thread that commits.
+/// The loop of the thread that commits.
 fn serve(commits: &GroupCommit, pool: &Weak<Pool>) {
     loop {
         let next = commits.next(QUIET);

@@ -19,15 +19,14 @@ pub enum Strength {
     Hard,
 }
 
-/// A commit that was asked for and may not be over.
+/// A commit that was requested and may be under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PendingCommit {
     strength: Strength,
     number: u64,
 }
 
-/// Failed commits that are remembered: more than there can be requests whose outcome
-/// was not read since.
+/// Failed commits that are remembered: more than the requests whose outcome can be unread.
 const FAILURES_KEPT: usize = 64;
 
 /// The requests of one strength.
@@ -55,9 +54,10 @@ impl Lane {
             return None;
         }
         let failed = self.failed.iter().any(|&(a, b)| a < number && number <= b);
-        Some(match failed {
-            true => Err(io::Error::other("the pool's log could not be written")),
-            false => Ok(()),
+        Some(if failed {
+            Err(io::Error::other("the pool's log could not be written"))
+        } else {
+            Ok(())
         })
     }
 }
@@ -69,7 +69,7 @@ struct Lanes {
     closed: bool,
 }
 
-/// What one commit has to serve.
+/// The requests that one commit serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Group {
     /// How much it has to survive.
@@ -78,12 +78,12 @@ pub struct Group {
     hard: u64,
 }
 
-/// What there is to do.
+/// The next task of the commit thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
     /// A commit.
     Group(Group),
-    /// Nothing at the moment.
+    /// Nothing for now.
     Quiet,
     /// Nothing ever again.
     Closed,
@@ -141,7 +141,7 @@ impl GroupCommit {
         Ok(Subscription(waiter))
     }
 
-    /// Asks for a commit of everything so far.
+    /// Requests a commit of everything so far.
     pub fn request(&self, strength: Strength) -> PendingCommit {
         let mut lanes = self.lock();
         let lane = match strength {
@@ -155,7 +155,7 @@ impl GroupCommit {
         PendingCommit { strength, number }
     }
 
-    /// How the commit went; `None` while it is not over.
+    /// The outcome of the commit; `None` while it is under way.
     pub fn outcome(&self, pending: PendingCommit) -> Option<io::Result<()>> {
         let lanes = self.lock();
         match pending.strength {
@@ -182,14 +182,15 @@ impl GroupCommit {
         }
     }
 
-    /// Waits until a commit is wanted, for so long at most.
+    /// Waits until a commit is requested, for at most this long.
     pub fn next(&self, patience: Duration) -> Next {
         let mut lanes = self.lock();
         loop {
             let (soft, hard) = (lanes.soft.requested, lanes.hard.requested);
-            let strength = match hard > lanes.hard.served {
-                true => Strength::Hard,
-                false => Strength::Soft,
+            let strength = if hard > lanes.hard.served {
+                Strength::Hard
+            } else {
+                Strength::Soft
             };
             if strength == Strength::Hard || soft > lanes.soft.served {
                 return Next::Group(Group {
@@ -266,7 +267,7 @@ mod tests {
         commits.wait(late).unwrap();
         commits.wait(hard).unwrap();
         assert!(commits.outcome(soft).unwrap().is_err());
-        // That one was not expected.
+        // That commit does not cover it.
         assert!(listener.event().read().is_err());
         assert_eq!(commits.next(Duration::ZERO), Next::Quiet);
         commits.close();

@@ -1,11 +1,11 @@
 //! A pool: one backing shared by the vSSDs of many virtual machines.
 //!
-//! The backing's data area is cut into *physical blocks* of one block each. A *volume* is
-//! the storage of one vSSD: it maps the device's blocks to physical blocks, each when it
-//! is first written. The *allocator* says who owns which physical block and how many more
-//! each volume may hold. Reads and writes look only at their own volume's map,
-//! which is made of atomic words; every change of ownership happens under
-//! the lock of the [`PoolState`], and is in the pool's *log* before it is reported.
+//! The backing's data area is cut into *physical blocks* of one block each. A *volume* is the
+//! storage of one vSSD: it maps the device's blocks to physical blocks, each when it is first
+//! written. The *allocator* records the owner of each physical block and how many more each volume
+//! may hold. Reads and writes look only at their own volume's map, which is made of atomic words;
+//! every change of ownership happens under the lock of the [`PoolState`], and is in the pool's
+//! *log* before it is reported.
 //!
 //! ```text
 //!   requests of a vSSD ── Volume (map, granted bits) ── physical blocks of the backing
@@ -13,14 +13,16 @@
 //!   resizes ─────────────▶ PoolState (allocator, deltas) ──▶ log ──▶ the backing's journal
 //! ```
 //!
-//! - [`allocator`], [`volume`], [`quiescence`], [`state`]: what is where, without I/O
-//! - [`journal`]: what lasts, on the backing itself
-//! - [`group_commit`], `commit`: when it gets there, and waiting for that
+//! - [`allocator`], [`volume`], [`quiescence`], [`state`]: maps and their bookkeeping, without I/O
+//! - [`journal`]: the durable state, on the backing itself
+//! - `open`: creating and opening a pool
+//! - [`group_commit`], `commit`: commits to the journal, and waiting for them
 
 pub mod allocator;
 mod commit;
 pub mod group_commit;
 pub mod journal;
+mod open;
 pub mod quiescence;
 pub mod state;
 pub mod volume;
@@ -58,19 +60,19 @@ use crate::io::{Engine, EngineName};
 use crate::latency::{Activity, Latency};
 use crate::size::Blocks;
 
-/// Why a pool refuses.
+/// Why an operation on a pool failed.
 #[derive(Debug, thiserror::Error)]
 pub enum PoolError {
-    /// The allocator does.
+    /// The allocator refused.
     #[error(transparent)]
     Denied(#[from] Refusal),
-    /// The system does not provide something.
+    /// The system refused something.
     #[error(transparent)]
     System(#[from] io::Error),
-    /// The journal does not take it, or cannot be read.
+    /// The journal cannot be written or read.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// What the journal says cannot be.
+    /// The journal contradicts itself.
     #[error("the pool is damaged: {0}; see `vssdctl pool check`")]
     Fault(Fault),
     /// There is a volume of that name already.
@@ -96,9 +98,9 @@ pub enum PoolError {
 pub struct Shape {
     /// Bytes in a block.
     pub block_size: u32,
-    /// Physical blocks there are.
+    /// Physical blocks in it.
     pub physical_blocks: u32,
-    /// Thousandths of these that may be promised to volumes.
+    /// Thousandths of these that may be committed to volumes.
     pub overcommit_permille: u32,
 }
 
@@ -146,7 +148,7 @@ pub struct Pool {
     volumes: Mutex<Volumes>,
     /// Held while volumes come, change or go.
     alone: Mutex<()>,
-    /// `None` for a pool that does not last.
+    /// `None` for a pool that is not durable.
     log: Option<Log>,
     /// Set where a slower medium is emulated.
     pace: OnceLock<Arc<Pace>>,
@@ -161,7 +163,7 @@ struct Volumes {
 }
 
 impl Pool {
-    /// A pool that is gone when this process is, on all of `backing`.
+    /// A pool that ends with this process, on all of `backing`.
     pub fn volatile(backing: Arc<dyn Backing>, block_size: u32, overcommit_permille: u32) -> Self {
         let physical_blocks = backing.len() / u64::from(block_size);
         let physical_blocks = u32::try_from(physical_blocks).unwrap_or(u32::MAX - 1);
@@ -187,7 +189,7 @@ impl Pool {
         self.block_size
     }
 
-    /// What the backing wants of buffers and offsets.
+    /// The alignment that the backing needs of buffers and offsets.
     pub fn alignment(&self) -> Alignment {
         self.backing.alignment()
     }
@@ -212,7 +214,7 @@ impl Pool {
         Ok(())
     }
 
-    /// What writing would have done to the emulated medium.
+    /// The wear of the emulated medium.
     pub fn wear(&self) -> Option<Wear> {
         self.pace.get().map(|pace| pace.wear())
     }
@@ -220,7 +222,7 @@ impl Pool {
     /// A new engine on the backing.
     ///
     /// # Errors
-    /// When the system does not provide what it needs.
+    /// When the system refuses what it needs.
     pub fn engine(&self) -> io::Result<Box<dyn Engine>> {
         let engine: Box<dyn Engine> = match (self.engine, self.backing.file()) {
             (EngineName::Uring, Some(file)) => Box::new(Uring::new(file)?),
@@ -251,7 +253,7 @@ impl Pool {
         state
     }
 
-    /// The first writes of these blocks, to their physical blocks, will not be done.
+    /// Abandons the first writes of these blocks to their physical blocks.
     pub fn abandon(&self, volume: &Volume, fresh: &[Extent]) {
         let mut state = self.state();
         for extent in fresh {
@@ -264,7 +266,7 @@ impl Pool {
         self.state().allocator.assert_consistent();
     }
 
-    /// What is used of it.
+    /// Its usage.
     pub fn usage(&self) -> Usage {
         self.state().allocator.usage()
     }
@@ -420,8 +422,8 @@ impl Pool {
         Ok(Some(volume))
     }
 
-    /// Gives up everything that the volume called `name` has, and forgets it.
-    /// No request may be in flight on it.
+    /// Deletes the volume called `name` and everything that it has. No request may be in flight on
+    /// it.
     ///
     /// # Errors
     /// When there is none, or that could not be recorded.
@@ -484,7 +486,7 @@ impl Ownership for Store {
     }
 }
 
-/// Logs why ownership cannot change: the guest learns only that it cannot.
+/// Logs why ownership cannot change; the guest gets only the fact.
 fn logged(result: Result<(), PoolError>) -> Result<(), PoolError> {
     if let Err(error) = &result {
         let error = Causes(error);

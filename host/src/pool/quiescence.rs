@@ -23,7 +23,7 @@ use rustix::thread::{Timespec, futex};
 
 use crate::notifier::Notifier;
 
-/// A taker that waits longer than this is a change that others are to hear of.
+/// After this time, a waiting taker is reported as a change.
 const LONG: Duration = Duration::from_millis(10);
 
 /// See the module.
@@ -37,10 +37,10 @@ pub struct Quiescence {
     ended: AtomicU64,
     /// Takers that wait.
     takers: AtomicU32,
-    /// Counts the ends of epochs that a taker waited for. No lock goes with it: a server
-    /// would have to wait for a taker that holds it.
+    /// Counts the ends of epochs that a taker waited for. There is no lock for it: a server would
+    /// wait for a taker that holds the lock.
     moved: AtomicU32,
-    /// Rung when a taker has waited for [`LONG`].
+    /// Notified when a taker has waited for [`LONG`].
     notifier: OnceLock<Arc<Notifier>>,
 }
 
@@ -76,12 +76,12 @@ impl Quiescence {
         fence(Ordering::SeqCst);
         if self.takers.load(Ordering::Relaxed) > 0 {
             self.moved.fetch_add(1, Ordering::Release);
-            // It fails for addresses that are none.
+            // It fails only for invalid addresses.
             let _ = futex::wake(&self.moved, futex::Flags::PRIVATE, u32::MAX >> 1);
         }
     }
 
-    /// Has `notifier` rung when a taker waits for long.
+    /// Notifies `notifier` when a taker waits for long.
     pub fn announce(&self, notifier: &Arc<Notifier>) {
         // All vSSDs of a backend share one.
         let _ = self.notifier.set(notifier.clone());
@@ -148,7 +148,7 @@ mod tests {
     /// A server works on whatever is valid, as it was when a request began; a
     /// taker makes it invalid and, having waited, must find no request at work.
     #[test]
-    fn nobody_works_on_what_was_taken() {
+    fn no_request_works_on_what_was_taken() {
         let quiescence = Arc::new(Quiescence::default());
         let valid = Arc::new(AtomicBool::new(true));
         let working = Arc::new(AtomicU32::new(0));
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_server_nobody_waits() {
+    fn without_a_server_no_taker_waits() {
         Quiescence::default().wait();
     }
 }

@@ -11,7 +11,7 @@ use super::volume::{Extent, Volume};
 pub enum Delta {
     /// Blocks in a row lie at physical blocks in a row.
     Mapped {
-        /// Whose.
+        /// Their volume.
         volume: VolumeId,
         /// First block.
         block: u32,
@@ -22,7 +22,7 @@ pub enum Delta {
     },
     /// Blocks in a row read as zeros again.
     Unmapped {
-        /// Whose.
+        /// Their volume.
         volume: VolumeId,
         /// First block.
         block: u32,
@@ -32,7 +32,7 @@ pub enum Delta {
 }
 
 impl Delta {
-    /// Adds what follows directly; false when `next` does not.
+    /// Appends a change that adjoins this one; false when `next` does not.
     fn extend(&mut self, next: &Self) -> bool {
         match (self, *next) {
             (
@@ -72,9 +72,9 @@ impl Delta {
 /// See the module.
 #[derive(Debug)]
 pub struct PoolState {
-    /// Who owns which physical block.
+    /// The owners of physical blocks.
     pub allocator: Allocator,
-    /// `None` where nothing lasts.
+    /// `None` in a pool that is not durable.
     deltas: Option<Vec<Delta>>,
 }
 
@@ -110,7 +110,7 @@ impl PoolState {
         });
     }
 
-    /// The first writes of these blocks, to their physical blocks, will not be done.
+    /// Abandons the first writes of these blocks to their physical blocks.
     pub fn abandon(&mut self, volume: &Volume, fresh: Extent) {
         let physical = fresh.physical.expect("the extent has physical blocks");
         for i in 0..fresh.count {
@@ -121,7 +121,7 @@ impl PoolState {
     /// The blocks `bits` of word `index` read as zeros from now on; true when
     /// any of them was written. No request may be in flight on them.
     pub fn unmap(&mut self, volume: &Volume, (index, bits): (usize, u64)) -> bool {
-        // The physical blocks may be handed on once the log says that they are free.
+        // The physical blocks may be reused once the log says that they are free.
         let fate = match self.deltas {
             Some(_) => Fate::Deferred,
             None => Fate::Free,
@@ -142,13 +142,12 @@ impl PoolState {
         gone != 0
     }
 
-    /// As [`unmap`](Self::unmap), for blocks of which the log says already that
-    /// they have no owner.
+    /// As [`unmap`](Self::unmap), for blocks whose release is in the log already.
     pub fn forget(&mut self, volume: &Volume, word: (usize, u64)) {
         volume.unmap(&mut self.allocator, word, Fate::Free);
     }
 
-    /// Gives up all that a volume has; the log says already that it is gone.
+    /// Releases all that a volume has, whose removal is in the log already.
     pub fn retire(&mut self, volume: &Volume) {
         for word in spans(0, volume.capacity()) {
             self.forget(volume, word);
@@ -158,17 +157,17 @@ impl PoolState {
         self.allocator.close(volume.id());
     }
 
-    /// True when the log has everything.
+    /// True when the log is up to date.
     pub fn is_clean(&self) -> bool {
         self.deltas.as_ref().is_none_or(Vec::is_empty)
     }
 
-    /// Takes what the log does not have yet.
+    /// Takes the changes that the log does not have yet.
     pub fn cut(&mut self) -> Vec<Delta> {
         self.deltas.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
-    /// Puts back what was cut and did not get into the log.
+    /// Puts back changes that were cut and could not be logged.
     pub fn put_back(&mut self, mut cut: Vec<Delta>) {
         if let Some(deltas) = &mut self.deltas {
             cut.append(deltas);

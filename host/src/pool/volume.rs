@@ -1,14 +1,13 @@
 //! Which blocks of a volume its guest holds, and where their contents lie.
 //!
-//! Requests ask this for every block that they touch, so asking takes no lock:
-//! one bit says whether the guest holds a block, another whether it was ever
-//! written, and only a written block is mapped to a physical block.
+//! Requests look this up for every block, so a lookup takes no lock: one bit says whether the guest
+//! holds a block, another whether it was ever written, and only a written block is mapped to a
+//! physical block.
 //!
-//! Blocks come in *windows* of [`REGION`]. A window lies in one region of
-//! the pool, each block at its own offset there, as long as that can be: its map is
-//! then the number of the region. Where the pool has no whole region left, or
-//! the physical block that a block should have is another's, the window has a table with
-//! a physical block for each block.
+//! Blocks come in *windows* of [`REGION`]. A window lies in one region of the pool, each block at
+//! its own offset there, as long as that is possible: its map is then the number of the region.
+//! Where the pool has no whole region left, or the physical block that a block should have is
+//! another's, the window has a table with a physical block for each block.
 //!
 //! ```text
 //!             first write           a physical block is another's
@@ -20,86 +19,22 @@
 //!
 //! Memory: 5.5 bits a block, and 4 bytes more in windows that ever had a table.
 //!
-//! Who may do what: the map changes under the lock of the pool's [`Allocator`], which
-//! is why changes want a `&mut Allocator`; the granted bits change under the lock of
-//! the device. Only the thread that serves the volume's requests allocates, so for that
-//! thread the map of a held block stands still while it looks.
+//! Locking: the map changes under the lock of the pool's [`Allocator`], which is why changes want a
+//! `&mut Allocator`; the granted bits change under the lock of the device. Only the thread that
+//! serves the volume's requests allocates, so for that thread the map of a held block stands still
+//! while it looks.
 
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
+mod window;
+
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use vssd::block_set::{BlockSet, spans};
 use vssd::encoding::SetView;
 
-use super::allocator::{Allocator, Denied, Fate, REGION, REGION_WORDS, VolumeId};
+use self::window::{NOWHERE, TABLE, WINDOW_WORDS, Window};
+pub use self::window::{PhysicalBlocks, WindowMap};
+use super::allocator::{Allocator, Denied, Fate, REGION, VolumeId};
 use super::quiescence::Quiescence;
-
-const WINDOW_WORDS: usize = REGION_WORDS as usize;
-
-/// The window has a table. No region begins there: it is not a multiple of [`REGION`].
-const TABLE: u32 = u32::MAX;
-/// The window has no home.
-const NOWHERE: u32 = u32::MAX - 1;
-
-type Table = Box<[AtomicU32; REGION as usize]>;
-
-/// The map of [`REGION`] blocks.
-#[derive(Debug)]
-struct Window {
-    written: [AtomicU64; WINDOW_WORDS],
-    /// First physical block of its region, [`TABLE`] or [`NOWHERE`].
-    home: AtomicU32,
-    /// First writes of blocks under way, for which physical blocks have been found.
-    pending: AtomicU16,
-    table: OnceLock<Table>,
-}
-
-impl Window {
-    fn new() -> Self {
-        Self {
-            written: Default::default(),
-            home: AtomicU32::new(NOWHERE),
-            pending: AtomicU16::new(0),
-            table: OnceLock::new(),
-        }
-    }
-
-    fn table(&self) -> &Table {
-        self.table
-            .get_or_init(|| Box::new([const { AtomicU32::new(0) }; REGION as usize]))
-    }
-
-    /// True when no block of it can be written.
-    fn is_blank(&self) -> bool {
-        self.home.load(Ordering::Relaxed) == NOWHERE
-    }
-
-    /// The physical block of the block at `offset`, which is written.
-    fn physical(&self, offset: u32) -> u32 {
-        match self.home.load(Ordering::Relaxed) {
-            TABLE => self.table()[offset as usize].load(Ordering::Relaxed),
-            home => home + offset,
-        }
-    }
-
-    fn is_unused(&self) -> bool {
-        let written = self.written.iter().any(|w| w.load(Ordering::Relaxed) != 0);
-        !written && self.pending.load(Ordering::Relaxed) == 0
-    }
-
-    /// Gives every block a physical block of its own choice from now on.
-    fn use_table(&self) {
-        let home = self.home.load(Ordering::Relaxed);
-        let table = self.table();
-        if home != NOWHERE {
-            // Those of first writes under way are put in when these end.
-            for (physical, entry) in (home..).zip(table.iter()) {
-                entry.store(physical, Ordering::Relaxed);
-            }
-        }
-        self.home.store(TABLE, Ordering::Release);
-    }
-}
 
 /// Blocks in a row that are alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,24 +56,6 @@ pub struct Run {
     pub physical: u32,
     /// How many.
     pub count: u32,
-}
-
-/// What a window holds, for a snapshot.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WindowMap {
-    /// Which blocks are written.
-    pub written: [u64; WINDOW_WORDS],
-    /// Where they lie.
-    pub physical_blocks: PhysicalBlocks,
-}
-
-/// Where the written blocks of a window lie.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PhysicalBlocks {
-    /// Each at its offset behind this physical block.
-    Linear(u32),
-    /// One after the other, in the order of the blocks.
-    Table(Vec<u32>),
 }
 
 /// The map of one volume.
@@ -176,14 +93,14 @@ impl Volume {
         self.capacity
     }
 
-    /// Who is at work on it.
+    /// The requests at work on it.
     pub fn quiescence(&self) -> &Quiescence {
         &self.quiescence
     }
 
     /// Bytes of memory that it takes.
     pub fn memory_bytes(&self) -> usize {
-        let tables = self.windows.iter().filter(|w| w.table.get().is_some());
+        let tables = self.windows.iter().filter(|window| window.has_table());
         size_of_val(&*self.granted)
             + size_of_val(&*self.windows)
             + tables.count() * REGION as usize * size_of::<u32>()
@@ -219,8 +136,8 @@ impl Volume {
         });
     }
 
-    /// The guest may not use `blocks`, and no request that may is at work any
-    /// more when this returns.
+    /// The guest may not use `blocks`. When this returns, no request that was admitted before is at
+    /// work any more.
     pub fn forbid(&self, blocks: &SetView<'_>) {
         blocks.for_each_word(|index, bits| {
             let word = &self.granted[index];
@@ -265,7 +182,7 @@ impl Volume {
         }
     }
 
-    /// The blocks of a range as extents, as long as can be.
+    /// The blocks of a range as extents, each as long as possible.
     pub fn extents(&self, first: u32, count: u32) -> impl Iterator<Item = Extent> + '_ {
         let (mut at, end) = (first, first + count);
         std::iter::from_fn(move || {
@@ -358,8 +275,8 @@ impl Volume {
         give(allocator, self.id, physical, Fate::Free);
     }
 
-    /// Those of `blocks` that can be written, as words of a bitmap: windows in which
-    /// none is are passed over.
+    /// Those of `blocks` that may have been written, as words of a bitmap: windows without any are
+    /// skipped.
     pub fn for_each_mapped(&self, blocks: &SetView<'_>, mut each: impl FnMut((usize, u64))) {
         let (mut last, mut blank) = (usize::MAX, true);
         blocks.for_each_word(|index, bits| {
@@ -465,7 +382,7 @@ impl Volume {
         })
     }
 
-    /// Windows there are.
+    /// The number of windows.
     pub fn windows(&self) -> u32 {
         self.windows.len() as u32
     }
@@ -490,7 +407,7 @@ impl Iterator for BitsOf {
     }
 }
 
-/// Puts physical blocks together that are in the same word of a bitmap.
+/// Collects physical blocks that are in the same word of a bitmap.
 #[derive(Default)]
 struct Gather {
     index: usize,

@@ -1,4 +1,4 @@
-//! Guest buffers: what a descriptor chain names, checked to lie in guest memory.
+//! Guest buffers: the ranges of a descriptor chain, checked to lie in guest memory.
 
 use smallvec::SmallVec;
 use virtio_queue::DescriptorChain;
@@ -52,7 +52,7 @@ impl<'m> Buffers<'m> {
         self.slices.push(slice);
     }
 
-    /// Takes the first `len` bytes away; `None` when there are fewer.
+    /// Splits the first `len` bytes off; `None` when there are fewer.
     pub fn split_front(&mut self, len: usize) -> Option<Self> {
         let rest = self.len.checked_sub(len)?;
         let mut front = Self::default();
@@ -70,7 +70,7 @@ impl<'m> Buffers<'m> {
         Some(front)
     }
 
-    /// The `len` bytes behind the first `skip`, which must be there.
+    /// The `len` bytes after the first `skip`, which must exist.
     pub fn range(
         &self,
         mut skip: usize,
@@ -128,15 +128,15 @@ pub struct Chain<'m> {
     pub readable: Buffers<'m>,
     /// What the device may fill.
     pub writable: Buffers<'m>,
-    /// A buffer lies outside guest memory, or a readable one follows a
-    /// writable one (virtio 1.2, 2.7.4.2). The others are collected all the same.
+    /// A buffer lies outside guest memory, or a readable one follows a writable one (virtio 1.2,
+    /// 2.7.4.2). The others are collected nevertheless.
     pub broken: bool,
-    /// The last writable buffer is sound, so that a status byte can be left there.
+    /// The last writable buffer is valid, so that a status byte can be stored there.
     pub answerable: bool,
 }
 
 impl<'m> Chain<'m> {
-    /// A sound chain of these buffers.
+    /// A valid chain of these buffers.
     pub fn new(
         readable: impl IntoIterator<Item = VolatileSlice<'m>>,
         writable: impl IntoIterator<Item = VolatileSlice<'m>>,
@@ -158,12 +158,11 @@ impl<'m> Chain<'m> {
         let mut buffers = Self::default();
         for descriptor in chain {
             let len = descriptor.len() as usize;
-            let (side, permissions) = match descriptor.is_write_only() {
-                true => (&mut buffers.writable, Permissions::Write),
-                false => {
-                    buffers.broken |= !buffers.writable.is_empty();
-                    (&mut buffers.readable, Permissions::Read)
-                }
+            let (side, permissions) = if descriptor.is_write_only() {
+                (&mut buffers.writable, Permissions::Write)
+            } else {
+                buffers.broken |= !buffers.writable.is_empty();
+                (&mut buffers.readable, Permissions::Read)
             };
             let sound = side.gather(memory, descriptor.addr(), len, permissions);
             buffers.broken |= !sound;

@@ -1,12 +1,12 @@
 //! Virtio-blk requests, from a descriptor chain to a status byte (virtio 1.2, 5.2.6).
 //!
 //! - [`chain`]: guest buffers, checked to lie in guest memory
-//! - [`parse`]: what a chain asks for
-//! - [`queue`], `slot`: the requests under way of one vSSD, and what they wait for
+//! - [`parse`]: from the bytes of a chain to a request
+//! - [`queue`], `slot`: the requests under way of one vSSD, and their states
 //! - [`pass`]: admitting, advancing and completing them
-//! - `ops`: what each kind of request does
-//! - `slow`: what a backing cannot take as it came from the guest
-//! - `zeros`: what goes around the part of a block that is written first
+//! - `ops`: the operations of each kind of request
+//! - `slow`: requests that a backing cannot take as they came from the guest
+//! - `zeros`: padding around the part of a block that is written first
 
 pub mod chain;
 mod ops;

@@ -1,4 +1,4 @@
-//! What each kind of request does.
+//! The operations of each kind of request.
 
 use virtio_bindings::virtio_blk::{VIRTIO_BLK_ID_BYTES, VIRTIO_BLK_S_IOERR};
 use vm_memory::VolatileSlice;
@@ -13,7 +13,7 @@ use crate::pool::PendingCommit;
 use crate::pool::allocator::Denied;
 use crate::pool::volume::Extent;
 
-/// A buffer as one that may live less long, to stand in a row with others.
+/// A buffer with a shorter lifetime, to be put in a list with others.
 fn as_brief<'a>(slice: VolatileSlice<'static>) -> VolatileSlice<'a> {
     slice
 }
@@ -58,7 +58,7 @@ impl Pass<'_> {
         self.went_to(index, at, None);
     }
 
-    /// Notes from which block on a request is to go on.
+    /// Records the block at which a request continues.
     pub(super) fn went_to(
         &mut self,
         index: usize,
@@ -112,8 +112,8 @@ impl Pass<'_> {
         self.went_to(index, at, physical_blocks);
     }
 
-    /// Submits what of a write is about these blocks. A first write fills them: what of
-    /// them the request does not have reads as zeros from then on.
+    /// Submits the part of a write that concerns these blocks. A first write fills them: the rest
+    /// of the blocks reads as zeros from then on.
     fn submit_write(&mut self, index: usize, extent: Extent, first_write: bool) {
         let token = self.token(index);
         let pool = &*self.vssd.pool;
@@ -121,12 +121,11 @@ impl Pass<'_> {
         let slot = &mut self.queue.slots[index];
         let clip = slot.clip((extent.first, extent.count), block_size);
         let physical = extent.physical.expect("the extent has physical blocks");
-        let (before, after) = match first_write {
-            true => {
-                let len = u64::from(extent.count) * u64::from(block_size);
-                (clip.within, len - clip.within - clip.len as u64)
-            }
-            false => (0, 0),
+        let (before, after) = if first_write {
+            let len = u64::from(extent.count) * u64::from(block_size);
+            (clip.within, len - clip.within - clip.len as u64)
+        } else {
+            (0, 0)
         };
         let offset = pool.offset(physical) + clip.within - before;
         let zeros = &mut self.queue.zeros;
@@ -144,9 +143,8 @@ impl Pass<'_> {
         slot.transfers += 1;
     }
 
-    /// Finds physical blocks in a row for the first of these blocks, which were never
-    /// written. Without a physical block for any: what to wait for until there is one, or
-    /// nothing if there will be none.
+    /// Finds physical blocks in a row for the first of these blocks, which were never written. If
+    /// none is free: the commit that will free some, or nothing if none will.
     pub(super) fn allocate(
         &mut self,
         first: u32,
@@ -198,7 +196,7 @@ impl Pass<'_> {
         }
     }
 
-    /// Takes the physical blocks of whole blocks away, and overwrites what is left.
+    /// Releases the physical blocks of whole blocks, and overwrites the rest.
     pub(super) fn zero(&mut self, index: usize) {
         let block_size = u64::from(self.vssd.geometry.block_size());
         let slot = &self.queue.slots[index];

@@ -1,7 +1,7 @@
-//! What a descriptor chain asks for.
+//! From the bytes of a descriptor chain to a request.
 //!
-//! A chain comes from a guest and may hold anything. An invalid request is refused with an
-//! error if the chain has a byte for it, and affects no other.
+//! A chain comes from a guest and may contain anything. An invalid request is refused with an error
+//! if the chain has a status byte, and affects no other request.
 
 use virtio_bindings::virtio_blk::{
     VIRTIO_BLK_T_DISCARD, VIRTIO_BLK_T_FLUSH, VIRTIO_BLK_T_GET_ID, VIRTIO_BLK_T_IN,
@@ -18,7 +18,7 @@ use crate::latency::Operation;
 /// The most bytes that a request may move: what 256 segments of 256 KiB make.
 pub const MAX_REQUEST: usize = 64 << 20;
 
-/// Segments of a discard or write-zeroes request; what config space says.
+/// Segments of a discard or write-zeroes request, as in config space.
 pub const MAX_RANGES: usize = 1;
 
 /// The header of a request (virtio 1.2, 5.2.6).
@@ -39,37 +39,38 @@ struct Range {
     flags: U32,
 }
 
-/// What is to be done.
+/// The operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Op {
     /// Fill the data buffers.
     Read,
     /// Store the data buffers.
     Write,
-    /// Make a range read as zeros, and give up its physical blocks: discard, and write-zeroes with unmap.
+    /// Make a range read as zeros, and release its physical blocks: discard, and write-zeroes with
+    /// unmap.
     Zero,
     /// Make what was written durable.
     Flush,
-    /// Say who the device is.
+    /// Return the ID of the device.
     Identify,
 }
 
-/// What a chain asks for.
+/// A request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// What is to be done.
+    /// The operation.
     pub op: Op,
-    /// Where; of no meaning for a flush.
+    /// Where; unused by a flush.
     pub sector: u64,
-    /// With how much of the device.
+    /// How many bytes of the device.
     pub bytes: u64,
-    /// What is stored are zeros, and no data buffers: write-zeroes without unmap, which may
-    /// not give up the physical blocks of blocks (virtio 1.2, 5.2.6.2).
+    /// Stores zeros instead of data buffers: write-zeroes without unmap, which must not release
+    /// physical blocks (virtio 1.2, 5.2.6.2).
     pub zeros: bool,
 }
 
 impl Request {
-    /// As what its time is counted; asking who the device is costs nothing.
+    /// The operation under which its time is counted; none for a request of the ID.
     pub(super) fn measured(self) -> Option<Operation> {
         match self.op {
             Op::Write if self.zeros => Some(Operation::Zero),
@@ -82,8 +83,8 @@ impl Request {
     }
 }
 
-/// Reads a request's header, which is taken off `readable`; `data` is what the
-/// device may fill, without the status byte.
+/// Parses a request's header, which is split off `readable`; `data` is what the device may fill,
+/// without the status byte.
 ///
 /// # Errors
 /// [`Reject::Malformed`] for an invalid request, [`Reject::Unsupported`] for
@@ -130,7 +131,7 @@ fn range(kind: u32, readable: &Buffers<'_>) -> Result<Request, Reject> {
     }
     let bytes = u64::from(range.sectors.get()) * u64::from(SECTOR_SIZE);
     let zeros = kind == VIRTIO_BLK_T_WRITE_ZEROES && flags == 0;
-    // Zeros are written like data, and bounded like data; config space says so.
+    // Zeros are written like data, and bounded like data, as config space announces.
     if zeros && bytes > MAX_REQUEST as u64 {
         return Err(Reject::Malformed);
     }
@@ -140,4 +141,66 @@ fn range(kind: u32, readable: &Buffers<'_>) -> Result<Request, Reject> {
         bytes,
         zeros,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use vm_memory::VolatileSlice;
+
+    use super::*;
+
+    /// Parses a request of these bytes, without buffers for the device to fill.
+    fn parsed(mut bytes: Vec<u8>) -> Result<Request, Reject> {
+        let mut readable = [VolatileSlice::from(&mut bytes[..])].into_iter().collect();
+        parse(&mut readable, &Buffers::default())
+    }
+
+    fn header(kind: u8) -> [u8; 16] {
+        [
+            kind, 0, 0, 0, // type
+            0xaa, 0xaa, 0xaa, 0xaa, // reserved
+            8, 7, 6, 5, 4, 3, 2, 1, // sector
+        ]
+    }
+
+    fn segment(flags: u8) -> [u8; 16] {
+        [
+            0x18, 0x17, 0x16, 0x15, 0x14, 0x13, 0x12, 0x11, // sector
+            3, 1, 0, 0, // sectors
+            flags, 0, 0, 0, // flags
+        ]
+    }
+
+    /// The layouts of virtio 1.2, 5.2.6, byte by byte.
+    #[test]
+    fn requests_are_read_from_golden_bytes() {
+        let write = Request {
+            op: Op::Write,
+            sector: 0x0102_0304_0506_0708,
+            bytes: 512,
+            zeros: false,
+        };
+        assert_eq!(parsed([&header(1)[..], &[7; 512]].concat()), Ok(write));
+        let zero = Request {
+            op: Op::Zero,
+            sector: 0x1112_1314_1516_1718,
+            bytes: 0x103 * 512,
+            zeros: false,
+        };
+        let store_zeros = Request {
+            op: Op::Write,
+            zeros: true,
+            ..zero
+        };
+        for (kind, flags, request) in [
+            (11, 0, Ok(zero)),
+            (11, 1, Err(Reject::Unsupported)),
+            (13, 1, Ok(zero)),
+            (13, 0, Ok(store_zeros)),
+            (13, 2, Err(Reject::Unsupported)),
+        ] {
+            let bytes = [header(kind), segment(flags)].concat();
+            assert_eq!(parsed(bytes), request, "type {kind}, flags {flags}");
+        }
+    }
 }

@@ -21,7 +21,7 @@ use crate::pool::PendingCommit;
 use crate::stats::Stats;
 use crate::vssd::Vssd;
 
-/// A pass over the queue: one epoch of [`quiescence`](crate::pool::quiescence). It ends by being
+/// A pass over the queue: one epoch of [`quiescence`](crate::pool::quiescence). It ends when it is
 /// dropped.
 pub struct Pass<'a> {
     pub(super) vssd: &'a Vssd,
@@ -33,8 +33,8 @@ pub struct Pass<'a> {
     ended: u64,
 }
 
-/// Starts a transfer. Where the engine moves the bytes before it returns, the statistics are for
-/// others meanwhile.
+/// Starts a transfer. If the engine moves the bytes before it returns, the statistics are unlocked
+/// meanwhile.
 ///
 /// # Safety
 /// That of [`Engine::submit`].
@@ -83,8 +83,7 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Serves one request from beginning to end; returns the number of bytes
-    /// written to its buffers.
+    /// Serves one request to its end; returns the number of bytes written to its buffers.
     ///
     /// # Panics
     /// When others are under way.
@@ -106,7 +105,7 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Takes a request on.
+    /// Admits a request.
     ///
     /// # Safety
     /// The buffers stay valid until the request has been popped; `memory`, if
@@ -151,21 +150,23 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Looks at what a chain asks for; an error is how it ends.
+    /// Parses and checks a chain; an error is the status of the request.
     fn admit(&mut self, slot: &mut Slot, mut chain: Chain<'static>) -> Result<(), Step> {
         // The last writable byte is the status; without one there is no answer.
-        let data = match chain.answerable {
-            true => chain.writable.len().checked_sub(1),
-            false => None,
+        let data = if chain.answerable {
+            chain.writable.len().checked_sub(1)
+        } else {
+            None
         };
         let Some(data) = data.and_then(|len| chain.writable.split_front(len)) else {
             self.stats.counters.bad_chains += 1;
             return Err(Step::Ended { status: 0, len: 0 });
         };
         slot.status = chain.writable;
-        let parsed = match chain.broken {
-            true => Err(Reject::Malformed),
-            false => parse(&mut chain.readable, &data),
+        let parsed = if chain.broken {
+            Err(Reject::Malformed)
+        } else {
+            parse(&mut chain.readable, &data)
         };
         let checked = parsed.and_then(|request| {
             slot.request = request;
@@ -200,17 +201,17 @@ impl<'a> Pass<'a> {
         Ok(())
     }
 
-    /// Starts a parked request if nothing is in its way.
+    /// Starts a parked request if nothing blocks it.
     fn start(&mut self, index: usize) {
         let slot = &self.queue.slots[index];
         let (exclusive, slow) = match slot.request.op {
             Op::Read => {
-                let slow = !self.fits(slot);
+                let slow = !self.is_aligned(slot);
                 (slow, slow)
             }
             Op::Write => {
-                let slow = !self.fits(slot);
-                (slow || self.writes_first(slot), slow)
+                let slow = !self.is_aligned(slot);
+                (slow || self.has_first_write(slot), slow)
             }
             Op::Zero => (true, false),
             Op::Flush | Op::Identify => (false, false),
@@ -237,8 +238,8 @@ impl<'a> Pass<'a> {
         self.settle(index);
     }
 
-    /// Whether the backing takes a request's buffers and offset as they are.
-    fn fits(&self, slot: &Slot) -> bool {
+    /// Whether the alignment of a request suits the backing.
+    fn is_aligned(&self, slot: &Slot) -> bool {
         let Alignment { address, len } = self.queue.alignment;
         let begin = slot.request.sector * u64::from(SECTOR_SIZE);
         len == 1
@@ -247,12 +248,12 @@ impl<'a> Pass<'a> {
                 && slot.data.are_aligned(address, len)
     }
 
-    fn writes_first(&self, slot: &Slot) -> bool {
+    fn has_first_write(&self, slot: &Slot) -> bool {
         let mut extents = self.vssd.volume.extents(slot.first, slot.count);
         extents.any(|extent| extent.physical.is_none())
     }
 
-    /// Whether requests to the same blocks are in the way.
+    /// Whether requests to the same blocks block it.
     fn is_blocked(&self, index: usize, exclusive: bool) -> bool {
         let queue = &*self.queue;
         if queue.exclusive == 0 && queue.parked == 1 && !exclusive {
@@ -261,7 +262,7 @@ impl<'a> Pass<'a> {
         let slot = &queue.slots[index];
         queue.slots.iter().enumerate().any(|(at, other)| {
             let moving = other.is_moving() && (exclusive || other.exclusive);
-            // Who came first and waits is not overtaken for ever.
+            // A parked request is not overtaken forever.
             let earlier = at < index && other.step == Step::Parked;
             at != index && (moving || earlier) && slot.overlaps(other)
         })
@@ -285,7 +286,7 @@ impl<'a> Pass<'a> {
         self.queue.slots[index].step = Step::Recording(pending);
     }
 
-    /// Moves a request on that may have nothing in flight any more.
+    /// Advances a request that may have nothing in flight any more.
     fn settle(&mut self, index: usize) {
         let slot = &mut self.queue.slots[index];
         let Step::Moving { next, .. } = slot.step else {
@@ -308,7 +309,7 @@ impl<'a> Pass<'a> {
         self.queue.exclusive -= usize::from(slot.exclusive);
         // It failed before all of it was submitted.
         self.queue.stalled -= usize::from(next < slot.first + slot.count);
-        let through = slot.request.op == Op::Write && self.vssd.writes_through();
+        let through = slot.request.op == Op::Write && self.vssd.is_write_through();
         let (changed, failed) = (slot.changed, slot.failure.is_some());
         let pool = &self.vssd.pool;
         let recorded = match (failed, through) {
@@ -372,8 +373,8 @@ impl<'a> Pass<'a> {
         self.settle(index);
     }
 
-    /// Moves on whatever can be. Transfers are submitted: they are under way once the
-    /// queue is kicked, waited for or rests.
+    /// Advances all requests that can proceed. Transfers are submitted: they are under way once the
+    /// queue is kicked, waited for or parked.
     pub fn poll(&mut self) {
         let mut any = false;
         while let Some((token, result)) = self.queue.engine.ended() {
@@ -392,7 +393,7 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Starts what was parked and need not be any more.
+    /// Starts parked requests that nothing blocks any more.
     fn unpark(&mut self) {
         for index in 0..self.queue.slots.len() {
             if self.queue.parked == 0 {
@@ -426,7 +427,7 @@ impl<'a> Pass<'a> {
         any
     }
 
-    /// Goes on with requests that had no room or no physical blocks; true when one did.
+    /// Continues requests that had no room or no physical blocks; true when one advanced.
     fn resume(&mut self) -> bool {
         let mut any = false;
         // Some may wait for physical blocks, which a commit frees.
@@ -460,7 +461,7 @@ impl<'a> Pass<'a> {
         any
     }
 
-    /// The next request that has ended and before which all have.
+    /// The next request in order, if it has ended.
     pub fn pop(&mut self) -> Option<Done> {
         let Step::Ended { status, len } = self.queue.slots.front()?.step else {
             return None;

@@ -1,8 +1,8 @@
 //! The requests under way of one vSSD.
 //!
-//! Requests are pushed in the order in which the guest made them available, move
-//! their data in any order, and are popped in the first order again: a frontend that
-//! reconnects replays everything after the last one it was told of.
+//! Requests are pushed in the order in which the guest made them available, move their data in any
+//! order, and are popped in the first order again: a frontend that reconnects replays everything
+//! after the last published one.
 //!
 //! ```text
 //!  push ─▶ Parked ──▶ Moving ──▶ Recording ──▶ Ended ─▶ pop
@@ -10,10 +10,10 @@
 //!            │ to the same blocks   │ changed: a first write, a discard, a flush
 //! ```
 //!
-//! Whether the guest may use the blocks is checked once, when a request is pushed:
-//! who takes blocks from the volume waits for the requests that were checked before
-//! ([`quiescence`](crate::pool::quiescence)). A request that maps or
-//! unmaps blocks has them for itself, as do the few that a backing cannot take as they are.
+//! Whether the guest may use the blocks is checked once, when a request is pushed: a thread that
+//! takes blocks from the volume waits for the requests that were checked before
+//! ([`quiescence`](crate::pool::quiescence)). A request that maps or unmaps blocks has them for
+//! itself, as do the few that a backing cannot take as they are.
 
 use std::collections::VecDeque;
 use std::io;
@@ -33,7 +33,7 @@ use crate::vssd::Vssd;
 /// The token of transfers that are waited for at once.
 pub(super) const SLOW: u64 = u64::MAX;
 
-/// A request that has ended, for the used ring.
+/// A request that has ended, to be published in the used ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Done {
     /// Head of its chain.
@@ -59,7 +59,7 @@ pub struct RequestQueue {
     pub(super) recording: usize,
     pub(super) commits: Subscription,
     pub(super) bounce: Bounce,
-    /// Behind the engine, which may be reading it when the queue is dropped.
+    /// Declared after the engine, which may be reading it when the queue is dropped.
     pub(super) zeros: Zeros,
 }
 
@@ -95,31 +95,31 @@ impl RequestQueue {
         self.slots.is_empty()
     }
 
-    /// Has [`park`](Self::park) look at `other` as well.
+    /// Makes [`park`](Self::park) wait for `other` as well.
     ///
     /// # Errors
-    /// When the system does not let it.
+    /// When the system refuses.
     pub fn watch(&mut self, other: RawFd) -> io::Result<()> {
         self.engine.watch(other)
     }
 
-    /// Sees to it that what was submitted is under way.
+    /// Makes sure that submitted transfers are under way.
     pub fn kick(&mut self) {
         self.engine.kick();
     }
 
-    /// The same, and waits until a transfer has ended. False when that is for its
-    /// caller to wait for: nothing is in flight, or the watched descriptor is readable.
+    /// As `kick`, and waits until a transfer has ended. False when the caller has to wait: nothing
+    /// is in flight, or the watched descriptor is readable.
     pub fn park(&mut self) -> bool {
         self.engine.park()
     }
 
-    /// What tells of commits.
+    /// The subscription to commits.
     pub fn commits(&self) -> &Subscription {
         &self.commits
     }
 
-    /// Waits until something has happened that may end a request.
+    /// Waits for an event that may end a request.
     pub fn wait(&mut self, vssd: &Vssd) {
         if self.slots.iter().any(|slot| slot.transfers > 0) {
             self.engine.kick();
@@ -141,10 +141,10 @@ impl RequestQueue {
 }
 
 impl RequestQueue {
-    /// Gives up every request that is under way, whatever state it is in: the thread that
-    /// served them died. None gets an answer.
+    /// Abandons every request that is under way, in whatever state: the thread that served them
+    /// died. None is answered.
     pub fn abandon(&mut self, vssd: &Vssd) {
-        // An engine ends what is in flight before it goes.
+        // Dropping an engine waits for what is in flight.
         self.engine = Box::new(Immediate::new(Arc::new(NullBacking { len: 0 })));
         let pool = &*vssd.pool;
         for slot in self.slots.drain(..) {
@@ -199,10 +199,10 @@ mod tests {
         Vssd::new(physical, pool, volume, Encoding::Compact, 1, context).unwrap()
     }
 
-    /// As a thread leaves them that panics in the middle of a pass.
+    /// The state after a panic in the middle of a pass.
     #[test]
     #[allow(unsafe_code)]
-    fn requests_that_are_abandoned_keep_no_place_and_nobody_waiting() {
+    fn abandoned_requests_keep_no_physical_block_and_block_no_taker() {
         let vssd = vssd();
         let mut queue = RequestQueue::new(&vssd).unwrap();
         let mut header = [0u8; 16];

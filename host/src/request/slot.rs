@@ -1,4 +1,4 @@
-//! A request under way, and how far it got.
+//! A request under way, and its state.
 
 use std::io;
 
@@ -10,27 +10,27 @@ use super::parse::Request;
 use crate::pool::PendingCommit;
 use crate::pool::volume::Extent;
 
-/// How far a request got.
+/// The state of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Others have its blocks.
+    /// Other requests have its blocks.
     Parked,
-    /// Blocks from `next` on are still to be submitted, when there is room or, given
-    /// a ticket, when physical blocks are free again.
+    /// Blocks from `next` on are still to be submitted: when there is room, or when the commit has
+    /// freed `physical_blocks`.
     Moving {
         next: u32,
         physical_blocks: Option<PendingCommit>,
     },
-    /// What it changed is on its way to the log.
+    /// Its changes are being committed to the log.
     Recording(PendingCommit),
     /// Its status is known.
     Ended { status: u32, len: u32 },
 }
 
-/// Why a request does not succeed.
+/// Why a request fails.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// The backing failed it, or what it changed could not be recorded.
+    /// The backing failed, or its changes could not be recorded.
     Backing(io::Error),
     /// The pool has no physical block left for what it writes.
     NoSpace,
@@ -49,7 +49,7 @@ pub(super) struct Slot {
     /// Its blocks.
     pub(super) first: u32,
     pub(super) count: u32,
-    /// What is read or written.
+    /// Its data.
     pub(super) data: Buffers<'static>,
     pub(super) status: Buffers<'static>,
     /// Keeps the buffers mapped.
@@ -57,13 +57,13 @@ pub(super) struct Slot {
     pub(super) step: Step,
     /// Transfers in flight.
     pub(super) transfers: u32,
-    /// Why it does not succeed.
+    /// Why it fails.
     pub(super) failure: Option<Failure>,
     /// No other request may be in flight on its blocks.
     pub(super) exclusive: bool,
     /// Physical blocks for first writes that are in flight.
     pub(super) fresh: SmallVec<[Extent; 1]>,
-    /// What it changed is to be recorded.
+    /// Its changes are to be recorded.
     pub(super) changed: bool,
     pub(super) began_ns: u64,
 }
@@ -99,7 +99,7 @@ impl Slot {
     }
 }
 
-/// The part of some blocks that a request is about.
+/// The part of some blocks that a request covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Clip {
     /// Bytes of the request before it.

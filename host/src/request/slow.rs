@@ -1,9 +1,8 @@
-//! What a backing cannot take as it came from the guest: buffers or lengths
-//! that direct I/O refuses.
+//! Requests that a backing cannot take as they came from the guest: buffers or lengths that direct
+//! I/O refuses.
 //!
-//! Such requests are rare: boot firmware makes them, and guests that write
-//! single sectors. They are carried out at once, through an aligned buffer,
-//! while the thread of the vSSD waits.
+//! Such requests are rare: boot firmware makes them, and guests that write single sectors. They are
+//! carried out synchronously, through an aligned buffer.
 
 use std::io;
 use std::sync::atomic::AtomicU8;
@@ -26,8 +25,8 @@ const BOUNCE_LEN: usize = 64 << 10;
 /// Bytes of [`ZEROS`].
 const ZEROS_LEN: usize = 256 << 10;
 
-/// What is written where a guest asks for zeros, as often as it takes. Atomic, so that it takes
-/// no room in the program's file.
+/// Zeros to write where a guest requests zeros, repeated as needed. Atomic, so that they take no
+/// space in the program's file.
 #[repr(align(4096))]
 struct Zeros([AtomicU8; ZEROS_LEN]);
 
@@ -72,8 +71,8 @@ impl Bounce {
         VolatileSlice::from(&mut self.bytes[skip..skip + len])
     }
 
-    /// What has to be moved so that `clip` is: where it begins within the
-    /// blocks, the bytes of it before `clip`, and its length.
+    /// The aligned range that contains `clip`: its start within the blocks, its bytes before
+    /// `clip`, and its length.
     fn cover(&self, clip: Clip) -> (u64, usize, usize) {
         let len = self.alignment.len as u64;
         let begin = clip.within / len * len;
@@ -179,8 +178,8 @@ impl Pass<'_> {
         Ok(result?)
     }
 
-    /// Moves the bytes of a request between its buffers and `bounce`, of which
-    /// the first `before` bytes are not its.
+    /// Copies the bytes of a request between its buffers and `bounce`, skipping the first `before`
+    /// bytes of the latter.
     fn exchange(&mut self, index: usize, clip: Clip, before: usize, bounce: &mut Bounce) {
         let slot = self.slot(index);
         let whole = bounce.front(before + clip.len);
@@ -246,7 +245,7 @@ impl Pass<'_> {
         }
     }
 
-    /// Waits for a transfer. The statistics are for others meanwhile.
+    /// Waits for a transfer. The statistics are unlocked meanwhile.
     fn wait_for_engine(&mut self) {
         let engine = &mut self.queue.engine;
         MutexGuard::unlocked(&mut self.stats, || engine.wait());

@@ -1,4 +1,4 @@
-//! Zeros to write around the part of a block that is written first.
+//! Zeros that pad the first write of a part of a block.
 
 use vm_memory::VolatileSlice;
 
@@ -7,7 +7,7 @@ use crate::backing::Alignment;
 /// Bytes of the buffer, which is repeated where more zeros are needed.
 const LEN: usize = 64 << 10;
 
-/// A buffer of zeros, aligned as a backing wants it and allocated when it is first needed.
+/// A buffer of zeros, aligned for the backing and allocated when it is first needed.
 pub(super) struct Zeros {
     bytes: Vec<u8>,
     address: usize,
@@ -21,7 +21,7 @@ impl Zeros {
         }
     }
 
-    /// So many zeros to go before, and so many to go after. Nothing may write to them.
+    /// Zeros of these lengths, to go before and after the data. Nothing may write to them.
     pub(super) fn around(
         &mut self,
         before: usize,

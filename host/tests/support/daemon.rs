@@ -53,7 +53,7 @@ impl Site {
         command
     }
 
-    /// Runs a daemon that is not expected to start; returns what it said.
+    /// Runs a daemon that is not expected to start; returns its output.
     pub fn refused(&self, specs: &[String], more: &[&str]) -> String {
         self.refused_on(&self.path("disk.img"), specs, more)
     }
@@ -82,8 +82,8 @@ impl Site {
         self.launch(self.command(specs, more))
     }
 
-    /// The same, with its log for the test to hear.
-    pub fn start_heard(&self, specs: &[String], more: &[&str]) -> (Daemon, Log) {
+    /// The same, with its log for the test to read.
+    pub fn start_with_log(&self, specs: &[String], more: &[&str]) -> (Daemon, Log) {
         let (reader, writer) = pipe().unwrap();
         let mut command = self.command(specs, more);
         command.stderr(writer);
@@ -114,11 +114,11 @@ impl Site {
 
     /// Starts a command of this folder's daemon and waits until it listens.
     pub fn launch(&self, command: Command) -> Daemon {
-        self.launch_and_hear(command).0
+        self.launch_with_line(command).0
     }
 
-    /// Starts a daemon; returns what it said when it was ready, too.
-    pub fn launch_and_hear(&self, mut command: Command) -> (Daemon, String) {
+    /// Starts a daemon; returns also the line that it printed when it was ready.
+    pub fn launch_with_line(&self, mut command: Command) -> (Daemon, String) {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let lines = lines(child.stdout.take().unwrap());
         let line = lines.recv_timeout(PATIENCE);
@@ -192,8 +192,8 @@ pub fn pool_command(args: &[&str]) -> Command {
     command
 }
 
-/// The command, in a process that may write no file above `limit` bytes (`ulimit -f`). What
-/// becomes of the signal that such a write raises is left to it.
+/// The command, in a process that may not write files larger than `limit` bytes (`ulimit -f`). The
+/// signal that such a write raises is left to it.
 pub fn limited(inner: Command, limit: u64) -> Command {
     let mut command = Command::new("sh");
     command
@@ -292,13 +292,13 @@ impl Daemon {
         vssd.last_resize.filter(|r| r.id == id).unwrap()
     }
 
-    /// Asks it to end, as Ctrl-C does, and waits for that.
+    /// Requests shutdown, as Ctrl-C does, and waits for it.
     pub fn terminate(mut self) -> ExitStatus {
         self.ask_to_end();
         self.wait()
     }
 
-    /// Asks it to end.
+    /// Requests shutdown.
     pub fn ask_to_end(&self) {
         // SAFETY: a call without pointers; the child is not waited for yet, so
         // its number is still its own.
@@ -306,19 +306,19 @@ impl Daemon {
         assert_eq!(sent, 0);
     }
 
-    /// Ends it in the middle of whatever it does.
+    /// Kills it in the middle of its work.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// Waits until it has so many open descriptors.
+    /// Waits until it has this many open descriptors.
     pub fn wait_for_descriptors(&self, wanted: usize) {
         let until = Instant::now() + PATIENCE;
         while self.descriptors() != wanted {
             let open = self.descriptors();
             assert!(Instant::now() < until, "{open} descriptors, not {wanted}");
-            // Nothing tells of their number.
+            // There is no event for their number.
             thread::sleep(Duration::from_millis(5));
         }
     }
@@ -353,7 +353,7 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // Ended already is as good.
+        // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -3,12 +3,11 @@
 //! The rings are written by hand, so that a test can put anything there. The
 //! memory outlives connections, as a guest's does when its backend is killed.
 
-use std::cell::Cell;
 use std::fs::File;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd};
 use std::path::Path;
-use std::sync::atomic::{Ordering, fence};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
@@ -22,20 +21,19 @@ use vhost::vhost_user::{Frontend as Connection, VhostUserFrontend};
 use vhost::{VhostBackend, VhostUserMemoryRegionInfo, VringConfigData};
 use virtio_bindings::virtio_ring::VIRTIO_RING_F_EVENT_IDX;
 use vm_memory::{Bytes, FileOffset, GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
-use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
+use vmm_sys_util::eventfd::EventFd;
 use vssd::wire::MAX_MESSAGE;
 
 use super::PATIENCE;
+pub use super::ring::{Buffer, RING_SIZE, Ring, encode_descriptor, readable, writable};
+use super::ring::{INDIRECT, NEXT};
 
 pub const REQUESTS: usize = 0;
 pub const EVENTS: usize = 1;
 pub const COMMANDS: usize = 2;
 pub const QUEUES: usize = 3;
 
-/// Entries of every ring.
-pub const RING_SIZE: u16 = 128;
-
-/// Where tests may put what they like.
+/// Scratch memory for tests.
 pub const SCRATCH: u64 = 0x10_0000;
 /// Where a command is, and the response to it.
 const COMMAND: u64 = 0x40_0000;
@@ -56,204 +54,8 @@ pub const UNSUPP: u8 = 2;
 /// In the status byte before a request: nothing that a device would write.
 pub const UNANSWERED: u8 = 0xee;
 
-const NEXT: u16 = 1;
-const WRITE: u16 = 2;
-const INDIRECT: u16 = 4;
-
-/// A buffer of a chain.
-#[derive(Clone, Copy, Debug)]
-pub struct Buffer {
-    pub addr: u64,
-    pub len: u32,
-    pub writable: bool,
-}
-
-pub fn readable(addr: u64, len: u32) -> Buffer {
-    Buffer {
-        addr,
-        len,
-        writable: false,
-    }
-}
-
-pub fn writable(addr: u64, len: u32) -> Buffer {
-    Buffer {
-        addr,
-        len,
-        writable: true,
-    }
-}
-
-/// A descriptor's 16 bytes.
-pub fn encode_descriptor(buffer: Buffer, flags: u16, next: u16) -> [u8; 16] {
-    let kind = if buffer.writable { WRITE } else { 0 };
-    let mut bytes = [0; 16];
-    bytes[0..8].copy_from_slice(&buffer.addr.to_le_bytes());
-    bytes[8..12].copy_from_slice(&buffer.len.to_le_bytes());
-    bytes[12..14].copy_from_slice(&(kind | flags).to_le_bytes());
-    bytes[14..16].copy_from_slice(&next.to_le_bytes());
-    bytes
-}
-
-/// A ring in guest memory: descriptors, available ring and used ring.
-pub struct Ring {
-    base: u64,
-    pub next_avail: u16,
-    next_used: u16,
-    /// How often the device was told of something.
-    pub kicks: Cell<u64>,
-    pub kick: EventFd,
-    pub call: EventFd,
-}
-
-impl Ring {
-    fn new(index: usize) -> Self {
-        Self {
-            base: 0x1_0000 * (index as u64 + 1),
-            next_avail: 0,
-            next_used: 0,
-            kicks: Cell::default(),
-            // As that of some frontends does, it blocks whoever reads it in vain.
-            kick: EventFd::new(0).unwrap(),
-            call: EventFd::new(EFD_NONBLOCK).unwrap(),
-        }
-    }
-
-    fn avail(&self) -> u64 {
-        self.base + 0x1000
-    }
-
-    fn used(&self) -> u64 {
-        self.base + 0x2000
-    }
-
-    /// Writes one descriptor as it stands.
-    pub fn descriptor(
-        &self,
-        memory: &GuestMemoryMmap,
-        at: u16,
-        buffer: Buffer,
-        flags: u16,
-        next: u16,
-    ) {
-        let addr = self.base + 16 * u64::from(at);
-        let bytes = encode_descriptor(buffer, flags, next);
-        memory.write_slice(&bytes, GuestAddress(addr)).unwrap();
-    }
-
-    /// Writes a chain into the descriptors from `head` on.
-    pub fn chain(&self, memory: &GuestMemoryMmap, head: u16, buffers: &[Buffer]) {
-        for (i, buffer) in buffers.iter().enumerate() {
-            let at = head + i as u16;
-            let flags = if i + 1 < buffers.len() { NEXT } else { 0 };
-            self.descriptor(memory, at, *buffer, flags, at + 1);
-        }
-    }
-
-    /// Makes the chain at `head` available without telling the device.
-    pub fn publish(&mut self, memory: &GuestMemoryMmap, head: u16) {
-        let slot = self.avail() + 4 + 2 * u64::from(self.next_avail % RING_SIZE);
-        memory.write_obj(head, GuestAddress(slot)).unwrap();
-        self.claim(memory, self.next_avail.wrapping_add(1));
-    }
-
-    /// Says that everything before `index` is available, true or not.
-    pub fn claim(&mut self, memory: &GuestMemoryMmap, index: u16) {
-        self.next_avail = index;
-        memory
-            .store(index, GuestAddress(self.avail() + 2), Ordering::Release)
-            .unwrap();
-    }
-
-    pub fn kick(&self) {
-        self.kicks.update(|kicks| kicks + 1);
-        self.kick.write(1).unwrap();
-    }
-
-    /// Whether the device asked to be told of the chain that was published last, the
-    /// only one since it was asked before. For a frontend with EVENT_IDX.
-    pub fn wants_kick(&self, memory: &GuestMemoryMmap) -> bool {
-        self.kicked_by(memory) == self.next_avail.wrapping_sub(1)
-    }
-
-    /// Whether the device asked to be told of the next chain that will be published.
-    pub fn will_want_kick(&self, memory: &GuestMemoryMmap) -> bool {
-        self.kicked_by(memory) == self.next_avail
-    }
-
-    /// Index of the chain that the device asked to be told of.
-    fn kicked_by(&self, memory: &GuestMemoryMmap) -> u16 {
-        fence(Ordering::SeqCst);
-        let event = self.used() + 4 + 8 * u64::from(RING_SIZE);
-        memory.load(GuestAddress(event), Ordering::Relaxed).unwrap()
-    }
-
-    /// Asks the device to tell of the `more`-th used entry from here on, and no earlier. Without
-    /// EVENT_IDX it looks at nothing of it.
-    pub fn ask_for_call(&self, memory: &GuestMemoryMmap, more: u16) {
-        let event = self.avail() + 4 + 2 * u64::from(RING_SIZE);
-        let at = self.next_used.wrapping_add(more - 1);
-        memory
-            .store(at, GuestAddress(event), Ordering::Relaxed)
-            .unwrap();
-        fence(Ordering::SeqCst);
-    }
-
-    /// Has the device's index say that so many entries are used.
-    pub fn put_used(&self, memory: &GuestMemoryMmap, index: u16) {
-        let at = GuestAddress(self.used() + 2);
-        memory.store(index, at, Ordering::Release).unwrap();
-    }
-
-    /// The next used entry, if there is one: head and length.
-    pub fn used_entry(&mut self, memory: &GuestMemoryMmap) -> Option<(u32, u32)> {
-        let index: u16 = memory
-            .load(GuestAddress(self.used() + 2), Ordering::Acquire)
-            .unwrap();
-        if index == self.next_used {
-            return None;
-        }
-        let slot = self.used() + 4 + 8 * u64::from(self.next_used % RING_SIZE);
-        self.next_used = self.next_used.wrapping_add(1);
-        let id: u32 = memory.read_obj(GuestAddress(slot)).unwrap();
-        let len: u32 = memory.read_obj(GuestAddress(slot + 4)).unwrap();
-        Some((id, len))
-    }
-
-    /// Waits for the next used entry, as an interrupt tells of it.
-    pub fn wait_used(&mut self, memory: &GuestMemoryMmap) -> (u32, u32) {
-        let until = Instant::now() + PATIENCE;
-        loop {
-            if let Some(entry) = self.used_entry(memory) {
-                return entry;
-            }
-            self.ask_for_call(memory, 1);
-            if let Some(entry) = self.used_entry(memory) {
-                return entry;
-            }
-            assert!(Instant::now() < until, "the device does not answer");
-            self.calls();
-        }
-    }
-
-    /// Waits for the device's call; returns how often it called since this was asked before,
-    /// 0 when it does not.
-    pub fn calls(&self) -> u64 {
-        let patience = Timespec::try_from(PATIENCE).unwrap();
-        // SAFETY: the descriptor is open as long as `self.call` lives,
-        // which is longer than this borrow.
-        let call = unsafe { BorrowedFd::borrow_raw(self.call.as_raw_fd()) };
-        poll(
-            &mut [PollFd::from_borrowed_fd(call, PollFlags::IN)],
-            Some(&patience),
-        )
-        .unwrap();
-        self.call.read().unwrap_or(0)
-    }
-}
-
-/// Connects and gets the first answer. The `vhost` crate waits for that for
-/// ever, and a backend whose worker hangs accepts nobody: hence the thread.
+/// Connects and gets the first answer. The `vhost` crate waits for that forever, and a backend
+/// whose worker hangs accepts no client: hence the thread.
 fn greet(socket: &Path) -> (Connection, u64) {
     let backend = Connection::connect(socket, QUEUES as u64).unwrap();
     let (sender, answers) = mpsc::channel();
@@ -267,8 +69,8 @@ fn greet(socket: &Path) -> (Connection, u64) {
         .expect("the backend accepts and answers")
 }
 
-/// A kick that is always due and can never be read: a socket that somebody connected to, who is
-/// the second of these.
+/// A kick that is always due and can never be read: a listening socket with a waiting client, which
+/// is the second of these.
 pub fn unreadable_kick() -> (EventFd, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -359,7 +161,7 @@ impl Frontend {
         self.connection = Some(backend);
     }
 
-    /// Waits until the backend hangs up.
+    /// Waits until the backend disconnects.
     pub fn wait_hung_up(&self) {
         let connection = self.connection.as_ref().expect("connected");
         // SAFETY: the descriptor is open as long as the connection lives, which is longer
@@ -418,7 +220,7 @@ impl Frontend {
         self.start_rings();
     }
 
-    /// Has the device look at `kick` from now on to hear of what a ring makes available.
+    /// Makes `kick` the notification of a ring from now on.
     pub fn kick_by(&mut self, ring: usize, kick: &EventFd) {
         let backend = self.connection.as_mut().expect("connected");
         backend.set_vring_enable(ring, false).unwrap();
@@ -426,14 +228,14 @@ impl Frontend {
         backend.set_vring_enable(ring, true).unwrap();
     }
 
-    /// Has a ring stopped, and does not wait for the answer, which may never come. The connection
-    /// is gone after that.
+    /// Stops a ring without waiting for the answer, which may never come. The connection is
+    /// unusable after that.
     pub fn stop_ring_and_go(&mut self, ring: usize) {
         let backend = self.connection.take().expect("connected");
         thread::spawn(move || backend.get_vring_base(ring));
     }
 
-    /// Leaves as a killed QEMU does: without a word.
+    /// Disconnects as a killed QEMU does, without a message.
     pub fn unplug(&mut self) {
         self.connection = None;
     }
@@ -461,8 +263,8 @@ impl Frontend {
         (readable(SCRATCH, 16), writable(SCRATCH + 16, 1))
     }
 
-    /// Sends a chain and waits until it is used; returns the length. Tells the device of
-    /// it only where that asked for it.
+    /// Sends a chain and waits until it is used; returns the length. Notifies the device only if it
+    /// asked for that.
     pub fn exchange(&mut self, ring: usize, buffers: &[Buffer]) -> u32 {
         let by_index = self.features & !self.declined & EVENT_IDX != 0;
         let ring = &mut self.rings[ring];
@@ -567,7 +369,7 @@ impl Frontend {
     /// Waits until the device has taken all requests. For a frontend with EVENT_IDX.
     pub fn wait_taken(&self) {
         let until = Instant::now() + PATIENCE;
-        // Nothing tells of it but the index of the entry that the device waits for.
+        // The only sign of it is the index of the entry that the device waits for.
         let ring = &self.rings[REQUESTS];
         while !ring.wants_kick(&self.memory) && !ring.will_want_kick(&self.memory) {
             assert!(Instant::now() < until, "the device takes no requests");

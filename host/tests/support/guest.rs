@@ -91,7 +91,7 @@ impl Guest {
         ring.publish(&self.frontend.memory, head);
     }
 
-    /// Waits for an event and takes it in.
+    /// Waits for an event and processes it.
     pub fn take_event(&mut self) {
         let ring = &mut self.frontend.rings[EVENTS];
         let (head, len) = ring.wait_used(&self.frontend.memory);
@@ -102,8 +102,7 @@ impl Guest {
         self.frontend.rings[EVENTS].kick();
     }
 
-    /// Does what the driver says until it is as wanted; waits for events
-    /// where it waits.
+    /// Follows the driver until it is as wanted; waits for events where it waits.
     pub fn run_until(&mut self, wanted: impl Fn(&Driver) -> bool) {
         while !wanted(&self.driver) {
             match self.driver.poll(&mut self.buffer) {

@@ -1,19 +1,22 @@
 //! What the integration tests share: the daemon as a process ([`daemon`]), a
-//! vhost-user frontend with rings of its own ([`frontend`]), and a guest that
-//! speaks the contract over it ([`guest`]).
+//! vhost-user frontend ([`frontend`]) with rings of its own ([`ring`]), a guest that
+//! speaks the contract over it ([`guest`]), and a vSSD with known contents to resize
+//! ([`resizing`]).
 //!
-//! Nothing here sleeps: whoever waits, waits for an event with a bound, and a
-//! bound that is reached is a failure.
+//! Nothing here sleeps: every wait is for an event, with a bound, and reaching the bound is a
+//! failure.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 pub mod daemon;
 pub mod frontend;
 pub mod guest;
+pub mod resizing;
+pub mod ring;
 
 use std::time::Duration;
 
-/// How long anything may take before a test calls it hung: a bound on hanging, whatever
-/// the machine, and never what a test waits for.
+/// The bound after which a test considers anything hung, on any machine. No test waits for it to
+/// pass.
 pub const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The deadline of a resize whose guest is to be waited for, milliseconds: it is never reached.

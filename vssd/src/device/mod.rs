@@ -27,8 +27,10 @@
 //!   and grows by grant()         disconnected()
 //! ```
 //!
-//! The hypervisor's side is in `resize`; this file is the driver's side.
+//! This file has the state and the session, `commands` the commands of the driver, `resize` the
+//! requests of the hypervisor.
 
+mod commands;
 mod resize;
 
 use alloc::vec::Vec;
@@ -38,16 +40,17 @@ pub use resize::{
     End, Outcome, Phase, PickedBy, Resize, ResizeError, ResizeRequest, SETTLE_NS, Shortfall,
 };
 
-use crate::block_set::{BlockSet, Complement, Difference};
-use crate::encoding::{SetView, encode};
+use self::commands::Reply;
+use crate::block_set::BlockSet;
+use crate::encoding::SetView;
 use crate::error::Reject;
 use crate::units::Geometry;
 use crate::wire::{
-    Confirm, EVENT_LEN, Encoding, Event, FLAG_FINAL, GOAL_CONFIRM, Goal, HelloRequest,
-    HelloResponse, MAX_PAYLOAD, Opcode, RESPONSE_HEADER_LEN, Request, Response, Status, VERSION,
+    EVENT_LEN, Encoding, Event, GOAL_CONFIRM, Goal, MAX_PAYLOAD, Opcode, RESPONSE_HEADER_LEN,
+    Request, Response, Status,
 };
 
-/// Where a change of ownership is made to last before it takes effect.
+/// The record of ownership: a change is recorded before it takes effect.
 pub trait Ownership {
     /// Why a change could not be recorded.
     type Error: fmt::Display;
@@ -78,8 +81,8 @@ pub struct Device {
     granted: BlockSet,
     /// Taken by the hypervisor, not fetched by the driver yet.
     revoked: BlockSet,
-    /// Granted while no driver was there: part of `granted`, and not in any driver's list. One
-    /// that held such a block before lost it in between, and learns that by its absence.
+    /// Granted while no driver was there: part of `granted`, and not in any driver's list. A driver
+    /// that held such a block before has lost it in between, and learns that by its absence.
     unaccepted: BlockSet,
     session: Option<Session>,
     /// The driver of the session has sent a command since the transport was set up.
@@ -88,9 +91,9 @@ pub struct Device {
     /// The last response of the session, for a command that comes again.
     response: Vec<u8>,
     response_len: usize,
-    /// Where the room for the payload of the response in the making ends.
+    /// The end of the space for the payload of the response under construction.
     payload_end: usize,
-    /// The last answer that stands outside the order of the session.
+    /// The last answer outside the order of the session.
     refusal: [u8; RESPONSE_HEADER_LEN],
     /// True when the driver confirmed the list as it is now.
     is_agreed: bool,
@@ -102,26 +105,13 @@ pub struct Device {
     outcome: Option<Outcome>,
 }
 
-/// What became of a command: the bytes for the driver, and for the counters.
+/// The result of a command: the response, and the outcome for the counters.
 #[derive(Debug)]
 pub struct Answer<'a> {
     /// The response; empty when there is no room for a header.
     pub response: &'a [u8],
     /// The opcode that was carried out, or why not.
     pub result: Result<Opcode, Reject>,
-}
-
-/// A response under construction: what goes into header and payload.
-struct Reply {
-    cursor: u32,
-    payload: usize,
-}
-
-impl Reply {
-    const EMPTY: Self = Self {
-        cursor: 0,
-        payload: 0,
-    };
 }
 
 impl Device {
@@ -246,15 +236,15 @@ impl Device {
             (_, Some(session)) => session.max_payload,
         };
         let room = longest.min(room - RESPONSE_HEADER_LEN);
-        // Grown once, never cleared: an exchange of a few blocks must not cost
-        // a pass over the room of the largest.
+        // Grown once, never cleared: an exchange of a few blocks must not cost a pass over the
+        // space of the largest.
         self.payload_end = RESPONSE_HEADER_LEN + room;
         if self.response.len() < self.payload_end {
             self.response.resize(self.payload_end, 0);
         }
         let result = self.dispatch(&request, payload, now_ns, ownership);
         if let (Opcode::Hello, Err(reject)) = (request.opcode, &result) {
-            // The session before it goes on, and with it its last response.
+            // The previous session goes on, with its last response.
             return self.refuse(request.sequence, *reject, now_ns);
         }
         let (reply, status) = match result {
@@ -305,215 +295,6 @@ impl Device {
         }
     }
 
-    fn dispatch<O: Ownership>(
-        &mut self,
-        request: &Request,
-        payload: &[u8],
-        now_ns: u64,
-        ownership: &mut O,
-    ) -> Result<Reply, Reject> {
-        match request.opcode {
-            Opcode::Hello => self.hello(payload),
-            Opcode::List => self.list(request.cursor),
-            Opcode::Surrender => {
-                let last = request.flags & FLAG_FINAL != 0;
-                self.surrender(payload, last, now_ns, ownership)
-            }
-            Opcode::Accept => self.accept(now_ns, ownership),
-            Opcode::Revoked => self.fetch_revoked(),
-            Opcode::Confirm => self.confirm(payload),
-        }
-    }
-
-    fn payload(&mut self) -> &mut [u8] {
-        &mut self.response[RESPONSE_HEADER_LEN..self.payload_end]
-    }
-
-    /// [DEV-6] A HELLO ends the session before it and starts from the truth:
-    /// what was revoked is simply absent from the list that follows.
-    fn hello(&mut self, payload: &[u8]) -> Result<Reply, Reject> {
-        let hello = HelloRequest::decode(payload)?;
-        if hello.version < VERSION {
-            return Err(Reject::Unsupported);
-        }
-        // One window and its header: less could make no progress.
-        if (hello.max_payload as usize) < 1024 {
-            return Err(Reject::Malformed);
-        }
-        let answer = HelloResponse {
-            version: VERSION,
-            encoding: self.encoding,
-            block_size: self.geometry.block_size(),
-            capacity: self.geometry.capacity(),
-            max_payload: MAX_PAYLOAD as u32,
-        };
-        let bytes = answer.encode();
-        let room = self.payload();
-        room.get_mut(..bytes.len())
-            .ok_or(Reject::Malformed)?
-            .copy_from_slice(&bytes);
-        self.session = Some(Session {
-            id: self.next_session,
-            sequence: 0,
-            max_payload: (hello.max_payload as usize).min(MAX_PAYLOAD),
-        });
-        self.next_session = self.next_session.wrapping_add(1).max(1);
-        self.revoked.clear();
-        self.is_attended = true;
-        self.is_agreed = false;
-        self.is_resync_due = false;
-        Ok(Reply {
-            cursor: 0,
-            payload: bytes.len(),
-        })
-    }
-
-    fn list(&mut self, cursor: u32) -> Result<Reply, Reject> {
-        if cursor >= self.geometry.capacity() {
-            return Err(Reject::OutOfRange);
-        }
-        let out = encode(
-            &Difference(&self.granted, &self.unaccepted),
-            cursor,
-            u32::MAX,
-            Encoding::Compact,
-            self.geometry,
-            &mut self.response[RESPONSE_HEADER_LEN..self.payload_end],
-        );
-        Ok(Reply {
-            cursor: out.next,
-            payload: out.len,
-        })
-    }
-
-    /// [DEV-7] The driver gives blocks up: all of them must be held, and no
-    /// more than the resize still wants.
-    fn surrender<O: Ownership>(
-        &mut self,
-        payload: &[u8],
-        last: bool,
-        now_ns: u64,
-        ownership: &mut O,
-    ) -> Result<Reply, Reject> {
-        let blocks = SetView::parse(payload, self.geometry)?;
-        let excess = self.granted.len().saturating_sub(self.target());
-        if blocks.len() > excess {
-            return Err(Reject::TooMany);
-        }
-        if !self.granted.contains_view(&blocks) {
-            return Err(Reject::NotHeld);
-        }
-        if !blocks.is_empty() {
-            if ownership.release(&blocks).is_err() {
-                self.end_early(Shortfall::Storage, now_ns);
-                return Err(Reject::Storage);
-            }
-            let removed = self.granted.remove_view(&blocks);
-            assert_eq!(removed, blocks.len(), "a checked block was not granted");
-            self.is_agreed = false;
-        }
-        if let Some(resize) = &mut self.resize {
-            resize.exchanges += 1;
-        }
-        if last && blocks.len() < excess {
-            self.declined(now_ns);
-        }
-        Ok(Reply::EMPTY)
-    }
-
-    /// [DEV-8] The driver takes what the resize grants, lowest blocks first; before that, what
-    /// was granted while it was not there.
-    fn accept<O: Ownership>(&mut self, now_ns: u64, ownership: &mut O) -> Result<Reply, Reject> {
-        // A block must not come back before the driver heard of its loss.
-        if !self.revoked.is_empty() {
-            return Ok(Reply::EMPTY);
-        }
-        if !self.unaccepted.is_empty() {
-            return Ok(self.hand_over());
-        }
-        let missing = self.target().saturating_sub(self.granted.len());
-        if missing == 0 {
-            return Ok(Reply::EMPTY);
-        }
-        let out = encode(
-            &Complement(&self.granted),
-            0,
-            missing,
-            self.encoding,
-            self.geometry,
-            &mut self.response[RESPONSE_HEADER_LEN..self.payload_end],
-        );
-        let bytes = &self.response[RESPONSE_HEADER_LEN..][..out.len];
-        let blocks = SetView::parse(bytes, self.geometry).expect("own encoding");
-        if ownership.grant(&blocks).is_err() {
-            self.end_early(Shortfall::Storage, now_ns);
-            return Err(Reject::Storage);
-        }
-        let added = self.granted.insert_view(&blocks);
-        assert_eq!(added, blocks.len(), "a granted block was granted already");
-        self.is_agreed = false;
-        if let Some(resize) = &mut self.resize {
-            resize.exchanges += 1;
-        }
-        Ok(Reply {
-            cursor: 0,
-            payload: out.len,
-        })
-    }
-
-    /// [DEV-16] Puts blocks that were granted without a driver into the driver's list.
-    fn hand_over(&mut self) -> Reply {
-        let out = encode(
-            &self.unaccepted,
-            0,
-            u32::MAX,
-            self.encoding,
-            self.geometry,
-            &mut self.response[RESPONSE_HEADER_LEN..self.payload_end],
-        );
-        let bytes = &self.response[RESPONSE_HEADER_LEN..][..out.len];
-        let blocks = SetView::parse(bytes, self.geometry).expect("own encoding");
-        self.unaccepted.remove_view(&blocks);
-        Reply {
-            cursor: 0,
-            payload: out.len,
-        }
-    }
-
-    /// [DEV-9] Reports which blocks were taken. Each is reported once in
-    /// a session: the response is repeated should the command come again.
-    fn fetch_revoked(&mut self) -> Result<Reply, Reject> {
-        let out = encode(
-            &self.revoked,
-            0,
-            u32::MAX,
-            Encoding::Compact,
-            self.geometry,
-            &mut self.response[RESPONSE_HEADER_LEN..self.payload_end],
-        );
-        let bytes = &self.response[RESPONSE_HEADER_LEN..][..out.len];
-        let blocks = SetView::parse(bytes, self.geometry).expect("own encoding");
-        self.revoked.remove_view(&blocks);
-        Ok(Reply {
-            cursor: 0,
-            payload: out.len,
-        })
-    }
-
-    /// [DEV-10] Both lists agree when count and digest do and the driver has
-    /// heard of every block that was taken.
-    fn confirm(&mut self, payload: &[u8]) -> Result<Reply, Reject> {
-        let confirm = Confirm::decode(payload)?;
-        if !self.revoked.is_empty() || !self.unaccepted.is_empty() {
-            return Ok(Reply::EMPTY);
-        }
-        if confirm.held != self.granted.len() || confirm.digest != self.granted.digest() {
-            return Err(Reject::Mismatch);
-        }
-        self.is_agreed = true;
-        Ok(Reply::EMPTY)
-    }
-
     /// The next event for the driver. Ask only with an event buffer at hand:
     /// what is returned is not due any longer.
     pub fn take_event(&mut self, now_ns: u64) -> Option<[u8; EVENT_LEN]> {
@@ -531,15 +312,15 @@ impl Device {
         }
     }
 
-    /// The transport to the driver was set up anew: what was on its way may
-    /// be lost, so the present state is sent again [DEV-4].
+    /// The transport to the driver was set up again: messages in transit may be lost, so the
+    /// present state is sent again [DEV-4].
     pub fn reconnected(&mut self) {
         self.is_resync_due = self.session.is_none();
         self.is_event_due = self.session.is_some();
     }
 
-    /// The transport to the driver is gone, or stopped, which comes before it is set up anew. The session goes on if its driver does:
-    /// that shows by its next command, which the goal asks for.
+    /// The transport to the driver is gone, or stopped before it is set up again. The session goes
+    /// on if its driver does, which its next command shows; the goal requests one.
     pub fn disconnected(&mut self) {
         self.is_attended = false;
         self.is_agreed = false;

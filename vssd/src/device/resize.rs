@@ -18,20 +18,19 @@ pub enum PickedBy {
     Host,
 }
 
-/// A wish of the hypervisor. Times are nanoseconds on the caller's clock.
+/// A request of the hypervisor. Times are nanoseconds on the caller's clock.
 #[derive(Clone, Copy, Debug)]
 pub struct ResizeRequest {
     /// Number of blocks that the guest is to hold.
     pub target: u32,
     /// Who picks the blocks of a shrink; of no meaning for a grow.
     pub picked_by: PickedBy,
-    /// When patience ends; `None` waits until the guest is done or
-    /// the resize is cancelled.
+    /// The deadline; `None` waits until the guest is done or the resize is cancelled.
     pub deadline_ns: Option<u64>,
-    /// What the deadline does to a shrink: take the rest, or leave it.
+    /// Whether the deadline of a shrink takes the rest, or leaves it.
     pub revoke: bool,
-    /// Whether blocks may be taken without a driver, which could pick the blocks and learn
-    /// which are gone: they may hold data in use.
+    /// Whether blocks may be taken without a driver that could pick them and learn which are gone:
+    /// they may hold data in use.
     pub force: bool,
 }
 
@@ -42,10 +41,10 @@ impl ResizeRequest {
     }
 }
 
-/// How far a resize got.
+/// The phase of a resize.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Blocks are still to change hands.
+    /// Blocks are still moving.
     Moving,
     /// No more blocks move; the driver has until `until_ns` to confirm.
     Settling {
@@ -54,17 +53,17 @@ pub enum Phase {
     },
 }
 
-/// How long the device waits for a CONFIRM once no more blocks move: 5 s, far
-/// above what a busy guest needs, and the bound on how long a silent one can
-/// keep the next resize waiting. Where no driver is there, none is waited for.
+/// How long the device waits for a CONFIRM once no more blocks move: 5 s, far above what a busy
+/// guest needs, and the bound on how long a silent one can keep the next resize waiting. Without a
+/// driver, the device does not wait for one.
 pub const SETTLE_NS: u64 = 5_000_000_000;
 
 /// Why fewer blocks moved than were requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shortfall {
-    /// The guest said that it has no more to give.
+    /// The guest has no more to give.
     Declined,
-    /// The hypervisor changed its mind.
+    /// The hypervisor cancelled it.
     Cancelled,
     /// The deadline passed.
     Deadline,
@@ -73,7 +72,7 @@ pub enum Shortfall {
 }
 
 impl Shortfall {
-    /// The reason in a word.
+    /// The label of the reason.
     pub fn label(self) -> &'static str {
         match self {
             Self::Declined => "declined",
@@ -106,7 +105,7 @@ pub struct Resize {
     pub started_ns: u64,
     /// How far it got.
     pub phase: Phase,
-    /// Blocks taken without the guest's word.
+    /// Blocks taken without the guest's consent.
     pub revoked: u32,
     /// SURRENDERs and ACCEPTs that were carried out.
     pub exchanges: u32,
@@ -114,7 +113,7 @@ pub struct Resize {
 }
 
 impl Resize {
-    /// True while blocks are still to change hands.
+    /// True while blocks are still moving.
     pub fn is_moving(&self) -> bool {
         self.phase == Phase::Moving
     }
@@ -123,7 +122,7 @@ impl Resize {
         self.request.target < self.from
     }
 
-    /// When the hypervisor will take what the guest did not give.
+    /// When the hypervisor takes what the guest has not given up.
     pub(super) fn revokes_at(&self) -> Option<u64> {
         let may = self.is_moving() && self.is_shrink() && self.request.revoke;
         self.request.deadline_ns.filter(|_| may)
@@ -141,7 +140,7 @@ pub struct Outcome {
     pub target: u32,
     /// Blocks held when it ended.
     pub held: u32,
-    /// Blocks of these taken without the guest's word.
+    /// Of these, blocks taken without the guest's consent.
     pub revoked: u32,
     /// SURRENDERs and ACCEPTs that were carried out.
     pub exchanges: u32,
@@ -167,7 +166,7 @@ pub enum ResizeError {
     BeyondCapacity {
         /// Blocks requested.
         target: u32,
-        /// Blocks there are.
+        /// The capacity.
         capacity: u32,
     },
     /// A shrink that may take blocks is not forced, and no driver is there.
@@ -268,8 +267,8 @@ impl Device {
     /// may be in flight any longer. That may take time: [`tick`](Self::tick) comes after it.
     ///
     /// # Errors
-    /// What `ownership` said, when it could not record all of it. The blocks
-    /// recorded before that are taken, the resize has ended.
+    /// The error of `ownership`, when it could not record all of it. The blocks recorded before
+    /// that are taken, and the resize has ended.
     ///
     /// # Panics
     /// When a pick is not granted: the hypervisor picks from its own list.
@@ -306,7 +305,7 @@ impl Device {
         result
     }
 
-    /// Blocks were taken without the guest's word.
+    /// Blocks were taken without the guest's consent.
     fn taken(&mut self, blocks: &SetView<'_>) {
         self.granted.remove_view(blocks);
         self.is_agreed = false;
@@ -343,13 +342,13 @@ impl Device {
         }
     }
 
-    /// [DEV-16] Grants what is due without an ACCEPT, lowest blocks first. Whatever drives
-    /// queue 0 can use the blocks at once; a driver of the vSSD learns of them when it comes.
-    /// That may take time: [`tick`](Self::tick) comes after it.
+    /// [DEV-16] Grants what is due without an ACCEPT, lowest blocks first. Any driver of queue 0
+    /// can use the blocks at once; a vSSD driver learns of them when it attaches. That may take
+    /// time: [`tick`](Self::tick) comes after it.
     ///
     /// # Errors
-    /// What `ownership` said, when it could not record all of it. The blocks
-    /// recorded before that are granted, the resize has ended.
+    /// The error of `ownership`, when it could not record all of it. The blocks recorded before
+    /// that are granted, and the resize has ended.
     pub fn grant<O: Ownership>(&mut self, now_ns: u64, ownership: &mut O) -> Result<(), O::Error> {
         let mut buffer: Box<[u8]> = alloc::vec![0; crate::wire::MAX_PAYLOAD].into();
         let mut result = Ok(());
@@ -377,7 +376,7 @@ impl Device {
         result
     }
 
-    /// Notes that time has passed.
+    /// Handles elapsed deadlines.
     pub fn tick(&mut self, now_ns: u64) {
         if let Some(resize) = self.resize.as_ref().filter(|r| r.is_moving())
             && resize.request.deadline_ns.is_some_and(|at| now_ns >= at)
@@ -415,8 +414,8 @@ impl Device {
         }
     }
 
-    /// The guest has no more to give. If the hypervisor may revoke, that is
-    /// for the deadline to do: until then the guest may still find some.
+    /// The guest has no more to give. If the hypervisor may revoke, the deadline decides: until
+    /// then the guest may still find some.
     pub(super) fn declined(&mut self, now_ns: u64) {
         if self.resize.as_ref().and_then(Resize::revokes_at).is_none() {
             self.end_early(Shortfall::Declined, now_ns);
@@ -433,7 +432,7 @@ impl Device {
         }
     }
 
-    /// Moves the resize on after any change, and the goal with it.
+    /// Advances the resize, and the goal, after any change.
     pub(super) fn progress(&mut self, now_ns: u64) {
         let held = self.granted.len();
         if let Some(resize) = &mut self.resize

@@ -11,7 +11,7 @@ use crate::block_set::{Bitmap, Run};
 use crate::units::Geometry;
 use crate::wire::Encoding;
 
-/// What an encoder wrote.
+/// The result of an encoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Encoded {
     /// Bytes written.
@@ -20,7 +20,7 @@ pub struct Encoded {
     pub blocks: u32,
     /// The first of these, or a block before it with none between.
     pub first: u32,
-    /// The first block that was not looked at; at or past the capacity when all were.
+    /// The first block that was not visited; at or past the capacity when all were.
     pub next: u32,
 }
 
@@ -96,7 +96,7 @@ fn lowest(word: u64, count: u32) -> (u64, u32) {
     (word & !rest, count)
 }
 
-/// Writes segments into a buffer and keeps the open one's header true.
+/// Writes segments into a buffer and keeps the header of the open one up to date.
 struct Segments<'a> {
     out: &'a mut [u8],
     len: usize,

@@ -1,4 +1,4 @@
-//! From the segments of a message, which may be anything, to a set of blocks.
+//! From the segments of an untrusted message to a set of blocks.
 
 use zerocopy::little_endian::U64;
 use zerocopy::{FromBytes, transmute};
@@ -132,8 +132,7 @@ impl<'a> SetView<'a> {
                     if end > capacity.div_ceil(64) {
                         return Err(Reject::OutOfRange);
                     }
-                    // Within a bitmap the order is a matter of course: its
-                    // first and last block say where it lies.
+                    // A bitmap is in order by itself: its first and last block delimit it.
                     let mut set = words(entries).enumerate().filter(|(_, word)| *word != 0);
                     if let Some((i, word)) = set.next() {
                         let start = base + 64 * i as u64 + u64::from(word.trailing_zeros());

@@ -12,7 +12,7 @@ use crate::write_policy::WritePolicy;
 /// How a cache works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Which block goes when room is needed.
+    /// The eviction policy.
     pub eviction: Policy,
     /// Where a written block goes.
     pub write: WritePolicy,
@@ -57,8 +57,8 @@ pub struct Opened {
     pub restored_dirty: u32,
     /// Blocks whose last write is lost, now or before.
     pub lost: u32,
-    /// There was a record, but too much of it is gone: what was dirty by it, if anything,
-    /// is lost, and which blocks these were is unknown.
+    /// There were records, but too many of them are gone: blocks that they called dirty, if any,
+    /// are lost, and their numbers are unknown.
     pub is_broken: bool,
 }
 
@@ -131,10 +131,10 @@ impl core::error::Error for OpenError {}
 /// Why a request was not served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CacheError {
-    /// A disk failed, and no other had it.
+    /// A disk failed, and no other had the data.
     Failed,
-    /// The last write to the block was on the vSSD only and is lost with its slot. A
-    /// new write to the block mends it.
+    /// The last write to the block was on the vSSD only and is lost with its slot. A new write to
+    /// the block repairs it.
     Lost,
     /// The origin disk has no such block.
     Beyond,
@@ -163,7 +163,7 @@ pub enum Served {
     Bypassed,
 }
 
-/// What writing back did.
+/// The result of writing back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WrittenBack {
     /// Blocks written back.

@@ -1,4 +1,4 @@
-//! What goes on beside the requests.
+//! The background work of a cache.
 //!
 //! Four things, each a loop of its own, so that none waits for another: jobs whose
 //! request was dropped are ended; slots that the hypervisor wants are cleared; dirty blocks
@@ -19,7 +19,7 @@ const SIDE_BY_SIDE: usize = 32;
 /// that their flush costs little.
 const UNRECORDED: usize = 1024;
 
-/// Polls that pass after something has failed before it is tried again.
+/// Polls between a failure and the next attempt.
 const BACKOFF: u32 = 256;
 
 impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
@@ -115,7 +115,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
             core.ready.extend(given);
             is_more_wanted
         };
-        // What is left is erased before it goes.
+        // The rest is erased before it is given up.
         if is_more_wanted && !self.log.borrow().is_void() {
             self.commit().await;
         }

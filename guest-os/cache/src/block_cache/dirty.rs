@@ -282,7 +282,7 @@ impl Dirty {
         strays.find(|id| self.versions[id].is_valid)
     }
 
-    /// A newer version than these is where it is looked for.
+    /// A newer version than these is in its usual place.
     pub fn forget_strays(&mut self, block: u32, newer: VersionId) {
         let older: Vec<VersionId> = self.strays_of(block, newer).collect();
         for id in older {

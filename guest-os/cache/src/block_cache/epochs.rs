@@ -30,7 +30,7 @@ use crate::write_policy::WritePolicy;
 /// Transfers of an epoch side by side.
 const SIDE_BY_SIDE: usize = 32;
 
-/// How often the data of a version are looked for on the vSSD before they are lost.
+/// Reads of a version's data from the vSSD before they count as lost.
 const TRIES_TO_READ: u32 = 8;
 
 impl Core {

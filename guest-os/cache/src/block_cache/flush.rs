@@ -1,4 +1,4 @@
-//! What is durable when.
+//! Flushes, and what they make durable.
 
 use alloc::vec::Vec;
 
@@ -36,8 +36,8 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         !has_lost || self.commit().await || self.until_nothing_recorded().await.is_ok()
     }
 
-    /// What is recorded does not change any longer, where the order counts; and no write is recorded
-    ///  before those of its epoch that came earlier.
+    /// Where the order counts, recorded versions do not change any longer, and no write is recorded
+    /// before earlier ones of its epoch.
     async fn end_epoch(&self) {
         let closed = {
             let mut core = self.core.borrow_mut();

@@ -1,4 +1,4 @@
-//! One operation that serves all who need it: a flush, say.
+//! One operation that serves all futures that need it, such as a flush.
 //!
 //! ```text
 //!   a joins     b joins, c joins         d joins
@@ -26,7 +26,7 @@ pub struct Group {
     is_running: Cell<bool>,
 }
 
-/// Says, even if it is dropped, that nothing is under way.
+/// Marks, even if it is dropped, that nothing is under way.
 struct Running<'a>(&'a Group);
 
 impl Drop for Running<'_> {

@@ -1,5 +1,4 @@
-//! The disks, as the cache uses them: counted, and with what must be durable before
-//! something else.
+//! Access to the disks: counted, and ordered by what must be durable first.
 
 use core::cell::RefCell;
 
@@ -294,9 +293,9 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         self.config.write.keeps_dirty() || self.has_restored_dirty.get()
     }
 
-    /// Waits until there were more revocations than `before`, the count when a transfer began
-    /// that found a block gone: its revocation has not been reported yet. Returns whether it was.
-    /// Does not wait for ever, since a disk may fail so for another reason.
+    /// Waits until there were more revocations than `before`, the count when a transfer began that
+    /// found a block gone: its revocation has not been reported yet. Returns whether it was. The
+    /// wait is bounded, since a disk may also fail like this for another reason.
     pub(crate) async fn await_revocation(&self, before: u64) -> bool {
         let mut polls = 0;
         let is_told = || self.revocations.get() != before;

@@ -1,5 +1,4 @@
-//! What does not go as decided: requests that are dropped, disks that fail, slots that
-//! are taken away.
+//! Exceptions: requests that are dropped, disks that fail, slots that are taken away.
 
 use core::ops::Range;
 
@@ -187,8 +186,8 @@ impl Core {
                 self.metadata.push(Record::Lost { block });
                 self.mended.remove(&block);
             }
-            // What was flushed is lost, and what came after is not flushed: a killed guest has
-            // to hear of it.
+            // Flushed data is lost, and later writes are not flushed: a guest that was killed must
+            // learn of this.
             Some(newer) if is_valid && self.is_recorded(id) && !self.is_recorded(newer) => {
                 self.metadata.push(Record::Lost { block });
                 self.mended.insert(block);

@@ -36,8 +36,7 @@ pub struct Metadata {
     /// Slots whose clean block is waiting to be recorded, and about which nothing is
     /// there yet, whatever their mark says.
     fresh: BTreeSet<u32>,
-    /// A commit has failed, maybe before the data were durable, and what it had may be recorded
-    /// .
+    /// A commit has failed, maybe before the data were durable, and its records may be on the vSSD.
     is_doubtful: bool,
     /// Records became free and no request waits for that: what the origin has of
     /// the blocks must not change before they are committed.

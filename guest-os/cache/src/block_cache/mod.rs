@@ -17,9 +17,8 @@
 //!   +----------------------------------------------------------------+
 //! ```
 //!
-//! **What must be durable before what**, so that a guest that is killed, or a disk that
-//! loses what was not flushed, leaves nothing that a later cache takes for something
-//! else:
+//! **What must be durable before what**, so that a guest that is killed, or a disk that loses what
+//! was not flushed, leaves nothing that a later cache misinterprets:
 //!
 //! - `[C1]` A slot that is recorded is overwritten with another block's data only once it
 //!   is recorded as free.
@@ -31,8 +30,8 @@
 //! - `[C4]` A record describes data that are durable.
 //! - `[C5]` A flush of what is kept dirty is data, then records, on the vSSD; if the records
 //!   cannot be kept, everything dirty goes to the origin instead.
-//! - `[C6]` Revoked blocks come back as zeros: what comes out of the record is looked at
-//!   before it is believed, and a record of a dirty block says if it is zeros.
+//! - `[C6]` Revoked blocks come back as zeros: recorded blocks are checked before they are trusted,
+//!   and a record of a dirty block says if it is zeros.
 //! - `[C7]` A block whose last write is lost says so until it is written again, also to
 //!   the cache that is opened next.
 //!
@@ -196,7 +195,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         self.record_everything().await
     }
 
-    /// What goes on beside the requests. It never ends: poll it with them.
+    /// The background work. It never ends: poll it beside the requests.
     pub async fn work(&self) {
         self.run().await;
     }
@@ -208,8 +207,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         core.pursue();
     }
 
-    /// Takes up to `max` blocks that can be given to the hypervisor. They are wanted no
-    /// more.
+    /// Takes up to `max` blocks that can be given to the hypervisor. They are not wanted any more.
     pub fn take_ready(&self, max: u32) -> Vec<u32> {
         self.core.borrow_mut().take_ready(max)
     }
@@ -239,7 +237,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         self.core.borrow().memory_bytes() + self.log.borrow().memory_bytes()
     }
 
-    /// Where the cache is, and what it has done.
+    /// The state and the counters of the cache.
     pub fn stats(&self) -> Stats {
         let core = self.core.borrow();
         let log = self.log.borrow();

@@ -1,4 +1,4 @@
-//! Opening: what an earlier cache left on the vSSD, as far as it is still there.
+//! Opening a cache: restores what an earlier cache left on the vSSD, as far as it is still there.
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -23,7 +23,7 @@ use crate::metadata::{
 use crate::origin_journal::{OriginJournal, Unreplayed, journal_blocks};
 use crate::write_policy::WritePolicy;
 
-/// Dirty blocks that are looked at side by side.
+/// Dirty blocks that are checked concurrently.
 const SIDE_BY_SIDE: usize = 32;
 
 /// A dirty block that was recorded.
@@ -173,7 +173,7 @@ async fn open_log(
     }
 }
 
-/// Looks at what was recorded: which of it is still there.
+/// Checks which of the recorded blocks are still there.
 async fn look(ssd: &impl BlockDevice, on_record: &OnRecord, held: &Held, core: &Core) -> State {
     let mut state = State {
         lost: on_record.lost.iter().copied().collect(),

@@ -1,9 +1,8 @@
-//! What the cache knows and decides, without any I/O.
+//! The state of the cache and its decisions, without any I/O.
 //!
-//! A request is decided as it arrives, in the order of arrival: whether it hits, what
-//! comes in, what goes. The decision is a [`Job`]. The rest of a request only moves
-//! data, when it is its turn, and tells what came of it. So hits and misses do not
-//! depend on how long a disk takes.
+//! A request is decided as it arrives, in the order of arrival: whether it hits, what comes in,
+//! what goes. The decision is a [`Job`]. The rest of a request only moves data, when it is its
+//! turn, and reports the result. So hits and misses do not depend on how long a disk takes.
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
@@ -209,7 +208,7 @@ impl Core {
         job
     }
 
-    /// Notes that a write of a version is under way.
+    /// Records that a write of a version is under way.
     fn begin_version(&mut self, job: &mut Job, now_ns: u64) {
         if self.is_ordered() {
             job.epoch = Some(self.dirty.begin_write());

@@ -18,7 +18,7 @@ pub fn until(mut is_true: impl FnMut() -> bool) -> impl Future<Output = ()> {
     })
 }
 
-/// Ready when polled a second time: lets everyone else go on.
+/// Ready when polled a second time, so that other futures run in between.
 pub fn turn_over() -> impl Future<Output = ()> {
     let mut polls = 0;
     until(move || {
@@ -53,9 +53,9 @@ pub async fn both<A: Future, B: Future>(a: A, b: B) -> (A::Output, B::Output) {
     .await
 }
 
-/// Polls futures of one kind, up to `limit` of them side by side: what `next` gives,
-/// until it gives none and all have ended. It is asked again in between, so that what
-/// turns up later goes along. Their outputs go to `each`.
+/// Polls futures of one kind, up to `limit` of them side by side: what `next` gives, until it gives
+/// none and all have ended. It is called again in between, so that later futures are polled as
+/// well. Their outputs go to `each`.
 pub async fn all<F: Future>(
     limit: usize,
     mut next: impl FnMut() -> Option<F>,

@@ -1,5 +1,5 @@
-//! CLOCK, or second chance: first in, first out, but a block that was requested
-//! since it came or was last looked at goes round once more.
+//! CLOCK, or second chance: first in, first out, but a block that was requested since it came or
+//! was last visited goes round once more.
 //!
 //! F. J. Corbató, "A paging experiment with the Multics system", in: In Honor of
 //! P. M. Morse, MIT Press, 1969. The clock's hand is the back of a list here:

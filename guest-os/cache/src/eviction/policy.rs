@@ -21,8 +21,7 @@ use crate::cache::{Admission, Cache, Cached, Revoked};
 /// that wants not even this is generic over [`super::Eviction`].
 macro_rules! policies {
     ($($(#[$doc:meta])* $policy:ident = $name:literal,)*) => {
-        /// Which block a cache evicts when it needs room, and which slots it values least when
-        /// the vSSD shrinks. Who picks the blocks of a shrink is another question: see
+        /// Eviction policies of a cache. Who picks the blocks of a shrink is another question: see
         /// `workloads::pick`.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Policy {

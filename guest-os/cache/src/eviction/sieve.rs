@@ -1,6 +1,6 @@
-//! SIEVE: a hand goes from the oldest block to the newest, again and again; what
-//! was requested since it last came by stays where it is, the first that was not
-//! goes. Unlike CLOCK, nothing moves: what comes new is looked at soon.
+//! SIEVE: a hand goes from the oldest block to the newest, again and again; what was requested
+//! since it last came by stays where it is, the first that was not goes. Unlike CLOCK, nothing
+//! moves: new blocks are visited soon.
 //!
 //! Y. Zhang, J. Yang, Y. Yue, Y. Vigfusson, K. V. Rashmi, "SIEVE is simpler than
 //! LRU: an efficient turn-key eviction algorithm for web caches", NSDI 2024.

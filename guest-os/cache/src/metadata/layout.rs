@@ -81,7 +81,7 @@ struct RawRecord {
 /// Records in a block.
 pub const PER_BLOCK: usize = (BLOCK_LEN - size_of::<RawHeader>()) / size_of::<RawRecord>();
 
-/// No honest log counts as far; one that did could not be continued.
+/// No valid log counts as far; one that did could not be continued.
 const SEQUENCE_END: u64 = 1 << 63;
 
 // Every slot that a cache can have has a number in a record.
@@ -90,7 +90,7 @@ const _: () = assert!(PER_BLOCK == 336);
 const _: () = assert!(size_of::<RawHeader>() == 64);
 const _: () = assert!(size_of::<RawBlock>() == BLOCK_LEN);
 
-/// What a block of the region is.
+/// The kind of a block of the region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Nothing, but not zeros.
@@ -101,7 +101,7 @@ pub enum Kind {
     Log,
 }
 
-/// What the front of a block says; see the module for the fields.
+/// The header of a block; see the module for the fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     pub kind: Kind,
@@ -156,7 +156,7 @@ impl Header {
         block.header.crc = block.crc().into();
     }
 
-    /// Reads a block; `None` when it is none of these, or not whole.
+    /// Reads a block; `None` when it is none of these, or damaged.
     pub fn decode(block: &[u8]) -> Option<Self> {
         let block = RawBlock::ref_from_bytes(block).ok()?;
         let raw = &block.header;

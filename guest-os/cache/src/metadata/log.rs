@@ -1,4 +1,4 @@
-//! What is where in the region, and what to write next.
+//! The layout of the log in the region, and what to write next.
 //!
 //! ```text
 //!               plan: begin              finish: the last part is durable

@@ -1,5 +1,5 @@
-//! What is in which slot, kept on the vSSD itself, so that a guest that was
-//! killed or lost power starts warm and loses nothing that it had flushed.
+//! The contents of the slots, recorded on the vSSD itself, so that a guest that was killed or lost
+//! power starts warm and loses nothing that it had flushed.
 //!
 //! The first [`region_blocks`] blocks of the vSSD are the *region*. In it is a log
 //! with checkpoints: a checkpoint says what every slot holds, the log what has
@@ -89,8 +89,8 @@ pub enum SlotState {
         block: u32,
         /// When several slots have versions of a block, the highest is the newest.
         epoch: u32,
-        /// Whether the data were all zeros, which tells them from a slot that was
-        /// revoked and came back.
+        /// Whether the data were all zeros, which distinguishes them from a slot that was revoked
+        /// and came back.
         zeros: bool,
     },
 }

@@ -1,4 +1,4 @@
-//! What has come of a plan, and of blocks that come and go meanwhile.
+//! The outcome of a plan, and of blocks that come and go meanwhile.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -10,7 +10,7 @@ use super::plan::{Plan, PlannedLog};
 use super::space::Use;
 use crate::device::IoError;
 
-/// What has come of a plan.
+/// The outcome of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// The records are durable.
@@ -20,8 +20,7 @@ pub enum Step {
 }
 
 impl MetaLog {
-    /// Takes note of how writing a plan ended, blocks of which may have been revoked
-    /// in between.
+    /// Processes the result of writing a plan, of which blocks may have been revoked in between.
     ///
     /// # Errors
     /// When it failed.

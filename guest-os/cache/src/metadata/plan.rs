@@ -1,4 +1,4 @@
-//! Blocks to be written, and what will be so when they are.
+//! Plans: blocks to write, and the state once they are written.
 
 use alloc::vec::Vec;
 

@@ -58,7 +58,7 @@ struct RawTarget {
 /// Targets for which a block has room.
 const TARGET_ROOM: usize = (BLOCK_LEN - size_of::<RawHeader>()) / size_of::<RawTarget>();
 
-/// No honest journal counts as far; one that did could not be continued.
+/// No valid journal counts as far; one that did could not be continued.
 const SEQUENCE_END: u64 = 1 << 63;
 
 // All targets of a transaction are in one descriptor.

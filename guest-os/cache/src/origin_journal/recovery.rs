@@ -8,7 +8,7 @@ use super::layout::{Header, Kind, Target, other_version};
 use super::{OriginJournal, Transaction, journal_blocks, write_run};
 use crate::device::{BLOCK_LEN, BlockDevice, IoError};
 
-/// What recovery brought to its place.
+/// What recovery has applied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Replayed {
     /// Transactions.
@@ -38,9 +38,8 @@ impl OriginJournal {
     /// an empty journal, durably. `None` as the journal of a disk that is too small
     /// for one.
     ///
-    /// Has to be done whenever a disk is opened, whatever policy is to write to it,
-    /// and before anything is written. What is in the journal is believed: it says
-    /// what it is, and is checked against its checksums.
+    /// Has to be done whenever a disk is opened, whatever policy is to write to it, and before
+    /// anything is written. The journal is trusted if its checksums match.
     ///
     /// # Errors
     /// When the origin failed, or has a journal of another version. Nothing was written, or

@@ -48,7 +48,7 @@ impl World {
             attempt: None,
             version: 0,
         };
-        // Blocks that a transaction has not changed are looked at too.
+        // Blocks that a transaction has not changed are checked too.
         for block in 0..40 {
             run(world.disk.write(block, &content(block, 0))).unwrap();
             world.state.insert(block, 0);

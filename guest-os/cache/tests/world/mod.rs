@@ -57,7 +57,7 @@ impl World {
         }
     }
 
-    /// What tells the time.
+    /// The clock.
     pub fn clock(&self) -> impl Fn() -> u64 + 'static {
         let now_ns = self.now_ns.clone();
         move || now_ns.get()
@@ -162,7 +162,7 @@ impl World {
         self.run_until(|world| world.tasks.is_empty(), |_| ());
     }
 
-    /// Goes on for a number of turns.
+    /// Continues for a number of turns.
     pub fn run(&mut self, turns: u32) {
         for _ in 0..turns {
             self.poll();

@@ -221,8 +221,7 @@ impl Run {
         taken
     }
 
-    /// The hypervisor takes blocks away, and the cache is told at once or some turns
-    /// later.
+    /// The hypervisor takes blocks away, and the cache is notified at once or some turns later.
     pub fn revoke(&mut self, blocks: Vec<u32>, in_turns: u32) {
         let late = in_turns > 0;
         let of_metadata = blocks.iter().any(|&block| block < self.metadata);

@@ -22,8 +22,8 @@ use crate::guest::Guest;
 use crate::hardware::ORIGIN_BLOCK;
 use crate::port::{BlkPort, Machine};
 
-/// What a command came to: done, or not for the reason in a sentence. The outer error is
-/// the device's.
+/// The result of a command: done, or the reason why not, as a sentence. The outer error is a fault
+/// of the device.
 type Carried = Result<Result<(), String>, Fault>;
 
 fn policy(name: Name) -> Result<Policy, String> {
@@ -121,7 +121,7 @@ impl<'m, M: Machine> Guest<'m, M> {
         }
         self.settle()?;
         let capacity = self.geometry.capacity();
-        // What is in the blocks from here on is the cache's affair.
+        // From here on the cache owns the contents of the blocks.
         self.app.contents.gained(&BlockSet::full(capacity));
         let vssd = CacheDisk::vssd(&self.hardware);
         let held: Vec<_> = {
@@ -216,8 +216,8 @@ impl<'m, M: Machine> Guest<'m, M> {
             every,
             check,
         };
-        // A trace comes to an end by itself, so the commands after it in a script do
-        // not end it; a workload would go on for ever.
+        // A trace ends by itself, so the commands after it in a script do not end it; a workload
+        // would go on forever.
         let waiting = Rc::clone(&self.waiting);
         let at_first = match &source {
             Source::Trace(_) => waiting.get(),
@@ -249,8 +249,8 @@ impl<'m, M: Machine> Guest<'m, M> {
         self.await_idle()
     }
 
-    /// Makes durable what was acknowledged, before the guest ends in good order. A cache
-    /// that fails it has said so in what it counted.
+    /// Makes durable what was acknowledged, before the guest exits. A cache that fails this reports
+    /// it in its counters.
     pub(crate) fn flush_cache(&mut self) -> Result<(), Fault> {
         if let Some(open) = &self.cache {
             let cache = open.cache();

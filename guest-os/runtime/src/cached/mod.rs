@@ -1,13 +1,12 @@
 //! The block cache on the vSSD, in front of the origin disk.
 //!
-//! [`guest_cache::BlockCache`] knows neither slots nor commands: here are the disks under
-//! it, the application of the vSSD that it becomes while it is open, and what commands
-//! do with it.
+//! [`guest_cache::BlockCache`] knows neither slots nor commands: this module has the disks under
+//! it, the application of the vSSD that it is while it is open, and its commands.
 //!
 //! - `open`: an open cache, and the blocks that it gives up
-//! - `commands`: what a command does
+//! - `commands`: the commands of a cache
 //! - `device`: its disks
-//! - `replay`, `tally`: accesses through it, and what they counted
+//! - `replay`, `tally`: accesses through it, and their counters
 //! - `source`, `trace`: where accesses come from
 //! - `stamps`: which write each block is from
 //! - `writes`: which writes there were

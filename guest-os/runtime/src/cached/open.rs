@@ -7,7 +7,7 @@
 //!                                └── granted again ─┘  the goal has changed
 //! ```
 //!
-//! The cache evicts what it is to give up while requests go on, so blocks leave as they
+//! The cache evicts the blocks that it gives up while requests go on, so blocks leave as they
 //! become ready, a part at a time.
 
 use alloc::boxed::Box;
@@ -33,7 +33,7 @@ use crate::tasks::poll_once;
 /// See the module.
 pub struct OpenCache<'m, M: Machine> {
     cache: Rc<GuestCache<'m, M>>,
-    /// What the cache does beside requests.
+    /// The background work of the cache.
     background: Pin<Box<dyn Future<Output = ()> + 'm>>,
     /// The cache's clock, which each poll sets.
     clock: Rc<Cell<u64>>,
@@ -54,7 +54,7 @@ impl<'m, M: Machine> OpenCache<'m, M> {
         capacity: u32,
         origin_blocks: u32,
     ) -> Self {
-        // What was lost before is in the answer to the command.
+        // Earlier losses are in the answer to the command.
         let reported_lost = cache.stats().lost;
         let cache = Rc::new(cache);
         let working = Rc::clone(&cache);
@@ -74,9 +74,9 @@ impl<'m, M: Machine> OpenCache<'m, M> {
         Rc::clone(&self.cache)
     }
 
-    /// Carries the protocol on, as [`Disk::pump`](crate::disk::Disk::pump) does, with the
-    /// cache for an application. Returns whether anything happened, and what of dirty
-    /// blocks was lost by it.
+    /// Advances the protocol, as [`Disk::pump`](crate::disk::Disk::pump) does, with the cache as
+    /// application. Returns whether anything happened, and a report of dirty blocks that were lost
+    /// by it.
     ///
     /// # Errors
     /// As `pump` does.
@@ -93,8 +93,8 @@ impl<'m, M: Machine> OpenCache<'m, M> {
         let progressed = hw.disk.pump(hw.machine, &mut application)?;
         let driver = hw.disk.driver();
         if !self.offered.is_empty() && driver.leaving().is_none() {
-            // What left has been taken. What is held was handed back, because the
-            // device wants fewer by now or could not take them.
+            // Blocks that are not held any more have been taken. Held ones were handed back,
+            // because the device wants fewer by now or could not take them.
             self.offered.intersect(driver.held());
             if !self.offered.is_empty() {
                 self.cache.granted(&ranges(self.offered.runs()));
@@ -109,9 +109,8 @@ impl<'m, M: Machine> OpenCache<'m, M> {
         Ok((progressed, self.take_lost()))
     }
 
-    /// What was lost since this was asked last. A block on its way to the origin disk when it
-    /// is revoked is lost only when it turns out not to have arrived, so that the
-    /// revocation alone does not tell.
+    /// The losses since the last call. A block on its way to the origin disk when it is revoked is
+    /// lost only when it turns out not to have arrived, so the revocation alone does not decide it.
     fn take_lost(&mut self) -> Option<Report> {
         let total = self.cache.stats().lost;
         let blocks = total.saturating_sub(core::mem::replace(&mut self.reported_lost, total));

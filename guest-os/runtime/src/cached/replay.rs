@@ -1,8 +1,8 @@
-//! Accesses through the cache, so many in flight, by [`workloads::Command::Replay`].
+//! Accesses through the cache, several in flight, for [`workloads::Command::Replay`].
 //!
-//! Each of `depth` tasks takes the next access, makes it, and takes another. What comes
-//! next and what it does to the cache is decided in one go, so that the order of accesses is that of
-//! their source, whichever task makes them and whatever the disks do meanwhile.
+//! Each of `depth` tasks takes the next access, makes it, and takes another. The next access and
+//! its effect on the cache are decided in one step, so that the order of accesses is that of their
+//! source, whichever task makes them and however long the disks take.
 
 use alloc::string::String;
 use alloc::vec;
@@ -22,14 +22,13 @@ use crate::hardware::{Hardware, ORIGIN_BLOCK, Shared};
 use crate::port::Machine;
 use crate::tasks::{TASKS_MAX, Tasks, give_way};
 
-/// Accesses that a task makes before it yields to others although none of
-/// its own had to wait.
+/// Accesses that a task makes before it yields, even if none of them had to wait.
 const IN_ONE_GO: u32 = 16;
 
 /// How the accesses are to be made.
 #[derive(Clone, Copy, Debug)]
 pub struct ReplayOptions {
-    /// Accesses in all; `None` for as many as there are until a command arrives.
+    /// Accesses in all; `None` to continue until a command arrives.
     pub count: Option<u64>,
     /// In flight at most.
     pub depth: u32,
@@ -39,7 +38,7 @@ pub struct ReplayOptions {
     pub flush: u32,
     /// Accesses between samples; 0 for none.
     pub every: u64,
-    /// Whether what is read is checked.
+    /// Whether reads are checked.
     pub check: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What a replay has counted.
+//! The counters of a replay.
 
 use alloc::collections::VecDeque;
 
@@ -45,13 +45,13 @@ struct Window {
 /// How an access ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Well, after so many nanoseconds; what was read is what it may be, or not.
+    /// It succeeded.
     Served {
         /// From where.
         served: Served,
         /// How long it took.
         elapsed_ns: u64,
-        /// What was read is wrong.
+        /// The content read is wrong.
         is_corrupt: bool,
     },
     /// There is no such block.
@@ -153,7 +153,7 @@ impl Tally {
         first.is_some_and(|window| window.ended == self.every)
     }
 
-    /// Notes how far the origin disk is behind.
+    /// Records how far the origin disk is behind.
     pub fn track(&mut self, stats: &Stats) {
         self.stale_ns_max = self.stale_ns_max.max(stats.stale_ns);
         self.dirty_max = self.dirty_max.max(stats.dirty);
@@ -182,7 +182,7 @@ impl Tally {
         }))
     }
 
-    /// The end of it all.
+    /// The totals at the end.
     pub fn report(&self, elapsed_ns: u64, writes: &Writes) -> Report {
         Report::Replayed(report::Replayed {
             read_hits: self.counts.read_hits,

@@ -11,8 +11,8 @@ use workloads::Stamp;
 /// a workload never touches of a large disk takes no memory.
 const PAGE: usize = 512;
 
-/// What a block contains: 0 while that is not known, else one more than the number of
-/// the write that it is from.
+/// The content of a block: 0 while it is unknown, else one more than the number of the write that
+/// it is from.
 type Known = u64;
 
 /// See the module.
@@ -95,9 +95,9 @@ impl Writes {
         }
     }
 
-    /// Whether that is what the read may find: the last write issued to the block before
-    /// it or, as the two are concurrent, one since. A block that this guest never wrote
-    /// may be from any write, but from the same one every time.
+    /// Whether the read may return this content: the last write issued to the block before it or,
+    /// as the two are concurrent, one since. A block that this guest never wrote may be from any
+    /// write, but from the same one every time.
     pub fn check(&mut self, reading: Reading, bytes: &[u8]) -> bool {
         let Reading { block, before } = reading;
         let Ok(number) = self.stamp.read(block, bytes) else {

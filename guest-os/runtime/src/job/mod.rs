@@ -1,8 +1,8 @@
 //! Work on the blocks of the device, with many requests in flight.
 //!
-//! A [`Job`] says which request comes next and looks at what came back; the
-//! loop that keeps the queue full, carries resizes on and otherwise idles
-//! is the same for all of them, in [`crate::guest`].
+//! A [`Job`] supplies the next request and processes the finished ones; the loop that keeps the
+//! queue full, follows resizes and otherwise idles is the same for all of them, in
+//! [`crate::guest`].
 
 mod fill;
 mod flush;
@@ -39,7 +39,7 @@ pub enum Next {
     End,
 }
 
-/// What a job can see while it says what comes next.
+/// The view of a job while it supplies the next request.
 pub struct View<'a> {
     /// The driver.
     pub disk: &'a Disk,
@@ -56,8 +56,7 @@ pub trait Job {
         usize::MAX
     }
 
-    /// Whether each request is to be timed, which costs a look at the clock
-    /// whenever anything happens.
+    /// Whether each request is timed, which reads the clock at every event.
     fn is_timed(&self) -> bool {
         false
     }

@@ -89,8 +89,8 @@ impl Job for Read {
         }
         let mut op = BlkOp::Read;
         if app.contents.is_empty(block) {
-            // What was there is gone. The application gets it from wherever it
-            // comes from, and the next read finds it here.
+            // Its content is gone. The application restores it from its source, and the next read
+            // finds it here.
             self.miss(block);
             let buffer = if self.options.check {
                 &mut buffer[..view.geometry.block_size() as usize]
@@ -114,7 +114,7 @@ impl Job for Read {
         match done.request.op {
             BlkOp::Write if succeeded && !done.revoked => app.contents.confirm(block),
             BlkOp::Write if succeeded => {}
-            // Revoked, perhaps, without the guest having heard of it yet.
+            // Perhaps revoked before the guest has learned of it.
             BlkOp::Write => self.unwritten.push(block),
             _ if !succeeded => self.doubtful.push(block),
             _ => {

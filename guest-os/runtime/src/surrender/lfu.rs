@@ -1,5 +1,5 @@
-//! The blocks accessed least often, by counts of one byte that age, as a cache
-//! would keep them: a block that was hot once does not stay for ever.
+//! The blocks accessed least often, by counts of one byte that age, as a cache would keep them: a
+//! block that was hot once does not stay forever.
 //!
 //! Counts that age are due to Robinson and Devarakonda ("Data cache management
 //! using frequency-based replacement", SIGMETRICS 1990); halving all of them
@@ -16,9 +16,9 @@ use workloads::pattern::{Rng, rng};
 
 use super::Surrender;
 
-/// Blocks of the device for each access between two halvings. TinyLFU halves a
-/// hundred times less often, over the life of a cache; what is learned here is
-/// for one choice, and is to follow the workload there.
+/// Blocks of the device for each access between two halvings. TinyLFU halves a hundred times less
+/// often, over the life of a cache; here the counts serve one choice, and have to follow the
+/// workload.
 const BLOCKS_PER_ACCESS: u32 = 8;
 
 /// See [`workloads::GuestPick::Lfu`].

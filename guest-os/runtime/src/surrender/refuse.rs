@@ -1,4 +1,4 @@
-//! A guest that gives nothing: what deadlines are for.
+//! A guest that gives up nothing, so that deadlines take effect.
 
 use vssd::block_set::BlockSet;
 

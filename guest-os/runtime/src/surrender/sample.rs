@@ -1,10 +1,9 @@
 //! Blocks that a sample of the workload did not touch: the guest of 2017.
 //!
-//! Of the held blocks that the sample never drew, a random choice goes: among
-//! them the sample gives no reason to prefer one. (Giving up the highest
-//! instead would be perfect for a Gaussian at the low end of the device, by
-//! accident.) When these do not suffice, the blocks drawn least often follow,
-//! and among equals again any.
+//! Of the held blocks that the sample never drew, a random choice is given up: the sample gives no
+//! reason to prefer one of them. (Giving up the highest instead would be perfect for a Gaussian at
+//! the low end of the device, by accident.) When these do not suffice, the blocks drawn least often
+//! follow, and among equals again any.
 
 use alloc::vec::Vec;
 

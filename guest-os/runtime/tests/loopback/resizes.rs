@@ -217,7 +217,7 @@ fn blocks_that_the_host_takes_are_a_shrink() {
 }
 
 #[test]
-fn phases_beyond_those_told_apart_are_one() {
+fn phases_beyond_the_limit_are_one() {
     let plans = (1..=40)
         .map(|i| {
             let target = if i % 2 == 0 { 1000 } else { 900 };

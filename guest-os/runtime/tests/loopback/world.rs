@@ -309,7 +309,7 @@ impl Machine for Twin {
 
     fn idle(&mut self) {
         self.idle += 1;
-        assert!(self.idle < 100_000, "the guest waits for ever");
+        assert!(self.idle < 100_000, "the guest waits forever");
         self.host.borrow_mut().now_ns += REST_NS;
     }
 

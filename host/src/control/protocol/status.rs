@@ -10,12 +10,12 @@ use crate::emulation::Wear;
 use crate::latency::{self, Activity, Bucket, Histogram, Operation};
 use crate::vssd::{COMPLETE, Vssd};
 
-/// What came of adding a vSSD.
+/// The result of adding a vSSD.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Added {
-    /// Whether it is new: the pool did not have it.
+    /// Whether it was created: the pool did not have it.
     pub new: bool,
-    /// What may be otherwise than expected.
+    /// Warnings.
     pub warnings: Vec<String>,
 }
 
@@ -99,7 +99,7 @@ pub struct Status {
     pub pool: PoolStatus,
     /// Each vSSD.
     pub vssds: Vec<VssdStatus>,
-    /// Each that the pool has and that is not served.
+    /// Each vSSD of the pool that is not served.
     pub unserved: Vec<Unserved>,
 }
 
@@ -121,12 +121,11 @@ pub struct Unserved {
 pub struct PoolStatus {
     /// Bytes in a block.
     pub block_size: u32,
-    /// Physical blocks for blocks that there are.
+    /// Physical blocks in the pool.
     pub physical_blocks: u32,
-    /// Physical blocks that are not used. A write that needs one gets it.
+    /// Free physical blocks, which writes can take at once.
     pub free: u32,
-    /// Of these, physical blocks given up, but not yet by a durable record. A write that needs one
-    /// waits for that.
+    /// Physical blocks whose release is not durable yet. A write that needs one waits for that.
     pub deferred: u32,
     /// Physical blocks reserved for vSSDs that do not use them yet.
     pub reserved: u64,
@@ -138,9 +137,9 @@ pub struct PoolStatus {
     pub commits: u64,
     /// Bytes of these.
     pub journal_bytes: u64,
-    /// How often the journal was written anew.
+    /// Compactions of the journal.
     pub compactions: u64,
-    /// What writing would have done to the emulated medium, if one is.
+    /// Wear of the emulated medium, if there is one.
     pub media: Option<Wear>,
 }
 
@@ -171,13 +170,13 @@ pub struct VssdStatus {
     pub agreed: bool,
     /// Whether a frontend is connected.
     pub connected: bool,
-    /// The same, which distinguishes a client that has not sent anything yet.
+    /// The same, but distinguishing a client that has not sent anything yet.
     pub connection: Connection,
     /// The process that connected, as far as that is known.
     pub peer_pid: Option<u32>,
-    /// Whether a change of hands, a reset or the end of a connection waits for requests.
+    /// Whether a change of ownership, a reset or a disconnect waits for requests to end.
     pub draining: bool,
-    /// How often it was served anew because a thread had died.
+    /// Restarts of its server after a thread died.
     pub restarts: u64,
     /// Whether a driver of the vSSD contract answers.
     pub driver: bool,
@@ -198,13 +197,13 @@ pub struct VssdStatus {
     pub latency: Vec<OperationLatency>,
 }
 
-/// Who is connected to a vSSD.
+/// The client of a vSSD.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Connection {
     /// No client.
     None,
-    /// A client that has not sent anything yet, and is disconnected if it does not soon.
+    /// A client that has not sent anything yet, and is disconnected after a few seconds.
     Connecting,
     /// A frontend.
     Connected,
@@ -239,7 +238,7 @@ pub struct UnderWay {
     pub from: u32,
     /// Blocks that are to be held.
     pub target: u32,
-    /// `moving`, or `settling` when only the driver's word is missing.
+    /// `moving`, or `settling` when only the driver's confirmation is missing.
     pub phase: String,
     /// Milliseconds since it started.
     pub elapsed_ms: u64,
@@ -256,7 +255,7 @@ pub struct Resized {
     pub target: u32,
     /// Blocks held when it ended.
     pub held: u32,
-    /// Blocks taken by force: without the guest's word.
+    /// Blocks revoked: taken without the guest's consent.
     pub revoked: u32,
     /// Bytes in a block.
     pub block_size: u32,
@@ -281,7 +280,7 @@ impl Resized {
     }
 }
 
-/// How a resize ended, in a word.
+/// The label of an end.
 pub(in crate::control) fn end_label(end: End) -> &'static str {
     match end {
         End::Complete => COMPLETE,

@@ -1,4 +1,4 @@
-//! A die of flash as one would write it first, beside the real one.
+//! A naive die of flash, to compare with the real one.
 //!
 //! It keeps nothing but what was programmed into each block, in order. Which of
 //! these copies are valid is found by looking at all of them, every time that it matters.

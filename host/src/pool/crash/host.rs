@@ -65,9 +65,10 @@ impl Host {
         let (vssd, queue) = &mut self.guests[vssd];
         let (header, data) = (header.as_mut_slice().into(), VolatileSlice::from(out));
         let end = VolatileSlice::from(&mut status[..]);
-        let chain = match fill {
-            true => Chain::new([header], [data, end]),
-            false => Chain::new([header, data], [end]),
+        let chain = if fill {
+            Chain::new([header], [data, end])
+        } else {
+            Chain::new([header, data], [end])
         };
         Pass::begin(vssd, queue).serve(chain);
         status[0] == 0
@@ -148,9 +149,10 @@ impl Host {
             pool: self.pool.clone(),
             volume: vssd.volume.clone(),
         };
-        match release {
-            true => store.release(&view).is_ok(),
-            false => store.grant(&view).is_ok(),
+        if release {
+            store.release(&view).is_ok()
+        } else {
+            store.grant(&view).is_ok()
         }
     }
 }

@@ -8,6 +8,7 @@
 //! used for a while, itself to crash again.
 
 mod host;
+mod model;
 mod two;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use rand::{RngExt, SeedableRng};
 use vssd::block_set::BlockSet;
 
 use self::host::Host;
+use self::model::{Content, History, Model, Possible, ZEROS, possible, sector};
 use super::journal::BootId;
 use super::{Pool, Shape};
 use crate::backing::trace::{Crash, Event, Image, TraceBacking};
@@ -33,77 +35,6 @@ const SHAPE: Shape = Shape {
 const BLOCKS: u32 = 700;
 
 const SECTORS_PER_BLOCK: u32 = 2;
-
-/// What a sector may read as: zeros, or the content of the write with that number.
-type Content = u32;
-
-const ZEROS: Content = 0;
-
-/// A sector that tells whose it is and which write it came from.
-fn sector(vssd: usize, sector: u32, write: Content) -> [u8; 512] {
-    let mut bytes = [0; 512];
-    for (at, number) in [0x5EC7, vssd as u32, sector, write].into_iter().enumerate() {
-        bytes[4 * at..4 * at + 4].copy_from_slice(&number.to_le_bytes());
-    }
-    bytes[508..].copy_from_slice(&write.to_le_bytes());
-    bytes
-}
-
-/// What came of a sector since it was last known to last.
-#[derive(Clone, Debug)]
-struct History {
-    /// Contents it may have: the first is durable, the last is the present one.
-    contents: Vec<Content>,
-}
-
-/// What a vSSD may look like.
-#[derive(Clone, Debug)]
-struct Model {
-    held: BlockSet,
-    sectors: BTreeMap<u32, History>,
-}
-
-impl Model {
-    fn contents(&self, sector: u32) -> &[Content] {
-        self.sectors
-            .get(&sector)
-            .map_or(&[ZEROS], |history| &history.contents)
-    }
-
-    fn change(&mut self, sectors: std::ops::Range<u32>, content: Content) {
-        for sector in sectors {
-            let history = self.sectors.entry(sector).or_insert_with(|| History {
-                contents: vec![ZEROS],
-            });
-            history.contents.push(content);
-        }
-    }
-
-    /// Everything so far lasts.
-    fn flushed(&mut self) {
-        for history in self.sectors.values_mut() {
-            history.contents.drain(..history.contents.len() - 1);
-        }
-    }
-
-    fn released(&mut self, blocks: &BlockSet) {
-        self.held.subtract(blocks);
-        for block in blocks.runs().flat_map(|run| run.start..run.end()) {
-            let first = block * SECTORS_PER_BLOCK;
-            (first..first + SECTORS_PER_BLOCK).for_each(|s| drop(self.sectors.remove(&s)));
-        }
-    }
-}
-
-/// A state that a crash may find, and the one it may find instead because
-/// something was under way.
-#[derive(Clone)]
-struct Possible {
-    /// As it was when everything before had ended.
-    before: Vec<Model>,
-    /// As it was to be.
-    after: Vec<Model>,
-}
 
 /// Random requests and resizes; what may be found after each of them.
 fn run(
@@ -224,15 +155,7 @@ fn run(
     all
 }
 
-fn possible(before: &[Model], after: &[Model]) -> Possible {
-    Possible {
-        before: before.to_vec(),
-        after: after.to_vec(),
-    }
-}
-
-/// Opens the pool that a crash left and holds it against what may be found.
-/// Returns what was found.
+/// Opens the pool that a crash left and compares it with what may be found. Returns what was found.
 fn check(image: Image, boot: BootId, found: &Possible, killed: bool, what: &str) -> Vec<Model> {
     let backing = Arc::new(TraceBacking::new(SHAPE.backing_len(), image));
     let pool = Pool::open(backing, EngineName::Sync, boot)
@@ -255,14 +178,16 @@ fn check(image: Image, boot: BootId, found: &Possible, killed: bool, what: &str)
             // A killed process leaves the last of what had ended, or what was
             // under way; a power cut anything since the last flush.
             let before = before.contents(s);
-            let before = match killed {
-                true => &before[before.len() - 1..],
-                false => before,
+            let before = if killed {
+                &before[before.len() - 1..]
+            } else {
+                before
             };
             let allowed = before.iter().chain(after.contents(s).last());
-            let content = match read.iter().all(|byte| *byte == 0) {
-                true => ZEROS,
-                false => u32::from_le_bytes(read[12..16].try_into().unwrap()),
+            let content = if read.iter().all(|byte| *byte == 0) {
+                ZEROS
+            } else {
+                u32::from_le_bytes(read[12..16].try_into().unwrap())
             };
             let sound = content == ZEROS || read == sector(vssd, s, content);
             assert!(
@@ -314,8 +239,8 @@ fn prepare(
     (backing.image(), models)
 }
 
-/// Holds what crashes leave after every operation from `begin` on against what may be
-/// found then: a kill, and two losses of power.
+/// Compares what crashes leave after every operation from `begin` on with what may be found then: a
+/// kill, and two losses of power.
 fn check_from(
     begin: usize,
     (mut crash, mut now): (Crash, Possible),
@@ -337,9 +262,8 @@ fn check_from(
     }
 }
 
-/// A resize puts on record what requests have changed meanwhile, and so has to make
-/// durable what they wrote: a map that lasts longer than the data would lead to what
-/// another vSSD left in the same place.
+/// A resize also records what requests have changed meanwhile, so it has to make durable what they
+/// wrote: a map that outlives its data would lead to what another vSSD left in the same place.
 #[test]
 fn a_resize_records_no_write_before_its_data() {
     for seed in 0..4 {
@@ -492,7 +416,7 @@ fn again(
     check(image, BootId([3; 16]), &now, false, &what);
 }
 
-/// Runs of other seeds, for as long as you like: `VSSD_CRASH_SEEDS=100`.
+/// More seeds: `VSSD_CRASH_SEEDS=100`.
 #[test]
 fn whatever_a_crash_leaves_is_sound() {
     let seeds = std::env::var("VSSD_CRASH_SEEDS").ok();
@@ -522,13 +446,14 @@ fn a_failing_medium_loses_nothing() {
             }
             let written = host.write(vssd, at, &mut bytes);
             let flushed = host.flush(vssd);
-            match written && flushed {
-                true => drop(expected[vssd].insert(at, bytes)),
-                // It is there or not.
-                false => drop(expected[vssd].remove(&at)),
+            if written && flushed {
+                expected[vssd].insert(at, bytes);
+            } else {
+                // It may be there or not.
+                expected[vssd].remove(&at);
             }
             if !flushed {
-                // Nothing can be relied on any more but what is durable.
+                // Only what is durable can be relied on now.
                 drop(host);
                 let pool = Pool::open(backing.clone(), EngineName::Sync, boot);
                 let pool = pool.or_else(|_| Pool::open(backing.clone(), EngineName::Sync, boot));

@@ -20,8 +20,8 @@ fn two() -> (Arc<TraceBacking>, Host, Host) {
     (backing, older, Host::new(pool, 2))
 }
 
-/// The backend that had the pool first records nothing more, and says so to whoever asked for
-/// something, from the first commit on after it has looked.
+/// The backend that had the pool first records nothing more and fails all changes, from the first
+/// commit after its check on.
 #[test]
 fn the_first_backend_stops_when_a_second_has_come() {
     let (backing, mut older, mut younger) = two();
@@ -69,7 +69,7 @@ fn the_first_backend_stops_when_a_second_has_come() {
     assert_eq!(host.read(0, 0, 1).unwrap(), sector(0, 0, 1));
 }
 
-/// One that only reads finds out as well.
+/// One that only reads detects it as well.
 #[test]
 fn a_quiet_backend_notices_too() {
     let (_, older, _younger) = two();

@@ -1,4 +1,4 @@
-//! What a journal says a pool is like, put together record by record.
+//! The state of a pool, rebuilt from the records of its journal.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -49,7 +49,7 @@ impl VolumeImage {
             .flat_map(|run| (run.block..run.block + run.count).zip(run.physical..))
     }
 
-    /// Where a block is, if it is written.
+    /// The physical block of a block, if it is written.
     pub fn physical(&self, block: u32) -> Option<u32> {
         self.windows
             .get(&(block / REGION))?
@@ -72,7 +72,7 @@ impl VolumeImage {
         }
     }
 
-    /// Blocks in a row are written no more.
+    /// Blocks in a row are not written any more.
     fn clear(&mut self, block: u32, count: u32) {
         for (index, first, count, _) in windows(block, count) {
             let Some(window) = self.windows.get_mut(&index) else {
@@ -114,7 +114,7 @@ pub struct PoolImage {
     pub next: u32,
 }
 
-/// Something that is wrong with a pool.
+/// A fault of a pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// Two blocks lie at the same physical block.
@@ -126,7 +126,7 @@ pub enum Fault {
         /// The other.
         other: (String, u32),
     },
-    /// A block lies at a physical block that there is not.
+    /// A block lies at a physical block that does not exist.
     Beyond {
         /// Volume and number of the block.
         block: (String, u32),
@@ -146,7 +146,7 @@ pub enum Fault {
         name: String,
         /// Blocks held.
         held: u32,
-        /// Blocks that may be.
+        /// Its quota.
         quota: u32,
     },
     /// Two volumes have one name.
@@ -278,10 +278,11 @@ impl PoolImage {
                         return None;
                     }
                 }
-                // Of a window that is there already, the snapshot would have said so.
-                let before = match window.is_empty() {
-                    true => None,
-                    false => volume.windows.insert(index, window),
+                // A snapshot describes a window at most once.
+                let before = if window.is_empty() {
+                    None
+                } else {
+                    volume.windows.insert(index, window)
                 };
                 before.is_none().then_some(())
             }
@@ -298,7 +299,7 @@ impl PoolImage {
         Some((volume, SetView::parse(set, geometry).ok()?))
     }
 
-    /// Everything that is wrong with it, as far as the first `most` faults.
+    /// Its faults, at most the first `most`.
     pub fn check(&self, most: usize) -> Vec<Fault> {
         let mut faults = Vec::new();
         let mut owned = BlockSet::empty(self.shape.physical_blocks);
@@ -325,14 +326,13 @@ impl PoolImage {
                 let sound = end.is_some_and(|end| end <= self.shape.physical_blocks)
                     && volume.held.contains_range(block, count)
                     && !owned.intersects_range(physical, count);
-                match sound {
-                    true => spans(physical, count).for_each(|(at, bits)| {
+                if sound {
+                    spans(physical, count).for_each(|(at, bits)| {
                         owned.insert_bits(at, bits);
-                    }),
-                    false => {
-                        let blocks = (block..block + count).zip(physical..);
-                        self.check_blocks(volume, blocks, &mut owned, &mut faults);
-                    }
+                    })
+                } else {
+                    let blocks = (block..block + count).zip(physical..);
+                    self.check_blocks(volume, blocks, &mut owned, &mut faults);
                 }
                 if faults.len() >= most {
                     break;

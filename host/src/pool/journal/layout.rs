@@ -39,7 +39,7 @@ pub const SESSIONS_KEPT: u64 = 16;
 /// Where the first area begins.
 pub const AREAS: u64 = SESSIONS + SESSIONS_KEPT * PAGE;
 
-/// What the data area begins at a multiple of: a region of 4 KiB blocks.
+/// The alignment of the data area: a region of 4 KiB blocks.
 const DATA_ALIGNMENT: u64 = 2 << 20;
 
 const SUPERBLOCK_MAGIC: [u8; 8] = *b"vSSDpool";
@@ -50,7 +50,7 @@ const SUPERBLOCK_LEN: usize = 128;
 /// Bytes of a commit's header.
 pub const COMMIT_HEADER_LEN: usize = 64;
 
-/// A commit that everything before it lasts with.
+/// A commit that makes everything before it durable.
 pub const HARD: u32 = 1;
 
 /// A part of what an area begins with, written before a superblock names the area.
@@ -86,7 +86,7 @@ pub fn room(shape: Shape) -> Room {
     }
 }
 
-/// What a superblock says.
+/// The contents of a superblock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Superblock {
     /// The shape of the pool.
@@ -95,24 +95,24 @@ pub struct Superblock {
     pub area_len: u64,
     /// Where the physical blocks begin.
     pub data: u64,
-    /// Counts superblocks in the upper half, so that the last one is found; the
-    /// lower half is random, so that nothing of before is taken for new.
+    /// Counts superblocks in the upper half, so that the last one is found; the lower half is
+    /// random, so that leftovers are not taken for new.
     pub epoch: u64,
-    /// The area that counts: 0 or 1.
+    /// The live area: 0 or 1.
     pub live: u32,
     /// Bytes of the snapshot that the area begins with.
     pub snapshot: u64,
-    /// Who wrote it.
+    /// The session that wrote it.
     pub session: SessionId,
 }
 
-/// Whose commit or superblock it is: one opening of the pool. Counts openings in the
-/// upper half; the lower half is random, so that no two are the same.
+/// The session of a commit or superblock: one opening of the pool. Counts openings in the upper
+/// half; the lower half is random, so that no two are the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SessionId(pub u64);
 
 impl SessionId {
-    /// How many openings there were before and with it.
+    /// The number of openings up to this one.
     pub fn number(self) -> u32 {
         (self.0 >> 32) as u32
     }
@@ -266,7 +266,7 @@ impl Superblock {
             snapshot: raw.snapshot.get(),
             session: SessionId(raw.session.get()),
         };
-        // What was checked when it was made may be relied on.
+        // The checks at its creation may be relied on.
         let expected = Self {
             snapshot: superblock.snapshot,
             ..Self::new(shape, superblock.epoch, superblock.live, superblock.session)
@@ -279,12 +279,12 @@ impl Superblock {
     }
 }
 
-/// What the header of a commit says.
+/// The header of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CommitHeader {
     /// [`HARD`], [`SNAPSHOT`].
     pub flags: u32,
-    /// Of the superblock whose area it is in.
+    /// The epoch of the superblock whose area it is in.
     pub epoch: u64,
     /// Counts the commits of the epoch.
     pub sequence: u64,
@@ -294,7 +294,7 @@ pub struct CommitHeader {
     pub previous: u32,
     /// Boot of the machine in which it was written.
     pub boot: [u8; 16],
-    /// Who wrote it.
+    /// The session that wrote it.
     pub session: SessionId,
     /// Checksum of header and records.
     pub crc: u32,
@@ -439,7 +439,7 @@ mod tests {
             assert!(superblock.area(1) >= superblock.area(0) + superblock.area_len);
             assert!(superblock.data >= superblock.area(1) + superblock.area_len);
             assert_eq!(superblock.data % DATA_ALIGNMENT, 0);
-            // What is written in advance is what direct I/O takes, and never much.
+            // What is written in advance is aligned for direct I/O, and never large.
             let room = room(Shape {
                 physical_blocks,
                 ..SHAPE

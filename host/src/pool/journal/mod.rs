@@ -1,4 +1,4 @@
-//! What a pool remembers on its own backing: who holds what, and where it lies.
+//! The journal of a pool on its own backing: which vSSD holds which blocks, and where they lie.
 //!
 //! ```text
 //!  ┌──────────────┬──────────────┬──────────┬────────┬────────┬───────────────────
@@ -8,21 +8,20 @@
 //!                                             │ commit │ commit │ commit │ …
 //! ```
 //!
-//! The superblock with the highest epoch names the area that counts. An area is a
-//! sequence of *commits*, each a header and records, checked by a CRC and
-//! chained to the one before by its CRC, so that nothing left over from before is
-//! taken for new: an area needs no zeros. When an area has grown to several times the snapshot that
-//! it begins with, the whole state is written to the other one, and the other superblock
-//! flips to it ([`Journal::compact`]).
+//! The superblock with the highest epoch names the area that counts. An area is a sequence of
+//! *commits*, each a header and records, checked by a CRC and chained to the one before by its CRC,
+//! so that leftovers are never taken for new commits: an area needs no zeros. When an area has
+//! grown to several times the snapshot that it begins with, the whole state is written to the other
+//! one, and the other superblock flips to it ([`Journal::compact`]).
 //!
 //! Each opening of the pool is a [session](session), which marks what it writes.
 //!
-//! A *hard* commit lasts, and all commits before it with it: the backing is flushed if any of them
-//! speaks of data, the commit written, the backing flushed again. So a block is never on record at a
-//! physical block before its data are there, or what another VM left at the physical block could be read.
-//! A *soft* commit is written and no more. It survives the death of this process, which
-//! the guest does not notice, but not the loss of power, which ends the guest too. It
-//! counts if a hard one follows, or if the machine was not booted since.
+//! A *hard* commit is durable, and all commits before it with it: the backing is flushed if any of
+//! them refers to data, the commit is written, and the backing is flushed again. So a block is
+//! never recorded at a physical block before its data are durable there; otherwise it could read
+//! what another VM left. A *soft* commit is written and no more. It survives the death of this
+//! process, which the guest does not notice, but not the loss of power, which ends the guest too.
+//! It counts if a hard one follows, or if the machine was not booted since.
 //!
 //! A key-value store could hold the same: redb and LMDB (copy-on-write B+trees), sled and
 //! SQLite were weighed. All of them keep a file of their own, which a bare block device has
@@ -65,15 +64,15 @@ use self::layout::{
 use super::Strength;
 use crate::backing::Backing;
 
-/// Names the time since the machine was booted.
+/// Identifies a boot of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BootId(pub [u8; 16]);
 
 impl BootId {
-    /// That of now (Linux, `/proc/sys/kernel/random/boot_id`).
+    /// The current boot (Linux, `/proc/sys/kernel/random/boot_id`).
     ///
     /// # Errors
-    /// When the system does not say.
+    /// When the system does not report it.
     pub fn current() -> io::Result<Self> {
         let text = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
         let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
@@ -91,10 +90,11 @@ pub enum JournalError {
     Backing(#[from] io::Error),
     /// There is none.
     #[error(
-        "there is no pool here: make one with --create on an empty file, or with `vssdctl pool create`"
+        "there is no pool here: create one with --create on an empty file, or with `vssdctl pool \
+         create`"
     )]
     NoPool,
-    /// It is of another time.
+    /// It has another format.
     #[error(
         "the pool has format {0}, but this program knows format 2 only: use the version that \
          created it"
@@ -110,13 +110,14 @@ pub enum JournalError {
     },
     /// A durable commit is behind one that cannot be read.
     #[error(
-        "the journal is damaged at byte {at}: a later commit is whole; restore the pool from a copy"
+        "the journal is damaged at byte {at}: a later commit is intact; restore the pool from a \
+         backup"
     )]
     Damaged {
         /// Where the commit is that cannot be read.
         at: u64,
     },
-    /// A commit is whole, and what it says cannot be.
+    /// A commit is intact, but contradicts the ones before it.
     #[error("the commit at byte {at} of the journal contradicts those before it")]
     Contradiction {
         /// Where the commit is.
@@ -133,15 +134,16 @@ pub enum JournalError {
     /// A flush failed: which of the writes before it are durable is unknown.
     #[error("a flush failed, so nothing more can be recorded: restart the backend")]
     Poisoned,
-    /// A superblock is lost that had become durable.
+    /// A superblock that was durable is lost.
     #[error(
         "the newer of the two superblocks is damaged, and the older one is out of date: restore \
-         the pool from a copy"
+         the pool from a backup"
     )]
     OldSuperblock,
     /// Another backend has the pool now, or wrote to it.
     #[error(
-        "{0}; nothing is recorded here any more: stop both backends, then `vssdctl pool check`"
+        "{0}; this backend records nothing any more: stop both backends, then run \
+         `vssdctl pool check`"
     )]
     Foreign(String),
     /// Two backends had the pool at the same time.
@@ -149,7 +151,7 @@ pub enum JournalError {
     Overlap(String),
 }
 
-/// What was committed, counted.
+/// Counters of the commits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Work {
     /// Commits.
@@ -168,9 +170,9 @@ pub struct Journal {
     end: End,
     /// Where the last commit was written, and its checksum.
     last: Option<(u64, u32)>,
-    /// Who writes; `None` as long as it is only read.
+    /// The session that writes; `None` while it is only read.
     session: Option<Session>,
-    /// What another session did, which ended this one.
+    /// What another session did that ended this one.
     foreign: Option<String>,
     /// A soft commit came after the last hard one.
     unsealed: bool,
@@ -191,7 +193,7 @@ struct End {
 }
 
 impl End {
-    /// Behind one commit more.
+    /// The position after one more commit.
     fn after(self, header: &CommitHeader) -> Self {
         Self {
             at: self.at + header.commit_len(),
@@ -206,7 +208,7 @@ fn next_epoch(before: u64) -> u64 {
     ((before >> 32) + 1) << 32 | u64::from(rand::random::<u32>())
 }
 
-/// Makes a backing no pool any more: its superblocks and sessions go, the rest stays.
+/// Erases the superblocks and sessions of a pool; the rest stays.
 ///
 /// # Errors
 /// When it cannot be written.
@@ -234,10 +236,9 @@ impl Journal {
         self.work
     }
 
-    /// Appends records. Once this has returned, they survive what `strength`
-    /// says. A hard commit first makes every write to the backing durable, if `sync`
-    /// says that its records, or the requests that wait for it, depend on that. When it fails,
-    /// none of them will ever count.
+    /// Appends records. Once this has returned, they are as durable as `strength` says. A hard
+    /// commit first makes every write to the backing durable, if `sync` says that its records, or
+    /// the requests that wait for it, depend on that. When it fails, none of them will ever count.
     ///
     /// # Errors
     /// When the backing fails, or the area is full.
@@ -248,7 +249,7 @@ impl Journal {
         sync: bool,
     ) -> Result<(), JournalError> {
         self.check_writable()?;
-        // Soft commits before it speak of data that must last with them.
+        // Soft commits before it refer to data that must be durable with them.
         if strength == Strength::Hard && (sync || self.unsealed) {
             self.flush()?;
         }
@@ -287,21 +288,22 @@ impl Journal {
         Ok(())
     }
 
-    /// Flushes the backing. When that fails, the system may take writes for clean
-    /// that are lost, and say so no second time: nothing may build on them.
+    /// Flushes the backing. When that fails, the system may mark lost writes as clean and report no
+    /// further error: nothing may rely on them.
     fn flush(&mut self) -> io::Result<()> {
         let flushed = self.backing.flush();
         self.poisoned |= flushed.is_err();
         flushed
     }
 
-    /// Bytes that a commit takes, which are there.
+    /// The bytes that a commit takes, if they are left.
     fn make_sure_it_fits(&self, batch: &Batch) -> Result<u64, JournalError> {
         let need = layout::commit_len(batch.bytes().len());
         let room = self.room().min(LONGEST_COMMIT);
-        match need > room {
-            true => Err(JournalError::Full { need, room }),
-            false => Ok(need),
+        if need > room {
+            Err(JournalError::Full { need, room })
+        } else {
+            Ok(need)
         }
     }
 
@@ -353,9 +355,8 @@ impl Journal {
         self.end.at > self.superblock.compacted_at()
     }
 
-    /// Starts the other area: `describe` says the whole state anew, in as many
-    /// batches as it likes. What was only softly committed is durable then. When it
-    /// fails, the journal goes on as before.
+    /// Starts the other area: `describe` writes the whole state, in any number of batches. Soft
+    /// commits are durable then. When it fails, the journal goes on as before.
     ///
     /// # Errors
     /// When the backing fails, or the state does not fit.
@@ -369,20 +370,19 @@ impl Journal {
         self.superblock = Superblock {
             epoch: next_epoch(old.epoch),
             live: 1 - old.live,
-            // As long as it is not known, all of the area.
+            // Until its length is known, all of the area.
             snapshot: old.area_len,
             session: self.session().id,
             ..old
         };
         self.end = End::default();
         let flipped = describe(&mut Sink(self)).and_then(|()| {
-            // The data that the snapshot speaks of have to last as well.
+            // The data that the snapshot refers to have to be durable as well.
             self.flush()?;
             self.verify_against(old, last)?;
             self.superblock.snapshot = self.end.at;
             self.write_superblock(self.superblock).map_err(|error| {
-                // It may have been written all the same; then the old area
-                // does not count any more.
+                // It may have been written nevertheless; then the old area is not live any more.
                 self.poisoned = true;
                 error.into()
             })

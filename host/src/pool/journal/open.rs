@@ -1,4 +1,4 @@
-//! Pools are made, read, and opened to write by one session at a time.
+//! Creating, reading and opening a pool, the last by one session at a time.
 
 use std::io;
 use std::sync::Arc;
@@ -54,7 +54,7 @@ pub fn shape(backing: &dyn Backing) -> Result<Shape, JournalError> {
 }
 
 impl Journal {
-    /// Makes a pool of that shape, without volumes, whatever the backing holds.
+    /// Creates a pool of that shape, without volumes, whatever the backing holds.
     ///
     /// # Errors
     /// When the backing is too small or fails.
@@ -79,7 +79,7 @@ impl Journal {
         Ok(journal)
     }
 
-    /// One that has read nothing yet.
+    /// A journal that has read nothing yet.
     fn at(
         backing: Arc<dyn Backing>,
         superblock: Superblock,
@@ -145,7 +145,7 @@ impl Journal {
             None => Ok(()),
         };
         Superblocks::read(&*backing)?.newest()?;
-        // No backend that runs is stopped for one that will be refused.
+        // A running backend must not stop for one that will be refused.
         let noted = session::all(&*backing)?;
         if noted.iter().any(|session| session.superseded.is_some()) {
             refused(Self::read(backing.clone(), boot)?.overlap)?;
@@ -176,7 +176,8 @@ impl Journal {
     fn claim(backing: Arc<dyn Backing>, boot: BootId) -> Result<(Reading, Session), JournalError> {
         let superblock = Superblocks::read(&*backing)?.newest()?;
         let sessions = session::all(&*backing)?;
-        // One that never began leaves its page to the next, lest attempts push out those that did.
+        // A session that never began leaves its page to the next, so that failed attempts do not
+        // evict pages of those that did.
         let mut begun = sessions.iter().filter(|session| session.began.is_some());
         let last = begun.next_back().map_or(superblock.session, |s| s.id);
         let session = Session::new(last.max(superblock.session).number(), boot);
@@ -189,8 +190,9 @@ impl Journal {
         self.session = Some(session.clone());
         self.verify()?;
         let sequence = self.end.sequence;
-        // What was found may be gone with the power as long as only the process before this one
-        // ended: a physical block that was found free would be two's. So that is made durable too.
+        // If only the process before this one ended, what it wrote may still be lost with the
+        // power, and a physical block that was found free would then have two owners. So that is
+        // made durable too.
         self.flush()?;
         self.write_commit(&Batch::default(), Strength::Hard)?;
         session.began = Some((self.superblock.epoch, sequence));
@@ -200,7 +202,9 @@ impl Journal {
     }
 
     pub(super) fn session(&self) -> &Session {
-        self.session.as_ref().expect("the pool was opened to write")
+        self.session
+            .as_ref()
+            .expect("the pool was opened for writing")
     }
 
     /// Makes sure that no other session has the pool, and none has written where this one did
@@ -246,7 +250,7 @@ impl Journal {
         if is_there {
             let mut session = self.session().clone();
             session.superseded = newer.map(|newer| newer.id);
-            // That this one stops counts more than that it leaves a note.
+            // Stopping matters more than leaving the note.
             let _ = session.write(&*self.backing);
         }
         Err(JournalError::Foreign(foreign))

@@ -1,9 +1,10 @@
-//! Two sessions that had a pool at the same time: how that is found, and what it puts in doubt.
+//! Two sessions that had a pool at the same time: how this is detected, and which blocks it
+//! affects.
 //!
-//! Commits are chained by their checksums, and each session appends to the chain as it knows it. So
-//! two at once write to the same positions, and what is found later is the chain of one
-//! of them, with whole commits of the other behind its end, or without those of a session that
-//! had begun, or with a note by the one that was superseded:
+//! Commits are chained by their checksums, and each session appends to the chain that it knows. So
+//! two at once write to the same positions. A later reader finds the chain of one of them, with
+//! intact commits of the other behind its end, or without those of a session that had begun, or
+//! with a note by the one that was superseded:
 //!
 //! ```text
 //!   a  a  a  b  b  b          b began, and has the pool
@@ -44,7 +45,7 @@ pub struct Overlap {
 }
 
 impl Overlap {
-    /// In a sentence.
+    /// As a sentence.
     pub fn summary(&self) -> String {
         format!(
             "two backends had this pool at the same time: {} went on after {} had opened it",
@@ -53,7 +54,7 @@ impl Overlap {
     }
 }
 
-/// A whole commit that the chain does not reach.
+/// An intact commit that the chain does not reach.
 pub(super) struct Stray {
     /// Bytes from the beginning of the area.
     pub(super) at: u64,
@@ -95,9 +96,10 @@ impl Journal {
         let mut suspects = Suspects::new(image);
         self.for_each_commit(|header, records| {
             let is_younger = since.is_some_and(|since| header.sequence >= since);
-            match is_younger && header.flags & SNAPSHOT == 0 {
-                true => suspects.add(header.session, records),
-                false => suspects.before(records),
+            if is_younger && header.flags & SNAPSHOT == 0 {
+                suspects.add(header.session, records);
+            } else {
+                suspects.before(records);
             }
         })?;
         for stray in strays {

@@ -1,5 +1,5 @@
-//! Two sessions on one backing, as two backends on two nodes of a disk are: what stops the
-//! older one, and what is found of it later.
+//! Two sessions on one backing, as of two backends on two nodes of a disk: how the older one stops,
+//! and what a later check finds.
 
 use super::layout::SESSIONS_KEPT;
 use super::tests::*;
@@ -73,8 +73,8 @@ fn the_older_session_stops_and_leaves_a_note() {
             "{result:?}"
         );
     }
-    // The younger goes on. What it recorded is in doubt all the same: the other may have
-    // written to these physical blocks before it noticed.
+    // The younger goes on. What it recorded is in doubt nevertheless: the other may have written to
+    // these physical blocks before its check.
     commit(&mut younger, 7, Hard).unwrap();
     let found = overlap(&backing);
     let expected = [
@@ -88,8 +88,8 @@ fn the_older_session_stops_and_leaves_a_note() {
     assert!(found.compacted && found.suspects.is_empty(), "{found:?}");
 }
 
-/// Both at it, neither looks: what either recorded since is in doubt, and what has had a physical block
-/// since before may have been rewritten.
+/// Both write, and neither checks: what either recorded since is in doubt, and blocks that had a
+/// physical block before may have been rewritten.
 #[test]
 fn what_two_recorded_at_the_same_time_is_found() {
     // How many commits each makes, and in which order.
@@ -102,15 +102,12 @@ fn what_two_recorded_at_the_same_time_is_found() {
             let young = |journal: &mut Journal| {
                 (0..second).for_each(|at| commit(journal, 20 + at, Hard).unwrap());
             };
-            match older_first {
-                true => {
-                    old(&mut older);
-                    young(&mut younger);
-                }
-                false => {
-                    young(&mut younger);
-                    old(&mut older);
-                }
+            if older_first {
+                old(&mut older);
+                young(&mut younger);
+            } else {
+                young(&mut younger);
+                old(&mut older);
             }
             let what = format!("{first}, {second}, {older_first}");
             let found = overlap(&backing);
@@ -121,7 +118,7 @@ fn what_two_recorded_at_the_same_time_is_found() {
                 assert!(recorded.contains(&block), "{what}: {block} of {found:?}");
             }
             assert_eq!(blocks(&found, true), [1, 2], "{what}: {found:?}");
-            // Who looks finds out as well.
+            // A check of either detects it as well.
             assert!(older.verify().is_err(), "{what}");
             assert_eq!(
                 younger.verify().is_err(),
@@ -250,14 +247,16 @@ fn vssds_that_were_made_or_removed_meanwhile_are_listed() {
         make(&mut older, "of-older", 4);
         commit(&mut younger, 9, Hard).unwrap();
         make(&mut younger, "of-younger", 5);
-        match older_removes {
-            true => remove(&mut older),
-            false => remove(&mut younger),
+        if older_removes {
+            remove(&mut older);
+        } else {
+            remove(&mut younger);
         }
         let found = overlap(&backing);
-        let [vm1, made] = match older_removes {
-            true => ["without a physical block", "at physical blocks 74 to 75"],
-            false => ["at physical blocks 1 to 2", "at physical blocks 74 to 75"],
+        let [vm1, made] = if older_removes {
+            ["without a physical block", "at physical blocks 74 to 75"]
+        } else {
+            ["at physical blocks 1 to 2", "at physical blocks 74 to 75"]
         };
         let listed = listed(&found);
         let expected = [
@@ -277,7 +276,7 @@ fn vssds_that_were_made_or_removed_meanwhile_are_listed() {
     }
 }
 
-/// Soft commits of the other session tell no less of what it wrote.
+/// Soft commits of the other session count as well.
 #[test]
 fn soft_commits_behind_the_end_are_evidence() {
     let (backing, mut older, mut younger) = two();
@@ -307,7 +306,7 @@ fn soft_commits_of_an_earlier_boot_are_no_overlap() {
 fn a_superblock_of_the_older_is_found() {
     let (backing, mut older, younger) = two();
     older.session.as_mut().unwrap().superseded = None;
-    // As if it had looked just before the other came.
+    // As if it had checked just before the other began.
     let superblock = Superblock {
         epoch: next_epoch(older.superblock.epoch),
         live: 0,
@@ -333,7 +332,7 @@ fn another_pool_on_top_is_found() {
     assert_eq!(read(&backing).unwrap().overlap, None);
 }
 
-/// Attempts that are refused do not push out what they are refused for.
+/// Refused attempts do not evict the sessions because of which they are refused.
 #[test]
 fn an_overlap_is_remembered_until_it_is_accepted() {
     let (backing, mut older, _) = two();
@@ -349,7 +348,7 @@ fn an_overlap_is_remembered_until_it_is_accepted() {
     assert_eq!(read(&backing).unwrap().overlap, None);
     journal.verify().unwrap();
     Journal::open(backing.clone(), BOOT).unwrap();
-    // Where it takes more to find it, the page of the first attempt is used again.
+    // Even where detecting it takes a longer search, the page of the first attempt is reused.
     let (backing, mut older, _) = two();
     commit(&mut older, 3, Hard).unwrap();
     commit(&mut older, 4, Hard).unwrap();

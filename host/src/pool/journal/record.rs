@@ -1,4 +1,4 @@
-//! Records: what a commit says about a pool.
+//! Records: the changes of a pool in a commit.
 //!
 //! A record is a kind, the length of what follows, both 32 bits, and 32-bit
 //! numbers, with bytes last and padded. Sets of blocks are as on the wire
@@ -25,7 +25,7 @@ const NEXT: u32 = 9;
 /// 32-bit numbers of a window's bitmap.
 const WRITTEN_LEN: usize = (REGION / 32) as usize;
 
-/// Records in the making.
+/// Records under construction.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     bytes: Vec<u8>,
@@ -34,7 +34,7 @@ pub struct Batch {
 /// A record as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record<'a> {
-    /// A volume was made, or may use something else from now on.
+    /// A volume was created, or its bounds changed.
     Volume {
         /// Its number.
         id: VolumeId,
@@ -45,15 +45,15 @@ pub enum Record<'a> {
         /// Its name.
         name: &'a str,
     },
-    /// A volume and all it had are gone.
+    /// A volume was removed, with all its blocks.
     Removed(VolumeId),
     /// Blocks are held from now on; the bytes are a set.
     Granted(VolumeId, &'a [u8]),
-    /// Blocks are held no more, and their physical blocks are free.
+    /// Blocks are not held any more, and their physical blocks are free.
     Released(VolumeId, &'a [u8]),
     /// Blocks in a row lie at physical blocks in a row.
     Mapped {
-        /// Whose.
+        /// Their volume.
         id: VolumeId,
         /// First block.
         block: u32,
@@ -64,14 +64,14 @@ pub enum Record<'a> {
     },
     /// Blocks in a row read as zeros again.
     Unmapped {
-        /// Whose.
+        /// Their volume.
         id: VolumeId,
         /// First block.
         block: u32,
         /// How many.
         count: u32,
     },
-    /// A window of which nothing was said before.
+    /// A window that no earlier record describes.
     Window(VolumeId, u32, WindowMap),
     /// No volume ever had that number or a higher one.
     Next(VolumeId),
@@ -103,14 +103,14 @@ impl Batch {
         self.bytes.extend_from_slice(&[0; 4][..padding]);
     }
 
-    /// A volume was made, or may use something else.
+    /// A volume was created, or its bounds changed.
     pub fn volume(&mut self, id: VolumeId, blocks: u32, bounds: Bounds, name: &str) {
         let Bounds { quota, reservation } = bounds;
         let numbers = [id.0, blocks, quota, reservation, name.len() as u32];
         self.push(VOLUME, &numbers, name.as_bytes());
     }
 
-    /// A volume is gone.
+    /// A volume was removed.
     pub fn removed(&mut self, id: VolumeId) {
         self.push(REMOVED, &[id.0], &[]);
     }
@@ -121,7 +121,7 @@ impl Batch {
         self.push(GRANTED, &[id.0, bytes.len() as u32], bytes);
     }
 
-    /// Blocks are held no more.
+    /// Blocks are not held any more.
     pub fn released(&mut self, id: VolumeId, blocks: &SetView<'_>) {
         let bytes = blocks.as_bytes();
         self.push(RELEASED, &[id.0, bytes.len() as u32], bytes);

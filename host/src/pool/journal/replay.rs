@@ -11,13 +11,13 @@ use super::overlap::{Overlap, Stray};
 use super::session::{self, Session};
 use super::{End, Journal, JournalError, PoolImage};
 
-/// Bytes that are looked at together behind the end of the journal.
+/// Bytes that are read at a time behind the end of the journal.
 const LOOK_AHEAD: u64 = 1 << 20;
 
-/// Bytes that are looked at behind the end at most.
+/// Bytes that are read behind the end at most.
 const FARTHEST: u64 = 1 << 30;
 
-/// What was read of a pool.
+/// A pool as it was read.
 pub struct Reading {
     /// Its journal.
     pub journal: Journal,
@@ -88,8 +88,8 @@ impl Journal {
         &commit[COMMIT_HEADER_LEN..][..header.payload_len as usize]
     }
 
-    /// Whether the other area was in use under a superblock that came after this
-    /// one: then the newer one was whole once.
+    /// Whether the other area was in use under a superblock that came after this one: then the
+    /// newer one was intact once.
     pub(super) fn was_left_behind(&mut self) -> io::Result<bool> {
         let mut pages = AlignedBuffer::default();
         let other = self.superblock.area(1 - self.superblock.live);
@@ -138,9 +138,9 @@ impl Journal {
         Ok((follows && self.read_rest(end.at, &header)?).then_some(header))
     }
 
-    /// Makes sure that no durable commit is behind the end: such a commit means
-    /// damage, or the work of another session. Returns the whole commits that are
-    /// there. Looks no further than the area is used.
+    /// Makes sure that no durable commit is behind the end: such a commit means damage, or the work
+    /// of another session. Returns the whole commits that are there. Looks no further than the used
+    /// part of the area.
     fn look_behind(
         &mut self,
         end: End,
@@ -189,7 +189,7 @@ fn is_stray(
     sessions: &[Session],
 ) -> bool {
     match header.session.cmp(&last) {
-        // The chain was the other's when it was written.
+        // The chain was that of the other session when it was written.
         Ordering::Less => true,
         Ordering::Equal => false,
         // The chain goes on where the other had begun. If it ends before that, it is damaged.

@@ -1,9 +1,9 @@
-//! Openings of a pool: who had it, and who has it now.
+//! Sessions: the openings of a pool, of which the newest has it.
 //!
-//! A pool has one backend at a time. Locks see to that, as far as they reach: not to another
-//! machine that shares the disk, nor through two devices that lead to the same bytes. So
-//! each opening to write, a *session*, has a page of its own on the backing, says there that it
-//! has begun before it writes anything else, and puts its number on each commit and superblock.
+//! A pool has one backend at a time. Locks ensure that, but they do not reach another machine that
+//! shares the disk, nor a second device that leads to the same bytes. So each opening for writing,
+//! a *session*, has a page of its own on the backing, records there that it has begun before it
+//! writes anything else, and puts its number on each commit and superblock.
 //!
 //! ```text
 //!            claim             begin                     note
@@ -143,7 +143,7 @@ impl Session {
         })
     }
 
-    /// Writes its page, for good.
+    /// Writes its page durably.
     pub(super) fn write(&self, backing: &dyn Backing) -> io::Result<()> {
         let mut buffer = AlignedBuffer::default();
         self.encode(buffer.get(PAGE as usize));

@@ -1,4 +1,4 @@
-//! Which blocks two sessions that overlapped may have changed, and how that is known.
+//! The blocks that two overlapping sessions may both have changed, with the evidence.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,7 +12,7 @@ use super::layout::SessionId;
 use super::record::{Record, split};
 use crate::pool::allocator::VolumeId;
 
-/// How it is known that both sessions may have changed a block.
+/// The evidence that both sessions may have changed a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Evidence {
     /// There are records of the block, or of its physical block, since the younger session began.

@@ -1,5 +1,5 @@
-//! The journal alone: damage, garbage and what fits. Crashes are tested with
-//! the whole pool (`pool::crash`).
+//! The journal alone: damage, garbage and limits of size. Crashes are tested with the whole pool
+//! (`pool::crash`).
 
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -212,7 +212,7 @@ fn a_failed_compaction_changes_nothing() {
 }
 
 #[test]
-fn a_full_area_says_so() {
+fn a_full_area_is_an_error() {
     let backing = backing();
     let mut journal = journal(&backing, &[]);
     let mut batch = Batch::default();
@@ -230,7 +230,7 @@ fn a_full_area_says_so() {
     assert_eq!(found(&backing, BOOT).len(), 4000);
 }
 
-/// Whatever is on a backing, opening it ends, and without a panic.
+/// Opening a backing with any contents ends, without a panic.
 #[test]
 fn garbage_is_refused_or_understood() {
     let backing = backing();

@@ -1,7 +1,6 @@
-//! Where the written blocks of a window lie, as a recovery puts it together.
+//! The map of a window, as a recovery rebuilds it.
 //!
-//! A pool of a tebibyte has 256 Mi blocks, so nothing here or in what is made of it
-//! looks at each of them where they lie in a row.
+//! A pool of a tebibyte has 256 Mi blocks, so blocks in a row are never visited one by one.
 
 use vssd::block_set::{BlockSet, spans};
 
@@ -39,7 +38,7 @@ impl Window {
         window
     }
 
-    /// As a snapshot has it; `None` when it has a physical block that cannot be.
+    /// From a snapshot; `None` when it has an impossible physical block.
     pub(super) fn of(map: &WindowMap) -> Option<Self> {
         let written = map.written;
         let set = BlockSet::from_words(REGION, written.to_vec());

@@ -1,8 +1,8 @@
 //! Which write each block of the origin disk may read as, told naively.
 //!
-//! A block has versions, one a write, in the order in which the writes arrived; the
-//! first is what was there before. Sectors carry the numbers of their writes, so that
-//! a torn block tells what it is made of.
+//! A block has versions, one a write, in the order in which the writes arrived; the first is what
+//! was there before. Sectors carry the numbers of their writes, so that a torn block shows its
+//! parts.
 //!
 //! ```text
 //! versions   0    1    2    3    4    5
@@ -10,10 +10,10 @@
 //!                 kept      origin    the newest: what a read gives
 //! ```
 //!
-//! What is promised to survive is told by the *floor*: the oldest version that may be
-//! found. There is one for the end of the guest and one for a loss of power, each for
-//! both disks together and for the origin disk alone. A version whose only copy may
-//! have been revoked is *at risk*: a block can turn out lost up to there.
+//! What is promised to survive is the *floor*: the oldest version that may be found. There is one
+//! for the end of the guest and one for a loss of power, each for both disks together and for the
+//! origin disk alone. A version whose only copy may have been revoked is *at risk*: a block can
+//! turn out lost up to there.
 
 mod after;
 
@@ -76,7 +76,7 @@ enum Outcome {
 #[derive(Clone, Copy)]
 struct Version {
     sectors: Sectors,
-    /// The number of the write, which tells the order of all of them.
+    /// The number of the write, in the order of all of them.
     number: u64,
     outcome: Outcome,
     /// When it arrived and when it was acknowledged.
@@ -181,7 +181,7 @@ pub struct Model {
     in_order: bool,
     /// How often something was revoked.
     revocations: u32,
-    /// Of these, how often the cache has heard of it.
+    /// Of these, how many the cache has been notified of.
     told: u32,
     /// The last time that it were blocks with what the cache knows, if no flush has mended
     /// that: until then a crash leaves what the origin disk has.
@@ -392,9 +392,9 @@ impl Model {
         self.in_order = true;
     }
 
-    /// Blocks of the vSSD are about to be revoked, which can be some with what the cache
-    /// knows. What the origin disk has not got is at risk. A write under way is not, unless
-    /// the cache is told `late`: it can have ended by then.
+    /// Blocks of the vSSD are about to be revoked, which can be some with what the cache knows.
+    /// What the origin disk has not got is at risk. A write under way is not, unless the cache is
+    /// notified `late`: it can have ended by then.
     pub fn revoking(&mut self, origin: &Disk, of_metadata: bool, late: bool) {
         self.revocations += 1;
         if of_metadata {

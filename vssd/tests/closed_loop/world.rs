@@ -1,40 +1,28 @@
-//! Both halves of the protocol against each other, over a bad line, beside a
-//! naive model.
-//!
-//! A [`World`] holds a driver, a device, the messages on their way and the
-//! model: a plain list that says of every block who owns it, and panics when a
-//! block is given to an owner it has or taken from one it has not. The line
-//! delays everything, repeats events and commands, reorders events, and loses
-//! what is on it when one side is reset: the guest reboots, the backend dies and
-//! comes back with nothing but the record of ownership, the frontend
-//! reconnects and replays. At every quiet point both lists and the model must
-//! be equal. A failing seed is in the panic message.
-
-#![allow(clippy::print_stderr, reason = "a test prints its seed")]
+//! Driver, device, the line between them, and a ledger of ownership.
 
 use std::collections::VecDeque;
 
-use rand::{Rng, RngExt, SeedableRng, rngs::SmallRng};
+use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use vssd::block_set::BlockSet;
-use vssd::device::{Device, End, Outcome, Ownership, PickedBy, ResizeRequest, Shortfall};
+use vssd::device::{Device, Outcome, Ownership, PickedBy, ResizeRequest};
 use vssd::driver::{Doubt, Driver, Notice, Step, command_buffer};
 use vssd::encoding::SetView;
 use vssd::error::Reject;
 use vssd::units::Geometry;
 use vssd::wire::{EVENT_LEN, Encoding, MAX_MESSAGE};
 
-/// Who owns each block: `true` the guest, `false` the host. Naive on purpose.
-struct Ledger {
-    guest: Vec<bool>,
+/// The owner of each block: `true` the guest, `false` the host. Naive on purpose.
+pub struct Ledger {
+    pub guest: Vec<bool>,
     /// How often each block was taken, and what was in it lost.
-    losses: Vec<u32>,
+    pub losses: Vec<u32>,
     /// Every n-th change fails to be recorded; 0 for none.
-    fail_every: u32,
-    changes: u32,
+    pub fail_every: u32,
+    pub changes: u32,
 }
 
 impl Ledger {
-    fn change(&mut self, blocks: &SetView<'_>, to_guest: bool) -> Result<(), &'static str> {
+    pub fn change(&mut self, blocks: &SetView<'_>, to_guest: bool) -> Result<(), &'static str> {
         self.changes += 1;
         if self.fail_every > 0 && self.changes.is_multiple_of(self.fail_every) {
             return Err("the medium is full");
@@ -50,7 +38,7 @@ impl Ledger {
         Ok(())
     }
 
-    fn as_set(&self) -> BlockSet {
+    pub fn as_set(&self) -> BlockSet {
         let mut set = BlockSet::empty(self.guest.len() as u32);
         for (block, _) in self.guest.iter().enumerate().filter(|(_, guest)| **guest) {
             set.insert(block as u32);
@@ -71,35 +59,35 @@ impl Ownership for Ledger {
     }
 }
 
-struct World {
-    rng: SmallRng,
-    now: u64,
-    geometry: Geometry,
-    device: Device,
-    ledger: Ledger,
-    driver: Driver,
+pub struct World {
+    pub rng: SmallRng,
+    pub now: u64,
+    pub geometry: Geometry,
+    pub device: Device,
+    pub ledger: Ledger,
+    pub driver: Driver,
     /// The command in flight, and whether the device has seen it.
-    command: Option<Vec<u8>>,
-    response: Option<Vec<u8>>,
+    pub command: Option<Vec<u8>>,
+    pub response: Option<Vec<u8>>,
     /// The last command that was answered, to be repeated by a bad line.
-    answered: Option<Vec<u8>>,
-    events: VecDeque<[u8; EVENT_LEN]>,
+    pub answered: Option<Vec<u8>>,
+    pub events: VecDeque<[u8; EVENT_LEN]>,
     /// I/O to leaving blocks that has to end first.
-    draining: u32,
-    /// [`Ledger::losses`] of each block when the driver heard last that it came.
-    known: Vec<u32>,
-    buffer: Box<[u8]>,
-    generosity: f64,
-    outcomes: Vec<Outcome>,
-    lives: u64,
+    pub draining: u32,
+    /// [`Ledger::losses`] of each block when the driver last learned that it came.
+    pub known: Vec<u32>,
+    pub buffer: Box<[u8]>,
+    pub generosity: f64,
+    pub outcomes: Vec<Outcome>,
+    pub lives: u64,
     /// Doubts of the driver, each with the blocks that were taken before without its knowledge
     /// and have not left its list since.
-    doubts: Vec<(Doubt, BlockSet)>,
-    resolved: usize,
+    pub doubts: Vec<(Doubt, BlockSet)>,
+    pub resolved: usize,
 }
 
 impl World {
-    fn new(seed: u64) -> Self {
+    pub fn new(seed: u64) -> Self {
         let mut rng = SmallRng::seed_from_u64(seed);
         let capacity: u32 = rng.random_range(1..20_000);
         let geometry = Geometry::new(4096, capacity.into()).unwrap();
@@ -137,13 +125,13 @@ impl World {
         }
     }
 
-    fn came(&mut self, blocks: impl Iterator<Item = u32>) {
+    pub fn came(&mut self, blocks: impl Iterator<Item = u32>) {
         for block in blocks {
             self.known[block as usize] = self.ledger.losses[block as usize];
         }
     }
 
-    fn random_subset(&mut self, of: &BlockSet, count: u32) -> BlockSet {
+    pub fn random_subset(&mut self, of: &BlockSet, count: u32) -> BlockSet {
         let mut blocks: Vec<u32> = of.iter().collect();
         let mut picked = BlockSet::empty(of.capacity());
         for i in 0..count.min(of.len()) as usize {
@@ -156,13 +144,13 @@ impl World {
 
     /// The driver looks once. Returns false when it has nothing to do.
     /// A request to held blocks fails.
-    fn doubt(&mut self) {
+    pub fn doubt(&mut self) {
         let mut taken = self.driver.held().clone();
         taken.subtract(self.device.granted());
         self.doubts.push((self.driver.doubt(), taken));
     }
 
-    fn check_doubts(&mut self) {
+    pub fn check_doubts(&mut self) {
         for (_, taken) in &mut self.doubts {
             taken.intersect(self.driver.held());
         }
@@ -175,13 +163,13 @@ impl World {
         self.resolved += before - self.doubts.len();
     }
 
-    fn step_driver(&mut self) -> bool {
+    pub fn step_driver(&mut self) -> bool {
         let moved = self.move_driver();
         self.check_doubts();
         moved
     }
 
-    fn move_driver(&mut self) -> bool {
+    pub fn move_driver(&mut self) -> bool {
         if let Some(response) = self.response.take() {
             self.command = None;
             let held_before = self.driver.held().len();
@@ -233,7 +221,7 @@ impl World {
     }
 
     /// The device looks once at the command queue.
-    fn step_device(&mut self) -> bool {
+    pub fn step_device(&mut self) -> bool {
         let Some(command) = self.command.clone() else {
             return false;
         };
@@ -258,7 +246,7 @@ impl World {
         true
     }
 
-    fn take_event(&mut self) -> bool {
+    pub fn take_event(&mut self) -> bool {
         match self.device.take_event(self.now) {
             Some(event) => {
                 self.events.push_back(event);
@@ -268,7 +256,7 @@ impl World {
         }
     }
 
-    fn deliver_event(&mut self) -> bool {
+    pub fn deliver_event(&mut self) -> bool {
         match self.events.pop_front() {
             Some(event) => {
                 self.driver.on_event(&event);
@@ -278,7 +266,7 @@ impl World {
         }
     }
 
-    fn pass_time(&mut self, ns: u64) {
+    pub fn pass_time(&mut self, ns: u64) {
         self.now += ns;
         let due = self.device.revocation_due(self.now);
         if due > 0 {
@@ -287,7 +275,7 @@ impl World {
             let _ = self.device.revoke(&picks, self.now, &mut self.ledger);
         }
         if self.device.grant_due() > 0 {
-            // [DEV-16] Nobody has to accept them, and nobody does.
+            // [DEV-16] No driver has to accept them, and none does.
             assert!(!self.device.has_session());
             let _ = self.device.grant(self.now, &mut self.ledger);
             assert_eq!(self.device.grant_due(), 0);
@@ -296,7 +284,7 @@ impl World {
         self.outcomes.extend(self.device.take_outcome());
     }
 
-    fn start_resize(&mut self) {
+    pub fn start_resize(&mut self) {
         let capacity = self.geometry.capacity();
         let request = ResizeRequest {
             target: self.rng.random_range(0..=capacity),
@@ -328,7 +316,7 @@ impl World {
     }
 
     /// One mishap of the line or of a side.
-    fn mishap(&mut self) {
+    pub fn mishap(&mut self) {
         match self.rng.random_range(0..6) {
             // The guest reboots: all it knew is gone. The frontend stops its queues, if it
             // is there to do so.
@@ -386,13 +374,13 @@ impl World {
         }
     }
 
-    /// Whether a block was taken, and granted again, since the driver heard that it came.
-    fn is_back(&self, block: u32) -> bool {
+    /// Whether a block was taken, and granted again, since the driver learned that it came.
+    pub fn is_back(&self, block: u32) -> bool {
         let block = block as usize;
         self.ledger.guest[block] && self.known[block] != self.ledger.losses[block]
     }
 
-    fn reboot(&mut self) {
+    pub fn reboot(&mut self) {
         self.driver = Driver::new(self.geometry);
         self.doubts.clear();
         self.command = None;
@@ -400,7 +388,7 @@ impl World {
         self.events.clear();
     }
 
-    fn check_always(&self) {
+    pub fn check_always(&self) {
         let granted = self.device.granted();
         assert_eq!(granted, &self.ledger.as_set(), "device and model");
         assert_eq!(granted.len(), granted.recount());
@@ -411,7 +399,7 @@ impl World {
     }
 
     /// A good line from here on: everything is delivered until nothing moves.
-    fn calm_down(&mut self) {
+    pub fn calm_down(&mut self) {
         self.ledger.fail_every = 0;
         self.generosity = 1.0;
         self.driver.reconsider();
@@ -434,7 +422,7 @@ impl World {
         panic!("no quiet point within 10000 steps");
     }
 
-    fn check_quiet(&self) {
+    pub fn check_quiet(&self) {
         assert!(self.driver.is_quiet(), "the driver is not quiet");
         assert_eq!(self.doubts.len(), 0, "a doubt is not resolved");
         assert!(self.device.is_agreed(), "the lists were not confirmed");
@@ -445,206 +433,4 @@ impl World {
             assert!(!self.is_back(block), "block {block}");
         }
     }
-}
-
-#[test]
-fn both_lists_agree_at_every_quiet_point() {
-    let (mut resizes, mut doubts) = (0, 0);
-    let mut ends = std::collections::BTreeMap::new();
-    for seed in 0..400 {
-        let mut world = World::new(seed);
-        let guard = SeedGuard(seed);
-        world.calm_down();
-        for _ in 0..4 {
-            world.generosity = [1.0, 1.0, 0.5, 0.0][world.rng.random_range(0..4)];
-            world.ledger.fail_every = [0, 0, 0, 3][world.rng.random_range(0..4)];
-            for _ in 0..world.rng.random_range(10..120) {
-                match world.rng.random_range(0..42) {
-                    0..3 => world.start_resize(),
-                    3 => drop(world.device.cancel(world.now)),
-                    4..6 => world.mishap(),
-                    6..14 => drop(world.deliver_event()),
-                    14..26 => drop(world.step_driver()),
-                    26..34 => drop(world.step_device()),
-                    34..38 => drop(world.take_event()),
-                    38..40 => world.doubt(),
-                    _ => {
-                        let ns = world.rng.random_range(0..500);
-                        world.pass_time(ns);
-                    }
-                }
-                world.check_always();
-            }
-            world.calm_down();
-        }
-        doubts += world.resolved;
-        for outcome in &world.outcomes {
-            resizes += 1;
-            let label = match outcome.end {
-                End::Complete => "complete",
-                End::Partial(shortfall) => shortfall.label(),
-            };
-            *ends.entry(label).or_insert(0) += 1;
-            if outcome.end == End::Complete {
-                assert_eq!(outcome.held, outcome.target);
-            }
-        }
-        drop(guard);
-    }
-    // The test is worth something only if all of these happened.
-    assert!(resizes > 1_000, "{resizes} resizes");
-    assert!(doubts > 1_000, "{doubts} doubts");
-    for label in ["complete", "declined", "cancelled", "deadline", "storage"] {
-        assert!(
-            ends.contains_key(label),
-            "no resize ended as {label}: {ends:?}"
-        );
-    }
-}
-
-/// Prints the seed of a run that panicked.
-struct SeedGuard(u64);
-
-#[expect(clippy::print_stderr, reason = "a test says which seed failed")]
-impl Drop for SeedGuard {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("failing seed: {}", self.0);
-        }
-    }
-}
-
-/// A guest that sends garbage on the command queue is refused and changes nothing.
-#[test]
-fn garbage_changes_nothing() {
-    for seed in 0..200 {
-        let mut world = World::new(seed);
-        let _guard = SeedGuard(seed);
-        world.calm_down();
-        world.start_resize();
-        let before = world.device.granted().clone();
-        for _ in 0..200 {
-            let mut bytes = world.answered.clone().unwrap();
-            match world.rng.random_range(0..3) {
-                0 => {
-                    let len = world.rng.random_range(0..200);
-                    bytes = vec![0; len];
-                    world.rng.fill_bytes(&mut bytes);
-                }
-                1 => bytes.truncate(world.rng.random_range(0..=bytes.len())),
-                _ => {
-                    let at = world.rng.random_range(0..bytes.len());
-                    bytes[at] ^= 1 << world.rng.random_range(0..8);
-                }
-            }
-            // A flipped opcode may well be a right command: only ownership
-            // that changes without one would be wrong.
-            let room = world.rng.random_range(0..MAX_MESSAGE);
-            let moved = world
-                .device
-                .command(&bytes, room, world.now, &mut world.ledger)
-                .result
-                .is_ok();
-            world.check_always();
-            if !moved {
-                continue;
-            }
-        }
-        assert_eq!(before.capacity(), world.device.granted().capacity());
-        world.driver = Driver::new(world.geometry);
-        world.command = None;
-        world.response = None;
-        world.calm_down();
-    }
-}
-
-/// An application that is told early how many blocks are wanted, to have them ready when it
-/// is asked, gets none ready that have been taken already.
-#[test]
-fn what_is_taken_without_asking_is_not_wanted_as_well() {
-    let mut world = World::new(1);
-    world.calm_down();
-    let held = world.device.granted().len();
-    let request = ResizeRequest {
-        target: held / 2,
-        picked_by: PickedBy::Host,
-        deadline_ns: None,
-        revoke: true,
-        force: false,
-    };
-    world.device.resize(request, world.now).unwrap();
-    world.pass_time(0);
-    let mut progressed = true;
-    while progressed {
-        progressed = false;
-        for step in [
-            World::take_event,
-            World::deliver_event,
-            World::step_driver,
-            World::step_device,
-        ] {
-            progressed |= step(&mut world);
-            assert_eq!(world.driver.excess(), 0);
-        }
-    }
-    assert_eq!(world.driver.held().len(), held / 2);
-}
-
-/// A shrink whose guest gives nothing ends at the deadline, by revocation.
-#[test]
-fn an_uncooperative_guest_cannot_keep_the_blocks() {
-    let mut world = World::new(1);
-    world.calm_down();
-    world.generosity = 0.0;
-    let held = world.device.granted().len();
-    let request = ResizeRequest {
-        target: held / 2,
-        picked_by: PickedBy::Guest,
-        deadline_ns: Some(world.now + 100),
-        revoke: true,
-        force: false,
-    };
-    world.device.resize(request, world.now).unwrap();
-    for _ in 0..50 {
-        world.take_event();
-        world.deliver_event();
-        world.step_driver();
-        world.step_device();
-    }
-    assert_eq!(world.device.granted().len(), held, "revoked too early");
-    world.pass_time(100);
-    assert_eq!(world.device.granted().len(), held / 2);
-    world.calm_down();
-    let outcome = world.outcomes.last().unwrap();
-    assert_eq!((outcome.revoked, outcome.agreed), (held - held / 2, true));
-
-    let request = ResizeRequest {
-        target: 0,
-        deadline_ns: None,
-        revoke: false,
-        ..request
-    };
-    world.generosity = 0.0;
-    let held = world.device.granted().len();
-    world.device.resize(request, world.now).unwrap();
-    for _ in 0..50 {
-        world.take_event();
-        world.deliver_event();
-        world.step_driver();
-        world.step_device();
-        world.pass_time(0);
-    }
-    assert_eq!(world.device.granted().len(), held);
-    let outcome = world.outcomes.last().unwrap();
-    assert_eq!(outcome.end, End::Partial(Shortfall::Declined));
-}
-
-#[test]
-fn a_driver_without_the_last_two_queues_holds_everything_and_sends_nothing() {
-    let mut driver = Driver::fixed(Geometry::new(4096, 100).unwrap());
-    assert_eq!(*driver.held(), BlockSet::full(100));
-    assert!(driver.is_quiet() && driver.is_attached());
-    assert_eq!((driver.wanted(), driver.excess()), (None, 0));
-    assert_eq!(driver.poll(&mut command_buffer()), Step::Wait);
-    assert!(driver.is_quiet());
 }

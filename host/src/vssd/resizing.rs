@@ -1,0 +1,349 @@
+//! What changes the blocks that a vSSD holds: the driver's commands, resizes and their deadlines.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use parking_lot::MutexGuard;
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+use vssd::block_set::BlockSet;
+use vssd::device::{self, End, Outcome, PickedBy, ResizeError};
+use vssd::wire::Opcode;
+use workloads::{HostPick, Pick};
+
+use super::{State, Vssd};
+use crate::latency::Activity;
+use crate::pick::{Tracker, pick};
+use crate::resize_request::{ResizeRequest, StartError, Target, Unforced};
+use crate::scheduling::let_others_first;
+use crate::size::Blocks;
+use crate::threads::survive;
+use crate::view::{Published, View};
+
+/// The label of a resize that moved everything requested.
+pub const COMPLETE: &str = "complete";
+
+/// Outcomes that are kept for threads that wait for one.
+const OUTCOMES_KEPT: usize = 16;
+
+/// When to look again at a vSSD that was busy.
+const BUSY_INTERVAL: Duration = Duration::from_millis(10);
+
+/// When to retry a revocation that failed.
+const REVOKE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A resize that ended, with its cost.
+#[derive(Clone, Copy, Debug)]
+pub struct Finished {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Bytes in a block.
+    pub block_size: u32,
+    /// Time that the device worked for it: commands, ownership, revocation.
+    pub device_ns: u64,
+    /// Bytes of the commands and responses.
+    pub message_bytes: u64,
+}
+
+/// The result of waiting for a resize.
+#[derive(Clone, Copy, Debug)]
+pub enum Waited {
+    /// It ended.
+    Ended(Finished),
+    /// It is still under way.
+    UnderWay,
+    /// It ended so long ago that its outcome was discarded.
+    Forgotten,
+    /// The vSSD is not served any more.
+    Removed,
+}
+
+impl Vssd {
+    /// Carries out a command of the driver; `answer` takes the response.
+    pub fn command(&self, request: &[u8], room: usize, answer: impl FnOnce(&[u8])) {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        if self.is_removed() {
+            return;
+        }
+        let now = self.now_ns();
+        let deadline = state.device.next_deadline_ns();
+        let held = state.device.granted().len();
+        let served = state.device.command(request, room, now, &mut state.store);
+        let (result, message_bytes) = (served.result, request.len() + served.response.len());
+        answer(served.response);
+        {
+            let counters = &mut self.stats().counters;
+            match result {
+                Ok(_) => counters.commands += 1,
+                Err(reject) => counters.reject(reject),
+            }
+            counters.moved(held, state.device.granted().len());
+        }
+        let new_driver = matches!(result, Ok(Opcode::Hello | Opcode::Confirm));
+        state.message_bytes += message_bytes as u64;
+        state.device_ns += self.now_ns() - now;
+        let ended = self.follow(state, self.now_ns());
+        // The clock sleeps until the last deadline that it was given.
+        let new_deadline = state.device.next_deadline_ns() != deadline;
+        drop(guard);
+        if ended || new_driver || new_deadline {
+            self.notifier.notify();
+        }
+    }
+
+    /// Starts a resize and returns its id; its deadline counts from now.
+    pub fn resize(&self, request: ResizeRequest) -> Result<u64, StartError> {
+        self.start(request, None)
+    }
+
+    /// Starts a resize that takes exactly `blocks`, and returns its id.
+    ///
+    /// # Errors
+    /// Those of any resize, and when the guest does not hold one of the blocks.
+    pub fn take(&self, blocks: BlockSet, request: ResizeRequest) -> Result<u64, StartError> {
+        let request = ResizeRequest {
+            target: Target::Shrink(blocks.len().into()),
+            pick: Pick::Host(HostPick::Given),
+            ..request
+        };
+        self.start(request, Some(blocks))
+    }
+
+    fn start(&self, request: ResizeRequest, given: Option<BlockSet>) -> Result<u64, StartError> {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        if self.is_removed() {
+            return Err(StartError::Removed);
+        }
+        let missing = |block: &u32| !state.device.granted().contains(*block);
+        if let Some(block) = given.as_ref().and_then(|given| given.iter().find(missing)) {
+            return Err(StartError::NotHeld(block));
+        }
+        let tracked = self.stats().tracker.as_ref().map(Tracker::serves);
+        let host_pick = request.pick.of_host();
+        if host_pick.is_some_and(HostPick::needs_tracker) && tracked != host_pick {
+            return Err(StartError::NotTracked);
+        }
+        let held = state.device.granted().len();
+        let (capacity, block_size) = (self.geometry.capacity(), self.geometry.block_size());
+        let target = request.target.blocks(held, capacity, block_size)?;
+        let more = target.saturating_sub(held);
+        self.pool.may_hold(&self.volume, more)?;
+        let now = self.now_ns();
+        // Without a frontend there is no guest to wait for.
+        let is_forced = target < held && request.force && request.revoke;
+        let deadline = request.deadline.map(|deadline| {
+            if is_forced && !self.is_connected() {
+                Duration::ZERO
+            } else {
+                deadline
+            }
+        });
+        let for_device = device::ResizeRequest {
+            target,
+            picked_by: match request.pick {
+                Pick::Guest => PickedBy::Guest,
+                Pick::Host(_) => PickedBy::Host,
+            },
+            deadline_ns: deadline.map(|patience| {
+                now.saturating_add(u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX))
+            }),
+            revoke: request.revoke,
+            force: request.force,
+        };
+        let id = match state.device.resize(for_device, now) {
+            Err(ResizeError::NoDriver) => {
+                return Err(self.unforced(state, held.saturating_sub(target)).into());
+            }
+            started => started?,
+        };
+        state.given = given;
+        state.pick = host_pick.unwrap_or_default();
+        if let Some(seed) = request.seed {
+            state.rng = SmallRng::seed_from_u64(seed);
+        }
+        state.device_ns = 0;
+        state.message_bytes = 0;
+        self.follow(state, self.now_ns());
+        drop(guard);
+        self.notifier.notify();
+        Ok(id)
+    }
+
+    /// What a shrink by `wanted` blocks without a driver would lose.
+    fn unforced(&self, state: &State, wanted: u32) -> Unforced {
+        let blocks = |count: u32| Blocks {
+            count: count.into(),
+            block_size: self.geometry.block_size(),
+        };
+        Unforced {
+            connected: self.is_connected(),
+            wanted: blocks(wanted),
+            held: blocks(state.device.granted().len()),
+            written: blocks(self.pool.account(&self.volume).unwrap_or_default().owned),
+        }
+    }
+
+    /// Cancels the resize under way; returns its id.
+    pub fn cancel(&self) -> Option<u64> {
+        let mut state = self.lock();
+        if self.is_removed() {
+            return None;
+        }
+        let id = state.device.cancel(self.now_ns());
+        self.follow(&mut state, self.now_ns());
+        drop(state);
+        self.notifier.notify();
+        id
+    }
+
+    /// Handles elapsed deadlines; returns when to call again.
+    pub fn tick(&self) -> Option<Duration> {
+        let state = self.lock();
+        self.tick_locked(state, self.now_ns())
+    }
+
+    fn tick_locked(&self, mut state: MutexGuard<'_, State>, now: u64) -> Option<Duration> {
+        if self.is_removed() {
+            return None;
+        }
+        let ended = self.follow(&mut state, now);
+        let next = state.device.next_deadline_ns();
+        drop(state);
+        if ended {
+            self.notifier.notify();
+        }
+        next.map(|at| Duration::from_nanos(at.saturating_sub(self.now_ns())))
+    }
+
+    /// As [`tick`](Self::tick), for a thread that must not block. A revocation, which may block,
+    /// gets a thread of its own.
+    pub fn tick_at_once(self: &Arc<Self>) -> Option<Duration> {
+        let Some(state) = self.state.try_lock() else {
+            return Some(BUSY_INTERVAL);
+        };
+        let now = self.now_ns();
+        if state.device.revocation_due(now) == 0 {
+            return self.tick_locked(state, now);
+        }
+        drop(state);
+        if self.revoking.swap(true, Ordering::SeqCst) {
+            return Some(BUSY_INTERVAL);
+        }
+        let vssd = self.clone();
+        let revoke = move || {
+            let_others_first();
+            let survived = survive(|| vssd.tick()).is_some();
+            if !survived {
+                thread::sleep(REVOKE_INTERVAL);
+            }
+            vssd.revoking.store(false, Ordering::SeqCst);
+            vssd.notifier.notify();
+        };
+        let thread = thread::Builder::new().name(format!("revoke-{}", self.name));
+        if let Err(error) = thread.spawn(revoke) {
+            self.revoking.store(false, Ordering::SeqCst);
+            if let Some(times) = self.revoke_log.due() {
+                tracing::error!(
+                    vssd = %self.name,
+                    %error,
+                    times,
+                    "the thread for a revocation could not be started"
+                );
+            }
+            return Some(REVOKE_INTERVAL);
+        }
+        // Its end notifies.
+        None
+    }
+
+    /// Waits for the end of resize `id`, at most until `until`.
+    pub fn wait_for(&self, id: u64, until: Instant) -> Waited {
+        loop {
+            let generation = self.notifier.generation();
+            if self.is_removed() {
+                return Waited::Removed;
+            }
+            {
+                let published = self.published.lock();
+                if let Some(found) = published.finished.iter().find(|f| f.outcome.id == id) {
+                    return Waited::Ended(*found);
+                }
+                let under_way = published.view.resize.as_ref();
+                if under_way.is_none_or(|resize| resize.id != id) {
+                    return Waited::Forgotten;
+                }
+            }
+            let patience = until.saturating_duration_since(Instant::now());
+            if patience.is_zero() {
+                return Waited::UnderWay;
+            }
+            self.notifier.wait(generation, patience);
+        }
+    }
+
+    /// Acts on the state after any change: takes the blocks that are due at `now`, keeps an
+    /// outcome, wakes the worker for an event. Returns true when a resize ended.
+    pub(super) fn follow(&self, state: &mut State, now: u64) -> bool {
+        let due = state.device.revocation_due(now);
+        if due > 0 {
+            // From here on it may be busy.
+            self.published.lock().view = View::of(state);
+            let granted = state.device.granted();
+            // Dropped below, as requests in flight to these blocks need the statistics to end.
+            let mut stats = state.pick.needs_tracker().then(|| self.stats());
+            let tracker = stats.as_mut().and_then(|stats| stats.tracker.as_mut());
+            let picks = match state.given.take() {
+                Some(given) => given,
+                None => pick(state.pick, due, granted, tracker, &mut state.rng),
+            };
+            drop(stats);
+            let held = state.device.granted().len();
+            // A failure has been logged, and has ended the resize.
+            let _ = state.device.revoke(&picks, now, &mut state.store);
+            let after = state.device.granted().len();
+            self.stats().counters.moved(held, after);
+            state.device_ns += self.now_ns() - now;
+        }
+        if state.device.grant_due() > 0 {
+            let held = state.device.granted().len();
+            // As above.
+            let _ = state.device.grant(now, &mut state.store);
+            let after = state.device.granted().len();
+            self.stats().counters.moved(held, after);
+            state.device_ns += self.now_ns() - now;
+        }
+        state.device.tick(self.now_ns());
+        if state.device.has_event() && self.is_connected() {
+            // Full only after 2^64 - 1 wakeups that were not read.
+            let _ = self.wake.write(1);
+        }
+        let activity = Activity::of(&state.device);
+        self.activity.store(activity as u8, Ordering::Relaxed);
+        let Some(outcome) = state.device.take_outcome() else {
+            self.published.lock().view = View::of(state);
+            return false;
+        };
+        let label = match outcome.end {
+            End::Complete => COMPLETE,
+            End::Partial(shortfall) => shortfall.label(),
+        };
+        {
+            let counters = &mut self.stats().counters;
+            counters.resizes += 1;
+            *counters.resize_ends.entry(label).or_default() += 1;
+        }
+        state.finished.truncate(OUTCOMES_KEPT - 1);
+        state.finished.push_front(Finished {
+            outcome,
+            block_size: self.geometry.block_size(),
+            device_ns: state.device_ns,
+            message_bytes: state.message_bytes,
+        });
+        *self.published.lock() = Published::of(state);
+        true
+    }
+}
