@@ -15,7 +15,8 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::iter;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 
 use io_uring::{IoUring, opcode, squeue, types};
@@ -72,17 +73,20 @@ pub struct Uring {
 unsafe impl Send for Uring {}
 
 impl Uring {
-    /// An engine on `file`.
+    /// An engine on `file`, which keeps the descriptors of its `claim` as well: where the process is
+    /// killed, the kernel ends the transfers later, and closes what the ring has after that.
     ///
     /// # Errors
     /// When the system has no io_uring, or does not let this process have one.
-    pub fn new(file: Arc<File>) -> io::Result<Self> {
+    pub fn new(file: Arc<File>, claim: &[BorrowedFd<'_>]) -> io::Result<Self> {
         let ring = IoUring::builder()
             // A completion need not interrupt the thread, which comes to look for it.
             .setup_coop_taskrun()
             .setup_cqsize(2 * SLOTS as u32)
             .build(SLOTS as u32)?;
-        ring.submitter().register_files(&[file.as_raw_fd()])?;
+        let claim = claim.iter().map(BorrowedFd::as_raw_fd);
+        let files: Vec<RawFd> = iter::once(file.as_raw_fd()).chain(claim).collect();
+        ring.submitter().register_files(&files)?;
         let slots = (0..SLOTS).map(|_| Transfer {
             token: 0,
             direction: Direction::Read,
@@ -320,6 +324,9 @@ impl Drop for Uring {
             self.reap();
             self.waiting.clear();
         }
+        // The kernel takes the ring down some time later; the claim is free now. Where that
+        // fails, it is free then.
+        let _ = self.ring.submitter().unregister_files();
     }
 }
 
@@ -336,7 +343,7 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         let content: Vec<u8> = (0..3000u32).flat_map(u32::to_le_bytes).collect();
         file.write_all(&content).unwrap();
-        let mut engine = Uring::new(Arc::new(file)).unwrap();
+        let mut engine = Uring::new(Arc::new(file), &[]).unwrap();
         let mut buffers = vec![[0u8; 4]; 3000];
         let slices: Vec<_> = buffers
             .iter_mut()
@@ -367,7 +374,7 @@ mod tests {
 
     #[test]
     fn the_end_of_the_file_is_an_error() {
-        let mut engine = Uring::new(Arc::new(tempfile::tempfile().unwrap())).unwrap();
+        let mut engine = Uring::new(Arc::new(tempfile::tempfile().unwrap()), &[]).unwrap();
         let mut buffer = [0u8; 16];
         let slice = VolatileSlice::from(&mut buffer[..]);
         // SAFETY: the buffer lives to the end of the test.
@@ -384,7 +391,7 @@ mod tests {
     fn who_rests_is_woken_by_a_transfer_or_by_what_is_watched() {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&[7; 16]).unwrap();
-        let mut engine = Uring::new(Arc::new(file)).unwrap();
+        let mut engine = Uring::new(Arc::new(file), &[]).unwrap();
         let notifier = EventFd::new(libc::EFD_NONBLOCK).unwrap();
         engine.watch(notifier.as_raw_fd()).unwrap();
         for _ in 0..3 {

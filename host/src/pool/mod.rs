@@ -225,7 +225,7 @@ impl Pool {
     /// When the system does not provide what it needs.
     pub fn engine(&self) -> io::Result<Box<dyn Engine>> {
         let engine: Box<dyn Engine> = match (self.engine, self.backing.file()) {
-            (EngineName::Uring, Some(file)) => Box::new(Uring::new(file)?),
+            (EngineName::Uring, Some(file)) => Box::new(Uring::new(file, &self.backing.claim())?),
             _ => Box::new(Immediate::new(self.backing.clone())),
         };
         Ok(match self.pace.get() {
