@@ -7,6 +7,7 @@ use support::frontend::{Frontend, IOERR, OK};
 use support::resizing::{BLOCKS, Content, SECTORS, boot, content, own, start, to};
 use vssd::driver::Driver;
 use vssd_host::control::protocol::{Request, Resize};
+use workloads::{HostPick, Pick};
 
 /// [DEV-15] An unmodified guest loses nothing unless that is forced, and the refusal comes at once
 /// for every pick.

@@ -7,12 +7,17 @@
 //! space, or a device on top of it, such as RAID, LVM or dm-crypt. A disk with a partition in
 //! use cannot be claimed either, nor a partition of a disk in use.
 //!
+//! A process that is killed leaves transfers of its io_urings behind: the kernel closes the files of
+//! the process without waiting for them. So the rings keep the descriptors of the claim as well, and
+//! the claim lasts until no old transfer can reach the file, or a guest's memory, any more.
+//!
 //! A loop device is claimed with what is behind it, and with all other loop devices that lead to the
 //! same bytes, as far as this process may open them: the file behind them may have no path any more.
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::AsRawFd;
+use std::iter;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::thread;
@@ -25,27 +30,48 @@ use super::OpenError;
 use super::loops::Loop;
 use super::users::{self, Id};
 
+<<<<<<< HEAD
 /// How long to wait for a killed predecessor, whose last writes hold the claim.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The interval between attempts.
+=======
+/// How long a predecessor may take to end.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long the transfers of a predecessor may take that has ended: a bound on a disk that is
+/// overloaded.
+const TRANSFER_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often it is tried again meanwhile.
+>>>>>>> sharing
 const INTERVAL: Duration = Duration::from_millis(10);
 
 /// A claim; dropping it releases it.
 #[derive(Debug)]
 pub(super) struct Claim {
+<<<<<<< HEAD
     /// An open file description of its own, read-only and through the page cache. The one that
     /// moves data is registered in rings, which the kernel tears down some time after their process
     /// was killed.
+=======
+    /// A description of its own, read-only and through the page cache.
+>>>>>>> sharing
     file: File,
     /// The file behind a loop device, and other loop devices on that, claimed too.
-    _same: Vec<File>,
+    same: Vec<File>,
 }
 
 impl Claim {
+<<<<<<< HEAD
     /// Claims the file or block device at `path`. A predecessor that was just killed holds the
     /// claim until its requests have ended: its threads wait for them before the kernel closes its
     /// files.
+=======
+    /// Claims the file or block device at `path`. A predecessor that was just killed has the
+    /// claim until its transfers have ended: its threads wait for their own, and its rings keep the
+    /// claim.
+>>>>>>> sharing
     pub(super) fn take(path: &Path, is_device: bool) -> Result<Self, OpenError> {
         let failed = |source| OpenError::Open {
             path: path.to_owned(),
@@ -73,12 +99,17 @@ impl Claim {
             Some(own) => claim_behind(&own, id, path, begun)?,
             None => Vec::new(),
         };
-        Ok(Self { file, _same: same })
+        Ok(Self { file, same })
     }
 
     /// The file, to read what is there through the page cache.
     pub(super) fn file(&self) -> &File {
         &self.file
+    }
+
+    /// The descriptors that hold it.
+    pub(super) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        iter::once(&self.file).chain(&self.same).map(File::as_fd)
     }
 
     /// Whether `other` is a description of the same file.
@@ -131,14 +162,20 @@ fn open_exclusively(path: &Path, begun: Instant) -> Result<File, OpenError> {
         }
         let id = std::fs::metadata(path).map(|metadata| Id::of(&metadata));
         let lasting = id.as_ref().ok().and_then(|id| users::of_device(*id));
-        // What uses it that way does not end by itself.
-        if lasting.is_some() || begun.elapsed() > PATIENCE {
-            let process = || id.ok().and_then(users::process_with_device);
+        let waited = begun.elapsed();
+        let process = || id.ok().and_then(users::process_with_device);
+        // What uses it in a lasting way does not end by itself.
+        let by = lasting.or_else(|| (waited > PATIENCE).then(process)?);
+        if by.is_some() || waited > TRANSFER_PATIENCE {
             return Err(OpenError::Used {
                 path: path.to_owned(),
+<<<<<<< HEAD
                 by: lasting
                     .or_else(process)
                     .unwrap_or_else(|| "the kernel holds it for another user".to_owned()),
+=======
+                by: by.unwrap_or_else(|| "the kernel has it claimed for something else".to_owned()),
+>>>>>>> sharing
             });
         }
         thread::sleep(INTERVAL);
@@ -154,14 +191,18 @@ fn lock(file: &File, path: &Path, begun: Instant) -> Result<(), OpenError> {
         if error != rustix::io::Errno::WOULDBLOCK {
             return Err(failed(error.into()));
         }
-        if begun.elapsed() > PATIENCE {
+        let waited = begun.elapsed();
+        if waited > PATIENCE {
             let id = Id::of(&file.metadata().map_err(failed)?);
-            return Err(OpenError::InUse {
-                path: path.to_owned(),
-                by: users::process_with_lock(id)
-                    .map(|process| format!(" ({process})"))
-                    .unwrap_or_default(),
-            });
+            let process = users::process_with_lock(id);
+            if process.is_some() || waited > TRANSFER_PATIENCE {
+                return Err(OpenError::InUse {
+                    path: path.to_owned(),
+                    by: process
+                        .map(|process| format!(" ({process})"))
+                        .unwrap_or_default(),
+                });
+            }
         }
         thread::sleep(INTERVAL);
     }

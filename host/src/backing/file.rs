@@ -4,7 +4,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -294,11 +294,19 @@ impl Backing for FileBacking {
     fn file(&self) -> Option<Arc<File>> {
         Some(self.file.clone())
     }
+
+    fn claim(&self) -> Vec<BorrowedFd<'_>> {
+        self.claim.descriptors().collect()
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use rustix::fs::{FlockOperation, flock};
+    use rustix::io::Errno;
+
     use super::*;
+    use crate::io::uring::Uring;
 
     #[test]
     fn partial_transfers_go_on_where_they_ended() {
@@ -340,6 +348,23 @@ mod tests {
         drop(backing);
         FileBacking::open(&path, options(true, false)).unwrap();
         assert!(path.exists());
+    }
+
+    /// As a kill leaves it: the kernel closes the descriptors of the process at once, and takes
+    /// its rings down when their transfers have ended.
+    #[test]
+    fn a_ring_keeps_the_claim_of_a_backing_that_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("disk");
+        let mut backing = FileBacking::open(&path, options(true, false)).unwrap();
+        backing.made().keep();
+        let ring = Uring::new(backing.file().unwrap(), &backing.claim()).unwrap();
+        drop(backing);
+        let other = File::open(&path).unwrap();
+        let try_lock = || flock(&other, FlockOperation::NonBlockingLockExclusive);
+        assert_eq!(try_lock(), Err(Errno::WOULDBLOCK));
+        drop(ring);
+        assert_eq!(try_lock(), Ok(()));
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod users;
 
 use std::fs::File;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use vm_memory::VolatileSlice;
@@ -75,5 +76,11 @@ pub trait Backing: Send + Sync {
     /// Its file, for engines that do I/O on the file itself.
     fn file(&self) -> Option<Arc<File>> {
         None
+    }
+
+    /// The descriptors that keep other backends off it. An engine whose transfers may outlast this
+    /// process keeps them open until these have ended.
+    fn claim(&self) -> Vec<BorrowedFd<'_>> {
+        Vec::new()
     }
 }

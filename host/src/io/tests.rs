@@ -26,7 +26,7 @@ const LEN: u64 = (PAGES * PAGE) as u64;
 fn paced(kind: MediaKind, file: File) -> (Paced, Arc<Pace>) {
     let model = MediaModel::new(kind, LEN).unwrap();
     let pace = Arc::new(Pace::new(model));
-    let uring = Uring::new(Arc::new(file)).unwrap();
+    let uring = Uring::new(Arc::new(file), &[]).unwrap();
     let engine = Paced::new(Box::new(uring), pace.clone()).unwrap();
     (engine, pace)
 }

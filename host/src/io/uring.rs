@@ -14,7 +14,8 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::iter;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 
 use io_uring::{IoUring, opcode, squeue, types};
@@ -71,17 +72,25 @@ pub struct Uring {
 unsafe impl Send for Uring {}
 
 impl Uring {
-    /// An engine on `file`.
+    /// An engine on `file`, which keeps the descriptors of its `claim` as well: where the process is
+    /// killed, the kernel ends the transfers later, and closes what the ring has after that.
     ///
     /// # Errors
+<<<<<<< HEAD
     /// When the system has no io_uring, or refuses it to this process.
     pub fn new(file: Arc<File>) -> io::Result<Self> {
+=======
+    /// When the system has no io_uring, or does not let this process have one.
+    pub fn new(file: Arc<File>, claim: &[BorrowedFd<'_>]) -> io::Result<Self> {
+>>>>>>> sharing
         let ring = IoUring::builder()
             // A completion need not interrupt the thread, which checks for it.
             .setup_coop_taskrun()
             .setup_cqsize(2 * SLOTS as u32)
             .build(SLOTS as u32)?;
-        ring.submitter().register_files(&[file.as_raw_fd()])?;
+        let claim = claim.iter().map(BorrowedFd::as_raw_fd);
+        let files: Vec<RawFd> = iter::once(file.as_raw_fd()).chain(claim).collect();
+        ring.submitter().register_files(&files)?;
         let slots = (0..SLOTS).map(|_| Transfer {
             token: 0,
             direction: Direction::Read,
@@ -319,6 +328,9 @@ impl Drop for Uring {
             self.reap();
             self.waiting.clear();
         }
+        // The kernel takes the ring down some time later; the claim is free now. Where that
+        // fails, it is free then.
+        let _ = self.ring.submitter().unregister_files();
     }
 }
 
@@ -335,7 +347,7 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         let content: Vec<u8> = (0..3000u32).flat_map(u32::to_le_bytes).collect();
         file.write_all(&content).unwrap();
-        let mut engine = Uring::new(Arc::new(file)).unwrap();
+        let mut engine = Uring::new(Arc::new(file), &[]).unwrap();
         let mut buffers = vec![[0u8; 4]; 3000];
         let slices: Vec<_> = buffers
             .iter_mut()
@@ -366,7 +378,7 @@ mod tests {
 
     #[test]
     fn the_end_of_the_file_is_an_error() {
-        let mut engine = Uring::new(Arc::new(tempfile::tempfile().unwrap())).unwrap();
+        let mut engine = Uring::new(Arc::new(tempfile::tempfile().unwrap()), &[]).unwrap();
         let mut buffer = [0u8; 16];
         let slice = VolatileSlice::from(&mut buffer[..]);
         // SAFETY: the buffer lives to the end of the test.
@@ -383,7 +395,7 @@ mod tests {
     fn a_parked_thread_is_woken_by_a_transfer_or_the_watched_descriptor() {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&[7; 16]).unwrap();
-        let mut engine = Uring::new(Arc::new(file)).unwrap();
+        let mut engine = Uring::new(Arc::new(file), &[]).unwrap();
         let notifier = EventFd::new(libc::EFD_NONBLOCK).unwrap();
         engine.watch(notifier.as_raw_fd()).unwrap();
         for _ in 0..3 {

@@ -30,6 +30,8 @@ pub mod volume;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod grant_tests;
+#[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
@@ -225,7 +227,7 @@ impl Pool {
     /// When the system refuses what it needs.
     pub fn engine(&self) -> io::Result<Box<dyn Engine>> {
         let engine: Box<dyn Engine> = match (self.engine, self.backing.file()) {
-            (EngineName::Uring, Some(file)) => Box::new(Uring::new(file)?),
+            (EngineName::Uring, Some(file)) => Box::new(Uring::new(file, &self.backing.claim())?),
             _ => Box::new(Immediate::new(self.backing.clone())),
         };
         Ok(match self.pace.get() {
@@ -344,14 +346,11 @@ impl Pool {
         let geometry = Geometry::new(self.block_size, capacity.into()).map_err(io::Error::other)?;
         let id = VolumeId(self.volumes().next);
         let volume = Arc::new(Volume::new(id, capacity));
-        {
-            let mut state = self.state();
-            let refusal = |denied| self.refusal(denied);
-            state.allocator.open(id, bounds).map_err(refusal)?;
-            if let Err(denied) = state.allocator.may_hold(id, held) {
-                state.allocator.close(id);
-                return Err(self.refusal(denied).into());
-            }
+        let opened = self.state().allocator.open(id, bounds);
+        opened.map_err(|denied| self.refusal(denied))?;
+        if let Err(refusal) = self.promise(id, held) {
+            self.state().allocator.close(id);
+            return Err(refusal.into());
         }
         let mut blocks = BlockSet::empty(capacity);
         blocks.insert_range(0, held);
@@ -360,14 +359,17 @@ impl Pool {
                 batch.volume(id, capacity, bounds, name);
                 commit::granted(batch, id, &blocks, geometry);
             },
-            |state| {
+            |_| {
                 volume.restore_held(&blocks);
-                state.allocator.hold(id, held);
                 let mut volumes = self.volumes();
                 volumes.next += 1;
                 volumes.by_name.insert(name.to_owned(), volume.clone());
             },
-            || self.state().allocator.close(id),
+            || {
+                let allocator = &mut self.state().allocator;
+                allocator.let_go(id, held);
+                allocator.close(id);
+            },
         )?;
         Ok(volume)
     }
@@ -454,15 +456,23 @@ impl Pool {
     }
 
     fn grant(&self, volume: &Volume, blocks: &SetView<'_>) -> Result<(), PoolError> {
-        self.may_hold(volume, blocks.len())?;
+        self.promise(volume.id(), blocks.len())?;
         self.record(
             |batch| batch.granted(volume.id(), blocks),
-            |state| {
-                state.allocator.hold(volume.id(), blocks.len());
-                volume.allow(blocks);
-            },
-            || (),
+            |_| volume.allow(blocks),
+            || self.state().allocator.let_go(volume.id(), blocks.len()),
         )
+    }
+
+    /// Counts `more` blocks as held, if the volume may hold them. In one step, and before that is
+    /// recorded: recording waits for the backing, and meanwhile another volume must not be
+    /// promised the same room.
+    fn promise(&self, id: VolumeId, more: u32) -> Result<(), Refusal> {
+        let mut state = self.state();
+        let allowed = state.allocator.may_hold(id, more);
+        allowed.map_err(|denied| self.refusal(denied))?;
+        state.allocator.hold(id, more);
+        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Allocator and maps against a naive model: a map from block to physical block for each
 //! volume, and sets of physical blocks.
 
-mod world;
+pub(super) mod world;
 
 use std::sync::Arc;
 

@@ -148,6 +148,64 @@ impl fmt::Display for Latency {
     }
 }
 
+/// What was wrong with a request of `stress`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
+pub enum Wrong {
+    /// A read failed.
+    ReadFailed,
+    /// A write failed.
+    WriteFailed,
+    /// A read returned other data than were written last.
+    OtherData {
+        /// Their first 64-bit word.
+        first_word: u64,
+        /// Their last 64-bit word.
+        last_word: u64,
+    },
+}
+
+/// Part of the answer to `stress`: one of the first requests that failed or returned other
+/// data than were written last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StressFault {
+    /// Its block.
+    pub block: u32,
+    /// What was wrong.
+    pub wrong: Wrong,
+    /// Version of the block that was expected, 0 for zeros; none where several were possible.
+    pub expected: Option<u8>,
+    /// Requests of the command that had ended before.
+    pub after_requests: u64,
+}
+
+impl fmt::Display for StressFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            block,
+            wrong,
+            expected,
+            after_requests,
+        } = self;
+        write!(
+            f,
+            "{wrong} at block {block} after {after_requests} requests"
+        )?;
+        if let Wrong::OtherData {
+            first_word,
+            last_word,
+        } = wrong
+        {
+            write!(f, ": from {first_word:016x} to {last_word:016x}")?;
+        }
+        match expected {
+            Some(version) => write!(f, ", expected version {version}"),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Answer to `stress`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stressed {

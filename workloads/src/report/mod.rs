@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 pub use self::cache::{
     CacheOpened, CacheSample, DirtyLost, Replayed, Stamps, StampsRead, WrittenBack,
 };
-pub use self::disk::{Counts, Filled, Latency, Read, Stressed, Verified};
+pub use self::disk::{
+    Counts, Filled, Latency, Read, StressFault, Stressed, Verified, Wrong,
+};
 pub use self::guest::{Done, Failed, Info, Ready, Resized};
 
 /// What the list of blocks did during a phase of a measurement.
@@ -91,6 +93,7 @@ reports! {
     Counts,
     Read,
     Latency,
+    StressFault,
     Stressed,
     CacheOpened,
     CacheSample,
@@ -140,6 +143,15 @@ mod tests {
             Report::Failed(Failed {
                 command: "fill; \"x\"\n".into(),
                 reason: "no".into(),
+            }),
+            Report::StressFault(StressFault {
+                block: 3,
+                wrong: Wrong::OtherData {
+                    first_word: u64::MAX,
+                    last_word: 0,
+                },
+                expected: None,
+                after_requests: 7,
             }),
             Report::Latency(Latency {
                 phase: PhaseKind::Shrink,

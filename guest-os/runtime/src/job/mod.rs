@@ -4,6 +4,7 @@
 //! queue full, follows resizes and otherwise idles is the same for all of them, in
 //! [`crate::guest`].
 
+mod doubtful;
 mod fill;
 mod flush;
 mod latency;

@@ -47,7 +47,7 @@ pub(super) struct World {
     settling: BTreeSet<u32>,
 }
 
-pub(super) fn view_of<T>(set: &BlockSet, act: impl FnOnce(&SetView<'_>) -> T) -> T {
+pub(in crate::pool) fn view_of<T>(set: &BlockSet, act: impl FnOnce(&SetView<'_>) -> T) -> T {
     let geometry = Geometry::new(4096, set.capacity().into()).unwrap();
     let mut buffer = vec![0; 1 << 20];
     let out = encode(set, 0, u32::MAX, Encoding::Compact, geometry, &mut buffer);
