@@ -1,5 +1,5 @@
-//! `harness bench …`: the experiments that measure the backend and the guest's cache beside
-//! their peers, by options of their own.
+//! `harness bench`: the experiments that compare the backend and the guest's cache with peers,
+//! with their own command-line options.
 
 use std::path::PathBuf;
 
@@ -13,36 +13,36 @@ use crate::experiments::sim::params::parse_workload;
 use crate::experiments::{bench_cache, bench_io, bench_resize};
 use crate::runs::Order;
 
-/// What can be measured.
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum Bench {
-    /// Requests, natively, beside qemu-storage-daemon and plain io_uring.
+    /// Compare requests without a guest: vssd-host, qemu-storage-daemon and plain io_uring.
     Io(IoOptions),
-    /// Resizes by 16 GiB: their time, the backend's memory, and what requests feel.
+    /// Measure resizes of 16 GiB: their time, the backend's memory, and request latency during
+    /// a resize.
     Resize(ResizeOptions),
-    /// The eviction policies of the guest's cache, beside libCacheSim's.
+    /// Compare the eviction policies of the guest's cache with libCacheSim.
     Cache(CacheOptions),
 }
 
 /// Options of `harness bench io`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct IoOptions {
-    /// Bytes of the device on the disk.
+    /// Size of the device on the disk.
     #[arg(long, default_value = "2GiB")]
     size: ByteSize,
-    /// How long one slice of one load lasts, milliseconds.
+    /// Duration of a slice of a load, milliseconds.
     #[arg(long, default_value_t = 1000)]
     slice_ms: u64,
-    /// Rounds; each has one slice of each load for each server.
+    /// Number of rounds; a round has one slice per load and server.
     #[arg(long, default_value_t = 7)]
     rounds: u32,
-    /// Folder for the file that is measured on; it says which disk.
+    /// Folder for the backing file, on the disk to measure.
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// Few and short slices: whether it works, not how fast it is.
+    /// Few and short slices: a functional test, not a measurement.
     #[arg(long)]
     quick: bool,
-    /// Exit with 3 when a bar is missed.
+    /// Exit with code 3 if a requirement does not hold.
     #[arg(long)]
     check: bool,
     #[command(flatten)]
@@ -50,7 +50,7 @@ pub(crate) struct IoOptions {
 }
 
 impl IoOptions {
-    /// As they are when the quick form has its say.
+    /// The options after the limits of `--quick`.
     fn effective(&self) -> Self {
         let mut options = self.clone();
         if options.quick {
@@ -65,16 +65,16 @@ impl IoOptions {
 /// Options of `harness bench resize`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ResizeOptions {
-    /// How often each is measured.
+    /// Number of repetitions of each measurement.
     #[arg(long, default_value_t = 15)]
     repetitions: u32,
-    /// Resizes after which the backend's memory is looked at again.
+    /// Number of resizes between two measurements of the backend's memory.
     #[arg(long, default_value_t = 10_000)]
     resizes: u32,
-    /// Few repetitions: whether it works, not how fast it is.
+    /// Few repetitions: a functional test, not a measurement.
     #[arg(long)]
     quick: bool,
-    /// Exit with 3 when a bar is missed.
+    /// Exit with code 3 if a requirement does not hold.
     #[arg(long)]
     check: bool,
     #[command(flatten)]
@@ -84,7 +84,7 @@ pub(crate) struct ResizeOptions {
 }
 
 impl ResizeOptions {
-    /// As they are when the quick form has its say.
+    /// The options after the limits of `--quick`.
     fn effective(&self) -> Self {
         let mut options = self.clone();
         if options.quick {
@@ -98,29 +98,29 @@ impl ResizeOptions {
 /// Options of `harness bench cache`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct CacheOptions {
-    /// The requests: zipf:EXPONENT, gaussian:MEAN,SD, uniform, sequential or
+    /// Workload: zipf:EXPONENT, gaussian:MEAN,SD, uniform, sequential or
     /// hotspot:BLOCKS,SHARE,SPEED.
     #[arg(long, default_value = "zipf:0.99", value_parser = parse_workload)]
     workload: Workload,
-    /// Blocks that they are for.
+    /// Number of blocks of the workload's disk.
     #[arg(long, default_value_t = 1 << 20)]
     blocks: u32,
-    /// How many requests.
+    /// Number of requests.
     #[arg(long, default_value_t = 4_000_000)]
     requests: u64,
-    /// Blocks of the cache.
+    /// Capacity of the cache, blocks.
     #[arg(long, default_value_t = 128 << 10)]
     capacity: u32,
-    /// Rounds; each has one pass of each policy by each side.
+    /// Number of rounds; a round has one pass per policy and implementation.
     #[arg(long, default_value_t = 5)]
     rounds: u32,
-    /// The Python that has libcachesim.
+    /// Python interpreter with the package libcachesim.
     #[arg(long, default_value = "python3", value_name = "PROGRAM")]
     python: PathBuf,
-    /// Few requests and rounds: whether it works, not how fast it is.
+    /// Few requests and rounds: a functional test, not a measurement.
     #[arg(long)]
     quick: bool,
-    /// Exit with 3 when a bar is missed.
+    /// Exit with code 3 if a requirement does not hold.
     #[arg(long)]
     check: bool,
     #[command(flatten)]
@@ -128,7 +128,7 @@ pub(crate) struct CacheOptions {
 }
 
 impl CacheOptions {
-    /// As they are when the quick form has its say.
+    /// The options after the limits of `--quick`.
     fn effective(&self) -> Self {
         let mut options = self.clone();
         if options.quick {
@@ -140,8 +140,8 @@ impl CacheOptions {
 }
 
 impl Bench {
-    /// Whether a missed bar is a failure.
-    pub(crate) fn checks(&self) -> bool {
+    /// Whether `--check` is set.
+    pub(crate) fn is_check(&self) -> bool {
         match self {
             Self::Io(options) => options.check,
             Self::Resize(options) => options.check,
@@ -149,7 +149,6 @@ impl Bench {
         }
     }
 
-    /// Where results go.
     pub(crate) fn out(&self) -> &OutArgs {
         match self {
             Self::Io(options) => &options.out,
@@ -158,7 +157,7 @@ impl Bench {
         }
     }
 
-    /// What its guests run under; `None` when it has none.
+    /// The QEMU options; `None` without guests.
     pub(crate) fn qemu(&self) -> Option<&QemuArgs> {
         match self {
             Self::Resize(options) => Some(&options.qemu),
@@ -186,9 +185,9 @@ impl IoOptions {
             dir,
             ..
         } = self.effective();
-        // Which folder it was is of no use elsewhere.
+        // The path is meaningless on other machines.
         let placed = dir.as_ref().map_or("", |_| " --dir DIR");
-        let again = format!(
+        let reproduce = format!(
             "bench io --size {size} --slice-ms {slice_ms} --rounds {rounds} --seed {seed}{placed}"
         );
         let params = bench_io::params::Raw {
@@ -197,7 +196,7 @@ impl IoOptions {
             rounds,
             dir: dir.unwrap_or_default(),
         };
-        Order::new(&bench_io::BenchIo, &params, !self.quick, again)
+        Order::new(&bench_io::BenchIo, &params, !self.quick, reproduce)
     }
 }
 
@@ -209,13 +208,13 @@ impl ResizeOptions {
             resizes,
             ..
         } = self.effective();
-        let again =
+        let reproduce =
             format!("bench resize --repetitions {repetitions} --resizes {resizes} --seed {seed}");
         let params = bench_resize::params::Raw {
             repetitions,
             resizes,
         };
-        Order::new(&bench_resize::BenchResize, &params, !self.quick, again)
+        Order::new(&bench_resize::BenchResize, &params, !self.quick, reproduce)
     }
 }
 
@@ -231,7 +230,7 @@ impl CacheOptions {
             python,
             ..
         } = self.effective();
-        let again = format!(
+        let reproduce = format!(
             "bench cache --workload {workload} --blocks {blocks} --requests {requests} --capacity {capacity} \
              --rounds {rounds} --seed {seed}"
         );
@@ -243,6 +242,6 @@ impl CacheOptions {
             rounds,
             python,
         };
-        Order::new(&bench_cache::BenchCache, &params, !self.quick, again)
+        Order::new(&bench_cache::BenchCache, &params, !self.quick, reproduce)
     }
 }

@@ -12,10 +12,10 @@ use harness::experiments::common::params::{Overrides, resolve};
 use harness::experiments::latency::rows::{
     LatencyBucketRow, LatencyCycleRow, LatencyPhase, LatencyRow, Side,
 };
-use lab::accel::{Accel, kvm_opens};
+use lab::accel::{Accel, can_open_kvm};
 use lab::backend::{Backend, BackendConfig};
 use lab::qemu::{Drives, Machine, Qemu};
-use lab::testbed::{Disks, OriginShape, ResizeOptions, Shape, Talk, Testbed};
+use lab::testbed::{Disks, GuestChannel, OriginShape, ResizeOptions, Shape, Testbed};
 use lab::vm_host::{Bench, VmHost};
 use results::manifest::Manifest;
 use results::store::{RunFolder, read};
@@ -131,7 +131,7 @@ fn microvm_under_tcg() {
 /// choice of an accelerator then says so is what remains to be tested.
 #[test]
 fn both_machines_under_kvm_where_there_is_one() {
-    if kvm_opens() {
+    if can_open_kvm() {
         there_and_back(Machine::Q35, Accel::Kvm);
         there_and_back(Machine::Microvm, Accel::Kvm);
     } else {
@@ -489,7 +489,7 @@ fn a_cache_is_served_while_the_vssd_shrinks_to_nothing_and_grows() {
         // It is under way at every size.
         let until = bench.guest.until(PATIENCE);
         for _ in 0..4 {
-            bench.guest.hear(until, "replay").unwrap();
+            bench.guest.next_report(until, "replay").unwrap();
         }
     }
     let reports = bench.guest.stop(PATIENCE).unwrap();
@@ -531,7 +531,7 @@ fn a_killed_guest_loses_nothing_that_its_cache_had_flushed() {
         bench.guest.start(&load.parse().unwrap()).unwrap();
         let until = bench.guest.until(PATIENCE);
         for _ in 0..5 {
-            bench.guest.hear(until, "replay").unwrap();
+            bench.guest.next_report(until, "replay").unwrap();
         }
         bench = bench.kill_guest(&vm_host).unwrap();
         let reports = run(&mut bench, &format!("cache write={write}"));

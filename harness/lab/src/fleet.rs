@@ -1,4 +1,4 @@
-//! Several guests under QEMU on one backend, whose pool they share.
+//! Several guests under QEMU that share the pool of one backend.
 
 use std::fs;
 
@@ -14,9 +14,8 @@ use crate::vm_host::VmHost;
 
 /// Guests, by VM, and their backend.
 pub struct Fleet {
-    /// The guests; dropped first.
+    // Dropped before the backend that they use.
     pub guests: Vec<Guest>,
-    /// The backend.
     pub backend: Backend,
     vm_host: VmHost,
     folder: TempDir,
@@ -65,10 +64,10 @@ impl Fleet {
         self.vm_host.launch(drives, folder)
     }
 
-    /// Kills the QEMU of a VM as `kill -9` does, and boots the VM again.
+    /// Kills the QEMU of a VM with SIGKILL and boots the VM again.
     ///
     /// # Errors
-    /// When the VM does not come up again.
+    /// When the VM does not boot again.
     pub fn kill_guest(&mut self, vm: usize) -> Result<()> {
         drop(self.guests.remove(vm));
         let guest = self.boot(vm)?;
@@ -76,21 +75,21 @@ impl Fleet {
         Ok(())
     }
 
-    /// Kills the backend as `kill -9` does, starts another on the same files
-    /// under the feet of all guests, and waits until they have found it.
+    /// Kills the backend with SIGKILL while the guests run, starts another on the same files,
+    /// and waits until the guests have reconnected.
     ///
     /// # Errors
-    /// When it does not start, or a guest does not find it.
+    /// When it does not start, or a guest does not reconnect.
     pub fn kill_backend(self) -> Result<Self> {
         let backend = self.backend.kill_and_restart()?;
         backend.await_agreed()?;
         Ok(Self { backend, ..self })
     }
 
-    /// Ends all guests in good order, then the backend.
+    /// Shuts all guests down, then the backend.
     ///
     /// # Errors
-    /// When a guest does not end well.
+    /// When a guest exits with an error or not at all.
     pub fn shut_down(self) -> Result<()> {
         self.guests.into_iter().try_for_each(Guest::shut_down)
     }

@@ -1,5 +1,5 @@
-//! Reference of the three programs and of the CSV files, from their definitions: completions,
-//! man pages, and pages of the book.
+//! Generates the reference of the three programs and the CSV files: shell completions, man
+//! pages, and pages of the book.
 
 mod columns;
 mod commands;
@@ -13,7 +13,6 @@ use clap_complete::Shell;
 
 use crate::experiments::ALL;
 
-/// The programs, given this one.
 fn programs(harness: Command) -> [Command; 3] {
     [
         harness,
@@ -26,14 +25,14 @@ fn make(dir: &Path) -> Result<()> {
     fs::create_dir_all(dir).with_context(|| format!("make {}", dir.display()))
 }
 
-/// A completion script for this program.
+/// The completion script of `harness`.
 pub(crate) fn completions(harness: &mut Command, shell: Shell) -> String {
     let mut script = Vec::new();
     clap_complete::generate(shell, harness, "harness", &mut script);
     String::from_utf8_lossy(&script).into_owned()
 }
 
-/// Writes man pages: one for each program and command.
+/// Writes a man page for each program and command.
 pub(crate) fn write_man(harness: Command, dir: &Path) -> Result<()> {
     make(dir)?;
     for program in programs(harness) {

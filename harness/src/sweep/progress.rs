@@ -1,43 +1,34 @@
-//! How far a sweep is: a bar on a terminal, else a line now and then.
+//! Progress of a sweep: a bar on a terminal, otherwise a line every few seconds.
 
 use std::time::{Duration, Instant};
 
-use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar};
+use terminal::progress::Progress;
 use vssd_host::output::warn;
 
-/// Time between two lines where there is no terminal.
-const BETWEEN_LINES: Duration = Duration::from_secs(10);
+/// Interval of the lines without a terminal.
+const LINE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Shows on standard error how far a sweep is.
+/// Shows the progress of a sweep on standard error.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct SweepProgress {
     bar: ProgressBar,
-    lines: bool,
+    prints_lines: bool,
     started: Instant,
     last_line: Instant,
     done: u64,
     all: u64,
 }
 
-impl Pace {
-    /// For `all` cells that are still to be run.
-    pub(super) fn new(terminal: bool, all: u64) -> Self {
-        let target = match terminal {
-            true => ProgressDrawTarget::stderr(),
-            false => ProgressDrawTarget::hidden(),
-        };
-        let bar = ProgressBar::with_draw_target(Some(all), target);
-        let style = ProgressStyle::with_template(
-            "{prefix} [{bar:30}] {percent}% {pos}/{len} cells, {per_sec}, {eta} left",
-        );
-        if let Ok(style) = style {
-            bar.set_style(style.progress_chars("=> "));
-        }
-        bar.set_prefix("sweep");
+impl SweepProgress {
+    /// For `all` cells to run.
+    pub(super) fn new(is_terminal: bool, all: u64) -> Self {
+        let progress = Progress { shown: is_terminal };
+        let template = "{prefix} [{bar:30}] {percent}% {pos}/{len} cells, {per_sec}, {eta} left";
         let now = Instant::now();
         Self {
-            bar,
-            lines: !terminal,
+            bar: progress.styled("sweep", Some(all), template),
+            prints_lines: !is_terminal,
             started: now,
             last_line: now,
             done: 0,
@@ -45,27 +36,27 @@ impl Pace {
         }
     }
 
-    /// Says something, above the bar if there is one.
-    pub(super) fn say(&self, text: &str) {
+    /// Prints a message above the bar.
+    pub(super) fn message(&self, text: &str) {
         self.bar.suspend(|| warn(format_args!("harness: {text}")));
     }
 
-    /// A cell ended.
+    /// Counts a completed cell.
     pub(super) fn step(&mut self) {
         self.done += 1;
         self.bar.inc(1);
         self.tick();
     }
 
-    /// Time has passed.
+    /// Prints a line if the last one is old enough.
     pub(super) fn tick(&mut self) {
-        if self.lines && self.last_line.elapsed() >= BETWEEN_LINES {
+        if self.prints_lines && self.last_line.elapsed() >= LINE_INTERVAL {
             self.last_line = Instant::now();
-            self.say(&line(self.done, self.all, self.started.elapsed()));
+            self.message(&line(self.done, self.all, self.started.elapsed()));
         }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(super) fn finish(&self) {
         self.bar.finish_and_clear();
     }
@@ -81,7 +72,7 @@ fn line(done: u64, all: u64, elapsed: Duration) -> String {
             format!("{} left", HumanDuration(left))
         }
     };
-    format!("{done} of {all} cells ({percent} %), {rate:.1} a second, {left}")
+    format!("{done} of {all} cells ({percent} %), {rate:.1} per second, {left}")
 }
 
 #[cfg(test)]
@@ -89,15 +80,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_says_how_far_and_how_long_yet() {
+    fn a_line_has_progress_rate_and_time_left() {
         let after = Duration::from_secs(10);
         assert_eq!(
             line(50, 200, after),
-            "50 of 200 cells (25 %), 5.0 a second, 30 seconds left"
+            "50 of 200 cells (25 %), 5.0 per second, 30 seconds left"
         );
         assert_eq!(
             line(0, 200, after),
-            "0 of 200 cells (0 %), 0.0 a second, time left unknown"
+            "0 of 200 cells (0 %), 0.0 per second, time left unknown"
         );
     }
 }

@@ -1,39 +1,37 @@
-//! What a command says on standard output.
+//! Standard output of a command.
 
 use std::fmt;
 
 use anyhow::Result;
 use vssd_host::output::{OutputError, print};
 
-/// Says things until standard output takes no more, and remembers why it did not.
+/// Writes to standard output until a write fails, and keeps the error.
 ///
-/// A command works towards results in a folder, or an exit code, and says what they are.
-/// That it is not read, or that the disk is full to which standard output goes, must not
-/// cost the results of an hour: the work goes on, and the error is the last thing that
-/// comes of the command.
+/// A closed pipe or a full disk at standard output must not lose the results of an hour, which
+/// are in a folder. So the command continues, and [`Self::finish`] returns the error at the end.
 #[derive(Debug, Default)]
-pub struct Talk {
+pub struct Output {
     failed: Option<OutputError>,
 }
 
-impl Talk {
-    /// Says `text`, as it is.
-    pub fn say(&mut self, text: impl fmt::Display) {
+impl Output {
+    /// Writes `text` without a newline.
+    pub fn text(&mut self, text: impl fmt::Display) {
         if self.failed.is_none() {
             self.failed = print(text).err();
         }
     }
 
-    /// Says `text` on a line of its own.
+    /// Writes `text` and a newline.
     pub fn line(&mut self, text: impl fmt::Display) {
-        self.say(format_args!("{text}\n"));
+        self.text(format_args!("{text}\n"));
     }
 
-    /// Ends it.
+    /// Ends the output.
     ///
     /// # Errors
-    /// When not all could be said, unless it is that the reader left.
-    pub fn end(self) -> Result<()> {
+    /// That of the first failed write, except a closed pipe.
+    pub fn finish(self) -> Result<()> {
         match self.failed {
             Some(error) if !error.is_closed() => Err(error.into()),
             _ => Ok(()),

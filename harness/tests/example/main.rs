@@ -23,7 +23,7 @@ fn it_runs_and_its_folder_is_judged_and_drawn() {
         experiment: &Regrow,
         params,
         full: false,
-        again: None,
+        reproduce: None,
     };
     let lab = Lab {
         joined: Joined::Twin,

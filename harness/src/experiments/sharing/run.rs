@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use lab::backend::{Backend, vssd_name};
 use lab::fleet::Fleet;
 use lab::guest::Guest;
-use lab::testbed::Talk;
+use lab::testbed::GuestChannel;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use results::store::RunFolder;
