@@ -24,6 +24,30 @@ pub(crate) enum Bench {
     Cache(CacheOptions),
 }
 
+/// Options of all benchmarks.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct BenchArgs {
+    /// Run few and short measurements: a functional test whose numbers mean nothing.
+    #[arg(long)]
+    quick: bool,
+    /// Exit with code 3 if a requirement does not hold.
+    #[arg(long)]
+    pub(crate) check: bool,
+    #[command(flatten)]
+    pub(crate) out: OutArgs,
+}
+
+impl BenchArgs {
+    /// `value`, but with `--quick` at most `quick_max`.
+    fn limit<T: Ord>(&self, value: T, quick_max: T) -> T {
+        if self.quick {
+            value.min(quick_max)
+        } else {
+            value
+        }
+    }
+}
+
 /// Options of `harness bench io`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct IoOptions {
@@ -39,27 +63,8 @@ pub(crate) struct IoOptions {
     /// Folder for the backing file, on the disk to measure.
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// Few and short slices: a functional test, not a measurement.
-    #[arg(long)]
-    quick: bool,
-    /// Exit with code 3 if a requirement does not hold.
-    #[arg(long)]
-    check: bool,
     #[command(flatten)]
-    out: OutArgs,
-}
-
-impl IoOptions {
-    /// The options after the limits of `--quick`.
-    fn effective(&self) -> Self {
-        let mut options = self.clone();
-        if options.quick {
-            options.size = options.size.min(ByteSize(256 << 20));
-            options.slice_ms = options.slice_ms.min(100);
-            options.rounds = options.rounds.min(2);
-        }
-        options
-    }
+    bench: BenchArgs,
 }
 
 /// Options of `harness bench resize`.
@@ -71,28 +76,10 @@ pub(crate) struct ResizeOptions {
     /// Number of resizes between two measurements of the backend's memory.
     #[arg(long, default_value_t = 10_000)]
     resizes: u32,
-    /// Few repetitions: a functional test, not a measurement.
-    #[arg(long)]
-    quick: bool,
-    /// Exit with code 3 if a requirement does not hold.
-    #[arg(long)]
-    check: bool,
     #[command(flatten)]
-    out: OutArgs,
+    bench: BenchArgs,
     #[command(flatten)]
     qemu: QemuArgs,
-}
-
-impl ResizeOptions {
-    /// The options after the limits of `--quick`.
-    fn effective(&self) -> Self {
-        let mut options = self.clone();
-        if options.quick {
-            options.repetitions = options.repetitions.min(2);
-            options.resizes = options.resizes.min(200);
-        }
-        options
-    }
 }
 
 /// Options of `harness bench cache`.
@@ -117,43 +104,16 @@ pub(crate) struct CacheOptions {
     /// Python interpreter with the package libcachesim.
     #[arg(long, default_value = "python3", value_name = "PROGRAM")]
     python: PathBuf,
-    /// Few requests and rounds: a functional test, not a measurement.
-    #[arg(long)]
-    quick: bool,
-    /// Exit with code 3 if a requirement does not hold.
-    #[arg(long)]
-    check: bool,
     #[command(flatten)]
-    out: OutArgs,
-}
-
-impl CacheOptions {
-    /// The options after the limits of `--quick`.
-    fn effective(&self) -> Self {
-        let mut options = self.clone();
-        if options.quick {
-            options.requests = options.requests.min(400_000);
-            options.rounds = options.rounds.min(2);
-        }
-        options
-    }
+    bench: BenchArgs,
 }
 
 impl Bench {
-    /// Whether `--check` is set.
-    pub(crate) fn is_check(&self) -> bool {
+    pub(crate) fn args(&self) -> &BenchArgs {
         match self {
-            Self::Io(options) => options.check,
-            Self::Resize(options) => options.check,
-            Self::Cache(options) => options.check,
-        }
-    }
-
-    pub(crate) fn out(&self) -> &OutArgs {
-        match self {
-            Self::Io(options) => &options.out,
-            Self::Resize(options) => &options.out,
-            Self::Cache(options) => &options.out,
+            Self::Io(options) => &options.bench,
+            Self::Resize(options) => &options.bench,
+            Self::Cache(options) => &options.bench,
         }
     }
 
@@ -177,14 +137,11 @@ impl Bench {
 
 impl IoOptions {
     fn order(&self) -> Result<Order> {
-        let seed = self.out.seed;
-        let Self {
-            size,
-            slice_ms,
-            rounds,
-            dir,
-            ..
-        } = self.effective();
+        let Self { dir, bench, .. } = self;
+        let size = bench.limit(self.size, ByteSize(256 << 20));
+        let slice_ms = bench.limit(self.slice_ms, 100);
+        let rounds = bench.limit(self.rounds, 2);
+        let seed = bench.out.seed;
         // The path is meaningless on other machines.
         let placed = dir.as_ref().map_or("", |_| " --dir DIR");
         let reproduce = format!(
@@ -194,54 +151,53 @@ impl IoOptions {
             size: size.to_string(),
             slice_ms,
             rounds,
-            dir: dir.unwrap_or_default(),
+            dir: dir.clone().unwrap_or_default(),
         };
-        Order::new(&bench_io::BenchIo, &params, !self.quick, reproduce)
+        Order::new(&bench_io::BenchIo, &params, !bench.quick, reproduce)
     }
 }
 
 impl ResizeOptions {
     fn order(&self) -> Result<Order> {
-        let seed = self.out.seed;
-        let Self {
-            repetitions,
-            resizes,
-            ..
-        } = self.effective();
+        let bench = &self.bench;
+        let repetitions = bench.limit(self.repetitions, 2);
+        let resizes = bench.limit(self.resizes, 200);
+        let seed = bench.out.seed;
         let reproduce =
             format!("bench resize --repetitions {repetitions} --resizes {resizes} --seed {seed}");
         let params = bench_resize::params::Raw {
             repetitions,
             resizes,
         };
-        Order::new(&bench_resize::BenchResize, &params, !self.quick, reproduce)
+        Order::new(&bench_resize::BenchResize, &params, !bench.quick, reproduce)
     }
 }
 
 impl CacheOptions {
     fn order(&self) -> Result<Order> {
-        let seed = self.out.seed;
         let Self {
             workload,
             blocks,
-            requests,
             capacity,
-            rounds,
             python,
+            bench,
             ..
-        } = self.effective();
+        } = self;
+        let requests = bench.limit(self.requests, 400_000);
+        let rounds = bench.limit(self.rounds, 2);
+        let seed = bench.out.seed;
         let reproduce = format!(
             "bench cache --workload {workload} --blocks {blocks} --requests {requests} --capacity {capacity} \
              --rounds {rounds} --seed {seed}"
         );
         let params = bench_cache::params::Raw {
             workload: workload.to_string(),
-            blocks,
+            blocks: *blocks,
             requests,
-            capacity,
+            capacity: *capacity,
             rounds,
-            python,
+            python: python.clone(),
         };
-        Order::new(&bench_cache::BenchCache, &params, !self.quick, reproduce)
+        Order::new(&bench_cache::BenchCache, &params, !bench.quick, reproduce)
     }
 }

@@ -69,8 +69,7 @@ fn at_least(have: u64, need: u64) -> Health {
     }
 }
 
-/// Runs all checks.
-pub(crate) fn examine(program: Option<&Path>, choice: AccelChoice) -> Vec<Check> {
+fn qemu_checks(program: Option<&Path>) -> Vec<Check> {
     let mut checks = Vec::new();
     let install = format!(
         "run ./setup, or set --qemu to {PROGRAM} {}.{} or newer; without QEMU only twins can run",
@@ -95,6 +94,12 @@ pub(crate) fn examine(program: Option<&Path>, choice: AccelChoice) -> Vec<Check>
             }
         }
     }
+    checks
+}
+
+/// Runs all checks.
+pub(crate) fn examine(program: Option<&Path>, choice: AccelChoice) -> Vec<Check> {
+    let mut checks = qemu_checks(program);
     match accel::choose(choice) {
         Ok((accel, why)) => checks.push(Check::new(
             "accelerator",

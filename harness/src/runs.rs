@@ -82,7 +82,7 @@ impl Order {
 /// in the same second get different folders.
 pub(crate) fn fresh_folder(name: &str) -> Result<PathBuf> {
     let results = Path::new("results");
-    fs::create_dir_all(results).with_context(|| format!("make {}", results.display()))?;
+    fs::create_dir_all(results).with_context(|| format!("create {}", results.display()))?;
     // 2026-01-31T12:00:00Z without the characters that some file systems reject.
     let time = now_utc().replace([':', '-'], "");
     for number in 1u32.. {
@@ -95,7 +95,7 @@ pub(crate) fn fresh_folder(name: &str) -> Result<PathBuf> {
             Ok(()) => return Ok(folder),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             Err(error) => {
-                return Err(anyhow!(error).context(format!("make {}", folder.display())));
+                return Err(anyhow!(error).context(format!("create {}", folder.display())));
             }
         }
     }

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use crate::backend::{Backend, BackendConfig, Sharing, vssd_name};
 use crate::guest::Guest;
 use crate::qemu::Drives;
-use crate::resources::check_room;
+use crate::resources::temporary_folder;
 use crate::testbed::Shape;
 use crate::vm_host::VmHost;
 
@@ -27,11 +27,7 @@ impl Fleet {
     /// # Errors
     /// When the disk is too small, or one of them does not start.
     pub fn start(vm_host: &VmHost, shape: Shape, sharing: Sharing) -> Result<Self> {
-        check_room(&std::env::temp_dir(), shape.written)?;
-        let folder = tempfile::Builder::new()
-            .prefix("vssd-")
-            .tempdir()
-            .context("make a temporary folder")?;
+        let folder = temporary_folder(shape.written)?;
         let backend = Backend::start(BackendConfig {
             program: vm_host.program.clone(),
             folder: folder.path().to_owned(),
@@ -55,7 +51,7 @@ impl Fleet {
 
     fn boot(&self, vm: usize) -> Result<Guest> {
         let folder = self.folder.path().join(vssd_name(vm));
-        fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
+        fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
         let socket = self.backend.socket(vm);
         let drives = Drives {
             vssd: Some(&socket),

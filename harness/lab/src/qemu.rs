@@ -155,8 +155,8 @@ impl Qemu {
             format!("{options},accel={accel},memory-backend=mem").into(),
         );
         let (cpu, cpus) = match launch.accel {
-            // The second processor stays parked: QEMU before 8.1 drops guest
-            // memory barriers when there is one, and the backend is another thread.
+            // The second processor stays parked: QEMU before 8.1 drops guest memory barriers with
+            // one processor, and the backend is another process.
             Accel::Tcg => ("max", "2"),
             // On AMD processors, a software KVM may advertise the MSR of this feature and then
             // refuse it, at which QEMU aborts.
@@ -185,33 +185,7 @@ impl Qemu {
         console.push(serial);
         arg("-serial", console);
         arg("-device", "isa-debug-exit,iobase=0xf4,iosize=0x04".into());
-        let reconnect = if self.number >= (9, 2) {
-            "reconnect-ms=1000"
-        } else {
-            "reconnect=1"
-        };
-        let Drives {
-            vssd,
-            origin,
-            trace,
-        } = launch.drives;
-        for (id, socket) in [("vssd", vssd), ("origin", origin)] {
-            let Some(socket) = socket else {
-                continue;
-            };
-            arg("-chardev", socket_option(id, socket, reconnect));
-            let device = format!("vhost-user-blk-pci,chardev={id},num-queues=3");
-            arg("-device", device.into());
-        }
-        if let Some(file) = trace {
-            // The file is read-only, so several guests may share it without locks.
-            let mut drive = OsString::from(
-                "if=none,id=trace,format=raw,readonly=on,file.locking=off,file.filename=",
-            );
-            drive.push(file);
-            arg("-drive", drive);
-            arg("-device", "virtio-blk-pci,drive=trace,num-queues=1".into());
-        }
+        self.attach(launch.drives, &mut arg);
         arg("-chardev", socket_option("channel", channel, "server=off"));
         arg("-device", "virtio-serial-pci,max_ports=2".into());
         // Not a virtconsole: when the socket is full, QEMU drops the output of a virtconsole,
@@ -221,6 +195,32 @@ impl Qemu {
         arg("-append", launch.append.into());
         command.args(["-nodefaults", "-no-user-config", "-no-reboot"]);
         command
+    }
+
+    /// Adds the disks, in bus order.
+    fn attach(&self, drives: Drives<'_>, arg: &mut impl FnMut(&str, OsString)) {
+        let reconnect = if self.number >= (9, 2) {
+            "reconnect-ms=1000"
+        } else {
+            "reconnect=1"
+        };
+        for (id, socket) in [("vssd", drives.vssd), ("origin", drives.origin)] {
+            let Some(socket) = socket else {
+                continue;
+            };
+            arg("-chardev", socket_option(id, socket, reconnect));
+            let device = format!("vhost-user-blk-pci,chardev={id},num-queues=3");
+            arg("-device", device.into());
+        }
+        if let Some(file) = drives.trace {
+            // The file is read-only, so several guests may share it without locks.
+            let mut drive = OsString::from(
+                "if=none,id=trace,format=raw,readonly=on,file.locking=off,file.filename=",
+            );
+            drive.push(file);
+            arg("-drive", drive);
+            arg("-device", "virtio-blk-pci,drive=trace,num-queues=1".into());
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use tempfile::TempDir;
 use vssd_host::size::ByteSize;
 
 /// Free space on the file system of a folder; `None` if unknown.
@@ -18,6 +19,15 @@ pub fn memory() -> Option<ByteSize> {
     let line = text.lines().find(|line| line.starts_with("MemAvailable"))?;
     let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(ByteSize(kib << 10))
+}
+
+/// A temporary folder with space for `need` bytes.
+pub(crate) fn temporary_folder(need: ByteSize) -> Result<TempDir> {
+    check_room(&std::env::temp_dir(), need)?;
+    tempfile::Builder::new()
+        .prefix("vssd-")
+        .tempdir()
+        .context("create a temporary folder")
 }
 
 /// Checks that the file system of a folder has enough free space for a backing file.

@@ -13,7 +13,7 @@ use crate::accel::Accel;
 use crate::backend::{Backend, BackendConfig, Resizer};
 use crate::guest::{Guest, GuestFolder};
 use crate::qemu::{Drives, Launch, Machine, Qemu};
-use crate::resources::check_room;
+use crate::resources::temporary_folder;
 use crate::testbed::{Disks, GuestChannel, OriginShape, ResizeOptions, Testbed, Transport};
 
 /// Timeout for a guest's ready report, under the slowest accelerator.
@@ -78,11 +78,7 @@ impl VmHost {
             origin,
             trace,
         } = disks.into();
-        check_room(&std::env::temp_dir(), shape.written)?;
-        let folder = tempfile::Builder::new()
-            .prefix("vssd-")
-            .tempdir()
-            .context("make a temporary folder")?;
+        let folder = temporary_folder(shape.written)?;
         let backend = Backend::start(BackendConfig {
             program: self.program.clone(),
             folder: folder.path().to_owned(),
@@ -108,7 +104,7 @@ impl VmHost {
 
     /// Starts the backend of an origin disk. Its pool holds the whole disk.
     fn start_origin(&self, shape: OriginShape, folder: PathBuf) -> Result<Backend> {
-        fs::create_dir(&folder).with_context(|| format!("make {}", folder.display()))?;
+        fs::create_dir(&folder).with_context(|| format!("create {}", folder.display()))?;
         Backend::start(BackendConfig {
             program: self.program.clone(),
             folder,

@@ -15,7 +15,7 @@ use serde_json::json;
 use terminal::output::Output;
 
 use super::options::{GuestArgs, JsonArg, OutArgs, RunArgs, TransportChoice};
-use crate::bench::Bench;
+use crate::bench::{Bench, BenchArgs};
 use crate::experiments::common::lab::{Joined, Lab};
 use crate::experiments::common::params::resolve;
 use crate::experiments::experiment::{Entry, Needs};
@@ -158,14 +158,14 @@ fn run_orders(
 
 /// Compares with peers; false if `--check` is set and a requirement does not hold.
 pub(super) fn bench(what: &Bench, stdout: &mut Output) -> Result<bool> {
-    let out = what.out();
+    let BenchArgs { check, out, .. } = what.args();
     let guest = what.qemu().map(|qemu| GuestArgs {
         transport: TransportChoice::Qemu,
         qemu: qemu.clone(),
     });
     let verdicts = run_orders(&[what.order()?], guest.as_ref(), out, stdout)?;
     let holds = show(&verdicts, out.json, stdout)?;
-    Ok(holds || !what.is_check())
+    Ok(holds || !check)
 }
 
 /// Simulates a cache; true if all claims hold.

@@ -21,8 +21,8 @@ fn programs(harness: Command) -> [Command; 3] {
     ]
 }
 
-fn make(dir: &Path) -> Result<()> {
-    fs::create_dir_all(dir).with_context(|| format!("make {}", dir.display()))
+fn create(dir: &Path) -> Result<()> {
+    fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))
 }
 
 /// The completion script of `harness`.
@@ -34,7 +34,7 @@ pub(crate) fn completions(harness: &mut Command, shell: Shell) -> String {
 
 /// Writes a man page for each program and command.
 pub(crate) fn write_man(harness: Command, dir: &Path) -> Result<()> {
-    make(dir)?;
+    create(dir)?;
     for program in programs(harness) {
         clap_mangen::generate_to(program, dir)
             .with_context(|| format!("write man pages into {}", dir.display()))?;
@@ -44,7 +44,7 @@ pub(crate) fn write_man(harness: Command, dir: &Path) -> Result<()> {
 
 /// Writes the reference pages of the book.
 pub(crate) fn write_pages(harness: Command, dir: &Path) -> Result<()> {
-    make(dir)?;
+    create(dir)?;
     let write = |name: &str, text: String| {
         let path = dir.join(format!("{name}.md"));
         fs::write(&path, text).with_context(|| format!("write {}", path.display()))

@@ -121,23 +121,29 @@ fn print_counts(ended: &Ended, json: bool, stdout: &mut Output) {
     ));
 }
 
+/// The name and plan of the requested sweep, if any.
+fn plan_of(args: &SweepArgs, common: &Common<'_>) -> Result<Option<(String, Plan)>> {
+    Ok(match (&args.sweep, &args.like) {
+        (Some(name), _) => {
+            let plan = Plan::new(Sweep::load(name)?, &common.overrides, common.seed)?;
+            Some((name.clone(), plan))
+        }
+        (None, Some(folder)) => {
+            let name = folder.file_name().unwrap_or_default().to_string_lossy();
+            Some((format!("{name}-again"), SweepManifest::read(folder)?.plan))
+        }
+        (None, None) => None,
+    })
+}
+
 /// Runs or resumes a sweep; `None` if it only listed the built-in ones.
 pub(crate) fn run(
     args: &SweepArgs,
     common: &Common<'_>,
     stdout: &mut Output,
 ) -> Result<Option<Ended>> {
-    let (name, plan) = match (&args.sweep, &args.like) {
-        (Some(name), _) => {
-            let sweep = Sweep::load(name)?;
-            let plan = Plan::new(sweep, &common.overrides, common.seed)?;
-            (name.clone(), plan)
-        }
-        (None, Some(folder)) => {
-            let name = folder.file_name().unwrap_or_default().to_string_lossy();
-            (format!("{name}-again"), SweepManifest::read(folder)?.plan)
-        }
-        (None, None) => return list(common.json, stdout).map(|()| None),
+    let Some((name, plan)) = plan_of(args, common)? else {
+        return list(common.json, stdout).map(|()| None);
     };
     let path = match common.out {
         Some(out) => out.to_owned(),
