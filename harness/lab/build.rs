@@ -1,7 +1,7 @@
-//! Builds the guest image, so that one command builds all.
+//! Builds the guest image, so that one command builds everything.
 //!
-//! The image is freestanding and must not share features with the workspace's
-//! std crates, so a cargo of its own builds it, in a folder of its own.
+//! The image is freestanding and must not share features with the workspace's std crates, so a
+//! separate cargo process builds it in a separate target folder.
 
 use std::env;
 use std::fs;
@@ -14,7 +14,7 @@ use std::process::Command;
 )]
 fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
-    // Of this run, not of the compilation: clones may share a target folder.
+    // Read at run time, not with env!: clones of the repository may share a target folder.
     let package = env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR");
     let root = Path::new(&package).join("../..");
     let target = out.join("guest");
@@ -24,7 +24,7 @@ fn main() {
         .args(["build", "--package", "guest-kernel", "--features", "image"])
         .args(["--profile", "guest", "--target-dir"])
         .arg(&target);
-    // What this build script inherits describes the build of the harness.
+    // These variables describe the build of the harness, not of the image.
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();
         let inherited = text.starts_with("CARGO_CFG_")
@@ -44,12 +44,12 @@ fn main() {
     let status = cargo.status().expect("cargo runs");
     assert!(
         status.success(),
-        "the guest image does not build: see above"
+        "the build of the guest image failed; see its output above"
     );
 
     let image = target.join("guest").join("vssd-guest");
     println!("cargo::rustc-env=VSSD_GUEST_IMAGE={}", image.display());
-    // The dep-info names every file the image was made of, on one line.
+    // The dep-info lists all source files of the image on one line.
     let info = fs::read_to_string(image.with_extension("d")).expect("cargo writes dep-info");
     let (_, sources) = info.split_once(": ").expect("dep-info is a make rule");
     for source in sources.split_whitespace() {

@@ -1,5 +1,5 @@
-//! `harness bench …`: the experiments that measure the backend and the guest's cache beside
-//! their peers, by options of their own.
+//! `harness bench`: the experiments that compare the backend and the guest's cache with peers,
+//! with their own command-line options.
 
 use std::path::PathBuf;
 
@@ -13,152 +13,111 @@ use crate::experiments::sim::params::parse_workload;
 use crate::experiments::{bench_cache, bench_io, bench_resize};
 use crate::runs::Order;
 
-/// What can be measured.
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum Bench {
-    /// Requests, natively, beside qemu-storage-daemon and plain io_uring.
+    /// Compare requests without a guest: vssd-host, qemu-storage-daemon and plain io_uring.
     Io(IoOptions),
-    /// Resizes by 16 GiB: their time, the backend's memory, and what requests feel.
+    /// Measure resizes of 16 GiB: their time, the backend's memory, and request latency during
+    /// a resize.
     Resize(ResizeOptions),
-    /// The eviction policies of the guest's cache, beside libCacheSim's.
+    /// Compare the eviction policies of the guest's cache with libCacheSim.
     Cache(CacheOptions),
+}
+
+/// Options of all benchmarks.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct BenchArgs {
+    /// Run few and short measurements: a functional test whose numbers mean nothing.
+    #[arg(long)]
+    quick: bool,
+    /// Exit with code 3 if a requirement does not hold.
+    #[arg(long)]
+    pub(crate) check: bool,
+    #[command(flatten)]
+    pub(crate) out: OutArgs,
+}
+
+impl BenchArgs {
+    /// `value`, but with `--quick` at most `quick_max`.
+    fn limit<T: Ord>(&self, value: T, quick_max: T) -> T {
+        if self.quick {
+            value.min(quick_max)
+        } else {
+            value
+        }
+    }
 }
 
 /// Options of `harness bench io`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct IoOptions {
-    /// Bytes of the device on the disk.
+    /// Size of the device on the disk.
     #[arg(long, default_value = "2GiB")]
     size: ByteSize,
-    /// How long one slice of one load lasts, milliseconds.
+    /// Duration of a slice of a load, milliseconds.
     #[arg(long, default_value_t = 1000)]
     slice_ms: u64,
-    /// Rounds; each has one slice of each load for each server.
+    /// Number of rounds; a round has one slice per load and server.
     #[arg(long, default_value_t = 7)]
     rounds: u32,
-    /// Folder for the file that is measured on; it says which disk.
+    /// Folder for the backing file, on the disk to measure.
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// Few and short slices: whether it works, not how fast it is.
-    #[arg(long)]
-    quick: bool,
-    /// Exit with 3 when a bar is missed.
-    #[arg(long)]
-    check: bool,
     #[command(flatten)]
-    out: OutArgs,
-}
-
-impl IoOptions {
-    /// As they are when the quick form has its say.
-    fn effective(&self) -> Self {
-        let mut options = self.clone();
-        if options.quick {
-            options.size = options.size.min(ByteSize(256 << 20));
-            options.slice_ms = options.slice_ms.min(100);
-            options.rounds = options.rounds.min(2);
-        }
-        options
-    }
+    bench: BenchArgs,
 }
 
 /// Options of `harness bench resize`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ResizeOptions {
-    /// How often each is measured.
+    /// Number of repetitions of each measurement.
     #[arg(long, default_value_t = 15)]
     repetitions: u32,
-    /// Resizes after which the backend's memory is looked at again.
+    /// Number of resizes between two measurements of the backend's memory.
     #[arg(long, default_value_t = 10_000)]
     resizes: u32,
-    /// Few repetitions: whether it works, not how fast it is.
-    #[arg(long)]
-    quick: bool,
-    /// Exit with 3 when a bar is missed.
-    #[arg(long)]
-    check: bool,
     #[command(flatten)]
-    out: OutArgs,
+    bench: BenchArgs,
     #[command(flatten)]
     qemu: QemuArgs,
-}
-
-impl ResizeOptions {
-    /// As they are when the quick form has its say.
-    fn effective(&self) -> Self {
-        let mut options = self.clone();
-        if options.quick {
-            options.repetitions = options.repetitions.min(2);
-            options.resizes = options.resizes.min(200);
-        }
-        options
-    }
 }
 
 /// Options of `harness bench cache`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct CacheOptions {
-    /// The requests: zipf:EXPONENT, gaussian:MEAN,SD, uniform, sequential or
+    /// Workload: zipf:EXPONENT, gaussian:MEAN,SD, uniform, sequential or
     /// hotspot:BLOCKS,SHARE,SPEED.
     #[arg(long, default_value = "zipf:0.99", value_parser = parse_workload)]
     workload: Workload,
-    /// Blocks that they are for.
+    /// Number of blocks of the workload's disk.
     #[arg(long, default_value_t = 1 << 20)]
     blocks: u32,
-    /// How many requests.
+    /// Number of requests.
     #[arg(long, default_value_t = 4_000_000)]
     requests: u64,
-    /// Blocks of the cache.
+    /// Capacity of the cache, blocks.
     #[arg(long, default_value_t = 128 << 10)]
     capacity: u32,
-    /// Rounds; each has one pass of each policy by each side.
+    /// Number of rounds; a round has one pass per policy and implementation.
     #[arg(long, default_value_t = 5)]
     rounds: u32,
-    /// The Python that has libcachesim.
+    /// Python interpreter with the package libcachesim.
     #[arg(long, default_value = "python3", value_name = "PROGRAM")]
     python: PathBuf,
-    /// Few requests and rounds: whether it works, not how fast it is.
-    #[arg(long)]
-    quick: bool,
-    /// Exit with 3 when a bar is missed.
-    #[arg(long)]
-    check: bool,
     #[command(flatten)]
-    out: OutArgs,
-}
-
-impl CacheOptions {
-    /// As they are when the quick form has its say.
-    fn effective(&self) -> Self {
-        let mut options = self.clone();
-        if options.quick {
-            options.requests = options.requests.min(400_000);
-            options.rounds = options.rounds.min(2);
-        }
-        options
-    }
+    bench: BenchArgs,
 }
 
 impl Bench {
-    /// Whether a missed bar is a failure.
-    pub(crate) fn checks(&self) -> bool {
+    pub(crate) fn args(&self) -> &BenchArgs {
         match self {
-            Self::Io(options) => options.check,
-            Self::Resize(options) => options.check,
-            Self::Cache(options) => options.check,
+            Self::Io(options) => &options.bench,
+            Self::Resize(options) => &options.bench,
+            Self::Cache(options) => &options.bench,
         }
     }
 
-    /// Where results go.
-    pub(crate) fn out(&self) -> &OutArgs {
-        match self {
-            Self::Io(options) => &options.out,
-            Self::Resize(options) => &options.out,
-            Self::Cache(options) => &options.out,
-        }
-    }
-
-    /// What its guests run under; `None` when it has none.
+    /// The QEMU options; `None` without guests.
     pub(crate) fn qemu(&self) -> Option<&QemuArgs> {
         match self {
             Self::Resize(options) => Some(&options.qemu),
@@ -178,71 +137,67 @@ impl Bench {
 
 impl IoOptions {
     fn order(&self) -> Result<Order> {
-        let seed = self.out.seed;
-        let Self {
-            size,
-            slice_ms,
-            rounds,
-            dir,
-            ..
-        } = self.effective();
-        // Which folder it was is of no use elsewhere.
+        let Self { dir, bench, .. } = self;
+        let size = bench.limit(self.size, ByteSize(256 << 20));
+        let slice_ms = bench.limit(self.slice_ms, 100);
+        let rounds = bench.limit(self.rounds, 2);
+        let seed = bench.out.seed;
+        // The path is meaningless on other machines.
         let placed = dir.as_ref().map_or("", |_| " --dir DIR");
-        let again = format!(
+        let reproduce = format!(
             "bench io --size {size} --slice-ms {slice_ms} --rounds {rounds} --seed {seed}{placed}"
         );
         let params = bench_io::params::Raw {
             size: size.to_string(),
             slice_ms,
             rounds,
-            dir: dir.unwrap_or_default(),
+            dir: dir.clone().unwrap_or_default(),
         };
-        Order::new(&bench_io::BenchIo, &params, !self.quick, again)
+        Order::new(&bench_io::BenchIo, &params, !bench.quick, reproduce)
     }
 }
 
 impl ResizeOptions {
     fn order(&self) -> Result<Order> {
-        let seed = self.out.seed;
-        let Self {
-            repetitions,
-            resizes,
-            ..
-        } = self.effective();
-        let again =
+        let bench = &self.bench;
+        let repetitions = bench.limit(self.repetitions, 2);
+        let resizes = bench.limit(self.resizes, 200);
+        let seed = bench.out.seed;
+        let reproduce =
             format!("bench resize --repetitions {repetitions} --resizes {resizes} --seed {seed}");
         let params = bench_resize::params::Raw {
             repetitions,
             resizes,
         };
-        Order::new(&bench_resize::BenchResize, &params, !self.quick, again)
+        Order::new(&bench_resize::BenchResize, &params, !bench.quick, reproduce)
     }
 }
 
 impl CacheOptions {
     fn order(&self) -> Result<Order> {
-        let seed = self.out.seed;
         let Self {
             workload,
             blocks,
-            requests,
             capacity,
-            rounds,
             python,
+            bench,
             ..
-        } = self.effective();
-        let again = format!(
+        } = self;
+        let requests = bench.limit(self.requests, 400_000);
+        let rounds = bench.limit(self.rounds, 2);
+        let seed = bench.out.seed;
+        let reproduce = format!(
             "bench cache --workload {workload} --blocks {blocks} --requests {requests} --capacity {capacity} \
              --rounds {rounds} --seed {seed}"
         );
         let params = bench_cache::params::Raw {
             workload: workload.to_string(),
-            blocks,
+            blocks: *blocks,
             requests,
-            capacity,
+            capacity: *capacity,
             rounds,
-            python,
+            python: python.clone(),
         };
-        Order::new(&bench_cache::BenchCache, &params, !self.quick, again)
+        Order::new(&bench_cache::BenchCache, &params, !bench.quick, reproduce)
     }
 }

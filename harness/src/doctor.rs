@@ -1,4 +1,4 @@
-//! Whether this machine has what the experiments need.
+//! `harness doctor`: checks whether this machine meets the requirements of the experiments.
 
 use std::fmt::Write as _;
 use std::os::unix::fs::MetadataExt;
@@ -10,43 +10,37 @@ use lab::resources;
 use rustix::process::{Resource, getrlimit};
 use serde::Serialize;
 
-/// Memory that a run takes, MiB: a guest, a backend, and its page cache.
+/// Memory of a run, MiB: a guest, a backend and its page cache.
 const MEMORY_MIB: u64 = 1536;
 
-/// Room that a run takes in the temporary folder, MiB: a full vSSD of 1 GiB.
+/// Space of a run in the temporary folder, MiB: a full vSSD of 1 GiB.
 const TEMPORARY_MIB: u64 = 1200;
 
-/// Room that a run's results take, MiB.
+/// Space of a run's results, MiB.
 const RESULTS_MIB: u64 = 20;
 
-/// Files that the harness and a backend have open at once, with room.
+/// Files that the harness and a backend have open at the same time, with a margin.
 const OPEN_FILES: u64 = 256;
 
 /// Size of the largest backing file of the experiments: 32 GiB.
 const SPARSE_BYTES: u64 = 32 << 30;
 
-/// How a check went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Health {
-    /// As it should be.
     Ok,
-    /// Works, but could be better.
+    /// Experiments run, but their results suffer.
     Warn,
-    /// The experiments cannot run.
+    /// Experiments cannot run.
     Fail,
 }
 
-/// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Check {
-    /// What.
     pub what: String,
-    /// How it is.
     pub health: Health,
-    /// What was found.
     pub found: String,
-    /// What to do about it; empty when nothing.
+    /// How to fix it; empty if the check passed.
     pub advice: String,
 }
 
@@ -61,24 +55,24 @@ impl Check {
         }
     }
 
-    /// True unless the experiments cannot run.
+    /// Whether experiments can run.
     pub(crate) fn is_fine(&self) -> bool {
         self.health != Health::Fail
     }
 }
 
 fn at_least(have: u64, need: u64) -> Health {
-    match have >= need {
-        true => Health::Ok,
-        false => Health::Fail,
+    if have >= need {
+        Health::Ok
+    } else {
+        Health::Fail
     }
 }
 
-/// Looks at everything.
-pub(crate) fn examine(program: Option<&Path>, choice: AccelChoice) -> Vec<Check> {
+fn qemu_checks(program: Option<&Path>) -> Vec<Check> {
     let mut checks = Vec::new();
     let install = format!(
-        "run ./setup, or name a {PROGRAM} of at least {}.{} with --qemu; without it runs are of twins",
+        "run ./setup, or set --qemu to {PROGRAM} {}.{} or newer; without QEMU only twins can run",
         OLDEST.0, OLDEST.1
     );
     match Qemu::find(program) {
@@ -92,14 +86,20 @@ pub(crate) fn examine(program: Option<&Path>, choice: AccelChoice) -> Vec<Check>
             checks.push(Check::new("QEMU", Health::Ok, &qemu.version, ""));
             for device in ["vhost-user-blk-pci", "virtio-serial-pci", "isa-debug-exit"] {
                 let (health, found) = match qemu.has_device(device) {
-                    Ok(true) => (Health::Ok, "there".to_owned()),
-                    Ok(false) => (Health::Fail, "this QEMU was built without it".to_owned()),
+                    Ok(true) => (Health::Ok, "supported".to_owned()),
+                    Ok(false) => (Health::Fail, "not supported by this QEMU".to_owned()),
                     Err(error) => (Health::Fail, format!("{error:#}")),
                 };
                 checks.push(Check::new(device, health, found, &install));
             }
         }
     }
+    checks
+}
+
+/// Runs all checks.
+pub(crate) fn examine(program: Option<&Path>, choice: AccelChoice) -> Vec<Check> {
+    let mut checks = qemu_checks(program);
     match accel::choose(choice) {
         Ok((accel, why)) => checks.push(Check::new(
             "accelerator",
@@ -120,14 +120,14 @@ pub(crate) fn examine(program: Option<&Path>, choice: AccelChoice) -> Vec<Check>
         "processors",
         health,
         cpus.to_string(),
-        "guest and backend share one processor: times will be long and uneven",
+        "guest and backend share one processor: expect long and variable times",
     ));
     let memory = resources::memory().map_or(0, |free| free.0 >> 20);
     checks.push(Check::new(
         "memory",
         at_least(memory, MEMORY_MIB),
         format!("{memory} MiB available, {MEMORY_MIB} needed"),
-        "end other programs",
+        "close other programs",
     ));
     for (what, folder, need) in [
         ("temporary folder", std::env::temp_dir(), TEMPORARY_MIB),
@@ -138,7 +138,7 @@ pub(crate) fn examine(program: Option<&Path>, choice: AccelChoice) -> Vec<Check>
             what,
             at_least(free, need),
             format!("{}: {free} MiB free, {need} needed", folder.display()),
-            "free some room, or choose another disk (TMPDIR, --out)",
+            "free space, or use another disk (TMPDIR, --out)",
         ));
     }
     checks.push(memfd_check());
@@ -147,18 +147,18 @@ pub(crate) fn examine(program: Option<&Path>, choice: AccelChoice) -> Vec<Check>
     checks
 }
 
-/// Guest memory is shared with the backend through a memfd.
+/// Guest memory is shared with the backend by a memfd.
 fn memfd_check() -> Check {
     let memfd = rustix::fs::memfd_create("vssd-doctor", rustix::fs::MemfdFlags::CLOEXEC);
     let (health, found) = match memfd {
-        Ok(_) => (Health::Ok, "memfd is there".to_owned()),
+        Ok(_) => (Health::Ok, "memfd works".to_owned()),
         Err(error) => (Health::Fail, format!("no memfd: {error}")),
     };
-    let advice = "use a Linux kernel with memfd (3.17 or newer) that a container does not filter";
+    let advice = "use Linux 3.17 or newer, and no container that blocks memfd_create";
     Check::new("shared memory", health, found, advice)
 }
 
-/// Sockets, guest memory, eventfds: each vSSD takes about a dozen.
+/// Sockets, guest memory, eventfds: about a dozen per vSSD.
 fn open_files_check() -> Check {
     let limit = getrlimit(Resource::Nofile).current;
     Check::new(
@@ -171,10 +171,10 @@ fn open_files_check() -> Check {
     )
 }
 
-/// Whether the temporary folder keeps holes: the overhead experiment makes a
-/// file of its whole device that must not take that much.
+/// Whether the temporary folder supports sparse files: the overhead experiment creates a backing
+/// file of its whole device, which must not take that much space.
 fn sparse_check() -> Check {
-    // A file made larger than its limit would end this program by a signal.
+    // Exceeding the limit would raise SIGXFSZ.
     let limit = getrlimit(Resource::Fsize).current;
     if let Some(limit) = limit.filter(|limit| *limit < SPARSE_BYTES) {
         let found = format!("files are limited to {limit} bytes, {SPARSE_BYTES} needed");
@@ -183,7 +183,7 @@ fn sparse_check() -> Check {
     let taken = || -> std::io::Result<u64> {
         let file = tempfile::tempfile()?;
         file.set_len(SPARSE_BYTES)?;
-        // Linux counts blocks of 512 bytes here, whatever the file system's.
+        // st_blocks counts units of 512 bytes on every file system.
         Ok(file.metadata()?.blocks() * 512)
     };
     let (health, found) = match taken() {
@@ -202,7 +202,7 @@ fn sparse_check() -> Check {
     )
 }
 
-/// The checks for a person.
+/// The checks as text.
 pub(crate) fn describe(checks: &[Check]) -> String {
     let mut text = String::new();
     for check in checks {
@@ -225,7 +225,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_missing_qemu_is_named_with_what_to_do() {
+    fn a_missing_qemu_is_reported_with_advice() {
         let checks = examine(Some(Path::new("/nonexistent/qemu")), AccelChoice::Tcg);
         let qemu = checks.iter().find(|check| check.what == "QEMU").unwrap();
         assert_eq!(qemu.health, Health::Fail);
@@ -233,7 +233,7 @@ mod tests {
         assert!(qemu.advice.contains("./setup"), "{}", qemu.advice);
         let text = describe(&checks);
         assert!(text.contains("FAIL  QEMU"), "{text}");
-        // Nothing else of QEMU is looked at, and every lack has advice.
+        // No device is checked then, and every failed check has advice.
         assert!(checks.iter().all(|check| check.what != "isa-debug-exit"));
         assert!(
             checks
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn programs_can_read_it() {
+    fn checks_serialize_to_json() {
         let json = serde_json::to_string(&open_files_check()).unwrap();
         assert!(json.contains("\"what\":\"open files\""), "{json}");
     }

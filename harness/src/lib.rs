@@ -1,8 +1,8 @@
-//! The experiment harness: runs experiments in a lab, records what they measure, and
-//! reports what that shows.
+//! The experiment harness: runs experiments, records their measurements, judges them and writes
+//! reports.
 //!
 //! ```text
-//!  cli ─┬─ experiments ── lab (guests, backends, twins), simulate (traces, caches on paper)
+//!  cli ─┬─ experiments ── lab (guests, backends, twins), simulate (traces, simulated caches)
 //!       ├─ sweep            │ rows
 //!       └─ report ◀─ results: folder ── verdict, figures, report
 //! ```

@@ -1,4 +1,4 @@
-//! Judgement, figures and reports of a results folder, from what was recorded in it.
+//! Verdict, figures and reports of a results folder, from its recorded rows.
 
 use std::path::{Path, PathBuf};
 
@@ -17,7 +17,7 @@ fn experiment_of(manifest: &Manifest) -> Result<&'static dyn Entry> {
     by_name(&manifest.experiment).with_context(|| {
         let names: Vec<_> = ALL.iter().map(|of| of.name()).collect();
         format!(
-            "the manifest names the experiment `{}`, which this harness does not know; it knows {}",
+            "unknown experiment `{}` in the manifest; expected one of {}",
             manifest.experiment,
             names.join(", ")
         )
@@ -39,8 +39,8 @@ pub fn plot_as(experiment: &dyn Entry, folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files.map(|file| folder.join(file)).collect())
 }
 
-/// Judges a run or a sweep, draws its figures, writes its reports and notes in
-/// a run's manifest what does not hold.
+/// Judges a run or a sweep, draws its figures, writes its reports, and records in a run's
+/// manifest which claims do not hold.
 pub(crate) fn format(folder: &Path) -> Result<Verdict> {
     if sweep::report::is_one(folder) {
         return sweep::report::format(folder);
@@ -48,7 +48,7 @@ pub(crate) fn format(folder: &Path) -> Result<Verdict> {
     format_as(experiment_of(&Manifest::read(folder)?)?, folder)
 }
 
-/// The same for a run of this experiment.
+/// Like [`format()`], for a run of this experiment.
 pub fn format_as(experiment: &dyn Entry, folder: &Path) -> Result<Verdict> {
     let mut manifest = Manifest::read(folder)?;
     let verdict = experiment.judge(folder, &manifest)?;

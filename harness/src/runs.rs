@@ -1,4 +1,4 @@
-//! Runs experiments, each into a folder of its own.
+//! Runs experiments, each in its own results folder.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -16,39 +16,39 @@ use crate::experiments::common::lab::Lab;
 use crate::experiments::experiment::Entry;
 use crate::report;
 
-/// An experiment that is to be run.
+/// An experiment to run, with its parameters.
 pub struct Order {
     pub experiment: &'static dyn Entry,
     pub params: toml::Table,
     pub full: bool,
-    /// The arguments that run it again, if they are not those of `harness run`.
-    pub again: Option<String>,
+    /// The arguments that repeat the run, if the command is not `harness run`.
+    pub reproduce: Option<String>,
 }
 
 impl Order {
-    /// An order by a command other than `harness run`.
+    /// The order of a command other than `harness run`.
     pub(crate) fn new(
         experiment: &'static dyn Entry,
         params: &impl Serialize,
         full: bool,
-        again: String,
+        reproduce: String,
     ) -> Result<Self> {
-        let params = toml::Table::try_from(params).context("write the parameters down")?;
+        let params = toml::Table::try_from(params).context("encode the parameters")?;
         experiment.check(&params)?;
         Ok(Self {
             experiment,
             params,
             full,
-            again: Some(again),
+            reproduce: Some(reproduce),
         })
     }
 
-    /// Runs it into `folder`, which must not hold anything yet, and judges it.
+    /// Runs the experiment in `folder`, which must be empty or missing, and judges it.
     pub fn run(&self, lab: &Lab, reason: &str, folder: &Path) -> Result<Verdict> {
         let name = self.experiment.name();
         let mut conditions = lab.conditions(reason, name, self.full, &self.params);
-        if let Some(again) = &self.again {
-            conditions.reproduce = format!("cargo run --release --bin harness -- {again}");
+        if let Some(reproduce) = &self.reproduce {
+            conditions.reproduce = format!("cargo run --release --bin harness -- {reproduce}");
         }
         let mut run = RunFolder::create(folder, Manifest::new(conditions))?;
         run.fact("build", BUILD)?;
@@ -56,34 +56,34 @@ impl Order {
             run.complete()?;
             return report::format_as(self.experiment, folder);
         };
-        let error = match interrupt::requested() {
-            true => anyhow!("interrupted"),
-            false if run.is_empty() => {
-                // Why it could not begin says more than why its folder is still there.
-                let _ = run.discard();
-                return Err(error);
-            }
-            false => error,
+        let error = if interrupt::is_requested() {
+            anyhow!("interrupted")
+        } else if run.is_empty() {
+            // The first error matters more than one from removing the folder.
+            let _ = run.discard();
+            return Err(error);
+        } else {
+            error
         };
-        let noted = run.fail(&format!("{error:#}"));
+        let recorded = run.fail(&format!("{error:#}"));
         let error = error.context(format!(
-            "{name} did not finish; what it recorded is in {}",
+            "{name} did not finish; the rows recorded so far are in {}",
             folder.display()
         ));
-        // Why it did not finish says more than why that could not be noted.
-        Err(match noted {
+        // The first error matters more than one from writing the manifest.
+        Err(match recorded {
             Ok(()) => error,
             Err(_) => error.context("(its manifest could not be written)"),
         })
     }
 }
 
-/// Makes a folder in `results` for what starts now. Two that start in the same second get
-/// different ones.
+/// Creates a new folder in `results`, named after the experiment and the time. Runs that start
+/// in the same second get different folders.
 pub(crate) fn fresh_folder(name: &str) -> Result<PathBuf> {
     let results = Path::new("results");
-    fs::create_dir_all(results).with_context(|| format!("make {}", results.display()))?;
-    // 2026-01-31T12:00:00Z, without what file names do not like.
+    fs::create_dir_all(results).with_context(|| format!("create {}", results.display()))?;
+    // 2026-01-31T12:00:00Z without the characters that some file systems reject.
     let time = now_utc().replace([':', '-'], "");
     for number in 1u32.. {
         let suffix = match number {
@@ -95,12 +95,12 @@ pub(crate) fn fresh_folder(name: &str) -> Result<PathBuf> {
             Ok(()) => return Ok(folder),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             Err(error) => {
-                return Err(anyhow!(error).context(format!("make {}", folder.display())));
+                return Err(anyhow!(error).context(format!("create {}", folder.display())));
             }
         }
     }
     bail!(
-        "every folder of that name in {} is taken",
+        "no free folder name `{name}-{time}-N` in {}: set --out",
         results.display()
     )
 }

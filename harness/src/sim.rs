@@ -1,4 +1,4 @@
-//! `harness sim`: the experiment of that name by options of its own.
+//! `harness sim`: the experiment `sim` with its own command-line options.
 
 use std::path::PathBuf;
 
@@ -15,23 +15,22 @@ use crate::runs::Order;
 /// Arguments of `harness sim`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct SimArgs {
-    /// A block trace: vscsi, oracle-general, spc, msr or csv, also compressed (gz, zst, bz2, xz).
+    /// Block trace: vscsi, oracle-general, spc, msr or csv; may be compressed (gz, zst, bz2, xz).
     #[arg(long, value_name = "FILE", conflicts_with = "workload")]
     trace: Option<PathBuf>,
-    /// How to read that trace.
     #[command(flatten)]
     read: ReadArgs,
-    /// A made-up workload instead of a trace: zipf:EXPONENT, gaussian:MEAN,SD, uniform, sequential,
-    /// hotspot:BLOCKS,SHARE,SPEED.
+    /// Synthetic workload instead of a trace: zipf:EXPONENT, gaussian:MEAN,SD, uniform, sequential
+    /// or hotspot:BLOCKS,SHARE,SPEED.
     #[arg(long, value_name = "WORKLOAD", value_parser = parse_workload)]
     workload: Option<Workload>,
-    /// Blocks that the workload is on.
+    /// Number of blocks of the workload's disk.
     #[arg(long, default_value_t = 1 << 20, requires = "workload")]
     blocks: u32,
-    /// Reads of the workload.
+    /// Number of reads of the workload.
     #[arg(long, default_value_t = 4_000_000, requires = "workload")]
     requests: u64,
-    /// Policies, by name: all, or several with commas.
+    /// Eviction policies: all, or a comma-separated list of names.
     #[arg(
         long,
         value_delimiter = ',',
@@ -39,7 +38,8 @@ pub(crate) struct SimArgs {
         value_name = "NAMES"
     )]
     policy: Vec<String>,
-    /// Sizes of the cache: blocks, bytes with a unit, or a share of the different blocks accessed.
+    /// Cache sizes, comma-separated: blocks, bytes with a unit, or a share of the distinct blocks
+    /// accessed.
     #[arg(
         long = "size",
         value_delimiter = ',',
@@ -47,10 +47,11 @@ pub(crate) struct SimArgs {
         value_name = "SIZES"
     )]
     sizes: Vec<CacheSize>,
-    /// Share of the accesses that warm the caches up and do not count, such as 10%.
+    /// Share of the accesses that warm up the caches and are not counted, e.g. 10%.
     #[arg(long, default_value = "0%", value_parser = parse_share, value_name = "SHARE")]
     warmup: f64,
-    /// Miss-ratio curves of LRU: exact, shards:RATE, fixed:BLOCKS; none for none.
+    /// Methods for the miss-ratio curve of LRU, comma-separated: exact, shards:RATE, fixed:BLOCKS;
+    /// or none.
     #[arg(
         long,
         value_delimiter = ',',
@@ -85,13 +86,13 @@ impl SimArgs {
                 params.workload, self.blocks, self.requests
             ),
         };
-        let again = format!(
+        let reproduce = format!(
             "sim {what} --policy {} --size {} --warmup {} --mrc {}",
             params.policy.join(","),
             params.size.join(","),
             params.warmup,
             params.mrc.join(",")
         );
-        Order::new(&Sim, &params, true, again)
+        Order::new(&Sim, &params, true, reproduce)
     }
 }

@@ -1,4 +1,4 @@
-//! `harness trace`: what is in a trace, and a trace as a disk for a guest.
+//! `harness trace`: describes traces and converts them to trace disks.
 
 use std::path::PathBuf;
 
@@ -8,27 +8,27 @@ use simulate::trace::advice::{Purpose, advise};
 use simulate::trace::image::convert;
 use simulate::trace::info::Info;
 use simulate::trace::options::ReadArgs;
-use terminal::talk::Talk;
+use terminal::output::Output;
 
 use crate::cli::JsonArg;
 
-/// What can be done with a trace.
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum TraceCommand {
-    /// Make a disk of a trace, from which a guest replays it block by block.
+    /// Convert a trace to a trace disk, from which a guest replays it block by block.
     ///
-    /// A request becomes an access to each block of 4 KiB that it touches, 8 bytes each. The
-    /// disk is the guest's third one, read-only. Memory does not depend on the trace, but of
-    /// oracle-general: its ids are kept, up to 33554432 of them.
+    /// Each request becomes one access to each 4 KiB block that it touches; an access takes
+    /// 8 bytes on the disk. The guest attaches the disk read-only, as its third. Memory use does
+    /// not depend on the trace, except for oracle-general: its ids are kept in memory, up to
+    /// 33554432 of them.
     ///
     /// Examples:
     ///   harness trace convert disk.vscsi disk.trace
     ///   harness trace convert hm_0.csv.gz hm_0.trace --times sort:1000 --disk 40GiB --beyond skip
     #[command(verbatim_doc_comment)]
     Convert(ConvertArgs),
-    /// Describe a trace, or a disk made of one.
+    /// Describe a trace or a trace disk.
     ///
-    /// Different blocks are counted up to four million, and estimated beyond that.
+    /// The number of distinct blocks is exact up to four million, and an estimate above.
     ///
     /// Examples:
     ///   harness trace info disk.vscsi
@@ -40,11 +40,10 @@ pub(crate) enum TraceCommand {
 /// Arguments of `harness trace convert`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ConvertArgs {
-    /// The trace: vscsi, oracle-general, spc, msr or csv, also compressed (gz, zst,
-    /// bz2, xz).
+    /// Block trace: vscsi, oracle-general, spc, msr or csv; may be compressed (gz, zst, bz2, xz).
     #[arg(value_name = "FILE")]
     trace: PathBuf,
-    /// The disk, a new file.
+    /// Trace disk to create.
     #[arg(value_name = "OUT")]
     image: PathBuf,
     #[command(flatten)]
@@ -56,8 +55,8 @@ pub(crate) struct ConvertArgs {
 /// Arguments of `harness trace info`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct InfoArgs {
-    /// The trace: vscsi, oracle-general, spc, msr or csv, also compressed (gz, zst,
-    /// bz2, xz).
+    /// Block trace or trace disk: vscsi, oracle-general, spc, msr, csv or trace-disk; may be
+    /// compressed (gz, zst, bz2, xz).
     #[arg(value_name = "FILE")]
     trace: PathBuf,
     #[command(flatten)]
@@ -66,20 +65,21 @@ pub(crate) struct InfoArgs {
     json: JsonArg,
 }
 
-/// Carries one out and prints what there is to say.
+/// Runs a command and prints its result.
 ///
 /// # Errors
 /// When the trace cannot be read to its end, or the image cannot be written.
-pub(crate) fn run(command: &TraceCommand, talk: &mut Talk) -> Result<()> {
+pub(crate) fn run(command: &TraceCommand, stdout: &mut Output) -> Result<()> {
     match command {
         TraceCommand::Info(InfoArgs { trace, read, json }) => {
             let options = read.options()?;
             let progress = json.progress();
             let info = Info::read(trace, options, progress)
                 .map_err(|error| advise(error, trace, read, Purpose::Count, progress))?;
-            match json.json {
-                true => talk.line(serde_json::to_string_pretty(&info)?),
-                false => talk.say(info),
+            if json.json {
+                stdout.line(serde_json::to_string_pretty(&info)?);
+            } else {
+                stdout.text(info);
             }
         }
         TraceCommand::Convert(ConvertArgs {
@@ -93,21 +93,20 @@ pub(crate) fn run(command: &TraceCommand, talk: &mut Talk) -> Result<()> {
             let made = convert(trace, options, image, progress)
                 .map_err(|error| advise(error, trace, read, Purpose::Image, progress))?;
             let info = Info::new(trace, &made.summary, made.distinct);
-            match json.json {
-                true => {
-                    let line = serde_json::json!({
-                        "image": image,
-                        "image_bytes": made.image_bytes,
-                        "trace": info,
-                    });
-                    talk.line(serde_json::to_string_pretty(&line)?);
-                }
-                false => talk.line(format_args!(
+            if json.json {
+                let line = serde_json::json!({
+                    "image": image,
+                    "image_bytes": made.image_bytes,
+                    "trace": info,
+                });
+                stdout.line(serde_json::to_string_pretty(&line)?);
+            } else {
+                stdout.line(format_args!(
                     "{info}{:<10} {}, {} bytes",
                     "image",
                     image.display(),
                     made.image_bytes
-                )),
+                ));
             }
         }
     }

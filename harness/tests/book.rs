@@ -1,5 +1,5 @@
-//! Every relative link of the book and of the documents at the root leads to a file, and to a
-//! heading in it.
+//! All relative links of the book and of the documents at the root lead to existing files and
+//! headings.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -16,7 +16,7 @@ fn root() -> PathBuf {
         .to_owned()
 }
 
-/// A path without `..`, so that two ways to a file are equal.
+/// A path without `.` and `..`.
 fn normal(path: &Path) -> PathBuf {
     let mut normal = PathBuf::new();
     for part in path.components() {
@@ -29,7 +29,7 @@ fn normal(path: &Path) -> PathBuf {
     normal
 }
 
-/// Markdown files under a folder of the book; the reference runs are not its pages.
+/// Markdown files under a folder of the book, without the reference runs.
 fn pages(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let entry = entry.unwrap();
@@ -42,7 +42,7 @@ fn pages(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// A page with what it includes, as mdBook has it.
+/// The text of a page, with includes expanded as by mdBook.
 fn text(page: &Path) -> String {
     let text =
         fs::read_to_string(page).unwrap_or_else(|error| panic!("{}: {error}", page.display()));
@@ -58,7 +58,7 @@ fn text(page: &Path) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// The anchor that mdBook and GitHub give to a heading.
+/// The anchor of a heading in mdBook and on GitHub.
 fn slug(heading: &str) -> String {
     let kept = heading
         .trim()
@@ -67,7 +67,7 @@ fn slug(heading: &str) -> String {
     kept.collect::<String>().to_lowercase().replace(' ', "-")
 }
 
-/// The links of a page, and the anchors that its headings give.
+/// The links of a page and the anchors of its headings.
 fn links_and_anchors(text: &str) -> (Vec<String>, BTreeSet<String>) {
     let mut links = Vec::new();
     let mut anchors = BTreeSet::new();
@@ -108,7 +108,7 @@ fn links_and_anchors(text: &str) -> (Vec<String>, BTreeSet<String>) {
     (links, anchors)
 }
 
-/// What is wrong with the links of a text that stands at `page`.
+/// The dead links in the text of `page`.
 fn dead(page: &Path, text: &str) -> Vec<String> {
     let (links, own) = links_and_anchors(text);
     let mut dead = Vec::new();
@@ -138,7 +138,7 @@ fn dead(page: &Path, text: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_link_leads_somewhere() {
+fn no_link_is_dead() {
     let root = root();
     let mut all: Vec<_> = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
         .map(|name| root.join(name))

@@ -1,4 +1,4 @@
-//! The program as a person uses it, right and wrong.
+//! Correct and wrong use of the command line.
 
 use std::fs;
 use std::path::Path;
@@ -20,7 +20,7 @@ fn output(arguments: &[&str]) -> Output {
     harness(arguments).output().unwrap()
 }
 
-/// The one line on standard error, and the exit code.
+/// The exit code, and the text on standard error.
 fn refusal(arguments: &[&str]) -> (i32, String) {
     let output = output(arguments);
     let text = String::from_utf8(output.stderr).unwrap();
@@ -28,7 +28,7 @@ fn refusal(arguments: &[&str]) -> (i32, String) {
 }
 
 #[test]
-fn wrong_arguments_end_with_one_sentence() {
+fn wrong_arguments_are_reported() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");
     let out = out.to_str().unwrap();
@@ -82,7 +82,7 @@ fn wrong_arguments_end_with_one_sentence() {
 }
 
 #[test]
-fn a_folder_with_results_is_left_alone() {
+fn a_folder_with_other_content_is_rejected() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("precious.csv"), "1").unwrap();
     let out = folder.path().to_str().unwrap();
@@ -92,7 +92,7 @@ fn a_folder_with_results_is_left_alone() {
 }
 
 #[test]
-fn everything_can_be_listed() {
+fn list_shows_all_experiments() {
     let output = output(&["list", "--json"]);
     let all: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let names: Vec<_> = all
@@ -116,7 +116,7 @@ const SMALL: [&str; 8] = [
 ];
 
 #[test]
-fn a_run_can_be_judged_and_drawn_again_from_its_folder() {
+fn a_run_can_be_judged_and_drawn_from_its_folder() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let out = out.to_str().unwrap();
@@ -133,25 +133,25 @@ fn a_run_can_be_judged_and_drawn_again_from_its_folder() {
     assert!(output(&["plot", out]).status.success());
     assert!(figure.exists());
 
-    // A damaged row is named and left out, a wrong one is judged.
+    // A damaged row is reported and excluded; a wrong one is judged.
     let rows = Path::new(out).join("correctness.csv");
-    let text = fs::read_to_string(&rows).unwrap();
-    fs::write(&rows, text.replace("walk,random", "walk,random,extra")).unwrap();
+    let csv = fs::read_to_string(&rows).unwrap();
+    fs::write(&rows, csv.replace("walk,random", "walk,random,extra")).unwrap();
     let output = self::output(&["report", out]);
     assert_eq!(output.status.code(), Some(3));
-    let told = String::from_utf8(output.stdout).unwrap();
-    assert!(told.contains("correctness.csv, line 2"), "{told}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("correctness.csv, line 2"), "{text}");
     for page in ["report.md", "report.html"] {
         let text = fs::read_to_string(Path::new(out).join(page)).unwrap();
         assert!(text.contains("correctness.csv, line 2"), "{page}");
     }
-    fs::write(&rows, text.replace("true", "false")).unwrap();
+    fs::write(&rows, csv.replace("true", "false")).unwrap();
     let output = self::output(&["report", out]);
     assert_eq!(output.status.code(), Some(3));
 }
 
 #[test]
-fn without_qemu_a_run_is_of_twins_and_says_so() {
+fn without_qemu_a_run_uses_twins_and_reports_it() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let small = ["run", "correctness", "--set", "size=16MiB", "--out"];
@@ -168,7 +168,7 @@ fn without_qemu_a_run_is_of_twins_and_says_so() {
     assert_eq!((manifest.transport.as_str(), manifest.qemu), ("twin", None));
     assert!(manifest.transport_reason.contains("not installed"));
     assert!(manifest.reproduce.contains("--transport twin"));
-    // Where QEMU is asked for, a twin is no substitute.
+    // An explicit --transport qemu does not fall back to twins.
     let output = harness(&["run", "correctness", "--transport", "qemu"])
         .env("PATH", "")
         .output()
@@ -184,7 +184,7 @@ fn children(parent: u32) -> Vec<Pid> {
         let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse().ok()) else {
             continue;
         };
-        // "pid (name) state ppid …"; the name may hold anything but ends at the last ')'.
+        // "pid (name) state ppid …"; the name ends at the last ')'.
         let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
         let after = stat.rsplit_once(')').map_or("", |(_, after)| after);
         let ppid = after.split_whitespace().nth(1).and_then(|p| p.parse().ok());
@@ -195,7 +195,7 @@ fn children(parent: u32) -> Vec<Pid> {
     found
 }
 
-/// A bound on hanging.
+/// Timeout.
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Starts a long run and waits until it has a backend and a guest.
@@ -208,7 +208,7 @@ fn long_run(out: &str) -> (Child, Vec<Pid>) {
     let started = Instant::now();
     let rows = Path::new(out).join("overhead.csv");
     while !rows.exists() {
-        assert!(started.elapsed() < PATIENCE, "no row came");
+        assert!(started.elapsed() < PATIENCE, "no row was written");
         thread::yield_now();
     }
     let children = children(child.id());
@@ -219,13 +219,13 @@ fn long_run(out: &str) -> (Child, Vec<Pid>) {
 fn assert_gone(children: &[Pid]) {
     let started = Instant::now();
     while children.iter().any(|pid| test_kill_process(*pid).is_ok()) {
-        assert!(started.elapsed() < PATIENCE, "an orphan is left");
+        assert!(started.elapsed() < PATIENCE, "a child still runs");
         thread::yield_now();
     }
 }
 
 #[test]
-fn an_interrupted_run_keeps_its_rows_and_leaves_nothing_behind() {
+fn an_interrupted_run_keeps_its_rows_and_leaves_no_children() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let (mut child, children) = long_run(out.to_str().unwrap());
@@ -237,7 +237,7 @@ fn an_interrupted_run_keeps_its_rows_and_leaves_nothing_behind() {
     assert_eq!(manifest.status, State::Failed("interrupted".to_owned()));
     let rows = fs::read_to_string(out.join("overhead.csv")).unwrap();
     assert!(rows.lines().count() > 1);
-    // What did not finish proves nothing.
+    // The claims of an incomplete run do not hold.
     assert_eq!(
         output(&["report", out.to_str().unwrap()]).status.code(),
         Some(3)
@@ -245,7 +245,7 @@ fn an_interrupted_run_keeps_its_rows_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_killed_harness_leaves_no_orphan() {
+fn a_killed_harness_leaves_no_children() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let (mut child, children) = long_run(out.to_str().unwrap());

@@ -1,5 +1,5 @@
-//! The twin counts what QEMU counts: in its quick form every experiment records
-//! the same bytes on both, except in what depends on timing.
+//! Twins count the same as QEMU: in their quick form, experiments record the same bytes on both,
+//! except for files that depend on the speed of the machine.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,12 +21,11 @@ use lab::vm_host::VmHost;
 use vssd_host::size::ByteSize;
 use workloads::{Report, report};
 
-/// A claim about times may fail on a busy machine; that is not for this test.
+/// Claims about times may fail on a busy machine; this test ignores them.
 const EXIT_DOES_NOT_HOLD: i32 = 3;
 
-/// What differs by its nature: times and what they decide, boots, and costs
-/// measured on the host.
-fn is_of_the_machine(name: &str) -> bool {
+/// Whether a file depends on the machine: times, boots, and costs measured on the host.
+fn depends_on_machine(name: &str) -> bool {
     name.ends_with("_timing.csv") || ["boot.csv", "observers.csv"].contains(&name)
 }
 
@@ -56,7 +55,7 @@ fn counts(
         .map(|entry| entry.unwrap())
         .filter_map(|entry| {
             let name = entry.file_name().into_string().unwrap();
-            let counted = name.ends_with(".csv") && !is_of_the_machine(&name);
+            let counted = name.ends_with(".csv") && !depends_on_machine(&name);
             counted.then(|| (name, fs::read(entry.path()).unwrap()))
         })
         .collect()
@@ -133,8 +132,8 @@ fn vm_host() -> VmHost {
     }
 }
 
-/// Every picker under QEMU, each on another workload, against its twin. What
-/// the workloads draw comes out of the guest's mathematics there and of the host's here.
+/// Compares each picker under QEMU with its twin, each with another workload. The guest computes
+/// workloads with its own math functions, the twin with those of the host.
 #[test]
 fn every_picker_and_workload_counts_the_same_on_both() {
     let vm_host = vm_host();
@@ -177,8 +176,8 @@ fn every_picker_and_workload_counts_the_same_on_both() {
     }
 }
 
-/// Accesses through a guest's cache, by workloads and by a trace on a third disk: each
-/// count of each sample is the same on both, whatever was in flight.
+/// Accesses through a guest's cache, from workloads and a trace disk: all counts of all samples are
+/// the same on both.
 #[test]
 fn replays_count_the_same_on_both() {
     const ACCESSES: u32 = 30_000;
@@ -232,7 +231,7 @@ fn replays_count_the_same_on_both() {
     }
 }
 
-/// What a report of a cache counts, without what depends on timing.
+/// The counts in a report of a cache, without those that depend on the speed of the disks.
 fn counted(report: &Report) -> Option<Vec<u64>> {
     match report {
         Report::CacheOpened(report::CacheOpened {
@@ -272,7 +271,7 @@ fn counted(report: &Report) -> Option<Vec<u64>> {
             corrupt,
             acknowledged,
             ..
-        }) => {
+        })) => {
             assert_eq!([*lost, *errors, *corrupt], [0, 0, 0]);
             let hits = [*read_hits, *read_misses, *write_hits, *write_misses];
             Some([&hits[..], &[*bypassed, *beyond, *acknowledged]].concat())

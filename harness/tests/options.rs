@@ -1,4 +1,4 @@
-//! Each command lists the options that do something for it, and refuses all others.
+//! Each command lists the options that it uses, and rejects all others.
 
 use std::collections::BTreeSet;
 use std::process::{Command, Output};
@@ -20,7 +20,7 @@ const READ: &[&str] = &[
     "overlap",
 ];
 
-/// Arguments of a command that is complete without options, and its options in groups.
+/// A complete command line without options, and the groups of options of the command.
 type Case = (&'static [&'static str], &'static [&'static [&'static str]]);
 
 const COMMANDS: [Case; 17] = [
@@ -74,7 +74,7 @@ fn harness(arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-/// The long options that the help of a command lists.
+/// The long options in the help of a command.
 fn listed(arguments: &[&str]) -> BTreeSet<String> {
     let output = harness(&[arguments, &["--help"]].concat());
     let help = String::from_utf8(output.stdout).unwrap();
@@ -96,14 +96,14 @@ fn expected(groups: &[&[&str]]) -> BTreeSet<String> {
 }
 
 #[test]
-fn help_lists_the_options_that_a_command_heeds() {
+fn help_lists_the_options_that_a_command_uses() {
     for (arguments, groups) in COMMANDS {
         assert_eq!(listed(arguments), expected(groups), "{arguments:?}");
     }
 }
 
 #[test]
-fn an_option_of_another_command_is_refused() {
+fn options_of_other_commands_are_rejected() {
     let all: BTreeSet<String> = COMMANDS
         .iter()
         .flat_map(|(_, groups)| expected(groups))
@@ -120,7 +120,7 @@ fn an_option_of_another_command_is_refused() {
 }
 
 #[test]
-fn options_of_a_run_do_not_stand_before_a_command() {
+fn options_of_a_run_are_rejected_before_a_command() {
     let output = harness(&["--seed", "3", "list"]);
     assert_eq!(output.status.code(), Some(2), "{output:?}");
 }

@@ -1,5 +1,4 @@
-//! Commands whose output cannot be written: they end without a panic, and what they work
-//! for is done.
+//! Commands whose output cannot be written complete their work without a panic.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
@@ -7,13 +6,13 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use results::manifest::{Manifest, State};
+use tempfile::TempDir;
 
-/// Where standard output goes.
+/// A broken destination of standard output or standard error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum To {
-    /// A pipe that nobody reads.
+    /// A pipe without a reader.
     NoReader,
-    /// A full disk.
     FullDisk,
 }
 
@@ -37,7 +36,7 @@ fn harness(folder: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-fn said(output: &Output) -> String {
+fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
@@ -56,10 +55,20 @@ pickers = ["guest-sample", "host-uniform"]
 shrink_percent = [10, 20]
 "#;
 
-/// What each command leaves in the folder, which is there before the next begins.
+const RUN: &str =
+    "run correctness --transport twin --set size=16MiB --set random_steps=1 --out run";
+
+/// A folder with a trace and a sweep.
+fn place(trace: &str) -> TempDir {
+    let place = tempfile::tempdir().unwrap();
+    fs::write(place.path().join("t.csv"), trace).unwrap();
+    fs::write(place.path().join("two.toml"), SWEEP).unwrap();
+    place
+}
+
+/// Commands in order, each with the file that it creates.
 fn commands() -> Vec<(Vec<&'static str>, &'static str)> {
     let words = |line: &'static str| line.split(' ').collect::<Vec<_>>();
-    let run = "run correctness --transport twin --set size=16MiB --set random_steps=1 --out run";
     [
         (words("list"), ""),
         (words("list --json"), ""),
@@ -71,7 +80,7 @@ fn commands() -> Vec<(Vec<&'static str>, &'static str)> {
             words("sim --trace t.csv --size 1 --policy lru --out sim"),
             "sim/report.html",
         ),
-        (words(run), "run/report.html"),
+        (words(RUN), "run/report.html"),
         (words("report run"), "run/report.md"),
         (words("plot run"), "run/correctness.svg"),
         (words("sweep"), ""),
@@ -82,18 +91,16 @@ fn commands() -> Vec<(Vec<&'static str>, &'static str)> {
 }
 
 #[test]
-fn output_that_nobody_takes_ends_no_command_early() {
+fn commands_complete_without_a_reader_of_their_output() {
     for to in [To::NoReader, To::FullDisk] {
-        let place = tempfile::tempdir().unwrap();
+        let place = place(TRACE);
         let here = place.path();
-        fs::write(here.join("t.csv"), TRACE).unwrap();
-        fs::write(here.join("two.toml"), SWEEP).unwrap();
         for (arguments, left) in commands() {
             let output = harness(here, &arguments)
                 .stdout(to.open())
                 .output()
                 .unwrap();
-            let text = said(&output);
+            let text = stderr(&output);
             assert!(!text.contains("panicked"), "{arguments:?}: {text}");
             match to {
                 To::NoReader => {
@@ -117,10 +124,10 @@ fn output_that_nobody_takes_ends_no_command_early() {
 }
 
 #[test]
-fn how_a_command_ended_is_in_its_code_whoever_reads() {
+fn exit_codes_do_not_depend_on_a_reader_of_the_output() {
     let place = tempfile::tempdir().unwrap();
     let here = place.path();
-    // What a machine lacks; and a command line that is wrong.
+    // Without QEMU in PATH, and with wrong arguments.
     let code = |arguments: &[&str]| {
         let mut command = harness(here, arguments);
         let output = command
@@ -129,9 +136,9 @@ fn how_a_command_ended_is_in_its_code_whoever_reads() {
             .output()
             .unwrap();
         assert!(
-            !said(&output).contains("panicked"),
+            !stderr(&output).contains("panicked"),
             "{arguments:?}: {}",
-            said(&output)
+            stderr(&output)
         );
         output.status.code()
     };
@@ -154,12 +161,10 @@ fn how_a_command_ended_is_in_its_code_whoever_reads() {
 }
 
 #[test]
-fn errors_that_nobody_reads_change_nothing() {
+fn commands_complete_without_a_reader_of_their_errors() {
     for to in [To::NoReader, To::FullDisk] {
-        let place = tempfile::tempdir().unwrap();
+        let place = place(TRACE);
         let here = place.path();
-        fs::write(here.join("t.csv"), TRACE).unwrap();
-        fs::write(here.join("two.toml"), SWEEP).unwrap();
         for (arguments, left) in commands() {
             let mut command = harness(here, &arguments);
             let status = command
@@ -181,18 +186,15 @@ fn errors_that_nobody_reads_change_nothing() {
 }
 
 #[test]
-fn a_disk_that_fills_up_is_an_error_and_spoils_nothing() {
-    let place = tempfile::tempdir().unwrap();
-    let here = place.path();
+fn a_full_disk_is_an_error_and_damages_no_results() {
     let mut lines = String::from(TRACE);
     (0..9000).for_each(|at| lines += &format!("{},r,{},4096\n", at + 1, at * 4096));
-    fs::write(here.join("t.csv"), lines).unwrap();
-    fs::write(here.join("two.toml"), SWEEP).unwrap();
-    let run = "run correctness --transport twin --set size=16MiB --set random_steps=1 --out run";
-    let words: Vec<_> = run.split(' ').collect();
+    let place = place(&lines);
+    let here = place.path();
+    let words: Vec<_> = RUN.split(' ').collect();
     assert!(harness(here, &words).output().unwrap().status.success());
     let before = fs::read(here.join("run/report.html")).unwrap();
-    // Files may have so many blocks of 1024 bytes, which to a program is a full disk.
+    // A file size limit, in units of 1024 bytes, has the effect of a full disk.
     for (limit, line) in [
         (8, "trace convert t.csv out.trace"),
         (1, "sim --trace t.csv --size 1 --out sim"),
@@ -212,7 +214,7 @@ fn a_disk_that_fills_up_is_an_error_and_spoils_nothing() {
             .stdin(Stdio::null())
             .output()
             .unwrap();
-        let text = said(&output);
+        let text = stderr(&output);
         assert_eq!(
             output.status.code(),
             Some(1),
@@ -220,7 +222,7 @@ fn a_disk_that_fills_up_is_an_error_and_spoils_nothing() {
             output.status
         );
         assert!(!text.contains("panicked"), "{line}: {text}");
-        // One cause, said once.
+        // The cause is reported once.
         assert_eq!(text.matches("File too large").count(), 1, "{line}: {text}");
     }
     assert!(!here.join("out.trace").exists());
@@ -236,7 +238,7 @@ fn a_disk_that_fills_up_is_an_error_and_spoils_nothing() {
 }
 
 #[test]
-fn a_run_whose_reader_leaves_ends_as_any_other() {
+fn a_run_completes_when_its_reader_exits() {
     let place = tempfile::tempdir().unwrap();
     let here = place.path();
     let temporary = here.join("tmp");
@@ -255,17 +257,17 @@ fn a_run_whose_reader_leaves_ends_as_any_other() {
         .unwrap();
     assert!(first.contains("tcg") || first.contains("twins"), "{first}");
     let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
-    assert!(output.stderr.is_empty(), "{}", said(&output));
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(output.stderr.is_empty(), "{}", stderr(&output));
     let manifest = Manifest::read(&here.join("run")).unwrap();
     assert_eq!(manifest.status, State::Complete);
     assert!(here.join("run/report.html").exists());
-    // Sockets, the backing file and the console were in there, and whoever used them is gone.
+    // Sockets, backing file and console log are removed, and the processes that used them exited.
     assert_eq!(fs::read_dir(&temporary).unwrap().count(), 0);
-    let theirs = temporary.to_str().unwrap();
+    let path = temporary.to_str().unwrap();
     for entry in fs::read_dir("/proc").unwrap().flatten() {
         let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
         let line = String::from_utf8_lossy(&line);
-        assert!(!line.contains(theirs), "left behind: {line}");
+        assert!(!line.contains(path), "still running: {line}");
     }
 }

@@ -1,5 +1,5 @@
-//! Guests on disks whose size is fixed, started by hand as the README does it: vSSDs with fewer
-//! than three queues, and what QEMU itself makes of a file.
+//! Guests on disks of fixed size, without the harness's channel: vSSDs with fewer than three
+//! queues, and QEMU's own virtio-blk disks.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -12,20 +12,20 @@ use lab::qemu::{EXIT_SUCCESS, GUEST_IMAGE, Qemu};
 use tempfile::TempDir;
 use vssd_host::size::ByteSize;
 
-/// A bound on hanging, not on slowness.
+/// Timeout, generous for slow machines.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// The exit status of QEMU where the guest ends without success: that of its panics too.
+/// QEMU's exit status if the guest exits with an error or panics.
 const EXIT_FAILURE: i32 = 35;
 
 const BLOCK: u64 = 4096;
 const BLOCKS: u64 = 4096;
 
-/// What a disk of any kind can do.
+/// Commands that work on any disk.
 const WORK: &str = "info; fill; verify; read workload=uniform count=300; \
                     stress count=300 writes=50; flush; verify enforce=device";
 
-/// What a guest printed, and how its QEMU ended.
+/// The output of a guest and QEMU's exit status.
 struct Ended {
     code: Option<i32>,
     console: String,
@@ -39,7 +39,7 @@ impl Ended {
             let found = self.console.contains(text);
             assert!(found, "no `{text}` in:\n{}{}", self.console, self.stderr);
         }
-        // A guest that gives up does so in a sentence.
+        // Errors are messages, not panics.
         assert!(!self.console.contains("panicked"), "{}", self.console);
         self
     }
@@ -51,7 +51,7 @@ impl Ended {
     }
 }
 
-/// A folder with what guests need.
+/// A folder for disks, sockets and logs.
 struct Site(TempDir);
 
 impl Site {
@@ -84,7 +84,7 @@ impl Site {
         .unwrap()
     }
 
-    /// Runs a guest on two processors to its end.
+    /// Runs a guest with two processors until it exits.
     fn run(&self, devices: &[String], script: &str) -> Ended {
         let (console, stderr) = (self.path("console.log"), self.path("qemu.log"));
         let qemu = Qemu::find(None).expect("these tests need QEMU");
@@ -115,7 +115,7 @@ impl Site {
     }
 }
 
-/// A device of the backend, with these options more.
+/// A vhost-user device of the backend with additional options.
 fn vssd(id: &str, backend: &Backend, options: &str) -> Vec<String> {
     let socket = backend.socket(0);
     vec![
@@ -126,7 +126,7 @@ fn vssd(id: &str, backend: &Backend, options: &str) -> Vec<String> {
     ]
 }
 
-/// A device of QEMU's own on a raw file, with these options of drive and device more.
+/// A virtio-blk device on a raw file with additional options of drive and device.
 fn plain(id: &str, file: &Path, drive: &str, device: &str) -> Vec<String> {
     vec![
         "-drive".to_owned(),
@@ -136,7 +136,7 @@ fn plain(id: &str, file: &Path, drive: &str, device: &str) -> Vec<String> {
     ]
 }
 
-/// What the guest prints of [`WORK`] when all is well.
+/// Checks the output of [`WORK`].
 fn assert_worked(ended: &Ended, kind: &str, blocks: u64, block_size: u64) {
     ended
         .has(&[
@@ -156,7 +156,7 @@ fn assert_worked(ended: &Ended, kind: &str, blocks: u64, block_size: u64) {
 fn a_vssd_with_fewer_than_three_queues_is_a_disk_of_fixed_size() {
     let site = Site::new();
     let backend = site.backend("vm1");
-    // Left out, QEMU gives it as many as there are processors.
+    // The default is one queue per processor.
     for (option, kind) in [
         (",num-queues=1", "vSSD of fixed size (1 queue)"),
         (",num-queues=2", "vSSD of fixed size (2 queues)"),
@@ -176,11 +176,11 @@ fn a_vssd_with_fewer_than_three_queues_is_a_disk_of_fixed_size() {
 }
 
 #[test]
-fn a_disk_of_qemus_own_is_a_disk() {
+fn qemus_own_disk_works_as_a_plain_disk() {
     let site = Site::new();
     let raw = site.file("raw.img", BLOCKS * BLOCK);
     let kind = "plain disk of fixed size";
-    // Transitional, as QEMU has it by default, modern alone, and with larger sectors.
+    // Transitional (QEMU's default), modern only, and with larger sectors.
     for device in [
         "",
         ",disable-legacy=on,num-queues=4",
@@ -200,7 +200,7 @@ fn a_disk_of_qemus_own_is_a_disk() {
             "num-queues=3",
         ])
         .ended_with(EXIT_FAILURE);
-    // What was written is in the file, and stays there.
+    // A read-only disk reads the written data and is not changed.
     let before = fs::read(&raw).unwrap();
     let read_only = site.run(&plain("d", &raw, ",readonly=on", ""), "info; verify; fill");
     read_only
@@ -217,17 +217,17 @@ fn a_disk_of_qemus_own_is_a_disk() {
 fn the_limits_of_a_disk_are_respected() {
     let site = Site::new();
     let kind = "plain disk of fixed size";
-    // Not a number of pages.
+    // Not a multiple of the page size.
     let odd = site.file("odd.img", BLOCKS * BLOCK - 512);
     let ended = site.run(&plain("d", &odd, "", ""), WORK);
     assert_worked(&ended, kind, BLOCKS * 8 - 1, 512);
-    // No VIRTIO_BLK_F_FLUSH.
+    // Without VIRTIO_BLK_F_FLUSH.
     let raw = site.file("raw.img", BLOCKS * BLOCK);
     let through = plain("d", &raw, ",cache=writethrough", ",config-wce=off");
     let ended = site.run(&through, WORK);
     assert_worked(&ended, kind, BLOCKS, BLOCK);
     ended.has(&["the disk does not offer VIRTIO_BLK_F_FLUSH"]);
-    // Logical blocks of more than a page.
+    // Logical blocks larger than a page.
     let large = ",logical_block_size=32768,physical_block_size=32768";
     let ended = site.run(&plain("d", &raw, "", large), WORK);
     assert_worked(&ended, kind, BLOCKS / 8, 32768);
@@ -242,7 +242,7 @@ fn the_limits_of_a_disk_are_respected() {
 }
 
 #[test]
-fn a_legacy_device_is_named_by_the_options_that_change_it() {
+fn the_error_for_a_legacy_device_names_the_options() {
     let site = Site::new();
     let raw = site.file("raw.img", BLOCKS * BLOCK);
     let backend = site.backend("vm1");
@@ -257,10 +257,10 @@ fn a_legacy_device_is_named_by_the_options_that_change_it() {
     }
 }
 
-/// The first disk with the mark is the vSSD. Where none has one, the first disk takes its
-/// place. The next of the others is the origin disk.
+/// The vSSD is the first disk with the vSSD mark, or else the first disk. The origin disk is the
+/// next one.
 #[test]
-fn disks_are_told_apart_by_mark_and_order() {
+fn disks_are_identified_by_mark_and_order() {
     let site = Site::new();
     let backend = site.backend("vm1");
     let [one, two] = ["one.img", "two.img"].map(|name| site.file(name, BLOCKS * BLOCK));

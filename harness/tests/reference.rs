@@ -1,14 +1,17 @@
-//! The reference pages of the book are those that the code generates, and completions and
-//! man pages exist for all three programs.
+//! The reference pages of the book match the code, and completions and man pages exist for all
+//! three programs.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use harness::experiments::ALL;
+
 fn harness(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_harness"))
         .args(arguments)
-        // A default from here must not be in a page.
+        // Values from the environment must not appear in a page.
         .env("VSSD_CONTROL", "/of/this/machine")
         .output()
         .unwrap()
@@ -17,7 +20,7 @@ fn harness(arguments: &[&str]) -> Output {
 const PAGES: [&str; 4] = ["harness.md", "vssd-host.md", "vssdctl.md", "columns.md"];
 
 #[test]
-fn the_reference_is_what_the_code_generates() {
+fn the_reference_matches_the_code() {
     let place = tempfile::tempdir().unwrap();
     let output = harness(&["docs", place.path().to_str().unwrap()]);
     assert!(output.status.success(), "{output:?}");
@@ -33,7 +36,7 @@ fn the_reference_is_what_the_code_generates() {
     }
 }
 
-/// What `columns.md` says of a file: the names of its columns.
+/// The column names of a file in `columns.md`.
 fn columns(page: &str, file: &str) -> Vec<String> {
     let section = page.split(&format!("### {file}\n")).nth(1).unwrap();
     let rows = section
@@ -63,7 +66,7 @@ fn every_column_of_the_reference_runs_is_defined() {
             let header: Vec<_> = text.lines().next().unwrap().split(',').collect();
             let name = path.file_name().unwrap().to_str().unwrap();
             let defined = columns(&page, name);
-            // Early runs lack columns that were added since.
+            // Older runs lack columns added later.
             let known: Vec<_> = defined
                 .iter()
                 .filter(|name| header.contains(&name.as_str()))
@@ -78,6 +81,25 @@ fn every_column_of_the_reference_runs_is_defined() {
         }
     }
     assert!(files > 20, "{files} files");
+}
+
+/// Each CSV file name has one row type and one section in `columns.md`. Only `boot.csv` is shared.
+#[test]
+fn csv_files_of_experiments_have_distinct_names() {
+    let mut owners = BTreeMap::new();
+    for experiment in ALL {
+        for file in experiment.files() {
+            let earlier = owners.insert(file.name, experiment.name());
+            assert!(
+                earlier.is_none() || file.name == "boot.csv",
+                "{} and {} both declare {}",
+                earlier.unwrap_or_default(),
+                experiment.name(),
+                file.name
+            );
+        }
+    }
+    assert!(owners.len() > 20, "{} files", owners.len());
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Traces replayed by guests from trace disks: the misses are the simulator's, and what is
-//! no trace is refused.
+//! Traces replayed by guests from trace disks: their misses equal the simulator's, and invalid
+//! disks are rejected.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,8 +23,8 @@ use workloads::{Report, report};
 const HIDDEN: Progress = Progress { shown: false };
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// The vSSD, and an origin disk of 32 times as many blocks.
 const VSSD: ByteSize = ByteSize(8 << 20);
+/// 32 times as many blocks as the vSSD.
 const ORIGIN: ByteSize = ByteSize(256 << 20);
 
 fn disks(trace: &Path) -> Disks {
@@ -62,16 +62,17 @@ fn run(bed: &mut dyn Testbed, line: &str) -> anyhow::Result<Report> {
     Ok(reports.into_iter().next_back().expect("a report"))
 }
 
-/// Opens a cache and says how many slots it has.
+/// Opens a cache; returns its number of slots.
 fn open(bed: &mut dyn Testbed, policy: &str) -> u32 {
     let line = format!("cache evict={policy} write=write-back fresh=true");
     match run(bed, &line).unwrap() {
         Report::CacheOpened(report::CacheOpened { slots, .. }) => slots,
-        other => panic!("no cache but {other:?}"),
+        other => panic!("expected an open cache, got {other:?}"),
     }
 }
 
-/// Reads and writes that missed, of all; those beyond the disk; and none that went wrong.
+/// Reads, read misses, writes and write misses; and the accesses beyond the disk. No access may
+/// fail.
 fn replay(bed: &mut dyn Testbed, depth: u32) -> anyhow::Result<([u64; 4], u64)> {
     match run(bed, &format!("replay trace=true depth={depth}"))? {
         Report::Replayed(report::Replayed {
@@ -90,17 +91,17 @@ fn replay(bed: &mut dyn Testbed, depth: u32) -> anyhow::Result<([u64; 4], u64)> 
             let writes = write_hits + write_misses;
             Ok(([reads, read_misses, writes, write_misses], beyond))
         }
-        other => panic!("not all is well: {other:?}"),
+        other => panic!("expected a replay without errors, got {other:?}"),
     }
 }
 
-/// Requests of all kinds to twice as many blocks as the cache has: parts of blocks, many
-/// blocks, none; some places more often than others; times that go back.
+/// Requests to twice as many blocks as the cache has: of parts of blocks, many blocks and 0 bytes;
+/// with hot regions, and with times out of order.
 fn a_trace(folder: &Path) -> PathBuf {
     let mut text = String::from("time_us,op,offset_bytes,length_bytes\n");
     let mut word = 1u64;
     for at in 0u64..4000 {
-        // Numerical Recipes' generator: the trace is the same everywhere.
+        // The LCG of Numerical Recipes: the trace is the same everywhere.
         word = word
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
@@ -119,7 +120,7 @@ fn a_trace(folder: &Path) -> PathBuf {
     path
 }
 
-/// A guest's counts are the simulator's for as many slots.
+/// Compares the counts of a guest with those of the simulator for the same number of slots.
 fn as_simulated(start: fn(&Path) -> Box<dyn Testbed>, policies: &[&str], depths: &[u32]) {
     let place = tempfile::tempdir().unwrap();
     let path = a_trace(place.path());
@@ -153,7 +154,7 @@ fn as_simulated(start: fn(&Path) -> Box<dyn Testbed>, policies: &[&str], depths:
 }
 
 #[test]
-fn a_twin_misses_what_the_simulator_does() {
+fn a_twin_has_the_misses_of_the_simulator() {
     let policies = [
         "fifo",
         "clock",
@@ -170,11 +171,11 @@ fn a_twin_misses_what_the_simulator_does() {
 }
 
 #[test]
-fn a_guest_under_qemu_misses_what_the_simulator_does() {
+fn a_guest_under_qemu_has_the_misses_of_the_simulator() {
     as_simulated(qemu, &["lru", "arc"], &[32]);
 }
 
-/// What a replay of an image of these bytes answers.
+/// Replays an image with these bytes.
 fn replayed(bytes: &[u8]) -> anyhow::Result<([u64; 4], u64)> {
     let place = tempfile::tempdir().unwrap();
     let path = place.path().join("image");
@@ -182,7 +183,7 @@ fn replayed(bytes: &[u8]) -> anyhow::Result<([u64; 4], u64)> {
     let mut bed = twin(&path);
     open(&mut *bed, "lru");
     let found = replay(&mut *bed, 8);
-    // Whatever it was, the guest goes on.
+    // The guest still works after an invalid image.
     run(&mut *bed, "info").unwrap();
     bed.shut_down().unwrap();
     found
@@ -199,7 +200,7 @@ fn image(accesses: &[Access], announced: u64) -> Vec<u8> {
 }
 
 #[test]
-fn accesses_beyond_the_origin_disk_are_counted_and_left_out() {
+fn accesses_beyond_the_origin_disk_are_counted_and_skipped() {
     let last = (ORIGIN.0 / 4096 - 1) as u32;
     let accesses = [
         Access::new(3, true, 0),
@@ -213,13 +214,13 @@ fn accesses_beyond_the_origin_disk_are_counted_and_left_out() {
 }
 
 #[test]
-fn a_trace_disk_of_nothing_is_replayed_at_once() {
+fn an_empty_trace_disk_can_be_replayed() {
     let none = replayed(&image(&[], 0)).unwrap();
     assert_eq!(none, ([0; 4], 0));
 }
 
 #[test]
-fn what_is_no_trace_disk_is_refused() {
+fn invalid_trace_disks_are_rejected() {
     let good = image(&[Access::new(1, false, 0)], 1);
     let changed = |at: usize, byte: u8| {
         let mut bytes = good.clone();

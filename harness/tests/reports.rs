@@ -1,10 +1,10 @@
-//! Every reference run can be reported again, and its claims come out as they were.
+//! All reference runs can be reported again, with the same claims.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Folders of results under `folder`: those that hold files.
+/// Results folders under `folder`: those with files.
 fn results_under(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).unwrap();
     let (folders, files): (Vec<PathBuf>, Vec<PathBuf>) = entries
@@ -19,7 +19,7 @@ fn results_under(folder: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// The rows of the table of claims: text, source, measured, result.
+/// The rows of the table of claims.
 fn claims(folder: &Path) -> Vec<String> {
     let report = fs::read_to_string(folder.join("report.md")).unwrap();
     let table = report
@@ -30,7 +30,7 @@ fn claims(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn every_reference_run_is_judged_again_as_it_was() {
+fn reference_runs_are_judged_as_recorded() {
     let reference = Path::new(env!("CARGO_MANIFEST_DIR")).join("../results/reference");
     let runs = results_under(&reference);
     for name in ["eviction", "bench-io", "sim", "sweeps/spread"] {
@@ -40,7 +40,7 @@ fn every_reference_run_is_judged_again_as_it_was() {
         let place = tempfile::tempdir().unwrap();
         for entry in fs::read_dir(&run).unwrap() {
             let entry = entry.unwrap();
-            // What is reported comes from the rows and the manifest alone.
+            // The report depends only on rows and manifest.
             let name = entry.file_name().into_string().unwrap();
             if name.ends_with(".csv") || name.ends_with(".json") {
                 fs::copy(entry.path(), place.path().join(name)).unwrap();

@@ -1,26 +1,34 @@
-//! `harness sim` as a person uses it: what comes out, and what is refused.
+//! `harness sim`: results and errors.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use harness::experiments::sim::rows::SimRow as Row;
 
-fn sim(folder: &Path, arguments: &[&str]) -> Output {
+fn harness(folder: &Path, arguments: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_harness"));
-    command.current_dir(folder).arg("sim").args(arguments);
-    command.output().unwrap()
+    command
+        .current_dir(folder)
+        .args(arguments.split_whitespace());
+    command
 }
 
-/// The one sentence on standard error.
-fn refused(folder: &Path, arguments: &[&str], code: i32) -> String {
+fn sim(folder: &Path, arguments: &str) -> Output {
+    harness(folder, &format!("sim {arguments}"))
+        .output()
+        .unwrap()
+}
+
+/// The error message of a command that must fail: one line, except for usage errors.
+fn refused(folder: &Path, arguments: &str, code: i32) -> String {
     let output = sim(folder, arguments);
     let text = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {text}");
+    assert_eq!(output.status.code(), Some(code), "{arguments}: {text}");
     if code == 1 {
         assert_eq!(text.lines().count(), 1, "{text}");
     }
-    assert!(!folder.join("out").exists(), "{arguments:?} left results");
+    assert!(!folder.join("out").exists(), "{arguments} left results");
     text
 }
 
@@ -29,7 +37,7 @@ fn rows(folder: &Path) -> Vec<Row> {
     reader.deserialize().map(Result::unwrap).collect()
 }
 
-/// A trace of lines `time_ns,op,offset,length`.
+/// A CSV trace of lines `time_ns,op,offset,length`.
 fn trace(folder: &Path, requests: &[(u64, char, u64, u64)]) -> PathBuf {
     let mut text = String::from("time_ns,op,offset_bytes,length_bytes\n");
     for (time, op, offset, length) in requests {
@@ -43,7 +51,7 @@ fn trace(folder: &Path, requests: &[(u64, char, u64, u64)]) -> PathBuf {
 #[test]
 fn a_trace_is_counted_block_by_block() {
     let place = tempfile::tempdir().unwrap();
-    // Blocks 0 1, then 1, then nothing, then 0: a write, in a cache of one and of two.
+    // Reads of blocks 0 and 1, of 1, and of 0 bytes; a write of 0. Caches of one and two blocks.
     let requests = [
         (0, 'r', 0, 8192),
         (5, 'r', 4096, 512),
@@ -51,17 +59,8 @@ fn a_trace_is_counted_block_by_block() {
         (9, 'w', 100, 10),
     ];
     trace(place.path(), &requests);
-    let arguments = [
-        "--trace",
-        "trace.csv",
-        "--policy",
-        "lru,belady,lru",
-        "--size",
-        "2,1,0%,100%",
-        "--out",
-        "out",
-    ];
-    let output = sim(place.path(), &arguments);
+    let arguments = "--trace trace.csv --policy lru,belady,lru --size 2,1,0%,100% --out out";
+    let output = sim(place.path(), arguments);
     assert!(output.status.success(), "{output:?}");
     let counts: Vec<_> = rows(place.path())
         .into_iter()
@@ -105,26 +104,13 @@ fn a_trace_is_counted_block_by_block() {
 }
 
 #[test]
-fn a_workload_comes_out_the_same_again() {
+fn simulations_of_a_workload_are_deterministic() {
     let place = tempfile::tempdir().unwrap();
     let run = |out: &str| {
-        let arguments = [
-            "--workload",
-            "zipf:0.9",
-            "--blocks",
-            "3000",
-            "--requests",
-            "20000",
-            "--policy",
-            "all",
-            "--size",
-            "5%,300",
-            "--warmup",
-            "10%",
-            "--out",
-            out,
-            "--json",
-        ];
+        let arguments = format!(
+            "--workload zipf:0.9 --blocks 3000 --requests 20000 --policy all --size 5%,300 \
+             --warmup 10% --out {out} --json"
+        );
         let output = sim(place.path(), &arguments);
         assert!(output.status.success(), "{output:?}");
         let verdict: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -154,8 +140,8 @@ fn mix(mut z: u64) -> u64 {
     z ^ z >> 31
 }
 
-/// 8000 requests for up to 600 objects of 1 to 20,000 bytes, whose ids are hashes; one in
-/// fifty is for nothing.
+/// 8000 requests for up to 600 objects of 1 to 20,000 bytes, with hashes as ids; one in fifty has
+/// 0 bytes.
 fn objects() -> Vec<u8> {
     let request = |at: u64| {
         let [a, b, c] = [1, 2, 3].map(|of| mix(3 * at + of));
@@ -177,8 +163,8 @@ fn objects() -> Vec<u8> {
     (0..8000).flat_map(request).collect()
 }
 
-/// Misses by libCacheSim 0.3.5 (PyPI) in a cache of 60 objects and in one of 240, of the
-/// trace of [`objects`] in a file: `Policy(capacity).process_trace(TraceReader(file,
+/// Misses of libCacheSim 0.3.5 (PyPI) in caches of 60 and 240 objects, for the trace [`objects`] in
+/// a file: `Policy(capacity).process_trace(TraceReader(file,
 /// TraceType.ORACLE_GENERAL_TRACE, ReaderInitParam(ignore_obj_size=True)))`.
 const LIBCACHESIM: [(&str, u64, u64); 8] = [
     ("fifo", 6845, 4100),
@@ -192,20 +178,11 @@ const LIBCACHESIM: [(&str, u64, u64); 8] = [
 ];
 
 #[test]
-fn objects_miss_as_often_as_in_libcachesim() {
+fn misses_of_objects_equal_those_of_libcachesim() {
     let place = tempfile::tempdir().unwrap();
     fs::write(place.path().join("keys.oracleGeneral"), objects()).unwrap();
     let names = LIBCACHESIM.map(|(name, ..)| name).join(",");
-    let arguments = [
-        "--trace",
-        "keys.oracleGeneral",
-        "--policy",
-        &names,
-        "--size",
-        "60,240",
-        "--out",
-        "out",
-    ];
+    let arguments = format!("--trace keys.oracleGeneral --policy {names} --size 60,240 --out out");
     let output = sim(place.path(), &arguments);
     assert!(output.status.success(), "{output:?}");
     let rows = rows(place.path());
@@ -218,9 +195,9 @@ fn objects_miss_as_often_as_in_libcachesim() {
 }
 
 #[test]
-fn keys_in_a_row_are_no_neighbours() {
+fn consecutive_keys_are_separate_blocks() {
     let place = tempfile::tempdir().unwrap();
-    // 400 objects asked for in turns, twenty times, in a cache of a fourth of them.
+    // 20 passes over 400 objects, with a cache of 100.
     let record = |id: u64| {
         let fields: [&[u8]; 4] = [
             &[0; 4],
@@ -232,47 +209,29 @@ fn keys_in_a_row_are_no_neighbours() {
     };
     let bytes: Vec<u8> = (0..8000).flat_map(|at| record(at % 400)).collect();
     fs::write(place.path().join("keys.oracleGeneral"), bytes).unwrap();
-    let misses = |more: &[&str], out: &str| {
-        let first = [
-            "--trace",
-            "keys.oracleGeneral",
-            "--policy",
-            "lru",
-            "--size",
-            "100",
-        ];
-        let arguments = [&first[..], more, &["--out", out]].concat();
+    let misses = |more: &str, out: &str| {
+        let first = "--trace keys.oracleGeneral --policy lru --size 100";
+        let arguments = format!("{first} {more} --out {out}");
         let output = sim(place.path(), &arguments);
         assert!(output.status.success(), "{output:?}");
         let mut reader = csv::Reader::from_path(place.path().join(out).join("sim.csv")).unwrap();
         let row: Row = reader.deserialize().next().unwrap().unwrap();
         row.misses()
     };
-    assert_eq!(misses(&[], "objects"), 8000);
-    // As sectors they are 50 blocks, which the cache has room for.
-    assert_eq!(misses(&["--ids", "addresses"], "addresses"), 50);
+    assert_eq!(misses("", "objects"), 8000);
+    // As sectors they are 50 blocks, which fit in the cache.
+    assert_eq!(misses("--ids addresses", "addresses"), 50);
 }
 
 #[test]
-fn a_sample_of_no_block_has_no_number() {
+fn an_empty_sample_has_no_curve() {
     let place = tempfile::tempdir().unwrap();
     let here = place.path();
     let requests: Vec<_> = (0..90).map(|at| (at, 'r', at % 3 * 4096, 4096)).collect();
     trace(here, &requests);
-    let arguments = [
-        "--trace",
-        "trace.csv",
-        "--policy",
-        "lru",
-        "--size",
-        "1,2",
-        "--mrc",
-        "exact,shards:0.000001,fixed:2",
-        "--out",
-        "out",
-        "--json",
-    ];
-    let output = sim(here, &arguments);
+    let arguments = "--trace trace.csv --policy lru --size 1,2 \
+                     --mrc exact,shards:0.000001,fixed:2 --out out --json";
+    let output = sim(here, arguments);
     assert!(output.status.success(), "{output:?}");
     let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let curve = &said["curves"][1];
@@ -300,20 +259,9 @@ fn a_sample_of_no_block_has_no_number() {
     for page in ["report.md", "report.html", "mrc.svg"] {
         assert!(read(page).contains("no block was sampled"), "{page}");
     }
-    // A figure of nothing else is none.
-    let arguments = [
-        "--trace",
-        "trace.csv",
-        "--policy",
-        "lru",
-        "--size",
-        "1",
-        "--mrc",
-        "shards:0.000001",
-        "--out",
-        "alone",
-    ];
-    let output = sim(here, &arguments);
+    // Without any curve there is no figure.
+    let arguments = "--trace trace.csv --policy lru --size 1 --mrc shards:0.000001 --out alone";
+    let output = sim(here, arguments);
     assert!(output.status.success(), "{output:?}");
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("no block was sampled"), "{text}");
@@ -321,7 +269,7 @@ fn a_sample_of_no_block_has_no_number() {
 }
 
 #[test]
-fn what_cannot_be_simulated_is_one_sentence() {
+fn errors_are_one_line() {
     let place = tempfile::tempdir().unwrap();
     let here = place.path();
     trace(here, &[(7, 'r', 0, 4096), (3, 'r', 1 << 30, 4096)]);
@@ -329,85 +277,40 @@ fn what_cannot_be_simulated_is_one_sentence() {
     fs::write(here.join("cut.vscsi"), [0u8; 40]).unwrap();
     trace_of_nothing(here);
     for (arguments, word) in [
-        (vec![], "--trace FILE"),
-        (vec!["--trace", "nowhere.csv"], "nowhere.csv"),
-        (vec!["--trace", "empty.csv"], "empty.csv"),
-        (vec!["--trace", "trace.csv"], "trace.csv"),
-        (
-            vec!["--trace", "cut.vscsi", "--format", "vscsi"],
-            "cut.vscsi",
-        ),
-        (vec!["--trace", "nothing.csv"], "no block"),
-        (
-            vec!["--trace", "trace.csv", "--times", "clamp", "--disk", "1GiB"],
-            "trace.csv",
-        ),
-        (vec!["--workload", "zipf:0.9", "--policy", "mru"], "mru"),
-        (
-            vec!["--workload", "zipf:0.9", "--mrc", "shards:2"],
-            "sampling",
-        ),
-        (
-            vec!["--workload", "zipf:0.9", "--requests", "0"],
-            "--requests",
-        ),
-        (vec!["--workload", "zipf:0.9", "--blocks", "0"], "--blocks"),
-        (
-            vec![
-                "--workload",
-                "zipf:0.9",
-                "--requests",
-                "10",
-                "--size",
-                "1TiB",
-            ],
-            "--size",
-        ),
+        ("", "--trace FILE"),
+        ("--trace nowhere.csv", "nowhere.csv"),
+        ("--trace empty.csv", "empty.csv"),
+        ("--trace trace.csv", "trace.csv"),
+        ("--trace cut.vscsi --format vscsi", "cut.vscsi"),
+        ("--trace nothing.csv", "no block"),
+        ("--trace trace.csv --times clamp --disk 1GiB", "trace.csv"),
+        ("--workload zipf:0.9 --policy mru", "mru"),
+        ("--workload zipf:0.9 --mrc shards:2", "sampling"),
+        ("--workload zipf:0.9 --requests 0", "--requests"),
+        ("--workload zipf:0.9 --blocks 0", "--blocks"),
+        ("--workload zipf:0.9 --requests 10 --size 1TiB", "--size"),
     ] {
-        let arguments: Vec<&str> = arguments.into_iter().chain(["--out", "out"]).collect();
-        let text = refused(here, &arguments, 1);
-        assert!(text.contains(word), "{arguments:?}: {text}");
+        let text = refused(here, &format!("{arguments} --out out"), 1);
+        assert!(text.contains(word), "{arguments}: {text}");
     }
     for (arguments, word) in [
-        (vec!["--workload", "zipf", "--out", "out"], "zipf:EXPONENT"),
-        (
-            vec!["--workload", "uniform", "--size", "101%", "--out", "out"],
-            "101%",
-        ),
-        (
-            vec!["--workload", "uniform", "--trace", "x", "--out", "out"],
-            "--trace",
-        ),
+        ("--workload zipf --out out", "zipf:EXPONENT"),
+        ("--workload uniform --size 101% --out out", "101%"),
+        ("--workload uniform --trace x --out out", "--trace"),
     ] {
-        let text = refused(here, &arguments, 2);
-        assert!(text.contains(word), "{arguments:?}: {text}");
+        let text = refused(here, arguments, 2);
+        assert!(text.contains(word), "{arguments}: {text}");
     }
-    // What was refused above is taken with the options that say how.
-    let arguments = [
-        "--trace",
-        "trace.csv",
-        "--times",
-        "clamp",
-        "--disk",
-        "1GiB",
-        "--beyond",
-        "skip",
-        "--policy",
-        "fifo",
-        "--size",
-        "1",
-        "--mrc",
-        "none",
-        "--out",
-        "out",
-    ];
-    let output = sim(here, &arguments);
+    // A trace rejected above is accepted with the right options.
+    let arguments = "--trace trace.csv --times clamp --disk 1GiB --beyond skip --policy fifo \
+                     --size 1 --mrc none --out out";
+    let output = sim(here, arguments);
     assert!(output.status.success(), "{output:?}");
     let report = fs::read_to_string(here.join("out/report.md")).unwrap();
     assert!(report.contains("1 request ends past"), "{report}");
 }
 
-/// A trace whose one request moves nothing.
+/// A trace with a single request, of 0 bytes.
 fn trace_of_nothing(folder: &Path) {
     let before = fs::read(folder.join("trace.csv")).unwrap();
     let path = trace(folder, &[(0, 'w', 4096, 0)]);
@@ -416,23 +319,12 @@ fn trace_of_nothing(folder: &Path) {
 }
 
 #[test]
-fn a_bench_without_its_peer_says_what_to_install() {
+fn a_bench_without_its_peer_names_the_package() {
     let place = tempfile::tempdir().unwrap();
-    // A Python that can import nothing, and a program that is none.
+    // A program that cannot import, and one that does not exist.
     for python in ["false", "/nonexistent/python3"] {
-        let arguments = [
-            "bench",
-            "cache",
-            "--requests",
-            "10",
-            "--python",
-            python,
-            "--out",
-            "out",
-        ];
-        let mut command = Command::new(env!("CARGO_BIN_EXE_harness"));
-        let output = command.current_dir(place.path()).args(arguments).output();
-        let output = output.unwrap();
+        let arguments = format!("bench cache --requests 10 --python {python} --out out");
+        let output = harness(place.path(), &arguments).output().unwrap();
         let text = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{text}");
         assert!(text.contains("pip install libcachesim"), "{text}");
@@ -443,27 +335,13 @@ fn a_bench_without_its_peer_says_what_to_install() {
 #[test]
 fn simulations_of_the_same_second_go_to_different_folders() {
     let place = tempfile::tempdir().unwrap();
-    let arguments = [
-        "--workload",
-        "uniform",
-        "--blocks",
-        "10",
-        "--requests",
-        "10",
-        "--size",
-        "1",
-        "--mrc",
-        "none",
-    ];
+    let arguments = "sim --workload uniform --blocks 10 --requests 10 --size 1 --mrc none";
     let started: Vec<_> = (0..4)
         .map(|_| {
-            let mut command = Command::new(env!("CARGO_BIN_EXE_harness"));
-            command
-                .current_dir(place.path())
-                .arg("sim")
-                .args(arguments)
-                .stdout(std::process::Stdio::null());
-            command.spawn().unwrap()
+            harness(place.path(), arguments)
+                .stdout(Stdio::null())
+                .spawn()
+                .unwrap()
         })
         .collect();
     for mut child in started {

@@ -1,4 +1,4 @@
-//! Sweeps as a person and a cluster run them: real cells, real kills.
+//! Sweeps from the command line and on a cluster, with real cells and kills.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -55,7 +55,7 @@ fn csv(path: PathBuf) -> String {
     fs::read_to_string(path.join("sweep.csv")).unwrap()
 }
 
-/// The table of a run in one piece.
+/// The table of an uninterrupted run.
 fn whole(place: &Path) -> String {
     succeed(place, &["sweep", "small.toml", "--out", "expected"]);
     let expected = csv(place.join("expected"));
@@ -63,7 +63,7 @@ fn whole(place: &Path) -> String {
     expected
 }
 
-/// A bound on hanging.
+/// Timeout.
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Starts the sweep and waits until it has rows.
@@ -76,14 +76,14 @@ fn begin(place: &Path, out: &str) -> Child {
     let rows = place.join(out).join("sweep.csv");
     let started = Instant::now();
     while fs::read_to_string(&rows).map_or(0, |text| text.lines().count()) < 10 {
-        assert!(started.elapsed() < PATIENCE, "no row came");
+        assert!(started.elapsed() < PATIENCE, "no row was written");
         thread::yield_now();
     }
     child
 }
 
 #[test]
-fn a_sweep_that_was_killed_or_interrupted_goes_on_to_the_same_bytes() {
+fn a_killed_or_interrupted_sweep_resumes_to_the_same_bytes() {
     let place = place();
     let place = place.path();
     let expected = whole(place);
@@ -91,7 +91,7 @@ fn a_sweep_that_was_killed_or_interrupted_goes_on_to_the_same_bytes() {
         ("killed", Signal::KILL, None),
         ("interrupted", Signal::INT, Some(130)),
     ] {
-        // Where this process has to wait for its turn, the sweep may end first.
+        // On a busy machine the sweep may complete before the signal.
         loop {
             let mut child = begin(place, out);
             kill_process(Pid::from_child(&child), signal).unwrap();
@@ -110,13 +110,13 @@ fn a_sweep_that_was_killed_or_interrupted_goes_on_to_the_same_bytes() {
         let output = output(place, &["sweep", "small.toml", "--out", out]);
         assert!(output.status.success(), "{output:?}");
         let said = String::from_utf8(output.stdout).unwrap();
-        assert!(!said.contains(" 0 of them done already"), "{said}");
+        assert!(!said.contains(" 0 of them already done"), "{said}");
         assert!(csv(place.join(out)) == expected, "{out}");
     }
 }
 
 #[test]
-fn impossible_points_are_named_and_the_exit_code_says_so() {
+fn invalid_points_are_reported_with_exit_code_3() {
     let place = place();
     let place = place.path();
     let sets = ["--set", "repetitions=1", "--set", "sample=9000"];
@@ -127,7 +127,7 @@ fn impossible_points_are_named_and_the_exit_code_says_so() {
     assert_eq!(output.status.code(), Some(3));
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(
-        said.contains("point 23 (exponent = 1.2, shrink_percent = 80) is impossible: `sample`"),
+        said.contains("point 23 (exponent = 1.2, shrink_percent = 80) is invalid: `sample`"),
         "{said}"
     );
     let failures = fs::read_to_string(place.join("o/failures.csv")).unwrap();
@@ -135,7 +135,7 @@ fn impossible_points_are_named_and_the_exit_code_says_so() {
 }
 
 #[test]
-fn wrong_arguments_end_with_one_sentence() {
+fn wrong_arguments_are_reported() {
     let place = place();
     let place = place.path();
     for (arguments, code, word) in [
@@ -145,10 +145,14 @@ fn wrong_arguments_end_with_one_sentence() {
             1,
             "`raeds`",
         ),
-        (vec!["sweep", "small.toml", "--shard", "3/2"], 2, "i/n"),
+        (vec!["sweep", "small.toml", "--shard", "3/2"], 2, "I/N"),
         (vec!["sweep", "small.toml", "--jobs", "0"], 2, "--jobs"),
         (vec!["merge", "nowhere"], 1, "--out"),
-        (vec!["merge", "nowhere", "--out", "o"], 1, "holds no sweep"),
+        (
+            vec!["merge", "nowhere", "--out", "o"],
+            1,
+            "not the folder of a sweep",
+        ),
     ] {
         let output = output(place, &arguments);
         let said = String::from_utf8(output.stderr).unwrap();
@@ -159,8 +163,8 @@ fn wrong_arguments_end_with_one_sentence() {
     succeed(place, &["sweep"]);
 }
 
-/// Runs what is submitted at once, as a script in Slurm's own folder, and fails
-/// the jobs that `FAIL` names before they start.
+/// A fake sbatch: runs jobs at once, from a copy of the script as Slurm does. The array task `FAIL`
+/// does not run.
 const SBATCH: &str = r#"#!/usr/bin/env bash
 tasks= dependency=
 while [[ $1 == --* ]]; do
@@ -183,7 +187,7 @@ fi
 "#;
 
 #[test]
-fn the_slurm_script_splits_a_sweep_and_joins_it() {
+fn the_slurm_script_runs_shards_and_merges_them() {
     let place = place();
     let place = place.path();
     let expected = whole(place);
@@ -202,19 +206,19 @@ fn the_slurm_script_splits_a_sweep_and_joins_it() {
             .output()
             .unwrap()
     };
-    // A node is lost: the merge says so.
+    // A node fails: the merge reports the missing shard.
     let lost = submit("2");
     assert_eq!(lost.status.code(), Some(3), "{lost:?}");
     let said = String::from_utf8(lost.stderr).unwrap();
-    assert!(said.contains("shard 2/3 lacks 80 cells"), "{said}");
-    // The same command runs what is missing.
+    assert!(said.contains("shard 2/3: 80 cells missing"), "{said}");
+    // The same command runs the missing cells.
     let again = submit("");
     assert!(again.status.success(), "{again:?}");
     assert!(csv(place.join("out/whole")) == expected);
 }
 
 #[test]
-fn a_sweep_is_reported_and_can_be_reported_and_run_again() {
+fn a_sweep_can_be_reported_and_repeated() {
     let place = place();
     let place = place.path();
     let expected = whole(place);
@@ -226,14 +230,14 @@ fn a_sweep_is_reported_and_can_be_reported_and_run_again() {
     }
     succeed(place, &["report", "expected"]);
     let again = files.map(|file| fs::read(folder.join(file)).unwrap());
-    assert!(first == again, "a report made again says something else");
+    assert!(first == again, "the rewritten report differs");
     fs::remove_file(folder.join("sweep.svg")).unwrap();
     succeed(place, &["plot", "expected"]);
     assert!(folder.join("sweep.svg").exists());
     succeed(place, &["sweep", "--like", "expected", "--out", "like"]);
     assert_eq!(csv(place.join("like")), expected);
 
-    // A damaged row is named and left out of all numbers.
+    // A damaged row is reported and excluded.
     let damaged = expected.replacen("guest-lru", "guest-xyz", 1);
     fs::write(folder.join("sweep.csv"), damaged).unwrap();
     let output = output(place, &["report", "expected"]);
@@ -244,8 +248,8 @@ fn a_sweep_is_reported_and_can_be_reported_and_run_again() {
     assert!(page.contains("line 3") && page.contains("1 cells are missing"));
 }
 
-/// Small sweeps of the experiments that are swept by their rows: name, what stays fixed, an
-/// axis, and a column of the rows.
+/// Small sweeps of experiments with several rows per cell: name, fixed parameters, an axis, and a
+/// column of the rows.
 const BY_ROWS: [(&str, &str, &str, &str); 4] = [
     (
         "blockcache",
@@ -303,7 +307,7 @@ fn experiments_are_swept_by_their_rows() {
         );
         assert!(csv(place.join(out("merged"))) == expected, "{name}, merged");
 
-        // Behind the first row, a row before the end, and within a row: as a kill leaves it.
+        // Truncated after the first row, before the last row, and within a row, as after a kill.
         let rows = place.join(out("whole")).join("sweep.csv");
         let second = expected.match_indices('\n').nth(1).unwrap().0 + 1;
         let last = expected[..expected.len() - 1].rfind('\n').unwrap() + 1;
@@ -319,17 +323,17 @@ fn experiments_are_swept_by_their_rows() {
 }
 
 #[test]
-fn what_cannot_be_swept_is_named_with_what_can() {
+fn experiments_without_sweeps_are_rejected() {
     let place = tempfile::tempdir().unwrap();
     let place = place.path();
     for (text, word) in [
         (
             "experiment = \"latency\"",
-            "choose of correctness, eviction",
+            "expected one of correctness, eviction",
         ),
-        ("experiment = 5", "`experiment` is 5"),
-        ("seeds = 0", "`seeds` is 0"),
-        // Eviction has a parameter for that.
+        ("experiment = 5", "invalid `experiment` 5"),
+        ("seeds = 0", "invalid `seeds` 0"),
+        // Eviction has its own parameter for the number of seeds.
         ("seeds = 2", "`seeds`"),
     ] {
         let text = format!("title = \"t\"\n{text}\n[sweep]\nsd = [1.0]\n");

@@ -1,11 +1,11 @@
-//! How fast a twin is on one core: accesses of a guest's workload a second, with
-//! data moved and checked, and with hits and misses counted only. Beside the
-//! first, its limit: the same blocks copied and checked with nothing around it.
+//! Speed of a twin on one core: workload accesses per second, with data moved and checked, and
+//! with hits and misses counted only. The upper bound of the first is the same blocks copied and
+//! checked alone.
 
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use lab::testbed::{Shape, Talk, Testbed, fill};
+use lab::testbed::{GuestChannel, Shape, Testbed, fill};
 use lab::twin::Twin;
 use vssd_host::backing::{Backing, MemoryBacking};
 use vssd_host::size::ByteSize;
@@ -15,7 +15,7 @@ use workloads::{Command, Content, Report, command, report};
 const SIZE: ByteSize = ByteSize(1 << 30);
 const PATIENCE: Duration = Duration::from_secs(3600);
 
-/// Reads in one command: enough that a command's own cost does not show.
+/// Reads per command: enough that the cost of the command itself is negligible.
 const READS: u64 = 100_000;
 
 fn read(twin: &mut Twin, seed: u64, check: bool) {
@@ -68,7 +68,7 @@ fn accesses(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// The blocks of the same workload, copied out of as much memory and checked.
+/// The blocks of the same workload, copied from memory of the same size and checked.
 fn limit(criterion: &mut Criterion) {
     const BLOCK: usize = 4096;
     let capacity = (SIZE.0 / BLOCK as u64) as u32;

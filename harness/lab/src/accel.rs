@@ -1,4 +1,4 @@
-//! Which accelerator QEMU uses, and why.
+//! The choice of QEMU's accelerator.
 
 use std::fmt;
 use std::fs::{self, OpenOptions};
@@ -7,25 +7,23 @@ use anyhow::{Result, bail};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-/// What the user asks for.
+/// The option `--accel`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum AccelChoice {
-    /// KVM where the processor virtualizes in hardware, else TCG.
+    /// KVM if the processor has hardware virtualization, else TCG.
     #[default]
     Auto,
     /// Emulation.
     Tcg,
-    /// KVM, also one without hardware support.
+    /// KVM, even without hardware virtualization.
     Kvm,
 }
 
-/// What QEMU uses.
+/// The accelerator that QEMU uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Accel {
-    /// Emulation.
     Tcg,
-    /// KVM.
     Kvm,
 }
 
@@ -38,8 +36,7 @@ impl fmt::Display for Accel {
     }
 }
 
-/// True when /dev/kvm can be opened.
-pub fn kvm_opens() -> bool {
+pub fn can_open_kvm() -> bool {
     OpenOptions::new()
         .read(true)
         .write(true)
@@ -47,7 +44,7 @@ pub fn kvm_opens() -> bool {
         .is_ok()
 }
 
-/// True when the processor has VT-x or AMD-V.
+/// Whether the processor has VT-x or AMD-V.
 pub fn has_hardware_virtualization() -> bool {
     fs::read_to_string("/proc/cpuinfo").is_ok_and(|info| {
         info.lines()
@@ -59,14 +56,14 @@ pub fn has_hardware_virtualization() -> bool {
     })
 }
 
-/// Decides; the sentence says why.
+/// The accelerator to use, and the reason.
 pub fn choose(choice: AccelChoice) -> Result<(Accel, String)> {
-    let (opens, hardware) = (kvm_opens(), has_hardware_virtualization());
+    let (opens, hardware) = (can_open_kvm(), has_hardware_virtualization());
     Ok(match choice {
-        AccelChoice::Tcg => (Accel::Tcg, "asked for".to_owned()),
-        AccelChoice::Kvm if opens => (Accel::Kvm, "asked for".to_owned()),
+        AccelChoice::Tcg => (Accel::Tcg, "requested".to_owned()),
+        AccelChoice::Kvm if opens => (Accel::Kvm, "requested".to_owned()),
         AccelChoice::Kvm => {
-            bail!("/dev/kvm cannot be opened: use --accel tcg, or get access to it (group kvm)")
+            bail!("/dev/kvm cannot be opened: use --accel tcg, or join the group kvm")
         }
         AccelChoice::Auto if opens && hardware => (
             Accel::Kvm,

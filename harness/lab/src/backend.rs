@@ -1,14 +1,14 @@
-//! The backend as a process of its own, as it would run in production.
+//! The backend in its own process, as in production.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use vssd_host::control::Client;
 use vssd_host::control::protocol::{
     Change, EncodingName, LatencyStatus, Reply, Request, Resize, Resized, TrackerName, VssdStatus,
@@ -19,23 +19,22 @@ use vssd_host::size::{Amount, ByteSize};
 use crate::process::Process;
 use crate::testbed::ResizeOptions;
 
-/// How long the backend may take to open its files and sockets: a bound on hanging, for
-/// the slowest disk. One that fails to start ends, which is noticed at once.
+/// Timeout for the backend to open its files and sockets, long enough for the slowest disk. A
+/// backend that fails to start exits, which is noticed at once.
 const START_PATIENCE: Duration = Duration::from_secs(600);
 
-/// How long a status may take, and a driver to answer.
+/// Timeout for a status request, and for a driver to confirm its list.
 const STATUS_PATIENCE: Duration = Duration::from_secs(120);
 
-/// How long a killed backend may take to end: its writes in flight do before.
+/// Timeout for a killed backend to exit. Its writes in flight complete first.
 const END_PATIENCE: Duration = Duration::from_secs(120);
 
-/// The backend's log in its folder.
 const LOG: &str = "backend.log";
 
-/// The name of a backend's first vSSD, and of the only one where it is alone.
+/// Name of a backend's first or only vSSD.
 const FIRST: &str = "vm1";
 
-/// The name of the vSSD of a VM, which are counted from 0.
+/// Name of the vSSD of a VM; VMs are numbered from 0.
 pub fn vssd_name(vm: usize) -> String {
     format!("vm{}", vm + 1)
 }
@@ -43,36 +42,33 @@ pub fn vssd_name(vm: usize) -> String {
 /// What a backend serves.
 #[derive(Clone, Debug)]
 pub struct BackendConfig {
-    /// The harness, which is the backend's program as well.
+    /// Path of the harness, which also runs as the backend.
     pub program: PathBuf,
-    /// Folder of sockets, the backing file and the log; short, for the sockets.
+    /// Folder for sockets, backing file and log. The path must be short: socket paths are limited.
     pub folder: PathBuf,
     /// Full size of each vSSD.
     pub size: ByteSize,
-    /// Bytes in a block.
     pub block_size: ByteSize,
-    /// The medium that the pool imitates.
+    /// The medium that the pool emulates.
     pub media: Option<MediaKind>,
-    /// How many vSSDs share what; `None` for one with room for all of it.
+    /// `None` for a single vSSD that the pool can hold in full.
     pub sharing: Option<Sharing>,
 }
 
-/// vSSDs that share a pool without room for the full size of them all.
+/// vSSDs that share an overcommitted pool.
 #[derive(Clone, Copy, Debug)]
 pub struct Sharing {
-    /// How many there are; each starts with an equal part of the pool.
+    /// Number of VMs; each starts with an equal part of the pool.
     pub vms: usize,
-    /// Size of the pool.
     pub pool: ByteSize,
 }
 
 impl BackendConfig {
-    /// Where the QEMU of a VM connects.
     fn socket(&self, vm: usize) -> PathBuf {
         self.folder.join(format!("{}.sock", vssd_name(vm)))
     }
 
-    /// What each vSSD is described by.
+    /// The `--vssd` argument of each vSSD.
     fn specs(&self) -> Vec<String> {
         let vms = self.sharing.map_or(1, |sharing| sharing.vms);
         let held = self.sharing.map_or(self.size, |Sharing { vms, pool }| {
@@ -117,8 +113,6 @@ impl Backend {
             .arg("--create")
             .arg("--control")
             .arg(config.folder.join("control.sock"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
             .stderr(stderr);
         for spec in config.specs() {
             command.arg("--vssd").arg(spec);
@@ -129,64 +123,44 @@ impl Backend {
         if let Some(Sharing { pool, .. }) = config.sharing {
             command.arg("--size").arg(format!("{}B", pool.0));
         }
-        let (sender, ready) = mpsc::channel();
-        let started = move |child: &mut std::process::Child| {
-            let stdout = child.stdout.take();
-            thread::spawn(move || {
-                for line in stdout
-                    .map(BufReader::new)
-                    .into_iter()
-                    .flat_map(BufRead::lines)
-                {
-                    // Nobody listens any more once the backend is up.
-                    let _ = line.map(|line| sender.send(line));
-                }
-            });
-        };
-        let process = Process::spawn(command, started, |_| {}).context("start the backend")?;
-        match ready.recv_timeout(START_PATIENCE) {
-            Ok(line) if line.starts_with("ready") => Ok(Self { config, process }),
-            _ => bail!("the backend did not start: {}", last_line(&log)),
-        }
+        let (process, is_ready) = spawn_until_ready(command)?;
+        ensure!(is_ready, "the backend did not start: {}", last_line(&log));
+        Ok(Self { config, process })
     }
 
-    /// The last line of its log.
-    pub fn last_words(&self) -> String {
+    pub fn last_log_line(&self) -> String {
         last_line(&self.config.folder.join(LOG))
     }
 
-    /// What it serves.
     pub fn config(&self) -> &BackendConfig {
         &self.config
     }
 
-    /// Where the QEMU of a VM connects.
+    /// The vhost-user socket of a VM's vSSD.
     pub fn socket(&self, vm: usize) -> PathBuf {
         self.config.socket(vm)
     }
 
-    /// Where the backend is controlled.
+    /// Path of the control socket.
     pub fn control(&self) -> PathBuf {
         self.config.folder.join("control.sock")
     }
 
-    /// The backend's process number.
     pub fn pid(&self) -> i32 {
         self.process.pid()
     }
 
-    /// Kills the backend as `kill -9` does, and starts another on the same files.
+    /// Kills the backend with SIGKILL and starts another on the same files.
     pub fn kill_and_restart(self) -> Result<Self> {
         let Self { config, process } = self;
         process.kill();
         process
             .wait(END_PATIENCE)
-            .context("the killed backend did not end")?;
+            .context("the killed backend did not exit in time")?;
         Self::start(config)
     }
 
-    /// A connection to the control socket; an answer may take `timeout`, or as
-    /// long as it takes.
+    /// A connection to the control socket. `timeout` applies to each reply; `None` waits forever.
     pub fn client(&self, timeout: Option<Duration>) -> Result<Client> {
         Ok(Client::connect(&self.control(), timeout)?)
     }
@@ -194,7 +168,9 @@ impl Backend {
     /// The state of the first vSSD.
     pub fn status(&self) -> Result<VssdStatus> {
         let all = self.statuses()?;
-        all.into_iter().next().context("a vSSD is there")
+        all.into_iter()
+            .next()
+            .context("the backend reports no vSSD")
     }
 
     /// The state of every vSSD, by VM.
@@ -202,22 +178,20 @@ impl Backend {
         Ok(self.client(Some(STATUS_PATIENCE))?.status()?.vssds)
     }
 
-    /// How long requests took and had to wait since the last reset; `reset`
-    /// starts over.
+    /// Service and waiting times of requests since the last reset; `reset` clears them.
     pub fn latency(&self, reset: bool) -> Result<LatencyStatus> {
         Ok(self.client(Some(STATUS_PATIENCE))?.latency(FIRST, reset)?)
     }
 
-    /// A connection on which resizes can be asked for, one after the other,
-    /// each taking at most `at_most`.
+    /// A connection for resizes, one at a time, each with a timeout of `at_most`.
     pub fn resizer(&self, at_most: Duration) -> Result<Resizer> {
         Ok(Resizer {
             client: self.client(Some(at_most))?,
         })
     }
 
-    /// Sets how block sets travel from now on, and waits until the driver has
-    /// started over with that.
+    /// Sets the encoding of block sets, and waits until the driver has started a new session
+    /// with it.
     pub fn set_encoding(&self, encoding: EncodingName) -> Result<()> {
         let request = Request::SetEncoding {
             vssd: FIRST.to_owned(),
@@ -225,11 +199,11 @@ impl Backend {
         };
         match self.client(Some(STATUS_PATIENCE))?.call(&request)? {
             Reply::Ok => self.await_agreed(),
-            other => bail!("the backend answered {other:?}"),
+            other => bail!("unexpected reply from the backend: {other:?}"),
         }
     }
 
-    /// Sets what is remembered of requests, from now on.
+    /// Sets how requests are tracked.
     pub fn observe(&self, observer: TrackerName) -> Result<()> {
         let request = Request::Track {
             vssd: FIRST.to_owned(),
@@ -237,7 +211,7 @@ impl Backend {
         };
         match self.client(Some(STATUS_PATIENCE))?.call(&request)? {
             Reply::Ok => Ok(()),
-            other => bail!("the backend answered {other:?}"),
+            other => bail!("unexpected reply from the backend: {other:?}"),
         }
     }
 
@@ -251,19 +225,44 @@ impl Backend {
                 Reply::Status(status) if status.vssds.iter().all(|v| v.driver && v.agreed) => {
                     return Ok(());
                 }
-                _ if Instant::now() > until => bail!("the guest's driver does not answer"),
+                _ if Instant::now() > until => bail!(
+                    "no guest driver confirmed its block list within {} s",
+                    STATUS_PATIENCE.as_secs()
+                ),
                 _ => {}
             }
         }
     }
 }
 
-fn last_line(log: &Path) -> String {
-    let text = std::fs::read_to_string(log).unwrap_or_default();
-    text.lines().last().unwrap_or("nothing").to_owned()
+/// Starts a backend and waits for its line `ready`. The second value is false if it exits or
+/// times out before.
+pub(crate) fn spawn_until_ready(mut command: Command) -> Result<(Process, bool)> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let (sender, ready) = mpsc::channel();
+    let started = move |child: &mut Child| {
+        let stdout = child.stdout.take();
+        thread::spawn(move || {
+            let lines = stdout.map(BufReader::new).into_iter();
+            for line in lines.flat_map(BufRead::lines) {
+                // The receiver is dropped once the backend is up; reading goes on, so that the
+                // backend never blocks on a full pipe.
+                let _ = line.map(|line| sender.send(line));
+            }
+        });
+    };
+    let process = Process::spawn(command, started, |_| {}).context("start the backend")?;
+    let first = ready.recv_timeout(START_PATIENCE);
+    Ok((process, first.is_ok_and(|line| line.starts_with("ready"))))
 }
 
-/// Asks for resizes.
+fn last_line(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let last = text.lines().last();
+    last.unwrap_or("(its log is empty)").to_owned()
+}
+
+/// A control connection for resizes.
 #[derive(Debug)]
 pub struct Resizer {
     client: Client,

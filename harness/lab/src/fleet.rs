@@ -1,4 +1,4 @@
-//! Several guests under QEMU on one backend, whose pool they share.
+//! Several guests under QEMU that share the pool of one backend.
 
 use std::fs;
 
@@ -8,15 +8,14 @@ use tempfile::TempDir;
 use crate::backend::{Backend, BackendConfig, Sharing, vssd_name};
 use crate::guest::Guest;
 use crate::qemu::Drives;
-use crate::resources::check_room;
+use crate::resources::temporary_folder;
 use crate::testbed::Shape;
 use crate::vm_host::VmHost;
 
 /// Guests, by VM, and their backend.
 pub struct Fleet {
-    /// The guests; dropped first.
+    // Dropped before the backend that they use.
     pub guests: Vec<Guest>,
-    /// The backend.
     pub backend: Backend,
     vm_host: VmHost,
     folder: TempDir,
@@ -28,11 +27,7 @@ impl Fleet {
     /// # Errors
     /// When the disk is too small, or one of them does not start.
     pub fn start(vm_host: &VmHost, shape: Shape, sharing: Sharing) -> Result<Self> {
-        check_room(&std::env::temp_dir(), shape.written)?;
-        let folder = tempfile::Builder::new()
-            .prefix("vssd-")
-            .tempdir()
-            .context("make a temporary folder")?;
+        let folder = temporary_folder(shape.written)?;
         let backend = Backend::start(BackendConfig {
             program: vm_host.program.clone(),
             folder: folder.path().to_owned(),
@@ -56,7 +51,7 @@ impl Fleet {
 
     fn boot(&self, vm: usize) -> Result<Guest> {
         let folder = self.folder.path().join(vssd_name(vm));
-        fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
+        fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
         let socket = self.backend.socket(vm);
         let drives = Drives {
             vssd: Some(&socket),
@@ -65,10 +60,10 @@ impl Fleet {
         self.vm_host.launch(drives, folder)
     }
 
-    /// Kills the QEMU of a VM as `kill -9` does, and boots the VM again.
+    /// Kills the QEMU of a VM with SIGKILL and boots the VM again.
     ///
     /// # Errors
-    /// When the VM does not come up again.
+    /// When the VM does not boot again.
     pub fn kill_guest(&mut self, vm: usize) -> Result<()> {
         drop(self.guests.remove(vm));
         let guest = self.boot(vm)?;
@@ -76,21 +71,21 @@ impl Fleet {
         Ok(())
     }
 
-    /// Kills the backend as `kill -9` does, starts another on the same files
-    /// under the feet of all guests, and waits until they have found it.
+    /// Kills the backend with SIGKILL while the guests run, starts another on the same files,
+    /// and waits until the guests have reconnected.
     ///
     /// # Errors
-    /// When it does not start, or a guest does not find it.
+    /// When it does not start, or a guest does not reconnect.
     pub fn kill_backend(self) -> Result<Self> {
         let backend = self.backend.kill_and_restart()?;
         backend.await_agreed()?;
         Ok(Self { backend, ..self })
     }
 
-    /// Ends all guests in good order, then the backend.
+    /// Shuts all guests down, then the backend.
     ///
     /// # Errors
-    /// When a guest does not end well.
+    /// When a guest exits with an error or not at all.
     pub fn shut_down(self) -> Result<()> {
         self.guests.into_iter().try_for_each(Guest::shut_down)
     }

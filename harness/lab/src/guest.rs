@@ -1,4 +1,4 @@
-//! A guest under QEMU: boot it, tell it what to run, hear what it reports.
+//! A guest under QEMU: boots it, sends commands, receives reports.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -15,18 +15,17 @@ use workloads::{Command, Report, report};
 
 use crate::process::Process;
 use crate::qemu::{EXIT_SUCCESS, Launch, Qemu};
-use crate::testbed::Talk;
+use crate::testbed::GuestChannel;
 
 /// The longest line that a guest may send, bytes: a guest is untrusted.
 const MAX_LINE: u64 = 4 << 20;
 
-/// How long QEMU may take to end after its guest was asked to: a bound on hanging.
+/// Timeout for QEMU to exit after the guest command `exit`.
 const END_PATIENCE: Duration = Duration::from_secs(120);
 
-/// Lines of the serial console shown when a guest fails.
+/// Lines of the serial console that an error quotes.
 const LINES_SHOWN: usize = 12;
 
-/// What comes from a guest.
 enum Event {
     Line(String),
     Exited(ExitStatus),
@@ -38,28 +37,26 @@ pub struct Guest {
     events: Receiver<Event>,
     channel: UnixStream,
     pending: Option<String>,
-    /// When QEMU was started.
-    epoch: Instant,
+    started: Instant,
     serial: PathBuf,
     stderr: PathBuf,
-    /// The guest's first words.
     pub ready: Ready,
 }
 
-/// What a guest says once it is up.
+/// What a guest reports when it has booted.
 #[derive(Clone, Debug)]
 pub struct Ready {
     /// Blocks at full size.
     pub capacity: u32,
     /// Blocks held.
     pub held: u32,
-    /// Start of the QEMU process to the guest's word, host clock.
+    /// From the start of the QEMU process to this report, host clock.
     pub ready_ns: u64,
-    /// Start of the guest's clock to its first read, guest clock.
+    /// From the start of the guest's clock to its first read, guest clock.
     pub first_io_guest_ns: u64,
 }
 
-/// Where a guest keeps its sockets and logs; short, for the sockets.
+/// Folder for a guest's sockets and logs. The path must be short: socket paths are limited.
 #[derive(Clone, Debug)]
 pub struct GuestFolder(pub PathBuf);
 
@@ -75,7 +72,7 @@ impl Guest {
         let serial = folder.0.join("serial.log");
         let stderr = folder.0.join("qemu.log");
         for path in [&channel_path, &serial] {
-            // Left by the guest before this one.
+            // Left over from the previous guest.
             let _ = fs::remove_file(path);
         }
         let listener = UnixListener::bind(&channel_path)
@@ -91,7 +88,7 @@ impl Guest {
             command,
             |_| {},
             move |status| {
-                // Nobody listens once the guest is dropped.
+                // The receiver is gone once the guest is dropped.
                 let _ = exits.send(Event::Exited(status));
             },
         )
@@ -104,7 +101,7 @@ impl Guest {
             // Replaced as soon as QEMU has connected.
             channel: UnixStream::pair().context("make a socket")?.0,
             pending: None,
-            epoch: started,
+            started,
             serial,
             stderr,
             ready: Ready {
@@ -114,7 +111,7 @@ impl Guest {
                 first_io_guest_ns: 0,
             },
         };
-        match guest.hear(guest.until(patience), "boot")? {
+        match guest.next_report(guest.until(patience), "boot")? {
             Report::Ready(report::Ready {
                 capacity,
                 held,
@@ -127,78 +124,81 @@ impl Guest {
                     ready_ns: started.elapsed().as_nanos() as u64,
                     first_io_guest_ns: first_io_ns,
                 };
-                guest.channel = connection.recv().context("QEMU connected its channel")?;
+                guest.channel = connection
+                    .recv()
+                    .context("QEMU closed the guest's channel")?;
                 Ok(guest)
             }
-            Report::Failed(report::Failed { reason, .. }) => {
-                bail!("the guest refused to run: {reason}")
-            }
-            other => bail!("the guest began with something unexpected: {other}"),
+            Report::Failed(report::Failed { reason, .. }) => bail!("the guest cannot run: {reason}"),
+            other => bail!("expected the guest's ready report, got `{other}`"),
         }
     }
 
-    /// QEMU's process number.
     pub fn pid(&self) -> i32 {
         self.process.pid()
     }
 
-    /// Ends the guest and checks that it ended well.
+    /// Shuts the guest down and checks QEMU's exit status.
     pub fn shut_down(mut self) -> Result<()> {
         self.start(&Command::Exit)?;
-        // Whether its last words or its end are noticed first is a matter of luck.
+        // The exit status alone counts: the guest's last reports may arrive before or after it.
         let status = self.process.wait(END_PATIENCE);
         match status.and_then(|status| status.code()) {
             Some(EXIT_SUCCESS) => Ok(()),
-            _ => Err(self.explain(&format!("did not end well: {status:?}"))),
+            Some(code) => Err(self.explain(&format!("exited with QEMU status {code}"))),
+            None => Err(self.explain(&format!("did not exit within {} s", END_PATIENCE.as_secs()))),
         }
     }
 
     fn explain_exit(&self, status: ExitStatus) -> anyhow::Error {
         let stderr = fs::read_to_string(&self.stderr).unwrap_or_default();
         match stderr.lines().last() {
-            Some(last) => self.explain(&format!("ended too early ({status}); QEMU said: {last}")),
-            None => self.explain(&format!("ended too early ({status})")),
+            Some(last) => self.explain(&format!(
+                "exited unexpectedly ({status}); QEMU reported: {last}"
+            )),
+            None => self.explain(&format!("exited unexpectedly ({status})")),
         }
     }
 
-    /// An error that says what happened and shows the guest's last lines.
+    /// An error with the guest's last console lines.
     fn explain(&self, what: &str) -> anyhow::Error {
-        if interrupt::requested() {
+        if interrupt::is_requested() {
             return anyhow::anyhow!("interrupted");
         }
         let serial = fs::read(&self.serial).unwrap_or_default();
         let text = String::from_utf8_lossy(&serial);
         let lines: Vec<&str> = text.lines().collect();
         let last = lines[lines.len().saturating_sub(LINES_SHOWN)..].join("\n  ");
-        let shown = match last.is_empty() {
-            true => "it printed nothing".to_owned(),
-            false => format!("its last lines:\n  {last}"),
+        let shown = if last.is_empty() {
+            "its console is empty".to_owned()
+        } else {
+            format!("last console lines:\n  {last}")
         };
         anyhow::anyhow!("the guest {what}; {shown}")
     }
 }
 
-impl Talk for Guest {
+impl GuestChannel for Guest {
     fn now_ns(&self) -> u64 {
-        self.epoch.elapsed().as_nanos() as u64
+        self.started.elapsed().as_nanos() as u64
     }
 
-    fn say(&mut self, line: &str) -> Result<()> {
+    fn send_line(&mut self, line: &str) -> Result<()> {
         let sent = self.channel.write_all(format!("{line}\n").as_bytes());
-        sent.map_err(|error| self.explain(&format!("could not be told to {line}: {error}")))
+        sent.map_err(|error| self.explain(&format!("did not take the command `{line}`: {error}")))
     }
 
-    fn hear(&mut self, until_ns: u64, doing: &str) -> Result<Report> {
+    fn next_report(&mut self, until_ns: u64, doing: &str) -> Result<Report> {
         let patience = Duration::from_nanos(until_ns.saturating_sub(self.now_ns()));
         match self.events.recv_timeout(patience) {
             Ok(Event::Line(line)) => Report::from_line(&line)
-                .with_context(|| format!("the guest sent a line that is no report: {line:.80}")),
+                .with_context(|| format!("the guest sent an invalid report: {line:.80}")),
             Ok(Event::Exited(status)) => Err(self.explain_exit(status)),
             Err(RecvTimeoutError::Timeout) => {
                 self.process.kill();
-                Err(self.explain(&format!("did not answer in time while asked to `{doing}`")))
+                Err(self.explain(&format!("timed out during `{doing}`")))
             }
-            Err(RecvTimeoutError::Disconnected) => Err(self.explain("is gone")),
+            Err(RecvTimeoutError::Disconnected) => Err(self.explain("has exited")),
         }
     }
 
@@ -207,7 +207,7 @@ impl Talk for Guest {
     }
 }
 
-/// Waits for QEMU's connection and passes the guest's lines on.
+/// Waits for QEMU's connection and forwards the guest's lines.
 fn accept(listener: &UnixListener, connected: &Sender<UnixStream>, lines: &Sender<Event>) {
     let Ok((stream, _)) = listener.accept() else {
         return;

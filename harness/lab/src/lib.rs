@@ -1,5 +1,5 @@
-//! What experiments run on: guests and backends as processes, twins of guests in this
-//! process, and the peers that they are compared with.
+//! What experiments run on: guests and backends as processes, in-process twins, and the
+//! peers for comparison.
 //!
 //! ```text
 //!  testbed ┬─ vm_host, fleet: guest, backend ── qemu, process
@@ -7,7 +7,7 @@
 //!  native: client ── server (our backend, or a peer)
 //! ```
 //!
-//! Nothing here records a row or judges one.
+//! Nothing here records or judges rows.
 #![deny(unsafe_code)]
 
 pub mod accel;

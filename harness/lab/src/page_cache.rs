@@ -1,11 +1,11 @@
-//! How much of a file the host's page cache holds.
+//! How much of a file is in the host's page cache.
 #![allow(unsafe_code)]
 
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 
-/// The number of cachestat(2), the same on every architecture (Linux 6.5).
+/// System call number of cachestat(2) (Linux 6.5), the same on every architecture.
 const SYS_CACHESTAT: libc::c_long = 451;
 
 /// `struct cachestat_range` of linux/mman.h; a length of 0 reaches to the end.
@@ -29,12 +29,12 @@ struct Counts {
 /// Bytes of a file in the page cache.
 ///
 /// # Errors
-/// What the system says: `ENOSYS` before Linux 6.5.
+/// Those of cachestat(2): `ENOSYS` before Linux 6.5.
 pub fn resident_bytes(file: &File) -> io::Result<u64> {
     let range = Range { off: 0, len: 0 };
     let mut counts = Counts::default();
-    // SAFETY: the call reads a `Range` and writes a `Counts`; both are laid out as
-    // the kernel has them, and outlive it.
+    // SAFETY: the call reads a `Range` and writes a `Counts`; both have the kernel's layout
+    // and outlive the call.
     let result = unsafe {
         libc::syscall(
             SYS_CACHESTAT,

@@ -1,4 +1,4 @@
-//! Children that do not outlive the harness.
+//! Child processes that do not outlive the harness.
 
 #![allow(unsafe_code)]
 
@@ -9,13 +9,16 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, kill_process, set_parent_process_death_signal, waitid,
+};
 use terminal::interrupt;
 
-/// A running child, killed when this is dropped.
+/// A running child process, killed on drop.
 ///
-/// A thread waits for it, so that its end is noticed at once, and its number
-/// is never used after it was waited for.
+/// A thread waits for the child, so that its exit is noticed at once and its pid is never
+/// used after it was reaped.
 #[derive(Debug)]
 pub struct Process {
     pid: Pid,
@@ -32,7 +35,7 @@ fn lock(shared: &Shared) -> MutexGuard<'_, Option<ExitStatus>> {
     shared.status.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Makes a command's child die with the thread that starts it.
+/// Has the kernel kill the child when the thread that started it exits.
 fn tie(command: &mut Command) {
     // SAFETY: the closure runs between fork and exec, where only
     // async-signal-safe calls are allowed; it makes one system call (prctl)
@@ -44,19 +47,24 @@ fn tie(command: &mut Command) {
     }
 }
 
+/// Waits for a child to exit and leaves it a zombie, so that its pid is not reused.
+fn await_exit(pid: Pid) {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    while waitid(WaitId::Pid(pid), options).is_err_and(|error| error == Errno::INTR) {}
+}
+
 impl Process {
     /// Starts `command`. `on_exit` is called once with the child's status.
     ///
-    /// The child is started by the thread that waits for it and is killed when
-    /// that thread, and with it the harness, dies: the kernel's parent death
-    /// signal goes by threads, not by processes.
+    /// The thread that starts the child also waits for it, because the parent-death signal
+    /// follows the starting thread, not the process. So the child dies with the harness.
     pub fn spawn(
         mut command: Command,
         started: impl FnOnce(&mut Child) + Send + 'static,
         on_exit: impl FnOnce(ExitStatus) + Send + 'static,
     ) -> io::Result<Self> {
         tie(&mut command);
-        // A Ctrl-C of the terminal goes to the harness, which ends its children.
+        // Ctrl-C on the terminal must reach the harness only, which then kills its children.
         command.process_group(0);
         let shared = Arc::new(Shared::default());
         let waiter = shared.clone();
@@ -70,43 +78,40 @@ impl Process {
                 };
                 let pid = Pid::from_child(&child);
                 started(&mut child);
-                interrupt::enlist(pid);
+                interrupt::register_child(pid);
                 if sender.send(Ok(pid)).is_err() {
                     return;
                 }
-                let status = loop {
-                    // Only an interrupted wait fails for a child of one's own.
-                    if let Ok(status) = child.wait() {
-                        break status;
-                    }
-                };
-                interrupt::dismiss(pid);
-                *lock(&waiter) = Some(status);
+                await_exit(pid);
+                let mut status = lock(&waiter);
+                interrupt::unregister_child(pid);
+                let exit = child.wait().expect("an own child can be reaped");
+                *status = Some(exit);
+                drop(status);
                 waiter.ended.notify_all();
-                on_exit(status);
+                on_exit(exit);
             })?;
         let pid = receiver
             .recv()
-            .map_err(|_| io::Error::other("the starting thread died"))??;
+            .map_err(|_| io::Error::other("the thread that starts the child panicked"))??;
         Ok(Self { pid, shared })
     }
 
-    /// The child's process number.
     pub fn pid(&self) -> i32 {
         self.pid.as_raw_pid()
     }
 
-    /// Kills the child, as `kill -9` does, unless it has ended.
+    /// Kills the child with SIGKILL unless it has exited.
     pub fn kill(&self) {
         let status = lock(&self.shared);
         if status.is_none() {
-            // It may just be ending; the waiter has not run yet, so the number
-            // is still the child's.
+            // The child may be a zombie by now, but the pid is still its own: the waiter reaps
+            // it under this lock.
             let _ = kill_process(self.pid, Signal::KILL);
         }
     }
 
-    /// Waits for the end of the child; `None` when it takes longer than `at_most`.
+    /// Waits for the child to exit; `None` on timeout.
     pub fn wait(&self, at_most: Duration) -> Option<ExitStatus> {
         let status = lock(&self.shared);
         let (status, _) = self

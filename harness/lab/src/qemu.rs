@@ -1,4 +1,4 @@
-//! Stock QEMU: where it is, which one, and how a guest is started with it.
+//! Stock QEMU: finds it, checks its version, builds the command line of a guest.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -11,10 +11,10 @@ use clap::ValueEnum;
 
 use crate::accel::{Accel, has_hardware_virtualization};
 
-/// The guest image that was built with this harness.
+/// Path of the guest image built with this harness.
 pub const GUEST_IMAGE: &str = env!("VSSD_GUEST_IMAGE");
 
-/// Where the guest image is, after it was copied to `copy` if that is given.
+/// Path of the guest image, or of a new copy at `copy`.
 ///
 /// # Errors
 /// When it cannot be copied.
@@ -27,14 +27,14 @@ pub fn guest_image(copy: Option<&Path>) -> Result<&Path> {
     Ok(path)
 }
 
-/// The program that is looked for on the PATH.
+/// Program name, searched in PATH.
 pub const PROGRAM: &str = "qemu-system-x86_64";
 
-/// The oldest QEMU that is known to work.
+/// Oldest supported version of QEMU.
 pub const OLDEST: (u32, u32) = (7, 2);
 
-/// QEMU's exit status when the guest ends with success: its exit device turns
-/// the value v that a guest writes into status 2 v + 1.
+/// QEMU's exit status when the guest exits with success: `isa-debug-exit` turns the value v
+/// that the guest writes into status 2 v + 1.
 pub const EXIT_SUCCESS: i32 = 33;
 
 /// QEMU's machine types that the guest boots on.
@@ -43,7 +43,7 @@ pub enum Machine {
     /// A PC with PCI Express.
     #[default]
     Q35,
-    /// The minimal machine, with PCI Express.
+    /// QEMU's minimal machine, with PCI Express.
     Microvm,
 }
 
@@ -59,41 +59,35 @@ impl fmt::Display for Machine {
 /// An installed QEMU.
 #[derive(Clone, Debug)]
 pub struct Qemu {
-    /// The program.
     pub program: PathBuf,
-    /// Its version, as it says it.
+    /// First line of `--version`.
     pub version: String,
     number: (u32, u32),
 }
 
-/// What a guest has for disks, in the order of their places on its bus, by which it
-/// tells them apart.
+/// A guest's disks, in bus order. The guest identifies them by that order.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Drives<'a> {
-    /// The backend's socket for its vSSD; `None` for a guest without one.
+    /// vhost-user socket of the vSSD.
     pub vssd: Option<&'a Path>,
-    /// The socket of the backend behind its origin disk.
+    /// vhost-user socket of the origin disk.
     pub origin: Option<&'a Path>,
-    /// The file of its trace disk.
+    /// Image file of the trace disk.
     pub trace: Option<&'a Path>,
 }
 
-/// What a guest is started with.
+/// Configuration of a guest.
 #[derive(Clone, Debug)]
 pub struct Launch<'a> {
-    /// The machine type.
     pub machine: Machine,
-    /// The accelerator.
     pub accel: Accel,
-    /// Memory, MiB.
     pub memory_mib: u32,
-    /// Its disks.
     pub drives: Drives<'a>,
-    /// The guest's command line.
+    /// The guest's kernel command line: commands to run at boot.
     pub append: &'a str,
 }
 
-/// The number in a line such as `QEMU emulator version 7.2.22 (…)`.
+/// Major and minor version from a line such as `QEMU emulator version 7.2.22 (…)`.
 fn parse_version(line: &str) -> Option<(u32, u32)> {
     let number = line.split("version ").nth(1)?;
     let mut parts = number.split(|c: char| !c.is_ascii_digit());
@@ -101,14 +95,14 @@ fn parse_version(line: &str) -> Option<(u32, u32)> {
 }
 
 impl Qemu {
-    /// Finds QEMU at `program`, or on the PATH.
+    /// Finds QEMU at `program`, or else in PATH.
     pub fn find(program: Option<&Path>) -> Result<Self> {
         let program = program.unwrap_or(Path::new(PROGRAM));
         let output = Command::new(program).arg("--version").output();
         let output = match output {
             Ok(output) => output,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => bail!(
-                "{} is not installed: run ./setup, or name it with --qemu",
+                "{} is not installed: run ./setup, or set --qemu",
                 program.display()
             ),
             Err(error) => {
@@ -118,10 +112,10 @@ impl Qemu {
         let text = String::from_utf8_lossy(&output.stdout);
         let version = text.lines().next().unwrap_or_default().to_owned();
         let number = parse_version(&version)
-            .with_context(|| format!("{} does not say its version", program.display()))?;
+            .with_context(|| format!("{} --version prints no version", program.display()))?;
         ensure!(
             number >= OLDEST,
-            "{} is {version}; {}.{} or newer is needed: run ./setup, or name another with --qemu",
+            "{} is {version}; {}.{} or newer is needed: run ./setup, or set --qemu",
             program.display(),
             OLDEST.0,
             OLDEST.1
@@ -133,18 +127,18 @@ impl Qemu {
         })
     }
 
-    /// True when this QEMU has a device of that name.
+    /// Whether this QEMU was built with the device.
     pub fn has_device(&self, device: &str) -> Result<bool> {
         let output = Command::new(&self.program)
             .args(["-device", "help"])
             .output()
-            .with_context(|| format!("ask {} for its devices", self.program.display()))?;
+            .with_context(|| format!("list the devices of {}", self.program.display()))?;
         let text = String::from_utf8_lossy(&output.stdout);
         Ok(text.contains(&format!("\"{device}\"")))
     }
 
-    /// The command that starts a guest whose channel goes to the socket
-    /// `channel`, where somebody listens, and its serial console to the file `serial`.
+    /// The command that starts a guest. Its channel connects to the listening socket `channel`;
+    /// its serial console goes to the file `serial`.
     pub fn command(&self, launch: &Launch<'_>, channel: &Path, serial: &Path) -> Command {
         let software_kvm = launch.accel == Accel::Kvm && !has_hardware_virtualization();
         let mut command = Command::new(&self.program);
@@ -161,11 +155,11 @@ impl Qemu {
             format!("{options},accel={accel},memory-backend=mem").into(),
         );
         let (cpu, cpus) = match launch.accel {
-            // The second processor stays parked: QEMU before 8.1 drops guest
-            // memory barriers when there is one, and the backend is another thread.
+            // The second processor stays parked: QEMU before 8.1 drops guest memory barriers with
+            // one processor, and the backend is another process.
             Accel::Tcg => ("max", "2"),
-            // A software KVM may offer the register behind this and then refuse it on
-            // processors by AMD, at which QEMU aborts.
+            // On AMD processors, a software KVM may advertise the MSR of this feature and then
+            // refuse it, at which QEMU aborts.
             Accel::Kvm if software_kvm => ("host,arch-capabilities=off", "1"),
             Accel::Kvm => ("host", "1"),
         };
@@ -183,7 +177,7 @@ impl Qemu {
             .into(),
         );
         if software_kvm && launch.machine == Machine::Q35 {
-            // Ring 0 is interpreted there: SeaBIOS alone would take seconds.
+            // A software KVM interprets ring 0: SeaBIOS alone would take seconds.
             arg("-bios", "qboot.rom".into());
         }
         arg("-display", "none".into());
@@ -191,16 +185,26 @@ impl Qemu {
         console.push(serial);
         arg("-serial", console);
         arg("-device", "isa-debug-exit,iobase=0xf4,iosize=0x04".into());
-        let reconnect = match self.number >= (9, 2) {
-            true => "reconnect-ms=1000",
-            false => "reconnect=1",
+        self.attach(launch.drives, &mut arg);
+        arg("-chardev", socket_option("channel", channel, "server=off"));
+        arg("-device", "virtio-serial-pci,max_ports=2".into());
+        // Not a virtconsole: when the socket is full, QEMU drops the output of a virtconsole,
+        // but makes a virtserialport wait.
+        arg("-device", "virtserialport,chardev=channel".into());
+        arg("-kernel", GUEST_IMAGE.into());
+        arg("-append", launch.append.into());
+        command.args(["-nodefaults", "-no-user-config", "-no-reboot"]);
+        command
+    }
+
+    /// Adds the disks, in bus order.
+    fn attach(&self, drives: Drives<'_>, arg: &mut impl FnMut(&str, OsString)) {
+        let reconnect = if self.number >= (9, 2) {
+            "reconnect-ms=1000"
+        } else {
+            "reconnect=1"
         };
-        let Drives {
-            vssd,
-            origin,
-            trace,
-        } = launch.drives;
-        for (id, socket) in [("vssd", vssd), ("origin", origin)] {
+        for (id, socket) in [("vssd", drives.vssd), ("origin", drives.origin)] {
             let Some(socket) = socket else {
                 continue;
             };
@@ -208,8 +212,8 @@ impl Qemu {
             let device = format!("vhost-user-blk-pci,chardev={id},num-queues=3");
             arg("-device", device.into());
         }
-        if let Some(file) = trace {
-            // Nobody writes it, so several guests may read the one file.
+        if let Some(file) = drives.trace {
+            // The file is read-only, so several guests may share it without locks.
             let mut drive = OsString::from(
                 "if=none,id=trace,format=raw,readonly=on,file.locking=off,file.filename=",
             );
@@ -217,15 +221,6 @@ impl Qemu {
             arg("-drive", drive);
             arg("-device", "virtio-blk-pci,drive=trace,num-queues=1".into());
         }
-        arg("-chardev", socket_option("channel", channel, "server=off"));
-        arg("-device", "virtio-serial-pci,max_ports=2".into());
-        // Not a virtconsole: QEMU drops what one of those sends while the
-        // socket is full, and lets a port wait.
-        arg("-device", "virtserialport,chardev=channel".into());
-        arg("-kernel", GUEST_IMAGE.into());
-        arg("-append", launch.append.into());
-        command.args(["-nodefaults", "-no-user-config", "-no-reboot"]);
-        command
     }
 }
 
@@ -240,7 +235,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_are_read() {
+    fn versions_are_parsed() {
         let line = "QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7)";
         assert_eq!(parse_version(line), Some((7, 2)));
         assert_eq!(parse_version("QEMU emulator version 10.0.2"), Some((10, 0)));

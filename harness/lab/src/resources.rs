@@ -1,18 +1,19 @@
-//! What this machine has left of memory and disk.
+//! Free memory and disk space of this machine.
 
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use tempfile::TempDir;
 use vssd_host::size::ByteSize;
 
-/// Room on the disk of a folder; `None` where the system does not say.
+/// Free space on the file system of a folder; `None` if unknown.
 pub fn room(folder: &Path) -> Option<ByteSize> {
     let stat = rustix::fs::statvfs(folder).ok()?;
     Some(ByteSize(stat.f_bavail * stat.f_frsize))
 }
 
-/// Memory that can be had without swapping; `None` where the system does not say.
+/// Memory available without swapping; `None` if unknown.
 pub fn memory() -> Option<ByteSize> {
     let text = fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find(|line| line.starts_with("MemAvailable"))?;
@@ -20,14 +21,22 @@ pub fn memory() -> Option<ByteSize> {
     Some(ByteSize(kib << 10))
 }
 
-/// The folder of a backing file has this much room at least, or a sentence
-/// says how much is missing.
+/// A temporary folder with space for `need` bytes.
+pub(crate) fn temporary_folder(need: ByteSize) -> Result<TempDir> {
+    check_room(&std::env::temp_dir(), need)?;
+    tempfile::Builder::new()
+        .prefix("vssd-")
+        .tempdir()
+        .context("create a temporary folder")
+}
+
+/// Checks that the file system of a folder has enough free space for a backing file.
 pub fn check_room(folder: &Path, need: ByteSize) -> Result<()> {
     let free = room(folder)
-        .with_context(|| format!("{} does not say how full it is", folder.display()))?;
+        .with_context(|| format!("cannot determine the free space of {}", folder.display()))?;
     if free < need {
         bail!(
-            "{} has {} MiB free and {} MiB are needed: free some, or set TMPDIR to another disk",
+            "{} has {} MiB free, but {} MiB are needed: free space, or set TMPDIR to another disk",
             folder.display(),
             free.0 >> 20,
             need.0 >> 20
@@ -36,12 +45,12 @@ pub fn check_room(folder: &Path, need: ByteSize) -> Result<()> {
     Ok(())
 }
 
-/// There is this much memory at least, or a sentence says how much is missing.
+/// Checks that enough memory is available for the data of a twin.
 pub fn check_memory(need: ByteSize) -> Result<()> {
     match memory() {
         Some(available) if available < need => bail!(
-            "{} MiB of memory are available and a twin that writes {} MiB needs as much: choose a \
-             smaller `size`, or run it under QEMU, which keeps data on disk",
+            "{} MiB of memory are available, but the twin keeps {} MiB of data in memory: set a \
+             smaller `size`, or use `--transport qemu`, which keeps data on disk",
             available.0 >> 20,
             need.0 >> 20
         ),
@@ -54,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_there_is_not_is_refused_with_both_numbers() {
+    fn shortages_are_reported_with_both_numbers() {
         let most = ByteSize(u64::MAX);
         let error = check_memory(most).unwrap_err().to_string();
         assert!(error.contains("17592186044415 MiB"), "{error}");

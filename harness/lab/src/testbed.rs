@@ -1,8 +1,8 @@
-//! A guest on a vSSD, as experiments see it.
+//! The interface of experiments to a guest and its vSSD.
 //!
-//! Two kinds implement [`Testbed`]: [`Bench`](crate::vm_host::Bench) is a QEMU guest on a
-//! backend process, [`Twin`](crate::twin::Twin) the same driver, application and device
-//! in this process. An experiment cannot tell which it runs on, but by the clock.
+//! [`Testbed`] has two implementations. [`Bench`](crate::vm_host::Bench) is a QEMU guest on a
+//! backend process; [`Twin`](crate::twin::Twin) is the same driver, application and device in
+//! this process. To an experiment they differ only in their clocks.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -14,13 +14,13 @@ use vssd_host::emulation::MediaKind;
 use vssd_host::size::ByteSize;
 use workloads::{Command, Pick, Report, command, report};
 
-/// How guest and device are joined.
+/// How guest and device are connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Transport {
-    /// A guest under QEMU, on a backend process by vhost-user.
+    /// A guest under QEMU, connected to a backend process by vhost-user.
     Qemu,
-    /// Both in this process, by queues in memory, on a virtual clock: the same
-    /// counts, no times.
+    /// Guest and device in this process, connected by queues in memory, on a virtual clock:
+    /// the same counts, no times.
     Twin,
 }
 
@@ -38,33 +38,29 @@ impl fmt::Display for Transport {
 pub struct Shape {
     /// Full size of the vSSD.
     pub size: ByteSize,
-    /// Bytes in a block.
     pub block_size: ByteSize,
-    /// Bytes that will be written at most. With none, a twin moves no data at
-    /// all, and a read there can only be counted, not checked.
+    /// Upper bound of the bytes written. With 0, a twin moves no data: reads are counted, but
+    /// cannot be checked.
     pub written: ByteSize,
 }
 
-/// The slow disk behind a guest's cache: as large as it says, and without content
-/// where nothing was written.
+/// The slow disk behind a guest's cache. It is sparse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OriginShape {
     /// Full size.
     pub size: ByteSize,
-    /// The medium that it imitates. A twin's imitates none: its clock does not move
-    /// by what a medium takes.
+    /// The medium that it emulates. On twins this is ignored: the virtual clock does not count
+    /// the time of a medium.
     pub media: Option<MediaKind>,
 }
 
 /// The disks of a testbed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Disks {
-    /// The vSSD.
     pub vssd: Shape,
-    /// The disk for which it is to be a cache.
+    /// The disk that the vSSD caches.
     pub origin: Option<OriginShape>,
-    /// A file of accesses for the guest to replay, as its third disk; only a guest
-    /// with an origin disk has one.
+    /// Image of the trace disk, the third disk. It requires an origin disk.
     pub trace: Option<PathBuf>,
 }
 
@@ -78,38 +74,37 @@ impl From<Shape> for Disks {
     }
 }
 
-/// How a resize is asked for.
+/// Options of a resize.
 #[derive(Clone, Copy, Debug)]
 pub struct ResizeOptions {
-    /// Who picks.
+    /// Which side picks the blocks, and by which policy.
     pub pick: Pick,
-    /// How long the guest has.
+    /// Time for the guest to comply.
     pub deadline: Duration,
-    /// Seed of the hypervisor's picks.
+    /// Seed of the hypervisor's random picks.
     pub seed: u64,
 }
 
-/// A conversation with a guest: commands there, reports back.
-pub trait Talk {
-    /// The time by which this guest's answers are waited for, nanoseconds.
+/// The channel to a guest: sends commands, receives reports.
+pub trait GuestChannel {
+    /// The clock of this channel's timeouts, nanoseconds.
     fn now_ns(&self) -> u64;
 
     /// Sends a line.
-    fn say(&mut self, line: &str) -> Result<()>;
+    fn send_line(&mut self, line: &str) -> Result<()>;
 
-    /// The next report, which may come until `until_ns`; `doing` is what the
-    /// guest is asked for, for an error that says so.
-    fn hear(&mut self, until_ns: u64, doing: &str) -> Result<Report>;
+    /// Waits for the next report until `until_ns`. Errors name `doing`, what the guest does.
+    fn next_report(&mut self, until_ns: u64, doing: &str) -> Result<Report>;
 
-    /// The command whose reports are still to come.
+    /// The command that the guest runs.
     fn pending(&mut self) -> &mut Option<String>;
 
-    /// When a wait that may take `at_most` from now ends.
+    /// The end of a timeout that starts now.
     fn until(&self, at_most: Duration) -> u64 {
         self.now_ns().saturating_add(at_most.as_nanos() as u64)
     }
 
-    /// Runs a command to its end and returns its reports, without the closing one.
+    /// Runs a command to completion and returns its reports, without the final `done`.
     fn run(&mut self, command: &Command, at_most: Duration) -> Result<Vec<Report>> {
         self.start(command)?;
         self.finish(at_most)
@@ -119,20 +114,20 @@ pub trait Talk {
     fn start(&mut self, command: &Command) -> Result<()> {
         let line = command.to_string();
         if let Some(running) = self.pending() {
-            bail!("the guest is still busy with `{running}`");
+            bail!("the guest is busy with `{running}`");
         }
-        self.say(&line)?;
+        self.send_line(&line)?;
         *self.pending() = Some(line);
         Ok(())
     }
 
-    /// Waits for the end of the command that was started.
+    /// Waits for the started command to complete.
     fn finish(&mut self, at_most: Duration) -> Result<Vec<Report>> {
         let line = self.pending().take().context("no command was started")?;
         let until = self.until(at_most);
         let mut reports = Vec::new();
         loop {
-            match self.hear(until, &line)? {
+            match self.next_report(until, &line)? {
                 Report::Done(report::Done { command, .. }) if command == line => {
                     return Ok(reports);
                 }
@@ -144,7 +139,7 @@ pub trait Talk {
         }
     }
 
-    /// Ends a command that goes on until the next one arrives, and returns its reports.
+    /// Stops a command that runs until the next one arrives, and returns its reports.
     fn stop(&mut self, at_most: Duration) -> Result<Vec<Report>> {
         let running = self.pending().take();
         self.start(&Command::Info)?;
@@ -155,11 +150,11 @@ pub trait Talk {
         Ok(reports)
     }
 
-    /// Waits until the guest reports a change of its list that ends at `held` blocks.
+    /// Waits until the guest reports a resize to `held` blocks.
     fn await_resized(&mut self, held: u32, at_most: Duration) -> Result<()> {
         let until = self.until(at_most);
         loop {
-            let report = self.hear(until, "follow a resize")?;
+            let report = self.next_report(until, "resize")?;
             if matches!(report, Report::Resized(report::Resized { held: now, .. }) if now == held) {
                 return Ok(());
             }
@@ -169,36 +164,34 @@ pub trait Talk {
 
 /// A guest on a vSSD.
 pub trait Testbed {
-    /// How the two are joined.
     fn transport(&self) -> Transport;
 
     /// Blocks of the vSSD at full size.
     fn capacity(&self) -> u32;
 
-    /// The guest.
-    fn guest(&mut self) -> &mut dyn Talk;
+    fn guest(&mut self) -> &mut dyn GuestChannel;
 
-    /// Makes the guest hold `blocks`, and waits until both lists agree.
+    /// Resizes the vSSD to `blocks`, and waits until guest and host agree on the list.
     fn resize_to(&mut self, blocks: u32, options: ResizeOptions) -> Result<Resized>;
 
     /// The vSSD as the backend sees it.
     fn status(&mut self) -> Result<VssdStatus>;
 
-    /// Sets how block sets travel from now on, and waits until the driver has
-    /// started over with that.
+    /// Sets the encoding of block sets, and waits until the driver has started a new session
+    /// with it.
     fn set_encoding(&mut self, encoding: EncodingName) -> Result<()>;
 
-    /// Sets what the backend remembers of requests, from now on.
+    /// Sets how the backend tracks requests.
     fn observe(&mut self, observer: TrackerName) -> Result<()>;
 
-    /// What the backend logged last.
-    fn last_words(&self) -> String;
+    /// The backend's last log line.
+    fn last_log_line(&self) -> String;
 
-    /// Ends the guest in good order.
+    /// Shuts the guest down and checks its exit status.
     fn shut_down(self: Box<Self>) -> Result<()>;
 }
 
-/// How long a guest may take to write all it holds.
+/// Timeout for a guest to write all blocks that it holds.
 const FILL_PATIENCE: Duration = Duration::from_secs(300);
 
 /// Has the guest write every block that it holds.
@@ -209,9 +202,9 @@ pub fn fill(testbed: &mut dyn Testbed, seed: u64) -> Result<()> {
     match reports.last() {
         Some(Report::Filled(report::Filled { errors: 0, .. })) => Ok(()),
         Some(Report::Filled(report::Filled { errors, .. })) => bail!(
-            "{errors} blocks could not be written; the backend said: {}",
-            testbed.last_words()
+            "{errors} blocks could not be written; last log line of the backend: {}",
+            testbed.last_log_line()
         ),
-        other => bail!("the guest did not say what it wrote, but {other:?}"),
+        other => bail!("expected a report of the blocks written, got {other:?}"),
     }
 }

@@ -1,4 +1,4 @@
-//! Guests under QEMU, each on a backend process of its own.
+//! Guests under QEMU, each with its own backend process.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,42 +13,38 @@ use crate::accel::Accel;
 use crate::backend::{Backend, BackendConfig, Resizer};
 use crate::guest::{Guest, GuestFolder};
 use crate::qemu::{Drives, Launch, Machine, Qemu};
-use crate::resources::check_room;
-use crate::testbed::{Disks, OriginShape, ResizeOptions, Talk, Testbed, Transport};
+use crate::resources::temporary_folder;
+use crate::testbed::{Disks, GuestChannel, OriginShape, ResizeOptions, Testbed, Transport};
 
-/// How long a guest may take to its first word, under the slowest accelerator.
+/// Timeout for a guest's ready report, under the slowest accelerator.
 pub const BOOT_PATIENCE: Duration = Duration::from_secs(300);
 
-/// How long the backend may take to answer about a resize, past its deadline.
+/// Timeout for the backend's reply to a resize, deadline included.
 const RESIZE_PATIENCE: Duration = Duration::from_secs(600);
 
 /// Bytes in a block of an origin disk.
 const ORIGIN_BLOCK: ByteSize = ByteSize(4096);
 
-/// Memory of a guest, MiB: what it keeps of 8 million blocks takes 50, and the numbers
-/// of the writes to all of a 40 GiB origin disk 80.
+/// Memory of a guest, MiB: the state of 8 million blocks takes 50, and the write numbers of a
+/// 40 GiB origin disk take 80.
 const GUEST_MEMORY_MIB: u32 = 256;
 
 /// What guests run on.
 #[derive(Clone, Debug)]
 pub struct VmHost {
-    /// The QEMU.
     pub qemu: Qemu,
-    /// The machine type.
     pub machine: Machine,
-    /// The accelerator.
     pub accel: Accel,
-    /// Why that one.
+    /// Why this accelerator was chosen.
     pub accel_reason: String,
-    /// This program, which is the backend as well.
+    /// Path of the harness, which also runs as the backend.
     pub program: PathBuf,
 }
 
-/// A guest under QEMU on a backend, and the folder in which both keep their things.
+/// A guest under QEMU, its backends, and their temporary folder.
 pub struct Bench {
-    /// The guest; dropped first.
+    // Dropped before the backends that it uses.
     pub guest: Guest,
-    /// The backend.
     pub backend: Backend,
     /// The backend of the origin disk.
     pub origin: Option<Backend>,
@@ -58,8 +54,8 @@ pub struct Bench {
 }
 
 impl VmHost {
-    /// Starts a backend with one vSSD and a guest on it, and on a backend of its own an
-    /// origin disk where there is to be one.
+    /// Starts a backend with one vSSD, another for the origin disk if there is one, and a guest
+    /// on them.
     ///
     /// # Errors
     /// When the disk is too small, or one of them does not start.
@@ -67,11 +63,11 @@ impl VmHost {
         self.start_with(disks, |_| Ok(()))
     }
 
-    /// The same; before the guest boots, `prepare` is given the backend of the origin
-    /// disk.
+    /// Like [`Self::start`]; `prepare` is called with the backend of the origin disk before the
+    /// guest boots.
     ///
     /// # Errors
-    /// Likewise, or when `prepare` fails.
+    /// As [`Self::start`], and when `prepare` fails.
     pub fn start_with(
         &self,
         disks: impl Into<Disks>,
@@ -82,11 +78,7 @@ impl VmHost {
             origin,
             trace,
         } = disks.into();
-        check_room(&std::env::temp_dir(), shape.written)?;
-        let folder = tempfile::Builder::new()
-            .prefix("vssd-")
-            .tempdir()
-            .context("make a temporary folder")?;
+        let folder = temporary_folder(shape.written)?;
         let backend = Backend::start(BackendConfig {
             program: self.program.clone(),
             folder: folder.path().to_owned(),
@@ -110,10 +102,9 @@ impl VmHost {
         })
     }
 
-    /// Starts the backend of an origin disk: of a pool that has room for all of it, so
-    /// that no block of it is ever anybody else's.
+    /// Starts the backend of an origin disk. Its pool holds the whole disk.
     fn start_origin(&self, shape: OriginShape, folder: PathBuf) -> Result<Backend> {
-        fs::create_dir(&folder).with_context(|| format!("make {}", folder.display()))?;
+        fs::create_dir(&folder).with_context(|| format!("create {}", folder.display()))?;
         Backend::start(BackendConfig {
             program: self.program.clone(),
             folder,
@@ -141,7 +132,7 @@ impl VmHost {
         self.launch(drives, folder.to_owned())
     }
 
-    /// Starts a guest on these disks that keeps its sockets and logs in `folder`.
+    /// Starts a guest on these disks, with its sockets and logs in `folder`.
     pub fn launch(&self, drives: Drives<'_>, folder: PathBuf) -> Result<Guest> {
         let launch = Launch {
             machine: self.machine,
@@ -155,35 +146,34 @@ impl VmHost {
 }
 
 impl Bench {
-    /// Ends this guest and boots another on the same disks.
+    /// Shuts the guest down and boots another on the same disks.
     ///
     /// # Errors
-    /// When the guest does not end well, or the other does not come up.
+    /// When the guest does not shut down, or the other does not boot.
     pub fn reboot(self, vm_host: &VmHost) -> Result<Self> {
         self.replace(vm_host, Guest::shut_down)
     }
 
-    /// Kills this guest as `kill -9` of its QEMU does, and boots another on the same
-    /// disks.
+    /// Kills the guest's QEMU with SIGKILL and boots another guest on the same disks.
     ///
     /// # Errors
-    /// When the other does not come up.
+    /// When the other guest does not boot.
     pub fn kill_guest(self, vm_host: &VmHost) -> Result<Self> {
         self.kill_guest_and(vm_host, || Ok(()))
     }
 
-    /// The same; `look` comes between, when no guest is connected to the disks.
+    /// Like [`Self::kill_guest`]; `inspect` runs in between, while no guest uses the disks.
     ///
     /// # Errors
-    /// When `look` fails, or the other guest does not come up.
+    /// When `inspect` fails, or the other guest does not boot.
     pub fn kill_guest_and(
         self,
         vm_host: &VmHost,
-        look: impl FnOnce() -> Result<()>,
+        inspect: impl FnOnce() -> Result<()>,
     ) -> Result<Self> {
         self.replace(vm_host, |guest| {
             drop(guest);
-            look()
+            inspect()
         })
     }
 
@@ -208,8 +198,8 @@ impl Bench {
         })
     }
 
-    /// Kills the backend as `kill -9` does and starts another on the same files,
-    /// under the feet of the guest.
+    /// Kills the backend with SIGKILL while the guest runs, and starts another on the same
+    /// files.
     pub fn kill_backend(self) -> Result<Self> {
         Ok(Self {
             backend: self.backend.kill_and_restart()?,
@@ -218,7 +208,7 @@ impl Bench {
         })
     }
 
-    /// Ends the guest in good order, then the backend.
+    /// Shuts the guest down, then the backends.
     pub fn shut_down(self) -> Result<()> {
         self.guest.shut_down()
     }
@@ -233,12 +223,12 @@ impl Testbed for Bench {
         self.guest.ready.capacity
     }
 
-    fn guest(&mut self) -> &mut dyn Talk {
+    fn guest(&mut self) -> &mut dyn GuestChannel {
         &mut self.guest
     }
 
     fn resize_to(&mut self, blocks: u32, options: ResizeOptions) -> Result<Resized> {
-        // The connection is kept, so that a timed resize does not pay for it.
+        // The connection is kept, so that timed resizes do not include its setup.
         let resizer = match &mut self.resizer {
             Some(resizer) => resizer,
             none => none.insert(self.backend.resizer(RESIZE_PATIENCE)?),
@@ -258,8 +248,8 @@ impl Testbed for Bench {
         self.backend.observe(observer)
     }
 
-    fn last_words(&self) -> String {
-        self.backend.last_words()
+    fn last_log_line(&self) -> String {
+        self.backend.last_log_line()
     }
 
     fn shut_down(self: Box<Self>) -> Result<()> {

@@ -1,12 +1,12 @@
-//! How fast miss-ratio curves are counted: accesses a second on one core, of a
-//! Zipf workload over 1 Mi blocks, exactly and by the two samples.
+//! Speed of miss-ratio curves: accesses per second on one core, of a Zipf workload over 1 Mi
+//! blocks, for the exact curve and both kinds of samples.
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use simulate::mrc::{Exact, FixedRate, FixedSize};
 use workloads::{Pattern, Workload};
 
-/// Enough that about half of the blocks are seen, and the tables are as large
-/// as those of a long trace.
+/// Enough to access about half of the blocks, so that tables are as large as those of a long
+/// trace.
 const ACCESSES: usize = 4_000_000;
 
 fn trace() -> Vec<u64> {

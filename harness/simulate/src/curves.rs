@@ -10,17 +10,17 @@ use terminal::interrupt;
 use super::input::Input;
 use crate::mrc::{Curve, Exact, FixedRate, FixedSize};
 
-/// Accesses after which it is checked whether the run is to stop.
+/// Accesses between two checks for an interrupt.
 const STRIDE: usize = 1 << 16;
 
-/// How a curve is counted.
+/// How a curve is computed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Method {
-    /// Every access counts.
+    /// From all accesses.
     Exact,
-    /// SHARDS: so large a share of all blocks.
+    /// SHARDS with this sampling rate.
     FixedRate(f64),
-    /// SHARDS: so many blocks.
+    /// SHARDS with a sample of this many blocks.
     FixedSize(usize),
 }
 
@@ -65,23 +65,22 @@ impl fmt::Display for Method {
     }
 }
 
-/// A curve that was counted.
+/// A computed curve.
 #[derive(Clone, Debug)]
 pub struct Counted {
-    /// How.
     pub method: Method,
-    /// The curve; none when no block was sampled.
+    /// `None` if no block was sampled.
     pub curve: Option<Curve>,
-    /// Blocks that were.
     pub sampled_blocks: u64,
-    /// How long it took, nanoseconds.
+    /// Time of the computation, nanoseconds.
     pub elapsed_ns: u64,
 }
 
-/// Counts the curve of an input. Without sampling, misses are those of the simulated LRU.
+/// Computes the curve of an input. Without sampling, its misses equal those of the simulated
+/// LRU.
 ///
 /// # Errors
-/// When the run is to stop.
+/// When interrupted.
 pub fn count(input: &Input, method: Method, seed: u64) -> Result<Counted> {
     let began = Instant::now();
     let (curve, sampled_blocks) = match method {
@@ -122,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn methods_are_read_as_they_are_written() {
+    fn methods_parse_as_they_print() {
         for text in ["exact", "shards:0.01", "fixed:8192"] {
             assert_eq!(text.parse::<Method>().unwrap().to_string(), text);
         }

@@ -1,4 +1,4 @@
-//! The accesses that a simulation is about.
+//! The accesses of a simulation.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -12,22 +12,22 @@ use workloads::trace::{Op, Options};
 
 use crate::trace::pass;
 
-/// Accesses after which it is checked whether the run is to stop.
+/// Accesses between two checks for an interrupt.
 const STRIDE: usize = 1 << 16;
 
-/// Accesses in order. Blocks are numbered as they appear: policies go by which blocks
-/// are the same, and not by where they are.
+/// Accesses in order. Blocks are numbered in order of appearance: policies depend on the
+/// identity of blocks, not on their addresses.
 #[derive(Clone, Debug, Default)]
 pub struct Input {
     /// The block of each access.
     pub blocks: Vec<u32>,
     /// Whether each access is a write; empty when all are reads.
     pub writes: Vec<bool>,
-    /// How many different blocks there are.
+    /// Number of distinct blocks.
     pub distinct: u32,
-    /// What it is, for reports.
+    /// Description for reports.
     pub what: String,
-    /// What was assumed of it, left out, or changed.
+    /// What was assumed about the trace, left out of it, or changed.
     pub notes: Vec<String>,
 }
 
@@ -35,8 +35,7 @@ impl Input {
     /// All accesses of a trace.
     ///
     /// # Errors
-    /// When the trace cannot be read to its end, or has more blocks than a cache
-    /// can name.
+    /// When the trace cannot be read to its end, or has more blocks than a cache can address.
     pub fn from_trace(path: &Path, options: Options, progress: Progress) -> Result<Self> {
         let mut numbers: HashMap<u64, u32> = HashMap::new();
         let mut input = Self::default();
@@ -45,7 +44,8 @@ impl Input {
                 let next = numbers.len() as u32;
                 ensure!(
                     next < u32::MAX / 2,
-                    "{}: it accesses more than {next} different blocks, which is more than a cache can name",
+                    "{}: the trace has more than {next} distinct blocks, the limit of a simulated \
+                     cache: shorten it with `--limit REQUESTS`",
                     path.display()
                 );
                 input.blocks.push(*numbers.entry(block).or_insert(next));
@@ -68,7 +68,7 @@ impl Input {
     /// `requests` reads of a workload on `blocks` blocks.
     ///
     /// # Errors
-    /// When the workload has no such stream.
+    /// When a number is out of range, or the workload is invalid for this many blocks.
     pub fn from_workload(
         workload: Workload,
         blocks: u32,
@@ -77,12 +77,12 @@ impl Input {
     ) -> Result<Self> {
         ensure!(
             (1..=u64::from(u32::MAX)).contains(&requests),
-            "--requests {requests} is not from 1 to {}",
+            "invalid --requests {requests}; expected 1 to {}",
             u32::MAX
         );
         ensure!(
             (1..=MAX_SLOTS).contains(&blocks),
-            "--blocks {blocks} is not from 1 to {MAX_SLOTS}"
+            "invalid --blocks {blocks}; expected 1 to {MAX_SLOTS}"
         );
         let stream = workload.stream(blocks, seed, 0);
         let mut stream = stream.with_context(|| format!("the workload {workload}"))?;
@@ -106,17 +106,15 @@ impl Input {
         Ok(input)
     }
 
-    /// How many accesses there are.
+    /// Number of accesses.
     pub fn len(&self) -> usize {
         self.blocks.len()
     }
 
-    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.blocks.is_empty()
     }
 
-    /// Whether the access with this number is a write.
     #[inline]
     pub fn is_write(&self, at: usize) -> bool {
         self.writes.get(at).is_some_and(|write| *write)

@@ -1,14 +1,14 @@
-//! Block traces, and caches on paper that see their accesses: no guest and no device.
+//! Block traces and simulated caches, without guests and devices.
 //!
 //! ```text
 //!  trace | workload ─▶ Input ─┬─ policy × size ─▶ misses
 //!                             └─ mrc ───────────▶ curves
 //! ```
 //!
-//! - [`trace`]: reads recorded traces, and makes disks of them that guests replay
+//! - [`trace`]: reads recorded traces and converts them to trace disks, which guests replay
 //! - [`input`]: the accesses, with blocks numbered in order of appearance
-//! - [`size`]: cache sizes as people say them
-//! - [`replay`]: each policy at each size
+//! - [`size`]: parses cache sizes
+//! - [`replay`]: simulates each policy at each size
 //! - [`mrc`], [`curves`]: the miss-ratio curve of LRU, exact and sampled
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! Each policy at each size, on all processors.
+//! Simulates each policy at each size, on all processors.
 
 use std::fmt;
 use std::ops::Range;
@@ -16,23 +16,22 @@ use terminal::interrupt;
 
 use super::input::Input;
 
-/// Accesses after which it is checked whether the run is to stop.
+/// Accesses between two checks for an interrupt.
 const STRIDE: usize = 1 << 18;
 
-/// What goes when room is needed.
+/// An eviction policy under comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Contender {
-    /// By a policy of the guest's cache.
+    /// A policy of the guest's cache.
     Policy(Policy),
-    /// By knowing what comes: the bound.
+    /// Belady's MIN, which knows all future accesses: the lower bound of misses.
     Belady,
 }
 
-/// The name of the bound.
 const BELADY: &str = "belady";
 
 impl Contender {
-    /// All of them, the bound last.
+    /// All policies, the bound last.
     pub fn all() -> impl Iterator<Item = Self> {
         let policies = Policy::ALL.iter().copied();
         policies.map(Self::Policy).chain([Self::Belady])
@@ -68,38 +67,31 @@ impl FromStr for Contender {
     }
 }
 
-/// What a policy at a size came to.
+/// Counts of a policy at a size. Accesses of the warm-up are not counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// What goes when room is needed.
     pub policy: String,
-    /// Blocks that the cache may have.
     pub cache_blocks: u32,
-    /// Reads that count.
     pub reads: u64,
-    /// Of these, of blocks that were not cached.
     pub read_misses: u64,
-    /// Writes that count.
     pub writes: u64,
-    /// Of these, of blocks that were not cached.
     pub write_misses: u64,
-    /// Memory that the cache took, bytes; of the bound, with what it knows beforehand.
+    /// Memory of the cache, bytes; that of Belady's MIN includes the future accesses.
     pub memory_bytes: u64,
-    /// How long the accesses took, nanoseconds.
+    /// Time of all accesses, nanoseconds.
     pub elapsed_ns: u64,
 }
 
 impl Outcome {
-    /// Reads and writes that missed.
     pub fn misses(&self) -> u64 {
         self.read_misses + self.write_misses
     }
 }
 
-/// Runs all contenders at all sizes; those of the first `warmup` accesses do not count.
+/// Simulates all contenders at all sizes. The first `warmup` accesses are not counted.
 ///
 /// # Errors
-/// When the run is to stop.
+/// When interrupted.
 pub fn run(
     input: &Input,
     contenders: &[Contender],
@@ -114,10 +106,10 @@ pub fn run(
     let (next, outcomes) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let work = || -> Result<()> {
         while let Some(&(contender, blocks)) = cells.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let outcome = cell(input, contender, blocks, warmup)?;
+            let outcome = on_slots(input, contender, blocks, 0..blocks, warmup)?;
             outcomes
                 .lock()
-                .map_err(|_| anyhow!("a thread panicked"))?
+                .map_err(|_| anyhow!("a simulation thread panicked"))?
                 .push(outcome);
             bar.inc(1);
         }
@@ -130,12 +122,12 @@ pub fn run(
             .into_iter()
             .try_for_each(|worker| match worker.join() {
                 Ok(result) => result,
-                Err(_) => bail!("a thread that simulates panicked"),
+                Err(_) => bail!("a simulation thread panicked"),
             })
     })?;
     let mut outcomes = outcomes
         .into_inner()
-        .map_err(|_| anyhow!("a thread panicked"))?;
+        .map_err(|_| anyhow!("a simulation thread panicked"))?;
     let place = |of: &Outcome| {
         contenders
             .iter()
@@ -145,15 +137,14 @@ pub fn run(
     Ok(outcomes)
 }
 
-/// A cache, whatever decides what goes.
+/// A cache with any policy.
 trait Simulated {
-    /// A request for a block: whether it is cached.
-    fn hits(&mut self, block: u32) -> bool;
+    /// Looks a block up and updates the policy; true on a hit.
+    fn is_hit(&mut self, block: u32) -> bool;
 
-    /// Lets a block in that was missed.
-    fn let_in(&mut self, block: u32);
+    /// Inserts a block after a miss.
+    fn insert(&mut self, block: u32);
 
-    /// Bytes of heap.
     fn heap_bytes(&self) -> usize;
 }
 
@@ -161,12 +152,12 @@ macro_rules! simulated {
     ($cache:ty) => {
         impl Simulated for $cache {
             #[inline]
-            fn hits(&mut self, block: u32) -> bool {
+            fn is_hit(&mut self, block: u32) -> bool {
                 self.access(block).is_some()
             }
 
             #[inline]
-            fn let_in(&mut self, block: u32) {
+            fn insert(&mut self, block: u32) {
                 self.admit(block);
             }
 
@@ -180,16 +171,11 @@ macro_rules! simulated {
 simulated!(AnyCache);
 simulated!(Cache<Belady>);
 
-/// One contender at one size.
-fn cell(input: &Input, contender: Contender, blocks: u32, warmup: usize) -> Result<Outcome> {
-    on_slots(input, contender, blocks, 0..blocks, warmup)
-}
-
-/// One contender in a cache that may have any of `may_have` slots and has those of
-/// `held`; the first `warmup` accesses do not count.
+/// Simulates one contender in a cache with the slots `held` of `may_have`. The first `warmup`
+/// accesses are not counted.
 ///
 /// # Errors
-/// When the run is to stop.
+/// When interrupted.
 pub fn on_slots(
     input: &Input,
     contender: Contender,
@@ -224,9 +210,9 @@ fn replay(
     for (stride, part) in input.blocks.chunks(STRIDE).enumerate() {
         interrupt::check()?;
         for (at, &block) in (stride * STRIDE..).zip(part) {
-            let missed = !cache.hits(block);
+            let missed = !cache.is_hit(block);
             if missed {
-                cache.let_in(block);
+                cache.insert(block);
             }
             if at >= warmup {
                 let kind = usize::from(input.is_write(at));

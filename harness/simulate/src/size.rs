@@ -1,4 +1,4 @@
-//! Sizes of caches, as they are given on the command line.
+//! Cache sizes on the command line.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,12 +7,11 @@ use guest_cache::cache::MAX_SLOTS;
 use vssd_host::size::Amount;
 use workloads::trace::BLOCK_BYTES;
 
-/// A size.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum CacheSize {
-    /// So many blocks, or the blocks that so many bytes make.
+    /// Blocks or bytes.
     Amount(Amount),
-    /// Hundredths of the blocks that are accessed at all.
+    /// Percentage of the distinct blocks accessed.
     Percent(f64),
 }
 
@@ -27,7 +26,7 @@ impl FromStr for CacheSize {
             };
         }
         let amount = text.parse().map_err(|error| {
-            format!("{error}; a cache's size is blocks (4096), bytes (1GiB) or a share of all blocks accessed (10%)")
+            format!("{error}; expected a number of blocks (4096), bytes (1GiB) or a share of the distinct blocks accessed (10%)")
         })?;
         Ok(Self::Amount(amount))
     }
@@ -44,10 +43,10 @@ impl fmt::Display for CacheSize {
 }
 
 impl CacheSize {
-    /// In blocks, where `distinct` are accessed.
+    /// The size in blocks, if `distinct` blocks are accessed.
     ///
     /// # Errors
-    /// When it is no whole number of blocks, or more than a cache may have.
+    /// When it is not a whole number of blocks, or exceeds the limit of a cache.
     pub fn blocks(self, distinct: u32) -> Result<u32, String> {
         let blocks = match self {
             Self::Amount(amount) => {
@@ -59,7 +58,7 @@ impl CacheSize {
         let fitting = u32::try_from(blocks).ok();
         fitting.filter(|blocks| *blocks <= MAX_SLOTS).ok_or_else(|| {
             format!(
-                "a cache of {self} has {blocks} blocks, and {MAX_SLOTS} are the most: choose a smaller --size"
+                "a cache of {self} has {blocks} blocks, but the limit is {MAX_SLOTS}: set a smaller --size"
             )
         })
     }
@@ -70,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_blocks_bytes_or_shares() {
+    fn sizes_are_blocks_bytes_or_percentages() {
         let blocks = |text: &str| text.parse::<CacheSize>().unwrap().blocks(1000);
         assert_eq!(blocks("64"), Ok(64));
         assert_eq!(blocks("0"), Ok(0));

@@ -6,7 +6,7 @@ mod run;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
@@ -14,7 +14,7 @@ use lab::qemu;
 use results::document::page;
 use serde_json::json;
 use terminal::interrupt;
-use terminal::talk::Talk;
+use terminal::output::Output;
 use vssd_host::output::{exit_code, warn};
 
 pub(crate) use self::options::{JsonArg, OutArgs, QemuArgs};
@@ -29,16 +29,16 @@ use crate::sweep::cli::{Common, MergeArgs, SweepArgs};
 use crate::trace_cli::TraceCommand;
 use crate::{doctor, reference, report, sweep, trace_cli};
 
-/// Exit code when everything ran, but a claim or requirement does not hold.
+/// Exit code if everything ran, but a claim or requirement does not hold.
 const EXIT_DOES_NOT_HOLD: u8 = 3;
 
-/// Runs the vSSD experiments on QEMU guests, or on twins of them in this process,
-/// and reports what they show.
+/// Runs the vSSD experiments on QEMU guests or on in-process twins, judges their claims and
+/// writes reports.
 ///
-/// Without a command: the three experiments of 2017 in their quick form.
+/// Without a command: runs the three experiments of 2017 in their quick form.
 ///
-/// Exit code: 0 every claim holds, 1 something failed, 2 usage, 3 a claim does
-/// not hold or cells of a sweep are impossible or missing, 130 interrupted.
+/// Exit code: 0 all claims hold, 1 error, 2 usage error, 3 a claim does not hold or cells of a
+/// sweep failed or are missing, 130 interrupted.
 ///
 /// Examples:
 ///   harness
@@ -66,7 +66,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run experiments.
+    /// Run an experiment, or the three of 2017.
     Run {
         /// Experiment to run.
         #[arg(value_parser = experiment_names())]
@@ -74,31 +74,30 @@ enum Command {
         #[command(flatten)]
         options: RunArgs,
     },
-    /// Show the experiments and their parameters.
+    /// List the experiments and their parameters.
     List(JsonArg),
-    /// Check what the experiments need on this machine.
+    /// Check whether this machine meets the requirements of the experiments.
     Doctor {
         #[command(flatten)]
         program: ProgramArgs,
         #[command(flatten)]
         json: JsonArg,
     },
-    /// Draw the figures of a run again, from its recorded data.
+    /// Redraw the figures of a run or sweep from its recorded rows.
     Plot {
-        /// The run's folder.
+        /// Results folder.
         folder: PathBuf,
         #[command(flatten)]
         json: JsonArg,
     },
-    /// Judge a run again and write its report and figures, from its recorded data.
+    /// Rewrite the report and figures of a run or sweep from its recorded rows.
     Report {
-        /// The run's folder.
+        /// Results folder.
         folder: PathBuf,
         #[command(flatten)]
         json: JsonArg,
     },
-    /// Run an experiment on twins over lists and ranges of its parameters, or resume a
-    /// sweep that was stopped.
+    /// Run or resume a sweep: an experiment on twins, over lists and ranges of its parameters.
     Sweep {
         #[command(flatten)]
         args: SweepArgs,
@@ -107,19 +106,18 @@ enum Command {
         #[command(flatten)]
         out: OutArgs,
     },
-    /// Join the shards of a sweep in the folder --out.
+    /// Merge the shards of a sweep into the folder --out.
     Merge {
         #[command(flatten)]
         args: MergeArgs,
-        /// Folder for the whole sweep; must be empty, or hold the same sweep.
+        /// Folder for the whole sweep; must be empty or missing, or contain the same sweep.
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
         #[command(flatten)]
         json: JsonArg,
     },
-    /// Measure the backend alone, beside its peers.
+    /// Compare the backend and the guest's cache with peers.
     Bench {
-        /// What to measure.
         #[command(subcommand)]
         what: Bench,
     },
@@ -131,9 +129,8 @@ enum Command {
         #[command(flatten)]
         out: OutArgs,
     },
-    /// Describe a recorded block trace, or make a disk of it that a guest replays.
+    /// Describe a recorded block trace, or convert it to a trace disk for a guest.
     Trace {
-        /// What to do with it.
         #[command(subcommand)]
         what: TraceCommand,
     },
@@ -145,11 +142,8 @@ enum Command {
         #[command(flatten)]
         json: JsonArg,
     },
-    /// Print a completion script for a shell.
-    Completions {
-        /// The shell.
-        shell: Shell,
-    },
+    /// Print a shell completion script.
+    Completions { shell: Shell },
     /// Write man pages of harness, vssd-host and vssdctl.
     Man {
         /// Folder for the pages.
@@ -161,22 +155,20 @@ enum Command {
         /// Folder for the pages.
         dir: PathBuf,
     },
-    /// Be the backend; what experiments start.
+    /// Run as the backend, which experiments start.
     #[command(hide = true)]
     Backend(vssd_host::daemon::Args),
 }
 
-/// The three of 2017, as one.
+/// Runs the three experiments of 2017.
 const ALL_OF_2017: &str = "all";
 
-/// Reads the name of an experiment.
 fn experiment_names() -> PossibleValuesParser {
     let names = ALL.iter().map(|of| PossibleValue::new(of.name()));
-    let all = PossibleValue::new(ALL_OF_2017).help("The three of 2017");
+    let all = PossibleValue::new(ALL_OF_2017).help("The three experiments of 2017");
     PossibleValuesParser::new(names.chain([all]))
 }
 
-/// The experiments of that name.
 fn named(name: &str) -> Vec<&'static dyn Entry> {
     match by_name(name) {
         Some(one) => vec![one],
@@ -184,7 +176,6 @@ fn named(name: &str) -> Vec<&'static dyn Entry> {
     }
 }
 
-/// The program.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     if let Some(Command::Backend(args)) = &cli.command {
@@ -196,42 +187,43 @@ pub fn main() -> ExitCode {
             }
         };
     }
-    let mut talk = Talk::default();
-    let result = interrupt::watch().and_then(|()| dispatch(&cli, &mut talk));
-    if interrupt::requested() {
+    let mut stdout = Output::default();
+    let result = interrupt::watch().and_then(|()| dispatch(&cli, &mut stdout));
+    if interrupt::is_requested() {
         match &cli.command {
             Some(Command::Trace { .. }) => warn("harness: interrupted"),
-            _ => warn("harness: interrupted; what was recorded so far is kept"),
+            _ => warn("harness: interrupted; the rows recorded so far are kept"),
         }
         return ExitCode::from(interrupt::EXIT_INTERRUPTED);
     }
-    // How it ended is in the exit code, even if its output was not read.
+    // A closed pipe at standard output does not change the exit code.
     let code = result.and_then(|holds| {
-        talk.end()?;
-        Ok(match holds {
-            true => ExitCode::SUCCESS,
-            false => ExitCode::from(EXIT_DOES_NOT_HOLD),
+        stdout.finish()?;
+        Ok(if holds {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::from(EXIT_DOES_NOT_HOLD)
         })
     });
     exit_code("harness", code)
 }
 
-/// Carries a command out; true when every claim holds.
-fn dispatch(cli: &Cli, talk: &mut Talk) -> Result<bool> {
+/// Runs a command; true if all claims hold.
+fn dispatch(cli: &Cli, stdout: &mut Output) -> Result<bool> {
     let Some(command) = &cli.command else {
-        return run(&OF_2017, &cli.run, talk);
+        return run(&OF_2017, &cli.run, stdout);
     };
     match command {
         Command::Run {
             experiment,
             options,
-        } => return run(&named(experiment), options, talk),
-        Command::Bench { what } => return bench(what, talk),
-        Command::Sim { args, out } => return simulate(args, out, talk),
+        } => return run(&named(experiment), options, stdout),
+        Command::Bench { what } => return bench(what, stdout),
+        Command::Sim { args, out } => return simulate(args, out, stdout),
         Command::Sweep { args, params, out } => {
             let common = params.for_sweep(out);
-            let ended = sweep::cli::run(args, &common, talk)?;
-            return ended.map_or(Ok(true), |ended| show_sweep(&ended, out.json, talk));
+            let ended = sweep::cli::run(args, &common, stdout)?;
+            return ended.map_or(Ok(true), |ended| show_sweep(&ended, out.json, stdout));
         }
         Command::Merge { args, out, json } => {
             let common = Common {
@@ -240,55 +232,57 @@ fn dispatch(cli: &Cli, talk: &mut Talk) -> Result<bool> {
                 overrides: Overrides::default(),
                 json: json.json,
             };
-            let ended = sweep::cli::merge(args, &common, talk)?;
-            return show_sweep(&ended, *json, talk);
+            let ended = sweep::cli::merge(args, &common, stdout)?;
+            return show_sweep(&ended, *json, stdout);
         }
         Command::Report { folder, json } => {
             let verdict = report::format(folder)?;
-            return show(&[(folder.clone(), verdict)], *json, talk);
+            return show(&[(folder.clone(), verdict)], *json, stdout);
         }
         Command::Doctor { program, json } => {
             let checks = doctor::examine(program.qemu.as_deref(), program.accel);
-            match json.json {
-                true => talk.line(serde_json::to_string_pretty(&checks)?),
-                false => talk.say(doctor::describe(&checks)),
+            if json.json {
+                stdout.line(serde_json::to_string_pretty(&checks)?);
+            } else {
+                stdout.text(doctor::describe(&checks));
             }
             return Ok(checks.iter().all(|check| check.is_fine()));
         }
-        Command::Plot { folder, json } => plot(folder, *json, talk)?,
-        Command::List(json) => list(*json, talk)?,
-        Command::Trace { what } => trace_cli::run(what, talk)?,
+        Command::Plot { folder, json } => plot(folder, *json, stdout)?,
+        Command::List(json) => list(*json, stdout)?,
+        Command::Trace { what } => trace_cli::run(what, stdout)?,
         Command::Image { out, json } => {
             let image = qemu::guest_image(out.as_deref())?;
-            match json.json {
-                true => talk.line(json!({ "image": image })),
-                false => talk.line(image.display()),
+            if json.json {
+                stdout.line(json!({ "image": image }));
+            } else {
+                stdout.line(image.display());
             }
         }
         Command::Completions { shell } => {
-            talk.say(reference::completions(&mut Cli::command(), *shell));
+            stdout.text(reference::completions(&mut Cli::command(), *shell));
         }
         Command::Man { dir } => reference::write_man(Cli::command(), dir)?,
         Command::Docs { dir } => reference::write_pages(Cli::command(), dir)?,
-        Command::Backend(_) => bail!("the backend was started already"),
+        Command::Backend(_) => unreachable!("main() runs the backend"),
     }
     Ok(true)
 }
 
-/// Draws figures again, and prints the names of their files.
-fn plot(folder: &Path, json: JsonArg, talk: &mut Talk) -> Result<()> {
+/// Redraws figures and prints their file names.
+fn plot(folder: &Path, json: JsonArg, stdout: &mut Output) -> Result<()> {
     let files = report::plot(folder)?;
     if json.json {
-        talk.line(json!({ "folder": folder, "files": files }));
+        stdout.line(json!({ "folder": folder, "files": files }));
     } else {
         for file in files {
-            talk.line(file.display());
+            stdout.line(file.display());
         }
     }
     Ok(())
 }
 
-fn list(json: JsonArg, talk: &mut Talk) -> Result<()> {
+fn list(json: JsonArg, stdout: &mut Output) -> Result<()> {
     if json.json {
         let all: Vec<_> = ALL
             .iter()
@@ -302,19 +296,19 @@ fn list(json: JsonArg, talk: &mut Talk) -> Result<()> {
                 }))
             })
             .collect::<Result<_>>()?;
-        talk.line(serde_json::to_string_pretty(&all)?);
+        stdout.line(serde_json::to_string_pretty(&all)?);
         return Ok(());
     }
     for experiment in ALL {
-        talk.line(format_args!(
+        stdout.line(format_args!(
             "{}: {}\n",
             experiment.name(),
             experiment.purpose()
         ));
         for line in experiment.defaults().lines() {
-            talk.line(format_args!("    {line}"));
+            stdout.line(format_args!("    {line}"));
         }
-        talk.line("");
+        stdout.line("");
     }
     Ok(())
 }
@@ -324,7 +318,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_is_sound() {
+    fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
     }
 }

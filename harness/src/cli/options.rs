@@ -1,5 +1,5 @@
-//! Groups of options. A command flattens those that do something for it, so that an option
-//! has one name and one meaning in all of them.
+//! Groups of options. Each command flattens those that it uses, so that an option has the same
+//! name and meaning everywhere.
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ pub(crate) struct JsonArg {
 }
 
 impl JsonArg {
-    /// Bars on a terminal, and none beside JSON.
+    /// Progress bars on a terminal, and none with JSON.
     pub(crate) fn progress(self) -> Progress {
         Progress {
             shown: !self.json && std::io::stderr().is_terminal(),
@@ -28,13 +28,14 @@ impl JsonArg {
     }
 }
 
-/// What is recorded, and where.
+/// Output folder, seed and format.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct OutArgs {
-    /// Folder for the results; must be empty, or hold the same sweep.
+    /// Folder for the results; must be empty or missing, or contain the same sweep. Default: a
+    /// new folder in results/.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
-    /// Seed of all randomness.
+    /// Random seed.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
     #[command(flatten)]
@@ -74,18 +75,16 @@ impl ParamArgs {
     }
 }
 
-/// The QEMU that guests run under.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ProgramArgs {
-    /// How QEMU runs guests.
+    /// QEMU's accelerator.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) accel: AccelChoice,
-    /// The QEMU to use.
+    /// QEMU, version 7.2 or newer. Default: qemu-system-x86_64 in PATH.
     #[arg(long, value_name = "PROGRAM")]
     pub(crate) qemu: Option<PathBuf>,
 }
 
-/// How QEMU starts guests.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct QemuArgs {
     #[command(flatten)]
@@ -97,19 +96,18 @@ pub(crate) struct QemuArgs {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum TransportChoice {
-    /// QEMU where it is installed, else twins.
+    /// QEMU if it is installed, else twins.
     #[default]
     Auto,
-    /// Guests under QEMU, on a backend process.
+    /// Guests under QEMU, connected to a backend process.
     Qemu,
-    /// Guests in this process: the same counts in less time, and no times.
+    /// Guests in this process: the same counts, sooner, but no times.
     Twin,
 }
 
-/// What guests run on.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct GuestArgs {
-    /// How guests and devices are joined.
+    /// How guests and devices are connected.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) transport: TransportChoice,
     #[command(flatten)]

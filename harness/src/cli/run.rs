@@ -1,4 +1,4 @@
-//! Runs what a command asks for, and prints the verdicts.
+//! Runs experiments and prints their verdicts.
 
 use std::env;
 use std::io::IsTerminal as _;
@@ -12,10 +12,10 @@ use lab::vm_host::VmHost;
 use results::store::read;
 use results::verdict::{Verdict, summary};
 use serde_json::json;
-use terminal::talk::Talk;
+use terminal::output::Output;
 
 use super::options::{GuestArgs, JsonArg, OutArgs, RunArgs, TransportChoice};
-use crate::bench::Bench;
+use crate::bench::{Bench, BenchArgs};
 use crate::experiments::common::lab::{Joined, Lab};
 use crate::experiments::common::params::resolve;
 use crate::experiments::experiment::{Entry, Needs};
@@ -25,61 +25,60 @@ use crate::runs::{self, Order};
 use crate::sim::SimArgs;
 use crate::sweep::cli::Ended;
 
-/// Chooses what guests run on, and says why.
-fn join(options: &GuestArgs) -> Result<(Joined, String)> {
-    let asked = "asked for".to_owned();
+/// Chooses between QEMU and twins; returns the reason too.
+fn choose_transport(options: &GuestArgs) -> Result<(Joined, String)> {
+    let requested = "requested".to_owned();
     let program = &options.qemu.program;
-    let qemu = match options.transport {
-        TransportChoice::Twin => return Ok((Joined::Twin, asked)),
-        _ => Qemu::find(program.qemu.as_deref()),
-    };
-    // A QEMU that was named is wanted.
-    let wanted = options.transport == TransportChoice::Qemu || program.qemu.is_some();
-    let qemu = match qemu {
+    if options.transport == TransportChoice::Twin {
+        return Ok((Joined::Twin, requested));
+    }
+    // --qemu implies --transport qemu.
+    let is_required = options.transport == TransportChoice::Qemu || program.qemu.is_some();
+    let qemu = match Qemu::find(program.qemu.as_deref()) {
         Ok(qemu) => qemu,
-        Err(error) if wanted => return Err(error),
+        Err(error) if is_required => return Err(error),
         Err(error) => return Ok((Joined::Twin, format!("{error:#}"))),
     };
     let (accel, accel_reason) = accel::choose(program.accel)?;
-    let reason = match wanted {
-        true => asked,
-        false => "QEMU is installed".to_owned(),
+    let reason = if is_required {
+        requested
+    } else {
+        "QEMU is installed".to_owned()
     };
     let vm_host = VmHost {
         qemu,
         machine: options.qemu.machine,
         accel,
         accel_reason,
-        program: env::current_exe().context("find this program, which is the backend as well")?,
+        program: env::current_exe().context("find the harness executable")?,
     };
     Ok((Joined::Qemu(vm_host), reason))
 }
 
-/// What a run is on, for its first line.
-fn introduce(joined: &Joined, reason: &str) -> String {
+/// The first line of a run: what guests run on.
+fn describe(joined: &Joined, reason: &str) -> String {
     match joined {
         Joined::Qemu(vm_host) => format!(
             "{} on {}, {} ({})",
             vm_host.qemu.version, vm_host.machine, vm_host.accel, vm_host.accel_reason
         ),
         Joined::Alone => format!("no QEMU: {reason}"),
-        Joined::Twin => format!(
-            "twins of guests, in this process: the same counts as under QEMU, and no times ({reason})"
-        ),
+        Joined::Twin => {
+            format!("in-process twins: the same counts as under QEMU, but no times ({reason})")
+        }
     }
 }
 
-/// Runs experiments with parameters by name; true when every claim holds.
+/// Runs experiments; true if all claims hold.
 pub(super) fn run(
     experiments: &[&'static dyn Entry],
     options: &RunArgs,
-    talk: &mut Talk,
+    stdout: &mut Output,
 ) -> Result<bool> {
     let started = Instant::now();
     let RunArgs { params, out, guest } = options;
     let overrides = params.overrides();
-    // Everything that can be wrong with the command line is found before
-    // anything starts.
+    // All parameters are checked before the first experiment starts.
     let orders = experiments
         .iter()
         .map(|experiment| {
@@ -89,33 +88,33 @@ pub(super) fn run(
                 experiment: *experiment,
                 params: table,
                 full: params.full,
-                again: None,
+                reproduce: None,
             })
         })
         .collect::<Result<Vec<_>>>()?;
-    let verdicts = carry_out(&orders, Some(guest), out, talk)?;
-    let holds = show(&verdicts, out.json, talk)?;
+    let verdicts = run_orders(&orders, Some(guest), out, stdout)?;
+    let holds = show(&verdicts, out.json, stdout)?;
     if !out.json.json {
         let elapsed_s = started.elapsed().as_secs_f64();
-        talk.line(format_args!("took {elapsed_s:.0} s in all"));
+        stdout.line(format_args!("total time: {elapsed_s:.0} s"));
     }
     Ok(holds)
 }
 
-/// Runs experiments one after the other, and judges each. `guest` is what guests run on; a
-/// command whose experiments have none passes `None`.
-fn carry_out(
+/// Runs and judges experiments in order. Commands whose experiments have no guests pass no
+/// `guest`.
+fn run_orders(
     orders: &[Order],
     guest: Option<&GuestArgs>,
     options: &OutArgs,
-    talk: &mut Talk,
+    stdout: &mut Output,
 ) -> Result<Vec<(PathBuf, Verdict)>> {
-    let alone = orders
+    let needs_guest = orders
         .iter()
-        .all(|order| order.experiment.needs() == Needs::Nothing);
+        .any(|order| order.experiment.needs() != Needs::Nothing);
     let (joined, reason) = match guest {
-        Some(guest) if !alone => join(guest)?,
-        _ => (Joined::Alone, "no guest takes part".to_owned()),
+        Some(guest) if needs_guest => choose_transport(guest)?,
+        _ => (Joined::Alone, "the experiment has no guest".to_owned()),
     };
     let lab = Lab {
         joined,
@@ -133,10 +132,9 @@ fn carry_out(
         Some(out) => out.clone(),
         None => runs::fresh_folder(name)?,
     };
-    // What needs no guest has nothing to introduce.
-    let introduced = !options.json.json && guest.is_some();
-    if introduced {
-        talk.line(introduce(&lab.joined, &reason));
+    let prints_progress = !options.json.json && guest.is_some();
+    if prints_progress {
+        stdout.line(describe(&lab.joined, &reason));
     }
     let mut verdicts = Vec::new();
     for order in orders {
@@ -145,8 +143,8 @@ fn carry_out(
             [_] => out.clone(),
             _ => out.join(experiment.name()),
         };
-        if introduced {
-            talk.line(format_args!(
+        if prints_progress {
+            stdout.line(format_args!(
                 "running {}: {}",
                 experiment.name(),
                 experiment.purpose()
@@ -158,54 +156,54 @@ fn carry_out(
     Ok(verdicts)
 }
 
-/// Measures beside peers; true unless a bar was missed and that counts.
-pub(super) fn bench(what: &Bench, talk: &mut Talk) -> Result<bool> {
-    let out = what.out();
+/// Compares with peers; false if `--check` is set and a requirement does not hold.
+pub(super) fn bench(what: &Bench, stdout: &mut Output) -> Result<bool> {
+    let BenchArgs { check, out, .. } = what.args();
     let guest = what.qemu().map(|qemu| GuestArgs {
         transport: TransportChoice::Qemu,
         qemu: qemu.clone(),
     });
-    let verdicts = carry_out(&[what.order()?], guest.as_ref(), out, talk)?;
-    let holds = show(&verdicts, out.json, talk)?;
-    Ok(holds || !what.checks())
+    let verdicts = run_orders(&[what.order()?], guest.as_ref(), out, stdout)?;
+    let holds = show(&verdicts, out.json, stdout)?;
+    Ok(holds || !check)
 }
 
-/// Simulates a cache; true when every claim holds.
-pub(super) fn simulate(args: &SimArgs, out: &OutArgs, talk: &mut Talk) -> Result<bool> {
-    let verdicts = carry_out(&[args.order(out.seed)?], None, out, talk)?;
+/// Simulates a cache; true if all claims hold.
+pub(super) fn simulate(args: &SimArgs, out: &OutArgs, stdout: &mut Output) -> Result<bool> {
+    let verdicts = run_orders(&[args.order(out.seed)?], None, out, stdout)?;
     if !out.json.json {
-        return show(&verdicts, out.json, talk);
+        return show(&verdicts, out.json, stdout);
     }
     for (folder, verdict) in &verdicts {
         let curves: Vec<MethodRow> = read(folder)?;
-        talk.line(json!({ "folder": folder, "verdict": verdict, "curves": curves }));
+        stdout.line(json!({ "folder": folder, "verdict": verdict, "curves": curves }));
     }
     Ok(verdicts.iter().all(|(_, verdict)| verdict.holds()))
 }
 
-/// Judges and presents a sweep; true when every cell has its rows.
-pub(super) fn show_sweep(ended: &Ended, json: JsonArg, talk: &mut Talk) -> Result<bool> {
+/// Judges a sweep and prints the verdict; true if all claims hold and no cell lacks its rows.
+pub(super) fn show_sweep(ended: &Ended, json: JsonArg, stdout: &mut Output) -> Result<bool> {
     if ended.counts.done == 0 {
         return Ok(ended.is_complete());
     }
     let verdict = report::format(&ended.folder)?;
-    let holds = show(&[(ended.folder.clone(), verdict)], json, talk)?;
+    let holds = show(&[(ended.folder.clone(), verdict)], json, stdout)?;
     Ok(holds && ended.is_complete())
 }
 
-/// Prints verdicts; true when every claim holds.
+/// Prints verdicts; true if all claims hold.
 pub(super) fn show(
     verdicts: &[(PathBuf, Verdict)],
     json: JsonArg,
-    talk: &mut Talk,
+    stdout: &mut Output,
 ) -> Result<bool> {
     for (folder, verdict) in verdicts {
         if json.json {
-            talk.line(json!({ "folder": folder, "verdict": verdict }));
+            stdout.line(json!({ "folder": folder, "verdict": verdict }));
         } else {
-            talk.say(summary(verdict, std::io::stdout().is_terminal()));
+            stdout.text(summary(verdict, std::io::stdout().is_terminal()));
             let report = folder.join("report.html");
-            talk.line(format_args!("  report: {}", report.display()));
+            stdout.line(format_args!("  report: {}", report.display()));
         }
     }
     Ok(verdicts.iter().all(|(_, verdict)| verdict.holds()))

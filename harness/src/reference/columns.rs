@@ -1,4 +1,4 @@
-//! The columns of every CSV file as a page of the book.
+//! The page of the book about the columns of all CSV files.
 
 use results::columns::{Column, CsvFile};
 
@@ -8,38 +8,38 @@ use crate::experiments::experiment::{Entry, Needs};
 
 const HEAD: &str = "# CSV columns
 
-Every run writes its rows into the CSV files of its folder. Files of counts are the same bytes for
-the same seed, under QEMU and on twins. Files that end in `_timing.csv`, `boot.csv` and
-`observers.csv` depend on the speed of the machine.
+Each run writes its rows to CSV files in its folder. Files of counts are byte-identical for the
+same seed, under QEMU and on twins. Files that end in `_timing.csv`, `boot.csv` and `observers.csv`
+depend on the speed of the machine.
 
-- Times are whole nanoseconds of the host's monotonic clock, unless the name says `guest`.
-- Blocks are counted from 0. A block is *held* when it is on the guest's list of valid blocks.
-- A column without a unit is a name, a number, or a count of what it is named after.
+- Times are integer nanoseconds of the host's monotonic clock, or of the guest's clock if the name
+  contains `guest`.
+- Block numbers start at 0. A block is *held* if it is on the guest's list of valid blocks.
+- A column without a unit is a name, a number, or a count of what the name says.
 ";
 
-/// The columns of a sweep depend on its axes, so no row type defines them.
+/// The columns of a sweep depend on its axes, so they have no row type.
 const SWEEPS: &str = "
 ## Sweeps
 
-`sweep.csv` of a sweep over eviction has one row for each point, seed and picker, in this order. That
-of another experiment has the rows of counts of each cell, with `row` and `rows` behind `seed`: the
-number of the row in its cell, from 0, and how many rows the cell has. `failures.csv` has the
-columns up to `seed`, and then `reason`: why the cell has no rows. See
+For the experiment eviction, `sweep.csv` has one row per point, seed and picker, in this order. For
+other experiments it has the rows of counts of each cell, with the columns `row` and `rows` after
+`seed`: the number of the row in its cell, from 0, and the number of rows in the cell.
+`failures.csv` has the columns up to `seed`, then `reason`: why the cell has no rows. See
 [Sweeps](../experiments/sweeps.md).
 
 | column | type | unit | meaning |
 | --- | --- | --- | --- |
 | `point` | integer | | Number of the point, from 0; the first axis varies slowest. |
-| one for each axis | | that of the parameter | The point's value. A parameter with the name of \
-another column has the suffix `_parameter`. |
+| one per axis | | that of the parameter | Value at the point. If another column has the name of \
+the parameter, `_parameter` is appended. |
 | `seed` | integer | | Seed of the repetition. |
-| `picker` | text | | Which side picked the blocks to give up, and by what. |
+| `picker` | text | | Side that picked the blocks to give up, and its policy. |
 | `reads` | integer | | All reads: hits and misses. |
 | `hits` | integer | | Reads of blocks that the guest held. |
-| `misses` | integer | | The other reads. |
+| `misses` | integer | | All other reads. |
 ";
 
-/// The page about the files of these experiments.
 pub(super) fn page(experiments: &[&dyn Entry]) -> String {
     let mut text = HEAD.to_owned();
     for experiment in experiments {
@@ -57,7 +57,7 @@ pub(super) fn page(experiments: &[&dyn Entry]) -> String {
         .map(|of| format!("`{}`", of.name()))
         .collect();
     text.push_str(&format!(
-        "\n## Boots\n\nEvery experiment that starts guests under QEMU records them: {}.\n",
+        "\n## Boots\n\nAll experiments that start guests under QEMU record their boots: {}.\n",
         booting.join(", ")
     ));
     table(&CsvFile::of::<BootRow>(), &mut text);
@@ -77,7 +77,7 @@ fn table(file: &CsvFile, text: &mut String) {
     }
 }
 
-/// As much of a value's meaning as a cell of a table takes.
+/// The first sentence, for a cell of a table.
 fn first_sentence(text: &str) -> &str {
     let end = text.find(". ").unwrap_or(text.len());
     text[..end].trim_end_matches('.')
@@ -92,9 +92,10 @@ fn row(column: &Column) -> String {
         meaning,
         values,
     } = column;
-    let kind = match is_optional {
-        true => format!("{kind} or empty"),
-        false => (*kind).to_owned(),
+    let kind = if *is_optional {
+        format!("{kind} or empty")
+    } else {
+        (*kind).to_owned()
     };
     let mut meaning = plain(meaning);
     if !values.is_empty() {
@@ -104,9 +105,10 @@ fn row(column: &Column) -> String {
             .collect();
         meaning.push_str(&format!(" {}.", values.join("; ")));
     }
-    let unit = match unit.is_empty() {
-        true => String::new(),
-        false => format!("{unit} "),
+    let unit = if unit.is_empty() {
+        String::new()
+    } else {
+        format!("{unit} ")
     };
     format!(
         "| `{name}` | {kind} | {unit}| {} |\n",

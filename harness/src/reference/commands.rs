@@ -1,16 +1,15 @@
-//! A program's commands and options as a page of the book.
+//! The pages of the book about the commands and options of the programs.
 
 use clap::{Arg, ArgAction, Command};
 
-/// What Markdown would not show as it is.
+/// Escapes Markdown.
 pub(super) fn plain(text: &str) -> String {
     text.replace('<', "&lt;").replace('*', "\\*")
 }
 
-/// The page of a program.
 pub(super) fn page(program: Command) -> String {
     let name = program.get_name().to_owned();
-    // A default from the environment is one of this machine.
+    // Values from the environment are specific to this machine.
     let mut program = program.mut_args(|arg| arg.hide_env_values(true));
     program.build();
     let mut text = format!("# {name}\n");
@@ -50,7 +49,7 @@ fn describe(command: &Command, name: &str, text: &mut String) {
     }
 }
 
-/// Whether every program has it.
+/// Whether all programs have the option.
 fn is_common(arg: &Arg) -> bool {
     matches!(
         arg.get_action(),
@@ -58,11 +57,12 @@ fn is_common(arg: &Arg) -> bool {
     )
 }
 
-/// With the stop that clap takes from doc comments.
+/// Adds the full stop, which clap strips from doc comments.
 fn sentence(text: &str) -> String {
-    match text.ends_with(['.', ':']) || text.is_empty() {
-        true => text.to_owned(),
-        false => format!("{text}."),
+    if text.ends_with(['.', ':']) || text.is_empty() {
+        text.to_owned()
+    } else {
+        format!("{text}.")
     }
 }
 

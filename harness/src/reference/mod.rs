@@ -1,5 +1,5 @@
-//! Reference of the three programs and of the CSV files, from their definitions: completions,
-//! man pages, and pages of the book.
+//! Generates the reference of the three programs and the CSV files: shell completions, man
+//! pages, and pages of the book.
 
 mod columns;
 mod commands;
@@ -13,7 +13,6 @@ use clap_complete::Shell;
 
 use crate::experiments::ALL;
 
-/// The programs, given this one.
 fn programs(harness: Command) -> [Command; 3] {
     [
         harness,
@@ -22,20 +21,20 @@ fn programs(harness: Command) -> [Command; 3] {
     ]
 }
 
-fn make(dir: &Path) -> Result<()> {
-    fs::create_dir_all(dir).with_context(|| format!("make {}", dir.display()))
+fn create(dir: &Path) -> Result<()> {
+    fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))
 }
 
-/// A completion script for this program.
+/// The completion script of `harness`.
 pub(crate) fn completions(harness: &mut Command, shell: Shell) -> String {
     let mut script = Vec::new();
     clap_complete::generate(shell, harness, "harness", &mut script);
     String::from_utf8_lossy(&script).into_owned()
 }
 
-/// Writes man pages: one for each program and command.
+/// Writes a man page for each program and command.
 pub(crate) fn write_man(harness: Command, dir: &Path) -> Result<()> {
-    make(dir)?;
+    create(dir)?;
     for program in programs(harness) {
         clap_mangen::generate_to(program, dir)
             .with_context(|| format!("write man pages into {}", dir.display()))?;
@@ -45,7 +44,7 @@ pub(crate) fn write_man(harness: Command, dir: &Path) -> Result<()> {
 
 /// Writes the reference pages of the book.
 pub(crate) fn write_pages(harness: Command, dir: &Path) -> Result<()> {
-    make(dir)?;
+    create(dir)?;
     let write = |name: &str, text: String| {
         let path = dir.join(format!("{name}.md"));
         fs::write(&path, text).with_context(|| format!("write {}", path.display()))

@@ -4,12 +4,12 @@ use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
 use results::manifest::State;
 use serde_json::json;
 use terminal::interrupt;
-use terminal::talk::Talk;
+use terminal::output::Output;
 use vssd_host::output;
 
 use super::engine::{self, Options};
@@ -22,80 +22,74 @@ use super::shard::Shard;
 use super::{BUILT_IN, merge};
 use crate::experiments::common::params::Overrides;
 
-/// What `harness sweep` takes besides the options of all runs.
+/// Arguments of `harness sweep`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct SweepArgs {
-    /// A built-in sweep, or a TOML file; without one, the built-in sweeps are listed.
+    /// Built-in sweep, or TOML file of a sweep. Without it, lists the built-in sweeps.
     #[arg(value_name = "NAME|FILE")]
     pub sweep: Option<String>,
-    /// Take the whole plan, with seed and all, from the folder of another sweep.
+    /// Repeat the sweep in this folder: same plan, same seeds.
     #[arg(long, value_name = "DIR", conflicts_with = "sweep")]
     pub like: Option<PathBuf>,
-    /// Threads; as many as there are processors when not given.
+    /// Number of threads. Default: the number of processors.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub jobs: Option<u16>,
-    /// Run part i of n only, such as 2/8; see `harness merge`.
+    /// Run only shard I of N, e.g. 2/8; see `harness merge`.
     #[arg(long, value_name = "I/N", default_value_t = Shard::WHOLE)]
     pub shard: Shard,
 }
 
-/// What `harness merge` takes besides the options of all runs.
+/// Arguments of `harness merge`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct MergeArgs {
-    /// Folders of the shards.
+    /// Results folders of the shards.
     #[arg(required = true, value_name = "DIR")]
     pub parts: Vec<PathBuf>,
 }
 
-/// The options of all runs that sweeps heed.
+/// The general options that sweeps use.
 #[derive(Clone, Debug)]
 pub(crate) struct Common<'a> {
-    /// Where to put the sweep, if anywhere else than by its name.
+    /// Results folder; `None` for the default.
     pub out: Option<&'a Path>,
     /// Seed of the first repetition.
     pub seed: u64,
-    /// Parameters over the defaults.
     pub overrides: Overrides<'a>,
-    /// Whether to print JSON.
     pub json: bool,
 }
 
-/// A sweep's folder after a command, for whoever presents it.
+/// The result of a sweep or merge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Ended {
-    /// The folder.
     pub folder: PathBuf,
-    /// Its cells.
     pub counts: Counts,
 }
 
 impl Ended {
-    /// True when every cell has its rows.
+    /// Whether all cells have their rows.
     pub(crate) fn is_complete(&self) -> bool {
         self.counts.done == self.counts.all
     }
 }
 
 /// Lists the built-in sweeps.
-fn list(json: bool, talk: &mut Talk) -> Result<()> {
+fn list(json: bool, stdout: &mut Output) -> Result<()> {
     for (name, text) in BUILT_IN {
         let Sweep { title, axes, .. } = Sweep::parse(text)?;
-        match json {
-            true => talk.line(json!({ "sweep": name, "title": title, "axes": axes })),
-            false => {
-                let axes = axes
-                    .iter()
-                    .map(|axis| format!("{} ({} values)", axis.name, axis.values.len()));
-                let axes = axes.collect::<Vec<_>>().join(" x ");
-                talk.line(format_args!("{name}: {title}\n    {axes}\n"));
-            }
+        if json {
+            stdout.line(json!({ "sweep": name, "title": title, "axes": axes }));
+        } else {
+            let axes = axes
+                .iter()
+                .map(|axis| format!("{} ({} values)", axis.name, axis.values.len()));
+            let axes = axes.collect::<Vec<_>>().join(" x ");
+            stdout.line(format_args!("{name}: {title}\n    {axes}\n"));
         }
     }
     Ok(())
 }
 
-/// Default folder of a sweep: the same each time, so that the
-/// same command goes on with it.
+/// The default folder depends on the sweep only, so that repeating the command resumes it.
 fn default_folder(sweep: &str, shard: Shard) -> PathBuf {
     let name = Path::new(sweep).file_stem().unwrap_or_default();
     let mut folder = format!("sweep-{}", name.to_string_lossy());
@@ -111,14 +105,14 @@ fn warn(damage: &[Damage], consequence: &str) {
     }
 }
 
-fn tell(ended: &Ended, json: bool, talk: &mut Talk) {
+fn print_counts(ended: &Ended, json: bool, stdout: &mut Output) {
     let Ended { folder, counts } = ended;
     if json {
-        talk.line(json!({ "folder": folder, "cells": counts }));
+        stdout.line(json!({ "folder": folder, "cells": counts }));
         return;
     }
-    talk.line(format_args!(
-        "{} of {} cells done, {} impossible or failed, {} missing: {}",
+    stdout.line(format_args!(
+        "{} of {} cells done, {} failed, {} missing: {}",
         counts.done,
         counts.all,
         counts.failed,
@@ -127,30 +121,40 @@ fn tell(ended: &Ended, json: bool, talk: &mut Talk) {
     ));
 }
 
-/// Runs a sweep, or goes on with it; nothing when the sweeps were listed only.
-pub(crate) fn run(args: &SweepArgs, common: &Common<'_>, talk: &mut Talk) -> Result<Option<Ended>> {
-    let (name, plan) = match (&args.sweep, &args.like) {
+/// The name and plan of the requested sweep, if any.
+fn plan_of(args: &SweepArgs, common: &Common<'_>) -> Result<Option<(String, Plan)>> {
+    Ok(match (&args.sweep, &args.like) {
         (Some(name), _) => {
-            let sweep = Sweep::load(name)?;
-            let plan = Plan::new(sweep, &common.overrides, common.seed)?;
-            (name.clone(), plan)
+            let plan = Plan::new(Sweep::load(name)?, &common.overrides, common.seed)?;
+            Some((name.clone(), plan))
         }
         (None, Some(folder)) => {
             let name = folder.file_name().unwrap_or_default().to_string_lossy();
-            (format!("{name}-again"), SweepManifest::read(folder)?.plan)
+            Some((format!("{name}-again"), SweepManifest::read(folder)?.plan))
         }
-        (None, None) => return list(common.json, talk).map(|()| None),
+        (None, None) => None,
+    })
+}
+
+/// Runs or resumes a sweep; `None` if it only listed the built-in ones.
+pub(crate) fn run(
+    args: &SweepArgs,
+    common: &Common<'_>,
+    stdout: &mut Output,
+) -> Result<Option<Ended>> {
+    let Some((name, plan)) = plan_of(args, common)? else {
+        return list(common.json, stdout).map(|()| None);
     };
     let path = match common.out {
         Some(out) => out.to_owned(),
         None => default_folder(&name, args.shard),
     };
     let mut folder = SweepFolder::open(&path, plan, args.shard)?;
-    warn(folder.damage(), "left out, its cell is run again");
+    warn(folder.damage(), "ignored, its cell runs again");
     let before = folder.counts();
     if !common.json {
-        talk.line(format_args!(
-            "{}: {} points, {} cells in shard {}, {} of them done already",
+        stdout.line(format_args!(
+            "{}: {} points, {} cells in shard {}, {} of them already done",
             folder.plan().title,
             folder.plan().points(),
             before.all,
@@ -159,9 +163,9 @@ pub(crate) fn run(args: &SweepArgs, common: &Common<'_>, talk: &mut Talk) -> Res
         ));
     }
     if before.done < before.all {
-        folder.manifest_mut().sign();
+        folder.manifest_mut().add_this_maker();
     }
-    if let Some(sentence) = folder.manifest().mixture() {
+    if let Some(sentence) = folder.manifest().mixed_revisions() {
         output::warn(format_args!("harness: {sentence}"));
     }
     let jobs = args.jobs.map_or_else(
@@ -171,20 +175,20 @@ pub(crate) fn run(args: &SweepArgs, common: &Common<'_>, talk: &mut Talk) -> Res
     let kind = folder.plan().kind();
     let options = Options {
         jobs,
-        terminal: std::io::stderr().is_terminal(),
-        stop: &interrupt::requested,
+        is_terminal: std::io::stderr().is_terminal(),
+        stop: &interrupt::is_requested,
     };
     let result = engine::run(&mut folder, kind, &options);
     let missing = folder.counts().missing();
     let status = match &result {
         Err(error) => State::Failed(format!("{error:#}")),
-        Ok(()) if missing > 0 => State::Failed(format!("{missing} cells are still to be run")),
+        Ok(()) if missing > 0 => State::Failed(format!("{missing} cells are missing")),
         Ok(()) => State::Complete,
     };
     let closed = folder.close(status);
     if result.is_err() || missing > 0 {
         output::warn(format_args!(
-            "harness: {missing} cells are still to be run; the same command with --out {} goes on",
+            "harness: {missing} cells are missing; to resume, repeat the command with --out {}",
             path.display()
         ));
     }
@@ -193,24 +197,24 @@ pub(crate) fn run(args: &SweepArgs, common: &Common<'_>, talk: &mut Talk) -> Res
         folder: path,
         counts: closed?,
     };
-    tell(&ended, common.json, talk);
+    print_counts(&ended, common.json, stdout);
     Ok(Some(ended))
 }
 
-/// Joins the parts of a sweep.
-pub(crate) fn merge(args: &MergeArgs, common: &Common<'_>, talk: &mut Talk) -> Result<Ended> {
+/// Merges the shards of a sweep.
+pub(crate) fn merge(args: &MergeArgs, common: &Common<'_>, stdout: &mut Output) -> Result<Ended> {
     let out = common
         .out
-        .ok_or_else(|| anyhow::anyhow!("name the folder for the whole sweep with --out"))?;
+        .context("set the folder for the whole sweep with --out")?;
     let merged = merge::merge(out, &args.parts)?;
-    warn(&merged.damage, "left out, its cell counts as missing");
-    for sentence in merged.mixture.iter().chain(&merged.missing) {
+    warn(&merged.damage, "ignored, its cell counts as missing");
+    for sentence in merged.mixed_revisions.iter().chain(&merged.missing) {
         output::warn(format_args!("harness: {sentence}"));
     }
     let ended = Ended {
         folder: out.to_owned(),
         counts: merged.counts,
     };
-    tell(&ended, common.json, talk);
+    print_counts(&ended, common.json, stdout);
     Ok(ended)
 }

@@ -1,4 +1,4 @@
-//! Runs the cells of a shard on several threads and records them as they end.
+//! Runs the cells of a shard on several threads and records them as they complete.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,25 +10,24 @@ use std::time::Duration;
 use anyhow::{Result, bail, ensure};
 
 use super::folder::SweepFolder;
-use super::pace::Pace;
 use super::plan::{Cell, Plan};
+use super::progress::SweepProgress;
 use crate::experiments::common::swept::{Fields, Runner};
 
-/// How often the pace is looked after while no cell ends.
+/// How often progress is updated while no cell completes.
 const TICK: Duration = Duration::from_secs(1);
 
-/// How cells are run.
 pub(crate) struct Options<'a> {
-    /// Threads.
+    /// Number of threads.
     pub jobs: usize,
     /// Whether standard error is a terminal.
-    pub terminal: bool,
-    /// Asked before each cell; when true, no further one starts.
+    pub is_terminal: bool,
+    /// Called before each cell; no further cell starts once it returns true.
     pub stop: &'a (dyn Fn() -> bool + Sync),
 }
 
-/// Runs whatever is still to be run. What a point asks for and cannot have is
-/// said, recorded, and does not keep others from running.
+/// Runs the remaining cells. Points with invalid parameters are reported and recorded; the others
+/// run.
 pub(crate) fn run(
     folder: &mut SweepFolder,
     runner: &dyn Runner,
@@ -36,26 +35,26 @@ pub(crate) fn run(
 ) -> Result<()> {
     folder.retry_failures()?;
     let to_do = folder.to_do();
-    let mut pace = Pace::new(options.terminal, to_do.len() as u64);
-    let possible = check_points(folder, runner, to_do, &mut pace)?;
+    let mut progress = SweepProgress::new(options.is_terminal, to_do.len() as u64);
+    let valid = check_points(folder, runner, to_do, &mut progress)?;
     let plan = folder.plan().clone();
     let next = AtomicUsize::new(0);
     let result = thread::scope(|scope| {
         let (sender, receiver) = mpsc::channel();
-        for _ in 0..options.jobs.min(possible.len()) {
+        for _ in 0..options.jobs.min(valid.len()) {
             let sender = sender.clone();
-            let (plan, next, possible) = (&plan, &next, &possible);
+            let (plan, next, valid) = (&plan, &next, &valid);
             scope.spawn(move || {
                 while !(options.stop)() {
-                    let Some(cell) = possible.get(next.fetch_add(1, Ordering::Relaxed)) else {
+                    let Some(cell) = valid.get(next.fetch_add(1, Ordering::Relaxed)) else {
                         return;
                     };
                     let rows = run_cell(plan, *cell, runner);
-                    // A cell in hand may fail for the stop itself: it is to be run yet.
+                    // The stop itself may fail a running cell: it counts as missing.
                     if rows.is_err() && (options.stop)() {
                         return;
                     }
-                    // Nobody listens any more when recording failed.
+                    // The receiver is gone if recording failed.
                     if sender.send((*cell, rows)).is_err() {
                         return;
                     }
@@ -63,46 +62,46 @@ pub(crate) fn run(
             });
         }
         drop(sender);
-        collect(folder, receiver, &mut pace)
+        collect(folder, receiver, &mut progress)
     });
-    pace.finish();
+    progress.finish();
     result
 }
 
-/// Checks the points of all cells, each once; returns the cells that can be run.
+/// Checks each point once; returns the cells of the valid ones.
 fn check_points(
     folder: &mut SweepFolder,
     runner: &dyn Runner,
     to_do: Vec<Cell>,
-    pace: &mut Pace,
+    progress: &mut SweepProgress,
 ) -> Result<Vec<Cell>> {
     let mut reasons: BTreeMap<u32, Option<String>> = BTreeMap::new();
-    let mut possible = Vec::new();
+    let mut valid = Vec::new();
     for cell in to_do {
         let plan = folder.plan();
         let reason = reasons.entry(cell.point).or_insert_with(|| {
             let error = runner.check(&plan.params(cell.point)).err()?;
             let reason = format!("{error:#}");
-            pace.say(&format!(
-                "{} is impossible: {reason}",
+            progress.message(&format!(
+                "{} is invalid: {reason}",
                 plan.describe(cell.point)
             ));
             Some(reason)
         });
         match reason {
-            None => possible.push(cell),
+            None => valid.push(cell),
             Some(reason) => {
                 folder.fail(cell, reason)?;
-                pace.step();
+                progress.step();
             }
         }
     }
-    Ok(possible)
+    Ok(valid)
 }
 
-/// Runs a cell and checks what came of it.
+/// Runs a cell and checks that its rows are complete.
 fn run_cell(plan: &Plan, cell: Cell, runner: &dyn Runner) -> Result<Vec<Fields>> {
-    let rows = guarded(|| runner.run(&plan.params(cell.point), cell.seed))?;
+    let rows = catch_panic(|| runner.run(&plan.params(cell.point), cell.seed))?;
     let kind = plan.kind();
     let mut placed = rows
         .into_iter()
@@ -119,27 +118,26 @@ fn run_cell(plan: &Plan, cell: Cell, runner: &dyn Runner) -> Result<Vec<Fields>>
                 .iter()
                 .enumerate()
                 .all(|(at, (place, _))| (place.at, place.of) == (at, all)),
-        "the experiment gave other rows than it was asked for"
+        "the experiment returned the wrong rows for the cell"
     );
     Ok(placed.into_iter().map(|(_, row)| row).collect())
 }
 
-/// Turns a panic into an error: a bug that one point brings to light is to be
-/// seen, and not to keep all others from running. What the panic left half done
-/// is dropped with it.
-fn guarded<T>(run: impl FnOnce() -> Result<T>) -> Result<T> {
+/// Turns a panic into an error, so that a bug at one point does not stop the others. State that
+/// the panic left inconsistent is dropped.
+fn catch_panic<T>(run: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|cause| {
         let text = cause.downcast_ref::<&str>().map(|text| (*text).to_owned());
         let text = text.or_else(|| cause.downcast_ref::<String>().cloned());
-        bail!("a panic: {}", text.unwrap_or_default())
+        bail!("panic: {}", text.unwrap_or_default())
     })
 }
 
-/// Records cells until all threads have ended.
+/// Records cells until all threads have finished.
 fn collect(
     folder: &mut SweepFolder,
     receiver: Receiver<(Cell, Result<Vec<Fields>>)>,
-    pace: &mut Pace,
+    progress: &mut SweepProgress,
 ) -> Result<()> {
     loop {
         match receiver.recv_timeout(TICK) {
@@ -147,15 +145,15 @@ fn collect(
             Ok((cell, Err(error))) => {
                 let reason = format!("{error:#}");
                 let point = folder.plan().describe(cell.point);
-                pace.say(&format!("{point} failed with seed {}: {reason}", cell.seed));
+                progress.message(&format!("{point} failed with seed {}: {reason}", cell.seed));
                 folder.fail(cell, &reason)?;
             }
             Err(RecvTimeoutError::Timeout) => {
-                pace.tick();
+                progress.tick();
                 continue;
             }
             Err(RecvTimeoutError::Disconnected) => return Ok(()),
         }
-        pace.step();
+        progress.step();
     }
 }

@@ -1,4 +1,4 @@
-//! A sweep's file: what stays fixed, and the axes.
+//! The TOML file of a sweep: fixed parameters and axes.
 
 use std::fs;
 use std::path::Path;
@@ -12,35 +12,33 @@ use super::BUILT_IN;
 use super::kind::DEFAULT;
 use super::values::{self, MAX_POINTS};
 
-/// The most bytes of a sweep's file.
+/// Upper bound of the size of a sweep's file.
 const MAX_BYTES: u64 = 1 << 20;
 
 /// A parameter that is varied.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Axis {
-    /// The parameter.
     pub name: String,
-    /// Its values, in the order of the sweep; at least one.
+    /// At least one value, in the order of the sweep.
     pub values: Vec<Value>,
 }
 
-/// A sweep, as its file has it.
+/// The content of a sweep's file.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Sweep {
-    /// What it shows, in a line.
+    /// One line for the report.
     pub title: String,
-    /// The experiment that is varied.
     pub experiment: String,
-    /// Seeds at each point, for experiments without a parameter for that.
+    /// Seeds per point, for experiments without a parameter for that.
     pub seeds: Option<u32>,
-    /// Parameters that are the same at every point, over the defaults.
+    /// Parameters that differ from the defaults and are the same at all points.
     pub fixed: toml::Table,
-    /// What is varied, in the order of the file.
+    /// In the order of the file.
     pub axes: Vec<Axis>,
 }
 
 impl Sweep {
-    /// The built-in sweep of that name, or the one in that file.
+    /// The built-in sweep with this name, or else the sweep in this file.
     pub(crate) fn load(name: &str) -> Result<Self> {
         if let Some((_, text)) = BUILT_IN.iter().find(|(known, _)| *known == name) {
             return Self::parse(text).with_context(|| format!("the built-in sweep `{name}`"));
@@ -48,32 +46,29 @@ impl Sweep {
         let path = Path::new(name);
         ensure!(
             path.exists(),
-            "`{name}` is neither a file nor one of the built-in sweeps: {}",
+            "`{name}` is neither a file nor a built-in sweep; the built-in sweeps are {}",
             BUILT_IN.map(|(name, _)| name).join(", ")
         );
         let bytes = fs::metadata(path).map_or(0, |found| found.len());
         ensure!(
             bytes <= MAX_BYTES,
-            "{name} has {bytes} bytes, and a sweep's file {MAX_BYTES} at most"
+            "{name} has {bytes} bytes; the limit of a sweep's file is {MAX_BYTES}"
         );
         let text = fs::read_to_string(path).with_context(|| format!("read the sweep in {name}"))?;
         Self::parse(&text).with_context(|| format!("the sweep in {name}"))
     }
 
-    /// A sweep from TOML text.
-    ///
-    /// # Errors
-    /// What is wrong, by the key.
+    /// Parses TOML text. Errors name the wrong key.
     pub(crate) fn parse(text: &str) -> Result<Self> {
-        let mut table: toml::Table = text.parse().context("it is no TOML")?;
+        let mut table: toml::Table = text.parse().context("invalid TOML")?;
         let title = match table.remove("title") {
             Some(Value::String(title)) if !title.trim().is_empty() => title,
-            _ => bail!("`title` is missing: say in a line what the sweep shows"),
+            _ => bail!("`title` is missing: expected a line for the report"),
         };
         let experiment = match table.remove("experiment") {
             None => DEFAULT.to_owned(),
             Some(Value::String(name)) => name,
-            Some(other) => bail!("`experiment` is {other}: write the name of one"),
+            Some(other) => bail!("invalid `experiment` {other}; expected a name"),
         };
         let seeds = match table.remove("seeds") {
             None => None,
@@ -83,36 +78,36 @@ impl Sweep {
                     .and_then(|seeds| u32::try_from(seeds).ok());
                 let seeds = seeds.filter(|seeds| *seeds > 0);
                 Some(seeds.with_context(|| {
-                    format!("`seeds` is {value}: write a number of seeds, at least 1")
+                    format!("invalid `seeds` {value}; expected a number from 1")
                 })?)
             }
         };
         let fixed = match table.remove("fixed") {
             None => toml::Table::new(),
             Some(Value::Table(fixed)) => fixed,
-            Some(_) => bail!("`fixed` is no table: write [fixed] and parameters below it"),
+            Some(_) => bail!("`fixed` is not a table: write parameters under [fixed]"),
         };
         let Some(Value::Table(mut swept)) = table.remove("sweep") else {
-            bail!("there is no table [sweep]: name in it the parameters to vary");
+            bail!("the table [sweep] is missing: write the parameters to vary under it");
         };
         if let Some(key) = table.keys().next() {
-            bail!(
-                "`{key}` has no meaning here: there are title, experiment, seeds, [fixed] and [sweep]"
-            );
+            bail!("unknown key `{key}`; expected title, experiment, seeds, [fixed] or [sweep]");
         }
         let mut axes = Vec::new();
         for name in order_of_axes(text)? {
-            let value = swept.remove(&name).context("one file has two orders")?;
+            let value = swept
+                .remove(&name)
+                .with_context(|| format!("the axis `{name}` has no values"))?;
             ensure!(
                 !fixed.contains_key(&name),
-                "`{name}` stands under [fixed] and under [sweep]"
+                "`{name}` is under both [fixed] and [sweep]"
             );
             let values = values::expand(value).with_context(|| format!("the axis `{name}`"))?;
             axes.push(Axis { name, values });
         }
         ensure!(
             !axes.is_empty(),
-            "[sweep] is empty: name a parameter to vary"
+            "[sweep] is empty: write the parameters to vary under it"
         );
         points(&axes)?;
         Ok(Self {
@@ -137,16 +132,16 @@ pub(crate) fn points(axes: &[Axis]) -> Result<u32> {
                 .map(|axis| axis.values.len().to_string())
                 .collect();
             format!(
-                "{} points are not between 1 and {MAX_POINTS}: take fewer values",
+                "{} points exceed the limit of {MAX_POINTS}: use fewer values",
                 counts.join(" x ")
             )
         })
 }
 
-/// Names under [sweep], in the order in which they stand there. The tables of
-/// the toml crate are sorted by name, so places in the text tell.
+/// The keys under [sweep] in the order of the file. The tables of the toml crate are sorted by
+/// key, so the order comes from their positions in the text.
 fn order_of_axes(text: &str) -> Result<Vec<String>> {
-    let table = DeTable::parse(text).context("it is no TOML")?;
+    let table = DeTable::parse(text).context("invalid TOML")?;
     let swept = table.get_ref().get("sweep").map(|value| value.get_ref());
     let Some(toml::de::DeValue::Table(swept)) = swept else {
         return Ok(Vec::new());
@@ -173,7 +168,7 @@ mod tests {
         let names: Vec<_> = sweep.axes.iter().map(|axis| axis.name.as_str()).collect();
         assert_eq!(names, ["sd", "mean", "depth"]);
         assert_eq!(sweep.fixed, toml::toml! { reads = 5 });
-        // As tables of their own, too.
+        // Axes may be separate tables.
         let sweep = Sweep::parse(
             "title = \"t\"\n[sweep.sd]\nfrom = 1\nto = 2\nstep = 1\n[sweep.mean]\nfrom = 1\n\
              to = 2\nstep = 1",
@@ -183,9 +178,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn errors_name_the_key() {
         for (text, word) in [
-            ("title = ", "no TOML"),
+            ("title = ", "invalid TOML"),
             ("[sweep]\nsd = [1]", "`title`"),
             ("title = \"t\"", "[sweep]"),
             ("title = \"t\"\nsweep = 5", "[sweep]"),
@@ -199,7 +194,7 @@ mod tests {
             ("title = \"t\"\n[sweep]\nsd = 5", "axis `sd`"),
             (
                 "title = \"t\"\n[fixed]\nsd = 1\n[sweep]\nsd = [1]",
-                "`sd` stands under",
+                "`sd` is under both",
             ),
             (
                 "title = \"t\"\n[sweep]\na = { from = 1, to = 400, step = 1 }\n\

@@ -1,14 +1,14 @@
-//! A sweep's folder, while rows are added to it.
+//! The folder of a sweep.
 //!
 //! ```text
-//!  sweep.json     what the folder is for; replaced as a whole
+//!  sweep.json     the manifest; replaced atomically
 //!  sweep.csv      rows, appended cell by cell; sorted when the sweep ends
-//!  failures.csv   cells that could not be run, likewise
-//!  sweep.lock     locked by the one process that may write
+//!  failures.csv   failed cells, likewise
+//!  sweep.lock     locked by the process that writes
 //! ```
 //!
-//! A kill can cut off the last lines and nothing else. Opening the folder reads
-//! what is sound, names what is not, and writes both files anew without it.
+//! A kill can only truncate the last lines. Opening the folder reads the valid lines, reports the
+//! others, and rewrites both files without them.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
@@ -32,28 +32,26 @@ pub(crate) const ROWS: &str = "sweep.csv";
 const FAILURES: &str = "failures.csv";
 const LOCK: &str = "sweep.lock";
 
-/// What a sweep's folder holds on disk.
+/// The content of a sweep's folder.
 #[derive(Debug)]
 pub(crate) struct Recorded {
-    /// What it is for.
     pub manifest: SweepManifest,
-    /// Cells that were run.
     pub rows: Rows,
-    /// Cells that could not be run.
     pub failures: Failures,
-    /// What had to be left out of both.
+    /// Invalid lines of both files.
     pub damage: Vec<Damage>,
 }
 
-/// Reads a sweep's folder and changes nothing in it.
+/// Reads a sweep's folder without changing it.
 pub(crate) fn read(folder: &Path) -> Result<Recorded> {
     let manifest = SweepManifest::read(folder)?;
     let (plan, shard) = (&manifest.plan, manifest.shard);
     let bytes = |name: &str| {
         let path = folder.join(name);
-        let bytes = match path.exists() {
-            true => fs::read(&path).with_context(|| format!("read {}", path.display()))?,
-            false => Vec::new(),
+        let bytes = if path.exists() {
+            fs::read(&path).with_context(|| format!("read {}", path.display()))?
+        } else {
+            Vec::new()
         };
         Ok::<_, anyhow::Error>((path, bytes))
     };
@@ -72,7 +70,7 @@ pub(crate) fn read(folder: &Path) -> Result<Recorded> {
 }
 
 impl Recorded {
-    /// The rows, for whoever draws or judges them.
+    /// The rows as a table for claims and figures.
     pub(crate) fn table(&self) -> SweepTable {
         let plan = &self.manifest.plan;
         let mut table = SweepTable {
@@ -102,13 +100,12 @@ pub(crate) struct SweepFolder {
     _lock: Lock,
 }
 
-/// True when there is nothing in a folder but what a sweep leaves that was
-/// killed before it wrote its manifest.
+/// Whether a folder is empty, except for files of a sweep that was killed before it wrote its
+/// manifest.
 fn is_fresh(folder: &Path) -> Result<bool> {
-    let entries =
-        fs::read_dir(folder).with_context(|| format!("look into {}", folder.display()))?;
-    for entry in entries {
-        let entry = entry.with_context(|| format!("look into {}", folder.display()))?;
+    let listing = || format!("list {}", folder.display());
+    for entry in fs::read_dir(folder).with_context(listing)? {
+        let entry = entry.with_context(listing)?;
         let name = entry.file_name();
         if name != LOCK && name != "sweep.json.new" {
             return Ok(false);
@@ -117,14 +114,14 @@ fn is_fresh(folder: &Path) -> Result<bool> {
     Ok(true)
 }
 
-/// A locked file. It is unlocked expressly: closing it would not do while a
-/// child that was just forked, and has not become its program yet, holds a copy.
+/// A locked file. It is unlocked explicitly: closing it does not unlock it while a forked child
+/// that has not called exec yet has a copy of the descriptor.
 #[derive(Debug)]
 struct Lock(File);
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // One that cannot be unlocked ends with the process.
+        // If this fails, the kernel unlocks it when the process exits.
         let _ = flock(&self.0, FlockOperation::Unlock);
     }
 }
@@ -136,14 +133,14 @@ fn lock(folder: &Path) -> Result<Lock> {
         .write(true)
         .truncate(false)
         .open(&path)
-        .with_context(|| format!("make {}", path.display()))?;
+        .with_context(|| format!("create {}", path.display()))?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(Lock(file)),
-        // File systems of clusters may have no locks. To refuse those would be worse than to
-        // rely on the user there, as docs/src/start/sweeps.md says.
+        // Cluster file systems may not support locks. There the user must not start two processes
+        // on one folder, as docs/src/start/sweeps.md says.
         Err(Errno::NOSYS | Errno::NOTSUP | Errno::NOLCK) => Ok(Lock(file)),
         Err(Errno::WOULDBLOCK) => bail!(
-            "another process works on {}: wait for it, or name another folder with --out",
+            "another process uses {}: wait for it, or set another folder with --out",
             folder.display()
         ),
         Err(error) => Err(anyhow!(error).context(format!("lock {}", path.display()))),
@@ -156,27 +153,28 @@ fn append_to(path: &Path) -> Result<File> {
 }
 
 impl SweepFolder {
-    /// Makes the folder, or goes on with what it holds of the same sweep.
+    /// Creates the folder, or opens it to resume the same sweep.
     ///
     /// # Errors
-    /// When the folder holds something else, or another process works on it.
+    /// When the folder has other content, or another process uses it.
     pub(crate) fn open(path: &Path, plan: Plan, shard: Shard) -> Result<Self> {
-        fs::create_dir_all(path).with_context(|| format!("make {}", path.display()))?;
+        fs::create_dir_all(path).with_context(|| format!("create {}", path.display()))?;
         ensure!(
             path.join(manifest::FILE).exists() || is_fresh(path)?,
-            "{} holds something else than a sweep: name another folder with --out",
+            "{} is not empty and not the folder of a sweep: set another folder with --out",
             path.display()
         );
         let lock = lock(path)?;
         let wanted = SweepManifest::new(plan, shard);
-        let mut held = match path.join(manifest::FILE).exists() {
-            true => read(path)?,
-            false => Recorded {
+        let mut held = if path.join(manifest::FILE).exists() {
+            read(path)?
+        } else {
+            Recorded {
                 manifest: wanted.clone(),
                 rows: Rows::new(),
                 failures: Failures::new(),
                 damage: Vec::new(),
-            },
+            }
         };
         let shards = ("shard", held.manifest.shard.to_string(), shard.to_string());
         let difference = held
@@ -185,8 +183,8 @@ impl SweepFolder {
             .or_else(|| (shards.1 != shards.2).then(|| (shards.0.into(), shards.1, shards.2)));
         if let Some((key, there, here)) = difference {
             bail!(
-                "{} holds another sweep: there `{key}` is {there}, here it is {here}; name \
-                 another folder with --out",
+                "{} contains another sweep: its `{key}` is {there}, not {here}; set another folder \
+                 with --out",
                 path.display()
             );
         }
@@ -206,42 +204,39 @@ impl SweepFolder {
         })
     }
 
-    /// What is run.
     pub(crate) fn plan(&self) -> &Plan {
         &self.held.manifest.plan
     }
 
-    /// What had to be left out when the folder was opened.
+    /// Invalid lines that were removed when the folder was opened.
     pub(crate) fn damage(&self) -> &[Damage] {
         &self.held.damage
     }
 
-    /// The manifest.
     pub(crate) fn manifest(&self) -> &SweepManifest {
         &self.held.manifest
     }
 
-    /// The manifest, to note makers in.
     pub(crate) fn manifest_mut(&mut self) -> &mut SweepManifest {
         &mut self.held.manifest
     }
 
-    /// Cells of the shard that are still to be run.
+    /// Remaining cells of the shard.
     pub(crate) fn to_do(&self) -> Vec<Cell> {
         let shard = self.held.manifest.shard;
         (0..self.plan().cells())
-            .filter(|index| shard.holds(*index))
+            .filter(|index| shard.has(*index))
             .filter(|index| !self.held.rows.contains_key(index))
             .filter(|index| !self.held.failures.contains_key(index))
             .map(|index| self.plan().cell(index))
             .collect()
     }
 
-    /// Counts of the shard's cells.
+    /// Cells of the shard, by state.
     pub(crate) fn counts(&self) -> Counts {
         let shard = self.held.manifest.shard;
-        let all = (0..self.plan().cells()).filter(|index| shard.holds(*index));
-        // A sweep has a million cells at most, so no count is cut off.
+        let all = (0..self.plan().cells()).filter(|index| shard.has(*index));
+        // A sweep has at most a million cells, so the casts do not truncate.
         Counts {
             all: all.count() as u32,
             done: self.held.rows.len() as u32,
@@ -249,7 +244,7 @@ impl SweepFolder {
         }
     }
 
-    /// Forgets why cells could not be run, so that they are tried again.
+    /// Clears the failures, so that these cells run again.
     pub(crate) fn retry_failures(&mut self) -> Result<()> {
         self.held.failures.clear();
         let path = self.path.join(FAILURES);
@@ -259,8 +254,7 @@ impl SweepFolder {
         Ok(())
     }
 
-    /// Records all rows of a cell, in one write, so that a kill leaves all
-    /// or the beginning of them.
+    /// Records all rows of a cell in one write, so that a kill leaves a prefix of them.
     pub(crate) fn record(&mut self, cell: Cell, rows: Vec<Fields>) -> Result<()> {
         let lines = rows::cell_lines(self.plan(), cell, &rows);
         self.rows_file.write_all(&lines).with_context(|| {
@@ -273,9 +267,9 @@ impl SweepFolder {
         Ok(())
     }
 
-    /// Records that a cell could not be run.
+    /// Records a failed cell.
     pub(crate) fn fail(&mut self, cell: Cell, reason: &str) -> Result<()> {
-        // A row stands on one line.
+        // A row is one line.
         let reason = reason.split_whitespace().collect::<Vec<_>>().join(" ");
         let line = rows::failure_line(self.plan(), cell, &reason);
         let path = self.path.join(FAILURES);
@@ -286,7 +280,7 @@ impl SweepFolder {
         Ok(())
     }
 
-    /// Takes over cells of other folders; on disk once this one is closed.
+    /// Adds cells of other folders. They are written when this folder is closed.
     pub(crate) fn adopt(&mut self, rows: Rows, failures: Failures) {
         self.held.rows.extend(rows);
         self.held.failures.extend(failures);
@@ -294,7 +288,7 @@ impl SweepFolder {
         failures.retain(|cell, _| !rows.contains_key(cell));
     }
 
-    /// Sorts the files and says in the manifest how it went.
+    /// Sorts the files and writes the status to the manifest.
     pub(crate) fn close(mut self, status: State) -> Result<Counts> {
         let counts = self.counts();
         let plan = &self.held.manifest.plan;

@@ -1,21 +1,21 @@
-//! The experiments that sweeps can vary.
+//! The experiments that support sweeps.
 
 use anyhow::{Context, Result};
 
 use crate::experiments::common::swept::Swept;
 use crate::experiments::{ALL, by_name};
 
-/// What a sweep varies when its file does not say.
+/// The experiment of a sweep whose file names none.
 pub(super) const DEFAULT: &str = "eviction";
 
-/// How to vary the experiment of that name, and its parameters as TOML.
+/// The sweep support of the experiment with this name, and its default parameters as TOML.
 pub(super) fn kind(name: &str) -> Result<(&'static dyn Swept, &'static str)> {
     let found = by_name(name).and_then(|of| Some((of.swept()?, of.defaults())));
     found.with_context(|| {
         let names = ALL.iter().filter(|of| of.swept().is_some());
         let names: Vec<_> = names.map(|of| of.name()).collect();
         format!(
-            "`{name}` is not an experiment that sweeps can vary: choose of {}",
+            "invalid experiment `{name}` for a sweep; expected one of {}",
             names.join(", ")
         )
     })

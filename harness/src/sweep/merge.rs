@@ -1,4 +1,4 @@
-//! Joins the folders of a sweep's shards into one.
+//! Merges the folders of a sweep's shards into one.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,30 +12,29 @@ use super::rows::{Damage, Failures, Rows};
 use super::shard::Shard;
 use crate::experiments::common::swept::Fields;
 
-/// The most cells of a shard that are named as missing.
+/// How many missing cells of a shard a message lists.
 const MAX_NAMED: usize = 10;
 
-/// What came of a merge.
+/// The result of a merge.
 #[derive(Debug)]
 pub(crate) struct Merged {
     /// Cells of the whole sweep.
     pub counts: Counts,
-    /// Rows of the parts that were left out.
+    /// Invalid lines of the parts.
     pub damage: Vec<Damage>,
-    /// Sentences about cells that no part has.
+    /// A sentence per shard with missing cells.
     pub missing: Vec<String>,
-    /// A sentence about rows of different revisions, if there are.
-    pub mixture: Option<String>,
+    /// A warning if different revisions produced the rows.
+    pub mixed_revisions: Option<String>,
 }
 
-/// Joins `parts` in the folder `out`. When `out` holds the same sweep already,
-/// as from an earlier merge, the parts are added to it.
+/// Merges `parts` into the folder `out`. If `out` already contains the same sweep, for example from
+/// an earlier merge, the parts are added to it.
 ///
 /// # Errors
-/// When the parts are not of one sweep, or contradict each other; `out` is then
-/// left as it was.
+/// When the parts are of different sweeps, or contradict each other; `out` is then unchanged.
 pub(crate) fn merge(out: &Path, parts: &[PathBuf]) -> Result<Merged> {
-    ensure!(!parts.is_empty(), "name the folders to merge");
+    ensure!(!parts.is_empty(), "no folders to merge");
     let parts = parts
         .iter()
         .map(|path| Ok((path.as_path(), folder::read(path)?)))
@@ -53,21 +52,22 @@ pub(crate) fn merge(out: &Path, parts: &[PathBuf]) -> Result<Merged> {
     let missing = missing(&folder, first.manifest.shard.of());
     let mut damage = folder.damage().to_vec();
     damage.extend(parts.iter().flat_map(|(_, part)| part.damage.clone()));
-    let status = match missing.is_empty() {
-        true => State::Complete,
-        false => State::Failed(missing.join("; ")),
+    let status = if missing.is_empty() {
+        State::Complete
+    } else {
+        State::Failed(missing.join("; "))
     };
-    let mixture = folder.manifest().mixture();
+    let mixed_revisions = folder.manifest().mixed_revisions();
     let counts = folder.close(status)?;
     Ok(Merged {
         counts,
         damage,
         missing,
-        mixture,
+        mixed_revisions,
     })
 }
 
-/// Refuses parts that are not of one sweep.
+/// Rejects parts of different sweeps.
 fn compare(parts: &[(&Path, Recorded)]) -> Result<()> {
     let (first_path, first) = &parts[0];
     for (path, part) in &parts[1..] {
@@ -82,7 +82,7 @@ fn compare(parts: &[(&Path, Recorded)]) -> Result<()> {
         });
         if let Some((key, ours, theirs)) = difference {
             bail!(
-                "{} and {} are not of one sweep: `{key}` is {ours} in the first, {theirs} in the \
+                "{} and {} are of different sweeps: `{key}` is {ours} in the first, {theirs} in the \
                  second",
                 first_path.display(),
                 path.display()
@@ -92,20 +92,20 @@ fn compare(parts: &[(&Path, Recorded)]) -> Result<()> {
     Ok(())
 }
 
-/// Refuses two folders that have different rows for a cell.
+/// Rejects two folders with different rows for a cell.
 fn agree(cell: u32, one: (&Path, &[Fields]), other: (&Path, &[Fields])) -> Result<()> {
     ensure!(
         one.1 == other.1,
-        "{} and {} have different rows for cell {cell}, which the same parameters and seed cannot \
-         give: find out which is right, and leave the other out",
+        "{} and {} have different rows for cell {cell}, although its parameters and seed are the \
+         same: remove the wrong folder from the merge",
         one.0.display(),
         other.0.display()
     );
     Ok(())
 }
 
-/// Refuses parts that contradict what an earlier merge left in `out`. Another
-/// sweep there is for [`SweepFolder::open`] to refuse.
+/// Rejects parts that contradict an earlier merge in `out`. [`SweepFolder::open`] rejects another
+/// sweep there.
 fn agree_with_earlier(out: &Path, parts: &[(&Path, Recorded)]) -> Result<()> {
     if !out.join(manifest::FILE).exists() {
         return Ok(());
@@ -143,7 +143,7 @@ fn join(parts: &[(&Path, Recorded)]) -> Result<(Rows, Failures)> {
     Ok((rows, failures))
 }
 
-/// A sentence for each shard that lacks cells.
+/// A sentence per shard with missing cells.
 fn missing(folder: &SweepFolder, of: u32) -> Vec<String> {
     let mut by_shard: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     for cell in folder.to_do() {
@@ -156,7 +156,7 @@ fn missing(folder: &SweepFolder, of: u32) -> Vec<String> {
         let named: Vec<String> = cells.iter().take(MAX_NAMED).map(u32::to_string).collect();
         let more = if cells.len() > MAX_NAMED { ", …" } else { "" };
         format!(
-            "shard {}/{of} lacks {} cells: {}{more}",
+            "shard {}/{of}: {} cells missing: {}{more}",
             shard + 1,
             cells.len(),
             named.join(", ")

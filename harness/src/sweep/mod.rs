@@ -6,11 +6,10 @@
 //!                    merge: folders of shards ──────▶ folder: sweep.json, sweep.csv, failures.csv
 //! ```
 //!
-//! A *point* is one choice of a value on every axis, a *cell* one seed at one
-//! point. Cells are what threads and machines divide among themselves and what
-//! is done or not done after a kill. What a cell yields depends on its
-//! parameters and its seed alone, so the finished table has the same bytes
-//! however it came about.
+//! A *point* is a combination of one value per axis; a *cell* is one seed at one point. Cells are
+//! the unit of distribution over threads and machines, and of recovery after a kill. The rows of
+//! a cell depend only on its parameters and seed, so the complete table has the same bytes
+//! regardless of threads, shards and interruptions.
 
 pub(crate) mod cli;
 pub(crate) mod engine;
@@ -19,8 +18,8 @@ pub(crate) mod folder;
 mod kind;
 pub(crate) mod manifest;
 pub(crate) mod merge;
-mod pace;
 pub(crate) mod plan;
+mod progress;
 pub(crate) mod report;
 pub(crate) mod rows;
 pub(crate) mod shard;
@@ -28,7 +27,7 @@ pub(crate) mod shard;
 mod tests;
 mod values;
 
-/// The sweeps that come with the harness: name and TOML text.
+/// The built-in sweeps: name and TOML text.
 pub(crate) const BUILT_IN: [(&str, &str); 3] = [
     ("spread", include_str!("../../sweeps/spread.toml")),
     ("workloads", include_str!("../../sweeps/workloads.toml")),

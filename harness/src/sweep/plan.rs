@@ -1,4 +1,4 @@
-//! What a sweep runs: its points and its cells.
+//! The plan of a sweep: its points and cells.
 
 use anyhow::{Result, bail, ensure};
 use serde::{Deserialize, Serialize};
@@ -10,29 +10,28 @@ use super::values;
 use crate::experiments::common::params::{Overrides, resolve};
 use crate::experiments::common::swept::Swept;
 
-/// The most cells of a sweep: all their rows are held in memory.
+/// Upper bound of the cells of a sweep, whose rows are all kept in memory.
 const MAX_CELLS: u64 = 1_000_000;
 
-/// Seeds at each point when a sweep does not say.
+/// Default number of seeds per point.
 const SEEDS: u32 = 3;
 
-/// All that decides which rows a sweep has.
+/// Everything that determines the rows of a sweep.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Plan {
-    /// What the sweep shows, in a line.
+    /// One line for the report.
     pub title: String,
-    /// The experiment that is varied.
     #[serde(default = "default_experiment", skip_serializing_if = "is_default")]
     pub experiment: String,
-    /// What is varied; the first axis is the slowest.
+    /// The first axis varies slowest.
     pub axes: Vec<Axis>,
     /// All other parameters.
     pub parameters: toml::Table,
-    /// Seed of the first repetition; the others count up from it.
+    /// Seed of the first repetition; those of the others follow it.
     pub seed: u64,
-    /// Seeds at each point.
+    /// Seeds per point.
     pub repetitions: u32,
-    /// What each cell has one row of, in order: who picks.
+    /// The rows of each cell of eviction, in order: one per picker.
     #[serde(rename = "pickers", default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<String>,
 }
@@ -48,17 +47,16 @@ fn is_default(experiment: &str) -> bool {
 /// One seed at one point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Cell {
-    /// Its number in the sweep, from 0; what shards divide.
+    /// Number in the sweep, from 0. Shards divide cells by it.
     pub index: u32,
-    /// Number of its point, from 0.
+    /// Number of the point, from 0.
     pub point: u32,
-    /// Its seed.
     pub seed: u64,
 }
 
 impl Plan {
-    /// The plan of a sweep. Overrides with `--set` win over the sweep's file, all others
-    /// do not.
+    /// The plan of a sweep. `--set` has precedence over the sweep's file, which has precedence over
+    /// all other overrides.
     pub(crate) fn new(sweep: Sweep, overrides: &Overrides<'_>, seed: u64) -> Result<Self> {
         let (_, defaults) = kind(&sweep.experiment)?;
         Self::over(sweep, defaults, overrides, seed)
@@ -89,7 +87,8 @@ impl Plan {
         let known = |name: &String| {
             ensure!(
                 parameters.contains_key(name),
-                "`{name}` is no parameter of the experiment; `harness list` shows them all"
+                "unknown parameter `{name}` of {}; see `harness list`",
+                sweep.experiment
             );
             Ok(())
         };
@@ -98,11 +97,11 @@ impl Plan {
             known(name)?;
             ensure!(
                 !kind.constant().contains(&name.as_str()),
-                "`{name}` is the same at every point: put it under [fixed]"
+                "`{name}` cannot be an axis: set it under [fixed]"
             );
             ensure!(
                 !sets.contains_key(name),
-                "`{name}` is an axis of this sweep: --set takes the other parameters"
+                "`{name}` is an axis of this sweep and cannot be set with --set"
             );
         }
         parameters.extend(sweep.fixed);
@@ -112,10 +111,10 @@ impl Plan {
         }
         let repetitions = match (kind.seeds(&parameters)?, sweep.seeds) {
             (Some(_), Some(_)) => bail!(
-                "`seeds` is a parameter of {} under another name: leave it out",
+                "`seeds` is not allowed: {} has its own parameter for the number of seeds",
                 sweep.experiment
             ),
-            (own, said) => own.or(said).unwrap_or(SEEDS),
+            (own, given) => own.or(given).unwrap_or(SEEDS),
         };
         let plan = Self {
             repetitions,
@@ -130,30 +129,30 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Checks that the plan is within bounds, as one read from a file may not be.
+    /// Checks the limits, which a plan read from a file may exceed.
     pub(crate) fn check(&self) -> Result<()> {
         let points = file::points(&self.axes)?;
         let cells = u64::from(points) * u64::from(self.repetitions);
         ensure!(
             (1..=MAX_CELLS).contains(&cells),
-            "{points} points with {} seeds each are {cells} cells, and a sweep has 1 to \
-             {MAX_CELLS}: take fewer values or repetitions",
+            "{points} points with {} seeds each are {cells} cells; expected 1 to {MAX_CELLS}: use \
+             fewer values or repetitions",
             self.repetitions
         );
         ensure!(
             self.seed.checked_add(u64::from(self.repetitions)).is_some(),
-            "the seed {} leaves no room to count up from",
-            self.seed
+            "the seed {} is too large for {} consecutive seeds",
+            self.seed,
+            self.repetitions
         );
         let (kind, _) = kind(&self.experiment)?;
         ensure!(
             kind.parts(&self.parameters)? == self.parts,
-            "the rows of each cell are not those that the parameters ask for"
+            "`pickers` does not match the parameters"
         );
         Ok(())
     }
 
-    /// How the experiment is varied.
     pub(crate) fn kind(&self) -> &'static dyn Swept {
         let (kind, _) = kind(&self.experiment).expect("checked when the plan was made");
         kind
@@ -169,7 +168,6 @@ impl Plan {
         self.points() * self.repetitions
     }
 
-    /// The cell of that number.
     pub(crate) fn cell(&self, index: u32) -> Cell {
         Cell {
             index,
@@ -203,13 +201,13 @@ impl Plan {
         values
     }
 
-    /// A point's value on each axis, as it stands in tables.
+    /// A point's value on each axis, as text for tables.
     pub(crate) fn texts(&self, point: u32) -> Vec<String> {
         let values = self.values(point);
         values.into_iter().map(values::text).collect()
     }
 
-    /// A point in words: its number and its values.
+    /// A point's number and values, for messages.
     pub(crate) fn describe(&self, point: u32) -> String {
         let values: Vec<String> = self
             .axes
@@ -229,7 +227,7 @@ impl Plan {
         params
     }
 
-    /// Everything that decides about the rows, as keys and texts.
+    /// Everything that determines the rows, as keys and texts.
     fn identity(&self) -> Vec<(String, String)> {
         let mut all = vec![
             ("title".to_owned(), self.title.clone()),
@@ -249,8 +247,7 @@ impl Plan {
         all
     }
 
-    /// The first thing in which two plans differ: its name, and what it is in
-    /// this plan and in the other.
+    /// The first difference between two plans: its name, and the value in each.
     pub(crate) fn difference(&self, other: &Self) -> Option<(String, String, String)> {
         let (ours, theirs) = (self.identity(), other.identity());
         let of = |all: &[(String, String)], name: &str| {
@@ -280,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_axis_is_the_slowest_and_seeds_are_faster_still() {
+    fn the_first_axis_varies_slowest_and_seeds_fastest() {
         let plan = plan(
             "[sweep]\nsd = [1, 2]\nworkload = [\"a\", \"b\", \"c\"]",
             &[],
@@ -308,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn the_later_wins_of_defaults_fixed_sets_and_points() {
+    fn precedence_rises_from_defaults_to_fixed_to_sets_to_points() {
         let text = "[fixed]\nmean = 7.0\nreads = 50\n[sweep]\nsd = [1, 2]";
         let params = plan(text, &["reads=60"]).unwrap().params(1);
         assert_eq!(params["mean"], Value::Float(7.0));
@@ -318,9 +315,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn errors_name_the_parameter() {
         for (text, sets, word) in [
-            ("[sweep]\nsigma = [1]", vec![], "`sigma` is no parameter"),
+            ("[sweep]\nsigma = [1]", vec![], "unknown parameter `sigma`"),
             ("[fixed]\nmeen = 1\n[sweep]\nsd = [1]", vec![], "`meen`"),
             ("[sweep]\nsd = [1]", vec!["raeds=1"], "`raeds`"),
             ("[sweep]\nsd = [1]", vec!["sd=1"], "`sd` is an axis"),
@@ -340,13 +337,19 @@ mod tests {
     fn differences_are_named_with_both_values() {
         let base = plan("[sweep]\nsd = [1, 2]", &[]).unwrap();
         assert_eq!(base.difference(&base), None);
-        let says = |text: &str, sets: &[&str]| {
+        let difference = |text: &str, sets: &[&str]| {
             let (key, ours, theirs) = base.difference(&plan(text, sets).unwrap()).unwrap();
             format!("{key}: {ours} | {theirs}")
         };
-        assert_eq!(says("[sweep]\nsd = [1, 3]", &[]), "sd: [1, 2] | [1, 3]");
-        assert_eq!(says("[sweep]\nmean = [1]", &[]), "axes: sd | mean");
-        assert_eq!(says("[sweep]\nsd = [1, 2]", &["reads=3"]), "reads: 100 | 3");
+        assert_eq!(
+            difference("[sweep]\nsd = [1, 3]", &[]),
+            "sd: [1, 2] | [1, 3]"
+        );
+        assert_eq!(difference("[sweep]\nmean = [1]", &[]), "axes: sd | mean");
+        assert_eq!(
+            difference("[sweep]\nsd = [1, 2]", &["reads=3"]),
+            "reads: 100 | 3"
+        );
         let mut other = base.clone();
         other.parameters.remove("reads");
         assert_eq!(

@@ -1,4 +1,4 @@
-//! The report of a sweep: from the rows in its folder to judgement, figures and pages.
+//! The report of a sweep: verdict, figures and pages from the rows in its folder.
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,7 @@ use crate::sweep::folder::{Recorded, read};
 use crate::sweep::manifest::{FILE, SweepManifest};
 use crate::sweep::plan::Plan;
 
-/// True when a folder is a sweep's.
+/// Whether a folder is that of a sweep.
 pub(crate) fn is_one(folder: &Path) -> bool {
     folder.join(FILE).exists()
 }
@@ -29,13 +29,13 @@ pub(crate) fn plot(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files.map(|file| folder.join(file)).collect())
 }
 
-/// Judges a sweep, draws its figures and writes its report. Rows that are
-/// damaged are named in it, and count as missing.
+/// Judges a sweep, draws its figures and writes its report. Damaged rows are listed in it and
+/// count as missing.
 pub(crate) fn format(folder: &Path) -> Result<Verdict> {
     let recorded = read(folder)?;
     let plan = &recorded.manifest.plan;
     let shard = recorded.manifest.shard;
-    let cells = (0..plan.cells()).filter(|cell| shard.holds(*cell)).count();
+    let cells = (0..plan.cells()).filter(|cell| shard.has(*cell)).count();
     let (done, failed) = (recorded.rows.len(), recorded.failures.len());
     let missing = cells.saturating_sub(done + failed);
     let mut verdict = plan
@@ -59,7 +59,7 @@ fn draw(recorded: &Recorded, folder: &Path) -> Result<Vec<Figure>> {
     chart::write(drawings.context("draw the figures")?, folder)
 }
 
-/// The command line that runs the sweep again.
+/// The command that repeats the sweep.
 fn reproduce(plan: &Plan) -> String {
     let built_in = BUILT_IN.iter().find(|(_, text)| {
         let same =

@@ -1,8 +1,7 @@
-//! The CSV files of a sweep: written and read cell by cell, damage named.
+//! The CSV files of a sweep: writes and reads them cell by cell, and detects damage.
 //!
-//! Every row stands on one line and says all that it belongs to, so that one
-//! damaged line spoils no other. A line counts only if it is, byte for byte,
-//! what would be written for the row that it seems to hold.
+//! Each row is one line that names its point and seed, so that a damaged line affects no other.
+//! A line is valid only if writing its parsed row again gives the same bytes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -12,19 +11,18 @@ use super::plan::{Cell, Plan};
 use super::shard::Shard;
 use crate::experiments::common::swept::{Fields, Place};
 
-/// The rows of whole cells, by the cell's number; each by its place.
+/// The rows of complete cells in order, by cell number.
 pub(crate) type Rows = BTreeMap<u32, Vec<Fields>>;
 
-/// Why cells could not be run, by the cell's number.
+/// Why cells failed, by cell number.
 pub(crate) type Failures = BTreeMap<u32, String>;
 
-/// Something in a file that cannot be used.
+/// An invalid line of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Damage {
     pub file: PathBuf,
-    /// The line, from 1.
+    /// From 1.
     pub line: usize,
-    /// What is wrong with it.
     pub what: String,
 }
 
@@ -35,10 +33,10 @@ impl fmt::Display for Damage {
     }
 }
 
-/// The column behind those of the axes.
+/// The column after those of the axes.
 const SEED: &str = "seed";
 
-/// Columns of `sweep.csv` behind those of the axes.
+/// Columns of `sweep.csv` after those of the axes.
 fn measured(plan: &Plan) -> Vec<String> {
     let columns = plan.kind().columns();
     [SEED.to_owned()].into_iter().chain(columns).collect()
@@ -47,12 +45,12 @@ fn measured(plan: &Plan) -> Vec<String> {
 fn line<I: IntoIterator<Item = T>, T: AsRef<[u8]>>(fields: I) -> Vec<u8> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     let written = writer.write_record(fields);
-    written.expect("memory takes any record");
-    writer.into_inner().expect("memory takes any record")
+    written.expect("writing to memory cannot fail");
+    writer.into_inner().expect("writing to memory cannot fail")
 }
 
-/// Point, one column for each axis, then `rest`. A parameter that is called as
-/// another column is, such as `reads`, gets a name of its own.
+/// Point, one column per axis, then `rest`. A parameter with the name of another column, such as
+/// `reads`, gets a suffix.
 fn header(plan: &Plan, rest: &[String]) -> Vec<u8> {
     let measured = measured(plan);
     let axes = plan.axes.iter().map(|axis| match axis.name.as_str() {
@@ -83,20 +81,20 @@ fn row_line(plan: &Plan, cell: Cell, row: &[String]) -> Vec<u8> {
     line(fields)
 }
 
-/// All rows of a cell, as they stand in `sweep.csv`.
+/// All rows of a cell as lines of `sweep.csv`.
 pub(crate) fn cell_lines(plan: &Plan, cell: Cell, rows: &[Fields]) -> Vec<u8> {
     let lines = rows.iter().map(|row| row_line(plan, cell, row));
     lines.collect::<Vec<_>>().concat()
 }
 
-/// A failed cell, as it stands in `failures.csv`.
+/// A failed cell as a line of `failures.csv`.
 pub(crate) fn failure_line(plan: &Plan, cell: Cell, reason: &str) -> Vec<u8> {
     let mut fields = cell_fields(plan, cell);
     fields.push(reason.to_owned());
     line(fields)
 }
 
-/// `sweep.csv`, by point, seed and picker.
+/// The content of `sweep.csv`, by point, seed and picker.
 pub(crate) fn rows_file(plan: &Plan, rows: &Rows) -> Vec<u8> {
     let mut bytes = header(plan, &measured(plan));
     for (index, rows) in rows {
@@ -105,12 +103,12 @@ pub(crate) fn rows_file(plan: &Plan, rows: &Rows) -> Vec<u8> {
     bytes
 }
 
-/// Columns of `failures.csv` behind those of the axes.
+/// Columns of `failures.csv` after those of the axes.
 fn failed() -> [String; 2] {
     [SEED, "reason"].map(str::to_owned)
 }
 
-/// `failures.csv`, by point and seed.
+/// The content of `failures.csv`, by point and seed.
 pub(crate) fn failures_file(plan: &Plan, failures: &Failures) -> Vec<u8> {
     let mut bytes = header(plan, &failed());
     for (index, reason) in failures {
@@ -119,15 +117,14 @@ pub(crate) fn failures_file(plan: &Plan, failures: &Failures) -> Vec<u8> {
     bytes
 }
 
-/// Lines of a file behind its header, each with its number; what is no whole
-/// line is named.
+/// Reads the lines of a file and collects the damage.
 struct Lines<'a> {
     file: &'a Path,
     damage: Vec<Damage>,
 }
 
 impl Lines<'_> {
-    fn name(&mut self, line: usize, what: impl Into<String>) {
+    fn add_damage(&mut self, line: usize, what: impl Into<String>) {
         self.damage.push(Damage {
             file: self.file.to_owned(),
             line,
@@ -135,7 +132,8 @@ impl Lines<'_> {
         });
     }
 
-    /// Hands every line, with its end, to `take`, which says what is wrong with it.
+    /// Calls `take` with the number and text of each line after the header, newline included.
+    /// `take` returns what is wrong with it.
     fn each(
         &mut self,
         bytes: &[u8],
@@ -144,24 +142,23 @@ impl Lines<'_> {
     ) {
         for (i, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
             let verdict = match (i, line.last()) {
-                (_, last) if last != Some(&b'\n') => Err("the line breaks off".to_owned()),
+                (_, last) if last != Some(&b'\n') => Err("the line is truncated".to_owned()),
                 (0, _) if line == header => Ok(()),
                 (0, _) => Err("this is not the header of this sweep".to_owned()),
                 _ => take(i + 1, line),
             };
             if let Err(what) = verdict {
-                self.name(i + 1, what);
+                self.add_damage(i + 1, what);
             }
         }
     }
 }
 
-/// A damaged row of which no more can be said.
 fn damaged<T>() -> Result<T, String> {
     Err("the row is damaged".to_owned())
 }
 
-/// The cell that a line names, and what stands behind its seed.
+/// The cell of a line, and the text after its seed.
 fn cell_of<'a>(plan: &Plan, shard: Shard, line: &'a [u8]) -> Result<(Cell, &'a str), String> {
     let text = str::from_utf8(line).or_else(|_| damaged())?;
     let point = text.split(',').next().and_then(|text| text.parse().ok());
@@ -169,31 +166,28 @@ fn cell_of<'a>(plan: &Plan, shard: Shard, line: &'a [u8]) -> Result<(Cell, &'a s
         return damaged();
     };
     let mut start = self::line(point_fields(plan, point));
-    // The line goes on where that of the point alone ends.
+    // Without the newline, `start` is a prefix of the line.
     start.pop();
     let rest = str::from_utf8(&start)
         .ok()
         .and_then(|start| text.strip_prefix(start)?.strip_prefix(','));
     let Some(rest) = rest else {
-        return Err(format!("the values are not those of point {point}"));
+        return Err(format!("wrong values for point {point}"));
     };
     let Some((seed, rest)) = rest.split_once(',') else {
         return damaged();
     };
     let cell = seed.parse().ok().and_then(|seed| plan.find(point, seed));
     let Some(cell) = cell else {
-        return Err(format!("the seed `{seed}` is none of this sweep"));
+        return Err(format!("the seed `{seed}` is not in this sweep"));
     };
-    match shard.holds(cell.index) {
-        true => Ok((cell, rest)),
-        false => Err(format!(
-            "cell {} does not belong to shard {shard}",
-            cell.index
-        )),
+    if !shard.has(cell.index) {
+        return Err(format!("cell {} is not in shard {shard}", cell.index));
     }
+    Ok((cell, rest))
 }
 
-/// The first record of a text, which ends with its line.
+/// Parses the fields of a line.
 fn record(text: &str) -> Result<Fields, String> {
     let mut reader = csv::ReaderBuilder::new()
         .has_headers(false)
@@ -204,35 +198,35 @@ fn record(text: &str) -> Result<Fields, String> {
     }
 }
 
-/// The cell of a line of `sweep.csv`, its place there, and the row.
+/// The cell of a line of `sweep.csv`, the position of the row in the cell, and the row.
 fn row_of(plan: &Plan, shard: Shard, line: &[u8]) -> Result<(Cell, Place, Fields), String> {
     let (cell, rest) = cell_of(plan, shard, line)?;
     let fields = record(rest)?;
     let place = plan.kind().place(&plan.parts, &fields)?;
-    match row_line(plan, cell, &fields) == line {
-        true => Ok((cell, place, fields)),
-        false => damaged(),
+    if row_line(plan, cell, &fields) != line {
+        return damaged();
     }
+    Ok((cell, place, fields))
 }
 
 /// The cell and the reason of a line of `failures.csv`.
 fn failure_of(plan: &Plan, shard: Shard, line: &[u8]) -> Result<(Cell, String), String> {
     let (cell, rest) = cell_of(plan, shard, line)?;
     let reason = record(rest)?.into_iter().next().unwrap_or_default();
-    match failure_line(plan, cell, &reason) == line {
-        true => Ok((cell, reason)),
-        false => damaged(),
+    if failure_line(plan, cell, &reason) != line {
+        return damaged();
     }
+    Ok((cell, reason))
 }
 
-/// The sound and whole cells of a `sweep.csv`, and what had to be left out.
+/// The complete cells of a `sweep.csv`, and the damage.
 pub(crate) fn read_rows(
     plan: &Plan,
     shard: Shard,
     file: &Path,
     bytes: &[u8],
 ) -> (Rows, Vec<Damage>) {
-    // Each row with its line and the number of rows of its cell.
+    // By cell and position: the line, the number of rows in the cell, and the row.
     let mut found: BTreeMap<u32, BTreeMap<usize, (usize, usize, Fields)>> = BTreeMap::new();
     let mut contradicted = BTreeSet::new();
     let mut lines = Lines {
@@ -256,14 +250,14 @@ pub(crate) fn read_rows(
         let all: BTreeSet<usize> = of_cell.values().map(|(_, of, _)| *of).collect();
         let (have, all) = (of_cell.len(), all.into_iter().max().unwrap_or(0));
         if contradicted.contains(&index) || of_cell.values().any(|(_, of, _)| *of != all) {
-            lines.name(
+            lines.add_damage(
                 first,
                 format!("cell {index} has rows that contradict each other"),
             );
         } else if have < all {
-            lines.name(
+            lines.add_damage(
                 first,
-                format!("cell {index} has {have} of its {all} rows only"),
+                format!("cell {index} has only {have} of its {all} rows"),
             );
         } else {
             rows.insert(index, of_cell.into_values().map(|(.., row)| row).collect());
@@ -272,7 +266,7 @@ pub(crate) fn read_rows(
     (rows, lines.damage)
 }
 
-/// The sound rows of a `failures.csv`, and what had to be left out.
+/// The valid lines of a `failures.csv`, and the damage.
 pub(crate) fn read_failures(
     plan: &Plan,
     shard: Shard,

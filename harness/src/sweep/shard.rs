@@ -1,35 +1,35 @@
-//! Which part of a sweep a machine takes.
+//! The part of a sweep that one machine runs.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Part `i` of `n`, counted from 1: every n-th cell. Neighbours go to different
-/// parts, so that a slow corner of the sweep is shared out as well.
+/// Shard `i` of `n`, from 1: every n-th cell. Neighbouring cells go to different shards, so that a
+/// slow region of the sweep is distributed as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Shard {
+pub(crate) struct Shard {
     index: u32,
     of: u32,
 }
 
 impl Shard {
-    /// All of it.
-    pub const WHOLE: Self = Self { index: 1, of: 1 };
+    /// The whole sweep.
+    pub(crate) const WHOLE: Self = Self { index: 1, of: 1 };
 
-    /// Which part, from 1.
-    pub fn index(self) -> u32 {
+    /// Number of this shard, from 1.
+    pub(crate) fn index(self) -> u32 {
         self.index
     }
 
-    /// How many parts there are.
-    pub fn of(self) -> u32 {
+    /// Number of shards.
+    pub(crate) fn of(self) -> u32 {
         self.of
     }
 
-    /// True when the cell of that number belongs to this part.
-    pub fn holds(self, cell: u32) -> bool {
+    /// Whether the cell is in this shard.
+    pub(crate) fn has(self, cell: u32) -> bool {
         cell % self.of == self.index - 1
     }
 }
@@ -53,7 +53,7 @@ impl FromStr for Shard {
             (1..=shard.of).contains(&shard.index).then_some(shard)
         };
         parsed().ok_or_else(|| {
-            format!("invalid shard `{text}`; expected i/n with i from 1 to n, e.g. 2/8")
+            format!("invalid shard `{text}`; expected I/N with I from 1 to N, e.g. 2/8")
         })
     }
 }
@@ -83,25 +83,25 @@ mod tests {
                 .map(|index| format!("{index}/{of}").parse().unwrap())
                 .collect();
             for cell in (0..200).chain([u32::MAX - 1, u32::MAX]) {
-                let holders = shards.iter().filter(|shard| shard.holds(cell)).count();
+                let holders = shards.iter().filter(|shard| shard.has(cell)).count();
                 assert_eq!(holders, 1, "cell {cell} of {of} shards");
             }
         }
     }
 
     #[test]
-    fn shards_are_as_even_as_can_be() {
+    fn sizes_of_shards_differ_by_at_most_one() {
         for of in 1..=20u32 {
             let sizes: Vec<usize> = (1..=of)
                 .map(|index| Shard { index, of })
-                .map(|shard| (0..123).filter(|cell| shard.holds(*cell)).count())
+                .map(|shard| (0..123).filter(|cell| shard.has(*cell)).count())
                 .collect();
             assert!(sizes.iter().max().unwrap() - sizes.iter().min().unwrap() <= 1);
         }
     }
 
     #[test]
-    fn texts_that_are_no_shards_are_refused() {
+    fn invalid_shards_are_rejected() {
         assert_eq!("1/1".parse(), Ok(Shard::WHOLE));
         for text in [
             "",
@@ -115,7 +115,7 @@ mod tests {
             "1/99999999999",
         ] {
             let error = text.parse::<Shard>().unwrap_err();
-            assert!(error.contains("i/n"), "{text}: {error}");
+            assert!(error.contains("I/N"), "{text}: {error}");
         }
     }
 }

@@ -1,13 +1,13 @@
-//! The values of an axis: a list, or a range written out.
+//! The values of an axis: a list or a range.
 
 use anyhow::{Result, bail, ensure};
 use serde::Deserialize;
 use toml::Value;
 
-/// The most points of a sweep, hence the most values of an axis.
+/// Upper bound of the points of a sweep, and so of the values of an axis.
 pub(super) const MAX_POINTS: usize = 100_000;
 
-/// A range, as in a sweep's file; both ends belong to it.
+/// A range in a sweep's file, both ends included.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Range {
@@ -27,7 +27,7 @@ enum Scale {
     Log,
 }
 
-/// A value as it stands in tables: TOML text, strings without quotes.
+/// A value as text for tables: TOML, with strings unquoted.
 pub(super) fn text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
@@ -35,23 +35,25 @@ pub(super) fn text(value: &Value) -> String {
     }
 }
 
-/// The values that a list or a range stands for, none of them twice.
+/// The values of a list or a range. Duplicates are errors.
 pub(super) fn expand(value: Value) -> Result<Vec<Value>> {
     let values = match value {
         Value::Array(list) => list,
         Value::Table(table) => {
             let range: Range = table.try_into().map_err(|error: toml::de::Error| {
                 let text = error.to_string().trim().replace('\n', " ");
-                anyhow::anyhow!("the range is wrong: {text}")
+                anyhow::anyhow!("invalid range: {text}")
             })?;
             range.expand()?
         }
-        other => bail!("{other} is one value: put it under [fixed], or write a list or a range"),
+        other => {
+            bail!("{other} is a single value: set it under [fixed], or use a list or a range")
+        }
     };
     ensure!(!values.is_empty(), "the list is empty");
     ensure!(
         values.len() <= MAX_POINTS,
-        "{} values are more than the {MAX_POINTS} points that a sweep may have",
+        "{} values exceed the limit of {MAX_POINTS} points",
         values.len()
     );
     let mut texts = std::collections::BTreeSet::new();
@@ -64,7 +66,7 @@ pub(super) fn expand(value: Value) -> Result<Vec<Value>> {
         };
         ensure!(
             scalar,
-            "{value} cannot stand on an axis: numbers, strings of one line and true or false can"
+            "invalid value {value}; expected a number, a string on one line, true or false"
         );
         ensure!(texts.insert(text(value)), "{value} is listed twice");
     }
@@ -75,22 +77,21 @@ fn number(key: &str, value: &Value) -> Result<f64> {
     let number = match value {
         Value::Integer(whole) => *whole as f64,
         Value::Float(number) => *number,
-        _ => bail!("`{key}` of the range is {value}, which is no number"),
+        _ => bail!("invalid `{key}` {value} of the range; expected a number"),
     };
-    // Whole numbers up to here are exact in floating point.
+    // Integers up to 2^53 are exact in floating point.
     ensure!(
         number.abs() <= 2f64.powi(53),
-        "`{key}` of the range is {value}, which is too large"
+        "invalid `{key}` {value} of the range; the limit is 2^53"
     );
     Ok(number)
 }
 
-/// A number to so many significant digits, by way of its decimal text, so that
-/// 0.1 + 0.2 comes out as 0.3.
+/// Rounds to significant decimal digits, so that 0.1 + 0.2 gives 0.3.
 fn rounded(number: f64, digits: usize) -> f64 {
     format!("{number:.*e}", digits - 1)
         .parse()
-        .expect("a number that was just written is a number")
+        .expect("a formatted number parses")
 }
 
 impl Range {
@@ -98,7 +99,7 @@ impl Range {
         let (from, to) = (number("from", &self.from)?, number("to", &self.to)?);
         ensure!(
             from <= to,
-            "the range goes from {from} down to {to}: write the lower end as `from`"
+            "invalid range from {from} to {to}: `from` must be the lower end"
         );
         let whole = [Some(&self.from), Some(&self.to), self.step.as_ref()]
             .into_iter()
@@ -108,21 +109,24 @@ impl Range {
             (Some(step), None) => {
                 ensure!(
                     self.scale == Scale::Linear,
-                    "a range on a log scale takes `points`, not `step`"
+                    "a range with a log scale needs `points`, not `step`"
                 );
                 by_step(from, to, number("step", step)?)?
             }
             (None, Some(points)) => by_points(from, to, points, self.scale, whole)?,
-            _ => bail!("a range takes either `step` or `points`"),
+            _ => bail!("a range needs either `step` or `points`"),
         };
         let mut values: Vec<Value> = numbers
             .into_iter()
-            .map(|number| match whole {
-                true => Value::Integer(number.round() as i64),
-                false => Value::Float(number),
+            .map(|number| {
+                if whole {
+                    Value::Integer(number.round() as i64)
+                } else {
+                    Value::Float(number)
+                }
             })
             .collect();
-        // Rounding joins points that lie close together.
+        // Rounding may make neighbours equal.
         values.dedup();
         Ok(values)
     }
@@ -131,13 +135,13 @@ impl Range {
 fn by_step(from: f64, to: f64, step: f64) -> Result<Vec<f64>> {
     ensure!(
         step > 0.0,
-        "`step` of the range is {step}: choose more than 0"
+        "invalid `step` {step} of the range; expected more than 0"
     );
-    // A step that does not divide the range in binary still reaches its end.
+    // The margin keeps the end in the range despite floating-point errors.
     let steps = ((to - from) / step + 1e-9).floor();
     ensure!(
         steps < MAX_POINTS as f64,
-        "the range has {} values, more than the {MAX_POINTS} points that a sweep may have",
+        "the range has {} values, more than the limit of {MAX_POINTS} points",
         steps + 1.0
     );
     let values = (0..=steps as u32).map(|i| rounded(from + f64::from(i) * step, 15));
@@ -147,17 +151,17 @@ fn by_step(from: f64, to: f64, step: f64) -> Result<Vec<f64>> {
 fn by_points(from: f64, to: f64, points: u32, scale: Scale, whole: bool) -> Result<Vec<f64>> {
     ensure!(
         points >= 2 && points as usize <= MAX_POINTS,
-        "`points` of the range is {points}: choose 2 to {MAX_POINTS}"
+        "invalid `points` {points} of the range; expected 2 to {MAX_POINTS}"
     );
     ensure!(
         scale == Scale::Linear || from > 0.0,
-        "a range on a log scale starts above 0, not at {from}"
+        "invalid `from` {from} of a range with a log scale; expected more than 0"
     );
     let last = points - 1;
     let values = (0..points).map(|i| {
         let part = f64::from(i) / f64::from(last);
         match (i, scale) {
-            // The ends are what was asked for, unrounded.
+            // The ends are exact.
             (0, _) => from,
             (i, _) if i == last => to,
             (_, Scale::Log) => rounded(from * (to / from).powf(part), 3),
@@ -166,7 +170,7 @@ fn by_points(from: f64, to: f64, points: u32, scale: Scale, whole: bool) -> Resu
     });
     Ok(values
         .map(|value| if whole { value.round() } else { value })
-        // Rounding to three digits must not pass an end that has more.
+        // Rounding to three digits may pass an end with more digits.
         .map(|value| value.clamp(from, to))
         .collect())
 }
@@ -175,7 +179,7 @@ fn by_points(from: f64, to: f64, points: u32, scale: Scale, whole: bool) -> Resu
 mod tests {
     use super::*;
 
-    /// The value of an axis from TOML text.
+    /// The values of an axis from TOML text.
     fn parsed(text: &str) -> Result<Vec<Value>> {
         let mut table: toml::Table = format!("v = {text}").parse().unwrap();
         expand(table.remove("v").unwrap())
@@ -217,12 +221,12 @@ mod tests {
             texts("{ from = 0.001, to = 1.0, points = 4, scale = \"log\" }"),
             ["0.001", "0.01", "0.1", "1.0"]
         );
-        // Points that rounding joins are one point.
+        // Equal values after rounding are one value.
         assert_eq!(
             texts("{ from = 1, to = 4, points = 9, scale = \"log\" }"),
             ["1", "2", "3", "4"]
         );
-        // All within the ends, which have more digits than what lies between.
+        // Rounded values stay within the ends.
         for value in parsed("{ from = 9999, to = 10001, points = 5, scale = \"log\" }").unwrap() {
             assert!((9999..=10001).contains(&value.as_integer().unwrap()));
         }
@@ -237,13 +241,13 @@ mod tests {
     }
 
     #[test]
-    fn wrong_values_are_named() {
+    fn errors_name_the_value() {
         for (toml, word) in [
             ("5", "[fixed]"),
             ("[]", "empty"),
             ("[1, 1]", "1 is listed twice"),
-            ("[[1], [2]]", "[1] cannot stand"),
-            ("[nan]", "nan cannot stand"),
+            ("[[1], [2]]", "invalid value [1]"),
+            ("[nan]", "invalid value nan"),
             ("[\"a\\nb\"]", "one line"),
             ("{ from = 1, to = 2 }", "`step` or `points`"),
             (
@@ -262,7 +266,7 @@ mod tests {
             ("{ from = 1, to = 2, points = 200000 }", "`points`"),
             (
                 "{ from = 0, to = 2, points = 3, scale = \"log\" }",
-                "above 0",
+                "more than 0",
             ),
             ("{ from = 1, to = 2, step = 1, scale = \"log\" }", "log"),
             (

@@ -1,8 +1,8 @@
-//! Ctrl-C: no child survives it, and what was recorded stays.
+//! Ctrl-C and other termination signals.
 //!
-//! The first signal kills the children. Whoever waits for one of them then
-//! fails, and the program ends by its ordinary way out, which removes sockets
-//! and temporary folders.
+//! A signal kills all child processes. Threads that wait for a child then return an error, and
+//! the program exits through its normal error path, which removes sockets and temporary folders
+//! and keeps recorded rows.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,17 +18,17 @@ use signal_hook::iterator::Signals;
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 static CHILDREN: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 
-/// Exit code after a signal, as shells have it for Ctrl-C.
+/// Exit code after a signal: the one that shells report for SIGINT.
 pub const EXIT_INTERRUPTED: u8 = 130;
 
-/// True once a signal asked for the end.
-pub fn requested() -> bool {
+/// Whether a termination signal was received.
+pub fn is_requested() -> bool {
     INTERRUPTED.load(Ordering::SeqCst)
 }
 
-/// An error once a signal asked for the end.
+/// Fails once a termination signal was received.
 pub fn check() -> Result<()> {
-    ensure!(!requested(), "interrupted");
+    ensure!(!is_requested(), "interrupted");
     Ok(())
 }
 
@@ -36,31 +36,32 @@ fn children() -> std::sync::MutexGuard<'static, BTreeSet<i32>> {
     CHILDREN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A child is to be killed by a signal from now on.
-pub fn enlist(pid: Pid) {
+/// Registers a child to be killed on a signal.
+pub fn register_child(pid: Pid) {
     children().insert(pid.as_raw_pid());
-    if requested() {
+    if is_requested() {
         kill_all();
     }
 }
 
-/// A child has been waited for: its number may belong to another by now.
-pub fn dismiss(pid: Pid) {
+/// Removes a child that has exited. Call it before the child is reaped, when its pid may be
+/// reused.
+pub fn unregister_child(pid: Pid) {
     children().remove(&pid.as_raw_pid());
 }
 
 fn kill_all() {
     for pid in children().iter().filter_map(|raw| Pid::from_raw(*raw)) {
-        // Dead already is as good.
+        // The child may have exited already.
         let _ = kill_process(pid, Signal::KILL);
     }
 }
 
-/// Starts watching for signals. From then on a write past the limit of a file's size fails
-/// as one to a full disk does, where the signal for it would end the program without a word.
+/// Installs the signal handlers. SIGXFSZ is caught too, so that a write past the file size
+/// limit returns an error instead of killing the program.
 pub fn watch() -> Result<()> {
-    flag::register(SIGXFSZ, Arc::default()).context("watch for signals")?;
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("watch for signals")?;
+    flag::register(SIGXFSZ, Arc::default()).context("install signal handlers")?;
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("install signal handlers")?;
     thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || {
@@ -69,6 +70,6 @@ pub fn watch() -> Result<()> {
                 kill_all();
             }
         })
-        .context("watch for signals")?;
+        .context("install signal handlers")?;
     Ok(())
 }

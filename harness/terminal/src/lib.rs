@@ -1,6 +1,6 @@
-//! What a command says on a terminal, how far it is, and when a signal ends it.
+//! The terminal of a command: standard output, progress bars, signals.
 #![forbid(unsafe_code)]
 
 pub mod interrupt;
+pub mod output;
 pub mod progress;
-pub mod talk;

@@ -1,8 +1,8 @@
-//! Progress of long work, on a terminal only.
+//! Progress bars, on a terminal only.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// Where progress is shown.
+/// Creates progress bars on standard error.
 #[derive(Clone, Copy, Debug)]
 pub struct Progress {
     /// False hides all bars.
@@ -10,44 +10,37 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// A bar of `len` steps. Where standard error is no terminal it draws nothing.
+    /// A bar of `len` steps.
     pub fn bar(self, name: &str, len: u64) -> ProgressBar {
-        let target = match self.shown {
-            true => ProgressDrawTarget::stderr(),
-            false => ProgressDrawTarget::hidden(),
+        let template = "{prefix:<12} [{bar:30}] {pos}/{len}  {elapsed_precise}, {eta} left";
+        self.styled(name, Some(len), template)
+    }
+
+    /// A bar of the `len` bytes of a file.
+    pub fn bytes(self, name: &str, len: u64) -> ProgressBar {
+        let template =
+            "{prefix:<12} [{bar:30}] {bytes}/{total_bytes}  {elapsed_precise}, {eta} left";
+        self.styled(name, Some(len), template)
+    }
+
+    /// A counter of steps whose total is unknown.
+    pub fn spinner(self, name: &str) -> ProgressBar {
+        let template = "{prefix:<12} {spinner} {human_pos}  {elapsed_precise}";
+        self.styled(name, None, template)
+    }
+
+    /// A bar with an indicatif template.
+    pub fn styled(self, name: &str, len: Option<u64>, template: &str) -> ProgressBar {
+        let target = if self.shown {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
         };
-        let style = ProgressStyle::with_template(
-            "{prefix:<12} [{bar:30}] {pos}/{len}  {elapsed_precise}, {eta} left",
-        );
-        let bar = ProgressBar::with_draw_target(Some(len), target);
-        if let Ok(style) = style {
+        let bar = ProgressBar::with_draw_target(len, target);
+        if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style.progress_chars("=> "));
         }
         bar.set_prefix(name.to_owned());
-        bar
-    }
-
-    /// A bar of the bytes of a file of `len`.
-    pub fn bytes(self, name: &str, len: u64) -> ProgressBar {
-        let bar = self.bar(name, len);
-        let style = ProgressStyle::with_template(
-            "{prefix:<12} [{bar:30}] {bytes}/{total_bytes}  {elapsed_precise}, {eta} left",
-        );
-        if let Ok(style) = style {
-            bar.set_style(style.progress_chars("=> "));
-        }
-        bar
-    }
-
-    /// Counts steps whose number is not known.
-    pub fn spinner(self, name: &str) -> ProgressBar {
-        let bar = self.bar(name, 0);
-        bar.unset_length();
-        let style =
-            ProgressStyle::with_template("{prefix:<12} {spinner} {human_pos}  {elapsed_precise}");
-        if let Ok(style) = style {
-            bar.set_style(style);
-        }
         bar
     }
 }
@@ -62,18 +55,18 @@ mod tests {
 
     use super::*;
 
-    /// A terminal that was hung up: it counts what it was asked, and takes nothing.
+    /// A terminal after a hangup: counts the calls and fails them.
     #[derive(Clone, Debug, Default)]
-    struct Gone(Arc<AtomicUsize>);
+    struct HungUp(Arc<AtomicUsize>);
 
-    impl Gone {
+    impl HungUp {
         fn fails(&self) -> io::Result<()> {
             self.0.fetch_add(1, Ordering::Relaxed);
             Err(io::ErrorKind::BrokenPipe.into())
         }
     }
 
-    impl TermLike for Gone {
+    impl TermLike for HungUp {
         fn width(&self) -> u16 {
             80
         }
@@ -112,15 +105,15 @@ mod tests {
     }
 
     #[test]
-    fn a_terminal_that_is_gone_stops_no_bar() {
+    fn bars_survive_a_hangup() {
         let shown = Progress { shown: true };
         for bar in [
             shown.bar("bar", 9),
             shown.bytes("bytes", 9),
             shown.spinner("spinner"),
         ] {
-            let gone = Gone::default();
-            bar.set_draw_target(ProgressDrawTarget::term_like(Box::new(gone.clone())));
+            let terminal = HungUp::default();
+            bar.set_draw_target(ProgressDrawTarget::term_like(Box::new(terminal.clone())));
             (0..9).for_each(|_| bar.inc(1));
             bar.tick();
             let mut read = Vec::new();
@@ -128,7 +121,7 @@ mod tests {
             assert_eq!(read, b"content");
             assert_eq!(bar.suspend(|| 7), 7);
             bar.finish_and_clear();
-            assert!(gone.0.load(Ordering::Relaxed) > 0, "nothing was drawn");
+            assert!(terminal.0.load(Ordering::Relaxed) > 0, "nothing was drawn");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The experiment that CONTRIBUTING.md adds, as it stands there: it runs, and its folder is
-//! judged and drawn like that of any other.
+//! The example experiment of CONTRIBUTING.md runs, and its folder can be judged and drawn like
+//! that of any other.
 
 mod regrow;
 
@@ -23,7 +23,7 @@ fn it_runs_and_its_folder_is_judged_and_drawn() {
         experiment: &Regrow,
         params,
         full: false,
-        again: None,
+        reproduce: None,
     };
     let lab = Lab {
         joined: Joined::Twin,
@@ -32,11 +32,11 @@ fn it_runs_and_its_folder_is_judged_and_drawn() {
     };
     let place = tempfile::tempdir().unwrap();
     let folder = place.path().join("run");
-    let verdict = order.run(&lab, "asked for", &folder).unwrap();
+    let verdict = order.run(&lab, "requested", &folder).unwrap();
     assert!(verdict.holds(), "{:?}", verdict.missed());
     let rows: Vec<RegrowRow> = read(&folder).unwrap();
     let zeros: Vec<_> = rows.iter().map(|row| row.zero_blocks).collect();
-    // 64 MiB are 16,384 blocks of 4 KiB.
+    // Of 16,384 blocks.
     assert_eq!(zeros, [1630, 8150]);
 
     for name in ["report.md", "regrow.svg"] {
@@ -79,7 +79,7 @@ fn reference(run: &str) -> std::path::PathBuf {
     root().join("results/reference").join(run)
 }
 
-/// What CONTRIBUTING.md quotes is in the files, line for line.
+/// All code quoted in CONTRIBUTING.md is in these files, line by line.
 #[test]
 fn contributing_quotes_it() {
     let text = fs::read_to_string(root().join("CONTRIBUTING.md")).unwrap();

@@ -30,48 +30,29 @@ use super::OpenError;
 use super::loops::Loop;
 use super::users::{self, Id};
 
-<<<<<<< HEAD
-/// How long to wait for a killed predecessor, whose last writes hold the claim.
+/// How long to wait for a killed predecessor to end.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The interval between attempts.
-=======
-/// How long a predecessor may take to end.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// How long the transfers of a predecessor may take that has ended: a bound on a disk that is
-/// overloaded.
+/// How long to wait for the transfers of a predecessor that has ended: a bound for an overloaded
+/// disk.
 const TRANSFER_PATIENCE: Duration = Duration::from_secs(60);
 
-/// How often it is tried again meanwhile.
->>>>>>> sharing
+/// The interval between attempts.
 const INTERVAL: Duration = Duration::from_millis(10);
 
 /// A claim; dropping it releases it.
 #[derive(Debug)]
 pub(super) struct Claim {
-<<<<<<< HEAD
-    /// An open file description of its own, read-only and through the page cache. The one that
-    /// moves data is registered in rings, which the kernel tears down some time after their process
-    /// was killed.
-=======
-    /// A description of its own, read-only and through the page cache.
->>>>>>> sharing
+    /// An open file description of its own, read-only and through the page cache.
     file: File,
     /// The file behind a loop device, and other loop devices on that, claimed too.
     same: Vec<File>,
 }
 
 impl Claim {
-<<<<<<< HEAD
     /// Claims the file or block device at `path`. A predecessor that was just killed holds the
-    /// claim until its requests have ended: its threads wait for them before the kernel closes its
-    /// files.
-=======
-    /// Claims the file or block device at `path`. A predecessor that was just killed has the
-    /// claim until its transfers have ended: its threads wait for their own, and its rings keep the
-    /// claim.
->>>>>>> sharing
+    /// claim until its transfers have ended: its threads wait for their own, and its rings keep
+    /// the claim.
     pub(super) fn take(path: &Path, is_device: bool) -> Result<Self, OpenError> {
         let failed = |source| OpenError::Open {
             path: path.to_owned(),
@@ -169,13 +150,7 @@ fn open_exclusively(path: &Path, begun: Instant) -> Result<File, OpenError> {
         if by.is_some() || waited > TRANSFER_PATIENCE {
             return Err(OpenError::Used {
                 path: path.to_owned(),
-<<<<<<< HEAD
-                by: lasting
-                    .or_else(process)
-                    .unwrap_or_else(|| "the kernel holds it for another user".to_owned()),
-=======
-                by: by.unwrap_or_else(|| "the kernel has it claimed for something else".to_owned()),
->>>>>>> sharing
+                by: by.unwrap_or_else(|| "the kernel holds it for another user".to_owned()),
             });
         }
         thread::sleep(INTERVAL);

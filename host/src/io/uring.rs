@@ -76,13 +76,8 @@ impl Uring {
     /// killed, the kernel ends the transfers later, and closes what the ring has after that.
     ///
     /// # Errors
-<<<<<<< HEAD
     /// When the system has no io_uring, or refuses it to this process.
-    pub fn new(file: Arc<File>) -> io::Result<Self> {
-=======
-    /// When the system has no io_uring, or does not let this process have one.
     pub fn new(file: Arc<File>, claim: &[BorrowedFd<'_>]) -> io::Result<Self> {
->>>>>>> sharing
         let ring = IoUring::builder()
             // A completion need not interrupt the thread, which checks for it.
             .setup_coop_taskrun()

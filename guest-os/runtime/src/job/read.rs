@@ -112,14 +112,8 @@ impl Job for Read {
         match done.request.op {
             BlkOp::Write if succeeded && !done.revoked => app.contents.confirm(block),
             BlkOp::Write if succeeded => {}
-<<<<<<< HEAD
             // Perhaps revoked before the guest has learned of it.
-            BlkOp::Write => self.unwritten.push(block),
-            _ if !succeeded => self.doubtful.push(block),
-=======
-            // Revoked, perhaps, without the guest having heard of it yet.
             op if !succeeded => self.doubtful.push(block, (op, block), app),
->>>>>>> sharing
             _ => {
                 let checked = self.options.check && !done.revoked;
                 if checked && app.contents.check(block, buffer) == Found::Corrupt {

@@ -4,11 +4,8 @@ use alloc::vec::Vec;
 
 use rand::RngExt;
 use workloads::pattern::{Rng, rng};
-<<<<<<< HEAD
+use workloads::report::{StressFault, Wrong};
 use workloads::{Report, report};
-=======
-use workloads::report::Wrong;
->>>>>>> sharing
 
 use super::doubtful::Doubtful;
 use super::latency::Latencies;
@@ -22,14 +19,6 @@ use crate::port::{BlkOp, BlkStatus};
 /// Faults that are reported one by one; the others are counted.
 const FAULTS_REPORTED: usize = 8;
 
-/// A request that failed, or returned other data than were written last.
-struct Fault {
-    block: u32,
-    wrong: Wrong,
-    expected: Option<u8>,
-    after_requests: u64,
-}
-
 /// See [`workloads::Command::Stress`].
 pub struct Stress {
     /// Requests left to submit; `None` until the next command arrives.
@@ -42,8 +31,8 @@ pub struct Stress {
     lost_race: u64,
     corrupt: u64,
     /// The first reads that returned other data.
-    faults: Vec<Fault>,
-    doubtful: Doubtful<Fault>,
+    faults: Vec<StressFault>,
+    doubtful: Doubtful<StressFault>,
     latencies: Option<Latencies>,
 }
 
@@ -78,10 +67,10 @@ fn other_data(bytes: &[u8]) -> Wrong {
 }
 
 impl Stress {
-    fn fault(&self, block: u32, wrong: Wrong, app: &App) -> Fault {
+    fn fault(&self, block: u32, wrong: Wrong, app: &App) -> StressFault {
         let came_back =
             self.reads + self.writes + self.lost_race + self.corrupt + self.doubtful.count();
-        Fault {
+        StressFault {
             block,
             wrong,
             expected: app.contents.expected(block),
@@ -176,21 +165,12 @@ impl Job for Stress {
         let (raced, failed) = self.doubtful.settle(app);
         let errors = failed.len() as u64;
         let mut reports = self.latencies.map_or_else(Vec::new, Latencies::reports);
-<<<<<<< HEAD
-        reports.push(Report::Stressed(report::Stressed {
-=======
         let mut faults = self.faults;
         faults.extend(failed);
         faults.sort_by_key(|fault| fault.after_requests);
-        let faults = faults.into_iter().take(FAULTS_REPORTED);
-        reports.extend(faults.map(|fault| Report::StressFault {
-            block: fault.block,
-            wrong: fault.wrong,
-            expected: fault.expected,
-            after_requests: fault.after_requests,
-        }));
-        reports.push(Report::Stressed {
->>>>>>> sharing
+        faults.truncate(FAULTS_REPORTED);
+        reports.extend(faults.into_iter().map(Report::StressFault));
+        reports.push(Report::Stressed(report::Stressed {
             reads: self.reads,
             writes: self.writes,
             lost_race: self.lost_race + raced.len() as u64,

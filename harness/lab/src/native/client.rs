@@ -1,11 +1,12 @@
-//! Drives a block device by the `blkio` crate: over vhost-user, as QEMU does, or
-//! a file by io_uring. The client code above it is the same for both.
+//! Drives a block device with the `blkio` crate: over vhost-user, as QEMU does, or a file
+//! through io_uring. The client code is the same for both.
 //!
-//! Every 4 KiB of the device carry a stamp that names their place. A write puts
-//! it there, a read looks for it, so that a device which does nothing wins nothing. Stamps
-//! can be salted: what was overwritten is told from what was there before.
+//! Each 4 KiB of the device carry a stamp derived from their offset. Writes store it and reads
+//! check it, so that a device that moves no data fails. Stamps can be salted, to distinguish
+//! new data from old.
 #![allow(unsafe_code)]
 
+use std::io;
 use std::mem::MaybeUninit;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -19,28 +20,28 @@ use vssd_host::latency::histogram;
 
 use super::load::{Load, Pattern, Slice};
 
-/// How long the device may take for anything.
+/// Timeout for any request.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Bytes that have a stamp of their own.
+/// Bytes per stamp.
 const STAMPED: usize = 4096;
 
-/// The most requests under way.
+/// Upper bound of the depth.
 const MAX_DEPTH: usize = 64;
 
-/// The most bytes of a request.
+/// Upper bound of a request's bytes.
 const MAX_BYTES: usize = 1 << 20;
 
 /// A connection to a device.
 pub struct Client {
-    // Dropped before the memory that it may still use.
+    // Dropped before the memory that its requests use.
     queue: Blkioq,
     _blkio: Blkio,
     memory: MemoryRegion,
     base: u64,
     len: u64,
     checks: bool,
-    /// Goes into every stamp.
+    /// Part of every stamp.
     salt: u64,
 }
 
@@ -49,25 +50,27 @@ fn failed(doing: &str, error: blkio::Error) -> anyhow::Error {
 }
 
 impl Client {
-    /// Connects to the vhost-user socket at `path`; the device has `len` bytes.
+    /// Connects to the vhost-user socket at `path`. The device has at least `len` bytes.
     ///
     /// # Errors
-    /// When nothing serves there, or not such a device.
+    /// When the connection fails, or the device is smaller.
     pub fn vhost_user(path: &Path, len: u64) -> Result<Self> {
         Self::start("virtio-blk-vhost-user", path, &[], 0, len)
     }
 
-    /// Opens `len` bytes from `base` on of the file at `path`, past the page cache.
+    /// Opens `len` bytes from `base` of the file at `path` with O_DIRECT.
     ///
     /// # Errors
-    /// When it cannot be opened so.
+    /// When the file cannot be opened with O_DIRECT, or is smaller.
     pub fn file(path: &Path, base: u64, len: u64) -> Result<Self> {
         Self::start("io_uring", path, &["direct"], base, len)
     }
 
     fn start(driver: &str, path: &Path, flags: &[&str], base: u64, len: u64) -> Result<Self> {
-        let path = path.to_str().context("the path is no text")?;
-        let mut blkio = Blkio::new(driver).map_err(|e| failed("make a client", e))?;
+        let path = path
+            .to_str()
+            .with_context(|| format!("{} is not UTF-8", path.display()))?;
+        let mut blkio = Blkio::new(driver).map_err(|e| failed("create a client", e))?;
         blkio
             .set_str("path", path)
             .map_err(|e| failed("set the path", e))?;
@@ -81,16 +84,16 @@ impl Client {
             .map_err(|e| failed(&format!("connect to {path}"), e))?;
         let has = blkio
             .get_u64("capacity")
-            .map_err(|e| failed("ask for the size", e))?;
+            .map_err(|e| failed("read the capacity", e))?;
         ensure!(
             has >= base + len,
-            "{path} has {has} bytes, not {}",
+            "{path} has {has} bytes; at least {} are needed",
             base + len
         );
         let mut started = blkio.start().map_err(|e| failed("start the client", e))?;
         let memory = blkio
             .alloc_mem_region(MAX_DEPTH * MAX_BYTES)
-            .map_err(|e| failed("take memory", e))?;
+            .map_err(|e| failed("allocate memory", e))?;
         blkio
             .map_mem_region(&memory)
             .map_err(|e| failed("map memory", e))?;
@@ -106,21 +109,21 @@ impl Client {
         })
     }
 
-    /// Does not look for stamps from now on: the device keeps no data.
-    pub fn trust(&mut self) {
+    /// Turns the check of stamps off, for a device that keeps no data.
+    pub fn disable_checks(&mut self) {
         self.checks = false;
     }
 
-    /// What the 4 KiB at `offset` carry.
+    /// The stamp of the 4 KiB at `offset`.
     fn stamp_of(&self, offset: u64) -> u64 {
         (offset + 1 + self.salt).wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
 
-    /// Writes `count` blocks anywhere with other stamps than they had, and reads them back;
-    /// then they get their own again. Nothing of it is timed.
+    /// Writes salted stamps to `count` random blocks, reads them back, and restores the plain
+    /// stamps. Not timed.
     ///
     /// # Errors
-    /// When a request fails, or one of them reads as it did before.
+    /// When a request fails, or a block reads as it did before.
     pub fn prove_writes(&mut self, count: u64, seed: u64) -> Result<()> {
         let blocks = self.len / STAMPED as u64;
         let mut rng = SmallRng::seed_from_u64(seed);
@@ -136,7 +139,7 @@ impl Client {
         self.each(Pattern::RandomWrite, &places)
     }
 
-    /// A request to each of `places`, one after the other.
+    /// One request to each of `places`, in order.
     fn each(&mut self, pattern: Pattern, places: &[u64]) -> Result<()> {
         let load = Load {
             pattern,
@@ -147,30 +150,29 @@ impl Client {
         for &offset in places {
             self.submit(load, 0, offset);
             slots.clear();
-            self.ended(&mut slots)?;
+            self.completed(&mut slots)?;
             self.check(load, 0, offset)?;
         }
         Ok(())
     }
 
-    /// The buffer of a slot.
     fn buffer(&self, slot: usize) -> *mut u8 {
         let base = self.memory.addr as *mut u8;
         base.wrapping_add(slot * MAX_BYTES)
     }
 
-    /// Where the stamp of the `index`-th 4 KiB of a slot's buffer is.
+    /// The stamp in the `index`-th 4 KiB of a slot's buffer.
     fn stamp(&self, slot: usize, index: usize) -> *mut u64 {
         self.buffer(slot).wrapping_add(index * STAMPED).cast()
     }
 
     fn submit(&mut self, load: Load, slot: usize, offset: u64) {
         let (buffer, len) = (self.buffer(slot), load.bytes as usize);
-        if load.pattern.writes() {
+        if load.pattern.is_write() {
             for index in 0..len / STAMPED {
                 let stamp = self.stamp_of(offset + (index * STAMPED) as u64);
-                // SAFETY: the stamp lies in the slot's own part of the region, which
-                // is mapped as long as `self`; no request uses the slot now.
+                // SAFETY: the stamp lies in the slot's own part of the region, which is mapped
+                // as long as `self` exists; no request uses the slot now.
                 unsafe { self.stamp(slot, index).write_volatile(stamp) };
             }
             self.queue
@@ -185,26 +187,26 @@ impl Client {
         }
     }
 
-    /// Whether what a read found is what belongs there.
+    /// Checks the stamps that a read returned.
     fn check(&self, load: Load, slot: usize, offset: u64) -> Result<()> {
-        if load.pattern.writes() || !self.checks {
+        if load.pattern.is_write() || !self.checks {
             return Ok(());
         }
         for index in 0..load.bytes as usize / STAMPED {
             let at = offset + (index * STAMPED) as u64;
-            // SAFETY: as in `submit`; the request has ended.
+            // SAFETY: as in `submit`; the request is complete.
             let found = unsafe { self.stamp(slot, index).read_volatile() };
             ensure!(
                 found == self.stamp_of(at),
-                "the 4 KiB at byte {at} carry {found:#x}, not {:#x}",
+                "wrong data at byte {at}: stamp {found:#x}, expected {:#x}",
                 self.stamp_of(at)
             );
         }
         Ok(())
     }
 
-    /// Slots whose requests have ended; waits for at least one.
-    fn ended(&mut self, slots: &mut Vec<usize>) -> Result<()> {
+    /// Appends the slots of completed requests; waits for at least one.
+    fn completed(&mut self, slots: &mut Vec<usize>) -> Result<()> {
         let mut completions: [MaybeUninit<Completion>; MAX_DEPTH] =
             [const { MaybeUninit::uninit() }; MAX_DEPTH];
         let mut patience = PATIENCE;
@@ -216,17 +218,20 @@ impl Client {
             // SAFETY: the queue filled the first `count` of them.
             let completion = unsafe { completion.assume_init_ref() };
             if completion.ret != 0 {
-                bail!("a request failed with error {}", -completion.ret);
+                bail!(
+                    "a request failed: {}",
+                    io::Error::from_raw_os_error(-completion.ret)
+                );
             }
             slots.push(completion.user_data);
         }
         Ok(())
     }
 
-    /// Runs a load until `at_least` has passed.
+    /// Runs a load for `at_least`.
     ///
     /// # Errors
-    /// When a request fails, or reads something that does not belong there.
+    /// When a request fails, or a read returns wrong data.
     pub fn run(&mut self, load: Load, at_least: Duration, seed: u64) -> Result<Slice> {
         let (mut requests, mut latency) = (0, histogram());
         let each = |began: Instant, ended: Instant| {
@@ -242,11 +247,11 @@ impl Client {
         })
     }
 
-    /// Runs a load in the first `len` bytes until `at_least` has passed; `each` is
-    /// told when a request began and ended.
+    /// Runs a load in the first `len` bytes for `at_least`; `each` receives the start and end
+    /// of each request.
     ///
     /// # Errors
-    /// When a request fails, or reads something that does not belong there.
+    /// When a request fails, or a read returns wrong data.
     pub fn run_within(
         &mut self,
         load: Load,
@@ -259,16 +264,17 @@ impl Client {
         let mut rng = SmallRng::seed_from_u64(seed);
         let mut next = rng.random_range(0..chunks);
         let mut place = || {
-            next = match load.pattern.is_random() {
-                true => rng.random_range(0..chunks),
-                false => (next + 1) % chunks,
+            next = if load.pattern.is_random() {
+                rng.random_range(0..chunks)
+            } else {
+                (next + 1) % chunks
             };
             next * u64::from(load.bytes)
         };
         let depth = usize::from(load.depth).min(MAX_DEPTH);
         let began = Instant::now();
-        let mut under_way = vec![(0, began); depth];
-        for (slot, entry) in under_way.iter_mut().enumerate() {
+        let mut requests = vec![(0, began); depth];
+        for (slot, entry) in requests.iter_mut().enumerate() {
             *entry = (place(), Instant::now());
             self.submit(load, slot, entry.0);
         }
@@ -276,16 +282,16 @@ impl Client {
         let mut slots = Vec::with_capacity(MAX_DEPTH);
         while in_flight > 0 {
             slots.clear();
-            self.ended(&mut slots)?;
+            self.completed(&mut slots)?;
             let now = Instant::now();
             let goes_on = now - began < at_least;
             for &slot in &slots {
-                let (offset, since) = under_way[slot];
+                let (offset, since) = requests[slot];
                 self.check(load, slot, offset)?;
                 each(since, now);
                 if goes_on {
-                    under_way[slot] = (place(), Instant::now());
-                    self.submit(load, slot, under_way[slot].0);
+                    requests[slot] = (place(), Instant::now());
+                    self.submit(load, slot, requests[slot].0);
                 } else {
                     in_flight -= 1;
                 }
@@ -294,7 +300,7 @@ impl Client {
         interrupt::check()
     }
 
-    /// What the whole device holds, read in order; stamps are not looked for.
+    /// Reads the whole device in order; stamps are not checked.
     ///
     /// # Errors
     /// When a request fails.
@@ -309,10 +315,10 @@ impl Client {
             };
             self.submit(load, 0, chunk * MAX_BYTES as u64);
             slots.clear();
-            self.ended(&mut slots)?;
-            // SAFETY: the first bytes of the slot's own part of the region, which is mapped
-            // as long as `self` and no longer than `MAX_BYTES`; the request has ended, and
-            // `image` is memory of its own.
+            self.completed(&mut slots)?;
+            // SAFETY: the bytes are at most `MAX_BYTES` at the start of the slot's own part of
+            // the region, which is mapped as long as `self` exists; the request is complete, and
+            // `image` is separate memory.
             unsafe {
                 self.buffer(0)
                     .copy_to_nonoverlapping(bytes.as_mut_ptr(), bytes.len());
@@ -322,8 +328,8 @@ impl Client {
         Ok(image)
     }
 
-    /// Writes zeros to the first `len` bytes, in order: a pool has no place for what was
-    /// never written, and asks no medium for it.
+    /// Writes zeros to the first `len` bytes, in order. Without it, a pool serves reads of
+    /// blocks never written without I/O to the medium.
     ///
     /// # Errors
     /// When a request fails.
@@ -331,14 +337,14 @@ impl Client {
         let mut slots = Vec::new();
         for offset in (0..len).step_by(MAX_BYTES) {
             let bytes = MAX_BYTES.min((len - offset) as usize);
-            // SAFETY: the slot's own part of the region, which is mapped as long as `self`
-            // and no longer than `MAX_BYTES`; no request uses the slot now.
+            // SAFETY: the bytes are at most `MAX_BYTES` in the slot's own part of the region,
+            // which is mapped as long as `self` exists; no request uses the slot now.
             unsafe { self.buffer(0).write_bytes(0, bytes) };
             let at = self.base + offset;
             self.queue
                 .write(at, self.buffer(0), bytes, 0, ReqFlags::empty());
             slots.clear();
-            self.ended(&mut slots)?;
+            self.completed(&mut slots)?;
             interrupt::check()?;
         }
         Ok(())
@@ -375,12 +381,12 @@ impl Client {
                 break;
             }
             slots.clear();
-            self.ended(&mut slots)?;
+            self.completed(&mut slots)?;
             in_flight -= slots.len();
             interrupt::check()?;
         }
         self.queue.flush(0, ReqFlags::empty());
         slots.clear();
-        self.ended(&mut slots)
+        self.completed(&mut slots)
     }
 }

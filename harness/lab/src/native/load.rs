@@ -1,4 +1,4 @@
-//! A load on a block device, and what a slice of it came to.
+//! A load on a block device, and the measurements of a slice of it.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,45 +6,37 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use vssd_host::latency::Histogram;
 
-/// How requests follow each other, and which way the data go.
+/// Order and direction of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Pattern {
-    /// Reads, each anywhere.
     RandomRead,
-    /// Writes, each anywhere.
     RandomWrite,
-    /// Reads, one behind the other.
     SequentialRead,
-    /// Writes, one behind the other.
     SequentialWrite,
 }
 
 impl Pattern {
-    /// Whether data are written.
-    pub fn writes(self) -> bool {
+    pub fn is_write(self) -> bool {
         matches!(self, Self::RandomWrite | Self::SequentialWrite)
     }
 
-    /// Whether each request lies anywhere.
     pub fn is_random(self) -> bool {
         matches!(self, Self::RandomRead | Self::RandomWrite)
     }
 }
 
-/// A closed loop: so many requests are under way at any time.
+/// A closed-loop load: `depth` requests are in flight at any time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Load {
-    /// How requests follow each other.
     pub pattern: Pattern,
     /// Bytes of a request.
     pub bytes: u32,
-    /// Requests under way.
     pub depth: u16,
 }
 
 impl Load {
-    /// The loads that are compared on a disk.
+    /// The loads for the comparison on a disk.
     pub fn all() -> Vec<Self> {
         let random = [Pattern::RandomRead, Pattern::RandomWrite].map(|pattern| {
             [1, 8, 32].map(|depth| Self {
@@ -61,8 +53,8 @@ impl Load {
         random.concat().into_iter().chain(sequential).collect()
     }
 
-    /// The same with so many requests under way that a disk has all the work it can
-    /// take: what it gives then is its limit, not that of who asks.
+    /// The same load at a depth that saturates a disk, so that the disk is the bottleneck and
+    /// not the client.
     pub fn deep(self) -> Self {
         let depth = match self.bytes {
             ..=4096 => 64,
@@ -89,19 +81,18 @@ impl fmt::Display for Load {
     }
 }
 
-/// What a slice of a load came to.
+/// Measurements of a slice of a load.
 #[derive(Clone, Debug)]
 pub struct Slice {
-    /// Requests that ended.
+    /// Completed requests.
     pub requests: u64,
-    /// How long it lasted.
     pub elapsed: Duration,
-    /// How long the requests took, nanoseconds.
+    /// Request latencies, nanoseconds.
     pub latency: Histogram,
 }
 
 impl Slice {
-    /// Requests a second.
+    /// Requests per second.
     pub fn iops(&self) -> f64 {
         self.requests as f64 / self.elapsed.as_secs_f64()
     }

@@ -1,8 +1,8 @@
 //! Block devices driven without a guest.
 //!
-//! - [`client`]: drives a block device by the `blkio` crate, which is not ours
-//! - [`server`]: our backend, or `qemu-storage-daemon`, as a process of its own
-//! - [`load`]: a load, and what a slice of it came to
+//! - [`client`]: drives a block device with libblkio, an independent client
+//! - [`server`]: our backend, or `qemu-storage-daemon`, as a process
+//! - [`load`]: a load, and the measurements of a slice of it
 
 pub mod client;
 pub mod load;

@@ -1,43 +1,41 @@
-//! What is measured: our backend, or `qemu-storage-daemon`, as a process.
+//! The server under test: our backend or `qemu-storage-daemon`, as a process.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use nix::errno::Errno;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::time::clock_getcpuclockid;
 use nix::unistd::Pid;
 
+use crate::backend::spawn_until_ready;
 use crate::process::Process;
 
-/// How long a server may take until it listens.
+/// Timeout for the peer to listen.
 const START_PATIENCE: Duration = Duration::from_secs(600);
 
-/// The peer's program.
+/// Program of the peer.
 pub const PEER: &str = "qemu-storage-daemon";
 
-/// A server that listens.
+/// A running server.
 #[derive(Debug)]
 pub struct Server {
     process: Process,
-    /// Where clients connect.
     pub socket: PathBuf,
 }
 
 impl Server {
-    /// Our backend with one vSSD of `size` bytes on `backing`, and `more`
-    /// arguments; its files go to `folder`.
+    /// Starts our backend with one vSSD of `size` bytes on `backing` and with the arguments
+    /// `more`. Its sockets are in `folder`.
     ///
     /// # Errors
     /// When it does not start.
     pub fn ours(folder: &Path, backing: &str, size: u64, more: &[&str]) -> Result<Self> {
-        let program = std::env::current_exe().context("find the harness")?;
+        let program = std::env::current_exe().context("find the harness executable")?;
         let socket = folder.join("vssd.sock");
         let mut command = Command::new(program);
         command
@@ -46,29 +44,13 @@ impl Server {
             .arg("--control")
             .arg(folder.join("control.sock"))
             .arg("--vssd")
-            .arg(format!("name=vm1,socket={},size={size}B", socket.display()))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped());
-        let (sender, ready) = mpsc::channel();
-        let started = move |child: &mut std::process::Child| {
-            let stdout = child.stdout.take();
-            thread::spawn(move || {
-                let lines = stdout.map(BufReader::new).into_iter();
-                for line in lines.flat_map(BufRead::lines) {
-                    // Nobody listens any more once it is up.
-                    let _ = line.map(|line| sender.send(line));
-                }
-            });
-        };
-        let process = Process::spawn(command, started, |_| {}).context("start the backend")?;
-        match ready.recv_timeout(START_PATIENCE) {
-            Ok(line) if line.starts_with("ready") => Ok(Self { process, socket }),
-            _ => bail!("the backend did not start; its log is above"),
-        }
+            .arg(format!("name=vm1,socket={},size={size}B", socket.display()));
+        let (process, is_ready) = spawn_until_ready(command)?;
+        ensure!(is_ready, "the backend did not start; see its log above");
+        Ok(Self { process, socket })
     }
 
-    /// `qemu-storage-daemon` that exports a block device described by `blockdev`,
-    /// called `disk`.
+    /// Starts `qemu-storage-daemon` with the block device `blockdev`, whose node name is `disk`.
     ///
     /// # Errors
     /// When it is not installed or does not start.
@@ -88,30 +70,30 @@ impl Server {
         })?;
         let until = Instant::now() + START_PATIENCE;
         while !socket.exists() {
-            let alive = process.wait(Duration::ZERO).is_none();
+            let is_alive = process.wait(Duration::ZERO).is_none();
             ensure!(
-                Instant::now() < until && alive,
-                "{PEER} did not start; its log is above"
+                Instant::now() < until && is_alive,
+                "{PEER} did not start; see its log above"
             );
             thread::sleep(Duration::from_millis(10));
         }
         Ok(Self { process, socket })
     }
 
-    /// Has all its threads run on `processors`.
+    /// Pins all its threads to `processors`.
     ///
     /// # Errors
-    /// When it has ended, or they cannot.
+    /// When it has exited, or a thread cannot be pinned.
     pub fn run_on(&self, processors: &CpuSet) -> Result<()> {
         let threads = format!("/proc/{}/task", self.process.pid());
         for thread in fs::read_dir(threads).context("list a server's threads")? {
             let name = thread.context("list a server's threads")?.file_name();
             let number = name.to_str().and_then(|name| name.parse().ok());
-            let thread = Pid::from_raw(number.context("a thread has a number")?);
+            let thread = Pid::from_raw(number.context("a thread ID in /proc is not a number")?);
             match sched_setaffinity(thread, processors) {
-                // It has ended, or is one that the kernel has for it and places itself.
+                // The thread has exited, or is a kernel worker that cannot be pinned.
                 Err(Errno::ESRCH | Errno::EINVAL) => {}
-                placed => placed.context("place a server's thread")?,
+                pinned => pinned.context("pin a server's thread")?,
             }
         }
         Ok(())
@@ -130,28 +112,27 @@ impl Server {
         Ok(text.lines().next().unwrap_or(PEER).to_owned())
     }
 
-    /// Memory that it has, bytes.
+    /// Resident memory, bytes.
     ///
     /// # Errors
-    /// When it has ended.
+    /// When it has exited.
     pub fn memory(&self) -> Result<u64> {
         memory_of(&self.process.pid().to_string())
     }
 
-    /// Processor time that it has taken, threads that ended included, nanoseconds.
+    /// CPU time used, exited threads included, nanoseconds.
     ///
     /// # Errors
-    /// When it has ended.
+    /// When it has exited.
     pub fn cpu_ns(&self) -> Result<u64> {
         let pid = Pid::from_raw(self.process.pid());
-        let clock = clock_getcpuclockid(pid).context("find the clock of a process")?;
-        let time = clock.now().context("read the clock of a process")?;
+        let clock = clock_getcpuclockid(pid).context("find the CPU clock of a process")?;
+        let time = clock.now().context("read the CPU clock of a process")?;
         Ok(time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64)
     }
 }
 
-/// Memory of the process `of`, which is a number or `self`: what of it is
-/// resident, bytes.
+/// Resident memory of the process `of`, a pid or `self`, in bytes.
 ///
 /// # Errors
 /// When there is no such process.
@@ -160,6 +141,9 @@ pub fn memory_of(of: &str) -> Result<u64> {
     let text = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
-    let kib: u64 = kib.context("no VmRSS")?.trim().parse()?;
+    let kib: u64 = kib
+        .with_context(|| format!("{path} has no VmRSS"))?
+        .trim()
+        .parse()?;
     Ok(kib * 1024)
 }

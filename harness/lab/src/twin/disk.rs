@@ -1,4 +1,4 @@
-//! The disks of a twin's guest besides its vSSD, in memory or read from a file.
+//! The other disks of a twin's guest: the origin disk in memory, the trace disk in a file.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
@@ -15,18 +15,17 @@ use vssd_host::size::ByteSize;
 use super::port::{REQUEST_NS, SLOT_LEN, SLOT_STRIDE, SLOTS};
 use crate::resources::memory;
 
-/// Bytes in a page of a sparse disk.
 const PAGE: usize = 4096;
 
-/// A part of the memory that is available when a disk is made, which is the most that
-/// its pages may take: the twin's vSSD and the experiment need theirs too.
+/// The pages of a disk may take 1/2 of the memory available when the disk is created. The rest
+/// is for the vSSD and the experiment.
 const MEMORY_PART: u64 = 2;
 
-/// A disk in memory that keeps only the pages with something in them.
+/// A disk in memory that stores only nonzero pages.
 #[derive(Debug)]
 pub struct SparseDisk {
     len: u64,
-    /// Pages that it may keep.
+    /// Upper bound of the pages stored.
     limit: usize,
     pages: Mutex<BTreeMap<u64, Box<[u8; PAGE]>>>,
 }
@@ -35,12 +34,11 @@ impl SparseDisk {
     /// A disk of zeros.
     ///
     /// # Errors
-    /// When its size is not whole pages.
+    /// When its size is not a multiple of the page size.
     pub fn new(size: ByteSize) -> Result<Self> {
         ensure!(
             size.0 > 0 && size.0.is_multiple_of(PAGE as u64),
-            "an origin disk has whole blocks of {PAGE} bytes, and {} is not that",
-            size
+            "invalid size {size} of an origin disk; expected a multiple of {PAGE} bytes"
         );
         let available = memory().map_or(u64::MAX, |available| available.0);
         Ok(Self {
@@ -62,7 +60,7 @@ impl SparseDisk {
         });
     }
 
-    /// False when there is no memory for it.
+    /// False when the limit of pages is reached.
     fn write(&self, at: u64, data: &[u8]) -> bool {
         let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
         each_page(at, data.len(), |page, offset, range| {
@@ -85,8 +83,8 @@ impl SparseDisk {
     }
 }
 
-/// Calls `action` with the pages of a range, where in each it begins and which part of the
-/// range is there, while it returns true.
+/// Calls `action` with each page of a range, the offset in the page, and the part of the range
+/// there, until `action` returns false.
 fn each_page(
     at: u64,
     len: usize,
@@ -105,22 +103,22 @@ fn each_page(
     true
 }
 
-/// What a disk's sectors are.
+/// Content of a disk.
 #[derive(Debug)]
 pub enum Sectors {
-    /// An origin disk's, which outlives the guest.
+    /// An origin disk, which outlives the guest.
     Sparse(Arc<SparseDisk>),
-    /// Those of a file, which is only read.
+    /// A read-only file.
     File {
         file: File,
-        /// Bytes of its sectors, the last of which ends in zeros, as with QEMU, if the
-        /// file is no whole number of them.
+        /// Length of the file, rounded up to whole sectors. As in QEMU, the last sector is
+        /// padded with zeros.
         len: u64,
     },
 }
 
 impl Sectors {
-    /// Opens a file of accesses.
+    /// Opens the image of a trace disk.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -157,14 +155,15 @@ impl Sectors {
             (Self::File { file, .. }, BlkOp::Read) => read_and_pad(file, at, bytes).is_ok(),
             (Self::File { .. }, BlkOp::Write) => false,
         };
-        match succeeded {
-            true => BlkStatus::Ok,
-            false => BlkStatus::IoError,
+        if succeeded {
+            BlkStatus::Ok
+        } else {
+            BlkStatus::IoError
         }
     }
 }
 
-/// Fills `bytes` from the file, and with zeros where it has ended.
+/// Fills `bytes` from the file, and with zeros past its end.
 fn read_and_pad(file: &File, at: u64, bytes: &mut [u8]) -> io::Result<()> {
     let mut done = 0;
     while done < bytes.len() {
@@ -179,7 +178,7 @@ fn read_and_pad(file: &File, at: u64, bytes: &mut [u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// A request that the doorbell has not rung for.
+/// A request before the doorbell rings.
 struct Submitted {
     slot: usize,
     op: BlkOp,
@@ -187,8 +186,8 @@ struct Submitted {
     len: usize,
 }
 
-/// The queue of such a disk. As on a twin's vSSD a request is served when the doorbell
-/// rings, and takes virtual time.
+/// The queue of such a disk. As on a twin's vSSD, requests are served when the doorbell rings,
+/// and take virtual time.
 pub struct TwinDisk {
     sectors: Sectors,
     clock: Arc<AtomicU64>,
@@ -269,7 +268,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sparse_disk_keeps_what_was_written_and_nothing_else() {
+    fn a_sparse_disk_stores_written_pages_only() {
         let disk = SparseDisk::new(ByteSize(40 << 30)).unwrap();
         let at = (40 << 30) - 3 * PAGE as u64 - 512;
         assert!(disk.write(at, &[7; 2 * PAGE]));
@@ -283,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_sparse_disk_fails_what_it_cannot_keep() {
+    fn a_full_sparse_disk_fails_writes_to_new_pages() {
         let disk = SparseDisk {
             limit: 2,
             ..SparseDisk::new(ByteSize(1 << 20)).unwrap()

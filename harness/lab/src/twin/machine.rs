@@ -1,5 +1,5 @@
-//! The machine of a twin's guest: a clock that others move, a channel in
-//! memory, and the place where the guest waits for the experiment.
+//! The machine of a twin's guest: a virtual clock, a channel in memory, and the point at which
+//! the guest's thread waits for the experiment.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -17,13 +17,12 @@ use super::disk::{Sectors, TwinDisk};
 use super::order::{Answer, Order, Stopped, Until};
 use super::port::TwinPort;
 
-/// The longest rest of a guest, as on real machines.
+/// Timer interval, the longest idle time of a guest, as on real machines.
 const TIMER_NS: u64 = 10_000_000;
 
-/// What the guest's thread unwinds with when no more orders come.
-pub struct Dismissed;
+/// Panic payload that unwinds the guest's thread when the twin is dropped.
+pub struct PowerOff;
 
-/// See the module.
 pub struct TwinMachine {
     port: TwinPort,
     origin: Option<TwinDisk>,
@@ -35,8 +34,8 @@ pub struct TwinMachine {
     order: Option<Order>,
     input: VecDeque<u8>,
     reports: Vec<Report>,
-    /// Whether the guest had nothing to do under the present order.
-    rested: bool,
+    /// Whether the guest was idle under the current order.
+    was_idle: bool,
 }
 
 impl TwinMachine {
@@ -58,16 +57,16 @@ impl TwinMachine {
             order: None,
             input: VecDeque::new(),
             reports: Vec::new(),
-            rested: false,
+            was_idle: false,
         })
     }
 
-    /// What the guest has reported and was not taken yet.
+    /// Takes the reports since the last call.
     pub(super) fn take_reports(&mut self) -> Vec<Report> {
         std::mem::take(&mut self.reports)
     }
 
-    /// Whether the guest may not run on under its present order.
+    /// Why the guest must stop running under the current order, if it must.
     fn stopped(&mut self) -> Option<Stopped> {
         let now = self.clock.load(Ordering::Relaxed);
         let order = self.order.as_mut()?;
@@ -78,19 +77,20 @@ impl TwinMachine {
                 let state = self.vssd.lock();
                 state.device.has_session() && state.device.is_agreed()
             }
-            Until::Looks(left) => {
+            Until::Polls(left) => {
                 *left -= 1;
-                *left == 0 || self.rested
+                *left == 0 || self.was_idle
             }
         };
-        match reached {
-            true => Some(Stopped::Reached),
-            false => (now >= order.deadline_ns).then_some(Stopped::TimedOut),
+        if reached {
+            Some(Stopped::Reached)
+        } else {
+            (now >= order.deadline_ns).then_some(Stopped::TimedOut)
         }
     }
 
-    /// Goes on only under an order whose end has not come. Returns at once
-    /// while there is one.
+    /// Returns while the current order lets the guest run. Otherwise answers it and waits for
+    /// the next.
     fn await_order(&mut self) {
         loop {
             if self.order.is_some() {
@@ -103,16 +103,16 @@ impl TwinMachine {
                     stopped,
                 };
                 if self.outbox.send(answer).is_err() {
-                    panic::resume_unwind(Box::new(Dismissed));
+                    panic::resume_unwind(Box::new(PowerOff));
                 }
             }
             match self.inbox.recv() {
                 Ok(mut order) => {
                     self.input.extend(std::mem::take(&mut order.input));
                     self.order = Some(order);
-                    self.rested = false;
+                    self.was_idle = false;
                 }
-                Err(_) => panic::resume_unwind(Box::new(Dismissed)),
+                Err(_) => panic::resume_unwind(Box::new(PowerOff)),
             }
         }
     }
@@ -138,9 +138,10 @@ impl Machine for TwinMachine {
         self.clock.load(Ordering::Relaxed)
     }
 
-    /// Nothing can happen by itself but a deadline of the device or the timer.
+    /// Advances the clock to the device's next deadline or to the timer: no other event can
+    /// occur while the guest is idle.
     fn idle(&mut self) {
-        self.rested = true;
+        self.was_idle = true;
         let next = self.vssd.tick().map_or(TIMER_NS, |in_time| {
             u64::try_from(in_time.as_nanos()).unwrap_or(TIMER_NS)
         });
@@ -159,9 +160,9 @@ impl Machine for TwinMachine {
     }
 
     fn write_channel(&mut self, bytes: &[u8]) {
-        let text = std::str::from_utf8(bytes).expect("reports are text");
+        let text = std::str::from_utf8(bytes).expect("reports are UTF-8");
         self.reports
-            .push(Report::from_line(text.trim_end()).expect("the guest sends reports"));
+            .push(Report::from_line(text.trim_end()).expect("the guest sends valid reports"));
     }
 
     fn has_own_channel(&self) -> bool {

@@ -1,24 +1,21 @@
 //! The in-process twin: a guest and its vSSD without QEMU, with the same counts.
 //!
-//! Above the hardware a guest is `guest-runtime`, below the transport a vSSD is
-//! `vssd-host`. The twin joins these very crates by queues in memory
-//! ([`port`]), so there is nothing in it that could count differently. What it
-//! has none of is time: its clock moves by a fixed amount with every request, and
-//! to the next deadline when everybody waits ([`machine`]). So a run comes out
-//! the same whatever the machine does meanwhile.
+//! Above the hardware a guest is `guest-runtime`; below the transport a vSSD is `vssd-host`. The
+//! twin connects these same crates by queues in memory ([`port`]), so that it counts as they
+//! do. Its clock is virtual: it advances by a fixed amount with each request, and to the next
+//! deadline when all are idle ([`machine`]). So runs are deterministic.
 //!
-//! The guest's main loop calls its machine and does not return before it ends,
-//! so it has a thread of its own. Guest and experiment never run at the same
-//! time: an [`Order`] says until what the guest is to run, and whoever gave it
-//! waits for the [`Answer`].
+//! The guest's main loop calls its machine and returns only when the guest exits, so it has its
+//! own thread. Guest and experiment never run at the same time: an [`Order`] states how long the
+//! guest may run, and the experiment waits for the [`Answer`].
 //!
 //! ```text
 //!   experiment                      guest's thread
-//!      │ Order { input, until }        │ waits in its machine
+//!      │ Order { input, until }        │ blocked in its machine
 //!      ├──────────────────────────────▶│ runs: driver ─ port ─ device ─ medium
-//!      │ waits                         │ … until a report, the end of a resize, …
+//!      │ blocked                       │ … until a report, the end of a resize, …
 //!      │◀──────────────────────────────┤
-//!      │ Answer { reports, why }       │ waits
+//!      │ Answer { reports, why }       │ blocked
 //! ```
 
 mod disk;
@@ -52,16 +49,16 @@ use vssd_host::vssd::{Place, ResizeRequest, Target, Vssd};
 use workloads::{Command, Report, report};
 
 use crate::resources::check_memory;
-use crate::testbed::{Disks, ResizeOptions, Talk, Testbed, Transport};
+use crate::testbed::{Disks, GuestChannel, ResizeOptions, Testbed, Transport};
 use disk::{Sectors, SparseDisk};
 use machine::TwinMachine;
 use order::{Answer, Order, Stopped, Until};
 
-/// How much virtual time anything but a resize or a command may take.
+/// Timeout of anything except resizes and commands, in virtual time.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Looks of the guest at its channel after a command was started, before the
-/// experiment goes on: enough for a job to be under way.
+/// How often the guest polls its channel after a command was started, before the experiment
+/// continues: enough for a job to have started.
 const HEAD_START: u32 = 64;
 
 /// A guest and its vSSD in this process.
@@ -71,7 +68,7 @@ pub struct Twin {
     capacity: u32,
     origin: Option<Arc<SparseDisk>>,
     trace: Option<PathBuf>,
-    /// `None` once the guest is to end.
+    /// `None` once the guest must exit.
     orders: Option<Sender<Order>>,
     answers: Receiver<Answer>,
     thread: Option<JoinHandle<()>>,
@@ -80,10 +77,10 @@ pub struct Twin {
 }
 
 impl Twin {
-    /// A guest that is ready for commands on a vSSD of which it holds every block.
+    /// Boots a guest on a vSSD of which it holds all blocks.
     ///
     /// # Errors
-    /// When the shape cannot be, or there is no memory for it, or the guest refuses.
+    /// When the shape is invalid, memory is short, or the guest cannot run.
     pub fn start(disks: impl Into<Disks>) -> Result<Self> {
         let Disks {
             vssd: shape,
@@ -102,7 +99,8 @@ impl Twin {
                 len: geometry.capacity_bytes(),
             }),
             _ => Arc::new(
-                MemoryBacking::new(geometry.capacity_bytes()).context("make a medium in memory")?,
+                MemoryBacking::new(geometry.capacity_bytes())
+                    .context("allocate the medium in memory")?,
             ),
         };
         let capacity = geometry.capacity();
@@ -148,7 +146,7 @@ impl Twin {
         let machine = TwinMachine::new(vssd.clone(), clock.clone(), disks, inbox, outbox.clone())?;
         let thread = thread::Builder::new()
             .name("twin".to_owned())
-            .spawn(move || live(machine, &outbox))
+            .spawn(move || run_guest(machine, &outbox))
             .context("start the guest's thread")?;
         let mut twin = Self {
             capacity: vssd.geometry.capacity(),
@@ -162,22 +160,19 @@ impl Twin {
             reports: VecDeque::new(),
             pending: None,
         };
-        match twin.hear(twin.until(PATIENCE), "boot")? {
+        match twin.next_report(twin.until(PATIENCE), "boot")? {
             Report::Ready(_) => Ok(twin),
-            Report::Failed(report::Failed { reason, .. }) => {
-                bail!("the guest refused to run: {reason}")
-            }
-            other => bail!("the guest began with something unexpected: {other}"),
+            Report::Failed(report::Failed { reason, .. }) => bail!("the guest cannot run: {reason}"),
+            other => bail!("expected the guest's ready report, got `{other}`"),
         }
     }
 
-    /// Ends the guest wherever it stands, as if the power of its machine were gone, and
-    /// boots another on the same disks.
+    /// Stops the guest at once, like a power failure, and boots another on the same disks.
     ///
     /// # Errors
-    /// When the other refuses.
+    /// When the other cannot run.
     pub fn kill_guest(mut self) -> Result<Self> {
-        self.bury();
+        self.join_thread();
         self.vssd.set_connected(false);
         let trace = self.trace.take();
         Self::boot(
@@ -188,8 +183,14 @@ impl Twin {
         )
     }
 
-    /// Lets the guest run.
-    fn go(&mut self, input: Vec<u8>, until: Until, deadline_ns: u64, doing: &str) -> Result<()> {
+    /// Runs the guest until the condition `until`.
+    fn run_until(
+        &mut self,
+        input: Vec<u8>,
+        until: Until,
+        deadline_ns: u64,
+        doing: &str,
+    ) -> Result<()> {
         interrupt::check()?;
         let order = Order {
             input,
@@ -202,40 +203,41 @@ impl Twin {
             .and_then(|orders| orders.send(order).ok())
             .and_then(|()| self.answers.recv().ok());
         let Some(answer) = answer else {
-            bail!("the guest died while asked to `{doing}`: {}", self.bury());
+            bail!("the guest died during `{doing}`: {}", self.join_thread());
         };
         self.reports.extend(answer.reports);
         match answer.stopped {
             Stopped::Reached => Ok(()),
-            // Its last words are there to be heard.
-            Stopped::Ended(_) if !self.reports.is_empty() => Ok(()),
-            Stopped::Ended(exit) => bail!("the guest ended with {exit:?} while asked to `{doing}`"),
-            Stopped::TimedOut => bail!("the guest did not answer in time while asked to `{doing}`"),
+            // Its last reports are still to be read.
+            Stopped::Exited(_) if !self.reports.is_empty() => Ok(()),
+            Stopped::Exited(exit) => bail!("the guest exited with {exit:?} during `{doing}`"),
+            Stopped::TimedOut => bail!("the guest timed out during `{doing}`"),
         }
     }
 
-    /// Waits for the end of the guest's thread; says what it died of.
-    fn bury(&mut self) -> String {
+    /// Ends the guest's thread and waits for it; returns the message of its panic.
+    fn join_thread(&mut self) -> String {
+        // Without an order the thread unwinds.
         self.orders = None;
         match self.thread.take().map(JoinHandle::join) {
             Some(Err(payload)) => panic_message(payload.as_ref()),
-            _ => "it had ended before".to_owned(),
+            _ => "it had exited before".to_owned(),
         }
     }
 }
 
-/// The guest's whole life, on its own thread.
-fn live(mut machine: TwinMachine, outbox: &Sender<Answer>) {
+/// The main function of the guest's thread.
+fn run_guest(mut machine: TwinMachine, outbox: &Sender<Answer>) {
     let run = AssertUnwindSafe(|| guest_runtime::run(&mut machine, ""));
     match panic::catch_unwind(run) {
         Ok(exit) => {
-            // Nobody listens when the twin has been dropped.
+            // The receiver is gone once the twin is dropped.
             let _ = outbox.send(Answer {
                 reports: machine.take_reports(),
-                stopped: Stopped::Ended(exit),
+                stopped: Stopped::Exited(exit),
             });
         }
-        Err(payload) if payload.is::<machine::Dismissed>() => {}
+        Err(payload) if payload.is::<machine::PowerOff>() => {}
         Err(payload) => panic::resume_unwind(payload),
     }
 }
@@ -249,30 +251,26 @@ fn panic_message(payload: &(dyn Any + Send)) -> String {
 
 impl Drop for Twin {
     fn drop(&mut self) {
-        // Without orders to come the guest's thread unwinds and ends.
-        self.orders = None;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        self.join_thread();
     }
 }
 
-impl Talk for Twin {
+impl GuestChannel for Twin {
     fn now_ns(&self) -> u64 {
         self.clock.load(Ordering::Relaxed)
     }
 
-    fn say(&mut self, line: &str) -> Result<()> {
+    fn send_line(&mut self, line: &str) -> Result<()> {
         let until = self.until(PATIENCE);
         let input = format!("{line}\n").into_bytes();
-        self.go(input, Until::Looks(HEAD_START), until, line)
+        self.run_until(input, Until::Polls(HEAD_START), until, line)
     }
 
-    fn hear(&mut self, until_ns: u64, doing: &str) -> Result<Report> {
+    fn next_report(&mut self, until_ns: u64, doing: &str) -> Result<Report> {
         if self.reports.is_empty() {
-            self.go(Vec::new(), Until::Reported, until_ns, doing)?;
+            self.run_until(Vec::new(), Until::Reported, until_ns, doing)?;
         }
-        self.reports.pop_front().context("the guest said nothing")
+        self.reports.pop_front().context("the guest sent no report")
     }
 
     fn pending(&mut self) -> &mut Option<String> {
@@ -289,7 +287,7 @@ impl Testbed for Twin {
         self.capacity
     }
 
-    fn guest(&mut self) -> &mut dyn Talk {
+    fn guest(&mut self) -> &mut dyn GuestChannel {
         self
     }
 
@@ -302,11 +300,13 @@ impl Testbed for Twin {
             force: false,
             seed: Some(options.seed),
         })?;
-        // Past its deadline a resize ends by itself.
+        // The device ends a resize at its deadline.
         let until = self.until(options.deadline + PATIENCE);
-        self.go(Vec::new(), Until::Resized(id), until, "follow a resize")?;
+        self.run_until(Vec::new(), Until::Resized(id), until, "resize")?;
         let state = self.vssd.lock();
-        let finished = state.finished(id).context("the resize has not ended")?;
+        let finished = state
+            .finished(id)
+            .with_context(|| format!("resize {id} has not finished"))?;
         Ok(server::resized(finished))
     }
 
@@ -317,7 +317,7 @@ impl Testbed for Twin {
     fn set_encoding(&mut self, encoding: EncodingName) -> Result<()> {
         self.vssd.set_encoding(encoding.into());
         let until = self.until(PATIENCE);
-        self.go(Vec::new(), Until::Agreed, until, "start a new session")
+        self.run_until(Vec::new(), Until::Agreed, until, "start a new session")
     }
 
     fn observe(&mut self, observer: TrackerName) -> Result<()> {
@@ -325,15 +325,18 @@ impl Testbed for Twin {
         Ok(())
     }
 
-    fn last_words(&self) -> String {
-        "nothing: it runs in this process".to_owned()
+    fn last_log_line(&self) -> String {
+        "(a twin has no log)".to_owned()
     }
 
     fn shut_down(mut self: Box<Self>) -> Result<()> {
         self.start(&Command::Exit)?;
         let reports = self.finish(PATIENCE)?;
-        ensure!(reports.is_empty(), "the guest ended with {reports:?}");
-        self.bury();
+        ensure!(
+            reports.is_empty(),
+            "unexpected reports at the guest's exit: {reports:?}"
+        );
+        self.join_thread();
         Ok(())
     }
 }

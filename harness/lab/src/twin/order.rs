@@ -1,42 +1,41 @@
-//! What an experiment has the guest do, and what comes of it.
+//! Messages between the experiment and the guest's thread.
 
 use guest_runtime::port::Exit;
 use workloads::Report;
 
-/// Until what the guest is to run.
+/// The condition at which the guest stops.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Until {
-    /// It has reported something.
+    /// The guest has sent a report.
     Reported,
-    /// The resize of that number has ended.
+    /// The resize with this number has finished.
     Resized(u64),
-    /// Its driver has confirmed its list.
+    /// The driver has confirmed its list.
     Agreed,
-    /// It has looked at its channel so many times, or has nothing to do.
-    Looks(u32),
+    /// The guest has polled its channel so often, or is idle.
+    Polls(u32),
 }
 
-/// What the guest is to do next.
+/// Input for the guest, and how long it may run.
 #[derive(Debug)]
 pub(super) struct Order {
     pub(super) input: Vec<u8>,
     pub(super) until: Until,
-    /// Virtual time at which it gives up waiting.
+    /// Virtual time of the timeout.
     pub(super) deadline_ns: u64,
 }
 
 /// Why the guest stopped.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Stopped {
-    /// What it ran for has happened.
+    /// The condition holds.
     Reached,
-    /// It did not happen in time.
     TimedOut,
-    /// The guest has ended.
-    Ended(Exit),
+    /// The guest has exited.
+    Exited(Exit),
 }
 
-/// What came of an order.
+/// The reply to an order.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) reports: Vec<Report>,

@@ -1,7 +1,7 @@
 //! The three queues of a twin's vSSD, in memory.
 //!
-//! A request goes through the same [`RequestQueue`] as one that came in a
-//! virtqueue, in the order of submission, when the doorbell rings.
+//! When the doorbell rings, requests pass through the same [`RequestQueue`] as those of a
+//! virtqueue, in order of submission.
 
 use std::collections::VecDeque;
 use std::io;
@@ -17,19 +17,18 @@ use vssd_host::config_space::{QUEUES, config_space};
 use vssd_host::request::{Chain, Pass, RequestQueue};
 use vssd_host::vssd::Vssd;
 
-/// As many as the kernel's port has.
+/// As in the guest kernel's port.
 pub(super) const SLOTS: usize = 32;
 
 /// Bytes in a slot's buffer, as in the kernel.
 pub(super) const SLOT_LEN: usize = 256 << 10;
 
-/// From one slot's buffer to the next. A page more than the buffer: at a power of
-/// two apart, the beginnings of all buffers would compete for the same few
-/// lines of the processor's cache.
+/// Distance between the buffers of two slots: a page more than a buffer. At a power of two, the
+/// starts of all buffers would map to the same few cache sets.
 pub(super) const SLOT_STRIDE: usize = SLOT_LEN + 4096;
 
-/// Virtual time that a request takes. What matters is that it takes some: a
-/// guest that never rests moves on towards its deadlines all the same.
+/// Virtual time of a request. It must not be 0: a guest that is never idle must still reach its
+/// deadlines.
 pub(super) const REQUEST_NS: u64 = 1_000;
 
 /// The header and status byte of a request.
@@ -39,14 +38,13 @@ struct Control {
     status: [u8; 1],
 }
 
-/// A request that the doorbell has not rung for.
+/// A request before the doorbell rings.
 struct Submitted {
     slot: usize,
     op: BlkOp,
     len: usize,
 }
 
-/// See the module.
 pub struct TwinPort {
     vssd: Arc<Vssd>,
     requests: RequestQueue,

@@ -19,7 +19,7 @@ fn twin(written: u64) -> Twin {
 }
 
 fn run(twin: &mut Twin, line: &str) -> Vec<Report> {
-    Talk::run(twin, &line.parse().unwrap(), LONG).unwrap()
+    GuestChannel::run(twin, &line.parse().unwrap(), LONG).unwrap()
 }
 
 fn options(pick: Pick, deadline: Duration) -> ResizeOptions {
@@ -57,7 +57,7 @@ fn a_deadline_of_an_hour_passes_at_once() {
 }
 
 #[test]
-fn a_resize_under_load_comes_out_the_same_every_time() {
+fn a_resize_under_load_is_deterministic() {
     let digests: Vec<(String, u64)> = (0..2)
         .map(|_| {
             let mut twin = twin(1);
@@ -72,7 +72,7 @@ fn a_resize_under_load_comes_out_the_same_every_time() {
                 twin.resize_to(target, options(pick, LONG)).unwrap();
                 twin.await_resized(target, LONG).unwrap();
             }
-            let reports = Talk::stop(&mut twin, LONG).unwrap();
+            let reports = GuestChannel::stop(&mut twin, LONG).unwrap();
             let Some(Report::Stressed(report::Stressed {
                 reads,
                 writes,
@@ -91,7 +91,7 @@ fn a_resize_under_load_comes_out_the_same_every_time() {
 }
 
 #[test]
-fn blocks_that_come_back_miss_once_and_are_there_from_then_on() {
+fn returned_blocks_miss_once() {
     for (written, check) in [(0, false), (1, true)] {
         let mut twin = twin(written);
         if check {
@@ -109,14 +109,14 @@ fn blocks_that_come_back_miss_once_and_are_there_from_then_on() {
 }
 
 #[test]
-fn the_hypervisor_keeps_what_it_saw_in_use() {
+fn the_hypervisor_keeps_blocks_that_it_observed_in_use() {
     for (observer, pick) in [
         (TrackerName::Lru, Pick::Host(HostPick::Lru)),
         (TrackerName::Clock, Pick::Host(HostPick::Clock)),
     ] {
         let mut twin = twin(0);
         twin.resize_to(4000, options(pick, LONG))
-            .expect_err("nobody observes yet");
+            .expect_err("request tracking is off");
         twin.observe(observer).unwrap();
         let hot = "read workload=hotspot:500,1,0 count=20000 check=false";
         read(&mut twin, hot);
@@ -128,28 +128,28 @@ fn the_hypervisor_keeps_what_it_saw_in_use() {
 }
 
 #[test]
-fn a_guest_at_work_can_be_dismissed() {
+fn a_busy_twin_can_be_dropped() {
     let mut twin = twin(0);
     twin.start(&"stress".parse().unwrap()).unwrap();
     drop(twin);
 }
 
 #[test]
-fn what_does_not_end_in_virtual_time_is_an_error() {
+fn commands_time_out_in_virtual_time() {
     let mut twin = twin(0);
     twin.start(&"stress".parse().unwrap()).unwrap();
     let error = twin.finish(Duration::from_millis(50)).unwrap_err();
-    assert!(error.to_string().contains("in time"), "{error}");
+    assert!(error.to_string().contains("timed out"), "{error}");
     let mut idle = self::twin(0);
     idle.start(&"wait held=1".parse().unwrap()).unwrap();
     let error = idle.finish(LONG).unwrap_err();
-    assert!(error.to_string().contains("in time"), "{error}");
+    assert!(error.to_string().contains("timed out"), "{error}");
 }
 
 #[test]
-fn a_guest_that_ends_says_goodbye_and_is_gone() {
+fn a_guest_that_exits_takes_no_more_commands() {
     let mut twin = twin(0);
-    Talk::run(&mut twin, &Command::Exit, LONG).unwrap();
+    GuestChannel::run(&mut twin, &Command::Exit, LONG).unwrap();
     let error = twin.start(&Command::Info).unwrap_err().to_string();
     assert!(error.contains("the guest"), "{error}");
     Box::new(self::twin(0)).shut_down().unwrap();
@@ -174,7 +174,7 @@ fn cached_twin(trace: Option<PathBuf>) -> Twin {
     .unwrap()
 }
 
-/// What a replay counted, and nothing that depends on time.
+/// The counts of a replay, without times.
 fn replay(twin: &mut Twin, line: &str) -> [u64; 8] {
     match run(twin, line).last() {
         Some(Report::Replayed(report::Replayed {
@@ -201,7 +201,7 @@ fn replay(twin: &mut Twin, line: &str) -> [u64; 8] {
     }
 }
 
-/// The number of the write that each of the first blocks is from.
+/// The number of the last write to each of the first `span` blocks.
 fn stamps(twin: &mut Twin, span: u32) -> Vec<u64> {
     let reports = run(twin, &format!("stamps span={span}"));
     let sound = Report::StampsRead(report::StampsRead {
@@ -218,7 +218,7 @@ fn stamps(twin: &mut Twin, span: u32) -> Vec<u64> {
 }
 
 #[test]
-fn a_killed_guest_finds_what_it_had_flushed() {
+fn flushed_writes_survive_a_killed_guest() {
     const SPAN: u32 = 20_000;
     for write in [
         "write-through",
@@ -244,7 +244,7 @@ fn a_killed_guest_finds_what_it_had_flushed() {
         )
         .unwrap();
         for _ in 0..30 {
-            twin.go(Vec::new(), Until::Looks(100), u64::MAX, "go on")
+            twin.run_until(Vec::new(), Until::Polls(100), u64::MAX, "replay")
                 .unwrap();
         }
         let mut twin = twin.kill_guest().unwrap();

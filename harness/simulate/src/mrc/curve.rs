@@ -1,7 +1,7 @@
 //! Miss ratios over cache sizes.
 
-/// The share of accesses that miss in an LRU cache, by its size in blocks. A
-/// step function: each step holds from its size to the next step's.
+/// The miss ratio of an LRU cache by its size in blocks, as a step function: each step holds
+/// from its size to that of the next.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Curve {
     // Ascending sizes; before the first, everything misses.
@@ -15,9 +15,9 @@ struct Step {
 }
 
 impl Curve {
-    /// A curve of `accesses` accesses, of which `hits` gives how many had which
-    /// distance, distances ascending. Estimated counts may sum to a little less
-    /// than nothing or more than all: the ratios do not.
+    /// The curve of `accesses` accesses. `hits` has the number of accesses per distance, by
+    /// ascending distance. Sums of estimated counts may be below 0 or above `accesses`; ratios
+    /// are clamped.
     pub(super) fn of(accesses: f64, hits: impl IntoIterator<Item = (u64, f64)>) -> Self {
         let mut steps: Vec<Step> = Vec::new();
         let mut sum = 0.0;
@@ -35,12 +35,12 @@ impl Curve {
         Self { steps }
     }
 
-    /// The sizes at which the ratio changes, with the ratio from there on.
+    /// The sizes at which the ratio changes, with the new ratio.
     pub fn steps(&self) -> impl Iterator<Item = (u64, f64)> {
         self.steps.iter().map(|step| (step.blocks, step.miss_ratio))
     }
 
-    /// The share of accesses that miss in a cache of `blocks` blocks.
+    /// The miss ratio of a cache of `blocks` blocks.
     pub fn miss_ratio(&self, blocks: u64) -> f64 {
         match self.steps.partition_point(|step| step.blocks <= blocks) {
             0 => 1.0,
@@ -48,8 +48,8 @@ impl Curve {
         }
     }
 
-    /// The mean of the absolute differences to `other` over all cache sizes from
-    /// 1 to `blocks_max`, which is at least 1; each size counts the same.
+    /// The mean of the absolute differences to `other` over all cache sizes from 1 to
+    /// `blocks_max`, which is at least 1, all with equal weight.
     pub fn mean_absolute_error(&self, other: &Self, blocks_max: u64) -> f64 {
         assert!(blocks_max > 0, "a mean over no cache sizes");
         let changes = |curve: &Self| {

@@ -1,31 +1,28 @@
-//! Stack distances in O(log n) an access.
+//! Stack distances in O(log n) per access.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use super::hash::BuildBlockHasher;
 
-/// Positions at the least, so that a small set of blocks is not renumbered all
-/// the time.
+/// Lower bound of the positions, so that a small set of blocks is not renumbered often.
 const POSITIONS_MIN: usize = 1 << 12;
 
 /// The LRU stack of all blocks accessed, as marks on a line.
 ///
-/// Each access takes the next position, marks it and clears the mark of the
-/// block's position before; the blocks accessed since are then the marks after
-/// that one. Marks are bits of words, and a Fenwick tree holds the sums of the
-/// words: a 64th of the size of a tree over positions, so it stays in the
-/// processor's cache.
+/// Each access takes the next position, marks it, and clears the mark at the block's previous
+/// position. The marks after that position are the blocks accessed since. Marks are bits of
+/// words, and a Fenwick tree sums the words: it is 1/64 the size of a tree over positions, and
+/// so fits in the processor's cache.
 ///
 /// ```text
 ///  accesses   a b c b a                    a again: marks after a's = c b
 ///  marks      . . 1 1 1   ◀ next           before: 1 . 1 1, distance 2 + 1
 /// ```
 ///
-/// When positions run out, blocks are renumbered in their order onto a line of
-/// at least twice their count. So there are as many accesses between two
-/// renumberings as there are blocks, and memory is bounded by the blocks, not
-/// the accesses.
+/// When positions run out, the blocks are renumbered in order, onto a line at least twice as
+/// long as their count. So the accesses between two renumberings are at least as many as the
+/// blocks, and memory depends on the number of blocks, not of accesses.
 #[derive(Clone, Debug)]
 pub struct StackDistances {
     positions: HashMap<u64, usize, BuildBlockHasher>,
@@ -54,13 +51,13 @@ impl StackDistances {
         distances
     }
 
-    /// How many different blocks the stack holds.
+    /// Number of blocks in the stack.
     pub fn blocks(&self) -> usize {
         self.positions.len()
     }
 
-    /// Moves `block` to the top. Gives its depth before, 1 at the top, or `None`
-    /// when it was not there.
+    /// Moves `block` to the top. Returns its previous depth, from 1 at the top, or `None` if it
+    /// was not in the stack.
     pub fn access(&mut self, block: u64) -> Option<u64> {
         if self.next == self.marks.len() * 64 {
             self.renumber();
@@ -85,14 +82,14 @@ impl StackDistances {
         distance
     }
 
-    /// Takes `block` out of the stack.
+    /// Removes `block` from the stack.
     pub fn remove(&mut self, block: u64) {
         if let Some(position) = self.positions.remove(&block) {
             self.clear(position);
         }
     }
 
-    /// How many positions there are before the next renumbering.
+    /// Number of positions.
     #[cfg(test)]
     pub(super) fn room(&self) -> usize {
         self.marks.len() * 64
@@ -103,8 +100,7 @@ impl StackDistances {
         self.add(position / 64, u32::MAX);
     }
 
-    /// Adds to the sums that hold `word`; modulo 2^32, so that adding the
-    /// largest number takes 1 away.
+    /// Adds to the sums that include `word`, modulo 2^32, so that adding `u32::MAX` subtracts 1.
     fn add(&mut self, word: usize, count: u32) {
         let mut index = word + 1;
         while let Some(sum) = self.tree.get_mut(index - 1) {
@@ -113,7 +109,7 @@ impl StackDistances {
         }
     }
 
-    /// How many marks there are before `position`.
+    /// Number of marks before `position`.
     fn marks_before(&self, position: usize) -> usize {
         let mut index = position / 64;
         let below = self.marks[index] & ((1 << (position % 64)) - 1);
@@ -125,7 +121,7 @@ impl StackDistances {
         count
     }
 
-    /// Moves all marks to the front, in their order, and makes room behind.
+    /// Moves all marks to the front, in order, and leaves free positions behind them.
     fn renumber(&mut self) {
         let mut positions = std::mem::take(&mut self.positions);
         for position in positions.values_mut() {
@@ -134,8 +130,8 @@ impl StackDistances {
         self.positions = positions;
         self.next = self.positions.len();
         let words = (2 * self.next).max(POSITIONS_MIN).div_ceil(64);
-        // Sums are of 32 bits, and a position takes memory: 2^32 blocks are
-        // 16 TiB of disk and more than 64 GiB of memory here.
+        // Sums have 32 bits: 2^32 blocks are a disk of 16 TiB, and would take more than 64 GiB
+        // of memory here.
         assert!(self.next < u32::MAX as usize, "too many blocks for a stack");
         self.marks.clear();
         self.marks.resize(words, 0);

@@ -1,4 +1,4 @@
-//! The exact curve: every access counts.
+//! The exact curve, from all accesses.
 
 use super::curve::Curve;
 use super::distances::StackDistances;
@@ -7,13 +7,12 @@ use super::distances::StackDistances;
 #[derive(Clone, Debug, Default)]
 pub struct Exact {
     distances: StackDistances,
-    // Accesses of distance index + 1; as long as the longest distance.
+    // At index i, accesses of distance i + 1.
     hits: Vec<u64>,
     accesses: u64,
 }
 
 impl Exact {
-    /// Of no accesses yet.
     pub fn new() -> Self {
         Self::default()
     }
@@ -30,29 +29,28 @@ impl Exact {
         }
     }
 
-    /// How many accesses were counted.
+    /// Number of accesses counted.
     pub fn accesses(&self) -> u64 {
         self.accesses
     }
 
-    /// How many different blocks they were of.
+    /// Number of distinct blocks.
     pub fn blocks(&self) -> u64 {
         self.distances.blocks() as u64
     }
 
-    /// How many accesses miss in a cache of `blocks` blocks, empty at first.
+    /// Misses of an initially empty cache of `blocks` blocks.
     pub fn misses(&self, blocks: u64) -> u64 {
         let held = self.hits.len().min(blocks as usize);
         self.accesses - self.hits[..held].iter().sum::<u64>()
     }
 
-    /// The distances that occur, ascending, with their counts.
+    /// The distances that occur, ascending, and their counts.
     pub(super) fn hits(&self) -> impl Iterator<Item = (u64, u64)> {
         let counts = self.hits.iter().zip(1..);
         counts.filter_map(|(count, distance)| (*count > 0).then_some((distance, *count)))
     }
 
-    /// The miss ratio at every size.
     pub fn curve(&self) -> Curve {
         let hits = self
             .hits()

@@ -6,29 +6,27 @@ use super::curve::Curve;
 use super::exact::Exact;
 use super::hash;
 
-/// Counts the accesses to a share of the blocks, chosen by hash.
+/// Counts the accesses to a sample of the blocks, chosen by hash.
 ///
-/// The correction (section 3.4 of the paper): the sample should have as many
-/// accesses as its rate says. When a very hot block is drawn or left out it has
-/// more or fewer; the difference counts as accesses of the shortest distance,
-/// which is what accesses to a hot block have. Without it a curve is shifted as
-/// a whole.
+/// The correction (section 3.4 of the paper): the number of sampled accesses should match the
+/// rate. It does not if a very hot block is in the sample or missing from it. The difference is
+/// counted as accesses of the shortest distance, that of accesses to a hot block. Without the
+/// correction the whole curve is shifted.
 ///
-/// How good an estimate is depends on how many blocks are sampled, not on their
-/// share: with fewer than some thousand, so 1 % of less than about half a
-/// million, expect errors past a hundredth. [`super::FixedSize`] keeps their
-/// number where this keeps their share.
+/// The error depends on the number of sampled blocks, not on the rate. With fewer than a few
+/// thousand, that is 1 % of less than about half a million, expect errors above 0.01.
+/// [`super::FixedSize`] fixes the number of blocks instead of the rate.
 #[derive(Clone, Debug)]
 pub struct FixedRate {
     seed: u64,
-    // Blocks of this rank and below count; the rate's share of 2^64.
+    // Blocks up to this rank are sampled: the rate times 2^64.
     rank_max: u64,
     rate: f64,
     sampled: Exact,
     accesses: u64,
 }
 
-/// The rate is no share.
+/// The rate is not in (0, 1].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BadRate(f64);
 
@@ -37,7 +35,7 @@ impl fmt::Display for BadRate {
         let Self(rate) = self;
         write!(
             f,
-            "a sampling rate is more than 0 and at most 1, such as 0.01, not {rate}"
+            "invalid sampling rate {rate}; expected more than 0 and at most 1, e.g. 0.01"
         )
     }
 }
@@ -45,14 +43,14 @@ impl fmt::Display for BadRate {
 impl std::error::Error for BadRate {}
 
 impl FixedRate {
-    /// Samples the share `rate` of all blocks; `seed` says which.
+    /// Samples blocks at `rate`; `seed` selects them.
     pub fn new(rate: f64, seed: u64) -> Result<Self, BadRate> {
         if !(rate > 0.0 && rate <= 1.0) {
             return Err(BadRate(rate));
         }
         Ok(Self {
             seed,
-            // Saturates at the largest number for a rate of 1.
+            // For a rate of 1 the conversion saturates at u64::MAX.
             rank_max: (rate * 2f64.powi(64)) as u64,
             rate,
             sampled: Exact::new(),
@@ -68,13 +66,12 @@ impl FixedRate {
         }
     }
 
-    /// How many blocks the sample has.
+    /// Number of sampled blocks.
     pub fn blocks(&self) -> u64 {
         self.sampled.blocks()
     }
 
-    /// The estimated miss ratio at every size; `None` when no block was sampled, of which
-    /// nothing can be estimated.
+    /// The estimated curve; `None` if no block was sampled.
     pub fn curve(&self) -> Option<Curve> {
         if self.blocks() == 0 {
             return None;

@@ -1,4 +1,4 @@
-//! SHARDS of a fixed size: constant memory for any number of blocks.
+//! SHARDS with a fixed sample size: constant memory for any number of blocks.
 
 use std::collections::{BTreeMap, BinaryHeap};
 use std::fmt;
@@ -7,30 +7,28 @@ use super::curve::Curve;
 use super::distances::StackDistances;
 use super::hash;
 
-/// Bits of a distance that tell its bin from others of the same magnitude: a
-/// bin is at most a 128th of its distance wide.
+/// Significant bits of a bin: the width of a bin is at most 1/128 of its distance.
 const BIN_BITS: u32 = 7;
 
-/// Counts the accesses to the blocks of least hash, a given number of them.
+/// Counts the accesses to a given number of blocks, those of least hash.
 ///
-/// The rate begins at 1. When the sample grows past its size, the block of the
-/// largest hash leaves it, and the rate falls to that hash: from there on only
-/// blocks below it count. The paper multiplies all counts by the new rate over
-/// the old one at each fall; to count each access as one over the rate of its
-/// time is the same up to a factor, and touches nothing twice.
+/// The rate starts at 1. When the sample exceeds its size, the block with the largest hash is
+/// removed and the rate falls to that hash: from then on only blocks below it are sampled. The
+/// paper rescales all counts by the ratio of the rates at each fall. Weighting each access by
+/// 1 / (current rate) is equivalent up to a constant factor, without rescaling.
 ///
-/// Distances go into bins of logarithmic width, as the falling rate makes them
-/// any number, and counts of each would not be constant memory.
+/// Distances are divided by the rate and can have any value, so they are counted in bins of
+/// logarithmic width: a count per distance would not take constant memory.
 #[derive(Clone, Debug)]
 pub struct FixedSize {
     seed: u64,
     blocks_max: usize,
-    // Blocks of a rank below this one count; 2^64 at first.
+    // Blocks of a rank below this one are sampled; initially 2^64.
     rank_end: u128,
-    // The rank and the number of each block in the sample.
+    // Rank and number of each sampled block.
     sample: BinaryHeap<(u64, u64)>,
     distances: StackDistances,
-    // By the least distance of a bin.
+    // By the least distance of the bin.
     hits: BTreeMap<u64, f64>,
     sampled: f64,
     accesses: u64,
@@ -42,13 +40,13 @@ pub struct NoSample;
 
 impl fmt::Display for NoSample {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a sample takes at least one block; 8192 are usual")
+        f.write_str("invalid sample of 0 blocks; expected at least 1, e.g. 8192")
     }
 }
 
 impl std::error::Error for NoSample {}
 
-/// The least number in the bin of `distance`.
+/// The least distance in the bin of `distance`.
 fn bin(distance: u64) -> u64 {
     let width_log2 = distance
         .checked_ilog2()
@@ -58,7 +56,7 @@ fn bin(distance: u64) -> u64 {
 }
 
 impl FixedSize {
-    /// Samples at most `blocks_max` blocks; `seed` says which.
+    /// Samples at most `blocks_max` blocks; `seed` selects them.
     pub fn new(blocks_max: usize, seed: u64) -> Result<Self, NoSample> {
         if blocks_max == 0 {
             return Err(NoSample);
@@ -75,12 +73,12 @@ impl FixedSize {
         })
     }
 
-    /// The share of blocks that count by now.
+    /// The current sampling rate.
     pub fn rate(&self) -> f64 {
         self.rank_end as f64 / 2f64.powi(64)
     }
 
-    /// How many blocks the sample has.
+    /// Number of sampled blocks.
     pub fn blocks(&self) -> usize {
         self.sample.len()
     }
@@ -113,8 +111,7 @@ impl FixedSize {
         }
     }
 
-    /// The estimated miss ratio at every size, corrected as
-    /// [`super::FixedRate`]'s is.
+    /// The estimated curve, with the same correction as in [`super::FixedRate`].
     pub fn curve(&self) -> Curve {
         let accesses = self.accesses as f64;
         let shortest = self

@@ -2,23 +2,22 @@
 
 use std::hash::{BuildHasherDefault, Hasher};
 
-/// The finalizer of splitmix64 (Steele et al., OOPSLA'14): a bijection in which
-/// every input bit changes about half of the output bits.
+/// The finalizer of splitmix64 (Steele et al., OOPSLA'14): a bijection in which each input bit
+/// affects about half of the output bits.
 pub(super) fn mix(mut z: u64) -> u64 {
     z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ z >> 31
 }
 
-/// Where `block` lies among all, for the sample that `seed` draws. A bijection
-/// for each seed, so two blocks never have the same.
-pub(crate) fn rank(seed: u64, block: u64) -> u64 {
+/// The rank by which sampling with `seed` selects `block`. A bijection for each seed, so ranks
+/// of blocks are distinct.
+pub(super) fn rank(seed: u64, block: u64) -> u64 {
     mix(block ^ mix(seed.wrapping_add(0x9e37_79b9_7f4a_7c15)))
 }
 
-/// A hasher for tables keyed by block numbers. It multiplies where [`rank`]
-/// mixes: a table of blocks sampled by their rank, and hashed by it too, would
-/// fill only the part of it that was sampled.
+/// A hasher for tables keyed by block number. It must be independent of [`rank`]: a table of
+/// blocks sampled by rank and hashed by rank would use only a fraction of its buckets.
 #[derive(Default)]
 pub(super) struct BlockHasher(u64);
 
@@ -36,8 +35,8 @@ impl Hasher for BlockHasher {
     }
 
     fn write_u64(&mut self, block: u64) {
-        // The high half of a product depends on all bits of its factors, the
-        // low half only on those below.
+        // The high half of the product depends on all bits of the factors; a bit of the low
+        // half depends only on lower bits.
         let product = u128::from(self.0 ^ block ^ 0x2545_f491_4f6c_dd1d)
             * u128::from(0x9e37_79b9_7f4a_7c15_u64);
         self.0 = (product >> 64) as u64 ^ product as u64;

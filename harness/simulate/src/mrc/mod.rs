@@ -1,12 +1,11 @@
-//! Miss-ratio curves: how often an LRU cache of each size would miss, from one
-//! pass over the accesses.
+//! Miss-ratio curves: the miss ratio of an LRU cache at every size, from one pass over the
+//! accesses.
 //!
-//! LRU caches are nested (Mattson, Gecsei, Slutz and Traiger, "Evaluation
-//! techniques for storage hierarchies", IBM Systems Journal 9(2), 1970): an
-//! access hits in exactly those that hold at least as many blocks as its *stack
-//! distance*, the number of different blocks accessed since the block's last
-//! access, itself included. So the distances of all accesses give the whole
-//! [`Curve`].
+//! LRU has the inclusion property (Mattson, Gecsei, Slutz and Traiger, "Evaluation techniques
+//! for storage hierarchies", IBM Systems Journal 9(2), 1970): an access hits exactly in the
+//! caches of at least as many blocks as its *stack distance*, the number of distinct blocks
+//! accessed since the last access to the block, itself included. So the distances of all
+//! accesses give the whole [`Curve`].
 //!
 //! ```text
 //!  blocks ─┬─ Exact:     every block ─────────────────┐
@@ -14,20 +13,20 @@
 //!          └─ FixedSize: the s blocks of least hash ──┘
 //! ```
 //!
-//! - [`Exact`]: O(log n) an access, memory for every distinct block.
-//! - [`FixedRate`], [`FixedSize`]: SHARDS (Waldspurger, Park, Garthwaite and
-//!   Ahmad, "Efficient MRC construction with SHARDS", FAST'15). A hash of the
-//!   block decides whether all of its accesses count or none; distances among
-//!   those that count, divided by their share, estimate the others'.
+//! - [`Exact`]: O(log n) per access, memory for every distinct block.
+//! - [`FixedRate`], [`FixedSize`]: SHARDS (Waldspurger, Park, Garthwaite and Ahmad, "Efficient
+//!   MRC construction with SHARDS", FAST'15). A hash of the block decides whether all of its
+//!   accesses are sampled or none. Distances within the sample, divided by the sampling rate,
+//!   estimate the real ones.
 //!
-//! What an access is, a read or a write, does not matter here: both use a block.
+//! Reads and writes are treated alike.
 
 mod curve;
 mod distances;
 mod exact;
 mod fixed_rate;
 mod fixed_size;
-pub(crate) mod hash;
+mod hash;
 #[cfg(test)]
 mod tests;
 

@@ -1,5 +1,5 @@
-//! Distances held against a stack that is searched from the top, curves against
-//! caches that are simulated, estimates against the exact curve.
+//! Compares distances with those of a naive stack, curves with simulated caches, and estimates
+//! with the exact curve.
 
 use std::collections::VecDeque;
 
@@ -9,7 +9,7 @@ use workloads::{Pattern, Workload};
 
 use super::{BadRate, Curve, Exact, FixedRate, FixedSize, NoSample, StackDistances};
 
-/// An LRU stack as one would write it down, the top first.
+/// A naive LRU stack, the top first.
 #[derive(Default)]
 struct Naive(VecDeque<u64>);
 
@@ -38,7 +38,7 @@ fn simulated_misses(accesses: &[u64], blocks: usize) -> u64 {
     misses
 }
 
-/// Accesses that go over hot blocks, over all, and through in order, by turns.
+/// A mix of accesses to hot blocks, to all blocks, and in sequence.
 fn accesses(seed: u64, count: usize, blocks: u64) -> Vec<u64> {
     let mut random = rng(seed);
     let mut at = 0;
@@ -50,7 +50,7 @@ fn accesses(seed: u64, count: usize, blocks: u64) -> Vec<u64> {
                 1 => (at + 1) % blocks,
                 _ => random.random_range(0..hot),
             };
-            // Numbers as of places on a large disk.
+            // Block numbers of a large disk.
             at * 0x1_0000_0001
         })
         .collect()
@@ -84,8 +84,8 @@ fn fixed_size(accesses: &[u64], blocks: usize, seed: u64) -> FixedSize {
 }
 
 #[test]
-fn distances_are_depths_in_a_searched_stack() {
-    // Few blocks renumber in place, many make the line grow.
+fn distances_are_depths_in_a_naive_stack() {
+    // A few blocks are renumbered in place; many make the line grow.
     for (seed, blocks) in [(1, 1), (2, 2), (3, 64), (4, 700), (5, 6000)] {
         let mut stack = Naive::default();
         let mut distances = StackDistances::new();
@@ -103,7 +103,7 @@ fn distances_are_depths_in_a_searched_stack() {
 }
 
 #[test]
-fn memory_is_bounded_by_the_blocks() {
+fn memory_depends_on_the_number_of_blocks_only() {
     let mut distances = StackDistances::new();
     for block in accesses(1, 1_000_000, 100) {
         distances.access(block);
@@ -169,7 +169,7 @@ fn a_sample_of_everything_is_exact() {
 }
 
 #[test]
-fn a_sample_of_one_size_stays_of_it() {
+fn a_fixed_size_sample_never_exceeds_its_size() {
     let trace = accesses(3, 100_000, 20_000);
     let mut estimate = FixedSize::new(500, 3).unwrap();
     let mut rate = estimate.rate();
@@ -180,18 +180,18 @@ fn a_sample_of_one_size_stays_of_it() {
         assert!(estimate.rate() <= rate);
         rate = estimate.rate();
     }
-    // 500 of 20,000, give or take five standard errors.
+    // 500 of 20,000, within five standard errors.
     assert!((rate - 0.025).abs() < 0.006, "{rate}");
 }
 
 #[test]
-fn rates_and_sizes_of_no_sample_are_refused() {
+fn invalid_rates_and_sizes_are_rejected() {
     for rate in [0.0, -0.1, 1.1, f64::NAN, f64::INFINITY] {
         let error: BadRate = FixedRate::new(rate, 1).unwrap_err();
         assert!(error.to_string().contains("at most 1"), "{rate}");
     }
     assert_eq!(FixedSize::new(0, 1).unwrap_err(), NoSample);
-    // Nothing sampled: nothing is known, and nothing divides by it.
+    // Empty samples: no curve, and no division by zero.
     assert_eq!(FixedRate::new(0.01, 1).unwrap().curve(), None);
     assert_eq!(FixedSize::new(9, 1).unwrap().curve().miss_ratio(5), 1.0);
     assert_eq!(Exact::new().curve().miss_ratio(5), 1.0);
@@ -211,7 +211,7 @@ fn errors(name: &str, exact: &Exact, estimate: impl Fn(u64) -> Curve) -> Vec<f64
     errors
 }
 
-/// The bar: 0.01 at 1 %, for every one of the samples drawn, not a lucky one.
+/// The error is below 0.01 for all samples, not just for one seed.
 #[test]
 fn shards_is_within_a_hundredth_of_the_exact_curve() {
     let trace = zipf(0.99, 1, 1 << 20, 4_000_000);

@@ -1,8 +1,7 @@
-//! What to do about a trace that is refused, by the options of the command at hand and
-//! with the numbers with which they take it.
+//! Error messages for rejected traces: the options that accept them, with values.
 //!
-//! The reader says what is wrong. It knows no options; here they are all named, and a test
-//! holds the names against [`super::options`].
+//! The reader reports the problem but knows no command-line options. They are named here, and a
+//! test compares the names with [`super::options`].
 
 use std::error::Error;
 use std::fmt;
@@ -17,16 +16,16 @@ use super::image::DISK_BYTES_MAX;
 use super::options::ReadArgs;
 use super::survey::Survey;
 
-/// What a trace is read for.
+/// The purpose of reading a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// To be counted or simulated: any place goes.
+    /// Statistics or simulation: any address is valid.
     Count,
-    /// To be a disk, whose blocks have 32 bits.
+    /// A trace disk, whose block numbers have 32 bits.
     Image,
 }
 
-/// An error of the reader, with advice in place of its own remedy.
+/// An error of the reader with advice instead of its generic remedy.
 #[derive(Debug)]
 struct Advised {
     error: TraceError,
@@ -50,7 +49,7 @@ impl Error for Advised {
     }
 }
 
-/// The same error, with what the options can do about it if they can.
+/// Adds the options that accept the trace to the error, if there are any.
 pub fn advise(
     error: anyhow::Error,
     path: &Path,
@@ -62,7 +61,6 @@ pub fn advise(
         Ok(error) => error,
         Err(other) => return other,
     };
-    // What the trace was read by.
     let Ok(options) = given.options() else {
         return error.into();
     };
@@ -88,7 +86,7 @@ struct Case<'a> {
     progress: Progress,
 }
 
-/// At least `bytes`, in a number that is easy to type.
+/// At least `bytes`, rounded up to a short number.
 fn round_up(bytes: u64) -> ByteSize {
     let unit = if bytes >= 1 << 34 { 1 << 30 } else { 1 << 20 };
     ByteSize(bytes.checked_next_multiple_of(unit).unwrap_or(bytes))
@@ -102,28 +100,28 @@ impl Case<'_> {
     fn advice(&self, problem: &Problem) -> Result<Option<String>> {
         Ok(Some(match problem {
             Problem::UnknownFormat(_) | Problem::Contradiction { .. } => {
-                format!("name it with `--format`, one of {}", Format::names())
+                format!("set it with `--format`, one of {}", Format::names())
             }
             Problem::NotThisFormat(..) => {
-                format!("name another with `--format`, one of {}", Format::names())
+                format!("set another with `--format`, one of {}", Format::names())
             }
             Problem::LineTooLong | Problem::NotText if self.options.format.is_none() => {
-                "this is not a text trace, name its format with `--format`".to_owned()
+                "this is not a text trace: set its format with `--format`".to_owned()
             }
             Problem::NoUse { setting, .. } => match &self.given.options_of(*setting)[..] {
-                [option] => format!("leave out {option}, which has no effect"),
-                options => format!("leave out {}, which have no effect", options.join(" and ")),
+                [option] => format!("remove {option}, which has no effect"),
+                options => format!("remove {}, which have no effect", options.join(" and ")),
             },
             Problem::Overlap { .. } => format!(
-                "{}, or allow requests of a disk that overlap with `--overlap allow`",
+                "{}, or allow overlapping requests with `--overlap allow`",
                 self.as_objects()
             ),
             Problem::Overflow(what) if what.contains("object id") => format!(
-                "{}, or give the unit of the addresses with `--id-unit`",
+                "{}, or set the unit of the addresses with `--id-unit`",
                 self.as_objects()
             ),
             Problem::TooManyObjects(_) => {
-                "read only its beginning with `--limit REQUESTS`".to_owned()
+                "read only the first requests with `--limit REQUESTS`".to_owned()
             }
             Problem::TooLong { length_bytes, .. } => self.too_long(*length_bytes)?,
             Problem::TimeGoesBack { .. } => self.time_goes_back()?,
@@ -133,11 +131,11 @@ impl Case<'_> {
         }))
     }
 
-    /// Names of objects in place of addresses, without the options that exclude that.
+    /// Reads ids as objects, without the options that exclude `--ids objects`.
     fn as_objects(&self) -> String {
         format!(
-            "read ids as names of objects with `--ids objects` in place of {}",
-            self.given.of_addresses().join(" ")
+            "read ids as object names with `--ids objects` instead of {}",
+            self.given.address_options().join(" ")
         )
     }
 
@@ -145,36 +143,36 @@ impl Case<'_> {
         let cap = ByteSize(Record::LENGTH_BYTES_CAP.into());
         if length_bytes > cap.0 {
             return Ok(format!(
-                "{cap} is the most that --max-request can allow, so split the request into several \
-                 if it is real, or correct --format"
+                "--max-request allows at most {cap}: split the request if it is valid, or correct \
+                 --format"
             ));
         }
         Ok(match self.survey(None)? {
-            // What cannot be read twice.
-            None => format!("if it is real, `--max-request SIZE` takes it, up to {cap}"),
+            // A pipe, which cannot be read twice.
+            None => format!("if it is valid, allow it with `--max-request SIZE`, up to {cap}"),
             Some(survey) => format!(
-                "if it is real, `--max-request {}` takes it and all others",
+                "if it is valid, `--max-request {}` allows it and all others",
                 round_up(survey.length_bytes_max).min(cap)
             ),
         })
     }
 
     fn time_goes_back(&self) -> Result<String> {
-        let clamp = "`--times clamp` keeps their order and counts";
+        let clamp = "`--times clamp` keeps their order and changes the times of";
         Ok(match self.survey(None)? {
-            None => format!("`--times sort:RECORDS` sorts records, {clamp} them as later"),
+            None => format!("`--times sort:RECORDS` sorts the records; {clamp} late ones"),
             Some(Survey { late, window, .. }) => match window {
-                Some(window) => format!(
-                    "`--times sort:{window}` sorts its records, {clamp} {late} of them as later"
-                ),
+                Some(window) => {
+                    format!("`--times sort:{window}` sorts the records; {clamp} {late}")
+                }
                 None => format!(
-                    "it is too far out of order to be sorted in memory, and {clamp} {late} of its records as later"
+                    "the records are too far out of order to sort in memory; {clamp} {late}"
                 ),
             },
         })
     }
 
-    /// Where the disk ends, if it does, and where the largest that there is would.
+    /// The size of the disk, if given, and the limit for this purpose.
     fn disks(&self) -> (Option<u64>, u64) {
         let most = match self.purpose {
             Purpose::Count => u64::MAX,
@@ -183,28 +181,30 @@ impl Case<'_> {
         (self.options.disk_bytes, most)
     }
 
-    /// What lays several volumes out so that each has room, and the disk has room for all.
+    /// The options that place all volumes on one disk without overlap, if there are any.
     fn volumes(&self, survey: &Survey) -> Option<String> {
         let (disk, most) = self.disks();
         let volume = survey.volume_bytes()?;
         let all = volume.checked_mul(survey.volumes)?;
         let size = ByteSize(volume);
         let count = survey.volumes;
-        match () {
-            () if all <= disk.unwrap_or(most) => Some(format!(
-                "`--volume {size}` has room for each of its {count} volumes, and the disk for all of them"
-            )),
-            () if all <= most => Some(format!(
-                "`--volume {size} --disk {}` has room for each of its {count} volumes",
+        if all <= disk.unwrap_or(most) {
+            Some(format!(
+                "`--volume {size}` fits each of its {count} volumes, and the disk fits all of them"
+            ))
+        } else if all <= most {
+            Some(format!(
+                "`--volume {size} --disk {}` fits each of its {count} volumes",
                 ByteSize(all)
-            )),
-            () => None,
+            ))
+        } else {
+            None
         }
     }
 
     fn beyond_volume(&self) -> Result<String> {
         Ok(match self.survey(None)? {
-            None => "give each volume more room with `--volume SIZE`".to_owned(),
+            None => "set a larger volume size with `--volume SIZE`".to_owned(),
             Some(survey) => self.volumes(&survey).unwrap_or_else(|| too_large(&survey)),
         })
     }
@@ -212,8 +212,7 @@ impl Case<'_> {
     fn beyond_disk(&self, disk_bytes: u64) -> Result<String> {
         let Some(survey) = self.survey(Some(disk_bytes))? else {
             return Ok(
-                "give it a larger `--disk`, or leave such requests out with `--beyond skip`"
-                    .to_owned(),
+                "set a larger `--disk`, or skip such requests with `--beyond skip`".to_owned(),
             );
         };
         let (disk, most) = self.disks();
@@ -221,10 +220,10 @@ impl Case<'_> {
             Some(_) => "`--beyond skip`".to_owned(),
             None => format!("`--disk {} --beyond skip`", ByteSize(disk_bytes)),
         };
-        let skip = format!("{skip} leaves out {}", survey.beyond_share());
+        let skip = format!("{skip} skips {}", survey.beyond_share());
         let room = match survey.volumes {
             1 if survey.end_bytes <= most => Some(format!(
-                "`--disk {}` has room for all",
+                "`--disk {}` fits all requests",
                 round_up(survey.end_bytes)
             )),
             1 => None,
@@ -240,7 +239,7 @@ impl Case<'_> {
 
 fn too_large(survey: &Survey) -> String {
     format!(
-        "split the file, one volume each: its {} volumes are more than one disk holds",
+        "split the file into one per volume: its {} volumes do not fit on one disk",
         survey.volumes
     )
 }
@@ -264,7 +263,7 @@ mod tests {
 
     const HIDDEN: Progress = Progress { shown: false };
 
-    /// The options that a text names, without their values.
+    /// The options in a text, without their values.
     fn options(text: &str) -> Vec<String> {
         let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
         let options = words.filter_map(|word| word.strip_prefix("--"));
@@ -272,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn every_option_that_is_named_exists() {
+    fn all_options_in_advice_exist() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("t.csv");
         let head = "time_ns,op,offset_bytes,length_bytes\n";

@@ -1,8 +1,8 @@
-//! The disk that a guest replays, made of a trace.
+//! Converts a trace to the disk image that a guest replays.
 //!
-//! The layout is that of [`workloads::trace_disk`]. The image grows in a file beside its
-//! place and gets its header, and then its name, when it is complete: no run sees half of one,
-//! and whatever ends the work before takes the file away.
+//! [`workloads::trace_disk`] defines the layout. The image is written to a temporary file in the
+//! same folder; header and final name are written last. So no incomplete image is ever visible,
+//! and an error or interrupt removes the temporary file.
 
 use std::fs::{File, Permissions};
 use std::io::{BufWriter, Seek, Write};
@@ -18,30 +18,27 @@ use workloads::trace_disk::{Access, Header};
 use super::distinct::{Count, Distinct};
 use super::pass::{Summary, pass};
 
-/// The largest disk whose blocks an image can name.
+/// The largest disk whose blocks an image can address.
 pub const DISK_BYTES_MAX: u64 = (1 << u32::BITS) * BLOCK_BYTES;
 
-/// What is written at a time.
 const BUFFER_BYTES: usize = 1 << 18;
 
-/// What an image was made of.
+/// A converted trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Converted {
-    /// The trace.
     pub summary: Summary,
-    /// Different blocks that it accesses.
+    /// Distinct blocks accessed.
     pub distinct: Count,
-    /// The size of the image.
     pub image_bytes: u64,
 }
 
-/// Makes an image of the trace at `path`, as the new file `out`.
+/// Converts the trace at `path` to the new file `out`.
 ///
 /// # Errors
-/// When `out` is there already or cannot be written, when the trace cannot be read to its
-/// end or accesses nothing, or when the run is to stop. There is no `out` then.
+/// When `out` exists or cannot be written, the trace cannot be read to its end or accesses no
+/// block, or on an interrupt. `out` is then not created.
 pub fn convert(path: &Path, options: Options, out: &Path, progress: Progress) -> Result<Converted> {
-    let exists = || format!("{} exists already: choose another name", out.display());
+    let exists = || format!("{} already exists: choose another name", out.display());
     ensure!(out.symlink_metadata().is_err(), exists());
     let folder = match out.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -49,17 +46,16 @@ pub fn convert(path: &Path, options: Options, out: &Path, progress: Progress) ->
     };
     let (image, converted) = trace_image(path, options, folder, progress)?;
     image.persist_noclobber(out).map_err(|failed| {
-        anyhow!(failed.error).context(format!("name the image {}", out.display()))
+        anyhow!(failed.error).context(format!("rename the image to {}", out.display()))
     })?;
     Ok(converted)
 }
 
-/// Makes an image of the trace at `path`, as a file in `folder` that goes when its path is
-/// dropped.
+/// Converts the trace at `path` to a temporary file in `folder`.
 ///
 /// # Errors
-/// When the file cannot be written, when the trace cannot be read to its end or accesses
-/// nothing, or when the run is to stop.
+/// When the file cannot be written, the trace cannot be read to its end or accesses no block, or
+/// on an interrupt.
 pub fn trace_image(
     path: &Path,
     mut options: Options,
@@ -69,7 +65,7 @@ pub fn trace_image(
     options.disk_bytes.get_or_insert(DISK_BYTES_MAX);
     ensure!(
         options.disk_bytes <= Some(DISK_BYTES_MAX),
-        "a trace disk names blocks of a disk of up to 16TiB: give a smaller --disk"
+        "a trace disk addresses at most 16TiB: set a smaller --disk"
     );
     let writing = || {
         format!(
@@ -80,18 +76,17 @@ pub fn trace_image(
     };
     let file = tempfile::Builder::new()
         .prefix(".trace-disk-")
-        // As any new file: the mask of the process still counts.
+        // The mode of an ordinary new file, subject to the umask.
         .permissions(Permissions::from_mode(0o666))
         .tempfile_in(folder)
         .with_context(writing)?;
     let (file, image) = file.into_parts();
     let mut writer = Writer::new(file).with_context(writing)?;
     let mut distinct = Distinct::default();
-    let made = pass(path, options, progress, "converting", |record| {
+    let summary = pass(path, options, progress, "converting", |record| {
         record.blocks().for_each(|block| distinct.add(block));
         writer.add(record).with_context(writing)
-    });
-    let summary = made?;
+    })?;
     let image_bytes = writer.finish().with_context(writing)?;
     let converted = Converted {
         summary,
@@ -111,7 +106,7 @@ struct Writer {
 impl Writer {
     fn new(file: File) -> std::io::Result<Self> {
         let mut file = BufWriter::with_capacity(BUFFER_BYTES, file);
-        // Room for the header, which is not known yet.
+        // A placeholder for the header, which is written at the end.
         file.write_all(&[0; BLOCK_BYTES as usize])?;
         Ok(Self {
             file,
@@ -123,8 +118,8 @@ impl Writer {
     fn add(&mut self, record: &Record) -> Result<()> {
         let write = record.op() == Op::Write;
         for block in record.blocks() {
-            // The reader holds every request against a disk of at most DISK_BYTES_MAX.
-            let block = u32::try_from(block).context("a block past the disk")?;
+            // The reader checks each request against a disk of at most DISK_BYTES_MAX.
+            let block = u32::try_from(block).context("block number past 32 bits")?;
             let access = Access::new(block, write, self.requests);
             self.file.write_all(&access.encode())?;
             self.header.accesses += 1;
@@ -133,7 +128,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Fills the last block, writes the header, and says how long the image is.
+    /// Pads the last block and writes the header; returns the size of the image.
     fn finish(self) -> std::io::Result<u64> {
         let image_bytes = self.header.disk_blocks() * BLOCK_BYTES;
         let mut file = self

@@ -1,4 +1,4 @@
-//! What is in a trace, for a person and as JSON.
+//! The description of a trace, as text and as JSON.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -11,57 +11,49 @@ use workloads::trace::{BLOCK_BYTES, Options};
 use super::distinct::{Count, Distinct};
 use super::pass::{Summary, pass};
 
-/// What `harness trace info` says, and `convert` of what it converted.
+/// The output of `harness trace info` and `harness trace convert`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Info {
-    /// The trace.
     pub file: PathBuf,
-    /// The name of its format.
     pub format: &'static str,
-    /// Requests, those that move nothing among them.
+    /// Requests, empty ones included.
     pub requests: u64,
-    /// Requests that read.
     pub reads: u64,
-    /// Requests that write.
     pub writes: u64,
-    /// Requests that move nothing.
+    /// Requests of 0 bytes.
     pub empty_requests: u64,
-    /// Bytes read.
     pub read_bytes: u64,
-    /// Bytes written.
     pub write_bytes: u64,
     /// Accesses to single blocks of 4 KiB.
     pub accesses: u64,
-    /// Of these, writes.
+    /// Accesses that write.
     pub write_accesses: u64,
-    /// Different blocks accessed.
     pub distinct_blocks: u64,
-    /// Whether that number is exact, and no estimate.
+    /// False if `distinct_blocks` is an estimate.
     pub distinct_exact: bool,
     /// The lowest block accessed.
     pub first_block: u64,
-    /// The block after the highest one.
+    /// The block after the highest one accessed.
     pub end_block: u64,
     /// From the first request to the last, nanoseconds.
     pub duration_ns: u64,
-    /// Records that are neither read nor write.
+    /// Skipped records that are neither reads nor writes.
     pub other_commands: u64,
-    /// Requests past the end of the disk, left out.
+    /// Skipped requests past the end of the disk.
     pub beyond_disk: u64,
-    /// Records earlier than the one before.
+    /// Records earlier than their predecessor, whose times were clamped.
     pub clamped: u64,
     /// Requests of objects larger than the one block that each counts as.
     pub larger_objects: u64,
-    /// Volumes, of a format that has them.
+    /// Number of volumes; 0 for formats without volumes.
     pub volumes: u64,
-    /// What the file does not say and was taken to be so, in sentences.
+    /// Assumptions about what the file does not specify, in sentences.
     pub assumptions: Vec<String>,
-    /// What was left out, or changed, in sentences.
+    /// What was skipped or changed, in sentences.
     pub notes: Vec<String>,
 }
 
 impl Info {
-    /// Of a trace that was read.
     pub fn new(file: &Path, summary: &Summary, distinct: Count) -> Self {
         Self {
             file: file.to_owned(),
@@ -89,10 +81,10 @@ impl Info {
         }
     }
 
-    /// Reads the trace at `path` for it.
+    /// Reads the trace at `path`.
     ///
     /// # Errors
-    /// When it cannot be read to its end or accesses nothing, or when the run is to stop.
+    /// When it cannot be read to its end or accesses no block, or on an interrupt.
     pub fn read(path: &Path, options: Options, progress: Progress) -> Result<Self> {
         let mut distinct = Distinct::default();
         let summary = pass(path, options, progress, "reading", |record| {
@@ -103,7 +95,7 @@ impl Info {
     }
 }
 
-/// Bytes in the largest binary unit of which there is one.
+/// Bytes in the largest binary unit that gives at least 1.
 struct Size(u64);
 
 impl fmt::Display for Size {
@@ -128,7 +120,7 @@ impl fmt::Display for Info {
         line(
             "requests",
             format!(
-                "{}: {} reads of {}, {} writes of {}, {} of nothing",
+                "{}: {} reads of {}, {} writes of {}, {} empty",
                 self.requests,
                 self.reads,
                 Size(self.read_bytes),
@@ -140,14 +132,14 @@ impl fmt::Display for Info {
         line(
             "accesses",
             format!(
-                "{} to blocks of 4 KiB, {} of them writes",
+                "{} of 4 KiB blocks, {} of them writes",
                 self.accesses, self.write_accesses
             ),
         )?;
         line(
             "blocks",
             format!(
-                "{}{} different ones, {}",
+                "{}{} distinct, {}",
                 if self.distinct_exact { "" } else { "about " },
                 self.distinct_blocks,
                 Size(self.distinct_blocks.saturating_mul(BLOCK_BYTES))
@@ -159,7 +151,7 @@ impl fmt::Display for Info {
                 "blocks {} to {}: {}",
                 self.first_block,
                 self.end_block - 1,
-                room_for(self.end_block)
+                disk_needed(self.end_block)
             ),
         )?;
         line(
@@ -174,19 +166,15 @@ impl fmt::Display for Info {
     }
 }
 
-/// Which disk the blocks before `end` need, or what to do where none is large enough: the
-/// volumes of a trace lie one behind the other.
-fn room_for(end: u64) -> String {
+/// The disk size that the blocks before `end` need, or advice if that exceeds a trace disk.
+fn disk_needed(end: u64) -> String {
     let bytes = end.saturating_mul(BLOCK_BYTES);
-    match end <= u64::from(u32::MAX) {
-        true => format!(
-            "a disk of {bytes} bytes ({}) has room for them",
+    if end <= u64::from(u32::MAX) {
+        format!("a disk of {bytes} bytes ({}) fits them", Size(bytes))
+    } else {
+        format!(
+            "{}, more than the 16 TiB of a trace disk: place volumes closer with `--volume SIZE`",
             Size(bytes)
-        ),
-        false => format!(
-            "{}, more than the 16 TiB of a trace disk: volumes that are smaller take less, \
-             `--volume SIZE`",
-            Size(bytes)
-        ),
+        )
     }
 }

@@ -2,20 +2,19 @@
 //!
 //! ```text
 //!            options        pass                 ┌▶ image ─▶ third disk of a guest
-//!  file ──▶ (what to do) ──▶ (each request) ─────┼▶ sim::input ─▶ policies
+//!  file ──▶ (how to read) ─▶ (each request) ─────┼▶ input ─▶ policies
 //!                            Summary             └▶ info
 //! ```
 //!
-//! Whoever wants the accesses of a trace makes a [`pass()`] over it, so all of them see the
-//! same ones, or the same error. A pass streams: its memory does not depend on the trace.
+//! All consumers read a trace with a [`pass()`], so that all see the same accesses, or the same
+//! error. A pass streams: its memory does not depend on the trace.
 //!
-//! - [`options`]: what a person says about a trace
-//! - [`advice`]: which of these options take a trace that was refused, with numbers from a
-//!   [`survey`] of it
-//! - [`pass`]: one reading of it, and what it added up to
-//! - [`distinct`]: how many different blocks there are
+//! - [`options`]: the command-line options for reading a trace
+//! - [`advice`]: the options that accept a rejected trace, with values from a [`survey`] of it
+//! - [`pass`]: one pass over a trace, and its totals
+//! - [`distinct`]: the number of distinct blocks
 //! - [`image`]: the disk that a guest replays
-//! - [`info`]: what is in a trace
+//! - [`info`]: the description of a trace
 
 pub mod advice;
 pub mod distinct;

@@ -1,4 +1,4 @@
-//! What a person says about a trace on the command line.
+//! The command-line options for reading a trace.
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -8,16 +8,16 @@ use clap::{Args, ValueEnum};
 use vssd_host::size::ByteSize;
 use workloads::trace::{Beyond, Format, Ids, Options, Overlap, Record, Setting, TimeOrder};
 
-/// What the ids of an oracle-general trace are.
+/// The meaning of ids in an oracle-general trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum IdsAre {
-    /// Names of objects: each is one block, whatever its size.
+pub enum IdKind {
+    /// Object names: each object is one block, whatever its size.
     Objects,
     /// Addresses, in units of `--id-unit`.
     Addresses,
 }
 
-impl fmt::Display for IdsAre {
+impl fmt::Display for IdKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Objects => "objects",
@@ -38,7 +38,7 @@ fn parse_size(text: &str) -> Result<ByteSize, String> {
 fn parse_request(text: &str) -> Result<ByteSize, String> {
     let cap = ByteSize(Record::LENGTH_BYTES_CAP.into());
     match parse_size(text)? {
-        size if size > cap => Err(format!("no request is longer than {cap}")),
+        size if size > cap => Err(format!("the limit is {cap}")),
         size => Ok(size),
     }
 }
@@ -48,7 +48,7 @@ fn parse_limit(text: &str) -> Result<NonZeroU64, String> {
     match text.parse::<u64>().map(NonZeroU64::new) {
         Ok(Some(requests)) => Ok(requests),
         Ok(None) => {
-            Err("the limit must be at least 1 request; without --limit all are read".to_owned())
+            Err("the limit must be at least 1 request; omit --limit to read all".to_owned())
         }
         Err(error) => Err(format!(
             "{error}; expected a number of requests, e.g. 1000000"
@@ -56,16 +56,17 @@ fn parse_limit(text: &str) -> Result<NonZeroU64, String> {
     }
 }
 
-/// How to read the trace that an argument called `trace` names.
+/// How to read the trace of the argument `trace`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct ReadArgs {
-    /// Its format, if it is not to be guessed: vscsi, oracle-general, spc, msr, csv, trace-disk.
+    /// Format of the trace: vscsi, oracle-general, spc, msr, csv or trace-disk. Detected if not
+    /// given.
     #[arg(long, value_name = "FORMAT", requires = "trace")]
     pub format: Option<Format>,
-    /// The disk that the trace is for, such as 40GiB.
+    /// Size of the disk that replays the trace, e.g. 40GiB.
     #[arg(long, value_name = "SIZE", requires = "trace")]
     pub disk: Option<ByteSize>,
-    /// Requests past the end of that disk: refuse the trace, or skip and count them.
+    /// Requests past the end of the disk: refuse the trace (default), or skip and count them.
     #[arg(
         long,
         default_value_t,
@@ -74,8 +75,8 @@ pub struct ReadArgs {
         requires = "disk"
     )]
     pub beyond: Beyond,
-    /// Times that go back: refuse the trace; clamp them to the time before, and count
-    /// them; or sort:RECORDS, looking ahead over so many records.
+    /// Times out of order: refuse the trace (default); clamp them to the previous time and count
+    /// them; or sort with a window of RECORDS.
     #[arg(
         long,
         default_value_t,
@@ -84,46 +85,46 @@ pub struct ReadArgs {
         requires = "trace"
     )]
     pub times: TimeOrder,
-    /// Only so many requests, from the first on.
+    /// Read only the first REQUESTS requests.
     #[arg(long, value_name = "REQUESTS", value_parser = parse_limit, requires = "trace")]
     pub limit: Option<NonZeroU64>,
-    /// The room of each volume of a trace with several (spc, msr), 1TiB if not given.
+    /// Address space of each volume of a trace with several (spc, msr). Default: 1TiB.
     #[arg(long, value_name = "SIZE", value_parser = parse_size, requires = "trace")]
     pub volume: Option<ByteSize>,
-    /// The longest request that is not taken for garbage, 64MiB if not given; up to 1GiB.
+    /// Longest request accepted as valid, at most 1GiB. Default: 64MiB.
     #[arg(long, value_name = "SIZE", value_parser = parse_request, requires = "trace")]
     pub max_request: Option<ByteSize>,
-    /// What the ids of an oracle-general trace are: objects of one block each, whatever their
-    /// sizes, as in libCacheSim with ignore_obj_size; or addresses on a disk. Objects if not given.
+    /// Meaning of ids in an oracle-general trace: objects of one block each, whatever their sizes,
+    /// as in libCacheSim with ignore_obj_size; or addresses on a disk. Default: objects.
     #[arg(
         long,
         value_name = "objects|addresses",
         hide_possible_values = true,
         requires = "trace"
     )]
-    pub ids: Option<IdsAre>,
-    /// What ids that are addresses count, 512B if not given; they are addresses if it is.
+    pub ids: Option<IdKind>,
+    /// Unit of ids that are addresses; implies --ids addresses. Default: 512B.
     #[arg(long, value_name = "SIZE", value_parser = parse_size, requires = "trace")]
     pub id_unit: Option<ByteSize>,
-    /// Ranges of different ids that overlap, with --ids addresses or --id-unit: refuse the trace,
-    /// or allow them, as requests of a disk do. Refuse if not given.
+    /// Overlapping ranges of different ids, with --ids addresses or --id-unit: refuse the trace,
+    /// or allow them, as in requests of a disk. Default: refuse.
     #[arg(long, value_name = "refuse|allow", requires = "trace")]
     pub overlap: Option<Overlap>,
 }
 
 impl ReadArgs {
-    /// For the reader.
+    /// The options of the reader.
     ///
     /// # Errors
-    /// When an option is of no use beside another.
+    /// When two options exclude each other.
     pub fn options(&self) -> Result<Options> {
         let default = Options::default();
         Ok(Options {
             format: self.format,
             order: self.times,
-            asked: self.asked().map(|(setting, _)| setting).collect(),
+            asked: self.format_specific().map(|(setting, _)| setting).collect(),
             length_bytes_max: match self.max_request {
-                // No more than 1 GiB.
+                // At most 1 GiB.
                 Some(size) => size.0 as u32,
                 None => default.length_bytes_max,
             },
@@ -135,9 +136,8 @@ impl ReadArgs {
         })
     }
 
-    /// Settings that only some formats have a use for, as far as they were given, each with its
-    /// option.
-    fn asked(&self) -> impl Iterator<Item = (Setting, &'static str)> {
+    /// The given settings that apply to some formats only, with their options.
+    fn format_specific(&self) -> impl Iterator<Item = (Setting, &'static str)> {
         [
             (self.ids.is_some(), Setting::Ids, "--ids"),
             (self.id_unit.is_some(), Setting::Ids, "--id-unit"),
@@ -154,15 +154,15 @@ impl ReadArgs {
         .filter_map(|(given, setting, option)| given.then_some((setting, option)))
     }
 
-    /// The options given that make a setting.
+    /// The given options of a setting.
     pub fn options_of(&self, setting: Setting) -> Vec<&'static str> {
-        let all = self.asked().filter(|(of, _)| *of == setting);
+        let all = self.format_specific().filter(|(of, _)| *of == setting);
         all.map(|(_, option)| option).collect()
     }
 
-    /// What was given that makes addresses of ids.
-    pub fn of_addresses(&self) -> Vec<String> {
-        let ids = self.ids.filter(|ids| *ids == IdsAre::Addresses);
+    /// The given options that apply to ids as addresses.
+    pub fn address_options(&self) -> Vec<String> {
+        let ids = self.ids.filter(|ids| *ids == IdKind::Addresses);
         [
             ids.map(|ids| format!("--ids {ids}")),
             self.id_unit.map(|unit| format!("--id-unit {unit}")),
@@ -175,25 +175,25 @@ impl ReadArgs {
 
     fn ids(&self) -> Result<Ids> {
         let implied = match self.id_unit {
-            Some(_) => IdsAre::Addresses,
-            None => IdsAre::Objects,
+            Some(_) => IdKind::Addresses,
+            None => IdKind::Objects,
         };
         match (self.ids, self.ids.unwrap_or(implied)) {
-            (Some(_), IdsAre::Objects) => {
+            (Some(_), IdKind::Objects) => {
                 ensure!(
                     self.id_unit.is_none() && self.overlap.is_none(),
-                    "--ids objects makes no addresses of ids, so {} must be left out",
-                    self.of_addresses().join(" and ")
+                    "--ids objects excludes {}",
+                    self.address_options().join(" and ")
                 );
                 Ok(Ids::Objects)
             }
-            (None, IdsAre::Objects) => match self.overlap {
+            (None, IdKind::Objects) => match self.overlap {
                 None => Ok(Ids::Objects),
                 Some(_) => bail!(
-                    "--overlap is about ids that are addresses: add --ids addresses, or their unit with --id-unit SIZE"
+                    "--overlap applies to addresses only: add --ids addresses or --id-unit SIZE"
                 ),
             },
-            (_, IdsAre::Addresses) => {
+            (_, IdKind::Addresses) => {
                 let unit = self.id_unit.and_then(|size| NonZeroU64::new(size.0));
                 Ok(Ids::Addresses {
                     unit_bytes: unit.unwrap_or(Ids::UNIT_BYTES),
@@ -203,7 +203,7 @@ impl ReadArgs {
         }
     }
 
-    /// The arguments that say the same again, each after a blank.
+    /// The arguments that reproduce these options, each after a space.
     pub fn arguments(&self) -> String {
         let default = Self::default();
         let beyond = (self.beyond != default.beyond).then_some(self.beyond);
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn arguments_say_the_same_again() {
+    fn arguments_reproduce_the_options() {
         for text in [
             "",
             " --format msr --disk 40GiB --beyond skip --times sort:64 --limit 10 --volume 1GiB --max-request 128MiB --ids addresses --id-unit 4KiB --overlap allow",
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_unit_makes_addresses_of_ids() {
+    fn a_unit_implies_addresses() {
         let ids = |text: &str| parsed(text).unwrap().options().map(|options| options.ids);
         let addresses = |bytes, overlap| Ids::Addresses {
             unit_bytes: NonZeroU64::new(bytes).unwrap(),
@@ -284,7 +284,7 @@ mod tests {
             assert!(error.to_string().contains("--ids objects"), "{error}");
             assert!(error.to_string().contains(text), "{error}");
         }
-        // Nothing else says that ids are addresses.
+        // --overlap alone does not imply addresses.
         for text in ["--overlap allow", "--overlap refuse"] {
             let error = ids(text).unwrap_err();
             assert!(error.to_string().contains("add --ids addresses"), "{error}");
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_of_nothing_are_refused() {
+    fn sizes_of_zero_are_rejected() {
         for option in ["--id-unit", "--volume", "--max-request"] {
             for size in ["0", "0B", "0GiB"] {
                 let error = parsed(&format!("{option} {size}")).unwrap_err();

@@ -1,4 +1,4 @@
-//! One reading of a trace, from its first request to its last.
+//! One pass over a trace, from its first request to its last.
 
 use std::path::Path;
 
@@ -7,35 +7,30 @@ use terminal::interrupt;
 use terminal::progress::Progress;
 use workloads::trace::{Counts, Format, Op, Options, Reader, Record};
 
-/// What a trace added up to.
+/// Totals of a trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Summary {
-    /// Its format, named or guessed.
+    /// The format, given or detected.
     pub format: Format,
-    /// Requests that read.
     pub reads: u64,
-    /// Requests that write.
     pub writes: u64,
-    /// Of all of these, requests that move nothing.
+    /// Reads and writes of 0 bytes.
     pub empty: u64,
-    /// Blocks read, each as often as a request reads it.
+    /// Block accesses of reads.
     pub blocks_read: u64,
-    /// Blocks written, each as often as a request writes it.
+    /// Block accesses of writes.
     pub blocks_written: u64,
-    /// Bytes read.
     pub bytes_read: u64,
-    /// Bytes written.
     pub bytes_written: u64,
-    /// The lowest block that a request touches.
+    /// The lowest block accessed.
     pub first_block: u64,
-    /// The block after the highest one that a request touches: a disk of as many has
-    /// room for all.
+    /// The block after the highest one accessed.
     pub end_block: u64,
     /// From the first request to the last.
     pub duration_ns: u64,
-    /// What was left out, or changed.
+    /// What was skipped or changed.
     pub counts: Counts,
-    /// What the file does not say and was taken to be so, in sentences.
+    /// Assumptions about what the file does not specify, in sentences.
     pub assumptions: Vec<String>,
 }
 
@@ -92,25 +87,25 @@ impl Summary {
         self.duration_ns = record.time_ns();
     }
 
-    /// What was left out, or changed, in sentences.
+    /// What was skipped or changed, in sentences.
     pub fn notes(&self) -> Vec<String> {
         let counts = &self.counts;
-        // Each of one, and of several.
+        // The singular and the plural of each.
         let counted = [
             (
                 counts.other_commands,
-                "record is neither a read nor a write, and was left out.",
-                "records are neither reads nor writes, and were left out.",
+                "record is neither a read nor a write and was skipped.",
+                "records are neither reads nor writes and were skipped.",
             ),
             (
                 counts.beyond_disk,
-                "request ends past the end of the disk, and was left out.",
-                "requests end past the end of the disk, and were left out.",
+                "request ends past the end of the disk and was skipped.",
+                "requests end past the end of the disk and were skipped.",
             ),
             (
                 counts.clamped,
-                "record was earlier than the one before; it counts as of the same time.",
-                "records were earlier than the one before; they count as of the same time.",
+                "record was earlier than its predecessor and got its time.",
+                "records were earlier than their predecessors and got their times.",
             ),
             (
                 counts.larger_objects,
@@ -127,20 +122,20 @@ impl Summary {
             });
         let header = counts
             .header_line
-            .map(|line| format!("Line {line} names the columns, and is not a request."));
+            .map(|line| format!("Line {line} names the columns and is not a request."));
         let trailing = counts.trailing.map(|compression| {
-            format!("Other bytes come after the {compression} data, and were left out.")
+            format!("Trailing bytes after the {compression} data were ignored.")
         });
         counted.chain(header).chain(trailing).collect()
     }
 }
 
-/// Reads the trace at `path` and shows `visit` each request. The bar, called `name`,
-/// counts the bytes of the file, which may be compressed.
+/// Reads the trace at `path` and calls `visit` with each request. The progress bar `name` counts
+/// the bytes of the file, which may be compressed.
 ///
 /// # Errors
-/// When the trace cannot be read to its end, when no request of it accesses a block, when
-/// `visit` fails, or when the run is to stop.
+/// When the trace cannot be read to its end, no request accesses a block, or `visit` fails, and
+/// on an interrupt.
 pub fn pass(
     path: &Path,
     options: Options,
@@ -163,12 +158,12 @@ pub fn pass(
     summary.assumptions = reader.assumptions();
     ensure!(
         summary.accesses() > 0,
-        "{}: its requests access no block at all{}",
+        "{}: no request accesses a block{}",
         path.display(),
         match summary.counts.beyond_disk {
             0 => String::new(),
-            1 => " (1 ends past the end of the disk, and was left out)".to_owned(),
-            beyond => format!(" ({beyond} end past the end of the disk, and were left out)"),
+            1 => " (1 ends past the end of the disk and was skipped)".to_owned(),
+            beyond => format!(" ({beyond} end past the end of the disk and were skipped)"),
         }
     );
     Ok(summary)

@@ -1,5 +1,4 @@
-//! A second reading of a trace that was refused, for the numbers with which its options
-//! take it.
+//! A second pass over a rejected trace, for the option values that accept it.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -9,37 +8,36 @@ use terminal::interrupt;
 use terminal::progress::Progress;
 use workloads::trace::{Format, Options, Reader, Record, TimeOrder};
 
-/// Room for a volume that no address exceeds, and of which all volumes fit 64 bits.
+/// Address space of a volume that no address exceeds, small enough for all volumes in 64 bits.
 const VOLUME_BYTES: u64 = 1 << 53;
 
-/// How far out of order is looked for.
+/// Upper bound of the sort window that is searched for.
 const LATE_MAX: usize = 1 << 16;
 
-/// What a trace needs.
+/// The requirements of a trace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Survey {
-    /// Requests that could be read.
+    /// Readable requests.
     pub requests: u64,
-    /// Those that end past the end of the disk.
+    /// Requests that end past the end of the disk.
     pub beyond: u64,
-    /// Where the last byte is, of any volume.
+    /// The highest end of a request in any volume.
     pub end_bytes: u64,
-    /// Volumes.
     pub volumes: u64,
     /// The longest request.
     pub length_bytes_max: u64,
-    /// Records earlier than one before.
+    /// Records earlier than a previous one.
     pub late: u64,
-    /// Records to hold back so that all can be sorted; `None` past [`LATE_MAX`].
+    /// The smallest window that sorts all records; `None` past [`LATE_MAX`].
     pub window: Option<usize>,
 }
 
 impl Survey {
-    /// Reads what can be read of the trace at `path`, and counts what a disk of `disk_bytes`
-    /// has no room for. `None` of what cannot be read twice, such as a pipe.
+    /// Reads the trace at `path` as far as possible, and counts the requests past the end of a
+    /// disk of `disk_bytes`. `None` for files that cannot be read twice, such as pipes.
     ///
     /// # Errors
-    /// When the run is to stop.
+    /// When interrupted.
     pub fn of(
         path: &Path,
         options: &Options,
@@ -64,19 +62,20 @@ impl Survey {
         let has_volumes = matches!(reader.format(), Format::Spc | Format::Msr);
         let mut survey = Self::default();
         let mut lateness = Lateness::default();
-        // An error ends it: what comes before says what there is to say.
+        // The survey covers the records before the first error.
         for record in reader.by_ref().map_while(Result::ok) {
             interrupt::check()?;
             survey.requests += 1;
-            let (volume, offset) = match has_volumes {
-                true => (
+            let (volume, offset) = if has_volumes {
+                (
                     record.offset_bytes() / VOLUME_BYTES,
                     record.offset_bytes() % VOLUME_BYTES,
-                ),
-                false => (0, record.offset_bytes()),
+                )
+            } else {
+                (0, record.offset_bytes())
             };
             let length = u64::from(record.length_bytes());
-            // Where the disk has it, with the volumes as far apart as was asked.
+            // The position on the disk, with the requested volume size.
             let end = volume.saturating_mul(given).saturating_add(offset + length);
             survey.beyond += u64::from(disk_bytes.is_some_and(|disk| end > disk));
             survey.end_bytes = survey.end_bytes.max(offset + length);
@@ -86,16 +85,16 @@ impl Survey {
         bar.finish_and_clear();
         survey.volumes = reader.counts().volumes.max(1);
         survey.late = lateness.late;
-        survey.window = (!lateness.lost).then_some(lateness.window);
+        survey.window = (!lateness.is_unbounded).then_some(lateness.window);
         Ok(Some(survey))
     }
 
-    /// The least power of two that each volume has room in.
+    /// The least power of two that fits each volume.
     pub fn volume_bytes(&self) -> Option<u64> {
         self.end_bytes.max(1 << 20).checked_next_power_of_two()
     }
 
-    /// The share of the requests past the end of the disk, in words.
+    /// The number and percentage of requests past the end of the disk.
     pub fn beyond_share(&self) -> String {
         format!(
             "{} of {} requests ({:.1} %)",
@@ -106,16 +105,16 @@ impl Survey {
     }
 }
 
-/// How far records are behind their places in the order of time. Sorting holds back so
-/// many records; a record that is earlier than so many before it needs all those held
-/// back still.
+/// How far records are behind their position in the order of time. To sort them, the reader must
+/// hold back all records that a later one precedes in time.
 #[derive(Debug, Default)]
 struct Lateness {
-    // The latest times so far, ascending: at most one more than LATE_MAX.
+    // The latest times so far, ascending: at most LATE_MAX + 1.
     latest: VecDeque<u64>,
     late: u64,
     window: usize,
-    lost: bool,
+    /// Whether a record was more than LATE_MAX positions late.
+    is_unbounded: bool,
 }
 
 impl Lateness {
@@ -126,9 +125,9 @@ impl Lateness {
             self.late += 1;
             let at = self.latest.partition_point(|other| *other <= time_ns);
             self.window = self.window.max(self.latest.len() - at);
-            // Where the record belongs is out of sight: nothing more is kept.
-            self.lost |= self.latest.len() - at > LATE_MAX;
-            if !self.lost {
+            // The position of the record is before the times kept: tracking stops.
+            self.is_unbounded |= self.latest.len() - at > LATE_MAX;
+            if !self.is_unbounded {
                 self.latest.insert(at, time_ns);
             }
         }
@@ -155,24 +154,24 @@ mod tests {
     }
 
     #[test]
-    fn what_is_far_out_of_place_is_not_sorted() {
+    fn records_past_the_limit_have_no_window() {
         let mut times: Vec<u64> = (1..=LATE_MAX as u64).collect();
         times.push(0);
         assert_eq!(lateness(&times).window, LATE_MAX);
-        assert!(!lateness(&times).lost);
+        assert!(!lateness(&times).is_unbounded);
         times.pop();
         times.extend([LATE_MAX as u64 + 1, 0]);
-        assert!(lateness(&times).lost);
+        assert!(lateness(&times).is_unbounded);
     }
 
     #[test]
-    fn the_window_sorts_and_a_smaller_one_does_not() {
+    fn the_window_is_the_smallest_that_sorts() {
         for seed in 0..2000 {
             let mut random = rng(seed);
             let count = random.random_range(1..40);
             let times: Vec<u64> = (0..count).map(|_| random.random_range(0..40)).collect();
             let lateness = lateness(&times);
-            // A heap that holds `window` records back, as the reader's does.
+            // A heap that holds back `window` records, like that of the reader.
             let sorts = |window: usize| {
                 let mut waiting = BinaryHeap::new();
                 let mut given = Vec::new();

@@ -175,7 +175,7 @@ impl Run<'_> {
             let mut client = Client::vhost_user(&server.socket, size)?;
             client.fill().context("write the device in full")?;
             if medium == On::Nowhere {
-                client.trust();
+                client.disable_checks();
             }
             contenders.push(Contender {
                 who,
@@ -246,7 +246,7 @@ fn quickest_processor(folder: &Path, params: &Params, seed: u64) -> Result<usize
     fs::write(file.path(), content).context("fill the file to read")?;
     file.as_file().sync_all().context("fill the file to read")?;
     let mut client = Client::file(file.path(), 0, PROBED)?;
-    client.trust();
+    client.disable_checks();
     let load = Load {
         pattern: Pattern::RandomRead,
         bytes: BLOCK as u32,

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use lab::native::client::Client;
 use lab::native::load::{Load, Pattern};
 use lab::native::server::Server;
-use lab::testbed::{ResizeOptions, Shape, Talk, Testbed};
+use lab::testbed::{GuestChannel, ResizeOptions, Shape, Testbed};
 use lab::twin::Twin;
 use lab::vm_host::VmHost;
 use rand::SeedableRng;

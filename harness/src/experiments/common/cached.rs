@@ -7,7 +7,7 @@ use guest_cache::Policy;
 use guest_cache::WritePolicy;
 use lab::backend::Backend;
 use lab::native::client::Client;
-use lab::testbed::{Disks, Talk};
+use lab::testbed::{Disks, GuestChannel};
 use lab::vm_host::Bench;
 use results::store::RunFolder;
 use workloads::latency::{Bucket, quantile_ns, total};
@@ -60,7 +60,7 @@ impl Cache {
     ///
     /// # Errors
     /// When it cannot.
-    pub(crate) fn open(self, guest: &mut dyn Talk) -> Result<Opened> {
+    pub(crate) fn open(self, guest: &mut dyn GuestChannel) -> Result<Opened> {
         let command = Command::Cache(command::Cache {
             evict: Name::of(self.evict.name()),
             write: Name::of(self.write.name()),
@@ -321,7 +321,7 @@ impl Replayed {
     ///
     /// # Errors
     /// When it cannot.
-    pub(crate) fn run(guest: &mut dyn Talk, load: &Load) -> Result<Self> {
+    pub(crate) fn run(guest: &mut dyn GuestChannel, load: &Load) -> Result<Self> {
         Self::of(&guest.run(&load.command(false), PATIENCE)?)
     }
 }
@@ -340,7 +340,7 @@ pub(crate) fn told_lost(reports: &[Report]) -> u64 {
 ///
 /// # Errors
 /// When the guest cannot, or tells of other blocks.
-pub(crate) fn stamps(guest: &mut dyn Talk, span: u32) -> Result<(Vec<u64>, u64)> {
+pub(crate) fn stamps(guest: &mut dyn GuestChannel, span: u32) -> Result<(Vec<u64>, u64)> {
     let mut found = Vec::with_capacity(span as usize);
     let reports = guest.run(&Command::Stamps(command::Stamps { span }), PATIENCE)?;
     let told = told_lost(&reports);
@@ -386,7 +386,7 @@ pub(crate) fn bench_on_written(
 ///
 /// # Errors
 /// When a disk failed it.
-pub(crate) fn write_back(guest: &mut dyn Talk) -> Result<u64> {
+pub(crate) fn write_back(guest: &mut dyn GuestChannel) -> Result<u64> {
     end(guest, &Command::WriteBack)
 }
 
@@ -394,11 +394,11 @@ pub(crate) fn write_back(guest: &mut dyn Talk) -> Result<u64> {
 ///
 /// # Errors
 /// When a disk failed it.
-pub(crate) fn close(guest: &mut dyn Talk) -> Result<u64> {
+pub(crate) fn close(guest: &mut dyn GuestChannel) -> Result<u64> {
     end(guest, &Command::Close)
 }
 
-fn end(guest: &mut dyn Talk, command: &Command) -> Result<u64> {
+fn end(guest: &mut dyn GuestChannel, command: &Command) -> Result<u64> {
     let reports = guest.run(command, PATIENCE)?;
     let written = reports.iter().find_map(|report| match report {
         Report::WrittenBack(report::WrittenBack { blocks, errors }) => Some((*blocks, *errors)),

@@ -100,7 +100,7 @@ fn compare(params: &Params, seed: u64, folder: &mut RunFolder, bar: &ProgressBar
     thread::scope(|scope| {
         for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {
-                while !interrupt::requested() {
+                while !interrupt::is_requested() {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     let Some(&(seed, picker)) = trials.get(index) else {
                         return;

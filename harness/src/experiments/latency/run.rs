@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use lab::testbed::{ResizeOptions, Shape, Talk, Testbed, fill};
+use lab::testbed::{GuestChannel, ResizeOptions, Shape, Testbed, fill};
 use lab::vm_host::Bench;
 use results::store::RunFolder;
 use vssd_host::control::protocol::{EncodingName, LatencyStatus, Resized};

@@ -9,7 +9,7 @@ use lab::native::client::Client;
 use lab::native::load::{Load, Pattern};
 use lab::native::server::Server;
 use lab::qemu::Drives;
-use lab::testbed::Talk;
+use lab::testbed::GuestChannel;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use results::store::RunFolder;

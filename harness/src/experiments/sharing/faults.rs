@@ -40,12 +40,12 @@ impl Origins {
         status: &VssdStatus,
     ) -> Vec<SharingFaultRow> {
         let faults = reports.iter().filter_map(|report| match report {
-            Report::StressFault {
+            Report::StressFault(report::StressFault {
                 block,
                 wrong,
                 expected,
                 after_requests,
-            } => Some((*block, *wrong, *expected, *after_requests)),
+            }) => Some((*block, *wrong, *expected, *after_requests)),
             _ => None,
         });
         let last = self.block_size / WORD_LEN - 1;

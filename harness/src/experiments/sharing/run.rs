@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use lab::backend::{Backend, vssd_name};
 use lab::fleet::Fleet;
 use lab::guest::Guest;
-use lab::testbed::Talk;
+use lab::testbed::GuestChannel;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use results::store::RunFolder;
@@ -17,11 +17,7 @@ use vssd_host::control::client::ClientError;
 use vssd_host::control::protocol::{Change, Reply, Request, Resize, Resized};
 use vssd_host::size::Amount;
 use workloads::command::Enforce;
-<<<<<<< HEAD
-use workloads::{Command, GuestPick, HostPick, Pick, Report, command, report};
-=======
-use workloads::{Command, Content, Policy, Report};
->>>>>>> sharing
+use workloads::{Command, Content, GuestPick, HostPick, Pick, Report, command, report};
 
 use super::faults::Origins;
 use super::params::{Params, Raw};

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use guest_cache::WritePolicy;
 use lab::native::client::Client;
-use lab::testbed::Talk;
+use lab::testbed::GuestChannel;
 use lab::vm_host::Bench;
 use results::store::RunFolder;
 use terminal::interrupt;
@@ -156,7 +156,7 @@ impl Crash<'_> {
         guest.start(&self.load.command(true))?;
         let until = guest.until(PATIENCE);
         loop {
-            let report = guest.hear(until, "write until it is killed")?;
+            let report = guest.next_report(until, "replay")?;
             match Sample::of(&report) {
                 Some(sample) if sample.accesses >= self.params.raw.crash_writes => {
                     return Ok(sample);

@@ -1,4 +1,4 @@
-//! Shards, and what merging makes of them.
+//! Merging of shards.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::*;
 use crate::sweep::merge::{Merged, merge};
 
-/// A finished sweep in so many shards.
+/// A complete sweep in `of` shards.
 fn shards(of: u32) -> (TempDir, Vec<PathBuf>) {
     let folder = tempfile::tempdir().unwrap();
     let parts = (1..=of).map(|index| {
@@ -19,11 +19,11 @@ fn shards(of: u32) -> (TempDir, Vec<PathBuf>) {
 }
 
 #[test]
-fn merged_shards_are_the_whole_byte_for_byte() {
+fn merged_shards_equal_the_whole_sweep_byte_for_byte() {
     let (_, expected) = whole();
     for of in [1, 2, 3, 5, 12, 15] {
         let (folder, mut parts) = shards(of);
-        // In any order, and some of them twice.
+        // In another order, and one of them twice.
         parts.reverse();
         parts.push(parts[0].clone());
         let out = folder.path().join("whole");
@@ -42,7 +42,7 @@ fn merge_error(out: &Path, parts: &[PathBuf]) -> String {
 }
 
 #[test]
-fn parts_of_different_sweeps_are_refused() {
+fn parts_of_different_sweeps_are_rejected() {
     let (folder, parts) = shards(2);
     let out = folder.path().join("whole");
     let manifest = SweepManifest::read(&parts[1]).unwrap();
@@ -78,11 +78,11 @@ fn parts_of_different_sweeps_are_refused() {
         assert!(!out.exists());
     }
     let error = merge_error(&out, &[folder.path().join("nowhere")]);
-    assert!(error.contains("holds no sweep"), "{error}");
+    assert!(error.contains("not the folder of a sweep"), "{error}");
 }
 
 #[test]
-fn parts_that_contradict_each_other_are_refused() {
+fn parts_that_contradict_each_other_are_rejected() {
     let (folder, mut parts) = shards(2);
     let other = folder.path().join("again");
     run(&other, shard("1/2"));
@@ -101,7 +101,7 @@ fn parts_that_contradict_each_other_are_refused() {
         error.contains("part1 and ") && error.contains("again have different rows for cell 0"),
         "{error}"
     );
-    // So is what the folder holds of an earlier merge.
+    // So are parts that contradict an earlier merge.
     merge(&out, &parts[..2]).unwrap();
     let kept = csv(&out);
     let error = merge_error(&out, &parts[2..]);
@@ -111,7 +111,7 @@ fn parts_that_contradict_each_other_are_refused() {
 }
 
 #[test]
-fn missing_and_damaged_cells_are_named_and_can_be_added() {
+fn missing_and_damaged_cells_are_reported_and_can_be_added() {
     let (folder, parts) = shards(3);
     let out = folder.path().join("whole");
     let table = csv(&parts[1]);
@@ -126,8 +126,8 @@ fn missing_and_damaged_cells_are_named_and_can_be_added() {
     assert_eq!(
         missing,
         [
-            "shard 2/3 lacks 1 cells: 4",
-            "shard 3/3 lacks 4 cells: 2, 5, 8, 11"
+            "shard 2/3: 1 cells missing: 4",
+            "shard 3/3: 4 cells missing: 2, 5, 8, 11"
         ]
     );
     assert_eq!((counts.done, counts.missing()), (7, 5));
@@ -135,7 +135,7 @@ fn missing_and_damaged_cells_are_named_and_can_be_added() {
     assert_eq!(lines, BTreeSet::from([4, 5]), "{damage:?}");
     let status = SweepManifest::read(&out).unwrap().status;
     assert!(matches!(status, State::Failed(reason) if reason.contains("shard 3/3")));
-    // The damaged shard goes on, and the merge is completed.
+    // Resuming the damaged shard completes the merge.
     assert_eq!(run(&parts[1], shard("2/3")), 1);
     merge(&out, &parts[1..]).unwrap();
     let (_, expected) = whole();
@@ -143,7 +143,7 @@ fn missing_and_damaged_cells_are_named_and_can_be_added() {
 }
 
 #[test]
-fn an_incomplete_merge_can_be_run_to_its_end() {
+fn an_incomplete_merge_can_be_resumed() {
     let (folder, parts) = shards(3);
     let out = folder.path().join("whole");
     merge(&out, &parts[..2]).unwrap();
@@ -153,7 +153,7 @@ fn an_incomplete_merge_can_be_run_to_its_end() {
 }
 
 #[test]
-fn failures_are_merged_and_are_not_missing() {
+fn failures_are_merged_and_do_not_count_as_missing() {
     let folder = tempfile::tempdir().unwrap();
     let fake = Fake {
         impossible_sd: Some(3),
@@ -179,16 +179,19 @@ fn failures_are_merged_and_are_not_missing() {
 }
 
 #[test]
-fn rows_of_different_revisions_are_told() {
+fn rows_of_different_revisions_give_a_warning() {
     let (folder, parts) = shards(2);
     for (part, revision) in parts.iter().zip(["aaa", "bbb"]) {
         let mut manifest = SweepManifest::read(part).unwrap();
-        manifest.sign();
+        manifest.add_this_maker();
         manifest.made_by[0].git_revision = revision.to_owned();
         manifest.write(part).unwrap();
     }
-    let said = |out: &str, parts: &[PathBuf]| merge(&folder.path().join(out), parts).unwrap();
-    assert_eq!(said("one", &parts[..1]).mixture, None);
-    let said = said("both", &parts).mixture.unwrap();
-    assert!(said.contains("aaa, bbb"), "{said}");
+    let warning = |out: &str, parts: &[PathBuf]| {
+        let merged = merge(&folder.path().join(out), parts).unwrap();
+        merged.mixed_revisions
+    };
+    assert_eq!(warning("one", &parts[..1]), None);
+    let warning = warning("both", &parts).unwrap();
+    assert!(warning.contains("aaa, bbb"), "{warning}");
 }

@@ -1,4 +1,4 @@
-//! The sweep as a whole, on an experiment that takes no time.
+//! Whole sweeps, with a fake experiment.
 
 mod merging;
 
@@ -43,10 +43,10 @@ sd = [1, 2, 3]
 workload = [\"gaussian\", \"a, b\"]
 ";
 
-/// Counts hits by a formula, and what it was asked for.
+/// Computes hits by a formula, and records its calls.
 #[derive(Default)]
 struct Fake {
-    /// Points whose `sd` is this are impossible.
+    /// Points with this `sd` are invalid.
     impossible_sd: Option<i64>,
     /// Seed with which a run fails.
     failing_seed: Option<u64>,
@@ -70,7 +70,7 @@ impl Runner for Fake {
         }
         assert!(Some(seed) != self.panicking_seed, "an own bug");
         let reads = params["reads"].as_integer().unwrap() as u64;
-        // In another order than the table is in.
+        // In another order than in the table.
         let outcome = |picker: Picker| {
             let place = Picker::ALL.iter().position(|of| *of == picker).unwrap() as u64;
             let salt = text.bytes().map(u64::from).sum::<u64>() + seed * 7 + place;
@@ -112,7 +112,7 @@ fn run_with(path: &Path, shard: Shard, jobs: usize, fake: &Fake) -> Counts {
     let mut folder = SweepFolder::open(path, plan(), shard).unwrap();
     let options = Options {
         jobs,
-        terminal: false,
+        is_terminal: false,
         stop: &|| false,
     };
     engine::run(&mut folder, fake, &options).unwrap();
@@ -138,7 +138,7 @@ fn whole() -> (TempDir, String) {
 }
 
 #[test]
-fn the_table_is_tidy_and_comes_back() {
+fn the_table_can_be_read_back() {
     let (folder, csv) = whole();
     let mut lines = csv.lines();
     assert_eq!(
@@ -170,7 +170,7 @@ fn the_table_is_tidy_and_comes_back() {
 }
 
 #[test]
-fn a_measured_parameter_gets_a_column_of_its_own() {
+fn a_parameter_with_the_name_of_a_column_gets_a_suffix() {
     let folder = tempfile::tempdir().unwrap();
     let plan = plan_of("title = \"t\"\n[sweep]\nreads = [1, 2]", 1);
     SweepFolder::open(folder.path(), plan, Shard::WHOLE).unwrap();
@@ -181,7 +181,7 @@ fn a_measured_parameter_gets_a_column_of_its_own() {
 }
 
 #[test]
-fn the_number_of_threads_leaves_no_trace() {
+fn the_table_does_not_depend_on_the_number_of_threads() {
     let (_, expected) = whole();
     for jobs in [1, 2, 7] {
         let folder = tempfile::tempdir().unwrap();
@@ -191,27 +191,27 @@ fn the_number_of_threads_leaves_no_trace() {
 }
 
 #[test]
-fn finished_cells_are_not_repeated() {
+fn complete_cells_do_not_run_again() {
     let (folder, expected) = whole();
     assert_eq!(run(folder.path(), Shard::WHOLE), 0);
     assert_eq!(csv(folder.path()), expected);
 }
 
 #[test]
-fn an_interrupted_sweep_goes_on_to_the_same_bytes() {
+fn an_interrupted_sweep_resumes_to_the_same_bytes() {
     let (_, expected) = whole();
     for after in 0..12 {
         let path = tempfile::tempdir().unwrap();
         let mut folder = SweepFolder::open(path.path(), plan(), Shard::WHOLE).unwrap();
-        let asked = AtomicUsize::new(0);
+        let calls = AtomicUsize::new(0);
         let options = Options {
             jobs: 1,
-            terminal: false,
-            stop: &|| asked.fetch_add(1, Ordering::SeqCst) >= after,
+            is_terminal: false,
+            stop: &|| calls.fetch_add(1, Ordering::SeqCst) >= after,
         };
         engine::run(&mut folder, &Fake::default(), &options).unwrap();
         assert_eq!(folder.counts().done as usize, after);
-        // As a kill leaves it: not closed.
+        // Not closed, as after a kill.
         drop(folder);
         assert_eq!(
             SweepManifest::read(path.path()).unwrap().status,
@@ -223,7 +223,7 @@ fn an_interrupted_sweep_goes_on_to_the_same_bytes() {
 }
 
 #[test]
-fn a_table_that_breaks_off_anywhere_is_repaired() {
+fn a_table_truncated_anywhere_is_repaired() {
     let (folder, expected) = whole();
     let path = folder.path().join(ROWS);
     for length in 0..expected.len() {
@@ -237,7 +237,7 @@ fn a_table_that_breaks_off_anywhere_is_repaired() {
 }
 
 #[test]
-fn a_byte_that_changed_or_was_added_is_named_with_its_line_and_never_believed() {
+fn a_changed_or_added_byte_is_reported_with_its_line_and_never_used() {
     let (folder, expected) = whole();
     let path = folder.path().join(ROWS);
     let read = |bytes: &[u8]| rows::read_rows(&plan(), Shard::WHOLE, &path, bytes);
@@ -268,13 +268,13 @@ fn a_byte_that_changed_or_was_added_is_named_with_its_line_and_never_believed() 
 }
 
 #[test]
-fn contradictions_and_repetitions_of_rows_are_told_apart() {
+fn repeated_rows_are_valid_and_contradicting_rows_are_not() {
     let (folder, expected) = whole();
     let path = folder.path().join(ROWS);
     let second = expected.lines().nth(1).unwrap();
     fs::write(&path, format!("{expected}{second}\n")).unwrap();
     assert_eq!(folder::read(folder.path()).unwrap().damage, []);
-    // The same cell and picker with other counts, which add up.
+    // The same cell and picker with other, consistent counts.
     let head = second.rsplitn(4, ',').last().unwrap();
     fs::write(&path, format!("{expected}{head},100,0,100\n")).unwrap();
     let recorded = folder::read(folder.path()).unwrap();
@@ -289,7 +289,7 @@ fn contradictions_and_repetitions_of_rows_are_told_apart() {
 }
 
 #[test]
-fn impossible_points_are_recorded_and_others_go_on() {
+fn invalid_points_are_recorded_and_others_run() {
     let folder = tempfile::tempdir().unwrap();
     let fake = Fake {
         impossible_sd: Some(2),
@@ -309,7 +309,7 @@ fn impossible_points_are_recorded_and_others_go_on() {
     assert_eq!(lines[1], "0,1,gaussian,6,the seed 6 is unlucky");
     assert_eq!(lines[3], "2,2,gaussian,5,\"an sd of 2, really?\"");
     assert_eq!(lines.len(), 9);
-    // Another time they are tried again.
+    // The next run tries them again.
     let fake = Fake::default();
     assert_eq!(run_with(folder.path(), Shard::WHOLE, 1, &fake).failed, 0);
     assert_eq!(fake.ran.into_inner().unwrap().len(), 8);
@@ -317,7 +317,7 @@ fn impossible_points_are_recorded_and_others_go_on() {
     assert_eq!(csv(folder.path()), expected);
 }
 
-/// Fails as an experiment does that a signal interrupts.
+/// Fails like an experiment interrupted by a signal.
 struct Interrupted<'a>(&'a AtomicBool);
 
 impl Runner for Interrupted<'_> {
@@ -332,13 +332,13 @@ impl Runner for Interrupted<'_> {
 }
 
 #[test]
-fn cells_that_an_interrupt_ends_are_missing_not_failed() {
+fn interrupted_cells_count_as_missing_not_failed() {
     let path = tempfile::tempdir().unwrap();
     let mut folder = SweepFolder::open(path.path(), plan(), Shard::WHOLE).unwrap();
     let stopped = AtomicBool::new(false);
     let options = Options {
         jobs: 2,
-        terminal: false,
+        is_terminal: false,
         stop: &|| stopped.load(Ordering::SeqCst),
     };
     engine::run(&mut folder, &Interrupted(&stopped), &options).unwrap();
@@ -346,7 +346,7 @@ fn cells_that_an_interrupt_ends_are_missing_not_failed() {
 }
 
 #[test]
-fn a_panic_costs_its_cells_only() {
+fn a_panic_fails_its_cell_only() {
     let folder = tempfile::tempdir().unwrap();
     let fake = Fake {
         panicking_seed: Some(6),
@@ -356,12 +356,12 @@ fn a_panic_costs_its_cells_only() {
     assert_eq!((counts.done, counts.failed), (6, 6));
     let failures = fs::read_to_string(folder.path().join("failures.csv")).unwrap();
     assert!(
-        failures.contains("0,1,gaussian,6,a panic: an own bug"),
+        failures.contains("0,1,gaussian,6,panic: an own bug"),
         "{failures}"
     );
 }
 
-/// Outcomes that nobody may believe.
+/// Returns wrong rows.
 struct Liar(fn(Vec<Fields>) -> Vec<Fields>);
 
 impl Runner for Liar {
@@ -375,7 +375,7 @@ impl Runner for Liar {
 }
 
 #[test]
-fn outcomes_that_cannot_be_are_failures() {
+fn wrong_rows_are_failures() {
     let liars: [fn(Vec<Fields>) -> Vec<Fields>; 3] = [
         |outcomes| outcomes[1..].to_vec(),
         |rows| [rows.clone(), rows].concat(),
@@ -389,7 +389,7 @@ fn outcomes_that_cannot_be_are_failures() {
         let mut folder = SweepFolder::open(path.path(), plan(), Shard::WHOLE).unwrap();
         let options = Options {
             jobs: 1,
-            terminal: false,
+            is_terminal: false,
             stop: &|| false,
         };
         engine::run(&mut folder, &Liar(liar), &options).unwrap();
@@ -398,7 +398,7 @@ fn outcomes_that_cannot_be_are_failures() {
 }
 
 #[test]
-fn folders_of_something_else_are_refused() {
+fn folders_with_other_content_are_rejected() {
     let open = |path: &Path, plan: Plan, part: &str| {
         let opened = SweepFolder::open(path, plan, shard(part));
         format!("{:#}", opened.err().unwrap())
@@ -406,8 +406,8 @@ fn folders_of_something_else_are_refused() {
     let (folder, expected) = whole();
     let path = folder.path();
     for (plan, part, word) in [
-        (plan_of(SWEEP, 6), "1/1", "`seed` is 5, here it is 6"),
-        (plan(), "1/2", "`shard` is 1/1, here it is 1/2"),
+        (plan_of(SWEEP, 6), "1/1", "`seed` is 5, not 6"),
+        (plan(), "1/2", "`shard` is 1/1, not 1/2"),
         (
             plan_of(&SWEEP.replace("3]", "4]"), 5),
             "1/1",
@@ -433,7 +433,7 @@ fn folders_of_something_else_are_refused() {
     let foreign = tempfile::tempdir().unwrap();
     fs::write(foreign.path().join("thesis.tex"), "x").unwrap();
     let error = open(foreign.path(), plan(), "1/1");
-    assert!(error.contains("something else than a sweep"), "{error}");
+    assert!(error.contains("not the folder of a sweep"), "{error}");
     assert_eq!(fs::read_dir(foreign.path()).unwrap().count(), 1);
 
     fs::write(path.join("sweep.json"), "{").unwrap();
@@ -442,13 +442,13 @@ fn folders_of_something_else_are_refused() {
 }
 
 #[test]
-fn a_folder_takes_one_process_at_a_time() {
+fn only_one_process_can_use_a_folder() {
     let path = tempfile::tempdir().unwrap();
     let first = SweepFolder::open(path.path(), plan(), Shard::WHOLE).unwrap();
     let error = SweepFolder::open(path.path(), plan(), Shard::WHOLE).unwrap_err();
     assert!(error.to_string().contains("another process"), "{error}");
     drop(first);
-    // Killed after the lock was made and before the manifest was.
+    // A sweep killed between creating the lock and the manifest.
     let path = tempfile::tempdir().unwrap();
     fs::write(path.path().join("sweep.lock"), "").unwrap();
     SweepFolder::open(path.path(), plan(), Shard::WHOLE).unwrap();
@@ -464,7 +464,7 @@ fn floating_point_values_survive_the_manifest() {
 }
 
 #[test]
-fn the_sweeps_that_come_along_are_possible_and_quick() {
+fn the_built_in_sweeps_are_valid_and_small() {
     for (name, text) in super::BUILT_IN {
         let sweep = Sweep::parse(text).unwrap();
         let plan = Plan::new(sweep, &Overrides::default(), 1).unwrap();

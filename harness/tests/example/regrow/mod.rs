@@ -1,4 +1,4 @@
-//! What a guest reads from the blocks that it gets back.
+//! Whether a guest reads zeros from returned blocks.
 
 use std::time::Duration;
 

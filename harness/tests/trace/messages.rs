@@ -1,33 +1,19 @@
-//! What `harness trace`, `sim` and `run` say of a trace that they do not take as it is: the
-//! option or the command that takes it, which is then tried.
+//! Messages of `harness trace`, `sim` and `run` about traces that need options: the advice is
+//! correct and is then tried.
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
 
 use tempfile::TempDir;
+
+use super::{output, printed};
 
 const SPC: &str = "0,8,512,r,0.5\n1,16,1024,W,0.75\n";
 const MSR: &str =
     "128166372003061629,hm,0,Read,4096,4096,5\n128166372003061639,hm,1,Write,0,512,5\n";
 const CSV: &str = "time_us,op,block,blocks\n0,read,17,1\n250,write,4,8\n";
 
-fn output(folder: &Path, arguments: &str) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_harness"));
-    command
-        .current_dir(folder)
-        .args(arguments.split_whitespace());
-    command.output().unwrap()
-}
-
-/// What a command prints that succeeds.
-fn printed(folder: &Path, arguments: &str) -> String {
-    let output = output(folder, arguments);
-    assert!(output.status.success(), "{arguments}: {output:?}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// What a command says that is refused: one sentence, unless it is misused.
+/// The standard error of a command that must fail: one line, except for usage errors.
 fn refused(folder: &Path, arguments: &str) -> String {
     let output = output(folder, arguments);
     let text = String::from_utf8(output.stderr).unwrap();
@@ -72,7 +58,7 @@ fn traces() -> TempDir {
 }
 
 #[test]
-fn options_that_a_format_has_no_use_for_are_refused() {
+fn options_without_effect_on_a_format_are_rejected() {
     let folder = traces();
     let here = folder.path();
     let all = [
@@ -119,16 +105,16 @@ fn options_that_a_format_has_no_use_for_are_refused() {
                     continue;
                 }
                 let text = refused(here, &line);
-                let leave = format!("leave out {named}, which ha");
+                let advice = format!("remove {named}, which ha");
                 assert!(
-                    text.contains(&leave) && text.contains("no effect"),
+                    text.contains(&advice) && text.contains("no effect"),
                     "{line}: {text}"
                 );
                 assert!(!here.join("out").join("sim.csv").exists() && !here.join("out").is_file());
             }
         }
     }
-    // Objects have one size, addresses have theirs.
+    // Lengths apply to addresses, not to objects.
     printed(
         here,
         "trace info t.oracleGeneral --ids addresses --max-request 1MiB",
@@ -136,7 +122,7 @@ fn options_that_a_format_has_no_use_for_are_refused() {
 }
 
 #[test]
-fn ids_become_addresses_only_where_that_is_said() {
+fn ids_are_addresses_only_on_request() {
     let folder = traces();
     let here = folder.path();
     let text = refused(here, "trace info t.oracleGeneral --overlap allow");
@@ -160,7 +146,7 @@ fn ids_become_addresses_only_where_that_is_said() {
 }
 
 #[test]
-fn what_is_advised_about_an_overlap_does_not_contradict_itself() {
+fn advice_about_an_overlap_is_consistent() {
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path();
     fs::write(
@@ -173,7 +159,7 @@ fn what_is_advised_about_an_overlap_does_not_contradict_itself() {
         "--ids addresses --id-unit 4KiB --overlap refuse",
     ] {
         let text = refused(here, &format!("trace info t.oracleGeneral {given}"));
-        let advice = format!("`--ids objects` in place of {given}, or");
+        let advice = format!("`--ids objects` instead of {given}, or");
         assert!(text.contains(&advice), "{text}");
         printed(here, "trace info t.oracleGeneral --ids objects");
         let allowed = given.replace(" --overlap refuse", "");
@@ -185,7 +171,7 @@ fn what_is_advised_about_an_overlap_does_not_contradict_itself() {
 }
 
 #[test]
-fn advice_fits_what_is_in_the_file() {
+fn advice_fits_the_content_of_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path();
     let write = |name: &str, bytes: &[u8]| fs::write(here.join(name), bytes).unwrap();
@@ -305,7 +291,7 @@ fn advice_fits_what_is_in_the_file() {
         assert!(text.contains(has), "{arguments}: {text}");
         assert!(!text.contains(has_not), "{arguments}: {text}");
     }
-    // What may begin with any bytes is not taken for a compressed file.
+    // A binary trace that starts like a compressed file is read as a trace.
     let time = |bytes: [u8; 4]| [&bytes[..], &object(7, 4096)[4..]].concat();
     for bytes in [[0x78, 0x9c, 0, 0], [0x5d, 0, 0, 0]] {
         write("t.oracleGeneral", &time(bytes));
@@ -314,7 +300,7 @@ fn advice_fits_what_is_in_the_file() {
 }
 
 #[test]
-fn quoted_fields_are_read() {
+fn quoted_fields_are_parsed() {
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path();
     let write = |name: &str, text: &str| fs::write(here.join(name), text).unwrap();
@@ -334,7 +320,7 @@ fn quoted_fields_are_read() {
         assert_eq!(plain, quoted);
         assert!(plain.contains(&format!("({name})")), "{plain}");
     }
-    // Names of columns, a comma and quotes within a field, and a quote that does not end.
+    // Column names, a comma and quotes within a field, and an unterminated quote.
     write(
         "names",
         &format!(
@@ -355,7 +341,7 @@ fn quoted_fields_are_read() {
 }
 
 #[test]
-fn a_request_that_is_too_long_says_the_limit_and_the_way_out() {
+fn the_error_for_a_long_request_names_limit_and_option() {
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path();
     let write = |length: u64| {
@@ -376,7 +362,7 @@ fn a_request_that_is_too_long_says_the_limit_and_the_way_out() {
         let text = refused(here, &format!("trace info t.csv {options}"));
         for words in [
             "line 2: a request of 1073741825 bytes, where the limit is 1GiB",
-            "1GiB is the most that --max-request can allow, so split the request",
+            "--max-request allows at most 1GiB: split the request",
         ] {
             assert!(text.contains(words), "{text}");
         }
@@ -384,10 +370,10 @@ fn a_request_that_is_too_long_says_the_limit_and_the_way_out() {
 }
 
 #[test]
-fn a_run_names_what_brings_volumes_together() {
+fn a_run_names_the_options_that_place_volumes_closer() {
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path();
-    // Three units of which the first 20 MiB are used.
+    // Three units, each used up to 20 MiB.
     let lines = (0..9).map(|at| format!("{},{},4096,r,{at}.5\n", at % 3, at * 5120));
     fs::write(here.join("t.spc"), lines.collect::<String>()).unwrap();
     let run = |options: &str, out: &str| {
