@@ -9,7 +9,7 @@ use std::fmt;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::verdict::Outcome;
+use crate::verdict::{Measured, Outcome};
 
 /// Resamples behind an interval.
 const RESAMPLES: usize = 10_000;
@@ -107,6 +107,60 @@ impl Interval {
             )),
         }
     }
+}
+
+/// Ratios of what was measured in pairs, one after the other.
+#[derive(Clone, Debug)]
+pub struct Ratio {
+    /// The median of the pairs.
+    pub median: f64,
+    ratios: Vec<f64>,
+}
+
+impl Ratio {
+    /// `None` of no pairs.
+    pub fn of_pairs(ratios: impl IntoIterator<Item = f64>) -> Option<Self> {
+        let ratios: Vec<f64> = ratios.into_iter().collect();
+        Some(Self {
+            median: median(ratios.iter().copied())?,
+            ratios,
+        })
+    }
+
+    /// The median with its 95 % interval.
+    pub fn interval(&self) -> Interval {
+        let count = self.ratios.len();
+        let of = |drawn: &[usize]| median(drawn.iter().map(|i| self.ratios[*i]));
+        // There is at least one ratio, and so a median.
+        Interval::of(count, |drawn| of(drawn).unwrap_or(f64::NAN)).unwrap_or(Interval {
+            value: self.median,
+            bounds: None,
+            count,
+        })
+    }
+
+    /// What the pairs say of a bar that `decide` holds the interval against.
+    pub fn judged(&self, decide: impl FnOnce(&Interval) -> Outcome) -> Measured {
+        let interval = self.interval();
+        Measured::new(decide(&interval), format!("{self}; {interval}."))
+    }
+}
+
+impl fmt::Display for Ratio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let median = self.median;
+        let least = self.ratios.iter().copied().fold(f64::INFINITY, f64::min);
+        let most = self.ratios.iter().copied().fold(0.0, f64::max);
+        write!(f, "{median:.2}x; {least:.2}x to {most:.2}x in single pairs")
+    }
+}
+
+/// The median; of an even number, the mean of the middle two. `None` of none.
+pub fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
+    let mut values: Vec<f64> = values.into_iter().collect();
+    values.sort_by(f64::total_cmp);
+    let low = values.get(values.len().checked_sub(1)? / 2)?;
+    Some((low + values.get(values.len() / 2)?) / 2.0)
 }
 
 /// A mean with its 95 % confidence interval.
@@ -289,5 +343,13 @@ mod tests {
         assert_eq!(magnitude(0.4), "medium");
         assert_eq!(magnitude(-0.2), "small");
         assert_eq!(magnitude(0.0), "negligible");
+    }
+
+    #[test]
+    fn medians() {
+        assert_eq!(median([]), None);
+        assert_eq!(median([5.0]), Some(5.0));
+        assert_eq!(median([9.0, 1.0, 5.0]), Some(5.0));
+        assert_eq!(median([4.0, 1.0, 2.0, 9.0]), Some(3.0));
     }
 }

@@ -7,7 +7,9 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::manifest::{Manifest, State};
+pub use crate::quantity::millis;
 use crate::store::Reader;
+pub use crate::table::Table;
 
 /// A statement beside what was measured.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -48,9 +50,10 @@ impl Outcome {
 
 impl From<bool> for Outcome {
     fn from(holds: bool) -> Self {
-        match holds {
-            true => Self::Holds,
-            false => Self::DoesNotHold,
+        if holds {
+            Self::Holds
+        } else {
+            Self::DoesNotHold
         }
     }
 }
@@ -85,17 +88,6 @@ pub enum Source {
     Requirement,
 }
 
-/// A table for the report.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Table {
-    /// What it shows.
-    pub title: String,
-    /// Names of the columns, with units.
-    pub head: Vec<String>,
-    /// The rows.
-    pub rows: Vec<Vec<String>>,
-}
-
 /// All that was judged of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Verdict {
@@ -125,6 +117,16 @@ impl Verdict {
             .collect()
     }
 
+    /// A verdict without claims.
+    pub fn new(title: impl Into<String>) -> Self {
+        Self {
+            title: title.into(),
+            claims: Vec::new(),
+            findings: Vec::new(),
+            tables: Vec::new(),
+        }
+    }
+
     /// Adds a claim.
     pub fn claim(
         &mut self,
@@ -139,6 +141,85 @@ impl Verdict {
             measured,
             outcome: outcome.into(),
         });
+    }
+
+    /// Adds a claim; without a measurement it does not hold.
+    pub fn judged(
+        mut self,
+        source: Source,
+        text: impl Into<String>,
+        measured: Option<Measured>,
+    ) -> Self {
+        let measured =
+            measured.unwrap_or_else(|| Measured::new(Outcome::DoesNotHold, "It was not measured."));
+        self.claims.push(Claim {
+            text: text.into(),
+            source,
+            measured: measured.evidence,
+            outcome: measured.outcome,
+        });
+        self
+    }
+
+    /// Adds a claim of this project.
+    pub fn require(self, text: impl Into<String>, measured: Option<Measured>) -> Self {
+        self.judged(Source::Requirement, text, measured)
+    }
+
+    /// Adds a claim of the defence of 2017.
+    pub fn defence(self, text: impl Into<String>, measured: Option<Measured>) -> Self {
+        self.judged(Source::Defence2017, text, measured)
+    }
+
+    /// Adds what else the numbers say.
+    pub fn findings(mut self, findings: impl IntoIterator<Item = String>) -> Self {
+        self.findings.extend(findings);
+        self
+    }
+
+    /// Adds tables.
+    pub fn tables(mut self, tables: impl IntoIterator<Item = Table>) -> Self {
+        self.tables.extend(tables);
+        self
+    }
+}
+
+/// What was measured for a claim, and what that says of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Measured {
+    /// Whether the claim holds.
+    pub outcome: Outcome,
+    /// What was measured, in a sentence.
+    pub evidence: String,
+}
+
+impl Measured {
+    /// An outcome with its evidence.
+    pub fn new(outcome: impl Into<Outcome>, evidence: impl Into<String>) -> Self {
+        Self {
+            outcome: outcome.into(),
+            evidence: evidence.into(),
+        }
+    }
+
+    /// A claim about every one of some items, called `what` in the plural: it holds if there
+    /// are any and it holds for all. `None` of none.
+    pub fn every<T>(
+        items: impl IntoIterator<Item = T>,
+        what: &str,
+        holds: impl Fn(&T) -> bool,
+    ) -> Option<Self> {
+        let (mut good, mut all) = (0u64, 0u64);
+        for item in items {
+            all += 1;
+            good += u64::from(holds(&item));
+        }
+        (all > 0).then(|| Self::new(good == all, format!("{good} of {all} {what}.")))
+    }
+
+    /// The claim that none of `all` events, called `what` in the plural, is one of `bad`. `None` of none.
+    pub fn none(bad: u64, all: u64, what: &str) -> Option<Self> {
+        (all > 0).then(|| Self::new(bad == 0, format!("{bad} of {all} {what}.")))
     }
 }
 
@@ -179,11 +260,6 @@ pub fn completeness(reader: &Reader<'_>, manifest: &Manifest) -> (bool, String) 
     )
 }
 
-/// Milliseconds with two decimals.
-pub fn millis(ns: u64) -> String {
-    format!("{:.2}", ns as f64 / 1e6)
-}
-
 /// Each name once, in the order in which they come first.
 pub fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let mut all = Vec::new();
@@ -197,14 +273,7 @@ pub fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
 
 /// The median; of an even number, the mean of the middle two. `None` of none.
 pub fn median(values: impl IntoIterator<Item = u64>) -> Option<f64> {
-    let mut values: Vec<u64> = values.into_iter().collect();
-    values.sort_unstable();
-    let middle = values.len() / 2;
-    match values.len() {
-        0 => None,
-        n if n % 2 == 1 => Some(values[middle] as f64),
-        _ => Some((values[middle - 1] as f64 + values[middle] as f64) / 2.0),
-    }
+    crate::stats::median(values.into_iter().map(|value| value as f64))
 }
 
 /// A verdict for the terminal.
@@ -216,9 +285,10 @@ pub fn summary(verdict: &Verdict, colours: bool) -> String {
             Outcome::DoesNotHold => ("DOES NOT HOLD", "31"),
             Outcome::CannotBeJudged { .. } => ("cannot be judged here", "33"),
         };
-        let mark = match colours {
-            true => format!("\x1b[{colour}m{word}\x1b[0m"),
-            false => word.to_owned(),
+        let mark = if colours {
+            format!("\x1b[{colour}m{word}\x1b[0m")
+        } else {
+            word.to_owned()
         };
         // Writing to a string cannot fail.
         let _ = writeln!(text, "  {mark}: {}\n      {}", claim.text, claim.evidence());
@@ -295,16 +365,11 @@ mod tests {
 
     /// A verdict of one claim for each outcome.
     fn verdict(outcomes: impl IntoIterator<Item = Outcome>) -> Verdict {
-        let mut verdict = Verdict {
-            title: "Sums".to_owned(),
-            claims: Vec::new(),
-            findings: Vec::new(),
-            tables: Vec::new(),
-        };
-        for outcome in outcomes {
-            verdict.claim(Source::Requirement, "1 + 1 = 2.", outcome, "2.".to_owned());
-        }
-        verdict
+        outcomes
+            .into_iter()
+            .fold(Verdict::new("Sums"), |verdict, outcome| {
+                verdict.require("1 + 1 = 2.", Some(Measured::new(outcome, "2.")))
+            })
     }
 
     #[test]
@@ -330,13 +395,5 @@ mod tests {
         assert_eq!(json[0]["outcome"], "holds");
         assert_eq!(json[1]["outcome"], "cannot-be-judged");
         assert_eq!(json[1]["why"], "No yardstick.");
-    }
-
-    #[test]
-    fn medians() {
-        assert_eq!(median([]), None);
-        assert_eq!(median([5]), Some(5.0));
-        assert_eq!(median([9, 1, 5]), Some(5.0));
-        assert_eq!(median([4, 1, 2, 9]), Some(3.0));
     }
 }

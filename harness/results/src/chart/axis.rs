@@ -1,47 +1,76 @@
 //! An axis with ticks at chosen values, written in a chosen way.
 
 use std::ops::Range;
+use std::rc::Rc;
 
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
 
 /// An axis, linear or logarithmic.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Axis {
     range: Range<f64>,
     ticks: Vec<f64>,
-    format: fn(f64) -> String,
-    logarithmic: bool,
+    format: Rc<dyn Fn(f64) -> String>,
+    is_logarithmic: bool,
 }
 
 impl Axis {
-    /// A linear axis; ticks outside of it are left out.
-    pub fn linear(range: Range<f64>, ticks: Vec<f64>, format: fn(f64) -> String) -> Self {
+    /// An axis; ticks outside its range are left out. The range of a logarithmic one is above 0.
+    pub fn new(
+        range: Range<f64>,
+        ticks: Vec<f64>,
+        format: Rc<dyn Fn(f64) -> String>,
+        is_logarithmic: bool,
+    ) -> Self {
         Self {
             range,
             ticks,
             format,
-            logarithmic: false,
+            is_logarithmic,
         }
+    }
+
+    /// A linear axis; ticks outside of it are left out.
+    pub fn linear(range: Range<f64>, ticks: Vec<f64>, format: fn(f64) -> String) -> Self {
+        Self::new(range, ticks, Rc::new(format), false)
     }
 
     /// A logarithmic axis; its range must be above 0.
     pub fn logarithmic(range: Range<f64>, ticks: Vec<f64>, format: fn(f64) -> String) -> Self {
-        Self {
-            logarithmic: true,
-            ..Self::linear(range, ticks, format)
-        }
+        Self::new(range, ticks, Rc::new(format), true)
+    }
+
+    fn is_inside(&self, tick: f64) -> bool {
+        let Range { start, end } = self.range;
+        (start.min(end)..=start.max(end)).contains(&tick)
+    }
+
+    /// What stands beside the ticks.
+    pub fn labels(&self) -> Vec<String> {
+        let inside = self.ticks.iter().filter(|tick| self.is_inside(**tick));
+        inside.map(|tick| (self.format)(*tick)).collect()
+    }
+
+    /// The axis with its start where its end was.
+    pub fn reversed(mut self) -> Self {
+        self.range = self.range.end..self.range.start;
+        self
     }
 
     /// Where between start (0) and end (1) a value is.
     fn share(&self, value: f64) -> f64 {
-        let place = |value: f64| match self.logarithmic {
-            true => value.max(f64::MIN_POSITIVE).ln(),
-            false => value,
+        let place = |value: f64| {
+            if self.is_logarithmic {
+                value.max(f64::MIN_POSITIVE).ln()
+            } else {
+                value
+            }
         };
         let (start, end) = (place(self.range.start), place(self.range.end));
-        match end > start {
-            true => (place(value) - start) / (end - start),
-            false => 0.5,
+        if end == start {
+            0.5
+        } else {
+            (place(value) - start) / (end - start)
         }
     }
 }
@@ -55,10 +84,12 @@ impl Ranged for Axis {
     }
 
     fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {
-        let inside = |tick: &f64| (self.range.start..=self.range.end).contains(tick);
         match hint.max_num_points() {
             0 => Vec::new(),
-            _ => self.ticks.iter().copied().filter(inside).collect(),
+            _ => {
+                let inside = self.ticks.iter().filter(|tick| self.is_inside(**tick));
+                inside.copied().collect()
+            }
         }
     }
 
@@ -81,21 +112,28 @@ impl ValueFormatter<f64> for Axis {
 mod tests {
     use super::*;
 
+    fn axis(range: Range<f64>, ticks: Vec<f64>, is_logarithmic: bool) -> Axis {
+        Axis::new(range, ticks, Rc::new(|x| x.to_string()), is_logarithmic)
+    }
+
     #[test]
     fn values_are_placed() {
-        let linear = Axis::linear(0.0..100.0, vec![], |x| x.to_string());
+        let linear = axis(0.0..100.0, vec![], false);
         assert_eq!(linear.map(&25.0, (0, 400)), 100);
         // The vertical axis of a picture runs down.
         assert_eq!(linear.map(&25.0, (400, 0)), 300);
-        let log = Axis::logarithmic(1.0..100.0, vec![], |x| x.to_string());
+        assert_eq!(linear.reversed().map(&25.0, (400, 0)), 100);
+        let log = axis(1.0..100.0, vec![], true);
         assert_eq!(log.map(&10.0, (0, 400)), 200);
-        let point = Axis::linear(5.0..5.0, vec![], |x| x.to_string());
+        let point = axis(5.0..5.0, vec![], false);
         assert_eq!(point.map(&5.0, (0, 400)), 200);
     }
 
     #[test]
     fn ticks_outside_are_left_out() {
-        let axis = Axis::linear(0.0..10.0, vec![-1.0, 5.0, 11.0], |x| x.to_string());
+        let axis = axis(0.0..10.0, vec![-1.0, 5.0, 11.0], false);
         assert_eq!(axis.key_points(10), [5.0]);
+        assert_eq!(axis.labels(), ["5"]);
+        assert_eq!(axis.reversed().key_points(10), [5.0]);
     }
 }

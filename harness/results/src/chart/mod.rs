@@ -1,7 +1,9 @@
-//! Figures as SVG: [`sheet`] is the look that all share, [`axis`] and [`scale`] their axes.
+//! Figures as SVG: a [`plot`] of [`series`] over two [`scale`]s, on the [`sheet`] that all share.
 
 pub mod axis;
+pub mod plot;
 pub mod scale;
+pub mod series;
 pub mod sheet;
 pub mod spans;
 

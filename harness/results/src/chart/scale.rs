@@ -1,71 +1,205 @@
-//! Where ticks stand on an axis, and how values are written beside them.
+//! Scales: what a figure is drawn over, before its range is known.
 
-/// Units of a value, the largest first: how much one is, and its name.
-const BYTES: [(f64, &str); 4] = [
-    ((1u64 << 40) as f64, "TiB"),
-    ((1u64 << 30) as f64, "GiB"),
-    ((1u64 << 20) as f64, "MiB"),
-    ((1u64 << 10) as f64, "KiB"),
-];
+use std::fmt;
+use std::rc::Rc;
 
-const TIME_NS: [(f64, &str); 4] = [(1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns")];
+use super::axis::Axis;
+use crate::quantity;
+pub use crate::quantity::{bytes, count, time};
 
-fn in_units(value: f64, units: &[(f64, &str)], smallest: &str) -> String {
-    let (one, name) = units
-        .iter()
-        .find(|(one, _)| value >= *one)
-        .copied()
-        .unwrap_or((1.0, smallest));
-    let number = value / one;
-    // Three digits, without zeros that say nothing.
-    let decimals = match number {
-        n if n >= 100.0 => 0,
-        n if n >= 10.0 => 1,
-        _ => 2,
-    };
-    let text = format!("{number:.decimals$}");
-    let short = match text.contains('.') {
-        true => text.trim_end_matches('0').trim_end_matches('.'),
-        false => &text,
-    };
-    format!("{short} {name}")
+/// About how many ticks a linear scale has.
+const TICKS: usize = 8;
+
+/// What a figure is drawn over: a label, a kind, and how values are written. Its range follows
+/// from the points unless it is given.
+#[derive(Clone)]
+pub struct Scale {
+    pub(super) label: String,
+    kind: Kind,
+    format: Option<Rc<dyn Fn(f64) -> String>>,
+    range: (Option<f64>, Option<f64>),
+    ticks: Option<Vec<f64>>,
+    pub(super) notes: Vec<String>,
+    has_grid: bool,
 }
 
-/// `64 MiB`.
-pub fn bytes(value: f64) -> String {
-    in_units(value, &BYTES, "B")
+#[derive(Clone, Debug)]
+enum Kind {
+    Linear,
+    /// Ticks at powers of this.
+    Logarithmic(f64),
+    /// Names beside each other: the first at 0, the second at 1.
+    Names(Vec<String>),
 }
 
-/// `1.5 ms`.
-pub fn time(ns: f64) -> String {
-    in_units(ns, &TIME_NS, "ns")
-}
-
-/// `262,144`.
-pub fn count(value: f64) -> String {
-    let digits = format!("{:.0}", value.abs());
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
+impl Scale {
+    fn new(label: impl Into<String>, kind: Kind) -> Self {
+        Self {
+            label: label.into(),
+            kind,
+            format: None,
+            range: (None, None),
+            ticks: None,
+            notes: Vec::new(),
+            has_grid: true,
         }
-        text.push(digit);
     }
-    text
+
+    /// A linear scale from 0, or from below the least point if that is negative.
+    pub fn linear(label: impl Into<String>) -> Self {
+        Self::new(label, Kind::Linear)
+    }
+
+    /// A linear scale from 0 to 100.
+    pub fn percent(label: impl Into<String>) -> Self {
+        Self::linear(label).range(0.0, 102.0)
+    }
+
+    /// A logarithmic scale with ticks at powers of `base`.
+    pub fn logarithmic(label: impl Into<String>, base: f64) -> Self {
+        Self::new(label, Kind::Logarithmic(base))
+    }
+
+    /// A logarithmic scale of times, nanoseconds.
+    pub fn times(label: impl Into<String>) -> Self {
+        Self::logarithmic(label, 10.0).format(quantity::time)
+    }
+
+    /// A logarithmic scale of sizes, bytes.
+    pub fn bytes(label: impl Into<String>) -> Self {
+        Self::logarithmic(label, 4.0).format(quantity::bytes)
+    }
+
+    /// Names beside each other, or from top to bottom: 0 is the place of the first.
+    pub fn names<N: Into<String>>(
+        label: impl Into<String>,
+        names: impl IntoIterator<Item = N>,
+    ) -> Self {
+        let names = names.into_iter().map(Into::into).collect();
+        Self::new(label, Kind::Names(names)).without_grid()
+    }
+
+    /// What stands at the far side of each name of a vertical scale.
+    pub fn notes(mut self, notes: impl IntoIterator<Item = String>) -> Self {
+        self.notes = notes.into_iter().collect();
+        self
+    }
+
+    /// How values are written beside the ticks.
+    pub fn format(mut self, format: impl Fn(f64) -> String + 'static) -> Self {
+        self.format = Some(Rc::new(format));
+        self
+    }
+
+    /// The range, whatever the points are.
+    pub fn range(mut self, from: f64, to: f64) -> Self {
+        self.range = (Some(from), Some(to));
+        self
+    }
+
+    /// Where ticks stand.
+    pub fn ticks(mut self, ticks: Vec<f64>) -> Self {
+        self.ticks = Some(ticks);
+        self
+    }
+
+    /// No lines through the ticks.
+    pub fn without_grid(mut self) -> Self {
+        self.has_grid = false;
+        self
+    }
+
+    pub(super) fn is_names(&self) -> bool {
+        matches!(self.kind, Kind::Names(_))
+    }
+
+    pub(super) fn has_grid(&self) -> bool {
+        self.has_grid
+    }
+
+    /// The axis on which all of these places have room.
+    pub(super) fn axis(&self, places: impl Iterator<Item = f64>) -> Axis {
+        let (least, most) = places.filter(|place| place.is_finite()).fold(
+            (f64::INFINITY, f64::NEG_INFINITY),
+            |(least, most), place| (least.min(place), most.max(place)),
+        );
+        let (from, to) = match &self.kind {
+            Kind::Linear => {
+                // Room above the highest point; a range of nothing has no scale.
+                let from = if least < 0.0 { 1.1 * least } else { 0.0 };
+                (from, 1.06 * most.max(1e-9))
+            }
+            Kind::Logarithmic(base) => {
+                let room = base.powf(0.25);
+                (least.max(1e-9) / room, most.max(2e-9) * room)
+            }
+            Kind::Names(names) => (-0.5, names.len() as f64 - 0.5),
+        };
+        let (from, to) = (self.range.0.unwrap_or(from), self.range.1.unwrap_or(to));
+        let ticks = self.ticks.clone().unwrap_or_else(|| match &self.kind {
+            Kind::Linear => {
+                let above = linear_ticks(to, TICKS);
+                let below = linear_ticks((-from).max(0.0), TICKS);
+                below
+                    .iter()
+                    .skip(1)
+                    .map(|tick| -tick)
+                    .chain(above)
+                    .collect()
+            }
+            Kind::Logarithmic(base) => powers(*base, from, to),
+            Kind::Names(names) => (0..names.len()).map(|at| at as f64).collect(),
+        });
+        let format: Rc<dyn Fn(f64) -> String> = match (&self.format, &self.kind) {
+            (Some(format), _) => format.clone(),
+            (None, Kind::Names(names)) => {
+                let names = names.clone();
+                Rc::new(move |at| names.get(at as usize).cloned().unwrap_or_default())
+            }
+            (None, _) => Rc::new(number),
+        };
+        Axis::new(
+            from..to,
+            ticks,
+            format,
+            matches!(self.kind, Kind::Logarithmic(_)),
+        )
+    }
 }
 
-/// Multiples of 1, 2 or 5 times a power of ten from 0 to `max`, about `wanted`
-/// of them and all whole numbers.
+impl fmt::Debug for Scale {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = f.debug_struct("Scale");
+        text.field("label", &self.label).field("kind", &self.kind);
+        text.finish_non_exhaustive()
+    }
+}
+
+/// A number beside a tick: whole, or with one decimal.
+fn number(value: f64) -> String {
+    let sign = if value < 0.0 { "-" } else { "" };
+    if value == value.round() {
+        format!("{sign}{}", quantity::count(value))
+    } else {
+        format!("{value:.1}")
+    }
+}
+
+/// Multiples of 1, 2 or 5 times a power of ten from 0 to `max`, about `wanted` of them and
+/// none finer than a tenth.
 pub fn linear_ticks(max: f64, wanted: usize) -> Vec<f64> {
-    let rough = (max / wanted.max(1) as f64).max(1.0);
+    // In tenths, so that ticks are exact.
+    let tenths = max * 10.0;
+    let least = if max >= wanted as f64 { 10.0 } else { 1.0 };
+    let rough = (tenths / wanted.max(1) as f64).max(least);
     let power = 10f64.powf(rough.log10().floor());
-    let step = [1.0, 2.0, 5.0, 10.0]
+    let step = [1.0, 2.0, 5.0]
         .into_iter()
         .map(|factor| factor * power)
         .find(|step| *step >= rough)
         .unwrap_or(10.0 * power);
-    (0..=(max / step) as u32)
-        .map(|i| f64::from(i) * step)
+    (0..=(tenths / step) as u32)
+        .map(|i| f64::from(i) * step / 10.0)
         .collect()
 }
 
@@ -83,29 +217,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_are_written_with_their_units() {
-        assert_eq!(bytes(f64::from(64 << 20)), "64 MiB");
-        assert_eq!(bytes(31.0 * (1u64 << 30) as f64), "31 GiB");
-        assert_eq!(time(1_500_000.0), "1.5 ms");
-        assert_eq!(time(100_000.0), "100 µs");
-        assert_eq!(time(10e9), "10 s");
-        assert_eq!(count(262_144.0), "262,144");
-        assert_eq!(count(999.0), "999");
-        assert_eq!(count(0.0), "0");
+    fn ticks_are_round_numbers() {
+        let whole = |numbers: std::ops::RangeInclusive<i32>| numbers.map(f64::from);
+        assert_eq!(linear_ticks(11.0, 11), whole(0..=11).collect::<Vec<_>>());
+        assert_eq!(
+            linear_ticks(240.0, 12),
+            whole(0..=12).map(|i| i * 20.0).collect::<Vec<_>>()
+        );
+        assert_eq!(linear_ticks(0.0, 5), [0.0]);
+        assert_eq!(linear_ticks(1.0, 5), [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]);
+        assert_eq!(powers(10.0, 1e5, 2e7), [1e5, 1e6, 1e7]);
+        assert_eq!(powers(4.0, 64.0, 1024.0), [64.0, 256.0, 1024.0]);
+    }
+
+    fn axis(scale: &Scale, places: &[f64]) -> Axis {
+        scale.axis(places.iter().copied())
     }
 
     #[test]
-    fn ticks_are_round_numbers() {
-        assert_eq!(
-            linear_ticks(11.0, 20),
-            (0..=11).map(f64::from).collect::<Vec<_>>()
-        );
-        assert_eq!(
-            linear_ticks(240.0, 12),
-            (0..=12).map(|i| f64::from(i) * 20.0).collect::<Vec<_>>()
-        );
-        assert_eq!(linear_ticks(0.0, 5), [0.0]);
-        assert_eq!(powers(10.0, 1e5, 2e7), [1e5, 1e6, 1e7]);
-        assert_eq!(powers(4.0, 64.0, 1024.0), [64.0, 256.0, 1024.0]);
+    fn a_range_has_room_for_all_points() {
+        use plotters::coord::ranged1d::Ranged as _;
+        let range = |scale: &Scale, places: &[f64]| axis(scale, places).range();
+        let linear = Scale::linear("Blocks");
+        assert_eq!(range(&linear, &[10.0, 100.0]), 0.0..106.0);
+        assert!(range(&linear, &[-10.0, 10.0]).start < -10.0);
+        let times = range(&Scale::times("Time"), &[1e3, 1e6]);
+        assert!(times.start < 1e3 && times.start > 0.0 && times.end > 1e6);
+        assert_eq!(range(&Scale::percent("Misses (%)"), &[7.0]), 0.0..102.0);
+        let names = Scale::names("", ["a", "b"]);
+        assert_eq!(range(&names, &[]), -0.5..1.5);
+        assert_eq!(axis(&names, &[]).labels(), ["a", "b"]);
+        // Without points there is nothing to draw, but nothing to fail either.
+        assert!(range(&linear, &[]).end > 0.0);
     }
 }

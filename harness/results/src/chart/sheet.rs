@@ -46,6 +46,12 @@ pub const VERMILLION: RGBColor = RGBColor(0xd5, 0x5e, 0x00);
 pub const GREEN: RGBColor = RGBColor(0x00, 0x9e, 0x73);
 /// A fourth.
 pub const SKY: RGBColor = RGBColor(0x56, 0xb4, 0xe9);
+/// A fifth.
+pub const ORANGE: RGBColor = RGBColor(0xe6, 0x9f, 0x00);
+/// A sixth.
+pub const PURPLE: RGBColor = RGBColor(0xcc, 0x79, 0xa7);
+/// A seventh, for areas only: it is too light for lines.
+pub const YELLOW: RGBColor = RGBColor(0xf0, 0xe4, 0x42);
 
 /// Where a figure is drawn.
 pub type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use results::chart::scale;
-use results::verdict::{Source, Table, Verdict, distinct};
+use results::quantity;
+use results::table::{Table, or_dash};
+use results::verdict::{Measured, Verdict, distinct};
 use simulate::replay::Contender;
 use vssd_host::emulation::MediaKind;
 
 use super::rows::{BlockCacheRow, BlockCacheSimRow, BlockCacheTimingRow, BlockCacheTraceRow};
+use crate::experiments::common::lab::TIMES_ARE_VIRTUAL;
 
 /// The origin disk that imitates no medium.
 pub(crate) const NO_MEDIUM: &str = "none";
@@ -21,32 +23,45 @@ pub(crate) fn judge(
     rows: &[BlockCacheRow],
     sims: &[BlockCacheSimRow],
     timings: &[BlockCacheTimingRow],
-    timed: bool,
+    is_timed: bool,
 ) -> Verdict {
-    let mut verdict = Verdict {
-        title: "A block cache on a vSSD".to_owned(),
-        claims: Vec::new(),
-        findings: Vec::new(),
-        tables: Vec::new(),
+    let slow = || paces.iter().filter(|row| row.medium != NO_MEDIUM);
+    let accesses = rows
+        .iter()
+        .map(BlockCacheRow::accesses)
+        .chain(slow().map(|row| row.accesses));
+    let failed = rows
+        .iter()
+        .map(|row| row.failed)
+        .chain(slow().map(|row| row.failed));
+    let verdict = Verdict::new("A block cache on a vSSD")
+        .require(
+            "The guest's cache misses exactly as often as its code alone, without guest or device, for the same \
+             accesses and the same number of slots, reads and writes each.",
+            equality(rows, sims),
+        )
+        .require(
+            "No access fails, is refused or returns stale data.",
+            Measured::none(failed.sum(), accesses.sum(), "accesses"),
+        )
+        .require(
+            "No policy misses less than one that knows all future accesses (Belady 1966).",
+            bound(rows, sims),
+        );
+    let verdict = if is_timed {
+        verdict.require(
+            "In front of a disk of 5 ms, the median miss takes longer than the median hit by at least 90 % of that.",
+            latency(paces),
+        )
+    } else {
+        verdict.findings([TIMES_ARE_VIRTUAL.to_owned()])
     };
-    equality_claim(&mut verdict, rows, sims);
-    failures_claim(&mut verdict, rows, timings);
-    bound_claim(&mut verdict, rows, sims);
-    match timed {
-        true => latency_claim(&mut verdict, timings),
-        false => verdict.findings.push(
-            "Times are not judged: guests were twins, whose clock is virtual. Run it with \
-             `--transport qemu` for those."
-                .to_owned(),
-        ),
-    }
-    verdict.findings.extend(order(rows));
-    for workload in workloads(rows) {
-        verdict.tables.push(ratios(workload, rows));
-    }
-    verdict.tables.push(latencies(timings));
-    verdict.tables.push(memory(rows));
+    let ratios = workloads(rows)
+        .into_iter()
+        .map(|workload| ratios(workload, rows));
     verdict
+        .findings(order(rows))
+        .tables(ratios.chain([latencies(paces), memory(rows)]))
 }
 
 /// How the recorded trace was read, if there was one.
@@ -78,7 +93,7 @@ fn sim_of<'a>(
         .find(|sim| sim.policy == policy && sim.workload == row.workload && sim.slots == row.slots)
 }
 
-fn equality_claim(verdict: &mut Verdict, rows: &[BlockCacheRow], sims: &[BlockCacheSimRow]) {
+fn equality(rows: &[BlockCacheRow], sims: &[BlockCacheSimRow]) -> Option<Measured> {
     let counts =
         |sim: &BlockCacheSimRow| [sim.reads, sim.read_misses, sim.writes, sim.write_misses];
     let is_equal = |row: &&BlockCacheRow| {
@@ -88,97 +103,69 @@ fn equality_claim(verdict: &mut Verdict, rows: &[BlockCacheRow], sims: &[BlockCa
     let (equal, unequal): (Vec<_>, Vec<_>) = rows.iter().partition(is_equal);
     let accesses: u64 = rows.iter().map(BlockCacheRow::accesses).sum();
     let first = unequal.first().map_or(String::new(), |row| {
-        let alone = sim_of(sims, row, &row.policy).map_or("an unknown number".to_owned(), |s| {
-            (s.read_misses + s.write_misses).to_string()
-        });
+        let alone = sim_of(sims, row, &row.policy).map(|sim| sim.read_misses + sim.write_misses);
         format!(
-            " {} with {} slots and {} missed {} times, its code alone {alone}.",
+            " {} with {} slots and {} missed {} times, its code alone {}.",
             row.policy,
             row.slots,
             row.workload,
-            row.misses()
+            row.misses(),
+            alone.map_or("an unknown number of times".to_owned(), |misses| misses
+                .to_string())
         )
     });
-    verdict.claim(
-        Source::Requirement,
-        "The guest's cache misses exactly as often as its code alone does, without guest or device, for the same accesses and as many slots, reads and writes each.",
-        accesses > 0 && unequal.is_empty(),
-        format!(
-            "The counts are equal in {} of {} cells, with {accesses} accesses in all.{first}",
+    (accesses > 0).then(|| {
+        let cells = format!(
+            "{} of {} cells, with {accesses} accesses in total",
             equal.len(),
             rows.len()
-        ),
-    );
+        );
+        Measured::new(
+            unequal.is_empty(),
+            format!("The counts are equal in {cells}.{first}"),
+        )
+    })
 }
 
-fn failures_claim(verdict: &mut Verdict, rows: &[BlockCacheRow], timings: &[BlockCacheTimingRow]) {
-    let slow = || timings.iter().filter(|row| row.medium != NO_MEDIUM);
-    let accesses: u64 = rows.iter().map(BlockCacheRow::accesses).sum();
-    let accesses = accesses + slow().map(|row| row.accesses).sum::<u64>();
-    let failed: u64 = rows.iter().map(|row| row.failed).sum();
-    let failed = failed + slow().map(|row| row.failed).sum::<u64>();
-    verdict.claim(
-        Source::Requirement,
-        "No access fails, is refused, or reads other data than were written last.",
-        accesses > 0 && failed == 0,
-        format!("{failed} of {accesses} accesses."),
-    );
-}
-
-fn bound_claim(verdict: &mut Verdict, rows: &[BlockCacheRow], sims: &[BlockCacheSimRow]) {
-    let times = |row: &BlockCacheRow| {
+fn bound(rows: &[BlockCacheRow], sims: &[BlockCacheSimRow]) -> Option<Measured> {
+    let factor = |row: &BlockCacheRow| {
         let bound = sim_of(sims, row, Contender::Belady.name())?;
         Some(row.miss_ratio() / bound.miss_ratio().max(f64::MIN_POSITIVE))
     };
     let pairs: Vec<_> = rows
         .iter()
-        .filter_map(|row| Some((row, times(row)?)))
+        .filter_map(|row| Some((row, factor(row)?)))
         .collect();
-    let closest = pairs.iter().min_by(|a, b| a.1.total_cmp(&b.1));
-    verdict.claim(
-        Source::Requirement,
-        "No policy misses less than one that knows what comes (Belady 1966).",
-        pairs.len() == rows.len() && closest.is_some_and(|(_, times)| *times >= 1.0),
-        closest.map_or_else(not_measured, |(row, times)| {
-            format!(
-                "{} with {} slots and {} comes closest of {} cells, with {times:.3} times its misses.",
-                row.policy,
-                row.slots,
-                row.workload,
-                pairs.len()
-            )
-        }),
-    );
+    let (row, least) = pairs.iter().min_by(|a, b| a.1.total_cmp(&b.1))?;
+    Some(Measured::new(
+        pairs.len() == rows.len() && *least >= 1.0,
+        format!(
+            "The closest of {} cells is {} with {} slots and {}, at {least:.3}x its misses.",
+            pairs.len(),
+            row.policy,
+            row.slots,
+            row.workload
+        ),
+    ))
 }
 
-fn latency_claim(verdict: &mut Verdict, timings: &[BlockCacheTimingRow]) {
+fn latency(paces: &[BlockCachePaceRow]) -> Option<Measured> {
     let disk_ns = MediaKind::Hdd.times().read_ns;
     let hdd = MediaKind::Hdd.to_string();
-    let both = |row: &&BlockCacheTimingRow| {
+    let has_both = |row: &&BlockCachePaceRow| {
         row.medium == hdd && row.depth == 1 && row.hits > 0 && row.misses > 0
     };
-    let cells: Vec<_> = timings.iter().filter(both).collect();
-    let longer = cells
-        .iter()
-        .map(|row| row.miss_p50_ns as f64 - row.hit_p50_ns as f64);
-    let least = longer.fold(f64::INFINITY, f64::min);
-    verdict.claim(
-        Source::Requirement,
-        "In front of a disk of 5 ms, a miss takes longer than a hit by at least nine tenths of that, in the median.",
-        !cells.is_empty() && least >= PART * disk_ns as f64,
-        match cells.is_empty() {
-            true => not_measured(),
-            false => format!(
-                "By {} at least, in {} cells.",
-                scale::time(least.max(0.0)),
-                cells.len()
-            ),
-        },
-    );
-}
-
-fn not_measured() -> String {
-    "It was not measured.".to_owned()
+    let longer = |row: &BlockCachePaceRow| row.miss_p50_ns as f64 - row.hit_p50_ns as f64;
+    let longer: Vec<f64> = paces.iter().filter(has_both).map(longer).collect();
+    let least = longer.iter().copied().min_by(f64::total_cmp)?;
+    Some(Measured::new(
+        least >= PART * disk_ns as f64,
+        format!(
+            "By at least {}, in {} cells.",
+            quantity::time(least.max(0.0)),
+            longer.len()
+        ),
+    ))
 }
 
 /// The policies by misses, at the size at which they differ most: a sentence for
@@ -215,112 +202,78 @@ fn order(rows: &[BlockCacheRow]) -> Vec<String> {
     workloads(rows).into_iter().filter_map(sentence).collect()
 }
 
-fn strings<const N: usize>(head: [&str; N]) -> Vec<String> {
-    head.map(str::to_owned).to_vec()
-}
-
 fn ratios(workload: &str, rows: &[BlockCacheRow]) -> Table {
     let of = || rows.iter().filter(|row| row.workload == workload);
     let sizes: BTreeSet<u32> = of().map(|row| row.slots).collect();
-    let head = sizes.iter().map(|slots| format!("{slots} slots"));
-    let cells = |policy: &str| {
-        let cell = |slots: &u32| {
-            let mut rows = of();
-            let row = rows.find(|row| row.policy == policy && row.slots == *slots);
+    Table::crossed(
+        format!("Miss ratio (%), {workload}"),
+        "policy",
+        &distinct(of().map(|row| row.policy.as_str())),
+        &sizes.into_iter().collect::<Vec<_>>(),
+        |slots| format!("{slots} slots"),
+        |policy, slots| {
+            let row = of().find(|row| row.policy == *policy && row.slots == *slots);
             row.map_or(String::new(), |row| {
                 format!("{:.3}", 100.0 * row.miss_ratio())
             })
-        };
-        let cells = sizes.iter().map(cell);
-        [policy.to_owned()].into_iter().chain(cells).collect()
-    };
-    Table {
-        title: format!("Accesses that miss (%), {workload}"),
-        head: ["policy".to_owned()].into_iter().chain(head).collect(),
-        rows: distinct(of().map(|row| row.policy.as_str()))
-            .into_iter()
-            .map(cells)
-            .collect(),
-    }
+        },
+    )
 }
 
-fn latencies(timings: &[BlockCacheTimingRow]) -> Table {
-    let time = |count: u64, ns: u64| match count {
-        0 => "-".to_owned(),
-        _ => scale::time(ns as f64),
-    };
-    // Those without a medium tell of the guest's processor alone: one a policy is enough.
-    let largest = |row: &BlockCacheTimingRow| {
-        let alike = timings.iter().filter(|other| {
-            (&other.medium, &other.workload, &other.policy)
-                == (&row.medium, &row.workload, &row.policy)
-        });
+fn latencies(paces: &[BlockCachePaceRow]) -> Table {
+    let time = |count: u64, ns: u64| or_dash((count > 0).then_some(ns as f64), quantity::time);
+    // Those without a medium show the guest's processor alone: one per policy is enough.
+    let is_largest = |row: &BlockCachePaceRow| {
+        let key = |row: &BlockCachePaceRow| {
+            (row.medium.clone(), row.workload.clone(), row.policy.clone())
+        };
+        let alike = paces.iter().filter(|other| key(other) == key(row));
         alike.map(|other| other.slots).max() == Some(row.slots)
     };
-    let shown = timings
-        .iter()
-        .filter(|row| row.medium != NO_MEDIUM || largest(row));
-    Table {
-        title: "Reads from the vSSD and from the origin disk".to_owned(),
-        head: strings([
-            "disk",
-            "workload",
-            "policy",
-            "slots",
-            "depth",
-            "accesses a second",
-            "hits",
-            "p50",
-            "p99",
-            "misses",
-            "p50",
-            "p99",
-        ]),
-        rows: shown
-            .map(|row| {
-                let rate = row.accesses as f64 * 1e9 / row.elapsed_ns.max(1) as f64;
-                vec![
-                    row.medium.clone(),
-                    row.workload.clone(),
-                    row.policy.clone(),
-                    row.slots.to_string(),
-                    row.depth.to_string(),
-                    scale::count(rate),
-                    row.hits.to_string(),
-                    time(row.hits, row.hit_p50_ns),
-                    time(row.hits, row.hit_p99_ns),
-                    row.misses.to_string(),
-                    time(row.misses, row.miss_p50_ns),
-                    time(row.misses, row.miss_p99_ns),
-                ]
-            })
-            .collect(),
-    }
+    Table::of(
+        "Reads from the vSSD and from the origin disk",
+        paces
+            .iter()
+            .filter(|row| row.medium != NO_MEDIUM || is_largest(row)),
+        &[
+            ("disk", &|row| row.medium.clone()),
+            ("workload", &|row| row.workload.clone()),
+            ("policy", &|row| row.policy.clone()),
+            ("slots", &|row| row.slots.to_string()),
+            ("depth", &|row| row.depth.to_string()),
+            ("accesses/s", &|row| {
+                quantity::count(row.accesses as f64 * 1e9 / row.elapsed_ns.max(1) as f64)
+            }),
+            ("hits", &|row| row.hits.to_string()),
+            ("p50", &|row| time(row.hits, row.hit_p50_ns)),
+            ("p99", &|row| time(row.hits, row.hit_p99_ns)),
+            ("misses", &|row| row.misses.to_string()),
+            ("p50", &|row| time(row.misses, row.miss_p50_ns)),
+            ("p99", &|row| time(row.misses, row.miss_p99_ns)),
+        ],
+    )
 }
 
-/// Memory at the largest size, where what is fixed weighs least.
+/// Memory at the largest size, where the fixed part weighs least.
 fn memory(rows: &[BlockCacheRow]) -> Table {
     let largest = rows.iter().map(|row| row.capacity_blocks).max();
-    let of = |policy: &&str| {
-        let mut rows = rows.iter();
-        rows.find(|row| row.policy == *policy && Some(row.capacity_blocks) == largest)
+    let of = |policy: &str| {
+        let is_it =
+            |row: &&BlockCacheRow| row.policy == policy && Some(row.capacity_blocks) == largest;
+        rows.iter().find(is_it)
     };
     let policies = distinct(rows.iter().map(|row| row.policy.as_str()));
-    Table {
-        title: "Memory of the cache".to_owned(),
-        head: strings(["policy", "blocks that it may have", "bytes for each"]),
-        rows: policies
-            .iter()
-            .filter_map(of)
-            .map(|row| {
-                vec![
-                    row.policy.clone(),
-                    row.capacity_blocks.to_string(),
-                    format!("{:.2}", f64::from(row.memory_bytes_per_1000) / 1000.0),
-                ]
-            })
-            .collect(),
-    }
+    Table::of(
+        "Memory of the cache",
+        policies.into_iter().filter_map(of),
+        &[
+            ("policy", &|row| row.policy.clone()),
+            ("blocks at most", &|row| row.capacity_blocks.to_string()),
+            ("bytes per block", &|row| {
+                format!("{:.2}", f64::from(row.memory_bytes_per_1000) / 1000.0)
+            }),
+        ],
+    )
 }
 
 #[cfg(test)]

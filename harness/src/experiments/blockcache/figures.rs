@@ -1,21 +1,18 @@
 //! Misses of the guest's cache over its size, and how long hits and misses take.
 
 use anyhow::Result;
-use plotters::prelude::*;
-use plotters::style::text_anchor::{HPos, VPos};
-use results::chart::axis::Axis;
-use results::chart::sheet::{
-    Area, BLUE, GREY, Header, INK, Mark, Swatch, VERMILLION, dress, marker, sheet, text,
-};
-use results::chart::spans::{self, Span};
-use results::chart::{Drawing, Figure, scale};
+use results::chart::Drawing;
+use results::chart::plot::{self, Plot};
+use results::chart::scale::Scale;
+use results::chart::series::{LOOKS, Series};
+use results::chart::sheet::{BLUE, GREY, INK, Mark, VERMILLION};
+use results::quantity;
 use results::verdict::distinct;
 use simulate::replay::Contender;
 use vssd_host::emulation::MediaKind;
 
 use super::claims::{NO_MEDIUM, workloads};
 use super::rows::{BlockCacheRow, BlockCacheSimRow, BlockCacheTimingRow};
-use crate::experiments::common::looks::LOOKS;
 
 /// Cells with a disk that are drawn; the table has all.
 const CELLS: usize = 14;
@@ -24,173 +21,93 @@ const CELLS: usize = 14;
 pub(crate) fn draw(
     rows: &[BlockCacheRow],
     sims: &[BlockCacheSimRow],
-    timings: &[BlockCacheTimingRow],
+    paces: &[BlockCachePaceRow],
 ) -> Result<Vec<Drawing>> {
-    let mut drawings = Vec::new();
-    drawings.extend(misses(rows, sims)?);
-    drawings.extend(latency(timings)?);
-    Ok(drawings)
+    plot::draw([misses(rows, sims), latency(paces)])
 }
 
-/// A policy's colour and mark.
-fn look(place: usize) -> (RGBColor, Mark) {
-    LOOKS[place % LOOKS.len()]
-}
-
-fn misses(rows: &[BlockCacheRow], sims: &[BlockCacheSimRow]) -> Result<Option<Drawing>> {
-    let names = distinct(rows.iter().map(|row| row.policy.as_str()));
-    let Some(first) = rows.first() else {
-        return Ok(None);
-    };
-    let title = "Accesses that miss the cache on a vSSD";
-    let bound = (INK, Mark::Hollow);
-    let legend = names
-        .iter()
-        .enumerate()
-        .map(|(place, name)| (look(place), (*name).to_owned()))
-        .chain([(bound, Contender::Belady.name().to_owned())])
-        .map(|((color, mark), name)| (Swatch::MarkedLine(color, mark), name));
-    let header = Header {
-        title,
-        subtitle: &format!(
-            "{} accesses through the cache of a guest, by policy and size.",
-            scale::count(first.accesses() as f64)
-        ),
-        legend: legend.collect(),
-    };
-    let workloads = workloads(rows);
-    let svg = sheet(&header, |area| {
-        let parts = area.split_evenly((1, workloads.len()));
-        for (workload, part) in workloads.iter().zip(parts) {
-            panel(&part, workload, &names, rows, sims)?;
-        }
-        Ok(())
-    })?;
-    let figure = Figure {
-        stem: "blockcache",
-        title: title.to_owned(),
-        caption: "Each point is a cache that was empty at first and saw all accesses. `belady` was not run by a \
-                  guest: it knows what comes, and no policy that lets every missed block in can be below it. The \
-                  sizes are on a logarithmic axis."
-            .to_owned(),
-    };
-    Ok(Some((figure, svg)))
-}
-
-/// Powers of two, of which not more stand on an axis than there is room for.
-fn size_ticks(from: f64, to: f64) -> Vec<f64> {
-    let all = scale::powers(2.0, from, to);
-    let every = all.len().div_ceil(6).max(1);
-    all.into_iter().step_by(every).collect()
-}
-
-fn panel(
-    area: &Area<'_>,
-    workload: &str,
-    names: &[&str],
-    rows: &[BlockCacheRow],
-    sims: &[BlockCacheSimRow],
-) -> Result<()> {
-    let (width, _) = area.dim_in_pixel();
-    area.draw(&Text::new(
-        workload.to_owned(),
-        (84 + (width as i32 - 84 - 24) / 2, 12),
-        text(17, INK, HPos::Center, VPos::Center),
-    ))?;
-    let of = || rows.iter().filter(|row| row.workload == workload);
-    let sizes = || of().map(|row| f64::from(row.slots.max(1)));
-    let (least, most) = (
-        sizes().fold(f64::INFINITY, f64::min),
-        sizes().fold(1.0, f64::max),
+fn misses(rows: &[BlockCacheRow], sims: &[BlockCacheSimRow]) -> Plot {
+    let at = |slots: u32, miss_ratio: f64| (f64::from(slots.max(1)), 100.0 * miss_ratio);
+    let policies = distinct(rows.iter().map(|row| row.policy.as_str()));
+    let accesses = rows.first().map_or(0, BlockCacheRow::accesses);
+    let plot = Plot::new(
+        "blockcache",
+        "Miss ratio of the block cache on a vSSD",
+        Scale::logarithmic("Cache size (slots)", 2.0),
+        Scale::percent("Miss ratio (%)"),
+    )
+    .subtitle(format!(
+        "{} accesses through a guest's cache, by policy and size.",
+        quantity::count(accesses as f64)
+    ))
+    .caption(
+        "Each point is one run of all accesses from an empty cache. `belady` is computed, not run: it knows all \
+         future accesses, and no policy that admits every missed block can be below it.",
     );
-    let (from, to) = (least * 0.85, most * 1.18);
-    let mut chart = ChartBuilder::on(area)
-        .margin(14)
-        .margin_top(28)
-        .margin_right(24)
-        .x_label_area_size(52)
-        .y_label_area_size(70)
-        .build_cartesian_2d(
-            Axis::logarithmic(from..to, size_ticks(from, to), scale::count),
-            Axis::linear(0.0..102.0, scale::linear_ticks(100.0, 6), scale::count),
-        )?;
-    let mut mesh = chart.configure_mesh();
-    dress(&mut mesh);
-    mesh.x_desc("Slots of the cache")
-        .y_desc("Accesses that miss (%)")
-        .draw()?;
-    let bound = sims
-        .iter()
-        .filter(|sim| sim.workload == workload && sim.policy == Contender::Belady.name())
-        .map(|sim| (f64::from(sim.slots.max(1)), 100.0 * sim.miss_ratio()));
-    let mut lines = vec![((INK, Mark::Hollow), bound.collect::<Vec<_>>())];
-    for (place, name) in names.iter().enumerate() {
-        let points = of()
-            .filter(|row| row.policy == *name)
-            .map(|row| (f64::from(row.slots.max(1)), 100.0 * row.miss_ratio()));
-        lines.push((look(place), points.collect()));
-    }
-    for ((color, mark), mut points) in lines {
-        points.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let path = PathElement::new(points.clone(), color.stroke_width(mark.line_width()));
-        chart.draw_series([path])?;
-        chart.draw_series(points.iter().map(|at| marker(*at, 4, WHITE, Mark::Full)))?;
-        chart.draw_series(points.iter().map(|at| marker(*at, 4, color, mark)))?;
-    }
-    Ok(())
+    workloads(rows).into_iter().fold(plot, |plot, workload| {
+        let bound = sims
+            .iter()
+            .filter(|sim| sim.workload == workload && sim.policy == Contender::Belady.name());
+        let of = |policy: &str| {
+            let policy = policy.to_owned();
+            rows.iter()
+                .filter(move |row| row.workload == workload && row.policy == policy)
+        };
+        let lines = policies.iter().zip(LOOKS).map(|(policy, look)| {
+            Series::marked(
+                *policy,
+                look,
+                of(policy).map(|row| at(row.slots, row.miss_ratio())),
+            )
+        });
+        let bound = bound.map(|sim| at(sim.slots, sim.miss_ratio()));
+        let belady = Series::marked(Contender::Belady.name(), (INK, Mark::Hollow), bound);
+        plot.panel(workload, lines.chain([belady]))
+    })
 }
 
-fn latency(timings: &[BlockCacheTimingRow]) -> Result<Option<Drawing>> {
-    let slow = timings.iter().filter(|row| row.medium != NO_MEDIUM);
-    let lines: Vec<spans::Line> = slow
-        .take(CELLS)
-        .map(|row| {
-            let span = |color, count, p50_ns, p99_ns| {
-                (count > 0).then_some(Span {
-                    color,
-                    p50_ns,
-                    p99_ns,
-                })
-            };
-            let hits = span(BLUE, row.hits, row.hit_p50_ns, row.hit_p99_ns);
-            let misses = span(VERMILLION, row.misses, row.miss_p50_ns, row.miss_p99_ns);
-            let reads = (row.hits + row.misses).max(1) as f64;
-            spans::Line {
-                name: format!("{}, {} slots", row.policy, scale::count(row.slots.into())),
-                spans: hits.into_iter().chain(misses).collect(),
-                note: format!("{:.0} % hit", 100.0 * row.hits as f64 / reads),
-            }
-        })
-        .collect();
-    if lines.is_empty() {
-        return Ok(None);
-    }
-    let title = "Time of a hit and of a miss, in front of a disk";
-    let header = Header {
-        title,
-        subtitle: "Reads of 4 KiB by the guest's clock: half took no longer than the dot, 99 % than the ring.",
-        legend: vec![
-            (Swatch::MarkedLine(BLUE, Mark::Full), "hit".to_owned()),
-            (
-                Swatch::MarkedLine(VERMILLION, Mark::Full),
-                "miss".to_owned(),
-            ),
-            (
-                Swatch::Line(GREY),
-                "an access of the disk's model".to_owned(),
-            ),
-        ],
+fn latency(paces: &[BlockCachePaceRow]) -> Plot {
+    let slow = || {
+        paces
+            .iter()
+            .filter(|row| row.medium != NO_MEDIUM)
+            .take(CELLS)
     };
-    let disk_ns = MediaKind::Hdd.times().read_ns;
-    let svg = sheet(&header, |area| {
-        spans::chart(area, &lines, disk_ns, "Time of a read")
-    })?;
-    let figure = Figure {
-        stem: "blockcache_latency",
-        title: title.to_owned(),
-        caption: "One line for each cell that was run in front of an origin disk that imitates a disk. The axis is \
-                  logarithmic."
-            .to_owned(),
+    let name = |row: &BlockCachePaceRow| {
+        format!(
+            "{}, {} slots",
+            row.policy,
+            quantity::count(row.slots.into())
+        )
     };
-    Ok(Some((figure, svg)))
+    let note = |row: &BlockCachePaceRow| {
+        let reads = (row.hits + row.misses).max(1) as f64;
+        format!("{:.0} % hit", 100.0 * row.hits as f64 / reads)
+    };
+    // Hits above the middle of the line, misses below it.
+    let hits = (0..).zip(slow()).filter(|(_, row)| row.hits > 0);
+    let hits = hits.map(|(at, row)| (f64::from(at) - 0.11, row.hit_p50_ns, row.hit_p99_ns));
+    let misses = (0..).zip(slow()).filter(|(_, row)| row.misses > 0);
+    let misses = misses.map(|(at, row)| (f64::from(at) + 0.11, row.miss_p50_ns, row.miss_p99_ns));
+    let disk_ns = MediaKind::Hdd.times().read_ns as f64;
+    let disk = Series::new("one access of the disk model", (GREY, Mark::Full)).vertical(disk_ns);
+    Plot::new(
+        "blockcache_latency",
+        "Read latency of hits and misses in front of a disk",
+        Scale::times("Read latency"),
+        Scale::names("", slow().map(name)).notes(slow().map(note)),
+    )
+    .subtitle(
+        "Reads of 4 KiB by the guest's clock: the dot is the median, the ring the 99th percentile.",
+    )
+    .caption(
+        "One line for each cell with an emulated disk as its origin. The scale is logarithmic.",
+    )
+    .panel(
+        "",
+        Series::quantiles("hit", BLUE, hits)
+            .into_iter()
+            .chain(Series::quantiles("miss", VERMILLION, misses))
+            .chain([disk]),
+    )
 }

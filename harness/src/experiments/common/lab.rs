@@ -11,6 +11,10 @@ use terminal::progress::Progress;
 
 use super::boot;
 
+/// What a report on twins says of times.
+pub(crate) const TIMES_ARE_VIRTUAL: &str = "Times are not judged: the guests were twins, whose clock is virtual. \
+     Measure them with `--transport qemu`.";
+
 /// What experiments run on.
 #[derive(Clone, Debug)]
 pub enum Joined {

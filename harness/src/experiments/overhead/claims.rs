@@ -2,23 +2,24 @@
 
 use std::collections::BTreeMap;
 
-use results::verdict::{Outcome, Source, Table, Verdict, median, millis};
+use results::quantity;
+use results::stats::median;
+use results::table::Table;
+use results::verdict::{Measured, Outcome, Verdict};
 
 use super::rows::{OverheadLeftOutRow, OverheadRow, OverheadTimingRow};
 use crate::experiments::common::encoding::{OLD, OURS};
+use crate::experiments::common::lab::TIMES_ARE_VIRTUAL;
 
 /// The point at which encodings are compared: 16 GiB of scattered blocks.
 const COMPARED_BYTES: u64 = 16 << 30;
 
-/// How many times faster than `list-4096` ours is to be there.
+/// The required speedup over `list-4096` there.
 const REQUIRED_SPEEDUP: f64 = 50.0;
 
 /// How much slower than shrinking growing may be in one median of few
 /// repetitions without that being more than this machine's noise.
 const NOISE: f64 = 1.25;
-
-/// What is said where rows are missing.
-const NOT_MEASURED: &str = "It was not measured.";
 
 /// Points by encoding and pick, by size.
 type Points = BTreeMap<(String, String), Vec<Point>>;
@@ -52,7 +53,7 @@ pub(crate) fn points(rows: &[OverheadTimingRow]) -> Points {
     let mut points = Points::new();
     for ((encoding, pick, blocks), rows) in groups {
         let of = |value: fn(&OverheadTimingRow) -> u64| {
-            median(rows.iter().map(|row| value(row))).unwrap_or(f64::NAN)
+            median(rows.iter().map(|row| value(row) as f64)).unwrap_or(f64::NAN)
         };
         points.entry((encoding, pick)).or_default().push(Point {
             bytes: u64::from(blocks) * u64::from(rows[0].block_size_bytes),
@@ -87,43 +88,40 @@ fn compared(points: &Points) -> Option<(Point, Point)> {
 /// Judges the rows. Twins have no times: then only what moved is judged.
 pub(crate) fn judge(
     rows: &[OverheadRow],
-    timings: &[OverheadTimingRow],
+    paces: &[OverheadPaceRow],
     left_out: &[OverheadLeftOutRow],
-    timed: bool,
+    is_timed: bool,
 ) -> Verdict {
-    let points = points(timings);
-    let mut verdict = Verdict {
-        title: "Time to shrink and to grow".to_owned(),
-        claims: Vec::new(),
-        findings: Vec::new(),
-        tables: vec![table(&points), exchange_table(rows)],
-    };
-    if timed {
-        growth_claim(&mut verdict, &points, left_out);
-        grow_claim(&mut verdict, &points);
-        speed_claim(&mut verdict, &points, left_out);
-        verdict.findings.extend(sizes_left_out(left_out));
+    let points = points(paces);
+    let verdict = Verdict::new("Time to shrink and to grow");
+    let verdict = if is_timed {
+        verdict
+            .defence(
+                "With the exchange of 2017, the time to shrink grows with the number of blocks.",
+                growth(&points, left_out),
+            )
+            .require(
+                "Growing is no slower than shrinking: not in total, and at no size by more than a quarter.",
+                grow(&points),
+            )
+            .require(
+                "16 GiB of scattered 4 KiB blocks shrinks, and grows back, at least 50 times faster than with \
+                 list-4096.",
+                speed(&points, left_out),
+            )
+            .findings(sizes_left_out(left_out))
     } else {
-        verdict.findings.push(
-            "Times are not judged: guests were twins, whose clock is virtual. Run it with \
-             `--transport qemu` for those."
-                .to_owned(),
-        );
-    }
-    verdict.claim(
-        Source::Requirement,
-        "Every resize moves all blocks asked for, and the driver confirms the list that results.",
-        !rows.is_empty() && rows.iter().all(|row| row.agreed),
-        format!(
-            "{} of {} pairs of shrink and grow.",
-            rows.iter().filter(|row| row.agreed).count(),
-            rows.len()
-        ),
-    );
+        verdict.findings([TIMES_ARE_VIRTUAL.to_owned()])
+    };
     verdict
+        .require(
+            "Every resize moves all requested blocks, and the driver confirms the resulting list.",
+            Measured::every(rows, "pairs of shrink and grow", |row| row.agreed),
+        )
+        .tables([medians(&points), exchanges(rows)])
 }
 
-/// Which sizes the budget left out, and how to have them.
+/// Which sizes the budget left out, and how to include them.
 fn sizes_left_out(left_out: &[OverheadLeftOutRow]) -> Option<String> {
     let first = left_out.first()?;
     let size = |row: &OverheadLeftOutRow| {
@@ -143,102 +141,63 @@ fn sizes_left_out(left_out: &[OverheadLeftOutRow]) -> Option<String> {
     ))
 }
 
-fn growth_claim(verdict: &mut Verdict, points: &Points, left_out: &[OverheadLeftOutRow]) {
+fn ms(ns: f64) -> String {
+    quantity::millis(ns as u64)
+}
+
+fn growth(points: &Points, left_out: &[OverheadLeftOutRow]) -> Option<Measured> {
     let old = scattered(points, OLD);
-    let ends = old.first().zip(old.last());
-    let outcome = match old {
-        [_] if !left_out.is_empty() => {
-            Outcome::undecided("The time budget left the larger sizes out.")
-        }
-        _ => ends
-            .is_some_and(|(first, last)| {
-                last.bytes > first.bytes && last.shrink_ns > first.shrink_ns
-            })
-            .into(),
+    let (first, last) = old.first().zip(old.last())?;
+    let outcome = if old.len() == 1 && !left_out.is_empty() {
+        Outcome::undecided("The time budget left the larger sizes out.")
+    } else {
+        (last.bytes > first.bytes && last.shrink_ns > first.shrink_ns).into()
     };
-    verdict.claim(
-        Source::Defence2017,
-        "With the exchange of 2017, the time to shrink grows with the number of blocks.",
-        outcome,
-        ends.map_or_else(
-            || NOT_MEASURED.to_owned(),
-            |(first, last)| {
-                format!(
-                    "{} ms for {} MiB, {} ms for {} MiB.",
-                    millis(first.shrink_ns as u64),
-                    first.bytes >> 20,
-                    millis(last.shrink_ns as u64),
-                    last.bytes >> 20
-                )
-            },
-        ),
-    );
+    let evidence =
+        [first, last].map(|at| format!("{} ms for {} MiB", ms(at.shrink_ns), at.bytes >> 20));
+    Some(Measured::new(outcome, format!("{}.", evidence.join(", "))))
 }
 
-fn grow_claim(verdict: &mut Verdict, points: &Points) {
-    let ours: Vec<&Point> = points
-        .iter()
-        .filter(|((encoding, _), _)| encoding == OURS)
-        .flat_map(|(_, points)| points)
-        .collect();
-    let shrink: f64 = ours.iter().map(|point| point.shrink_ns).sum();
-    let grow: f64 = ours.iter().map(|point| point.grow_ns).sum();
-    let worst = ours
-        .iter()
-        .max_by(|a, b| (a.grow_ns / a.shrink_ns).total_cmp(&(b.grow_ns / b.shrink_ns)));
-    verdict.claim(
-        Source::Requirement,
-        "Growing is no slower than shrinking: in sum over all sizes, and at no size by more than a quarter.",
-        worst.is_some_and(|worst| grow <= shrink && worst.grow_ns <= NOISE * worst.shrink_ns),
-        worst.map_or_else(
-            || NOT_MEASURED.to_owned(),
-            |worst| {
-                format!(
-                    "Growing took {:.2} times as long in sum, and {:.2} times at worst, at {} MiB.",
-                    grow / shrink,
-                    worst.grow_ns / worst.shrink_ns,
-                    worst.bytes >> 20
-                )
-            },
+fn grow(points: &Points) -> Option<Measured> {
+    let ours = || points.iter().filter(|((encoding, _), _)| encoding == OURS);
+    let ours = || ours().flat_map(|(_, points)| points);
+    let shrink: f64 = ours().map(|point| point.shrink_ns).sum();
+    let grow: f64 = ours().map(|point| point.grow_ns).sum();
+    let factor = |point: &Point| point.grow_ns / point.shrink_ns;
+    let worst = ours().max_by(|a, b| factor(a).total_cmp(&factor(b)))?;
+    Some(Measured::new(
+        grow <= shrink && factor(worst) <= NOISE,
+        format!(
+            "Growing took {:.2}x as long in total, and {:.2}x at worst, at {} MiB.",
+            grow / shrink,
+            factor(worst),
+            worst.bytes >> 20
         ),
-    );
+    ))
 }
 
-fn speed_claim(verdict: &mut Verdict, points: &Points, left_out: &[OverheadLeftOutRow]) {
+fn speed(points: &Points, left_out: &[OverheadLeftOutRow]) -> Option<Measured> {
     // A smaller size stands in only for one that the budget left out.
-    let pair =
-        compared(points).filter(|(ours, _)| ours.bytes == COMPARED_BYTES || !left_out.is_empty());
-    let factors =
-        |(ours, old): (Point, Point)| (old.shrink_ns / ours.shrink_ns, old.grow_ns / ours.grow_ns);
-    verdict.claim(
-        Source::Requirement,
-        "16 GiB of scattered 4 KiB blocks shrinks, and grows back, at least 50 times faster than with list-4096.",
-        pair.map_or(Outcome::DoesNotHold, |pair| {
-            let (shrink, grow) = factors(pair);
-            speedup(shrink.min(grow), pair.0.bytes)
-        }),
-        pair.map_or_else(
-            || NOT_MEASURED.to_owned(),
-            |(ours, old)| {
-                let (shrink, grow) = factors((ours, old));
-                let size = match ours.bytes {
-                    COMPARED_BYTES => String::new(),
-                    bytes => format!(
-                        "With {} MiB, the largest size of which both were measured: ",
-                        bytes >> 20
-                    ),
-                };
-                format!(
-                    "{size}Shrink {} ms against {} ms, {shrink:.0} times faster; grow {} ms against {} ms, \
-                     {grow:.0} times faster.",
-                    millis(ours.shrink_ns as u64),
-                    millis(old.shrink_ns as u64),
-                    millis(ours.grow_ns as u64),
-                    millis(old.grow_ns as u64)
-                )
-            },
+    let (ours, old) = compared(points)
+        .filter(|(ours, _)| ours.bytes == COMPARED_BYTES || !left_out.is_empty())?;
+    let (shrink, grow) = (old.shrink_ns / ours.shrink_ns, old.grow_ns / ours.grow_ns);
+    let size = match ours.bytes {
+        COMPARED_BYTES => String::new(),
+        bytes => format!(
+            "At {} MiB, the largest size measured with both: ",
+            bytes >> 20
         ),
-    );
+    };
+    Some(Measured::new(
+        speedup(shrink.min(grow), ours.bytes),
+        format!(
+            "{size}Shrink {} ms against {} ms, {shrink:.0}x faster; grow {} ms against {} ms, {grow:.0}x faster.",
+            ms(ours.shrink_ns),
+            ms(old.shrink_ns),
+            ms(ours.grow_ns),
+            ms(old.grow_ns)
+        ),
+    ))
 }
 
 /// What a factor at a size of up to 16 GiB says of that at 16 GiB. The time of `list-4096`
@@ -257,83 +216,59 @@ fn speedup(factor: f64, bytes: u64) -> Outcome {
     }
 }
 
-fn table(points: &Points) -> Table {
-    Table {
-        title: "Medians".to_owned(),
-        head: [
-            "encoding",
-            "pick",
-            "size (MiB)",
-            "shrink (ms)",
-            "of that device (ms)",
-            "grow (ms)",
-            "of that device (ms)",
-            "exchanges",
-            "shrink (GiB/s)",
-            "grow (GiB/s)",
-        ]
-        .map(str::to_owned)
-        .to_vec(),
-        rows: points
-            .iter()
-            .flat_map(|((encoding, pick), points)| {
-                points.iter().map(move |point| {
-                    let rate = |ns: f64| {
-                        format!(
-                            "{:.0}",
-                            point.bytes as f64 / (1u64 << 30) as f64 / (ns / 1e9)
-                        )
-                    };
-                    vec![
-                        encoding.clone(),
-                        pick.clone(),
-                        (point.bytes >> 20).to_string(),
-                        millis(point.shrink_ns as u64),
-                        millis(point.shrink_device_ns as u64),
-                        millis(point.grow_ns as u64),
-                        millis(point.grow_device_ns as u64),
-                        point.exchanges.to_string(),
-                        rate(point.shrink_ns),
-                        rate(point.grow_ns),
-                    ]
-                })
-            })
-            .collect(),
-    }
+fn medians(points: &Points) -> Table {
+    let rate =
+        |bytes: u64, ns: f64| format!("{:.0}", bytes as f64 / f64::from(1 << 30) / (ns / 1e9));
+    let rows = points
+        .iter()
+        .flat_map(|(line, points)| points.iter().map(move |point| (line, point)));
+    Table::of(
+        "Medians",
+        rows,
+        &[
+            ("encoding", &|((encoding, _), _)| encoding.clone()),
+            ("pick", &|((_, pick), _)| pick.clone()),
+            ("size (MiB)", &|(_, point)| (point.bytes >> 20).to_string()),
+            ("shrink (ms)", &|(_, point)| ms(point.shrink_ns)),
+            ("of that device (ms)", &|(_, point)| {
+                ms(point.shrink_device_ns)
+            }),
+            ("grow (ms)", &|(_, point)| ms(point.grow_ns)),
+            (
+                "of that device (ms)",
+                &|(_, point)| ms(point.grow_device_ns),
+            ),
+            ("exchanges", &|(_, point)| point.exchanges.to_string()),
+            ("shrink (GiB/s)", &|(_, point)| {
+                rate(point.bytes, point.shrink_ns)
+            }),
+            ("grow (GiB/s)", &|(_, point)| {
+                rate(point.bytes, point.grow_ns)
+            }),
+        ],
+    )
 }
 
-/// What travelled, of the first repetition of each point.
-fn exchange_table(rows: &[OverheadRow]) -> Table {
-    Table {
-        title: "Exchanges".to_owned(),
-        head: [
-            "encoding",
-            "pick",
-            "size (MiB)",
-            "exchanges of the shrink",
-            "bytes",
-            "exchanges of the grow",
-            "bytes",
-        ]
-        .map(str::to_owned)
-        .to_vec(),
-        rows: rows
-            .iter()
-            .filter(|row| row.repetition == 0)
-            .map(|row| {
-                let bytes = u64::from(row.blocks) * u64::from(row.block_size_bytes);
-                vec![
-                    row.encoding.clone(),
-                    row.pick.clone(),
-                    (bytes >> 20).to_string(),
-                    row.shrink_exchanges.to_string(),
-                    row.shrink_message_bytes.to_string(),
-                    row.grow_exchanges.to_string(),
-                    row.grow_message_bytes.to_string(),
-                ]
-            })
-            .collect(),
-    }
+/// The messages of the first repetition of each point.
+fn exchanges(rows: &[OverheadRow]) -> Table {
+    let bytes = |row: &OverheadRow| u64::from(row.blocks) * u64::from(row.block_size_bytes);
+    Table::of(
+        "Exchanges",
+        rows.iter().filter(|row| row.repetition == 0),
+        &[
+            ("encoding", &|row| row.encoding.clone()),
+            ("pick", &|row| row.pick.clone()),
+            ("size (MiB)", &|row| (bytes(row) >> 20).to_string()),
+            ("exchanges of the shrink", &|row| {
+                row.shrink_exchanges.to_string()
+            }),
+            ("bytes", &|row| row.shrink_message_bytes.to_string()),
+            ("exchanges of the grow", &|row| {
+                row.grow_exchanges.to_string()
+            }),
+            ("bytes", &|row| row.grow_message_bytes.to_string()),
+        ],
+    )
 }
 
 #[cfg(test)]
@@ -454,11 +389,7 @@ mod tests {
     fn a_smaller_size_stands_in_for_one_that_the_budget_left_out() {
         let holds = speed_by_1_gib(5_000);
         assert_eq!(holds.outcome, Outcome::Holds);
-        assert!(
-            holds
-                .measured
-                .starts_with("With 1024 MiB, the largest size")
-        );
+        assert!(holds.measured.starts_with("At 1024 MiB, the largest size"));
         // 49 times at 1 GiB may be more than 50 times at 16 GiB.
         let undecided = speed_by_1_gib(4_900);
         assert!(matches!(undecided.outcome, Outcome::CannotBeJudged { .. }));

@@ -1,21 +1,22 @@
 //! Claims of the shrinkcache experiment.
 
-use results::chart::scale;
-use results::verdict::{Source, Table, Verdict};
+use results::quantity;
+use results::table::{Table, or_dash, yes};
+use results::verdict::{Measured, Verdict};
 
 use super::rows::{
     ALWAYS_SMALL, NEVER_SHRUNK, PHASES, SURRENDER, ShrinkCacheLossRow, ShrinkCacheResizeRow,
     ShrinkCacheRow, WAYS,
 };
 
-/// Windows over which a hit ratio is taken: one alone is up to chance.
+/// Windows over which a hit ratio is taken: a single one is too noisy.
 const SMOOTH: usize = 5;
 
 /// How close to a cache that always had its size one must be to have recovered.
 const RECOVERED: f64 = 0.01;
 
-/// By how much one way may dip less than another that dips as little. The hypervisor
-/// sees the requests to the vSSD in another order than the cache sees its own.
+/// Difference of hit ratios that counts as equal: the hypervisor sees the requests to the
+/// vSSD in another order than the cache sees its own.
 const EQUAL: f64 = 0.005;
 
 /// The windows of a run, found by what they are about.
@@ -33,13 +34,11 @@ impl<'a> Windows<'a> {
     }
 
     /// Hit ratio of the windows at the beginning of a phase, or at its end.
-    fn edge(&self, way: &str, phase: &str, end: bool) -> Option<f64> {
+    fn edge(&self, way: &str, phase: &str, is_end: bool) -> Option<f64> {
         let rows = self.phase(way, phase);
         let count = rows.len().min(SMOOTH);
-        let rows = match end {
-            true => &rows[rows.len() - count..],
-            false => &rows[..count],
-        };
+        let from = if is_end { rows.len() - count } else { 0 };
+        let rows = &rows[from..from + count];
         mean(rows.iter().map(|row| row.hit_ratio()))
     }
 
@@ -50,14 +49,20 @@ impl<'a> Windows<'a> {
         Some(before - self.edge(way, "shrunk", false)?)
     }
 
-    /// Accesses from the beginning of a phase until the cache hits as one that always had
-    /// its size, within a point, for some windows in a row; `None` where it does not.
-    fn recovery(&self, way: &str, phase: &str) -> Option<u64> {
-        let reference = match phase {
-            "shrunk" => ALWAYS_SMALL,
-            _ => NEVER_SHRUNK,
+    /// The windows of a cache that always had the size of a phase.
+    fn reference(&self, phase: &str) -> Vec<&'a ShrinkCacheRow> {
+        let way = if phase == "shrunk" {
+            ALWAYS_SMALL
+        } else {
+            NEVER_SHRUNK
         };
-        let (rows, reference) = (self.phase(way, phase), self.phase(reference, phase));
+        self.phase(way, phase)
+    }
+
+    /// Accesses from the beginning of a phase until the hit ratio is that of a cache that always
+    /// had this size, within a point, for some windows in a row; `None` where it never is.
+    fn recovery(&self, way: &str, phase: &str) -> Option<u64> {
+        let (rows, reference) = (self.phase(way, phase), self.reference(phase));
         let behind: Vec<f64> = rows
             .iter()
             .zip(&reference)
@@ -71,15 +76,8 @@ impl<'a> Windows<'a> {
 
     /// Misses of a phase beyond those of a cache that always had its size.
     fn excess(&self, way: &str, phase: &str) -> i64 {
-        let reference = match phase {
-            "shrunk" => ALWAYS_SMALL,
-            _ => NEVER_SHRUNK,
-        };
-        let hits = |way| -> i64 {
-            let rows = self.phase(way, phase);
-            rows.iter().map(|row| row.hits as i64).sum()
-        };
-        hits(reference) - hits(way)
+        let hits = |rows: Vec<&ShrinkCacheRow>| rows.iter().map(|row| row.hits as i64).sum::<i64>();
+        hits(self.reference(phase)) - hits(self.phase(way, phase))
     }
 }
 
@@ -99,259 +97,189 @@ pub(crate) fn judge(
     losses: &[ShrinkCacheLossRow],
 ) -> Verdict {
     let windows = Windows(rows);
-    let mut verdict = Verdict {
-        title: "A block cache through a shrink and the grow back".to_owned(),
-        claims: Vec::new(),
-        findings: Vec::new(),
-        tables: vec![
-            dips(&windows, losses),
-            resize_table(resizes),
-            loss_table(losses),
-        ],
+    let of_guests = || rows.iter().filter(|row| WAYS.contains(&row.way.as_str()));
+    let is_sound = |row: &&ShrinkCacheResizeRow| {
+        row.agreed && (row.way != SURRENDER || row.revoked_blocks == 0)
     };
-    coverage_claim(&mut verdict, &windows);
-    failures_claim(&mut verdict, rows);
-    resizes_claim(&mut verdict, resizes);
-    dip_claim(&mut verdict, &windows);
-    loss_claim(&mut verdict, losses);
-    told_claim(&mut verdict, losses);
-    verdict.findings.extend(excesses(&windows));
-    verdict
+    Verdict::new("A block cache through a shrink and the grow back")
+        .require(
+            "All ways of shrinking the cache see the same accesses, before, during and after the shrink.",
+            coverage(&windows),
+        )
+        .require(
+            "With every block also on the origin disk, no access fails, is refused or returns stale data, \
+             whichever way the blocks are taken.",
+            Measured::none(
+                of_guests().map(|row| row.failed).sum(),
+                of_guests().map(|row| row.window).sum(),
+                "accesses",
+            ),
+        )
+        .require(
+            "Every resize moves all blocks and is confirmed by the driver; when the guest picks, no block is revoked.",
+            Measured::every(resizes, "resizes", is_sound),
+        )
+        .require(
+            "The hit ratio drops least when the cache's policy picks, or within half a point of the least.",
+            dip(&windows),
+        )
+        .require("When the guest picks, a write-back cache loses no write.", loss(losses))
+        .require(
+            "When the hypervisor takes dirty blocks, the guest reports each one, refuses to read it, and returns the \
+             last write of every other block.",
+            reported(losses),
+        )
+        .findings(excesses(&windows))
+        .tables([dips(&windows, losses), resize_table(resizes), loss_table(losses)])
 }
 
-fn coverage_claim(verdict: &mut Verdict, windows: &Windows<'_>) {
-    let ends = |way: &str| -> Vec<(String, u64)> {
+fn coverage(windows: &Windows<'_>) -> Option<Measured> {
+    let ends = |way: &str| -> Vec<(&str, u64)> {
         let of = windows.of(way);
-        of.map(|row| (row.phase.clone(), row.accesses)).collect()
+        of.map(|row| (row.phase.as_str(), row.accesses)).collect()
     };
     let reference = ends(NEVER_SHRUNK);
     let all = WAYS.iter().chain([&ALWAYS_SMALL]);
     let same = all.filter(|way| ends(way) == reference).count();
-    let phases = PHASES
-        .iter()
-        .filter(|phase| windows.phase(NEVER_SHRUNK, phase).len() >= SMOOTH)
-        .count();
-    verdict.claim(
-        Source::Requirement,
-        "Every way to make the cache smaller met the same accesses, before, meanwhile and afterwards.",
+    let is_long = |phase: &&&str| windows.phase(NEVER_SHRUNK, phase).len() >= SMOOTH;
+    let phases = PHASES.iter().filter(is_long).count();
+    Some(Measured::new(
         same == WAYS.len() + 1 && phases == PHASES.len(),
         format!(
-            "{} windows of {phases} phases, by {same} ways and sizes.",
+            "{} windows in {phases} phases, for {same} ways and sizes.",
             reference.len()
         ),
-    );
+    ))
 }
 
-fn failures_claim(verdict: &mut Verdict, rows: &[ShrinkCacheRow]) {
-    let of_guests = || rows.iter().filter(|row| WAYS.contains(&row.way.as_str()));
-    let accesses: u64 = of_guests().map(|row| row.window).sum();
-    let failed: u64 = of_guests().map(|row| row.failed).sum();
-    verdict.claim(
-        Source::Requirement,
-        "No access to a cache whose blocks are all on the origin disk fails, is refused, or reads other data than were written last, however blocks are taken.",
-        accesses > 0 && failed == 0,
-        format!("{failed} of {accesses} accesses."),
-    );
-}
-
-fn resizes_claim(verdict: &mut Verdict, resizes: &[ShrinkCacheResizeRow]) {
-    let own = |row: &&ShrinkCacheResizeRow| row.way != SURRENDER || row.revoked_blocks == 0;
-    let sound = resizes.iter().filter(|row| row.agreed).filter(own).count();
-    verdict.claim(
-        Source::Requirement,
-        "Every resize moves all blocks and is confirmed by the driver, and where the guest is asked none is taken without its word.",
-        !resizes.is_empty() && sound == resizes.len(),
-        format!("{sound} of {} resizes.", resizes.len()),
-    );
-}
-
-fn dip_claim(verdict: &mut Verdict, windows: &Windows<'_>) {
-    let dips: Vec<(&str, f64)> = WAYS
-        .into_iter()
-        .filter_map(|way| Some((way, windows.dip(way)?)))
-        .collect();
-    let of = |name: &str| {
-        dips.iter()
-            .find(|(way, _)| *way == name)
-            .map(|(_, dip)| *dip)
-    };
+fn dip(windows: &Windows<'_>) -> Option<Measured> {
+    let dips = WAYS.map(|way| windows.dip(way).map(|dip| (way, dip)));
+    let dips = dips.into_iter().collect::<Option<Vec<_>>>()?;
+    let of_guest = dips.iter().find(|(way, _)| *way == SURRENDER)?.1;
     let others = dips.iter().filter(|(way, _)| *way != SURRENDER);
     let least = others.map(|(_, dip)| *dip).fold(f64::INFINITY, f64::min);
-    let texts: Vec<String> = dips
-        .iter()
-        .map(|(way, dip)| format!("{:.2} points by {way}", 100.0 * dip))
-        .collect();
-    verdict.claim(
-        Source::Requirement,
-        "The hit ratio falls least where the cache's policy chooses what to give up, or within half a point of the least.",
-        dips.len() == WAYS.len() && of(SURRENDER).is_some_and(|dip| dip <= least + EQUAL),
-        match texts.is_empty() {
-            true => "It was not measured.".to_owned(),
-            false => format!("It falls by {}.", texts.join(", ")),
-        },
-    );
+    let text = |(way, dip): &(&str, f64)| format!("{:.2} points with {way}", 100.0 * dip);
+    let texts: Vec<String> = dips.iter().map(text).collect();
+    Some(Measured::new(
+        of_guest <= least + EQUAL,
+        format!("It drops by {}.", texts.join(", ")),
+    ))
 }
 
-fn loss_claim(verdict: &mut Verdict, losses: &[ShrinkCacheLossRow]) {
+fn loss(losses: &[ShrinkCacheLossRow]) -> Option<Measured> {
     let of = || losses.iter().filter(|row| row.way == SURRENDER);
-    let dirty: u64 = of().map(|row| u64::from(row.dirty_blocks)).sum();
-    let lost: u64 = of()
-        .map(|row| row.told_blocks + u64::from(row.lost_blocks + row.wrong_blocks))
-        .sum();
-    verdict.claim(
-        Source::Requirement,
-        "Where the guest is asked, a write-back cache loses no write.",
-        dirty > 0 && lost == 0,
-        format!("{lost} blocks, of {dirty} that were dirty when it was asked."),
-    );
+    let lost =
+        |row: &ShrinkCacheLossRow| row.told_blocks + u64::from(row.lost_blocks + row.wrong_blocks);
+    let dirty = of().map(|row| u64::from(row.dirty_blocks)).sum();
+    Measured::none(
+        of().map(lost).sum(),
+        dirty,
+        "blocks that were dirty before the shrink",
+    )
 }
 
-fn told_claim(verdict: &mut Verdict, losses: &[ShrinkCacheLossRow]) {
+fn reported(losses: &[ShrinkCacheLossRow]) -> Option<Measured> {
     let sum = |value: fn(&ShrinkCacheLossRow) -> u64| losses.iter().map(value).sum::<u64>();
-    let told = sum(|row| row.told_blocks);
-    let refused = sum(|row| row.lost_blocks.into());
-    let wrong = sum(|row| row.wrong_blocks.into());
-    let blocks = sum(|row| row.blocks.into());
-    let honest = losses
-        .iter()
-        .all(|row| row.told_blocks == u64::from(row.lost_blocks) && row.wrong_blocks == 0);
-    verdict.claim(
-        Source::Requirement,
-        "Where the hypervisor takes dirty blocks, the guest reports each one, refuses to read it, and has the last write to every other.",
-        told > 0 && honest && losses.len() >= WAYS.len(),
+    let reported = sum(|row| row.told_blocks);
+    let is_exact = |row: &ShrinkCacheLossRow| {
+        row.told_blocks == u64::from(row.lost_blocks) && row.wrong_blocks == 0
+    };
+    Some(Measured::new(
+        reported > 0 && losses.iter().all(is_exact) && losses.len() >= WAYS.len(),
         format!(
-            "{told} blocks reported, {refused} refused and {wrong} with other data, of {blocks} \
-             that were read afterwards."
+            "{reported} blocks reported lost, {} reads refused and {} with other data, of {} blocks read afterwards.",
+            sum(|row| row.lost_blocks.into()),
+            sum(|row| row.wrong_blocks.into()),
+            sum(|row| row.blocks.into())
         ),
-    );
+    ))
 }
 
 /// What each way costs beyond the smaller size: a sentence.
 fn excesses(windows: &Windows<'_>) -> Option<String> {
-    let texts: Vec<String> = WAYS
+    let ways = WAYS
         .into_iter()
-        .filter(|way| windows.of(way).next().is_some())
-        .map(|way| format!("{} by {way}", windows.excess(way, "shrunk")))
-        .collect();
-    let accesses: u64 = windows
-        .phase(ALWAYS_SMALL, "shrunk")
-        .iter()
-        .map(|row| row.window)
-        .sum();
+        .filter(|way| windows.of(way).next().is_some());
+    let text = |way| format!("{} more with {way}", windows.excess(way, "shrunk"));
+    let texts: Vec<String> = ways.map(text).collect();
+    let after = windows.phase(ALWAYS_SMALL, "shrunk");
+    let accesses: u64 = after.iter().map(|row| row.window).sum();
     (!texts.is_empty() && accesses > 0).then(|| {
         format!(
-            "Beyond the misses of a cache that always had the smaller size, {accesses} accesses \
-             after the shrink miss {}.",
+            "Misses in the {accesses} accesses after the shrink, beyond those of a cache that always had the smaller \
+             size: {}.",
             texts.join(", ")
         )
     })
 }
 
-fn strings<const N: usize>(head: [&str; N]) -> Vec<String> {
-    head.map(str::to_owned).to_vec()
-}
-
 fn dips(windows: &Windows<'_>, losses: &[ShrinkCacheLossRow]) -> Table {
-    let percent =
-        |ratio: Option<f64>| ratio.map_or("-".to_owned(), |ratio| format!("{:.2}", 100.0 * ratio));
-    let row = |way: &str| {
-        let recovery = |phase: &str| {
-            let length: u64 = windows.phase(way, phase).iter().map(|row| row.window).sum();
-            windows
-                .recovery(way, phase)
-                .map_or_else(|| format!("over {length}"), |after| after.to_string())
-        };
-        let mut loss = losses.iter().filter(|row| row.way == way);
-        vec![
-            way.to_owned(),
-            percent(windows.edge(way, "before", true)),
-            percent(windows.edge(way, "shrunk", false)),
-            percent(windows.edge(way, "shrunk", true)),
-            recovery("shrunk"),
-            percent(windows.edge(way, "grown", false)),
-            percent(windows.edge(way, "grown", true)),
-            recovery("grown"),
-            loss.next()
-                .map_or("-".to_owned(), |row| row.told_blocks.to_string()),
-        ]
+    let edge = |way: &str, phase: &str, is_end: bool| {
+        or_dash(windows.edge(way, phase, is_end), |ratio| {
+            format!("{:.2}", 100.0 * ratio)
+        })
     };
-    let ways = WAYS.iter().chain([&ALWAYS_SMALL, &NEVER_SHRUNK]);
-    Table {
-        title: "Accesses that hit (%)".to_owned(),
-        head: strings([
-            "way",
-            "before the shrink",
-            "after it",
-            "before the grow",
-            "accesses until within a point of always-small",
-            "after the grow",
-            "at the end",
-            "accesses until within a point of never-shrunk",
-            "dirty blocks lost",
-        ]),
-        rows: ways
-            .filter(|way| windows.of(way).next().is_some())
-            .map(|way| row(way))
-            .collect(),
-    }
+    let recovery = |way: &str, phase: &str| {
+        let length: u64 = windows.phase(way, phase).iter().map(|row| row.window).sum();
+        let after = windows.recovery(way, phase);
+        after.map_or_else(|| format!("over {length}"), |after| after.to_string())
+    };
+    let loss = |way: &str| {
+        let row = losses.iter().find(|row| row.way == way);
+        or_dash(row, |row| row.told_blocks.to_string())
+    };
+    let ways = WAYS.into_iter().chain([ALWAYS_SMALL, NEVER_SHRUNK]);
+    Table::of(
+        "Hit ratio (%)",
+        ways.filter(|way| windows.of(way).next().is_some()),
+        &[
+            ("way", &|way| (*way).to_owned()),
+            ("before the shrink", &|way| edge(way, "before", true)),
+            ("after it", &|way| edge(way, "shrunk", false)),
+            ("before the grow", &|way| edge(way, "shrunk", true)),
+            ("accesses until within a point of always-small", &|way| {
+                recovery(way, "shrunk")
+            }),
+            ("after the grow", &|way| edge(way, "grown", false)),
+            ("at the end", &|way| edge(way, "grown", true)),
+            ("accesses until within a point of never-shrunk", &|way| {
+                recovery(way, "grown")
+            }),
+            ("dirty blocks lost", &|way| loss(way)),
+        ],
+    )
 }
 
 fn resize_table(resizes: &[ShrinkCacheResizeRow]) -> Table {
-    Table {
-        title: "Resizes".to_owned(),
-        head: strings([
-            "way",
-            "write policy",
-            "step",
-            "from",
-            "to",
-            "revoked",
-            "agreed",
-        ]),
-        rows: resizes
-            .iter()
-            .map(|row| {
-                vec![
-                    row.way.clone(),
-                    row.write.clone(),
-                    row.step.clone(),
-                    scale::count(row.from_blocks.into()),
-                    scale::count(row.held_blocks.into()),
-                    scale::count(row.revoked_blocks.into()),
-                    if row.agreed { "yes" } else { "no" }.to_owned(),
-                ]
-            })
-            .collect(),
-    }
+    Table::of(
+        "Resizes",
+        resizes,
+        &[
+            ("way", &|row| row.way.clone()),
+            ("write policy", &|row| row.write.clone()),
+            ("step", &|row| row.step.clone()),
+            ("from", &|row| quantity::count(row.from_blocks.into())),
+            ("to", &|row| quantity::count(row.held_blocks.into())),
+            ("revoked", &|row| quantity::count(row.revoked_blocks.into())),
+            ("agreed", &|row| yes(row.agreed)),
+        ],
+    )
 }
 
 fn loss_table(losses: &[ShrinkCacheLossRow]) -> Table {
-    Table {
-        title: "Dirty blocks through a shrink".to_owned(),
-        head: strings([
-            "way",
-            "write policy",
-            "dirty before",
-            "reported lost",
-            "read afterwards",
-            "refused",
-            "with other data",
-        ]),
-        rows: losses
-            .iter()
-            .map(|row| {
-                vec![
-                    row.way.clone(),
-                    row.write.clone(),
-                    row.dirty_blocks.to_string(),
-                    row.told_blocks.to_string(),
-                    row.blocks.to_string(),
-                    row.lost_blocks.to_string(),
-                    row.wrong_blocks.to_string(),
-                ]
-            })
-            .collect(),
-    }
+    Table::of(
+        "Dirty blocks through a shrink",
+        losses,
+        &[
+            ("way", &|row| row.way.clone()),
+            ("write policy", &|row| row.write.clone()),
+            ("dirty before", &|row| row.dirty_blocks.to_string()),
+            ("reported lost", &|row| row.told_blocks.to_string()),
+            ("read afterwards", &|row| row.blocks.to_string()),
+            ("refused", &|row| row.lost_blocks.to_string()),
+            ("with other data", &|row| row.wrong_blocks.to_string()),
+        ],
+    )
 }
 
 /// Made-up rows, for tests of figures as well.
