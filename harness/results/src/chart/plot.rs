@@ -12,7 +12,7 @@ use plotters::style::text_anchor::{HPos, VPos};
 use super::axis::Axis;
 use super::scale::Scale;
 use super::series::{Layer, Series};
-use super::sheet::{Area, GREY, Header, INK, Mark, SHADE, dress, marker, sheet, text, text_width};
+use super::sheet::{Area, GREY, Header, INK, Mark, dress, marker, sheet, text, text_width};
 use super::{Drawing, Figure};
 
 /// Size of names and notes.
@@ -162,10 +162,12 @@ impl Panel {
             .y_label_area_size(labels + label)
             .build_cartesian_2d(x_axis, y_axis)?;
         let (x_range, y_range) = (chart.x_range(), chart.y_range());
-        for layer in self.series.iter().flat_map(|series| &series.layers) {
-            if let Layer::Shade { from, to, .. } = layer {
-                let corners = [(*from, y_range.start), (*to, y_range.end)];
-                chart.draw_series([Rectangle::new(corners, SHADE.filled())])?;
+        for series in &self.series {
+            for layer in &series.layers {
+                if let Layer::Shade { from, to, .. } = layer {
+                    let corners = [(*from, y_range.start), (*to, y_range.end)];
+                    chart.draw_series([Rectangle::new(corners, series.color.filled())])?;
+                }
             }
         }
         let mut mesh = chart.configure_mesh();

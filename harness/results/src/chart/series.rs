@@ -1,8 +1,9 @@
 //! What a figure shows: points that belong together, and how they are drawn.
 
-use plotters::style::RGBColor;
+use plotters::style::{RGBColor, WHITE};
 
 use super::sheet::{BLUE, GREEN, GREY, Mark, ORANGE, PURPLE, SHADE, SKY, Swatch, VERMILLION};
+use crate::stats::Mean;
 
 /// A point: its places on the horizontal and on the vertical scale.
 pub type At = (f64, f64);
@@ -116,6 +117,29 @@ impl Series {
         let p99 = rows.iter().map(|(row, _, p99_ns)| at(*p99_ns, *row));
         let p50 = rows.iter().map(|(row, p50_ns, _)| at(*p50_ns, *row));
         [rings.marks(p99), Self::dots(name, (color, Mark::Full), p50)]
+    }
+
+    /// Means at places of the horizontal scale, each with its interval, and a line through them.
+    pub fn means(
+        name: impl Into<String>,
+        look: Look,
+        means: impl IntoIterator<Item = (f64, Mean)>,
+    ) -> Self {
+        let means: Vec<_> = means.into_iter().collect();
+        let mut series = Self::new(name, look);
+        for (x, mean) in &means {
+            if let Some((low, high)) = mean.bounds {
+                series = series.interval((*x, low), (*x, high));
+            }
+        }
+        let points = || means.iter().map(|(x, mean)| (*x, mean.value));
+        series.path(points()).marks(points())
+    }
+
+    /// A part of the horizontal scale with its name above, without a shade.
+    pub fn heading(name: impl Into<String>, from: f64, to: f64) -> Self {
+        let name = name.into();
+        Self::new("", (WHITE, Mark::Full)).layer(Layer::Shade { from, to, name })
     }
 
     /// A part of the horizontal scale that is unlike the rest, with its name above.

@@ -1,206 +1,206 @@
 //! Claims of the correctness experiment.
 
-use results::verdict::{Source, Table, Verdict, millis};
+use results::quantity::millis;
+use results::table::{Table, or_dash};
+use results::verdict::{Measured, Verdict};
 
 use super::rows::{CorrectnessRow, CorrectnessTimingRow, Direction};
 
-/// "3 of 14 steps, first at step 2" for the rows that fail a check.
-fn failing<'a>(
-    rows: &[&'a CorrectnessRow],
-    check: impl Fn(&CorrectnessRow) -> bool,
-) -> Option<(usize, &'a CorrectnessRow)> {
-    let bad: Vec<_> = rows.iter().filter(|row| !check(row)).collect();
-    bad.first().map(|first| (bad.len(), **first))
-}
-
-fn sentence(rows: &[&CorrectnessRow], fine: &str, bad: Option<(usize, &CorrectnessRow)>) -> String {
-    match bad {
-        _ if rows.is_empty() => "No step was recorded.".to_owned(),
-        None => fine.to_owned(),
-        Some((count, first)) => format!(
-            "Not at {count} of {} steps; the first is step {}, with {} blocks held by the host, \
-             {} read errors, {} corrupt and {} unexpected.",
-            rows.len(),
-            first.step,
-            first.balloon_blocks,
-            first.read_errors,
-            first.corrupt_blocks,
-            first.unexpected_blocks
-        ),
-    }
+/// The rows of a run.
+struct Steps<'a> {
+    rows: &'a [CorrectnessRow],
+    timings: &'a [CorrectnessPaceRow],
 }
 
 /// Judges the rows.
-pub(crate) fn judge(rows: &[CorrectnessRow], timings: &[CorrectnessTimingRow]) -> Verdict {
-    let timing_of = |step: u32| timings.iter().find(|timing| timing.step == step);
-    let zeros = |row: &CorrectnessRow| timing_of(row.step).map_or(0, |timing| timing.zero_blocks);
-    let mut verdict = Verdict {
-        title: "Correctness of resizing".to_owned(),
-        claims: Vec::new(),
-        findings: Vec::new(),
-        tables: vec![table(rows, timings)],
-    };
-    let all: Vec<&CorrectnessRow> = rows.iter().collect();
-    let any = !rows.is_empty();
-    let largest = rows.iter().map(|row| row.balloon_blocks).max().unwrap_or(0);
-    let balloons = rows.iter().filter(|row| row.balloon_blocks > 0).count();
-
-    let equal = |row: &CorrectnessRow| {
-        row.read_errors == row.balloon_blocks && row.balloon_blocks == row.balloon_wanted_blocks
-    };
-    let bad = failing(&all, equal);
-    verdict.claim(
-        Source::Defence2017,
-        "The number of blocks that cannot be read equals the number that the host holds.",
-        any && balloons > 0 && bad.is_none(),
-        sentence(
-            &all,
-            &format!("Equal at all {} steps, up to {largest} blocks.", rows.len()),
-            bad,
-        ),
-    );
-
-    let intact = |row: &CorrectnessRow| {
-        row.corrupt_blocks == 0
-            && row.unexpected_blocks == 0
-            && row.intact_blocks + row.read_errors == row.capacity_blocks
-    };
-    let bad = failing(&all, intact);
-    let read: u64 = rows.iter().map(|row| u64::from(row.intact_blocks)).sum();
-    verdict.claim(
-        Source::Defence2017,
-        "All other blocks carry what was written to them.",
-        any && read > 0 && bad.is_none(),
-        sentence(&all, &format!("{read} blocks read back, 0 corrupt."), bad),
-    );
-
-    let bad = failing(&all, |row| row.lists_equal);
-    verdict.claim(
-        Source::Defence2017,
-        "Guest and host have the same list of valid blocks after every step.",
-        any && bad.is_none(),
-        sentence(
-            &all,
-            &format!("Count and digest equal at all {} steps.", rows.len()),
-            bad,
-        ),
-    );
-
-    let walk: Vec<&CorrectnessRow> = rows.iter().filter(|row| row.part == "walk").collect();
-    let back = walk.last().filter(|row| {
-        row.balloon_blocks == 0 && row.read_errors == 0 && row.direction == Direction::Grow
-    });
-    // Nothing is written during the walk, so what was ever given up is zeros at its end.
-    let given_up = walk.iter().map(|row| row.balloon_blocks).max().unwrap_or(0);
-    let came_back = back.is_some_and(|row| zeros(row) > 0 && zeros(row) >= given_up && intact(row));
-    verdict.claim(
-        Source::Defence2017,
-        "After everything was given back there are no read errors, and blocks that came back are zeros.",
-        came_back,
-        match walk.last() {
-            None => "No step was recorded.".to_owned(),
-            Some(row) => format!(
-                "At the last step of the walk: {} read errors, {} blocks as written, {} zeros (at \
-                 least {given_up} were given up), {} anything else.",
-                row.read_errors,
-                row.intact_blocks - zeros(row).min(row.intact_blocks),
-                zeros(row),
-                row.corrupt_blocks
+pub(crate) fn judge(rows: &[CorrectnessRow], timings: &[CorrectnessPaceRow]) -> Verdict {
+    let steps = Steps { rows, timings };
+    Verdict::new("Correctness of resizing")
+        .defence(
+            "The number of blocks that cannot be read equals the number that the host holds.",
+            steps.errors(),
+        )
+        .defence(
+            "All other blocks carry what was written to them.",
+            steps.contents(),
+        )
+        .defence(
+            "Guest and host have the same list of valid blocks after every step.",
+            steps.every(
+                |row| row.lists_equal,
+                Some(format!("Count and digest equal at all {} steps.", rows.len())),
             ),
-        },
-    );
-
-    let refill = rows.iter().find(|row| row.part == "refill");
-    verdict.claim(
-        Source::Requirement,
-        "Written anew, the whole device carries the new contents.",
-        refill.is_some_and(|row| {
-            row.intact_blocks == row.capacity_blocks
-                && timing_of(row.step).is_some_and(|timing| timing.zero_blocks == 0)
-        }),
-        refill.map_or("It was not tried.".to_owned(), |row| {
-            format!(
-                "{} of {} blocks as written.",
-                row.intact_blocks - zeros(row).min(row.intact_blocks),
-                row.capacity_blocks
-            )
-        }),
-    );
-
-    let device: u64 = rows
-        .iter()
-        .map(|row| u64::from(row.refused_by_device))
-        .sum();
-    let driver: u64 = rows
-        .iter()
-        .map(|row| u64::from(row.refused_by_driver))
-        .sum();
-    verdict.claim(
-        Source::Requirement,
-        "Both the driver and, when the driver lets them through, the device refuse reads of blocks that are not held.",
-        device > 0 && driver > 0,
-        format!("The driver refused {driver} reads, the device {device}."),
-    );
-
-    let random: Vec<&CorrectnessRow> = rows.iter().filter(|row| row.part == "random").collect();
-    if !random.is_empty() {
-        let requests: u64 = random
-            .iter()
-            .filter_map(|row| timing_of(row.step))
-            .map(|timing| timing.inflight_requests)
-            .sum();
-        let errors: u64 = random.iter().map(|row| row.inflight_errors).sum();
-        verdict.claim(
-            Source::Requirement,
+        )
+        .defence(
+            "After all blocks were given back there are no read errors, and returned blocks read as zeros.",
+            steps.return_to_full_size(),
+        )
+        .require(
+            "After a rewrite, the whole device carries the new contents.",
+            steps.refill(),
+        )
+        .require(
+            "Both the driver and, when the driver passes them on, the device refuse reads of blocks that are not held.",
+            steps.refusals(),
+        )
+        .require_if_measured(
             "Resizes of random sizes while the guest reads and writes lose and corrupt nothing.",
-            requests > 0 && errors == 0,
-            format!(
-                "{requests} requests during {} rounds of 3 resizes, {errors} failed or returned wrong data.",
-                random.len()
-            ),
-        );
-    }
-    verdict
+            steps.random(),
+        )
+        .tables([steps.table()])
 }
 
-fn table(rows: &[CorrectnessRow], timings: &[CorrectnessTimingRow]) -> Table {
-    let timing_of = |step: u32| timings.iter().find(|timing| timing.step == step);
-    Table {
-        title: "Steps".to_owned(),
-        head: [
-            "step",
-            "part",
-            "pick",
-            "held by host",
-            "read errors",
-            "refused by",
-            "intact",
-            "of these zeros",
-            "corrupt",
-            "resize (ms)",
-        ]
-        .map(str::to_owned)
-        .to_vec(),
-        rows: rows
-            .iter()
-            .map(|row| {
-                vec![
-                    row.step.to_string(),
-                    row.part.clone(),
-                    row.pick.clone(),
-                    row.balloon_blocks.to_string(),
-                    row.read_errors.to_string(),
-                    row.enforce.clone(),
-                    row.intact_blocks.to_string(),
-                    timing_of(row.step)
-                        .map_or("?".to_owned(), |timing| timing.zero_blocks.to_string()),
-                    row.corrupt_blocks.to_string(),
-                    timing_of(row.step)
-                        .and_then(|timing| timing.resize_ns)
-                        .map_or("-".to_owned(), millis),
-                ]
-            })
-            .collect(),
+/// Whether every block that can be read has the right contents.
+fn is_intact(row: &CorrectnessRow) -> bool {
+    row.corrupt_blocks == 0
+        && row.unexpected_blocks == 0
+        && row.intact_blocks + row.read_errors == row.capacity_blocks
+}
+
+impl<'a> Steps<'a> {
+    fn timing(&self, row: &CorrectnessRow) -> Option<&'a CorrectnessPaceRow> {
+        self.timings.iter().find(|timing| timing.step == row.step)
+    }
+
+    fn zeros(&self, row: &CorrectnessRow) -> u32 {
+        self.timing(row).map_or(0, |timing| timing.zero_blocks)
+    }
+
+    fn written(&self, row: &CorrectnessRow) -> u32 {
+        row.intact_blocks.saturating_sub(self.zeros(row))
+    }
+
+    fn part(&self, name: &str) -> impl Iterator<Item = &'a CorrectnessRow> {
+        self.rows.iter().filter(move |row| row.part == name)
+    }
+
+    /// A claim about every step: `evidence` if it holds at all of them, otherwise the first step at
+    /// which it does not.
+    fn every(
+        &self,
+        holds: impl Fn(&CorrectnessRow) -> bool,
+        evidence: Option<String>,
+    ) -> Option<Measured> {
+        let failed: Vec<_> = self.rows.iter().filter(|row| !holds(row)).collect();
+        let Some(first) = failed.first() else {
+            self.rows.first()?;
+            return Some(Measured::new(true, evidence?));
+        };
+        Some(Measured::new(
+            false,
+            format!(
+                "Not at {} of {} steps; the first is step {}, with {} blocks held by the host, {} read errors, \
+                 {} corrupt and {} unexpected.",
+                failed.len(),
+                self.rows.len(),
+                first.step,
+                first.balloon_blocks,
+                first.read_errors,
+                first.corrupt_blocks,
+                first.unexpected_blocks
+            ),
+        ))
+    }
+
+    fn errors(&self) -> Option<Measured> {
+        let largest = self.rows.iter().map(|row| row.balloon_blocks).max()?;
+        let count = self.rows.len();
+        self.every(
+            |row| {
+                row.read_errors == row.balloon_blocks
+                    && row.balloon_blocks == row.balloon_wanted_blocks
+            },
+            (largest > 0).then(|| format!("Equal at all {count} steps, up to {largest} blocks.")),
+        )
+    }
+
+    fn contents(&self) -> Option<Measured> {
+        let read = self.rows.iter().map(|row| u64::from(row.intact_blocks));
+        let read: u64 = read.sum();
+        let evidence = (read > 0).then(|| format!("{read} blocks read back, 0 corrupt."));
+        self.every(is_intact, evidence)
+    }
+
+    /// Nothing is written during the walk, so at its end every block that was ever given up reads
+    /// as zeros.
+    fn return_to_full_size(&self) -> Option<Measured> {
+        let given_up = self.part("walk").map(|row| row.balloon_blocks).max()?;
+        let last = self.part("walk").last()?;
+        let zeros = self.zeros(last);
+        let is_full = last.balloon_blocks == 0 && last.direction == Direction::Grow;
+        Some(Measured::new(
+            is_full && last.read_errors == 0 && zeros > 0 && zeros >= given_up && is_intact(last),
+            format!(
+                "At the last step of the walk: {} read errors, {} blocks as written, {zeros} zeros (at least \
+                 {given_up} were given up), {} with other contents.",
+                last.read_errors,
+                self.written(last),
+                last.corrupt_blocks
+            ),
+        ))
+    }
+
+    fn refill(&self) -> Option<Measured> {
+        let row = self.part("refill").next()?;
+        let has_no_zeros = self
+            .timing(row)
+            .is_some_and(|timing| timing.zero_blocks == 0);
+        Some(Measured::new(
+            row.intact_blocks == row.capacity_blocks && has_no_zeros,
+            format!(
+                "{} of {} blocks as written.",
+                self.written(row),
+                row.capacity_blocks
+            ),
+        ))
+    }
+
+    fn refusals(&self) -> Option<Measured> {
+        self.rows.first()?;
+        let sum = |refused: fn(&CorrectnessRow) -> u32| -> u64 {
+            self.rows.iter().map(|row| u64::from(refused(row))).sum()
+        };
+        let driver = sum(|row| row.refused_by_driver);
+        let device = sum(|row| row.refused_by_device);
+        Some(Measured::new(
+            device > 0 && driver > 0,
+            format!("The driver refused {driver} reads, the device {device}."),
+        ))
+    }
+
+    fn random(&self) -> Option<Measured> {
+        self.part("random").next()?;
+        let rounds = self.part("random").count();
+        let timings = self.part("random").filter_map(|row| self.timing(row));
+        let requests: u64 = timings.map(|timing| timing.inflight_requests).sum();
+        let errors: u64 = self.part("random").map(|row| row.inflight_errors).sum();
+        Some(Measured::new(
+            requests > 0 && errors == 0,
+            format!(
+                "{requests} requests during {rounds} rounds of 3 resizes; {errors} failed or returned wrong data."
+            ),
+        ))
+    }
+
+    fn table(&self) -> Table {
+        let resize_ns = |row: &CorrectnessRow| self.timing(row)?.resize_ns;
+        let zeros = |timing: &CorrectnessPaceRow| timing.zero_blocks.to_string();
+        Table::of(
+            "Steps",
+            self.rows,
+            &[
+                ("step", &|row| row.step.to_string()),
+                ("part", &|row| row.part.clone()),
+                ("pick", &|row| row.pick.clone()),
+                ("held by host", &|row| row.balloon_blocks.to_string()),
+                ("read errors", &|row| row.read_errors.to_string()),
+                ("refused by", &|row| row.enforce.clone()),
+                ("intact", &|row| row.intact_blocks.to_string()),
+                ("of these zeros", &|row| or_dash(self.timing(row), zeros)),
+                ("corrupt", &|row| row.corrupt_blocks.to_string()),
+                ("resize (ms)", &|row| or_dash(resize_ns(row), millis)),
+            ],
+        )
     }
 }
 
@@ -208,7 +208,7 @@ fn table(rows: &[CorrectnessRow], timings: &[CorrectnessTimingRow]) -> Table {
 mod tests {
     use super::*;
 
-    /// Spoils good rows.
+    /// Changes good rows.
     type Fault = fn(&mut Vec<CorrectnessRow>, &mut Vec<CorrectnessTimingRow>);
 
     fn row(step: u32, part: &str, direction: Direction, balloon: u32) -> CorrectnessRow {
@@ -245,9 +245,9 @@ mod tests {
         ]
     }
 
-    fn good_timing() -> Vec<CorrectnessTimingRow> {
+    fn good_timing() -> Vec<CorrectnessPaceRow> {
         (0..6)
-            .map(|step| CorrectnessTimingRow {
+            .map(|step| CorrectnessPaceRow {
                 step,
                 zero_blocks: if step == 3 { 60 } else { 0 },
                 inflight_requests: if step == 5 { 5 } else { 0 },

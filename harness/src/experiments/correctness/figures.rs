@@ -1,157 +1,93 @@
-//! Balloon size over step, and read errors over it.
+//! Balloon size by step, and read errors over it.
 
 use anyhow::Result;
-use plotters::prelude::*;
-use plotters::style::text_anchor::{HPos, VPos};
-use results::chart::axis::Axis;
-use results::chart::sheet::{
-    Area, BLUE, GREY, Header, Mark, SHADE, Swatch, VERMILLION, dress, marker, sheet, text,
-    text_width,
-};
-use results::chart::{Drawing, Figure, scale};
+use results::chart::Drawing;
+use results::chart::plot::{self, Plot};
+use results::chart::scale::{Scale, linear_ticks};
+use results::chart::series::Series;
+use results::chart::sheet::{BLUE, Mark, VERMILLION};
 
 use super::rows::CorrectnessRow;
 
-/// A run of steps of the same part, by their places on the axis.
-struct Part {
-    name: String,
-    from: usize,
-    to: usize,
-}
+/// More steps than this are a few pixels wide, and need thin lines.
+const WIDE_STEPS: usize = 60;
 
-fn parts(rows: &[CorrectnessRow]) -> Vec<Part> {
-    let mut parts: Vec<Part> = Vec::new();
-    for (i, row) in rows.iter().enumerate() {
-        match parts.last_mut() {
-            Some(part) if part.name == row.part => part.to = i,
-            _ => parts.push(Part {
-                name: row.part.clone(),
-                from: i,
-                to: i,
-            }),
+/// The parts of the run, by their steps; every other one is shaded.
+fn parts(rows: &[CorrectnessRow]) -> Vec<Series> {
+    let mut from = -0.5;
+    let part = |(at, rows): (usize, &[CorrectnessRow])| {
+        let name = match rows[0].part.as_str() {
+            "walk" => "planned sizes",
+            "random" => "random sizes, I/O in flight",
+            other => other,
+        };
+        let start = from;
+        from += rows.len() as f64;
+        if at % 2 == 1 {
+            Series::shade(name, start, from)
+        } else {
+            Series::heading(name, start, from)
         }
-    }
-    parts
+    };
+    let parts = rows.chunk_by(|a, b| a.part == b.part);
+    parts.enumerate().map(part).collect()
 }
 
-/// What a part is called in the figure.
-fn label(part: &str) -> &str {
-    match part {
-        "walk" => "planned sizes",
-        "random" => "random sizes, I/O in flight",
-        other => other,
-    }
-}
-
-/// The figure; none when there are no rows.
+/// The figure; none without rows.
 pub(crate) fn draw(rows: &[CorrectnessRow]) -> Result<Vec<Drawing>> {
-    if rows.is_empty() {
-        return Ok(Vec::new());
-    }
-    let apart = rows
+    let differing = rows
         .iter()
         .filter(|row| row.read_errors != row.balloon_blocks)
         .count();
-    let title = "Read errors follow the balloon";
-    let subtitle = match apart {
-        0 => format!(
-            "After each of {} steps every block was read: as many reads failed as the host held blocks.",
-            rows.len()
+    let result = if differing == 0 {
+        "as many reads failed as the host held blocks".to_owned()
+    } else {
+        format!("at {differing} of them, read errors and blocks held by the host differ")
+    };
+    let count = rows.len() as f64;
+    let capacity = rows.iter().map(|row| row.capacity_blocks).max();
+    let capacity = f64::from(capacity.unwrap_or(0).max(1));
+    let held = |row: &CorrectnessRow| f64::from(row.balloon_blocks);
+    let line = (0..)
+        .zip(rows)
+        .map(|(at, row)| (f64::from(at) - 0.5, held(row)));
+    let end = rows.last().map(|row| (count - 0.5, held(row)));
+    let dots = (0..)
+        .zip(rows)
+        .map(|(at, row)| (f64::from(at), f64::from(row.read_errors)));
+    let series = [
+        Series::new("blocks held by the host", (BLUE, Mark::Full)).steps(line.chain(end)),
+        Series::dots(
+            "read errors of a sequential read",
+            (VERMILLION, Mark::Full),
+            dots,
         ),
-        _ => format!(
-            "After each of {} steps every block was read; at {apart} of them errors and blocks held differ.",
-            rows.len()
-        ),
-    };
-    let header = Header {
-        title,
-        subtitle: &subtitle,
-        legend: vec![
-            (Swatch::Line(BLUE), "blocks held by the host".to_owned()),
-            (
-                Swatch::Marker(VERMILLION, Mark::Full),
-                "read errors of a sequential read".to_owned(),
-            ),
-        ],
-    };
-    let svg = sheet(&header, |area| chart(area, rows))?;
-    let figure = Figure {
-        stem: "correctness",
-        title: title.to_owned(),
-        caption: "The line is the balloon, the number of blocks that the host holds, step by \
-                  step. A dot is the number of blocks that the guest could not read after that \
-                  step. Where every dot lies on the line, exactly the surrendered blocks fail."
-            .to_owned(),
-    };
-    Ok(vec![(figure, svg)])
-}
-
-fn chart(area: &Area<'_>, rows: &[CorrectnessRow]) -> Result<()> {
-    let capacity = rows
-        .iter()
-        .map(|row| row.capacity_blocks)
-        .max()
-        .unwrap_or(1);
-    let capacity = f64::from(capacity.max(1));
-    let steps = rows.len() as f64;
-    let quarters = (0..=4).map(|i| f64::from(i) * capacity / 4.0).collect();
-    // Room above the full device for the names of the parts.
-    let top = capacity * 1.14;
-    let mut chart = ChartBuilder::on(area)
-        .margin(14)
-        .margin_right(28)
-        .x_label_area_size(52)
-        .y_label_area_size(100)
-        .build_cartesian_2d(
-            Axis::linear(
-                -0.5..steps - 0.5,
-                scale::linear_ticks(steps - 1.0, 16),
-                scale::count,
-            ),
-            Axis::linear(0.0..top, quarters, scale::count),
-        )?;
-    let parts = parts(rows);
-    let shaded = parts.iter().skip(1).step_by(2).map(|part| {
-        let corners = [(part.from as f64 - 0.5, 0.0), (part.to as f64 + 0.5, top)];
-        Rectangle::new(corners, SHADE.filled())
-    });
-    chart.draw_series(shaded)?;
-    let mut mesh = chart.configure_mesh();
-    dress(&mut mesh);
-    mesh.disable_x_mesh()
-        .x_desc("Step")
-        .y_desc("Blocks")
-        .draw()?;
-    let (width, _) = chart.plotting_area().dim_in_pixel();
-    for part in &parts {
-        let name = label(&part.name).to_owned();
-        let share = (part.to - part.from + 1) as f64 / steps;
-        if f64::from(text_width(&name, 15)) < share * f64::from(width) {
-            let middle = (part.from + part.to) as f64 / 2.0;
-            let style = text(15, GREY, HPos::Center, VPos::Center);
-            chart.draw_series([Text::new(name, (middle, capacity * 1.07), style)])?;
+    ];
+    let series = series.map(|series| {
+        if rows.len() > WIDE_STEPS {
+            series.fine()
+        } else {
+            series
         }
-    }
-    let stairs = rows.iter().enumerate().flat_map(|(i, row)| {
-        let (x, y) = (i as f64, f64::from(row.balloon_blocks));
-        [(x - 0.5, y), (x + 0.5, y)]
     });
-    // Steps that are a few pixels wide would run together.
-    let (stroke, radius) = match rows.len() {
-        0..=60 => (3, 5),
-        _ => (1, 3),
-    };
-    chart.draw_series([PathElement::new(
-        stairs.collect::<Vec<_>>(),
-        BLUE.stroke_width(stroke),
-    )])?;
-    chart.draw_series(rows.iter().enumerate().map(|(i, row)| {
-        marker(
-            (i as f64, f64::from(row.read_errors)),
-            radius,
-            VERMILLION,
-            Mark::Full,
-        )
-    }))?;
-    Ok(())
+    plot::draw([Plot::new(
+        "correctness",
+        "Read errors follow the balloon",
+        Scale::linear("Step")
+            .range(-0.5, count - 0.5)
+            .ticks(linear_ticks(count - 1.0, 16))
+            .without_grid(),
+        Scale::linear("Blocks")
+            .range(0.0, 1.06 * capacity)
+            .ticks((0..=4).map(|quarter| f64::from(quarter) * capacity / 4.0).collect()),
+    )
+    .subtitle(format!(
+        "Every block is read after each of {} steps: {result}.",
+        rows.len()
+    ))
+    .caption(
+        "The line is the balloon: the number of blocks that the host holds. A dot is the number of blocks that the \
+         guest could not read after that step. If every dot is on the line, exactly the surrendered blocks fail.",
+    )
+    .panel("", parts(rows).into_iter().chain(series))])
 }

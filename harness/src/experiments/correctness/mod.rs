@@ -52,7 +52,7 @@ impl Experiment for Correctness {
 impl Counted for Correctness {
     type Cell = CorrectnessRow;
 
-    const OUTCOME: &'static str = "blocks that are not as they must be";
+    const OUTCOME: &'static str = "wrong blocks";
 
     fn outcomes(rows: &[CorrectnessRow]) -> Vec<(String, f64)> {
         let wrong = rows.iter().map(|row| {

@@ -1,10 +1,10 @@
-//! What the correctness experiment records.
+//! Rows of the correctness experiment.
 
 use results::row::Row;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Which way a resize goes.
+/// Direction of a resize.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Default)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Direction {
@@ -26,18 +26,18 @@ pub(crate) struct CorrectnessRow {
     pub part: String,
     /// How the guest picked blocks to give up: `random`, `scattered` or `highest`.
     pub pick: String,
-    /// Direction against the step before; `shrink` where the size stayed.
+    /// Direction against the step before; `shrink` if the size is the same.
     pub direction: Direction,
     /// Blocks in the device.
     pub capacity_blocks: u32,
-    /// Blocks that the host was to hold.
+    /// Blocks that the host should hold.
     pub balloon_wanted_blocks: u32,
     /// Blocks that the host holds after the step, by its own list.
     pub balloon_blocks: u32,
     /// Digest of the host's list of blocks that the guest holds (`vssd/SPEC.md`, 4.9).
     pub digest: String,
-    /// Which side was to refuse reads of blocks not held: `driver`, or `device` with the driver
-    /// letting them through.
+    /// Side that must refuse reads of blocks not held: `driver`, or `device` while the driver passes
+    /// them on.
     pub enforce: String,
     /// Blocks whose read failed.
     pub read_errors: u32,
@@ -45,17 +45,16 @@ pub(crate) struct CorrectnessRow {
     pub refused_by_driver: u32,
     /// Read errors returned by the device.
     pub refused_by_device: u32,
-    /// Blocks that carry what was written last, or zeros if nothing was written since they were
-    /// granted.
+    /// Blocks that carry the last write, or zeros if they were not written since they were granted.
     pub intact_blocks: u32,
-    /// Blocks that read as something else.
+    /// Blocks with any other contents.
     pub corrupt_blocks: u32,
     /// Blocks held but failing, or not held but readable.
     pub unexpected_blocks: u32,
     /// Whether number and digest of the guest's and the host's list are equal.
     pub lists_equal: bool,
-    /// Requests made during the resizes that failed though their block was held throughout, or
-    /// returned other data than were written last.
+    /// Requests during the resizes that failed although their block was held throughout, or that
+    /// returned data other than the last write.
     pub inflight_errors: u64,
 }
 
@@ -63,18 +62,19 @@ impl Row for CorrectnessRow {
     const FILE: &'static str = "correctness.csv";
 }
 
-/// One row for each step: what depends on the speed of the machine.
+/// One row for each step: the values that depend on the speed of the machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct CorrectnessTimingRow {
     /// As in `correctness.csv`.
     pub step: u32,
     /// Intact blocks that were not written since they were granted.
     pub zero_blocks: u32,
-    /// Reads and writes made during the resizes of this step; 0 but in `random`.
+    /// Reads and writes during the resizes of this step; 0 except in `random`.
     pub inflight_requests: u64,
-    /// The last resize, by the backend, from the command until both lists agreed; empty for a twin.
+    /// Duration of the last resize by the backend, from the command until both lists agreed; empty
+    /// for a twin.
     pub resize_ns: Option<u64>,
-    /// The read of all blocks, from the command to the guest's report; empty for a twin.
+    /// Duration of the read of all blocks, from the command to the guest's report; empty for a twin.
     pub verify_ns: Option<u64>,
 }
 

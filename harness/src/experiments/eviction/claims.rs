@@ -1,21 +1,22 @@
-//! Claims of the eviction experiment.
+//! Claims of the eviction experiment: the two pickers of 2017, block by block.
 
-use results::verdict::{Source, Table, Verdict, millis};
+use results::quantity::{millis, percent};
+use results::table::{Table, or_dash};
+use results::verdict::{Measured, Verdict};
 use workloads::{GuestPick, HostPick};
 
 use super::picker::Picker;
 use super::rows::{EvictionRow, EvictionTimingRow, PickerRow};
 
-/// How far the hypervisor's miss ratio may lie from the share of blocks it
-/// took. Its standard deviation over seeds is 0.3 points of percent (expected
-/// 0.27, measured 0.31 over 29 seeds), nearly all of it from which of the hot
-/// blocks go: this is six of them.
+/// Largest distance between the hypervisor's miss ratio and the share of blocks it took. The
+/// standard deviation over seeds is 0.3 percentage points (expected 0.27, measured 0.31 over 29
+/// seeds), nearly all of it from which of the hot blocks are taken: this is six of them.
 const UNIFORM_TOLERANCE: f64 = 0.02;
 
-/// The guest's misses are to be under this part of the hypervisor's.
+/// The guest's misses must be below this part of the hypervisor's.
 const REQUIRED_RATIO: f64 = 0.1;
 
-/// What "nearly none" is taken to mean: one read in fifty.
+/// Bar of "nearly no read misses": one read in fifty.
 const NEARLY_NONE: f64 = 0.02;
 
 fn ratio(row: &EvictionRow) -> f64 {
@@ -25,172 +26,133 @@ fn ratio(row: &EvictionRow) -> f64 {
 /// Judges the rows.
 pub(crate) fn judge(
     rows: &[EvictionRow],
-    timings: &[EvictionTimingRow],
+    timings: &[EvictionPaceRow],
     pickers: &[PickerRow],
 ) -> Verdict {
-    let mut verdict = Verdict {
-        title: "Who picks the blocks to give up".to_owned(),
-        claims: Vec::new(),
-        findings: Vec::new(),
-        tables: vec![table(rows, timings)],
-    };
-    let find = |who: &str| {
+    let find = |side: &str| {
         rows.iter()
-            .find(|row| row.managed_by == who && row.reads > 0 && row.hits + row.misses > 0)
+            .find(|row| row.managed_by == side && row.reads > 0 && row.hits + row.misses > 0)
     };
     let (guest, hypervisor) = (find("guest"), find("hypervisor"));
-    let missing = || "It was not measured.".to_owned();
-
-    let uniform = hypervisor.map(|row| {
-        let taken =
-            f64::from(row.capacity_blocks - row.held_blocks) / f64::from(row.capacity_blocks);
-        (row, taken)
-    });
-    verdict.claim(
-        Source::Defence2017,
-        "When the hypervisor picks blindly, the share of reads that miss is the share of blocks it took.",
-        uniform.is_some_and(|(row, taken)| (ratio(row) - taken).abs() <= UNIFORM_TOLERANCE),
-        uniform.map_or_else(missing, |(row, taken)| {
-            format!(
-                "It took {:.1} % of the blocks, and {:.2} % of {} reads missed.",
-                100.0 * taken,
-                100.0 * ratio(row),
-                row.reads
-            )
-        }),
-    );
-    verdict.claim(
-        Source::Defence2017,
-        "When the guest picks by its use of the blocks, nearly no read misses.",
-        guest.is_some_and(|row| ratio(row) <= NEARLY_NONE),
-        guest.map_or_else(missing, |row| {
-            format!(
-                "{} of {} reads missed, {:.2} %.",
-                row.misses,
-                row.reads,
-                100.0 * ratio(row)
-            )
-        }),
-    );
     let pair = guest.zip(hypervisor);
-    verdict.claim(
-        Source::Requirement,
-        "Guest-managed misses are under a tenth of hypervisor-managed misses, on the same reads.",
-        pair.is_some_and(|(guest, hypervisor)| {
-            guest.reads == hypervisor.reads
-                && (guest.misses as f64) < REQUIRED_RATIO * hypervisor.misses as f64
-        }),
-        pair.map_or_else(missing, |(guest, hypervisor)| {
-            format!(
-                "{} against {} misses, a ratio of {:.4}.",
-                guest.misses,
-                hypervisor.misses,
-                guest.misses as f64 / hypervisor.misses as f64
-            )
-        }),
-    );
-    verdict.claim(
-        Source::Requirement,
-        "Every read is a hit with the right contents or a miss of a block that is not held.",
-        pair.is_some()
-            && rows
-                .iter()
-                .all(|row| row.errors == 0 && row.hits + row.misses == row.reads),
-        format!(
-            "{} reads, {} with an error.",
-            rows.iter().map(|row| row.reads).sum::<u64>(),
-            rows.iter().map(|row| row.errors).sum::<u64>()
-        ),
-    );
-    if let Some((guest, hypervisor)) = pair {
-        twin_claim(&mut verdict, guest, hypervisor, pickers);
-    }
-    verdict
+    Verdict::new("Which side picks the blocks to give up")
+        .defence(
+            "When the hypervisor picks at random, the share of reads that miss is the share of blocks it took.",
+            hypervisor.map(uniform),
+        )
+        .defence(
+            "When the guest picks by its use of the blocks, nearly no read misses.",
+            guest.map(|row| {
+                let missed = percent(row.misses, row.reads);
+                let evidence = format!("{} of {} reads missed, {missed}.", row.misses, row.reads);
+                Measured::new(ratio(row) <= NEARLY_NONE, evidence)
+            }),
+        )
+        .require(
+            "Guest-managed misses are under a tenth of hypervisor-managed misses, on the same reads.",
+            pair.map(|(guest, hypervisor)| compared(guest, hypervisor)),
+        )
+        .require(
+            "Every read is a hit with the right contents or a miss of a block that is not held.",
+            pair.map(|_| every_read(rows)),
+        )
+        .require_if_measured(
+            "Where the comparison of pickers repeats these two halves, on twins that move no data, it has the same \
+             counts.",
+            pair.and_then(|(guest, hypervisor)| repeated(guest, hypervisor, pickers)),
+        )
+        .tables([counts(rows, timings)])
 }
 
-/// The first seed of the comparison is the one whose data were moved and
-/// checked: what the twins counted there stands for all that they count.
-fn twin_claim(
-    verdict: &mut Verdict,
+fn uniform(row: &EvictionRow) -> Measured {
+    let taken = row.capacity_blocks - row.held_blocks;
+    let taken = f64::from(taken) / f64::from(row.capacity_blocks);
+    Measured::new(
+        (ratio(row) - taken).abs() <= UNIFORM_TOLERANCE,
+        format!(
+            "It took {:.1} % of the blocks, and {} of {} reads missed.",
+            100.0 * taken,
+            percent(row.misses, row.reads),
+            row.reads
+        ),
+    )
+}
+
+fn compared(guest: &EvictionRow, hypervisor: &EvictionRow) -> Measured {
+    let (ours, theirs) = (guest.misses as f64, hypervisor.misses as f64);
+    Measured::new(
+        guest.reads == hypervisor.reads && ours < REQUIRED_RATIO * theirs,
+        format!(
+            "{ours} against {theirs} misses, a ratio of {:.4}.",
+            ours / theirs
+        ),
+    )
+}
+
+fn every_read(rows: &[EvictionRow]) -> Measured {
+    let reads: u64 = rows.iter().map(|row| row.reads).sum();
+    let errors: u64 = rows.iter().map(|row| row.errors).sum();
+    let is_counted = |row: &EvictionRow| row.hits + row.misses == row.reads;
+    Measured::new(
+        errors == 0 && rows.iter().all(is_counted),
+        format!("{reads} reads, {errors} with an error."),
+    )
+}
+
+/// The first seed of the comparison is the one whose data were moved and checked, so equal counts
+/// there confirm the twins. `None` if the comparison does not have these two pickers.
+fn repeated(
     guest: &EvictionRow,
     hypervisor: &EvictionRow,
     pickers: &[PickerRow],
-) {
-    let first = pickers.iter().map(|row| row.seed).min();
-    let counted = |picker| {
-        let found = pickers
-            .iter()
-            .find(|row| row.picker == picker && Some(row.seed) == first);
-        found.map(|row| (row.hits, row.misses))
+) -> Option<Measured> {
+    let first = pickers.iter().map(|row| row.seed).min()?;
+    let is_equal = |row: &EvictionRow, picker: Picker| {
+        let mut twins = pickers.iter();
+        let twin = twins.find(|twin| twin.picker == picker && twin.seed == first)?;
+        Some((twin.hits, twin.misses) == (row.hits, row.misses))
     };
-    let pairs = [
-        (guest, counted(Picker::Guest(GuestPick::Sample))),
-        (hypervisor, counted(Picker::Host(HostPick::Uniform))),
+    let halves = [
+        is_equal(guest, Picker::GuestSample)?,
+        is_equal(hypervisor, Picker::HostUniform)?,
     ];
-    // Whoever compares other pickers than these two has nothing to hold against.
-    if pairs.iter().any(|(_, counted)| counted.is_none()) {
-        return;
-    }
-    let equal = |(row, counted): &(&EvictionRow, Option<(u64, u64)>)| {
-        *counted == Some((row.hits, row.misses))
-    };
-    verdict.claim(
-        Source::Requirement,
-        "Where the comparison of pickers repeats these two halves, by twins that move no data, it counts the same.",
-        pairs.iter().all(equal),
-        format!(
-            "{} of 2 halves have the same hits and misses.",
-            pairs.iter().filter(|pair| equal(pair)).count()
-        ),
-    );
+    Measured::every(halves, "halves have the same hits and misses", |equal| {
+        *equal
+    })
 }
 
-fn table(rows: &[EvictionRow], timings: &[EvictionTimingRow]) -> Table {
-    let timing_of = |row: &EvictionRow| {
+fn counts(rows: &[EvictionRow], timings: &[EvictionPaceRow]) -> Table {
+    let timing = |row: &EvictionRow| {
         timings
             .iter()
             .find(|timing| timing.managed_by == row.managed_by)
     };
-    let missing = || "-".to_owned();
-    Table {
-        title: "Hits and misses".to_owned(),
-        head: [
-            "picked by",
-            "blocks held",
-            "surrendered",
-            "revoked",
-            "reads",
-            "hits",
-            "misses",
-            "misses (%)",
-            "shrink (ms)",
-            "reads per second",
-        ]
-        .map(str::to_owned)
-        .to_vec(),
-        rows: rows
-            .iter()
-            .map(|row| {
-                vec![
-                    row.managed_by.clone(),
-                    row.held_blocks.to_string(),
-                    row.surrendered_blocks.to_string(),
-                    row.revoked_blocks.to_string(),
-                    row.reads.to_string(),
-                    row.hits.to_string(),
-                    row.misses.to_string(),
-                    format!("{:.3}", 100.0 * ratio(row)),
-                    timing_of(row).map_or_else(missing, |timing| millis(timing.shrink_ns)),
-                    timing_of(row).map_or_else(missing, |timing| {
-                        format!(
-                            "{:.0}",
-                            row.reads as f64 / (timing.read_guest_ns as f64 / 1e9)
-                        )
-                    }),
-                ]
-            })
-            .collect(),
-    }
+    let rate = |row: &EvictionRow, timing: &EvictionPaceRow| {
+        format!(
+            "{:.0}",
+            row.reads as f64 / (timing.read_guest_ns as f64 / 1e9)
+        )
+    };
+    Table::of(
+        "Hits and misses",
+        rows,
+        &[
+            ("picked by", &|row| row.managed_by.clone()),
+            ("blocks held", &|row| row.held_blocks.to_string()),
+            ("surrendered", &|row| row.surrendered_blocks.to_string()),
+            ("revoked", &|row| row.revoked_blocks.to_string()),
+            ("reads", &|row| row.reads.to_string()),
+            ("hits", &|row| row.hits.to_string()),
+            ("misses", &|row| row.misses.to_string()),
+            ("misses (%)", &|row| format!("{:.3}", 100.0 * ratio(row))),
+            ("shrink (ms)", &|row| {
+                or_dash(timing(row), |timing| millis(timing.shrink_ns))
+            }),
+            ("reads per second", &|row| {
+                or_dash(timing(row), |timing| rate(row, timing))
+            }),
+        ],
+    )
 }
 
 #[cfg(test)]
@@ -225,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_twin_that_counts_otherwise_is_seen() {
+    fn twins_with_other_counts_are_seen() {
         let rows = [row("guest", 100), row("hypervisor", 2_500)];
         let picker = |picker, misses| PickerRow {
             seed: 1,

@@ -1,9 +1,8 @@
-//! Who picks the blocks of a shrink, and by what?
+//! Misses after a shrink, by the picker of the blocks to give up.
 //!
-//! Two parts. The experiment of 2017, block by block and with data that are
-//! checked, on whatever the lab has: the guest by a sample of its use against
-//! the hypervisor blindly. Then every picker with every seed, in twins, which count
-//! the same in a small part of the time.
+//! Two parts. The experiment of 2017, block by block and with checked data, under QEMU or on a
+//! twin: the guest picks by a sample of its use, the hypervisor at random. Then every picker with
+//! every seed on twins, which have the same counts in a fraction of the time.
 
 pub(crate) mod claims;
 pub(crate) mod figures;
@@ -36,8 +35,7 @@ pub struct Eviction;
 
 impl Experiment for Eviction {
     const NAME: &'static str = "eviction";
-    const PURPOSE: &'static str =
-        "how many reads miss after a shrink, by who picks the blocks to give up, and by what";
+    const PURPOSE: &'static str = "how many reads miss after a shrink, by which side picks the blocks and what the picker knows";
     const DEFAULTS: &'static str = include_str!("defaults.toml");
     const NEEDS: Needs = Needs::Guest;
 
@@ -56,9 +54,8 @@ impl Experiment for Eviction {
     }
 
     fn claims(rows: &Self::Rows, _manifest: &Manifest) -> Verdict {
-        let mut verdict = claims::judge(&rows.0, &rows.1, &rows.2);
-        picker_claims::judge(&mut verdict, &rows.2, &rows.3);
-        verdict
+        let verdict = claims::judge(&rows.0, &rows.1, &rows.2);
+        picker_claims::judge(verdict, &rows.2, &rows.3)
     }
 
     fn figures(rows: &Self::Rows, _manifest: &Manifest) -> Result<Vec<Drawing>> {

@@ -1,26 +1,27 @@
-//! Who picks best, and how sure that is: every picker over the same seeds.
+//! Every picker over the same seeds: miss ratios with intervals, and effect sizes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use results::stats::{Mean, cliffs_delta, magnitude};
-use results::verdict::{Source, Table, Verdict, median};
+use results::stats::{Mean, cliffs_delta, magnitude, median};
+use results::table::{Table, or_dash};
+use results::verdict::{Measured, Verdict};
 
 use super::picker::Picker;
 use super::rows::{ObserverRow, PickerRow};
 
-/// How one picker did.
+/// The miss ratios of one picker.
 #[derive(Clone, Debug)]
 pub(crate) struct Score {
-    /// Who.
+    /// The picker.
     pub picker: Picker,
     /// Miss ratio by seed, percent, in the order of seeds.
     pub percents: BTreeMap<u64, f64>,
     /// Its mean.
     pub mean: Mean,
-    /// Difference to the baseline, paired by seed, percentage points; `None`
-    /// for the baseline itself, and where there is none.
+    /// Difference from the baseline, paired by seed, percentage points; `None` for the baseline
+    /// itself, and without a baseline.
     pub difference: Option<Mean>,
-    /// Cliff's delta against the baseline.
+    /// Cliff's delta relative to the baseline.
     pub delta: Option<f64>,
 }
 
@@ -55,205 +56,179 @@ pub(crate) fn scores(rows: &[PickerRow]) -> Vec<Score> {
 }
 
 impl Score {
-    /// What the numbers say, in a sentence.
+    /// The result in a sentence.
     fn sentence(&self) -> String {
         let (picker, seeds) = (self.picker, self.mean.count);
+        let baseline = Picker::BASELINE;
         let missed = format!("`{picker}` misses {} % of the reads", self.mean.text(2));
         let (Some(difference), Some(delta)) = (self.difference, self.delta) else {
             return format!("{missed}, over {seeds} seeds: the baseline.");
         };
-        let baseline = Picker::BASELINE;
-        if difference.bounds.is_none() {
+        let Some((low, high)) = difference.bounds else {
             return format!(
-                "{missed}, {:+.2} percentage points from `{baseline}`; one seed does not say how \
-                 sure that is.",
+                "{missed}, {:+.2} percentage points from `{baseline}`; one seed gives no interval.",
                 difference.value
             );
-        }
-        let word = match () {
-            () if difference.is_below_zero() => "fewer",
-            () if difference.is_above_zero() => "more",
-            () => {
-                return format!(
-                    "{missed}; from `{baseline}` it cannot be told apart over {seeds} seeds \
-                     ({} percentage points).",
-                    difference.text(2)
-                );
-            }
         };
-        // Told as an amount, so the smaller bound comes first.
-        let amount = match difference.bounds {
-            Some((low, high)) if difference.value < 0.0 => Mean {
+        // An amount is positive, with the smaller bound first.
+        let (word, amount) = if difference.is_below_zero() {
+            let amount = Mean {
                 value: -difference.value,
                 bounds: Some((-high, -low)),
                 ..difference
-            },
-            _ => difference,
+            };
+            ("fewer", amount)
+        } else if difference.is_above_zero() {
+            ("more", difference)
+        } else {
+            return format!(
+                "{missed}; no significant difference from `{baseline}` over {seeds} seeds ({} percentage points).",
+                difference.text(2)
+            );
         };
         format!(
-            "{missed}, {} percentage points {word} than `{baseline}`: the effect is {} (Cliff's \
-             delta {delta:+.2}) over {seeds} seeds.",
+            "{missed}, {} percentage points {word} than `{baseline}`: the effect is {} (Cliff's delta {delta:+.2}) \
+             over {seeds} seeds.",
             amount.text(2),
             magnitude(delta)
         )
     }
 }
 
-/// Adds what the comparison of pickers shows to the verdict.
-pub(crate) fn judge(verdict: &mut Verdict, rows: &[PickerRow], observers: &[ObserverRow]) {
+/// Adds the comparison of pickers to the verdict.
+pub(crate) fn judge(verdict: Verdict, rows: &[PickerRow], observers: &[ObserverRow]) -> Verdict {
     let scores = scores(rows);
-    let (complete, measured) = completeness(rows);
-    verdict.claim(
-        Source::Requirement,
-        "All pickers met the same seeds, each once, and every read was a hit or a miss.",
-        complete,
-        measured,
-    );
-    bound_claim(verdict, rows);
-    verdict.findings.extend(scores.iter().map(Score::sentence));
-    verdict.tables.push(table(&scores));
-    verdict.tables.push(observer_table(observers));
+    verdict
+        .require(
+            "All pickers ran with the same seeds, each once, and every read was a hit or a miss.",
+            completeness(rows),
+        )
+        .require_if_measured(
+            "No picker has fewer misses than `guest-oracle`, which knows the future reads.",
+            bound(rows),
+        )
+        .findings(scores.iter().map(Score::sentence))
+        .tables([comparison(&scores), tracking(observers)])
 }
 
-fn completeness(rows: &[PickerRow]) -> (bool, String) {
+fn completeness(rows: &[PickerRow]) -> Option<Measured> {
+    rows.first()?;
     let seeds: BTreeSet<u64> = rows.iter().map(|row| row.seed).collect();
     let pickers: BTreeSet<Picker> = rows.iter().map(|row| row.picker).collect();
+    let failed = |evidence: String| Some(Measured::new(false, evidence));
     let mut pairs = BTreeSet::new();
     for row in rows {
         let pair = format!("{} with seed {}", row.picker, row.seed);
         if row.hits.checked_add(row.misses) != Some(row.reads) {
-            return (
-                false,
-                format!("Hits and misses of {pair} are not its reads."),
-            );
+            return failed(format!(
+                "Hits and misses of {pair} do not add up to its reads."
+            ));
         }
         if !pairs.insert((row.picker, row.seed)) {
-            return (false, format!("There are two rows of {pair}."));
+            return failed(format!("There are two rows of {pair}."));
         }
     }
-    for picker in &pickers {
-        for seed in &seeds {
-            if !pairs.contains(&(*picker, *seed)) {
-                return (
-                    false,
-                    format!("There is no row of {picker} with seed {seed}."),
-                );
-            }
-        }
+    let mut all = pickers
+        .iter()
+        .flat_map(|picker| seeds.iter().map(move |seed| (*picker, *seed)));
+    if let Some((picker, seed)) = all.find(|pair| !pairs.contains(pair)) {
+        return failed(format!("There is no row of {picker} with seed {seed}."));
     }
-    let measured = format!("{} pickers with {} seeds each.", pickers.len(), seeds.len());
-    (!rows.is_empty(), measured)
+    Some(Measured::new(
+        true,
+        format!("{} pickers with {} seeds each.", pickers.len(), seeds.len()),
+    ))
 }
 
-/// Nobody does better than who knows the future; unless somebody does, and then
-/// something is wrong.
-fn bound_claim(verdict: &mut Verdict, rows: &[PickerRow]) {
+/// Fewer misses than with known reads are an error of the measurement. `None` without the oracle.
+fn bound(rows: &[PickerRow]) -> Option<Measured> {
     let oracle: BTreeMap<u64, u64> = rows
         .iter()
         .filter(|row| row.picker == Picker::GuestOracle)
         .map(|row| (row.seed, row.misses))
         .collect();
-    if oracle.is_empty() {
-        return;
-    }
-    let better: Vec<String> = rows
-        .iter()
-        .filter(|row| {
-            oracle
-                .get(&row.seed)
-                .is_some_and(|bound| row.misses < *bound)
-        })
-        .map(|row| format!("{} with seed {}", row.picker, row.seed))
-        .collect();
-    verdict.claim(
-        Source::Requirement,
-        "Nobody misses less than `guest-oracle`, which knows the reads to come.",
-        better.is_empty(),
-        match better.first() {
-            None => format!("So it is with all {} seeds.", oracle.len()),
-            Some(first) => format!("{} do, the first is {first}.", better.len()),
-        },
-    );
+    oracle.first_key_value()?;
+    let is_below = |row: &&PickerRow| {
+        let bound = oracle.get(&row.seed);
+        bound.is_some_and(|bound| row.misses < *bound)
+    };
+    let below: Vec<&PickerRow> = rows.iter().filter(is_below).collect();
+    let evidence = match below.first() {
+        None => format!("None with any of {} seeds.", oracle.len()),
+        Some(first) => format!(
+            "{} have; the first is {} with seed {}.",
+            below.len(),
+            first.picker,
+            first.seed
+        ),
+    };
+    Some(Measured::new(below.is_empty(), evidence))
 }
 
-fn table(scores: &[Score]) -> Table {
-    let head = [
-        "picker",
-        "goes by",
-        "seeds",
-        "misses (% of reads) [95 % CI]",
-        "against host-uniform (percentage points) [95 % CI]",
-        "relative (%)",
-        "Cliff's delta",
-        "effect",
-    ];
-    let baseline = scores
-        .iter()
-        .find(|score| score.picker == Picker::BASELINE)
-        .map(|score| score.mean.value);
-    let missing = || "-".to_owned();
-    Table {
-        title: "Pickers".to_owned(),
-        head: head.map(str::to_owned).to_vec(),
-        rows: scores
-            .iter()
-            .map(|score| {
-                let relative = baseline
-                    .filter(|value| *value > 0.0 && score.difference.is_some())
-                    .map(|value| format!("{:+.1}", 100.0 * (score.mean.value / value - 1.0)));
-                vec![
-                    score.picker.to_string(),
-                    score.picker.knows().to_owned(),
-                    score.mean.count.to_string(),
-                    score.mean.text(2),
-                    score.difference.map_or_else(missing, |mean| mean.text(2)),
-                    relative.unwrap_or_else(missing),
-                    score
-                        .delta
-                        .map_or_else(missing, |delta| format!("{delta:+.2}")),
-                    score
-                        .delta
-                        .map_or_else(missing, |delta| magnitude(delta).to_owned()),
-                ]
-            })
-            .collect(),
-    }
+fn comparison(scores: &[Score]) -> Table {
+    let baseline = scores.iter().find(|score| score.picker == Picker::BASELINE);
+    let baseline = baseline.map(|score| score.mean.value);
+    let relative = |score: &Score| {
+        score.difference?;
+        let baseline = baseline.filter(|value| *value > 0.0)?;
+        Some(100.0 * (score.mean.value / baseline - 1.0))
+    };
+    Table::of(
+        "Pickers",
+        scores,
+        &[
+            ("picker", &|score| score.picker.to_string()),
+            ("knows", &|score| score.picker.knows().to_owned()),
+            ("seeds", &|score| score.mean.count.to_string()),
+            ("misses (% of reads) [95 % CI]", &|score| score.mean.text(2)),
+            (
+                "difference from host-uniform (percentage points) [95 % CI]",
+                &|score| or_dash(score.difference, |mean| mean.text(2)),
+            ),
+            ("relative (%)", &|score| {
+                or_dash(relative(score), |value| format!("{value:+.1}"))
+            }),
+            ("Cliff's delta", &|score| {
+                or_dash(score.delta, |delta| format!("{delta:+.2}"))
+            }),
+            ("effect", &|score| {
+                or_dash(score.delta, |delta| magnitude(delta).to_owned())
+            }),
+        ],
+    )
 }
 
-/// What observers cost: medians over their repetitions.
-fn observer_table(rows: &[ObserverRow]) -> Table {
+/// What tracking costs: medians over the repetitions.
+fn tracking(rows: &[ObserverRow]) -> Table {
     let mut by_observer: BTreeMap<&str, Vec<&ObserverRow>> = BTreeMap::new();
     for row in rows.iter().filter(|row| row.requests > 0) {
         by_observer.entry(&row.observer).or_default().push(row);
     }
-    Table {
-        title: "What it costs the backend to watch requests".to_owned(),
-        head: [
-            "observer",
-            "memory (KiB)",
-            "memory for each block (bytes)",
-            "time for each request (ns)",
-            "repetitions",
-        ]
-        .map(str::to_owned)
-        .to_vec(),
-        rows: by_observer
-            .into_iter()
-            .map(|(observer, rows)| {
-                // Thousandths of a nanosecond, to take the median of whole numbers.
-                let times = rows.iter().map(|row| row.elapsed_ns * 1000 / row.requests);
-                let ns = median(times).unwrap_or(f64::NAN) / 1000.0;
-                let bytes = rows[0].memory_bytes as f64;
-                vec![
-                    observer.to_owned(),
-                    format!("{:.0}", bytes / 1024.0),
-                    format!("{:.3}", bytes / f64::from(rows[0].capacity_blocks.max(1))),
-                    format!("{ns:.2}"),
-                    rows.len().to_string(),
-                ]
-            })
-            .collect(),
-    }
+    let bytes_per_block =
+        |row: &ObserverRow| row.memory_bytes as f64 / f64::from(row.capacity_blocks.max(1));
+    let ns = |rows: &[&ObserverRow]| {
+        median(
+            rows.iter()
+                .map(|row| row.elapsed_ns as f64 / row.requests as f64),
+        )
+    };
+    Table::of(
+        "Cost of request tracking in the backend",
+        by_observer,
+        &[
+            ("tracker", &|(observer, _)| (*observer).to_owned()),
+            ("memory (KiB)", &|(_, rows)| {
+                format!("{:.0}", rows[0].memory_bytes as f64 / 1024.0)
+            }),
+            ("memory per block (bytes)", &|(_, rows)| {
+                format!("{:.3}", bytes_per_block(rows[0]))
+            }),
+            ("time per request (ns)", &|(_, rows)| {
+                or_dash(ns(rows), |ns| format!("{ns:.2}"))
+            }),
+            ("repetitions", &|(_, rows)| rows.len().to_string()),
+        ],
+    )
 }
 
 #[cfg(test)]
@@ -289,18 +264,11 @@ mod tests {
     }
 
     fn judged(rows: &[PickerRow]) -> Verdict {
-        let mut verdict = Verdict {
-            title: String::new(),
-            claims: Vec::new(),
-            findings: Vec::new(),
-            tables: Vec::new(),
-        };
-        judge(&mut verdict, rows, &[]);
-        verdict
+        judge(Verdict::new(""), rows, &[])
     }
 
     #[test]
-    fn what_is_sure_is_said_and_what_is_not_too() {
+    fn findings_name_differences_and_the_lack_of_one() {
         let verdict = judged(&good());
         assert!(verdict.holds(), "{:?}", verdict.missed());
         let of = |picker: Picker| {
@@ -319,19 +287,19 @@ mod tests {
         );
         assert!(sample.contains("the effect is large (Cliff's delta -1.00) over 5 seeds"));
         assert!(of(Picker::HostDropAll).contains("percentage points more"));
-        assert!(of(Picker::Host(HostPick::Clock)).contains("cannot be told apart"));
-        assert!(of(Picker::Host(HostPick::Uniform)).contains("the baseline"));
+        assert!(of(Picker::HostClock).contains("no significant difference"));
+        assert!(of(Picker::HostUniform).contains("the baseline"));
         let single: Vec<PickerRow> = good().into_iter().take(5).collect();
         let verdict = judged(&single);
         assert!(
-            verdict.findings[0].contains("does not say how sure"),
+            verdict.findings[0].contains("one seed gives no interval"),
             "{:?}",
             verdict.findings
         );
     }
 
     #[test]
-    fn gaps_doubles_and_wonders_are_named() {
+    fn missing_duplicate_and_impossible_rows_are_named() {
         let missing = |change: fn(&mut Vec<PickerRow>), word: &str| {
             let mut rows = good();
             change(&mut rows);
@@ -351,7 +319,7 @@ mod tests {
         );
         missing(
             |rows| rows[0].hits -= 1,
-            "guest-sample with seed 0 are not its reads",
+            "guest-sample with seed 0 do not add up to its reads",
         );
         missing(
             |rows| {
@@ -373,7 +341,7 @@ mod tests {
             requests: 10,
             elapsed_ns: ns,
         });
-        let table = observer_table(&rows);
+        let table = tracking(&rows);
         assert_eq!(table.rows[0], ["lru", "4", "4.000", "2.00", "3"]);
     }
 }

@@ -1,4 +1,4 @@
-//! What the eviction experiment records.
+//! Rows of the eviction experiment.
 
 use results::row::Row;
 use schemars::JsonSchema;
@@ -19,13 +19,13 @@ pub struct EvictionRow {
     pub surrendered_blocks: u32,
     /// Blocks of the shrink that the hypervisor picked.
     pub revoked_blocks: u32,
-    /// Draws of the guest's sample of the workload; 0 when it did not pick.
+    /// Draws in the guest's sample of the workload; 0 if the hypervisor picked.
     pub sample_draws: u64,
-    /// Reads in all.
+    /// All reads.
     pub reads: u64,
     /// Reads of blocks that the guest held.
     pub hits: u64,
-    /// Reads of blocks that it did not.
+    /// Reads of blocks that the guest did not hold.
     pub misses: u64,
     /// Reads of held blocks that failed or returned wrong data.
     pub errors: u64,
@@ -40,9 +40,9 @@ impl Row for EvictionRow {
 pub struct EvictionTimingRow {
     /// As in `eviction.csv`.
     pub managed_by: String,
-    /// The shrink, by the backend, from the command until both lists agreed.
+    /// Duration of the shrink by the backend, from the command until both lists agreed.
     pub shrink_ns: u64,
-    /// All reads, by the guest's clock.
+    /// Duration of all reads by the guest's clock.
     pub read_guest_ns: u64,
 }
 
@@ -55,13 +55,13 @@ impl Row for EvictionTimingRow {
 pub struct EvictionBlockRow {
     /// Block number.
     pub block: u32,
-    /// Hits where the guest picked.
+    /// Hits in the half with guest picks.
     pub guest_hits: u32,
-    /// Misses where the guest picked.
+    /// Misses in the half with guest picks.
     pub guest_misses: u32,
-    /// Hits where the hypervisor picked.
+    /// Hits in the half with hypervisor picks.
     pub hypervisor_hits: u32,
-    /// Misses where the hypervisor picked.
+    /// Misses in the half with hypervisor picks.
     pub hypervisor_misses: u32,
 }
 
@@ -74,17 +74,17 @@ impl Row for EvictionBlockRow {
 pub struct PickerRow {
     /// Seed of the repetition.
     pub seed: u64,
-    /// Which side picked the blocks to give up, and by what.
+    /// Side that picked the blocks to give up, and what it knew.
     pub picker: Picker,
     /// Blocks in the device.
     pub capacity_blocks: u32,
     /// Blocks that the guest held while it read.
     pub held_blocks: u32,
-    /// Reads in all.
+    /// All reads.
     pub reads: u64,
     /// Reads of blocks that the guest held with their contents.
     pub hits: u64,
-    /// The other reads.
+    /// All other reads.
     pub misses: u64,
 }
 
@@ -92,11 +92,11 @@ impl Row for PickerRow {
     const FILE: &'static str = "pickers.csv";
 }
 
-/// One row for each repetition of feeding the requests of the workload to a tracker of the
-/// hypervisor.
+/// One row for each repetition of a measurement that feeds the requests of the workload to a tracker
+/// of the backend.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ObserverRow {
-    /// What the backend tracks: `lru` or `clock`.
+    /// Tracker: `lru` or `clock`.
     pub observer: String,
     /// Blocks in the device.
     pub capacity_blocks: u32,
@@ -106,7 +106,7 @@ pub struct ObserverRow {
     pub repetition: u32,
     /// Requests fed to the tracker.
     pub requests: u64,
-    /// How long that took, by the host's clock.
+    /// Duration by the host's clock.
     pub elapsed_ns: u64,
 }
 

@@ -1,27 +1,27 @@
-//! Where it pays that the guest picks: a sweep's points, each a difference of
-//! miss ratios, and the line at which the difference is gone.
+//! Where guest picks pay: the points of a sweep, each a difference of miss ratios, and the values
+//! at which the saving ends.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use results::stats::Mean;
-use results::verdict::{Source, Table, Verdict};
+use results::table::{Table, or_dash, yes};
+use results::verdict::{Measured, Verdict};
 
 use super::picker::Picker;
 use super::sweep_table::{SweepRow, SweepTable};
 
-/// The least saving that counts as one, percentage points of all reads.
-pub(crate) const WORTH_IT: f64 = 1.0;
+/// The smallest saving that counts, percentage points of all reads.
+const WORTH_IT: f64 = 1.0;
 
-/// How far the ratios of neighbours on an axis may differ for it to be taken
-/// as geometric.
+/// Largest quotient of the ratios between neighbouring values of a geometric axis.
 const GEOMETRIC: f64 = 1.3;
 
-/// The two pickers that are held against each other.
+/// The two pickers that are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Duel {
-    /// Of the guest.
+    /// The guest's.
     pub guest: Picker,
-    /// Of the hypervisor.
+    /// The hypervisor's.
     pub host: Picker,
 }
 
@@ -38,41 +38,38 @@ pub(crate) struct Point {
 }
 
 impl Point {
-    /// Whether the guest's picks are worth it: fewer misses for sure, and by
-    /// [`WORTH_IT`] at least.
+    /// Whether the guest's picks have significantly fewer misses, by at least [`WORTH_IT`].
     pub(crate) fn pays(&self) -> bool {
         self.difference
             .is_some_and(|mean| mean.is_below_zero() && mean.value <= -WORTH_IT)
     }
+
+    /// Whether they have significantly more, by at least as much.
+    fn harms(&self) -> bool {
+        self.difference
+            .is_some_and(|mean| mean.is_above_zero() && mean.value >= WORTH_IT)
+    }
 }
 
-/// What a sweep comes to.
+/// The points of a sweep over its axes.
 #[derive(Clone, Debug)]
 pub(crate) struct Landscape {
     /// Names of the axes.
     pub axes: Vec<String>,
     /// The values of each axis, in the order of the sweep.
     pub values: Vec<Vec<String>>,
-    /// Who is held against whom.
+    /// The pickers that are compared.
     pub duel: Duel,
     /// The points, in the order of the sweep.
     pub points: Vec<Point>,
 }
 
 impl Landscape {
-    /// The landscape of a table; `None` without a picker of either side.
+    /// `None` unless both sides have a picker.
     pub(crate) fn of(table: &SweepTable) -> Option<Self> {
-        let first = |guest: bool| {
-            let pickers = table.rows.iter().map(|row| row.picker);
-            let mut of_side: Vec<Picker> = pickers.filter(|p| p.is_guest() == guest).collect();
-            of_side.sort();
-            of_side.first().copied()
-        };
-        let baseline = table
-            .rows
-            .iter()
-            .any(|row| row.picker == Picker::BASELINE)
-            .then_some(Picker::BASELINE);
+        let pickers = || table.rows.iter().map(|row| row.picker);
+        let first = |is_guest: bool| pickers().filter(|of| of.is_guest() == is_guest).min();
+        let baseline = pickers().find(|picker| *picker == Picker::BASELINE);
         let duel = Duel {
             guest: first(true)?,
             host: baseline.or_else(|| first(false))?,
@@ -141,7 +138,7 @@ fn difference(rows: &[&SweepRow], duel: Duel) -> Option<Mean> {
     Mean::of(&differences)
 }
 
-/// Where along an axis the guest's picks stop paying.
+/// Where along an axis the guest's picks start or stop paying.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Crossover {
     /// They pay at all values.
@@ -154,23 +151,22 @@ pub(crate) enum Crossover {
         from: String,
         /// The first value on the other.
         to: String,
-        /// Where between them the mean saving passes [`WORTH_IT`], by
-        /// interpolation; `None` where it does not pass it and only the
-        /// certainty is lost.
+        /// Value at which the mean saving is [`WORTH_IT`], by interpolation; `None` if it does
+        /// not cross that and only the significance is lost.
         about: Option<f64>,
         /// True when they pay before and not after.
         stops: bool,
     },
-    /// They stop and start again.
+    /// They change this many times.
     Several(usize),
 }
 
-/// Numbers of an axis, if all its values are.
+/// The values of an axis as numbers; `None` unless all are.
 fn numbers(values: &[String]) -> Option<Vec<f64>> {
     values.iter().map(|value| value.parse().ok()).collect()
 }
 
-/// Whether an axis is spaced evenly in ratio rather than in difference.
+/// Whether neighbouring values have about the same ratio.
 pub(crate) fn is_geometric(values: &[f64]) -> bool {
     let ratios: Vec<f64> = values.windows(2).map(|pair| pair[1] / pair[0]).collect();
     let (least, most) = ratios
@@ -182,8 +178,7 @@ pub(crate) fn is_geometric(values: &[f64]) -> bool {
         && most / least < GEOMETRIC
 }
 
-/// The crossover along the points of one line through the landscape, which
-/// have the given values of the first axis.
+/// The crossover along a line of points, which have these values of an axis.
 fn crossover(values: &[String], line: &[Option<&Point>]) -> Crossover {
     let known: Vec<(usize, &Point)> = line
         .iter()
@@ -210,65 +205,66 @@ fn crossover(values: &[String], line: &[Option<&Point>]) -> Crossover {
     }
 }
 
-/// Where between two points the mean difference passes the least saving.
+/// The value between two points at which the mean saving is [`WORTH_IT`].
 fn interpolate(values: &[String], a: (usize, &Point), b: (usize, &Point)) -> Option<f64> {
     let numbers = numbers(values)?;
     let (from, to) = (numbers[a.0], numbers[b.0]);
     let (before, after) = (a.1.difference?.value, b.1.difference?.value);
-    // A point may fail to pay because it is not sure; then there is no passing.
+    // A point may fail to pay for lack of significance; then the mean does not cross.
     let share = (-WORTH_IT - before) / (after - before);
     if !(0.0..=1.0).contains(&share) {
         return None;
     }
-    Some(match is_geometric(&numbers) {
-        true => from * (to / from).powf(share),
-        false => from + share * (to - from),
+    Some(if is_geometric(&numbers) {
+        from * (to / from).powf(share)
+    } else {
+        from + share * (to - from)
     })
 }
 
-/// Judges a sweep. `missing` cells and `failed` ones are those of its folder.
+/// Judges a sweep with this many missing and failed cells.
 pub(crate) fn judge(title: &str, table: &SweepTable, missing: usize, failed: usize) -> Verdict {
-    let mut verdict = Verdict {
-        title: title.to_owned(),
-        claims: Vec::new(),
-        findings: Vec::new(),
-        tables: Vec::new(),
-    };
-    let sound = table
-        .rows
-        .iter()
-        .filter(|row| row.hits.checked_add(row.misses) == Some(row.reads))
-        .count();
-    verdict.claim(
-        Source::Requirement,
-        "Every cell of the sweep was run, and in each all reads are hits or misses.",
-        missing == 0 && failed == 0 && !table.rows.is_empty() && sound == table.rows.len(),
+    let landscape = Landscape::of(table);
+    let findings = landscape.as_ref().and_then(findings);
+    let tables = landscape.as_ref().map(|landscape| {
+        let along = if landscape.axes.len() == 2 {
+            0..2
+        } else {
+            0..0
+        };
+        let crossovers = along.filter_map(|along| crossovers(landscape, along));
+        crossovers.chain([point_table(landscape)])
+    });
+    Verdict::new(title)
+        .require(
+            "Every cell of the sweep was run, and in each all reads are hits or misses.",
+            completeness(table, missing, failed),
+        )
+        .findings(findings.into_iter().flatten())
+        .tables(tables.into_iter().flatten())
+}
+
+fn completeness(table: &SweepTable, missing: usize, failed: usize) -> Option<Measured> {
+    let is_sound = |row: &&SweepRow| row.hits.checked_add(row.misses) == Some(row.reads);
+    let (sound, all) = (table.rows.iter().filter(is_sound).count(), table.rows.len());
+    Some(Measured::new(
+        missing == 0 && failed == 0 && all > 0 && sound == all,
         format!(
-            "{} rows, of which {sound} add up; {missing} cells are missing and {failed} impossible or failed.",
-            table.rows.len()
+            "{sound} of {all} rows add up; {missing} cells are missing, and {failed} are impossible or failed."
         ),
-    );
-    if let Some(landscape) = Landscape::of(table) {
-        find(&mut verdict, &landscape);
-        if landscape.axes.len() == 2 {
-            let tables = (0..2).filter_map(|along| crossovers(&landscape, along));
-            verdict.tables.extend(tables);
-        }
-        verdict.tables.push(point_table(&landscape));
-    }
-    verdict
+    ))
 }
 
 fn describe(landscape: &Landscape, point: &Point) -> String {
     let pairs = landscape.axes.iter().zip(&point.values);
-    pairs
+    let pairs: Vec<String> = pairs
         .map(|(axis, value)| format!("`{axis}` {value}"))
-        .collect::<Vec<_>>()
-        .join(", ")
+        .collect();
+    pairs.join(", ")
 }
 
-/// The best, the worst, and how many.
-fn find(verdict: &mut Verdict, landscape: &Landscape) {
+/// The number of points at which guest picks pay, and the best and the worst point.
+fn findings(landscape: &Landscape) -> Option<[String; 3]> {
     let Duel { guest, host } = landscape.duel;
     let known: Vec<(&Point, Mean)> = landscape
         .points
@@ -276,51 +272,49 @@ fn find(verdict: &mut Verdict, landscape: &Landscape) {
         .filter_map(|point| Some((point, point.difference?)))
         .collect();
     let by = |a: &&(&Point, Mean), b: &&(&Point, Mean)| a.1.value.total_cmp(&b.1.value);
-    let (Some(best), Some(worst)) = (known.iter().min_by(by), known.iter().max_by(by)) else {
-        return;
+    let (best, worst) = (known.iter().min_by(by)?, known.iter().max_by(by)?);
+    let count = |is: fn(&Point) -> bool| known.iter().filter(|(point, _)| is(point)).count();
+    let extreme = if worst.1.value > 0.0 {
+        "Largest increase"
+    } else {
+        "Smallest saving"
     };
-    let pays = known.iter().filter(|(point, _)| point.pays()).count();
-    let harms = known
-        .iter()
-        .filter(|(_, mean)| mean.is_above_zero() && mean.value >= WORTH_IT)
-        .count();
-    verdict.findings.push(format!(
-        "At {pays} of {} points {guest} misses fewer reads than {host}, for sure and by at least \
-         {WORTH_IT} percentage point; at {harms} it misses more by as much.",
-        known.len()
-    ));
-    verdict.findings.push(format!(
-        "It saves most at {}: {} percentage points of all reads, over {} seeds.",
-        describe(landscape, best.0),
-        best.1.text(2),
-        best.1.count
-    ));
-    let sentence = match worst.1.value > 0.0 {
-        true => "It does worst at",
-        false => "It saves least at",
-    };
-    verdict.findings.push(format!(
-        "{sentence} {}: {} percentage points.",
-        describe(landscape, worst.0),
-        worst.1.text(2)
-    ));
+    Some([
+        format!(
+            "At {} of {} points {guest} has significantly fewer misses than {host}, by at least {WORTH_IT} percentage \
+             point; at {} it has more by as much.",
+            count(Point::pays),
+            known.len(),
+            count(Point::harms)
+        ),
+        format!(
+            "Largest saving: at {}, {} percentage points of all reads, over {} seeds.",
+            describe(landscape, best.0),
+            best.1.text(2),
+            best.1.count
+        ),
+        format!(
+            "{extreme}: at {}, {} percentage points.",
+            describe(landscape, worst.0),
+            worst.1.text(2)
+        ),
+    ])
 }
 
-/// Along one of two axes, for each value of the other, where the guest's picks
-/// stop paying; `None` for an axis without an order.
+/// Along one of two axes, for each value of the other, where the guest's picks stop paying; `None`
+/// for an axis without an order.
 fn crossovers(landscape: &Landscape, along: usize) -> Option<Table> {
-    numbers(&landscape.values[along])?;
+    let values = &landscape.values[along];
+    numbers(values)?;
     let across = 1 - along;
-    let mut rows = Vec::new();
-    for fixed in &landscape.values[across] {
-        let line: Vec<Option<&Point>> = landscape.values[along]
-            .iter()
-            .map(|value| match along {
-                0 => landscape.at(&[value, fixed]),
-                _ => landscape.at(&[fixed, value]),
-            })
-            .collect();
-        let text = match crossover(&landscape.values[along], &line) {
+    let text = |fixed: &str| {
+        let point = |value: &String| {
+            let mut at = [fixed; 2];
+            at[along] = value;
+            landscape.at(&at)
+        };
+        let line: Vec<Option<&Point>> = values.iter().map(point).collect();
+        match crossover(values, &line) {
             Crossover::PaysEverywhere => "pays everywhere".to_owned(),
             Crossover::PaysNowhere => "pays nowhere".to_owned(),
             Crossover::Several(times) => format!("changes {times} times: see the figure"),
@@ -335,67 +329,60 @@ fn crossovers(landscape: &Landscape, along: usize) -> Option<Table> {
                     about.map_or(String::new(), |x| format!(", at about {}", three_digits(x)));
                 format!("{word} paying between {from} and {to}{about}")
             }
-        };
-        rows.push(vec![fixed.clone(), text]);
-    }
-    let (along, across) = (&landscape.axes[along], &landscape.axes[across]);
-    Some(Table {
-        title: format!("Where along `{along}` it pays that the guest picks"),
-        head: vec![format!("`{across}`"), format!("along `{along}`")],
-        rows,
-    })
+        }
+    };
+    let (along, across_name) = (&landscape.axes[along], &landscape.axes[across]);
+    Some(Table::of(
+        format!("Where guest picks pay along `{along}`"),
+        &landscape.values[across],
+        &[
+            (&format!("`{across_name}`"), &|fixed| (*fixed).clone()),
+            (&format!("along `{along}`"), &|fixed| text(fixed)),
+        ],
+    ))
 }
 
 fn three_digits(x: f64) -> String {
-    let decimals = (2 - x.abs().max(1e-9).log10().floor() as i32).clamp(0, 6) as usize;
-    let text = format!("{x:.decimals$}");
-    match decimals {
-        0 => {
-            let unit = 10f64
-                .powi(x.abs().max(1.0).log10().floor() as i32 - 2)
-                .max(1.0);
-            format!("{:.0}", (x / unit).round() * unit)
-        }
-        _ => text,
+    let magnitude = x.abs().max(1e-9).log10().floor() as i32;
+    if magnitude < 2 {
+        let decimals = (2 - magnitude).min(6) as usize;
+        return format!("{x:.decimals$}");
     }
+    let unit = 10f64.powi(magnitude - 2);
+    format!("{:.0}", (x / unit).round() * unit)
 }
 
 fn point_table(landscape: &Landscape) -> Table {
     let Duel { guest, host } = landscape.duel;
-    let mut head: Vec<String> = landscape
-        .axes
-        .iter()
-        .map(|axis| format!("`{axis}`"))
-        .collect();
-    head.push(format!(
-        "{guest} minus {host} (percentage points) [95 % CI]"
-    ));
-    head.push("seeds".to_owned());
-    head.push("pays".to_owned());
     let pickers: BTreeSet<Picker> = landscape
         .points
         .iter()
         .flat_map(|point| point.percents.keys().copied())
         .collect();
-    head.extend(pickers.iter().map(|picker| format!("{picker} (%)")));
+    let axes = landscape.axes.iter().map(|axis| format!("`{axis}`"));
+    let numbers = [
+        format!("{guest} minus {host} (percentage points) [95 % CI]"),
+        "seeds".to_owned(),
+        "pays".to_owned(),
+    ];
+    let percents = pickers.iter().map(|picker| format!("{picker} (%)"));
+    let row = |point: &Point| {
+        let percents = pickers.iter().map(|picker| {
+            let percent = point.percents.get(picker);
+            or_dash(percent, |percent| format!("{percent:.2}"))
+        });
+        let numbers = [
+            or_dash(point.difference, |mean| mean.text(2)),
+            point.difference.map_or(0, |mean| mean.count).to_string(),
+            yes(point.pays()),
+        ];
+        let values = point.values.iter().cloned();
+        values.chain(numbers).chain(percents).collect()
+    };
     Table {
         title: "Points".to_owned(),
-        head,
-        rows: landscape
-            .points
-            .iter()
-            .map(|point| {
-                let mut row = point.values.clone();
-                row.push(point.difference.map_or("-".to_owned(), |mean| mean.text(2)));
-                row.push(point.difference.map_or(0, |mean| mean.count).to_string());
-                row.push(if point.pays() { "yes" } else { "no" }.to_owned());
-                row.extend(pickers.iter().map(|picker| {
-                    let percent = point.percents.get(picker);
-                    percent.map_or("-".to_owned(), |percent| format!("{percent:.2}"))
-                }));
-                row
-            })
-            .collect(),
+        head: axes.chain(numbers).chain(percents).collect(),
+        rows: landscape.points.iter().map(row).collect(),
     }
 }
 

@@ -1,20 +1,20 @@
-//! Where it pays that the guest picks: a heat map over two axes of a sweep, or a
-//! line over one.
+//! Where guest picks pay: a heat map over two axes of a sweep, or a line over one.
 
 use anyhow::Result;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
-use results::chart::axis::Axis;
+use results::chart::plot::{self, Plot};
+use results::chart::scale::Scale;
+use results::chart::series::Series;
 use results::chart::sheet::{
-    Area, BLUE, GREY, Header, INK, Mark, SHADE, Swatch, VERMILLION, dress, marker, sheet, text,
-    text_width,
+    Area, BLUE, GREY, Header, INK, Mark, SHADE, Swatch, VERMILLION, sheet, text, text_width,
 };
-use results::chart::{Drawing, Figure, scale};
+use results::chart::{Drawing, Figure};
 
 use super::sweep_claims::{Landscape, Point};
 
-/// Names of the files. There are no more heat maps than this; further values of
-/// a third axis are in the table.
+/// Names of the files, one for each heat map; the table has the values of a third axis that are left
+/// out.
 const STEMS: [&str; 6] = [
     "sweep", "sweep_2", "sweep_3", "sweep_4", "sweep_5", "sweep_6",
 ];
@@ -32,13 +32,10 @@ const BAR_STEPS: i32 = 100;
 pub(crate) fn draw(title: &str, landscape: &Landscape) -> Result<Vec<Drawing>> {
     let known = landscape.points.iter().filter_map(|point| point.difference);
     let largest = known.map(|mean| mean.value.abs()).fold(0.0, f64::max);
-    if landscape.points.is_empty() || landscape.axes.is_empty() {
-        return Ok(Vec::new());
+    if landscape.axes.len() < 2 {
+        return line(title, landscape);
     }
-    if landscape.axes.len() == 1 {
-        return Ok(vec![line(title, landscape)?]);
-    }
-    // One map for each choice on the further axes.
+    // One map for each combination of values of the other axes.
     let mut rest: Vec<&[String]> = Vec::new();
     for point in &landscape.points {
         let further = &point.values[2..];
@@ -51,7 +48,7 @@ pub(crate) fn draw(title: &str, landscape: &Landscape) -> Result<Vec<Drawing>> {
         let map = Map {
             landscape,
             further,
-            // The same colours in all maps, on a round scale that is not of a hair.
+            // All maps have the same scale, a multiple of 10 points.
             limit: (largest / 10.0).ceil().max(1.0) * 10.0,
         };
         map.draw(title, i)
@@ -61,17 +58,13 @@ pub(crate) fn draw(title: &str, landscape: &Landscape) -> Result<Vec<Drawing>> {
 
 /// A colour between vermillion (the guest misses more), white and blue.
 fn color(share: f64) -> RGBColor {
-    let (end, part) = match share < 0.0 {
-        true => (BLUE, -share),
-        false => (VERMILLION, share),
-    };
-    // Small differences are what the line is drawn at: let them be seen.
-    let part = part.min(1.0).powf(0.7);
+    let end = if share < 0.0 { BLUE } else { VERMILLION };
+    // Stretches small differences, so that those at the line are visible.
+    let part = share.abs().min(1.0).powf(0.7);
     let mix = |end: u8| (255.0 + part * (f64::from(end) - 255.0)).round() as u8;
     RGBColor(mix(end.0), mix(end.1), mix(end.2))
 }
 
-/// Names of the two who are held against each other.
 fn subtitle(landscape: &Landscape) -> String {
     let seeds = landscape.points.iter().filter_map(|point| point.difference);
     let seeds = seeds.map(|mean| mean.count).max().unwrap_or(0);
@@ -126,27 +119,27 @@ impl Map<'_> {
             .zip(self.further)
             .map(|(axis, value)| format!("{axis} {value}"))
             .collect();
-        let title = match further.is_empty() {
-            true => title.to_owned(),
-            false => format!("{title}: {}", further.join(", ")),
+        let title = if further.is_empty() {
+            title.to_owned()
+        } else {
+            format!("{title}: {}", further.join(", "))
         };
         let header = Header {
             title: &title,
             subtitle: &subtitle(self.landscape),
             legend: vec![
-                (Swatch::Fill(BLUE), "the guest misses less".to_owned()),
-                (Swatch::Fill(VERMILLION), "the guest misses more".to_owned()),
-                (Swatch::Line(INK), "where it stops paying".to_owned()),
+                (Swatch::Fill(BLUE), "guest picks miss less".to_owned()),
+                (Swatch::Fill(VERMILLION), "guest picks miss more".to_owned()),
+                (Swatch::Line(INK), "limit of paying".to_owned()),
             ],
         };
         let svg = sheet(&header, |area| self.body(area))?;
         let figure = Figure {
             stem: STEMS[number],
             title,
-            caption: "Each cell is a point of the sweep, with the difference of miss ratios in \
-                      percentage points of all reads: below 0 the guest's picks miss less. They \
-                      pay where that is sure (the 95 % interval lies below 0) and at least one \
-                      point; the black line parts these cells from the others. Cells without \
+            caption: "Each cell is a point of the sweep, with the difference of miss ratios in percentage points of all \
+                      reads: below 0, guest picks miss less. They pay if the 95 % interval is below 0 and the saving \
+                      is at least one point; the black line separates these cells from the others. Cells without \
                       data are grey."
                 .to_owned(),
         };
@@ -235,7 +228,7 @@ impl Map<'_> {
         }
         let columns = self.columns();
         let widest = columns.iter().map(|value| text_width(value, 14)).max();
-        // Every so many, where they would touch.
+        // Leaves labels out where they would touch.
         let every = ((f64::from(widest.unwrap_or(0)) + 6.0) / grid.width).ceil() as usize;
         for (column, value) in columns.iter().enumerate().step_by(every.max(1)) {
             let (x, _) = middle(grid.corner(column, 0), grid.corner(column + 1, 0));
@@ -255,13 +248,13 @@ impl Map<'_> {
         Ok(())
     }
 
-    /// What the colours mean.
+    /// The key of the colours.
     fn bar(&self, area: &Area<'_>, left: i32, top: i32, bottom: i32) -> Result<()> {
         let height = bottom - top;
         let y = |step: i32| top + height * step / BAR_STEPS;
         for step in 0..BAR_STEPS {
             let share = 1.0 - 2.0 * (f64::from(step) + 0.5) / f64::from(BAR_STEPS);
-            // A step reaches under the next, so that no light comes between.
+            // Steps overlap by a pixel, so that there are no gaps.
             let end = (y(step + 1) + 1).min(bottom);
             let corners = [(left, y(step)), (left + BAR_WIDTH, end)];
             area.draw(&Rectangle::new(corners, color(share).filled()))?;
@@ -288,74 +281,20 @@ impl Map<'_> {
 }
 
 /// The difference over a single axis, with its intervals.
-fn line(title: &str, landscape: &Landscape) -> Result<Drawing> {
-    let header = Header {
+fn line(title: &str, landscape: &Landscape) -> Result<Vec<Drawing>> {
+    let (Some(axis), Some(values)) = (landscape.axes.first(), landscape.values.first()) else {
+        return Ok(Vec::new());
+    };
+    let means = (0..).zip(&landscape.points);
+    let means = means.filter_map(|(x, point)| Some((f64::from(x), point.difference?)));
+    let name = "mean, with its 95 % interval";
+    plot::draw([Plot::new(
+        STEMS[0],
         title,
-        subtitle: &subtitle(landscape),
-        legend: vec![(
-            Swatch::MarkedLine(BLUE, Mark::Full),
-            "mean, with its 95 % interval".to_owned(),
-        )],
-    };
-    let svg = sheet(&header, |area| line_body(area, landscape))?;
-    let figure = Figure {
-        stem: STEMS[0],
-        title: title.to_owned(),
-        caption: "Below 0 the guest's picks miss less. Values of the axis stand side by side, \
-                  whatever their distance."
-            .to_owned(),
-    };
-    Ok((figure, svg))
-}
-
-fn line_body(area: &Area<'_>, landscape: &Landscape) -> Result<()> {
-    let points: Vec<(f64, f64, (f64, f64))> = landscape
-        .points
-        .iter()
-        .enumerate()
-        .filter_map(|(i, point)| {
-            let mean = point.difference?;
-            let bounds = mean.bounds.unwrap_or((mean.value, mean.value));
-            Some((i as f64, mean.value, bounds))
-        })
-        .collect();
-    let least = points.iter().map(|p| p.2.0).fold(-1.0, f64::min) * 1.1;
-    let most = points.iter().map(|p| p.2.1).fold(1.0, f64::max) * 1.1;
-    let end = landscape.points.len() as f64 - 0.5;
-    let ticks: Vec<f64> = scale::linear_ticks(most.max(-least), 5)
-        .into_iter()
-        .flat_map(|tick| [-tick, tick])
-        .collect();
-    let mut chart = ChartBuilder::on(area)
-        .margin(14)
-        .margin_right(40)
-        .x_label_area_size(62)
-        .y_label_area_size(84)
-        .build_cartesian_2d(
-            Axis::linear(-0.5..end, Vec::new(), scale::count),
-            // Adding 0 takes the sign off a zero.
-            Axis::linear(least..most, ticks, |value| format!("{:.0}", value + 0.0)),
-        )?;
-    let mut mesh = chart.configure_mesh();
-    dress(&mut mesh);
-    mesh.x_desc(landscape.axes[0].as_str())
-        .y_desc("Percentage points")
-        .draw()?;
-    for (x, _, (low, high)) in &points {
-        let path = [(*x, *low), (*x, *high)];
-        chart.draw_series([PathElement::new(path, BLUE.stroke_width(2))])?;
-    }
-    let path: Vec<(f64, f64)> = points.iter().map(|(x, y, _)| (*x, *y)).collect();
-    chart.draw_series([PathElement::new(path.clone(), BLUE.stroke_width(2))])?;
-    chart.draw_series(path.iter().map(|at| marker(*at, 5, BLUE, Mark::Full)))?;
-    let plot = chart.plotting_area();
-    let (_, y_range) = area.get_pixel_range();
-    let (x_range, _) = area.get_pixel_range();
-    for (i, value) in landscape.values[0].iter().enumerate() {
-        let (x, y) = plot.map_coordinate(&(i as f64, least));
-        let at = (x - x_range.start, y - y_range.start + 8);
-        let style = text(14, INK, HPos::Center, VPos::Top);
-        area.draw(&Text::new(value.as_str(), at, style))?;
-    }
-    Ok(())
+        Scale::names(axis, values),
+        Scale::linear("Percentage points"),
+    )
+    .subtitle(subtitle(landscape))
+    .caption("Below 0, guest picks miss less. The values of the axis have equal distances.")
+    .panel("", [Series::means(name, (BLUE, Mark::Full), means)])])
 }

@@ -1,4 +1,4 @@
-//! What a sweep measures, as a tidy table: one row for each point, seed and picker.
+//! The rows of a sweep: one for each point, seed and picker.
 
 use super::picker::Picker;
 use crate::experiments::common::swept;
@@ -12,7 +12,7 @@ pub(crate) struct SweepTable {
     pub rows: Vec<SweepRow>,
 }
 
-/// One picker's misses at one point with one seed.
+/// The misses of one picker at one point with one seed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SweepRow {
     /// Number of the point in the sweep, from 0.
@@ -21,9 +21,9 @@ pub(crate) struct SweepRow {
     pub values: Vec<String>,
     /// Seed of the repetition.
     pub seed: u64,
-    /// Who picked.
+    /// The picker.
     pub picker: Picker,
-    /// Reads in all.
+    /// All reads.
     pub reads: u64,
     /// Reads of blocks that the guest held.
     pub hits: u64,
@@ -31,7 +31,7 @@ pub(crate) struct SweepRow {
 }
 
 impl SweepTable {
-    /// The table of rows whose fields are sound.
+    /// The rows with valid fields.
     pub(crate) fn of(table: &swept::SweepTable) -> Self {
         let row = |row: &swept::SweepRow| {
             let outcome = Outcome::read(&row.fields).ok()?;
@@ -52,12 +52,12 @@ impl SweepTable {
     }
 }
 
-/// What one picker came to in a cell.
+/// The counts of one picker in a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Outcome {
-    /// Who picked.
+    /// The picker.
     pub picker: Picker,
-    /// Reads in all: the hits and the misses.
+    /// All reads: hits and misses.
     pub reads: u64,
     /// Reads of blocks that the guest held.
     pub hits: u64,
@@ -92,15 +92,16 @@ impl Outcome {
             hits: count(hits)?,
             misses: count(misses)?,
         };
-        // A count can be written in more than one way, and is in one.
+        // Rejects other notations of the same numbers, such as leading zeros.
         if outcome.fields() != fields {
             return Err("the row is damaged".to_owned());
         }
-        match outcome.hits.checked_add(outcome.misses) == Some(outcome.reads) {
-            true => Ok(outcome),
-            false => Err(format!(
+        if outcome.hits.checked_add(outcome.misses) == Some(outcome.reads) {
+            Ok(outcome)
+        } else {
+            Err(format!(
                 "{hits} hits and {misses} misses are not {reads} reads"
-            )),
+            ))
         }
     }
 }

@@ -21,8 +21,8 @@ pub(crate) struct Latency;
 
 impl Experiment for Latency {
     const NAME: &'static str = "latency";
-    const PURPOSE: &'static str = "what requests of a guest under load feel of a shrink and of the grow that takes it \
-                 back";
+    const PURPOSE: &'static str =
+        "request latency of a guest under load before, during and after a shrink and a grow";
     const DEFAULTS: &'static str = include_str!("defaults.toml");
     const NEEDS: Needs = Needs::Qemu("measures times, and a twin has none");
 

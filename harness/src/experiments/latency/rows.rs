@@ -1,4 +1,4 @@
-//! What the latency experiment records.
+//! Rows of the latency experiment.
 
 use results::row::Row;
 use schemars::JsonSchema;
@@ -10,14 +10,14 @@ use serde::{Deserialize, Serialize};
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum Side {
-    /// From submission until the guest took the request back, by its own clock.
+    /// From submission until the guest took the request back, by the guest's clock.
     Guest,
-    /// From taking the request off its ring until it was served.
+    /// From taking the request off its ring until it was served, by the host's clock.
     Backend,
 }
 
 impl Side {
-    /// Both.
+    /// Both sides.
     pub const ALL: [Self; 2] = [Self::Guest, Self::Backend];
 
     pub fn label(self) -> &'static str {
@@ -47,7 +47,7 @@ pub enum LatencyPhase {
 }
 
 impl LatencyPhase {
-    /// All of them, in order.
+    /// All phases, in order.
     pub const ALL: [Self; 5] = [
         Self::Before,
         Self::Shrink,
@@ -67,11 +67,11 @@ impl LatencyPhase {
     }
 }
 
-/// One row for each phase of each cycle, as one side measured it. A quantile is the highest value
-/// of a bucket that is 1 in 128 wide.
+/// One row for each phase of each cycle and side. A quantile is the highest value of its histogram
+/// bucket, whose width is 1/128 of the value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LatencyRow {
-    /// How block sets travelled: `compact` or `list-4096`.
+    /// Encoding of block sets: `compact` or `list-4096`.
     pub encoding: String,
     /// Counts from 0, for each encoding.
     pub cycle: u32,
@@ -81,16 +81,16 @@ pub struct LatencyRow {
     pub phase: LatencyPhase,
     /// Requests that belong to the phase.
     pub requests: u64,
-    /// 50 % of the requests took no longer.
+    /// Median.
     pub p50_ns: u64,
-    /// 99 % of the requests took no longer.
+    /// 99th percentile.
     pub p99_ns: u64,
-    /// 99.9 % of the requests took no longer.
+    /// 99.9th percentile.
     pub p999_ns: u64,
-    /// No request took longer.
+    /// Maximum.
     pub max_ns: u64,
-    /// Guest: the longest time in which requests were in flight and none came back. Backend: the
-    /// longest time for which a first write waited for the lock of the pool, 0 where none did.
+    /// Guest: longest time with requests in flight and no completion. Backend: longest wait of a
+    /// first write for the lock of the pool; 0 if none waited.
     pub longest_stall_ns: u64,
     /// Length of the phase, by the clock of its side.
     pub phase_ns: u64,
@@ -107,27 +107,27 @@ pub struct LatencyCycleRow {
     pub encoding: String,
     /// As in `latency.csv`.
     pub cycle: u32,
-    /// How the guest picked blocks to give up.
+    /// How the guest picked the blocks to give up.
     pub pick: String,
-    /// Whether every block was written before; otherwise only what the load wrote.
+    /// Whether every block was written before; otherwise only the blocks that the load wrote.
     pub filled: bool,
     /// Bytes in a block.
     pub block_size_bytes: u32,
     /// Blocks taken and given back.
     pub blocks: u32,
-    /// Requests in flight, at most.
+    /// Maximum number of requests in flight.
     pub depth: u32,
-    /// Requests of the guest, in all phases.
+    /// Requests of the guest in all phases.
     pub requests: u64,
-    /// Of these, failed or returned other data than were written last.
+    /// Of these, requests that failed or returned data other than the last write.
     pub failed: u64,
-    /// The shrink, by the backend, from the command until both lists agreed.
+    /// Duration of the shrink by the backend, from the command until both lists agreed.
     pub shrink_ns: u64,
-    /// SURRENDERs carried out.
+    /// SURRENDER messages of the shrink.
     pub shrink_exchanges: u32,
-    /// The grow, by the backend, from the command until both lists agreed.
+    /// Duration of the grow by the backend, from the command until both lists agreed.
     pub grow_ns: u64,
-    /// ACCEPTs carried out.
+    /// ACCEPT messages of the grow.
     pub grow_exchanges: u32,
     /// Whether the driver confirmed both lists.
     pub agreed: bool,
@@ -137,15 +137,15 @@ impl Row for LatencyCycleRow {
     const FILE: &'static str = "latency_cycles.csv";
 }
 
-/// One row for each bucket in which any phase has a request, over all cycles, in ascending order.
-/// All quantiles of report and figures come from these.
+/// One row for each histogram bucket with a request of any phase, summed over all cycles, in
+/// ascending order. All quantiles of the report and the figures are computed from these rows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LatencyBucketRow {
     /// As in `latency.csv`.
     pub encoding: String,
     /// Side that measured.
     pub side: Side,
-    /// The lowest value of the bucket.
+    /// Lowest value of the bucket.
     pub value_ns: u64,
     /// Requests in the bucket before the shrink.
     pub before: u64,
@@ -160,7 +160,7 @@ pub struct LatencyBucketRow {
 }
 
 impl LatencyBucketRow {
-    /// Requests in it, by [`LatencyPhase::ALL`]'s order.
+    /// Requests by phase, in the order of [`LatencyPhase::ALL`].
     pub fn counts(&self) -> [u64; LatencyPhase::ALL.len()] {
         [
             self.before,

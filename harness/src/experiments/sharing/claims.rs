@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use results::verdict::{Source, Table, Verdict, median, millis};
+use results::quantity::millis;
+use results::stats::median;
+use results::table::Table;
+use results::verdict::{Measured, Verdict};
 
 use super::faults::describe;
 use super::rows::{SharingCheckRow, SharingFaultRow, SharingRow};
@@ -13,93 +16,72 @@ pub(crate) fn judge(
     checks: &[SharingCheckRow],
     faults: &[SharingFaultRow],
 ) -> Verdict {
-    let mut verdict = Verdict {
-        title: "Several guests on one pool".to_owned(),
-        claims: Vec::new(),
-        findings: Vec::new(),
-        tables: vec![table(rows)],
-    };
-    contents_claim(&mut verdict, checks);
-    lists_claim(&mut verdict, checks);
-    limit_claim(&mut verdict, checks);
-    requests_claim(&mut verdict, checks, faults);
-    resizes_claim(&mut verdict, rows);
-    deaths_claim(&mut verdict, checks);
-    let refused = rows.iter().filter(|row| row.ended == "refused").count();
-    let cancelled = rows.iter().filter(|row| row.cancelled).count();
-    let early = rows.iter().filter(|row| row.ended == "cancelled").count();
-    verdict.findings.push(format!(
-        "{refused} grows were refused because another VM took first what seemed to be free; {early} \
-         of {cancelled} resizes that were cancelled ended before all blocks had moved."
-    ));
+    let requests = checks.iter().map(|check| check.inflight_requests).sum();
+    let errors = checks.iter().map(|check| check.inflight_errors).sum();
+    let verdict = Verdict::new("Several guests on one pool")
+        .require(
+            "A guest reads what it wrote or zeros, never the data of another guest.",
+            contents(checks),
+        )
+        .require(
+            "While no resize is in progress, every guest's list equals the backend's, and exactly the blocks on it are readable.",
+            Measured::every(checks, "comparisons", |check| {
+                check.lists_equal && check.unexpected_blocks == 0
+            }),
+        )
+        .require(
+            "All VMs together never hold more blocks than the pool has.",
+            limit(checks),
+        )
+        .require(
+            "No request during the rounds fails or returns data other than the last write.",
+            Measured::none(errors, requests, "requests"),
+        )
+        .require(
+            "Every resize moves all blocks, is cancelled, or finds no room to grow, and the driver confirms the \
+             resulting list.",
+            Measured::every(rows, "resizes", |row| is_sound(row)),
+        );
+    let held = verdict.holds();
     verdict
+        .require(
+            "All of the above holds across kills of a guest and of the backend.",
+            kills(checks, held),
+        )
+        .findings([early_ends(rows)])
+        .tables([resizes(rows)])
 }
 
-fn contents_claim(verdict: &mut Verdict, checks: &[SharingCheckRow]) {
-    let sum = |value: fn(&SharingCheckRow) -> u32| checks.iter().map(|c| u64::from(value(c))).sum();
-    let (own, zeros, foreign): (u64, u64, u64) = (
-        sum(|c| c.own_blocks),
-        sum(|c| c.zero_blocks),
-        sum(|c| c.foreign_blocks),
-    );
-    verdict.claim(
-        Source::Requirement,
-        "A guest reads what it wrote itself or zeros, never what another wrote.",
-        own > 0 && foreign == 0,
+fn contents(checks: &[SharingCheckRow]) -> Option<Measured> {
+    let sum = |blocks: fn(&SharingCheckRow) -> u32| -> u64 {
+        checks.iter().map(|check| u64::from(blocks(check))).sum()
+    };
+    let own = sum(|check| check.own_blocks);
+    let zeros = sum(|check| check.zero_blocks);
+    let foreign = sum(|check| check.foreign_blocks);
+    let all = own + zeros + foreign;
+    (all > 0).then(|| {
+        Measured::new(
+            own > 0 && foreign == 0,
+            format!("{all} blocks read back: {own} as written, {zeros} zeros, {foreign} foreign."),
+        )
+    })
+}
+
+fn limit(checks: &[SharingCheckRow]) -> Option<Measured> {
+    let most = checks.iter().map(|check| check.held_by_all_blocks).max()?;
+    let is_within = |check: &SharingCheckRow| check.held_by_all_blocks <= check.limit_blocks;
+    Some(Measured::new(
+        checks.iter().all(is_within),
         format!(
-            "{} blocks read back: {own} as written, {zeros} zeros, {foreign} of neither.",
-            own + zeros + foreign
+            "At most {most} of {} blocks were held.",
+            checks[0].limit_blocks
         ),
-    );
+    ))
 }
 
-fn lists_claim(verdict: &mut Verdict, checks: &[SharingCheckRow]) {
-    let equal = checks
-        .iter()
-        .filter(|check| check.lists_equal && check.unexpected_blocks == 0)
-        .count();
-    verdict.claim(
-        Source::Requirement,
-        "When nothing moves, every guest's list is the backend's, and what it can read is what is on it.",
-        !checks.is_empty() && equal == checks.len(),
-        format!("In {equal} of {} comparisons.", checks.len()),
-    );
-}
-
-fn limit_claim(verdict: &mut Verdict, checks: &[SharingCheckRow]) {
-    let fullest = checks.iter().map(|c| c.held_by_all_blocks).max();
-    let within = checks
-        .iter()
-        .all(|check| check.held_by_all_blocks <= check.limit_blocks);
-    let limit = checks.first().map_or(0, |check| check.limit_blocks);
-    verdict.claim(
-        Source::Requirement,
-        "All VMs together never hold more blocks than the pool has.",
-        fullest.is_some() && within,
-        format!(
-            "At most {} of {limit} blocks were held.",
-            fullest.unwrap_or(0)
-        ),
-    );
-}
-
-fn requests_claim(verdict: &mut Verdict, checks: &[SharingCheckRow], faults: &[SharingFaultRow]) {
-    let requests: u64 = checks.iter().map(|c| c.inflight_requests).sum();
-    let errors: u64 = checks.iter().map(|c| c.inflight_errors).sum();
-    let mut measured = format!("{errors} of {requests} requests.");
-    if let Some(fault) = faults.first() {
-        measured.push_str(&format!(" The first: {}.", describe(fault)));
-    }
-    verdict.claim(
-        Source::Requirement,
-        "No request that is under way meanwhile fails or reads other data than were written.",
-        requests > 0 && errors == 0,
-        measured,
-    );
-}
-
-/// Whether a resize ended as it may: a cancelled one before its end, and a grow
-/// for want of room.
+/// Whether a resize ended as it may: early only if it was cancelled, or if it was a grow and the
+/// pool had no room.
 fn is_sound(row: &SharingRow) -> bool {
     let may_end = match row.ended.as_str() {
         "complete" => row.held_blocks == row.target_blocks,
@@ -110,65 +92,55 @@ fn is_sound(row: &SharingRow) -> bool {
     may_end && row.agreed
 }
 
-fn resizes_claim(verdict: &mut Verdict, rows: &[SharingRow]) {
-    let sound = rows.iter().filter(|row| is_sound(row)).count();
-    verdict.claim(
-        Source::Requirement,
-        "Every resize moves all blocks, is cancelled, or finds no room to grow, and the driver confirms the list that results.",
-        !rows.is_empty() && sound == rows.len(),
-        format!("{sound} of {} resizes.", rows.len()),
-    );
-}
-
-fn deaths_claim(verdict: &mut Verdict, checks: &[SharingCheckRow]) {
-    let rounds_after = |after: &str| {
+fn kills(checks: &[SharingCheckRow], all_else_holds: bool) -> Option<Measured> {
+    let rounds = |after: &str| {
         let of = checks.iter().filter(|check| check.after == after);
         of.map(|check| check.round).collect::<BTreeSet<_>>().len()
     };
-    let (guests, backends) = (rounds_after("killed"), rounds_after("backend-restarted"));
-    verdict.claim(
-        Source::Requirement,
-        "All of that holds over the death of a guest and of the backend.",
-        guests > 0 && backends > 0 && verdict.holds(),
-        format!("A guest was killed under load {guests} times, the backend {backends} times."),
-    );
+    let (guests, backends) = (rounds("killed"), rounds("backend-restarted"));
+    Some(Measured::new(
+        guests > 0 && backends > 0 && all_else_holds,
+        format!("Kills under load: guest {guests}, backend {backends}."),
+    ))
 }
 
-fn table(rows: &[SharingRow]) -> Table {
+fn early_ends(rows: &[SharingRow]) -> String {
+    let count = |is: fn(&&SharingRow) -> bool| rows.iter().filter(is).count();
+    format!(
+        "{} grows were refused because another VM had taken the free blocks first; {} of {} cancelled resizes ended \
+         before all blocks had moved.",
+        count(|row| row.ended == "refused"),
+        count(|row| row.ended == "cancelled"),
+        count(|row| row.cancelled)
+    )
+}
+
+fn resizes(rows: &[SharingRow]) -> Table {
     let mut kinds: BTreeMap<(&str, &str), Vec<&SharingRow>> = BTreeMap::new();
     for row in rows {
-        let key = (row.kind.as_str(), row.ended.as_str());
-        kinds.entry(key).or_default().push(row);
+        kinds.entry((&row.kind, &row.ended)).or_default().push(row);
     }
-    Table {
-        title: "Resizes".to_owned(),
-        head: [
-            "kind",
-            "ended",
-            "resizes",
-            "blocks moved",
-            "median (ms)",
-            "longest (ms)",
-        ]
-        .map(str::to_owned)
-        .to_vec(),
-        rows: kinds
-            .iter()
-            .map(|((kind, ended), rows)| {
-                let moved =
-                    |row: &&SharingRow| u64::from(row.held_blocks.abs_diff(row.from_blocks));
-                let times = || rows.iter().map(|row| row.elapsed_ns);
-                vec![
-                    (*kind).to_owned(),
-                    (*ended).to_owned(),
-                    rows.len().to_string(),
-                    rows.iter().map(moved).sum::<u64>().to_string(),
-                    millis(median(times()).unwrap_or(0.0) as u64),
-                    millis(times().max().unwrap_or(0)),
-                ]
-            })
-            .collect(),
-    }
+    let moved = |row: &&SharingRow| u64::from(row.held_blocks.abs_diff(row.from_blocks));
+    let median_ns = |rows: &[&SharingRow]| median(rows.iter().map(|row| row.elapsed_ns as f64));
+    let longest_ns = |rows: &[&SharingRow]| rows.iter().map(|row| row.elapsed_ns).max();
+    Table::of(
+        "Resizes",
+        kinds,
+        &[
+            ("kind", &|((kind, _), _)| (*kind).to_owned()),
+            ("ended", &|((_, ended), _)| (*ended).to_owned()),
+            ("resizes", &|(_, rows)| rows.len().to_string()),
+            ("blocks moved", &|(_, rows)| {
+                rows.iter().map(moved).sum::<u64>().to_string()
+            }),
+            ("median (ms)", &|(_, rows)| {
+                millis(median_ns(rows).unwrap_or(0.0) as u64)
+            }),
+            ("longest (ms)", &|(_, rows)| {
+                millis(longest_ns(rows).unwrap_or(0))
+            }),
+        ],
+    )
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Several guests on one pool that is too small for all of them.
+//! Several guests on one pool that is smaller than their vSSDs together.
 //!
 //! ```text
 //!  start: fill, check
@@ -28,12 +28,11 @@ pub(crate) struct Sharing;
 
 impl Experiment for Sharing {
     const NAME: &'static str = "sharing";
-    const PURPOSE: &'static str = "several guests on one pool that is too small for all of them: blocks move between \
-                 them under load, guests and the backend are killed, and no guest reads what \
-                 another wrote";
+    const PURPOSE: &'static str = "isolation of several guests on one overcommitted pool: blocks move between them \
+                 under load, and guests and the backend are killed";
     const DEFAULTS: &'static str = include_str!("defaults.toml");
     const NEEDS: Needs =
-        Needs::Qemu("puts several guests on one backend, and a twin is a guest on its own");
+        Needs::Qemu("runs several guests on one backend, and a twin is a single guest");
 
     type Raw = Raw;
     type Params = Params;

@@ -14,24 +14,24 @@ pub(crate) struct SharingRow {
     pub vssd: String,
     /// `shrink`: the guest picks; `revoke`: the host picks; `grow`.
     pub kind: String,
-    /// Whether the harness cancelled the resize as soon as it had begun.
+    /// Whether the harness cancelled the resize right after its start.
     pub cancelled: bool,
     /// Blocks held before.
     pub from_blocks: u32,
-    /// Blocks that were to be held.
+    /// Blocks requested.
     pub target_blocks: u32,
     /// Blocks held afterwards.
     pub held_blocks: u32,
     /// Blocks taken without the consent of the guest.
     pub revoked_blocks: u32,
-    /// `complete`, `cancelled`, `storage` (the pool ran out of room during the resize) or `refused`
-    /// (it had no room before).
+    /// `complete`, `cancelled`, `storage` (the pool ran out of free blocks during the resize) or
+    /// `refused` (it had too few before).
     pub ended: String,
-    /// Whether the driver confirmed the resulting list; `true` where the resize did not begin.
+    /// Whether the driver confirmed the resulting list; `true` if the resize did not begin.
     pub agreed: bool,
     /// When it ended, from the start of the experiment.
     pub at_ns: u64,
-    /// Duration by the backend; 0 where the resize did not begin.
+    /// Duration by the backend; 0 if the resize did not begin.
     pub elapsed_ns: u64,
 }
 
@@ -39,21 +39,21 @@ impl Row for SharingRow {
     const FILE: &'static str = "sharing.csv";
 }
 
-/// One row for each VM whenever no resize is under way: both lists compared, and every block of the
-/// guest read.
+/// One row for each VM at the end of each round, when no resize is in progress: both lists are
+/// compared and every block of the guest is read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct SharingCheckRow {
     /// Counts from 0.
     pub round: u32,
-    /// `start`: all is written; `killed`: this guest was killed under load and has just booted
-    /// again; otherwise the end of a round, and what it began with: `calm` (nothing), `rebooted` (a
-    /// guest killed) or `backend-restarted` (the backend killed).
+    /// `start`: after the first fill; `killed`: after this guest was killed under load and booted
+    /// again; otherwise the end of a round, by its first event: `calm` (none), `rebooted` (a guest
+    /// was killed) or `backend-restarted` (the backend was killed).
     pub after: String,
     /// Name of the VM's vSSD.
     pub vssd: String,
     /// When, from the start of the experiment.
     pub at_ns: u64,
-    /// Blocks of the vSSD.
+    /// Blocks in the vSSD.
     pub capacity_blocks: u32,
     /// Blocks held by this VM, by the backend's list.
     pub held_blocks: u32,
@@ -65,16 +65,16 @@ pub(crate) struct SharingCheckRow {
     pub lists_equal: bool,
     /// Blocks that carry what this VM wrote.
     pub own_blocks: u32,
-    /// Blocks that read as zeros because nothing was written since they were granted.
+    /// Blocks that read as zeros because they were not written since they were granted.
     pub zero_blocks: u32,
-    /// Blocks that read as something else.
+    /// Blocks with any other contents.
     pub foreign_blocks: u32,
     /// Blocks held but failing, or not held but readable.
     pub unexpected_blocks: u32,
     /// Requests of the guest during the round before.
     pub inflight_requests: u64,
-    /// Of these, failed though their block was held throughout, or returned other data than were
-    /// written last.
+    /// Of these, requests that failed although their block was held throughout, or that returned
+    /// data other than the last write.
     pub inflight_errors: u64,
 }
 

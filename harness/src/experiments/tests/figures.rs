@@ -213,9 +213,9 @@ fn a_run_cut_short_still_draws() {
 }
 
 #[test]
-fn a_difference_is_told_in_the_figure() {
+fn the_figure_counts_differing_steps() {
     let mut rows = quick_walk();
     rows[3].read_errors -= 1;
     let (_, svg) = &correctness::figures::draw(&rows).unwrap()[0];
-    assert!(svg.contains("at 1 of them errors and blocks held differ"));
+    assert!(svg.contains("at 1 of them, read errors and blocks held by the host differ"));
 }

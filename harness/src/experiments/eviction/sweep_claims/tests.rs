@@ -1,4 +1,4 @@
-//! Judgements of made-up rows.
+//! Verdicts of example rows.
 
 use workloads::{GuestPick, HostPick};
 
@@ -40,7 +40,7 @@ fn the_line_where_it_stops_paying_is_found() {
         ("100", "50", &[300, 301, 299]),
         ("200", "50", &[200, 201, 199]),
         ("400", "50", &[100, 101, 99]),
-        // More on average, but by chance for all one knows.
+        // More on average, but not significantly.
         ("100", "95", &[90, -60, 10]),
         ("200", "95", &[0, 0, 0]),
         ("400", "95", &[-50, -51, -49]),
@@ -77,7 +77,7 @@ fn the_line_where_it_stops_paying_is_found() {
         "{:?}",
         verdict.findings
     );
-    assert!(verdict.findings[0].contains("at 1 it misses more"));
+    assert!(verdict.findings[0].contains("at 1 it has more"));
     assert!(verdict.tables[0].rows[0][1].contains("between 200 and 400, at about 317"));
 }
 
@@ -90,7 +90,7 @@ fn what_is_missing_or_does_not_add_up_is_seen() {
     table.rows[0].hits += 1;
     assert!(!judge("", &table, 0, 0).holds());
     assert!(!judge("", &SweepTable::default(), 0, 0).holds());
-    // One seed cannot be sure.
+    // One seed has no interval.
     assert!(!Landscape::of(&table).unwrap().points[0].pays());
 }
 
