@@ -166,6 +166,15 @@ impl Verdict {
         self.judged(Source::Requirement, text, measured)
     }
 
+    /// Adds a claim of this project if the run measured what it is about.
+    pub fn require_if_measured(self, text: impl Into<String>, measured: Option<Measured>) -> Self {
+        if measured.is_some() {
+            self.require(text, measured)
+        } else {
+            self
+        }
+    }
+
     /// Adds a claim of the defence of 2017.
     pub fn defence(self, text: impl Into<String>, measured: Option<Measured>) -> Self {
         self.judged(Source::Defence2017, text, measured)
