@@ -8,7 +8,9 @@ use serde::Serialize;
 
 use crate::manifest::{Manifest, State};
 pub use crate::quantity::millis;
+pub use crate::quantity::millis;
 use crate::store::Reader;
+pub use crate::table::Table;
 pub use crate::table::Table;
 
 /// A statement beside what was measured.
@@ -127,6 +129,16 @@ impl Verdict {
         }
     }
 
+    /// A verdict without claims.
+    pub fn new(title: impl Into<String>) -> Self {
+        Self {
+            title: title.into(),
+            claims: Vec::new(),
+            findings: Vec::new(),
+            tables: Vec::new(),
+        }
+    }
+
     /// Adds a claim.
     pub fn claim(
         &mut self,
@@ -141,6 +153,55 @@ impl Verdict {
             measured,
             outcome: outcome.into(),
         });
+    }
+
+    /// Adds a claim; without a measurement it does not hold.
+    pub fn judged(
+        mut self,
+        source: Source,
+        text: impl Into<String>,
+        measured: Option<Measured>,
+    ) -> Self {
+        let measured =
+            measured.unwrap_or_else(|| Measured::new(Outcome::DoesNotHold, "It was not measured."));
+        self.claims.push(Claim {
+            text: text.into(),
+            source,
+            measured: measured.evidence,
+            outcome: measured.outcome,
+        });
+        self
+    }
+
+    /// Adds a claim of this project.
+    pub fn require(self, text: impl Into<String>, measured: Option<Measured>) -> Self {
+        self.judged(Source::Requirement, text, measured)
+    }
+
+    /// Adds a claim of this project if the run measured what it is about.
+    pub fn require_if_measured(self, text: impl Into<String>, measured: Option<Measured>) -> Self {
+        if measured.is_some() {
+            self.require(text, measured)
+        } else {
+            self
+        }
+    }
+
+    /// Adds a claim of the defence of 2017.
+    pub fn defence(self, text: impl Into<String>, measured: Option<Measured>) -> Self {
+        self.judged(Source::Defence2017, text, measured)
+    }
+
+    /// Adds what else the numbers say.
+    pub fn findings(mut self, findings: impl IntoIterator<Item = String>) -> Self {
+        self.findings.extend(findings);
+        self
+    }
+
+    /// Adds tables.
+    pub fn tables(mut self, tables: impl IntoIterator<Item = Table>) -> Self {
+        self.tables.extend(tables);
+        self
     }
 
     /// Adds a claim; without a measurement it does not hold.
@@ -191,6 +252,45 @@ impl Verdict {
     pub fn tables(mut self, tables: impl IntoIterator<Item = Table>) -> Self {
         self.tables.extend(tables);
         self
+    }
+}
+
+/// What was measured for a claim, and what that says of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Measured {
+    /// Whether the claim holds.
+    pub outcome: Outcome,
+    /// What was measured, in a sentence.
+    pub evidence: String,
+}
+
+impl Measured {
+    /// An outcome with its evidence.
+    pub fn new(outcome: impl Into<Outcome>, evidence: impl Into<String>) -> Self {
+        Self {
+            outcome: outcome.into(),
+            evidence: evidence.into(),
+        }
+    }
+
+    /// A claim about every one of some items, called `what` in the plural: it holds if there
+    /// are any and it holds for all. `None` of none.
+    pub fn every<T>(
+        items: impl IntoIterator<Item = T>,
+        what: &str,
+        holds: impl Fn(&T) -> bool,
+    ) -> Option<Self> {
+        let (mut good, mut all) = (0u64, 0u64);
+        for item in items {
+            all += 1;
+            good += u64::from(holds(&item));
+        }
+        (all > 0).then(|| Self::new(good == all, format!("{good} of {all} {what}.")))
+    }
+
+    /// The claim that none of `all` events, called `what` in the plural, is one of `bad`. `None` of none.
+    pub fn none(bad: u64, all: u64, what: &str) -> Option<Self> {
+        (all > 0).then(|| Self::new(bad == 0, format!("{bad} of {all} {what}.")))
     }
 }
 

@@ -1,178 +1,168 @@
-//! What it shows: the measurements held against the bars.
+//! Claims of the bench-cache experiment.
 
 use guest_cache::Policy;
-use results::verdict::{Claim, Outcome, Source, Table, Verdict, median};
+use results::stats::{Ratio, median};
+use results::table::Table;
+use results::verdict::{Measured, Outcome, Verdict};
 
-use super::rows::{PassRow, SurrenderRow, WalkRow, Who};
-use crate::experiments::common::ratio::Ratio;
+use super::rows::{PassRow, Side, SurrenderRow, WalkRow};
 
-/// How many times the requests a second of libCacheSim's LRU ours has at least.
+/// Bar for the requests per second of LRU over those of libCacheSim's.
 const LRU_RATIO: f64 = 2.0;
 
-/// The same of every other policy.
+/// The same for every other policy.
 const RATIO: f64 = 1.0;
 
-/// Dependent accesses to memory whose time giving up a block may take: the block's entry, its
-/// two neighbours in the policy's list, and its place in the hash table.
+/// Bar for giving up a block, in dependent memory accesses: the block's entry, its two neighbours
+/// in the policy's list, and its place in the hash table.
 const ACCESSES: f64 = 4.0;
 
-/// Policies that depart from libCacheSim's on purpose, as their modules say.
+/// Policies that differ from libCacheSim's by design, as their modules say.
 const DEPARTING: [Policy; 2] = [Policy::Lirs, Policy::WTinyLfu];
 
-/// Holds what was measured against the bars.
-pub(crate) fn judge(
-    passes_made: &[PassRow],
-    surrenders: &[SurrenderRow],
-    walks: &[WalkRow],
-) -> Verdict {
-    let mut verdict = Verdict {
-        title: "The guest's cache, beside libCacheSim".to_owned(),
-        claims: Vec::new(),
-        findings: Vec::new(),
-        tables: Vec::new(),
-    };
-    let mut rows = Vec::new();
-    for &policy in Policy::ALL {
-        let of = |who: Who| passes(passes_made, policy, who);
-        let (ours, peer) = (of(Who::Ours), of(Who::Peer));
+/// The passes of both sides with a policy.
+struct Compared<'a> {
+    policy: Policy,
+    ours: Vec<&'a PassRow>,
+    peer: Vec<&'a PassRow>,
+    /// Requests per second over those of the peer, by round.
+    ratio: Ratio,
+}
+
+impl<'a> Compared<'a> {
+    fn of(rows: &'a [PassRow], policy: Policy) -> Option<Self> {
+        let (ours, peer) = (
+            passes(rows, policy, Side::Ours),
+            passes(rows, policy, Side::Peer),
+        );
         let pairs = ours.iter().zip(&peer);
         let ratios = pairs.map(|(ours, peer)| peer.elapsed_ns as f64 / ours.elapsed_ns as f64);
-        let Some(ratio) = Ratio::of_pairs(ratios.collect()) else {
-            continue;
-        };
-        let bar = match policy {
-            Policy::Lru => LRU_RATIO,
-            _ => RATIO,
-        };
-        verdict.claims.push(Claim {
-            text: format!("{policy}: at least {bar} times the requests a second of libCacheSim's, on one processor."),
-            source: Source::Requirement,
-            measured: format!("{ratio}."),
-            outcome: (ratio.median >= bar).into(),
-        });
-        let speed = |passes: &[&PassRow]| {
-            let ns = median(passes.iter().map(|row| row.elapsed_ns)).unwrap_or(f64::NAN);
-            let requests = passes.first().map_or(f64::NAN, |row| row.requests as f64);
-            format!("{:.1}", requests / ns * 1e3)
-        };
-        let misses = |passes: &[&PassRow]| passes.first().map_or(0, |row| row.misses).to_string();
-        rows.push(vec![
-            policy.to_string(),
-            speed(&ours),
-            speed(&peer),
-            format!("{:.2}", ratio.median),
-            misses(&ours),
-            misses(&peer),
-        ]);
+        Some(Self {
+            policy,
+            ratio: Ratio::of_pairs(ratios)?,
+            ours,
+            peer,
+        })
     }
-    verdict.claims.push(same_misses(passes_made));
-    verdict.claims.push(surrender(surrenders, walks));
-    let head = [
-        "policy",
-        "ours (M requests/s)",
-        "libCacheSim (M requests/s)",
-        "ratio",
-        "misses",
-        "its misses",
-    ];
-    verdict.tables.push(Table {
-        title: "Requests a second (medians)".to_owned(),
-        head: head.map(str::to_owned).to_vec(),
-        rows,
-    });
-    verdict.tables.push(surrender_table(surrenders));
-    verdict
 }
 
 /// The passes of one side, by round.
-fn passes(rows: &[PassRow], policy: Policy, who: Who) -> Vec<&PassRow> {
-    let mut passes: Vec<&PassRow> = rows
+fn passes(rows: &[PassRow], policy: Policy, side: Side) -> Vec<&PassRow> {
+    let of = rows
         .iter()
-        .filter(|row| row.policy == policy.name() && row.who == who)
-        .collect();
+        .filter(|row| row.policy == policy.name() && row.who == side);
+    let mut passes: Vec<&PassRow> = of.collect();
     passes.sort_by_key(|row| row.round);
     passes
 }
 
-fn same_misses(rows: &[PassRow]) -> Claim {
-    let alike = Policy::ALL.iter().filter(|of| !DEPARTING.contains(of));
-    let alike: Vec<Policy> = alike.copied().collect();
-    let first = |policy, who| passes(rows, policy, who).first().map(|row| row.misses);
-    let equal = alike.iter().filter(|of| {
-        let ours = first(**of, Who::Ours);
-        ours.is_some() && ours == first(**of, Who::Peer)
-    });
-    let equal = equal.count();
-    Claim {
-        text: "Both miss the same number of requests, by each policy that is meant alike (all but lirs and w-tiny-lfu)."
-            .to_owned(),
-        source: Source::Requirement,
-        measured: format!("Equal for {equal} of {} policies.", alike.len()),
-        outcome: (equal == alike.len()).into(),
+/// Judges the rows.
+pub(crate) fn judge(passes: &[PassRow], surrenders: &[SurrenderRow], walks: &[WalkRow]) -> Verdict {
+    let compared = Policy::ALL
+        .iter()
+        .filter_map(|policy| Compared::of(passes, *policy));
+    let compared: Vec<Compared<'_>> = compared.collect();
+    let mut verdict = Verdict::new("The guest's cache against libCacheSim");
+    for Compared { policy, ratio, .. } in &compared {
+        let bar = match policy {
+            Policy::Lru => LRU_RATIO,
+            _ => RATIO,
+        };
+        verdict = verdict.require(
+            format!("{policy}: at least {bar}x the requests per second of libCacheSim, on one processor."),
+            Some(Measured::new(ratio.median >= bar, format!("{ratio}."))),
+        );
     }
+    verdict
+        .require(
+            "Both miss the same number of requests, with each policy of equal design (all but lirs and w-tiny-lfu).",
+            same_misses(passes),
+        )
+        .require(
+            format!(
+                "Giving up 64 Ki clean blocks of a cache of 256 Ki takes at most {ACCESSES}x the time of a walk over \
+                 64 Ki cache lines in random order, with every policy."
+            ),
+            surrender(surrenders, walks),
+        )
+        .tables([speeds(&compared), surrender_table(surrenders)])
+}
+
+fn same_misses(rows: &[PassRow]) -> Option<Measured> {
+    let alike = Policy::ALL.iter().filter(|of| !DEPARTING.contains(of));
+    let first = |policy, side| passes(rows, policy, side).first().map(|row| row.misses);
+    Measured::every(alike, "policies", |of| {
+        let ours = first(**of, Side::Ours);
+        ours.is_some() && ours == first(**of, Side::Peer)
+    })
 }
 
 fn surrender_ns(surrenders: &[SurrenderRow], policy: Policy) -> Option<f64> {
     let of = surrenders.iter().filter(|row| row.policy == policy.name());
-    median(of.map(|row| row.elapsed_ns))
+    median(of.map(|row| row.elapsed_ns as f64))
 }
 
-fn surrender(surrenders: &[SurrenderRow], walks: &[WalkRow]) -> Claim {
+fn surrender(surrenders: &[SurrenderRow], walks: &[WalkRow]) -> Option<Measured> {
     let times = Policy::ALL
         .iter()
         .filter_map(|of| Some((*of, surrender_ns(surrenders, *of)?)));
-    let slowest = times.max_by(|a, b| a.1.total_cmp(&b.1));
-    let complete = surrenders.iter().all(|row| row.given_up == row.slots / 4);
-    let walk_ns = median(walks.iter().map(|row| row.elapsed_ns));
-    let (outcome, measured) = match (slowest, walk_ns) {
-        (None, _) => (Outcome::DoesNotHold, "It was not measured.".to_owned()),
-        (Some((policy, ns)), walk_ns) => {
-            let at_most = format!("At most {:.2} ms, by {policy} (medians)", ns / 1e6);
-            match walk_ns {
-                _ if !complete => (
-                    Outcome::DoesNotHold,
-                    format!("{at_most}, but of fewer blocks."),
-                ),
-                None => (
-                    Outcome::undecided("The run did not record the walk over memory."),
-                    format!("{at_most}."),
-                ),
-                Some(walk_ns) => (
-                    (ns <= ACCESSES * walk_ns).into(),
-                    format!(
-                        "{at_most}, {:.2} times the walk of {:.2} ms.",
-                        ns / walk_ns,
-                        walk_ns / 1e6
-                    ),
-                ),
-            }
-        }
-    };
-    Claim {
-        text: format!(
-            "Giving up 64 Ki clean blocks of a cache of 256 Ki takes at most {ACCESSES} times as long as a walk \
-             over 64 Ki cache lines in random order, by every policy."
-        ),
-        source: Source::Requirement,
-        measured,
-        outcome,
+    let (policy, ns) = times.max_by(|a, b| a.1.total_cmp(&b.1))?;
+    let at_most = format!("At most {:.2} ms, with {policy} (medians)", ns / 1e6);
+    if surrenders.iter().any(|row| row.given_up != row.slots / 4) {
+        return Some(Measured::new(
+            false,
+            format!("{at_most}, but for fewer blocks."),
+        ));
     }
+    let Some(walk_ns) = median(walks.iter().map(|row| row.elapsed_ns as f64)) else {
+        let why = "The run did not record the walk over memory.";
+        return Some(Measured::new(
+            Outcome::undecided(why),
+            format!("{at_most}."),
+        ));
+    };
+    let (ratio, walk_ms) = (ns / walk_ns, walk_ns / 1e6);
+    Some(Measured::new(
+        ns <= ACCESSES * walk_ns,
+        format!("{at_most}, {ratio:.2}x the walk of {walk_ms:.2} ms."),
+    ))
+}
+
+fn speeds(compared: &[Compared<'_>]) -> Table {
+    let speed = |passes: &[&PassRow]| {
+        let ns = median(passes.iter().map(|row| row.elapsed_ns as f64)).unwrap_or(f64::NAN);
+        format!("{:.1}", passes[0].requests as f64 / ns * 1e3)
+    };
+    Table::of(
+        "Requests per second (medians)",
+        compared,
+        &[
+            ("policy", &|of| of.policy.to_string()),
+            ("ours (M requests/s)", &|of| speed(&of.ours)),
+            ("libCacheSim (M requests/s)", &|of| speed(&of.peer)),
+            ("ratio", &|of| format!("{:.2}", of.ratio.median)),
+            ("misses", &|of| of.ours[0].misses.to_string()),
+            ("misses of libCacheSim", &|of| of.peer[0].misses.to_string()),
+        ],
+    )
 }
 
 fn surrender_table(surrenders: &[SurrenderRow]) -> Table {
-    let row = |policy: &Policy| {
-        let ns = surrender_ns(surrenders, *policy)?;
-        Some(vec![policy.to_string(), format!("{:.2}", ns / 1e6)])
-    };
-    Table {
-        title: "Giving up 64 Ki of 256 Ki blocks (medians)".to_owned(),
-        head: ["policy", "time (ms)"].map(str::to_owned).to_vec(),
-        rows: Policy::ALL.iter().filter_map(row).collect(),
-    }
+    let of = |policy: &Policy| Some((*policy, surrender_ns(surrenders, *policy)?));
+    Table::of(
+        "Giving up 64 Ki of 256 Ki blocks (medians)",
+        Policy::ALL.iter().filter_map(of),
+        &[
+            ("policy", &|(policy, _)| policy.to_string()),
+            ("time (ms)", &|(_, ns)| format!("{:.2}", ns / 1e6)),
+        ],
+    )
 }
 
 #[cfg(test)]
 mod tests {
+    use results::verdict::Claim;
+
     use super::*;
 
     fn surrenders(elapsed_ns: u64) -> Vec<SurrenderRow> {
@@ -196,26 +186,31 @@ mod tests {
         }
     }
 
+    /// The claim about giving up blocks.
+    fn claim(surrenders: &[SurrenderRow], walks: &[WalkRow]) -> Claim {
+        judge(&[], surrenders, walks).claims.pop().unwrap()
+    }
+
     #[test]
     fn giving_up_is_held_against_the_walk_of_the_same_run() {
         for (ns, holds) in [(4_000_000, true), (4_000_001, false)] {
-            let claim = surrender(&surrenders(ns), &[walk(1_000_000)]);
+            let claim = claim(&surrenders(ns), &[walk(1_000_000)]);
             assert_eq!(claim.outcome, holds.into(), "{claim:?}");
             // A machine with slower memory may take longer.
-            assert!(surrender(&surrenders(ns), &[walk(2_000_000)]).holds());
+            assert!(claim(&surrenders(ns), &[walk(2_000_000)]).holds());
         }
         let mut one_slow = surrenders(1_000_000);
         one_slow[3].elapsed_ns = 5_000_000;
-        assert!(surrender(&one_slow, &[walk(1_000_000)]).is_missed());
+        assert!(claim(&one_slow, &[walk(1_000_000)]).is_missed());
     }
 
     #[test]
     fn without_a_walk_giving_up_cannot_be_judged() {
-        let claim = surrender(&surrenders(1), &[]);
+        let claim = claim(&surrenders(1), &[]);
         assert!(matches!(claim.outcome, Outcome::CannotBeJudged { .. }));
-        assert!(surrender(&[], &[walk(1)]).is_missed());
+        assert!(claim(&[], &[walk(1)]).is_missed());
         let mut fewer = surrenders(1);
         fewer[0].given_up = 0;
-        assert!(surrender(&fewer, &[walk(1)]).is_missed());
+        assert!(claim(&fewer, &[walk(1)]).is_missed());
     }
 }

@@ -1,8 +1,8 @@
 """Runs libCacheSim for `harness bench cache`: python3 libcachesim.py TRACE CAPACITY.
 
-Says its version, and then for each policy named on standard input how many seconds its
-own loop took and which share of the requests missed. The trace is mapped into memory;
-no Python runs while the clock does.
+Prints its version, and then, for each policy named on standard input, the seconds of its
+own loop and the miss ratio. The trace is mapped into memory; no Python code runs in the
+timed loop.
 """
 
 import sys
@@ -27,7 +27,7 @@ path, capacity = sys.argv[1], int(sys.argv[2])
 print(libcachesim.__version__, flush=True)
 for line in sys.stdin:
     reader = libcachesim.TraceReader(path, libcachesim.TraceType.ORACLE_GENERAL_TRACE)
-    # Its table is as large as it gets from the beginning: it need not grow on the way.
+    # The table has its final size from the start, so that it never grows.
     cache = POLICIES[line.strip()](capacity, hashpower=max(16, capacity.bit_length()))
     began = time.perf_counter()
     ratio, _ = cache.process_trace(reader)

@@ -1,8 +1,8 @@
-//! How fast the eviction policies of the guest's cache are on one
-//! processor, beside libCacheSim's own, and how fast a cache gives blocks up.
+//! Speed of the eviction policies of the guest's cache on one processor, against libCacheSim's,
+//! and the time in which a cache gives up blocks.
 //!
-//! Both take the same trace from memory, 24 bytes a request, from an empty cache on, in
-//! turns: a round is one pass of each for each policy.
+//! Both process the same trace from memory, 24 bytes a request, starting with an empty cache. A
+//! round is one pass of each side for each policy.
 
 pub(crate) mod claims;
 pub(crate) mod params;
@@ -25,10 +25,10 @@ pub(crate) struct BenchCache;
 
 impl Experiment for BenchCache {
     const NAME: &'static str = "bench-cache";
-    const PURPOSE: &'static str = "how fast the eviction policies of the guest's cache are beside libCacheSim's, and how fast a cache gives blocks up";
-    const SETUP: &'static str = "The eviction policies of the guest's block cache and libCacheSim's of the same names see the \
-    same requests in the same order, each in one thread, from an empty cache on. Then a full cache of 256 Ki blocks \
-    gives up 64 Ki of them.";
+    const PURPOSE: &'static str = "speed of the eviction policies of the guest's cache against libCacheSim's, and the time in which a cache gives up blocks";
+    const SETUP: &'static str = "The eviction policies of the guest's block cache and libCacheSim's of the same names process \
+    the same requests in the same order, each in one thread, starting with an empty cache. Then a full cache of \
+    256 Ki blocks gives up 64 Ki of them.";
     const DEFAULTS: &'static str = include_str!("defaults.toml");
     const NEEDS: Needs = Needs::Nothing;
 

@@ -36,7 +36,7 @@ impl TryFrom<Raw> for Params {
     fn try_from(raw: Raw) -> Result<Self> {
         ensure!(
             raw.capacity > 0 && raw.rounds > 0,
-            "a `capacity` of {} and {} `rounds` measure nothing",
+            "`capacity` is {} and `rounds` is {}: choose at least 1",
             raw.capacity,
             raw.rounds
         );

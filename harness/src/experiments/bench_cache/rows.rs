@@ -1,35 +1,35 @@
-//! What it records.
+//! Rows of the bench-cache experiment.
 
 use results::row::Row;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What was measured.
+/// Measured side.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Who {
+pub(crate) enum Side {
     /// The guest's cache.
     Ours,
     /// libCacheSim.
     Peer,
 }
 
-/// One row for each pass over all requests, from an empty cache on.
+/// One row for each pass over all requests, starting with an empty cache.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct PassRow {
     /// Eviction policy.
     pub policy: String,
-    /// Passes of one round are compared with each other.
+    /// Round; passes are compared within a round.
     pub round: u32,
-    /// What was measured.
-    pub who: Who,
+    /// Measured side.
+    pub who: Side,
     /// Requests of single blocks.
     pub requests: u64,
-    /// Requests of blocks that were not cached.
+    /// Requests for blocks that were not cached.
     pub misses: u64,
-    /// Duration of the pass, by the clock of its own process.
+    /// Duration of the pass, by the clock of its process.
     pub elapsed_ns: u64,
 }
 
@@ -48,7 +48,7 @@ pub(crate) struct SurrenderRow {
     pub slots: u32,
     /// Slots given up, each with a block in it.
     pub given_up: u32,
-    /// How long giving up took.
+    /// Time to give them up.
     pub elapsed_ns: u64,
 }
 
@@ -56,19 +56,19 @@ impl Row for SurrenderRow {
     const FILE: &'static str = "bench_surrender.csv";
 }
 
-/// A walk over memory in random order, as `bench_walk.csv` has it: the yardstick of
-/// giving up as many blocks.
+/// One row for each walk over memory in random order: the yardstick for giving up as many
+/// blocks.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct WalkRow {
     /// Counts from 0.
     pub round: u32,
-    /// The policy whose blocks were given up just before.
+    /// Policy of the cache that gave up blocks just before.
     pub policy: String,
-    /// Bytes that the walk is spread over: about what the table of the cache takes.
+    /// Bytes that the walk covers: about the size of the cache's table.
     pub memory_bytes: u64,
-    /// Cache lines that it visits, each named by the one before.
+    /// Dependent accesses: each cache line names the next.
     pub steps: u32,
-    /// How long it took, nanoseconds.
+    /// Duration of the walk, nanoseconds.
     pub elapsed_ns: u64,
 }
 

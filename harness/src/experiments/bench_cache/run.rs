@@ -1,4 +1,4 @@
-//! How it runs.
+//! Runs the bench-cache experiment.
 
 use std::fs;
 use std::hint::black_box;
@@ -20,28 +20,28 @@ use simulate::input::Input;
 use terminal::interrupt;
 
 use super::params::Params;
-use super::rows::{PassRow, SurrenderRow, WalkRow, Who};
+use super::rows::{PassRow, Side, SurrenderRow, WalkRow};
 use super::walk::Walk;
 use crate::experiments::common::lab::Lab;
 
 /// The program that runs libCacheSim.
 const SCRIPT: &str = include_str!("libcachesim.py");
 
-/// The version whose counts the tests of the cache have.
+/// The version with which the tests of the cache agree.
 const VERSION: &str = "0.3.5";
 
-/// How long a pass may take.
+/// Timeout of a pass.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Bytes of a record of oracleGeneral: time (u32), object (u64), size (u32), time of the
 /// object's next request (i64), little-endian.
 const RECORD: usize = 24;
 
-/// Slots of the cache that gives some up, and how many.
+/// Slots of the cache that gives up blocks, and how many it gives up.
 const SLOTS: u32 = 256 << 10;
 const GIVEN_UP: u32 = 64 << 10;
 
-/// Cache lines of the walk: as much memory as the table of that cache has, 16 bytes a slot.
+/// Cache lines of the walk: as much memory as the table of that cache, 16 bytes a slot.
 const LINES: u32 = SLOTS / 4;
 
 pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
@@ -66,13 +66,13 @@ pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<
         let mut order = Policy::ALL.to_vec();
         order.shuffle(&mut rng);
         for policy in order {
-            let mut sides = [Who::Ours, Who::Peer];
+            let mut sides = [Side::Ours, Side::Peer];
             sides.shuffle(&mut rng);
             for who in sides {
                 interrupt::check()?;
                 let (misses, elapsed_ns) = match who {
-                    Who::Ours => pass(policy, params.capacity, &trace),
-                    Who::Peer => peer.pass(policy, params.requests)?,
+                    Side::Ours => pass(policy, params.capacity, &trace),
+                    Side::Peer => peer.pass(policy, params.requests)?,
                 };
                 folder.append(&PassRow {
                     policy: policy.to_string(),
@@ -99,12 +99,12 @@ pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<
     Ok(())
 }
 
-/// The requests as libCacheSim reads them.
+/// The requests in libCacheSim's format oracleGeneral.
 fn oracle_general(blocks: &[u32]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(RECORD * blocks.len());
     for (time, block) in (1u32..).zip(blocks) {
         bytes.extend(time.to_le_bytes());
-        // Object 0 is none.
+        // Object ids start at 1.
         bytes.extend((u64::from(*block) + 1).to_le_bytes());
         bytes.extend(1u32.to_le_bytes());
         bytes.extend((-1i64).to_le_bytes());
@@ -128,7 +128,7 @@ fn pass(policy: Policy, capacity: u32, trace: &[u8]) -> (u64, u64) {
     (misses, began.elapsed().as_nanos() as u64)
 }
 
-/// Fills a cache in random order, and has it give up a quarter.
+/// Fills a cache in random order and lets it give up a quarter.
 fn surrender(policy: Policy, round: u32, rng: &mut SmallRng) -> SurrenderRow {
     let mut cache = policy.cache(SLOTS);
     cache.grow(0..SLOTS);
@@ -152,7 +152,7 @@ fn surrender(policy: Policy, round: u32, rng: &mut SmallRng) -> SurrenderRow {
     }
 }
 
-/// libCacheSim, in a process of its own.
+/// libCacheSim in its own process.
 struct Peer {
     _process: Process,
     input: ChildStdin,
@@ -170,7 +170,7 @@ impl Peer {
         fs::write(&file, trace).context("write the trace")?;
         let mut command = Command::new(&params.python);
         command
-            // Nothing beside the script is a module.
+            // No import from the folder of the script.
             .args(["-P".as_ref(), script.as_os_str(), file.as_os_str()])
             .arg(params.capacity.to_string())
             .stdin(Stdio::piped())
@@ -181,13 +181,13 @@ impl Peer {
         let process = Process::spawn(
             command,
             move |child: &mut std::process::Child| {
-                // It is taken below.
+                // The receiver waits below.
                 let _ = give.send(child.stdin.take());
                 let stdout = child.stdout.take();
                 thread::spawn(move || {
                     let lines = stdout.map(BufReader::new).into_iter();
                     for line in lines.flat_map(BufRead::lines).map_while(Result::ok) {
-                        // Nobody listens any more when all is measured.
+                        // The receiver is gone after the last pass.
                         let _ = sender.send(line);
                     }
                 });
@@ -214,9 +214,9 @@ impl Peer {
         })
     }
 
-    /// One pass of libCacheSim's: misses and nanoseconds.
+    /// One pass of libCacheSim: misses and nanoseconds.
     fn pass(&mut self, policy: Policy, requests: u64) -> Result<(u64, u64)> {
-        writeln!(self.input, "{policy}").context("ask libCacheSim")?;
+        writeln!(self.input, "{policy}").context("send a policy to libCacheSim")?;
         let Ok(line) = self.output.recv_timeout(PATIENCE) else {
             bail!("libCacheSim did not answer for {policy}");
         };

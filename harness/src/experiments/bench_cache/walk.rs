@@ -1,4 +1,4 @@
-//! A yardstick: how long dependent accesses to memory take on this machine.
+//! A yardstick: the time of dependent memory accesses on this machine.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -6,16 +6,16 @@ use std::time::{Duration, Instant};
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 
-/// A cache line, which names the next one to visit.
+/// A cache line that names the next one of the walk.
 #[derive(Clone)]
 #[repr(align(64))]
 struct Line(u32);
 
-/// Cache lines in one circle of random order.
+/// Cache lines in a single cycle of random order.
 pub(super) struct Walk(Vec<Line>);
 
 impl Walk {
-    /// A circle of so many lines, of which there is at least one.
+    /// A cycle of so many lines, at least one.
     pub(super) fn new(lines: u32, rng: &mut SmallRng) -> Self {
         let mut order: Vec<u32> = (0..lines).collect();
         order.shuffle(rng);
@@ -31,9 +31,9 @@ impl Walk {
         size_of_val(self.0.as_slice()) as u64
     }
 
-    /// Visits so many lines. The processor cannot fetch any before the one that names it.
-    /// All lines are visited once before, so that they are as near to the processor as the
-    /// table of a cache that has just been filled.
+    /// Times so many dependent accesses: the processor cannot fetch a line before the one that names
+    /// it. All lines are accessed once before, so that they are as warm in the processor's caches
+    /// as the table of a cache that has just been filled.
     pub(super) fn time(&self, steps: u32) -> Duration {
         black_box(self.after(self.0.len() as u32));
         let began = Instant::now();

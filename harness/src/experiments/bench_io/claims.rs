@@ -1,29 +1,32 @@
-//! What it shows: the rows held against the bars.
+//! Claims of the bench-io experiment.
 
 use std::collections::BTreeMap;
 
 use lab::native::load::Load;
-use results::verdict::{Claim, Outcome, Source, Table, Verdict, median};
+use results::stats::{Ratio, median};
+use results::table::{Table, or_dash};
+use results::verdict::{Measured, Outcome, Verdict};
 
-use super::rows::{IoRow as Row, On, Placement, Who};
-use crate::experiments::common::ratio::{Ratio, middle};
+use super::rows::{IoRow as Row, On, Placement, Side};
 
-/// How many times the requests of the peer ours are to be.
+/// Bar for requests per second over those of the peer.
 const OVER_PEER: f64 = 1.1;
-/// Which part of the requests of plain io_uring ours are to be at least, with 8
-/// and more of them under way.
+/// Bar for requests per second over those of plain io_uring, with 8 or more in flight.
 const OF_RAW_DEEP: f64 = 0.95;
-/// The same with one under way.
+/// The same with one in flight.
 const OF_RAW_SHALLOW: f64 = 0.8;
-/// Share of a processor that an idle backend may take: what the scheduler's
-/// account shows of none.
+/// Bar for the share of a processor of an idle backend: the resolution of the scheduler's
+/// accounting.
 const IDLE_SHARE: f64 = 0.001;
+
+/// All sides that may have been measured.
+const ALL: [Side; 4] = [Side::Ours, Side::Peer, Side::Raw, Side::Limit];
 
 /// Cells of the comparison: placement, medium and load.
 type Cell = (Placement, On, Load);
 
-/// For each round of a cell, the rows of all who were measured.
-type Rounds<'a> = BTreeMap<u32, BTreeMap<Who, &'a Row>>;
+/// The rows of each side, by round of a cell.
+type Rounds<'a> = BTreeMap<u32, BTreeMap<Side, &'a Row>>;
 
 fn by_cell(rows: &[Row]) -> BTreeMap<Cell, Rounds<'_>> {
     let mut cells: BTreeMap<Cell, Rounds<'_>> = BTreeMap::new();
@@ -36,228 +39,232 @@ fn by_cell(rows: &[Row]) -> BTreeMap<Cell, Rounds<'_>> {
     cells
 }
 
-/// Ratios of what two sides came to in each round.
+/// Ratios of two sides within each round.
 fn ratio(
     rounds: &Rounds<'_>,
-    who: Who,
-    to: Who,
+    side: Side,
+    to: Side,
     value: impl Fn(&Row) -> Option<f64>,
 ) -> Option<Ratio> {
-    let ratios = rounds
-        .values()
-        .filter_map(|round| Some(value(round.get(&who)?)? / value(round.get(&to)?)?));
-    Ratio::of_pairs(ratios.collect())
+    Ratio::of_pairs(
+        rounds
+            .values()
+            .filter_map(|round| Some(value(round.get(&side)?)? / value(round.get(&to)?)?)),
+    )
 }
 
-/// Holds what was measured against the bars.
-pub(crate) fn judge(rows: &[Row], idle_share: Option<f64>) -> Verdict {
-    let cells = by_cell(rows);
-    let mut verdict = Verdict {
-        title: "Requests, beside qemu-storage-daemon and io_uring".to_owned(),
-        claims: Vec::new(),
-        findings: Vec::new(),
-        tables: [Placement::OneProcessor, Placement::Anywhere]
-            .map(|placement| table(&cells, placement))
-            .to_vec(),
-    };
-    for ((placement, medium, load), rounds) in &cells {
-        match (placement, medium) {
-            (Placement::Anywhere, _) => {}
-            (_, On::Disk) => disk_claims(&mut verdict, *load, rounds),
-            (_, On::Memory | On::Nowhere) => {
-                let Some(cpu) = ratio(rounds, Who::Ours, Who::Peer, Row::cpu_ns) else {
-                    continue;
-                };
-                let interval = cpu.interval();
-                verdict.claims.push(Claim {
-                    text: format!(
-                        "{}, {load}: less processor time a request than {} takes.",
-                        match medium {
-                            On::Nowhere => "Moving no data",
-                            _ => "In memory",
-                        },
-                        Who::Peer.label()
-                    ),
-                    source: Source::Requirement,
-                    outcome: interval.below(1.0),
-                    measured: format!("{cpu}; {interval}."),
-                });
-            }
-        }
-    }
-    verdict.findings.extend(anywhere(&cells));
-    verdict.findings.extend(price(&cells));
-    verdict.claims.push(Claim {
-        text: "An idle backend takes no processor time.".to_owned(),
-        source: Source::Requirement,
-        outcome: idle_share.is_some_and(|share| share <= IDLE_SHARE).into(),
-        measured: idle_share.map_or_else(
-            || "It was not recorded.".to_owned(),
-            |share| format!("{:.3} % of one processor.", share * 100.0),
-        ),
-    });
-    verdict
+fn iops_ratio(rounds: &Rounds<'_>, side: Side, to: Side) -> Option<Ratio> {
+    ratio(rounds, side, to, |row| Some(row.iops()))
 }
 
-/// Everybody who may have been measured.
-const ALL: [Who; 4] = [Who::Ours, Who::Peer, Who::Raw, Who::Limit];
-
-/// How many times the requests of `to` the disk gave to whom it gave most: what lies above
-/// is no matter of software.
-fn most_of(rounds: &Rounds<'_>, to: Who) -> f64 {
-    ALL.iter()
-        .filter_map(|who| ratio(rounds, *who, to, |row| Some(row.iops())))
-        .map(|ratio| ratio.median)
-        .fold(0.0, f64::max)
-}
-
-/// The bars of a load: of whom, and which part of their requests a second.
-fn bars(load: Load) -> [(Who, f64); 2] {
+/// The bars of a load: relative to which side, and the ratio of requests per second.
+fn bars(load: Load) -> [(Side, f64); 2] {
     let of_raw = match load.depth {
         0..8 => OF_RAW_SHALLOW,
         _ => OF_RAW_DEEP,
     };
-    [(Who::Peer, OVER_PEER), (Who::Raw, of_raw)]
+    [(Side::Peer, OVER_PEER), (Side::Raw, of_raw)]
 }
 
-/// What the bars would say where the scheduler has client and server wherever it likes.
+/// Judges the rows with client and server on one processor.
+pub(crate) fn judge(rows: &[Row], idle_share: Option<f64>) -> Verdict {
+    let cells = by_cell(rows);
+    let mut verdict = Verdict::new("Requests, against qemu-storage-daemon and io_uring");
+    for ((_, medium, load), rounds) in at(&cells, Placement::OneProcessor) {
+        let off_disk = match medium {
+            On::Disk => {
+                for (to, bar) in bars(*load) {
+                    let text = format!(
+                        "{load}: at least {bar}x the requests per second of {}.",
+                        to.label()
+                    );
+                    verdict = verdict.require_if_measured(text, throughput(rounds, *load, to, bar));
+                }
+                continue;
+            }
+            On::Memory => "In memory",
+            On::Nowhere => "Without data transfer",
+        };
+        let text = format!(
+            "{off_disk}, {load}: less processor time per request than {}.",
+            Side::Peer.label()
+        );
+        let cpu = ratio(rounds, Side::Ours, Side::Peer, Row::cpu_ns);
+        verdict = verdict.require_if_measured(text, cpu.map(|cpu| cpu.judged(|of| of.below(1.0))));
+    }
+    let idle = idle_share.map(|share| {
+        let evidence = format!("{:.3} % of one processor.", share * 100.0);
+        Measured::new(share <= IDLE_SHARE, evidence)
+    });
+    verdict
+        .require("An idle backend takes no processor time.", idle)
+        .findings(anywhere(&cells))
+        .findings(cost_of_polling(&cells))
+        .tables([
+            table(
+                "Medians of all rounds, on one processor",
+                &cells,
+                Placement::OneProcessor,
+            ),
+            table(
+                "Medians of all rounds, placed by the scheduler",
+                &cells,
+                Placement::Anywhere,
+            ),
+        ])
+}
+
+/// The cells of a placement.
+fn at<'a, 'b>(
+    cells: &'a BTreeMap<Cell, Rounds<'b>>,
+    placement: Placement,
+) -> impl Iterator<Item = (&'a Cell, &'a Rounds<'b>)> {
+    cells.iter().filter(move |((at, ..), _)| *at == placement)
+}
+
+fn throughput(rounds: &Rounds<'_>, load: Load, to: Side, bar: f64) -> Option<Measured> {
+    let iops = iops_ratio(rounds, Side::Ours, to)?;
+    // The disk's limit relative to `to`: no software reaches a bar above it.
+    let most = ALL
+        .iter()
+        .filter_map(|side| iops_ratio(rounds, *side, to))
+        .map(|ratio| ratio.median)
+        .fold(0.0, f64::max);
+    Some(iops.judged(|interval| {
+        if most < bar {
+            Outcome::undecided(format!(
+                "The most that the disk gave any side, with up to {} requests in flight, is {most:.2}x those of {}.",
+                load.deep().depth,
+                to.label()
+            ))
+        } else {
+            interval.at_least(bar)
+        }
+    }))
+}
+
+/// The bars where the scheduler places client and server.
 fn anywhere(cells: &BTreeMap<Cell, Rounds<'_>>) -> Option<String> {
-    let (mut held, mut missed) = (0, Vec::new());
-    for ((placement, _, load), rounds) in cells {
+    let (mut reached, mut missed) = (0, Vec::new());
+    for ((.., load), rounds) in at(cells, Placement::Anywhere) {
         for (to, bar) in bars(*load) {
-            let iops = ratio(rounds, Who::Ours, to, |row| Some(row.iops()));
-            match iops.filter(|_| *placement == Placement::Anywhere) {
+            match iops_ratio(rounds, Side::Ours, to) {
                 None => {}
-                Some(iops) if iops.median >= bar => held += 1,
+                Some(iops) if iops.median >= bar => reached += 1,
                 Some(iops) => missed.push(format!(
-                    "{load}, {:.2} times those of {} for {bar}",
+                    "{load}: {:.2}x {}, bar {bar}x",
                     iops.median,
                     to.label()
                 )),
             }
         }
     }
-    let all = held + missed.len();
+    let all = reached + missed.len();
+    if missed.is_empty() {
+        missed.push("none".to_owned());
+    }
     (all > 0).then(|| {
         format!(
-            "Not judged, as it is up to the scheduler: with client and server wherever it has them, {held} of the \
-             {all} bars of requests a second are reached. Missed: {}.",
-            match missed.is_empty() {
-                true => "none".to_owned(),
-                false => missed.join("; "),
-            }
+            "Reported, not gated, as it depends on the scheduler: with client and server placed by it, {reached} of \
+             the {all} bars of requests per second are reached. Missed: {}.",
+            missed.join("; ")
         )
     })
 }
 
-/// Where our backend takes more processor time a request than the peer does.
-fn price(cells: &BTreeMap<Cell, Rounds<'_>>) -> Option<String> {
-    let dear = cells
-        .iter()
-        .filter_map(|((placement, medium, load), rounds)| {
-            let cpu = ratio(rounds, Who::Ours, Who::Peer, Row::cpu_ns)?;
-            let judged = *placement == Placement::OneProcessor && *medium == On::Disk;
-            (judged && cpu.median > 1.0).then(|| format!("{load}, {:.2} times", cpu.median))
-        });
-    let dear: Vec<_> = dear.collect();
-    (!dear.is_empty()).then(|| {
+/// Where our backend takes more processor time per request than the peer.
+fn cost_of_polling(cells: &BTreeMap<Cell, Rounds<'_>>) -> Option<String> {
+    let on_disk =
+        at(cells, Placement::OneProcessor).filter(|((_, medium, _), _)| *medium == On::Disk);
+    let costly = on_disk.filter_map(|((.., load), rounds)| {
+        let cpu = ratio(rounds, Side::Ours, Side::Peer, Row::cpu_ns)?;
+        (cpu.median > 1.0).then(|| format!("{load}: {:.2}x", cpu.median))
+    });
+    let costly: Vec<String> = costly.collect();
+    (!costly.is_empty()).then(|| {
         format!(
-            "The price: while requests follow each other quickly, our backend looks for the next instead of sleeping. \
-             On the disk it takes more processor time a request than {} for {}. With `--no-poll` it always sleeps.",
-            Who::Peer.label(),
-            dear.join("; ")
+            "Polling costs processor time: between requests in quick succession our backend busy-polls instead of \
+             sleeping. Processor time per request on the disk, relative to {}: {}. `--no-poll` turns polling off.",
+            Side::Peer.label(),
+            costly.join("; ")
         )
     })
 }
 
-fn disk_claims(verdict: &mut Verdict, load: Load, rounds: &Rounds<'_>) {
-    for (to, bar) in bars(load) {
-        let Some(iops) = ratio(rounds, Who::Ours, to, |row| Some(row.iops())) else {
-            continue;
-        };
-        let text = format!(
-            "{load}: at least {bar} times the requests a second of {}.",
-            to.label()
-        );
-        let (interval, most) = (iops.interval(), most_of(rounds, to));
-        let outcome = match most < bar {
-            true => Outcome::undecided(format!(
-                "The most that the disk gave to any side, with up to {} requests under way, is {most:.2} times \
-                 those of {}.",
-                load.deep().depth,
-                to.label()
-            )),
-            false => interval.at_least(bar),
-        };
-        verdict.claims.push(Claim {
-            text,
-            source: Source::Requirement,
-            outcome,
-            measured: format!("{iops}; {interval}."),
-        });
+/// All slices of a side in a cell.
+struct Slices<'a> {
+    medium: On,
+    load: Load,
+    side: Side,
+    rounds: &'a Rounds<'a>,
+}
+
+impl Slices<'_> {
+    /// The median over the rounds.
+    fn median_of(&self, side: Side, value: impl Fn(&Row) -> Option<f64>) -> Option<f64> {
+        let rows = self.rounds.values().filter_map(|round| round.get(&side));
+        median(rows.filter_map(|row| value(row)))
+    }
+
+    fn iops_of(&self, side: Side) -> Option<f64> {
+        self.median_of(side, |row| Some(row.iops()))
+    }
+
+    /// In percent of the requests per second of the fastest side.
+    fn share_of_most(&self) -> Option<f64> {
+        let most = ALL
+            .iter()
+            .filter_map(|side| self.iops_of(*side))
+            .reduce(f64::max)?;
+        let share = self.iops_of(self.side)? / most * 100.0;
+        (self.medium == On::Disk).then_some(share)
+    }
+
+    /// The median with so many decimals.
+    fn text(&self, decimals: usize, value: impl Fn(&Row) -> Option<f64>) -> String {
+        number(self.median_of(self.side, value), decimals)
     }
 }
 
-fn table(cells: &BTreeMap<Cell, Rounds<'_>>, which: Placement) -> Table {
-    let mut rows = Vec::new();
-    for ((_, medium, load), rounds) in cells.iter().filter(|((at, ..), _)| *at == which) {
-        let rows_of = |who: Who| -> Vec<&Row> {
-            rounds
-                .values()
-                .filter_map(|r| r.get(&who).copied())
-                .collect()
-        };
-        let iops_of = |who: Who| middle(rows_of(who).iter().map(|row| row.iops()).collect());
-        let most = ALL.iter().filter_map(|who| iops_of(*who)).reduce(f64::max);
-        for who in ALL {
-            let of = rows_of(who);
-            if of.is_empty() {
-                continue;
-            }
-            let iops = iops_of(who);
-            let share = iops.zip(most).filter(|_| *medium == On::Disk);
-            let share = share.map(|(iops, most)| iops / most * 100.0);
-            let mib = iops.map(|iops| iops * f64::from(load.bytes) / f64::from(1 << 20));
-            let micros = |value: fn(&Row) -> u64| {
-                median(of.iter().map(|row| value(row))).map(|ns| ns / 1000.0)
-            };
-            let cpu = middle(of.iter().filter_map(|row| row.cpu_ns()).collect());
-            let number = |value: Option<f64>, digits: usize| {
-                value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
-            };
-            rows.push(vec![
-                medium.label().to_owned(),
-                load.to_string(),
-                who.label().to_owned(),
-                number(iops, 0),
-                number(mib, 0),
-                number(share, 0),
-                number(micros(|row| row.p50_ns), 0),
-                number(micros(|row| row.p99_ns), 0),
-                number(cpu.map(|ns| ns / 1000.0), 2),
-            ]);
-        }
-    }
-    let head = [
-        "medium",
-        "load",
-        "server",
-        "requests/s",
-        "MiB/s",
-        "of the most the disk gave (%)",
-        "p50 (µs)",
-        "p99 (µs)",
-        "server's processor time a request (µs)",
-    ];
-    Table {
-        title: match which {
-            Placement::OneProcessor => "Medians of all rounds, on one processor",
-            Placement::Anywhere => "Medians of all rounds, wherever the scheduler had them",
-        }
-        .to_owned(),
-        head: head.map(str::to_owned).to_vec(),
-        rows,
-    }
+fn number(value: Option<f64>, decimals: usize) -> String {
+    or_dash(value, |value| format!("{value:.decimals$}"))
+}
+
+fn table(title: &str, cells: &BTreeMap<Cell, Rounds<'_>>, placement: Placement) -> Table {
+    let lines = at(cells, placement).flat_map(|((_, medium, load), rounds)| {
+        ALL.map(|side| Slices {
+            medium: *medium,
+            load: *load,
+            side,
+            rounds,
+        })
+    });
+    Table::of(
+        title,
+        lines.filter(|of| of.iops_of(of.side).is_some()),
+        &[
+            ("medium", &|of| of.medium.label().to_owned()),
+            ("load", &|of| of.load.to_string()),
+            ("server", &|of| of.side.label().to_owned()),
+            ("requests/s", &|of| of.text(0, |row| Some(row.iops()))),
+            ("MiB/s", &|of| {
+                let mib = f64::from(of.load.bytes) / f64::from(1 << 20);
+                of.text(0, |row| Some(row.iops() * mib))
+            }),
+            ("of the most from the disk (%)", &|of| {
+                number(of.share_of_most(), 0)
+            }),
+            ("p50 (µs)", &|of| {
+                of.text(0, |row| Some(row.p50_ns as f64 / 1e3))
+            }),
+            ("p99 (µs)", &|of| {
+                of.text(0, |row| Some(row.p99_ns as f64 / 1e3))
+            }),
+            ("processor time of the server per request (µs)", &|of| {
+                of.text(2, |row| Some(row.cpu_ns()? / 1e3))
+            }),
+        ],
+    )
 }
 
 #[cfg(test)]
@@ -266,15 +273,15 @@ mod tests {
     use lab::native::load::Pattern;
 
     /// A verdict on seven rounds of 128 KiB reads, of so many requests a second.
-    fn judged(of: [(Who, u64); 4]) -> Verdict {
+    fn judged(of: [(Side, u64); 4]) -> Verdict {
         judged_at(Placement::OneProcessor, of)
     }
 
-    fn judged_at(placement: Placement, of: [(Who, u64); 4]) -> Verdict {
+    fn judged_at(placement: Placement, of: [(Side, u64); 4]) -> Verdict {
         judge(&rounds(7, placement, |_| of), Some(0.0))
     }
 
-    fn rounds(count: u32, placement: Placement, of: impl Fn(u32) -> [(Who, u64); 4]) -> Vec<Row> {
+    fn rounds(count: u32, placement: Placement, of: impl Fn(u32) -> [(Side, u64); 4]) -> Vec<Row> {
         let row = |round, (who, requests)| Row {
             medium: On::Disk,
             placement,
@@ -295,10 +302,10 @@ mod tests {
 
     fn with_limit(ours: u64, limit: u64) -> Verdict {
         judged([
-            (Who::Ours, ours),
-            (Who::Peer, 1000),
-            (Who::Raw, 950),
-            (Who::Limit, limit),
+            (Side::Ours, ours),
+            (Side::Peer, 1000),
+            (Side::Raw, 950),
+            (Side::Limit, limit),
         ])
     }
 
@@ -316,8 +323,8 @@ mod tests {
         );
         assert!(matches!(peer.outcome, Outcome::CannotBeJudged { .. }));
         let evidence = peer.evidence();
-        assert!(evidence.starts_with("1.00 times"), "{evidence}");
-        assert!(evidence.contains("with up to 32 requests under way, is 1.02 times"));
+        assert!(evidence.starts_with("1.00x"), "{evidence}");
+        assert!(evidence.contains("with up to 32 requests in flight, is 1.02x"));
         assert_eq!(verdict.tables[0].rows[0][5], "98");
     }
 
@@ -337,8 +344,8 @@ mod tests {
     fn against_peer(ours: &[u64]) -> Claim {
         let of = |round| {
             let ours = ours[round as usize];
-            let rest = [(Who::Peer, 1000), (Who::Raw, 1000), (Who::Limit, 2000)];
-            [(Who::Ours, ours), rest[0], rest[1], rest[2]]
+            let rest = [(Side::Peer, 1000), (Side::Raw, 1000), (Side::Limit, 2000)];
+            [(Side::Ours, ours), rest[0], rest[1], rest[2]]
         };
         let rows = rounds(ours.len() as u32, Placement::OneProcessor, of);
         judge(&rows, Some(0.0)).claims.remove(0)
@@ -364,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn more_processor_time_than_the_peer_takes_is_told() {
+    fn more_processor_time_than_the_peer_takes_is_reported() {
         let row = |who, server_cpu_ns| Row {
             medium: On::Disk,
             placement: Placement::OneProcessor,
@@ -379,29 +386,31 @@ mod tests {
             p99_ns: 1,
             server_cpu_ns: Some(server_cpu_ns),
         };
-        let price = |ours| {
-            let rows = vec![row(Who::Ours, ours), row(Who::Peer, 2000)];
+        let cost = |ours| {
+            let rows = vec![row(Side::Ours, ours), row(Side::Peer, 2000)];
             let findings = judge(&rows, Some(0.0)).findings;
-            findings.into_iter().find(|f| f.starts_with("The price"))
+            findings
+                .into_iter()
+                .find(|f| f.starts_with("Polling costs"))
         };
-        assert_eq!(price(2000), None);
-        let told = price(3000).unwrap();
-        assert!(told.contains("for 4 KiB random read, depth 1, 1.50 times."));
+        assert_eq!(cost(2000), None);
+        let finding = cost(3000).unwrap();
+        assert!(finding.contains(": 4 KiB random read, depth 1: 1.50x."));
     }
 
     #[test]
-    fn what_the_scheduler_placed_is_told_and_not_judged() {
-        let of = [(Who::Ours, 1000), (Who::Peer, 1000), (Who::Raw, 950)];
+    fn placement_by_the_scheduler_is_reported_and_not_gated() {
+        let of = [(Side::Ours, 1000), (Side::Peer, 1000), (Side::Raw, 950)];
         let verdict = judged_at(
             Placement::Anywhere,
-            [of[0], of[1], of[2], (Who::Limit, 1200)],
+            [of[0], of[1], of[2], (Side::Limit, 1200)],
         );
         // The idle backend's.
         assert_eq!(verdict.claims.len(), 1);
         let finding = &verdict.findings[0];
         assert!(finding.contains("1 of the 2 bars"), "{finding}");
         assert!(finding.ends_with(
-            "Missed: 128 KiB sequential read, depth 8, 1.00 times those of qemu-storage-daemon for 1.1."
+            "Missed: 128 KiB sequential read, depth 8: 1.00x qemu-storage-daemon, bar 1.1x."
         ));
         assert!(verdict.tables[0].rows.is_empty());
         assert_eq!(verdict.tables[1].rows.len(), 4);

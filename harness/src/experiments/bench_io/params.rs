@@ -23,7 +23,7 @@ pub(crate) struct Params {
     pub(super) size: ByteSize,
     pub(super) slice_ms: u64,
     pub(super) rounds: u32,
-    /// Where the file is measured on, if not where the system keeps temporary files.
+    /// Folder of the measured file, if not the system's temporary folder.
     pub(super) dir: Option<PathBuf>,
 }
 

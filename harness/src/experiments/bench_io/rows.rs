@@ -1,27 +1,27 @@
-//! What it records: slices of loads.
+//! Rows of the bench-io experiment.
 
 use lab::native::load::{Load, Pattern};
 use results::row::Row;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What was measured.
+/// Measured side.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Who {
+pub(crate) enum Side {
     /// `vssd-host`.
     Ours,
     /// `qemu-storage-daemon`.
     Peer,
     /// Plain io_uring.
     Raw,
-    /// Plain io_uring with 64 requests of 4 KiB or 32 of 128 KiB under way: the disk's limit.
+    /// Plain io_uring with 64 requests of 4 KiB or 32 of 128 KiB in flight: the disk's limit.
     Limit,
 }
 
-impl Who {
+impl Side {
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Ours => "vssd-host",
@@ -32,17 +32,17 @@ impl Who {
     }
 }
 
-/// Where the bytes went.
+/// Medium of the data.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum On {
-    /// A file, past the page cache.
+    /// A file with direct I/O.
     Disk,
-    /// The backend's memory, or for the peer a file in memory.
+    /// The backend's memory; for the peer, a file in memory.
     Memory,
-    /// Null devices: no data are moved.
+    /// Null devices: no data are transferred.
     Nowhere,
 }
 
@@ -56,7 +56,7 @@ impl On {
     }
 }
 
-/// Where client and server run.
+/// Placement of client and server.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
@@ -64,37 +64,37 @@ impl On {
 pub(crate) enum Placement {
     /// Client and server on the processor on which plain io_uring is fastest.
     OneProcessor,
-    /// Where the scheduler places them.
+    /// Placed by the scheduler.
     Anywhere,
 }
 
 /// One row for each slice of a load.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct IoRow {
-    /// Where the bytes went.
+    /// Medium of the data.
     pub medium: On,
-    /// Where client and server ran.
+    /// Placement of client and server.
     pub placement: Placement,
     /// `random-read`, `random-write`, `sequential-read` or `sequential-write`.
     #[schemars(with = "String")]
     pub pattern: Pattern,
     /// Bytes of a request.
     pub bytes: u32,
-    /// Requests under way; in rows of `limit`, those of the load that they stand beside.
+    /// Requests in flight; in rows of `limit`, those of the compared load.
     pub depth: u16,
-    /// Slices of one round are compared with each other.
+    /// Round; slices are compared within a round.
     pub round: u32,
-    /// What was measured.
-    pub who: Who,
-    /// Requests that ended in the slice.
+    /// Measured side.
+    pub who: Side,
+    /// Requests completed in the slice.
     pub requests: u64,
-    /// Length of the slice.
+    /// Duration of the slice.
     pub elapsed_ns: u64,
-    /// 50 % of the requests took no longer, as the client sees it.
+    /// Median request time at the client.
     pub p50_ns: u64,
-    /// 99 % of the requests took no longer, as the client sees it.
+    /// 99th percentile of request times at the client.
     pub p99_ns: u64,
-    /// Processor time of the server's process meanwhile; empty for `raw` and `limit`.
+    /// Processor time of the server's process in the slice; empty for `raw` and `limit`.
     pub server_cpu_ns: Option<u64>,
 }
 

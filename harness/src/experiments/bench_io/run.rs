@@ -1,4 +1,4 @@
-//! How it runs.
+//! Runs the bench-io experiment.
 
 use std::fs;
 use std::path::Path;
@@ -17,22 +17,22 @@ use results::store::RunFolder;
 use vssd_host::pool::Shape;
 
 use super::params::Params;
-use super::rows::{IoRow, On, Placement, Who};
+use super::rows::{IoRow, On, Placement, Side};
 use crate::experiments::common::lab::Lab;
 
 /// Bytes in a block.
 const BLOCK: u64 = 4096;
 
-/// Bytes of the file, and slices, by which the quickest processor is found.
+/// Bytes of the probed file, and slices of a probe, to find the fastest processor.
 const PROBED: u64 = 64 << 20;
 const PROBES: u64 = 4;
 
-/// Blocks of which everybody proves in the end that writes reach them.
+/// Blocks with which each side proves at the end that its writes reach the medium.
 const PROVED: u64 = 1000;
 
-/// Somebody to measure.
+/// A side with its client and, if it has one, its server.
 struct Contender {
-    who: Who,
+    who: Side,
     client: Client,
     server: Option<Server>,
 }
@@ -46,7 +46,7 @@ impl Contender {
     ) -> Result<(Slice, Option<u64>)> {
         let cpu = |server: &Option<Server>| server.as_ref().map(Server::cpu_ns).transpose();
         let load = match self.who {
-            Who::Limit => load.deep(),
+            Side::Limit => load.deep(),
             _ => load,
         };
         let before = cpu(&self.server)?;
@@ -65,7 +65,7 @@ pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<
         Some(dir) => tempfile::Builder::new().prefix("vssd-").tempdir_in(dir),
         None => tempfile::Builder::new().prefix("vssd-").tempdir(),
     };
-    let place = place.context("make a folder for the file that is measured on")?;
+    let place = place.context("make a folder for the measured file")?;
     let mut run = Run {
         params,
         lab,
@@ -91,11 +91,13 @@ impl Run<'_> {
     fn on_disk(&mut self) -> Result<usize> {
         let (params, folder) = (self.params, self.place);
         let size = params.size.0;
-        let processor = quickest_processor(folder, params, self.lab.seed)?;
+        let processor = fastest_processor(folder, params, self.lab.seed)?;
         self.folder.fact("processor", processor)?;
         let pinned = OneProcessor::pin(processor)?;
         let file = folder.join("pool.img");
-        let path = file.to_str().context("the folder's name is no text")?;
+        let path = file
+            .to_str()
+            .context("the path of the folder is not UTF-8")?;
         let server = Server::ours(folder, path, size, &[])?;
         let mut ours = Client::vhost_user(&server.socket, size)?;
         ours.fill().context("write the device in full")?;
@@ -112,17 +114,17 @@ impl Run<'_> {
         let peer = Server::peer(folder, &blockdev)?;
         let mut contenders = vec![
             Contender {
-                who: Who::Ours,
+                who: Side::Ours,
                 client: ours,
                 server: Some(server),
             },
             Contender {
-                who: Who::Peer,
+                who: Side::Peer,
                 client: Client::vhost_user(&peer.socket, size)?,
                 server: Some(peer),
             },
         ];
-        for who in [Who::Raw, Who::Limit] {
+        for who in [Side::Raw, Side::Limit] {
             contenders.push(Contender {
                 who,
                 client: Client::file(&file, base, size)?,
@@ -144,10 +146,10 @@ impl Run<'_> {
         Ok(processor)
     }
 
-    /// Where only what software does counts.
+    /// Measures the software alone.
     fn off_disk(&mut self, medium: On, processor: usize) -> Result<()> {
         let size = 256 << 20;
-        // Who works on which processor would decide more than what it does there.
+        // The choice of processors would decide more than the code.
         let _pinned = OneProcessor::pin(processor)?;
         let folder = self.place.join(medium.label());
         fs::create_dir(&folder).context("make a folder for sockets")?;
@@ -160,7 +162,10 @@ impl Run<'_> {
             ),
             _ => {
                 file.as_file().set_len(size).context("size a file")?;
-                let path = file.path().to_str().context("the file's name is no text")?;
+                let path = file
+                    .path()
+                    .to_str()
+                    .context("the path of the file is not UTF-8")?;
                 let blockdev = format!(
                     "driver=raw,node-name=disk,file.driver=file,file.filename={path},\
                      file.aio=io_uring"
@@ -171,7 +176,7 @@ impl Run<'_> {
         let ours = Server::ours(&folder, backing, size, &[])?;
         let peer = Server::peer(&folder, &blockdev)?;
         let mut contenders = Vec::new();
-        for (who, server) in [(Who::Ours, ours), (Who::Peer, peer)] {
+        for (who, server) in [(Side::Ours, ours), (Side::Peer, peer)] {
             let mut client = Client::vhost_user(&server.socket, size)?;
             client.fill().context("write the device in full")?;
             if medium == On::Nowhere {
@@ -237,11 +242,11 @@ impl Run<'_> {
     }
 }
 
-/// The processor on which plain io_uring reads most one by one: mostly the one that the
-/// disk interrupts. Sides that share it have the disk's shortest way.
-fn quickest_processor(folder: &Path, params: &Params, seed: u64) -> Result<usize> {
+/// The processor on which plain io_uring reads most at depth 1: usually the one that gets the
+/// disk's interrupts, so that client and server on it have the shortest path.
+fn fastest_processor(folder: &Path, params: &Params, seed: u64) -> Result<usize> {
     let file = tempfile::NamedTempFile::new_in(folder).context("make a file to read")?;
-    // What was never written a file system gives without asking the disk.
+    // A file system serves unwritten ranges without the disk.
     let content: Vec<u8> = (0..PROBED).map(|at| (at / BLOCK) as u8 | 1).collect();
     fs::write(file.path(), content).context("fill the file to read")?;
     file.as_file().sync_all().context("fill the file to read")?;
@@ -264,21 +269,21 @@ fn quickest_processor(folder: &Path, params: &Params, seed: u64) -> Result<usize
     Ok(most.context("there is no processor")?.1)
 }
 
-/// To the scheduler.
+/// For the scheduler.
 const THIS_THREAD: Pid = Pid::from_raw(0);
 
-/// Where files are in memory, on every Linux with shared memory.
+/// A file system in memory, on every Linux with shared memory.
 const MEMORY_FOLDER: &str = "/dev/shm";
 
 /// Processors that this thread may use.
 fn allowed() -> Result<Vec<usize>> {
-    let set = sched_getaffinity(THIS_THREAD).context("ask for this thread's processors")?;
+    let set = sched_getaffinity(THIS_THREAD).context("query the CPU affinity of this thread")?;
     Ok((0..CpuSet::count())
         .filter(|cpu| set.is_set(*cpu) == Ok(true))
         .collect())
 }
 
-/// Keeps this thread, and what it starts meanwhile, on one processor.
+/// Keeps this thread, and the threads that it starts meanwhile, on one processor.
 struct OneProcessor(CpuSet);
 
 impl OneProcessor {
@@ -301,8 +306,7 @@ impl Drop for OneProcessor {
     }
 }
 
-/// What our backend takes of a processor when nothing is asked of it, from a
-/// moment after a load on.
+/// The share of a processor that our backend takes without requests, shortly after a load.
 fn idle(ours: &mut Contender, params: &Params, seed: u64) -> Result<f64> {
     let load = Load {
         pattern: Pattern::RandomRead,
@@ -310,8 +314,8 @@ fn idle(ours: &mut Contender, params: &Params, seed: u64) -> Result<f64> {
         depth: 8,
     };
     ours.measure(load, Duration::from_millis(params.slice_ms), seed)?;
-    let server = ours.server.as_ref().context("it has a server")?;
-    // The scheduler brings the account of a running thread up to date by its tick.
+    let server = ours.server.as_ref().context("our side has no server")?;
+    // The scheduler updates the CPU time of a running thread at its tick.
     std::thread::sleep(Duration::from_millis(50));
     let rest = Duration::from_millis(params.slice_ms.max(200) * 2);
     let (began, before) = (Instant::now(), server.cpu_ns()?);

@@ -18,19 +18,19 @@ use workloads::{HostPick, Pick};
 use super::rows::{BLOCKS, DisturbedBucketRow, DisturbedRow, MOVED};
 use super::run::{BLOCK, PATIENCE, start};
 
-/// What the client reads meanwhile, bytes.
+/// Bytes that the client reads in.
 const READ: u64 = 1 << 30;
 
-/// Shrinks under one load, each followed by the grow that takes it back.
+/// Shrinks under one load, each followed by a grow of the same size.
 const SHRINKS: u32 = 4;
 
 /// Time without a resize before each.
 const QUIET: Duration = Duration::from_millis(60);
 
-/// How long the load lasts: half of it is left for the resizes themselves.
+/// Duration of the load: half of it is for the resizes.
 const LOAD: Duration = Duration::from_millis(4 * 60 * SHRINKS as u64);
 
-/// When a resize began and ended.
+/// Start and end.
 type Span = (Instant, Instant);
 
 /// The resizes under one load.
@@ -40,8 +40,7 @@ struct Resizes {
     grows: Vec<Span>,
 }
 
-/// Shrinks under a load of reads: each time the upper half is taken while a client reads in
-/// the lower.
+/// Shrinks under a load of reads: the upper half is taken while a client reads in the lower.
 pub(super) fn measure(
     place: &Path,
     seed: u64,
@@ -82,7 +81,10 @@ fn resize(control: &Path) -> Result<Resizes> {
         resize.force = true;
         let began = Instant::now();
         let resized = control.resize(resize)?;
-        ensure!(resized.held == held, "it ended as {resized:?}");
+        ensure!(
+            resized.held == held,
+            "a resize to {held} blocks ended as {resized:?}"
+        );
         Ok((began, Instant::now()))
     };
     let mut resizes = Resizes::default();
@@ -93,8 +95,8 @@ fn resize(control: &Path) -> Result<Resizes> {
     Ok(resizes)
 }
 
-/// Latencies of requests that no resize touched, and of those that a shrink did. Requests
-/// that only a grow touched are neither.
+/// Latencies of requests that overlap no resize, and of those that overlap a shrink. Requests that
+/// overlap only a grow are in neither.
 fn sorted(requests: &[Span], resizes: &Resizes) -> (Histogram, Histogram) {
     let touched = |spans: &[Span], (began, ended): Span| {
         spans.iter().any(|(from, to)| began < *to && ended > *from)

@@ -1,7 +1,7 @@
-//! what moving 16 GiB of 4 KiB blocks costs, whom.
+//! Cost of resizes by 16 GiB in blocks of 4 KiB.
 //!
-//! Three things are measured: a guest under QEMU that gives up half of its blocks and gets
-//! them back; the memory of the backend; and requests of a native client while the
+//! Three things are measured: the time to take half of the blocks of a guest under QEMU and to
+//! give them back; the memory of the backend; and requests of a native client while the
 //! hypervisor takes the other half of its device.
 
 pub(crate) mod claims;
@@ -26,12 +26,12 @@ pub(crate) struct BenchResize;
 impl Experiment for BenchResize {
     const NAME: &'static str = "bench-resize";
     const PURPOSE: &'static str =
-        "how long resizes by 16 GiB take, what memory they take, and what requests feel of them";
+        "time and memory of resizes by 16 GiB, and their effect on request latency";
     const SETUP: &'static str = "A guest under QEMU gives up half of a vSSD of 32 GiB, 16 GiB in blocks of 4 KiB, and \
-    gets them back: every second block, or all in one piece. The pool is a sparse file, every change of \
-    ownership a durable commit to its journal. The memory is that of the backend's process, and for many \
-    resizes that of a twin's as well, in which guest and device are together. Requests are those of the `blkio` crate's vhost-user driver to the lower half of \
-    a vSSD while the hypervisor takes the upper one.";
+    gets them back: every second block, or all in one piece. The pool is a sparse file, and every \
+    change of ownership is a durable commit to its journal. Memory is that of the backend's process, and for many \
+    resizes also that of a twin, which has guest and device in one process. Requests are those of the `blkio` \
+    crate's vhost-user driver to the lower half of a vSSD while the hypervisor takes the upper half.";
     const DEFAULTS: &'static str = include_str!("defaults.toml");
     const NEEDS: Needs = Needs::Qemu("measures times, and a twin has none");
 

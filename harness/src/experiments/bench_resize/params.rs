@@ -23,7 +23,9 @@ impl TryFrom<Raw> for Params {
     fn try_from(raw: Raw) -> Result<Self> {
         ensure!(
             raw.repetitions > 0 && raw.resizes > 0,
-            "`repetitions` and `resizes` count from 1"
+            "`repetitions` is {} and `resizes` is {}: choose at least 1",
+            raw.repetitions,
+            raw.resizes
         );
         Ok(Self {
             repetitions: raw.repetitions,

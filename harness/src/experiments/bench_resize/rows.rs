@@ -1,13 +1,13 @@
-//! What it records.
+//! Rows of the bench-resize experiment.
 
 use results::row::Row;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Blocks of the vSSD, and of the pool that it has for itself: 32 GiB.
+/// Blocks of the vSSD and of its pool: 32 GiB.
 pub(crate) const BLOCKS: u32 = 8 << 20;
 
-/// Blocks that change hands: 16 GiB.
+/// Blocks that move in a resize: 16 GiB.
 pub(crate) const MOVED: u32 = 4 << 20;
 
 /// One row for each shrink by 16 GiB and the grow after it.
@@ -19,13 +19,13 @@ pub(crate) struct ResizeRow {
     pub repetition: u32,
     /// Blocks that moved.
     pub blocks: u32,
-    /// The shrink, from the command until both lists agreed, by the harness's clock.
+    /// Shrink, from the command until both lists agreed, by the harness's clock.
     pub shrink_ns: u64,
-    /// Of that, work of the device, its durable commit included.
+    /// Of that, work of the device, including its durable commit.
     pub shrink_device_ns: u64,
-    /// The grow, from the command until both lists agreed, by the harness's clock.
+    /// Grow, from the command until both lists agreed, by the harness's clock.
     pub grow_ns: u64,
-    /// Of that, work of the device, its durable commit included.
+    /// Of that, work of the device, including its durable commit.
     pub grow_device_ns: u64,
 }
 
@@ -42,10 +42,10 @@ pub(crate) struct MemoryRow {
     /// Of the backend with a vSSD of 32 GiB.
     #[schemars(extend("unit" = "bytes"))]
     pub large: u64,
-    /// The latter after `written_blocks` writes of blocks anywhere, most of them first writes.
+    /// The latter after `written_blocks` writes at random, most of them first writes.
     #[schemars(extend("unit" = "bytes"))]
     pub written: u64,
-    /// Blocks written then.
+    /// Writes before `written`.
     pub written_blocks: u64,
     /// Of a process with a twin, after a tenth of the resizes.
     #[schemars(extend("unit" = "bytes"))]
@@ -61,7 +61,7 @@ pub(crate) struct MemoryRow {
     pub many_journaled: u64,
     /// Commits to the journal of that file.
     pub commits: u64,
-    /// How often that journal was rewritten.
+    /// Rewrites of that journal.
     pub compactions: u64,
 }
 
@@ -78,11 +78,11 @@ pub(crate) struct DisturbedRow {
     pub resize_ns: u64,
     /// Requests that did not overlap the resize.
     pub quiet_requests: u64,
-    /// 99 % of these took no longer.
+    /// 99th percentile of these.
     pub quiet_p99_ns: u64,
     /// Requests that overlapped the resize.
     pub during_requests: u64,
-    /// 99 % of these took no longer.
+    /// 99th percentile of these.
     pub during_p99_ns: u64,
 }
 
@@ -90,16 +90,16 @@ impl Row for DisturbedRow {
     const FILE: &'static str = "bench_disturbed.csv";
 }
 
-/// A bucket of the histograms of a repetition, as `bench_disturbed_histograms.csv` has it.
+/// One row for each latency bucket of a repetition.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct DisturbedBucketRow {
     /// As in [`DisturbedRow`].
     pub repetition: u32,
     /// The lowest latency of the bucket; buckets without requests have no row.
     pub value_ns: u64,
-    /// Requests in it no part of which was within a resize.
+    /// Requests in it that overlapped no resize.
     pub quiet: u64,
-    /// Requests in it during a shrink.
+    /// Requests in it that overlapped a shrink.
     pub during: u64,
 }
 
@@ -107,21 +107,21 @@ impl Row for DisturbedBucketRow {
     const FILE: &'static str = "bench_disturbed_histograms.csv";
 }
 
-/// What a resize by one block takes, and a visit of memory: the yardsticks of
-/// [`ResizeRow`].
+/// One row for each repetition: the times of a resize by one block and of memory accesses, on
+/// which the bars of [`ResizeRow`] are based.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct YardstickRow {
     /// Counts from 0.
     pub repetition: u32,
     /// Shrink by one block: from the command to both lists agreed, nanoseconds.
     pub block_shrink_ns: u64,
-    /// Of that, work of the device: in essence its durable commit.
+    /// Of that, work of the device: mostly its durable commit.
     pub block_shrink_device_ns: u64,
-    /// Grow by one block, as above.
+    /// Grow by one block: from the command to both lists agreed, nanoseconds.
     pub block_grow_ns: u64,
     /// Of that, work of the device.
     pub block_grow_device_ns: u64,
-    /// A visit of 4 bytes of memory for each block of 16 GiB, in random order, nanoseconds.
+    /// Accesses to 4 bytes of memory for each block of 16 GiB, in random order, nanoseconds.
     pub visit_ns: u64,
 }
 

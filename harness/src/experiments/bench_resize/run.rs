@@ -1,4 +1,4 @@
-//! How it runs.
+//! Runs the bench-resize experiment.
 
 use std::hint::black_box;
 use std::path::Path;
@@ -101,7 +101,7 @@ fn with_guest(
     bench.shut_down()
 }
 
-/// Visits each entry once, in this order.
+/// Accesses each entry once, in this order.
 fn visit(entries: &mut [u32], order: &[u32]) -> Duration {
     let began = Instant::now();
     for at in order {
@@ -111,7 +111,7 @@ fn visit(entries: &mut [u32], order: &[u32]) -> Duration {
     began.elapsed()
 }
 
-/// Time from the command to both lists agreed, and of that the device's.
+/// Time from the command until both lists agreed, and the device's part of it.
 fn timed(testbed: &mut dyn Testbed, target: u32) -> Result<(u64, u64)> {
     let options = ResizeOptions {
         pick: Pick::Guest,
@@ -129,10 +129,12 @@ fn timed(testbed: &mut dyn Testbed, target: u32) -> Result<(u64, u64)> {
     Ok((elapsed_ns, resized.device_ns))
 }
 
-/// A backend of ours with a vSSD of so many blocks.
+/// Our backend with a vSSD of so many blocks.
 pub(super) fn start(folder: &Path, name: &str, blocks: u64) -> Result<Server> {
     let path = folder.join(name);
-    let path = path.to_str().context("the folder's name is no text")?;
+    let path = path
+        .to_str()
+        .context("the path of the folder is not UTF-8")?;
     Server::ours(folder, path, blocks * BLOCK, &[])
 }
 
@@ -140,7 +142,7 @@ fn backend_memory(folder: &Path, seed: u64) -> Result<MemoryRow> {
     let mut memory = MemoryRow::default();
     {
         let server = start(folder, "small.img", 256)?;
-        // What a connection takes is not the vSSD's.
+        // Memory of a connection is not counted.
         let _client = Client::vhost_user(&server.socket, 256 * BLOCK)?;
         memory.small = server.memory()?;
     }
@@ -158,8 +160,8 @@ fn backend_memory(folder: &Path, seed: u64) -> Result<MemoryRow> {
     Ok(memory)
 }
 
-/// Memory of this process with a guest and its device in it, after a tenth of
-/// the resizes and after all of them.
+/// Memory of this process, which has a guest and its device, after a tenth of the resizes and
+/// after all of them.
 fn twin_memory(resizes: u32, seed: u64) -> Result<(u64, u64)> {
     let mut twin = Twin::start(Shape {
         size: ByteSize(1 << 30),
@@ -184,9 +186,9 @@ fn twin_memory(resizes: u32, seed: u64) -> Result<(u64, u64)> {
     Ok((few, many))
 }
 
-/// Memory of a backend on a file, whose guest gives up scattered blocks and gets them
-/// back, after a tenth of the resizes and after all of them. What came back is written now
-/// and then, so that there are places to take away.
+/// Memory of a backend on a file whose guest gives up scattered blocks and gets them back, after a
+/// tenth of the resizes and after all of them. Returned blocks are written from time to time, so
+/// that shrinks release physical blocks.
 fn journal_memory(
     vm_host: &VmHost,
     resizes: u32,

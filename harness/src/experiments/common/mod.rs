@@ -4,7 +4,6 @@
 //! - [`params`]: parameters, from TOML to types
 //! - [`boot`]: starts of guests
 //! - [`cached`], [`evidence`]: a guest with a block cache, and what it lost
-//! - [`ratio`]: ratios of what was measured in turns
 //! - [`swept`]: what a sweep knows of an experiment; [`on_twins`], [`swept_points`]: the
 //!   same of any experiment whose counts are rows
 //! - [`encoding`], [`looks`]: names of encodings, and how policies look in figures
@@ -17,6 +16,5 @@ pub mod lab;
 pub(crate) mod looks;
 pub(crate) mod on_twins;
 pub mod params;
-pub(crate) mod ratio;
 pub(crate) mod swept;
 pub(crate) mod swept_points;

@@ -1,55 +1,44 @@
 //! Claims of the direct-io experiment.
 
-use results::verdict::{Source, Verdict};
+use results::verdict::{Measured, Verdict};
 
 use super::rows::DirectIoRow;
 
-/// The share of the bytes moved that the page cache may keep of direct I/O.
+/// Bar for direct I/O: cached bytes over written bytes.
 const DIRECT_MOST: f64 = 0.01;
 
-/// The share of the vSSD that it keeps of buffered I/O at least; otherwise
-/// the instrument sees nothing.
+/// Bar for buffered I/O: cached bytes over bytes of the vSSD. Below it the measurement misses cached data.
 const BUFFERED_LEAST: f64 = 0.5;
 
 /// Judges the rows.
 pub(crate) fn judge(rows: &[DirectIoRow]) -> Verdict {
-    let mut verdict = Verdict {
-        title: "What the page cache keeps".to_owned(),
-        claims: Vec::new(),
-        findings: Vec::new(),
-        tables: Vec::new(),
-    };
-    let of = |mode: &'static str| rows.iter().filter(move |row| row.mode == mode);
-    let most = of("direct").map(|row| row.resident_bytes).max();
-    // The least that was moved while any of it could be resident.
-    let moved = of("direct")
-        .map(|row| row.moved_bytes)
-        .filter(|bytes| *bytes > 0)
-        .min();
-    let share = most
-        .zip(moved)
-        .map(|(most, moved)| most as f64 / moved as f64);
-    verdict.claim(
-        Source::Requirement,
-        "Of what moves past the page cache, it keeps less than 1 %.",
-        share.is_some_and(|share| share < DIRECT_MOST),
-        share.map_or_else(not_measured, |share| {
-            format!("{:.3} % of the bytes written, at most.", share * 100.0)
-        }),
-    );
-    let end = of("buffered").find(|row| row.phase == "after");
-    let share = end.map(|row| row.resident_bytes as f64 / row.vssd_bytes.max(1) as f64);
-    verdict.claim(
-        Source::Requirement,
-        "With --buffered it keeps more than half of the vSSD, so the instrument sees what is there.",
-        share.is_some_and(|share| share > BUFFERED_LEAST),
-        share.map_or_else(not_measured, |share| format!("{:.1} %.", share * 100.0)),
-    );
-    verdict
+    Verdict::new("What the page cache keeps")
+        .require(
+            "With direct I/O the page cache keeps less than 1 % of the bytes written.",
+            direct(rows),
+        )
+        .require(
+            "With --buffered it keeps more than half of the vSSD, so the measurement detects cached data.",
+            buffered(rows),
+        )
 }
 
-fn not_measured() -> String {
-    "It was not measured.".to_owned()
+fn direct(rows: &[DirectIoRow]) -> Option<Measured> {
+    let of = || rows.iter().filter(|row| row.mode == "direct");
+    let most = of().map(|row| row.resident_bytes).max()?;
+    // The fill alone: the fewest bytes moved while any could be cached.
+    let moved = of().map(|row| row.moved_bytes).filter(|bytes| *bytes > 0);
+    let share = most as f64 / moved.min()? as f64;
+    let evidence = format!("At most {:.3} % of the bytes written.", share * 100.0);
+    Some(Measured::new(share < DIRECT_MOST, evidence))
+}
+
+fn buffered(rows: &[DirectIoRow]) -> Option<Measured> {
+    let mut rows = rows.iter();
+    let end = rows.find(|row| row.mode == "buffered" && row.phase == "after")?;
+    let share = end.resident_bytes as f64 / end.vssd_bytes.max(1) as f64;
+    let evidence = format!("{:.1} %.", share * 100.0);
+    Some(Measured::new(share > BUFFERED_LEAST, evidence))
 }
 
 #[cfg(test)]

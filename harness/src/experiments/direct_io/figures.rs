@@ -1,68 +1,40 @@
-//! Bytes of the pool in the page cache over time.
+//! Bytes of the backing file in the page cache over time.
 
 use anyhow::Result;
-use plotters::prelude::*;
-use results::chart::axis::Axis;
-use results::chart::sheet::{Area, BLUE, Header, Swatch, VERMILLION, dress, sheet};
-use results::chart::{Drawing, Figure, scale};
+use results::chart::Drawing;
+use results::chart::plot::{self, Plot};
+use results::chart::scale::Scale;
+use results::chart::series::Series;
+use results::chart::sheet::{BLUE, VERMILLION};
+use results::quantity;
 
 use super::rows::DirectIoRow;
 
-const MODES: [(&str, RGBColor); 2] = [("direct", BLUE), ("buffered", VERMILLION)];
-
-const MIB: f64 = (1 << 20) as f64;
-
 /// The figure; none when there are no rows.
 pub(crate) fn draw(rows: &[DirectIoRow]) -> Result<Vec<Drawing>> {
-    let Some(first) = rows.first() else {
-        return Ok(Vec::new());
-    };
-    let title = "What the page cache of the host holds of the pool";
-    let header = Header {
-        title,
-        subtitle: &format!(
-            "A client writes a vSSD of {} in order, and then reads it at random.",
-            scale::bytes(first.vssd_bytes as f64)
-        ),
-        legend: MODES
-            .iter()
-            .map(|(mode, color)| (Swatch::Line(*color), (*mode).to_owned()))
-            .collect(),
-    };
-    let svg = sheet(&header, |area| chart(area, rows))?;
-    let figure = Figure {
-        stem: "direct_io",
-        title: title.to_owned(),
-        caption: "Each line is a backend of its own on a file of its own, from before the first \
-                  request to after the last. `direct` is how the backend runs unless told otherwise; \
-                  `buffered` shows what the instrument sees when data do go through the page cache."
-            .to_owned(),
-    };
-    Ok(vec![(figure, svg)])
-}
-
-fn chart(area: &Area<'_>, rows: &[DirectIoRow]) -> Result<()> {
-    let most = |value: fn(&DirectIoRow) -> f64| rows.iter().map(value).fold(0.001, f64::max);
-    let end = most(|row| row.at_ns as f64 / 1e6);
-    let top = most(|row| row.resident_bytes.max(row.vssd_bytes) as f64 / MIB) * 1.08;
-    let mut chart = ChartBuilder::on(area)
-        .margin(14)
-        .margin_right(28)
-        .x_label_area_size(52)
-        .y_label_area_size(100)
-        .build_cartesian_2d(
-            Axis::linear(0.0..end, scale::linear_ticks(end, 10), scale::count),
-            Axis::linear(-0.02 * top..top, scale::linear_ticks(top, 6), scale::count),
-        )?;
-    let mut mesh = chart.configure_mesh();
-    dress(&mut mesh);
-    mesh.x_desc("Time (ms)").y_desc("Resident (MiB)").draw()?;
-    for (mode, color) in MODES {
+    let vssd_bytes = rows.first().map_or(0, |row| row.vssd_bytes) as f64;
+    let lines = [("direct", BLUE), ("buffered", VERMILLION)].map(|(mode, color)| {
         let of = rows.iter().filter(|row| row.mode == mode);
-        let path: Vec<(f64, f64)> = of
-            .map(|row| (row.at_ns as f64 / 1e6, row.resident_bytes as f64 / MIB))
-            .collect();
-        chart.draw_series([PathElement::new(path, color.stroke_width(3))])?;
-    }
-    Ok(())
+        let mib = |row: &DirectIoRow| row.resident_bytes as f64 / f64::from(1 << 20);
+        Series::line(
+            mode,
+            color,
+            of.map(|row| (row.at_ns as f64 / 1e6, mib(row))),
+        )
+    });
+    plot::draw([Plot::new(
+        "direct_io",
+        "The pool in the host's page cache",
+        Scale::linear("Time (ms)"),
+        Scale::linear("Resident (MiB)"),
+    )
+    .subtitle(format!(
+        "A client writes a vSSD of {} sequentially, then reads it at random.",
+        quantity::bytes(vssd_bytes)
+    ))
+    .caption(
+        "Each line is one backend with its own file, from before the first request until after the last. `direct` \
+         is the backend's default. `buffered` is the control: its data pass through the page cache.",
+    )
+    .panel("", lines)])
 }

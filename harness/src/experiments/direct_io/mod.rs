@@ -1,4 +1,4 @@
-//! What the host's page cache holds of the pool while data move.
+//! How much of the pool the host's page cache holds during I/O.
 
 pub(crate) mod claims;
 pub(crate) mod figures;
@@ -21,8 +21,8 @@ pub(crate) struct DirectIo;
 
 impl Experiment for DirectIo {
     const NAME: &'static str = "direct-io";
-    const PURPOSE: &'static str = "how much of what a client writes and reads the host's page cache keeps, past it and \
-                 through it";
+    const PURPOSE: &'static str =
+        "how much data the host's page cache keeps with direct and with buffered I/O";
     const DEFAULTS: &'static str = include_str!("defaults.toml");
     const NEEDS: Needs = Needs::Guest;
 

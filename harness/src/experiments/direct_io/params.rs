@@ -8,7 +8,7 @@ use vssd_host::size::ByteSize;
 
 use crate::experiments::common::params;
 
-/// What the client writes at once; the size of the vSSD is a multiple of it.
+/// Bytes of a write of the fill; the size of the vSSD is a multiple of it.
 const UNIT: u64 = 1 << 20;
 
 #[derive(Clone, Debug, Deserialize)]
@@ -36,7 +36,7 @@ impl TryFrom<Raw> for Params {
             size.0 > 0 && size.0.is_multiple_of(UNIT),
             "`size` is {size}: choose a multiple of 1 MiB"
         );
-        ensure!(raw.sample_ms > 0, "`sample_ms` counts from 1");
+        ensure!(raw.sample_ms > 0, "`sample_ms` is 0: choose at least 1");
         Ok(Self {
             size,
             read: Duration::from_millis(raw.read_ms),

@@ -9,14 +9,14 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct DirectIoRow {
     /// How the backend opened the file: `direct`, or `buffered` (`--buffered`).
     pub mode: String,
-    /// `before` the first request; `write`: the whole vSSD, in order; `read`: at random; `after`
-    /// the last request.
+    /// `before` the first request; `write`: the whole vSSD, sequentially; `read`: at random;
+    /// `after` the last request.
     pub phase: String,
-    /// Time of the sample, since the client connected.
+    /// Time of the sample since the client connected.
     pub at_ns: u64,
     /// Bytes of the backing file in the page cache, by cachestat(2).
     pub resident_bytes: u64,
-    /// Bytes that the client had written and read when the phase had ended; 0 in `before`.
+    /// Bytes written and read by the client by the end of the phase; 0 in `before`.
     pub moved_bytes: u64,
     /// Bytes of the vSSD.
     pub vssd_bytes: u64,

@@ -1,4 +1,4 @@
-//! How it runs.
+//! Runs the direct-io experiment.
 
 use std::fs::File;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -17,7 +17,7 @@ use super::params::Params;
 use super::rows::DirectIoRow;
 use crate::experiments::common::lab::Lab;
 
-/// The reads.
+/// Reads after the fill.
 const READS: Load = Load {
     pattern: Pattern::RandomRead,
     bytes: 64 << 10,
@@ -47,7 +47,7 @@ fn one(
     let path = place.path().join("backing.img");
     let backing = path
         .to_str()
-        .context("the temporary folder's path is no text")?;
+        .context("the path of the temporary folder is not UTF-8")?;
     let server = Server::ours(place.path(), backing, params.size.0, more)?;
     let mut client = Client::vhost_user(&server.socket, params.size.0)?;
     let file = File::open(&path).with_context(|| format!("open {backing}"))?;
@@ -64,7 +64,7 @@ fn one(
             })
         })
     };
-    record("before", vec![look(&file, began)?], 0)?;
+    record("before", vec![sample(&file, began)?], 0)?;
     let (samples, ()) = sampled(&file, began, params.sample, || client.fill())?;
     let mut moved = params.size.0;
     record("write", samples, moved)?;
@@ -73,17 +73,17 @@ fn one(
     })?;
     moved += reads.requests * u64::from(READS.bytes);
     record("read", samples, moved)?;
-    record("after", vec![look(&file, began)?], moved)
+    record("after", vec![sample(&file, began)?], moved)
 }
 
 /// The time since `began`, nanoseconds, and the bytes in the page cache.
-fn look(file: &File, began: Instant) -> Result<(u64, u64)> {
+fn sample(file: &File, began: Instant) -> Result<(u64, u64)> {
     let resident = resident_bytes(file)
-        .context("ask what the page cache holds: that needs Linux 6.5 or newer")?;
+        .context("query the page cache with cachestat(2), which needs Linux 6.5 or newer")?;
     Ok((began.elapsed().as_nanos() as u64, resident))
 }
 
-/// Does something and looks at the page cache meanwhile, every `each`.
+/// Samples the page cache every `each` while `work` runs.
 fn sampled<T>(
     file: &File,
     began: Instant,
@@ -91,14 +91,14 @@ fn sampled<T>(
     work: impl FnOnce() -> Result<T>,
 ) -> Result<(Vec<(u64, u64)>, T)> {
     thread::scope(|scope| {
-        // Hung up when the work is done.
+        // Dropping the sender stops the sampler.
         let (working, done) = mpsc::channel::<()>();
         let sampler = scope.spawn(move || -> Result<Vec<(u64, u64)>> {
-            let mut samples = vec![look(file, began)?];
+            let mut samples = vec![sample(file, began)?];
             while done.recv_timeout(each) == Err(RecvTimeoutError::Timeout) {
-                samples.push(look(file, began)?);
+                samples.push(sample(file, began)?);
             }
-            samples.push(look(file, began)?);
+            samples.push(sample(file, began)?);
             Ok(samples)
         });
         let result = work();

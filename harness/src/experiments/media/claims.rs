@@ -1,254 +1,231 @@
 //! Claims of the media experiment.
 
-use results::chart::scale;
-use results::verdict::{Source, Table, Verdict};
+use results::quantity;
+use results::table::{Table, or_dash};
+use results::verdict::{Measured, Verdict, distinct};
 
 use super::rows::{MediaRow, MediaWearRow};
 
-/// How much longer than the model and the way there together a request may take,
+/// Bar for the median: factor over model plus path,
 const TOLERANCE: f64 = 1.25;
 
-/// or how many nanoseconds longer: it is held back by a timer, and woken by it.
+/// or nanoseconds over it, as a timer ends the delay of a request.
 const TIMER_NS: u64 = 250_000;
 
-/// So many times the rate of a medium that is the bottleneck is served without one.
+/// A medium is the bottleneck if the path alone serves this many times its rate.
 const BOTTLENECK: f64 = 10.0;
 
-/// By what share the rate of many requests may miss the model's.
+/// Bar for the relative error of the rate at high depth.
 const RATE_TOLERANCE: f64 = 0.25;
 
-/// By what share write amplification may miss the model's.
+/// Bar for the relative error of write amplification.
 const WEAR_TOLERANCE: f64 = 0.1;
 
 /// The medium without a model.
 pub(crate) const NONE: &str = "none";
 
-/// The rows, found by what they are about.
+/// The rows, looked up by load.
 pub(crate) struct Rows<'a>(pub &'a [MediaRow]);
 
-impl Rows<'_> {
-    /// One of them.
-    pub(crate) fn find(&self, medium: &str, side: &str, op: &str, deep: bool) -> Option<&MediaRow> {
+impl<'a> Rows<'a> {
+    /// The row of a load; `deep` is any depth above 1.
+    pub(crate) fn find(
+        &self,
+        medium: &str,
+        side: &str,
+        op: &str,
+        deep: bool,
+    ) -> Option<&'a MediaRow> {
         self.0.iter().find(|row| {
             row.medium == medium && row.side == side && row.op == op && (row.depth > 1) == deep
         })
     }
 
-    /// Names of the media that have a model, in the order in which they were measured.
-    pub(crate) fn media(&self) -> Vec<&str> {
-        let mut media = Vec::new();
-        for row in self.0.iter().filter(|row| row.medium != NONE) {
-            if !media.contains(&row.medium.as_str()) {
-                media.push(row.medium.as_str());
-            }
-        }
-        media
+    /// Names of the media with a model, in the order of measurement.
+    pub(crate) fn media(&self) -> Vec<&'a str> {
+        let media = self.0.iter().map(|row| row.medium.as_str());
+        distinct(media.filter(|medium| *medium != NONE))
+    }
+
+    /// Each measured row with the model's for the same load.
+    fn pairs(&self) -> Vec<Pair<'a>> {
+        let measured = self.0.iter().filter(|row| row.side != "model");
+        let pair = |row: &'a MediaRow| {
+            Some((
+                row,
+                self.find(&row.medium, "model", &row.op, row.depth > 1)?,
+            ))
+        };
+        measured.filter_map(pair).collect()
+    }
+
+    /// The row of the same load without a model: the path to the medium.
+    fn path(&self, row: &MediaRow) -> Option<&'a MediaRow> {
+        self.find(NONE, &row.side, &row.op, row.depth > 1)
     }
 }
 
-/// A row of somebody who measured, with the model's for the same load.
+/// A measured row and the model's.
 type Pair<'a> = (&'a MediaRow, &'a MediaRow);
 
 /// Judges the rows.
 pub(crate) fn judge(rows: &[MediaRow], wear: &[MediaWearRow]) -> Verdict {
-    let mut verdict = Verdict {
-        title: "Media that are not there".to_owned(),
-        claims: Vec::new(),
-        findings: Vec::new(),
-        tables: vec![latency_table(&Rows(rows)), wear_table(wear)],
-    };
     let rows = Rows(rows);
-    let measured = rows.0.iter().filter(|row| row.side != "model");
-    let pairs: Vec<Pair<'_>> = measured
-        .filter_map(|row| {
-            let model = rows.find(&row.medium, "model", &row.op, row.depth > 1)?;
-            Some((row, model))
-        })
-        .collect();
-    never_sooner(&mut verdict, &rows, &pairs);
-    no_later(&mut verdict, &rows, &pairs);
-    parallelism(&mut verdict, &rows, &pairs);
-    wear_claims(&mut verdict, wear);
-    floor_finding(&mut verdict, &rows);
-    verdict
+    let pairs = rows.pairs();
+    Verdict::new("Emulated media")
+        .require(
+            "No request of client or guest completes sooner than its model predicts.",
+            never_sooner(&rows, &pairs),
+        )
+        .require(
+            "Where a medium is slower than the path to it, the median exceeds model plus path by at most a quarter, \
+             or by 0.25 ms for the timer and a busy processor.",
+            no_later(&rows, &pairs),
+        )
+        .require(
+            "With many requests in flight, a medium that is the bottleneck serves the rate of its model, within a \
+             quarter.",
+            rates(&rows, &pairs),
+        )
+        .require(
+            "Wear counts every byte that client and guest wrote.",
+            Measured::every(wear, "media", |row| {
+                row.host_bytes == row.sent_bytes && row.media_bytes >= row.host_bytes
+            }),
+        )
+        .require(
+            "Write amplification of overwritten flash is that of its model under the same writes on a virtual clock, \
+             within a tenth.",
+            amplification(wear),
+        )
+        .findings(faster_than_the_path(&rows))
+        .tables([latency_table(&rows), wear_table(wear)])
 }
 
-fn never_sooner(verdict: &mut Verdict, rows: &Rows<'_>, pairs: &[Pair<'_>]) {
-    // One request on a medium that does nothing else is the soonest there is.
-    let soonest = |row: &MediaRow| {
+fn never_sooner(rows: &Rows<'_>, pairs: &[Pair<'_>]) -> Option<Measured> {
+    // The lower bound is a single request on an idle medium.
+    let is_sooner = |row: &MediaRow| {
         let alone = rows.find(&row.medium, "model", &row.op, false);
-        alone.map_or(0, |row| row.min_ns)
+        alone.is_some_and(|alone| row.min_ns < alone.min_ns)
     };
-    let sooner = pairs
-        .iter()
-        .filter(|(row, _)| row.min_ns < soonest(row))
-        .count();
+    let sooner = pairs.iter().filter(|(row, _)| is_sooner(row)).count();
     let requests: u64 = pairs.iter().map(|(row, _)| row.requests).sum();
-    verdict.claim(
-        Source::Requirement,
-        "No request, of the client or of the guest, ends sooner than the model has it.",
-        !pairs.is_empty() && sooner == 0,
-        format!(
-            "{sooner} of {} loads had one that did; {requests} requests in all.",
-            pairs.len()
-        ),
+    let evidence = format!(
+        "In {sooner} of {} loads; {requests} requests in total.",
+        pairs.len()
     );
+    (!pairs.is_empty()).then(|| Measured::new(sooner == 0, evidence))
 }
 
-/// What the way to the medium takes alone, for the same load.
-fn floor<'a>(rows: &'a Rows<'_>, row: &MediaRow) -> Option<&'a MediaRow> {
-    rows.find(NONE, &row.side, &row.op, row.depth > 1)
-}
-
-fn no_later(verdict: &mut Verdict, rows: &Rows<'_>, pairs: &[Pair<'_>]) {
-    let off = |(row, model): &Pair<'_>| {
-        let way = floor(rows, row).filter(|_| row.depth == 1)?;
-        let both = model.p50_ns + way.p50_ns;
-        let most = (both as f64 * TOLERANCE).max((both + TIMER_NS) as f64);
-        (model.p50_ns > way.p50_ns)
-            .then_some((row.p50_ns as f64 - both as f64, row.p50_ns as f64 <= most))
+fn no_later(rows: &Rows<'_>, pairs: &[Pair<'_>]) -> Option<Measured> {
+    let excess = |(row, model): &Pair<'_>| {
+        let path = rows.path(row).filter(|_| row.depth == 1)?;
+        let both = (model.p50_ns + path.p50_ns) as f64;
+        let most = (both * TOLERANCE).max(both + TIMER_NS as f64);
+        let p50 = row.p50_ns as f64;
+        (model.p50_ns > path.p50_ns).then_some((p50 - both, p50 <= most))
     };
-    let offs: Vec<(f64, bool)> = pairs.iter().filter_map(off).collect();
-    let most = offs.iter().map(|(off, _)| *off).fold(0.0, f64::max);
-    verdict.claim(
-        Source::Requirement,
-        "Where a medium is slower than the way to it, half of the requests take no longer than model and way together, and a quarter of that or 0.25 ms for the timer that ends them and for a processor that is busy.",
-        !offs.is_empty() && offs.iter().all(|(_, holds)| *holds),
-        format!("At most {} more, of {} loads.", scale::time(most), offs.len()),
+    let excesses: Vec<(f64, bool)> = pairs.iter().filter_map(excess).collect();
+    let most = excesses.iter().map(|(ns, _)| *ns).fold(0.0, f64::max);
+    let evidence = format!(
+        "At most {} over, in {} loads.",
+        quantity::time(most),
+        excesses.len()
     );
+    let holds = excesses.iter().all(|(_, holds)| *holds);
+    (!excesses.is_empty()).then(|| Measured::new(holds, evidence))
 }
 
-fn parallelism(verdict: &mut Verdict, rows: &Rows<'_>, pairs: &[Pair<'_>]) {
+fn rates(rows: &Rows<'_>, pairs: &[Pair<'_>]) -> Option<Measured> {
     let ratio = |(row, model): &Pair<'_>| {
-        let way = floor(rows, row).filter(|_| row.depth > 1)?;
-        (model.iops() < way.iops() / BOTTLENECK).then(|| row.iops() / model.iops())
+        let path = rows.path(row).filter(|_| row.depth > 1)?;
+        (model.iops() < path.iops() / BOTTLENECK).then(|| row.iops() / model.iops())
     };
     let ratios: Vec<f64> = pairs.iter().filter_map(ratio).collect();
-    let off = ratios.iter().map(|ratio| (ratio - 1.0).abs());
-    let most = off.fold(0.0, f64::max);
-    verdict.claim(
-        Source::Requirement,
-        "With many requests under way, a medium that is the bottleneck serves as many a second as its model, within a quarter.",
-        !ratios.is_empty() && most <= RATE_TOLERANCE,
-        format!(
-            "{} times the model's rate.",
-            ratios.iter().map(|r| format!("{r:.2}")).collect::<Vec<_>>().join(", ")
-        ),
-    );
-}
-
-fn wear_claims(verdict: &mut Verdict, wear: &[MediaWearRow]) {
-    let counted = wear
+    let most = ratios
         .iter()
-        .filter(|row| row.host_bytes == row.sent_bytes && row.media_bytes >= row.host_bytes)
-        .count();
-    verdict.claim(
-        Source::Requirement,
-        "Wear counts every byte that client and guest wrote.",
-        !wear.is_empty() && counted == wear.len(),
-        format!("On {counted} of {} media.", wear.len()),
-    );
-    let erased = wear.iter().filter(|row| row.erases > 0);
-    let off = |row: &MediaWearRow| row.write_amplification / row.model_write_amplification - 1.0;
-    let ratios: Vec<f64> = erased.map(off).collect();
-    let most = ratios.iter().map(|off| off.abs()).fold(0.0, f64::max);
-    verdict.claim(
-        Source::Requirement,
-        "Flash that is written over copies as much as its model does, written in the same manner on a virtual clock, within a tenth.",
-        !ratios.is_empty() && most <= WEAR_TOLERANCE,
-        format!("{:.1} % off.", most * 100.0),
-    );
+        .map(|ratio| (ratio - 1.0).abs())
+        .reduce(f64::max)?;
+    let texts: Vec<String> = ratios.iter().map(|ratio| format!("{ratio:.2}x")).collect();
+    let evidence = format!("{} the model's rate.", texts.join(", "));
+    Some(Measured::new(most <= RATE_TOLERANCE, evidence))
 }
 
-fn floor_finding(verdict: &mut Verdict, rows: &Rows<'_>) {
-    let faster = |medium: &&&str| {
+fn amplification(wear: &[MediaWearRow]) -> Option<Measured> {
+    let error =
+        |row: &MediaWearRow| (row.write_amplification / row.model_write_amplification - 1.0).abs();
+    let errors = wear.iter().filter(|row| row.erases > 0).map(error);
+    let most = errors.reduce(f64::max)?;
+    let evidence = format!("{:.1} % off.", most * 100.0);
+    Some(Measured::new(most <= WEAR_TOLERANCE, evidence))
+}
+
+/// The media that are faster than the path to them.
+fn faster_than_the_path(rows: &Rows<'_>) -> Option<String> {
+    let path = rows.find(NONE, "guest", "read", false)?;
+    let mut media = rows.media();
+    media.retain(|medium| {
         let model = rows.find(medium, "model", "read", false);
-        let way = rows.find(NONE, "guest", "read", false);
-        model
-            .zip(way)
-            .is_some_and(|(model, way)| model.p50_ns < way.p50_ns)
-    };
-    let media = rows.media();
-    let names: Vec<&str> = media.iter().filter(faster).copied().collect();
-    if let Some(way) = rows.find(NONE, "guest", "read", false)
-        && !names.is_empty()
-    {
-        verdict.findings.push(format!(
-            "For reads of a guest the way to the medium takes {} by itself. {} answer sooner than that, so their times are those of the way.",
-            scale::time(way.p50_ns as f64),
-            names.join(", ")
-        ));
-    }
+        model.is_some_and(|model| model.p50_ns < path.p50_ns)
+    });
+    (!media.is_empty()).then(|| {
+        format!(
+            "A guest's read takes {} on the path alone. The models of {} are faster than that, so their times are \
+             those of the path.",
+            quantity::time(path.p50_ns as f64),
+            media.join(", ")
+        )
+    })
 }
 
 fn latency_table(rows: &Rows<'_>) -> Table {
-    let head = [
-        "medium",
-        "op",
-        "model, one at a time",
-        "client",
-        "guest",
-        "model, many at a time (1/s)",
-        "client (1/s)",
-    ];
-    let time = |row: Option<&MediaRow>| {
-        row.map_or_else(|| "-".to_owned(), |row| scale::time(row.p50_ns as f64))
-    };
-    let rate = |row: Option<&MediaRow>| {
-        row.map_or_else(|| "-".to_owned(), |row| format!("{:.0}", row.iops()))
-    };
     let media = [NONE].into_iter().chain(rows.media());
-    let lines = media.flat_map(|medium| ["read", "write"].map(|op| (medium, op)));
-    Table {
-        title: "Half of the requests take no longer, and how many end in a second".to_owned(),
-        head: head.map(str::to_owned).to_vec(),
-        rows: lines
-            .map(|(medium, op)| {
-                vec![
-                    medium.to_owned(),
-                    op.to_owned(),
-                    time(rows.find(medium, "model", op, false)),
-                    time(rows.find(medium, "client", op, false)),
-                    time(rows.find(medium, "guest", op, false)),
-                    rate(rows.find(medium, "model", op, true)),
-                    rate(rows.find(medium, "client", op, true)),
-                ]
-            })
-            .collect(),
-    }
+    let time = |(medium, op): &(&str, &str), side: &str| {
+        let row = rows.find(medium, side, op, false);
+        or_dash(row, |row| quantity::time(row.p50_ns as f64))
+    };
+    let rate = |(medium, op): &(&str, &str), side: &str| {
+        let row = rows.find(medium, side, op, true);
+        or_dash(row, |row| format!("{:.0}", row.iops()))
+    };
+    Table::of(
+        "Median time of a request, and requests a second",
+        media.flat_map(|medium| [(medium, "read"), (medium, "write")]),
+        &[
+            ("medium", &|(medium, _)| (*medium).to_owned()),
+            ("op", &|(_, op)| (*op).to_owned()),
+            ("model, depth 1", &|load| time(load, "model")),
+            ("client, depth 1", &|load| time(load, "client")),
+            ("guest, depth 1", &|load| time(load, "guest")),
+            ("model, many in flight (1/s)", &|load| rate(load, "model")),
+            ("client, many in flight (1/s)", &|load| rate(load, "client")),
+        ],
+    )
 }
 
 fn wear_table(wear: &[MediaWearRow]) -> Table {
-    let head = [
-        "medium",
-        "written by requests",
-        "written by the medium",
-        "write amplification",
-        "erases",
-        "cycles, most",
-        "cycles, mean",
-        "wears out from",
-    ];
-    Table {
-        title: "Wear".to_owned(),
-        head: head.map(str::to_owned).to_vec(),
-        rows: wear
-            .iter()
-            .map(|row| {
-                vec![
-                    row.medium.clone(),
-                    scale::bytes(row.host_bytes as f64),
-                    scale::bytes(row.media_bytes as f64),
-                    format!("{:.2}", row.write_amplification),
-                    row.erases.to_string(),
-                    format!("{:.1}", row.cycles_max),
-                    format!("{:.1}", row.cycles_mean),
-                    row.cycles_limit
-                        .map_or_else(|| "-".to_owned(), |limit| limit.to_string()),
-                ]
-            })
-            .collect(),
-    }
+    Table::of(
+        "Wear",
+        wear,
+        &[
+            ("medium", &|row| row.medium.clone()),
+            ("written by requests", &|row| {
+                quantity::bytes(row.host_bytes as f64)
+            }),
+            ("written by the medium", &|row| {
+                quantity::bytes(row.media_bytes as f64)
+            }),
+            ("write amplification", &|row| {
+                format!("{:.2}", row.write_amplification)
+            }),
+            ("erases", &|row| row.erases.to_string()),
+            ("cycles, max", &|row| format!("{:.1}", row.cycles_max)),
+            ("cycles, mean", &|row| format!("{:.1}", row.cycles_mean)),
+            ("rated cycles", &|row| {
+                or_dash(row.cycles_limit, |limit| limit.to_string())
+            }),
+        ],
+    )
 }
 
 #[cfg(test)]

@@ -1,9 +1,8 @@
-//! What a client and a guest measure of media that are not there.
+//! Times and wear of emulated media, as a client and a guest measure them.
 //!
-//! For each medium a backend in memory emulates its model. A client
-//! without a guest and then a guest read and write it at random; beside them goes the
-//! model by itself, on a virtual clock. A backend without a model shows what the way to
-//! the medium takes alone.
+//! For each medium a backend in memory emulates its model. A client without a guest and then a
+//! guest read and write it at random; the model alone runs the same loads on a virtual clock. A
+//! backend without a model measures the path to the medium.
 
 pub(crate) mod claims;
 pub(crate) mod figures;
@@ -26,8 +25,8 @@ pub(crate) struct Media;
 
 impl Experiment for Media {
     const NAME: &'static str = "media";
-    const PURPOSE: &'static str = "what a client and a guest measure of a disk, of flash and of memories that are not \
-                 there, beside what their models say, and how these wear";
+    const PURPOSE: &'static str = "request times and wear of emulated disk, flash and memories, for a client and for a \
+                 guest, against their models";
     const DEFAULTS: &'static str = include_str!("defaults.toml");
     const NEEDS: Needs = Needs::Qemu("measures times, and a twin has none");
 

@@ -11,7 +11,7 @@ use crate::experiments::common::params;
 /// Bytes of a request, and of a block.
 pub(super) const BLOCK: u64 = 4096;
 
-/// What the client writes at once when it writes everything.
+/// Bytes of a write of the fill.
 pub(super) const UNIT: u64 = 1 << 20;
 
 #[derive(Clone, Debug, Deserialize)]

@@ -1,4 +1,4 @@
-//! How it runs.
+//! Runs the media experiment.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -25,7 +25,7 @@ use super::rows::{MediaRow, MediaWearRow};
 use crate::experiments::common::boot;
 use crate::experiments::common::lab::Lab;
 
-/// How long a guest or a backend may take for anything.
+/// Timeout of each operation of a guest or a backend.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
@@ -53,21 +53,21 @@ struct Run<'a> {
     lab: &'a Lab,
     folder: &'a mut RunFolder,
     medium: Option<MediaKind>,
-    /// What was asked of it so far, in order.
+    /// Loads so far, in order.
     history: Vec<Step>,
 }
 
-/// Something that was asked of a medium.
+/// A load on a medium.
 #[derive(Clone, Copy)]
 enum Step {
-    /// To write all of it in order.
+    /// A sequential write of all of it.
     Fill,
-    /// Requests anywhere.
+    /// Requests at random.
     Random {
         op: Direction,
         depth: u16,
         requests: u64,
-        /// Whether they were measured, without a guest.
+        /// Whether the client measured them, and the model shall.
         measured: bool,
     },
 }
@@ -120,7 +120,7 @@ impl Run<'_> {
         });
     }
 
-    /// Blocks that were written so far.
+    /// Blocks written so far.
     fn sent_blocks(&self) -> u64 {
         let blocks = self.history.iter().map(|step| match step {
             Step::Fill => self.params.blocks(),
@@ -151,8 +151,8 @@ impl Run<'_> {
 
     /// Times of the requests of a load, and of all together, nanoseconds.
     ///
-    /// Flash collects garbage in bursts of tens of milliseconds. So when many write it at a
-    /// time they write it over several times.
+    /// Flash collects garbage in bursts of tens of milliseconds, so writes at high depth overwrite
+    /// it several times.
     fn load(&self, client: &mut Client, op: Direction, depth: u16) -> Result<(Histogram, u64)> {
         let flash = self.medium == Some(MediaKind::SlcFlash);
         let at_least = match (flash, op, depth) {
@@ -189,7 +189,7 @@ impl Run<'_> {
             {
                 self.history.push(Step::Fill);
             }
-            other => bail!("the guest could not write its vSSD: {other:?}"),
+            other => bail!("fill the guest's vSSD: {other:?}"),
         }
         for (op, writes) in [(Direction::Read, 0), (Direction::Write, 100)] {
             let command = Command::Stress(command::Stress {
@@ -206,7 +206,7 @@ impl Run<'_> {
         guest.shut_down()
     }
 
-    /// As many requests as a load has time for on this medium.
+    /// Requests that fit into the duration of a load on this medium.
     fn requests(&self, op: Direction) -> u64 {
         let one_ns = self.medium.map_or(0, |kind| match op {
             Direction::Read => kind.times().read_ns,
@@ -216,8 +216,7 @@ impl Run<'_> {
         fit.clamp(10, self.params.requests)
     }
 
-    /// The model by itself, asked for the same in the same order, and what both did to
-    /// the medium.
+    /// Runs the same loads in the same order on the model alone, and records the wear of both.
     fn model(&mut self, kind: MediaKind, wear: Wear) -> Result<()> {
         let len = self.params.size.0;
         let mut model = MediaModel::new(kind, len)?;
@@ -267,7 +266,7 @@ fn load_of(op: Direction, depth: u16) -> Load {
     }
 }
 
-/// Writes all of a model in order; returns when that ends, nanoseconds.
+/// Writes all of a model sequentially; returns the end time, nanoseconds.
 fn fill(model: &mut MediaModel, len: u64, mut now_ns: u64) -> u64 {
     for offset in (0..len).step_by(UNIT as usize) {
         now_ns = model.start(now_ns, Direction::Write, offset, UNIT);
@@ -275,9 +274,8 @@ fn fill(model: &mut MediaModel, len: u64, mut now_ns: u64) -> u64 {
     now_ns
 }
 
-/// Has `depth` requests under way at any time from `begin_ns` on, each anywhere. They
-/// end in the order in which they began, as the device has it of all requests: used
-/// entries are published in ring order.
+/// Keeps `depth` random requests in flight from `begin_ns` on. They complete in the order of
+/// submission, as on the device, which publishes used entries in ring order.
 fn closed_loop(
     (model, len): (&mut MediaModel, u64),
     (op, depth): (Direction, u16),
@@ -298,14 +296,14 @@ fn closed_loop(
     Times::of(&latency, last_ns - begin_ns)
 }
 
-/// What the backend says of the wear of its medium.
+/// The wear of the backend's medium.
 fn wear(control: &Path) -> Result<Wear> {
     let mut control = Control::connect(control, Some(PATIENCE))?;
     let media = control.status()?.pool.media;
-    media.context("the backend does not tell of its medium's wear")
+    media.context("the status of the backend has no wear")
 }
 
-/// Blocks that a guest under stress wrote.
+/// Blocks that a guest's stress command wrote.
 fn written(reports: &[Report]) -> Result<u64> {
     reports
         .iter()
@@ -321,7 +319,7 @@ fn written(reports: &[Report]) -> Result<u64> {
         .context("requests of the guest failed")
 }
 
-/// How long requests took.
+/// Times of requests.
 struct Times {
     requests: u64,
     elapsed_ns: u64,
@@ -335,7 +333,7 @@ impl Times {
         Self {
             requests: latency.len(),
             elapsed_ns,
-            // The longest that is not told apart from the least.
+            // The upper end of the lowest bucket.
             min_ns: latency.highest_equivalent(latency.min()),
             p50_ns: latency.value_at_quantile(0.5),
             p99_ns: latency.value_at_quantile(0.99),

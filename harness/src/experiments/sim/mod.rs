@@ -1,6 +1,5 @@
-//! A block cache on paper. The policies of the guest's cache see the
-//! accesses of a trace or of a made-up workload, without a guest or a device, and what
-//! comes out is how often they miss.
+//! Simulation of the guest's block cache: its policies process the accesses of a trace or of a
+//! synthetic workload, without a guest or a device, and their misses are counted.
 //!
 //! ```text
 //!  trace | workload ─▶ Input ─┬─ policy × size ─▶ misses
@@ -28,9 +27,9 @@ pub(crate) struct Sim;
 
 impl Experiment for Sim {
     const NAME: &'static str = "sim";
-    const PURPOSE: &'static str = "how often the policies of the guest's block cache miss, by size, with the accesses of a trace or of a \
-                                   workload, and what the miss-ratio curve of LRU is";
-    const SETUP: &'static str = "No guest and no device takes part.";
+    const PURPOSE: &'static str = "miss ratios of the guest's block cache by policy and size, for a trace or a workload, and the \
+                                   miss-ratio curve of LRU";
+    const SETUP: &'static str = "It needs no guest and no device.";
     const DEFAULTS: &'static str = include_str!("defaults.toml");
     const NEEDS: Needs = Needs::Nothing;
 

@@ -14,7 +14,7 @@ use simulate::trace::options::ReadArgs;
 use terminal::progress::Progress;
 use workloads::Workload;
 
-/// Every policy and the bound.
+/// Every policy and the optimum.
 const ALL: &str = "all";
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -31,7 +31,7 @@ pub(crate) struct Raw {
     pub(crate) mrc: Vec<String>,
 }
 
-/// How a trace is read, in the spelling of the command line.
+/// How to read a trace, as on the command line.
 #[derive(Parser)]
 #[command(no_binary_name = true)]
 struct Reading {
@@ -40,7 +40,7 @@ struct Reading {
     read: ReadArgs,
 }
 
-/// What is simulated.
+/// Source of the accesses.
 #[derive(Clone, Debug)]
 enum Source {
     Trace {
@@ -64,14 +64,14 @@ pub(crate) struct Params {
     pub(super) methods: Vec<Method>,
 }
 
-/// Reads a workload, or says which there are.
+/// Parses a workload; the error lists the kinds.
 pub(crate) fn parse_workload(text: &str) -> Result<Workload, String> {
     text.parse().map_err(|_| {
         format!("invalid workload `{text}`; expected zipf:EXPONENT, gaussian:MEAN,SD, uniform, sequential, hotspot:BLOCKS,SHARE,SPEED")
     })
 }
 
-/// Reads a share in percent.
+/// Parses a share in percent.
 pub(crate) fn parse_share(text: &str) -> Result<f64, String> {
     let number = text.strip_suffix('%').map(str::parse::<f64>);
     match number {
@@ -120,7 +120,7 @@ impl TryFrom<Raw> for Params {
                 let words = ["trace"].into_iter().chain(raw.read.split_whitespace());
                 let reading = Reading::try_parse_from(words)
                     .with_context(|| format!("`read` is `{}`", raw.read))?;
-                // What goes together is checked before anything runs.
+                // Invalid combinations fail before the run.
                 reading.read.options()?;
                 Source::Trace {
                     path: raw.trace,
@@ -172,7 +172,7 @@ impl Params {
         Ok(blocks)
     }
 
-    /// Accesses at the beginning that do not count.
+    /// Leading accesses that are not counted.
     pub(super) fn warmup(&self, accesses: usize) -> usize {
         (self.warmup * accesses as f64) as usize
     }

@@ -1,4 +1,4 @@
-//! What it records.
+//! Rows of the sim experiment.
 
 use results::row::Row;
 use schemars::JsonSchema;
@@ -8,21 +8,21 @@ use simulate::replay::Outcome;
 /// One row for each policy at each size.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SimRow {
-    /// Eviction policy; `belady`, which knows the accesses to come.
+    /// Eviction policy; `belady`, the optimum, which knows all future accesses.
     pub policy: String,
-    /// Blocks of 4 KiB that the cache may have.
+    /// Size of the cache, blocks of 4 KiB.
     pub cache_blocks: u32,
-    /// Reads of single blocks that count.
+    /// Reads of single blocks after the warm-up.
     pub reads: u64,
     /// Reads of blocks that were not cached.
     pub read_misses: u64,
-    /// Writes of single blocks that count.
+    /// Writes of single blocks after the warm-up.
     pub writes: u64,
     /// Writes of blocks that were not cached.
     pub write_misses: u64,
-    /// Memory of the cache; of `belady`, with the accesses to come.
+    /// Memory of the cache; for `belady`, including the future accesses.
     pub memory_bytes: u64,
-    /// How long the accesses took on one processor.
+    /// Time for all accesses on one processor.
     pub elapsed_ns: u64,
 }
 
@@ -61,12 +61,13 @@ impl SimRow {
 /// thinned.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StepRow {
-    /// `exact`; `shards:RATE`: from that share of the blocks; `fixed:BLOCKS`: from so many blocks.
+    /// `exact`; `shards:RATE`: from that share of the blocks; `fixed:BLOCKS`: from that number of
+    /// blocks.
     pub method: String,
-    /// Cache size from which on the ratio holds; empty in the one row of a curve that sampled no
+    /// Smallest cache size with this miss ratio; empty in the only row of a curve without a sampled
     /// block.
     pub cache_blocks: Option<u64>,
-    /// Share of all accesses that miss; empty likewise.
+    /// Share of all accesses that miss; empty in the same case.
     pub miss_ratio: Option<f64>,
 }
 
@@ -74,17 +75,17 @@ impl Row for StepRow {
     const FILE: &'static str = "mrc.csv";
 }
 
-/// One row for each method: how its curve was counted.
+/// One row for each method: cost and error of its curve.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MethodRow {
     /// As in `mrc.csv`.
     pub method: String,
-    /// Blocks that the curve saw; with 0 there is no curve. Empty in early runs.
+    /// Blocks behind the curve; with 0 there is no curve. Empty in early runs.
     #[serde(default)]
     pub sampled_blocks: Option<u64>,
-    /// Mean difference to the exact curve over all sizes; empty without one of the two curves.
+    /// Mean absolute difference to the exact curve over all sizes; empty if either is missing.
     pub mean_absolute_error: Option<f64>,
-    /// How long counting took.
+    /// Time to compute the curve.
     pub elapsed_ns: u64,
 }
 

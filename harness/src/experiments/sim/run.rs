@@ -1,4 +1,4 @@
-//! How it runs.
+//! Runs the simulation.
 
 use anyhow::Result;
 use results::store::RunFolder;
@@ -10,7 +10,7 @@ use super::params::Params;
 use super::rows::{MethodRow, SimRow, StepRow};
 use crate::experiments::common::lab::Lab;
 
-/// Steps of a curve that are recorded: a figure has no more pixels.
+/// Most recorded steps of a curve: about one for each pixel of the figure.
 const STEPS_MAX: usize = 1000;
 
 pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
@@ -46,8 +46,8 @@ pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<
     Ok(())
 }
 
-/// At how many sizes the simulated LRU misses as often as the whole exact curve says, of
-/// which only some steps are recorded.
+/// Records at how many sizes the simulated LRU misses as often as the complete exact curve
+/// predicts; only some steps of the curve are recorded.
 fn lru_by_curve(
     rows: &[SimRow],
     counted: &[Counted],
@@ -70,8 +70,8 @@ fn lru_by_curve(
     Ok(())
 }
 
-/// What is recorded of curves: their steps, of long ones every so many, and how far they
-/// are from the exact one if that is among them.
+/// Rows of the curves: their steps, thinned if there are many, and their error against the exact
+/// curve if that was computed.
 fn record(counted: &[Counted], distinct: u32) -> (Vec<StepRow>, Vec<MethodRow>) {
     let exact = counted.iter().find(|of| of.method == Method::Exact);
     let mut rows = Vec::new();

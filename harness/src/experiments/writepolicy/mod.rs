@@ -1,5 +1,5 @@
-//! The write policies of the guest's block cache: what they cost, by how much the origin
-//! disk is behind, and what a crash loses.
+//! The write policies of the guest's block cache: their cost, how far the origin disk is behind,
+//! and what a crash loses.
 //!
 //! ```text
 //!  load:   a fresh guest ─▶ reads and writes ─▶ write back what is dirty
@@ -31,8 +31,8 @@ pub(crate) struct WritePolicy;
 
 impl Experiment for WritePolicy {
     const NAME: &'static str = "writepolicy";
-    const PURPOSE: &'static str = "what each write policy of the guest's block cache costs, how far it leaves the disk \
-                 behind, and what is lost when the guest is killed";
+    const PURPOSE: &'static str = "cost of each write policy of the guest's block cache, how far the origin disk is behind, and \
+                 what is lost when the guest is killed";
     const DEFAULTS: &'static str = include_str!("defaults.toml");
     const NEEDS: Needs = Needs::Qemu("measures times and kills guests, and a twin has no times");
 

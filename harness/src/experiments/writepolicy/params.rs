@@ -15,10 +15,10 @@ use crate::experiments::common::params;
 /// The disk behind the cache.
 pub(super) const DISK: MediaKind = MediaKind::Hdd;
 
-/// The most crashes by each policy.
+/// Most crashes with each policy.
 const CRASHES_MAX: u32 = 1000;
 
-/// The most accesses of a load.
+/// Most accesses of a load.
 const ACCESSES_MAX: u64 = 10_000_000;
 
 #[derive(Clone, Debug, Deserialize)]
@@ -88,7 +88,9 @@ impl TryFrom<Raw> for Params {
         );
         ensure!(
             raw.depth > 0 && raw.sample > 0,
-            "`depth` and `sample` count from 1"
+            "`depth` is {} and `sample` is {}: choose at least 1",
+            raw.depth,
+            raw.sample
         );
         Ok(Self {
             policies: params::each("policies", &raw.policies, params::write_policy)?,
@@ -127,7 +129,7 @@ impl Params {
         }
     }
 
-    /// The load that is measured.
+    /// The measured load.
     pub(super) fn load(&self, seed: u64) -> Load {
         Load {
             workload: Some(self.workload),
@@ -142,8 +144,8 @@ impl Params {
         }
     }
 
-    /// The one in the midst of which the guest is killed: writes, one after the other, so
-    /// that there is no doubt in which order they were made.
+    /// The load during which the guest is killed: writes one at a time, so that their order is
+    /// certain.
     pub(super) fn crash_load(&self, seed: u64) -> Load {
         Load {
             writes_percent: 100,

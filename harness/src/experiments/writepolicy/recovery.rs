@@ -1,5 +1,5 @@
-//! What a cache makes of an origin disk that has lost its vSSD: the cache's own code, on
-//! a copy of the disk in memory.
+//! Recovery of an origin disk without its vSSD: the cache's own code on a copy of the disk in
+//! memory.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -12,13 +12,13 @@ use guest_cache::device::{BLOCK_LEN, BlockDevice, IoError};
 use guest_cache::{BlockCache, Config, Policy, WritePolicy};
 use terminal::interrupt;
 
-/// Blocks of the vSSD that takes the place of the lost one.
+/// Blocks of the empty vSSD that replaces the lost one.
 const VSSD_BLOCKS: usize = 1024;
 
-/// Polls after which it is looked whether somebody wants to stop.
+/// Polls between checks for an interrupt.
 const STRIDE: u64 = 1 << 16;
 
-/// Polls without which no disk of a sensible size takes: everything is in memory.
+/// Limit on polls: as everything is in memory, no real disk needs as many.
 const POLLS_MAX: u64 = 1 << 32;
 
 /// A disk in memory.
@@ -58,7 +58,7 @@ impl BlockDevice for Memory {
     }
 }
 
-/// Runs a future that only waits for itself.
+/// Runs a future that needs no wake-up from outside.
 fn block_on<T>(future: impl Future<Output = T>) -> Result<T> {
     let mut future = pin!(future);
     let mut task = Task::from_waker(Waker::noop());
@@ -70,17 +70,17 @@ fn block_on<T>(future: impl Future<Output = T>) -> Result<T> {
             interrupt::check()?;
         }
     }
-    bail!("opening a cache in memory does not end")
+    bail!("opening a cache in memory took more than {POLLS_MAX} polls")
 }
 
-/// The image of an origin disk once a cache has been opened on it with an empty vSSD.
+/// The image of an origin disk after a cache was opened on it with an empty vSSD.
 ///
 /// # Errors
-/// When none can be.
+/// If the cache cannot be opened.
 pub(crate) fn without_vssd(image: Vec<u8>, write: WritePolicy) -> Result<Vec<u8>> {
     ensure!(
         image.len().is_multiple_of(BLOCK_LEN),
-        "an image of {} bytes is not of whole blocks",
+        "the image has {} bytes, which is not a multiple of the block size",
         image.len()
     );
     let origin = Memory(RefCell::new(image));
@@ -106,7 +106,6 @@ pub(crate) fn without_vssd(image: Vec<u8>, write: WritePolicy) -> Result<Vec<u8>
 mod tests {
     use super::*;
 
-    /// A disk without a journal stays as it is.
     #[test]
     fn an_origin_disk_without_a_journal_stays_as_it_is() {
         let mut image = vec![0; 8192 * BLOCK_LEN];

@@ -4,16 +4,16 @@ use results::row::Row;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// One row for each write policy: a load on a fresh cache.
+/// One row for each write policy: a load on an empty cache.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct WritePolicyRow {
-    /// Where a written block goes, and when it reaches the origin disk.
+    /// Write policy of the cache.
     pub policy: String,
-    /// Medium that the origin disk emulates; `none` for none.
+    /// Medium that the origin disk emulates; `none` without emulation.
     pub medium: String,
-    /// Accesses under way at a time.
+    /// Accesses in flight.
     pub depth: u32,
-    /// Blocks in which data may be cached.
+    /// Slots of the cache.
     pub slots: u32,
     /// Reads.
     pub reads: u64,
@@ -21,30 +21,30 @@ pub(crate) struct WritePolicyRow {
     pub read_hits: u64,
     /// Writes.
     pub writes: u64,
-    /// Accesses that failed, were refused, or read other data than were written last.
+    /// Accesses that failed, were refused, or returned other data than were last written.
     pub failed: u64,
-    /// Duration of all accesses, by the guest's clock, as the times below.
+    /// Duration of all accesses by the guest's clock, like the times below.
     pub elapsed_ns: u64,
-    /// 50 % of the reads from the vSSD took no longer.
+    /// Median read from the vSSD.
     pub hit_p50_ns: u64,
-    /// 50 % of the reads from the origin disk took no longer.
+    /// Median read from the origin disk.
     pub miss_p50_ns: u64,
-    /// 50 % of the writes took no longer.
+    /// Median write.
     pub write_p50_ns: u64,
-    /// 99 % of the writes took no longer.
+    /// 99th percentile of writes.
     pub write_p99_ns: u64,
-    /// The longest time for which an acknowledged write was not on the origin disk.
+    /// Longest time that an acknowledged write was not on the origin disk.
     pub stale_ns_max: u64,
-    /// The highest number of blocks whose last write was not on the origin disk.
+    /// Most blocks whose last write was not on the origin disk.
     pub dirty_max_blocks: u32,
-    /// Blocks that were still dirty when the load had ended.
+    /// Dirty blocks at the end of the load.
     pub written_back_blocks: u64,
-    /// How long it took to write these back, by the host's clock.
+    /// Time to write these back, by the host's clock.
     pub write_back_ns: u64,
 }
 
 impl WritePolicyRow {
-    /// Accesses a second.
+    /// Accesses per second.
     pub(crate) fn rate(&self) -> f64 {
         (self.reads + self.writes) as f64 * 1e9 / self.elapsed_ns.max(1) as f64
     }
@@ -54,14 +54,14 @@ impl Row for WritePolicyRow {
     const FILE: &'static str = "writepolicy.csv";
 }
 
-/// One row for each sample during these loads, at equal numbers of accesses.
+/// One row for each sample during these loads, taken every few accesses.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct WritePolicySampleRow {
     /// As in `writepolicy.csv`.
     pub policy: String,
-    /// Accesses that had ended.
+    /// Completed accesses.
     pub accesses: u64,
-    /// Time since the beginning of the load, by the guest's clock.
+    /// Time since the start of the load, by the guest's clock.
     pub at_ns: u64,
     /// Blocks whose last write was not on the origin disk.
     pub dirty_blocks: u32,
@@ -74,42 +74,39 @@ impl Row for WritePolicySampleRow {
 }
 
 /// One row for each place that was read after a guest was killed. Writes are numbered from 1, and
-/// each block carries the number of the write it is from.
+/// each block carries the number of its write.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct WritePolicyCrashRow {
     /// As in `writepolicy.csv`.
     pub policy: String,
-    /// Counts from 0, for each policy.
+    /// Number of the crash, from 0 for each policy.
     pub crash: u32,
     /// `origin`: the origin disk as the killed guest left it; `recovered`: the same with its
-    /// journal applied, without the vSSD; `warm`: both disks, through the cache of a guest booted
-    /// on them.
+    /// journal applied, without the vSSD; `warm`: both disks, through the cache of a new guest.
     pub place: String,
-    /// Writes under way at a time.
+    /// Writes in flight.
     pub depth: u32,
-    /// Number of the last write that the guest had reported as acknowledged, with all before; more
-    /// may have been.
+    /// Number up to which the guest had reported all writes as acknowledged; a lower bound.
     pub acknowledged: u64,
-    /// Number of the last write that the guest had reported as flushed, with all before.
+    /// Number up to which the guest had reported all writes as flushed; a lower bound.
     pub flushed: u64,
     /// Blocks that were read.
     pub blocks: u32,
-    /// Of these, with anything but what one write left there, or zeros.
+    /// Of these, blocks with neither the complete data of one write nor zeros.
     pub bad_blocks: u32,
-    /// Of these, refused because their last write was lost.
+    /// Of these, blocks refused because their last write was lost.
     pub lost_blocks: u32,
-    /// The highest number found.
+    /// Highest number found.
     pub newest: u64,
-    /// Acknowledged writes that were not found, nor a newer one to their block.
+    /// Acknowledged writes whose block carries an older one.
     pub missing: u64,
     /// Of these, flushed writes.
     pub missing_flushed: u64,
-    /// Blocks with an older content than the acknowledged one.
+    /// Blocks with older data than acknowledged.
     pub stale_blocks: u32,
-    /// Whether the content is exactly that of the first so many writes, with nothing of a later
-    /// one.
+    /// Whether the blocks carry exactly the first so many writes, and nothing later.
     pub is_prefix: bool,
-    /// Blocks that the new guest's cache found on the vSSD; 0 but in `warm`.
+    /// Blocks that the new guest's cache restored from the vSSD; 0 except in `warm`.
     pub restored: u32,
     /// Of these, dirty blocks.
     pub restored_dirty: u32,

@@ -1,4 +1,4 @@
-//! How it runs.
+//! Runs the writepolicy experiment.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -23,11 +23,10 @@ use crate::experiments::common::cached::{
 use crate::experiments::common::evidence::{BAD, Evidence, Writes, examine};
 use crate::experiments::common::lab::Lab;
 
-/// So many writes more than the last one known a guest cannot have made before it died.
+/// More writes than a guest can make between its last report and its death.
 const UNKNOWN_WRITES: usize = 100_000;
 
-/// From the death of a guest until what it had asked its disks for has ended there, or
-/// will not be done.
+/// From the death of a guest until its requests have completed or been dropped by the backends.
 const SETTLE: Duration = Duration::from_millis(300);
 
 pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
@@ -57,7 +56,7 @@ pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<
     Ok(())
 }
 
-/// A load by a policy, and what is written back after it.
+/// A load with a policy, and the write-back after it.
 fn load(params: &Params, lab: &Lab, policy: WritePolicy, folder: &mut RunFolder) -> Result<()> {
     let mut bench = bench_on_written(lab, params.disks(), params.span, folder)?;
     let cache = params.cache(policy, params.raw.dirty_percent, true);
@@ -98,7 +97,7 @@ fn load(params: &Params, lab: &Lab, policy: WritePolicy, folder: &mut RunFolder)
     })
 }
 
-/// A guest that is killed in the middle of its writes.
+/// A guest that is killed during its writes.
 struct Crash<'a> {
     params: &'a Params,
     lab: &'a Lab,
@@ -150,7 +149,7 @@ impl Crash<'_> {
         bench.shut_down()
     }
 
-    /// Has the guest write until it has told of enough writes; returns its last word.
+    /// Lets the guest write until it has reported enough writes; returns its last sample.
     fn write_until(&self, bench: &mut Bench) -> Result<Sample> {
         let guest = &mut bench.guest;
         guest.start(&self.load.command(true))?;
@@ -166,7 +165,7 @@ impl Crash<'_> {
         }
     }
 
-    /// From which write each block of the load is, by what is in an image of the disk.
+    /// The number of the write that each block of the load carries in an image of the disk.
     fn numbers(&self, image: &[u8]) -> Vec<u64> {
         let stamp = Stamp::of_guests();
         let blocks = image.chunks_exact(BLOCK as usize);
@@ -177,7 +176,7 @@ impl Crash<'_> {
     }
 }
 
-/// What is known of a crash when its disks are looked at.
+/// What is known of a crash when its disks are read.
 struct Row<'a> {
     crash: &'a Crash<'a>,
     last: Sample,
