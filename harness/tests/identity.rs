@@ -271,7 +271,7 @@ fn counted(report: &Report) -> Option<Vec<u64>> {
             corrupt,
             acknowledged,
             ..
-        })) => {
+        }) => {
             assert_eq!([*lost, *errors, *corrupt], [0, 0, 0]);
             let hits = [*read_hits, *read_misses, *write_hits, *write_misses];
             Some([&hits[..], &[*bypassed, *beyond, *acknowledged]].concat())

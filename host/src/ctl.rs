@@ -202,7 +202,6 @@ fn pick_parser() -> impl TypedValueParser<Value = Pick> {
     PossibleValuesParser::new(Pick::all().map(value)).try_map(|name| name.parse::<Pick>())
 }
 
-
 /// The options of [`ResizeOptions`] that concern a grow: nothing is picked or taken.
 #[derive(Clone, Debug, ClapArgs)]
 struct GrowOptions {

@@ -14,7 +14,7 @@ use core::task::Poll;
 
 use vssd::driver::Fault;
 use vssd::units::Geometry;
-use workloads::{Command, Report, command, report};
+use workloads::{Command, Report, report};
 
 use crate::app::App;
 use crate::cached::{OpenCache, Writes};
@@ -273,7 +273,7 @@ impl<'m, M: Machine> Guest<'m, M> {
             let hw = &mut *self.hardware.borrow_mut();
             hw.kick();
             progressed |= hw.steps() > before;
-        })
+        }
         Ok(progressed)
     }
 

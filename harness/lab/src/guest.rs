@@ -129,7 +129,9 @@ impl Guest {
                     .context("QEMU closed the guest's channel")?;
                 Ok(guest)
             }
-            Report::Failed(report::Failed { reason, .. }) => bail!("the guest cannot run: {reason}"),
+            Report::Failed(report::Failed { reason, .. }) => {
+                bail!("the guest cannot run: {reason}")
+            }
             other => bail!("expected the guest's ready report, got `{other}`"),
         }
     }

@@ -5,7 +5,8 @@ use serde_json::Value;
 
 use crate::chart::Figure;
 use crate::manifest::{Manifest, State};
-use crate::verdict::{Claim, Outcome, Source, Table, Verdict};
+use crate::table::Table;
+use crate::verdict::{Claim, Outcome, Source, Verdict};
 
 /// A name and what it stands for.
 pub type Fact = (String, String);

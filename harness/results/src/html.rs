@@ -10,7 +10,8 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use crate::document::Document;
 use crate::file::replace_file;
 use crate::report::{ROWS_SHOWN, left_out};
-use crate::verdict::{Claim, Table};
+use crate::table::Table;
+use crate::verdict::Claim;
 
 /// File name in a run's folder.
 const FILE: &str = "report.html";

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use crate::chart::Figure;
 use crate::document::Document;
 use crate::file::replace_file;
-use crate::verdict::Table;
+use crate::table::Table;
 
 /// File name in a run's folder.
 const FILE: &str = "report.md";

@@ -7,11 +7,8 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::manifest::{Manifest, State};
-pub use crate::quantity::millis;
-pub use crate::quantity::millis;
 use crate::store::Reader;
-pub use crate::table::Table;
-pub use crate::table::Table;
+use crate::table::Table;
 
 /// A statement beside what was measured.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -129,34 +126,8 @@ impl Verdict {
         }
     }
 
-    /// A verdict without claims.
-    pub fn new(title: impl Into<String>) -> Self {
-        Self {
-            title: title.into(),
-            claims: Vec::new(),
-            findings: Vec::new(),
-            tables: Vec::new(),
-        }
-    }
-
-    /// Adds a claim.
-    pub fn claim(
-        &mut self,
-        source: Source,
-        text: &str,
-        outcome: impl Into<Outcome>,
-        measured: String,
-    ) {
-        self.claims.push(Claim {
-            text: text.to_owned(),
-            source,
-            measured,
-            outcome: outcome.into(),
-        });
-    }
-
     /// Adds a claim; without a measurement it does not hold.
-    pub fn judged(
+    pub fn claim(
         mut self,
         source: Source,
         text: impl Into<String>,
@@ -175,7 +146,7 @@ impl Verdict {
 
     /// Adds a claim of this project.
     pub fn require(self, text: impl Into<String>, measured: Option<Measured>) -> Self {
-        self.judged(Source::Requirement, text, measured)
+        self.claim(Source::Requirement, text, measured)
     }
 
     /// Adds a claim of this project if the run measured what it is about.
@@ -189,7 +160,7 @@ impl Verdict {
 
     /// Adds a claim of the defence of 2017.
     pub fn defence(self, text: impl Into<String>, measured: Option<Measured>) -> Self {
-        self.judged(Source::Defence2017, text, measured)
+        self.claim(Source::Defence2017, text, measured)
     }
 
     /// Adds what else the numbers say.
@@ -202,95 +173,6 @@ impl Verdict {
     pub fn tables(mut self, tables: impl IntoIterator<Item = Table>) -> Self {
         self.tables.extend(tables);
         self
-    }
-
-    /// Adds a claim; without a measurement it does not hold.
-    pub fn judged(
-        mut self,
-        source: Source,
-        text: impl Into<String>,
-        measured: Option<Measured>,
-    ) -> Self {
-        let measured =
-            measured.unwrap_or_else(|| Measured::new(Outcome::DoesNotHold, "It was not measured."));
-        self.claims.push(Claim {
-            text: text.into(),
-            source,
-            measured: measured.evidence,
-            outcome: measured.outcome,
-        });
-        self
-    }
-
-    /// Adds a claim of this project.
-    pub fn require(self, text: impl Into<String>, measured: Option<Measured>) -> Self {
-        self.judged(Source::Requirement, text, measured)
-    }
-
-    /// Adds a claim of this project about a part that a run may leave out: without a measurement
-    /// there is no claim.
-    pub fn require_if_measured(self, text: impl Into<String>, measured: Option<Measured>) -> Self {
-        if measured.is_some() {
-            self.require(text, measured)
-        } else {
-            self
-        }
-    }
-
-    /// Adds a claim of the defence of 2017.
-    pub fn defence(self, text: impl Into<String>, measured: Option<Measured>) -> Self {
-        self.judged(Source::Defence2017, text, measured)
-    }
-
-    /// Adds what else the numbers say.
-    pub fn findings(mut self, findings: impl IntoIterator<Item = String>) -> Self {
-        self.findings.extend(findings);
-        self
-    }
-
-    /// Adds tables.
-    pub fn tables(mut self, tables: impl IntoIterator<Item = Table>) -> Self {
-        self.tables.extend(tables);
-        self
-    }
-}
-
-/// What was measured for a claim, and what that says of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Measured {
-    /// Whether the claim holds.
-    pub outcome: Outcome,
-    /// What was measured, in a sentence.
-    pub evidence: String,
-}
-
-impl Measured {
-    /// An outcome with its evidence.
-    pub fn new(outcome: impl Into<Outcome>, evidence: impl Into<String>) -> Self {
-        Self {
-            outcome: outcome.into(),
-            evidence: evidence.into(),
-        }
-    }
-
-    /// A claim about every one of some items, called `what` in the plural: it holds if there
-    /// are any and it holds for all. `None` of none.
-    pub fn every<T>(
-        items: impl IntoIterator<Item = T>,
-        what: &str,
-        holds: impl Fn(&T) -> bool,
-    ) -> Option<Self> {
-        let (mut good, mut all) = (0u64, 0u64);
-        for item in items {
-            all += 1;
-            good += u64::from(holds(&item));
-        }
-        (all > 0).then(|| Self::new(good == all, format!("{good} of {all} {what}.")))
-    }
-
-    /// The claim that none of `all` events, called `what` in the plural, is one of `bad`. `None` of none.
-    pub fn none(bad: u64, all: u64, what: &str) -> Option<Self> {
-        (all > 0).then(|| Self::new(bad == 0, format!("{bad} of {all} {what}.")))
     }
 }
 
@@ -379,11 +261,6 @@ pub fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
         }
     }
     all
-}
-
-/// The median; of an even number, the mean of the middle two. `None` of none.
-pub fn median(values: impl IntoIterator<Item = u64>) -> Option<f64> {
-    crate::stats::median(values.into_iter().map(|value| value as f64))
 }
 
 /// A verdict for the terminal.

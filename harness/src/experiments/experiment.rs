@@ -7,7 +7,7 @@ use results::chart::{self, Drawing, Figure};
 use results::columns::CsvFile;
 use results::manifest::Manifest;
 use results::store::{Reader, Rows, RunFolder};
-use results::verdict::{Source, Verdict, completeness};
+use results::verdict::{Measured, Verdict, completeness};
 use serde::de::DeserializeOwned;
 
 use super::common::boot::{self, BootRow};
@@ -160,17 +160,14 @@ impl<E: Experiment> Entry for E {
     fn judge(&self, folder: &Path, manifest: &Manifest) -> Result<Verdict> {
         let reader = Reader::new(folder);
         let rows = E::Rows::read(&reader)?;
-        let mut verdict = E::claims(&rows, manifest);
         let boots: Vec<BootRow> = reader.rows()?;
-        verdict.tables.push(boot::table(&boots));
-        let (complete, measured) = completeness(&reader, manifest);
-        verdict.claim(
-            Source::Requirement,
-            "The run measures all that it sets out to, and all rows that it recorded are there and sound.",
-            complete,
-            measured,
-        );
-        Ok(verdict)
+        let (is_complete, measured) = completeness(&reader, manifest);
+        Ok(E::claims(&rows, manifest)
+            .tables([boot::table(&boots)])
+            .require(
+                "The run is complete and its CSV files are intact.",
+                Some(Measured::new(is_complete, measured)),
+            ))
     }
 
     fn draw(&self, folder: &Path, manifest: &Manifest) -> Result<Vec<Figure>> {

@@ -12,9 +12,7 @@ use serde::{Deserialize, Serialize};
 pub use self::cache::{
     CacheOpened, CacheSample, DirtyLost, Replayed, Stamps, StampsRead, WrittenBack,
 };
-pub use self::disk::{
-    Counts, Filled, Latency, Read, StressFault, Stressed, Verified, Wrong,
-};
+pub use self::disk::{Counts, Filled, Latency, Read, StressFault, Stressed, Verified, Wrong};
 pub use self::guest::{Done, Failed, Info, Ready, Resized};
 
 /// What the list of blocks did during a phase of a measurement.

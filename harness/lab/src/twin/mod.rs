@@ -162,7 +162,9 @@ impl Twin {
         };
         match twin.next_report(twin.until(PATIENCE), "boot")? {
             Report::Ready(_) => Ok(twin),
-            Report::Failed(report::Failed { reason, .. }) => bail!("the guest cannot run: {reason}"),
+            Report::Failed(report::Failed { reason, .. }) => {
+                bail!("the guest cannot run: {reason}")
+            }
             other => bail!("expected the guest's ready report, got `{other}`"),
         }
     }

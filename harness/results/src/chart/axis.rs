@@ -30,16 +30,6 @@ impl Axis {
         }
     }
 
-    /// A linear axis; ticks outside of it are left out.
-    pub fn linear(range: Range<f64>, ticks: Vec<f64>, format: fn(f64) -> String) -> Self {
-        Self::new(range, ticks, Rc::new(format), false)
-    }
-
-    /// A logarithmic axis; its range must be above 0.
-    pub fn logarithmic(range: Range<f64>, ticks: Vec<f64>, format: fn(f64) -> String) -> Self {
-        Self::new(range, ticks, Rc::new(format), true)
-    }
-
     fn is_inside(&self, tick: f64) -> bool {
         let Range { start, end } = self.range;
         (start.min(end)..=start.max(end)).contains(&tick)

@@ -1,11 +1,10 @@
 //! Figures as SVG: a [`plot`] of [`series`] over two [`scale`]s, on the [`sheet`] that all share.
 
-pub mod axis;
+mod axis;
 pub mod plot;
 pub mod scale;
 pub mod series;
 pub mod sheet;
-pub mod spans;
 
 use std::path::Path;
 

@@ -5,7 +5,6 @@ use std::rc::Rc;
 
 use super::axis::Axis;
 use crate::quantity;
-pub use crate::quantity::{bytes, count, time};
 
 /// About how many ticks a linear scale has.
 const TICKS: usize = 8;
@@ -204,7 +203,7 @@ pub fn linear_ticks(max: f64, wanted: usize) -> Vec<f64> {
 }
 
 /// The powers of `base` that are not below `from` and not above `to`.
-pub fn powers(base: f64, from: f64, to: f64) -> Vec<f64> {
+fn powers(base: f64, from: f64, to: f64) -> Vec<f64> {
     // Logarithms of exact powers may come out a hair off.
     const HAIR: f64 = 1e-9;
     let exponents = ((from.ln() / base.ln()) - HAIR).ceil() as i32

@@ -25,7 +25,7 @@ pub(crate) fn judge(
     timings: &[BlockCacheTimingRow],
     is_timed: bool,
 ) -> Verdict {
-    let slow = || paces.iter().filter(|row| row.medium != NO_MEDIUM);
+    let slow = || timings.iter().filter(|row| row.medium != NO_MEDIUM);
     let accesses = rows
         .iter()
         .map(BlockCacheRow::accesses)
@@ -51,7 +51,7 @@ pub(crate) fn judge(
     let verdict = if is_timed {
         verdict.require(
             "In front of a disk of 5 ms, the median miss takes longer than the median hit by at least 90 % of that.",
-            latency(paces),
+            latency(timings),
         )
     } else {
         verdict.findings([TIMES_ARE_VIRTUAL.to_owned()])
@@ -61,7 +61,7 @@ pub(crate) fn judge(
         .map(|workload| ratios(workload, rows));
     verdict
         .findings(order(rows))
-        .tables(ratios.chain([latencies(paces), memory(rows)]))
+        .tables(ratios.chain([latencies(timings), memory(rows)]))
 }
 
 /// How the recorded trace was read, if there was one.
@@ -149,14 +149,14 @@ fn bound(rows: &[BlockCacheRow], sims: &[BlockCacheSimRow]) -> Option<Measured> 
     ))
 }
 
-fn latency(paces: &[BlockCachePaceRow]) -> Option<Measured> {
+fn latency(timings: &[BlockCacheTimingRow]) -> Option<Measured> {
     let disk_ns = MediaKind::Hdd.times().read_ns;
     let hdd = MediaKind::Hdd.to_string();
-    let has_both = |row: &&BlockCachePaceRow| {
+    let has_both = |row: &&BlockCacheTimingRow| {
         row.medium == hdd && row.depth == 1 && row.hits > 0 && row.misses > 0
     };
-    let longer = |row: &BlockCachePaceRow| row.miss_p50_ns as f64 - row.hit_p50_ns as f64;
-    let longer: Vec<f64> = paces.iter().filter(has_both).map(longer).collect();
+    let longer = |row: &BlockCacheTimingRow| row.miss_p50_ns as f64 - row.hit_p50_ns as f64;
+    let longer: Vec<f64> = timings.iter().filter(has_both).map(longer).collect();
     let least = longer.iter().copied().min_by(f64::total_cmp)?;
     Some(Measured::new(
         least >= PART * disk_ns as f64,
@@ -220,19 +220,19 @@ fn ratios(workload: &str, rows: &[BlockCacheRow]) -> Table {
     )
 }
 
-fn latencies(paces: &[BlockCachePaceRow]) -> Table {
+fn latencies(timings: &[BlockCacheTimingRow]) -> Table {
     let time = |count: u64, ns: u64| or_dash((count > 0).then_some(ns as f64), quantity::time);
     // Those without a medium show the guest's processor alone: one per policy is enough.
-    let is_largest = |row: &BlockCachePaceRow| {
-        let key = |row: &BlockCachePaceRow| {
+    let is_largest = |row: &BlockCacheTimingRow| {
+        let key = |row: &BlockCacheTimingRow| {
             (row.medium.clone(), row.workload.clone(), row.policy.clone())
         };
-        let alike = paces.iter().filter(|other| key(other) == key(row));
+        let alike = timings.iter().filter(|other| key(other) == key(row));
         alike.map(|other| other.slots).max() == Some(row.slots)
     };
     Table::of(
         "Reads from the vSSD and from the origin disk",
-        paces
+        timings
             .iter()
             .filter(|row| row.medium != NO_MEDIUM || is_largest(row)),
         &[

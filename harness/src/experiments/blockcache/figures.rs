@@ -21,9 +21,9 @@ const CELLS: usize = 14;
 pub(crate) fn draw(
     rows: &[BlockCacheRow],
     sims: &[BlockCacheSimRow],
-    paces: &[BlockCachePaceRow],
+    timings: &[BlockCacheTimingRow],
 ) -> Result<Vec<Drawing>> {
-    plot::draw([misses(rows, sims), latency(paces)])
+    plot::draw([misses(rows, sims), latency(timings)])
 }
 
 fn misses(rows: &[BlockCacheRow], sims: &[BlockCacheSimRow]) -> Plot {
@@ -66,21 +66,21 @@ fn misses(rows: &[BlockCacheRow], sims: &[BlockCacheSimRow]) -> Plot {
     })
 }
 
-fn latency(paces: &[BlockCachePaceRow]) -> Plot {
+fn latency(timings: &[BlockCacheTimingRow]) -> Plot {
     let slow = || {
-        paces
+        timings
             .iter()
             .filter(|row| row.medium != NO_MEDIUM)
             .take(CELLS)
     };
-    let name = |row: &BlockCachePaceRow| {
+    let name = |row: &BlockCacheTimingRow| {
         format!(
             "{}, {} slots",
             row.policy,
             quantity::count(row.slots.into())
         )
     };
-    let note = |row: &BlockCachePaceRow| {
+    let note = |row: &BlockCacheTimingRow| {
         let reads = (row.hits + row.misses).max(1) as f64;
         format!("{:.0} % hit", 100.0 * row.hits as f64 / reads)
     };

@@ -3,9 +3,10 @@
 use anyhow::Result;
 use lab::guest::Guest;
 use lab::vm_host::VmHost;
+use results::quantity::millis;
 use results::row::Row;
 use results::store::RunFolder;
-use results::verdict::{Table, millis};
+use results::table::Table;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -44,26 +45,18 @@ pub(crate) fn record(folder: &mut RunFolder, vm_host: &VmHost, guest: &Guest) ->
 
 /// The starts as a table.
 pub(crate) fn table(boots: &[BootRow]) -> Table {
-    Table {
-        title: "Guest power-on".to_owned(),
-        head: [
-            "machine",
-            "accelerator",
-            "QEMU started to guest ready (ms)",
-            "guest clock started to first I/O done (ms)",
-        ]
-        .map(str::to_owned)
-        .to_vec(),
-        rows: boots
-            .iter()
-            .map(|boot| {
-                vec![
-                    boot.machine.clone(),
-                    boot.accelerator.clone(),
-                    millis(boot.ready_ns),
-                    millis(boot.first_io_guest_ns),
-                ]
-            })
-            .collect(),
-    }
+    Table::of(
+        "Guest power-on",
+        boots,
+        &[
+            ("machine", &|boot| boot.machine.clone()),
+            ("accelerator", &|boot| boot.accelerator.clone()),
+            ("QEMU started to guest ready (ms)", &|boot| {
+                millis(boot.ready_ns)
+            }),
+            ("guest clock started to first I/O done (ms)", &|boot| {
+                millis(boot.first_io_guest_ns)
+            }),
+        ],
+    )
 }

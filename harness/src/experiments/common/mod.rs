@@ -6,14 +6,13 @@
 //! - [`cached`], [`evidence`]: a guest with a block cache, and what it lost
 //! - [`swept`]: what a sweep knows of an experiment; [`on_twins`], [`swept_points`]: the
 //!   same of any experiment whose counts are rows
-//! - [`encoding`], [`looks`]: names of encodings, and how policies look in figures
+//! - [`encoding`]: names of encodings
 
 pub(crate) mod boot;
 pub(crate) mod cached;
 pub(crate) mod encoding;
 pub(crate) mod evidence;
 pub mod lab;
-pub(crate) mod looks;
 pub(crate) mod on_twins;
 pub mod params;
 pub(crate) mod swept;

@@ -9,11 +9,11 @@ use super::rows::{CorrectnessRow, CorrectnessTimingRow, Direction};
 /// The rows of a run.
 struct Steps<'a> {
     rows: &'a [CorrectnessRow],
-    timings: &'a [CorrectnessPaceRow],
+    timings: &'a [CorrectnessTimingRow],
 }
 
 /// Judges the rows.
-pub(crate) fn judge(rows: &[CorrectnessRow], timings: &[CorrectnessPaceRow]) -> Verdict {
+pub(crate) fn judge(rows: &[CorrectnessRow], timings: &[CorrectnessTimingRow]) -> Verdict {
     let steps = Steps { rows, timings };
     Verdict::new("Correctness of resizing")
         .defence(
@@ -58,7 +58,7 @@ fn is_intact(row: &CorrectnessRow) -> bool {
 }
 
 impl<'a> Steps<'a> {
-    fn timing(&self, row: &CorrectnessRow) -> Option<&'a CorrectnessPaceRow> {
+    fn timing(&self, row: &CorrectnessRow) -> Option<&'a CorrectnessTimingRow> {
         self.timings.iter().find(|timing| timing.step == row.step)
     }
 
@@ -184,7 +184,7 @@ impl<'a> Steps<'a> {
 
     fn table(&self) -> Table {
         let resize_ns = |row: &CorrectnessRow| self.timing(row)?.resize_ns;
-        let zeros = |timing: &CorrectnessPaceRow| timing.zero_blocks.to_string();
+        let zeros = |timing: &CorrectnessTimingRow| timing.zero_blocks.to_string();
         Table::of(
             "Steps",
             self.rows,
@@ -245,9 +245,9 @@ mod tests {
         ]
     }
 
-    fn good_timing() -> Vec<CorrectnessPaceRow> {
+    fn good_timing() -> Vec<CorrectnessTimingRow> {
         (0..6)
-            .map(|step| CorrectnessPaceRow {
+            .map(|step| CorrectnessTimingRow {
                 step,
                 zero_blocks: if step == 3 { 60 } else { 0 },
                 inflight_requests: if step == 5 { 5 } else { 0 },

@@ -26,7 +26,7 @@ fn ratio(row: &EvictionRow) -> f64 {
 /// Judges the rows.
 pub(crate) fn judge(
     rows: &[EvictionRow],
-    timings: &[EvictionPaceRow],
+    timings: &[EvictionTimingRow],
     pickers: &[PickerRow],
 ) -> Verdict {
     let find = |side: &str| {
@@ -113,21 +113,21 @@ fn repeated(
         Some((twin.hits, twin.misses) == (row.hits, row.misses))
     };
     let halves = [
-        is_equal(guest, Picker::GuestSample)?,
-        is_equal(hypervisor, Picker::HostUniform)?,
+        is_equal(guest, Picker::Guest(GuestPick::Sample))?,
+        is_equal(hypervisor, Picker::Host(HostPick::Uniform))?,
     ];
     Measured::every(halves, "halves have the same hits and misses", |equal| {
         *equal
     })
 }
 
-fn counts(rows: &[EvictionRow], timings: &[EvictionPaceRow]) -> Table {
+fn counts(rows: &[EvictionRow], timings: &[EvictionTimingRow]) -> Table {
     let timing = |row: &EvictionRow| {
         timings
             .iter()
             .find(|timing| timing.managed_by == row.managed_by)
     };
-    let rate = |row: &EvictionRow, timing: &EvictionPaceRow| {
+    let rate = |row: &EvictionRow, timing: &EvictionTimingRow| {
         format!(
             "{:.0}",
             row.reads as f64 / (timing.read_guest_ns as f64 / 1e9)

@@ -88,11 +88,11 @@ fn compared(points: &Points) -> Option<(Point, Point)> {
 /// Judges the rows. Twins have no times: then only what moved is judged.
 pub(crate) fn judge(
     rows: &[OverheadRow],
-    paces: &[OverheadPaceRow],
+    timings: &[OverheadTimingRow],
     left_out: &[OverheadLeftOutRow],
     is_timed: bool,
 ) -> Verdict {
-    let points = points(paces);
+    let points = points(timings);
     let verdict = Verdict::new("Time to shrink and to grow");
     let verdict = if is_timed {
         verdict
@@ -280,7 +280,7 @@ mod tests {
     /// Spoils good rows.
     type Fault = fn(&mut Vec<OverheadRow>, &mut Vec<OverheadTimingRow>);
 
-    fn timing(encoding: &str, gib: u32, shrink_ns: u64, grow_ns: u64) -> OverheadTimingRow {
+    fn pace(encoding: &str, gib: u32, shrink_ns: u64, grow_ns: u64) -> OverheadTimingRow {
         OverheadTimingRow {
             encoding: encoding.to_owned(),
             pick: "scattered".to_owned(),
@@ -298,21 +298,21 @@ mod tests {
 
     fn good() -> Vec<OverheadTimingRow> {
         vec![
-            timing(OURS, 1, 100, 90),
-            timing(OLD, 1, 1_000, 1_000),
-            timing(OURS, 16, 200, 190),
-            timing(OLD, 16, 20_000, 20_000),
+            pace(OURS, 1, 100, 90),
+            pace(OLD, 1, 1_000, 1_000),
+            pace(OURS, 16, 200, 190),
+            pace(OLD, 16, 20_000, 20_000),
         ]
     }
 
     fn counts(timings: &[OverheadTimingRow]) -> Vec<OverheadRow> {
-        let row = |timing: &OverheadTimingRow| OverheadRow {
-            encoding: timing.encoding.clone(),
-            pick: timing.pick.clone(),
-            repetition: timing.repetition,
-            block_size_bytes: timing.block_size_bytes,
-            capacity_blocks: timing.capacity_blocks,
-            blocks: timing.blocks,
+        let row = |pace: &OverheadTimingRow| OverheadRow {
+            encoding: pace.encoding.clone(),
+            pick: pace.pick.clone(),
+            repetition: pace.repetition,
+            block_size_bytes: pace.block_size_bytes,
+            capacity_blocks: pace.capacity_blocks,
+            blocks: pace.blocks,
             shrink_exchanges: 1,
             shrink_message_bytes: 100,
             grow_exchanges: 1,
@@ -368,9 +368,9 @@ mod tests {
     /// The outcome of the speed claim when 16 GiB were left out, and 1 GiB took `old_ns`.
     fn speed_by_1_gib(old_ns: u64) -> Claim {
         let timings = [
-            timing(OURS, 1, 100, 100),
-            timing(OLD, 1, old_ns, 1_000_000),
-            timing(OURS, 16, 200, 200),
+            pace(OURS, 1, 100, 100),
+            pace(OLD, 1, old_ns, 1_000_000),
+            pace(OURS, 16, 200, 200),
         ];
         let verdict = judge(
             &counts(&timings),
@@ -404,7 +404,7 @@ mod tests {
 
     #[test]
     fn the_report_names_the_sizes_left_out() {
-        let timings = [timing(OURS, 1, 100, 100), timing(OLD, 1, 9_000, 9_000)];
+        let timings = [pace(OURS, 1, 100, 100), pace(OLD, 1, 9_000, 9_000)];
         let verdict = judge(
             &counts(&timings),
             &timings,

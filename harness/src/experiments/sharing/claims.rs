@@ -16,8 +16,6 @@ pub(crate) fn judge(
     checks: &[SharingCheckRow],
     faults: &[SharingFaultRow],
 ) -> Verdict {
-    let requests = checks.iter().map(|check| check.inflight_requests).sum();
-    let errors = checks.iter().map(|check| check.inflight_errors).sum();
     let verdict = Verdict::new("Several guests on one pool")
         .require(
             "A guest reads what it wrote or zeros, never the data of another guest.",
@@ -35,7 +33,7 @@ pub(crate) fn judge(
         )
         .require(
             "No request during the rounds fails or returns data other than the last write.",
-            Measured::none(errors, requests, "requests"),
+            requests(checks, faults),
         )
         .require(
             "Every resize moves all blocks, is cancelled, or finds no room to grow, and the driver confirms the \
@@ -66,6 +64,17 @@ fn contents(checks: &[SharingCheckRow]) -> Option<Measured> {
             format!("{all} blocks read back: {own} as written, {zeros} zeros, {foreign} foreign."),
         )
     })
+}
+
+fn requests(checks: &[SharingCheckRow], faults: &[SharingFaultRow]) -> Option<Measured> {
+    let requests = checks.iter().map(|check| check.inflight_requests).sum();
+    let errors = checks.iter().map(|check| check.inflight_errors).sum();
+    let mut measured = Measured::none(errors, requests, "requests")?;
+    if let Some(fault) = faults.first() {
+        let first = format!(" The first: {}.", describe(fault));
+        measured.evidence.push_str(&first);
+    }
+    Some(measured)
 }
 
 fn limit(checks: &[SharingCheckRow]) -> Option<Measured> {

@@ -1,7 +1,7 @@
-//! What was wrong with a request, as far as the data tell.
+//! What was wrong with a request, as far as the data show.
 
 use vssd_host::control::protocol::VssdStatus;
-use workloads::report::Wrong;
+use workloads::report::{StressFault, Wrong};
 use workloads::{Content, Report};
 
 use super::rows::SharingFaultRow;
@@ -20,7 +20,7 @@ pub(super) struct Origins {
 }
 
 impl Origins {
-    /// Where a word of a block is from.
+    /// The write that a word of a block comes from.
     fn of(&self, index: u64, word: u64) -> String {
         if word == 0 {
             return "zeros".to_owned();
@@ -40,16 +40,17 @@ impl Origins {
         status: &VssdStatus,
     ) -> Vec<SharingFaultRow> {
         let faults = reports.iter().filter_map(|report| match report {
-            Report::StressFault(report::StressFault {
+            Report::StressFault(fault) => Some(fault.clone()),
+            _ => None,
+        });
+        let last = self.block_size / WORD_LEN - 1;
+        let rows = faults.map(|fault| {
+            let StressFault {
                 block,
                 wrong,
                 expected,
                 after_requests,
-            }) => Some((*block, *wrong, *expected, *after_requests)),
-            _ => None,
-        });
-        let last = self.block_size / WORD_LEN - 1;
-        let rows = faults.map(|(block, wrong, expected, after_requests)| {
+            } = fault;
             let (first_word, last_word) = match wrong {
                 Wrong::OtherData {
                     first_word,
