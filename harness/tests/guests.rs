@@ -16,7 +16,7 @@ use lab::accel::{Accel, kvm_opens};
 use lab::backend::{Backend, BackendConfig};
 use lab::qemu::{Drives, Machine, Qemu};
 use lab::testbed::{Disks, OriginShape, ResizeOptions, Shape, Talk, Testbed};
-use lab::vm_host::{Bench, VmHost};
+use lab::vm_host::{VmHost, VmTestbed};
 use results::manifest::Manifest;
 use results::store::{RunFolder, read};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
@@ -48,15 +48,15 @@ fn vm_host(machine: Machine, accel: Accel) -> VmHost {
     }
 }
 
-fn bench() -> Bench {
+fn bench() -> VmTestbed {
     vm_host(Machine::Q35, Accel::Tcg).start(SHAPE).unwrap()
 }
 
-fn run(bench: &mut Bench, line: &str) -> Vec<Report> {
+fn run(bench: &mut VmTestbed, line: &str) -> Vec<Report> {
     bench.guest.run(&line.parse().unwrap(), PATIENCE).unwrap()
 }
 
-fn resize(bench: &mut Bench, to: u32, pick: Pick, deadline: Duration) -> Resized {
+fn resize(bench: &mut VmTestbed, to: u32, pick: Pick, deadline: Duration) -> Resized {
     let options = ResizeOptions {
         pick,
         deadline,
@@ -70,7 +70,7 @@ fn resize(bench: &mut Bench, to: u32, pick: Pick, deadline: Duration) -> Resized
 }
 
 /// What a `verify` found: ok, zeros, corrupt, errors, unexpected.
-fn verify(bench: &mut Bench, enforce: Enforce) -> [u32; 5] {
+fn verify(bench: &mut VmTestbed, enforce: Enforce) -> [u32; 5] {
     let reports = bench
         .guest
         .run(&Command::Verify(command::Verify { enforce }), PATIENCE)
@@ -88,7 +88,7 @@ fn verify(bench: &mut Bench, enforce: Enforce) -> [u32; 5] {
     }
 }
 
-fn assert_lists_equal(bench: &mut Bench) {
+fn assert_lists_equal(bench: &mut VmTestbed) {
     let status = bench.backend.status().unwrap();
     let reports = run(bench, "info");
     let Some(Report::Info(report::Info { held, digest, .. })) = reports.last() else {
@@ -225,7 +225,7 @@ fn a_killed_backend_loses_no_write_and_no_block() {
         .start(&"stress count=0 writes=60".parse().unwrap())
         .unwrap();
     for _ in 0..3 {
-        let written = |bench: &Bench| bench.backend.status().unwrap().counters.writes;
+        let written = |bench: &VmTestbed| bench.backend.status().unwrap().counters.writes;
         let (before, began) = (written(&bench), Instant::now());
         // Under way means that requests were served since the last look.
         while written(&bench) < before + 2_000 {
@@ -423,7 +423,7 @@ const ORIGIN: OriginShape = OriginShape {
     media: None,
 };
 
-fn cached_bench(vm_host: &VmHost) -> Bench {
+fn cached_bench(vm_host: &VmHost) -> VmTestbed {
     vm_host
         .start(Disks {
             origin: Some(ORIGIN),
@@ -457,7 +457,7 @@ fn replayed(reports: &[Report]) -> ([u64; 3], u64, u64, u64) {
 
 /// The number of the newest write that is on the first `span` blocks, all of which carry
 /// a stamp.
-fn newest_stamp(bench: &mut Bench, span: u32) -> u64 {
+fn newest_stamp(bench: &mut VmTestbed, span: u32) -> u64 {
     let reports = run(bench, &format!("stamps span={span}"));
     let sound = Report::StampsRead(report::StampsRead {
         blocks: span,
@@ -518,7 +518,7 @@ fn a_killed_guest_loses_nothing_that_its_cache_had_flushed() {
         let (wrong, ..) = replayed(&run(&mut bench, &line));
         assert_eq!(wrong, [0, 0, 0], "{write}");
         run(&mut bench, "flush");
-        let numbers = |bench: &mut Bench| {
+        let numbers = |bench: &mut VmTestbed| {
             let reports = run(bench, &format!("stamps span={SPAN}"));
             let numbers = reports.into_iter().filter_map(|report| match report {
                 Report::Stamps(report::Stamps { numbers, .. }) => Some(numbers),

@@ -14,7 +14,7 @@ use simulate::input::Input;
 use simulate::trace::trace_image;
 use terminal::progress::Progress;
 use workloads::trace::{Beyond, Options, TimeOrder};
-use workloads::trace_disk::{Access, BLOCK_BYTES, Header, Place};
+use workloads::trace_disk::{AccessRecord, BLOCK_BYTES, Header, Place};
 
 const HIDDEN: Progress = Progress { shown: false };
 
@@ -45,7 +45,7 @@ fn csv(lines: &str) -> String {
 }
 
 /// The accesses of an image, as whoever has only the layout reads them.
-fn accesses(image: &Path) -> Vec<Access> {
+fn accesses(image: &Path) -> Vec<AccessRecord> {
     let bytes = fs::read(image).unwrap();
     let (blocks, rest) = bytes.as_chunks::<BLOCK_BYTES>();
     assert!(
@@ -58,7 +58,7 @@ fn accesses(image: &Path) -> Vec<Access> {
     let at = |number: u64| {
         let place = Place::of(number);
         let block = &blocks[place.block as usize];
-        Access::decode(block[place.bytes()].try_into().unwrap())
+        AccessRecord::decode(block[place.bytes()].try_into().unwrap())
     };
     let after = Place::of(header.accesses);
     if let Some(last) = blocks.get(after.block as usize) {
@@ -94,10 +94,10 @@ fn a_request_becomes_an_access_to_each_of_its_blocks() {
         assert!(text.contains(word), "no {word} in {text}");
     }
     let wanted = [
-        Access::new(1, false, 0),
-        Access::new(2, false, 0),
-        Access::new(3, false, 0),
-        Access::new(1, true, 2),
+        AccessRecord::new(1, false, 0),
+        AccessRecord::new(2, false, 0),
+        AccessRecord::new(3, false, 0),
+        AccessRecord::new(1, true, 2),
     ];
     assert_eq!(accesses(&here.join("t.trace")), wanted);
     assert_eq!(names(here), ["t.csv", "t.trace"]);

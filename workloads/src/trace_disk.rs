@@ -94,7 +94,7 @@ pub struct Place {
 
 /// One access to one block of the origin disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Access {
+pub struct AccessRecord {
     /// The block.
     pub block: u32,
     /// Whether it is written.
@@ -172,7 +172,7 @@ impl Place {
     }
 }
 
-impl Access {
+impl AccessRecord {
     /// Numbers of requests count modulo this.
     pub const REQUESTS: u64 = 1 << 31;
 
@@ -249,21 +249,27 @@ mod tests {
     #[test]
     fn golden_bytes_of_records() {
         for (access, golden) in [
-            (Access::new(0, false, 0), [0; 8]),
-            (Access::new(0x0403_0201, true, 0), [1, 2, 3, 4, 1, 0, 0, 0]),
+            (AccessRecord::new(0, false, 0), [0; 8]),
             (
-                Access::new(7, false, 0x4030_2010),
+                AccessRecord::new(0x0403_0201, true, 0),
+                [1, 2, 3, 4, 1, 0, 0, 0],
+            ),
+            (
+                AccessRecord::new(7, false, 0x4030_2010),
                 [7, 0, 0, 0, 0x20, 0x40, 0x60, 0x80],
             ),
-            (Access::new(u32::MAX, true, Access::REQUESTS - 1), [0xff; 8]),
+            (
+                AccessRecord::new(u32::MAX, true, AccessRecord::REQUESTS - 1),
+                [0xff; 8],
+            ),
             // The number wraps round and does not touch the other fields.
             (
-                Access::new(1, true, Access::REQUESTS),
+                AccessRecord::new(1, true, AccessRecord::REQUESTS),
                 [1, 0, 0, 0, 1, 0, 0, 0],
             ),
         ] {
             assert_eq!(access.encode(), golden);
-            assert_eq!(Access::decode(golden), access);
+            assert_eq!(AccessRecord::decode(golden), access);
         }
     }
 
@@ -320,7 +326,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_record_reads_and_writes_back(bytes: [u8; RECORD_BYTES]) {
-            prop_assert_eq!(Access::decode(bytes).encode(), bytes);
+            prop_assert_eq!(AccessRecord::decode(bytes).encode(), bytes);
         }
 
         #[test]

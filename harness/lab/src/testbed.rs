@@ -1,6 +1,6 @@
 //! A guest on a vSSD, as experiments see it.
 //!
-//! Two kinds implement [`Testbed`]: [`Bench`](crate::vm_host::Bench) is a QEMU guest on a
+//! Two kinds implement [`Testbed`]: [`VmTestbed`](crate::vm_host::VmTestbed) is a QEMU guest on a
 //! backend process, [`Twin`](crate::twin::Twin) the same driver, application and device
 //! in this process. An experiment cannot tell which it runs on, but by the clock.
 

@@ -45,7 +45,7 @@ pub struct VmHost {
 }
 
 /// A guest under QEMU on a backend, and the folder in which both keep their things.
-pub struct Bench {
+pub struct VmTestbed {
     /// The guest; dropped first.
     pub guest: Guest,
     /// The backend.
@@ -63,7 +63,7 @@ impl VmHost {
     ///
     /// # Errors
     /// When the disk is too small, or one of them does not start.
-    pub fn start(&self, disks: impl Into<Disks>) -> Result<Bench> {
+    pub fn start(&self, disks: impl Into<Disks>) -> Result<VmTestbed> {
         self.start_with(disks, |_| Ok(()))
     }
 
@@ -76,7 +76,7 @@ impl VmHost {
         &self,
         disks: impl Into<Disks>,
         prepare: impl FnOnce(&Backend) -> Result<()>,
-    ) -> Result<Bench> {
+    ) -> Result<VmTestbed> {
         let Disks {
             vssd: shape,
             origin,
@@ -100,7 +100,7 @@ impl VmHost {
             .transpose()?;
         origin.as_ref().map(prepare).transpose()?;
         let guest = self.boot(&backend, origin.as_ref(), trace.as_deref(), folder.path())?;
-        Ok(Bench {
+        Ok(VmTestbed {
             guest,
             backend,
             origin,
@@ -154,7 +154,7 @@ impl VmHost {
     }
 }
 
-impl Bench {
+impl VmTestbed {
     /// Ends this guest and boots another on the same disks.
     ///
     /// # Errors
@@ -224,7 +224,7 @@ impl Bench {
     }
 }
 
-impl Testbed for Bench {
+impl Testbed for VmTestbed {
     fn transport(&self) -> Transport {
         Transport::Qemu
     }
@@ -263,6 +263,6 @@ impl Testbed for Bench {
     }
 
     fn shut_down(self: Box<Self>) -> Result<()> {
-        Bench::shut_down(*self)
+        VmTestbed::shut_down(*self)
     }
 }

@@ -8,7 +8,7 @@ use std::vec::Vec;
 
 use super::source::{Source, Trouble};
 use super::{BLOCK_BYTES, Format, Op, Position, Problem, Record};
-use crate::trace_disk::{self, Access, Header, RECORD_BYTES};
+use crate::trace_disk::{self, AccessRecord, Header, RECORD_BYTES};
 
 const _: () = assert!(trace_disk::BLOCK_BYTES as u64 == BLOCK_BYTES);
 
@@ -60,7 +60,7 @@ impl Disk {
             return Err((at, cut));
         };
         self.left = left;
-        let access = Access::decode(bytes);
+        let access = AccessRecord::decode(bytes);
         let op = match access.write {
             true => Op::Write,
             false => Op::Read,

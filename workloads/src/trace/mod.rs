@@ -7,7 +7,7 @@
 //! [`TimeOrder::Sort`].
 //!
 //! ```text
-//!  file ─ source ─ bytes or lines ─ vscsi | oracle | spc | msr | csv | disk ─ order ─▶ Record ─ expand ─▶ Access
+//!  file ─ source ─ bytes or lines ─ vscsi | oracle | spc | msr | csv | disk ─ order ─▶ Record ─ expand ─▶ TimedAccess
 //!     (gzip, zstd, bzip2, xz)       (one file a format)
 //! ```
 //!
@@ -82,7 +82,7 @@ pub mod vscsi;
 pub use beyond::Beyond;
 pub use compression::{Compression, NotRead, WINDOW_BYTES_MAX};
 pub use error::{OddLine, Position, Problem, TraceError};
-pub use expand::{Access, Accesses};
+pub use expand::{Accesses, TimedAccess};
 pub use format::{Format, UnknownFormat};
 pub use oracle::{Ids, OBJECTS_MAX, Overlap};
 pub use order::TimeOrder;

@@ -8,7 +8,7 @@ use guest_runtime::port::Exit;
 use vssd::device::PickedBy;
 use vssd::wire::Encoding;
 use workloads::latency::total;
-use workloads::trace_disk::{Access, Header};
+use workloads::trace_disk::{AccessRecord, Header};
 use workloads::{Report, Workload, report};
 
 use crate::world::{Action, BLOCK, Bytes, MemoryDisk, Twin, shrink_to, twin, twin_of};
@@ -397,7 +397,7 @@ fn a_cache_that_was_closed_begins_warm_and_one_that_was_not_keeps_what_was_flush
 fn trace(accesses: &[(u32, bool)], count: u64) -> Bytes {
     let mut bytes = Header { accesses: count }.encode().to_vec();
     for (&(block, is_write), request) in accesses.iter().zip(0..) {
-        bytes.extend(Access::new(block, is_write, request).encode());
+        bytes.extend(AccessRecord::new(block, is_write, request).encode());
     }
     bytes.resize(bytes.len().next_multiple_of(512), 0);
     Rc::new(RefCell::new(bytes))

@@ -9,7 +9,7 @@ use vssd_host::emulation::MediaKind;
 use vssd_host::size::ByteSize;
 use workloads::Workload;
 
-use crate::experiments::common::cached::{BLOCK, Cache, Load};
+use crate::experiments::common::cached::{BLOCK, Cache, CacheLoad};
 use crate::experiments::common::params;
 
 /// The disk behind the cache.
@@ -128,8 +128,8 @@ impl Params {
     }
 
     /// The load that is measured.
-    pub(super) fn load(&self, seed: u64) -> Load {
-        Load {
+    pub(super) fn load(&self, seed: u64) -> CacheLoad {
+        CacheLoad {
             workload: Some(self.workload),
             span: self.span,
             seed,
@@ -144,8 +144,8 @@ impl Params {
 
     /// The one in the midst of which the guest is killed: writes, one after the other, so
     /// that there is no doubt in which order they were made.
-    pub(super) fn crash_load(&self, seed: u64) -> Load {
-        Load {
+    pub(super) fn crash_load(&self, seed: u64) -> CacheLoad {
+        CacheLoad {
             writes_percent: 100,
             depth: 1,
             flush: self.raw.crash_flush,
