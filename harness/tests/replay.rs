@@ -17,7 +17,7 @@ use simulate::trace::trace_image;
 use terminal::progress::Progress;
 use vssd_host::size::ByteSize;
 use workloads::trace::{Options, TimeOrder};
-use workloads::trace_disk::{Access, Header};
+use workloads::trace_disk::{AccessRecord, Header};
 use workloads::{Report, report};
 
 const HIDDEN: Progress = Progress { shown: false };
@@ -203,11 +203,11 @@ fn image(accesses: &[Access], announced: u64) -> Vec<u8> {
 fn accesses_beyond_the_origin_disk_are_counted_and_skipped() {
     let last = (ORIGIN.0 / 4096 - 1) as u32;
     let accesses = [
-        Access::new(3, true, 0),
-        Access::new(last, false, 1),
-        Access::new(last + 1, true, 1),
-        Access::new(u32::MAX, false, 2),
-        Access::new(3, false, 3),
+        AccessRecord::new(3, true, 0),
+        AccessRecord::new(last, false, 1),
+        AccessRecord::new(last + 1, true, 1),
+        AccessRecord::new(u32::MAX, false, 2),
+        AccessRecord::new(3, false, 3),
     ];
     let (counts, beyond) = replayed(&image(&accesses, 5)).unwrap();
     assert_eq!((counts, beyond), ([2, 1, 1, 1], 2));
@@ -221,7 +221,7 @@ fn an_empty_trace_disk_can_be_replayed() {
 
 #[test]
 fn invalid_trace_disks_are_rejected() {
-    let good = image(&[Access::new(1, false, 0)], 1);
+    let good = image(&[AccessRecord::new(1, false, 0)], 1);
     let changed = |at: usize, byte: u8| {
         let mut bytes = good.clone();
         bytes[at] = byte;
@@ -233,7 +233,7 @@ fn invalid_trace_disks_are_rejected() {
         (changed(7, b'2'), "begin"),
         (changed(17, 2), "blocks"),
         (changed(100, 1), "header"),
-        (image(&[Access::new(1, false, 0)], 513), "513"),
+        (image(&[AccessRecord::new(1, false, 0)], 513), "513"),
         (image(&[], u64::MAX), "18446744073709551615"),
     ] {
         let error = replayed(&bytes).unwrap_err();

@@ -44,7 +44,7 @@ const ACCESSES_AT: Range<usize> = 8..16;
 const BLOCK_BYTES_AT: Range<usize> = 16..20;
 const ZEROS_FROM: usize = 20;
 
-/// The bit of a record that says write.
+/// The bit of a record that marks a write.
 const WRITE: u32 = 1;
 
 const _: () = {
@@ -58,7 +58,7 @@ const _: () = {
     assert!(2 * size_of::<u32>() == RECORD_BYTES);
 };
 
-/// What the first block says.
+/// The contents of the first block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     /// Number of accesses in the trace.
@@ -92,9 +92,9 @@ pub struct Place {
     pub index: u32,
 }
 
-/// One access to one block of the origin disk.
+/// A record of the trace disk: one access to one block of the origin disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Access {
+pub struct AccessRecord {
     /// The block.
     pub block: u32,
     /// Whether it is written.
@@ -124,7 +124,7 @@ impl Header {
     /// size up.
     ///
     /// # Errors
-    /// When it is not a trace disk, of another layout, or shorter than it says.
+    /// When it is not a trace disk, of another layout, or shorter than its header states.
     pub fn decode(block: &[u8; BLOCK_BYTES], disk_bytes: u64) -> Result<Self, NotATraceDisk> {
         if block[..MAGIC.len()] != MAGIC {
             return Err(NotATraceDisk::Magic);
@@ -144,13 +144,13 @@ impl Header {
             accesses: u64::from_le_bytes(accesses),
         };
         let room = disk_bytes.saturating_sub(BLOCK_BYTES as u64) / RECORD_BYTES as u64;
-        match header.accesses <= room {
-            true => Ok(header),
-            false => Err(NotATraceDisk::TooShort {
+        if header.accesses > room {
+            return Err(NotATraceDisk::TooShort {
                 accesses: header.accesses,
                 room,
-            }),
+            });
         }
+        Ok(header)
     }
 }
 
@@ -172,7 +172,7 @@ impl Place {
     }
 }
 
-impl Access {
+impl AccessRecord {
     /// Numbers of requests count modulo this.
     pub const REQUESTS: u64 = 1 << 31;
 
@@ -207,7 +207,7 @@ impl Access {
 impl fmt::Display for NotATraceDisk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Magic => f.write_str("it does not begin like a trace disk"),
+            Self::Magic => f.write_str("it does not start like a trace disk"),
             Self::BlockBytes(bytes) => {
                 write!(
                     f,
@@ -249,21 +249,27 @@ mod tests {
     #[test]
     fn golden_bytes_of_records() {
         for (access, golden) in [
-            (Access::new(0, false, 0), [0; 8]),
-            (Access::new(0x0403_0201, true, 0), [1, 2, 3, 4, 1, 0, 0, 0]),
+            (AccessRecord::new(0, false, 0), [0; 8]),
             (
-                Access::new(7, false, 0x4030_2010),
+                AccessRecord::new(0x0403_0201, true, 0),
+                [1, 2, 3, 4, 1, 0, 0, 0],
+            ),
+            (
+                AccessRecord::new(7, false, 0x4030_2010),
                 [7, 0, 0, 0, 0x20, 0x40, 0x60, 0x80],
             ),
-            (Access::new(u32::MAX, true, Access::REQUESTS - 1), [0xff; 8]),
+            (
+                AccessRecord::new(u32::MAX, true, AccessRecord::REQUESTS - 1),
+                [0xff; 8],
+            ),
             // The number wraps round and does not touch the other fields.
             (
-                Access::new(1, true, Access::REQUESTS),
+                AccessRecord::new(1, true, AccessRecord::REQUESTS),
                 [1, 0, 0, 0, 1, 0, 0, 0],
             ),
         ] {
             assert_eq!(access.encode(), golden);
-            assert_eq!(Access::decode(golden), access);
+            assert_eq!(AccessRecord::decode(golden), access);
         }
     }
 
@@ -320,7 +326,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_record_reads_and_writes_back(bytes: [u8; RECORD_BYTES]) {
-            prop_assert_eq!(Access::decode(bytes).encode(), bytes);
+            prop_assert_eq!(AccessRecord::decode(bytes).encode(), bytes);
         }
 
         #[test]

@@ -1,6 +1,6 @@
 //! The interface of experiments to a guest and its vSSD.
 //!
-//! [`Testbed`] has two implementations. [`Bench`](crate::vm_host::Bench) is a QEMU guest on a
+//! [`Testbed`] has two implementations. [`VmTestbed`](crate::vm_host::VmTestbed) is a QEMU guest on a
 //! backend process; [`Twin`](crate::twin::Twin) is the same driver, application and device in
 //! this process. To an experiment they differ only in their clocks.
 

@@ -42,7 +42,7 @@ pub struct VmHost {
 }
 
 /// A guest under QEMU, its backends, and their temporary folder.
-pub struct Bench {
+pub struct VmTestbed {
     // Dropped before the backends that it uses.
     pub guest: Guest,
     pub backend: Backend,
@@ -59,7 +59,7 @@ impl VmHost {
     ///
     /// # Errors
     /// When the disk is too small, or one of them does not start.
-    pub fn start(&self, disks: impl Into<Disks>) -> Result<Bench> {
+    pub fn start(&self, disks: impl Into<Disks>) -> Result<VmTestbed> {
         self.start_with(disks, |_| Ok(()))
     }
 
@@ -72,7 +72,7 @@ impl VmHost {
         &self,
         disks: impl Into<Disks>,
         prepare: impl FnOnce(&Backend) -> Result<()>,
-    ) -> Result<Bench> {
+    ) -> Result<VmTestbed> {
         let Disks {
             vssd: shape,
             origin,
@@ -92,7 +92,7 @@ impl VmHost {
             .transpose()?;
         origin.as_ref().map(prepare).transpose()?;
         let guest = self.boot(&backend, origin.as_ref(), trace.as_deref(), folder.path())?;
-        Ok(Bench {
+        Ok(VmTestbed {
             guest,
             backend,
             origin,
@@ -145,7 +145,7 @@ impl VmHost {
     }
 }
 
-impl Bench {
+impl VmTestbed {
     /// Shuts the guest down and boots another on the same disks.
     ///
     /// # Errors
@@ -214,7 +214,7 @@ impl Bench {
     }
 }
 
-impl Testbed for Bench {
+impl Testbed for VmTestbed {
     fn transport(&self) -> Transport {
         Transport::Qemu
     }

@@ -3,7 +3,7 @@
 use lab::accel::Accel;
 use lab::qemu::Machine;
 use lab::testbed::{Disks, GuestChannel, OriginShape};
-use lab::vm_host::{Bench, VmHost};
+use lab::vm_host::{VmHost, VmTestbed};
 use vssd_host::size::ByteSize;
 use workloads::{Pick, Report, report};
 
@@ -14,7 +14,7 @@ const ORIGIN: OriginShape = OriginShape {
     media: None,
 };
 
-fn cached_bench(vm_host: &VmHost) -> Bench {
+fn cached_bench(vm_host: &VmHost) -> VmTestbed {
     vm_host
         .start(Disks {
             origin: Some(ORIGIN),
@@ -47,7 +47,7 @@ fn replayed(reports: &[Report]) -> ([u64; 3], u64, u64, u64) {
 }
 
 /// The number of the newest write on the first `span` blocks, which must all have stamps.
-fn newest_stamp(bench: &mut Bench, span: u32) -> u64 {
+fn newest_stamp(bench: &mut VmTestbed, span: u32) -> u64 {
     let reports = run(bench, &format!("stamps span={span}"));
     let sound = Report::StampsRead(report::StampsRead {
         blocks: span,
@@ -108,7 +108,7 @@ fn flushed_writes_survive_a_killed_guest() {
         let (wrong, ..) = replayed(&run(&mut bench, &line));
         assert_eq!(wrong, [0, 0, 0], "{write}");
         run(&mut bench, "flush");
-        let numbers = |bench: &mut Bench| {
+        let numbers = |bench: &mut VmTestbed| {
             let reports = run(bench, &format!("stamps span={SPAN}"));
             let numbers = reports.into_iter().filter_map(|report| match report {
                 Report::Stamps(report::Stamps { numbers, .. }) => Some(numbers),

@@ -6,7 +6,7 @@ use lab::accel::Accel;
 use lab::backend::{Backend, BackendConfig};
 use lab::qemu::{Drives, Machine};
 use lab::testbed::GuestChannel;
-use lab::vm_host::Bench;
+use lab::vm_host::VmTestbed;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use vssd_host::size::ByteSize;
 use workloads::command::Enforce;
@@ -27,7 +27,7 @@ fn a_killed_backend_loses_no_write_and_no_block() {
         .start(&"stress count=0 writes=60".parse().unwrap())
         .unwrap();
     for _ in 0..3 {
-        let written = |bench: &Bench| bench.backend.status().unwrap().counters.writes;
+        let written = |bench: &VmTestbed| bench.backend.status().unwrap().counters.writes;
         let (before, began) = (written(&bench), Instant::now());
         // Kill only while requests are being served.
         while written(&bench) < before + 2_000 {

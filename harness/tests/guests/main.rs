@@ -14,7 +14,7 @@ use std::time::Duration;
 use lab::accel::Accel;
 use lab::qemu::{Machine, Qemu};
 use lab::testbed::{GuestChannel, ResizeOptions, Shape, Testbed};
-use lab::vm_host::{Bench, VmHost};
+use lab::vm_host::{VmHost, VmTestbed};
 use vssd_host::control::protocol::Resized;
 use vssd_host::size::ByteSize;
 use workloads::command::Enforce;
@@ -42,15 +42,15 @@ fn vm_host(machine: Machine, accel: Accel) -> VmHost {
     }
 }
 
-fn bench() -> Bench {
+fn bench() -> VmTestbed {
     vm_host(Machine::Q35, Accel::Tcg).start(SHAPE).unwrap()
 }
 
-fn run(bench: &mut Bench, line: &str) -> Vec<Report> {
+fn run(bench: &mut VmTestbed, line: &str) -> Vec<Report> {
     bench.guest.run(&line.parse().unwrap(), PATIENCE).unwrap()
 }
 
-fn resize(bench: &mut Bench, to: u32, pick: Pick, deadline: Duration) -> Resized {
+fn resize(bench: &mut VmTestbed, to: u32, pick: Pick, deadline: Duration) -> Resized {
     let options = ResizeOptions {
         pick,
         deadline,
@@ -64,7 +64,7 @@ fn resize(bench: &mut Bench, to: u32, pick: Pick, deadline: Duration) -> Resized
 }
 
 /// The result of `verify`: ok, zeros, corrupt, errors, unexpected.
-fn verify(bench: &mut Bench, enforce: Enforce) -> [u32; 5] {
+fn verify(bench: &mut VmTestbed, enforce: Enforce) -> [u32; 5] {
     let reports = bench
         .guest
         .run(&Command::Verify(command::Verify { enforce }), PATIENCE)
@@ -82,7 +82,7 @@ fn verify(bench: &mut Bench, enforce: Enforce) -> [u32; 5] {
     }
 }
 
-fn assert_lists_equal(bench: &mut Bench) {
+fn assert_lists_equal(bench: &mut VmTestbed) {
     let status = bench.backend.status().unwrap();
     let reports = run(bench, "info");
     let Some(Report::Info(report::Info { held, digest, .. })) = reports.last() else {

@@ -13,7 +13,7 @@ use simulate::input::Input;
 use simulate::trace::trace_image;
 use terminal::progress::Progress;
 use workloads::trace::{Beyond, Options, TimeOrder};
-use workloads::trace_disk::{Access, BLOCK_BYTES, Header, Place};
+use workloads::trace_disk::{AccessRecord, BLOCK_BYTES, Header, Place};
 
 use super::{csv, harness, names, printed};
 
@@ -36,7 +36,7 @@ pub(super) fn accesses(image: &Path) -> Vec<Access> {
     let at = |number: u64| {
         let place = Place::of(number);
         let block = &blocks[place.block as usize];
-        Access::decode(block[place.bytes()].try_into().unwrap())
+        AccessRecord::decode(block[place.bytes()].try_into().unwrap())
     };
     let after = Place::of(header.accesses);
     if let Some(last) = blocks.get(after.block as usize) {
@@ -63,10 +63,10 @@ fn a_request_becomes_an_access_to_each_of_its_blocks() {
         assert!(text.contains(word), "no {word} in {text}");
     }
     let wanted = [
-        Access::new(1, false, 0),
-        Access::new(2, false, 0),
-        Access::new(3, false, 0),
-        Access::new(1, true, 2),
+        AccessRecord::new(1, false, 0),
+        AccessRecord::new(2, false, 0),
+        AccessRecord::new(3, false, 0),
+        AccessRecord::new(1, true, 2),
     ];
     assert_eq!(accesses(&here.join("t.trace")), wanted);
     assert_eq!(names(here), ["t.csv", "t.trace"]);

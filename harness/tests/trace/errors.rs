@@ -36,7 +36,7 @@ fn errors_name_the_position_in_the_trace() {
             "cut.vscsi, byte 32: the file ends after 20 of the 32 bytes",
         ),
         ("empty", "empty: the file is empty: "),
-        ("header.csv", "header.csv: holds no read and no write"),
+        ("header.csv", "header.csv: has no read and no write request"),
         ("nothing.csv", "nothing.csv: no request accesses a block"),
         ("far.csv --disk 4KiB --beyond skip --limit 0", "--limit"),
         ("back.csv", "back.csv, line 3: the record is 4 ns earlier"),
@@ -51,11 +51,11 @@ fn errors_name_the_position_in_the_trace() {
         ("field.csv", "field.csv, line 3: the operation is \"x\""),
         (
             "what",
-            "what: neither its name nor its content says what format it is",
+            "what: neither its name nor its content identifies the format",
         ),
         (
             "back.csv --format vscsi",
-            "back.csv: does not begin like a trace of format vscsi",
+            "back.csv: does not start like a trace of format vscsi",
         ),
         (
             "half.trace",
@@ -79,7 +79,7 @@ fn errors_name_the_position_in_the_trace() {
         ),
         (
             "t.zip",
-            "t.zip: is a zip archive, which is not read: unpack it",
+            "t.zip: is a zip archive, which is not supported: unpack it",
         ),
         ("cut.gz --format csv", "cut.gz: its gzip data ends early: "),
         ("back.csv --beyond skip", "--disk"),

@@ -216,7 +216,7 @@ fn advice_fits_the_content_of_the_file() {
         ),
         (
             "blanks.spc --format spc",
-            "blanks where commas belong: put commas",
+            "blanks instead of commas: put commas",
             "remove the line",
         ),
         ("P1.lis", "a .lis trace of the ARC cache", commas),
@@ -227,7 +227,7 @@ fn advice_fits_the_content_of_the_file() {
         ),
         (
             "empty.csv",
-            "the file is empty: see that it was copied completely",
+            "the file is empty: check that it was copied completely",
             "--format",
         ),
         ("empty.csv --format spc", "the file is empty", "--format"),
@@ -351,7 +351,7 @@ fn the_error_for_a_long_request_names_limit_and_option() {
     write(1 << 30);
     let text = refused(here, "trace info t.csv");
     for words in [
-        "1073741824 bytes, where the limit is 64MiB",
+        "1073741824 bytes exceeds the limit of 64MiB",
         "`--max-request 1GiB`",
     ] {
         assert!(text.contains(words), "{text}");
@@ -361,7 +361,7 @@ fn the_error_for_a_long_request_names_limit_and_option() {
     for options in ["", "--max-request 1GiB"] {
         let text = refused(here, &format!("trace info t.csv {options}"));
         for words in [
-            "line 2: a request of 1073741825 bytes, where the limit is 1GiB",
+            "line 2: a request of 1073741825 bytes exceeds the limit of 1GiB",
             "--max-request allows at most 1GiB: split the request",
         ] {
             assert!(text.contains(words), "{text}");

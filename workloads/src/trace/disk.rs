@@ -8,7 +8,7 @@ use std::vec::Vec;
 
 use super::source::{Source, Trouble};
 use super::{BLOCK_BYTES, Format, Op, Position, Problem, Record};
-use crate::trace_disk::{self, Access, Header, RECORD_BYTES};
+use crate::trace_disk::{self, AccessRecord, Header, RECORD_BYTES};
 
 const _: () = assert!(trace_disk::BLOCK_BYTES as u64 == BLOCK_BYTES);
 
@@ -18,7 +18,7 @@ pub(super) struct Disk {
 }
 
 /// True for the first bytes of this format.
-pub(super) fn recognises(head: &[u8]) -> bool {
+pub(super) fn has_magic(head: &[u8]) -> bool {
     head.starts_with(&trace_disk::MAGIC)
 }
 
@@ -60,11 +60,8 @@ impl Disk {
             return Err((at, cut));
         };
         self.left = left;
-        let access = Access::decode(bytes);
-        let op = match access.write {
-            true => Op::Write,
-            false => Op::Read,
-        };
+        let access = AccessRecord::decode(bytes);
+        let op = if access.write { Op::Write } else { Op::Read };
         let offset_bytes = u64::from(access.block) * BLOCK_BYTES;
         match Record::new(0, op, offset_bytes, BLOCK_BYTES) {
             Ok(record) => Ok(Some((position, record))),

@@ -1,4 +1,4 @@
-//! Requests, taken apart into accesses to single blocks.
+//! Requests, split into accesses to single blocks.
 
 use core::ops::Range;
 
@@ -6,7 +6,7 @@ use super::{Op, Record};
 
 /// One request's access to one block of [`super::BLOCK_BYTES`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Access {
+pub struct TimedAccess {
     /// When the request was made.
     pub time_ns: u64,
     /// Read or write. A write may cover its block only in part.
@@ -24,7 +24,7 @@ pub struct Accesses<I> {
 }
 
 impl<I> Accesses<I> {
-    /// Takes apart what `records` gives.
+    /// Splits `records` into accesses.
     pub fn new(records: I) -> Self {
         Self {
             records,
@@ -39,14 +39,14 @@ impl<I> Accesses<I> {
 }
 
 impl<E, I: Iterator<Item = Result<Record, E>>> Iterator for Accesses<I> {
-    type Item = Result<Access, E>;
+    type Item = Result<TimedAccess, E>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             if let Some((record, blocks)) = &mut self.current
                 && let Some(block) = blocks.next()
             {
-                return Some(Ok(Access {
+                return Some(Ok(TimedAccess {
                     time_ns: record.time_ns(),
                     op: record.op(),
                     block,

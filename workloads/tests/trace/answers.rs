@@ -8,7 +8,7 @@ use workloads::trace::{
     Accesses, Beyond, Format, LINE_BYTES_MAX, Op, Options, Overlap, Position, Problem, Reader,
     Record, TimeOrder, TraceError,
 };
-use workloads::trace_disk::{Access, Header};
+use workloads::trace_disk::{AccessRecord, Header};
 
 use crate::{addresses, counts, named, problem, read, record, vscsi_v1};
 
@@ -393,7 +393,7 @@ fn a_limit_leaves_the_rest_of_the_file_unread() {
 }
 
 /// A trace disk of these accesses, whose header says `announced` of them.
-fn trace_disk(accesses: &[Access], announced: u64) -> Vec<u8> {
+fn trace_disk(accesses: &[AccessRecord], announced: u64) -> Vec<u8> {
     let header = Header {
         accesses: announced,
     };
@@ -405,9 +405,9 @@ fn trace_disk(accesses: &[Access], announced: u64) -> Vec<u8> {
 #[test]
 fn a_trace_disk_gives_each_access_and_nothing_after_the_last() {
     let accesses = [
-        Access::new(7, true, 0),
-        Access::new(u32::MAX, false, 1),
-        Access::new(8, false, 1),
+        AccessRecord::new(7, true, 0),
+        AccessRecord::new(u32::MAX, false, 1),
+        AccessRecord::new(8, false, 1),
     ];
     let end = u64::from(u32::MAX) * 4096;
     let expected = [
@@ -440,7 +440,7 @@ fn a_trace_disk_gives_each_access_and_nothing_after_the_last() {
 
 #[test]
 fn a_trace_disk_that_ends_early_is_cut() {
-    let accesses = [Access::new(7, true, 0); 2];
+    let accesses = [AccessRecord::new(7, true, 0); 2];
     let whole = trace_disk(&accesses, 2);
     for cut in 4096..whole.len() {
         let (records, error) = read(&whole[..cut], Options::default());

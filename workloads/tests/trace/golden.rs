@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use workloads::trace::{Access, Accesses, Format, Op, Options, Overlap, Reader};
+use workloads::trace::{Accesses, Format, Op, Options, Overlap, Reader, TimedAccess};
 
 use crate::{addresses, named, read, read_called, record};
 
@@ -149,7 +149,7 @@ fn csv_columns_are_found_by_name() {
 #[test]
 fn requests_come_apart_into_blocks() {
     let reader = Reader::new("trace", CSV.as_bytes(), Options::default()).unwrap();
-    let accesses: Vec<Access> = Accesses::new(reader).collect::<Result<_, _>>().unwrap();
+    let accesses: Vec<TimedAccess> = Accesses::new(reader).collect::<Result<_, _>>().unwrap();
     let write = (4..12).map(|block| (500_000, Op::Write, block));
     let expected: Vec<_> = [(0, Op::Read, 17)].into_iter().chain(write).collect();
     let found = accesses.iter().map(|a| (a.time_ns, a.op, a.block));
@@ -209,13 +209,13 @@ fn formats_are_guessed_only_where_that_is_certain() {
         (
             "a.spc",
             MSR.as_bytes(),
-            "called like spc but looks like msr",
+            "named like spc, but its content looks like msr",
         ),
         ("a.oracleGeneral", &VSCSI_V1, "but looks like vscsi"),
         (
             "a.vscsi",
             &ORACLE,
-            "does not begin like a trace of format vscsi",
+            "does not start like a trace of format vscsi",
         ),
     ] {
         let error = guess(name, bytes).unwrap_err();

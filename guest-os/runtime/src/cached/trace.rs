@@ -181,7 +181,7 @@ impl TraceReader {
         }
         let port = hw.machine.trace().expect("the disk that is being read");
         let record = port.buffer(piece.slot)[self.at..].first_chunk();
-        let access = trace_disk::Access::decode(*record.expect("a whole record"));
+        let access = trace_disk::AccessRecord::decode(*record.expect("a whole record"));
         self.left -= 1;
         self.at += RECORD_BYTES;
         if self.at == piece.len {

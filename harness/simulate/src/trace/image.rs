@@ -13,7 +13,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use tempfile::TempPath;
 use terminal::progress::Progress;
 use workloads::trace::{BLOCK_BYTES, Op, Options, Record};
-use workloads::trace_disk::{Access, Header};
+use workloads::trace_disk::{AccessRecord, Header};
 
 use super::distinct::{Count, Distinct};
 use super::pass::{Summary, pass};
@@ -120,7 +120,7 @@ impl Writer {
         for block in record.blocks() {
             // The reader checks each request against a disk of at most DISK_BYTES_MAX.
             let block = u32::try_from(block).context("block number past 32 bits")?;
-            let access = Access::new(block, write, self.requests);
+            let access = AccessRecord::new(block, write, self.requests);
             self.file.write_all(&access.encode())?;
             self.header.accesses += 1;
         }

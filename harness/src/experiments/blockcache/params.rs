@@ -10,7 +10,7 @@ use vssd_host::emulation::MediaKind;
 use vssd_host::size::ByteSize;
 use workloads::Workload;
 
-use crate::experiments::common::cached::{BLOCK, Load};
+use crate::experiments::common::cached::{BLOCK, CacheLoad};
 use crate::experiments::common::params;
 
 /// The most accesses of a cell.
@@ -124,8 +124,8 @@ impl Params {
     }
 
     /// The accesses of a workload; the same whatever the policy and size.
-    pub(super) fn load(&self, workload: Workload, seed: u64) -> Load {
-        Load {
+    pub(super) fn load(&self, workload: Workload, seed: u64) -> CacheLoad {
+        CacheLoad {
             workload: Some(workload),
             span: self.span,
             seed,

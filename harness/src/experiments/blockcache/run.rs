@@ -24,7 +24,7 @@ use super::claims::NO_MEDIUM;
 use super::params::Params;
 use super::rows::{BlockCacheRow, BlockCacheSimRow, BlockCacheTimingRow, BlockCacheTraceRow};
 use crate::experiments::common::cached::{
-    Cache, Load, Opened, Replayed, bench_on_written, close, write_back,
+    Cache, CacheLoad, Opened, Replayed, bench_on_written, close, write_back,
 };
 use crate::experiments::common::lab::Lab;
 
@@ -39,7 +39,7 @@ fn cache(evict: Policy) -> Cache {
 }
 
 /// All that go to every cache, each with its accesses for the cache's code alone.
-fn loads(params: &Params, lab: &Lab, trace: Option<&Path>) -> Result<Vec<(Load, Input)>> {
+fn loads(params: &Params, lab: &Lab, trace: Option<&Path>) -> Result<Vec<(CacheLoad, Input)>> {
     let mut loads = Vec::new();
     for (number, workload) in (0..).zip(&params.workloads) {
         let load = params.load(*workload, derive_seed(lab.seed, number));
@@ -47,7 +47,7 @@ fn loads(params: &Params, lab: &Lab, trace: Option<&Path>) -> Result<Vec<(Load, 
     }
     if let Some(path) = trace {
         let input = of_trace(path, lab.progress)?;
-        let load = Load {
+        let load = CacheLoad {
             workload: None,
             span: 0,
             count: input.len() as u64,
@@ -176,7 +176,7 @@ fn in_front_of_a_disk(
     let mut bench = bench_on_written(lab, disks, params.span, folder)?;
     for &policy in &params.disk_policies {
         interrupt::check()?;
-        let load = Load {
+        let load = CacheLoad {
             count: params.disk_accesses,
             writes_percent: 0,
             depth: 1,
@@ -191,7 +191,7 @@ fn in_front_of_a_disk(
 
 /// What a guest's cache did with a load.
 struct Cell {
-    load: Load,
+    load: CacheLoad,
     policy: Policy,
     capacity: u32,
     opened: Opened,
@@ -199,7 +199,7 @@ struct Cell {
 }
 
 impl Cell {
-    fn run(testbed: &mut dyn Testbed, policy: Policy, load: &Load) -> Result<Self> {
+    fn run(testbed: &mut dyn Testbed, policy: Policy, load: &CacheLoad) -> Result<Self> {
         let capacity = testbed.capacity();
         let guest = testbed.guest();
         let opened = cache(policy).open(guest)?;
@@ -276,7 +276,7 @@ impl Cell {
 
 /// The accesses of a load for the cache's code alone. Blocks keep their numbers: some
 /// policies go by hashes of these.
-fn of_workload(load: &Load) -> Result<Input> {
+fn of_workload(load: &CacheLoad) -> Result<Input> {
     let mut input = Input::default();
     for access in load.accesses()?.take(load.count as usize) {
         input.blocks.push(access.block);

@@ -8,7 +8,7 @@ use guest_cache::WritePolicy;
 use lab::backend::Backend;
 use lab::native::client::Client;
 use lab::testbed::{Disks, GuestChannel};
-use lab::vm_host::Bench;
+use lab::vm_host::VmTestbed;
 use results::store::RunFolder;
 use workloads::latency::{Bucket, quantile_ns, total};
 use workloads::replay::{Access, Replay};
@@ -95,7 +95,7 @@ impl Cache {
 
 /// A load: accesses to a part of the origin disk.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Load {
+pub(crate) struct CacheLoad {
     /// Where they go; `None` for those of the trace disk.
     pub workload: Option<Workload>,
     /// Blocks of the origin disk from the first on; 0 for all of them.
@@ -116,7 +116,7 @@ pub(crate) struct Load {
     pub every: u64,
 }
 
-impl Load {
+impl CacheLoad {
     /// The command to a guest; one that has no end is stopped by the next command.
     pub(crate) fn command(&self, endless: bool) -> Command {
         Command::Replay(command::Replay {
@@ -321,7 +321,7 @@ impl Replayed {
     ///
     /// # Errors
     /// When it cannot.
-    pub(crate) fn run(guest: &mut dyn GuestChannel, load: &Load) -> Result<Self> {
+    pub(crate) fn run(guest: &mut dyn GuestChannel, load: &CacheLoad) -> Result<Self> {
         Self::of(&guest.run(&load.command(false), PATIENCE)?)
     }
 }
@@ -372,7 +372,7 @@ pub(crate) fn bench_on_written(
     disks: Disks,
     span: u32,
     folder: &mut RunFolder,
-) -> Result<Bench> {
+) -> Result<VmTestbed> {
     let size = disks.origin.map_or(0, |origin| origin.size.0);
     let prepare = |origin: &Backend| {
         let mut client = Client::vhost_user(&origin.socket(0), size)?;

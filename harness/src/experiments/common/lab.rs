@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use lab::backend::Backend;
 use lab::testbed::{Disks, Testbed};
 use lab::twin::Twin;
-use lab::vm_host::{Bench, VmHost};
+use lab::vm_host::{VmHost, VmTestbed};
 use results::manifest::{Conditions, QemuFacts};
 use results::store::RunFolder;
 use terminal::progress::Progress;
@@ -126,7 +126,7 @@ impl Lab {
 
     /// Starts a guest under QEMU, for an experiment that measures nothing but
     /// time, and records its boot.
-    pub fn bench(&self, disks: impl Into<Disks>, folder: &mut RunFolder) -> Result<Bench> {
+    pub fn bench(&self, disks: impl Into<Disks>, folder: &mut RunFolder) -> Result<VmTestbed> {
         self.bench_with(disks, |_| Ok(()), folder)
     }
 
@@ -137,7 +137,7 @@ impl Lab {
         disks: impl Into<Disks>,
         prepare: impl FnOnce(&Backend) -> Result<()>,
         folder: &mut RunFolder,
-    ) -> Result<Bench> {
+    ) -> Result<VmTestbed> {
         let vm_host = self.vm_host()?;
         let bench = vm_host.start_with(disks, prepare)?;
         boot::record(folder, vm_host, &bench.guest)?;

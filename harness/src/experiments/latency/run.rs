@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use lab::testbed::{GuestChannel, ResizeOptions, Shape, Testbed, fill};
-use lab::vm_host::Bench;
+use lab::vm_host::VmTestbed;
 use results::store::RunFolder;
 use vssd_host::control::protocol::{EncodingName, LatencyStatus, Resized};
 use vssd_host::latency::{Activity, Bucket, Histogram, add, buckets, histogram};
@@ -106,7 +106,7 @@ fn by_the_backend(
     })
 }
 
-fn resize(bench: &mut Bench, target: u32) -> Result<Resized> {
+fn resize(bench: &mut VmTestbed, target: u32) -> Result<Resized> {
     let options = ResizeOptions {
         pick: Pick::Guest,
         deadline: PATIENCE,
@@ -125,14 +125,14 @@ fn resize(bench: &mut Bench, target: u32) -> Result<Resized> {
 }
 
 /// A shrink and the grow that takes it back, under load.
-fn cycle(params: &Params, bench: &mut Bench, seed: u64) -> Result<Cycle> {
+fn cycle(params: &Params, bench: &mut VmTestbed, seed: u64) -> Result<Cycle> {
     let capacity = bench.guest.ready.capacity;
     bench.guest.start(&params.load(0, seed))?;
     // What the backend measured between two of these looks: quiet time, and
     // at most one resize.
     bench.backend.latency(true)?;
     let mut looked = Instant::now();
-    let mut look = |bench: &Bench, resized_ns: u64| -> Result<(LatencyStatus, u64)> {
+    let mut look = |bench: &VmTestbed, resized_ns: u64| -> Result<(LatencyStatus, u64)> {
         thread::sleep(params.wait);
         let status = bench.backend.latency(true)?;
         let quiet_ns = (looked.elapsed().as_nanos() as u64).saturating_sub(resized_ns);
@@ -249,7 +249,7 @@ fn prepare(
     encoding: EncodingName,
     seed: u64,
     folder: &mut RunFolder,
-) -> Result<Bench> {
+) -> Result<VmTestbed> {
     let shape = Shape {
         size: params.size,
         block_size: params.block_size,

@@ -59,7 +59,7 @@ impl Event {
 
 /// What the load of a guest came to.
 #[derive(Clone, Copy, Default)]
-struct Load {
+struct StressCounts {
     requests: u64,
     errors: u64,
 }
@@ -96,7 +96,7 @@ pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<
         began: Instant::now(),
     };
     run.fill(&mut fleet)?;
-    let idle = vec![Load::default(); params.raw.vms];
+    let idle = vec![StressCounts::default(); params.raw.vms];
     run.check(&mut fleet, 0, "start", &idle)?;
     bar.inc(1);
     for round in 0..params.raw.rounds {
@@ -142,7 +142,7 @@ impl Run<'_> {
                 boot::record(self.folder, self.lab.vm_host()?, &fleet.guests[0])?;
                 // What it finds now was written before it was killed.
                 let found = verify(&mut fleet.guests[0])?;
-                self.record(&fleet, 0, round, "killed", found, Load::default())?;
+                self.record(&fleet, 0, round, "killed", found, StressCounts::default())?;
                 fleet.guests[0].run(&Command::Policy(command::Policy { pick, seed }), PATIENCE)?;
                 fleet.guests[0].start(&self.load(seed))?;
             }
@@ -158,7 +158,7 @@ impl Run<'_> {
     }
 
     /// Takes the load off all guests; faults are recorded.
-    fn stop_all(&mut self, fleet: &mut Fleet, round: (u32, &str)) -> Result<Vec<Load>> {
+    fn stop_all(&mut self, fleet: &mut Fleet, round: (u32, &str)) -> Result<Vec<StressCounts>> {
         let origins = Origins {
             vms: (0..self.params.raw.vms)
                 .map(|vm| (vssd_name(vm), Content::new(content_seed(self.lab, vm))))
@@ -221,7 +221,7 @@ impl Run<'_> {
     }
 
     /// Compares the lists of all VMs, and reads every block of every guest.
-    fn check(&mut self, fleet: &mut Fleet, round: u32, after: &str, loads: &[Load]) -> Result<()> {
+    fn check(&mut self, fleet: &mut Fleet, round: u32, after: &str, loads: &[StressCounts]) -> Result<()> {
         fleet.backend.await_agreed()?;
         for (vm, load) in loads.iter().enumerate() {
             let found = verify(&mut fleet.guests[vm])?;
@@ -237,7 +237,7 @@ impl Run<'_> {
         round: u32,
         after: &str,
         found: Found,
-        load: Load,
+        load: StressCounts,
     ) -> Result<()> {
         let statuses = fleet.backend.statuses()?;
         let status = statuses.get(vm).context("every VM has a vSSD")?;
@@ -316,7 +316,7 @@ fn verify(guest: &mut Guest) -> Result<Found> {
 }
 
 /// What a guest says of its load.
-fn load_of(reports: &[Report]) -> Result<Load> {
+fn load_of(reports: &[Report]) -> Result<StressCounts> {
     let load = reports.iter().find_map(|report| match report {
         Report::Stressed(report::Stressed {
             reads,
@@ -324,7 +324,7 @@ fn load_of(reports: &[Report]) -> Result<Load> {
             lost_race,
             errors,
             corrupt,
-        }) => Some(Load {
+        }) => Some(StressCounts {
             requests: reads + writes + lost_race,
             errors: errors + corrupt,
         }),

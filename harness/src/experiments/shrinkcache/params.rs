@@ -10,7 +10,7 @@ use workloads::Workload;
 use workloads::pattern::derive_seed;
 
 use super::rows::WAYS;
-use crate::experiments::common::cached::{BLOCK, Cache, Load};
+use crate::experiments::common::cached::{BLOCK, Cache, CacheLoad};
 use crate::experiments::common::params;
 
 /// Uses of randomness: the warm-up and the phases after it, in order, then these.
@@ -156,12 +156,12 @@ impl Params {
     }
 
     /// The warm-up and the three phases. Each draws from a seed of its own.
-    pub(super) fn loads(&self, seed: u64) -> [Load; 4] {
+    pub(super) fn loads(&self, seed: u64) -> [CacheLoad; 4] {
         let raw = &self.raw;
         let mut start = 0;
         let mut place = 0;
         [raw.warmup, raw.before, raw.shrunk, raw.grown].map(|count| {
-            let load = Load {
+            let load = CacheLoad {
                 workload: Some(self.workload),
                 span: self.span,
                 seed: derive_seed(seed, place),
@@ -179,8 +179,8 @@ impl Params {
     }
 
     /// The load of a cache that is then made smaller with dirty blocks in it.
-    pub(super) fn loss_load(&self, seed: u64) -> Load {
-        Load {
+    pub(super) fn loss_load(&self, seed: u64) -> CacheLoad {
+        CacheLoad {
             workload: Some(self.workload),
             span: self.span,
             seed: derive_seed(seed, FOR_LOSSES),

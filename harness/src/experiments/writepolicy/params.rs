@@ -9,7 +9,7 @@ use vssd_host::emulation::MediaKind;
 use vssd_host::size::ByteSize;
 use workloads::Workload;
 
-use crate::experiments::common::cached::{BLOCK, Cache, Load};
+use crate::experiments::common::cached::{BLOCK, Cache, CacheLoad};
 use crate::experiments::common::params;
 
 /// The disk behind the cache.
@@ -130,8 +130,8 @@ impl Params {
     }
 
     /// The measured load.
-    pub(super) fn load(&self, seed: u64) -> Load {
-        Load {
+    pub(super) fn load(&self, seed: u64) -> CacheLoad {
+        CacheLoad {
             workload: Some(self.workload),
             span: self.span,
             seed,
@@ -146,8 +146,8 @@ impl Params {
 
     /// The load during which the guest is killed: writes one at a time, so that their order is
     /// certain.
-    pub(super) fn crash_load(&self, seed: u64) -> Load {
-        Load {
+    pub(super) fn crash_load(&self, seed: u64) -> CacheLoad {
+        CacheLoad {
             writes_percent: 100,
             depth: 1,
             flush: self.raw.crash_flush,

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use guest_cache::WritePolicy;
 use lab::native::client::Client;
 use lab::testbed::GuestChannel;
-use lab::vm_host::Bench;
+use lab::vm_host::VmTestbed;
 use results::store::RunFolder;
 use terminal::interrupt;
 use workloads::Stamp;
@@ -18,7 +18,7 @@ use super::recovery::without_vssd;
 use super::rows::{WritePolicyCrashRow, WritePolicyRow, WritePolicySampleRow};
 use crate::experiments::common::boot;
 use crate::experiments::common::cached::{
-    BLOCK, Load, PATIENCE, Replayed, Sample, bench_on_written, stamps, write_back,
+    BLOCK, CacheLoad, PATIENCE, Replayed, Sample, bench_on_written, stamps, write_back,
 };
 use crate::experiments::common::evidence::{BAD, Evidence, Writes, examine};
 use crate::experiments::common::lab::Lab;
@@ -103,7 +103,7 @@ struct Crash<'a> {
     lab: &'a Lab,
     policy: WritePolicy,
     crash: u32,
-    load: Load,
+    load: CacheLoad,
 }
 
 impl Crash<'_> {
@@ -150,7 +150,7 @@ impl Crash<'_> {
     }
 
     /// Lets the guest write until it has reported enough writes; returns its last sample.
-    fn write_until(&self, bench: &mut Bench) -> Result<Sample> {
+    fn write_until(&self, bench: &mut VmTestbed) -> Result<Sample> {
         let guest = &mut bench.guest;
         guest.start(&self.load.command(true))?;
         let until = guest.until(PATIENCE);

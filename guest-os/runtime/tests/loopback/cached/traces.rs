@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use workloads::trace_disk::{Access, Header};
+use workloads::trace_disk::{AccessRecord, Header};
 
 use super::{ORIGIN_BLOCKS, bytes, cached, failures, replay, run};
 use crate::world::{Bytes, MemoryDisk, Twin};
@@ -12,7 +12,7 @@ use crate::world::{Bytes, MemoryDisk, Twin};
 fn trace(accesses: &[(u32, bool)], count: u64) -> Bytes {
     let mut bytes = Header { accesses: count }.encode().to_vec();
     for (&(block, is_write), request) in accesses.iter().zip(0..) {
-        bytes.extend(Access::new(block, is_write, request).encode());
+        bytes.extend(AccessRecord::new(block, is_write, request).encode());
     }
     bytes.resize(bytes.len().next_multiple_of(512), 0);
     Rc::new(RefCell::new(bytes))
