@@ -48,6 +48,14 @@ impl Content {
         }
     }
 
+    /// The block below `blocks`, and its version, whose word `index` is `word`; `None` when no
+    /// version of any has it there.
+    pub fn find(self, index: u64, word: u64, blocks: u32) -> Option<(u32, u8)> {
+        let first = word.wrapping_sub(index.wrapping_mul(STEP));
+        let mut versions = (0..blocks).flat_map(|block| (1..=u8::MAX).map(move |v| (block, v)));
+        versions.find(|&(block, version)| self.first_word(block, version) == first)
+    }
+
     /// True when `bytes`, one block long, are version `version` of `block`.
     pub fn check(self, block: u32, version: u8, bytes: &[u8]) -> bool {
         let (mut word, step) = match version {
@@ -81,6 +89,19 @@ mod tests {
             }
             block[4095] ^= 1;
             assert!(!content.check(5, version, &block));
+        }
+    }
+
+    #[test]
+    fn a_word_tells_where_it_is_from() {
+        let content = Content::new(7);
+        let mut bytes = [0; 4096];
+        content.fill(5, 200, &mut bytes);
+        for (index, word) in (0..).zip(bytes.as_chunks::<8>().0) {
+            let word = u64::from_le_bytes(*word);
+            assert_eq!(content.find(index, word, 6), Some((5, 200)));
+            assert_eq!(content.find(index, word, 5), None);
+            assert_eq!(Content::new(8).find(index, word, 6), None);
         }
     }
 }

@@ -50,6 +50,24 @@ impl fmt::Display for DiskKind {
     }
 }
 
+/// What was wrong with a request of `stress`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
+pub enum Wrong {
+    /// A read failed.
+    ReadFailed,
+    /// A write failed.
+    WriteFailed,
+    /// A read returned other data than were written last.
+    OtherData {
+        /// The first 64-bit word of them.
+        first_word: u64,
+        /// The last one.
+        last_word: u64,
+    },
+}
+
 /// A line of the guest. Times are nanoseconds of the guest's clock, counts are
 /// blocks unless they say otherwise.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -164,6 +182,18 @@ pub enum Report {
         longest_stall_ns: u64,
         /// From the submission of a request until the guest took it back.
         buckets: Vec<Bucket>,
+    },
+    /// Part of the answer to `stress`: one of the first requests that failed or returned other
+    /// data than were written last.
+    StressFault {
+        /// Its block.
+        block: u32,
+        /// What was wrong.
+        wrong: Wrong,
+        /// Version of the block that was expected, 0 for zeros; none where several were possible.
+        expected: Option<u8>,
+        /// Requests of the command that had ended before.
+        after_requests: u64,
     },
     /// Answer to `stress`.
     Stressed {
@@ -424,6 +454,28 @@ impl fmt::Display for Report {
                 Millis(quantile_ns(buckets, 999)),
                 Millis(*longest_stall_ns)
             ),
+            Self::StressFault {
+                block,
+                wrong,
+                expected,
+                after_requests,
+            } => {
+                write!(
+                    f,
+                    "{wrong} at block {block} after {after_requests} requests"
+                )?;
+                if let Wrong::OtherData {
+                    first_word,
+                    last_word,
+                } = wrong
+                {
+                    write!(f, ": from {first_word:016x} to {last_word:016x}")?;
+                }
+                match expected {
+                    Some(version) => write!(f, ", expected version {version}"),
+                    None => Ok(()),
+                }
+            }
             Self::Stressed {
                 reads,
                 writes,
@@ -536,6 +588,15 @@ mod tests {
             Report::Failed {
                 command: "fill; \"x\"\n".into(),
                 reason: "no".into(),
+            },
+            Report::StressFault {
+                block: 3,
+                wrong: Wrong::OtherData {
+                    first_word: u64::MAX,
+                    last_word: 0,
+                },
+                expected: None,
+                after_requests: 7,
             },
             Report::Latency {
                 phase: PhaseKind::Shrink,

@@ -31,7 +31,7 @@ pub struct App {
     pub contents: Contents,
     /// The sample of the workload that hints have drawn so far.
     pub sample: Sample,
-    /// Blocks revoked since a job last cleared this.
+    /// Blocks revoked since a job last took them out.
     pub lost: BlockSet,
     picker: Box<dyn Surrender>,
     is_attached: bool,

@@ -91,6 +91,14 @@ impl Contents {
         self.zeros.subtract(blocks);
     }
 
+    /// The version that the block carries, 0 for zeros; `None` when that is not known.
+    pub fn expected(&self, block: u32) -> Option<u8> {
+        if self.written.contains(block) {
+            return Some(self.versions[block as usize]);
+        }
+        self.zeros.contains(block).then_some(0)
+    }
+
     /// Compares what was read of `block` with what is expected.
     pub fn check(&self, block: u32, bytes: &[u8]) -> Found {
         let matches = |version| self.content.check(block, version, bytes);
@@ -122,6 +130,7 @@ mod tests {
         let mut contents = Contents::unknown(10, 1);
         let mut old = [0; 512];
         assert_eq!(contents.check(3, &old), Found::Zeros);
+        assert_eq!(contents.expected(3), None);
         let version = contents.next_version(3, &mut old);
         contents.doubt(3, version);
         contents.confirm(3);
@@ -135,7 +144,9 @@ mod tests {
         assert_eq!(contents.check(3, &old), Found::Corrupt);
         assert_eq!(contents.check(3, &new), Found::AsWritten);
 
+        assert_eq!(contents.expected(3), Some(2));
         contents.doubt(3, version);
+        assert_eq!(contents.expected(3), None);
         assert_eq!(contents.check(3, &old), Found::AsWritten);
         assert_eq!(contents.check(3, &[7; 512]), Found::Corrupt);
     }

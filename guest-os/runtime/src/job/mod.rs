@@ -4,6 +4,7 @@
 //! loop that keeps the queue full, carries resizes on and otherwise idles
 //! is the same for all of them, in [`crate::guest`].
 
+mod doubtful;
 mod fill;
 mod flush;
 mod latency;

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use workloads::Report;
 use workloads::pattern::Stream;
 
+use super::doubtful::Doubtful;
 use super::{Job, Next, View};
 use crate::app::App;
 use crate::contents::Found;
@@ -40,10 +41,8 @@ pub struct Read {
     errors: u64,
     /// Hits and misses of each block; empty unless requested.
     per_block: Vec<(u32, u32)>,
-    /// Failed reads of blocks held as far as the guest knew.
-    doubtful: Vec<u32>,
-    /// Failed writes of empty blocks; as reads they have been counted.
-    unwritten: Vec<u32>,
+    /// Failed reads, and failed writes of empty blocks, which have been counted as reads.
+    doubtful: Doubtful<(BlkOp, u32)>,
 }
 
 impl Read {
@@ -58,8 +57,7 @@ impl Read {
             misses: 0,
             errors: 0,
             per_block: vec![(0, 0); options.counted_blocks as usize],
-            doubtful: Vec::new(),
-            unwritten: Vec::new(),
+            doubtful: Doubtful::new(),
         }
     }
 
@@ -81,6 +79,7 @@ impl Job for Read {
             return Next::End;
         }
         self.left -= 1;
+        self.doubtful.resolve(view.disk.driver(), app);
         let block = self.stream.next_block();
         app.accessed(block);
         if !view.disk.holds(block, 1) {
@@ -108,15 +107,15 @@ impl Job for Read {
         })
     }
 
-    fn done(&mut self, done: &Completion, _view: &View<'_>, app: &mut App, buffer: &[u8]) {
+    fn done(&mut self, done: &Completion, view: &View<'_>, app: &mut App, buffer: &[u8]) {
+        self.doubtful.resolve(view.disk.driver(), app);
         let block = done.request.first;
         let succeeded = done.status == BlkStatus::Ok;
         match done.request.op {
             BlkOp::Write if succeeded && !done.revoked => app.contents.confirm(block),
             BlkOp::Write if succeeded => {}
             // Revoked, perhaps, without the guest having heard of it yet.
-            BlkOp::Write => self.unwritten.push(block),
-            _ if !succeeded => self.doubtful.push(block),
+            op if !succeeded => self.doubtful.push(block, done.doubt, (op, block), app),
             _ => {
                 let checked = self.options.check && !done.revoked;
                 if checked && app.contents.check(block, buffer) == Found::Corrupt {
@@ -136,15 +135,14 @@ impl Job for Read {
     }
 
     fn reports(mut self, app: &App) -> Vec<Report> {
-        for block in core::mem::take(&mut self.doubtful) {
-            if app.lost.contains(block) {
-                self.miss(block)
-            } else {
-                self.errors += 1
+        let doubtful = core::mem::replace(&mut self.doubtful, Doubtful::new());
+        let (lost, failed) = doubtful.settle(app);
+        for (op, block) in lost {
+            if op == BlkOp::Read {
+                self.miss(block);
             }
         }
-        let failed = |block: &&u32| !app.lost.contains(**block);
-        self.errors += self.unwritten.iter().filter(failed).count() as u64;
+        self.errors += failed.len() as u64;
         let touched: Vec<(u32, u32, u32)> = (0..)
             .zip(&self.per_block)
             .filter(|(_, (hits, misses))| hits + misses > 0)

@@ -5,7 +5,9 @@ use alloc::vec::Vec;
 use rand::RngExt;
 use workloads::Report;
 use workloads::pattern::{Rng, rng};
+use workloads::report::Wrong;
 
+use super::doubtful::Doubtful;
 use super::latency::Latencies;
 use super::{Job, Next, View};
 use crate::app::App;
@@ -13,6 +15,17 @@ use crate::contents::Found;
 use crate::disk::{BlockRequest, Completion};
 use crate::phases::Phase;
 use crate::port::{BlkOp, BlkStatus};
+
+/// Faults that are reported one by one; the others are counted.
+const FAULTS_REPORTED: usize = 8;
+
+/// A request that failed, or returned other data than were written last.
+struct Fault {
+    block: u32,
+    wrong: Wrong,
+    expected: Option<u8>,
+    after_requests: u64,
+}
 
 /// See [`workloads::Command::Stress`].
 pub struct Stress {
@@ -25,8 +38,9 @@ pub struct Stress {
     writes: u64,
     lost_race: u64,
     corrupt: u64,
-    /// Failed requests to blocks held as far as the guest knew.
-    doubtful: Vec<u32>,
+    /// The first reads that returned other data.
+    faults: Vec<Fault>,
+    doubtful: Doubtful<Fault>,
     latencies: Option<Latencies>,
 }
 
@@ -43,8 +57,32 @@ impl Stress {
             writes: 0,
             lost_race: 0,
             corrupt: 0,
-            doubtful: Vec::new(),
+            faults: Vec::new(),
+            doubtful: Doubtful::new(),
             latencies: timed.then(Latencies::new),
+        }
+    }
+}
+
+/// What a read returned that returned something else than was written last.
+fn other_data(bytes: &[u8]) -> Wrong {
+    let (words, _) = bytes.as_chunks::<8>();
+    let word = |word: Option<&[u8; 8]>| word.map_or(0, |word| u64::from_le_bytes(*word));
+    Wrong::OtherData {
+        first_word: word(words.first()),
+        last_word: word(words.last()),
+    }
+}
+
+impl Stress {
+    fn fault(&self, block: u32, wrong: Wrong, app: &App) -> Fault {
+        let came_back =
+            self.reads + self.writes + self.lost_race + self.corrupt + self.doubtful.count();
+        Fault {
+            block,
+            wrong,
+            expected: app.contents.expected(block),
+            after_requests: came_back,
         }
     }
 }
@@ -62,6 +100,7 @@ impl Job for Stress {
         if self.left == Some(0) || self.left.is_none() && view.is_interrupted {
             return Next::End;
         }
+        self.doubtful.resolve(view.disk.driver(), app);
         let held = view.disk.driver().held();
         let from = self.rng.random_range(0..held.capacity());
         let Some(block) = held.next_in(from).or_else(|| held.next_in(0)) else {
@@ -97,6 +136,7 @@ impl Job for Stress {
         if let (Some(latencies), Some(timing)) = (&mut self.latencies, &done.timing) {
             latencies.record(timing, view.disk.in_flight());
         }
+        self.doubtful.resolve(view.disk.driver(), app);
         let block = done.request.first;
         match (done.revoked, done.status, done.request.op) {
             (true, _, _) => self.lost_race += 1,
@@ -105,10 +145,23 @@ impl Job for Stress {
                 self.writes += 1;
             }
             (_, BlkStatus::Ok, _) => match app.contents.check(block, buffer) {
-                Found::Corrupt => self.corrupt += 1,
+                Found::Corrupt => {
+                    if self.faults.len() < FAULTS_REPORTED {
+                        let fault = self.fault(block, other_data(buffer), app);
+                        self.faults.push(fault);
+                    }
+                    self.corrupt += 1;
+                }
                 Found::AsWritten | Found::Zeros => self.reads += 1,
             },
-            _ => self.doubtful.push(block),
+            (_, _, op) => {
+                let wrong = match op {
+                    BlkOp::Write => Wrong::WriteFailed,
+                    BlkOp::Read | BlkOp::Flush => Wrong::ReadFailed,
+                };
+                let fault = self.fault(block, wrong, app);
+                self.doubtful.push(block, done.doubt, fault, app);
+            }
         }
     }
 
@@ -119,16 +172,24 @@ impl Job for Stress {
     }
 
     fn reports(self, app: &App) -> Vec<Report> {
-        let (raced, failed): (Vec<u32>, Vec<u32>) = self
-            .doubtful
-            .iter()
-            .partition(|&&block| app.lost.contains(block));
+        let (raced, failed) = self.doubtful.settle(app);
+        let errors = failed.len() as u64;
         let mut reports = self.latencies.map_or_else(Vec::new, Latencies::reports);
+        let mut faults = self.faults;
+        faults.extend(failed);
+        faults.sort_by_key(|fault| fault.after_requests);
+        let faults = faults.into_iter().take(FAULTS_REPORTED);
+        reports.extend(faults.map(|fault| Report::StressFault {
+            block: fault.block,
+            wrong: fault.wrong,
+            expected: fault.expected,
+            after_requests: fault.after_requests,
+        }));
         reports.push(Report::Stressed {
             reads: self.reads,
             writes: self.writes,
             lost_race: self.lost_race + raced.len() as u64,
-            errors: failed.len() as u64,
+            errors,
             corrupt: self.corrupt,
         });
         reports

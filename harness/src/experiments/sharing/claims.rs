@@ -4,10 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use results::verdict::{Source, Table, Verdict, median, millis};
 
-use super::rows::{SharingCheckRow, SharingRow};
+use super::faults::describe;
+use super::rows::{SharingCheckRow, SharingFaultRow, SharingRow};
 
 /// Judges the rows.
-pub(crate) fn judge(rows: &[SharingRow], checks: &[SharingCheckRow]) -> Verdict {
+pub(crate) fn judge(
+    rows: &[SharingRow],
+    checks: &[SharingCheckRow],
+    faults: &[SharingFaultRow],
+) -> Verdict {
     let mut verdict = Verdict {
         title: "Several guests on one pool".to_owned(),
         claims: Vec::new(),
@@ -17,7 +22,7 @@ pub(crate) fn judge(rows: &[SharingRow], checks: &[SharingCheckRow]) -> Verdict 
     contents_claim(&mut verdict, checks);
     lists_claim(&mut verdict, checks);
     limit_claim(&mut verdict, checks);
-    requests_claim(&mut verdict, checks);
+    requests_claim(&mut verdict, checks, faults);
     resizes_claim(&mut verdict, rows);
     deaths_claim(&mut verdict, checks);
     let refused = rows.iter().filter(|row| row.ended == "refused").count();
@@ -78,14 +83,18 @@ fn limit_claim(verdict: &mut Verdict, checks: &[SharingCheckRow]) {
     );
 }
 
-fn requests_claim(verdict: &mut Verdict, checks: &[SharingCheckRow]) {
+fn requests_claim(verdict: &mut Verdict, checks: &[SharingCheckRow], faults: &[SharingFaultRow]) {
     let requests: u64 = checks.iter().map(|c| c.inflight_requests).sum();
     let errors: u64 = checks.iter().map(|c| c.inflight_errors).sum();
+    let mut measured = format!("{errors} of {requests} requests.");
+    if let Some(fault) = faults.first() {
+        measured.push_str(&format!(" The first: {}.", describe(fault)));
+    }
     verdict.claim(
         Source::Requirement,
         "No request that is under way meanwhile fails or reads other data than were written.",
         requests > 0 && errors == 0,
-        format!("{errors} of {requests} requests."),
+        measured,
     );
 }
 
@@ -206,7 +215,7 @@ mod tests {
     #[test]
     fn every_fault_misses_the_claim_that_names_it() {
         let deaths = || vec![check("killed"), check("backend-restarted")];
-        assert!(judge(&[row()], &deaths()).holds());
+        assert!(judge(&[row()], &deaths(), &[]).holds());
         let faults: [fn(&mut SharingCheckRow); 5] = [
             |check| check.foreign_blocks = 1,
             |check| check.lists_equal = false,
@@ -220,11 +229,46 @@ mod tests {
         {
             let mut checks = deaths();
             fault(&mut checks[1]);
-            let missed = judge(&[row()], &checks).missed();
+            let missed = judge(&[row()], &checks, &[]).missed();
             assert!(missed[0].contains(claim), "{missed:?}");
         }
-        assert!(!judge(&[row()], &[check("calm")]).holds(), "no guest died");
-        assert!(!judge(&[], &deaths()).holds(), "nothing moved");
+        assert!(
+            !judge(&[row()], &[check("calm")], &[]).holds(),
+            "no guest died"
+        );
+        assert!(!judge(&[], &deaths(), &[]).holds(), "nothing moved");
+    }
+
+    #[test]
+    fn the_first_fault_is_described() {
+        let fault = SharingFaultRow {
+            round: 5,
+            after: "backend-restarted".to_owned(),
+            vssd: "vm1".to_owned(),
+            block: 7,
+            wrong: "write-failed".to_owned(),
+            expected: "unknown".to_owned(),
+            first_word: String::new(),
+            last_word: String::new(),
+            after_requests: 100,
+            no_space_requests: 1,
+            io_error_requests: 0,
+        };
+        let mut checks = vec![check("killed"), check("backend-restarted")];
+        checks[1].inflight_errors = 1;
+        let missed = |fault: SharingFaultRow| {
+            let verdict = judge(&[row()], &checks, &[fault]);
+            format!("{:?}", verdict.claims)
+        };
+        let failed = missed(fault.clone());
+        assert!(failed.contains("write-failed at block 7 of vm1 in round 5"));
+        assert!(failed.contains("1 requests without space"), "{failed}");
+        let other = missed(SharingFaultRow {
+            wrong: "other-data".to_owned(),
+            first_word: "version 2 of block 9 of vm2".to_owned(),
+            ..fault
+        });
+        assert!(other.contains("found version 2 of block 9 of vm2"));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! ```
 
 pub(crate) mod claims;
+mod faults;
 pub(crate) mod figures;
 pub(crate) mod params;
 pub(crate) mod rows;
@@ -21,7 +22,7 @@ use results::verdict::Verdict;
 
 use crate::experiments::common::lab::Lab;
 use crate::experiments::experiment::{Experiment, Needs};
-use rows::{SharingCheckRow, SharingRow};
+use rows::{SharingCheckRow, SharingFaultRow, SharingRow};
 
 pub(crate) struct Sharing;
 
@@ -36,14 +37,14 @@ impl Experiment for Sharing {
 
     type Raw = Raw;
     type Params = Params;
-    type Rows = (Vec<SharingRow>, Vec<SharingCheckRow>);
+    type Rows = (Vec<SharingRow>, Vec<SharingCheckRow>, Vec<SharingFaultRow>);
 
     fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
         run::run(params, lab, folder)
     }
 
     fn claims(rows: &Self::Rows, _manifest: &Manifest) -> Verdict {
-        claims::judge(&rows.0, &rows.1)
+        claims::judge(&rows.0, &rows.1, &rows.2)
     }
 
     fn figures(rows: &Self::Rows, _manifest: &Manifest) -> Result<Vec<Drawing>> {

@@ -81,3 +81,39 @@ pub(crate) struct SharingCheckRow {
 impl Row for SharingCheckRow {
     const FILE: &'static str = "sharing_checks.csv";
 }
+
+/// One row for each of the first requests of a guest in a round that failed though their block was
+/// held throughout, or returned other data than were written last. A sound run has none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct SharingFaultRow {
+    /// Counts from 0.
+    pub round: u32,
+    /// What the round began with, as in `sharing_checks.csv`.
+    pub after: String,
+    /// Name of the VM's vSSD.
+    pub vssd: String,
+    /// Block of the request.
+    pub block: u32,
+    /// `read-failed`, `write-failed`, or `other-data`: a read returned something else than was
+    /// written last.
+    pub wrong: String,
+    /// What the block was to contain: `version` and its number, `zeros`, or `unknown` where a write
+    /// was under way or the guest did not know.
+    pub expected: String,
+    /// Where the first word of the data is from: a version of a block of a VM, `zeros` or
+    /// `unknown`; empty for a request that failed.
+    pub first_word: String,
+    /// The same of the last word: another origin than that of the first shows a torn block.
+    pub last_word: String,
+    /// Requests of the guest that ended in this round before it.
+    pub after_requests: u64,
+    /// Requests of the vSSD that failed because the pool had no physical block left, since the
+    /// backend was started.
+    pub no_space_requests: u64,
+    /// Requests of the vSSD that the backing failed, since the backend was started.
+    pub io_error_requests: u64,
+}
+
+impl Row for SharingFaultRow {
+    const FILE: &'static str = "sharing_faults.csv";
+}

@@ -17,8 +17,9 @@ use vssd_host::control::client::ClientError;
 use vssd_host::control::protocol::{Change, PickName, Reply, Request, Resize, Resized};
 use vssd_host::size::Amount;
 use workloads::command::Enforce;
-use workloads::{Command, Policy, Report};
+use workloads::{Command, Content, Policy, Report};
 
+use super::faults::Origins;
 use super::params::{Params, Raw};
 use super::rows::{SharingCheckRow, SharingRow};
 use crate::experiments::common::boot;
@@ -148,13 +149,30 @@ impl Run<'_> {
             }
         }
         self.resizes(&fleet.backend, round, seed)?;
-        let loads = fleet
-            .guests
-            .iter_mut()
-            .map(stop)
-            .collect::<Result<Vec<_>>>()?;
+        let loads = self.stop_all(&mut fleet, (round, event.label()))?;
         self.check(&mut fleet, round, event.label(), &loads)?;
         Ok(fleet)
+    }
+
+    /// Takes the load off all guests; faults are recorded.
+    fn stop_all(&mut self, fleet: &mut Fleet, round: (u32, &str)) -> Result<Vec<Load>> {
+        let origins = Origins {
+            vms: (0..self.params.raw.vms)
+                .map(|vm| (vssd_name(vm), Content::new(content_seed(self.lab, vm))))
+                .collect(),
+            blocks: (self.params.shape.size.0 / self.params.shape.block_size.0) as u32,
+            block_size: self.params.shape.block_size.0,
+        };
+        let mut loads = Vec::new();
+        for (vm, guest) in fleet.guests.iter_mut().enumerate() {
+            let reports = guest.stop(PATIENCE)?;
+            loads.push(load_of(&reports)?);
+            let statuses = fleet.backend.statuses()?;
+            let status = statuses.get(vm).context("every VM has a vSSD")?;
+            let faults = origins.rows(&reports, round, status);
+            faults.iter().try_for_each(|row| self.folder.append(row))?;
+        }
+        Ok(loads)
     }
 
     fn load(&self, seed: u64) -> Command {
@@ -294,9 +312,8 @@ fn verify(guest: &mut Guest) -> Result<Found> {
     }
 }
 
-/// Takes the load off a guest.
-fn stop(guest: &mut Guest) -> Result<Load> {
-    let reports = guest.stop(PATIENCE)?;
+/// What a guest says of its load.
+fn load_of(reports: &[Report]) -> Result<Load> {
     let load = reports.iter().find_map(|report| match report {
         Report::Stressed {
             reads,
