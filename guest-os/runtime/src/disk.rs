@@ -77,6 +77,8 @@ pub struct Completion {
     /// A block of it was revoked while it was in flight: its result says
     /// nothing about what the block contains now.
     pub revoked: bool,
+    /// It failed on blocks that the guest holds: what the device is asked about it.
+    pub doubt: Option<Doubt>,
     /// When, if the disk is [watched](Disk::watch).
     pub timing: Option<Timing>,
 }
@@ -193,15 +195,15 @@ impl Disk {
         let (slot, status) = machine.port().completion()?;
         let done = self.slots.finish(slot);
         let BlockRequest { op, first, count } = done.request;
-        if status != BlkStatus::Ok && op != BlkOp::Flush && self.holds(first, count) {
-            // The cause is known once the list is quiet.
-            self.doubt();
-        }
+        let is_doubtful = status != BlkStatus::Ok && op != BlkOp::Flush && self.holds(first, count);
+        // The cause is known once the doubt is resolved.
+        let doubt = if is_doubtful { self.doubt() } else { None };
         Some(Completion {
             slot,
             request: done.request,
             status,
             revoked: done.revoked,
+            doubt,
             timing: self.phases.as_ref().map(|_| Timing {
                 submitted_ns: done.submitted_ns,
                 ended_ns: machine.now_ns(),

@@ -79,6 +79,7 @@ impl Job for Read {
             return Next::End;
         }
         self.left -= 1;
+        self.doubtful.resolve(view.disk.driver(), app);
         let block = self.stream.next_block();
         app.accessed(block);
         if !view.disk.holds(block, 1) {
@@ -106,14 +107,15 @@ impl Job for Read {
         })
     }
 
-    fn done(&mut self, done: &Completion, _view: &View<'_>, app: &mut App, buffer: &[u8]) {
+    fn done(&mut self, done: &Completion, view: &View<'_>, app: &mut App, buffer: &[u8]) {
+        self.doubtful.resolve(view.disk.driver(), app);
         let block = done.request.first;
         let succeeded = done.status == BlkStatus::Ok;
         match done.request.op {
             BlkOp::Write if succeeded && !done.revoked => app.contents.confirm(block),
             BlkOp::Write if succeeded => {}
             // Perhaps revoked before the guest has learned of it.
-            op if !succeeded => self.doubtful.push(block, (op, block), app),
+            op if !succeeded => self.doubtful.push(block, done.doubt, (op, block), app),
             _ => {
                 let checked = self.options.check && !done.revoked;
                 if checked && app.contents.check(block, buffer) == Found::Corrupt {

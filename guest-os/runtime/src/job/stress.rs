@@ -92,6 +92,7 @@ impl Job for Stress {
         if self.left == Some(0) || self.left.is_none() && view.is_interrupted {
             return Next::End;
         }
+        self.doubtful.resolve(view.disk.driver(), app);
         let held = view.disk.driver().held();
         let from = self.rng.random_range(0..held.capacity());
         let Some(block) = held.next_in(from).or_else(|| held.next_in(0)) else {
@@ -127,6 +128,7 @@ impl Job for Stress {
         if let (Some(latencies), Some(timing)) = (&mut self.latencies, &done.timing) {
             latencies.record(timing, view.disk.in_flight());
         }
+        self.doubtful.resolve(view.disk.driver(), app);
         let block = done.request.first;
         match (done.revoked, done.status, done.request.op) {
             (true, _, _) => self.lost_race += 1,
@@ -150,7 +152,7 @@ impl Job for Stress {
                     BlkOp::Read | BlkOp::Flush => Wrong::ReadFailed,
                 };
                 let fault = self.fault(block, wrong, app);
-                self.doubtful.push(block, fault, app);
+                self.doubtful.push(block, done.doubt, fault, app);
             }
         }
     }

@@ -269,6 +269,7 @@ fn table(title: &str, cells: &BTreeMap<Cell, Rounds<'_>>, placement: Placement) 
 
 #[cfg(test)]
 mod tests {
+    use results::verdict::Claim;
     use super::*;
     use lab::native::load::Pattern;
 

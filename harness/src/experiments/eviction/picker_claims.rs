@@ -233,6 +233,7 @@ fn tracking(rows: &[ObserverRow]) -> Table {
 
 #[cfg(test)]
 mod tests {
+    use workloads::{GuestPick, HostPick};
     use super::*;
 
     fn row(picker: Picker, seed: u64, misses: u64) -> PickerRow {
@@ -254,7 +255,7 @@ mod tests {
                     row(Picker::Guest(GuestPick::Sample), seed, 100 + seed),
                     row(Picker::GuestOracle, seed, 0),
                     row(Picker::Host(HostPick::Uniform), seed, 2_500 + 10 * seed),
-                    row(Picker::HostClock, seed, 2_520 + 3 * (seed % 2)),
+                    row(Picker::Host(HostPick::Clock), seed, 2_520 + 3 * (seed % 2)),
                     row(Picker::HostDropAll, seed, 4_000),
                 ]
             })
@@ -285,7 +286,7 @@ mod tests {
         );
         assert!(sample.contains("the effect is large (Cliff's delta -1.00) over 5 seeds"));
         assert!(of(Picker::HostDropAll).contains("percentage points more"));
-        assert!(of(Picker::HostClock).contains("no significant difference"));
+        assert!(of(Picker::Host(HostPick::Clock)).contains("no significant difference"));
         assert!(of(Picker::Host(HostPick::Uniform)).contains("the baseline"));
         let single: Vec<PickerRow> = good().into_iter().take(5).collect();
         let verdict = judged(&single);

@@ -7,17 +7,18 @@ use harness::experiments::common::lab::Lab;
 use harness::experiments::common::params::size;
 use harness::experiments::experiment::{Experiment, Needs};
 use lab::testbed::{ResizeOptions, Shape, fill};
-use plotters::prelude::*;
-use results::chart::axis::Axis;
-use results::chart::sheet::{BLUE, Header, Mark, dress, marker, sheet};
-use results::chart::{Drawing, Figure, scale};
+use results::chart::Drawing;
+use results::chart::plot::{self, Plot};
+use results::chart::scale::Scale;
+use results::chart::series::Series;
+use results::chart::sheet::{BLUE, Mark};
 use results::manifest::Manifest;
 use results::row::Row;
 use results::store::RunFolder;
-use results::verdict::{Source, Verdict};
+use results::table::Table;
+use results::verdict::{Measured, Verdict};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
 use vssd_host::size::ByteSize;
 use workloads::command::Enforce;
 use workloads::{Command, Pick, Report, command};
@@ -122,55 +123,33 @@ impl Experiment for Regrow {
     }
 
     fn claims(rows: &Self::Rows, _manifest: &Manifest) -> Verdict {
-        let rows = &rows.0;
-        let mut verdict = Verdict {
-            title: "Blocks that come back".to_owned(),
-            claims: Vec::new(),
-            findings: Vec::new(),
-            tables: Vec::new(),
-        };
-        let bad: u32 = rows.iter().map(|row| row.bad_blocks).sum();
-        let as_claimed = |row: &RegrowRow| row.zero_blocks == row.shrunk_blocks;
-        verdict.claim(
-            Source::Requirement,
-            "Blocks that come back read as zeros, and all others as they were written.",
-            !rows.is_empty() && bad == 0 && rows.iter().all(as_claimed),
-            format!("{bad} bad blocks in {} resizes.", rows.len()),
-        );
-        verdict
+        let is_intact = |row: &&RegrowRow| row.bad_blocks == 0 && row.zero_blocks == row.shrunk_blocks;
+        Verdict::new("Returned blocks")
+            .require(
+                "Returned blocks read as zeros, and all others as they were written.",
+                Measured::every(&rows.0, "resizes", is_intact),
+            )
+            .tables([Table::of(
+                "Resizes",
+                &rows.0,
+                &[
+                    ("given up (blocks)", &|row| row.shrunk_blocks.to_string()),
+                    ("zeros (blocks)", &|row| row.zero_blocks.to_string()),
+                ],
+            )])
     }
 
     fn figures(rows: &Self::Rows, _manifest: &Manifest) -> Result<Vec<Drawing>> {
-        let most = rows.0.iter().map(|row| f64::from(row.shrunk_blocks));
-        let most = most.fold(1.0, f64::max);
-        let header = Header {
-            title: "Blocks that read as zeros after a grow",
-            subtitle: "A dot for each shrink and the grow after it",
-            legend: Vec::new(),
-        };
-        let axis = || Axis::linear(0.0..most * 1.1, scale::linear_ticks(most, 6), scale::count);
-        let svg = sheet(&header, |area| {
-            let mut chart = ChartBuilder::on(area)
-                .margin(14)
-                .x_label_area_size(52)
-                .y_label_area_size(100)
-                .build_cartesian_2d(axis(), axis())?;
-            let mut mesh = chart.configure_mesh();
-            dress(&mut mesh);
-            mesh.x_desc("Given up (blocks)")
-                .y_desc("Zeros (blocks)")
-                .draw()?;
-            chart.draw_series(rows.0.iter().map(|row| {
-                let at = (f64::from(row.shrunk_blocks), f64::from(row.zero_blocks));
-                marker(at, 5, BLUE, Mark::Full)
-            }))?;
-            Ok(())
-        })?;
-        let figure = Figure {
-            stem: "regrow",
-            title: header.title.to_owned(),
-            caption: "On the diagonal every block that came back reads as zeros.".to_owned(),
-        };
-        Ok(vec![(figure, svg)])
+        let at = |row: &RegrowRow| (f64::from(row.shrunk_blocks), f64::from(row.zero_blocks));
+        let dots = Series::dots("resizes", (BLUE, Mark::Full), rows.0.iter().map(at));
+        plot::draw([Plot::new(
+            "regrow",
+            "Blocks that read as zeros after a grow",
+            Scale::linear("Given up (blocks)"),
+            Scale::linear("Zeros (blocks)"),
+        )
+        .subtitle("A dot for each shrink and the grow after it.")
+        .caption("On the diagonal every returned block reads as zeros.")
+        .panel("", [dots])])
     }
 }
