@@ -253,6 +253,6 @@ impl Testbed for VmTestbed {
     }
 
     fn shut_down(self: Box<Self>) -> Result<()> {
-        Bench::shut_down(*self)
+        VmTestbed::shut_down(*self)
     }
 }

@@ -10,7 +10,7 @@ use lab::vm_host::VmTestbed;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use vssd_host::size::ByteSize;
 use workloads::command::Enforce;
-use workloads::{Command, Pick, Report, command, report};
+use workloads::{Command, Pick, Report, report};
 
 use super::{
     BLOCK, BLOCKS, PATIENCE, SHAPE, assert_lists_equal, bench, resize, run, verify, vm_host,

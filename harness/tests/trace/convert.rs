@@ -23,7 +23,7 @@ const HIDDEN: Progress = Progress { shown: false };
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// The accesses of an image, read by its layout alone.
-pub(super) fn accesses(image: &Path) -> Vec<Access> {
+pub(super) fn accesses(image: &Path) -> Vec<AccessRecord> {
     let bytes = fs::read(image).unwrap();
     let (blocks, rest) = bytes.as_chunks::<BLOCK_BYTES>();
     assert!(

@@ -233,8 +233,8 @@ fn tracking(rows: &[ObserverRow]) -> Table {
 
 #[cfg(test)]
 mod tests {
-    use workloads::{GuestPick, HostPick};
     use super::*;
+    use workloads::{GuestPick, HostPick};
 
     fn row(picker: Picker, seed: u64, misses: u64) -> PickerRow {
         PickerRow {

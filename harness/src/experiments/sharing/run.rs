@@ -221,7 +221,13 @@ impl Run<'_> {
     }
 
     /// Compares the lists of all VMs, and reads every block of every guest.
-    fn check(&mut self, fleet: &mut Fleet, round: u32, after: &str, loads: &[StressCounts]) -> Result<()> {
+    fn check(
+        &mut self,
+        fleet: &mut Fleet,
+        round: u32,
+        after: &str,
+        loads: &[StressCounts],
+    ) -> Result<()> {
         fleet.backend.await_agreed()?;
         for (vm, load) in loads.iter().enumerate() {
             let found = verify(&mut fleet.guests[vm])?;

@@ -123,7 +123,8 @@ impl Experiment for Regrow {
     }
 
     fn claims(rows: &Self::Rows, _manifest: &Manifest) -> Verdict {
-        let is_intact = |row: &&RegrowRow| row.bad_blocks == 0 && row.zero_blocks == row.shrunk_blocks;
+        let is_intact =
+            |row: &&RegrowRow| row.bad_blocks == 0 && row.zero_blocks == row.shrunk_blocks;
         Verdict::new("Returned blocks")
             .require(
                 "Returned blocks read as zeros, and all others as they were written.",
