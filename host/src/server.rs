@@ -246,7 +246,7 @@ impl Serving {
                     tracing::warn!(%vssd, %error, times, "frontend disconnected");
                 }
             }
-            _ => tracing::info!(%vssd, "frontend gone"),
+            _ => tracing::info!(%vssd, "frontend disconnected"),
         }
     }
 

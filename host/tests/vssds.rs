@@ -114,7 +114,7 @@ fn a_start_that_fails_leaves_no_vssd_in_a_pool_that_stays() {
         site.spec("vm2", "size=1MiB,create=true"),
     ];
     let said = site.refused(&specs, &[]);
-    assert!(said.contains("make vSSD vm2"), "{said}");
+    assert!(said.contains("create vSSD vm2"), "{said}");
     // Its room is there for the one that did not fit.
     let daemon = site.start_with(&specs[1..], &[]);
     assert_eq!(names(&daemon), (vec!["vm2".to_owned()], vec![]));
