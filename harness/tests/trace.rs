@@ -266,7 +266,7 @@ fn bad_traces_are_refused_where_they_are_bad() {
             "cut.vscsi, byte 32: the file ends after 20 of the 32 bytes",
         ),
         ("empty", "empty: the file is empty: "),
-        ("header.csv", "header.csv: holds no read and no write"),
+        ("header.csv", "header.csv: has no read and no write request"),
         (
             "nothing.csv",
             "nothing.csv: its requests access no block at all",
@@ -284,11 +284,11 @@ fn bad_traces_are_refused_where_they_are_bad() {
         ("field.csv", "field.csv, line 3: the operation is \"x\""),
         (
             "what",
-            "what: neither its name nor its content says what format it is",
+            "what: neither its name nor its content identifies the format",
         ),
         (
             "back.csv --format vscsi",
-            "back.csv: does not begin like a trace of format vscsi",
+            "back.csv: does not start like a trace of format vscsi",
         ),
         (
             "half.trace",
@@ -315,7 +315,7 @@ fn bad_traces_are_refused_where_they_are_bad() {
         ),
         (
             "t.zip",
-            "t.zip: is a zip archive, which is not read: unpack it",
+            "t.zip: is a zip archive, which is not supported: unpack it",
         ),
         ("cut.gz --format csv", "cut.gz: its gzip data ends early: "),
         ("back.csv --beyond skip", "--disk"),

@@ -230,7 +230,7 @@ fn advice_fits_what_is_in_the_file() {
         ),
         (
             "blanks.spc --format spc",
-            "blanks where commas belong: put commas",
+            "blanks instead of commas: put commas",
             "remove the line",
         ),
         ("P1.lis", "a .lis trace of the ARC cache", commas),
@@ -241,7 +241,7 @@ fn advice_fits_what_is_in_the_file() {
         ),
         (
             "empty.csv",
-            "the file is empty: see that it was copied completely",
+            "the file is empty: check that it was copied completely",
             "--format",
         ),
         ("empty.csv --format spc", "the file is empty", "--format"),
@@ -365,7 +365,7 @@ fn a_request_that_is_too_long_says_the_limit_and_the_way_out() {
     write(1 << 30);
     let text = refused(here, "trace info t.csv");
     for words in [
-        "1073741824 bytes, where the limit is 64MiB",
+        "1073741824 bytes exceeds the limit of 64MiB",
         "`--max-request 1GiB`",
     ] {
         assert!(text.contains(words), "{text}");
@@ -375,7 +375,7 @@ fn a_request_that_is_too_long_says_the_limit_and_the_way_out() {
     for options in ["", "--max-request 1GiB"] {
         let text = refused(here, &format!("trace info t.csv {options}"));
         for words in [
-            "line 2: a request of 1073741825 bytes, where the limit is 1GiB",
+            "line 2: a request of 1073741825 bytes exceeds the limit of 1GiB",
             "1GiB is the most that --max-request can allow, so split the request",
         ] {
             assert!(text.contains(words), "{text}");

@@ -1,9 +1,9 @@
 //! What an experiment asks a guest to run, and what the guest reports back.
 //!
 //! Both ends of the channel between harness and guest use these types: the
-//! harness writes a [`Command`] as a line of text, which a person can type as
-//! well; the guest answers with [`Report`]s, one JSON object a line. Where a
-//! person reads, a report displays as a sentence.
+//! harness writes a [`Command`] as a line of text, which can also be typed by
+//! hand; the guest answers with [`Report`]s, one JSON object a line. For a
+//! terminal, a report displays as a sentence.
 //!
 //! - [`command`]: the commands and their text form
 //! - [`report`]: what comes back
@@ -12,8 +12,8 @@
 //! - [`content`]: what a block contains, from a seed
 //! - [`stamp`]: what a block behind a cache contains, from a seed and the order of writes
 //! - [`replay`]: which blocks a replay accesses, and which of them it writes
-//! - [`name`]: names of what is not known here
-//! - [`latency`]: latencies, counted
+//! - [`name`]: names of what other crates define
+//! - [`latency`]: histograms of latencies
 //! - [`trace_disk`]: a recorded trace as a disk that a guest replays
 //! - `trace`: recorded block traces, read from files (feature `std`)
 //!

@@ -1,5 +1,5 @@
-//! A short name of something that a command asks for and this crate knows nothing
-//! about, such as a policy of the guest's cache.
+//! A short name of something that a command selects and this crate does not define, such
+//! as a policy of the guest's cache.
 
 use core::fmt;
 use core::str::FromStr;
@@ -19,10 +19,10 @@ pub struct Name {
 pub struct NotAName;
 
 impl Name {
-    /// A name that is known to be one.
+    /// A name from text that is known to be valid.
     ///
     /// # Panics
-    /// When it is none.
+    /// When the text is not a name.
     pub fn of(text: &str) -> Self {
         text.parse()
             .expect("lower-case letters, digits and hyphens")

@@ -1,7 +1,7 @@
 //! Which blocks a replay of a workload accesses, and which of the accesses are writes.
 //!
-//! Guest and harness both go through this, so the harness knows without being told where
-//! each write of a guest went, and which accesses a cache has seen.
+//! Guest and harness both use this, so that the harness can compute where each write of a
+//! guest went, and which accesses a cache served.
 
 use rand::RngExt;
 
@@ -10,7 +10,7 @@ use crate::pattern::{PatternError, Rng, Stream, Workload, derive_seed, rng};
 /// The use of randomness that chooses writes.
 const FOR_WRITES: u64 = 1;
 
-/// One access to one block.
+/// One access to one block of the origin disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Access {
     /// The block.

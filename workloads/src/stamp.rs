@@ -1,9 +1,8 @@
 //! What a block of a disk behind a cache contains: which write it is from.
 //!
 //! A write has a number, its place in the order of all writes of a workload, counted
-//! from 1. The block that it writes carries that number, so that whoever reads the disk
-//! later, by whatever way, can tell which writes have reached it and whether those
-//! are the ones before some moment. Number 0 stands for a block never written: zeros.
+//! from 1. The block that it writes carries that number, so that a later read of the disk
+//! shows which writes have reached it, and whether all before some moment have. Number 0 stands for a block never written: zeros.
 //!
 //! ```text
 //! word 0      the number

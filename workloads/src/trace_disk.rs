@@ -44,7 +44,7 @@ const ACCESSES_AT: Range<usize> = 8..16;
 const BLOCK_BYTES_AT: Range<usize> = 16..20;
 const ZEROS_FROM: usize = 20;
 
-/// The bit of a record that says write.
+/// The bit of a record that marks a write.
 const WRITE: u32 = 1;
 
 const _: () = {
@@ -58,7 +58,7 @@ const _: () = {
     assert!(2 * size_of::<u32>() == RECORD_BYTES);
 };
 
-/// What the first block says.
+/// The contents of the first block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     /// Number of accesses in the trace.
@@ -92,7 +92,7 @@ pub struct Place {
     pub index: u32,
 }
 
-/// One access to one block of the origin disk.
+/// A record of the trace disk: one access to one block of the origin disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AccessRecord {
     /// The block.
@@ -124,7 +124,7 @@ impl Header {
     /// size up.
     ///
     /// # Errors
-    /// When it is not a trace disk, of another layout, or shorter than it says.
+    /// When it is not a trace disk, of another layout, or shorter than its header states.
     pub fn decode(block: &[u8; BLOCK_BYTES], disk_bytes: u64) -> Result<Self, NotATraceDisk> {
         if block[..MAGIC.len()] != MAGIC {
             return Err(NotATraceDisk::Magic);
@@ -144,13 +144,13 @@ impl Header {
             accesses: u64::from_le_bytes(accesses),
         };
         let room = disk_bytes.saturating_sub(BLOCK_BYTES as u64) / RECORD_BYTES as u64;
-        match header.accesses <= room {
-            true => Ok(header),
-            false => Err(NotATraceDisk::TooShort {
+        if header.accesses > room {
+            return Err(NotATraceDisk::TooShort {
                 accesses: header.accesses,
                 room,
-            }),
+            });
         }
+        Ok(header)
     }
 }
 
@@ -207,7 +207,7 @@ impl AccessRecord {
 impl fmt::Display for NotATraceDisk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Magic => f.write_str("it does not begin like a trace disk"),
+            Self::Magic => f.write_str("it does not start like a trace disk"),
             Self::BlockBytes(bytes) => {
                 write!(
                     f,

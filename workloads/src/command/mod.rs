@@ -1,4 +1,4 @@
-//! What a guest can be asked to do, as lines of text.
+//! The commands of a guest, as lines of text.
 //!
 //! ```text
 //! command   = verb *( " " key "=" value )

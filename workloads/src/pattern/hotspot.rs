@@ -37,19 +37,19 @@ impl Hotspot {
         capacity: u32,
         rng: Rng,
     ) -> Result<Self, HotspotError> {
-        let sound = (1..=capacity).contains(&blocks)
+        let is_sound = (1..=capacity).contains(&blocks)
             && (0.0..=1.0).contains(&share)
             && (0.0..=f64::from(u32::MAX)).contains(&speed);
-        match sound {
-            true => Ok(Self {
-                capacity,
-                blocks,
-                share,
-                speed,
-                rng,
-            }),
-            false => Err(HotspotError),
+        if !is_sound {
+            return Err(HotspotError);
         }
+        Ok(Self {
+            capacity,
+            blocks,
+            share,
+            speed,
+            rng,
+        })
     }
 
     /// The access number `at`.

@@ -1,4 +1,4 @@
-//! What the guest says back: one JSON object a line.
+//! What the guest reports: one JSON object a line.
 
 mod cache;
 mod disk;
@@ -26,7 +26,7 @@ pub enum PhaseKind {
     Shrink,
     /// Blocks came back.
     Grow,
-    /// All that came after more phases than are told apart.
+    /// All phases after the maximum number that is distinguished.
     Rest,
 }
 
@@ -111,7 +111,7 @@ impl Report {
     /// The report in a line.
     ///
     /// # Errors
-    /// When the line is none; the error says where.
+    /// When the line is not a report; the error has the position.
     pub fn from_line(line: &str) -> Result<Self, serde_json::Error> {
         serde_json::from_str(line)
     }

@@ -155,11 +155,11 @@ impl Compression {
         }
     }
 
-    /// The problem that a decoder's error is. What the system says about the file has a
-    /// number, what a decoder says about its content has none.
+    /// The problem behind a decoder's error. An error of the system has a number, an error of
+    /// a decoder has none.
     pub(super) fn problem(self, error: io::Error) -> Problem {
         let too_wide = match self {
-            // As the library says it; there is no kind for it.
+            // The text of the library; the error has no kind for it.
             Self::Zstd => error.to_string().contains("too much memory"),
             Self::Xz => error.kind() == io::ErrorKind::OutOfMemory,
             Self::Gzip | Self::Bzip2 => false,
@@ -186,7 +186,7 @@ impl fmt::Display for Compression {
     }
 }
 
-/// An input of which one can see what comes next.
+/// An input with lookahead.
 pub(super) struct Lookahead<R> {
     // What was read and is still to be given, from `at` on, and what came after it.
     ahead: Vec<u8>,
@@ -246,9 +246,10 @@ impl<R: BufRead> BufRead for Lookahead<R> {
     }
 
     fn consume(&mut self, count: usize) {
-        match self.at < self.ahead.len() {
-            true => self.at += count,
-            false => self.inner.consume(count),
+        if self.at < self.ahead.len() {
+            self.at += count;
+        } else {
+            self.inner.consume(count);
         }
     }
 }
@@ -288,7 +289,7 @@ impl Content {
     }
 
     /// Whether bytes followed the compressed data, and were left out.
-    pub(super) fn trailing(&self) -> bool {
+    pub(super) fn has_trailing_bytes(&self) -> bool {
         self.trailing
     }
 
@@ -402,9 +403,10 @@ mod tests {
 
     impl Read for Failing {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            match self.0.is_empty() && !mem::replace(&mut self.1, true) {
-                true => Err(io::Error::other("worn out")),
-                false => self.0.read(buffer),
+            if self.0.is_empty() && !mem::replace(&mut self.1, true) {
+                Err(io::Error::other("worn out"))
+            } else {
+                self.0.read(buffer)
             }
         }
     }

@@ -140,6 +140,6 @@ pub(super) fn oddity(line: &[u8]) -> Option<Problem> {
 }
 
 /// True for a header of this format.
-pub(super) fn recognises(line: &[u8]) -> bool {
+pub(super) fn is_named_header(line: &[u8]) -> bool {
     oddity(line).is_none()
 }

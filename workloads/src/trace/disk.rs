@@ -18,7 +18,7 @@ pub(super) struct Disk {
 }
 
 /// True for the first bytes of this format.
-pub(super) fn recognises(head: &[u8]) -> bool {
+pub(super) fn has_magic(head: &[u8]) -> bool {
     head.starts_with(&trace_disk::MAGIC)
 }
 
@@ -61,10 +61,7 @@ impl Disk {
         };
         self.left = left;
         let access = AccessRecord::decode(bytes);
-        let op = match access.write {
-            true => Op::Write,
-            false => Op::Read,
-        };
+        let op = if access.write { Op::Write } else { Op::Read };
         let offset_bytes = u64::from(access.block) * BLOCK_BYTES;
         match Record::new(0, op, offset_bytes, BLOCK_BYTES) {
             Ok(record) => Ok(Some((position, record))),

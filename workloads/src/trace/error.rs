@@ -31,8 +31,8 @@ pub enum Position {
     Line(u64),
 }
 
-/// What is wrong. Displays as that alone: what to do about it is [`Problem::remedy`]'s to
-/// say, or a caller's who knows what its options are called.
+/// What is wrong. [`Problem::remedy`] has what to do about it, as far as that does not
+/// depend on the names of a caller's options.
 #[derive(Debug)]
 pub enum Problem {
     /// The file cannot be read.
@@ -41,23 +41,23 @@ pub enum Problem {
     Damaged {
         /// What it is compressed with.
         compression: Compression,
-        /// What the decoder says.
+        /// The error of the decoder.
         error: io::Error,
     },
     /// To decompress it takes a window of more than [`super::WINDOW_BYTES_MAX`].
     Window(Compression),
-    /// It is in an archive, compression or encoding that is not read.
+    /// It is in an archive, compression or encoding that is not supported.
     NotRead(NotRead),
-    /// No format was named, and neither name nor content says one.
+    /// No format was given, and neither name nor content identifies one.
     UnknownFormat(Vec<OddLine>),
-    /// No format was named, and name and content say different ones.
+    /// No format was given, and name and content point to different ones.
     Contradiction {
-        /// What the name of the file says.
+        /// The format by the name of the file.
         by_name: Format,
         /// What its content looks like.
         by_content: Format,
     },
-    /// The file is not what it was said to be.
+    /// The file is not of the given format.
     NotThisFormat(Format, Vec<OddLine>),
     /// The file, or what it decompresses to, has no byte.
     Empty,
@@ -239,7 +239,7 @@ impl Problem {
         match self {
             Self::FieldMissing { name, .. } => std::format!("it ends before the {name}"),
             Self::Separator { separators, .. } => {
-                std::format!("it has {separators} where commas belong")
+                std::format!("it has {separators} instead of commas")
             }
             Self::Field {
                 name,
@@ -268,9 +268,9 @@ impl Problem {
             }
             Self::Contradiction { .. } => "name the format",
             Self::NotThisFormat(..) => "name another format",
-            Self::Empty => "see that it was copied completely",
+            Self::Empty => "check that it was copied completely",
             Self::OnlyComments | Self::NoRequests => {
-                "see that the file is complete and of this format"
+                "check that the file is complete and of this format"
             }
             Self::NoUse { .. } => "leave that setting out",
             Self::CutRecord { .. } => "get it whole, or cut it to this byte",
@@ -311,24 +311,25 @@ impl fmt::Display for Problem {
                 "its {compression} data needs a window of more than {} GiB",
                 super::WINDOW_BYTES_MAX >> 30
             ),
-            Self::NotRead(found) => write!(f, "is {}, which is not read", found.what),
+            Self::NotRead(found) => write!(f, "is {}, which is not supported", found.what),
             Self::UnknownFormat(odd) => {
-                f.write_str("neither its name nor its content says what format it is")?;
+                f.write_str("neither its name nor its content identifies the format")?;
                 lines(f, odd)
             }
             Self::Contradiction {
                 by_name,
                 by_content,
-            } => write!(f, "is called like {by_name} but looks like {by_content}"),
+            } => write!(
+                f,
+                "is named like {by_name}, but its content looks like {by_content}"
+            ),
             Self::NotThisFormat(format, odd) => {
-                write!(f, "does not begin like a trace of format {format}")?;
+                write!(f, "does not start like a trace of format {format}")?;
                 lines(f, odd)
             }
             Self::Empty => f.write_str("the file is empty"),
-            Self::OnlyComments => {
-                f.write_str("holds only comments and blank lines, and no request")
-            }
-            Self::NoRequests => f.write_str("holds no read and no write"),
+            Self::OnlyComments => f.write_str("has only comments and blank lines"),
+            Self::NoRequests => f.write_str("has no read and no write request"),
             Self::NoUse { format, setting } => setting.why_unused(*format, f),
             Self::CutRecord {
                 found_bytes,
@@ -340,12 +341,12 @@ impl fmt::Display for Problem {
             Self::LineTooLong => {
                 write!(f, "the line is longer than {} bytes", super::LINE_BYTES_MAX)
             }
-            Self::NotText => f.write_str("the line holds bytes of 0"),
+            Self::NotText => f.write_str("the line contains NUL bytes"),
             Self::FieldMissing { name, line } => {
                 write!(f, "the line {line} ends before its {name}")
             }
             Self::Separator { separators, line } => {
-                write!(f, "the line {line} has {separators} where commas belong")
+                write!(f, "the line {line} has {separators} instead of commas")
             }
             Self::Field {
                 name,
@@ -365,10 +366,10 @@ impl fmt::Display for Problem {
                 f,
                 "version {version:#06x} with command {command:#06x} is not a record of this trace"
             ),
-            Self::Overflow(what) => write!(f, "{what} is past 64 bits"),
+            Self::Overflow(what) => write!(f, "{what} exceeds 64 bits"),
             Self::TooLong { length_bytes, max } => write!(
                 f,
-                "a request of {length_bytes} bytes, where the limit is {}",
+                "a request of {length_bytes} bytes exceeds the limit of {}",
                 Size((*max).into())
             ),
             Self::BeyondDisk {
@@ -390,7 +391,7 @@ impl fmt::Display for Problem {
             Self::TooManyVolumes(max) => write!(f, "more than {max} volumes"),
             Self::TooManyObjects(max) => write!(
                 f,
-                "more than {max} different objects, which are all that are kept in memory"
+                "more than {max} different objects, the limit of what is kept in memory"
             ),
             Self::Overlap {
                 first,

@@ -1,4 +1,4 @@
-//! Requests, taken apart into accesses to single blocks.
+//! Requests, split into accesses to single blocks.
 
 use core::ops::Range;
 
@@ -24,7 +24,7 @@ pub struct Accesses<I> {
 }
 
 impl<I> Accesses<I> {
-    /// Takes apart what `records` gives.
+    /// Splits `records` into accesses.
     pub fn new(records: I) -> Self {
         Self {
             records,

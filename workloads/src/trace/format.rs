@@ -18,7 +18,7 @@ use super::{NotRead, Problem, compression, csv, disk, msr, spc, vscsi};
 /// - `oracle-general`, whose content has no marks, by a name that ends in
 ///   `.oracleGeneral` or `.oracleGeneral.bin`;
 /// - a name that ends in `.vscsi`, `.spc` or `.msr` must agree with the
-///   content; `.csv` says nothing, as three formats use it.
+///   content; `.csv` decides nothing, as three formats use it.
 ///
 /// A last `.gz`, `.zst`, `.bz2` or `.xz` of the name does not count.
 #[derive(
@@ -132,7 +132,7 @@ fn by_name(name: &str) -> Option<Format> {
 }
 
 fn by_content(head: &[u8]) -> Option<Format> {
-    if disk::recognises(head) {
+    if disk::has_magic(head) {
         return Some(Format::TraceDisk);
     }
     if vscsi::Layout::of(head).is_some() {
@@ -140,13 +140,13 @@ fn by_content(head: &[u8]) -> Option<Format> {
     }
     let mut lines = content_lines(head).map(|(_, line)| line);
     let first = lines.next()?;
-    if csv::recognises(first) {
+    if csv::is_named_header(first) {
         return Some(Format::Csv);
     }
-    // Both may call their columns alike: then the line behind tells.
+    // Both may use the same column names: then the next line decides.
     let second = lines.next();
     let request = |is_header: bool| if is_header { second } else { Some(first) };
-    if request(msr::is_header(first)).is_some_and(msr::recognises) {
+    if request(msr::is_header(first)).is_some_and(msr::is_request) {
         return Some(Format::Msr);
     }
     let is_spc = |line| spc::oddity(line).is_none();

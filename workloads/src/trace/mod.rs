@@ -1,10 +1,9 @@
 //! Block traces that others recorded, read as a stream of requests.
 //!
 //! A [`Reader`] is an iterator over the [`Record`]s of one file. Each record is
-//! decoded and checked once, here: whoever holds one knows that its range
-//! exists and that it covers a bounded number of blocks. The file is never
-//! held as a whole: a reader holds a few buffers, one line, and the window of
-//! [`TimeOrder::Sort`].
+//! decoded and checked once, here: its range exists, and it covers a bounded
+//! number of blocks. A reader never holds the whole file, only a few buffers,
+//! one line, and the window of [`TimeOrder::Sort`].
 //!
 //! ```text
 //!  file ─ source ─ bytes or lines ─ vscsi | oracle | spc | msr | csv | disk ─ order ─▶ Record ─ expand ─▶ TimedAccess
@@ -51,14 +50,14 @@
 //! | a place or time past 64 bits | [`Problem::Overflow`] |
 //! | a request longer than [`Options::length_bytes_max`] | [`Problem::TooLong`] |
 //! | a line longer than [`LINE_BYTES_MAX`] | [`Problem::LineTooLong`] |
-//! | bytes that are no record of the format | an error that says where and what |
+//! | bytes that are no record of the format | an error with the position and the problem |
 //! | more requests than [`Options::limit`] | the rest of the file is not read |
 //! | a file of no byte, or of comments alone | [`Problem::Empty`], [`Problem::OnlyComments`] |
 //! | no request at all | [`Problem::NoRequests`]: it is never replayed on purpose |
 //! | a setting asked for that the format has no use for | [`Problem::NoUse`] |
 //!
 //! The first error ends the iteration: past a record that cannot be decoded,
-//! nothing says where the next one begins.
+//! the start of the next one is unknown.
 
 mod beyond;
 mod compression;

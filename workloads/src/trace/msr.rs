@@ -65,7 +65,7 @@ pub(super) fn oddity(line: &[u8]) -> Option<Problem> {
 
 /// True for a line that is of this format and not of SPC's, whose lines may have as many
 /// fields: its host is named, or it ends with a response time, if only by -1 or nothing.
-pub(super) fn recognises(line: &[u8]) -> bool {
+pub(super) fn is_request(line: &[u8]) -> bool {
     let mut fields = Fields::of(line);
     let host = fields.nth(1);
     let response = fields.nth(4);

@@ -40,7 +40,7 @@ use super::{Op, Problem, Record};
 
 pub(super) const RECORD_BYTES: usize = 24;
 
-/// Different objects that are told apart: about 1 GiB of memory for them.
+/// The most different objects: about 1 GiB of memory for them.
 pub const OBJECTS_MAX: usize = 1 << 25;
 
 /// What the ids of objects are.
@@ -97,7 +97,7 @@ impl FromStr for Overlap {
     }
 }
 
-/// Decodes records, and knows the objects of those before.
+/// Decodes records, and remembers the objects of earlier ones.
 pub(super) struct Oracle {
     ids: Ids,
     objects_max: usize,

@@ -144,9 +144,10 @@ impl Order {
             position,
             record,
         }));
-        match self.waiting.len() > self.window() {
-            true => self.pop(),
-            false => Ok(None),
+        if self.waiting.len() > self.window() {
+            self.pop()
+        } else {
+            Ok(None)
         }
     }
 

@@ -30,8 +30,8 @@ pub struct Record {
 }
 
 impl Record {
-    /// 1 GiB, the longest request that can be said: no disk interface takes
-    /// longer ones, and whoever expands a record does so in bounded time.
+    /// 1 GiB, the longest request: no disk interface takes
+    /// longer ones, so that a record is expanded in bounded time.
     pub const LENGTH_BYTES_CAP: u32 = 1 << 30;
 
     /// A request at `time_ns`, counted from whatever its trace counts from.

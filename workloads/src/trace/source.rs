@@ -16,7 +16,7 @@ const HEAD_BYTES: usize = 1 << 16;
 /// What is read at a time.
 const BUFFER_BYTES: usize = 1 << 17;
 
-/// A decompressed stream that knows where it is.
+/// A decompressed stream with its position.
 pub(super) struct Source {
     input: Lookahead<BufReader<Content>>,
     head: Vec<u8>,
@@ -62,7 +62,9 @@ impl Source {
     /// Whether bytes followed the compressed data, and were left out.
     pub(super) fn trailing(&self) -> Option<Compression> {
         let content = self.input.inner().get_ref();
-        content.compression().filter(|_| content.trailing())
+        content
+            .compression()
+            .filter(|_| content.has_trailing_bytes())
     }
 
     fn problem(&self, error: io::Error) -> Problem {
@@ -77,7 +79,7 @@ impl Source {
         Position::Byte(self.bytes)
     }
 
-    /// Fills `record` and says where it began; `None` at the end of the file.
+    /// Fills `record` and returns where it began; `None` at the end of the file.
     pub(super) fn record(&mut self, record: &mut [u8]) -> Result<Option<Position>, Trouble> {
         let position = self.position();
         let mut found_bytes = 0;

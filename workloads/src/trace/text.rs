@@ -37,7 +37,7 @@ fn lines(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// What a line says, without the blanks around it; `None` for one that is blank or a
+/// The content of a line, without the blanks around it; `None` for one that is blank or a
 /// comment. Lines are counted from 1.
 pub(super) fn content(line: &[u8], number: u64) -> Option<&[u8]> {
     let line = match number {
@@ -219,7 +219,7 @@ fn digits(text: &[u8]) -> Option<Result<u64, ()>> {
     Some(value.ok_or(()))
 }
 
-/// What a word or a letter of either case says.
+/// The operation of a word or a letter of either case.
 fn operation_of(text: &[u8]) -> Option<Op> {
     let is = |word: &[u8]| text.eq_ignore_ascii_case(word) || text.eq_ignore_ascii_case(&word[..1]);
     match () {
@@ -230,7 +230,7 @@ fn operation_of(text: &[u8]) -> Option<Op> {
 }
 
 impl<'a> Field<'a> {
-    /// What the field says.
+    /// The text of the field.
     pub(super) fn text(self) -> &'a [u8] {
         self.text
     }

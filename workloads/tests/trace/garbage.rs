@@ -1,4 +1,4 @@
-//! Whatever the bytes: no panic, an end, and an error that says where.
+//! Any bytes: no panic, an end, and an error with its position.
 
 use proptest::prelude::*;
 use workloads::trace::{Beyond, Format, Options, Reader, Record, TimeOrder};

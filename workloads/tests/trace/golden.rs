@@ -209,13 +209,13 @@ fn formats_are_guessed_only_where_that_is_certain() {
         (
             "a.spc",
             MSR.as_bytes(),
-            "called like spc but looks like msr",
+            "named like spc, but its content looks like msr",
         ),
-        ("a.oracleGeneral", &VSCSI_V1, "but looks like vscsi"),
+        ("a.oracleGeneral", &VSCSI_V1, "but its content looks like vscsi"),
         (
             "a.vscsi",
             &ORACLE,
-            "does not begin like a trace of format vscsi",
+            "does not start like a trace of format vscsi",
         ),
     ] {
         let error = guess(name, bytes).unwrap_err();

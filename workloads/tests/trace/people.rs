@@ -175,7 +175,7 @@ fn what_is_no_trace_is_quoted_with_what_is_odd_in_it() {
     let unknown = |bytes: &[u8]| refused("t.csv", bytes, Options::default());
     assert_eq!(
         unknown(b"\n# by me\nwhen,what,where\n1,r,7\n"),
-        "t.csv: neither its name nor its content says what format it is; line 3 is \
+        "t.csv: neither its name nor its content identifies the format; line 3 is \
          \"when,what,where\", not csv as it has no column named time_ns, time_us, time_ms or time_s, \
          not msr as the timestamp is \"when\" and not a whole number of at least 0, \
          not spc as the ASU is \"when\" and not a whole number of at least 0: \
@@ -191,7 +191,7 @@ fn what_is_no_trace_is_quoted_with_what_is_odd_in_it() {
     }
     let error = unknown(b"0;8;512;r;0.5\n");
     assert!(
-        error.contains("it has semicolons where commas belong"),
+        error.contains("it has semicolons instead of commas"),
         "{error}"
     );
     let error = unknown(format!("x{}\n", "y".repeat(3000)).as_bytes());
@@ -205,7 +205,7 @@ fn what_is_no_trace_is_quoted_with_what_is_odd_in_it() {
     // A name that says what it should be.
     let error = refused("t.msr", SPC.join("\n").as_bytes(), Options::default());
     assert!(
-        error.contains("called like msr but looks like spc"),
+        error.contains("named like msr, but its content looks like spc"),
         "{error}"
     );
     let error = refused("t.spc", b"ASU,LBA\n", Options::default());
@@ -219,12 +219,12 @@ fn what_is_no_trace_is_quoted_with_what_is_odd_in_it() {
         (
             Format::Spc,
             "0;8;512;r;0.5",
-            "line 1: the line \"0;8;512;r;0.5\" has semicolons where commas belong",
+            "line 1: the line \"0;8;512;r;0.5\" has semicolons instead of commas",
         ),
         (
             Format::Msr,
             "7\thm\t0",
-            "line 1: the line \"7\\thm\\t0\" has tabs where commas belong",
+            "line 1: the line \"7\\thm\\t0\" has tabs instead of commas",
         ),
         (
             Format::Csv,
