@@ -282,7 +282,7 @@ fn errors_are_one_line() {
         ("--trace empty.csv", "empty.csv"),
         ("--trace trace.csv", "trace.csv"),
         ("--trace cut.vscsi --format vscsi", "cut.vscsi"),
-        ("--trace nothing.csv", "no block"),
+        ("--trace nothing.csv", "no request accesses a block"),
         ("--trace trace.csv --times clamp --disk 1GiB", "trace.csv"),
         ("--workload zipf:0.9 --policy mru", "mru"),
         ("--workload zipf:0.9 --mrc shards:2", "sampling"),
