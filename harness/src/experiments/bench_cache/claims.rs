@@ -187,30 +187,30 @@ mod tests {
     }
 
     /// The claim about giving up blocks.
-    fn judged(surrenders: &[SurrenderRow], walks: &[WalkRow]) -> Claim {
+    fn giving_up(surrenders: &[SurrenderRow], walks: &[WalkRow]) -> Claim {
         judge(&[], surrenders, walks).claims.pop().unwrap()
     }
 
     #[test]
     fn giving_up_is_held_against_the_walk_of_the_same_run() {
         for (ns, holds) in [(4_000_000, true), (4_000_001, false)] {
-            let claim = judged(&surrenders(ns), &[walk(1_000_000)]);
+            let claim = giving_up(&surrenders(ns), &[walk(1_000_000)]);
             assert_eq!(claim.outcome, holds.into(), "{claim:?}");
             // A machine with slower memory may take longer.
-            assert!(judged(&surrenders(ns), &[walk(2_000_000)]).holds());
+            assert!(giving_up(&surrenders(ns), &[walk(2_000_000)]).holds());
         }
         let mut one_slow = surrenders(1_000_000);
         one_slow[3].elapsed_ns = 5_000_000;
-        assert!(judged(&one_slow, &[walk(1_000_000)]).is_missed());
+        assert!(giving_up(&one_slow, &[walk(1_000_000)]).is_missed());
     }
 
     #[test]
     fn without_a_walk_giving_up_cannot_be_judged() {
-        let claim = judged(&surrenders(1), &[]);
+        let claim = giving_up(&surrenders(1), &[]);
         assert!(matches!(claim.outcome, Outcome::CannotBeJudged { .. }));
-        assert!(judged(&[], &[walk(1)]).is_missed());
+        assert!(giving_up(&[], &[walk(1)]).is_missed());
         let mut fewer = surrenders(1);
         fewer[0].given_up = 0;
-        assert!(judged(&fewer, &[walk(1)]).is_missed());
+        assert!(giving_up(&fewer, &[walk(1)]).is_missed());
     }
 }

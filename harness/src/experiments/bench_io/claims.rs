@@ -269,9 +269,10 @@ fn table(title: &str, cells: &BTreeMap<Cell, Rounds<'_>>, placement: Placement) 
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use lab::native::load::Pattern;
     use results::verdict::Claim;
+
+    use super::*;
 
     /// A verdict on seven rounds of 128 KiB reads, of so many requests a second.
     fn judged(of: [(Side, u64); 4]) -> Verdict {

@@ -24,7 +24,7 @@ pub(crate) fn draw(rows: &[DirectIoRow]) -> Result<Vec<Drawing>> {
     });
     plot::draw([Plot::new(
         "direct_io",
-        "The pool in the host's page cache",
+        "The pool in the page cache of the host",
         Scale::linear("Time (ms)"),
         Scale::linear("Resident (MiB)"),
     )
