@@ -9,6 +9,9 @@ use std::io;
 use anyhow::{Result, anyhow};
 use parking_lot::Mutex;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Lines that wait to be written. Further ones are dropped until there is room.
 const LINES_KEPT: usize = 4096;
@@ -35,7 +38,7 @@ pub fn finish() {
 /// # Errors
 /// When the process has a log already, or `filter` is invalid.
 pub fn start(filter: &str) -> Result<Log> {
-    let filter = tracing_subscriber::EnvFilter::try_new(filter).map_err(|error| {
+    let filter = filter.parse::<Targets>().map_err(|error| {
         anyhow!("invalid --log `{filter}`: {error}; expected e.g. info or debug")
     })?;
     let (writer, guard) = NonBlockingBuilder::default()
@@ -43,12 +46,14 @@ pub fn start(filter: &str) -> Result<Log> {
         .lossy(true)
         .thread_name("log")
         .finish(io::stderr());
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(writer)
         .with_ansi(false)
         // Their place would be standard error as well.
-        .log_internal_errors(false)
+        .log_internal_errors(false);
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(lines)
         .try_init()
         .map_err(|error| anyhow!("start the log: {error}"))?;
     *WRITER.lock() = Some(guard);

@@ -3,6 +3,7 @@
 use std::fs;
 use std::process::Command;
 use std::sync::LazyLock;
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
@@ -10,16 +11,15 @@ use serde::{Deserialize, Serialize};
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// How the harness was built.
-pub const BUILD: &str = match cfg!(debug_assertions) {
-    true => "development, with checks of overflow and assertions",
-    false => "release",
+pub const BUILD: &str = if cfg!(debug_assertions) {
+    "development, with checks of overflow and assertions"
+} else {
+    "release"
 };
 
 /// The time, UTC, to the second.
 pub fn now_utc() -> String {
-    jiff::Timestamp::now()
-        .strftime("%Y-%m-%dT%H:%M:%SZ")
-        .to_string()
+    humantime::format_rfc3339_seconds(SystemTime::now()).to_string()
 }
 
 fn git(arguments: &[&str]) -> Option<String> {

@@ -211,7 +211,11 @@ fn formats_are_guessed_only_where_that_is_certain() {
             MSR.as_bytes(),
             "named like spc, but its content looks like msr",
         ),
-        ("a.oracleGeneral", &VSCSI_V1, "but its content looks like vscsi"),
+        (
+            "a.oracleGeneral",
+            &VSCSI_V1,
+            "but its content looks like vscsi",
+        ),
         (
             "a.vscsi",
             &ORACLE,

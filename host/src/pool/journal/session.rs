@@ -28,7 +28,7 @@
 
 use std::fmt;
 use std::io;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use zerocopy::byteorder::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -160,11 +160,13 @@ impl fmt::Display for Session {
             "session {} (process {process} on {host}",
             self.id.number()
         )?;
-        let opened = i64::try_from(self.opened).ok();
-        match opened.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok()) {
-            Some(time) => write!(f, ", opened {time})"),
-            None => f.write_str(")"),
+        // The year 9999 ends then; later times have no RFC 3339 form.
+        const LATEST: u64 = 253_402_300_799;
+        if self.opened > LATEST {
+            return f.write_str(")");
         }
+        let opened = UNIX_EPOCH + Duration::from_secs(self.opened);
+        write!(f, ", opened {})", humantime::format_rfc3339_seconds(opened))
     }
 }
 
