@@ -106,8 +106,8 @@ fn a_reservation_keeps_its_places() {
     };
     assert_eq!(
         refusal.to_string(),
-        "280KiB (70 blocks) of the pool are neither used nor reserved, and 320KiB (80 blocks) were \
-         asked for"
+        "280KiB (70 blocks) of the pool are neither used nor reserved, but 320KiB (80 blocks) were \
+         requested"
     );
     let greedy = Volume::new(VolumeId(1), 100);
     for block in 0..70 {
