@@ -19,7 +19,7 @@ pub fn ensure_fresh(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes a file, all or nothing: whoever reads it finds the old or the new, and a full
+/// Writes a file, all or nothing: a reader finds the old or the new contents, and a full
 /// disk is not left with a part of the new beside the old.
 pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut temporary = path.as_os_str().to_owned();

@@ -45,7 +45,7 @@ fn bounds(values: &[f64]) -> (f64, f64) {
     (at(TAIL), at(1.0 - TAIL))
 }
 
-/// A statistic with its 95 % percentile bootstrap interval, to be held against a bar.
+/// A statistic with its 95 % percentile bootstrap interval, for a comparison with a bar.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Interval {
     /// The statistic of all samples.

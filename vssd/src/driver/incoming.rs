@@ -85,7 +85,10 @@ impl Driver {
                     leaving.blocks.remove_view(&blocks);
                 }
                 self.drop_empty_leaving();
-                self.resolved = self.asked;
+                // A response may lack room for all revoked blocks; the next one has the rest.
+                if self.goal.revoked == 0 {
+                    self.resolved = self.asked;
+                }
                 Ok(Notice::Revoked(blocks))
             }
         }

@@ -1,4 +1,4 @@
-//! Trace readers, held against bytes written by hand, against writers kept
+//! Trace readers, compared with bytes written by hand, against writers kept
 //! here, and against garbage.
 
 mod answers;

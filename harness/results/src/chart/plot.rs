@@ -126,7 +126,7 @@ impl Plot {
     }
 }
 
-/// Draws those of the figures of which there is something to draw.
+/// Draws the figures that have points.
 pub fn draw(plots: impl IntoIterator<Item = Plot>) -> Result<Vec<Drawing>> {
     plots
         .into_iter()

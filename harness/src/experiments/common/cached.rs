@@ -339,7 +339,7 @@ pub(crate) fn told_lost(reports: &[Report]) -> u64 {
 /// the origin disk is; and how many blocks it reports as lost meanwhile.
 ///
 /// # Errors
-/// When the guest cannot, or tells of other blocks.
+/// When the guest cannot, or reports other blocks.
 pub(crate) fn stamps(guest: &mut dyn GuestChannel, span: u32) -> Result<(Vec<u64>, u64)> {
     let mut found = Vec::with_capacity(span as usize);
     let reports = guest.run(&Command::Stamps(command::Stamps { span }), PATIENCE)?;

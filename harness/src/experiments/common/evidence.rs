@@ -1,7 +1,7 @@
-//! What blocks tell of the writes that reached them.
+//! Which writes reached a disk, by the contents of its blocks.
 //!
 //! Writes have numbers, counted from 1 in the order in which they were made, and each
-//! block carries the number of the write that it is from. So whoever knows where each
+//! block carries the number of the write that it is from. So a reader that knows where each
 //! write went can tell from the numbers on a disk which of them are missing, and
 //! whether the disk is as it was after one of them, with nothing of a later one:
 //!

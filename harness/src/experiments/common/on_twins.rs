@@ -80,7 +80,7 @@ impl<E: Counted> OnTwins<E> {
         fields.deserialize(Some(&header)).ok()
     }
 
-    /// What a sweep comes to.
+    /// The outcome of a sweep.
     fn points(table: &SweepTable) -> Points {
         let mut runs: BTreeMap<(u32, u64), Vec<E::Cell>> = BTreeMap::new();
         let mut values = BTreeMap::new();

@@ -93,7 +93,7 @@ fn read(params: &Params, seed: u64, after: bool, detail: Detail) -> Command {
     })
 }
 
-/// Makes known to whoever picks what it goes by.
+/// Gives the picker the knowledge that it uses.
 fn prepare(
     params: &Params,
     picker: Picker,

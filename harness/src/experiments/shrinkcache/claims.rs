@@ -282,7 +282,7 @@ fn loss_table(losses: &[ShrinkCacheLossRow]) -> Table {
     )
 }
 
-/// Made-up rows, for tests of figures as well.
+/// Synthetic rows, for tests of figures as well.
 #[cfg(test)]
 pub(crate) mod example {
     use super::*;

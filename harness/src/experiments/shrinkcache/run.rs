@@ -107,7 +107,7 @@ impl<'a> Run<'a> {
                 replayed.samples.len(),
                 load.count / load.every
             );
-            // Failures are told for the whole phase: they stand in its last window.
+            // Failures are counted per phase: they stand in its last window.
             let last = replayed.samples.len() - 1;
             for (place, sample) in replayed.samples.iter().enumerate() {
                 accesses += load.every;

@@ -1,4 +1,4 @@
-//! Figures of made-up runs.
+//! Figures of synthetic runs.
 
 use std::collections::BTreeMap;
 use std::fs;

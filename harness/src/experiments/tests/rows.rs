@@ -1,4 +1,4 @@
-//! Rows of made-up runs.
+//! Rows of synthetic runs.
 
 use crate::experiments::blockcache::rows::{BlockCacheRow, BlockCacheSimRow, BlockCacheTimingRow};
 use crate::experiments::correctness::rows::{CorrectnessRow, Direction};

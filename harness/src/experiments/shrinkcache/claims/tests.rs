@@ -1,4 +1,4 @@
-//! Judgements of made-up rows.
+//! Verdicts on synthetic rows.
 
 use super::*;
 use crate::experiments::shrinkcache::rows::{DROP_ALL, UNIFORM};
