@@ -189,7 +189,7 @@ fn replayed(bytes: &[u8]) -> anyhow::Result<([u64; 4], u64)> {
     found
 }
 
-fn image(accesses: &[Access], announced: u64) -> Vec<u8> {
+fn image(accesses: &[AccessRecord], announced: u64) -> Vec<u8> {
     let header = Header {
         accesses: announced,
     };

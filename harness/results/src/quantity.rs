@@ -24,9 +24,10 @@ fn in_units(value: f64, units: &[(f64, &str)], smallest: &str) -> String {
         _ => 2,
     };
     let text = format!("{number:.decimals$}");
-    let short = match text.contains('.') {
-        true => text.trim_end_matches('0').trim_end_matches('.'),
-        false => &text,
+    let short = if text.contains('.') {
+        text.trim_end_matches('0').trim_end_matches('.')
+    } else {
+        &text
     };
     format!("{short} {name}")
 }

@@ -32,9 +32,10 @@ pub fn left_out(table: &Table) -> Option<String> {
 fn compose(document: &Document) -> Result<String, std::fmt::Error> {
     let mut text = String::new();
     writeln!(text, "# {}\n\n{}\n", document.title, document.lead)?;
-    match document.holds {
-        true => writeln!(text, "{}\n", document.result)?,
-        false => writeln!(text, "**{}**\n", document.result)?,
+    if document.holds {
+        writeln!(text, "{}\n", document.result)?
+    } else {
+        writeln!(text, "**{}**\n", document.result)?
     }
     writeln!(text, "| claimed or required | by | measured | result |")?;
     writeln!(text, "| --- | --- | --- | --- |")?;

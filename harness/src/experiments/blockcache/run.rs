@@ -133,9 +133,10 @@ fn apart(
     };
     let all = volume.saturating_mul(survey.volumes);
     let path = path.display();
-    let larger = match all > params.origin.0 {
-        true => format!(" --set origin={}", ByteSize(all)),
-        false => String::new(),
+    let larger = if all > params.origin.0 {
+        format!(" --set origin={}", ByteSize(all))
+    } else {
+        String::new()
     };
     Ok(Some(format!(
         "Its {} volumes are too far apart for the `origin` of {}: `harness trace convert {path} OUT \
@@ -241,9 +242,10 @@ impl Cell {
             failed,
             memory_bytes_per_1000: self.opened.memory_bytes_per_1000,
         })?;
-        match timed {
-            true => self.record_timing(medium, folder),
-            false => Ok(()),
+        if timed {
+            self.record_timing(medium, folder)
+        } else {
+            Ok(())
         }
     }
 

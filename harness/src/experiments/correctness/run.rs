@@ -93,11 +93,12 @@ impl Run<'_> {
             ..
         })) = reports.last()
         else {
-            bail!("the guest did not say what it read");
+            bail!("the guest did not report what it read");
         };
-        let direction = match step.balloon < self.balloon {
-            true => Direction::Grow,
-            false => Direction::Shrink,
+        let direction = if step.balloon < self.balloon {
+            Direction::Grow
+        } else {
+            Direction::Shrink
         };
         self.folder.append(&CorrectnessRow {
             step: self.step,
@@ -164,9 +165,10 @@ pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<
             part: "walk",
             pick: params.picks[i % params.picks.len()],
             balloon: blocks(*percent),
-            enforce: match (i as u32 + 1).is_multiple_of(params.device_enforces_every) {
-                true => Enforce::Device,
-                false => Enforce::Driver,
+            enforce: if (i as u32 + 1).is_multiple_of(params.device_enforces_every) {
+                Enforce::Device
+            } else {
+                Enforce::Driver
             },
         };
         let seed = lab.seed.wrapping_add(i as u64);

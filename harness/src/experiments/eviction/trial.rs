@@ -76,11 +76,12 @@ pub fn shape(params: &Params, detail: Detail) -> Shape {
 }
 
 /// Reads of the workload: the accesses before the shrink, or those after it.
-fn read(params: &Params, seed: u64, after: bool, detail: Detail) -> Command {
+fn read(params: &Params, seed: u64, is_after: bool, detail: Detail) -> Command {
     let each_block = detail == Detail::EachBlock;
-    let (purpose, start, count) = match after {
-        true => (FOR_READS, params.warmup, params.reads),
-        false => (FOR_WARMUP, 0, params.warmup),
+    let (purpose, start, count) = if is_after {
+        (FOR_READS, params.warmup, params.reads)
+    } else {
+        (FOR_WARMUP, 0, params.warmup)
     };
     Command::Read(command::Read {
         workload: params.workload,

@@ -374,9 +374,10 @@ impl Resizer<'_> {
         let all: u32 = statuses.iter().map(|status| status.held).sum();
         let room = (status.capacity - status.held).min(self.limit.saturating_sub(all));
         let grows = room > 0 && (status.held < 2 || self.chance(50.0));
-        let target = match grows {
-            true => status.held + self.rng.random_range(1..=room),
-            false => status.held - self.rng.random_range(0..=status.held / 2),
+        let target = if grows {
+            status.held + self.rng.random_range(1..=room)
+        } else {
+            status.held - self.rng.random_range(0..=status.held / 2)
         };
         let mut resize = Resize::new(&status.name, Change::To(Amount::Blocks(target.into())));
         resize.deadline_ms = PATIENCE.as_millis() as u64 / 2;
@@ -390,9 +391,10 @@ impl Resizer<'_> {
             (false, _) => "revoke",
         };
         let cancelled = self.chance(self.raw.cancel_percent);
-        let resized = match cancelled {
-            true => self.cancelled(resize),
-            false => self.client.resize(resize).map_err(Into::into),
+        let resized = if cancelled {
+            self.cancelled(resize)
+        } else {
+            self.client.resize(resize).map_err(Into::into)
         };
         let resized = match resized {
             Ok(resized) => Some(resized),
