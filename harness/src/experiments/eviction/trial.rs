@@ -89,7 +89,7 @@ fn read(params: &Params, seed: u64, is_after: bool, detail: Detail) -> Command {
         start,
         count,
         depth: params.depth,
-        per_block: after && each_block,
+        per_block: is_after && each_block,
         check: each_block,
     })
 }
