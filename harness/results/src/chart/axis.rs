@@ -51,7 +51,8 @@ impl Axis {
     fn share(&self, value: f64) -> f64 {
         let place = |value: f64| {
             if self.is_logarithmic {
-                value.max(f64::MIN_POSITIVE).ln()
+                // 0 has no logarithm.
+                value.max(self.range.start.min(self.range.end)).ln()
             } else {
                 value
             }

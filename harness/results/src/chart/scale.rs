@@ -118,7 +118,9 @@ impl Scale {
 
     /// The axis on which all of these places have room.
     pub(super) fn axis(&self, places: impl Iterator<Item = f64>) -> Axis {
-        let (least, most) = places.filter(|place| place.is_finite()).fold(
+        let is_logarithmic = matches!(self.kind, Kind::Logarithmic(_));
+        let is_shown = |place: &f64| place.is_finite() && (!is_logarithmic || *place > 0.0);
+        let (least, most) = places.filter(is_shown).fold(
             (f64::INFINITY, f64::NEG_INFINITY),
             |(least, most), place| (least.min(place), most.max(place)),
         );
@@ -129,6 +131,7 @@ impl Scale {
                 (from, 1.06 * most.max(1e-9))
             }
             Kind::Logarithmic(base) => {
+                // What has no logarithm is drawn at the edge.
                 let room = base.powf(0.25);
                 (least.max(1e-9) / room, most.max(2e-9) * room)
             }
@@ -136,16 +139,7 @@ impl Scale {
         };
         let (from, to) = (self.range.0.unwrap_or(from), self.range.1.unwrap_or(to));
         let ticks = self.ticks.clone().unwrap_or_else(|| match &self.kind {
-            Kind::Linear => {
-                let above = linear_ticks(to, TICKS);
-                let below = linear_ticks((-from).max(0.0), TICKS);
-                below
-                    .iter()
-                    .skip(1)
-                    .map(|tick| -tick)
-                    .chain(above)
-                    .collect()
-            }
+            Kind::Linear => linear_ticks(from, to, TICKS),
             Kind::Logarithmic(base) => powers(*base, from, to),
             Kind::Names(names) => (0..names.len()).map(|at| at as f64).collect(),
         });
@@ -157,12 +151,7 @@ impl Scale {
             }
             (None, _) => Rc::new(number),
         };
-        Axis::new(
-            from..to,
-            ticks,
-            format,
-            matches!(self.kind, Kind::Logarithmic(_)),
-        )
+        Axis::new(from..to, ticks, format, is_logarithmic)
     }
 }
 
@@ -184,20 +173,20 @@ fn number(value: f64) -> String {
     }
 }
 
-/// Multiples of 1, 2 or 5 times a power of ten from 0 to `max`, about `wanted` of them and
+/// Multiples of 1, 2 or 5 times a power of ten between two values, about `wanted` of them and
 /// none finer than a tenth.
-pub fn linear_ticks(max: f64, wanted: usize) -> Vec<f64> {
+pub fn linear_ticks(from: f64, to: f64, wanted: usize) -> Vec<f64> {
+    let length = (to - from).max(0.0);
     // In tenths, so that ticks are exact.
-    let tenths = max * 10.0;
-    let least = if max >= wanted as f64 { 10.0 } else { 1.0 };
-    let rough = (tenths / wanted.max(1) as f64).max(least);
+    let least = if length >= wanted as f64 { 10.0 } else { 1.0 };
+    let rough = (10.0 * length / wanted.max(1) as f64).max(least);
     let power = 10f64.powf(rough.log10().floor());
     let step = [1.0, 2.0, 5.0]
         .into_iter()
         .map(|factor| factor * power)
         .find(|step| *step >= rough)
         .unwrap_or(10.0 * power);
-    (0..=(tenths / step) as u32)
+    ((10.0 * from / step).ceil() as i32..=(10.0 * to / step).floor() as i32)
         .map(|i| f64::from(i) * step / 10.0)
         .collect()
 }
@@ -218,13 +207,22 @@ mod tests {
     #[test]
     fn ticks_are_round_numbers() {
         let whole = |numbers: std::ops::RangeInclusive<i32>| numbers.map(f64::from);
-        assert_eq!(linear_ticks(11.0, 11), whole(0..=11).collect::<Vec<_>>());
         assert_eq!(
-            linear_ticks(240.0, 12),
+            linear_ticks(0.0, 11.0, 11),
+            whole(0..=11).collect::<Vec<_>>()
+        );
+        assert_eq!(
+            linear_ticks(0.0, 240.0, 12),
             whole(0..=12).map(|i| i * 20.0).collect::<Vec<_>>()
         );
-        assert_eq!(linear_ticks(0.0, 5), [0.0]);
-        assert_eq!(linear_ticks(1.0, 5), [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]);
+        assert_eq!(linear_ticks(0.0, 0.0, 5), [0.0]);
+        assert_eq!(linear_ticks(0.0, 1.0, 5), [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]);
+        // A little room below 0 has no tick of its own.
+        assert_eq!(
+            linear_ticks(-0.3, 26.0, 8),
+            [0.0, 5.0, 10.0, 15.0, 20.0, 25.0]
+        );
+        assert_eq!(linear_ticks(-10.0, 10.0, 4), [-10.0, -5.0, 0.0, 5.0, 10.0]);
         assert_eq!(powers(10.0, 1e5, 2e7), [1e5, 1e6, 1e7]);
         assert_eq!(powers(4.0, 64.0, 1024.0), [64.0, 256.0, 1024.0]);
     }

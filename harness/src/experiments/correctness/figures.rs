@@ -75,7 +75,7 @@ pub(crate) fn draw(rows: &[CorrectnessRow]) -> Result<Vec<Drawing>> {
         "Read errors follow the balloon",
         Scale::linear("Step")
             .range(-0.5, count - 0.5)
-            .ticks(linear_ticks(count - 1.0, 16))
+            .ticks(linear_ticks(0.0, count - 1.0, 16))
             .without_grid(),
         Scale::linear("Blocks")
             .range(0.0, 1.06 * capacity)

@@ -4,7 +4,7 @@ use anyhow::Result;
 use plotters::style::RGBColor;
 use results::chart::Drawing;
 use results::chart::plot::{self, Plot};
-use results::chart::scale::{Scale, linear_ticks};
+use results::chart::scale::Scale;
 use results::chart::series::Series;
 use results::chart::sheet::{BLUE, GREEN, GREY, Mark, PURPLE, VERMILLION};
 use results::quantity;
@@ -136,8 +136,7 @@ fn losses(crashes: &[Crash]) -> Plot {
         "Acknowledged writes missing after a guest was killed",
         // Dots at 0 stand clear of the names.
         Scale::linear("Missing of the acknowledged writes (%)")
-            .range(-0.015 * most, 1.06 * most)
-            .ticks(linear_ticks(1.06 * most, 8)),
+            .range(-0.015 * most, 1.06 * most),
         Scale::names("", policies.iter().copied()).notes(notes),
     )
     .subtitle(format!("By write policy, killed during a load of writes; {runs} crashes each."))

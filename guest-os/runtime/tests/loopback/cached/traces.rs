@@ -77,7 +77,7 @@ fn a_trace_that_is_none_is_refused() {
     };
     let whole = || trace(&[(1, false); 100], 100);
     refused(Rc::new(RefCell::new(vec![0; 1024])), 0..0, "too short");
-    refused(Rc::new(RefCell::new(vec![0; 8192])), 0..0, "does not begin");
+    refused(Rc::new(RefCell::new(vec![0; 8192])), 0..0, "does not start");
     refused(trace(&[(1, false); 100], 200), 0..0, "200 accesses");
     refused(trace(&[(1, false); 100], u64::MAX), 0..0, "room for");
     refused(whole(), 0..1, "cannot be read");

@@ -74,7 +74,7 @@ fn a_good_run_holds() {
     assert_eq!(dips[5][7], "0");
     assert_eq!((&*dips[4][7], &*dips[1][8]), ("over 20000", "300"));
     assert!(
-        verdict.findings[0].contains("miss 40 by surrender"),
+        verdict.findings[0].contains("40 more with surrender"),
         "{:?}",
         verdict.findings
     );
