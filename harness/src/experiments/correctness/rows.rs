@@ -21,7 +21,7 @@ pub(crate) enum Direction {
 pub(crate) struct CorrectnessRow {
     /// Counts from 0; step 0 is the device at full size.
     pub step: u32,
-    /// `walk`: the planned sizes; `refill`: all blocks back and written anew; `random`: random
+    /// `walk`: the planned sizes; `refill`: all blocks back and rewritten; `random`: random
     /// sizes while the guest reads and writes.
     pub part: String,
     /// How the guest picked blocks to give up: `random`, `scattered` or `highest`.

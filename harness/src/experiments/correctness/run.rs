@@ -181,7 +181,7 @@ pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<
         run.check(&step, timing)?;
         bar.inc(1);
     }
-    // Everything is back: written anew, all of it must be there.
+    // All blocks are back: after a rewrite the whole device must carry the new contents.
     fill(&mut *run.testbed, lab.seed.wrapping_add(1))?;
     let refilled = Step {
         part: "refill",

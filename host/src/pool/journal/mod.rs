@@ -350,7 +350,7 @@ impl Journal {
         self.superblock.used_len().saturating_sub(self.end.at)
     }
 
-    /// Whether the area has grown so much that it is to be written anew.
+    /// Whether the area has grown so much that it is to be rewritten.
     pub fn wants_compaction(&self) -> bool {
         self.end.at > self.superblock.compacted_at()
     }
