@@ -228,9 +228,9 @@ fn invalid_trace_disks_are_rejected() {
         bytes
     };
     for (bytes, word) in [
-        (vec![0; 8192], "begin"),
+        (vec![0; 8192], "start like a trace"),
         (good[..512].to_vec(), "short"),
-        (changed(7, b'2'), "begin"),
+        (changed(7, b'2'), "start like a trace"),
         (changed(17, 2), "blocks"),
         (changed(100, 1), "header"),
         (image(&[AccessRecord::new(1, false, 0)], 513), "513"),
