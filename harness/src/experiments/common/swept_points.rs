@@ -91,15 +91,18 @@ fn table(points: &Points) -> Table {
     }
 }
 
+/// A line over the first axis: its name, and a mean at each place where there is one.
+type Line = (String, Vec<(f64, Mean)>);
+
 /// The places on the first axis, and a line over them for each name and each combination of values
 /// of the other axes.
-fn lines(points: &Points) -> (Vec<&str>, Vec<(String, Vec<(f64, Mean)>)>) {
+fn lines(points: &Points) -> (Vec<&str>, Vec<Line>) {
     let first = points
         .points
         .iter()
         .filter_map(|(values, _)| values.first());
     let places = distinct(first.map(String::as_str));
-    let mut lines: Vec<(String, Vec<(f64, Mean)>)> = Vec::new();
+    let mut lines: Vec<Line> = Vec::new();
     for (values, numbers) in &points.points {
         let others = points.axes.iter().zip(values).skip(1);
         let others: String = others
