@@ -265,6 +265,7 @@ impl Pool {
             apply(&mut self.state());
             return Ok(());
         };
+        self.flush_ahead(log);
         // Held to the end, so that no compaction sees half of the change.
         let mut recorder = log.lock();
         match self.commit(&mut recorder, Strength::Hard, false, describe) {
@@ -282,6 +283,15 @@ impl Pool {
                 undo();
                 Err(error.into())
             }
+        }
+    }
+
+    /// Flushes the data that a hard commit is about to flush, without the lock of the journal:
+    /// first writes are committed meanwhile, and later wait only for what they wrote since.
+    fn flush_ahead(&self, log: &Log) {
+        let is_clean = !log.lock().journal.is_unsealed() && self.state().is_clean();
+        if !is_clean && self.backing.flush().is_err() {
+            log.lock().journal.poison();
         }
     }
 

@@ -15,7 +15,7 @@ use results::verdict::Verdict;
 
 use crate::experiments::common::lab::Lab;
 use crate::experiments::experiment::{Experiment, Needs};
-use rows::{LatencyBucketRow, LatencyCycleRow, LatencyRow};
+use rows::{LatencyBucketRow, LatencyCycleRow, LatencyFlushRow, LatencyRow};
 
 pub(crate) struct Latency;
 
@@ -28,14 +28,19 @@ impl Experiment for Latency {
 
     type Raw = Raw;
     type Params = Params;
-    type Rows = (Vec<LatencyRow>, Vec<LatencyBucketRow>, Vec<LatencyCycleRow>);
+    type Rows = (
+        Vec<LatencyRow>,
+        Vec<LatencyBucketRow>,
+        Vec<LatencyCycleRow>,
+        Vec<LatencyFlushRow>,
+    );
 
     fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
         run::run(params, lab, folder)
     }
 
     fn claims(rows: &Self::Rows, _manifest: &Manifest) -> Verdict {
-        claims::judge(&rows.0, &rows.1, &rows.2)
+        claims::judge(&rows.0, &rows.1, &rows.2, &rows.3)
     }
 
     fn figures(rows: &Self::Rows, _manifest: &Manifest) -> Result<Vec<Drawing>> {

@@ -24,6 +24,7 @@ pub(crate) struct Raw {
     pub(super) fill: bool,
     pub(super) cycles: u32,
     pub(super) list_cycles: u32,
+    pub(super) flush_cycles: u32,
     pub(super) wait_ms: u32,
 }
 
@@ -41,6 +42,7 @@ pub(crate) struct Params {
     pub(super) fill: bool,
     pub(super) cycles: u32,
     pub(super) list_cycles: u32,
+    pub(super) flush_cycles: u32,
     pub(super) wait: Duration,
 }
 
@@ -89,6 +91,7 @@ impl TryFrom<Raw> for Params {
             fill: raw.fill,
             cycles: raw.cycles,
             list_cycles: raw.list_cycles,
+            flush_cycles: raw.flush_cycles,
             wait: Duration::from_millis(raw.wait_ms.into()),
         })
     }

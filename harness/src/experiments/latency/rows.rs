@@ -137,6 +137,26 @@ impl Row for LatencyCycleRow {
     const FILE: &'static str = "latency_cycles.csv";
 }
 
+/// One row for each cycle without a resize: the same load, and the harness flushes the backing file
+/// (`fdatasync`). The yardstick of the medium for the commit of a resize.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LatencyFlushRow {
+    /// Counts from 0.
+    pub cycle: u32,
+    /// Requests of the guest, before, during and after the flush.
+    pub requests: u64,
+    /// Of these, requests that failed or returned data other than the last write.
+    pub failed: u64,
+    /// Duration of the flush.
+    pub flush_ns: u64,
+    /// Longest time with requests in flight and no completion, by the guest's clock.
+    pub longest_stall_ns: u64,
+}
+
+impl Row for LatencyFlushRow {
+    const FILE: &'static str = "latency_flushes.csv";
+}
+
 /// One row for each histogram bucket with a request of any phase, summed over all cycles, in
 /// ascending order. All quantiles of the report and the figures are computed from these rows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -14,7 +14,9 @@ use workloads::report::PhaseKind;
 use workloads::{Command, Pick, Report, command, report};
 
 use super::params::Params;
-use super::rows::{LatencyBucketRow, LatencyCycleRow, LatencyPhase, LatencyRow, Side};
+use super::rows::{
+    LatencyBucketRow, LatencyCycleRow, LatencyFlushRow, LatencyPhase, LatencyRow, Side,
+};
 use crate::experiments::common::lab::Lab;
 
 /// How long one resize may take, or the guest to tell what it measured.
@@ -167,6 +169,27 @@ fn cycle(params: &Params, bench: &mut VmTestbed, seed: u64) -> Result<Cycle> {
     })
 }
 
+/// The same load with a flush of the backing file by another process, this one.
+fn flush(params: &Params, bench: &mut VmTestbed, seed: u64) -> Result<LatencyFlushRow> {
+    bench.guest.start(&params.load(0, seed))?;
+    thread::sleep(params.wait);
+    let flush_ns = bench.backend.flush_backing()?.as_nanos() as u64;
+    thread::sleep(params.wait);
+    let reports = bench.guest.stop(PATIENCE)?;
+    let (requests, failed) = ends(&reports)?;
+    let stall = reports.iter().find_map(|report| match report {
+        Report::Latency(of) if of.phase == PhaseKind::Quiet => Some(of.longest_stall_ns),
+        _ => None,
+    });
+    Ok(LatencyFlushRow {
+        cycle: 0,
+        requests,
+        failed,
+        flush_ns,
+        longest_stall_ns: stall.context("the guest did not report its latencies")?,
+    })
+}
+
 /// Histograms over all cycles, one for each phase.
 type Sums = BTreeMap<(EncodingName, Side), [Histogram; LatencyPhase::ALL.len()]>;
 
@@ -274,6 +297,7 @@ fn prepare(
 
 pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
     let cycles = params.encodings.iter().map(|of| params.cycles_of(*of));
+    let cycles = cycles.chain([params.flush_cycles]);
     let bar = lab.progress.bar("latency", cycles.map(u64::from).sum());
     let mut sums = Sums::new();
     for number in 0..params.cycles {
@@ -289,6 +313,17 @@ pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<
             let measured = cycle(params, &mut bench, seed)?;
             bench.shut_down()?;
             record(params, (encoding, number), &measured, &mut sums, folder)?;
+            bar.inc(1);
+        }
+        if number < params.flush_cycles {
+            let seed = lab.seed.wrapping_add(number.into());
+            let mut bench = prepare(params, lab, EncodingName::Compact, seed, folder)?;
+            let flushed = flush(params, &mut bench, seed)?;
+            bench.shut_down()?;
+            folder.append(&LatencyFlushRow {
+                cycle: number,
+                ..flushed
+            })?;
             bar.inc(1);
         }
     }

@@ -288,11 +288,22 @@ impl Journal {
         Ok(())
     }
 
-    /// Flushes the backing. When that fails, the system may mark lost writes as clean and report no
+    /// Whether a soft commit is the last: power may take it, and the data that it refers to.
+    pub fn is_unsealed(&self) -> bool {
+        self.unsealed
+    }
+
+    /// A flush of the backing has failed. The system may mark lost writes as clean and report no
     /// further error: nothing may rely on them.
+    pub fn poison(&mut self) {
+        self.poisoned = true;
+    }
+
     fn flush(&mut self) -> io::Result<()> {
         let flushed = self.backing.flush();
-        self.poisoned |= flushed.is_err();
+        if flushed.is_err() {
+            self.poison();
+        }
         flushed
     }
 
