@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use vssd_host::size::ByteSize;
 use workloads::Workload;
 
-use crate::cli::{OutArgs, QemuArgs};
+use crate::cli::options::{OutArgs, QemuArgs};
 use crate::experiments::sim::params::parse_workload;
 use crate::experiments::{bench_cache, bench_io, bench_resize};
 use crate::runs::Order;

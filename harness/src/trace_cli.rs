@@ -10,7 +10,7 @@ use simulate::trace::info::Info;
 use simulate::trace::options::ReadArgs;
 use terminal::output::Output;
 
-use crate::cli::JsonArg;
+use crate::cli::options::JsonArg;
 
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum TraceCommand {

@@ -1,6 +1,6 @@
 //! The command line.
 
-mod options;
+pub(crate) mod options;
 mod run;
 
 use std::path::{Path, PathBuf};
@@ -17,8 +17,7 @@ use terminal::interrupt;
 use terminal::output::Output;
 use vssd_host::output::{exit_code, warn};
 
-pub(crate) use self::options::{JsonArg, OutArgs, QemuArgs};
-use self::options::{ParamArgs, ProgramArgs, RunArgs};
+use self::options::{JsonArg, OutArgs, ParamArgs, ProgramArgs, RunArgs};
 use self::run::{bench, run, show, show_sweep, simulate};
 use crate::bench::Bench;
 use crate::experiments::common::params::Overrides;

@@ -16,7 +16,7 @@ use vssd_host::size::Amount;
 use workloads::{HostPick, Pick};
 
 use super::rows::{BLOCKS, DisturbedBucketRow, DisturbedRow, MOVED};
-use super::run::{BLOCK, PATIENCE, start};
+use super::server::{BLOCK, PATIENCE, start};
 
 /// Bytes that the client reads in.
 const READ: u64 = 1 << 30;

@@ -9,6 +9,7 @@ mod disturbance;
 pub(crate) mod params;
 pub(crate) mod rows;
 pub(crate) mod run;
+mod server;
 
 use anyhow::Result;
 use params::{Params, Raw};

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use lab::native::client::Client;
 use lab::native::load::{Load, Pattern};
-use lab::native::server::Server;
 use lab::testbed::{GuestChannel, ResizeOptions, Shape, Testbed};
 use lab::twin::Twin;
 use lab::vm_host::VmHost;
@@ -22,12 +21,8 @@ use workloads::{Command, GuestPick, Pick, command};
 use super::disturbance;
 use super::params::Params;
 use super::rows::{BLOCKS, MOVED, MemoryRow, ResizeRow, YardstickRow};
+use super::server::{BLOCK, PATIENCE, start};
 use crate::experiments::common::lab::Lab;
-
-/// Bytes in a block.
-pub(super) const BLOCK: u64 = 4096;
-
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
     let (vm_host, seed) = (lab.vm_host()?, lab.seed);
@@ -127,15 +122,6 @@ fn timed(testbed: &mut dyn Testbed, target: u32) -> Result<(u64, u64)> {
         "a resize to {target} blocks ended as {resized:?}"
     );
     Ok((elapsed_ns, resized.device_ns))
-}
-
-/// Our backend with a vSSD of so many blocks.
-pub(super) fn start(folder: &Path, name: &str, blocks: u64) -> Result<Server> {
-    let path = folder.join(name);
-    let path = path
-        .to_str()
-        .context("the path of the folder is not UTF-8")?;
-    Server::ours(folder, path, blocks * BLOCK, &[])
 }
 
 fn backend_memory(folder: &Path, seed: u64) -> Result<MemoryRow> {
