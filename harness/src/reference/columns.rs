@@ -40,6 +40,9 @@ the parameter, `_parameter` is appended. |
 | `misses` | integer | | All other reads. |
 ";
 
+/// Values of a column that stand in its row at most.
+const IN_A_CELL: usize = 5;
+
 pub(super) fn page(experiments: &[&dyn Entry]) -> String {
     let mut text = HEAD.to_owned();
     for experiment in experiments {
@@ -75,6 +78,17 @@ fn table(file: &CsvFile, text: &mut String) {
     for column in &file.columns {
         text.push_str(&row(column));
     }
+    for column in file.columns.iter().filter(|of| !fit_a_cell(of)) {
+        text.push_str(&format!("\nValues of `{}`:\n\n", column.name));
+        for (value, of) in &column.values {
+            text.push_str(&format!("- `{value}`: {}.\n", plain(first_sentence(of))));
+        }
+    }
+}
+
+/// Whether the values of a column stand in its row of the table.
+fn fit_a_cell(column: &Column) -> bool {
+    column.values.len() <= IN_A_CELL
 }
 
 /// The first sentence, for a cell of a table.
@@ -98,7 +112,9 @@ fn row(column: &Column) -> String {
         (*kind).to_owned()
     };
     let mut meaning = plain(meaning);
-    if !values.is_empty() {
+    if !fit_a_cell(column) {
+        meaning.push_str(" See below.");
+    } else if !values.is_empty() {
         let values: Vec<_> = values
             .iter()
             .map(|(value, of)| format!("`{value}`: {}", plain(first_sentence(of))))
