@@ -24,7 +24,7 @@ impl Experiment for DirectIo {
     const PURPOSE: &'static str =
         "how much data the host's page cache keeps with direct and with buffered I/O";
     const DEFAULTS: &'static str = include_str!("defaults.toml");
-    const NEEDS: Needs = Needs::Guest;
+    const NEEDS: Needs = Needs::Nothing;
 
     type Raw = Raw;
     type Params = Params;
