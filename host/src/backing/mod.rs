@@ -22,11 +22,11 @@ use std::sync::Arc;
 
 use vm_memory::VolatileSlice;
 
-pub use contents::Found;
 pub use file::{FileBacking, FileOptions, OpenError};
 pub use memory::MemoryBacking;
 pub use null::NullBacking;
 pub use room::{Made, Room, survive_size_limits, warn_of_size_limit};
+pub use signatures::Found;
 
 /// What offsets, lengths and buffers of a backing are multiples of, bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
