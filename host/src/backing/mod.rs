@@ -6,6 +6,7 @@
 mod claim;
 mod contents;
 mod file;
+mod id;
 mod loops;
 mod memory;
 mod null;
