@@ -13,7 +13,7 @@ use super::chain::{Buffers, Chain, MemoryGuard};
 use super::parse::{Op, Request, parse};
 use super::queue::{Done, RequestQueue};
 use super::slot::{Failure, Slot, Step};
-use super::slow::zeros;
+use super::zeros::zeros;
 use crate::backing::Alignment;
 use crate::io::{Direction, Engine};
 use crate::latency::Activity;
