@@ -33,7 +33,8 @@ use crate::pool::Pool;
 use crate::scheduling::let_others_first;
 use crate::stats::{Counters, Stats};
 use crate::threads::{acceptor, panics};
-use crate::vssd::{Finished, ResizeRequest, Target, Vssd, Waited};
+use crate::view::Finished;
+use crate::vssd::{ResizeRequest, Target, Vssd, Waited};
 
 /// Clients at a time that are refused with an answer; more are disconnected.
 const MAX_TURNED_AWAY: usize = 8;
