@@ -4,7 +4,7 @@
 //! `boot.s` and `traps.s`. One CPU, one address space mapped one to one, no
 //! processes: the kernel is what [`guest_runtime::run`] needs of a machine.
 //!
-//! - [`boot`], [`paging`], [`memory`], [`heap`]: from the loader to an allocator
+//! - [`boot`], [`memory`], [`heap`], [`pages`], [`paging`]: from the loader to an allocator
 //! - [`traps`], [`interrupts`], [`clock`]: exceptions, rest and time
 //! - [`pci`], [`mmio`], [`transport`], [`dma`]: virtio devices in general
 //! - [`disk`]: disks in general, [`port`]: the vSSD; [`console`], [`serial`]: two ways to talk
@@ -26,6 +26,7 @@ mod interrupts;
 mod machine;
 mod memory;
 mod mmio;
+mod pages;
 mod paging;
 mod pci;
 mod port;
