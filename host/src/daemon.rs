@@ -276,6 +276,31 @@ fn open_pool(args: &Args, kept_in: &BackingSpec) -> Result<(Arc<Pool>, Option<Ma
     Ok((pool, None))
 }
 
+fn ensure_distinct(vssds: &[VssdSpec]) -> Result<()> {
+    let mut names: Vec<_> = vssds.iter().map(|spec| &spec.name).collect();
+    names.sort();
+    if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        bail!("two vSSDs are called {}: give each its own name", pair[0]);
+    }
+    Ok(())
+}
+
+/// Makes an open pool what the options say, as far as they are not for a new pool only.
+fn configure(pool: &Pool, args: &Args) -> Result<()> {
+    for warning in args.ignored(pool) {
+        tracing::warn!("{warning}");
+    }
+    if let Some(kind) = args.media {
+        pool.emulate(kind)?;
+    }
+    // It is better refused here than when a guest connects.
+    drop(pool.engine().with_context(|| {
+        let engine = args.io.unwrap_or_default();
+        format!("--io {engine} is not available here: choose another engine with --io")
+    })?);
+    Ok(())
+}
+
 /// Opens everything and serves until a signal or a client ends it.
 ///
 /// Prints `ready` on standard output once all sockets are served, and which vSSDs are new.
@@ -301,11 +326,7 @@ pub fn run(args: &Args) -> Result<()> {
         tracing::warn!("{error:#}");
     }
     descriptors::ensure_enough(args.vssds.len())?;
-    let mut names: Vec<_> = args.vssds.iter().map(|spec| &spec.name).collect();
-    names.sort();
-    if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-        bail!("two vSSDs are called {}: give each its own name", pair[0]);
-    }
+    ensure_distinct(&args.vssds)?;
     survive_faults().context("handle faults in guest memory")?;
     let end = End::watch().context("watch for signals")?;
 
@@ -328,17 +349,7 @@ pub fn run(args: &Args) -> Result<()> {
     });
     // After the pool, so that a second start reports that the pool is in use.
     let control = Socket::bind(control, sockets.permissions)?;
-    for warning in args.ignored(&pool) {
-        tracing::warn!("{warning}");
-    }
-    if let Some(kind) = args.media {
-        pool.emulate(kind)?;
-    }
-    // It is better refused here than when a guest connects.
-    drop(pool.engine().with_context(|| {
-        let engine = args.io.unwrap_or_default();
-        format!("--io {engine} is not available here: choose another engine with --io")
-    })?);
+    configure(&pool, &args)?;
     let polling = if args.no_poll {
         Polling::at_most(0)
     } else {

@@ -6,9 +6,6 @@
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::control::server::MAX_CLIENTS as CONTROL_CLIENTS;
-use crate::metrics::MAX_CLIENTS as METRICS_CLIENTS;
-
 /// Descriptors of a vSSD without a connection.
 pub const IDLE: u64 = 2;
 
@@ -23,6 +20,12 @@ pub const REGIONS: u64 = 8;
 /// Those of the process: standard streams, the pool, the control socket and its like; and for
 /// what comes and goes, such as the regions of a memory table that replaces another.
 pub const PROCESS: u64 = 64;
+
+/// Clients of the control socket at a time.
+pub const CONTROL_CLIENTS: usize = 64;
+
+/// Clients of the metrics at a time; more are disconnected.
+pub const METRICS_CLIENTS: usize = 16;
 
 /// Raises the limit of this process as far as permitted.
 ///

@@ -21,6 +21,7 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::backend::Backend;
 use crate::control::protocol::{Connection, PoolStatus, VssdStatus};
 use crate::control::server::{pool_status, statuses};
+use crate::descriptors::METRICS_CLIENTS;
 use crate::http::{Request, Response, read_request};
 use crate::latency::{add, histogram};
 use crate::log_limit::LogLimit;
@@ -31,9 +32,6 @@ use crate::threads::{acceptor, panics};
 fn bounds_ns() -> impl Iterator<Item = u64> {
     (0..25).map(|power| 1000 << power)
 }
-
-/// Clients at a time; more are disconnected.
-pub const MAX_CLIENTS: usize = 16;
 
 /// How long a client may take to send its request, and to read the answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -59,7 +57,7 @@ pub fn serve(backend: Arc<Backend>, listener: TcpListener) -> Result<()> {
     let accept = move || Ok(listener.accept()?.0);
     acceptor("metrics", accept, move |stream| {
         let seat = clients.clone();
-        if Arc::strong_count(&clients) > MAX_CLIENTS + 1 {
+        if Arc::strong_count(&clients) > METRICS_CLIENTS + 1 {
             return;
         }
         let backend = backend.clone();

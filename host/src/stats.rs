@@ -8,8 +8,8 @@ use vssd::error::Reject;
 
 use crate::latency::Latency;
 use crate::log_limit::{LogLimit, Unlogged};
+use crate::notifier::Notifier;
 use crate::pick::Tracker;
-use crate::vssd::Vssd;
 
 /// Requests of one kind.
 #[derive(Clone, Copy, Debug, Default)]
@@ -162,9 +162,8 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// Counts a request of a vSSD that the backing failed.
-    pub fn failed(&mut self, vssd: &Vssd, error: &io::Error) {
-        let name = &vssd.name;
+    /// Counts a request of vSSD `name` that the backing failed.
+    pub fn failed(&mut self, name: &str, notifier: &Notifier, error: &io::Error) {
         self.counters.io_errors += 1;
         // EFAULT means the buffer, not the backing.
         if error.raw_os_error() == Some(libc::EFAULT) {
@@ -174,42 +173,42 @@ impl Stats {
                     "a buffer of a request lies in memory that the frontend removed; the request \
                      fails with an I/O error"
                 );
-                vssd.notifier().notify();
+                notifier.notify();
             }
         } else if let Some(times) = self.backing_log.due() {
             tracing::error!(
                 vssd = %name, %error, times,
                 "the backing failed a request; it ends with an I/O error"
             );
-            vssd.notifier().notify();
+            notifier.notify();
         }
     }
 
-    /// Counts a request of a vSSD that is refused.
-    pub fn refused(&mut self, vssd: &Vssd, reject: Reject) {
+    /// Counts a request of vSSD `name` that is refused.
+    pub fn refused(&mut self, name: &str, notifier: &Notifier, reject: Reject) {
         self.counters.reject(reject);
         if reject == Reject::NotHeld
             && let Some(times) = self.not_held_log.due()
         {
             tracing::warn!(
-                vssd = %vssd.name, times,
+                vssd = %name, times,
                 "a request addresses blocks that the guest does not hold; it fails with an I/O error"
             );
-            vssd.notifier().notify();
+            notifier.notify();
         }
     }
 
-    /// Counts a write of a vSSD that found no free physical block. A guest keeps writing to a full
-    /// pool.
-    pub fn found_no_space(&mut self, vssd: &Vssd) {
+    /// Counts a write of vSSD `name` that found no free physical block. A guest keeps writing to a
+    /// full pool.
+    pub fn found_no_space(&mut self, name: &str, notifier: &Notifier) {
         self.counters.no_space += 1;
         if let Some(times) = self.space_log.due() {
             tracing::error!(
-                vssd = %vssd.name, times,
+                vssd = %name, times,
                 "the pool is full: a write found no free physical block and fails with an I/O error; \
                  shrink another vSSD, or discard unused blocks in its guest"
             );
-            vssd.notifier().notify();
+            notifier.notify();
         }
     }
 

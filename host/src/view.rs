@@ -2,10 +2,21 @@
 
 use std::collections::VecDeque;
 
-use vssd::device::Resize;
+use vssd::device::{Outcome, Resize};
 use vssd::wire::Encoding;
 
-use crate::vssd::{Finished, State};
+/// A resize that ended, with its cost.
+#[derive(Clone, Copy, Debug)]
+pub struct Finished {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Bytes in a block.
+    pub block_size: u32,
+    /// Time that the device worked for it: commands, ownership, revocation.
+    pub device_ns: u64,
+    /// Bytes of the commands and responses.
+    pub message_bytes: u64,
+}
 
 /// The device of a vSSD, as it is reported.
 #[derive(Clone, Debug)]
@@ -26,35 +37,10 @@ pub struct View {
     pub last: Option<Finished>,
 }
 
-impl View {
-    /// All but the digest, which takes a pass over all blocks.
-    pub(crate) fn of(state: &State) -> Self {
-        let device = &state.device;
-        Self {
-            held: device.granted().len(),
-            digest: 0,
-            agreed: device.is_agreed(),
-            driver: device.has_session(),
-            encoding: device.encoding(),
-            resize: device.resize_under_way().cloned(),
-            last: state.all_finished().front().copied(),
-        }
-    }
-}
-
 /// A copy beside the state, current whenever the state is not locked.
 pub(crate) struct Published {
     /// Without the digest.
     pub(crate) view: View,
     /// Outcomes that are kept for threads that wait for one.
     pub(crate) finished: VecDeque<Finished>,
-}
-
-impl Published {
-    pub(crate) fn of(state: &State) -> Self {
-        Self {
-            view: View::of(state),
-            finished: state.all_finished().clone(),
-        }
-    }
 }

@@ -38,9 +38,9 @@ use crate::pick::Tracker;
 use crate::pool::volume::Volume;
 use crate::pool::{Pool, Store};
 use crate::stats::Stats;
-use crate::view::{Published, View};
+use crate::view::{Finished, Published, View};
 
-pub use self::resizing::{COMPLETE, Finished, Waited};
+pub use self::resizing::{COMPLETE, Waited};
 pub use crate::resize_request::{ResizeRequest, StartError, Target, Unforced};
 
 /// The state that resizes change.
@@ -53,6 +53,7 @@ pub struct State {
     /// Exactly what a shrink is to take.
     given: Option<BlockSet>,
     rng: SmallRng,
+    /// The kept outcomes, the last one first.
     finished: VecDeque<Finished>,
     device_ns: u64,
     message_bytes: u64,
@@ -159,7 +160,7 @@ impl Vssd {
             geometry,
             pool,
             volume,
-            published: Mutex::new(Published::of(&state)),
+            published: Mutex::new(state.published()),
             state: Mutex::new(state),
             stats: Mutex::default(),
             connected: AtomicBool::new(false),
@@ -193,7 +194,7 @@ impl Vssd {
         if let Some(state) = self.state.try_lock_until(until) {
             return View {
                 digest: state.device.granted().digest(),
-                ..View::of(&state)
+                ..state.view()
             };
         }
         let held = self.volume.held();
@@ -346,8 +347,25 @@ impl State {
         self.finished.iter().find(|found| found.outcome.id == id)
     }
 
-    /// The kept outcomes, the last one first.
-    pub fn all_finished(&self) -> &VecDeque<Finished> {
-        &self.finished
+    /// The device as it is reported, without the digest, which takes a pass over all blocks.
+    fn view(&self) -> View {
+        let device = &self.device;
+        View {
+            held: device.granted().len(),
+            digest: 0,
+            agreed: device.is_agreed(),
+            driver: device.has_session(),
+            encoding: device.encoding(),
+            resize: device.resize_under_way().cloned(),
+            last: self.finished.front().copied(),
+        }
+    }
+
+    /// What can be read without the lock.
+    fn published(&self) -> Published {
+        Published {
+            view: self.view(),
+            finished: self.finished.clone(),
+        }
     }
 }

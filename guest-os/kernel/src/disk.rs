@@ -13,7 +13,7 @@ use zerocopy::little_endian::{U32, U64};
 use zerocopy::{Immutable, IntoBytes};
 
 use crate::dma::{self, DmaMemory};
-use crate::memory::KernelHal;
+use crate::pages::KernelHal;
 use crate::transport::{OpenError, PciTransport};
 
 /// The features about a disk's limits. EVENT_IDX and INDIRECT_DESC stay off: `VirtQueue`'s

@@ -7,7 +7,7 @@ use virtio_drivers::PAGE_SIZE;
 use virtio_drivers::queue::VirtQueue;
 use virtio_drivers::transport::Transport;
 
-use crate::memory::{self, KernelHal};
+use crate::pages::{self, KernelHal};
 use crate::transport::{OpenError, PciTransport};
 
 /// Contiguous memory that never moves. Its initial content is undefined.
@@ -23,10 +23,10 @@ pub struct DmaMemory {
 impl DmaMemory {
     /// At least `len` bytes.
     pub fn new(len: usize) -> Self {
-        let pages = len.div_ceil(PAGE_SIZE);
+        let count = len.div_ceil(PAGE_SIZE);
         Self {
-            memory: memory::pages(pages),
-            len: pages * PAGE_SIZE,
+            memory: pages::allocate(count),
+            len: count * PAGE_SIZE,
         }
     }
 

@@ -14,29 +14,25 @@
 //! drops guest memory barriers, so that a device on another thread may miss
 //! that it should interrupt.
 
-use core::arch::{asm, global_asm};
+use core::arch::asm;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use x86_64::instructions::port::Port;
-use x86_64::registers::segmentation::SegmentSelector;
-use x86_64::{PrivilegeLevel, VirtAddr};
 
-use crate::boot::{IDT, KERNEL_CODE, TSS, USER_CODE, USER_DATA};
 use crate::mmio::Mmio;
 
-/// Vectors below are exceptions (SDM 3A, table 7-1).
-const FIRST_INTERRUPT: u8 = 32;
-const BREAKPOINT: usize = 3;
 const TIMER_VECTOR: u8 = 0x40;
 const SERIAL_VECTOR: u8 = 0x41;
 /// The vector of every virtqueue.
 pub const DEVICE_VECTOR: u8 = 0x50;
-const SPURIOUS_VECTOR: u8 = 0xff;
+/// The vector of interrupts that were withdrawn, which want no acknowledgement.
+pub const SPURIOUS_VECTOR: u8 = 0xff;
 
 /// The local APIC's registers at their place after reset (SDM 3A, 12.4.1).
 const LOCAL_APIC: u64 = 0xfee0_0000;
+/// Where a handler acknowledges an interrupt.
+pub const END_OF_INTERRUPT: u64 = LOCAL_APIC + 0xb0;
 const APIC_ID: usize = 0x20;
-const APIC_END_OF_INTERRUPT: usize = 0xb0;
 const APIC_SPURIOUS: usize = 0xf0;
 const APIC_SPURIOUS_ENABLE: u32 = 1 << 8;
 const APIC_LVT_TIMER: usize = 0x320;
@@ -54,71 +50,8 @@ const IO_APIC_WINDOW: usize = 0x10;
 const IO_APIC_REDIRECTION: u32 = 0x10;
 const SERIAL_IRQ: u32 = 4;
 
-const STUB_STRIDE: usize = 16;
-
-/// Interrupts taken since boot, counted by the stub.
-static INTERRUPTS: AtomicU64 = AtomicU64::new(0);
-
-global_asm!(
-    include_str!("traps.s"),
-    interrupts = sym INTERRUPTS,
-    end_of_interrupt = const LOCAL_APIC + APIC_END_OF_INTERRUPT as u64,
-    stub_stride = const STUB_STRIDE,
-    user_data = const USER_DATA,
-    user_code = const USER_CODE,
-    report = sym crate::fault::report_exception,
-);
-
-unsafe extern "C" {
-    static wait_gate: u8;
-    static interrupt_stub: u8;
-    static spurious_stub: u8;
-    static exception_stubs: u8;
-    static gate_stack_top: u8;
-    static exception_stack_top: u8;
-}
-
-/// Fills in the tables that the CPU consults for traps. Comes first of all:
-/// until then an exception is a triple fault.
-///
-/// # Safety
-/// To be called once, before the first [`wait`].
-pub unsafe fn install_traps() {
-    let tss = TSS.get();
-    // SAFETY: there is no other reference to the segment, and no trap can read it now.
-    let segment = unsafe { &mut (*tss).segment };
-    // The gate and the interrupts that end its wait nest on one stack;
-    // exceptions have theirs, so that one in the gate finds it whole.
-    segment.privilege_stack_table[0] = VirtAddr::from_ptr(&raw const gate_stack_top);
-    segment.interrupt_stack_table[0] = VirtAddr::from_ptr(&raw const exception_stack_top);
-
-    // SAFETY: as above.
-    let idt = unsafe { &mut *IDT.get() };
-    for (vector, entry) in idt.iter_mut().enumerate() {
-        let stub = if vector == BREAKPOINT {
-            &raw const wait_gate
-        } else if vector < usize::from(FIRST_INTERRUPT) {
-            (&raw const exception_stubs).wrapping_add(vector * STUB_STRIDE)
-        } else if vector == usize::from(SPURIOUS_VECTOR) {
-            &raw const spurious_stub
-        } else {
-            &raw const interrupt_stub
-        };
-        // SAFETY: each stub takes the frame of its vector and leaves by iretq
-        // (traps.s), the selector is that of ring 0's 64-bit code, and the
-        // first IST stack serves nothing but exceptions, which do not nest:
-        // their stub never returns.
-        unsafe {
-            let options = entry.set_handler_addr(VirtAddr::from_ptr(stub));
-            options.set_code_selector(SegmentSelector(KERNEL_CODE));
-            if vector == BREAKPOINT {
-                options.set_privilege_level(PrivilegeLevel::Ring3);
-            } else if vector < usize::from(FIRST_INTERRUPT) {
-                options.set_stack_index(0);
-            }
-        }
-    }
-}
+/// Interrupts taken since boot, counted by the stub in `traps.s`.
+pub static INTERRUPTS: AtomicU64 = AtomicU64::new(0);
 
 /// The local APIC of the one CPU.
 pub struct LocalApic(Mmio);

@@ -4,8 +4,8 @@
 //! `boot.s` and `traps.s`. One CPU, one address space mapped one to one, no
 //! processes: the kernel is what [`guest_runtime::run`] needs of a machine.
 //!
-//! - [`boot`], [`paging`], [`memory`], [`heap`]: from the loader to an allocator
-//! - [`interrupts`], [`clock`]: rest and time
+//! - [`boot`], [`memory`], [`heap`], [`pages`], [`paging`]: from the loader to an allocator
+//! - [`traps`], [`interrupts`], [`clock`]: exceptions, rest and time
 //! - [`pci`], [`mmio`], [`transport`], [`dma`]: virtio devices in general
 //! - [`disk`]: disks in general, [`port`]: the vSSD; [`console`], [`serial`]: two ways to talk
 //! - [`machine`]: all of it behind the runtime's traits
@@ -26,12 +26,14 @@ mod interrupts;
 mod machine;
 mod memory;
 mod mmio;
+mod pages;
 mod paging;
 mod pci;
 mod port;
 mod power;
 mod serial;
 mod transport;
+mod traps;
 
 use boot::BootInfo;
 use guest_runtime::port::Exit;
@@ -45,7 +47,7 @@ extern "sysv64" fn start(start_info: usize) -> ! {
     // that has traps before anything can fault and the loader's information
     // copied before the heap may overwrite it.
     let (info, guest) = unsafe {
-        interrupts::install_traps();
+        traps::install();
         serial::init();
         let info = BootInfo::copy(start_info);
         let ram_bytes = memory::init(&info);

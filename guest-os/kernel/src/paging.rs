@@ -13,7 +13,7 @@ use x86_64::structures::paging::{
 };
 use x86_64::{PhysAddr, VirtAddr};
 
-use crate::memory;
+use crate::pages;
 
 /// Where the mappings of `boot.s` end.
 pub const BOOT_MAPPED_END: u64 = 1 << 32;
@@ -27,7 +27,7 @@ struct HeapFrames;
 // SAFETY: each call returns a zeroed page of the heap that is never given back.
 unsafe impl FrameAllocator<Size4KiB> for HeapFrames {
     fn allocate_frame(&mut self) -> Option<PhysFrame> {
-        let address = memory::zeroed_pages(1).addr().get() as u64;
+        let address = pages::allocate_zeroed(1).addr().get() as u64;
         PhysFrame::from_start_address(PhysAddr::new(address)).ok()
     }
 }
@@ -54,7 +54,7 @@ pub fn map(range: Range<u64>) {
         match unsafe { tables.identity_map(frame, flags, &mut HeapFrames) } {
             Ok(flush) => flush.ignore(),
             Err(MapToError::PageAlreadyMapped(_) | MapToError::ParentEntryHugePage) => {}
-            Err(MapToError::FrameAllocationFailed) => unreachable!("pages() panics first"),
+            Err(MapToError::FrameAllocationFailed) => unreachable!("the allocation panics first"),
         }
     }
 }

@@ -9,7 +9,7 @@ use zerocopy::{FromZeros, IntoBytes};
 
 use crate::disk::{Disk, SLOTS_MAX};
 use crate::dma::{self, BufferRing, Direction, DmaMemory};
-use crate::memory::KernelHal;
+use crate::pages::KernelHal;
 use crate::transport::{OpenError, PciTransport};
 
 /// One command at a time: a descriptor each way.

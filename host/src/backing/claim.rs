@@ -27,8 +27,9 @@ use nix::fcntl::{FcntlArg, fcntl};
 use rustix::fs::{FlockOperation, flock};
 
 use super::OpenError;
+use super::id::Id;
 use super::loops::Loop;
-use super::users::{self, Id};
+use super::users;
 
 /// How long to wait for a killed predecessor to end.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -8,7 +8,6 @@
 //! where file systems, volume managers and partition tables keep their signatures. So a partly
 //! wiped disk is still recognized, and a disk with unknown contents very likely is.
 
-use std::fmt;
 use std::fs::File;
 use std::io;
 use std::iter::once;
@@ -20,10 +19,9 @@ use anyhow::{Context, Result};
 use rustix::fs::{Advice, SeekFrom, fadvise, seek};
 use vm_memory::VolatileSlice;
 
-use super::signatures;
+use super::signatures::{self, Found};
 use super::{Backing, FileBacking};
 use crate::progress::Progress;
-use crate::size::ByteSize;
 
 /// Bytes of a device that are read at its start at least.
 const HEAD: u64 = 64 << 20;
@@ -45,23 +43,6 @@ const ZEROS: [u8; PAGE as usize] = [0; PAGE as usize];
 
 /// The range around a signature that is wiped with it: a page, which contains a sector of any size.
 const PAGE: u64 = 4096;
-
-/// Something found on a file or device.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
-    /// Its name.
-    pub what: &'static str,
-    /// Where it begins, bytes.
-    pub begins: u64,
-    /// Where its signature is, bytes.
-    pub(super) at: u64,
-}
-
-impl fmt::Display for Found {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} at {}", self.what, ByteSize(self.begins))
-    }
-}
 
 impl FileBacking {
     /// Whether it contains a pool, whole or damaged.
@@ -191,6 +172,7 @@ mod tests {
     use super::*;
     use crate::permissions::FilePermissions;
     use crate::pool::Shape;
+    use crate::size::ByteSize;
 
     fn open(path: &Path) -> FileBacking {
         let options = FileOptions {

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::ioctl::{Getter, Opcode, ioctl};
 
-use super::users::Id;
+use super::id::Id;
 
 /// `LO_GET_STATUS64` of `<linux/loop.h>`.
 const GET_STATUS: Opcode = 0x4c05;

@@ -6,6 +6,7 @@
 mod claim;
 mod contents;
 mod file;
+mod id;
 mod loops;
 mod memory;
 mod null;
@@ -22,11 +23,11 @@ use std::sync::Arc;
 
 use vm_memory::VolatileSlice;
 
-pub use contents::Found;
 pub use file::{FileBacking, FileOptions, OpenError};
 pub use memory::MemoryBacking;
 pub use null::NullBacking;
 pub use room::{Made, Room, survive_size_limits, warn_of_size_limit};
+pub use signatures::Found;
 
 /// What offsets, lengths and buffers of a backing are multiples of, bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,11 +1,29 @@
 //! Signatures of file systems, volume managers and others: the contents of a file or device, by
 //! name.
 
+use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use super::contents::Found;
+use crate::size::ByteSize;
+
+/// Something found on a file or device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its name.
+    pub what: &'static str,
+    /// Where it begins, bytes.
+    pub begins: u64,
+    /// Where its signature is, bytes.
+    pub(super) at: u64,
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}", self.what, ByteSize(self.begins))
+    }
+}
 
 /// Where a structure begins.
 #[derive(Clone, Copy, Debug)]

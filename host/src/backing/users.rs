@@ -1,38 +1,14 @@
 //! What uses a file or block device, as far as `/proc` and `/sys` show it. This is for messages,
 //! and for uses of files that no lock shows; the kernel itself reports a device that is in use.
 
-use std::fs::{self, Metadata};
+use std::fs;
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{major, minor};
 
+use super::id::Id;
 use super::loops;
-
-/// A file or block device, whatever its names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Id {
-    Device(u64),
-    File { file_system: u64, inode: u64 },
-}
-
-impl Id {
-    pub(super) fn of(metadata: &Metadata) -> Self {
-        if metadata.file_type().is_block_device() {
-            Self::Device(metadata.rdev())
-        } else {
-            Self::File {
-                file_system: metadata.dev(),
-                inode: metadata.ino(),
-            }
-        }
-    }
-
-    fn is_at(self, path: &Path) -> bool {
-        fs::metadata(path).is_ok_and(|metadata| Self::of(&metadata) == self)
-    }
-}
 
 /// What uses a file although no lock shows it: swap space, or a loop device.
 pub(super) fn of_file(id: Id) -> Option<String> {

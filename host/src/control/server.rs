@@ -25,6 +25,7 @@ use super::protocol::{
 use super::selection::Selection;
 use crate::backend::Backend;
 use crate::causes::Causes;
+use crate::descriptors::CONTROL_CLIENTS;
 use crate::latency::{Activity, Operation};
 use crate::log_limit::LogLimit;
 use crate::pick::Tracker;
@@ -32,10 +33,8 @@ use crate::pool::Pool;
 use crate::scheduling::let_others_first;
 use crate::stats::{Counters, Stats};
 use crate::threads::{acceptor, panics};
-use crate::vssd::{Finished, ResizeRequest, Target, Vssd, Waited};
-
-/// Clients at a time.
-pub const MAX_CLIENTS: usize = 64;
+use crate::view::Finished;
+use crate::vssd::{ResizeRequest, Target, Vssd, Waited};
 
 /// Clients at a time that are refused with an answer; more are disconnected.
 const MAX_TURNED_AWAY: usize = 8;
@@ -69,7 +68,7 @@ pub fn spawn(control: Arc<Control>, listener: UnixListener) -> io::Result<()> {
     let log_limit = LogLimit::default();
     let accept = move || Ok(listener.accept()?.0);
     acceptor("control", accept, move |stream: UnixStream| {
-        let seat = Seat::take(&clients, MAX_CLIENTS);
+        let seat = Seat::take(&clients, CONTROL_CLIENTS);
         let is_seated = seat.is_some();
         let Some(seat) = seat.or_else(|| Seat::take(&turned_away, MAX_TURNED_AWAY)) else {
             return;

@@ -17,6 +17,7 @@
 //! - [`journal`]: the durable state, on the backing itself
 //! - `open`: creating and opening a pool
 //! - [`group_commit`], `commit`: commits to the journal, and waiting for them
+//! - `store`: changes of ownership that a vSSD's device decides
 
 pub mod allocator;
 mod commit;
@@ -25,6 +26,7 @@ pub mod journal;
 mod open;
 pub mod quiescence;
 pub mod state;
+mod store;
 pub mod volume;
 
 #[cfg(test)]
@@ -41,7 +43,6 @@ use std::time::Instant;
 
 use parking_lot::{Mutex, MutexGuard};
 use vssd::block_set::BlockSet;
-use vssd::device::Ownership;
 use vssd::encoding::SetView;
 use vssd::units::Geometry;
 
@@ -51,9 +52,9 @@ pub use self::group_commit::{PendingCommit, Strength, Subscription};
 use self::journal::layout;
 use self::journal::{Fault, JournalError};
 use self::state::PoolState;
+pub use self::store::Store;
 use self::volume::{Extent, Volume};
 use crate::backing::{Alignment, Backing, Room};
-use crate::causes::Causes;
 use crate::emulation::{MediaKind, MediaModel, TooLarge, Wear};
 use crate::io::immediate::Immediate;
 use crate::io::paced::{Pace, Paced};
@@ -474,33 +475,4 @@ impl Pool {
         state.allocator.hold(id, more);
         Ok(())
     }
-}
-
-/// What changes of ownership do to a volume of a pool.
-pub struct Store {
-    /// The pool.
-    pub pool: Arc<Pool>,
-    /// The volume.
-    pub volume: Arc<Volume>,
-}
-
-impl Ownership for Store {
-    type Error = PoolError;
-
-    fn release(&mut self, blocks: &SetView<'_>) -> Result<(), PoolError> {
-        logged(self.pool.release(&self.volume, blocks))
-    }
-
-    fn grant(&mut self, blocks: &SetView<'_>) -> Result<(), PoolError> {
-        logged(self.pool.grant(&self.volume, blocks))
-    }
-}
-
-/// Logs why ownership cannot change; the guest gets only the fact.
-fn logged(result: Result<(), PoolError>) -> Result<(), PoolError> {
-    if let Err(error) = &result {
-        let error = Causes(error);
-        tracing::error!(%error, "a change of ownership could not be recorded; the resize ends");
-    }
-    result
 }

@@ -6,8 +6,10 @@
 //! - [`pass`]: admitting, advancing and completing them
 //! - `ops`: the operations of each kind of request
 //! - `slow`: requests that a backing cannot take as they came from the guest
-//! - `zeros`: padding around the part of a block that is written first
+//! - `bounce`: the buffer through which they go
+//! - `zeros`: zeros to write, as the data of a request or around them
 
+mod bounce;
 pub mod chain;
 mod ops;
 pub mod parse;

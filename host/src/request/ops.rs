@@ -128,8 +128,8 @@ impl Pass<'_> {
             (0, 0)
         };
         let offset = pool.offset(physical) + clip.within - before;
-        let zeros = &mut self.queue.zeros;
-        let [before, after] = zeros.around(before as usize, after as usize);
+        let padding = &mut self.queue.padding;
+        let [before, after] = padding.around(before as usize, after as usize);
         // SAFETY: as in `read`. The zeros stay where they are once there are any, and are
         // dropped after the engine.
         #[allow(unsafe_code)]

@@ -13,7 +13,7 @@ use super::chain::{Buffers, Chain, MemoryGuard};
 use super::parse::{Op, Request, parse};
 use super::queue::{Done, RequestQueue};
 use super::slot::{Failure, Slot, Step};
-use super::slow::zeros;
+use super::zeros::zeros;
 use crate::backing::Alignment;
 use crate::io::{Direction, Engine};
 use crate::latency::Activity;
@@ -185,7 +185,8 @@ impl<'a> Pass<'a> {
             _ => data,
         };
         checked.map_err(|reject| {
-            self.stats.refused(self.vssd, reject);
+            self.stats
+                .refused(&self.vssd.name, self.vssd.notifier(), reject);
             let status = match reject {
                 Reject::Unsupported => VIRTIO_BLK_S_UNSUPP,
                 _ => VIRTIO_BLK_S_IOERR,
@@ -333,9 +334,10 @@ impl<'a> Pass<'a> {
             op, bytes, zeros, ..
         } = slot.request;
         if let Some(failure) = slot.failure.take() {
+            let (name, notifier) = (&self.vssd.name, self.vssd.notifier());
             match failure {
-                Failure::Backing(error) => self.stats.failed(self.vssd, &error),
-                Failure::NoSpace => self.stats.found_no_space(self.vssd),
+                Failure::Backing(error) => self.stats.failed(name, notifier, &error),
+                Failure::NoSpace => self.stats.found_no_space(name, notifier),
             }
             slot.step = Step::Ended {
                 status: VIRTIO_BLK_S_IOERR,

@@ -21,17 +21,14 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::thread;
 
+use super::bounce::Bounce;
 use super::slot::{Slot, Step};
-use super::slow::Bounce;
-use super::zeros::Zeros;
+use super::zeros::Padding;
 use crate::backing::{Alignment, NullBacking};
 use crate::io::Engine;
 use crate::io::immediate::Immediate;
 use crate::pool::Subscription;
 use crate::vssd::Vssd;
-
-/// The token of transfers that are waited for at once.
-pub(super) const SLOW: u64 = u64::MAX;
 
 /// A request that has ended, to be published in the used ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +57,7 @@ pub struct RequestQueue {
     pub(super) commits: Subscription,
     pub(super) bounce: Bounce,
     /// Declared after the engine, which may be reading it when the queue is dropped.
-    pub(super) zeros: Zeros,
+    pub(super) padding: Padding,
 }
 
 impl RequestQueue {
@@ -81,7 +78,7 @@ impl RequestQueue {
             recording: 0,
             commits: vssd.pool.subscribe()?,
             bounce: Bounce::new(vssd.geometry.block_size(), alignment),
-            zeros: Zeros::new(alignment),
+            padding: Padding::new(alignment),
         })
     }
 

@@ -5,85 +5,19 @@
 //! carried out synchronously, through an aligned buffer.
 
 use std::io;
-use std::sync::atomic::AtomicU8;
 
 use parking_lot::MutexGuard;
 use vm_memory::VolatileSlice;
 
-use super::chain::Buffers;
+use super::bounce::Bounce;
 use super::parse::Op;
 use super::pass::{Pass, submit};
-use super::queue::SLOW;
 use super::slot::{Clip, Failure, clear};
-use crate::backing::Alignment;
 use crate::io::Direction;
 use crate::pool::volume::Extent;
 
-/// Bytes that go through the buffer at a time, at least one block.
-const BOUNCE_LEN: usize = 64 << 10;
-
-/// Bytes of [`ZEROS`].
-const ZEROS_LEN: usize = 256 << 10;
-
-/// Zeros to write where a guest requests zeros, repeated as needed. Atomic, so that they take no
-/// space in the program's file.
-#[repr(align(4096))]
-struct Zeros([AtomicU8; ZEROS_LEN]);
-
-static ZEROS: Zeros = Zeros([const { AtomicU8::new(0) }; ZEROS_LEN]);
-
-/// `len` zeros, as the data of a request.
-pub(super) fn zeros(len: usize) -> Buffers<'static> {
-    // SAFETY: the memory is there for good, and may be written through a shared reference,
-    // although that does not happen: these are the data of writes.
-    #[allow(unsafe_code)]
-    let all = unsafe { VolatileSlice::new(ZEROS.0.as_ptr().cast_mut().cast(), ZEROS_LEN) };
-    let parts = (0..len).step_by(ZEROS_LEN);
-    parts
-        .filter_map(|at| all.subslice(0, ZEROS_LEN.min(len - at)).ok())
-        .collect()
-}
-
-/// An aligned buffer, allocated when it is first needed.
-#[derive(Default)]
-pub(super) struct Bounce {
-    bytes: Vec<u8>,
-    len: usize,
-    alignment: Alignment,
-}
-
-impl Bounce {
-    pub(super) fn new(block_size: u32, alignment: Alignment) -> Self {
-        Self {
-            bytes: Vec::new(),
-            len: BOUNCE_LEN.max(block_size as usize),
-            alignment,
-        }
-    }
-
-    /// The first `len` bytes.
-    fn front(&mut self, len: usize) -> VolatileSlice<'_> {
-        let address = self.alignment.address;
-        if self.bytes.is_empty() {
-            self.bytes = vec![0; self.len + address];
-        }
-        let skip = self.bytes.as_ptr().align_offset(address);
-        VolatileSlice::from(&mut self.bytes[skip..skip + len])
-    }
-
-    /// The aligned range that contains `clip`: its start within the blocks, its bytes before
-    /// `clip`, and its length.
-    fn cover(&self, clip: Clip) -> (u64, usize, usize) {
-        let len = self.alignment.len as u64;
-        let begin = clip.within / len * len;
-        let end = (clip.within + clip.len as u64).next_multiple_of(len);
-        (
-            begin,
-            (clip.within - begin) as usize,
-            (end - begin) as usize,
-        )
-    }
-}
+/// The token of transfers that are waited for at once.
+const SLOW: u64 = u64::MAX;
 
 impl Pass<'_> {
     /// Carries out an exclusive read or write.

@@ -9,7 +9,7 @@ use parking_lot::MutexGuard;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use vssd::block_set::BlockSet;
-use vssd::device::{self, End, Outcome, PickedBy, ResizeError};
+use vssd::device::{self, End, PickedBy, ResizeError};
 use vssd::wire::Opcode;
 use workloads::{HostPick, Pick};
 
@@ -20,7 +20,7 @@ use crate::resize_request::{ResizeRequest, StartError, Target, Unforced};
 use crate::scheduling::let_others_first;
 use crate::size::Blocks;
 use crate::threads::survive;
-use crate::view::{Published, View};
+use crate::view::Finished;
 
 /// The label of a resize that moved everything requested.
 pub const COMPLETE: &str = "complete";
@@ -33,19 +33,6 @@ const BUSY_INTERVAL: Duration = Duration::from_millis(10);
 
 /// When to retry a revocation that failed.
 const REVOKE_INTERVAL: Duration = Duration::from_secs(1);
-
-/// A resize that ended, with its cost.
-#[derive(Clone, Copy, Debug)]
-pub struct Finished {
-    /// How it ended.
-    pub outcome: Outcome,
-    /// Bytes in a block.
-    pub block_size: u32,
-    /// Time that the device worked for it: commands, ownership, revocation.
-    pub device_ns: u64,
-    /// Bytes of the commands and responses.
-    pub message_bytes: u64,
-}
 
 /// The result of waiting for a resize.
 #[derive(Clone, Copy, Debug)]
@@ -291,7 +278,7 @@ impl Vssd {
         let due = state.device.revocation_due(now);
         if due > 0 {
             // From here on it may be busy.
-            self.published.lock().view = View::of(state);
+            self.published.lock().view = state.view();
             let granted = state.device.granted();
             // Dropped below, as requests in flight to these blocks need the statistics to end.
             let mut stats = state.pick.needs_tracker().then(|| self.stats());
@@ -324,7 +311,7 @@ impl Vssd {
         let activity = Activity::of(&state.device);
         self.activity.store(activity as u8, Ordering::Relaxed);
         let Some(outcome) = state.device.take_outcome() else {
-            self.published.lock().view = View::of(state);
+            self.published.lock().view = state.view();
             return false;
         };
         let label = match outcome.end {
@@ -343,7 +330,7 @@ impl Vssd {
             device_ns: state.device_ns,
             message_bytes: state.message_bytes,
         });
-        *self.published.lock() = Published::of(state);
+        *self.published.lock() = state.published();
         true
     }
 }

@@ -76,14 +76,95 @@ fn split_segment(bytes: &[u8]) -> Option<(Segment<'_>, &[u8])> {
     Some((segment, rest))
 }
 
+/// The blocks that a message has named so far.
+struct Named {
+    capacity: u64,
+    /// The least block that the next entry may name.
+    floor: u64,
+    count: u64,
+}
+
+impl Named {
+    /// `count` blocks, the first of them `start`, and the last before `end`.
+    fn take(&mut self, start: u64, end: u64, count: u64) -> Result<(), Reject> {
+        if start < self.floor {
+            return Err(Reject::Unordered);
+        }
+        if end > self.capacity {
+            return Err(Reject::OutOfRange);
+        }
+        self.floor = end;
+        self.count += count;
+        Ok(())
+    }
+
+    fn take_extents(&mut self, entries: &[U64]) -> Result<(), Reject> {
+        for entry in entries {
+            let extent: Extent = transmute!(*entry);
+            let start = u64::from(extent.start.get());
+            let len = u64::from(extent.len.get());
+            if len == 0 {
+                return Err(Reject::Malformed);
+            }
+            self.take(start, start + len, len)?;
+        }
+        Ok(())
+    }
+
+    fn take_bitmap(&mut self, first: u32, entries: &[U64]) -> Result<(), Reject> {
+        if !first.is_multiple_of(64) {
+            return Err(Reject::Malformed);
+        }
+        // Words past the last block are refused even if they are zeros:
+        // code that works word by word has no room for them.
+        let base = u64::from(first);
+        let end = base / 64 + entries.len() as u64;
+        if end > self.capacity.div_ceil(64) {
+            return Err(Reject::OutOfRange);
+        }
+        // A bitmap is in order by itself: its first and last block delimit it.
+        let mut set = words(entries).enumerate().filter(|(_, word)| *word != 0);
+        let Some((i, word)) = set.next() else {
+            return Ok(());
+        };
+        let start = base + 64 * i as u64 + u64::from(word.trailing_zeros());
+        let (j, last) = set.next_back().unwrap_or((i, word));
+        let end = base + 64 * (j as u64 + 1) - u64::from(last.leading_zeros());
+        self.take(start, end, u64::from(count_ones(words(entries))))
+    }
+
+    /// A list names every sector of each block.
+    fn take_list(&mut self, sectors_per_block: u32, entries: &[U64]) -> Result<(), Reject> {
+        let per_block = u64::from(sectors_per_block);
+        if !(entries.len() as u64).is_multiple_of(per_block) {
+            return Err(Reject::Malformed);
+        }
+        let mut expected = 0;
+        for (sector, i) in words(entries).zip(0u64..) {
+            if i.is_multiple_of(per_block) {
+                if !sector.is_multiple_of(per_block) {
+                    return Err(Reject::Malformed);
+                }
+                let block = sector / per_block;
+                self.take(block, block + 1, 1)?;
+            } else if sector != expected {
+                return Err(Reject::Malformed);
+            }
+            expected = sector.wrapping_add(1);
+        }
+        Ok(())
+    }
+}
+
 impl<'a> SetView<'a> {
     /// Checks a payload. Work and result are bounded by its length.
     pub fn parse(payload: &'a [u8], geometry: Geometry) -> Result<Self, Reject> {
-        let capacity = u64::from(geometry.capacity());
         let sectors_per_block = geometry.sectors_per_block();
-        // The least block that the next entry may name.
-        let mut floor = 0u64;
-        let mut total = 0u64;
+        let mut named = Named {
+            capacity: u64::from(geometry.capacity()),
+            floor: 0,
+            count: 0,
+        };
         let mut rest = payload;
         while !rest.is_empty() {
             let (segment, tail) = split_segment(rest).ok_or(Reject::Malformed)?;
@@ -97,80 +178,20 @@ impl<'a> SetView<'a> {
             if entries.is_empty() || (kind != BITMAP && first != 0) {
                 return Err(Reject::Malformed);
             }
-            let mut blocks = 0u64;
-            let mut take = |start: u64, end: u64, count: u64| {
-                if start < floor {
-                    return Err(Reject::Unordered);
-                }
-                if end > capacity {
-                    return Err(Reject::OutOfRange);
-                }
-                floor = end;
-                blocks += count;
-                Ok(())
-            };
+            let before = named.count;
             match kind {
-                EXTENTS => {
-                    for entry in entries {
-                        let extent: Extent = transmute!(*entry);
-                        let start = u64::from(extent.start.get());
-                        let len = u64::from(extent.len.get());
-                        if len == 0 {
-                            return Err(Reject::Malformed);
-                        }
-                        take(start, start + len, len)?;
-                    }
-                }
-                BITMAP => {
-                    if !first.is_multiple_of(64) {
-                        return Err(Reject::Malformed);
-                    }
-                    // Words past the last block are refused even if they are zeros:
-                    // code that works word by word has no room for them.
-                    let base = u64::from(first);
-                    let end = base / 64 + entries.len() as u64;
-                    if end > capacity.div_ceil(64) {
-                        return Err(Reject::OutOfRange);
-                    }
-                    // A bitmap is in order by itself: its first and last block delimit it.
-                    let mut set = words(entries).enumerate().filter(|(_, word)| *word != 0);
-                    if let Some((i, word)) = set.next() {
-                        let start = base + 64 * i as u64 + u64::from(word.trailing_zeros());
-                        let (j, last) = set.next_back().unwrap_or((i, word));
-                        let end = base + 64 * (j as u64 + 1) - u64::from(last.leading_zeros());
-                        let count = u64::from(count_ones(words(entries)));
-                        take(start, end, count)?;
-                    }
-                }
-                LIST => {
-                    let per_block = u64::from(sectors_per_block);
-                    if !(entries.len() as u64).is_multiple_of(per_block) {
-                        return Err(Reject::Malformed);
-                    }
-                    let mut expected = 0;
-                    for (sector, i) in words(entries).zip(0u64..) {
-                        if i.is_multiple_of(per_block) {
-                            if !sector.is_multiple_of(per_block) {
-                                return Err(Reject::Malformed);
-                            }
-                            let block = sector / per_block;
-                            take(block, block + 1, 1)?;
-                        } else if sector != expected {
-                            return Err(Reject::Malformed);
-                        }
-                        expected = sector.wrapping_add(1);
-                    }
-                }
+                EXTENTS => named.take_extents(entries)?,
+                BITMAP => named.take_bitmap(first, entries)?,
+                LIST => named.take_list(sectors_per_block, entries)?,
                 _ => return Err(Reject::Malformed),
             }
-            if blocks != u64::from(segment.blocks) {
+            if named.count - before != u64::from(segment.blocks) {
                 return Err(Reject::Malformed);
             }
-            total += blocks;
         }
         Ok(Self {
             bytes: payload,
-            blocks: total as u32,
+            blocks: named.count as u32,
             sectors_per_block,
         })
     }

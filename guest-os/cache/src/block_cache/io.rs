@@ -45,7 +45,7 @@ struct Taken<'a> {
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
         let records = core::mem::take(&mut self.records);
-        self.core.borrow_mut().put_back(records);
+        self.core.borrow_mut().metadata.put_back(records);
     }
 }
 

@@ -48,6 +48,7 @@ mod io;
 mod lock_queue;
 mod loss;
 mod metadata;
+mod recording;
 mod recovery;
 pub(crate) mod requests;
 pub(crate) mod state;

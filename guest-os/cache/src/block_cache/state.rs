@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use super::api::{Config, Served, Stats};
 use super::dirty::{Dirty, Version, VersionId};
 use super::lock_queue::{LockId, LockQueues, Resource};
-use super::metadata::Metadata;
+use super::metadata::{FREE, Metadata};
 use super::streams::{Promotion, Streams};
 use crate::cache::Admission;
 use crate::eviction::AnyCache;
@@ -273,7 +273,7 @@ impl Core {
 
     /// Remembers what is recorded for a slot whose block goes.
     pub fn outdate(&mut self, slot: u32, block: u32) {
-        if self.cache.mark(slot) != 0 {
+        if self.cache.mark(slot) != FREE {
             self.outdated.entry(slot).or_insert(block);
         }
     }

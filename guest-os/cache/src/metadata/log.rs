@@ -21,7 +21,7 @@ use core::ops::Range;
 
 use super::layout::{Header, Kind, PER_BLOCK};
 use super::plan::{CHUNK, Plan, PlannedLog};
-use super::recovery;
+use super::scan;
 use super::space::{Space, Use};
 use super::{MAX_RECORDS, MetaError, Record, Snapshot, region_blocks};
 use crate::device::BlockDevice;
@@ -126,7 +126,7 @@ impl MetaLog {
         held.dedup();
         // Roots before anything else, and the oldest first: a log whose end is written over
         // would be taken for one that ends there, if the power failed now.
-        let roots = recovery::roots(device, &held).await;
+        let roots = scan::roots(device, &held).await;
         let (roots, rest) = (roots.chunks(1), held.chunks(CHUNK));
         for places in roots.chain(rest) {
             let mut plan = Plan::default();

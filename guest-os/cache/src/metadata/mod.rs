@@ -34,14 +34,15 @@
 //! [`commit`] is all three).
 //!
 //! Inside: `layout` has the bytes, `space` what each block of the region is for,
-//! `log` what to write next (`plan`), `outcome` what has come of it, and `recovery`
-//! the way from the blocks back to the state.
+//! `scan` what is found in it, `log` what to write next (`plan`), `outcome` what has come of
+//! it, and `recovery` the way from the blocks back to the state.
 
 mod layout;
 mod log;
 mod outcome;
 mod plan;
 mod recovery;
+mod scan;
 mod space;
 
 #[cfg(test)]

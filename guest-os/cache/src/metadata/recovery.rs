@@ -12,12 +12,10 @@ use core::ops::Range;
 
 use super::layout::{self, Header, Kind};
 use super::log::Chain;
+use super::scan::{Found, scan};
 use super::space::Use;
-use super::{MAX_RECORDS, MetaLog, Record, SlotState, region_blocks};
+use super::{MAX_RECORDS, MetaLog, Record, SlotState};
 use crate::device::{BLOCK_LEN, BlockDevice};
-
-/// Blocks read together, at most.
-const LONGEST_READ: u32 = 64;
 
 /// Blocks of a commit, at most.
 const LONGEST_COMMIT: u16 = (MAX_RECORDS / layout::PER_BLOCK) as u16;
@@ -69,21 +67,6 @@ impl core::fmt::Display for Unrecovered {
 
 impl core::error::Error for Unrecovered {}
 
-/// What was found in a block of the region.
-#[derive(Clone, Copy, Debug)]
-enum Found {
-    /// It is not held, or cannot be read.
-    Absent,
-    /// Zeros: it was revoked since it was written, or it was never written.
-    Zeros,
-    /// Unknown content.
-    Noise,
-    /// A block of a log of this other version.
-    Other(u16),
-    /// A block of a log like this one.
-    Block(Header),
-}
-
 /// The blocks of the region, and the state as far as it has been put together.
 struct Region {
     found: Vec<Found>,
@@ -107,7 +90,13 @@ impl MetaLog {
         held: &[Range<u32>],
     ) -> Result<Recovered, Unrecovered> {
         let mut log = Self::new(device.blocks(), 0);
-        let mut region = Region::read(device, log.space.clip(held)).await;
+        let found = scan(device, log.space.clip(held)).await;
+        let mut region = Region {
+            found,
+            states: Vec::new(),
+            lost: BTreeSet::new(),
+            block: vec![0; BLOCK_LEN],
+        };
         let headers = region.found.iter().filter_map(|found| match found {
             Found::Block(header) if header.kind != Kind::Blank => Some(header),
             _ => None,
@@ -181,22 +170,6 @@ impl MetaLog {
     }
 }
 
-/// Where checkpoints begin in the blocks `held` of the region, the oldest first.
-pub(super) async fn roots(device: &impl BlockDevice, held: &[u32]) -> Vec<u32> {
-    let region = Region::read(device, held.iter().copied()).await;
-    let mut roots: Vec<Header> = Vec::new();
-    for found in region.found {
-        match found {
-            Found::Block(header) if header.kind == Kind::Checkpoint && header.index == 0 => {
-                roots.push(header);
-            }
-            _ => {}
-        }
-    }
-    roots.sort_unstable_by_key(|root| root.sequence);
-    roots.iter().map(|root| root.place).collect()
-}
-
 /// Whether these parts of a checkpoint, by index, are all.
 fn is_complete(parts: &[Header]) -> bool {
     let first = &parts[0];
@@ -211,41 +184,6 @@ fn is_complete(parts: &[Header]) -> bool {
 }
 
 impl Region {
-    /// Reads the blocks `held` of the region.
-    async fn read(device: &impl BlockDevice, held: impl Iterator<Item = u32>) -> Self {
-        let capacity = device.blocks();
-        let blocks = region_blocks(capacity);
-        let mut region = Self {
-            found: vec![Found::Absent; blocks as usize],
-            states: Vec::new(),
-            lost: BTreeSet::new(),
-            block: vec![0; BLOCK_LEN],
-        };
-        let mut held: Vec<u32> = held.collect();
-        held.sort_unstable();
-        held.dedup();
-        let longest = device.max_run().min(LONGEST_READ) as usize;
-        let mut bytes = vec![0; longest * BLOCK_LEN];
-        for run in held.chunk_by(|a, b| a + 1 == *b) {
-            for run in run.chunks(longest) {
-                let bytes = &mut bytes[..run.len() * BLOCK_LEN];
-                if device.read(run[0], bytes).await.is_ok() {
-                    for (&place, block) in run.iter().zip(bytes.chunks_exact(BLOCK_LEN)) {
-                        region.found[place as usize] = look(block, capacity, place);
-                    }
-                    continue;
-                }
-                // One bad block is not to take its neighbours with it.
-                for &place in run {
-                    if device.read(place, &mut region.block).await.is_ok() {
-                        region.found[place as usize] = look(&region.block, capacity, place);
-                    }
-                }
-            }
-        }
-        region
-    }
-
     /// Puts the state together from a complete checkpoint and the log from it.
     async fn replay(
         &mut self,
@@ -351,17 +289,5 @@ impl Region {
             }
         }
         Ok(())
-    }
-}
-
-/// What a block that was read at `place` is to the log of a vSSD of `capacity` blocks.
-fn look(block: &[u8], capacity: u32, place: u32) -> Found {
-    match Header::decode(block) {
-        Some(header) if header.capacity == capacity && header.place == place => {
-            Found::Block(header)
-        }
-        None if block.iter().all(|&byte| byte == 0) => Found::Zeros,
-        None => layout::other_version(block).map_or(Found::Noise, Found::Other),
-        Some(_) => Found::Noise,
     }
 }

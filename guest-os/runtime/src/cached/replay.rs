@@ -14,8 +14,9 @@ use guest_cache::{BlockCache, CacheError, Served};
 use workloads::replay::Access;
 
 use super::device::CacheDisk;
-use super::source::{Next, Source};
+use super::source::Source;
 use super::tally::{Outcome, Tally};
+use super::trace::Next;
 use super::writes::Writes;
 use crate::guest::send_report;
 use crate::hardware::{Hardware, ORIGIN_BLOCK, Shared};

@@ -1,25 +1,10 @@
 //! Where the accesses of a replay come from.
 
-use alloc::string::String;
+use workloads::replay::Replay;
 
-use workloads::replay::{Access, Replay};
-
-use super::trace::TraceReader;
+use super::trace::{Next, TraceReader};
 use crate::hardware::Hardware;
 use crate::port::Machine;
-
-/// What comes next.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Next {
-    /// This access.
-    Access(Access),
-    /// One that is yet to be read.
-    Later,
-    /// None.
-    End,
-    /// None, for this reason.
-    Failed(String),
-}
 
 /// A source of accesses.
 pub enum Source {

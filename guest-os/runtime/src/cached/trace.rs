@@ -14,7 +14,6 @@ use core::task::Poll;
 use workloads::replay::Access;
 use workloads::trace_disk::{self, BLOCK_BYTES, Header, RECORD_BYTES};
 
-use super::source::Next;
 use crate::hardware::{Hardware, ORIGIN_BLOCK};
 use crate::port::{BlkOp, BlkPort, BlkStatus, Machine, SECTOR_LEN};
 
@@ -23,6 +22,19 @@ const ACCESS_LEN: u64 = RECORD_BYTES as u64;
 
 // The blocks that a trace names are those of the origin disk, and an access is in one piece.
 const _: () = assert!(BLOCK_BYTES == ORIGIN_BLOCK && SECTOR_LEN.is_multiple_of(RECORD_BYTES));
+
+/// What comes next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// This access.
+    Access(Access),
+    /// One that is yet to be read.
+    Later,
+    /// None.
+    End,
+    /// None, for this reason.
+    Failed(String),
+}
 
 /// Pieces that are under way or waited for, at most.
 const PIECES_MAX: usize = 4;

@@ -214,19 +214,7 @@ impl PoolImage {
                 blocks,
                 bounds,
                 name,
-            } => {
-                let geometry = Geometry::new(self.shape.block_size, blocks.into()).ok()?;
-                self.next = self.next.max(id.0.checked_add(1)?);
-                let volume = self.volumes.entry(id).or_insert_with(|| VolumeImage {
-                    name: name.to_owned(),
-                    blocks,
-                    bounds,
-                    held: BlockSet::empty(geometry.capacity()),
-                    windows: BTreeMap::new(),
-                });
-                volume.bounds = bounds;
-                (volume.blocks == blocks && volume.name == name).then_some(())
-            }
+            } => self.apply_volume(id, blocks, bounds, name),
             Record::Removed(id) => self.volumes.remove(&id).map(drop),
             Record::Next(id) => {
                 self.next = self.next.max(id.0);
@@ -250,16 +238,7 @@ impl PoolImage {
                 block,
                 physical,
                 count,
-            } => {
-                let physical_blocks = self.shape.physical_blocks;
-                let volume = self.volumes.get_mut(&id)?;
-                let fits = u64::from(physical) + u64::from(count) <= u64::from(physical_blocks);
-                if !fits || !volume.contains(block, count) {
-                    return None;
-                }
-                volume.set(block, count, physical);
-                Some(())
-            }
+            } => self.apply_mapped(id, block, physical, count),
             Record::Unmapped { id, block, count } => {
                 let volume = self.volumes.get_mut(&id)?;
                 if !volume.contains(block, count) {
@@ -268,25 +247,57 @@ impl PoolImage {
                 volume.clear(block, count);
                 Some(())
             }
-            Record::Window(id, index, ref map) => {
-                let volume = self.volumes.get_mut(&id)?;
-                let first = index.checked_mul(REGION)?;
-                let window = Window::of(map)?;
-                for run in window.runs() {
-                    let fits = run.physical + run.count <= self.shape.physical_blocks;
-                    if !fits || !volume.contains(first.checked_add(run.block)?, run.count) {
-                        return None;
-                    }
-                }
-                // A snapshot describes a window at most once.
-                let before = if window.is_empty() {
-                    None
-                } else {
-                    volume.windows.insert(index, window)
-                };
-                before.is_none().then_some(())
+            Record::Window(id, index, ref map) => self.apply_window(id, index, Window::of(map)?),
+        }
+    }
+
+    fn apply_volume(
+        &mut self,
+        id: VolumeId,
+        blocks: u32,
+        bounds: Bounds,
+        name: &str,
+    ) -> Option<()> {
+        let geometry = Geometry::new(self.shape.block_size, blocks.into()).ok()?;
+        self.next = self.next.max(id.0.checked_add(1)?);
+        let volume = self.volumes.entry(id).or_insert_with(|| VolumeImage {
+            name: name.to_owned(),
+            blocks,
+            bounds,
+            held: BlockSet::empty(geometry.capacity()),
+            windows: BTreeMap::new(),
+        });
+        volume.bounds = bounds;
+        (volume.blocks == blocks && volume.name == name).then_some(())
+    }
+
+    fn apply_mapped(&mut self, id: VolumeId, block: u32, physical: u32, count: u32) -> Option<()> {
+        let physical_blocks = self.shape.physical_blocks;
+        let volume = self.volumes.get_mut(&id)?;
+        let fits = u64::from(physical) + u64::from(count) <= u64::from(physical_blocks);
+        if !fits || !volume.contains(block, count) {
+            return None;
+        }
+        volume.set(block, count, physical);
+        Some(())
+    }
+
+    /// A snapshot describes a window at most once: one that is there already cannot come again.
+    fn apply_window(&mut self, id: VolumeId, index: u32, window: Window) -> Option<()> {
+        let volume = self.volumes.get_mut(&id)?;
+        let first = index.checked_mul(REGION)?;
+        for run in window.runs() {
+            let fits = run.physical + run.count <= self.shape.physical_blocks;
+            if !fits || !volume.contains(first.checked_add(run.block)?, run.count) {
+                return None;
             }
         }
+        let before = if window.is_empty() {
+            None
+        } else {
+            volume.windows.insert(index, window)
+        };
+        before.is_none().then_some(())
     }
 
     fn volume_and_set<'a>(
