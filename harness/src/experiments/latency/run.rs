@@ -18,6 +18,7 @@ use super::rows::{
     LatencyBucketRow, LatencyCycleRow, LatencyFlushRow, LatencyPhase, LatencyRow, Side,
 };
 use crate::experiments::common::lab::Lab;
+use crate::experiments::common::stress::stressed;
 
 /// How long one resize may take, or the guest to tell what it measured.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -74,20 +75,9 @@ fn by_the_guest(reports: Vec<Report>) -> Result<Vec<Measured>> {
 
 /// Requests that the stress made, and those that did not end well.
 fn ends(reports: &[Report]) -> Result<(u64, u64)> {
-    let found = reports.iter().find_map(|report| match report {
-        Report::Stressed(report::Stressed {
-            reads,
-            writes,
-            lost_race,
-            errors,
-            corrupt,
-        }) => {
-            let failed = lost_race + errors + corrupt;
-            Some((reads + writes + failed, failed))
-        }
-        _ => None,
-    });
-    found.context("the guest did not say how its requests went")
+    let load = stressed(reports)?;
+    let failed = load.lost_race + load.errors + load.corrupt;
+    Ok((load.reads + load.writes + failed, failed))
 }
 
 /// One phase as the backend saw it.

@@ -24,6 +24,7 @@ use super::params::{Params, Raw};
 use super::rows::{SharingCheckRow, SharingRow};
 use crate::experiments::common::boot;
 use crate::experiments::common::lab::Lab;
+use crate::experiments::common::stress::stressed;
 
 /// How long one pass over a device, or one resize, may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -323,20 +324,11 @@ fn verify(guest: &mut Guest) -> Result<Found> {
 
 /// What a guest says of its load.
 fn load_of(reports: &[Report]) -> Result<StressCounts> {
-    let load = reports.iter().find_map(|report| match report {
-        Report::Stressed(report::Stressed {
-            reads,
-            writes,
-            lost_race,
-            errors,
-            corrupt,
-        }) => Some(StressCounts {
-            requests: reads + writes + lost_race,
-            errors: errors + corrupt,
-        }),
-        _ => None,
-    });
-    load.context("the guest did not say how its I/O went")
+    let load = stressed(reports)?;
+    Ok(StressCounts {
+        requests: load.reads + load.writes + load.lost_race,
+        errors: load.errors + load.corrupt,
+    })
 }
 
 /// Resizes a VM again and again.
