@@ -125,14 +125,14 @@ fn cycle(params: &Params, bench: &mut VmTestbed, seed: u64) -> Result<Cycle> {
     bench.backend.latency(true)?;
     let mut looked = Instant::now();
     let mut look = |bench: &VmTestbed, resized_ns: u64| -> Result<(LatencyStatus, u64)> {
-        thread::sleep(params.wait);
+        thread::sleep(params.wait());
         let status = bench.backend.latency(true)?;
         let quiet_ns = (looked.elapsed().as_nanos() as u64).saturating_sub(resized_ns);
         looked = Instant::now();
         Ok((status, quiet_ns))
     };
     let (first, before_ns) = look(bench, 0)?;
-    let shrink = resize(bench, capacity - params.shrink_blocks)?;
+    let shrink = resize(bench, capacity - params.shrink_blocks())?;
     let (second, between_ns) = look(bench, shrink.elapsed_ns)?;
     let grow = resize(bench, capacity)?;
     let (third, after_ns) = look(bench, grow.elapsed_ns)?;
@@ -162,9 +162,9 @@ fn cycle(params: &Params, bench: &mut VmTestbed, seed: u64) -> Result<Cycle> {
 /// The same load with a flush of the backing file by another process, this one.
 fn flush(params: &Params, bench: &mut VmTestbed, seed: u64) -> Result<LatencyFlushRow> {
     bench.guest.start(&params.load(0, seed))?;
-    thread::sleep(params.wait);
+    thread::sleep(params.wait());
     let flush_ns = bench.backend.flush_backing()?.as_nanos() as u64;
-    thread::sleep(params.wait);
+    thread::sleep(params.wait());
     let reports = bench.guest.stop(PATIENCE)?;
     let (requests, failed) = ends(&reports)?;
     let stall = reports.iter().find_map(|report| match report {
@@ -218,7 +218,7 @@ fn record(
         pick: params.pick.to_string(),
         filled: params.fill,
         block_size_bytes: params.block_size.0 as u32,
-        blocks: params.shrink_blocks,
+        blocks: params.shrink_blocks(),
         depth: params.depth,
         requests: cycle.requests,
         failed: cycle.failed,
