@@ -9,7 +9,6 @@ use vssd_host::size::ByteSize;
 use workloads::Workload;
 
 use crate::cli::options::{OutArgs, QemuArgs};
-use crate::experiments::sim::params::parse_workload;
 use crate::experiments::{bench_cache, bench_io, bench_resize};
 use crate::runs::Order;
 
@@ -87,7 +86,7 @@ pub(crate) struct ResizeOptions {
 pub(crate) struct CacheOptions {
     /// Workload: zipf:EXPONENT, gaussian:MEAN,SD, uniform, sequential or
     /// hotspot:BLOCKS,SHARE,SPEED.
-    #[arg(long, default_value = "zipf:0.99", value_parser = parse_workload)]
+    #[arg(long, default_value = "zipf:0.99")]
     workload: Workload,
     /// Number of blocks of the workload's disk.
     #[arg(long, default_value_t = 1 << 20)]
@@ -147,11 +146,11 @@ impl IoOptions {
         let reproduce = format!(
             "bench io --size {size} --slice-ms {slice_ms} --rounds {rounds} --seed {seed}{placed}"
         );
-        let params = bench_io::params::Raw {
-            size: size.to_string(),
+        let params = bench_io::params::Params {
+            size,
             slice_ms,
             rounds,
-            dir: dir.clone().unwrap_or_default(),
+            dir: dir.clone(),
         };
         Order::new(&bench_io::BenchIo, &params, !bench.quick, reproduce)
     }
@@ -165,7 +164,7 @@ impl ResizeOptions {
         let seed = bench.out.seed;
         let reproduce =
             format!("bench resize --repetitions {repetitions} --resizes {resizes} --seed {seed}");
-        let params = bench_resize::params::Raw {
+        let params = bench_resize::params::Params {
             repetitions,
             resizes,
         };
@@ -190,8 +189,8 @@ impl CacheOptions {
             "bench cache --workload {workload} --blocks {blocks} --requests {requests} --capacity {capacity} \
              --rounds {rounds} --seed {seed}"
         );
-        let params = bench_cache::params::Raw {
-            workload: workload.to_string(),
+        let params = bench_cache::params::Params {
+            workload: *workload,
             blocks: *blocks,
             requests,
             capacity: *capacity,

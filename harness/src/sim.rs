@@ -1,15 +1,16 @@
 //! `harness sim`: the experiment `sim` with its own command-line options.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
+use serde_json::json;
 use simulate::size::CacheSize;
 use simulate::trace::options::ReadArgs;
 use workloads::Workload;
 
 use crate::experiments::sim::Sim;
-use crate::experiments::sim::params::{Raw, parse_share, parse_workload};
+use crate::experiments::sim::params::parse_share;
 use crate::runs::Order;
 
 /// Arguments of `harness sim`.
@@ -22,7 +23,7 @@ pub(crate) struct SimArgs {
     read: ReadArgs,
     /// Synthetic workload instead of a trace: zipf:EXPONENT, gaussian:MEAN,SD, uniform, sequential
     /// or hotspot:BLOCKS,SHARE,SPEED.
-    #[arg(long, value_name = "WORKLOAD", value_parser = parse_workload)]
+    #[arg(long, value_name = "WORKLOAD")]
     workload: Option<Workload>,
     /// Number of blocks of the workload's disk.
     #[arg(long, default_value_t = 1 << 20, requires = "workload")]
@@ -64,18 +65,21 @@ pub(crate) struct SimArgs {
 impl SimArgs {
     /// The experiment with these options as its parameters.
     pub(crate) fn order(&self, seed: u64) -> Result<Order> {
-        let sizes = self.sizes.iter().map(CacheSize::to_string);
-        let params = Raw {
-            trace: self.trace.clone().unwrap_or_default(),
-            read: self.read.arguments().trim_start().to_owned(),
-            workload: self.workload.map_or(String::new(), |of| of.to_string()),
-            blocks: self.blocks,
-            requests: self.requests,
-            policy: self.policy.clone(),
-            size: sizes.collect(),
-            warmup: format!("{}%", 100.0 * self.warmup),
-            mrc: self.mrc.clone(),
-        };
+        let sizes: Vec<_> = self.sizes.iter().map(CacheSize::to_string).collect();
+        let workload = self.workload.map_or(String::new(), |of| of.to_string());
+        let warmup = format!("{}%", 100.0 * self.warmup);
+        let trace = self.trace.as_deref().unwrap_or(Path::new(""));
+        let params = json!({
+            "trace": trace.to_str().context("the path of a trace has to be UTF-8")?,
+            "read": self.read.arguments().trim_start(),
+            "workload": workload,
+            "blocks": self.blocks,
+            "requests": self.requests,
+            "policy": self.policy,
+            "size": sizes,
+            "warmup": warmup,
+            "mrc": self.mrc,
+        });
         let what = match &self.trace {
             Some(path) => {
                 let name = path.file_name().unwrap_or(path.as_os_str());
@@ -83,15 +87,15 @@ impl SimArgs {
             }
             None => format!(
                 "--workload {} --blocks {} --requests {} --seed {seed}",
-                params.workload, self.blocks, self.requests
+                workload, self.blocks, self.requests
             ),
         };
         let reproduce = format!(
             "sim {what} --policy {} --size {} --warmup {} --mrc {}",
-            params.policy.join(","),
-            params.size.join(","),
-            params.warmup,
-            params.mrc.join(",")
+            self.policy.join(","),
+            sizes.join(","),
+            warmup,
+            self.mrc.join(",")
         );
         Order::new(&Sim, &params, true, reproduce)
     }

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use harness::experiments::common::params::{Overrides, resolve};
+use harness::experiments::common::params::{Overrides, checked, resolve};
 use harness::experiments::eviction::Eviction;
 use harness::experiments::eviction::picker::Picker;
 use harness::experiments::eviction::run::on_twin;
 use harness::experiments::eviction::trial::{self, Detail};
-use harness::experiments::experiment::{Experiment as _, params};
+use harness::experiments::experiment::Experiment as _;
 use lab::accel::Accel;
 use lab::qemu::{Machine, Qemu};
 use lab::testbed::{Disks, OriginShape, Shape, Testbed};
@@ -160,7 +160,7 @@ fn every_picker_and_workload_counts_the_same_on_both() {
             ..Overrides::default()
         };
         let table = resolve(Eviction::DEFAULTS, &overrides).unwrap();
-        let params = params::<Eviction>(&table).unwrap();
+        let params = checked(&table).unwrap();
         let seed = 40 + i as u64;
         let twin = on_twin(&params, picker, seed).unwrap();
         let mut bench = vm_host

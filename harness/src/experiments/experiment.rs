@@ -8,11 +8,10 @@ use results::columns::CsvFile;
 use results::manifest::Manifest;
 use results::store::{Reader, Rows, RunFolder};
 use results::verdict::{Measured, Verdict, completeness};
-use serde::de::DeserializeOwned;
 
 use super::common::boot::{self, BootRow};
 use super::common::lab::{Joined, Lab};
-use super::common::params::typed;
+use super::common::params::{Parameters, checked};
 use super::common::swept::Swept;
 
 /// What an experiment runs on.
@@ -42,10 +41,8 @@ pub trait Experiment: Sync {
     const DEFAULTS: &'static str;
     const NEEDS: Needs;
 
-    /// The parameters as they are written.
-    type Raw: DeserializeOwned;
-    /// The parameters, checked.
-    type Params: TryFrom<Self::Raw, Error = anyhow::Error>;
+    /// Its parameters, checked.
+    type Params: Parameters;
     /// What it records.
     type Rows: Rows;
 
@@ -62,11 +59,6 @@ pub trait Experiment: Sync {
     fn swept() -> Option<&'static dyn Swept> {
         None
     }
-}
-
-/// Parameters from a table; a wrong one is named.
-pub fn params<E: Experiment>(table: &toml::Table) -> Result<E::Params> {
-    typed::<E::Raw>(table)?.try_into()
 }
 
 /// Whether times were measured.
@@ -140,7 +132,7 @@ impl<E: Experiment> Entry for E {
     }
 
     fn check(&self, table: &toml::Table) -> Result<()> {
-        params::<E>(table).map(drop)
+        checked::<E::Params>(table).map(drop)
     }
 
     fn check_lab(&self, lab: &Lab) -> Result<()> {
@@ -154,7 +146,7 @@ impl<E: Experiment> Entry for E {
     }
 
     fn run(&self, table: &toml::Table, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
-        E::run(&params::<E>(table)?, lab, folder)
+        E::run(&checked(table)?, lab, folder)
     }
 
     fn judge(&self, folder: &Path, manifest: &Manifest) -> Result<Verdict> {

@@ -195,6 +195,17 @@ impl fmt::Display for Pattern {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotAPattern;
 
+impl fmt::Display for NotAPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "not a workload; expected zipf:EXPONENT, gaussian:MEAN,SD, uniform, sequential, \
+             hotspot:BLOCKS,SHARE,SPEED",
+        )
+    }
+}
+
+impl core::error::Error for NotAPattern {}
+
 impl core::str::FromStr for Pattern {
     type Err = NotAPattern;
 

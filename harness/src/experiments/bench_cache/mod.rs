@@ -11,7 +11,7 @@ pub(crate) mod run;
 mod walk;
 
 use anyhow::Result;
-use params::{Params, Raw};
+use params::Params;
 use results::chart::Drawing;
 use results::manifest::Manifest;
 use results::store::RunFolder;
@@ -32,7 +32,6 @@ impl Experiment for BenchCache {
     const DEFAULTS: &'static str = include_str!("defaults.toml");
     const NEEDS: Needs = Needs::Nothing;
 
-    type Raw = Raw;
     type Params = Params;
     type Rows = (Vec<PassRow>, Vec<SurrenderRow>, Vec<WalkRow>);
 

@@ -12,7 +12,7 @@ pub(crate) mod run;
 mod server;
 
 use anyhow::Result;
-use params::{Params, Raw};
+use params::Params;
 use results::chart::Drawing;
 use results::manifest::Manifest;
 use results::store::RunFolder;
@@ -36,7 +36,6 @@ impl Experiment for BenchResize {
     const DEFAULTS: &'static str = include_str!("defaults.toml");
     const NEEDS: Needs = Needs::Qemu("measures times, and a twin has none");
 
-    type Raw = Raw;
     type Params = Params;
     type Rows = (
         Vec<ResizeRow>,

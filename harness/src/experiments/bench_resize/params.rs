@@ -1,35 +1,17 @@
 //! Parameters, checked.
 
-use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
+use crate::experiments::common::params::{Parameters, positive};
+
+/// See `defaults.toml`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Raw {
+pub(crate) struct Params {
+    #[serde(deserialize_with = "positive")]
     pub(crate) repetitions: u32,
+    #[serde(deserialize_with = "positive")]
     pub(crate) resizes: u32,
 }
 
-/// Checked parameters; see `defaults.toml`.
-#[derive(Clone, Debug)]
-pub(crate) struct Params {
-    pub(super) repetitions: u32,
-    pub(super) resizes: u32,
-}
-
-impl TryFrom<Raw> for Params {
-    type Error = anyhow::Error;
-
-    fn try_from(raw: Raw) -> Result<Self> {
-        ensure!(
-            raw.repetitions > 0 && raw.resizes > 0,
-            "`repetitions` is {} and `resizes` is {}: choose at least 1",
-            raw.repetitions,
-            raw.resizes
-        );
-        Ok(Self {
-            repetitions: raw.repetitions,
-            resizes: raw.resizes,
-        })
-    }
-}
+impl Parameters for Params {}

@@ -1,128 +1,70 @@
 //! Parameters, checked.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 use guest_cache::Policy;
-use lab::testbed::{Disks, OriginShape, Shape};
 use serde::Deserialize;
-use vssd_host::emulation::MediaKind;
 use vssd_host::size::ByteSize;
 use workloads::Workload;
 
-use crate::experiments::common::cached::{BLOCK, CacheLoad};
-use crate::experiments::common::params;
+use crate::experiments::common::cached::CacheLoad;
+use crate::experiments::common::params::{
+    Parameters, blocks, cache_sizes, check_span, check_workload, disk_size, path, percent,
+    positive, text, texts, within,
+};
 
-/// The most accesses of a cell.
-const ACCESSES_MAX: u64 = 100_000_000;
-
+/// See `defaults.toml`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Raw {
-    pub(super) workloads: Vec<String>,
-    pub(super) trace: String,
-    pub(super) policies: Vec<String>,
-    pub(super) sizes: Vec<String>,
-    pub(super) origin: String,
-    pub(super) span: String,
-    pub(super) accesses: u64,
-    pub(super) writes_percent: u32,
-    pub(super) depth: u32,
-    pub(super) disk_policies: Vec<String>,
-    pub(super) disk_sizes: Vec<String>,
-    pub(super) disk_workload: String,
-    pub(super) disk_accesses: u64,
-}
-
-/// Checked parameters; see `defaults.toml`.
-#[derive(Clone, Debug)]
 pub(crate) struct Params {
+    #[serde(deserialize_with = "texts")]
     pub(super) workloads: Vec<Workload>,
+    #[serde(with = "path")]
     pub(super) trace: Option<PathBuf>,
+    #[serde(deserialize_with = "texts")]
     pub(super) policies: Vec<Policy>,
+    #[serde(deserialize_with = "cache_sizes")]
     pub(super) sizes: Vec<ByteSize>,
+    #[serde(deserialize_with = "disk_size")]
     pub(super) origin: ByteSize,
+    #[serde(deserialize_with = "blocks")]
     pub(super) span: u32,
+    #[serde(deserialize_with = "within::<1, 100_000_000, _, _>")]
     pub(super) accesses: u64,
+    #[serde(deserialize_with = "percent")]
     pub(super) writes_percent: u32,
+    #[serde(deserialize_with = "positive")]
     pub(super) depth: u32,
+    #[serde(deserialize_with = "texts")]
     pub(super) disk_policies: Vec<Policy>,
+    #[serde(deserialize_with = "cache_sizes")]
     pub(super) disk_sizes: Vec<ByteSize>,
+    #[serde(with = "text")]
     pub(super) disk_workload: Workload,
+    #[serde(deserialize_with = "within::<1, 100_000_000, _, _>")]
     pub(super) disk_accesses: u64,
 }
 
-impl TryFrom<Raw> for Params {
-    type Error = anyhow::Error;
-
-    fn try_from(raw: Raw) -> Result<Self> {
-        let span = params::blocks("span", &raw.span)?;
-        let origin = params::size("origin", &raw.origin)?;
-        params::blocks("origin", &raw.origin)?;
-        ensure!(
-            u64::from(span) * BLOCK <= origin.0,
-            "`span` of {} is more than the `origin` of {origin} has",
-            raw.span
-        );
-        for (key, accesses) in [
-            ("accesses", raw.accesses),
-            ("disk_accesses", raw.disk_accesses),
-        ] {
-            ensure!(
-                (1..=ACCESSES_MAX).contains(&accesses),
-                "`{key}` is {accesses}: choose 1 to {ACCESSES_MAX}"
-            );
+impl Parameters for Params {
+    fn check(&self) -> Result<()> {
+        check_span(self.span, self.origin)?;
+        for workload in &self.workloads {
+            check_workload("workloads", workload, self.span)?;
         }
-        params::percent("writes_percent", raw.writes_percent)?;
-        ensure!(raw.depth > 0, "`depth` counts from 1");
-        let trace = (!raw.trace.is_empty()).then(|| PathBuf::from(&raw.trace));
-        if let Some(path) = &trace {
+        check_workload("disk_workload", &self.disk_workload, self.span)?;
+        if let Some(path) = &self.trace {
             ensure!(
                 path.is_file(),
                 "`trace` is {}, where there is no file",
                 path.display()
             );
         }
-        let workload = |key: &str, text: &str| params::workload(key, text, span);
-        Ok(Self {
-            workloads: params::each("workloads", &raw.workloads, workload)?,
-            trace,
-            policies: params::each("policies", &raw.policies, params::policy)?,
-            sizes: params::each("sizes", &raw.sizes, params::cache_size)?,
-            origin,
-            span,
-            accesses: raw.accesses,
-            writes_percent: raw.writes_percent,
-            depth: raw.depth,
-            disk_policies: params::each("disk_policies", &raw.disk_policies, params::policy)?,
-            disk_sizes: params::each("disk_sizes", &raw.disk_sizes, params::cache_size)?,
-            disk_workload: workload("disk_workload", &raw.disk_workload)?,
-            disk_accesses: raw.disk_accesses,
-        })
+        Ok(())
     }
 }
 
 impl Params {
-    pub(super) fn disks(
-        &self,
-        size: ByteSize,
-        media: Option<MediaKind>,
-        trace: Option<&Path>,
-    ) -> Disks {
-        Disks {
-            vssd: Shape {
-                size,
-                block_size: ByteSize(BLOCK),
-                written: size,
-            },
-            origin: Some(OriginShape {
-                size: self.origin,
-                media,
-            }),
-            trace: trace.map(Path::to_owned),
-        }
-    }
-
     /// The accesses of a workload; the same whatever the policy and size.
     pub(super) fn load(&self, workload: Workload, seed: u64) -> CacheLoad {
         CacheLoad {

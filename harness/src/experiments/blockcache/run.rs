@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use guest_cache::Policy;
 use guest_cache::WritePolicy;
-use lab::testbed::Testbed;
+use lab::testbed::{Disks, Testbed};
 use results::store::RunFolder;
 use simulate::input::Input;
 use simulate::replay::{Contender, on_slots};
@@ -24,7 +24,7 @@ use super::claims::NO_MEDIUM;
 use super::params::Params;
 use super::rows::{BlockCacheRow, BlockCacheSimRow, BlockCacheTimingRow, BlockCacheTraceRow};
 use crate::experiments::common::cached::{
-    Cache, CacheLoad, Opened, Replayed, bench_on_written, close, write_back,
+    Cache, CacheLoad, Opened, Replayed, bench_on_written, close, disks, write_back,
 };
 use crate::experiments::common::lab::Lab;
 
@@ -83,7 +83,10 @@ pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<
     }
     let bar = lab.progress.bar("blockcache", cells as u64);
     for &size in &params.sizes {
-        let disks = params.disks(size, None, image.as_deref());
+        let disks = Disks {
+            trace: image.as_deref().map(Path::to_owned),
+            ..disks(size, params.origin, None)
+        };
         let mut testbed = lab.testbed(disks, folder)?;
         for (load, input) in &loads {
             let mut seen = None;
@@ -173,7 +176,7 @@ fn in_front_of_a_disk(
     done: impl Fn(),
 ) -> Result<()> {
     let disk = MediaKind::Hdd;
-    let disks = params.disks(size, Some(disk), None);
+    let disks = disks(size, params.origin, Some(disk));
     let mut bench = bench_on_written(lab, disks, params.span, folder)?;
     for &policy in &params.disk_policies {
         interrupt::check()?;

@@ -7,9 +7,11 @@ use guest_cache::Policy;
 use guest_cache::WritePolicy;
 use lab::backend::Backend;
 use lab::native::client::Client;
-use lab::testbed::{Disks, GuestChannel};
+use lab::testbed::{Disks, GuestChannel, OriginShape, Shape};
 use lab::vm_host::VmTestbed;
 use results::store::RunFolder;
+use vssd_host::emulation::MediaKind;
+use vssd_host::size::ByteSize;
 use workloads::latency::{Bucket, quantile_ns, total};
 use workloads::replay::{Access, Replay};
 use workloads::{Command, Name, Report, Workload, command, report};
@@ -114,6 +116,22 @@ pub(crate) struct CacheLoad {
     pub flush: u32,
     /// A sample after so many accesses; 0 for none.
     pub every: u64,
+}
+
+/// A vSSD of this size that caches an origin disk.
+pub(crate) fn disks(size: ByteSize, origin: ByteSize, media: Option<MediaKind>) -> Disks {
+    Disks {
+        vssd: Shape {
+            size,
+            block_size: ByteSize(BLOCK),
+            written: size,
+        },
+        origin: Some(OriginShape {
+            size: origin,
+            media,
+        }),
+        trace: None,
+    }
 }
 
 impl CacheLoad {

@@ -6,6 +6,7 @@
 //! - [`cached`], [`evidence`]: a guest with a block cache, and what it lost
 //! - [`swept`]: what a sweep knows of an experiment; [`on_twins`], [`swept_points`]: the
 //!   same of any experiment whose counts are rows
+//! - [`stress`]: how the requests of a guest went
 //! - [`encoding`]: names of encodings
 
 pub(crate) mod boot;
@@ -15,5 +16,6 @@ pub(crate) mod evidence;
 pub mod lab;
 pub(crate) mod on_twins;
 pub mod params;
+pub(crate) mod stress;
 pub(crate) mod swept;
 pub(crate) mod swept_points;

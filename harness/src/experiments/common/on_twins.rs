@@ -17,9 +17,10 @@ use results::verdict::Verdict;
 use terminal::progress::Progress;
 
 use super::lab::{Joined, Lab};
+use super::params::checked;
 use super::swept::{Fields, Place, Runner, SweepTable, Swept};
 use super::swept_points::{self, Points};
-use crate::experiments::experiment::{Experiment, params};
+use crate::experiments::experiment::Experiment;
 
 /// Columns before those of the rows.
 const NUMBERED: [&str; 2] = ["row", "rows"];
@@ -101,7 +102,7 @@ impl<E: Counted> OnTwins<E> {
 
 impl<E: Counted> Runner for OnTwins<E> {
     fn check(&self, table: &toml::Table) -> Result<()> {
-        params::<E>(table).map(drop)
+        checked::<E::Params>(table).map(drop)
     }
 
     fn run(&self, table: &toml::Table, seed: u64) -> Result<Vec<Fields>> {
@@ -114,7 +115,7 @@ impl<E: Counted> Runner for OnTwins<E> {
         let reason = "a sweep needs counts, not times";
         let conditions = lab.conditions(reason, E::NAME, false, table);
         let mut folder = RunFolder::create(place.path(), Manifest::new(conditions))?;
-        E::run(&params::<E>(table)?, &lab, &mut folder)?;
+        E::run(&checked(table)?, &lab, &mut folder)?;
         let rows: Vec<E::Cell> = read(place.path())?;
         let of = rows.len();
         let numbered = rows.iter().enumerate();

@@ -1,14 +1,19 @@
-//! Parameters: defaults from TOML, overridden by files and by the command line.
+//! Parameters: defaults from TOML, overridden by files and by the command line, and read into a
+//! type that checks itself.
+//!
+//! A parameter is checked where it is read, by `#[serde(deserialize_with)]` and the functions
+//! below, whose errors [`typed`] gives the name of the parameter.
 
-use std::path::Path;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use guest_cache::Policy;
-use guest_cache::WritePolicy;
 use guest_cache::cache::MAX_SLOTS;
-use serde::de::DeserializeOwned;
-use vssd_host::size::ByteSize;
-use workloads::{GuestPick, Workload};
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use vssd_host::size::{Amount, ByteSize};
+use workloads::Workload;
 
 use crate::experiments::common::cached::BLOCK;
 
@@ -63,85 +68,214 @@ pub fn resolve(defaults: &str, overrides: &Overrides<'_>) -> Result<toml::Table>
 /// Typed parameters from a table; a wrong one is named.
 pub fn typed<T: DeserializeOwned>(table: &toml::Table) -> Result<T> {
     T::deserialize(table.clone()).map_err(|error: toml::de::Error| {
+        let (text, message) = (error.to_string(), error.message());
         // The key stands on a line of its own behind the message.
-        let text = error.to_string().trim().replace('\n', " ");
-        anyhow::anyhow!("a parameter is wrong: {text}; `harness list` shows them all")
+        let which = match text[message.len()..].trim().strip_prefix("in ") {
+            Some(key) => format!("the parameter {key}"),
+            None => "a parameter".to_owned(),
+        };
+        anyhow!("{which} is wrong: {message}; `harness list` shows them all")
     })
 }
 
-/// A size in a parameter.
-pub fn size(key: &str, text: &str) -> Result<ByteSize> {
-    text.parse()
-        .with_context(|| format!("the parameter `{key}` is wrong"))
+/// The parameters of an experiment.
+pub trait Parameters: DeserializeOwned {
+    /// Checks what several parameters are to each other.
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
 }
 
-/// A size in a parameter, in blocks of a cache.
-pub fn blocks(key: &str, text: &str) -> Result<u32> {
-    let size = size(key, text)?;
-    ensure!(
-        size.0 > 0 && size.0.is_multiple_of(BLOCK),
-        "`{key}` is {size}: choose a number of blocks of {BLOCK} bytes"
-    );
-    u32::try_from(size.0 / BLOCK)
-        .with_context(|| format!("`{key}` of {size} is more than 2^32 blocks"))
+/// Checked parameters from a table; a wrong one is named.
+pub fn checked<P: Parameters>(table: &toml::Table) -> Result<P> {
+    let params: P = typed(table)?;
+    params.check()?;
+    Ok(params)
+}
+
+/// A value that is written as text: `#[serde(with = "text")]`.
+pub mod text {
+    use super::*;
+
+    pub fn serialize<T: Display, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(value)
+    }
+
+    pub fn deserialize<'de, T, D>(from: D) -> Result<T, D::Error>
+    where
+        T: FromStr<Err: Display>,
+        D: Deserializer<'de>,
+    {
+        parse(&String::deserialize(from)?).map_err(D::Error::custom)
+    }
+}
+
+/// A path, or none if it is empty: `#[serde(with = "path")]`.
+pub mod path {
+    use super::*;
+
+    pub fn serialize<S: Serializer>(path: &Option<PathBuf>, to: S) -> Result<S::Ok, S::Error> {
+        path.as_deref().unwrap_or(Path::new("")).serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<PathBuf>, D::Error> {
+        let path = PathBuf::deserialize(from)?;
+        Ok(Some(path).filter(|path| !path.as_os_str().is_empty()))
+    }
+}
+
+/// A value of its text; an error says the text.
+pub fn parse<T: FromStr<Err: Display>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|error: T::Err| {
+        let error = error.to_string();
+        if error.contains(&format!("`{text}`")) {
+            error
+        } else {
+            format!("invalid value `{text}`: {error}")
+        }
+    })
+}
+
+/// A list that is not empty.
+pub fn some<'de, T, D>(from: D) -> Result<Vec<T>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    let values = Vec::deserialize(from)?;
+    if values.is_empty() {
+        return Err(D::Error::custom("the list is empty; name at least one"));
+    }
+    Ok(values)
+}
+
+/// Values of a list that is not empty, each of its text.
+pub fn each<'de, T, D: Deserializer<'de>>(
+    from: D,
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> Result<Vec<T>, D::Error> {
+    let texts: Vec<String> = some(from)?;
+    let values = texts.iter().map(|text| parse(text));
+    values.collect::<Result<_, _>>().map_err(D::Error::custom)
+}
+
+/// Values that are written as text, at least one.
+pub fn texts<'de, T, D>(from: D) -> Result<Vec<T>, D::Error>
+where
+    T: FromStr<Err: Display>,
+    D: Deserializer<'de>,
+{
+    each(from, parse)
+}
+
+/// A number from `MIN` to `MAX`.
+pub fn within<'de, const MIN: u32, const MAX: u32, T, D>(from: D) -> Result<T, D::Error>
+where
+    T: Deserialize<'de> + Display + PartialOrd + TryFrom<u32>,
+    D: Deserializer<'de>,
+{
+    let value = T::deserialize(from)?;
+    let is_within = T::try_from(MIN).is_ok_and(|min| value >= min)
+        && T::try_from(MAX).is_ok_and(|max| value <= max);
+    if is_within {
+        Ok(value)
+    } else {
+        let expected = format_args!("invalid value {value}; expected {MIN} to {MAX}");
+        Err(D::Error::custom(expected))
+    }
+}
+
+/// Of a hundred.
+pub fn percent<'de, T, D>(from: D) -> Result<T, D::Error>
+where
+    T: Deserialize<'de> + Display + PartialOrd + TryFrom<u32>,
+    D: Deserializer<'de>,
+{
+    within::<0, 100, T, D>(from)
+}
+
+/// A number that counts from 1.
+pub fn positive<'de, T, D>(from: D) -> Result<T, D::Error>
+where
+    T: Deserialize<'de> + PartialOrd + From<u8>,
+    D: Deserializer<'de>,
+{
+    let value = T::deserialize(from)?;
+    if value < T::from(1) {
+        return Err(D::Error::custom("invalid value 0; expected at least 1"));
+    }
+    Ok(value)
+}
+
+/// Bytes in a block of a vSSD.
+pub fn block_size<'de, D: Deserializer<'de>>(from: D) -> Result<ByteSize, D::Error> {
+    let size: ByteSize = text::deserialize(from)?;
+    if size.0 == 0 || u32::try_from(size.0).is_err() {
+        let message = format_args!("invalid block size {size}; expected e.g. 4KiB");
+        return Err(D::Error::custom(message));
+    }
+    Ok(size)
+}
+
+/// A number of a cache's blocks, written as their size.
+pub fn blocks<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+    in_blocks(&String::deserialize(from)?).map_err(D::Error::custom)
+}
+
+/// The size of a disk behind a cache.
+pub fn disk_size<'de, D: Deserializer<'de>>(from: D) -> Result<ByteSize, D::Error> {
+    Ok(ByteSize(u64::from(blocks(from)?) * BLOCK))
 }
 
 /// The size of a vSSD that is to be a cache.
-pub fn cache_size(key: &str, text: &str) -> Result<ByteSize> {
-    let slots = blocks(key, text)?;
+pub fn cache_size<'de, D: Deserializer<'de>>(from: D) -> Result<ByteSize, D::Error> {
+    of_cache(&String::deserialize(from)?).map_err(D::Error::custom)
+}
+
+/// Sizes of vSSDs that are to be caches, at least one.
+pub fn cache_sizes<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<ByteSize>, D::Error> {
+    each(from, of_cache)
+}
+
+fn in_blocks(text: &str) -> Result<u32, String> {
+    let size: ByteSize = parse(text)?;
+    if size.0 == 0 || !size.0.is_multiple_of(BLOCK) {
+        return Err(format!(
+            "invalid size {size}; expected one or more blocks of {BLOCK} bytes"
+        ));
+    }
+    u32::try_from(size.0 / BLOCK).map_err(|_| format!("{size} is more than 2^32 blocks"))
+}
+
+fn of_cache(text: &str) -> Result<ByteSize, String> {
+    if in_blocks(text)? > MAX_SLOTS {
+        return Err(format!(
+            "{text} is more than the {MAX_SLOTS} blocks of a cache"
+        ));
+    }
+    parse(text)
+}
+
+/// How many blocks a size in the parameter `key` is.
+pub fn in_blocks_of(block_size: ByteSize, key: &str, size: ByteSize) -> Result<u32> {
+    let blocks = Amount::Bytes(size).in_blocks(block_size.0 as u32);
+    let blocks = blocks.with_context(|| format!("the parameter `{key}` is wrong"))?;
+    u32::try_from(blocks)
+        .with_context(|| format!("`{key}` is {size}, but a vSSD has less than 2^32 blocks"))
+}
+
+/// Checks that a workload can be on so many blocks.
+pub fn check_workload(key: &str, workload: &Workload, blocks: u32) -> Result<()> {
+    let stream = workload.stream(blocks, 0, 0).map(drop);
+    stream.with_context(|| format!("`{key}` has `{workload}`"))
+}
+
+/// Checks that the origin disk of a cache has the blocks that are accessed.
+pub fn check_span(span: u32, origin: ByteSize) -> Result<()> {
+    let size = ByteSize(u64::from(span) * BLOCK);
     ensure!(
-        slots <= MAX_SLOTS,
-        "`{key}` of {text} is more than the {MAX_SLOTS} blocks of a cache"
+        size <= origin,
+        "`span` of {size} is more than the `origin` of {origin} has"
     );
-    size(key, text)
-}
-
-/// Writes in a hundred, or the like.
-pub fn percent(key: &str, percent: u32) -> Result<()> {
-    ensure!(percent <= 100, "`{key}` is {percent}: choose 0 to 100");
     Ok(())
-}
-
-/// An eviction policy in a parameter.
-pub fn policy(key: &str, text: &str) -> Result<Policy> {
-    text.parse()
-        .with_context(|| format!("`{key}` has `{text}`"))
-}
-
-/// A write policy in a parameter.
-pub fn write_policy(key: &str, text: &str) -> Result<WritePolicy> {
-    text.parse()
-        .with_context(|| format!("`{key}` has `{text}`"))
-}
-
-/// A workload on so many blocks.
-pub fn workload(key: &str, text: &str, span: u32) -> Result<Workload> {
-    let workload: Workload = text
-        .parse()
-        .map_err(|_| anyhow!("`{key}` has `{text}`, which is no workload"))?;
-    workload
-        .stream(span, 0, 0)
-        .with_context(|| format!("`{key}` has `{text}`"))?;
-    Ok(workload)
-}
-
-/// Each text of a list, which is not empty.
-pub fn each<T>(
-    key: &str,
-    texts: &[String],
-    parse: impl Fn(&str, &str) -> Result<T>,
-) -> Result<Vec<T>> {
-    ensure!(!texts.is_empty(), "`{key}` is empty");
-    texts.iter().map(|text| parse(key, text)).collect()
-}
-
-/// How a guest picks, from names in the parameter `picks`.
-pub fn picks(names: &[String]) -> Result<Vec<GuestPick>> {
-    each("picks", names, pick)
-}
-
-/// How a guest picks, in a parameter.
-pub fn pick(key: &str, text: &str) -> Result<GuestPick> {
-    text.parse()
-        .map_err(|error: String| anyhow!("`{key}`: {error}"))
 }

@@ -7,7 +7,7 @@ pub(crate) mod rows;
 pub(crate) mod run;
 
 use anyhow::Result;
-use params::{Params, Raw};
+use params::Params;
 use results::chart::Drawing;
 use results::manifest::Manifest;
 use results::store::RunFolder;
@@ -28,7 +28,6 @@ impl Experiment for Correctness {
     const DEFAULTS: &'static str = include_str!("defaults.toml");
     const NEEDS: Needs = Needs::Guest;
 
-    type Raw = Raw;
     type Params = Params;
     type Rows = (Vec<CorrectnessRow>, Vec<CorrectnessTimingRow>);
 

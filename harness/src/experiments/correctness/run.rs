@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use lab::testbed::{ResizeOptions, Shape, Testbed, Transport, fill};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -14,6 +14,7 @@ use workloads::{Command, GuestPick, HostPick, Pick, Report, command, report};
 use super::params::Params;
 use super::rows::{CorrectnessRow, CorrectnessTimingRow, Direction};
 use crate::experiments::common::lab::Lab;
+use crate::experiments::common::stress::stressed;
 
 /// How long one pass over the device, or one resize, may take.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -229,18 +230,7 @@ fn random_walk(
             resize_ns = run.resize(balloon, Run::options(seed, pick))?;
         }
         let reports = run.testbed.guest().stop(PATIENCE)?;
-        let stressed = reports.iter().find_map(|report| match report {
-            Report::Stressed(report::Stressed {
-                reads,
-                writes,
-                lost_race,
-                errors,
-                corrupt,
-            }) => Some((reads + writes + lost_race, errors + corrupt)),
-            _ => None,
-        });
-        let (inflight_requests, inflight_errors) =
-            stressed.context("the guest did not say how its I/O went")?;
+        let load = stressed(&reports)?;
         let step = Step {
             part: "random",
             pick,
@@ -252,8 +242,8 @@ fn random_walk(
         };
         let timing = Timing {
             resize_ns,
-            inflight_requests,
-            inflight_errors,
+            inflight_requests: load.reads + load.writes + load.lost_race,
+            inflight_errors: load.errors + load.corrupt,
         };
         run.check(&step, timing)?;
         bar.inc(1);

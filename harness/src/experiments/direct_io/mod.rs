@@ -7,7 +7,7 @@ pub(crate) mod rows;
 pub(crate) mod run;
 
 use anyhow::Result;
-use params::{Params, Raw};
+use params::Params;
 use results::chart::Drawing;
 use results::manifest::Manifest;
 use results::store::RunFolder;
@@ -26,7 +26,6 @@ impl Experiment for DirectIo {
     const DEFAULTS: &'static str = include_str!("defaults.toml");
     const NEEDS: Needs = Needs::Nothing;
 
-    type Raw = Raw;
     type Params = Params;
     type Rows = (Vec<DirectIoRow>,);
 

@@ -65,11 +65,12 @@ fn one(
         })
     };
     record("before", vec![sample(&file, began)?], 0)?;
-    let (samples, ()) = sampled(&file, began, params.sample, || client.fill())?;
+    let pause = Duration::from_millis(params.sample_ms);
+    let (samples, ()) = sampled(&file, began, pause, || client.fill())?;
     let mut moved = params.size.0;
     record("write", samples, moved)?;
-    let (samples, reads) = sampled(&file, began, params.sample, || {
-        client.run(READS, params.read, lab.seed)
+    let (samples, reads) = sampled(&file, began, pause, || {
+        client.run(READS, Duration::from_millis(params.read_ms), lab.seed)
     })?;
     moved += reads.requests * u64::from(READS.bytes);
     record("read", samples, moved)?;

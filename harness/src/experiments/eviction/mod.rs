@@ -28,7 +28,7 @@ use results::verdict::Verdict;
 use crate::experiments::common::lab::Lab;
 use crate::experiments::common::swept::Swept;
 use crate::experiments::experiment::{Experiment, Needs};
-use params::{Params, Raw};
+use params::Params;
 use rows::{EvictionBlockRow, EvictionRow, EvictionTimingRow, ObserverRow, PickerRow};
 
 pub struct Eviction;
@@ -39,7 +39,6 @@ impl Experiment for Eviction {
     const DEFAULTS: &'static str = include_str!("defaults.toml");
     const NEEDS: Needs = Needs::Guest;
 
-    type Raw = Raw;
     type Params = Params;
     type Rows = (
         Vec<EvictionRow>,

@@ -19,8 +19,8 @@ const REQUESTS: u64 = 1_000_000;
 
 /// Shows both observers the requests of the workload, and takes the time.
 pub(crate) fn measure(params: &Params, seed: u64, folder: &mut RunFolder) -> Result<()> {
-    let capacity = (params.size.0 / params.block_size.0) as u32;
-    let mut stream = params.workload.stream(capacity, seed, params.warmup)?;
+    let capacity = params.capacity();
+    let mut stream = params.workload().stream(capacity, seed, params.warmup)?;
     let requests = params.reads.min(REQUESTS);
     let blocks: Vec<u32> = (0..requests).map(|_| stream.next_block()).collect();
     for repetition in 0..REPETITIONS {

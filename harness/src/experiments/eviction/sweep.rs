@@ -1,37 +1,38 @@
 //! Sweeps of the experiment: every picker of the parameters, on twins.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use results::chart::Drawing;
 use results::verdict::Verdict;
-use toml::Value;
+use serde::Deserialize;
 
-use super::params::{Params, Raw};
+use super::params::{Params, pickers};
 use super::picker::Picker;
 use super::run::on_twin;
 use super::sweep_claims::{Landscape, judge};
 use super::sweep_figures;
 use super::sweep_table::{Outcome, SweepTable};
-use crate::experiments::common::params::typed;
+use crate::experiments::common::params::{checked, positive, typed};
 use crate::experiments::common::swept::{self, Fields, Place, Runner, Swept};
-
-/// Parameters that say how often and by whom a point is run. They are the same
-/// at all points, so that points can be compared.
-const REPETITIONS: &str = "repetitions";
-const PICKERS: &str = "pickers";
 
 pub(crate) struct EvictionSweep;
 
-fn params(table: &toml::Table) -> Result<Params> {
-    typed::<Raw>(table)?.try_into()
+/// Parameters that say how often and by whom a point is run. They are the same at all points, so
+/// that points can be compared.
+#[derive(Deserialize)]
+struct Constant {
+    #[serde(deserialize_with = "positive")]
+    repetitions: u32,
+    #[serde(deserialize_with = "pickers")]
+    pickers: Vec<Picker>,
 }
 
 impl Runner for EvictionSweep {
     fn check(&self, table: &toml::Table) -> Result<()> {
-        params(table).map(drop)
+        checked::<Params>(table).map(drop)
     }
 
     fn run(&self, table: &toml::Table, seed: u64) -> Result<Vec<Fields>> {
-        let params = params(table)?;
+        let params: Params = checked(table)?;
         let outcome = |picker: &Picker| {
             let outcome = on_twin(&params, *picker, seed)?;
             let outcome = Outcome {
@@ -52,36 +53,15 @@ impl Swept for EvictionSweep {
     }
 
     fn constant(&self) -> &'static [&'static str] {
-        &[REPETITIONS, PICKERS]
+        &["repetitions", "pickers"]
     }
 
     fn seeds(&self, parameters: &toml::Table) -> Result<Option<u32>> {
-        let value = parameters.get(REPETITIONS).and_then(Value::as_integer);
-        let seeds = value
-            .and_then(|count| u32::try_from(count).ok())
-            .filter(|count| *count > 0);
-        let seeds =
-            seeds.with_context(|| format!("`{REPETITIONS}` is a number of seeds, at least 1"));
-        seeds.map(Some)
+        Ok(Some(typed::<Constant>(parameters)?.repetitions))
     }
 
     fn parts(&self, parameters: &toml::Table) -> Result<Vec<String>> {
-        let names = parameters.get(PICKERS).and_then(Value::as_array);
-        let mut pickers = names
-            .with_context(|| format!("`{PICKERS}` is a list of names"))?
-            .iter()
-            .map(|name| {
-                let name = name.as_str().unwrap_or_default();
-                name.parse().map_err(anyhow::Error::msg)
-            })
-            .collect::<Result<Vec<Picker>>>()
-            .with_context(|| format!("`{PICKERS}` is wrong"))?;
-        pickers.sort();
-        pickers.dedup();
-        ensure!(
-            !pickers.is_empty(),
-            "`{PICKERS}` is empty: name at least one picker"
-        );
+        let Constant { pickers, .. } = typed(parameters)?;
         Ok(pickers.iter().map(Picker::to_string).collect())
     }
 

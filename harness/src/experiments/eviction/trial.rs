@@ -84,7 +84,7 @@ fn read(params: &Params, seed: u64, is_after: bool, detail: Detail) -> Command {
         (FOR_WARMUP, 0, params.warmup)
     };
     Command::Read(command::Read {
-        workload: params.workload,
+        workload: params.workload(),
         seed: derive_seed(seed, purpose),
         start,
         count,
@@ -104,7 +104,7 @@ fn prepare(
 ) -> Result<()> {
     let hint = |purpose, start, count| {
         Command::Hint(command::Hint {
-            workload: params.workload,
+            workload: params.workload(),
             seed: derive_seed(seed, purpose),
             start,
             count,
@@ -187,12 +187,12 @@ pub fn run(
     let capacity = testbed.capacity();
     let shrunk = match picker {
         // Everything goes, and as much as is to be kept comes back empty.
-        Picker::HostDropAll if params.target < capacity => {
+        Picker::HostDropAll if params.target() < capacity => {
             let dropped = resize(testbed, 0, pick, seed)?;
-            resize(testbed, params.target, pick, seed)?;
+            resize(testbed, params.target(), pick, seed)?;
             dropped
         }
-        _ => resize(testbed, params.target, pick, seed)?,
+        _ => resize(testbed, params.target(), pick, seed)?,
     };
     let reads = read(params, seed, true, detail);
     let mut blocks = Vec::new();
@@ -213,7 +213,7 @@ pub fn run(
         totals.context("the guest did not say how its reads went")?;
     Ok(Outcome {
         capacity,
-        held: params.target,
+        held: params.target(),
         surrendered: shrunk.from - shrunk.held - shrunk.revoked,
         revoked: shrunk.revoked,
         hits,

@@ -7,7 +7,7 @@ pub mod rows;
 pub(crate) mod run;
 
 use anyhow::Result;
-use params::{Params, Raw};
+use params::Params;
 use results::chart::Drawing;
 use results::manifest::Manifest;
 use results::store::RunFolder;
@@ -26,7 +26,6 @@ impl Experiment for Latency {
     const DEFAULTS: &'static str = include_str!("defaults.toml");
     const NEEDS: Needs = Needs::Qemu("measures times, and a twin has none");
 
-    type Raw = Raw;
     type Params = Params;
     type Rows = (
         Vec<LatencyRow>,

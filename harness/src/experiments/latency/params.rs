@@ -2,102 +2,65 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use serde::Deserialize;
 use vssd_host::control::protocol::EncodingName;
-use vssd_host::size::{Amount, ByteSize};
+use vssd_host::size::ByteSize;
 use workloads::{Command, GuestPick, command};
 
-use crate::experiments::common::params;
+use crate::experiments::common::params::{
+    Parameters, block_size, in_blocks_of, percent, positive, some, text,
+};
 
+/// See `defaults.toml`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Raw {
-    pub(super) size: String,
-    pub(super) block_size: String,
-    pub(super) shrink: String,
-    pub(super) pick: String,
-    pub(super) encodings: Vec<String>,
-    pub(super) depth: u32,
-    pub(super) writes_percent: u32,
-    pub(super) warmup_requests: u64,
-    pub(super) fill: bool,
-    pub(super) cycles: u32,
-    pub(super) list_cycles: u32,
-    pub(super) flush_cycles: u32,
-    pub(super) wait_ms: u32,
-}
-
-/// Checked parameters; see `defaults.toml`.
-#[derive(Clone, Debug)]
 pub(crate) struct Params {
+    #[serde(with = "text")]
     pub(super) size: ByteSize,
+    #[serde(deserialize_with = "block_size")]
     pub(super) block_size: ByteSize,
-    pub(super) shrink_blocks: u32,
+    #[serde(with = "text")]
+    shrink: ByteSize,
+    #[serde(with = "text")]
     pub(super) pick: GuestPick,
+    #[serde(deserialize_with = "some")]
     pub(super) encodings: Vec<EncodingName>,
+    #[serde(deserialize_with = "positive")]
     pub(super) depth: u32,
+    #[serde(deserialize_with = "percent")]
     pub(super) writes_percent: u32,
     pub(super) warmup_requests: u64,
     pub(super) fill: bool,
+    #[serde(deserialize_with = "positive")]
     pub(super) cycles: u32,
+    #[serde(deserialize_with = "positive")]
     pub(super) list_cycles: u32,
     pub(super) flush_cycles: u32,
-    pub(super) wait: Duration,
+    #[serde(deserialize_with = "positive")]
+    wait_ms: u32,
 }
 
-impl TryFrom<Raw> for Params {
-    type Error = anyhow::Error;
-
-    fn try_from(raw: Raw) -> Result<Self> {
-        let size = params::size("size", &raw.size)?;
-        let block_size = params::size("block_size", &raw.block_size)?;
-        let shrink = params::size("shrink", &raw.shrink)?;
+impl Parameters for Params {
+    fn check(&self) -> Result<()> {
+        let Self { size, shrink, .. } = self;
         ensure!(
             shrink.0 > 0 && shrink < size,
             "`shrink` of {shrink} leaves nothing to read of a device of {size}, or takes nothing: choose between"
         );
-        let bytes = u32::try_from(block_size.0).unwrap_or(0);
-        ensure!(
-            bytes > 0,
-            "invalid `block_size` {block_size}; expected e.g. 4KiB"
-        );
-        let blocks = Amount::Bytes(shrink).in_blocks(bytes)?;
-        ensure!(
-            raw.writes_percent <= 100,
-            "`writes_percent` of {} is more than all requests: choose 0 to 100",
-            raw.writes_percent
-        );
-        ensure!(
-            raw.depth > 0 && raw.cycles > 0 && raw.list_cycles > 0 && raw.wait_ms > 0,
-            "`depth`, `cycles`, `list_cycles` and `wait_ms` count from 1"
-        );
-        let encodings = raw
-            .encodings
-            .iter()
-            .map(|name| name.parse().map_err(anyhow::Error::msg))
-            .collect::<Result<Vec<_>>>()
-            .context("`encodings` is wrong")?;
-        ensure!(!encodings.is_empty(), "`encodings` names no encoding");
-        Ok(Self {
-            size,
-            block_size,
-            shrink_blocks: u32::try_from(blocks).context("a vSSD has less than 2^32 blocks")?,
-            pick: params::pick("pick", &raw.pick)?,
-            encodings,
-            depth: raw.depth,
-            writes_percent: raw.writes_percent,
-            warmup_requests: raw.warmup_requests,
-            fill: raw.fill,
-            cycles: raw.cycles,
-            list_cycles: raw.list_cycles,
-            flush_cycles: raw.flush_cycles,
-            wait: Duration::from_millis(raw.wait_ms.into()),
-        })
+        in_blocks_of(self.block_size, "shrink", *shrink).map(drop)
     }
 }
 
 impl Params {
+    pub(super) fn shrink_blocks(&self) -> u32 {
+        (self.shrink.0 / self.block_size.0) as u32
+    }
+
+    pub(super) fn wait(&self) -> Duration {
+        Duration::from_millis(self.wait_ms.into())
+    }
+
     /// Cycles with this encoding.
     pub(super) fn cycles_of(&self, encoding: EncodingName) -> u32 {
         match encoding {

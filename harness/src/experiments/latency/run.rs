@@ -18,6 +18,7 @@ use super::rows::{
     LatencyBucketRow, LatencyCycleRow, LatencyFlushRow, LatencyPhase, LatencyRow, Side,
 };
 use crate::experiments::common::lab::Lab;
+use crate::experiments::common::stress::stressed;
 
 /// How long one resize may take, or the guest to tell what it measured.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -74,20 +75,9 @@ fn by_the_guest(reports: Vec<Report>) -> Result<Vec<Measured>> {
 
 /// Requests that the stress made, and those that did not end well.
 fn ends(reports: &[Report]) -> Result<(u64, u64)> {
-    let found = reports.iter().find_map(|report| match report {
-        Report::Stressed(report::Stressed {
-            reads,
-            writes,
-            lost_race,
-            errors,
-            corrupt,
-        }) => {
-            let failed = lost_race + errors + corrupt;
-            Some((reads + writes + failed, failed))
-        }
-        _ => None,
-    });
-    found.context("the guest did not say how its requests went")
+    let load = stressed(reports)?;
+    let failed = load.lost_race + load.errors + load.corrupt;
+    Ok((load.reads + load.writes + failed, failed))
 }
 
 /// One phase as the backend saw it.
@@ -135,14 +125,14 @@ fn cycle(params: &Params, bench: &mut VmTestbed, seed: u64) -> Result<Cycle> {
     bench.backend.latency(true)?;
     let mut looked = Instant::now();
     let mut look = |bench: &VmTestbed, resized_ns: u64| -> Result<(LatencyStatus, u64)> {
-        thread::sleep(params.wait);
+        thread::sleep(params.wait());
         let status = bench.backend.latency(true)?;
         let quiet_ns = (looked.elapsed().as_nanos() as u64).saturating_sub(resized_ns);
         looked = Instant::now();
         Ok((status, quiet_ns))
     };
     let (first, before_ns) = look(bench, 0)?;
-    let shrink = resize(bench, capacity - params.shrink_blocks)?;
+    let shrink = resize(bench, capacity - params.shrink_blocks())?;
     let (second, between_ns) = look(bench, shrink.elapsed_ns)?;
     let grow = resize(bench, capacity)?;
     let (third, after_ns) = look(bench, grow.elapsed_ns)?;
@@ -172,9 +162,9 @@ fn cycle(params: &Params, bench: &mut VmTestbed, seed: u64) -> Result<Cycle> {
 /// The same load with a flush of the backing file by another process, this one.
 fn flush(params: &Params, bench: &mut VmTestbed, seed: u64) -> Result<LatencyFlushRow> {
     bench.guest.start(&params.load(0, seed))?;
-    thread::sleep(params.wait);
+    thread::sleep(params.wait());
     let flush_ns = bench.backend.flush_backing()?.as_nanos() as u64;
-    thread::sleep(params.wait);
+    thread::sleep(params.wait());
     let reports = bench.guest.stop(PATIENCE)?;
     let (requests, failed) = ends(&reports)?;
     let stall = reports.iter().find_map(|report| match report {
@@ -228,7 +218,7 @@ fn record(
         pick: params.pick.to_string(),
         filled: params.fill,
         block_size_bytes: params.block_size.0 as u32,
-        blocks: params.shrink_blocks,
+        blocks: params.shrink_blocks(),
         depth: params.depth,
         requests: cycle.requests,
         failed: cycle.failed,

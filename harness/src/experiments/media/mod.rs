@@ -11,7 +11,7 @@ pub(crate) mod rows;
 pub(crate) mod run;
 
 use anyhow::Result;
-use params::{Params, Raw};
+use params::Params;
 use results::chart::Drawing;
 use results::manifest::Manifest;
 use results::store::RunFolder;
@@ -30,7 +30,6 @@ impl Experiment for Media {
     const DEFAULTS: &'static str = include_str!("defaults.toml");
     const NEEDS: Needs = Needs::Qemu("measures times, and a twin has none");
 
-    type Raw = Raw;
     type Params = Params;
     type Rows = (Vec<MediaRow>, Vec<MediaWearRow>);
 

@@ -161,7 +161,8 @@ impl Run<'_> {
         };
         let (mut latency, mut elapsed_ns, mut seed) = (histogram(), 0, self.lab.seed);
         while latency.len() < at_least {
-            let slice = client.run(load_of(op, depth), self.params.load, seed)?;
+            let duration = Duration::from_millis(self.params.load_ms);
+            let slice = client.run(load_of(op, depth), duration, seed)?;
             latency.add(&slice.latency)?;
             elapsed_ns += slice.elapsed.as_nanos() as u64;
             seed += 1;
@@ -212,7 +213,7 @@ impl Run<'_> {
             Direction::Read => kind.times().read_ns,
             Direction::Write => kind.times().write_ns,
         });
-        let fit = self.params.load.as_nanos() as u64 / one_ns.max(1);
+        let fit = self.params.load_ms * 1_000_000 / one_ns.max(1);
         fit.clamp(10, self.params.requests)
     }
 

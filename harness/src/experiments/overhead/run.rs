@@ -48,7 +48,8 @@ fn timed(testbed: &mut dyn Testbed, target: u32) -> Result<Timed> {
 }
 
 pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
-    let pairs = params.sizes_blocks.len() * params.picks.len() * params.encodings.len();
+    let sizes = params.sizes_blocks();
+    let pairs = sizes.len() * params.picks.len() * params.encodings.len();
     let bar = lab
         .progress
         .bar("overhead", pairs as u64 * u64::from(params.repetitions));
@@ -59,12 +60,12 @@ pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<
     };
     let mut testbed = lab.testbed(shape, folder)?;
     let capacity = testbed.capacity();
-    let budget = params.ablation_budget;
+    let budget = Duration::from_secs(params.ablation_budget_s);
     let is_timed = testbed.transport() == Transport::Qemu;
     let mut ablation = Ablation::new(is_timed.then_some(budget));
     // The encodings take turns at every point, so that a slow moment of the
     // machine does not fall on one of them alone.
-    for &blocks in &params.sizes_blocks {
+    for blocks in sizes {
         let fits = ablation.fits(blocks);
         if !fits && params.encodings.contains(&EncodingName::List4096) {
             folder.append(&OverheadLeftOutRow {

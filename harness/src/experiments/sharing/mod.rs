@@ -14,7 +14,7 @@ pub(crate) mod rows;
 pub(crate) mod run;
 
 use anyhow::Result;
-use params::{Params, Raw};
+use params::Params;
 use results::chart::Drawing;
 use results::manifest::Manifest;
 use results::store::RunFolder;
@@ -34,7 +34,6 @@ impl Experiment for Sharing {
     const NEEDS: Needs =
         Needs::Qemu("runs several guests on one backend, and a twin is a single guest");
 
-    type Raw = Raw;
     type Params = Params;
     type Rows = (Vec<SharingRow>, Vec<SharingCheckRow>, Vec<SharingFaultRow>);
 

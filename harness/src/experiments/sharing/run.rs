@@ -20,10 +20,11 @@ use workloads::command::Enforce;
 use workloads::{Command, Content, GuestPick, HostPick, Pick, Report, command, report};
 
 use super::faults::Origins;
-use super::params::{Params, Raw};
+use super::params::Params;
 use super::rows::{SharingCheckRow, SharingRow};
 use crate::experiments::common::boot;
 use crate::experiments::common::lab::Lab;
+use crate::experiments::common::stress::stressed;
 
 /// How long one pass over a device, or one resize, may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -82,10 +83,8 @@ struct Run<'a> {
 
 pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
     let vm_host = lab.vm_host()?;
-    let bar = lab
-        .progress
-        .bar("sharing", u64::from(params.raw.rounds) + 1);
-    let mut fleet = Fleet::start(vm_host, params.shape, params.sharing)?;
+    let bar = lab.progress.bar("sharing", u64::from(params.rounds) + 1);
+    let mut fleet = Fleet::start(vm_host, params.shape(), params.sharing())?;
     for guest in &fleet.guests {
         boot::record(folder, vm_host, guest)?;
     }
@@ -96,10 +95,10 @@ pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<
         began: Instant::now(),
     };
     run.fill(&mut fleet)?;
-    let idle = vec![StressCounts::default(); params.raw.vms];
+    let idle = vec![StressCounts::default(); params.vms];
     run.check(&mut fleet, 0, "start", &idle)?;
     bar.inc(1);
-    for round in 0..params.raw.rounds {
+    for round in 0..params.rounds {
         interrupt::check()?;
         fleet = run.round(fleet, round)?;
         bar.inc(1);
@@ -160,11 +159,11 @@ impl Run<'_> {
     /// Takes the load off all guests; faults are recorded.
     fn stop_all(&mut self, fleet: &mut Fleet, round: (u32, &str)) -> Result<Vec<StressCounts>> {
         let origins = Origins {
-            vms: (0..self.params.raw.vms)
+            vms: (0..self.params.vms)
                 .map(|vm| (vssd_name(vm), Content::new(content_seed(self.lab, vm))))
                 .collect(),
-            blocks: (self.params.shape.size.0 / self.params.shape.block_size.0) as u32,
-            block_size: self.params.shape.block_size.0,
+            blocks: (self.params.size.0 / self.params.block_size.0) as u32,
+            block_size: self.params.block_size.0,
         };
         let mut loads = Vec::new();
         for (vm, guest) in fleet.guests.iter_mut().enumerate() {
@@ -182,18 +181,18 @@ impl Run<'_> {
         Command::Stress(command::Stress {
             count: 0,
             seed,
-            depth: self.params.raw.depth,
-            writes: self.params.raw.writes_percent,
+            depth: self.params.depth,
+            writes: self.params.writes_percent,
             latency: false,
         })
     }
 
     /// Resizes all VMs at once, each by a thread and a connection of its own.
     fn resizes(&mut self, backend: &Backend, round: u32, seed: u64) -> Result<()> {
-        let (raw, limit) = (&self.params.raw, self.params.limit_blocks());
+        let (params, limit) = (self.params, self.params.limit_blocks());
         let began = self.began;
         let rows = thread::scope(|scope| {
-            let resizers: Vec<_> = (0..raw.vms)
+            let resizers: Vec<_> = (0..params.vms)
                 .map(|vm| {
                     let rng = SmallRng::seed_from_u64(seed ^ (vm as u64) << 40);
                     scope.spawn(move || {
@@ -202,7 +201,7 @@ impl Run<'_> {
                             backend,
                             vm,
                             rng,
-                            raw,
+                            params,
                             limit,
                             began,
                         };
@@ -323,20 +322,11 @@ fn verify(guest: &mut Guest) -> Result<Found> {
 
 /// What a guest says of its load.
 fn load_of(reports: &[Report]) -> Result<StressCounts> {
-    let load = reports.iter().find_map(|report| match report {
-        Report::Stressed(report::Stressed {
-            reads,
-            writes,
-            lost_race,
-            errors,
-            corrupt,
-        }) => Some(StressCounts {
-            requests: reads + writes + lost_race,
-            errors: errors + corrupt,
-        }),
-        _ => None,
-    });
-    load.context("the guest did not say how its I/O went")
+    let load = stressed(reports)?;
+    Ok(StressCounts {
+        requests: load.reads + load.writes + load.lost_race,
+        errors: load.errors + load.corrupt,
+    })
 }
 
 /// Resizes a VM again and again.
@@ -345,17 +335,17 @@ struct Resizer<'a> {
     backend: &'a Backend,
     vm: usize,
     rng: SmallRng,
-    raw: &'a Raw,
+    params: &'a Params,
     limit: u32,
     began: Instant,
 }
 
 impl Resizer<'_> {
     fn run(mut self, round: u32) -> Result<Vec<SharingRow>> {
-        (0..self.raw.resizes)
+        (0..self.params.resizes)
             .map(|_| {
                 interrupt::check()?;
-                let pause_ms = self.rng.random_range(0..=self.raw.pause_ms);
+                let pause_ms = self.rng.random_range(0..=self.params.pause_ms);
                 thread::sleep(Duration::from_millis(pause_ms));
                 self.resize(round)
             })
@@ -382,7 +372,7 @@ impl Resizer<'_> {
         let mut resize = Resize::new(&status.name, Change::To(Amount::Blocks(target.into())));
         resize.deadline_ms = PATIENCE.as_millis() as u64 / 2;
         resize.seed = Some(self.rng.random());
-        if !grows && self.chance(self.raw.revoke_percent) {
+        if !grows && self.chance(self.params.revoke_percent) {
             resize.pick = Pick::Host(HostPick::Uniform);
         }
         let kind = match (grows, resize.pick) {
@@ -390,7 +380,7 @@ impl Resizer<'_> {
             (false, Pick::Guest) => "shrink",
             (false, _) => "revoke",
         };
-        let cancelled = self.chance(self.raw.cancel_percent);
+        let cancelled = self.chance(self.params.cancel_percent);
         let resized = if cancelled {
             self.cancelled(resize)
         } else {

@@ -35,7 +35,7 @@ pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<
         bar.inc(1);
     }
     let opened = opened.context("`ways` is empty")?;
-    let small = params.keep.saturating_sub(opened.metadata_blocks);
+    let small = params.keep().saturating_sub(opened.metadata_blocks);
     for (name, slots) in [(NEVER_SHRUNK, opened.slots), (ALWAYS_SMALL, small)] {
         alone(params, lab, name, slots, folder)?;
         bar.inc(1);
@@ -165,7 +165,7 @@ impl<'a> Run<'a> {
 
     /// Makes the cache smaller; returns what the guest said meanwhile.
     fn shrink(&mut self, folder: &mut RunFolder) -> Result<Vec<Report>> {
-        let keep = self.params.keep;
+        let keep = self.params.keep();
         let pick = match self.way {
             SURRENDER => Pick::Guest,
             HOST_LRU => Pick::Host(HostPick::Lru),

@@ -13,7 +13,7 @@ pub mod rows;
 pub(crate) mod run;
 
 use anyhow::Result;
-use params::{Params, Raw};
+use params::Params;
 use results::chart::Drawing;
 use results::manifest::Manifest;
 use results::store::RunFolder;
@@ -33,7 +33,6 @@ impl Experiment for Sim {
     const DEFAULTS: &'static str = include_str!("defaults.toml");
     const NEEDS: Needs = Needs::Nothing;
 
-    type Raw = Raw;
     type Params = Params;
     type Rows = (Vec<SimRow>, Vec<StepRow>, Vec<MethodRow>);
 

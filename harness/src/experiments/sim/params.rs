@@ -1,10 +1,11 @@
 //! Parameters, checked.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Result, bail};
 use clap::Parser;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use simulate::curves::Method;
 use simulate::input::Input;
 use simulate::replay::Contender;
@@ -14,22 +15,10 @@ use simulate::trace::options::ReadArgs;
 use terminal::progress::Progress;
 use workloads::Workload;
 
+use crate::experiments::common::params::{Parameters, parse, path, texts};
+
 /// Every policy and the optimum.
 const ALL: &str = "all";
-
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Raw {
-    pub(crate) trace: PathBuf,
-    pub(crate) read: String,
-    pub(crate) workload: String,
-    pub(crate) blocks: u32,
-    pub(crate) requests: u64,
-    pub(crate) policy: Vec<String>,
-    pub(crate) size: Vec<String>,
-    pub(crate) warmup: String,
-    pub(crate) mrc: Vec<String>,
-}
 
 /// How to read a trace, as on the command line.
 #[derive(Parser)]
@@ -41,34 +30,31 @@ struct Reading {
 }
 
 /// Source of the accesses.
-#[derive(Clone, Debug)]
-enum Source {
-    Trace {
-        path: PathBuf,
-        read: ReadArgs,
-    },
-    Workload {
-        workload: Workload,
-        blocks: u32,
-        requests: u64,
-    },
+enum Source<'a> {
+    Trace(&'a Path),
+    Workload(Workload),
 }
 
-/// Checked parameters; see `defaults.toml`.
-#[derive(Clone, Debug)]
+/// See `defaults.toml`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Params {
-    source: Source,
+    #[serde(with = "path")]
+    trace: Option<PathBuf>,
+    #[serde(deserialize_with = "reading")]
+    read: ReadArgs,
+    #[serde(deserialize_with = "workload")]
+    workload: Option<Workload>,
+    blocks: u32,
+    requests: u64,
+    #[serde(rename = "policy", deserialize_with = "contenders")]
     pub(super) contenders: Vec<Contender>,
+    #[serde(rename = "size", deserialize_with = "texts")]
     sizes: Vec<CacheSize>,
+    #[serde(deserialize_with = "share")]
     warmup: f64,
+    #[serde(rename = "mrc", deserialize_with = "methods")]
     pub(super) methods: Vec<Method>,
-}
-
-/// Parses a workload; the error lists the kinds.
-pub(crate) fn parse_workload(text: &str) -> Result<Workload, String> {
-    text.parse().map_err(|_| {
-        format!("invalid workload `{text}`; expected zipf:EXPONENT, gaussian:MEAN,SD, uniform, sequential, hotspot:BLOCKS,SHARE,SPEED")
-    })
 }
 
 /// Parses a share in percent.
@@ -82,13 +68,32 @@ pub(crate) fn parse_share(text: &str) -> Result<f64, String> {
     }
 }
 
-fn contenders(names: &[String]) -> Result<Vec<Contender>> {
+fn share<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    parse_share(&String::deserialize(from)?).map_err(D::Error::custom)
+}
+
+fn reading<'de, D: Deserializer<'de>>(from: D) -> Result<ReadArgs, D::Error> {
+    let text = String::deserialize(from)?;
+    let words = ["trace"].into_iter().chain(text.split_whitespace());
+    let reading = Reading::try_parse_from(words).map_err(D::Error::custom)?;
+    Ok(reading.read)
+}
+
+/// A workload; none if the text is empty.
+fn workload<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Workload>, D::Error> {
+    let text = String::deserialize(from)?;
+    let workload = (!text.is_empty()).then(|| parse(&text));
+    workload.transpose().map_err(D::Error::custom)
+}
+
+fn contenders<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Contender>, D::Error> {
+    let names = Vec::<String>::deserialize(from)?;
     if names.iter().any(|name| name == ALL) {
         return Ok(Contender::all().collect());
     }
     let mut all = Vec::new();
     for name in names {
-        let contender = name.parse().map_err(|error| anyhow!("--policy: {error}"))?;
+        let contender = parse(&name).map_err(D::Error::custom)?;
         if !all.contains(&contender) {
             all.push(contender);
         }
@@ -96,68 +101,45 @@ fn contenders(names: &[String]) -> Result<Vec<Contender>> {
     Ok(all)
 }
 
-fn methods(names: &[String]) -> Result<Vec<Method>> {
+fn methods<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Method>, D::Error> {
+    let names = Vec::<String>::deserialize(from)?;
     let names = names.iter().filter(|name| *name != "none");
-    names
-        .map(|name| name.parse().map_err(|error| anyhow!("--mrc: {error}")))
-        .collect()
+    let methods = names.map(|name| parse(name).map_err(D::Error::custom));
+    methods.collect()
 }
 
-impl TryFrom<Raw> for Params {
-    type Error = anyhow::Error;
-
-    fn try_from(raw: Raw) -> Result<Self> {
-        let source = match (raw.trace.as_os_str().is_empty(), raw.workload.as_str()) {
-            (true, "") => {
-                bail!("nothing to simulate: give a --trace FILE, or a --workload such as zipf:0.99")
-            }
-            (true, workload) => Source::Workload {
-                workload: parse_workload(workload).map_err(anyhow::Error::msg)?,
-                blocks: raw.blocks,
-                requests: raw.requests,
-            },
-            (false, "") => {
-                let words = ["trace"].into_iter().chain(raw.read.split_whitespace());
-                let reading = Reading::try_parse_from(words)
-                    .with_context(|| format!("`read` is `{}`", raw.read))?;
-                // Invalid combinations fail before the run.
-                reading.read.options()?;
-                Source::Trace {
-                    path: raw.trace,
-                    read: reading.read,
-                }
-            }
-            (false, workload) => bail!(
-                "`trace` is {} and `workload` is {workload}: choose one",
-                raw.trace.display()
-            ),
-        };
-        let sizes = raw.size.iter().map(|text| text.parse());
-        let sizes: Vec<CacheSize> = sizes
-            .collect::<Result<_, String>>()
-            .map_err(|error| anyhow!("--size: {error}"))?;
-        ensure!(!sizes.is_empty(), "`size` is empty");
-        Ok(Self {
-            source,
-            contenders: contenders(&raw.policy)?,
-            sizes,
-            warmup: parse_share(&raw.warmup).map_err(|error| anyhow!("--warmup: {error}"))?,
-            methods: methods(&raw.mrc)?,
-        })
+impl Parameters for Params {
+    fn check(&self) -> Result<()> {
+        if let Source::Trace(_) = self.source()? {
+            self.read.options()?;
+        }
+        Ok(())
     }
 }
 
 impl Params {
+    fn source(&self) -> Result<Source<'_>> {
+        match (&self.trace, self.workload) {
+            (None, None) => {
+                bail!("nothing to simulate: give a --trace FILE, or a --workload such as zipf:0.99")
+            }
+            (None, Some(workload)) => Ok(Source::Workload(workload)),
+            (Some(path), None) => Ok(Source::Trace(path)),
+            (Some(path), Some(workload)) => bail!(
+                "`trace` is {} and `workload` is {workload}: choose one",
+                path.display()
+            ),
+        }
+    }
+
     /// The accesses.
     pub(super) fn input(&self, seed: u64, progress: Progress) -> Result<Input> {
-        match &self.source {
-            Source::Trace { path, read } => Input::from_trace(path, read.options()?, progress)
-                .map_err(|error| advise(error, path, read, Purpose::Count, progress)),
-            Source::Workload {
-                workload,
-                blocks,
-                requests,
-            } => Input::from_workload(*workload, *blocks, *requests, seed),
+        match self.source()? {
+            Source::Trace(path) => Input::from_trace(path, self.read.options()?, progress)
+                .map_err(|error| advise(error, path, &self.read, Purpose::Count, progress)),
+            Source::Workload(workload) => {
+                Input::from_workload(workload, self.blocks, self.requests, seed)
+            }
         }
     }
 

@@ -58,6 +58,34 @@ fn wrong_parameters_of_caches_are_named() {
 }
 
 #[test]
+fn errors_say_the_parameter_the_value_and_the_choice() {
+    for (experiment, set, text) in [
+        ("media", "depth=65", "invalid value 65; expected 2 to 64"),
+        ("sharing", "pool_percent=0.5", "0.5; expected 1 to 100"),
+        (
+            "latency",
+            "wait_ms=0",
+            "invalid value 0; expected at least 1",
+        ),
+        ("latency", "encodings=[]", "the list is empty"),
+        ("latency", "block_size=0B", "0B; expected e.g. 4KiB"),
+        ("latency", "shrink=4097B", "4097B is not a whole number"),
+        (
+            "overhead",
+            "sizes=[\"1GB\"]",
+            "invalid size `1GB`; expected",
+        ),
+        ("writepolicy", "evict=mru", "`mru`: unknown eviction policy"),
+        ("sim", "policy=[\"mru\"]", "`mru`; expected all, fifo"),
+    ] {
+        let error = format!("{:#}", check(experiment, set).unwrap_err());
+        let (key, _) = set.split_once('=').unwrap();
+        let named = format!("the parameter `{key}` is wrong: ");
+        assert!(error.starts_with(&named) && error.contains(text), "{error}");
+    }
+}
+
+#[test]
 fn wrong_parameters_are_named() {
     let check = |set| check("eviction", set);
     check("reads=10").unwrap();

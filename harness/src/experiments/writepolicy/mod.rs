@@ -17,7 +17,7 @@ pub(crate) mod rows;
 pub(crate) mod run;
 
 use anyhow::Result;
-use params::{Params, Raw};
+use params::Params;
 use results::chart::Drawing;
 use results::manifest::Manifest;
 use results::store::RunFolder;
@@ -36,7 +36,6 @@ impl Experiment for WritePolicy {
     const DEFAULTS: &'static str = include_str!("defaults.toml");
     const NEEDS: Needs = Needs::Qemu("measures times and kills guests, and a twin has no times");
 
-    type Raw = Raw;
     type Params = Params;
     type Rows = (
         Vec<WritePolicyRow>,

@@ -30,14 +30,14 @@ const UNKNOWN_WRITES: usize = 100_000;
 const SETTLE: Duration = Duration::from_millis(300);
 
 pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
-    let runs = params.policies.len() as u64 * (1 + u64::from(params.raw.crashes));
+    let runs = params.policies.len() as u64 * (1 + u64::from(params.crashes));
     let bar = lab.progress.bar("writepolicy", runs);
     for &policy in &params.policies {
         interrupt::check()?;
         load(params, lab, policy, folder).with_context(|| format!("a load by {policy}"))?;
         bar.inc(1);
     }
-    for crash in 0..params.raw.crashes {
+    for crash in 0..params.crashes {
         for &policy in &params.policies {
             interrupt::check()?;
             let run = Crash {
@@ -59,7 +59,7 @@ pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<
 /// A load with a policy, and the write-back after it.
 fn load(params: &Params, lab: &Lab, policy: WritePolicy, folder: &mut RunFolder) -> Result<()> {
     let mut bench = bench_on_written(lab, params.disks(), params.span, folder)?;
-    let cache = params.cache(policy, params.raw.dirty_percent, true);
+    let cache = params.cache(policy, params.dirty_percent, true);
     let opened = cache.open(&mut bench.guest)?;
     let load = params.load(derive_seed(lab.seed, 0));
     let replayed = Replayed::run(&mut bench.guest, &load)?;
@@ -111,7 +111,7 @@ impl Crash<'_> {
         let vm_host = self.lab.vm_host()?;
         let params = self.params;
         let mut bench = self.lab.bench(params.disks(), folder)?;
-        let dirty = params.raw.crash_dirty_percent;
+        let dirty = params.crash_dirty_percent;
         params
             .cache(self.policy, dirty, true)
             .open(&mut bench.guest)?;
@@ -157,7 +157,7 @@ impl Crash<'_> {
         loop {
             let report = guest.next_report(until, "replay")?;
             match Sample::of(&report) {
-                Some(sample) if sample.accesses >= self.params.raw.crash_writes => {
+                Some(sample) if sample.accesses >= self.params.crash_writes => {
                     return Ok(sample);
                 }
                 _ => {}

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
 use harness::experiments::common::lab::Lab;
-use harness::experiments::common::params::size;
+use harness::experiments::common::params::{Parameters, text};
 use harness::experiments::experiment::{Experiment, Needs};
 use lab::testbed::{ResizeOptions, Shape, fill};
 use results::chart::Drawing;
@@ -28,31 +28,21 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Parameters as in `defaults.toml`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Raw {
-    size: String,
-    shrink_percent: Vec<u32>,
-}
-
-/// Parameters, checked.
 pub(crate) struct Params {
+    #[serde(with = "text")]
     size: ByteSize,
     shrink_percent: Vec<u32>,
 }
 
-impl TryFrom<Raw> for Params {
-    type Error = anyhow::Error;
-
-    fn try_from(raw: Raw) -> Result<Self> {
-        for percent in &raw.shrink_percent {
+impl Parameters for Params {
+    fn check(&self) -> Result<()> {
+        for percent in &self.shrink_percent {
             ensure!(
                 (1..=100).contains(percent),
                 "`shrink_percent` has {percent}: choose 1 to 100"
             );
         }
-        Ok(Self {
-            size: size("size", &raw.size)?,
-            shrink_percent: raw.shrink_percent,
-        })
+        Ok(())
     }
 }
 
@@ -81,7 +71,6 @@ impl Experiment for Regrow {
     const DEFAULTS: &'static str = include_str!("defaults.toml");
     const NEEDS: Needs = Needs::Guest;
 
-    type Raw = Raw;
     type Params = Params;
     type Rows = (Vec<RegrowRow>,);
 
