@@ -68,10 +68,6 @@ impl BackendConfig {
         self.folder.join(format!("{}.sock", vssd_name(vm)))
     }
 
-    fn backing(&self) -> PathBuf {
-        self.folder.join("backing.img")
-    }
-
     /// The `--vssd` argument of each vSSD.
     fn specs(&self) -> Vec<String> {
         let vms = self.sharing.map_or(1, |sharing| sharing.vms);
@@ -113,7 +109,7 @@ impl Backend {
         command
             .arg("backend")
             .arg("--backing")
-            .arg(config.backing())
+            .arg(config.folder.join("backing.img"))
             .arg("--create")
             .arg("--control")
             .arg(config.folder.join("control.sock"))
@@ -185,16 +181,6 @@ impl Backend {
     /// Service and waiting times of requests since the last reset; `reset` clears them.
     pub fn latency(&self, reset: bool) -> Result<LatencyStatus> {
         Ok(self.client(Some(STATUS_PATIENCE))?.latency(FIRST, reset)?)
-    }
-
-    /// Flushes the data of the backing file to the medium, and returns how long that took.
-    pub fn flush_backing(&self) -> Result<Duration> {
-        let path = self.config.backing();
-        let begin = Instant::now();
-        File::open(&path)
-            .and_then(|file| file.sync_data())
-            .with_context(|| format!("flush {}", path.display()))?;
-        Ok(begin.elapsed())
     }
 
     /// A connection for resizes, one at a time, each with a timeout of `at_most`.

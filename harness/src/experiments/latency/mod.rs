@@ -15,7 +15,7 @@ use results::verdict::Verdict;
 
 use crate::experiments::common::lab::Lab;
 use crate::experiments::experiment::{Experiment, Needs};
-use rows::{LatencyBucketRow, LatencyCycleRow, LatencyFlushRow, LatencyRow};
+use rows::{LatencyBucketRow, LatencyCycleRow, LatencyRow, LatencyYardstickRow};
 
 pub(crate) struct Latency;
 
@@ -31,7 +31,7 @@ impl Experiment for Latency {
         Vec<LatencyRow>,
         Vec<LatencyBucketRow>,
         Vec<LatencyCycleRow>,
-        Vec<LatencyFlushRow>,
+        Vec<LatencyYardstickRow>,
     );
 
     fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {

@@ -36,7 +36,7 @@ pub(crate) struct Params {
     pub(super) cycles: u32,
     #[serde(deserialize_with = "positive")]
     pub(super) list_cycles: u32,
-    pub(super) flush_cycles: u32,
+    pub(super) block_cycles: u32,
     #[serde(deserialize_with = "positive")]
     wait_ms: u32,
 }

@@ -137,24 +137,29 @@ impl Row for LatencyCycleRow {
     const FILE: &'static str = "latency_cycles.csv";
 }
 
-/// One row for each cycle without a resize: the same load, and the harness flushes the backing file
-/// (`fdatasync`). The yardstick of the medium for the commit of a resize.
+/// One row for each cycle that shrinks by a single block and grows back, under the same load: the
+/// yardstick of what a resize costs whatever it moves, its durable commit above all.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct LatencyFlushRow {
+pub struct LatencyYardstickRow {
     /// Counts from 0.
     pub cycle: u32,
-    /// Requests of the guest, before, during and after the flush.
+    /// Requests of the guest in all phases.
     pub requests: u64,
     /// Of these, requests that failed or returned data other than the last write.
     pub failed: u64,
-    /// Duration of the flush.
-    pub flush_ns: u64,
-    /// Longest time with requests in flight and no completion, by the guest's clock.
+    /// Duration of the shrink by the backend, from the command until both lists agreed.
+    pub shrink_ns: u64,
+    /// Duration of the grow by the backend, from the command until both lists agreed.
+    pub grow_ns: u64,
+    /// Longest time during the shrink or the grow with requests in flight and no completion, by the
+    /// guest's clock.
     pub longest_stall_ns: u64,
+    /// Whether the driver confirmed both lists.
+    pub agreed: bool,
 }
 
-impl Row for LatencyFlushRow {
-    const FILE: &'static str = "latency_flushes.csv";
+impl Row for LatencyYardstickRow {
+    const FILE: &'static str = "latency_yardsticks.csv";
 }
 
 /// One row for each histogram bucket with a request of any phase, summed over all cycles, in

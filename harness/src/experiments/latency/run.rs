@@ -15,7 +15,7 @@ use workloads::{Command, Pick, Report, command, report};
 
 use super::params::Params;
 use super::rows::{
-    LatencyBucketRow, LatencyCycleRow, LatencyFlushRow, LatencyPhase, LatencyRow, Side,
+    LatencyBucketRow, LatencyCycleRow, LatencyPhase, LatencyRow, LatencyYardstickRow, Side,
 };
 use crate::experiments::common::lab::Lab;
 use crate::experiments::common::stress::stressed;
@@ -116,8 +116,8 @@ fn resize(bench: &mut VmTestbed, target: u32) -> Result<Resized> {
     Ok(resized)
 }
 
-/// A shrink and the grow that takes it back, under load.
-fn cycle(params: &Params, bench: &mut VmTestbed, seed: u64) -> Result<Cycle> {
+/// A shrink by so many blocks and the grow that takes it back, under load.
+fn cycle(params: &Params, blocks: u32, bench: &mut VmTestbed, seed: u64) -> Result<Cycle> {
     let capacity = bench.guest.ready.capacity;
     bench.guest.start(&params.load(0, seed))?;
     // What the backend measured between two of these looks: quiet time, and
@@ -132,7 +132,7 @@ fn cycle(params: &Params, bench: &mut VmTestbed, seed: u64) -> Result<Cycle> {
         Ok((status, quiet_ns))
     };
     let (first, before_ns) = look(bench, 0)?;
-    let shrink = resize(bench, capacity - params.shrink_blocks())?;
+    let shrink = resize(bench, capacity - blocks)?;
     let (second, between_ns) = look(bench, shrink.elapsed_ns)?;
     let grow = resize(bench, capacity)?;
     let (third, after_ns) = look(bench, grow.elapsed_ns)?;
@@ -159,24 +159,22 @@ fn cycle(params: &Params, bench: &mut VmTestbed, seed: u64) -> Result<Cycle> {
     })
 }
 
-/// The same load with a flush of the backing file by another process, this one.
-fn flush(params: &Params, bench: &mut VmTestbed, seed: u64) -> Result<LatencyFlushRow> {
-    bench.guest.start(&params.load(0, seed))?;
-    thread::sleep(params.wait());
-    let flush_ns = bench.backend.flush_backing()?.as_nanos() as u64;
-    thread::sleep(params.wait());
-    let reports = bench.guest.stop(PATIENCE)?;
-    let (requests, failed) = ends(&reports)?;
-    let stall = reports.iter().find_map(|report| match report {
-        Report::Latency(of) if of.phase == PhaseKind::Quiet => Some(of.longest_stall_ns),
-        _ => None,
-    });
-    Ok(LatencyFlushRow {
+/// The yardstick: a shrink by one block and the grow that takes it back, under the same load.
+fn one_block(bench: &mut VmTestbed, params: &Params, seed: u64) -> Result<LatencyYardstickRow> {
+    let cycle = cycle(params, 1, bench, seed)?;
+    let is_resize = |of: &&Measured| {
+        let is_guest = of.side == Side::Guest;
+        is_guest && matches!(of.phase, LatencyPhase::Shrink | LatencyPhase::Grow)
+    };
+    let resizes = cycle.measured.iter().filter(is_resize);
+    Ok(LatencyYardstickRow {
         cycle: 0,
-        requests,
-        failed,
-        flush_ns,
-        longest_stall_ns: stall.context("the guest did not report its latencies")?,
+        requests: cycle.requests,
+        failed: cycle.failed,
+        shrink_ns: cycle.shrink.elapsed_ns,
+        grow_ns: cycle.grow.elapsed_ns,
+        longest_stall_ns: resizes.map(|of| of.longest_stall_ns).max().unwrap_or(0),
+        agreed: cycle.shrink.agreed && cycle.grow.agreed,
     })
 }
 
@@ -287,7 +285,7 @@ fn prepare(
 
 pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
     let cycles = params.encodings.iter().map(|of| params.cycles_of(*of));
-    let cycles = cycles.chain([params.flush_cycles]);
+    let cycles = cycles.chain([params.block_cycles]);
     let bar = lab.progress.bar("latency", cycles.map(u64::from).sum());
     let mut sums = Sums::new();
     for number in 0..params.cycles {
@@ -300,19 +298,19 @@ pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<
             }
             let seed = lab.seed.wrapping_add(number.into());
             let mut bench = prepare(params, lab, encoding, seed, folder)?;
-            let measured = cycle(params, &mut bench, seed)?;
+            let measured = cycle(params, params.shrink_blocks(), &mut bench, seed)?;
             bench.shut_down()?;
             record(params, (encoding, number), &measured, &mut sums, folder)?;
             bar.inc(1);
         }
-        if number < params.flush_cycles {
+        if number < params.block_cycles {
             let seed = lab.seed.wrapping_add(number.into());
             let mut bench = prepare(params, lab, EncodingName::Compact, seed, folder)?;
-            let flushed = flush(params, &mut bench, seed)?;
+            let measured = one_block(&mut bench, params, seed)?;
             bench.shut_down()?;
-            folder.append(&LatencyFlushRow {
+            folder.append(&LatencyYardstickRow {
                 cycle: number,
-                ..flushed
+                ..measured
             })?;
             bar.inc(1);
         }
