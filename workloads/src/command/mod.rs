@@ -211,6 +211,10 @@ commands! {
         dirty: u8 = 50,
         /// Discard what an earlier cache left. What was dirty in it is lost.
         fresh: bool = false,
+        /// Pages of memory above the cache; 0 for none.
+        memory: u32 = 0,
+        /// What these pages share with the cache.
+        share: Name = Name::of("nothing"),
     }
     /// Reads and writes blocks of the origin disk through the cache.
     "replay" => Replay {

@@ -76,7 +76,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
 
     async fn run_surrender(&self) {
         loop {
-            self.core.borrow_mut().pursue();
+            self.core.borrow_mut().pursue(&[]);
             self.give_up_slots().await;
             self.give_up_metadata().await;
             turn_over().await;

@@ -57,7 +57,7 @@ pub(crate) mod wait;
 mod write_back;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -200,11 +200,17 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         self.run().await;
     }
 
-    /// The hypervisor wants so many blocks now, instead of what it wanted before.
-    pub fn want(&self, count: u32) {
+    /// A read of the block was served above this cache: its eviction policy counts it as a hit.
+    pub fn touch(&self, block: u32) {
+        self.core.borrow_mut().cache.touch(block);
+    }
+
+    /// The hypervisor wants so many blocks now, instead of what it wanted before. The slots of
+    /// the blocks in `spare` go first, and then those that the eviction policy chooses.
+    pub fn want(&self, count: u32, spare: &[u32]) {
         let mut core = self.core.borrow_mut();
         core.wanted = count;
-        core.pursue();
+        core.pursue(spare);
     }
 
     /// Takes up to `max` blocks that can be given to the hypervisor. They are not wanted any more.

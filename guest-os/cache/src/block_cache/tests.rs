@@ -19,14 +19,14 @@ use crate::cache::Admission;
 use crate::device::IoError;
 use crate::eviction::Policy;
 
-const VSSD_BLOCKS: u32 = 64;
+pub(crate) const VSSD_BLOCKS: u32 = 64;
 const ORIGIN_BLOCKS: u32 = 4096;
 
 /// A number that differs each time, by a linear congruence.
-struct Rng(u64);
+pub(crate) struct Rng(pub u64);
 
 impl Rng {
-    fn below(&mut self, limit: u32) -> u32 {
+    pub fn below(&mut self, limit: u32) -> u32 {
         self.0 = self
             .0
             .wrapping_mul(6_364_136_223_846_793_005)
@@ -44,7 +44,7 @@ struct State {
 
 /// A disk on which a transfer takes a random number of polls.
 #[derive(Clone)]
-struct Disk {
+pub(crate) struct Disk {
     state: Rc<RefCell<State>>,
     blocks: u32,
 }
@@ -111,23 +111,23 @@ impl BlockDevice for Disk {
     }
 }
 
-type Task = Pin<Box<dyn Future<Output = ()>>>;
+pub(crate) type Task = Pin<Box<dyn Future<Output = ()>>>;
 
-fn poll(task: &mut Task) -> bool {
+pub(crate) fn poll(task: &mut Task) -> bool {
     let mut context = Context::from_waker(Waker::noop());
     task.as_mut().poll(&mut context).is_ready()
 }
 
 /// A cache, its origin, and what goes on.
-struct Run {
-    cache: Rc<BlockCache<Disk, Disk>>,
+pub(crate) struct Run {
+    pub cache: Rc<BlockCache<Disk, Disk>>,
     origin: Disk,
     work: Task,
-    tasks: Vec<Task>,
+    pub tasks: Vec<Task>,
 }
 
 impl Run {
-    fn open(config: Config, held: Range<u32>, seed: u64) -> Self {
+    pub fn open(config: Config, held: Range<u32>, seed: u64) -> Self {
         let (ssd, origin) = (
             Disk::new(VSSD_BLOCKS, seed),
             Disk::new(ORIGIN_BLOCKS, !seed),
@@ -155,12 +155,12 @@ impl Run {
         }
     }
 
-    fn turn(&mut self) {
+    pub fn turn(&mut self) {
         self.tasks.retain_mut(|task| !poll(task));
         assert!(!poll(&mut self.work), "work never ends");
     }
 
-    fn wait(&mut self, tasks: usize) {
+    pub fn wait(&mut self, tasks: usize) {
         for _ in 0..20_000 {
             if self.tasks.len() <= tasks {
                 return;
@@ -305,7 +305,7 @@ fn ordered_writes_reach_the_origin_in_order() {
         run.write(block, step);
         run.wait(0);
     }
-    run.cache.want(0);
+    run.cache.want(0, &[]);
     for _ in 0..2000 {
         run.turn();
     }

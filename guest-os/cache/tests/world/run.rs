@@ -202,7 +202,7 @@ impl Run {
     /// The hypervisor wants `count` blocks from now on.
     pub fn want(&mut self, count: u32) {
         self.wanted = count;
-        self.cache.want(count);
+        self.cache.want(count, &[]);
     }
 
     /// The hypervisor takes up to `max` of the blocks that it wants. How many it got.

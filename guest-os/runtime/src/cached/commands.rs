@@ -6,7 +6,8 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::cell::Cell;
 
-use guest_cache::{BlockCache, Config, Policy, WritePolicy, WrittenBack};
+use guest_cache::page_cache::OutOfMemory;
+use guest_cache::{BlockCache, Config, PageCache, Policy, WritePolicy, WrittenBack};
 use vssd::block_set::BlockSet;
 use vssd::driver::Fault;
 use workloads::replay::Replay as Accesses;
@@ -26,6 +27,9 @@ use crate::port::{BlkPort, Machine};
 /// of the device.
 type Carried = Result<Result<(), String>, Fault>;
 
+/// Memory that a page cache leaves free: buffers of requests, block sets and reports.
+const SPARE_BYTES: usize = 16 << 20;
+
 fn policy(name: Name) -> Result<Policy, String> {
     name.as_str()
         .parse()
@@ -38,6 +42,30 @@ fn write_policy(name: Name) -> Result<WritePolicy, String> {
         .map_err(|error| format!("{name}: {error}"))
 }
 
+/// So many pages of memory, with as much left free as the guest needs.
+fn page_cache(pages: u32, share: Name) -> Result<Option<PageCache>, String> {
+    let share = share.as_str().parse();
+    let share = share.map_err(|error| format!("invalid `share`: {error}"))?;
+    if pages == 0 {
+        return Ok(None);
+    }
+    let made = PageCache::new(pages, share).and_then(|cache| {
+        let has_spare = Vec::<u8>::new().try_reserve_exact(SPARE_BYTES).is_ok();
+        let fewer = pages.saturating_sub((SPARE_BYTES / ORIGIN_BLOCK) as u32);
+        if has_spare {
+            Ok(cache)
+        } else {
+            Err(OutOfMemory { pages: fewer })
+        }
+    });
+    made.map(Some).map_err(|OutOfMemory { pages: most }| {
+        format!(
+            "{pages} pages do not fit in the guest's memory, which has room for about {most}: \
+             choose a smaller `memory`, or boot the guest with more (-m)"
+        )
+    })
+}
+
 impl<'m, M: Machine> Guest<'m, M> {
     /// Carries out a command of a cache.
     pub(crate) fn carry_out_cached(&mut self, command: Command) -> Carried {
@@ -47,9 +75,9 @@ impl<'m, M: Machine> Guest<'m, M> {
         let Some(open) = &self.cache else {
             return Ok(Err("no cache is open: `cache` opens one".to_string()));
         };
-        let (cache, origin_blocks) = (open.cache(), open.origin_blocks);
+        let (cache, pages, origin_blocks) = (open.cache(), open.pages(), open.origin_blocks);
         match command {
-            Command::Replay(replay) => self.replay(&cache, origin_blocks, replay),
+            Command::Replay(replay) => self.replay(pages.as_deref(), &cache, origin_blocks, replay),
             Command::Stamps(command::Stamps { span }) => {
                 let hardware = Rc::clone(&self.hardware);
                 let writes = Rc::clone(&self.writes);
@@ -89,6 +117,8 @@ impl<'m, M: Machine> Guest<'m, M> {
             bypass,
             dirty,
             fresh,
+            memory,
+            share,
         } = command;
         if self.cache.is_some() {
             return Ok(Err("a cache is open already: `close` it first".to_string()));
@@ -119,6 +149,10 @@ impl<'m, M: Machine> Guest<'m, M> {
         if let Some(reason) = self.unfit_origin(config.write) {
             return Ok(Err(reason));
         }
+        let pages = match page_cache(memory, share) {
+            Ok(pages) => pages,
+            Err(reason) => return Ok(Err(reason)),
+        };
         self.settle()?;
         let capacity = self.geometry.capacity();
         // From here on the cache owns the contents of the blocks.
@@ -151,7 +185,13 @@ impl<'m, M: Machine> Guest<'m, M> {
             lost: opened.lost,
             memory_bytes_per_1000: u32::try_from(memory).unwrap_or(u32::MAX),
         }));
-        self.cache = Some(OpenCache::new(cache, clock, capacity, opened.origin_blocks));
+        self.cache = Some(OpenCache::new(
+            cache,
+            pages,
+            clock,
+            capacity,
+            opened.origin_blocks,
+        ));
         Ok(Ok(()))
     }
 
@@ -176,6 +216,7 @@ impl<'m, M: Machine> Guest<'m, M> {
 
     fn replay(
         &mut self,
+        pages: Option<&PageCache>,
         cache: &GuestCache<'m, M>,
         origin_blocks: u32,
         command: command::Replay,
@@ -226,7 +267,8 @@ impl<'m, M: Machine> Guest<'m, M> {
         let interrupted = move || waiting.get() > at_first;
         let hardware = Rc::clone(&self.hardware);
         let writes = Rc::clone(&self.writes);
-        let replay = Replay::new(&hardware, cache, &writes, &interrupted, source, options);
+        let tiers = (pages, cache);
+        let replay = Replay::new(&hardware, tiers, &writes, &interrupted, source, options);
         let replayed = self.block_on(replay.run())?;
         Ok(replayed.map(|report| self.report(&report)))
     }

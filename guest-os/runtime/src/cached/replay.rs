@@ -10,7 +10,7 @@ use core::cell::{Cell, RefCell};
 use core::future::poll_fn;
 use core::task::Poll;
 
-use guest_cache::{BlockCache, CacheError, Served};
+use guest_cache::{BlockCache, CacheError, PageCache, Tier};
 use workloads::replay::Access;
 
 use super::device::CacheDisk;
@@ -49,6 +49,7 @@ pub type GuestCache<'m, M> = BlockCache<CacheDisk<'m, M>, CacheDisk<'m, M>>;
 pub struct Replay<'a, 'm, M: Machine> {
     hardware: &'a RefCell<Hardware<'m, M>>,
     cache: &'a GuestCache<'m, M>,
+    pages: Option<&'a PageCache>,
     writes: &'a RefCell<Writes>,
     interrupted: &'a dyn Fn() -> bool,
     options: ReplayOptions,
@@ -65,7 +66,7 @@ impl<'a, 'm, M: Machine> Replay<'a, 'm, M> {
     /// A replay that begins now. One without a count ends when it is interrupted.
     pub fn new(
         hardware: &'a Shared<'m, M>,
-        cache: &'a GuestCache<'m, M>,
+        (pages, cache): (Option<&'a PageCache>, &'a GuestCache<'m, M>),
         writes: &'a RefCell<Writes>,
         interrupted: &'a dyn Fn() -> bool,
         source: Source,
@@ -75,6 +76,7 @@ impl<'a, 'm, M: Machine> Replay<'a, 'm, M> {
         Self {
             hardware,
             cache,
+            pages,
             writes,
             interrupted,
             options,
@@ -172,7 +174,10 @@ impl<'a, 'm, M: Machine> Replay<'a, 'm, M> {
     async fn read(&self, block: u32, buffer: &mut [u8]) -> Outcome {
         let began_ns = self.now_ns();
         let reading = self.writes.borrow().begin_read(block);
-        let done = self.cache.read(block, buffer).await;
+        let done = match self.pages {
+            Some(pages) => pages.read(self.cache, block, buffer).await,
+            None => self.cache.read(block, buffer).await.map(Tier::Below),
+        };
         let checked = || !self.options.check || self.writes.borrow_mut().check(reading, buffer);
         self.outcome(began_ns, done, checked)
     }
@@ -180,8 +185,11 @@ impl<'a, 'm, M: Machine> Replay<'a, 'm, M> {
     async fn write(&self, block: u32, buffer: &mut [u8]) -> Outcome {
         let began_ns = self.now_ns();
         let number = self.writes.borrow_mut().issue(block, buffer);
-        let done = self.cache.write(block, buffer).await;
-        let outcome = self.outcome(began_ns, done, || true);
+        let done = match self.pages {
+            Some(pages) => pages.write(self.cache, block, buffer).await,
+            None => self.cache.write(block, buffer).await,
+        };
+        let outcome = self.outcome(began_ns, done.map(Tier::Below), || true);
         let mut writes = self.writes.borrow_mut();
         writes.end(block, number, done.is_ok());
         outcome
@@ -190,12 +198,12 @@ impl<'a, 'm, M: Machine> Replay<'a, 'm, M> {
     fn outcome(
         &self,
         began_ns: u64,
-        done: Result<Served, CacheError>,
+        done: Result<Tier, CacheError>,
         checked: impl FnOnce() -> bool,
     ) -> Outcome {
         match done {
-            Ok(served) => Outcome::Served {
-                served,
+            Ok(tier) => Outcome::Served {
+                tier,
                 elapsed_ns: self.now_ns().saturating_sub(began_ns),
                 is_corrupt: !checked(),
             },

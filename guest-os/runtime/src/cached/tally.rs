@@ -2,7 +2,7 @@
 
 use alloc::collections::VecDeque;
 
-use guest_cache::{Served, Stats};
+use guest_cache::{Served, Stats, Tier};
 use workloads::latency::Histogram;
 use workloads::{Report, report};
 
@@ -14,6 +14,7 @@ const WINDOWS_MAX: usize = 1024;
 /// Hits and misses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
+    memory_hits: u64,
     read_hits: u64,
     read_misses: u64,
     write_hits: u64,
@@ -22,15 +23,16 @@ pub struct Counts {
 }
 
 impl Counts {
-    fn add(&mut self, is_write: bool, served: Served) {
-        let count = match (is_write, served) {
-            (false, Served::Hit) => &mut self.read_hits,
-            (false, _) => &mut self.read_misses,
-            (true, Served::Hit) => &mut self.write_hits,
-            (true, _) => &mut self.write_misses,
+    fn add(&mut self, is_write: bool, tier: Tier) {
+        let count = match (is_write, tier) {
+            (_, Tier::Memory) => &mut self.memory_hits,
+            (false, Tier::Below(Served::Hit)) => &mut self.read_hits,
+            (false, Tier::Below(_)) => &mut self.read_misses,
+            (true, Tier::Below(Served::Hit)) => &mut self.write_hits,
+            (true, Tier::Below(_)) => &mut self.write_misses,
         };
         *count += 1;
-        self.bypassed += u64::from(served == Served::Bypassed);
+        self.bypassed += u64::from(tier == Tier::Below(Served::Bypassed));
     }
 }
 
@@ -48,7 +50,7 @@ pub enum Outcome {
     /// It succeeded.
     Served {
         /// From where.
-        served: Served,
+        tier: Tier,
         /// How long it took.
         elapsed_ns: u64,
         /// The content read is wrong.
@@ -75,6 +77,7 @@ pub struct Tally {
     corrupt: u64,
     stale_ns_max: u64,
     dirty_max: u32,
+    memory_hits: Histogram,
     hits: Histogram,
     misses: Histogram,
     writes: Histogram,
@@ -122,18 +125,20 @@ impl Tally {
             Outcome::Lost => self.lost += 1,
             Outcome::Failed => self.errors += 1,
             Outcome::Served {
-                served: from,
+                tier,
                 elapsed_ns,
                 is_corrupt,
             } => {
-                served = Some(from);
+                served = Some(tier);
                 self.corrupt += u64::from(is_corrupt);
-                self.counts.add(is_write, from);
-                match (is_write, from) {
-                    (true, _) => self.writes.record(elapsed_ns),
-                    (false, Served::Hit) => self.hits.record(elapsed_ns),
-                    (false, _) => self.misses.record(elapsed_ns),
-                }
+                self.counts.add(is_write, tier);
+                let times = match (is_write, tier) {
+                    (true, _) => &mut self.writes,
+                    (false, Tier::Memory) => &mut self.memory_hits,
+                    (false, Tier::Below(Served::Hit)) => &mut self.hits,
+                    (false, Tier::Below(_)) => &mut self.misses,
+                };
+                times.record(elapsed_ns);
             }
         }
         if self.every == 0 {
@@ -142,8 +147,8 @@ impl Tally {
         let place = ((number - self.reported) / self.every) as usize;
         let window = &mut self.windows[place];
         window.ended += 1;
-        if let Some(served) = served {
-            window.counts.add(is_write, served);
+        if let Some(tier) = served {
+            window.counts.add(is_write, tier);
         }
         self.is_sample_due()
     }
@@ -169,6 +174,7 @@ impl Tally {
         Some(Report::CacheSample(report::CacheSample {
             accesses: self.reported,
             at_ns,
+            memory_hits: counts.memory_hits,
             read_hits: counts.read_hits,
             read_misses: counts.read_misses,
             write_hits: counts.write_hits,
@@ -185,6 +191,7 @@ impl Tally {
     /// The totals at the end.
     pub fn report(&self, elapsed_ns: u64, writes: &Writes) -> Report {
         Report::Replayed(report::Replayed {
+            memory_hits: self.counts.memory_hits,
             read_hits: self.counts.read_hits,
             read_misses: self.counts.read_misses,
             write_hits: self.counts.write_hits,
@@ -199,6 +206,7 @@ impl Tally {
             elapsed_ns,
             stale_ns_max: self.stale_ns_max,
             dirty_max: self.dirty_max,
+            memory_buckets: self.memory_hits.buckets(),
             hit_buckets: self.hits.buckets(),
             miss_buckets: self.misses.buckets(),
             write_buckets: self.writes.buckets(),
@@ -212,7 +220,7 @@ mod tests {
 
     fn served(served: Served) -> Outcome {
         Outcome::Served {
-            served,
+            tier: Tier::Below(served),
             elapsed_ns: 5,
             is_corrupt: false,
         }

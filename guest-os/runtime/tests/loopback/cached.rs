@@ -35,6 +35,7 @@ fn run(twin: &mut Twin, script: &str) -> Exit {
 /// What a replay counted.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Replayed {
+    memory_hits: u64,
     hits: u64,
     misses: u64,
     beyond: u64,
@@ -49,6 +50,7 @@ struct Replayed {
 fn replays(reports: &[Report]) -> Vec<Replayed> {
     let replayed = reports.iter().filter_map(|report| match report {
         Report::Replayed(report::Replayed {
+            memory_hits,
             read_hits,
             read_misses,
             write_hits,
@@ -59,11 +61,13 @@ fn replays(reports: &[Report]) -> Vec<Replayed> {
             corrupt,
             acknowledged,
             flushed,
+            memory_buckets,
             hit_buckets,
             miss_buckets,
             write_buckets,
             ..
         }) => Some(Replayed {
+            memory_hits: *memory_hits,
             hits: read_hits + write_hits,
             misses: read_misses + write_misses,
             beyond: *beyond,
@@ -72,7 +76,10 @@ fn replays(reports: &[Report]) -> Vec<Replayed> {
             corrupt: *corrupt,
             acknowledged: *acknowledged,
             flushed: *flushed,
-            measured: total(hit_buckets) + total(miss_buckets) + total(write_buckets),
+            measured: [memory_buckets, hit_buckets, miss_buckets, write_buckets]
+                .map(|of| total(of))
+                .iter()
+                .sum(),
         }),
         _ => None,
     });
@@ -130,6 +137,7 @@ fn what_cannot_be_is_refused_with_a_sentence() {
     let with = || cached(&bytes(ORIGIN_BLOCKS), vec![], "exit\n");
     refused(&mut with(), "cache evict=lucky", "lucky");
     refused(&mut with(), "cache write=lucky", "lucky");
+    refused(&mut with(), "cache share=lucky", "nothing, reads or pages");
     refused(&mut with(), "cache; cache", "open already");
     for command in ["fill", "verify", "read count=1", "stress count=1"] {
         refused(&mut with(), &format!("cache; {command}"), "a cache is open");
@@ -419,4 +427,35 @@ fn a_broken_origin_disk_fails_requests_and_nothing_else() {
     assert!(found.errors > 0, "{found:?}");
     assert_eq!((found.corrupt, found.lost), (0, 0), "{found:?}");
     assert!(found.acknowledged < 2000);
+}
+
+/// Memory serves what it has, the block cache the rest, and every access is counted once; also
+/// while the vSSD shrinks to nothing.
+#[test]
+fn memory_is_a_tier_above_the_cache() {
+    for share in ["nothing", "reads", "pages"] {
+        let origin = bytes(ORIGIN_BLOCKS);
+        let mut twin = cached(&origin, vec![(20, shrink_to(0, PickedBy::Guest))], "exit\n");
+        let script = format!(
+            "cache memory=100 share={share}; \
+             replay workload=zipf:0.9 count=20000 writes=20 depth=16; stamps; close"
+        );
+        assert_eq!(run(&mut twin, &script), Exit::Success);
+        let counts = replay(&twin);
+        let all = counts.memory_hits + counts.hits + counts.misses;
+        assert_eq!((all, counts.measured), (20_000, 20_000), "{share}");
+        assert_eq!(
+            [counts.lost, counts.errors, counts.corrupt],
+            [0; 3],
+            "{share}"
+        );
+        assert!(counts.memory_hits > 2000, "{share}: {counts:?}");
+        let (numbers, bad, lost) = stamps(&twin.reports);
+        assert_eq!((bad, lost), (0, 0), "{share}");
+        assert_eq!(
+            numbers.into_iter().max(),
+            Some(counts.acknowledged),
+            "{share}"
+        );
+    }
 }

@@ -30,12 +30,7 @@ use crate::experiments::common::lab::Lab;
 
 /// A fresh cache, of which a write goes no further for the time being.
 fn cache(evict: Policy) -> Cache {
-    Cache {
-        evict,
-        write: WritePolicy::WriteBack,
-        dirty_percent: 50,
-        fresh: true,
-    }
+    Cache::new(evict, WritePolicy::WriteBack)
 }
 
 /// All that go to every cache, each with its accesses for the cache's code alone.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use guest_cache::Policy;
+use guest_cache::Share;
 use guest_cache::WritePolicy;
 use lab::backend::Backend;
 use lab::native::client::Client;
@@ -36,6 +37,10 @@ pub(crate) struct Cache {
     pub dirty_percent: u8,
     /// Whether it is to forget what an earlier one left.
     pub fresh: bool,
+    /// Pages of memory above it.
+    pub memory: u32,
+    /// What these share with it.
+    pub share: Share,
 }
 
 /// What a guest says when it has opened one.
@@ -56,6 +61,18 @@ pub(crate) struct Opened {
 }
 
 impl Cache {
+    /// A fresh one without memory above it.
+    pub(crate) fn new(evict: Policy, write: WritePolicy) -> Self {
+        Self {
+            evict,
+            write,
+            dirty_percent: 50,
+            fresh: true,
+            memory: 0,
+            share: Share::Nothing,
+        }
+    }
+
     /// Has the guest open it.
     ///
     /// # Errors
@@ -68,6 +85,8 @@ impl Cache {
             bypass: 0,
             dirty: self.dirty_percent,
             fresh: self.fresh,
+            memory: self.memory,
+            share: Name::of(self.share.name()),
         });
         let reports = guest.run(&command, PATIENCE)?;
         let opened = reports.iter().find_map(|report| match report {
@@ -243,6 +262,8 @@ impl Times {
 /// What became of a load.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Replayed {
+    /// Reads that found a page of memory.
+    pub memory_hits: u64,
     /// Reads that hit.
     pub read_hits: u64,
     /// Reads that missed.
@@ -261,6 +282,8 @@ pub(crate) struct Replayed {
     pub stale_ns_max: u64,
     /// The most blocks by which it was behind.
     pub dirty_max: u32,
+    /// Reads from memory.
+    pub from_memory: Times,
     /// Reads from the vSSD.
     pub hits: Times,
     /// Reads from the origin disk.
@@ -280,6 +303,7 @@ impl Replayed {
         let samples = || reports.iter().filter_map(Sample::of).collect();
         let replayed = reports.iter().find_map(|report| match report {
             Report::Replayed(report::Replayed {
+                memory_hits,
                 read_hits,
                 read_misses,
                 write_hits,
@@ -294,10 +318,12 @@ impl Replayed {
                 elapsed_ns,
                 stale_ns_max,
                 dirty_max,
+                memory_buckets,
                 hit_buckets,
                 miss_buckets,
                 write_buckets,
             }) => Some(Self {
+                memory_hits: *memory_hits,
                 read_hits: *read_hits,
                 read_misses: *read_misses,
                 write_hits: *write_hits,
@@ -307,6 +333,7 @@ impl Replayed {
                 elapsed_ns: *elapsed_ns,
                 stale_ns_max: *stale_ns_max,
                 dirty_max: *dirty_max,
+                from_memory: Times::of(memory_buckets),
                 hits: Times::of(hit_buckets),
                 misses: Times::of(miss_buckets),
                 writes: Times::of(write_buckets),

@@ -148,10 +148,8 @@ impl Params {
 
     pub(super) fn cache(&self, write: WritePolicy) -> Cache {
         Cache {
-            evict: self.evict,
-            write,
             dirty_percent: self.raw.loss_dirty_percent as u8,
-            fresh: true,
+            ..Cache::new(self.evict, write)
         }
     }
 

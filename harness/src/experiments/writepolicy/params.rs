@@ -122,10 +122,9 @@ impl Params {
 
     pub(super) fn cache(&self, write: WritePolicy, dirty_percent: u32, fresh: bool) -> Cache {
         Cache {
-            evict: self.evict,
-            write,
             dirty_percent: dirty_percent as u8,
             fresh,
+            ..Cache::new(self.evict, write)
         }
     }
 
