@@ -110,14 +110,12 @@ fn returned_blocks_miss_once() {
 
 #[test]
 fn the_hypervisor_keeps_blocks_that_it_observed_in_use() {
-    for (observer, pick) in [
-        (TrackerName::Lru, Pick::Host(HostPick::Lru)),
-        (TrackerName::Clock, Pick::Host(HostPick::Clock)),
-    ] {
+    for tracked in HostPick::tracked() {
+        let pick = Pick::Host(tracked);
         let mut twin = twin(0);
         twin.resize_to(4000, options(pick, LONG))
             .expect_err("request tracking is off");
-        twin.observe(observer).unwrap();
+        twin.observe(tracked).unwrap();
         let hot = "read workload=hotspot:500,1,0 count=20000 check=false";
         read(&mut twin, hot);
         twin.resize_to(1000, options(pick, LONG)).unwrap();
