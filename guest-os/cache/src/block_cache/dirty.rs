@@ -5,7 +5,8 @@
 //!   written ------------------> dirty ---------------------------------> (gone)
 //!      |                          |  its slot is revoked
 //!      | the write fails          +---------------------> lost, if it was the newest
-//!      +----> (gone)
+//!      +----> (gone)              |  its block is discarded
+//!                                 +---------------------> (gone)
 //! ```
 //!
 //! A version is made when its write arrives, so that what arrives later knows of it.
@@ -57,6 +58,9 @@ pub struct Version {
     pub failures: u32,
     /// An older version was lost, which was not reported because this one replaces it.
     pub covers_loss: bool,
+    /// Its block was discarded: it is dropped instead of written back, and no loss if its slot
+    /// is revoked before.
+    pub is_discarded: bool,
 }
 
 impl Version {
@@ -78,6 +82,7 @@ impl Version {
             becomes_zeros: false,
             failures: 0,
             covers_loss: false,
+            is_discarded: false,
         }
     }
 
@@ -263,6 +268,12 @@ impl Dirty {
         let all = self.by_block.range((block, 0)..=(block, VersionId::MAX));
         let mut newest = all.rev().map(|&(_, id)| id);
         newest.find(|id| self.versions[id].is_valid)
+    }
+
+    /// Whether a version is the only one of its block.
+    pub fn is_only(&self, id: VersionId, block: u32) -> bool {
+        let all = self.by_block.range((block, 0)..=(block, VersionId::MAX));
+        all.map(|&(_, other)| other).eq([id])
     }
 
     /// The version is a stray: it is not in the slot that the cache has for its block.

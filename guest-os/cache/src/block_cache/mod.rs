@@ -6,7 +6,7 @@
 //! polls the futures of its requests, and [`BlockCache::work`] beside them, without wakers.
 //!
 //! ```text
-//!   read, write                         want, revoked, granted
+//!   read, write, discard                want, revoked, granted
 //!        |                                   |
 //!   +----v------- state: no I/O -------------v------------------------+
 //!   | Cache (slots) - lock queues - dirty versions - pending metadata |
@@ -41,6 +41,7 @@
 mod api;
 mod background;
 mod dirty;
+mod discard;
 pub(crate) mod epochs;
 mod flush;
 mod group;
@@ -143,6 +144,28 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         let now_ns = (self.now_ns)();
         let request = self.enter(block, |core| core.arrive_write(block, now_ns));
         async move { self.serve_write(request?, data).await }
+    }
+
+    /// The application will not read a block again before it writes it: the slot of the block
+    /// is free, and what is dirty there need not reach the origin disk. The slot is free when
+    /// this is called. A read before the next write gives what the origin disk has, which may
+    /// be older than what was discarded; so may a read after a crash, even if the discard is
+    /// undone by it.
+    pub fn discard(&self, block: u32) -> impl Future<Output = Result<(), CacheError>> + '_ {
+        let mut core = self.core.borrow_mut();
+        let job = if block < core.origin_blocks {
+            Ok(core.arrive_discard(block))
+        } else {
+            Err(CacheError::Beyond)
+        };
+        drop(core);
+        let request = job.map(|job| job.map(|job| Request::new(self, job)));
+        async move {
+            if let Some(request) = request? {
+                self.serve_discard(request).await;
+            }
+            Ok(())
+        }
     }
 
     fn enter(

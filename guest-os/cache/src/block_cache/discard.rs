@@ -1,0 +1,47 @@
+//! Discards: blocks that the application does not need any longer.
+//!
+//! The slot is free at once for the eviction policy, so a surrender gives it first; whoever
+//! uses it next waits in its queue until the discard has ended. What was dirty is dropped,
+//! unless a later write is ordered after it: then the version is written back in its order, as
+//! if the block had been evicted, and the discard ends in the background.
+//!
+//! The record of the slot is removed like that of any slot whose block is gone: at the latest
+//! before the slot is overwritten [C1] or the block changes on the origin disk [C3]. A crash
+//! before that brings the block back as it was recorded.
+
+use super::BlockCache;
+use super::dirty::{Version, VersionId};
+use super::requests::Request;
+use super::state::Core;
+use super::wait::until;
+use crate::device::BlockDevice;
+
+impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
+    pub(super) async fn serve_discard(&self, mut request: Request<'_, S, O>) {
+        request.acquire().await;
+        if let Some(victim) = request.job.victim {
+            if !self.drop_discarded(victim).await {
+                // A request that is dropped here is brought to its end in the background.
+                return;
+            }
+            request.job.victim = None;
+        }
+        if let Some(slot) = request.slot() {
+            self.core.borrow_mut().free_record(slot);
+        }
+        request.over(());
+    }
+
+    /// Drops a version if its block was discarded; the caller has the lock of its block.
+    /// Returns whether the version is gone.
+    pub(super) async fn drop_discarded(&self, id: VersionId) -> bool {
+        let has = |core: &Core, is: fn(&Version) -> bool| core.dirty.get(id).is_some_and(is);
+        if has(&self.core.borrow(), |version| !version.is_discarded) {
+            return false;
+        }
+        // A write of it to the origin disk that has begun must not end after a later one.
+        until(|| !has(&self.core.borrow(), |version| version.is_in_hand)).await;
+        self.core.borrow_mut().remove_version(id);
+        true
+    }
+}
