@@ -116,6 +116,8 @@ pub struct Replayed {
     pub write_misses: u64,
     /// Accesses of these that went past the cache because they were sequential.
     pub bypassed: u64,
+    /// Blocks of deleted files, whether anyone was told or not.
+    pub discards: u64,
     /// Accesses of a trace to blocks that the origin disk, or the span, does not have.
     pub beyond: u64,
     /// Reads refused because the last write to the block was lost.

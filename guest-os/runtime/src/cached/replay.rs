@@ -11,7 +11,8 @@ use core::future::poll_fn;
 use core::task::Poll;
 
 use guest_cache::{BlockCache, CacheError, Served};
-use workloads::replay::Access;
+use workloads::command::Discard;
+use workloads::replay::{Access, AccessKind};
 
 use super::device::CacheDisk;
 use super::source::{Next, Source};
@@ -34,6 +35,8 @@ pub struct ReplayOptions {
     pub depth: u32,
     /// Blocks from here on are beyond the disk.
     pub end: u32,
+    /// What is done with the blocks of deleted files.
+    pub discard: Discard,
     /// Writes between flushes; 0 for no flush.
     pub flush: u32,
     /// Accesses between samples; 0 for none.
@@ -120,19 +123,15 @@ impl<'a, 'm, M: Machine> Replay<'a, 'm, M> {
         let mut made = 0;
         while let Some(access) = poll_fn(|_| self.next()).await {
             let number = self.tally.borrow_mut().begin();
-            let outcome = match access {
-                Access { block, .. } if block >= self.options.end => Outcome::Beyond,
-                Access {
-                    block,
-                    is_write: true,
-                } => self.write(block, &mut buffer).await,
-                Access {
-                    block,
-                    is_write: false,
-                } => self.read(block, &mut buffer).await,
+            let Access { block, kind } = access;
+            let outcome = match kind {
+                _ if block >= self.options.end => Outcome::Beyond,
+                AccessKind::Read => self.read(block, &mut buffer).await,
+                AccessKind::Write => self.write(block, &mut buffer).await,
+                AccessKind::Discard => self.discard(block).await,
             };
-            self.end(number, access.is_write, outcome);
-            if access.is_write && outcome != Outcome::Beyond {
+            self.end(number, kind, outcome);
+            if kind == AccessKind::Write && outcome != Outcome::Beyond {
                 self.flush_when_due().await;
             }
             made += 1;
@@ -187,6 +186,17 @@ impl<'a, 'm, M: Machine> Replay<'a, 'm, M> {
         outcome
     }
 
+    async fn discard(&self, block: u32) -> Outcome {
+        if self.options.discard == Discard::None {
+            return Outcome::Discarded;
+        }
+        self.writes.borrow_mut().discard(block);
+        match self.cache.discard(block).await {
+            Ok(()) => Outcome::Discarded,
+            Err(_) => Outcome::Beyond,
+        }
+    }
+
     fn outcome(
         &self,
         began_ns: u64,
@@ -206,7 +216,7 @@ impl<'a, 'm, M: Machine> Replay<'a, 'm, M> {
     }
 
     /// Counts an access that has ended, and sends the samples that are due with it.
-    fn end(&self, number: u64, is_write: bool, outcome: Outcome) {
+    fn end(&self, number: u64, kind: AccessKind, outcome: Outcome) {
         let hw = &mut *self.hardware.borrow_mut();
         hw.stepped();
         let now_ns = hw.machine.now_ns();
@@ -214,7 +224,7 @@ impl<'a, 'm, M: Machine> Replay<'a, 'm, M> {
         let stats = self.cache.stats();
         let tally = &mut *self.tally.borrow_mut();
         tally.track(&stats);
-        tally.end(number, is_write, outcome);
+        tally.end(number, kind, outcome);
         let at_ns = now_ns - self.started_ns;
         while let Some(sample) = tally.sample(at_ns, &stats, &self.writes.borrow()) {
             send_report(hw.machine, &sample);

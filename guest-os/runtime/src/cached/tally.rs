@@ -4,6 +4,7 @@ use alloc::collections::VecDeque;
 
 use guest_cache::{Served, Stats};
 use workloads::latency::Histogram;
+use workloads::replay::AccessKind;
 use workloads::{Report, report};
 
 use super::writes::Writes;
@@ -54,6 +55,8 @@ pub enum Outcome {
         /// The content read is wrong.
         is_corrupt: bool,
     },
+    /// The block was discarded, or could have been.
+    Discarded,
     /// There is no such block.
     Beyond,
     /// The last write to the block is lost.
@@ -69,6 +72,7 @@ pub struct Tally {
     begun: u64,
     ended: u64,
     counts: Counts,
+    discards: u64,
     beyond: u64,
     lost: u64,
     errors: u64,
@@ -114,10 +118,12 @@ impl Tally {
     }
 
     /// An access has ended. Returns true when a sample is due.
-    pub fn end(&mut self, number: u64, is_write: bool, outcome: Outcome) -> bool {
+    pub fn end(&mut self, number: u64, kind: AccessKind, outcome: Outcome) -> bool {
         self.ended += 1;
+        let is_write = kind == AccessKind::Write;
         let mut served = None;
         match outcome {
+            Outcome::Discarded => self.discards += 1,
             Outcome::Beyond => self.beyond += 1,
             Outcome::Lost => self.lost += 1,
             Outcome::Failed => self.errors += 1,
@@ -190,6 +196,7 @@ impl Tally {
             write_hits: self.counts.write_hits,
             write_misses: self.counts.write_misses,
             bypassed: self.counts.bypassed,
+            discards: self.discards,
             beyond: self.beyond,
             lost: self.lost,
             errors: self.errors,
@@ -224,11 +231,11 @@ mod tests {
         let writes = Writes::default();
         let stats = Stats::default();
         let numbers: [u64; 5] = core::array::from_fn(|_| tally.begin());
-        assert!(!tally.end(numbers[2], false, served(Served::Hit)));
-        assert!(!tally.end(numbers[3], true, Outcome::Failed));
-        assert!(!tally.end(numbers[1], false, served(Served::Miss)));
+        assert!(!tally.end(numbers[2], AccessKind::Read, served(Served::Hit)));
+        assert!(!tally.end(numbers[3], AccessKind::Write, Outcome::Failed));
+        assert!(!tally.end(numbers[1], AccessKind::Read, served(Served::Miss)));
         assert_eq!(tally.sample(1, &stats, &writes), None);
-        assert!(tally.end(numbers[0], true, served(Served::Bypassed)));
+        assert!(tally.end(numbers[0], AccessKind::Write, served(Served::Bypassed)));
         let mut sample = || match tally.sample(7, &stats, &writes) {
             Some(Report::CacheSample(report::CacheSample {
                 accesses,
@@ -242,16 +249,16 @@ mod tests {
         assert_eq!(sample(), Some((2, 0, 1, 1)));
         assert_eq!(sample(), Some((4, 1, 0, 0)));
         assert_eq!(sample(), None);
-        assert!(!tally.end(numbers[4], false, Outcome::Beyond));
+        assert!(!tally.end(numbers[4], AccessKind::Discard, Outcome::Discarded));
         let Report::Replayed(report::Replayed {
             bypassed,
-            beyond,
+            discards,
             errors,
             ..
         }) = tally.report(9, &writes)
         else {
             panic!("another report");
         };
-        assert_eq!((bypassed, beyond, errors), (1, 1, 1));
+        assert_eq!((bypassed, discards, errors), (1, 1, 1));
     }
 }

@@ -11,7 +11,7 @@ use core::cell::RefCell;
 use core::future::poll_fn;
 use core::task::Poll;
 
-use workloads::replay::Access;
+use workloads::replay::{Access, AccessKind};
 use workloads::trace_disk::{self, BLOCK_BYTES, Header, RECORD_BYTES};
 
 use super::source::Next;
@@ -192,7 +192,11 @@ impl TraceReader {
         }
         Next::Access(Access {
             block: access.block,
-            is_write: access.write,
+            kind: if access.write {
+                AccessKind::Write
+            } else {
+                AccessKind::Read
+            },
         })
     }
 

@@ -18,6 +18,7 @@ use terminal::progress::Progress;
 use vssd_host::emulation::MediaKind;
 use vssd_host::size::ByteSize;
 use workloads::pattern::derive_seed;
+use workloads::replay::AccessKind;
 use workloads::trace::{Beyond, Op, Options};
 
 use super::claims::NO_MEDIUM;
@@ -281,8 +282,11 @@ impl Cell {
 fn of_workload(load: &CacheLoad) -> Result<Input> {
     let mut input = Input::default();
     for access in load.accesses()?.take(load.count as usize) {
-        input.blocks.push(access.block);
-        input.writes.push(access.is_write);
+        // The guest's cache is not told of these either.
+        if access.kind != AccessKind::Discard {
+            input.blocks.push(access.block);
+            input.writes.push(access.kind == AccessKind::Write);
+        }
     }
     Ok(input)
 }

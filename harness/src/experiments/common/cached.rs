@@ -10,8 +10,9 @@ use lab::native::client::Client;
 use lab::testbed::{Disks, GuestChannel};
 use lab::vm_host::VmTestbed;
 use results::store::RunFolder;
+use workloads::command::Discard;
 use workloads::latency::{Bucket, quantile_ns, total};
-use workloads::replay::{Access, Replay};
+use workloads::replay::{Access, AccessKind, Replay};
 use workloads::{Command, Name, Report, Workload, command, report};
 
 use crate::experiments::common::lab::Lab;
@@ -127,6 +128,7 @@ impl CacheLoad {
             depth: self.depth,
             span: self.span,
             writes: self.writes_percent,
+            discard: Discard::None,
             flush: self.flush,
             every: self.every,
             check: true,
@@ -162,7 +164,9 @@ impl CacheLoad {
     /// When the workload has no accesses, or no writes.
     pub(crate) fn writes(&self, count: usize) -> Result<Vec<u32>> {
         ensure!(self.writes_percent > 0, "a load without writes");
-        let writes = self.accesses()?.filter(|access| access.is_write);
+        let writes = self
+            .accesses()?
+            .filter(|access| access.kind == AccessKind::Write);
         Ok(writes.take(count).map(|access| access.block).collect())
     }
 }
@@ -285,6 +289,7 @@ impl Replayed {
                 write_hits,
                 write_misses,
                 bypassed: _,
+                discards: _,
                 beyond,
                 lost,
                 errors,

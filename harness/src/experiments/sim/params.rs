@@ -67,7 +67,7 @@ pub(crate) struct Params {
 /// Parses a workload; the error lists the kinds.
 pub(crate) fn parse_workload(text: &str) -> Result<Workload, String> {
     text.parse().map_err(|_| {
-        format!("invalid workload `{text}`; expected zipf:EXPONENT, gaussian:MEAN,SD, uniform, sequential, hotspot:BLOCKS,SHARE,SPEED")
+        format!("invalid workload `{text}`; expected zipf:EXPONENT, gaussian:MEAN,SD, uniform, sequential, hotspot:BLOCKS,SHARE,SPEED, files:TEMP_SHARE[,LIFETIME]")
     })
 }
 
