@@ -26,10 +26,23 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
             }
             request.job.victim = None;
         }
-        if let Some(slot) = request.slot() {
-            self.core.borrow_mut().free_record(slot);
+        if !request.job.is_announced {
+            if let Some(slot) = request.slot() {
+                self.core.borrow_mut().free_record(slot);
+            }
+        } else if request.settle().await.is_ok() {
+            self.announce(&request).await;
         }
         request.over(());
+    }
+
+    /// Tells the vSSD that the slot of a settled discard is empty, if that is asked for. The
+    /// record of the slot is gone before, lest a crash find zeros where it names a block [C1],
+    /// and the slot is locked until the vSSD has answered, lest it forget what comes next.
+    pub(super) async fn announce(&self, request: &Request<'_, S, O>) {
+        if let Some(slot) = request.slot().filter(|_| request.job.is_announced) {
+            self.discard_slot(slot).await;
+        }
     }
 
     /// Drops a version if its block was discarded; the caller has the lock of its block.

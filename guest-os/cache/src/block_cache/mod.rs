@@ -150,11 +150,15 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
     /// is free, and what is dirty there need not reach the origin disk. The slot is free when
     /// this is called. A read before the next write gives what the origin disk has, which may
     /// be older than what was discarded; so may a read after a crash, even if the discard is
-    /// undone by it.
-    pub fn discard(&self, block: u32) -> impl Future<Output = Result<(), CacheError>> + '_ {
+    /// undone by it. With `is_announced` the vSSD is told that the slot is empty.
+    pub fn discard(
+        &self,
+        block: u32,
+        is_announced: bool,
+    ) -> impl Future<Output = Result<(), CacheError>> + '_ {
         let mut core = self.core.borrow_mut();
         let job = if block < core.origin_blocks {
-            Ok(core.arrive_discard(block))
+            Ok(core.arrive_discard(block, is_announced))
         } else {
             Err(CacheError::Beyond)
         };

@@ -58,6 +58,8 @@ pub struct Job {
     pub is_settled: bool,
     /// The slot may have been written.
     pub has_begun: bool,
+    /// The vSSD is told that the slot is empty.
+    pub is_announced: bool,
 }
 
 /// All but the disks.
@@ -259,7 +261,7 @@ impl Core {
 
     /// The application discards a block: its slot is free from now on. A job, if the block was
     /// cached, to end what is under way there.
-    pub fn arrive_discard(&mut self, block: u32) -> Option<Job> {
+    pub fn arrive_discard(&mut self, block: u32, is_announced: bool) -> Option<Job> {
         let slot = self.cache.find(block)?;
         if let Some(id) = self.dirty.current(slot, block)
             && self.may_drop(id, block)
@@ -267,7 +269,9 @@ impl Core {
         {
             version.is_discarded = true;
         }
-        Some(self.discard(block, slot))
+        let mut job = self.discard(block, slot);
+        job.is_announced = is_announced;
+        Some(job)
     }
 
     /// Whether the origin disk may go without a version of a discarded block. Where the order
@@ -343,6 +347,7 @@ impl Core {
             was_restored: false,
             is_settled: false,
             has_begun: false,
+            is_announced: false,
         }
     }
 

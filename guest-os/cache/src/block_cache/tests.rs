@@ -109,6 +109,12 @@ impl BlockDevice for Disk {
         self.take_time().await;
         Ok(())
     }
+
+    async fn discard(&self, block: u32) -> Result<(), IoError> {
+        self.take_time().await;
+        self.state.borrow_mut().blocks.remove(&block);
+        Ok(())
+    }
 }
 
 type Task = Pin<Box<dyn Future<Output = ()>>>;
@@ -188,7 +194,8 @@ impl Run {
     fn discard(&mut self, block: u32) {
         let cache = self.cache.clone();
         let mut task: Task = Box::pin(async move {
-            cache.discard(block).await.expect("a block of the disk");
+            let discarded = cache.discard(block, block.is_multiple_of(2)).await;
+            discarded.expect("a block of the disk");
         });
         if !poll(&mut task) {
             self.tasks.push(task);
@@ -411,7 +418,7 @@ fn a_dirty_block_that_is_discarded_is_not_written_back() {
     run.read(1, 0);
     run.wait(0);
     assert_eq!(
-        poll_once(run.cache.discard(ORIGIN_BLOCKS)),
+        poll_once(run.cache.discard(ORIGIN_BLOCKS, true)),
         Poll::Ready(Err(CacheError::Beyond))
     );
 }

@@ -177,9 +177,11 @@ impl Run {
     /// A discard is made.
     pub fn discard(&mut self, block: u32) {
         let (cache, model) = (self.cache.clone(), self.model.clone());
+        let is_announced = self.world.rng.below(2) == 0;
         self.world.spawn(format!("discard {block}"), async move {
             model.borrow_mut().discarding(block);
-            cache.discard(block).await.expect("a block of the disk");
+            let discarded = cache.discard(block, is_announced).await;
+            discarded.expect("a block of the disk");
         });
     }
 

@@ -9,6 +9,7 @@ use core::cell::Cell;
 use guest_cache::{BlockCache, Config, Policy, WritePolicy, WrittenBack};
 use vssd::block_set::BlockSet;
 use vssd::driver::Fault;
+use workloads::command::Discard;
 use workloads::replay::Replay as Accesses;
 use workloads::{Command, Name, Report, Workload, command, report};
 
@@ -20,7 +21,7 @@ use super::stamps::read_stamps;
 use super::trace::TraceReader;
 use crate::guest::Guest;
 use crate::hardware::ORIGIN_BLOCK;
-use crate::port::{BlkPort, Machine};
+use crate::port::{BlkPort, Machine, feature};
 
 /// The result of a command: done, or the reason why not, as a sentence. The outer error is a fault
 /// of the device.
@@ -193,6 +194,11 @@ impl<'m, M: Machine> Guest<'m, M> {
             every,
             check,
         } = command;
+        if discard == Discard::Device && !self.takes_discards() {
+            return Ok(Err(
+                "the vSSD takes no discards: replay with discard=cache or discard=none".to_string(),
+            ));
+        }
         let span = match span {
             0 => origin_blocks,
             span => span,
@@ -231,6 +237,11 @@ impl<'m, M: Machine> Guest<'m, M> {
         let replay = Replay::new(&hardware, cache, &writes, &interrupted, source, options);
         let replayed = self.block_on(replay.run())?;
         Ok(replayed.map(|report| self.report(&report)))
+    }
+
+    fn takes_discards(&self) -> bool {
+        let hw = &mut *self.hardware.borrow_mut();
+        hw.machine.port().features() & feature::DISCARD != 0
     }
 
     /// Waits for dirty blocks to be written back, after which everything acknowledged

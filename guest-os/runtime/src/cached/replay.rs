@@ -191,7 +191,8 @@ impl<'a, 'm, M: Machine> Replay<'a, 'm, M> {
             return Outcome::Discarded;
         }
         self.writes.borrow_mut().discard(block);
-        match self.cache.discard(block).await {
+        let is_announced = self.options.discard == Discard::Device;
+        match self.cache.discard(block, is_announced).await {
             Ok(()) => Outcome::Discarded,
             Err(_) => Outcome::Beyond,
         }

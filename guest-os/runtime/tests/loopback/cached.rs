@@ -6,10 +6,11 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use guest_cache::Policy;
-use guest_runtime::port::Exit;
+use guest_runtime::port::{Exit, feature};
 use vssd::device::PickedBy;
 use vssd::wire::Encoding;
 use workloads::latency::total;
+use workloads::replay::{Access, AccessKind, Replay as Accesses};
 use workloads::{Report, Workload, report};
 
 use crate::world::{Action, BLOCK, Bytes, MemoryDisk, Twin, shrink_to, twin, twin_of};
@@ -205,6 +206,75 @@ fn hits_and_misses_are_those_of_the_policy_at_any_depth() {
             assert!(found.acknowledged.abs_diff(6000) < 300, "{found:?}");
         }
     }
+}
+
+/// What an eviction policy alone does with files, and how many blocks of them are discarded.
+fn simulated_files(policy: Policy, slots: u32, is_told: bool, count: u64) -> (u64, u64, u64) {
+    let workload: Workload = "files:0.7,500".parse().unwrap();
+    let mut replay = Accesses::new(workload, 3000, 5, 0, 0).unwrap();
+    let mut cache = policy.cache(BLOCKS);
+    cache.grow(BLOCKS - slots..BLOCKS);
+    let (mut hits, mut discards) = (0, 0);
+    for _ in 0..count {
+        let Access { block, kind } = replay.next_access();
+        if kind == AccessKind::Discard {
+            discards += 1;
+            if is_told {
+                cache.discard(block);
+            }
+        } else if cache.access(block).is_some() {
+            hits += 1;
+        } else {
+            drop(cache.admit(block));
+        }
+    }
+    (hits, count - discards - hits, discards)
+}
+
+#[test]
+fn blocks_of_deleted_files_free_their_slots_if_the_cache_is_told() {
+    let discarded = |reports: &[Report]| {
+        reports.iter().find_map(|report| match report {
+            Report::Replayed(report::Replayed { discards, .. }) => Some(*discards),
+            _ => None,
+        })
+    };
+    for policy in [Policy::Lru, Policy::Arc] {
+        for (discard, depth) in [("none", 8), ("cache", 1), ("cache", 32), ("device", 32)] {
+            let mut twin = cached(&bytes(ORIGIN_BLOCKS), vec![], "exit\n");
+            let script = format!(
+                "cache evict={policy}; replay workload=files:0.7,500 span=3000 seed=5 \
+                 count=20000 depth={depth} flush=100 discard={discard}"
+            );
+            run(&mut twin, &script);
+            let (slots, ..) = opened(&twin.reports);
+            let (hits, misses, discards) =
+                simulated_files(policy, slots, discard != "none", 20_000);
+            let found = replay(&twin);
+            let what = format!("{policy} {discard} {depth}");
+            assert_eq!((found.hits, found.misses), (hits, misses), "{what}");
+            assert_eq!(
+                (found.errors, found.corrupt, found.lost),
+                (0, 0, 0),
+                "{what}"
+            );
+            assert_eq!(discarded(&twin.reports), Some(discards), "{what}");
+            let told = twin.host.borrow().discards;
+            assert_eq!(told > 0, discard == "device", "{what}: {told}");
+        }
+    }
+}
+
+#[test]
+fn a_disk_that_takes_no_discards_gets_none() {
+    let mut twin = cached(&bytes(ORIGIN_BLOCKS), vec![], "exit\n");
+    twin.port.features &= !feature::DISCARD;
+    run(
+        &mut twin,
+        "cache; replay workload=files:0.5 count=100 discard=device",
+    );
+    let failures = failures(&twin.reports);
+    assert!(failures[0].contains("takes no discards"), "{failures:?}");
 }
 
 #[test]

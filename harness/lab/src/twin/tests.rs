@@ -201,6 +201,23 @@ fn replay(twin: &mut Twin, line: &str) -> [u64; 8] {
     }
 }
 
+/// A vSSD in memory is told of free slots as one under QEMU is, and forgets what was there.
+#[test]
+fn discards_reach_the_vssd() {
+    let counts = ["none", "cache", "device"].map(|discard| {
+        let mut twin = cached_twin(None);
+        run(&mut twin, "cache evict=lru dirty=90");
+        let line = format!(
+            "replay workload=files:0.6,1000 span=20000 count=30000 discard={discard} flush=500"
+        );
+        let counts = replay(&mut twin, &line);
+        assert_eq!(counts[4..], [0; 4], "{discard}");
+        counts
+    });
+    assert_eq!(counts[1], counts[2]);
+    assert_ne!(counts[0], counts[1]);
+}
+
 /// The number of the last write to each of the first `span` blocks.
 fn stamps(twin: &mut Twin, span: u32) -> Vec<u64> {
     let reports = run(twin, &format!("stamps span={span}"));
