@@ -107,6 +107,9 @@ pub struct Dirty {
     pub has_ended: bool,
     /// Versions of it.
     pub in_epoch: u32,
+    /// The epoch whose versions are being brought to the origin disk, or are to be again after a
+    /// failure.
+    pub applying: Option<u32>,
     /// Writes under way, by epoch.
     under_way: BTreeMap<u32, u32>,
     /// Versions, by block, that are not in the slot where the cache would have it.

@@ -10,9 +10,8 @@
 //! before that brings the block back as it was recorded.
 
 use super::BlockCache;
-use super::dirty::{Version, VersionId};
+use super::dirty::VersionId;
 use super::requests::Request;
-use super::state::Core;
 use super::wait::until;
 use crate::device::BlockDevice;
 
@@ -46,14 +45,24 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
     }
 
     /// Drops a version if its block was discarded; the caller has the lock of its block.
-    /// Returns whether the version is gone.
+    /// Returns whether the version is gone. One of an epoch that has begun to reach the origin
+    /// disk stays: the journal may have it, and the epoch is there as a whole before the next.
     pub(super) async fn drop_discarded(&self, id: VersionId) -> bool {
-        let has = |core: &Core, is: fn(&Version) -> bool| core.dirty.get(id).is_some_and(is);
-        if has(&self.core.borrow(), |version| !version.is_discarded) {
+        let may_drop = {
+            let core = self.core.borrow();
+            let applying = core.dirty.applying.filter(|_| core.is_ordered());
+            let version = core.dirty.get(id);
+            version.is_none_or(|it| it.is_discarded && applying != Some(it.epoch))
+        };
+        if !may_drop {
             return false;
         }
         // A write of it to the origin disk that has begun must not end after a later one.
-        until(|| !has(&self.core.borrow(), |version| version.is_in_hand)).await;
+        until(|| {
+            let core = self.core.borrow();
+            core.dirty.get(id).is_none_or(|version| !version.is_in_hand)
+        })
+        .await;
         self.core.borrow_mut().remove_version(id);
         true
     }
