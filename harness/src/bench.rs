@@ -84,8 +84,8 @@ pub(crate) struct ResizeOptions {
 /// Options of `harness bench cache`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct CacheOptions {
-    /// Workload: zipf:EXPONENT, gaussian:MEAN,SD, uniform, sequential or
-    /// hotspot:BLOCKS,SHARE,SPEED.
+    /// Workload: zipf:EXPONENT, gaussian:MEAN,SD, uniform, sequential,
+    /// hotspot:BLOCKS,SHARE,SPEED or files:TEMP_SHARE[,LIFETIME].
     #[arg(long, default_value = "zipf:0.99")]
     workload: Workload,
     /// Number of blocks of the workload's disk.

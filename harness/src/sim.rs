@@ -21,8 +21,8 @@ pub(crate) struct SimArgs {
     trace: Option<PathBuf>,
     #[command(flatten)]
     read: ReadArgs,
-    /// Synthetic workload instead of a trace: zipf:EXPONENT, gaussian:MEAN,SD, uniform, sequential
-    /// or hotspot:BLOCKS,SHARE,SPEED.
+    /// Synthetic workload instead of a trace: zipf:EXPONENT, gaussian:MEAN,SD, uniform, sequential,
+    /// hotspot:BLOCKS,SHARE,SPEED or files:TEMP_SHARE[,LIFETIME].
     #[arg(long, value_name = "WORKLOAD")]
     workload: Option<Workload>,
     /// Number of blocks of the workload's disk.

@@ -218,6 +218,9 @@ fn replays_count_the_same_on_both() {
         "replay workload=gaussian:100000,4000 seed=3 writes=50 count=40000 every=7000 depth=100",
         "replay workload=sequential start=5000 count=3000",
         "close",
+        "cache evict=lru write=write-back fresh=true memory=1000 share=reads",
+        "replay workload=zipf:0.9 span=50000 writes=20 count=40000 every=5000",
+        "close",
     ];
     for line in script {
         let command: workloads::Command = line.parse().unwrap();
@@ -247,6 +250,7 @@ fn counted(report: &Report) -> Option<Vec<u64>> {
         ),
         Report::CacheSample(report::CacheSample {
             accesses,
+            memory_hits,
             read_hits,
             read_misses,
             write_hits,
@@ -254,12 +258,14 @@ fn counted(report: &Report) -> Option<Vec<u64>> {
             ..
         }) => Some(vec![
             *accesses,
+            *memory_hits,
             *read_hits,
             *read_misses,
             *write_hits,
             *write_misses,
         ]),
         Report::Replayed(report::Replayed {
+            memory_hits,
             read_hits,
             read_misses,
             write_hits,
@@ -274,7 +280,14 @@ fn counted(report: &Report) -> Option<Vec<u64>> {
         }) => {
             assert_eq!([*lost, *errors, *corrupt], [0, 0, 0]);
             let hits = [*read_hits, *read_misses, *write_hits, *write_misses];
-            Some([&hits[..], &[*bypassed, *beyond, *acknowledged]].concat())
+            Some(
+                [
+                    &[*memory_hits],
+                    &hits[..],
+                    &[*bypassed, *beyond, *acknowledged],
+                ]
+                .concat(),
+            )
         }
         _ => None,
     }

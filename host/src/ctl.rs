@@ -130,12 +130,13 @@ enum Ask {
         /// Name of the vSSD.
         vssd: String,
     },
-    /// Track requests, for `--pick lru` or `--pick clock`.
+    /// Track requests, for a `--pick` of the same name.
     #[command(alias = "observe")]
     Track {
         /// Name of the vSSD.
         vssd: String,
         /// What to track.
+        #[arg(value_parser = tracker_parser())]
         tracker: TrackerName,
     },
     /// Set the encoding of block sets; the guest's driver starts a new session.
@@ -200,6 +201,13 @@ struct ResizeOptions {
 fn pick_parser() -> impl TypedValueParser<Value = Pick> {
     let value = |pick: Pick| PossibleValue::new(pick.name()).help(pick.about());
     PossibleValuesParser::new(Pick::all().map(value)).try_map(|name| name.parse::<Pick>())
+}
+
+/// Accepts the names of [`TrackerName`], with a help text for each.
+fn tracker_parser() -> impl TypedValueParser<Value = TrackerName> {
+    let value = |tracker: TrackerName| PossibleValue::new(tracker.name()).help(tracker.about());
+    PossibleValuesParser::new(TrackerName::all().map(value))
+        .try_map(|name| name.parse::<TrackerName>())
 }
 
 /// The options of [`ResizeOptions`] that concern a grow: nothing is picked or taken.

@@ -7,7 +7,7 @@ use vssd::device::ResizeError;
 
 use crate::pool::allocator::Refusal;
 use crate::size::Blocks;
-use workloads::Pick;
+use workloads::{HostPick, Pick};
 
 /// Why a resize did not start.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -43,11 +43,11 @@ pub enum StartError {
     /// The guest does not hold a block that is to be taken.
     #[error("block {0} is not held by the guest; nothing was taken")]
     NotHeld(u32),
-    /// The pick needs request tracking, which is off.
+    /// Requests are not tracked for this pick.
     #[error(
-        "this pick needs request tracking, which is off: enable it with `vssdctl track NAME lru` (or `clock`)"
+        "pick `{0}` needs request tracking for it, which is off: enable it with `vssdctl track NAME {0}`"
     )]
-    NotTracked,
+    NotTracked(HostPick),
 }
 
 /// No vSSD driver answers that could pick blocks that its guest can spare.

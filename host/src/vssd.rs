@@ -34,7 +34,7 @@ use crate::clock::Clock;
 use crate::latency::Activity;
 use crate::log_limit::LogLimit;
 use crate::notifier::Notifier;
-use crate::pick::Tracker;
+use crate::pick::{TooManyBlocks, Tracker};
 use crate::pool::volume::Volume;
 use crate::pool::{Pool, Store};
 use crate::stats::Stats;
@@ -276,9 +276,18 @@ impl Vssd {
     }
 
     /// Tracks requests for `pick` from now on, or stops tracking. Earlier tracking is discarded.
-    pub fn track(&self, pick: Option<HostPick>) {
-        let tracker = pick.and_then(|pick| Tracker::new(pick, self.geometry.capacity()));
+    ///
+    /// # Errors
+    /// When it has too many blocks for the pick; tracking is then as before.
+    pub fn track(&self, pick: Option<HostPick>) -> Result<(), TooManyBlocks> {
+        // What changes ownership meanwhile is seen at the next change, or by the pick.
+        let held = self.volume.held();
+        let tracker = match pick {
+            Some(pick) => Tracker::new(pick, &held)?,
+            None => None,
+        };
         self.stats().tracker = tracker;
+        Ok(())
     }
 
     /// Sets how block sets travel; the driver starts a new session for it.

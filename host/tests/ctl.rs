@@ -161,6 +161,23 @@ fn picks_by_use_need_tracking() {
     // One bit for each block is kept now, and four bytes no more.
     let status = site.vssdctl(&["status", "--json"]);
     assert!(out(&status).contains(r#""kind":"clock","memory_bytes":128"#));
+    assert_eq!(code(&site.vssdctl(&["track", "vm1", "2q"])), 0);
+    let refused = shrink("arc");
+    assert!(
+        err(&refused).contains("`vssdctl track NAME arc`"),
+        "{}",
+        err(&refused)
+    );
+    assert_eq!(code(&shrink("2q")), 4);
+    let status = site.vssdctl(&["status", "--json"]);
+    assert!(out(&status).contains(r#""kind":"2q""#));
+    let unknown = site.vssdctl(&["track", "vm1", "belady"]);
+    assert_eq!(code(&unknown), 2);
+    assert!(
+        err(&unknown).contains("w-tiny-lfu, lirs"),
+        "{}",
+        err(&unknown)
+    );
     assert_eq!(code(&site.vssdctl(&["observe", "vm1", "none"])), 0);
     assert_eq!(code(&shrink("lru")), 1);
     // The earlier spellings of the command and of --pick.

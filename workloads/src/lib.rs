@@ -11,7 +11,7 @@
 //! - [`pattern`]: which blocks a workload touches, from a seed
 //! - [`content`]: what a block contains, from a seed
 //! - [`stamp`]: what a block behind a cache contains, from a seed and the order of writes
-//! - [`replay`]: which blocks a replay accesses, and which of them it writes
+//! - [`replay`]: which blocks a replay accesses, and how
 //! - [`name`]: names of what other crates define
 //! - [`latency`]: histograms of latencies
 //! - [`trace_disk`]: a recorded trace as a disk that a guest replays

@@ -5,8 +5,8 @@
 //! testbed sets it to a [`GuestPick`]. The names here are those of commands, parameters,
 //! rows and the control protocol.
 //!
-//! What a cache evicts when it is full is another question, with policies of its own
-//! (`guest_cache::Policy`).
+//! What a cache evicts when it is full is another question. Its policies (`guest_cache::Policy`)
+//! are also ways for the hypervisor to pick, under the same names.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -115,6 +115,25 @@ pub enum HostPick {
     /// The hypervisor picks by the clock algorithm (second chance). Needs one reference bit
     /// for each block. (Corbató, "A paging experiment with the Multics system", 1968.)
     Clock,
+    /// The hypervisor picks what FIFO evicts first: the blocks whose first request is oldest.
+    Fifo,
+    /// The hypervisor picks what SIEVE evicts first. (Zhang et al., "SIEVE is simpler than LRU",
+    /// NSDI 2024.)
+    Sieve,
+    /// The hypervisor picks what S3-FIFO evicts first. (Yang et al., "FIFO queues are all you need
+    /// for cache eviction", SOSP 2023.)
+    S3Fifo,
+    /// The hypervisor picks what LFU evicts first: the blocks with the fewest requests.
+    Lfu,
+    /// The hypervisor picks what 2Q evicts first. (Johnson and Shasha, VLDB 1994.)
+    #[strum(serialize = "2q")]
+    TwoQ,
+    /// The hypervisor picks what ARC evicts first. (Megiddo and Modha, FAST 2003.)
+    Arc,
+    /// The hypervisor picks what W-TinyLFU evicts first. (Einziger et al., ACM ToS 2017.)
+    WTinyLfu,
+    /// The hypervisor picks what LIRS evicts first. (Jiang and Zhang, SIGMETRICS 2002.)
+    Lirs,
     /// The hypervisor picks the highest block numbers. This is what cutting off the end of a
     /// disk does.
     Sequential,
@@ -128,9 +147,14 @@ impl HostPick {
         Self::iter()
     }
 
+    /// Those that need a record of the requests to the vSSD.
+    pub fn tracked() -> impl Iterator<Item = Self> {
+        Self::iter().filter(|pick| pick.needs_tracker())
+    }
+
     /// True when it needs a record of the requests to the vSSD.
     pub fn needs_tracker(self) -> bool {
-        matches!(self, Self::Lru | Self::Clock)
+        !matches!(self, Self::Uniform | Self::Sequential | Self::Given)
     }
 
     /// What it knows of the workload, in a few words.
@@ -138,6 +162,11 @@ impl HostPick {
         match self {
             Self::Lru => "the last request to each block that the backend saw",
             Self::Clock => "one reference bit for each block, set by requests",
+            Self::Fifo => "the first request to each block that the backend saw",
+            Self::Lfu => "exact counts of the requests that the backend saw",
+            Self::Sieve | Self::S3Fifo | Self::TwoQ | Self::Arc | Self::WTinyLfu | Self::Lirs => {
+                "the requests that the backend saw, as this policy records them"
+            }
             Self::Uniform | Self::Sequential | Self::Given => "nothing",
         }
     }
@@ -249,8 +278,9 @@ mod tests {
             assert_eq!(serde_json::from_str::<Pick>(&json).unwrap(), pick);
         }
         assert_eq!(
-            "fifo".parse::<Pick>().unwrap_err(),
-            "invalid value `fifo`; expected guest, uniform, lru, clock, sequential, given"
+            "mru".parse::<Pick>().unwrap_err(),
+            "invalid value `mru`; expected guest, uniform, lru, clock, fifo, sieve, s3-fifo, lfu, 2q, \
+             arc, w-tiny-lfu, lirs, sequential, given"
         );
         assert!("fifo".parse::<GuestPick>().unwrap_err().ends_with("refuse"));
     }

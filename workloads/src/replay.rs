@@ -1,4 +1,4 @@
-//! Which blocks a replay of a workload accesses, and which of the accesses are writes.
+//! Which blocks a replay of a workload accesses, and how.
 //!
 //! Guest and harness both use this, so that the harness can compute where each write of a
 //! guest went, and which accesses a cache served.
@@ -10,13 +10,24 @@ use crate::pattern::{PatternError, Rng, Stream, Workload, derive_seed, rng};
 /// The use of randomness that chooses writes.
 const FOR_WRITES: u64 = 1;
 
+/// What an access does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessKind {
+    /// It reads the block.
+    Read,
+    /// It writes the block.
+    Write,
+    /// The block is not read again before it is written.
+    Discard,
+}
+
 /// One access to one block of the origin disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Access {
     /// The block.
     pub block: u32,
-    /// Whether it is written.
-    pub is_write: bool,
+    /// What is done to it.
+    pub kind: AccessKind,
 }
 
 /// An endless sequence of accesses.
@@ -29,7 +40,7 @@ pub struct Replay {
 
 impl Replay {
     /// The accesses of `workload` to the first `span` blocks of a disk from number `start`
-    /// on, `percent` of a hundred of them writes.
+    /// on, `percent` of a hundred of them writes, unless the workload has its own.
     ///
     /// # Errors
     /// When the workload has no such sequence.
@@ -49,10 +60,15 @@ impl Replay {
 
     /// The next access.
     pub fn next_access(&mut self) -> Access {
-        Access {
-            block: self.stream.next_block(),
-            is_write: self.writes.random_range(0..100) < self.percent,
-        }
+        let (block, kind) = self.stream.next_access();
+        let kind = kind.unwrap_or_else(|| {
+            if self.writes.random_range(0..100) < self.percent {
+                AccessKind::Write
+            } else {
+                AccessKind::Read
+            }
+        });
+        Access { block, kind }
     }
 }
 
@@ -70,7 +86,11 @@ mod tests {
                 .collect::<alloc::vec::Vec<_>>()
         };
         let (none, some, all) = (take(0), take(30), take(100));
-        let writes = |of: &[Access]| of.iter().filter(|access| access.is_write).count();
+        let writes = |of: &[Access]| {
+            of.iter()
+                .filter(|access| access.kind == AccessKind::Write)
+                .count()
+        };
         assert_eq!((writes(&none), writes(&all)), (0, 20_000));
         assert!((5_700..6_300).contains(&writes(&some)));
         let blocks = |of: &[Access]| of.iter().map(|a| a.block).collect::<alloc::vec::Vec<_>>();

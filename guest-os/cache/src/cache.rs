@@ -13,7 +13,10 @@
 //!
 //! The policy sees cached slots only. Without a slot a cache lets nothing in.
 
+use alloc::vec::Vec;
+
 use crate::eviction::Eviction;
+use crate::eviction::lru::Lru;
 use crate::table::{List, Place, Table};
 
 /// Slots that a cache may have: 256 GiB of 4 KiB blocks. Half of what a table can
@@ -71,6 +74,16 @@ pub struct Cache<P> {
     policy: P,
     capacity: u32,
     len: u32,
+}
+
+impl Cache<Lru> {
+    /// All blocks, the one requested last first.
+    pub fn by_recency(&self) -> Vec<u32> {
+        let slots = self.table.backwards(self.table.list(FREE + 1));
+        let mut blocks: Vec<_> = slots.map(|slot| self.table.block(slot)).collect();
+        blocks.reverse();
+        blocks
+    }
 }
 
 impl<P: Eviction> Cache<P> {
@@ -132,6 +145,13 @@ impl<P: Eviction> Cache<P> {
             None => self.policy.missed(block),
         }
         found
+    }
+
+    /// A request for `block` that another tier served: a hit, if it is cached.
+    pub fn touch(&mut self, block: u32) {
+        if let Some(slot) = self.table.find(block) {
+            self.policy.hit(&mut self.table, slot, block);
+        }
     }
 
     /// The slot of `block`, without this being a request.

@@ -1,6 +1,6 @@
 //! Disks as the cache uses them: runs of 4 KiB blocks, read and written by futures.
 
-use core::future::Future;
+use core::future::{Future, ready};
 
 /// Bytes of a block.
 pub const BLOCK_LEN: usize = 4096;
@@ -53,6 +53,16 @@ pub trait BlockDevice {
     /// # Errors
     /// When the device failed it; nothing is known to be durable then.
     fn flush(&self) -> impl Future<Output = Result<(), IoError>>;
+
+    /// Says that what is in a block is of no value: it reads as it was or as zeros until it is
+    /// written again. A device may have no use for that.
+    ///
+    /// # Errors
+    /// When the device failed it.
+    fn discard(&self, block: u32) -> impl Future<Output = Result<(), IoError>> {
+        let _ = block;
+        ready(Ok(()))
+    }
 }
 
 impl<T: BlockDevice> BlockDevice for &T {
@@ -74,5 +84,9 @@ impl<T: BlockDevice> BlockDevice for &T {
 
     fn flush(&self) -> impl Future<Output = Result<(), IoError>> {
         (**self).flush()
+    }
+
+    fn discard(&self, block: u32) -> impl Future<Output = Result<(), IoError>> {
+        (**self).discard(block)
     }
 }

@@ -14,6 +14,7 @@
 //! - [`table`]: block to slot and back, and the lists that policies keep, in
 //!   12 bytes a slot and a word a hash bucket
 //! - [`block_cache`]: requests for blocks, served from the vSSD or the origin disk
+//! - [`page_cache`]: pages of memory above it
 //! - [`write_policy`]: where a written block goes, and when it reaches the origin
 #![no_std]
 #![forbid(unsafe_code)]
@@ -28,6 +29,7 @@ pub mod device;
 pub mod eviction;
 pub mod metadata;
 pub mod origin_journal;
+pub mod page_cache;
 mod permutation;
 pub mod table;
 pub mod write_policy;
@@ -37,4 +39,5 @@ pub use block_cache::{
 };
 pub use cache::{Admission, Cache, Cached, Revoked};
 pub use eviction::{AnyCache, Eviction, Policy};
+pub use page_cache::{PageCache, Share, Tier};
 pub use write_policy::WritePolicy;

@@ -236,8 +236,9 @@ fn crash_in_every_way(write: WritePolicy) {
         Habits::FAULTY,
     ];
     for seed in 0..seeds() {
-        for (way, habits) in (0..).zip(&ways) {
-            crash_everywhere(write, SMALL, habits, seed * 4 + way);
+        for (way, habits) in (0..).zip(ways) {
+            crash_everywhere(write, SMALL, &habits, seed * 4 + way);
+            crash_everywhere(write, SMALL, &habits.discarding(), 2000 + seed * 4 + way);
         }
     }
 }

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::mem::offset_of;
 use core::sync::atomic::{Ordering, fence};
 
-use guest_runtime::port::{BlkConfig, BlkOp, BlkPort, BlkStatus, feature};
+use guest_runtime::port::{BlkConfig, BlkOp, BlkPort, BlkStatus, DiscardRange, feature};
 use virtio_drivers::queue::VirtQueue;
 use virtio_drivers::transport::Transport;
 use zerocopy::little_endian::{U32, U64};
@@ -19,8 +19,12 @@ use crate::transport::{OpenError, PciTransport};
 /// The features about a disk's limits. EVENT_IDX and INDIRECT_DESC stay off: `VirtQueue`'s
 /// notification check by index is not safe when the index wraps, and chains of three descriptors
 /// gain nothing from a table.
-const FEATURES: u64 =
-    feature::SIZE_MAX | feature::SEG_MAX | feature::RO | feature::BLK_SIZE | feature::FLUSH;
+const FEATURES: u64 = feature::SIZE_MAX
+    | feature::SEG_MAX
+    | feature::RO
+    | feature::BLK_SIZE
+    | feature::FLUSH
+    | feature::DISCARD;
 
 /// Bytes that a buffer must be able to have: a block of a cache or of a trace.
 const SIZE_MAX_LEAST: usize = 4096;
@@ -57,6 +61,7 @@ const CONTROL_STRIDE: usize = 32;
 const VIRTIO_BLK_T_IN: u32 = 0;
 const VIRTIO_BLK_T_OUT: u32 = 1;
 const VIRTIO_BLK_T_FLUSH: u32 = 4;
+const VIRTIO_BLK_T_DISCARD: u32 = 11;
 const VIRTIO_BLK_S_OK: u8 = 0;
 const VIRTIO_BLK_S_UNSUPP: u8 = 2;
 /// Not a status of the standard: a request that returns with it has failed.
@@ -174,6 +179,7 @@ impl Requests {
             BlkOp::Read => VIRTIO_BLK_T_IN,
             BlkOp::Write => VIRTIO_BLK_T_OUT,
             BlkOp::Flush => VIRTIO_BLK_T_FLUSH,
+            BlkOp::Discard => VIRTIO_BLK_T_DISCARD,
         };
         let control = self.control.range(slot * CONTROL_STRIDE, CONTROL_STRIDE);
         // SAFETY: the slot's part of the control memory, which the device does
@@ -255,7 +261,7 @@ impl Requests {
         let queue = &mut self.queue;
         match request.op {
             BlkOp::Read => action(queue, &[header], &mut [data, status]),
-            BlkOp::Write => action(queue, &[header, data], &mut [status]),
+            BlkOp::Write | BlkOp::Discard => action(queue, &[header, data], &mut [status]),
             BlkOp::Flush => action(queue, &[header], &mut [status]),
         }
     }
@@ -294,7 +300,16 @@ impl BlkPort for Disk {
     }
 
     fn submit(&mut self, slot: usize, op: BlkOp, sector: u64, len: usize) {
-        self.requests.submit(slot, InFlight { op, len }, sector);
+        if op != BlkOp::Discard {
+            return self.requests.submit(slot, InFlight { op, len }, sector);
+        }
+        assert!(
+            self.features & feature::DISCARD != 0,
+            "a discard for a disk that takes none"
+        );
+        let len = DiscardRange::new(sector, len).write(self.requests.buffer(slot));
+        // The sector of the header is of no use to a discard (virtio 1.2, 5.2.6).
+        self.requests.submit(slot, InFlight { op, len }, 0);
     }
 
     fn kick(&mut self) {

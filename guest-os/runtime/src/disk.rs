@@ -45,7 +45,7 @@ pub enum Choice {
 /// A request to a run of whole blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockRequest {
-    /// Read, write or flush.
+    /// What it does.
     pub op: BlkOp,
     /// First block; 0 for a flush.
     pub first: u32,

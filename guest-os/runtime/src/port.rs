@@ -20,6 +20,8 @@ pub enum BlkOp {
     Write,
     /// VIRTIO_BLK_T_FLUSH: earlier completed writes become durable.
     Flush,
+    /// VIRTIO_BLK_T_DISCARD: the device may forget what is there.
+    Discard,
 }
 
 /// The status byte of a finished virtio-blk request (virtio 1.2, 5.2.6).
@@ -77,6 +79,40 @@ pub mod feature {
     pub const BLK_SIZE: u64 = 1 << 6;
     /// The device takes VIRTIO_BLK_T_FLUSH. Without it, a write is durable when it ends.
     pub const FLUSH: u64 = 1 << 9;
+    /// The device takes VIRTIO_BLK_T_DISCARD.
+    pub const DISCARD: u64 = 1 << 13;
+}
+
+/// The one range of a discard, as its request carries it (virtio 1.2, 5.2.6).
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct DiscardRange {
+    /// The first sector.
+    pub sector: U64,
+    /// Number of sectors.
+    pub sectors: U32,
+    /// No flag is for discards.
+    pub flags: U32,
+}
+
+const _: () = assert!(size_of::<DiscardRange>() == 16);
+
+impl DiscardRange {
+    /// The range of `len` bytes, whole sectors.
+    pub fn new(sector: u64, len: usize) -> Self {
+        Self {
+            sector: sector.into(),
+            sectors: ((len / SECTOR_LEN) as u32).into(),
+            flags: U32::ZERO,
+        }
+    }
+
+    /// Writes it to the front of a request's buffer. Returns how many bytes that are.
+    pub fn write(&self, buffer: &mut [u8]) -> usize {
+        let bytes = self.as_bytes();
+        buffer[..bytes.len()].copy_from_slice(bytes);
+        bytes.len()
+    }
 }
 
 /// The request queue of a virtio-blk disk, as its driver sees it: a set of *slots*,
@@ -102,7 +138,9 @@ pub trait BlkPort {
 
     /// Puts a request on queue 0 (a flush only where the device takes one, and else it has
     /// succeeded), using the first `len` bytes of the slot's
-    /// buffer (0 for a flush). The device may not see it before [`kick`].
+    /// buffer (0 for a flush). A discard, which only a device with [`feature::DISCARD`] takes, is
+    /// of `len` bytes of the disk, and its range is written to the buffer. The device may not
+    /// see a request before [`kick`].
     ///
     /// # Panics
     /// When the slot has a request in flight, does not exist or is shorter

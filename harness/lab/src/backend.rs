@@ -15,6 +15,7 @@ use vssd_host::control::protocol::{
 };
 use vssd_host::emulation::MediaKind;
 use vssd_host::size::{Amount, ByteSize};
+use workloads::HostPick;
 
 use crate::process::Process;
 use crate::testbed::ResizeOptions;
@@ -203,11 +204,11 @@ impl Backend {
         }
     }
 
-    /// Sets how requests are tracked.
-    pub fn observe(&self, observer: TrackerName) -> Result<()> {
+    /// Has requests tracked for a pick.
+    pub fn observe(&self, pick: HostPick) -> Result<()> {
         let request = Request::Track {
             vssd: FIRST.to_owned(),
-            tracker: observer,
+            tracker: TrackerName(Some(pick)),
         };
         match self.client(Some(STATUS_PATIENCE))?.call(&request)? {
             Reply::Ok => Ok(()),

@@ -9,10 +9,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use vssd_host::control::protocol::{EncodingName, Resized, TrackerName, VssdStatus};
+use vssd_host::control::protocol::{EncodingName, Resized, VssdStatus};
 use vssd_host::emulation::MediaKind;
 use vssd_host::size::ByteSize;
-use workloads::{Command, Pick, Report, command, report};
+use workloads::{Command, HostPick, Pick, Report, command, report};
 
 /// How guest and device are connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -181,8 +181,8 @@ pub trait Testbed {
     /// with it.
     fn set_encoding(&mut self, encoding: EncodingName) -> Result<()>;
 
-    /// Sets how the backend tracks requests.
-    fn observe(&mut self, observer: TrackerName) -> Result<()>;
+    /// Has the backend track requests for a pick.
+    fn observe(&mut self, pick: HostPick) -> Result<()>;
 
     /// The backend's last log line.
     fn last_log_line(&self) -> String;

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tempfile::TempDir;
-use vssd_host::control::protocol::{EncodingName, Resized, TrackerName, VssdStatus};
+use vssd_host::control::protocol::{EncodingName, Resized, VssdStatus};
 use vssd_host::size::ByteSize;
+use workloads::HostPick;
 
 use crate::accel::Accel;
 use crate::backend::{Backend, BackendConfig, Resizer};
@@ -244,8 +245,8 @@ impl Testbed for VmTestbed {
         self.backend.set_encoding(encoding)
     }
 
-    fn observe(&mut self, observer: TrackerName) -> Result<()> {
-        self.backend.observe(observer)
+    fn observe(&mut self, pick: HostPick) -> Result<()> {
+        self.backend.observe(pick)
     }
 
     fn last_log_line(&self) -> String {

@@ -8,6 +8,7 @@ use guest_cache::cache::MAX_SLOTS;
 use terminal::interrupt;
 use terminal::progress::Progress;
 use workloads::Workload;
+use workloads::replay::{AccessKind, Replay};
 use workloads::trace::{Op, Options};
 
 use crate::trace::pass;
@@ -21,7 +22,7 @@ const STRIDE: usize = 1 << 16;
 pub struct Input {
     /// The block of each access.
     pub blocks: Vec<u32>,
-    /// Whether each access is a write; empty when all are reads.
+    /// Whether each access is a write; those beyond the end are reads.
     pub writes: Vec<bool>,
     /// Number of distinct blocks.
     pub distinct: u32,
@@ -65,7 +66,8 @@ impl Input {
         Ok(input)
     }
 
-    /// `requests` reads of a workload on `blocks` blocks.
+    /// `requests` accesses of a workload on `blocks` blocks: reads, unless the workload has
+    /// its own writes. The blocks of deleted files stay as they are.
     ///
     /// # Errors
     /// When a number is out of range, or the workload is invalid for this many blocks.
@@ -84,25 +86,34 @@ impl Input {
             (1..=MAX_SLOTS).contains(&blocks),
             "invalid --blocks {blocks}; expected 1 to {MAX_SLOTS}"
         );
-        let stream = workload.stream(blocks, seed, 0);
-        let mut stream = stream.with_context(|| format!("the workload {workload}"))?;
+        let replay = Replay::new(workload, blocks, seed, 0, 0);
+        let mut replay = replay.with_context(|| format!("the workload {workload}"))?;
+        let accesses = core::iter::repeat_with(|| replay.next_access());
+        let accesses = accesses.filter(|access| access.kind != AccessKind::Discard);
         let mut numbers = vec![u32::MAX; blocks as usize];
-        let mut input = Self {
-            what: format!("{requests} reads of {workload} on {blocks} blocks, seed {seed}"),
-            ..Self::default()
-        };
+        let mut input = Self::default();
         input.blocks.reserve(requests as usize);
-        for at in 0..requests {
-            let number = &mut numbers[stream.next_block() as usize];
+        for (at, access) in (0..requests).zip(accesses) {
+            let number = &mut numbers[access.block as usize];
             if *number == u32::MAX {
                 *number = input.distinct;
                 input.distinct += 1;
             }
             input.blocks.push(*number);
+            if access.kind == AccessKind::Write {
+                input.writes.resize(input.blocks.len() - 1, false);
+                input.writes.push(true);
+            }
             if (at as usize).is_multiple_of(STRIDE) {
                 interrupt::check()?;
             }
         }
+        let kind = if input.writes.is_empty() {
+            "reads"
+        } else {
+            "accesses"
+        };
+        input.what = format!("{requests} {kind} of {workload} on {blocks} blocks, seed {seed}");
         Ok(input)
     }
 

@@ -20,6 +20,7 @@ pub(crate) mod correctness;
 pub(crate) mod direct_io;
 pub mod eviction;
 pub mod experiment;
+pub(crate) mod knowledge;
 pub mod latency;
 pub(crate) mod media;
 pub(crate) mod overhead;
@@ -42,6 +43,7 @@ pub static ALL: &[&dyn Entry] = &[
     &blockcache::BlockCache,
     &writepolicy::WritePolicy,
     &shrinkcache::ShrinkCache,
+    &knowledge::Knowledge,
     &sim::Sim,
     &bench_io::BenchIo,
     &bench_resize::BenchResize,

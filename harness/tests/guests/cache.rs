@@ -158,3 +158,26 @@ fn flushed_writes_survive_a_killed_guest() {
     }
     bench.shut_down().unwrap();
 }
+
+#[test]
+fn pages_that_do_not_fit_in_memory_are_refused() {
+    let vm_host = vm_host(Machine::Q35, Accel::Tcg);
+    let mut bench = cached_bench(&vm_host);
+    for pages in ["60000", "4000000000"] {
+        let line = format!("cache memory={pages} fresh=true");
+        let refused = bench.guest.run(&line.parse().unwrap(), PATIENCE);
+        let reason = refused.unwrap_err().to_string();
+        assert!(
+            reason.contains(pages) && reason.contains("choose a smaller `memory`"),
+            "{reason}"
+        );
+    }
+    // Nothing of them is left.
+    run(&mut bench, "cache memory=20000 fresh=true");
+    let reports = run(
+        &mut bench,
+        "replay workload=zipf:0.9 span=20000 count=20000",
+    );
+    assert_eq!(replayed(&reports).0, [0, 0, 0]);
+    bench.shut_down().unwrap();
+}

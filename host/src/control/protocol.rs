@@ -220,7 +220,7 @@ mod tests {
             let line = format!(r#"{{"op":"{op}","vssd":"vm1","observer":"lru"}}"#);
             serde_json::from_str::<Request>(&line).unwrap()
         };
-        let tracker = TrackerName::Lru;
+        let tracker = TrackerName(Some(workloads::HostPick::Lru));
         let vssd = "vm1".to_owned();
         assert_eq!(parse("track"), Request::Track { vssd, tracker });
         assert_eq!(parse("observe"), parse("track"));

@@ -19,8 +19,8 @@ use workloads::{HostPick, Pick};
 
 use super::protocol::{
     ActivityLatency, Change, Connection, CountersStatus, LatencyStatus, MAX_LINE, OperationLatency,
-    PoolStatus, Rate, Reply, Request, Resize, Resized, Status, TrackerStatus, UnderWay, VssdStatus,
-    end_label,
+    PoolStatus, Rate, Reply, Request, Resize, Resized, Status, TrackerName, TrackerStatus,
+    UnderWay, VssdStatus, end_label,
 };
 use super::selection::Selection;
 use crate::backend::Backend;
@@ -205,9 +205,10 @@ impl Control {
                 vssd.set_encoding((*encoding).into());
                 Reply::Ok
             }),
-            Request::Track { vssd, tracker } => self.find(vssd).map(|vssd| {
-                vssd.track((*tracker).into());
-                Reply::Ok
+            Request::Track { vssd, tracker } => self.find(vssd).and_then(|vssd| {
+                let tracked = vssd.track(tracker.0);
+                tracked.map_err(|error| format!("track {}: {error}", vssd.name))?;
+                Ok(Reply::Ok)
             }),
             Request::Latency { vssd, reset } => self
                 .find(vssd)
@@ -407,7 +408,7 @@ pub fn status(vssd: &Vssd, until: Instant) -> VssdStatus {
         driver: view.driver,
         encoding: view.encoding.into(),
         tracker: TrackerStatus {
-            kind: stats.tracker.as_ref().map(Tracker::serves).into(),
+            kind: TrackerName(stats.tracker.as_ref().map(Tracker::serves)),
             memory_bytes: stats.tracker.as_ref().map_or(0, Tracker::memory_bytes) as u64,
         },
         resize: under_way,

@@ -4,7 +4,6 @@ use virtio_bindings::virtio_blk::{VIRTIO_BLK_ID_BYTES, VIRTIO_BLK_S_IOERR};
 use vm_memory::VolatileSlice;
 use vssd::block_set::spans;
 use vssd::error::Reject;
-use vssd::units::SECTOR_SIZE;
 
 use super::pass::{Pass, submit};
 use super::slot::{Failure, Step, clear};
@@ -198,13 +197,10 @@ impl Pass<'_> {
 
     /// Releases the physical blocks of whole blocks, and overwrites the rest.
     pub(super) fn zero(&mut self, index: usize) {
-        let block_size = u64::from(self.vssd.geometry.block_size());
         let slot = &self.queue.slots[index];
-        let begin = slot.request.sector * u64::from(SECTOR_SIZE);
-        let end = begin + slot.request.bytes;
         let (first, last) = (slot.first, slot.first + slot.count);
-        let whole_first = begin.div_ceil(block_size) as u32;
-        let whole_last = (end / block_size) as u32;
+        let whole = slot.request.whole_blocks(self.vssd.geometry.block_size());
+        let (whole_first, whole_last) = (whole.start, whole.end);
         if whole_first < whole_last {
             let pool = &*self.vssd.pool;
             let mut state = pool.state_for_io(&mut self.stats.latency, self.activity);

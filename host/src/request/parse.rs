@@ -3,6 +3,8 @@
 //! A chain comes from a guest and may contain anything. An invalid request is refused with an error
 //! if the chain has a status byte, and affects no other request.
 
+use std::ops;
+
 use virtio_bindings::virtio_blk::{
     VIRTIO_BLK_T_DISCARD, VIRTIO_BLK_T_FLUSH, VIRTIO_BLK_T_GET_ID, VIRTIO_BLK_T_IN,
     VIRTIO_BLK_T_OUT, VIRTIO_BLK_T_WRITE_ZEROES,
@@ -70,6 +72,14 @@ pub struct Request {
 }
 
 impl Request {
+    /// The blocks that it covers completely.
+    pub(super) fn whole_blocks(self, block_size: u32) -> ops::Range<u32> {
+        let block_size = u64::from(block_size);
+        let begin = self.sector * u64::from(SECTOR_SIZE);
+        let end = begin + self.bytes;
+        begin.div_ceil(block_size) as u32..(end / block_size) as u32
+    }
+
     /// The operation under which its time is counted; none for a request of the ID.
     pub(super) fn measured(self) -> Option<Operation> {
         match self.op {

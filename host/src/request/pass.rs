@@ -193,13 +193,28 @@ impl<'a> Pass<'a> {
             };
             Step::Ended { status, len: 1 }
         })?;
-        if matches!(slot.request.op, Op::Read | Op::Write)
-            && !slot.request.zeros
-            && let Some(tracker) = &mut self.stats.tracker
-        {
-            tracker.accessed(slot.first, slot.count);
+        if self.stats.tracker.is_some() {
+            self.track(slot);
         }
         Ok(())
+    }
+
+    /// Shows the tracker a request, in the order of admission, which is that of requests to the
+    /// same blocks.
+    fn track(&mut self, slot: &Slot) {
+        let Some(tracker) = &mut self.stats.tracker else {
+            return;
+        };
+        match slot.request.op {
+            Op::Read | Op::Write if !slot.request.zeros => {
+                tracker.accessed(slot.first, slot.count);
+            }
+            Op::Zero => {
+                let whole = slot.request.whole_blocks(self.vssd.geometry.block_size());
+                tracker.discarded(whole.start, whole.len() as u32);
+            }
+            _ => {}
+        }
     }
 
     /// Starts a parked request if nothing blocks it.

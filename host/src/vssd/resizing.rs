@@ -67,8 +67,8 @@ impl Vssd {
                 Ok(_) => counters.commands += 1,
                 Err(reject) => counters.reject(reject),
             }
-            counters.moved(held, state.device.granted().len());
         }
+        self.moved(held, state);
         let new_driver = matches!(result, Ok(Opcode::Hello | Opcode::Confirm));
         state.message_bytes += message_bytes as u64;
         state.device_ns += self.now_ns() - now;
@@ -111,8 +111,11 @@ impl Vssd {
         }
         let tracked = self.stats().tracker.as_ref().map(Tracker::serves);
         let host_pick = request.pick.of_host();
-        if host_pick.is_some_and(HostPick::needs_tracker) && tracked != host_pick {
-            return Err(StartError::NotTracked);
+        if let Some(pick) = host_pick
+            && pick.needs_tracker()
+            && tracked != host_pick
+        {
+            return Err(StartError::NotTracked(pick));
         }
         let held = state.device.granted().len();
         let (capacity, block_size) = (self.geometry.capacity(), self.geometry.block_size());
@@ -272,6 +275,20 @@ impl Vssd {
         }
     }
 
+    /// Counts the blocks that changed ownership since the guest held `before`, and reports them to
+    /// the tracker.
+    fn moved(&self, before: u32, state: &State) {
+        let granted = state.device.granted();
+        if granted.len() == before {
+            return;
+        }
+        let stats = &mut *self.stats();
+        stats.counters.moved(before, granted.len());
+        if let Some(tracker) = &mut stats.tracker {
+            tracker.follow(granted);
+        }
+    }
+
     /// Acts on the state after any change: takes the blocks that are due at `now`, keeps an
     /// outcome, wakes the worker for an event. Returns true when a resize ended.
     pub(super) fn follow(&self, state: &mut State, now: u64) -> bool {
@@ -291,16 +308,14 @@ impl Vssd {
             let held = state.device.granted().len();
             // A failure has been logged, and has ended the resize.
             let _ = state.device.revoke(&picks, now, &mut state.store);
-            let after = state.device.granted().len();
-            self.stats().counters.moved(held, after);
+            self.moved(held, state);
             state.device_ns += self.now_ns() - now;
         }
         if state.device.grant_due() > 0 {
             let held = state.device.granted().len();
             // As above.
             let _ = state.device.grant(now, &mut state.store);
-            let after = state.device.granted().len();
-            self.stats().counters.moved(held, after);
+            self.moved(held, state);
             state.device_ns += self.now_ns() - now;
         }
         state.device.tick(self.now_ns());

@@ -34,6 +34,18 @@ pub enum Enforce {
     Device,
 }
 
+/// What a guest does with the blocks of deleted files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display, strum::EnumString)]
+#[strum(serialize_all = "kebab-case")]
+pub enum Discard {
+    /// Nothing.
+    None,
+    /// The cache frees their slots.
+    Cache,
+    /// The cache frees their slots, and the vSSD is told that these are empty.
+    Device,
+}
+
 /// The 2017 workload, which is the default of every `workload`.
 pub const DEFAULT_WORKLOAD: Workload = Workload {
     pattern: Pattern::Gaussian {
@@ -211,6 +223,10 @@ commands! {
         dirty: u8 = 50,
         /// Discard what an earlier cache left. What was dirty in it is lost.
         fresh: bool = false,
+        /// Pages of memory above the cache; 0 for none.
+        memory: u32 = 0,
+        /// What these pages share with the cache.
+        share: Name = Name::of("nothing"),
     }
     /// Reads and writes blocks of the origin disk through the cache.
     "replay" => Replay {
@@ -227,8 +243,10 @@ commands! {
         depth: u32 = DEFAULT_DEPTH,
         /// Blocks of the origin disk that the workload uses; 0 for all of them.
         span: u32 = 0,
-        /// Writes in a hundred accesses of a workload; a trace has its own.
+        /// Writes in a hundred accesses of a workload; a trace and files have their own.
         writes: u32 = 0,
+        /// What is done with the blocks of deleted files.
+        discard: Discard = Discard::None,
         /// A flush after so many writes; 0 for none.
         flush: u32 = 0,
         /// A [`CacheSample`](crate::Report::CacheSample) after so many accesses; 0 for none.

@@ -22,6 +22,7 @@ fn workload() -> impl Strategy<Value = Workload> {
                 speed,
             }
         }),
+        (0f64..1.0, any::<u32>()).prop_map(|(share, lifetime)| Pattern::Files { share, lifetime }),
     ];
     let phase = prop_oneof![
         Just(None),
@@ -33,6 +34,11 @@ fn workload() -> impl Strategy<Value = Workload> {
 fn command() -> impl Strategy<Value = Command> {
     let pick = proptest::sample::select(GuestPick::all().collect::<Vec<_>>());
     let enforce = prop_oneof![Just(Enforce::Driver), Just(Enforce::Device)];
+    let discard = prop_oneof![
+        Just(Discard::None),
+        Just(Discard::Cache),
+        Just(Discard::Device)
+    ];
     prop_oneof![
         Just(Command::Info),
         Just(Command::Flush),
@@ -85,30 +91,39 @@ fn command() -> impl Strategy<Value = Command> {
             ),
         any::<u32>().prop_map(|held| Command::Wait(Wait { held })),
         (
-            "[a-z0-9-]{1,16}",
-            "[a-z0-9-]{1,16}",
+            ["[a-z0-9-]{1,16}", "[a-z0-9-]{1,16}", "[a-z0-9-]{1,16}"],
             any::<[u8; 2]>(),
-            any::<u32>(),
+            any::<[u32; 2]>(),
             any::<bool>()
         )
-            .prop_map(|(evict, write, [promote, dirty], bypass, fresh)| {
+            .prop_map(|(names, [promote, dirty], [bypass, memory], fresh)| {
+                let [evict, write, share] = names.map(|name| Name::of(&name));
                 Command::Cache(Cache {
-                    evict: Name::of(&evict),
-                    write: Name::of(&write),
+                    evict,
+                    write,
                     promote,
                     bypass,
                     dirty,
                     fresh,
+                    memory,
+                    share,
                 })
             }),
         (
             proptest::option::of(workload()),
             any::<[u64; 4]>(),
             any::<[u32; 4]>(),
+            discard,
             any::<bool>()
         )
             .prop_map(
-                |(workload, [seed, start, count, every], [depth, span, writes, flush], check)| {
+                |(
+                    workload,
+                    [seed, start, count, every],
+                    [depth, span, writes, flush],
+                    discard,
+                    check,
+                )| {
                     Command::Replay(Replay {
                         workload,
                         seed,
@@ -117,6 +132,7 @@ fn command() -> impl Strategy<Value = Command> {
                         depth,
                         span,
                         writes,
+                        discard,
                         flush,
                         every,
                         check,
@@ -154,7 +170,7 @@ fn defaults_are_written_out() {
         "stress count=0 seed=1 depth=32 writes=50 latency=false",
         "cache evict=lru write=write-back promote=1 bypass=0 dirty=50 fresh=false",
         "replay workload=gaussian:20000,8192 seed=1 start=0 count=0 depth=32 span=0 writes=0 \
-         flush=0 every=0 check=true",
+         discard=none flush=0 every=0 check=true",
         "stamps span=0",
         "write-back",
         "close",

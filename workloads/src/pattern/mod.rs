@@ -8,6 +8,7 @@
 //! beginning. A stream can start anywhere on that axis, so that a sample of
 //! the past and the reads to come are of the same workload, at their own times.
 
+mod files;
 mod gaussian;
 mod hotspot;
 mod sequential;
@@ -15,11 +16,15 @@ mod uniform;
 mod workload;
 mod zipf;
 
+use alloc::boxed::Box;
 use core::fmt;
 
 use rand::{Rng as _, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
+use crate::replay::AccessKind;
+
+pub use files::{DEFAULT_LIFETIME, FilesError};
 pub use gaussian::GaussianError;
 pub use hotspot::HotspotError;
 pub use workload::{PhaseChange, Workload};
@@ -72,6 +77,14 @@ pub enum Pattern {
         /// Blocks by which the window moves on with every access.
         speed: f64,
     },
+    /// Files that are created, extended, read, rewritten and deleted: it has its own writes,
+    /// and discards. A sequence of blocks leaves the discards out.
+    Files {
+        /// Share of the written blocks that are those of temporary files, 0 to 1.
+        share: f64,
+        /// Mean lifetime of these, accesses.
+        lifetime: u32,
+    },
 }
 
 /// Why a pattern cannot be drawn from.
@@ -85,6 +98,8 @@ pub enum PatternError {
     Zipf(ZipfError),
     /// The hotspot cannot be.
     Hotspot(HotspotError),
+    /// The files cannot be.
+    Files(FilesError),
 }
 
 impl fmt::Display for PatternError {
@@ -94,6 +109,7 @@ impl fmt::Display for PatternError {
             Self::Gaussian(error) => error.fmt(f),
             Self::Zipf(error) => error.fmt(f),
             Self::Hotspot(error) => error.fmt(f),
+            Self::Files(error) => error.fmt(f),
         }
     }
 }
@@ -107,6 +123,7 @@ enum Family {
     Zipf(zipf::Zipf),
     Sequential(sequential::Sequential),
     Hotspot(hotspot::Hotspot),
+    Files(Box<files::Files>),
 }
 
 /// An endless sequence of block numbers.
@@ -126,7 +143,8 @@ impl Pattern {
         Workload::from(*self).stream(capacity, seed, start)
     }
 
-    fn family(&self, capacity: u32, seed: u64) -> Result<Family, PatternError> {
+    /// The family from access `start` on: one with a history has gone through it.
+    fn family(&self, capacity: u32, seed: u64, start: u64) -> Result<Family, PatternError> {
         if capacity == 0 {
             return Err(PatternError::NoBlocks);
         }
@@ -148,14 +166,29 @@ impl Pattern {
                 hotspot::Hotspot::new(blocks, share, speed, capacity, rng)
                     .map_err(PatternError::Hotspot)?,
             ),
+            Self::Files { share, lifetime } => Family::Files(Box::new(
+                files::Files::new(share, lifetime, capacity, start, rng)
+                    .map_err(PatternError::Files)?,
+            )),
         })
     }
 }
 
 impl Stream {
-    /// The next block number.
+    /// The next block number that is read or written.
     #[inline]
     pub fn next_block(&mut self) -> u32 {
+        loop {
+            match self.next_access() {
+                (_, Some(AccessKind::Discard)) => {}
+                (block, _) => return block,
+            }
+        }
+    }
+
+    /// The next block number, and what the access is where the pattern says so.
+    #[inline]
+    pub(crate) fn next_access(&mut self) -> (u32, Option<AccessKind>) {
         let at = self.at;
         self.at += 1;
         let block = match &mut self.family {
@@ -164,7 +197,17 @@ impl Stream {
             Family::Zipf(family) => family.next_block(),
             Family::Sequential(family) => family.next_block(at),
             Family::Hotspot(family) => family.next_block(at),
+            Family::Files(family) => {
+                let (block, kind) = family.next_access();
+                return (block, Some(kind));
+            }
         };
+        (self.moved(at, block), None)
+    }
+
+    /// Where a block is at this access.
+    #[inline]
+    fn moved(&self, at: u64, block: u32) -> u32 {
         match self.phase {
             Some(phase) if at >= phase.at => {
                 let moved = u64::from(block) + u64::from(phase.offset);
@@ -187,6 +230,11 @@ impl fmt::Display for Pattern {
                 share,
                 speed,
             } => write!(f, "hotspot:{blocks},{share},{speed}"),
+            Self::Files {
+                share,
+                lifetime: DEFAULT_LIFETIME,
+            } => write!(f, "files:{share}"),
+            Self::Files { share, lifetime } => write!(f, "files:{share},{lifetime}"),
         }
     }
 }
@@ -199,7 +247,7 @@ impl fmt::Display for NotAPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
             "not a workload; expected zipf:EXPONENT, gaussian:MEAN,SD, uniform, sequential, \
-             hotspot:BLOCKS,SHARE,SPEED",
+             hotspot:BLOCKS,SHARE,SPEED, files:TEMP_SHARE[,LIFETIME]",
         )
     }
 }
@@ -235,6 +283,16 @@ impl core::str::FromStr for Pattern {
                     blocks: blocks.parse().map_err(|_| NotAPattern)?,
                     share: share.parse().map_err(|_| NotAPattern)?,
                     speed: speed.parse().map_err(|_| NotAPattern)?,
+                })
+            }
+            ("files", rest) => {
+                let (share, lifetime) = match rest.split_once(',') {
+                    Some((share, lifetime)) => (share, lifetime.parse().map_err(|_| NotAPattern)?),
+                    None => (rest, DEFAULT_LIFETIME),
+                };
+                Ok(Self::Files {
+                    share: share.parse().map_err(|_| NotAPattern)?,
+                    lifetime,
                 })
             }
             _ => Err(NotAPattern),

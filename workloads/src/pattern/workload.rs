@@ -3,7 +3,7 @@
 use core::fmt;
 use core::str::FromStr;
 
-use super::{NotAPattern, Pattern, PatternError, Stream};
+use super::{FilesError, NotAPattern, Pattern, PatternError, Stream};
 
 /// From an access on, every block number is another: the working set moves as
 /// a whole, and what was learned of it before is of no use any more.
@@ -43,8 +43,11 @@ impl Workload {
     /// Streams of one seed draw the same numbers wherever they start: give each
     /// use of a workload a seed of its own.
     pub fn stream(&self, capacity: u32, seed: u64, start: u64) -> Result<Stream, PatternError> {
+        if self.phase.is_some() && matches!(self.pattern, Pattern::Files { .. }) {
+            return Err(PatternError::Files(FilesError::Phase));
+        }
         Ok(Stream {
-            family: self.pattern.family(capacity, seed)?,
+            family: self.pattern.family(capacity, seed, start)?,
             capacity,
             at: start,
             phase: self.phase,
@@ -84,6 +87,8 @@ impl FromStr for Workload {
 
 #[cfg(test)]
 mod tests {
+    use alloc::string::ToString;
+
     use super::*;
 
     #[test]
@@ -97,6 +102,23 @@ mod tests {
     }
 
     #[test]
+    fn files_have_a_lifetime_or_the_default_and_no_phase() {
+        let refused = |text: &str| {
+            let workload: Workload = text.parse().unwrap();
+            workload.stream(1000, 1, 0).unwrap_err()
+        };
+        let error = refused("files:0.5+3@7");
+        assert_eq!(error, PatternError::Files(FilesError::Phase));
+        assert_eq!(
+            refused("files:2,300"),
+            PatternError::Files(FilesError::Share(2.0))
+        );
+        let texts = ["files:0.5", "files:0.5,300"];
+        let written = texts.map(|text| text.parse::<Workload>().unwrap().to_string());
+        assert_eq!(written, texts);
+    }
+
+    #[test]
     fn text_that_is_none_is_refused() {
         for text in [
             "",
@@ -105,6 +127,10 @@ mod tests {
             "zipf:x",
             "hotspot:1,2",
             "hotspot:1,2,3,4",
+            "files",
+            "files:x",
+            "files:0.5,",
+            "files:0.5,2,3",
             "uniform@3",
             "uniform+3@",
             "uniform+@3",

@@ -57,6 +57,8 @@ pub struct CacheSample {
     pub accesses: u64,
     /// Since the replay began.
     pub at_ns: u64,
+    /// Reads served from memory.
+    pub memory_hits: u64,
     /// Reads served from the vSSD.
     pub read_hits: u64,
     /// Reads served from the origin disk.
@@ -83,6 +85,7 @@ impl fmt::Display for CacheSample {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             accesses,
+            memory_hits,
             read_hits,
             read_misses,
             write_hits,
@@ -95,7 +98,7 @@ impl fmt::Display for CacheSample {
         } = self;
         write!(
             f,
-            "after {accesses}: {read_hits} reads hit, {read_misses} missed, {write_hits} writes \
+            "after {accesses}: {memory_hits} reads from memory, {read_hits} hit, {read_misses} missed, {write_hits} writes \
              hit, {write_misses} missed; {cached} of {slots} slots used, {dirty} dirty, the \
              origin {} behind",
             Millis(*stale_ns)
@@ -106,6 +109,8 @@ impl fmt::Display for CacheSample {
 /// Answer to `replay`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replayed {
+    /// Reads served from memory.
+    pub memory_hits: u64,
     /// Reads served from the vSSD.
     pub read_hits: u64,
     /// Reads served from the origin disk.
@@ -116,6 +121,8 @@ pub struct Replayed {
     pub write_misses: u64,
     /// Accesses of these that went past the cache because they were sequential.
     pub bypassed: u64,
+    /// Blocks of deleted files, whether anyone was told or not.
+    pub discards: u64,
     /// Accesses of a trace to blocks that the origin disk, or the span, does not have.
     pub beyond: u64,
     /// Reads refused because the last write to the block was lost.
@@ -134,6 +141,8 @@ pub struct Replayed {
     pub stale_ns_max: u64,
     /// The most blocks by which it was behind.
     pub dirty_max: u32,
+    /// Latencies of reads from memory.
+    pub memory_buckets: Vec<Bucket>,
     /// Latencies of reads from the vSSD.
     pub hit_buckets: Vec<Bucket>,
     /// Latencies of reads from the origin disk.
@@ -145,6 +154,7 @@ pub struct Replayed {
 impl fmt::Display for Replayed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
+            memory_hits,
             read_hits,
             read_misses,
             write_hits,
@@ -162,7 +172,7 @@ impl fmt::Display for Replayed {
         } = self;
         write!(
             f,
-            "{read_hits} reads hit (p50 {}), {read_misses} missed (p50 {}), {write_hits} writes \
+            "{memory_hits} reads from memory, {read_hits} hit (p50 {}), {read_misses} missed (p50 {}), {write_hits} writes \
              hit, {write_misses} missed (p50 {}), {bypassed} bypassed, {beyond} beyond the disk, \
              {lost} lost, {errors} errors, {corrupt} corrupt in {}",
             Millis(quantile_ns(hit_buckets, 500)),

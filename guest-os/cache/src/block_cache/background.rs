@@ -57,6 +57,9 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         let mut request = Request::new(self, job);
         request.acquire().await;
         let is_clear = request.settle().await.is_ok();
+        if is_clear {
+            self.announce(&request).await;
+        }
         let slot = request.slot().filter(|_| is_clear);
         let is_departing = request.job.kind == Kind::Depart;
         if is_departing && !is_clear && request.job.victim.is_none() {
@@ -76,7 +79,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
 
     async fn run_surrender(&self) {
         loop {
-            self.core.borrow_mut().pursue();
+            self.core.borrow_mut().pursue(&[]);
             self.give_up_slots().await;
             self.give_up_metadata().await;
             turn_over().await;

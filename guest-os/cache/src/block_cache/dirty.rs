@@ -5,7 +5,8 @@
 //!   written ------------------> dirty ---------------------------------> (gone)
 //!      |                          |  its slot is revoked
 //!      | the write fails          +---------------------> lost, if it was the newest
-//!      +----> (gone)
+//!      +----> (gone)              |  its block is discarded
+//!                                 +---------------------> (gone)
 //! ```
 //!
 //! A version is made when its write arrives, so that what arrives later knows of it.
@@ -57,6 +58,9 @@ pub struct Version {
     pub failures: u32,
     /// An older version was lost, which was not reported because this one replaces it.
     pub covers_loss: bool,
+    /// Its block was discarded: it is dropped instead of written back, and no loss if its slot
+    /// is revoked before.
+    pub is_discarded: bool,
 }
 
 impl Version {
@@ -78,6 +82,7 @@ impl Version {
             becomes_zeros: false,
             failures: 0,
             covers_loss: false,
+            is_discarded: false,
         }
     }
 
@@ -102,6 +107,9 @@ pub struct Dirty {
     pub has_ended: bool,
     /// Versions of it.
     pub in_epoch: u32,
+    /// The epoch whose versions are being brought to the origin disk, or are to be again after a
+    /// failure.
+    pub applying: Option<u32>,
     /// Writes under way, by epoch.
     under_way: BTreeMap<u32, u32>,
     /// Versions, by block, that are not in the slot where the cache would have it.
@@ -263,6 +271,12 @@ impl Dirty {
         let all = self.by_block.range((block, 0)..=(block, VersionId::MAX));
         let mut newest = all.rev().map(|&(_, id)| id);
         newest.find(|id| self.versions[id].is_valid)
+    }
+
+    /// Whether a version is the only one of its block.
+    pub fn is_only(&self, id: VersionId, block: u32) -> bool {
+        let all = self.by_block.range((block, 0)..=(block, VersionId::MAX));
+        all.map(|&(_, other)| other).eq([id])
     }
 
     /// The version is a stray: it is not in the slot that the cache has for its block.

@@ -214,6 +214,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
             epoch
         };
         until(|| !self.core.borrow().dirty.is_under_way(epoch)).await;
+        self.core.borrow_mut().dirty.applying = Some(epoch);
         // [C3] No older version of these blocks is to be found by a recovery.
         let has_stale = self.core.borrow().metadata.has_stale();
         if has_stale && !self.commit().await && !self.log_is_full.get() {
@@ -222,10 +223,14 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         if !self.flush_origin().await {
             return false;
         }
-        match self.config.write {
+        let is_done = match self.config.write {
             WritePolicy::Journaled => self.apply_journaled(epoch).await,
             _ => self.apply_ordered(epoch).await,
+        };
+        if is_done {
+            self.core.borrow_mut().dirty.applying = None;
         }
+        is_done
     }
 
     /// Goes on to the next version of an epoch.

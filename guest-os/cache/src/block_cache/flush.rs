@@ -96,6 +96,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
 
     pub(super) async fn write_back_everything(&self) -> WrittenBack {
         let mut written = self.write_back_once().await;
+        let mut was_clear = false;
         // A record of what was before must not bring that back, nor one that it is dirty be taken
         // for a loss when the slot is revoked.
         loop {
@@ -105,11 +106,13 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
             }
             // Only an erased log says nothing, and what was recorded may have been written
             // again.
-            let is_in_the_way = self.core.borrow().has_recorded_versions();
-            if written.errors > 0 || !is_in_the_way || !self.log_is_full.get() {
+            let is_clear = !self.core.borrow().has_recorded_versions();
+            // If it is clear now, it may not have been when the commit failed: it is tried again.
+            if written.errors > 0 || is_clear && was_clear || !self.log_is_full.get() {
                 written.errors = written.errors.max(1);
                 break;
             }
+            was_clear = is_clear;
             let more = self.write_back_once().await;
             written.blocks += more.blocks;
             written.errors += more.errors;

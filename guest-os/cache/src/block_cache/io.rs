@@ -63,6 +63,12 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         done
     }
 
+    /// The slot is of no value, whether the vSSD learns of it or not.
+    pub(crate) async fn discard_slot(&self, slot: u32) {
+        let done = self.ssd.discard(slot).await;
+        self.core.borrow_mut().stats.vssd_errors += u64::from(done.is_err());
+    }
+
     pub(crate) async fn read_origin(&self, block: u32, out: &mut [u8]) -> Result<(), IoError> {
         let done = self.origin.read(block, out).await;
         self.core.borrow_mut().stats.origin_errors += u64::from(done.is_err());

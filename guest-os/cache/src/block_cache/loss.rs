@@ -179,7 +179,8 @@ impl Core {
             return false;
         };
         let (block, slot) = (version.block, version.slot);
-        let (is_valid, writers) = (version.is_valid, version.writers);
+        let is_valid = version.is_valid && !version.is_discarded;
+        let writers = version.writers;
         let newer = self.newer(id, block);
         match newer {
             None if is_valid && self.lost.insert(block) => {

@@ -6,7 +6,7 @@
 //! polls the futures of its requests, and [`BlockCache::work`] beside them, without wakers.
 //!
 //! ```text
-//!   read, write                         want, revoked, granted
+//!   read, write, discard                want, revoked, granted
 //!        |                                   |
 //!   +----v------- state: no I/O -------------v------------------------+
 //!   | Cache (slots) - lock queues - dirty versions - pending metadata |
@@ -41,6 +41,7 @@
 mod api;
 mod background;
 mod dirty;
+mod discard;
 pub(crate) mod epochs;
 mod flush;
 mod group;
@@ -58,7 +59,7 @@ pub(crate) mod wait;
 mod write_back;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -146,6 +147,32 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         async move { self.serve_write(request?, data).await }
     }
 
+    /// The application will not read a block again before it writes it: the slot of the block
+    /// is free, and what is dirty there need not reach the origin disk. The slot is free when
+    /// this is called. A read before the next write gives what the origin disk has, which may
+    /// be older than what was discarded; so may a read after a crash, even if the discard is
+    /// undone by it. With `is_announced` the vSSD is told that the slot is empty.
+    pub fn discard(
+        &self,
+        block: u32,
+        is_announced: bool,
+    ) -> impl Future<Output = Result<(), CacheError>> + '_ {
+        let mut core = self.core.borrow_mut();
+        let job = if block < core.origin_blocks {
+            Ok(core.arrive_discard(block, is_announced))
+        } else {
+            Err(CacheError::Beyond)
+        };
+        drop(core);
+        let request = job.map(|job| job.map(|job| Request::new(self, job)));
+        async move {
+            if let Some(request) = request? {
+                self.serve_discard(request).await;
+            }
+            Ok(())
+        }
+    }
+
     fn enter(
         &self,
         block: u32,
@@ -201,11 +228,17 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         self.run().await;
     }
 
-    /// The hypervisor wants so many blocks now, instead of what it wanted before.
-    pub fn want(&self, count: u32) {
+    /// A read of the block was served above this cache: its eviction policy counts it as a hit.
+    pub fn touch(&self, block: u32) {
+        self.core.borrow_mut().cache.touch(block);
+    }
+
+    /// The hypervisor wants so many blocks now, instead of what it wanted before. The slots of
+    /// the blocks in `spare` go first, and then those that the eviction policy chooses.
+    pub fn want(&self, count: u32, spare: &[u32]) {
         let mut core = self.core.borrow_mut();
         core.wanted = count;
-        core.pursue();
+        core.pursue(spare);
     }
 
     /// Takes up to `max` blocks that can be given to the hypervisor. They are not wanted any more.

@@ -81,7 +81,9 @@ impl<'a, S: BlockDevice, O: BlockDevice> Request<'a, S, O> {
     /// Whether the slot can be used.
     pub async fn settle(&mut self) -> Result<(), Stuck> {
         if let Some(victim) = self.job.victim {
-            if let Err(stuck) = self.cache.write_back_version(victim).await {
+            if !self.cache.drop_discarded(victim).await
+                && let Err(stuck) = self.cache.write_back_version(victim).await
+            {
                 let mut core = self.cache.core.borrow_mut();
                 core.pin(victim, self.job.lock);
                 drop(core);

@@ -58,6 +58,8 @@ pub struct Job {
     pub is_settled: bool,
     /// The slot may have been written.
     pub has_begun: bool,
+    /// The vSSD is told that the slot is empty.
+    pub is_announced: bool,
 }
 
 /// All but the disks.
@@ -257,6 +259,30 @@ impl Core {
         job
     }
 
+    /// The application discards a block: its slot is free from now on. A job, if the block was
+    /// cached, to end what is under way there.
+    pub fn arrive_discard(&mut self, block: u32, is_announced: bool) -> Option<Job> {
+        let slot = self.cache.find(block)?;
+        if let Some(id) = self.dirty.current(slot, block)
+            && self.may_drop(id, block)
+            && let Some(version) = self.dirty.get_mut(id)
+        {
+            version.is_discarded = true;
+        }
+        let mut job = self.discard(block, slot);
+        job.is_announced = is_announced;
+        Some(job)
+    }
+
+    /// Whether the origin disk may go without a version of a discarded block. Where the order
+    /// counts, only if no write is ordered after it: a later one on the origin without this one
+    /// would be a state that never was.
+    fn may_drop(&self, id: VersionId, block: u32) -> bool {
+        let is_open = |version: &Version| version.epoch == self.dirty.epoch;
+        !self.is_ordered()
+            || self.dirty.get(id).is_some_and(is_open) && self.dirty.is_only(id, block)
+    }
+
     /// The cache does not have `block` in `slot` any longer, where its data are for now: its
     /// version, if it is dirty.
     pub fn detach(&mut self, slot: u32, block: u32) -> Option<VersionId> {
@@ -264,8 +290,9 @@ impl Core {
         let id = self.dirty.current(slot, block)?;
         let version = self.dirty.get_mut(id)?;
         version.is_detached = true;
+        let is_awaited = !version.is_discarded;
         // A request that waits for the epoch to reach the origin must not write in it.
-        if version.epoch == self.dirty.epoch && self.is_ordered() {
+        if is_awaited && version.epoch == self.dirty.epoch && self.is_ordered() {
             self.dirty.close_epoch();
         }
         Some(id)
@@ -320,6 +347,7 @@ impl Core {
             was_restored: false,
             is_settled: false,
             has_begun: false,
+            is_announced: false,
         }
     }
 

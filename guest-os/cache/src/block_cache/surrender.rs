@@ -14,9 +14,9 @@ use super::lock_queue::Resource;
 use super::state::{Core, Kind};
 
 impl Core {
-    /// Takes as many slots out of the cache as are wanted and not on their way, the least
-    /// valuable first.
-    pub fn pursue(&mut self) {
+    /// Takes as many slots out of the cache as are wanted and not on their way: the free ones,
+    /// those of `spare` blocks, and then the least valuable.
+    pub fn pursue(&mut self, spare: &[u32]) {
         let on_its_way = self.on_its_way();
         let Some(missing) = self.wanted.checked_sub(on_its_way) else {
             self.keep_ready();
@@ -26,6 +26,9 @@ impl Core {
             return;
         }
         let mut gone = Vec::with_capacity(missing.min(self.cache.capacity()) as usize);
+        let taken = self.take_spare(missing, spare);
+        gone.extend(taken.into_iter().map(|(slot, block)| (slot, Some(block))));
+        let missing = missing - gone.len() as u32;
         self.cache.surrender(missing, |slot, cached| {
             gone.push((slot, cached.map(|cached| cached.block)));
         });
@@ -33,6 +36,22 @@ impl Core {
         for (slot, block) in gone {
             self.depart(slot, block);
         }
+    }
+
+    /// Takes the slots of `spare` blocks out of the cache, as far as its free slots are not
+    /// enough. Returns them with their blocks.
+    fn take_spare(&mut self, missing: u32, spare: &[u32]) -> Vec<(u32, u32)> {
+        let free = self.cache.capacity() - self.cache.len();
+        let count = missing.saturating_sub(free) as usize;
+        let cached = spare.iter().filter_map(|&block| {
+            let slot = self.cache.find(block)?;
+            Some((slot, block))
+        });
+        let taken: Vec<_> = cached.take(count).collect();
+        for &(slot, _) in &taken {
+            self.cache.revoke(slot);
+        }
+        taken
     }
 
     /// Blocks that are ready, or will be.

@@ -19,14 +19,14 @@ use crate::cache::Admission;
 use crate::device::IoError;
 use crate::eviction::Policy;
 
-const VSSD_BLOCKS: u32 = 64;
+pub(crate) const VSSD_BLOCKS: u32 = 64;
 const ORIGIN_BLOCKS: u32 = 4096;
 
 /// A number that differs each time, by a linear congruence.
-struct Rng(u64);
+pub(crate) struct Rng(pub u64);
 
 impl Rng {
-    fn below(&mut self, limit: u32) -> u32 {
+    pub fn below(&mut self, limit: u32) -> u32 {
         self.0 = self
             .0
             .wrapping_mul(6_364_136_223_846_793_005)
@@ -44,7 +44,7 @@ struct State {
 
 /// A disk on which a transfer takes a random number of polls.
 #[derive(Clone)]
-struct Disk {
+pub(crate) struct Disk {
     state: Rc<RefCell<State>>,
     blocks: u32,
 }
@@ -109,25 +109,31 @@ impl BlockDevice for Disk {
         self.take_time().await;
         Ok(())
     }
+
+    async fn discard(&self, block: u32) -> Result<(), IoError> {
+        self.take_time().await;
+        self.state.borrow_mut().blocks.remove(&block);
+        Ok(())
+    }
 }
 
-type Task = Pin<Box<dyn Future<Output = ()>>>;
+pub(crate) type Task = Pin<Box<dyn Future<Output = ()>>>;
 
-fn poll(task: &mut Task) -> bool {
+pub(crate) fn poll(task: &mut Task) -> bool {
     let mut context = Context::from_waker(Waker::noop());
     task.as_mut().poll(&mut context).is_ready()
 }
 
 /// A cache, its origin, and what goes on.
-struct Run {
-    cache: Rc<BlockCache<Disk, Disk>>,
+pub(crate) struct Run {
+    pub cache: Rc<BlockCache<Disk, Disk>>,
     origin: Disk,
     work: Task,
-    tasks: Vec<Task>,
+    pub tasks: Vec<Task>,
 }
 
 impl Run {
-    fn open(config: Config, held: Range<u32>, seed: u64) -> Self {
+    pub fn open(config: Config, held: Range<u32>, seed: u64) -> Self {
         let (ssd, origin) = (
             Disk::new(VSSD_BLOCKS, seed),
             Disk::new(ORIGIN_BLOCKS, !seed),
@@ -155,12 +161,12 @@ impl Run {
         }
     }
 
-    fn turn(&mut self) {
+    pub fn turn(&mut self) {
         self.tasks.retain_mut(|task| !poll(task));
         assert!(!poll(&mut self.work), "work never ends");
     }
 
-    fn wait(&mut self, tasks: usize) {
+    pub fn wait(&mut self, tasks: usize) {
         for _ in 0..20_000 {
             if self.tasks.len() <= tasks {
                 return;
@@ -178,6 +184,18 @@ impl Run {
             let served = cache.read(block, &mut data).await;
             assert!(served.is_ok(), "read {block}: {served:?}");
             assert_eq!(data[0], expected, "block {block}");
+        });
+        if !poll(&mut task) {
+            self.tasks.push(task);
+        }
+    }
+
+    /// A discard of a block of the origin disk.
+    fn discard(&mut self, block: u32) {
+        let cache = self.cache.clone();
+        let mut task: Task = Box::pin(async move {
+            let discarded = cache.discard(block, block.is_multiple_of(2)).await;
+            discarded.expect("a block of the disk");
         });
         if !poll(&mut task) {
             self.tasks.push(task);
@@ -221,8 +239,15 @@ fn hits_and_misses_are_those_of_the_simulator() {
             let mut model = config.eviction.cache(VSSD_BLOCKS);
             model.grow(first..VSSD_BLOCKS);
             let (mut hits, mut rng) = (0, Rng(depth));
+            let mut discards = 0;
             for _ in 0..3000 {
                 let block = rng.below(1 + rng.0 as u32 % 200);
+                if rng.below(8) == 0 {
+                    model.discard(block);
+                    run.discard(block);
+                    discards += 1;
+                    continue;
+                }
                 let is_write = rng.below(3) == 0;
                 let found = model.access(block).is_some();
                 hits += u64::from(found);
@@ -242,12 +267,33 @@ fn hits_and_misses_are_those_of_the_simulator() {
             let stats = run.cache.stats();
             assert_eq!(stats.read_hits + stats.write_hits, hits);
             let misses = stats.read_misses + stats.write_misses;
-            assert_eq!(misses, 3000 - hits);
+            assert_eq!(misses, 3000 - discards - hits);
+            assert_eq!(stats.cached, model.len());
         }
     }
 }
 
+fn poll_once<F: Future>(future: F) -> Poll<F::Output> {
+    core::pin::pin!(future).poll(&mut Context::from_waker(Waker::noop()))
+}
+
 impl Run {
+    /// A read of a block that writes its own number above three bits, or was never written.
+    fn read_own(&mut self, block: u32) {
+        let cache = self.cache.clone();
+        let mut task: Task = Box::pin(async move {
+            let mut data = [0xee; BLOCK_LEN];
+            let served = cache.read(block, &mut data).await;
+            assert!(served.is_ok(), "read {block}: {served:?}");
+            let own = (block << 4) as u8;
+            let is_own = data[0] == 0 || data[0] & 0xf8 == own;
+            assert!(is_own, "block {block} reads as {:x}", data[0]);
+        });
+        if !poll(&mut task) {
+            self.tasks.push(task);
+        }
+    }
+
     /// A read of which nothing is expected.
     fn request_any(&mut self, block: u32) {
         let cache = self.cache.clone();
@@ -288,6 +334,123 @@ fn caches_of_few_slots_or_none_go_on() {
     }
 }
 
+/// A block that was discarded reads as anything that it was before, never as another block,
+/// and after a write again as what was written; its slot is given up before any other.
+#[test]
+fn discarded_blocks_have_any_of_their_contents() {
+    let first = crate::metadata::region_blocks(VSSD_BLOCKS);
+    for (seed, config) in (0..).zip(configs()) {
+        println!("{} {}", config.eviction, config.write);
+        let mut run = Run::open(config, 0..first + 6, seed);
+        let mut rng = Rng(seed);
+        // Blocks write their own number above a counter of three bits.
+        let mut last: [Option<u8>; 16] = [Some(0); 16];
+        for step in 0..1500u32 {
+            let block = rng.below(16);
+            match (rng.below(3), last[block as usize]) {
+                (0, _) => {
+                    let value = (block << 4 | step & 7) as u8;
+                    last[block as usize] = Some(value);
+                    run.write(block, value);
+                }
+                (1, _) => {
+                    last[block as usize] = None;
+                    run.discard(block);
+                }
+                (_, Some(value)) => run.read(block, value),
+                (_, None) => run.read_own(block),
+            }
+            run.wait(31);
+        }
+        run.wait(0);
+        let is_clean = |run: &Run| run.cache.stats().dirty == 0;
+        let ends = run.cache.clone();
+        run.tasks.push(Box::pin(async move {
+            assert_eq!(ends.write_back().await.errors, 0);
+        }));
+        run.wait(0);
+        assert!(is_clean(&run));
+    }
+}
+
+#[test]
+fn a_surrender_takes_the_slots_of_discarded_blocks_first() {
+    for config in configs() {
+        let first = crate::metadata::region_blocks(VSSD_BLOCKS);
+        let mut run = Run::open(config, 0..first + 8, 3);
+        for block in 0..8 {
+            run.write(block, 1);
+            run.read(block, 1);
+            run.wait(0);
+        }
+        let cached = run.cache.stats().cached;
+        // Those that were used last.
+        (5..8).for_each(|block| run.discard(block));
+        run.wait(0);
+        run.cache.want(3, &[]);
+        for _ in 0..200 {
+            run.turn();
+        }
+        assert_eq!(run.cache.take_ready(8).len(), 3);
+        assert_eq!(run.cache.stats().cached, cached - 3);
+        (0..5).for_each(|block| run.read(block, 1));
+        run.wait(0);
+    }
+}
+
+#[test]
+fn a_dirty_block_that_is_discarded_is_not_written_back() {
+    let config = Config {
+        dirty_percent: 100,
+        ..Config::new(Policy::Lru, WritePolicy::WriteBack)
+    };
+    let mut run = Run::open(config, 0..VSSD_BLOCKS, 1);
+    run.write(1, 11);
+    run.write(2, 22);
+    run.discard(1);
+    run.wait(0);
+    let cache = run.cache.clone();
+    run.tasks.push(Box::pin(async move {
+        assert_eq!(cache.write_back().await.errors, 0);
+    }));
+    run.wait(0);
+    assert_eq!(run.origin.state.borrow().written, [(2, 22)]);
+    run.read(1, 0);
+    run.wait(0);
+    assert_eq!(
+        poll_once(run.cache.discard(ORIGIN_BLOCKS, true)),
+        Poll::Ready(Err(CacheError::Beyond))
+    );
+}
+
+/// Where the order counts, a version stays that a later write is ordered after.
+#[test]
+fn ordered_writes_keep_their_order_when_their_blocks_are_discarded() {
+    let config = Config {
+        dirty_percent: 100,
+        ..Config::new(Policy::Lru, WritePolicy::Ordered)
+    };
+    let mut run = Run::open(config, 0..VSSD_BLOCKS, 1);
+    for (block, value) in [(1, 11), (2, 22), (3, 33)] {
+        run.write(block, value);
+        run.wait(0);
+    }
+    run.discard(1);
+    // It belongs to the epoch that is open.
+    run.discard(3);
+    for _ in 0..200 {
+        run.turn();
+    }
+    assert_eq!(run.origin.state.borrow().written, [(1, 11)]);
+    run.cache.want(0, &[]);
+    let cache = run.cache.clone();
+    run.tasks.push(Box::pin(async move {
+        assert_eq!(cache.write_back().await.errors, 0);
+    }));
+    run.wait(0);
+    assert_eq!(run.origin.state.borrow().written, [(1, 11), (2, 22)]);
+}
+
 /// Whatever the origin is, it was so once: each block is as it was after one and the same
 /// write, when writes come one after another.
 #[test]
@@ -305,7 +468,7 @@ fn ordered_writes_reach_the_origin_in_order() {
         run.write(block, step);
         run.wait(0);
     }
-    run.cache.want(0);
+    run.cache.want(0, &[]);
     for _ in 0..2000 {
         run.turn();
     }
@@ -321,8 +484,9 @@ fn requests_may_be_dropped() {
         let mut run = Run::open(config, 0..20, 5);
         let mut rng = Rng(13);
         for step in 0..2000u32 {
-            match rng.below(2) {
-                0 => run.write(rng.below(12), step as u8),
+            match rng.below(5) {
+                0 | 1 => run.write(rng.below(12), step as u8),
+                2 => run.discard(rng.below(12)),
                 _ => run.request_any(rng.below(12)),
             }
             if rng.below(3) == 0 && !run.tasks.is_empty() {

@@ -154,6 +154,11 @@ impl AnyCache {
         with!(self, cache => cache.access(block))
     }
 
+    /// See [`Cache::touch`].
+    pub fn touch(&mut self, block: u32) {
+        with!(self, cache => cache.touch(block))
+    }
+
     /// See [`Cache::find`].
     pub fn find(&self, block: u32) -> Option<u32> {
         with!(self, cache => cache.find(block))

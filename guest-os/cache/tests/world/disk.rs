@@ -10,7 +10,7 @@
 //! - A transfer that touches a block that is not held ends in [`IoError::Gone`],
 //!   also when the block was revoked while the transfer was under way. Its other
 //!   blocks are as after a failure.
-//! - A block that is granted reads as zeros.
+//! - A block that is granted reads as zeros. A discard is a write of zeros.
 //!
 //! What it asks of its user: no transfer is submitted that overlaps a write under
 //! way, or a write that overlaps a read (either would be undefined), and none to a
@@ -471,5 +471,9 @@ impl BlockDevice for Disk {
 
     async fn flush(&self) -> Result<(), IoError> {
         self.transfer(Kind::Flush, 0..0, &[]).await.map(drop)
+    }
+
+    async fn discard(&self, block: u32) -> Result<(), IoError> {
+        self.write(block, &[0; BLOCK_LEN]).await
     }
 }

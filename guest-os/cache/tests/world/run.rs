@@ -21,6 +21,8 @@ pub struct Habits {
     pub request: u32,
     /// Of 8 requests, how many are writes.
     pub writes: u32,
+    /// Of 16 requests, how many are discards.
+    pub discards: u32,
     pub flush: u32,
     pub write_back: u32,
     /// Everything is recorded, as at the end.
@@ -39,6 +41,7 @@ impl Habits {
         depth: 5,
         request: 500,
         writes: 5,
+        discards: 0,
         flush: 25,
         write_back: 4,
         record: 8,
@@ -70,6 +73,14 @@ impl Habits {
         drop: 10,
         ..Self::RESTLESS
     };
+
+    /// The same with blocks that are discarded.
+    pub const fn discarding(self) -> Self {
+        Self {
+            discards: 4,
+            ..self
+        }
+    }
 }
 
 /// Blocks that the hypervisor has taken, and of which the cache is yet to be told.
@@ -163,6 +174,17 @@ impl Run {
         });
     }
 
+    /// A discard is made.
+    pub fn discard(&mut self, block: u32) {
+        let (cache, model) = (self.cache.clone(), self.model.clone());
+        let is_announced = self.world.rng.below(2) == 0;
+        self.world.spawn(format!("discard {block}"), async move {
+            model.borrow_mut().discarding(block);
+            let discarded = cache.discard(block, is_announced).await;
+            discarded.expect("a block of the disk");
+        });
+    }
+
     /// A flush is made.
     pub fn flush(&mut self) {
         let (cache, model) = (self.cache.clone(), self.model.clone());
@@ -202,7 +224,7 @@ impl Run {
     /// The hypervisor wants `count` blocks from now on.
     pub fn want(&mut self, count: u32) {
         self.wanted = count;
-        self.cache.want(count);
+        self.cache.want(count, &[]);
     }
 
     /// The hypervisor takes up to `max` of the blocks that it wants. How many it got.
@@ -344,7 +366,9 @@ impl Run {
             }
             _ => self.zipf.next(rng),
         };
-        if rng.below(8) < habits.writes {
+        if habits.discards > 0 && rng.below(16) < habits.discards {
+            self.discard(block);
+        } else if rng.below(8) < habits.writes {
             let zeros = rng.below(12) == 0;
             self.write(block, zeros);
         } else {

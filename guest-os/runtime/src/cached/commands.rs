@@ -6,9 +6,11 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::cell::Cell;
 
-use guest_cache::{BlockCache, Config, Policy, WritePolicy, WrittenBack};
+use guest_cache::page_cache::OutOfMemory;
+use guest_cache::{BlockCache, Config, PageCache, Policy, WritePolicy, WrittenBack};
 use vssd::block_set::BlockSet;
 use vssd::driver::Fault;
+use workloads::command::Discard;
 use workloads::replay::Replay as Accesses;
 use workloads::{Command, Name, Report, Workload, command, report};
 
@@ -20,11 +22,14 @@ use super::stamps::read_stamps;
 use super::trace::TraceReader;
 use crate::guest::Guest;
 use crate::hardware::ORIGIN_BLOCK;
-use crate::port::{BlkPort, Machine};
+use crate::port::{BlkPort, Machine, feature};
 
 /// The result of a command: done, or the reason why not, as a sentence. The outer error is a fault
 /// of the device.
 type Carried = Result<Result<(), String>, Fault>;
+
+/// Memory that a page cache leaves free: buffers of requests, block sets and reports.
+const SPARE_BYTES: usize = 16 << 20;
 
 fn policy(name: Name) -> Result<Policy, String> {
     name.as_str()
@@ -38,6 +43,23 @@ fn write_policy(name: Name) -> Result<WritePolicy, String> {
         .map_err(|error| format!("{name}: {error}"))
 }
 
+/// So many pages of memory, with as much left free as the guest needs.
+fn page_cache(pages: u32, share: Name) -> Result<Option<PageCache>, String> {
+    let share = share.as_str().parse();
+    let share = share.map_err(|error| format!("invalid `share`: {error}"))?;
+    if pages == 0 {
+        return Ok(None);
+    }
+    let spare = (SPARE_BYTES / ORIGIN_BLOCK) as u32;
+    let made = PageCache::new(pages, spare, share);
+    made.map(Some).map_err(|OutOfMemory { pages: most }| {
+        format!(
+            "{pages} pages do not fit in the guest's memory, which has room for about {most}: \
+             choose a smaller `memory`, or boot the guest with more (-m)"
+        )
+    })
+}
+
 impl<'m, M: Machine> Guest<'m, M> {
     /// Carries out a command of a cache.
     pub(crate) fn carry_out_cached(&mut self, command: Command) -> Carried {
@@ -47,9 +69,9 @@ impl<'m, M: Machine> Guest<'m, M> {
         let Some(open) = &self.cache else {
             return Ok(Err("no cache is open: `cache` opens one".to_string()));
         };
-        let (cache, origin_blocks) = (open.cache(), open.origin_blocks);
+        let (cache, pages, origin_blocks) = (open.cache(), open.pages(), open.origin_blocks);
         match command {
-            Command::Replay(replay) => self.replay(&cache, origin_blocks, replay),
+            Command::Replay(replay) => self.replay(pages.as_deref(), &cache, origin_blocks, replay),
             Command::Stamps(command::Stamps { span }) => {
                 let hardware = Rc::clone(&self.hardware);
                 let writes = Rc::clone(&self.writes);
@@ -89,6 +111,8 @@ impl<'m, M: Machine> Guest<'m, M> {
             bypass,
             dirty,
             fresh,
+            memory,
+            share,
         } = command;
         if self.cache.is_some() {
             return Ok(Err("a cache is open already: `close` it first".to_string()));
@@ -119,6 +143,10 @@ impl<'m, M: Machine> Guest<'m, M> {
         if let Some(reason) = self.unfit_origin(config.write) {
             return Ok(Err(reason));
         }
+        let pages = match page_cache(memory, share) {
+            Ok(pages) => pages,
+            Err(reason) => return Ok(Err(reason)),
+        };
         self.settle()?;
         let capacity = self.geometry.capacity();
         // From here on the cache owns the contents of the blocks.
@@ -151,7 +179,13 @@ impl<'m, M: Machine> Guest<'m, M> {
             lost: opened.lost,
             memory_bytes_per_1000: u32::try_from(memory).unwrap_or(u32::MAX),
         }));
-        self.cache = Some(OpenCache::new(cache, clock, capacity, opened.origin_blocks));
+        self.cache = Some(OpenCache::new(
+            cache,
+            pages,
+            clock,
+            capacity,
+            opened.origin_blocks,
+        ));
         Ok(Ok(()))
     }
 
@@ -176,6 +210,7 @@ impl<'m, M: Machine> Guest<'m, M> {
 
     fn replay(
         &mut self,
+        pages: Option<&PageCache>,
         cache: &GuestCache<'m, M>,
         origin_blocks: u32,
         command: command::Replay,
@@ -188,10 +223,16 @@ impl<'m, M: Machine> Guest<'m, M> {
             depth,
             span,
             writes,
+            discard,
             flush,
             every,
             check,
         } = command;
+        if discard == Discard::Device && !self.takes_discards() {
+            return Ok(Err(
+                "the vSSD takes no discards: replay with discard=cache or discard=none".to_string(),
+            ));
+        }
         let span = match span {
             0 => origin_blocks,
             span => span,
@@ -212,6 +253,7 @@ impl<'m, M: Machine> Guest<'m, M> {
             count: (count > 0).then_some(count),
             depth,
             end: span.min(origin_blocks),
+            discard,
             flush,
             every,
             check,
@@ -226,9 +268,15 @@ impl<'m, M: Machine> Guest<'m, M> {
         let interrupted = move || waiting.get() > at_first;
         let hardware = Rc::clone(&self.hardware);
         let writes = Rc::clone(&self.writes);
-        let replay = Replay::new(&hardware, cache, &writes, &interrupted, source, options);
+        let tiers = (pages, cache);
+        let replay = Replay::new(&hardware, tiers, &writes, &interrupted, source, options);
         let replayed = self.block_on(replay.run())?;
         Ok(replayed.map(|report| self.report(&report)))
+    }
+
+    fn takes_discards(&self) -> bool {
+        let hw = &mut *self.hardware.borrow_mut();
+        hw.machine.port().features() & feature::DISCARD != 0
     }
 
     /// Waits for dirty blocks to be written back, after which everything acknowledged

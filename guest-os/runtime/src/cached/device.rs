@@ -52,10 +52,14 @@ impl<'m, M: Machine> CacheDisk<'m, M> {
             Data::Out(data) => data.len(),
             Data::None => 0,
         };
+        self.start(Hardware::<M>::request(op, first, bytes), data)
+    }
+
+    fn start<'a>(&'a self, request: BlockRequest, data: Data<'a>) -> Transfer<'a, 'm, M> {
         Transfer {
             hardware: &self.hardware,
             side: self.side,
-            request: Hardware::<M>::request(op, first, bytes),
+            request,
             data,
             state: State::Waiting(None),
         }
@@ -86,6 +90,15 @@ impl<M: Machine> BlockDevice for CacheDisk<'_, M> {
 
     async fn flush(&self) -> Result<(), IoError> {
         self.transfer(BlkOp::Flush, 0, Data::None).await
+    }
+
+    async fn discard(&self, block: u32) -> Result<(), IoError> {
+        let request = BlockRequest {
+            op: BlkOp::Discard,
+            first: block,
+            count: 1,
+        };
+        self.start(request, Data::None).await
     }
 }
 

@@ -18,6 +18,7 @@ use core::future::Future;
 use core::ops::Range;
 use core::pin::Pin;
 
+use guest_cache::PageCache;
 use vssd::block_set::BlockSet;
 use vssd::driver::Fault;
 use vssd::encoding::SetView;
@@ -33,6 +34,7 @@ use crate::tasks::poll_once;
 /// See the module.
 pub struct OpenCache<'m, M: Machine> {
     cache: Rc<GuestCache<'m, M>>,
+    pages: Option<Rc<PageCache>>,
     /// The background work of the cache.
     background: Pin<Box<dyn Future<Output = ()> + 'm>>,
     /// The cache's clock, which each poll sets.
@@ -50,6 +52,7 @@ impl<'m, M: Machine> OpenCache<'m, M> {
     /// A cache that has just been opened on a vSSD of `capacity` blocks.
     pub fn new(
         cache: GuestCache<'m, M>,
+        pages: Option<PageCache>,
         clock: Rc<Cell<u64>>,
         capacity: u32,
         origin_blocks: u32,
@@ -60,6 +63,7 @@ impl<'m, M: Machine> OpenCache<'m, M> {
         let working = Rc::clone(&cache);
         Self {
             cache,
+            pages: pages.map(Rc::new),
             background: Box::pin(async move { working.work().await }),
             clock,
             origin_blocks,
@@ -72,6 +76,11 @@ impl<'m, M: Machine> OpenCache<'m, M> {
     /// The cache, for requests.
     pub fn cache(&self) -> Rc<GuestCache<'m, M>> {
         Rc::clone(&self.cache)
+    }
+
+    /// The pages of memory above it, if it has any.
+    pub fn pages(&self) -> Option<Rc<PageCache>> {
+        self.pages.clone()
     }
 
     /// Advances the protocol, as [`Disk::pump`](crate::disk::Disk::pump) does, with the cache as
@@ -104,7 +113,11 @@ impl<'m, M: Machine> OpenCache<'m, M> {
         let excess = driver.excess();
         if excess != self.wanted {
             self.wanted = excess;
-            self.cache.want(excess);
+            let spare = self
+                .pages
+                .as_ref()
+                .map_or(Vec::new(), |pages| pages.spare());
+            self.cache.want(excess, &spare);
         }
         Ok((progressed, self.take_lost()))
     }

@@ -10,8 +10,9 @@ use core::cell::{Cell, RefCell};
 use core::future::poll_fn;
 use core::task::Poll;
 
-use guest_cache::{BlockCache, CacheError, Served};
-use workloads::replay::Access;
+use guest_cache::{BlockCache, CacheError, PageCache, Tier};
+use workloads::command::Discard;
+use workloads::replay::{Access, AccessKind};
 
 use super::device::CacheDisk;
 use super::source::Source;
@@ -35,6 +36,8 @@ pub struct ReplayOptions {
     pub depth: u32,
     /// Blocks from here on are beyond the disk.
     pub end: u32,
+    /// What is done with the blocks of deleted files.
+    pub discard: Discard,
     /// Writes between flushes; 0 for no flush.
     pub flush: u32,
     /// Accesses between samples; 0 for none.
@@ -50,6 +53,7 @@ pub type GuestCache<'m, M> = BlockCache<CacheDisk<'m, M>, CacheDisk<'m, M>>;
 pub struct Replay<'a, 'm, M: Machine> {
     hardware: &'a RefCell<Hardware<'m, M>>,
     cache: &'a GuestCache<'m, M>,
+    pages: Option<&'a PageCache>,
     writes: &'a RefCell<Writes>,
     interrupted: &'a dyn Fn() -> bool,
     options: ReplayOptions,
@@ -66,7 +70,7 @@ impl<'a, 'm, M: Machine> Replay<'a, 'm, M> {
     /// A replay that begins now. One without a count ends when it is interrupted.
     pub fn new(
         hardware: &'a Shared<'m, M>,
-        cache: &'a GuestCache<'m, M>,
+        (pages, cache): (Option<&'a PageCache>, &'a GuestCache<'m, M>),
         writes: &'a RefCell<Writes>,
         interrupted: &'a dyn Fn() -> bool,
         source: Source,
@@ -76,6 +80,7 @@ impl<'a, 'm, M: Machine> Replay<'a, 'm, M> {
         Self {
             hardware,
             cache,
+            pages,
             writes,
             interrupted,
             options,
@@ -121,19 +126,15 @@ impl<'a, 'm, M: Machine> Replay<'a, 'm, M> {
         let mut made = 0;
         while let Some(access) = poll_fn(|_| self.next()).await {
             let number = self.tally.borrow_mut().begin();
-            let outcome = match access {
-                Access { block, .. } if block >= self.options.end => Outcome::Beyond,
-                Access {
-                    block,
-                    is_write: true,
-                } => self.write(block, &mut buffer).await,
-                Access {
-                    block,
-                    is_write: false,
-                } => self.read(block, &mut buffer).await,
+            let Access { block, kind } = access;
+            let outcome = match kind {
+                _ if block >= self.options.end => Outcome::Beyond,
+                AccessKind::Read => self.read(block, &mut buffer).await,
+                AccessKind::Write => self.write(block, &mut buffer).await,
+                AccessKind::Discard => self.discard(block).await,
             };
-            self.end(number, access.is_write, outcome);
-            if access.is_write && outcome != Outcome::Beyond {
+            self.end(number, kind, outcome);
+            if kind == AccessKind::Write && outcome != Outcome::Beyond {
                 self.flush_when_due().await;
             }
             made += 1;
@@ -173,7 +174,10 @@ impl<'a, 'm, M: Machine> Replay<'a, 'm, M> {
     async fn read(&self, block: u32, buffer: &mut [u8]) -> Outcome {
         let began_ns = self.now_ns();
         let reading = self.writes.borrow().begin_read(block);
-        let done = self.cache.read(block, buffer).await;
+        let done = match self.pages {
+            Some(pages) => pages.read(self.cache, block, buffer).await,
+            None => self.cache.read(block, buffer).await.map(Tier::Below),
+        };
         let checked = || !self.options.check || self.writes.borrow_mut().check(reading, buffer);
         self.outcome(began_ns, done, checked)
     }
@@ -181,22 +185,40 @@ impl<'a, 'm, M: Machine> Replay<'a, 'm, M> {
     async fn write(&self, block: u32, buffer: &mut [u8]) -> Outcome {
         let began_ns = self.now_ns();
         let number = self.writes.borrow_mut().issue(block, buffer);
-        let done = self.cache.write(block, buffer).await;
-        let outcome = self.outcome(began_ns, done, || true);
+        let done = match self.pages {
+            Some(pages) => pages.write(self.cache, block, buffer).await,
+            None => self.cache.write(block, buffer).await,
+        };
+        let outcome = self.outcome(began_ns, done.map(Tier::Below), || true);
         let mut writes = self.writes.borrow_mut();
         writes.end(block, number, done.is_ok());
         outcome
     }
 
+    async fn discard(&self, block: u32) -> Outcome {
+        if self.options.discard == Discard::None {
+            return Outcome::Discarded;
+        }
+        self.writes.borrow_mut().discard(block);
+        if let Some(pages) = self.pages {
+            pages.discard(block);
+        }
+        let is_announced = self.options.discard == Discard::Device;
+        match self.cache.discard(block, is_announced).await {
+            Ok(()) => Outcome::Discarded,
+            Err(_) => Outcome::Beyond,
+        }
+    }
+
     fn outcome(
         &self,
         began_ns: u64,
-        done: Result<Served, CacheError>,
+        done: Result<Tier, CacheError>,
         checked: impl FnOnce() -> bool,
     ) -> Outcome {
         match done {
-            Ok(served) => Outcome::Served {
-                served,
+            Ok(tier) => Outcome::Served {
+                tier,
                 elapsed_ns: self.now_ns().saturating_sub(began_ns),
                 is_corrupt: !checked(),
             },
@@ -207,7 +229,7 @@ impl<'a, 'm, M: Machine> Replay<'a, 'm, M> {
     }
 
     /// Counts an access that has ended, and sends the samples that are due with it.
-    fn end(&self, number: u64, is_write: bool, outcome: Outcome) {
+    fn end(&self, number: u64, kind: AccessKind, outcome: Outcome) {
         let hw = &mut *self.hardware.borrow_mut();
         hw.stepped();
         let now_ns = hw.machine.now_ns();
@@ -215,7 +237,7 @@ impl<'a, 'm, M: Machine> Replay<'a, 'm, M> {
         let stats = self.cache.stats();
         let tally = &mut *self.tally.borrow_mut();
         tally.track(&stats);
-        tally.end(number, is_write, outcome);
+        tally.end(number, kind, outcome);
         let at_ns = now_ns - self.started_ns;
         while let Some(sample) = tally.sample(at_ns, &stats, &self.writes.borrow()) {
             send_report(hw.machine, &sample);

@@ -2,8 +2,9 @@
 
 use alloc::collections::VecDeque;
 
-use guest_cache::{Served, Stats};
+use guest_cache::{Served, Stats, Tier};
 use workloads::latency::Histogram;
+use workloads::replay::AccessKind;
 use workloads::{Report, report};
 
 use super::writes::Writes;
@@ -14,6 +15,7 @@ const WINDOWS_MAX: usize = 1024;
 /// Hits and misses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
+    memory_hits: u64,
     read_hits: u64,
     read_misses: u64,
     write_hits: u64,
@@ -22,15 +24,16 @@ pub struct Counts {
 }
 
 impl Counts {
-    fn add(&mut self, is_write: bool, served: Served) {
-        let count = match (is_write, served) {
-            (false, Served::Hit) => &mut self.read_hits,
-            (false, _) => &mut self.read_misses,
-            (true, Served::Hit) => &mut self.write_hits,
-            (true, _) => &mut self.write_misses,
+    fn add(&mut self, is_write: bool, tier: Tier) {
+        let count = match (is_write, tier) {
+            (_, Tier::Memory) => &mut self.memory_hits,
+            (false, Tier::Below(Served::Hit)) => &mut self.read_hits,
+            (false, Tier::Below(_)) => &mut self.read_misses,
+            (true, Tier::Below(Served::Hit)) => &mut self.write_hits,
+            (true, Tier::Below(_)) => &mut self.write_misses,
         };
         *count += 1;
-        self.bypassed += u64::from(served == Served::Bypassed);
+        self.bypassed += u64::from(tier == Tier::Below(Served::Bypassed));
     }
 }
 
@@ -48,12 +51,14 @@ pub enum Outcome {
     /// It succeeded.
     Served {
         /// From where.
-        served: Served,
+        tier: Tier,
         /// How long it took.
         elapsed_ns: u64,
         /// The content read is wrong.
         is_corrupt: bool,
     },
+    /// The block was discarded, or could have been.
+    Discarded,
     /// There is no such block.
     Beyond,
     /// The last write to the block is lost.
@@ -69,12 +74,14 @@ pub struct Tally {
     begun: u64,
     ended: u64,
     counts: Counts,
+    discards: u64,
     beyond: u64,
     lost: u64,
     errors: u64,
     corrupt: u64,
     stale_ns_max: u64,
     dirty_max: u32,
+    memory_hits: Histogram,
     hits: Histogram,
     misses: Histogram,
     writes: Histogram,
@@ -114,26 +121,30 @@ impl Tally {
     }
 
     /// An access has ended. Returns true when a sample is due.
-    pub fn end(&mut self, number: u64, is_write: bool, outcome: Outcome) -> bool {
+    pub fn end(&mut self, number: u64, kind: AccessKind, outcome: Outcome) -> bool {
         self.ended += 1;
+        let is_write = kind == AccessKind::Write;
         let mut served = None;
         match outcome {
+            Outcome::Discarded => self.discards += 1,
             Outcome::Beyond => self.beyond += 1,
             Outcome::Lost => self.lost += 1,
             Outcome::Failed => self.errors += 1,
             Outcome::Served {
-                served: from,
+                tier,
                 elapsed_ns,
                 is_corrupt,
             } => {
-                served = Some(from);
+                served = Some(tier);
                 self.corrupt += u64::from(is_corrupt);
-                self.counts.add(is_write, from);
-                match (is_write, from) {
-                    (true, _) => self.writes.record(elapsed_ns),
-                    (false, Served::Hit) => self.hits.record(elapsed_ns),
-                    (false, _) => self.misses.record(elapsed_ns),
-                }
+                self.counts.add(is_write, tier);
+                let times = match (is_write, tier) {
+                    (true, _) => &mut self.writes,
+                    (false, Tier::Memory) => &mut self.memory_hits,
+                    (false, Tier::Below(Served::Hit)) => &mut self.hits,
+                    (false, Tier::Below(_)) => &mut self.misses,
+                };
+                times.record(elapsed_ns);
             }
         }
         if self.every == 0 {
@@ -142,8 +153,8 @@ impl Tally {
         let place = ((number - self.reported) / self.every) as usize;
         let window = &mut self.windows[place];
         window.ended += 1;
-        if let Some(served) = served {
-            window.counts.add(is_write, served);
+        if let Some(tier) = served {
+            window.counts.add(is_write, tier);
         }
         self.is_sample_due()
     }
@@ -169,6 +180,7 @@ impl Tally {
         Some(Report::CacheSample(report::CacheSample {
             accesses: self.reported,
             at_ns,
+            memory_hits: counts.memory_hits,
             read_hits: counts.read_hits,
             read_misses: counts.read_misses,
             write_hits: counts.write_hits,
@@ -185,11 +197,13 @@ impl Tally {
     /// The totals at the end.
     pub fn report(&self, elapsed_ns: u64, writes: &Writes) -> Report {
         Report::Replayed(report::Replayed {
+            memory_hits: self.counts.memory_hits,
             read_hits: self.counts.read_hits,
             read_misses: self.counts.read_misses,
             write_hits: self.counts.write_hits,
             write_misses: self.counts.write_misses,
             bypassed: self.counts.bypassed,
+            discards: self.discards,
             beyond: self.beyond,
             lost: self.lost,
             errors: self.errors,
@@ -199,6 +213,7 @@ impl Tally {
             elapsed_ns,
             stale_ns_max: self.stale_ns_max,
             dirty_max: self.dirty_max,
+            memory_buckets: self.memory_hits.buckets(),
             hit_buckets: self.hits.buckets(),
             miss_buckets: self.misses.buckets(),
             write_buckets: self.writes.buckets(),
@@ -212,7 +227,7 @@ mod tests {
 
     fn served(served: Served) -> Outcome {
         Outcome::Served {
-            served,
+            tier: Tier::Below(served),
             elapsed_ns: 5,
             is_corrupt: false,
         }
@@ -224,11 +239,11 @@ mod tests {
         let writes = Writes::default();
         let stats = Stats::default();
         let numbers: [u64; 5] = core::array::from_fn(|_| tally.begin());
-        assert!(!tally.end(numbers[2], false, served(Served::Hit)));
-        assert!(!tally.end(numbers[3], true, Outcome::Failed));
-        assert!(!tally.end(numbers[1], false, served(Served::Miss)));
+        assert!(!tally.end(numbers[2], AccessKind::Read, served(Served::Hit)));
+        assert!(!tally.end(numbers[3], AccessKind::Write, Outcome::Failed));
+        assert!(!tally.end(numbers[1], AccessKind::Read, served(Served::Miss)));
         assert_eq!(tally.sample(1, &stats, &writes), None);
-        assert!(tally.end(numbers[0], true, served(Served::Bypassed)));
+        assert!(tally.end(numbers[0], AccessKind::Write, served(Served::Bypassed)));
         let mut sample = || match tally.sample(7, &stats, &writes) {
             Some(Report::CacheSample(report::CacheSample {
                 accesses,
@@ -242,16 +257,16 @@ mod tests {
         assert_eq!(sample(), Some((2, 0, 1, 1)));
         assert_eq!(sample(), Some((4, 1, 0, 0)));
         assert_eq!(sample(), None);
-        assert!(!tally.end(numbers[4], false, Outcome::Beyond));
+        assert!(!tally.end(numbers[4], AccessKind::Discard, Outcome::Discarded));
         let Report::Replayed(report::Replayed {
             bypassed,
-            beyond,
+            discards,
             errors,
             ..
         }) = tally.report(9, &writes)
         else {
             panic!("another report");
         };
-        assert_eq!((bypassed, beyond, errors), (1, 1, 1));
+        assert_eq!((bypassed, discards, errors), (1, 1, 1));
     }
 }

@@ -11,7 +11,7 @@ use core::cell::RefCell;
 use core::future::poll_fn;
 use core::task::Poll;
 
-use workloads::replay::Access;
+use workloads::replay::{Access, AccessKind};
 use workloads::trace_disk::{self, BLOCK_BYTES, Header, RECORD_BYTES};
 
 use crate::hardware::{Hardware, ORIGIN_BLOCK};
@@ -204,7 +204,11 @@ impl TraceReader {
         }
         Next::Access(Access {
             block: access.block,
-            is_write: access.write,
+            kind: if access.write {
+                AccessKind::Write
+            } else {
+                AccessKind::Read
+            },
         })
     }
 

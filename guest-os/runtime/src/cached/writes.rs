@@ -57,6 +57,11 @@ impl Writes {
         self.issued
     }
 
+    /// The block is discarded: it may be from any write until the next one.
+    pub fn discard(&mut self, block: u32) {
+        *self.known_mut(block) = 0;
+    }
+
     /// A write to the block has ended.
     pub fn end(&mut self, block: u32, number: u64, succeeded: bool) {
         if !succeeded {

@@ -149,7 +149,7 @@ impl Job for Stress {
             (_, _, op) => {
                 let wrong = match op {
                     BlkOp::Write => Wrong::WriteFailed,
-                    BlkOp::Read | BlkOp::Flush => Wrong::ReadFailed,
+                    BlkOp::Read | BlkOp::Flush | BlkOp::Discard => Wrong::ReadFailed,
                 };
                 let fault = self.fault(block, wrong, app);
                 self.doubtful.push(block, done.doubt, fault, app);

@@ -6,10 +6,11 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use guest_cache::Policy;
-use guest_runtime::port::Exit;
+use guest_runtime::port::{Exit, feature};
 use vssd::device::PickedBy;
 use vssd::wire::Encoding;
 use workloads::latency::total;
+use workloads::replay::{Access, AccessKind, Replay as Accesses};
 use workloads::{Report, Workload, report};
 
 use crate::world::{Action, BLOCK, Bytes, MemoryDisk, Twin, shrink_to, twin, twin_of};
@@ -35,6 +36,7 @@ fn run(twin: &mut Twin, script: &str) -> Exit {
 /// What a replay counted.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Replayed {
+    memory_hits: u64,
     hits: u64,
     misses: u64,
     beyond: u64,
@@ -49,6 +51,7 @@ struct Replayed {
 fn replays(reports: &[Report]) -> Vec<Replayed> {
     let replayed = reports.iter().filter_map(|report| match report {
         Report::Replayed(report::Replayed {
+            memory_hits,
             read_hits,
             read_misses,
             write_hits,
@@ -59,11 +62,13 @@ fn replays(reports: &[Report]) -> Vec<Replayed> {
             corrupt,
             acknowledged,
             flushed,
+            memory_buckets,
             hit_buckets,
             miss_buckets,
             write_buckets,
             ..
         }) => Some(Replayed {
+            memory_hits: *memory_hits,
             hits: read_hits + write_hits,
             misses: read_misses + write_misses,
             beyond: *beyond,
@@ -72,7 +77,10 @@ fn replays(reports: &[Report]) -> Vec<Replayed> {
             corrupt: *corrupt,
             acknowledged: *acknowledged,
             flushed: *flushed,
-            measured: total(hit_buckets) + total(miss_buckets) + total(write_buckets),
+            measured: [memory_buckets, hit_buckets, miss_buckets, write_buckets]
+                .map(|of| total(of))
+                .iter()
+                .sum(),
         }),
         _ => None,
     });
@@ -130,6 +138,7 @@ fn what_cannot_be_is_refused_with_a_sentence() {
     let with = || cached(&bytes(ORIGIN_BLOCKS), vec![], "exit\n");
     refused(&mut with(), "cache evict=lucky", "lucky");
     refused(&mut with(), "cache write=lucky", "lucky");
+    refused(&mut with(), "cache share=lucky", "nothing, reads or pages");
     refused(&mut with(), "cache; cache", "open already");
     for command in ["fill", "verify", "read count=1", "stress count=1"] {
         refused(&mut with(), &format!("cache; {command}"), "a cache is open");
@@ -205,6 +214,75 @@ fn hits_and_misses_are_those_of_the_policy_at_any_depth() {
             assert!(found.acknowledged.abs_diff(6000) < 300, "{found:?}");
         }
     }
+}
+
+/// What an eviction policy alone does with files, and how many blocks of them are discarded.
+fn simulated_files(policy: Policy, slots: u32, is_told: bool, count: u64) -> (u64, u64, u64) {
+    let workload: Workload = "files:0.7,500".parse().unwrap();
+    let mut replay = Accesses::new(workload, 3000, 5, 0, 0).unwrap();
+    let mut cache = policy.cache(BLOCKS);
+    cache.grow(BLOCKS - slots..BLOCKS);
+    let (mut hits, mut discards) = (0, 0);
+    for _ in 0..count {
+        let Access { block, kind } = replay.next_access();
+        if kind == AccessKind::Discard {
+            discards += 1;
+            if is_told {
+                cache.discard(block);
+            }
+        } else if cache.access(block).is_some() {
+            hits += 1;
+        } else {
+            let _ = cache.admit(block);
+        }
+    }
+    (hits, count - discards - hits, discards)
+}
+
+#[test]
+fn blocks_of_deleted_files_free_their_slots_if_the_cache_is_told() {
+    let discarded = |reports: &[Report]| {
+        reports.iter().find_map(|report| match report {
+            Report::Replayed(report::Replayed { discards, .. }) => Some(*discards),
+            _ => None,
+        })
+    };
+    for policy in [Policy::Lru, Policy::Arc] {
+        for (discard, depth) in [("none", 8), ("cache", 1), ("cache", 32), ("device", 32)] {
+            let mut twin = cached(&bytes(ORIGIN_BLOCKS), vec![], "exit\n");
+            let script = format!(
+                "cache evict={policy}; replay workload=files:0.7,500 span=3000 seed=5 \
+                 count=20000 depth={depth} flush=100 discard={discard}"
+            );
+            run(&mut twin, &script);
+            let (slots, ..) = opened(&twin.reports);
+            let (hits, misses, discards) =
+                simulated_files(policy, slots, discard != "none", 20_000);
+            let found = replay(&twin);
+            let what = format!("{policy} {discard} {depth}");
+            assert_eq!((found.hits, found.misses), (hits, misses), "{what}");
+            assert_eq!(
+                (found.errors, found.corrupt, found.lost),
+                (0, 0, 0),
+                "{what}"
+            );
+            assert_eq!(discarded(&twin.reports), Some(discards), "{what}");
+            let told = twin.host.borrow().discards;
+            assert_eq!(told > 0, discard == "device", "{what}: {told}");
+        }
+    }
+}
+
+#[test]
+fn a_disk_that_takes_no_discards_gets_none() {
+    let mut twin = cached(&bytes(ORIGIN_BLOCKS), vec![], "exit\n");
+    twin.port.features &= !feature::DISCARD;
+    run(
+        &mut twin,
+        "cache; replay workload=files:0.5 count=100 discard=device",
+    );
+    let failures = failures(&twin.reports);
+    assert!(failures[0].contains("takes no discards"), "{failures:?}");
 }
 
 #[test]
@@ -419,4 +497,35 @@ fn a_broken_origin_disk_fails_requests_and_nothing_else() {
     assert!(found.errors > 0, "{found:?}");
     assert_eq!((found.corrupt, found.lost), (0, 0), "{found:?}");
     assert!(found.acknowledged < 2000);
+}
+
+/// Memory serves what it has, the block cache the rest, and every access is counted once; also
+/// while the vSSD shrinks to nothing.
+#[test]
+fn memory_is_a_tier_above_the_cache() {
+    for share in ["nothing", "reads", "pages"] {
+        let origin = bytes(ORIGIN_BLOCKS);
+        let mut twin = cached(&origin, vec![(20, shrink_to(0, PickedBy::Guest))], "exit\n");
+        let script = format!(
+            "cache memory=100 share={share}; \
+             replay workload=zipf:0.9 count=20000 writes=20 depth=16; stamps; close"
+        );
+        assert_eq!(run(&mut twin, &script), Exit::Success);
+        let counts = replay(&twin);
+        let all = counts.memory_hits + counts.hits + counts.misses;
+        assert_eq!((all, counts.measured), (20_000, 20_000), "{share}");
+        assert_eq!(
+            [counts.lost, counts.errors, counts.corrupt],
+            [0; 3],
+            "{share}"
+        );
+        assert!(counts.memory_hits > 2000, "{share}: {counts:?}");
+        let (numbers, bad, lost) = stamps(&twin.reports);
+        assert_eq!((bad, lost), (0, 0), "{share}");
+        assert_eq!(
+            numbers.into_iter().max(),
+            Some(counts.acknowledged),
+            "{share}"
+        );
+    }
 }

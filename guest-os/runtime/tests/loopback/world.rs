@@ -44,6 +44,8 @@ pub struct Host {
     pub device: Device,
     medium: Medium,
     now_ns: u64,
+    /// Discards that the guest has made.
+    pub discards: u64,
 }
 
 pub struct Loopback {
@@ -106,6 +108,11 @@ impl BlkPort for Loopback {
             }
             BlkOp::Write => {
                 host.medium.0[at..at + len].copy_from_slice(&self.buffers[slot][..len]);
+                BlkStatus::Ok
+            }
+            BlkOp::Discard => {
+                host.medium.0[at..at + len].fill(0);
+                host.discards += 1;
                 BlkStatus::Ok
             }
         };
@@ -247,6 +254,7 @@ impl BlkPort for MemoryDisk {
                 bytes[at..at + len].copy_from_slice(&self.buffers[slot][..len]);
                 BlkStatus::Ok
             }
+            BlkOp::Discard => panic!("a discard of a block of the origin disk"),
         };
         self.finished.push_back((slot, status));
     }
@@ -395,6 +403,7 @@ pub fn twin(
         device: Device::new(geometry, BlockSet::full(blocks), encoding, 1),
         medium: Medium(vec![0; blocks as usize * BLOCK]),
         now_ns: 0,
+        discards: 0,
     }));
     twin_of(host, plans, then)
 }
@@ -410,7 +419,7 @@ pub fn twin_of(host: Rc<RefCell<Host>>, plans: Vec<(u32, Action)>, then: &'stati
             contrary: false,
             silent: false,
             queues: 3,
-            features: feature::FLUSH | feature::BLK_SIZE,
+            features: feature::FLUSH | feature::BLK_SIZE | feature::DISCARD,
             mark: mark(geometry),
             sectors: geometry.capacity_sectors(),
             buffers: vec![vec![0; SLOT_LEN]; SLOTS],

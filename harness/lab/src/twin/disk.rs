@@ -153,7 +153,7 @@ impl Sectors {
             }
             (Self::Sparse(disk), BlkOp::Write) => disk.write(at, bytes),
             (Self::File { file, .. }, BlkOp::Read) => read_and_pad(file, at, bytes).is_ok(),
-            (Self::File { .. }, BlkOp::Write) => false,
+            (Self::File { .. }, BlkOp::Write) | (_, BlkOp::Discard) => false,
         };
         if succeeded {
             BlkStatus::Ok

@@ -39,14 +39,14 @@ use vssd::units::Geometry;
 use vssd::wire::Encoding;
 use vssd_host::backing::{Backing, MemoryBacking, NullBacking};
 use vssd_host::clock::Clock;
-use vssd_host::control::protocol::{EncodingName, Resized, TrackerName, VssdStatus};
+use vssd_host::control::protocol::{EncodingName, Resized, VssdStatus};
 use vssd_host::control::server;
 use vssd_host::notifier::Notifier;
 use vssd_host::pool::Pool;
 use vssd_host::pool::allocator::Bounds;
 use vssd_host::spec::Overcommit;
 use vssd_host::vssd::{Place, ResizeRequest, Target, Vssd};
-use workloads::{Command, Report, report};
+use workloads::{Command, HostPick, Report, report};
 
 use crate::resources::check_memory;
 use crate::testbed::{Disks, GuestChannel, ResizeOptions, Testbed, Transport};
@@ -322,9 +322,8 @@ impl Testbed for Twin {
         self.run_until(Vec::new(), Until::Agreed, until, "start a new session")
     }
 
-    fn observe(&mut self, observer: TrackerName) -> Result<()> {
-        self.vssd.track(observer.into());
-        Ok(())
+    fn observe(&mut self, pick: HostPick) -> Result<()> {
+        Ok(self.vssd.track(Some(pick))?)
     }
 
     fn last_log_line(&self) -> String {

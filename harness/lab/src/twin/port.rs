@@ -8,9 +8,10 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use guest_runtime::port::{BlkOp, BlkPort, BlkStatus, VssdPort, feature};
+use guest_runtime::port::{BlkOp, BlkPort, BlkStatus, DiscardRange, VssdPort, feature};
 use virtio_bindings::virtio_blk::{
-    VIRTIO_BLK_S_OK, VIRTIO_BLK_S_UNSUPP, VIRTIO_BLK_T_FLUSH, VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT,
+    VIRTIO_BLK_S_OK, VIRTIO_BLK_S_UNSUPP, VIRTIO_BLK_T_DISCARD, VIRTIO_BLK_T_FLUSH,
+    VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT,
 };
 use vssd::wire::{EVENT_LEN, MAX_MESSAGE};
 use vssd_host::config_space::{QUEUES, config_space};
@@ -81,7 +82,7 @@ impl BlkPort for TwinPort {
     }
 
     fn features(&self) -> u64 {
-        feature::SEG_MAX | feature::BLK_SIZE | feature::FLUSH
+        feature::SEG_MAX | feature::BLK_SIZE | feature::FLUSH | feature::DISCARD
     }
 
     fn slot_count(&self) -> usize {
@@ -101,6 +102,11 @@ impl BlkPort for TwinPort {
             BlkOp::Read => VIRTIO_BLK_T_IN,
             BlkOp::Write => VIRTIO_BLK_T_OUT,
             BlkOp::Flush => VIRTIO_BLK_T_FLUSH,
+            BlkOp::Discard => VIRTIO_BLK_T_DISCARD,
+        };
+        let (sector, len) = match op {
+            BlkOp::Discard => (0, DiscardRange::new(sector, len).write(self.buffer(slot))),
+            BlkOp::Read | BlkOp::Write | BlkOp::Flush => (sector, len),
         };
         let header = &mut self.controls[slot].header;
         header[..4].copy_from_slice(&kind.to_le_bytes());
@@ -121,7 +127,9 @@ impl BlkPort for TwinPort {
             let status_byte = status.as_mut_slice().into();
             let chain = match op {
                 BlkOp::Read => Chain::new([header], [data, status_byte]),
-                BlkOp::Write | BlkOp::Flush => Chain::new([header, data], [status_byte]),
+                BlkOp::Write | BlkOp::Flush | BlkOp::Discard => {
+                    Chain::new([header, data], [status_byte])
+                }
             };
             pass.serve(chain);
             let status = match u32::from(status[0]) {

@@ -110,14 +110,12 @@ fn returned_blocks_miss_once() {
 
 #[test]
 fn the_hypervisor_keeps_blocks_that_it_observed_in_use() {
-    for (observer, pick) in [
-        (TrackerName::Lru, Pick::Host(HostPick::Lru)),
-        (TrackerName::Clock, Pick::Host(HostPick::Clock)),
-    ] {
+    for tracked in HostPick::tracked() {
+        let pick = Pick::Host(tracked);
         let mut twin = twin(0);
         twin.resize_to(4000, options(pick, LONG))
             .expect_err("request tracking is off");
-        twin.observe(observer).unwrap();
+        twin.observe(tracked).unwrap();
         let hot = "read workload=hotspot:500,1,0 count=20000 check=false";
         read(&mut twin, hot);
         twin.resize_to(1000, options(pick, LONG)).unwrap();
@@ -199,6 +197,23 @@ fn replay(twin: &mut Twin, line: &str) -> [u64; 8] {
         ],
         other => panic!("no replay but {other:?}"),
     }
+}
+
+/// A vSSD in memory is told of free slots as one under QEMU is, and forgets what was there.
+#[test]
+fn discards_reach_the_vssd() {
+    let counts = ["none", "cache", "device"].map(|discard| {
+        let mut twin = cached_twin(None);
+        run(&mut twin, "cache evict=lru dirty=90");
+        let line = format!(
+            "replay workload=files:0.6,1000 span=20000 count=30000 discard={discard} flush=500"
+        );
+        let counts = replay(&mut twin, &line);
+        assert_eq!(counts[4..], [0; 4], "{discard}");
+        counts
+    });
+    assert_eq!(counts[1], counts[2]);
+    assert_ne!(counts[0], counts[1]);
 }
 
 /// The number of the last write to each of the first `span` blocks.

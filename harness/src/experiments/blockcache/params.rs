@@ -7,6 +7,7 @@ use guest_cache::Policy;
 use serde::Deserialize;
 use vssd_host::size::ByteSize;
 use workloads::Workload;
+use workloads::command::Discard;
 
 use crate::experiments::common::cached::CacheLoad;
 use crate::experiments::common::params::{
@@ -75,6 +76,7 @@ impl Params {
             count: self.accesses,
             writes_percent: self.writes_percent,
             depth: self.depth,
+            discard: Discard::None,
             flush: 0,
             every: 0,
         }

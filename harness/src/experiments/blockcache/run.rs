@@ -18,6 +18,7 @@ use terminal::progress::Progress;
 use vssd_host::emulation::MediaKind;
 use vssd_host::size::ByteSize;
 use workloads::pattern::derive_seed;
+use workloads::replay::AccessKind;
 use workloads::trace::{Beyond, Op, Options};
 
 use super::claims::NO_MEDIUM;
@@ -30,12 +31,7 @@ use crate::experiments::common::lab::Lab;
 
 /// A fresh cache, of which a write goes no further for the time being.
 fn cache(evict: Policy) -> Cache {
-    Cache {
-        evict,
-        write: WritePolicy::WriteBack,
-        dirty_percent: 50,
-        fresh: true,
-    }
+    Cache::new(evict, WritePolicy::WriteBack)
 }
 
 /// All that go to every cache, each with its accesses for the cache's code alone.
@@ -284,8 +280,11 @@ impl Cell {
 fn of_workload(load: &CacheLoad) -> Result<Input> {
     let mut input = Input::default();
     for access in load.accesses()?.take(load.count as usize) {
-        input.blocks.push(access.block);
-        input.writes.push(access.is_write);
+        // The guest's cache is not told of these either.
+        if access.kind != AccessKind::Discard {
+            input.blocks.push(access.block);
+            input.writes.push(access.kind == AccessKind::Write);
+        }
     }
     Ok(input)
 }

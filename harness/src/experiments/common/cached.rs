@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use guest_cache::Policy;
+use guest_cache::Share;
 use guest_cache::WritePolicy;
 use lab::backend::Backend;
 use lab::native::client::Client;
@@ -12,8 +13,9 @@ use lab::vm_host::VmTestbed;
 use results::store::RunFolder;
 use vssd_host::emulation::MediaKind;
 use vssd_host::size::ByteSize;
+use workloads::command::Discard;
 use workloads::latency::{Bucket, quantile_ns, total};
-use workloads::replay::{Access, Replay};
+use workloads::replay::{Access, AccessKind, Replay};
 use workloads::{Command, Name, Report, Workload, command, report};
 
 use crate::experiments::common::lab::Lab;
@@ -38,6 +40,10 @@ pub(crate) struct Cache {
     pub dirty_percent: u8,
     /// Whether it is to forget what an earlier one left.
     pub fresh: bool,
+    /// Pages of memory above it.
+    pub memory: u32,
+    /// What these share with it.
+    pub share: Share,
 }
 
 /// What a guest says when it has opened one.
@@ -58,6 +64,18 @@ pub(crate) struct Opened {
 }
 
 impl Cache {
+    /// A fresh one without memory above it.
+    pub(crate) fn new(evict: Policy, write: WritePolicy) -> Self {
+        Self {
+            evict,
+            write,
+            dirty_percent: 50,
+            fresh: true,
+            memory: 0,
+            share: Share::Nothing,
+        }
+    }
+
     /// Has the guest open it.
     ///
     /// # Errors
@@ -70,6 +88,8 @@ impl Cache {
             bypass: 0,
             dirty: self.dirty_percent,
             fresh: self.fresh,
+            memory: self.memory,
+            share: Name::of(self.share.name()),
         });
         let reports = guest.run(&command, PATIENCE)?;
         let opened = reports.iter().find_map(|report| match report {
@@ -112,6 +132,8 @@ pub(crate) struct CacheLoad {
     pub writes_percent: u32,
     /// Accesses under way at a time.
     pub depth: u32,
+    /// What is done with the blocks of deleted files.
+    pub discard: Discard,
     /// A flush after so many writes; 0 for none.
     pub flush: u32,
     /// A sample after so many accesses; 0 for none.
@@ -145,6 +167,7 @@ impl CacheLoad {
             depth: self.depth,
             span: self.span,
             writes: self.writes_percent,
+            discard: self.discard,
             flush: self.flush,
             every: self.every,
             check: true,
@@ -180,7 +203,9 @@ impl CacheLoad {
     /// When the workload has no accesses, or no writes.
     pub(crate) fn writes(&self, count: usize) -> Result<Vec<u32>> {
         ensure!(self.writes_percent > 0, "a load without writes");
-        let writes = self.accesses()?.filter(|access| access.is_write);
+        let writes = self
+            .accesses()?
+            .filter(|access| access.kind == AccessKind::Write);
         Ok(writes.take(count).map(|access| access.block).collect())
     }
 }
@@ -194,6 +219,8 @@ pub(crate) struct Sample {
     pub at_ns: u64,
     /// Accesses that hit, since the sample before.
     pub hits: u64,
+    /// Accesses that missed, since then.
+    pub misses: u64,
     /// Slots of the cache.
     pub slots: u32,
     /// Blocks whose last write is not on the origin disk.
@@ -213,7 +240,9 @@ impl Sample {
             accesses,
             at_ns,
             read_hits,
+            read_misses,
             write_hits,
+            write_misses,
             slots,
             dirty,
             stale_ns,
@@ -228,6 +257,7 @@ impl Sample {
             accesses: *accesses,
             at_ns: *at_ns,
             hits: read_hits + write_hits,
+            misses: read_misses + write_misses,
             slots: *slots,
             dirty: *dirty,
             stale_ns: *stale_ns,
@@ -261,6 +291,8 @@ impl Times {
 /// What became of a load.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Replayed {
+    /// Reads that found a page of memory.
+    pub memory_hits: u64,
     /// Reads that hit.
     pub read_hits: u64,
     /// Reads that missed.
@@ -269,6 +301,8 @@ pub(crate) struct Replayed {
     pub write_hits: u64,
     /// Writes that missed.
     pub write_misses: u64,
+    /// Blocks of deleted files.
+    pub discards: u64,
     /// Accesses to blocks that the origin disk does not have.
     pub beyond: u64,
     /// Accesses that failed, were refused, or read other data than were written last.
@@ -279,6 +313,8 @@ pub(crate) struct Replayed {
     pub stale_ns_max: u64,
     /// The most blocks by which it was behind.
     pub dirty_max: u32,
+    /// Reads from memory.
+    pub from_memory: Times,
     /// Reads from the vSSD.
     pub hits: Times,
     /// Reads from the origin disk.
@@ -298,11 +334,13 @@ impl Replayed {
         let samples = || reports.iter().filter_map(Sample::of).collect();
         let replayed = reports.iter().find_map(|report| match report {
             Report::Replayed(report::Replayed {
+                memory_hits,
                 read_hits,
                 read_misses,
                 write_hits,
                 write_misses,
                 bypassed: _,
+                discards,
                 beyond,
                 lost,
                 errors,
@@ -312,19 +350,23 @@ impl Replayed {
                 elapsed_ns,
                 stale_ns_max,
                 dirty_max,
+                memory_buckets,
                 hit_buckets,
                 miss_buckets,
                 write_buckets,
             }) => Some(Self {
+                memory_hits: *memory_hits,
                 read_hits: *read_hits,
                 read_misses: *read_misses,
                 write_hits: *write_hits,
                 write_misses: *write_misses,
+                discards: *discards,
                 beyond: *beyond,
                 failed: lost + errors + corrupt,
                 elapsed_ns: *elapsed_ns,
                 stale_ns_max: *stale_ns_max,
                 dirty_max: *dirty_max,
+                from_memory: Times::of(memory_buckets),
                 hits: Times::of(hit_buckets),
                 misses: Times::of(miss_buckets),
                 writes: Times::of(write_buckets),

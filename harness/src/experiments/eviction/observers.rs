@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use results::store::RunFolder;
+use vssd::block_set::BlockSet;
 use vssd_host::pick::Tracker;
 use workloads::HostPick;
 
@@ -17,15 +18,16 @@ const REPETITIONS: u32 = 5;
 /// Requests that are shown to an observer at a time, at most.
 const REQUESTS: u64 = 1_000_000;
 
-/// Shows both observers the requests of the workload, and takes the time.
+/// Shows each observer the requests of the workload, and takes the time.
 pub(crate) fn measure(params: &Params, seed: u64, folder: &mut RunFolder) -> Result<()> {
     let capacity = params.capacity();
     let mut stream = params.workload().stream(capacity, seed, params.warmup)?;
     let requests = params.reads.min(REQUESTS);
     let blocks: Vec<u32> = (0..requests).map(|_| stream.next_block()).collect();
+    let held = BlockSet::full(capacity);
     for repetition in 0..REPETITIONS {
-        for (name, pick) in [("lru", HostPick::Lru), ("clock", HostPick::Clock)] {
-            let Some(mut observer) = Tracker::new(pick, capacity) else {
+        for pick in HostPick::tracked() {
+            let Some(mut observer) = Tracker::new(pick, &held)? else {
                 continue;
             };
             let started = Instant::now();
@@ -34,7 +36,7 @@ pub(crate) fn measure(params: &Params, seed: u64, folder: &mut RunFolder) -> Res
             }
             let elapsed_ns = started.elapsed().as_nanos() as u64;
             folder.append(&ObserverRow {
-                observer: name.to_owned(),
+                observer: pick.to_string(),
                 capacity_blocks: capacity,
                 memory_bytes: observer.memory_bytes() as u64,
                 repetition,

@@ -30,7 +30,7 @@ pub enum Picker {
 
 impl Picker {
     /// All of them, guests first.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 18] = [
         Self::Guest(GuestPick::Sample),
         Self::Guest(GuestPick::Lru),
         Self::Guest(GuestPick::Lfu),
@@ -39,6 +39,14 @@ impl Picker {
         Self::Host(HostPick::Uniform),
         Self::Host(HostPick::Lru),
         Self::Host(HostPick::Clock),
+        Self::Host(HostPick::Fifo),
+        Self::Host(HostPick::Sieve),
+        Self::Host(HostPick::S3Fifo),
+        Self::Host(HostPick::Lfu),
+        Self::Host(HostPick::TwoQ),
+        Self::Host(HostPick::Arc),
+        Self::Host(HostPick::WTinyLfu),
+        Self::Host(HostPick::Lirs),
         Self::Host(HostPick::Sequential),
         Self::HostDropAll,
     ];

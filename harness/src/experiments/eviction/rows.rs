@@ -96,7 +96,7 @@ impl Row for PickerRow {
 /// of the backend.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ObserverRow {
-    /// Tracker: `lru` or `clock`.
+    /// Tracker, by the name of the pick that needs it, such as `lru`.
     pub observer: String,
     /// Blocks in the device.
     pub capacity_blocks: u32,

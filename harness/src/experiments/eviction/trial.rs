@@ -137,8 +137,8 @@ fn prepare(
             .guest()
             .run(&Command::Policy(command::Policy { pick, seed }), PATIENCE)?;
     }
-    if tracked.is_some() {
-        testbed.observe(tracked.into())?;
+    if let Some(tracked) = tracked {
+        testbed.observe(tracked)?;
     }
     if needs_history {
         let warmup = read(params, seed, false, detail);

@@ -6,6 +6,7 @@ use lab::testbed::Disks;
 use serde::{Deserialize, Deserializer};
 use vssd_host::size::ByteSize;
 use workloads::Workload;
+use workloads::command::Discard;
 use workloads::pattern::derive_seed;
 use workloads::pick::invalid;
 
@@ -106,10 +107,8 @@ impl Params {
 
     pub(super) fn cache(&self, write: WritePolicy) -> Cache {
         Cache {
-            evict: self.evict,
-            write,
             dirty_percent: self.loss_dirty_percent as u8,
-            fresh: true,
+            ..Cache::new(self.evict, write)
         }
     }
 
@@ -126,6 +125,7 @@ impl Params {
                 count,
                 writes_percent: self.writes_percent,
                 depth: self.depth,
+                discard: Discard::None,
                 flush: 0,
                 every: if place == 0 { 0 } else { self.window },
             };
@@ -145,6 +145,7 @@ impl Params {
             count: self.loss_accesses,
             writes_percent: self.loss_writes_percent,
             depth: self.depth,
+            discard: Discard::None,
             flush: 0,
             every: self.loss_accesses,
         }

@@ -6,7 +6,6 @@ use guest_cache::WritePolicy;
 use lab::testbed::{ResizeOptions, Testbed};
 use results::store::RunFolder;
 use terminal::interrupt;
-use vssd_host::control::protocol::TrackerName;
 use workloads::pattern::derive_seed;
 use workloads::{Command, HostPick, Pick, Report};
 
@@ -72,7 +71,7 @@ impl<'a> Run<'a> {
     ) -> Result<Self> {
         let mut testbed = lab.testbed(params.disks(), folder)?;
         if way == HOST_LRU {
-            testbed.observe(TrackerName::Lru)?;
+            testbed.observe(HostPick::Lru)?;
         }
         let opened = params.cache(write).open(testbed.guest())?;
         Ok(Self {

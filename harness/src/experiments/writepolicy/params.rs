@@ -7,6 +7,7 @@ use serde::Deserialize;
 use vssd_host::emulation::MediaKind;
 use vssd_host::size::ByteSize;
 use workloads::Workload;
+use workloads::command::Discard;
 
 use crate::experiments::common::cached::{Cache, CacheLoad, disks};
 use crate::experiments::common::params::{
@@ -68,10 +69,9 @@ impl Params {
 
     pub(super) fn cache(&self, write: WritePolicy, dirty_percent: u32, fresh: bool) -> Cache {
         Cache {
-            evict: self.evict,
-            write,
             dirty_percent: dirty_percent as u8,
             fresh,
+            ..Cache::new(self.evict, write)
         }
     }
 
@@ -85,6 +85,7 @@ impl Params {
             count: self.accesses,
             writes_percent: self.writes_percent,
             depth: self.depth,
+            discard: Discard::None,
             flush: self.flush,
             every: self.sample,
         }
@@ -96,6 +97,7 @@ impl Params {
         CacheLoad {
             writes_percent: 100,
             depth: 1,
+            discard: Discard::None,
             flush: self.crash_flush,
             every: (self.crash_writes / 20).max(1),
             ..self.load(seed)

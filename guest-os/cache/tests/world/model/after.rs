@@ -77,6 +77,7 @@ impl Model {
             block.risk.now = block.lost;
             block.risk.crash = block.lost.max(block.risk.crash.min(Some(newest)));
             block.risk.since = self.revocations;
+            block.discarded = None;
         }
         // What was acknowledged and not flushed can be lost in any order.
         self.in_order = false;
@@ -94,6 +95,8 @@ impl Model {
         }
         let mut latest = (0, None);
         let mut earliest = (u64::MAX, None);
+        // Ends of missing writes, and when their blocks were discarded.
+        let mut dropped = Vec::new();
         for (number, (block, sectors)) in self.blocks.iter().zip(blocks).enumerate() {
             for (at, sector) in sectors.iter().enumerate() {
                 let Some(version) = block.version_of(at, *sector) else {
@@ -104,9 +107,12 @@ impl Model {
                 latest = latest.max((there, Some((number, *sector))));
                 // What may be lost never comes.
                 let skipped = version.max(block.risk.crash.max(block.risk.now).unwrap_or(0));
-                let mut missing = block.versions.iter().skip(skipped + 1);
-                let missing = missing.find(|version| version.outcome != Outcome::Failed);
-                if let Some(missing) = missing {
+                let missing = block.versions.iter().skip(skipped + 1);
+                let missing = missing.filter(|version| version.outcome != Outcome::Failed);
+                let (discarded, missing): (Vec<&Version>, Vec<_>) =
+                    missing.partition(|version| version.discarded.is_some());
+                dropped.extend(discarded.into_iter().map(|version| (number, *version)));
+                if let Some(missing) = missing.first() {
                     let until = if whole { missing.number } else { missing.ended };
                     earliest = earliest.min((until, Some((number, missing.number))));
                 }
@@ -118,6 +124,17 @@ impl Model {
             latest.1,
             earliest.1
         );
+        // The end of a group may be after a discard. Else a write is not dropped that another
+        // is ordered after.
+        for (block, version) in dropped.iter().filter(|_| !whole) {
+            let is_ordered = version.ended <= latest.0 && Some(latest.0) < version.discarded;
+            assert!(
+                !is_ordered,
+                "out of order: {:?} is on the origin disk, {:?} before it was dropped",
+                latest.1,
+                (block, version.number)
+            );
+        }
     }
 
     /// What the origin disk has of each block.
@@ -166,6 +183,7 @@ impl Block {
                 outcome: Outcome::Done,
                 arrived: now,
                 ended: now,
+                discarded: None,
             });
         }
         self.torn = self.newest();

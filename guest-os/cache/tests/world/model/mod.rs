@@ -10,6 +10,9 @@
 //!                 kept      origin    the newest: what a read gives
 //! ```
 //!
+//! A discard takes the promises back: until the next write the block may be any version up to
+//! the newest, and which one may differ from read to read.
+//!
 //! What is promised to survive is the *floor*: the oldest version that may be found. There is one
 //! for the end of the guest and one for a loss of power, each for both disks together and for the
 //! origin disk alone. A version whose only copy may have been revoked is *at risk*: a block can
@@ -82,6 +85,8 @@ struct Version {
     /// When it arrived and when it was acknowledged.
     arrived: u64,
     ended: u64,
+    /// When a discard of it arrived.
+    discarded: Option<u64>,
 }
 
 /// Versions of a block up to which it can be lost by what was revoked.
@@ -111,6 +116,8 @@ struct Block {
     session: usize,
     /// This session has written back the versions before this one.
     home: usize,
+    /// Versions up to this one were discarded.
+    discarded: Option<usize>,
     /// Before this version, a loss of power may have left some sectors of one and some of
     /// another.
     torn: usize,
@@ -134,6 +141,15 @@ impl Block {
         before.iter().rposition(failed).expect("the first has not")..=newest
     }
 
+    /// The version that a promise is about: the oldest if this one was discarded since.
+    fn promised(&self, version: usize) -> usize {
+        if self.discarded >= Some(version) {
+            0
+        } else {
+            version
+        }
+    }
+
     /// The version that a sector is of, when that can be told.
     fn version_of(&self, at: usize, number: u64) -> Option<usize> {
         let mut all = self.versions.iter();
@@ -150,6 +166,8 @@ pub struct Arrived {
     version: usize,
     /// What was known as lost.
     lost: Option<usize>,
+    /// That version was discarded before.
+    is_discarded: bool,
 }
 
 /// What there was when a flush arrived.
@@ -202,6 +220,7 @@ impl Model {
             outcome: Outcome::Done,
             arrived: 0,
             ended: 0,
+            discarded: None,
         };
         let block = Block {
             versions: vec![first],
@@ -212,6 +231,7 @@ impl Model {
             lost_for_good: false,
             session: 1,
             home: 0,
+            discarded: None,
             torn: 0,
         };
         Self {
@@ -261,6 +281,7 @@ impl Model {
             block,
             version: known.newest(),
             lost: known.lost,
+            is_discarded: known.discarded >= Some(known.newest()),
         }
     }
 
@@ -281,8 +302,22 @@ impl Model {
             outcome: Outcome::Pending,
             arrived,
             ended: u64::MAX,
+            discarded: None,
         });
         (self.reading(block), data)
+    }
+
+    /// A discard arrives.
+    pub fn discarding(&mut self, block: u32) {
+        let now = self.tick();
+        let block = &mut self.blocks[block as usize];
+        let newest = block.newest();
+        block.discarded = Some(newest);
+        for version in &mut block.versions {
+            version.discarded.get_or_insert(now);
+        }
+        block.floor = PerCrash::default();
+        block.origin_floor = PerCrash::default();
     }
 
     /// The read has ended.
@@ -292,6 +327,9 @@ impl Model {
         let faulty = self.faulty;
         let block = &mut self.blocks[number as usize];
         let mut readable = block.readable(read.version);
+        if read.is_discarded {
+            readable = 0..=read.version;
+        }
         match found {
             Ok(sectors) => assert!(
                 readable.clone().any(|version| {
@@ -330,8 +368,9 @@ impl Model {
                 write.block
             );
         } else if !self.keeps_dirty {
-            block.floor.kill = block.floor.kill.max(write.version);
-            block.origin_floor.kill = block.origin_floor.kill.max(write.version);
+            let version = block.promised(write.version);
+            block.floor.kill = block.floor.kill.max(version);
+            block.origin_floor.kill = block.origin_floor.kill.max(version);
         }
     }
 
@@ -366,11 +405,12 @@ impl Model {
         let records_losses = before.records_losses && self.records_losses;
         for (block, &(done, was_at_risk, lost)) in self.blocks.iter_mut().zip(&before.blocks) {
             let at_risk = was_at_risk || block.risk.now >= Some(done);
+            let promised = block.promised(done);
             if !at_risk || records_losses {
-                block.floor.raise(done);
+                block.floor.raise(promised);
             }
             if !self.keeps_dirty && done >= block.session {
-                block.origin_floor.raise(done);
+                block.origin_floor.raise(promised);
             }
             // What is recorded about the slots that are gone has been changed.
             if !at_risk && block.risk.crash <= Some(done) && block.risk.since <= before.told {
@@ -384,9 +424,10 @@ impl Model {
     pub fn written_back(&mut self, before: &Before) {
         self.flushed(before);
         for (block, &(done, ..)) in self.blocks.iter_mut().zip(&before.blocks) {
-            if block.risk.now < Some(done) {
-                block.origin_floor.raise(done);
-                block.home = block.home.max(done + 1);
+            let promised = block.promised(done);
+            if block.risk.now < Some(promised) {
+                block.origin_floor.raise(promised);
+                block.home = block.home.max(promised + 1);
             }
         }
         self.in_order = true;
