@@ -42,7 +42,7 @@ pub enum Discard {
     None,
     /// The cache frees their slots.
     Cache,
-    /// The cache frees their slots, and the vSSD is told that these are empty.
+    /// The cache frees their slots and discards them on the vSSD.
     Device,
 }
 

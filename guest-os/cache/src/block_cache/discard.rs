@@ -1,7 +1,7 @@
 //! Discards: blocks that the application does not need any longer.
 //!
-//! The slot is free at once for the eviction policy, so a surrender gives it first; whoever
-//! uses it next waits in its queue until the discard has ended. What was dirty is dropped,
+//! The slot is free at once for the eviction policy, so a surrender gives it first; its next
+//! request waits in its queue until the discard has ended. What was dirty is dropped,
 //! unless a later write is ordered after it: then the version is written back in its order, as
 //! if the block had been evicted, and the discard ends in the background.
 //!

@@ -58,7 +58,7 @@ pub struct Job {
     pub is_settled: bool,
     /// The slot may have been written.
     pub has_begun: bool,
-    /// The vSSD is told that the slot is empty.
+    /// The slot is discarded on the vSSD.
     pub is_announced: bool,
 }
 

@@ -199,7 +199,7 @@ fn replay(twin: &mut Twin, line: &str) -> [u64; 8] {
     }
 }
 
-/// A vSSD in memory is told of free slots as one under QEMU is, and forgets what was there.
+/// A twin discards free slots on its vSSD, as a guest under QEMU does, and they read as zeros.
 #[test]
 fn discards_reach_the_vssd() {
     let counts = ["none", "cache", "device"].map(|discard| {

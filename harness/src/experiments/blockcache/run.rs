@@ -280,7 +280,7 @@ impl Cell {
 fn of_workload(load: &CacheLoad) -> Result<Input> {
     let mut input = Input::default();
     for access in load.accesses()?.take(load.count as usize) {
-        // The guest's cache is not told of these either.
+        // The guest's cache does not see these either.
         if access.kind != AccessKind::Discard {
             input.blocks.push(access.block);
             input.writes.push(access.kind == AccessKind::Write);
