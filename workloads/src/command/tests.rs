@@ -168,7 +168,8 @@ fn defaults_are_written_out() {
         "read workload=gaussian:20000,8192 seed=1 start=0 count=100000 depth=32 per-block=false \
          check=true",
         "stress count=0 seed=1 depth=32 writes=50 latency=false",
-        "cache evict=lru write=write-back promote=1 bypass=0 dirty=50 fresh=false",
+        "cache evict=lru write=write-back promote=1 bypass=0 dirty=50 fresh=false memory=0 \
+         share=nothing",
         "replay workload=gaussian:20000,8192 seed=1 start=0 count=0 depth=32 span=0 writes=0 \
          discard=none flush=0 every=0 check=true",
         "stamps span=0",
