@@ -8,6 +8,7 @@
 
 mod commands;
 mod requests;
+mod vring;
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
@@ -17,7 +18,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use vhost::vhost_user::message::{VhostUserProtocolFeatures, VhostUserVirtioFeatures};
-use vhost_user_backend::{VhostUserBackend, VhostUserDaemon, VringRwLock, VringT};
+use vhost_user_backend::{VhostUserBackend, VhostUserDaemon, VringT};
 use virtio_bindings::virtio_blk::{
     VIRTIO_BLK_F_BLK_SIZE, VIRTIO_BLK_F_DISCARD, VIRTIO_BLK_F_FLUSH, VIRTIO_BLK_F_SEG_MAX,
     VIRTIO_BLK_F_WRITE_ZEROES,
@@ -37,6 +38,7 @@ use crate::polling::{Poller, Polling};
 use crate::request::RequestQueue;
 use crate::vssd::Vssd;
 use requests::Requests;
+use vring::Vring;
 
 /// The threads of a worker, and the queues of each as bits.
 const REQUEST_THREAD: usize = 0;
@@ -162,7 +164,7 @@ impl Worker {
 
     /// Whether a queue is started and the connection is not over: then it is in memory, and no
     /// thread waits for its last use.
-    fn is_serving(&self, vring: &VringRwLock) -> bool {
+    fn is_serving(&self, vring: &Vring) -> bool {
         vring.get_ref().get_queue().ready() && !self.connection.is_over()
     }
 }
@@ -173,7 +175,7 @@ fn broken(error: virtio_queue::Error) -> io::Error {
 
 impl VhostUserBackend for Worker {
     type Bitmap = ();
-    type Vring = VringRwLock;
+    type Vring = Vring;
 
     fn num_queues(&self) -> usize {
         QUEUES
@@ -278,7 +280,7 @@ impl VhostUserBackend for Worker {
         &self,
         event: u16,
         _events: EventSet,
-        vrings: &[VringRwLock],
+        vrings: &[Vring],
         thread: usize,
     ) -> io::Result<()> {
         self.connection.depend_on_this_thread();

@@ -94,7 +94,8 @@ fn a_guest_that_is_reset_is_a_plain_one() {
     let mut guest = boot(&site);
     daemon.wait_until(|v| v.driver);
     let mut resize = to(BLOCKS - 100);
-    resize.deadline_ms = 100;
+    // Long enough for the reset to come first on a busy machine.
+    resize.deadline_ms = 2_000;
     let id = daemon.begin(resize);
     guest.frontend.reset_rings();
     let ended = daemon.ended(id);

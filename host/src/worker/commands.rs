@@ -2,11 +2,12 @@
 
 use std::io;
 
-use vhost_user_backend::{VringRwLock, VringT};
+use vhost_user_backend::VringT;
 use virtio_queue::{DescriptorChain, QueueOwnedT, QueueT};
 use vm_memory::{GuestAddressSpace, GuestMemoryMmap};
 use vssd::wire::{EVENT_LEN, MAX_MESSAGE, MAX_PAYLOAD, REQUEST_HEADER_LEN};
 
+use super::vring::Vring;
 use super::{COMMANDS, EVENTS, QUEUE_SIZE, WAKE, Worker, broken};
 use crate::request::{Chain, MemoryGuard};
 use crate::scheduling::let_others_first;
@@ -15,7 +16,7 @@ impl Worker {
     /// Serves the commands that the guest has made available, at most as many as a queue holds, so
     /// that other events are served too. Commands are few, and so are events: the guest is notified
     /// of each, whatever it asked for.
-    fn serve_commands(&self, vring: &VringRwLock, buffer: &mut Vec<u8>) -> io::Result<()> {
+    fn serve_commands(&self, vring: &Vring, buffer: &mut Vec<u8>) -> io::Result<()> {
         let memory = self.memory.memory();
         for _ in 0..QUEUE_SIZE {
             let Some(chain) = pop(vring, &memory)? else {
@@ -33,7 +34,7 @@ impl Worker {
     }
 
     /// Publishes a used entry of a command or event.
-    fn give_back(&self, vring: &VringRwLock, head: u16, len: u32) {
+    fn give_back(&self, vring: &Vring, head: u16, len: u32) {
         if vring.add_used(head, len).is_err() {
             self.bad_chain();
         }
@@ -74,7 +75,7 @@ impl Worker {
     /// Sends the events that are due, as far as the guest left buffers. A
     /// buffer is taken only for an event that there is: one held back would
     /// be lost in a reconnect.
-    fn send_events(&self, vring: &VringRwLock) -> io::Result<()> {
+    fn send_events(&self, vring: &Vring) -> io::Result<()> {
         let running = {
             let state = vring.get_ref();
             state.is_enabled() && state.get_queue().ready()
@@ -110,11 +111,7 @@ impl Worker {
         Ok(())
     }
 
-    pub(super) fn handle_command_event(
-        &self,
-        event: u16,
-        vrings: &[VringRwLock],
-    ) -> io::Result<()> {
+    pub(super) fn handle_command_event(&self, event: u16, vrings: &[Vring]) -> io::Result<()> {
         let mut command = self.command.lock();
         let buffer = command.get_or_insert_with(|| {
             let_others_first();
@@ -138,10 +135,7 @@ impl Worker {
 /// # Errors
 /// When it claims to have made more available than its ring holds: the ring is then meaningless,
 /// and nothing is served before the next kick.
-fn pop(
-    vring: &VringRwLock,
-    memory: &MemoryGuard,
-) -> io::Result<Option<DescriptorChain<MemoryGuard>>> {
+fn pop(vring: &Vring, memory: &MemoryGuard) -> io::Result<Option<DescriptorChain<MemoryGuard>>> {
     let next = || {
         let mut state = vring.get_mut();
         let mut chains = state.get_queue_mut().iter(memory.clone()).map_err(broken)?;

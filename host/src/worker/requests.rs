@@ -4,10 +4,11 @@ use std::io;
 use std::sync::atomic::Ordering;
 use std::thread;
 
-use vhost_user_backend::{VringRwLock, VringT};
+use vhost_user_backend::VringT;
 use virtio_queue::{QueueOwnedT, QueueT};
 use vm_memory::{Bytes, GuestAddress, GuestAddressSpace};
 
+use super::vring::Vring;
 use super::{AGAIN, COMMITS, QUEUE_SIZE, Worker, broken};
 use crate::polling::Poller;
 use crate::request::{Chain, Pass, RequestQueue};
@@ -35,7 +36,7 @@ struct Served {
 pub(super) struct Requests {
     pub queue: RequestQueue,
     /// The virtqueue, once it was kicked.
-    pub vring: Option<VringRwLock>,
+    pub vring: Option<Vring>,
     pub poller: Poller,
 }
 
@@ -46,7 +47,7 @@ impl Worker {
     /// within the limits of its poller. Otherwise it sleeps in the engine, which waits for every
     /// event of the thread: sleeping, waking up and submitting the next transfers is one system
     /// call.
-    fn serve_requests(&self, vring: &VringRwLock) -> io::Result<()> {
+    fn serve_requests(&self, vring: &Vring) -> io::Result<()> {
         let mut requests = self.requests.lock();
         let Requests {
             queue,
@@ -70,7 +71,7 @@ impl Worker {
     fn serve_until_disturbed(
         &self,
         queue: &mut RequestQueue,
-        vring: &VringRwLock,
+        vring: &Vring,
         poller: &mut Poller,
     ) -> io::Result<()> {
         let began_ns = self.vssd.now_ns();
@@ -132,7 +133,7 @@ impl Worker {
     fn serve_once(
         &self,
         queue: &mut RequestQueue,
-        vring: &VringRwLock,
+        vring: &Vring,
         poller: &mut Poller,
     ) -> io::Result<()> {
         let served = self.pass(queue, vring, poller);
@@ -151,7 +152,7 @@ impl Worker {
     }
 
     /// Asks the guest not to notify of what it makes available.
-    fn disable_notifications(&self, vring: &VringRwLock) -> io::Result<()> {
+    fn disable_notifications(&self, vring: &Vring) -> io::Result<()> {
         vring.disable_notification().map_err(broken)?;
         let state = vring.get_ref();
         let queue = state.get_queue();
@@ -170,7 +171,7 @@ impl Worker {
 
     /// Asks the guest to notify of what it makes available from now on; true when something
     /// is available already.
-    fn has_available(&self, vring: &VringRwLock) -> io::Result<bool> {
+    fn has_available(&self, vring: &Vring) -> io::Result<bool> {
         let more = vring.enable_notification().map_err(broken)?;
         if more {
             self.disable_notifications(vring)?;
@@ -179,7 +180,7 @@ impl Worker {
     }
 
     /// One pass over the queue.
-    fn pass(&self, queue: &mut RequestQueue, vring: &VringRwLock, poller: &mut Poller) -> Served {
+    fn pass(&self, queue: &mut RequestQueue, vring: &Vring, poller: &mut Poller) -> Served {
         let room = QUEUE_SIZE.saturating_sub(queue.len()).min(BATCH);
         let mut pass = Pass::begin(&self.vssd, queue);
         let (mut taken, mut ended) = (0, 0);
@@ -214,7 +215,7 @@ impl Worker {
     /// meaningless, and nothing is served before the next kick.
     fn take(
         &self,
-        vring: &VringRwLock,
+        vring: &Vring,
         pass: &mut Pass<'_>,
         room: usize,
         taken: &mut usize,
@@ -272,11 +273,7 @@ impl Worker {
         self.requests.lock().queue.abandon(&self.vssd);
     }
 
-    pub(super) fn handle_request_event(
-        &self,
-        event: u16,
-        vrings: &[VringRwLock],
-    ) -> io::Result<()> {
+    pub(super) fn handle_request_event(&self, event: u16, vrings: &[Vring]) -> io::Result<()> {
         // It may have been read before.
         let _ = match event {
             COMMITS => self.requests.lock().queue.commits().event().read(),
@@ -290,7 +287,7 @@ impl Worker {
     }
 }
 
-fn signal(vring: &VringRwLock) -> io::Result<()> {
+fn signal(vring: &Vring) -> io::Result<()> {
     if vring.needs_notification().map_err(broken)? {
         vring.signal_used_queue()?;
     }
