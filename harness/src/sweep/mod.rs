@@ -28,8 +28,9 @@ mod tests;
 mod values;
 
 /// The built-in sweeps: name and TOML text.
-pub(crate) const BUILT_IN: [(&str, &str); 3] = [
+pub(crate) const BUILT_IN: [(&str, &str); 4] = [
     ("spread", include_str!("../../sweeps/spread.toml")),
     ("workloads", include_str!("../../sweeps/workloads.toml")),
     ("sample", include_str!("../../sweeps/sample.toml")),
+    ("knowledge", include_str!("../../sweeps/knowledge.toml")),
 ];

@@ -7,33 +7,28 @@ use results::stats::Mean;
 use results::table::{Table, yes};
 use results::verdict::{Measured, Verdict};
 
-use super::rows::{Condition, KnowledgeRow, KnowledgeTimingRow, Side};
-use super::worth::{POINTS, TRAFFIC_PERCENT, Worth, crossover, worths};
+use super::rows::{Condition, KnowledgeRow, KnowledgeTimingRow, Side, Stage};
+use super::worth::{Both, POINTS, TRAFFIC_PERCENT, Worth, crossover, worths};
 
 /// Judges the rows.
-pub(crate) fn judge(
-    rows: &[KnowledgeRow],
-    timing: &[KnowledgeTimingRow],
-    tuning_seeds: usize,
-) -> Verdict {
-    let worths = worths(rows, tuning_seeds);
+pub(crate) fn judge(rows: &[KnowledgeRow], timing: &[KnowledgeTimingRow]) -> Verdict {
+    let worths = worths(rows);
     let tables = worths
         .iter()
         .map(|(condition, worths)| table(*condition, worths));
-    let tables: Vec<_> = tables.chain([picks(rows), tiers(timing)]).collect();
+    let tables: Vec<_> = tables.chain([ways(rows), costs(timing)]).collect();
     Verdict::new("What the guest's knowledge is worth")
         .require(
-            "Under every value of a condition, all ways to pick had the same seeds, each once.",
+            "Under every value of a condition, all ways to pick had the same tuning seeds, and the best of each side \
+             the same other seeds.",
             pairing(rows),
         )
         .require(
             "Every access was served from memory, from the vSSD or from the origin disk, with the right contents, or \
              discarded a block.",
             Measured::every(rows, "shrinks", |row| {
-                {
                 let counted = row.memory_hits + row.hits + row.misses + row.discards;
                 row.failed == 0 && counted == row.accesses
-            }
             }),
         )
         .require(
@@ -48,167 +43,185 @@ pub(crate) fn judge(
 }
 
 /// What identifies a trial, but for its seed.
-fn way(row: &KnowledgeRow) -> (Condition, &str, Side, &str) {
-    (row.condition, &row.value, row.side, &row.pick)
+type Way<'a> = (Stage, Condition, &'a str, Side, &'a str);
+
+fn way(row: &KnowledgeRow) -> Way<'_> {
+    (row.stage, row.condition, &row.value, row.side, &row.pick)
 }
 
 fn pairing(rows: &[KnowledgeRow]) -> Option<Measured> {
-    let mut seeds: BTreeMap<_, BTreeSet<u64>> = BTreeMap::new();
-    let mut trials = 0;
-    for row in rows.iter().filter(|row| row.transport == "twin") {
+    let mut seeds: BTreeMap<Way<'_>, BTreeSet<u64>> = BTreeMap::new();
+    let mut shrinks = 0;
+    for row in rows.iter().filter(|row| row.stage != Stage::Repetition) {
         seeds.entry(way(row)).or_default().insert(row.seed);
-        trials += 1;
+        shrinks += 1;
     }
-    let (_, first) = seeds.first_key_value()?;
-    let is_equal = seeds.values().all(|of| of == first);
-    let is_once = seeds.values().map(BTreeSet::len).sum::<usize>() == trials;
+    let of = |stage: Stage| seeds.iter().filter(move |((of, ..), _)| *of == stage);
+    let (_, tuning) = of(Stage::Tuning).next()?;
+    let (_, others) = of(Stage::Comparison).next()?;
+    let is_equal = of(Stage::Tuning).all(|(_, seeds)| seeds == tuning)
+        && of(Stage::Comparison).all(|(_, seeds)| seeds == others)
+        && tuning.is_disjoint(others);
+    let is_once = seeds.values().map(BTreeSet::len).sum::<usize>() == shrinks;
+    let mut sides: BTreeMap<(Condition, &str), Vec<Side>> = BTreeMap::new();
+    for ((_, condition, value, side, _), _) in of(Stage::Comparison) {
+        sides.entry((*condition, value)).or_default().push(*side);
+    }
+    let are_two = sides
+        .values()
+        .all(|sides| *sides == [Side::Guest, Side::Host]);
     Some(Measured::new(
-        is_equal && is_once,
+        is_equal && is_once && are_two,
         format!(
-            "{trials} shrinks: {} ways with {} seeds.",
-            seeds.len(),
-            first.len()
+            "{shrinks} shrinks: {} ways with {} tuning seeds, and the best two under each of {} values with {} others.",
+            of(Stage::Tuning).count(),
+            tuning.len(),
+            sides.len(),
+            others.len()
         ),
     ))
 }
 
 fn transports(rows: &[KnowledgeRow]) -> Option<Measured> {
-    let twin = |of: &KnowledgeRow| {
-        let is_same = |row: &&KnowledgeRow| {
-            row.transport == "twin" && way(row) == way(of) && row.seed == of.seed
-        };
-        rows.iter().find(is_same).cloned()
-    };
-    let of_qemu = rows.iter().filter(|row| row.transport == "qemu");
-    Measured::every(of_qemu, "shrinks have the same counts", |row| {
+    let is_repeated = |row: &&KnowledgeRow| row.stage == Stage::Repetition;
+    let repeated = rows.iter().filter(is_repeated);
+    Measured::every(repeated, "shrinks have the same counts", |row| {
         let as_twin = KnowledgeRow {
             transport: "twin".to_owned(),
+            stage: Stage::Tuning,
             ..(*row).clone()
         };
-        twin(row) == Some(as_twin)
+        rows.contains(&as_twin)
     })
 }
 
 /// What a condition is worth, in a sentence.
 fn sentence(condition: Condition, worths: &[Worth]) -> String {
-    let (what, unit) = match condition {
-        Condition::Memory => ("memory above the vSSD", " % of the working set"),
-        Condition::Policy => ("the cache's policy", ""),
-        Condition::Death => ("death that the host does not learn of", " % temporary"),
-        Condition::DeathTold => ("death of which DISCARD tells the host", " % temporary"),
+    let what = match condition {
+        Condition::Memory => "Memory above the vSSD",
+        Condition::Policy => "The policy of the guest's cache",
+        Condition::Files => "Temporary files whose deletion the host does not learn of",
+        Condition::FilesTold => "Temporary files whose deletion DISCARD tells the host",
+        Condition::Death => "Deletion at once, untold",
+        Condition::DeathTold => "Deletion at once that DISCARD tells the host",
+        Condition::Scan => "An announced scan",
+        Condition::Phase => "An announced end of a part of the accesses",
+        Condition::Pinned => "Announced blocks",
+        Condition::Dirty => "Dirty blocks",
     };
-    let paying: Vec<&Worth> = worths.iter().filter(|worth| worth.pays()).collect();
-    let most = worths
-        .iter()
-        .max_by(|a, b| a.points.value.total_cmp(&b.points.value));
-    let most = most.map_or(String::new(), |of| {
+    let unit = condition
+        .unit()
+        .map_or(String::new(), |unit| format!(" {unit}"));
+    let saved = |of: &Worth| {
         format!(
-            " Most at {}{unit}: {} points, {} % of the traffic (`{}` against `{}`).",
-            of.value,
+            "{} points of the accesses and {} % of the origin traffic at {}{unit} (`{}` against `{}`)",
             of.points.text(2),
             of.traffic.text(1),
-            of.guest.pick,
-            of.host.pick
+            of.value,
+            of.guest,
+            of.host
         )
+    };
+    let by_saving = |a: &&Worth, b: &&Worth| a.points.value.total_cmp(&b.points.value);
+    let most = worths.iter().max_by(by_saving);
+    let most = most.map_or(String::new(), |most| {
+        format!(" It saves most, {}.", saved(most))
     });
-    let verdict = match (paying.is_empty(), crossover(worths)) {
-        (true, _) => format!(
-            "no value is known at which the guest's choice saves {POINTS} point of the accesses or {TRAFFIC_PERCENT} \
-             % of the origin traffic"
-        ),
-        (false, Some(interval)) => {
+    let paying: Vec<&Worth> = worths.iter().filter(|worth| worth.pays()).collect();
+    if paying.is_empty() {
+        return format!(
+            "{what}: the guest's choice does not pay: at no value does it surely save {POINTS} point or \
+             {TRAFFIC_PERCENT} %.{most}"
+        );
+    }
+    let from = match crossover(worths) {
+        Some(interval) if interval.value.is_finite() => {
             let end = |value: f64| {
                 if value.is_finite() {
-                    format!("{value}{unit}")
+                    value.to_string()
                 } else {
                     "nowhere".to_owned()
                 }
             };
             let bounds = interval.bounds.map_or(String::new(), |(low, high)| {
-                format!(" (95 % interval {} to {})", end(low), end(high))
+                format!(", 95 % interval {} to {}", end(low), end(high))
             });
-            format!(
-                "the guest's choice pays at {} of {} values; it saves {POINTS} point from {} on{bounds}",
-                paying.len(),
-                worths.len(),
-                end(interval.value)
-            )
+            format!("from {}{unit} on{bounds}", interval.value)
         }
-        (false, None) => {
+        _ => {
             let values: Vec<_> = paying.iter().map(|worth| worth.value.as_str()).collect();
-            format!("the guest's choice pays with {}", values.join(", "))
+            format!("with {}{unit}", values.join(", "))
         }
     };
-    format!("By {what}: {verdict}.{most}")
+    format!("{what}: the guest's choice pays {from}.{most}")
 }
 
 fn table(condition: Condition, worths: &[Worth]) -> Table {
-    let text = |mean: &Mean| mean.text(2);
+    let pair = |both: &Both| format!("{:.2} / {:.2}", both.guest.value, both.host.value);
     Table::of(
         format!("Worth of the guest's choice: {condition}"),
         worths,
         &[
             ("value", &|of| of.value.clone()),
-            ("best guest", &|of| of.guest.pick.clone()),
-            ("misses (%)", &|of| text(&of.misses[0])),
-            ("best host", &|of| of.host.pick.clone()),
-            ("misses (%)", &|of| text(&of.misses[1])),
-            ("saved (points)", &|of| text(&of.points)),
+            ("best guest", &|of| of.guest.clone()),
+            ("best host", &|of| of.host.clone()),
+            ("misses, guest / host (%)", &|of| pair(&of.misses)),
+            ("saved (points)", &|of| of.points.text(2)),
             ("saved of the origin traffic (%)", &|of| of.traffic.text(1)),
+            ("written to the origin (% of the accesses)", &|of| pair(&of.written)),
+            ("recovery (% of the accesses)", &|of| pair(&of.recovery)),
             ("pays", &|of| yes(of.pays())),
         ],
     )
 }
 
-/// All ways to pick, with the means over all seeds.
-fn picks(rows: &[KnowledgeRow]) -> Table {
+/// All ways to pick, with the means over the tuning seeds.
+fn ways(rows: &[KnowledgeRow]) -> Table {
     let mut ways: Vec<_> = Vec::new();
-    for row in rows.iter().filter(|row| row.transport == "twin") {
+    for row in rows.iter().filter(|row| row.stage == Stage::Tuning) {
         if !ways.contains(&way(row)) {
             ways.push(way(row));
         }
     }
-    let percent = |of: &(Condition, &str, Side, &str), count: fn(&KnowledgeRow) -> u64| {
-        let of_way = rows
-            .iter()
-            .filter(|row| row.transport == "twin" && way(row) == *of);
+    let percent = |of: &Way<'_>, count: fn(&KnowledgeRow) -> u64| {
+        let of_way = rows.iter().filter(|row| way(row) == *of);
         let shares: Vec<f64> = of_way
             .map(|row| 100.0 * count(row) as f64 / row.accesses.max(1) as f64)
             .collect();
-        Mean::of(&shares).map_or(String::new(), |mean| mean.text(2))
+        Mean::of(&shares).map_or(String::new(), |mean| format!("{:.2}", mean.value))
     };
     Table::of(
-        "All ways to pick",
+        "All ways to pick, with the tuning seeds",
         &ways,
         &[
-            ("condition", &|of| of.0.to_string()),
-            ("value", &|of| of.1.to_owned()),
-            ("side", &|of| of.2.to_string()),
-            ("pick", &|of| of.3.to_owned()),
+            ("condition", &|of| of.1.to_string()),
+            ("value", &|of| of.2.to_owned()),
+            ("side", &|of| of.3.to_string()),
+            ("pick", &|of| of.4.to_owned()),
             ("memory (%)", &|of| percent(of, |row| row.memory_hits)),
             ("vSSD (%)", &|of| percent(of, |row| row.hits)),
             ("origin (%)", &|of| percent(of, |row| row.misses)),
-            ("recovery (% of the accesses)", &|of| {
-                percent(of, |row| row.recovery_accesses)
-            }),
+            ("written to the origin (%)", &|of| percent(of, |row| row.origin_writes)),
         ],
     )
 }
 
-/// How long each tier takes under QEMU.
-fn tiers(timing: &[KnowledgeTimingRow]) -> Table {
+/// What a shrink costs under QEMU, and how long each tier takes.
+fn costs(timing: &[KnowledgeTimingRow]) -> Table {
     Table::of(
-        "Time of each tier",
+        "Cost of a shrink, and time of each tier",
         timing,
         &[
             ("condition", &|row| row.condition.to_string()),
             ("value", &|row| row.value.clone()),
             ("side", &|row| row.side.to_string()),
             ("pick", &|row| row.pick.clone()),
+            ("shrink (ms)", &|row| millis(row.shrink_ns)),
+            ("of this, backend (ms)", &|row| millis(row.backend_ns)),
+            ("messages (B)", &|row| row.message_bytes.to_string()),
             ("memory (µs)", &|row| micros(row.memory_p50_ns)),
             ("vSSD (µs)", &|row| micros(row.vssd_p50_ns)),
             ("origin (µs)", &|row| micros(row.origin_p50_ns)),
-            ("shrink (ms)", &|row| millis(row.shrink_ns)),
         ],
     )
 }
@@ -217,10 +230,10 @@ fn tiers(timing: &[KnowledgeTimingRow]) -> Table {
 mod tests {
     use super::*;
 
-    fn row(side: Side, pick: &str, seed: u64, misses: u64) -> KnowledgeRow {
+    fn row(stage: Stage, side: Side, pick: &str, seed: u64, misses: u64) -> KnowledgeRow {
         KnowledgeRow {
             transport: "twin".to_owned(),
-            condition: Condition::Memory,
+            stage,
             value: "10".to_owned(),
             side,
             pick: pick.to_owned(),
@@ -231,23 +244,27 @@ mod tests {
             memory_hits: 100,
             hits: 900 - misses,
             misses,
-            discards: 0,
-            failed: 0,
-            recovery_accesses: 0,
+            origin_reads: misses,
+            ..KnowledgeRow::default()
         }
     }
 
     fn rows() -> Vec<KnowledgeRow> {
-        let mut rows: Vec<_> = (0..8)
-            .flat_map(|seed| {
-                [
-                    row(Side::Guest, "reads", seed, 300),
-                    row(Side::Host, "lru", seed, 400),
-                ]
-            })
-            .collect();
+        let of_seed = |seed: u64| {
+            let stage = if seed < 2 {
+                Stage::Tuning
+            } else {
+                Stage::Comparison
+            };
+            [
+                row(stage, Side::Guest, "reads", seed, 300),
+                row(stage, Side::Host, "lru", seed, 400),
+            ]
+        };
+        let mut rows: Vec<_> = (0..10).flat_map(of_seed).collect();
         rows.push(KnowledgeRow {
             transport: "qemu".to_owned(),
+            stage: Stage::Repetition,
             ..rows[0].clone()
         });
         rows
@@ -255,25 +272,46 @@ mod tests {
 
     #[test]
     fn a_good_run_holds_and_says_what_is_saved() {
-        let verdict = judge(&rows(), &[], 2);
+        let verdict = judge(&rows(), &[]);
         assert!(verdict.holds(), "{:?}", verdict.missed());
         let [finding] = verdict.findings.as_slice() else {
             panic!("{:?}", verdict.findings);
         };
-        assert!(
-            finding.contains("from 10 % of the working set on"),
-            "{finding}"
-        );
-        assert!(finding.contains("10.00 [10.00, 10.00] points"), "{finding}");
-        assert!(finding.contains("(`reads` against `lru`)"), "{finding}");
+        let parts = [
+            "pays from 10 % of the working set on",
+            "10.00 [10.00, 10.00] points",
+            "25.0 [25.0, 25.0] % of the origin traffic",
+            "(`reads` against `lru`)",
+        ];
+        for part in parts {
+            assert!(finding.contains(part), "{finding}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_pay_is_said() {
+        let mut rows = rows();
+        for row in &mut rows {
+            (row.hits, row.misses, row.origin_reads) = (500, 400, 400);
+        }
+        let verdict = judge(&rows, &[]);
+        let finding = &verdict.findings[0];
+        assert!(finding.contains("does not pay"), "{finding}");
     }
 
     #[test]
     fn every_kind_of_fault_is_seen() {
         type Fault = fn(&mut Vec<KnowledgeRow>);
-        let faults: [(&str, Fault); 6] = [
-            ("a missing seed", |rows| drop(rows.remove(3))),
-            ("a seed twice", |rows| rows.push(rows[3].clone())),
+        let faults: [(&str, Fault); 8] = [
+            ("a missing tuning seed", |rows| drop(rows.remove(1))),
+            ("a missing seed", |rows| drop(rows.remove(9))),
+            ("a seed twice", |rows| rows.push(rows[9].clone())),
+            ("another way that is compared", |rows| {
+                let of_host = rows.iter_mut().filter(|row| row.side == Side::Host);
+                for row in of_host.filter(|row| row.seed == 5) {
+                    row.pick = "clock".to_owned();
+                }
+            }),
             ("a failed access", |rows| rows[2].failed = 1),
             ("an access that is not counted", |rows| rows[2].hits -= 1),
             ("another number of blocks", |rows| rows[2].held_blocks = 51),
@@ -285,8 +323,8 @@ mod tests {
         for (name, fault) in faults {
             let mut rows = rows();
             fault(&mut rows);
-            assert!(!judge(&rows, &[], 2).holds(), "{name} went unseen");
+            assert!(!judge(&rows, &[]).holds(), "{name} went unseen");
         }
-        assert!(judge(&[], &[], 2).claims.iter().all(|claim| !claim.holds()));
+        assert!(judge(&[], &[]).claims.iter().all(|claim| !claim.holds()));
     }
 }

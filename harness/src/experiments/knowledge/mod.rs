@@ -7,9 +7,11 @@
 
 pub(crate) mod claims;
 pub(crate) mod figures;
+mod input;
 pub(crate) mod params;
 pub(crate) mod rows;
 pub(crate) mod run;
+mod setting;
 mod trial;
 mod worth;
 
@@ -21,17 +23,12 @@ use results::store::RunFolder;
 use results::verdict::Verdict;
 
 use crate::experiments::common::lab::Lab;
+use crate::experiments::common::on_twins::{Counted, OnTwins};
+use crate::experiments::common::swept::Swept;
 use crate::experiments::experiment::{Experiment, Needs};
 use rows::{KnowledgeRow, KnowledgeTimingRow};
 
 pub(crate) struct Knowledge;
-
-/// Seeds that chose the best picks of a run.
-fn tuning_seeds(manifest: &Manifest) -> usize {
-    let seeds = manifest.parameters.get("tuning_seeds");
-    let seeds = seeds.and_then(|seeds| usize::try_from(seeds.as_integer()?).ok());
-    seeds.unwrap_or(0)
-}
 
 impl Experiment for Knowledge {
     const NAME: &'static str = "knowledge";
@@ -46,11 +43,42 @@ impl Experiment for Knowledge {
         run::run(params, lab, folder)
     }
 
-    fn claims(rows: &Self::Rows, manifest: &Manifest) -> Verdict {
-        claims::judge(&rows.0, &rows.1, tuning_seeds(manifest))
+    fn claims(rows: &Self::Rows, _manifest: &Manifest) -> Verdict {
+        claims::judge(&rows.0, &rows.1)
     }
 
-    fn figures(rows: &Self::Rows, manifest: &Manifest) -> Result<Vec<Drawing>> {
-        figures::draw(&rows.0, tuning_seeds(manifest))
+    fn figures(rows: &Self::Rows, _manifest: &Manifest) -> Result<Vec<Drawing>> {
+        figures::draw(&rows.0)
+    }
+
+    fn swept() -> Option<&'static dyn Swept> {
+        Some(&OnTwins::<Self>::NEW)
+    }
+}
+
+impl Counted for Knowledge {
+    type Cell = KnowledgeRow;
+
+    const OUTCOME: &'static str = "misses after the shrink, and what the guest saves (% of the accesses)";
+
+    fn outcomes(rows: &[KnowledgeRow]) -> Vec<(String, f64)> {
+        let worths = worth::worths(rows);
+        let is_one = worths.iter().map(|(_, values)| values.len()).sum::<usize>() == 1;
+        let values = worths.iter().flat_map(|(condition, values)| {
+            values.iter().map(move |worth| (condition, worth))
+        });
+        let outcomes = values.flat_map(|(condition, worth)| {
+            let of = if is_one {
+                String::new()
+            } else {
+                format!(", {condition} {}", worth.value)
+            };
+            [
+                (format!("guest{of}"), worth.misses.guest.value),
+                (format!("host{of}"), worth.misses.host.value),
+                (format!("saved{of}"), worth.points.value),
+            ]
+        });
+        outcomes.collect()
     }
 }

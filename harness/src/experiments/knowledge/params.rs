@@ -1,19 +1,21 @@
 //! Parameters, checked.
 
+use std::path::PathBuf;
+
 use anyhow::{Result, ensure};
-use guest_cache::{Policy, Share, WritePolicy};
+use guest_cache::Policy;
 use lab::testbed::Disks;
 use serde::{Deserialize, Deserializer};
 use vssd_host::size::ByteSize;
-use workloads::command::Discard;
-use workloads::pattern::{Pattern, derive_seed};
+use workloads::pattern::Pattern;
 use workloads::{HostPick, Workload};
 
 use super::rows::Condition;
-use crate::experiments::common::cached::{BLOCK, Cache, CacheLoad, disks};
+use super::setting::share_of;
+use crate::experiments::common::cached::{BLOCK, disks};
 use crate::experiments::common::params::{
-    Parameters, blocks, cache_size, check_span, check_workload, disk_size, each, parse, percent,
-    positive, some, text, texts, within,
+    Parameters, blocks, cache_size, check_span, check_workload, disk_size, each, parse, path,
+    percent, positive, text, texts, within,
 };
 
 /// Most pages of memory, so that a guest under QEMU has room for them.
@@ -23,53 +25,97 @@ const MOST_PAGES: u32 = (80 << 20) / BLOCK as u32;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Params {
-    #[serde(deserialize_with = "some")]
+    #[serde(deserialize_with = "conditions")]
     pub(super) conditions: Vec<Condition>,
     #[serde(deserialize_with = "percents")]
-    memory_percent: Vec<u32>,
+    pub(super) memory_percent: Vec<u32>,
     #[serde(deserialize_with = "texts")]
-    policies: Vec<Policy>,
+    pub(super) policies: Vec<Policy>,
     #[serde(deserialize_with = "percents")]
-    temporary_percent: Vec<u32>,
+    pub(super) temporary_percent: Vec<u32>,
     #[serde(deserialize_with = "positive")]
-    lifetime: u32,
+    pub(super) lifetime: u32,
+    #[serde(deserialize_with = "percents")]
+    pub(super) deleted_percent: Vec<u32>,
+    #[serde(deserialize_with = "percents")]
+    pub(super) scanned_percent: Vec<u32>,
+    #[serde(deserialize_with = "percents")]
+    pub(super) ended_percent: Vec<u32>,
+    #[serde(deserialize_with = "percents")]
+    pub(super) announced_percent: Vec<u32>,
+    #[serde(deserialize_with = "percents")]
+    pub(super) written_percent: Vec<u32>,
     #[serde(with = "text")]
-    evict: Policy,
+    pub(super) evict: Policy,
     #[serde(deserialize_with = "host_picks")]
-    host: Vec<HostPick>,
+    pub(super) host: Vec<HostPick>,
     #[serde(deserialize_with = "cache_size")]
-    size: ByteSize,
+    pub(super) size: ByteSize,
     #[serde(deserialize_with = "within::<1, 99, _, _>")]
-    keep_percent: u64,
+    pub(super) keep_percent: u64,
     #[serde(deserialize_with = "disk_size")]
-    origin: ByteSize,
+    pub(super) origin: ByteSize,
     #[serde(deserialize_with = "blocks")]
-    span: u32,
+    pub(super) span: u32,
     #[serde(with = "text")]
-    workload: Workload,
+    pub(super) workload: Workload,
+    #[serde(with = "path")]
+    pub(super) trace: Option<PathBuf>,
     #[serde(deserialize_with = "percent")]
-    writes_percent: u32,
+    pub(super) writes_percent: u32,
     #[serde(deserialize_with = "positive")]
-    depth: u32,
-    warmup: u64,
-    after: u64,
+    pub(super) depth: u32,
     #[serde(deserialize_with = "positive")]
-    window: u64,
+    pub(super) warmup: u64,
+    pub(super) after: u64,
+    #[serde(deserialize_with = "positive")]
+    pub(super) window: u64,
     #[serde(deserialize_with = "positive")]
     pub(super) tuning_seeds: u32,
     #[serde(deserialize_with = "positive")]
     pub(super) seeds: u32,
 }
 
+/// A list, or a single value of one, so that a sweep can vary it.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrMore<T> {
+    One(T),
+    More(Vec<T>),
+}
+
+fn one_or_more<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    from: D,
+    expected: &str,
+) -> Result<Vec<T>, D::Error> {
+    use serde::de::Error as _;
+    let values = match OneOrMore::deserialize(from) {
+        Ok(OneOrMore::One(value)) => vec![value],
+        Ok(OneOrMore::More(values)) => values,
+        Err(_) => Vec::new(),
+    };
+    if values.is_empty() {
+        return Err(D::Error::custom(format!("invalid value; expected {expected}")));
+    }
+    Ok(values)
+}
+
+fn conditions<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Condition>, D::Error> {
+    let names = Condition::ALL.map(Condition::name).join(", ");
+    let mut values: Vec<Condition> = one_or_more(from, &format!("a list of: {names}"))?;
+    values.dedup();
+    Ok(values)
+}
+
 /// Percentages in ascending order.
 fn percents<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u32>, D::Error> {
     use serde::de::Error as _;
-    let values = Vec::<u32>::deserialize(from)?;
-    let is_valid = values.is_sorted_by(|a, b| a < b) && values.iter().all(|value| *value <= 100);
-    if is_valid && !values.is_empty() {
+    let expected = "percentages in ascending order";
+    let values: Vec<u32> = one_or_more(from, expected)?;
+    if values.is_sorted_by(|a, b| a < b) && values.iter().all(|value| *value <= 100) {
         return Ok(values);
     }
-    let message = format!("invalid list {values:?}; expected percentages in ascending order");
+    let message = format!("invalid list {values:?}; expected {expected}");
     Err(D::Error::custom(message))
 }
 
@@ -85,182 +131,82 @@ fn host_picks<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<HostPick>, D::Er
 
 impl Parameters for Params {
     fn check(&self) -> Result<()> {
-        check_span(self.span, self.origin)?;
-        check_workload("workload", &self.workload, self.span)?;
         ensure!(
             self.after >= 2 * self.window && self.after.is_multiple_of(self.window),
             "`after` is {}: choose a multiple of the `window` of {}, two at least",
             self.after,
             self.window
         );
-        for setting in self.settings() {
-            check_workload("lifetime", &self.workload(setting), self.span)?;
-        }
-        let most = self.memory_percent.last().copied().unwrap_or(0);
-        let pages = self.pages(most);
         ensure!(
-            pages <= MOST_PAGES,
-            "`memory_percent` of {most} is {pages} pages, more than the {MOST_PAGES} that the guest's memory has room \
-             for: choose a smaller one, or a smaller `span`"
+            self.warmup >= self.window,
+            "`warmup` is {}: choose the `window` of {} at least",
+            self.warmup,
+            self.window
         );
-        Ok(())
-    }
-}
-
-/// How the blocks of a shrink are picked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Picker {
-    /// By the guest's cache, with which its memory shares this.
-    Guest(Share),
-    /// By the hypervisor; the guest's memory shares this with its cache all the same.
-    Host(HostPick, Share),
-}
-
-/// What a shrink is measured under.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Setting {
-    pub(super) condition: Condition,
-    value: Value,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Value {
-    MemoryPercent(u32),
-    Policy(Policy),
-    TemporaryPercent(u32),
-}
-
-impl Setting {
-    /// The value, as rows have it.
-    pub(super) fn value(self) -> String {
-        match self.value {
-            Value::MemoryPercent(percent) | Value::TemporaryPercent(percent) => percent.to_string(),
-            Value::Policy(policy) => policy.to_string(),
+        match &self.trace {
+            Some(path) => {
+                ensure!(path.is_file(), "`trace` is {}, where there is no file", path.display());
+                self.check_trace_conditions()?;
+            }
+            None => {
+                // A second application and announced blocks have blocks of their own.
+                check_span(self.span.saturating_mul(2), self.origin)?;
+                check_workload("workload", &self.workload, self.span)?;
+            }
         }
-    }
-
-    fn memory_percent(self) -> u32 {
-        match self.value {
-            Value::MemoryPercent(percent) => percent,
-            Value::Policy(_) | Value::TemporaryPercent(_) => 0,
+        for percent in &self.temporary_percent {
+            let files = Workload::from(Pattern::Files {
+                share: f64::from(*percent) / 100.0,
+                lifetime: self.lifetime,
+            });
+            check_workload("lifetime", &files, self.span)?;
         }
-    }
-
-    /// What a deletion does: the guest's cache always frees the blocks.
-    fn discard(self) -> Discard {
-        match self.condition {
-            Condition::Memory | Condition::Policy | Condition::Death => Discard::Cache,
-            Condition::DeathTold => Discard::Device,
-        }
+        let announced = self.announced_percent.last().copied().unwrap_or(0);
+        let blocks = u64::from(share_of((self.size.0 / BLOCK) as u32, announced));
+        ensure!(
+            blocks < self.after || !self.conditions.contains(&Condition::Pinned),
+            "`announced_percent` of {announced} is {blocks} blocks, of which each is read once among the {} accesses \
+             `after` the shrink: choose more of these",
+            self.after
+        );
+        self.check_pages(self.span)
     }
 }
 
 impl Params {
-    /// All settings: each condition with each of its values.
-    pub(super) fn settings(&self) -> Vec<Setting> {
-        let of = |condition: &Condition| -> Vec<Setting> {
-            let values: Vec<Value> = match condition {
-                Condition::Memory => {
-                    let percents = self.memory_percent.iter();
-                    percents.map(|of| Value::MemoryPercent(*of)).collect()
-                }
-                Condition::Policy => self.policies.iter().map(|of| Value::Policy(*of)).collect(),
-                Condition::Death | Condition::DeathTold => {
-                    let percents = self.temporary_percent.iter();
-                    percents.map(|of| Value::TemporaryPercent(*of)).collect()
-                }
+    /// A trace has accesses of its own, and no deletions.
+    fn check_trace_conditions(&self) -> Result<()> {
+        for condition in &self.conditions {
+            let missing = match condition {
+                Condition::Memory | Condition::Policy => continue,
+                Condition::Files
+                | Condition::FilesTold
+                | Condition::Death
+                | Condition::DeathTold => "deletions",
+                Condition::Scan | Condition::Phase | Condition::Pinned => "announcements",
+                Condition::Dirty => "a share of writes that can be set",
             };
-            let setting = |value| Setting {
-                condition: *condition,
-                value,
-            };
-            values.into_iter().map(setting).collect()
-        };
-        self.conditions.iter().flat_map(of).collect()
-    }
-
-    fn evict(&self, setting: Setting) -> Policy {
-        match setting.value {
-            Value::Policy(policy) => policy,
-            Value::MemoryPercent(_) | Value::TemporaryPercent(_) => self.evict,
+            anyhow::bail!(
+                "the condition `{condition}` needs {missing}, which a trace does not have: with `trace`, \
+                 use --set 'conditions=[\"memory\", \"policy\"]'"
+            );
         }
+        Ok(())
     }
 
-    /// The ways to pick that are compared: of the host, the parameter and the policy of the guest's
-    /// cache; and of both, what the guest's memory can share with its cache.
-    pub(super) fn pickers(&self, setting: Setting) -> Vec<Picker> {
-        let shares: &[Share] = match setting.memory_percent() {
-            0 => &[Share::Nothing],
-            _ => &Share::ALL,
-        };
-        let mut picks = self.host.clone();
-        // Every policy of the cache is one by which the hypervisor can pick.
-        let same = self.evict(setting).name().parse();
-        picks.extend(same.ok().filter(|pick| !self.host.contains(pick)));
-        let guest = shares.iter().map(|share| Picker::Guest(*share));
-        // Which blocks have a page matters to a cache that picks, only.
-        let shares = shares.iter().filter(|share| **share != Share::Pages);
-        let host = shares.flat_map(|share| picks.iter().map(|pick| Picker::Host(*pick, *share)));
-        guest.chain(host).collect()
-    }
-
-    pub(super) fn cache(&self, setting: Setting, picker: Picker) -> Cache {
-        let share = match picker {
-            Picker::Guest(share) | Picker::Host(_, share) => share,
-        };
-        Cache {
-            memory: self.pages(setting.memory_percent()),
-            share,
-            ..Cache::new(self.evict(setting), WritePolicy::WriteThrough)
-        }
-    }
-
-    fn pages(&self, percent: u32) -> u32 {
-        (u64::from(self.span) * u64::from(percent) / 100) as u32
-    }
-
-    /// Blocks that are left after the shrink.
-    pub(super) fn keep(&self) -> u32 {
-        (self.size.0 / BLOCK * self.keep_percent / 100) as u32
+    /// Makes sure that the guest has room for the pages of a working set of so many blocks.
+    pub(super) fn check_pages(&self, working_set: u32) -> Result<()> {
+        let most = self.memory_percent.last().copied().unwrap_or(0);
+        let pages = share_of(working_set, most);
+        ensure!(
+            pages <= MOST_PAGES || !self.conditions.contains(&Condition::Memory),
+            "`memory_percent` of {most} is {pages} pages, more than the {MOST_PAGES} that the guest's memory has room \
+             for: choose a smaller one, or a smaller working set (`span`)"
+        );
+        Ok(())
     }
 
     pub(super) fn disks(&self) -> Disks {
         disks(self.size, self.origin, None)
-    }
-
-    fn workload(&self, setting: Setting) -> Workload {
-        match setting.value {
-            Value::TemporaryPercent(percent) => Workload::from(Pattern::Files {
-                share: f64::from(percent) / 100.0,
-                lifetime: self.lifetime,
-            }),
-            Value::MemoryPercent(_) | Value::Policy(_) => self.workload,
-        }
-    }
-
-    /// The accesses before the shrink, and those after it. Files have one history; other workloads
-    /// draw anew.
-    pub(super) fn loads(&self, setting: Setting, seed: u64) -> [CacheLoad; 2] {
-        let workload = self.workload(setting);
-        let later = match workload.pattern {
-            Pattern::Files { .. } => 0,
-            _ => 1,
-        };
-        let load = |place, start, count, every| CacheLoad {
-            workload: Some(workload),
-            span: self.span,
-            seed: derive_seed(seed, place),
-            start,
-            count,
-            writes_percent: self.writes_percent,
-            depth: self.depth,
-            discard: setting.discard(),
-            flush: 0,
-            every,
-        };
-        [
-            load(0, 0, self.warmup, 0),
-            load(later, self.warmup, self.after, self.window),
-        ]
     }
 }

@@ -6,30 +6,86 @@ use results::row::Row;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What varies.
+/// What the guest knows and the hypervisor cannot see.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    JsonSchema,
 )]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Condition {
     /// Memory above the vSSD absorbs the hottest reads, so the host sees misses only.
+    #[default]
     Memory,
     /// The guest's cache evicts by a policy that the host may not assume.
     Policy,
-    /// Temporary files are deleted, which the guest's cache knows and the host does not.
+    /// Temporary files among all files are deleted, which the guest's cache knows.
+    Files,
+    /// The same, and DISCARD tells the host.
+    FilesTold,
+    /// Blocks that were just written are deleted, all at once.
     Death,
     /// The same, and DISCARD tells the host.
     DeathTold,
+    /// The application announces a scan, whose blocks are not read again.
+    Scan,
+    /// A second application ends, and announces it.
+    Phase,
+    /// The application announces blocks that it is about to read.
+    Pinned,
+    /// Blocks are dirty: the guest can give up clean ones first.
+    Dirty,
 }
 
 impl Condition {
+    pub(crate) const ALL: [Self; 10] = [
+        Self::Memory,
+        Self::Policy,
+        Self::Files,
+        Self::FilesTold,
+        Self::Death,
+        Self::DeathTold,
+        Self::Scan,
+        Self::Phase,
+        Self::Pinned,
+        Self::Dirty,
+    ];
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Memory => "memory",
             Self::Policy => "policy",
+            Self::Files => "files",
+            Self::FilesTold => "files-told",
             Self::Death => "death",
             Self::DeathTold => "death-told",
+            Self::Scan => "scan",
+            Self::Phase => "phase",
+            Self::Pinned => "pinned",
+            Self::Dirty => "dirty",
         }
+    }
+
+    /// What its value is a share of; for values that are numbers.
+    pub(crate) fn unit(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Memory => "% of the working set",
+            Self::Policy => return None,
+            Self::Files | Self::FilesTold => "% of the written blocks temporary",
+            Self::Death | Self::DeathTold => "% of the vSSD deleted",
+            Self::Scan => "% of the vSSD scanned",
+            Self::Phase => "% of the accesses of the part that ends",
+            Self::Pinned => "% of the vSSD announced",
+            Self::Dirty => "% of the accesses writes",
+        })
     }
 }
 
@@ -41,11 +97,22 @@ impl fmt::Display for Condition {
 
 /// Which side picks.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    JsonSchema,
 )]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Side {
     /// The guest's cache.
+    #[default]
     Guest,
     /// The hypervisor.
     Host,
@@ -60,19 +127,46 @@ impl fmt::Display for Side {
     }
 }
 
+/// What a shrink is for.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Stage {
+    /// To choose the best way of each side.
+    Tuning,
+    /// To compare the two, with other seeds.
+    #[default]
+    Comparison,
+    /// To repeat one of the tuning under QEMU.
+    Repetition,
+}
+
 /// One row for each condition, value, pick and seed: a shrink, and the accesses after it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct KnowledgeRow {
     /// Where the row was counted: `twin`, or `qemu` for those that repeat one.
     pub transport: String,
+    /// What the shrink is for: `tuning`, `comparison` or `repetition`.
+    pub stage: Stage,
     /// What varies.
     pub condition: Condition,
     /// Its value.
     pub value: String,
     /// Which side picked the blocks of the shrink.
     pub side: Side,
-    /// How. Of the guest: what its memory shared with its cache. Of the host: the policy, and what
-    /// the guest's memory shared if anything.
+    /// How. Of the guest: what it used besides its eviction policy. Of the host: the policy, and
+    /// what the guest's memory shared if anything.
     pub pick: String,
     /// Seed of the accesses.
     pub seed: u64,
@@ -92,6 +186,10 @@ pub(crate) struct KnowledgeRow {
     pub discards: u64,
     /// Accesses that failed or returned wrong data.
     pub failed: u64,
+    /// Blocks read from the origin disk, from the shrink on.
+    pub origin_reads: u64,
+    /// Blocks written to it, from the shrink on until none was dirty.
+    pub origin_writes: u64,
     /// Accesses until a window had at most 1.1 times the misses of an average window in the last
     /// half.
     pub recovery_accesses: u64,
@@ -101,8 +199,8 @@ impl Row for KnowledgeRow {
     const FILE: &'static str = "knowledge.csv";
 }
 
-/// One row for each shrink under QEMU: how long each tier took to serve the reads after it, by the
-/// guest's clock.
+/// One row for each shrink under QEMU: its cost, and how long each tier took to serve the reads
+/// after it, by the guest's clock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct KnowledgeTimingRow {
     /// As in `knowledge.csv`.
@@ -121,6 +219,10 @@ pub(crate) struct KnowledgeTimingRow {
     pub origin_p50_ns: u64,
     /// Duration of the shrink by the backend, from the command until both lists agreed.
     pub shrink_ns: u64,
+    /// Of this, what the backend itself took.
+    pub backend_ns: u64,
+    /// Bytes of the messages of the shrink.
+    pub message_bytes: u64,
 }
 
 impl Row for KnowledgeTimingRow {

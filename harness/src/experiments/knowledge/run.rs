@@ -1,4 +1,4 @@
-//! How it runs.
+//! How it runs: all ways to pick with the tuning seeds, then the best of each side with others.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -6,45 +6,108 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use anyhow::{Context, Result};
+use indicatif::ProgressBar;
 use lab::twin::Twin;
 use results::store::RunFolder;
 use terminal::interrupt;
+use workloads::pattern::derive_seed;
 
-use super::params::{Params, Picker, Setting};
-use super::rows::KnowledgeRow;
-use super::trial;
+use super::input::Input;
+use super::params::Params;
+use super::rows::{KnowledgeRow, Side, Stage};
+use super::setting::{Picker, Setting};
+use super::trial::Trial;
+use super::worth::best;
 use crate::experiments::common::lab::Lab;
 
-/// A trial: where, how, and with which accesses.
-type Trial = (Setting, Picker, u64);
-
 pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
+    let input = Input::read(params, lab)?;
     let settings = params.settings();
-    let seeds = u64::from(params.tuning_seeds) + u64::from(params.seeds);
-    let trials: Vec<Trial> = settings
-        .iter()
-        .flat_map(|setting| {
-            let pickers = params.pickers(*setting).into_iter();
-            pickers.flat_map(move |picker| {
-                (0..seeds).map(move |i| (*setting, picker, lab.seed.wrapping_add(i)))
-            })
-        })
-        .collect();
-    let repeated = if lab.is_timed() {
-        repeated(params, &settings)
+    let tuning = trials(params, lab, &settings);
+    let repetitions = if lab.is_timed() {
+        repetitions(params, lab, &settings)
     } else {
         Vec::new()
     };
-    let total = trials.len() + repeated.len();
+    let compared = settings.len() * 2 * params.seeds as usize;
+    let total = tuning.len() + repetitions.len() + compared;
     let bar = lab.progress.bar("knowledge", total as u64);
-    for (setting, picker) in repeated {
-        let mut testbed = lab.testbed(params.disks(), folder)?;
-        let (row, timing) = trial::run(params, setting, picker, lab.seed, &mut *testbed)?;
+    for trial in repetitions {
+        let mut testbed = lab.testbed(input.disks(params), folder)?;
+        let (row, timing) = trial.run(params, &input, &mut *testbed)?;
         testbed.shut_down()?;
         folder.append(&row)?;
         folder.append(&timing)?;
         bar.inc(1);
     }
+    let rows = on_twins(params, &input, &tuning, &bar)?;
+    let comparisons = comparisons(params, lab, &tuning, &rows);
+    let compared = on_twins(params, &input, &comparisons, &bar)?;
+    for row in rows.iter().chain(&compared) {
+        folder.append(row)?;
+    }
+    bar.finish_and_clear();
+    Ok(())
+}
+
+/// All ways to pick, with each tuning seed.
+fn trials(params: &Params, lab: &Lab, settings: &[Setting]) -> Vec<Trial> {
+    let of_setting = |setting: &Setting| {
+        let setting = *setting;
+        let pickers = params.pickers(setting).into_iter();
+        pickers.flat_map(move |picker| {
+            (0..params.tuning_seeds).map(move |number| Trial {
+                setting,
+                picker,
+                seed: derive_seed(lab.seed, number.into()),
+                stage: Stage::Tuning,
+            })
+        })
+    };
+    settings.iter().flat_map(of_setting).collect()
+}
+
+/// The best way of each side under each setting, with the other seeds. `rows` are those of the
+/// `tuning`.
+fn comparisons(
+    params: &Params,
+    lab: &Lab,
+    tuning: &[Trial],
+    rows: &[KnowledgeRow],
+) -> Vec<Trial> {
+    let mut ways: Vec<(Setting, Picker)> = Vec::new();
+    for part in tuning.chunk_by(|a, b| a.setting == b.setting) {
+        let setting = part[0].setting;
+        let (condition, value) = (setting.condition, setting.value());
+        let of_setting = |row: &&KnowledgeRow| row.condition == condition && row.value == value;
+        let of_setting: Vec<_> = rows.iter().filter(of_setting).collect();
+        for side in [Side::Guest, Side::Host] {
+            let way = best(&of_setting, side).and_then(|pick| {
+                let mut pickers = part.iter().map(|trial| trial.picker);
+                pickers.find(|picker| picker.side() == side && picker.name() == pick)
+            });
+            ways.extend(way.map(|picker| (setting, picker)));
+        }
+    }
+    let (first, count) = (u64::from(params.tuning_seeds), u64::from(params.seeds));
+    let with_seeds = |(setting, picker): (Setting, Picker)| {
+        (first..first + count).map(move |number| Trial {
+            setting,
+            picker,
+            seed: derive_seed(lab.seed, number),
+            stage: Stage::Comparison,
+        })
+    };
+    ways.into_iter().flat_map(with_seeds).collect()
+}
+
+/// Runs trials on twins, several at a time; their rows in the same order.
+fn on_twins(
+    params: &Params,
+    input: &Input,
+    trials: &[Trial],
+    bar: &ProgressBar,
+) -> Result<Vec<KnowledgeRow>> {
     let next = AtomicUsize::new(0);
     let rows = Mutex::new(BTreeMap::new());
     thread::scope(|scope| {
@@ -55,7 +118,7 @@ pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<
                     let Some(trial) = trials.get(index) else {
                         return;
                     };
-                    let row = on_twin(params, *trial);
+                    let row = on_twin(params, input, *trial);
                     if row.is_err() {
                         next.store(trials.len(), Ordering::Relaxed);
                     }
@@ -65,38 +128,45 @@ pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<
             });
         }
     });
-    for row in rows.into_inner().expect("no holder panicked").into_values() {
-        folder.append(&row?)?;
-    }
-    bar.finish_and_clear();
-    interrupt::check()
+    interrupt::check()?;
+    let rows = rows.into_inner().expect("no holder panicked");
+    rows.into_values().collect()
 }
 
 /// What is counted on a twin, whose times mean nothing.
-fn on_twin(params: &Params, (setting, picker, seed): Trial) -> Result<KnowledgeRow> {
-    let mut twin = Twin::start(params.disks())?;
-    let row = trial::run(params, setting, picker, seed, &mut twin);
+fn on_twin(params: &Params, input: &Input, trial: Trial) -> Result<KnowledgeRow> {
+    let mut twin = Twin::start(input.disks(params))?;
+    let row = trial.run(params, input, &mut twin);
     let (row, _) = row.with_context(|| {
+        let Trial {
+            setting,
+            picker,
+            seed,
+            ..
+        } = trial;
         let (condition, value) = (setting.condition, setting.value());
         format!("{condition} {value}, {picker:?}, seed {seed}")
     })?;
     Ok(row)
 }
 
-/// What is repeated under QEMU: the last value of each condition, with the last way of each side
-/// to pick.
-fn repeated(params: &Params, settings: &[Setting]) -> Vec<(Setting, Picker)> {
+/// What is repeated under QEMU: the last value of each condition, with the last way of the guest to
+/// pick, and of each other condition with the last one of the host too.
+fn repetitions(params: &Params, lab: &Lab, settings: &[Setting]) -> Vec<Trial> {
     let last = |condition| settings.iter().rfind(|of| of.condition == condition);
     let last = params.conditions.iter().filter_map(|of| last(*of));
-    last.flat_map(|setting| {
-        let pickers = params.pickers(*setting);
-        let of_guest = |picker: &&Picker| matches!(picker, Picker::Guest(_));
-        let guest = pickers.iter().rfind(of_guest).copied();
-        let host = pickers.last().copied();
-        [guest, host]
-            .into_iter()
-            .flatten()
-            .map(|picker| (*setting, picker))
-    })
-    .collect()
+    last.enumerate()
+        .flat_map(|(place, setting)| {
+            let pickers = params.pickers(*setting);
+            let of_guest = |picker: &&Picker| picker.side() == Side::Guest;
+            let guest = pickers.iter().rfind(of_guest).copied();
+            let host = pickers.last().copied().filter(|_| place % 2 == 0);
+            guest.into_iter().chain(host).map(|picker| Trial {
+                setting: *setting,
+                picker,
+                seed: derive_seed(lab.seed, 0),
+                stage: Stage::Repetition,
+            })
+        })
+        .collect()
 }

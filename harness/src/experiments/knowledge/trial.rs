@@ -1,14 +1,16 @@
 //! One shrink, and the accesses after it.
 
 use anyhow::{Result, ensure};
-use guest_cache::Share;
 use lab::testbed::{ResizeOptions, Testbed};
+use vssd_host::control::protocol::Resized;
 use workloads::pattern::derive_seed;
 use workloads::{Command, Pick};
 
-use super::params::{Params, Picker, Setting};
-use super::rows::{KnowledgeRow, KnowledgeTimingRow, Side};
-use crate::experiments::common::cached::{PATIENCE, Replayed, Sample};
+use super::input::Input;
+use super::params::Params;
+use super::rows::{KnowledgeRow, KnowledgeTimingRow, Stage};
+use super::setting::{Picker, Setting, Step};
+use crate::experiments::common::cached::{PATIENCE, Replayed, Sample, write_back};
 
 /// Use of randomness beside the loads.
 const FOR_HOST_PICKS: u64 = 10;
@@ -16,21 +18,121 @@ const FOR_HOST_PICKS: u64 = 10;
 /// How much more than an average window one may miss whose cache has recovered, in percent.
 const RECOVERED_PERCENT: u64 = 110;
 
-pub(super) fn run(
+/// A shrink: how, with which accesses, and what for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Trial {
+    pub(super) setting: Setting,
+    pub(super) picker: Picker,
+    pub(super) seed: u64,
+    pub(super) stage: Stage,
+}
+
+/// What became of the accesses after a shrink.
+#[derive(Default)]
+struct Served {
+    accesses: u64,
+    memory_hits: u64,
+    hits: u64,
+    misses: u64,
+    discards: u64,
+    failed: u64,
+    origin_reads: u64,
+    recovery_accesses: u64,
+}
+
+impl Trial {
+    pub(super) fn run(
+        self,
+        params: &Params,
+        input: &Input,
+        testbed: &mut dyn Testbed,
+    ) -> Result<(KnowledgeRow, KnowledgeTimingRow)> {
+        let Self {
+            setting,
+            picker,
+            seed,
+            stage,
+        } = self;
+        if let Picker::Host(pick, _) = picker
+            && pick.needs_tracker()
+        {
+            testbed.observe(pick)?;
+        }
+        let cache = params.cache(setting, picker, input.working_set(params));
+        cache.open(testbed.guest())?;
+        let from = input.start(params, seed);
+        let script = params.script(setting, picker, seed, from);
+        let mut before = Replayed::default();
+        for step in &script.before {
+            match step {
+                Step::Load(load) => before = Replayed::run(testbed.guest(), load)?,
+                Step::Command(command) => drop(testbed.guest().run(command, PATIENCE)?),
+            }
+        }
+        let resized = shrink(params, picker, seed, testbed)?;
+        let mut served = Served::default();
+        let mut last = Replayed::default();
+        for load in &script.after {
+            last = Replayed::run(testbed.guest(), load)?;
+            // The last load decides when the cache has recovered.
+            served.recovery_accesses = served.accesses + recovery(&last.samples, load.every);
+            served.add(load.count, &last);
+        }
+        served.origin_reads = last.origin_reads - before.origin_reads;
+        let origin_writes = write_back(testbed.guest())?.origin_writes - before.origin_writes;
+        let timing = KnowledgeTimingRow {
+            condition: setting.condition,
+            value: setting.value(),
+            side: picker.side(),
+            pick: picker.name(),
+            memory_p50_ns: last.from_memory.p50_ns,
+            vssd_p50_ns: last.hits.p50_ns,
+            origin_p50_ns: last.misses.p50_ns,
+            shrink_ns: resized.elapsed_ns,
+            backend_ns: resized.device_ns,
+            message_bytes: resized.message_bytes,
+        };
+        let row = KnowledgeRow {
+            transport: testbed.transport().to_string(),
+            stage,
+            condition: setting.condition,
+            value: setting.value(),
+            side: picker.side(),
+            pick: picker.name(),
+            seed,
+            from_blocks: resized.from,
+            held_blocks: resized.held,
+            accesses: served.accesses,
+            memory_hits: served.memory_hits,
+            hits: served.hits,
+            misses: served.misses,
+            discards: served.discards,
+            failed: served.failed,
+            origin_reads: served.origin_reads,
+            origin_writes,
+            recovery_accesses: served.recovery_accesses,
+        };
+        Ok((row, timing))
+    }
+}
+
+impl Served {
+    fn add(&mut self, accesses: u64, replayed: &Replayed) {
+        self.accesses += accesses;
+        self.memory_hits += replayed.memory_hits;
+        self.hits += replayed.read_hits + replayed.write_hits;
+        self.misses += replayed.read_misses + replayed.write_misses;
+        self.discards += replayed.discards;
+        self.failed += replayed.failed + replayed.beyond;
+    }
+}
+
+fn shrink(
     params: &Params,
-    setting: Setting,
     picker: Picker,
     seed: u64,
     testbed: &mut dyn Testbed,
-) -> Result<(KnowledgeRow, KnowledgeTimingRow)> {
-    if let Picker::Host(pick, _) = picker
-        && pick.needs_tracker()
-    {
-        testbed.observe(pick)?;
-    }
-    params.cache(setting, picker).open(testbed.guest())?;
-    let [warmup, after] = params.loads(setting, seed);
-    Replayed::run(testbed.guest(), &warmup)?;
+) -> Result<Resized> {
     let pick = match picker {
         Picker::Guest(_) => Pick::Guest,
         Picker::Host(pick, _) => Pick::Host(pick),
@@ -50,42 +152,7 @@ pub(super) fn run(
     );
     // When the guest answers this, it has applied the resize.
     testbed.guest().run(&Command::Info, PATIENCE)?;
-    let replayed = Replayed::run(testbed.guest(), &after)?;
-    let hits = replayed.read_hits + replayed.write_hits;
-    let misses = replayed.read_misses + replayed.write_misses;
-    let (side, name) = match picker {
-        Picker::Guest(share) => (Side::Guest, share.to_string()),
-        Picker::Host(pick, Share::Nothing) => (Side::Host, pick.to_string()),
-        Picker::Host(pick, share) => (Side::Host, format!("{pick}, {share}")),
-    };
-    let timing = KnowledgeTimingRow {
-        condition: setting.condition,
-        value: setting.value(),
-        side,
-        pick: name.clone(),
-        memory_p50_ns: replayed.from_memory.p50_ns,
-        vssd_p50_ns: replayed.hits.p50_ns,
-        origin_p50_ns: replayed.misses.p50_ns,
-        shrink_ns: resized.elapsed_ns,
-    };
-    let row = KnowledgeRow {
-        transport: testbed.transport().to_string(),
-        condition: setting.condition,
-        value: setting.value(),
-        side,
-        pick: name,
-        seed,
-        from_blocks: resized.from,
-        held_blocks: resized.held,
-        accesses: after.count,
-        memory_hits: replayed.memory_hits,
-        hits,
-        misses,
-        discards: replayed.discards,
-        failed: replayed.failed + replayed.beyond,
-        recovery_accesses: recovery(&replayed.samples, after.every),
-    };
-    Ok((row, timing))
+    Ok(resized)
 }
 
 /// Accesses until a window misses about as often as those of the last half do.

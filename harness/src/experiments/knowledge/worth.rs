@@ -1,37 +1,91 @@
-//! What the guest's choice is worth: misses that it saves over the best that the hypervisor can do.
+//! What the guest's choice is worth: misses and traffic that it saves over the best that the
+//! hypervisor can do.
 //!
-//! The best way to pick of each side is chosen by its misses with the tuning seeds, and the two are
-//! compared with the others, in pairs by seed.
+//! The best way to pick of each side is chosen with the tuning seeds, and the two are compared with
+//! the others, in pairs by seed.
 
 use std::collections::BTreeMap;
 
 use results::stats::{Interval, Mean};
 
-use super::rows::{Condition, KnowledgeRow, Side};
+use super::rows::{Condition, KnowledgeRow, Side, Stage};
 
 /// Savings from which on the guest's choice pays: points of all accesses, or percent of the
 /// traffic to the origin disk.
 pub(super) const POINTS: f64 = 1.0;
 pub(super) const TRAFFIC_PERCENT: f64 = 5.0;
 
-/// The best pick of one side, and its misses by seed, in percent of the accesses.
-#[derive(Clone, Debug)]
-pub(super) struct Best {
-    pub(super) pick: String,
-    misses: BTreeMap<u64, f64>,
+/// The counts of a shrink that are compared.
+#[derive(Clone, Copy, Debug)]
+struct Cost {
+    /// Misses, percent of the accesses.
+    misses: f64,
+    /// Blocks read from the origin disk and written to it, for each 100 accesses.
+    traffic: f64,
+    /// Blocks written to it, for each 100 accesses.
+    written: f64,
+    /// Accesses until the cache has recovered, percent of all.
+    recovery: f64,
+}
+
+impl Cost {
+    fn of(row: &KnowledgeRow) -> Self {
+        let percent = |count: u64| 100.0 * count as f64 / row.accesses.max(1) as f64;
+        Self {
+            misses: percent(row.misses),
+            traffic: percent(row.origin_reads + row.origin_writes),
+            written: percent(row.origin_writes),
+            recovery: percent(row.recovery_accesses),
+        }
+    }
+}
+
+/// What both sides cost under one value of a condition, with one seed.
+#[derive(Clone, Copy, Debug)]
+struct Pair {
+    guest: Cost,
+    host: Cost,
+}
+
+impl Pair {
+    /// What the guest saves, points of the accesses.
+    fn points(&self) -> f64 {
+        self.host.misses - self.guest.misses
+    }
+
+    /// What it saves of the traffic to the origin disk, percent.
+    fn traffic(&self) -> f64 {
+        let (guest, host) = (self.guest.traffic, self.host.traffic);
+        if host > 0.0 {
+            100.0 * (host - guest) / host
+        } else {
+            0.0
+        }
+    }
+}
+
+/// Means over the seeds of a number of the guest's and of the host's.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Both {
+    pub(super) guest: Mean,
+    pub(super) host: Mean,
 }
 
 /// Both sides under one value of a condition.
 #[derive(Clone, Debug)]
 pub(super) struct Worth {
     pub(super) value: String,
-    pub(super) guest: Best,
-    pub(super) host: Best,
-    /// Misses of the guest and of the host, percent of the accesses.
-    pub(super) misses: [Mean; 2],
-    /// What the guest saves, points of the accesses, by seed.
-    saved: Vec<f64>,
-    /// Its mean.
+    /// The best ways to pick.
+    pub(super) guest: String,
+    pub(super) host: String,
+    pairs: Vec<Pair>,
+    /// Misses, percent of the accesses.
+    pub(super) misses: Both,
+    /// Blocks written to the origin disk, for each 100 accesses.
+    pub(super) written: Both,
+    /// Accesses until the cache has recovered, percent of all.
+    pub(super) recovery: Both,
+    /// What the guest saves, points of the accesses.
     pub(super) points: Mean,
     /// What it saves of the traffic to the origin disk, percent.
     pub(super) traffic: Mean,
@@ -46,10 +100,11 @@ impl Worth {
 }
 
 /// What each condition is worth, by value, in the order of the rows.
-pub(super) fn worths(rows: &[KnowledgeRow], tuning_seeds: usize) -> Vec<(Condition, Vec<Worth>)> {
+pub(super) fn worths(rows: &[KnowledgeRow]) -> Vec<(Condition, Vec<Worth>)> {
+    let compared = || rows.iter().filter(|row| row.stage == Stage::Comparison);
     let mut conditions: Vec<(Condition, Vec<Worth>)> = Vec::new();
     let mut values: Vec<(Condition, &str)> = Vec::new();
-    for row in twins(rows) {
+    for row in compared() {
         let value = (row.condition, row.value.as_str());
         if !values.contains(&value) {
             values.push(value);
@@ -57,8 +112,8 @@ pub(super) fn worths(rows: &[KnowledgeRow], tuning_seeds: usize) -> Vec<(Conditi
     }
     for (condition, value) in values {
         let of_value = |row: &&KnowledgeRow| row.condition == condition && row.value == value;
-        let of_value: Vec<_> = twins(rows).filter(of_value).collect();
-        let Some(worth) = worth(value, &of_value, tuning_seeds) else {
+        let of_value: Vec<_> = compared().filter(of_value).collect();
+        let Some(worth) = worth(value, &of_value) else {
             continue;
         };
         match conditions.iter_mut().find(|(of, _)| *of == condition) {
@@ -69,62 +124,74 @@ pub(super) fn worths(rows: &[KnowledgeRow], tuning_seeds: usize) -> Vec<(Conditi
     conditions
 }
 
-/// The rows that are compared.
-fn twins(rows: &[KnowledgeRow]) -> impl Iterator<Item = &KnowledgeRow> {
-    rows.iter().filter(|row| row.transport == "twin")
-}
-
-fn worth(value: &str, rows: &[&KnowledgeRow], tuning_seeds: usize) -> Option<Worth> {
-    let guest = best(rows, Side::Guest, tuning_seeds)?;
-    let host = best(rows, Side::Host, tuning_seeds)?;
-    let pairs: Vec<(f64, f64)> = guest
-        .misses
+fn worth(value: &str, rows: &[&KnowledgeRow]) -> Option<Worth> {
+    let of_side = |side: Side| -> (Option<String>, BTreeMap<u64, Cost>) {
+        let of_side = || rows.iter().filter(|row| row.side == side);
+        let pick = of_side().next().map(|row| row.pick.clone());
+        let costs = of_side().map(|row| (row.seed, Cost::of(row)));
+        (pick, costs.collect())
+    };
+    let (guest, of_guest) = of_side(Side::Guest);
+    let (host, of_host) = of_side(Side::Host);
+    let pairs: Vec<Pair> = of_guest
         .iter()
-        .filter_map(|(seed, guest)| Some((*guest, *host.misses.get(seed)?)))
+        .filter_map(|(seed, guest)| {
+            let (guest, host) = (*guest, *of_host.get(seed)?);
+            Some(Pair { guest, host })
+        })
         .collect();
-    let mean = |of: fn(&(f64, f64)) -> f64| Mean::of(&pairs.iter().map(of).collect::<Vec<_>>());
+    let mean = |of: fn(&Pair) -> f64| Mean::of(&pairs.iter().map(of).collect::<Vec<_>>());
+    let both = |of: fn(&Cost) -> f64| -> Option<Both> {
+        let mean = |costs: Vec<f64>| Mean::of(&costs);
+        Some(Both {
+            guest: mean(pairs.iter().map(|pair| of(&pair.guest)).collect())?,
+            host: mean(pairs.iter().map(|pair| of(&pair.host)).collect())?,
+        })
+    };
     Some(Worth {
         value: value.to_owned(),
-        misses: [mean(|pair| pair.0)?, mean(|pair| pair.1)?],
-        saved: pairs.iter().map(|(guest, host)| host - guest).collect(),
-        points: mean(|(guest, host)| host - guest)?,
-        traffic: mean(|(guest, host)| 100.0 * (host - guest) / host.max(f64::MIN_POSITIVE))?,
-        guest,
-        host,
+        guest: guest?,
+        host: host?,
+        misses: both(|cost| cost.misses)?,
+        written: both(|cost| cost.written)?,
+        recovery: both(|cost| cost.recovery)?,
+        points: mean(Pair::points)?,
+        traffic: mean(Pair::traffic)?,
+        pairs,
     })
 }
 
-/// The pick of a side with the fewest misses with the tuning seeds, and its misses with the others.
-fn best(rows: &[&KnowledgeRow], side: Side, tuning_seeds: usize) -> Option<Best> {
-    let mut picks: BTreeMap<&str, BTreeMap<u64, f64>> = BTreeMap::new();
-    for row in rows.iter().filter(|row| row.side == side) {
-        let percent = 100.0 * row.misses as f64 / row.accesses.max(1) as f64;
-        let misses = picks.entry(&row.pick).or_default();
-        misses.insert(row.seed, percent);
+/// The pick of a side that costs least with the tuning seeds: misses, or, where blocks are dirty,
+/// traffic. `rows` are of one setting.
+pub(super) fn best(rows: &[&KnowledgeRow], side: Side) -> Option<String> {
+    let mut picks: BTreeMap<&str, f64> = BTreeMap::new();
+    let is_tuning = |row: &&&KnowledgeRow| row.stage == Stage::Tuning && row.side == side;
+    for row in rows.iter().filter(is_tuning) {
+        let cost = Cost::of(row);
+        *picks.entry(&row.pick).or_default() += match row.condition {
+            Condition::Dirty => cost.traffic,
+            _ => cost.misses,
+        };
     }
-    let tuning = |misses: &BTreeMap<u64, f64>| misses.values().take(tuning_seeds).sum::<f64>();
-    let (pick, misses) = picks
-        .into_iter()
-        .min_by(|(_, a), (_, b)| tuning(a).total_cmp(&tuning(b)))?;
-    Some(Best {
-        pick: pick.to_owned(),
-        misses: misses.into_iter().skip(tuning_seeds).collect(),
-    })
+    let best = picks.into_iter().min_by(|(_, a), (_, b)| a.total_cmp(b));
+    best.map(|(pick, _)| pick.to_owned())
 }
 
-/// The smallest value from which on the guest saves at least [`POINTS`] at this and all larger
-/// ones, with the 95 % interval over seeds; infinite if it does at none. For values that are
-/// numbers.
+/// The smallest value from which on the guest's choice pays at this and all larger ones, with the
+/// 95 % interval over seeds; infinite if it pays at none. For values that are numbers.
 pub(super) fn crossover(worths: &[Worth]) -> Option<Interval> {
     let values: Vec<f64> = worths
         .iter()
         .map(|worth| worth.value.parse().ok())
         .collect::<Option<_>>()?;
-    let seeds = worths.iter().map(|worth| worth.saved.len()).min()?;
+    let seeds = worths.iter().map(|worth| worth.pairs.len()).min()?;
     Interval::of(seeds, |drawn| {
+        let mean = |worth: &Worth, of: fn(&Pair) -> f64| {
+            let sum: f64 = drawn.iter().map(|seed| of(&worth.pairs[*seed])).sum();
+            sum / drawn.len() as f64
+        };
         let pays = |worth: &Worth| {
-            let sum: f64 = drawn.iter().map(|seed| worth.saved[*seed]).sum();
-            sum / drawn.len() as f64 >= POINTS
+            mean(worth, Pair::points) >= POINTS || mean(worth, Pair::traffic) >= TRAFFIC_PERCENT
         };
         let paying = worths.iter().rev().take_while(|worth| pays(worth)).count();
         let first = values.len() - paying;
@@ -138,48 +205,41 @@ mod tests {
 
     fn row(value: u32, side: Side, pick: &str, seed: u64, misses: u64) -> KnowledgeRow {
         KnowledgeRow {
-            transport: "twin".to_owned(),
             condition: Condition::Memory,
             value: value.to_string(),
             side,
             pick: pick.to_owned(),
             seed,
-            from_blocks: 100,
-            held_blocks: 50,
             accesses: 1000,
-            memory_hits: 0,
             hits: 1000 - misses,
             misses,
-            discards: 0,
-            failed: 0,
-            recovery_accesses: 0,
+            origin_reads: misses,
+            // So many that a saving of misses is none of the traffic.
+            origin_writes: 100_000,
+            ..KnowledgeRow::default()
         }
     }
 
-    /// Two tuning seeds and eight others. The host's `lucky` is best with the latter only.
     fn rows(saved: [u64; 3]) -> Vec<KnowledgeRow> {
         let mut rows = Vec::new();
         for (value, saved) in [0, 10, 20].into_iter().zip(saved) {
-            for seed in 0..10 {
-                let lucky = if seed < 2 { 600 } else { 100 };
+            for seed in 0..8 {
                 rows.push(row(value, Side::Guest, "reads", seed, 400 - saved + seed));
-                rows.push(row(value, Side::Guest, "nothing", seed, 500));
                 rows.push(row(value, Side::Host, "lru", seed, 400 + seed));
-                rows.push(row(value, Side::Host, "lucky", seed, lucky));
             }
         }
         rows
     }
 
     #[test]
-    fn the_best_of_each_side_is_chosen_by_other_seeds() {
-        let worths = worths(&rows([0, 5, 50]), 2);
+    fn what_is_saved_is_counted_in_pairs_by_seed() {
+        let worths = worths(&rows([0, 5, 50]));
         let [(Condition::Memory, worths)] = worths.as_slice() else {
             panic!("{worths:?}");
         };
         for (worth, points) in worths.iter().zip([0.0, 0.5, 5.0]) {
-            assert_eq!((&*worth.guest.pick, &*worth.host.pick), ("reads", "lru"));
-            assert_eq!(worth.saved.len(), 8);
+            assert_eq!((&*worth.guest, &*worth.host), ("reads", "lru"));
+            assert_eq!(worth.pairs.len(), 8);
             assert!((worth.points.value - points).abs() < 1e-9, "{worth:?}");
         }
         let pays: Vec<bool> = worths.iter().map(Worth::pays).collect();
@@ -187,9 +247,43 @@ mod tests {
     }
 
     #[test]
+    fn the_best_of_a_side_is_chosen_by_the_tuning_seeds() {
+        let mut rows: Vec<_> = (0..4)
+            .flat_map(|seed| {
+                let lucky = if seed < 2 { 600 } else { 100 };
+                [
+                    row(0, Side::Host, "lru", seed, 400),
+                    row(0, Side::Host, "lucky", seed, lucky),
+                    row(0, Side::Guest, "reads", seed, 50),
+                ]
+            })
+            .collect();
+        for row in rows.iter_mut().filter(|row| row.seed < 2) {
+            row.stage = Stage::Tuning;
+        }
+        let rows: Vec<&KnowledgeRow> = rows.iter().collect();
+        assert_eq!(best(&rows, Side::Host).as_deref(), Some("lru"));
+        assert_eq!(best(&rows, Side::Guest).as_deref(), Some("reads"));
+        assert_eq!(best(&[], Side::Guest), None);
+    }
+
+    #[test]
+    fn dirty_blocks_are_judged_by_traffic() {
+        let of = |pick: &str, misses: u64, origin_writes: u64| KnowledgeRow {
+            condition: Condition::Dirty,
+            stage: Stage::Tuning,
+            origin_writes,
+            ..row(30, Side::Guest, pick, 0, misses)
+        };
+        let rows = [of("policy", 300, 500), of("clean-first", 310, 400)];
+        let rows: Vec<&KnowledgeRow> = rows.iter().collect();
+        assert_eq!(best(&rows, Side::Guest).as_deref(), Some("clean-first"));
+    }
+
+    #[test]
     fn the_crossover_is_where_it_begins_to_pay_for_good() {
         let at = |saved| {
-            let worths = worths(&rows(saved), 2);
+            let worths = worths(&rows(saved));
             crossover(&worths[0].1).unwrap().value
         };
         assert_eq!(at([0, 5, 50]), 20.0);
@@ -199,12 +293,24 @@ mod tests {
     }
 
     #[test]
-    fn rows_of_qemu_are_not_compared() {
+    fn five_percent_of_the_traffic_pay_without_a_point() {
+        let mut rows = rows([0, 5, 5]);
+        for row in rows.iter_mut().filter(|row| row.value == "20") {
+            row.origin_writes = if row.side == Side::Guest { 100 } else { 200 };
+        }
+        let worths = worths(&rows);
+        assert!(worths[0].1[2].pays());
+        assert_eq!(crossover(&worths[0].1).unwrap().value, 20.0);
+    }
+
+    #[test]
+    fn only_rows_of_the_comparison_are_compared() {
         let mut rows = rows([0, 0, 0]);
-        let mut qemu = row(0, Side::Guest, "reads", 2, 0);
-        qemu.transport = "qemu".to_owned();
-        rows.push(qemu);
-        let worths = worths(&rows, 2);
+        for stage in [Stage::Tuning, Stage::Repetition] {
+            let other = row(0, Side::Guest, "reads", 2, 0);
+            rows.push(KnowledgeRow { stage, ..other });
+        }
+        let worths = worths(&rows);
         assert!(worths[0].1[0].points.value.abs() < 1e-9);
     }
 }
