@@ -101,20 +101,22 @@ fn command() -> impl Strategy<Value = Command> {
             any::<[u32; 2]>(),
             any::<[bool; 2]>()
         )
-            .prop_map(|(names, [promote, dirty], [bypass, memory], [clean_first, fresh])| {
-                let [evict, write, share] = names.map(|name| Name::of(&name));
-                Command::Cache(Cache {
-                    evict,
-                    write,
-                    promote,
-                    bypass,
-                    dirty,
-                    clean_first,
-                    fresh,
-                    memory,
-                    share,
-                })
-            }),
+            .prop_map(
+                |(names, [promote, dirty], [bypass, memory], [clean_first, fresh])| {
+                    let [evict, write, share] = names.map(|name| Name::of(&name));
+                    Command::Cache(Cache {
+                        evict,
+                        write,
+                        promote,
+                        bypass,
+                        dirty,
+                        clean_first,
+                        fresh,
+                        memory,
+                        share,
+                    })
+                }
+            ),
         (
             proptest::option::of(workload()),
             any::<[u64; 4]>(),

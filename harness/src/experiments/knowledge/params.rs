@@ -248,6 +248,7 @@ impl Params {
         };
         let load = |place, start, count, every| CacheLoad {
             workload: Some(workload),
+            first: 0,
             span: self.span,
             seed: derive_seed(seed, place),
             start,
