@@ -258,6 +258,70 @@ impl<P: Eviction> Cache<P> {
         given
     }
 
+    /// The same, but the blocks of which `keep` is true, by slot and block, go after all others.
+    /// Those that stay are worth to the policy what they were.
+    ///
+    /// The policy chooses on a copy of the cache, since what it has chosen it has forgotten. If
+    /// there is no memory for one, nothing is kept.
+    pub fn surrender_keeping(
+        &mut self,
+        count: u32,
+        keep: impl FnMut(u32, u32) -> bool,
+        mut each: impl FnMut(u32, Option<Cached>),
+    ) -> u32
+    where
+        P: Clone,
+    {
+        let given = count.min(self.capacity);
+        let blocks = given.saturating_sub(self.capacity - self.len);
+        let Some(copy) = self.copy() else {
+            return self.surrender(count, each);
+        };
+        let chosen = copy.choose(blocks, keep);
+        self.surrender(given - blocks, &mut each);
+        for slot in chosen {
+            self.policy.remove(&mut self.table, slot);
+            let cached = self.take_out(slot);
+            self.table.set_place(slot, Place::ABSENT);
+            each(slot, Some(cached));
+        }
+        self.capacity -= blocks;
+        self.len -= blocks;
+        self.policy.resize(self.capacity);
+        given
+    }
+
+    /// A copy, if there is memory for it.
+    fn copy(&self) -> Option<Self>
+    where
+        P: Clone,
+    {
+        let mut room: Vec<u8> = Vec::new();
+        room.try_reserve_exact(self.memory_bytes()).ok()?;
+        drop(room);
+        Some(self.clone())
+    }
+
+    /// The slots of `count` blocks in the order in which the policy throws them out, those to be
+    /// kept last.
+    fn choose(mut self, count: u32, mut keep: impl FnMut(u32, u32) -> bool) -> Vec<u32> {
+        let count = count as usize;
+        let (mut chosen, mut kept) = (Vec::with_capacity(count), Vec::new());
+        let mut left = self.len;
+        while chosen.len() < count && left > 0 {
+            let slot = self.policy.evict(&mut self.table, None);
+            if keep(slot, self.table.block(slot)) {
+                kept.push(slot);
+            } else {
+                chosen.push(slot);
+            }
+            left -= 1;
+        }
+        let missing = count - chosen.len();
+        chosen.extend(kept.into_iter().take(missing));
+        chosen
+    }
+
     /// Takes slots back, free. One that the cache has already stays as it is.
     ///
     /// # Panics

@@ -35,7 +35,8 @@ pub mod table;
 pub mod write_policy;
 
 pub use block_cache::{
-    BlockCache, CacheError, Config, OpenError, Opened, Served, Stats, WrittenBack,
+    Advice, BlockCache, CacheError, Config, OpenError, Opened, Served, Stats, TooManyRanges,
+    WrittenBack,
 };
 pub use cache::{Admission, Cache, Cached, Revoked};
 pub use eviction::{AnyCache, Eviction, Policy};

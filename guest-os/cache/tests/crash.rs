@@ -186,6 +186,7 @@ fn any_config(rng: &mut Rng) -> Config {
         promote: 1 + (rng.below(4) / 3) as u8,
         bypass_blocks: [0, 0, 4][rng.below(3) as usize],
         dirty_percent: [0, 20, 60, 100][rng.below(4) as usize],
+        clean_first: rng.below(2) == 1,
         ..Config::new(
             Policy::ALL[rng.below(policies) as usize],
             WritePolicy::ALL[rng.below(writes) as usize],

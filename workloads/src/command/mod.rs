@@ -46,6 +46,18 @@ pub enum Discard {
     Device,
 }
 
+/// What an application says that it will do with blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display, strum::EnumString)]
+#[strum(serialize_all = "kebab-case")]
+pub enum Advice {
+    /// Nothing is known.
+    Normal,
+    /// It will use them again.
+    Needed,
+    /// It will not use them again: those of a scan, say, or of a job that has ended.
+    Done,
+}
+
 /// The 2017 workload, which is the default of every `workload`.
 pub const DEFAULT_WORKLOAD: Workload = Workload {
     pattern: Pattern::Gaussian {
@@ -62,6 +74,9 @@ pub const DEFAULT_DEPTH: u32 = 32;
 macro_rules! key {
     (per_block) => {
         "per-block"
+    };
+    (clean_first) => {
+        "clean-first"
     };
     ($field:ident) => {
         stringify!($field)
@@ -221,6 +236,8 @@ commands! {
         bypass: u32 = 0,
         /// Dirty blocks in a hundred slots, from which on they are written back.
         dirty: u8 = 50,
+        /// A shrink takes clean blocks before dirty ones.
+        clean_first: bool = false,
         /// Discard what an earlier cache left. What was dirty in it is lost.
         fresh: bool = false,
         /// Pages of memory above the cache; 0 for none.
@@ -241,7 +258,9 @@ commands! {
         count: u64 = 0,
         /// Accesses in flight, at most.
         depth: u32 = DEFAULT_DEPTH,
-        /// Blocks of the origin disk that the workload uses; 0 for all of them.
+        /// The first block of the origin disk that the workload uses.
+        first: u32 = 0,
+        /// Blocks of the origin disk that the workload uses, from there on; 0 for all of them.
         span: u32 = 0,
         /// Writes in a hundred accesses of a workload; a trace and files have their own.
         writes: u32 = 0,
@@ -253,6 +272,26 @@ commands! {
         every: u64 = 0,
         /// Check what is read against what was written last.
         check: bool = true,
+    }
+    /// Says what the application will do with blocks of the origin disk, for the choice of
+    /// blocks at a shrink. It holds until other advice for them, also for those that are cached
+    /// later.
+    "advise" => Advise {
+        /// What it will do with them.
+        advice: Advice = Advice::Normal,
+        /// The first of the blocks.
+        first: u32 = 0,
+        /// How many; 0 for all from there on.
+        count: u32 = 0,
+    }
+    /// Discards blocks of the origin disk, as a replay does with those of deleted files.
+    "discard" => DiscardBlocks {
+        /// The first of the blocks.
+        first: u32 = 0,
+        /// How many; 0 for all from there on.
+        count: u32 = 0,
+        /// Whether their slots are also discarded on the vSSD.
+        device: bool = false,
     }
     /// Reads the stamps of the first `span` blocks of the origin disk through the
     /// cache, and reports them.

@@ -39,6 +39,11 @@ fn command() -> impl Strategy<Value = Command> {
         Just(Discard::Cache),
         Just(Discard::Device)
     ];
+    let advice = prop_oneof![
+        Just(Advice::Normal),
+        Just(Advice::Needed),
+        Just(Advice::Done)
+    ];
     prop_oneof![
         Just(Command::Info),
         Just(Command::Flush),
@@ -94,25 +99,28 @@ fn command() -> impl Strategy<Value = Command> {
             ["[a-z0-9-]{1,16}", "[a-z0-9-]{1,16}", "[a-z0-9-]{1,16}"],
             any::<[u8; 2]>(),
             any::<[u32; 2]>(),
-            any::<bool>()
+            any::<[bool; 2]>()
         )
-            .prop_map(|(names, [promote, dirty], [bypass, memory], fresh)| {
-                let [evict, write, share] = names.map(|name| Name::of(&name));
-                Command::Cache(Cache {
-                    evict,
-                    write,
-                    promote,
-                    bypass,
-                    dirty,
-                    fresh,
-                    memory,
-                    share,
-                })
-            }),
+            .prop_map(
+                |(names, [promote, dirty], [bypass, memory], [clean_first, fresh])| {
+                    let [evict, write, share] = names.map(|name| Name::of(&name));
+                    Command::Cache(Cache {
+                        evict,
+                        write,
+                        promote,
+                        bypass,
+                        dirty,
+                        clean_first,
+                        fresh,
+                        memory,
+                        share,
+                    })
+                }
+            ),
         (
             proptest::option::of(workload()),
             any::<[u64; 4]>(),
-            any::<[u32; 4]>(),
+            any::<[u32; 5]>(),
             discard,
             any::<bool>()
         )
@@ -120,7 +128,7 @@ fn command() -> impl Strategy<Value = Command> {
                 |(
                     workload,
                     [seed, start, count, every],
-                    [depth, span, writes, flush],
+                    [depth, first, span, writes, flush],
                     discard,
                     check,
                 )| {
@@ -130,6 +138,7 @@ fn command() -> impl Strategy<Value = Command> {
                         start,
                         count,
                         depth,
+                        first,
                         span,
                         writes,
                         discard,
@@ -140,6 +149,20 @@ fn command() -> impl Strategy<Value = Command> {
                 }
             ),
         any::<u32>().prop_map(|span| Command::Stamps(Stamps { span })),
+        (advice, any::<[u32; 2]>()).prop_map(|(advice, [first, count])| {
+            Command::Advise(Advise {
+                advice,
+                first,
+                count,
+            })
+        }),
+        (any::<[u32; 2]>(), any::<bool>()).prop_map(|([first, count], device)| {
+            Command::DiscardBlocks(DiscardBlocks {
+                first,
+                count,
+                device,
+            })
+        }),
         Just(Command::WriteBack),
         Just(Command::Close),
     ]
@@ -168,10 +191,12 @@ fn defaults_are_written_out() {
         "read workload=gaussian:20000,8192 seed=1 start=0 count=100000 depth=32 per-block=false \
          check=true",
         "stress count=0 seed=1 depth=32 writes=50 latency=false",
-        "cache evict=lru write=write-back promote=1 bypass=0 dirty=50 fresh=false memory=0 \
-         share=nothing",
-        "replay workload=gaussian:20000,8192 seed=1 start=0 count=0 depth=32 span=0 writes=0 \
-         discard=none flush=0 every=0 check=true",
+        "cache evict=lru write=write-back promote=1 bypass=0 dirty=50 clean-first=false \
+         fresh=false memory=0 share=nothing",
+        "replay workload=gaussian:20000,8192 seed=1 start=0 count=0 depth=32 first=0 span=0 \
+         writes=0 discard=none flush=0 every=0 check=true",
+        "advise advice=normal first=0 count=0",
+        "discard first=0 count=0 device=false",
         "stamps span=0",
         "write-back",
         "close",

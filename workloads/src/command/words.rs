@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::str::FromStr;
 
-use super::{Command, Discard, Enforce};
+use super::{Advice, Command, Discard, Enforce};
 use crate::name::Name;
 use crate::pattern::Workload;
 use crate::pick::GuestPick;
@@ -116,7 +116,7 @@ macro_rules! values {
 }
 
 values!(
-    bool, u8, u32, u64, Discard, Enforce, GuestPick, Name, Workload
+    bool, u8, u32, u64, Advice, Discard, Enforce, GuestPick, Name, Workload
 );
 
 /// `trace=true` takes the place of a workload.

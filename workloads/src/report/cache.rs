@@ -131,6 +131,10 @@ pub struct Replayed {
     pub errors: u64,
     /// Reads that returned something else than was written last.
     pub corrupt: u64,
+    /// Blocks read from the origin disk since the cache was opened.
+    pub origin_reads: u64,
+    /// Blocks written to the origin disk since the cache was opened, beside those of its journal.
+    pub origin_writes: u64,
     /// Number of the last write of this guest.
     pub acknowledged: u64,
     /// Number of the last write that a flush made durable, with all before.
@@ -164,6 +168,8 @@ impl fmt::Display for Replayed {
             lost,
             errors,
             corrupt,
+            origin_reads,
+            origin_writes,
             elapsed_ns,
             hit_buckets,
             miss_buckets,
@@ -174,7 +180,8 @@ impl fmt::Display for Replayed {
             f,
             "{memory_hits} reads from memory, {read_hits} hit (p50 {}), {read_misses} missed (p50 {}), {write_hits} writes \
              hit, {write_misses} missed (p50 {}), {bypassed} bypassed, {beyond} beyond the disk, \
-             {lost} lost, {errors} errors, {corrupt} corrupt in {}",
+             {lost} lost, {errors} errors, {corrupt} corrupt in {}; since the cache was opened, \
+             {origin_reads} blocks read from the origin, {origin_writes} written to it",
             Millis(quantile_ns(hit_buckets, 500)),
             Millis(quantile_ns(miss_buckets, 500)),
             Millis(quantile_ns(write_buckets, 500)),
@@ -225,12 +232,42 @@ pub struct WrittenBack {
     pub blocks: u64,
     /// Blocks that stay dirty because a disk failed.
     pub errors: u64,
+    /// Blocks written to the origin disk since the cache was opened, beside those of its journal.
+    pub origin_writes: u64,
 }
 
 impl fmt::Display for WrittenBack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { blocks, errors } = self;
-        write!(f, "{blocks} blocks written back, {errors} errors")
+        let Self {
+            blocks,
+            errors,
+            origin_writes,
+        } = self;
+        write!(
+            f,
+            "{blocks} blocks written back, {errors} errors; since the cache was opened, \
+             {origin_writes} blocks written to the origin"
+        )
+    }
+}
+
+/// Answer to `advise`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Advised {
+    /// Blocks that the advice is for.
+    pub blocks: u32,
+    /// Of these, blocks that are cached now.
+    pub cached: u32,
+}
+
+impl fmt::Display for Advised {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { blocks, cached } = self;
+        write!(
+            f,
+            "advice for {blocks} blocks, of which {cached} are cached; for the others it holds \
+             once they are"
+        )
     }
 }
 

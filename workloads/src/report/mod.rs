@@ -10,7 +10,7 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use self::cache::{
-    CacheOpened, CacheSample, DirtyLost, Replayed, Stamps, StampsRead, WrittenBack,
+    Advised, CacheOpened, CacheSample, DirtyLost, Replayed, Stamps, StampsRead, WrittenBack,
 };
 pub use self::disk::{Counts, Filled, Latency, Read, StressFault, Stressed, Verified, Wrong};
 pub use self::guest::{Done, Failed, Info, Ready, Resized};
@@ -96,6 +96,7 @@ reports! {
     CacheOpened,
     CacheSample,
     Replayed,
+    Advised,
     Stamps,
     StampsRead,
     WrittenBack,

@@ -23,6 +23,8 @@ pub struct Config {
     pub bypass_blocks: u32,
     /// Dirty blocks in a hundred slots from which on they are written back.
     pub dirty_percent: u8,
+    /// At a shrink, keep dirty blocks until no clean one is left.
+    pub clean_first: bool,
     /// Forget what an earlier cache left. What was dirty in it is lost.
     pub fresh: bool,
 }
@@ -37,6 +39,7 @@ impl Config {
             promote: 1,
             bypass_blocks: 0,
             dirty_percent: 20,
+            clean_first: false,
             fresh: false,
         }
     }
@@ -207,6 +210,10 @@ pub struct Stats {
     pub metadata_writes: u64,
     /// Commits of metadata.
     pub commits: u64,
+    /// Blocks of data read from the origin disk.
+    pub origin_reads: u64,
+    /// Blocks of data written to the origin disk, beside those of its journal.
+    pub origin_writes: u64,
     /// Transfers that the vSSD failed or had no block for.
     pub vssd_errors: u64,
     /// Transfers that the origin disk failed.

@@ -71,7 +71,9 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
 
     pub(crate) async fn read_origin(&self, block: u32, out: &mut [u8]) -> Result<(), IoError> {
         let done = self.origin.read(block, out).await;
-        self.core.borrow_mut().stats.origin_errors += u64::from(done.is_err());
+        let stats = &mut self.core.borrow_mut().stats;
+        stats.origin_errors += u64::from(done.is_err());
+        stats.origin_reads += u64::from(done.is_ok());
         done
     }
 
@@ -98,7 +100,9 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
     ) -> Result<(), IoError> {
         let done = self.origin.write(block, data).await;
         self.origin_writes.set(self.origin_writes.get() + 1);
-        self.core.borrow_mut().stats.origin_errors += u64::from(done.is_err());
+        let stats = &mut self.core.borrow_mut().stats;
+        stats.origin_errors += u64::from(done.is_err());
+        stats.origin_writes += u64::from(done.is_ok());
         done
     }
 
@@ -250,7 +254,11 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         let done = is_written.await;
         // The flush is to be one that begins after this.
         self.origin_writes.set(self.origin_writes.get() + 1);
-        self.core.borrow_mut().stats.origin_errors += u64::from(done.is_err());
+        {
+            let stats = &mut self.core.borrow_mut().stats;
+            stats.origin_errors += u64::from(done.is_err());
+            stats.origin_writes += done.map_or(0, |()| transaction.len() as u64);
+        }
         if done.is_err() || !self.flush_origin().await {
             return false;
         }

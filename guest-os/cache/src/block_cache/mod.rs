@@ -38,6 +38,7 @@
 //! The write policies are those of R. Koller, L. Marmol, R. Rangaswami, S. Sundararaman,
 //! N. Talagala, M. Zhao, "Write Policies for Host-side Flash Caches", FAST 2013.
 
+mod advice;
 mod api;
 mod background;
 mod dirty;
@@ -67,6 +68,7 @@ use core::cell::{Cell, RefCell};
 use core::future::Future;
 use core::ops::Range;
 
+pub use advice::{Advice, TooManyRanges};
 pub use api::{CacheError, Config, OpenError, Opened, Served, Stats, WrittenBack};
 
 use self::state::{Core, Job};
@@ -233,8 +235,22 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         self.core.borrow_mut().cache.touch(block);
     }
 
+    /// What the application will do with the blocks of a range, of which any or none may be
+    /// cached. It holds until other advice for them, also for blocks that come in later, and as
+    /// long as the cache is open. It changes which blocks a shrink takes, and nothing else: what
+    /// is admitted and evicted otherwise is as without it. Returns how many of the blocks are
+    /// cached now.
+    ///
+    /// # Errors
+    /// When there would be too many ranges with advice. Nothing has changed then.
+    pub fn advise(&self, range: Range<u32>, advice: Advice) -> Result<u32, TooManyRanges> {
+        self.core.borrow_mut().advise(range, advice)
+    }
+
     /// The hypervisor wants so many blocks now, instead of what it wanted before. The slots of
-    /// the blocks in `spare` go first, and then those that the eviction policy chooses.
+    /// the blocks in `spare` go first, then those of blocks that the application is done with,
+    /// and then those that the eviction policy chooses, without blocks that are needed and, with
+    /// [`Config::clean_first`], without dirty ones, as long as there are others.
     pub fn want(&self, count: u32, spare: &[u32]) {
         let mut core = self.core.borrow_mut();
         core.wanted = count;

@@ -7,6 +7,7 @@
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
+use super::advice::AdvisedRanges;
 use super::api::{Config, Served, Stats};
 use super::dirty::{Dirty, Version, VersionId};
 use super::lock_queue::{LockId, LockQueues, Resource};
@@ -93,6 +94,8 @@ pub struct Core {
     /// The slots begin after the blocks of the metadata, and end here.
     pub region: u32,
     pub slots: u32,
+    pub clean_first: bool,
+    pub advice: AdvisedRanges,
     bypass_blocks: u32,
     streams: Streams,
     pub promotion: Promotion,
@@ -121,6 +124,8 @@ impl Core {
             origin_blocks,
             region,
             slots,
+            clean_first: config.clean_first,
+            advice: AdvisedRanges::default(),
             bypass_blocks: config.bypass_blocks,
             streams: Streams::default(),
             promotion: Promotion::new(config.promote, slots),
@@ -360,6 +365,7 @@ impl Core {
             + self.dirty.memory_bytes()
             + self.promotion.memory_bytes()
             + self.metadata.memory_bytes()
+            + self.advice.memory_bytes()
             + (queues + self.lost.len()) * size_of::<u32>()
             + outdated
     }

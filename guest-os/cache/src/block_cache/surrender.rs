@@ -6,16 +6,27 @@
 //!     ^                                                     |
 //!     +------------------ wanted no more -------------------+
 //! ```
+//!
+//! What goes first, until enough slots are on their way:
+//!
+//! 1. free slots,
+//! 2. blocks that the caller says are spare,
+//! 3. blocks that the application is done with,
+//! 4. what the eviction policy chooses, without the blocks that the application needs and, if
+//!    clean blocks are to go first, without dirty ones,
+//! 5. what the eviction policy chooses.
 
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use super::advice::Advice;
 use super::lock_queue::Resource;
 use super::state::{Core, Kind};
+use crate::cache::Cached;
 
 impl Core {
-    /// Takes as many slots out of the cache as are wanted and not on their way: the free ones,
-    /// those of `spare` blocks, and then the least valuable.
+    /// Takes as many slots out of the cache as are wanted and not on their way, in the order of
+    /// the module.
     pub fn pursue(&mut self, spare: &[u32]) {
         let on_its_way = self.on_its_way();
         let Some(missing) = self.wanted.checked_sub(on_its_way) else {
@@ -26,32 +37,61 @@ impl Core {
             return;
         }
         let mut gone = Vec::with_capacity(missing.min(self.cache.capacity()) as usize);
-        let taken = self.take_spare(missing, spare);
-        gone.extend(taken.into_iter().map(|(slot, block)| (slot, Some(block))));
+        self.take_cached(missing, spare.iter().copied(), &mut gone);
+        if missing as usize > gone.len() + self.free() as usize {
+            let done = self.done();
+            self.take_cached(missing, done, &mut gone);
+        }
         let missing = missing - gone.len() as u32;
-        self.cache.surrender(missing, |slot, cached| {
+        let keeps_some = self.keeps_some();
+        let Self {
+            cache,
+            dirty,
+            advice,
+            clean_first,
+            ..
+        } = self;
+        let each = |slot, cached: Option<Cached>| {
             gone.push((slot, cached.map(|cached| cached.block)));
-        });
+        };
+        if keeps_some {
+            let keep = |slot, block| {
+                advice.of(block) == Advice::Needed
+                    || *clean_first && dirty.current(slot, block).is_some()
+            };
+            cache.surrender_keeping(missing, keep, each);
+        } else {
+            cache.surrender(missing, each);
+        }
         self.resize();
         for (slot, block) in gone {
             self.depart(slot, block);
         }
     }
 
-    /// Takes the slots of `spare` blocks out of the cache, as far as its free slots are not
-    /// enough. Returns them with their blocks.
-    fn take_spare(&mut self, missing: u32, spare: &[u32]) -> Vec<(u32, u32)> {
-        let free = self.cache.capacity() - self.cache.len();
-        let count = missing.saturating_sub(free) as usize;
-        let cached = spare.iter().filter_map(|&block| {
-            let slot = self.cache.find(block)?;
-            Some((slot, block))
-        });
-        let taken: Vec<_> = cached.take(count).collect();
-        for &(slot, _) in &taken {
+    /// Takes the slots of those of `blocks` that are cached out of the cache, as far as what is
+    /// gone already and its free slots are not enough.
+    fn take_cached(
+        &mut self,
+        missing: u32,
+        blocks: impl IntoIterator<Item = u32>,
+        gone: &mut Vec<(u32, Option<u32>)>,
+    ) {
+        let count = missing.saturating_sub(gone.len() as u32 + self.free());
+        let mut blocks = blocks.into_iter();
+        for _ in 0..count {
+            let cached = blocks.find_map(|block| Some((self.cache.find(block)?, block)));
+            let Some((slot, block)) = cached else {
+                return;
+            };
             self.cache.revoke(slot);
+            gone.push((slot, Some(block)));
         }
-        taken
+    }
+
+    /// Free slots of the cache.
+    fn free(&self) -> u32 {
+        self.cache.capacity() - self.cache.len()
     }
 
     /// Blocks that are ready, or will be.

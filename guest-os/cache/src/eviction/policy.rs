@@ -185,6 +185,16 @@ impl AnyCache {
         with!(self, cache => cache.surrender(count, each))
     }
 
+    /// See [`Cache::surrender_keeping`].
+    pub fn surrender_keeping(
+        &mut self,
+        count: u32,
+        keep: impl FnMut(u32, u32) -> bool,
+        each: impl FnMut(u32, Option<Cached>),
+    ) -> u32 {
+        with!(self, cache => cache.surrender_keeping(count, keep, each))
+    }
+
     /// See [`Cache::grow`].
     pub fn grow(&mut self, slots: impl IntoIterator<Item = u32>) {
         with!(self, cache => cache.grow(slots))

@@ -72,6 +72,10 @@ impl<'m, M: Machine> Guest<'m, M> {
         let (cache, pages, origin_blocks) = (open.cache(), open.pages(), open.origin_blocks);
         match command {
             Command::Replay(replay) => self.replay(pages.as_deref(), &cache, origin_blocks, replay),
+            Command::Advise(advise) => Ok(self.advise(&cache, origin_blocks, advise)),
+            Command::DiscardBlocks(discard) => {
+                self.discard(pages.as_deref(), &cache, origin_blocks, discard)
+            }
             Command::Stamps(command::Stamps { span }) => {
                 let hardware = Rc::clone(&self.hardware);
                 let writes = Rc::clone(&self.writes);
@@ -91,11 +95,11 @@ impl<'m, M: Machine> Guest<'m, M> {
                 })
             }
             Command::WriteBack => {
-                self.write_back(cache.write_back())?;
+                self.write_back(&cache, cache.write_back())?;
                 Ok(Ok(()))
             }
             Command::Close => {
-                self.write_back(cache.close())?;
+                self.write_back(&cache, cache.close())?;
                 self.drop_cache()?;
                 Ok(Ok(()))
             }
@@ -110,6 +114,7 @@ impl<'m, M: Machine> Guest<'m, M> {
             promote,
             bypass,
             dirty,
+            clean_first,
             fresh,
             memory,
             share,
@@ -131,6 +136,7 @@ impl<'m, M: Machine> Guest<'m, M> {
                 promote,
                 bypass_blocks: bypass,
                 dirty_percent: dirty,
+                clean_first,
                 fresh,
             },
             (Err(reason), _) | (_, Err(reason)) => return Ok(Err(reason)),
@@ -221,6 +227,7 @@ impl<'m, M: Machine> Guest<'m, M> {
             start,
             count,
             depth,
+            first,
             span,
             writes,
             discard,
@@ -233,8 +240,14 @@ impl<'m, M: Machine> Guest<'m, M> {
                 "the vSSD takes no discards: replay with discard=cache or discard=none".to_string(),
             ));
         }
+        if workload.is_none() && first > 0 {
+            return Ok(Err(format!(
+                "a trace names the blocks of the origin disk: first={first} is for workloads"
+            )));
+        }
+        let blocks = origin_blocks.saturating_sub(first);
         let span = match span {
-            0 => origin_blocks,
+            0 => blocks,
             span => span,
         };
         let source = match workload {
@@ -252,7 +265,8 @@ impl<'m, M: Machine> Guest<'m, M> {
         let options = ReplayOptions {
             count: (count > 0).then_some(count),
             depth,
-            end: span.min(origin_blocks),
+            first,
+            span: span.min(blocks),
             discard,
             flush,
             every,
@@ -274,20 +288,29 @@ impl<'m, M: Machine> Guest<'m, M> {
         Ok(replayed.map(|report| self.report(&report)))
     }
 
-    fn takes_discards(&self) -> bool {
+    pub(super) fn takes_discards(&self) -> bool {
         let hw = &mut *self.hardware.borrow_mut();
         hw.machine.port().features() & feature::DISCARD != 0
     }
 
     /// Waits for dirty blocks to be written back, after which everything acknowledged
     /// before is durable.
-    fn write_back(&mut self, written: impl Future<Output = WrittenBack>) -> Result<(), Fault> {
+    fn write_back(
+        &mut self,
+        cache: &GuestCache<'m, M>,
+        written: impl Future<Output = WrittenBack>,
+    ) -> Result<(), Fault> {
         let acknowledged = self.writes.borrow().acknowledged();
         let WrittenBack { blocks, errors } = self.block_on(written)?;
         if errors == 0 {
             self.writes.borrow_mut().flush_succeeded(acknowledged);
         }
-        self.report(&Report::WrittenBack(report::WrittenBack { blocks, errors }));
+        let origin_writes = cache.stats().origin_writes;
+        self.report(&Report::WrittenBack(report::WrittenBack {
+            blocks,
+            errors,
+            origin_writes,
+        }));
         Ok(())
     }
 

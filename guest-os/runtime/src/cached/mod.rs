@@ -5,6 +5,7 @@
 //!
 //! - `open`: an open cache, and the blocks that it gives up
 //! - `commands`: the commands of a cache
+//! - `ranges`: those on ranges of blocks of the origin disk
 //! - `device`: its disks
 //! - `replay`, `tally`: accesses through it, and their counters
 //! - `source`, `trace`: where accesses come from
@@ -14,6 +15,7 @@
 mod commands;
 mod device;
 mod open;
+mod ranges;
 mod replay;
 mod source;
 mod stamps;

@@ -34,8 +34,10 @@ pub struct ReplayOptions {
     pub count: Option<u64>,
     /// In flight at most.
     pub depth: u32,
-    /// Blocks from here on are beyond the disk.
-    pub end: u32,
+    /// Where the source's block 0 is on the origin disk.
+    pub first: u32,
+    /// Blocks of the source that the origin disk has.
+    pub span: u32,
     /// What is done with the blocks of deleted files.
     pub discard: Discard,
     /// Writes between flushes; 0 for no flush.
@@ -116,7 +118,10 @@ impl<'a, 'm, M: Machine> Replay<'a, 'm, M> {
             Some(reason) => Err(reason),
             None => {
                 let elapsed_ns = self.ended_ns.get() - self.started_ns;
-                Ok(tally.borrow().report(elapsed_ns, &self.writes.borrow()))
+                let stats = self.cache.stats();
+                Ok(tally
+                    .borrow()
+                    .report(elapsed_ns, &stats, &self.writes.borrow()))
             }
         }
     }
@@ -127,11 +132,12 @@ impl<'a, 'm, M: Machine> Replay<'a, 'm, M> {
         while let Some(access) = poll_fn(|_| self.next()).await {
             let number = self.tally.borrow_mut().begin();
             let Access { block, kind } = access;
-            let outcome = match kind {
-                _ if block >= self.options.end => Outcome::Beyond,
-                AccessKind::Read => self.read(block, &mut buffer).await,
-                AccessKind::Write => self.write(block, &mut buffer).await,
-                AccessKind::Discard => self.discard(block).await,
+            let is_there = block < self.options.span;
+            let outcome = match (is_there.then(|| self.options.first + block), kind) {
+                (None, _) => Outcome::Beyond,
+                (Some(block), AccessKind::Read) => self.read(block, &mut buffer).await,
+                (Some(block), AccessKind::Write) => self.write(block, &mut buffer).await,
+                (Some(block), AccessKind::Discard) => self.discard(block).await,
             };
             self.end(number, kind, outcome);
             if kind == AccessKind::Write && outcome != Outcome::Beyond {
@@ -199,12 +205,9 @@ impl<'a, 'm, M: Machine> Replay<'a, 'm, M> {
         if self.options.discard == Discard::None {
             return Outcome::Discarded;
         }
-        self.writes.borrow_mut().discard(block);
-        if let Some(pages) = self.pages {
-            pages.discard(block);
-        }
         let is_announced = self.options.discard == Discard::Device;
-        match self.cache.discard(block, is_announced).await {
+        let tiers = (self.pages, self.cache);
+        match discard(tiers, self.writes, block, is_announced).await {
             Ok(()) => Outcome::Discarded,
             Err(_) => Outcome::Beyond,
         }
@@ -269,4 +272,18 @@ pub async fn flush<M: Machine>(cache: &GuestCache<'_, M>, writes: &RefCell<Write
         writes.borrow_mut().flush_succeeded(acknowledged);
     }
     succeeded
+}
+
+/// Discards a block in every tier; with `is_announced` its slot on the vSSD too.
+pub async fn discard<M: Machine>(
+    (pages, cache): (Option<&PageCache>, &GuestCache<'_, M>),
+    writes: &RefCell<Writes>,
+    block: u32,
+    is_announced: bool,
+) -> Result<(), CacheError> {
+    writes.borrow_mut().discard(block);
+    if let Some(pages) = pages {
+        pages.discard(block);
+    }
+    cache.discard(block, is_announced).await
 }

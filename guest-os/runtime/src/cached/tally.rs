@@ -195,7 +195,7 @@ impl Tally {
     }
 
     /// The totals at the end.
-    pub fn report(&self, elapsed_ns: u64, writes: &Writes) -> Report {
+    pub fn report(&self, elapsed_ns: u64, stats: &Stats, writes: &Writes) -> Report {
         Report::Replayed(report::Replayed {
             memory_hits: self.counts.memory_hits,
             read_hits: self.counts.read_hits,
@@ -208,6 +208,8 @@ impl Tally {
             lost: self.lost,
             errors: self.errors,
             corrupt: self.corrupt,
+            origin_reads: stats.origin_reads,
+            origin_writes: stats.origin_writes,
             acknowledged: writes.acknowledged(),
             flushed: writes.flushed(),
             elapsed_ns,
@@ -263,7 +265,7 @@ mod tests {
             discards,
             errors,
             ..
-        }) = tally.report(9, &writes)
+        }) = tally.report(9, &stats, &writes)
         else {
             panic!("another report");
         };

@@ -59,7 +59,10 @@ impl Writes {
 
     /// The block is discarded: it may be from any write until the next one.
     pub fn discard(&mut self, block: u32) {
-        *self.known_mut(block) = 0;
+        // What was never written takes no memory.
+        if self.known(block) != 0 {
+            *self.known_mut(block) = 0;
+        }
     }
 
     /// A write to the block has ended.

@@ -110,6 +110,8 @@ impl<M: Machine> Guest<'_, M> {
             }
             Command::Cache(_)
             | Command::Replay(_)
+            | Command::Advise(_)
+            | Command::DiscardBlocks(_)
             | Command::Stamps(_)
             | Command::WriteBack
             | Command::Flush

@@ -70,6 +70,7 @@ impl Params {
     pub(super) fn load(&self, workload: Workload, seed: u64) -> CacheLoad {
         CacheLoad {
             workload: Some(workload),
+            first: 0,
             span: self.span,
             seed,
             start: 0,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use guest_cache::Policy;
 use guest_cache::Share;
 use guest_cache::WritePolicy;
@@ -38,6 +38,8 @@ pub(crate) struct Cache {
     pub write: WritePolicy,
     /// Dirty blocks in a hundred slots, from which on they are written back.
     pub dirty_percent: u8,
+    /// Whether a shrink takes clean blocks before dirty ones.
+    pub clean_first: bool,
     /// Whether it is to forget what an earlier one left.
     pub fresh: bool,
     /// Pages of memory above it.
@@ -70,6 +72,7 @@ impl Cache {
             evict,
             write,
             dirty_percent: 50,
+            clean_first: false,
             fresh: true,
             memory: 0,
             share: Share::Nothing,
@@ -87,6 +90,7 @@ impl Cache {
             promote: 1,
             bypass: 0,
             dirty: self.dirty_percent,
+            clean_first: self.clean_first,
             fresh: self.fresh,
             memory: self.memory,
             share: Name::of(self.share.name()),
@@ -120,7 +124,9 @@ impl Cache {
 pub(crate) struct CacheLoad {
     /// Where they go; `None` for those of the trace disk.
     pub workload: Option<Workload>,
-    /// Blocks of the origin disk from the first on; 0 for all of them.
+    /// The first block of the origin disk that it uses.
+    pub first: u32,
+    /// Blocks of the origin disk from there on; 0 for all of them.
     pub span: u32,
     /// Its seed.
     pub seed: u64,
@@ -165,6 +171,7 @@ impl CacheLoad {
             start: self.start,
             count: if endless { 0 } else { self.count },
             depth: self.depth,
+            first: self.first,
             span: self.span,
             writes: self.writes_percent,
             discard: self.discard,
@@ -180,7 +187,7 @@ impl CacheLoad {
             .map_or_else(|| TRACE.to_owned(), |workload| workload.to_string())
     }
 
-    /// The accesses of a workload, without end.
+    /// The accesses of a workload, without end; their blocks count from `first`.
     ///
     /// # Errors
     /// When the workload has none, or is a trace.
@@ -197,7 +204,7 @@ impl CacheLoad {
         Ok(std::iter::repeat_with(move || replay.next_access()))
     }
 
-    /// Where the first `count` writes go, of as many accesses as that takes.
+    /// Where the first `count` writes go, counted from `first`, of as many accesses as that takes.
     ///
     /// # Errors
     /// When the workload has no accesses, or no writes.
@@ -307,6 +314,10 @@ pub(crate) struct Replayed {
     pub beyond: u64,
     /// Accesses that failed, were refused, or read other data than were written last.
     pub failed: u64,
+    /// Blocks read from the origin disk since the cache was opened.
+    pub origin_reads: u64,
+    /// Blocks written to it since then, beside those of its journal.
+    pub origin_writes: u64,
     /// From the first to the last.
     pub elapsed_ns: u64,
     /// The longest that the origin disk was behind.
@@ -345,6 +356,8 @@ impl Replayed {
                 lost,
                 errors,
                 corrupt,
+                origin_reads,
+                origin_writes,
                 acknowledged: _,
                 flushed: _,
                 elapsed_ns,
@@ -363,6 +376,8 @@ impl Replayed {
                 discards: *discards,
                 beyond: *beyond,
                 failed: lost + errors + corrupt,
+                origin_reads: *origin_reads,
+                origin_writes: *origin_writes,
                 elapsed_ns: *elapsed_ns,
                 stale_ns_max: *stale_ns_max,
                 dirty_max: *dirty_max,
@@ -442,11 +457,20 @@ pub(crate) fn bench_on_written(
     lab.bench_with(disks, prepare, folder)
 }
 
-/// Has a guest write everything dirty back; returns how many blocks that were.
+/// What a guest has written to its origin disk.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WrittenBack {
+    /// Blocks that were dirty.
+    pub blocks: u64,
+    /// All blocks since the cache was opened.
+    pub origin_writes: u64,
+}
+
+/// Has a guest write everything dirty back.
 ///
 /// # Errors
 /// When a disk failed it.
-pub(crate) fn write_back(guest: &mut dyn GuestChannel) -> Result<u64> {
+pub(crate) fn write_back(guest: &mut dyn GuestChannel) -> Result<WrittenBack> {
     end(guest, &Command::WriteBack)
 }
 
@@ -454,19 +478,24 @@ pub(crate) fn write_back(guest: &mut dyn GuestChannel) -> Result<u64> {
 ///
 /// # Errors
 /// When a disk failed it.
-pub(crate) fn close(guest: &mut dyn GuestChannel) -> Result<u64> {
+pub(crate) fn close(guest: &mut dyn GuestChannel) -> Result<WrittenBack> {
     end(guest, &Command::Close)
 }
 
-fn end(guest: &mut dyn GuestChannel, command: &Command) -> Result<u64> {
+fn end(guest: &mut dyn GuestChannel, command: &Command) -> Result<WrittenBack> {
     let reports = guest.run(command, PATIENCE)?;
-    let written = reports.iter().find_map(|report| match report {
-        Report::WrittenBack(report::WrittenBack { blocks, errors }) => Some((*blocks, *errors)),
+    let report = reports.iter().find_map(|report| match report {
+        Report::WrittenBack(report) => Some(report),
         _ => None,
     });
-    match written {
-        Some((blocks, 0)) => Ok(blocks),
-        Some((_, errors)) => bail!("{errors} blocks could not be written back"),
-        None => bail!("the guest did not say what it wrote back"),
-    }
+    let report::WrittenBack {
+        blocks,
+        errors,
+        origin_writes,
+    } = report.context("the guest did not say what it wrote back")?;
+    ensure!(*errors == 0, "{errors} blocks could not be written back");
+    Ok(WrittenBack {
+        blocks: *blocks,
+        origin_writes: *origin_writes,
+    })
 }

@@ -283,7 +283,7 @@ impl Params {
                     writes_percent: 100,
                     ..others
                 }),
-                Step::Command(Command::Discard(command::DiscardBlocks {
+                Step::Command(Command::DiscardBlocks(command::DiscardBlocks {
                     first: self.span,
                     count,
                     device: setting.condition == Condition::DeathTold,

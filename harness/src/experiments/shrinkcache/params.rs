@@ -119,6 +119,7 @@ impl Params {
         [self.warmup, self.before, self.shrunk, self.grown].map(|count| {
             let load = CacheLoad {
                 workload: Some(self.workload),
+                first: 0,
                 span: self.span,
                 seed: derive_seed(seed, place),
                 start,
@@ -139,6 +140,7 @@ impl Params {
     pub(super) fn loss_load(&self, seed: u64) -> CacheLoad {
         CacheLoad {
             workload: Some(self.workload),
+            first: 0,
             span: self.span,
             seed: derive_seed(seed, FOR_LOSSES),
             start: 0,

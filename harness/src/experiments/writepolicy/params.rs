@@ -79,6 +79,7 @@ impl Params {
     pub(super) fn load(&self, seed: u64) -> CacheLoad {
         CacheLoad {
             workload: Some(self.workload),
+            first: 0,
             span: self.span,
             seed,
             start: 0,

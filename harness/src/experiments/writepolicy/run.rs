@@ -64,7 +64,7 @@ fn load(params: &Params, lab: &Lab, policy: WritePolicy, folder: &mut RunFolder)
     let load = params.load(derive_seed(lab.seed, 0));
     let replayed = Replayed::run(&mut bench.guest, &load)?;
     let began = Instant::now();
-    let written_back_blocks = write_back(&mut bench.guest)?;
+    let written_back_blocks = write_back(&mut bench.guest)?.blocks;
     let write_back_ns = began.elapsed().as_nanos() as u64;
     bench.shut_down()?;
     for sample in &replayed.samples {
