@@ -9,11 +9,12 @@ use super::params::Params;
 use super::rows::{Condition, Side};
 use crate::experiments::common::cached::{BLOCK, Cache, CacheLoad};
 
-/// Uses of a seed: the accesses before the shrink, those after it, and those of a second
-/// application.
+/// Uses of a seed: the accesses before the shrink, the last of them, those after it, and those of a
+/// second application.
 const BEFORE: u64 = 0;
-const AFTER: u64 = 1;
-const SECOND: u64 = 2;
+const LATELY: u64 = 1;
+const AFTER: u64 = 2;
+const SECOND: u64 = 3;
 
 /// A condition and its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -259,6 +260,12 @@ impl Params {
             writes_percent: 0,
             ..main
         };
+        // The workload on blocks of its own.
+        let second = CacheLoad {
+            first: self.span,
+            seed: derive_seed(seed, SECOND),
+            ..main
+        };
         let advise = |advice, count| {
             (picker.knowledge() == Knowledge::Hints).then_some(Step::Command(Command::Advise(
                 command::Advise {
@@ -295,7 +302,7 @@ impl Params {
                 before.push(Step::Load(others));
             }
             Condition::Phase => {
-                before.extend(self.in_turns(main, seed, setting.percent()));
+                before.extend(self.in_turns(main, second, setting.percent()));
                 before.extend(advise(Advice::Done, self.span));
             }
             Condition::Pinned => {
@@ -307,7 +314,7 @@ impl Params {
                 }));
                 before.push(Step::Load(others));
                 before.push(Step::Load(CacheLoad {
-                    start: from + self.warmup - lately,
+                    seed: derive_seed(seed, LATELY),
                     count: lately,
                     ..main
                 }));
@@ -330,29 +337,28 @@ impl Params {
             every: self.window,
             ..main
         });
+        if setting.condition == Condition::Dirty && picker.side() == Side::Host {
+            // What the hypervisor takes is lost if it is dirty, which only the guest can tell.
+            before.push(Step::Command(Command::WriteBack));
+        }
         before.retain(|step| !matches!(step, Step::Load(CacheLoad { count: 0, .. })));
         Script { before, after }
     }
 
-    /// The accesses before the shrink, `percent` of them those of a second application on blocks
-    /// of its own, in turns.
+    /// The accesses before the shrink, `percent` of them those of `second`, in turns. Each turn draws
+    /// anew.
     fn in_turns(
         &self,
         main: CacheLoad,
-        seed: u64,
+        second: CacheLoad,
         percent: u32,
     ) -> impl Iterator<Item = Step> + use<> {
         let of_second = self.window * u64::from(percent) / 100;
-        let of_main = self.window - of_second;
-        let second = CacheLoad {
-            first: self.span,
-            seed: derive_seed(seed, SECOND),
-            ..main
-        };
+        let counts = [self.window - of_second, of_second];
         (0..self.warmup / self.window).flat_map(move |turn| {
-            [(main, of_main), (second, of_second)].map(|(load, count)| {
+            [main, second].into_iter().zip(counts).map(move |(load, count)| {
                 Step::Load(CacheLoad {
-                    start: main.start + turn * count,
+                    seed: derive_seed(load.seed, turn),
                     count,
                     ..load
                 })
