@@ -221,6 +221,13 @@ fn replays_count_the_same_on_both() {
         "cache evict=lru write=write-back fresh=true memory=1000 share=reads",
         "replay workload=zipf:0.9 span=50000 writes=20 count=40000 every=5000",
         "close",
+        "cache evict=lru write=write-through fresh=true clean-first=true",
+        "replay workload=zipf:0.9 first=1000 span=50000 count=40000 every=5000",
+        "advise advice=needed first=1000 count=9000",
+        "discard first=500 count=1000",
+        "discard first=9500 count=10 device=true",
+        "replay workload=zipf:0.9 first=1000 span=50000 seed=2 count=40000 every=5000",
+        "close",
     ];
     for line in script {
         let command: workloads::Command = line.parse().unwrap();
@@ -229,7 +236,8 @@ fn replays_count_the_same_on_both() {
             reports.iter().filter_map(counted).collect::<Vec<_>>()
         });
         assert_eq!(of_twin, of_qemu, "{line}");
-        let counts = line.starts_with("cache") || line.starts_with("replay");
+        let counts = ["cache", "replay", "advise"];
+        let counts = counts.iter().any(|verb| line.starts_with(verb));
         assert_ne!(of_twin.is_empty(), counts, "{line}");
     }
 }
@@ -264,6 +272,9 @@ fn counted(report: &Report) -> Option<Vec<u64>> {
             *write_hits,
             *write_misses,
         ]),
+        Report::Advised(report::Advised { blocks, cached }) => {
+            Some([*blocks, *cached].map(u64::from).into())
+        }
         Report::Replayed(report::Replayed {
             memory_hits,
             read_hits,

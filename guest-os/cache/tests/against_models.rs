@@ -123,6 +123,41 @@ impl Pair {
         self.model.resize(self.capacity());
     }
 
+    /// Gives slots up, but blocks that `keep` says only after all others.
+    fn surrender_keeping(&mut self, count: u32, keep: impl Fn(u32) -> bool) {
+        let block_in: BTreeMap<u32, u32> = self.cached.iter().map(|(&b, &(s, _))| (s, b)).collect();
+        let mut rest = self.cache.clone();
+        let mut order = Vec::new();
+        rest.surrender(u32::MAX, |_, cached| {
+            order.extend(cached.map(|cached| cached.block));
+        });
+        let (kept, others): (Vec<u32>, Vec<u32>) = order.into_iter().partition(|&it| keep(it));
+        let mut expected = others.into_iter().chain(kept);
+        let given = (count as usize).min(self.capacity());
+        let free = given.min(self.free.len());
+        let mut gone = Vec::new();
+        let is_kept = |slot, block| {
+            assert_eq!(block_in.get(&slot), Some(&block));
+            keep(block)
+        };
+        let said = self
+            .cache
+            .surrender_keeping(count, is_kept, |slot, cached| gone.push((slot, cached)));
+        assert_eq!((said as usize, gone.len()), (given, given));
+        for (at, (slot, cached)) in gone.into_iter().enumerate() {
+            assert_eq!(cached.is_none(), at < free, "slot {slot} is number {at}");
+            let Some(cached) = cached else {
+                assert!(self.free.remove(&slot));
+                continue;
+            };
+            assert_eq!(cached.slot, slot);
+            let expected = expected.next().expect("a block");
+            self.gone(expected, cached);
+            self.model.remove(expected);
+        }
+        self.model.resize(self.capacity());
+    }
+
     fn grow(&mut self, first: u32, count: u32) {
         let slots = first..(first + count).min(self.slots);
         self.cache.grow(slots.clone());
@@ -174,7 +209,12 @@ fn run(policy: Policy, slots: u32, seed: u64, steps: u32, quiet: bool) {
             _ => zipf.next(&mut rng),
         });
         match rng.below(if quiet { 4000 } else { 100 }) {
-            0..2 => pair.surrender(rng.below(slots / 4 + 2)),
+            0 => pair.surrender(rng.below(slots / 4 + 2)),
+            1 => {
+                let odds = rng.below(5);
+                let keep = |block: u32| !block.is_multiple_of(odds);
+                pair.surrender_keeping(rng.below(slots / 4 + 2), keep);
+            }
             2 if rng.below(20) == 0 => pair.surrender(u32::MAX),
             2..7 => pair.revoke(rng.below(slots)),
             7..14 => pair.grow(rng.below(slots), slots / 4 + 1),
@@ -209,6 +249,9 @@ fn without_a_slot_everything_bypasses() {
             assert_eq!(cache.access(3), None);
             assert_eq!(cache.admit(3), Admission::Bypassed);
             assert_eq!(cache.surrender(7, |_, _| panic!("no slot")), 0);
+            let keep = |_, _| panic!("no block");
+            let each = |_, _| panic!("no slot");
+            assert_eq!(cache.surrender_keeping(7, keep, each), 0);
             cache.check();
         }
     }

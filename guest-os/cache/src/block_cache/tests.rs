@@ -40,6 +40,8 @@ struct State {
     rng: Rng,
     /// Blocks in the order in which they were written.
     written: Vec<(u32, u8)>,
+    /// Blocks in the order in which they were read.
+    read: Vec<u32>,
 }
 
 /// A disk on which a transfer takes a random number of polls.
@@ -55,6 +57,7 @@ impl Disk {
             blocks: BTreeMap::new(),
             rng: Rng(seed),
             written: Vec::new(),
+            read: Vec::new(),
         };
         Self {
             state: Rc::new(RefCell::new(state)),
@@ -85,8 +88,9 @@ impl BlockDevice for Disk {
 
     async fn read(&self, first: u32, out: &mut [u8]) -> Result<(), IoError> {
         self.take_time().await;
-        let state = self.state.borrow();
+        let mut state = self.state.borrow_mut();
         for (block, out) in (first..).zip(out.chunks_exact_mut(BLOCK_LEN)) {
+            state.read.push(block);
             match state.blocks.get(&block) {
                 Some(data) => out.copy_from_slice(data),
                 None => out.fill(0),
@@ -177,7 +181,7 @@ impl Run {
     }
 
     /// A read with the content that it must find.
-    fn read(&mut self, block: u32, expected: u8) {
+    pub fn read(&mut self, block: u32, expected: u8) {
         let cache = self.cache.clone();
         let mut task: Task = Box::pin(async move {
             let mut data = [0xee; BLOCK_LEN];
@@ -202,7 +206,7 @@ impl Run {
         }
     }
 
-    fn write(&mut self, block: u32, value: u8) {
+    pub fn write(&mut self, block: u32, value: u8) {
         let cache = self.cache.clone();
         let mut task: Task = Box::pin(async move {
             let served = cache.write(block, &[value; BLOCK_LEN]).await;
@@ -214,7 +218,7 @@ impl Run {
     }
 }
 
-fn configs() -> impl Iterator<Item = Config> {
+pub(crate) fn configs() -> impl Iterator<Item = Config> {
     let writes = WritePolicy::ALL.iter();
     writes.flat_map(|&write| {
         Policy::ALL
@@ -395,6 +399,44 @@ fn a_surrender_takes_the_slots_of_discarded_blocks_first() {
         assert_eq!(run.cache.stats().cached, cached - 3);
         (0..5).for_each(|block| run.read(block, 1));
         run.wait(0);
+    }
+}
+
+/// Whatever the write policy, each block of data counts once a transfer, and those of the journal
+/// do not.
+#[test]
+fn transfers_of_data_on_the_origin_disk_are_counted() {
+    for (seed, config) in (0..).zip(configs()) {
+        println!("{} {}", config.eviction, config.write);
+        let mut run = Run::open(config, 0..VSSD_BLOCKS, seed);
+        // Of a journal that an earlier cache may have left.
+        run.origin.state.borrow_mut().read.clear();
+        let mut rng = Rng(seed);
+        for step in 0..600u32 {
+            match rng.below(3) {
+                0 => run.request_any(rng.below(200)),
+                _ => run.write(rng.below(200), step as u8),
+            }
+            run.wait(15);
+        }
+        run.wait(0);
+        run.cache.want(20, &[]);
+        for _ in 0..2000 {
+            run.turn();
+        }
+        let cache = run.cache.clone();
+        run.tasks.push(Box::pin(async move {
+            assert_eq!(cache.write_back().await.errors, 0);
+        }));
+        run.wait(0);
+        let blocks = run.cache.core.borrow().origin_blocks;
+        let origin = run.origin.state.borrow();
+        let written = origin.written.iter().filter(|(block, _)| *block < blocks);
+        let read = origin.read.iter().filter(|block| **block < blocks);
+        let expected = (read.count() as u64, written.count() as u64);
+        let stats = run.cache.stats();
+        assert_eq!((stats.origin_reads, stats.origin_writes), expected);
+        assert!(expected.0 > 0 && expected.1 > 0, "{expected:?}");
     }
 }
 

@@ -1,5 +1,6 @@
 //! A guest with a block cache.
 
+mod ranges;
 mod traces;
 
 use std::cell::RefCell;
@@ -43,6 +44,8 @@ struct Replayed {
     lost: u64,
     errors: u64,
     corrupt: u64,
+    origin_reads: u64,
+    origin_writes: u64,
     acknowledged: u64,
     flushed: u64,
     measured: u64,
@@ -60,6 +63,8 @@ fn replays(reports: &[Report]) -> Vec<Replayed> {
             lost,
             errors,
             corrupt,
+            origin_reads,
+            origin_writes,
             acknowledged,
             flushed,
             memory_buckets,
@@ -75,6 +80,8 @@ fn replays(reports: &[Report]) -> Vec<Replayed> {
             lost: *lost,
             errors: *errors,
             corrupt: *corrupt,
+            origin_reads: *origin_reads,
+            origin_writes: *origin_writes,
             acknowledged: *acknowledged,
             flushed: *flushed,
             measured: [memory_buckets, hit_buckets, miss_buckets, write_buckets]
