@@ -37,8 +37,8 @@ pub struct Tracker {
     history: History,
 }
 
-/// The requests to a vSSD. It need not forget a block without contents, which is not picked by its
-/// history before the next request.
+/// The requests to a vSSD. Those to a block before it became empty do not matter: it is picked as
+/// an empty one until the next request replaces them.
 #[derive(Clone, Debug)]
 enum History {
     /// For [`HostPick::Lru`].
@@ -137,7 +137,7 @@ impl Tracker {
             }
     }
 
-    /// At most `count` of the blocks in `held`: empty ones first.
+    /// At most `count` of the blocks of `held`, which the guest holds: empty ones first.
     fn pick(&mut self, count: u32, held: &BlockSet, rng: &mut impl RngExt) -> BlockSet {
         self.follow(held);
         let mut below = |n| rng.random_range(0..n);
