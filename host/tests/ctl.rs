@@ -158,9 +158,9 @@ fn picks_by_use_need_tracking() {
             out(&taken)
         );
     }
-    // One bit for each block is kept now, and four bytes no more.
+    // Two bits for each block are kept now, and four bytes no more.
     let status = site.vssdctl(&["status", "--json"]);
-    assert!(out(&status).contains(r#""kind":"clock","memory_bytes":128"#));
+    assert!(out(&status).contains(r#""kind":"clock","memory_bytes":256"#));
     assert_eq!(code(&site.vssdctl(&["track", "vm1", "2q"])), 0);
     let refused = shrink("arc");
     assert!(

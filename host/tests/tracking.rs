@@ -1,11 +1,11 @@
-//! What a policy of the hypervisor takes, by the requests of a guest.
+//! What the hypervisor takes by the requests of a guest, for each way to track them.
 
 mod support;
 
 use support::daemon::Daemon;
 use support::frontend::{DISCARD, OK, WRITE_ZEROES};
 use support::guest::{Guest, highest};
-use support::resizing::{BLOCKS, SECTORS, boot, fill, start, to};
+use support::resizing::{BLOCKS, SECTORS, boot, fill, own, start, to};
 use vssd::block_set::BlockSet;
 use vssd_host::control::protocol::{Reply, Request, TrackerName};
 use workloads::{HostPick, Pick};
@@ -43,10 +43,16 @@ fn read(guest: &mut Guest, blocks: impl IntoIterator<Item = u32>) {
     }
 }
 
-/// Discarded blocks go first, then those not requested, then what the policy evicts.
+/// Discarded blocks go first, then those not requested, then what the pick finds least in use.
 #[test]
-fn a_policy_takes_what_is_discarded_first_and_what_is_used_last() {
-    for pick in [HostPick::Lfu, HostPick::Arc, HostPick::Lirs] {
+fn what_is_discarded_goes_first_and_what_is_used_last() {
+    for pick in [
+        HostPick::Lru,
+        HostPick::Clock,
+        HostPick::Lfu,
+        HostPick::Arc,
+        HostPick::Lirs,
+    ] {
         let (site, daemon) = start();
         let mut guest = boot(&site);
         fill(&mut guest.frontend);
@@ -78,18 +84,49 @@ fn a_policy_takes_what_is_discarded_first_and_what_is_used_last() {
 /// A block that comes back is empty, whatever its history.
 #[test]
 fn a_block_that_was_given_up_has_no_history() {
-    let (site, daemon) = start();
-    let mut guest = boot(&site);
-    guest.choose = highest;
-    fill(&mut guest.frontend);
-    track(&daemon, HostPick::Arc);
-    read(&mut guest, (0..BLOCKS).chain(900..BLOCKS));
-    for target in [900, BLOCKS] {
-        let id = daemon.begin(to(target));
-        guest.settle_at(target);
-        assert!(daemon.ended(id).is_complete());
+    for pick in [HostPick::Lru, HostPick::Clock, HostPick::Arc] {
+        let (site, daemon) = start();
+        let mut guest = boot(&site);
+        guest.choose = highest;
+        fill(&mut guest.frontend);
+        track(&daemon, pick);
+        read(&mut guest, (0..BLOCKS).chain(900..BLOCKS));
+        for target in [900, BLOCKS] {
+            let id = daemon.begin(to(target));
+            guest.settle_at(target);
+            assert!(daemon.ended(id).is_complete());
+        }
+        read(&mut guest, [950]);
+        shrink_to(&daemon, &mut guest, pick, 901);
+        let kept = set((0..900).chain([950]));
+        assert_eq!(guest.driver.held(), &kept, "{pick}");
     }
-    read(&mut guest, [950]);
-    shrink_to(&daemon, &mut guest, HostPick::Arc, 901);
-    assert_eq!(guest.driver.held(), &set((0..900).chain([950])));
+}
+
+/// A discarded block that is written again has contents to lose.
+#[test]
+fn a_discarded_block_is_kept_once_it_is_requested() {
+    for pick in HostPick::tracked() {
+        let (site, daemon) = start();
+        let mut guest = boot(&site);
+        fill(&mut guest.frontend);
+        track(&daemon, pick);
+        read(&mut guest, 0..BLOCKS);
+        let (first, blocks) = (500, 20);
+        let discarded = guest
+            .frontend
+            .range(DISCARD, first * SECTORS, blocks * SECTORS as u32, 0);
+        assert_eq!(discarded, OK);
+        let written = 505;
+        assert_eq!(
+            guest
+                .frontend
+                .write_at(u64::from(written) * SECTORS, &own(written)),
+            OK
+        );
+        shrink_to(&daemon, &mut guest, pick, BLOCKS - 19);
+        let mut kept = BlockSet::full(BLOCKS);
+        kept.subtract(&set((500..520).filter(|block| *block != written)));
+        assert_eq!(guest.driver.held(), &kept, "{pick}");
+    }
 }

@@ -109,7 +109,16 @@ impl BlockSet {
 
     /// True when all of `start..start + len` is in the set; false when it
     /// leaves the capacity.
+    #[inline]
     pub fn contains_range(&self, start: u32, len: u32) -> bool {
+        // Bits beyond the capacity are 0, so that blocks found in a word are within it.
+        let word = self.words.get((start / 64) as usize);
+        let found = word.map_or(0, |word| (word >> (start % 64)).trailing_ones());
+        (1..=found).contains(&len) || self.contains_words(start, len)
+    }
+
+    /// As [`contains_range`](Self::contains_range), for any number of words.
+    fn contains_words(&self, start: u32, len: u32) -> bool {
         if !self.is_within_capacity(start, len) {
             return false;
         }

@@ -84,6 +84,9 @@ impl GuestPick {
 
 /// How the hypervisor picks the blocks that it takes. It cannot see what a guest does with
 /// a block, only the requests that reach the backend.
+///
+/// Picks that need a record of the requests take blocks without contents first: those that were
+/// discarded or granted, and not requested since.
 #[derive(
     Clone,
     Copy,

@@ -3,6 +3,20 @@
 //! It cannot see what a guest does with a block. What it sees are the requests
 //! that reach the backend, so a [`Tracker`] can remember those; that costs memory
 //! and a little time with every request, and nothing while tracking is off.
+//!
+//! ```text
+//!                         request, or held when tracking begins
+//!                       +---------------------------------------+
+//!            grant      |                                       v
+//!  not held -------> empty                                   filled
+//!                       ^                                       |
+//!                       +---------------------------------------+
+//!                                       discard
+//! ```
+//!
+//! A block of either state is not held once it is surrendered or revoked. With every pick that
+//! needs a tracker, empty blocks go first, at random, as nothing is lost with them. The requests
+//! decide on the filled ones: see [`Recency`], [`SecondChance`] and [`PolicyTracker`].
 
 mod policy;
 mod second_chance;
@@ -15,9 +29,18 @@ use workloads::HostPick;
 pub use policy::PolicyTracker;
 pub use second_chance::SecondChance;
 
-/// The history of requests to a vSSD.
+/// What a pick goes by: which blocks have contents, and the requests to them.
 #[derive(Clone, Debug)]
-pub enum Tracker {
+pub struct Tracker {
+    /// The blocks that are held and not empty: 1 bit a block.
+    filled: BlockSet,
+    history: History,
+}
+
+/// The requests to a vSSD. Those to a block before it became empty do not matter: it is picked as
+/// an empty one until the next request replaces them.
+#[derive(Clone, Debug)]
+enum History {
     /// For [`HostPick::Lru`].
     Lru(Recency),
     /// For [`HostPick::Clock`].
@@ -48,60 +71,88 @@ impl Tracker {
     /// When the vSSD has too many blocks for it.
     pub fn new(pick: HostPick, held: &BlockSet) -> Result<Option<Self>, TooManyBlocks> {
         let capacity = held.capacity();
-        Ok(match pick {
-            HostPick::Lru => Some(Self::Lru(Recency::new(capacity))),
-            HostPick::Clock => Some(Self::Clock(SecondChance::new(capacity))),
+        let history = match pick {
+            HostPick::Lru => Some(History::Lru(Recency::new(capacity))),
+            HostPick::Clock => Some(History::Clock(SecondChance::new(capacity))),
             _ if pick.needs_tracker() && capacity > policy::MAX_BLOCKS => {
                 return Err(TooManyBlocks { pick, capacity });
             }
             _ => PolicyTracker::new(pick, held)
                 .map(Box::new)
-                .map(Self::Policy),
-        })
+                .map(History::Policy),
+        };
+        Ok(history.map(|history| Self {
+            filled: held.clone(),
+            history,
+        }))
     }
 
     /// The pick that it serves.
     pub fn serves(&self) -> HostPick {
-        match self {
-            Self::Lru(_) => HostPick::Lru,
-            Self::Clock(_) => HostPick::Clock,
-            Self::Policy(policy) => policy.serves(),
+        match &self.history {
+            History::Lru(_) => HostPick::Lru,
+            History::Clock(_) => HostPick::Clock,
+            History::Policy(policy) => policy.serves(),
         }
     }
 
     /// A request touched these blocks, all of them within the vSSD.
     #[inline]
     pub fn accessed(&mut self, first: u32, count: u32) {
-        match self {
-            Self::Lru(recency) => recency.accessed(first, count),
-            Self::Clock(clock) => clock.accessed(first, count),
-            Self::Policy(policy) => policy.accessed(first, count),
+        // Nearly always true, and faster than an insertion.
+        if !self.filled.contains_range(first, count) {
+            self.filled.insert_range(first, count);
+        }
+        match &mut self.history {
+            History::Lru(recency) => recency.accessed(first, count),
+            History::Clock(clock) => clock.accessed(first, count),
+            History::Policy(policy) => policy.accessed(first, count),
         }
     }
 
-    /// These blocks have no contents any more, all of them within the vSSD. `lru` and `clock`
-    /// record accesses alone.
+    /// These blocks have no contents any more, all of them within the vSSD.
     pub fn discarded(&mut self, first: u32, count: u32) {
-        if let Self::Policy(policy) = self {
+        self.filled.remove_range(first, count);
+        if let History::Policy(policy) = &mut self.history {
             policy.discarded(first, count);
         }
     }
 
-    /// The guest holds exactly the blocks of `held` now. `lru` and `clock` keep the history of a
-    /// block that is given up.
+    /// The guest holds exactly the blocks of `held` now.
     pub fn follow(&mut self, held: &BlockSet) {
-        if let Self::Policy(policy) = self {
+        self.filled.intersect(held);
+        if let History::Policy(policy) = &mut self.history {
             policy.follow(held);
         }
     }
 
     /// Memory that it takes, bytes.
     pub fn memory_bytes(&self) -> usize {
-        match self {
-            Self::Lru(recency) => recency.memory_bytes(),
-            Self::Clock(clock) => clock.memory_bytes(),
-            Self::Policy(policy) => policy.memory_bytes(),
+        let filled = (self.filled.capacity() as usize).div_ceil(64) * 8;
+        filled
+            + match &self.history {
+                History::Lru(recency) => recency.memory_bytes(),
+                History::Clock(clock) => clock.memory_bytes(),
+                History::Policy(policy) => policy.memory_bytes(),
+            }
+    }
+
+    /// At most `count` of the blocks of `held`, which the guest holds: empty ones first.
+    fn pick(&mut self, count: u32, held: &BlockSet, rng: &mut impl RngExt) -> BlockSet {
+        self.follow(held);
+        let mut below = |n| rng.random_range(0..n);
+        let mut empty = held.clone();
+        empty.subtract(&self.filled);
+        let mut picks = empty.sample(count, &mut below);
+        if picks.len() < count {
+            let count = count - picks.len();
+            picks.union_with(&match &mut self.history {
+                History::Lru(recency) => recency.oldest(count, &self.filled, below),
+                History::Clock(clock) => clock.pick(count, &self.filled),
+                History::Policy(policy) => policy.pick(count, &self.filled, below),
+            });
         }
+        picks
     }
 }
 
@@ -115,13 +166,7 @@ pub fn pick(
     rng: &mut impl RngExt,
 ) -> BlockSet {
     match (how, tracker) {
-        (HostPick::Lru, Some(Tracker::Lru(recency))) => {
-            recency.oldest(count, granted, |n| rng.random_range(0..n))
-        }
-        (HostPick::Clock, Some(Tracker::Clock(clock))) => clock.pick(count, granted),
-        (_, Some(Tracker::Policy(policy))) if policy.serves() == how => {
-            policy.pick(count, granted, rng)
-        }
+        (_, Some(tracker)) if tracker.serves() == how => tracker.pick(count, granted, rng),
         (HostPick::Sequential, _) => granted.last(count),
         // The named blocks have been taken; nothing else may be.
         (HostPick::Given, _) => BlockSet::empty(granted.capacity()),
@@ -130,44 +175,4 @@ pub fn pick(
 }
 
 #[cfg(test)]
-mod tests {
-    use rand::SeedableRng;
-    use rand::rngs::SmallRng;
-
-    use super::*;
-
-    #[test]
-    fn every_pick_takes_as_many_granted_blocks_as_asked() {
-        let mut granted = BlockSet::full(1000);
-        granted.remove_range(100, 200);
-        let mut rng = SmallRng::seed_from_u64(1);
-        for how in HostPick::all().filter(|how| *how != HostPick::Given) {
-            let mut tracker = Tracker::new(how, &granted).unwrap();
-            assert_eq!(tracker.is_some(), how.needs_tracker());
-            if let Some(tracker) = &mut tracker {
-                assert_eq!(tracker.serves(), how);
-                assert!(tracker.memory_bytes() > 0);
-                for block in granted.iter().step_by(3) {
-                    tracker.accessed(block, 1);
-                }
-            }
-            for count in [0, 1, 400, 800, 2000] {
-                let picks = pick(how, count, &granted, tracker.as_mut(), &mut rng);
-                assert_eq!(picks.len(), count.min(800), "{how:?}");
-                assert!(picks.is_subset_of(&granted), "{how:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_vssd_of_too_many_blocks_is_refused_with_what_works() {
-        let held = BlockSet::empty(policy::MAX_BLOCKS + 1);
-        let refused = Tracker::new(HostPick::TwoQ, &held).unwrap_err();
-        assert_eq!(
-            refused.to_string(),
-            "`2q` tracks at most 67108864 blocks, and this vSSD has 67108865: `lru` and `clock` \
-             track any number"
-        );
-        assert!(Tracker::new(HostPick::Clock, &held).unwrap().is_some());
-    }
-}
+mod tests;

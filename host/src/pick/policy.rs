@@ -5,24 +5,22 @@
 //! evicted) stay empty: only a shrink asks what is to go.
 //!
 //! ```text
-//!  tracking begins              +-----------------------------+
-//!        |                      | picked                      |
-//!        v                      v          request            |
-//!  not requested -----------------------------------------> cached
-//!                                                           |   ^
-//!                                                   discard |   | request
-//!                              grant                        v   |
-//!  not held ------------------------------------------->  empty
+//!  tracking begins
+//!        |
+//!        v         request
+//!  not requested ----------> cached
+//!        ^                      |
+//!        +----------------------+
+//!             picked, discarded
 //! ```
 //!
-//! A block of any state is not held once it is surrendered or revoked. Empty blocks go first, as
-//! nothing is lost with them; then those not requested, at random; then what the policy evicts.
+//! A block of either state is not held once it is surrendered or revoked. Blocks not requested go
+//! first, at random; then those that the policy evicts.
 //!
 //! A number of a slot means nothing here: the cache assigns them. Only how many it has matters.
 
 use guest_cache::cache::MAX_SLOTS;
 use guest_cache::{AnyCache, Policy};
-use rand::RngExt;
 use vssd::block_set::BlockSet;
 use workloads::HostPick;
 
@@ -57,8 +55,6 @@ pub struct PolicyTracker {
     held: BlockSet,
     /// Of these, the ones in the cache.
     cached: BlockSet,
-    /// Of these, the ones without contents: granted or discarded, and not requested since.
-    empty: BlockSet,
     /// Slots that the cache does not have: one for each block that is not held.
     absent: BlockSet,
 }
@@ -79,7 +75,6 @@ impl PolicyTracker {
             cache,
             held: held.clone(),
             cached: BlockSet::empty(capacity),
-            empty: BlockSet::empty(capacity),
             absent,
         })
     }
@@ -97,7 +92,6 @@ impl PolicyTracker {
             if self.cache.access(block).is_none() && self.held.contains(block) {
                 self.cache.admit(block);
                 self.cached.insert(block);
-                self.empty.remove(block);
             }
         }
     }
@@ -112,10 +106,6 @@ impl PolicyTracker {
             self.cache.discard(block);
             from = block + 1;
         }
-        self.empty.insert_range(first, count);
-        if !self.held.contains_range(first, count) {
-            self.empty.intersect(&self.held);
-        }
     }
 
     /// The guest holds exactly the blocks of `held` now. What it gave up leaves the cache, so that
@@ -125,7 +115,6 @@ impl PolicyTracker {
         left.subtract(held);
         let mut uncached = 0;
         for block in left.iter() {
-            self.empty.remove(block);
             if self.cached.remove(block) {
                 let slot = self.cache.find(block).expect("a cached block has a slot");
                 self.cache.revoke(slot);
@@ -148,23 +137,17 @@ impl PolicyTracker {
                 self.absent.remove(slot);
             }
             self.cache.grow(slots);
-            self.empty.union_with(&came);
         }
         self.held.clone_from(held);
     }
 
-    /// At most `count` of the `held` blocks. Those that the policy gives up leave the cache, and
-    /// count as not requested until they are revoked, or forever if that fails.
-    pub fn pick(&mut self, count: u32, held: &BlockSet, rng: &mut impl RngExt) -> BlockSet {
-        self.follow(held);
-        let mut below = |n| rng.random_range(0..n);
-        let mut picks = self.empty.sample(count, &mut below);
-        if picks.len() < count {
-            let mut unrequested = self.held.clone();
-            unrequested.subtract(&self.cached);
-            unrequested.subtract(&self.empty);
-            picks.union_with(&unrequested.sample(count - picks.len(), &mut below));
-        }
+    /// At most `count` blocks of `set`, which has every block of the cache. Those that the policy
+    /// gives up leave the cache, and count as not requested until they are revoked, or forever if
+    /// that fails.
+    pub fn pick(&mut self, count: u32, set: &BlockSet, below: impl FnMut(u32) -> u32) -> BlockSet {
+        let mut unrequested = set.clone();
+        unrequested.subtract(&self.cached);
+        let mut picks = unrequested.sample(count, below);
         let evicted = (count - picks.len()).min(self.cache.len());
         if evicted > 0 {
             self.evict(evicted, &mut picks);
@@ -190,17 +173,18 @@ impl PolicyTracker {
 
     /// Memory that it takes, bytes.
     pub fn memory_bytes(&self) -> usize {
-        let sets = [&self.held, &self.cached, &self.empty, &self.absent];
+        let sets = [&self.held, &self.cached, &self.absent];
         let bitmaps = sets.map(|set| set.capacity().div_ceil(64) as usize * 8);
         self.cache.memory_bytes() + bitmaps.iter().sum::<usize>()
     }
 
-    /// Checks the cache, and that it and the sets agree.
+    /// Checks the cache, and that it and the sets agree. Blocks that are not in `filled` have no
+    /// contents.
     ///
     /// # Panics
     /// If something is wrong.
     #[cfg(test)]
-    fn check(&self) {
+    pub(super) fn check(&self, filled: &BlockSet) {
         self.cache.check();
         assert_eq!(self.cache.capacity(), self.held.len());
         assert_eq!(self.absent.len(), self.held.capacity() - self.held.len());
@@ -210,9 +194,7 @@ impl PolicyTracker {
             assert!(!self.absent.contains(slot), "slot {slot}");
         });
         assert_eq!(cached, self.cached);
-        assert!(self.cached.is_subset_of(&self.held) && self.empty.is_subset_of(&self.held));
-        cached.intersect(&self.empty);
-        assert!(cached.is_empty());
+        assert!(self.cached.is_subset_of(&self.held) && self.cached.is_subset_of(filled));
     }
 }
 

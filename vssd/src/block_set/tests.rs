@@ -46,6 +46,13 @@ fn behaves_as_a_set_of_numbers() {
             assert_eq!(outside, capacity - set.len(), "seed {seed}");
             let probe = rng.random_range(0..capacity);
             assert_eq!(set.contains(probe), model.contains(&probe), "seed {seed}");
+            // Also beyond the capacity.
+            let len = rng.random_range(0..100);
+            assert_eq!(
+                set.contains_range(probe, len),
+                probe + len <= capacity && (probe..probe + len).all(|b| model.contains(&b)),
+                "seed {seed}: {probe}+{len}"
+            );
             assert_eq!(
                 set.next_in(probe),
                 model.range(probe..).next().copied(),

@@ -6,7 +6,6 @@
 
 pub(crate) mod claims;
 pub(crate) mod figures;
-pub(crate) mod observers;
 pub mod params;
 pub mod picker;
 pub(crate) mod picker_claims;

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use results::stats::{Mean, cliffs_delta, magnitude, median};
+use results::stats::{Mean, cliffs_delta, magnitude};
 use results::table::{Table, or_dash};
 use results::verdict::{Measured, Verdict};
 
 use super::picker::Picker;
 use super::rows::{ObserverRow, PickerRow};
+use crate::experiments::common::observers::{self, ObserverCost};
 
 /// The miss ratios of one picker.
 #[derive(Clone, Debug)]
@@ -96,8 +97,9 @@ impl Score {
 }
 
 /// Adds the comparison of pickers to the verdict.
-pub(crate) fn judge(verdict: Verdict, rows: &[PickerRow], observers: &[ObserverRow]) -> Verdict {
+pub(crate) fn judge(verdict: Verdict, rows: &[PickerRow], costs: &[ObserverRow]) -> Verdict {
     let scores = scores(rows);
+    let tracking = observers::table(costs.iter().map(ObserverCost::from));
     verdict
         .require(
             "All pickers ran with the same seeds, each once, and every read was a hit or a miss.",
@@ -108,7 +110,7 @@ pub(crate) fn judge(verdict: Verdict, rows: &[PickerRow], observers: &[ObserverR
             bound(rows),
         )
         .findings(scores.iter().map(Score::sentence))
-        .tables([comparison(&scores), tracking(observers)])
+        .tables([comparison(&scores), tracking])
 }
 
 fn completeness(rows: &[PickerRow]) -> Option<Measured> {
@@ -194,39 +196,6 @@ fn comparison(scores: &[Score]) -> Table {
             ("effect", &|score| {
                 or_dash(score.delta, |delta| magnitude(delta).to_owned())
             }),
-        ],
-    )
-}
-
-/// What tracking costs: medians over the repetitions.
-fn tracking(rows: &[ObserverRow]) -> Table {
-    let mut by_observer: BTreeMap<&str, Vec<&ObserverRow>> = BTreeMap::new();
-    for row in rows.iter().filter(|row| row.requests > 0) {
-        by_observer.entry(&row.observer).or_default().push(row);
-    }
-    let bytes_per_block =
-        |row: &ObserverRow| row.memory_bytes as f64 / f64::from(row.capacity_blocks.max(1));
-    let ns = |rows: &[&ObserverRow]| {
-        median(
-            rows.iter()
-                .map(|row| row.elapsed_ns as f64 / row.requests as f64),
-        )
-    };
-    Table::of(
-        "Cost of request tracking in the backend",
-        by_observer,
-        &[
-            ("tracker", &|(observer, _)| (*observer).to_owned()),
-            ("memory (KiB)", &|(_, rows)| {
-                format!("{:.0}", rows[0].memory_bytes as f64 / 1024.0)
-            }),
-            ("memory per block (bytes)", &|(_, rows)| {
-                format!("{:.3}", bytes_per_block(rows[0]))
-            }),
-            ("time per request (ns)", &|(_, rows)| {
-                or_dash(ns(rows), |ns| format!("{ns:.2}"))
-            }),
-            ("repetitions", &|(_, rows)| rows.len().to_string()),
         ],
     )
 }
@@ -328,19 +297,5 @@ mod tests {
             "guest-sample with seed 0",
         );
         assert!(!judged(&[]).holds());
-    }
-
-    #[test]
-    fn costs_are_medians() {
-        let rows = [30, 10, 20].map(|ns| ObserverRow {
-            observer: "lru".to_owned(),
-            capacity_blocks: 1024,
-            memory_bytes: 4096,
-            repetition: 0,
-            requests: 10,
-            elapsed_ns: ns,
-        });
-        let table = tracking(&rows);
-        assert_eq!(table.rows[0], ["lru", "4", "4.000", "2.00", "3"]);
     }
 }

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::picker::Picker;
+use crate::experiments::common::observers::ObserverCost;
 
 /// One row for each half of the experiment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -112,4 +113,30 @@ pub struct ObserverRow {
 
 impl Row for ObserverRow {
     const FILE: &'static str = "observers.csv";
+}
+
+impl From<ObserverCost> for ObserverRow {
+    fn from(cost: ObserverCost) -> Self {
+        Self {
+            observer: cost.observer,
+            capacity_blocks: cost.capacity_blocks,
+            memory_bytes: cost.memory_bytes,
+            repetition: cost.repetition,
+            requests: cost.requests,
+            elapsed_ns: cost.elapsed_ns,
+        }
+    }
+}
+
+impl From<&ObserverRow> for ObserverCost {
+    fn from(row: &ObserverRow) -> Self {
+        Self {
+            observer: row.observer.clone(),
+            capacity_blocks: row.capacity_blocks,
+            memory_bytes: row.memory_bytes,
+            repetition: row.repetition,
+            requests: row.requests,
+            elapsed_ns: row.elapsed_ns,
+        }
+    }
 }

@@ -12,19 +12,19 @@ use results::store::RunFolder;
 use terminal::interrupt;
 use workloads::{GuestPick, HostPick};
 
-use super::observers;
 use super::params::Params;
 use super::picker::Picker;
-use super::rows::{EvictionBlockRow, EvictionRow, EvictionTimingRow, PickerRow};
+use super::rows::{EvictionBlockRow, EvictionRow, EvictionTimingRow, ObserverRow, PickerRow};
 use super::trial::{self, Detail, Outcome};
 use crate::experiments::common::lab::Lab;
+use crate::experiments::common::observers;
 
 pub fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
     let trials = params.pickers.len() as u64 * u64::from(params.repetitions);
     let bar = lab.progress.bar("eviction", 2 + trials);
     in_detail(params, lab, folder, &bar)?;
     compare(params, lab.seed, folder, &bar)?;
-    observers::measure(params, lab.seed, folder)?;
+    observe(params, lab.seed, folder)?;
     bar.finish_and_clear();
     Ok(())
 }
@@ -132,4 +132,16 @@ fn compare(params: &Params, seed: u64, folder: &mut RunFolder, bar: &ProgressBar
         })?;
     }
     interrupt::check()
+}
+
+/// What it costs the backend to remember the requests of the workload, for every pick that does.
+fn observe(params: &Params, seed: u64, folder: &mut RunFolder) -> Result<()> {
+    let capacity = params.capacity();
+    let workload = params.workload();
+    let blocks = observers::requests(&workload, capacity, seed, params.warmup, params.reads)?;
+    let picks: Vec<HostPick> = HostPick::tracked().collect();
+    for cost in observers::measure(&picks, capacity, &blocks)? {
+        folder.append(&ObserverRow::from(cost))?;
+    }
+    Ok(())
 }
