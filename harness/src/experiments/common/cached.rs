@@ -315,10 +315,8 @@ pub(crate) struct Replayed {
     /// Accesses that failed, were refused, or read other data than were written last.
     pub failed: u64,
     /// Blocks read from the origin disk since the cache was opened.
-    #[expect(dead_code, reason = "for experiments to come")]
     pub origin_reads: u64,
     /// Blocks written to it since then, beside those of its journal.
-    #[expect(dead_code, reason = "for experiments to come")]
     pub origin_writes: u64,
     /// From the first to the last.
     pub elapsed_ns: u64,

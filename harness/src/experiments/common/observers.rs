@@ -5,8 +5,11 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use anyhow::Result;
+use results::row::Row;
 use results::stats::median;
 use results::table::{Table, or_dash};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use vssd::block_set::BlockSet;
 use vssd_host::pick::Tracker;
 use workloads::{HostPick, Workload};
@@ -17,21 +20,26 @@ const REPETITIONS: u32 = 5;
 /// Requests that are shown to an observer at a time, at most.
 const MOST_REQUESTS: u64 = 1_000_000;
 
-/// What one observer took in one repetition.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ObserverCost {
-    /// The pick that it serves.
+/// One row for each repetition of a measurement that feeds the requests of the workload to a tracker
+/// of the backend.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ObserverRow {
+    /// Tracker, by the name of the pick that needs it, such as `lru`.
     pub observer: String,
-    /// Blocks of the vSSD.
+    /// Blocks in the device.
     pub capacity_blocks: u32,
     /// Memory of the tracker.
     pub memory_bytes: u64,
     /// Counts from 0.
     pub repetition: u32,
-    /// Requests that it was shown, of one block each.
+    /// Requests fed to the tracker.
     pub requests: u64,
-    /// Duration of these by the host's clock.
+    /// Duration by the host's clock.
     pub elapsed_ns: u64,
+}
+
+impl Row for ObserverRow {
+    const FILE: &'static str = "observers.csv";
 }
 
 /// The blocks of `count` accesses of a workload from access `start` on, or of as many as are
@@ -57,7 +65,7 @@ pub(crate) fn measure(
     picks: &[HostPick],
     capacity: u32,
     blocks: &[u32],
-) -> Result<Vec<ObserverCost>> {
+) -> Result<Vec<ObserverRow>> {
     let held = BlockSet::full(capacity);
     let mut costs = Vec::new();
     for repetition in 0..REPETITIONS {
@@ -70,7 +78,7 @@ pub(crate) fn measure(
                 black_box(&mut observer).accessed(block, 1);
             }
             let elapsed_ns = started.elapsed().as_nanos() as u64;
-            costs.push(ObserverCost {
+            costs.push(ObserverRow {
                 observer: pick.to_string(),
                 capacity_blocks: capacity,
                 memory_bytes: observer.memory_bytes() as u64,
@@ -84,15 +92,14 @@ pub(crate) fn measure(
 }
 
 /// What each observer costs: medians over the repetitions.
-pub(crate) fn table(costs: impl IntoIterator<Item = ObserverCost>) -> Table {
-    let mut by_observer: BTreeMap<String, Vec<ObserverCost>> = BTreeMap::new();
-    for cost in costs.into_iter().filter(|cost| cost.requests > 0) {
-        let of_observer = by_observer.entry(cost.observer.clone());
-        of_observer.or_default().push(cost);
+pub(crate) fn table(costs: &[ObserverRow]) -> Table {
+    let mut by_observer: BTreeMap<&str, Vec<&ObserverRow>> = BTreeMap::new();
+    for cost in costs.iter().filter(|cost| cost.requests > 0) {
+        by_observer.entry(&cost.observer).or_default().push(cost);
     }
     let bytes_per_block =
-        |cost: &ObserverCost| cost.memory_bytes as f64 / f64::from(cost.capacity_blocks.max(1));
-    let ns = |costs: &[ObserverCost]| {
+        |cost: &ObserverRow| cost.memory_bytes as f64 / f64::from(cost.capacity_blocks.max(1));
+    let ns = |costs: &[&ObserverRow]| {
         median(
             costs
                 .iter()
@@ -103,12 +110,12 @@ pub(crate) fn table(costs: impl IntoIterator<Item = ObserverCost>) -> Table {
         "Cost of request tracking in the backend",
         by_observer,
         &[
-            ("tracker", &|(observer, _)| observer.clone()),
+            ("tracker", &|(observer, _)| (*observer).to_owned()),
             ("memory (KiB)", &|(_, costs)| {
                 format!("{:.0}", costs[0].memory_bytes as f64 / 1024.0)
             }),
             ("memory per block (bytes)", &|(_, costs)| {
-                format!("{:.3}", bytes_per_block(&costs[0]))
+                format!("{:.3}", bytes_per_block(costs[0]))
             }),
             ("time per request (ns)", &|(_, costs)| {
                 or_dash(ns(costs), |ns| format!("{ns:.2}"))
@@ -126,7 +133,7 @@ mod tests {
 
     #[test]
     fn costs_are_medians() {
-        let costs = [30, 10, 20].map(|ns| ObserverCost {
+        let costs = [30, 10, 20].map(|ns| ObserverRow {
             observer: "lru".to_owned(),
             capacity_blocks: 1024,
             memory_bytes: 4096,
@@ -134,7 +141,7 @@ mod tests {
             requests: 10,
             elapsed_ns: ns,
         });
-        let table = table(costs);
+        let table = table(&costs);
         assert_eq!(table.rows[0], ["lru", "4", "4.000", "2.00", "3"]);
     }
 

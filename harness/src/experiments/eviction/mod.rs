@@ -25,10 +25,11 @@ use results::store::RunFolder;
 use results::verdict::Verdict;
 
 use crate::experiments::common::lab::Lab;
+use crate::experiments::common::observers::ObserverRow;
 use crate::experiments::common::swept::Swept;
 use crate::experiments::experiment::{Experiment, Needs};
 use params::Params;
-use rows::{EvictionBlockRow, EvictionRow, EvictionTimingRow, ObserverRow, PickerRow};
+use rows::{EvictionBlockRow, EvictionRow, EvictionTimingRow, PickerRow};
 
 pub struct Eviction;
 

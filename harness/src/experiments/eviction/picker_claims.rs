@@ -7,8 +7,8 @@ use results::table::{Table, or_dash};
 use results::verdict::{Measured, Verdict};
 
 use super::picker::Picker;
-use super::rows::{ObserverRow, PickerRow};
-use crate::experiments::common::observers::{self, ObserverCost};
+use super::rows::PickerRow;
+use crate::experiments::common::observers::{self, ObserverRow};
 
 /// The miss ratios of one picker.
 #[derive(Clone, Debug)]
@@ -99,7 +99,7 @@ impl Score {
 /// Adds the comparison of pickers to the verdict.
 pub(crate) fn judge(verdict: Verdict, rows: &[PickerRow], costs: &[ObserverRow]) -> Verdict {
     let scores = scores(rows);
-    let tracking = observers::table(costs.iter().map(ObserverCost::from));
+    let tracking = observers::table(costs);
     verdict
         .require(
             "All pickers ran with the same seeds, each once, and every read was a hit or a miss.",

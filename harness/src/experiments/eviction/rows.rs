@@ -5,7 +5,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::picker::Picker;
-use crate::experiments::common::observers::ObserverCost;
 
 /// One row for each half of the experiment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -91,52 +90,4 @@ pub struct PickerRow {
 
 impl Row for PickerRow {
     const FILE: &'static str = "pickers.csv";
-}
-
-/// One row for each repetition of a measurement that feeds the requests of the workload to a tracker
-/// of the backend.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct ObserverRow {
-    /// Tracker, by the name of the pick that needs it, such as `lru`.
-    pub observer: String,
-    /// Blocks in the device.
-    pub capacity_blocks: u32,
-    /// Memory of the tracker.
-    pub memory_bytes: u64,
-    /// Counts from 0.
-    pub repetition: u32,
-    /// Requests fed to the tracker.
-    pub requests: u64,
-    /// Duration by the host's clock.
-    pub elapsed_ns: u64,
-}
-
-impl Row for ObserverRow {
-    const FILE: &'static str = "observers.csv";
-}
-
-impl From<ObserverCost> for ObserverRow {
-    fn from(cost: ObserverCost) -> Self {
-        Self {
-            observer: cost.observer,
-            capacity_blocks: cost.capacity_blocks,
-            memory_bytes: cost.memory_bytes,
-            repetition: cost.repetition,
-            requests: cost.requests,
-            elapsed_ns: cost.elapsed_ns,
-        }
-    }
-}
-
-impl From<&ObserverRow> for ObserverCost {
-    fn from(row: &ObserverRow) -> Self {
-        Self {
-            observer: row.observer.clone(),
-            capacity_blocks: row.capacity_blocks,
-            memory_bytes: row.memory_bytes,
-            repetition: row.repetition,
-            requests: row.requests,
-            elapsed_ns: row.elapsed_ns,
-        }
-    }
 }

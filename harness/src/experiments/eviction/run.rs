@@ -14,7 +14,7 @@ use workloads::{GuestPick, HostPick};
 
 use super::params::Params;
 use super::picker::Picker;
-use super::rows::{EvictionBlockRow, EvictionRow, EvictionTimingRow, ObserverRow, PickerRow};
+use super::rows::{EvictionBlockRow, EvictionRow, EvictionTimingRow, PickerRow};
 use super::trial::{self, Detail, Outcome};
 use crate::experiments::common::lab::Lab;
 use crate::experiments::common::observers;
@@ -141,7 +141,7 @@ fn observe(params: &Params, seed: u64, folder: &mut RunFolder) -> Result<()> {
     let blocks = observers::requests(&workload, capacity, seed, params.warmup, params.reads)?;
     let picks: Vec<HostPick> = HostPick::tracked().collect();
     for cost in observers::measure(&picks, capacity, &blocks)? {
-        folder.append(&ObserverRow::from(cost))?;
+        folder.append(&cost)?;
     }
     Ok(())
 }

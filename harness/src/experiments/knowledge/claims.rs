@@ -9,14 +9,21 @@ use results::verdict::{Measured, Verdict};
 
 use super::rows::{Condition, KnowledgeRow, KnowledgeTimingRow, Side, Stage};
 use super::worth::{Both, POINTS, TRAFFIC_PERCENT, Worth, crossover, worths};
+use crate::experiments::common::observers::{self, ObserverRow};
 
 /// Judges the rows.
-pub(crate) fn judge(rows: &[KnowledgeRow], timing: &[KnowledgeTimingRow]) -> Verdict {
+pub(crate) fn judge(
+    rows: &[KnowledgeRow],
+    timing: &[KnowledgeTimingRow],
+    tracking: &[ObserverRow],
+) -> Verdict {
     let worths = worths(rows);
     let tables = worths
         .iter()
         .map(|(condition, worths)| table(*condition, worths));
-    let tables: Vec<_> = tables.chain([ways(rows), costs(timing)]).collect();
+    let tables: Vec<_> = tables
+        .chain([ways(rows), costs(timing), observers::table(tracking)])
+        .collect();
     Verdict::new("What the guest's knowledge is worth")
         .require(
             "Under every value of a condition, all ways to pick had the same tuning seeds, and the best of each side \
@@ -168,7 +175,9 @@ fn table(condition: Condition, worths: &[Worth]) -> Table {
             ("misses, guest / host (%)", &|of| pair(&of.misses)),
             ("saved (points)", &|of| of.points.text(2)),
             ("saved of the origin traffic (%)", &|of| of.traffic.text(1)),
-            ("written to the origin (% of the accesses)", &|of| pair(&of.written)),
+            ("written to the origin (% of the accesses)", &|of| {
+                pair(&of.written)
+            }),
             ("recovery (% of the accesses)", &|of| pair(&of.recovery)),
             ("pays", &|of| yes(of.pays())),
         ],
@@ -201,7 +210,9 @@ fn ways(rows: &[KnowledgeRow]) -> Table {
             ("memory (%)", &|of| percent(of, |row| row.memory_hits)),
             ("vSSD (%)", &|of| percent(of, |row| row.hits)),
             ("origin (%)", &|of| percent(of, |row| row.misses)),
-            ("written to the origin (%)", &|of| percent(of, |row| row.origin_writes)),
+            ("written to the origin (%)", &|of| {
+                percent(of, |row| row.origin_writes)
+            }),
         ],
     )
 }
@@ -272,7 +283,7 @@ mod tests {
 
     #[test]
     fn a_good_run_holds_and_says_what_is_saved() {
-        let verdict = judge(&rows(), &[]);
+        let verdict = judge(&rows(), &[], &[]);
         assert!(verdict.holds(), "{:?}", verdict.missed());
         let [finding] = verdict.findings.as_slice() else {
             panic!("{:?}", verdict.findings);
@@ -294,7 +305,7 @@ mod tests {
         for row in &mut rows {
             (row.hits, row.misses, row.origin_reads) = (500, 400, 400);
         }
-        let verdict = judge(&rows, &[]);
+        let verdict = judge(&rows, &[], &[]);
         let finding = &verdict.findings[0];
         assert!(finding.contains("does not pay"), "{finding}");
     }
@@ -323,8 +334,13 @@ mod tests {
         for (name, fault) in faults {
             let mut rows = rows();
             fault(&mut rows);
-            assert!(!judge(&rows, &[]).holds(), "{name} went unseen");
+            assert!(!judge(&rows, &[], &[]).holds(), "{name} went unseen");
         }
-        assert!(judge(&[], &[]).claims.iter().all(|claim| !claim.holds()));
+        assert!(
+            judge(&[], &[], &[])
+                .claims
+                .iter()
+                .all(|claim| !claim.holds())
+        );
     }
 }

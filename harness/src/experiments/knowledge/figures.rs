@@ -23,12 +23,15 @@ pub(crate) fn draw(rows: &[KnowledgeRow]) -> Result<Vec<Drawing>> {
 /// By condition, what the guest saves where it saves most, and from where on it pays.
 fn all(worths: &[(Condition, Vec<Worth>)]) -> Plot {
     let saved = |of: fn(&Worth) -> &Mean| {
-        let most = worths.iter().enumerate().filter_map(move |(row, (_, worths))| {
-            let best = worths
-                .iter()
-                .max_by(|a, b| of(a).value.total_cmp(&of(b).value))?;
-            Some((row as f64, *of(best)))
-        });
+        let most = worths
+            .iter()
+            .enumerate()
+            .filter_map(move |(row, (_, worths))| {
+                let best = worths
+                    .iter()
+                    .max_by(|a, b| of(a).value.total_cmp(&of(b).value))?;
+                Some((row as f64, *of(best)))
+            });
         let mut series = Series::new("saved at the best value", (BLUE, Mark::Full));
         let mut marks = Vec::new();
         for (row, mean) in most {
@@ -121,7 +124,11 @@ fn of(condition: Condition, worths: &[Worth]) -> Plot {
         None => (0..worths.len()).map(|place| place as f64).collect(),
     };
     let means = |of: fn(&Worth) -> Mean| places.iter().copied().zip(worths.iter().map(of));
-    let guest = Series::means("best guest", (BLUE, Mark::Full), means(|of| of.misses.guest));
+    let guest = Series::means(
+        "best guest",
+        (BLUE, Mark::Full),
+        means(|of| of.misses.guest),
+    );
     let host = Series::means(
         "best host",
         (VERMILLION, Mark::Full),

@@ -71,7 +71,9 @@ impl Input {
 
     /// Blocks that the accesses use.
     pub(super) fn working_set(&self, params: &Params) -> u32 {
-        self.trace.as_ref().map_or(params.span, |trace| trace.distinct)
+        self.trace
+            .as_ref()
+            .map_or(params.span, |trace| trace.distinct)
     }
 
     /// The number of the first access.

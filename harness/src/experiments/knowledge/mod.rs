@@ -23,6 +23,7 @@ use results::store::RunFolder;
 use results::verdict::Verdict;
 
 use crate::experiments::common::lab::Lab;
+use crate::experiments::common::observers::ObserverRow;
 use crate::experiments::common::on_twins::{Counted, OnTwins};
 use crate::experiments::common::swept::Swept;
 use crate::experiments::experiment::{Experiment, Needs};
@@ -37,14 +38,14 @@ impl Experiment for Knowledge {
     const NEEDS: Needs = Needs::Guest;
 
     type Params = Params;
-    type Rows = (Vec<KnowledgeRow>, Vec<KnowledgeTimingRow>);
+    type Rows = (Vec<KnowledgeRow>, Vec<KnowledgeTimingRow>, Vec<ObserverRow>);
 
     fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
         run::run(params, lab, folder)
     }
 
     fn claims(rows: &Self::Rows, _manifest: &Manifest) -> Verdict {
-        claims::judge(&rows.0, &rows.1)
+        claims::judge(&rows.0, &rows.1, &rows.2)
     }
 
     fn figures(rows: &Self::Rows, _manifest: &Manifest) -> Result<Vec<Drawing>> {
@@ -59,14 +60,15 @@ impl Experiment for Knowledge {
 impl Counted for Knowledge {
     type Cell = KnowledgeRow;
 
-    const OUTCOME: &'static str = "misses after the shrink, and what the guest saves (% of the accesses)";
+    const OUTCOME: &'static str =
+        "misses after the shrink, and what the guest saves (% of the accesses)";
 
     fn outcomes(rows: &[KnowledgeRow]) -> Vec<(String, f64)> {
         let worths = worth::worths(rows);
         let is_one = worths.iter().map(|(_, values)| values.len()).sum::<usize>() == 1;
-        let values = worths.iter().flat_map(|(condition, values)| {
-            values.iter().map(move |worth| (condition, worth))
-        });
+        let values = worths
+            .iter()
+            .flat_map(|(condition, values)| values.iter().map(move |worth| (condition, worth)));
         let outcomes = values.flat_map(|(condition, worth)| {
             let of = if is_one {
                 String::new()

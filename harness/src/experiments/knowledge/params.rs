@@ -95,7 +95,9 @@ fn one_or_more<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
         Err(_) => Vec::new(),
     };
     if values.is_empty() {
-        return Err(D::Error::custom(format!("invalid value; expected {expected}")));
+        return Err(D::Error::custom(format!(
+            "invalid value; expected {expected}"
+        )));
     }
     Ok(values)
 }
@@ -145,7 +147,11 @@ impl Parameters for Params {
         );
         match &self.trace {
             Some(path) => {
-                ensure!(path.is_file(), "`trace` is {}, where there is no file", path.display());
+                ensure!(
+                    path.is_file(),
+                    "`trace` is {}, where there is no file",
+                    path.display()
+                );
                 self.check_trace_conditions()?;
             }
             None => {

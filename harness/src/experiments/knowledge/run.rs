@@ -10,6 +10,7 @@ use indicatif::ProgressBar;
 use lab::twin::Twin;
 use results::store::RunFolder;
 use terminal::interrupt;
+use workloads::HostPick;
 use workloads::pattern::derive_seed;
 
 use super::input::Input;
@@ -19,6 +20,7 @@ use super::setting::{Picker, Setting};
 use super::trial::Trial;
 use super::worth::best;
 use crate::experiments::common::lab::Lab;
+use crate::experiments::common::observers::{self, ObserverRow};
 
 pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
     let input = Input::read(params, lab)?;
@@ -40,6 +42,11 @@ pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<
         folder.append(&timing)?;
         bar.inc(1);
     }
+    if lab.is_timed() {
+        for cost in tracking(params, lab)? {
+            folder.append(&cost)?;
+        }
+    }
     let rows = on_twins(params, &input, &tuning, &bar)?;
     let comparisons = comparisons(params, lab, &tuning, &rows);
     let compared = on_twins(params, &input, &comparisons, &bar)?;
@@ -48,6 +55,14 @@ pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<
     }
     bar.finish_and_clear();
     Ok(())
+}
+
+/// What it costs the backend to track as many requests as there are before the shrink.
+fn tracking(params: &Params, lab: &Lab) -> Result<Vec<ObserverRow>> {
+    let (workload, blocks) = (&params.workload, params.blocks());
+    let requests = observers::requests(workload, blocks, lab.seed, 0, params.warmup)?;
+    let picks: Vec<HostPick> = HostPick::tracked().collect();
+    observers::measure(&picks, blocks, &requests)
 }
 
 /// All ways to pick, with each tuning seed.
@@ -69,12 +84,7 @@ fn trials(params: &Params, lab: &Lab, settings: &[Setting]) -> Vec<Trial> {
 
 /// The best way of each side under each setting, with the other seeds. `rows` are those of the
 /// `tuning`.
-fn comparisons(
-    params: &Params,
-    lab: &Lab,
-    tuning: &[Trial],
-    rows: &[KnowledgeRow],
-) -> Vec<Trial> {
+fn comparisons(params: &Params, lab: &Lab, tuning: &[Trial], rows: &[KnowledgeRow]) -> Vec<Trial> {
     let mut ways: Vec<(Setting, Picker)> = Vec::new();
     for part in tuning.chunk_by(|a, b| a.setting == b.setting) {
         let setting = part[0].setting;

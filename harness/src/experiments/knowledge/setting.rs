@@ -222,13 +222,7 @@ impl Params {
     }
 
     /// What a guest does with this seed. Accesses of a trace begin at `from`.
-    pub(super) fn script(
-        &self,
-        setting: Setting,
-        picker: Picker,
-        seed: u64,
-        from: u64,
-    ) -> Script {
+    pub(super) fn script(&self, setting: Setting, picker: Picker, seed: u64, from: u64) -> Script {
         let workload = self.workload(setting);
         let count = share_of(self.blocks(), setting.percent());
         let main = CacheLoad {
@@ -356,18 +350,21 @@ impl Params {
         let of_second = self.window * u64::from(percent) / 100;
         let counts = [self.window - of_second, of_second];
         (0..self.warmup / self.window).flat_map(move |turn| {
-            [main, second].into_iter().zip(counts).map(move |(load, count)| {
-                Step::Load(CacheLoad {
-                    seed: derive_seed(load.seed, turn),
-                    count,
-                    ..load
+            [main, second]
+                .into_iter()
+                .zip(counts)
+                .map(move |(load, count)| {
+                    Step::Load(CacheLoad {
+                        seed: derive_seed(load.seed, turn),
+                        count,
+                        ..load
+                    })
                 })
-            })
         })
     }
 
     /// Blocks of the vSSD.
-    fn blocks(&self) -> u32 {
+    pub(super) fn blocks(&self) -> u32 {
         (self.size.0 / BLOCK) as u32
     }
 

@@ -51,6 +51,15 @@ fn wrong_parameters_of_caches_are_named() {
         ("shrinkcache", "shrunk=20001", "window"),
         ("shrinkcache", "write=write-back", "loss_write"),
         ("shrinkcache", "loss_write=read-only", "nothing to lose"),
+        ("knowledge", "conditions=[\"luck\"]", "files-told, death"),
+        ("knowledge", "conditions=[]", "conditions"),
+        ("knowledge", "memory_percent=[50, 10]", "ascending"),
+        ("knowledge", "scanned_percent=101", "ascending"),
+        ("knowledge", "span=1GiB", "origin"),
+        ("knowledge", "host=[\"given\"]", "given"),
+        ("knowledge", "after=2000", "announced_percent"),
+        ("knowledge", "trace=/nonexistent.csv", "/nonexistent.csv"),
+        ("knowledge", "trace=Cargo.toml", "deletions"),
     ] {
         let error = format!("{:#}", check(experiment, set).unwrap_err());
         assert!(error.contains(word), "{set}: {error}");
