@@ -45,18 +45,18 @@ fn all(worths: &[(Condition, Vec<Worth>)]) -> Plot {
     let bar = |at: f64| Series::new("bar", (GREY, Mark::Hollow)).vertical(at);
     let names = worths.iter().map(|(condition, worths)| {
         let from = match crossover(worths) {
-            Some(interval) => from(&interval),
-            None => paying(worths),
+            Some(interval) if interval.value.is_finite() => from(&interval),
+            _ => paying(worths),
         };
         format!("{condition}: {from}")
     });
     Plot::new(
         "knowledge_worth",
         "What the guest's knowledge is worth",
-        Scale::linear("Saved (points of the accesses; % of the origin traffic)"),
+        Scale::linear("Saved by the guest's choice"),
         Scale::names("", names).without_grid(),
     )
-    .subtitle("Behind each condition: from which value on the guest's choice pays")
+    .subtitle("Each condition with the value from which on, or at which, the guest's choice pays")
     .caption(
         "What the best choice of the guest saves over the best of the host after a shrink, at the value of the \
          condition where it saves most, with its 95 % interval over the seeds. The grey lines are the bars: one point \
@@ -67,7 +67,7 @@ fn all(worths: &[(Condition, Vec<Worth>)]) -> Plot {
     .panel("Origin traffic (%)", [bar(TRAFFIC_PERCENT), saved(|of| &of.traffic)])
 }
 
-/// From which value on it pays, in short.
+/// From which value on it pays, in short; there is one.
 fn from(crossover: &Interval) -> String {
     let end = |value: f64| {
         if value.is_finite() {
@@ -77,11 +77,15 @@ fn from(crossover: &Interval) -> String {
         }
     };
     match crossover.bounds {
-        _ if !crossover.value.is_finite() => end(crossover.value),
         Some((low, high)) if low != high => {
-            format!("{} [{}, {}]", end(crossover.value), end(low), end(high))
+            format!(
+                "from {} [{}, {}]",
+                end(crossover.value),
+                end(low),
+                end(high)
+            )
         }
-        _ => end(crossover.value),
+        _ => format!("from {}", end(crossover.value)),
     }
 }
 
@@ -92,7 +96,7 @@ fn paying(worths: &[Worth]) -> String {
     if values.is_empty() {
         "never".to_owned()
     } else {
-        values.join(", ")
+        format!("at {}", values.join(", "))
     }
 }
 

@@ -171,8 +171,8 @@ impl Parameters for Params {
         let blocks = u64::from(share_of((self.size.0 / BLOCK) as u32, announced));
         ensure!(
             blocks < self.after || !self.conditions.contains(&Condition::Pinned),
-            "`announced_percent` of {announced} is {blocks} blocks, of which each is read once among the {} accesses \
-             `after` the shrink: choose more of these",
+            "`announced_percent` of {announced} is {blocks} blocks, for which as many of the {} accesses `after` the \
+             shrink are: choose more of these",
             self.after
         );
         self.check_pages(self.span)

@@ -314,6 +314,7 @@ impl Params {
                 }));
                 before.extend(advise(Advice::Needed, count));
                 after.push(CacheLoad {
+                    workload: Some(Workload::from(Pattern::Uniform)),
                     every: self.window,
                     ..others
                 });
