@@ -274,7 +274,8 @@ impl<P: Eviction> Cache<P> {
     {
         let given = count.min(self.capacity);
         let blocks = given.saturating_sub(self.capacity - self.len);
-        let Some(copy) = self.copy() else {
+        let copy = if blocks > 0 { self.copy() } else { None };
+        let Some(copy) = copy else {
             return self.surrender(count, each);
         };
         let chosen = copy.choose(blocks, keep);

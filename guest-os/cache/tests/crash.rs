@@ -182,11 +182,14 @@ fn vssd(blocks: u32, max_run: u32, held: impl IntoIterator<Item = u32>) -> Disk 
 fn any_config(rng: &mut Rng) -> Config {
     let policies = Policy::ALL.len() as u32;
     let writes = WritePolicy::ALL.len() as u32;
+    let promote = 1 + (rng.below(4) / 3) as u8;
+    let bypass_blocks = [0, 0, 4][rng.below(3) as usize];
+    let dirty = rng.below(8);
     Config {
-        promote: 1 + (rng.below(4) / 3) as u8,
-        bypass_blocks: [0, 0, 4][rng.below(3) as usize],
-        dirty_percent: [0, 20, 60, 100][rng.below(4) as usize],
-        clean_first: rng.below(2) == 1,
+        promote,
+        bypass_blocks,
+        dirty_percent: [0, 20, 60, 100][dirty as usize / 2],
+        clean_first: dirty % 2 == 1,
         ..Config::new(
             Policy::ALL[rng.below(policies) as usize],
             WritePolicy::ALL[rng.below(writes) as usize],

@@ -23,7 +23,7 @@ pub struct Config {
     pub bypass_blocks: u32,
     /// Dirty blocks in a hundred slots from which on they are written back.
     pub dirty_percent: u8,
-    /// At a shrink, keep dirty blocks until no clean one is left.
+    /// At a shrink, keep dirty blocks back like those that the application needs.
     pub clean_first: bool,
     /// Forget what an earlier cache left. What was dirty in it is lost.
     pub fresh: bool,
