@@ -250,7 +250,7 @@ fn a_sweep_can_be_reported_and_repeated() {
 
 /// Small sweeps of experiments with several rows per cell: name, fixed parameters, an axis, and a
 /// column of the rows.
-const BY_ROWS: [(&str, &str, &str, &str); 4] = [
+const BY_ROWS: [(&str, &str, &str, &str); 5] = [
     (
         "blockcache",
         "policies = [\"lru\", \"arc\"]\nworkloads = [\"zipf:0.9\"]\nsizes = [\"1MiB\"]\naccesses = 500",
@@ -274,6 +274,13 @@ const BY_ROWS: [(&str, &str, &str, &str); 4] = [
         "size = \"64MiB\"\nsizes = [\"16MiB\"]\nrepetitions = 1\nlist_repetitions = 1",
         "block_size = [\"4KiB\", \"8KiB\"]",
         "shrink_message_bytes",
+    ),
+    (
+        "knowledge",
+        "conditions = \"memory\"\nsize = \"1MiB\"\nspan = \"2MiB\"\nwarmup = 500\nafter = 200\nwindow = 100\n\
+         tuning_seeds = 1\nseeds = 1",
+        "memory_percent = [10, 30]",
+        "misses",
     ),
 ];
 

@@ -3,6 +3,7 @@
 mod convert;
 mod errors;
 mod info;
+mod knowledge;
 mod messages;
 
 use std::fs;

@@ -36,7 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long to wait for the transfers of a predecessor that has ended: a bound for an overloaded
 /// disk.
-const TRANSFER_PATIENCE: Duration = Duration::from_secs(60);
+const TRANSFER_PATIENCE: Duration = Duration::from_secs(300);
 
 /// The interval between attempts.
 const INTERVAL: Duration = Duration::from_millis(10);
@@ -126,7 +126,20 @@ fn claim_behind(own: &Loop, id: Id, path: &Path, begun: Instant) -> Result<Vec<F
     Ok(claimed)
 }
 
+/// Logs, once, that the transfers of a predecessor are waited for.
+fn log_wait(path: &Path, is_logged: &mut bool) {
+    if !*is_logged {
+        *is_logged = true;
+        let (path, seconds) = (path.display(), TRANSFER_PATIENCE.as_secs());
+        tracing::warn!(
+            %path,
+            "waiting up to {seconds} s for the transfers of a backend that has ended"
+        );
+    }
+}
+
 fn open_exclusively(path: &Path, begun: Instant) -> Result<File, OpenError> {
+    let mut is_logged = false;
     loop {
         let opened = OpenOptions::new()
             .read(true)
@@ -154,6 +167,9 @@ fn open_exclusively(path: &Path, begun: Instant) -> Result<File, OpenError> {
                 by: by.unwrap_or_else(|| "the kernel holds it for another user".to_owned()),
             });
         }
+        if waited > PATIENCE {
+            log_wait(path, &mut is_logged);
+        }
         thread::sleep(INTERVAL);
     }
 }
@@ -163,6 +179,7 @@ fn lock(file: &File, path: &Path, begun: Instant) -> Result<(), OpenError> {
         path: path.to_owned(),
         source,
     };
+    let mut is_logged = false;
     while let Err(error) = flock(file, FlockOperation::NonBlockingLockExclusive) {
         if error != rustix::io::Errno::WOULDBLOCK {
             return Err(failed(error.into()));
@@ -179,6 +196,7 @@ fn lock(file: &File, path: &Path, begun: Instant) -> Result<(), OpenError> {
                         .unwrap_or_default(),
                 });
             }
+            log_wait(path, &mut is_logged);
         }
         thread::sleep(INTERVAL);
     }
