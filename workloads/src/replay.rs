@@ -5,30 +5,11 @@
 
 use rand::RngExt;
 
+pub use crate::access::{Access, AccessKind};
 use crate::pattern::{PatternError, Rng, Stream, Workload, derive_seed, rng};
 
 /// The use of randomness that chooses writes.
 const FOR_WRITES: u64 = 1;
-
-/// What an access does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AccessKind {
-    /// It reads the block.
-    Read,
-    /// It writes the block.
-    Write,
-    /// The block is not read again before it is written.
-    Discard,
-}
-
-/// One access to one block of the origin disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Access {
-    /// The block.
-    pub block: u32,
-    /// What is done to it.
-    pub kind: AccessKind,
-}
 
 /// An endless sequence of accesses.
 #[derive(Clone, Debug)]

@@ -22,7 +22,7 @@ use core::fmt;
 use rand::{Rng as _, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
-use crate::replay::AccessKind;
+use crate::access::AccessKind;
 
 pub use files::{DEFAULT_LIFETIME, FilesError};
 pub use gaussian::GaussianError;

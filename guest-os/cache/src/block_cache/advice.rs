@@ -4,8 +4,6 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::ops::Range;
 
-use super::state::Core;
-
 /// Ranges of blocks with advice, at most. A shrink looks a block up in them by bisection.
 pub const RANGES_MAX: usize = 1024;
 
@@ -92,44 +90,6 @@ impl AdvisedRanges {
     /// Bytes of heap.
     pub fn memory_bytes(&self) -> usize {
         self.0.capacity() * size_of::<(Range<u32>, Advice)>()
-    }
-}
-
-impl Core {
-    /// Takes note of advice. How many blocks of the range are cached now.
-    pub fn advise(&mut self, range: Range<u32>, advice: Advice) -> Result<u32, TooManyRanges> {
-        self.advice.set(range.clone(), advice)?;
-        let mut cached = 0;
-        if range.len() <= self.cache.len() as usize {
-            let found = range.filter(|&block| self.cache.find(block).is_some());
-            cached = found.count() as u32;
-        } else {
-            self.cache.for_each(|(block, _)| {
-                cached += u32::from(range.contains(&block));
-            });
-        }
-        Ok(cached)
-    }
-
-    /// Blocks that the application is done with, all cached ones among them: those of the ranges
-    /// or those of the cache are looked through, whichever are fewer.
-    pub fn done(&self) -> Vec<u32> {
-        let blocks: usize = self.advice.with(Advice::Done).map(|it| it.len()).sum();
-        if blocks <= self.cache.len() as usize {
-            return self.advice.with(Advice::Done).flatten().collect();
-        }
-        let mut done = Vec::new();
-        self.cache.for_each(|(block, _)| {
-            if self.advice.of(block) == Advice::Done {
-                done.push(block);
-            }
-        });
-        done
-    }
-
-    /// Whether a shrink keeps some blocks until no other is left.
-    pub fn keeps_some(&self) -> bool {
-        self.clean_first || self.advice.with(Advice::Needed).next().is_some()
     }
 }
 

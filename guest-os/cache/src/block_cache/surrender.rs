@@ -19,7 +19,7 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use super::advice::Advice;
+use super::advice::{Advice, TooManyRanges};
 use super::lock_queue::Resource;
 use super::state::{Core, Kind};
 use crate::cache::Cached;
@@ -67,6 +67,42 @@ impl Core {
         for (slot, block) in gone {
             self.depart(slot, block);
         }
+    }
+
+    /// Takes note of advice. How many blocks of the range are cached now.
+    pub fn advise(&mut self, range: Range<u32>, advice: Advice) -> Result<u32, TooManyRanges> {
+        self.advice.set(range.clone(), advice)?;
+        let mut cached = 0;
+        if range.len() <= self.cache.len() as usize {
+            let found = range.filter(|&block| self.cache.find(block).is_some());
+            cached = found.count() as u32;
+        } else {
+            self.cache.for_each(|(block, _)| {
+                cached += u32::from(range.contains(&block));
+            });
+        }
+        Ok(cached)
+    }
+
+    /// Blocks that the application is done with, all cached ones among them: those of the ranges
+    /// or those of the cache are looked through, whichever are fewer.
+    pub fn done(&self) -> Vec<u32> {
+        let blocks: usize = self.advice.with(Advice::Done).map(|it| it.len()).sum();
+        if blocks <= self.cache.len() as usize {
+            return self.advice.with(Advice::Done).flatten().collect();
+        }
+        let mut done = Vec::new();
+        self.cache.for_each(|(block, _)| {
+            if self.advice.of(block) == Advice::Done {
+                done.push(block);
+            }
+        });
+        done
+    }
+
+    /// Whether a shrink keeps some blocks until no other is left.
+    pub fn keeps_some(&self) -> bool {
+        self.clean_first || self.advice.with(Advice::Needed).next().is_some()
     }
 
     /// Takes the slots of those of `blocks` that are cached out of the cache, as far as what is

@@ -11,7 +11,6 @@ use workloads::pattern::Pattern;
 use workloads::{HostPick, Workload};
 
 use super::rows::Condition;
-use super::setting::share_of;
 use crate::experiments::common::cached::{BLOCK, disks};
 use crate::experiments::common::params::{
     Parameters, blocks, cache_size, check_span, check_workload, disk_size, each, parse, path,
@@ -168,7 +167,7 @@ impl Parameters for Params {
             check_workload("lifetime", &files, self.span)?;
         }
         let announced = self.announced_percent.last().copied().unwrap_or(0);
-        let blocks = u64::from(share_of((self.size.0 / BLOCK) as u32, announced));
+        let blocks = u64::from(share_of(self.blocks(), announced));
         ensure!(
             blocks < self.after || !self.conditions.contains(&Condition::Pinned),
             "`announced_percent` of {announced} is {blocks} blocks, for which as many of the {} accesses `after` the \
@@ -215,4 +214,19 @@ impl Params {
     pub(super) fn disks(&self) -> Disks {
         disks(self.size, self.origin, None)
     }
+
+    /// Blocks of the vSSD.
+    pub(super) fn blocks(&self) -> u32 {
+        (self.size.0 / BLOCK) as u32
+    }
+
+    /// Blocks that are left after the shrink.
+    pub(super) fn keep(&self) -> u32 {
+        (self.size.0 / BLOCK * self.keep_percent / 100) as u32
+    }
+}
+
+/// So many percent of some blocks.
+pub(super) fn share_of(blocks: u32, percent: u32) -> u32 {
+    (u64::from(blocks) * u64::from(percent) / 100) as u32
 }

@@ -5,7 +5,7 @@ use workloads::command::{Advice, Discard};
 use workloads::pattern::{Pattern, derive_seed};
 use workloads::{Command, HostPick, Workload, command};
 
-use super::params::Params;
+use super::params::{Params, share_of};
 use super::rows::{Condition, Side};
 use crate::experiments::common::cached::{BLOCK, Cache, CacheLoad};
 
@@ -363,19 +363,4 @@ impl Params {
                 })
         })
     }
-
-    /// Blocks of the vSSD.
-    pub(super) fn blocks(&self) -> u32 {
-        (self.size.0 / BLOCK) as u32
-    }
-
-    /// Blocks that are left after the shrink.
-    pub(super) fn keep(&self) -> u32 {
-        (self.size.0 / BLOCK * self.keep_percent / 100) as u32
-    }
-}
-
-/// So many percent of some blocks.
-pub(super) fn share_of(blocks: u32, percent: u32) -> u32 {
-    (u64::from(blocks) * u64::from(percent) / 100) as u32
 }

@@ -36,7 +36,7 @@ use rand::RngExt;
 use self::draws::{draw_lifetime, draw_rank, draw_size};
 use self::space::{Extent, Space};
 use super::Rng;
-use crate::replay::AccessKind;
+use crate::access::AccessKind;
 
 /// Mean lifetime of temporary files, in accesses, where a workload does not say.
 pub const DEFAULT_LIFETIME: u32 = 4096;
