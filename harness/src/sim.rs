@@ -16,7 +16,8 @@ use crate::runs::Order;
 /// Arguments of `harness sim`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct SimArgs {
-    /// Block trace: vscsi, oracle-general, spc, msr or csv; may be compressed (gz, zst, bz2, xz).
+    /// Block trace: vscsi, oracle-general, spc, msr, lis or csv; may be compressed (gz, zst, bz2,
+    /// xz).
     #[arg(long, value_name = "FILE", conflicts_with = "workload")]
     trace: Option<PathBuf>,
     #[command(flatten)]

@@ -40,7 +40,8 @@ pub(crate) enum TraceCommand {
 /// Arguments of `harness trace convert`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ConvertArgs {
-    /// Block trace: vscsi, oracle-general, spc, msr or csv; may be compressed (gz, zst, bz2, xz).
+    /// Block trace: vscsi, oracle-general, spc, msr, lis or csv; may be compressed (gz, zst, bz2,
+    /// xz).
     #[arg(value_name = "FILE")]
     trace: PathBuf,
     /// Trace disk to create.
@@ -55,7 +56,7 @@ pub(crate) struct ConvertArgs {
 /// Arguments of `harness trace info`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct InfoArgs {
-    /// Block trace or trace disk: vscsi, oracle-general, spc, msr, csv or trace-disk; may be
+    /// Block trace or trace disk: vscsi, oracle-general, spc, msr, lis, csv or trace-disk; may be
     /// compressed (gz, zst, bz2, xz).
     #[arg(value_name = "FILE")]
     trace: PathBuf,

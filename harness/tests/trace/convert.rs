@@ -75,6 +75,31 @@ fn a_request_becomes_an_access_to_each_of_its_blocks() {
 }
 
 #[test]
+fn a_packed_lis_trace_becomes_reads_of_whole_blocks() {
+    let place = tempfile::tempdir().unwrap();
+    let here = place.path();
+    // A part of block 0, half of blocks 0 and 1, nothing.
+    // A zstd frame with one raw block of 24 bytes.
+    let frame = b"\x28\xb5\x2f\xfd\x20\x18\xc1\0\x007 1 0 0\n4 8 0 1\n9 0 0 2\n";
+    fs::write(here.join("t.lis.zst"), frame).unwrap();
+    let text = printed(here, "trace convert t.lis.zst t.trace");
+    for words in [
+        "(lis)",
+        "3: 3 reads of 4.5 KiB, 0 writes of 0 B, 1 empty",
+        "3 of 4 KiB blocks, 0 of them writes",
+        "2 distinct",
+        "assumed    The trace has no times",
+        "all requests are reads",
+    ] {
+        assert!(text.contains(words), "no {words} in {text}");
+    }
+    let wanted = [0, 0, 1].map(|block| (block, false));
+    let found = accesses(&here.join("t.trace"));
+    let found: Vec<_> = found.iter().map(|of| (of.block, of.write)).collect();
+    assert_eq!(found, wanted);
+}
+
+#[test]
 fn no_empty_block_follows_a_full_one() {
     let place = tempfile::tempdir().unwrap();
     for (requests, blocks) in [(511, 2), (512, 2), (513, 3)] {

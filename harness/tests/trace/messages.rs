@@ -11,6 +11,7 @@ use super::{output, printed};
 const SPC: &str = "0,8,512,r,0.5\n1,16,1024,W,0.75\n";
 const MSR: &str =
     "128166372003061629,hm,0,Read,4096,4096,5\n128166372003061639,hm,1,Write,0,512,5\n";
+const LIS: &str = "116655 1 0 0\n116656 8 0 1\n";
 const CSV: &str = "time_us,op,block,blocks\n0,read,17,1\n250,write,4,8\n";
 
 /// The standard error of a command that must fail: one line, except for usage errors.
@@ -44,6 +45,7 @@ fn traces() -> TempDir {
     let write = |name: &str, bytes: &[u8]| fs::write(folder.path().join(name), bytes).unwrap();
     write("t.spc", SPC.as_bytes());
     write("t.msr", MSR.as_bytes());
+    write("t.lis", LIS.as_bytes());
     write("t.csv", CSV.as_bytes());
     let mut record = [0; 32];
     record[4..8].copy_from_slice(&512u32.to_le_bytes());
@@ -67,6 +69,7 @@ fn options_without_effect_on_a_format_are_rejected() {
         "t.csv",
         "t.vscsi",
         "t.oracleGeneral",
+        "t.lis",
         "t.trace",
     ];
     let oracle = "t.oracleGeneral";
@@ -88,7 +91,7 @@ fn options_without_effect_on_a_format_are_rejected() {
         (
             "--max-request 1MiB",
             "--max-request",
-            &["t.spc", "t.msr", "t.csv", "t.vscsi"],
+            &["t.spc", "t.msr", "t.lis", "t.csv", "t.vscsi"],
         ),
         ("--times clamp", "--times", &all[..5]),
     ] {
@@ -184,7 +187,10 @@ fn advice_fits_the_content_of_the_file() {
         format!("{MSR}the end of this log\n").as_bytes(),
     );
     write("blanks.spc", SPC.replace(',', " ").as_bytes());
-    write("P1.lis", b"116655 1 0 0\n116656 8 0 1\n");
+    write("t.lis", LIS.as_bytes());
+    write("cut.lis", format!("{LIS}116657 8\n").as_bytes());
+    write("three.lis", b"116655 1 0\n");
+    write("spc.lis", SPC.as_bytes());
     write("empty.csv", b"");
     write("comments.csv", b"# nothing\n\n# here\n");
     write("blank", b"\n\r\n  \n");
@@ -219,11 +225,36 @@ fn advice_fits_the_content_of_the_file() {
             "blanks instead of commas: put commas",
             "remove the line",
         ),
-        ("P1.lis", "a .lis trace of the ARC cache", commas),
         (
-            "P1.lis --format spc",
-            "as CSV with the header `time_s,op,sector,sectors`",
+            "t.lis --format spc",
+            "does not start like a trace of format spc; line 1 is \"116655 1 0 0\", not spc as the \
+             ASU is \"116655 1 0 0\" and not a whole number of at least 0: set another with `--format`",
             commas,
+        ),
+        (
+            "cut.lis",
+            "line 3: the line \"116657 8\" ends before its third number: complete or remove",
+            commas,
+        ),
+        (
+            "three.lis",
+            "not lis as it ends before the request number: set another with `--format`",
+            commas,
+        ),
+        (
+            "spc.lis",
+            "is named like lis, but its content looks like spc: set it with `--format`",
+            commas,
+        ),
+        (
+            "spc.lis --format lis",
+            "does not start like a trace of format lis",
+            commas,
+        ),
+        (
+            "t.lis --times clamp",
+            "a trace of format lis has no times: remove --times",
+            "--format",
         ),
         (
             "empty.csv",

@@ -264,7 +264,7 @@ impl Problem {
             Self::Window(_) => "compress it again with a smaller one",
             Self::NotRead(found) => found.remedy,
             Self::UnknownFormat(_) => {
-                "name one of vscsi, oracle-general, spc, msr, csv, trace-disk"
+                "name one of vscsi, oracle-general, spc, msr, lis, csv, trace-disk"
             }
             Self::Contradiction { .. } => "name the format",
             Self::NotThisFormat(..) => "name another format",

@@ -6,18 +6,19 @@ use std::vec::Vec;
 
 use super::error::OddLine;
 use super::source::Source;
-use super::text::{content_lines, is_arc, quoted_line};
-use super::{NotRead, Problem, compression, csv, disk, msr, spc, vscsi};
+use super::text::{content_lines, quoted_line};
+use super::{Problem, compression, csv, disk, lis, msr, spc, vscsi};
 
 /// A format that can be read. Without a name, a file is recognised where that
 /// is certain:
 ///
 /// - `vscsi` by the versions and commands of its first records, `spc` and `msr`
-///   by their first line, or by the second where the first names columns, `csv` by its
-///   header, `trace-disk` by its magic bytes; blank lines and comments do not count;
+///   by their first line, or by the second where the first names columns, `lis` by its
+///   first line, `csv` by its header, `trace-disk` by its magic bytes; blank lines and
+///   comments do not count;
 /// - `oracle-general`, whose content has no marks, by a name that ends in
 ///   `.oracleGeneral` or `.oracleGeneral.bin`;
-/// - a name that ends in `.vscsi`, `.spc` or `.msr` must agree with the
+/// - a name that ends in `.vscsi`, `.spc`, `.msr` or `.lis` must agree with the
 ///   content; `.csv` decides nothing, as three formats use it.
 ///
 /// A last `.gz`, `.zst`, `.bz2` or `.xz` of the name does not count.
@@ -46,6 +47,8 @@ pub enum Format {
     Spc,
     /// The text format of the MSR Cambridge traces.
     Msr,
+    /// The text format of the traces of the ARC cache.
+    Lis,
     /// Text with a header that names the columns.
     Csv,
     /// The image that a guest replays.
@@ -55,12 +58,6 @@ pub enum Format {
 /// A name that is none of the formats'.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownFormat(String);
-
-/// The text format of the traces of the ARC cache (Megiddo and Modha, FAST'03).
-const ARC: NotRead = NotRead {
-    what: "a .lis trace of the ARC cache (first sector, sectors, 0, request)",
-    remedy: "write it as CSV with the header `time_s,op,sector,sectors`",
-};
 
 impl Format {
     /// All names, for messages.
@@ -77,9 +74,19 @@ impl Format {
     pub(super) fn of(name: &str, source: &Source, named: Option<Self>) -> Result<Self, Problem> {
         let head = source.head();
         let format = named.map_or_else(|| Self::guess(name, head), Ok);
+        let content = by_content(head);
         // Its traces may begin with any bytes.
         let is_any = matches!(format, Ok(Self::OracleGeneral));
-        if is_any || by_content(head).is_some() {
+        // A line of numbers between blanks is of no other format: the whole file is not as
+        // named, not only that line.
+        if let (Some(named), Some(found)) = (named, content)
+            && !is_any
+            && named != found
+            && [named, found].contains(&Self::Lis)
+        {
+            return Err(Problem::NotThisFormat(named, odd_lines(head, &[named])));
+        }
+        if is_any || content.is_some() {
             return format;
         }
         if let Some(found) = compression::not_read_weak(head) {
@@ -87,7 +94,6 @@ impl Format {
         }
         let mut lines = content_lines(head).map(|(_, line)| line);
         match lines.next() {
-            Some(line) if is_arc(line) => Err(Problem::NotRead(ARC)),
             None if source.is_whole() && !head.contains(&0) => Err(Problem::OnlyComments),
             _ => format,
         }
@@ -97,7 +103,7 @@ impl Format {
     fn guess(name: &str, head: &[u8]) -> Result<Self, Problem> {
         match (by_name(name), by_content(head)) {
             (None, None) => {
-                let lines = odd_lines(head, &[Self::Csv, Self::Msr, Self::Spc]);
+                let lines = odd_lines(head, &[Self::Csv, Self::Msr, Self::Spc, Self::Lis]);
                 Err(Problem::UnknownFormat(lines))
             }
             (None, Some(format)) => Ok(format),
@@ -126,6 +132,7 @@ fn by_name(name: &str) -> Option<Format> {
         (".oraclegeneral.bin", Format::OracleGeneral),
         (".spc", Format::Spc),
         (".msr", Format::Msr),
+        (".lis", Format::Lis),
     ];
     let found = endings.iter().find(|(ending, _)| name.ends_with(ending));
     found.map(|(_, format)| *format)
@@ -142,6 +149,9 @@ fn by_content(head: &[u8]) -> Option<Format> {
     let first = lines.next()?;
     if csv::is_named_header(first) {
         return Some(Format::Csv);
+    }
+    if lis::oddity(first).is_none() {
+        return Some(Format::Lis);
     }
     // Both may use the same column names: then the next line decides.
     let second = lines.next();
@@ -191,6 +201,7 @@ fn odd_lines(head: &[u8], formats: &[Format]) -> Vec<OddLine> {
             Format::Csv => csv::oddity(line),
             Format::Msr => msr::oddity(line),
             Format::Spc => spc::oddity(line),
+            Format::Lis => lis::oddity(line),
             Format::Vscsi | Format::OracleGeneral | Format::TraceDisk => None,
         };
         note(number, line, *format, oddity);

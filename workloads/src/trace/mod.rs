@@ -6,7 +6,7 @@
 //! one line, and the window of [`TimeOrder::Sort`].
 //!
 //! ```text
-//!  file ─ source ─ bytes or lines ─ vscsi | oracle | spc | msr | csv | disk ─ order ─▶ Record ─ expand ─▶ TimedAccess
+//!  file ─ source ─ bytes or lines ─ vscsi | oracle | spc | msr | lis | csv | disk ─ order ─▶ Record ─ expand ─▶ TimedAccess
 //!     (gzip, zstd, bzip2, xz)       (one file a format)
 //! ```
 //!
@@ -18,20 +18,21 @@
 //! | `oracle-general` | records of 24 bytes | seconds | object id | one block, or bytes | not recorded: all reads |
 //! | `spc` | lines `asu,lba,size,opcode,timestamp` | decimal seconds | 512-byte sectors of an ASU | bytes | `r`, `w` |
 //! | `msr` | lines `timestamp,host,disk,type,offset,size,latency` | units of 100 ns | bytes of a disk | bytes | `Read`, `Write` |
+//! | `lis` | lines of a first block, a number of blocks, 0, and a request number | none: all 0 | 512-byte blocks | blocks | not recorded: all reads |
 //! | `csv` | a header, then lines | by the header | by the header | by the header | `read`, `write`, `r`, `w` |
 //! | `trace-disk` | a header of 4096 bytes, records of 8 | none: all 0 | 4096-byte blocks | one block | a bit |
 //!
-//! The modules [`vscsi`], [`oracle`], [`spc`], [`msr`] and [`csv`] and
-//! [`crate::trace_disk`] give the exact layouts. Compression (gzip, zstd, bzip2,
+//! The modules [`vscsi`], [`oracle`], [`spc`], [`msr`], [`lis`] and [`csv`]
+//! and [`crate::trace_disk`] give the exact layouts. Compression (gzip, zstd, bzip2,
 //! xz) is recognised by its magic bytes, whatever the file is called. A
 //! format that is not named is guessed, see [`Format`].
 //!
 //! The lines of text formats end with a newline, with or without a carriage return before
 //! it, or with a carriage return alone. A byte order mark, blank lines, and lines that
-//! begin with `#` are skipped. Fields may be in quotes, as in CSV, but not over several
-//! lines. Skipped is also a first line that names the columns of `spc` or
+//! begin with `#` are skipped. Fields between commas may be in quotes, as in CSV, but not
+//! over several lines. Skipped is also a first line that names the columns of `spc` or
 //! `msr`: one in which no column that must be a number begins like one. Columns that are
-//! not used may hold any bytes.
+//! not used may hold any bytes, except in `lis`, whose lines are four numbers.
 //!
 //! # What a reader answers
 //!
@@ -42,7 +43,7 @@
 //! | a request of zero bytes | a record that covers no block |
 //! | bytes behind compressed data that are none | left out, and [`Counts::trailing`] |
 //! | a window of more than [`WINDOW_BYTES_MAX`] | [`Problem::Window`] |
-//! | an archive, another compression, UTF-16, an ARC trace | [`Problem::NotRead`], which names it |
+//! | an archive, another compression, UTF-16 | [`Problem::NotRead`], which names it |
 //! | objects that overlap, of addresses | by [`Overlap`] |
 //! | more than [`OBJECTS_MAX`] objects to keep | [`Problem::TooManyObjects`] |
 //! | a request that ends past [`Options::disk_bytes`] | by [`Options::beyond`]: refused, or skipped and counted |
@@ -66,6 +67,7 @@ mod disk;
 mod error;
 mod expand;
 mod format;
+pub mod lis;
 pub mod msr;
 pub mod oracle;
 mod order;

@@ -18,7 +18,9 @@ use super::order::Order;
 use super::source::{Source, Trouble};
 use super::spc::{self, Spc};
 use super::vscsi::Layout;
-use super::{Beyond, Format, Position, Problem, Record, Setting, TimeOrder, TraceError, oracle};
+use super::{
+    Beyond, Format, Position, Problem, Record, Setting, TimeOrder, TraceError, lis, oracle,
+};
 
 /// How to read a trace.
 #[derive(Clone, Debug)]
@@ -91,6 +93,7 @@ enum Decoder {
     OracleGeneral(Oracle),
     Spc(Spc),
     Msr(Msr),
+    Lis,
     Csv(Csv),
     TraceDisk(Disk),
 }
@@ -208,6 +211,11 @@ impl Reader {
                 all.push(String::from("All requests are reads."));
             }
             Decoder::Spc(_) => all.push(String::from("Addresses count blocks of 512 bytes.")),
+            Decoder::Lis => all.extend([
+                String::from("Addresses and lengths count blocks of 512 bytes."),
+                String::from("The trace has no times: all requests are at time 0."),
+                String::from("The trace does not tell reads from writes: all requests are reads."),
+            ]),
             _ => {}
         }
         let volumes = self.counts().volumes;
@@ -325,9 +333,9 @@ impl Reader {
 }
 
 impl Decoder {
-    /// Whether its trace is lines of which the first may name the columns.
+    /// Whether its trace is lines, none of which was read to make it.
     fn is_text(&self) -> bool {
-        matches!(self, Self::Spc(_) | Self::Msr(_))
+        matches!(self, Self::Spc(_) | Self::Msr(_) | Self::Lis)
     }
 
     /// True for a first line that names columns where requests would do without.
@@ -343,6 +351,7 @@ impl Decoder {
         match self {
             Self::Spc(spc) => spc.decode(line),
             Self::Msr(msr) => msr.decode(line),
+            Self::Lis => lis::decode(line),
             Self::Csv(csv) => csv.decode(line),
             Self::Vscsi(_) | Self::OracleGeneral(_) | Self::TraceDisk(_) => {
                 unreachable!("a binary format")
@@ -383,6 +392,7 @@ fn prepare(
         Format::OracleGeneral => Decoder::OracleGeneral(Oracle::new(options.ids)),
         Format::Spc => Decoder::Spc(Spc::new(options.volume_bytes)),
         Format::Msr => Decoder::Msr(Msr::new(options.volume_bytes)),
+        Format::Lis => Decoder::Lis,
         Format::Csv => match source.line()? {
             Some((position, header)) => {
                 Decoder::Csv(Csv::new(header).map_err(|problem| (position, problem))?)

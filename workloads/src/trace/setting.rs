@@ -26,9 +26,9 @@ impl Setting {
             Self::Length => match format {
                 Format::TraceDisk => false,
                 Format::OracleGeneral => options.ids != Ids::Objects,
-                Format::Vscsi | Format::Spc | Format::Msr | Format::Csv => true,
+                Format::Vscsi | Format::Spc | Format::Msr | Format::Lis | Format::Csv => true,
             },
-            Self::Times => format != Format::TraceDisk,
+            Self::Times => !matches!(format, Format::Lis | Format::TraceDisk),
         }
     }
 

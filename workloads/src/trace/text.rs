@@ -48,18 +48,6 @@ pub(super) fn content(line: &[u8], number: u64) -> Option<&[u8]> {
     (!line.is_empty() && line[0] != b'#').then_some(line)
 }
 
-/// True for a line of the traces of the ARC cache, `.lis`: the first of some sectors, how many
-/// there are, a number that is not used, and the number of the request.
-pub(super) fn is_arc(line: &[u8]) -> bool {
-    let mut fields = line.split(u8::is_ascii_whitespace);
-    let numbers = fields.by_ref().filter(|field| !field.is_empty());
-    let mut count = 0;
-    numbers
-        .inspect(|_| count += 1)
-        .all(|field| digits(field).is_some())
-        && count == 4
-}
-
 /// The lines with content of a file that begins with `head`, and their numbers.
 pub(super) fn content_lines(head: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
     let lines = (1..).zip(lines(head));
@@ -98,11 +86,21 @@ pub(super) fn quoted_line(line: &[u8]) -> String {
     quoted(line, LINE_QUOTED_MAX)
 }
 
+/// What is between the fields of a line.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Separator {
+    Comma,
+    /// Blanks and tabs, any number of them.
+    Blanks,
+}
+
 /// The fields of a line, without the blanks and the quotes around them. A quoted field may
-/// hold commas; of a quote that it holds, both of the pair stay.
+/// hold commas; of a quote that it holds, both of the pair stay. Between blanks, a quote is a
+/// character like any other.
 pub(super) struct Fields<'a> {
     line: &'a [u8],
-    // What follows the comma behind the last field; `None` behind the last one.
+    separator: Separator,
+    // What follows the separator behind the last field; `None` behind the last one.
     rest: Option<&'a [u8]>,
 }
 
@@ -112,21 +110,58 @@ pub(super) struct Field<'a> {
     name: &'static str,
     text: &'a [u8],
     line: &'a [u8],
+    separator: Separator,
 }
 
 impl<'a> Fields<'a> {
+    /// Fields with commas between them.
     pub(super) fn of(line: &'a [u8]) -> Self {
         Self {
             line,
+            separator: Separator::Comma,
             rest: Some(line),
+        }
+    }
+
+    /// Fields with blanks between them.
+    pub(super) fn between_blanks(line: &'a [u8]) -> Self {
+        Self {
+            separator: Separator::Blanks,
+            ..Self::of(line)
+        }
+    }
+
+    fn field(&self, name: &'static str, text: &'a [u8]) -> Field<'a> {
+        Field {
+            name,
+            text,
+            line: self.line,
+            separator: self.separator,
         }
     }
 
     /// The next field, which must be there.
     pub(super) fn need(&mut self, name: &'static str) -> Result<Field<'a>, Problem> {
-        let line = self.line;
-        let text = self.next().ok_or_else(|| missing(name, line))?;
-        Ok(Field { name, text, line })
+        match self.next() {
+            Some(text) => Ok(self.field(name, text)),
+            None => Err(missing(name, self.line, self.separator)),
+        }
+    }
+
+    /// The end of the line, where a field called `name` would be one too many.
+    pub(super) fn end(mut self, name: &'static str) -> Result<(), Problem> {
+        match self.next() {
+            Some(text) => Err(self.field(name, text).wrong("the end of the line")),
+            None => Ok(()),
+        }
+    }
+
+    fn next_between_blanks(&mut self) -> Option<&'a [u8]> {
+        let rest = self.rest?.trim_ascii_start();
+        let len = rest.iter().position(u8::is_ascii_whitespace);
+        let (field, behind) = rest.split_at(len.unwrap_or(rest.len()));
+        self.rest = Some(behind);
+        (!field.is_empty()).then_some(field)
     }
 }
 
@@ -134,6 +169,9 @@ impl<'a> Iterator for Fields<'a> {
     type Item = &'a [u8];
 
     fn next(&mut self) -> Option<&'a [u8]> {
+        if self.separator == Separator::Blanks {
+            return self.next_between_blanks();
+        }
         let rest = self.rest?;
         let (field, behind) = quoted_field(rest).unwrap_or_else(|| {
             let len = rest.iter().position(|byte| *byte == b',');
@@ -172,9 +210,12 @@ const SEPARATORS: [(u8, &str); 4] = [
 /// Blanks are between words as well: so many fields and an operation make a request of them.
 const FIELDS_MIN: usize = 4;
 
-/// The problem of a line that would be a request if the separators between its fields were
-/// commas.
-fn other_separator(line: &[u8]) -> Option<Problem> {
+/// The problem of a line of fields between commas that would be a request if other separators
+/// of it were commas.
+fn other_separator(line: &[u8], separator: Separator) -> Option<Problem> {
+    if separator != Separator::Comma {
+        return None;
+    }
     separated(line, |byte, fields| {
         let is_number = fields[0]
             .iter()
@@ -199,8 +240,8 @@ pub(super) fn separated(line: &[u8], likely: impl Fn(u8, &[&[u8]]) -> bool) -> O
     })
 }
 
-fn missing(name: &'static str, line: &[u8]) -> Problem {
-    other_separator(line).unwrap_or_else(|| Problem::FieldMissing {
+fn missing(name: &'static str, line: &[u8], separator: Separator) -> Problem {
+    other_separator(line, separator).unwrap_or_else(|| Problem::FieldMissing {
         name,
         line: quoted_line(line),
     })
@@ -236,7 +277,7 @@ impl<'a> Field<'a> {
     }
 
     fn wrong(self, expected: &'static str) -> Problem {
-        other_separator(self.line).unwrap_or_else(|| Problem::Field {
+        other_separator(self.line, self.separator).unwrap_or_else(|| Problem::Field {
             name: self.name,
             text: quoted(self.text, FIELD_QUOTED_MAX),
             expected,
@@ -294,6 +335,7 @@ mod tests {
             name: "time",
             text: text.as_bytes(),
             line: b"a,line",
+            separator: Separator::Comma,
         }
     }
 

@@ -256,6 +256,96 @@ fn bytes_that_are_no_record_are_refused_where_they_are() {
 }
 
 #[test]
+fn lines_of_lis_are_four_numbers_in_bounds() {
+    for (line, expected) in [
+        (
+            "1 x 0 3",
+            "the number of blocks is \"x\", which is not a whole number",
+        ),
+        (
+            "1 -2 0 3",
+            "the number of blocks is \"-2\", which is not a whole number",
+        ),
+        (
+            "1 2 r 3",
+            "the third number is \"r\", which is not a whole number",
+        ),
+        (
+            "1 2 0 3a",
+            "the request number is \"3a\", which is not a whole number",
+        ),
+        (
+            "\"1\" 2 0 3",
+            "the first block is \"\\\"1\\\"\", which is not a whole number",
+        ),
+        ("1\t2\tr\t3", "the third number is \"r\""),
+        ("1,2,0,3", "the first block is \"1,2,0,3\""),
+        (
+            "1",
+            "the line \"1\" ends before its number of blocks: complete or remove",
+        ),
+        ("1 2 0", "the line \"1 2 0\" ends before its request number"),
+        (
+            "1 2 0 3 4",
+            "the fifth field is \"4\", which is not the end of the line",
+        ),
+        ("18446744073709551616 1 0 3", "first block exceeds 64 bits"),
+        ("36028797018963968 1 0 3", "first block exceeds 64 bits"),
+        (
+            "36028797018963967 1 0 3",
+            "the end of the request exceeds 64 bits",
+        ),
+        (
+            "0 2097153 0 3",
+            "a request of 1073742336 bytes exceeds the limit of 1GiB",
+        ),
+        (
+            "0 131073 0 3",
+            "a request of 67109376 bytes exceeds the limit of 64MiB",
+        ),
+        (
+            "0 1 0 18446744073709551616",
+            "request number exceeds 64 bits",
+        ),
+    ] {
+        let text = format!("5 1 0 0\n# one more\n{line}\n5 1 0 1\n");
+        for options in [Options::default(), named(Format::Lis)] {
+            let (records, error) = read(text.as_bytes(), options);
+            assert_eq!(records.len(), 1, "{line}");
+            let error = error.unwrap().to_string();
+            let start = format!("trace, line 3: {expected}");
+            assert!(error.starts_with(&start), "{error}");
+        }
+    }
+    let last = format!("{} 1 0 3", u64::MAX / 512 - 1);
+    assert_eq!(read(last.as_bytes(), Options::default()).0.len(), 1);
+    let longest = read(b"0 131072 0 0", Options::default()).0;
+    assert_eq!(longest[0].length_bytes(), 64 << 20);
+}
+
+#[test]
+fn a_file_of_lis_is_of_no_other_format_on_request() {
+    for format in [
+        Format::Vscsi,
+        Format::Spc,
+        Format::Msr,
+        Format::Csv,
+        Format::TraceDisk,
+    ] {
+        let found = problem(b"5 1 0 0\n", named(format));
+        assert!(matches!(found, Problem::NotThisFormat(of, _) if of == format));
+    }
+    for bytes in [
+        &csv("0,r,0,1\n")[..],
+        b"0,8,512,r,0.5\n",
+        &vscsi_v1(READ, 0, 512, 0),
+    ] {
+        let found = problem(bytes, named(Format::Lis));
+        assert!(matches!(found, Problem::NotThisFormat(Format::Lis, _)));
+    }
+}
+
+#[test]
 fn a_header_names_each_thing_once() {
     for (header, found) in [
         ("time_ns,op,block\n", 0),
@@ -275,7 +365,13 @@ fn a_trace_without_requests_is_refused() {
     let header = csv("");
     let flushes = [vscsi_v1(0x35, 0, 0, 0); 3].concat();
     for bytes in [&b""[..], b"\n\n", &header, &flushes] {
-        for format in [Format::Csv, Format::Spc, Format::Msr, Format::Vscsi] {
+        for format in [
+            Format::Csv,
+            Format::Spc,
+            Format::Msr,
+            Format::Lis,
+            Format::Vscsi,
+        ] {
             let (records, error) = read(bytes, named(format));
             assert!(records.is_empty() && error.is_some(), "{format}");
         }
@@ -294,7 +390,7 @@ fn a_trace_without_requests_is_refused() {
     // Of any length: a reader looks at the first 64 KiB to recognise a format.
     let long = b"# comment\n".repeat(10_000);
     for bytes in [&b"\n\n"[..], b"# a comment", &long] {
-        for format in [Format::Msr, Format::Spc, Format::Csv] {
+        for format in [Format::Msr, Format::Spc, Format::Lis, Format::Csv] {
             let comments = found(bytes, Some(format));
             assert!(matches!(comments, Problem::OnlyComments), "{comments}");
         }

@@ -7,12 +7,13 @@ use workloads::trace_disk::Header;
 use crate::compressed::PACKERS;
 use crate::vscsi_v1;
 
-const FORMATS: [Option<Format>; 7] = [
+const FORMATS: [Option<Format>; 8] = [
     None,
     Some(Format::Vscsi),
     Some(Format::OracleGeneral),
     Some(Format::Spc),
     Some(Format::Msr),
+    Some(Format::Lis),
     Some(Format::Csv),
     Some(Format::TraceDisk),
 ];
@@ -67,7 +68,9 @@ fn near_text() -> impl Strategy<Value = String> {
         "[0-9]{1,3}\\.[0-9]{0,12}",
         "[ -~]{0,6}",
     ];
-    let line = prop::collection::vec(field, 0..8).prop_map(|fields| fields.join(","));
+    let separator = prop::sample::select(vec![",", " "]);
+    let line = (prop::collection::vec(field, 0..8), separator)
+        .prop_map(|(fields, separator)| fields.join(separator));
     let header = prop_oneof![
         Just("time_ns,op,block,blocks".to_owned()),
         Just("op,time_s,offset_bytes,sectors".to_owned()),

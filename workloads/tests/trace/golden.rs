@@ -57,6 +57,8 @@ const MSR: &str = "\
 128166372013061630,hm,0,write,0,1024,5
 ";
 
+const LIS: &str = "230027 8 0 0\r\n1842745\t64 0  1\n\n 216082 0 7 5 \n7 1 0 5";
+
 const CSV: &str = "\
 note,Blocks,OP,time_ms,block
 x,1,read,10.5,17
@@ -136,6 +138,28 @@ fn msr_volumes_lie_side_by_side() {
 }
 
 #[test]
+fn lis_has_reads_without_times() {
+    let (records, error) = read(LIS.as_bytes(), Options::default());
+    assert!(error.is_none(), "{error:?}");
+    let expected = [
+        record(0, Op::Read, 230_027 * 512, 8 * 512),
+        record(0, Op::Read, 1_842_745 * 512, 64 * 512),
+        record(0, Op::Read, 216_082 * 512, 0),
+        record(0, Op::Read, 7 * 512, 512),
+    ];
+    assert_eq!(records, expected);
+    let reader = Reader::new("t", LIS.as_bytes(), Options::default()).unwrap();
+    assert_eq!(
+        reader.assumptions(),
+        [
+            "Addresses and lengths count blocks of 512 bytes.",
+            "The trace has no times: all requests are at time 0.",
+            "The trace does not tell reads from writes: all requests are reads.",
+        ]
+    );
+}
+
+#[test]
 fn csv_columns_are_found_by_name() {
     let (records, error) = read(CSV.as_bytes(), Options::default());
     assert!(error.is_none(), "{error:?}");
@@ -198,6 +222,22 @@ fn formats_are_guessed_only_where_that_is_certain() {
     assert_eq!(guess("a", SPC.as_bytes()), Ok(Format::Spc));
     assert_eq!(guess("a.csv.gz", &gzip(MSR.as_bytes())), Ok(Format::Msr));
     assert_eq!(guess("a.csv", CSV.as_bytes()), Ok(Format::Csv));
+    for name in ["a", "a.LIS", "a.txt"] {
+        assert_eq!(guess(name, LIS.as_bytes()), Ok(Format::Lis));
+    }
+    let packed = zstd::encode_all(LIS.as_bytes(), 1).unwrap();
+    assert_eq!(guess("a.lis.zst", &packed), Ok(Format::Lis));
+    // Three numbers, five, one with a sign, one with a point, one too large.
+    for line in [
+        "1 2 0",
+        "1 2 0 3 4",
+        "1 -2 0 3",
+        "1 2.0 0 3",
+        "99999999999999999999 2 0 3",
+    ] {
+        let error = guess("a", line.as_bytes()).unwrap_err();
+        assert!(error.contains("not lis as"), "{error}");
+    }
     let oracle = Ok(Format::OracleGeneral);
     for packed in ["zst", "gz", "bz2", "xz"] {
         let name = format!("a.oracleGeneral.bin.{packed}");
@@ -210,6 +250,21 @@ fn formats_are_guessed_only_where_that_is_certain() {
             "a.spc",
             MSR.as_bytes(),
             "named like spc, but its content looks like msr",
+        ),
+        (
+            "a.lis",
+            SPC.as_bytes(),
+            "named like lis, but its content looks like spc",
+        ),
+        (
+            "a.spc",
+            LIS.as_bytes(),
+            "named like spc, but its content looks like lis",
+        ),
+        (
+            "a.lis",
+            b"7 8 0\n",
+            "line 1 is \"7 8 0\", not lis as it ends before the request number",
         ),
         (
             "a.oracleGeneral",

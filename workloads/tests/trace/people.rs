@@ -11,6 +11,7 @@ const MSR: [&str; 3] = [
     "128166372003061639,hm,1,Write,0,512,5",
     "128166372003061649,hm,0,Read,8192,512,5",
 ];
+const LIS: [&str; 3] = ["230027 8 0 0", "1842745\t64 0 1", "7  1 0 1"];
 const CSV: [&str; 4] = [
     "time_us,op,block,blocks",
     "0,read,17,1",
@@ -20,12 +21,13 @@ const CSV: [&str; 4] = [
 
 /// Each text format with a trace of three requests, and columns' names where they are no
 /// part of it.
-fn traces() -> [(Format, &'static [&'static str], Option<&'static str>); 3] {
+fn traces() -> [(Format, &'static [&'static str], Option<&'static str>); 4] {
     let spc = "ASU,LBA,Size,Opcode,Timestamp";
     let msr = "Timestamp,Hostname,DiskNumber,Type,Offset,Size,ResponseTime";
     [
         (Format::Spc, &SPC, Some(spc)),
         (Format::Msr, &MSR, Some(msr)),
+        (Format::Lis, &LIS, None),
         (Format::Csv, &CSV, None),
     ]
 }
@@ -178,8 +180,9 @@ fn what_is_no_trace_is_quoted_with_what_is_odd_in_it() {
         "t.csv: neither its name nor its content identifies the format; line 3 is \
          \"when,what,where\", not csv as it has no column named time_ns, time_us, time_ms or time_s, \
          not msr as the timestamp is \"when\" and not a whole number of at least 0, \
-         not spc as the ASU is \"when\" and not a whole number of at least 0: \
-         name one of vscsi, oracle-general, spc, msr, csv, trace-disk"
+         not spc as the ASU is \"when\" and not a whole number of at least 0, \
+         not lis as the first block is \"when,what,where\" and not a whole number of at least 0: \
+         name one of vscsi, oracle-general, spc, msr, lis, csv, trace-disk"
     );
     // Where the columns are named, the line behind says why it is none.
     let error = unknown(b"Timestamp,Hostname,DiskNumber,Type,Offset,Size\n7,hm,0,Read,-4096,1\n");

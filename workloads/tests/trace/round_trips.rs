@@ -128,6 +128,18 @@ proptest! {
     }
 
     #[test]
+    fn lis(requests in requests(), blank in "[ \t]{1,3}", first in 0u64..1 << 40) {
+        let mut text = String::new();
+        let mut reads = Vec::new();
+        for (number, Request { sector, length_bytes, .. }) in (first..).zip(&requests) {
+            let sectors = length_bytes / 512;
+            writeln!(text, "{sector}{blank}{sectors}{blank}0{blank}{number}").unwrap();
+            reads.push(record(0, Op::Read, sector * 512, u64::from(sectors) * 512));
+        }
+        same(text.as_bytes(), Options::default(), &reads)?;
+    }
+
+    #[test]
     fn csv(requests in requests(), columns in Just(["time", "op", "place", "extra", "length"]).prop_shuffle(), sectors in any::<bool>()) {
         let mut lines = vec![columns.map(|column| match column {
             "time" => "time_us".to_owned(),

@@ -59,8 +59,8 @@ fn parse_limit(text: &str) -> Result<NonZeroU64, String> {
 /// How to read the trace of the argument `trace`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct ReadArgs {
-    /// Format of the trace: vscsi, oracle-general, spc, msr, csv or trace-disk. Detected if not
-    /// given.
+    /// Format of the trace: vscsi, oracle-general, spc, msr, lis, csv or trace-disk. Detected if
+    /// not given.
     #[arg(long, value_name = "FORMAT", requires = "trace")]
     pub format: Option<Format>,
     /// Size of the disk that replays the trace, e.g. 40GiB.
