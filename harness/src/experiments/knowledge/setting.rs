@@ -7,7 +7,7 @@ use workloads::{Command, HostPick, Workload, command};
 
 use super::params::{Params, share_of};
 use super::rows::{Condition, Side};
-use crate::experiments::common::cached::{BLOCK, Cache, CacheLoad};
+use crate::experiments::common::cached::{Cache, CacheLoad};
 
 /// Uses of a seed: the accesses before the shrink, the last of them, those after it, and those of a
 /// second application.
