@@ -13,8 +13,8 @@ use workloads::{HostPick, Workload};
 use super::rows::Condition;
 use crate::experiments::common::cached::{BLOCK, disks};
 use crate::experiments::common::params::{
-    Parameters, blocks, cache_size, check_span, check_workload, disk_size, each, parse, path,
-    percent, positive, text, texts, within,
+    Parameters, blocks, cache_size, check_workload, disk_size, each, parse, path, percent,
+    positive, text, texts, within,
 };
 
 /// Most pages of memory, so that a guest under QEMU has room for them.
@@ -154,8 +154,13 @@ impl Parameters for Params {
                 self.check_trace_conditions()?;
             }
             None => {
-                // A second application and announced blocks have blocks of their own.
-                check_span(self.span.saturating_mul(2), self.origin)?;
+                let size = ByteSize(u64::from(self.span) * BLOCK);
+                ensure!(
+                    size.0 * 2 <= self.origin.0,
+                    "twice the `span` of {size} is more than the `origin` of {}: a second application, and blocks that \
+                     are announced or deleted, have blocks of their own",
+                    self.origin
+                );
                 check_workload("workload", &self.workload, self.span)?;
             }
         }

@@ -55,9 +55,9 @@ fn wrong_parameters_of_caches_are_named() {
         ("knowledge", "conditions=[]", "conditions"),
         ("knowledge", "memory_percent=[50, 10]", "ascending"),
         ("knowledge", "scanned_percent=101", "ascending"),
-        ("knowledge", "span=1GiB", "origin"),
+        ("knowledge", "span=1GiB", "twice the `span` of 1GiB"),
         ("knowledge", "host=[\"given\"]", "given"),
-        ("knowledge", "after=2000", "announced_percent"),
+        ("knowledge", "after=1000", "announced_percent"),
         ("knowledge", "trace=/nonexistent.csv", "/nonexistent.csv"),
         ("knowledge", "trace=Cargo.toml", "deletions"),
     ] {
