@@ -140,17 +140,24 @@ fn sentence(condition: Condition, worths: &[Worth]) -> String {
             of.host
         )
     };
-    let by_saving = |a: &&Worth, b: &&Worth| a.points.value.total_cmp(&b.points.value);
-    let most = worths.iter().max_by(by_saving);
+    let by_saving = |of: &&Worth| match condition {
+        Condition::Dirty => of.traffic.value,
+        _ => of.points.value,
+    };
+    let most = worths
+        .iter()
+        .max_by(|a, b| by_saving(a).total_cmp(&by_saving(b)));
     let most = most.map_or(String::new(), |most| {
-        format!(" It saves most, {}.", saved(most))
+        let what = if by_saving(&most) > 0.0 {
+            "It saves most"
+        } else {
+            "It saves nothing; at best"
+        };
+        format!(" {what}, {}.", saved(most))
     });
     let paying: Vec<&Worth> = worths.iter().filter(|worth| worth.pays()).collect();
     if paying.is_empty() {
-        return format!(
-            "{what}: the guest's choice does not pay: at no value does it surely save {POINTS} point or \
-             {TRAFFIC_PERCENT} %.{most}"
-        );
+        return format!("{what}: the guest's choice pays at no value.{most}");
     }
     let from = match crossover(worths) {
         Some(interval) if interval.value.is_finite() => {
@@ -195,10 +202,14 @@ fn table(condition: Condition, worths: &[Worth]) -> Table {
     )
 }
 
-/// All ways to pick, with the means over the tuning seeds.
+/// All ways to pick under the last value of each condition, with the means over the tuning seeds.
 fn ways(rows: &[KnowledgeRow]) -> Table {
+    let tuning = || rows.iter().filter(|row| row.stage == Stage::Tuning);
+    let last: BTreeMap<Condition, &str> = tuning()
+        .map(|row| (row.condition, row.value.as_str()))
+        .collect();
     let mut ways: Vec<_> = Vec::new();
-    for row in rows.iter().filter(|row| row.stage == Stage::Tuning) {
+    for row in tuning().filter(|row| last[&row.condition] == row.value) {
         if !ways.contains(&way(row)) {
             ways.push(way(row));
         }
@@ -211,7 +222,7 @@ fn ways(rows: &[KnowledgeRow]) -> Table {
         Mean::of(&shares).map_or(String::new(), |mean| format!("{:.2}", mean.value))
     };
     Table::of(
-        "All ways to pick, with the tuning seeds",
+        "All ways to pick at the last value, with the tuning seeds",
         &ways,
         &[
             ("condition", &|of| of.1.to_string()),
@@ -318,7 +329,7 @@ mod tests {
         }
         let verdict = judge(&rows, &[], &[]);
         let finding = &verdict.findings[0];
-        assert!(finding.contains("does not pay"), "{finding}");
+        assert!(finding.contains("pays at no value"), "{finding}");
     }
 
     #[test]

@@ -93,11 +93,12 @@ fn from(crossover: &Interval) -> String {
 fn paying(worths: &[Worth]) -> String {
     let paying = worths.iter().filter(|worth| worth.pays());
     let values: Vec<&str> = paying.map(|worth| worth.value.as_str()).collect();
-    if values.is_empty() {
-        "never".to_owned()
-    } else {
-        format!("at {}", values.join(", "))
-    }
+    let unit = match values.first() {
+        None => return "never".to_owned(),
+        Some(value) if value.parse::<f64>().is_ok() => " %",
+        Some(_) => "",
+    };
+    format!("at {}{unit}", values.join(", "))
 }
 
 /// Misses of the best of each side, and beside them what the guest saves.
