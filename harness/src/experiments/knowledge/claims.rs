@@ -8,7 +8,7 @@ use results::table::{Table, yes};
 use results::verdict::{Measured, Verdict};
 
 use super::rows::{Condition, KnowledgeRow, KnowledgeTimingRow, Side, Stage};
-use super::worth::{Both, POINTS, TRAFFIC_PERCENT, Worth, crossover, worths};
+use super::worth::{Both, Worth, crossover, worths};
 use crate::experiments::common::observers::{self, ObserverRow};
 
 /// Judges the rows.
