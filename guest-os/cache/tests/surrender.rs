@@ -205,6 +205,23 @@ fn revoked_blocks_are_lost_and_reported() {
     }
 }
 
+/// A read under way may give what the origin disk has, and nothing is lost.
+#[test]
+fn a_read_during_a_discard_survives_the_loss_of_its_slot() {
+    for (seed, config) in (0..).zip(some_configs()) {
+        let mut run = open(config, seed);
+        run.write(0, false);
+        run.world.finish();
+        run.read(0);
+        run.discard(0);
+        run.revoke((0..VSSD_BLOCKS).collect(), 0);
+        run.check_all();
+        assert_eq!(run.cache.stats().lost, 0);
+        run.write(0, false);
+        run.check_all();
+    }
+}
+
 /// Anything at once, for a while.
 #[test]
 fn whatever_comes_and_goes_what_is_promised_is_kept() {
