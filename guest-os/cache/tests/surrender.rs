@@ -11,7 +11,7 @@ mod world;
 
 use guest_cache::{Config, Policy, WritePolicy};
 use world::World;
-use world::disk::Disk;
+use world::disk::{Disk, Fault, Kind};
 use world::model::Model;
 use world::run::{Habits, Run};
 
@@ -205,12 +205,103 @@ fn revoked_blocks_are_lost_and_reported() {
     }
 }
 
+fn ordered_configs() -> impl Iterator<Item = Config> {
+    some_configs().filter(|it| matches!(it.write, WritePolicy::Ordered | WritePolicy::Journaled))
+}
+
+/// All requests of a kind fail until the disk is healed.
+fn fail(run: &Run, disk: &Disk, kind: Kind) {
+    run.model.borrow_mut().faulty = true;
+    disk.fail(Fault {
+        kind,
+        after: 0,
+        once: false,
+    });
+}
+
+/// Two writes of a block wait in memory for an origin disk that fails.
+#[test]
+fn a_write_that_fails_does_not_take_a_later_one_with_it() {
+    let first = guest_cache::metadata::region_blocks(VSSD_BLOCKS);
+    for (seed, config) in (0..).zip(ordered_configs().flat_map(|config| [config; 8])) {
+        let mut run = open(config, seed);
+        run.revoke((first + 1..VSSD_BLOCKS).collect(), 0);
+        run.write(1, false);
+        run.world.finish();
+        fail(&run, &run.world.origin, Kind::Write);
+        run.write(0, false);
+        run.write(0, false);
+        run.world.finish();
+        run.check_all();
+    }
+}
+
+/// The last version is lost, one before is kept, and the write that was to mend that fails.
+#[test]
+fn a_write_that_fails_leaves_a_lost_block_lost() {
+    let first = guest_cache::metadata::region_blocks(VSSD_BLOCKS);
+    for (seed, config) in (0..).zip(ordered_configs()) {
+        let mut run = open(config, seed);
+        fail(&run, &run.world.origin, Kind::Write);
+        run.write(0, false);
+        run.flush();
+        run.world.finish();
+        run.write(0, false);
+        run.world.finish();
+        run.revoke((first + 1..VSSD_BLOCKS).collect(), 0);
+        assert_eq!(run.cache.stats().lost, 1);
+        run.write(0, false);
+        run.world.finish();
+        run.check_all();
+        assert_eq!(run.cache.stats().lost, 1);
+    }
+}
+
+#[test]
+fn a_block_that_is_lost_because_it_cannot_be_read_stays_lost() {
+    for (seed, config) in (0..).zip(ordered_configs()) {
+        let mut run = open(config, seed);
+        run.write(0, false);
+        run.world.finish();
+        fail(&run, &run.world.ssd, Kind::Read);
+        let mut model = run.model.borrow_mut();
+        model.revoking(&run.world.origin, false, false);
+        drop(model);
+        run.write_back();
+        run.world.finish();
+        assert_eq!(run.cache.stats().lost, 1);
+        run.check_all();
+    }
+}
+
+/// A read under way may give what the origin disk has, and nothing is lost.
+#[test]
+fn a_read_during_a_discard_survives_the_loss_of_its_slot() {
+    for (seed, config) in (0..).zip(some_configs()) {
+        let mut run = open(config, seed);
+        run.write(0, false);
+        run.world.finish();
+        run.read(0);
+        run.discard(0);
+        run.revoke((0..VSSD_BLOCKS).collect(), 0);
+        run.check_all();
+        assert_eq!(run.cache.stats().lost, 0);
+        run.write(0, false);
+        run.check_all();
+    }
+}
+
 /// Anything at once, for a while.
 #[test]
 fn whatever_comes_and_goes_what_is_promised_is_kept() {
     for (seed, config) in (0..).zip(every_config()) {
         let mut run = open(config, seed);
-        for habits in [Habits::ASKED, Habits::RESTLESS, Habits::FAULTY] {
+        for habits in [
+            Habits::ASKED,
+            Habits::RESTLESS,
+            Habits::FAULTY,
+            Habits::FAULTY.discarding(),
+        ] {
             for _ in 0..600 {
                 run.turn(&habits, |_, _| ());
             }

@@ -36,6 +36,8 @@ pub struct Version {
     /// None: the data are in memory.
     pub slot: Option<u32>,
     pub data: Option<Box<[u8]>>,
+    /// A second write has replaced what one had put in memory.
+    pub is_replaced_in_memory: bool,
     pub epoch: u32,
     pub since_ns: u64,
     /// Writes of it that have not ended.
@@ -56,8 +58,9 @@ pub struct Version {
     pub becomes_zeros: bool,
     /// How often writing it back has failed.
     pub failures: u32,
-    /// An older version was lost, which was not reported because this one replaces it.
-    pub covers_loss: bool,
+    /// The newest older version that was lost, which was not reported because this one replaces
+    /// it.
+    pub covers_loss: Option<VersionId>,
     /// Its block was discarded: it is dropped instead of written back, and no loss if its slot
     /// is revoked before.
     pub is_discarded: bool,
@@ -70,6 +73,7 @@ impl Version {
             block,
             slot,
             data: None,
+            is_replaced_in_memory: false,
             epoch,
             since_ns,
             writers: 1,
@@ -81,7 +85,7 @@ impl Version {
             is_zeros: false,
             becomes_zeros: false,
             failures: 0,
-            covers_loss: false,
+            covers_loss: None,
             is_discarded: false,
         }
     }

@@ -106,9 +106,11 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         request.over(());
         if self.write_back_version(kept.id).await.is_err() {
             let mut core = self.core.borrow_mut();
+            let version = core.dirty.get(kept.id);
+            let has_later = version.is_some_and(|it| it.is_replaced_in_memory);
             // A write that was done must not be undone by one that failed, but may be by
             // what that would have written.
-            if !kept.was_valid {
+            if !kept.was_valid && !has_later {
                 core.undo(kept.id, kept.was_lost);
             }
             return Err(CacheError::Failed);
@@ -152,6 +154,9 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         let was_valid = version.is_some_and(|it| it.is_valid);
         let was_lost = core.lost.contains(&request.job.block);
         core.mend(request.job.block);
+        if let Some(version) = core.dirty.get_mut(id) {
+            version.is_replaced_in_memory |= version.data.is_some();
+        }
         let slot = core.dirty.move_to_memory(id, data);
         if let (Some(slot), true) = (slot, owns_slot) {
             core.free_record(slot);

@@ -112,21 +112,18 @@ impl Core {
         let Some(version) = self.dirty.get(id) else {
             return;
         };
-        let (block, covers_loss) = (version.block, version.covers_loss);
+        let (block, covered) = (version.block, version.covers_loss);
         self.remove_version(id);
-        let is_lost = covers_loss || was_lost && self.mended.contains(&block);
-        match self
-            .dirty
-            .newest(block)
-            .and_then(|id| self.dirty.get_mut(id))
-        {
-            Some(other) => other.covers_loss |= is_lost,
-            None if is_lost => {
-                self.mended.remove(&block);
-                self.lost.insert(block);
-                self.metadata.push(Record::Lost { block });
-            }
-            None => {}
+        // What was lost is older than this version, and newer than any that is left before it.
+        let was_lost = was_lost && self.mended.contains(&block);
+        let loss = covered.max(was_lost.then_some(id));
+        let newest = self.dirty.newest(block);
+        if loss.is_some() && newest <= loss {
+            self.mended.remove(&block);
+            self.lost.insert(block);
+            self.metadata.push(Record::Lost { block });
+        } else if let Some(other) = newest.and_then(|id| self.dirty.get_mut(id)) {
+            other.covers_loss = other.covers_loss.max(loss);
         }
     }
 
@@ -182,6 +179,13 @@ impl Core {
         let is_valid = version.is_valid && !version.is_discarded;
         let writers = version.writers;
         let newer = self.newer(id, block);
+        // A slot that was given up, and not revoked, must not be read any longer.
+        if writers == 0
+            && let Some(slot) = slot.filter(|_| self.cache.find(block) == slot)
+        {
+            self.outdate(slot, block);
+            self.cache.discard(block);
+        }
         match newer {
             None if is_valid && self.lost.insert(block) => {
                 self.metadata.push(Record::Lost { block });
@@ -198,7 +202,7 @@ impl Core {
         if let Some(newer) = newer.filter(|_| is_valid)
             && let Some(newer) = self.dirty.get_mut(newer)
         {
-            newer.covers_loss = true;
+            newer.covers_loss = newer.covers_loss.max(Some(id));
         }
         // A write that is under way has what comes next, and mends the block.
         match writers {

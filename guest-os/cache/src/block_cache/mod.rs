@@ -152,8 +152,9 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
     /// The application will not read a block again before it writes it: the slot of the block
     /// is free, and what is dirty there need not reach the origin disk. The slot is free when
     /// this is called. A read before the next write gives what the origin disk has, which may
-    /// be older than what was discarded; so may a read after a crash, even if the discard is
-    /// undone by it. With `is_announced` the slot is discarded on the vSSD too.
+    /// be older than what was discarded; so may a read that is under way, and a read after a
+    /// crash, even if the discard is undone by it. With `is_announced` the slot is discarded on
+    /// the vSSD too.
     pub fn discard(
         &self,
         block: u32,

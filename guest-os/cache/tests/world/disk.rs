@@ -224,6 +224,13 @@ impl Disk {
         self.0.borrow_mut().faults.clear();
     }
 
+    /// Whether no read will succeed until the disk is healed, now or soon.
+    pub fn has_no_reads(&self) -> bool {
+        let state = self.0.borrow();
+        let mut faults = state.faults.iter();
+        faults.any(|fault| fault.kind == Kind::Read && !fault.once)
+    }
+
     /// Whether a loss of power can still take back what an earlier guest wrote.
     pub fn has_inherited(&self) -> bool {
         let state = self.0.borrow();

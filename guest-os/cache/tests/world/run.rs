@@ -345,7 +345,13 @@ impl Run {
         } else if happens(habits.fault) {
             self.any_fault();
         } else if happens(habits.drop) {
+            self.model.borrow_mut().cut_short = true;
             self.world.drop_one();
+        }
+        if self.world.ssd.has_no_reads() {
+            // The cache gives up what it cannot read, as if it were revoked.
+            let mut model = self.model.borrow_mut();
+            model.revoking(&self.world.origin, false, true);
         }
         self.world.poll();
         self.metadata_changed();
@@ -384,7 +390,10 @@ impl Run {
     }
 
     fn any_fault(&mut self) {
-        self.model.borrow_mut().faulty = true;
+        let mut model = self.model.borrow_mut();
+        model.faulty = true;
+        model.cut_short = true;
+        drop(model);
         let rng = &mut self.world.rng;
         let disk = [&self.world.ssd, &self.world.origin][rng.below(2) as usize];
         match rng.below(4) {

@@ -84,6 +84,7 @@ impl Model {
         self.unmended = None;
         self.told = self.revocations;
         self.faulty = false;
+        self.cut_short = false;
     }
 
     /// Checks that the origin disk alone has the writes up to some moment: none that arrived

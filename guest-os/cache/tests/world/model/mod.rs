@@ -166,8 +166,6 @@ pub struct Arrived {
     version: usize,
     /// What was known as lost.
     lost: Option<usize>,
-    /// That version was discarded before.
-    is_discarded: bool,
 }
 
 /// What there was when a flush arrived.
@@ -194,6 +192,8 @@ pub struct Model {
     keeps_dirty: bool,
     /// Requests may fail, because disks do.
     pub faulty: bool,
+    /// A transfer may have failed or been dropped, and have taken place.
+    pub cut_short: bool,
     /// The origin disk has been in order since the run began, or since everything dirty
     /// was written back.
     in_order: bool,
@@ -241,6 +241,7 @@ impl Model {
             next_number: 1,
             keeps_dirty: false,
             faulty: false,
+            cut_short: false,
             in_order: true,
             revocations: 0,
             told: 0,
@@ -281,7 +282,6 @@ impl Model {
             block,
             version: known.newest(),
             lost: known.lost,
-            is_discarded: known.discarded >= Some(known.newest()),
         }
     }
 
@@ -327,7 +327,8 @@ impl Model {
         let faulty = self.faulty;
         let block = &mut self.blocks[number as usize];
         let mut readable = block.readable(read.version);
-        if read.is_discarded {
+        // The discard can have come while the read was under way, and writes after it have failed.
+        if block.discarded >= Some(*readable.start()) {
             readable = 0..=read.version;
         }
         match found {
@@ -451,8 +452,10 @@ impl Model {
             } else {
                 block.newest_done()
             };
-            // That the origin disk had it before, or has as many zeros, the cache cannot know.
-            let is_seen = newest >= block.session
+            // That the origin disk had it before, has it by a write that was cut short, or as many
+            // zeros, the cache cannot know.
+            let is_seen = !self.cut_short
+                && newest >= block.session
                 && visible == block.versions[newest].sectors
                 && visible != [0; SECTORS];
             if self.keeps_dirty && !is_seen && newest >= block.home {
