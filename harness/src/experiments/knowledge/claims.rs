@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use results::quantity::{micros, millis};
 use results::stats::Mean;
-use results::table::{Table, yes};
+use results::table::{Table, or_dash, yes};
 use results::verdict::{Measured, Verdict};
 
 use super::rows::{Condition, KnowledgeRow, KnowledgeTimingRow, Side, Stage};
-use super::worth::{Both, Worth, crossover, worths};
+use super::worth::{Both, Worth, crossover, most, worths};
 use crate::experiments::common::observers::{self, ObserverRow};
 
 /// Judges the rows.
@@ -118,12 +118,12 @@ fn sentence(condition: Condition, worths: &[Worth]) -> String {
     let what = match condition {
         Condition::Memory => "Memory above the vSSD",
         Condition::Policy => "The policy of the guest's cache",
-        Condition::Files => "Temporary files whose deletion the host does not learn of",
-        Condition::FilesTold => "Temporary files whose deletion DISCARD tells the host",
-        Condition::Death => "Deletion at once, untold",
-        Condition::DeathTold => "Deletion at once that DISCARD tells the host",
+        Condition::Files => "Temporary files without DISCARD",
+        Condition::FilesTold => "Temporary files with DISCARD",
+        Condition::Death => "Deletion at once without DISCARD",
+        Condition::DeathTold => "Deletion at once with DISCARD",
         Condition::Scan => "An announced scan",
-        Condition::Phase => "An announced end of a part of the accesses",
+        Condition::Phase => "An announced end of an application",
         Condition::Pinned => "Announced blocks",
         Condition::Dirty => "Dirty blocks",
     };
@@ -132,28 +132,21 @@ fn sentence(condition: Condition, worths: &[Worth]) -> String {
         .map_or(String::new(), |unit| format!(" {unit}"));
     let saved = |of: &Worth| {
         format!(
-            "{} points of the accesses and {} % of the origin traffic at {}{unit} (`{}` against `{}`)",
+            "{}{unit}: {} points of the accesses and {} % of the origin traffic (`{}` against `{}`)",
+            of.value,
             of.points.text(2),
             of.traffic.text(1),
-            of.value,
             of.guest,
             of.host
         )
     };
-    let by_saving = |of: &&Worth| match condition {
-        Condition::Dirty => of.traffic.value,
-        _ => of.points.value,
-    };
-    let most = worths
-        .iter()
-        .max_by(|a, b| by_saving(a).total_cmp(&by_saving(b)));
-    let most = most.map_or(String::new(), |most| {
-        let what = if by_saving(&most) > 0.0 {
-            "It saves most"
+    let most = most(worths).map_or(String::new(), |most| {
+        let what = if most.saved().value > 0.0 {
+            "It saves most at"
         } else {
-            "It saves nothing; at best"
+            "It saves nothing; least is lost at"
         };
-        format!(" {what}, {}.", saved(most))
+        format!(" {what} {}.", saved(most))
     });
     let paying: Vec<&Worth> = worths.iter().filter(|worth| worth.pays()).collect();
     if paying.is_empty() {
@@ -241,8 +234,9 @@ fn ways(rows: &[KnowledgeRow]) -> Table {
 
 /// What a shrink costs under QEMU, and how long each tier takes.
 fn costs(timing: &[KnowledgeTimingRow]) -> Table {
+    let served = |ns: u64| or_dash((ns > 0).then_some(ns), micros);
     Table::of(
-        "Cost of a shrink, and time of each tier",
+        "Cost of one shrink, and time of each tier",
         timing,
         &[
             ("condition", &|row| row.condition.to_string()),
@@ -252,9 +246,9 @@ fn costs(timing: &[KnowledgeTimingRow]) -> Table {
             ("shrink (ms)", &|row| millis(row.shrink_ns)),
             ("of this, backend (ms)", &|row| millis(row.backend_ns)),
             ("messages (B)", &|row| row.message_bytes.to_string()),
-            ("memory (µs)", &|row| micros(row.memory_p50_ns)),
-            ("vSSD (µs)", &|row| micros(row.vssd_p50_ns)),
-            ("origin (µs)", &|row| micros(row.origin_p50_ns)),
+            ("memory (µs)", &|row| served(row.memory_p50_ns)),
+            ("vSSD (µs)", &|row| served(row.vssd_p50_ns)),
+            ("origin (µs)", &|row| served(row.origin_p50_ns)),
         ],
     )
 }
@@ -311,8 +305,8 @@ mod tests {
             panic!("{:?}", verdict.findings);
         };
         let parts = [
-            "pays from 10 % of the working set on",
-            "10.00 [10.00, 10.00] points",
+            "pays from 10 % of the working set in memory on",
+            "It saves most at 10 % of the working set in memory: 10.00 [10.00, 10.00] points",
             "25.0 [25.0, 25.0] % of the origin traffic",
             "(`reads` against `lru`)",
         ];

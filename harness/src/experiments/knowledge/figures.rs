@@ -9,7 +9,7 @@ use results::chart::sheet::{BLUE, GREY, Mark, VERMILLION};
 use results::stats::{Interval, Mean};
 
 use super::rows::{Condition, KnowledgeRow};
-use super::worth::{POINTS, TRAFFIC_PERCENT, Worth, crossover, worths};
+use super::worth::{POINTS, TRAFFIC_PERCENT, Worth, crossover, most, worths};
 
 /// A figure of all conditions and one for each; none without rows.
 pub(crate) fn draw(rows: &[KnowledgeRow]) -> Result<Vec<Drawing>> {
@@ -27,10 +27,8 @@ fn all(worths: &[(Condition, Vec<Worth>)]) -> Plot {
             .iter()
             .enumerate()
             .filter_map(move |(row, (_, worths))| {
-                let best = worths
-                    .iter()
-                    .max_by(|a, b| of(a).value.total_cmp(&of(b).value))?;
-                Some((row as f64, *of(best)))
+                let most = most(worths)?;
+                Some((row as f64, *of(most)))
             });
         let mut series = Series::new("saved at the best value", (BLUE, Mark::Full));
         let mut marks = Vec::new();
@@ -60,7 +58,7 @@ fn all(worths: &[(Condition, Vec<Worth>)]) -> Plot {
     .caption(
         "What the best choice of the guest saves over the best of the host after a shrink, at the value of the \
          condition where it saves most, with its 95 % interval over the seeds. The grey lines are the bars: one point \
-         of the accesses, 5 % of the traffic to the origin disk. Numbers in brackets are the 95 % interval of the \
+         of the accesses, by which all but `dirty` are judged, and 5 % of the traffic to the origin disk. Numbers in brackets are the 95 % interval of the \
          crossover.",
     )
     .panel("Misses (points of the accesses)", [bar(POINTS), saved(|of| &of.points)])

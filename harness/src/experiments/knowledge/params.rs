@@ -1,10 +1,12 @@
 //! Parameters, checked.
 
+use std::fmt::Display;
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 use guest_cache::Policy;
 use lab::testbed::Disks;
+use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use vssd_host::size::ByteSize;
 use workloads::pattern::Pattern;
@@ -20,6 +22,11 @@ use crate::experiments::common::params::{
 /// Most pages of memory, so that a guest under QEMU has room for them.
 const MOST_PAGES: u32 = (80 << 20) / BLOCK as u32;
 
+/// Most accesses before a shrink, or after it, so that an interrupt ends a run soon.
+const MOST_ACCESSES: u32 = 10_000_000;
+/// Most seeds.
+const MOST_SEEDS: u32 = 10_000;
+
 /// See `defaults.toml`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -28,7 +35,7 @@ pub(crate) struct Params {
     pub(super) conditions: Vec<Condition>,
     #[serde(deserialize_with = "percents")]
     pub(super) memory_percent: Vec<u32>,
-    #[serde(deserialize_with = "texts")]
+    #[serde(deserialize_with = "policies")]
     pub(super) policies: Vec<Policy>,
     #[serde(deserialize_with = "percents")]
     pub(super) temporary_percent: Vec<u32>,
@@ -64,14 +71,15 @@ pub(crate) struct Params {
     pub(super) writes_percent: u32,
     #[serde(deserialize_with = "positive")]
     pub(super) depth: u32,
-    #[serde(deserialize_with = "positive")]
+    #[serde(deserialize_with = "within::<1, MOST_ACCESSES, _, _>")]
     pub(super) warmup: u64,
+    #[serde(deserialize_with = "within::<1, MOST_ACCESSES, _, _>")]
     pub(super) after: u64,
     #[serde(deserialize_with = "positive")]
     pub(super) window: u64,
-    #[serde(deserialize_with = "positive")]
+    #[serde(deserialize_with = "within::<1, MOST_SEEDS, _, _>")]
     pub(super) tuning_seeds: u32,
-    #[serde(deserialize_with = "positive")]
+    #[serde(deserialize_with = "within::<1, MOST_SEEDS, _, _>")]
     pub(super) seeds: u32,
 }
 
@@ -87,7 +95,6 @@ fn one_or_more<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     from: D,
     expected: &str,
 ) -> Result<Vec<T>, D::Error> {
-    use serde::de::Error as _;
     let values = match OneOrMore::deserialize(from) {
         Ok(OneOrMore::One(value)) => vec![value],
         Ok(OneOrMore::More(values)) => values,
@@ -103,15 +110,27 @@ fn one_or_more<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
 
 fn conditions<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Condition>, D::Error> {
     let names = Condition::ALL.map(Condition::name).join(", ");
-    let mut values: Vec<Condition> = one_or_more(from, &format!("a list of: {names}"))?;
-    values.dedup();
+    let values = one_or_more(from, &format!("a list of: {names}"))?;
+    once(values, |of| of.name())
+}
+
+/// Values of which none is named twice.
+fn once<T, N: PartialEq + Display, E: Error>(
+    values: Vec<T>,
+    name: fn(&T) -> N,
+) -> Result<Vec<T>, E> {
+    let names: Vec<N> = values.iter().map(name).collect();
+    for (place, name) in names.iter().enumerate() {
+        if names[..place].contains(name) {
+            return Err(E::custom(format!("the list has `{name}` twice")));
+        }
+    }
     Ok(values)
 }
 
 /// Percentages in ascending order.
 fn percents<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u32>, D::Error> {
-    use serde::de::Error as _;
-    let expected = "percentages in ascending order";
+    let expected = "whole percentages from 0 to 100 in ascending order, at least one";
     let values: Vec<u32> = one_or_more(from, expected)?;
     if values.is_sorted_by(|a, b| a < b) && values.iter().all(|value| *value <= 100) {
         return Ok(values);
@@ -121,13 +140,18 @@ fn percents<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u32>, D::Error> {
 }
 
 fn host_picks<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<HostPick>, D::Error> {
-    each(from, |name| {
+    let picks = each(from, |name| {
         let pick = parse(name)?;
         if pick == HostPick::Given {
             return Err("`given` names its blocks, which no policy does".to_owned());
         }
         Ok(pick)
-    })
+    })?;
+    once(picks, HostPick::to_string)
+}
+
+fn policies<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Policy>, D::Error> {
+    once(texts(from)?, Policy::to_string)
 }
 
 impl Parameters for Params {
@@ -154,13 +178,7 @@ impl Parameters for Params {
                 self.check_trace_conditions()?;
             }
             None => {
-                let size = ByteSize(u64::from(self.span) * BLOCK);
-                ensure!(
-                    size.0 * 2 <= self.origin.0,
-                    "twice the `span` of {size} is more than the `origin` of {}: a second application, and blocks that \
-                     are announced or deleted, have blocks of their own",
-                    self.origin
-                );
+                self.check_room()?;
                 check_workload("workload", &self.workload, self.span)?;
             }
         }
@@ -179,11 +197,38 @@ impl Parameters for Params {
              shrink are: choose more of these",
             self.after
         );
+        ensure!(
+            self.keep() > 0,
+            "`keep_percent` of {} leaves no block of a `size` of {}: choose a larger one",
+            self.keep_percent,
+            self.size
+        );
         self.check_pages(self.span)
     }
 }
 
 impl Params {
+    /// Blocks that are announced or deleted, and those of a second application, follow those of the
+    /// workload.
+    fn check_room(&self) -> Result<()> {
+        let lists = [
+            &self.deleted_percent,
+            &self.scanned_percent,
+            &self.announced_percent,
+        ];
+        let most = lists.iter().filter_map(|list| list.last()).max();
+        let others = share_of(self.blocks(), most.copied().unwrap_or(0)).max(self.span);
+        let needed = ByteSize((u64::from(self.span) + u64::from(others)) * BLOCK);
+        ensure!(
+            needed <= self.origin,
+            "the `origin` of {} is too small: a `span` of {} and the blocks of a second application, or those that are \
+             announced or deleted, need {needed}",
+            self.origin,
+            ByteSize(u64::from(self.span) * BLOCK)
+        );
+        Ok(())
+    }
+
     /// A trace has accesses of its own, and no deletions.
     fn check_trace_conditions(&self) -> Result<()> {
         for condition in &self.conditions {
@@ -211,7 +256,7 @@ impl Params {
         ensure!(
             pages <= MOST_PAGES || !self.conditions.contains(&Condition::Memory),
             "`memory_percent` of {most} is {pages} pages, more than the {MOST_PAGES} that the guest's memory has room \
-             for: choose a smaller one, or a smaller working set (`span`)"
+             for: choose a smaller one, such as --set memory_percent=[0,5], or without a trace a smaller `span`"
         );
         Ok(())
     }

@@ -67,14 +67,14 @@ impl Condition {
     /// What its value is a share of; for values that are numbers.
     pub(crate) fn unit(self) -> Option<&'static str> {
         Some(match self {
-            Self::Memory => "% of the working set",
+            Self::Memory => "% of the working set in memory",
             Self::Policy => return None,
-            Self::Files | Self::FilesTold => "% of the written blocks temporary",
+            Self::Files | Self::FilesTold => "% of the written blocks in temporary files",
             Self::Death | Self::DeathTold => "% of the vSSD deleted",
             Self::Scan => "% of the vSSD scanned",
-            Self::Phase => "% of the accesses of the part that ends",
+            Self::Phase => "% of the accesses made by the application that ends",
             Self::Pinned => "% of the vSSD announced",
-            Self::Dirty => "% of the accesses writes",
+            Self::Dirty => "% writes among the accesses",
         })
     }
 }

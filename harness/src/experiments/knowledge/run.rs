@@ -47,12 +47,9 @@ pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<
             folder.append(&cost)?;
         }
     }
-    let rows = on_twins(params, &input, &tuning, &bar)?;
+    let rows = on_twins(params, &input, &tuning, folder, &bar)?;
     let comparisons = comparisons(params, lab, &tuning, &rows);
-    let compared = on_twins(params, &input, &comparisons, &bar)?;
-    for row in rows.iter().chain(&compared) {
-        folder.append(row)?;
-    }
+    on_twins(params, &input, &comparisons, folder, &bar)?;
     bar.finish_and_clear();
     Ok(())
 }
@@ -111,11 +108,13 @@ fn comparisons(params: &Params, lab: &Lab, tuning: &[Trial], rows: &[KnowledgeRo
     ways.into_iter().flat_map(with_seeds).collect()
 }
 
-/// Runs trials on twins, several at a time; their rows in the same order.
+/// Runs trials on twins, several at a time, and records their rows in the same order; those that have
+/// ended also when it is interrupted.
 fn on_twins(
     params: &Params,
     input: &Input,
     trials: &[Trial],
+    folder: &mut RunFolder,
     bar: &ProgressBar,
 ) -> Result<Vec<KnowledgeRow>> {
     let next = AtomicUsize::new(0);
@@ -138,9 +137,13 @@ fn on_twins(
             });
         }
     });
-    interrupt::check()?;
     let rows = rows.into_inner().expect("no holder panicked");
-    rows.into_values().collect()
+    let rows: Vec<KnowledgeRow> = rows.into_values().collect::<Result<_>>()?;
+    for row in &rows {
+        folder.append(row)?;
+    }
+    interrupt::check()?;
+    Ok(rows)
 }
 
 /// What is counted on a twin, whose times mean nothing.

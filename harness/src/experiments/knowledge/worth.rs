@@ -2,7 +2,8 @@
 //! hypervisor can do.
 //!
 //! The best way to pick of each side is chosen with the tuning seeds, and the two are compared with
-//! the others, in pairs by seed.
+//! the others, in pairs by seed. Both choose and judge by the same measure: misses, or, where blocks
+//! are dirty, traffic.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +11,48 @@ use results::stats::{Interval, Mean};
 
 use super::rows::{Condition, KnowledgeRow, Side, Stage};
 
-/// Savings from which on the guest's choice pays: points of all accesses, or percent of the
+/// Savings from which on the guest's choice pays: percentage points of the accesses, or percent of the
 /// traffic to the origin disk.
 pub(super) const POINTS: f64 = 1.0;
 pub(super) const TRAFFIC_PERCENT: f64 = 5.0;
+
+/// By what the ways to pick are judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Measure {
+    Misses,
+    Traffic,
+}
+
+impl Measure {
+    fn of(condition: Condition) -> Self {
+        match condition {
+            Condition::Dirty => Self::Traffic,
+            _ => Self::Misses,
+        }
+    }
+
+    fn cost(self, cost: &Cost) -> f64 {
+        match self {
+            Self::Misses => cost.misses,
+            Self::Traffic => cost.traffic,
+        }
+    }
+
+    fn saved(self, pair: &Pair) -> f64 {
+        match self {
+            Self::Misses => pair.points(),
+            Self::Traffic => pair.traffic(),
+        }
+    }
+
+    /// What must be saved for the guest's choice to pay.
+    fn bar(self) -> f64 {
+        match self {
+            Self::Misses => POINTS,
+            Self::Traffic => TRAFFIC_PERCENT,
+        }
+    }
+}
 
 /// The counts of a shrink that are compared.
 #[derive(Clone, Copy, Debug)]
@@ -74,6 +113,7 @@ pub(super) struct Both {
 /// Both sides under one value of a condition.
 #[derive(Clone, Debug)]
 pub(super) struct Worth {
+    measure: Measure,
     pub(super) value: String,
     /// The best ways to pick.
     pub(super) guest: String,
@@ -92,11 +132,26 @@ pub(super) struct Worth {
 }
 
 impl Worth {
-    /// Whether the guest's choice pays, by the lower bounds of what it saves.
-    pub(super) fn pays(&self) -> bool {
-        let from = |mean: &Mean, bar: f64| mean.bounds.is_some_and(|(low, _)| low >= bar);
-        from(&self.points, POINTS) || from(&self.traffic, TRAFFIC_PERCENT)
+    /// What the guest saves, by the measure of the condition.
+    pub(super) fn saved(&self) -> &Mean {
+        match self.measure {
+            Measure::Misses => &self.points,
+            Measure::Traffic => &self.traffic,
+        }
     }
+
+    /// Whether the guest's choice pays, by the lower bound of what it saves.
+    pub(super) fn pays(&self) -> bool {
+        let bar = self.measure.bar();
+        self.saved().bounds.is_some_and(|(low, _)| low >= bar)
+    }
+}
+
+/// The value at which the guest saves most.
+pub(super) fn most(worths: &[Worth]) -> Option<&Worth> {
+    worths
+        .iter()
+        .max_by(|a, b| a.saved().value.total_cmp(&b.saved().value))
 }
 
 /// What each condition is worth, by value, in the order of the rows.
@@ -113,7 +168,7 @@ pub(super) fn worths(rows: &[KnowledgeRow]) -> Vec<(Condition, Vec<Worth>)> {
     for (condition, value) in values {
         let of_value = |row: &&KnowledgeRow| row.condition == condition && row.value == value;
         let of_value: Vec<_> = compared().filter(of_value).collect();
-        let Some(worth) = worth(value, &of_value) else {
+        let Some(worth) = worth(condition, value, &of_value) else {
             continue;
         };
         match conditions.iter_mut().find(|(of, _)| *of == condition) {
@@ -124,7 +179,7 @@ pub(super) fn worths(rows: &[KnowledgeRow]) -> Vec<(Condition, Vec<Worth>)> {
     conditions
 }
 
-fn worth(value: &str, rows: &[&KnowledgeRow]) -> Option<Worth> {
+fn worth(condition: Condition, value: &str, rows: &[&KnowledgeRow]) -> Option<Worth> {
     let of_side = |side: Side| -> (Option<String>, BTreeMap<u64, Cost>) {
         let of_side = || rows.iter().filter(|row| row.side == side);
         let pick = of_side().next().map(|row| row.pick.clone());
@@ -149,6 +204,7 @@ fn worth(value: &str, rows: &[&KnowledgeRow]) -> Option<Worth> {
         })
     };
     Some(Worth {
+        measure: Measure::of(condition),
         value: value.to_owned(),
         guest: guest?,
         host: host?,
@@ -161,41 +217,43 @@ fn worth(value: &str, rows: &[&KnowledgeRow]) -> Option<Worth> {
     })
 }
 
-/// The pick of a side that costs least with the tuning seeds: misses, or, where blocks are dirty,
-/// traffic. `rows` are of one setting.
+/// The pick of a side that costs least with the tuning seeds. `rows` are of one setting.
 pub(super) fn best(rows: &[&KnowledgeRow], side: Side) -> Option<String> {
     let mut picks: BTreeMap<&str, f64> = BTreeMap::new();
     let is_tuning = |row: &&&KnowledgeRow| row.stage == Stage::Tuning && row.side == side;
     for row in rows.iter().filter(is_tuning) {
-        let cost = Cost::of(row);
-        *picks.entry(&row.pick).or_default() += match row.condition {
-            Condition::Dirty => cost.traffic,
-            _ => cost.misses,
-        };
+        let cost = Measure::of(row.condition).cost(&Cost::of(row));
+        *picks.entry(&row.pick).or_default() += cost;
     }
     let best = picks.into_iter().min_by(|(_, a), (_, b)| a.total_cmp(b));
     best.map(|(pick, _)| pick.to_owned())
 }
 
-/// The smallest value from which on the guest's choice pays at this and all larger ones, with the
-/// 95 % interval over seeds; infinite if it pays at none. For values that are numbers.
+/// The smallest value from which on the guest's choice pays at this and all larger ones; infinite if
+/// it pays at none. Its 95 % interval is that of the smallest value from which on the mean over
+/// resampled seeds reaches the bar. For values that are numbers.
 pub(super) fn crossover(worths: &[Worth]) -> Option<Interval> {
     let values: Vec<f64> = worths
         .iter()
         .map(|worth| worth.value.parse().ok())
         .collect::<Option<_>>()?;
-    let seeds = worths.iter().map(|worth| worth.pairs.len()).min()?;
-    Interval::of(seeds, |drawn| {
-        let mean = |worth: &Worth, of: fn(&Pair) -> f64| {
-            let sum: f64 = drawn.iter().map(|seed| of(&worth.pairs[*seed])).sum();
-            sum / drawn.len() as f64
-        };
-        let pays = |worth: &Worth| {
-            mean(worth, Pair::points) >= POINTS || mean(worth, Pair::traffic) >= TRAFFIC_PERCENT
-        };
+    let from = |pays: &dyn Fn(&Worth) -> bool| {
         let paying = worths.iter().rev().take_while(|worth| pays(worth)).count();
         let first = values.len() - paying;
         values.get(first).copied().unwrap_or(f64::INFINITY)
+    };
+    let seeds = worths.iter().map(|worth| worth.pairs.len()).min()?;
+    let of_means = Interval::of(seeds, |drawn| {
+        from(&|worth: &Worth| {
+            let saved = drawn
+                .iter()
+                .map(|seed| worth.measure.saved(&worth.pairs[*seed]));
+            saved.sum::<f64>() / drawn.len() as f64 >= worth.measure.bar()
+        })
+    })?;
+    Some(Interval {
+        value: from(&Worth::pays),
+        ..of_means
     })
 }
 
@@ -293,14 +351,22 @@ mod tests {
     }
 
     #[test]
-    fn five_percent_of_the_traffic_pay_without_a_point() {
+    fn five_percent_of_the_traffic_pay_where_blocks_are_dirty() {
         let mut rows = rows([0, 5, 5]);
-        for row in rows.iter_mut().filter(|row| row.value == "20") {
-            row.origin_writes = if row.side == Side::Guest { 100 } else { 200 };
+        for row in &mut rows {
+            if row.value == "20" {
+                row.origin_writes = if row.side == Side::Guest { 100 } else { 200 };
+            }
+        }
+        assert!(!worths(&rows)[0].1[2].pays(), "misses are the measure");
+        for row in &mut rows {
+            row.condition = Condition::Dirty;
         }
         let worths = worths(&rows);
-        assert!(worths[0].1[2].pays());
-        assert_eq!(crossover(&worths[0].1).unwrap().value, 20.0);
+        let worths = &worths[0].1;
+        assert!(worths[2].pays());
+        assert_eq!(crossover(worths).unwrap().value, 20.0);
+        assert_eq!(most(worths).unwrap().value, "20");
     }
 
     #[test]
