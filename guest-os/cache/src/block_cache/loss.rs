@@ -138,7 +138,15 @@ impl Core {
         if version.is_slot_gone {
             self.free_record(slot);
         } else if version.owns_slot {
-            self.free_record(slot);
+            self.give_back(slot);
+        }
+    }
+
+    /// A version that owned a slot has left it: the slot goes back to the cache, unless an older
+    /// version is pinned there.
+    pub fn give_back(&mut self, slot: u32) {
+        self.free_record(slot);
+        if !self.dirty.is_owned(slot) {
             self.grow(slot);
         }
     }
