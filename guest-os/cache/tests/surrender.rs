@@ -298,6 +298,22 @@ fn a_slot_stays_with_a_version_that_cannot_be_written_back() {
     }
 }
 
+/// A block leaves its slot and comes back, and then the read fails for which it came first.
+#[test]
+fn a_read_that_fails_leaves_a_later_one_the_slot() {
+    for (seed, config) in (0..).zip(some_configs()) {
+        let mut run = open_with_one_slot(config, seed);
+        fail(&run, &run.world.origin, Kind::Read);
+        run.read(1);
+        run.write(0, false);
+        run.read(1);
+        run.world.finish();
+        run.world.origin.heal();
+        run.read(2);
+        run.check_all();
+    }
+}
+
 /// A read under way may give what the origin disk has, and nothing is lost.
 #[test]
 fn a_read_during_a_discard_survives_the_loss_of_its_slot() {

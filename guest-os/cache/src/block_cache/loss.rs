@@ -77,9 +77,10 @@ impl Core {
         if self.locks.is_void(lock) {
             return;
         }
-        // Even if the block has left the slot since, others may have come for it before.
-        self.locks.void_block(slot, block, lock);
-        if self.cache.find(block) == Some(slot) {
+        // Even if the block has left the slot since, others may have come for it before. If it
+        // has come back after that, it is not this one.
+        let is_same = self.locks.void_block(slot, block, lock);
+        if is_same && self.cache.find(block) == Some(slot) {
             self.outdate(slot, block);
             self.cache.discard(block);
             self.free_record(slot);
