@@ -209,6 +209,13 @@ fn ordered_configs() -> impl Iterator<Item = Config> {
     some_configs().filter(|it| matches!(it.write, WritePolicy::Ordered | WritePolicy::Journaled))
 }
 
+fn open_with_one_slot(config: Config, seed: u64) -> Run {
+    let first = guest_cache::metadata::region_blocks(VSSD_BLOCKS);
+    let mut run = open(config, seed);
+    run.revoke((first + 1..VSSD_BLOCKS).collect(), 0);
+    run
+}
+
 /// All requests of a kind fail until the disk is healed.
 fn fail(run: &Run, disk: &Disk, kind: Kind) {
     run.model.borrow_mut().faulty = true;
@@ -222,10 +229,8 @@ fn fail(run: &Run, disk: &Disk, kind: Kind) {
 /// Two writes of a block wait in memory for an origin disk that fails.
 #[test]
 fn a_write_that_fails_does_not_take_a_later_one_with_it() {
-    let first = guest_cache::metadata::region_blocks(VSSD_BLOCKS);
     for (seed, config) in (0..).zip(ordered_configs().flat_map(|config| [config; 8])) {
-        let mut run = open(config, seed);
-        run.revoke((first + 1..VSSD_BLOCKS).collect(), 0);
+        let mut run = open_with_one_slot(config, seed);
         run.write(1, false);
         run.world.finish();
         fail(&run, &run.world.origin, Kind::Write);
@@ -270,6 +275,41 @@ fn a_block_that_is_lost_because_it_cannot_be_read_stays_lost() {
         run.write_back();
         run.world.finish();
         assert_eq!(run.cache.stats().lost, 1);
+        run.check_all();
+    }
+}
+
+/// The write that is to take it from another block is replaced by a later one, and what
+/// is in the slot cannot be written back.
+#[test]
+fn a_slot_stays_with_a_version_that_cannot_be_written_back() {
+    for (seed, config) in (0..).zip(ordered_configs()) {
+        let mut run = open_with_one_slot(config, seed);
+        run.write(0, false);
+        run.world.finish();
+        fail(&run, &run.world.origin, Kind::Write);
+        run.write(1, false);
+        // The later write is of another epoch.
+        run.write_back();
+        run.write(1, false);
+        run.world.finish();
+        run.read(2);
+        run.check_all();
+    }
+}
+
+/// A block leaves its slot and comes back, and then the read fails for which it came first.
+#[test]
+fn a_read_that_fails_leaves_a_later_one_the_slot() {
+    for (seed, config) in (0..).zip(some_configs()) {
+        let mut run = open_with_one_slot(config, seed);
+        fail(&run, &run.world.origin, Kind::Read);
+        run.read(1);
+        run.write(0, false);
+        run.read(1);
+        run.world.finish();
+        run.world.origin.heal();
+        run.read(2);
         run.check_all();
     }
 }

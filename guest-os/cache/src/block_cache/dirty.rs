@@ -256,6 +256,12 @@ impl Dirty {
         versions.any(|version| version.is_valid)
     }
 
+    /// Whether a version in a slot owns it, and the slot was not revoked since.
+    pub fn is_owned(&self, slot: u32) -> bool {
+        let mut versions = self.in_slot_range(slot).map(|(_, id)| &self.versions[id]);
+        versions.any(|version| version.owns_slot && !version.is_slot_gone)
+    }
+
     /// Whether a slot was revoked while a transfer has its data in memory: until they are on
     /// the origin, or lost, the record of the slot is the only trace of them.
     pub fn is_leaving(&self, slot: u32) -> bool {

@@ -159,8 +159,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         }
         let slot = core.dirty.move_to_memory(id, data);
         if let (Some(slot), true) = (slot, owns_slot) {
-            core.free_record(slot);
-            core.grow(slot);
+            core.give_back(slot);
         }
         if let Some(epoch) = request.job.epoch.take() {
             core.dirty.end_write(epoch);

@@ -215,32 +215,46 @@ impl LockQueues {
     /// The slot has been taken away: the locks in its queue are void, except the one whose
     /// request took it.
     pub fn void(&mut self, slot: u32, except: Option<LockId>) {
-        self.void_those(slot, except, |_| true);
-    }
-
-    /// The slot does not have `block`: the locks for that block are void. Those of requests
-    /// that fill the slot with another block are not.
-    pub fn void_block(&mut self, slot: u32, block: u32, except: LockId) {
-        self.void_those(slot, Some(except), |first| first == Resource::Block(block));
-    }
-
-    /// Voids locks in the queue of a slot, by their first resource.
-    fn void_those(
-        &mut self,
-        slot: u32,
-        except: Option<LockId>,
-        is_void: impl Fn(Resource) -> bool,
-    ) {
         let ends = self.queues.get(&Resource::Slot(slot));
         let mut index = ends.map_or(NONE, |ends| ends.first);
         while index != NONE {
             let Link { lock, after, .. } = self.links[index as usize];
-            let [first, ..] = self.locks[lock as usize].links;
-            if except != Some(LockId(lock)) && is_void(self.links[first as usize].resource) {
+            if except != Some(LockId(lock)) {
                 self.locks[lock as usize].is_void = true;
             }
             index = after;
         }
+    }
+
+    /// The slot does not have `block`: the other locks for that block are void, up to one for
+    /// another block. Behind that, the block has come in again, and the request that brings it
+    /// must not be void: it has to write back what it replaces. Returns whether the queue ends
+    /// before such a lock.
+    pub fn void_block(&mut self, slot: u32, block: u32, holder: LockId) -> bool {
+        let links = self.locks[holder.0 as usize].links;
+        let mut links = links.into_iter().filter(|&link| link != NONE);
+        let own = links.find(|&link| self.links[link as usize].resource == Resource::Slot(slot));
+        let Some(own) = own.map(|link| self.links[link as usize]) else {
+            return true;
+        };
+        self.void_while(own.before, block, |link| link.before);
+        self.void_while(own.after, block, |link| link.after) == NONE
+    }
+
+    /// Voids locks from a link of a slot's queue on, up to one that is not for `block`. Returns
+    /// the link of that one, if there is one.
+    fn void_while(&mut self, mut index: u32, block: u32, next: impl Fn(&Link) -> u32) -> u32 {
+        while index != NONE {
+            let link = self.links[index as usize];
+            let lock = &mut self.locks[link.lock as usize];
+            let [first, ..] = lock.links;
+            if self.links[first as usize].resource != Resource::Block(block) {
+                break;
+            }
+            lock.is_void = true;
+            index = next(&link);
+        }
+        index
     }
 
     /// Bytes of heap.

@@ -77,9 +77,10 @@ impl Core {
         if self.locks.is_void(lock) {
             return;
         }
-        // Even if the block has left the slot since, others may have come for it before.
-        self.locks.void_block(slot, block, lock);
-        if self.cache.find(block) == Some(slot) {
+        // Even if the block has left the slot since, others may have come for it before. If it
+        // has come back after that, it is not this one.
+        let is_same = self.locks.void_block(slot, block, lock);
+        if is_same && self.cache.find(block) == Some(slot) {
             self.outdate(slot, block);
             self.cache.discard(block);
             self.free_record(slot);
@@ -138,7 +139,15 @@ impl Core {
         if version.is_slot_gone {
             self.free_record(slot);
         } else if version.owns_slot {
-            self.free_record(slot);
+            self.give_back(slot);
+        }
+    }
+
+    /// A version that owned a slot has left it: the slot goes back to the cache, unless an older
+    /// version is pinned there.
+    pub fn give_back(&mut self, slot: u32) {
+        self.free_record(slot);
+        if !self.dirty.is_owned(slot) {
             self.grow(slot);
         }
     }
