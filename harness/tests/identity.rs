@@ -220,6 +220,7 @@ fn replays_count_the_same_on_both() {
         "close",
         "cache evict=lru write=write-back fresh=true memory=1000 share=reads",
         "replay workload=zipf:0.9 span=50000 writes=20 count=40000 every=5000",
+        "write-back",
         "close",
         "cache evict=lru write=write-through fresh=true clean-first=true",
         "replay workload=zipf:0.9 first=1000 span=50000 count=40000 every=5000",

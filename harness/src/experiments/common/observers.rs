@@ -92,9 +92,9 @@ pub(crate) fn measure(
 }
 
 /// What each observer costs: medians over the repetitions.
-pub(crate) fn table(costs: &[ObserverRow]) -> Table {
+pub(crate) fn table<'a>(costs: impl IntoIterator<Item = &'a ObserverRow>) -> Table {
     let mut by_observer: BTreeMap<&str, Vec<&ObserverRow>> = BTreeMap::new();
-    for cost in costs.iter().filter(|cost| cost.requests > 0) {
+    for cost in costs.into_iter().filter(|cost| cost.requests > 0) {
         by_observer.entry(&cost.observer).or_default().push(cost);
     }
     let bytes_per_block =

@@ -7,22 +7,26 @@ use results::stats::Mean;
 use results::table::{Table, or_dash, yes};
 use results::verdict::{Measured, Verdict};
 
-use super::rows::{Condition, KnowledgeRow, KnowledgeTimingRow, Side, Stage};
+use super::rows::{Condition, KnowledgeRow, KnowledgeTimingRow, KnowledgeTrackerRow, Side, Stage};
 use super::worth::{Both, Worth, crossover, most, worths};
-use crate::experiments::common::observers::{self, ObserverRow};
+use crate::experiments::common::observers;
 
 /// Judges the rows.
 pub(crate) fn judge(
     rows: &[KnowledgeRow],
     timing: &[KnowledgeTimingRow],
-    tracking: &[ObserverRow],
+    tracking: &[KnowledgeTrackerRow],
 ) -> Verdict {
     let worths = worths(rows);
     let tables = worths
         .iter()
         .map(|(condition, worths)| table(*condition, worths));
     let tables: Vec<_> = tables
-        .chain([ways(rows), costs(timing), observers::table(tracking)])
+        .chain([
+            ways(rows),
+            costs(timing),
+            observers::table(tracking.iter().map(|row| &row.0)),
+        ])
         .collect();
     Verdict::new("What the guest's knowledge is worth")
         .require(

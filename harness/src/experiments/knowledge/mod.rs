@@ -23,11 +23,10 @@ use results::store::RunFolder;
 use results::verdict::Verdict;
 
 use crate::experiments::common::lab::Lab;
-use crate::experiments::common::observers::ObserverRow;
 use crate::experiments::common::on_twins::{Counted, OnTwins};
 use crate::experiments::common::swept::Swept;
 use crate::experiments::experiment::{Experiment, Needs};
-use rows::{KnowledgeRow, KnowledgeTimingRow};
+use rows::{KnowledgeRow, KnowledgeTimingRow, KnowledgeTrackerRow};
 
 pub(crate) struct Knowledge;
 
@@ -38,7 +37,11 @@ impl Experiment for Knowledge {
     const NEEDS: Needs = Needs::Guest;
 
     type Params = Params;
-    type Rows = (Vec<KnowledgeRow>, Vec<KnowledgeTimingRow>, Vec<ObserverRow>);
+    type Rows = (
+        Vec<KnowledgeRow>,
+        Vec<KnowledgeTimingRow>,
+        Vec<KnowledgeTrackerRow>,
+    );
 
     fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
         run::run(params, lab, folder)

@@ -6,6 +6,8 @@ use results::row::Row;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::experiments::common::observers::ObserverRow;
+
 /// What the guest knows and the hypervisor cannot see.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
@@ -197,4 +199,14 @@ pub(crate) struct KnowledgeTimingRow {
 
 impl Row for KnowledgeTimingRow {
     const FILE: &'static str = "knowledge_timing.csv";
+}
+
+/// One row for each repetition of a measurement that feeds the requests of the workload to a tracker
+/// of the backend.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub(crate) struct KnowledgeTrackerRow(pub(super) ObserverRow);
+
+impl Row for KnowledgeTrackerRow {
+    const FILE: &'static str = "knowledge_trackers.csv";
 }

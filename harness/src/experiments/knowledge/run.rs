@@ -15,7 +15,7 @@ use workloads::pattern::derive_seed;
 
 use super::input::Input;
 use super::params::Params;
-use super::rows::{KnowledgeRow, Side, Stage};
+use super::rows::{KnowledgeRow, KnowledgeTrackerRow, Side, Stage};
 use super::setting::{Picker, Setting};
 use super::trial::Trial;
 use super::worth::best;
@@ -44,7 +44,7 @@ pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<
     }
     if lab.is_timed() {
         for cost in tracking(params, lab)? {
-            folder.append(&cost)?;
+            folder.append(&KnowledgeTrackerRow(cost))?;
         }
     }
     let rows = on_twins(params, &input, &tuning, folder, &bar)?;
