@@ -115,12 +115,12 @@ impl fmt::Display for Side {
 )]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Stage {
-    /// To choose the best way of each side.
+    /// The choice of the best way of each side.
     Tuning,
-    /// To compare the two, with other seeds.
+    /// The comparison of the two.
     #[default]
     Comparison,
-    /// To repeat one of the tuning under QEMU.
+    /// One of the tuning, under QEMU.
     Repetition,
 }
 
@@ -129,7 +129,7 @@ pub(crate) enum Stage {
 pub(crate) struct KnowledgeRow {
     /// Where the row was counted: `twin`, or `qemu` for those that repeat one.
     pub transport: String,
-    /// What the shrink is for: `tuning`, `comparison` or `repetition`.
+    /// What the shrink is for.
     pub stage: Stage,
     /// What varies.
     pub condition: Condition,

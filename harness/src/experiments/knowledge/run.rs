@@ -138,12 +138,14 @@ fn on_twins(
         }
     });
     let rows = rows.into_inner().expect("no holder panicked");
-    let rows: Vec<KnowledgeRow> = rows.into_values().collect::<Result<_>>()?;
-    for row in &rows {
-        folder.append(row)?;
+    let mut recorded = Vec::with_capacity(trials.len());
+    for row in rows.into_values() {
+        let row = row?;
+        folder.append(&row)?;
+        recorded.push(row);
     }
     interrupt::check()?;
-    Ok(rows)
+    Ok(recorded)
 }
 
 /// What is counted on a twin, whose times mean nothing.
