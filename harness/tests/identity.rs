@@ -105,8 +105,15 @@ fn eviction_is_the_same_on_both() {
 #[test]
 fn overhead_is_the_same_on_both() {
     // The time budget of the ablation must not decide which sizes are counted.
-    let all_sizes = ["--set", "ablation_budget_s=3600"];
-    same_on_both_with("overhead", &all_sizes, &["overhead.csv"]);
+    let sizes = [
+        "--set",
+        "ablation_budget_s=3600",
+        "--set",
+        r#"sizes=["64MiB", "256MiB", "1GiB"]"#,
+        "--set",
+        "repetitions=1",
+    ];
+    same_on_both_with("overhead", &sizes, &["overhead.csv"]);
 }
 
 #[test]
@@ -116,10 +123,18 @@ fn blockcache_is_the_same_on_both() {
 
 #[test]
 fn shrinkcache_is_the_same_on_both() {
-    same_on_both(
-        "shrinkcache",
-        &["shrinkcache.csv", "shrinkcache_resizes.csv"],
-    );
+    let fewer = [
+        "--set",
+        "warmup=5000",
+        "--set",
+        "before=2500",
+        "--set",
+        "shrunk=5000",
+        "--set",
+        "grown=5000",
+    ];
+    let files = ["shrinkcache.csv", "shrinkcache_resizes.csv"];
+    same_on_both_with("shrinkcache", &fewer, &files);
 }
 
 fn vm_host() -> VmHost {
@@ -180,7 +195,7 @@ fn every_picker_and_workload_counts_the_same_on_both() {
 /// the same on both.
 #[test]
 fn replays_count_the_same_on_both() {
-    const ACCESSES: u32 = 30_000;
+    const ACCESSES: u32 = 20_000;
     let folder = tempfile::tempdir().unwrap();
     let trace = folder.path().join("trace");
     let mut bytes = vec![0; 4096];
@@ -210,24 +225,24 @@ fn replays_count_the_same_on_both() {
     let mut bench = vm_host().start(disks).unwrap();
     let script = [
         "cache evict=s3-fifo write=write-back fresh=true",
-        "replay workload=zipf:0.9 span=50000 writes=30 count=40000 every=5000 flush=500",
+        "replay workload=zipf:0.9 span=50000 writes=30 count=20000 every=5000 flush=500",
         "replay trace=true span=55000 every=10000 depth=7",
         "write-back",
         "close",
         "cache evict=arc write=write-through promote=2 bypass=64 fresh=true",
-        "replay workload=gaussian:100000,4000 seed=3 writes=50 count=40000 every=7000 depth=100",
+        "replay workload=gaussian:100000,4000 seed=3 writes=50 count=20000 every=7000 depth=100",
         "replay workload=sequential start=5000 count=3000",
         "close",
         "cache evict=lru write=write-back fresh=true memory=1000 share=reads",
-        "replay workload=zipf:0.9 span=50000 writes=20 count=40000 every=5000",
+        "replay workload=zipf:0.9 span=50000 writes=20 count=20000 every=5000",
         "write-back",
         "close",
         "cache evict=lru write=write-through fresh=true clean-first=true",
-        "replay workload=zipf:0.9 first=1000 span=50000 count=40000 every=5000",
+        "replay workload=zipf:0.9 first=1000 span=50000 count=20000 every=5000",
         "advise advice=needed first=1000 count=9000",
         "discard first=500 count=1000",
         "discard first=9500 count=10 device=true",
-        "replay workload=zipf:0.9 first=1000 span=50000 seed=2 count=40000 every=5000",
+        "replay workload=zipf:0.9 first=1000 span=50000 seed=2 count=20000 every=5000",
         "close",
     ];
     for line in script {

@@ -8,7 +8,7 @@ use results::table::{Table, or_dash, yes};
 use results::verdict::{Measured, Verdict};
 
 use super::rows::{Condition, KnowledgeRow, KnowledgeTimingRow, KnowledgeTrackerRow, Side, Stage};
-use super::worth::{Both, Worth, crossover, most, worths};
+use super::worth::{Both, Measure, OfCondition, Worth, best, crossover, most, values, worths};
 use crate::experiments::common::observers;
 
 /// Judges the rows.
@@ -18,10 +18,9 @@ pub(crate) fn judge(
     tracking: &[KnowledgeTrackerRow],
 ) -> Verdict {
     let worths = worths(rows);
-    let tables = worths
+    let tables: Vec<_> = worths
         .iter()
-        .map(|(condition, worths)| table(*condition, worths));
-    let tables: Vec<_> = tables
+        .map(table)
         .chain([
             ways(rows),
             costs(timing),
@@ -30,8 +29,8 @@ pub(crate) fn judge(
         .collect();
     Verdict::new("What the guest's knowledge is worth")
         .require(
-            "Under every value of a condition, all ways to pick had the same tuning seeds, and the best of each side \
-             the same other seeds.",
+            "Under every value of a condition, all ways to pick had the same tuning seeds, and the best of each side, \
+             by misses and by traffic, the same other seeds.",
             pairing(rows),
         )
         .require(
@@ -53,7 +52,7 @@ pub(crate) fn judge(
              origin disk.",
             transports(rows),
         )
-        .findings(worths.iter().map(|(condition, worths)| sentence(*condition, worths)))
+        .findings(worths.iter().map(sentence))
         .tables(tables)
 }
 
@@ -78,20 +77,26 @@ fn pairing(rows: &[KnowledgeRow]) -> Option<Measured> {
         && of(Stage::Comparison).all(|(_, seeds)| seeds == others)
         && tuning.is_disjoint(others);
     let is_once = seeds.values().map(BTreeSet::len).sum::<usize>() == shrinks;
-    let mut sides: BTreeMap<(Condition, &str), Vec<Side>> = BTreeMap::new();
-    for ((_, condition, value, side, _), _) in of(Stage::Comparison) {
-        sides.entry((*condition, value)).or_default().push(*side);
-    }
-    let are_two = sides
-        .values()
-        .all(|sides| *sides == [Side::Guest, Side::Host]);
+    let values = values(rows);
+    let are_best = values.iter().all(|(condition, value)| {
+        let of_value = |row: &&KnowledgeRow| row.condition == *condition && row.value == *value;
+        let of_value: Vec<_> = rows.iter().filter(of_value).collect();
+        [Side::Guest, Side::Host].into_iter().all(|side| {
+            Measure::ALL.into_iter().all(|measure| {
+                best(&of_value, side, measure).is_some_and(|best| {
+                    seeds.contains_key(&(Stage::Comparison, *condition, *value, side, &*best))
+                })
+            })
+        })
+    });
     Some(Measured::new(
-        is_equal && is_once && are_two,
+        is_equal && is_once && are_best,
         format!(
-            "{shrinks} shrinks: {} ways with {} tuning seeds, and the best two under each of {} values with {} others.",
+            "{shrinks} shrinks: {} ways with {} tuning seeds, and the best {} under {} values with {} others.",
             of(Stage::Tuning).count(),
             tuning.len(),
-            sides.len(),
+            of(Stage::Comparison).count(),
+            values.len(),
             others.len()
         ),
     ))
@@ -117,9 +122,9 @@ fn transports(rows: &[KnowledgeRow]) -> Option<Measured> {
     })
 }
 
-/// What a condition is worth, in a sentence.
-fn sentence(condition: Condition, worths: &[Worth]) -> String {
-    let what = match condition {
+/// What a condition is worth, in a sentence or two.
+fn sentence(of: &OfCondition) -> String {
+    let what = match of.condition {
         Condition::Memory => "Memory above the vSSD",
         Condition::Policy => "The policy of the guest's cache",
         Condition::Files => "Temporary files without DISCARD",
@@ -131,70 +136,102 @@ fn sentence(condition: Condition, worths: &[Worth]) -> String {
         Condition::Pinned => "Announced blocks",
         Condition::Dirty => "Dirty blocks",
     };
-    let unit = condition
+    let unit = of
+        .condition
         .unit()
         .map_or(String::new(), |unit| format!(" {unit}"));
-    let saved = |of: &Worth| {
-        format!(
-            "{}{unit}: {} points of the accesses and {} % of the origin traffic (`{}` against `{}`)",
-            of.value,
-            of.points.text(2),
-            of.traffic.text(1),
-            of.guest,
-            of.host
-        )
+    let paying = Measure::ALL.map(|measure| paying(of.by(measure), &unit));
+    let pays = match paying {
+        [None, None] => "the guest's choice pays at no value".to_owned(),
+        [misses, traffic] => {
+            let or_never = |from: Option<String>| from.unwrap_or_else(|| "at no value".to_owned());
+            format!(
+                "by misses, the guest's choice pays {}; by origin traffic, {}",
+                or_never(misses),
+                or_never(traffic)
+            )
+        }
     };
-    let most = most(worths).map_or(String::new(), |most| {
-        let what = if most.saved().value > 0.0 {
-            "It saves most at"
-        } else {
-            "It saves nothing; least is lost at"
-        };
-        format!(" {what} {}.", saved(most))
-    });
-    let paying: Vec<&Worth> = worths.iter().filter(|worth| worth.pays()).collect();
+    let most: Vec<String> = Measure::ALL
+        .into_iter()
+        .filter_map(|measure| most(of.by(measure)))
+        .map(|most| saved(most, &unit))
+        .collect();
+    format!("{what}: {pays}. At best it saves {}.", most.join(", and "))
+}
+
+/// What is saved under a value by its measure, and by which ways to pick.
+fn saved(of: &Worth, unit: &str) -> String {
+    let amount = match of.measure {
+        Measure::Misses => format!("{} points of the accesses", of.points.text(2)),
+        Measure::Traffic => format!("{} % of the origin traffic", of.traffic.text(1)),
+    };
+    let Worth {
+        value, guest, host, ..
+    } = of;
+    format!("{amount} with {value}{unit} (`{guest}` against `{host}`)")
+}
+
+/// From which value on it pays, or with which; none where it never does.
+fn paying(worths: &[Worth], unit: &str) -> Option<String> {
+    let paying: Vec<_> = worths.iter().filter(|worth| worth.pays()).collect();
     if paying.is_empty() {
-        return format!("{what}: the guest's choice pays at no value.{most}");
+        return None;
     }
-    let from = match crossover(worths) {
+    let end = |value: f64| {
+        if value.is_finite() {
+            value.to_string()
+        } else {
+            "nowhere".to_owned()
+        }
+    };
+    match crossover(worths) {
         Some(interval) if interval.value.is_finite() => {
-            let end = |value: f64| {
-                if value.is_finite() {
-                    value.to_string()
-                } else {
-                    "nowhere".to_owned()
-                }
-            };
             let bounds = interval.bounds.map_or(String::new(), |(low, high)| {
                 format!(", 95 % interval {} to {}", end(low), end(high))
             });
-            format!("from {}{unit} on{bounds}", interval.value)
+            Some(format!("from {}{unit} on{bounds}", interval.value))
         }
         _ => {
             let values: Vec<_> = paying.iter().map(|worth| worth.value.as_str()).collect();
-            format!("with {}{unit}", values.join(", "))
+            Some(format!("with {}{unit}", values.join(", ")))
         }
-    };
-    format!("{what}: the guest's choice pays {from}.{most}")
+    }
 }
 
-fn table(condition: Condition, worths: &[Worth]) -> Table {
+/// A row for each value, and two where the best by traffic are others than the best by misses.
+fn table(of: &OfCondition) -> Table {
     let pair = |both: &Both| format!("{:.2} / {:.2}", both.guest.value, both.host.value);
+    let mut rows: Vec<(&str, &Worth, bool)> = Vec::new();
+    for (misses, traffic) in of.misses.iter().zip(&of.traffic) {
+        if (&misses.guest, &misses.host) == (&traffic.guest, &traffic.host) {
+            rows.push(("both", misses, misses.pays() || traffic.pays()));
+        } else {
+            rows.push(("misses", misses, misses.pays()));
+            rows.push(("traffic", traffic, traffic.pays()));
+        }
+    }
     Table::of(
-        format!("Worth of the guest's choice: {condition}"),
-        worths,
+        format!("Worth of the guest's choice: {}", of.condition),
+        &rows,
         &[
-            ("value", &|of| of.value.clone()),
-            ("best guest", &|of| of.guest.clone()),
-            ("best host", &|of| of.host.clone()),
-            ("misses, guest / host (%)", &|of| pair(&of.misses)),
-            ("saved (points)", &|of| of.points.text(2)),
-            ("saved of the origin traffic (%)", &|of| of.traffic.text(1)),
-            ("written to the origin (% of the accesses)", &|of| {
-                pair(&of.written)
+            ("value", &|(_, of, _)| of.value.clone()),
+            ("best by", &|(by, ..)| (*by).to_owned()),
+            ("best guest", &|(_, of, _)| of.guest.clone()),
+            ("best host", &|(_, of, _)| of.host.clone()),
+            ("misses, guest / host (%)", &|(_, of, _)| pair(&of.misses)),
+            ("saved (points)", &|(_, of, _)| of.points.text(2)),
+            ("saved of the origin traffic (%)", &|(_, of, _)| {
+                of.traffic.text(1)
             }),
-            ("recovery (% of the accesses)", &|of| pair(&of.recovery)),
-            ("pays", &|of| yes(of.pays())),
+            (
+                "written to the origin (% of the accesses)",
+                &|(_, of, _)| pair(&of.written),
+            ),
+            ("recovery (% of the accesses)", &|(_, of, _)| {
+                pair(&of.recovery)
+            }),
+            ("pays", &|(.., pays)| yes(*pays)),
         ],
     )
 }
@@ -309,10 +346,10 @@ mod tests {
             panic!("{:?}", verdict.findings);
         };
         let parts = [
-            "pays from 10 % of the working set in memory on",
-            "It saves most at 10 % of the working set in memory: 10.00 [10.00, 10.00] points",
-            "25.0 [25.0, 25.0] % of the origin traffic",
-            "(`reads` against `lru`)",
+            "by misses, the guest's choice pays from 10 % of the working set in memory on",
+            "by origin traffic, from 10 % of the working set in memory on",
+            "At best it saves 10.00 [10.00, 10.00] points of the accesses with 10 % of the working set in memory \
+             (`reads` against `lru`), and 25.0 [25.0, 25.0] % of the origin traffic with 10 %",
         ];
         for part in parts {
             assert!(finding.contains(part), "{finding}");
@@ -333,7 +370,7 @@ mod tests {
     #[test]
     fn every_kind_of_fault_is_seen() {
         type Fault = fn(&mut Vec<KnowledgeRow>);
-        let faults: [(&str, Fault); 8] = [
+        let faults: [(&str, Fault); 9] = [
             ("a missing tuning seed", |rows| drop(rows.remove(1))),
             ("a missing seed", |rows| drop(rows.remove(9))),
             ("a seed twice", |rows| rows.push(rows[9].clone())),
@@ -342,6 +379,16 @@ mod tests {
                 for row in of_host.filter(|row| row.seed == 5) {
                     row.pick = "clock".to_owned();
                 }
+            }),
+            ("another way that is best", |rows| {
+                let of_tuning = rows.iter().filter(|row| row.stage == Stage::Tuning);
+                let others = of_tuning.map(|row| KnowledgeRow {
+                    pick: format!("{}-better", row.pick),
+                    origin_reads: 0,
+                    ..row.clone()
+                });
+                let others: Vec<_> = others.collect();
+                rows.extend(others);
             }),
             ("a failed access", |rows| rows[2].failed = 1),
             ("an access that is not counted", |rows| rows[2].hits -= 1),

@@ -9,27 +9,22 @@ use results::chart::sheet::{BLUE, GREY, Mark, VERMILLION};
 use results::stats::{Interval, Mean};
 
 use super::rows::{Condition, KnowledgeRow};
-use super::worth::{POINTS, TRAFFIC_PERCENT, Worth, crossover, most, worths};
+use super::worth::{Measure, OfCondition, Worth, crossover, most, worths};
 
 /// A figure of all conditions and one for each; none without rows.
 pub(crate) fn draw(rows: &[KnowledgeRow]) -> Result<Vec<Drawing>> {
     let worths = worths(rows);
-    let each = worths
-        .iter()
-        .map(|(condition, worths)| of(*condition, worths));
+    let each = worths.iter().map(of);
     plot::draw(std::iter::once(all(&worths)).chain(each))
 }
 
 /// By condition, what the guest saves where it saves most, and from where on it pays.
-fn all(worths: &[(Condition, Vec<Worth>)]) -> Plot {
-    let saved = |of: fn(&Worth) -> &Mean| {
-        let most = worths
-            .iter()
-            .enumerate()
-            .filter_map(move |(row, (_, worths))| {
-                let most = most(worths)?;
-                Some((row as f64, *of(most)))
-            });
+fn all(worths: &[OfCondition]) -> Plot {
+    let saved = |measure: Measure| {
+        let most = worths.iter().enumerate().filter_map(move |(row, of)| {
+            let most = most(of.by(measure))?;
+            Some((row as f64, *most.saved()))
+        });
         let mut series = Series::new("saved at the best value", (BLUE, Mark::Full));
         let mut marks = Vec::new();
         for (row, mean) in most {
@@ -40,13 +35,17 @@ fn all(worths: &[(Condition, Vec<Worth>)]) -> Plot {
         }
         series.marks(marks)
     };
-    let bar = |at: f64| Series::new("bar", (GREY, Mark::Hollow)).vertical(at);
-    let names = worths.iter().map(|(condition, worths)| {
-        let from = match crossover(worths) {
-            Some(interval) if interval.value.is_finite() => from(&interval),
-            _ => paying(worths),
-        };
-        format!("{condition}: {from}")
+    let panel = |measure: Measure| {
+        let bar = Series::new("bar", (GREY, Mark::Hollow)).vertical(measure.bar());
+        [bar, saved(measure)]
+    };
+    let names = worths.iter().map(|of| {
+        let [misses, traffic] = Measure::ALL.map(|measure| pays(of.by(measure)));
+        if misses == traffic {
+            format!("{}: {misses}", of.condition)
+        } else {
+            format!("{}: {misses}; {traffic}", of.condition)
+        }
     });
     Plot::new(
         "knowledge_worth",
@@ -54,15 +53,25 @@ fn all(worths: &[(Condition, Vec<Worth>)]) -> Plot {
         Scale::linear("Saved by the guest's choice"),
         Scale::names("", names).without_grid(),
     )
-    .subtitle("Each condition with the value from which on, or at which, the guest's choice pays")
+    .subtitle(
+        "Each condition with the value from which on, or at which, the guest's choice pays: by misses; by traffic",
+    )
     .caption(
         "What the best choice of the guest saves over the best of the host after a shrink, at the value of the \
-         condition where it saves most, with its 95 % interval over the seeds. The grey lines are the bars: one point \
-         of the accesses, by which all but `dirty` are judged, and 5 % of the traffic to the origin disk. Numbers in brackets are the 95 % interval of the \
-         crossover.",
+         condition where it saves most, with its 95 % interval over the seeds. The best of each side are chosen by \
+         misses on the left, by origin traffic on the right. The grey lines are the bars: one point of the accesses, \
+         and 5 % of the traffic to the origin disk. Numbers in brackets are the 95 % interval of the crossover.",
     )
-    .panel("Misses (points of the accesses)", [bar(POINTS), saved(|of| &of.points)])
-    .panel("Origin traffic (%)", [bar(TRAFFIC_PERCENT), saved(|of| &of.traffic)])
+    .panel("Misses (points of the accesses)", panel(Measure::Misses))
+    .panel("Origin traffic (%)", panel(Measure::Traffic))
+}
+
+/// From which value on it pays by a measure, in short, or at which.
+fn pays(worths: &[Worth]) -> String {
+    match crossover(worths) {
+        Some(interval) if interval.value.is_finite() => from(&interval),
+        _ => paying(worths),
+    }
 }
 
 /// From which value on it pays, in short; there is one.
@@ -100,7 +109,12 @@ fn paying(worths: &[Worth]) -> String {
 }
 
 /// Misses of the best of each side, and beside them what the guest saves.
-fn of(condition: Condition, worths: &[Worth]) -> Plot {
+fn of(of: &OfCondition) -> Plot {
+    let OfCondition {
+        condition,
+        misses,
+        traffic,
+    } = of;
     let (stem, title) = match condition {
         Condition::Memory => ("knowledge_memory", "memory above the vSSD"),
         Condition::Policy => ("knowledge_policy", "the policy of its cache"),
@@ -114,41 +128,46 @@ fn of(condition: Condition, worths: &[Worth]) -> Plot {
         Condition::Dirty => ("knowledge_dirty", "dirty blocks"),
     };
     let title = format!("Worth of the guest's choice: {title}");
-    let numbers: Option<Vec<f64>> = worths.iter().map(|of| of.value.parse().ok()).collect();
+    let numbers: Option<Vec<f64>> = misses.iter().map(|of| of.value.parse().ok()).collect();
     let scale = match (&numbers, condition.unit()) {
         (Some(_), Some(unit)) => Scale::linear(unit),
         _ => Scale::names(
             "Eviction policy of the guest's cache",
-            worths.iter().map(|of| of.value.clone()),
+            misses.iter().map(|of| of.value.clone()),
         ),
     };
     let places: Vec<f64> = match numbers {
         Some(numbers) => numbers,
-        None => (0..worths.len()).map(|place| place as f64).collect(),
+        None => (0..misses.len()).map(|place| place as f64).collect(),
     };
-    let means = |of: fn(&Worth) -> Mean| places.iter().copied().zip(worths.iter().map(of));
+    let means = |worths: &[Worth], of: fn(&Worth) -> Mean| -> Vec<(f64, Mean)> {
+        places.iter().copied().zip(worths.iter().map(of)).collect()
+    };
     let guest = Series::means(
         "best guest",
         (BLUE, Mark::Full),
-        means(|of| of.misses.guest),
+        means(misses, |of| of.misses.guest),
     );
     let host = Series::means(
         "best host",
         (VERMILLION, Mark::Full),
-        means(|of| of.misses.host),
+        means(misses, |of| of.misses.host),
     );
-    let points = Series::means("saved", (BLUE, Mark::Hollow), means(|of| of.points));
-    let traffic = Series::means("saved", (BLUE, Mark::Hollow), means(|of| of.traffic));
-    let bar = |at: f64| Series::new("bar", (GREY, Mark::Hollow)).horizontal(at);
+    let saved = |worths| {
+        let saved = means(worths, |of| *of.saved());
+        Series::means("saved", (BLUE, Mark::Hollow), saved)
+    };
+    let bar = |measure: Measure| Series::new("bar", (GREY, Mark::Hollow)).horizontal(measure.bar());
     Plot::new(stem, title, scale, Scale::linear("Misses (% of the accesses)"))
         .caption(
-            "After a shrink, of the best way to pick of each side, chosen with other seeds. What the guest saves is \
-             the difference by seed. Means with 95 % intervals; the bars are one point and 5 %.",
+            "After a shrink, of the best way to pick of each side, chosen with other seeds: by misses above and in the \
+             middle, by origin traffic below. What the guest saves is the difference by seed. Means with 95 % \
+             intervals; the bars are one point and 5 %.",
         )
         .panel("", [guest, host])
-        .panel_over(Scale::linear("Saved (points)"), [points, bar(POINTS)])
+        .panel_over(Scale::linear("Saved (points)"), [saved(misses), bar(Measure::Misses)])
         .panel_over(
             Scale::linear("Saved of the origin traffic (%)"),
-            [traffic, bar(TRAFFIC_PERCENT)],
+            [saved(traffic), bar(Measure::Traffic)],
         )
 }

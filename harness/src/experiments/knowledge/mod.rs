@@ -68,11 +68,12 @@ impl Counted for Knowledge {
 
     fn outcomes(rows: &[KnowledgeRow]) -> Vec<(String, f64)> {
         let worths = worth::worths(rows);
-        let is_one = worths.iter().map(|(_, values)| values.len()).sum::<usize>() == 1;
         let values = worths
             .iter()
-            .flat_map(|(condition, values)| values.iter().map(move |worth| (condition, worth)));
-        let outcomes = values.flat_map(|(condition, worth)| {
+            .flat_map(|of| of.misses.iter().map(|worth| (of.condition, worth)));
+        let values: Vec<_> = values.collect();
+        let is_one = values.len() == 1;
+        let outcomes = values.into_iter().flat_map(|(condition, worth)| {
             let of = if is_one {
                 String::new()
             } else {

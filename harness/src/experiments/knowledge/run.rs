@@ -1,4 +1,5 @@
-//! How it runs: all ways to pick with the tuning seeds, then the best of each side with others.
+//! How it runs: all ways to pick with the tuning seeds, then with others the best of each side, by each
+//! measure.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -18,7 +19,7 @@ use super::params::Params;
 use super::rows::{KnowledgeRow, KnowledgeTrackerRow, Side, Stage};
 use super::setting::{Picker, Setting};
 use super::trial::Trial;
-use super::worth::best;
+use super::worth::{Measure, best};
 use crate::experiments::common::lab::Lab;
 use crate::experiments::common::observers::{self, ObserverRow};
 
@@ -31,6 +32,7 @@ pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<
     } else {
         Vec::new()
     };
+    // Which ways are compared, two at least under each setting, the tuning decides.
     let compared = settings.len() * 2 * params.seeds as usize;
     let total = tuning.len() + repetitions.len() + compared;
     let bar = lab.progress.bar("knowledge", total as u64);
@@ -49,6 +51,7 @@ pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<
     }
     let rows = on_twins(params, &input, &tuning, folder, &bar)?;
     let comparisons = comparisons(params, lab, &tuning, &rows);
+    bar.set_length(bar.position() + comparisons.len() as u64);
     on_twins(params, &input, &comparisons, folder, &bar)?;
     bar.finish_and_clear();
     Ok(())
@@ -79,8 +82,8 @@ fn trials(params: &Params, lab: &Lab, settings: &[Setting]) -> Vec<Trial> {
     settings.iter().flat_map(of_setting).collect()
 }
 
-/// The best way of each side under each setting, with the other seeds. `rows` are those of the
-/// `tuning`.
+/// The best ways of each side under each setting, by each measure, with the other seeds. `rows` are
+/// those of the `tuning`.
 fn comparisons(params: &Params, lab: &Lab, tuning: &[Trial], rows: &[KnowledgeRow]) -> Vec<Trial> {
     let mut ways: Vec<(Setting, Picker)> = Vec::new();
     for part in tuning.chunk_by(|a, b| a.setting == b.setting) {
@@ -89,11 +92,12 @@ fn comparisons(params: &Params, lab: &Lab, tuning: &[Trial], rows: &[KnowledgeRo
         let of_setting = |row: &&KnowledgeRow| row.condition == condition && row.value == value;
         let of_setting: Vec<_> = rows.iter().filter(of_setting).collect();
         for side in [Side::Guest, Side::Host] {
-            let way = best(&of_setting, side).and_then(|pick| {
-                let mut pickers = part.iter().map(|trial| trial.picker);
-                pickers.find(|picker| picker.side() == side && picker.name() == pick)
-            });
-            ways.extend(way.map(|picker| (setting, picker)));
+            let best = Measure::ALL.map(|measure| best(&of_setting, side, measure));
+            let is_best =
+                |picker: &Picker| picker.side() == side && best.contains(&Some(picker.name()));
+            let pickers = part.chunk_by(|a, b| a.picker == b.picker);
+            let pickers = pickers.map(|trials| trials[0].picker).filter(is_best);
+            ways.extend(pickers.map(|picker| (setting, picker)));
         }
     }
     let (first, count) = (u64::from(params.tuning_seeds), u64::from(params.seeds));

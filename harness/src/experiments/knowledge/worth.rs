@@ -2,8 +2,8 @@
 //! hypervisor can do.
 //!
 //! The best way to pick of each side is chosen with the tuning seeds, and the two are compared with
-//! the others, in pairs by seed. Both choose and judge by the same measure: misses, or, where blocks
-//! are dirty, traffic.
+//! the others, in pairs by seed: once by misses and once by traffic. Both choose and judge by the
+//! same measure.
 
 use std::collections::BTreeMap;
 
@@ -11,25 +11,17 @@ use results::stats::{Interval, Mean};
 
 use super::rows::{Condition, KnowledgeRow, Side, Stage};
 
-/// Savings from which on the guest's choice pays: percentage points of the accesses, or percent of the
-/// traffic to the origin disk.
-pub(super) const POINTS: f64 = 1.0;
-pub(super) const TRAFFIC_PERCENT: f64 = 5.0;
-
 /// By what the ways to pick are judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Measure {
+pub(super) enum Measure {
+    /// Percentage points of the accesses.
     Misses,
+    /// Percent of the traffic to the origin disk.
     Traffic,
 }
 
 impl Measure {
-    fn of(condition: Condition) -> Self {
-        match condition {
-            Condition::Dirty => Self::Traffic,
-            _ => Self::Misses,
-        }
-    }
+    pub(super) const ALL: [Self; 2] = [Self::Misses, Self::Traffic];
 
     fn cost(self, cost: &Cost) -> f64 {
         match self {
@@ -46,10 +38,10 @@ impl Measure {
     }
 
     /// What must be saved for the guest's choice to pay.
-    fn bar(self) -> f64 {
+    pub(super) fn bar(self) -> f64 {
         match self {
-            Self::Misses => POINTS,
-            Self::Traffic => TRAFFIC_PERCENT,
+            Self::Misses => 1.0,
+            Self::Traffic => 5.0,
         }
     }
 }
@@ -110,10 +102,10 @@ pub(super) struct Both {
     pub(super) host: Mean,
 }
 
-/// Both sides under one value of a condition.
+/// The best of both sides by one measure, under one value of a condition.
 #[derive(Clone, Debug)]
 pub(super) struct Worth {
-    measure: Measure,
+    pub(super) measure: Measure,
     pub(super) value: String,
     /// The best ways to pick.
     pub(super) guest: String,
@@ -132,7 +124,7 @@ pub(super) struct Worth {
 }
 
 impl Worth {
-    /// What the guest saves, by the measure of the condition.
+    /// What the guest saves, by the measure.
     pub(super) fn saved(&self) -> &Mean {
         match self.measure {
             Measure::Misses => &self.points,
@@ -147,6 +139,23 @@ impl Worth {
     }
 }
 
+/// What the guest's choice is worth under a condition, by its values in the order of the rows.
+#[derive(Clone, Debug)]
+pub(super) struct OfCondition {
+    pub(super) condition: Condition,
+    pub(super) misses: Vec<Worth>,
+    pub(super) traffic: Vec<Worth>,
+}
+
+impl OfCondition {
+    pub(super) fn by(&self, measure: Measure) -> &[Worth] {
+        match measure {
+            Measure::Misses => &self.misses,
+            Measure::Traffic => &self.traffic,
+        }
+    }
+}
+
 /// The value at which the guest saves most.
 pub(super) fn most(worths: &[Worth]) -> Option<&Worth> {
     worths
@@ -154,44 +163,59 @@ pub(super) fn most(worths: &[Worth]) -> Option<&Worth> {
         .max_by(|a, b| a.saved().value.total_cmp(&b.saved().value))
 }
 
-/// What each condition is worth, by value, in the order of the rows.
-pub(super) fn worths(rows: &[KnowledgeRow]) -> Vec<(Condition, Vec<Worth>)> {
-    let compared = || rows.iter().filter(|row| row.stage == Stage::Comparison);
-    let mut conditions: Vec<(Condition, Vec<Worth>)> = Vec::new();
-    let mut values: Vec<(Condition, &str)> = Vec::new();
-    for row in compared() {
-        let value = (row.condition, row.value.as_str());
-        if !values.contains(&value) {
-            values.push(value);
-        }
-    }
-    for (condition, value) in values {
+/// What each condition is worth, in the order of the rows.
+pub(super) fn worths(rows: &[KnowledgeRow]) -> Vec<OfCondition> {
+    let mut conditions: Vec<OfCondition> = Vec::new();
+    for (condition, value) in values(rows) {
         let of_value = |row: &&KnowledgeRow| row.condition == condition && row.value == value;
-        let of_value: Vec<_> = compared().filter(of_value).collect();
-        let Some(worth) = worth(condition, value, &of_value) else {
+        let of_value: Vec<_> = rows.iter().filter(of_value).collect();
+        let [Some(misses), Some(traffic)] =
+            Measure::ALL.map(|measure| worth(measure, value, &of_value))
+        else {
             continue;
         };
-        match conditions.iter_mut().find(|(of, _)| *of == condition) {
-            Some((_, worths)) => worths.push(worth),
-            None => conditions.push((condition, vec![worth])),
+        match conditions.iter_mut().find(|of| of.condition == condition) {
+            Some(of) => {
+                of.misses.push(misses);
+                of.traffic.push(traffic);
+            }
+            None => conditions.push(OfCondition {
+                condition,
+                misses: vec![misses],
+                traffic: vec![traffic],
+            }),
         }
     }
     conditions
 }
 
-fn worth(condition: Condition, value: &str, rows: &[&KnowledgeRow]) -> Option<Worth> {
-    let of_side = |side: Side| -> (Option<String>, BTreeMap<u64, Cost>) {
-        let of_side = || rows.iter().filter(|row| row.side == side);
-        let pick = of_side().next().map(|row| row.pick.clone());
-        let costs = of_side().map(|row| (row.seed, Cost::of(row)));
-        (pick, costs.collect())
+/// Conditions and values that are compared, in the order of the rows.
+pub(super) fn values(rows: &[KnowledgeRow]) -> Vec<(Condition, &str)> {
+    let mut values = Vec::new();
+    for row in rows.iter().filter(|row| row.stage == Stage::Comparison) {
+        let value = (row.condition, row.value.as_str());
+        if !values.contains(&value) {
+            values.push(value);
+        }
+    }
+    values
+}
+
+/// `rows` are of one value.
+fn worth(measure: Measure, value: &str, rows: &[&KnowledgeRow]) -> Option<Worth> {
+    let costs = |side: Side, pick: &str| -> BTreeMap<u64, Cost> {
+        let of_pick = rows
+            .iter()
+            .filter(|row| row.stage == Stage::Comparison && row.side == side && row.pick == pick);
+        of_pick.map(|row| (row.seed, Cost::of(row))).collect()
     };
-    let (guest, of_guest) = of_side(Side::Guest);
-    let (host, of_host) = of_side(Side::Host);
-    let pairs: Vec<Pair> = of_guest
-        .iter()
+    let guest = best(rows, Side::Guest, measure)?;
+    let host = best(rows, Side::Host, measure)?;
+    let of_host = costs(Side::Host, &host);
+    let pairs: Vec<Pair> = costs(Side::Guest, &guest)
+        .into_iter()
         .filter_map(|(seed, guest)| {
-            let (guest, host) = (*guest, *of_host.get(seed)?);
+            let host = *of_host.get(&seed)?;
             Some(Pair { guest, host })
         })
         .collect();
@@ -204,10 +228,10 @@ fn worth(condition: Condition, value: &str, rows: &[&KnowledgeRow]) -> Option<Wo
         })
     };
     Some(Worth {
-        measure: Measure::of(condition),
+        measure,
         value: value.to_owned(),
-        guest: guest?,
-        host: host?,
+        guest,
+        host,
         misses: both(|cost| cost.misses)?,
         written: both(|cost| cost.written)?,
         recovery: both(|cost| cost.recovery)?,
@@ -218,11 +242,11 @@ fn worth(condition: Condition, value: &str, rows: &[&KnowledgeRow]) -> Option<Wo
 }
 
 /// The pick of a side that costs least with the tuning seeds. `rows` are of one setting.
-pub(super) fn best(rows: &[&KnowledgeRow], side: Side) -> Option<String> {
+pub(super) fn best(rows: &[&KnowledgeRow], side: Side, measure: Measure) -> Option<String> {
     let mut picks: BTreeMap<&str, f64> = BTreeMap::new();
     let is_tuning = |row: &&&KnowledgeRow| row.stage == Stage::Tuning && row.side == side;
     for row in rows.iter().filter(is_tuning) {
-        let cost = Measure::of(row.condition).cost(&Cost::of(row));
+        let cost = measure.cost(&Cost::of(row));
         *picks.entry(&row.pick).or_default() += cost;
     }
     let best = picks.into_iter().min_by(|(_, a), (_, b)| a.total_cmp(b));
@@ -265,6 +289,11 @@ mod tests {
         KnowledgeRow {
             condition: Condition::Memory,
             value: value.to_string(),
+            stage: if seed == 0 {
+                Stage::Tuning
+            } else {
+                Stage::Comparison
+            },
             side,
             pick: pick.to_owned(),
             seed,
@@ -281,7 +310,7 @@ mod tests {
     fn rows(saved: [u64; 3]) -> Vec<KnowledgeRow> {
         let mut rows = Vec::new();
         for (value, saved) in [0, 10, 20].into_iter().zip(saved) {
-            for seed in 0..8 {
+            for seed in 0..9 {
                 rows.push(row(value, Side::Guest, "reads", seed, 400 - saved + seed));
                 rows.push(row(value, Side::Host, "lru", seed, 400 + seed));
             }
@@ -289,18 +318,21 @@ mod tests {
         rows
     }
 
+    fn of_memory(rows: &[KnowledgeRow]) -> OfCondition {
+        let mut worths = worths(rows);
+        assert_eq!(worths.len(), 1);
+        worths.remove(0)
+    }
+
     #[test]
     fn what_is_saved_is_counted_in_pairs_by_seed() {
-        let worths = worths(&rows([0, 5, 50]));
-        let [(Condition::Memory, worths)] = worths.as_slice() else {
-            panic!("{worths:?}");
-        };
-        for (worth, points) in worths.iter().zip([0.0, 0.5, 5.0]) {
+        let OfCondition { misses, .. } = of_memory(&rows([0, 5, 50]));
+        for (worth, points) in misses.iter().zip([0.0, 0.5, 5.0]) {
             assert_eq!((&*worth.guest, &*worth.host), ("reads", "lru"));
             assert_eq!(worth.pairs.len(), 8);
             assert!((worth.points.value - points).abs() < 1e-9, "{worth:?}");
         }
-        let pays: Vec<bool> = worths.iter().map(Worth::pays).collect();
+        let pays: Vec<bool> = misses.iter().map(Worth::pays).collect();
         assert_eq!(pays, [false, false, true]);
     }
 
@@ -320,30 +352,47 @@ mod tests {
             row.stage = Stage::Tuning;
         }
         let rows: Vec<&KnowledgeRow> = rows.iter().collect();
-        assert_eq!(best(&rows, Side::Host).as_deref(), Some("lru"));
-        assert_eq!(best(&rows, Side::Guest).as_deref(), Some("reads"));
-        assert_eq!(best(&[], Side::Guest), None);
+        let of = |side| best(&rows, side, Measure::Misses);
+        assert_eq!(of(Side::Host).as_deref(), Some("lru"));
+        assert_eq!(of(Side::Guest).as_deref(), Some("reads"));
+        assert_eq!(best(&[], Side::Guest, Measure::Misses), None);
     }
 
     #[test]
-    fn dirty_blocks_are_judged_by_traffic() {
-        let of = |pick: &str, misses: u64, origin_writes: u64| KnowledgeRow {
-            condition: Condition::Dirty,
-            stage: Stage::Tuning,
+    fn each_measure_has_its_own_best() {
+        let of = |pick: &str, seed: u64, misses: u64, origin_writes: u64| KnowledgeRow {
             origin_writes,
-            ..row(30, Side::Guest, pick, 0, misses)
+            ..row(30, Side::Guest, pick, seed, misses)
         };
-        let rows = [of("policy", 300, 500), of("clean-first", 310, 400)];
-        let rows: Vec<&KnowledgeRow> = rows.iter().collect();
-        assert_eq!(best(&rows, Side::Guest).as_deref(), Some("clean-first"));
+        let of_seed = |seed: u64| {
+            let host = row(30, Side::Host, "lru", seed, 320);
+            [
+                of("policy", seed, 300, 500),
+                of("clean-first", seed, 310, 400),
+                KnowledgeRow {
+                    origin_writes: 480,
+                    ..host
+                },
+            ]
+        };
+        let rows: Vec<KnowledgeRow> = (0..5).flat_map(of_seed).collect();
+        let worths = of_memory(&rows);
+        let [misses] = worths.misses.as_slice() else {
+            panic!("{worths:?}");
+        };
+        let [traffic] = worths.traffic.as_slice() else {
+            panic!("{worths:?}");
+        };
+        assert_eq!((&*misses.guest, misses.pays()), ("policy", true));
+        assert!((misses.points.value - 2.0).abs() < 1e-9);
+        assert!((misses.traffic.value).abs() < 1e-9);
+        assert_eq!((&*traffic.guest, traffic.pays()), ("clean-first", true));
+        assert!((traffic.traffic.value - 11.25).abs() < 1e-9);
     }
 
     #[test]
     fn the_crossover_is_where_it_begins_to_pay_for_good() {
-        let at = |saved| {
-            let worths = worths(&rows(saved));
-            crossover(&worths[0].1).unwrap().value
-        };
+        let at = |saved| crossover(&of_memory(&rows(saved)).misses).unwrap().value;
         assert_eq!(at([0, 5, 50]), 20.0);
         assert_eq!(at([0, 20, 50]), 10.0);
         assert_eq!(at([50, 0, 50]), 20.0);
@@ -351,32 +400,27 @@ mod tests {
     }
 
     #[test]
-    fn five_percent_of_the_traffic_pay_where_blocks_are_dirty() {
+    fn five_percent_of_the_traffic_pay() {
         let mut rows = rows([0, 5, 5]);
-        for row in &mut rows {
-            if row.value == "20" {
-                row.origin_writes = if row.side == Side::Guest { 100 } else { 200 };
-            }
+        for row in rows.iter_mut().filter(|row| row.value == "20") {
+            row.origin_writes = if row.side == Side::Guest { 100 } else { 200 };
         }
-        assert!(!worths(&rows)[0].1[2].pays(), "misses are the measure");
-        for row in &mut rows {
-            row.condition = Condition::Dirty;
-        }
-        let worths = worths(&rows);
-        let worths = &worths[0].1;
-        assert!(worths[2].pays());
-        assert_eq!(crossover(worths).unwrap().value, 20.0);
-        assert_eq!(most(worths).unwrap().value, "20");
+        let worths = of_memory(&rows);
+        assert!(!worths.misses[2].pays());
+        assert!(worths.traffic[2].pays());
+        assert_eq!(crossover(&worths.misses).unwrap().value, f64::INFINITY);
+        assert_eq!(crossover(&worths.traffic).unwrap().value, 20.0);
+        assert_eq!(most(&worths.traffic).unwrap().value, "20");
     }
 
     #[test]
     fn only_rows_of_the_comparison_are_compared() {
         let mut rows = rows([0, 0, 0]);
-        for stage in [Stage::Tuning, Stage::Repetition] {
-            let other = row(0, Side::Guest, "reads", 2, 0);
-            rows.push(KnowledgeRow { stage, ..other });
-        }
-        let worths = worths(&rows);
-        assert!(worths[0].1[0].points.value.abs() < 1e-9);
+        let other = row(0, Side::Guest, "reads", 2, 0);
+        rows.push(KnowledgeRow {
+            stage: Stage::Repetition,
+            ..other
+        });
+        assert!(of_memory(&rows).misses[0].points.value.abs() < 1e-9);
     }
 }
