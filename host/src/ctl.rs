@@ -154,6 +154,11 @@ enum Ask {
         #[arg(long)]
         reset: bool,
     },
+    /// Ask a guest for its demand: accesses since the last report, and miss ratios by size.
+    Demand {
+        /// Name of the vSSD.
+        vssd: String,
+    },
     /// Serve another vSSD: one that is in the pool, or with --create a new one.
     Add {
         /// As vssd-host --vssd takes it: name=NAME,socket=PATH,size=SIZE[,...].
@@ -409,6 +414,7 @@ fn request_of(ask: &Ask) -> Result<(Request, Option<BlockList>)> {
             vssd: vssd.clone(),
             reset: *reset,
         },
+        Ask::Demand { vssd } => Request::Demand { vssd: vssd.clone() },
         Ask::Add { spec, create } => Request::Add {
             spec: absolute_socket(spec) + if *create { ",create=true" } else { "" },
         },

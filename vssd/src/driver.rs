@@ -19,8 +19,10 @@
 mod incoming;
 
 use alloc::vec;
+use alloc::vec::Vec;
 
 use crate::block_set::BlockSet;
+use crate::demand::{Demand, MAX_REPORT};
 use crate::encoding::{SetView, encode};
 use crate::error::Reject;
 use crate::units::Geometry;
@@ -45,6 +47,8 @@ pub enum Step {
         /// Number of blocks that the device wants.
         count: u32,
     },
+    /// Ask the application for its demand, and answer by [`Driver::report`].
+    Report,
     /// Wait until no I/O to the blocks of [`Driver::leaving`] is in flight,
     /// then call [`Driver::drained`].
     Drain,
@@ -151,6 +155,8 @@ pub struct Driver {
     /// The application has declined this goal; it is not asked again before
     /// the goal changes.
     declined: Option<u64>,
+    /// The payload of the next REPORT.
+    report: Option<Vec<u8>>,
     needs_resync: bool,
     /// Doubts so far, those that the REVOKED in flight or the last one was sent after, and
     /// those that were resolved.
@@ -174,6 +180,7 @@ impl Driver {
             in_flight: None,
             is_awaiting_event: false,
             declined: None,
+            report: None,
             needs_resync: false,
             doubts: Doubt(0),
             asked: Doubt(0),
@@ -224,6 +231,7 @@ impl Driver {
             && self.goal.revoked == 0
             && self.resolved == self.doubts
             && !self.goal.wants_confirm()
+            && !self.goal.wants_report()
             && (self.held.len() == self.goal.target || self.declined == Some(self.goal.generation))
     }
 
@@ -301,6 +309,13 @@ impl Driver {
         if self.goal.revoked > 0 || self.asked < self.doubts {
             self.asked = self.doubts;
             return self.send(Opcode::Revoked, 0, 0, &[], buffer);
+        }
+        // The application knows what to report at once; what it gives up may take it a while.
+        if self.goal.wants_report() {
+            let Some(report) = self.report.take() else {
+                return Step::Report;
+            };
+            return self.send(Opcode::Report, 0, 0, &report, buffer);
         }
         let leaving = self.leaving.as_ref().map_or(0, |l| l.blocks.len());
         if leaving > (self.held.len() + leaving).saturating_sub(self.goal.target) {
@@ -424,6 +439,14 @@ impl Driver {
         self.pick(chosen, false);
     }
 
+    /// The application's answer to [`Step::Report`]: `None` if it has nothing to report.
+    pub fn report(&mut self, demand: Option<&Demand>) {
+        let mut payload = vec![0; MAX_REPORT];
+        let len = demand.map_or(0, |demand| demand.encode(&mut payload));
+        payload.truncate(len);
+        self.report = Some(payload);
+    }
+
     fn pick(&mut self, chosen: BlockSet, all: bool) {
         assert!(self.leaving.is_none(), "blocks are leaving already");
         assert!(
@@ -461,6 +484,7 @@ impl Driver {
         self.leaving = None;
         self.is_awaiting_event = false;
         self.declined = None;
+        self.report = None;
         self.needs_resync = false;
         self.asked = self.resolved;
         self.state = State::Detached;

@@ -11,6 +11,7 @@
 extern crate alloc;
 
 pub mod block_set;
+pub mod demand;
 pub mod device;
 pub mod driver;
 pub mod encoding;

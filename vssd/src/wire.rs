@@ -4,7 +4,7 @@
 //! deeper in the crate sees them raw. Block sets have a module of their own,
 //! [`crate::encoding`].
 
-mod layout;
+pub(crate) mod layout;
 
 use zerocopy::{FromBytes, FromZeros, IntoBytes, transmute};
 
@@ -51,6 +51,9 @@ pub const FLAG_FINAL: u16 = 1;
 
 /// Set in a goal when the device waits for a CONFIRM.
 pub const GOAL_CONFIRM: u32 = 1;
+
+/// Set in a goal when the device waits for a REPORT.
+pub const GOAL_REPORT: u32 = 2;
 
 /// Bytes of the mark in config space.
 pub const MARK_LEN: usize = 8;
@@ -122,17 +125,20 @@ pub enum Opcode {
     Revoked,
     /// States the driver's list, by count and digest.
     Confirm,
+    /// Reports the demand of the application.
+    Report,
 }
 
 impl Opcode {
     /// Every opcode with its number on the wire.
-    pub const ALL: [(Self, u16); 6] = [
+    pub const ALL: [(Self, u16); 7] = [
         (Self::Hello, 1),
         (Self::List, 2),
         (Self::Surrender, 3),
         (Self::Accept, 4),
         (Self::Revoked, 5),
         (Self::Confirm, 6),
+        (Self::Report, 7),
     ];
 
     fn code(self) -> u16 {
@@ -184,7 +190,7 @@ pub struct Goal {
     pub revoked: u32,
     /// Milliseconds until the device may revoke; 0 when it will not.
     pub deadline_ms: u32,
-    /// [`GOAL_CONFIRM`] or 0.
+    /// [`GOAL_CONFIRM`] and [`GOAL_REPORT`], or 0.
     pub flags: u32,
 }
 
@@ -195,6 +201,11 @@ impl Goal {
     /// True when the device waits for a CONFIRM.
     pub fn wants_confirm(&self) -> bool {
         self.flags & GOAL_CONFIRM != 0
+    }
+
+    /// True when the device waits for a REPORT.
+    pub fn wants_report(&self) -> bool {
+        self.flags & GOAL_REPORT != 0
     }
 }
 

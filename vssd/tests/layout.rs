@@ -2,6 +2,7 @@
 //! requirements that show in a single exchange.
 
 use vssd::block_set::BlockSet;
+use vssd::demand::{Demand, MAX_REPORT, Point};
 use vssd::device::{Device, Ownership, PickedBy, ResizeRequest};
 use vssd::encoding::{SetView, encode};
 use vssd::error::Reject;
@@ -90,7 +91,7 @@ fn command_headers() {
         Request { opcode, ..request }.encode(0, &mut out);
         assert_eq!(out[0], code as u8);
     }
-    assert_eq!(Opcode::ALL.map(|(_, code)| code), [1, 2, 3, 4, 5, 6]);
+    assert_eq!(Opcode::ALL.map(|(_, code)| code), [1, 2, 3, 4, 5, 6, 7]);
 }
 
 #[test]
@@ -142,6 +143,28 @@ fn hello_and_confirm() {
     let bytes = hex("08 07 06 05 04 03 02 01  03 00 00 00  00 00 00 00");
     assert_eq!(confirm.encode().to_vec(), bytes);
     assert_eq!(Confirm::decode(&bytes), Ok(confirm));
+}
+
+#[test]
+fn reports() {
+    let demand = Demand {
+        accesses: 1000,
+        hits: 600,
+        writes: 10,
+        curve: vec![Point {
+            blocks: 64,
+            misses: 0x3fff_ffff,
+        }],
+        reads: vec![],
+    };
+    let bytes = hex(
+        "e8 03 00 00 00 00 00 00  58 02 00 00 00 00 00 00  0a 00 00 00 00 00 00 00 \
+         01 00 00 00  00 00 00 00  40 00 00 00  ff ff ff 3f",
+    );
+    let mut out = [0; MAX_REPORT];
+    let len = demand.encode(&mut out);
+    assert_eq!(out[..len], bytes);
+    assert_eq!(Demand::decode(&bytes), Ok(Some(demand)));
 }
 
 fn geometry() -> Geometry {
@@ -461,6 +484,45 @@ fn dev_10_only_the_true_list_is_confirmed() {
     fixture.resize(99);
     assert_eq!(fixture.surrender(&[0]), Status::Ok);
     assert!(!fixture.device.is_agreed(), "agreed on a list that changed");
+}
+
+#[test]
+fn dev_17_a_report_is_taken_once_for_each_request_and_changes_nothing() {
+    let mut fixture = fixture();
+    let demand = |accesses| Demand {
+        accesses,
+        ..Demand::default()
+    };
+    let mut payload = [0; MAX_REPORT];
+    let len = demand(5).encode(&mut payload);
+    let before = fixture.device.granted().clone();
+    // One that was not requested.
+    let (response, _) = fixture.next(Opcode::Report, &payload[..len]);
+    assert_eq!(
+        (response.status, response.goal.wants_report()),
+        (Status::Ok, false)
+    );
+    assert_eq!(fixture.device.last_report(), (0, None));
+    fixture.device.request_report();
+    assert!(fixture.device.has_event());
+    // A bad one leaves the request as it is.
+    let (response, _) = fixture.next(Opcode::Report, &payload[..len - 1]);
+    assert_eq!(response.status, refused(Reject::Malformed));
+    assert!(response.goal.wants_report());
+    let (response, _) = fixture.next(Opcode::Report, &payload[..len]);
+    assert_eq!(
+        (response.status, response.goal.wants_report()),
+        (Status::Ok, false)
+    );
+    assert_eq!(fixture.device.last_report(), (1, Some(&demand(5))));
+    fixture.device.request_report();
+    let (response, _) = fixture.next(Opcode::Report, &[]);
+    assert_eq!(
+        (response.status, response.goal.wants_report()),
+        (Status::Ok, false)
+    );
+    assert_eq!(fixture.device.last_report(), (2, None));
+    assert_eq!(fixture.device.granted(), &before);
 }
 
 #[test]

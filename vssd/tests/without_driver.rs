@@ -98,6 +98,7 @@ impl Fixture {
                     let chosen = self.driver.held().last(count);
                     self.driver.surrender(chosen);
                 }
+                Step::Report => self.driver.report(None),
                 Step::Drain => self.driver.drained(),
                 Step::Send { len } => {
                     let command = &self.buffer[..len];

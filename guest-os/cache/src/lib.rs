@@ -11,6 +11,7 @@
 //! - [`device`]: disks, as the cache uses them
 //! - [`metadata`]: what is in which slot, on the vSSD
 //! - [`origin_journal`]: the write-ahead journal on the origin disk
+//! - [`mrc`]: how often a cache of each size would miss
 //! - [`table`]: block to slot and back, and the lists that policies keep, in
 //!   12 bytes a slot and a word a hash bucket
 //! - [`block_cache`]: requests for blocks, served from the vSSD or the origin disk
@@ -28,6 +29,7 @@ mod crash_disk;
 pub mod device;
 pub mod eviction;
 pub mod metadata;
+pub mod mrc;
 pub mod origin_journal;
 pub mod page_cache;
 mod permutation;

@@ -4,6 +4,7 @@
 use alloc::boxed::Box;
 
 use vssd::block_set::BlockSet;
+use vssd::demand::Demand;
 use vssd::encoding::SetView;
 use workloads::{GuestPick, Report, report};
 
@@ -96,6 +97,10 @@ impl App {
 impl Application for App {
     fn choose(&mut self, count: u32, held: &BlockSet) -> Choice {
         Choice::All(self.picker.choose(count, held))
+    }
+
+    fn demand(&mut self) -> Option<Demand> {
+        None
     }
 
     fn surrendered(&mut self, count: u32) {

@@ -4,6 +4,7 @@
 use alloc::vec::Vec;
 
 use vssd::block_set::BlockSet;
+use vssd::demand::Demand;
 use vssd::driver::{Doubt, Driver, Fault, Notice, Step};
 use vssd::encoding::SetView;
 use vssd::wire::EVENT_LEN;
@@ -18,6 +19,9 @@ use crate::slots::{Slots, Ticket};
 pub trait Application {
     /// Which blocks to give up: at most `count` of those in `held`.
     fn choose(&mut self, count: u32, held: &BlockSet) -> Choice;
+
+    /// The demand since the last call; `None` if the application does not know it.
+    fn demand(&mut self) -> Option<Demand>;
 
     /// The device took blocks that were chosen.
     fn surrendered(&mut self, count: u32);
@@ -307,6 +311,7 @@ impl Disk {
                     Choice::Part(chosen) if chosen.is_empty() => return Ok(progressed),
                     Choice::Part(chosen) => self.driver.surrender_part(chosen),
                 },
+                Step::Report => self.driver.report(application.demand().as_ref()),
                 Step::Drain if self.is_drained() => self.driver.drained(),
                 Step::Drain => return Ok(progressed),
             }

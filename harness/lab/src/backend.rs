@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use vssd_host::control::Client;
 use vssd_host::control::protocol::{
-    Change, EncodingName, LatencyStatus, Reply, Request, Resize, Resized, TrackerName, VssdStatus,
+    Change, DemandStatus, EncodingName, LatencyStatus, Reply, Request, Resize, Resized,
+    TrackerName, VssdStatus,
 };
 use vssd_host::emulation::MediaKind;
 use vssd_host::size::{Amount, ByteSize};
@@ -212,6 +213,17 @@ impl Backend {
         };
         match self.client(Some(STATUS_PATIENCE))?.call(&request)? {
             Reply::Ok => Ok(()),
+            other => bail!("unexpected reply from the backend: {other:?}"),
+        }
+    }
+
+    /// Asks the guest for its demand.
+    pub fn demand(&self) -> Result<Option<DemandStatus>> {
+        let request = Request::Demand {
+            vssd: FIRST.to_owned(),
+        };
+        match self.client(Some(STATUS_PATIENCE))?.call(&request)? {
+            Reply::Demand(demand) => Ok(demand),
             other => bail!("unexpected reply from the backend: {other:?}"),
         }
     }

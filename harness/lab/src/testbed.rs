@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use vssd_host::control::protocol::{EncodingName, Resized, VssdStatus};
+use vssd_host::control::protocol::{DemandStatus, EncodingName, Resized, VssdStatus};
 use vssd_host::emulation::MediaKind;
 use vssd_host::size::ByteSize;
 use workloads::{Command, HostPick, Pick, Report, command, report};
@@ -183,6 +183,9 @@ pub trait Testbed {
 
     /// Has the backend track requests for a pick.
     fn observe(&mut self, pick: HostPick) -> Result<()>;
+
+    /// Asks the guest for a report of its demand; `None` if it has nothing to report.
+    fn demand(&mut self) -> Result<Option<DemandStatus>>;
 
     /// The backend's last log line.
     fn last_log_line(&self) -> String;

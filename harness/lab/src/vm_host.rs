@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tempfile::TempDir;
-use vssd_host::control::protocol::{EncodingName, Resized, VssdStatus};
+use vssd_host::control::protocol::{DemandStatus, EncodingName, Resized, VssdStatus};
 use vssd_host::size::ByteSize;
 use workloads::HostPick;
 
@@ -247,6 +247,10 @@ impl Testbed for VmTestbed {
 
     fn observe(&mut self, pick: HostPick) -> Result<()> {
         self.backend.observe(pick)
+    }
+
+    fn demand(&mut self) -> Result<Option<DemandStatus>> {
+        self.backend.demand()
     }
 
     fn last_log_line(&self) -> String {

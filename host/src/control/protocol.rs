@@ -12,8 +12,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub use self::names::{EncodingName, TrackerName};
 pub(super) use self::status::end_label;
 pub use self::status::{
-    ActivityLatency, Added, Connection, CountersStatus, LatencyStatus, OperationLatency,
-    PoolStatus, Rate, Resized, Status, TrackerStatus, UnderWay, Unserved, VssdStatus,
+    ActivityLatency, Added, Connection, CountersStatus, CurvePoint, DemandStatus, LatencyStatus,
+    OperationLatency, PoolStatus, Rate, Resized, Status, TrackerStatus, UnderWay, Unserved,
+    VssdStatus,
 };
 use crate::size::Amount;
 use workloads::Pick;
@@ -76,6 +77,11 @@ pub enum Request {
         /// Whether to reset the counts after this answer.
         #[serde(default)]
         reset: bool,
+    },
+    /// Asks the guest for a report of its demand.
+    Demand {
+        /// Which vSSD.
+        vssd: String,
     },
     /// Serves another vSSD: one of the pool, or with `create=true` a new one.
     Add {
@@ -193,6 +199,8 @@ pub enum Reply {
     Resized(Resized),
     /// How long requests took and had to wait.
     Latency(LatencyStatus),
+    /// The demand of a guest, or that it had nothing to report.
+    Demand(Option<DemandStatus>),
     /// The request was not carried out.
     Error {
         /// Why, and what to do.

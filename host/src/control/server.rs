@@ -18,9 +18,9 @@ use vssd::error::Reject;
 use workloads::{HostPick, Pick};
 
 use super::protocol::{
-    ActivityLatency, Change, Connection, CountersStatus, LatencyStatus, MAX_LINE, OperationLatency,
-    PoolStatus, Rate, Reply, Request, Resize, Resized, Status, TrackerName, TrackerStatus,
-    UnderWay, VssdStatus, end_label,
+    ActivityLatency, Change, Connection, CountersStatus, DemandStatus, LatencyStatus, MAX_LINE,
+    OperationLatency, PoolStatus, Rate, Reply, Request, Resize, Resized, Status, TrackerName,
+    TrackerStatus, UnderWay, VssdStatus, end_label,
 };
 use super::selection::Selection;
 use crate::backend::Backend;
@@ -51,6 +51,9 @@ const LEAVE_INTERVAL: Duration = Duration::from_millis(500);
 
 /// How often a watching client gets the state although nothing changed.
 const WATCH_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How long a guest may take to report its demand.
+const REPORT_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What the control socket acts on.
 pub struct Control {
@@ -213,6 +216,7 @@ impl Control {
             Request::Latency { vssd, reset } => self
                 .find(vssd)
                 .map(|vssd| Reply::Latency(latency(&vssd, *reset))),
+            Request::Demand { vssd } => self.find(vssd).and_then(|vssd| demand(&vssd, client)),
             Request::Add { spec } => spec
                 .parse()
                 .and_then(|spec| self.backend.add(&spec))
@@ -333,6 +337,29 @@ pub fn resized(finished: &Finished) -> Resized {
         elapsed_ns: outcome.finished_ns.saturating_sub(outcome.started_ns),
         device_ns: finished.device_ns,
         message_bytes: finished.message_bytes,
+    }
+}
+
+/// Asks a guest for its demand.
+fn demand(vssd: &Vssd, client: &UnixStream) -> Result<Reply, String> {
+    if !vssd.lock().device.has_session() {
+        return Err(format!("{} has no guest with a vSSD driver", vssd.name));
+    }
+    let until = Instant::now() + REPORT_PATIENCE;
+    let before = vssd.request_report();
+    loop {
+        let generation = vssd.notifier().generation();
+        if let Some(demand) = vssd.report_after(before) {
+            return Ok(Reply::Demand(demand.as_ref().map(DemandStatus::from)));
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() || has_left(client) {
+            return Err(format!(
+                "the guest of {} did not report its demand within {REPORT_PATIENCE:?}: its driver may not know how",
+                vssd.name
+            ));
+        }
+        vssd.notifier().wait(generation, left.min(LEAVE_INTERVAL));
     }
 }
 

@@ -7,7 +7,9 @@ use std::fmt::Write as _;
 
 use vssd::error::Reject;
 
-use crate::control::protocol::{Added, Connection, LatencyStatus, Rate, Reply, Resized, Status};
+use crate::control::protocol::{
+    Added, Connection, DemandStatus, LatencyStatus, Rate, Reply, Resized, Status,
+};
 use crate::latency;
 use crate::size::ByteSize;
 
@@ -20,6 +22,7 @@ pub(super) fn describe(reply: &Reply) -> String {
         Reply::Started { id } => format!("resize {id}\n"),
         Reply::Resized(resized) => describe_resized(resized),
         Reply::Latency(latency) => describe_latency(latency),
+        Reply::Demand(demand) => describe_demand(demand.as_ref()),
         Reply::Error { message } => format!("{message}\n"),
     }
 }
@@ -97,6 +100,31 @@ fn describe_latency(status: &LatencyStatus) -> String {
     for during in &status.activities {
         let stall = micros(during.longest_stall_ns);
         let _ = writeln!(text, "{:<9} {stall:>17}", during.activity.label());
+    }
+    text
+}
+
+/// A point for each tenth of the accesses, so that a curve fits on a screen.
+fn describe_demand(demand: Option<&DemandStatus>) -> String {
+    let Some(demand) = demand else {
+        return "the guest has nothing to report: no cache of it samples its accesses\n".to_owned();
+    };
+    let mut text = format!(
+        "{} accesses since the last report, {} hits, {} writes\n",
+        demand.accesses, demand.hits, demand.writes
+    );
+    if demand.curve.is_empty() {
+        return text;
+    }
+    let _ = writeln!(text, "{:>12} {:>12}", "BLOCKS", "MISSES (%)");
+    let mut last = u32::MAX;
+    for (index, point) in demand.curve.iter().enumerate() {
+        let is_last = index + 1 == demand.curve.len();
+        if is_last || point.misses_ppm / 100_000 < last / 100_000 {
+            let percent = f64::from(point.misses_ppm) / 10_000.0;
+            let _ = writeln!(text, "{:>12} {percent:>12.2}", point.blocks);
+            last = point.misses_ppm;
+        }
     }
     text
 }

@@ -9,6 +9,7 @@ use parking_lot::MutexGuard;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use vssd::block_set::BlockSet;
+use vssd::demand::Demand;
 use vssd::device::{self, End, PickedBy, ResizeError};
 use vssd::wire::Opcode;
 use workloads::{HostPick, Pick};
@@ -69,14 +70,14 @@ impl Vssd {
             }
         }
         self.moved(held, state);
-        let new_driver = matches!(result, Ok(Opcode::Hello | Opcode::Confirm));
+        let is_awaited = matches!(result, Ok(Opcode::Hello | Opcode::Confirm | Opcode::Report));
         state.message_bytes += message_bytes as u64;
         state.device_ns += self.now_ns() - now;
         let ended = self.follow(state, self.now_ns());
         // The clock sleeps until the last deadline that it was given.
         let new_deadline = state.device.next_deadline_ns() != deadline;
         drop(guard);
-        if ended || new_driver || new_deadline {
+        if ended || is_awaited || new_deadline {
             self.notifier.notify();
         }
     }
@@ -175,6 +176,28 @@ impl Vssd {
             held: blocks(state.device.granted().len()),
             written: blocks(self.pool.account(&self.volume).unwrap_or_default().owned),
         }
+    }
+
+    /// Asks the driver for a report of its demand; returns the number of those that came before. No
+    /// driver need answer.
+    pub fn request_report(&self) -> u64 {
+        let mut state = self.lock();
+        let (before, _) = state.device.last_report();
+        if !self.is_removed() {
+            state.device.request_report();
+            self.follow(&mut state, self.now_ns());
+        }
+        drop(state);
+        self.notifier.notify();
+        before
+    }
+
+    /// The demand that the driver reported after the first `before` reports, if it has sent one more;
+    /// `None` in it if it had nothing to report.
+    pub fn report_after(&self, before: u64) -> Option<Option<Demand>> {
+        let state = self.lock();
+        let (reports, demand) = state.device.last_report();
+        (reports > before).then(|| demand.cloned())
     }
 
     /// Cancels the resize under way; returns its id.

@@ -111,6 +111,7 @@ impl Guest {
                     let chosen = (self.choose)(self.driver.held(), count);
                     self.driver.surrender(chosen);
                 }
+                Step::Report => self.driver.report(None),
                 Step::Drain => self.driver.drained(),
                 Step::Send { len } => {
                     let response = self.frontend.command(&self.buffer[..len]);
@@ -131,6 +132,7 @@ impl Guest {
                     self.driver.surrender(blocks);
                     chosen = true;
                 }
+                Step::Report => self.driver.report(None),
                 Step::Drain => self.driver.drained(),
                 Step::Send { len } if chosen => {
                     return self.frontend.post_command(&self.buffer[..len]);

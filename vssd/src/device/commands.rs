@@ -2,6 +2,7 @@
 
 use super::{Device, Ownership, Session, Shortfall};
 use crate::block_set::{Complement, Difference};
+use crate::demand::Demand;
 use crate::encoding::{SetView, encode};
 use crate::error::Reject;
 use crate::wire::{
@@ -40,6 +41,7 @@ impl Device {
             Opcode::Accept => self.accept(now_ns, ownership),
             Opcode::Revoked => self.fetch_revoked(),
             Opcode::Confirm => self.confirm(payload),
+            Opcode::Report => self.report(payload),
         }
     }
 
@@ -229,6 +231,16 @@ impl Device {
             return Err(Reject::Mismatch);
         }
         self.is_agreed = true;
+        Ok(Reply::EMPTY)
+    }
+
+    /// [DEV-17] What the driver claims decides nothing here: it is kept for who asked.
+    fn report(&mut self, payload: &[u8]) -> Result<Reply, Reject> {
+        let demand = Demand::decode(payload)?;
+        if core::mem::take(&mut self.is_report_due) {
+            self.reports += 1;
+            self.demand = demand;
+        }
         Ok(Reply::EMPTY)
     }
 }

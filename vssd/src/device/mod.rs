@@ -42,12 +42,13 @@ pub use resize::{
 
 use self::commands::Reply;
 use crate::block_set::BlockSet;
+use crate::demand::Demand;
 use crate::encoding::SetView;
 use crate::error::Reject;
 use crate::units::Geometry;
 use crate::wire::{
-    EVENT_LEN, Encoding, Event, GOAL_CONFIRM, Goal, MAX_PAYLOAD, Opcode, RESPONSE_HEADER_LEN,
-    Request, Response, Status,
+    EVENT_LEN, Encoding, Event, GOAL_CONFIRM, GOAL_REPORT, Goal, MAX_PAYLOAD, Opcode,
+    RESPONSE_HEADER_LEN, Request, Response, Status,
 };
 
 /// The record of ownership: a change is recorded before it takes effect.
@@ -97,6 +98,11 @@ pub struct Device {
     refusal: [u8; RESPONSE_HEADER_LEN],
     /// True when the driver confirmed the list as it is now.
     is_agreed: bool,
+    /// The driver has not sent the report that was requested.
+    is_report_due: bool,
+    /// The reports that were requested and came, and what the last one said.
+    reports: u64,
+    demand: Option<Demand>,
     goal: Goal,
     is_event_due: bool,
     is_resync_due: bool,
@@ -145,6 +151,9 @@ impl Device {
             payload_end: RESPONSE_HEADER_LEN,
             refusal: [0; RESPONSE_HEADER_LEN],
             is_agreed: false,
+            is_report_due: false,
+            reports: 0,
+            demand: None,
             goal: Goal {
                 target,
                 ..Goal::default()
@@ -327,6 +336,19 @@ impl Device {
         self.refresh_goal();
     }
 
+    /// Asks the driver for a report of its demand. One that does not know how, and one that
+    /// is not there, sends none.
+    pub fn request_report(&mut self) {
+        self.is_report_due = true;
+        self.refresh_goal();
+    }
+
+    /// The number of reports that came, and the demand in the last one; `None` if the driver had
+    /// nothing to report.
+    pub fn last_report(&self) -> (u64, Option<&Demand>) {
+        (self.reports, self.demand.as_ref())
+    }
+
     /// Changes how block sets travel. It takes a new session to tell the
     /// driver, so the present one ends and the driver is asked to resync.
     pub fn set_encoding(&mut self, encoding: Encoding) {
@@ -356,10 +378,11 @@ impl Device {
         let told = self.revoked.is_empty() && self.unaccepted.is_empty();
         let settled = self.granted.len() == target && told;
         let confirm = settled && !self.is_agreed && self.session.is_some();
+        let report = self.is_report_due && self.session.is_some();
         let goal = Goal {
             target,
             revoked: self.revoked.len(),
-            flags: if confirm { GOAL_CONFIRM } else { 0 },
+            flags: if confirm { GOAL_CONFIRM } else { 0 } | if report { GOAL_REPORT } else { 0 },
             ..self.goal
         };
         if goal != self.goal {

@@ -67,7 +67,7 @@ impl Driver {
             Status::Rejected(reject) => return Err(Fault::Refused(opcode, reject)),
         }
         match opcode {
-            Opcode::Hello | Opcode::Confirm => Ok(Notice::None),
+            Opcode::Hello | Opcode::Confirm | Opcode::Report => Ok(Notice::None),
             Opcode::List => self.on_list(response.cursor, payload),
             Opcode::Surrender => Ok(self.on_surrendered()),
             Opcode::Accept => {

@@ -83,6 +83,25 @@ pub struct HelloResponse {
 
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
+pub struct ReportHeader {
+    pub accesses: U64,
+    pub hits: U64,
+    pub writes: U64,
+    /// Points of the curve of all accesses.
+    pub curve: U32,
+    /// Points of the curve of reads, which follow those.
+    pub reads: U32,
+}
+
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct ReportPoint {
+    pub blocks: U32,
+    pub misses: U32,
+}
+
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
 pub struct Confirm {
     pub digest: U64,
     pub held: U32,
@@ -97,3 +116,5 @@ const _: () = assert!(size_of::<ResponseHeader>() == RESPONSE_HEADER_LEN);
 const _: () = assert!(size_of::<HelloRequest>() == HELLO_REQUEST_LEN);
 const _: () = assert!(size_of::<HelloResponse>() == HELLO_RESPONSE_LEN);
 const _: () = assert!(size_of::<Confirm>() == CONFIRM_LEN);
+const _: () = assert!(size_of::<ReportHeader>() == 32);
+const _: () = assert!(size_of::<ReportPoint>() == 8);

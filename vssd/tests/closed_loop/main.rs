@@ -23,7 +23,7 @@ use world::World;
 
 #[test]
 fn both_lists_agree_at_every_quiet_point() {
-    let (mut resizes, mut doubts) = (0, 0);
+    let (mut resizes, mut doubts, mut reports) = (0, 0, 0);
     let mut ends = std::collections::BTreeMap::new();
     for seed in 0..400 {
         let mut world = World::new(seed);
@@ -33,7 +33,7 @@ fn both_lists_agree_at_every_quiet_point() {
             world.generosity = [1.0, 1.0, 0.5, 0.0][world.rng.random_range(0..4)];
             world.ledger.fail_every = [0, 0, 0, 3][world.rng.random_range(0..4)];
             for _ in 0..world.rng.random_range(10..120) {
-                match world.rng.random_range(0..42) {
+                match world.rng.random_range(0..43) {
                     0..3 => world.start_resize(),
                     3 => drop(world.device.cancel(world.now)),
                     4..6 => world.mishap(),
@@ -42,16 +42,19 @@ fn both_lists_agree_at_every_quiet_point() {
                     26..34 => drop(world.step_device()),
                     34..38 => drop(world.take_event()),
                     38..40 => world.doubt(),
+                    40 => world.request_report(),
                     _ => {
                         let ns = world.rng.random_range(0..500);
                         world.pass_time(ns);
                     }
                 }
                 world.check_always();
+                world.check_reports();
             }
             world.calm_down();
         }
         doubts += world.resolved;
+        reports += world.received + world.device.last_report().0;
         for outcome in &world.outcomes {
             resizes += 1;
             let label = match outcome.end {
@@ -68,6 +71,7 @@ fn both_lists_agree_at_every_quiet_point() {
     // The test is worth something only if all of these happened.
     assert!(resizes > 1_000, "{resizes} resizes");
     assert!(doubts > 1_000, "{doubts} doubts");
+    assert!(reports > 1_000, "{reports} reports");
     for label in ["complete", "declined", "cancelled", "deadline", "storage"] {
         assert!(
             ends.contains_key(label),

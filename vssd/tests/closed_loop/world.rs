@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use vssd::block_set::BlockSet;
+use vssd::demand::{Demand, Point};
 use vssd::device::{Device, Outcome, Ownership, PickedBy, ResizeRequest};
 use vssd::driver::{Doubt, Driver, Notice, Step, command_buffer};
 use vssd::encoding::SetView;
@@ -84,6 +85,11 @@ pub struct World {
     /// and have not left its list since.
     pub doubts: Vec<(Doubt, BlockSet)>,
     pub resolved: usize,
+    /// What the application reported, how often this device asked for it, and how often others before
+    /// it got it.
+    pub reported: Vec<Option<Demand>>,
+    pub requested: u64,
+    pub received: u64,
 }
 
 impl World {
@@ -121,6 +127,9 @@ impl World {
             lives: 1,
             doubts: Vec::new(),
             resolved: 0,
+            reported: Vec::new(),
+            requested: 0,
+            received: 0,
             rng,
         }
     }
@@ -210,6 +219,12 @@ impl World {
                 self.draining = self.rng.random_range(0..3);
                 true
             }
+            Step::Report => {
+                let demand = self.demand();
+                self.driver.report(demand.as_ref());
+                self.reported.push(demand);
+                true
+            }
             Step::Drain => {
                 match self.draining.checked_sub(1) {
                     Some(left) => self.draining = left,
@@ -218,6 +233,39 @@ impl World {
                 true
             }
         }
+    }
+
+    /// What the application knows of its demand: nothing, or counts that it never had before.
+    fn demand(&mut self) -> Option<Demand> {
+        let accesses = self.reported.len() as u64;
+        let mut misses = u32::MAX;
+        let points = (1..self.rng.random_range(1..20)).map(|step| {
+            misses -= self.rng.random_range(0..1 << 24);
+            Point {
+                blocks: step * 10,
+                misses,
+            }
+        });
+        let curve = points.collect();
+        self.rng.random_bool(0.8).then_some(Demand {
+            accesses,
+            curve,
+            ..Demand::default()
+        })
+    }
+
+    pub fn request_report(&mut self) {
+        self.requested += 1;
+        self.device.request_report();
+    }
+
+    /// [DEV-17] One for each request, and what the application said.
+    pub fn check_reports(&mut self) {
+        let (received, demand) = self.device.last_report();
+        assert!(received <= self.requested, "more than were requested");
+        let demand = demand.cloned();
+        let is_known = received == 0 || self.reported.contains(&demand);
+        assert!(is_known, "{demand:?} was not reported");
     }
 
     /// The device looks once at the command queue.
@@ -329,6 +377,8 @@ impl World {
             // The backend dies. What QEMU saw no used entry for comes again.
             1 => {
                 self.lives += 1;
+                self.received += self.device.last_report().0;
+                self.requested = 0;
                 // What was granted without a driver is not on record as such (SPEC.md, 6.3).
                 if self.driver.held().iter().any(|block| self.is_back(block)) {
                     self.reboot();

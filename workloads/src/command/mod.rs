@@ -244,6 +244,9 @@ commands! {
         memory: u32 = 0,
         /// What these pages share with the cache.
         share: Name = Name::of("nothing"),
+        /// Blocks whose accesses are sampled, to report the demand when the hypervisor asks for
+        /// it; 0 for none.
+        sample: u32 = 0,
     }
     /// Reads and writes blocks of the origin disk through the cache.
     "replay" => Replay {

@@ -98,11 +98,11 @@ fn command() -> impl Strategy<Value = Command> {
         (
             ["[a-z0-9-]{1,16}", "[a-z0-9-]{1,16}", "[a-z0-9-]{1,16}"],
             any::<[u8; 2]>(),
-            any::<[u32; 2]>(),
+            any::<[u32; 3]>(),
             any::<[bool; 2]>()
         )
             .prop_map(
-                |(names, [promote, dirty], [bypass, memory], [clean_first, fresh])| {
+                |(names, [promote, dirty], [bypass, memory, sample], [clean_first, fresh])| {
                     let [evict, write, share] = names.map(|name| Name::of(&name));
                     Command::Cache(Cache {
                         evict,
@@ -114,6 +114,7 @@ fn command() -> impl Strategy<Value = Command> {
                         fresh,
                         memory,
                         share,
+                        sample,
                     })
                 }
             ),
@@ -192,7 +193,7 @@ fn defaults_are_written_out() {
          check=true",
         "stress count=0 seed=1 depth=32 writes=50 latency=false",
         "cache evict=lru write=write-back promote=1 bypass=0 dirty=50 clean-first=false \
-         fresh=false memory=0 share=nothing",
+         fresh=false memory=0 share=nothing sample=0",
         "replay workload=gaussian:20000,8192 seed=1 start=0 count=0 depth=32 first=0 span=0 \
          writes=0 discard=none flush=0 every=0 check=true",
         "advise advice=normal first=0 count=0",

@@ -27,6 +27,9 @@ pub struct Config {
     pub clean_first: bool,
     /// Forget what an earlier cache left. What was dirty in it is lost.
     pub fresh: bool,
+    /// Blocks whose accesses are sampled to report the [demand](super::BlockCache::take_demand);
+    /// 0 for none.
+    pub demand_sample: u32,
 }
 
 impl Config {
@@ -41,6 +44,7 @@ impl Config {
             dirty_percent: 20,
             clean_first: false,
             fresh: false,
+            demand_sample: 0,
         }
     }
 }

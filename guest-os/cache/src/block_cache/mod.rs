@@ -74,6 +74,7 @@ pub use api::{CacheError, Config, OpenError, Opened, Served, Stats, WrittenBack}
 use self::state::{Core, Job};
 use crate::device::{BLOCK_LEN, BlockDevice};
 use crate::metadata::MetaLog;
+use crate::mrc::Demand;
 use crate::origin_journal::OriginJournal;
 use crate::write_policy::WritePolicy;
 use group::Group;
@@ -280,6 +281,13 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         self.revocations.set(self.revocations.get() + 1);
         self.log.borrow_mut().revoked(blocks);
         self.core.borrow_mut().revoke(blocks)
+    }
+
+    /// The demand since the last call; `None` without [`Config::demand_sample`]. Each of its curves
+    /// has at most `points` points.
+    pub fn take_demand(&self, points: usize) -> Option<Demand> {
+        let mut core = self.core.borrow_mut();
+        core.demand.as_mut().map(|demand| demand.take(points))
     }
 
     /// Bytes of heap, about. It is not part of [`Self::stats`], because that may be requested

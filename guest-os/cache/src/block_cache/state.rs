@@ -15,6 +15,7 @@ use super::metadata::{FREE, Metadata};
 use super::streams::{Promotion, Streams};
 use crate::cache::Admission;
 use crate::eviction::AnyCache;
+use crate::mrc::DemandSampler;
 use crate::write_policy::WritePolicy;
 
 /// What a job does with its slot.
@@ -96,6 +97,7 @@ pub struct Core {
     pub slots: u32,
     pub clean_first: bool,
     pub advice: AdvisedRanges,
+    pub demand: Option<DemandSampler>,
     bypass_blocks: u32,
     streams: Streams,
     pub promotion: Promotion,
@@ -126,6 +128,7 @@ impl Core {
             slots,
             clean_first: config.clean_first,
             advice: AdvisedRanges::default(),
+            demand: DemandSampler::new(config.demand_sample as usize).ok(),
             bypass_blocks: config.bypass_blocks,
             streams: Streams::default(),
             promotion: Promotion::new(config.promote, slots),
@@ -151,7 +154,9 @@ impl Core {
     /// A read arrives.
     pub fn arrive_read(&mut self, block: u32) -> Job {
         let is_admitted = self.is_admitted(block);
-        if let Some(slot) = self.cache.access(block) {
+        let found = self.cache.access(block);
+        self.sample(block, found, false);
+        if let Some(slot) = found {
             self.stats.read_hits += 1;
             let is_restored = self.cache.has_flag(slot);
             let kind = if is_restored { Kind::Check } else { Kind::Hit };
@@ -173,6 +178,7 @@ impl Core {
     pub fn arrive_write(&mut self, block: u32, now_ns: u64) -> Job {
         let is_admitted = self.is_admitted(block);
         let found = self.cache.access(block);
+        self.sample(block, found, true);
         match found {
             Some(_) => self.stats.write_hits += 1,
             None => self.stats.write_misses += 1,
@@ -191,6 +197,12 @@ impl Core {
             self.begin_version(&mut job, now_ns);
         }
         job
+    }
+
+    fn sample(&mut self, block: u32, found: Option<u32>, is_write: bool) {
+        if let Some(demand) = &mut self.demand {
+            demand.access(block, found.is_some(), is_write);
+        }
     }
 
     /// Whether the block would be admitted if it is not cached; and if not, how that counts.
@@ -366,6 +378,7 @@ impl Core {
             + self.promotion.memory_bytes()
             + self.metadata.memory_bytes()
             + self.advice.memory_bytes()
+            + self.demand.as_ref().map_or(0, DemandSampler::memory_bytes)
             + (queues + self.lost.len()) * size_of::<u32>()
             + outdated
     }

@@ -1,5 +1,7 @@
 //! Miss ratios over cache sizes.
 
+use alloc::vec::Vec;
+
 /// The miss ratio of an LRU cache by its size in blocks, as a step function: each step holds
 /// from its size to that of the next.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,7 +20,7 @@ impl Curve {
     /// The curve of `accesses` accesses. `hits` has the number of accesses per distance, by
     /// ascending distance. Sums of estimated counts may be below 0 or above `accesses`; ratios
     /// are clamped.
-    pub(super) fn of(accesses: f64, hits: impl IntoIterator<Item = (u64, f64)>) -> Self {
+    pub fn of(accesses: f64, hits: impl IntoIterator<Item = (u64, f64)>) -> Self {
         let mut steps: Vec<Step> = Vec::new();
         let mut sum = 0.0;
         for (blocks, count) in hits {

@@ -1,7 +1,9 @@
 //! Stack distances in O(log n) per access.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use alloc::vec::Vec;
+
+use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 
 use super::hash::BuildBlockHasher;
 
@@ -89,10 +91,10 @@ impl StackDistances {
         }
     }
 
-    /// Number of positions.
-    #[cfg(test)]
-    pub(super) fn room(&self) -> usize {
-        self.marks.len() * 64
+    /// Bytes of heap, about.
+    pub fn memory_bytes(&self) -> usize {
+        let positions = self.positions.capacity() * (size_of::<(u64, usize)>() + 1);
+        positions + self.marks.capacity() * 8 + self.tree.capacity() * 4
     }
 
     fn clear(&mut self, position: usize) {
@@ -123,7 +125,7 @@ impl StackDistances {
 
     /// Moves all marks to the front, in order, and leaves free positions behind them.
     fn renumber(&mut self) {
-        let mut positions = std::mem::take(&mut self.positions);
+        let mut positions = core::mem::take(&mut self.positions);
         for position in positions.values_mut() {
             *position = self.marks_before(*position);
         }

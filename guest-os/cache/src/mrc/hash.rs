@@ -1,6 +1,6 @@
 //! Hashes of block numbers.
 
-use std::hash::{BuildHasherDefault, Hasher};
+use core::hash::{BuildHasherDefault, Hasher};
 
 /// The finalizer of splitmix64 (Steele et al., OOPSLA'14): a bijection in which each input bit
 /// affects about half of the output bits.
@@ -12,7 +12,7 @@ pub(super) fn mix(mut z: u64) -> u64 {
 
 /// The rank by which sampling with `seed` selects `block`. A bijection for each seed, so ranks
 /// of blocks are distinct.
-pub(super) fn rank(seed: u64, block: u64) -> u64 {
+pub fn rank(seed: u64, block: u64) -> u64 {
     mix(block ^ mix(seed.wrapping_add(0x9e37_79b9_7f4a_7c15)))
 }
 

@@ -28,6 +28,9 @@ use crate::port::{BlkPort, Machine, feature};
 /// of the device.
 type Carried = Result<Result<(), String>, Fault>;
 
+/// Most blocks of a sample: more make a curve no better, and take memory.
+const MOST_SAMPLED: u32 = 1 << 16;
+
 /// Memory that a page cache leaves free: buffers of requests, block sets and reports.
 const SPARE_BYTES: usize = 16 << 20;
 
@@ -118,6 +121,7 @@ impl<'m, M: Machine> Guest<'m, M> {
             fresh,
             memory,
             share,
+            sample,
         } = command;
         if self.cache.is_some() {
             return Ok(Err("a cache is open already: `close` it first".to_string()));
@@ -138,6 +142,7 @@ impl<'m, M: Machine> Guest<'m, M> {
                 dirty_percent: dirty,
                 clean_first,
                 fresh,
+                demand_sample: sample.min(MOST_SAMPLED),
             },
             (Err(reason), _) | (_, Err(reason)) => return Ok(Err(reason)),
         };

@@ -20,6 +20,7 @@ use core::pin::Pin;
 
 use guest_cache::PageCache;
 use vssd::block_set::BlockSet;
+use vssd::demand::{ALL_MISS, Demand, MAX_POINTS, Point};
 use vssd::driver::Fault;
 use vssd::encoding::SetView;
 use workloads::{Report, report};
@@ -145,6 +146,17 @@ fn ranges(runs: impl Iterator<Item = vssd::block_set::Run>) -> Vec<Range<u32>> {
     runs.map(|run| run.start..run.end()).collect()
 }
 
+/// A curve as it travels. Blocks that no vSSD has are of no use.
+fn points(curve: &[(u64, f64)]) -> Vec<Point> {
+    let of = |(blocks, ratio): &(u64, f64)| {
+        Some(Point {
+            blocks: u32::try_from(*blocks).ok()?,
+            misses: (ratio * f64::from(ALL_MISS)) as u32,
+        })
+    };
+    curve.iter().filter_map(of).collect()
+}
+
 /// The guest's application while its cache is open.
 struct CacheApplication<'a, 'm, M: Machine> {
     app: &'a mut App,
@@ -163,6 +175,17 @@ impl<M: Machine> Application for CacheApplication<'_, '_, M> {
         }
         self.offered.union_with(&chosen);
         Choice::Part(chosen)
+    }
+
+    fn demand(&mut self) -> Option<Demand> {
+        let demand = self.cache.take_demand(MAX_POINTS / 2 - 1)?;
+        Some(Demand {
+            accesses: demand.accesses,
+            hits: demand.hits,
+            writes: demand.writes,
+            curve: points(&demand.curve),
+            reads: points(&demand.reads),
+        })
     }
 
     fn surrendered(&mut self, count: u32) {

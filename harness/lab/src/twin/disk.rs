@@ -104,13 +104,18 @@ fn each_page(
 }
 
 /// Content of a disk.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Sectors {
     /// An origin disk, which outlives the guest.
     Sparse(Arc<SparseDisk>),
+    /// An origin disk that keeps nothing.
+    Null {
+        /// Bytes.
+        len: u64,
+    },
     /// A read-only file.
     File {
-        file: File,
+        file: Arc<File>,
         /// Length of the file, rounded up to whole sectors. As in QEMU, the last sector is
         /// padded with zeros.
         len: u64,
@@ -130,13 +135,16 @@ impl Sectors {
         };
         let (file, len) = open().with_context(|| format!("open {}", path.display()))?;
         let len = len.next_multiple_of(SECTOR_LEN as u64);
-        Ok(Self::File { file, len })
+        Ok(Self::File {
+            file: Arc::new(file),
+            len,
+        })
     }
 
     fn len(&self) -> u64 {
         match self {
             Self::Sparse(disk) => disk.len,
-            Self::File { len, .. } => *len,
+            Self::Null { len } | Self::File { len, .. } => *len,
         }
     }
 
@@ -147,6 +155,11 @@ impl Sectors {
         }
         let succeeded = match (self, op) {
             (_, BlkOp::Flush) => true,
+            (Self::Null { .. }, BlkOp::Read) => {
+                bytes.fill(0);
+                true
+            }
+            (Self::Null { .. }, BlkOp::Write) => true,
             (Self::Sparse(disk), BlkOp::Read) => {
                 disk.read(at, bytes);
                 true

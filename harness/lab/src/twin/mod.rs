@@ -21,6 +21,7 @@
 mod disk;
 mod machine;
 mod order;
+mod pool;
 mod port;
 
 use std::any::Any;
@@ -35,24 +36,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use terminal::interrupt;
-use vssd::units::Geometry;
-use vssd::wire::Encoding;
-use vssd_host::backing::{Backing, MemoryBacking, NullBacking};
-use vssd_host::clock::Clock;
-use vssd_host::control::protocol::{EncodingName, Resized, VssdStatus};
+use vssd_host::control::protocol::{DemandStatus, EncodingName, Resized, VssdStatus};
 use vssd_host::control::server;
-use vssd_host::notifier::Notifier;
-use vssd_host::pool::Pool;
-use vssd_host::pool::allocator::Bounds;
-use vssd_host::spec::Overcommit;
-use vssd_host::vssd::{Place, ResizeRequest, Target, Vssd};
+use vssd_host::vssd::{ResizeRequest, Target, Vssd};
 use workloads::{Command, HostPick, Report, report};
 
-use crate::resources::check_memory;
 use crate::testbed::{Disks, GuestChannel, ResizeOptions, Testbed, Transport};
-use disk::{Sectors, SparseDisk};
+use disk::Sectors;
 use machine::TwinMachine;
 use order::{Answer, Order, Stopped, Until};
+pub use pool::TwinPool;
 
 /// Timeout of anything except resizes and commands, in virtual time.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -66,7 +59,7 @@ pub struct Twin {
     vssd: Arc<Vssd>,
     clock: Arc<AtomicU64>,
     capacity: u32,
-    origin: Option<Arc<SparseDisk>>,
+    origin: Option<Sectors>,
     trace: Option<PathBuf>,
     /// `None` once the guest must exit.
     orders: Option<Sender<Order>>,
@@ -82,63 +75,22 @@ impl Twin {
     /// # Errors
     /// When the shape is invalid, memory is short, or the guest cannot run.
     pub fn start(disks: impl Into<Disks>) -> Result<Self> {
-        let Disks {
-            vssd: shape,
-            origin,
-            trace,
-        } = disks.into();
-        let origin = origin
-            .map(|origin| SparseDisk::new(origin.size).map(Arc::new))
-            .transpose()?;
-        let bytes = u32::try_from(shape.block_size.0).unwrap_or(0);
-        let blocks = shape.size.0.checked_div(u64::from(bytes)).unwrap_or(0);
-        let geometry = Geometry::new(bytes, blocks)?;
-        check_memory(shape.written)?;
-        let medium: Arc<dyn Backing> = match shape.written.0 {
-            0 => Arc::new(NullBacking {
-                len: geometry.capacity_bytes(),
-            }),
-            _ => Arc::new(
-                MemoryBacking::new(geometry.capacity_bytes())
-                    .context("allocate the medium in memory")?,
-            ),
-        };
-        let capacity = geometry.capacity();
-        let pool = Pool::volatile(medium, bytes, Overcommit::NONE.0);
-        let bounds = Bounds {
-            quota: capacity,
-            reservation: 0,
-        };
-        let volume = pool.add("twin", capacity, bounds, capacity)?;
-        let clock = Arc::new(AtomicU64::new(0));
-        let place = Place {
-            name: "twin".to_owned(),
-            socket: PathBuf::new(),
-        };
-        let vssd = Arc::new(Vssd::new(
-            place,
-            Arc::new(pool),
-            volume,
-            Encoding::Compact,
-            1,
-            vssd_host::vssd::Context {
-                notifier: Arc::new(Notifier::default()),
-                clock: Clock::Virtual(clock.clone()),
-            },
-        )?);
-        Self::boot(vssd, clock, origin, trace)
+        let disks = disks.into();
+        let pool = TwinPool::new(disks.vssd)?;
+        let blocks = disks.vssd.size.0 / disks.vssd.block_size.0;
+        pool.boot("twin", &disks, u32::try_from(blocks).unwrap_or(u32::MAX))
     }
 
     /// Boots a guest on these disks.
     fn boot(
         vssd: Arc<Vssd>,
         clock: Arc<AtomicU64>,
-        origin: Option<Arc<SparseDisk>>,
+        origin: Option<Sectors>,
         trace: Option<PathBuf>,
     ) -> Result<Self> {
         vssd.set_connected(true);
         let disks = [
-            origin.clone().map(Sectors::Sparse),
+            origin.clone(),
             trace.as_deref().map(Sectors::of_file).transpose()?,
         ];
         let (orders, inbox) = mpsc::channel();
@@ -167,6 +119,16 @@ impl Twin {
             }
             other => bail!("expected the guest's ready report, got `{other}`"),
         }
+    }
+
+    /// The name of its vSSD.
+    pub fn name(&self) -> &str {
+        &self.vssd.name
+    }
+
+    /// Blocks that the guest holds.
+    pub fn held(&self) -> u32 {
+        self.vssd.lock().device.granted().len()
     }
 
     /// Stops the guest at once, like a power failure, and boots another on the same disks.
@@ -324,6 +286,14 @@ impl Testbed for Twin {
 
     fn observe(&mut self, pick: HostPick) -> Result<()> {
         Ok(self.vssd.track(Some(pick))?)
+    }
+
+    fn demand(&mut self) -> Result<Option<DemandStatus>> {
+        let before = self.vssd.request_report();
+        // The guest answers the device before it answers this.
+        self.run(&Command::Info, PATIENCE)?;
+        let demand = self.vssd.report_after(before).flatten();
+        Ok(demand.as_ref().map(DemandStatus::from))
     }
 
     fn last_log_line(&self) -> String {

@@ -1,7 +1,6 @@
 //! The exact curve, from all accesses.
 
-use super::curve::Curve;
-use super::distances::StackDistances;
+use super::{Curve, StackDistances};
 
 /// Counts the stack distances of all accesses.
 #[derive(Clone, Debug, Default)]

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use super::curve::Curve;
-use super::exact::Exact;
-use super::hash;
+use guest_cache::mrc::rank;
+
+use super::{Curve, Exact};
 
 /// Counts the accesses to a sample of the blocks, chosen by hash.
 ///
@@ -61,7 +61,7 @@ impl FixedRate {
     /// Counts an access.
     pub fn access(&mut self, block: u64) {
         self.accesses += 1;
-        if hash::rank(self.seed, block) <= self.rank_max {
+        if rank(self.seed, block) <= self.rank_max {
             self.sampled.access(block);
         }
     }

@@ -1,11 +1,8 @@
 //! Miss-ratio curves: the miss ratio of an LRU cache at every size, from one pass over the
 //! accesses.
 //!
-//! LRU has the inclusion property (Mattson, Gecsei, Slutz and Traiger, "Evaluation techniques
-//! for storage hierarchies", IBM Systems Journal 9(2), 1970): an access hits exactly in the
-//! caches of at least as many blocks as its *stack distance*, the number of distinct blocks
-//! accessed since the last access to the block, itself included. So the distances of all
-//! accesses give the whole [`Curve`].
+//! What all of them share, and the sample of fixed size that a guest has too, is in
+//! [`guest_cache::mrc`].
 //!
 //! ```text
 //!  blocks ─┬─ Exact:     every block ─────────────────┐
@@ -21,17 +18,11 @@
 //!
 //! Reads and writes are treated alike.
 
-mod curve;
-mod distances;
 mod exact;
 mod fixed_rate;
-mod fixed_size;
-mod hash;
 #[cfg(test)]
 mod tests;
 
-pub use curve::Curve;
-pub use distances::StackDistances;
 pub use exact::Exact;
 pub use fixed_rate::{BadRate, FixedRate};
-pub use fixed_size::{FixedSize, NoSample};
+pub use guest_cache::mrc::{Curve, FixedSize, NoSample, StackDistances};

@@ -46,6 +46,8 @@ pub(crate) struct Cache {
     pub memory: u32,
     /// What these share with it.
     pub share: Share,
+    /// Blocks sampled to report the demand; 0 for none.
+    pub sample: u32,
 }
 
 /// What a guest says when it has opened one.
@@ -76,6 +78,7 @@ impl Cache {
             fresh: true,
             memory: 0,
             share: Share::Nothing,
+            sample: 0,
         }
     }
 
@@ -94,6 +97,7 @@ impl Cache {
             fresh: self.fresh,
             memory: self.memory,
             share: Name::of(self.share.name()),
+            sample: self.sample,
         });
         let reports = guest.run(&command, PATIENCE)?;
         let opened = reports.iter().find_map(|report| match report {

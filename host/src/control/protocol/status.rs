@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use vssd::demand::{ALL_MISS, Demand, Point};
 use vssd::device::End;
 
 use super::{EncodingName, TrackerName};
@@ -65,6 +66,49 @@ impl OperationLatency {
         Self {
             operation,
             buckets: latency::buckets(service),
+        }
+    }
+}
+
+/// What a guest's application demanded since its last report.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DemandStatus {
+    /// Accesses, of blocks.
+    pub accesses: u64,
+    /// Those that hit.
+    pub hits: u64,
+    /// Those that wrote.
+    pub writes: u64,
+    /// Its miss-ratio curve; empty if it is not known.
+    pub curve: Vec<CurvePoint>,
+    /// The same of reads alone, whose misses are all accesses that are no read hits.
+    pub reads: Vec<CurvePoint>,
+}
+
+/// How often accesses miss with so many blocks or more, up to the next point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CurvePoint {
+    /// The number of blocks.
+    pub blocks: u32,
+    /// Misses in a million accesses.
+    pub misses_ppm: u32,
+}
+
+impl From<&Demand> for DemandStatus {
+    fn from(demand: &Demand) -> Self {
+        let points = |points: &[Point]| {
+            let point = |of: &Point| CurvePoint {
+                blocks: of.blocks,
+                misses_ppm: (u64::from(of.misses) * 1_000_000).div_ceil(ALL_MISS.into()) as u32,
+            };
+            points.iter().map(point).collect()
+        };
+        Self {
+            accesses: demand.accesses,
+            hits: demand.hits,
+            writes: demand.writes,
+            curve: points(&demand.curve),
+            reads: points(&demand.reads),
         }
     }
 }

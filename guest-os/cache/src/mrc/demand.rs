@@ -1,0 +1,195 @@
+//! The demand of a period: its accesses, and how often they would miss by the size of the cache.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::mem;
+
+use super::curve::Curve;
+use super::sample::{NoSample, Sample, Sampled};
+
+/// The seed by which blocks are sampled. Guests need not differ in it: each has blocks of its own.
+const SEED: u64 = 1;
+
+/// The accesses of a period.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Demand {
+    /// Accesses.
+    pub accesses: u64,
+    /// Those that hit.
+    pub hits: u64,
+    /// Those that wrote.
+    pub writes: u64,
+    /// The miss ratio of LRU by the number of blocks, ascending; empty without accesses.
+    pub curve: Vec<(u64, f64)>,
+    /// The share of the accesses that are no read hits, which is what a write is that is not read
+    /// again: *useful* reuse (Ahmadian, Mutlu and Asadi, "ECI-Cache", SIGMETRICS 2018).
+    pub reads: Vec<(u64, f64)>,
+}
+
+/// Samples accesses, and reports on them period by period. What was accessed before a period
+/// counts for the distances in it.
+///
+/// It takes some 100 bytes for each sampled block, whatever the number of blocks.
+#[derive(Clone, Debug)]
+pub struct DemandSampler {
+    sample: Sample,
+    /// Accesses by the least distance of their bin, each with the weight of its sample: all, and
+    /// reads.
+    all: BTreeMap<u64, f64>,
+    reads: BTreeMap<u64, f64>,
+    /// Accesses in the sample, with their weights.
+    sampled: f64,
+    accesses: u64,
+    hits: u64,
+    writes: u64,
+}
+
+impl DemandSampler {
+    /// Samples at most `blocks` blocks.
+    ///
+    /// # Errors
+    /// When these are none.
+    pub fn new(blocks: usize) -> Result<Self, NoSample> {
+        Ok(Self {
+            sample: Sample::new(blocks, SEED)?,
+            all: BTreeMap::new(),
+            reads: BTreeMap::new(),
+            sampled: 0.0,
+            accesses: 0,
+            hits: 0,
+            writes: 0,
+        })
+    }
+
+    /// A block is accessed.
+    pub fn access(&mut self, block: u32, is_hit: bool, is_write: bool) {
+        self.accesses += 1;
+        self.hits += u64::from(is_hit);
+        self.writes += u64::from(is_write);
+        let Some(Sampled { weight, distance }) = self.sample.access(block.into()) else {
+            return;
+        };
+        self.sampled += weight;
+        if let Some(distance) = distance {
+            *self.all.entry(distance).or_default() += weight;
+            if !is_write {
+                *self.reads.entry(distance).or_default() += weight;
+            }
+        }
+    }
+
+    /// The demand since the last call. Each curve has at most `points` points, which is at least 1.
+    pub fn take(&mut self, points: usize) -> Demand {
+        let (accesses, writes) = (mem::take(&mut self.accesses), mem::take(&mut self.writes));
+        let sampled = mem::take(&mut self.sampled);
+        // As in SHARDS-adj: a hot block in the sample, or missing from it, shifts the curve.
+        let excess = accesses as f64 - sampled;
+        let share_read = (accesses - writes) as f64 / accesses.max(1) as f64;
+        let curve = |hits: BTreeMap<u64, f64>, excess: f64| {
+            let shortest = hits.keys().next().map(|distance| (*distance, excess));
+            let curve = Curve::of(accesses.max(1) as f64, shortest.into_iter().chain(hits));
+            thinned(&curve, points)
+        };
+        Demand {
+            accesses,
+            hits: mem::take(&mut self.hits),
+            writes,
+            curve: curve(mem::take(&mut self.all), excess),
+            reads: curve(mem::take(&mut self.reads), excess * share_read),
+        }
+    }
+
+    /// Bytes of heap, about.
+    pub fn memory_bytes(&self) -> usize {
+        // A node of a map is at least half full.
+        let bins = 2 * size_of::<(u64, f64)>() * (self.all.len() + self.reads.len());
+        self.sample.memory_bytes() + bins
+    }
+}
+
+/// At most `points` points of a curve, between which the miss ratio changes about equally.
+fn thinned(curve: &Curve, points: usize) -> Vec<(u64, f64)> {
+    let steps: Vec<(u64, f64)> = falling(curve.steps()).collect();
+    let Some((_, least)) = steps.last().copied() else {
+        return Vec::new();
+    };
+    let step = (1.0 - least) / points as f64;
+    let mut thinned: Vec<(u64, f64)> = Vec::new();
+    let mut last = 1.0;
+    for (blocks, ratio) in steps {
+        if last - ratio >= step || ratio <= least {
+            thinned.push((blocks, ratio));
+            last = ratio;
+            if ratio <= least {
+                break;
+            }
+        }
+    }
+    thinned
+}
+
+/// Steps that do not rise: the correction can make the first ratio less than those after it.
+fn falling(steps: impl Iterator<Item = (u64, f64)>) -> impl Iterator<Item = (u64, f64)> {
+    let mut least = 1.0;
+    steps.map(move |(blocks, ratio)| {
+        least = ratio.min(least);
+        (blocks, least)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Accesses to 100 blocks in a circle, `count` of them.
+    fn circle(sampler: &mut DemandSampler, count: u32, is_write: bool) {
+        for access in 0..count {
+            sampler.access(access % 100, access >= 100, is_write);
+        }
+    }
+
+    #[test]
+    fn a_circle_hits_from_its_length_on() {
+        let mut sampler = DemandSampler::new(1000).unwrap();
+        circle(&mut sampler, 400, false);
+        let demand = sampler.take(10);
+        assert_eq!((demand.accesses, demand.hits, demand.writes), (400, 300, 0));
+        assert_eq!(demand.curve, [(100, 0.25)]);
+        assert_eq!(demand.reads, demand.curve);
+    }
+
+    #[test]
+    fn periods_are_apart_and_distances_go_on() {
+        let mut sampler = DemandSampler::new(1000).unwrap();
+        circle(&mut sampler, 100, false);
+        assert_eq!(sampler.take(10).curve, []);
+        circle(&mut sampler, 100, true);
+        let demand = sampler.take(10);
+        assert_eq!((demand.accesses, demand.writes), (100, 100));
+        assert_eq!(demand.curve, [(100, 0.0)]);
+        assert_eq!(demand.reads, [], "writes are of no use");
+        assert_eq!(sampler.take(10), Demand::default());
+    }
+
+    #[test]
+    fn curves_have_few_points_and_never_rise() {
+        let mut sampler = DemandSampler::new(64).unwrap();
+        let mut block = 1_u32;
+        for _ in 0..100_000 {
+            block = block.wrapping_mul(0x9e37_79b1).wrapping_add(7);
+            sampler.access(block % 5000 * (block % 7) / 7, false, block % 3 == 0);
+        }
+        let demand = sampler.take(16);
+        for curve in [&demand.curve, &demand.reads] {
+            assert!((2..=17).contains(&curve.len()), "{curve:?}");
+            assert!(
+                curve.is_sorted_by(|a, b| a.0 < b.0 && a.1 >= b.1),
+                "{curve:?}"
+            );
+        }
+        let last = |curve: &[(u64, f64)]| curve.last().unwrap().1;
+        assert!(last(&demand.curve) < 0.2);
+        assert!(last(&demand.reads) > 0.3, "a third are writes");
+        assert!(sampler.memory_bytes() < 64 * 1024);
+    }
+}

@@ -1,0 +1,121 @@
+//! SHARDS with a fixed sample size: constant memory for any number of blocks.
+
+use alloc::collections::BinaryHeap;
+use core::fmt;
+
+use super::distances::StackDistances;
+use super::hash;
+
+/// Significant bits of a bin: the width of a bin is at most 1/128 of its distance.
+const BIN_BITS: u32 = 7;
+
+/// The accesses to a given number of blocks, those of least hash.
+///
+/// The rate starts at 1. When the sample exceeds its size, the block with the largest hash is
+/// removed and the rate falls to that hash: from then on only blocks below it are sampled. The
+/// paper rescales all counts by the ratio of the rates at each fall. Weighting each access by
+/// 1 / (current rate) is equivalent up to a constant factor, without rescaling.
+///
+/// Distances are divided by the rate and can have any value, so they are given in bins of
+/// logarithmic width: a count per distance would not take constant memory.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    seed: u64,
+    blocks_max: usize,
+    // Blocks of a rank below this one are sampled; initially 2^64.
+    rank_end: u128,
+    // Rank and number of each sampled block.
+    blocks: BinaryHeap<(u64, u64)>,
+    distances: StackDistances,
+}
+
+/// An access in the sample.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sampled {
+    /// Accesses that it stands for.
+    pub weight: f64,
+    /// Its estimated distance, as the least of its bin; `None` for the first to its block.
+    pub distance: Option<u64>,
+}
+
+/// A sample of no blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoSample;
+
+impl fmt::Display for NoSample {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("invalid sample of 0 blocks; expected at least 1, e.g. 8192")
+    }
+}
+
+impl core::error::Error for NoSample {}
+
+/// The least distance in the bin of `distance`.
+fn bin(distance: u64) -> u64 {
+    let width_log2 = distance
+        .checked_ilog2()
+        .unwrap_or(0)
+        .saturating_sub(BIN_BITS);
+    distance >> width_log2 << width_log2
+}
+
+impl Sample {
+    /// At most `blocks_max` blocks; `seed` selects them.
+    ///
+    /// # Errors
+    /// When these are none.
+    pub fn new(blocks_max: usize, seed: u64) -> Result<Self, NoSample> {
+        if blocks_max == 0 {
+            return Err(NoSample);
+        }
+        Ok(Self {
+            seed,
+            blocks_max,
+            rank_end: 1 << 64,
+            blocks: BinaryHeap::new(),
+            distances: StackDistances::new(),
+        })
+    }
+
+    /// The current sampling rate.
+    pub fn rate(&self) -> f64 {
+        self.rank_end as f64 / (1_u128 << 64) as f64
+    }
+
+    /// Number of sampled blocks.
+    pub fn blocks(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// A block is accessed; `None` if it is not in the sample.
+    pub fn access(&mut self, block: u64) -> Option<Sampled> {
+        let rank = hash::rank(self.seed, block);
+        if u128::from(rank) >= self.rank_end {
+            return None;
+        }
+        let rate = self.rate();
+        let distance = self.distances.access(block);
+        if distance.is_none() {
+            self.admit(rank, block);
+        }
+        Some(Sampled {
+            weight: 1.0 / rate,
+            distance: distance.map(|distance| bin((distance as f64 / rate + 0.5) as u64)),
+        })
+    }
+
+    fn admit(&mut self, rank: u64, block: u64) {
+        self.blocks.push((rank, block));
+        if self.blocks.len() > self.blocks_max
+            && let Some((rank, block)) = self.blocks.pop()
+        {
+            self.rank_end = u128::from(rank);
+            self.distances.remove(block);
+        }
+    }
+
+    /// Bytes of heap, about.
+    pub fn memory_bytes(&self) -> usize {
+        self.distances.memory_bytes() + self.blocks.capacity() * size_of::<(u64, u64)>()
+    }
+}
