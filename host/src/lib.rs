@@ -11,6 +11,7 @@
 //!
 //! - [`backend`]: the vSSDs of one pool: brought up, found, taken down
 //! - [`resize_request`]: a request to resize a vSSD, and why one is refused
+//! - [`arbiter`]: how many blocks each vSSD of a pool should hold
 //! - [`vssd`]: one device: the contract's state machine, its volume, the statistics of its requests
 //! - [`worker`], [`connection`], [`server`]: the threads of one connection, the state that they
 //!   share, and one connection after the other: the only modules that know vhost-user and
@@ -37,6 +38,7 @@
 //! - [`daemon`], [`ctl`], [`pool_ctl`], [`completions`], [`spec`], [`block_list`]: the two programs and their options
 #![deny(unsafe_code)]
 
+pub mod arbiter;
 pub mod backend;
 pub mod backing;
 pub mod block_list;

@@ -1,0 +1,203 @@
+//! How many blocks of a pool each vSSD should hold, decided anew in every period.
+//!
+//! ```text
+//!  VMs: held, bounds, demand
+//!        │
+//!        ▼
+//!   Problem ──▶ Policy ──▶ Plan ──▶ Damping ──▶ targets of this period ──▶ Drive ──▶ Decisions
+//!   floors,     one of     targets   worth it?   (blocks each)             shrinks     who, from,
+//!   ceilings    twelve     reasons   how fast?                             first       to, why
+//! ```
+//!
+//! - [`curve`]: misses by size of a cache
+//! - [`vm`]: what is known of a VM, and which reservations a pool can take on
+//! - [`problem`], [`fill`], [`descent`]: what is to be divided, in proportion to weights or to where
+//!   it saves the most misses
+//! - [`policy`]: the policies, one a file
+//! - [`damping`]: which moves are worth it, and how much of them in a period
+//! - [`drive`]: resizes, deadlines, guests that do not answer
+//!
+//! Nothing here does I/O, waits, logs, or knows the time or chance: the caller says when a period is
+//! over and carries out what is decided. The caller may be restarted: an arbiter without a past
+//! decides the same, but for the age of the resizes under way.
+
+pub mod curve;
+pub mod damping;
+pub mod descent;
+pub mod drive;
+pub mod fill;
+pub mod policy;
+pub mod problem;
+pub mod vm;
+
+mod decision;
+#[cfg(test)]
+mod fixtures;
+
+use std::borrow::Cow;
+
+pub use self::curve::{BadCurve, Curve, Point};
+pub use self::damping::{BadDamping, Damping};
+pub use self::decision::{Decision, Why};
+pub use self::drive::{Action, Patience};
+pub use self::policy::{Plan, Policy, PolicyName, Reason, WriteAdvice};
+pub use self::problem::Problem;
+pub use self::vm::{BadBounds, BadGoal, Bounds, Demand, Goal, NotAdmitted, Vm, VmId, admit};
+
+use self::drive::Drive;
+
+/// Decides how many blocks each VM of a pool holds. See the module.
+#[derive(Clone, Debug)]
+pub struct Arbiter {
+    policy: PolicyName,
+    damping: Damping,
+    drive: Drive,
+}
+
+/// What an arbiter decided in a period.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Round {
+    /// What to do now, shrinks first.
+    pub decisions: Vec<Decision>,
+    /// Blocks that the policy wants each VM to hold, in the order of the VMs. A VM that is set aside
+    /// has what it holds.
+    pub targets: Vec<u32>,
+    /// What each VM should do with writes, in the order of the VMs.
+    pub advice: Vec<WriteAdvice>,
+    /// The VMs that were left out, as their guests do not answer, ascending.
+    pub aside: Vec<VmId>,
+}
+
+impl Arbiter {
+    /// An arbiter that goes by `policy`.
+    ///
+    /// # Errors
+    /// When a parameter of the damping is invalid.
+    pub fn new(
+        policy: PolicyName,
+        damping: Damping,
+        patience: Patience,
+    ) -> Result<Self, BadDamping> {
+        damping.check()?;
+        Ok(Self {
+            policy,
+            damping,
+            drive: Drive::new(patience),
+        })
+    }
+
+    /// The policy that it goes by.
+    pub fn policy(&self) -> PolicyName {
+        self.policy
+    }
+
+    /// Goes by another policy from the next period on. Resizes under way go on.
+    pub fn set_policy(&mut self, policy: PolicyName) {
+        self.policy = policy;
+    }
+
+    /// What to do at the end of a period, for a pool of `pool_blocks` blocks of which nobody holds
+    /// `free_blocks`, and all its VMs. `free_blocks` includes what is promised to VMs that grow.
+    ///
+    /// # Panics
+    /// When two of the VMs have the same id.
+    pub fn decide(&mut self, pool_blocks: u32, free_blocks: u32, vms: &[Vm]) -> Round {
+        let mut ids: Vec<VmId> = vms.iter().map(|vm| vm.id).collect();
+        ids.sort_unstable();
+        assert!(
+            ids.windows(2).all(|pair| pair[0] < pair[1]),
+            "two VMs of one id"
+        );
+        self.drive.observe(vms);
+        let is_aside = |vm: &Vm| self.drive.is_aside(vm.id);
+        let planned: Vec<usize> = (0..vms.len())
+            .filter(|&index| !is_aside(&vms[index]))
+            .collect();
+        let aside: Vec<VmId> = ids
+            .into_iter()
+            .filter(|id| self.drive.is_aside(*id))
+            .collect();
+        // A VM that is set aside keeps what it holds, and its reservation waits for it.
+        let kept = vms.iter().filter(|vm| is_aside(vm));
+        let kept: u64 = kept
+            .map(|vm| u64::from(vm.held.max(vm.bounds.reservation())))
+            .sum();
+        let rest: Cow<[Vm]> = if aside.is_empty() {
+            Cow::Borrowed(vms)
+        } else {
+            planned.iter().map(|&index| vms[index].clone()).collect()
+        };
+        let blocks = u64::from(pool_blocks).saturating_sub(kept) as u32;
+        let problem = Problem::new(blocks, &rest);
+        let plan = self.policy.policy().plan(&problem);
+        let damped = self.damping.damp(&problem, &plan);
+
+        let mut round = Round {
+            decisions: Vec::new(),
+            targets: vms.iter().map(|vm| vm.held).collect(),
+            advice: vec![WriteAdvice::Cache; vms.len()],
+            aside,
+        };
+        let mut now = round.targets.clone();
+        let mut due = vec![0; vms.len()];
+        let mut floors = vec![0; vms.len()];
+        let mut reasons = vec![None; vms.len()];
+        for (position, &index) in planned.iter().enumerate() {
+            round.targets[index] = plan.targets[position];
+            round.advice[index] = plan.advice[position];
+            now[index] = damped.targets[position];
+            due[index] = plan.due[position];
+            floors[index] = problem.spans()[position].floor;
+            reasons[index] = Some(plan.reasons[position]);
+        }
+        let steps = self.drive.steps(free_blocks, vms, &now, &due);
+        let gives = largest(vms, &now, |held, now| held.saturating_sub(now));
+        let gains = largest(vms, &now, |held, now| now.saturating_sub(held));
+        let decide = |step: drive::Step| {
+            let index = step.index;
+            let held = vms[index].held;
+            let why = match (step.action, reasons[index]) {
+                (Action::Revoke, _) => Why::Late,
+                (_, None) => Why::Silent,
+                (Action::Cancel, _)
+                    if now[index] > held
+                        && step.to == held
+                        && self.drive.is_aside(vms[index].id) =>
+                {
+                    Why::Silent
+                }
+                (Action::Grow, _) if held < floors[index] => Why::Reservation(floors[index]),
+                (_, Some(Reason::FewestMisses)) => Why::Saves(damped.saved),
+                (_, Some(reason)) => Why::Policy(reason),
+            };
+            Decision {
+                id: vms[index].id,
+                from: held,
+                to: step.to,
+                action: step.action,
+                policy: self.policy,
+                why,
+                other: match step.action {
+                    Action::Shrink { .. } => gains,
+                    Action::Grow => gives,
+                    Action::Revoke | Action::Cancel => None,
+                },
+            }
+        };
+        round.decisions = steps.into_iter().map(decide).collect();
+        round
+    }
+}
+
+/// The VM whose size changes most, if one does.
+fn largest(vms: &[Vm], now: &[u32], change: impl Fn(u32, u32) -> u32) -> Option<VmId> {
+    let changes = vms
+        .iter()
+        .zip(now)
+        .map(|(vm, &now)| (change(vm.held, now), vm.id));
+    let largest = changes.max_by_key(|(change, id)| (*change, std::cmp::Reverse(*id)));
+    largest.filter(|(change, _)| *change > 0).map(|(_, id)| id)
+}
+
+#[cfg(test)]
+mod tests;
