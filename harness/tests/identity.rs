@@ -237,7 +237,7 @@ fn replays_count_the_same_on_both() {
         "replay workload=zipf:0.9 span=50000 writes=20 count=20000 every=5000",
         "write-back",
         "close",
-        "cache evict=lru write=write-through fresh=true clean-first=true",
+        "cache evict=lru write=write-through fresh=true clean-first=true sample=1024",
         "replay workload=zipf:0.9 first=1000 span=50000 count=20000 every=5000",
         "advise advice=needed first=1000 count=9000",
         "discard first=500 count=1000",
@@ -245,6 +245,7 @@ fn replays_count_the_same_on_both() {
         "replay workload=zipf:0.9 first=1000 span=50000 seed=2 count=20000 every=5000",
         "close",
     ];
+    let mut reported = 0;
     for line in script {
         let command: workloads::Command = line.parse().unwrap();
         let [of_twin, of_qemu] = [twin.guest(), bench.guest()].map(|guest| {
@@ -255,7 +256,11 @@ fn replays_count_the_same_on_both() {
         let counts = ["cache", "replay", "advise"];
         let counts = counts.iter().any(|verb| line.starts_with(verb));
         assert_ne!(of_twin.is_empty(), counts, "{line}");
+        let demands = [&mut twin as &mut dyn Testbed, &mut bench].map(|bed| bed.demand().unwrap());
+        assert_eq!(demands[0], demands[1], "{line}");
+        reported += usize::from(demands[0].as_ref().is_some_and(|of| of.curve.len() > 100));
     }
+    assert_eq!(reported, 2, "the accesses of the cache that samples were reported");
 }
 
 /// The counts in a report of a cache, without those that depend on the speed of the disks.

@@ -23,6 +23,7 @@ pub mod experiment;
 pub(crate) mod knowledge;
 pub mod latency;
 pub(crate) mod media;
+pub(crate) mod multiplex;
 pub(crate) mod overhead;
 pub(crate) mod sharing;
 pub(crate) mod shrinkcache;
@@ -44,6 +45,7 @@ pub static ALL: &[&dyn Entry] = &[
     &writepolicy::WritePolicy,
     &shrinkcache::ShrinkCache,
     &knowledge::Knowledge,
+    &multiplex::Multiplex,
     &sim::Sim,
     &bench_io::BenchIo,
     &bench_resize::BenchResize,

@@ -33,6 +33,7 @@ pub mod vm;
 mod decision;
 #[cfg(test)]
 mod fixtures;
+mod reported;
 
 use std::borrow::Cow;
 

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use guest_cache::mrc::DemandSampler;
 use rand::RngExt;
 use workloads::pattern::rng;
 use workloads::{Pattern, Workload};
@@ -228,5 +229,33 @@ fn shards_is_within_a_hundredth_of_the_exact_curve() {
     });
     for errors in [at_rate, of_size] {
         assert!(errors.iter().all(|error| *error < 0.01), "{errors:.4?}");
+    }
+}
+
+/// What a guest reports, from the sample that experiments use.
+#[test]
+fn a_reported_curve_is_within_a_fiftieth_of_the_exact_one() {
+    const POINTS: usize = 253;
+    for (exponent, seed) in [(0.6, 1), (0.9, 2), (1.2, 3)] {
+        let blocks = 100_000;
+        let mut sampler = DemandSampler::new(2048).unwrap();
+        let mut exact = Exact::new();
+        let accesses = zipf(exponent, seed, blocks, 400_000);
+        for block in &accesses {
+            sampler.access(u32::try_from(*block).unwrap(), false, false);
+            exact.access(*block);
+        }
+        let demand = sampler.take(POINTS);
+        let count = demand.accesses as f64;
+        let mut above = 1.0;
+        let hits = demand.curve.iter().map(|(distance, ratio)| {
+            let hits = (above - ratio) * count;
+            above = *ratio;
+            (*distance, hits)
+        });
+        let reported = Curve::of(count, hits.collect::<Vec<_>>());
+        let error = reported.mean_absolute_error(&exact.curve(), blocks.into());
+        assert!(error < 0.02, "zipf {exponent}: {error}");
+        assert!(demand.curve.len() <= POINTS + 1);
     }
 }

@@ -80,6 +80,7 @@ impl Params {
             discard: Discard::None,
             flush: 0,
             every: 0,
+            check: true,
         }
     }
 }

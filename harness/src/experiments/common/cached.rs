@@ -148,6 +148,8 @@ pub(crate) struct CacheLoad {
     pub flush: u32,
     /// A sample after so many accesses; 0 for none.
     pub every: u64,
+    /// Whether what is read is checked against what was written last.
+    pub check: bool,
 }
 
 /// A vSSD of this size that caches an origin disk.
@@ -181,7 +183,7 @@ impl CacheLoad {
             discard: self.discard,
             flush: self.flush,
             every: self.every,
-            check: true,
+            check: self.check,
         })
     }
 

@@ -1,11 +1,6 @@
 //! How it runs: all ways to pick with the tuning seeds, then with others the best of each side, by each
 //! measure.
 
-use std::collections::BTreeMap;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
-
 use anyhow::{Context, Result};
 use indicatif::ProgressBar;
 use lab::twin::Twin;
@@ -22,6 +17,7 @@ use super::trial::Trial;
 use super::worth::{Measure, best};
 use crate::experiments::common::lab::Lab;
 use crate::experiments::common::observers::{self, ObserverRow};
+use crate::experiments::common::parallel;
 
 pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
     let input = Input::read(params, lab)?;
@@ -121,29 +117,9 @@ fn on_twins(
     folder: &mut RunFolder,
     bar: &ProgressBar,
 ) -> Result<Vec<KnowledgeRow>> {
-    let next = AtomicUsize::new(0);
-    let rows = Mutex::new(BTreeMap::new());
-    thread::scope(|scope| {
-        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
-            scope.spawn(|| {
-                while !interrupt::is_requested() {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(trial) = trials.get(index) else {
-                        return;
-                    };
-                    let row = on_twin(params, input, *trial);
-                    if row.is_err() {
-                        next.store(trials.len(), Ordering::Relaxed);
-                    }
-                    rows.lock().expect("no holder panics").insert(index, row);
-                    bar.inc(1);
-                }
-            });
-        }
-    });
-    let rows = rows.into_inner().expect("no holder panicked");
+    let rows = parallel::each(trials, bar, |trial| on_twin(params, input, *trial));
     let mut recorded = Vec::with_capacity(trials.len());
-    for row in rows.into_values() {
+    for row in rows {
         let row = row?;
         folder.append(&row)?;
         recorded.push(row);

@@ -243,6 +243,7 @@ impl Params {
             },
             flush: 0,
             every: 0,
+            check: true,
         };
         // Blocks behind those of the workload, one after the other.
         let others = CacheLoad {

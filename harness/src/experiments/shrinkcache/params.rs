@@ -129,6 +129,7 @@ impl Params {
                 discard: Discard::None,
                 flush: 0,
                 every: if place == 0 { 0 } else { self.window },
+                check: true,
             };
             start += count;
             place += 1;
@@ -150,6 +151,7 @@ impl Params {
             discard: Discard::None,
             flush: 0,
             every: self.loss_accesses,
+            check: true,
         }
     }
 }

@@ -89,6 +89,7 @@ impl Params {
             discard: Discard::None,
             flush: self.flush,
             every: self.sample,
+            check: true,
         }
     }
 
@@ -101,6 +102,7 @@ impl Params {
             discard: Discard::None,
             flush: self.crash_flush,
             every: (self.crash_writes / 20).max(1),
+            check: true,
             ..self.load(seed)
         }
     }

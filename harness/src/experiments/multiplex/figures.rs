@@ -1,0 +1,117 @@
+//! Policies beside each other, and sizes over time.
+
+use anyhow::Result;
+use results::chart::Drawing;
+use results::chart::plot::{self, Plot};
+use results::chart::scale::Scale;
+use results::chart::series::{LOOKS, Series, steps};
+use results::stats::Mean;
+use results::verdict::distinct;
+
+use super::rows::{MultiplexRow, MultiplexSizeRow};
+
+/// Policies whose sizes are drawn, and the most VMs of a drawing.
+const DRAWN: [&str; 3] = ["shares", "mrc", "harvest"];
+const MOST_DRAWN: u32 = 8;
+
+/// All figures; none without rows.
+pub(super) fn draw(rows: &[MultiplexRow], sizes: &[MultiplexSizeRow]) -> Result<Vec<Drawing>> {
+    let schedules = distinct(sizes.iter().map(|row| row.schedule.as_str()));
+    let over_time = schedules.iter().filter_map(|schedule| {
+        let (stem, title) = match *schedule {
+            "mixed" => ("multiplex_mixed", "mixed working sets"),
+            "weights" => ("multiplex_weights", "changing weights"),
+            "day-night" => ("multiplex_day_night", "day and night"),
+            "bully" => ("multiplex_bully", "one VM that scans"),
+            "arrivals" => ("multiplex_arrivals", "arrivals and departures"),
+            _ => return None,
+        };
+        Some(stacked(stem, title, schedule, sizes))
+    });
+    plot::draw(std::iter::once(policies(rows)).chain(over_time))
+}
+
+/// Origin traffic of every policy, by schedule.
+fn policies(rows: &[MultiplexRow]) -> Plot {
+    let schedules = distinct(rows.iter().map(|row| row.schedule.as_str()));
+    let policies = distinct(rows.iter().map(|row| row.policy.as_str()));
+    let names = policies.iter().map(|policy| (*policy).to_owned());
+    let mut plot = Plot::new(
+        "multiplex_policies",
+        "Origin traffic by policy",
+        Scale::linear("Blocks read from and written to the origin disks, for each 100 accesses"),
+        Scale::names("", names).without_grid(),
+    )
+    .caption(
+        "Each panel has one schedule. Means over the seeds with 95 % intervals, of all VMs together; less is better. \
+         Guests pick the blocks of shrinks.",
+    );
+    for schedule in schedules {
+        let mut series = Series::new("", LOOKS[2]);
+        let mut marks = Vec::new();
+        for (place, policy) in policies.iter().enumerate() {
+            let of = rows.iter().filter(|row| {
+                row.schedule == schedule && row.policy == *policy && row.pick == "guest"
+            });
+            let values: Vec<f64> = of.map(MultiplexRow::traffic_percent).collect();
+            let Some(mean) = Mean::of(&values) else {
+                continue;
+            };
+            if let Some((low, high)) = mean.bounds {
+                series = series.interval((low, place as f64), (high, place as f64));
+            }
+            marks.push((mean.value, place as f64));
+        }
+        plot = plot.panel(schedule, [series.marks(marks)]);
+    }
+    plot
+}
+
+/// Sizes of all VMs over the periods, one above the other, under some policies.
+fn stacked(stem: &'static str, title: &str, schedule: &str, sizes: &[MultiplexSizeRow]) -> Plot {
+    let mut plot = Plot::new(
+        stem,
+        format!("Sizes over time: {title}"),
+        Scale::linear("Period"),
+        Scale::linear("Blocks held"),
+    )
+    .caption(
+        "Blocks that the VMs held in each period, one above the other, of the first seed. Guests pick the blocks of \
+         shrinks.",
+    );
+    for policy in DRAWN {
+        let of = || {
+            sizes.iter().filter(move |row| {
+                row.schedule == schedule && row.policy == policy && row.pick == "guest"
+            })
+        };
+        let Some(last) = of().map(|row| row.vm).max() else {
+            continue;
+        };
+        let periods = of().map(|row| row.period).max().unwrap_or(0) + 1;
+        let mut below = vec![0.0; periods as usize];
+        let mut series = Vec::new();
+        for vm in 0..=last {
+            let mut above = below.clone();
+            for row in of().filter(|row| row.vm == vm) {
+                above[row.period as usize] += f64::from(row.held_blocks);
+            }
+            let edge = |heights: &[f64]| {
+                let points = heights.iter().enumerate().map(|(at, y)| (at as f64, *y));
+                let last = heights.last().map(|y| (f64::from(periods), *y));
+                steps(points.chain(last))
+            };
+            let mut outline = edge(&below);
+            outline.extend(edge(&above).into_iter().rev());
+            let name = match vm {
+                vm if vm < MOST_DRAWN => format!("VM {vm}"),
+                _ => String::new(),
+            };
+            let look = LOOKS[2 + vm as usize % (LOOKS.len() - 2)];
+            series.push(Series::new(name, look).band(outline));
+            below = above;
+        }
+        plot = plot.panel(policy, series);
+    }
+    plot
+}

@@ -1,0 +1,108 @@
+//! Parameters, checked.
+
+use anyhow::{Result, ensure};
+use guest_cache::Policy;
+use serde::Deserialize;
+use vssd_host::arbiter::{Bounds, PolicyName};
+use vssd_host::size::ByteSize;
+use workloads::{HostPick, Pick};
+
+use super::schedule::Schedule;
+use crate::experiments::common::cached::BLOCK;
+use crate::experiments::common::params::{Parameters, cache_size, positive, text, texts, within};
+
+/// Most VMs, accesses of one in a period, and periods.
+const MOST_VMS: u32 = 1_000;
+const MOST_ACCESSES: u32 = 10_000_000;
+const MOST_PERIODS: u32 = 100_000;
+const MOST_SEEDS: u32 = 10_000;
+
+/// See `defaults.toml`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Params {
+    #[serde(deserialize_with = "texts")]
+    pub(super) schedules: Vec<Schedule>,
+    #[serde(deserialize_with = "texts")]
+    pub(super) policies: Vec<PolicyName>,
+    #[serde(deserialize_with = "texts")]
+    pub(super) picks: Vec<Pick>,
+    #[serde(deserialize_with = "within::<1, MOST_VMS, _, _>")]
+    pub(super) vms: u32,
+    #[serde(deserialize_with = "cache_size")]
+    pub(super) pool: ByteSize,
+    #[serde(deserialize_with = "within::<1, 100_000, _, _>")]
+    pub(super) limit_percent: u32,
+    #[serde(deserialize_with = "within::<1, 100, _, _>")]
+    pub(super) reservation_percent: u32,
+    #[serde(deserialize_with = "positive")]
+    pub(super) span: u32,
+    #[serde(with = "text")]
+    pub(super) evict: Policy,
+    #[serde(deserialize_with = "positive")]
+    pub(super) sample: u32,
+    #[serde(deserialize_with = "within::<2, MOST_PERIODS, _, _>")]
+    pub(super) periods: u32,
+    #[serde(deserialize_with = "positive")]
+    pub(super) counted: u32,
+    #[serde(deserialize_with = "within::<20, MOST_ACCESSES, _, _>")]
+    pub(super) accesses: u64,
+    #[serde(deserialize_with = "positive")]
+    pub(super) depth: u32,
+    #[serde(deserialize_with = "within::<1, MOST_SEEDS, _, _>")]
+    pub(super) seeds: u32,
+}
+
+impl Parameters for Params {
+    fn check(&self) -> Result<()> {
+        ensure!(
+            self.counted < self.periods,
+            "`counted` is {}, of {} `periods`: leave one at least in which caches warm up",
+            self.counted,
+            self.periods
+        );
+        ensure!(
+            !self.picks.contains(&Pick::Host(HostPick::Given)),
+            "`given` names its blocks, which no policy does"
+        );
+        ensure!(
+            self.span >= 16,
+            "`span` is {}: choose 16 blocks at least",
+            self.span
+        );
+        let part = self.part(self.vms.max(Schedule::WEIGHTED_VMS));
+        ensure!(
+            part >= MOST_METADATA,
+            "`pool` of {} is {part} blocks for each of {} `vms`: choose {MOST_METADATA} at least",
+            self.pool,
+            self.vms
+        );
+        Ok(())
+    }
+}
+
+/// Blocks of a part of the pool, so that a cache has room for more than its records.
+const MOST_METADATA: u32 = 64;
+
+impl Params {
+    /// Blocks of the pool.
+    pub(super) fn pool_blocks(&self) -> u32 {
+        (self.pool.0 / BLOCK) as u32
+    }
+
+    /// Blocks of an equal part of the pool.
+    pub(super) fn part(&self, vms: u32) -> u32 {
+        self.pool_blocks() / vms
+    }
+
+    /// What one of so many VMs may have.
+    pub(super) fn bounds(&self, vms: u32, weight: u32) -> Result<Bounds> {
+        let of_part = |percent: u32| {
+            let blocks = u64::from(self.part(vms)) * u64::from(percent) / 100;
+            blocks.min(self.pool_blocks().into()) as u32
+        };
+        let reservation = of_part(self.reservation_percent);
+        let limit = of_part(self.limit_percent).max(reservation);
+        Ok(Bounds::new(reservation, limit, weight)?)
+    }
+}

@@ -1,0 +1,367 @@
+//! A VM of a trial: a twin, what it is about to do, and what its demand was.
+
+use std::collections::{HashMap, HashSet};
+
+use anyhow::{Context, Result};
+use guest_cache::WritePolicy;
+use guest_cache::mrc::DemandSampler;
+use lab::testbed::{Disks, ResizeOptions, Testbed};
+use lab::twin::{Twin, TwinPool};
+use vssd_host::arbiter::{Bounds, Curve, Demand};
+use vssd_host::arbiter::{Vm as Known, VmId};
+use vssd_host::control::protocol::{CurvePoint, DemandStatus, Resized};
+use vssd_host::size::ByteSize;
+use workloads::Pick;
+use workloads::command::Discard;
+use workloads::pattern::derive_seed;
+use workloads::replay::{Access, AccessKind};
+
+use super::params::Params;
+use super::schedule::{Load, Schedule, Slot};
+use crate::experiments::common::cached::{BLOCK, Cache, CacheLoad, PATIENCE, Replayed, disks};
+
+/// Points of a curve of the future.
+const FUTURE_POINTS: usize = 500;
+
+/// What the blocks of the last curve count for, beside the new one's: a curve of one period is noisy.
+const OLD_WEIGHT: f64 = 0.5;
+
+/// A guest on a vSSD of the pool.
+pub(super) struct Vm {
+    pub(super) slot: Slot,
+    pub(super) bounds: Bounds,
+    pub(super) weight: u32,
+    twin: Twin,
+    seed: u64,
+    /// Accesses so far.
+    done: u64,
+    /// Blocks read from and written to the origin disk, and written to the vSSD, so far.
+    moved: [u64; 3],
+    curve: Option<Curve>,
+    reads: Option<Curve>,
+    /// What it demands in a period of its life, for the `oracle`.
+    future: Option<Demand>,
+    next: Option<Next>,
+}
+
+/// What a VM does in the next period.
+struct Next {
+    load: CacheLoad,
+    accesses: Vec<Access>,
+}
+
+/// What became of a period.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Period {
+    pub(super) accesses: u64,
+    pub(super) hits: u64,
+    pub(super) writes: u64,
+    pub(super) failed: u64,
+    pub(super) origin_reads: u64,
+    pub(super) origin_writes: u64,
+    pub(super) ssd_writes: u64,
+    /// Different blocks that were accessed.
+    pub(super) distinct: u32,
+    /// Blocks that the VM held.
+    pub(super) held: u32,
+}
+
+impl Vm {
+    /// Boots a VM that holds `held` blocks, and opens its cache.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub(super) fn boot(
+        params: &Params,
+        pool: &TwinPool,
+        slot: Slot,
+        (bounds, weight): (Bounds, u32),
+        pick: Pick,
+        (seed, held): (u64, u32),
+    ) -> Result<Self> {
+        let origin = ByteSize(u64::from(Schedule::origin_blocks(params)) * BLOCK);
+        let size = ByteSize(u64::from(bounds.limit()) * BLOCK);
+        // Only counts matter, which no data change.
+        let mut disks: Disks = disks(size, origin, None);
+        disks.vssd.written = ByteSize(0);
+        let mut twin = pool.boot(&format!("vm{}", slot.vm), &disks, held)?;
+        if let Pick::Host(pick) = pick
+            && pick.needs_tracker()
+        {
+            twin.observe(pick)?;
+        }
+        let cache = Cache {
+            sample: params.sample,
+            ..Cache::new(params.evict, WritePolicy::WriteThrough)
+        };
+        cache.open(twin.guest())?;
+        Ok(Self {
+            slot,
+            bounds,
+            weight,
+            twin,
+            seed: derive_seed(seed, slot.vm.into()),
+            done: 0,
+            moved: [0; 3],
+            curve: None,
+            reads: None,
+            future: None,
+            next: None,
+        })
+    }
+
+    pub(super) fn id(&self) -> VmId {
+        VmId(self.slot.vm)
+    }
+
+    pub(super) fn held(&self) -> u32 {
+        self.twin.held()
+    }
+
+    /// What it is about to do in a period.
+    ///
+    /// # Errors
+    /// When the workload has no accesses.
+    pub(super) fn plan(&mut self, load: Option<Load>, period: u32, depth: u32) -> Result<()> {
+        let load = load.map(|load| self.load(load, period, self.done, depth));
+        self.next = match load {
+            Some(load) => Some(Next {
+                load,
+                accesses: accesses(&load)?,
+            }),
+            None => None,
+        };
+        Ok(())
+    }
+
+    /// Finds out what it will demand in a mean period of its life, from all accesses that it will
+    /// make, whose loads are `life` by period.
+    ///
+    /// # Errors
+    /// When a workload has no accesses.
+    pub(super) fn foresee(
+        &mut self,
+        life: impl Iterator<Item = (u32, Option<Load>)>,
+    ) -> Result<()> {
+        let mut sampler = DemandSampler::new(usize::MAX).context("sample all blocks")?;
+        let mut done = 0;
+        let mut periods = 0;
+        for (period, load) in life {
+            periods += 1;
+            let Some(load) = load else {
+                continue;
+            };
+            let load = self.load(load, period, done, 1);
+            done += load.count;
+            for access in accesses(&load)? {
+                sampler.access(access.block, false, access.kind == AccessKind::Write);
+            }
+        }
+        let demand = sampler.take(FUTURE_POINTS);
+        let mean = demand.accesses as f64 / f64::from(periods.max(1));
+        let curve = |curve: &[(u64, f64)]| {
+            let steps = curve
+                .iter()
+                .map(|(blocks, ratio)| (u32::try_from(*blocks).unwrap_or(u32::MAX), *ratio));
+            Curve::of_steps(mean, steps).ok()
+        };
+        self.future = Some(Demand {
+            accesses: mean.round() as u64,
+            writes: (demand.writes as f64 / f64::from(periods.max(1))) as u64,
+            curve: curve(&demand.curve),
+            reads: curve(&demand.reads),
+            ..Demand::default()
+        });
+        Ok(())
+    }
+
+    fn load(&self, load: Load, period: u32, start: u64, depth: u32) -> CacheLoad {
+        let Load {
+            workload,
+            first,
+            span,
+            writes_percent,
+            accesses: count,
+        } = load;
+        CacheLoad {
+            workload: Some(workload),
+            first,
+            span,
+            seed: derive_seed(self.seed, period.into()),
+            start,
+            count,
+            writes_percent,
+            depth,
+            discard: Discard::None,
+            flush: 0,
+            every: 0,
+            check: false,
+        }
+    }
+
+    /// Blocks that it is about to access.
+    pub(super) fn accesses(&self) -> &[Access] {
+        self.next.as_ref().map_or(&[], |next| &next.accesses)
+    }
+
+    /// Makes the accesses of the period.
+    ///
+    /// # Errors
+    /// When the guest cannot.
+    pub(super) fn run(&mut self) -> Result<Period> {
+        let held = self.held();
+        let Some(Next { load, accesses }) = self.next.take() else {
+            return Ok(Period {
+                held,
+                ..Period::default()
+            });
+        };
+        let replayed = Replayed::run(self.twin.guest(), &load)?;
+        self.done += load.count;
+        let written = self.twin.status()?.counters.written_bytes / BLOCK;
+        let moved = [replayed.origin_reads, replayed.origin_writes, written];
+        let before = std::mem::replace(&mut self.moved, moved);
+        let [origin_reads, origin_writes, ssd_writes] =
+            std::array::from_fn(|of| moved[of] - before[of]);
+        let distinct: HashSet<u32> = accesses.iter().map(|access| access.block).collect();
+        let is_write = |access: &&Access| access.kind == AccessKind::Write;
+        Ok(Period {
+            accesses: load.count,
+            hits: replayed.read_hits + replayed.write_hits,
+            writes: accesses.iter().filter(is_write).count() as u64,
+            failed: replayed.failed + replayed.beyond,
+            origin_reads,
+            origin_writes,
+            ssd_writes,
+            distinct: distinct.len() as u32,
+            held,
+        })
+    }
+
+    /// What the arbiter knows after a period: what the guest reports, or what was
+    /// [foreseen](Self::foresee).
+    ///
+    /// # Errors
+    /// When the guest cannot report.
+    pub(super) fn known(&mut self, period: &Period, (base, recent): (u32, u32)) -> Result<Known> {
+        let reported = self.twin.demand()?;
+        self.smooth(reported.as_ref());
+        let demand = self.future.clone().unwrap_or_else(|| Demand {
+            accesses: period.accesses,
+            hits: period.hits,
+            writes: period.writes,
+            curve: self.curve.clone(),
+            reads: self.reads.clone(),
+            recent: Some(recent),
+            wanted: None,
+        });
+        Ok(Known {
+            id: self.id(),
+            bounds: self.bounds,
+            base,
+            goal: None,
+            held: self.held(),
+            resizing: None,
+            demand,
+        })
+    }
+
+    fn smooth(&mut self, reported: Option<&DemandStatus>) {
+        let Some(demand) = reported.filter(|demand| demand.accesses > 0) else {
+            return;
+        };
+        let accesses = demand.accesses as f64;
+        let smoothed = |old: &Option<Curve>, points: &[_]| {
+            let new = curve_of(accesses, points)?;
+            let old = old.as_ref().and_then(|old| old.rescaled(accesses));
+            Some(match old {
+                Some(old) => old.blend(&new, OLD_WEIGHT),
+                None => new,
+            })
+        };
+        self.curve = smoothed(&self.curve, &demand.curve).or(self.curve.take());
+        self.reads = smoothed(&self.reads, &demand.reads).or(self.reads.take());
+    }
+
+    /// Resizes it to so many blocks.
+    ///
+    /// # Errors
+    /// When the guest cannot run.
+    pub(super) fn resize(&mut self, to: u32, pick: Pick, seed: u64) -> Result<Resized> {
+        let options = ResizeOptions {
+            pick,
+            deadline: PATIENCE,
+            seed,
+        };
+        self.twin.resize_to(to, options)
+    }
+
+    /// Switches it off.
+    ///
+    /// # Errors
+    /// When it is not in the pool.
+    pub(super) fn depart(self, pool: &TwinPool) -> Result<()> {
+        pool.remove(self.twin)
+    }
+}
+
+fn accesses(load: &CacheLoad) -> Result<Vec<Access>> {
+    Ok(load.accesses()?.take(load.count as usize).collect())
+}
+
+fn curve_of(accesses: f64, points: &[CurvePoint]) -> Option<Curve> {
+    let steps = points
+        .iter()
+        .map(|point| (point.blocks, f64::from(point.misses_ppm) / 1e6));
+    Curve::of_steps(accesses, steps).ok()
+}
+
+/// One LRU list over the blocks of all VMs.
+#[derive(Default)]
+pub(super) struct GlobalLru {
+    /// When each block was last accessed.
+    last: HashMap<(u32, u32), u64>,
+    now: u64,
+}
+
+impl GlobalLru {
+    /// The accesses of a period, by VM, evenly over the period.
+    pub(super) fn period(&mut self, of_vms: &[(u32, &[Access])]) {
+        let length = of_vms.iter().map(|(_, of)| of.len()).max().unwrap_or(0) as u64;
+        for (vm, accesses) in of_vms {
+            let count = accesses.len().max(1) as u64;
+            for (place, access) in accesses.iter().enumerate() {
+                let at = self.now + place as u64 * length / count;
+                self.last.insert((*vm, access.block), at);
+            }
+        }
+        self.now += length;
+    }
+
+    /// A VM is there no more.
+    pub(super) fn forget(&mut self, vm: u32) {
+        self.last.retain(|(of, _), _| *of != vm);
+    }
+
+    /// How many of each VM's blocks are among the `blocks` that were accessed last.
+    pub(super) fn newest(&mut self, blocks: u32) -> HashMap<u32, u32> {
+        let mut ages: Vec<(u64, u32, u32)> = self
+            .last
+            .iter()
+            .map(|((vm, block), at)| (self.now - at, *vm, *block))
+            .collect();
+        let blocks = blocks as usize;
+        if ages.len() > blocks {
+            ages.select_nth_unstable(blocks);
+            // What is older never comes back before it is accessed again.
+            for (_, vm, block) in ages.drain(blocks..) {
+                self.last.remove(&(vm, block));
+            }
+        }
+        let mut newest = HashMap::new();
+        for (_, vm, _) in ages {
+            *newest.entry(vm).or_default() += 1;
+        }
+        newest
+    }
+}
