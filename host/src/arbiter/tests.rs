@@ -124,7 +124,7 @@ fn damped_moves_do_not_go_back_and_forth() {
     // Two equal VMs whose curves change by 2 % from period to period, in turns.
     for period in 0..20 {
         let of = |id: u32| {
-            let noise = if (period + id) % 2 == 0 { 1.02 } else { 0.98 };
+            let noise = [1.02, 0.98][((period + id) % 2) as usize];
             let points = (1..=10).map(|part| (part * 100, 1e4 * noise * 0.7_f64.powi(part as i32)));
             let points: Vec<(u32, f64)> = points.collect();
             vm(id, any, 500).with(curve(1e4 * noise, &points))
