@@ -182,6 +182,10 @@ impl Arbiter {
             (_, None) => Why::Silent,
             (Action::Cancel, _) if self.drive.is_aside(vm.id) => Why::Silent,
             (Action::Grow, _) if vm.held < floor => Why::Reservation(floor),
+            (Action::Shrink { .. }, _) if vm.held > vm.bounds.limit() => {
+                Why::Limit(vm.bounds.limit())
+            }
+            (Action::Shrink { .. }, Some(Reason::FewestMisses)) if outlook.saved == 0.0 => Why::Due,
             (_, Some(Reason::FewestMisses)) => Why::Saves(outlook.saved),
             (_, Some(reason)) => Why::Policy(reason),
         }

@@ -39,7 +39,7 @@ impl Policy for Mrc {
     fn plan(&self, problem: &Problem) -> Plan {
         let mut targets = fewest_misses(problem);
         problem.hand_out_rest(&mut targets);
-        Plan::fewest_misses(targets, problem)
+        Plan::minimal(targets, problem)
     }
 }
 
