@@ -103,7 +103,7 @@ impl Curve {
                 return Err(BadCurve::TooManyPoints(index + 1));
             }
             // Also false for NaN.
-            if !(point.misses >= 0.0) {
+            if !(0.0..).contains(&point.misses) {
                 return Err(BadCurve::Misses(point));
             }
             if point.misses > accesses {

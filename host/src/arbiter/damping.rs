@@ -121,7 +121,7 @@ impl Damping {
             ("grow_at_least", self.grow_at_least),
             ("shrink_per_period", self.shrink_per_period),
         ];
-        let is_bad = |(_, value): &(_, f64)| !(*value >= 0.0);
+        let is_bad = |(_, value): &(_, f64)| !(0.0..).contains(value);
         match parameters.into_iter().find(is_bad) {
             Some((name, value)) => Err(BadDamping { name, value }),
             None => Ok(()),

@@ -35,6 +35,10 @@ pub enum Why {
     Policy(Reason),
     /// It has less than its reservation, which is so many blocks.
     Reservation(u32),
+    /// It has more than its limit, which is so many blocks.
+    Limit(u32),
+    /// Others are to get blocks at once, whatever that saves.
+    Due,
     /// Its guest did not surrender in time.
     Late,
     /// Its guest does not answer.
@@ -72,6 +76,8 @@ impl fmt::Display for Why {
             Self::Saves(misses) => write!(f, "saves {} misses a period", grouped(*misses)),
             Self::Policy(reason) => reason.fmt(f),
             Self::Reservation(blocks) => write!(f, "below its reservation of {blocks} blocks"),
+            Self::Limit(blocks) => write!(f, "above its limit of {blocks} blocks"),
+            Self::Due => f.write_str("others are due blocks"),
             Self::Late => f.write_str("the guest is past its deadline"),
             Self::Silent => f.write_str("the guest does not answer"),
         }
@@ -86,7 +92,7 @@ fn grouped(number: f64) -> String {
         text.push('-');
     }
     for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place) % 3 == 0 {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

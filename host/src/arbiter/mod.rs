@@ -45,7 +45,7 @@ pub use self::policy::{Plan, Policy, PolicyName, Reason, WriteAdvice};
 pub use self::problem::Problem;
 pub use self::vm::{BadBounds, BadGoal, Bounds, Demand, Goal, NotAdmitted, Vm, VmId, admit};
 
-use self::drive::Drive;
+use self::drive::{Drive, Step};
 
 /// Decides how many blocks each VM of a pool holds. See the module.
 #[derive(Clone, Debug)]
@@ -105,89 +105,109 @@ impl Arbiter {
     pub fn decide(&mut self, pool_blocks: u32, free_blocks: u32, vms: &[Vm]) -> Round {
         let mut ids: Vec<VmId> = vms.iter().map(|vm| vm.id).collect();
         ids.sort_unstable();
-        assert!(
-            ids.windows(2).all(|pair| pair[0] < pair[1]),
-            "two VMs of one id"
-        );
+        let differ = ids.windows(2).all(|pair| pair[0] < pair[1]);
+        assert!(differ, "two VMs of one id");
         self.drive.observe(vms);
+        ids.retain(|id| self.drive.is_aside(*id));
+        let outlook = self.outlook(pool_blocks, vms);
+        let steps = self
+            .drive
+            .steps(free_blocks, vms, &outlook.now, &outlook.due);
+        let gives = largest(vms, &outlook.now, |held, now| held.saturating_sub(now));
+        let gains = largest(vms, &outlook.now, |held, now| now.saturating_sub(held));
+        let decision = |step: Step| Decision {
+            id: vms[step.index].id,
+            from: vms[step.index].held,
+            to: step.to,
+            action: step.action,
+            policy: self.policy,
+            why: self.why(step, &vms[step.index], &outlook),
+            other: match step.action {
+                Action::Shrink { .. } => gains,
+                Action::Grow => gives,
+                Action::Revoke | Action::Cancel => None,
+            },
+        };
+        Round {
+            decisions: steps.into_iter().map(decision).collect(),
+            targets: outlook.targets,
+            advice: outlook.advice,
+            aside: ids,
+        }
+    }
+
+    /// What the VMs should hold that are not set aside. One that is keeps what it holds, and its
+    /// reservation waits for it.
+    fn outlook(&self, pool_blocks: u32, vms: &[Vm]) -> Outlook {
         let is_aside = |vm: &Vm| self.drive.is_aside(vm.id);
+        let kept = vms.iter().filter(|vm| is_aside(vm));
+        let kept = kept.map(|vm| u64::from(vm.held.max(vm.bounds.reservation())));
+        let blocks = u64::from(pool_blocks).saturating_sub(kept.sum()) as u32;
         let planned: Vec<usize> = (0..vms.len())
             .filter(|&index| !is_aside(&vms[index]))
             .collect();
-        let aside: Vec<VmId> = ids
-            .into_iter()
-            .filter(|id| self.drive.is_aside(*id))
-            .collect();
-        // A VM that is set aside keeps what it holds, and its reservation waits for it.
-        let kept = vms.iter().filter(|vm| is_aside(vm));
-        let kept: u64 = kept
-            .map(|vm| u64::from(vm.held.max(vm.bounds.reservation())))
-            .sum();
-        let rest: Cow<[Vm]> = if aside.is_empty() {
+        let rest: Cow<[Vm]> = if planned.len() == vms.len() {
             Cow::Borrowed(vms)
         } else {
             planned.iter().map(|&index| vms[index].clone()).collect()
         };
-        let blocks = u64::from(pool_blocks).saturating_sub(kept) as u32;
         let problem = Problem::new(blocks, &rest);
         let plan = self.policy.policy().plan(&problem);
         let damped = self.damping.damp(&problem, &plan);
 
-        let mut round = Round {
-            decisions: Vec::new(),
-            targets: vms.iter().map(|vm| vm.held).collect(),
+        let held: Vec<u32> = vms.iter().map(|vm| vm.held).collect();
+        let mut outlook = Outlook {
+            targets: held.clone(),
+            now: held,
+            due: vec![0; vms.len()],
+            floors: vec![0; vms.len()],
+            reasons: vec![None; vms.len()],
             advice: vec![WriteAdvice::Cache; vms.len()],
-            aside,
+            saved: damped.saved,
         };
-        let mut now = round.targets.clone();
-        let mut due = vec![0; vms.len()];
-        let mut floors = vec![0; vms.len()];
-        let mut reasons = vec![None; vms.len()];
-        for (position, &index) in planned.iter().enumerate() {
-            round.targets[index] = plan.targets[position];
-            round.advice[index] = plan.advice[position];
-            now[index] = damped.targets[position];
-            due[index] = plan.due[position];
-            floors[index] = problem.spans()[position].floor;
-            reasons[index] = Some(plan.reasons[position]);
+        for (position, index) in planned.into_iter().enumerate() {
+            outlook.targets[index] = plan.targets[position];
+            outlook.now[index] = damped.targets[position];
+            outlook.due[index] = plan.due[position];
+            outlook.floors[index] = problem.spans()[position].floor;
+            outlook.reasons[index] = Some(plan.reasons[position]);
+            outlook.advice[index] = plan.advice[position];
         }
-        let steps = self.drive.steps(free_blocks, vms, &now, &due);
-        let gives = largest(vms, &now, |held, now| held.saturating_sub(now));
-        let gains = largest(vms, &now, |held, now| now.saturating_sub(held));
-        let decide = |step: drive::Step| {
-            let index = step.index;
-            let held = vms[index].held;
-            let why = match (step.action, reasons[index]) {
-                (Action::Revoke, _) => Why::Late,
-                (_, None) => Why::Silent,
-                (Action::Cancel, _)
-                    if now[index] > held
-                        && step.to == held
-                        && self.drive.is_aside(vms[index].id) =>
-                {
-                    Why::Silent
-                }
-                (Action::Grow, _) if held < floors[index] => Why::Reservation(floors[index]),
-                (_, Some(Reason::FewestMisses)) => Why::Saves(damped.saved),
-                (_, Some(reason)) => Why::Policy(reason),
-            };
-            Decision {
-                id: vms[index].id,
-                from: held,
-                to: step.to,
-                action: step.action,
-                policy: self.policy,
-                why,
-                other: match step.action {
-                    Action::Shrink { .. } => gains,
-                    Action::Grow => gives,
-                    Action::Revoke | Action::Cancel => None,
-                },
-            }
-        };
-        round.decisions = steps.into_iter().map(decide).collect();
-        round
+        outlook
     }
+
+    fn why(&self, step: Step, vm: &Vm, outlook: &Outlook) -> Why {
+        let floor = outlook.floors[step.index];
+        match (step.action, outlook.reasons[step.index]) {
+            (Action::Revoke, _) => Why::Late,
+            (_, None) => Why::Silent,
+            (Action::Cancel, _) if self.drive.is_aside(vm.id) => Why::Silent,
+            (Action::Grow, _) if vm.held < floor => Why::Reservation(floor),
+            (Action::Shrink { .. }, _) if vm.held > vm.bounds.limit() => {
+                Why::Limit(vm.bounds.limit())
+            }
+            (Action::Shrink { .. }, Some(Reason::FewestMisses)) if outlook.saved == 0.0 => Why::Due,
+            (_, Some(Reason::FewestMisses)) => Why::Saves(outlook.saved),
+            (_, Some(reason)) => Why::Policy(reason),
+        }
+    }
+}
+
+/// What VMs should hold, in the order of the VMs.
+struct Outlook {
+    /// Blocks, by the policy.
+    targets: Vec<u32>,
+    /// Blocks at the end of this period.
+    now: Vec<u32>,
+    /// Blocks of these that are due at once.
+    due: Vec<u32>,
+    /// Blocks that each has in any case.
+    floors: Vec<u32>,
+    /// What the targets go by; none for a VM that is set aside.
+    reasons: Vec<Option<Reason>>,
+    advice: Vec<WriteAdvice>,
+    /// Misses per period that this period's growths save.
+    saved: f64,
 }
 
 /// The VM whose size changes most, if one does.

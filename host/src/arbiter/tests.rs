@@ -55,7 +55,7 @@ fn a_vm_below_its_reservation_is_served_first() {
     let round = arbiter.decide(1000, 0, &vms);
     assert_eq!(
         lines(&round)[0],
-        "vm2: 900 -> 500 blocks (mrc: saves 0 misses a period; vm1 gains)"
+        "vm2: 900 -> 500 blocks (mrc: others are due blocks; vm1 gains)"
     );
     let vms = [
         vms[0].clone(),
@@ -65,6 +65,16 @@ fn a_vm_below_its_reservation_is_served_first() {
     assert_eq!(
         lines(&round),
         ["vm1: 100 -> 500 blocks (mrc: below its reservation of 500 blocks)"]
+    );
+}
+
+#[test]
+fn a_vm_above_its_limit_shrinks_and_says_so() {
+    let mut arbiter = arbiter(PolicyName::Mrc, Damping::default());
+    let round = arbiter.decide(1000, 100, &[vm(1, (0, 300, 1), 900)]);
+    assert_eq!(
+        lines(&round),
+        ["vm1: 900 -> 300 blocks (mrc: above its limit of 300 blocks)"]
     );
 }
 
@@ -88,13 +98,13 @@ fn parameters_out_of_range_are_refused() {
 fn a_silent_guest_does_not_keep_others_waiting() {
     let mut pool = Pool::new(1000, Patience::default());
     pool.join(1, Guest::new((0, 1000, 1), 800, Manner::Unforced));
-    pool.join(2, Guest::new((0, 1000, 1), 100, Manner::Answers));
+    pool.join(2, Guest::new((0, 1000, 1), 150, Manner::Answers));
     pool.join(3, Guest::new((0, 1000, 1), 0, Manner::Answers));
     let mut arbiter = arbiter(PolicyName::Equal, Damping::none());
     for _ in 0..20 {
         pool.period(&mut arbiter);
     }
-    // 200 are left for two.
+    // 200 are left for two, of which one had more.
     assert_eq!(pool.held(), [800, 100, 100]);
     // Once the guest answers again, it takes part.
     pool.guests.get_mut(&VmId(1)).expect("a guest").manner = Manner::Answers;
@@ -124,12 +134,44 @@ fn damped_moves_do_not_go_back_and_forth() {
     // Two equal VMs whose curves change by 2 % from period to period, in turns.
     for period in 0..20 {
         let of = |id: u32| {
-            let noise = if (period + id) % 2 == 0 { 1.02 } else { 0.98 };
+            let noise = [1.02, 0.98][((period + id) % 2) as usize];
             let points = (1..=10).map(|part| (part * 100, 1e4 * noise * 0.7_f64.powi(part as i32)));
             let points: Vec<(u32, f64)> = points.collect();
             vm(id, any, 500).with(curve(1e4 * noise, &points))
         };
         assert_eq!(lines(&arbiter.decide(1000, 0, &[of(0), of(1)])), [""; 0]);
+    }
+}
+
+#[test]
+fn damped_moves_reach_the_fewest_misses_across_a_cliff() {
+    let any = (0, u32::MAX, 1);
+    let curves = [
+        curve(50_000.0, &[(4999, 50_000.0), (5000, 2000.0)]),
+        curve(40_000.0, &[(500, 4000.0), (6000, 1000.0)]),
+        curve(9000.0, &[(6000, 0.0)]),
+    ];
+    for policy in [PolicyName::Mrc, PolicyName::Hull] {
+        let mut arbiter = arbiter(policy, Damping::default());
+        let mut held = [2000; 3];
+        let mut moved = [0; 2];
+        for period in 0..80 {
+            let vms = (0..).zip(&held).zip(&curves);
+            let vms: Vec<Vm> = vms
+                .map(|((id, &held), curve)| vm(id, any, held).with(curve.clone()))
+                .collect();
+            let free = 6000 - held.iter().sum::<u32>();
+            for decision in arbiter.decide(6000, free, &vms).decisions {
+                held[decision.id.0 as usize] = decision.to;
+                moved[usize::from(period >= 40)] += decision.from.abs_diff(decision.to);
+            }
+        }
+        // The cliff, and 1000 more where they save most, but for what is too small to move.
+        assert!(held[0] >= 5000 && held[1] >= 490, "{policy}: {held:?}");
+        assert!(
+            moved[0] > 0 && moved[1] == 0,
+            "{policy}: {moved:?} blocks moved"
+        );
     }
 }
 

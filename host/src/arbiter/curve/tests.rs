@@ -13,10 +13,13 @@ fn refused(accesses: f64, points: &[(u32, f64)]) -> String {
         .to_string()
 }
 
+/// Accesses, points, and the sentence that refuses them.
+type Case<'a> = (f64, &'a [(u32, f64)], &'a str);
+
 #[test]
 fn what_is_no_curve_is_refused_in_a_sentence() {
     let many: Vec<(u32, f64)> = (1..=1025).map(|blocks| (blocks, 1.0)).collect();
-    let cases: [(f64, &[(u32, f64)], &str); 12] = [
+    let cases: [Case; 12] = [
         (1.0, &[], "a curve without points: expected 1 to 1024"),
         (1.0, &many, "a curve of 1025 points: expected 1 to 1024"),
         (

@@ -46,7 +46,7 @@ impl Policy for Harvest {
         }
         let prices: Vec<Price> = bases.iter().map(|&base| base.into()).collect();
         let targets = fill(problem.blocks, &spans, &prices);
-        let mut plan = Plan::fewest_misses(targets, problem);
+        let mut plan = Plan::minimal(targets, problem);
         let vms = plan.targets.iter().zip(&bases).zip(&mut plan.reasons);
         for ((&target, &base), reason) in vms {
             *reason = match target {

@@ -22,6 +22,6 @@ impl Policy for Hull {
     fn plan(&self, problem: &Problem) -> Plan {
         let mut targets = descend(problem.blocks, &problem.curves, &problem.spans).targets;
         problem.hand_out_rest(&mut targets);
-        Plan::fewest_misses(targets, problem)
+        Plan::minimal(targets, problem)
     }
 }

@@ -149,7 +149,7 @@ impl Plan {
     }
 
     /// Targets that save misses.
-    fn fewest_misses(targets: Vec<u32>, problem: &Problem) -> Self {
+    fn minimal(targets: Vec<u32>, problem: &Problem) -> Self {
         let reasons = vec![Reason::FewestMisses; targets.len()];
         Self {
             fewest_misses: true,

@@ -19,10 +19,10 @@ use crate::arbiter::descent::{Descent, descend};
 use crate::arbiter::problem::{Problem, Span};
 
 /// The most comparisons of the program in one step.
-pub const WORK: u64 = 2_000_000;
+pub const WORK: u64 = 1_000_000;
 
 /// The most VMs that the program divides among.
-pub const CORE: usize = 64;
+pub const CORE: usize = 32;
 
 /// How many times smaller a step is than the one before.
 const ZOOM: u32 = 4;
@@ -39,7 +39,7 @@ impl Policy for Mrc {
     fn plan(&self, problem: &Problem) -> Plan {
         let mut targets = fewest_misses(problem);
         problem.hand_out_rest(&mut targets);
-        Plan::fewest_misses(targets, problem)
+        Plan::minimal(targets, problem)
     }
 }
 

@@ -1,4 +1,4 @@
-//! `oracle`: [`mrc`](super::mrc) on the curves of the next period instead of the last: what
+//! `oracle`: [`mrc`] on the curves of the next period instead of the last: what
 //! knowledge of the future would save, as a bound for the others. Only an experiment that replays a
 //! trace has such curves; it reports them as those of the demand, with the accesses of that period.
 

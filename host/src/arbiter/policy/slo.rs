@@ -41,7 +41,7 @@ impl Policy for Slo {
         let mut targets =
             descend(problem.blocks, &problem.curves, &problem.spans_from(&due)).targets;
         problem.hand_out_rest(&mut targets);
-        let mut plan = Plan::fewest_misses(targets, problem);
+        let mut plan = Plan::minimal(targets, problem);
         let vms = problem.vms.iter().zip(needs).zip(&mut plan.reasons);
         for ((vm, needs), reason) in vms {
             if let Some(goal) = vm.goal {

@@ -115,3 +115,36 @@ proptest! {
         prop_assert!(mrc <= hull * (1.0 + 1e-9) + 1e-9, "{} {}", mrc, hull);
     }
 }
+
+/// The fewest misses, by dynamic programming over single blocks.
+fn block_by_block(blocks: u32, vms: &[Vm]) -> f64 {
+    let mut least = vec![0.0; blocks as usize + 1];
+    for vm in vms {
+        let curve = vm.curve();
+        let own: Vec<f64> = (0..=blocks).map(|size| curve.misses(size)).collect();
+        let with = |all: usize| {
+            let sizes = 0..=all;
+            let sums = sizes.map(|size| own[size] + least[all - size]);
+            sums.fold(f64::INFINITY, f64::min)
+        };
+        least = (0..least.len()).map(with).collect();
+    }
+    least[blocks as usize]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn steps_are_nearly_as_good_as_single_blocks(
+        curves in prop::collection::vec(curves(1500, 8), 6),
+        blocks in 1200..1800_u32,
+    ) {
+        let any = (0, u32::MAX, 1);
+        let vms: Vec<Vm> = (0..).zip(curves).map(|(id, curve)| vm(id, any, 0).with(curve)).collect();
+        let best = block_by_block(blocks, &vms);
+        let found = misses(&vms, &plan(PolicyName::Mrc, blocks, &vms).targets);
+        let accesses: f64 = vms.iter().map(|vm| vm.curve().accesses()).sum();
+        prop_assert!(found - best <= 0.001 * accesses, "{} {} of {}", found, best, accesses);
+    }
+}
