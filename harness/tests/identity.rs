@@ -260,7 +260,10 @@ fn replays_count_the_same_on_both() {
         assert_eq!(demands[0], demands[1], "{line}");
         reported += usize::from(demands[0].as_ref().is_some_and(|of| of.curve.len() > 100));
     }
-    assert_eq!(reported, 2, "the accesses of the cache that samples were reported");
+    assert_eq!(
+        reported, 2,
+        "the accesses of the cache that samples were reported"
+    );
 }
 
 /// The counts in a report of a cache, without those that depend on the speed of the disks.

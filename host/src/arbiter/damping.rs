@@ -41,7 +41,8 @@ pub struct Damping {
     /// Blocks by which any VM may grow in a period, as a part of the pool, however few misses it
     /// has. Default 1/64.
     pub grow_at_least: f64,
-    /// Blocks by which a VM may shrink in a period, as a part of what it holds. Default 1/4.
+    /// Blocks by which a VM may shrink in a period, as a part of what it holds. Default 1: what another
+    /// cannot fill in the period it does not get, so what a VM gives up is of use at once.
     pub shrink_per_period: f64,
 }
 
@@ -53,7 +54,7 @@ impl Default for Damping {
             misses_per_moved_block: 1.0,
             grow_per_miss: 1.0,
             grow_at_least: 1.0 / 64.0,
-            shrink_per_period: 0.25,
+            shrink_per_period: 1.0,
         }
     }
 }

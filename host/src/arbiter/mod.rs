@@ -67,6 +67,7 @@ pub struct Round {
     pub advice: Vec<WriteAdvice>,
     /// The VMs that were left out, as their guests do not answer, ascending.
     pub aside: Vec<VmId>,
+    outlook: Outlook,
 }
 
 impl Arbiter {
@@ -110,6 +111,25 @@ impl Arbiter {
         self.drive.observe(vms);
         ids.retain(|id| self.drive.is_aside(*id));
         let outlook = self.outlook(pool_blocks, vms);
+        Round {
+            decisions: self.decisions(free_blocks, vms, &outlook),
+            targets: outlook.targets.clone(),
+            advice: outlook.advice.clone(),
+            aside: ids,
+            outlook,
+        }
+    }
+
+    /// What to do when shrinks of `round` have ended before the period has: what its growths lacked
+    /// and is free now. `vms` are those of the round, with what they hold by now, in any order; one
+    /// that the round does not know keeps what it has.
+    pub fn resume(&mut self, free_blocks: u32, vms: &[Vm], round: &Round) -> Vec<Decision> {
+        let outlook = round.outlook.of(vms);
+        self.decisions(free_blocks, vms, &outlook)
+    }
+
+    /// The steps from what VMs hold to what they should hold at the end of this period.
+    fn decisions(&mut self, free_blocks: u32, vms: &[Vm], outlook: &Outlook) -> Vec<Decision> {
         let steps = self
             .drive
             .steps(free_blocks, vms, &outlook.now, &outlook.due);
@@ -121,19 +141,14 @@ impl Arbiter {
             to: step.to,
             action: step.action,
             policy: self.policy,
-            why: self.why(step, &vms[step.index], &outlook),
+            why: self.why(step, &vms[step.index], outlook),
             other: match step.action {
                 Action::Shrink { .. } => gains,
                 Action::Grow => gives,
                 Action::Revoke | Action::Cancel => None,
             },
         };
-        Round {
-            decisions: steps.into_iter().map(decision).collect(),
-            targets: outlook.targets,
-            advice: outlook.advice,
-            aside: ids,
-        }
+        steps.into_iter().map(decision).collect()
     }
 
     /// What the VMs should hold that are not set aside. One that is keeps what it holds, and its
@@ -157,6 +172,7 @@ impl Arbiter {
 
         let held: Vec<u32> = vms.iter().map(|vm| vm.held).collect();
         let mut outlook = Outlook {
+            ids: vms.iter().map(|vm| vm.id).collect(),
             targets: held.clone(),
             now: held,
             due: vec![0; vms.len()],
@@ -194,7 +210,9 @@ impl Arbiter {
 }
 
 /// What VMs should hold, in the order of the VMs.
+#[derive(Clone, Debug, PartialEq)]
 struct Outlook {
+    ids: Vec<VmId>,
     /// Blocks, by the policy.
     targets: Vec<u32>,
     /// Blocks at the end of this period.
@@ -208,6 +226,33 @@ struct Outlook {
     advice: Vec<WriteAdvice>,
     /// Misses per period that this period's growths save.
     saved: f64,
+}
+
+impl Outlook {
+    /// The same for other VMs, or in another order.
+    fn of(&self, vms: &[Vm]) -> Self {
+        let mut outlook = Self {
+            ids: vms.iter().map(|vm| vm.id).collect(),
+            targets: vms.iter().map(|vm| vm.held).collect(),
+            now: vms.iter().map(|vm| vm.held).collect(),
+            due: vec![0; vms.len()],
+            floors: vec![0; vms.len()],
+            reasons: vec![None; vms.len()],
+            advice: vec![WriteAdvice::Cache; vms.len()],
+            saved: self.saved,
+        };
+        for (index, vm) in vms.iter().enumerate() {
+            if let Some(known) = self.ids.iter().position(|id| *id == vm.id) {
+                outlook.targets[index] = self.targets[known];
+                outlook.now[index] = self.now[known];
+                outlook.due[index] = self.due[known];
+                outlook.floors[index] = self.floors[known];
+                outlook.reasons[index] = self.reasons[known];
+                outlook.advice[index] = self.advice[known];
+            }
+        }
+        outlook
+    }
 }
 
 /// The VM whose size changes most, if one does.

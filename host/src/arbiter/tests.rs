@@ -30,7 +30,7 @@ fn decisions_say_who_gives_to_whom_and_why() {
     let round = mrc.decide(2000, 0, &vms);
     assert_eq!(
         lines(&round),
-        ["vm3: 1000 -> 750 blocks (mrc: saves 5,000 misses a period; vm1 gains)"]
+        ["vm3: 1000 -> 500 blocks (mrc: saves 5,000 misses a period; vm1 gains)"]
     );
     assert_eq!(round.targets, [1500, 500]);
     let mut shares = arbiter(PolicyName::Shares, Damping::default());
@@ -42,6 +42,38 @@ fn decisions_say_who_gives_to_whom_and_why() {
             "vm1: 1000 -> 1010 blocks (shares: weight 3 of 4; vm3 gives)"
         ]
     );
+}
+
+#[test]
+fn growths_go_on_when_shrinks_have_ended() {
+    let any = (0, u32::MAX, 1);
+    let vms = [vm(1, any, 1000), vm(2, any, 0), vm(3, any, 0)];
+    let mut equal = arbiter(PolicyName::Equal, Damping::none());
+    let round = equal.decide(1200, 200, &vms);
+    assert_eq!(
+        lines(&round),
+        [
+            "vm1: 1000 -> 400 blocks (equal: 1 of 3 equal parts; vm2 gains)",
+            "vm2: 0 -> 200 blocks (equal: 1 of 3 equal parts; vm1 gives)",
+        ]
+    );
+    // In another order, with a VM that has just come.
+    let later = [
+        vm(3, any, 0),
+        vm(4, any, 0),
+        vm(2, any, 200),
+        vm(1, any, 400),
+    ];
+    let more = equal.resume(600, &later, &round);
+    let more: Vec<String> = more.iter().map(Decision::to_string).collect();
+    assert_eq!(
+        more,
+        [
+            "vm3: 0 -> 400 blocks (equal: 1 of 3 equal parts)",
+            "vm2: 200 -> 400 blocks (equal: 1 of 3 equal parts)",
+        ]
+    );
+    assert_eq!(equal.resume(0, &later[1..3], &round), []);
 }
 
 #[test]

@@ -65,10 +65,7 @@ impl Trial {
         let damping = match self.policy {
             // What it goes by does not change, so it moves once.
             PolicyName::Oracle => Damping::none(),
-            _ => Damping {
-                shrink_per_period: 1.0,
-                ..Damping::default()
-            },
+            _ => Damping::default(),
         };
         let shape = Shape {
             size: params.pool,
@@ -210,13 +207,24 @@ impl Running<'_> {
             known.push(vm.known(period_of, (base, recent))?);
         }
         let round = self.arbiter.decide(pool_blocks, self.pool.free(), &known);
-        for decision in &round.decisions {
-            self.carry_out(decision, period)?;
+        self.carry_out(&round.decisions, period)?;
+        // Shrinks have ended at once, and what they freed is for others.
+        for (vm, known) in self.vms.iter().zip(&mut known) {
+            known.held = vm.held();
         }
+        let more = self.arbiter.resume(self.pool.free(), &known, &round);
+        self.carry_out(&more, period)?;
         Ok(round.targets)
     }
 
-    fn carry_out(&mut self, decision: &Decision, period: u32) -> Result<()> {
+    fn carry_out(&mut self, decisions: &[Decision], period: u32) -> Result<()> {
+        for decision in decisions {
+            self.resize(decision, period)?;
+        }
+        Ok(())
+    }
+
+    fn resize(&mut self, decision: &Decision, period: u32) -> Result<()> {
         let Decision { id, from, to, .. } = *decision;
         let VmId(number) = id;
         let pick = match decision.action {

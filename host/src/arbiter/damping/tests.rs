@@ -23,9 +23,17 @@ fn pair(rate: f64, misses: f64) -> [Vm; 2] {
     [vm(0, ANY, 1000).with(gains), vm(1, ANY, 1000).with(spare)]
 }
 
+/// VMs shrink by a quarter in a period at most.
+fn quarter() -> Damping {
+    Damping {
+        shrink_per_period: 0.25,
+        ..Damping::default()
+    }
+}
+
 #[test]
 fn a_move_is_done_when_it_pays_over_the_horizon() {
-    let damping = Damping::default();
+    let damping = quarter();
     let moved = |rate| damp(&damping, PolicyName::Mrc, 2000, &pair(rate, 1e4)).targets;
     // A block costs one miss at either side: a quarter a period of eight.
     assert_eq!(moved(0.24), [1000, 1000]);
@@ -50,15 +58,15 @@ fn a_move_is_done_when_it_pays_over_the_horizon() {
 
 #[test]
 fn the_misses_saved_are_those_of_the_complete_move() {
-    let damped = damp(&Damping::default(), PolicyName::Mrc, 2000, &pair(1.0, 1e4));
+    let damped = damp(&quarter(), PolicyName::Mrc, 2000, &pair(1.0, 1e4));
     assert_eq!(damped.saved, 400.0);
-    let none = damp(&Damping::default(), PolicyName::Mrc, 2000, &pair(0.1, 1e4));
+    let none = damp(&quarter(), PolicyName::Mrc, 2000, &pair(0.1, 1e4));
     assert_eq!(none.saved, 0.0);
 }
 
 #[test]
 fn a_vm_grows_by_what_it_misses_and_shrinks_by_a_quarter() {
-    let damping = Damping::default();
+    let damping = quarter();
     let moved = |misses| damp(&damping, PolicyName::Mrc, 2000, &pair(1.0, misses)).targets;
     // The first has 400 misses more than its floor.
     assert_eq!(moved(1e6), [1250, 750]);
@@ -85,7 +93,7 @@ fn a_vm_grows_by_what_it_misses_and_shrinks_by_a_quarter() {
 fn a_small_change_is_none_unless_it_goes_on() {
     let mut vms = [vm(0, ANY, 6400), vm(1, ANY, 6200)];
     // Equal shares are 6300: a 62nd more for the second.
-    let damping = Damping::default();
+    let damping = quarter();
     assert_eq!(
         damp(&damping, PolicyName::Equal, 12_600, &vms).targets,
         [6300, 6300]
@@ -108,7 +116,7 @@ fn free_blocks_cost_nothing() {
     let mut vms = pair(0.01, 1e4);
     vms[1].held = 600;
     assert_eq!(
-        damp(&Damping::default(), PolicyName::Mrc, 2000, &vms).targets,
+        damp(&quarter(), PolicyName::Mrc, 2000, &vms).targets,
         [1400, 600]
     );
 }
@@ -119,7 +127,7 @@ fn due_blocks_are_given_at_once_whatever_they_cost() {
     let dear = curve(10_000.0, &[(1000, 0.0)]);
     let vms = [vm(0, (900, 2000, 1), 0), vm(1, ANY, 1000).with(dear)];
     assert_eq!(
-        damp(&Damping::default(), PolicyName::Mrc, 1000, &vms).targets,
+        damp(&quarter(), PolicyName::Mrc, 1000, &vms).targets,
         [900, 100]
     );
 }
@@ -128,10 +136,10 @@ fn due_blocks_are_given_at_once_whatever_they_cost() {
 fn what_is_above_a_limit_or_the_pool_goes() {
     let vms = [vm(0, (0, 300, 1), 1000), vm(1, ANY, 1000)];
     assert_eq!(
-        damp(&Damping::default(), PolicyName::Mrc, 2000, &vms).targets[0],
+        damp(&quarter(), PolicyName::Mrc, 2000, &vms).targets[0],
         300
     );
-    let shrunk = damp(&Damping::default(), PolicyName::Mrc, 600, &vms).targets;
+    let shrunk = damp(&quarter(), PolicyName::Mrc, 600, &vms).targets;
     assert!(sum(&shrunk) <= 600, "{shrunk:?}");
 }
 
@@ -140,7 +148,7 @@ fn a_plan_that_leaves_blocks_free_takes_a_quarter_a_period() {
     let mut vms = [vm(0, ANY, 1000).with(curve(1000.0, &[(100, 0.0)]))];
     let mut sizes = Vec::new();
     for _ in 0..10 {
-        let targets = damp(&Damping::default(), PolicyName::WorkingSet, 2000, &vms).targets;
+        let targets = damp(&quarter(), PolicyName::WorkingSet, 2000, &vms).targets;
         sizes.push(targets[0]);
         vms[0].held = targets[0];
     }
@@ -157,17 +165,17 @@ fn those_that_lose_least_shrink_first() {
         vm(2, ANY, 1000).with(loses(2.0)),
         vm(3, ANY, 1000).with(gains),
     ];
-    let targets = damp(&Damping::default(), PolicyName::Mrc, 4000, &vms).targets;
+    let targets = damp(&quarter(), PolicyName::Mrc, 4000, &vms).targets;
     assert_eq!(targets, [1000, 900, 1000, 1100]);
 }
 
 #[test]
 fn parameters_are_checked() {
-    assert_eq!(Damping::default().check(), Ok(()));
+    assert_eq!(quarter().check(), Ok(()));
     assert_eq!(Damping::none().check(), Ok(()));
     let bad = Damping {
         grow_per_miss: f64::NAN,
-        ..Damping::default()
+        ..quarter()
     };
     let refused = bad.check().expect_err("no number").to_string();
     assert_eq!(
