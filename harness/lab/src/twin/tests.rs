@@ -309,3 +309,73 @@ fn a_trace_in_a_file_is_replayed() {
     assert_eq!(counts[..4].iter().sum::<u64>(), 80_000);
     assert_eq!(counts[4..], [20_000, 0, 0, 0]);
 }
+
+fn pool(blocks: u32) -> TwinPool {
+    TwinPool::new(Shape {
+        size: ByteSize(u64::from(blocks) * 4096),
+        block_size: ByteSize(4096),
+        written: ByteSize(0),
+    })
+    .unwrap()
+}
+
+fn cached() -> Disks {
+    Disks {
+        vssd: Shape {
+            size: ByteSize(u64::from(BLOCKS) * 4096),
+            block_size: ByteSize(4096),
+            written: ByteSize(0),
+        },
+        origin: Some(OriginShape {
+            size: ByteSize(1 << 30),
+            media: None,
+        }),
+        trace: None,
+    }
+}
+
+#[test]
+fn twins_of_a_pool_share_its_blocks() {
+    let pool = pool(BLOCKS);
+    let mut one = pool.boot("one", &cached(), 3000).unwrap();
+    assert!(pool.boot("two", &cached(), 2000).is_err(), "too few blocks");
+    assert!(
+        pool.boot("one", &cached(), 10).is_err(),
+        "the name is taken"
+    );
+    let mut two = pool.boot("two", &cached(), 1000).unwrap();
+    assert_eq!((one.held(), two.held(), pool.free()), (3000, 1000, 96));
+    let guest = options(Pick::Guest, LONG);
+    assert!(two.resize_to(2000, guest).is_err(), "they are not free");
+    assert!(one.resize_to(2000, guest).unwrap().is_complete());
+    assert!(two.resize_to(2000, guest).unwrap().is_complete());
+    assert_eq!((one.held(), two.held(), pool.free()), (2000, 2000, 96));
+    pool.remove(two).unwrap();
+    assert_eq!(pool.free(), 2096);
+    pool.boot("two", &cached(), 2096).unwrap();
+}
+
+#[test]
+fn a_cache_that_samples_reports_its_demand() {
+    let pool = pool(BLOCKS);
+    let mut twin = pool.boot("vm", &cached(), BLOCKS).unwrap();
+    assert_eq!(twin.demand().unwrap(), None, "there is no cache");
+    run(&mut twin, "cache write=write-through sample=512");
+    let replay = "replay workload=sequential span=1000 count=4000 check=false";
+    run(&mut twin, replay);
+    let demand = twin.demand().unwrap().unwrap();
+    assert_eq!(
+        (demand.accesses, demand.hits, demand.writes),
+        (4000, 3000, 0)
+    );
+    // A scan hits when all of it fits, and never before. The sample knows the number of blocks within
+    // a few percent.
+    let last = demand.curve.last().unwrap();
+    assert!((900..1100).contains(&last.blocks), "{last:?}");
+    assert!(last.misses_ppm.abs_diff(250_000) < 20_000, "{last:?}");
+    assert_eq!(twin.demand().unwrap().unwrap().accesses, 0);
+    run(&mut twin, "close");
+    run(&mut twin, "cache write=write-through");
+    run(&mut twin, replay);
+    assert_eq!(twin.demand().unwrap(), None, "it does not sample");
+}

@@ -8,6 +8,9 @@ use results::verdict::{Measured, Outcome, Verdict, distinct};
 
 use super::rows::MultiplexRow;
 
+/// The policy that others are compared with.
+pub(super) const STATIC: &str = "static";
+
 /// The picks with which policies are compared.
 const GUEST: &str = "guest";
 
@@ -66,6 +69,7 @@ pub(super) fn judge(rows: &[MultiplexRow]) -> Verdict {
             share_error(rows),
         )
         .findings(schedules.iter().filter_map(|schedule| finding(rows, schedule)))
+        .findings(harvested(rows))
         .tables(tables)
 }
 
@@ -84,8 +88,16 @@ fn late(rows: &[MultiplexRow]) -> Option<Measured> {
     Measured::none(late, of_guests().map(|row| row.resizes).sum(), "resizes")
 }
 
+/// The mean, for its text, and the same for a comparison with a bar.
+fn mean(values: &[f64]) -> Option<(Mean, Interval)> {
+    let interval = Interval::of(values.len(), |drawn| {
+        drawn.iter().map(|at| values[*at]).sum::<f64>() / drawn.len() as f64
+    })?;
+    Some((Mean::of(values)?, interval))
+}
+
 /// What one policy saves of the traffic of another in each pair of one seed, percent.
-fn pairs(rows: &[MultiplexRow], schedule: &str, policy: &str, other: &str) -> Vec<f64> {
+pub(super) fn pairs(rows: &[MultiplexRow], schedule: &str, policy: &str, other: &str) -> Vec<f64> {
     let others: BTreeMap<u64, f64> = of(rows, schedule, other)
         .map(|row| (row.seed, row.traffic_percent()))
         .collect();
@@ -105,10 +117,7 @@ fn saved(
     bar: f64,
 ) -> Option<Measured> {
     let pairs = pairs(rows, schedule, policy, other);
-    let mean = Mean::of(&pairs)?;
-    let interval = Interval::of(pairs.len(), |drawn| {
-        drawn.iter().map(|at| pairs[*at]).sum::<f64>() / drawn.len() as f64
-    })?;
+    let (mean, interval) = mean(&pairs)?;
     Some(Measured::new(
         interval.at_least(bar),
         format!("{} % less, over {} seeds.", mean.text(1), pairs.len()),
@@ -119,7 +128,7 @@ fn never_worse(rows: &[MultiplexRow], schedules: &[&str]) -> Option<Measured> {
     let mut outcome = Outcome::Holds;
     let mut evidence = Vec::new();
     for schedule in schedules {
-        let Some(of_schedule) = saved(rows, schedule, "mrc", "static", -STATIC_PERCENT) else {
+        let Some(of_schedule) = saved(rows, schedule, "mrc", STATIC, -STATIC_PERCENT) else {
             continue;
         };
         evidence.push(format!(
@@ -133,13 +142,27 @@ fn never_worse(rows: &[MultiplexRow], schedules: &[&str]) -> Option<Measured> {
     (!evidence.is_empty()).then(|| Measured::new(outcome, evidence.join("; ") + "."))
 }
 
+/// How much more of the pool is used than with what VMs own, which FleetIO (Sun et al., ASPLOS 2025)
+/// has 1.4 times.
+fn harvested(rows: &[MultiplexRow]) -> Option<String> {
+    let of_static: BTreeMap<u64, u64> = of(rows, "day-night", STATIC)
+        .map(|row| (row.seed, row.used_ppm))
+        .collect();
+    let times = of(rows, "day-night", "harvest").filter_map(|row| {
+        let of_static = *of_static.get(&row.seed)?;
+        (of_static > 0).then(|| row.used_ppm as f64 / of_static as f64)
+    });
+    let mean = Mean::of(&times.collect::<Vec<_>>())?;
+    Some(format!(
+        "By day and night `harvest` uses {} times as much of the pool as `static`.",
+        mean.text(2)
+    ))
+}
+
 fn share_error(rows: &[MultiplexRow]) -> Option<Measured> {
     let errors = of(rows, "weights", "shares").map(|row| row.share_error_ppm as f64 / 1e4);
     let errors: Vec<f64> = errors.collect();
-    let mean = Mean::of(&errors)?;
-    let interval = Interval::of(errors.len(), |drawn| {
-        drawn.iter().map(|at| errors[*at]).sum::<f64>() / drawn.len() as f64
-    })?;
+    let (mean, interval) = mean(&errors)?;
     Some(Measured::new(
         interval.below(5.0),
         format!("{} % in the mean over VMs and periods.", mean.text(2)),
@@ -152,9 +175,9 @@ fn finding(rows: &[MultiplexRow], schedule: &str) -> Option<String> {
     let policies = distinct(of_schedule.map(|row| row.policy.as_str()));
     let mut saved: Vec<(Mean, &str)> = policies
         .into_iter()
-        .filter(|policy| *policy != "static")
+        .filter(|policy| *policy != STATIC)
         .filter_map(|policy| {
-            let pairs = pairs(rows, schedule, policy, "static");
+            let pairs = pairs(rows, schedule, policy, STATIC);
             Some((Mean::of(&pairs)?, policy))
         })
         .collect();
@@ -216,4 +239,86 @@ fn table(rows: &[MultiplexRow], schedule: &str) -> Table {
             }),
         ],
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A run in which every claim holds: each policy with its traffic for 1000 accesses.
+    fn rows() -> Vec<MultiplexRow> {
+        let ways = [
+            ("mixed", "static", 600),
+            ("mixed", "equal", 600),
+            ("mixed", "mrc", 500),
+            ("mixed", "oracle", 498),
+            ("weights", "shares", 700),
+            ("weights", "static", 710),
+            ("weights", "mrc", 700),
+            ("day-night", "static", 600),
+            ("day-night", "harvest", 590),
+        ];
+        let of_seed = |seed: u64| {
+            ways.map(|(schedule, policy, traffic)| MultiplexRow {
+                schedule: schedule.to_owned(),
+                policy: policy.to_owned(),
+                pick: GUEST.to_owned(),
+                seed,
+                periods: 10,
+                accesses: 1000,
+                hits: 400,
+                misses: 600,
+                origin_reads: traffic + seed,
+                resizes: 5,
+                share_error_ppm: 20_000,
+                used_ppm: if policy == "harvest" {
+                    900_000
+                } else {
+                    500_000
+                },
+                ..MultiplexRow::default()
+            })
+        };
+        (0..8).flat_map(of_seed).collect()
+    }
+
+    #[test]
+    fn a_good_run_holds_and_says_what_is_saved() {
+        let verdict = judge(&rows());
+        assert!(verdict.holds(), "{:?}", verdict.missed());
+        assert_eq!(verdict.claims.len(), 7);
+        assert!(verdict.claims.iter().all(results::verdict::Claim::holds));
+        let finding = &verdict.findings[0];
+        assert!(finding.contains("`oracle` 16.9"), "{finding}");
+        assert!(finding.contains("`mrc` 16.6"), "{finding}");
+        let used = verdict.findings.last().unwrap();
+        assert!(used.contains("1.80 [1.80, 1.80] times"), "{used}");
+    }
+
+    #[test]
+    fn every_kind_of_fault_is_seen() {
+        type Fault = fn(&mut MultiplexRow);
+        let faults: [(&str, Fault); 7] = [
+            ("a failed access", |row| row.failed = 1),
+            ("an access that is not counted", |row| row.hits -= 1),
+            ("more blocks than there are", |row| row.violations = 1),
+            ("a late guest", |row| row.late = 1),
+            ("no saving", |row| {
+                row.origin_reads += if row.policy == "mrc" { 60 } else { 0 };
+            }),
+            ("worse than a partition", |row| {
+                let is_one = row.schedule == "weights" && row.policy == "mrc";
+                row.origin_reads += if is_one { 40 } else { 0 };
+            }),
+            ("shares that are not met", |row| {
+                row.share_error_ppm = 60_000
+            }),
+        ];
+        for (name, fault) in faults {
+            let mut rows = rows();
+            rows.iter_mut().for_each(fault);
+            assert!(!judge(&rows).holds(), "{name} went unseen");
+        }
+        assert!(!judge(&[]).holds());
+    }
 }

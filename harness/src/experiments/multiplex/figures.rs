@@ -1,18 +1,24 @@
 //! Policies beside each other, and sizes over time.
 
 use anyhow::Result;
+use plotters::style::RGBColor;
 use results::chart::Drawing;
 use results::chart::plot::{self, Plot};
 use results::chart::scale::Scale;
 use results::chart::series::{LOOKS, Series, steps};
+use results::chart::sheet::{BLUE, GREEN, GREY, Mark, ORANGE, PURPLE, SKY, VERMILLION};
 use results::stats::Mean;
 use results::verdict::distinct;
 
+use super::claims::{STATIC, pairs};
 use super::rows::{MultiplexRow, MultiplexSizeRow};
 
 /// Policies whose sizes are drawn, and the most VMs of a drawing.
 const DRAWN: [&str; 3] = ["shares", "mrc", "harvest"];
 const MOST_DRAWN: u32 = 8;
+
+/// Colours of VMs, in turn.
+const COLORS: [RGBColor; 6] = [BLUE, ORANGE, GREEN, VERMILLION, SKY, PURPLE];
 
 /// All figures; none without rows.
 pub(super) fn draw(rows: &[MultiplexRow], sizes: &[MultiplexSizeRow]) -> Result<Vec<Drawing>> {
@@ -31,40 +37,43 @@ pub(super) fn draw(rows: &[MultiplexRow], sizes: &[MultiplexSizeRow]) -> Result<
     plot::draw(std::iter::once(policies(rows)).chain(over_time))
 }
 
-/// Origin traffic of every policy, by schedule.
+/// Origin traffic that every policy saves of that of a static partition, by schedule.
 fn policies(rows: &[MultiplexRow]) -> Plot {
     let schedules = distinct(rows.iter().map(|row| row.schedule.as_str()));
     let policies = distinct(rows.iter().map(|row| row.policy.as_str()));
-    let names = policies.iter().map(|policy| (*policy).to_owned());
-    let mut plot = Plot::new(
+    let policies = policies.into_iter().filter(|policy| *policy != STATIC);
+    let policies: Vec<&str> = policies.collect();
+    let series = policies.iter().enumerate().map(|(number, policy)| {
+        let mut series = Series::new(*policy, LOOKS[number % LOOKS.len()]);
+        let mut marks = Vec::new();
+        for (row, schedule) in schedules.iter().enumerate() {
+            let Some(mean) = Mean::of(&pairs(rows, schedule, policy, STATIC)) else {
+                continue;
+            };
+            // The marks of a row are one below the other.
+            let place = (number as f64 + 0.5) / policies.len() as f64 - 0.5;
+            let row = row as f64 + 0.8 * place;
+            if let Some((low, high)) = mean.bounds {
+                series = series.interval((low, row), (high, row));
+            }
+            marks.push((mean.value, row));
+        }
+        series.marks(marks)
+    });
+    let names = schedules.iter().map(|schedule| (*schedule).to_owned());
+    let zero = Series::new("", (GREY, Mark::Hollow)).vertical(0.0);
+    let series: Vec<Series> = std::iter::once(zero).chain(series).collect();
+    Plot::new(
         "multiplex_policies",
-        "Origin traffic by policy",
-        Scale::linear("Blocks read from and written to the origin disks, for each 100 accesses"),
+        "Origin traffic saved, by policy",
+        Scale::linear("Saved of the origin traffic of `static` (%)"),
         Scale::names("", names).without_grid(),
     )
     .caption(
-        "Each panel has one schedule. Means over the seeds with 95 % intervals, of all VMs together; less is better. \
-         Guests pick the blocks of shrinks.",
-    );
-    for schedule in schedules {
-        let mut series = Series::new("", LOOKS[2]);
-        let mut marks = Vec::new();
-        for (place, policy) in policies.iter().enumerate() {
-            let of = rows.iter().filter(|row| {
-                row.schedule == schedule && row.policy == *policy && row.pick == "guest"
-            });
-            let values: Vec<f64> = of.map(MultiplexRow::traffic_percent).collect();
-            let Some(mean) = Mean::of(&values) else {
-                continue;
-            };
-            if let Some((low, high)) = mean.bounds {
-                series = series.interval((low, place as f64), (high, place as f64));
-            }
-            marks.push((mean.value, place as f64));
-        }
-        plot = plot.panel(schedule, [series.marks(marks)]);
-    }
-    plot
+        "Means over the seeds with 95 % intervals, in pairs by seed, of all VMs together; more is better. Guests pick \
+         the blocks of shrinks.",
+    )
+    .panel("", series)
 }
 
 /// Sizes of all VMs over the periods, one above the other, under some policies.
@@ -107,7 +116,7 @@ fn stacked(stem: &'static str, title: &str, schedule: &str, sizes: &[MultiplexSi
                 vm if vm < MOST_DRAWN => format!("VM {vm}"),
                 _ => String::new(),
             };
-            let look = LOOKS[2 + vm as usize % (LOOKS.len() - 2)];
+            let look = (COLORS[vm as usize % COLORS.len()], Mark::Full);
             series.push(Series::new(name, look).band(outline));
             below = above;
         }

@@ -204,3 +204,81 @@ impl Schedule {
         params.span.saturating_mul(8)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use strum::VariantNames;
+
+    use super::*;
+    use crate::experiments::common::params::{Overrides, checked, resolve};
+
+    fn params(full: bool) -> Params {
+        let overrides = Overrides {
+            full,
+            ..Overrides::default()
+        };
+        let table = resolve(include_str!("defaults.toml"), &overrides).unwrap();
+        checked(&table).unwrap()
+    }
+
+    fn all() -> impl Iterator<Item = Schedule> {
+        Schedule::VARIANTS.iter().map(|name| name.parse().unwrap())
+    }
+
+    #[test]
+    fn as_many_vms_are_there_at_a_time_as_are_said() {
+        for (schedule, full) in all().flat_map(|of| [(of, false), (of, true)]) {
+            let params = params(full);
+            let slots = schedule.slots(&params);
+            let numbers: Vec<u32> = slots.iter().map(|slot| slot.vm).collect();
+            assert!(numbers.iter().copied().eq(0..slots.len() as u32));
+            assert!(slots.is_sorted_by_key(|slot| slot.arrives));
+            for period in 0..params.periods {
+                let there = slots
+                    .iter()
+                    .filter(|slot| (slot.arrives..slot.departs).contains(&period));
+                let all = schedule.vms(&params) as usize;
+                let one_is_gone =
+                    schedule == Schedule::Weights && schedule.phase(period, &params) == 3;
+                assert_eq!(
+                    there.count(),
+                    all - usize::from(one_is_gone),
+                    "{schedule} {period}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn loads_stay_on_the_disk() {
+        let params = params(false);
+        for schedule in all() {
+            for slot in schedule.slots(&params) {
+                let loads = (slot.arrives..slot.departs)
+                    .filter_map(|period| schedule.load(slot.vm, period, &params));
+                for load in loads {
+                    assert!(load.accesses > 0 && load.span > 0);
+                    assert!(load.first + load.span <= Schedule::origin_blocks(&params));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn weights_are_those_of_symflex() {
+        let params = params(false);
+        let of = |phase: u32| {
+            let period = Schedule::Weights.begins(phase, &params);
+            [0, 1, 2].map(|vm| Schedule::Weights.weight(vm, period, &params))
+        };
+        assert_eq!([of(0), of(1), of(2)], [[1, 2, 3], [2, 2, 3], [2, 2, 1]]);
+        let begins = Schedule::Weights.begins(1, &params);
+        let since = |period| Schedule::Weights.since_change(period, &params);
+        assert_eq!(
+            (since(begins - 1), since(begins)),
+            (Some(begins - 1), Some(0))
+        );
+        assert!(!Schedule::Weights.is_settled(begins, &params));
+        assert!(Schedule::Weights.is_settled(begins - 1, &params));
+    }
+}
