@@ -114,7 +114,10 @@ fn run_orders(
         .any(|order| order.experiment.needs() != Needs::Nothing);
     let (joined, reason) = match guest {
         Some(guest) if needs_guest => choose_transport(guest)?,
-        _ => (Joined::Alone, "the experiment has no guest".to_owned()),
+        _ => (
+            Joined::Alone,
+            "the experiment has no guest under QEMU".to_owned(),
+        ),
     };
     let lab = Lab {
         joined,

@@ -21,7 +21,7 @@ pub enum Needs {
     Guest,
     /// Guests under QEMU, for this reason.
     Qemu(&'static str),
-    /// Neither guests nor QEMU.
+    /// No QEMU: it has no guests, or twins whatever is asked for.
     Nothing,
 }
 

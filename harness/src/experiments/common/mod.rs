@@ -7,6 +7,7 @@
 //! - [`swept`]: what a sweep knows of an experiment; [`on_twins`], [`swept_points`]: the
 //!   same of any experiment whose counts are rows
 //! - [`parallel`]: jobs that run several at a time
+//! - [`recorded`]: traces as input of guests
 //! - [`observers`]: what it costs the backend to remember requests
 //! - [`stress`]: how the requests of a guest went
 //! - [`encoding`]: names of encodings
@@ -20,6 +21,7 @@ pub(crate) mod observers;
 pub(crate) mod on_twins;
 pub(crate) mod parallel;
 pub mod params;
+pub(crate) mod recorded;
 pub(crate) mod stress;
 pub(crate) mod swept;
 pub(crate) mod swept_points;

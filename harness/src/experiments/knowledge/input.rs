@@ -1,28 +1,19 @@
 //! A recorded trace as input.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use lab::testbed::Disks;
-use simulate::trace::image::Converted;
-use simulate::trace::trace_image;
-use tempfile::TempPath;
 use workloads::pattern::derive_seed;
-use workloads::trace::{Beyond, Options};
 
 use super::params::Params;
 use crate::experiments::common::lab::Lab;
+use crate::experiments::common::recorded::Recorded;
 
 /// Use of a seed: where in a trace its accesses begin.
 const FOR_START: u64 = 20;
 
 /// The trace, if the parameters name one.
 pub(super) struct Input {
-    trace: Option<Trace>,
-}
-
-struct Trace {
-    image: TempPath,
-    accesses: u64,
-    distinct: u32,
+    trace: Option<Recorded>,
 }
 
 impl Input {
@@ -34,37 +25,22 @@ impl Input {
         let Some(path) = &params.trace else {
             return Ok(Self { trace: None });
         };
-        let options = Options {
-            disk_bytes: Some(params.origin.0),
-            beyond: Beyond::Skip,
-            ..Options::default()
-        };
-        let (image, Converted { summary, distinct, .. }) =
-            trace_image(path, options, &std::env::temp_dir(), lab.progress).context(
-                "read the parameter `trace` (`harness trace convert FILE OUT` has options for such a trace, and OUT \
-                 can be the parameter)",
-            )?;
-        let accesses = summary.blocks_read + summary.blocks_written;
+        let trace = Recorded::read("trace", path, Some(params.origin.0), lab.progress)?;
         let needed = params.warmup + params.after;
         ensure!(
-            accesses >= needed,
-            "the trace {} has {accesses} accesses, and a shrink needs {needed}: set fewer `warmup` and `after`",
-            path.display()
+            trace.accesses >= needed,
+            "the trace {} has {} accesses, and a shrink needs {needed}: set fewer `warmup` and `after`",
+            path.display(),
+            trace.accesses
         );
-        let distinct = u32::try_from(distinct.blocks).unwrap_or(u32::MAX);
-        params.check_pages(distinct)?;
-        Ok(Self {
-            trace: Some(Trace {
-                image,
-                accesses,
-                distinct,
-            }),
-        })
+        params.check_pages(trace.distinct)?;
+        Ok(Self { trace: Some(trace) })
     }
 
     pub(super) fn disks(&self, params: &Params) -> Disks {
+        let image = self.trace.as_ref().map(|trace| trace.image().to_path_buf());
         Disks {
-            trace: self.trace.as_ref().map(|trace| trace.image.to_path_buf()),
+            trace: image,
             ..params.disks()
         }
     }

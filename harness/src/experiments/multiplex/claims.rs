@@ -53,6 +53,12 @@ pub(super) fn judge(rows: &[MultiplexRow]) -> Verdict {
         )
         .require_if_measured(
             format!(
+                "On recorded traces, `mrc` causes at least {OSCA_PERCENT} % less origin traffic than `equal`."
+            ),
+            saved(rows, "traces", "mrc", "equal", OSCA_PERCENT),
+        )
+        .require_if_measured(
+            format!(
                 "On the mixed workload, `mrc` causes at most {ORACLE_PERCENT} % more origin traffic than `oracle`."
             ),
             saved(rows, "mixed", "mrc", "oracle", -ORACLE_PERCENT),

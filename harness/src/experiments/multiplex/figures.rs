@@ -30,6 +30,7 @@ pub(super) fn draw(rows: &[MultiplexRow], sizes: &[MultiplexSizeRow]) -> Result<
             "day-night" => ("multiplex_day_night", "day and night"),
             "bully" => ("multiplex_bully", "one VM that scans"),
             "arrivals" => ("multiplex_arrivals", "arrivals and departures"),
+            "traces" => ("multiplex_traces", "recorded traces"),
             _ => return None,
         };
         Some(stacked(stem, title, schedule, sizes))

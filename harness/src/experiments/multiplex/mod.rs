@@ -14,6 +14,7 @@ pub(crate) mod params;
 pub(crate) mod rows;
 mod run;
 mod schedule;
+mod traces;
 mod trial;
 mod vm;
 
@@ -36,7 +37,7 @@ impl Experiment for Multiplex {
     const NAME: &'static str = "multiplex";
     const PURPOSE: &'static str = "how to divide one SSD among many VMs, beside static partitions";
     const DEFAULTS: &'static str = include_str!("defaults.toml");
-    const NEEDS: Needs = Needs::Guest;
+    const NEEDS: Needs = Needs::Nothing;
 
     type Params = Params;
     type Rows = (Vec<MultiplexRow>, Vec<MultiplexSizeRow>);

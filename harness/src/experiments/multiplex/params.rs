@@ -1,5 +1,7 @@
 //! Parameters, checked.
 
+use std::path::PathBuf;
+
 use anyhow::{Result, ensure};
 use guest_cache::Policy;
 use serde::Deserialize;
@@ -25,6 +27,7 @@ pub(crate) struct Params {
     pub(super) schedules: Vec<Schedule>,
     #[serde(deserialize_with = "texts")]
     pub(super) policies: Vec<PolicyName>,
+    pub(super) traces: Vec<PathBuf>,
     #[serde(deserialize_with = "texts")]
     pub(super) picks: Vec<Pick>,
     #[serde(deserialize_with = "within::<1, MOST_VMS, _, _>")]
@@ -41,6 +44,10 @@ pub(crate) struct Params {
     pub(super) evict: Policy,
     #[serde(deserialize_with = "positive")]
     pub(super) sample: u32,
+    #[serde(deserialize_with = "within::<0, 99, _, _>")]
+    pub(super) memory_percent: u32,
+    #[serde(deserialize_with = "positive")]
+    pub(super) horizon: u32,
     #[serde(deserialize_with = "within::<2, MOST_PERIODS, _, _>")]
     pub(super) periods: u32,
     #[serde(deserialize_with = "positive")]
@@ -70,6 +77,19 @@ impl Parameters for Params {
             "`span` is {}: choose 16 blocks at least",
             self.span
         );
+        ensure!(
+            self.schedules.contains(&Schedule::Traces) != self.traces.is_empty(),
+            "the schedule `traces` and the parameter `traces` go together: \
+             --set 'schedules=[\"traces\"]' --set 'traces=[\"one.vscsi\", \"two.lis\"]'"
+        );
+        ensure!(
+            self.traces.len() <= MOST_VMS as usize,
+            "`traces` has {} files: choose {MOST_VMS} at most",
+            self.traces.len()
+        );
+        if let Some(path) = self.traces.iter().find(|path| !path.is_file()) {
+            anyhow::bail!("`traces` names {}, where there is no file", path.display());
+        }
         let part = self.part(self.vms.max(Schedule::WEIGHTED_VMS));
         ensure!(
             part >= MOST_METADATA,

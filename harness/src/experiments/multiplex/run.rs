@@ -6,11 +6,13 @@ use terminal::interrupt;
 use workloads::pattern::derive_seed;
 
 use super::params::Params;
+use super::traces::Traces;
 use super::trial::Trial;
 use crate::experiments::common::lab::Lab;
 use crate::experiments::common::parallel;
 
 pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
+    let traces = Traces::read(params, lab)?;
     let mut trials = Vec::new();
     for schedule in &params.schedules {
         for policy in &params.policies {
@@ -34,7 +36,7 @@ pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<
             seed,
             ..
         } = *trial;
-        let row = trial.run(params);
+        let row = trial.run(params, &traces);
         row.with_context(|| format!("{schedule}, {policy}, {pick}, seed {seed}"))
     });
     for row in rows {

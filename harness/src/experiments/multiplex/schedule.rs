@@ -38,6 +38,8 @@ pub(crate) enum Schedule {
     Bully,
     /// VMs arrive and depart.
     Arrivals,
+    /// Each VM replays a recorded trace.
+    Traces,
 }
 
 fn unknown(text: &str) -> String {
@@ -47,7 +49,8 @@ fn unknown(text: &str) -> String {
 /// What a VM does in a period.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Load {
-    pub(super) workload: Workload,
+    /// `None` for the VM's trace.
+    pub(super) workload: Option<Workload>,
     /// The first block of the origin disk that it uses.
     pub(super) first: u32,
     /// Blocks that it uses from there on.
@@ -77,6 +80,7 @@ impl Schedule {
         match self {
             Self::Weights => Self::WEIGHTED_VMS,
             Self::BootStorm => DESKTOPS,
+            Self::Traces => params.traces.len() as u32,
             _ => params.vms,
         }
     }
@@ -154,7 +158,7 @@ impl Schedule {
     /// What a VM does in a period. `None` if it is switched off.
     pub(super) fn load(self, vm: u32, period: u32, params: &Params) -> Option<Load> {
         let of = |pattern: Pattern, part: u32, writes_percent: u32| Load {
-            workload: Workload::from(pattern),
+            workload: Some(Workload::from(pattern)),
             first: 0,
             span: (params.span / part).max(1),
             writes_percent,
@@ -196,6 +200,13 @@ impl Schedule {
                 }
             }
             Self::Bully => of(zipf(0.9), 1, 10),
+            Self::Traces => Load {
+                workload: None,
+                first: 0,
+                span: 0,
+                writes_percent: 0,
+                accesses: params.accesses,
+            },
         })
     }
 
@@ -222,7 +233,8 @@ mod tests {
     }
 
     fn all() -> impl Iterator<Item = Schedule> {
-        Schedule::VARIANTS.iter().map(|name| name.parse().unwrap())
+        let all = Schedule::VARIANTS.iter().map(|name| name.parse().unwrap());
+        all.filter(|schedule| *schedule != Schedule::Traces)
     }
 
     #[test]

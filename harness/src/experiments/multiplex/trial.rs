@@ -15,6 +15,7 @@ use super::metrics::{Share, jain, share_error, used};
 use super::params::Params;
 use super::rows::{MultiplexRow, MultiplexSizeRow};
 use super::schedule::{Schedule, Slot};
+use super::traces::Traces;
 use super::vm::{GlobalLru, Period, Vm};
 use crate::experiments::common::cached::BLOCK;
 
@@ -38,10 +39,11 @@ pub(super) struct Trial {
 /// A trial under way.
 struct Running<'a> {
     params: &'a Params,
+    traces: &'a Traces,
     trial: Trial,
     pool: TwinPool,
     arbiter: Arbiter,
-    vms: Vec<Vm>,
+    vms: Vec<Vm<'a>>,
     slots: Vec<Slot>,
     lru: GlobalLru,
     row: MultiplexRow,
@@ -61,11 +63,18 @@ impl Trial {
     ///
     /// # Errors
     /// When a guest cannot run.
-    pub(super) fn run(self, params: &Params) -> Result<(MultiplexRow, Vec<MultiplexSizeRow>)> {
+    pub(super) fn run(
+        self,
+        params: &Params,
+        traces: &Traces,
+    ) -> Result<(MultiplexRow, Vec<MultiplexSizeRow>)> {
         let damping = match self.policy {
             // What it goes by does not change, so it moves once.
             PolicyName::Oracle => Damping::none(),
-            _ => Damping::default(),
+            _ => Damping {
+                horizon_periods: Some(params.horizon),
+                ..Damping::default()
+            },
         };
         let shape = Shape {
             size: params.pool,
@@ -90,6 +99,7 @@ impl Trial {
         };
         let running = Running {
             params,
+            traces,
             trial: self,
             pool: TwinPool::new(shape)?,
             arbiter: Arbiter::new(self.policy, damping, Patience::default())?,
@@ -141,7 +151,7 @@ impl Running<'_> {
     }
 
     fn depart(&mut self, period: u32) -> Result<()> {
-        let (stay, leave): (Vec<Vm>, Vec<Vm>) = std::mem::take(&mut self.vms)
+        let (stay, leave): (Vec<_>, Vec<_>) = std::mem::take(&mut self.vms)
             .into_iter()
             .partition(|vm| vm.slot.departs > period);
         self.vms = stay;
@@ -169,6 +179,9 @@ impl Running<'_> {
             let boot = Vm::boot(
                 self.params,
                 &self.pool,
+                self.traces
+                    .of(slot.vm)
+                    .filter(|_| schedule == Schedule::Traces),
                 *slot,
                 (bounds, weight),
                 pick,

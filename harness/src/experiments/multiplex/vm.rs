@@ -18,25 +18,29 @@ use workloads::replay::{Access, AccessKind};
 
 use super::params::Params;
 use super::schedule::{Load, Schedule, Slot};
+use super::traces::Trace;
 use crate::experiments::common::cached::{BLOCK, Cache, CacheLoad, PATIENCE, Replayed, disks};
 
 /// Points of a curve of the future.
 const FUTURE_POINTS: usize = 500;
 
-/// What the blocks of the last curve count for, beside the new one's: a curve of one period is noisy.
-const OLD_WEIGHT: f64 = 0.5;
-
 /// A guest on a vSSD of the pool.
-pub(super) struct Vm {
+pub(super) struct Vm<'a> {
     pub(super) slot: Slot,
     pub(super) bounds: Bounds,
     pub(super) weight: u32,
     twin: Twin,
     seed: u64,
+    /// What it replays, and from which access on.
+    trace: Option<(&'a Trace, u64)>,
     /// Accesses so far.
     done: u64,
     /// Blocks read from and written to the origin disk, and written to the vSSD, so far.
     moved: [u64; 3],
+    /// What the curves so far count for, beside that of a new period.
+    memory: f64,
+    /// Reports with accesses so far.
+    reports: u32,
     curve: Option<Curve>,
     reads: Option<Curve>,
     /// What it demands in a period of its life, for the `oracle`.
@@ -66,7 +70,7 @@ pub(super) struct Period {
     pub(super) held: u32,
 }
 
-impl Vm {
+impl<'a> Vm<'a> {
     /// Boots a VM that holds `held` blocks, and opens its cache.
     ///
     /// # Errors
@@ -74,16 +78,19 @@ impl Vm {
     pub(super) fn boot(
         params: &Params,
         pool: &TwinPool,
+        trace: Option<&'a Trace>,
         slot: Slot,
         (bounds, weight): (Bounds, u32),
         pick: Pick,
         (seed, held): (u64, u32),
     ) -> Result<Self> {
-        let origin = ByteSize(u64::from(Schedule::origin_blocks(params)) * BLOCK);
+        let blocks = trace.map_or(Schedule::origin_blocks(params), Trace::origin_blocks);
+        let origin = ByteSize(u64::from(blocks) * BLOCK);
         let size = ByteSize(u64::from(bounds.limit()) * BLOCK);
         // Only counts matter, which no data change.
         let mut disks: Disks = disks(size, origin, None);
         disks.vssd.written = ByteSize(0);
+        disks.trace = trace.map(|trace| trace.image().to_path_buf());
         let mut twin = pool.boot(&format!("vm{}", slot.vm), &disks, held)?;
         if let Pick::Host(pick) = pick
             && pick.needs_tracker()
@@ -95,14 +102,24 @@ impl Vm {
             ..Cache::new(params.evict, WritePolicy::WriteThrough)
         };
         cache.open(twin.guest())?;
+        let needed = u64::from(params.periods) * params.accesses;
+        let trace = trace.map(|trace| {
+            (
+                trace,
+                trace.start(derive_seed(seed, slot.vm.into()), needed),
+            )
+        });
         Ok(Self {
             slot,
             bounds,
             weight,
             twin,
             seed: derive_seed(seed, slot.vm.into()),
+            trace,
             done: 0,
             moved: [0; 3],
+            memory: f64::from(params.memory_percent) / 100.0,
+            reports: 0,
             curve: None,
             reads: None,
             future: None,
@@ -126,8 +143,8 @@ impl Vm {
         let load = load.map(|load| self.load(load, period, self.done, depth));
         self.next = match load {
             Some(load) => Some(Next {
+                accesses: self.accesses_of(&load)?,
                 load,
-                accesses: accesses(&load)?,
             }),
             None => None,
         };
@@ -153,7 +170,7 @@ impl Vm {
             };
             let load = self.load(load, period, done, 1);
             done += load.count;
-            for access in accesses(&load)? {
+            for access in self.accesses_of(&load)? {
                 sampler.access(access.block, false, access.kind == AccessKind::Write);
             }
         }
@@ -183,12 +200,13 @@ impl Vm {
             writes_percent,
             accesses: count,
         } = load;
+        let begins = self.trace.map_or(0, |(_, begins)| begins);
         CacheLoad {
-            workload: Some(workload),
+            workload,
             first,
             span,
             seed: derive_seed(self.seed, period.into()),
-            start,
+            start: begins + start,
             count,
             writes_percent,
             depth,
@@ -197,6 +215,13 @@ impl Vm {
             every: 0,
             check: false,
         }
+    }
+
+    fn accesses_of(&self, load: &CacheLoad) -> Result<Vec<Access>> {
+        Ok(match self.trace {
+            Some((trace, _)) => trace.part(load.start, load.count).to_vec(),
+            None => load.accesses()?.take(load.count as usize).collect(),
+        })
     }
 
     /// Blocks that it is about to access.
@@ -270,12 +295,15 @@ impl Vm {
         let Some(demand) = reported.filter(|demand| demand.accesses > 0) else {
             return;
         };
+        self.reports += 1;
+        // A mean at first, so that the first curves, of cold caches, do not count for long.
+        let memory = self.memory.min(1.0 - 1.0 / f64::from(self.reports));
         let accesses = demand.accesses as f64;
         let smoothed = |old: &Option<Curve>, points: &[_]| {
             let new = curve_of(accesses, points)?;
             let old = old.as_ref().and_then(|old| old.rescaled(accesses));
             Some(match old {
-                Some(old) => old.blend(&new, OLD_WEIGHT),
+                Some(old) => old.blend(&new, memory),
                 None => new,
             })
         };
@@ -303,10 +331,6 @@ impl Vm {
     pub(super) fn depart(self, pool: &TwinPool) -> Result<()> {
         pool.remove(self.twin)
     }
-}
-
-fn accesses(load: &CacheLoad) -> Result<Vec<Access>> {
-    Ok(load.accesses()?.take(load.count as usize).collect())
 }
 
 fn curve_of(accesses: f64, points: &[CurvePoint]) -> Option<Curve> {
