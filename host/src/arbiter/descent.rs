@@ -5,7 +5,7 @@
 //! most stops within a segment of its hull, where its curve has more misses than the hull says.
 
 use super::curve::{Curve, slope};
-use super::problem::Span;
+use super::span::Span;
 
 /// A greedy division.
 #[derive(Debug)]

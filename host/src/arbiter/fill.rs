@@ -15,7 +15,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::problem::Span;
+use super::span::Span;
 
 /// The level that blocks of a VM stand for.
 #[derive(Clone, Copy, Debug, PartialEq)]

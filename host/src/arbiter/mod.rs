@@ -28,6 +28,7 @@ pub mod drive;
 pub mod fill;
 pub mod policy;
 pub mod problem;
+pub mod span;
 pub mod vm;
 
 mod decision;

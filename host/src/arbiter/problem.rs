@@ -2,16 +2,8 @@
 
 use super::curve::Curve;
 use super::fill::{Price, fill};
+use super::span::Span;
 use super::vm::Vm;
-
-/// What a VM may get, in blocks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Span {
-    /// At least.
-    pub floor: u32,
-    /// At most, and at least the floor.
-    pub ceiling: u32,
-}
 
 /// A pool and its VMs. The floors always fit into the pool, so that a policy that starts with them
 /// and hands out the rest keeps every invariant.

@@ -177,7 +177,11 @@ mod tests {
         let mut block = 1_u32;
         for _ in 0..100_000 {
             block = block.wrapping_mul(0x9e37_79b1).wrapping_add(7);
-            sampler.access(block % 5000 * (block % 7) / 7, false, block % 3 == 0);
+            sampler.access(
+                block % 5000 * (block % 7) / 7,
+                false,
+                block.is_multiple_of(3),
+            );
         }
         let demand = sampler.take(16);
         for curve in [&demand.curve, &demand.reads] {

@@ -152,12 +152,17 @@ fn sentence(of: &OfCondition) -> String {
             )
         }
     };
-    let most: Vec<String> = Measure::ALL
+    let most = Measure::ALL
         .into_iter()
-        .filter_map(|measure| most(of.by(measure)))
-        .map(|most| saved(most, &unit))
-        .collect();
-    format!("{what}: {pays}. At best it saves {}.", most.join(", and "))
+        .filter_map(|measure| most(of.by(measure)));
+    let saves = most.clone().any(|most| most.saved().value > 0.0);
+    let most: Vec<String> = most.map(|most| saved(most, &unit)).collect();
+    let best = if saves {
+        "At best it saves"
+    } else {
+        "It saves nothing; at best it would be"
+    };
+    format!("{what}: {pays}. {best} {}.", most.join(", and "))
 }
 
 /// What is saved under a value by its measure, and by which ways to pick.

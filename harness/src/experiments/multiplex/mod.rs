@@ -9,6 +9,7 @@
 
 mod claims;
 mod figures;
+mod loads;
 mod metrics;
 pub(crate) mod params;
 pub(crate) mod rows;

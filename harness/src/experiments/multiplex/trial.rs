@@ -11,10 +11,11 @@ use vssd_host::size::ByteSize;
 use workloads::Pick;
 use workloads::pattern::derive_seed;
 
+use super::loads::Slot;
 use super::metrics::{Share, jain, share_error, used};
 use super::params::Params;
 use super::rows::{MultiplexRow, MultiplexSizeRow};
-use super::schedule::{Schedule, Slot};
+use super::schedule::Schedule;
 use super::traces::Traces;
 use super::vm::{GlobalLru, Period, Vm};
 use crate::experiments::common::cached::BLOCK;

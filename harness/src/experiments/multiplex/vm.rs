@@ -16,8 +16,9 @@ use workloads::command::Discard;
 use workloads::pattern::derive_seed;
 use workloads::replay::{Access, AccessKind};
 
+use super::loads::{Load, Slot};
 use super::params::Params;
-use super::schedule::{Load, Schedule, Slot};
+use super::schedule::Schedule;
 use super::traces::Trace;
 use crate::experiments::common::cached::{BLOCK, Cache, CacheLoad, PATIENCE, Replayed, disks};
 

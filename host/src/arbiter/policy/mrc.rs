@@ -16,7 +16,8 @@
 use super::{Plan, Policy, PolicyName};
 use crate::arbiter::curve::Curve;
 use crate::arbiter::descent::{Descent, descend};
-use crate::arbiter::problem::{Problem, Span};
+use crate::arbiter::problem::Problem;
+use crate::arbiter::span::Span;
 
 /// The most comparisons of the program in one step.
 pub const WORK: u64 = 1_000_000;
