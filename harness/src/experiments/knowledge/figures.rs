@@ -50,7 +50,7 @@ fn all(worths: &[OfCondition]) -> Plot {
     Plot::new(
         "knowledge_worth",
         "What the guest's knowledge is worth",
-        Scale::linear("Saved by the guest's choice"),
+        Scale::linear("Saved"),
         Scale::names("", names).without_grid(),
     )
     .subtitle(
