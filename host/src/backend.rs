@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, Result, bail, ensure};
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::balancer::{self, Service};
+use crate::balancer::Service;
 use crate::control::protocol::{Added, Unserved};
 use crate::descriptors;
 use crate::permissions::FilePermissions;
@@ -254,11 +254,7 @@ impl Backend {
             None => self.make(spec)?,
         };
         let warnings = warnings(spec, &volume, before.is_none());
-        let admitted = match self.balancer() {
-            Some(_) => balancer::service::admit(&self.pool, &spec.name),
-            None => Ok(()),
-        };
-        let served = admitted.and_then(|()| self.bring_up(spec, volume, socket));
+        let served = self.bring_up(spec, volume, socket);
         match (served, &before) {
             (Ok(served), _) => self.served().push(served),
             (Err(error), None) => {

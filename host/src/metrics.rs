@@ -515,7 +515,7 @@ fn encode_arbiter(
     )?;
     gauge(
         "vssd_hit_ratio",
-        "Accesses that hit, as the guest reported them in the last period",
+        "Part of the accesses that hit, by the last report of the guest",
         |vssd| vssd.hit_ratio,
     )?;
     let mut decisions = encoder.encode_descriptor(

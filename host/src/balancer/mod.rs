@@ -63,14 +63,14 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// Blocks that no other may have.
+    /// Blocks that no other may have: those that it holds, is offered, or has reserved.
     fn kept(&self) -> u32 {
-        self.held.max(self.reservation)
+        self.held.max(self.reservation).max(self.offered())
     }
 
-    /// Whether a resize moves blocks.
-    pub fn is_moving(&self) -> bool {
-        self.resizing.is_some_and(|to| to != self.held)
+    /// Blocks that it holds when a growth under way ends.
+    fn offered(&self) -> u32 {
+        self.resizing.unwrap_or(0).max(self.held)
     }
 }
 
@@ -81,6 +81,15 @@ pub struct Room {
     pub blocks: u32,
     /// Of these, blocks that nobody holds.
     pub free: u32,
+}
+
+impl Room {
+    /// The same without what is promised to vSSDs that take no part.
+    fn free_for<'a>(self, vssds: impl Iterator<Item = &'a Seen>) -> u32 {
+        let away = vssds.filter(|seen| !seen.is_attended);
+        let promised: u64 = away.map(|seen| u64::from(seen.offered() - seen.held)).sum();
+        u64::from(self.free).saturating_sub(promised) as u32
+    }
 }
 
 /// A decision to carry out.
@@ -212,7 +221,8 @@ impl Balancer {
             self.known.insert(seen.id, known);
         }
         let blocks = u64::from(room.blocks).saturating_sub(kept) as u32;
-        let round = self.arbiter.decide(blocks, room.free, &vms);
+        let free = room.free_for(vssds.iter().map(|(seen, _)| seen));
+        let round = self.arbiter.decide(blocks, free, &vms);
         for (vm, wanted) in vms.iter().zip(&round.targets) {
             if let Some(known) = self.known.get_mut(&vm.id) {
                 known.wanted = Some(*wanted);
@@ -236,7 +246,8 @@ impl Balancer {
             .iter()
             .filter_map(|seen| vm(seen, crate::arbiter::Demand::default()));
         let vms: Vec<Vm> = vms.collect();
-        let mut decisions = self.arbiter.resume(room.free, &vms, round);
+        let free = room.free_for(vssds.iter());
+        let mut decisions = self.arbiter.resume(free, &vms, round);
         decisions.retain(|decision| {
             let known = self.known.get(&decision.id);
             let may_grow = known.is_some_and(|known| known.growths < GROWTHS_PER_PERIOD);

@@ -12,13 +12,12 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
 use parking_lot::{Mutex, MutexGuard};
 use workloads::Pick;
 
 use super::demand::Heard;
 use super::{ArbiterSpec, Balancer, LivePolicy, Order, Period, Room, Seen};
-use crate::arbiter::{self, Action, BadDamping, Bounds, Patience, VmId};
+use crate::arbiter::{Action, BadDamping, Patience, VmId};
 use crate::backend::Backend;
 use crate::causes::Causes;
 use crate::log_limit::LogLimit;
@@ -336,29 +335,6 @@ impl Service {
 /// What the arbiter calls a vSSD: no other of the pool ever has the same number.
 pub fn id(vssd: &Vssd) -> VmId {
     VmId(vssd.volume.id().0)
-}
-
-/// Makes sure that the pool can keep the reservation of vSSD `name` beside the others'.
-///
-/// # Errors
-/// When it cannot.
-pub fn admit(pool: &Pool, name: &str) -> Result<()> {
-    let bounds = |account: &crate::pool::allocator::Account| {
-        let crate::pool::allocator::Bounds { quota, reservation } = account.bounds;
-        Bounds::new(reservation, quota, 1)
-    };
-    let (mut new, mut others) = (None, Vec::new());
-    for member in pool.members() {
-        let of = bounds(&member.account).with_context(|| format!("vSSD {}", member.name))?;
-        if member.name == name {
-            new = Some(of);
-        } else {
-            others.push(of);
-        }
-    }
-    let physical = pool.usage().physical_blocks;
-    new.map_or(Ok(()), |new| arbiter::admit(physical, others, new))
-        .with_context(|| format!("vSSD {name}"))
 }
 
 /// Carries out an order.

@@ -182,6 +182,10 @@ fn a_vssd_without_a_driver_keeps_what_it_holds() {
     site.vssds[0].0.reservation = 200;
     (0..5).for_each(|_| site.period());
     assert_eq!(site.held(), [0, 600, 200]);
+    // So does what it was offered before its guest left.
+    site.vssds[0].0.resizing = Some(300);
+    (0..5).for_each(|_| site.period());
+    assert_eq!(site.held(), [0, 525, 175]);
 }
 
 #[test]

@@ -58,7 +58,7 @@ pub struct ShareStatus {
     pub limit: u32,
     /// The hit ratio that it was promised.
     pub hit_ratio_goal: Option<f64>,
-    /// The hit ratio of the last period; `None` if its guest did not report it, or was idle.
+    /// The hit ratio of its guest's last report; `None` if none came lately, or it was idle.
     pub hit_ratio: Option<f64>,
     /// Whether its guest reported a miss-ratio curve lately.
     pub curve: bool,
