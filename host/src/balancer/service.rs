@@ -115,9 +115,11 @@ impl Service {
             }
             self.end_period(backend, &mut turn);
             // A period that was missed is not made up for.
-            began = began
-                .saturating_add(period)
-                .max(clock.now_ns().saturating_sub(period));
+            let now = clock.now_ns();
+            began = began.saturating_add(period);
+            if now.saturating_sub(began) >= period {
+                began = now;
+            }
         }
     }
 
@@ -378,3 +380,6 @@ fn act(vssd: &Vssd, action: Action, to: u32, spec: ArbiterSpec) -> Result<(), St
     }
     vssd.resize(request).map(drop)
 }
+
+#[cfg(test)]
+mod tests;
