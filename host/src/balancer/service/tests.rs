@@ -76,7 +76,8 @@ fn a_busy_vssd_is_not_waited_for() {
         assert!(!left.is_zero(), "it hangs");
         notifier.wait(generation, left);
     };
-    wait(&|| vssds[1].glance().held == 256);
+    wait(&|| !service.pending.lock().contains_key(&id(&vssds[1])));
+    assert_eq!(vssds[1].glance().held, 256);
     // The other is still to come, and gets no order beside it.
     let (room, seen) = service.look(backend.pool(), &vssds);
     assert_eq!((seen[0].held, seen[0].resizing), (128, Some(200)));
