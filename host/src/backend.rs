@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use parking_lot::{Mutex, MutexGuard};
 
+use crate::balancer::Service;
 use crate::control::protocol::{Added, Unserved};
 use crate::descriptors;
 use crate::permissions::FilePermissions;
@@ -53,6 +54,8 @@ pub struct Backend {
     /// Names being added or removed, which may wait for the backing.
     changing: Mutex<BTreeSet<String>>,
     ending: AtomicBool,
+    /// What divides the pool among the vSSDs, if that is wanted.
+    balancer: OnceLock<Arc<Service>>,
 }
 
 /// A name that is reserved for one thread, which adds or removes it.
@@ -75,7 +78,24 @@ impl Backend {
             served: Mutex::default(),
             changing: Mutex::default(),
             ending: AtomicBool::new(false),
+            balancer: OnceLock::new(),
         }
+    }
+
+    /// Has `balancer` divide the pool among the vSSDs, to be called before any is added. The first
+    /// one stays.
+    pub fn divide_by(&self, balancer: Arc<Service>) {
+        let _ = self.balancer.set(balancer);
+    }
+
+    /// What divides the pool among the vSSDs, if that is wanted.
+    pub fn balancer(&self) -> Option<&Arc<Service>> {
+        self.balancer.get()
+    }
+
+    /// Whether it is shutting down.
+    pub fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::SeqCst)
     }
 
     fn served(&self) -> MutexGuard<'_, Vec<Served>> {
@@ -91,10 +111,7 @@ impl Backend {
     }
 
     fn change<'a>(&'a self, name: &'a str) -> Result<Changing<'a>> {
-        ensure!(
-            !self.ending.load(Ordering::SeqCst),
-            "the backend is shutting down"
-        );
+        ensure!(!self.is_ending(), "the backend is shutting down");
         let alone = self.changing().insert(name.to_owned());
         ensure!(alone, "vSSD {name} is being added or removed");
         Ok(Changing(self, name))
@@ -326,6 +343,7 @@ impl Backend {
             session_seed(),
             self.context.clone(),
         )?;
+        vssd.set_share(spec.share);
         let (listener, file) = socket.into_parts();
         let polling = self.polling.clone();
         let server = Server::start(Arc::new(vssd), listener, polling)?;

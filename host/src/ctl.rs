@@ -1,5 +1,6 @@
 //! `vssdctl`: sends a request to a backend and prints the reply.
 
+mod arbiter;
 mod text;
 
 use std::fmt::Display;
@@ -16,6 +17,7 @@ use clap::{Args as ClapArgs, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 use workloads::{HostPick, Pick};
 
+use self::arbiter::ArbiterCommand;
 use crate::block_list::{BlockList, ListError};
 use crate::completions::print_completions;
 use crate::control::Client;
@@ -158,6 +160,11 @@ enum Ask {
     Demand {
         /// Name of the vSSD.
         vssd: String,
+    },
+    /// Show or change how the backend divides its pool among the vSSDs.
+    Arbiter {
+        #[command(subcommand)]
+        command: ArbiterCommand,
     },
     /// Serve another vSSD: one that is in the pool, or with --create a new one.
     Add {
@@ -415,6 +422,7 @@ fn request_of(ask: &Ask) -> Result<(Request, Option<BlockList>)> {
             reset: *reset,
         },
         Ask::Demand { vssd } => Request::Demand { vssd: vssd.clone() },
+        Ask::Arbiter { command } => command.request(),
         Ask::Add { spec, create } => Request::Add {
             spec: absolute_socket(spec) + if *create { ",create=true" } else { "" },
         },

@@ -20,6 +20,7 @@ use crate::backend::{Backend, Sockets, bind_all};
 use crate::backing::{
     Backing, FileOptions, Made, MemoryBacking, NullBacking, survive_size_limits, warn_of_size_limit,
 };
+use crate::balancer::{ArbiterSpec, Service};
 use crate::clock::Clock;
 use crate::completions::print_completions;
 use crate::control::protocol::Added;
@@ -110,12 +111,18 @@ pub struct Args {
     pub media: Option<MediaKind>,
 
     /// A vSSD:
-    /// name=NAME,socket=PATH,size=SIZE[,block-size=SIZE][,held=SIZE][,quota=SIZE][,reserve=SIZE][,encoding=compact|list-4096][,create=true].
-    /// held is the size that a new vSSD starts with. A guest without a vSSD driver needs the full
+    /// name=NAME,socket=PATH,size=SIZE[,block-size=SIZE][,held=SIZE][,quota=SIZE][,reserve=SIZE][,encoding=compact|list-4096][,create=true][,weight=N][,hit-ratio=R].
+    /// held is the size that a new vSSD starts with. weight and hit-ratio are for --arbiter. A guest without a vSSD driver needs the full
     /// size: omit held for it.
     #[arg(long = "vssd", value_name = "SPEC")]
     #[serde(rename = "vssd")]
     pub vssds: Vec<VssdSpec>,
+
+    /// Divide the pool among the vSSDs, again in each period:
+    /// policy=NAME[,period=TIME][,pick=guest|PICK]; off by default. Quotas are limits, and
+    /// reservations are kept.
+    #[arg(long, value_name = "SPEC")]
+    pub arbiter: Option<ArbiterSpec>,
 
     /// Socket for vssdctl.
     #[arg(long, value_name = "SOCKET")]
@@ -156,6 +163,7 @@ impl Args {
         self.no_poll |= config.no_poll;
         self.media = self.media.or(config.media);
         self.vssds.splice(0..0, config.vssds);
+        self.arbiter = self.arbiter.or(config.arbiter);
         self.control = self.control.or(config.control);
         self.metrics = self.metrics.or(config.metrics);
         self.log = self.log.or(config.log);
@@ -356,6 +364,9 @@ pub fn run(args: &Args) -> Result<()> {
         Polling::on_half_of_the_processors()
     };
     let backend = Arc::new(Backend::new(pool.clone(), context, polling, sockets));
+    if let Some(spec) = args.arbiter {
+        backend.divide_by(Arc::new(Service::new(spec)?));
+    }
     let specs = args.specs(kept_in);
     let served = backend.start(&specs, vssd_sockets).and_then(|added| {
         if let Some(made) = made {
@@ -410,6 +421,9 @@ fn serve(
         tracing::info!("metrics are at http://{bound}/metrics");
     }
     spawn_clock(backend.clone())?;
+    if let Some(balancer) = backend.balancer() {
+        balancer.spawn(backend).context("start the arbiter")?;
+    }
     // The backend serves even if the line cannot be printed.
     if let Err(error) = print_line(ready) {
         tracing::warn!("{:#}", anyhow::Error::from(error));

@@ -11,7 +11,8 @@
 //!
 //! - [`backend`]: the vSSDs of one pool: brought up, found, taken down
 //! - [`resize_request`]: a request to resize a vSSD, and why one is refused
-//! - [`arbiter`]: how many blocks each vSSD of a pool should hold
+//! - [`arbiter`]: how many blocks each vSSD of a pool should hold; [`balancer`]: its thread, which
+//!   hears guests and moves blocks
 //! - [`vssd`]: one device: the contract's state machine, its volume, the statistics of its requests
 //! - [`worker`], [`connection`], [`server`]: the threads of one connection, the state that they
 //!   share, and one connection after the other: the only modules that know vhost-user and
@@ -41,6 +42,7 @@
 pub mod arbiter;
 pub mod backend;
 pub mod backing;
+pub mod balancer;
 pub mod block_list;
 pub mod causes;
 pub mod clock;

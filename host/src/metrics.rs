@@ -19,7 +19,8 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::backend::Backend;
-use crate::control::protocol::{Connection, PoolStatus, VssdStatus};
+use crate::control::arbiter;
+use crate::control::protocol::{ArbiterStatus, Connection, PoolStatus, ShareStatus, VssdStatus};
 use crate::control::server::{pool_status, statuses};
 use crate::descriptors::METRICS_CLIENTS;
 use crate::http::{Request, Response, read_request};
@@ -177,6 +178,8 @@ fn scrape(backend: &Backend) -> Result<String, fmt::Error> {
         panics: panics(),
         pool: pool_status(backend.pool()),
         vssds: statuses(backend),
+        // None when it is off.
+        arbiter: arbiter::status(backend).ok(),
     };
     let mut registry = Registry::default();
     registry.register_collector(Box::new(snapshot));
@@ -191,6 +194,7 @@ struct Snapshot {
     panics: u64,
     pool: PoolStatus,
     vssds: Vec<VssdStatus>,
+    arbiter: Option<ArbiterStatus>,
 }
 
 /// A metric of vSSDs: its name, description and unit, and for each vSSD its values by a label.
@@ -371,6 +375,9 @@ impl Collector for Snapshot {
             )?
             .encode_counter::<NoLabelSet, _, u64>(&self.panics, None)?;
         self.encode_service(&mut encoder)?;
+        if let Some(arbiter) = &self.arbiter {
+            encode_arbiter(arbiter, &mut encoder)?;
+        }
         self.encode_pool(&mut encoder)
     }
 }
@@ -479,4 +486,51 @@ impl Snapshot {
         }
         Ok(())
     }
+}
+
+/// What the arbiter decided, and what it goes by.
+fn encode_arbiter(
+    status: &ArbiterStatus,
+    encoder: &mut DescriptorEncoder<'_>,
+) -> Result<(), fmt::Error> {
+    let mut gauge = |name, help, value: fn(&ShareStatus) -> Option<f64>| {
+        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for vssd in &status.vssds {
+            if let Some(value) = value(vssd) {
+                let labels = [("vssd", vssd.name.as_str())];
+                metric.encode_family(&labels)?.encode_gauge(&value)?;
+            }
+        }
+        Ok(())
+    };
+    gauge(
+        "vssd_arbiter_wanted_blocks",
+        "Blocks that the arbiter's policy wants a vSSD to hold",
+        |vssd| vssd.wanted.map(f64::from),
+    )?;
+    gauge(
+        "vssd_arbiter_weight",
+        "Part of a vSSD of what the arbiter divides",
+        |vssd| Some(vssd.weight.into()),
+    )?;
+    gauge(
+        "vssd_hit_ratio",
+        "Part of the accesses that hit, by the last report of the guest",
+        |vssd| vssd.hit_ratio,
+    )?;
+    let mut decisions = encoder.encode_descriptor(
+        "vssd_arbiter_decisions",
+        "Decisions of the arbiter",
+        None,
+        MetricType::Counter,
+    )?;
+    for vssd in &status.vssds {
+        for (action, count) in &vssd.decisions {
+            let labels = [("vssd", vssd.name.as_str()), ("action", action.as_str())];
+            decisions
+                .encode_family(&labels)?
+                .encode_counter::<NoLabelSet, _, u64>(count, None)?;
+        }
+    }
+    Ok(())
 }

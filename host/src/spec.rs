@@ -12,6 +12,8 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Deserializer};
 use vssd::units::Geometry;
 
+use crate::arbiter::vm::MAX_WEIGHT;
+use crate::balancer::Share;
 use crate::control::protocol::EncodingName;
 use crate::size::ByteSize;
 
@@ -102,7 +104,7 @@ where
 }
 
 /// A vSSD as it is described.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct VssdSpec {
     /// Its name.
     pub name: String,
@@ -120,6 +122,8 @@ pub struct VssdSpec {
     pub reservation: Option<u32>,
     /// How block sets travel.
     pub encoding: EncodingName,
+    /// What the arbiter is to give it.
+    pub share: Share,
 }
 
 impl VssdSpec {
@@ -131,7 +135,7 @@ impl VssdSpec {
 }
 
 /// The keys of a description.
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 11] = [
     "name",
     "socket",
     "size",
@@ -141,6 +145,8 @@ const KEYS: [&str; 9] = [
     "reserve",
     "encoding",
     "create",
+    "weight",
+    "hit-ratio",
 ];
 
 /// The parts of a description, not checked yet.
@@ -161,6 +167,8 @@ struct Parts {
     reserve: Option<ByteSize>,
     encoding: Option<EncodingName>,
     create: Option<bool>,
+    weight: Option<u32>,
+    hit_ratio: Option<f64>,
 }
 
 impl Parts {
@@ -205,6 +213,7 @@ impl Parts {
             quota: in_blocks("quota", self.quota)?,
             reservation: in_blocks("reserve", self.reserve)?,
             encoding: self.encoding.unwrap_or(EncodingName::Compact),
+            share: Share::new(self.weight, self.hit_ratio)?,
         })
     }
 }
@@ -244,6 +253,18 @@ impl FromStr for VssdSpec {
                     let create = value.parse();
                     parts.create = Some(create.map_err(|_| {
                         anyhow::anyhow!("invalid create={value}; expected true or false")
+                    })?);
+                }
+                "weight" => {
+                    let weight = value.parse();
+                    parts.weight = Some(weight.map_err(|_| {
+                        anyhow::anyhow!("invalid weight `{value}`: expected 1 to {MAX_WEIGHT}")
+                    })?);
+                }
+                "hit-ratio" => {
+                    let ratio = value.parse();
+                    parts.hit_ratio = Some(ratio.map_err(|_| {
+                        anyhow::anyhow!("invalid hit-ratio `{value}`: expected 0 to 1")
                     })?);
                 }
                 _ => bail!("unknown key `{key}`; expected one of {}", KEYS.join(", ")),
@@ -288,6 +309,18 @@ mod tests {
             ("name=a,socket=s,size=1MiB,held=2MiB", "2MiB"),
             ("name=a,socket=s,size=1MiB,quota=2MiB", "quota=2MiB"),
             ("name=a,socket=s,size=1MiB,color=red", "color"),
+            (
+                "name=a,socket=s,size=1MiB,weight=0",
+                "invalid weight 0: expected 1 to 10000",
+            ),
+            (
+                "name=a,socket=s,size=1MiB,weight=much",
+                "invalid weight `much`: expected 1 to 10000",
+            ),
+            (
+                "name=a,socket=s,size=1MiB,hit-ratio=90",
+                "invalid hit ratio 90: expected 0 to 1",
+            ),
             ("name=a,socket=s,size=1MiB,create=yes", "create=yes"),
             ("vm1", "vm1"),
         ] {

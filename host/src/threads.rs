@@ -6,6 +6,8 @@
 //! | `vssd-NAME`, `control`, `metrics` | it continues with the next client |
 //! | `vring_worker`, and the one named after the vSSD | its frontend is disconnected, and the vSSD is served again (see [`connection`](crate::connection)) |
 //! | `revoke-NAME` | the clock starts another |
+//! | `arbiter` | it forgets what is under way, and continues with the next period |
+//! | `arbiter-NAME` | its order counts as refused; the next period decides anew |
 //! | `control-client`, `metrics-client` | its client is disconnected |
 //!
 //! Every panic is logged and counted. Locks survive one: each holder leaves what a lock

@@ -11,6 +11,7 @@
 //! serves several vSSDs waits for that lock. The lock of the statistics is never held while its
 //! holder waits for the backing.
 
+mod arbitration;
 mod resizing;
 
 use std::collections::VecDeque;
@@ -30,6 +31,7 @@ use vssd::units::Geometry;
 use vssd::wire::Encoding;
 use workloads::HostPick;
 
+use crate::balancer::Share;
 use crate::clock::Clock;
 use crate::latency::Activity;
 use crate::log_limit::LogLimit;
@@ -119,6 +121,10 @@ pub struct Vssd {
     activity: AtomicU8,
     /// Whether a write must be durable when it ends: the driver did not negotiate flushes.
     is_write_through: AtomicBool,
+    /// What the arbiter is to give it.
+    share: Mutex<Share>,
+    /// Blocks that it held at first.
+    base: u32,
     notifier: Arc<Notifier>,
     wake: EventFd,
     clock: Clock,
@@ -141,8 +147,10 @@ impl Vssd {
         let capacity = u64::from(volume.capacity());
         let geometry = Geometry::new(pool.block_size(), capacity).map_err(io::Error::other)?;
         volume.quiescence().announce(&context.notifier);
+        let held = volume.held();
+        let base = held.len();
         let state = State {
-            device: Device::new(geometry, volume.held(), encoding, seed),
+            device: Device::new(geometry, held, encoding, seed),
             store: Store {
                 pool: pool.clone(),
                 volume: volume.clone(),
@@ -172,6 +180,8 @@ impl Vssd {
             revoke_log: LogLimit::default(),
             activity: AtomicU8::new(Activity::Quiet as u8),
             is_write_through: AtomicBool::new(false),
+            share: Mutex::default(),
+            base,
             notifier: context.notifier,
             wake: EventFd::new(libc::EFD_NONBLOCK | libc::EFD_CLOEXEC)?,
             clock: context.clock,

@@ -15,10 +15,14 @@ use vssd_host::size::Amount;
 use workloads::{HostPick, Pick};
 
 fn start() -> (Site, Daemon, String) {
+    start_with(&[])
+}
+
+fn start_with(rest: &[&str]) -> (Site, Daemon, String) {
     let site = Site::new();
     let specs = [site.spec("vm1", "size=1MiB"), site.spec("vm2", "size=2MiB")];
     let more = ["--create", "--metrics", "127.0.0.1:0"];
-    let (daemon, log) = site.start_with_log(&specs, &more);
+    let (daemon, log) = site.start_with_log(&specs, &[&more, rest].concat());
     let text = log.wait_for("http://");
     let url = text.split("http://").nth(1).unwrap();
     let address = url.split('/').next().unwrap().to_owned();
@@ -240,5 +244,29 @@ fn other_machines_are_not_served() {
     for address in ["0.0.0.0:0", "192.0.2.1:9100"] {
         let said = site.refused(&specs, &["--create", "--metrics", address]);
         assert!(said.contains("127.0.0.1"), "{said}");
+    }
+}
+
+#[test]
+fn the_arbiter_has_metrics_when_it_is_on() {
+    let (_site, _daemon, address) = start();
+    let samples = scrape(&address);
+    assert!(samples.keys().all(|name| !name.contains("arbiter")));
+    let (site, _daemon, address) = start_with(&["--arbiter", "policy=shares,period=1day"]);
+    let set = ["arbiter", "set", "--weight", "vm2=3"];
+    assert!(site.vssdctl(&set).status.success());
+    let samples = scrape(&address);
+    for (name, value) in [
+        (r#"vssd_arbiter_weight{vssd="vm1"}"#, Some(1.0)),
+        (r#"vssd_arbiter_weight{vssd="vm2"}"#, Some(3.0)),
+        (
+            r#"vssd_arbiter_decisions_total{vssd="vm1",action="grow"}"#,
+            Some(0.0),
+        ),
+        // Nothing was decided, and no guest reported.
+        (r#"vssd_arbiter_wanted_blocks{vssd="vm1"}"#, None),
+        (r#"vssd_hit_ratio{vssd="vm1"}"#, None),
+    ] {
+        assert_eq!(samples.get(name).copied(), value, "{name}");
     }
 }

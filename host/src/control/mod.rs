@@ -2,9 +2,11 @@
 //!
 //! - [`protocol`]: the requests and replies
 //! - [`server`]: the backend's side
+//! - [`arbiter`]: the arbiter as clients see and change it
 //! - [`selection`]: the blocks that a client names
 //! - [`client`]: the clients' side
 
+pub mod arbiter;
 pub mod client;
 pub mod protocol;
 pub mod selection;

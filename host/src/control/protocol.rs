@@ -2,13 +2,15 @@
 //!
 //! - this module: requests and replies
 //! - `names`: values that have names, on the command line too
-//! - `status`: what replies report
+//! - `status`, `arbiter`: what replies report
 
+mod arbiter;
 mod names;
 mod status;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub use self::arbiter::{ArbiterChange, ArbiterStatus, DecisionStatus, ShareStatus};
 pub use self::names::{EncodingName, TrackerName};
 pub(super) use self::status::end_label;
 pub use self::status::{
@@ -83,6 +85,15 @@ pub enum Request {
         /// Which vSSD.
         vssd: String,
     },
+    /// How the arbiter divides the pool.
+    ArbiterStatus {},
+    /// The last decisions of the arbiter for a vSSD.
+    ArbiterExplain {
+        /// Which vSSD.
+        vssd: String,
+    },
+    /// Changes the arbiter from its next period on.
+    ArbiterSet(ArbiterChange),
     /// Serves another vSSD: one of the pool, or with `create=true` a new one.
     Add {
         /// As for `--vssd`; a relative path of the socket is resolved by the backend.
@@ -201,6 +212,15 @@ pub enum Reply {
     Latency(LatencyStatus),
     /// The demand of a guest, or that it had nothing to report.
     Demand(Option<DemandStatus>),
+    /// How the arbiter divides the pool.
+    Arbiter(ArbiterStatus),
+    /// The last decisions of the arbiter for a vSSD.
+    Decisions {
+        /// Which vSSD.
+        vssd: String,
+        /// The newest first.
+        decisions: Vec<DecisionStatus>,
+    },
     /// The request was not carried out.
     Error {
         /// Why, and what to do.

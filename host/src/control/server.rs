@@ -17,6 +17,7 @@ use vssd::device::Phase;
 use vssd::error::Reject;
 use workloads::{HostPick, Pick};
 
+use super::arbiter;
 use super::protocol::{
     ActivityLatency, Change, Connection, CountersStatus, DemandStatus, LatencyStatus, MAX_LINE,
     OperationLatency, PoolStatus, Rate, Reply, Request, Resize, Resized, Status, TrackerName,
@@ -217,6 +218,13 @@ impl Control {
                 .find(vssd)
                 .map(|vssd| Reply::Latency(latency(&vssd, *reset))),
             Request::Demand { vssd } => self.find(vssd).and_then(|vssd| demand(&vssd, client)),
+            Request::ArbiterStatus {} => arbiter::status(&self.backend).map(Reply::Arbiter),
+            Request::ArbiterExplain { vssd } => {
+                let decisions = arbiter::explain(&self.backend, vssd);
+                let vssd = vssd.clone();
+                decisions.map(|decisions| Reply::Decisions { vssd, decisions })
+            }
+            Request::ArbiterSet(change) => arbiter::set(&self.backend, change).map(|()| Reply::Ok),
             Request::Add { spec } => spec
                 .parse()
                 .and_then(|spec| self.backend.add(&spec))

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 
 use vssd::error::Reject;
 
+use super::arbiter::{describe_decisions, describe_status as describe_arbiter};
 use crate::control::protocol::{
     Added, Connection, DemandStatus, LatencyStatus, Rate, Reply, Resized, Status,
 };
@@ -23,6 +24,8 @@ pub(super) fn describe(reply: &Reply) -> String {
         Reply::Resized(resized) => describe_resized(resized),
         Reply::Latency(latency) => describe_latency(latency),
         Reply::Demand(demand) => describe_demand(demand.as_ref()),
+        Reply::Arbiter(status) => describe_arbiter(status),
+        Reply::Decisions { vssd, decisions } => describe_decisions(vssd, decisions),
         Reply::Error { message } => format!("{message}\n"),
     }
 }

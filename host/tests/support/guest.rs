@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use vssd::block_set::BlockSet;
+use vssd::demand::Demand;
 use vssd::driver::{Driver, Notice, Step, command_buffer};
 use vssd::units::Geometry;
 use vssd::wire::EVENT_LEN;
@@ -49,6 +50,8 @@ pub struct Guest {
     pub frontend: Frontend,
     pub driver: Driver,
     pub choose: Choose,
+    /// What it reports when it is asked.
+    pub demand: Option<Demand>,
     buffer: Box<[u8]>,
 }
 
@@ -59,6 +62,7 @@ impl Guest {
             frontend: Frontend::connect(socket),
             driver: Driver::new(geometry),
             choose: highest,
+            demand: None,
             buffer: command_buffer(),
         };
         guest.post_events();
@@ -111,7 +115,7 @@ impl Guest {
                     let chosen = (self.choose)(self.driver.held(), count);
                     self.driver.surrender(chosen);
                 }
-                Step::Report => self.driver.report(None),
+                Step::Report => self.driver.report(self.demand.as_ref()),
                 Step::Drain => self.driver.drained(),
                 Step::Send { len } => {
                     let response = self.frontend.command(&self.buffer[..len]);
@@ -132,7 +136,7 @@ impl Guest {
                     self.driver.surrender(blocks);
                     chosen = true;
                 }
-                Step::Report => self.driver.report(None),
+                Step::Report => self.driver.report(self.demand.as_ref()),
                 Step::Drain => self.driver.drained(),
                 Step::Send { len } if chosen => {
                     return self.frontend.post_command(&self.buffer[..len]);
