@@ -168,6 +168,29 @@ where
     each(from, parse)
 }
 
+/// Values of which none is named twice.
+pub fn once<T, N: PartialEq + Display, E: serde::de::Error>(
+    values: Vec<T>,
+    name: fn(&T) -> N,
+) -> Result<Vec<T>, E> {
+    let names: Vec<N> = values.iter().map(name).collect();
+    for (place, name) in names.iter().enumerate() {
+        if names[..place].contains(name) {
+            return Err(E::custom(format!("the list has `{name}` twice")));
+        }
+    }
+    Ok(values)
+}
+
+/// Different values that are written as text, at least one.
+pub fn different<'de, T, D>(from: D) -> Result<Vec<T>, D::Error>
+where
+    T: FromStr<Err: Display> + Display,
+    D: Deserializer<'de>,
+{
+    once(texts(from)?, T::to_string)
+}
+
 /// A number from `MIN` to `MAX`.
 pub fn within<'de, const MIN: u32, const MAX: u32, T, D>(from: D) -> Result<T, D::Error>
 where

@@ -8,7 +8,9 @@ use results::table::{Table, or_dash, yes};
 use results::verdict::{Measured, Verdict};
 
 use super::rows::{Condition, KnowledgeRow, KnowledgeTimingRow, KnowledgeTrackerRow, Side, Stage};
-use super::worth::{Both, Measure, OfCondition, Worth, best, crossover, most, values, worths};
+use super::worth::{
+    Both, ENOUGH_SEEDS, Measure, OfCondition, Worth, best, crossover, most, values, worths,
+};
 use crate::experiments::common::observers;
 
 /// Judges the rows.
@@ -116,7 +118,18 @@ fn transports(rows: &[KnowledgeRow]) -> Option<Measured> {
     };
     let tuning = rows.iter().filter(|row| row.stage == Stage::Tuning);
     let on_twins: Vec<KnowledgeRow> = tuning.map(counted).collect();
-    let repeated = rows.iter().filter(|row| row.stage == Stage::Repetition);
+    // A run that was interrupted may lack the twin of a repetition.
+    let has_twin = |row: &&KnowledgeRow| {
+        let mut of_tuning = rows.iter().filter(|of| of.stage == Stage::Tuning);
+        of_tuning.any(|of| {
+            let same = (of.condition, &of.value, of.side, &of.pick, of.seed);
+            same == (row.condition, &row.value, row.side, &row.pick, row.seed)
+        })
+    };
+    let repeated = rows
+        .iter()
+        .filter(|row| row.stage == Stage::Repetition)
+        .filter(has_twin);
     Measured::every(repeated, "shrinks have the same counts", |row| {
         on_twins.contains(&counted(row))
     })
@@ -141,7 +154,11 @@ fn sentence(of: &OfCondition) -> String {
         .unit()
         .map_or(String::new(), |unit| format!(" {unit}"));
     let paying = Measure::ALL.map(|measure| paying(of.by(measure), &unit));
+    let is_judged = of.misses.iter().all(Worth::is_judged);
     let pays = match paying {
+        _ if !is_judged => format!(
+            "whether the guest's choice pays cannot be judged with fewer than {ENOUGH_SEEDS} seeds"
+        ),
         [None, None] => "the guest's choice pays at no value".to_owned(),
         [misses, traffic] => {
             let or_never = |from: Option<String>| from.unwrap_or_else(|| "at no value".to_owned());
@@ -370,6 +387,18 @@ mod tests {
         let verdict = judge(&rows, &[], &[]);
         let finding = &verdict.findings[0];
         assert!(finding.contains("pays at no value"), "{finding}");
+    }
+
+    #[test]
+    fn few_seeds_decide_nothing() {
+        let mut rows = rows();
+        rows.retain(|row| row.seed < 7);
+        let verdict = judge(&rows, &[], &[]);
+        let finding = &verdict.findings[0];
+        assert!(
+            finding.contains("cannot be judged with fewer than 6 seeds"),
+            "{finding}"
+        );
     }
 
     #[test]

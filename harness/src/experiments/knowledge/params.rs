@@ -1,6 +1,5 @@
 //! Parameters, checked.
 
-use std::fmt::Display;
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
@@ -15,7 +14,7 @@ use workloads::{HostPick, Workload};
 use super::rows::Condition;
 use crate::experiments::common::cached::{BLOCK, disks};
 use crate::experiments::common::params::{
-    Parameters, blocks, cache_size, check_workload, disk_size, each, parse, path, percent,
+    Parameters, blocks, cache_size, check_workload, disk_size, each, once, parse, path, percent,
     positive, text, texts, within,
 };
 
@@ -23,7 +22,7 @@ use crate::experiments::common::params::{
 const MOST_PAGES: u32 = (80 << 20) / BLOCK as u32;
 
 /// Most accesses before a shrink, or after it, so that an interrupt ends a run soon.
-const MOST_ACCESSES: u32 = 10_000_000;
+const MOST_ACCESSES: u32 = 500_000;
 /// Most seeds.
 const MOST_SEEDS: u32 = 10_000;
 
@@ -114,20 +113,6 @@ fn conditions<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Condition>, D::E
     once(values, |of| of.name())
 }
 
-/// Values of which none is named twice.
-fn once<T, N: PartialEq + Display, E: Error>(
-    values: Vec<T>,
-    name: fn(&T) -> N,
-) -> Result<Vec<T>, E> {
-    let names: Vec<N> = values.iter().map(name).collect();
-    for (place, name) in names.iter().enumerate() {
-        if names[..place].contains(name) {
-            return Err(E::custom(format!("the list has `{name}` twice")));
-        }
-    }
-    Ok(values)
-}
-
 /// Percentages in ascending order.
 fn percents<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u32>, D::Error> {
     let expected = "whole percentages from 0 to 100 in ascending order, at least one";
@@ -162,6 +147,14 @@ impl Parameters for Params {
             self.after,
             self.window
         );
+        let turns = |percent: &&u32| !(self.window * u64::from(**percent)).is_multiple_of(100);
+        let has_turns = self.conditions.contains(&Condition::Phase);
+        if let Some(percent) = self.ended_percent.iter().find(turns).filter(|_| has_turns) {
+            anyhow::bail!(
+                "`window` is {}, of which {percent} % of `ended_percent` are no whole accesses: choose a multiple of 100",
+                self.window
+            );
+        }
         ensure!(
             self.warmup >= self.window,
             "`warmup` is {}: choose the `window` of {} at least",

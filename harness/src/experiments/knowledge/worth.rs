@@ -11,6 +11,9 @@ use results::stats::{Interval, Mean};
 
 use super::rows::{Condition, KnowledgeRow, Side, Stage};
 
+/// Seeds from which on an interval decides anything, as in [`results::stats`].
+pub(super) const ENOUGH_SEEDS: usize = 6;
+
 /// By what the ways to pick are judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Measure {
@@ -132,10 +135,15 @@ impl Worth {
         }
     }
 
+    /// Whether there are enough seeds for an interval that decides anything.
+    pub(super) fn is_judged(&self) -> bool {
+        self.pairs.len() >= ENOUGH_SEEDS
+    }
+
     /// Whether the guest's choice pays, by the lower bound of what it saves.
     pub(super) fn pays(&self) -> bool {
         let bar = self.measure.bar();
-        self.saved().bounds.is_some_and(|(low, _)| low >= bar)
+        self.is_judged() && self.saved().bounds.is_some_and(|(low, _)| low >= bar)
     }
 }
 
@@ -375,7 +383,7 @@ mod tests {
                 },
             ]
         };
-        let rows: Vec<KnowledgeRow> = (0..5).flat_map(of_seed).collect();
+        let rows: Vec<KnowledgeRow> = (0..9).flat_map(of_seed).collect();
         let worths = of_memory(&rows);
         let [misses] = worths.misses.as_slice() else {
             panic!("{worths:?}");

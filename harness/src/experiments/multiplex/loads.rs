@@ -4,10 +4,7 @@ use workloads::Workload;
 use workloads::pattern::Pattern;
 
 use super::params::Params;
-use super::schedule::Schedule;
-
-/// Desktops in a boot storm (Koller et al., "Centaur", ICAC 2015).
-const DESKTOPS: u32 = 28;
+use super::schedule::{DESKTOPS, Schedule};
 
 /// Periods that a desktop boots.
 const BOOT_PERIODS: u32 = 3;
@@ -41,19 +38,9 @@ pub(super) struct Slot {
 }
 
 impl Schedule {
-    /// VMs that are there at a time.
-    pub(super) fn vms(self, params: &Params) -> u32 {
-        match self {
-            Self::Weights => Self::WEIGHTED_VMS,
-            Self::BootStorm => DESKTOPS,
-            Self::Traces => params.traces.len() as u32,
-            _ => params.vms,
-        }
-    }
-
     /// All VMs, in the order of arrival.
     pub(super) fn slots(self, params: &Params) -> Vec<Slot> {
-        let vms = self.vms(params);
+        let vms = params.vms_of(self);
         let at_a_time = (0..vms).map(|vm| Slot {
             vm,
             arrives: 0,
@@ -215,7 +202,7 @@ mod tests {
                 let there = slots
                     .iter()
                     .filter(|slot| (slot.arrives..slot.departs).contains(&period));
-                let all = schedule.vms(&params) as usize;
+                let all = params.vms_of(schedule) as usize;
                 let one_is_gone =
                     schedule == Schedule::Weights && schedule.phase(period, &params) == 3;
                 assert_eq!(

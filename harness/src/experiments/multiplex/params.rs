@@ -11,24 +11,29 @@ use workloads::{HostPick, Pick};
 
 use super::schedule::Schedule;
 use crate::experiments::common::cached::BLOCK;
-use crate::experiments::common::params::{Parameters, cache_size, positive, text, texts, within};
+use crate::experiments::common::params::{
+    Parameters, cache_size, different, positive, text, within,
+};
 
 /// Most VMs, accesses of one in a period, and periods.
 const MOST_VMS: u32 = 1_000;
-const MOST_ACCESSES: u32 = 10_000_000;
-const MOST_PERIODS: u32 = 100_000;
+const MOST_ACCESSES: u32 = 500_000;
+const MOST_PERIODS: u32 = 2_000;
 const MOST_SEEDS: u32 = 10_000;
+
+/// Most blocks of a working set: a scan uses eight times as many.
+const MOST_SPAN: u32 = 1 << 28;
 
 /// See `defaults.toml`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Params {
-    #[serde(deserialize_with = "texts")]
+    #[serde(deserialize_with = "different")]
     pub(super) schedules: Vec<Schedule>,
-    #[serde(deserialize_with = "texts")]
+    #[serde(deserialize_with = "different")]
     pub(super) policies: Vec<PolicyName>,
     pub(super) traces: Vec<PathBuf>,
-    #[serde(deserialize_with = "texts")]
+    #[serde(deserialize_with = "different")]
     pub(super) picks: Vec<Pick>,
     #[serde(deserialize_with = "within::<1, MOST_VMS, _, _>")]
     pub(super) vms: u32,
@@ -38,7 +43,7 @@ pub(crate) struct Params {
     pub(super) limit_percent: u32,
     #[serde(deserialize_with = "within::<1, 100, _, _>")]
     pub(super) reservation_percent: u32,
-    #[serde(deserialize_with = "positive")]
+    #[serde(deserialize_with = "within::<16, MOST_SPAN, _, _>")]
     pub(super) span: u32,
     #[serde(with = "text")]
     pub(super) evict: Policy,
@@ -70,12 +75,7 @@ impl Parameters for Params {
         );
         ensure!(
             !self.picks.contains(&Pick::Host(HostPick::Given)),
-            "`given` names its blocks, which no policy does"
-        );
-        ensure!(
-            self.span >= 16,
-            "`span` is {}: choose 16 blocks at least",
-            self.span
+            "`picks` has `given`, which names its blocks: choose `guest`, or a policy of the hypervisor such as `lru`"
         );
         ensure!(
             self.schedules.contains(&Schedule::Traces) != self.traces.is_empty(),
@@ -90,24 +90,46 @@ impl Parameters for Params {
         if let Some(path) = self.traces.iter().find(|path| !path.is_file()) {
             anyhow::bail!("`traces` names {}, where there is no file", path.display());
         }
-        let part = self.part(self.vms.max(Schedule::WEIGHTED_VMS));
+        for schedule in &self.schedules {
+            let vms = self.vms_of(*schedule);
+            let part = self.part(vms);
+            ensure!(
+                part >= LEAST_PART,
+                "under `{schedule}`, a `pool` of {} is {part} blocks for each of {vms} VMs: choose a larger one, so \
+                 that each has {LEAST_PART}",
+                self.pool
+            );
+        }
         ensure!(
-            part >= MOST_METADATA,
-            "`pool` of {} is {part} blocks for each of {} `vms`: choose {MOST_METADATA} at least",
-            self.pool,
-            self.vms
+            self.limit_percent >= 100,
+            "`limit_percent` is {}: choose 100 at least, so that a VM may have its equal part",
+            self.limit_percent
+        );
+        let most = self.schedules.iter().map(|of| self.vms_of(*of)).max();
+        ensure!(
+            u64::from(most.unwrap_or(1)) * self.accesses <= MOST_IN_A_PERIOD,
+            "`accesses` of {} for each VM are more than {MOST_IN_A_PERIOD} in a period: choose fewer, or fewer `vms`",
+            self.accesses
         );
         Ok(())
     }
 }
 
 /// Blocks of a part of the pool, so that a cache has room for more than its records.
-const MOST_METADATA: u32 = 64;
+const LEAST_PART: u32 = 64;
+
+/// Accesses of all VMs in a period, which are in memory together.
+const MOST_IN_A_PERIOD: u64 = 20_000_000;
 
 impl Params {
     /// Blocks of the pool.
     pub(super) fn pool_blocks(&self) -> u32 {
         (self.pool.0 / BLOCK) as u32
+    }
+
+    /// VMs that are there at a time.
+    pub(super) fn vms_of(&self, schedule: Schedule) -> u32 {
+        schedule.vms(self.vms, self.traces.len() as u32)
     }
 
     /// Blocks of an equal part of the pool.

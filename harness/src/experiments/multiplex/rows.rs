@@ -45,8 +45,7 @@ pub(crate) struct MultiplexRow {
     pub late: u64,
     /// Blocks that shrinks took.
     pub moved_blocks: u64,
-    /// Periods in which VMs held more blocks than the pool has, or one had not its reservation and
-    /// another more than it.
+    /// Periods in which VMs held more blocks than the pool has.
     pub violations: u64,
     /// Share error: the mean over VMs and periods of the difference between the part of the pool that a
     /// VM held and that of its weight among the active ones, relative to the latter; millionths. Where
@@ -57,8 +56,8 @@ pub(crate) struct MultiplexRow {
     pub converge_periods: u32,
     /// Jain's index of the hit ratios of active VMs, mean over periods; millionths.
     pub jain_ppm: u64,
-    /// Blocks that were accessed in the period and hit at its end, mean over periods and in all VMs, as
-    /// part of the pool: blocks that are used; millionths.
+    /// Blocks that can have been of use: of each VM as many as it both held and accessed in the period, as
+    /// part of the pool, mean over periods; millionths.
     pub used_ppm: u64,
 }
 

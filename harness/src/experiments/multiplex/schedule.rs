@@ -33,7 +33,17 @@ fn unknown(text: &str) -> String {
     invalid(text, Schedule::VARIANTS.iter())
 }
 
+/// Desktops in a boot storm (Koller et al., "Centaur", ICAC 2015).
+pub(super) const DESKTOPS: u32 = 28;
+
 impl Schedule {
-    /// VMs under [`Self::Weights`].
-    pub(super) const WEIGHTED_VMS: u32 = 3;
+    /// VMs that are there at a time, of so many where the schedule does not say, and so many traces.
+    pub(super) fn vms(self, vms: u32, traces: u32) -> u32 {
+        match self {
+            Self::Weights => 3,
+            Self::BootStorm => DESKTOPS,
+            Self::Traces => traces,
+            _ => vms,
+        }
+    }
 }

@@ -171,7 +171,7 @@ impl Running<'_> {
             seed,
             ..
         } = self.trial;
-        let at_a_time = schedule.vms(self.params);
+        let at_a_time = self.params.vms_of(schedule);
         for slot in self.slots.iter().filter(|slot| slot.arrives == period) {
             let weight = schedule.weight(slot.vm, period, self.params);
             let bounds = self.params.bounds(at_a_time, weight)?;
@@ -206,7 +206,7 @@ impl Running<'_> {
             schedule, policy, ..
         } = self.trial;
         let pool_blocks = self.params.pool_blocks();
-        let base = self.params.part(schedule.vms(self.params));
+        let base = self.params.part(self.params.vms_of(schedule));
         let newest = if policy == PolicyName::GlobalLru {
             self.lru.newest(pool_blocks)
         } else {
@@ -216,7 +216,9 @@ impl Running<'_> {
         for (vm, period_of) in self.vms.iter_mut().zip(served) {
             // Weights change at the border of a period.
             vm.weight = schedule.weight(vm.slot.vm, period + 1, self.params);
-            vm.bounds = self.params.bounds(schedule.vms(self.params), vm.weight)?;
+            vm.bounds = self
+                .params
+                .bounds(self.params.vms_of(schedule), vm.weight)?;
             let recent = newest.get(&vm.slot.vm).copied().unwrap_or(0);
             known.push(vm.known(period_of, (base, recent))?);
         }

@@ -7,6 +7,7 @@ use guest_cache::WritePolicy;
 use guest_cache::mrc::DemandSampler;
 use lab::testbed::{Disks, ResizeOptions, Testbed};
 use lab::twin::{Twin, TwinPool};
+use terminal::interrupt;
 use vssd_host::arbiter::{Bounds, Curve, Demand};
 use vssd_host::arbiter::{Vm as Known, VmId};
 use vssd_host::control::protocol::{CurvePoint, DemandStatus, Resized};
@@ -165,6 +166,7 @@ impl<'a> Vm<'a> {
         let mut done = 0;
         let mut periods = 0;
         for (period, load) in life {
+            interrupt::check()?;
             periods += 1;
             let Some(load) = load else {
                 continue;
