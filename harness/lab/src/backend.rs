@@ -223,7 +223,7 @@ impl Backend {
             vssd: FIRST.to_owned(),
         };
         match self.client(Some(STATUS_PATIENCE))?.call(&request)? {
-            Reply::Demand(demand) => Ok(demand),
+            Reply::Demand { demand } => Ok(demand),
             other => bail!("unexpected reply from the backend: {other:?}"),
         }
     }

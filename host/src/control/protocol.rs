@@ -210,8 +210,11 @@ pub enum Reply {
     Resized(Resized),
     /// How long requests took and had to wait.
     Latency(LatencyStatus),
-    /// The demand of a guest, or that it had nothing to report.
-    Demand(Option<DemandStatus>),
+    /// The guest was asked for its demand.
+    Demand {
+        /// What it reported; `None` if it had nothing to report.
+        demand: Option<DemandStatus>,
+    },
     /// How the arbiter divides the pool.
     Arbiter(ArbiterStatus),
     /// The last decisions of the arbiter for a vSSD.
@@ -240,6 +243,15 @@ mod tests {
         assert_eq!(parsed, Request::Resize(wanted));
         let back: Request = serde_json::from_str(&serde_json::to_string(&parsed).unwrap()).unwrap();
         assert_eq!(back, parsed);
+    }
+
+    #[test]
+    fn a_guest_may_have_no_demand() {
+        for demand in [None, Some(DemandStatus::default())] {
+            let reply = Reply::Demand { demand };
+            let line = serde_json::to_string(&reply).unwrap();
+            assert_eq!(serde_json::from_str::<Reply>(&line).unwrap(), reply);
+        }
     }
 
     #[test]

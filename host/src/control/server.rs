@@ -358,7 +358,9 @@ fn demand(vssd: &Vssd, client: &UnixStream) -> Result<Reply, String> {
     loop {
         let generation = vssd.notifier().generation();
         if let Some(demand) = vssd.report_after(before) {
-            return Ok(Reply::Demand(demand.as_ref().map(DemandStatus::from)));
+            return Ok(Reply::Demand {
+                demand: demand.as_ref().map(DemandStatus::from),
+            });
         }
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() || has_left(client) {

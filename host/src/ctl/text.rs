@@ -23,7 +23,7 @@ pub(super) fn describe(reply: &Reply) -> String {
         Reply::Started { id } => format!("resize {id}\n"),
         Reply::Resized(resized) => describe_resized(resized),
         Reply::Latency(latency) => describe_latency(latency),
-        Reply::Demand(demand) => describe_demand(demand.as_ref()),
+        Reply::Demand { demand } => describe_demand(demand.as_ref()),
         Reply::Arbiter(status) => describe_arbiter(status),
         Reply::Decisions { vssd, decisions } => describe_decisions(vssd, decisions),
         Reply::Error { message } => format!("{message}\n"),
