@@ -12,7 +12,7 @@
 //! - With plans that [save misses](Plan::fewest_misses), a VM grows only when the misses saved over
 //!   [`horizon_periods`](Damping::horizon_periods) are more than those of the VMs that shrink for it
 //!   and of the moved blocks, each of which misses once at either side. Free blocks cost nothing:
-//!   nobody loses them, and what fills them missed anyway.
+//!   no VM loses them, and what fills them missed anyway.
 //! - A VM grows by as much as its cache can fill in a period, and no VM shrinks faster than
 //!   [`shrink_per_period`](Damping::shrink_per_period): a partition must not move faster than a
 //!   cache warms, or the curves that are measured are those of a cold one.
@@ -91,7 +91,7 @@ struct Growth {
 /// Blocks that VMs can give up, those that lose least first.
 struct Supply<'a> {
     problem: &'a Problem<'a>,
-    /// Blocks that nobody has. Below 0 when VMs hold more than there is.
+    /// Blocks that no VM has. Below 0 when VMs hold more than there is.
     free: i64,
     /// VMs that shrink: index, the least that it may come to, cheapest first.
     givers: Vec<(usize, u32)>,

@@ -145,7 +145,7 @@ impl Drive {
         }
     }
 
-    /// The steps of this period, shrinks first. `free` is the number of blocks that nobody holds,
+    /// The steps of this period, shrinks first. `free` is the number of blocks that no VM holds,
     /// `targets` and `due` what each VM should hold and what of it is due at once, blocks.
     pub fn steps(&mut self, free: u32, vms: &[Vm], targets: &[u32], due: &[u32]) -> Vec<Step> {
         let mut steps = Vec::new();

@@ -44,6 +44,7 @@ pub use self::decision::{Decision, Why};
 pub use self::drive::{Action, Patience};
 pub use self::policy::{Plan, Policy, PolicyName, Reason, WriteAdvice};
 pub use self::problem::Problem;
+pub use self::reported::{CURVE_MEMORY, earlier_weight};
 pub use self::vm::{BadBounds, BadGoal, Bounds, Demand, Goal, NotAdmitted, Vm, VmId, admit};
 
 use self::drive::{Drive, Step};
@@ -99,7 +100,7 @@ impl Arbiter {
         self.policy = policy;
     }
 
-    /// What to do at the end of a period, for a pool of `pool_blocks` blocks of which nobody holds
+    /// What to do at the end of a period, for a pool of `pool_blocks` blocks of which no VM holds
     /// `free_blocks`, and all its VMs. `free_blocks` includes what is promised to VMs that grow.
     ///
     /// # Panics

@@ -5,6 +5,16 @@ use super::curve::{BadCurve, Curve, Point};
 /// Points of a blended curve, at most: with more, each period would add some.
 const MOST_POINTS: usize = 512;
 
+/// What earlier curves count for beside that of the last period, once there are enough of them. With
+/// less, loads in bursts make sizes follow noise.
+pub const CURVE_MEMORY: f64 = 0.95;
+
+/// The weight of the earlier curves when report number `reports` comes, the first being 1, under a
+/// `memory` of 0 to 1: a mean at first, so that the first curves, of cold caches, do not count for long.
+pub fn earlier_weight(memory: f64, reports: u32) -> f64 {
+    memory.min(1.0 - 1.0 / f64::from(reports.max(1)))
+}
+
 impl Curve {
     /// The curve of `accesses` accesses per period whose miss ratio changes in steps: each ratio holds
     /// from its number of blocks up to the next, and before the first everything misses.
@@ -67,6 +77,12 @@ mod tests {
             misses: *misses,
         };
         Curve::new(accesses, points.iter().map(point)).unwrap()
+    }
+
+    #[test]
+    fn curves_are_a_mean_at_first() {
+        let weights = [1, 2, 4, 1000].map(|reports| earlier_weight(0.9, reports));
+        assert_eq!(weights, [0.0, 0.5, 0.75, 0.9]);
     }
 
     #[test]

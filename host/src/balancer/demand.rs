@@ -6,10 +6,7 @@
 
 use vssd::demand::{ALL_MISS, Demand as Reported, Point};
 
-use crate::arbiter::{Curve, Demand};
-
-/// What the earlier curve counts for beside the new one.
-const OLD_WEIGHT: f64 = 0.5;
+use crate::arbiter::{CURVE_MEMORY, Curve, Demand, earlier_weight};
 
 /// Periods without a report after which those before it are forgotten.
 const FORGET_PERIODS: u32 = 4;
@@ -39,6 +36,8 @@ pub struct Memory {
     requests: Option<Requests>,
     /// The demand of the last report, with blended curves.
     reported: Option<Demand>,
+    /// Reports with accesses that are blended in it.
+    reports: u32,
     /// Periods since that report.
     silent: u32,
 }
@@ -53,11 +52,11 @@ impl Memory {
                 self.silent = 0;
                 return self.reported.insert(demand).clone();
             }
-            Some(None) => self.reported = None,
+            Some(None) => self.forget(),
             None => self.silent = self.silent.saturating_add(1),
         }
         if self.silent >= FORGET_PERIODS {
-            self.reported = None;
+            self.forget();
         }
         self.reported
             .clone()
@@ -77,7 +76,14 @@ impl Memory {
         Some(reported.hits as f64 / reported.accesses as f64)
     }
 
+    fn forget(&mut self) {
+        self.reported = None;
+        self.reports = 0;
+    }
+
     fn blend(&mut self, report: &Reported) -> Demand {
+        self.reports += u32::from(report.accesses > 0);
+        let weight = earlier_weight(CURVE_MEMORY, self.reports);
         let old = self.reported.take().unwrap_or_default();
         let accesses = report.accesses as f64;
         let blended = |old: Option<Curve>, points: &[Point]| {
@@ -86,7 +92,7 @@ impl Memory {
                 return old;
             };
             let old = old.and_then(|old| old.rescaled(accesses));
-            Some(old.map_or_else(|| new.clone(), |old| old.blend(&new, OLD_WEIGHT)))
+            Some(old.map_or_else(|| new.clone(), |old| old.blend(&new, weight)))
         };
         Demand {
             accesses: report.accesses,

@@ -79,7 +79,7 @@ impl Seen {
 pub struct Room {
     /// Blocks of the pool, without those of vSSDs that are not served.
     pub blocks: u32,
-    /// Of these, blocks that nobody holds.
+    /// Of these, blocks that no VM holds.
     pub free: u32,
 }
 
@@ -286,7 +286,7 @@ fn arbiter(policy: LivePolicy) -> Result<Arbiter, BadDamping> {
     Arbiter::new(policy.name(), Damping::default(), Patience::default())
 }
 
-/// What the arbiter is told of a vSSD; `None` of one that takes no part.
+/// What the arbiter gets to know of a vSSD; `None` of one that takes no part.
 fn vm(seen: &Seen, demand: crate::arbiter::Demand) -> Option<Vm> {
     // The pool has checked that the limit is not below the reservation.
     let limit = seen.limit.max(seen.reservation);

@@ -47,9 +47,8 @@ pub(crate) struct MultiplexRow {
     pub moved_blocks: u64,
     /// Periods in which VMs held more blocks than the pool has.
     pub violations: u64,
-    /// Share error: the mean over VMs and periods of the difference between the part of the pool that a
-    /// VM held and that of its weight among the active ones, relative to the latter; millionths. Where
-    /// weights change, of periods in the second half of the time between two changes.
+    /// How far VMs are from the part of the pool that their weight gives, relative to it: mean over active
+    /// VMs and settled periods, millionths.
     pub share_error_ppm: u64,
     /// Periods after a change of weights until the share error was below 5 % for good, the most of all
     /// changes; 0 where weights do not change.

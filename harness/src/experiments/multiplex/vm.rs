@@ -8,7 +8,7 @@ use guest_cache::mrc::DemandSampler;
 use lab::testbed::{Disks, ResizeOptions, Testbed};
 use lab::twin::{Twin, TwinPool};
 use terminal::interrupt;
-use vssd_host::arbiter::{Bounds, Curve, Demand};
+use vssd_host::arbiter::{Bounds, Curve, Demand, earlier_weight};
 use vssd_host::arbiter::{Vm as Known, VmId};
 use vssd_host::control::protocol::{CurvePoint, DemandStatus, Resized};
 use vssd_host::size::ByteSize;
@@ -299,14 +299,13 @@ impl<'a> Vm<'a> {
             return;
         };
         self.reports += 1;
-        // A mean at first, so that the first curves, of cold caches, do not count for long.
-        let memory = self.memory.min(1.0 - 1.0 / f64::from(self.reports));
+        let weight = earlier_weight(self.memory, self.reports);
         let accesses = demand.accesses as f64;
         let smoothed = |old: &Option<Curve>, points: &[_]| {
             let new = curve_of(accesses, points)?;
             let old = old.as_ref().and_then(|old| old.rescaled(accesses));
             Some(match old {
-                Some(old) => old.blend(&new, memory),
+                Some(old) => old.blend(&new, weight),
                 None => new,
             })
         };

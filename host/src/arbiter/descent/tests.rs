@@ -27,7 +27,7 @@ fn blocks_go_to_the_steepest_curve_first() {
     assert_eq!(divided(4), (vec![4, 0], 10.0));
     assert_eq!(divided(25), (vec![10, 15], 3.0));
     assert_eq!(divided(40), (vec![10, 30], 1.0));
-    // Nobody gains from the last 30.
+    // No VM gains from the last 30.
     assert_eq!(divided(100), (vec![10, 60], 0.0));
 }
 

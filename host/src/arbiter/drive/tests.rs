@@ -47,7 +47,7 @@ fn shrinks_come_first_and_grows_only_from_free_blocks() {
     ];
     let grows = [(2, 9, Action::Grow), (0, 12, Action::Grow)];
     assert_eq!(period(&mut drive, 6, &vms, &targets), grows);
-    // Nobody accepted yet: the six are promised.
+    // No guest has accepted yet: the six are promised.
     let vms = [
         holding(0, 10, Some(12)),
         holding(1, 2, None),

@@ -6,7 +6,7 @@
 //! These predict demand from many features; here a VM needs the blocks that are [in use](in_use), or
 //! what its guest asks for when that is more, and an eighth on top, so that it can grow for a
 //! period before blocks come back. What it owns and needs is [due](Plan::due): no damping delays it.
-//! What nobody gains from goes back to its owner.
+//! What no VM gains from goes back to its owner.
 
 use super::{Plan, Policy, PolicyName, Reason, fixed};
 use crate::arbiter::curve::{Curve, Point};

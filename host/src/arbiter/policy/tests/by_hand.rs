@@ -173,7 +173,7 @@ fn idle_blocks_are_lent_and_taken_back() {
     // It can have its base and no more, whatever it asks for.
     vms[0].demand.wanted = Some(u32::MAX);
     assert_eq!(targets(PolicyName::Harvest, 200, &vms), [100, 100]);
-    // Nobody gains: bases.
+    // No VM gains: bases.
     let idle = [vm(0, ANY, 100), vm(1, ANY, 60)];
     assert_eq!(targets(PolicyName::Harvest, 300, &idle), [100, 60]);
 }
