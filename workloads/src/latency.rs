@@ -6,6 +6,7 @@
 //! crate of that name needs `std`, and this one serves where there is none.
 //! What leaves is a list of [`Bucket`]s, from which either can be made again.
 
+use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -78,6 +79,16 @@ impl Histogram {
             .filter(|(_, count)| *count > 0)
             .collect()
     }
+}
+
+/// The buckets of several histograms together, in ascending order.
+pub fn merged<'a>(histograms: impl IntoIterator<Item = &'a [Bucket]>) -> Vec<Bucket> {
+    let mut counts = BTreeMap::new();
+    for &(value_ns, count) in histograms.into_iter().flatten() {
+        let sum: &mut u64 = counts.entry(value_ns).or_default();
+        *sum = sum.saturating_add(count);
+    }
+    counts.into_iter().collect()
 }
 
 /// Latencies counted in all.

@@ -31,10 +31,11 @@ const STATUS_PATIENCE: Duration = Duration::from_secs(120);
 /// Timeout for a killed backend to exit. Its writes in flight complete first.
 const END_PATIENCE: Duration = Duration::from_secs(120);
 
-const LOG: &str = "backend.log";
+/// Timeout for the backend's reply to a resize, deadline included.
+const RESIZE_PATIENCE: Duration = Duration::from_secs(600);
 
-/// Name of a backend's first or only vSSD.
-const FIRST: &str = "vm1";
+const LOG: &str = "backend.log";
+const CONTROL: &str = "control.sock";
 
 /// Name of the vSSD of a VM; VMs are numbered from 0.
 pub fn vssd_name(vm: usize) -> String {
@@ -114,7 +115,7 @@ impl Backend {
             .arg(config.folder.join("backing.img"))
             .arg("--create")
             .arg("--control")
-            .arg(config.folder.join("control.sock"))
+            .arg(config.folder.join(CONTROL))
             .stderr(stderr);
         for spec in config.specs() {
             command.arg("--vssd").arg(spec);
@@ -145,7 +146,7 @@ impl Backend {
 
     /// Path of the control socket.
     pub fn control(&self) -> PathBuf {
-        self.config.folder.join("control.sock")
+        self.config.folder.join(CONTROL)
     }
 
     pub fn pid(&self) -> i32 {
@@ -167,12 +168,18 @@ impl Backend {
         Ok(Client::connect(&self.control(), timeout)?)
     }
 
+    /// The vSSD of a VM, as the control socket shows it.
+    pub fn vssd(&self, vm: usize) -> ServedVssd {
+        ServedVssd {
+            folder: self.config.folder.clone(),
+            name: vssd_name(vm),
+            resizer: None,
+        }
+    }
+
     /// The state of the first vSSD.
     pub fn status(&self) -> Result<VssdStatus> {
-        let all = self.statuses()?;
-        all.into_iter()
-            .next()
-            .context("the backend reports no vSSD")
+        self.vssd(0).status()
     }
 
     /// The state of every vSSD, by VM.
@@ -180,27 +187,71 @@ impl Backend {
         Ok(self.client(Some(STATUS_PATIENCE))?.status()?.vssds)
     }
 
-    /// Service and waiting times of requests since the last reset; `reset` clears them.
+    /// Service and waiting times of the first vSSD's requests since the last reset; `reset` clears them.
     pub fn latency(&self, reset: bool) -> Result<LatencyStatus> {
-        Ok(self.client(Some(STATUS_PATIENCE))?.latency(FIRST, reset)?)
+        let mut client = self.client(Some(STATUS_PATIENCE))?;
+        Ok(client.latency(&vssd_name(0), reset)?)
     }
 
-    /// A connection for resizes, one at a time, each with a timeout of `at_most`.
-    pub fn resizer(&self, at_most: Duration) -> Result<Resizer> {
-        Ok(Resizer {
-            client: self.client(Some(at_most))?,
-        })
+    /// Waits until the driver of every vSSD has confirmed its list.
+    pub fn await_agreed(&self) -> Result<()> {
+        await_agreed(self.client(Some(STATUS_PATIENCE))?)
+    }
+}
+
+/// A vSSD of a running backend, by its control socket.
+#[derive(Debug)]
+pub struct ServedVssd {
+    /// The folder of the backend.
+    folder: PathBuf,
+    name: String,
+    /// The connection is kept, so that timed resizes do not include its setup.
+    resizer: Option<Client>,
+}
+
+impl ServedVssd {
+    fn client(&self, timeout: Duration) -> Result<Client> {
+        Ok(Client::connect(&self.folder.join(CONTROL), Some(timeout))?)
     }
 
-    /// Sets the encoding of block sets, and waits until the driver has started a new session
-    /// with it.
+    fn call(&self, request: &Request) -> Result<Reply> {
+        Ok(self.client(STATUS_PATIENCE)?.call(request)?)
+    }
+
+    /// Its state.
+    pub fn status(&self) -> Result<VssdStatus> {
+        let all = self.client(STATUS_PATIENCE)?.status()?.vssds;
+        let mut named = all.into_iter().filter(|vssd| vssd.name == self.name);
+        let status = named.next();
+        status.with_context(|| format!("the backend has no vSSD {}", self.name))
+    }
+
+    /// Makes the guest hold `blocks`, and waits until both lists agree.
+    pub fn resize_to(&mut self, blocks: u32, options: ResizeOptions) -> Result<Resized> {
+        let mut resize = Resize::new(&self.name, Change::To(Amount::Blocks(blocks.into())));
+        resize.pick = options.pick;
+        resize.deadline_ms = options.deadline.as_millis() as u64;
+        resize.seed = Some(options.seed);
+        if self.resizer.is_none() {
+            self.resizer = Some(self.client(RESIZE_PATIENCE)?);
+        }
+        let resizer = self.resizer.as_mut().context("a connection was made")?;
+        Ok(resizer.resize(resize)?)
+    }
+
+    /// The backend's last log line.
+    pub fn last_log_line(&self) -> String {
+        last_line(&self.folder.join(LOG))
+    }
+
+    /// Sets the encoding of block sets, and waits until all drivers have started a new session.
     pub fn set_encoding(&self, encoding: EncodingName) -> Result<()> {
         let request = Request::SetEncoding {
-            vssd: FIRST.to_owned(),
+            vssd: self.name.clone(),
             encoding,
         };
-        match self.client(Some(STATUS_PATIENCE))?.call(&request)? {
-            Reply::Ok => self.await_agreed(),
+        match self.call(&request)? {
+            Reply::Ok => await_agreed(self.client(STATUS_PATIENCE)?),
             other => bail!("unexpected reply from the backend: {other:?}"),
         }
     }
@@ -208,10 +259,10 @@ impl Backend {
     /// Has requests tracked for a pick.
     pub fn observe(&self, pick: HostPick) -> Result<()> {
         let request = Request::Track {
-            vssd: FIRST.to_owned(),
+            vssd: self.name.clone(),
             tracker: TrackerName(Some(pick)),
         };
-        match self.client(Some(STATUS_PATIENCE))?.call(&request)? {
+        match self.call(&request)? {
             Reply::Ok => Ok(()),
             other => bail!("unexpected reply from the backend: {other:?}"),
         }
@@ -220,30 +271,29 @@ impl Backend {
     /// Asks the guest for its demand.
     pub fn demand(&self) -> Result<Option<DemandStatus>> {
         let request = Request::Demand {
-            vssd: FIRST.to_owned(),
+            vssd: self.name.clone(),
         };
-        match self.client(Some(STATUS_PATIENCE))?.call(&request)? {
+        match self.call(&request)? {
             Reply::Demand { demand } => Ok(demand),
             other => bail!("unexpected reply from the backend: {other:?}"),
         }
     }
+}
 
-    /// Waits until a driver has confirmed its list.
-    pub fn await_agreed(&self) -> Result<()> {
-        let mut client = self.client(Some(STATUS_PATIENCE))?;
-        client.send(&Request::Watch {})?;
-        let until = Instant::now() + STATUS_PATIENCE;
-        loop {
-            match client.receive()? {
-                Reply::Status(status) if status.vssds.iter().all(|v| v.driver && v.agreed) => {
-                    return Ok(());
-                }
-                _ if Instant::now() > until => bail!(
-                    "no guest driver confirmed its block list within {} s",
-                    STATUS_PATIENCE.as_secs()
-                ),
-                _ => {}
+/// Waits until the driver of every vSSD has confirmed its list.
+fn await_agreed(mut client: Client) -> Result<()> {
+    client.send(&Request::Watch {})?;
+    let until = Instant::now() + STATUS_PATIENCE;
+    loop {
+        match client.receive()? {
+            Reply::Status(status) if status.vssds.iter().all(|v| v.driver && v.agreed) => {
+                return Ok(());
             }
+            _ if Instant::now() > until => bail!(
+                "no guest driver confirmed its block list within {} s",
+                STATUS_PATIENCE.as_secs()
+            ),
+            _ => {}
         }
     }
 }
@@ -273,21 +323,4 @@ fn last_line(log: &Path) -> String {
     let text = std::fs::read_to_string(log).unwrap_or_default();
     let last = text.lines().last();
     last.unwrap_or("(its log is empty)").to_owned()
-}
-
-/// A control connection for resizes.
-#[derive(Debug)]
-pub struct Resizer {
-    client: Client,
-}
-
-impl Resizer {
-    /// Makes the guest hold `blocks`, and waits until both lists agree.
-    pub fn resize_to(&mut self, blocks: u32, options: ResizeOptions) -> Result<Resized> {
-        let mut resize = Resize::new(FIRST, Change::To(Amount::Blocks(blocks.into())));
-        resize.pick = options.pick;
-        resize.deadline_ms = options.deadline.as_millis() as u64;
-        resize.seed = Some(options.seed);
-        Ok(self.client.resize(resize)?)
-    }
 }

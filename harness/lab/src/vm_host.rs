@@ -11,7 +11,7 @@ use vssd_host::size::ByteSize;
 use workloads::HostPick;
 
 use crate::accel::Accel;
-use crate::backend::{Backend, BackendConfig, Resizer};
+use crate::backend::{Backend, BackendConfig, ServedVssd, Sharing};
 use crate::guest::{Guest, GuestFolder};
 use crate::qemu::{Drives, Launch, Machine, Qemu};
 use crate::resources::temporary_folder;
@@ -19,9 +19,6 @@ use crate::testbed::{Disks, GuestChannel, OriginShape, ResizeOptions, Testbed, T
 
 /// Timeout for a guest's ready report, under the slowest accelerator.
 pub const BOOT_PATIENCE: Duration = Duration::from_secs(300);
-
-/// Timeout for the backend's reply to a resize, deadline included.
-const RESIZE_PATIENCE: Duration = Duration::from_secs(600);
 
 /// Bytes in a block of an origin disk.
 const ORIGIN_BLOCK: ByteSize = ByteSize(4096);
@@ -50,7 +47,7 @@ pub struct VmTestbed {
     /// The backend of the origin disk.
     pub origin: Option<Backend>,
     trace: Option<PathBuf>,
-    resizer: Option<Resizer>,
+    vssd: ServedVssd,
     folder: TempDir,
 }
 
@@ -89,22 +86,27 @@ impl VmHost {
             sharing: None,
         })?;
         let origin = origin
-            .map(|origin| self.start_origin(origin, folder.path().join("origin")))
+            .map(|origin| self.start_origins(origin, folder.path().join("origin"), 1))
             .transpose()?;
         origin.as_ref().map(prepare).transpose()?;
         let guest = self.boot(&backend, origin.as_ref(), trace.as_deref(), folder.path())?;
         Ok(VmTestbed {
             guest,
+            vssd: backend.vssd(0),
             backend,
             origin,
             trace,
-            resizer: None,
             folder,
         })
     }
 
-    /// Starts the backend of an origin disk. Its pool holds the whole disk.
-    fn start_origin(&self, shape: OriginShape, folder: PathBuf) -> Result<Backend> {
+    /// Starts a backend with an origin disk for each of `vms` VMs. Its pool holds all of them.
+    pub(crate) fn start_origins(
+        &self,
+        shape: OriginShape,
+        folder: PathBuf,
+        vms: usize,
+    ) -> Result<Backend> {
         fs::create_dir(&folder).with_context(|| format!("create {}", folder.display()))?;
         Backend::start(BackendConfig {
             program: self.program.clone(),
@@ -112,7 +114,10 @@ impl VmHost {
             size: shape.size,
             block_size: ORIGIN_BLOCK,
             media: shape.media,
-            sharing: None,
+            sharing: (vms > 1).then_some(Sharing {
+                vms,
+                pool: ByteSize(shape.size.0 * vms as u64),
+            }),
         })
     }
 
@@ -191,10 +196,10 @@ impl VmTestbed {
         let guest = vm_host.boot(&backend, origin.as_ref(), trace.as_deref(), folder.path())?;
         Ok(Self {
             guest,
+            vssd: backend.vssd(0),
             backend,
             origin,
             trace,
-            resizer: None,
             folder,
         })
     }
@@ -202,9 +207,10 @@ impl VmTestbed {
     /// Kills the backend with SIGKILL while the guest runs, and starts another on the same
     /// files.
     pub fn kill_backend(self) -> Result<Self> {
+        let backend = self.backend.kill_and_restart()?;
         Ok(Self {
-            backend: self.backend.kill_and_restart()?,
-            resizer: None,
+            vssd: backend.vssd(0),
+            backend,
             ..self
         })
     }
@@ -229,32 +235,27 @@ impl Testbed for VmTestbed {
     }
 
     fn resize_to(&mut self, blocks: u32, options: ResizeOptions) -> Result<Resized> {
-        // The connection is kept, so that timed resizes do not include its setup.
-        let resizer = match &mut self.resizer {
-            Some(resizer) => resizer,
-            none => none.insert(self.backend.resizer(RESIZE_PATIENCE)?),
-        };
-        resizer.resize_to(blocks, options)
+        self.vssd.resize_to(blocks, options)
     }
 
     fn status(&mut self) -> Result<VssdStatus> {
-        self.backend.status()
+        self.vssd.status()
     }
 
     fn set_encoding(&mut self, encoding: EncodingName) -> Result<()> {
-        self.backend.set_encoding(encoding)
+        self.vssd.set_encoding(encoding)
     }
 
     fn observe(&mut self, pick: HostPick) -> Result<()> {
-        self.backend.observe(pick)
+        self.vssd.observe(pick)
     }
 
     fn demand(&mut self) -> Result<Option<DemandStatus>> {
-        self.backend.demand()
+        self.vssd.demand()
     }
 
     fn last_log_line(&self) -> String {
-        self.backend.last_log_line()
+        self.vssd.last_log_line()
     }
 
     fn shut_down(self: Box<Self>) -> Result<()> {

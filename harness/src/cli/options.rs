@@ -9,7 +9,7 @@ use lab::accel::AccelChoice;
 use lab::qemu::Machine;
 use terminal::progress::Progress;
 
-use crate::experiments::common::params::Overrides;
+use crate::experiments::common::params::{Form, Overrides};
 use crate::sweep::cli::Common;
 
 #[derive(Clone, Copy, Debug, Default, Args)]
@@ -47,7 +47,13 @@ pub(crate) struct OutArgs {
 pub(crate) struct ParamArgs {
     /// Run the full form: more steps, sizes and repetitions.
     #[arg(long)]
-    pub(crate) full: bool,
+    full: bool,
+    /// Run the grid of multiplex: who picks the blocks of shrinks, by who decides the sizes.
+    #[arg(long, conflicts_with = "full")]
+    grid: bool,
+    /// Run a form of the experiment by name.
+    #[arg(long, value_enum, conflicts_with_all = ["full", "grid"])]
+    form: Option<Form>,
     /// Parameters from a TOML file; they override the defaults.
     #[arg(long, value_name = "FILE")]
     params: Option<PathBuf>,
@@ -57,9 +63,18 @@ pub(crate) struct ParamArgs {
 }
 
 impl ParamArgs {
+    /// The form that is asked for; `None` for the quick one.
+    pub(crate) fn form(&self) -> Option<Form> {
+        match (self.full, self.grid) {
+            (true, _) => Some(Form::Full),
+            (_, true) => Some(Form::Grid),
+            _ => self.form,
+        }
+    }
+
     pub(crate) fn overrides(&self) -> Overrides<'_> {
         Overrides {
-            full: self.full,
+            form: self.form(),
             file: self.params.as_deref(),
             sets: &self.sets,
         }

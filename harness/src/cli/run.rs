@@ -17,7 +17,7 @@ use terminal::output::Output;
 use super::options::{GuestArgs, JsonArg, OutArgs, RunArgs, TransportChoice};
 use crate::bench::{Bench, BenchArgs};
 use crate::experiments::common::lab::{Joined, Lab};
-use crate::experiments::common::params::resolve;
+use crate::experiments::common::params::{Form, resolve};
 use crate::experiments::experiment::{Entry, Needs};
 use crate::experiments::sim::rows::MethodRow;
 use crate::report;
@@ -87,7 +87,7 @@ pub(super) fn run(
             Ok(Order {
                 experiment: *experiment,
                 params: table,
-                full: params.full,
+                full: params.form() == Some(Form::Full),
                 reproduce: None,
             })
         })

@@ -121,11 +121,6 @@ impl Twin {
         }
     }
 
-    /// The name of its vSSD.
-    pub fn name(&self) -> &str {
-        &self.vssd.name
-    }
-
     /// Blocks that the guest holds.
     pub fn held(&self) -> u32 {
         self.vssd.lock().device.granted().len()

@@ -94,19 +94,11 @@ impl TwinPool {
         Twin::boot(Arc::new(vssd), clock, origin, disks.trace.clone())
     }
 
-    /// Blocks that no vSSD holds.
-    pub fn free(&self) -> u32 {
-        let usage = self.pool.usage();
-        u32::try_from(usage.limit - usage.committed).unwrap_or(u32::MAX)
-    }
-
-    /// Switches a guest off and deletes its vSSD.
+    /// Deletes the vSSD of a guest that was switched off.
     ///
     /// # Errors
     /// When the vSSD is not in this pool.
-    pub fn remove(&self, twin: Twin) -> Result<()> {
-        let name = twin.name().to_owned();
-        drop(twin);
-        Ok(self.pool.remove(&name)?)
+    pub fn remove(&self, name: &str) -> Result<()> {
+        Ok(self.pool.remove(name)?)
     }
 }

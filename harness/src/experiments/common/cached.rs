@@ -14,7 +14,7 @@ use results::store::RunFolder;
 use vssd_host::emulation::MediaKind;
 use vssd_host::size::ByteSize;
 use workloads::command::Discard;
-use workloads::latency::{Bucket, quantile_ns, total};
+use workloads::latency::{Bucket, merged, quantile_ns, total};
 use workloads::replay::{Access, AccessKind, Replay};
 use workloads::{Command, Name, Report, Workload, command, report};
 
@@ -338,6 +338,8 @@ pub(crate) struct Replayed {
     pub misses: Times,
     /// Writes.
     pub writes: Times,
+    /// Accesses of all kinds by how long they took.
+    pub buckets: Vec<Bucket>,
     /// What the guest said meanwhile.
     pub samples: Vec<Sample>,
 }
@@ -391,6 +393,9 @@ impl Replayed {
                 hits: Times::of(hit_buckets),
                 misses: Times::of(miss_buckets),
                 writes: Times::of(write_buckets),
+                buckets: merged(
+                    [memory_buckets, hit_buckets, miss_buckets, write_buckets].map(Vec::as_slice),
+                ),
                 samples: samples(),
             }),
             _ => None,

@@ -9,46 +9,59 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context, Result, anyhow, ensure};
+use clap::ValueEnum;
 use guest_cache::cache::MAX_SLOTS;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use strum::VariantArray as _;
 use vssd_host::size::{Amount, ByteSize};
 use workloads::Workload;
 
 use crate::experiments::common::cached::BLOCK;
 
-/// The table of the full form inside an experiment's file.
-const FULL: &str = "full";
+/// A form of an experiment: a table in its file that changes some parameters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, strum::AsRefStr, strum::VariantArray)]
+#[strum(serialize_all = "kebab-case")]
+pub enum Form {
+    /// More steps, sizes and repetitions.
+    Full,
+    /// Who picks the blocks of shrinks, by who decides the sizes (multiplex).
+    Grid,
+    /// A thousand VMs that arrive and depart (multiplex).
+    Crowd,
+}
 
 /// Where parameters come from, the later winning.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides<'a> {
-    /// Whether the full form is asked for.
-    pub full: bool,
+    /// The form that is asked for; `None` for the quick one.
+    pub form: Option<Form>,
     /// A TOML file.
     pub file: Option<&'a Path>,
-    /// `key=value` with a TOML value.
+    /// `key=value` with a TOML value; a dot leads into a table.
     pub sets: &'a [String],
 }
 
 /// The parameters of an experiment whose defaults are the TOML text `defaults`.
 pub fn resolve(defaults: &str, overrides: &Overrides<'_>) -> Result<toml::Table> {
-    let mut table: toml::Table = defaults.parse().context("the built-in parameters")?;
-    let full = table.remove(FULL);
-    if let (true, Some(toml::Value::Table(full))) = (overrides.full, full) {
-        table.extend(full);
+    let mut table = toml::Table::new();
+    let defaults: toml::Table = defaults.parse().context("the built-in parameters")?;
+    // Any experiment has a full form: where it is the quick one, there is no table.
+    if let Some(form @ (Form::Grid | Form::Crowd)) = overrides.form {
+        ensure!(
+            defaults.contains_key(form.as_ref()),
+            "this experiment has no form `{}`: `harness list` shows forms as tables of parameters",
+            form.as_ref()
+        );
     }
+    lay_over(&mut table, defaults, overrides.form);
     if let Some(path) = overrides.file {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("read the parameters in {}", path.display()))?;
-        let mut file: toml::Table = text
+        let file: toml::Table = text
             .parse()
             .with_context(|| format!("{} is no TOML", path.display()))?;
-        let full = file.remove(FULL);
-        table.extend(file);
-        if let (true, Some(toml::Value::Table(full))) = (overrides.full, full) {
-            table.extend(full);
-        }
+        lay_over(&mut table, file, overrides.form);
     }
     for set in overrides.sets {
         let (key, value) = set
@@ -60,9 +73,41 @@ pub fn resolve(defaults: &str, overrides: &Overrides<'_>) -> Result<toml::Table>
             .ok()
             .and_then(|mut table| table.remove("v"))
             .unwrap_or_else(|| toml::Value::String(value.to_owned()));
-        table.insert(key.trim().to_owned(), parsed);
+        let mut keys = key.trim().split('.').rev();
+        let last = keys.next().unwrap_or_default().to_owned();
+        let one = toml::Table::from_iter([(last, parsed)]);
+        let nested = keys.fold(one, |table, key| {
+            toml::Table::from_iter([(key.to_owned(), toml::Value::Table(table))])
+        });
+        merge(&mut table, nested);
     }
     Ok(table)
+}
+
+/// Merges parameters with those that their form changes.
+fn lay_over(table: &mut toml::Table, mut over: toml::Table, form: Option<Form>) {
+    let forms: Vec<_> = Form::VARIANTS
+        .iter()
+        .map(|of| (*of, over.remove(of.as_ref())))
+        .collect();
+    merge(table, over);
+    for (of, changes) in forms {
+        if let (true, Some(toml::Value::Table(changes))) = (form == Some(of), changes) {
+            merge(table, changes);
+        }
+    }
+}
+
+/// Puts the values of `over` into a table, and those of tables into its tables.
+fn merge(table: &mut toml::Table, over: toml::Table) {
+    for (key, value) in over {
+        match (table.get_mut(&key), value) {
+            (Some(toml::Value::Table(table)), toml::Value::Table(over)) => merge(table, over),
+            (_, value) => {
+                table.insert(key, value);
+            }
+        }
+    }
 }
 
 /// Typed parameters from a table; a wrong one is named.

@@ -267,7 +267,7 @@ fn prepare(
         written: params.size,
     };
     let mut bench = lab.bench(shape, folder)?;
-    bench.backend.set_encoding(encoding)?;
+    bench.backend.vssd(0).set_encoding(encoding)?;
     let policy = Command::Policy(command::Policy {
         pick: params.pick,
         seed,

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use results::stats::{Interval, Mean};
+use results::quantity::millis;
+use results::stats::{Interval, Mean, Ratio};
 use results::table::Table;
 use results::verdict::{Measured, Outcome, Verdict, distinct};
 
-use super::rows::MultiplexRow;
+use super::grid;
+use super::rows::{MultiplexQemuRow, MultiplexRow, MultiplexScaleRow};
 
 /// The schedule under which curves do not pay: what a desktop reads while it boots says nothing of what it
 /// will read.
@@ -16,7 +18,7 @@ const STORM: &str = "boot-storm";
 pub(super) const STATIC: &str = "static";
 
 /// The picks with which policies are compared.
-const GUEST: &str = "guest";
+pub(super) const GUEST: &str = "guest";
 
 /// What a policy by miss-ratio curves saves of the traffic of an equal division (Zhang et al., "OSCA",
 /// USENIX ATC 2020), percent.
@@ -26,8 +28,18 @@ const OSCA_PERCENT: f64 = 13.2;
 const ORACLE_PERCENT: f64 = 1.0;
 const STATIC_PERCENT: f64 = 2.0;
 
+/// How much longer than under `static` the p99 of accesses may be under `harvest`.
+const P99_TIMES: f64 = 1.05;
+
+/// How far a promise may be missed, percent (Koller et al., "Centaur", ICAC 2015).
+const CENTAUR_PERCENT: f64 = 10.0;
+
 /// Judges the rows.
-pub(super) fn judge(rows: &[MultiplexRow]) -> Verdict {
+pub(super) fn judge(
+    rows: &[MultiplexRow],
+    guests: &[MultiplexQemuRow],
+    scales: &[MultiplexScaleRow],
+) -> Verdict {
     let schedules = distinct(rows.iter().map(|row| row.schedule.as_str()));
     let tables = schedules.iter().map(|schedule| table(rows, schedule));
     Verdict::new("How to divide one SSD among many VMs")
@@ -71,11 +83,39 @@ pub(super) fn judge(rows: &[MultiplexRow]) -> Verdict {
         .require_if_measured(
             "Under `weights`, the share error of `shares` is below 5 % once half of the time between two changes is \
              over.",
-            share_error(rows),
+            share_error(rows, "weights"),
+        )
+        .require_if_measured(
+            "As VMs arrive and depart, the share error of `shares` in a `crowd` is below 5 %.",
+            share_error(rows, "crowd"),
+        )
+        .require_if_measured(
+            format!("Under `reservation-limit`, no VM held {CENTAUR_PERCENT} % less than its reservation."),
+            promised(rows, "reservation-limit", "reservation", |row| row.reservation_short_ppm),
+        )
+        .require_if_measured(
+            format!("Under `goals`, `slo` comes within {CENTAUR_PERCENT} % of every hit ratio that was promised."),
+            goals(rows),
+        )
+        .require_if_measured(
+            "Under `harvest`, every VM that had borrowed blocks gave them back by the deadline.",
+            reclaimed(rows),
+        )
+        .require_if_measured(
+            "Guests under QEMU count what twins count.",
+            Measured::every(guests, "runs", |row| row.equals_twins && row.late == 0),
+        )
+        .require_if_measured(
+            "Under QEMU, by day and night, the p99 of accesses under `harvest` is at most that under `static`.",
+            p99(guests),
         )
         .findings(schedules.iter().filter_map(|schedule| finding(rows, schedule)))
         .findings(harvested(rows))
+        .findings(grid::findings(rows))
+        .findings(scales.iter().map(scale))
         .tables(tables)
+        .tables(grid::tables(rows))
+        .tables(guests_table(guests))
 }
 
 fn of<'a>(
@@ -169,14 +209,142 @@ fn harvested(rows: &[MultiplexRow]) -> Option<String> {
     ))
 }
 
-fn share_error(rows: &[MultiplexRow]) -> Option<Measured> {
-    let errors = of(rows, "weights", "shares").map(|row| row.share_error_ppm as f64 / 1e4);
+fn share_error(rows: &[MultiplexRow], schedule: &str) -> Option<Measured> {
+    let errors = of(rows, schedule, "shares").map(|row| row.share_error_ppm as f64 / 1e4);
     let errors: Vec<f64> = errors.collect();
     let (mean, interval) = mean(&errors)?;
     Some(Measured::new(
         interval.below(5.0),
         format!("{} % in the mean over VMs and periods.", mean.text(2)),
     ))
+}
+
+/// How far a policy missed what it promises, at worst.
+fn promised(
+    rows: &[MultiplexRow],
+    policy: &str,
+    what: &str,
+    short_ppm: fn(&MultiplexRow) -> u64,
+) -> Option<Measured> {
+    let of_policy = rows
+        .iter()
+        .filter(|row| row.policy == policy && row.pick == GUEST);
+    let worst = of_policy
+        .map(|row| short_ppm(row) as f64 / 1e4)
+        .reduce(f64::max)?;
+    Some(Measured::new(
+        worst < CENTAUR_PERCENT,
+        format!("At most {worst:.1} % below the {what}, of all VMs and periods."),
+    ))
+}
+
+fn goals(rows: &[MultiplexRow]) -> Option<Measured> {
+    let short = |policy| {
+        let short = of(rows, "goals", policy).map(|row| row.goal_short_ppm as f64 / 1e4);
+        short.reduce(f64::max)
+    };
+    let worst = short("slo")?;
+    let beside = short("equal").map_or(String::new(), |equal| {
+        format!(" Under `equal` it is {equal:.1} %.")
+    });
+    Some(Measured::new(
+        worst < CENTAUR_PERCENT,
+        format!("At most {worst:.1} % below the promise, of all VMs and seeds.{beside}"),
+    ))
+}
+
+fn reclaimed(rows: &[MultiplexRow]) -> Option<Measured> {
+    let of_guests = || rows.iter().filter(|row| row.pick == GUEST);
+    let late = of_guests().map(|row| row.late_reclaims).sum();
+    Measured::none(late, of_guests().map(|row| row.reclaims).sum(), "reclaims")
+}
+
+/// The p99 of accesses under `harvest` over that under `static`, in pairs by guests and seed.
+fn p99(guests: &[MultiplexQemuRow]) -> Option<Measured> {
+    let of = |policy: &'static str| {
+        guests
+            .iter()
+            .filter(move |row| row.schedule == "day-night" && row.policy == policy)
+    };
+    let ratios = of("harvest").filter_map(|row| {
+        let mut others = of(STATIC);
+        let other = others.find(|other| other.vms == row.vms && other.seed == row.seed)?;
+        (other.p99_ns > 0).then(|| row.p99_ns as f64 / other.p99_ns as f64)
+    });
+    let ratio = Ratio::of_pairs(ratios)?;
+    Some(ratio.judged(|interval| interval.at_most(P99_TIMES)))
+}
+
+fn scale(row: &MultiplexScaleRow) -> String {
+    let each = |ns: u64, what: &str| format!("{what} took {} ms", millis(ns));
+    format!(
+        "Twins of {} VMs on {} threads made {:.2} million accesses a second and took {:.0} KiB of memory each; {} and \
+         {}.",
+        row.vms,
+        row.threads,
+        row.accesses as f64 / row.accesses_ns.max(1) as f64 * 1e3,
+        row.memory_bytes_per_vm as f64 / 1024.0,
+        each(row.reports_ns, "a report of each"),
+        each(row.decision_ns, "one decision of `mrc` about all of them"),
+    )
+}
+
+fn guests_table(guests: &[MultiplexQemuRow]) -> Option<Table> {
+    let mut ways: Vec<(&str, u32, &str)> = Vec::new();
+    for row in guests {
+        let way = (row.schedule.as_str(), row.vms, row.policy.as_str());
+        if !ways.contains(&way) {
+            ways.push(way);
+        }
+    }
+    ways.sort_by_key(|(schedule, vms, _)| (*schedule, *vms));
+    let mean = |way: &(&str, u32, &str), of: fn(&MultiplexQemuRow) -> f64, decimals: usize| {
+        let of_way = guests
+            .iter()
+            .filter(|row| (row.schedule.as_str(), row.vms, row.policy.as_str()) == *way);
+        let values: Vec<f64> = of_way.map(of).collect();
+        Mean::of(&values).map_or(String::new(), |mean| mean.text(decimals))
+    };
+    (!ways.is_empty()).then(|| {
+        Table::of(
+            "Guests under QEMU",
+            &ways,
+            &[
+                ("schedule", &|way| way.0.to_owned()),
+                ("guests", &|way| way.1.to_string()),
+                ("policy", &|way| way.2.to_owned()),
+                ("hits (%)", &|way| {
+                    mean(
+                        way,
+                        |row| 100.0 * row.hits as f64 / row.accesses.max(1) as f64,
+                        2,
+                    )
+                }),
+                ("origin traffic (% of accesses)", &|way| {
+                    mean(
+                        way,
+                        |row| 100.0 * row.origin_blocks as f64 / row.accesses.max(1) as f64,
+                        2,
+                    )
+                }),
+                ("pool used (%)", &|way| {
+                    mean(way, |row| row.used_ppm as f64 / 1e4, 1)
+                }),
+                ("blocks moved", &|way| {
+                    mean(way, |row| row.moved_blocks as f64, 0)
+                }),
+                ("p50 (us)", &|way| {
+                    mean(way, |row| row.p50_ns as f64 / 1e3, 0)
+                }),
+                ("p99 (us)", &|way| {
+                    mean(way, |row| row.p99_ns as f64 / 1e3, 0)
+                }),
+                ("longest resize (ms)", &|way| {
+                    mean(way, |row| row.resize_ns as f64 / 1e6, 1)
+                }),
+            ],
+        )
+    })
 }
 
 /// What the policies save of the traffic of a static partition, the best first.
@@ -294,7 +462,7 @@ mod tests {
 
     #[test]
     fn a_good_run_holds_and_says_what_is_saved() {
-        let verdict = judge(&rows());
+        let verdict = judge(&rows(), &[], &[]);
         assert!(verdict.holds(), "{:?}", verdict.missed());
         assert_eq!(verdict.claims.len(), 7);
         assert!(verdict.claims.iter().all(results::verdict::Claim::holds));
@@ -327,8 +495,8 @@ mod tests {
         for (name, fault) in faults {
             let mut rows = rows();
             rows.iter_mut().for_each(fault);
-            assert!(!judge(&rows).holds(), "{name} went unseen");
+            assert!(!judge(&rows, &[], &[]).holds(), "{name} went unseen");
         }
-        assert!(!judge(&[]).holds());
+        assert!(!judge(&[], &[], &[]).holds());
     }
 }

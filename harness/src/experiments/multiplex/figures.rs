@@ -11,10 +11,11 @@ use results::stats::Mean;
 use results::verdict::distinct;
 
 use super::claims::{STATIC, pairs};
+use super::grid;
 use super::rows::{MultiplexRow, MultiplexSizeRow};
 
 /// Policies whose sizes are drawn, and the most VMs of a drawing.
-const DRAWN: [&str; 3] = ["shares", "mrc", "harvest"];
+const DRAWN: [&str; 4] = ["shares", "mrc", "slo", "harvest"];
 const MOST_DRAWN: u32 = 8;
 
 /// Colours of VMs, in turn.
@@ -31,11 +32,16 @@ pub(super) fn draw(rows: &[MultiplexRow], sizes: &[MultiplexSizeRow]) -> Result<
             "bully" => ("multiplex_bully", "one VM that scans"),
             "arrivals" => ("multiplex_arrivals", "arrivals and departures"),
             "traces" => ("multiplex_traces", "recorded traces"),
+            "goals" => ("multiplex_goals", "promised hit ratios"),
             _ => return None,
         };
         Some(stacked(stem, title, schedule, sizes))
     });
-    plot::draw(std::iter::once(policies(rows)).chain(over_time))
+    plot::draw(
+        std::iter::once(policies(rows))
+            .chain(grid::figure(rows))
+            .chain(over_time),
+    )
 }
 
 /// Origin traffic that every policy saves of that of a static partition, by schedule.

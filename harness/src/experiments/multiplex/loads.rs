@@ -1,13 +1,18 @@
 //! What VMs do under a schedule, period by period.
 
 use workloads::Workload;
+use workloads::command::Discard;
 use workloads::pattern::Pattern;
 
 use super::params::Params;
 use super::schedule::{DESKTOPS, Schedule};
+use crate::experiments::common::cached::CacheLoad;
 
 /// Periods that a desktop boots.
 const BOOT_PERIODS: u32 = 3;
+
+/// Periods that one half of a crowd works.
+const SHIFT_PERIODS: u32 = 8;
 
 /// Accesses of an idle VM, in percent of those at its full rate.
 const IDLE_PERCENT: u32 = 5;
@@ -24,6 +29,33 @@ pub(super) struct Load {
     pub(super) writes_percent: u32,
     /// Number of accesses.
     pub(super) accesses: u64,
+}
+
+impl Load {
+    /// As the command of a cache: from access number `start` on, so many at a time.
+    pub(super) fn of_cache(self, seed: u64, start: u64, depth: u32) -> CacheLoad {
+        let Self {
+            workload,
+            first,
+            span,
+            writes_percent,
+            accesses: count,
+        } = self;
+        CacheLoad {
+            workload,
+            first,
+            span,
+            seed,
+            start,
+            count,
+            writes_percent,
+            depth,
+            discard: Discard::None,
+            flush: 0,
+            every: 0,
+            check: false,
+        }
+    }
 }
 
 /// A VM's place in a schedule.
@@ -57,7 +89,7 @@ impl Schedule {
             });
             return slots.collect();
         }
-        if self != Self::Arrivals {
+        if !self.changes_vms() {
             return at_a_time.collect();
         }
         // In each period one departs and another takes its place, each after as many periods.
@@ -80,7 +112,18 @@ impl Schedule {
             (Self::Weights, 1, 2) => 3,
             (Self::Weights, _, 2) => 1,
             (Self::Weights, _, _) => 2,
+            (Self::Crowd, _, _) => vm % 3 + 1,
             _ => 1,
+        }
+    }
+
+    /// The hit ratio that a VM is promised.
+    pub(super) fn goal(self, vm: u32) -> Option<f64> {
+        match (self, vm % 4) {
+            (Self::Goals, 0) => Some(0.80),
+            (Self::Goals, 1) => Some(0.90),
+            (Self::Goals, 2) => Some(0.40),
+            _ => None,
         }
     }
 
@@ -129,7 +172,11 @@ impl Schedule {
             _ => of(Pattern::Sequential, 1, 0),
         };
         Some(match self {
-            Self::Mixed | Self::Arrivals => mixed(vm),
+            Self::Mixed | Self::Arrivals | Self::Goals => mixed(vm),
+            Self::Crowd => {
+                let works = (period / SHIFT_PERIODS + vm).is_multiple_of(2);
+                rate(mixed(vm / 2), if works { 100 } else { IDLE_PERCENT })
+            }
             Self::Weights => of(Pattern::Uniform, 1, 10),
             Self::DayNight => {
                 let works = self.phase(period, params) % 2 == vm % 2;
@@ -174,11 +221,11 @@ mod tests {
     use strum::VariantNames;
 
     use super::*;
-    use crate::experiments::common::params::{Overrides, checked, resolve};
+    use crate::experiments::common::params::{Form, Overrides, checked, resolve};
 
     fn params(full: bool) -> Params {
         let overrides = Overrides {
-            full,
+            form: full.then_some(Form::Full),
             ..Overrides::default()
         };
         let table = resolve(include_str!("defaults.toml"), &overrides).unwrap();

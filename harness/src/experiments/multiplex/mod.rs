@@ -9,11 +9,14 @@
 
 mod claims;
 mod figures;
+mod grid;
+mod house;
 mod loads;
 mod metrics;
 pub(crate) mod params;
 pub(crate) mod rows;
 mod run;
+mod scale;
 mod schedule;
 mod traces;
 mod trial;
@@ -30,7 +33,7 @@ use crate::experiments::common::lab::Lab;
 use crate::experiments::common::on_twins::{Counted, OnTwins};
 use crate::experiments::common::swept::Swept;
 use crate::experiments::experiment::{Experiment, Needs};
-use rows::{MultiplexRow, MultiplexSizeRow};
+use rows::{MultiplexQemuRow, MultiplexRow, MultiplexScaleRow, MultiplexSizeRow};
 
 pub(crate) struct Multiplex;
 
@@ -38,17 +41,22 @@ impl Experiment for Multiplex {
     const NAME: &'static str = "multiplex";
     const PURPOSE: &'static str = "how to divide one SSD among many VMs, beside static partitions";
     const DEFAULTS: &'static str = include_str!("defaults.toml");
-    const NEEDS: Needs = Needs::Nothing;
+    const NEEDS: Needs = Needs::Guest;
 
     type Params = Params;
-    type Rows = (Vec<MultiplexRow>, Vec<MultiplexSizeRow>);
+    type Rows = (
+        Vec<MultiplexRow>,
+        Vec<MultiplexSizeRow>,
+        Vec<MultiplexQemuRow>,
+        Vec<MultiplexScaleRow>,
+    );
 
     fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
         run::run(params, lab, folder)
     }
 
     fn claims(rows: &Self::Rows, _manifest: &Manifest) -> Verdict {
-        claims::judge(&rows.0)
+        claims::judge(&rows.0, &rows.2, &rows.3)
     }
 
     fn figures(rows: &Self::Rows, _manifest: &Manifest) -> Result<Vec<Drawing>> {

@@ -1,8 +1,9 @@
 //! Parameters, checked.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use guest_cache::Policy;
 use serde::Deserialize;
 use vssd_host::arbiter::{Bounds, PolicyName};
@@ -61,18 +62,34 @@ pub(crate) struct Params {
     pub(super) accesses: u64,
     #[serde(deserialize_with = "positive")]
     pub(super) depth: u32,
+    #[serde(deserialize_with = "positive")]
+    pub(super) deadline_ms: u64,
+    #[serde(deserialize_with = "within::<1, MOST_SEEDS, _, _>")]
+    pub(super) seeds: u32,
+    pub(super) qemu: UnderQemu,
+}
+
+/// What is repeated under QEMU. See `defaults.toml`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct UnderQemu {
+    pub(super) vms: Vec<u32>,
+    #[serde(deserialize_with = "different")]
+    pub(super) schedules: Vec<Schedule>,
+    #[serde(deserialize_with = "different")]
+    pub(super) policies: Vec<PolicyName>,
+    #[serde(deserialize_with = "within::<2, MOST_PERIODS, _, _>")]
+    pub(super) periods: u32,
+    #[serde(deserialize_with = "positive")]
+    pub(super) counted: u32,
+    #[serde(deserialize_with = "within::<20, MOST_ACCESSES, _, _>")]
+    pub(super) accesses: u64,
     #[serde(deserialize_with = "within::<1, MOST_SEEDS, _, _>")]
     pub(super) seeds: u32,
 }
 
 impl Parameters for Params {
     fn check(&self) -> Result<()> {
-        ensure!(
-            self.counted < self.periods,
-            "`counted` is {}, of {} `periods`: leave one at least in which caches warm up",
-            self.counted,
-            self.periods
-        );
         ensure!(
             !self.picks.contains(&Pick::Host(HostPick::Given)),
             "`picks` has `given`, which names its blocks: choose `guest`, or a policy of the hypervisor such as `lru`"
@@ -90,6 +107,49 @@ impl Parameters for Params {
         if let Some(path) = self.traces.iter().find(|path| !path.is_file()) {
             anyhow::bail!("`traces` names {}, where there is no file", path.display());
         }
+        ensure!(
+            self.limit_percent >= 100,
+            "`limit_percent` is {}: choose 100 at least, so that a VM may have its equal part",
+            self.limit_percent
+        );
+        self.check_load()?;
+        if let Some(bad) = self.qemu.schedules.iter().find(|of| !of.runs_under_qemu()) {
+            anyhow::bail!(
+                "`qemu.schedules` has `{bad}`, which runs on twins only: choose among mixed, day-night, bully and goals"
+            );
+        }
+        for vms in &self.qemu.vms {
+            ensure!(
+                (1..=MOST_GUESTS).contains(vms),
+                "`qemu.vms` has {vms}: choose 1 to {MOST_GUESTS} guests"
+            );
+            let params = self.under_qemu(*vms);
+            params
+                .check_load()
+                .with_context(|| format!("with {vms} guests under QEMU"))?;
+        }
+        Ok(())
+    }
+}
+
+/// Most guests under QEMU at a time.
+const MOST_GUESTS: u32 = 64;
+
+/// Blocks of a part of the pool, so that a cache has room for more than its records.
+const LEAST_PART: u32 = 64;
+
+/// Accesses of all VMs in a period, which are in memory together.
+const MOST_IN_A_PERIOD: u64 = 20_000_000;
+
+impl Params {
+    /// Checks what VMs do, and whether the pool has room for them.
+    fn check_load(&self) -> Result<()> {
+        ensure!(
+            self.counted < self.periods,
+            "`counted` is {}, of {} `periods`: leave one at least in which caches warm up",
+            self.counted,
+            self.periods
+        );
         for schedule in &self.schedules {
             let vms = self.vms_of(*schedule);
             let part = self.part(vms);
@@ -100,11 +160,6 @@ impl Parameters for Params {
                 self.pool
             );
         }
-        ensure!(
-            self.limit_percent >= 100,
-            "`limit_percent` is {}: choose 100 at least, so that a VM may have its equal part",
-            self.limit_percent
-        );
         let most = self.schedules.iter().map(|of| self.vms_of(*of)).max();
         ensure!(
             u64::from(most.unwrap_or(1)) * self.accesses <= MOST_IN_A_PERIOD,
@@ -113,15 +168,38 @@ impl Parameters for Params {
         );
         Ok(())
     }
-}
 
-/// Blocks of a part of the pool, so that a cache has room for more than its records.
-const LEAST_PART: u32 = 64;
+    /// The parameters of so many guests under QEMU, each with the part of the pool that VMs have here.
+    pub(super) fn under_qemu(&self, vms: u32) -> Self {
+        let UnderQemu {
+            schedules,
+            policies,
+            periods,
+            counted,
+            accesses,
+            seeds,
+            ..
+        } = self.qemu.clone();
+        Self {
+            schedules,
+            policies,
+            traces: Vec::new(),
+            picks: vec![Pick::Guest],
+            vms,
+            pool: ByteSize(self.pool.0 / u64::from(self.vms) * u64::from(vms)),
+            periods,
+            counted,
+            accesses,
+            seeds,
+            ..self.clone()
+        }
+    }
 
-/// Accesses of all VMs in a period, which are in memory together.
-const MOST_IN_A_PERIOD: u64 = 20_000_000;
+    /// How long a guest may take to give up blocks.
+    pub(super) fn deadline(&self) -> Duration {
+        Duration::from_millis(self.deadline_ms)
+    }
 
-impl Params {
     /// Blocks of the pool.
     pub(super) fn pool_blocks(&self) -> u32 {
         (self.pool.0 / BLOCK) as u32

@@ -53,6 +53,15 @@ pub(crate) struct MultiplexRow {
     /// Periods after a change of weights until the share error was below 5 % for good, the most of all
     /// changes; 0 where weights do not change.
     pub converge_periods: u32,
+    /// The most that a VM held less than its reservation, relative to it, from its second period on; millionths.
+    pub reservation_short_ppm: u64,
+    /// The most that a VM's hit ratio over all periods was below what it was promised, relative to that;
+    /// millionths.
+    pub goal_short_ppm: u64,
+    /// Under `harvest`, shrinks of VMs that held more than they own, in all periods.
+    pub reclaims: u64,
+    /// Of these, those that the guest did not complete by its deadline.
+    pub late_reclaims: u64,
     /// Jain's index of the hit ratios of active VMs, mean over periods; millionths.
     pub jain_ppm: u64,
     /// Blocks that can have been of use: of each VM as many as it both held and accessed in the period, as
@@ -108,4 +117,75 @@ pub(crate) struct MultiplexSizeRow {
 
 impl Row for MultiplexSizeRow {
     const FILE: &'static str = "multiplex_sizes.csv";
+}
+
+/// One row for each run of guests under QEMU: the sums over all of them and the periods that count, beside
+/// those of their twins.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct MultiplexQemuRow {
+    /// What the VMs did.
+    pub schedule: String,
+    /// The policy of the arbiter.
+    pub policy: String,
+    /// Seed of the accesses.
+    pub seed: u64,
+    /// Guests.
+    pub vms: u32,
+    /// Blocks of the pool.
+    pub pool_blocks: u32,
+    /// Accesses.
+    pub accesses: u64,
+    /// Accesses served by the vSSDs.
+    pub hits: u64,
+    /// Blocks read from and written to the origin disks.
+    pub origin_blocks: u64,
+    /// Blocks written to the vSSDs.
+    pub ssd_writes: u64,
+    /// Resizes that the arbiter decided, in all periods.
+    pub resizes: u64,
+    /// Of these, shrinks that were incomplete or revoked blocks.
+    pub late: u64,
+    /// Blocks that shrinks took.
+    pub moved_blocks: u64,
+    /// Blocks that can have been of use, as part of the pool; millionths.
+    pub used_ppm: u64,
+    /// Whether every count equals that of twins with the same parameters and seed.
+    pub equals_twins: bool,
+    /// Half of the accesses took no longer, guest clock.
+    pub p50_ns: u64,
+    /// 99 % of the accesses took no longer.
+    pub p99_ns: u64,
+    /// The longest resize.
+    pub resize_ns: u64,
+    /// Of all periods, with the boots.
+    pub elapsed_ns: u64,
+}
+
+impl Row for MultiplexQemuRow {
+    const FILE: &'static str = "multiplex_qemu.csv";
+}
+
+/// One row for each count of VMs: what twins on one pool cost.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct MultiplexScaleRow {
+    /// Twins that share the pool.
+    pub vms: u32,
+    /// Threads that ran them.
+    pub threads: u32,
+    /// Memory of this process that each added: guest, cache, queues and vSSD, bytes.
+    pub memory_bytes_per_vm: u64,
+    /// Boot of all, with their caches.
+    pub boot_ns: u64,
+    /// Accesses of all.
+    pub accesses: u64,
+    /// Time for these.
+    pub accesses_ns: u64,
+    /// Time for a report of each guest.
+    pub reports_ns: u64,
+    /// Time for one decision of `mrc` about all of them.
+    pub decision_ns: u64,
+}
+
+impl Row for MultiplexScaleRow {
+    const FILE: &'static str = "multiplex_scale.csv";
 }

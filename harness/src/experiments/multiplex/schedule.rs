@@ -25,6 +25,10 @@ pub(crate) enum Schedule {
     Bully,
     /// VMs arrive and depart.
     Arrivals,
+    /// The loads of `mixed`; some VMs are promised a hit ratio.
+    Goals,
+    /// Many VMs of all kinds and weights that work by turns, arrive and depart.
+    Crowd,
     /// Each VM replays a recorded trace.
     Traces,
 }
@@ -45,5 +49,18 @@ impl Schedule {
             Self::Traces => traces,
             _ => vms,
         }
+    }
+
+    /// Whether guests under QEMU can run it: all VMs are there all the time.
+    pub(super) fn runs_under_qemu(self) -> bool {
+        matches!(
+            self,
+            Self::Mixed | Self::DayNight | Self::Bully | Self::Goals
+        )
+    }
+
+    /// Whether VMs arrive after the first period, or depart before the last.
+    pub(super) fn changes_vms(self) -> bool {
+        matches!(self, Self::Weights | Self::Arrivals | Self::Crowd)
     }
 }

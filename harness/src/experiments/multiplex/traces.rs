@@ -30,7 +30,7 @@ impl Traces {
     /// When one cannot be read, or has too few accesses.
     pub(super) fn read(params: &Params, lab: &Lab) -> Result<Self> {
         if !params.schedules.contains(&Schedule::Traces) {
-            return Ok(Self(Vec::new()));
+            return Ok(Self::none());
         }
         let needed = u64::from(params.periods) * params.accesses;
         let traces = params.traces.iter().map(|path| {
@@ -45,6 +45,11 @@ impl Traces {
             Ok(Trace { recorded, accesses })
         });
         Ok(Self(traces.collect::<Result<_>>()?))
+    }
+
+    /// No traces.
+    pub(super) fn none() -> Self {
+        Self(Vec::new())
     }
 
     pub(super) fn of(&self, vm: u32) -> Option<&Trace> {

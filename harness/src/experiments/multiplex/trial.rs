@@ -1,24 +1,23 @@
 //! A schedule under a policy, with one seed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 
 use anyhow::{Context, Result, ensure};
-use lab::testbed::Shape;
-use lab::twin::TwinPool;
-use vssd_host::arbiter::{Action, Arbiter, Damping, Decision, Patience, PolicyName};
+use vssd_host::arbiter::{Action, Arbiter, Damping, Decision, Goal, Patience, PolicyName};
 use vssd_host::arbiter::{Vm as Known, VmId};
-use vssd_host::size::ByteSize;
 use workloads::Pick;
+use workloads::latency::Bucket;
 use workloads::pattern::derive_seed;
 
+use super::house::House;
 use super::loads::Slot;
 use super::metrics::{Share, jain, share_error, used};
 use super::params::Params;
 use super::rows::{MultiplexRow, MultiplexSizeRow};
 use super::schedule::Schedule;
 use super::traces::Traces;
-use super::vm::{GlobalLru, Period, Vm};
-use crate::experiments::common::cached::BLOCK;
+use super::vm::{GlobalLru, Period, Promised, Vm};
 
 /// The share error below which shares are right.
 const CONVERGED: f64 = 0.05;
@@ -37,18 +36,48 @@ pub(super) struct Trial {
     pub(super) is_detailed: bool,
 }
 
+impl fmt::Display for Trial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            schedule,
+            policy,
+            pick,
+            seed,
+            ..
+        } = self;
+        write!(f, "{schedule}, {policy}, {pick}, seed {seed}")
+    }
+}
+
+/// What became of a trial.
+pub(super) struct Outcome {
+    pub(super) row: MultiplexRow,
+    pub(super) sizes: Vec<MultiplexSizeRow>,
+    /// How long the accesses that count took.
+    pub(super) latencies: Vec<Bucket>,
+    /// The longest resize.
+    pub(super) resize_ns: u64,
+}
+
 /// A trial under way.
 struct Running<'a> {
     params: &'a Params,
     traces: &'a Traces,
     trial: Trial,
-    pool: TwinPool,
     arbiter: Arbiter,
+    // Switched off before their house goes.
     vms: Vec<Vm<'a>>,
+    house: House,
     slots: Vec<Slot>,
     lru: GlobalLru,
     row: MultiplexRow,
     sizes: Vec<MultiplexSizeRow>,
+    /// How long the accesses that count took.
+    latencies: Vec<Bucket>,
+    /// The longest resize.
+    resize_ns: u64,
+    /// Accesses and hits that count of VMs that were promised a hit ratio.
+    promised: BTreeMap<u32, (f64, u64, u64)>,
     /// Sums over the periods that count.
     share_error: f64,
     /// Periods among these in which VMs may be expected to have what they are due.
@@ -60,15 +89,11 @@ struct Running<'a> {
 }
 
 impl Trial {
-    /// Runs it.
+    /// Runs it in a house.
     ///
     /// # Errors
     /// When a guest cannot run.
-    pub(super) fn run(
-        self,
-        params: &Params,
-        traces: &Traces,
-    ) -> Result<(MultiplexRow, Vec<MultiplexSizeRow>)> {
+    pub(super) fn run(self, params: &Params, traces: &Traces, house: House) -> Result<Outcome> {
         let damping = match self.policy {
             // What it goes by does not change, so it moves once.
             PolicyName::Oracle => Damping::none(),
@@ -76,11 +101,6 @@ impl Trial {
                 horizon_periods: Some(params.horizon),
                 ..Damping::default()
             },
-        };
-        let shape = Shape {
-            size: params.pool,
-            block_size: ByteSize(BLOCK),
-            written: ByteSize(0),
         };
         let slots = self.schedule.slots(params);
         let row = MultiplexRow {
@@ -102,13 +122,16 @@ impl Trial {
             params,
             traces,
             trial: self,
-            pool: TwinPool::new(shape)?,
+            house,
             arbiter: Arbiter::new(self.policy, damping, Patience::default())?,
             vms: Vec::new(),
             slots,
             lru: GlobalLru::default(),
             row,
             sizes: Vec::new(),
+            latencies: Vec::new(),
+            resize_ns: 0,
+            promised: BTreeMap::new(),
             share_error: 0.0,
             settled: 0,
             off_for: 0,
@@ -120,7 +143,7 @@ impl Trial {
 }
 
 impl Running<'_> {
-    fn run(mut self) -> Result<(MultiplexRow, Vec<MultiplexSizeRow>)> {
+    fn run(mut self) -> Result<Outcome> {
         for period in 0..self.params.periods {
             self.depart(period)?;
             self.arrive(period)?;
@@ -131,8 +154,15 @@ impl Running<'_> {
                 .map(|vm| (vm.slot.vm, vm.accesses()))
                 .collect();
             self.lru.period(&of_vms);
+            self.vms.iter_mut().try_for_each(Vm::begin)?;
+            let mut uncounted = Vec::new();
+            let latencies = if self.counts(period) {
+                &mut self.latencies
+            } else {
+                &mut uncounted
+            };
             for vm in &mut self.vms {
-                served.push(vm.run()?);
+                served.push(vm.finish(latencies)?);
             }
             for vm in &mut self.vms {
                 let next = period + 1;
@@ -148,7 +178,31 @@ impl Running<'_> {
         self.row.share_error_ppm = (1e6 * self.share_error / settled).round() as u64;
         self.row.jain_ppm = mean(self.jain);
         self.row.used_ppm = mean(self.used);
-        Ok((self.row, self.sizes))
+        let short = self.promised.values().map(|&(goal, accesses, hits)| {
+            let ratio = hits as f64 / accesses.max(1) as f64;
+            (1.0 - ratio / goal).max(0.0)
+        });
+        self.row.goal_short_ppm = (1e6 * short.fold(0.0, f64::max)).round() as u64;
+        for vm in std::mem::take(&mut self.vms) {
+            vm.depart(&mut self.house)?;
+        }
+        Ok(Outcome {
+            row: self.row,
+            sizes: self.sizes,
+            latencies: self.latencies,
+            resize_ns: self.resize_ns,
+        })
+    }
+
+    /// Whether a period counts.
+    fn counts(&self, period: u32) -> bool {
+        period + self.params.counted >= self.params.periods
+    }
+
+    /// Blocks that no VM holds.
+    fn free(&self) -> u32 {
+        let held: u32 = self.vms.iter().map(Vm::held).sum();
+        self.params.pool_blocks().saturating_sub(held)
     }
 
     fn depart(&mut self, period: u32) -> Result<()> {
@@ -158,7 +212,7 @@ impl Running<'_> {
         self.vms = stay;
         for vm in leave {
             self.lru.forget(vm.slot.vm);
-            vm.depart(&self.pool)?;
+            vm.depart(&mut self.house)?;
         }
         Ok(())
     }
@@ -175,16 +229,21 @@ impl Running<'_> {
         for slot in self.slots.iter().filter(|slot| slot.arrives == period) {
             let weight = schedule.weight(slot.vm, period, self.params);
             let bounds = self.params.bounds(at_a_time, weight)?;
-            let held = self.params.part(at_a_time).min(self.pool.free());
+            let held = self.params.part(at_a_time).min(self.free());
             let held = held.min(bounds.limit());
+            let promised = Promised {
+                bounds,
+                weight,
+                goal: schedule.goal(slot.vm).map(Goal::hit_ratio).transpose()?,
+            };
             let boot = Vm::boot(
                 self.params,
-                &self.pool,
+                &mut self.house,
                 self.traces
                     .of(slot.vm)
                     .filter(|_| schedule == Schedule::Traces),
                 *slot,
-                (bounds, weight),
+                promised,
                 pick,
                 (seed, held),
             );
@@ -222,13 +281,13 @@ impl Running<'_> {
             let recent = newest.get(&vm.slot.vm).copied().unwrap_or(0);
             known.push(vm.known(period_of, (base, recent))?);
         }
-        let round = self.arbiter.decide(pool_blocks, self.pool.free(), &known);
+        let round = self.arbiter.decide(pool_blocks, self.free(), &known);
         self.carry_out(&round.decisions, period)?;
         // Shrinks have ended at once, and what they freed is for others.
         for (vm, known) in self.vms.iter().zip(&mut known) {
             known.held = vm.held();
         }
-        let more = self.arbiter.resume(self.pool.free(), &known, &round);
+        let more = self.arbiter.resume(self.free(), &known, &round);
         self.carry_out(&more, period)?;
         Ok(round.targets)
     }
@@ -255,13 +314,20 @@ impl Running<'_> {
         );
         let vm = self.vms.iter_mut().find(|vm| vm.id() == id);
         let vm = vm.with_context(|| format!("the arbiter decided for {id}, which is not there"))?;
-        let resized = vm.resize(to, pick, seed)?;
+        let resized = vm.resize(to, pick, self.params.deadline(), seed)?;
         self.row.resizes += 1;
+        self.resize_ns = self.resize_ns.max(resized.elapsed_ns);
         let is_right = resized.is_complete() && resized.agreed;
         if to < from {
             let taken_by_force = pick == Pick::Guest && resized.revoked > 0;
-            self.row.late += u64::from(!is_right || taken_by_force);
+            let is_late = !is_right || taken_by_force;
+            self.row.late += u64::from(is_late);
             self.row.moved_blocks += u64::from(from.saturating_sub(resized.held));
+            let base = self.params.part(self.params.vms_of(self.trial.schedule));
+            if self.trial.policy == PolicyName::Harvest && from > base {
+                self.row.reclaims += 1;
+                self.row.late_reclaims += u64::from(is_late);
+            }
         } else {
             ensure!(
                 is_right,
@@ -293,7 +359,7 @@ impl Running<'_> {
                 });
             }
         }
-        if period + self.params.counted < self.params.periods {
+        if !self.counts(period) {
             return;
         }
         for of in served {
@@ -314,6 +380,20 @@ impl Running<'_> {
                 period: *period_of,
             })
             .collect();
+        for (vm, of) in self.vms.iter().zip(served) {
+            // One that has just arrived has what was free.
+            if vm.slot.arrives == 0 || vm.slot.arrives < period {
+                let reserved = f64::from(vm.bounds.reservation());
+                let short = (1.0 - f64::from(of.held) / reserved.max(1.0)).max(0.0);
+                let short = (1e6 * short).round() as u64;
+                self.row.reservation_short_ppm = self.row.reservation_short_ppm.max(short);
+            }
+            if let Some(goal) = self.trial.schedule.goal(vm.slot.vm) {
+                let (_, accesses, hits) = self.promised.entry(vm.slot.vm).or_insert((goal, 0, 0));
+                *accesses += of.accesses;
+                *hits += of.hits;
+            }
+        }
         let schedule = self.trial.schedule;
         let error = share_error(pool_blocks, &shares);
         if schedule.is_settled(period, self.params) {

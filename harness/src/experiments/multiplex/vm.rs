@@ -1,22 +1,23 @@
 //! A VM of a trial: a twin, what it is about to do, and what its demand was.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use guest_cache::WritePolicy;
 use guest_cache::mrc::DemandSampler;
 use lab::testbed::{Disks, ResizeOptions, Testbed};
-use lab::twin::{Twin, TwinPool};
 use terminal::interrupt;
-use vssd_host::arbiter::{Bounds, Curve, Demand, earlier_weight};
+use vssd_host::arbiter::{Bounds, Curve, Demand, Goal, earlier_weight};
 use vssd_host::arbiter::{Vm as Known, VmId};
 use vssd_host::control::protocol::{CurvePoint, DemandStatus, Resized};
 use vssd_host::size::ByteSize;
 use workloads::Pick;
-use workloads::command::Discard;
+use workloads::latency::{Bucket, merged};
 use workloads::pattern::derive_seed;
 use workloads::replay::{Access, AccessKind};
 
+use super::house::House;
 use super::loads::{Load, Slot};
 use super::params::Params;
 use super::schedule::Schedule;
@@ -31,7 +32,10 @@ pub(super) struct Vm<'a> {
     pub(super) slot: Slot,
     pub(super) bounds: Bounds,
     pub(super) weight: u32,
-    twin: Twin,
+    testbed: Box<dyn Testbed>,
+    /// Blocks that it holds.
+    held: u32,
+    goal: Option<Goal>,
     seed: u64,
     /// What it replays, and from which access on.
     trace: Option<(&'a Trace, u64)>,
@@ -48,6 +52,24 @@ pub(super) struct Vm<'a> {
     /// What it demands in a period of its life, for the `oracle`.
     future: Option<Demand>,
     next: Option<Next>,
+}
+
+/// What a VM is promised.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Promised {
+    pub(super) bounds: Bounds,
+    pub(super) weight: u32,
+    pub(super) goal: Option<Goal>,
+}
+
+/// The disks of a VM that holds at most `limit` blocks. Only counts matter, which no data change.
+pub(super) fn vm_disks(params: &Params, trace: Option<&Trace>, limit: u32) -> Disks {
+    let blocks = trace.map_or(Schedule::origin_blocks(params), Trace::origin_blocks);
+    let of_blocks = |blocks: u32| ByteSize(u64::from(blocks) * BLOCK);
+    let mut disks = disks(of_blocks(limit), of_blocks(blocks), None);
+    disks.vssd.written = ByteSize(0);
+    disks.trace = trace.map(|trace| trace.image().to_path_buf());
+    disks
 }
 
 /// What a VM does in the next period.
@@ -79,31 +101,30 @@ impl<'a> Vm<'a> {
     /// When it cannot.
     pub(super) fn boot(
         params: &Params,
-        pool: &TwinPool,
+        house: &mut House,
         trace: Option<&'a Trace>,
         slot: Slot,
-        (bounds, weight): (Bounds, u32),
+        promised: Promised,
         pick: Pick,
         (seed, held): (u64, u32),
     ) -> Result<Self> {
-        let blocks = trace.map_or(Schedule::origin_blocks(params), Trace::origin_blocks);
-        let origin = ByteSize(u64::from(blocks) * BLOCK);
-        let size = ByteSize(u64::from(bounds.limit()) * BLOCK);
-        // Only counts matter, which no data change.
-        let mut disks: Disks = disks(size, origin, None);
-        disks.vssd.written = ByteSize(0);
-        disks.trace = trace.map(|trace| trace.image().to_path_buf());
-        let mut twin = pool.boot(&format!("vm{}", slot.vm), &disks, held)?;
+        let Promised {
+            bounds,
+            weight,
+            goal,
+        } = promised;
+        let disks = vm_disks(params, trace, bounds.limit());
+        let mut testbed = house.boot(slot.vm, &disks, held)?;
         if let Pick::Host(pick) = pick
             && pick.needs_tracker()
         {
-            twin.observe(pick)?;
+            testbed.observe(pick)?;
         }
         let cache = Cache {
             sample: params.sample,
             ..Cache::new(params.evict, WritePolicy::WriteThrough)
         };
-        cache.open(twin.guest())?;
+        cache.open(testbed.guest())?;
         let needed = u64::from(params.periods) * params.accesses;
         let trace = trace.map(|trace| {
             (
@@ -115,7 +136,9 @@ impl<'a> Vm<'a> {
             slot,
             bounds,
             weight,
-            twin,
+            testbed,
+            held,
+            goal,
             seed: derive_seed(seed, slot.vm.into()),
             trace,
             done: 0,
@@ -134,7 +157,7 @@ impl<'a> Vm<'a> {
     }
 
     pub(super) fn held(&self) -> u32 {
-        self.twin.held()
+        self.held
     }
 
     /// What it is about to do in a period.
@@ -196,28 +219,9 @@ impl<'a> Vm<'a> {
     }
 
     fn load(&self, load: Load, period: u32, start: u64, depth: u32) -> CacheLoad {
-        let Load {
-            workload,
-            first,
-            span,
-            writes_percent,
-            accesses: count,
-        } = load;
         let begins = self.trace.map_or(0, |(_, begins)| begins);
-        CacheLoad {
-            workload,
-            first,
-            span,
-            seed: derive_seed(self.seed, period.into()),
-            start: begins + start,
-            count,
-            writes_percent,
-            depth,
-            discard: Discard::None,
-            flush: 0,
-            every: 0,
-            check: false,
-        }
+        let seed = derive_seed(self.seed, period.into());
+        load.of_cache(seed, begins + start, depth)
     }
 
     fn accesses_of(&self, load: &CacheLoad) -> Result<Vec<Access>> {
@@ -232,21 +236,33 @@ impl<'a> Vm<'a> {
         self.next.as_ref().map_or(&[], |next| &next.accesses)
     }
 
-    /// Makes the accesses of the period.
+    /// Begins the accesses of the period.
     ///
     /// # Errors
     /// When the guest cannot.
-    pub(super) fn run(&mut self) -> Result<Period> {
-        let held = self.held();
+    pub(super) fn begin(&mut self) -> Result<()> {
+        match &self.next {
+            Some(Next { load, .. }) => self.testbed.guest().start(&load.command(false)),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until the accesses of the period are made. Adds how long they took to `latencies`.
+    ///
+    /// # Errors
+    /// When the guest cannot.
+    pub(super) fn finish(&mut self, latencies: &mut Vec<Bucket>) -> Result<Period> {
+        let held = self.held;
         let Some(Next { load, accesses }) = self.next.take() else {
             return Ok(Period {
                 held,
                 ..Period::default()
             });
         };
-        let replayed = Replayed::run(self.twin.guest(), &load)?;
+        let replayed = Replayed::of(&self.testbed.guest().finish(PATIENCE)?)?;
+        *latencies = merged([latencies.as_slice(), &replayed.buckets]);
         self.done += load.count;
-        let written = self.twin.status()?.counters.written_bytes / BLOCK;
+        let written = self.testbed.status()?.counters.written_bytes / BLOCK;
         let moved = [replayed.origin_reads, replayed.origin_writes, written];
         let before = std::mem::replace(&mut self.moved, moved);
         let [origin_reads, origin_writes, ssd_writes] =
@@ -272,7 +288,7 @@ impl<'a> Vm<'a> {
     /// # Errors
     /// When the guest cannot report.
     pub(super) fn known(&mut self, period: &Period, (base, recent): (u32, u32)) -> Result<Known> {
-        let reported = self.twin.demand()?;
+        let reported = self.testbed.demand()?;
         self.smooth(reported.as_ref());
         let demand = self.future.clone().unwrap_or_else(|| Demand {
             accesses: period.accesses,
@@ -287,8 +303,8 @@ impl<'a> Vm<'a> {
             id: self.id(),
             bounds: self.bounds,
             base,
-            goal: None,
-            held: self.held(),
+            goal: self.goal,
+            held: self.held,
             resizing: None,
             demand,
         })
@@ -317,21 +333,41 @@ impl<'a> Vm<'a> {
     ///
     /// # Errors
     /// When the guest cannot run.
-    pub(super) fn resize(&mut self, to: u32, pick: Pick, seed: u64) -> Result<Resized> {
+    pub(super) fn resize(
+        &mut self,
+        to: u32,
+        pick: Pick,
+        deadline: Duration,
+        seed: u64,
+    ) -> Result<Resized> {
         let options = ResizeOptions {
             pick,
-            deadline: PATIENCE,
+            deadline,
             seed,
         };
-        self.twin.resize_to(to, options)
+        let resized = self.testbed.resize_to(to, options)?;
+        self.held = resized.held;
+        Ok(resized)
     }
 
     /// Switches it off.
     ///
     /// # Errors
-    /// When it is not in the pool.
-    pub(super) fn depart(self, pool: &TwinPool) -> Result<()> {
-        pool.remove(self.twin)
+    /// When its vSSD cannot be deleted.
+    pub(super) fn depart(self, house: &mut House) -> Result<()> {
+        house.remove(self.slot.vm, self.testbed)
+    }
+}
+
+/// What a report alone says.
+pub(super) fn demanded(reported: &DemandStatus) -> Demand {
+    Demand {
+        accesses: reported.accesses,
+        hits: reported.hits,
+        writes: reported.writes,
+        curve: curve_of(reported.accesses as f64, &reported.curve),
+        reads: curve_of(reported.accesses as f64, &reported.reads),
+        ..Demand::default()
     }
 }
 

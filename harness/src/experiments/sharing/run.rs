@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use lab::backend::{Backend, vssd_name};
-use lab::fleet::Fleet;
+use lab::fleet::{Fleet, FleetVm};
 use lab::guest::Guest;
 use lab::testbed::GuestChannel;
 use rand::rngs::SmallRng;
@@ -85,8 +85,8 @@ pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<
     let vm_host = lab.vm_host()?;
     let bar = lab.progress.bar("sharing", u64::from(params.rounds) + 1);
     let mut fleet = Fleet::start(vm_host, params.shape(), params.sharing())?;
-    for guest in &fleet.guests {
-        boot::record(folder, vm_host, guest)?;
+    for vm in &fleet.vms {
+        boot::record(folder, vm_host, &vm.guest)?;
     }
     let mut run = Run {
         params,
@@ -113,7 +113,7 @@ impl Run<'_> {
     }
 
     fn fill(&self, fleet: &mut Fleet) -> Result<()> {
-        for (vm, guest) in fleet.guests.iter_mut().enumerate() {
+        for (vm, FleetVm { guest, .. }) in fleet.vms.iter_mut().enumerate() {
             let seed = content_seed(self.lab, vm);
             let reports = guest.run(&Command::Fill(command::Fill { seed }), PATIENCE)?;
             let filled = matches!(
@@ -128,7 +128,7 @@ impl Run<'_> {
     fn round(&mut self, mut fleet: Fleet, round: u32) -> Result<Fleet> {
         let seed = self.lab.seed.wrapping_mul(1 << 20) + u64::from(round);
         let pick = PICKS[round as usize % PICKS.len()];
-        for guest in &mut fleet.guests {
+        for FleetVm { guest, .. } in &mut fleet.vms {
             guest.run(&Command::Policy(command::Policy { pick, seed }), PATIENCE)?;
             guest.start(&self.load(seed))?;
         }
@@ -138,12 +138,14 @@ impl Run<'_> {
             Event::Rebooted => {
                 await_writes(&fleet.backend)?;
                 fleet.kill_guest(0)?;
-                boot::record(self.folder, self.lab.vm_host()?, &fleet.guests[0])?;
+                boot::record(self.folder, self.lab.vm_host()?, &fleet.vms[0].guest)?;
                 // What it finds now was written before it was killed.
-                let found = verify(&mut fleet.guests[0])?;
+                let found = verify(&mut fleet.vms[0].guest)?;
                 self.record(&fleet, 0, round, "killed", found, StressCounts::default())?;
-                fleet.guests[0].run(&Command::Policy(command::Policy { pick, seed }), PATIENCE)?;
-                fleet.guests[0].start(&self.load(seed))?;
+                fleet.vms[0]
+                    .guest
+                    .run(&Command::Policy(command::Policy { pick, seed }), PATIENCE)?;
+                fleet.vms[0].guest.start(&self.load(seed))?;
             }
             Event::BackendRestarted => {
                 await_writes(&fleet.backend)?;
@@ -166,7 +168,7 @@ impl Run<'_> {
             block_size: self.params.block_size.0,
         };
         let mut loads = Vec::new();
-        for (vm, guest) in fleet.guests.iter_mut().enumerate() {
+        for (vm, FleetVm { guest, .. }) in fleet.vms.iter_mut().enumerate() {
             let reports = guest.stop(PATIENCE)?;
             loads.push(load_of(&reports)?);
             let statuses = fleet.backend.statuses()?;
@@ -229,7 +231,7 @@ impl Run<'_> {
     ) -> Result<()> {
         fleet.backend.await_agreed()?;
         for (vm, load) in loads.iter().enumerate() {
-            let found = verify(&mut fleet.guests[vm])?;
+            let found = verify(&mut fleet.vms[vm].guest)?;
             self.record(fleet, vm, round, after, found, *load)?;
         }
         Ok(())

@@ -2,21 +2,45 @@
 
 use anyhow::Result;
 
-use crate::experiments::common::params::{Overrides, resolve};
+use crate::experiments::common::params::{Form, Overrides, resolve};
 use crate::experiments::{ALL, by_name};
 
 #[test]
 fn the_defaults_of_every_experiment_are_sound() {
     for experiment in ALL {
-        for full in [false, true] {
+        for form in [None, Some(Form::Full), Some(Form::Grid), Some(Form::Crowd)] {
             let overrides = Overrides {
-                full,
+                form,
                 ..Overrides::default()
             };
-            let table = resolve(experiment.defaults(), &overrides).unwrap();
-            experiment.check(&table).unwrap();
+            let is_there =
+                matches!(form, None | Some(Form::Full)) || experiment.name() == "multiplex";
+            match resolve(experiment.defaults(), &overrides) {
+                Ok(table) => experiment.check(&table).unwrap(),
+                Err(error) => {
+                    assert!(!is_there, "{}: {error}", experiment.name());
+                    assert!(error.to_string().contains("has no form `"), "{error}");
+                }
+            }
         }
     }
+}
+
+#[test]
+fn a_set_leads_into_a_table() {
+    let sets = ["qemu.vms=[3]".to_owned(), "qemu.seeds=7".to_owned()];
+    let overrides = Overrides {
+        form: Some(Form::Full),
+        sets: &sets,
+        ..Overrides::default()
+    };
+    let table = resolve(
+        "[qemu]\nvms = [1]\nseeds = 1\nperiods = 9\n[full.qemu]\nperiods = 8",
+        &overrides,
+    )
+    .unwrap();
+    let expected: toml::Table = "[qemu]\nvms = [3]\nseeds = 7\nperiods = 8".parse().unwrap();
+    assert_eq!(table, expected);
 }
 
 fn check(experiment: &str, set: &str) -> Result<()> {
