@@ -44,7 +44,7 @@ pub use self::decision::{Decision, Why};
 pub use self::drive::{Action, Patience};
 pub use self::policy::{Plan, Policy, PolicyName, Reason, WriteAdvice};
 pub use self::problem::Problem;
-pub use self::reported::{CURVE_MEMORY, earlier_weight};
+pub use self::reported::{CURVE_CHANGED, CURVE_MEMORY, Reports};
 pub use self::vm::{BadBounds, BadGoal, Bounds, Demand, Goal, NotAdmitted, Vm, VmId, admit};
 
 use self::drive::{Drive, Step};

@@ -9,10 +9,78 @@ const MOST_POINTS: usize = 512;
 /// less, loads in bursts make sizes follow noise.
 pub const CURVE_MEMORY: f64 = 0.95;
 
-/// The weight of the earlier curves when report number `reports` comes, the first being 1, under a
-/// `memory` of 0 to 1: a mean at first, so that the first curves, of cold caches, do not count for long.
-pub fn earlier_weight(memory: f64, reports: u32) -> f64 {
-    memory.min(1.0 - 1.0 / f64::from(reports.max(1)))
+/// How far the curve of a period is from those before it when what they say is forgotten: a mean
+/// [difference](Curve::difference) of miss ratios. What a VM does has changed then, such as after its boot.
+pub const CURVE_CHANGED: f64 = 0.4;
+
+/// The curves of a VM's reports, blended: that of one period is noisy.
+#[derive(Clone, Debug)]
+pub struct Reports {
+    /// What earlier curves count for, 0 to 1.
+    memory: f64,
+    changed: f64,
+    /// Reports that are blended.
+    count: u32,
+    curve: Option<Curve>,
+    reads: Option<Curve>,
+}
+
+impl Default for Reports {
+    fn default() -> Self {
+        Self::new(CURVE_MEMORY, CURVE_CHANGED)
+    }
+}
+
+impl Reports {
+    /// Nothing reported so far. Curves before the last will count for `memory`, 0 to 1, and are forgotten
+    /// when one differs from them by more than `changed`.
+    pub fn new(memory: f64, changed: f64) -> Self {
+        Self {
+            memory,
+            changed,
+            count: 0,
+            curve: None,
+            reads: None,
+        }
+    }
+
+    /// Adds what was reported of a period with accesses: the misses of all requests, and of reads. What
+    /// was not reported stays.
+    pub fn add(&mut self, curve: Option<Curve>, reads: Option<Curve>) {
+        let difference = match (&self.curve, &curve) {
+            (Some(old), Some(new)) => old.difference(new),
+            _ => 0.0,
+        };
+        self.count = if difference > self.changed {
+            1
+        } else {
+            self.count.saturating_add(1)
+        };
+        // A mean at first, so that the first curves, of cold caches, do not count for long.
+        let weight = self.memory.min(1.0 - 1.0 / f64::from(self.count));
+        let blend = |old: Option<Curve>, new: Option<Curve>| {
+            let Some(new) = new else {
+                return old;
+            };
+            let old = old.and_then(|old| old.rescaled(new.accesses()));
+            Some(match old {
+                Some(old) => old.blend(&new, weight),
+                None => new,
+            })
+        };
+        self.curve = blend(self.curve.take(), curve);
+        self.reads = blend(self.reads.take(), reads);
+    }
+
+    /// The misses of all requests.
+    pub fn curve(&self) -> Option<&Curve> {
+        self.curve.as_ref()
+    }
+
+    /// The misses of reads.
+    pub fn reads(&self) -> Option<&Curve> {
+        self.reads.as_ref()
+    }
 }
 
 impl Curve {
@@ -40,6 +108,25 @@ impl Curve {
             before = misses;
         }
         Self::new(accesses, points)
+    }
+
+    /// How far two curves are apart, 0 to 1: the mean difference of their miss ratios over all sizes up to
+    /// the last point of either.
+    pub fn difference(&self, other: &Self) -> f64 {
+        let ratio =
+            |curve: &Self, size: u32| curve.misses(size) / curve.accesses().max(f64::MIN_POSITIVE);
+        let points = |curve: &Self| curve.points().iter().map(|point| point.blocks).collect();
+        let mut sizes: Vec<u32> = points(self);
+        sizes.extend(points(other));
+        sizes.sort_unstable();
+        sizes.dedup();
+        let area = sizes.windows(2).map(|pair| {
+            let [from, to] =
+                [pair[0], pair[1]].map(|size| (ratio(self, size) - ratio(other, size)).abs());
+            f64::from(pair[1] - pair[0]) * (from + to) / 2.0
+        });
+        let last = sizes.last().copied().unwrap_or(0);
+        area.sum::<f64>() / f64::from(last.max(1))
     }
 
     /// The mean of this curve and a newer one, in which this one counts for `weight`, 0 to 1. A curve
@@ -80,9 +167,59 @@ mod tests {
     }
 
     #[test]
-    fn curves_are_a_mean_at_first() {
-        let weights = [1, 2, 4, 1000].map(|reports| earlier_weight(0.9, reports));
-        assert_eq!(weights, [0.0, 0.5, 0.75, 0.9]);
+    fn reports_are_a_mean_at_first_and_then_forget_slowly() {
+        let mut reports = Reports::new(0.75, 1.0);
+        let mut at_ten = |misses: f64| {
+            reports.add(Some(curve(100.0, &[(10, misses)])), None);
+            reports.curve().unwrap().misses(10)
+        };
+        assert_eq!([80.0, 40.0, 30.0].map(&mut at_ten), [80.0, 60.0, 50.0]);
+        assert_eq!([50.0, 50.0].map(&mut at_ten), [50.0, 50.0]);
+        assert_eq!(at_ten(90.0), 60.0, "a quarter of the last");
+        reports.add(None, None);
+        assert_eq!(reports.curve().unwrap().misses(10), 60.0);
+        assert_eq!(reports.reads(), None);
+    }
+
+    #[test]
+    fn a_vm_that_does_something_else_is_judged_anew() {
+        let scan = curve(1000.0, &[(99, 1000.0), (100, 10.0)]);
+        let hot = curve(200.0, &[(10, 20.0), (100, 10.0)]);
+        assert!(scan.difference(&hot) > 0.8, "{}", scan.difference(&hot));
+        assert_eq!(hot.difference(&hot), 0.0);
+        let mut reports = Reports::default();
+        for _ in 0..20 {
+            reports.add(Some(scan.clone()), None);
+        }
+        reports.add(Some(hot.clone()), None);
+        assert_eq!(reports.curve(), Some(&hot));
+        let near = curve(200.0, &[(12, 20.0), (100, 10.0)]);
+        reports.add(Some(near.clone()), None);
+        assert_eq!(reports.curve(), Some(&hot.blend(&near, 0.5)));
+    }
+
+    #[test]
+    fn differences_are_those_of_miss_ratios_at_every_size() {
+        let one = curve(100.0, &[(10, 60.0), (30, 20.0)]);
+        let two = curve(200.0, &[(20, 50.0)]);
+        let ratio = |curve: &Curve, size: f64| {
+            let below = curve.misses(size as u32) / curve.accesses();
+            let above = curve.misses(size as u32 + 1) / curve.accesses();
+            below + (above - below) * size.fract()
+        };
+        let steps = 30_000;
+        let sum: f64 = (0..steps)
+            .map(|step| f64::from(step) * 30.0 / f64::from(steps))
+            .map(|size| (ratio(&one, size) - ratio(&two, size)).abs())
+            .sum();
+        let mean = sum / f64::from(steps);
+        // Where the curves cross within a piece, the trapezoid is above the area.
+        let difference = one.difference(&two);
+        assert!(
+            (mean - 1e-3..mean + 0.05).contains(&difference),
+            "{mean} {difference}"
+        );
+        assert_eq!(difference, two.difference(&one));
     }
 
     #[test]

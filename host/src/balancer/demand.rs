@@ -6,7 +6,7 @@
 
 use vssd::demand::{ALL_MISS, Demand as Reported, Point};
 
-use crate::arbiter::{CURVE_MEMORY, Curve, Demand, earlier_weight};
+use crate::arbiter::{Curve, Demand, Reports};
 
 /// Periods without a report after which those before it are forgotten.
 const FORGET_PERIODS: u32 = 4;
@@ -36,8 +36,8 @@ pub struct Memory {
     requests: Option<Requests>,
     /// The demand of the last report, with blended curves.
     reported: Option<Demand>,
-    /// Reports with accesses that are blended in it.
-    reports: u32,
+    /// The curves of the reports with accesses.
+    reports: Reports,
     /// Periods since that report.
     silent: u32,
 }
@@ -78,28 +78,22 @@ impl Memory {
 
     fn forget(&mut self) {
         self.reported = None;
-        self.reports = 0;
+        self.reports = Reports::default();
     }
 
     fn blend(&mut self, report: &Reported) -> Demand {
-        self.reports += u32::from(report.accesses > 0);
-        let weight = earlier_weight(CURVE_MEMORY, self.reports);
-        let old = self.reported.take().unwrap_or_default();
-        let accesses = report.accesses as f64;
-        let blended = |old: Option<Curve>, points: &[Point]| {
-            let new = (report.accesses > 0).then(|| curve(accesses, points));
-            let Some(Ok(new)) = new else {
-                return old;
-            };
-            let old = old.and_then(|old| old.rescaled(accesses));
-            Some(old.map_or_else(|| new.clone(), |old| old.blend(&new, weight)))
-        };
+        if report.accesses > 0 {
+            let accesses = report.accesses as f64;
+            let [curve, reads] =
+                [&report.curve, &report.reads].map(|points| curve(accesses, points).ok());
+            self.reports.add(curve, reads);
+        }
         Demand {
             accesses: report.accesses,
             hits: report.hits,
             writes: report.writes,
-            curve: blended(old.curve, &report.curve),
-            reads: blended(old.reads, &report.reads),
+            curve: self.reports.curve().cloned(),
+            reads: self.reports.reads().cloned(),
             recent: None,
             wanted: None,
         }

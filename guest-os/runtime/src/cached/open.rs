@@ -146,11 +146,13 @@ fn ranges(runs: impl Iterator<Item = vssd::block_set::Run>) -> Vec<Range<u32>> {
     runs.map(|run| run.start..run.end()).collect()
 }
 
-/// A curve as it travels. Blocks that no vSSD has are of no use.
-fn points(curve: &[(u64, f64)]) -> Vec<Point> {
+/// A curve as it travels: by the blocks of the vSSD, of which the cache's own metadata take some.
+/// Blocks that no vSSD has are of no use.
+fn points(curve: &[(u64, f64)], metadata_blocks: u32) -> Vec<Point> {
     let of = |(blocks, ratio): &(u64, f64)| {
+        let metadata = if *blocks > 0 { metadata_blocks } else { 0 };
         Some(Point {
-            blocks: u32::try_from(*blocks).ok()?,
+            blocks: u32::try_from(*blocks).ok()?.checked_add(metadata)?,
             misses: (ratio * f64::from(ALL_MISS)) as u32,
         })
     };
@@ -179,12 +181,13 @@ impl<M: Machine> Application for CacheApplication<'_, '_, M> {
 
     fn demand(&mut self) -> Option<Demand> {
         let demand = self.cache.take_demand(MAX_POINTS / 2 - 1)?;
+        let metadata_blocks = self.cache.stats().metadata_blocks;
         Some(Demand {
             accesses: demand.accesses,
             hits: demand.hits,
             writes: demand.writes,
-            curve: points(&demand.curve),
-            reads: points(&demand.reads),
+            curve: points(&demand.curve, metadata_blocks),
+            reads: points(&demand.reads, metadata_blocks),
         })
     }
 

@@ -120,9 +120,9 @@ impl Schedule {
     /// The hit ratio that a VM is promised.
     pub(super) fn goal(self, vm: u32) -> Option<f64> {
         match (self, vm % 4) {
-            (Self::Goals, 0) => Some(0.80),
+            (Self::Goals, 0) => Some(0.85),
             (Self::Goals, 1) => Some(0.90),
-            (Self::Goals, 2) => Some(0.40),
+            (Self::Goals, 2) => Some(0.70),
             _ => None,
         }
     }

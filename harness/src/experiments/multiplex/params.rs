@@ -52,6 +52,8 @@ pub(crate) struct Params {
     pub(super) sample: u32,
     #[serde(deserialize_with = "within::<0, 99, _, _>")]
     pub(super) memory_percent: u32,
+    #[serde(deserialize_with = "within::<0, 100, _, _>")]
+    pub(super) changed_percent: u32,
     #[serde(deserialize_with = "positive")]
     pub(super) horizon: u32,
     #[serde(deserialize_with = "within::<2, MOST_PERIODS, _, _>")]

@@ -8,8 +8,7 @@ use guest_cache::WritePolicy;
 use guest_cache::mrc::DemandSampler;
 use lab::testbed::{Disks, ResizeOptions, Testbed};
 use terminal::interrupt;
-use vssd_host::arbiter::{Bounds, Curve, Demand, Goal, earlier_weight};
-use vssd_host::arbiter::{Vm as Known, VmId};
+use vssd_host::arbiter::{Bounds, Curve, Demand, Goal, Reports, Vm as Known, VmId};
 use vssd_host::control::protocol::{CurvePoint, DemandStatus, Resized};
 use vssd_host::size::ByteSize;
 use workloads::Pick;
@@ -35,6 +34,8 @@ pub(super) struct Vm<'a> {
     testbed: Box<dyn Testbed>,
     /// Blocks that it holds.
     held: u32,
+    /// Of these, blocks that hold the cache's own records.
+    metadata_blocks: u32,
     goal: Option<Goal>,
     seed: u64,
     /// What it replays, and from which access on.
@@ -43,12 +44,7 @@ pub(super) struct Vm<'a> {
     done: u64,
     /// Blocks read from and written to the origin disk, and written to the vSSD, so far.
     moved: [u64; 3],
-    /// What the curves so far count for, beside that of a new period.
-    memory: f64,
-    /// Reports with accesses so far.
-    reports: u32,
-    curve: Option<Curve>,
-    reads: Option<Curve>,
+    reports: Reports,
     /// What it demands in a period of its life, for the `oracle`.
     future: Option<Demand>,
     next: Option<Next>,
@@ -124,7 +120,7 @@ impl<'a> Vm<'a> {
             sample: params.sample,
             ..Cache::new(params.evict, WritePolicy::WriteThrough)
         };
-        cache.open(testbed.guest())?;
+        let metadata_blocks = cache.open(testbed.guest())?.metadata_blocks;
         let needed = u64::from(params.periods) * params.accesses;
         let trace = trace.map(|trace| {
             (
@@ -138,15 +134,16 @@ impl<'a> Vm<'a> {
             weight,
             testbed,
             held,
+            metadata_blocks,
             goal,
             seed: derive_seed(seed, slot.vm.into()),
             trace,
             done: 0,
             moved: [0; 3],
-            memory: f64::from(params.memory_percent) / 100.0,
-            reports: 0,
-            curve: None,
-            reads: None,
+            reports: Reports::new(
+                f64::from(params.memory_percent) / 100.0,
+                f64::from(params.changed_percent) / 100.0,
+            ),
             future: None,
             next: None,
         })
@@ -203,9 +200,13 @@ impl<'a> Vm<'a> {
         let demand = sampler.take(FUTURE_POINTS);
         let mean = demand.accesses as f64 / f64::from(periods.max(1));
         let curve = |curve: &[(u64, f64)]| {
-            let steps = curve
-                .iter()
-                .map(|(blocks, ratio)| (u32::try_from(*blocks).unwrap_or(u32::MAX), *ratio));
+            let steps = curve.iter().map(|(blocks, ratio)| {
+                let held = match u32::try_from(*blocks).unwrap_or(u32::MAX) {
+                    0 => 0,
+                    blocks => blocks.saturating_add(self.metadata_blocks),
+                };
+                (held, *ratio)
+            });
             Curve::of_steps(mean, steps).ok()
         };
         self.future = Some(Demand {
@@ -289,13 +290,16 @@ impl<'a> Vm<'a> {
     /// When the guest cannot report.
     pub(super) fn known(&mut self, period: &Period, (base, recent): (u32, u32)) -> Result<Known> {
         let reported = self.testbed.demand()?;
-        self.smooth(reported.as_ref());
+        if let Some(reported) = reported.filter(|demand| demand.accesses > 0) {
+            let Demand { curve, reads, .. } = demanded(&reported);
+            self.reports.add(curve, reads);
+        }
         let demand = self.future.clone().unwrap_or_else(|| Demand {
             accesses: period.accesses,
             hits: period.hits,
             writes: period.writes,
-            curve: self.curve.clone(),
-            reads: self.reads.clone(),
+            curve: self.reports.curve().cloned(),
+            reads: self.reports.reads().cloned(),
             recent: Some(recent),
             wanted: None,
         });
@@ -308,25 +312,6 @@ impl<'a> Vm<'a> {
             resizing: None,
             demand,
         })
-    }
-
-    fn smooth(&mut self, reported: Option<&DemandStatus>) {
-        let Some(demand) = reported.filter(|demand| demand.accesses > 0) else {
-            return;
-        };
-        self.reports += 1;
-        let weight = earlier_weight(self.memory, self.reports);
-        let accesses = demand.accesses as f64;
-        let smoothed = |old: &Option<Curve>, points: &[_]| {
-            let new = curve_of(accesses, points)?;
-            let old = old.as_ref().and_then(|old| old.rescaled(accesses));
-            Some(match old {
-                Some(old) => old.blend(&new, weight),
-                None => new,
-            })
-        };
-        self.curve = smoothed(&self.curve, &demand.curve).or(self.curve.take());
-        self.reads = smoothed(&self.reads, &demand.reads).or(self.reads.take());
     }
 
     /// Resizes it to so many blocks.
