@@ -1,13 +1,14 @@
 //! Recorded traces as input of guests.
 
+use std::collections::HashSet;
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufReader, BufWriter, Read, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use simulate::trace::image::Converted;
 use simulate::trace::trace_image;
-use tempfile::TempPath;
+use tempfile::{NamedTempFile, TempPath};
 use terminal::progress::Progress;
 use workloads::replay::{Access, AccessKind};
 use workloads::trace::{Beyond, Options};
@@ -50,6 +51,34 @@ impl Recorded {
             image,
             accesses: summary.blocks_read + summary.blocks_written,
             distinct: u32::try_from(distinct.blocks).unwrap_or(u32::MAX),
+        })
+    }
+
+    /// Writes made-up accesses to the disk that a guest replays.
+    ///
+    /// # Errors
+    /// When there is no room for it.
+    pub(crate) fn of(accesses: &[Access]) -> Result<Self> {
+        let write = || -> std::io::Result<TempPath> {
+            let mut image = BufWriter::new(NamedTempFile::new()?);
+            let header = Header {
+                accesses: accesses.len() as u64,
+            };
+            image.write_all(&header.encode())?;
+            for (number, access) in (0..).zip(accesses) {
+                let write = access.kind == AccessKind::Write;
+                image.write_all(&AccessRecord::new(access.block, write, number).encode())?;
+            }
+            let file = image.into_inner()?;
+            file.as_file()
+                .set_len(header.disk_blocks() * BLOCK_BYTES as u64)?;
+            Ok(file.into_temp_path())
+        };
+        let distinct: HashSet<u32> = accesses.iter().map(|access| access.block).collect();
+        Ok(Self {
+            image: write().context("write made-up accesses to a temporary file")?,
+            accesses: accesses.len() as u64,
+            distinct: distinct.len() as u32,
         })
     }
 

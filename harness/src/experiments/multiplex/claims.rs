@@ -8,7 +8,7 @@ use results::table::Table;
 use results::verdict::{Measured, Outcome, Verdict, distinct};
 
 use super::grid;
-use super::rows::{MultiplexQemuRow, MultiplexRow, MultiplexScaleRow};
+use super::rows::{MultiplexPopulationRow, MultiplexQemuRow, MultiplexRow, MultiplexScaleRow};
 
 /// The schedule under which curves do not pay: what a desktop reads while it boots says nothing of what it
 /// will read.
@@ -39,6 +39,7 @@ pub(super) fn judge(
     rows: &[MultiplexRow],
     guests: &[MultiplexQemuRow],
     scales: &[MultiplexScaleRow],
+    population: &[MultiplexPopulationRow],
 ) -> Verdict {
     let schedules = distinct(rows.iter().map(|row| row.schedule.as_str()));
     let tables = schedules.iter().map(|schedule| table(rows, schedule));
@@ -113,6 +114,7 @@ pub(super) fn judge(
         .findings(harvested(rows))
         .findings(grid::findings(rows))
         .findings(scales.iter().map(scale))
+        .findings(matched(population))
         .tables(tables)
         .tables(grid::tables(rows))
         .tables(guests_table(guests))
@@ -289,6 +291,23 @@ fn scale(row: &MultiplexScaleRow) -> String {
     )
 }
 
+/// How well made-up accesses match the population that they are of.
+fn matched(population: &[MultiplexPopulationRow]) -> Option<String> {
+    let errors: Vec<f64> = population
+        .iter()
+        .map(|row| row.error_ppm as f64 / 1e6)
+        .collect();
+    let worst = errors.iter().copied().reduce(f64::max)?;
+    let kinds = distinct(population.iter().map(|row| row.workload.as_str()));
+    Some(format!(
+        "The {} VMs of the population are like {} of the file; the miss ratios of their accesses differ from those by \
+         {} in the mean over ten sizes, by {worst:.3} at worst.",
+        population.len(),
+        kinds.len(),
+        Mean::of(&errors)?.text(4),
+    ))
+}
+
 fn guests_table(guests: &[MultiplexQemuRow]) -> Option<Table> {
     let mut ways: Vec<(&str, u32, &str)> = Vec::new();
     for row in guests {
@@ -462,7 +481,7 @@ mod tests {
 
     #[test]
     fn a_good_run_holds_and_says_what_is_saved() {
-        let verdict = judge(&rows(), &[], &[]);
+        let verdict = judge(&rows(), &[], &[], &[]);
         assert!(verdict.holds(), "{:?}", verdict.missed());
         assert_eq!(verdict.claims.len(), 7);
         assert!(verdict.claims.iter().all(results::verdict::Claim::holds));
@@ -495,8 +514,8 @@ mod tests {
         for (name, fault) in faults {
             let mut rows = rows();
             rows.iter_mut().for_each(fault);
-            assert!(!judge(&rows, &[], &[]).holds(), "{name} went unseen");
+            assert!(!judge(&rows, &[], &[], &[]).holds(), "{name} went unseen");
         }
-        assert!(!judge(&[], &[], &[]).holds());
+        assert!(!judge(&[], &[], &[], &[]).holds());
     }
 }

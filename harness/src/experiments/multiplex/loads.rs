@@ -200,7 +200,7 @@ impl Schedule {
                 }
             }
             Self::Bully => of(zipf(0.9), 1, 10),
-            Self::Traces => Load {
+            Self::Traces | Self::Population => Load {
                 workload: None,
                 first: 0,
                 span: 0,
@@ -234,7 +234,7 @@ mod tests {
 
     fn all() -> impl Iterator<Item = Schedule> {
         let all = Schedule::VARIANTS.iter().map(|name| name.parse().unwrap());
-        all.filter(|schedule| *schedule != Schedule::Traces)
+        all.filter(|schedule| !matches!(schedule, Schedule::Traces | Schedule::Population))
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod house;
 mod loads;
 mod metrics;
 pub(crate) mod params;
+mod population;
 pub(crate) mod rows;
 mod run;
 mod scale;
@@ -33,7 +34,9 @@ use crate::experiments::common::lab::Lab;
 use crate::experiments::common::on_twins::{Counted, OnTwins};
 use crate::experiments::common::swept::Swept;
 use crate::experiments::experiment::{Experiment, Needs};
-use rows::{MultiplexQemuRow, MultiplexRow, MultiplexScaleRow, MultiplexSizeRow};
+use rows::{
+    MultiplexPopulationRow, MultiplexQemuRow, MultiplexRow, MultiplexScaleRow, MultiplexSizeRow,
+};
 
 pub(crate) struct Multiplex;
 
@@ -49,6 +52,7 @@ impl Experiment for Multiplex {
         Vec<MultiplexSizeRow>,
         Vec<MultiplexQemuRow>,
         Vec<MultiplexScaleRow>,
+        Vec<MultiplexPopulationRow>,
     );
 
     fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
@@ -56,7 +60,7 @@ impl Experiment for Multiplex {
     }
 
     fn claims(rows: &Self::Rows, _manifest: &Manifest) -> Verdict {
-        claims::judge(&rows.0, &rows.2, &rows.3)
+        claims::judge(&rows.0, &rows.2, &rows.3, &rows.4)
     }
 
     fn figures(rows: &Self::Rows, _manifest: &Manifest) -> Result<Vec<Drawing>> {

@@ -13,7 +13,7 @@ use workloads::{HostPick, Pick};
 use super::schedule::Schedule;
 use crate::experiments::common::cached::BLOCK;
 use crate::experiments::common::params::{
-    Parameters, cache_size, different, positive, text, within,
+    Parameters, cache_size, different, path, positive, text, within,
 };
 
 /// Most VMs, accesses of one in a period, and periods.
@@ -34,6 +34,10 @@ pub(crate) struct Params {
     #[serde(deserialize_with = "different")]
     pub(super) policies: Vec<PolicyName>,
     pub(super) traces: Vec<PathBuf>,
+    #[serde(with = "path")]
+    pub(super) population: Option<PathBuf>,
+    #[serde(deserialize_with = "positive")]
+    pub(super) population_mb: u32,
     #[serde(deserialize_with = "different")]
     pub(super) picks: Vec<Pick>,
     #[serde(deserialize_with = "within::<1, MOST_VMS, _, _>")]
@@ -100,6 +104,11 @@ impl Parameters for Params {
             self.schedules.contains(&Schedule::Traces) != self.traces.is_empty(),
             "the schedule `traces` and the parameter `traces` go together: \
              --set 'schedules=[\"traces\"]' --set 'traces=[\"one.vscsi\", \"two.lis\"]'"
+        );
+        ensure!(
+            self.schedules.contains(&Schedule::Population) == self.population.is_some(),
+            "the schedule `population` and the parameter `population` go together: \
+             --set 'schedules=[\"population\"]' --set population=FILE.csv"
         );
         ensure!(
             self.traces.len() <= MOST_VMS as usize,

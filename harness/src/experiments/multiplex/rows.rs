@@ -189,3 +189,27 @@ pub(crate) struct MultiplexScaleRow {
 impl Row for MultiplexScaleRow {
     const FILE: &'static str = "multiplex_scale.csv";
 }
+
+/// One row for each VM of a population: what it is drawn from, and how well its accesses match that.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct MultiplexPopulationRow {
+    /// Number of the VM, from 0.
+    pub vm: u32,
+    /// The VM of the file that it is like.
+    pub workload: String,
+    /// Blocks with which it has half of the hits that it can have.
+    pub half_blocks: u32,
+    /// Blocks with which it has all of them.
+    pub all_blocks: u32,
+    /// Writes, as part of its accesses; millionths.
+    pub writes_ppm: u64,
+    /// Accesses to blocks that were never accessed, as part of all; millionths.
+    pub cold_ppm: u64,
+    /// The mean difference between the miss ratios of its accesses and those of the file, at ten sizes;
+    /// millionths.
+    pub error_ppm: u64,
+}
+
+impl Row for MultiplexPopulationRow {
+    const FILE: &'static str = "multiplex_population.csv";
+}

@@ -53,7 +53,7 @@ fn trials(params: &Params, lab: &Lab) -> Vec<Trial> {
 }
 
 fn on_twins(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
-    let traces = Traces::read(params, lab)?;
+    let traces = Traces::read(params, lab, folder)?;
     let trials = trials(params, lab);
     let bar = lab.progress.bar("multiplex", trials.len() as u64);
     let outcomes = parallel::each(&trials, &bar, |trial| {
@@ -91,7 +91,7 @@ fn under_qemu(params: &Params, lab: &Lab, vm_host: &VmHost, folder: &mut RunFold
     let bar = lab
         .progress
         .bar("multiplex under QEMU", trials.len() as u64);
-    let traces = Traces::none();
+    let traces = Traces::default();
     for (params, trial) in trials {
         interrupt::check()?;
         let beside = || format!("{trial}, {} guests under QEMU", params.vms);

@@ -31,6 +31,8 @@ pub(crate) enum Schedule {
     Crowd,
     /// Each VM replays a recorded trace.
     Traces,
+    /// Each VM makes accesses like those of a VM of a population.
+    Population,
 }
 
 fn unknown(text: &str) -> String {

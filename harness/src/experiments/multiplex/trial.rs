@@ -239,9 +239,7 @@ impl Running<'_> {
             let boot = Vm::boot(
                 self.params,
                 &mut self.house,
-                self.traces
-                    .of(slot.vm)
-                    .filter(|_| schedule == Schedule::Traces),
+                self.traces.of(schedule, slot.vm),
                 *slot,
                 promised,
                 pick,
