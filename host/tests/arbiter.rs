@@ -10,7 +10,10 @@ use vssd::demand::{ALL_MISS, Demand, Point};
 use vssd::driver::Driver;
 use vssd::units::Geometry;
 use vssd_host::balancer::Standing;
-use vssd_host::control::protocol::{ArbiterStatus, Reply, Request, ShareStatus, Status};
+use vssd_host::control::protocol::{
+    ArbiterStatus, Reply, Request, ShareStatus, Status, TrackerName,
+};
+use workloads::HostPick;
 
 /// Blocks of each vSSD at full size, and of the pool.
 const BLOCKS: u32 = 1024;
@@ -232,6 +235,14 @@ fn policy_period_and_weights_change_at_runtime() {
             &["--period", "1ms"],
             "invalid period `1ms`: expected 100ms to 1day",
         ),
+        (
+            &["--pick", "given"],
+            "the arbiter cannot use the pick `given`, which needs a list of blocks: use guest",
+        ),
+        (
+            &["--pick", "best"],
+            "pick: invalid value `best`; expected guest, uniform",
+        ),
         (&[], "required"),
     ] {
         let output = site.vssdctl(&[&["arbiter", "set"], args].concat());
@@ -250,11 +261,12 @@ fn policy_period_and_weights_change_at_runtime() {
         vssds.iter().map(weights).collect::<Vec<_>>(),
         [(1, Some(256)), (3, Some(768))]
     );
-    let set = ["arbiter", "set", "--policy", "equal"];
+    let set = ["arbiter", "set", "--policy", "equal", "--pick", "clock"];
     assert!(site.vssdctl(&set).status.success());
+    daemon.wait_until(|vssd| vssd.tracker.kind == TrackerName(Some(HostPick::Clock)));
     let json = text(&site.vssdctl(&["arbiter", "status", "--json"]));
     assert!(
-        json.contains(r#""policy":"equal","period":"100ms","pick":"guest""#),
+        json.contains(r#""policy":"equal","period":"100ms","pick":"clock""#),
         "{json}"
     );
 }
