@@ -102,6 +102,8 @@ fn metrics_say_what_the_status_says() {
             r#"vssd_blocks_moved_total{vssd="vm1",way="surrendered"}"#,
             56.0,
         ),
+        (r#"vssd_blocks_revoked_total{vssd="vm1",way="force"}"#, 56.0),
+        ("vssd_pool_block_bytes", 4096.0),
         (r#"vssd_blocks{vssd="vm1",state="held"}"#, 200.0),
         (r#"vssd_blocks{vssd="vm1",state="written"}"#, 10.0),
         (r#"vssd_blocks{vssd="vm2",state="capacity"}"#, 512.0),
