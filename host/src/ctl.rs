@@ -2,6 +2,7 @@
 
 mod arbiter;
 mod text;
+mod top;
 
 use std::fmt::Display;
 use std::fs::File;
@@ -18,6 +19,7 @@ use clap_complete::Shell;
 use workloads::{HostPick, Pick};
 
 use self::arbiter::ArbiterCommand;
+use self::top::TopOptions;
 use crate::block_list::{BlockList, ListError};
 use crate::completions::print_completions;
 use crate::control::Client;
@@ -70,6 +72,13 @@ pub struct Args {
 enum Command {
     #[command(flatten)]
     Ask(Ask),
+    /// Show what every vSSD does: a view that is renewed in each interval.
+    ///
+    /// Sizes held, wanted by the arbiter and allowed, hit ratio, requests, MB/s and latency of the
+    /// interval, resizes under way, and the last decisions of the arbiter.
+    /// Keys: q quits, arrows or j and k scroll, s changes the order.
+    #[command(verbatim_doc_comment)]
+    Top(TopOptions),
     /// Create, show, check or remove a pool that no backend has open.
     Pool {
         #[command(subcommand)]
@@ -438,6 +447,10 @@ fn request_of(ask: &Ask) -> Result<(Request, Option<BlockList>)> {
 fn carry_out(args: &Args) -> Result<ExitCode> {
     let (request, named) = match &args.command {
         Command::Ask(ask) => request_of(ask)?,
+        Command::Top(options) => {
+            top::run(options, &args.control, args.json)?;
+            return Ok(ExitCode::SUCCESS);
+        }
         Command::Pool { command } => return pool_ctl::run(command, args.json),
         Command::Completions { shell } => {
             print_completions(Args::command(), *shell)?;
