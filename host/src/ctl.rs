@@ -1,6 +1,7 @@
 //! `vssdctl`: sends a request to a backend and prints the reply.
 
 mod arbiter;
+mod deadline;
 mod text;
 mod top;
 
@@ -19,6 +20,7 @@ use clap_complete::Shell;
 use workloads::{HostPick, Pick};
 
 use self::arbiter::ArbiterCommand;
+use self::deadline::{Deadline, parse_deadline};
 use self::top::TopOptions;
 use crate::block_list::{BlockList, ListError};
 use crate::completions::print_completions;
@@ -258,28 +260,6 @@ fn parse_some(text: &str) -> Result<Amount, String> {
     }
 }
 
-/// A deadline in milliseconds; 0 is none. Not the humantime crate: it accepts `0s` and
-/// `1month 2h`, which are not deadlines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Deadline(u64);
-
-fn parse_deadline(text: &str) -> Result<Deadline, String> {
-    if text == "none" {
-        return Ok(Deadline(0));
-    }
-    let (number, factor) = match (text.strip_suffix("ms"), text.strip_suffix('s')) {
-        (Some(number), _) => (number, 1),
-        (_, Some(number)) => (number, 1000),
-        _ => (text, 0),
-    };
-    match number.parse::<u64>() {
-        Ok(n) if n > 0 && factor > 0 => Ok(Deadline(n.saturating_mul(factor))),
-        _ => Err(format!(
-            "invalid time `{text}`; expected e.g. 5s, 500ms or none"
-        )),
-    }
-}
-
 impl ResizeOptions {
     fn request(&self, vssd: &str, change: Change) -> Request {
         Request::Resize(Resize {
@@ -500,15 +480,5 @@ mod tests {
     fn the_command_line_is_sound() {
         Args::command().debug_assert();
         crate::daemon::Args::command().debug_assert();
-    }
-
-    #[test]
-    fn deadlines_have_units() {
-        assert_eq!(parse_deadline("5s"), Ok(Deadline(5000)));
-        assert_eq!(parse_deadline("50ms"), Ok(Deadline(50)));
-        assert_eq!(parse_deadline("none"), Ok(Deadline(0)));
-        for text in ["", "5", "0s", "s", "-1s"] {
-            assert!(parse_deadline(text).is_err(), "{text}");
-        }
     }
 }

@@ -35,7 +35,8 @@ pub(super) struct Settings {
     /// How often it decides, e.g. 10s or 500ms.
     #[arg(long, value_name = "TIME")]
     period: Option<Period>,
-    /// Who picks the blocks of a shrink: guest, or a pick of the hypervisor such as lru.
+    /// Who picks the blocks of a shrink: guest, or a pick of the hypervisor such as lru, which takes
+    /// them by force: what a write-back cache has not written back is lost.
     #[arg(long)]
     pick: Option<LivePick>,
     /// Weight of a vSSD, 1 to 10000; may be repeated.

@@ -35,7 +35,7 @@ impl SortKey {
     /// The order of two rows.
     pub(super) fn order(self, a: &Row, b: &Row) -> Ordering {
         let descending = self.number(b).total_cmp(&self.number(a));
-        descending.then_with(|| a.name.cmp(&b.name))
+        descending.then_with(|| by_number(&a.name).cmp(&by_number(&b.name)))
     }
 
     /// What is compared; below zero where it is not known.
@@ -68,6 +68,12 @@ impl SortKey {
         let value = self.to_possible_value();
         value.map_or_else(String::new, |value| value.get_name().to_owned())
     }
+}
+
+/// What names are ordered by: `vm2` comes before `vm10`.
+fn by_number(name: &str) -> (&str, usize, &str) {
+    let stem = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    (stem, name.len(), name)
 }
 
 /// A column.
@@ -299,5 +305,8 @@ mod tests {
             key = key.next();
         }
         assert_eq!((key, key.label().as_str()), (SortKey::Name, "name"));
+        let mut names = ["vm10", "db", "vm2", "vm", "vm1"];
+        names.sort_by_key(|name| by_number(name));
+        assert_eq!(names, ["db", "vm", "vm1", "vm2", "vm10"]);
     }
 }
