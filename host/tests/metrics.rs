@@ -430,8 +430,7 @@ fn the_dashboard_asks_for_metrics_that_exist_and_shows_all_of_the_arbiter() {
 #[test]
 fn words_that_are_no_metric_are_found_in_expressions() {
     let labels = BTreeSet::from(["op".to_owned()]);
-    let expression =
-        r#"sum by (op) (rate(vssd_a_total{op=~"x|y"}[5m])) / on (job) vssd_b + bad(1)"#;
+    let expression = r#"sum by (op) (rate(vssd_a_total{op=~"x|y"}[$__rate_interval])) / on (job) vssd_b + bad(1)"#;
     let asked = asked(expression, &labels);
     let metrics: Vec<_> = asked.iter().map(|of| of.metric.as_str()).collect();
     assert_eq!(metrics, ["vssd_a_total", "vssd_b", "bad"]);

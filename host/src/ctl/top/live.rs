@@ -26,7 +26,7 @@ const QUEUE: usize = 16;
 
 enum Event {
     Input(io::Result<Input>),
-    Reading(Result<Summary, String>),
+    Reading(Box<Result<Summary, String>>),
     Signal,
 }
 
@@ -70,7 +70,7 @@ fn read(mut feed: Feed, Interval(interval): Interval, sender: &SyncSender<Event>
     loop {
         thread::sleep(due.saturating_duration_since(Instant::now()));
         let answer = feed.next().map_err(|error| error.to_string());
-        if sender.send(Event::Reading(answer)).is_err() {
+        if sender.send(Event::Reading(Box::new(answer))).is_err() {
             return;
         }
         due = (due + interval).max(Instant::now());
@@ -95,15 +95,15 @@ fn show(mut terminal: DefaultTerminal, mut screen: Screen, events: &Receiver<Eve
             .context("draw on the terminal")?;
         match events.recv().context("no thread feeds the screen")? {
             Event::Input(input) => match input.context("read from the terminal")? {
-                Input::Key(key) if key.kind == KeyEventKind::Press => {
-                    if screen.press(key) == Next::Quit {
-                        return Ok(());
-                    }
+                Input::Key(key)
+                    if key.kind == KeyEventKind::Press && screen.press(key) == Next::Quit =>
+                {
+                    return Ok(());
                 }
                 // Whatever else it was, the screen is drawn again, in its new size.
                 _ => {}
             },
-            Event::Reading(answer) => screen.read(answer),
+            Event::Reading(answer) => screen.read(*answer),
             Event::Signal => return Ok(()),
         }
     }
