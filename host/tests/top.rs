@@ -77,7 +77,7 @@ fn a_table_or_an_object_is_printed_once() {
         assert_eq!(output.status.code(), Some(0));
         let said = text(&output);
         let lines: Vec<&str> = said.lines().collect();
-        assert!(lines[0].contains("2 vSSDs, 0 connected; up "), "{said}");
+        assert!(lines[0].contains("vSSDs: 2, connected: 0; up "), "{said}");
         assert!(
             lines[1].starts_with("arbiter: policy shares, period 1day"),
             "{said}"

@@ -198,7 +198,7 @@ mod tests {
         assert_eq!(
             drawn(&mut screen, 110, 14),
             [
-                "pool ssd.img: 1GiB of 4GiB free; 3 vSSDs, 2 connected; up 1m 5s",
+                "pool ssd.img: 1GiB of 4GiB free; vSSDs: 3, connected: 2; up 1m 5s",
                 "arbiter: policy mrc, period 10s, pick guest; 6 periods so far",
                 "",
                 "NAME             GUEST           HELD    WANTED HITS (%)  READS/S WRITES/S P99 (us) RESIZE",

@@ -180,7 +180,7 @@ pub(super) fn heading(summary: &Summary) -> [String; 2] {
     let connected = summary.vssds.iter().filter(|row| row.guest != "none");
     let uptime = Duration::from_secs(summary.uptime_ms / 1000);
     let pool = format!(
-        "pool {}: {} of {} free; {} vSSDs, {} connected; up {}",
+        "pool {}: {} of {} free; vSSDs: {}, connected: {}; up {}",
         summary.backing,
         bytes(pool.free),
         bytes(pool.physical_blocks),
@@ -249,7 +249,7 @@ mod tests {
         let text = text_of(&sample());
         let lines: Vec<_> = text.lines().collect();
         let wanted = [
-            "pool ssd.img: 1GiB of 4GiB free; 3 vSSDs, 2 connected; up 1m 5s",
+            "pool ssd.img: 1GiB of 4GiB free; vSSDs: 3, connected: 2; up 1m 5s",
             "arbiter: policy mrc, period 10s, pick guest; 6 periods so far",
             "NAME             GUEST           HELD    WANTED     LIMIT HITS (%)  READS/S WRITES/S  \
              R MB/S  W MB/S P50 (us) P99 (us) RESIZE",
