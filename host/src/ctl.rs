@@ -1,7 +1,9 @@
 //! `vssdctl`: sends a request to a backend and prints the reply.
 
 mod arbiter;
+mod deadline;
 mod text;
+mod top;
 
 use std::fmt::Display;
 use std::fs::File;
@@ -18,6 +20,8 @@ use clap_complete::Shell;
 use workloads::{HostPick, Pick};
 
 use self::arbiter::ArbiterCommand;
+use self::deadline::{Deadline, parse_deadline};
+use self::top::TopOptions;
 use crate::block_list::{BlockList, ListError};
 use crate::completions::print_completions;
 use crate::control::Client;
@@ -70,6 +74,13 @@ pub struct Args {
 enum Command {
     #[command(flatten)]
     Ask(Ask),
+    /// Show what every vSSD does: a view that is renewed in each interval.
+    ///
+    /// Sizes held, wanted by the arbiter and allowed, hit ratio, requests, MB/s and latency of the
+    /// interval, resizes under way, and the last decisions of the arbiter.
+    /// Keys: q quits, arrows or j and k scroll, s changes the order.
+    #[command(verbatim_doc_comment)]
+    Top(TopOptions),
     /// Create, show, check or remove a pool that no backend has open.
     Pool {
         #[command(subcommand)]
@@ -249,28 +260,6 @@ fn parse_some(text: &str) -> Result<Amount, String> {
     }
 }
 
-/// A deadline in milliseconds; 0 is none. Not the humantime crate: it accepts `0s` and
-/// `1month 2h`, which are not deadlines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Deadline(u64);
-
-fn parse_deadline(text: &str) -> Result<Deadline, String> {
-    if text == "none" {
-        return Ok(Deadline(0));
-    }
-    let (number, factor) = match (text.strip_suffix("ms"), text.strip_suffix('s')) {
-        (Some(number), _) => (number, 1),
-        (_, Some(number)) => (number, 1000),
-        _ => (text, 0),
-    };
-    match number.parse::<u64>() {
-        Ok(n) if n > 0 && factor > 0 => Ok(Deadline(n.saturating_mul(factor))),
-        _ => Err(format!(
-            "invalid time `{text}`; expected e.g. 5s, 500ms or none"
-        )),
-    }
-}
-
 impl ResizeOptions {
     fn request(&self, vssd: &str, change: Change) -> Request {
         Request::Resize(Resize {
@@ -438,6 +427,10 @@ fn request_of(ask: &Ask) -> Result<(Request, Option<BlockList>)> {
 fn carry_out(args: &Args) -> Result<ExitCode> {
     let (request, named) = match &args.command {
         Command::Ask(ask) => request_of(ask)?,
+        Command::Top(options) => {
+            top::run(options, &args.control, args.json)?;
+            return Ok(ExitCode::SUCCESS);
+        }
         Command::Pool { command } => return pool_ctl::run(command, args.json),
         Command::Completions { shell } => {
             print_completions(Args::command(), *shell)?;
@@ -487,15 +480,5 @@ mod tests {
     fn the_command_line_is_sound() {
         Args::command().debug_assert();
         crate::daemon::Args::command().debug_assert();
-    }
-
-    #[test]
-    fn deadlines_have_units() {
-        assert_eq!(parse_deadline("5s"), Ok(Deadline(5000)));
-        assert_eq!(parse_deadline("50ms"), Ok(Deadline(50)));
-        assert_eq!(parse_deadline("none"), Ok(Deadline(0)));
-        for text in ["", "5", "0s", "s", "-1s"] {
-            assert!(parse_deadline(text).is_err(), "{text}");
-        }
     }
 }

@@ -138,16 +138,6 @@ impl Latency {
         &self.0[activity as usize]
     }
 
-    /// Service times of requests of one operation during all activities.
-    pub fn of(&self, operation: Operation) -> Histogram {
-        let mut all = histogram();
-        for measured in &self.0 {
-            // All have the same bounds.
-            let _ = all.add(measured.service(operation));
-        }
-        all
-    }
-
     /// Records the service time of a request.
     pub fn served(&mut self, during: Activity, operation: Operation, service_ns: u64) {
         self.0[during as usize].service[operation as usize].saturating_record(service_ns);
@@ -221,8 +211,6 @@ mod tests {
         latency.stalled(Activity::Grow, 3);
         let seen = [([0, 1, 0, 1], 0), ([0, 1, 0, 0], 0), ([0; 4], 9)];
         assert_eq!(counts(&latency), seen);
-        let all = Operation::ALL.map(|operation| latency.of(operation).len());
-        assert_eq!(all, [0, 2, 0, 1]);
         latency.reset();
         assert_eq!(counts(&latency), [([0; 4], 0); 3]);
     }

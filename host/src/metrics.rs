@@ -4,7 +4,9 @@
 //! It is off by default, and listens on loopback only: there is no authentication. Numbers are read
 //! when they are scraped; between two scrapes it costs nothing.
 
-use std::fmt::{self, Write as _};
+mod format;
+
+use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -18,10 +20,11 @@ use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
+use self::format::{Format, plain};
 use crate::backend::Backend;
 use crate::control::arbiter;
 use crate::control::protocol::{ArbiterStatus, Connection, PoolStatus, ShareStatus, VssdStatus};
-use crate::control::server::{pool_status, statuses};
+use crate::control::report::{pool_status, statuses};
 use crate::descriptors::METRICS_CLIENTS;
 use crate::http::{Request, Response, read_request};
 use crate::latency::{add, histogram};
@@ -119,57 +122,6 @@ fn respond(request: Option<Request>, backend: &Backend) -> Response {
         },
         Err(error) => refuse("500 Internal Server Error", &error.to_string()),
     }
-}
-
-/// How numbers are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Format {
-    /// OpenMetrics.
-    Open,
-    /// The text format of Prometheus, its predecessor.
-    Plain,
-}
-
-impl Format {
-    fn content_type(self) -> &'static str {
-        match self {
-            Self::Open => "application/openmetrics-text; version=1.0.0; charset=utf-8",
-            Self::Plain => "text/plain; version=0.0.4; charset=utf-8",
-        }
-    }
-
-    /// The format that the client prefers; OpenMetrics by default.
-    fn wanted(request: &Request) -> Self {
-        let open = request.wants("application/openmetrics-text").unwrap_or(0);
-        match request.wants("text/plain") {
-            Some(plain) if plain > open => Self::Plain,
-            _ => Self::Open,
-        }
-    }
-}
-
-/// OpenMetrics as the text format 0.0.4: there is no unit and no end, and a counter is
-/// described by the name that its samples have.
-fn plain(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    let lines: Vec<&str> = text.lines().collect();
-    // The TYPE of a family comes after its HELP.
-    let is_counter = |name: &str| {
-        let described = format!("# TYPE {name} counter");
-        lines.iter().any(|line| **line == described)
-    };
-    for line in &lines {
-        let mut words = line.splitn(4, ' ');
-        match (words.next(), words.next(), words.next(), words.next()) {
-            (Some("#"), Some("EOF" | "UNIT"), ..) => continue,
-            (Some("#"), Some(what), Some(name), Some(rest)) if is_counter(name) => {
-                let _ = write!(plain, "# {what} {name}_total {rest}");
-            }
-            _ => plain.push_str(line),
-        }
-        plain.push('\n');
-    }
-    plain
 }
 
 /// All numbers as they are now.
@@ -321,6 +273,13 @@ fn counters() -> impl IntoIterator<Item = Family> {
                 named([("surrendered", c.surrendered), ("granted", c.granted)])
             },
         ),
+        counter(
+            "vssd_blocks_revoked",
+            "Blocks taken by force, of those surrendered",
+            None,
+            "way",
+            |v| named([("force", v.counters.revoked)]),
+        ),
     ]
 }
 
@@ -441,6 +400,14 @@ impl Snapshot {
 
     fn encode_pool(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let pool = &self.pool;
+        encoder
+            .encode_descriptor(
+                "vssd_pool_block",
+                "Size of a block",
+                Some(&Unit::Bytes),
+                MetricType::Gauge,
+            )?
+            .encode_gauge(&i64::from(pool.block_size))?;
         let mut blocks = encoder.encode_descriptor(
             "vssd_pool_blocks",
             "Blocks of the pool",

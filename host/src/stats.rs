@@ -62,6 +62,8 @@ pub struct Counters {
     pub resize_ends: BTreeMap<&'static str, u64>,
     /// Blocks given up or taken.
     pub surrendered: u64,
+    /// Of these, blocks that were taken by force, in resizes that ended.
+    pub revoked: u64,
     /// Blocks given back.
     pub granted: u64,
     /// Commands that were carried out.

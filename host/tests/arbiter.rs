@@ -2,15 +2,22 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
+use support::PATIENCE;
 use support::daemon::{Daemon, Log, Site};
 use support::guest::{Guest, refuse};
 use vssd::demand::{ALL_MISS, Demand, Point};
 use vssd::driver::Driver;
 use vssd::units::Geometry;
 use vssd_host::balancer::Standing;
-use vssd_host::control::protocol::{ArbiterStatus, Reply, Request, ShareStatus, Status};
+use vssd_host::control::protocol::{
+    ArbiterStatus, Reply, Request, ShareStatus, Status, TrackerName,
+};
+use workloads::HostPick;
 
 /// Blocks of each vSSD at full size, and of the pool.
 const BLOCKS: u32 = 1024;
@@ -34,7 +41,7 @@ fn boot(site: &Site, name: &str, demand: Demand) -> Guest {
 }
 
 /// Runs a guest until it is as wanted.
-fn run(mut guest: Guest, wanted: fn(&Driver) -> bool) -> JoinHandle<Guest> {
+fn run(mut guest: Guest, wanted: impl Fn(&Driver) -> bool + Send + 'static) -> JoinHandle<Guest> {
     thread::spawn(move || {
         guest.run_until(wanted);
         guest
@@ -70,6 +77,22 @@ fn arbiter(daemon: &Daemon) -> ArbiterStatus {
     }
 }
 
+/// Waits until the backend is as wanted.
+fn wait_for(daemon: &Daemon, wanted: impl Fn(&Status) -> bool) -> Status {
+    let mut client = daemon.client();
+    client.send(&Request::Watch {}).unwrap();
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let Ok(Reply::Status(status)) = client.receive() else {
+            panic!("no status");
+        };
+        if wanted(&status) {
+            return status;
+        }
+        assert!(Instant::now() < until, "it stays {status:?}");
+    }
+}
+
 fn held(status: &Status) -> Vec<u32> {
     status.vssds.iter().map(|vssd| vssd.held).collect()
 }
@@ -84,15 +107,19 @@ fn blocks_move_to_the_guest_that_gains() {
     let site = Site::new();
     let rest = [",reserve=256KiB", ",weight=2,quota=3MiB"];
     let (daemon, log) = start(&site, "policy=mrc,period=100ms", rest);
-    // vm1 gains nothing from its blocks but its reservation; vm2 does up to its quota.
-    let one = run(boot(&site, "vm1", demand(0)), |driver| {
-        driver.held().len() <= 324 && driver.is_quiet()
+    // vm1 gains nothing from its blocks but its reservation; vm2 does up to its quota. Both go on
+    // reporting until the end, as reports that stay away are forgotten.
+    let is_over = Arc::new(AtomicBool::new(false));
+    let guests = [("vm1", 0), ("vm2", 1000)].map(|(name, useful)| {
+        let is_over = is_over.clone();
+        let guest = boot(&site, name, demand(useful));
+        run(guest, move |_| is_over.load(Ordering::Relaxed))
     });
-    let two = run(boot(&site, "vm2", demand(1000)), |driver| {
-        driver.held().len() >= 700 && driver.is_quiet()
+    let status = wait_for(&daemon, |status| {
+        let agreed = status.vssds.iter().all(|vssd| vssd.agreed);
+        agreed && status.vssds[0].held <= 324 && status.vssds[1].held >= 700
     });
-    let (_one, _two) = (one.join().unwrap(), two.join().unwrap());
-    let now = held(&daemon.status());
+    let now = held(&status);
     assert!(now[0] >= 64 && now[1] <= 768, "{now:?}");
 
     let line = log.wait_for("vm1: 512 ->");
@@ -112,6 +139,8 @@ fn blocks_move_to_the_guest_that_gains() {
     assert!(two.wanted >= Some(700), "{two:?}");
     assert_eq!((one.hit_ratio, one.curve), (Some(0.25), true));
     assert!(two.decisions["grow"] >= 1 && two.decisions["revoke"] == 0);
+    is_over.store(true, Ordering::Relaxed);
+    let _guests = guests.map(|guest| guest.join().unwrap());
 
     let shown = text(&site.vssdctl(&["arbiter", "status"]));
     assert!(
@@ -232,6 +261,14 @@ fn policy_period_and_weights_change_at_runtime() {
             &["--period", "1ms"],
             "invalid period `1ms`: expected 100ms to 1day",
         ),
+        (
+            &["--pick", "given"],
+            "the arbiter cannot use the pick `given`, which needs a list of blocks: use guest",
+        ),
+        (
+            &["--pick", "best"],
+            "pick: invalid value `best`; expected guest, uniform",
+        ),
         (&[], "required"),
     ] {
         let output = site.vssdctl(&[&["arbiter", "set"], args].concat());
@@ -250,11 +287,12 @@ fn policy_period_and_weights_change_at_runtime() {
         vssds.iter().map(weights).collect::<Vec<_>>(),
         [(1, Some(256)), (3, Some(768))]
     );
-    let set = ["arbiter", "set", "--policy", "equal"];
+    let set = ["arbiter", "set", "--policy", "equal", "--pick", "clock"];
     assert!(site.vssdctl(&set).status.success());
+    daemon.wait_until(|vssd| vssd.tracker.kind == TrackerName(Some(HostPick::Clock)));
     let json = text(&site.vssdctl(&["arbiter", "status", "--json"]));
     assert!(
-        json.contains(r#""policy":"equal","period":"100ms","pick":"guest""#),
+        json.contains(r#""policy":"equal","period":"100ms","pick":"clock""#),
         "{json}"
     );
 }

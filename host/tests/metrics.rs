@@ -2,17 +2,21 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Instant;
 
+use serde_json::Value;
 use support::PATIENCE;
 use support::daemon::{Daemon, Site};
 use support::frontend::{Frontend, OK};
 use vssd_host::control::protocol::{Change, Resize};
 use vssd_host::size::Amount;
 use workloads::{HostPick, Pick};
+
+const DASHBOARD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/grafana/vssd.json");
 
 fn start() -> (Site, Daemon, String) {
     start_with(&[])
@@ -102,6 +106,8 @@ fn metrics_say_what_the_status_says() {
             r#"vssd_blocks_moved_total{vssd="vm1",way="surrendered"}"#,
             56.0,
         ),
+        (r#"vssd_blocks_revoked_total{vssd="vm1",way="force"}"#, 56.0),
+        ("vssd_pool_block_bytes", 4096.0),
         (r#"vssd_blocks{vssd="vm1",state="held"}"#, 200.0),
         (r#"vssd_blocks{vssd="vm1",state="written"}"#, 10.0),
         (r#"vssd_blocks{vssd="vm2",state="capacity"}"#, 512.0),
@@ -269,4 +275,164 @@ fn the_arbiter_has_metrics_when_it_is_on() {
     ] {
         assert_eq!(samples.get(name).copied(), value, "{name}");
     }
+}
+
+/// Words of PromQL in the dashboard, and labels that Prometheus or a histogram adds.
+const PROMQL: [&str; 14] = [
+    "sum",
+    "by",
+    "on",
+    "ignoring",
+    "group_left",
+    "rate",
+    "increase",
+    "histogram_quantile",
+    "__rate_interval",
+    "job",
+    "instance",
+    "le",
+    "label_values",
+    "vssd",
+];
+
+/// A metric in a PromQL expression, and the values that it is asked for by label.
+struct Asked {
+    metric: String,
+    labels: Vec<(String, String)>,
+}
+
+/// The metrics in an expression. What is neither a metric nor a known word is taken for one.
+fn asked(expression: &str, labels: &BTreeSet<String>) -> Vec<Asked> {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let mut found = Vec::<Asked>::new();
+    let mut rest = expression;
+    while let Some(c) = rest.chars().next() {
+        if c == '{' {
+            let (selector, behind) = rest[1..].split_once('}').unwrap();
+            rest = behind;
+            let conditions = selector.split(',').map(|condition| {
+                let (label, value) = condition.split_once('=').unwrap();
+                let value = value.trim_start_matches('~').trim_matches('"');
+                (label.to_owned(), value.to_owned())
+            });
+            found.last_mut().unwrap().labels = conditions.collect();
+        } else if c.is_ascii_alphabetic() || c == '_' {
+            let end = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
+            let (word, behind) = rest.split_at(end);
+            rest = behind;
+            if !PROMQL.contains(&word) && !labels.contains(word) {
+                found.push(Asked {
+                    metric: word.to_owned(),
+                    labels: Vec::new(),
+                });
+            }
+        } else {
+            rest = &rest[c.len_utf8()..];
+        }
+    }
+    found
+}
+
+/// All names that samples of the described metrics have, by kind.
+fn exported(body: &str) -> BTreeSet<String> {
+    let types = body.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let names = types.flat_map(|line| {
+        let (name, kind) = line.split_once(' ').unwrap();
+        let endings: &[&str] = match kind {
+            "counter" => &["_total"],
+            "histogram" => &["_bucket", "_sum", "_count"],
+            _ => &[""],
+        };
+        endings.iter().map(move |ending| format!("{name}{ending}"))
+    });
+    names.collect()
+}
+
+#[test]
+fn the_dashboard_asks_for_metrics_that_exist_and_shows_all_of_the_arbiter() {
+    let dashboard: Value = serde_json::from_str(&fs::read_to_string(DASHBOARD).unwrap()).unwrap();
+    for field in ["uid", "title", "refresh", "timezone"] {
+        assert!(dashboard[field].is_string(), "{field}");
+    }
+    assert!(dashboard["schemaVersion"].as_u64().unwrap() >= 30);
+    assert!(dashboard["time"]["from"].is_string() && dashboard["time"]["to"].is_string());
+    let variables = dashboard["templating"]["list"].as_array().unwrap();
+    let mut expressions = Vec::new();
+    for variable in variables {
+        assert!(
+            variable["name"].is_string() && variable["type"].is_string(),
+            "{variable}"
+        );
+        expressions.extend(variable["query"]["query"].as_str());
+    }
+    let mut ids = BTreeSet::new();
+    for panel in dashboard["panels"].as_array().unwrap() {
+        let title = panel["title"].as_str().unwrap();
+        assert!(ids.insert(panel["id"].as_u64().unwrap()), "{title}");
+        let place = ["x", "y", "w", "h"].map(|of| panel["gridPos"][of].as_u64().unwrap());
+        assert!(place[0] + place[2] <= 24, "{title}");
+        if panel["type"] == "row" {
+            continue;
+        }
+        assert!(panel["datasource"]["uid"].is_string(), "{title}");
+        assert!(
+            panel["fieldConfig"]["defaults"]["unit"].is_string(),
+            "{title}"
+        );
+        let targets = panel["targets"].as_array().unwrap();
+        assert!(!targets.is_empty(), "{title}");
+        let refs: BTreeSet<_> = targets
+            .iter()
+            .map(|of| of["refId"].as_str().unwrap())
+            .collect();
+        assert_eq!(refs.len(), targets.len(), "{title}");
+        expressions.extend(targets.iter().map(|of| of["expr"].as_str().unwrap()));
+    }
+
+    let (_site, _daemon, address) = start_with(&["--arbiter", "policy=shares,period=1day"]);
+    let (_, body) = get(&address, "/metrics");
+    let exported = exported(&body);
+    let labels = body
+        .split(['{', ','])
+        .filter_map(|part| part.split_once("=\""));
+    let labels: BTreeSet<String> = labels
+        .map(|(label, _)| label.to_owned())
+        .chain(["end", "reason"].map(str::to_owned))
+        .collect();
+    let mut used = BTreeSet::new();
+    for expression in expressions {
+        let asked = asked(expression, &labels);
+        assert!(!asked.is_empty(), "{expression}");
+        for Asked { metric, labels } in asked {
+            assert!(exported.contains(&metric), "`{metric}` in {expression}");
+            for (label, values) in labels {
+                let values = values.split('|').filter(|value| !value.starts_with('$'));
+                for value in values {
+                    let (begin, condition) =
+                        (format!("{metric}{{"), format!("{label}=\"{value}\""));
+                    let mut samples = body.lines().filter(|line| line.starts_with(&begin));
+                    let exists = samples.any(|line| line.contains(&condition));
+                    assert!(exists, "`{metric}` with {condition} in {expression}");
+                }
+            }
+            used.insert(metric);
+        }
+    }
+    let of_arbiter = |name: &&String| name.contains("arbiter") || *name == "vssd_hit_ratio";
+    let missing: Vec<_> = exported
+        .iter()
+        .filter(of_arbiter)
+        .filter(|name| !used.contains(*name))
+        .collect();
+    assert_eq!(missing, [""; 0], "the dashboard does not show these");
+}
+
+#[test]
+fn words_that_are_no_metric_are_found_in_expressions() {
+    let labels = BTreeSet::from(["op".to_owned()]);
+    let expression = r#"sum by (op) (rate(vssd_a_total{op=~"x|y"}[$__rate_interval])) / on (job) vssd_b + bad(1)"#;
+    let asked = asked(expression, &labels);
+    let metrics: Vec<_> = asked.iter().map(|of| of.metric.as_str()).collect();
+    assert_eq!(metrics, ["vssd_a_total", "vssd_b", "bad"]);
+    assert_eq!(asked[0].labels, [("op".to_owned(), "x|y".to_owned())]);
 }

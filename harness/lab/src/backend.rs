@@ -64,6 +64,8 @@ pub struct Sharing {
     /// Number of VMs; each starts with an equal part of the pool.
     pub vms: usize,
     pub pool: ByteSize,
+    /// How the backend divides the pool, as `--arbiter` takes it; `None` when it does not.
+    pub arbiter: Option<&'static str>,
 }
 
 impl BackendConfig {
@@ -74,7 +76,7 @@ impl BackendConfig {
     /// The `--vssd` argument of each vSSD.
     fn specs(&self) -> Vec<String> {
         let vms = self.sharing.map_or(1, |sharing| sharing.vms);
-        let held = self.sharing.map_or(self.size, |Sharing { vms, pool }| {
+        let held = self.sharing.map_or(self.size, |Sharing { vms, pool, .. }| {
             let part = pool.0 / vms.max(1) as u64;
             ByteSize((part - part % self.block_size.0).min(self.size.0))
         });
@@ -123,8 +125,9 @@ impl Backend {
         if let Some(media) = config.media {
             command.arg("--media").arg(media.to_string());
         }
-        if let Some(Sharing { pool, .. }) = config.sharing {
+        if let Some(Sharing { pool, arbiter, .. }) = config.sharing {
             command.arg("--size").arg(format!("{}B", pool.0));
+            command.args(arbiter.map(|spec| ["--arbiter", spec]).iter().flatten());
         }
         let (process, is_ready) = spawn_until_ready(command)?;
         ensure!(is_ready, "the backend did not start: {}", last_line(&log));

@@ -1,8 +1,9 @@
-//! Guests under QEMU on the backend: resizes, failures, a block cache, latencies.
+//! Guests under QEMU on the backend: resizes, failures, a block cache, latencies, the arbiter.
 //!
 //! Without QEMU these tests fail, and the message names ./setup. All waits time out, and the error
 //! quotes the guest's last console lines.
 
+mod arbiter;
 mod cache;
 mod failures;
 mod latency;

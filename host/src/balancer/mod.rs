@@ -30,7 +30,7 @@ use std::collections::BTreeMap;
 use self::demand::{Heard, Memory};
 pub use self::history::{Counts, Entry, History};
 pub use self::service::Service;
-pub use self::spec::{ArbiterSpec, LivePolicy, Period, Share};
+pub use self::spec::{ArbiterSpec, LivePick, LivePolicy, Period, Share};
 use crate::arbiter::{
     Action, Arbiter, BadDamping, Bounds, Damping, Decision, Patience, Round, Vm, VmId,
 };
@@ -170,13 +170,10 @@ impl Balancer {
         self.spec
     }
 
-    /// Sets the policy and the period, from the next period on.
-    pub fn set(&mut self, policy: Option<LivePolicy>, period: Option<Period>) {
-        if let Some(policy) = policy {
-            self.spec.policy = policy;
-            self.arbiter.set_policy(policy.name());
-        }
-        self.spec.period = period.unwrap_or(self.spec.period);
+    /// Sets the policy, the period and the pick, from the next period on.
+    pub fn set(&mut self, spec: ArbiterSpec) {
+        self.arbiter.set_policy(spec.policy.name());
+        self.spec = spec;
     }
 
     /// Periods that have ended.
@@ -187,6 +184,15 @@ impl Balancer {
     /// What is known of a vSSD.
     pub fn known(&self, id: VmId) -> Option<&Known> {
         self.known.get(&id)
+    }
+
+    /// The last `most` decisions for all vSSDs, the newest first.
+    pub fn recent(&self, most: usize) -> Vec<&Entry> {
+        let histories = self.known.values().map(|known| &known.history);
+        let mut entries: Vec<_> = histories.flat_map(History::entries).collect();
+        entries.sort_by_key(|entry| std::cmp::Reverse(entry.at_ns));
+        entries.truncate(most);
+        entries
     }
 
     /// Forgets what is under way, after a panic: an arbiter may start at any time.

@@ -13,14 +13,15 @@ use std::thread;
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
-use workloads::Pick;
+use workloads::{HostPick, Pick};
 
 use super::demand::Heard;
-use super::{ArbiterSpec, Balancer, LivePolicy, Order, Period, Room, Seen};
+use super::{ArbiterSpec, Balancer, LivePick, Order, Room, Seen};
 use crate::arbiter::{Action, BadDamping, Patience, VmId};
 use crate::backend::Backend;
 use crate::causes::Causes;
 use crate::log_limit::LogLimit;
+use crate::pick::Tracker;
 use crate::pool::Pool;
 use crate::resize_request::{ResizeRequest, StartError, Target};
 use crate::scheduling::let_others_first;
@@ -47,6 +48,8 @@ struct Turn {
     heard: BTreeMap<VmId, u64>,
     /// The vSSDs whose blocks move.
     moving: BTreeSet<VmId>,
+    /// What this thread has tracked of requests, and no operator.
+    tracked: BTreeMap<VmId, HostPick>,
 }
 
 impl Service {
@@ -95,11 +98,6 @@ impl Service {
         Ok(())
     }
 
-    /// Sets the policy and the period, from the next period on.
-    pub fn set(&self, policy: Option<LivePolicy>, period: Option<Period>) {
-        self.balancer().set(policy, period);
-    }
-
     fn run(self: &Arc<Self>, backend: &Arc<Backend>) {
         let (notifier, clock) = (&backend.context().notifier, &backend.context().clock);
         let mut turn = Turn::default();
@@ -129,7 +127,8 @@ impl Service {
 
     fn end_period(self: &Arc<Self>, backend: &Arc<Backend>, turn: &mut Turn) {
         let vssds = backend.vssds();
-        self.track(&vssds);
+        let pick = self.balancer().spec().pick;
+        self.track(pick, &vssds, &mut turn.tracked);
         let mut reports = self.hear(backend, &vssds, &mut turn.heard);
         let (room, seen) = self.look(backend.pool(), &vssds);
         let requests: BTreeMap<VmId, _> = vssds.iter().map(|v| (id(v), v.requests())).collect();
@@ -145,7 +144,7 @@ impl Service {
             .collect();
         let now = backend.context().clock.now_ns();
         let orders = self.balancer().decide(now, room, &seen);
-        self.carry_out(backend, &vssds, orders);
+        self.carry_out(backend, &vssds, orders, pick);
         turn.moving = self.moving(&vssds);
     }
 
@@ -159,24 +158,33 @@ impl Service {
             let (room, seen) = self.look(backend.pool(), &vssds);
             let now = backend.context().clock.now_ns();
             let orders = self.balancer().resume(now, room, &seen);
-            self.carry_out(backend, &vssds, orders);
+            // Only growths, for which nothing is picked.
+            self.carry_out(backend, &vssds, orders, LivePick::default());
             turn.moving.append(&mut self.moving(&vssds));
         }
     }
 
-    /// Tracks requests where the pick needs that and nothing else is tracked.
-    fn track(&self, vssds: &[Arc<Vssd>]) {
-        let pick = self.balancer().spec().pick.of_host();
-        let Some(pick) = pick.filter(|pick| pick.needs_tracker()) else {
-            return;
-        };
+    /// Tracks requests where the pick needs that, and no longer where the pick before it did. What
+    /// an operator tracks stays.
+    fn track(&self, pick: LivePick, vssds: &[Arc<Vssd>], tracked: &mut BTreeMap<VmId, HostPick>) {
+        let served: BTreeSet<VmId> = vssds.iter().map(|vssd| id(vssd)).collect();
+        tracked.retain(|id, _| served.contains(id));
         for vssd in vssds {
-            let is_tracked = vssd.stats().tracker.is_some();
-            if !is_tracked
-                && let Err(error) = vssd.track(Some(pick))
-                && let Some(times) = self.untracked.due()
-            {
-                tracing::error!(vssd = %vssd.name, times, "no `{pick}` for the arbiter: {error}");
+            let now = vssd.stats().tracker.as_ref().map(Tracker::serves);
+            let is_ours = now.is_none() || now == tracked.get(&id(vssd)).copied();
+            if now == pick.tracked() || !is_ours {
+                continue;
+            }
+            match (vssd.track(pick.tracked()), pick.tracked()) {
+                (Ok(()), Some(pick)) => drop(tracked.insert(id(vssd), pick)),
+                (Ok(()), None) => drop(tracked.remove(&id(vssd))),
+                (Err(error), _) => {
+                    if let Some(times) = self.untracked.due() {
+                        tracing::error!(
+                            vssd = %vssd.name, times, "no `{pick}` for the arbiter: {error}"
+                        );
+                    }
+                }
             }
         }
     }
@@ -287,8 +295,12 @@ impl Service {
         backend: &Arc<Backend>,
         vssds: &[Arc<Vssd>],
         orders: Vec<Order>,
+        pick: LivePick,
     ) {
-        let spec = self.balancer().spec();
+        let spec = ArbiterSpec {
+            pick,
+            ..self.balancer().spec()
+        };
         for Order { decision, line } in orders {
             tracing::info!("{line}");
             let id = decision.id;
@@ -356,7 +368,7 @@ fn act(vssd: &Vssd, action: Action, to: u32, spec: ArbiterSpec) -> Result<(), St
             vssd.cancel();
             return Ok(());
         }
-        Action::Shrink { deadline_periods } => request(spec.pick, period * deadline_periods),
+        Action::Shrink { deadline_periods } => request(spec.pick.pick(), period * deadline_periods),
         // The arbiter cancels it before that, and sets the guest aside.
         Action::Grow => {
             let periods = 2 * Patience::default().deadline_periods;

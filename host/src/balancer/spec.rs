@@ -75,6 +75,72 @@ impl From<LivePolicy> for String {
     }
 }
 
+/// Who picks the blocks of the arbiter's shrinks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct LivePick(Pick);
+
+impl LivePick {
+    /// All of them.
+    fn all() -> impl Iterator<Item = Pick> {
+        Pick::all().filter(|pick| Self::new(*pick).is_ok())
+    }
+
+    /// This pick.
+    ///
+    /// # Errors
+    /// When it needs a list of blocks.
+    pub fn new(pick: Pick) -> Result<Self, &'static str> {
+        match pick {
+            Pick::Host(HostPick::Given) => Err(
+                "the arbiter cannot use the pick `given`, which needs a list of blocks: use guest",
+            ),
+            _ => Ok(Self(pick)),
+        }
+    }
+
+    /// The pick.
+    pub fn pick(self) -> Pick {
+        self.0
+    }
+
+    /// The pick of the hypervisor that needs requests to be tracked, if it is one.
+    pub fn tracked(self) -> Option<HostPick> {
+        self.0.of_host().filter(|pick| pick.needs_tracker())
+    }
+}
+
+impl fmt::Display for LivePick {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for LivePick {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let Ok(pick) = text.parse() else {
+            return Err(format!("pick: {}", invalid(text, Self::all())));
+        };
+        Self::new(pick).map_err(str::to_owned)
+    }
+}
+
+impl TryFrom<String> for LivePick {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<LivePick> for String {
+    fn from(pick: LivePick) -> Self {
+        pick.to_string()
+    }
+}
+
 /// How often the arbiter decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
@@ -139,7 +205,7 @@ pub struct ArbiterSpec {
     /// How often.
     pub period: Period,
     /// Who picks the blocks of a shrink.
-    pub pick: Pick,
+    pub pick: LivePick,
 }
 
 /// The parts of a description, not checked yet.
@@ -151,7 +217,7 @@ struct Parts {
     #[serde(deserialize_with = "from_some_text")]
     period: Option<Period>,
     #[serde(deserialize_with = "from_some_text")]
-    pick: Option<Pick>,
+    pick: Option<LivePick>,
 }
 
 impl Parts {
@@ -163,16 +229,10 @@ impl Parts {
                 names.join(", ")
             )
         })?;
-        let pick = self.pick.unwrap_or(Pick::Guest);
-        if pick == Pick::Host(HostPick::Given) {
-            bail!(
-                "the arbiter cannot use the pick `given`, which needs a list of blocks: use guest"
-            );
-        }
         Ok(ArbiterSpec {
             policy,
             period: self.period.unwrap_or_default(),
-            pick,
+            pick: self.pick.unwrap_or_default(),
         })
     }
 }
@@ -278,10 +338,11 @@ mod tests {
         assert_eq!(toml::from_str::<ArbiterSpec>(toml).unwrap(), line);
         assert_eq!(line.policy.name(), PolicyName::Mrc);
         assert_eq!(line.period.length(), Duration::from_millis(500));
-        assert_eq!(line.pick, Pick::Host(HostPick::Lru));
+        assert_eq!(line.pick.pick(), Pick::Host(HostPick::Lru));
+        assert_eq!(line.pick.tracked(), Some(HostPick::Lru));
         let short: ArbiterSpec = "policy=shares".parse().unwrap();
         assert_eq!(
-            (short.period.to_string().as_str(), short.pick),
+            (short.period.to_string().as_str(), short.pick.pick()),
             ("10s", Pick::Guest)
         );
     }
@@ -312,7 +373,10 @@ mod tests {
             ("policy=mrc,period=2days", "invalid period `2days`"),
             ("policy=mrc,period=10", "invalid period `10`"),
             ("policy=mrc,pick=given", "cannot use the pick `given`"),
-            ("policy=mrc,pick=best", "invalid value `best`; expected"),
+            (
+                "policy=mrc,pick=best",
+                "pick: invalid value `best`; expected guest, uniform",
+            ),
             (
                 "policy=mrc,color=red",
                 "unknown key `color`; expected one of policy",

@@ -198,7 +198,11 @@ fn weights_and_policies_count_from_the_next_period_on() {
     site.period();
     assert_eq!(site.held(), [200, 800]);
     let (policy, period) = ("mrc".parse().unwrap(), "2s".parse().unwrap());
-    site.balancer.set(Some(policy), Some(period));
+    site.balancer.set(ArbiterSpec {
+        policy,
+        period,
+        ..site.balancer.spec()
+    });
     site.period();
     assert_eq!(site.held(), [1000, 0]);
     assert_eq!(site.balancer.spec().period, period);
@@ -284,6 +288,12 @@ fn one_that_is_gone_is_forgotten_and_decisions_are_bounded() {
         site.lines_of(0)[0],
         *site.lines.iter().rfind(|l| l.starts_with("a:")).unwrap()
     );
+    let recent = site.balancer.recent(2);
+    let lines: Vec<_> = recent.iter().map(|entry| entry.line.as_str()).collect();
+    // Of one time, that of the vSSD with the lower number comes first.
+    assert_eq!(lines, [site.lines_of(0)[0], site.lines_of(1)[0]]);
+    assert_eq!(recent[0].at_ns, site.now);
+    assert_eq!(site.balancer.recent(100).len(), 40);
     site.vssds.remove(0);
     site.period();
     assert!(site.balancer.known(VmId(1)).is_none());

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use super::protocol::{ArbiterChange, ArbiterStatus, DecisionStatus, ShareStatus};
 use crate::backend::Backend;
 use crate::balancer::service::id;
-use crate::balancer::{Entry, Service};
+use crate::balancer::{ArbiterSpec, Entry, Service};
+
+/// Decisions for all vSSDs that a status has.
+const RECENT: usize = 20;
 
 /// The answer of a backend that has none.
 const OFF: &str = "the arbiter is off: start vssd-host with --arbiter policy=NAME, or with an \
@@ -44,13 +47,16 @@ pub fn status(backend: &Backend) -> Result<ArbiterStatus, String> {
             name: seen.name,
         }
     });
+    let vssds = vssds.collect();
+    let recent = balancer.recent(RECENT).into_iter();
     Ok(ArbiterStatus {
         policy: spec.policy,
         period: spec.period,
         pick: spec.pick,
         periods: balancer.periods(),
         block_size: backend.pool().block_size(),
-        vssds: vssds.collect(),
+        vssds,
+        recent: recent.map(|entry| decision(entry, now)).collect(),
     })
 }
 
@@ -85,7 +91,14 @@ pub fn set(backend: &Backend, change: &ArbiterChange) -> Result<(), String> {
     for (vssd, share) in shares {
         vssd.set_share(share);
     }
-    service.set(change.policy, change.period);
+    let mut balancer = service.balancer();
+    let spec = balancer.spec();
+    balancer.set(ArbiterSpec {
+        policy: change.policy.unwrap_or(spec.policy),
+        period: change.period.unwrap_or(spec.period),
+        pick: change.pick.unwrap_or(spec.pick),
+    });
+    drop(balancer);
     backend.context().notifier.notify();
     Ok(())
 }

@@ -5,7 +5,9 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::protocol::{LatencyStatus, MAX_LINE, Reply, Request, Resize, Resized, Status};
+use super::protocol::{
+    ArbiterStatus, LatencyStatus, MAX_LINE, Reply, Request, Resize, Resized, Status,
+};
 use crate::block_list::BlockList;
 
 /// Bytes of a list of blocks in a request at most: the rest of the line is short.
@@ -132,6 +134,16 @@ impl Client {
         match self.call(&Request::Status {})? {
             Reply::Status(status) => Ok(status),
             other => Err(unexpected(&other)),
+        }
+    }
+
+    /// How the arbiter divides the pool; `None` when it is off.
+    pub fn arbiter(&mut self) -> Result<Option<ArbiterStatus>, ClientError> {
+        match self.call(&Request::ArbiterStatus {}) {
+            Ok(Reply::Arbiter(status)) => Ok(Some(status)),
+            Ok(other) => Err(unexpected(&other)),
+            Err(ClientError::Refused(_)) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 

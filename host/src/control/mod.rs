@@ -2,6 +2,7 @@
 //!
 //! - [`protocol`]: the requests and replies
 //! - [`server`]: the backend's side
+//! - [`report`]: the state of the backend as clients see it
 //! - [`arbiter`]: the arbiter as clients see and change it
 //! - [`selection`]: the blocks that a client names
 //! - [`client`]: the clients' side
@@ -9,6 +10,7 @@
 pub mod arbiter;
 pub mod client;
 pub mod protocol;
+pub mod report;
 pub mod selection;
 pub mod server;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args as ClapArgs, Subcommand};
 
-use crate::balancer::{LivePolicy, Period, Standing};
+use crate::balancer::{LivePick, LivePolicy, Period, Standing};
 use crate::control::protocol::{ArbiterChange, ArbiterStatus, DecisionStatus, Request};
 use crate::size::ByteSize;
 
@@ -20,7 +20,8 @@ pub(super) enum ArbiterCommand {
         /// Name of the vSSD.
         vssd: String,
     },
-    /// Change the policy, the period or weights from the next period on, until the backend stops.
+    /// Change the policy, the period, the pick or weights from the next period on, until the backend
+    /// stops.
     Set(Settings),
 }
 
@@ -34,6 +35,10 @@ pub(super) struct Settings {
     /// How often it decides, e.g. 10s or 500ms.
     #[arg(long, value_name = "TIME")]
     period: Option<Period>,
+    /// Who picks the blocks of a shrink: guest, or a pick of the hypervisor such as lru, which takes
+    /// them by force: what a write-back cache has not written back is lost.
+    #[arg(long)]
+    pick: Option<LivePick>,
     /// Weight of a vSSD, 1 to 10000; may be repeated.
     #[arg(long = "weight", value_name = "NAME=N", value_parser = parse_weight)]
     weights: Vec<(String, u32)>,
@@ -53,6 +58,7 @@ impl ArbiterCommand {
             Self::Set(settings) => Request::ArbiterSet(ArbiterChange {
                 policy: settings.policy,
                 period: settings.period,
+                pick: settings.pick,
                 weights: settings.weights.iter().cloned().collect::<BTreeMap<_, _>>(),
             }),
         }
@@ -109,7 +115,8 @@ pub(super) fn describe_decisions(vssd: &str, decisions: &[DecisionStatus]) -> St
     text
 }
 
-fn line(decision: &DecisionStatus) -> String {
+/// A decision as a line.
+pub(super) fn line(decision: &DecisionStatus) -> String {
     // Whole seconds, or milliseconds in the first one.
     let ago = match decision.ago_ms {
         ms @ ..1000 => Duration::from_millis(ms),

@@ -8,9 +8,7 @@ use std::fmt::Write as _;
 use vssd::error::Reject;
 
 use super::arbiter::{describe_decisions, describe_status as describe_arbiter};
-use crate::control::protocol::{
-    Added, Connection, DemandStatus, LatencyStatus, Rate, Reply, Resized, Status,
-};
+use crate::control::protocol::{Added, DemandStatus, LatencyStatus, Rate, Reply, Resized, Status};
 use crate::latency;
 use crate::size::ByteSize;
 
@@ -161,12 +159,7 @@ fn describe_status(status: &Status) -> String {
     );
     for vssd in &status.vssds {
         let bytes = |blocks: u32| ByteSize(u64::from(blocks) * u64::from(vssd.block_size));
-        let guest = match (vssd.connection, vssd.driver) {
-            (Connection::None, _) => "none",
-            (Connection::Connecting, _) => "connecting",
-            (Connection::Connected, false) => "plain",
-            (Connection::Connected, true) => "vssd",
-        };
+        let guest = vssd.guest();
         // Over the last second.
         let rates = vssd.rates.first();
         let [reads, writes] =

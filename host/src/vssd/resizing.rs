@@ -359,6 +359,7 @@ impl Vssd {
         {
             let counters = &mut self.stats().counters;
             counters.resizes += 1;
+            counters.revoked += u64::from(outcome.revoked);
             *counters.resize_ends.entry(label).or_default() += 1;
         }
         state.finished.truncate(OUTCOMES_KEPT - 1);

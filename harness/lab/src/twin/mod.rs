@@ -37,7 +37,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use terminal::interrupt;
 use vssd_host::control::protocol::{DemandStatus, EncodingName, Resized, VssdStatus};
-use vssd_host::control::server;
+use vssd_host::control::report as reported;
 use vssd_host::vssd::{ResizeRequest, Target, Vssd};
 use workloads::{Command, HostPick, Report, report};
 
@@ -266,11 +266,11 @@ impl Testbed for Twin {
         let finished = state
             .finished(id)
             .with_context(|| format!("resize {id} has not finished"))?;
-        Ok(server::resized(finished))
+        Ok(reported::resized(finished))
     }
 
     fn status(&mut self) -> Result<VssdStatus> {
-        Ok(server::status(&self.vssd, Instant::now()))
+        Ok(reported::status(&self.vssd, Instant::now()))
     }
 
     fn set_encoding(&mut self, encoding: EncodingName) -> Result<()> {

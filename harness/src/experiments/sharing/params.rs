@@ -52,6 +52,7 @@ impl Params {
         Sharing {
             vms: self.vms,
             pool: self.pool(),
+            arbiter: None,
         }
     }
 

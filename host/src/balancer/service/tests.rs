@@ -63,8 +63,8 @@ fn a_busy_vssd_is_not_waited_for() {
     let busy = vssds[0].lock();
     let mut turn = Turn::default();
     service.end_period(&backend, &mut turn);
-    service.carry_out(&backend, &vssds, grow(&vssds[0], 200));
-    service.carry_out(&backend, &vssds, grow(&vssds[1], 256));
+    service.carry_out(&backend, &vssds, grow(&vssds[0], 200), LivePick::default());
+    service.carry_out(&backend, &vssds, grow(&vssds[1], 256), LivePick::default());
     let notifier = backend.context().notifier.clone();
     let until = Instant::now() + PATIENCE;
     let wait = |ready: &dyn Fn() -> bool| loop {
@@ -82,13 +82,45 @@ fn a_busy_vssd_is_not_waited_for() {
     let (room, seen) = service.look(backend.pool(), &vssds);
     assert_eq!((seen[0].held, seen[0].resizing), (128, Some(200)));
     assert_eq!((room.blocks, room.free), (512, 512 - 128 - 256));
-    service.carry_out(&backend, &vssds, grow(&vssds[0], 150));
+    service.carry_out(&backend, &vssds, grow(&vssds[0], 150), LivePick::default());
     service.end_period(&backend, &mut turn);
     assert_eq!(turn.moving, BTreeSet::from([id(&vssds[0])]));
     assert_eq!(status(&backend).unwrap().periods, 2);
     drop(busy);
     wait(&|| service.pending.lock().is_empty());
     assert_eq!(vssds[0].glance().held, 200);
+}
+
+#[test]
+fn another_pick_replaces_what_the_arbiter_tracks_and_not_what_an_operator_does() {
+    let (_folder, backend, service) = start();
+    let vssds = backend.vssds();
+    let tracked = |index: usize| {
+        let vssd: &Vssd = &vssds[index];
+        vssd.stats().tracker.as_ref().map(Tracker::serves)
+    };
+    vssds[1].track(Some(HostPick::Fifo)).unwrap();
+    let mut turn = Turn::default();
+    for (pick, wanted) in [
+        ("lru", Some(HostPick::Lru)),
+        ("clock", Some(HostPick::Clock)),
+        ("guest", None),
+        ("uniform", None),
+        ("arc", Some(HostPick::Arc)),
+    ] {
+        let pick = pick.parse().unwrap();
+        let spec = service.balancer().spec();
+        service.balancer().set(ArbiterSpec { pick, ..spec });
+        service.end_period(&backend, &mut turn);
+        assert_eq!((tracked(0), tracked(1)), (wanted, Some(HostPick::Fifo)));
+    }
+    // What an operator replaces is the operator's.
+    vssds[0].track(Some(HostPick::Lfu)).unwrap();
+    let spec = service.balancer().spec();
+    let pick = LivePick::default();
+    service.balancer().set(ArbiterSpec { pick, ..spec });
+    service.end_period(&backend, &mut turn);
+    assert_eq!(tracked(0), Some(HostPick::Lfu));
 }
 
 #[test]
@@ -102,7 +134,7 @@ fn an_order_that_is_refused_is_explained() {
         let mut balancer = service.balancer();
         balancer.order(0, vec![beyond[0].decision.clone()]);
     }
-    service.carry_out(&backend, &vssds, beyond);
+    service.carry_out(&backend, &vssds, beyond, LivePick::default());
     let notifier = &backend.context().notifier;
     loop {
         let generation = notifier.generation();

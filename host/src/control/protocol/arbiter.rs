@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use workloads::Pick;
 
-use crate::balancer::{LivePolicy, Period, Standing};
+use crate::balancer::{LivePick, LivePolicy, Period, Standing};
 
 /// What changes of the arbiter from its next period on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +16,9 @@ pub struct ArbiterChange {
     /// Its period, for example `10s`.
     #[serde(default)]
     pub period: Option<Period>,
+    /// Who picks the blocks of a shrink.
+    #[serde(default)]
+    pub pick: Option<LivePick>,
     /// Weights of vSSDs, by name.
     #[serde(default)]
     pub weights: BTreeMap<String, u32>,
@@ -30,13 +32,16 @@ pub struct ArbiterStatus {
     /// How often.
     pub period: Period,
     /// Who picks the blocks of a shrink.
-    pub pick: Pick,
+    pub pick: LivePick,
     /// Periods that have ended.
     pub periods: u64,
     /// Bytes in a block.
     pub block_size: u32,
     /// Each vSSD.
     pub vssds: Vec<ShareStatus>,
+    /// The last decisions for all of these, at most 20, the newest first.
+    #[serde(default)]
+    pub recent: Vec<DecisionStatus>,
 }
 
 /// What a vSSD has of the pool, and is to have.

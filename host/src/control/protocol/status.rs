@@ -133,6 +133,9 @@ pub struct Rate {
 pub struct Status {
     /// Version of the backend.
     pub version: String,
+    /// Its process.
+    #[serde(default)]
+    pub pid: u32,
     /// Milliseconds since it started.
     pub uptime_ms: u64,
     /// Panics of its threads.
@@ -239,6 +242,18 @@ pub struct VssdStatus {
     pub rates: Vec<Rate>,
     /// How long its requests took since the last reset: each operation once.
     pub latency: Vec<OperationLatency>,
+}
+
+impl VssdStatus {
+    /// The guest, in a word: `none`, `connecting`, `plain` or `vssd`.
+    pub fn guest(&self) -> &'static str {
+        match (self.connection, self.driver) {
+            (Connection::None, _) => "none",
+            (Connection::Connecting, _) => "connecting",
+            (Connection::Connected, false) => "plain",
+            (Connection::Connected, true) => "vssd",
+        }
+    }
 }
 
 /// The client of a vSSD.
@@ -365,6 +380,9 @@ pub struct CountersStatus {
     pub resize_ends: BTreeMap<String, u64>,
     /// Blocks given up or taken.
     pub surrendered: u64,
+    /// Of these, blocks that were taken by force, in resizes that ended.
+    #[serde(default)]
+    pub revoked: u64,
     /// Blocks given back.
     pub granted: u64,
     /// Refused requests and commands, by reason; only reasons that occurred.
