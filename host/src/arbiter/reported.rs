@@ -51,11 +51,10 @@ impl Reports {
             (Some(old), Some(new)) => old.difference(new),
             _ => 0.0,
         };
-        self.count = if difference > self.changed {
-            1
-        } else {
-            self.count.saturating_add(1)
-        };
+        if difference > self.changed {
+            *self = Self::new(self.memory, self.changed);
+        }
+        self.count = self.count.saturating_add(1);
         // A mean at first, so that the first curves, of cold caches, do not count for long.
         let weight = self.memory.min(1.0 - 1.0 / f64::from(self.count));
         let blend = |old: Option<Curve>, new: Option<Curve>| {
@@ -171,13 +170,13 @@ mod tests {
         let mut reports = Reports::new(0.75, 1.0);
         let mut at_ten = |misses: f64| {
             reports.add(Some(curve(100.0, &[(10, misses)])), None);
-            reports.curve().unwrap().misses(10)
+            reports.curve().unwrap().misses(10).round()
         };
         assert_eq!([80.0, 40.0, 30.0].map(&mut at_ten), [80.0, 60.0, 50.0]);
         assert_eq!([50.0, 50.0].map(&mut at_ten), [50.0, 50.0]);
         assert_eq!(at_ten(90.0), 60.0, "a quarter of the last");
         reports.add(None, None);
-        assert_eq!(reports.curve().unwrap().misses(10), 60.0);
+        assert_eq!(reports.curve().unwrap().misses(10).round(), 60.0);
         assert_eq!(reports.reads(), None);
     }
 
