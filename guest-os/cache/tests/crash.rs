@@ -242,7 +242,11 @@ fn crash_in_every_way(write: WritePolicy) {
     for seed in 0..seeds() {
         for (way, habits) in (0..).zip(ways) {
             crash_everywhere(write, SMALL, &habits, seed * 4 + way);
-            crash_everywhere(write, SMALL, &habits.discarding(), 2000 + seed * 4 + way);
+            let seed = seed * 4 + way;
+            crash_everywhere(write, SMALL, &habits.discarding(), 2000 + seed);
+            crash_everywhere(write, SMALL, &habits.advised(), 4000 + seed);
+            let both = habits.discarding().advised();
+            crash_everywhere(write, SMALL, &both, 6000 + seed);
         }
     }
 }
@@ -282,6 +286,7 @@ fn large_ones_keep_what_they_promise() {
     for seed in 0..seeds() {
         for &write in WritePolicy::ALL {
             crash_everywhere(write, LARGE, &Habits::ASKED, 1000 + seed);
+            crash_everywhere(write, LARGE, &Habits::ASKED.advised(), 3000 + seed);
         }
     }
 }
