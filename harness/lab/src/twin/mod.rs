@@ -36,6 +36,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use terminal::interrupt;
+use vssd::advice::Advice;
 use vssd_host::control::protocol::{DemandStatus, EncodingName, Resized, VssdStatus};
 use vssd_host::control::server;
 use vssd_host::vssd::{ResizeRequest, Target, Vssd};
@@ -145,6 +146,11 @@ impl Twin {
             self.origin.clone(),
             trace,
         )
+    }
+
+    /// Advises the guest's cache from its next command on.
+    pub fn advise(&self, advice: Advice) {
+        self.vssd.advise(advice);
     }
 
     /// Runs the guest until the condition `until`.

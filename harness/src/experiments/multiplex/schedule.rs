@@ -25,6 +25,8 @@ pub(crate) enum Schedule {
     Bully,
     /// VMs arrive and depart.
     Arrivals,
+    /// Half of the VMs mostly write.
+    Writers,
     /// Each VM replays a recorded trace.
     Traces,
 }

@@ -8,7 +8,7 @@ use guest_cache::mrc::DemandSampler;
 use lab::testbed::{Disks, ResizeOptions, Testbed};
 use lab::twin::{Twin, TwinPool};
 use terminal::interrupt;
-use vssd_host::arbiter::{Bounds, Curve, Demand, earlier_weight};
+use vssd_host::arbiter::{Advice, Bounds, Curve, Demand, earlier_weight};
 use vssd_host::arbiter::{Vm as Known, VmId};
 use vssd_host::control::protocol::{CurvePoint, DemandStatus, Resized};
 use vssd_host::size::ByteSize;
@@ -324,6 +324,11 @@ impl<'a> Vm<'a> {
             seed,
         };
         self.twin.resize_to(to, options)
+    }
+
+    /// Advises its cache from the next period on.
+    pub(super) fn advise(&self, advice: Advice) {
+        self.twin.advise(advice);
     }
 
     /// Switches it off.
