@@ -245,8 +245,6 @@ fn crash_in_every_way(write: WritePolicy) {
             let seed = seed * 4 + way;
             crash_everywhere(write, SMALL, &habits.discarding(), 2000 + seed);
             crash_everywhere(write, SMALL, &habits.advised(), 4000 + seed);
-            let both = habits.discarding().advised();
-            crash_everywhere(write, SMALL, &both, 6000 + seed);
         }
     }
 }
