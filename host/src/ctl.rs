@@ -25,7 +25,9 @@ use self::top::TopOptions;
 use crate::block_list::{BlockList, ListError};
 use crate::completions::print_completions;
 use crate::control::Client;
-use crate::control::protocol::{Change, EncodingName, Reply, Request, Resize, TrackerName};
+use crate::control::protocol::{
+    AdviceStatus, Change, EncodingName, Reply, Request, Resize, TrackerName,
+};
 use crate::output::{exit_code, print};
 use crate::pool_ctl::{self, PoolCommand};
 use crate::size::{Amount, ByteSize};
@@ -166,6 +168,17 @@ enum Ask {
         /// Reset the counts afterwards.
         #[arg(long)]
         reset: bool,
+    },
+    /// Advise a guest's cache what to keep off its vSSD; without options, nothing.
+    Advise {
+        /// Name of the vSSD.
+        vssd: String,
+        /// Written blocks: they go to the origin disk alone.
+        #[arg(long)]
+        bypass_writes: bool,
+        /// Blocks that have not missed before, not long ago.
+        #[arg(long)]
+        admit_reused: bool,
     },
     /// Ask a guest for its demand: accesses since the last report, and miss ratios by size.
     Demand {
@@ -409,6 +422,17 @@ fn request_of(ask: &Ask) -> Result<(Request, Option<BlockList>)> {
         Ask::Latency { vssd, reset } => Request::Latency {
             vssd: vssd.clone(),
             reset: *reset,
+        },
+        Ask::Advise {
+            vssd,
+            bypass_writes,
+            admit_reused,
+        } => Request::Advise {
+            vssd: vssd.clone(),
+            advice: AdviceStatus {
+                bypass_writes: *bypass_writes,
+                admit_reused: *admit_reused,
+            },
         },
         Ask::Demand { vssd } => Request::Demand { vssd: vssd.clone() },
         Ask::Arbiter { command } => command.request(),

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use vssd::advice::Advice;
 use vssd::device::{Outcome, Resize};
 use vssd::wire::Encoding;
 
@@ -31,6 +32,8 @@ pub struct View {
     pub driver: bool,
     /// How block sets travel.
     pub encoding: Encoding,
+    /// What a cache on it is advised.
+    pub advice: Advice,
     /// The resize under way.
     pub resize: Option<Resize>,
     /// The resize that ended last.

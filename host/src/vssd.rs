@@ -375,6 +375,7 @@ impl State {
             agreed: device.is_agreed(),
             driver: device.has_session(),
             encoding: device.encoding(),
+            advice: device.advice(),
             resize: device.resize_under_way().cloned(),
             last: self.finished.front().copied(),
         }

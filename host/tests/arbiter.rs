@@ -155,6 +155,32 @@ fn blocks_move_to_the_guest_that_gains() {
 }
 
 #[test]
+fn a_guest_that_mostly_writes_is_advised_to_bypass_the_vssd() {
+    let site = Site::new();
+    let (daemon, log) = start(&site, "policy=endurance,period=100ms", ["", ""]);
+    let writes = Demand {
+        writes: 90_000,
+        ..demand(100)
+    };
+    let one = run(boot(&site, "vm1", writes), |driver| {
+        driver.advice().bypass_writes && !driver.advice().admit_reused && driver.is_quiet()
+    });
+    let one = one.join().unwrap();
+    log.wait_for("vm1: advice: bypass writes");
+    let line = "vm1: its cache is advised to bypass writes";
+    for shown in [&["status"][..], &["arbiter", "status"]] {
+        let shown = text(&site.vssdctl(shown));
+        assert!(shown.contains(line), "{shown}");
+        assert!(!shown.contains("vm2: its cache"), "{shown}");
+    }
+    let explained = text(&site.vssdctl(&["arbiter", "explain", "vm1"]));
+    let line = "ago: vm1: advice: bypass writes (endurance: 90 % of accesses write)";
+    assert!(explained.contains(line), "{explained}");
+    assert!(daemon.status().vssds[0].advice.bypass_writes);
+    drop(one);
+}
+
+#[test]
 fn a_guest_that_never_answers_is_passed_over_and_revoked() {
     let site = Site::new();
     let (daemon, log) = start(&site, "policy=mrc,period=100ms", ["", ""]);

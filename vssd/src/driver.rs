@@ -21,6 +21,7 @@ mod incoming;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use crate::advice::Advice;
 use crate::block_set::BlockSet;
 use crate::demand::{Demand, MAX_REPORT};
 use crate::encoding::{SetView, encode};
@@ -246,6 +247,11 @@ impl Driver {
             State::Ready if self.held.len() < self.goal.target => Some(Way::Grow),
             State::Ready => None,
         }
+    }
+
+    /// What the device advises a cache on the vSSD, as far as the driver knows.
+    pub fn advice(&self) -> Advice {
+        self.goal.advice()
     }
 
     /// Blocks that the device wants back and the application has not picked yet. Those that

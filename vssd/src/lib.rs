@@ -1,6 +1,7 @@
 //! The contract of the vSSD, for both of its sides: free of I/O, clocks,
 //! threads and randomness.
 //!
+//! - [`advice`], [`demand`]: what a cache should keep off the vSSD, and what its application does
 //! - [`units`], [`wire`], [`encoding`]: shapes and layouts (SPEC.md)
 //! - [`device`], [`driver`]: the two halves of the resize protocol
 //! - [`block_set`], [`recency`]: which blocks, and when they were last accessed
@@ -10,6 +11,7 @@
 
 extern crate alloc;
 
+pub mod advice;
 pub mod block_set;
 pub mod demand;
 pub mod device;

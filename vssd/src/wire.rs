@@ -8,6 +8,7 @@ pub(crate) mod layout;
 
 use zerocopy::{FromBytes, FromZeros, IntoBytes, transmute};
 
+use crate::advice::Advice;
 use crate::error::Reject;
 use crate::units::Geometry;
 
@@ -54,6 +55,12 @@ pub const GOAL_CONFIRM: u32 = 1;
 
 /// Set in a goal when the device waits for a REPORT.
 pub const GOAL_REPORT: u32 = 2;
+
+/// Set in a goal as [`Advice::bypass_writes`].
+pub const GOAL_BYPASS_WRITES: u32 = 4;
+
+/// Set in a goal as [`Advice::admit_reused`].
+pub const GOAL_ADMIT_REUSED: u32 = 8;
 
 /// Bytes of the mark in config space.
 pub const MARK_LEN: usize = 8;
@@ -190,7 +197,7 @@ pub struct Goal {
     pub revoked: u32,
     /// Milliseconds until the device may revoke; 0 when it will not.
     pub deadline_ms: u32,
-    /// [`GOAL_CONFIRM`] and [`GOAL_REPORT`], or 0.
+    /// [`GOAL_CONFIRM`], [`GOAL_REPORT`], [`GOAL_BYPASS_WRITES`] and [`GOAL_ADMIT_REUSED`], or 0.
     pub flags: u32,
 }
 
@@ -206,6 +213,11 @@ impl Goal {
     /// True when the device waits for a REPORT.
     pub fn wants_report(&self) -> bool {
         self.flags & GOAL_REPORT != 0
+    }
+
+    /// What the device advises a cache on the vSSD.
+    pub fn advice(&self) -> Advice {
+        Advice::of_flags(self.flags)
     }
 }
 

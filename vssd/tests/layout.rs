@@ -1,6 +1,7 @@
 //! The bytes of SPEC.md, section 4, written down by hand, and the device's
 //! requirements that show in a single exchange.
 
+use vssd::advice::Advice;
 use vssd::block_set::BlockSet;
 use vssd::demand::{Demand, MAX_REPORT, Point};
 use vssd::device::{Device, Ownership, PickedBy, ResizeRequest};
@@ -522,6 +523,41 @@ fn dev_17_a_report_is_taken_once_for_each_request_and_changes_nothing() {
         (Status::Ok, false)
     );
     assert_eq!(fixture.device.last_report(), (2, None));
+    assert_eq!(fixture.device.granted(), &before);
+}
+
+#[test]
+fn dev_18_advice_is_in_every_goal_until_it_changes_and_changes_nothing_else() {
+    let mut fixture = fixture();
+    let advices = [
+        (false, false, 0),
+        (true, false, 4),
+        (false, true, 8),
+        (true, true, 12),
+    ];
+    let before = fixture.device.granted().clone();
+    let mut last = 0;
+    for (bypass_writes, admit_reused, flags) in advices.into_iter().rev() {
+        let advice = Advice {
+            bypass_writes,
+            admit_reused,
+        };
+        fixture.device.advise(advice);
+        assert!(fixture.device.has_event());
+        let event = fixture.device.take_event(0).unwrap();
+        let Some(Event::Goal(goal)) = Event::decode(&event) else {
+            panic!("{event:?}");
+        };
+        assert_eq!((goal.flags & 12, goal.advice()), (flags, advice));
+        assert!(goal.generation > last, "{goal:?}");
+        fixture.device.advise(advice);
+        assert!(!fixture.device.has_event(), "the same advice is no change");
+        fixture.hello();
+        let (response, _) = fixture.next(Opcode::List, &[]);
+        assert_eq!(response.goal.advice(), advice, "in a new session");
+        assert_eq!(fixture.confirm(), Status::Ok);
+        last = fixture.next(Opcode::List, &[]).0.goal.generation;
+    }
     assert_eq!(fixture.device.granted(), &before);
 }
 

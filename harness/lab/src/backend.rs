@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use vssd::advice::Advice;
 use vssd_host::control::Client;
 use vssd_host::control::protocol::{
     Change, DemandStatus, EncodingName, LatencyStatus, Reply, Request, Resize, Resized,
@@ -264,6 +265,18 @@ impl ServedVssd {
         let request = Request::Track {
             vssd: self.name.clone(),
             tracker: TrackerName(Some(pick)),
+        };
+        match self.call(&request)? {
+            Reply::Ok => Ok(()),
+            other => bail!("unexpected reply from the backend: {other:?}"),
+        }
+    }
+
+    /// Advises the guest's cache.
+    pub fn advise(&self, advice: Advice) -> Result<()> {
+        let request = Request::Advise {
+            vssd: self.name.clone(),
+            advice: advice.into(),
         };
         match self.call(&request)? {
             Reply::Ok => Ok(()),

@@ -4,6 +4,7 @@ use std::fs;
 
 use anyhow::{Context, Result};
 use tempfile::TempDir;
+use vssd::advice::Advice;
 use vssd_host::control::protocol::{DemandStatus, EncodingName, Resized, VssdStatus};
 use workloads::HostPick;
 
@@ -151,6 +152,10 @@ impl Testbed for FleetVm {
 
     fn observe(&mut self, pick: HostPick) -> Result<()> {
         self.vssd.observe(pick)
+    }
+
+    fn advise(&mut self, advice: Advice) -> Result<()> {
+        self.vssd.advise(advice)
     }
 
     fn demand(&mut self) -> Result<Option<DemandStatus>> {

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use vssd::advice::Advice;
 use vssd_host::control::protocol::{DemandStatus, EncodingName, Resized, VssdStatus};
 use vssd_host::emulation::MediaKind;
 use vssd_host::size::ByteSize;
@@ -183,6 +184,9 @@ pub trait Testbed {
 
     /// Has the backend track requests for a pick.
     fn observe(&mut self, pick: HostPick) -> Result<()>;
+
+    /// Advises the guest's cache from its next command on.
+    fn advise(&mut self, advice: Advice) -> Result<()>;
 
     /// Asks the guest for a report of its demand; `None` if it has nothing to report.
     fn demand(&mut self) -> Result<Option<DemandStatus>>;

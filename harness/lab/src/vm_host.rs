@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tempfile::TempDir;
+use vssd::advice::Advice;
 use vssd_host::control::protocol::{DemandStatus, EncodingName, Resized, VssdStatus};
 use vssd_host::size::ByteSize;
 use workloads::HostPick;
@@ -117,6 +118,7 @@ impl VmHost {
             sharing: (vms > 1).then_some(Sharing {
                 vms,
                 pool: ByteSize(shape.size.0 * vms as u64),
+                arbiter: None,
             }),
         })
     }
@@ -248,6 +250,10 @@ impl Testbed for VmTestbed {
 
     fn observe(&mut self, pick: HostPick) -> Result<()> {
         self.vssd.observe(pick)
+    }
+
+    fn advise(&mut self, advice: Advice) -> Result<()> {
+        self.vssd.advise(advice)
     }
 
     fn demand(&mut self) -> Result<Option<DemandStatus>> {

@@ -201,6 +201,20 @@ impl Curve {
         })
     }
 
+    /// The curve without so many accesses per period that miss at any size.
+    pub fn without_misses(&self, misses: f64) -> Self {
+        let accesses = (self.accesses - misses).max(0.0);
+        let less = |point: &Point| Point {
+            blocks: point.blocks,
+            // A sampled curve may have fewer misses than accesses that always miss.
+            misses: (point.misses - misses).clamp(0.0, accesses),
+        };
+        Self {
+            accesses,
+            points: self.points.iter().map(less).collect(),
+        }
+    }
+
     /// Expected misses per period with `size` blocks.
     pub fn misses(&self, size: u32) -> f64 {
         let after = self.points.partition_point(|point| point.blocks <= size);

@@ -42,10 +42,11 @@ pub use self::curve::{BadCurve, Curve, Point};
 pub use self::damping::{BadDamping, Damping};
 pub use self::decision::{Decision, Why};
 pub use self::drive::{Action, Patience};
-pub use self::policy::{Plan, Policy, PolicyName, Reason, WriteAdvice};
+pub use self::policy::{Plan, Policy, PolicyName, Reason};
 pub use self::problem::Problem;
 pub use self::reported::{CURVE_CHANGED, CURVE_MEMORY, Reports};
 pub use self::vm::{BadBounds, BadGoal, Bounds, Demand, Goal, NotAdmitted, Vm, VmId, admit};
+pub use vssd::advice::Advice;
 
 use self::drive::{Drive, Step};
 
@@ -65,8 +66,9 @@ pub struct Round {
     /// Blocks that the policy wants each VM to hold, in the order of the VMs. A VM that is set aside
     /// has what it holds.
     pub targets: Vec<u32>,
-    /// What each VM should do with writes, in the order of the VMs.
-    pub advice: Vec<WriteAdvice>,
+    /// What the cache of each VM should keep off its vSSD, in the order of the VMs. One that is set
+    /// aside has no advice.
+    pub advice: Vec<Advice>,
     /// The VMs that were left out, as their guests do not answer, ascending.
     pub aside: Vec<VmId>,
     outlook: Outlook,
@@ -180,7 +182,7 @@ impl Arbiter {
             due: vec![0; vms.len()],
             floors: vec![0; vms.len()],
             reasons: vec![None; vms.len()],
-            advice: vec![WriteAdvice::Cache; vms.len()],
+            advice: vec![Advice::NONE; vms.len()],
             saved: damped.saved,
         };
         for (position, index) in planned.into_iter().enumerate() {
@@ -225,7 +227,7 @@ struct Outlook {
     floors: Vec<u32>,
     /// What the targets go by; none for a VM that is set aside.
     reasons: Vec<Option<Reason>>,
-    advice: Vec<WriteAdvice>,
+    advice: Vec<Advice>,
     /// Misses per period that this period's growths save.
     saved: f64,
 }
@@ -240,7 +242,7 @@ impl Outlook {
             due: vec![0; vms.len()],
             floors: vec![0; vms.len()],
             reasons: vec![None; vms.len()],
-            advice: vec![WriteAdvice::Cache; vms.len()],
+            advice: vec![Advice::NONE; vms.len()],
             saved: self.saved,
         };
         for (index, vm) in vms.iter().enumerate() {

@@ -195,7 +195,7 @@ pub struct Demand {
     pub writes: u64,
     /// Misses of any request.
     pub curve: Option<Curve>,
-    /// Misses of reads of blocks that were read or written before.
+    /// The same of reads alone: a write is an access that misses at any size, and brings its block in.
     pub reads: Option<Curve>,
     /// How many of its blocks are among the most recently used of the whole pool, by as many
     /// blocks as the pool has.

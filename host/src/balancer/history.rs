@@ -67,10 +67,15 @@ impl History {
             Action::Revoke => self.counts.revoke += 1,
             Action::Cancel => self.counts.cancel += 1,
         }
+        self.note(at_ns, line.to_owned());
+    }
+
+    /// Adds what is no resize.
+    pub(super) fn note(&mut self, at_ns: u64, line: String) {
         self.entries.truncate(KEPT - 1);
         self.entries.push_front(Entry {
             at_ns,
-            line: line.to_owned(),
+            line,
             refused: None,
         });
     }

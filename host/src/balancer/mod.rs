@@ -32,7 +32,7 @@ pub use self::history::{Counts, Entry, History};
 pub use self::service::Service;
 pub use self::spec::{ArbiterSpec, LivePick, LivePolicy, Period, Share};
 use crate::arbiter::{
-    Action, Arbiter, BadDamping, Bounds, Damping, Decision, Patience, Round, Vm, VmId,
+    Action, Advice, Arbiter, BadDamping, Bounds, Damping, Decision, Patience, Round, Vm, VmId,
 };
 
 /// Growths of a vSSD within a period, at most: a guest that declines what it is offered would be
@@ -124,6 +124,8 @@ pub struct Known {
     pub wanted: Option<u32>,
     /// Whether it takes part.
     pub standing: Standing,
+    /// What its cache is advised.
+    pub advice: Advice,
     /// What was decided for it.
     pub history: History,
 }
@@ -137,6 +139,17 @@ impl Known {
     /// The part of the accesses that hit, as its guest reported it lately.
     pub fn hit_ratio(&self) -> Option<f64> {
         self.memory.hit_ratio()
+    }
+
+    /// Advises its cache so from now on.
+    fn advise(&mut self, now_ns: u64, advice: Advice, policy: LivePolicy, vm: &Vm) {
+        if advice != self.advice {
+            self.advice = advice;
+            let (name, writes) = (&self.name, 100.0 * vm.demand.write_ratio());
+            let line =
+                format!("{name}: advice: {advice} ({policy}: {writes:.0} % of accesses write)");
+            self.history.note(now_ns, line);
+        }
     }
 }
 
@@ -229,9 +242,10 @@ impl Balancer {
         let blocks = u64::from(room.blocks).saturating_sub(kept) as u32;
         let free = room.free_for(vssds.iter().map(|(seen, _)| seen));
         let round = self.arbiter.decide(blocks, free, &vms);
-        for (vm, wanted) in vms.iter().zip(&round.targets) {
+        for ((vm, wanted), advice) in vms.iter().zip(&round.targets).zip(&round.advice) {
             if let Some(known) = self.known.get_mut(&vm.id) {
                 known.wanted = Some(*wanted);
+                known.advise(now_ns, *advice, self.spec.policy, vm);
                 known.standing = match round.aside.binary_search(&vm.id) {
                     Ok(_) => Standing::SetAside,
                     Err(_) => Standing::Active,

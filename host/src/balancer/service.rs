@@ -144,8 +144,22 @@ impl Service {
             .collect();
         let now = backend.context().clock.now_ns();
         let orders = self.balancer().decide(now, room, &seen);
+        self.advise(&vssds);
         self.carry_out(backend, &vssds, orders, pick);
         turn.moving = self.moving(&vssds);
+    }
+
+    /// Gives caches the advice of the period. A vSSD that is busy has it in the next one.
+    fn advise(&self, vssds: &[Arc<Vssd>]) {
+        for vssd in vssds {
+            let known = self.balancer().known(id(vssd)).map(|known| known.advice);
+            let Some(advice) = known.filter(|advice| *advice != vssd.glance().advice) else {
+                continue;
+            };
+            if vssd.try_advise(advice) {
+                tracing::info!("{}: advice: {advice}", vssd.name);
+            }
+        }
     }
 
     /// Gives blocks that shrinks have freed to the growths that lack them.

@@ -189,6 +189,44 @@ fn a_vssd_without_a_driver_keeps_what_it_holds() {
 }
 
 #[test]
+fn advice_is_remembered_and_explained_until_the_policy_gives_other() {
+    let vssds = vec![vssd(1, "a", 500, 100), vssd(2, "b", 500, 0)];
+    let mut site = Site::new("endurance", 1000, vssds);
+    if let Some(Some(report)) = &mut site.vssds[0].1.report {
+        report.writes = 80_000;
+    }
+    let advice = |site: &Site, id| {
+        let Advice {
+            bypass_writes,
+            admit_reused,
+        } = site.balancer.known(VmId(id)).unwrap().advice;
+        (bypass_writes, admit_reused)
+    };
+    (0..3).for_each(|_| site.period());
+    // Of the second no read hits at any size.
+    assert_eq!(advice(&site, 1), (true, false));
+    assert_eq!(advice(&site, 2), (false, true));
+    let advised = |site: &Site, index: usize| {
+        let lines = site.lines_of(index).into_iter();
+        let lines = lines.filter(|line| line.contains(": advice: "));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let line = "a: advice: bypass writes (endurance: 80 % of accesses write)";
+    assert_eq!(advised(&site, 0), [line]);
+    let line = "b: advice: admit reused blocks only (endurance: 0 % of accesses write)";
+    assert_eq!(advised(&site, 1), [line]);
+    let spec = site.balancer.spec();
+    site.balancer.set(ArbiterSpec {
+        policy: "mrc".parse().unwrap(),
+        ..spec
+    });
+    site.period();
+    assert_eq!([1, 2].map(|id| advice(&site, id)), [(false, false); 2]);
+    let line = "a: advice: none (mrc: 80 % of accesses write)";
+    assert_eq!(advised(&site, 0)[0], line);
+}
+
+#[test]
 fn weights_and_policies_count_from_the_next_period_on() {
     let vssds = vec![vssd(1, "a", 500, 1000), vssd(2, "b", 500, 0)];
     let mut site = Site::new("shares", 1000, vssds);

@@ -42,6 +42,7 @@ pub fn status(backend: &Backend) -> Result<ArbiterStatus, String> {
             hit_ratio_goal: seen.share.hit_ratio(),
             hit_ratio: known.and_then(|known| known.hit_ratio()),
             curve: known.is_some_and(|known| known.has_curve()),
+            advice: known.map(|known| known.advice.into()).unwrap_or_default(),
             decisions: counts.unwrap_or_default().by_action(),
             last: newest.map(|entry| decision(entry, now)),
             name: seen.name,

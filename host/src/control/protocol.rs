@@ -14,9 +14,9 @@ pub use self::arbiter::{ArbiterChange, ArbiterStatus, DecisionStatus, ShareStatu
 pub use self::names::{EncodingName, TrackerName};
 pub(super) use self::status::end_label;
 pub use self::status::{
-    ActivityLatency, Added, Connection, CountersStatus, CurvePoint, DemandStatus, LatencyStatus,
-    OperationLatency, PoolStatus, Rate, Resized, Status, TrackerStatus, UnderWay, Unserved,
-    VssdStatus,
+    ActivityLatency, Added, AdviceStatus, Connection, CountersStatus, CurvePoint, DemandStatus,
+    LatencyStatus, OperationLatency, PoolStatus, Rate, Resized, Status, TrackerStatus, UnderWay,
+    Unserved, VssdStatus,
 };
 use crate::size::Amount;
 use workloads::Pick;
@@ -71,6 +71,13 @@ pub enum Request {
         /// For which pick; the others need no tracking.
         #[serde(rename = "observer")]
         tracker: TrackerName,
+    },
+    /// Advises a cache on the vSSD from now on. An arbiter gives its own advice each period.
+    Advise {
+        /// Which vSSD.
+        vssd: String,
+        /// What to keep off it.
+        advice: AdviceStatus,
     },
     /// How long requests took and had to wait.
     Latency {

@@ -131,6 +131,7 @@ pub fn status(vssd: &Vssd, until: Instant) -> VssdStatus {
         restarts: vssd.restarts(),
         driver: view.driver,
         encoding: view.encoding.into(),
+        advice: view.advice.into(),
         tracker: TrackerStatus {
             kind: TrackerName(stats.tracker.as_ref().map(Tracker::serves)),
             memory_bytes: stats.tracker.as_ref().map_or(0, Tracker::memory_bytes) as u64,

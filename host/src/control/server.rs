@@ -200,6 +200,10 @@ impl Control {
                 tracked.map_err(|error| format!("track {}: {error}", vssd.name))?;
                 Ok(Reply::Ok)
             }),
+            Request::Advise { vssd, advice } => self.find(vssd).map(|vssd| {
+                vssd.advise((*advice).into());
+                Reply::Ok
+            }),
             Request::Latency { vssd, reset } => self
                 .find(vssd)
                 .map(|vssd| Reply::Latency(latency(&vssd, *reset))),

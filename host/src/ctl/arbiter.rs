@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args as ClapArgs, Subcommand};
 
+use super::text::describe_advice;
 use crate::balancer::{LivePick, LivePolicy, Period, Standing};
 use crate::control::protocol::{ArbiterChange, ArbiterStatus, DecisionStatus, Request};
 use crate::size::ByteSize;
@@ -99,6 +100,9 @@ pub(super) fn describe_status(status: &ArbiterStatus) -> String {
             if vssd.curve { "reported" } else { "none" },
             vssd.last.as_ref().map_or("-".to_owned(), line),
         );
+    }
+    for vssd in &status.vssds {
+        describe_advice(&mut text, &vssd.name, vssd.advice);
     }
     text
 }

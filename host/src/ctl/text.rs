@@ -5,10 +5,13 @@
 
 use std::fmt::Write as _;
 
+use vssd::advice::Advice;
 use vssd::error::Reject;
 
 use super::arbiter::{describe_decisions, describe_status as describe_arbiter};
-use crate::control::protocol::{Added, DemandStatus, LatencyStatus, Rate, Reply, Resized, Status};
+use crate::control::protocol::{
+    Added, AdviceStatus, DemandStatus, LatencyStatus, Rate, Reply, Resized, Status,
+};
 use crate::latency;
 use crate::size::ByteSize;
 
@@ -179,9 +182,20 @@ fn describe_status(status: &Status) -> String {
             bytes(vssd.used).to_string(),
         );
     }
+    for vssd in &status.vssds {
+        describe_advice(&mut text, &vssd.name, vssd.advice);
+    }
     describe_failures(&mut text, status);
     describe_unserved(&mut text, status);
     text
+}
+
+/// What the cache on a vSSD is advised, if anything.
+pub(super) fn describe_advice(text: &mut String, vssd: &str, advice: AdviceStatus) {
+    let advice = Advice::from(advice);
+    if advice != Advice::NONE {
+        let _ = writeln!(text, "{vssd}: its cache is advised to {advice}");
+    }
 }
 
 /// Failed requests, if there are any.

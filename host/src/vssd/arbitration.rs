@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use vssd::advice::Advice;
 use vssd::demand::Demand;
 
 use super::Vssd;
@@ -59,6 +60,22 @@ impl Vssd {
         drop(state);
         self.notifier.notify();
         Some(before)
+    }
+
+    /// Advises a cache on the vSSD; returns whether it was done. It is not when the vSSD is busy or
+    /// removed.
+    pub fn try_advise(&self, advice: Advice) -> bool {
+        let Some(mut state) = self.state.try_lock_for(BRIEF) else {
+            return false;
+        };
+        if self.is_removed() {
+            return false;
+        }
+        state.device.advise(advice);
+        self.follow(&mut state, self.now_ns());
+        drop(state);
+        self.notifier.notify();
+        true
     }
 
     /// The number of reports that came, unless it is `known`, and the demand in the last one;

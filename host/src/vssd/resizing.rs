@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use parking_lot::MutexGuard;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
+use vssd::advice::Advice;
 use vssd::block_set::BlockSet;
 use vssd::demand::Demand;
 use vssd::device::{self, End, PickedBy, ResizeError};
@@ -190,6 +191,15 @@ impl Vssd {
         drop(state);
         self.notifier.notify();
         before
+    }
+
+    /// Advises a cache on the vSSD from now on.
+    pub fn advise(&self, advice: Advice) {
+        let mut state = self.lock();
+        state.device.advise(advice);
+        self.follow(&mut state, self.now_ns());
+        drop(state);
+        self.notifier.notify();
     }
 
     /// The demand that the driver reported after the first `before` reports, if it has sent one more;

@@ -41,6 +41,7 @@ pub use resize::{
 };
 
 use self::commands::Reply;
+use crate::advice::Advice;
 use crate::block_set::BlockSet;
 use crate::demand::Demand;
 use crate::encoding::SetView;
@@ -103,6 +104,7 @@ pub struct Device {
     /// The reports that were requested and came, and what the last one said.
     reports: u64,
     demand: Option<Demand>,
+    advice: Advice,
     goal: Goal,
     is_event_due: bool,
     is_resync_due: bool,
@@ -154,6 +156,7 @@ impl Device {
             is_report_due: false,
             reports: 0,
             demand: None,
+            advice: Advice::NONE,
             goal: Goal {
                 target,
                 ..Goal::default()
@@ -349,6 +352,18 @@ impl Device {
         (self.reports, self.demand.as_ref())
     }
 
+    /// Advises a cache on the vSSD from now on, in this session and later ones. The driver need not
+    /// follow.
+    pub fn advise(&mut self, advice: Advice) {
+        self.advice = advice;
+        self.refresh_goal();
+    }
+
+    /// What a cache on the vSSD is advised.
+    pub fn advice(&self) -> Advice {
+        self.advice
+    }
+
     /// Changes how block sets travel. It takes a new session to tell the
     /// driver, so the present one ends and the driver is asked to resync.
     pub fn set_encoding(&mut self, encoding: Encoding) {
@@ -382,7 +397,9 @@ impl Device {
         let goal = Goal {
             target,
             revoked: self.revoked.len(),
-            flags: if confirm { GOAL_CONFIRM } else { 0 } | if report { GOAL_REPORT } else { 0 },
+            flags: if confirm { GOAL_CONFIRM } else { 0 }
+                | if report { GOAL_REPORT } else { 0 }
+                | self.advice.flags(),
             ..self.goal
         };
         if goal != self.goal {

@@ -33,7 +33,7 @@ fn both_lists_agree_at_every_quiet_point() {
             world.generosity = [1.0, 1.0, 0.5, 0.0][world.rng.random_range(0..4)];
             world.ledger.fail_every = [0, 0, 0, 3][world.rng.random_range(0..4)];
             for _ in 0..world.rng.random_range(10..120) {
-                match world.rng.random_range(0..43) {
+                match world.rng.random_range(0..44) {
                     0..3 => world.start_resize(),
                     3 => drop(world.device.cancel(world.now)),
                     4..6 => world.mishap(),
@@ -43,6 +43,7 @@ fn both_lists_agree_at_every_quiet_point() {
                     34..38 => drop(world.take_event()),
                     38..40 => world.doubt(),
                     40 => world.request_report(),
+                    41 => world.advise(),
                     _ => {
                         let ns = world.rng.random_range(0..500);
                         world.pass_time(ns);

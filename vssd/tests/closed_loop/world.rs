@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
+use vssd::advice::Advice;
 use vssd::block_set::BlockSet;
 use vssd::demand::{Demand, Point};
 use vssd::device::{Device, Outcome, Ownership, PickedBy, ResizeRequest};
@@ -259,6 +260,14 @@ impl World {
         self.device.request_report();
     }
 
+    /// Any advice, which the driver has at the next quiet point.
+    pub fn advise(&mut self) {
+        self.device.advise(Advice {
+            bypass_writes: self.rng.random(),
+            admit_reused: self.rng.random(),
+        });
+    }
+
     /// [DEV-17] One for each request, and what the application said.
     pub fn check_reports(&mut self) {
         let (received, demand) = self.device.last_report();
@@ -476,6 +485,8 @@ impl World {
         assert!(self.driver.is_quiet(), "the driver is not quiet");
         assert_eq!(self.doubts.len(), 0, "a doubt is not resolved");
         assert!(self.device.is_agreed(), "the lists were not confirmed");
+        // [DEV-18]
+        assert_eq!(self.driver.advice(), self.device.advice());
         assert_eq!(self.driver.held(), self.device.granted());
         assert_eq!(self.driver.held(), &self.ledger.as_set());
         // [DEV-9] A block that was taken and came back did not do so behind its back.

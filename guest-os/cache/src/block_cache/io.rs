@@ -108,7 +108,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
 
     /// Whether a write is final when it is on the origin disk: then a record that
     /// contradicts it must be gone. What is kept dirty lives until the next flush only.
-    fn is_strict(&self) -> bool {
+    pub(crate) fn is_strict(&self) -> bool {
         !self.config.write.keeps_dirty()
     }
 

@@ -53,6 +53,7 @@ mod metadata;
 mod recording;
 mod recovery;
 pub(crate) mod requests;
+mod reuse;
 pub(crate) mod state;
 mod streams;
 mod surrender;
@@ -79,6 +80,7 @@ use crate::origin_journal::OriginJournal;
 use crate::write_policy::WritePolicy;
 use group::Group;
 use requests::Request;
+use reuse::Reuse;
 
 /// A cache of blocks of the disk `O` on the vSSD `S`.
 pub struct BlockCache<S, O> {
@@ -196,7 +198,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         request: Request<'_, S, O>,
         data: &[u8],
     ) -> Result<Served, CacheError> {
-        match self.config.write {
+        match request.job.write {
             WritePolicy::WriteThrough | WritePolicy::WriteAround => {
                 self.write_through(request, data).await
             }
@@ -247,6 +249,24 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
     /// When there would be too many ranges with advice. Nothing has changed then.
     pub fn advise(&self, range: Range<u32>, advice: Advice) -> Result<u32, TooManyRanges> {
         self.core.borrow_mut().advise(range, advice)
+    }
+
+    /// From now on written blocks go to the origin disk alone, and leave the cache, as by
+    /// [`WritePolicy::ReadOnly`]; or with `is_on` false, where the write policy has them go. Promises stay
+    /// those of the write policy. A dirty block is written where it is until it has been written
+    /// back, and policies that keep writes in order go on as before.
+    pub fn bypass_writes(&self, is_on: bool) {
+        self.core.borrow_mut().bypasses_writes = is_on;
+    }
+
+    /// From now on a block that is not cached comes in only if it missed before, not long ago; or
+    /// with `is_on` false, at any miss. A write whose policy keeps blocks dirty brings its block in
+    /// either way.
+    pub fn admit_reused(&self, is_on: bool) {
+        let mut core = self.core.borrow_mut();
+        if core.reuse.is_some() != is_on {
+            core.reuse = is_on.then(Reuse::default);
+        }
     }
 
     /// The hypervisor wants so many blocks now, instead of what it wanted before. The slots of

@@ -33,6 +33,8 @@ struct Found {
     block: u32,
     epoch: u32,
     zeros: bool,
+    /// The record says zeros, and the slot has other data.
+    is_outdated: bool,
     is_there: bool,
 }
 
@@ -207,6 +209,7 @@ async fn look(ssd: &impl BlockDevice, on_record: &OnRecord, held: &Held, core: &
                     block,
                     epoch,
                     zeros,
+                    is_outdated: false,
                     is_there: held.contains(slot) && block < core.origin_blocks,
                 });
             }
@@ -219,14 +222,19 @@ async fn look(ssd: &impl BlockDevice, on_record: &OnRecord, held: &Held, core: &
     state
 }
 
-/// [C6] A dirty slot that reads as zeros, and was not, has been revoked since.
+/// [C6] A dirty slot that reads as zeros, and was not, has been revoked since. One whose record says
+/// zeros may have been overwritten since, and is not to be taken for zeros when it is revoked.
 async fn look_at(ssd: &impl BlockDevice, mut found: Found) -> Found {
     if !found.is_there {
         return found;
     }
     let mut data = vec![0; BLOCK_LEN];
     found.is_there = match ssd.read(found.slot, &mut data).await {
-        Ok(()) => found.zeros || !is_zeros(&data),
+        Ok(()) => {
+            let is_zeros = is_zeros(&data);
+            found.is_outdated = found.zeros && !is_zeros;
+            found.zeros || !is_zeros
+        }
         // A later read may succeed, and there is no other copy.
         Err(IoError::Failed) => true,
         Err(IoError::Gone) => false,
@@ -305,7 +313,15 @@ fn add_version(core: &mut Core, found: &Found, is_older: bool, now_ns: u64) {
     version.is_valid = true;
     version.is_detached = is_older;
     version.owns_slot = is_older;
-    version.is_zeros = found.zeros;
+    version.is_zeros = found.zeros && !found.is_outdated;
+    if found.is_outdated {
+        let state = SlotState::Dirty {
+            block: found.block,
+            epoch: found.epoch,
+            zeros: false,
+        };
+        core.metadata.set(found.slot, state);
+    }
     core.dirty.add(version);
 }
 

@@ -12,6 +12,7 @@ use super::api::{Config, Served, Stats};
 use super::dirty::{Dirty, Version, VersionId};
 use super::lock_queue::{LockId, LockQueues, Resource};
 use super::metadata::{FREE, Metadata};
+use super::reuse::Reuse;
 use super::streams::{Promotion, Streams};
 use crate::cache::Admission;
 use crate::eviction::AnyCache;
@@ -54,6 +55,8 @@ pub struct Job {
     /// How it counts.
     pub served: Served,
     pub is_write: bool,
+    /// The policy of a write: [`WritePolicy::ReadOnly`] for one that bypasses the vSSD.
+    pub write: WritePolicy,
     /// Whether the block was restored from the metadata and not read since.
     pub was_restored: bool,
     /// Nothing of value is in the slot any longer, nor recorded about it.
@@ -101,6 +104,10 @@ pub struct Core {
     bypass_blocks: u32,
     streams: Streams,
     pub promotion: Promotion,
+    /// Writes bypass the vSSD by advice.
+    pub bypasses_writes: bool,
+    /// Blocks that missed, while only reused ones are admitted.
+    pub reuse: Option<Reuse>,
 }
 
 impl Core {
@@ -132,6 +139,8 @@ impl Core {
             bypass_blocks: config.bypass_blocks,
             streams: Streams::default(),
             promotion: Promotion::new(config.promote, slots),
+            bypasses_writes: false,
+            reuse: None,
         }
     }
 
@@ -153,9 +162,11 @@ impl Core {
 
     /// A read arrives.
     pub fn arrive_read(&mut self, block: u32) -> Job {
-        let is_admitted = self.is_admitted(block);
+        let is_admitted = self.is_admitted(block, true);
         let found = self.cache.access(block);
-        self.sample(block, found, false);
+        if let Some(demand) = &mut self.demand {
+            demand.access(block, found.is_some(), false);
+        }
         if let Some(slot) = found {
             self.stats.read_hits += 1;
             let is_restored = self.cache.has_flag(slot);
@@ -176,14 +187,21 @@ impl Core {
 
     /// A write arrives.
     pub fn arrive_write(&mut self, block: u32, now_ns: u64) -> Job {
-        let is_admitted = self.is_admitted(block);
+        let write = self.policy_of_write(block);
+        // Where the vSSD ends a write, one that is not admitted waits for the origin disk.
+        let is_admitted = self.is_admitted(block, write == WritePolicy::WriteThrough);
         let found = self.cache.access(block);
-        self.sample(block, found, true);
+        if let Some(demand) = &mut self.demand {
+            match write {
+                WritePolicy::ReadOnly => demand.write_past(block, found.is_some()),
+                _ => demand.access(block, found.is_some(), true),
+            }
+        }
         match found {
             Some(_) => self.stats.write_hits += 1,
             None => self.stats.write_misses += 1,
         }
-        let job = match self.write {
+        let job = match write {
             WritePolicy::WriteThrough => self.arrive_write_through(block, found, is_admitted),
             WritePolicy::WriteAround => self.arrive_write_around(block, found),
             WritePolicy::ReadOnly => self.arrive_read_only(block, found),
@@ -193,27 +211,45 @@ impl Core {
         };
         let mut job = job.unwrap_or_else(|served| self.direct(block, served, false));
         job.is_write = true;
-        if self.write.keeps_dirty() {
+        job.write = write;
+        if write.keeps_dirty() {
             self.begin_version(&mut job, now_ns);
         }
         job
     }
 
-    fn sample(&mut self, block: u32, found: Option<u32>, is_write: bool) {
-        if let Some(demand) = &mut self.demand {
-            demand.access(block, found.is_some(), is_write);
+    /// The policy of a write that arrives. One that is ordered after others cannot bypass them, and
+    /// a dirty block is overwritten where it is: what is older need not come to the origin disk.
+    fn policy_of_write(&self, block: u32) -> WritePolicy {
+        let is_dirty = |slot| self.dirty.current(slot, block).is_some();
+        if !self.bypasses_writes
+            || self.is_ordered()
+            || self.cache.find(block).is_some_and(is_dirty)
+        {
+            return self.write;
         }
+        WritePolicy::ReadOnly
     }
 
     /// Whether the block would be admitted if it is not cached; and if not, how that counts.
-    fn is_admitted(&mut self, block: u32) -> Result<(), Served> {
-        let is_wanted = self.promotion.request(block);
+    /// With `if_reused` that follows the advice to admit reused blocks.
+    fn is_admitted(&mut self, block: u32, if_reused: bool) -> Result<(), Served> {
+        let is_wanted = self.promotion.request(block) && (!if_reused || self.is_reused(block));
         let is_sequential =
             self.bypass_blocks > 0 && self.streams.request(block) >= self.bypass_blocks;
         match (is_sequential, is_wanted) {
             (true, _) => Err(Served::Bypassed),
             (false, true) => Ok(()),
             (false, false) => Err(Served::Miss),
+        }
+    }
+
+    /// Whether a block that misses has missed before, while that is asked for.
+    fn is_reused(&mut self, block: u32) -> bool {
+        let slots = self.cache.capacity();
+        match &mut self.reuse {
+            Some(reuse) if self.cache.find(block).is_none() => reuse.missed(block, slots),
+            _ => true,
         }
     }
 
@@ -361,6 +397,7 @@ impl Core {
             epoch: None,
             served: Served::Miss,
             is_write: false,
+            write: self.write,
             was_restored: false,
             is_settled: false,
             has_begun: false,
@@ -376,6 +413,7 @@ impl Core {
             + self.locks.memory_bytes()
             + self.dirty.memory_bytes()
             + self.promotion.memory_bytes()
+            + self.reuse.as_ref().map_or(0, Reuse::memory_bytes)
             + self.metadata.memory_bytes()
             + self.advice.memory_bytes()
             + self.demand.as_ref().map_or(0, DemandSampler::memory_bytes)

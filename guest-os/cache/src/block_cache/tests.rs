@@ -2,6 +2,8 @@
 
 extern crate std;
 
+mod advised;
+
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::rc::Rc;

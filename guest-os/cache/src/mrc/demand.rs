@@ -4,7 +4,10 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::mem;
 
+use hashbrown::HashSet;
+
 use super::curve::Curve;
+use super::hash::BuildBlockHasher;
 use super::sample::{NoSample, Sample, Sampled};
 
 /// The seed by which blocks are sampled. Guests need not differ in it: each has blocks of its own.
@@ -37,6 +40,10 @@ pub struct DemandSampler {
     /// reads.
     all: BTreeMap<u64, f64>,
     reads: BTreeMap<u64, f64>,
+    /// Sampled blocks that were written past the cache since their last access: the next one misses.
+    past: HashSet<u64, BuildBlockHasher>,
+    /// Blocks written past the cache from which on those that are sampled no longer are left out.
+    past_max: usize,
     /// Accesses in the sample, with their weights.
     sampled: f64,
     accesses: u64,
@@ -54,6 +61,8 @@ impl DemandSampler {
             sample: Sample::new(blocks, SEED)?,
             all: BTreeMap::new(),
             reads: BTreeMap::new(),
+            past: HashSet::default(),
+            past_max: blocks,
             sampled: 0.0,
             accesses: 0,
             hits: 0,
@@ -62,15 +71,43 @@ impl DemandSampler {
     }
 
     /// A block is accessed.
+    #[inline]
     pub fn access(&mut self, block: u32, is_hit: bool, is_write: bool) {
+        self.count(is_hit, is_write);
+        if let Some(sampled) = self.sample.access(block.into()) {
+            self.access_sampled(sampled, block.into(), is_write);
+        }
+    }
+
+    /// A block is written to the origin disk alone, and leaves the cache: neither this access nor the
+    /// next one to the block hits, at any size. So a cache that bypasses writes is not taken to
+    /// need blocks that it would not use (Ahmadian, Salkhordeh, Mutlu and Asadi, "ETICA: Efficient
+    /// two-level I/O caching architecture for virtualized platforms", IEEE TPDS 2021).
+    pub fn write_past(&mut self, block: u32, is_hit: bool) {
+        self.count(is_hit, true);
+        let block = u64::from(block);
+        if let Some(Sampled { weight, .. }) = self.sample.access(block) {
+            self.sampled += weight;
+            self.past.insert(block);
+            if self.past.len() > self.past_max {
+                let sample = &self.sample;
+                self.past.retain(|block| sample.has(*block));
+            }
+        }
+    }
+
+    #[inline]
+    fn count(&mut self, is_hit: bool, is_write: bool) {
         self.accesses += 1;
         self.hits += u64::from(is_hit);
         self.writes += u64::from(is_write);
-        let Some(Sampled { weight, distance }) = self.sample.access(block.into()) else {
-            return;
-        };
+    }
+
+    fn access_sampled(&mut self, sampled: Sampled, block: u64, is_write: bool) {
+        let Sampled { weight, distance } = sampled;
         self.sampled += weight;
-        if let Some(distance) = distance {
+        let was_past = !self.past.is_empty() && self.past.remove(&block);
+        if let Some(distance) = distance.filter(|_| !was_past) {
             *self.all.entry(distance).or_default() += weight;
             if !is_write {
                 *self.reads.entry(distance).or_default() += weight;
@@ -103,7 +140,8 @@ impl DemandSampler {
     pub fn memory_bytes(&self) -> usize {
         // A node of a map is at least half full.
         let bins = 2 * size_of::<(u64, f64)>() * (self.all.len() + self.reads.len());
-        self.sample.memory_bytes() + bins
+        let past = self.past.capacity() * (size_of::<u64>() + 1);
+        self.sample.memory_bytes() + bins + past
     }
 }
 
@@ -169,6 +207,28 @@ mod tests {
         assert_eq!(demand.curve, [(100, 0.0)]);
         assert_eq!(demand.reads, [], "writes are of no use");
         assert_eq!(sampler.take(10), Demand::default());
+    }
+
+    #[test]
+    fn what_is_written_past_the_cache_misses_when_it_is_accessed_next() {
+        let mut sampler = DemandSampler::new(1000).unwrap();
+        for block in 0..100 {
+            sampler.write_past(block, false);
+        }
+        circle(&mut sampler, 200, false);
+        let demand = sampler.take(10);
+        assert_eq!((demand.accesses, demand.writes), (300, 100));
+        // Of the reads the first hundred miss, and the writes do.
+        let third = 1.0 - 100.0 / 300.0;
+        assert_eq!(demand.curve.len(), 1);
+        assert!((demand.curve[0].1 - third).abs() < 1e-9, "{demand:?}");
+        assert_eq!(demand.curve, demand.reads);
+        // A few sampled blocks of many: what is remembered is bounded.
+        let mut sampler = DemandSampler::new(16).unwrap();
+        for block in 0..100_000 {
+            sampler.write_past(block, false);
+        }
+        assert!(sampler.past.len() <= 17, "{}", sampler.past.len());
     }
 
     #[test]

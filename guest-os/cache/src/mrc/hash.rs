@@ -13,7 +13,23 @@ pub(super) fn mix(mut z: u64) -> u64 {
 /// The rank by which sampling with `seed` selects `block`. A bijection for each seed, so ranks
 /// of blocks are distinct.
 pub fn rank(seed: u64, block: u64) -> u64 {
-    mix(block ^ mix(seed.wrapping_add(0x9e37_79b9_7f4a_7c15)))
+    Ranks::new(seed).of(block)
+}
+
+/// The ranks of a seed, whose share of the work is done once.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ranks(u64);
+
+impl Ranks {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(mix(seed.wrapping_add(0x9e37_79b9_7f4a_7c15)))
+    }
+
+    /// The [`rank`] of `block`.
+    #[inline]
+    pub(super) fn of(self, block: u64) -> u64 {
+        mix(block ^ self.0)
+    }
 }
 
 /// A hasher for tables keyed by block number. It must be independent of [`rank`]: a table of

@@ -4,7 +4,7 @@ use alloc::collections::BinaryHeap;
 use core::fmt;
 
 use super::distances::StackDistances;
-use super::hash;
+use super::hash::Ranks;
 
 /// Significant bits of a bin: the width of a bin is at most 1/128 of its distance.
 const BIN_BITS: u32 = 7;
@@ -20,10 +20,11 @@ const BIN_BITS: u32 = 7;
 /// logarithmic width: a count per distance would not take constant memory.
 #[derive(Clone, Debug)]
 pub struct Sample {
-    seed: u64,
+    ranks: Ranks,
     blocks_max: usize,
-    // Blocks of a rank below this one are sampled; initially 2^64.
-    rank_end: u128,
+    // Blocks of this rank or below are sampled.
+    rank_last: u64,
+    rate: f64,
     // Rank and number of each sampled block.
     blocks: BinaryHeap<(u64, u64)>,
     distances: StackDistances,
@@ -69,9 +70,10 @@ impl Sample {
             return Err(NoSample);
         }
         Ok(Self {
-            seed,
+            ranks: Ranks::new(seed),
             blocks_max,
-            rank_end: 1 << 64,
+            rank_last: u64::MAX,
+            rate: 1.0,
             blocks: BinaryHeap::new(),
             distances: StackDistances::new(),
         })
@@ -79,7 +81,13 @@ impl Sample {
 
     /// The current sampling rate.
     pub fn rate(&self) -> f64 {
-        self.rank_end as f64 / (1_u128 << 64) as f64
+        self.rate
+    }
+
+    /// Whether accesses to `block` are sampled.
+    #[inline]
+    pub fn has(&self, block: u64) -> bool {
+        self.ranks.of(block) <= self.rank_last
     }
 
     /// Number of sampled blocks.
@@ -88,20 +96,23 @@ impl Sample {
     }
 
     /// A block is accessed; `None` if it is not in the sample.
+    #[inline]
     pub fn access(&mut self, block: u64) -> Option<Sampled> {
-        let rank = hash::rank(self.seed, block);
-        if u128::from(rank) >= self.rank_end {
-            return None;
-        }
-        let rate = self.rate();
+        let rank = self.ranks.of(block);
+        // Most accesses end here.
+        (rank <= self.rank_last).then(|| self.access_sampled(rank, block))
+    }
+
+    fn access_sampled(&mut self, rank: u64, block: u64) -> Sampled {
+        let rate = self.rate;
         let distance = self.distances.access(block);
         if distance.is_none() {
             self.admit(rank, block);
         }
-        Some(Sampled {
+        Sampled {
             weight: 1.0 / rate,
             distance: distance.map(|distance| bin((distance as f64 / rate + 0.5) as u64)),
-        })
+        }
     }
 
     fn admit(&mut self, rank: u64, block: u64) {
@@ -109,7 +120,9 @@ impl Sample {
         if self.blocks.len() > self.blocks_max
             && let Some((rank, block)) = self.blocks.pop()
         {
-            self.rank_end = u128::from(rank);
+            // Ranks differ, so one is left below this.
+            self.rank_last = rank - 1;
+            self.rate = rank as f64 / (1_u128 << 64) as f64;
             self.distances.remove(block);
         }
     }

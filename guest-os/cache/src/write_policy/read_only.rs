@@ -1,5 +1,5 @@
 //! Read-only: a write goes to the origin, and what is cached of its block is forgotten.
-//! The vSSD is written for reads alone.
+//! The vSSD is written for reads alone. Writes that bypass a cache of another policy go the same way.
 
 use crate::block_cache::requests::Request;
 use crate::block_cache::state::{Arrival, Core, Kind};
@@ -25,7 +25,9 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         request.acquire().await;
         let (block, served) = (request.job.block, request.job.served);
         let is_recorded = request.job.kind == Kind::Discard && request.settle().await.is_err();
-        if is_recorded && self.until_nothing_recorded().await.is_err() {
+        // What is kept dirty is durable at the next flush only, which sees to the record.
+        let must_wait = is_recorded && self.is_strict();
+        if must_wait && self.until_nothing_recorded().await.is_err() {
             return request.over(Err(CacheError::Failed));
         }
         let written = self.write_behind(block, data).await;

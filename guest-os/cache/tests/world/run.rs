@@ -33,6 +33,8 @@ pub struct Habits {
     pub fault: u32,
     /// A request is dropped before its end.
     pub drop: u32,
+    /// The device changes its advice.
+    pub advise: u32,
 }
 
 impl Habits {
@@ -50,6 +52,7 @@ impl Habits {
         grant: 0,
         fault: 0,
         drop: 0,
+        advise: 0,
     };
 
     /// Slots come and go all the time.
@@ -80,6 +83,11 @@ impl Habits {
             discards: 4,
             ..self
         }
+    }
+
+    /// The same with advice that changes all the time.
+    pub const fn advised(self) -> Self {
+        Self { advise: 40, ..self }
     }
 }
 
@@ -347,6 +355,10 @@ impl Run {
         } else if happens(habits.drop) {
             self.model.borrow_mut().cut_short = true;
             self.world.drop_one();
+        } else if happens(habits.advise) {
+            let advice = self.world.rng.below(4);
+            self.cache.bypass_writes(advice & 1 > 0);
+            self.cache.admit_reused(advice & 2 > 0);
         }
         if self.world.ssd.has_no_reads() {
             // The cache gives up what it cannot read, as if it were revoked.

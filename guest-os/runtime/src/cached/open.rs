@@ -19,6 +19,7 @@ use core::ops::Range;
 use core::pin::Pin;
 
 use guest_cache::PageCache;
+use vssd::advice::Advice;
 use vssd::block_set::BlockSet;
 use vssd::demand::{ALL_MISS, Demand, MAX_POINTS, Point};
 use vssd::driver::Fault;
@@ -45,6 +46,8 @@ pub struct OpenCache<'m, M: Machine> {
     /// Blocks that the cache has handed out, and that may still come back.
     offered: BlockSet,
     wanted: u32,
+    /// What the cache follows.
+    advice: Advice,
     /// Lost blocks reported so far.
     reported_lost: u32,
 }
@@ -70,6 +73,7 @@ impl<'m, M: Machine> OpenCache<'m, M> {
             origin_blocks,
             offered: BlockSet::empty(capacity),
             wanted: 0,
+            advice: Advice::NONE,
             reported_lost,
         }
     }
@@ -110,6 +114,12 @@ impl<'m, M: Machine> OpenCache<'m, M> {
                 self.cache.granted(&ranges(self.offered.runs()));
                 self.offered.clear();
             }
+        }
+        let advice = driver.advice();
+        if advice != self.advice {
+            self.advice = advice;
+            self.cache.bypass_writes(advice.bypass_writes);
+            self.cache.admit_reused(advice.admit_reused);
         }
         let excess = driver.excess();
         if excess != self.wanted {

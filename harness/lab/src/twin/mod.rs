@@ -36,6 +36,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use terminal::interrupt;
+use vssd::advice::Advice;
 use vssd_host::control::protocol::{DemandStatus, EncodingName, Resized, VssdStatus};
 use vssd_host::control::report as reported;
 use vssd_host::vssd::{ResizeRequest, Target, Vssd};
@@ -281,6 +282,11 @@ impl Testbed for Twin {
 
     fn observe(&mut self, pick: HostPick) -> Result<()> {
         Ok(self.vssd.track(Some(pick))?)
+    }
+
+    fn advise(&mut self, advice: Advice) -> Result<()> {
+        self.vssd.advise(advice);
+        Ok(())
     }
 
     fn demand(&mut self) -> Result<Option<DemandStatus>> {

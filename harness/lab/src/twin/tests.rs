@@ -356,6 +356,43 @@ fn twins_of_a_pool_share_its_blocks() {
 }
 
 #[test]
+fn a_cache_follows_advice_in_every_session_until_it_changes() {
+    let pool = pool(BLOCKS);
+    let mut twin = pool.boot("vm", &cached(), BLOCKS).unwrap();
+    run(&mut twin, "cache write=write-through");
+    // Blocks of data written to the vSSD, and a few of records.
+    let mut written = 0;
+    let mut replay = |twin: &mut Twin, line: &str| {
+        run(twin, &format!("replay {line} count=500 check=false"));
+        let before = written;
+        written = twin.status().unwrap().counters.written_bytes / 4096;
+        written - before
+    };
+    let (writes, scan) = (
+        "workload=uniform span=100 writes=100",
+        "workload=sequential first=1000",
+    );
+    assert!(replay(&mut twin, writes) >= 500);
+    assert!(replay(&mut twin, scan) >= 500);
+    twin.advise(Advice {
+        bypass_writes: true,
+        admit_reused: true,
+    })
+    .unwrap();
+    for scan in [scan, "workload=sequential first=2000"] {
+        assert!(replay(&mut twin, writes) < 50);
+        let scanned = replay(&mut twin, scan);
+        assert!(
+            scanned < 50,
+            "{scanned} of what is cached, or of a new scan"
+        );
+        twin.set_encoding(EncodingName::List4096).unwrap();
+    }
+    twin.advise(Advice::NONE).unwrap();
+    assert!(replay(&mut twin, writes) >= 500);
+}
+
+#[test]
 fn a_cache_that_samples_reports_its_demand() {
     let pool = pool(BLOCKS);
     let mut twin = pool.boot("vm", &cached(), BLOCKS).unwrap();

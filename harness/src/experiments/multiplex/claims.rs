@@ -24,6 +24,15 @@ pub(super) const GUEST: &str = "guest";
 /// USENIX ATC 2020), percent.
 const OSCA_PERCENT: f64 = 13.2;
 
+/// Schedules on which `endurance` is held to a bar: one with a VM whose reads are not read again, and one
+/// with VMs that mostly write.
+const WEARING: [&str; 2] = ["mixed", "writers"];
+
+/// SSD writes that `endurance` saves of those of `mrc`, percent, and the hit ratio of reads that it may cost,
+/// points.
+const ENDURANCE_PERCENT: f64 = 30.0;
+const ENDURANCE_POINTS: f64 = 1.0;
+
 /// How much more traffic than the best partition it may cause, and than a static one, percent.
 const ORACLE_PERCENT: f64 = 1.0;
 const STATIC_PERCENT: f64 = 2.0;
@@ -80,6 +89,20 @@ pub(super) fn judge(
                  `static`."
             ),
             never_worse(rows, &schedules),
+        )
+        .require_if_measured(
+            format!(
+                "On `{}` and `{}`, `endurance` writes at least {ENDURANCE_PERCENT} % less to the SSD than `mrc`."
+                , WEARING[0], WEARING[1]
+            ),
+            worst(&WEARING, |schedule| spared(rows, schedule)),
+        )
+        .require_if_measured(
+            format!(
+                "There the vSSDs serve at most {ENDURANCE_POINTS} point less of the reads under `endurance` than under \
+                 `mrc`."
+            ),
+            worst(&WEARING, |schedule| served(rows, schedule)),
         )
         .require_if_measured(
             "Under `weights`, the share error of `shares` is below 5 % once half of the time between two changes is \
@@ -176,11 +199,61 @@ fn saved(
     ))
 }
 
+/// What SSD writes `endurance` saves of those of `mrc`.
+fn spared(rows: &[MultiplexRow], schedule: &str) -> Option<Measured> {
+    let pairs = paired(rows, schedule, ["endurance", "mrc"], |one, other| {
+        let other = other.ssd_percent();
+        (other > 0.0).then(|| 100.0 * (other - one.ssd_percent()) / other)
+    });
+    let (mean, interval) = mean(&pairs)?;
+    Some(Measured::new(
+        interval.at_least(ENDURANCE_PERCENT),
+        format!("{} % less, over {} seeds.", mean.text(1), pairs.len()),
+    ))
+}
+
+/// By how much more of the reads the vSSDs serve under `endurance` than under `mrc`.
+fn served(rows: &[MultiplexRow], schedule: &str) -> Option<Measured> {
+    let pairs = paired(rows, schedule, ["endurance", "mrc"], |one, other| {
+        Some(one.read_hit_percent() - other.read_hit_percent())
+    });
+    let (mean, interval) = mean(&pairs)?;
+    Some(Measured::new(
+        interval.at_least(-ENDURANCE_POINTS),
+        format!("{} points more, over {} seeds.", mean.text(2), pairs.len()),
+    ))
+}
+
+/// Two policies compared in each pair of one seed.
+fn paired(
+    rows: &[MultiplexRow],
+    schedule: &str,
+    [policy, other]: [&str; 2],
+    compare: impl Fn(&MultiplexRow, &MultiplexRow) -> Option<f64>,
+) -> Vec<f64> {
+    let others: BTreeMap<u64, &MultiplexRow> = of(rows, schedule, other)
+        .map(|row| (row.seed, row))
+        .collect();
+    let pairs = of(rows, schedule, policy);
+    pairs
+        .filter_map(|row| compare(row, others.get(&row.seed)?))
+        .collect()
+}
+
 fn never_worse(rows: &[MultiplexRow], schedules: &[&str]) -> Option<Measured> {
+    let others = schedules.iter().filter(|schedule| **schedule != STORM);
+    let others: Vec<&str> = others.copied().collect();
+    worst(&others, |schedule| {
+        saved(rows, schedule, "mrc", STATIC, -STATIC_PERCENT)
+    })
+}
+
+/// What holds on each of these schedules, as far as they were run.
+fn worst(schedules: &[&str], measure: impl Fn(&str) -> Option<Measured>) -> Option<Measured> {
     let mut outcome = Outcome::Holds;
     let mut evidence = Vec::new();
-    for schedule in schedules.iter().filter(|schedule| **schedule != STORM) {
-        let Some(of_schedule) = saved(rows, schedule, "mrc", STATIC, -STATIC_PERCENT) else {
+    for schedule in schedules {
+        let Some(of_schedule) = measure(schedule) else {
             continue;
         };
         evidence.push(format!(
@@ -412,6 +485,9 @@ fn table(rows: &[MultiplexRow], schedule: &str) -> Table {
             ("policy", &|way| way.0.to_owned()),
             ("picks", &|way| way.1.to_owned()),
             ("hits (%)", &|way| mean(way, MultiplexRow::hit_percent, 2)),
+            ("read hits (% of reads)", &|way| {
+                mean(way, MultiplexRow::read_hit_percent, 2)
+            }),
             ("origin traffic (% of accesses)", &|way| {
                 mean(way, MultiplexRow::traffic_percent, 2)
             }),
@@ -454,6 +530,9 @@ mod tests {
             ("weights", "mrc", 700),
             ("day-night", "static", 600),
             ("day-night", "harvest", 590),
+            ("mixed", "endurance", 505),
+            ("writers", "mrc", 500),
+            ("writers", "endurance", 505),
         ];
         let of_seed = |seed: u64| {
             ways.map(|(schedule, policy, traffic)| MultiplexRow {
@@ -466,6 +545,11 @@ mod tests {
                 hits: 400,
                 misses: 600,
                 origin_reads: traffic + seed,
+                ssd_writes: if policy == "endurance" {
+                    300
+                } else {
+                    500 + seed
+                },
                 resizes: 5,
                 share_error_ppm: 20_000,
                 used_ppm: if policy == "harvest" {
@@ -483,7 +567,7 @@ mod tests {
     fn a_good_run_holds_and_says_what_is_saved() {
         let verdict = judge(&rows(), &[], &[], &[]);
         assert!(verdict.holds(), "{:?}", verdict.missed());
-        assert_eq!(verdict.claims.len(), 7);
+        assert_eq!(verdict.claims.len(), 9);
         assert!(verdict.claims.iter().all(results::verdict::Claim::holds));
         let finding = &verdict.findings[0];
         assert!(finding.contains("`oracle` 16.9"), "{finding}");
@@ -495,7 +579,7 @@ mod tests {
     #[test]
     fn every_kind_of_fault_is_seen() {
         type Fault = fn(&mut MultiplexRow);
-        let faults: [(&str, Fault); 7] = [
+        let faults: [(&str, Fault); 10] = [
             ("a failed access", |row| row.failed = 1),
             ("an access that is not counted", |row| row.hits -= 1),
             ("more blocks than there are", |row| row.violations = 1),
@@ -506,6 +590,16 @@ mod tests {
             ("worse than a partition", |row| {
                 let is_one = row.schedule == "weights" && row.policy == "mrc";
                 row.origin_reads += if is_one { 40 } else { 0 };
+            }),
+            ("SSD writes that are not saved", |row| {
+                row.ssd_writes += if row.policy == "endurance" { 60 } else { 0 };
+            }),
+            ("SSD writes that one schedule saves", |row| {
+                let is_one = row.schedule == "writers" && row.policy == "endurance";
+                row.ssd_writes += if is_one { 60 } else { 0 };
+            }),
+            ("reads that are not served", |row| {
+                row.origin_reads += if row.policy == "endurance" { 20 } else { 0 };
             }),
             ("shares that are not met", |row| {
                 row.share_error_ppm = 60_000

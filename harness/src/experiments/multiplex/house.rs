@@ -48,6 +48,7 @@ impl House {
         let sharing = Sharing {
             vms: vms as usize,
             pool: params.pool,
+            arbiter: None,
         };
         Ok(Self::Qemu(Fleet::start(vm_host, disks, sharing)?))
     }

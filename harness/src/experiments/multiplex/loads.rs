@@ -171,12 +171,19 @@ impl Schedule {
             2 => rate(of(zipf(0.8), 1, 10), 200),
             _ => of(Pattern::Sequential, 1, 0),
         };
+        let writers = |vm: u32| match vm % 4 {
+            0 => of(zipf(0.9), 1, 5),
+            1 => of(zipf(0.9), 1, 90),
+            2 => of(zipf(1.2), 1, 20),
+            _ => of(Pattern::Sequential, 1, 95),
+        };
         Some(match self {
             Self::Mixed | Self::Arrivals | Self::Goals => mixed(vm),
             Self::Crowd => {
                 let works = (period / SHIFT_PERIODS + vm).is_multiple_of(2);
                 rate(mixed(vm / 2), if works { 100 } else { IDLE_PERCENT })
             }
+            Self::Writers => writers(vm),
             Self::Weights => of(Pattern::Uniform, 1, 10),
             Self::DayNight => {
                 let works = self.phase(period, params) % 2 == vm % 2;

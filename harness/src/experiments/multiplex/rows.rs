@@ -80,6 +80,13 @@ impl MultiplexRow {
         100.0 * self.ssd_writes as f64 / self.accesses.max(1) as f64
     }
 
+    /// Reads served by the vSSDs, of 100 reads. A write that hits saves nothing here: each goes to the
+    /// origin disk.
+    pub(super) fn read_hit_percent(&self) -> f64 {
+        let reads = self.accesses.saturating_sub(self.origin_writes);
+        100.0 * reads.saturating_sub(self.origin_reads) as f64 / reads.max(1) as f64
+    }
+
     /// Hits of 100 accesses.
     pub(super) fn hit_percent(&self) -> f64 {
         100.0 * self.hits as f64 / self.accesses.max(1) as f64

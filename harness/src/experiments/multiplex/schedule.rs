@@ -29,6 +29,8 @@ pub(crate) enum Schedule {
     Goals,
     /// Many VMs of all kinds and weights that work by turns, arrive and depart.
     Crowd,
+    /// Half of the VMs mostly write.
+    Writers,
     /// Each VM replays a recorded trace.
     Traces,
     /// Each VM makes accesses like those of a VM of a population.

@@ -280,6 +280,9 @@ impl Running<'_> {
             known.push(vm.known(period_of, (base, recent))?);
         }
         let round = self.arbiter.decide(pool_blocks, self.free(), &known);
+        for (vm, advice) in self.vms.iter_mut().zip(&round.advice) {
+            vm.advise(*advice)?;
+        }
         self.carry_out(&round.decisions, period)?;
         // Shrinks have ended at once, and what they freed is for others.
         for (vm, known) in self.vms.iter().zip(&mut known) {

@@ -8,7 +8,7 @@ use guest_cache::WritePolicy;
 use guest_cache::mrc::DemandSampler;
 use lab::testbed::{Disks, ResizeOptions, Testbed};
 use terminal::interrupt;
-use vssd_host::arbiter::{Bounds, Curve, Demand, Goal, Reports, Vm as Known, VmId};
+use vssd_host::arbiter::{Advice, Bounds, Curve, Demand, Goal, Reports, Vm as Known, VmId};
 use vssd_host::control::protocol::{CurvePoint, DemandStatus, Resized};
 use vssd_host::size::ByteSize;
 use workloads::Pick;
@@ -37,6 +37,7 @@ pub(super) struct Vm<'a> {
     /// Of these, blocks that hold the cache's own records.
     metadata_blocks: u32,
     goal: Option<Goal>,
+    advice: Advice,
     seed: u64,
     /// What it replays, and from which access on.
     trace: Option<(&'a Trace, u64)>,
@@ -136,6 +137,7 @@ impl<'a> Vm<'a> {
             held,
             metadata_blocks,
             goal,
+            advice: Advice::NONE,
             seed: derive_seed(seed, slot.vm.into()),
             trace,
             done: 0,
@@ -333,6 +335,18 @@ impl<'a> Vm<'a> {
         let resized = self.testbed.resize_to(to, options)?;
         self.held = resized.held;
         Ok(resized)
+    }
+
+    /// Advises its cache from the next period on.
+    ///
+    /// # Errors
+    /// When the backend does not answer.
+    pub(super) fn advise(&mut self, advice: Advice) -> Result<()> {
+        if advice != self.advice {
+            self.testbed.advise(advice)?;
+            self.advice = advice;
+        }
+        Ok(())
     }
 
     /// Switches it off.

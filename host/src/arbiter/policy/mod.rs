@@ -34,6 +34,7 @@ pub mod working_set;
 use std::fmt;
 
 use strum::VariantNames;
+use vssd::advice::Advice;
 use workloads::pick::invalid;
 
 use super::problem::Problem;
@@ -129,8 +130,8 @@ pub struct Plan {
     pub due: Vec<u32>,
     /// What the target of each goes by.
     pub reasons: Vec<Reason>,
-    /// What each should do with writes.
-    pub advice: Vec<WriteAdvice>,
+    /// What the cache of each should keep off its vSSD, so that the SSD lives longer.
+    pub advice: Vec<Advice>,
     /// Targets are those with the fewest misses, so a move that saves none is not worth it.
     /// Otherwise targets are to be reached whatever they save.
     pub fewest_misses: bool,
@@ -141,7 +142,7 @@ impl Plan {
     fn exact(targets: Vec<u32>, problem: &Problem, reasons: Vec<Reason>) -> Self {
         Self {
             due: problem.spans.iter().map(|span| span.floor).collect(),
-            advice: vec![WriteAdvice::Cache; targets.len()],
+            advice: vec![Advice::NONE; targets.len()],
             targets,
             reasons,
             fewest_misses: false,
@@ -156,15 +157,6 @@ impl Plan {
             ..Self::exact(targets, problem, reasons)
         }
     }
-}
-
-/// What a VM should do with writes, so that an SSD lives longer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WriteAdvice {
-    /// Written blocks go to the vSSD, as reads do.
-    Cache,
-    /// Written blocks go to the origin disk alone, and out of the cache: it is read-only.
-    Bypass,
 }
 
 /// What a target goes by. Sizes are in blocks.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::AdviceStatus;
 use crate::balancer::{LivePick, LivePolicy, Period, Standing};
 
 /// What changes of the arbiter from its next period on.
@@ -67,6 +68,9 @@ pub struct ShareStatus {
     pub hit_ratio: Option<f64>,
     /// Whether its guest reported a miss-ratio curve lately.
     pub curve: bool,
+    /// What the policy advises the cache of its guest.
+    #[serde(default)]
+    pub advice: AdviceStatus,
     /// Decisions by what they do, since it is served.
     pub decisions: BTreeMap<String, u64>,
     /// The last one.

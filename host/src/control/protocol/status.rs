@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use vssd::advice::Advice;
 use vssd::demand::{ALL_MISS, Demand, Point};
 use vssd::device::End;
 
@@ -229,6 +230,9 @@ pub struct VssdStatus {
     pub driver: bool,
     /// How block sets travel.
     pub encoding: EncodingName,
+    /// What the arbiter advises the cache on it.
+    #[serde(default)]
+    pub advice: AdviceStatus,
     /// What is tracked of requests, and the memory that takes in bytes.
     #[serde(rename = "observer")]
     pub tracker: TrackerStatus,
@@ -252,6 +256,33 @@ impl VssdStatus {
             (Connection::Connecting, _) => "connecting",
             (Connection::Connected, false) => "plain",
             (Connection::Connected, true) => "vssd",
+        }
+    }
+}
+
+/// What a cache is advised to keep off its vSSD.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdviceStatus {
+    /// Written blocks.
+    pub bypass_writes: bool,
+    /// Blocks that miss for the first time in a while.
+    pub admit_reused: bool,
+}
+
+impl From<Advice> for AdviceStatus {
+    fn from(advice: Advice) -> Self {
+        Self {
+            bypass_writes: advice.bypass_writes,
+            admit_reused: advice.admit_reused,
+        }
+    }
+}
+
+impl From<AdviceStatus> for Advice {
+    fn from(status: AdviceStatus) -> Self {
+        Self {
+            bypass_writes: status.bypass_writes,
+            admit_reused: status.admit_reused,
         }
     }
 }

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use super::summary::{History, Row, Snapshot, Summary};
 use crate::balancer::Standing;
 use crate::control::protocol::{
-    ArbiterStatus, Connection, CountersStatus, DecisionStatus, EncodingName, OperationLatency,
-    PoolStatus, ShareStatus, Status, TrackerName, TrackerStatus, UnderWay, VssdStatus,
+    AdviceStatus, ArbiterStatus, Connection, CountersStatus, DecisionStatus, EncodingName,
+    OperationLatency, PoolStatus, ShareStatus, Status, TrackerName, TrackerStatus, UnderWay,
+    VssdStatus,
 };
 use crate::latency::Operation;
 
@@ -60,6 +61,7 @@ pub(super) fn vssd(name: &str) -> VssdStatus {
         restarts: 0,
         driver: true,
         encoding: EncodingName::Compact,
+        advice: AdviceStatus::default(),
         tracker: TrackerStatus {
             kind: TrackerName(None),
             memory_bytes: 0,
@@ -91,6 +93,7 @@ pub(super) fn sample() -> Summary {
         hit_ratio_goal: None,
         hit_ratio,
         curve: true,
+        advice: AdviceStatus::default(),
         decisions: BTreeMap::new(),
         last: None,
     };

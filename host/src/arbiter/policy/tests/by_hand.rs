@@ -142,13 +142,28 @@ fn endurance_counts_reads_and_advises_writers() {
     let mut vms = [vm(0, ANY, 0).with(line(400)), vm(1, ANY, 0).with(line(200))];
     // Nine in ten accesses of the first write, and what it reads again fits into 50.
     vms[0].demand.writes = 36_000;
-    vms[0].demand.reads = Some(curve(4_000.0, &[(50, 0.0)]));
+    vms[0].demand.reads = Some(curve(40_000.0, &[(50, 36_000.0)]));
     vms[1].demand.writes = 10_000;
     let plan_fits = plan(PolicyName::Endurance, 900, &vms);
     assert_eq!(plan_fits.targets, [50, 198]);
-    assert_eq!(plan_fits.advice, [WriteAdvice::Bypass, WriteAdvice::Cache]);
+    let bypass = Advice {
+        bypass_writes: true,
+        ..Advice::NONE
+    };
+    assert_eq!(plan_fits.advice, [bypass, Advice::NONE]);
     // Too few for both: 80 misses of reads a block for the first, 50 for the second.
-    assert_eq!(targets(PolicyName::Endurance, 120, &vms), [50, 70]);
+    let plan_tight = plan(PolicyName::Endurance, 120, &vms);
+    assert_eq!(plan_tight.targets, [50, 70]);
+    // With 70 blocks the second misses more often than it hits: what it brings in goes unread.
+    let reused = Advice {
+        admit_reused: true,
+        ..Advice::NONE
+    };
+    assert_eq!(plan_tight.advice, [bypass, reused]);
+    // An idle VM is advised nothing.
+    vms[1].demand.accesses = 0;
+    let idle = plan(PolicyName::Endurance, 120, &vms);
+    assert_eq!(idle.advice[1], Advice::NONE);
 }
 
 #[test]
