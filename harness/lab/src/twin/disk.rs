@@ -12,7 +12,8 @@ use anyhow::{Context, Result, ensure};
 use guest_runtime::port::{BlkOp, BlkPort, BlkStatus, SECTOR_LEN, feature};
 use vssd_host::size::ByteSize;
 
-use super::port::{REQUEST_NS, SLOT_LEN, SLOT_STRIDE, SLOTS};
+use super::buffers::{Buffers, SLOT_LEN, SLOTS};
+use super::port::REQUEST_NS;
 use crate::resources::memory;
 
 const PAGE: usize = 4096;
@@ -204,20 +205,20 @@ struct Submitted {
 pub struct TwinDisk {
     sectors: Sectors,
     clock: Arc<AtomicU64>,
-    data: Vec<u8>,
+    data: Buffers,
     submitted: Vec<Submitted>,
     finished: VecDeque<(usize, BlkStatus)>,
 }
 
 impl TwinDisk {
-    pub(super) fn new(sectors: Sectors, clock: Arc<AtomicU64>) -> Self {
-        Self {
+    pub(super) fn new(sectors: Sectors, clock: Arc<AtomicU64>) -> io::Result<Self> {
+        Ok(Self {
             sectors,
             clock,
-            data: vec![0; SLOTS * SLOT_STRIDE],
+            data: Buffers::new()?,
             submitted: Vec::with_capacity(SLOTS),
             finished: VecDeque::with_capacity(SLOTS),
-        }
+        })
     }
 }
 
@@ -241,7 +242,7 @@ impl BlkPort for TwinDisk {
     }
 
     fn buffer(&mut self, slot: usize) -> &mut [u8] {
-        &mut self.data[slot * SLOT_STRIDE..][..SLOT_LEN]
+        self.data.slot(slot, SLOT_LEN)
     }
 
     fn submit(&mut self, slot: usize, op: BlkOp, sector: u64, len: usize) {
@@ -262,7 +263,7 @@ impl BlkPort for TwinDisk {
             len,
         } in self.submitted.drain(..)
         {
-            let data = &mut self.data[slot * SLOT_STRIDE..][..len];
+            let data = self.data.slot(slot, len);
             let at = sector.saturating_mul(SECTOR_LEN as u64);
             self.finished
                 .push_back((slot, self.sectors.serve(op, at, data)));

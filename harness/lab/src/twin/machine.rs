@@ -46,10 +46,14 @@ impl TwinMachine {
         inbox: Receiver<Order>,
         outbox: Sender<Answer>,
     ) -> io::Result<Self> {
+        let disk = |sectors: Option<Sectors>| {
+            let disk = sectors.map(|sectors| TwinDisk::new(sectors, clock.clone()));
+            disk.transpose()
+        };
         Ok(Self {
             port: TwinPort::new(vssd.clone(), clock.clone())?,
-            origin: origin.map(|sectors| TwinDisk::new(sectors, clock.clone())),
-            trace: trace.map(|sectors| TwinDisk::new(sectors, clock.clone())),
+            origin: disk(origin)?,
+            trace: disk(trace)?,
             vssd,
             clock,
             inbox,

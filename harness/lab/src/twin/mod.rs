@@ -18,6 +18,7 @@
 //!      │ Answer { reports, why }       │ blocked
 //! ```
 
+mod buffers;
 mod disk;
 mod machine;
 mod order;

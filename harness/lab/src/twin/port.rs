@@ -18,15 +18,7 @@ use vssd_host::config_space::{QUEUES, config_space};
 use vssd_host::request::{Chain, Pass, RequestQueue};
 use vssd_host::vssd::Vssd;
 
-/// As in the guest kernel's port.
-pub(super) const SLOTS: usize = 32;
-
-/// Bytes in a slot's buffer, as in the kernel.
-pub(super) const SLOT_LEN: usize = 256 << 10;
-
-/// Distance between the buffers of two slots: a page more than a buffer. At a power of two, the
-/// starts of all buffers would map to the same few cache sets.
-pub(super) const SLOT_STRIDE: usize = SLOT_LEN + 4096;
+use super::buffers::{Buffers, SLOT_LEN, SLOTS};
 
 /// Virtual time of a request. It must not be 0: a guest that is never idle must still reach its
 /// deadlines.
@@ -51,7 +43,7 @@ pub struct TwinPort {
     requests: RequestQueue,
     clock: Arc<AtomicU64>,
     controls: [Control; SLOTS],
-    data: Vec<u8>,
+    data: Buffers,
     submitted: Vec<Submitted>,
     finished: VecDeque<(usize, BlkStatus)>,
     command: Vec<u8>,
@@ -66,7 +58,7 @@ impl TwinPort {
             vssd,
             clock,
             controls: [Control::default(); SLOTS],
-            data: vec![0; SLOTS * SLOT_STRIDE],
+            data: Buffers::new()?,
             submitted: Vec::with_capacity(SLOTS),
             finished: VecDeque::with_capacity(SLOTS),
             command: vec![0; MAX_MESSAGE],
@@ -94,7 +86,7 @@ impl BlkPort for TwinPort {
     }
 
     fn buffer(&mut self, slot: usize) -> &mut [u8] {
-        &mut self.data[slot * SLOT_STRIDE..][..SLOT_LEN]
+        self.data.slot(slot, SLOT_LEN)
     }
 
     fn submit(&mut self, slot: usize, op: BlkOp, sector: u64, len: usize) {
@@ -122,7 +114,7 @@ impl BlkPort for TwinPort {
         let requests = self.submitted.len() as u64;
         for Submitted { slot, op, len } in self.submitted.drain(..) {
             let Control { header, status } = &mut self.controls[slot];
-            let data = &mut self.data[slot * SLOT_STRIDE..][..len];
+            let data = self.data.slot(slot, len);
             let (header, data) = (header.as_mut_slice().into(), data.into());
             let status_byte = status.as_mut_slice().into();
             let chain = match op {

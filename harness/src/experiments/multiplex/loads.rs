@@ -14,9 +14,6 @@ const BOOT_PERIODS: u32 = 3;
 /// Periods that one half of a crowd works.
 const SHIFT_PERIODS: u32 = 8;
 
-/// Accesses of an idle VM, in percent of those at its full rate.
-const IDLE_PERCENT: u32 = 5;
-
 /// What a VM does in a period.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Load {
@@ -181,14 +178,14 @@ impl Schedule {
             Self::Mixed | Self::Arrivals | Self::Goals => mixed(vm),
             Self::Crowd => {
                 let works = (period / SHIFT_PERIODS + vm).is_multiple_of(2);
-                rate(mixed(vm / 2), if works { 100 } else { IDLE_PERCENT })
+                rate(mixed(vm / 2), if works { 100 } else { params.idle_percent })
             }
             Self::Writers => writers(vm),
             Self::Weights => of(Pattern::Uniform, 1, 10),
             Self::DayNight => {
                 let works = self.phase(period, params) % 2 == vm % 2;
                 let load = of(zipf(0.9), 1, 10);
-                rate(load, if works { 100 } else { IDLE_PERCENT })
+                rate(load, if works { 100 } else { params.idle_percent })
             }
             Self::BootStorm => {
                 // As many boot in each period as all have booted in half of the run.

@@ -13,7 +13,7 @@ use workloads::{HostPick, Pick};
 use super::schedule::Schedule;
 use crate::experiments::common::cached::BLOCK;
 use crate::experiments::common::params::{
-    Parameters, cache_size, different, path, positive, text, within,
+    Parameters, cache_size, different, path, percent, positive, text, within,
 };
 
 /// Most VMs, accesses of one in a period, and periods.
@@ -66,6 +66,8 @@ pub(crate) struct Params {
     pub(super) counted: u32,
     #[serde(deserialize_with = "within::<20, MOST_ACCESSES, _, _>")]
     pub(super) accesses: u64,
+    #[serde(deserialize_with = "percent")]
+    pub(super) idle_percent: u32,
     #[serde(deserialize_with = "positive")]
     pub(super) depth: u32,
     #[serde(deserialize_with = "positive")]
