@@ -243,9 +243,7 @@ fn paired(
 }
 
 fn never_worse(rows: &[MultiplexRow], schedules: &[&str]) -> Option<Measured> {
-    let others = schedules.iter().filter(|schedule| **schedule != STORM);
-    let others: Vec<&str> = others.copied().collect();
-    worst(&others, |schedule| {
+    worst(schedules, |schedule| {
         saved(rows, schedule, "mrc", STATIC, -STATIC_PERCENT)
     })
 }
