@@ -3,8 +3,6 @@
 
 use core::fmt;
 
-use crate::wire::{GOAL_ADMIT_REUSED, GOAL_BYPASS_WRITES};
-
 /// Which blocks a cache should keep off the vSSD. By default none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Advice {
@@ -20,29 +18,6 @@ impl Advice {
         bypass_writes: false,
         admit_reused: false,
     };
-
-    /// As flags of a goal.
-    pub(crate) fn flags(self) -> u32 {
-        let bypass = if self.bypass_writes {
-            GOAL_BYPASS_WRITES
-        } else {
-            0
-        };
-        let reused = if self.admit_reused {
-            GOAL_ADMIT_REUSED
-        } else {
-            0
-        };
-        bypass | reused
-    }
-
-    /// The advice in the flags of a goal.
-    pub(crate) fn of_flags(flags: u32) -> Self {
-        Self {
-            bypass_writes: flags & GOAL_BYPASS_WRITES != 0,
-            admit_reused: flags & GOAL_ADMIT_REUSED != 0,
-        }
-    }
 }
 
 impl fmt::Display for Advice {

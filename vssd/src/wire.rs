@@ -217,8 +217,17 @@ impl Goal {
 
     /// What the device advises a cache on the vSSD.
     pub fn advice(&self) -> Advice {
-        Advice::of_flags(self.flags)
+        Advice {
+            bypass_writes: self.flags & GOAL_BYPASS_WRITES != 0,
+            admit_reused: self.flags & GOAL_ADMIT_REUSED != 0,
+        }
     }
+}
+
+/// An advice as flags of a goal.
+pub(crate) fn advice_flags(advice: Advice) -> u32 {
+    let flag = |is_set: bool, flag: u32| if is_set { flag } else { 0 };
+    flag(advice.bypass_writes, GOAL_BYPASS_WRITES) | flag(advice.admit_reused, GOAL_ADMIT_REUSED)
 }
 
 impl From<Goal> for layout::Goal {

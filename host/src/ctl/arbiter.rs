@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use clap::{Args as ClapArgs, Subcommand};
 
-use super::text::describe_advice;
+use vssd::advice::Advice;
+
 use crate::balancer::{LivePick, LivePolicy, Period, Standing};
-use crate::control::protocol::{ArbiterChange, ArbiterStatus, DecisionStatus, Request};
+use crate::control::protocol::{
+    AdviceStatus, ArbiterChange, ArbiterStatus, DecisionStatus, Request,
+};
 use crate::size::ByteSize;
 
 /// The requests that concern the arbiter.
@@ -105,6 +108,14 @@ pub(super) fn describe_status(status: &ArbiterStatus) -> String {
         describe_advice(&mut text, &vssd.name, vssd.advice);
     }
     text
+}
+
+/// What the cache on a vSSD is advised, if anything.
+pub(super) fn describe_advice(text: &mut String, vssd: &str, advice: AdviceStatus) {
+    let advice = Advice::from(advice);
+    if advice != Advice::NONE {
+        let _ = writeln!(text, "{vssd}: its cache is advised to {advice}");
+    }
 }
 
 /// The decisions for a vSSD as text.

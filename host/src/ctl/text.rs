@@ -5,13 +5,10 @@
 
 use std::fmt::Write as _;
 
-use vssd::advice::Advice;
 use vssd::error::Reject;
 
-use super::arbiter::{describe_decisions, describe_status as describe_arbiter};
-use crate::control::protocol::{
-    Added, AdviceStatus, DemandStatus, LatencyStatus, Rate, Reply, Resized, Status,
-};
+use super::arbiter::{describe_advice, describe_decisions, describe_status as describe_arbiter};
+use crate::control::protocol::{Added, DemandStatus, LatencyStatus, Rate, Reply, Resized, Status};
 use crate::latency;
 use crate::size::ByteSize;
 
@@ -188,14 +185,6 @@ fn describe_status(status: &Status) -> String {
     describe_failures(&mut text, status);
     describe_unserved(&mut text, status);
     text
-}
-
-/// What the cache on a vSSD is advised, if anything.
-pub(super) fn describe_advice(text: &mut String, vssd: &str, advice: AdviceStatus) {
-    let advice = Advice::from(advice);
-    if advice != Advice::NONE {
-        let _ = writeln!(text, "{vssd}: its cache is advised to {advice}");
-    }
 }
 
 /// Failed requests, if there are any.

@@ -49,7 +49,7 @@ use crate::error::Reject;
 use crate::units::Geometry;
 use crate::wire::{
     EVENT_LEN, Encoding, Event, GOAL_CONFIRM, GOAL_REPORT, Goal, MAX_PAYLOAD, Opcode,
-    RESPONSE_HEADER_LEN, Request, Response, Status,
+    RESPONSE_HEADER_LEN, Request, Response, Status, advice_flags,
 };
 
 /// The record of ownership: a change is recorded before it takes effect.
@@ -399,7 +399,7 @@ impl Device {
             revoked: self.revoked.len(),
             flags: if confirm { GOAL_CONFIRM } else { 0 }
                 | if report { GOAL_REPORT } else { 0 }
-                | self.advice.flags(),
+                | advice_flags(self.advice),
             ..self.goal
         };
         if goal != self.goal {

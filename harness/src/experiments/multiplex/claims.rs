@@ -1,20 +1,21 @@
 //! Claims of the multiplex experiment.
 
+mod guests;
+
 use std::collections::BTreeMap;
 
 use results::quantity::millis;
-use results::stats::{Interval, Mean, Ratio};
+use results::stats::{Interval, Mean};
 use results::table::Table;
 use results::verdict::{Measured, Outcome, Verdict, distinct};
 
 use super::grid;
-use super::rows::{MultiplexPopulationRow, MultiplexQemuRow, MultiplexRow, MultiplexScaleRow};
+use super::rows::{
+    GUEST, MultiplexPopulationRow, MultiplexQemuRow, MultiplexRow, MultiplexScaleRow,
+};
 
 /// The policy that others are compared with.
 pub(super) const STATIC: &str = "static";
-
-/// The picks with which policies are compared.
-pub(super) const GUEST: &str = "guest";
 
 /// What a policy by miss-ratio curves saves of the traffic of an equal division (Zhang et al., "OSCA",
 /// USENIX ATC 2020), percent.
@@ -32,9 +33,6 @@ const ENDURANCE_POINTS: f64 = 1.0;
 /// How much more traffic than the best partition it may cause, and than a static one, percent.
 const ORACLE_PERCENT: f64 = 1.0;
 const STATIC_PERCENT: f64 = 2.0;
-
-/// How much longer than under `static` the p99 of accesses may be under `harvest`.
-const P99_TIMES: f64 = 1.05;
 
 /// How many times as much of what is there is used when what is idle is lent (Sun et al., "FleetIO", ASPLOS 2025;
 /// there, bandwidth).
@@ -134,7 +132,7 @@ pub(super) fn judge(
         )
         .require_if_measured(
             "Under QEMU, by day and night, the p99 of accesses under `harvest` is at most that under `static`.",
-            p99(guests),
+            guests::p99(guests),
         )
         .findings(schedules.iter().filter_map(|schedule| finding(rows, schedule)))
         .findings(grid::findings(rows))
@@ -142,7 +140,7 @@ pub(super) fn judge(
         .findings(matched(population))
         .tables(tables)
         .tables(grid::tables(rows))
-        .tables(guests_table(guests))
+        .tables(guests::table(guests))
 }
 
 fn of<'a>(
@@ -333,22 +331,6 @@ fn reclaimed(rows: &[MultiplexRow]) -> Option<Measured> {
     Measured::none(late, of_guests().map(|row| row.reclaims).sum(), "reclaims")
 }
 
-/// The p99 of accesses under `harvest` over that under `static`, in pairs by guests and seed.
-fn p99(guests: &[MultiplexQemuRow]) -> Option<Measured> {
-    let of = |policy: &'static str| {
-        guests
-            .iter()
-            .filter(move |row| row.schedule == "day-night" && row.policy == policy)
-    };
-    let ratios = of("harvest").filter_map(|row| {
-        let mut others = of(STATIC);
-        let other = others.find(|other| other.vms == row.vms && other.seed == row.seed)?;
-        (other.p99_ns > 0).then(|| row.p99_ns as f64 / other.p99_ns as f64)
-    });
-    let ratio = Ratio::of_pairs(ratios)?;
-    Some(ratio.judged(|interval| interval.at_most(P99_TIMES)))
-}
-
 fn scale(row: &MultiplexScaleRow) -> String {
     let each = |ns: u64, what: &str| format!("{what} took {} ms", millis(ns));
     format!(
@@ -378,64 +360,6 @@ fn matched(population: &[MultiplexPopulationRow]) -> Option<String> {
         kinds.len(),
         Mean::of(&errors)?.text(4),
     ))
-}
-
-fn guests_table(guests: &[MultiplexQemuRow]) -> Option<Table> {
-    let mut ways: Vec<(&str, u32, &str)> = Vec::new();
-    for row in guests {
-        let way = (row.schedule.as_str(), row.vms, row.policy.as_str());
-        if !ways.contains(&way) {
-            ways.push(way);
-        }
-    }
-    ways.sort_by_key(|(schedule, vms, _)| (*schedule, *vms));
-    let mean = |way: &(&str, u32, &str), of: fn(&MultiplexQemuRow) -> f64, decimals: usize| {
-        let of_way = guests
-            .iter()
-            .filter(|row| (row.schedule.as_str(), row.vms, row.policy.as_str()) == *way);
-        let values: Vec<f64> = of_way.map(of).collect();
-        Mean::of(&values).map_or(String::new(), |mean| mean.text(decimals))
-    };
-    (!ways.is_empty()).then(|| {
-        Table::of(
-            "Guests under QEMU",
-            &ways,
-            &[
-                ("schedule", &|way| way.0.to_owned()),
-                ("guests", &|way| way.1.to_string()),
-                ("policy", &|way| way.2.to_owned()),
-                ("hits (%)", &|way| {
-                    mean(
-                        way,
-                        |row| 100.0 * row.hits as f64 / row.accesses.max(1) as f64,
-                        2,
-                    )
-                }),
-                ("origin traffic (% of accesses)", &|way| {
-                    mean(
-                        way,
-                        |row| 100.0 * row.origin_blocks as f64 / row.accesses.max(1) as f64,
-                        2,
-                    )
-                }),
-                ("pool used (%)", &|way| {
-                    mean(way, |row| row.used_ppm as f64 / 1e4, 1)
-                }),
-                ("blocks moved", &|way| {
-                    mean(way, |row| row.moved_blocks as f64, 0)
-                }),
-                ("p50 (us)", &|way| {
-                    mean(way, |row| row.p50_ns as f64 / 1e3, 0)
-                }),
-                ("p99 (us)", &|way| {
-                    mean(way, |row| row.p99_ns as f64 / 1e3, 0)
-                }),
-                ("longest resize (ms)", &|way| {
-                    mean(way, |row| row.resize_ns as f64 / 1e6, 1)
-                }),
-            ],
-        )
-    })
 }
 
 /// What the policies save of the traffic of a static partition, the best first.
@@ -514,105 +438,4 @@ fn table(rows: &[MultiplexRow], schedule: &str) -> Table {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A run in which every claim holds: each policy with its traffic for 1000 accesses.
-    fn rows() -> Vec<MultiplexRow> {
-        let ways = [
-            ("mixed", "static", 600),
-            ("mixed", "equal", 600),
-            ("mixed", "mrc", 500),
-            ("mixed", "oracle", 498),
-            ("weights", "shares", 700),
-            ("weights", "static", 710),
-            ("weights", "mrc", 700),
-            ("day-night", "static", 600),
-            ("day-night", "harvest", 590),
-            ("mixed", "endurance", 505),
-            ("writers", "mrc", 500),
-            ("writers", "endurance", 505),
-        ];
-        let of_seed = |seed: u64| {
-            ways.map(|(schedule, policy, traffic)| MultiplexRow {
-                schedule: schedule.to_owned(),
-                policy: policy.to_owned(),
-                pick: GUEST.to_owned(),
-                seed,
-                periods: 10,
-                accesses: 1000,
-                hits: 400,
-                misses: 600,
-                origin_reads: traffic + seed,
-                ssd_writes: if policy == "endurance" {
-                    300
-                } else {
-                    500 + seed
-                },
-                resizes: 5,
-                share_error_ppm: 20_000,
-                used_ppm: if policy == "harvest" {
-                    900_000
-                } else {
-                    500_000
-                },
-                ..MultiplexRow::default()
-            })
-        };
-        (0..8).flat_map(of_seed).collect()
-    }
-
-    #[test]
-    fn a_good_run_holds_and_says_what_is_saved() {
-        let verdict = judge(&rows(), &[], &[], &[]);
-        assert!(verdict.holds(), "{:?}", verdict.missed());
-        assert_eq!(verdict.claims.len(), 9);
-        assert!(verdict.claims.iter().all(results::verdict::Claim::holds));
-        let finding = &verdict.findings[0];
-        assert!(finding.contains("`oracle` 16.9"), "{finding}");
-        assert!(finding.contains("`mrc` 16.6"), "{finding}");
-        let used = verdict
-            .claims
-            .iter()
-            .find(|claim| claim.text.contains("harvest` uses"));
-        let used = used.unwrap().evidence();
-        assert!(used.contains("1.80 [1.80, 1.80] times"), "{used}");
-    }
-
-    #[test]
-    fn every_kind_of_fault_is_seen() {
-        type Fault = fn(&mut MultiplexRow);
-        let faults: [(&str, Fault); 10] = [
-            ("a failed access", |row| row.failed = 1),
-            ("an access that is not counted", |row| row.hits -= 1),
-            ("more blocks than there are", |row| row.violations = 1),
-            ("a late guest", |row| row.late = 1),
-            ("no saving", |row| {
-                row.origin_reads += if row.policy == "mrc" { 60 } else { 0 };
-            }),
-            ("worse than a partition", |row| {
-                let is_one = row.schedule == "weights" && row.policy == "mrc";
-                row.origin_reads += if is_one { 40 } else { 0 };
-            }),
-            ("SSD writes that are not saved", |row| {
-                row.ssd_writes += if row.policy == "endurance" { 60 } else { 0 };
-            }),
-            ("SSD writes that one schedule saves", |row| {
-                let is_one = row.schedule == "writers" && row.policy == "endurance";
-                row.ssd_writes += if is_one { 60 } else { 0 };
-            }),
-            ("reads that are not served", |row| {
-                row.origin_reads += if row.policy == "endurance" { 20 } else { 0 };
-            }),
-            ("shares that are not met", |row| {
-                row.share_error_ppm = 60_000
-            }),
-        ];
-        for (name, fault) in faults {
-            let mut rows = rows();
-            rows.iter_mut().for_each(fault);
-            assert!(!judge(&rows, &[], &[], &[]).holds(), "{name} went unseen");
-        }
-        assert!(!judge(&[], &[], &[], &[]).holds());
-    }
-}
+mod tests;

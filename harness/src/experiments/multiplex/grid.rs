@@ -9,8 +9,7 @@ use results::stats::Mean;
 use results::table::{Table, or_dash};
 use results::verdict::distinct;
 
-use super::claims::GUEST;
-use super::rows::MultiplexRow;
+use super::rows::{GUEST, MultiplexRow};
 
 /// The rows of one schedule, of which several picks were run.
 struct Grid<'a> {

@@ -10,8 +10,8 @@ use vssd_host::size::ByteSize;
 
 use super::params::Params;
 use super::schedule::Schedule;
-use super::vm::vm_disks;
-use crate::experiments::common::cached::BLOCK;
+use super::traces::Trace;
+use crate::experiments::common::cached::{BLOCK, disks};
 
 /// A pool, and what VMs on it run in.
 pub(super) enum House {
@@ -82,6 +82,16 @@ impl House {
             Self::Qemu(_) => testbed.shut_down(),
         }
     }
+}
+
+/// The disks of a VM that holds at most `limit` blocks. Only counts matter, which no data change.
+pub(super) fn vm_disks(params: &Params, trace: Option<&Trace>, limit: u32) -> Disks {
+    let blocks = trace.map_or(Schedule::origin_blocks(params), Trace::origin_blocks);
+    let of_blocks = |blocks: u32| ByteSize(u64::from(blocks) * BLOCK);
+    let mut disks = disks(of_blocks(limit), of_blocks(blocks), None);
+    disks.vssd.written = ByteSize(0);
+    disks.trace = trace.map(|trace| trace.image().to_path_buf());
+    disks
 }
 
 fn name(vm: u32) -> String {

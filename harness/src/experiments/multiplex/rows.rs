@@ -4,6 +4,9 @@ use results::row::Row;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// The pick with which policies are compared, as rows have it.
+pub(super) const GUEST: &str = "guest";
+
 /// One row for each schedule, policy, pick and seed: the sums over all VMs and the periods that count.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct MultiplexRow {

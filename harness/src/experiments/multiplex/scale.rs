@@ -11,10 +11,11 @@ use lab::twin::{Twin, TwinPool};
 use vssd_host::arbiter::{Arbiter, Damping, Patience, PolicyName, Vm as Known, VmId};
 use vssd_host::size::ByteSize;
 
+use super::house::vm_disks;
 use super::params::Params;
 use super::rows::MultiplexScaleRow;
 use super::schedule::Schedule;
-use super::vm::{demanded, vm_disks};
+use super::vm::demanded;
 use crate::experiments::common::cached::{BLOCK, Cache, CacheLoad, Replayed};
 use crate::experiments::common::lab::Lab;
 

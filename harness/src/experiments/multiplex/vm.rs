@@ -6,22 +6,20 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use guest_cache::WritePolicy;
 use guest_cache::mrc::DemandSampler;
-use lab::testbed::{Disks, ResizeOptions, Testbed};
+use lab::testbed::{ResizeOptions, Testbed};
 use terminal::interrupt;
 use vssd_host::arbiter::{Advice, Bounds, Curve, Demand, Goal, Reports, Vm as Known, VmId};
 use vssd_host::control::protocol::{CurvePoint, DemandStatus, Resized};
-use vssd_host::size::ByteSize;
 use workloads::Pick;
 use workloads::latency::{Bucket, merged};
 use workloads::pattern::derive_seed;
 use workloads::replay::{Access, AccessKind};
 
-use super::house::House;
+use super::house::{House, vm_disks};
 use super::loads::{Load, Slot};
 use super::params::Params;
-use super::schedule::Schedule;
 use super::traces::Trace;
-use crate::experiments::common::cached::{BLOCK, Cache, CacheLoad, PATIENCE, Replayed, disks};
+use crate::experiments::common::cached::{BLOCK, Cache, CacheLoad, PATIENCE, Replayed};
 
 /// Points of a curve of the future.
 const FUTURE_POINTS: usize = 500;
@@ -57,16 +55,6 @@ pub(super) struct Promised {
     pub(super) bounds: Bounds,
     pub(super) weight: u32,
     pub(super) goal: Option<Goal>,
-}
-
-/// The disks of a VM that holds at most `limit` blocks. Only counts matter, which no data change.
-pub(super) fn vm_disks(params: &Params, trace: Option<&Trace>, limit: u32) -> Disks {
-    let blocks = trace.map_or(Schedule::origin_blocks(params), Trace::origin_blocks);
-    let of_blocks = |blocks: u32| ByteSize(u64::from(blocks) * BLOCK);
-    let mut disks = disks(of_blocks(limit), of_blocks(blocks), None);
-    disks.vssd.written = ByteSize(0);
-    disks.trace = trace.map(|trace| trace.image().to_path_buf());
-    disks
 }
 
 /// What a VM does in the next period.

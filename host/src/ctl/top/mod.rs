@@ -131,7 +131,7 @@ pub(super) fn run(options: &TopOptions, control: &Path, json: bool) -> Result<()
     if options.once || (!json && !io::stdout().is_terminal()) {
         thread::sleep(options.interval.0);
         let mut summary = feed.next()?;
-        summary.sort(options.sort);
+        options.sort.sort(&mut summary);
         if json {
             print_line(serde_json::to_string(&summary)?)?;
         } else {
@@ -146,7 +146,7 @@ pub(super) fn run(options: &TopOptions, control: &Path, json: bool) -> Result<()
         thread::sleep(options.interval.0);
         let line = match feed.next() {
             Ok(mut summary) => {
-                summary.sort(options.sort);
+                options.sort.sort(&mut summary);
                 serde_json::to_string(&summary)?
             }
             Err(error) => serde_json::to_string(&Reply::Error {

@@ -40,7 +40,7 @@ impl Screen {
             sort,
             offset: 0,
         };
-        screen.summary.sort(sort);
+        sort.sort(&mut screen.summary);
         screen
     }
 
@@ -50,7 +50,7 @@ impl Screen {
             Ok(summary) => {
                 self.failure = None;
                 self.summary = summary;
-                self.summary.sort(self.sort);
+                self.sort.sort(&mut self.summary);
             }
             Err(why) => self.failure = Some(why),
         }
@@ -73,7 +73,7 @@ impl Screen {
             KeyCode::End => self.offset = usize::MAX / 2,
             KeyCode::Char('s') => {
                 self.sort = self.sort.next();
-                self.summary.sort(self.sort);
+                self.sort.sort(&mut self.summary);
             }
             _ => {}
         }

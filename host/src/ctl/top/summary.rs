@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::table::SortKey;
 use crate::balancer::Standing;
 use crate::control::protocol::{
     ArbiterStatus, DecisionStatus, PoolStatus, ShareStatus, Status, UnderWay, VssdStatus,
@@ -97,13 +96,6 @@ pub(super) struct Flow {
 pub(super) struct Latency {
     pub p50_ns: u64,
     pub p99_ns: u64,
-}
-
-impl Summary {
-    /// Orders the vSSDs.
-    pub(super) fn sort(&mut self, key: SortKey) {
-        self.vssds.sort_by(|a, b| key.order(a, b));
-    }
 }
 
 /// The last reading.

@@ -32,8 +32,13 @@ pub(super) enum SortKey {
 }
 
 impl SortKey {
+    /// Orders the vSSDs.
+    pub(super) fn sort(self, summary: &mut Summary) {
+        summary.vssds.sort_by(|a, b| self.order(a, b));
+    }
+
     /// The order of two rows.
-    pub(super) fn order(self, a: &Row, b: &Row) -> Ordering {
+    fn order(self, a: &Row, b: &Row) -> Ordering {
         let descending = self.number(b).total_cmp(&self.number(a));
         descending.then_with(|| by_number(&a.name).cmp(&by_number(&b.name)))
     }

@@ -1,0 +1,102 @@
+//! Verdicts on made-up rows.
+
+use super::*;
+
+/// A run in which every claim holds: each policy with its traffic for 1000 accesses.
+fn rows() -> Vec<MultiplexRow> {
+    let ways = [
+        ("mixed", "static", 600),
+        ("mixed", "equal", 600),
+        ("mixed", "mrc", 500),
+        ("mixed", "oracle", 498),
+        ("weights", "shares", 700),
+        ("weights", "static", 710),
+        ("weights", "mrc", 700),
+        ("day-night", "static", 600),
+        ("day-night", "harvest", 590),
+        ("mixed", "endurance", 505),
+        ("writers", "mrc", 500),
+        ("writers", "endurance", 505),
+    ];
+    let of_seed = |seed: u64| {
+        ways.map(|(schedule, policy, traffic)| MultiplexRow {
+            schedule: schedule.to_owned(),
+            policy: policy.to_owned(),
+            pick: GUEST.to_owned(),
+            seed,
+            periods: 10,
+            accesses: 1000,
+            hits: 400,
+            misses: 600,
+            origin_reads: traffic + seed,
+            ssd_writes: if policy == "endurance" {
+                300
+            } else {
+                500 + seed
+            },
+            resizes: 5,
+            share_error_ppm: 20_000,
+            used_ppm: if policy == "harvest" {
+                900_000
+            } else {
+                500_000
+            },
+            ..MultiplexRow::default()
+        })
+    };
+    (0..8).flat_map(of_seed).collect()
+}
+
+#[test]
+fn a_good_run_holds_and_says_what_is_saved() {
+    let verdict = judge(&rows(), &[], &[], &[]);
+    assert!(verdict.holds(), "{:?}", verdict.missed());
+    assert_eq!(verdict.claims.len(), 9);
+    assert!(verdict.claims.iter().all(results::verdict::Claim::holds));
+    let finding = &verdict.findings[0];
+    assert!(finding.contains("`oracle` 16.9"), "{finding}");
+    assert!(finding.contains("`mrc` 16.6"), "{finding}");
+    let used = verdict
+        .claims
+        .iter()
+        .find(|claim| claim.text.contains("harvest` uses"));
+    let used = used.unwrap().evidence();
+    assert!(used.contains("1.80 [1.80, 1.80] times"), "{used}");
+}
+
+#[test]
+fn every_kind_of_fault_is_seen() {
+    type Fault = fn(&mut MultiplexRow);
+    let faults: [(&str, Fault); 10] = [
+        ("a failed access", |row| row.failed = 1),
+        ("an access that is not counted", |row| row.hits -= 1),
+        ("more blocks than there are", |row| row.violations = 1),
+        ("a late guest", |row| row.late = 1),
+        ("no saving", |row| {
+            row.origin_reads += if row.policy == "mrc" { 60 } else { 0 };
+        }),
+        ("worse than a partition", |row| {
+            let is_one = row.schedule == "weights" && row.policy == "mrc";
+            row.origin_reads += if is_one { 40 } else { 0 };
+        }),
+        ("SSD writes that are not saved", |row| {
+            row.ssd_writes += if row.policy == "endurance" { 60 } else { 0 };
+        }),
+        ("SSD writes that one schedule saves", |row| {
+            let is_one = row.schedule == "writers" && row.policy == "endurance";
+            row.ssd_writes += if is_one { 60 } else { 0 };
+        }),
+        ("reads that are not served", |row| {
+            row.origin_reads += if row.policy == "endurance" { 20 } else { 0 };
+        }),
+        ("shares that are not met", |row| {
+            row.share_error_ppm = 60_000
+        }),
+    ];
+    for (name, fault) in faults {
+        let mut rows = rows();
+        rows.iter_mut().for_each(fault);
+        assert!(!judge(&rows, &[], &[], &[]).holds(), "{name} went unseen");
+    }
+    assert!(!judge(&[], &[], &[], &[]).holds());
+}
