@@ -8,7 +8,7 @@ use super::STATIC;
 use crate::experiments::multiplex::rows::MultiplexQemuRow;
 
 /// How much longer than under `static` the p99 of accesses may be under `harvest`.
-const P99_TIMES: f64 = 1.05;
+pub(super) const P99_TIMES: f64 = 1.05;
 
 /// The p99 of accesses under `harvest` over that under `static`, in pairs by guests and seed.
 pub(super) fn p99(guests: &[MultiplexQemuRow]) -> Option<Measured> {
