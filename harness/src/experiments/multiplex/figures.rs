@@ -1,5 +1,7 @@
 //! Policies beside each other, and sizes over time.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use plotters::style::RGBColor;
 use results::chart::Drawing;
@@ -12,11 +14,20 @@ use results::verdict::distinct;
 
 use super::claims::{STATIC, pairs};
 use super::grid;
-use super::rows::{MultiplexRow, MultiplexSizeRow};
+use super::rows::{GUEST, MultiplexRow, MultiplexSizeRow};
 
 /// Policies whose sizes are drawn, and the most VMs of a drawing.
 const DRAWN: [&str; 4] = ["shares", "mrc", "slo", "harvest"];
 const MOST_DRAWN: u32 = 8;
+
+/// Schedules and policies whose hit ratios are drawn.
+const HITS_UNDER: [&str; 4] = ["day-night", "boot-storm", "arrivals", "traces"];
+const HITS_BY: [(&str, RGBColor); 4] = [
+    (STATIC, GREY),
+    ("global-lru", PURPLE),
+    ("harvest", ORANGE),
+    ("mrc", VERMILLION),
+];
 
 /// Colours of VMs, in turn.
 const COLORS: [RGBColor; 6] = [BLUE, ORANGE, GREEN, VERMILLION, SKY, PURPLE];
@@ -40,6 +51,7 @@ pub(super) fn draw(rows: &[MultiplexRow], sizes: &[MultiplexSizeRow]) -> Result<
     plot::draw(
         std::iter::once(policies(rows))
             .chain(grid::figure(rows))
+            .chain(std::iter::once(hits(sizes)))
             .chain(over_time),
     )
 }
@@ -83,6 +95,42 @@ fn policies(rows: &[MultiplexRow]) -> Plot {
     .panel("", series)
 }
 
+/// The hit ratio of all VMs together over the periods, under some policies.
+fn hits(sizes: &[MultiplexSizeRow]) -> Plot {
+    let plot = Plot::new(
+        "multiplex_hits",
+        "Hit ratio over time",
+        Scale::linear("Period"),
+        Scale::linear("Hits (% of accesses)"),
+    )
+    .caption("Accesses of all VMs that hit in each period, of the first seed. Guests pick the blocks of shrinks.");
+    HITS_UNDER.iter().fold(plot, |plot, schedule| {
+        let series = HITS_BY.iter().filter_map(|(policy, color)| {
+            let mut periods: BTreeMap<u32, (u64, u64)> = BTreeMap::new();
+            let of_policy = sizes.iter().filter(|row| {
+                row.schedule == *schedule && row.policy == *policy && row.pick == GUEST
+            });
+            for row in of_policy {
+                let sums = periods.entry(row.period).or_default();
+                *sums = (sums.0 + row.hits, sums.1 + row.accesses);
+            }
+            let points = periods.iter().map(|(period, (hits, accesses))| {
+                (
+                    f64::from(*period),
+                    100.0 * *hits as f64 / (*accesses).max(1) as f64,
+                )
+            });
+            let look = (*color, Mark::Full);
+            (!periods.is_empty()).then(|| Series::new(*policy, look).path(points))
+        });
+        let series: Vec<Series> = series.collect();
+        if series.is_empty() {
+            return plot;
+        }
+        plot.panel(schedule, series)
+    })
+}
+
 /// Sizes of all VMs over the periods, one above the other, under some policies.
 fn stacked(stem: &'static str, title: &str, schedule: &str, sizes: &[MultiplexSizeRow]) -> Plot {
     let mut plot = Plot::new(
@@ -98,7 +146,7 @@ fn stacked(stem: &'static str, title: &str, schedule: &str, sizes: &[MultiplexSi
     for policy in DRAWN {
         let of = || {
             sizes.iter().filter(move |row| {
-                row.schedule == schedule && row.policy == policy && row.pick == "guest"
+                row.schedule == schedule && row.policy == policy && row.pick == GUEST
             })
         };
         let Some(last) = of().map(|row| row.vm).max() else {

@@ -44,7 +44,7 @@ fn trials(params: &Params, lab: &Lab) -> Vec<Trial> {
                     policy: *policy,
                     pick: *pick,
                     seed: derive_seed(lab.seed, number.into()),
-                    is_detailed: number == 0 && *schedule != Schedule::Crowd,
+                    is_detailed: number == 0 && schedule.is_drawn(),
                 }));
             }
         }

@@ -63,6 +63,11 @@ impl Schedule {
         )
     }
 
+    /// Whether the sizes of its VMs can be drawn: there are few enough.
+    pub(super) fn is_drawn(self) -> bool {
+        !matches!(self, Self::Crowd | Self::Population)
+    }
+
     /// Whether VMs arrive after the first period, or depart before the last.
     pub(super) fn changes_vms(self) -> bool {
         matches!(self, Self::Weights | Self::Arrivals | Self::Crowd)
