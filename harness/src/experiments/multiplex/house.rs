@@ -16,7 +16,7 @@ use crate::experiments::common::cached::{BLOCK, disks};
 /// A pool, and what VMs on it run in.
 pub(super) enum House {
     Twins(TwinPool),
-    Qemu(Fleet),
+    Qemu(Box<Fleet>),
 }
 
 impl House {
@@ -50,7 +50,7 @@ impl House {
             pool: params.pool,
             arbiter: None,
         };
-        Ok(Self::Qemu(Fleet::start(vm_host, disks, sharing)?))
+        Ok(Self::Qemu(Box::new(Fleet::start(vm_host, disks, sharing)?)))
     }
 
     /// Boots a VM that holds `held` blocks. Under QEMU it has booted with its equal part, and VMs are

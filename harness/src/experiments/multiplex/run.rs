@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use lab::fleet::Fleet;
 use lab::vm_host::VmHost;
 use results::store::RunFolder;
 use terminal::interrupt;
@@ -99,8 +98,8 @@ fn under_qemu(params: &Params, lab: &Lab, vm_host: &VmHost, folder: &mut RunFold
         let twins = twins.with_context(beside)?;
         let begun = Instant::now();
         let house = House::under_qemu(params, trial.schedule, vm_host).with_context(beside)?;
-        if let House::Qemu(Fleet { vms, .. }) = &house {
-            for vm in vms {
+        if let House::Qemu(fleet) = &house {
+            for vm in &fleet.vms {
                 boot::record(folder, vm_host, &vm.guest)?;
             }
         }
