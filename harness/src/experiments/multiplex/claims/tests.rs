@@ -12,6 +12,10 @@ fn rows() -> Vec<MultiplexRow> {
         ("weights", "shares", 700),
         ("weights", "static", 710),
         ("weights", "mrc", 700),
+        ("goals", "static", 610),
+        ("goals", "equal", 610),
+        ("goals", "slo", 600),
+        ("weights", "reservation-limit", 700),
         ("day-night", "static", 600),
         ("day-night", "harvest", 590),
         ("mixed", "endurance", 505),
@@ -35,6 +39,7 @@ fn rows() -> Vec<MultiplexRow> {
                 500 + seed
             },
             resizes: 5,
+            reclaims: 5,
             share_error_ppm: 20_000,
             used_ppm: if policy == "harvest" {
                 900_000
@@ -47,11 +52,42 @@ fn rows() -> Vec<MultiplexRow> {
     (0..8).flat_map(of_seed).collect()
 }
 
+/// Guests under QEMU beside which the claims hold.
+fn guests() -> Vec<MultiplexQemuRow> {
+    let of_seed = |seed: u64| {
+        [(STATIC, 1000), ("harvest", 900)].map(|(policy, p99_ns)| MultiplexQemuRow {
+            schedule: "day-night".to_owned(),
+            policy: policy.to_owned(),
+            seed,
+            vms: 2,
+            accesses: 100,
+            equals_twins: true,
+            p99_ns,
+            ..MultiplexQemuRow::default()
+        })
+    };
+    (0..8).flat_map(of_seed).collect()
+}
+
+#[test]
+fn guests_that_differ_from_twins_or_wait_longer_are_seen() {
+    let faults: [fn(&mut MultiplexQemuRow); 3] = [
+        |row| row.equals_twins = false,
+        |row| row.late = 1,
+        |row| row.p99_ns += if row.policy == "harvest" { 200 } else { 0 },
+    ];
+    for fault in faults {
+        let mut guests = guests();
+        guests.iter_mut().for_each(fault);
+        assert!(!judge(&rows(), &guests, &[], &[]).holds());
+    }
+}
+
 #[test]
 fn a_good_run_holds_and_says_what_is_saved() {
-    let verdict = judge(&rows(), &[], &[], &[]);
+    let verdict = judge(&rows(), &guests(), &[], &[]);
     assert!(verdict.holds(), "{:?}", verdict.missed());
-    assert_eq!(verdict.claims.len(), 9);
+    assert_eq!(verdict.claims.len(), 15);
     assert!(verdict.claims.iter().all(results::verdict::Claim::holds));
     let finding = &verdict.findings[0];
     assert!(finding.contains("`oracle` 16.9"), "{finding}");
@@ -67,7 +103,17 @@ fn a_good_run_holds_and_says_what_is_saved() {
 #[test]
 fn every_kind_of_fault_is_seen() {
     type Fault = fn(&mut MultiplexRow);
-    let faults: [(&str, Fault); 10] = [
+    let faults: [(&str, Fault); 14] = [
+        ("blocks that are not given back", |row| {
+            row.late_reclaims = 1
+        }),
+        ("a pool that lies idle", |row| row.used_ppm = 500_000),
+        ("a reservation that is missed", |row| {
+            row.reservation_short_ppm = 110_000
+        }),
+        ("a promise that is missed", |row| {
+            row.goal_short_ppm = 110_000
+        }),
         ("a failed access", |row| row.failed = 1),
         ("an access that is not counted", |row| row.hits -= 1),
         ("more blocks than there are", |row| row.violations = 1),
