@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::process::{Command, Output};
 
-const PARAMS: &[&str] = &["full", "params", "set"];
+const PARAMS: &[&str] = &["form", "full", "grid", "params", "set"];
 const OUT: &[&str] = &["out", "seed", "json"];
 const QEMU: &[&str] = &["accel", "qemu", "machine"];
 const JSON: &[&str] = &["json"];
