@@ -1,6 +1,7 @@
 //! Several guests under QEMU that share the pool of one backend.
 
 use std::fs;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use tempfile::TempDir;
@@ -22,6 +23,7 @@ pub struct Fleet {
     pub backend: Backend,
     /// The backend of the origin disks.
     origin: Option<Backend>,
+    trace: Option<PathBuf>,
     vm_host: VmHost,
     folder: TempDir,
 }
@@ -42,7 +44,7 @@ impl Fleet {
         let Disks {
             vssd,
             origin,
-            trace: _,
+            trace,
         } = disks.into();
         let folder = temporary_folder(vssd.written)?;
         let backend = Backend::start(BackendConfig {
@@ -59,6 +61,7 @@ impl Fleet {
             vms: Vec::new(),
             backend,
             origin: origin.transpose()?,
+            trace,
             vm_host: vm_host.clone(),
             folder,
         };
@@ -77,7 +80,7 @@ impl Fleet {
         let drives = Drives {
             vssd: Some(&socket),
             origin: origin.as_deref(),
-            trace: None,
+            trace: self.trace.as_deref(),
         };
         Ok(FleetVm {
             guest: self.vm_host.launch(drives, folder)?,

@@ -119,7 +119,7 @@ pub(super) fn judge(
             goals(rows),
         )
         .require_if_measured(
-            "Under `harvest`, every VM that had borrowed blocks gave them back by the deadline.",
+            "Under `harvest`, every shrink of a VM that holds more than it owns ends by the deadline.",
             reclaimed(rows),
         )
         .require_if_measured(

@@ -126,6 +126,12 @@ impl Parameters for Params {
             self.limit_percent
         );
         self.check_load()?;
+        let made_up = u64::from(self.vms) * u64::from(self.periods) * self.accesses;
+        ensure!(
+            self.population.is_none() || made_up <= MOST_MADE_UP,
+            "the VMs of the population make {made_up} accesses, more than {MOST_MADE_UP}: choose fewer `accesses`, \
+             `periods` or `vms`"
+        );
         if let Some(bad) = self.qemu.schedules.iter().find(|of| !of.runs_under_qemu()) {
             anyhow::bail!(
                 "`qemu.schedules` has `{bad}`, which runs on twins only: choose among mixed, day-night, bully and goals"
@@ -150,6 +156,9 @@ const MOST_GUESTS: u32 = 64;
 
 /// Blocks of a part of the pool, so that a cache has room for more than its records.
 const LEAST_PART: u32 = 64;
+
+/// Accesses of a population, which are in memory together, and half as many more: 2.4 GB.
+const MOST_MADE_UP: u64 = 200_000_000;
 
 /// Accesses of all VMs in a period, which are in memory together.
 const MOST_IN_A_PERIOD: u64 = 20_000_000;

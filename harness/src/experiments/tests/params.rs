@@ -79,6 +79,9 @@ fn wrong_parameters_of_caches_are_named() {
         ("knowledge", "conditions=[]", "conditions"),
         ("knowledge", "memory_percent=[50, 10]", "ascending"),
         ("knowledge", "scanned_percent=101", "ascending"),
+        ("multiplex", "qemu.schedules=[\"weights\"]", "twins only"),
+        ("multiplex", "qemu.vms=[65]", "1 to 64"),
+        ("multiplex", "population=/nonexistent.csv", "go together"),
         (
             "knowledge",
             "span=1GiB",
