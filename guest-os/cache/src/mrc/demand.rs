@@ -1,11 +1,11 @@
 //! The demand of a period: its accesses, and how often they would miss by the size of the cache.
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::mem;
 
 use hashbrown::HashSet;
 
+use super::bins::Bins;
 use super::curve::Curve;
 use super::hash::BuildBlockHasher;
 use super::sample::{NoSample, Sample, Sampled};
@@ -32,14 +32,14 @@ pub struct Demand {
 /// Samples accesses, and reports on them period by period. What was accessed before a period
 /// counts for the distances in it.
 ///
-/// It takes some 100 bytes for each sampled block, whatever the number of blocks.
+/// It takes some 100 bytes for each sampled block, and at most 120 KiB for counts, whatever the
+/// number of blocks.
 #[derive(Clone, Debug)]
 pub struct DemandSampler {
     sample: Sample,
-    /// Accesses by the least distance of their bin, each with the weight of its sample: all, and
-    /// reads.
-    all: BTreeMap<u64, f64>,
-    reads: BTreeMap<u64, f64>,
+    /// All accesses, and reads.
+    all: Bins,
+    reads: Bins,
     /// Sampled blocks that were written past the cache since their last access: the next one misses.
     past: HashSet<u64, BuildBlockHasher>,
     /// Blocks written past the cache from which on those that are sampled no longer are left out.
@@ -59,8 +59,8 @@ impl DemandSampler {
     pub fn new(blocks: usize) -> Result<Self, NoSample> {
         Ok(Self {
             sample: Sample::new(blocks, SEED)?,
-            all: BTreeMap::new(),
-            reads: BTreeMap::new(),
+            all: Bins::default(),
+            reads: Bins::default(),
             past: HashSet::default(),
             past_max: blocks,
             sampled: 0.0,
@@ -108,9 +108,9 @@ impl DemandSampler {
         self.sampled += weight;
         let was_past = !self.past.is_empty() && self.past.remove(&block);
         if let Some(distance) = distance.filter(|_| !was_past) {
-            *self.all.entry(distance).or_default() += weight;
+            self.all.add(distance, weight);
             if !is_write {
-                *self.reads.entry(distance).or_default() += weight;
+                self.reads.add(distance, weight);
             }
         }
     }
@@ -122,24 +122,25 @@ impl DemandSampler {
         // As in SHARDS-adj: a hot block in the sample, or missing from it, shifts the curve.
         let excess = accesses as f64 - sampled;
         let share_read = (accesses - writes) as f64 / accesses.max(1) as f64;
-        let curve = |hits: BTreeMap<u64, f64>, excess: f64| {
-            let shortest = hits.keys().next().map(|distance| (*distance, excess));
-            let curve = Curve::of(accesses.max(1) as f64, shortest.into_iter().chain(hits));
+        let curve = |hits: &mut Bins, excess: f64| {
+            let shortest = hits.iter().next().map(|(distance, _)| (distance, excess));
+            let hits_and_excess = shortest.into_iter().chain(hits.iter());
+            let curve = Curve::of(accesses.max(1) as f64, hits_and_excess);
+            hits.clear();
             thinned(&curve, points)
         };
         Demand {
             accesses,
             hits: mem::take(&mut self.hits),
             writes,
-            curve: curve(mem::take(&mut self.all), excess),
-            reads: curve(mem::take(&mut self.reads), excess * share_read),
+            curve: curve(&mut self.all, excess),
+            reads: curve(&mut self.reads, excess * share_read),
         }
     }
 
     /// Bytes of heap, about.
     pub fn memory_bytes(&self) -> usize {
-        // A node of a map is at least half full.
-        let bins = 2 * size_of::<(u64, f64)>() * (self.all.len() + self.reads.len());
+        let bins = self.all.memory_bytes() + self.reads.memory_bytes();
         let past = self.past.capacity() * (size_of::<u64>() + 1);
         self.sample.memory_bytes() + bins + past
     }

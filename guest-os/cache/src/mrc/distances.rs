@@ -7,8 +7,9 @@ use hashbrown::hash_map::Entry;
 
 use super::hash::BuildBlockHasher;
 
-/// Lower bound of the positions, so that a small set of blocks is not renumbered often.
-const POSITIONS_MIN: usize = 1 << 12;
+/// Lower bound of the positions, so that a small set of blocks is not renumbered often. Marks and
+/// tree of so many take 3 KiB.
+const POSITIONS_MIN: usize = 1 << 14;
 
 /// The LRU stack of all blocks accessed, as marks on a line.
 ///
@@ -74,14 +75,14 @@ impl StackDistances {
                 None
             }
         };
-        let distance = before.map(|position| {
-            let distance = count - self.marks_before(position);
-            self.clear(position);
-            distance as u64
-        });
-        self.marks[next / 64] |= 1 << (next % 64);
-        self.add(next / 64, 1);
-        distance
+        let Some(position) = before else {
+            self.marks[next / 64] |= 1 << (next % 64);
+            self.add(next / 64, 1);
+            return None;
+        };
+        let distance = count - self.marks_before(position);
+        self.move_mark(position, next);
+        Some(distance as u64)
     }
 
     /// Removes `block` from the stack.
@@ -100,6 +101,25 @@ impl StackDistances {
     fn clear(&mut self, position: usize) {
         self.marks[position / 64] &= !(1 << (position % 64));
         self.add(position / 64, u32::MAX);
+    }
+
+    /// Clears a mark and sets a later one. Sums that include both stay as they are.
+    fn move_mark(&mut self, from: usize, to: usize) {
+        self.marks[from / 64] &= !(1 << (from % 64));
+        self.marks[to / 64] |= 1 << (to % 64);
+        let (mut less, mut more) = (from / 64 + 1, to / 64 + 1);
+        while less != more {
+            let (index, count) = if less < more {
+                (&mut less, u32::MAX)
+            } else {
+                (&mut more, 1)
+            };
+            let Some(sum) = self.tree.get_mut(*index - 1) else {
+                break;
+            };
+            *sum = sum.wrapping_add(count);
+            *index += *index & index.wrapping_neg();
+        }
     }
 
     /// Adds to the sums that include `word`, modulo 2^32, so that adding `u32::MAX` subtracts 1.

@@ -1,7 +1,6 @@
 //! The curve of all accesses, from a sample of fixed size.
 
-use alloc::collections::BTreeMap;
-
+use super::bins::Bins;
 use super::curve::Curve;
 use super::sample::{NoSample, Sample};
 
@@ -9,8 +8,7 @@ use super::sample::{NoSample, Sample};
 #[derive(Clone, Debug)]
 pub struct FixedSize {
     sample: Sample,
-    // By the least distance of the bin.
-    hits: BTreeMap<u64, f64>,
+    hits: Bins,
     sampled: f64,
     accesses: u64,
 }
@@ -23,7 +21,7 @@ impl FixedSize {
     pub fn new(blocks_max: usize, seed: u64) -> Result<Self, NoSample> {
         Ok(Self {
             sample: Sample::new(blocks_max, seed)?,
-            hits: BTreeMap::new(),
+            hits: Bins::default(),
             sampled: 0.0,
             accesses: 0,
         })
@@ -47,7 +45,7 @@ impl FixedSize {
         };
         self.sampled += sampled.weight;
         if let Some(distance) = sampled.distance {
-            *self.hits.entry(distance).or_default() += sampled.weight;
+            self.hits.add(distance, sampled.weight);
         }
     }
 
@@ -57,12 +55,8 @@ impl FixedSize {
     /// (SHARDS-adj, section 3.4 of the paper).
     pub fn curve(&self) -> Curve {
         let accesses = self.accesses as f64;
-        let shortest = self
-            .hits
-            .keys()
-            .next()
-            .map(|bin| (*bin, accesses - self.sampled));
-        let hits = self.hits.iter().map(|(bin, count)| (*bin, *count));
-        Curve::of(accesses, shortest.into_iter().chain(hits))
+        let shortest = self.hits.iter().next();
+        let shortest = shortest.map(|(distance, _)| (distance, accesses - self.sampled));
+        Curve::of(accesses, shortest.into_iter().chain(self.hits.iter()))
     }
 }

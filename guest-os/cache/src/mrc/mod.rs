@@ -12,6 +12,7 @@
 //! none. Distances within the sample, divided by the sampling rate, estimate the real ones.
 //! [`FixedSize`] gives the curve of all accesses, a [`DemandSampler`] that of each period.
 
+mod bins;
 mod curve;
 mod demand;
 mod distances;

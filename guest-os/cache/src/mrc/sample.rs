@@ -6,18 +6,12 @@ use core::fmt;
 use super::distances::StackDistances;
 use super::hash::Ranks;
 
-/// Significant bits of a bin: the width of a bin is at most 1/128 of its distance.
-const BIN_BITS: u32 = 7;
-
 /// The accesses to a given number of blocks, those of least hash.
 ///
 /// The rate starts at 1. When the sample exceeds its size, the block with the largest hash is
 /// removed and the rate falls to that hash: from then on only blocks below it are sampled. The
 /// paper rescales all counts by the ratio of the rates at each fall. Weighting each access by
 /// 1 / (current rate) is equivalent up to a constant factor, without rescaling.
-///
-/// Distances are divided by the rate and can have any value, so they are given in bins of
-/// logarithmic width: a count per distance would not take constant memory.
 #[derive(Clone, Debug)]
 pub struct Sample {
     ranks: Ranks,
@@ -35,7 +29,8 @@ pub struct Sample {
 pub struct Sampled {
     /// Accesses that it stands for.
     pub weight: f64,
-    /// Its estimated distance, as the least of its bin; `None` for the first to its block.
+    /// Its estimated distance: that in the sample, divided by the rate; `None` for the first access to
+    /// its block.
     pub distance: Option<u64>,
 }
 
@@ -50,15 +45,6 @@ impl fmt::Display for NoSample {
 }
 
 impl core::error::Error for NoSample {}
-
-/// The least distance in the bin of `distance`.
-fn bin(distance: u64) -> u64 {
-    let width_log2 = distance
-        .checked_ilog2()
-        .unwrap_or(0)
-        .saturating_sub(BIN_BITS);
-    distance >> width_log2 << width_log2
-}
 
 impl Sample {
     /// At most `blocks_max` blocks; `seed` selects them.
@@ -111,7 +97,7 @@ impl Sample {
         }
         Sampled {
             weight: 1.0 / rate,
-            distance: distance.map(|distance| bin((distance as f64 / rate + 0.5) as u64)),
+            distance: distance.map(|distance| (distance as f64 / rate + 0.5) as u64),
         }
     }
 
