@@ -16,9 +16,9 @@ pub struct Buffers<'m> {
 
 impl<'m> FromIterator<VolatileSlice<'m>> for Buffers<'m> {
     fn from_iter<I: IntoIterator<Item = VolatileSlice<'m>>>(slices: I) -> Self {
-        let slices: SmallVec<_> = slices.into_iter().collect();
-        let len = slices.iter().map(VolatileSlice::len).sum();
-        Self { slices, len }
+        let mut buffers = Self::default();
+        slices.into_iter().for_each(|slice| buffers.push(slice));
+        buffers
     }
 }
 
@@ -48,6 +48,9 @@ impl<'m> Buffers<'m> {
     }
 
     fn push(&mut self, slice: VolatileSlice<'m>) {
+        if slice.is_empty() {
+            return;
+        }
         self.len += slice.len();
         self.slices.push(slice);
     }
@@ -56,15 +59,20 @@ impl<'m> Buffers<'m> {
     pub fn split_front(&mut self, len: usize) -> Option<Self> {
         let rest = self.len.checked_sub(len)?;
         let mut front = Self::default();
-        let slices = std::mem::take(&mut self.slices);
-        for slice in slices {
-            let take = slice.len().min(len - front.len);
-            if take > 0 {
-                front.push(slice.subslice(0, take).ok()?);
+        let mut whole = 0;
+        for slice in &self.slices {
+            if slice.len() > len - front.len {
+                break;
             }
-            if take < slice.len() {
-                self.slices.push(slice.offset(take).ok()?);
-            }
+            front.push(slice.clone());
+            whole += 1;
+        }
+        self.slices.drain(..whole);
+        let part = len - front.len;
+        if part > 0 {
+            let slice = self.slices.first_mut()?;
+            front.push(slice.subslice(0, part).ok()?);
+            *slice = slice.offset(part).ok()?;
         }
         self.len = rest;
         Some(front)

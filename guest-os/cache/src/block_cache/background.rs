@@ -31,6 +31,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
 
     async fn run_abandoned(&self) {
         loop {
+            until(|| !self.core.borrow().abandoned.is_empty()).await;
             self.settle_abandoned().await;
             turn_over().await;
         }
@@ -79,6 +80,7 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
 
     async fn run_surrender(&self) {
         loop {
+            until(|| self.core.borrow().is_surrendering()).await;
             self.core.borrow_mut().pursue(&[]);
             self.give_up_slots().await;
             self.give_up_metadata().await;

@@ -284,6 +284,11 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         self.core.borrow_mut().take_ready(max)
     }
 
+    /// Blocks whose last write was lost.
+    pub fn lost(&self) -> u32 {
+        self.core.borrow().lost.len() as u32
+    }
+
     /// How many blocks can be given to the hypervisor.
     pub fn ready(&self) -> u32 {
         let core = self.core.borrow();

@@ -130,6 +130,11 @@ impl Core {
         self.cache.capacity() - self.cache.len()
     }
 
+    /// Whether blocks are wanted, or on their way.
+    pub fn is_surrendering(&self) -> bool {
+        self.wanted > 0 || self.on_its_way() > 0
+    }
+
     /// Blocks that are ready, or will be.
     pub fn on_its_way(&self) -> u32 {
         (self.ready.len() + self.leaving.len()) as u32 + self.departing_count

@@ -62,7 +62,7 @@ impl<'m, M: Machine> OpenCache<'m, M> {
         origin_blocks: u32,
     ) -> Self {
         // Earlier losses are in the answer to the command.
-        let reported_lost = cache.stats().lost;
+        let reported_lost = cache.lost();
         let cache = Rc::new(cache);
         let working = Rc::clone(&cache);
         Self {
@@ -136,7 +136,7 @@ impl<'m, M: Machine> OpenCache<'m, M> {
     /// The losses since the last call. A block on its way to the origin disk when it is revoked is
     /// lost only when it turns out not to have arrived, so the revocation alone does not decide it.
     fn take_lost(&mut self) -> Option<Report> {
-        let total = self.cache.stats().lost;
+        let total = self.cache.lost();
         let blocks = total.saturating_sub(core::mem::replace(&mut self.reported_lost, total));
         (blocks > 0).then_some(Report::DirtyLost(report::DirtyLost { blocks, total }))
     }
