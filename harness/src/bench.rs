@@ -9,7 +9,7 @@ use vssd_host::size::ByteSize;
 use workloads::Workload;
 
 use crate::cli::options::{OutArgs, QemuArgs};
-use crate::experiments::{bench_cache, bench_io, bench_resize};
+use crate::experiments::{bench_cache, bench_io, bench_resize, bench_sampler};
 use crate::runs::Order;
 
 #[derive(Clone, Debug, Subcommand)]
@@ -21,6 +21,8 @@ pub(crate) enum Bench {
     Resize(ResizeOptions),
     /// Compare the eviction policies of the guest's cache with libCacheSim.
     Cache(CacheOptions),
+    /// Compare a guest that samples its accesses, to report its demand, with one that does not.
+    Sampler(SamplerOptions),
 }
 
 /// Options of all benchmarks.
@@ -107,12 +109,28 @@ pub(crate) struct CacheOptions {
     bench: BenchArgs,
 }
 
+/// Options of `harness bench sampler`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct SamplerOptions {
+    /// Number of requests of a replay.
+    #[arg(long, default_value_t = 2000)]
+    requests: u32,
+    /// Number of pairs of replays per load.
+    #[arg(long, default_value_t = 301)]
+    pairs: u32,
+    #[command(flatten)]
+    bench: BenchArgs,
+    #[command(flatten)]
+    qemu: QemuArgs,
+}
+
 impl Bench {
     pub(crate) fn args(&self) -> &BenchArgs {
         match self {
             Self::Io(options) => &options.bench,
             Self::Resize(options) => &options.bench,
             Self::Cache(options) => &options.bench,
+            Self::Sampler(options) => &options.bench,
         }
     }
 
@@ -120,6 +138,7 @@ impl Bench {
     pub(crate) fn qemu(&self) -> Option<&QemuArgs> {
         match self {
             Self::Resize(options) => Some(&options.qemu),
+            Self::Sampler(options) => Some(&options.qemu),
             Self::Io(_) | Self::Cache(_) => None,
         }
     }
@@ -130,6 +149,7 @@ impl Bench {
             Self::Io(options) => options.order(),
             Self::Resize(options) => options.order(),
             Self::Cache(options) => options.order(),
+            Self::Sampler(options) => options.order(),
         }
     }
 }
@@ -198,5 +218,23 @@ impl CacheOptions {
             python: python.clone(),
         };
         Order::new(&bench_cache::BenchCache, &params, !bench.quick, reproduce)
+    }
+}
+
+impl SamplerOptions {
+    fn order(&self) -> Result<Order> {
+        let bench = &self.bench;
+        let requests = bench.limit(self.requests, 200);
+        let pairs = bench.limit(self.pairs, 2);
+        let seed = bench.out.seed;
+        let reproduce =
+            format!("bench sampler --requests {requests} --pairs {pairs} --seed {seed}");
+        let params = bench_sampler::Params { requests, pairs };
+        Order::new(
+            &bench_sampler::BenchSampler,
+            &params,
+            !bench.quick,
+            reproduce,
+        )
     }
 }

@@ -23,7 +23,7 @@ const READ: &[&str] = &[
 /// A complete command line without options, and the groups of options of the command.
 type Case = (&'static [&'static str], &'static [&'static [&'static str]]);
 
-const COMMANDS: [Case; 17] = [
+const COMMANDS: [Case; 18] = [
     (&[], &[PARAMS, OUT, QEMU, &["transport", "version"]]),
     (&["run", "sharing"], &[PARAMS, OUT, QEMU, &["transport"]]),
     (&["list"], &[JSON]),
@@ -50,6 +50,10 @@ const COMMANDS: [Case; 17] = [
             &["workload", "blocks", "requests", "capacity", "rounds"],
             &["python", "quick", "check"],
         ],
+    ),
+    (
+        &["bench", "sampler"],
+        &[OUT, QEMU, &["requests", "pairs", "quick", "check"]],
     ),
     (
         &["sim"],

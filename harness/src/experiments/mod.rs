@@ -14,6 +14,7 @@
 pub(crate) mod bench_cache;
 pub(crate) mod bench_io;
 pub(crate) mod bench_resize;
+pub(crate) mod bench_sampler;
 pub(crate) mod blockcache;
 pub mod common;
 pub(crate) mod correctness;
@@ -50,6 +51,7 @@ pub static ALL: &[&dyn Entry] = &[
     &bench_io::BenchIo,
     &bench_resize::BenchResize,
     &bench_cache::BenchCache,
+    &bench_sampler::BenchSampler,
 ];
 
 /// Those of 2017, in the order in which they run when none is named.

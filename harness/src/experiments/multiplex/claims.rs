@@ -21,6 +21,10 @@ pub(super) const STATIC: &str = "static";
 /// USENIX ATC 2020), percent.
 const OSCA_PERCENT: f64 = 13.2;
 
+/// Schedules on which `mrc` is held to OSCA's figure and to `oracle`: VMs that differ, of synthetic loads and
+/// of recorded ones.
+const DIFFERING: [&str; 2] = ["mixed", "traces"];
+
 /// Schedules on which `endurance` is held to a bar: one with a VM whose reads are not read again, and one
 /// with VMs that mostly write.
 const WEARING: [&str; 2] = ["mixed", "writers"];
@@ -71,15 +75,16 @@ pub(super) fn judge(
         )
         .require_if_measured(
             format!(
-                "On the mixed workload, `mrc` causes at least {OSCA_PERCENT} % less origin traffic than `equal`."
+                "On the mixed workload and on traces, `mrc` causes at least {OSCA_PERCENT} % less origin traffic than \
+                 `equal`."
             ),
-            saved(rows, "mixed", "mrc", "equal", OSCA_PERCENT),
+            worst(&DIFFERING, |schedule| saved(rows, schedule, "mrc", "equal", OSCA_PERCENT)),
         )
         .require_if_measured(
             format!(
-                "On the mixed workload, `mrc` causes at most {ORACLE_PERCENT} % more origin traffic than `oracle`."
+                "There `mrc` causes at most {ORACLE_PERCENT} % more origin traffic than `oracle`."
             ),
-            saved(rows, "mixed", "mrc", "oracle", -ORACLE_PERCENT),
+            worst(&DIFFERING, |schedule| saved(rows, schedule, "mrc", "oracle", -ORACLE_PERCENT)),
         )
         .require_if_measured(
             format!(
