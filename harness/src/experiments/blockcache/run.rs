@@ -19,13 +19,14 @@ use vssd_host::emulation::MediaKind;
 use vssd_host::size::ByteSize;
 use workloads::pattern::derive_seed;
 use workloads::replay::AccessKind;
+use workloads::report::CacheOpened;
 use workloads::trace::{Beyond, Op, Options};
 
 use super::claims::NO_MEDIUM;
 use super::params::Params;
 use super::rows::{BlockCacheRow, BlockCacheSimRow, BlockCacheTimingRow, BlockCacheTraceRow};
 use crate::experiments::common::cached::{
-    Cache, CacheLoad, Opened, Replayed, bench_on_written, close, disks, write_back,
+    Cache, CacheLoad, Replayed, bench_on_written, close, disks, write_back,
 };
 use crate::experiments::common::lab::Lab;
 
@@ -194,7 +195,7 @@ struct Cell {
     load: CacheLoad,
     policy: Policy,
     capacity: u32,
-    opened: Opened,
+    opened: CacheOpened,
     replayed: Replayed,
 }
 
@@ -217,15 +218,7 @@ impl Cell {
     }
 
     fn record(&self, medium: &str, timed: bool, folder: &mut RunFolder) -> Result<()> {
-        let Replayed {
-            read_hits,
-            read_misses,
-            write_hits,
-            write_misses,
-            beyond,
-            failed,
-            ..
-        } = self.replayed;
+        let of = &self.replayed;
         folder.append(&BlockCacheRow {
             workload: self.load.name(),
             policy: self.policy.to_string(),
@@ -233,12 +226,12 @@ impl Cell {
             metadata_blocks: self.opened.metadata_blocks,
             slots: self.opened.slots,
             origin_blocks: self.opened.origin_blocks,
-            reads: read_hits + read_misses,
-            read_misses,
-            writes: write_hits + write_misses,
-            write_misses,
-            beyond,
-            failed,
+            reads: of.read_hits + of.read_misses,
+            read_misses: of.read_misses,
+            writes: of.write_hits + of.write_misses,
+            write_misses: of.write_misses,
+            beyond: of.beyond,
+            failed: of.failed,
             memory_bytes_per_1000: self.opened.memory_bytes_per_1000,
         })?;
         if timed {
@@ -249,13 +242,7 @@ impl Cell {
     }
 
     fn record_timing(&self, medium: &str, folder: &mut RunFolder) -> Result<()> {
-        let Replayed {
-            failed,
-            elapsed_ns,
-            hits,
-            misses,
-            ..
-        } = self.replayed;
+        let of = &self.replayed;
         folder.append(&BlockCacheTimingRow {
             medium: medium.to_owned(),
             workload: self.load.name(),
@@ -263,14 +250,14 @@ impl Cell {
             slots: self.opened.slots,
             depth: self.load.depth,
             accesses: self.load.count,
-            failed,
-            elapsed_ns,
-            hits: hits.count,
-            hit_p50_ns: hits.p50_ns,
-            hit_p99_ns: hits.p99_ns,
-            misses: misses.count,
-            miss_p50_ns: misses.p50_ns,
-            miss_p99_ns: misses.p99_ns,
+            failed: of.failed,
+            elapsed_ns: of.elapsed_ns,
+            hits: of.hits.count,
+            hit_p50_ns: of.hits.p50_ns,
+            hit_p99_ns: of.hits.p99_ns,
+            misses: of.misses.count,
+            miss_p50_ns: of.misses.p50_ns,
+            miss_p99_ns: of.misses.p99_ns,
         })
     }
 }
