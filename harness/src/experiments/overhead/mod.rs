@@ -27,6 +27,7 @@ impl Experiment for Overhead {
     const PURPOSE: &'static str = "how long it takes to shrink a vSSD and to grow it back";
     const DEFAULTS: &'static str = include_str!("defaults.toml");
     const NEEDS: Needs = Needs::Guest;
+    const SWEPT: Option<&'static dyn Swept> = Some(&OnTwins::<Self>::NEW);
 
     type Params = Params;
     type Rows = (
@@ -45,10 +46,6 @@ impl Experiment for Overhead {
 
     fn figures(rows: &Self::Rows, _manifest: &Manifest) -> Result<Vec<Drawing>> {
         figures::draw(&rows.1)
-    }
-
-    fn swept() -> Option<&'static dyn Swept> {
-        Some(&OnTwins::<Self>::NEW)
     }
 }
 
