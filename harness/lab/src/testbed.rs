@@ -4,7 +4,6 @@
 //! backend process; [`Twin`](crate::twin::Twin) is the same driver, application and device in
 //! this process. To an experiment they differ only in their clocks.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -16,22 +15,14 @@ use vssd_host::size::ByteSize;
 use workloads::{Command, HostPick, Pick, Report, command, report};
 
 /// How guest and device are connected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, strum::Display)]
+#[strum(serialize_all = "lowercase")]
 pub enum Transport {
     /// A guest under QEMU, connected to a backend process by vhost-user.
     Qemu,
     /// Guest and device in this process, connected by queues in memory, on a virtual clock:
     /// the same counts, no times.
     Twin,
-}
-
-impl fmt::Display for Transport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Qemu => "qemu",
-            Self::Twin => "twin",
-        })
-    }
 }
 
 /// The vSSD of a testbed.

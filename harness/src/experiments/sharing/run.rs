@@ -33,7 +33,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const PICKS: [GuestPick; 3] = [GuestPick::Random, GuestPick::Scattered, GuestPick::Highest];
 
 /// What a round begins with.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, strum::AsRefStr)]
+#[strum(serialize_all = "kebab-case")]
 enum Event {
     Calm,
     Rebooted,
@@ -46,14 +47,6 @@ impl Event {
             0 => Self::Calm,
             1 => Self::Rebooted,
             _ => Self::BackendRestarted,
-        }
-    }
-
-    fn label(self) -> &'static str {
-        match self {
-            Self::Calm => "calm",
-            Self::Rebooted => "rebooted",
-            Self::BackendRestarted => "backend-restarted",
         }
     }
 }
@@ -153,8 +146,8 @@ impl Run<'_> {
             }
         }
         self.resizes(&fleet.backend, round, seed)?;
-        let loads = self.stop_all(&mut fleet, (round, event.label()))?;
-        self.check(&mut fleet, round, event.label(), &loads)?;
+        let loads = self.stop_all(&mut fleet, (round, event.as_ref()))?;
+        self.check(&mut fleet, round, event.as_ref(), &loads)?;
         Ok(fleet)
     }
 
