@@ -11,7 +11,7 @@ use results::store::RunFolder;
 use vssd_host::control::protocol::{EncodingName, LatencyStatus, Resized};
 use vssd_host::latency::{Activity, Bucket, Histogram, add, buckets, histogram};
 use workloads::report::PhaseKind;
-use workloads::{Command, Pick, Report, command, report};
+use workloads::{Pick, Report, report};
 
 use super::params::Params;
 use super::rows::{
@@ -122,11 +122,11 @@ fn cycle(params: &Params, blocks: u32, bench: &mut VmTestbed, seed: u64) -> Resu
     bench.guest.start(&params.load(0, seed))?;
     // What the backend measured between two of these looks: quiet time, and
     // at most one resize.
-    bench.backend.latency(true)?;
+    bench.backends.vssd.latency(true)?;
     let mut looked = Instant::now();
     let mut look = |bench: &VmTestbed, resized_ns: u64| -> Result<(LatencyStatus, u64)> {
         thread::sleep(params.wait());
-        let status = bench.backend.latency(true)?;
+        let status = bench.backends.vssd.latency(true)?;
         let quiet_ns = (looked.elapsed().as_nanos() as u64).saturating_sub(resized_ns);
         looked = Instant::now();
         Ok((status, quiet_ns))
@@ -267,12 +267,8 @@ fn prepare(
         written: params.size,
     };
     let mut bench = lab.bench(shape, folder)?;
-    bench.backend.vssd(0).set_encoding(encoding)?;
-    let policy = Command::Policy(command::Policy {
-        pick: params.pick,
-        seed,
-    });
-    bench.guest.run(&policy, PATIENCE)?;
+    bench.set_encoding(encoding)?;
+    bench.guest.set_pick(params.pick, seed, PATIENCE)?;
     if params.fill {
         fill(&mut bench, seed)?;
     }

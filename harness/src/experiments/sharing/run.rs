@@ -122,7 +122,7 @@ impl Run<'_> {
         let seed = self.lab.seed.wrapping_mul(1 << 20) + u64::from(round);
         let pick = PICKS[round as usize % PICKS.len()];
         for FleetVm { guest, .. } in &mut fleet.vms {
-            guest.run(&Command::Policy(command::Policy { pick, seed }), PATIENCE)?;
+            guest.set_pick(pick, seed, PATIENCE)?;
             guest.start(&self.load(seed))?;
         }
         let event = Event::of_round(round);
@@ -135,10 +135,9 @@ impl Run<'_> {
                 // What it finds now was written before it was killed.
                 let found = verify(&mut fleet.vms[0].guest)?;
                 self.record(&fleet, 0, round, "killed", found, StressCounts::default())?;
-                fleet.vms[0]
-                    .guest
-                    .run(&Command::Policy(command::Policy { pick, seed }), PATIENCE)?;
-                fleet.vms[0].guest.start(&self.load(seed))?;
+                let guest = &mut fleet.vms[0].guest;
+                guest.set_pick(pick, seed, PATIENCE)?;
+                guest.start(&self.load(seed))?;
             }
             Event::BackendRestarted => {
                 await_writes(&fleet.backend)?;

@@ -117,7 +117,11 @@ impl Crash<'_> {
             .cache(self.policy, dirty, true)
             .open(&mut bench.guest)?;
         let last = self.write_until(&mut bench)?;
-        let origin = bench.origin.as_ref().context("there is an origin disk")?;
+        let origin = bench
+            .backends
+            .origin
+            .as_ref()
+            .context("there is an origin disk")?;
         let socket = origin.socket(0);
         let mut image = Vec::new();
         bench = bench.kill_guest_and(vm_host, || {
