@@ -1,11 +1,10 @@
 //! Resizes on both machine types, with both encodings, by guest and hypervisor.
 
-use lab::testbed::Testbed as _;
 use std::time::Duration;
 
 use lab::accel::{Accel, can_open_kvm};
 use lab::qemu::Machine;
-use lab::testbed::{GuestChannel, Shape};
+use lab::testbed::{GuestChannel, Shape, Testbed as _};
 use vssd_host::control::protocol::EncodingName;
 use vssd_host::size::ByteSize;
 use workloads::command::Enforce;

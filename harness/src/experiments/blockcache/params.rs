@@ -7,7 +7,6 @@ use guest_cache::Policy;
 use serde::Deserialize;
 use vssd_host::size::ByteSize;
 use workloads::Workload;
-use workloads::command::Discard;
 
 use crate::experiments::common::cached::CacheLoad;
 use crate::experiments::common::params::{
@@ -69,18 +68,9 @@ impl Params {
     /// The accesses of a workload; the same whatever the policy and size.
     pub(super) fn load(&self, workload: Workload, seed: u64) -> CacheLoad {
         CacheLoad {
-            workload: Some(workload),
-            first: 0,
-            span: self.span,
-            seed,
-            start: 0,
-            count: self.accesses,
             writes_percent: self.writes_percent,
             depth: self.depth,
-            discard: Discard::None,
-            flush: 0,
-            every: 0,
-            check: true,
+            ..CacheLoad::new(workload, self.span, seed, self.accesses)
         }
     }
 }

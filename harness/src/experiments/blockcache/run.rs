@@ -10,9 +10,8 @@ use results::store::RunFolder;
 use simulate::input::Input;
 use simulate::replay::{Contender, on_slots};
 use simulate::trace::image::Converted;
+use simulate::trace::pass;
 use simulate::trace::survey::Survey;
-use simulate::trace::{pass, trace_image};
-use tempfile::TempPath;
 use terminal::interrupt;
 use terminal::progress::Progress;
 use vssd_host::emulation::MediaKind;
@@ -20,7 +19,7 @@ use vssd_host::size::ByteSize;
 use workloads::pattern::derive_seed;
 use workloads::replay::AccessKind;
 use workloads::report::CacheOpened;
-use workloads::trace::{Beyond, Op, Options};
+use workloads::trace::{Op, Options};
 
 use super::claims::NO_MEDIUM;
 use super::params::Params;
@@ -29,6 +28,7 @@ use crate::experiments::common::cached::{
     Cache, CacheLoad, Replayed, bench_on_written, close, disks, write_back,
 };
 use crate::experiments::common::lab::Lab;
+use crate::experiments::common::recorded::Recorded;
 
 /// A fresh cache, of which a write goes no further for the time being.
 fn cache(evict: Policy) -> Cache {
@@ -57,23 +57,16 @@ fn loads(params: &Params, lab: &Lab, trace: Option<&Path>) -> Result<Vec<(CacheL
 
 pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
     let timed = lab.is_timed();
-    let place = tempfile::tempdir().context("make a temporary folder")?;
-    let image = params.trace.as_deref().map(|path| -> Result<TempPath> {
-        let options = Options {
-            disk_bytes: Some(params.origin.0),
-            beyond: Beyond::Skip,
-            ..Options::default()
-        };
-        let (image, made) = trace_image(path, options, place.path(), lab.progress).context(
-            "read the parameter `trace` (`harness trace convert FILE OUT` has options for such a trace, and OUT can \
-             be the parameter)",
-        )?;
+    let trace = params.trace.as_deref().map(|path| -> Result<Recorded> {
+        let disk_bytes = Some(params.origin.0);
+        let (trace, made) = Recorded::read("trace", path, disk_bytes, lab.progress)?;
         let apart = apart(params, path, &made, lab.progress)?;
         folder.append(&trace_row(path, &made, apart))?;
-        Ok(image)
+        Ok(trace)
     });
-    let image: Option<TempPath> = image.transpose()?;
-    let loads = loads(params, lab, image.as_deref())?;
+    let trace: Option<Recorded> = trace.transpose()?;
+    let image = trace.as_ref().map(Recorded::image);
+    let loads = loads(params, lab, image)?;
     let mut cells = params.sizes.len() * loads.len() * params.policies.len();
     if timed {
         cells += params.disk_sizes.len() * params.disk_policies.len();
@@ -81,7 +74,7 @@ pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<
     let bar = lab.progress.bar("blockcache", cells as u64);
     for &size in &params.sizes {
         let disks = Disks {
-            trace: image.as_deref().map(Path::to_owned),
+            trace: image.map(Path::to_owned),
             ..disks(size, params.origin, None)
         };
         let mut testbed = lab.testbed(disks, folder)?;

@@ -138,6 +138,24 @@ pub(crate) fn disks(size: ByteSize, origin: ByteSize, media: Option<MediaKind>) 
 }
 
 impl CacheLoad {
+    /// Reads, one at a time, of a workload on the first `span` blocks. They are checked.
+    pub(crate) fn new(workload: Workload, span: u32, seed: u64, count: u64) -> Self {
+        Self {
+            workload: Some(workload),
+            first: 0,
+            span,
+            seed,
+            start: 0,
+            count,
+            writes_percent: 0,
+            depth: 1,
+            discard: Discard::None,
+            flush: 0,
+            every: 0,
+            check: true,
+        }
+    }
+
     /// The command to a guest; one that has no end is stopped by the next command.
     pub(crate) fn command(&self, endless: bool) -> Command {
         Command::Replay(command::Replay {

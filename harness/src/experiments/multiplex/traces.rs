@@ -68,7 +68,7 @@ fn needed(params: &Params) -> u64 {
 
 fn recorded(path: &Path, params: &Params, lab: &Lab) -> Result<Trace> {
     let needed = needed(params);
-    let recorded = Recorded::read("traces", path, None, lab.progress)?;
+    let (recorded, _) = Recorded::read("traces", path, None, lab.progress)?;
     ensure!(
         recorded.accesses >= needed,
         "the trace {} has {} accesses, and a VM makes {needed}: set fewer `accesses` or `periods`",
