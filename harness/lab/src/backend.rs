@@ -135,10 +135,6 @@ impl Backend {
         Ok(Self { config, process })
     }
 
-    pub fn last_log_line(&self) -> String {
-        last_line(&self.config.folder.join(LOG))
-    }
-
     pub fn config(&self) -> &BackendConfig {
         &self.config
     }

@@ -18,10 +18,10 @@ use params::Params;
 use results::chart::Drawing;
 use results::manifest::Manifest;
 use results::store::RunFolder;
-use results::verdict::{Verdict, distinct};
+use results::verdict::Verdict;
 
 use crate::experiments::common::lab::Lab;
-use crate::experiments::common::on_twins::{Counted, OnTwins};
+use crate::experiments::common::on_twins::{Counted, OnTwins, ratios};
 use crate::experiments::common::swept::Swept;
 use crate::experiments::experiment::{Experiment, Needs, is_timed};
 use rows::{BlockCacheRow, BlockCacheSimRow, BlockCacheTimingRow, BlockCacheTraceRow};
@@ -65,14 +65,8 @@ impl Counted for BlockCache {
     const OUTCOME: &'static str = "misses (% of all accesses)";
 
     fn outcomes(rows: &[BlockCacheRow]) -> Vec<(String, f64)> {
-        let policies = distinct(rows.iter().map(|row| row.policy.as_str()));
-        let percent = |policy: &str| {
-            let of = || rows.iter().filter(|row| row.policy == policy);
-            let misses: u64 = of().map(|row| row.read_misses + row.write_misses).sum();
-            let accesses: u64 = of().map(|row| row.reads + row.writes).sum();
-            100.0 * misses as f64 / accesses.max(1) as f64
-        };
-        let named = policies.into_iter();
-        named.map(|name| (name.to_owned(), percent(name))).collect()
+        let percent =
+            |row: &BlockCacheRow| (row.policy.clone(), 100 * row.misses(), row.accesses());
+        ratios(rows.iter().map(percent))
     }
 }

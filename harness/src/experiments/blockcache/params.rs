@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use guest_cache::Policy;
 use serde::Deserialize;
 use vssd_host::size::ByteSize;
@@ -10,8 +10,8 @@ use workloads::Workload;
 
 use crate::experiments::common::cached::CacheLoad;
 use crate::experiments::common::params::{
-    Parameters, blocks, cache_sizes, check_span, check_workload, disk_size, path, percent,
-    positive, text, texts, within,
+    Parameters, blocks, cache_sizes, check_file, check_span, check_workload, disk_size, path,
+    percent, positive, text, texts, within,
 };
 
 /// See `defaults.toml`.
@@ -53,14 +53,8 @@ impl Parameters for Params {
             check_workload("workloads", workload, self.span)?;
         }
         check_workload("disk_workload", &self.disk_workload, self.span)?;
-        if let Some(path) = &self.trace {
-            ensure!(
-                path.is_file(),
-                "`trace` is {}, where there is no file",
-                path.display()
-            );
-        }
-        Ok(())
+        let trace = self.trace.as_deref();
+        trace.map_or(Ok(()), |path| check_file("trace", path))
     }
 }
 

@@ -15,8 +15,8 @@ use workloads::{HostPick, Workload};
 use super::rows::Condition;
 use crate::experiments::common::cached::{BLOCK, disks};
 use crate::experiments::common::params::{
-    Parameters, blocks, cache_size, check_workload, different, disk_size, each, once, parse, path,
-    percent, positive, text, within,
+    Parameters, blocks, cache_size, check_file, check_workload, different, disk_size, each, once,
+    parse, path, percent, positive, text, within,
 };
 
 /// Most pages of memory, so that a guest under QEMU has room for them.
@@ -160,11 +160,7 @@ impl Parameters for Params {
         );
         match &self.trace {
             Some(path) => {
-                ensure!(
-                    path.is_file(),
-                    "`trace` is {}, where there is no file",
-                    path.display()
-                );
+                check_file("trace", path)?;
                 self.check_trace_conditions()?;
             }
             None => {

@@ -12,10 +12,10 @@ use params::Params;
 use results::chart::Drawing;
 use results::manifest::Manifest;
 use results::store::RunFolder;
-use results::verdict::{Verdict, distinct};
+use results::verdict::Verdict;
 
 use crate::experiments::common::lab::Lab;
-use crate::experiments::common::on_twins::{Counted, OnTwins};
+use crate::experiments::common::on_twins::{Counted, OnTwins, ratios};
 use crate::experiments::common::swept::Swept;
 use crate::experiments::experiment::{Experiment, Needs, is_timed};
 use rows::{OverheadLeftOutRow, OverheadRow, OverheadTimingRow};
@@ -55,15 +55,10 @@ impl Counted for Overhead {
     const OUTCOME: &'static str = "bytes of messages for each block of a shrink";
 
     fn outcomes(rows: &[OverheadRow]) -> Vec<(String, f64)> {
-        let name = |row: &OverheadRow| format!("{}, {}", row.encoding, row.pick);
-        let names: Vec<String> = rows.iter().map(name).collect();
-        let bytes = |wanted: &str| {
-            let of = || rows.iter().filter(|row| name(row) == wanted);
-            let bytes: u64 = of().map(|row| row.shrink_message_bytes).sum();
-            let blocks: u64 = of().map(|row| u64::from(row.blocks)).sum();
-            bytes as f64 / blocks.max(1) as f64
+        let bytes = |row: &OverheadRow| {
+            let name = format!("{}, {}", row.encoding, row.pick);
+            (name, row.shrink_message_bytes, row.blocks.into())
         };
-        let named = distinct(names.iter().map(String::as_str)).into_iter();
-        named.map(|name| (name.to_owned(), bytes(name))).collect()
+        ratios(rows.iter().map(bytes))
     }
 }
