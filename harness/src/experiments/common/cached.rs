@@ -20,6 +20,7 @@ use workloads::report::{CacheOpened, CacheSample, WrittenBack};
 use workloads::{Command, Name, Report, Workload, command, report};
 
 use crate::experiments::common::lab::Lab;
+use crate::experiments::common::reports::all;
 
 /// Bytes in a block of the cache, and of the disks that it is about.
 pub(crate) const BLOCK: u64 = 4096;
@@ -83,12 +84,10 @@ impl Cache {
             share: Name::of(self.share.name()),
             sample: self.sample,
         });
-        let mut reports = guest.run(&command, PATIENCE)?.into_iter();
-        let opened = reports.find_map(|report| match report {
-            Report::CacheOpened(opened) => Some(opened),
-            _ => None,
-        });
-        opened.context("the guest did not say what cache it has opened")
+        let reports = guest.run(&command, PATIENCE)?;
+        let opened: Option<&CacheOpened> = all(&reports).next();
+        let opened = opened.context("the guest did not say what cache it has opened");
+        opened.cloned()
     }
 }
 
@@ -280,14 +279,7 @@ impl Replayed {
     /// # Errors
     /// When they do not say what became of it.
     pub(crate) fn of(reports: &[Report]) -> Result<Self> {
-        let samples = reports.iter().filter_map(|report| match report {
-            Report::CacheSample(sample) => Some(sample.clone()),
-            _ => None,
-        });
-        let replayed = reports.iter().find_map(|report| match report {
-            Report::Replayed(of) => Some(of),
-            _ => None,
-        });
+        let replayed: Option<&report::Replayed> = all(reports).next();
         let of = replayed.context("the guest did not say what became of its accesses")?;
         let buckets = [
             &of.memory_buckets,
@@ -314,7 +306,7 @@ impl Replayed {
             misses: Times::of(&of.miss_buckets),
             writes: Times::of(&of.write_buckets),
             buckets: merged(buckets.map(Vec::as_slice)),
-            samples: samples.collect(),
+            samples: all(reports).cloned().collect(),
         })
     }
 
@@ -329,11 +321,8 @@ impl Replayed {
 
 /// Blocks that a guest reports as lost, in some of its reports.
 pub(crate) fn told_lost(reports: &[Report]) -> u64 {
-    let told = reports.iter().map(|report| match report {
-        Report::DirtyLost(report::DirtyLost { blocks, .. }) => u64::from(*blocks),
-        _ => 0,
-    });
-    told.sum()
+    let lost = all(reports).map(|lost: &report::DirtyLost| u64::from(lost.blocks));
+    lost.sum()
 }
 
 /// Reads through the cache of a guest from which write each of the first `span` blocks of
@@ -400,13 +389,10 @@ pub(crate) fn close(guest: &mut dyn GuestChannel) -> Result<WrittenBack> {
 }
 
 fn end(guest: &mut dyn GuestChannel, command: &Command) -> Result<WrittenBack> {
-    let mut reports = guest.run(command, PATIENCE)?.into_iter();
-    let report = reports.find_map(|report| match report {
-        Report::WrittenBack(report) => Some(report),
-        _ => None,
-    });
+    let reports = guest.run(command, PATIENCE)?;
+    let report: Option<&WrittenBack> = all(&reports).next();
     let report = report.context("the guest did not say what it wrote back")?;
     let errors = report.errors;
     ensure!(errors == 0, "{errors} blocks could not be written back");
-    Ok(report)
+    Ok(report.clone())
 }

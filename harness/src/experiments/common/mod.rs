@@ -8,7 +8,7 @@
 //!   same of any experiment whose counts are rows
 //! - [`recorded`]: traces as input of guests
 //! - [`observers`]: what it costs the backend to remember requests
-//! - [`stress`]: how the requests of a guest went
+//! - [`reports`]: what is looked for among the reports of a guest
 //! - [`encoding`]: names of encodings
 
 pub(crate) mod boot;
@@ -20,6 +20,6 @@ pub(crate) mod observers;
 pub(crate) mod on_twins;
 pub mod params;
 pub(crate) mod recorded;
-pub(crate) mod stress;
+pub(crate) mod reports;
 pub(crate) mod swept;
 pub(crate) mod swept_points;

@@ -14,7 +14,7 @@ use workloads::{Command, GuestPick, HostPick, Pick, Report, command, report};
 use super::params::Params;
 use super::rows::{CorrectnessRow, CorrectnessTimingRow, Direction};
 use crate::experiments::common::lab::Lab;
-use crate::experiments::common::stress::stressed;
+use crate::experiments::common::reports::stressed;
 
 /// How long one pass over the device, or one resize, may take.
 const PATIENCE: Duration = Duration::from_secs(180);

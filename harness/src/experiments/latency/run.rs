@@ -18,7 +18,7 @@ use super::rows::{
     LatencyBucketRow, LatencyCycleRow, LatencyPhase, LatencyRow, LatencyYardstickRow, Side,
 };
 use crate::experiments::common::lab::Lab;
-use crate::experiments::common::stress::stressed;
+use crate::experiments::common::reports::{all, stressed};
 
 /// How long one resize may take, or the guest to tell what it measured.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -42,28 +42,20 @@ struct Cycle {
 }
 
 /// The phases as the guest lived through them.
-fn by_the_guest(reports: Vec<Report>) -> Result<Vec<Measured>> {
+fn by_the_guest(reports: &[Report]) -> Result<Vec<Measured>> {
     let mut kinds = Vec::new();
     let mut measured = Vec::new();
-    for report in reports {
-        if let Report::Latency(report::Latency {
-            phase,
-            phase_ns,
-            longest_stall_ns,
-            buckets,
-        }) = report
-        {
-            kinds.push(phase);
-            // More phases than expected are refused below.
-            let at = measured.len().min(LatencyPhase::ALL.len() - 1);
-            measured.push(Measured {
-                phase: LatencyPhase::ALL[at],
-                side: Side::Guest,
-                buckets,
-                longest_stall_ns,
-                phase_ns,
-            });
-        }
+    for of in all::<report::Latency>(reports) {
+        kinds.push(of.phase);
+        // More phases than expected are refused below.
+        let at = measured.len().min(LatencyPhase::ALL.len() - 1);
+        measured.push(Measured {
+            phase: LatencyPhase::ALL[at],
+            side: Side::Guest,
+            buckets: of.buckets.clone(),
+            longest_stall_ns: of.longest_stall_ns,
+            phase_ns: of.phase_ns,
+        });
     }
     use PhaseKind::{Grow, Quiet, Shrink};
     ensure!(
@@ -139,7 +131,7 @@ fn cycle(params: &Params, blocks: u32, bench: &mut VmTestbed, seed: u64) -> Resu
     let reports = bench.guest.stop(PATIENCE)?;
 
     let (requests, failed) = ends(&reports)?;
-    let mut measured = by_the_guest(reports)?;
+    let mut measured = by_the_guest(&reports)?;
     use LatencyPhase as Phase;
     for (status, activity, phase, phase_ns) in [
         (&first, Activity::Quiet, Phase::Before, before_ns),

@@ -24,7 +24,7 @@ use super::params::Params;
 use super::rows::{SharingCheckRow, SharingRow};
 use crate::experiments::common::boot;
 use crate::experiments::common::lab::Lab;
-use crate::experiments::common::stress::stressed;
+use crate::experiments::common::reports::stressed;
 
 /// How long one pass over a device, or one resize, may take.
 const PATIENCE: Duration = Duration::from_secs(60);
