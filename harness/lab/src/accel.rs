@@ -1,6 +1,5 @@
 //! The choice of QEMU's accelerator.
 
-use std::fmt;
 use std::fs::{self, OpenOptions};
 
 use anyhow::{Result, bail};
@@ -20,20 +19,12 @@ pub enum AccelChoice {
 }
 
 /// The accelerator that QEMU uses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum Accel {
     Tcg,
     Kvm,
-}
-
-impl fmt::Display for Accel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Tcg => "tcg",
-            Self::Kvm => "kvm",
-        })
-    }
 }
 
 pub fn can_open_kvm() -> bool {

@@ -135,10 +135,6 @@ impl Backend {
         Ok(Self { config, process })
     }
 
-    pub fn last_log_line(&self) -> String {
-        last_line(&self.config.folder.join(LOG))
-    }
-
     pub fn config(&self) -> &BackendConfig {
         &self.config
     }
@@ -222,6 +218,14 @@ impl ServedVssd {
         Ok(self.client(STATUS_PATIENCE)?.call(request)?)
     }
 
+    /// Makes a request whose reply says no more than that it is done.
+    fn order(&self, request: &Request) -> Result<()> {
+        match self.call(request)? {
+            Reply::Ok => Ok(()),
+            other => bail!("unexpected reply from the backend: {other:?}"),
+        }
+    }
+
     /// Its state.
     pub fn status(&self) -> Result<VssdStatus> {
         let all = self.client(STATUS_PATIENCE)?.status()?.vssds;
@@ -250,38 +254,27 @@ impl ServedVssd {
 
     /// Sets the encoding of block sets, and waits until all drivers have started a new session.
     pub fn set_encoding(&self, encoding: EncodingName) -> Result<()> {
-        let request = Request::SetEncoding {
+        self.order(&Request::SetEncoding {
             vssd: self.name.clone(),
             encoding,
-        };
-        match self.call(&request)? {
-            Reply::Ok => await_agreed(self.client(STATUS_PATIENCE)?),
-            other => bail!("unexpected reply from the backend: {other:?}"),
-        }
+        })?;
+        await_agreed(self.client(STATUS_PATIENCE)?)
     }
 
     /// Has requests tracked for a pick.
     pub fn observe(&self, pick: HostPick) -> Result<()> {
-        let request = Request::Track {
+        self.order(&Request::Track {
             vssd: self.name.clone(),
             tracker: TrackerName(Some(pick)),
-        };
-        match self.call(&request)? {
-            Reply::Ok => Ok(()),
-            other => bail!("unexpected reply from the backend: {other:?}"),
-        }
+        })
     }
 
     /// Advises the guest's cache.
     pub fn advise(&self, advice: Advice) -> Result<()> {
-        let request = Request::Advise {
+        self.order(&Request::Advise {
             vssd: self.name.clone(),
             advice: advice.into(),
-        };
-        match self.call(&request)? {
-            Reply::Ok => Ok(()),
-            other => bail!("unexpected reply from the backend: {other:?}"),
-        }
+        })
     }
 
     /// Asks the guest for its demand.

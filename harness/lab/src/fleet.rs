@@ -5,16 +5,12 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use tempfile::TempDir;
-use vssd::advice::Advice;
-use vssd_host::control::protocol::{DemandStatus, EncodingName, Resized, VssdStatus};
-use workloads::HostPick;
 
-use crate::backend::{Backend, BackendConfig, ServedVssd, Sharing, vssd_name};
+use crate::backend::{Backend, BackendConfig, Sharing, vssd_name};
 use crate::guest::Guest;
-use crate::qemu::Drives;
 use crate::resources::temporary_folder;
-use crate::testbed::{Disks, GuestChannel, ResizeOptions, Testbed, Transport};
-use crate::vm_host::VmHost;
+use crate::testbed::Disks;
+use crate::vm_host::{Vm, VmHost};
 
 /// Guests, by VM, and their backends.
 pub struct Fleet {
@@ -28,11 +24,8 @@ pub struct Fleet {
     folder: TempDir,
 }
 
-/// A guest of a fleet on its vSSD.
-pub struct FleetVm {
-    pub guest: Guest,
-    vssd: ServedVssd,
-}
+/// A VM of a fleet, which has its backends.
+pub type FleetVm = Vm<()>;
 
 impl Fleet {
     /// Starts a backend with a vSSD for each VM, another with their origin disks if there are any, and
@@ -75,16 +68,13 @@ impl Fleet {
     fn boot(&self, vm: usize) -> Result<FleetVm> {
         let folder = self.folder.path().join(vssd_name(vm));
         fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
-        let socket = self.backend.socket(vm);
-        let origin = self.origin.as_ref().map(|origin| origin.socket(vm));
-        let drives = Drives {
-            vssd: Some(&socket),
-            origin: origin.as_deref(),
-            trace: self.trace.as_deref(),
-        };
+        let (origin, trace) = (self.origin.as_ref(), self.trace.as_deref());
         Ok(FleetVm {
-            guest: self.vm_host.launch(drives, folder)?,
+            guest: self
+                .vm_host
+                .boot(vm, &self.backend, origin, trace, folder)?,
             vssd: self.backend.vssd(vm),
+            backends: (),
         })
     }
 
@@ -125,51 +115,5 @@ impl Fleet {
     pub fn shut_down(self) -> Result<()> {
         let guests = self.vms.into_iter().map(|vm| vm.guest);
         guests.into_iter().try_for_each(Guest::shut_down)
-    }
-}
-
-impl Testbed for FleetVm {
-    fn transport(&self) -> Transport {
-        Transport::Qemu
-    }
-
-    fn capacity(&self) -> u32 {
-        self.guest.ready.capacity
-    }
-
-    fn guest(&mut self) -> &mut dyn GuestChannel {
-        &mut self.guest
-    }
-
-    fn resize_to(&mut self, blocks: u32, options: ResizeOptions) -> Result<Resized> {
-        self.vssd.resize_to(blocks, options)
-    }
-
-    fn status(&mut self) -> Result<VssdStatus> {
-        self.vssd.status()
-    }
-
-    fn set_encoding(&mut self, encoding: EncodingName) -> Result<()> {
-        self.vssd.set_encoding(encoding)
-    }
-
-    fn observe(&mut self, pick: HostPick) -> Result<()> {
-        self.vssd.observe(pick)
-    }
-
-    fn advise(&mut self, advice: Advice) -> Result<()> {
-        self.vssd.advise(advice)
-    }
-
-    fn demand(&mut self) -> Result<Option<DemandStatus>> {
-        self.vssd.demand()
-    }
-
-    fn last_log_line(&self) -> String {
-        self.vssd.last_log_line()
-    }
-
-    fn shut_down(self: Box<Self>) -> Result<()> {
-        self.guest.shut_down()
     }
 }

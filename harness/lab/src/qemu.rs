@@ -1,7 +1,6 @@
 //! Stock QEMU: finds it, checks its version, builds the command line of a guest.
 
 use std::ffi::OsString;
-use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -38,22 +37,14 @@ pub const OLDEST: (u32, u32) = (7, 2);
 pub const EXIT_SUCCESS: i32 = 33;
 
 /// QEMU's machine types that the guest boots on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, strum::Display)]
+#[strum(serialize_all = "lowercase")]
 pub enum Machine {
     /// A PC with PCI Express.
     #[default]
     Q35,
     /// QEMU's minimal machine, with PCI Express.
     Microvm,
-}
-
-impl fmt::Display for Machine {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Q35 => "q35",
-            Self::Microvm => "microvm",
-        })
-    }
 }
 
 /// An installed QEMU.

@@ -4,34 +4,25 @@
 //! backend process; [`Twin`](crate::twin::Twin) is the same driver, application and device in
 //! this process. To an experiment they differ only in their clocks.
 
-use std::fmt;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use vssd::advice::Advice;
 use vssd_host::control::protocol::{DemandStatus, EncodingName, Resized, VssdStatus};
 use vssd_host::emulation::MediaKind;
 use vssd_host::size::ByteSize;
-use workloads::{Command, HostPick, Pick, Report, command, report};
+use workloads::{Command, GuestPick, HostPick, Pick, Report, command, report};
 
 /// How guest and device are connected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, strum::Display)]
+#[strum(serialize_all = "lowercase")]
 pub enum Transport {
     /// A guest under QEMU, connected to a backend process by vhost-user.
     Qemu,
     /// Guest and device in this process, connected by queues in memory, on a virtual clock:
     /// the same counts, no times.
     Twin,
-}
-
-impl fmt::Display for Transport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Qemu => "qemu",
-            Self::Twin => "twin",
-        })
-    }
 }
 
 /// The vSSD of a testbed.
@@ -109,6 +100,12 @@ pub trait GuestChannel {
     fn run(&mut self, command: &Command, at_most: Duration) -> Result<Vec<Report>> {
         self.start(command)?;
         self.finish(at_most)
+    }
+
+    /// Has the guest pick the blocks that it gives up in this way from now on.
+    fn set_pick(&mut self, pick: GuestPick, seed: u64, at_most: Duration) -> Result<()> {
+        self.run(&Command::Policy(command::Policy { pick, seed }), at_most)
+            .map(drop)
     }
 
     /// Starts a command.
@@ -214,4 +211,23 @@ pub fn fill(testbed: &mut dyn Testbed, seed: u64) -> Result<()> {
         ),
         other => bail!("expected a report of the blocks written, got {other:?}"),
     }
+}
+
+/// Resizes a vSSD by the guest's picks and waits until the guest is at rest; returns also the
+/// nanoseconds from the command until guest and host agreed.
+pub fn resize_timed(
+    testbed: &mut dyn Testbed,
+    blocks: u32,
+    at_most: Duration,
+) -> Result<(Resized, u64)> {
+    let options = ResizeOptions {
+        pick: Pick::Guest,
+        deadline: at_most,
+        seed: 0,
+    };
+    let began = Instant::now();
+    let resized = testbed.resize_to(blocks, options)?;
+    let elapsed_ns = began.elapsed().as_nanos() as u64;
+    testbed.guest().await_resized(blocks, at_most)?;
+    Ok((resized, elapsed_ns))
 }

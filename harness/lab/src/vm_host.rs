@@ -40,17 +40,24 @@ pub struct VmHost {
     pub program: PathBuf,
 }
 
-/// A guest under QEMU, its backends, and their temporary folder.
-pub struct VmTestbed {
+/// A guest under QEMU on its vSSD, with the backends that are its own.
+pub struct Vm<B> {
     // Dropped before the backends that it uses.
     pub guest: Guest,
-    pub backend: Backend,
-    /// The backend of the origin disk.
+    pub(crate) vssd: ServedVssd,
+    pub backends: B,
+}
+
+/// The backends of a single VM, and their temporary folder.
+pub struct Backends {
+    pub vssd: Backend,
     pub origin: Option<Backend>,
     trace: Option<PathBuf>,
-    vssd: ServedVssd,
     folder: TempDir,
 }
+
+/// A VM with its backends.
+pub type VmTestbed = Vm<Backends>;
 
 impl VmHost {
     /// Starts a backend with one vSSD, another for the origin disk if there is one, and a guest
@@ -78,7 +85,7 @@ impl VmHost {
             trace,
         } = disks.into();
         let folder = temporary_folder(shape.written)?;
-        let backend = Backend::start(BackendConfig {
+        let vssd = Backend::start(BackendConfig {
             program: self.program.clone(),
             folder: folder.path().to_owned(),
             size: shape.size,
@@ -90,11 +97,8 @@ impl VmHost {
             .map(|origin| self.start_origins(origin, folder.path().join("origin"), 1))
             .transpose()?;
         origin.as_ref().map(prepare).transpose()?;
-        let guest = self.boot(&backend, origin.as_ref(), trace.as_deref(), folder.path())?;
-        Ok(VmTestbed {
-            guest,
-            vssd: backend.vssd(0),
-            backend,
+        self.boot_on(Backends {
+            vssd,
             origin,
             trace,
             folder,
@@ -123,21 +127,38 @@ impl VmHost {
         })
     }
 
-    fn boot(
+    fn boot_on(&self, backends: Backends) -> Result<VmTestbed> {
+        let Backends {
+            vssd,
+            origin,
+            trace,
+            folder,
+        } = &backends;
+        let folder = folder.path().to_owned();
+        let guest = self.boot(0, vssd, origin.as_ref(), trace.as_deref(), folder)?;
+        Ok(Vm {
+            guest,
+            vssd: vssd.vssd(0),
+            backends,
+        })
+    }
+
+    /// Starts the guest of a VM on its disks, with its sockets and logs in `folder`.
+    pub(crate) fn boot(
         &self,
-        backend: &Backend,
+        vm: usize,
+        vssd: &Backend,
         origin: Option<&Backend>,
         trace: Option<&Path>,
-        folder: &Path,
+        folder: PathBuf,
     ) -> Result<Guest> {
-        let socket = backend.socket(0);
-        let origin_socket = origin.map(|origin| origin.socket(0));
+        let origin = origin.map(|origin| origin.socket(vm));
         let drives = Drives {
-            vssd: Some(&socket),
-            origin: origin_socket.as_deref(),
+            vssd: Some(&vssd.socket(vm)),
+            origin: origin.as_deref(),
             trace,
         };
-        self.launch(drives, folder.to_owned())
+        self.launch(drives, folder)
     }
 
     /// Starts a guest on these disks, with its sockets and logs in `folder`.
@@ -187,33 +208,23 @@ impl VmTestbed {
 
     fn replace(self, vm_host: &VmHost, end: impl FnOnce(Guest) -> Result<()>) -> Result<Self> {
         let Self {
-            guest,
-            backend,
-            origin,
-            trace,
-            folder,
-            ..
+            guest, backends, ..
         } = self;
         end(guest)?;
-        let guest = vm_host.boot(&backend, origin.as_ref(), trace.as_deref(), folder.path())?;
-        Ok(Self {
-            guest,
-            vssd: backend.vssd(0),
-            backend,
-            origin,
-            trace,
-            folder,
-        })
+        vm_host.boot_on(backends)
     }
 
     /// Kills the backend with SIGKILL while the guest runs, and starts another on the same
     /// files.
     pub fn kill_backend(self) -> Result<Self> {
-        let backend = self.backend.kill_and_restart()?;
+        let Self {
+            guest, backends, ..
+        } = self;
+        let vssd = backends.vssd.kill_and_restart()?;
         Ok(Self {
-            vssd: backend.vssd(0),
-            backend,
-            ..self
+            guest,
+            vssd: vssd.vssd(0),
+            backends: Backends { vssd, ..backends },
         })
     }
 
@@ -223,7 +234,7 @@ impl VmTestbed {
     }
 }
 
-impl Testbed for VmTestbed {
+impl<B> Testbed for Vm<B> {
     fn transport(&self) -> Transport {
         Transport::Qemu
     }
@@ -265,6 +276,6 @@ impl Testbed for VmTestbed {
     }
 
     fn shut_down(self: Box<Self>) -> Result<()> {
-        VmTestbed::shut_down(*self)
+        self.guest.shut_down()
     }
 }

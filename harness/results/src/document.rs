@@ -124,7 +124,8 @@ impl Document {
 }
 
 fn conditions(manifest: &Manifest) -> Vec<Fact> {
-    let memory_gib = manifest.memory_mib as f64 / 1024.0;
+    let host = &manifest.host;
+    let memory_gib = host.memory_mib as f64 / 1024.0;
     let mut facts = vec![
         ("form", format!("{}, seed {}", manifest.form, manifest.seed)),
         (
@@ -151,7 +152,7 @@ fn conditions(manifest: &Manifest) -> Vec<Fact> {
         "host",
         format!(
             "{} processors ({}), {memory_gib:.1} GiB of memory, Linux {}",
-            manifest.cpus, manifest.cpu_model, manifest.host_kernel
+            host.cpus, host.cpu_model, host.host_kernel
         ),
     ));
     facts.push((

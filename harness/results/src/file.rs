@@ -3,21 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
-
-/// Makes sure that `folder` holds nothing yet, or is not there.
-///
-/// # Errors
-/// When it holds something.
-pub fn ensure_fresh(folder: &Path) -> Result<()> {
-    let empty = fs::read_dir(folder).map_or(true, |mut entries| entries.next().is_none());
-    ensure!(
-        empty,
-        "{} holds something already: choose another folder with --out",
-        folder.display()
-    );
-    Ok(())
-}
+use anyhow::{Context, Result};
 
 /// Writes a file, all or nothing: a reader finds the old or the new contents, and a full
 /// disk is not left with a part of the new beside the old.

@@ -69,14 +69,9 @@ pub struct Manifest {
     pub transport_reason: String,
     /// Under what QEMU guests ran; none for twins.
     pub qemu: Option<QemuFacts>,
-    /// Version of the host's kernel.
-    pub host_kernel: String,
-    /// Model of the host's processor.
-    pub cpu_model: String,
-    /// Processors of the host.
-    pub cpus: usize,
-    /// Memory of the host, MiB.
-    pub memory_mib: u64,
+    /// The machine on which it was made.
+    #[serde(flatten)]
+    pub host: Host,
     /// When it started, UTC.
     pub started: String,
     /// When it ended, UTC; empty while it runs.
@@ -118,7 +113,6 @@ pub struct Conditions {
 impl Manifest {
     /// The manifest of a run that starts now.
     pub fn new(run: Conditions) -> Self {
-        let host = Host::this();
         Self {
             schema: SCHEMA,
             experiment: run.experiment.to_owned(),
@@ -131,10 +125,7 @@ impl Manifest {
             transport: run.transport,
             transport_reason: run.transport_reason,
             qemu: run.qemu,
-            host_kernel: host.host_kernel,
-            cpu_model: host.cpu_model,
-            cpus: host.cpus,
-            memory_mib: host.memory_mib,
+            host: Host::this(),
             started: now_utc(),
             ended: String::new(),
             wall_seconds: 0.0,
@@ -187,10 +178,12 @@ pub(crate) fn example() -> Manifest {
             accelerator: "tcg".to_owned(),
             accelerator_reason: "asked for".to_owned(),
         }),
-        host_kernel: "6.1.0".to_owned(),
-        cpu_model: "a processor".to_owned(),
-        cpus: 2,
-        memory_mib: 4096,
+        host: Host {
+            host_kernel: "6.1.0".to_owned(),
+            cpu_model: "a processor".to_owned(),
+            cpus: 2,
+            memory_mib: 4096,
+        },
         started: "2026-01-31T12:00:00Z".to_owned(),
         ended: String::new(),
         wall_seconds: 0.0,

@@ -3,16 +3,13 @@
 use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 use std::time::Instant;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::Result;
 use guest_cache::eviction::belady::Belady;
 use guest_cache::{AnyCache, Cache, Policy};
 use indicatif::ProgressBar;
-use terminal::interrupt;
+use terminal::{interrupt, parallel};
 
 use super::input::Input;
 
@@ -88,7 +85,8 @@ impl Outcome {
     }
 }
 
-/// Simulates all contenders at all sizes. The first `warmup` accesses are not counted.
+/// Simulates all contenders at all sizes, in this order. The first `warmup` accesses are not
+/// counted.
 ///
 /// # Errors
 /// When interrupted.
@@ -103,38 +101,11 @@ pub fn run(
         .iter()
         .flat_map(|of| sizes.iter().map(move |size| (*of, *size)))
         .collect();
-    let (next, outcomes) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    let work = || -> Result<()> {
-        while let Some(&(contender, blocks)) = cells.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let outcome = on_slots(input, contender, blocks, 0..blocks, warmup)?;
-            outcomes
-                .lock()
-                .map_err(|_| anyhow!("a simulation thread panicked"))?
-                .push(outcome);
-            bar.inc(1);
-        }
-        Ok(())
-    };
-    thread::scope(|scope| {
-        let threads = thread::available_parallelism().map_or(1, usize::from);
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        workers
-            .into_iter()
-            .try_for_each(|worker| match worker.join() {
-                Ok(result) => result,
-                Err(_) => bail!("a simulation thread panicked"),
-            })
-    })?;
-    let mut outcomes = outcomes
-        .into_inner()
-        .map_err(|_| anyhow!("a simulation thread panicked"))?;
-    let place = |of: &Outcome| {
-        contenders
-            .iter()
-            .position(|contender| contender.name() == of.policy)
-    };
-    outcomes.sort_by_key(|of| (place(of), of.cache_blocks));
-    Ok(outcomes)
+    let outcomes = parallel::each(&cells, bar, |&(contender, blocks)| {
+        on_slots(input, contender, blocks, 0..blocks, warmup)
+    });
+    interrupt::check()?;
+    outcomes.into_iter().collect()
 }
 
 /// A cache with any policy.

@@ -20,11 +20,10 @@ use vssd_host::output::{exit_code, warn};
 use self::options::{JsonArg, OutArgs, ParamArgs, ProgramArgs, RunArgs};
 use self::run::{bench, run, show, show_sweep, simulate};
 use crate::bench::Bench;
-use crate::experiments::common::params::Overrides;
 use crate::experiments::experiment::Entry;
 use crate::experiments::{ALL, OF_2017, by_name};
 use crate::sim::SimArgs;
-use crate::sweep::cli::{Common, MergeArgs, SweepArgs};
+use crate::sweep::cli::{MergeArgs, SweepArgs};
 use crate::trace_cli::TraceCommand;
 use crate::{doctor, reference, report, sweep, trace_cli};
 
@@ -225,13 +224,7 @@ fn dispatch(cli: &Cli, stdout: &mut Output) -> Result<bool> {
             return ended.map_or(Ok(true), |ended| show_sweep(&ended, out.json, stdout));
         }
         Command::Merge { args, out, json } => {
-            let common = Common {
-                out: out.as_deref(),
-                seed: 0,
-                overrides: Overrides::default(),
-                json: json.json,
-            };
-            let ended = sweep::cli::merge(args, &common, stdout)?;
+            let ended = sweep::cli::merge(args, out.as_deref(), json.json, stdout)?;
             return show_sweep(&ended, *json, stdout);
         }
         Command::Report { folder, json } => {

@@ -40,6 +40,8 @@ pub trait Experiment: Sync {
     /// Its parameters, as TOML: the quick form, and what the full form changes.
     const DEFAULTS: &'static str;
     const NEEDS: Needs;
+    /// How sweeps vary it; `None` when they cannot.
+    const SWEPT: Option<&'static dyn Swept> = None;
 
     /// Its parameters, checked.
     type Params: Parameters;
@@ -52,12 +54,9 @@ pub trait Experiment: Sync {
     /// Judges what was recorded.
     fn claims(rows: &Self::Rows, manifest: &Manifest) -> Verdict;
 
-    /// Draws what was recorded; nothing of what was not.
-    fn figures(rows: &Self::Rows, manifest: &Manifest) -> Result<Vec<Drawing>>;
-
-    /// How sweeps vary it; `None` when they cannot.
-    fn swept() -> Option<&'static dyn Swept> {
-        None
+    /// Draws what was recorded; nothing of what was not. Without it, there are no figures.
+    fn figures(_rows: &Self::Rows, _manifest: &Manifest) -> Result<Vec<Drawing>> {
+        Ok(Vec::new())
     }
 }
 
@@ -124,7 +123,7 @@ impl<E: Experiment> Entry for E {
     }
 
     fn swept(&self) -> Option<&'static dyn Swept> {
-        E::swept()
+        E::SWEPT
     }
 
     fn files(&self) -> Vec<CsvFile> {

@@ -202,10 +202,13 @@ pub(crate) fn run(
 }
 
 /// Merges the shards of a sweep.
-pub(crate) fn merge(args: &MergeArgs, common: &Common<'_>, stdout: &mut Output) -> Result<Ended> {
-    let out = common
-        .out
-        .context("set the folder for the whole sweep with --out")?;
+pub(crate) fn merge(
+    args: &MergeArgs,
+    out: Option<&Path>,
+    json: bool,
+    stdout: &mut Output,
+) -> Result<Ended> {
+    let out = out.context("set the folder for the whole sweep with --out")?;
     let merged = merge::merge(out, &args.parts)?;
     warn(&merged.damage, "ignored, its cell counts as missing");
     for sentence in merged.mixed_revisions.iter().chain(&merged.missing) {
@@ -215,6 +218,6 @@ pub(crate) fn merge(args: &MergeArgs, common: &Common<'_>, stdout: &mut Output) 
         folder: out.to_owned(),
         counts: merged.counts,
     };
-    print_counts(&ended, common.json, stdout);
+    print_counts(&ended, json, stdout);
     Ok(ended)
 }

@@ -27,15 +27,15 @@ fn a_killed_backend_loses_no_write_and_no_block() {
         .start(&"stress count=0 writes=60".parse().unwrap())
         .unwrap();
     for _ in 0..3 {
-        let written = |bench: &VmTestbed| bench.backend.status().unwrap().counters.writes;
+        let written = |bench: &VmTestbed| bench.backends.vssd.status().unwrap().counters.writes;
         let (before, began) = (written(&bench), Instant::now());
         // Kill only while requests are being served.
         while written(&bench) < before + 2_000 {
             assert!(began.elapsed() < PATIENCE, "no writes were served");
         }
         bench = bench.kill_backend().unwrap();
-        bench.backend.await_agreed().unwrap();
-        assert_eq!(bench.backend.status().unwrap().held, 12_000);
+        bench.backends.vssd.await_agreed().unwrap();
+        assert_eq!(bench.backends.vssd.status().unwrap().held, 12_000);
     }
     let reports = bench.guest.stop(PATIENCE).unwrap();
     let stressed = reports.iter().find_map(|report| match report {
@@ -79,7 +79,7 @@ fn a_killed_qemu_is_reported() {
     let error = bench.guest.finish(PATIENCE).unwrap_err().to_string();
     assert!(error.contains("exited unexpectedly"), "{error}");
     // The backend still works, and QEMU was reaped.
-    assert!(bench.backend.status().is_ok());
+    assert!(bench.backends.vssd.status().is_ok());
     assert!(test_kill_process(pid).is_err(), "QEMU still runs");
 }
 
@@ -141,7 +141,7 @@ fn a_panic_of_the_guest_is_reported_with_its_location() {
 #[test]
 fn a_second_backend_in_the_same_folder_is_rejected() {
     let bench = bench();
-    let config = bench.backend.config().clone();
+    let config = bench.backends.vssd.config().clone();
     let error = Backend::start(config).unwrap_err().to_string();
     assert!(error.contains("vm1.sock"), "{error}");
     bench.shut_down().unwrap();

@@ -84,7 +84,7 @@ fn verify(bench: &mut VmTestbed, enforce: Enforce) -> [u32; 5] {
 }
 
 fn assert_lists_equal(bench: &mut VmTestbed) {
-    let status = bench.backend.status().unwrap();
+    let status = bench.backends.vssd.status().unwrap();
     let reports = run(bench, "info");
     let Some(Report::Info(report::Info { held, digest, .. })) = reports.last() else {
         panic!("expected the result of info, got {reports:?}");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lab::accel::{Accel, can_open_kvm};
 use lab::qemu::Machine;
-use lab::testbed::{GuestChannel, Shape};
+use lab::testbed::{GuestChannel, Shape, Testbed as _};
 use vssd_host::control::protocol::EncodingName;
 use vssd_host::size::ByteSize;
 use workloads::command::Enforce;
@@ -80,11 +80,7 @@ fn the_exchange_of_2017_moves_the_same_blocks() {
     let mut bench = bench();
     run(&mut bench, "fill");
     run(&mut bench, "policy pick=random seed=3");
-    bench
-        .backend
-        .vssd(0)
-        .set_encoding(EncodingName::List4096)
-        .unwrap();
+    bench.set_encoding(EncodingName::List4096).unwrap();
     let resized = resize(&mut bench, 2_000, Pick::Guest, PATIENCE);
     assert!(resized.is_complete() && resized.agreed);
     assert_eq!(resized.exchanges, (BLOCKS - 2_000).div_ceil(512));

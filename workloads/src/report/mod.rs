@@ -71,6 +71,18 @@ macro_rules! reports {
             )+
         }
 
+        $(impl<'a> TryFrom<&'a Report> for &'a $name {
+            type Error = ();
+
+            /// The struct, if the report holds this one.
+            fn try_from(report: &'a Report) -> Result<Self, ()> {
+                match report {
+                    Report::$name(of) => Ok(of),
+                    _ => Err(()),
+                }
+            }
+        })+
+
         impl fmt::Display for Report {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 match self {

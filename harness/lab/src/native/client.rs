@@ -149,7 +149,6 @@ impl Client {
         let mut slots = Vec::new();
         for &offset in places {
             self.submit(load, 0, offset);
-            slots.clear();
             self.completed(&mut slots)?;
             self.check(load, 0, offset)?;
         }
@@ -205,8 +204,9 @@ impl Client {
         Ok(())
     }
 
-    /// Appends the slots of completed requests; waits for at least one.
+    /// Sets `slots` to those of the completed requests; waits for at least one.
     fn completed(&mut self, slots: &mut Vec<usize>) -> Result<()> {
+        slots.clear();
         let mut completions: [MaybeUninit<Completion>; MAX_DEPTH] =
             [const { MaybeUninit::uninit() }; MAX_DEPTH];
         let mut patience = PATIENCE;
@@ -281,7 +281,6 @@ impl Client {
         let mut in_flight = depth;
         let mut slots = Vec::with_capacity(MAX_DEPTH);
         while in_flight > 0 {
-            slots.clear();
             self.completed(&mut slots)?;
             let now = Instant::now();
             let goes_on = now - began < at_least;
@@ -314,7 +313,6 @@ impl Client {
                 depth: 1,
             };
             self.submit(load, 0, chunk * MAX_BYTES as u64);
-            slots.clear();
             self.completed(&mut slots)?;
             // SAFETY: the bytes are at most `MAX_BYTES` at the start of the slot's own part of
             // the region, which is mapped as long as `self` exists; the request is complete, and
@@ -343,7 +341,6 @@ impl Client {
             let at = self.base + offset;
             self.queue
                 .write(at, self.buffer(0), bytes, 0, ReqFlags::empty());
-            slots.clear();
             self.completed(&mut slots)?;
             interrupt::check()?;
         }
@@ -380,13 +377,11 @@ impl Client {
             if in_flight == 0 {
                 break;
             }
-            slots.clear();
             self.completed(&mut slots)?;
             in_flight -= slots.len();
             interrupt::check()?;
         }
         self.queue.flush(0, ReqFlags::empty());
-        slots.clear();
         self.completed(&mut slots)
     }
 }

@@ -90,10 +90,3 @@ pub struct Slice {
     /// Request latencies, nanoseconds.
     pub latency: Histogram,
 }
-
-impl Slice {
-    /// Requests per second.
-    pub fn iops(&self) -> f64 {
-        self.requests as f64 / self.elapsed.as_secs_f64()
-    }
-}

@@ -110,10 +110,10 @@ impl Series {
     ) -> [Self; 2] {
         let rows: Vec<_> = rows.into_iter().collect();
         let at = |ns: u64, row: f64| (ns.max(1) as f64, row);
-        let mut rings = Self::new("", (color, Mark::Hollow));
-        for (row, p50_ns, p99_ns) in &rows {
-            rings = rings.interval(at(*p50_ns, *row), at(*p99_ns, *row));
-        }
+        let ends = rows
+            .iter()
+            .map(|(row, p50, p99)| [at(*p50, *row), at(*p99, *row)]);
+        let rings = Self::new("", (color, Mark::Hollow)).intervals(ends);
         let p99 = rows.iter().map(|(row, _, p99_ns)| at(*p99_ns, *row));
         let p50 = rows.iter().map(|(row, p50_ns, _)| at(*p50_ns, *row));
         [rings.marks(p99), Self::dots(name, (color, Mark::Full), p50)]
@@ -126,14 +126,28 @@ impl Series {
         means: impl IntoIterator<Item = (f64, Mean)>,
     ) -> Self {
         let means: Vec<_> = means.into_iter().collect();
-        let mut series = Self::new(name, look);
-        for (x, mean) in &means {
-            if let Some((low, high)) = mean.bounds {
-                series = series.interval((*x, low), (*x, high));
-            }
-        }
+        let ends = means.iter().filter_map(|(x, mean)| {
+            let (low, high) = mean.bounds?;
+            Some([(*x, low), (*x, high)])
+        });
+        let series = Self::new(name, look).intervals(ends);
         let points = || means.iter().map(|(x, mean)| (*x, mean.value));
         series.path(points()).marks(points())
+    }
+
+    /// Means at places of the vertical scale, each with its interval.
+    pub fn means_across(
+        name: impl Into<String>,
+        look: Look,
+        means: impl IntoIterator<Item = (f64, Mean)>,
+    ) -> Self {
+        let means: Vec<_> = means.into_iter().collect();
+        let ends = means.iter().filter_map(|(y, mean)| {
+            let (low, high) = mean.bounds?;
+            Some([(low, *y), (high, *y)])
+        });
+        let series = Self::new(name, look).intervals(ends);
+        series.marks(means.iter().map(|(y, mean)| (mean.value, *y)))
     }
 
     /// A part of the horizontal scale with its name above, without a shade.
@@ -175,6 +189,11 @@ impl Series {
     pub fn interval(self, from: At, to: At) -> Self {
         let points = vec![from, to];
         self.layer(Layer::Path { points, width: 2 })
+    }
+
+    fn intervals(self, ends: impl IntoIterator<Item = [At; 2]>) -> Self {
+        let ends = ends.into_iter();
+        ends.fold(self, |series, [from, to]| series.interval(from, to))
     }
 
     /// Adds boxes, by two opposite corners of each.

@@ -1,6 +1,5 @@
 //! The command-line options for reading a trace.
 
-use std::fmt;
 use std::num::NonZeroU64;
 
 use anyhow::{Result, bail, ensure};
@@ -9,21 +8,13 @@ use vssd_host::size::ByteSize;
 use workloads::trace::{Beyond, Format, Ids, Options, Overlap, Record, Setting, TimeOrder};
 
 /// The meaning of ids in an oracle-general trace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, strum::Display)]
+#[strum(serialize_all = "lowercase")]
 pub enum IdKind {
     /// Object names: each object is one block, whatever its size.
     Objects,
     /// Addresses, in units of `--id-unit`.
     Addresses,
-}
-
-impl fmt::Display for IdKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Objects => "objects",
-            Self::Addresses => "addresses",
-        })
-    }
 }
 
 /// A size above zero.

@@ -12,7 +12,6 @@ mod walk;
 
 use anyhow::Result;
 use params::Params;
-use results::chart::Drawing;
 use results::manifest::Manifest;
 use results::store::RunFolder;
 use results::verdict::Verdict;
@@ -41,9 +40,5 @@ impl Experiment for BenchCache {
 
     fn claims(rows: &Self::Rows, _manifest: &Manifest) -> Verdict {
         claims::judge(&rows.0, &rows.1, &rows.2)
-    }
-
-    fn figures(_rows: &Self::Rows, _manifest: &Manifest) -> Result<Vec<Drawing>> {
-        Ok(Vec::new())
     }
 }

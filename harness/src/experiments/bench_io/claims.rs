@@ -74,10 +74,7 @@ pub(crate) fn judge(rows: &[Row], idle_share: Option<f64>) -> Verdict {
         let off_disk = match medium {
             On::Disk => {
                 for (to, bar) in bars(*load) {
-                    let text = format!(
-                        "{load}: at least {bar}x the requests per second of {}.",
-                        to.label()
-                    );
+                    let text = format!("{load}: at least {bar}x the requests per second of {to}.");
                     verdict = verdict.require_if_measured(text, throughput(rounds, *load, to, bar));
                 }
                 continue;
@@ -87,7 +84,7 @@ pub(crate) fn judge(rows: &[Row], idle_share: Option<f64>) -> Verdict {
         };
         let text = format!(
             "{off_disk}, {load}: less processor time per request than {}.",
-            Side::Peer.label()
+            Side::Peer
         );
         let cpu = ratio(rounds, Side::Ours, Side::Peer, Row::cpu_ns);
         verdict = verdict.require_if_measured(text, cpu.map(|cpu| cpu.judged(|of| of.below(1.0))));
@@ -133,9 +130,8 @@ fn throughput(rounds: &Rounds<'_>, load: Load, to: Side, bar: f64) -> Option<Mea
     Some(iops.judged(|interval| {
         if most < bar {
             Outcome::undecided(format!(
-                "The most that the disk gave any side, with up to {} requests in flight, is {most:.2}x those of {}.",
-                load.deep().depth,
-                to.label()
+                "The most that the disk gave any side, with up to {} requests in flight, is {most:.2}x those of {to}.",
+                load.deep().depth
             ))
         } else {
             interval.at_least(bar)
@@ -151,11 +147,9 @@ fn anywhere(cells: &BTreeMap<Cell, Rounds<'_>>) -> Option<String> {
             match iops_ratio(rounds, Side::Ours, to) {
                 None => {}
                 Some(iops) if iops.median >= bar => reached += 1,
-                Some(iops) => missed.push(format!(
-                    "{load}: {:.2}x {}, bar {bar}x",
-                    iops.median,
-                    to.label()
-                )),
+                Some(iops) => {
+                    missed.push(format!("{load}: {:.2}x {to}, bar {bar}x", iops.median));
+                }
             }
         }
     }
@@ -185,7 +179,7 @@ fn cost_of_polling(cells: &BTreeMap<Cell, Rounds<'_>>) -> Option<String> {
         format!(
             "Polling costs processor time: between requests in quick succession our backend busy-polls instead of \
              sleeping. Processor time per request on the disk, relative to {}: {}. `--no-poll` turns polling off.",
-            Side::Peer.label(),
+            Side::Peer,
             costly.join("; ")
         )
     })
@@ -243,9 +237,9 @@ fn table(title: &str, cells: &BTreeMap<Cell, Rounds<'_>>, placement: Placement) 
         title,
         lines.filter(|of| of.iops_of(of.side).is_some()),
         &[
-            ("medium", &|of| of.medium.label().to_owned()),
+            ("medium", &|of| of.medium.to_string()),
             ("load", &|of| of.load.to_string()),
-            ("server", &|of| of.side.label().to_owned()),
+            ("server", &|of| of.side.to_string()),
             ("requests/s", &|of| of.text(0, |row| Some(row.iops()))),
             ("MiB/s", &|of| {
                 let mib = f64::from(of.load.bytes) / f64::from(1 << 20);

@@ -13,7 +13,6 @@ pub(crate) mod run;
 
 use anyhow::Result;
 use params::Params;
-use results::chart::Drawing;
 use results::manifest::Manifest;
 use results::store::RunFolder;
 use results::verdict::Verdict;
@@ -46,9 +45,5 @@ impl Experiment for BenchIo {
 
     fn claims(rows: &Self::Rows, manifest: &Manifest) -> Verdict {
         claims::judge(&rows.0, manifest.fact("idle_share"))
-    }
-
-    fn figures(_rows: &Self::Rows, _manifest: &Manifest) -> Result<Vec<Drawing>> {
-        Ok(Vec::new())
     }
 }

@@ -4,39 +4,34 @@ use lab::native::load::{Load, Pattern};
 use results::row::Row;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use strum::Display;
 
 /// Measured side.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+    Clone, Copy, Debug, Display, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Side {
     /// `vssd-host`.
+    #[strum(to_string = "vssd-host")]
     Ours,
     /// `qemu-storage-daemon`.
+    #[strum(to_string = "qemu-storage-daemon")]
     Peer,
     /// Plain io_uring.
+    #[strum(to_string = "raw io_uring")]
     Raw,
     /// Plain io_uring with 64 requests of 4 KiB or 32 of 128 KiB in flight: the disk's limit.
+    #[strum(to_string = "raw io_uring, deep")]
     Limit,
-}
-
-impl Side {
-    pub(crate) fn label(self) -> &'static str {
-        match self {
-            Self::Ours => "vssd-host",
-            Self::Peer => "qemu-storage-daemon",
-            Self::Raw => "raw io_uring",
-            Self::Limit => "raw io_uring, deep",
-        }
-    }
 }
 
 /// Medium of the data.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+    Clone, Copy, Debug, Display, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub(crate) enum On {
     /// A file with direct I/O.
     Disk,
@@ -44,16 +39,6 @@ pub(crate) enum On {
     Memory,
     /// Null devices: no data are transferred.
     Nowhere,
-}
-
-impl On {
-    pub(crate) fn label(self) -> &'static str {
-        match self {
-            Self::Disk => "disk",
-            Self::Memory => "memory",
-            Self::Nowhere => "nowhere",
-        }
-    }
 }
 
 /// Placement of client and server.

@@ -53,7 +53,7 @@ impl Contender {
         let slice = self
             .client
             .run(load, at_least, seed)
-            .with_context(|| format!("{load} on {}", self.who.label()))?;
+            .with_context(|| format!("{load} on {}", self.who))?;
         let after = cpu(&self.server)?;
         Ok((slice, before.zip(after).map(|(a, b)| b - a)))
     }
@@ -151,7 +151,7 @@ impl Run<'_> {
         let size = 256 << 20;
         // The choice of processors would decide more than the code.
         let _pinned = OneProcessor::pin(processor)?;
-        let folder = self.place.join(medium.label());
+        let folder = self.place.join(medium.to_string());
         fs::create_dir(&folder).context("make a folder for sockets")?;
         let file = tempfile::NamedTempFile::new_in(MEMORY_FOLDER)
             .with_context(|| format!("make a file in {MEMORY_FOLDER}"))?;
@@ -204,7 +204,7 @@ impl Run<'_> {
         let mut rng = SmallRng::seed_from_u64(seed);
         let slice = Duration::from_millis(params.slice_ms);
         let len = u64::from(params.rounds) * (loads.len() * contenders.len()) as u64;
-        let bar = self.lab.progress.bar(medium.label(), len);
+        let bar = self.lab.progress.bar(&medium.to_string(), len);
         for round in 0..params.rounds {
             for &load in loads {
                 let seed = rng.random();
@@ -235,7 +235,7 @@ impl Run<'_> {
         if medium != On::Nowhere {
             for contender in contenders {
                 let proved = contender.client.prove_writes(PROVED, seed);
-                proved.with_context(|| format!("write by {}", contender.who.label()))?;
+                proved.with_context(|| format!("write by {}", contender.who))?;
             }
         }
         Ok(())

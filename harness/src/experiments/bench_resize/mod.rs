@@ -13,7 +13,6 @@ mod server;
 
 use anyhow::Result;
 use params::Params;
-use results::chart::Drawing;
 use results::manifest::Manifest;
 use results::store::RunFolder;
 use results::verdict::Verdict;
@@ -51,9 +50,5 @@ impl Experiment for BenchResize {
 
     fn claims(rows: &Self::Rows, _manifest: &Manifest) -> Verdict {
         claims::judge(rows)
-    }
-
-    fn figures(_rows: &Self::Rows, _manifest: &Manifest) -> Result<Vec<Drawing>> {
-        Ok(Vec::new())
     }
 }

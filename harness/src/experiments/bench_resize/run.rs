@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use lab::native::client::Client;
 use lab::native::load::{Load, Pattern};
-use lab::testbed::{GuestChannel, ResizeOptions, Shape, Testbed};
+use lab::testbed::{GuestChannel, Shape, Testbed, resize_timed};
 use lab::twin::Twin;
 use lab::vm_host::VmHost;
 use rand::SeedableRng;
@@ -16,7 +16,7 @@ use rand::seq::SliceRandom;
 use results::store::RunFolder;
 
 use vssd_host::size::ByteSize;
-use workloads::{Command, GuestPick, Pick, command};
+use workloads::{Command, GuestPick, command};
 
 use super::disturbance;
 use super::params::Params;
@@ -67,8 +67,7 @@ fn with_guest(
     let mut bench = lab.bench(shape, folder)?;
     for repetition in 0..params.repetitions {
         for pick in [GuestPick::Scattered, GuestPick::Highest] {
-            let command = Command::Policy(command::Policy { pick, seed });
-            bench.guest().run(&command, PATIENCE)?;
+            bench.guest.set_pick(pick, seed, PATIENCE)?;
             let (shrink_ns, shrink_device_ns) = timed(&mut bench, BLOCKS - MOVED)?;
             let (grow_ns, grow_device_ns) = timed(&mut bench, BLOCKS)?;
             folder.append(&ResizeRow {
@@ -108,15 +107,7 @@ fn visit(entries: &mut [u32], order: &[u32]) -> Duration {
 
 /// Time from the command until both lists agreed, and the device's part of it.
 fn timed(testbed: &mut dyn Testbed, target: u32) -> Result<(u64, u64)> {
-    let options = ResizeOptions {
-        pick: Pick::Guest,
-        deadline: PATIENCE,
-        seed: 0,
-    };
-    let began = Instant::now();
-    let resized = testbed.resize_to(target, options)?;
-    let elapsed_ns = began.elapsed().as_nanos() as u64;
-    testbed.guest().await_resized(target, PATIENCE)?;
+    let (resized, elapsed_ns) = resize_timed(testbed, target, PATIENCE)?;
     ensure!(
         resized.is_complete() && resized.agreed && resized.revoked == 0,
         "a resize to {target} blocks ended as {resized:?}"
@@ -155,8 +146,7 @@ fn twin_memory(resizes: u32, seed: u64) -> Result<(u64, u64)> {
         written: ByteSize(0),
     })?;
     let capacity = Testbed::capacity(&twin);
-    let pick = GuestPick::Scattered;
-    twin.run(&Command::Policy(command::Policy { pick, seed }), PATIENCE)?;
+    twin.set_pick(GuestPick::Scattered, seed, PATIENCE)?;
     let mut few = 0;
     for resize in 0..resizes {
         let target = match resize % 2 {
@@ -187,12 +177,9 @@ fn journal_memory(
         block_size: ByteSize(BLOCK),
         written: ByteSize(256 << 20),
     })?;
-    let process = bench.backend.pid().to_string();
+    let process = bench.backends.vssd.pid().to_string();
     let capacity = Testbed::capacity(&bench);
-    let pick = GuestPick::Scattered;
-    bench
-        .guest()
-        .run(&Command::Policy(command::Policy { pick, seed }), PATIENCE)?;
+    bench.guest.set_pick(GuestPick::Scattered, seed, PATIENCE)?;
     for resize in 0..resizes {
         let target = match resize % 2 {
             0 => capacity / 2,
@@ -217,7 +204,7 @@ fn journal_memory(
         }
     }
     memory.many_journaled = lab::native::server::memory_of(&process)?;
-    let pool = bench.backend.client(Some(PATIENCE))?.status()?.pool;
+    let pool = bench.backends.vssd.client(Some(PATIENCE))?.status()?.pool;
     (memory.commits, memory.compactions) = (pool.commits, pool.compactions);
     bench.shut_down()
 }

@@ -18,10 +18,10 @@ use params::Params;
 use results::chart::Drawing;
 use results::manifest::Manifest;
 use results::store::RunFolder;
-use results::verdict::{Verdict, distinct};
+use results::verdict::Verdict;
 
 use crate::experiments::common::lab::Lab;
-use crate::experiments::common::on_twins::{Counted, OnTwins};
+use crate::experiments::common::on_twins::{Counted, OnTwins, ratios};
 use crate::experiments::common::swept::Swept;
 use crate::experiments::experiment::{Experiment, Needs, is_timed};
 use rows::{BlockCacheRow, BlockCacheSimRow, BlockCacheTimingRow, BlockCacheTraceRow};
@@ -34,6 +34,7 @@ impl Experiment for BlockCache {
                  size, and how long hits and misses take in front of a disk";
     const DEFAULTS: &'static str = include_str!("defaults.toml");
     const NEEDS: Needs = Needs::Guest;
+    const SWEPT: Option<&'static dyn Swept> = Some(&OnTwins::<Self>::NEW);
 
     type Params = Params;
     type Rows = (
@@ -56,10 +57,6 @@ impl Experiment for BlockCache {
     fn figures(rows: &Self::Rows, _manifest: &Manifest) -> Result<Vec<Drawing>> {
         figures::draw(&rows.0, &rows.1, &rows.2)
     }
-
-    fn swept() -> Option<&'static dyn Swept> {
-        Some(&OnTwins::<Self>::NEW)
-    }
 }
 
 impl Counted for BlockCache {
@@ -68,14 +65,8 @@ impl Counted for BlockCache {
     const OUTCOME: &'static str = "misses (% of all accesses)";
 
     fn outcomes(rows: &[BlockCacheRow]) -> Vec<(String, f64)> {
-        let policies = distinct(rows.iter().map(|row| row.policy.as_str()));
-        let percent = |policy: &str| {
-            let of = || rows.iter().filter(|row| row.policy == policy);
-            let misses: u64 = of().map(|row| row.read_misses + row.write_misses).sum();
-            let accesses: u64 = of().map(|row| row.reads + row.writes).sum();
-            100.0 * misses as f64 / accesses.max(1) as f64
-        };
-        let named = policies.into_iter();
-        named.map(|name| (name.to_owned(), percent(name))).collect()
+        let percent =
+            |row: &BlockCacheRow| (row.policy.clone(), 100 * row.misses(), row.accesses());
+        ratios(rows.iter().map(percent))
     }
 }

@@ -2,17 +2,16 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use guest_cache::Policy;
 use serde::Deserialize;
 use vssd_host::size::ByteSize;
 use workloads::Workload;
-use workloads::command::Discard;
 
 use crate::experiments::common::cached::CacheLoad;
 use crate::experiments::common::params::{
-    Parameters, blocks, cache_sizes, check_span, check_workload, disk_size, path, percent,
-    positive, text, texts, within,
+    Parameters, blocks, cache_sizes, check_file, check_span, check_workload, disk_size, path,
+    percent, positive, text, texts, within,
 };
 
 /// See `defaults.toml`.
@@ -54,14 +53,8 @@ impl Parameters for Params {
             check_workload("workloads", workload, self.span)?;
         }
         check_workload("disk_workload", &self.disk_workload, self.span)?;
-        if let Some(path) = &self.trace {
-            ensure!(
-                path.is_file(),
-                "`trace` is {}, where there is no file",
-                path.display()
-            );
-        }
-        Ok(())
+        let trace = self.trace.as_deref();
+        trace.map_or(Ok(()), |path| check_file("trace", path))
     }
 }
 
@@ -69,18 +62,9 @@ impl Params {
     /// The accesses of a workload; the same whatever the policy and size.
     pub(super) fn load(&self, workload: Workload, seed: u64) -> CacheLoad {
         CacheLoad {
-            workload: Some(workload),
-            first: 0,
-            span: self.span,
-            seed,
-            start: 0,
-            count: self.accesses,
             writes_percent: self.writes_percent,
             depth: self.depth,
-            discard: Discard::None,
-            flush: 0,
-            every: 0,
-            check: true,
+            ..CacheLoad::new(workload, self.span, seed, self.accesses)
         }
     }
 }

@@ -10,24 +10,25 @@ use results::store::RunFolder;
 use simulate::input::Input;
 use simulate::replay::{Contender, on_slots};
 use simulate::trace::image::Converted;
+use simulate::trace::pass;
 use simulate::trace::survey::Survey;
-use simulate::trace::{pass, trace_image};
-use tempfile::TempPath;
 use terminal::interrupt;
 use terminal::progress::Progress;
 use vssd_host::emulation::MediaKind;
 use vssd_host::size::ByteSize;
 use workloads::pattern::derive_seed;
 use workloads::replay::AccessKind;
-use workloads::trace::{Beyond, Op, Options};
+use workloads::report::CacheOpened;
+use workloads::trace::{Op, Options};
 
 use super::claims::NO_MEDIUM;
 use super::params::Params;
 use super::rows::{BlockCacheRow, BlockCacheSimRow, BlockCacheTimingRow, BlockCacheTraceRow};
 use crate::experiments::common::cached::{
-    Cache, CacheLoad, Opened, Replayed, bench_on_written, close, disks, write_back,
+    Cache, CacheLoad, Replayed, bench_on_written, close, disks, write_back,
 };
 use crate::experiments::common::lab::Lab;
+use crate::experiments::common::recorded::Recorded;
 
 /// A fresh cache, of which a write goes no further for the time being.
 fn cache(evict: Policy) -> Cache {
@@ -56,23 +57,16 @@ fn loads(params: &Params, lab: &Lab, trace: Option<&Path>) -> Result<Vec<(CacheL
 
 pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
     let timed = lab.is_timed();
-    let place = tempfile::tempdir().context("make a temporary folder")?;
-    let image = params.trace.as_deref().map(|path| -> Result<TempPath> {
-        let options = Options {
-            disk_bytes: Some(params.origin.0),
-            beyond: Beyond::Skip,
-            ..Options::default()
-        };
-        let (image, made) = trace_image(path, options, place.path(), lab.progress).context(
-            "read the parameter `trace` (`harness trace convert FILE OUT` has options for such a trace, and OUT can \
-             be the parameter)",
-        )?;
+    let trace = params.trace.as_deref().map(|path| -> Result<Recorded> {
+        let disk_bytes = Some(params.origin.0);
+        let (trace, made) = Recorded::read("trace", path, disk_bytes, lab.progress)?;
         let apart = apart(params, path, &made, lab.progress)?;
         folder.append(&trace_row(path, &made, apart))?;
-        Ok(image)
+        Ok(trace)
     });
-    let image: Option<TempPath> = image.transpose()?;
-    let loads = loads(params, lab, image.as_deref())?;
+    let trace: Option<Recorded> = trace.transpose()?;
+    let image = trace.as_ref().map(Recorded::image);
+    let loads = loads(params, lab, image)?;
     let mut cells = params.sizes.len() * loads.len() * params.policies.len();
     if timed {
         cells += params.disk_sizes.len() * params.disk_policies.len();
@@ -80,7 +74,7 @@ pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<
     let bar = lab.progress.bar("blockcache", cells as u64);
     for &size in &params.sizes {
         let disks = Disks {
-            trace: image.as_deref().map(Path::to_owned),
+            trace: image.map(Path::to_owned),
             ..disks(size, params.origin, None)
         };
         let mut testbed = lab.testbed(disks, folder)?;
@@ -194,7 +188,7 @@ struct Cell {
     load: CacheLoad,
     policy: Policy,
     capacity: u32,
-    opened: Opened,
+    opened: CacheOpened,
     replayed: Replayed,
 }
 
@@ -217,15 +211,7 @@ impl Cell {
     }
 
     fn record(&self, medium: &str, timed: bool, folder: &mut RunFolder) -> Result<()> {
-        let Replayed {
-            read_hits,
-            read_misses,
-            write_hits,
-            write_misses,
-            beyond,
-            failed,
-            ..
-        } = self.replayed;
+        let of = &self.replayed;
         folder.append(&BlockCacheRow {
             workload: self.load.name(),
             policy: self.policy.to_string(),
@@ -233,12 +219,12 @@ impl Cell {
             metadata_blocks: self.opened.metadata_blocks,
             slots: self.opened.slots,
             origin_blocks: self.opened.origin_blocks,
-            reads: read_hits + read_misses,
-            read_misses,
-            writes: write_hits + write_misses,
-            write_misses,
-            beyond,
-            failed,
+            reads: of.read_hits + of.read_misses,
+            read_misses: of.read_misses,
+            writes: of.write_hits + of.write_misses,
+            write_misses: of.write_misses,
+            beyond: of.beyond,
+            failed: of.failed,
             memory_bytes_per_1000: self.opened.memory_bytes_per_1000,
         })?;
         if timed {
@@ -249,13 +235,7 @@ impl Cell {
     }
 
     fn record_timing(&self, medium: &str, folder: &mut RunFolder) -> Result<()> {
-        let Replayed {
-            failed,
-            elapsed_ns,
-            hits,
-            misses,
-            ..
-        } = self.replayed;
+        let of = &self.replayed;
         folder.append(&BlockCacheTimingRow {
             medium: medium.to_owned(),
             workload: self.load.name(),
@@ -263,14 +243,14 @@ impl Cell {
             slots: self.opened.slots,
             depth: self.load.depth,
             accesses: self.load.count,
-            failed,
-            elapsed_ns,
-            hits: hits.count,
-            hit_p50_ns: hits.p50_ns,
-            hit_p99_ns: hits.p99_ns,
-            misses: misses.count,
-            miss_p50_ns: misses.p50_ns,
-            miss_p99_ns: misses.p99_ns,
+            failed: of.failed,
+            elapsed_ns: of.elapsed_ns,
+            hits: of.hits.count,
+            hit_p50_ns: of.hits.p50_ns,
+            hit_p99_ns: of.hits.p99_ns,
+            misses: of.misses.count,
+            miss_p50_ns: of.misses.p50_ns,
+            miss_p99_ns: of.misses.p99_ns,
         })
     }
 }

@@ -16,9 +16,11 @@ use vssd_host::size::ByteSize;
 use workloads::command::Discard;
 use workloads::latency::{Bucket, merged, quantile_ns, total};
 use workloads::replay::{Access, AccessKind, Replay};
+use workloads::report::{CacheOpened, CacheSample, WrittenBack};
 use workloads::{Command, Name, Report, Workload, command, report};
 
 use crate::experiments::common::lab::Lab;
+use crate::experiments::common::reports::all;
 
 /// Bytes in a block of the cache, and of the disks that it is about.
 pub(crate) const BLOCK: u64 = 4096;
@@ -50,23 +52,6 @@ pub(crate) struct Cache {
     pub sample: u32,
 }
 
-/// What a guest says when it has opened one.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Opened {
-    /// Blocks of the origin disk that may be used.
-    pub origin_blocks: u32,
-    /// Blocks of the vSSD in which data may be cached.
-    pub slots: u32,
-    /// Blocks of the vSSD that hold the cache's own records.
-    pub metadata_blocks: u32,
-    /// Blocks that were found cached.
-    pub restored: u32,
-    /// Of these, dirty ones.
-    pub restored_dirty: u32,
-    /// Bytes of memory, for each 1000 blocks that the cache may have.
-    pub memory_bytes_per_1000: u32,
-}
-
 impl Cache {
     /// A fresh one without memory above it.
     pub(crate) fn new(evict: Policy, write: WritePolicy) -> Self {
@@ -86,7 +71,7 @@ impl Cache {
     ///
     /// # Errors
     /// When it cannot.
-    pub(crate) fn open(self, guest: &mut dyn GuestChannel) -> Result<Opened> {
+    pub(crate) fn open(self, guest: &mut dyn GuestChannel) -> Result<CacheOpened> {
         let command = Command::Cache(command::Cache {
             evict: Name::of(self.evict.name()),
             write: Name::of(self.write.name()),
@@ -100,26 +85,9 @@ impl Cache {
             sample: self.sample,
         });
         let reports = guest.run(&command, PATIENCE)?;
-        let opened = reports.iter().find_map(|report| match report {
-            Report::CacheOpened(report::CacheOpened {
-                origin_blocks,
-                slots,
-                metadata_blocks,
-                restored,
-                restored_dirty,
-                lost: _,
-                memory_bytes_per_1000,
-            }) => Some(Opened {
-                origin_blocks: *origin_blocks,
-                slots: *slots,
-                metadata_blocks: *metadata_blocks,
-                restored: *restored,
-                restored_dirty: *restored_dirty,
-                memory_bytes_per_1000: *memory_bytes_per_1000,
-            }),
-            _ => None,
-        });
-        opened.context("the guest did not say what cache it has opened")
+        let opened: Option<&CacheOpened> = all(&reports).next();
+        let opened = opened.context("the guest did not say what cache it has opened");
+        opened.cloned()
     }
 }
 
@@ -169,6 +137,24 @@ pub(crate) fn disks(size: ByteSize, origin: ByteSize, media: Option<MediaKind>) 
 }
 
 impl CacheLoad {
+    /// Reads, one at a time, of a workload on the first `span` blocks. They are checked.
+    pub(crate) fn new(workload: Workload, span: u32, seed: u64, count: u64) -> Self {
+        Self {
+            workload: Some(workload),
+            first: 0,
+            span,
+            seed,
+            start: 0,
+            count,
+            writes_percent: 0,
+            depth: 1,
+            discard: Discard::None,
+            flush: 0,
+            every: 0,
+            check: true,
+        }
+    }
+
     /// The command to a guest; one that has no end is stopped by the next command.
     pub(crate) fn command(&self, endless: bool) -> Command {
         Command::Replay(command::Replay {
@@ -220,63 +206,6 @@ impl CacheLoad {
             .accesses()?
             .filter(|access| access.kind == AccessKind::Write);
         Ok(writes.take(count).map(|access| access.block).collect())
-    }
-}
-
-/// Where a cache was after some accesses.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Sample {
-    /// Accesses that had ended since the load began.
-    pub accesses: u64,
-    /// When, since then.
-    pub at_ns: u64,
-    /// Accesses that hit, since the sample before.
-    pub hits: u64,
-    /// Accesses that missed, since then.
-    pub misses: u64,
-    /// Slots of the cache.
-    pub slots: u32,
-    /// Blocks whose last write is not on the origin disk.
-    pub dirty: u32,
-    /// How long the oldest such write has been acknowledged.
-    pub stale_ns: u64,
-    /// The last write such that it and all before are acknowledged.
-    pub acknowledged: u64,
-    /// The last write that a flush made durable, with all before.
-    pub flushed: u64,
-}
-
-impl Sample {
-    /// The sample of a report, if it is one.
-    pub(crate) fn of(report: &Report) -> Option<Self> {
-        let Report::CacheSample(report::CacheSample {
-            accesses,
-            at_ns,
-            read_hits,
-            read_misses,
-            write_hits,
-            write_misses,
-            slots,
-            dirty,
-            stale_ns,
-            acknowledged,
-            flushed,
-            ..
-        }) = report
-        else {
-            return None;
-        };
-        Some(Self {
-            accesses: *accesses,
-            at_ns: *at_ns,
-            hits: read_hits + write_hits,
-            misses: read_misses + write_misses,
-            slots: *slots,
-            dirty: *dirty,
-            stale_ns: *stale_ns,
-            acknowledged: *acknowledged,
-            flushed: *flushed,
-        })
     }
 }
 
@@ -341,7 +270,7 @@ pub(crate) struct Replayed {
     /// Accesses of all kinds by how long they took.
     pub buckets: Vec<Bucket>,
     /// What the guest said meanwhile.
-    pub samples: Vec<Sample>,
+    pub samples: Vec<CacheSample>,
 }
 
 impl Replayed {
@@ -350,57 +279,35 @@ impl Replayed {
     /// # Errors
     /// When they do not say what became of it.
     pub(crate) fn of(reports: &[Report]) -> Result<Self> {
-        let samples = || reports.iter().filter_map(Sample::of).collect();
-        let replayed = reports.iter().find_map(|report| match report {
-            Report::Replayed(report::Replayed {
-                memory_hits,
-                read_hits,
-                read_misses,
-                write_hits,
-                write_misses,
-                bypassed: _,
-                discards,
-                beyond,
-                lost,
-                errors,
-                corrupt,
-                origin_reads,
-                origin_writes,
-                acknowledged: _,
-                flushed: _,
-                elapsed_ns,
-                stale_ns_max,
-                dirty_max,
-                memory_buckets,
-                hit_buckets,
-                miss_buckets,
-                write_buckets,
-            }) => Some(Self {
-                memory_hits: *memory_hits,
-                read_hits: *read_hits,
-                read_misses: *read_misses,
-                write_hits: *write_hits,
-                write_misses: *write_misses,
-                discards: *discards,
-                beyond: *beyond,
-                failed: lost + errors + corrupt,
-                origin_reads: *origin_reads,
-                origin_writes: *origin_writes,
-                elapsed_ns: *elapsed_ns,
-                stale_ns_max: *stale_ns_max,
-                dirty_max: *dirty_max,
-                from_memory: Times::of(memory_buckets),
-                hits: Times::of(hit_buckets),
-                misses: Times::of(miss_buckets),
-                writes: Times::of(write_buckets),
-                buckets: merged(
-                    [memory_buckets, hit_buckets, miss_buckets, write_buckets].map(Vec::as_slice),
-                ),
-                samples: samples(),
-            }),
-            _ => None,
-        });
-        replayed.context("the guest did not say what became of its accesses")
+        let replayed: Option<&report::Replayed> = all(reports).next();
+        let of = replayed.context("the guest did not say what became of its accesses")?;
+        let buckets = [
+            &of.memory_buckets,
+            &of.hit_buckets,
+            &of.miss_buckets,
+            &of.write_buckets,
+        ];
+        Ok(Self {
+            memory_hits: of.memory_hits,
+            read_hits: of.read_hits,
+            read_misses: of.read_misses,
+            write_hits: of.write_hits,
+            write_misses: of.write_misses,
+            discards: of.discards,
+            beyond: of.beyond,
+            failed: of.lost + of.errors + of.corrupt,
+            origin_reads: of.origin_reads,
+            origin_writes: of.origin_writes,
+            elapsed_ns: of.elapsed_ns,
+            stale_ns_max: of.stale_ns_max,
+            dirty_max: of.dirty_max,
+            from_memory: Times::of(&of.memory_buckets),
+            hits: Times::of(&of.hit_buckets),
+            misses: Times::of(&of.miss_buckets),
+            writes: Times::of(&of.write_buckets),
+            buckets: merged(buckets.map(Vec::as_slice)),
+            samples: all(reports).cloned().collect(),
+        })
     }
 
     /// Has a guest make the accesses of a load.
@@ -414,11 +321,8 @@ impl Replayed {
 
 /// Blocks that a guest reports as lost, in some of its reports.
 pub(crate) fn told_lost(reports: &[Report]) -> u64 {
-    let told = reports.iter().map(|report| match report {
-        Report::DirtyLost(report::DirtyLost { blocks, .. }) => u64::from(*blocks),
-        _ => 0,
-    });
-    told.sum()
+    let lost = all(reports).map(|lost: &report::DirtyLost| u64::from(lost.blocks));
+    lost.sum()
 }
 
 /// Reads through the cache of a guest from which write each of the first `span` blocks of
@@ -468,15 +372,6 @@ pub(crate) fn bench_on_written(
     lab.bench_with(disks, prepare, folder)
 }
 
-/// What a guest has written to its origin disk.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct WrittenBack {
-    /// Blocks that were dirty.
-    pub blocks: u64,
-    /// All blocks since the cache was opened.
-    pub origin_writes: u64,
-}
-
 /// Has a guest write everything dirty back.
 ///
 /// # Errors
@@ -495,18 +390,9 @@ pub(crate) fn close(guest: &mut dyn GuestChannel) -> Result<WrittenBack> {
 
 fn end(guest: &mut dyn GuestChannel, command: &Command) -> Result<WrittenBack> {
     let reports = guest.run(command, PATIENCE)?;
-    let report = reports.iter().find_map(|report| match report {
-        Report::WrittenBack(report) => Some(report),
-        _ => None,
-    });
-    let report::WrittenBack {
-        blocks,
-        errors,
-        origin_writes,
-    } = report.context("the guest did not say what it wrote back")?;
-    ensure!(*errors == 0, "{errors} blocks could not be written back");
-    Ok(WrittenBack {
-        blocks: *blocks,
-        origin_writes: *origin_writes,
-    })
+    let report: Option<&WrittenBack> = all(&reports).next();
+    let report = report.context("the guest did not say what it wrote back")?;
+    let errors = report.errors;
+    ensure!(errors == 0, "{errors} blocks could not be written back");
+    Ok(report.clone())
 }

@@ -23,7 +23,7 @@ pub(crate) const BAD: u64 = u64::MAX;
 pub(crate) const LOST: u64 = u64::MAX - 1;
 
 /// What was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Evidence {
     /// Blocks with anything but what one write to them left.
     pub bad_blocks: u32,
@@ -59,15 +59,7 @@ pub(crate) fn examine(writes: Writes<'_>, numbers: &[u64]) -> Evidence {
         let at = usize::try_from(number.checked_sub(1)?).ok()?;
         writes.blocks.get(at).copied()
     };
-    let mut evidence = Evidence {
-        bad_blocks: 0,
-        lost_blocks: 0,
-        newest: 0,
-        missing: 0,
-        missing_flushed: 0,
-        stale_blocks: 0,
-        is_prefix: false,
-    };
+    let mut evidence = Evidence::default();
     // What each block is from; of one that is bad or lost, no write.
     let mut from = vec![0; numbers.len()];
     for ((block, number), from) in (0..).zip(numbers).zip(&mut from) {

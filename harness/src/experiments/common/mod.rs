@@ -6,10 +6,9 @@
 //! - [`cached`], [`evidence`]: a guest with a block cache, and what it lost
 //! - [`swept`]: what a sweep knows of an experiment; [`on_twins`], [`swept_points`]: the
 //!   same of any experiment whose counts are rows
-//! - [`parallel`]: jobs that run several at a time
 //! - [`recorded`]: traces as input of guests
 //! - [`observers`]: what it costs the backend to remember requests
-//! - [`stress`]: how the requests of a guest went
+//! - [`reports`]: what is looked for among the reports of a guest
 //! - [`encoding`]: names of encodings
 
 pub(crate) mod boot;
@@ -19,9 +18,8 @@ pub(crate) mod evidence;
 pub mod lab;
 pub(crate) mod observers;
 pub(crate) mod on_twins;
-pub(crate) mod parallel;
 pub mod params;
 pub(crate) mod recorded;
-pub(crate) mod stress;
+pub(crate) mod reports;
 pub(crate) mod swept;
 pub(crate) mod swept_points;

@@ -37,6 +37,22 @@ pub(crate) trait Counted: Experiment {
     fn outcomes(rows: &[Self::Cell]) -> Vec<(String, f64)>;
 }
 
+/// The sum of parts over the sum of wholes, by name in the order in which names come first.
+pub(crate) fn ratios(parts: impl Iterator<Item = (String, u64, u64)>) -> Vec<(String, f64)> {
+    let mut sums: Vec<(String, u64, u64)> = Vec::new();
+    for (name, part, whole) in parts {
+        match sums.iter_mut().find(|(of, ..)| *of == name) {
+            Some((_, parts, wholes)) => {
+                *parts += part;
+                *wholes += whole;
+            }
+            None => sums.push((name, part, whole)),
+        }
+    }
+    let ratio = |(name, part, whole)| (name, part as f64 / u64::max(whole, 1) as f64);
+    sums.into_iter().map(ratio).collect()
+}
+
 /// Varies an experiment on twins.
 pub(crate) struct OnTwins<E>(PhantomData<fn() -> E>);
 

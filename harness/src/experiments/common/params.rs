@@ -332,6 +332,16 @@ pub fn in_blocks_of(block_size: ByteSize, key: &str, size: ByteSize) -> Result<u
         .with_context(|| format!("`{key}` is {size}, but a vSSD has less than 2^32 blocks"))
 }
 
+/// Checks that the path in the parameter `key` is that of a file.
+pub fn check_file(key: &str, path: &Path) -> Result<()> {
+    ensure!(
+        path.is_file(),
+        "`{key}` is {}, where there is no file",
+        path.display()
+    );
+    Ok(())
+}
+
 /// Checks that a workload can be on so many blocks.
 pub fn check_workload(key: &str, workload: &Workload, blocks: u32) -> Result<()> {
     let stream = workload.stream(blocks, 0, 0).map(drop);

@@ -34,24 +34,25 @@ impl Recorded {
         path: &Path,
         disk_bytes: Option<u64>,
         progress: Progress,
-    ) -> Result<Self> {
+    ) -> Result<(Self, Converted)> {
         let options = Options {
             disk_bytes,
             beyond: Beyond::Skip,
             ..Options::default()
         };
-        let (image, Converted { summary, distinct, .. }) =
+        let (image, made) =
             trace_image(path, options, &std::env::temp_dir(), progress).with_context(|| {
                 format!(
                     "read the parameter `{key}` (`harness trace convert FILE OUT` has options for such a trace, and \
                      OUT can be the parameter)"
                 )
             })?;
-        Ok(Self {
+        let recorded = Self {
             image,
-            accesses: summary.blocks_read + summary.blocks_written,
-            distinct: u32::try_from(distinct.blocks).unwrap_or(u32::MAX),
-        })
+            accesses: made.summary.accesses(),
+            distinct: u32::try_from(made.distinct.blocks).unwrap_or(u32::MAX),
+        };
+        Ok((recorded, made))
     }
 
     /// Writes made-up accesses to the disk that a guest replays.

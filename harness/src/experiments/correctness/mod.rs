@@ -27,6 +27,7 @@ impl Experiment for Correctness {
                  what was written";
     const DEFAULTS: &'static str = include_str!("defaults.toml");
     const NEEDS: Needs = Needs::Guest;
+    const SWEPT: Option<&'static dyn Swept> = Some(&OnTwins::<Self>::NEW);
 
     type Params = Params;
     type Rows = (Vec<CorrectnessRow>, Vec<CorrectnessTimingRow>);
@@ -41,10 +42,6 @@ impl Experiment for Correctness {
 
     fn figures(rows: &Self::Rows, _manifest: &Manifest) -> Result<Vec<Drawing>> {
         figures::draw(&rows.0)
-    }
-
-    fn swept() -> Option<&'static dyn Swept> {
-        Some(&OnTwins::<Self>::NEW)
     }
 }
 

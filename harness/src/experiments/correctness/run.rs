@@ -14,7 +14,7 @@ use workloads::{Command, GuestPick, HostPick, Pick, Report, command, report};
 use super::params::Params;
 use super::rows::{CorrectnessRow, CorrectnessTimingRow, Direction};
 use crate::experiments::common::lab::Lab;
-use crate::experiments::common::stress::stressed;
+use crate::experiments::common::reports::stressed;
 
 /// How long one pass over the device, or one resize, may take.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -132,14 +132,6 @@ impl Run<'_> {
         self.balloon = step.balloon;
         Ok(())
     }
-
-    /// Tells the guest how to pick from now on.
-    fn pick(&mut self, pick: GuestPick, seed: u64) -> Result<()> {
-        self.testbed
-            .guest()
-            .run(&Command::Policy(command::Policy { pick, seed }), PATIENCE)
-            .map(drop)
-    }
 }
 
 pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
@@ -173,7 +165,7 @@ pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<
             },
         };
         let seed = lab.seed.wrapping_add(i as u64);
-        run.pick(step.pick, seed)?;
+        run.testbed.guest().set_pick(step.pick, seed, PATIENCE)?;
         let resize_ns = run.resize(step.balloon, Run::options(seed, Pick::Guest))?;
         let timing = Timing {
             resize_ns,
@@ -216,7 +208,7 @@ fn random_walk(
             writes: 50,
             latency: false,
         });
-        run.pick(pick, seed)?;
+        run.testbed.guest().set_pick(pick, seed, PATIENCE)?;
         run.testbed.guest().start(&stress)?;
         let mut resize_ns = 0;
         let mut balloon = 0;

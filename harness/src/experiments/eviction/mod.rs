@@ -38,6 +38,7 @@ impl Experiment for Eviction {
     const PURPOSE: &'static str = "how many reads miss after a shrink, by which side picks the blocks and what the picker knows";
     const DEFAULTS: &'static str = include_str!("defaults.toml");
     const NEEDS: Needs = Needs::Guest;
+    const SWEPT: Option<&'static dyn Swept> = Some(&sweep::EvictionSweep);
 
     type Params = Params;
     type Rows = (
@@ -61,9 +62,5 @@ impl Experiment for Eviction {
         let mut drawings = figures::draw(&rows.0, &rows.4)?;
         drawings.extend(picker_figures::draw(&rows.2)?);
         Ok(drawings)
-    }
-
-    fn swept() -> Option<&'static dyn Swept> {
-        Some(&sweep::EvictionSweep)
     }
 }

@@ -19,14 +19,8 @@ pub(crate) fn draw(rows: &[PickerRow]) -> Result<Vec<Drawing>> {
     let seeds = places().flat_map(|(y, score)| score.percents.values().map(move |x| (*x, y)));
     let side = |name: &str, color, is_guest: bool| {
         let of_side = places().filter(|(_, score)| score.picker.is_guest() == is_guest);
-        let series = of_side.clone().fold(
-            Series::new(name, (color, Mark::Full)),
-            |series, (y, score)| match score.mean.bounds {
-                Some((low, high)) => series.interval((low, y), (high, y)),
-                None => series,
-            },
-        );
-        series.marks(of_side.map(|(y, score)| (score.mean.value, y)))
+        let means = of_side.map(|(y, score)| (y, score.mean));
+        Series::means_across(name, (color, Mark::Full), means)
     };
     let baseline = scores.iter().find(|of| of.picker == Picker::BASELINE);
     let baseline = baseline.map(|score| {

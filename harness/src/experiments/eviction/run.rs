@@ -1,15 +1,12 @@
 //! How it runs.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use anyhow::{Context, Result};
 use indicatif::ProgressBar;
 use lab::twin::Twin;
 use results::store::RunFolder;
-use terminal::interrupt;
+use terminal::{interrupt, parallel};
 use workloads::{GuestPick, HostPick};
 
 use super::params::Params;
@@ -95,33 +92,10 @@ fn compare(params: &Params, seed: u64, folder: &mut RunFolder, bar: &ProgressBar
             params.pickers.iter().map(move |picker| (seed, *picker))
         })
         .collect();
-    let next = AtomicUsize::new(0);
-    let outcomes = Mutex::new(BTreeMap::new());
-    thread::scope(|scope| {
-        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
-            scope.spawn(|| {
-                while !interrupt::is_requested() {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(&(seed, picker)) = trials.get(index) else {
-                        return;
-                    };
-                    let outcome = on_twin(params, picker, seed);
-                    let failed = outcome.is_err();
-                    let mut outcomes = outcomes.lock().expect("no holder panics");
-                    outcomes.insert(index, outcome);
-                    bar.inc(1);
-                    if failed {
-                        next.store(trials.len(), Ordering::Relaxed);
-                    }
-                }
-            });
-        }
-    });
-    let outcomes = outcomes.into_inner().expect("no holder panicked");
-    for (index, outcome) in outcomes {
-        let (seed, picker) = trials[index];
+    let rows = parallel::each(&trials, bar, |&(seed, picker)| {
+        let outcome = on_twin(params, picker, seed);
         let outcome = outcome.with_context(|| format!("{picker} with seed {seed}"))?;
-        folder.append(&PickerRow {
+        Ok(PickerRow {
             seed,
             picker,
             capacity_blocks: outcome.capacity,
@@ -129,7 +103,10 @@ fn compare(params: &Params, seed: u64, folder: &mut RunFolder, bar: &ProgressBar
             reads: params.reads,
             hits: outcome.hits,
             misses: outcome.misses,
-        })?;
+        })
+    });
+    for row in rows {
+        folder.append(&row?)?;
     }
     interrupt::check()
 }

@@ -133,9 +133,7 @@ fn prepare(
     }
     if let Some(pick) = pick {
         let seed = derive_seed(seed, FOR_GUEST_PICKS);
-        testbed
-            .guest()
-            .run(&Command::Policy(command::Policy { pick, seed }), PATIENCE)?;
+        testbed.guest().set_pick(pick, seed, PATIENCE)?;
     }
     if let Some(tracked) = tracked {
         testbed.observe(tracked)?;

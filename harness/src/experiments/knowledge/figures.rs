@@ -25,15 +25,7 @@ fn all(worths: &[OfCondition]) -> Plot {
             let most = most(of.by(measure))?;
             Some((row as f64, *most.saved()))
         });
-        let mut series = Series::new("saved at the best value", (BLUE, Mark::Full));
-        let mut marks = Vec::new();
-        for (row, mean) in most {
-            if let Some((low, high)) = mean.bounds {
-                series = series.interval((low, row), (high, row));
-            }
-            marks.push((mean.value, row));
-        }
-        series.marks(marks)
+        Series::means_across("saved at the best value", (BLUE, Mark::Full), most)
     };
     let panel = |measure: Measure| {
         let bar = Series::new("bar", (GREY, Mark::Hollow)).vertical(measure.bar());

@@ -25,7 +25,7 @@ impl Input {
         let Some(path) = &params.trace else {
             return Ok(Self { trace: None });
         };
-        let trace = Recorded::read("trace", path, Some(params.origin.0), lab.progress)?;
+        let (trace, _) = Recorded::read("trace", path, Some(params.origin.0), lab.progress)?;
         let needed = params.warmup + params.after;
         ensure!(
             trace.accesses >= needed,

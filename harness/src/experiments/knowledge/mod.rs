@@ -35,6 +35,7 @@ impl Experiment for Knowledge {
     const PURPOSE: &'static str = "what the guest's choice of blocks is worth, by what it knows and the hypervisor cannot see";
     const DEFAULTS: &'static str = include_str!("defaults.toml");
     const NEEDS: Needs = Needs::Guest;
+    const SWEPT: Option<&'static dyn Swept> = Some(&OnTwins::<Self>::NEW);
 
     type Params = Params;
     type Rows = (
@@ -53,10 +54,6 @@ impl Experiment for Knowledge {
 
     fn figures(rows: &Self::Rows, _manifest: &Manifest) -> Result<Vec<Drawing>> {
         figures::draw(&rows.0)
-    }
-
-    fn swept() -> Option<&'static dyn Swept> {
-        Some(&OnTwins::<Self>::NEW)
     }
 }
 

@@ -7,6 +7,7 @@ use guest_cache::Policy;
 use lab::testbed::Disks;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
+use strum::VariantNames as _;
 use vssd_host::size::ByteSize;
 use workloads::pattern::Pattern;
 use workloads::{HostPick, Workload};
@@ -14,8 +15,8 @@ use workloads::{HostPick, Workload};
 use super::rows::Condition;
 use crate::experiments::common::cached::{BLOCK, disks};
 use crate::experiments::common::params::{
-    Parameters, blocks, cache_size, check_workload, disk_size, each, once, parse, path, percent,
-    positive, text, texts, within,
+    Parameters, blocks, cache_size, check_file, check_workload, different, disk_size, each, once,
+    parse, path, percent, positive, text, within,
 };
 
 /// Most pages of memory, so that a guest under QEMU has room for them.
@@ -34,7 +35,7 @@ pub(crate) struct Params {
     pub(super) conditions: Vec<Condition>,
     #[serde(deserialize_with = "percents")]
     pub(super) memory_percent: Vec<u32>,
-    #[serde(deserialize_with = "policies")]
+    #[serde(deserialize_with = "different")]
     pub(super) policies: Vec<Policy>,
     #[serde(deserialize_with = "percents")]
     pub(super) temporary_percent: Vec<u32>,
@@ -108,9 +109,9 @@ fn one_or_more<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
 }
 
 fn conditions<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Condition>, D::Error> {
-    let names = Condition::ALL.map(Condition::name).join(", ");
+    let names = Condition::VARIANTS.join(", ");
     let values = one_or_more(from, &format!("a list of: {names}"))?;
-    once(values, |of| of.name())
+    once(values, Condition::to_string)
 }
 
 /// Percentages in ascending order.
@@ -133,10 +134,6 @@ fn host_picks<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<HostPick>, D::Er
         Ok(pick)
     })?;
     once(picks, HostPick::to_string)
-}
-
-fn policies<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Policy>, D::Error> {
-    once(texts(from)?, Policy::to_string)
 }
 
 impl Parameters for Params {
@@ -163,11 +160,7 @@ impl Parameters for Params {
         );
         match &self.trace {
             Some(path) => {
-                ensure!(
-                    path.is_file(),
-                    "`trace` is {}, where there is no file",
-                    path.display()
-                );
+                check_file("trace", path)?;
                 self.check_trace_conditions()?;
             }
             None => {

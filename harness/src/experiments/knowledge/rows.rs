@@ -1,18 +1,30 @@
 //! Rows of the knowledge experiment.
 
-use std::fmt;
-
 use results::row::Row;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use strum::{Display, VariantNames};
 
 use crate::experiments::common::observers::ObserverRow;
 
 /// What the guest knows and the hypervisor cannot see.
 #[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    Display,
+    VariantNames,
 )]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub(crate) enum Condition {
     /// Memory above the vSSD absorbs the hottest reads, so the host sees misses only.
     #[default]
@@ -38,34 +50,6 @@ pub(crate) enum Condition {
 }
 
 impl Condition {
-    pub(crate) const ALL: [Self; 10] = [
-        Self::Memory,
-        Self::Policy,
-        Self::Files,
-        Self::FilesTold,
-        Self::Death,
-        Self::DeathTold,
-        Self::Scan,
-        Self::Phase,
-        Self::Pinned,
-        Self::Dirty,
-    ];
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Memory => "memory",
-            Self::Policy => "policy",
-            Self::Files => "files",
-            Self::FilesTold => "files-told",
-            Self::Death => "death",
-            Self::DeathTold => "death-told",
-            Self::Scan => "scan",
-            Self::Phase => "phase",
-            Self::Pinned => "pinned",
-            Self::Dirty => "dirty",
-        }
-    }
-
     /// What its value is a share of; for values that are numbers.
     pub(crate) fn unit(self) -> Option<&'static str> {
         Some(match self {
@@ -81,32 +65,29 @@ impl Condition {
     }
 }
 
-impl fmt::Display for Condition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
 /// Which side picks.
 #[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    Display,
 )]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub(crate) enum Side {
     /// The guest's cache.
     #[default]
     Guest,
     /// The hypervisor.
     Host,
-}
-
-impl fmt::Display for Side {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Guest => "guest",
-            Self::Host => "host",
-        })
-    }
 }
 
 /// What a shrink is for.

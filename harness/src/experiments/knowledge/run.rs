@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use indicatif::ProgressBar;
 use lab::twin::Twin;
 use results::store::RunFolder;
-use terminal::interrupt;
+use terminal::{interrupt, parallel};
 use workloads::HostPick;
 use workloads::pattern::derive_seed;
 
@@ -17,7 +17,6 @@ use super::trial::Trial;
 use super::worth::{Measure, best};
 use crate::experiments::common::lab::Lab;
 use crate::experiments::common::observers::{self, ObserverRow};
-use crate::experiments::common::parallel;
 
 pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
     let input = Input::read(params, lab)?;

@@ -30,7 +30,8 @@ pub(super) enum Value {
 }
 
 /// What a guest goes by beside its eviction policy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display)]
+#[strum(serialize_all = "kebab-case")]
 pub(super) enum Knowledge {
     /// Nothing.
     Policy,
@@ -42,18 +43,6 @@ pub(super) enum Knowledge {
     Hints,
     /// Which blocks are dirty.
     CleanFirst,
-}
-
-impl Knowledge {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Policy => "policy",
-            Self::Reads => "reads",
-            Self::Pages => "pages",
-            Self::Hints => "hints",
-            Self::CleanFirst => "clean-first",
-        }
-    }
 }
 
 /// How the blocks of a shrink are picked.
@@ -75,9 +64,9 @@ impl Picker {
 
     pub(super) fn name(self) -> String {
         match self {
-            Self::Guest(knowledge) => knowledge.name().to_owned(),
+            Self::Guest(knowledge) => knowledge.to_string(),
             Self::Host(pick, Knowledge::Policy) => pick.to_string(),
-            Self::Host(pick, knowledge) => format!("{pick}, {}", knowledge.name()),
+            Self::Host(pick, knowledge) => format!("{pick}, {knowledge}"),
         }
     }
 

@@ -4,13 +4,14 @@ use anyhow::{Result, ensure};
 use lab::testbed::{ResizeOptions, Testbed};
 use vssd_host::control::protocol::Resized;
 use workloads::pattern::derive_seed;
+use workloads::report::CacheSample;
 use workloads::{Command, Pick};
 
 use super::input::Input;
 use super::params::Params;
 use super::rows::{KnowledgeRow, KnowledgeTimingRow, Stage};
 use super::setting::{Picker, Setting, Step};
-use crate::experiments::common::cached::{PATIENCE, Replayed, Sample, write_back};
+use crate::experiments::common::cached::{PATIENCE, Replayed, write_back};
 
 /// Use of randomness beside the loads.
 const FOR_HOST_PICKS: u64 = 10;
@@ -25,19 +26,6 @@ pub(super) struct Trial {
     pub(super) picker: Picker,
     pub(super) seed: u64,
     pub(super) stage: Stage,
-}
-
-/// What became of the accesses after a shrink.
-#[derive(Default)]
-struct Served {
-    accesses: u64,
-    memory_hits: u64,
-    hits: u64,
-    misses: u64,
-    discards: u64,
-    failed: u64,
-    origin_reads: u64,
-    recovery_accesses: u64,
 }
 
 impl Trial {
@@ -70,16 +58,27 @@ impl Trial {
             }
         }
         let resized = shrink(params, picker, seed, testbed)?;
-        let mut served = Served::default();
+        let mut row = KnowledgeRow {
+            transport: testbed.transport().to_string(),
+            stage,
+            condition: setting.condition,
+            value: setting.value(),
+            side: picker.side(),
+            pick: picker.name(),
+            seed,
+            from_blocks: resized.from,
+            held_blocks: resized.held,
+            ..KnowledgeRow::default()
+        };
         let mut last = Replayed::default();
         for load in &script.after {
             last = Replayed::run(testbed.guest(), load)?;
             // The last load decides when the cache has recovered.
-            served.recovery_accesses = served.accesses + recovery(&last.samples, load.every);
-            served.add(load.count, &last);
+            row.recovery_accesses = row.accesses + recovery(&last.samples, load.every);
+            add(&mut row, load.count, &last);
         }
-        served.origin_reads = last.origin_reads - before.origin_reads;
-        let origin_writes = write_back(testbed.guest())?.origin_writes - before.origin_writes;
+        row.origin_reads = last.origin_reads - before.origin_reads;
+        row.origin_writes = write_back(testbed.guest())?.origin_writes - before.origin_writes;
         let timing = KnowledgeTimingRow {
             condition: setting.condition,
             value: setting.value(),
@@ -92,39 +91,18 @@ impl Trial {
             backend_ns: resized.device_ns,
             message_bytes: resized.message_bytes,
         };
-        let row = KnowledgeRow {
-            transport: testbed.transport().to_string(),
-            stage,
-            condition: setting.condition,
-            value: setting.value(),
-            side: picker.side(),
-            pick: picker.name(),
-            seed,
-            from_blocks: resized.from,
-            held_blocks: resized.held,
-            accesses: served.accesses,
-            memory_hits: served.memory_hits,
-            hits: served.hits,
-            misses: served.misses,
-            discards: served.discards,
-            failed: served.failed,
-            origin_reads: served.origin_reads,
-            origin_writes,
-            recovery_accesses: served.recovery_accesses,
-        };
         Ok((row, timing))
     }
 }
 
-impl Served {
-    fn add(&mut self, accesses: u64, replayed: &Replayed) {
-        self.accesses += accesses;
-        self.memory_hits += replayed.memory_hits;
-        self.hits += replayed.read_hits + replayed.write_hits;
-        self.misses += replayed.read_misses + replayed.write_misses;
-        self.discards += replayed.discards;
-        self.failed += replayed.failed + replayed.beyond;
-    }
+/// Adds what became of accesses after the shrink.
+fn add(row: &mut KnowledgeRow, accesses: u64, replayed: &Replayed) {
+    row.accesses += accesses;
+    row.memory_hits += replayed.memory_hits;
+    row.hits += replayed.read_hits + replayed.write_hits;
+    row.misses += replayed.read_misses + replayed.write_misses;
+    row.discards += replayed.discards;
+    row.failed += replayed.failed + replayed.beyond;
 }
 
 fn shrink(
@@ -156,8 +134,9 @@ fn shrink(
 }
 
 /// Accesses until a window misses about as often as those of the last half do.
-fn recovery(samples: &[Sample], window: u64) -> u64 {
-    let misses: Vec<u64> = samples.iter().map(|sample| sample.misses).collect();
+fn recovery(samples: &[CacheSample], window: u64) -> u64 {
+    let misses = |sample: &CacheSample| sample.read_misses + sample.write_misses;
+    let misses: Vec<u64> = samples.iter().map(misses).collect();
     let last_half = &misses[misses.len() / 2..];
     let sum: u64 = last_half.iter().sum();
     let recovered = |misses: &u64| misses * 100 * last_half.len() as u64 <= sum * RECOVERED_PERCENT;
@@ -171,19 +150,23 @@ mod tests {
 
     #[test]
     fn a_cache_has_recovered_when_it_misses_as_often_as_later() {
-        let sample = |misses: u64| Sample {
+        let sample = |misses: u64| CacheSample {
             accesses: 0,
             at_ns: 0,
-            hits: 100 - misses,
-            misses,
+            memory_hits: 0,
+            read_hits: 100 - misses,
+            read_misses: misses,
+            write_hits: 0,
+            write_misses: 0,
             slots: 0,
+            cached: 0,
             dirty: 0,
             stale_ns: 0,
             acknowledged: 0,
             flushed: 0,
         };
         let of = |misses: &[u64]| {
-            let samples: Vec<Sample> = misses.iter().map(|of| sample(*of)).collect();
+            let samples: Vec<CacheSample> = misses.iter().map(|of| sample(*of)).collect();
             recovery(&samples, 100)
         };
         assert_eq!(of(&[50, 30, 22, 20, 20, 20]), 200);

@@ -136,7 +136,7 @@ fn coverage(points: &Points) -> Option<Measured> {
         let point = find(points, encoding, side, phase);
         let requests = point.map_or(0, |point| point.latencies.len());
         let is_whole = point.is_some_and(|point| point.requests == requests);
-        let place = format!("{encoding}, {}, phase {}", side.label(), phase.label());
+        let place = format!("{encoding}, {side}, phase {phase}");
         (requests, is_whole, place)
     });
     let counts: Vec<_> = counts.collect();
@@ -273,8 +273,8 @@ fn latencies(points: &Points) -> Table {
         points,
         &[
             ("encoding", &|((encoding, ..), _)| encoding.clone()),
-            ("side", &|((_, side, _), _)| side.label().to_owned()),
-            ("phase", &|((.., phase), _)| phase.label().to_owned()),
+            ("side", &|((_, side, _), _)| side.to_string()),
+            ("phase", &|((.., phase), _)| phase.to_string()),
             ("requests", &|(_, point)| point.latencies.len().to_string()),
             ("p50 (µs)", &|(_, point)| micros(point.quantile_ns(0.5))),
             ("p99 (µs)", &|(_, point)| micros(point.quantile_ns(0.99))),

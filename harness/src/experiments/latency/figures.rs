@@ -139,7 +139,7 @@ fn line(phase: LatencyPhase, point: &Point) -> Series {
     let step = (STALLS.end - STALLS.start) / (LatencyPhase::ALL.len() + 1) as f64;
     let place = STALLS.start + step * (phase as usize + 1) as f64;
     let stall = (point.longest_stall_ns > 0).then_some((place, point.longest_stall_ns as f64));
-    Series::new(phase.label(), look(phase))
+    Series::new(phase.to_string(), look(phase))
         .path(curve(&point.latencies))
         .marks(stall)
 }

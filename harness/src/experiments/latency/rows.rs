@@ -3,12 +3,14 @@
 use results::row::Row;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use strum::Display;
 
 /// Where a latency was measured.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+    Clone, Copy, Debug, Display, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum Side {
     /// From submission until the guest took the request back, by the guest's clock.
     Guest,
@@ -19,20 +21,14 @@ pub enum Side {
 impl Side {
     /// Both sides.
     pub const ALL: [Self; 2] = [Self::Guest, Self::Backend];
-
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Guest => "guest",
-            Self::Backend => "backend",
-        }
-    }
 }
 
 /// When a latency was measured: phases of a cycle, in order.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+    Clone, Copy, Debug, Display, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum LatencyPhase {
     /// The guest holds the whole device.
     Before,
@@ -55,16 +51,6 @@ impl LatencyPhase {
         Self::Grow,
         Self::After,
     ];
-
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Before => "before",
-            Self::Shrink => "shrink",
-            Self::Between => "between",
-            Self::Grow => "grow",
-            Self::After => "after",
-        }
-    }
 }
 
 /// One row for each phase of each cycle and side. A quantile is the highest value of its histogram

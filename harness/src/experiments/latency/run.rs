@@ -11,14 +11,14 @@ use results::store::RunFolder;
 use vssd_host::control::protocol::{EncodingName, LatencyStatus, Resized};
 use vssd_host::latency::{Activity, Bucket, Histogram, add, buckets, histogram};
 use workloads::report::PhaseKind;
-use workloads::{Command, Pick, Report, command, report};
+use workloads::{Pick, Report, report};
 
 use super::params::Params;
 use super::rows::{
     LatencyBucketRow, LatencyCycleRow, LatencyPhase, LatencyRow, LatencyYardstickRow, Side,
 };
 use crate::experiments::common::lab::Lab;
-use crate::experiments::common::stress::stressed;
+use crate::experiments::common::reports::{all, stressed};
 
 /// How long one resize may take, or the guest to tell what it measured.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -42,28 +42,20 @@ struct Cycle {
 }
 
 /// The phases as the guest lived through them.
-fn by_the_guest(reports: Vec<Report>) -> Result<Vec<Measured>> {
+fn by_the_guest(reports: &[Report]) -> Result<Vec<Measured>> {
     let mut kinds = Vec::new();
     let mut measured = Vec::new();
-    for report in reports {
-        if let Report::Latency(report::Latency {
-            phase,
-            phase_ns,
-            longest_stall_ns,
-            buckets,
-        }) = report
-        {
-            kinds.push(phase);
-            // More phases than expected are refused below.
-            let at = measured.len().min(LatencyPhase::ALL.len() - 1);
-            measured.push(Measured {
-                phase: LatencyPhase::ALL[at],
-                side: Side::Guest,
-                buckets,
-                longest_stall_ns,
-                phase_ns,
-            });
-        }
+    for of in all::<report::Latency>(reports) {
+        kinds.push(of.phase);
+        // More phases than expected are refused below.
+        let at = measured.len().min(LatencyPhase::ALL.len() - 1);
+        measured.push(Measured {
+            phase: LatencyPhase::ALL[at],
+            side: Side::Guest,
+            buckets: of.buckets.clone(),
+            longest_stall_ns: of.longest_stall_ns,
+            phase_ns: of.phase_ns,
+        });
     }
     use PhaseKind::{Grow, Quiet, Shrink};
     ensure!(
@@ -122,11 +114,11 @@ fn cycle(params: &Params, blocks: u32, bench: &mut VmTestbed, seed: u64) -> Resu
     bench.guest.start(&params.load(0, seed))?;
     // What the backend measured between two of these looks: quiet time, and
     // at most one resize.
-    bench.backend.latency(true)?;
+    bench.backends.vssd.latency(true)?;
     let mut looked = Instant::now();
     let mut look = |bench: &VmTestbed, resized_ns: u64| -> Result<(LatencyStatus, u64)> {
         thread::sleep(params.wait());
-        let status = bench.backend.latency(true)?;
+        let status = bench.backends.vssd.latency(true)?;
         let quiet_ns = (looked.elapsed().as_nanos() as u64).saturating_sub(resized_ns);
         looked = Instant::now();
         Ok((status, quiet_ns))
@@ -139,7 +131,7 @@ fn cycle(params: &Params, blocks: u32, bench: &mut VmTestbed, seed: u64) -> Resu
     let reports = bench.guest.stop(PATIENCE)?;
 
     let (requests, failed) = ends(&reports)?;
-    let mut measured = by_the_guest(reports)?;
+    let mut measured = by_the_guest(&reports)?;
     use LatencyPhase as Phase;
     for (status, activity, phase, phase_ns) in [
         (&first, Activity::Quiet, Phase::Before, before_ns),
@@ -267,12 +259,8 @@ fn prepare(
         written: params.size,
     };
     let mut bench = lab.bench(shape, folder)?;
-    bench.backend.vssd(0).set_encoding(encoding)?;
-    let policy = Command::Policy(command::Policy {
-        pick: params.pick,
-        seed,
-    });
-    bench.guest.run(&policy, PATIENCE)?;
+    bench.set_encoding(encoding)?;
+    bench.guest.set_pick(params.pick, seed, PATIENCE)?;
     if params.fill {
         fill(&mut bench, seed)?;
     }

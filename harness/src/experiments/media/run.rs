@@ -18,12 +18,14 @@ use vssd_host::emulation::{MediaKind, MediaModel, Wear};
 use vssd_host::io::Direction;
 use vssd_host::latency::{Histogram, histogram};
 use workloads::latency::Bucket;
+use workloads::report::Stressed;
 use workloads::{Command, Report, command, latency, report};
 
 use super::params::{BLOCK, Params, UNIT};
 use super::rows::{MediaRow, MediaWearRow};
 use crate::experiments::common::boot;
 use crate::experiments::common::lab::Lab;
+use crate::experiments::common::reports::all;
 
 /// Timeout of each operation of a guest or a backend.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -306,18 +308,9 @@ fn wear(control: &Path) -> Result<Wear> {
 
 /// Blocks that a guest's stress command wrote.
 fn written(reports: &[Report]) -> Result<u64> {
-    reports
-        .iter()
-        .find_map(|report| match report {
-            Report::Stressed(report::Stressed {
-                writes,
-                errors: 0,
-                corrupt: 0,
-                ..
-            }) => Some(*writes),
-            _ => None,
-        })
-        .context("requests of the guest failed")
+    let sound = all(reports).find(|of: &&Stressed| of.errors == 0 && of.corrupt == 0);
+    let sound = sound.context("requests of the guest failed")?;
+    Ok(sound.writes)
 }
 
 /// Times of requests.
@@ -342,25 +335,19 @@ impl Times {
     }
 
     fn of_guest(reports: &[Report]) -> Result<Self> {
-        let phases = reports.iter().filter_map(|report| match report {
-            Report::Latency(report::Latency {
-                phase_ns, buckets, ..
-            }) => Some((*phase_ns, buckets)),
-            _ => None,
-        });
-        let (mut elapsed_ns, mut all) = (0, Vec::<Bucket>::new());
-        for (phase_ns, buckets) in phases {
-            elapsed_ns += phase_ns;
-            all.extend(buckets);
+        let (mut elapsed_ns, mut buckets) = (0, Vec::<Bucket>::new());
+        for phase in all::<report::Latency>(reports) {
+            elapsed_ns += phase.phase_ns;
+            buckets.extend(&phase.buckets);
         }
-        all.sort_unstable();
-        let least = all.first().context("the guest measured nothing")?.0;
+        buckets.sort_unstable();
+        let least = buckets.first().context("the guest measured nothing")?.0;
         Ok(Self {
-            requests: latency::total(&all),
+            requests: latency::total(&buckets),
             elapsed_ns,
             min_ns: latency::highest(least),
-            p50_ns: latency::quantile_ns(&all, 500),
-            p99_ns: latency::quantile_ns(&all, 990),
+            p50_ns: latency::quantile_ns(&buckets, 500),
+            p99_ns: latency::quantile_ns(&buckets, 990),
         })
     }
 }

@@ -45,6 +45,7 @@ impl Experiment for Multiplex {
     const PURPOSE: &'static str = "how to divide one SSD among many VMs, beside static partitions";
     const DEFAULTS: &'static str = include_str!("defaults.toml");
     const NEEDS: Needs = Needs::Guest;
+    const SWEPT: Option<&'static dyn Swept> = Some(&OnTwins::<Self>::NEW);
 
     type Params = Params;
     type Rows = (
@@ -65,10 +66,6 @@ impl Experiment for Multiplex {
 
     fn figures(rows: &Self::Rows, _manifest: &Manifest) -> Result<Vec<Drawing>> {
         figures::draw(&rows.0, &rows.1)
-    }
-
-    fn swept() -> Option<&'static dyn Swept> {
-        Some(&OnTwins::<Self>::NEW)
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use lab::vm_host::VmHost;
 use results::store::RunFolder;
-use terminal::interrupt;
+use terminal::{interrupt, parallel};
 use workloads::latency::quantile_ns;
 use workloads::pattern::derive_seed;
 
@@ -18,7 +18,6 @@ use super::traces::Traces;
 use super::trial::Trial;
 use crate::experiments::common::boot;
 use crate::experiments::common::lab::{Joined, Lab};
-use crate::experiments::common::parallel;
 
 pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
     if params.schedules.contains(&Schedule::Crowd) {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 use results::store::RunFolder;
-use terminal::interrupt;
+use terminal::{interrupt, parallel};
 use vssd_host::descriptors::raise_limit;
 use workloads::pattern::derive_seed;
 use workloads::replay::Access;
@@ -14,7 +14,6 @@ use super::population;
 use super::rows::MultiplexPopulationRow;
 use super::schedule::Schedule;
 use crate::experiments::common::lab::Lab;
-use crate::experiments::common::parallel;
 use crate::experiments::common::recorded::Recorded;
 
 /// Uses of a seed: where in its trace a VM begins, and what a VM of a population does.
@@ -69,7 +68,7 @@ fn needed(params: &Params) -> u64 {
 
 fn recorded(path: &Path, params: &Params, lab: &Lab) -> Result<Trace> {
     let needed = needed(params);
-    let recorded = Recorded::read("traces", path, None, lab.progress)?;
+    let (recorded, _) = Recorded::read("traces", path, None, lab.progress)?;
     ensure!(
         recorded.accesses >= needed,
         "the trace {} has {} accesses, and a VM makes {needed}: set fewer `accesses` or `periods`",

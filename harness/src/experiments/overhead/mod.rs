@@ -12,10 +12,10 @@ use params::Params;
 use results::chart::Drawing;
 use results::manifest::Manifest;
 use results::store::RunFolder;
-use results::verdict::{Verdict, distinct};
+use results::verdict::Verdict;
 
 use crate::experiments::common::lab::Lab;
-use crate::experiments::common::on_twins::{Counted, OnTwins};
+use crate::experiments::common::on_twins::{Counted, OnTwins, ratios};
 use crate::experiments::common::swept::Swept;
 use crate::experiments::experiment::{Experiment, Needs, is_timed};
 use rows::{OverheadLeftOutRow, OverheadRow, OverheadTimingRow};
@@ -27,6 +27,7 @@ impl Experiment for Overhead {
     const PURPOSE: &'static str = "how long it takes to shrink a vSSD and to grow it back";
     const DEFAULTS: &'static str = include_str!("defaults.toml");
     const NEEDS: Needs = Needs::Guest;
+    const SWEPT: Option<&'static dyn Swept> = Some(&OnTwins::<Self>::NEW);
 
     type Params = Params;
     type Rows = (
@@ -46,10 +47,6 @@ impl Experiment for Overhead {
     fn figures(rows: &Self::Rows, _manifest: &Manifest) -> Result<Vec<Drawing>> {
         figures::draw(&rows.1)
     }
-
-    fn swept() -> Option<&'static dyn Swept> {
-        Some(&OnTwins::<Self>::NEW)
-    }
 }
 
 impl Counted for Overhead {
@@ -58,15 +55,10 @@ impl Counted for Overhead {
     const OUTCOME: &'static str = "bytes of messages for each block of a shrink";
 
     fn outcomes(rows: &[OverheadRow]) -> Vec<(String, f64)> {
-        let name = |row: &OverheadRow| format!("{}, {}", row.encoding, row.pick);
-        let names: Vec<String> = rows.iter().map(name).collect();
-        let bytes = |wanted: &str| {
-            let of = || rows.iter().filter(|row| name(row) == wanted);
-            let bytes: u64 = of().map(|row| row.shrink_message_bytes).sum();
-            let blocks: u64 = of().map(|row| u64::from(row.blocks)).sum();
-            bytes as f64 / blocks.max(1) as f64
+        let bytes = |row: &OverheadRow| {
+            let name = format!("{}, {}", row.encoding, row.pick);
+            (name, row.shrink_message_bytes, row.blocks.into())
         };
-        let named = distinct(names.iter().map(String::as_str)).into_iter();
-        named.map(|name| (name.to_owned(), bytes(name))).collect()
+        ratios(rows.iter().map(bytes))
     }
 }

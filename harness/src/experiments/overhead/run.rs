@@ -3,12 +3,10 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use lab::testbed::{ResizeOptions, Shape, Testbed, Transport};
+use lab::testbed::{Shape, Transport, resize_timed};
 use results::store::RunFolder;
-use vssd_host::control::protocol::EncodingName;
+use vssd_host::control::protocol::{EncodingName, Resized};
 use vssd_host::size::ByteSize;
-use workloads::Pick;
-use workloads::{Command, command};
 
 use super::ablation::Ablation;
 use super::params::Params;
@@ -18,33 +16,9 @@ use crate::experiments::common::lab::Lab;
 /// How long one resize may take.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// One resize as the host sees it: from the command to both lists agreed.
-struct Timed {
-    elapsed_ns: u64,
-    device_ns: u64,
-    exchanges: u32,
-    message_bytes: u64,
-    agreed: bool,
-}
-
-fn timed(testbed: &mut dyn Testbed, target: u32) -> Result<Timed> {
-    let options = ResizeOptions {
-        pick: Pick::Guest,
-        deadline: PATIENCE,
-        seed: 0,
-    };
-    let started = Instant::now();
-    let resized = testbed.resize_to(target, options)?;
-    let elapsed_ns = started.elapsed().as_nanos() as u64;
-    // The guest must be at rest before the next one is timed.
-    testbed.guest().await_resized(target, PATIENCE)?;
-    Ok(Timed {
-        elapsed_ns,
-        device_ns: resized.device_ns,
-        exchanges: resized.exchanges,
-        message_bytes: resized.message_bytes,
-        agreed: resized.is_complete() && resized.agreed && resized.revoked == 0,
-    })
+/// Whether all blocks moved by the guest's own picks, and the driver confirmed that.
+fn is_sound(resized: &Resized) -> bool {
+    resized.is_complete() && resized.agreed && resized.revoked == 0
 }
 
 pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
@@ -79,10 +53,7 @@ pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<
         }
         let mut in_ablation = Duration::ZERO;
         for &pick in &params.picks {
-            let seed = lab.seed;
-            testbed
-                .guest()
-                .run(&Command::Policy(command::Policy { pick, seed }), PATIENCE)?;
+            testbed.guest().set_pick(pick, lab.seed, PATIENCE)?;
             for repetition in 0..params.repetitions {
                 for &encoding in &params.encodings {
                     let is_ablation = encoding == EncodingName::List4096;
@@ -91,8 +62,9 @@ pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<
                     }
                     let began = Instant::now();
                     testbed.set_encoding(encoding)?;
-                    let shrink = timed(&mut *testbed, capacity - blocks)?;
-                    let grow = timed(&mut *testbed, capacity)?;
+                    let (shrink, shrink_ns) =
+                        resize_timed(&mut *testbed, capacity - blocks, PATIENCE)?;
+                    let (grow, grow_ns) = resize_timed(&mut *testbed, capacity, PATIENCE)?;
                     if is_ablation {
                         in_ablation += began.elapsed();
                     }
@@ -107,7 +79,7 @@ pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<
                         shrink_message_bytes: shrink.message_bytes,
                         grow_exchanges: grow.exchanges,
                         grow_message_bytes: grow.message_bytes,
-                        agreed: shrink.agreed && grow.agreed,
+                        agreed: is_sound(&shrink) && is_sound(&grow),
                     })?;
                     if is_timed {
                         folder.append(&OverheadTimingRow {
@@ -118,9 +90,9 @@ pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<
                             capacity_blocks: capacity,
                             blocks,
                             shrink_exchanges: shrink.exchanges,
-                            shrink_ns: shrink.elapsed_ns,
+                            shrink_ns,
                             shrink_device_ns: shrink.device_ns,
-                            grow_ns: grow.elapsed_ns,
+                            grow_ns,
                             grow_device_ns: grow.device_ns,
                         })?;
                     }

@@ -5,6 +5,7 @@ use workloads::report::{StressFault, Wrong};
 use workloads::{Content, Report};
 
 use super::rows::SharingFaultRow;
+use crate::experiments::common::reports::all;
 
 /// Bytes in a word of a block's contents.
 const WORD_LEN: u64 = 8;
@@ -39,19 +40,9 @@ impl Origins {
         (round, after): (u32, &str),
         status: &VssdStatus,
     ) -> Vec<SharingFaultRow> {
-        let faults = reports.iter().filter_map(|report| match report {
-            Report::StressFault(fault) => Some(fault.clone()),
-            _ => None,
-        });
         let last = self.block_size / WORD_LEN - 1;
-        let rows = faults.map(|fault| {
-            let StressFault {
-                block,
-                wrong,
-                expected,
-                after_requests,
-            } = fault;
-            let (first_word, last_word) = match wrong {
+        let rows = all(reports).map(|fault: &StressFault| {
+            let (first_word, last_word) = match fault.wrong {
                 Wrong::OtherData {
                     first_word,
                     last_word,
@@ -62,16 +53,16 @@ impl Origins {
                 round,
                 after: after.to_owned(),
                 vssd: status.name.clone(),
-                block,
-                wrong: wrong.to_string(),
-                expected: match expected {
+                block: fault.block,
+                wrong: fault.wrong.to_string(),
+                expected: match fault.expected {
                     Some(0) => "zeros".to_owned(),
                     Some(version) => format!("version {version}"),
                     None => "unknown".to_owned(),
                 },
                 first_word,
                 last_word,
-                after_requests,
+                after_requests: fault.after_requests,
                 no_space_requests: status.counters.no_space,
                 io_error_requests: status.counters.io_errors,
             }

@@ -24,7 +24,7 @@ use super::params::Params;
 use super::rows::{SharingCheckRow, SharingRow};
 use crate::experiments::common::boot;
 use crate::experiments::common::lab::Lab;
-use crate::experiments::common::stress::stressed;
+use crate::experiments::common::reports::stressed;
 
 /// How long one pass over a device, or one resize, may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -33,7 +33,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const PICKS: [GuestPick; 3] = [GuestPick::Random, GuestPick::Scattered, GuestPick::Highest];
 
 /// What a round begins with.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, strum::AsRefStr)]
+#[strum(serialize_all = "kebab-case")]
 enum Event {
     Calm,
     Rebooted,
@@ -46,14 +47,6 @@ impl Event {
             0 => Self::Calm,
             1 => Self::Rebooted,
             _ => Self::BackendRestarted,
-        }
-    }
-
-    fn label(self) -> &'static str {
-        match self {
-            Self::Calm => "calm",
-            Self::Rebooted => "rebooted",
-            Self::BackendRestarted => "backend-restarted",
         }
     }
 }
@@ -129,7 +122,7 @@ impl Run<'_> {
         let seed = self.lab.seed.wrapping_mul(1 << 20) + u64::from(round);
         let pick = PICKS[round as usize % PICKS.len()];
         for FleetVm { guest, .. } in &mut fleet.vms {
-            guest.run(&Command::Policy(command::Policy { pick, seed }), PATIENCE)?;
+            guest.set_pick(pick, seed, PATIENCE)?;
             guest.start(&self.load(seed))?;
         }
         let event = Event::of_round(round);
@@ -142,10 +135,9 @@ impl Run<'_> {
                 // What it finds now was written before it was killed.
                 let found = verify(&mut fleet.vms[0].guest)?;
                 self.record(&fleet, 0, round, "killed", found, StressCounts::default())?;
-                fleet.vms[0]
-                    .guest
-                    .run(&Command::Policy(command::Policy { pick, seed }), PATIENCE)?;
-                fleet.vms[0].guest.start(&self.load(seed))?;
+                let guest = &mut fleet.vms[0].guest;
+                guest.set_pick(pick, seed, PATIENCE)?;
+                guest.start(&self.load(seed))?;
             }
             Event::BackendRestarted => {
                 await_writes(&fleet.backend)?;
@@ -153,8 +145,8 @@ impl Run<'_> {
             }
         }
         self.resizes(&fleet.backend, round, seed)?;
-        let loads = self.stop_all(&mut fleet, (round, event.label()))?;
-        self.check(&mut fleet, round, event.label(), &loads)?;
+        let loads = self.stop_all(&mut fleet, (round, event.as_ref()))?;
+        self.check(&mut fleet, round, event.as_ref(), &loads)?;
         Ok(fleet)
     }
 

@@ -20,10 +20,10 @@ use params::Params;
 use results::chart::Drawing;
 use results::manifest::Manifest;
 use results::store::RunFolder;
-use results::verdict::{Verdict, distinct};
+use results::verdict::Verdict;
 
 use crate::experiments::common::lab::Lab;
-use crate::experiments::common::on_twins::{Counted, OnTwins};
+use crate::experiments::common::on_twins::{Counted, OnTwins, ratios};
 use crate::experiments::common::swept::Swept;
 use crate::experiments::experiment::{Experiment, Needs};
 use rows::{ShrinkCacheLossRow, ShrinkCacheResizeRow, ShrinkCacheRow};
@@ -36,6 +36,7 @@ impl Experiment for ShrinkCache {
                  back, by who chooses what goes, and which writes that loses";
     const DEFAULTS: &'static str = include_str!("defaults.toml");
     const NEEDS: Needs = Needs::Guest;
+    const SWEPT: Option<&'static dyn Swept> = Some(&OnTwins::<Self>::NEW);
 
     type Params = Params;
     type Rows = (
@@ -55,10 +56,6 @@ impl Experiment for ShrinkCache {
     fn figures(rows: &Self::Rows, _manifest: &Manifest) -> Result<Vec<Drawing>> {
         figures::draw(&rows.0)
     }
-
-    fn swept() -> Option<&'static dyn Swept> {
-        Some(&OnTwins::<Self>::NEW)
-    }
 }
 
 impl Counted for ShrinkCache {
@@ -67,17 +64,7 @@ impl Counted for ShrinkCache {
     const OUTCOME: &'static str = "hits while the vSSD is small (% of all accesses)";
 
     fn outcomes(rows: &[ShrinkCacheRow]) -> Vec<(String, f64)> {
-        let ways = distinct(rows.iter().map(|row| row.way.as_str()));
-        let percent = |way: &str| {
-            let of = || {
-                rows.iter()
-                    .filter(|row| row.way == way && row.phase == "shrunk")
-            };
-            let hits: u64 = of().map(|row| row.hits).sum();
-            let accesses: u64 = of().map(|row| row.accesses).sum();
-            100.0 * hits as f64 / accesses.max(1) as f64
-        };
-        let named = ways.into_iter();
-        named.map(|name| (name.to_owned(), percent(name))).collect()
+        let shrunk = rows.iter().filter(|row| row.phase == "shrunk");
+        ratios(shrunk.map(|row| (row.way.clone(), 100 * row.hits, row.accesses)))
     }
 }

@@ -6,7 +6,6 @@ use lab::testbed::Disks;
 use serde::{Deserialize, Deserializer};
 use vssd_host::size::ByteSize;
 use workloads::Workload;
-use workloads::command::Discard;
 use workloads::pattern::derive_seed;
 use workloads::pick::invalid;
 
@@ -118,18 +117,11 @@ impl Params {
         let mut place = 0;
         [self.warmup, self.before, self.shrunk, self.grown].map(|count| {
             let load = CacheLoad {
-                workload: Some(self.workload),
-                first: 0,
-                span: self.span,
-                seed: derive_seed(seed, place),
                 start,
-                count,
                 writes_percent: self.writes_percent,
                 depth: self.depth,
-                discard: Discard::None,
-                flush: 0,
                 every: if place == 0 { 0 } else { self.window },
-                check: true,
+                ..CacheLoad::new(self.workload, self.span, derive_seed(seed, place), count)
             };
             start += count;
             place += 1;
@@ -139,19 +131,12 @@ impl Params {
 
     /// The load of a cache that is then made smaller with dirty blocks in it.
     pub(super) fn loss_load(&self, seed: u64) -> CacheLoad {
+        let seed = derive_seed(seed, FOR_LOSSES);
         CacheLoad {
-            workload: Some(self.workload),
-            first: 0,
-            span: self.span,
-            seed: derive_seed(seed, FOR_LOSSES),
-            start: 0,
-            count: self.loss_accesses,
             writes_percent: self.loss_writes_percent,
             depth: self.depth,
-            discard: Discard::None,
-            flush: 0,
             every: self.loss_accesses,
-            check: true,
+            ..CacheLoad::new(self.workload, self.span, seed, self.loss_accesses)
         }
     }
 }

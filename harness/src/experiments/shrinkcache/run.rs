@@ -7,6 +7,7 @@ use lab::testbed::{ResizeOptions, Testbed};
 use results::store::RunFolder;
 use terminal::interrupt;
 use workloads::pattern::derive_seed;
+use workloads::report::CacheOpened;
 use workloads::{Command, HostPick, Pick, Report};
 
 use super::params::Params;
@@ -14,7 +15,7 @@ use super::rows::{
     ALWAYS_SMALL, DROP_ALL, HOST_LRU, NEVER_SHRUNK, PHASES, SURRENDER, ShrinkCacheLossRow,
     ShrinkCacheResizeRow, ShrinkCacheRow, UNIFORM,
 };
-use crate::experiments::common::cached::{Opened, PATIENCE, Replayed, stamps, told_lost};
+use crate::experiments::common::cached::{PATIENCE, Replayed, stamps, told_lost};
 use crate::experiments::common::evidence::{LOST, Writes, examine};
 use crate::experiments::common::lab::Lab;
 
@@ -27,7 +28,7 @@ pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<
     let mut opened = None;
     for &way in &params.ways {
         let mut run = Run::start(params, lab, way, params.write, folder)?;
-        opened = Some(run.opened);
+        opened = Some(run.opened.clone());
         run.hits(folder)
             .with_context(|| format!("the cache is shrunk by {way}"))?;
         run.testbed.shut_down()?;
@@ -58,7 +59,7 @@ struct Run<'a> {
     write: WritePolicy,
     testbed: Box<dyn Testbed>,
     capacity: u32,
-    opened: Opened,
+    opened: CacheOpened,
 }
 
 impl<'a> Run<'a> {
@@ -115,7 +116,7 @@ impl<'a> Run<'a> {
                     phase: phase.to_owned(),
                     accesses,
                     window: load.every,
-                    hits: sample.hits,
+                    hits: sample.read_hits + sample.write_hits,
                     failed: if place == last { replayed.failed } else { 0 },
                     slots: sample.slots,
                 })?;
@@ -142,14 +143,12 @@ impl<'a> Run<'a> {
         let writes = load.writes(acknowledged as usize)?;
         let lost = |number: &&u64| **number == LOST;
         let lost_blocks = numbers.iter().filter(lost).count() as u32;
-        let found = examine(
-            Writes {
-                blocks: &writes,
-                acknowledged,
-                flushed: 0,
-            },
-            &numbers,
-        );
+        let writes = Writes {
+            blocks: &writes,
+            acknowledged,
+            flushed: 0,
+        };
+        let found = examine(writes, &numbers);
         folder.append(&ShrinkCacheLossRow {
             way: self.way.to_owned(),
             write: self.write.to_string(),

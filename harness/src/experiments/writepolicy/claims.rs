@@ -1,7 +1,7 @@
 //! Claims of the writepolicy experiment.
 
 use results::quantity;
-use results::table::{Table, yes};
+use results::table::{Table, or_dash, yes};
 use results::verdict::{Measured, Verdict};
 use vssd_host::emulation::MediaKind;
 
@@ -253,15 +253,9 @@ fn lost_with_vssd(crashes: &[Crash], policy: &str) -> Option<String> {
     ))
 }
 
-/// A time of requests, of which there may be none.
-fn time(requests: u64, ns: u64) -> String {
-    match requests {
-        0 => "-".to_owned(),
-        _ => quantity::time(ns as f64),
-    }
-}
-
 fn loads(rows: &[WritePolicyRow]) -> Table {
+    let time =
+        |requests: u64, ns: u64| or_dash((requests > 0).then_some(ns as f64), quantity::time);
     Table::of(
         "The load by policy",
         rows,
@@ -291,11 +285,8 @@ fn loads(rows: &[WritePolicyRow]) -> Table {
 
 fn losses(crashes: &[Crash]) -> Table {
     let restored = |row: &Crash, count: u32| {
-        if row.place == Crash::WARM {
-            count.to_string()
-        } else {
-            "-".to_owned()
-        }
+        let count = (row.place == Crash::WARM).then_some(count);
+        or_dash(count, |count| count.to_string())
     };
     Table::of(
         "What was found after a guest was killed",

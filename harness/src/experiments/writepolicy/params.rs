@@ -7,7 +7,6 @@ use serde::Deserialize;
 use vssd_host::emulation::MediaKind;
 use vssd_host::size::ByteSize;
 use workloads::Workload;
-use workloads::command::Discard;
 
 use crate::experiments::common::cached::{Cache, CacheLoad, disks};
 use crate::experiments::common::params::{
@@ -78,18 +77,11 @@ impl Params {
     /// The measured load.
     pub(super) fn load(&self, seed: u64) -> CacheLoad {
         CacheLoad {
-            workload: Some(self.workload),
-            first: 0,
-            span: self.span,
-            seed,
-            start: 0,
-            count: self.accesses,
             writes_percent: self.writes_percent,
             depth: self.depth,
-            discard: Discard::None,
             flush: self.flush,
             every: self.sample,
-            check: true,
+            ..CacheLoad::new(self.workload, self.span, seed, self.accesses)
         }
     }
 
@@ -99,10 +91,8 @@ impl Params {
         CacheLoad {
             writes_percent: 100,
             depth: 1,
-            discard: Discard::None,
             flush: self.crash_flush,
             every: (self.crash_writes / 20).max(1),
-            check: true,
             ..self.load(seed)
         }
     }

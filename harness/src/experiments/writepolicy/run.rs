@@ -10,17 +10,18 @@ use lab::testbed::GuestChannel;
 use lab::vm_host::VmTestbed;
 use results::store::RunFolder;
 use terminal::interrupt;
-use workloads::Stamp;
 use workloads::pattern::derive_seed;
+use workloads::report::CacheSample;
+use workloads::{Report, Stamp};
 
 use super::params::{DISK, Params};
 use super::recovery::without_vssd;
 use super::rows::{WritePolicyCrashRow, WritePolicyRow, WritePolicySampleRow};
 use crate::experiments::common::boot;
 use crate::experiments::common::cached::{
-    BLOCK, CacheLoad, PATIENCE, Replayed, Sample, bench_on_written, stamps, write_back,
+    BLOCK, CacheLoad, PATIENCE, Replayed, bench_on_written, stamps, write_back,
 };
-use crate::experiments::common::evidence::{BAD, Evidence, Writes, examine};
+use crate::experiments::common::evidence::{BAD, Writes, examine};
 use crate::experiments::common::lab::Lab;
 
 /// More writes than a guest can make between its last report and its death.
@@ -116,7 +117,11 @@ impl Crash<'_> {
             .cache(self.policy, dirty, true)
             .open(&mut bench.guest)?;
         let last = self.write_until(&mut bench)?;
-        let origin = bench.origin.as_ref().context("there is an origin disk")?;
+        let origin = bench
+            .backends
+            .origin
+            .as_ref()
+            .context("there is an origin disk")?;
         let socket = origin.socket(0);
         let mut image = Vec::new();
         bench = bench.kill_guest_and(vm_host, || {
@@ -126,12 +131,11 @@ impl Crash<'_> {
             Ok(())
         })?;
         boot::record(folder, vm_host, &bench.guest)?;
+        let most = last.acknowledged as usize + UNKNOWN_WRITES;
         let row = Row {
             crash: self,
             last,
-            writes: self
-                .load
-                .writes(last.acknowledged as usize + UNKNOWN_WRITES)?,
+            writes: self.load.writes(most)?,
         };
         let alone = self.numbers(&image);
         row.record(WritePolicyCrashRow::ORIGIN, &alone, (0, 0), folder)?;
@@ -150,14 +154,14 @@ impl Crash<'_> {
     }
 
     /// Lets the guest write until it has reported enough writes; returns its last sample.
-    fn write_until(&self, bench: &mut VmTestbed) -> Result<Sample> {
+    fn write_until(&self, bench: &mut VmTestbed) -> Result<CacheSample> {
         let guest = &mut bench.guest;
         guest.start(&self.load.command(true))?;
         let until = guest.until(PATIENCE);
         loop {
             let report = guest.next_report(until, "replay")?;
-            match Sample::of(&report) {
-                Some(sample) if sample.accesses >= self.params.crash_writes => {
+            match report {
+                Report::CacheSample(sample) if sample.accesses >= self.params.crash_writes => {
                     return Ok(sample);
                 }
                 _ => {}
@@ -179,7 +183,7 @@ impl Crash<'_> {
 /// What is known of a crash when its disks are read.
 struct Row<'a> {
     crash: &'a Crash<'a>,
-    last: Sample,
+    last: CacheSample,
     writes: Vec<u32>,
 }
 
@@ -196,15 +200,7 @@ impl Row<'_> {
             acknowledged: self.last.acknowledged,
             flushed: self.last.flushed,
         };
-        let Evidence {
-            bad_blocks,
-            lost_blocks,
-            newest,
-            missing,
-            missing_flushed,
-            stale_blocks,
-            is_prefix,
-        } = examine(writes, numbers);
+        let found = examine(writes, numbers);
         folder.append(&WritePolicyCrashRow {
             policy: self.crash.policy.to_string(),
             crash: self.crash.crash,
@@ -213,13 +209,13 @@ impl Row<'_> {
             acknowledged: self.last.acknowledged,
             flushed: self.last.flushed,
             blocks: numbers.len() as u32,
-            bad_blocks,
-            lost_blocks,
-            newest,
-            missing,
-            missing_flushed,
-            stale_blocks,
-            is_prefix,
+            bad_blocks: found.bad_blocks,
+            lost_blocks: found.lost_blocks,
+            newest: found.newest,
+            missing: found.missing,
+            missing_flushed: found.missing_flushed,
+            stale_blocks: found.stale_blocks,
+            is_prefix: found.is_prefix,
             restored,
             restored_dirty,
         })

@@ -7,11 +7,12 @@ use std::thread;
 
 use anyhow::Result;
 use indicatif::ProgressBar;
-use terminal::interrupt;
+
+use crate::interrupt;
 
 /// Runs `job` on each item, as many at a time as there are processors. Returns the results in the
 /// order of the items: all, or those of the items that were begun before an interrupt or an error.
-pub(crate) fn each<T: Sync, R: Send>(
+pub fn each<T: Sync, R: Send>(
     items: &[T],
     bar: &ProgressBar,
     job: impl Fn(&T) -> Result<R> + Sync,
