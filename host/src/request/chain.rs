@@ -64,7 +64,7 @@ impl<'m> Buffers<'m> {
             if slice.len() > len - front.len {
                 break;
             }
-            front.push(slice.clone());
+            front.push(*slice);
             whole += 1;
         }
         self.slices.drain(..whole);

@@ -4,7 +4,6 @@ pub(crate) mod claims;
 mod run;
 
 use anyhow::Result;
-use results::chart::Drawing;
 use results::manifest::Manifest;
 use results::row::Row;
 use results::store::RunFolder;
@@ -81,9 +80,5 @@ impl Experiment for BenchSampler {
 
     fn claims(rows: &Self::Rows, _manifest: &Manifest) -> Verdict {
         claims::judge(&rows.0)
-    }
-
-    fn figures(_rows: &Self::Rows, _manifest: &Manifest) -> Result<Vec<Drawing>> {
-        Ok(Vec::new())
     }
 }

@@ -1,4 +1,4 @@
-//! What is looked for among the reports of a guest.
+//! The reports of one kind among those of a guest.
 
 use anyhow::{Context, Result};
 use workloads::Report;
