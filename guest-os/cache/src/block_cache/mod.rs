@@ -284,6 +284,17 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
         self.core.borrow_mut().take_ready(max)
     }
 
+    /// How far the origin disk is behind: dirty blocks, and the age of the oldest of them.
+    pub fn behind(&self) -> (u32, u64) {
+        let core = self.core.borrow();
+        (core.dirty.len(), self.stale_ns(&core))
+    }
+
+    fn stale_ns(&self, core: &Core) -> u64 {
+        let oldest_ns = core.dirty.oldest_ns();
+        oldest_ns.map_or(0, |oldest| (self.now_ns)().saturating_sub(oldest))
+    }
+
     /// Blocks whose last write was lost.
     pub fn lost(&self) -> u32 {
         self.core.borrow().lost.len() as u32
@@ -325,14 +336,13 @@ impl<S: BlockDevice, O: BlockDevice> BlockCache<S, O> {
     pub fn stats(&self) -> Stats {
         let core = self.core.borrow();
         let log = self.log.borrow();
-        let oldest_ns = core.dirty.oldest_ns();
         Stats {
             slots: core.cache.capacity(),
             metadata_blocks: log.held(),
             is_unrecorded: self.log_is_full.get(),
             cached: core.cache.len(),
             dirty: core.dirty.len(),
-            stale_ns: oldest_ns.map_or(0, |oldest| (self.now_ns)().saturating_sub(oldest)),
+            stale_ns: self.stale_ns(&core),
             lost: core.lost.len() as u32,
             metadata_writes: log.blocks_written(),
             ..core.stats

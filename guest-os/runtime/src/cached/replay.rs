@@ -237,11 +237,12 @@ impl<'a, 'm, M: Machine> Replay<'a, 'm, M> {
         hw.stepped();
         let now_ns = hw.machine.now_ns();
         self.ended_ns.set(now_ns);
-        let stats = self.cache.stats();
         let tally = &mut *self.tally.borrow_mut();
-        tally.track(&stats);
-        tally.end(number, kind, outcome);
-        let at_ns = now_ns - self.started_ns;
+        tally.track(self.cache.behind());
+        if !tally.end(number, kind, outcome) {
+            return;
+        }
+        let (at_ns, stats) = (now_ns - self.started_ns, self.cache.stats());
         while let Some(sample) = tally.sample(at_ns, &stats, &self.writes.borrow()) {
             send_report(hw.machine, &sample);
         }

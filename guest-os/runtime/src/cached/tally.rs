@@ -164,10 +164,10 @@ impl Tally {
         first.is_some_and(|window| window.ended == self.every)
     }
 
-    /// Records how far the origin disk is behind.
-    pub fn track(&mut self, stats: &Stats) {
-        self.stale_ns_max = self.stale_ns_max.max(stats.stale_ns);
-        self.dirty_max = self.dirty_max.max(stats.dirty);
+    /// Records how far the origin disk is behind: dirty blocks, and the age of the oldest of them.
+    pub fn track(&mut self, (dirty, stale_ns): (u32, u64)) {
+        self.stale_ns_max = self.stale_ns_max.max(stale_ns);
+        self.dirty_max = self.dirty_max.max(dirty);
     }
 
     /// The next sample, if it is due; `at_ns` is the time since the first access.

@@ -255,6 +255,9 @@ impl BlkPort for TwinDisk {
     }
 
     fn kick(&mut self) {
+        if self.submitted.is_empty() {
+            return;
+        }
         let requests = self.submitted.len() as u64;
         for Submitted {
             slot,
