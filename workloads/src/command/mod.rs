@@ -302,6 +302,20 @@ commands! {
         /// Number of blocks; 0 for all of them.
         span: u32 = 0,
     }
+    /// Times the sampler of the demand alone, as a cache calls it for each access: how much of the
+    /// guest's time it takes.
+    "time-sampler" => TimeSampler {
+        /// Where accesses go.
+        workload: Workload = DEFAULT_WORKLOAD,
+        /// Its seed.
+        seed: u64 = 1,
+        /// Blocks of the workload.
+        span: u32 = 1 << 16,
+        /// Blocks whose accesses are sampled.
+        sample: u32 = 2048,
+        /// Number of accesses, at least.
+        count: u32 = 1_000_000,
+    }
     /// Writes all dirty blocks of the cache back to the origin disk.
     "write-back" => WriteBack
     /// Writes the state of the cache to the vSSD and closes it, so that the next one

@@ -164,6 +164,17 @@ fn command() -> impl Strategy<Value = Command> {
                 device,
             })
         }),
+        (workload(), any::<u64>(), any::<[u32; 3]>()).prop_map(
+            |(workload, seed, [span, sample, count])| {
+                Command::TimeSampler(TimeSampler {
+                    workload,
+                    seed,
+                    span,
+                    sample,
+                    count,
+                })
+            }
+        ),
         Just(Command::WriteBack),
         Just(Command::Close),
     ]
@@ -199,6 +210,7 @@ fn defaults_are_written_out() {
         "advise advice=normal first=0 count=0",
         "discard first=0 count=0 device=false",
         "stamps span=0",
+        "time-sampler workload=gaussian:20000,8192 seed=1 span=65536 sample=2048 count=1000000",
         "write-back",
         "close",
         "flush",

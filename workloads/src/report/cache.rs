@@ -225,6 +225,25 @@ impl fmt::Display for StampsRead {
     }
 }
 
+/// Answer to `time-sampler`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SamplerTimed {
+    /// Accesses.
+    pub accesses: u64,
+    /// From the first to the last.
+    pub elapsed_ns: u64,
+}
+
+impl fmt::Display for SamplerTimed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            accesses,
+            elapsed_ns,
+        } = self;
+        write!(f, "{accesses} accesses sampled in {}", Millis(*elapsed_ns))
+    }
+}
+
 /// Answer to `write-back` and `close`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WrittenBack {

@@ -10,7 +10,8 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use self::cache::{
-    Advised, CacheOpened, CacheSample, DirtyLost, Replayed, Stamps, StampsRead, WrittenBack,
+    Advised, CacheOpened, CacheSample, DirtyLost, Replayed, SamplerTimed, Stamps, StampsRead,
+    WrittenBack,
 };
 pub use self::disk::{Counts, Filled, Latency, Read, StressFault, Stressed, Verified, Wrong};
 pub use self::guest::{Done, Failed, Info, Ready, Resized};
@@ -111,6 +112,7 @@ reports! {
     Advised,
     Stamps,
     StampsRead,
+    SamplerTimed,
     WrittenBack,
     DirtyLost,
     Resized,

@@ -29,7 +29,7 @@ use crate::port::{BlkPort, Machine, feature};
 type Carried = Result<Result<(), String>, Fault>;
 
 /// Most blocks of a sample: more make a curve no better, and take memory.
-const MOST_SAMPLED: u32 = 1 << 16;
+pub(crate) const MOST_SAMPLED: u32 = 1 << 16;
 
 /// Memory that a page cache leaves free: buffers of requests, block sets and reports.
 const SPARE_BYTES: usize = 16 << 20;

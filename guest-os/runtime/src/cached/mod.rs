@@ -23,5 +23,6 @@ mod tally;
 mod trace;
 mod writes;
 
+pub(crate) use commands::MOST_SAMPLED;
 pub use open::OpenCache;
 pub use writes::Writes;

@@ -1,14 +1,21 @@
 //! What each command of an experiment does in the guest.
 
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::hint::black_box;
 
+use guest_cache::mrc::DemandSampler;
 use vssd::driver::{Driver, Fault};
 use workloads::{Command, Report, command, report};
 
 use super::Guest;
+use crate::cached::MOST_SAMPLED;
 use crate::job::{Fill, Flush, Read, ReadOptions, Stress, Verify};
 use crate::port::{BlkPort, Machine, feature};
 use crate::shape::why_fixed;
+
+/// Accesses of a round of [`Command::TimeSampler`].
+const DRAWN: u64 = 1 << 14;
 
 impl<M: Machine> Guest<'_, M> {
     /// Why a command cannot be carried out on this disk, if it cannot.
@@ -108,6 +115,7 @@ impl<M: Machine> Guest<'_, M> {
                     self.poll_or_idle()?;
                 }
             }
+            Command::TimeSampler(command) => return Ok(self.time_sampler(command)),
             Command::Cache(_)
             | Command::Replay(_)
             | Command::Advise(_)
@@ -119,6 +127,38 @@ impl<M: Machine> Guest<'_, M> {
             Command::Exit => {}
         }
         Ok(Ok(()))
+    }
+
+    /// Times the sampler alone: accesses that were drawn before, in rounds of [`DRAWN`], of which the
+    /// first fills the sample.
+    fn time_sampler(&mut self, command: command::TimeSampler) -> Result<(), String> {
+        let command::TimeSampler {
+            workload,
+            seed,
+            span,
+            sample,
+            count,
+        } = command;
+        let sampler = DemandSampler::new(sample.min(MOST_SAMPLED) as usize);
+        let mut sampler = sampler.map_err(|error| error.to_string())?;
+        let stream = workload.stream(span, seed, 0);
+        let mut stream = stream.map_err(|error| error.to_string())?;
+        let drawn: Vec<u32> = (0..DRAWN).map(|_| stream.next_block()).collect();
+        let mut round = || {
+            for block in &drawn {
+                black_box(&mut sampler).access(*block, true, false);
+            }
+        };
+        round();
+        let rounds = u64::from(count).div_ceil(DRAWN);
+        let started_ns = self.now_ns();
+        (0..rounds).for_each(|_| round());
+        let elapsed_ns = self.now_ns() - started_ns;
+        self.report(&Report::SamplerTimed(report::SamplerTimed {
+            accesses: rounds * DRAWN,
+            elapsed_ns,
+        }));
+        Ok(())
     }
 
     fn log_missing_flush(&self) {

@@ -60,6 +60,23 @@ impl Row for SamplerRow {
     const FILE: &'static str = "bench_sampler.csv";
 }
 
+/// One row for each time that a guest ran the sampler alone, on the accesses of a load.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct SamplerAloneRow {
+    /// Load.
+    pub load: String,
+    /// Counts from 0.
+    pub repetition: u32,
+    /// Accesses.
+    pub accesses: u64,
+    /// Duration, by the guest's clock.
+    pub elapsed_ns: u64,
+}
+
+impl Row for SamplerAloneRow {
+    const FILE: &'static str = "bench_sampler_alone.csv";
+}
+
 pub(crate) struct BenchSampler;
 
 impl Experiment for BenchSampler {
@@ -67,18 +84,19 @@ impl Experiment for BenchSampler {
     const PURPOSE: &'static str =
         "how much of a guest's time the sample takes from which it reports its demand";
     const SETUP: &'static str = "Two guests under QEMU replay the same requests through their block caches, in pairs and in random \
-    order. The cache of one samples accesses to 2,048 blocks, that of the other none.";
+    order. The cache of one samples accesses to 2,048 blocks, that of the other none. Then a guest runs the \
+    sampler alone on the same accesses.";
     const DEFAULTS: &'static str = include_str!("defaults.toml");
     const NEEDS: Needs = Needs::Qemu("measures times, and a twin has none");
 
     type Params = Params;
-    type Rows = (Vec<SamplerRow>,);
+    type Rows = (Vec<SamplerRow>, Vec<SamplerAloneRow>);
 
     fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
         run::run(params, lab, folder)
     }
 
     fn claims(rows: &Self::Rows, _manifest: &Manifest) -> Verdict {
-        claims::judge(&rows.0)
+        claims::judge(&rows.0, &rows.1)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use lab::testbed::{Disks, OriginShape, Shape, Testbed};
 use lab::vm_host::VmTestbed;
 use rand::SeedableRng;
@@ -12,9 +12,11 @@ use results::store::RunFolder;
 use terminal::interrupt;
 use vssd_host::size::ByteSize;
 use workloads::Report;
+use workloads::report::{CacheOpened, Replayed, SamplerTimed};
 
-use super::{Params, SamplerRow, Side};
+use super::{Params, SamplerAloneRow, SamplerRow, Side};
 use crate::experiments::common::lab::Lab;
+use crate::experiments::common::reports;
 
 /// Blocks whose accesses are sampled, as the book recommends.
 const SAMPLE: u32 = 2048;
@@ -26,17 +28,18 @@ const ORIGIN: ByteSize = ByteSize(256 << 20);
 /// Requests of the replays of each load that fill the caches, before its pairs.
 const WARM_UP: u32 = 20_000;
 
+/// Times that the sampler runs alone, and its accesses.
+const REPETITIONS: u32 = 11;
+const ALONE: u32 = 100_000;
+
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// A name, and a replay. The first has more blocks than are sampled, the second fewer, so that
+/// A name, a workload, and writes in a hundred accesses. The first has more blocks than are sampled, the second fewer, so that
 /// every access is in the sample; both hit. The third misses and writes too.
-const LOADS: [(&str, &str); 3] = [
-    ("hits", "workload=uniform span=12000"),
-    ("hits, all sampled", "workload=uniform span=2000"),
-    (
-        "zipf, a tenth writes",
-        "workload=zipf:0.9 span=60000 writes=10",
-    ),
+const LOADS: [(&str, &str, u32); 3] = [
+    ("hits", "workload=uniform span=12000", 0),
+    ("hits, all sampled", "workload=uniform span=2000", 0),
+    ("zipf, a tenth writes", "workload=zipf:0.9 span=60000", 10),
 ];
 
 pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<()> {
@@ -45,10 +48,12 @@ pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<
     let mut rng = SmallRng::seed_from_u64(lab.seed);
     let pairs = LOADS.len() as u64 * u64::from(params.pairs);
     let bar = lab.progress.bar("pairs", pairs);
-    for (load, options) in LOADS {
+    for (load, workload, writes) in LOADS {
         let line = |pair: u32, requests: u32| {
             let seed = lab.seed.wrapping_add(pair.into());
-            format!("replay {options} seed={seed} count={requests} depth=16 check=false")
+            format!(
+                "replay {workload} writes={writes} seed={seed} count={requests} depth=16 check=false"
+            )
         };
         for guest in [&mut plain, &mut sampled] {
             replay(guest, &line(params.pairs, WARM_UP))?;
@@ -70,6 +75,19 @@ pub(crate) fn run(params: &Params, lab: &Lab, folder: &mut RunFolder) -> Result<
                 })?;
             }
             bar.inc(1);
+        }
+        let line = format!(
+            "time-sampler {workload} seed={} sample={SAMPLE} count={ALONE}",
+            lab.seed
+        );
+        for repetition in 0..REPETITIONS {
+            let timed: SamplerTimed = run_line(&mut plain, &line)?;
+            folder.append(&SamplerAloneRow {
+                load: load.to_owned(),
+                repetition,
+                accesses: timed.accesses,
+                elapsed_ns: timed.elapsed_ns,
+            })?;
         }
     }
     bar.finish_and_clear();
@@ -93,18 +111,13 @@ fn guest(lab: &Lab, folder: &mut RunFolder, sample: u32) -> Result<VmTestbed> {
     };
     let mut testbed = lab.bench(disks, folder)?;
     let open = format!("cache write=write-through sample={sample}");
-    let command = open.parse().ok().context("the command opens a cache")?;
-    testbed.guest().run(&command, PATIENCE)?;
+    run_line::<CacheOpened>(&mut testbed, &open)?;
     Ok(testbed)
 }
 
 /// Hits of a replay, and how long it took by the guest's clock.
 fn replay(testbed: &mut VmTestbed, line: &str) -> Result<(u64, u64)> {
-    let command = line.parse().ok().context("the command replays")?;
-    let reports = testbed.guest().run(&command, PATIENCE)?;
-    let Some(Report::Replayed(replayed)) = reports.last() else {
-        bail!("the guest did not report what it replayed");
-    };
+    let replayed: Replayed = run_line(testbed, line)?;
     ensure!(
         replayed.errors == 0,
         "{} accesses failed in `{line}`",
@@ -112,4 +125,16 @@ fn replay(testbed: &mut VmTestbed, line: &str) -> Result<(u64, u64)> {
     );
     let hits = replayed.read_hits + replayed.write_hits;
     Ok((hits, replayed.elapsed_ns))
+}
+
+/// Has a guest carry out a command, and returns its answer.
+fn run_line<T: Clone>(testbed: &mut VmTestbed, line: &str) -> Result<T>
+where
+    for<'a> &'a T: TryFrom<&'a Report>,
+{
+    let command = line.parse();
+    let command = command.map_err(|error| anyhow!("`{line}`: {error}"))?;
+    let reports = testbed.guest().run(&command, PATIENCE)?;
+    let answer = reports::all::<T>(&reports).next().cloned();
+    answer.with_context(|| format!("the guest did not answer `{line}`"))
 }
