@@ -102,10 +102,12 @@ pub(crate) fn judge(rows: &[SamplerRow], alone: &[SamplerAloneRow]) -> Verdict {
     }
     let pairs = loads.iter().filter_map(|load| {
         let ratio = load.ratio()?;
-        let interval = ratio.interval();
         Some(format!(
-            "{}: a replay takes {ratio} as long with the sample as without; {interval}.",
-            load.name
+            "{}: a replay with the sample took {:.2}x as long as one without ({} pairs; {}).",
+            load.name,
+            ratio.median,
+            load.sampled.len(),
+            ratio.interval()
         ))
     });
     verdict.findings(pairs).tables([costs(&loads)])
