@@ -1,5 +1,6 @@
 //! What each command of an experiment does in the guest.
 
+use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::hint::black_box;
@@ -16,6 +17,9 @@ use crate::shape::why_fixed;
 
 /// Accesses of a round of [`Command::TimeSampler`].
 const DRAWN: u64 = 1 << 14;
+
+/// Most of its accesses: until it is over, the guest does nothing else.
+const MOST_TIMED: u32 = 10_000_000;
 
 impl<M: Machine> Guest<'_, M> {
     /// Why a command cannot be carried out on this disk, if it cannot.
@@ -139,6 +143,11 @@ impl<M: Machine> Guest<'_, M> {
             sample,
             count,
         } = command;
+        if count > MOST_TIMED {
+            return Err(format!(
+                "invalid `count` {count}; expected at most {MOST_TIMED}, as the guest does nothing else meanwhile"
+            ));
+        }
         let sampler = DemandSampler::new(sample.min(MOST_SAMPLED) as usize);
         let mut sampler = sampler.map_err(|error| error.to_string())?;
         let stream = workload.stream(span, seed, 0);
@@ -150,7 +159,7 @@ impl<M: Machine> Guest<'_, M> {
             }
         };
         round();
-        let rounds = u64::from(count).div_ceil(DRAWN);
+        let rounds = u64::from(count).div_ceil(DRAWN).max(1);
         let started_ns = self.now_ns();
         (0..rounds).for_each(|_| round());
         let elapsed_ns = self.now_ns() - started_ns;

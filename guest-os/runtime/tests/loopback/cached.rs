@@ -142,6 +142,13 @@ fn what_cannot_be_is_refused_with_a_sentence() {
     refused(&mut without(), "cache", "no origin disk");
     refused(&mut without(), "replay count=1", "no cache is open");
     refused(&mut without(), "close", "no cache is open");
+    refused(
+        &mut without(),
+        "time-sampler count=10000001",
+        "at most 10000000",
+    );
+    refused(&mut without(), "time-sampler sample=0", "sample of 0");
+    refused(&mut without(), "time-sampler span=0", "no blocks");
     let with = || cached(&bytes(ORIGIN_BLOCKS), vec![], "exit\n");
     refused(&mut with(), "cache evict=lucky", "lucky");
     refused(&mut with(), "cache write=lucky", "lucky");
@@ -161,6 +168,18 @@ fn what_cannot_be_is_refused_with_a_sentence() {
         "cache; replay count=1 workload=gaussian:5,-1",
         "mean",
     );
+}
+
+#[test]
+fn a_sampler_is_timed_in_whole_rounds() {
+    let mut twin = twin(BLOCKS, Encoding::Compact, vec![], "exit\n");
+    let script = "time-sampler count=0; time-sampler workload=zipf:0.9 count=16385";
+    assert_eq!(run(&mut twin, script), Exit::Success);
+    let accesses = twin.reports.iter().filter_map(|report| match report {
+        Report::SamplerTimed(report::SamplerTimed { accesses, .. }) => Some(*accesses),
+        _ => None,
+    });
+    assert_eq!(accesses.collect::<Vec<_>>(), [16_384, 32_768]);
 }
 
 fn opened(reports: &[Report]) -> (u32, u32, u32, u32) {
