@@ -21,7 +21,7 @@ pub(crate) enum Bench {
     Resize(ResizeOptions),
     /// Compare the eviction policies of the guest's cache with libCacheSim.
     Cache(CacheOptions),
-    /// Compare a guest that samples its accesses, to report its demand, with one that does not.
+    /// Measure what it costs a guest to sample its accesses for its reports to the arbiter.
     Sampler(SamplerOptions),
 }
 

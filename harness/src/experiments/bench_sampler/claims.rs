@@ -80,7 +80,7 @@ pub(crate) fn judge(rows: &[SamplerRow], alone: &[SamplerAloneRow]) -> Verdict {
     let names = distinct(rows.iter().map(|row| row.load.as_str()));
     let loads = names.into_iter().map(|name| Load::of(name, rows, alone));
     let loads: Vec<Load<'_>> = loads.collect();
-    let mut verdict = Verdict::new("What the sample of the demand costs a guest").require(
+    let mut verdict = Verdict::new("What sampling costs a guest").require(
         "Both guests hit and miss alike: the sample changes no decision of the cache.",
         Measured::every(&loads, "loads", |load| load.is_even()),
     );

@@ -1,4 +1,4 @@
-//! What a guest pays for the sample from which it reports its demand.
+//! What it costs a guest to sample its accesses.
 
 pub(crate) mod claims;
 mod run;
@@ -82,7 +82,7 @@ pub(crate) struct BenchSampler;
 impl Experiment for BenchSampler {
     const NAME: &'static str = "bench-sampler";
     const PURPOSE: &'static str =
-        "how much of a guest's time the sample takes from which it reports its demand";
+        "what it costs a guest to sample its accesses for its reports to the arbiter";
     const SETUP: &'static str = "Two guests under QEMU replay the same requests through their block caches, in pairs and in random \
     order. The cache of one samples accesses to 2,048 blocks, that of the other none. Then a guest runs the \
     sampler alone on the same accesses.";

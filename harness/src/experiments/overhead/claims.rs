@@ -181,17 +181,17 @@ fn speed(points: &Points, left_out: &[OverheadLeftOutRow]) -> Option<Measured> {
     let (ours, old) = compared(points)
         .filter(|(ours, _)| ours.bytes == COMPARED_BYTES || !left_out.is_empty())?;
     let (shrink, grow) = (old.shrink_ns / ours.shrink_ns, old.grow_ns / ours.grow_ns);
-    let size = match ours.bytes {
-        COMPARED_BYTES => String::new(),
+    let begin = match ours.bytes {
+        COMPARED_BYTES => "Shrink".to_owned(),
         bytes => format!(
-            "At {} MiB, the largest size measured with both: ",
+            "At {} MiB, the largest size measured with both: shrink",
             bytes >> 20
         ),
     };
     Some(Measured::new(
         speedup(shrink.min(grow), ours.bytes),
         format!(
-            "{size}Shrink {} ms against {} ms, {shrink:.0}x faster; grow {} ms against {} ms, {grow:.0}x faster.",
+            "{begin} {} ms against {} ms, {shrink:.0}x faster; grow {} ms against {} ms, {grow:.0}x faster.",
             ms(ours.shrink_ns),
             ms(old.shrink_ns),
             ms(ours.grow_ns),
