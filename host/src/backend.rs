@@ -284,7 +284,8 @@ impl Backend {
         let capacity = spec.geometry.capacity();
         let attached = self
             .pool
-            .attach(&spec.name, capacity, spec.quota, spec.reservation)?;
+            .attach(&spec.name, capacity, spec.quota, spec.reservation)
+            .with_context(|| format!("vSSD {}", spec.name))?;
         attached.with_context(|| format!("vSSD {} has just been deleted", spec.name))
     }
 

@@ -58,7 +58,8 @@ use crate::vssd::Context;
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Args {
     /// Configuration file (TOML): these options without their leading dashes, and a [[vssd]]
-    /// table for each vSSD. Options on the command line take precedence.
+    /// table for each vSSD. Options on the command line take precedence, --arbiter over the whole
+    /// [arbiter] table.
     #[arg(long, value_name = "FILE")]
     #[serde(skip)]
     pub config: Option<PathBuf>,
