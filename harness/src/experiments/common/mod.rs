@@ -8,7 +8,7 @@
 //!   same of any experiment whose counts are rows
 //! - [`recorded`]: traces as input of guests
 //! - [`observers`]: what it costs the backend to remember requests
-//! - [`reports`]: what is looked for among the reports of a guest
+//! - [`reports`]: the reports of one kind among those of a guest
 //! - [`encoding`]: names of encodings
 
 pub(crate) mod boot;
