@@ -23,7 +23,6 @@
 
 use super::policy::Plan;
 use super::problem::Problem;
-use super::vm::Vm;
 
 /// Parameters. See the module.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -31,7 +30,8 @@ pub struct Damping {
     /// The smallest change, as a part of the blocks that a VM holds. Default 1/64: a sampled curve
     /// is off by about 1 % (Waldspurger et al., SHARDS, FAST 2015).
     pub smallest_change: f64,
-    /// Periods over which a move has to pay; `None` when every move does. Default 8.
+    /// Periods over which a move has to pay; `None` when every move does, and all of them together
+    /// too: no [books](super::regret) are kept. Default 8.
     pub horizon_periods: Option<u32>,
     /// Misses that a block costs at each side when it moves from VM to VM. Default 1.
     pub misses_per_moved_block: f64,
@@ -131,9 +131,9 @@ impl Damping {
 
     /// What of `plan` is to be done in this period.
     pub fn damp(&self, problem: &Problem, plan: &Plan) -> Damped {
-        let vms = problem.vms.iter().zip(&problem.spans);
+        let vms = problem.held.iter().zip(&problem.spans);
         // What is above a ceiling goes in any case.
-        let mut now: Vec<u32> = vms.map(|(vm, span)| vm.held.min(span.ceiling)).collect();
+        let mut now: Vec<u32> = vms.map(|(held, span)| *held.min(&span.ceiling)).collect();
         let before = now.clone();
         let held: i64 = now.iter().map(|&held| i64::from(held)).sum();
         let mut supply = Supply::of(problem, plan, &now, i64::from(problem.blocks) - held);
@@ -145,7 +145,7 @@ impl Damping {
         }
         supply.take(&mut now, |_| 0);
         let mut saved = 0.0;
-        let slowest = |index: usize| self.slowest(&problem.vms[index], before[index]);
+        let slowest = |index: usize| self.slowest(problem.held[index], before[index]);
         let mut most = supply.within(&now, slowest);
         for growth in self.worthwhile(problem, plan, &now, &supply) {
             let Growth { index, to, .. } = growth;
@@ -209,7 +209,7 @@ impl Damping {
             .resizing
             .is_some_and(|to| to.cmp(&vm.held) == target.cmp(&vm.held));
         let change = f64::from(target.abs_diff(now));
-        goes_on || change >= self.smallest_change * f64::from(vm.held)
+        goes_on || change >= self.smallest_change * f64::from(problem.held[index])
     }
 
     /// Blocks by which a VM may grow in this period.
@@ -219,9 +219,9 @@ impl Damping {
         filled.max(least).ceil() as u32
     }
 
-    /// What a VM that held `before` keeps at least in this period.
-    fn slowest(&self, vm: &Vm, before: u32) -> u32 {
-        let fewer = (self.shrink_per_period * f64::from(vm.held)).ceil() as u32;
+    /// What a VM that holds `held`, and `before` within its ceiling, keeps at least in this period.
+    fn slowest(&self, held: u32, before: u32) -> u32 {
+        let fewer = (self.shrink_per_period * f64::from(held)).ceil() as u32;
         before.saturating_sub(fewer.max(1))
     }
 

@@ -14,12 +14,13 @@
 //! - [`problem`], [`fill`], [`descent`]: what is to be divided, in proportion to weights or to where
 //!   it saves the most misses
 //! - [`policy`]: the policies, one a file
+//! - [`regret`]: whether moves have been worth it lately, or fixed parts had missed less
 //! - [`damping`]: which moves are worth it, and how much of them in a period
 //! - [`drive`]: resizes, deadlines, guests that do not answer
 //!
 //! Nothing here does I/O, waits, logs, or knows the time or chance: the caller says when a period is
 //! over and carries out what is decided. The caller may be restarted: an arbiter without a past
-//! decides the same, but for the age of the resizes under way.
+//! decides the same, but for the age of the resizes under way and what moves have cost so far.
 
 pub mod curve;
 pub mod damping;
@@ -28,6 +29,7 @@ pub mod drive;
 pub mod fill;
 pub mod policy;
 pub mod problem;
+pub mod regret;
 pub mod span;
 pub mod vm;
 
@@ -39,7 +41,7 @@ mod reported;
 use std::borrow::Cow;
 
 pub use self::curve::{BadCurve, Curve, Point};
-pub use self::damping::{BadDamping, Damping};
+pub use self::damping::{BadDamping, Damped, Damping};
 pub use self::decision::{Decision, Why};
 pub use self::drive::{Action, Patience};
 pub use self::policy::{Plan, Policy, PolicyName, Reason};
@@ -49,6 +51,7 @@ pub use self::vm::{BadBounds, BadGoal, Bounds, Demand, Goal, NotAdmitted, Vm, Vm
 pub use vssd::advice::Advice;
 
 use self::drive::{Drive, Step};
+use self::regret::Regret;
 
 /// Decides how many blocks each VM of a pool holds. See the module.
 #[derive(Clone, Debug)]
@@ -56,6 +59,8 @@ pub struct Arbiter {
     policy: PolicyName,
     damping: Damping,
     drive: Drive,
+    /// For a policy whose moves have to pay, from its first plan on.
+    regret: Option<Regret>,
 }
 
 /// What an arbiter decided in a period.
@@ -89,6 +94,7 @@ impl Arbiter {
             policy,
             damping,
             drive: Drive::new(patience),
+            regret: None,
         })
     }
 
@@ -99,7 +105,10 @@ impl Arbiter {
 
     /// Goes by another policy from the next period on. Resizes under way go on.
     pub fn set_policy(&mut self, policy: PolicyName) {
-        self.policy = policy;
+        if policy != self.policy {
+            self.policy = policy;
+            self.regret = None;
+        }
     }
 
     /// What to do at the end of a period, for a pool of `pool_blocks` blocks of which no VM holds
@@ -157,8 +166,9 @@ impl Arbiter {
 
     /// What the VMs should hold that are not set aside. One that is keeps what it holds, and its
     /// reservation waits for it.
-    fn outlook(&self, pool_blocks: u32, vms: &[Vm]) -> Outlook {
-        let is_aside = |vm: &Vm| self.drive.is_aside(vm.id);
+    fn outlook(&mut self, pool_blocks: u32, vms: &[Vm]) -> Outlook {
+        let drive = &self.drive;
+        let is_aside = |vm: &Vm| drive.is_aside(vm.id);
         let kept = vms.iter().filter(|vm| is_aside(vm));
         let kept = kept.map(|vm| u64::from(vm.held.max(vm.bounds.reservation())));
         let blocks = u64::from(pool_blocks).saturating_sub(kept.sum()) as u32;
@@ -170,9 +180,8 @@ impl Arbiter {
         } else {
             planned.iter().map(|&index| vms[index].clone()).collect()
         };
-        let problem = Problem::new(blocks, &rest);
-        let plan = self.policy.policy().plan(&problem);
-        let damped = self.damping.damp(&problem, &plan);
+        let mut problem = Problem::new(blocks, &rest);
+        let (plan, damped) = self.plan(&mut problem);
 
         let held: Vec<u32> = vms.iter().map(|vm| vm.held).collect();
         let mut outlook = Outlook {
@@ -194,6 +203,26 @@ impl Arbiter {
             outlook.advice[index] = plan.advice[position];
         }
         outlook
+    }
+
+    /// The plan for `problem`, and what of it is to be done in this period.
+    fn plan(&mut self, problem: &mut Problem) -> (Plan, Damped) {
+        let paper = self.regret.as_mut();
+        let paper = paper.and_then(|regret| regret.settle(problem));
+        let held = paper.map(|paper| std::mem::replace(&mut problem.held, paper));
+        let plan = self.policy.policy().plan(problem);
+        let damped = self.damping.damp(problem, &plan);
+        if plan.fewest_misses && self.damping.horizon_periods.is_some() {
+            let regret = self.regret.get_or_insert_default();
+            regret.follow(problem, &damped.targets);
+        }
+        let Some(held) = held else {
+            return (plan, damped);
+        };
+        problem.held = held;
+        let plan = plan.stay(problem);
+        let damped = self.damping.damp(problem, &plan);
+        (plan, damped)
     }
 
     fn why(&self, step: Step, vm: &Vm, outlook: &Outlook) -> Why {

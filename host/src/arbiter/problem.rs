@@ -11,6 +11,8 @@ use super::vm::Vm;
 pub struct Problem<'a> {
     pub(super) blocks: u32,
     pub(super) vms: &'a [Vm],
+    /// Blocks that each VM holds, or would hold by plans that are not carried out.
+    pub(super) held: Vec<u32>,
     pub(super) spans: Vec<Span>,
     /// The expected misses of each VM.
     pub(super) curves: Vec<Curve>,
@@ -27,8 +29,7 @@ impl<'a> Problem<'a> {
             .iter()
             .map(|&ceiling| Span { floor: 0, ceiling })
             .collect();
-        let prices: Vec<Price> = reserved.iter().map(|&blocks| blocks.into()).collect();
-        let floors = fill(blocks, &spans, &prices);
+        let floors = fill(blocks, &spans, &prices(&reserved));
         let spans = floors.iter().zip(vms).map(|(&floor, vm)| Span {
             floor,
             ceiling: vm.bounds.limit().min(blocks),
@@ -36,6 +37,7 @@ impl<'a> Problem<'a> {
         Self {
             blocks,
             vms,
+            held: vms.iter().map(|vm| vm.held).collect(),
             spans: spans.collect(),
             curves: vms.iter().map(Vm::curve).collect(),
         }
@@ -80,15 +82,35 @@ impl<'a> Problem<'a> {
         weights.collect()
     }
 
+    /// The base of each VM, cut where they do not fit.
+    pub(super) fn bases(&self) -> Vec<u32> {
+        let bases: Vec<u32> = self.vms.iter().map(|vm| vm.base).collect();
+        fill(self.blocks, &self.spans_up_to(&bases), &prices(&bases))
+    }
+
+    /// `targets`, each raised to the base of its VM, as far as that fits.
+    pub(super) fn raised(&self, targets: &[u32], bases: &[u32]) -> Vec<u32> {
+        let mut spans = self.spans_from(targets);
+        for (span, &base) in spans.iter_mut().zip(bases) {
+            span.ceiling = base.clamp(span.floor, span.ceiling);
+        }
+        fill(self.blocks, &spans, &prices(bases))
+    }
+
     /// Raises targets by the blocks that no VM gains from: first to what a VM holds, as a block
     /// that stays costs nothing, then by weight.
     pub(super) fn hand_out_rest(&self, targets: &mut Vec<u32>) {
         let weights = self.weights();
         let mut spans = self.spans_from(targets);
-        for (span, vm) in spans.iter_mut().zip(self.vms) {
-            span.ceiling = vm.held.clamp(span.floor, span.ceiling);
+        for (span, held) in spans.iter_mut().zip(&self.held) {
+            span.ceiling = (*held).clamp(span.floor, span.ceiling);
         }
         *targets = fill(self.blocks, &spans, &weights);
         *targets = fill(self.blocks, &self.spans_from(targets), &weights);
     }
+}
+
+/// Blocks as prices: what is divided by them is divided in proportion.
+fn prices(blocks: &[u32]) -> Vec<Price> {
+    blocks.iter().map(|&blocks| blocks.into()).collect()
 }

@@ -5,6 +5,7 @@ use strum::IntoEnumIterator;
 
 use super::super::fixtures::{any_vms, curve, sizes, sum, vm};
 use super::super::policy::PolicyName;
+use super::super::vm::Vm;
 use super::*;
 
 const ANY: (u32, u32, u32) = (0, u32::MAX, 1);

@@ -5,7 +5,6 @@
 //! what every other policy has to beat.
 
 use super::{Plan, Policy, PolicyName, Reason};
-use crate::arbiter::fill::{Price, fill};
 use crate::arbiter::problem::Problem;
 
 /// See the module.
@@ -19,13 +18,6 @@ impl Policy for Static {
 
     fn plan(&self, problem: &Problem) -> Plan {
         let reasons = problem.vms.iter().map(|vm| Reason::Base(vm.base)).collect();
-        Plan::exact(bases(problem), problem, reasons)
+        Plan::exact(problem.bases(), problem, reasons)
     }
-}
-
-/// The base of each VM, cut where they do not fit.
-pub(super) fn bases(problem: &Problem) -> Vec<u32> {
-    let bases: Vec<u32> = problem.vms.iter().map(|vm| vm.base).collect();
-    let prices: Vec<Price> = bases.iter().map(|&base| base.into()).collect();
-    fill(problem.blocks, &problem.spans_up_to(&bases), &prices)
 }

@@ -8,10 +8,9 @@
 //! period before blocks come back. What it owns and needs is [due](Plan::due): no damping delays it.
 //! What no VM gains from goes back to its owner.
 
-use super::{Plan, Policy, PolicyName, Reason, fixed};
+use super::{Plan, Policy, PolicyName, Reason};
 use crate::arbiter::curve::{Curve, Point};
 use crate::arbiter::descent::descend;
-use crate::arbiter::fill::{Price, fill};
 use crate::arbiter::problem::Problem;
 
 /// The part of its needs that a VM keeps on top: one in so many blocks.
@@ -43,7 +42,7 @@ impl Policy for Harvest {
     }
 
     fn plan(&self, problem: &Problem) -> Plan {
-        let bases = fixed::bases(problem);
+        let bases = problem.bases();
         let owned = problem.vms.iter().zip(&problem.curves).zip(&bases);
         let owned = owned.map(|((vm, curve), &base)| {
             let needs = in_use(curve).max(vm.demand.wanted.unwrap_or(0));
@@ -57,13 +56,7 @@ impl Policy for Harvest {
             .map(|(index, &blocks)| problem.clamp(index, blocks))
             .collect();
         let lent = descend(problem.blocks, &problem.curves, &problem.spans_from(&due)).targets;
-        let mut spans = problem.spans_from(&lent);
-        for (span, &base) in spans.iter_mut().zip(&bases) {
-            span.ceiling = base.clamp(span.floor, span.ceiling);
-        }
-        let prices: Vec<Price> = bases.iter().map(|&base| base.into()).collect();
-        let targets = fill(problem.blocks, &spans, &prices);
-        let mut plan = Plan::minimal(targets, problem);
+        let mut plan = Plan::minimal(problem.raised(&lent, &bases), problem);
         let vms = plan.targets.iter().zip(&bases).zip(&mut plan.reasons);
         for ((&target, &base), reason) in vms {
             *reason = match target {

@@ -164,6 +164,8 @@ impl Plan {
 pub enum Reason {
     /// Its base.
     Base(u32),
+    /// Its base, as moves cost more misses than they save.
+    Stays(u32),
     /// All VMs get the same.
     Equal {
         /// Number of VMs.
@@ -212,6 +214,9 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Base(blocks) => write!(f, "base of {blocks} blocks"),
+            Self::Stays(blocks) => {
+                write!(f, "base of {blocks} blocks, as moves cost more than they save")
+            }
             Self::Equal { vms } => write!(f, "1 of {vms} equal parts"),
             Self::Weight { weight, total } => write!(f, "weight {weight} of {total}"),
             Self::Active { weight, active } => write!(f, "weight {weight}, {active} blocks in use"),
