@@ -36,7 +36,7 @@ const MEMORY: f64 = 0.95;
 const FILL: f64 = 0.5;
 
 /// How far following may be behind, in periods of the misses of staying.
-const LEAVE: f64 = 0.5;
+const LEAVE: f64 = 0.4;
 
 /// How far it has to be ahead on paper to be taken up again, in the same unit. More than [`LEAVE`], as
 /// to change back and forth costs more than either.

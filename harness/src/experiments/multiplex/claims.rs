@@ -137,6 +137,13 @@ pub(super) fn judge(
         )
         .require_if_measured(
             format!(
+                "Under QEMU, under every schedule, `mrc` causes at most {STATIC_PERCENT} % more origin traffic than \
+                 `static`."
+            ),
+            guests::never_worse(guests),
+        )
+        .require_if_measured(
+            format!(
                 "Under QEMU, by day and night, the p99 of accesses under `harvest` is at most {} times that under \
                  `static`.",
                 guests::P99_TIMES
@@ -200,11 +207,15 @@ fn saved(
     other: &str,
     bar: f64,
 ) -> Option<Measured> {
-    let pairs = pairs(rows, schedule, policy, other);
-    let (mean, interval) = mean(&pairs)?;
+    less(&pairs(rows, schedule, policy, other), bar, "seeds")
+}
+
+/// Whether savings, in percent, are at least `bar`.
+fn less(pairs: &[f64], bar: f64, unit: &str) -> Option<Measured> {
+    let (mean, interval) = mean(pairs)?;
     Some(Measured::new(
         interval.at_least(bar),
-        format!("{} % less, over {} seeds.", mean.text(1), pairs.len()),
+        format!("{} % less, over {} {unit}.", mean.text(1), pairs.len()),
     ))
 }
 
@@ -214,11 +225,7 @@ fn spared(rows: &[MultiplexRow], schedule: &str) -> Option<Measured> {
         let other = other.ssd_percent();
         (other > 0.0).then(|| 100.0 * (other - one.ssd_percent()) / other)
     });
-    let (mean, interval) = mean(&pairs)?;
-    Some(Measured::new(
-        interval.at_least(ENDURANCE_PERCENT),
-        format!("{} % less, over {} seeds.", mean.text(1), pairs.len()),
-    ))
+    less(&pairs, ENDURANCE_PERCENT, "seeds")
 }
 
 /// By how much more of the reads the vSSDs serve under `endurance` than under `mrc`.

@@ -11,8 +11,9 @@ use crate::experiments::common::cached::CacheLoad;
 /// Periods that a desktop boots.
 const BOOT_PERIODS: u32 = 3;
 
-/// Periods that one half of a crowd works.
-const SHIFT_PERIODS: u32 = 8;
+/// Periods that one half of the VMs works: of a crowd, and where moves come too late.
+const CROWD_PERIODS: u32 = 8;
+const SHIFT_PERIODS: u32 = 4;
 
 /// What a VM does in a period.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -177,13 +178,17 @@ impl Schedule {
         Some(match self {
             Self::Mixed | Self::Arrivals | Self::Goals => mixed(vm),
             Self::Crowd => {
-                let works = (period / SHIFT_PERIODS + vm).is_multiple_of(2);
+                let works = (period / CROWD_PERIODS + vm).is_multiple_of(2);
                 rate(mixed(vm / 2), if works { 100 } else { params.idle_percent })
             }
             Self::Writers => writers(vm),
             Self::Weights => of(Pattern::Uniform, 1, 10),
-            Self::DayNight => {
-                let works = self.phase(period, params) % 2 == vm % 2;
+            Self::DayNight | Self::Shifts => {
+                let turn = match self {
+                    Self::Shifts => period / SHIFT_PERIODS,
+                    _ => self.phase(period, params),
+                };
+                let works = turn % 2 == vm % 2;
                 let load = of(zipf(0.9), 1, 10);
                 rate(load, if works { 100 } else { params.idle_percent })
             }

@@ -134,7 +134,8 @@ impl Parameters for Params {
         );
         if let Some(bad) = self.qemu.schedules.iter().find(|of| !of.runs_under_qemu()) {
             anyhow::bail!(
-                "`qemu.schedules` has `{bad}`, which runs on twins only: choose among mixed, day-night, bully and goals"
+                "`qemu.schedules` has `{bad}`, which runs on twins only: choose among mixed, day-night, shifts, bully and \
+                 goals"
             );
         }
         for vms in &self.qemu.vms {

@@ -19,6 +19,8 @@ pub(crate) enum Schedule {
     Weights,
     /// One half of the VMs works while the other is idle, and then the other way round.
     DayNight,
+    /// The same by turns of a few periods: faster than caches warm.
+    Shifts,
     /// Desktops that boot, some in each period, and then do little.
     BootStorm,
     /// One VM scans a large disk at four times the rate of the others.
@@ -59,7 +61,7 @@ impl Schedule {
     pub(super) fn runs_under_qemu(self) -> bool {
         matches!(
             self,
-            Self::Mixed | Self::DayNight | Self::Bully | Self::Goals
+            Self::Mixed | Self::DayNight | Self::Shifts | Self::Bully | Self::Goals
         )
     }
 

@@ -215,7 +215,10 @@ impl fmt::Display for Reason {
         match self {
             Self::Base(blocks) => write!(f, "base of {blocks} blocks"),
             Self::Stays(blocks) => {
-                write!(f, "base of {blocks} blocks, as moves cost more than they save")
+                write!(
+                    f,
+                    "base of {blocks} blocks, as moves cost more than they save"
+                )
             }
             Self::Equal { vms } => write!(f, "1 of {vms} equal parts"),
             Self::Weight { weight, total } => write!(f, "weight {weight} of {total}"),

@@ -155,7 +155,8 @@ fn a_load_that_settles_is_followed_again() {
 fn the_reason_is_said_and_blocks_go_back() {
     let mut pair = Pair::new(PolicyName::Mrc, Damping::default(), 2);
     let lines = pair.run(24).lines;
-    let why = "vm1: 100 -> 1000 blocks (mrc: base of 1000 blocks, as moves cost more than they save)";
+    let why =
+        "vm1: 100 -> 1000 blocks (mrc: base of 1000 blocks, as moves cost more than they save)";
     assert_eq!(lines.last().map(String::as_str), Some(why), "{lines:?}");
     assert_eq!(pair.held, [POOL / 2; 2]);
 }

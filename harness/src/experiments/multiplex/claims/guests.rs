@@ -2,9 +2,9 @@
 
 use results::stats::{Mean, Ratio};
 use results::table::Table;
-use results::verdict::Measured;
+use results::verdict::{Measured, distinct};
 
-use super::STATIC;
+use super::{STATIC, STATIC_PERCENT, less, worst};
 use crate::experiments::multiplex::rows::MultiplexQemuRow;
 
 /// How much longer than under `static` the p99 of accesses may be under `harvest`.
@@ -12,18 +12,39 @@ pub(super) const P99_TIMES: f64 = 1.05;
 
 /// The p99 of accesses under `harvest` over that under `static`, in pairs by guests and seed.
 pub(super) fn p99(guests: &[MultiplexQemuRow]) -> Option<Measured> {
-    let of = |policy: &'static str| {
-        guests
-            .iter()
-            .filter(move |row| row.schedule == "day-night" && row.policy == policy)
-    };
-    let ratios = of("harvest").filter_map(|row| {
-        let mut others = of(STATIC);
-        let other = others.find(|other| other.vms == row.vms && other.seed == row.seed)?;
-        (other.p99_ns > 0).then(|| row.p99_ns as f64 / other.p99_ns as f64)
-    });
+    let ratios = beside_static(guests, "day-night", "harvest", |row| row.p99_ns);
     let ratio = Ratio::of_pairs(ratios)?;
     Some(ratio.judged(|interval| interval.at_most(P99_TIMES)))
+}
+
+/// Whether `mrc` causes hardly more traffic than `static`, in such pairs, under each schedule.
+pub(super) fn never_worse(guests: &[MultiplexQemuRow]) -> Option<Measured> {
+    worst(
+        &distinct(guests.iter().map(|row| row.schedule.as_str())),
+        |schedule| {
+            let ratios = beside_static(guests, schedule, "mrc", |row| row.origin_blocks);
+            let saved = ratios.iter().map(|ratio| 100.0 * (1.0 - ratio));
+            less(&saved.collect::<Vec<_>>(), -STATIC_PERCENT, "pairs")
+        },
+    )
+}
+
+/// A count of each run under a policy, over that of the run under `static` with as many guests and the same seed.
+fn beside_static(
+    guests: &[MultiplexQemuRow],
+    schedule: &str,
+    policy: &str,
+    count: impl Fn(&MultiplexQemuRow) -> u64,
+) -> Vec<f64> {
+    let of = |row: &MultiplexQemuRow, policy| row.schedule == schedule && row.policy == policy;
+    let pairs = guests.iter().filter_map(|row| {
+        let is_other = |other: &&MultiplexQemuRow| {
+            of(other, STATIC) && (other.vms, other.seed) == (row.vms, row.seed)
+        };
+        let other = guests.iter().find(is_other).filter(|_| of(row, policy))?;
+        (count(other) > 0).then(|| count(row) as f64 / count(other) as f64)
+    });
+    pairs.collect()
 }
 
 /// All runs, by schedule, guests and policy.

@@ -55,7 +55,7 @@ fn rows() -> Vec<MultiplexRow> {
 /// Guests under QEMU beside which the claims hold.
 fn guests() -> Vec<MultiplexQemuRow> {
     let of_seed = |seed: u64| {
-        [(STATIC, 1000), ("harvest", 900)].map(|(policy, p99_ns)| MultiplexQemuRow {
+        [(STATIC, 1000), ("harvest", 900), ("mrc", 900)].map(|(policy, p99_ns)| MultiplexQemuRow {
             schedule: "day-night".to_owned(),
             policy: policy.to_owned(),
             seed,
@@ -63,6 +63,7 @@ fn guests() -> Vec<MultiplexQemuRow> {
             accesses: 100,
             equals_twins: true,
             p99_ns,
+            origin_blocks: 100,
             ..MultiplexQemuRow::default()
         })
     };
@@ -71,9 +72,10 @@ fn guests() -> Vec<MultiplexQemuRow> {
 
 #[test]
 fn guests_that_differ_from_twins_or_wait_longer_are_seen() {
-    let faults: [fn(&mut MultiplexQemuRow); 3] = [
+    let faults: [fn(&mut MultiplexQemuRow); 4] = [
         |row| row.equals_twins = false,
         |row| row.late = 1,
+        |row| row.origin_blocks += if row.policy == "mrc" { 3 } else { 0 },
         |row| row.p99_ns += if row.policy == "harvest" { 200 } else { 0 },
     ];
     for fault in faults {
@@ -87,7 +89,7 @@ fn guests_that_differ_from_twins_or_wait_longer_are_seen() {
 fn a_good_run_holds_and_says_what_is_saved() {
     let verdict = judge(&rows(), &guests(), &[], &[]);
     assert!(verdict.holds(), "{:?}", verdict.missed());
-    assert_eq!(verdict.claims.len(), 15);
+    assert_eq!(verdict.claims.len(), 16);
     assert!(verdict.claims.iter().all(results::verdict::Claim::holds));
     let finding = &verdict.findings[0];
     assert!(finding.contains("`oracle` 16.9"), "{finding}");
