@@ -201,6 +201,16 @@ impl Mean {
         })
     }
 
+    /// The mean of the negated values.
+    #[must_use]
+    pub fn negated(&self) -> Self {
+        Self {
+            value: 0.0 - self.value,
+            bounds: self.bounds.map(|(low, high)| (0.0 - high, 0.0 - low)),
+            ..*self
+        }
+    }
+
     /// True when the interval lies below 0.
     pub fn is_below_zero(&self) -> bool {
         self.bounds.is_some_and(|(_, high)| high < 0.0)

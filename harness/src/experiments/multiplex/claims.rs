@@ -215,8 +215,17 @@ fn less(pairs: &[f64], bar: f64, unit: &str) -> Option<Measured> {
     let (mean, interval) = mean(pairs)?;
     Some(Measured::new(
         interval.at_least(bar),
-        format!("{} % less, over {} {unit}.", mean.text(1), pairs.len()),
+        format!("{}, over {} {unit}.", less_or_more(&mean), pairs.len()),
     ))
+}
+
+/// A mean of savings, in percent, in words.
+fn less_or_more(saved: &Mean) -> String {
+    if saved.value < 0.0 {
+        format!("{} % more", saved.negated().text(1))
+    } else {
+        format!("{} % less", saved.text(1))
+    }
 }
 
 /// What SSD writes `endurance` saves of those of `mrc`.

@@ -148,3 +148,13 @@ fn every_kind_of_fault_is_seen() {
     }
     assert!(!judge(&[], &[], &[], &[]).holds());
 }
+
+#[test]
+fn what_costs_more_is_said_so() {
+    let text = |values: &[f64]| less_or_more(&Mean::of(values).unwrap());
+    assert_eq!(text(&[2.0; 6]), "2.0 [2.0, 2.0] % less");
+    assert_eq!(text(&[-2.0; 6]), "2.0 [2.0, 2.0] % more");
+    assert_eq!(text(&[0.0; 6]), "0.0 [0.0, 0.0] % less");
+    let both = [-3.0, -1.0, -3.0, -1.0, -3.0, 1.0];
+    assert!(text(&both).starts_with("1.7 [0."), "{}", text(&both));
+}
