@@ -15,9 +15,9 @@
 //! ```
 //!
 //! The queues are lists through one slab of links, so that entering and leaving
-//! allocates only when there are more requests than ever before.
+//! allocates only when there are more requests than ever before. Only the resources of requests
+//! under way have queues, up to three for each: so few are searched one by one faster than in a tree.
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 /// No link.
@@ -27,7 +27,7 @@ const NONE: u32 = u32::MAX;
 const RESOURCES_MAX: usize = 3;
 
 /// A resource with a queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resource {
     /// A block of the origin disk.
     Block(u32),
@@ -58,9 +58,10 @@ struct Link {
     after: u32,
 }
 
-/// The ends of a queue.
+/// A queue that is not empty.
 #[derive(Clone, Copy)]
-struct Ends {
+struct Queue {
+    of: Resource,
     first: u32,
     last: u32,
 }
@@ -72,7 +73,7 @@ pub struct LockQueues {
     unused_locks: Vec<u32>,
     links: Vec<Link>,
     unused_links: Vec<u32>,
-    queues: BTreeMap<Resource, Ends>,
+    queues: Vec<Queue>,
 }
 
 /// Puts a value into an unused place of a slab, or a new one.
@@ -111,7 +112,8 @@ impl LockQueues {
     }
 
     fn join(&mut self, id: u32, at: usize, resource: Resource, is_shared: bool) {
-        let before = self.queues.get(&resource).map_or(NONE, |ends| ends.last);
+        let queue = self.queue(resource);
+        let before = queue.map_or(NONE, |queue| self.queues[queue].last);
         let is_acquired = match before {
             NONE => true,
             before => {
@@ -128,19 +130,24 @@ impl LockQueues {
             after: NONE,
         };
         let link = place(&mut self.links, &mut self.unused_links, link);
-        if before == NONE {
-            let ends = Ends {
+        if let Some(queue) = queue {
+            self.links[before as usize].after = link;
+            self.queues[queue].last = link;
+        } else {
+            self.queues.push(Queue {
+                of: resource,
                 first: link,
                 last: link,
-            };
-            self.queues.insert(resource, ends);
-        } else {
-            self.links[before as usize].after = link;
-            self.queues.get_mut(&resource).expect("a queue").last = link;
+            });
         }
         let lock = &mut self.locks[id as usize];
         lock.links[at] = link;
         lock.waits += u8::from(!is_acquired);
+    }
+
+    /// The place of a queue; `None` while it is empty.
+    fn queue(&self, of: Resource) -> Option<usize> {
+        self.queues.iter().position(|queue| queue.of == of)
     }
 
     /// Whether a lock is acquired in all its queues.
@@ -170,17 +177,17 @@ impl LockQueues {
             ..
         } = self.links[index as usize];
         self.unused_links.push(index);
+        let at = self.queue(resource).expect("a queue");
         if before == NONE && after == NONE {
-            self.queues.remove(&resource);
+            self.queues.swap_remove(at);
             return;
         }
-        let ends = self.queues.get_mut(&resource).expect("a queue");
         match before {
-            NONE => ends.first = after,
+            NONE => self.queues[at].first = after,
             before => self.links[before as usize].after = after,
         }
         match after {
-            NONE => ends.last = before,
+            NONE => self.queues[at].last = before,
             after => self.links[after as usize].before = before,
         }
         self.acquire_next(after);
@@ -209,14 +216,14 @@ impl LockQueues {
 
     /// Whether the queue is empty.
     pub fn is_idle(&self, resource: Resource) -> bool {
-        !self.queues.contains_key(&resource)
+        self.queue(resource).is_none()
     }
 
     /// The slot has been taken away: the locks in its queue are void, except the one whose
     /// request took it.
     pub fn void(&mut self, slot: u32, except: Option<LockId>) {
-        let ends = self.queues.get(&Resource::Slot(slot));
-        let mut index = ends.map_or(NONE, |ends| ends.first);
+        let queue = self.queue(Resource::Slot(slot));
+        let mut index = queue.map_or(NONE, |queue| self.queues[queue].first);
         while index != NONE {
             let Link { lock, after, .. } = self.links[index as usize];
             if except != Some(LockId(lock)) {
@@ -262,7 +269,7 @@ impl LockQueues {
         self.locks.capacity() * size_of::<Lock>()
             + self.links.capacity() * size_of::<Link>()
             + (self.unused_locks.capacity() + self.unused_links.capacity()) * size_of::<u32>()
-            + self.queues.len() * size_of::<(Resource, Ends)>()
+            + self.queues.capacity() * size_of::<Queue>()
     }
 }
 
