@@ -378,18 +378,16 @@ fn resize(vssd: &str, to: Amount, options: &ResizeOptions) -> Request {
     options.request(vssd, Change::To(to))
 }
 
-/// The same spec with its socket's path made absolute: the backend may run in
+/// The same spec with the paths of its sockets made absolute: the backend may run in
 /// another directory.
-fn absolute_socket(spec: &str) -> String {
-    let parts = spec
-        .split(',')
-        .map(|part| match part.strip_prefix("socket=") {
-            Some(path) => match std::path::absolute(path) {
-                Ok(path) => format!("socket={}", path.display()),
-                Err(_) => part.to_owned(),
-            },
-            None => part.to_owned(),
-        });
+fn absolute_sockets(spec: &str) -> String {
+    let parts = spec.split(',').map(|part| match part.split_once('=') {
+        Some((key @ ("socket" | "agent"), path)) => match std::path::absolute(path) {
+            Ok(path) => format!("{key}={}", path.display()),
+            Err(_) => part.to_owned(),
+        },
+        _ => part.to_owned(),
+    });
     parts.collect::<Vec<_>>().join(",")
 }
 
@@ -437,7 +435,7 @@ fn request_of(ask: &Ask) -> Result<(Request, Option<BlockList>)> {
         Ask::Demand { vssd } => Request::Demand { vssd: vssd.clone() },
         Ask::Arbiter { command } => command.request(),
         Ask::Add { spec, create } => Request::Add {
-            spec: absolute_socket(spec) + if *create { ",create=true" } else { "" },
+            spec: absolute_sockets(spec) + if *create { ",create=true" } else { "" },
         },
         Ask::Remove { vssd, delete } => Request::Remove {
             vssd: vssd.clone(),

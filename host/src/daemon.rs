@@ -112,9 +112,10 @@ pub struct Args {
     pub media: Option<MediaKind>,
 
     /// A vSSD:
-    /// name=NAME,socket=PATH,size=SIZE[,block-size=SIZE][,held=SIZE][,quota=SIZE][,reserve=SIZE][,encoding=compact|list-4096][,create=true][,weight=N][,hit-ratio=R].
-    /// held is the size that a new vSSD starts with. weight and hit-ratio are for --arbiter. A guest without a vSSD driver needs the full
-    /// size: omit held for it.
+    /// name=NAME,socket=PATH,size=SIZE[,agent=PATH[,queues=N]][,block-size=SIZE][,held=SIZE][,quota=SIZE][,reserve=SIZE][,encoding=compact|list-4096][,create=true][,weight=N][,hit-ratio=R].
+    /// agent is a socket for the serial port of an agent in a guest without a vSSD driver; the vSSD then
+    /// has N request queues, 1 by default, and no others. held is the size that a new vSSD starts with. weight and hit-ratio are for
+    /// --arbiter. A guest without a vSSD driver needs the full size: omit held for it.
     #[arg(long = "vssd", value_name = "SPEC")]
     #[serde(rename = "vssd")]
     pub vssds: Vec<VssdSpec>,
@@ -334,7 +335,7 @@ pub fn run(args: &Args) -> Result<()> {
     if let Err(error) = descriptors::raise_limit() {
         tracing::warn!("{error:#}");
     }
-    descriptors::ensure_enough(args.vssds.len())?;
+    descriptors::ensure_enough(args.vssds.iter().map(|spec| &spec.transport))?;
     ensure_distinct(&args.vssds)?;
     survive_faults().context("handle faults in guest memory")?;
     let end = End::watch().context("watch for signals")?;

@@ -17,7 +17,8 @@
 //! - [`worker`], [`connection`], [`server`]: the threads of one connection, the state that they
 //!   share, and one connection after the other: the only modules that know vhost-user and
 //!   virtqueues
-//! - [`view`], [`notifier`]: the state of a vSSD without waiting for it, and waiting for changes
+//! - [`transport`], [`agent`]: how a vSSD and its guest talk about resizes; the channel of an agent
+//! - [`wake`], [`view`], [`notifier`]: waking a thread; the state of a vSSD without waiting for it, and waiting for changes
 //! - [`guest_memory`]: faults in guest memory that has nothing behind it
 //! - [`request`]: virtio-blk requests, from a descriptor chain to a status byte
 //! - [`pool`]: the ownership of the physical blocks of the backing, and its journal
@@ -39,6 +40,7 @@
 //! - [`daemon`], [`ctl`], [`pool_ctl`], [`completions`], [`spec`], [`block_list`]: the two programs and their options
 #![deny(unsafe_code)]
 
+pub mod agent;
 pub mod arbiter;
 pub mod backend;
 pub mod backing;
@@ -79,6 +81,8 @@ pub mod socket;
 pub mod spec;
 pub mod stats;
 pub mod threads;
+pub mod transport;
 pub mod view;
 pub mod vssd;
+pub mod wake;
 pub mod worker;

@@ -1,13 +1,13 @@
 //! The agent's end of the channel: bytes in, messages out; commands in, bytes out.
 //!
 //! ```text
-//!               OPENED                        READY, CLOSED unopened
-//!  OPENING ───────────────▶ OPEN        OPEN ────────────────────────▶ OPENING
-//!     │                      │
-//!     └──────────┬───────────┘          CLOSED ◀── reopen() ── the owner, when it wants to
-//!                │ CLOSED: replaced, version, busy
-//!                ▼
-//!             CLOSED
+//!                    OPENED
+//!          OPENING ────────────▶ OPEN
+//!           ▲ │ ▲                │ │
+//!           │ │ └────────────────┘ │ CLOSED: replaced, version, busy
+//!           │ └─────┬──── or ──────┘
+//!           │       ▼       READY, CLOSED: unopened; or reopen()
+//!           └──── CLOSED
 //! ```
 //!
 //! The end knows nothing of blocks: a [`Driver`](crate::driver::Driver) beside it does, as over
@@ -67,7 +67,8 @@ pub enum Message<'a> {
     Response(&'a [u8]),
     /// An event, for [`on_event`](crate::driver::Driver::on_event).
     Event(&'a [u8]),
-    /// The device does not talk to this agent. Nothing is sent before [`AgentEnd::reopen`].
+    /// The device does not talk to this agent. Nothing is sent before [`AgentEnd::reopen`], or before
+    /// the device is connected anew.
     Closed(Closed),
 }
 
@@ -149,7 +150,7 @@ impl AgentEnd {
                 // [STR-8] The OPEN may have gone to a device that is gone, or to none; it does no
                 // harm if it comes twice.
                 (Kind::Ready, State::Opening) => self.send_open(),
-                (Kind::Ready, State::Open) => self.reopen(),
+                (Kind::Ready, State::Open | State::Closed) => self.reopen(),
                 (Kind::Opened, State::Opening) if is_ours && is_known => {
                     if let Some(identity) = Identity::decode(self.inbox.message()) {
                         self.state = State::Open;

@@ -15,6 +15,8 @@ pub enum Input<'a> {
     Opened,
     /// A command, and where the response goes.
     Command(&'a [u8], Reply<'a>),
+    /// Something of an agent that the device does not talk to; it was told why.
+    Closed(Closed),
 }
 
 /// The place of the response to a command.
@@ -69,7 +71,7 @@ impl DeviceEnd {
             let header = self.inbox.take(input)?;
             match header.kind {
                 Kind::Open | Kind::Command if header.version != STREAM_VERSION => {
-                    self.close(header, Closed::Version(STREAM_VERSION));
+                    return Some(self.close(header, Closed::Version(STREAM_VERSION)));
                 }
                 Kind::Open => {
                     let repeated = self.conversation.replace(header.conversation);
@@ -88,8 +90,10 @@ impl DeviceEnd {
                 }
                 // [STR-6] An agent that was replaced is told so, and does not open again: two would
                 // take the channel from each other forever.
-                Kind::Command if self.is_open() => self.close(header, Closed::Replaced),
-                Kind::Command => self.close(header, Closed::Unopened),
+                Kind::Command if self.is_open() => {
+                    return Some(self.close(header, Closed::Replaced));
+                }
+                Kind::Command => return Some(self.close(header, Closed::Unopened)),
                 Kind::Ready | Kind::Opened | Kind::Response | Kind::Event | Kind::Closed => {
                     self.inbox.discard();
                 }
@@ -98,9 +102,10 @@ impl DeviceEnd {
         None
     }
 
-    fn close(&mut self, refused: Header, reason: Closed) {
+    fn close(&mut self, refused: Header, reason: Closed) -> Input<'static> {
         let header = Header::new(Kind::Closed, refused.conversation);
         self.outbox.put(header, &reason.encode());
+        Input::Closed(reason)
     }
 
     /// True when [`send_event`](Self::send_event) may be called: there is an agent, and room.
