@@ -475,7 +475,7 @@ impl Backend {
 }
 
 /// The name of the control socket in messages.
-const CONTROL: &str = "vssdctl (--control)";
+const CONTROL: &str = "the control socket (--control)";
 
 /// Makes sure that a vSSD has sockets of its own, and adds them to those that are taken.
 fn ensure_free<'a>(spec: &'a VssdSpec, taken: &mut Vec<(&'a Path, String)>) -> Result<()> {

@@ -147,7 +147,7 @@ impl AgentEnd {
                         None => {}
                     }
                 }
-                // [STR-8] The OPEN may have gone to a device that is gone, or to none; it does no
+                // [STR-7] The OPEN may have gone to a device that is gone, or to none; it does no
                 // harm if it comes twice.
                 (Kind::Ready, State::Opening) => self.send_open(),
                 (Kind::Ready, State::Open | State::Closed) => self.reopen(),

@@ -88,7 +88,7 @@ impl DeviceEnd {
                     };
                     return Some(Input::Command(self.inbox.message(), reply));
                 }
-                // [STR-6] An agent that was replaced is told so, and does not open again: two would
+                // [STR-10] An agent that was replaced is told so, and does not open again: two would
                 // take the channel from each other forever.
                 Kind::Command if self.is_open() => {
                     return Some(self.close(header, Closed::Replaced));
