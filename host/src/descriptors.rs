@@ -15,7 +15,7 @@ pub const IDLE: u64 = 2;
 pub const CONNECTED: u64 = 22;
 
 /// The same of one with an agent and no request queue yet, the connection of the agent included.
-pub const CONNECTED_TO_AGENT: u64 = 12;
+pub const CONNECTED_TO_AGENT: u64 = 13;
 
 /// The socket of an agent.
 pub const AGENT_SOCKET: u64 = 1;

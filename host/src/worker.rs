@@ -14,7 +14,7 @@ mod vring;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -73,6 +73,8 @@ pub struct Worker {
     command: Mutex<Option<Vec<u8>>>,
     connection: Arc<Connection>,
     again: EventFd,
+    /// Threads that stop a queue, and wait for the request thread to let go of the requests.
+    stops: AtomicU32,
     exit: EventFd,
     watch: Watch,
     /// A part of the guest's memory is lost: nothing is acknowledged any more.
@@ -107,6 +109,7 @@ impl Worker {
             command: parking_lot::Mutex::default(),
             connection,
             again: event()?,
+            stops: AtomicU32::new(0),
             exit: event()?,
             watch: Watch::default(),
             lost: AtomicBool::new(false),

@@ -12,6 +12,8 @@ use support::resizing::{BLOCKS, SECTORS, own, to};
 use virtio_bindings::virtio_blk::{VIRTIO_BLK_F_MQ, VIRTIO_BLK_F_TOPOLOGY};
 use vm_memory::{Bytes, GuestAddress};
 use vssd::wire::{MARK_LEN, MARK_OFFSET, marked_version};
+use vssd_host::control::protocol::Request;
+use vssd_host::descriptors::{AGENT_SOCKET, CONNECTED_TO_AGENT, IDLE, QUEUE};
 
 fn start(rest: &str) -> (Site, Daemon) {
     let site = Site::new();
@@ -149,6 +151,53 @@ fn queues_that_are_not_set_up_are_not_missed() {
     assert_eq!(end(&mut disk, 1), OK);
     begin(&mut disk, 0, IN, 0);
     assert_eq!(end(&mut disk, 0), OK);
+}
+
+/// A queue is stopped while the others go on: whoever waits for its requests is not kept waiting by
+/// the thread that sleeps until there are others.
+#[test]
+fn queues_are_stopped_one_by_one() {
+    let (site, _daemon) = start(",queues=4");
+    let mut disk = Frontend::connect_with(&site.path("vm1.sock"), 4);
+    for round in 0..50 {
+        for queue in 0..4 {
+            begin(&mut disk, queue, IN, 0);
+            assert_eq!(end(&mut disk, queue), OK, "round {round}");
+        }
+        disk.reset_rings();
+    }
+}
+
+/// The descriptors of a vSSD with an agent are as many as are planned for.
+#[test]
+fn descriptors_are_planned_for() {
+    let site = Site::new();
+    let agent = site.path("agent.sock");
+    let spec = site.spec(
+        "vm1",
+        &format!("size=1MiB,agent={},queues=4", agent.display()),
+    );
+    let daemon = site.start_with(&[spec], &["--create", "--media", "dram"]);
+    let none = daemon.descriptors();
+    let disk = Frontend::connect_with(&site.path("vm1.sock"), 4);
+    let present = Agent::boot(&agent, 1);
+    let planned = CONNECTED_TO_AGENT + 4 * QUEUE;
+    // One more for the memory of the guest.
+    daemon.wait_for_descriptors(none + planned as usize + 1);
+    drop((disk, present));
+    daemon.wait_for_descriptors(none);
+    let more = [0, 1].map(|i| {
+        let agent = site.path(&format!("idle{i}-agent.sock"));
+        let name = format!("idle{i}");
+        site.spec(
+            &name,
+            &format!("size=4KiB,held=0B,create=true,agent={}", agent.display()),
+        )
+    });
+    for spec in more {
+        daemon.client().call(&Request::Add { spec }).unwrap();
+    }
+    daemon.wait_for_descriptors(none + 2 * (IDLE + AGENT_SOCKET) as usize);
 }
 
 /// A backend that is killed leaves requests on each queue; the frontend makes them available again

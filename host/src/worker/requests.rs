@@ -8,6 +8,7 @@ use std::io;
 use std::sync::atomic::Ordering;
 use std::thread;
 
+use parking_lot::MutexGuard;
 use vhost_user_backend::VringT;
 use virtio_queue::{QueueOwnedT, QueueT};
 use vm_memory::{Bytes, GuestAddress, GuestAddressSpace};
@@ -115,7 +116,19 @@ impl Worker {
         let served = self.serve_until_disturbed(queue, lines, poller);
         queue.kick();
         self.count_polls(poller);
+        // A thread that stops a queue goes first: this one would take the lock again at once.
+        MutexGuard::unlock_fair(requests);
         served
+    }
+
+    /// The requests, for a thread that stops a queue.
+    fn take_requests(&self) -> MutexGuard<'_, Requests> {
+        self.stops.fetch_add(1, Ordering::SeqCst);
+        // The request thread may be asleep and hold the lock.
+        let _ = self.again.write(1);
+        let requests = self.requests.lock();
+        self.stops.fetch_sub(1, Ordering::SeqCst);
+        requests
     }
 
     /// Does something with a queue unless it is broken; where that fails, it is.
@@ -180,6 +193,11 @@ impl Worker {
             }
             if queue.len() < QUEUE_SIZE && self.have_available(lines) {
                 continue;
+            }
+            // It may stop one of several queues: the others are served afterwards.
+            if self.stops.load(Ordering::SeqCst) > 0 {
+                let _ = self.again.write(1);
+                return Ok(());
             }
             self.count_polls(poller);
             if !queue.park() {
@@ -338,9 +356,7 @@ impl Worker {
 
     /// Ends every request that is under way.
     pub fn drain_requests(&self) {
-        // Its thread may be asleep and hold the lock.
-        let _ = self.again.write(1);
-        let mut requests = self.requests.lock();
+        let mut requests = self.take_requests();
         let Requests { queue, lines, .. } = &mut *requests;
         let _draining = (!queue.is_empty()).then(|| self.vssd.draining());
         while !queue.is_empty() {
@@ -367,9 +383,7 @@ impl Worker {
     /// Abandons every request that is under way, as a dead thread left them: the next frontend
     /// sends them again.
     pub fn abandon_requests(&self) {
-        // Its thread may be asleep, if another died.
-        let _ = self.again.write(1);
-        self.requests.lock().queue.abandon(&self.vssd);
+        self.take_requests().queue.abandon(&self.vssd);
     }
 
     pub(super) fn handle_request_event(&self, event: u16, vrings: &[Vring]) -> io::Result<()> {
