@@ -95,11 +95,19 @@ mod tests {
     #[test]
     fn the_book_has_the_numbers() {
         let [none, one] = [0, 1].map(|count| needed(&vec![Transport::Virtqueues; count]));
-        let text = format!("{none} + {} N file descriptors", one - none);
-        assert!(
-            include_str!("../../docs/src/start/operate.md").contains(&text),
-            "{text}"
-        );
+        let agent = |queues| Transport::Stream {
+            agent: "agent.sock".into(),
+            queues,
+        };
+        let [first, second] = [1, 2].map(|queues| needed([&agent(queues)]) - none);
+        let each = second - first;
+        for text in [
+            format!("{none} + {} N file descriptors", one - none),
+            format!("{} + {each} Q", first - each),
+        ] {
+            let page = include_str!("../../docs/src/start/operate.md");
+            assert!(page.contains(&text), "{text}");
+        }
     }
 
     #[test]

@@ -157,11 +157,9 @@ impl AgentEnd {
                         return Some(Message::Opened(identity));
                     }
                 }
-                (Kind::Response, State::Open) if is_ours && is_known => {
-                    if self.is_awaited() {
-                        self.in_flight = None;
-                        return Some(Message::Response(self.inbox.message()));
-                    }
+                (Kind::Response, State::Open) if is_ours && is_known && self.is_awaited() => {
+                    self.in_flight = None;
+                    return Some(Message::Response(self.inbox.message()));
                 }
                 (Kind::Event, State::Open) if is_ours && is_known => {
                     return Some(Message::Event(self.inbox.message()));
