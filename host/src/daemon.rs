@@ -16,7 +16,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::signal_name;
 
-use crate::backend::{Backend, Sockets, bind_all};
+use crate::backend::Backend;
 use crate::backing::{
     Backing, FileOptions, Made, MemoryBacking, NullBacking, survive_size_limits, warn_of_size_limit,
 };
@@ -40,6 +40,7 @@ use crate::pool::{Pool, Shape};
 use crate::pool_file::{NewPool, PoolFile};
 use crate::size::ByteSize;
 use crate::socket::{self, Socket, check};
+use crate::sockets::{Sockets, bind_all};
 use crate::spec::{BackingSpec, Overcommit, VssdSpec, from_some_text};
 use crate::threads::{vital, watch_panics};
 use crate::vssd::Context;
