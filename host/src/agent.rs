@@ -176,7 +176,7 @@ impl Serving {
         }
     }
 
-    /// Takes a client that waits, unless another has the channel.
+    /// [STR-10] Takes a client that waits, unless another has the channel.
     fn accept(&self, session: &mut Option<Session>) -> io::Result<()> {
         let (stream, _) = match self.listener.accept() {
             Ok(client) => client,
