@@ -1,7 +1,6 @@
 //! The vSSDs of a backend: brought up, found by name, taken down.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -9,28 +8,20 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, Result, bail, ensure};
 use parking_lot::{Mutex, MutexGuard};
 
+use crate::agent::AgentServer;
 use crate::balancer::Service;
 use crate::control::protocol::{Added, Unserved};
 use crate::descriptors;
-use crate::permissions::FilePermissions;
 use crate::polling::Polling;
 use crate::pool::allocator::Bounds;
 use crate::pool::volume::Volume;
 use crate::pool::{Member, Pool};
 use crate::server::Server;
 use crate::size::ByteSize;
-use crate::socket::{Socket, SocketFile, is_same};
+use crate::socket::SocketFile;
+use crate::sockets::{CONTROL, Sockets, VssdSockets, ensure_free, paths};
 use crate::spec::VssdSpec;
 use crate::vssd::{Context, Place, Vssd};
-
-/// The control socket of a backend, and the permissions of all its sockets.
-#[derive(Clone, Debug)]
-pub struct Sockets {
-    /// The control socket.
-    pub control: PathBuf,
-    /// Permissions of every socket.
-    pub permissions: FilePermissions,
-}
 
 /// When a stop first logs what it waits for, and the interval after that.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -39,8 +30,9 @@ const FURTHER_WAITS: Duration = Duration::from_secs(10);
 /// A vSSD that is served.
 struct Served {
     server: Arc<Server>,
+    agent: Option<Arc<AgentServer>>,
     /// Dropped last, so that no client finds a socket that is not served.
-    _file: SocketFile,
+    _files: Vec<SocketFile>,
 }
 
 /// One pool and the vSSDs that are served from it.
@@ -185,36 +177,27 @@ impl Backend {
         let vssds = self.vssds();
         let taken = vssds.iter().any(|vssd| vssd.name == spec.name);
         ensure!(!taken, "a vSSD called {} is served already", spec.name);
+        let mut taken = vec![(&*self.sockets.control, CONTROL.to_owned())];
         for vssd in &vssds {
-            ensure!(
-                !is_same(&vssd.socket, &spec.socket),
-                "vSSD {} is served at {} already: choose another socket for {}",
-                vssd.name,
-                spec.socket.display(),
-                spec.name
-            );
+            taken.extend(paths(&vssd.name, &vssd.socket, &vssd.transport));
         }
-        ensure!(
-            !is_same(&self.sockets.control, &spec.socket),
-            "{} is the control socket: choose another socket for {}",
-            spec.socket.display(),
-            spec.name
-        );
-        descriptors::ensure_enough(vssds.len() + 1)?;
-        let socket = Socket::bind(&spec.socket, self.sockets.permissions)?;
-        self.serve(spec, socket)
+        ensure_free(spec, &mut taken)?;
+        let transports = vssds.iter().map(|vssd| &vssd.transport);
+        descriptors::ensure_enough(transports.chain([&spec.transport]))?;
+        let sockets = VssdSockets::bind(spec, self.sockets.permissions)?;
+        self.serve(spec, sockets)
     }
 
-    /// Starts serving several vSSDs, each at its socket; returns the result for each.
+    /// Starts serving several vSSDs, each at its sockets; returns the result for each.
     ///
     /// # Errors
     /// Those of [`add`](Self::add). The pool then has the same vSSDs and bounds as before.
-    pub fn start(&self, specs: &[VssdSpec], sockets: Vec<Socket>) -> Result<Vec<Added>> {
+    pub fn start(&self, specs: &[VssdSpec], sockets: Vec<VssdSockets>) -> Result<Vec<Added>> {
         let before: Vec<_> = specs.iter().map(|s| self.pool.member(&s.name)).collect();
         let mut all: Vec<Added> = Vec::new();
-        for (spec, socket) in specs.iter().zip(sockets) {
+        for (spec, sockets) in specs.iter().zip(sockets) {
             let changing = self.change(&spec.name);
-            match changing.and_then(|_changing| self.serve(spec, socket)) {
+            match changing.and_then(|_changing| self.serve(spec, sockets)) {
                 Ok(added) => all.push(added),
                 Err(error) => {
                     self.forget_new(specs, &all);
@@ -240,7 +223,7 @@ impl Backend {
         }
     }
 
-    fn serve(&self, spec: &VssdSpec, socket: Socket) -> Result<Added> {
+    fn serve(&self, spec: &VssdSpec, sockets: VssdSockets) -> Result<Added> {
         let (have, wanted) = (self.pool.block_size(), spec.geometry.block_size());
         ensure!(
             have == wanted,
@@ -254,7 +237,7 @@ impl Backend {
             None => self.make(spec)?,
         };
         let warnings = warnings(spec, &volume, before.is_none());
-        let served = self.bring_up(spec, volume, socket);
+        let served = self.bring_up(spec, volume, sockets);
         match (served, &before) {
             (Ok(served), _) => self.served().push(served),
             (Err(error), None) => {
@@ -331,10 +314,16 @@ impl Backend {
         }
     }
 
-    fn bring_up(&self, spec: &VssdSpec, volume: Arc<Volume>, socket: Socket) -> Result<Served> {
+    fn bring_up(
+        &self,
+        spec: &VssdSpec,
+        volume: Arc<Volume>,
+        sockets: VssdSockets,
+    ) -> Result<Served> {
         let place = Place {
             name: spec.name.clone(),
             socket: spec.socket.clone(),
+            transport: spec.transport.clone(),
         };
         let vssd = Vssd::new(
             place,
@@ -345,12 +334,25 @@ impl Backend {
             self.context.clone(),
         )?;
         vssd.set_share(spec.share);
-        let (listener, file) = socket.into_parts();
+        let vssd = Arc::new(vssd);
+        let (listener, file) = sockets.frontend.into_parts();
+        let mut files = vec![file];
+        let agent = sockets.agent.map(|socket| {
+            let (listener, file) = socket.into_parts();
+            files.push(file);
+            AgentServer::start(vssd.clone(), listener)
+        });
+        let agent = agent.transpose()?.map(Arc::new);
         let polling = self.polling.clone();
-        let server = Server::start(Arc::new(vssd), listener, polling)?;
+        let server = Server::start(vssd, listener, polling);
+        // Nothing else ends its thread.
+        if let (Err(_), Some(agent)) = (&server, &agent) {
+            agent.stop();
+        }
         Ok(Served {
-            server: Arc::new(server),
-            _file: file,
+            server: Arc::new(server?),
+            agent,
+            _files: files,
         })
     }
 
@@ -370,10 +372,17 @@ impl Backend {
     }
 
     fn take_down(&self, name: &str, delete: bool) -> Result<()> {
-        let servers = self.servers();
-        if let Some(server) = servers.iter().find(|s| s.vssd().name == name) {
+        let found = {
+            let served = self.served();
+            let found = served.iter().find(|s| s.server.vssd().name == name);
+            found.map(|s| (s.server.clone(), s.agent.clone()))
+        };
+        if let Some((server, agent)) = &found {
             // It stays in the list until then, so that a status shows what it waits for.
             server.stop();
+            if let Some(agent) = agent {
+                agent.stop();
+            }
             server.vssd().retire();
             let stopped = |other: &Served| Arc::ptr_eq(&other.server, server);
             self.served().retain(|other| !stopped(other));
@@ -410,29 +419,14 @@ impl Backend {
         for server in servers {
             server.stop();
         }
+        let agents: Vec<_> = self
+            .served()
+            .iter()
+            .filter_map(|s| s.agent.clone())
+            .collect();
+        agents.iter().for_each(|agent| agent.stop());
         self.served().clear();
     }
-}
-
-/// Listens at the socket of each vSSD of a command, before any of them is created.
-///
-/// # Errors
-/// When two are to listen at the same socket, or one cannot.
-pub fn bind_all(specs: &[VssdSpec], sockets: &Sockets) -> Result<Vec<Socket>> {
-    let mut taken: Vec<(&Path, String)> = vec![(&sockets.control, "vssdctl (--control)".into())];
-    let mut bound = Vec::new();
-    for spec in specs {
-        let name = format!("vSSD {}", spec.name);
-        if let Some((_, other)) = taken.iter().find(|(path, _)| is_same(path, &spec.socket)) {
-            bail!(
-                "{other} and {name} have the same socket, {}: give each its own",
-                spec.socket.display()
-            );
-        }
-        taken.push((&spec.socket, name));
-        bound.push(Socket::bind(&spec.socket, sockets.permissions)?);
-    }
-    Ok(bound)
 }
 
 /// Warnings about parts of a description that may not have the expected effect.

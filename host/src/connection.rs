@@ -179,7 +179,7 @@ fn duplicate(number: RawFd) -> io::Result<UnixStream> {
 
 /// The number of the process that connected, 0 for one in another PID namespace, which the function
 /// of rustix 1.1 cannot represent.
-fn pid_of_peer(stream: &UnixStream) -> io::Result<u32> {
+pub(crate) fn pid_of_peer(stream: &UnixStream) -> io::Result<u32> {
     let mut peer = libc::ucred {
         pid: 0,
         uid: 0,

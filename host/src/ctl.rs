@@ -104,8 +104,8 @@ enum Ask {
     Watch,
     /// Take blocks from a guest.
     ///
-    /// The guest's vSSD driver picks them. If no driver answers, blocks are taken only with
-    /// --force: their contents are lost, which breaks file systems.
+    /// The guest's vSSD driver picks them. If no driver answers, or an agent speaks for the guest,
+    /// blocks are taken only with --force: their contents are lost, which breaks file systems.
     #[command(override_usage = SHRINK_USAGE)]
     Shrink {
         /// Name of the vSSD.
@@ -215,8 +215,8 @@ struct ResizeOptions {
     /// How the blocks of a shrink are picked.
     #[arg(long, alias = "evict", value_parser = pick_parser(), default_value_t = Pick::Guest)]
     pick: Pick,
-    /// Take blocks even if no vSSD driver answers: their contents are lost, which breaks the file
-    /// systems of a plain guest.
+    /// Take blocks even if no vSSD driver answers, and after the deadline those of a guest with an
+    /// agent: their contents are lost, which breaks file systems.
     #[arg(long)]
     force: bool,
     /// How long the guest may take to pick blocks, e.g. 5s, 500ms or none. Then the rest is taken
@@ -378,18 +378,16 @@ fn resize(vssd: &str, to: Amount, options: &ResizeOptions) -> Request {
     options.request(vssd, Change::To(to))
 }
 
-/// The same spec with its socket's path made absolute: the backend may run in
+/// The same spec with the paths of its sockets made absolute: the backend may run in
 /// another directory.
-fn absolute_socket(spec: &str) -> String {
-    let parts = spec
-        .split(',')
-        .map(|part| match part.strip_prefix("socket=") {
-            Some(path) => match std::path::absolute(path) {
-                Ok(path) => format!("socket={}", path.display()),
-                Err(_) => part.to_owned(),
-            },
-            None => part.to_owned(),
-        });
+fn absolute_sockets(spec: &str) -> String {
+    let parts = spec.split(',').map(|part| match part.split_once('=') {
+        Some((key @ ("socket" | "agent"), path)) => match std::path::absolute(path) {
+            Ok(path) => format!("{key}={}", path.display()),
+            Err(_) => part.to_owned(),
+        },
+        _ => part.to_owned(),
+    });
     parts.collect::<Vec<_>>().join(",")
 }
 
@@ -437,7 +435,7 @@ fn request_of(ask: &Ask) -> Result<(Request, Option<BlockList>)> {
         Ask::Demand { vssd } => Request::Demand { vssd: vssd.clone() },
         Ask::Arbiter { command } => command.request(),
         Ask::Add { spec, create } => Request::Add {
-            spec: absolute_socket(spec) + if *create { ",create=true" } else { "" },
+            spec: absolute_sockets(spec) + if *create { ",create=true" } else { "" },
         },
         Ask::Remove { vssd, delete } => Request::Remove {
             vssd: vssd.clone(),

@@ -17,7 +17,8 @@
 //! - [`worker`], [`connection`], [`server`]: the threads of one connection, the state that they
 //!   share, and one connection after the other: the only modules that know vhost-user and
 //!   virtqueues
-//! - [`view`], [`notifier`]: the state of a vSSD without waiting for it, and waiting for changes
+//! - [`transport`], [`agent`]: how a vSSD and its guest talk about resizes; the channel of an agent
+//! - [`wake`], [`view`], [`notifier`]: waking a thread; the state of a vSSD without waiting for it, and waiting for changes
 //! - [`guest_memory`]: faults in guest memory that has nothing behind it
 //! - [`request`]: virtio-blk requests, from a descriptor chain to a status byte
 //! - [`pool`]: the ownership of the physical blocks of the backing, and its journal
@@ -29,8 +30,8 @@
 //!   yield to others
 //! - [`threads`], [`descriptors`]: what follows when a thread dies, and how many file descriptors
 //!   are needed
-//! - [`control`], [`socket`], [`http`]: the control socket: protocol, server, client; the files of
-//!   sockets; as much of HTTP as metrics need
+//! - [`control`], [`socket`], [`sockets`], [`http`]: the control socket: protocol, server, client; the
+//!   files of sockets, and which there are; as much of HTTP as metrics need
 //! - [`output`], [`logging`], [`log_limit`], [`causes`]: what the programs print and log, and at
 //!   what rate
 //! - [`permissions`]: permissions of the files and sockets that are created
@@ -39,6 +40,7 @@
 //! - [`daemon`], [`ctl`], [`pool_ctl`], [`completions`], [`spec`], [`block_list`]: the two programs and their options
 #![deny(unsafe_code)]
 
+pub mod agent;
 pub mod arbiter;
 pub mod backend;
 pub mod backing;
@@ -76,9 +78,12 @@ pub mod scheduling;
 pub mod server;
 pub mod size;
 pub mod socket;
+pub mod sockets;
 pub mod spec;
 pub mod stats;
 pub mod threads;
+pub mod transport;
 pub mod view;
 pub mod vssd;
+pub mod wake;
 pub mod worker;

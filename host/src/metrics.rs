@@ -23,7 +23,9 @@ use prometheus_client::registry::{Registry, Unit};
 use self::format::{Format, plain};
 use crate::backend::Backend;
 use crate::control::arbiter;
-use crate::control::protocol::{ArbiterStatus, Connection, PoolStatus, ShareStatus, VssdStatus};
+use crate::control::protocol::{
+    ArbiterStatus, Connection, PoolStatus, ShareStatus, TransportName, VssdStatus,
+};
 use crate::control::report::{pool_status, statuses};
 use crate::descriptors::METRICS_CLIENTS;
 use crate::http::{Request, Response, read_request};
@@ -233,6 +235,7 @@ fn counters() -> impl IntoIterator<Item = Family> {
                     ("medium", c.io_errors),
                     ("no-space", c.no_space),
                     ("no-request", c.bad_chains),
+                    ("no-frame", c.bad_frames),
                 ])
             },
         ),
@@ -296,12 +299,14 @@ fn gauges() -> impl IntoIterator<Item = Family> {
         }),
         gauge(
             "vssd_connected",
-            "Whether a frontend is connected",
+            "Whether a frontend is connected, and a driver or an agent answers",
             "kind",
             |v| {
+                let answers = |transport| u64::from(v.driver && v.transport == transport);
                 named([
                     ("frontend", v.connected.into()),
-                    ("driver", v.driver.into()),
+                    ("driver", answers(TransportName::Virtqueues)),
+                    ("agent", answers(TransportName::Stream)),
                 ])
             },
         ),

@@ -7,6 +7,7 @@ use vssd::device::ResizeError;
 
 use crate::pool::allocator::Refusal;
 use crate::size::Blocks;
+use crate::transport::Transport;
 use workloads::{HostPick, Pick};
 
 /// Why a resize did not start.
@@ -50,11 +51,28 @@ pub enum StartError {
     NotTracked(HostPick),
 }
 
-/// No vSSD driver answers that could pick blocks that its guest can spare.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+/// What lost blocks do to a file system that is in use.
+pub const MOUNTED: &str = "which breaks a mounted file system (ext4 stops at its journal, XFS and \
+                           F2FS do not mount again)";
+
+/// Who speaks for a guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answers {
+    /// Nobody.
+    No,
+    /// An agent, which gives blocks up if it is asked for them.
+    Agent,
+}
+
+/// Blocks would be taken that the guest did not give up.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Unforced {
     /// A frontend is connected: the guest has a plain driver, or is stopped.
     pub connected: bool,
+    /// How it would speak.
+    pub transport: Transport,
+    /// Who does.
+    pub answers: Answers,
     /// Blocks to be taken.
     pub wanted: Blocks,
     /// Blocks that the guest holds.
@@ -65,15 +83,23 @@ pub struct Unforced {
 
 impl fmt::Display for Unforced {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.connected {
-            "no vSSD driver answers in the guest"
-        } else {
-            "no guest is connected"
-        })?;
+        let speaker = match self.transport {
+            Transport::Virtqueues => "vSSD driver",
+            Transport::Stream { .. } => "agent",
+        };
+        match (self.answers, self.connected) {
+            (Answers::Agent, _) => f.write_str("the guest's agent was not asked")?,
+            (Answers::No, true) => write!(f, "no {speaker} answers in the guest")?,
+            (Answers::No, false) => f.write_str("no guest is connected")?,
+        }
+        let harm = match self.transport {
+            Transport::Virtqueues => "which breaks a file system",
+            Transport::Stream { .. } => MOUNTED,
+        };
         write!(
             f,
             ", so nothing was taken. Taking {} by force would lose the contents of these blocks, \
-             and their reads and writes would fail, which breaks a file system: the guest holds {}, \
+             and their reads and writes would fail, {harm}: the guest holds {}, \
              of which {} are written. To take them anyway, add --force",
             self.wanted, self.held, self.written
         )

@@ -16,6 +16,7 @@ use crate::arbiter::vm::MAX_WEIGHT;
 use crate::balancer::Share;
 use crate::control::protocol::EncodingName;
 use crate::size::ByteSize;
+use crate::transport::{MAX_REQUEST_QUEUES, Transport};
 
 /// The storage of a backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,6 +111,8 @@ pub struct VssdSpec {
     pub name: String,
     /// Where its frontend connects.
     pub socket: PathBuf,
+    /// How it and its guest talk about resizes.
+    pub transport: Transport,
     /// Its shape.
     pub geometry: Geometry,
     /// Whether to create it if the pool does not have it.
@@ -135,9 +138,11 @@ impl VssdSpec {
 }
 
 /// The keys of a description.
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 13] = [
     "name",
     "socket",
+    "agent",
+    "queues",
     "size",
     "block-size",
     "held",
@@ -155,6 +160,8 @@ const KEYS: [&str; 11] = [
 struct Parts {
     name: Option<String>,
     socket: Option<PathBuf>,
+    agent: Option<PathBuf>,
+    queues: Option<u16>,
     #[serde(deserialize_with = "from_some_text")]
     size: Option<ByteSize>,
     #[serde(deserialize_with = "from_some_text")]
@@ -193,6 +200,7 @@ impl Parts {
         );
         let socket = self.socket.context("a vSSD needs socket=PATH")?;
         ensure_some("socket", socket.as_ref())?;
+        let transport = transport(self.agent, self.queues)?;
         let in_blocks = |what: &str, amount: Option<ByteSize>| {
             let Some(amount) = amount else {
                 return Ok(None);
@@ -207,6 +215,7 @@ impl Parts {
         Ok(VssdSpec {
             name,
             socket,
+            transport,
             geometry,
             create: self.create,
             held: in_blocks("held", self.held)?,
@@ -216,6 +225,26 @@ impl Parts {
             share: Share::new(self.weight, self.hit_ratio)?,
         })
     }
+}
+
+/// How a vSSD with these keys and its guest talk about resizes.
+fn transport(agent: Option<PathBuf>, queues: Option<u16>) -> Result<Transport> {
+    let Some(agent) = agent else {
+        ensure!(
+            queues.is_none(),
+            "queues= is for a vSSD with agent=PATH: without an agent the last two of its three \
+             queues are for the guest's driver"
+        );
+        return Ok(Transport::Virtqueues);
+    };
+    ensure_some("agent", agent.as_ref())?;
+    let queues = queues.unwrap_or(1);
+    ensure!(
+        (1..=MAX_REQUEST_QUEUES).contains(&queues),
+        "invalid queues={queues}; expected 1 to {MAX_REQUEST_QUEUES}, e.g. one for each virtual \
+         processor"
+    );
+    Ok(Transport::Stream { agent, queues })
 }
 
 /// Makes sure that a key has a value.
@@ -240,6 +269,15 @@ impl FromStr for VssdSpec {
             match key {
                 "name" => parts.name = Some(value.to_owned()),
                 "socket" => parts.socket = Some(PathBuf::from(value)),
+                "agent" => parts.agent = Some(PathBuf::from(value)),
+                "queues" => {
+                    let queues = value.parse();
+                    parts.queues = Some(queues.map_err(|_| {
+                        anyhow::anyhow!(
+                            "invalid queues={value}; expected 1 to {MAX_REQUEST_QUEUES}"
+                        )
+                    })?);
+                }
                 "size" => parts.size = Some(size()?),
                 "block-size" => parts.block_size = Some(size()?),
                 "held" => parts.held = Some(size()?),
@@ -296,6 +334,22 @@ mod tests {
         );
         assert_eq!((spec.quota, spec.reservation), (None, Some(1)));
         assert_eq!(spec.create, None);
+        assert_eq!(spec.transport, Transport::Virtqueues);
+        for (queues, expected) in [("", 1), (",queues=4", 4), (",queues=64", 64)] {
+            let text = format!("name=vm1,socket=a.sock,size=1GiB,agent=b.sock{queues}");
+            let agent = PathBuf::from("b.sock");
+            let queues = expected;
+            assert_eq!(
+                text.parse::<VssdSpec>().unwrap().transport,
+                Transport::Stream { agent, queues }
+            );
+        }
+        let table = "name = 'vm1'\nsocket = 'a.sock'\nsize = '1GiB'\nagent = 'b.sock'\nqueues = 4";
+        let text = "name=vm1,socket=a.sock,size=1GiB,agent=b.sock,queues=4";
+        assert_eq!(
+            toml::from_str::<VssdSpec>(table).unwrap(),
+            text.parse().unwrap()
+        );
         let new: VssdSpec = "name=vm1,socket=a.sock,size=1GiB,quota=4KiB,create=true"
             .parse()
             .unwrap();
@@ -309,6 +363,11 @@ mod tests {
             ("name=a,socket=s,size=1MiB,held=2MiB", "2MiB"),
             ("name=a,socket=s,size=1MiB,quota=2MiB", "quota=2MiB"),
             ("name=a,socket=s,size=1MiB,color=red", "color"),
+            ("name=a,socket=s,size=1MiB,queues=4", "agent=PATH"),
+            ("name=a,socket=s,size=1MiB,agent=", "agent= has no value"),
+            ("name=a,socket=s,size=1MiB,agent=b,queues=0", "queues=0"),
+            ("name=a,socket=s,size=1MiB,agent=b,queues=65", "1 to 64"),
+            ("name=a,socket=s,size=1MiB,agent=b,queues=two", "queues=two"),
             (
                 "name=a,socket=s,size=1MiB,weight=0",
                 "invalid weight 0: expected 1 to 10000",

@@ -54,6 +54,8 @@ pub struct Counters {
     pub no_space: u64,
     /// Chains that were not a request.
     pub bad_chains: u64,
+    /// Frames on the agent's channel that were not intact, or not for a device.
+    pub bad_frames: u64,
     /// Requests and commands refused, by [`Reject::ALL`]'s order.
     pub rejects: [u64; Reject::ALL.len()],
     /// Resizes that ended.

@@ -5,6 +5,7 @@
 //! | `commits`, `clock`, `signals` | the process exits: without it the backend would hang |
 //! | `vssd-NAME`, `control`, `metrics` | it continues with the next client |
 //! | `vring_worker`, and the one named after the vSSD | its frontend is disconnected, and the vSSD is served again (see [`connection`](crate::connection)) |
+//! | `agent-NAME` | its agent's port is disconnected, and the next one is served |
 //! | `revoke-NAME` | the clock starts another |
 //! | `arbiter` | it forgets what is under way, and continues with the next period |
 //! | `arbiter-NAME` | its order counts as refused; the next period decides anew |

@@ -17,6 +17,8 @@ pub struct Finished {
     pub device_ns: u64,
     /// Bytes of the commands and responses.
     pub message_bytes: u64,
+    /// Blocks that the guest did not give were left to it, because it was not forced.
+    pub withheld: bool,
 }
 
 /// The device of a vSSD, as it is reported.

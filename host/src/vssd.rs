@@ -24,11 +24,11 @@ use std::time::Instant;
 use parking_lot::{Mutex, MutexGuard};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use vmm_sys_util::eventfd::EventFd;
 use vssd::block_set::BlockSet;
 use vssd::device::Device;
+use vssd::stream::Identity;
 use vssd::units::Geometry;
-use vssd::wire::Encoding;
+use vssd::wire::{EVENT_LEN, Encoding};
 use workloads::HostPick;
 
 use crate::balancer::Share;
@@ -40,7 +40,9 @@ use crate::pick::{TooManyBlocks, Tracker};
 use crate::pool::volume::Volume;
 use crate::pool::{Pool, Store};
 use crate::stats::Stats;
+use crate::transport::Transport;
 use crate::view::{Finished, Published, View};
+use crate::wake::Wake;
 
 pub use self::resizing::{COMPLETE, Waited};
 pub use crate::resize_request::{ResizeRequest, StartError, Target, Unforced};
@@ -59,6 +61,8 @@ pub struct State {
     finished: VecDeque<Finished>,
     device_ns: u64,
     message_bytes: u64,
+    /// The resize under way would have taken blocks, had it been forced.
+    withholds: bool,
 }
 
 /// The client of a vSSD.
@@ -70,6 +74,17 @@ pub struct Peer {
     pub pid: Option<u32>,
 }
 
+/// The client of an agent's channel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AgentPeer {
+    /// A frontend has connected its serial port.
+    pub connected: bool,
+    /// An agent in the guest has opened it.
+    pub open: bool,
+    /// The process that connected, as far as that is known.
+    pub pid: Option<u32>,
+}
+
 /// The name and socket of a vSSD.
 #[derive(Clone, Debug)]
 pub struct Place {
@@ -77,6 +92,8 @@ pub struct Place {
     pub name: String,
     /// Where its frontend connects.
     pub socket: PathBuf,
+    /// How it and its guest talk about resizes.
+    pub transport: Transport,
 }
 
 /// What the vSSDs of a backend share.
@@ -94,6 +111,8 @@ pub struct Vssd {
     pub name: String,
     /// Where its frontend connects.
     pub socket: PathBuf,
+    /// How it and its guest talk about resizes.
+    pub transport: Transport,
     /// Its shape.
     pub geometry: Geometry,
     /// The pool that it is in.
@@ -107,6 +126,7 @@ pub struct Vssd {
     /// Whether a frontend (QEMU) is connected.
     connected: AtomicBool,
     peer: Mutex<Peer>,
+    agent: Mutex<AgentPeer>,
     /// Threads that wait until the requests under way have ended.
     drains: AtomicU32,
     /// Restarts of its server after a thread died.
@@ -126,7 +146,7 @@ pub struct Vssd {
     /// Blocks that it held at first.
     base: u32,
     notifier: Arc<Notifier>,
-    wake: EventFd,
+    wake: Wake,
     clock: Clock,
 }
 
@@ -161,10 +181,12 @@ impl Vssd {
             finished: VecDeque::new(),
             device_ns: 0,
             message_bytes: 0,
+            withholds: false,
         };
         Ok(Self {
             name: place.name,
             socket: place.socket,
+            transport: place.transport,
             geometry,
             pool,
             volume,
@@ -173,6 +195,7 @@ impl Vssd {
             stats: Mutex::default(),
             connected: AtomicBool::new(false),
             peer: Mutex::default(),
+            agent: Mutex::default(),
             drains: AtomicU32::new(0),
             restarts: AtomicU64::new(0),
             revoking: AtomicBool::new(false),
@@ -183,7 +206,7 @@ impl Vssd {
             share: Mutex::default(),
             base,
             notifier: context.notifier,
-            wake: EventFd::new(libc::EFD_NONBLOCK | libc::EFD_CLOEXEC)?,
+            wake: Wake::new()?,
             clock: context.clock,
         })
     }
@@ -229,6 +252,51 @@ impl Vssd {
     pub fn update_peer(&self, change: impl FnOnce(&mut Peer)) {
         change(&mut self.peer.lock());
         self.notifier.notify();
+    }
+
+    /// The client of the agent's channel.
+    pub fn agent(&self) -> AgentPeer {
+        *self.agent.lock()
+    }
+
+    /// Replaces the client of the agent's channel.
+    pub fn update_agent(&self, peer: AgentPeer) {
+        *self.agent.lock() = peer;
+        self.notifier.notify();
+    }
+
+    /// [STR-9] An agent has opened the channel: whoever spoke before is gone, and this one has to learn the
+    /// present state.
+    pub fn agent_opened(&self) {
+        self.agent.lock().open = true;
+        let mut state = self.lock();
+        state.device.disconnected();
+        state.device.reconnected();
+        self.follow(&mut state, self.now_ns());
+        drop(state);
+        self.notifier.notify();
+    }
+
+    /// Its name and shape, as an agent gets them.
+    pub fn identity(&self) -> Identity {
+        Identity {
+            geometry: self.geometry,
+            name: self.name.clone(),
+        }
+    }
+
+    /// The next event for the guest. Ask only when it can be sent.
+    pub fn take_event(&self) -> Option<[u8; EVENT_LEN]> {
+        let now = self.now_ns();
+        self.lock().device.take_event(now)
+    }
+
+    /// Whether something waits for events of the device.
+    fn hears_events(&self) -> bool {
+        match self.transport {
+            Transport::Virtqueues => self.is_connected(),
+            Transport::Stream { .. } => self.agent().open,
+        }
     }
 
     /// Whether a frontend is connected, or at least a client that may become one.
@@ -280,8 +348,8 @@ impl Vssd {
         &self.notifier
     }
 
-    /// Wakes the worker when an event is due.
-    pub fn wake(&self) -> &EventFd {
+    /// Wakes the thread that serves commands when an event is due.
+    pub fn wake(&self) -> &Wake {
         &self.wake
     }
 

@@ -1,7 +1,8 @@
 //! The vhost-user side of a vSSD: the only module that knows virtqueues.
 //!
 //! One [`Worker`] lives as long as one connection of a frontend. One of its threads
-//! serves the requests, the other the commands and events, so that a resize keeps no
+//! serves the requests of all request queues. Where the last two virtqueues are for a driver, another
+//! thread serves its commands and events, so that a resize keeps no
 //! request waiting. Used entries are published in the order in which the guest made
 //! the buffers available, because a frontend that reconnects replays everything
 //! after the last published one.
@@ -11,17 +12,17 @@ mod requests;
 mod vring;
 
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use vhost::vhost_user::message::{VhostUserProtocolFeatures, VhostUserVirtioFeatures};
 use vhost_user_backend::{VhostUserBackend, VhostUserDaemon, VringT};
 use virtio_bindings::virtio_blk::{
-    VIRTIO_BLK_F_BLK_SIZE, VIRTIO_BLK_F_DISCARD, VIRTIO_BLK_F_FLUSH, VIRTIO_BLK_F_SEG_MAX,
-    VIRTIO_BLK_F_WRITE_ZEROES,
+    VIRTIO_BLK_F_BLK_SIZE, VIRTIO_BLK_F_DISCARD, VIRTIO_BLK_F_FLUSH, VIRTIO_BLK_F_MQ,
+    VIRTIO_BLK_F_SEG_MAX, VIRTIO_BLK_F_WRITE_ZEROES,
 };
 use virtio_bindings::virtio_config::VIRTIO_F_VERSION_1;
 use virtio_bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC};
@@ -31,27 +32,25 @@ use vmm_sys_util::epoll::EventSet;
 use vmm_sys_util::event::{EventConsumer, EventNotifier};
 use vmm_sys_util::eventfd::EventFd;
 
-use crate::config_space::{CONFIG_LEN, QUEUES, config_space};
+use crate::config_space::{CONFIG_LEN, config_space};
 use crate::connection::Connection;
 use crate::guest_memory::{self, Watch};
 use crate::polling::{Poller, Polling};
 use crate::request::RequestQueue;
+use crate::transport::{MAX_REQUEST_QUEUES, Transport};
 use crate::vssd::Vssd;
-use requests::Requests;
+use requests::{Lines, Requests};
 use vring::Vring;
 
-/// The threads of a worker, and the queues of each as bits.
+/// The thread that serves requests; the other one, if there is one, serves commands.
 const REQUEST_THREAD: usize = 0;
-const QUEUES_PER_THREAD: [u64; 2] = [0b001, 0b110];
 
-/// Queues as the device numbers them.
-const REQUESTS: u32 = 0;
-/// Queues as their thread numbers them.
+/// Queues of the command thread, as it numbers them.
 const EVENTS: u16 = 0;
 const COMMANDS: u16 = 1;
 /// Other events, numbered after the queues and the exit event of vhost-user-backend: an event for
 /// the guest is due;
-const WAKE: u16 = QUEUES as u16 + 1;
+const WAKE: u16 = MAX_REQUEST_QUEUES + 1;
 /// a commit has ended;
 const COMMITS: u16 = WAKE + 1;
 /// the request thread has more to do.
@@ -74,6 +73,8 @@ pub struct Worker {
     command: Mutex<Option<Vec<u8>>>,
     connection: Arc<Connection>,
     again: EventFd,
+    /// Threads that stop a queue, and wait for the request thread to let go of the requests.
+    stops: AtomicU32,
     exit: EventFd,
     watch: Watch,
     /// A part of the guest's memory is lost: nothing is acknowledged any more.
@@ -98,7 +99,7 @@ impl Worker {
     ) -> io::Result<Self> {
         let requests = Requests {
             queue: RequestQueue::new(&vssd)?,
-            vring: None,
+            lines: Lines::new(vssd.transport.request_queues()),
             poller: Poller::new(polling),
         };
         Ok(Self {
@@ -108,6 +109,7 @@ impl Worker {
             command: parking_lot::Mutex::default(),
             connection,
             again: event()?,
+            stops: AtomicU32::new(0),
             exit: event()?,
             watch: Watch::default(),
             lost: AtomicBool::new(false),
@@ -141,19 +143,22 @@ impl Worker {
     /// When the system refuses.
     pub fn register(&self, daemon: &VhostUserDaemon<Arc<Self>>) -> io::Result<()> {
         let handlers = daemon.get_epoll_handlers();
-        let (requests, commands) = (&handlers[REQUEST_THREAD], &handlers[REQUEST_THREAD + 1]);
+        let requests = &handlers[REQUEST_THREAD];
         let queue = &mut self.requests.lock().queue;
         queue.watch(requests.as_raw_fd())?;
         let commits = queue.commits().event().as_raw_fd();
         for (event, number) in [(commits, COMMITS), (self.again.as_raw_fd(), AGAIN)] {
             requests.register_listener(event, EventSet::IN, u64::from(number))?;
         }
-        let wake = self.vssd.wake().as_raw_fd();
-        commands.register_listener(wake, EventSet::IN, u64::from(WAKE))?;
-        // Each thread gets one of these before any event of the frontend, and ties the connection
-        // to itself.
+        // Each thread gets an event before any of the frontend, and ties the connection to itself.
         self.again.write(1)?;
-        self.vssd.wake().write(1)
+        if self.vssd.transport == Transport::Virtqueues {
+            let wake = self.vssd.wake();
+            let commands = &handlers[REQUEST_THREAD + 1];
+            commands.register_listener(wake.as_fd().as_raw_fd(), EventSet::IN, u64::from(WAKE))?;
+            wake.wake();
+        }
+        Ok(())
     }
 
     /// Ends its threads if no daemon does.
@@ -178,7 +183,7 @@ impl VhostUserBackend for Worker {
     type Vring = Vring;
 
     fn num_queues(&self) -> usize {
-        QUEUES
+        self.vssd.transport.queues()
     }
 
     fn max_queue_size(&self) -> usize {
@@ -188,6 +193,10 @@ impl VhostUserBackend for Worker {
     /// Every frontend requests these first.
     fn features(&self) -> u64 {
         self.connection.greeted();
+        // A driver would spread its requests over the last two queues, where they have another
+        // purpose (SPEC.md, 2.1).
+        let spreads = self.vssd.transport.request_queues() > 1;
+        let several = spreads.then_some(VIRTIO_BLK_F_MQ);
         [
             VIRTIO_F_VERSION_1,
             VIRTIO_RING_F_INDIRECT_DESC,
@@ -198,7 +207,8 @@ impl VhostUserBackend for Worker {
             VIRTIO_BLK_F_DISCARD,
             VIRTIO_BLK_F_WRITE_ZEROES,
         ]
-        .iter()
+        .into_iter()
+        .chain(several)
         .fold(
             VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits(),
             |features, bit| features | 1 << bit,
@@ -222,11 +232,17 @@ impl VhostUserBackend for Worker {
     }
 
     fn queues_per_thread(&self) -> Vec<u64> {
-        QUEUES_PER_THREAD.to_vec()
+        let first = |queues: usize| u64::MAX >> (u64::BITS as usize - queues);
+        let requests = first(self.vssd.transport.request_queues());
+        let others = first(self.vssd.transport.queues()) & !requests;
+        [requests, others]
+            .into_iter()
+            .filter(|queues| *queues != 0)
+            .collect()
     }
 
     fn get_config(&self, offset: u32, size: u32) -> Vec<u8> {
-        let config = config_space(self.vssd.geometry);
+        let config = config_space(self.vssd.geometry, &self.vssd.transport);
         let start = (offset as usize).min(CONFIG_LEN);
         let end = start.saturating_add(size as usize).min(CONFIG_LEN);
         config[start..end].to_vec()
@@ -241,11 +257,13 @@ impl VhostUserBackend for Worker {
     /// Everything taken from a queue is completed before its position is reported: the queue is not
     /// ready any more, so its thread finds nothing new.
     fn stop_vring(&self, queue: u32) -> io::Result<()> {
-        match queue {
+        let transport = &self.vssd.transport;
+        let carries_requests = (queue as usize) < transport.request_queues();
+        match carries_requests {
             // Requests of a dead thread may be in a state that never ends.
-            REQUESTS if self.connection.has_dead_thread() => self.abandon_requests(),
-            REQUESTS => self.drain_requests(),
-            _ => {
+            true if self.connection.has_dead_thread() => self.abandon_requests(),
+            true => self.drain_requests(),
+            false => {
                 while self.command.try_lock_for(LOOK_INTERVAL).is_none() {
                     // A command may wait for requests that never end.
                     if self.connection.has_dead_thread() {
@@ -254,7 +272,12 @@ impl VhostUserBackend for Worker {
                 }
             }
         }
-        if queue == QUEUES as u32 - 1 {
+        // [STR-9] An agent's channel does not say that its guest was reset; its disk does.
+        let stops_commands = match transport {
+            Transport::Virtqueues => queue as usize == transport.queues() - 1,
+            Transport::Stream { .. } => queue == 0,
+        };
+        if stops_commands {
             self.vssd.commands_stopped();
         }
         Ok(())

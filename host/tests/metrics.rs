@@ -112,6 +112,7 @@ fn metrics_say_what_the_status_says() {
         (r#"vssd_blocks{vssd="vm1",state="written"}"#, 10.0),
         (r#"vssd_blocks{vssd="vm2",state="capacity"}"#, 512.0),
         (r#"vssd_connected{vssd="vm1",kind="frontend"}"#, 1.0),
+        (r#"vssd_connected{vssd="vm1",kind="agent"}"#, 0.0),
         (r#"vssd_waiting{vssd="vm1",for="requests"}"#, 0.0),
         (
             r#"vssd_restarts_total{vssd="vm1",cause="thread-died"}"#,

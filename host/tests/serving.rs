@@ -12,6 +12,7 @@ use support::frontend::{COMMANDS, Frontend, OK, QUEUES, REQUESTS, unreadable_kic
 use vssd_host::control::protocol::{Change, Connection, Resize};
 use vssd_host::descriptors::{CONNECTED, IDLE, needed, raise_limit};
 use vssd_host::size::Amount;
+use vssd_host::transport::Transport;
 use workloads::{HostPick, Pick};
 
 #[test]
@@ -156,17 +157,19 @@ fn sixty_vssds_are_served_under_the_usual_limit() {
 #[test]
 fn more_vssds_than_there_are_descriptors_for_are_refused() {
     let site = Site::new();
-    let limit = needed(60) - 1;
+    let most = needed(&[const { Transport::Virtqueues }; 60]);
+    let limit = most - 1;
     let command = site.command(&many(&site), &["--create"]);
     let said = Site::refused_command(site.with_open_files("-n", limit, &command));
-    let wanted = format!("60 vSSDs need {} file descriptors", needed(60));
+    let wanted = format!("60 vSSDs need {most} file descriptors");
     assert!(said.contains(&wanted), "{said}");
     assert!(said.contains(&format!("the limit is {limit}")), "{said}");
     assert!(!site.path("disk.img").exists(), "nothing was made");
 
     let specs = [site.spec("vm1", "size=1MiB")];
     let command = site.command(&specs, &["--create", "--size", "4MiB"]);
-    let daemon = site.launch(site.with_open_files("-n", needed(1), &command));
+    let daemon =
+        site.launch(site.with_open_files("-n", needed([&Transport::Virtqueues]), &command));
     let add = site.spec("vm2", "size=1MiB");
     let output = site.vssdctl(&["add", &add]);
     let said = String::from_utf8(output.stderr).unwrap();

@@ -49,7 +49,10 @@ fn what_cannot_listen_takes_no_room_in_the_pool() {
         (site.path(&long), "at most 107 bytes"),
         (site.path("folder/vm2.sock"), "folder does not exist"),
         (file, "is not a socket"),
-        (site.path("vm1.sock"), "vSSD vm1 is served at"),
+        (
+            site.path("vm1.sock"),
+            "vSSD vm1 and vSSD vm2 have the same socket",
+        ),
     ] {
         let spec = format!("name=vm2,socket={},size=1MiB,create=true", socket.display());
         let said = add(&daemon, spec).unwrap_err();

@@ -496,6 +496,13 @@ impl Driver {
         self.state = State::Detached;
     }
 
+    /// Starts over with HELLO: the transport was set up anew, and the response to a command in
+    /// flight does not come any more. What is held is compared with the list that is read next.
+    pub fn restart(&mut self) {
+        self.in_flight = None;
+        self.detach();
+    }
+
     /// Asks the application again although it declined before: call it when
     /// the application has found more to give.
     pub fn reconsider(&mut self) {

@@ -4,6 +4,7 @@
 //! - [`advice`], [`demand`]: what a cache should keep off the vSSD, and what its application does
 //! - [`units`], [`wire`], [`encoding`]: shapes and layouts (SPEC.md)
 //! - [`device`], [`driver`]: the two halves of the resize protocol
+//! - [`stream`]: their messages over a byte stream, beside virtqueues
 //! - [`block_set`], [`recency`]: which blocks, and when they were last accessed
 //! - [`error`]: why the device refuses
 #![no_std]
@@ -19,5 +20,6 @@ pub mod driver;
 pub mod encoding;
 pub mod error;
 pub mod recency;
+pub mod stream;
 pub mod units;
 pub mod wire;

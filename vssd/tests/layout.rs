@@ -7,6 +7,8 @@ use vssd::demand::{Demand, MAX_REPORT, Point};
 use vssd::device::{Device, Ownership, PickedBy, ResizeRequest};
 use vssd::encoding::{SetView, encode};
 use vssd::error::Reject;
+use vssd::stream::frame::{Header, Kind};
+use vssd::stream::{Closed, DeviceEnd, Identity};
 use vssd::units::Geometry;
 use vssd::wire::{
     Confirm, Encoding, Event, GOAL_CONFIRM, Goal, HELLO_REQUEST_LEN, HelloRequest, HelloResponse,
@@ -578,4 +580,56 @@ fn dev_13_what_cannot_be_recorded_does_not_happen() {
     fixture.record.full = true;
     assert_eq!(fixture.surrender(&[1]), refused(Reject::Storage));
     assert_eq!(fixture.device.granted().len(), 100);
+}
+
+/// An EVENT with the message `aa 00 bb`; the checksum is by zlib.
+const FRAME: &str = "76 53 74 72  01 00  06 00  08 07 06 05 04 03 02 01 \
+                     03 00 00 00  b2 78 c7 e8  aa 00 bb";
+
+/// A READY of the device, between its delimiters.
+const READY: &str =
+    "00 06 76 53 74 72 01 02 03 01 01 01 01 01 01 01 01 01 01 01 01 05 1a b0 af 32 00";
+
+/// [STR-1] Section 10 by hand: a frame as it is on the line, and before it is stuffed.
+#[test]
+fn frames() {
+    let identity = Identity {
+        geometry: Geometry::new(4096, 0x2000).unwrap(),
+        name: "vm1".to_owned(),
+    };
+    let opened = hex(
+        "00 10 00 00  00 20 00 00  76 6d 31 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00  \
+         00 00 00 00",
+    );
+    assert_eq!(identity.encode().to_vec(), opened);
+    assert_eq!(Identity::decode(&opened), Some(identity));
+    for (reason, bytes) in [
+        (Closed::Unopened, "01 00  01 00  00 00 00 00"),
+        (Closed::Replaced, "02 00  01 00  00 00 00 00"),
+        (Closed::Version(7), "03 00  07 00  00 00 00 00"),
+        (Closed::Busy, "04 00  01 00  00 00 00 00"),
+    ] {
+        assert_eq!(reason.encode().to_vec(), hex(bytes));
+        assert_eq!(Closed::decode(&hex(bytes)), Some(reason));
+    }
+    assert_eq!(Closed::decode(&[5, 0, 1, 0, 0, 0, 0, 0]), None);
+    for (number, (kind, code)) in (1..).zip(Kind::ALL) {
+        assert_eq!(code, number);
+        assert_eq!(Header::new(kind, 1).encode(&[])[6..8], [number as u8, 0]);
+    }
+    let header = Header::new(Kind::Event, 0x0102_0304_0506_0708);
+    let message = [0xaa, 0, 0xbb];
+    let frame = [&header.encode(&message)[..], &message].concat();
+    assert_eq!(frame, hex(FRAME), "{frame:02x?}");
+    assert_eq!(Header::decode(&frame), Some((header, &message[..])));
+    for end in 0..frame.len() {
+        assert_eq!(Header::decode(&frame[..end]), None, "{end}");
+    }
+    // The first frame of a device on the line.
+    let identity = Identity {
+        geometry: Geometry::new(4096, 1).unwrap(),
+        name: "vm1".to_owned(),
+    };
+    let ready = DeviceEnd::new(identity).output().to_vec();
+    assert_eq!(ready, hex(READY), "{ready:02x?}");
 }

@@ -14,9 +14,9 @@ pub use self::arbiter::{ArbiterChange, ArbiterStatus, DecisionStatus, ShareStatu
 pub use self::names::{EncodingName, TrackerName};
 pub(super) use self::status::end_label;
 pub use self::status::{
-    ActivityLatency, Added, AdviceStatus, Connection, CountersStatus, CurvePoint, DemandStatus,
-    LatencyStatus, OperationLatency, PoolStatus, Rate, Resized, Status, TrackerStatus, UnderWay,
-    Unserved, VssdStatus,
+    ActivityLatency, Added, AdviceStatus, AgentConnection, AgentStatus, Connection, CountersStatus,
+    CurvePoint, DemandStatus, LatencyStatus, OperationLatency, PoolStatus, Rate, Resized, Status,
+    TrackerStatus, TransportName, UnderWay, Unserved, VssdStatus,
 };
 use crate::size::Amount;
 use workloads::Pick;

@@ -8,14 +8,16 @@ use vssd::device::Phase;
 use vssd::error::Reject;
 
 use super::protocol::{
-    ActivityLatency, Connection, CountersStatus, LatencyStatus, OperationLatency, PoolStatus, Rate,
-    Resized, TrackerName, TrackerStatus, UnderWay, VssdStatus, end_label,
+    ActivityLatency, AgentStatus, Connection, CountersStatus, LatencyStatus, OperationLatency,
+    PoolStatus, Rate, Resized, TrackerName, TrackerStatus, TransportName, UnderWay, VssdStatus,
+    end_label,
 };
 use crate::backend::Backend;
 use crate::latency::{Activity, Operation, histogram};
 use crate::pick::Tracker;
 use crate::pool::Pool;
 use crate::stats::{Counters, Stats};
+use crate::transport::Transport;
 use crate::view::Finished;
 use crate::vssd::Vssd;
 
@@ -57,6 +59,7 @@ pub fn resized(finished: &Finished) -> Resized {
         elapsed_ns: outcome.finished_ns.saturating_sub(outcome.started_ns),
         device_ns: finished.device_ns,
         message_bytes: finished.message_bytes,
+        withheld: finished.withheld,
     }
 }
 
@@ -130,6 +133,12 @@ pub fn status(vssd: &Vssd, until: Instant) -> VssdStatus {
         draining: vssd.is_draining(),
         restarts: vssd.restarts(),
         driver: view.driver,
+        transport: match vssd.transport {
+            Transport::Virtqueues => TransportName::Virtqueues,
+            Transport::Stream { .. } => TransportName::Stream,
+        },
+        request_queues: vssd.transport.request_queues(),
+        agent: AgentStatus::of(vssd),
         encoding: view.encoding.into(),
         advice: view.advice.into(),
         tracker: TrackerStatus {
@@ -182,6 +191,7 @@ fn counters(counters: &Counters) -> CountersStatus {
         io_errors: counters.io_errors,
         no_space: counters.no_space,
         bad_chains: counters.bad_chains,
+        bad_frames: counters.bad_frames,
         commands: counters.commands,
         polls_found: counters.polls.found,
         polls_vain: counters.polls.vain,

@@ -8,8 +8,11 @@ use std::fmt::Write as _;
 use vssd::error::Reject;
 
 use super::arbiter::{describe_advice, describe_decisions, describe_status as describe_arbiter};
-use crate::control::protocol::{Added, DemandStatus, LatencyStatus, Rate, Reply, Resized, Status};
+use crate::control::protocol::{
+    Added, AgentConnection, DemandStatus, LatencyStatus, Rate, Reply, Resized, Status, VssdStatus,
+};
 use crate::latency;
+use crate::resize_request::MOUNTED;
 use crate::size::ByteSize;
 
 /// A reply as text.
@@ -73,6 +76,13 @@ fn describe_resized(resized: &Resized) -> String {
     } else {
         "; the guest has not confirmed its list\n"
     });
+    if resized.withheld {
+        let _ = writeln!(
+            text,
+            "The agent did not give the rest, and taking it by force loses what is in these blocks, \
+             {MOUNTED}: to take it anyway, repeat with --force"
+        );
+    }
     text
 }
 
@@ -180,11 +190,31 @@ fn describe_status(status: &Status) -> String {
         );
     }
     for vssd in &status.vssds {
+        describe_agent(&mut text, vssd);
         describe_advice(&mut text, &vssd.name, vssd.advice);
     }
     describe_failures(&mut text, status);
     describe_unserved(&mut text, status);
     text
+}
+
+/// The channel of an agent, if there is one.
+fn describe_agent(text: &mut String, vssd: &VssdStatus) {
+    let Some(agent) = &vssd.agent else { return };
+    let state = match (agent.connection, vssd.driver) {
+        (AgentConnection::None, _) => "not connected",
+        (AgentConnection::Port, _) => "a serial port is connected, no agent has opened it",
+        (AgentConnection::Agent, false) => "an agent was there and does not answer",
+        (AgentConnection::Agent, true) => "an agent answers",
+    };
+    let queues = vssd.request_queues;
+    let _ = writeln!(
+        text,
+        "{}: {queues} request queue{}; agent at {}: {state}",
+        vssd.name,
+        if queues == 1 { "" } else { "s" },
+        agent.socket
+    );
 }
 
 /// Failed requests, if there are any.

@@ -6,6 +6,15 @@ use vm_memory::{
     GuestAddress, GuestAddressSpace, GuestMemory, GuestMemoryMmap, Permissions, VolatileSlice,
 };
 
+/// Where a chain came from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// The virtqueue.
+    pub queue: u16,
+    /// The head of the chain there.
+    pub head: u16,
+}
+
 /// Guest buffers in a row. The usual request has one or two, which need no
 /// allocation.
 #[derive(Default)]

@@ -19,7 +19,7 @@ mod slot;
 mod slow;
 mod zeros;
 
-pub use chain::{Buffers, Chain, MemoryGuard};
+pub use chain::{Buffers, Chain, MemoryGuard, Origin};
 pub use parse::{MAX_RANGES, MAX_REQUEST};
 pub use pass::Pass;
 pub use queue::RequestQueue;

@@ -9,7 +9,7 @@ use vm_memory::VolatileSlice;
 use vssd::error::Reject;
 use vssd::units::SECTOR_SIZE;
 
-use super::chain::{Buffers, Chain, MemoryGuard};
+use super::chain::{Buffers, Chain, MemoryGuard, Origin};
 use super::parse::{Op, Request, parse};
 use super::queue::{Done, RequestQueue};
 use super::slot::{Failure, Slot, Step};
@@ -93,7 +93,7 @@ impl<'a> Pass<'a> {
         // does not return before the request has been popped.
         #[allow(unsafe_code)]
         unsafe {
-            self.push(0, chain, None);
+            self.push(Origin::default(), chain, None);
         }
         loop {
             self.poll();
@@ -111,13 +111,13 @@ impl<'a> Pass<'a> {
     /// The buffers stay valid until the request has been popped; `memory`, if
     /// given, is what keeps them so.
     #[allow(unsafe_code)]
-    pub unsafe fn push(&mut self, head: u16, chain: Chain<'_>, memory: Option<MemoryGuard>) {
+    pub unsafe fn push(&mut self, origin: Origin, chain: Chain<'_>, memory: Option<MemoryGuard>) {
         self.begun += 1;
         // SAFETY: only the lifetime changes, and the caller promises that the
         // buffers live as long as the slot does.
         let chain = unsafe { std::mem::transmute::<Chain<'_>, Chain<'static>>(chain) };
         let mut slot = Slot {
-            head,
+            origin,
             request: Request {
                 op: Op::Flush,
                 sector: 0,
@@ -498,7 +498,7 @@ impl<'a> Pass<'a> {
             latency.served(self.activity, operation, service_ns);
         }
         Some(Done {
-            head: slot.head,
+            origin: slot.origin,
             len,
         })
     }

@@ -1,8 +1,10 @@
-//! The requests under way of one vSSD.
+//! The requests under way of one vSSD, of all its virtqueues.
 //!
 //! Requests are pushed in the order in which the guest made them available, move their data in any
 //! order, and are popped in the first order again: a frontend that reconnects replays everything
-//! after the last published one.
+//! after the last published one. The order of all is that of each virtqueue too; it is kept for all
+//! because a thread that takes blocks counts on it ([`quiescence`](crate::pool::quiescence)), and
+//! requests to the same blocks may come by different virtqueues.
 //!
 //! ```text
 //!  push ─▶ Parked ──▶ Moving ──▶ Recording ──▶ Ended ─▶ pop
@@ -22,6 +24,7 @@ use std::sync::Arc;
 use std::thread;
 
 use super::bounce::Bounce;
+use super::chain::Origin;
 use super::slot::{Slot, Step};
 use super::zeros::Padding;
 use crate::backing::{Alignment, NullBacking};
@@ -33,8 +36,8 @@ use crate::vssd::Vssd;
 /// A request that has ended, to be published in the used ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Done {
-    /// Head of its chain.
-    pub head: u16,
+    /// Where it came from.
+    pub origin: Origin,
     /// Bytes written to its buffers.
     pub len: u32,
 }
@@ -175,6 +178,7 @@ mod tests {
     use crate::pool::Pool;
     use crate::pool::allocator::Bounds;
     use crate::request::{Chain, Pass};
+    use crate::transport::Transport;
     use crate::vssd::{Context, Place};
 
     fn vssd() -> Vssd {
@@ -188,6 +192,7 @@ mod tests {
         let physical = Place {
             name: "vm1".to_owned(),
             socket: PathBuf::new(),
+            transport: Transport::default(),
         };
         let context = Context {
             notifier: Arc::new(Notifier::default()),
@@ -211,7 +216,7 @@ mod tests {
             [VolatileSlice::from(&mut status[..])],
         );
         // SAFETY: the buffers live to the end of the test.
-        unsafe { pass.push(0, chain, None) };
+        unsafe { pass.push(Origin::default(), chain, None) };
         drop(pass);
         let free = vssd.pool.usage().free;
         assert_eq!((queue.len(), free), (1, 255), "it has a physical block");

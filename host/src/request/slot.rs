@@ -5,7 +5,7 @@ use std::io;
 use smallvec::SmallVec;
 use vssd::units::SECTOR_SIZE;
 
-use super::chain::{Buffers, MemoryGuard};
+use super::chain::{Buffers, MemoryGuard, Origin};
 use super::parse::Request;
 use crate::pool::PendingCommit;
 use crate::pool::volume::Extent;
@@ -44,7 +44,7 @@ impl From<io::Error> for Failure {
 
 /// A request under way.
 pub(super) struct Slot {
-    pub(super) head: u16,
+    pub(super) origin: Origin,
     pub(super) request: Request,
     /// Its blocks.
     pub(super) first: u32,

@@ -11,17 +11,18 @@ use rand::rngs::SmallRng;
 use vssd::advice::Advice;
 use vssd::block_set::BlockSet;
 use vssd::demand::Demand;
-use vssd::device::{self, End, PickedBy, ResizeError};
+use vssd::device::{self, End, PickedBy, ResizeError, Shortfall};
 use vssd::wire::Opcode;
 use workloads::{HostPick, Pick};
 
 use super::{State, Vssd};
 use crate::latency::Activity;
 use crate::pick::{Tracker, pick};
-use crate::resize_request::{ResizeRequest, StartError, Target, Unforced};
+use crate::resize_request::{Answers, ResizeRequest, StartError, Target, Unforced};
 use crate::scheduling::let_others_first;
 use crate::size::Blocks;
 use crate::threads::survive;
+use crate::transport::Transport;
 use crate::view::Finished;
 
 /// The label of a resize that moved everything requested.
@@ -125,6 +126,7 @@ impl Vssd {
         let more = target.saturating_sub(held);
         self.pool.may_hold(&self.volume, more)?;
         let now = self.now_ns();
+        let revoke = self.may_revoke(state, target, &request)?;
         // Without a frontend there is no guest to wait for.
         let is_forced = target < held && request.force && request.revoke;
         let deadline = request.deadline.map(|deadline| {
@@ -143,12 +145,14 @@ impl Vssd {
             deadline_ns: deadline.map(|patience| {
                 now.saturating_add(u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX))
             }),
-            revoke: request.revoke,
+            revoke,
             force: request.force,
         };
         let id = match state.device.resize(for_device, now) {
             Err(ResizeError::NoDriver) => {
-                return Err(self.unforced(state, held.saturating_sub(target)).into());
+                return Err(self
+                    .unforced(state, Answers::No, held.saturating_sub(target))
+                    .into());
             }
             started => started?,
         };
@@ -159,20 +163,57 @@ impl Vssd {
         }
         state.device_ns = 0;
         state.message_bytes = 0;
+        state.withholds = request.revoke && !revoke;
         self.follow(state, self.now_ns());
         drop(guard);
         self.notifier.notify();
         Ok(id)
     }
 
-    /// What a shrink by `wanted` blocks without a driver would lose.
-    fn unforced(&self, state: &State, wanted: u32) -> Unforced {
+    /// Whether the deadline of a shrink takes what the guest has not given up.
+    ///
+    /// A cache with a driver of its own can do without any block. The file system that an agent
+    /// speaks for cannot: a revoked block is an I/O error in its middle. So nothing is taken from it
+    /// unless that is forced, and the deadline then only ends the shrink.
+    ///
+    /// # Errors
+    /// When blocks are to be taken at once, or no agent is there that could give them.
+    fn may_revoke(
+        &self,
+        state: &State,
+        target: u32,
+        request: &ResizeRequest,
+    ) -> Result<bool, Unforced> {
+        let wanted = state.device.granted().len().saturating_sub(target);
+        let is_driver = self.transport == Transport::Virtqueues;
+        if is_driver || request.force || wanted == 0 {
+            return Ok(request.revoke);
+        }
+        let takes = request.revoke && request.deadline.is_some();
+        let answers = if state.device.has_session() {
+            Answers::Agent
+        } else {
+            Answers::No
+        };
+        match request.pick {
+            Pick::Host(_) => Err(self.unforced(state, answers, wanted)),
+            Pick::Guest if takes && answers == Answers::No => {
+                Err(self.unforced(state, answers, wanted))
+            }
+            Pick::Guest => Ok(false),
+        }
+    }
+
+    /// What a shrink by `wanted` blocks would lose that the guest does not give.
+    fn unforced(&self, state: &State, answers: Answers, wanted: u32) -> Unforced {
         let blocks = |count: u32| Blocks {
             count: count.into(),
             block_size: self.geometry.block_size(),
         };
         Unforced {
             connected: self.is_connected(),
+            transport: self.transport.clone(),
+            answers,
             wanted: blocks(wanted),
             held: blocks(state.device.granted().len()),
             written: blocks(self.pool.account(&self.volume).unwrap_or_default().owned),
@@ -352,9 +393,8 @@ impl Vssd {
             state.device_ns += self.now_ns() - now;
         }
         state.device.tick(self.now_ns());
-        if state.device.has_event() && self.is_connected() {
-            // Full only after 2^64 - 1 wakeups that were not read.
-            let _ = self.wake.write(1);
+        if state.device.has_event() && self.hears_events() {
+            self.wake.wake();
         }
         let activity = Activity::of(&state.device);
         self.activity.store(activity as u8, Ordering::Relaxed);
@@ -378,6 +418,11 @@ impl Vssd {
             block_size: self.geometry.block_size(),
             device_ns: state.device_ns,
             message_bytes: state.message_bytes,
+            withheld: state.withholds
+                && matches!(
+                    outcome.end,
+                    End::Partial(Shortfall::Deadline | Shortfall::Declined)
+                ),
         });
         *self.published.lock() = state.published();
         true

@@ -28,8 +28,7 @@ impl Worker {
             self.give_back(vring, head, len);
             vring.signal_used_queue()?;
         }
-        // Full only after 2^64 - 1 wakeups that were not read.
-        let _ = self.vssd.wake().write(1);
+        self.vssd.wake().wake();
         Ok(())
     }
 
@@ -95,8 +94,7 @@ impl Worker {
             if chain.broken || chain.writable.len() < EVENT_LEN {
                 self.bad_chain();
             } else {
-                let now = self.vssd.now_ns();
-                let event = self.vssd.lock().device.take_event(now);
+                let event = self.vssd.take_event();
                 if event.is_some_and(|event| chain.writable.copy_from(&event)) {
                     len = EVENT_LEN as u32;
                 }
@@ -118,7 +116,7 @@ impl Worker {
             Vec::new()
         });
         if event == WAKE {
-            let _ = self.vssd.wake().read();
+            self.vssd.wake().clear();
         }
         if !self.is_serving(&vrings[usize::from(COMMANDS)]) {
             return Ok(());

@@ -1,9 +1,14 @@
-//! The request thread of a worker: virtqueue, requests under way, notifications.
+//! The request thread of a worker: virtqueues, requests under way, notifications.
+//!
+//! One thread serves all request queues of a vSSD. Requests to the same blocks may come by different
+//! queues and wait for each other, and a resize waits for all that were checked before it: both would
+//! need locks on the data path if several threads served them.
 
 use std::io;
 use std::sync::atomic::Ordering;
 use std::thread;
 
+use parking_lot::MutexGuard;
 use vhost_user_backend::VringT;
 use virtio_queue::{QueueOwnedT, QueueT};
 use vm_memory::{Bytes, GuestAddress, GuestAddressSpace};
@@ -11,8 +16,9 @@ use vm_memory::{Bytes, GuestAddress, GuestAddressSpace};
 use super::vring::Vring;
 use super::{AGAIN, COMMITS, QUEUE_SIZE, Worker, broken};
 use crate::polling::Poller;
-use crate::request::{Chain, Pass, RequestQueue};
+use crate::request::{Chain, Origin, Pass, RequestQueue};
 use crate::stats::Polls;
+use smallvec::SmallVec;
 
 /// Chains that are taken from a queue before ended requests are handled, and requests that end
 /// before the guest is notified while there are more.
@@ -25,7 +31,7 @@ const USED_ENTRY_LEN: u64 = 8;
 /// How long the request thread serves requests before it checks for other events.
 const STINT_NS: u64 = 1_000_000;
 
-/// The result of a pass: requests, and whether the virtqueue could be read.
+/// The result of a pass: requests, and whether the guest's memory is intact.
 struct Served {
     taken: usize,
     ended: usize,
@@ -35,54 +41,124 @@ struct Served {
 /// The state of the request thread.
 pub(super) struct Requests {
     pub queue: RequestQueue,
-    /// The virtqueue, once it was kicked.
-    pub vring: Option<Vring>,
+    pub lines: Lines,
     pub poller: Poller,
+}
+
+/// What is known of a request queue.
+#[derive(Clone, Default)]
+struct Line {
+    /// The virtqueue, once it was served.
+    vring: Option<Vring>,
+    /// Entries that were published and the guest was not notified of.
+    unsignalled: usize,
+    /// Its ring has no meaning, or is not in memory: it is not served before the next event. The
+    /// others are.
+    is_broken: bool,
+}
+
+/// The request queues, by their numbers.
+pub(super) struct Lines {
+    lines: SmallVec<[Line; 1]>,
+    /// The one that a pass takes from first: each in turn, so that a full engine starves none.
+    first: usize,
+}
+
+impl Lines {
+    /// None of them was served yet.
+    pub fn new(count: usize) -> Self {
+        Self {
+            lines: smallvec::smallvec![Line::default(); count],
+            first: 0,
+        }
+    }
+
+    /// Publishes that a request has ended; false if its head is invalid, which no used entry can
+    /// have: that chain is dropped, the others continue.
+    fn publish(&mut self, origin: Origin, len: u32) -> bool {
+        let line = &mut self.lines[usize::from(origin.queue)];
+        line.unsignalled += 1;
+        let vring = line.vring.as_ref().expect("a request came by it");
+        vring.add_used(origin.head, len).is_ok()
+    }
+
+    fn unsignalled(&self) -> usize {
+        self.lines.iter().map(|line| line.unsignalled).sum()
+    }
 }
 
 impl Worker {
     /// Serves requests until another event needs attention.
     ///
-    /// While requests follow each other quickly, the thread busy-polls the ring and the engine,
+    /// While requests follow each other quickly, the thread busy-polls the rings and the engine,
     /// within the limits of its poller. Otherwise it sleeps in the engine, which waits for every
     /// event of the thread: sleeping, waking up and submitting the next transfers is one system
     /// call.
-    fn serve_requests(&self, vring: &Vring) -> io::Result<()> {
+    fn serve_requests(&self, vrings: &[Vring]) -> io::Result<()> {
         let mut requests = self.requests.lock();
         let Requests {
             queue,
-            vring: known,
+            lines,
             poller,
         } = &mut *requests;
-        if known.is_none() {
-            *known = Some(vring.clone());
-            // A backend that was killed may have published entries without a notification, and a
-            // guest that waits for the first of them is not notified of later ones (virtio 1.2,
-            // 2.7.7).
-            vring.signal_used_queue()?;
+        for (line, vring) in lines.lines.iter_mut().zip(vrings) {
+            line.is_broken = false;
+            let is_started = self.is_serving(vring) && vring.get_ref().is_enabled();
+            if line.vring.is_none() && is_started {
+                line.vring = Some(vring.clone());
+                // A backend that was killed may have published entries without a notification, and a
+                // guest that waits for the first of them is not notified of later ones (virtio 1.2,
+                // 2.7.7).
+                self.attempt(line, Vring::signal_used_queue);
+            }
         }
-        self.disable_notifications(vring)?;
-        let served = self.serve_until_disturbed(queue, vring, poller);
+        self.disable_notifications(lines);
+        let served = self.serve_until_disturbed(queue, lines, poller);
         queue.kick();
         self.count_polls(poller);
+        // A thread that stops a queue goes first: this one would take the lock again at once.
+        MutexGuard::unlock_fair(requests);
         served
+    }
+
+    /// The requests, for a thread that stops a queue.
+    fn take_requests(&self) -> MutexGuard<'_, Requests> {
+        self.stops.fetch_add(1, Ordering::SeqCst);
+        // The request thread may be asleep and hold the lock.
+        let _ = self.again.write(1);
+        let requests = self.requests.lock();
+        self.stops.fetch_sub(1, Ordering::SeqCst);
+        requests
+    }
+
+    /// Does something with a queue unless it is broken; where that fails, it is.
+    fn attempt<T>(&self, line: &mut Line, act: impl FnOnce(&Vring) -> io::Result<T>) -> Option<T> {
+        let vring = line.vring.as_ref().filter(|_| !line.is_broken)?;
+        act(vring)
+            .inspect_err(|error| {
+                line.is_broken = true;
+                // Its next kick is the next chance.
+                if self.is_serving(vring) {
+                    let _ = vring.enable_notification();
+                }
+                tracing::debug!(vssd = %self.vssd.name, %error, "a queue could not be served");
+            })
+            .ok()
     }
 
     fn serve_until_disturbed(
         &self,
         queue: &mut RequestQueue,
-        vring: &Vring,
+        lines: &mut Lines,
         poller: &mut Poller,
     ) -> io::Result<()> {
         let began_ns = self.vssd.now_ns();
-        let mut unsignalled = 0;
         loop {
             let Served {
                 taken,
                 ended,
                 result,
-            } = self.pass(queue, vring, poller);
-            unsignalled += ended;
+            } = self.pass(queue, lines, poller);
             let now_ns = self.vssd.now_ns();
             let stint_over = now_ns - began_ns > STINT_NS;
             if taken >= BATCH {
@@ -90,15 +166,12 @@ impl Worker {
             }
             // Waking the guest costs more than serving it: it is woken when there is nothing more
             // to serve, or when it has enough to work on.
+            let unsignalled = lines.unsignalled();
             if unsignalled > 0 && (taken == 0 || unsignalled >= BATCH || stint_over) {
                 queue.kick();
-                signal(vring)?;
-                unsignalled = 0;
+                self.signal(lines);
             }
-            if result.is_err() {
-                vring.enable_notification().map_err(broken)?;
-                return result;
-            }
+            result?;
             if stint_over {
                 // Full only after 2^64 - 1 stints.
                 let _ = self.again.write(1);
@@ -108,7 +181,8 @@ impl Worker {
                 continue;
             }
             // A stopped queue is not waited for: the thread that stopped it waits for this one.
-            if !self.is_serving(vring) {
+            let mut vrings = lines.lines.iter().filter_map(|line| line.vring.as_ref());
+            if !vrings.any(|vring| self.is_serving(vring)) {
                 return Ok(());
             }
             if poller.should_poll(now_ns) {
@@ -117,14 +191,19 @@ impl Worker {
                 poller.let_others_run(now_ns, self.vssd.now_ns());
                 continue;
             }
-            if queue.len() < QUEUE_SIZE && self.has_available(vring)? {
+            if queue.len() < QUEUE_SIZE && self.have_available(lines) {
                 continue;
+            }
+            // It may stop one of several queues: the others are served afterwards.
+            if self.stops.load(Ordering::SeqCst) > 0 {
+                let _ = self.again.write(1);
+                return Ok(());
             }
             self.count_polls(poller);
             if !queue.park() {
-                return self.serve_once(queue, vring, poller);
+                return self.serve_once(queue, lines, poller);
             }
-            self.disable_notifications(vring)?;
+            self.disable_notifications(lines);
         }
     }
 
@@ -133,14 +212,12 @@ impl Worker {
     fn serve_once(
         &self,
         queue: &mut RequestQueue,
-        vring: &Vring,
+        lines: &mut Lines,
         poller: &mut Poller,
     ) -> io::Result<()> {
-        let served = self.pass(queue, vring, poller);
+        let served = self.pass(queue, lines, poller);
         queue.kick();
-        if served.ended > 0 {
-            signal(vring)?;
-        }
+        self.signal(lines);
         served.result
     }
 
@@ -151,8 +228,27 @@ impl Worker {
         polls.vain += vain;
     }
 
+    /// Notifies the guest of what was published, as far as it asked for that.
+    fn signal(&self, lines: &mut Lines) {
+        for line in &mut lines.lines {
+            if std::mem::take(&mut line.unsignalled) > 0 {
+                self.attempt(line, signal);
+            }
+        }
+    }
+
     /// Asks the guest not to notify of what it makes available.
-    fn disable_notifications(&self, vring: &Vring) -> io::Result<()> {
+    fn disable_notifications(&self, lines: &mut Lines) {
+        for line in &mut lines.lines {
+            self.attempt(line, |vring| self.disable_notification(vring));
+        }
+    }
+
+    fn disable_notification(&self, vring: &Vring) -> io::Result<()> {
+        // The memory of a queue that is stopped is the guest's again.
+        if !self.is_serving(vring) {
+            return Ok(());
+        }
         vring.disable_notification().map_err(broken)?;
         let state = vring.get_ref();
         let queue = state.get_queue();
@@ -171,44 +267,55 @@ impl Worker {
 
     /// Asks the guest to notify of what it makes available from now on; true when something
     /// is available already.
-    fn has_available(&self, vring: &Vring) -> io::Result<bool> {
-        let more = vring.enable_notification().map_err(broken)?;
-        if more {
-            self.disable_notifications(vring)?;
+    fn have_available(&self, lines: &mut Lines) -> bool {
+        let mut more = false;
+        for line in &mut lines.lines {
+            let enable = |vring: &Vring| match self.is_serving(vring) {
+                true => vring.enable_notification().map_err(broken),
+                false => Ok(false),
+            };
+            more |= self.attempt(line, enable).unwrap_or(false);
         }
-        Ok(more)
+        if more {
+            self.disable_notifications(lines);
+        }
+        more
     }
 
-    /// One pass over the queue.
-    fn pass(&self, queue: &mut RequestQueue, vring: &Vring, poller: &mut Poller) -> Served {
+    /// One pass over the queues.
+    fn pass(&self, queue: &mut RequestQueue, lines: &mut Lines, poller: &mut Poller) -> Served {
         let room = QUEUE_SIZE.saturating_sub(queue.len()).min(BATCH);
         let mut pass = Pass::begin(&self.vssd, queue);
         let (mut taken, mut ended) = (0, 0);
-        let mut result = self.take(vring, &mut pass, room, &mut taken);
+        let count = lines.lines.len();
+        for number in (lines.first..count).chain(0..lines.first) {
+            let room = room - taken;
+            let take = |vring: &Vring| self.take(vring, number as u16, &mut pass, room, &mut taken);
+            self.attempt(&mut lines.lines[number], take);
+        }
+        lines.first = (lines.first + 1) % count;
         pass.poll();
         let intact = self.memory_is_intact();
         while intact.is_ok()
             && let Some(done) = pass.pop()
         {
-            // An invalid head cannot have a used entry: that chain is dropped, the others continue.
-            if vring.add_used(done.head, done.len).is_err() {
+            if !lines.publish(done.origin, done.len) {
                 pass.bad_chain();
             }
             ended += 1;
         }
         drop(pass);
-        result = result.and(intact);
         if taken + ended > 0 {
             poller.found(self.vssd.now_ns());
         }
         Served {
             taken,
             ended,
-            result,
+            result: intact,
         }
     }
 
-    /// Takes at most `room` chains from the virtqueue.
+    /// Takes at most `room` chains from the virtqueue of that number.
     ///
     /// # Errors
     /// When the guest claims to have made more available than its ring holds: the ring is then
@@ -216,13 +323,15 @@ impl Worker {
     fn take(
         &self,
         vring: &Vring,
+        number: u16,
         pass: &mut Pass<'_>,
         room: usize,
         taken: &mut usize,
     ) -> io::Result<()> {
         let mut state = vring.get_mut();
+        let is_enabled = state.is_enabled();
         let queue = state.get_queue_mut();
-        if room == 0 || !queue.ready() {
+        if room == 0 || !queue.ready() || !is_enabled {
             return Ok(());
         }
         if self.lost.load(Ordering::Relaxed) || self.connection.is_over() {
@@ -231,12 +340,15 @@ impl Worker {
         let memory = self.memory.memory();
         for chain in queue.iter(memory.clone()).map_err(broken)?.take(room) {
             *taken += 1;
-            let head = chain.head_index();
+            let origin = Origin {
+                queue: number,
+                head: chain.head_index(),
+            };
             let chain = Chain::collect(chain, &memory);
             // SAFETY: the buffers lie in the memory that the clone keeps mapped.
             #[allow(unsafe_code)]
             unsafe {
-                pass.push(head, chain, Some(memory.clone()));
+                pass.push(origin, chain, Some(memory.clone()));
             }
         }
         Ok(())
@@ -244,11 +356,8 @@ impl Worker {
 
     /// Ends every request that is under way.
     pub fn drain_requests(&self) {
-        // Its thread may be asleep and hold the lock.
-        let _ = self.again.write(1);
-        let mut requests = self.requests.lock();
-        let Requests { queue, vring, .. } = &mut *requests;
-        let Some(vring) = vring else { return };
+        let mut requests = self.take_requests();
+        let Requests { queue, lines, .. } = &mut *requests;
         let _draining = (!queue.is_empty()).then(|| self.vssd.draining());
         while !queue.is_empty() {
             queue.wait(&self.vssd);
@@ -256,21 +365,25 @@ impl Worker {
             pass.poll();
             let intact = self.memory_is_intact().is_ok();
             while let Some(done) = pass.pop() {
-                if intact && vring.add_used(done.head, done.len).is_err() {
+                if intact && !lines.publish(done.origin, done.len) {
                     pass.bad_chain();
                 }
             }
         }
-        // A frontend that has disconnected is not notified.
-        let _ = signal(vring);
+        // Whether or not they are served any longer; a frontend that has disconnected is not notified.
+        for line in &mut lines.lines {
+            if std::mem::take(&mut line.unsignalled) > 0
+                && let Some(vring) = &line.vring
+            {
+                let _ = signal(vring);
+            }
+        }
     }
 
     /// Abandons every request that is under way, as a dead thread left them: the next frontend
     /// sends them again.
     pub fn abandon_requests(&self) {
-        // Its thread may be asleep, if another died.
-        let _ = self.again.write(1);
-        self.requests.lock().queue.abandon(&self.vssd);
+        self.take_requests().queue.abandon(&self.vssd);
     }
 
     pub(super) fn handle_request_event(&self, event: u16, vrings: &[Vring]) -> io::Result<()> {
@@ -280,10 +393,10 @@ impl Worker {
             AGAIN => self.again.read(),
             _ => Ok(0),
         };
-        if !self.is_serving(&vrings[0]) {
+        if !vrings.iter().any(|vring| self.is_serving(vring)) {
             return Ok(());
         }
-        self.serve_requests(&vrings[0])
+        self.serve_requests(vrings)
     }
 }
 

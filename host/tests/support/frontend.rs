@@ -56,8 +56,8 @@ pub const UNANSWERED: u8 = 0xee;
 
 /// Connects and gets the first answer. The `vhost` crate waits for that forever, and a backend
 /// whose worker hangs accepts no client: hence the thread.
-fn greet(socket: &Path) -> (Connection, u64) {
-    let backend = Connection::connect(socket, QUEUES as u64).unwrap();
+fn greet(socket: &Path, queues: usize) -> (Connection, u64) {
+    let backend = Connection::connect(socket, queues as u64).unwrap();
     let (sender, answers) = mpsc::channel();
     thread::spawn(move || {
         let features = backend.get_features().unwrap();
@@ -79,16 +79,18 @@ pub fn unreadable_kick() -> (EventFd, TcpStream) {
     (kick, client)
 }
 
-/// Guest memory with three rings, connected to a backend or not.
+/// Guest memory with rings, three unless the test says otherwise, connected to a backend or not.
 pub struct Frontend {
     pub memory: GuestMemoryMmap,
-    pub rings: [Ring; QUEUES],
+    pub rings: Vec<Ring>,
     connection: Option<Connection>,
     /// What the backend offered.
     pub features: u64,
     /// What of it is not accepted.
     pub declined: u64,
     pub config: Vec<u8>,
+    /// Queues of the backend at most.
+    pub queue_num: u64,
 }
 
 /// Notifications by the index of an entry (virtio 1.2, 2.7.7 and 2.7.10).
@@ -111,16 +113,25 @@ impl Frontend {
         );
         Self {
             memory: GuestMemoryMmap::from_ranges_with_files([range]).unwrap(),
-            rings: std::array::from_fn(Ring::new),
+            rings: (0..QUEUES).map(Ring::new).collect(),
             connection: None,
             features: 0,
             declined: 0,
             config: Vec::new(),
+            queue_num: 0,
         }
     }
 
     pub fn connect(socket: &Path) -> Self {
         let mut frontend = Self::unplugged();
+        frontend.plug(socket);
+        frontend
+    }
+
+    /// The same with so many rings, as QEMU's `num-queues` has it.
+    pub fn connect_with(socket: &Path, rings: usize) -> Self {
+        let mut frontend = Self::unplugged();
+        frontend.rings = (0..rings).map(Ring::new).collect();
         frontend.plug(socket);
         frontend
     }
@@ -134,14 +145,15 @@ impl Frontend {
 
     /// Connects, agrees on features and shares the memory.
     pub fn share_memory(&mut self, socket: &Path) {
-        let (mut backend, features) = greet(socket);
+        let (mut backend, features) = greet(socket, self.rings.len());
         self.features = features;
         backend.set_owner().unwrap();
         let offered = backend.get_protocol_features().unwrap();
         let wanted = VhostUserProtocolFeatures::MQ | VhostUserProtocolFeatures::CONFIG;
         assert!(offered.contains(wanted), "{offered:?}");
         backend.set_protocol_features(wanted).unwrap();
-        assert!(backend.get_queue_num().unwrap() >= QUEUES as u64);
+        self.queue_num = backend.get_queue_num().unwrap();
+        assert!(self.queue_num >= self.rings.len() as u64);
         let (_, config) = backend
             .get_config(0, 60, VhostUserConfigFlags::empty(), &[0; 60])
             .unwrap();

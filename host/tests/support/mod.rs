@@ -1,12 +1,13 @@
 //! What the integration tests share: the daemon as a process ([`daemon`]), a
 //! vhost-user frontend ([`frontend`]) with rings of its own ([`ring`]), a guest that
 //! speaks the contract over it ([`guest`]), and a vSSD with known contents to resize
-//! ([`resizing`]).
+//! ([`resizing`]), and an agent on its channel ([`agent`]).
 //!
 //! Nothing here sleeps: every wait is for an event, with a bound, and reaching the bound is a
 //! failure.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub mod agent;
 pub mod daemon;
 pub mod frontend;
 pub mod guest;

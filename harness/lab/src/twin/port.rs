@@ -14,7 +14,7 @@ use virtio_bindings::virtio_blk::{
     VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT,
 };
 use vssd::wire::{EVENT_LEN, MAX_MESSAGE};
-use vssd_host::config_space::{QUEUES, config_space};
+use vssd_host::config_space::config_space;
 use vssd_host::request::{Chain, Pass, RequestQueue};
 use vssd_host::vssd::Vssd;
 
@@ -70,7 +70,9 @@ impl TwinPort {
 
 impl BlkPort for TwinPort {
     fn read_config(&mut self, offset: usize, out: &mut [u8]) {
-        out.copy_from_slice(&config_space(self.vssd.geometry)[offset..offset + out.len()]);
+        out.copy_from_slice(
+            &config_space(self.vssd.geometry, &self.vssd.transport)[offset..offset + out.len()],
+        );
     }
 
     fn features(&self) -> u64 {
@@ -142,7 +144,7 @@ impl BlkPort for TwinPort {
 
 impl VssdPort for TwinPort {
     fn queue_count(&self) -> usize {
-        QUEUES
+        self.vssd.transport.queues()
     }
 
     fn event(&mut self, out: &mut [u8; EVENT_LEN]) -> Option<usize> {

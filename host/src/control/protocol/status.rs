@@ -226,8 +226,17 @@ pub struct VssdStatus {
     pub draining: bool,
     /// Restarts of its server after a thread died.
     pub restarts: u64,
-    /// Whether a driver of the vSSD contract answers.
+    /// Whether a driver of the vSSD contract answers, an agent included.
     pub driver: bool,
+    /// How it would.
+    #[serde(default)]
+    pub transport: TransportName,
+    /// Virtqueues that carry requests.
+    #[serde(default = "one")]
+    pub request_queues: usize,
+    /// The channel of an agent, if it has one.
+    #[serde(default)]
+    pub agent: Option<AgentStatus>,
     /// How block sets travel.
     pub encoding: EncodingName,
     /// What the arbiter advises the cache on it.
@@ -249,14 +258,71 @@ pub struct VssdStatus {
 }
 
 impl VssdStatus {
-    /// The guest, in a word: `none`, `connecting`, `plain` or `vssd`.
+    /// The guest, in a word: `none`, `connecting`, `plain`, `vssd` if its driver answers, or `agent`
+    /// if its agent does.
     pub fn guest(&self) -> &'static str {
         match (self.connection, self.driver) {
+            (_, true) if self.agent.is_some() => "agent",
             (Connection::None, _) => "none",
             (Connection::Connecting, _) => "connecting",
             (Connection::Connected, false) => "plain",
             (Connection::Connected, true) => "vssd",
         }
+    }
+}
+
+fn one() -> usize {
+    1
+}
+
+/// How the messages of the contract travel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TransportName {
+    /// By virtqueues, to a driver.
+    #[default]
+    Virtqueues,
+    /// By a byte stream, to an agent.
+    Stream,
+}
+
+/// The channel of an agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentStatus {
+    /// Where the frontend connects the serial port.
+    pub socket: String,
+    /// What is connected there.
+    pub connection: AgentConnection,
+    /// The process that connected, as far as that is known.
+    pub peer_pid: Option<u32>,
+}
+
+/// The client of an agent's channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AgentConnection {
+    /// No client.
+    None,
+    /// A frontend, and no agent has opened its port since it connected.
+    Port,
+    /// A frontend whose port an agent opened. Whether it still answers is `driver`.
+    Agent,
+}
+
+impl AgentStatus {
+    /// That of `vssd`.
+    pub(in crate::control) fn of(vssd: &Vssd) -> Option<Self> {
+        let socket = vssd.transport.agent_socket()?;
+        let peer = vssd.agent();
+        Some(Self {
+            socket: socket.display().to_string(),
+            connection: match (peer.connected, peer.open) {
+                (false, _) => AgentConnection::None,
+                (true, false) => AgentConnection::Port,
+                (true, true) => AgentConnection::Agent,
+            },
+            peer_pid: peer.pid,
+        })
     }
 }
 
@@ -361,6 +427,10 @@ pub struct Resized {
     pub device_ns: u64,
     /// Bytes of the commands and responses of the driver meanwhile.
     pub message_bytes: u64,
+    /// Whether blocks that the guest's agent did not give were left to it, because taking them needs
+    /// `force`.
+    #[serde(default)]
+    pub withheld: bool,
 }
 
 impl Resized {
@@ -399,6 +469,9 @@ pub struct CountersStatus {
     pub no_space: u64,
     /// Descriptor chains that were not a request.
     pub bad_chains: u64,
+    /// Bytes on the agent's channel that were no frame, by the pieces that they came in.
+    #[serde(default)]
+    pub bad_frames: u64,
     /// Commands of the driver that were carried out.
     pub commands: u64,
     /// Waits that a busy-poll ended.

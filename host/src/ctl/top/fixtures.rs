@@ -6,8 +6,8 @@ use super::summary::{History, Row, Snapshot, Summary};
 use crate::balancer::Standing;
 use crate::control::protocol::{
     AdviceStatus, ArbiterStatus, Connection, CountersStatus, DecisionStatus, EncodingName,
-    OperationLatency, PoolStatus, ShareStatus, Status, TrackerName, TrackerStatus, UnderWay,
-    VssdStatus,
+    OperationLatency, PoolStatus, ShareStatus, Status, TrackerName, TrackerStatus, TransportName,
+    UnderWay, VssdStatus,
 };
 use crate::latency::Operation;
 
@@ -60,6 +60,9 @@ pub(super) fn vssd(name: &str) -> VssdStatus {
         draining: false,
         restarts: 0,
         driver: true,
+        transport: TransportName::Virtqueues,
+        request_queues: 1,
+        agent: None,
         encoding: EncodingName::Compact,
         advice: AdviceStatus::default(),
         tracker: TrackerStatus {

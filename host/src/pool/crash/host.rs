@@ -15,7 +15,8 @@ use crate::clock::Clock;
 use crate::notifier::Notifier;
 use crate::pool::allocator::Bounds;
 use crate::pool::{Pool, Store};
-use crate::request::{Chain, Pass, RequestQueue};
+use crate::request::{Chain, Origin, Pass, RequestQueue};
+use crate::transport::Transport;
 use crate::vssd::{Context, Place, Vssd};
 
 /// A pool, and each vSSD with its queue.
@@ -42,6 +43,7 @@ impl Host {
             let place = Place {
                 name: name(vssd),
                 socket: PathBuf::new(),
+                transport: Transport::default(),
             };
             let context = Context {
                 notifier: Arc::new(Notifier::default()),
@@ -107,7 +109,7 @@ impl Host {
         // request has been popped.
         #[allow(unsafe_code)]
         unsafe {
-            pass.push(0, chain, None);
+            pass.push(Origin::default(), chain, None);
         }
         pass.poll();
         drop(pass);
