@@ -23,6 +23,7 @@ pub mod eviction;
 pub mod experiment;
 pub(crate) mod knowledge;
 pub mod latency;
+pub(crate) mod linux;
 pub(crate) mod media;
 pub(crate) mod multiplex;
 pub(crate) mod overhead;
@@ -41,6 +42,7 @@ pub static ALL: &[&dyn Entry] = &[
     &latency::Latency,
     &sharing::Sharing,
     &direct_io::DirectIo,
+    &linux::Linux,
     &media::Media,
     &blockcache::BlockCache,
     &writepolicy::WritePolicy,
