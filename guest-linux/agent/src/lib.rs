@@ -24,7 +24,7 @@ pub mod attach;
 pub mod balloon;
 //pub mod cache;
 pub mod disk;
-//pub mod dm;
+pub mod dm;
 pub mod error;
 pub mod ioctl;
 pub mod log;

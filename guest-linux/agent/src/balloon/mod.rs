@@ -31,7 +31,7 @@
 
 pub mod files;
 pub mod layout;
-//pub mod linux;
+pub mod linux;
 pub mod mount;
 #[cfg(test)]
 mod model;

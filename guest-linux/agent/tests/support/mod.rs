@@ -5,6 +5,8 @@
 //! the bound is a failure.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub mod disks;
+
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
