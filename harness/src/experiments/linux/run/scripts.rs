@@ -83,12 +83,12 @@ pub(super) fn compare_kept() -> String {
     )
 }
 
-/// Prints how many extents the balloon files have, and blocks of so many bytes in them.
+/// Prints how many extents the balloon files have, and blocks of so many bytes in them. Lines of
+/// `filefrag` are `0:  0..  99:  2048..  2147:  100:` and more.
 pub(super) fn balloon(block_size: u64) -> String {
     format!(
-        "for file in $(find {MOUNT}/.vssd-balloon -type f 2>/dev/null); do filefrag -v -b{block_size} $file; done | \
-         sed -n 's/^ *[0-9]*: .*: *\\([0-9]*\\):.*/\\1/p' | \
-         awk '{{ extents++; blocks += $1 }} END {{ print extents + 0, blocks + 0 }}'"
+        "for file in $(find {MOUNT}/.vssd-balloon -type f); do filefrag -v -b{block_size} $file; done | \
+         awk -F '[:.]+' '/^ *[0-9]+:/ {{ extents++; blocks += $6 }} END {{ print extents + 0, blocks + 0 }}'"
     )
 }
 
