@@ -81,6 +81,7 @@ impl Site {
             block_size: ByteSize(BLOCK),
             media: None,
             sharing: None,
+            agent_queues: None,
         })
         .unwrap()
     }

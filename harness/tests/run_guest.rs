@@ -83,6 +83,7 @@ fn a_guest_runs_commands_from_arguments_and_console() {
         block_size: ByteSize(4096),
         media: None,
         sharing: None,
+        agent_queues: None,
     })
     .unwrap();
     let mut guest = Guest::start(folder, &["info; fill", "verify"]);

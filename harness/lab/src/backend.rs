@@ -57,6 +57,8 @@ pub struct BackendConfig {
     pub media: Option<MediaKind>,
     /// `None` for a single vSSD that the pool can hold in full.
     pub sharing: Option<Sharing>,
+    /// Request queues of a vSSD whose guest has an agent; `None` for guests with a driver.
+    pub agent_queues: Option<u16>,
 }
 
 /// vSSDs that share an overcommitted pool.
@@ -74,6 +76,10 @@ impl BackendConfig {
         self.folder.join(format!("{}.sock", vssd_name(vm)))
     }
 
+    fn agent_socket(&self, vm: usize) -> PathBuf {
+        self.folder.join(format!("{}-agent.sock", vssd_name(vm)))
+    }
+
     /// The `--vssd` argument of each vSSD.
     fn specs(&self) -> Vec<String> {
         let vms = self.sharing.map_or(1, |sharing| sharing.vms);
@@ -82,14 +88,19 @@ impl BackendConfig {
             ByteSize((part - part % self.block_size.0).min(self.size.0))
         });
         let spec = |vm| {
-            format!(
+            let mut spec = format!(
                 "name={},socket={},size={},block-size={},held={}B",
                 vssd_name(vm),
                 self.socket(vm).display(),
                 self.size,
                 self.block_size,
                 held.0
-            )
+            );
+            if let Some(queues) = self.agent_queues {
+                let agent = self.agent_socket(vm);
+                spec.push_str(&format!(",agent={},queues={queues}", agent.display()));
+            }
+            spec
         };
         (0..vms).map(spec).collect()
     }
@@ -142,6 +153,11 @@ impl Backend {
     /// The vhost-user socket of a VM's vSSD.
     pub fn socket(&self, vm: usize) -> PathBuf {
         self.config.socket(vm)
+    }
+
+    /// The socket of the agent of a VM's guest.
+    pub fn agent_socket(&self, vm: usize) -> PathBuf {
+        self.config.agent_socket(vm)
     }
 
     /// Path of the control socket.

@@ -47,6 +47,7 @@ impl Fleet {
             block_size: vssd.block_size,
             media: None,
             sharing: Some(sharing),
+            agent_queues: None,
         })?;
         let origins = folder.path().join("origin");
         let origin = origin.map(|origin| vm_host.start_origins(origin, origins, sharing.vms));

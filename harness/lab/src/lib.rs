@@ -4,6 +4,7 @@
 //! ```text
 //!  testbed ┬─ vm_host, fleet: guest, backend ── qemu, process
 //!          └─ twin: guest and device in this process
+//!  linux: a Linux guest, with testbeds of its own
 //!  native: client ── server (our backend, or a peer)
 //! ```
 //!
@@ -14,6 +15,7 @@ pub mod accel;
 pub mod backend;
 pub mod fleet;
 pub mod guest;
+pub mod linux;
 pub mod native;
 pub mod page_cache;
 pub mod process;

@@ -131,47 +131,16 @@ impl Qemu {
     /// The command that starts a guest. Its channel connects to the listening socket `channel`;
     /// its serial console goes to the file `serial`.
     pub fn command(&self, launch: &Launch<'_>, channel: &Path, serial: &Path) -> Command {
-        let software_kvm = launch.accel == Accel::Kvm && !has_hardware_virtualization();
-        let mut command = Command::new(&self.program);
+        let cpus = match launch.accel {
+            // The second processor stays parked: QEMU before 8.1 drops guest memory barriers with
+            // one processor, and the backend is another process.
+            Accel::Tcg => 2,
+            Accel::Kvm => 1,
+        };
+        let mut command = self.computer(launch.machine, launch.accel, cpus, launch.memory_mib);
         let mut arg = |name: &str, value: OsString| {
             command.arg(name).arg(value);
         };
-        let options = match launch.machine {
-            Machine::Q35 => "q35",
-            Machine::Microvm => "microvm,pcie=on",
-        };
-        let accel = launch.accel;
-        arg(
-            "-machine",
-            format!("{options},accel={accel},memory-backend=mem").into(),
-        );
-        let (cpu, cpus) = match launch.accel {
-            // The second processor stays parked: QEMU before 8.1 drops guest memory barriers with
-            // one processor, and the backend is another process.
-            Accel::Tcg => ("max", "2"),
-            // On AMD processors, a software KVM may advertise the MSR of this feature and then
-            // refuse it, at which QEMU aborts.
-            Accel::Kvm if software_kvm => ("host,arch-capabilities=off", "1"),
-            Accel::Kvm => ("host", "1"),
-        };
-        arg("-cpu", cpu.into());
-        arg("-smp", cpus.into());
-        arg("-m", format!("{}M", launch.memory_mib).into());
-        // A software KVM faults on every first touch of a page.
-        let prealloc = if software_kvm { ",prealloc=on" } else { "" };
-        arg(
-            "-object",
-            format!(
-                "memory-backend-memfd,id=mem,size={}M,share=on{prealloc}",
-                launch.memory_mib
-            )
-            .into(),
-        );
-        if software_kvm && launch.machine == Machine::Q35 {
-            // A software KVM interprets ring 0: SeaBIOS alone would take seconds.
-            arg("-bios", "qboot.rom".into());
-        }
-        arg("-display", "none".into());
         let mut console = OsString::from("file:");
         console.push(serial);
         arg("-serial", console);
@@ -184,17 +153,68 @@ impl Qemu {
         arg("-device", "virtserialport,chardev=channel".into());
         arg("-kernel", GUEST_IMAGE.into());
         arg("-append", launch.append.into());
-        command.args(["-nodefaults", "-no-user-config", "-no-reboot"]);
+        command.arg("-no-reboot");
         command
+    }
+
+    /// The command that starts a computer without devices, whose memory vhost-user backends share.
+    pub(crate) fn computer(
+        &self,
+        machine: Machine,
+        accel: Accel,
+        cpus: u32,
+        memory_mib: u32,
+    ) -> Command {
+        let software_kvm = accel == Accel::Kvm && !has_hardware_virtualization();
+        let mut command = Command::new(&self.program);
+        let mut arg = |name: &str, value: String| {
+            command.arg(name).arg(value);
+        };
+        let options = match machine {
+            Machine::Q35 => "q35",
+            Machine::Microvm => "microvm,pcie=on",
+        };
+        arg(
+            "-machine",
+            format!("{options},accel={accel},memory-backend=mem"),
+        );
+        let cpu = match accel {
+            Accel::Tcg => "max",
+            // On AMD processors, a software KVM may advertise the MSR of this feature and then
+            // refuse it, at which QEMU aborts.
+            Accel::Kvm if software_kvm => "host,arch-capabilities=off",
+            Accel::Kvm => "host",
+        };
+        arg("-cpu", cpu.to_owned());
+        arg("-smp", cpus.to_string());
+        arg("-m", format!("{memory_mib}M"));
+        // A software KVM faults on every first touch of a page.
+        let prealloc = if software_kvm { ",prealloc=on" } else { "" };
+        arg(
+            "-object",
+            format!("memory-backend-memfd,id=mem,size={memory_mib}M,share=on{prealloc}"),
+        );
+        if software_kvm && machine == Machine::Q35 {
+            // A software KVM interprets ring 0: SeaBIOS alone would take seconds.
+            arg("-bios", "qboot.rom".to_owned());
+        }
+        arg("-display", "none".to_owned());
+        command.args(["-nodefaults", "-no-user-config"]);
+        command
+    }
+
+    /// The option of a socket that reconnects after the other side died.
+    pub(crate) fn reconnect(&self) -> &'static str {
+        if self.number >= (9, 2) {
+            "reconnect-ms=1000"
+        } else {
+            "reconnect=1"
+        }
     }
 
     /// Adds the disks, in bus order.
     fn attach(&self, drives: Drives<'_>, arg: &mut impl FnMut(&str, OsString)) {
-        let reconnect = if self.number >= (9, 2) {
-            "reconnect-ms=1000"
-        } else {
-            "reconnect=1"
-        };
+        let reconnect = self.reconnect();
         for (id, socket) in [("vssd", drives.vssd), ("origin", drives.origin)] {
             let Some(socket) = socket else {
                 continue;
@@ -215,7 +235,7 @@ impl Qemu {
     }
 }
 
-fn socket_option(id: &str, path: &Path, more: &str) -> OsString {
+pub(crate) fn socket_option(id: &str, path: &Path, more: &str) -> OsString {
     let mut option = OsString::from(format!("socket,id={id},{more},path="));
     option.push(path);
     option

@@ -92,6 +92,7 @@ impl VmHost {
             block_size: shape.block_size,
             media: None,
             sharing: None,
+            agent_queues: None,
         })?;
         let origin = origin
             .map(|origin| self.start_origins(origin, folder.path().join("origin"), 1))
@@ -124,6 +125,7 @@ impl VmHost {
                 pool: ByteSize(shape.size.0 * vms as u64),
                 arbiter: None,
             }),
+            agent_queues: None,
         })
     }
 

@@ -23,6 +23,7 @@ pub mod eviction;
 pub mod experiment;
 pub(crate) mod knowledge;
 pub mod latency;
+pub(crate) mod linux;
 pub(crate) mod media;
 pub(crate) mod multiplex;
 pub(crate) mod overhead;
@@ -40,6 +41,7 @@ pub static ALL: &[&dyn Entry] = &[
     &overhead::Overhead,
     &latency::Latency,
     &sharing::Sharing,
+    &linux::Linux,
     &direct_io::DirectIo,
     &media::Media,
     &blockcache::BlockCache,

@@ -33,6 +33,7 @@ fn start(folder: &Path, blocks: u64, sharing: Sharing) -> Backend {
         block_size: BLOCK,
         media: None,
         sharing: Some(sharing),
+        agent_queues: None,
     })
     .unwrap()
 }

@@ -125,6 +125,7 @@ fn a_panic_of_the_guest_is_reported_with_its_location() {
         block_size: BLOCK,
         media: None,
         sharing: None,
+        agent_queues: None,
     };
     let backend = Backend::start(config).unwrap();
     let socket = backend.socket(0);

@@ -50,18 +50,19 @@ impl Server {
         Ok(Self { process, socket })
     }
 
-    /// Starts `qemu-storage-daemon` with the block device `blockdev`, whose node name is `disk`.
+    /// Starts `qemu-storage-daemon` with the block device `blockdev`, whose node name is `disk`, and
+    /// with so many request queues.
     ///
     /// # Errors
     /// When it is not installed or does not start.
-    pub fn peer(folder: &Path, blockdev: &str) -> Result<Self> {
+    pub fn peer(folder: &Path, blockdev: &str, queues: u16) -> Result<Self> {
         let socket = folder.join("peer.sock");
         let mut command = Command::new(PEER);
         command
             .args(["--blockdev", blockdev])
             .arg("--export")
             .arg(format!(
-                "vhost-user-blk,id=export,node-name=disk,addr.type=unix,addr.path={},writable=on",
+                "vhost-user-blk,id=export,node-name=disk,addr.type=unix,addr.path={},writable=on,num-queues={queues}",
                 socket.display()
             ))
             .stdin(Stdio::null());

@@ -111,7 +111,7 @@ impl Run<'_> {
             "driver=raw,node-name=disk,offset={base},size={size},file.driver=file,\
              file.filename={path},file.locking=off,file.aio=io_uring,file.cache.direct=on"
         );
-        let peer = Server::peer(folder, &blockdev)?;
+        let peer = Server::peer(folder, &blockdev, 1)?;
         let mut contenders = vec![
             Contender {
                 who: Side::Ours,
@@ -174,7 +174,7 @@ impl Run<'_> {
             }
         };
         let ours = Server::ours(&folder, backing, size, &[])?;
-        let peer = Server::peer(&folder, &blockdev)?;
+        let peer = Server::peer(&folder, &blockdev, 1)?;
         let mut contenders = Vec::new();
         for (who, server) in [(Side::Ours, ours), (Side::Peer, peer)] {
             let mut client = Client::vhost_user(&server.socket, size)?;
