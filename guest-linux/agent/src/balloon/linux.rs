@@ -57,6 +57,8 @@ pub struct LinuxFiles {
     events: OwnedFd,
     /// Pieces of which a message was written that need not be repeated.
     told: BTreeSet<Piece>,
+    /// What ext4 keeps for itself, while pieces may have that.
+    kept_clusters: Option<String>,
 }
 
 /// Where the balloon's file system is.
@@ -128,6 +130,7 @@ impl LinuxFiles {
             pieces: BTreeMap::new(),
             events,
             told: BTreeSet::new(),
+            kept_clusters: None,
             path: path.clone(),
         };
         files.open_pieces()?;
@@ -311,7 +314,32 @@ impl Files for LinuxFiles {
         Ok(Space {
             total: space.f_blocks.saturating_mul(space.f_frsize),
             available: space.f_bavail.saturating_mul(space.f_frsize),
+            free: space.f_bfree.saturating_mul(space.f_frsize),
         })
+    }
+
+    /// ext4 keeps some blocks for its own metadata, which nobody but it can have.
+    fn use_all(&mut self, all: bool) -> Result<()> {
+        if self.kind != Kind::Ext4 {
+            return Ok(());
+        }
+        let device = DeviceNumber::from_raw(self.stat(&self.folder)?.st_dev);
+        let name = fs::read_link(format!("/sys/dev/block/{device}"))
+            .during(|| format!("look up the block device {device}"))?;
+        let name = name.file_name().unwrap_or_default();
+        let file = PathBuf::from("/sys/fs/ext4")
+            .join(name)
+            .join("reserved_clusters");
+        let mut change = || -> std::io::Result<()> {
+            if all {
+                self.kept_clusters.get_or_insert(fs::read_to_string(&file)?);
+                fs::write(&file, "0")?;
+            } else if let Some(kept) = self.kept_clusters.take() {
+                fs::write(&file, kept.trim())?;
+            }
+            Ok(())
+        };
+        change().during(|| format!("change {}", file.display()))
     }
 
     fn piece_len(&self) -> u64 {

@@ -164,6 +164,13 @@ impl Host {
         self.ended(self.begin(to(target)))
     }
 
+    /// Ends the resize under way, if there is one.
+    pub fn cancel(&self) {
+        let vssd = "vm1".to_owned();
+        // An error says that there is none.
+        let _ = self.client().call(&Request::Cancel { vssd });
+    }
+
     /// Kills it in the middle of its work.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
