@@ -10,6 +10,7 @@ use crate::balloon::Balloon;
 use crate::balloon::layout::Layout;
 use crate::balloon::linux::{FileSystem, LinuxFiles, file_system};
 use crate::balloon::mount::Mount;
+use crate::cache;
 use crate::disk::{Devices, Which};
 use crate::dm::Mapper;
 use crate::error::{Error, Result};
@@ -30,7 +31,7 @@ pub fn source(args: &Args) -> Result<Attach> {
     let which = args.disk.clone().map_or(Which::Serial, Which::Disk);
     match (&args.mount, &args.dm_cache, &args.raw) {
         (Some(folder), _, _) => mounted(folder, which, args.reserve),
-        (_, Some(_name), _) => todo!(),
+        (_, Some(name), _) => cached(name, which),
         (_, _, Some(list)) => {
             RawList::open(list)?;
             let list = list.clone();
@@ -48,6 +49,15 @@ fn mounted(folder: &Path, which: Which, reserve: Reserve) -> Result<Attach> {
         let files = LinuxFiles::open(&mount)?;
         let balloon: Box<dyn Source> = Box::new(Balloon::new(files, layout, reserve));
         Ok(balloon)
+    }))
+}
+
+fn cached(name: &str, which: Which) -> Result<Attach> {
+    cache::linux::check(name)?;
+    let name = name.to_owned();
+    Ok(Box::new(move |identity| {
+        let cache: Box<dyn Source> = Box::new(cache::linux::attach(&name, identity, &which)?);
+        Ok(cache)
     }))
 }
 

@@ -255,6 +255,8 @@ pub enum MapperCommand {
     Suspend,
     /// To load a table that a resume makes the present one.
     Load,
+    /// To forget such a table.
+    Clear,
     /// To tell the table of a device, or its state.
     Table,
 }
@@ -265,6 +267,7 @@ const fn mapper(number: u8) -> Opcode {
 
 const DM_DEV_SUSPEND: Opcode = mapper(6);
 const DM_TABLE_LOAD: Opcode = mapper(9);
+const DM_TABLE_CLEAR: Opcode = mapper(10);
 const DM_TABLE_STATUS: Opcode = mapper(12);
 
 /// Carries out a command of the device mapper.
@@ -281,17 +284,16 @@ pub fn device_mapper(
     // bytes in all, what is behind it: a `MapperCall` has so many.
     unsafe {
         match command {
-            MapperCommand::Suspend => ioctl(
-                control,
-                Updater::<DM_DEV_SUSPEND, MapperCall>::new(call),
-            )?,
-            MapperCommand::Load => {
-                ioctl(control, Updater::<DM_TABLE_LOAD, MapperCall>::new(call))?
+            MapperCommand::Suspend => {
+                ioctl(control, Updater::<DM_DEV_SUSPEND, MapperCall>::new(call))?
             }
-            MapperCommand::Table => ioctl(
-                control,
-                Updater::<DM_TABLE_STATUS, MapperCall>::new(call),
-            )?,
+            MapperCommand::Load => ioctl(control, Updater::<DM_TABLE_LOAD, MapperCall>::new(call))?,
+            MapperCommand::Clear => {
+                ioctl(control, Updater::<DM_TABLE_CLEAR, MapperCall>::new(call))?
+            }
+            MapperCommand::Table => {
+                ioctl(control, Updater::<DM_TABLE_STATUS, MapperCall>::new(call))?
+            }
         }
     }
     Ok(())
@@ -312,6 +314,7 @@ mod tests {
             (FS_IOC_FSGETXATTR, 0x801c_581f),
             (DM_DEV_SUSPEND, 0xc138_fd06),
             (DM_TABLE_LOAD, 0xc138_fd09),
+            (DM_TABLE_CLEAR, 0xc138_fd0a),
             (DM_TABLE_STATUS, 0xc138_fd0c),
         ] {
             assert_eq!(opcode as u32, known);

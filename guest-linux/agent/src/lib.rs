@@ -15,14 +15,15 @@
 //! - [`disk`]: where on the vSSD a file system or device mapper target lies; [`dm`]: the device
 //!   mapper
 //! - [`port`], [`service`]: the serial port, and the loop that waits for it
-//! - [`args`], [`size`], [`log`], [`error`]: options, sizes, the log, and what ends the program
+//! - [`args`], [`attach`], [`size`], [`log`], [`error`]: options, what they lead to, sizes, the log,
+//!   and what ends the program
 //! - [`ioctl`]: calls of the kernel for which there is no safe function; the only unsafe code
 #![deny(unsafe_code)]
 
 pub mod args;
 pub mod attach;
 pub mod balloon;
-//pub mod cache;
+pub mod cache;
 pub mod disk;
 pub mod dm;
 pub mod error;

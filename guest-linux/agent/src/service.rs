@@ -85,7 +85,7 @@ fn signal_pipe(signals: &[i32]) -> Result<UnixStream> {
 impl Service {
     fn new(path: &Path, port: Port, session: Session) -> Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).during(|| "wait".to_owned())?;
-        let service = Self {
+        let mut service = Self {
             path: path.to_owned(),
             port: None,
             is_hung_up: false,
@@ -99,16 +99,12 @@ impl Service {
         };
         service.add(&service.end, END, epoll::EventFlags::IN)?;
         service.add(&service.look, LOOK, epoll::EventFlags::IN)?;
-        service.with(port)
+        service.connect(port)?;
+        Ok(service)
     }
 
     /// Waits for edges of the port: a serial port without a host reports a hang-up for as long as
     /// that lasts, and would never let the agent sleep.
-    fn with(mut self, port: Port) -> Result<Self> {
-        self.connect(port)?;
-        Ok(self)
-    }
-
     fn connect(&mut self, port: Port) -> Result<()> {
         let flags = epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::ET;
         self.add(&port, PORT, flags)?;
@@ -133,16 +129,16 @@ impl Service {
             }
         }
         self.watch_source()?;
-        if !self.session.is_awaiting() {
+        if self.port.is_none() {
+            return Ok(Some(RECONNECT));
+        }
+        if self.is_hung_up || !self.session.is_awaiting() {
             self.awaiting_since = None;
-            return Ok(match self.port {
-                Some(_) => again,
-                None => Some(RECONNECT),
-            });
+            return Ok(again);
         }
         let since = *self.awaiting_since.get_or_insert_with(Instant::now);
         let left = RESPONSE_MAX.saturating_sub(since.elapsed());
-        if left.is_zero() && self.port.is_some() && !self.is_hung_up {
+        if left.is_zero() {
             log::warn(format_args!(
                 "no response in {} s; the channel is opened anew",
                 RESPONSE_MAX.as_secs()
@@ -151,7 +147,7 @@ impl Service {
             self.session.reopen();
             return Ok(Some(Duration::ZERO));
         }
-        Ok(Some(left.max(RECONNECT)))
+        Ok(Some(left))
     }
 
     /// Whether something was written.
@@ -173,57 +169,51 @@ impl Service {
         }
     }
 
-    /// Whether something was read.
+    /// Whether something was read, or is to be written because the host is back.
     fn read(&mut self) -> Result<bool> {
-        let Some(port) = self.port.as_ref().filter(|_| !self.is_hung_up) else {
+        let Some(port) = &self.port else {
             return Ok(false);
         };
-        match port.read(&mut self.buffer)? {
-            Moved::Bytes(count) => {
-                self.session.receive(&self.buffer[..count])?;
-                Ok(true)
-            }
-            Moved::Nothing => Ok(false),
-            Moved::HungUp => self.hang_up(),
+        let moved = port.read(&mut self.buffer)?;
+        if moved == Moved::HungUp {
+            return self.hang_up();
         }
+        let is_back = std::mem::take(&mut self.is_hung_up);
+        if is_back {
+            self.greet();
+        }
+        if let Moved::Bytes(count) = moved {
+            self.session.receive(&self.buffer[..count])?;
+        }
+        Ok(is_back || moved != Moved::Nothing)
     }
 
+    /// A socket is connected again; a serial port reads as ended until the host is back.
     fn hang_up(&mut self) -> Result<bool> {
-        log::warn("the host has closed the channel; waiting for it");
+        if !std::mem::replace(&mut self.is_hung_up, true) {
+            log::warn("the host has closed the channel; waiting for it");
+        }
         if self.port.as_ref().is_some_and(Port::is_socket) {
             self.port = None;
-        } else {
-            self.is_hung_up = true;
         }
         Ok(false)
     }
 
-    /// The port may be open again.
-    fn retry(&mut self) -> Result<()> {
-        let port = match &self.port {
-            Some(_) if !self.is_hung_up => return Ok(()),
-            Some(port) => {
-                // It reads as ended until the host is back.
-                let mut byte = [0];
-                match port.read(&mut byte)? {
-                    Moved::HungUp => return Ok(()),
-                    Moved::Bytes(_) | Moved::Nothing => None,
-                }
-            }
-            None => match Port::open(&self.path) {
-                Ok(port) => Some(port),
-                Err(_) => return Ok(()),
-            },
-        };
+    /// The host is back. [STR-7] What was on its way may be lost.
+    fn greet(&mut self) {
         log::info("the host is back");
-        self.is_hung_up = false;
-        self.awaiting_since = None;
-        if let Some(port) = port {
-            self.connect(port)?;
-        }
-        // [STR-7] What was on its way may be lost.
         self.session.reopen();
-        Ok(())
+    }
+
+    /// Connects a socket again, once its other end is there.
+    fn reconnect(&mut self) -> Result<()> {
+        if self.port.is_some() {
+            return Ok(());
+        }
+        match Port::open(&self.path) {
+            Ok(port) => self.connect(port),
+            Err(_) => Ok(()),
+        }
     }
 
     fn watch_source(&mut self) -> Result<()> {
@@ -264,7 +254,7 @@ impl Service {
         if has(LOOK) || has(SOURCE) {
             self.session.woken();
         }
-        self.retry()?;
+        self.reconnect()?;
         Ok(false)
     }
 }

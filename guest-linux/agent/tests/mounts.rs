@@ -88,7 +88,10 @@ fn blocks_of_a_mounted_file_system_go_and_come_back() {
         let ended = vm.host.resize(BLOCKS / 2);
         assert!(ended.is_complete() && ended.agreed, "{ended:?}");
         let now = vm.mounted.available();
-        assert!(now <= free - LEN / 2 && now > free - LEN / 2 - 16 * MIB, "{free} {now}");
+        assert!(
+            now <= free - LEN / 2 && now > free - LEN / 2 - 16 * MIB,
+            "{free} {now}"
+        );
         agent.signal("TERM");
         assert_eq!(agent.end().0, Some(0));
 
@@ -173,26 +176,29 @@ fn the_balloon_outlives_a_power_cut() {
         let mut vm = Vm::new(kind);
         vm.mounted.fill("a", FILE, 50);
         run("sync", &[]);
-        let agent = vm.agent();
-        vm.agreed();
-        for (step, target) in [BLOCKS * 3 / 4, BLOCKS * 7 / 8, BLOCKS / 2].into_iter().enumerate() {
+        for target in [BLOCKS * 3 / 4, BLOCKS * 7 / 8, BLOCKS / 2] {
+            let agent = vm.agent();
+            vm.agreed();
             assert!(vm.host.resize(target).is_complete());
-            let copy = vm.site.path("cut.img");
-            run("cp", &["--sparse=always", vm.disk.file.to_str().unwrap(), copy.to_str().unwrap()]);
+            let copy = vm.site.path(&format!("cut{target}.img"));
+            let (from, to) = (vm.disk.file.to_str().unwrap(), copy.to_str().unwrap());
+            run("cp", &["--sparse=always", from, to]);
+            agent.kill();
+            let missing = vm.gone();
             let cut = Disk::on(&copy);
-            let at = vm.site.path(&format!("cut{step}"));
+            let at = vm.site.path(&format!("cut{target}"));
             fs::create_dir(&at).unwrap();
+            // The copy has the name of the original, which XFS minds.
             let options = if kind == "xfs" { "nouuid" } else { "defaults" };
             run("mount", &["-o", options, cut.path(), at.to_str().unwrap()]);
             let covered = physical_blocks(&at.join(".vssd-balloon"));
             run("umount", &[at.to_str().unwrap()]);
-            assert_eq!(covered.len(), BLOCKS - target, "after a power cut at {target}");
+            assert_eq!(missing.len(), BLOCKS - target);
+            assert!(
+                missing.is_subset_of(&covered),
+                "after a power cut at {target}"
+            );
         }
-        agent.kill();
-        let missing = vm.gone();
-        vm.mounted.unmount();
-        vm.mounted.mount_again();
-        assert_eq!(physical_blocks(&vm.mounted.path(".vssd-balloon")), missing);
     });
 }
 
@@ -232,11 +238,11 @@ fn a_killed_agent_leaves_nothing_behind() {
             // Any time within the resize, from before its start to after its end.
             std::thread::sleep(std::time::Duration::from_millis(u64::from(round) * 3 / 2));
             agent.kill();
-            // It ends the resize, too.
+            vm.host.cancel();
             vm.host.wait_until(|v| !v.driver && v.resize.is_none());
         }
-        let agent = vm.agent();
-        vm.agreed();
+        let mut agent = vm.agent();
+        agent.wait_for("holds ");
         agent.kill();
         let missing = vm.gone();
         let covered = physical_blocks(&vm.mounted.path(".vssd-balloon"));
@@ -333,7 +339,7 @@ fn a_piece_deleted_behind_the_agents_back_is_covered_again() {
         let mut agent = vm.agent();
         agent.wait_for("no balloon file covers them");
         agent.wait_for("all of them are covered again, and nothing was lost");
-        vm.agreed();
+        agent.wait_for("holds ");
         assert!(vm.mounted.available() > 16 * MIB, "the rest is free again");
         agent.kill();
         assert_eq!(physical_blocks(&folder), missing);
@@ -355,7 +361,7 @@ fn a_full_file_system_gives_what_it_has() {
         let ended = vm.host.resize(1);
         assert_eq!(ended.end, "declined", "{ended:?}");
         agent.wait_for("cannot be given up now");
-        vm.agreed();
+        agent.wait_for("holds ");
         let left = vm.mounted.available();
         assert!((32 * MIB..56 * MIB).contains(&left), "{left}");
         assert!(ended.held < BLOCKS / 3, "{ended:?}");
@@ -363,23 +369,37 @@ fn a_full_file_system_gives_what_it_has() {
     });
 }
 
+/// Writes a partition table: start and length of each, in sectors.
+fn partition(file: &Path, partitions: &[(u32, u32)]) {
+    let mut sector = [0; 512];
+    for (entry, (start, len)) in sector[446..].chunks_exact_mut(16).zip(partitions) {
+        // Linux, by number of the sector.
+        entry[4] = 0x83;
+        entry[8..12].copy_from_slice(&start.to_le_bytes());
+        entry[12..16].copy_from_slice(&len.to_le_bytes());
+    }
+    sector[510..].copy_from_slice(&[0x55, 0xaa]);
+    fs::write(file, sector).unwrap();
+    let file = fs::File::options().write(true).open(file).unwrap();
+    file.set_len(LEN).unwrap();
+}
+
 /// A vSSD whose blocks are larger than those of the file system, and a partition.
 #[test]
 #[ignore = "needs root and loop devices"]
 fn partitions_and_larger_blocks() {
     let site = Site::new();
-    let disk = Disk::new(&site.path("guest.img"), LEN);
-    let layout = "label: gpt\nstart=2048, size=819200\nstart=821311, size=100000\n";
-    support::write(&site.path("layout"), layout);
-    let script = format!("sfdisk -q {} < {}", disk.path(), site.path("layout").display());
-    run("sh", &["-c", &script]);
-    run("partprobe", &[disk.path()]);
-    let partition = |number: u32| format!("{}p{number}", disk.path());
-    let mut mounted = Mounted::make("ext4", Path::new(&partition(1)), &site.path("mnt"));
-    let odd = Mounted::make("ext4", Path::new(&partition(2)), &site.path("odd"));
+    let file = site.path("guest.img");
+    // The second one is off the blocks of the vSSD.
+    partition(&file, &[(2048, 819_200), (821_311, 100_000)]);
+    let disk = Disk::on(&file);
+    let mut mounted = Mounted::make("ext4", &disk.partition(1, &site), &site.path("mnt"));
+    let odd = Mounted::make("ext4", &disk.partition(2, &site), &site.path("odd"));
     let host = site.host("512MiB", "64KiB");
     let at = |mounted: &Mounted| mounted.at.to_str().unwrap().to_owned();
-    let (code, said) = site.agent(["--mount", &at(&odd), "--disk", disk.path()]).end();
+    let (code, said) = site
+        .agent(["--mount", &at(&odd), "--disk", disk.path()])
+        .end();
     assert_eq!(code, Some(3), "{said}");
     assert!(said.contains("begins at sector 821311"), "{said}");
     drop(odd);
@@ -420,9 +440,18 @@ fn bad_input_is_one_sentence() {
     support::write(&file, "");
     for (args, words) in [
         (vec!["--mount", at], "it has not the serial number `vm1`"),
-        (vec!["--mount", at, "--disk", other.path()], "it is another disk"),
-        (vec!["--mount", at, "--disk", file.to_str().unwrap()], "is no block device"),
-        (vec!["--mount", folder.to_str().unwrap()], "is no mount point"),
+        (
+            vec!["--mount", at, "--disk", other.path()],
+            "it is another disk",
+        ),
+        (
+            vec!["--mount", at, "--disk", file.to_str().unwrap()],
+            "is no block device",
+        ),
+        (
+            vec!["--mount", folder.to_str().unwrap()],
+            "is no mount point",
+        ),
         (vec!["--mount", "/proc"], "file system of type proc"),
     ] {
         let (code, said) = vm.site.agent(&args).end();

@@ -5,7 +5,6 @@ mod support;
 use std::os::unix::net::UnixListener;
 
 use support::{Site, to, write};
-use vssd_host::control::protocol::Request;
 
 /// 4 MiB in blocks of 4 KiB.
 const BLOCKS: u32 = 1024;
@@ -96,11 +95,8 @@ fn a_shrink_can_be_cancelled() {
     let _agent = site.agent(raw(&site));
     host.wait_until(|v| v.agreed);
     let id = host.begin(to(BLOCKS - 5));
-    let cancel = Request::Cancel {
-        vssd: "vm1".to_owned(),
-    };
     // Whichever is first: both sides know the same in the end.
-    let _ = host.client().call(&cancel);
+    host.cancel();
     host.ended(id);
     host.wait_until(|v| v.agreed && (v.held == BLOCKS || v.held == BLOCKS - 5));
 }
@@ -152,7 +148,10 @@ fn a_host_that_sends_garbage_is_borne() {
     let (mut stream, _) = listener.accept().unwrap();
     let garbage = vec![0xff; 8 << 20];
     std::io::Write::write_all(&mut stream, &garbage).unwrap();
-    assert!(agent.status_kib("VmRSS") < 8 << 10, "it keeps what it reads");
+    assert!(
+        agent.status_kib("VmRSS") < 8 << 10,
+        "it keeps what it reads"
+    );
     drop((stream, listener));
     agent.wait_for("the host has closed the channel");
     std::fs::remove_file(site.path("agent.sock")).unwrap();

@@ -29,6 +29,8 @@ pub struct Space {
     pub total: u64,
     /// Free for those who are not root.
     pub available: u64,
+    /// Free for root.
+    pub free: u64,
 }
 
 /// The balloon's files. Each call is one step: a guest that dies between two has done the first,
@@ -39,6 +41,9 @@ pub trait Files {
 
     /// Free space.
     fn space(&mut self) -> Result<Space>;
+
+    /// Lets pieces have what the file system keeps for itself, too, or no longer.
+    fn use_all(&mut self, all: bool) -> Result<()>;
 
     /// Longest piece, bytes; a multiple of [`granularity`](Self::granularity).
     fn piece_len(&self) -> u64;

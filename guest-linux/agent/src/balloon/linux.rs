@@ -57,6 +57,8 @@ pub struct LinuxFiles {
     events: OwnedFd,
     /// Pieces of which a message was written that need not be repeated.
     told: BTreeSet<Piece>,
+    /// What ext4 keeps for itself, while pieces may have that.
+    kept_clusters: Option<String>,
 }
 
 /// Where the balloon's file system is.
@@ -128,6 +130,7 @@ impl LinuxFiles {
             pieces: BTreeMap::new(),
             events,
             told: BTreeSet::new(),
+            kept_clusters: None,
             path: path.clone(),
         };
         files.open_pieces()?;
@@ -268,7 +271,9 @@ impl LinuxFiles {
         }
         let flags = rustix::fs::ioctl_getflags(file).during(|| format!("look at {name}"))?;
         if !flags.contains(IFlags::IMMUTABLE) {
-            log::warn(format_args!("{name} was not immutable any more, and is again"));
+            log::warn(format_args!(
+                "{name} was not immutable any more, and is again"
+            ));
             self.set_immutable(file, true, || name.clone())?;
         }
         if self.is_away(piece, &stat) {
@@ -309,11 +314,40 @@ impl Files for LinuxFiles {
         Ok(Space {
             total: space.f_blocks.saturating_mul(space.f_frsize),
             available: space.f_bavail.saturating_mul(space.f_frsize),
+            free: space.f_bfree.saturating_mul(space.f_frsize),
         })
     }
 
+    /// ext4 keeps some blocks for its own metadata, which nobody but it can have.
+    fn use_all(&mut self, all: bool) -> Result<()> {
+        if self.kind != Kind::Ext4 {
+            return Ok(());
+        }
+        let device = DeviceNumber::from_raw(self.stat(&self.folder)?.st_dev);
+        let name = fs::read_link(format!("/sys/dev/block/{device}"))
+            .during(|| format!("look up the block device {device}"))?;
+        let name = name.file_name().unwrap_or_default();
+        let file = PathBuf::from("/sys/fs/ext4")
+            .join(name)
+            .join("reserved_clusters");
+        let mut change = || -> std::io::Result<()> {
+            if all {
+                self.kept_clusters.get_or_insert(fs::read_to_string(&file)?);
+                fs::write(&file, "0")?;
+            } else if let Some(kept) = self.kept_clusters.take() {
+                fs::write(&file, kept.trim())?;
+            }
+            Ok(())
+        };
+        change().during(|| format!("change {}", file.display()))
+    }
+
     fn piece_len(&self) -> u64 {
-        if self.frees_parts() { PIECE } else { WHOLE_PIECE }
+        if self.frees_parts() {
+            PIECE
+        } else {
+            WHOLE_PIECE
+        }
     }
 
     fn granularity(&self) -> u64 {
@@ -330,7 +364,10 @@ impl Files for LinuxFiles {
     }
 
     fn create(&mut self) -> Result<Piece> {
-        let next = self.pieces.last_key_value().map_or(0, |(last, _)| last.0.saturating_add(1));
+        let next = self
+            .pieces
+            .last_key_value()
+            .map_or(0, |(last, _)| last.0.saturating_add(1));
         let piece = Piece(next);
         let name = self.name(piece);
         let file = self.in_folder(|folder| {
@@ -360,8 +397,9 @@ impl Files for LinuxFiles {
             Ok(()) => Ok(()),
             // What was allocated before must not lie behind the end of the file: XFS frees that
             // some time later.
-            Err(Errno::NOSPC | Errno::DQUOT) => rustix::fs::ftruncate(file, len)
-                .during(|| format!("extend {}", self.name(piece))),
+            Err(Errno::NOSPC | Errno::DQUOT) => {
+                rustix::fs::ftruncate(file, len).during(|| format!("extend {}", self.name(piece)))
+            }
             Err(errno) => Err(errno).during(|| format!("allocate {}", self.name(piece))),
         }
     }
@@ -444,7 +482,9 @@ impl Files for LinuxFiles {
     fn tend(&mut self) -> Result<()> {
         // Whatever happened up to now is looked at below.
         let mut buffer = [MaybeUninit::uninit(); 4096];
-        while rustix::io::read(&self.events, &mut buffer[..]).is_ok_and(|(some, _)| !some.is_empty()) {}
+        while rustix::io::read(&self.events, &mut buffer[..])
+            .is_ok_and(|(some, _)| !some.is_empty())
+        {}
         self.set_immutable(&self.folder, true, || self.path.display().to_string())?;
         for piece in self.pieces() {
             if self.tend_piece(piece)? {

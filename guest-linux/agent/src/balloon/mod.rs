@@ -32,9 +32,9 @@
 pub mod files;
 pub mod layout;
 pub mod linux;
-pub mod mount;
 #[cfg(test)]
 mod model;
+pub mod mount;
 #[cfg(test)]
 mod tests;
 
@@ -139,11 +139,22 @@ impl<F: Files> Balloon<F> {
         exposed
     }
 
-    /// Makes a piece that is safe to give up, of about `wanted` bytes; false when there is no space
-    /// for one that leaves `reserve` bytes free.
-    fn add_piece(&mut self, wanted: u64, reserve: u64) -> Result<bool> {
+    /// Adds pieces until they cover all blocks that the device has, or there is no space. Each takes
+    /// some of that, so this ends.
+    fn take_free_space(&mut self, taken: &BlockSet) -> Result<()> {
+        while !self.exposed(taken).is_empty() {
+            let free = self.files.space()?.free;
+            if !self.add_piece(self.files.piece_len(), free)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a piece that is safe to give up, of about `wanted` bytes in `room`; false when there is
+    /// no space for one.
+    fn add_piece(&mut self, wanted: u64, room: u64) -> Result<bool> {
         let step = self.files.granularity();
-        let room = self.files.space()?.available.saturating_sub(reserve);
         let len = wanted
             .next_multiple_of(step)
             .min(room / step * step)
@@ -218,9 +229,10 @@ impl<F: Files> Balloon<F> {
              them: they were taken by force, or a balloon file was deleted, moved or changed. \
              Taking all free space until they are covered"
         ));
-        // Each piece takes some of the free space, so this ends.
-        let all = self.files.piece_len();
-        while !self.exposed(taken).is_empty() && self.add_piece(all, 0)? {}
+        self.files.use_all(true)?;
+        let result = self.take_free_space(taken);
+        self.files.use_all(false)?;
+        result?;
         self.given_up = self.exposed(taken).len();
         if self.given_up == 0 {
             log::info("all of them are covered again, and nothing was lost");
@@ -258,13 +270,14 @@ impl<F: Files> Source for Balloon<F> {
             })?;
         }
         let block = u64::from(self.layout.geometry().block_size());
-        let reserve = self.reserve.of(self.files.space()?.total);
         let mut surplus = self.surplus(held);
         for _ in 0..FRUITLESS_MAX {
             if !surplus.is_empty() {
                 return Ok(Choice::Some(surplus.last(count)));
             }
-            if !self.add_piece(u64::from(count) * block, reserve)? {
+            let space = self.files.space()?;
+            let room = space.available.saturating_sub(self.reserve.of(space.total));
+            if !self.add_piece(u64::from(count) * block, room)? {
                 break;
             }
             surplus = self.surplus(held);

@@ -180,7 +180,12 @@ impl Files for Shared {
         Ok(Space {
             total: fs.state.owners.len() as u64 * UNIT,
             available: fs.count(Owner::Free) as u64 * UNIT,
+            free: fs.count(Owner::Free) as u64 * UNIT,
         })
+    }
+
+    fn use_all(&mut self, _all: bool) -> Result<()> {
+        self.0.borrow_mut().step()
     }
 
     fn piece_len(&self) -> u64 {

@@ -309,7 +309,7 @@ impl World {
 fn a_guest_may_die_at_any_step() {
     for (kind, per_block) in [(EXT4, 1), (EXT4, 4), (F2FS, 1)] {
         for backend_dies in [false, true] {
-            for found in [0, 1, usize::MAX - 1, usize::MAX] {
+            for found in [0, 1, usize::MAX] {
                 let died = (1..).take_while(|steps| {
                     let mut world = World::new(kind, UNITS, per_block, 7);
                     world.die_after(*steps, found, backend_dies)

@@ -54,12 +54,26 @@ impl Disk {
     pub fn path(&self) -> &str {
         text(&self.node)
     }
+
+    /// The node of a partition. One is made: without udev there is none.
+    pub fn partition(&self, number: u32, site: &Site) -> PathBuf {
+        let disk = self.node.file_name().unwrap().to_str().unwrap();
+        let device = format!("/sys/block/{disk}/{disk}p{number}/dev");
+        let device = fs::read_to_string(device).expect("the kernel finds partitions");
+        let (major, minor) = device.trim().split_once(':').unwrap();
+        let node = site.path(&format!("{disk}p{number}"));
+        run("mknod", &[text(&node), "b", major, minor]);
+        node
+    }
 }
 
 impl Drop for Disk {
     fn drop(&mut self) {
         // A test that fails reports that, not this.
-        let _ = Command::new("losetup").arg("--detach").arg(&self.node).status();
+        let _ = Command::new("losetup")
+            .arg("--detach")
+            .arg(&self.node)
+            .status();
     }
 }
 
@@ -105,7 +119,10 @@ impl Mounted {
     }
 
     pub fn mount_again(&mut self) {
-        run("mount", &["-t", self.kind, text(&self.node), text(&self.at)]);
+        run(
+            "mount",
+            &["-t", self.kind, text(&self.node), text(&self.at)],
+        );
         self.is_mounted = true;
     }
 
@@ -177,8 +194,8 @@ pub fn held(site: &Site, random: u64) -> BlockSet {
         stream.set_read_timeout(Some(super::PATIENCE)).unwrap();
         let mut first = [0; 16];
         stream.read_exact(&mut first).unwrap();
-        // READY is kind 3, CLOSED kind 7: see SPEC.md, 10.3.
-        if first[7] == 3 || first[8] == 3 {
+        // As in SPEC.md, 10.3: a READY, not a CLOSED.
+        if first[8] == 3 {
             break stream;
         }
     };
@@ -244,7 +261,11 @@ pub fn check_poison(file: &Path, blocks: &BlockSet) {
     let file = File::open(file).unwrap();
     let mut bytes = vec![0; BLOCK as usize];
     for block in blocks.iter() {
-        file.read_exact_at(&mut bytes, u64::from(block) * BLOCK).unwrap();
-        assert!(bytes == pattern(block), "block {block} was written, which the host has");
+        file.read_exact_at(&mut bytes, u64::from(block) * BLOCK)
+            .unwrap();
+        assert!(
+            bytes == pattern(block),
+            "block {block} was written, which the host has"
+        );
     }
 }

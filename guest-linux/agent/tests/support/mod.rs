@@ -164,6 +164,13 @@ impl Host {
         self.ended(self.begin(to(target)))
     }
 
+    /// Ends the resize under way, if there is one.
+    pub fn cancel(&self) {
+        let vssd = "vm1".to_owned();
+        // An error says that there is none.
+        let _ = self.client().call(&Request::Cancel { vssd });
+    }
+
     /// Kills it in the middle of its work.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
@@ -277,7 +284,12 @@ impl Agent {
     /// Ticks of processor time that it has used, and how often it was woken.
     pub fn activity(&self) -> (u64, u64) {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        let fields: Vec<&str> = stat
+            .rsplit(')')
+            .next()
+            .unwrap()
+            .split_whitespace()
+            .collect();
         let ticks = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let line = status
