@@ -33,7 +33,11 @@ pub struct Args {
     pub raw: Option<PathBuf>,
 
     /// The virtio serial port to the host, or a UNIX socket.
-    #[arg(long, value_name = "PATH", default_value = "/dev/virtio-ports/org.vssd.0")]
+    #[arg(
+        long,
+        value_name = "PATH",
+        default_value = "/dev/virtio-ports/org.vssd.0"
+    )]
     pub port: PathBuf,
 
     /// Free space of the file system that is never given up: a size (512MiB) or a share of the file

@@ -161,12 +161,7 @@ impl<'a> Devices<'a> {
     ///
     /// # Errors
     /// When it is not on the vSSD, or something between moves blocks.
-    pub fn place(
-        &self,
-        device: DeviceNumber,
-        identity: &Identity,
-        which: &Which,
-    ) -> Result<Place> {
+    pub fn place(&self, device: DeviceNumber, identity: &Identity, which: &Which) -> Result<Place> {
         let search = Search {
             devices: self,
             identity,
@@ -214,12 +209,7 @@ fn read(folder: &Path, file: &str) -> Option<String> {
 
 fn read_number(folder: &Path, file: &str) -> Result<u64> {
     let number = read(folder, file).and_then(|text| text.parse().ok());
-    number.ok_or_else(|| {
-        Error::Failed(format!(
-            "{} has no number in {file}",
-            folder.display()
-        ))
-    })
+    number.ok_or_else(|| Error::Failed(format!("{} has no number in {file}", folder.display())))
 }
 
 struct Search<'a> {
@@ -253,7 +243,8 @@ impl Search<'_> {
             let start = read_number(&folder, "start")?.saturating_mul(SECTOR);
             let disk = folder.parent().and_then(|parent| read(parent, "dev"));
             let disk = disk.and_then(|text| DeviceNumber::parse(&text));
-            let disk = disk.ok_or_else(|| Error::Failed(format!("partition {name} has no disk")))?;
+            let disk =
+                disk.ok_or_else(|| Error::Failed(format!("partition {name} has no disk")))?;
             let (disk, others) = self.place(disk, depth - 1)?;
             let mut place = Place::default();
             append(&mut place, &disk, 0, start..start.saturating_add(len));
@@ -286,12 +277,7 @@ impl Search<'_> {
         )))
     }
 
-    fn mapped(
-        &self,
-        device: DeviceNumber,
-        name: &str,
-        depth: u32,
-    ) -> Result<(Place, Vec<String>)> {
+    fn mapped(&self, device: DeviceNumber, name: &str, depth: u32) -> Result<(Place, Vec<String>)> {
         let (mut place, mut others) = (Place::default(), Vec::new());
         for target in self.devices.tables.table(device)? {
             let (below, start) = below(&target).ok_or_else(|| {
@@ -414,7 +400,10 @@ mod tests {
             let folder = self.folder.path().join("block").join(path);
             fs::create_dir_all(&folder).unwrap();
             let size = (len / SECTOR).to_string();
-            for (name, text) in [("size", size.as_str()), ("dev", number)].iter().chain(files) {
+            for (name, text) in [("size", size.as_str()), ("dev", number)]
+                .iter()
+                .chain(files)
+            {
                 fs::write(folder.join(name), text).unwrap();
             }
             let links = self.folder.path().join("dev/block");
@@ -467,7 +456,10 @@ mod tests {
         let sys = Sys::new();
         sys.device("vdb", "254:16", 63 * MIB, &[("serial", "vm1")]);
         let said = sys.place("254:16").unwrap_err();
-        assert!(said.contains("66060288 bytes and vSSD vm1 has 67108864"), "{said}");
+        assert!(
+            said.contains("66060288 bytes and vSSD vm1 has 67108864"),
+            "{said}"
+        );
     }
 
     #[test]
@@ -520,7 +512,10 @@ mod tests {
         sys.mapped("dm-1", "253:1", MIB, &[(0, 2048, "linear", "253:0 0")]);
         for number in ["253:0", "253:1"] {
             let said = sys.place(number).unwrap_err();
-            assert!(said.contains("dm-0 has a device mapper target `thin`"), "{said}");
+            assert!(
+                said.contains("dm-0 has a device mapper target `thin`"),
+                "{said}"
+            );
         }
         sys.device("md0", "9:0", MIB, &[("md", "")]);
         let said = sys.place("9:0").unwrap_err();

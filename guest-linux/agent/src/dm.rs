@@ -54,8 +54,12 @@ impl Mapper {
     }
 
     fn call(&self, what: &str, command: MapperCommand, call: &mut MapperCall) -> Result<()> {
-        let control = rustix::fs::open(CONTROL, OFlags::RDWR | OFlags::CLOEXEC, rustix::fs::Mode::empty())
-            .during(|| format!("open the device mapper, {CONTROL}"))?;
+        let control = rustix::fs::open(
+            CONTROL,
+            OFlags::RDWR | OFlags::CLOEXEC,
+            rustix::fs::Mode::empty(),
+        )
+        .during(|| format!("open the device mapper, {CONTROL}"))?;
         device_mapper(File::from(control), command, call).during(|| what.to_owned())
     }
 
@@ -64,7 +68,11 @@ impl Mapper {
         let mut call = new_call(name, flags)?;
         let what = format!("read the table of {name}");
         self.call(&what, MapperCommand::Table, &mut call)?;
-        parse(&call).ok_or_else(|| Error::Failed(format!("{what}: it is longer than {MAPPER_LEN} bytes, or broken")))
+        parse(&call).ok_or_else(|| {
+            Error::Failed(format!(
+                "{what}: it is longer than {MAPPER_LEN} bytes, or broken"
+            ))
+        })
     }
 
     /// The table of a device.
@@ -81,14 +89,20 @@ impl Mapper {
     pub fn load(&self, name: &Name, table: &[Target]) -> Result<()> {
         let mut call = new_call(name, 0)?;
         let what = format!("load a table of {name}");
-        fill(&mut call, table).ok_or_else(|| Error::Failed(format!("{what}: it is longer than {MAPPER_LEN} bytes")))?;
+        fill(&mut call, table).ok_or_else(|| {
+            Error::Failed(format!("{what}: it is longer than {MAPPER_LEN} bytes"))
+        })?;
         self.call(&what, MapperCommand::Load, &mut call)
     }
 
     /// Suspends a device: what is on its way ends, and what comes waits.
     pub fn suspend(&self, name: &Name) -> Result<()> {
         let mut call = new_call(name, SUSPEND)?;
-        self.call(&format!("suspend {name}"), MapperCommand::Suspend, &mut call)
+        self.call(
+            &format!("suspend {name}"),
+            MapperCommand::Suspend,
+            &mut call,
+        )
     }
 
     /// Resumes a device, with the table that was loaded.
@@ -220,7 +234,11 @@ mod tests {
 
     #[test]
     fn a_table_is_read_as_it_was_written() {
-        let table = [target(0, "254:0 0"), target(8, ""), target(16, "254:1 123456789")];
+        let table = [
+            target(0, "254:0 0"),
+            target(8, ""),
+            target(16, "254:1 123456789"),
+        ];
         let mut call = call();
         fill(&mut call, &table).unwrap();
         // The kernel writes offsets from the start of the data instead.

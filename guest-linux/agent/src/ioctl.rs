@@ -281,17 +281,13 @@ pub fn device_mapper(
     // bytes in all, what is behind it: a `MapperCall` has so many.
     unsafe {
         match command {
-            MapperCommand::Suspend => ioctl(
-                control,
-                Updater::<DM_DEV_SUSPEND, MapperCall>::new(call),
-            )?,
-            MapperCommand::Load => {
-                ioctl(control, Updater::<DM_TABLE_LOAD, MapperCall>::new(call))?
+            MapperCommand::Suspend => {
+                ioctl(control, Updater::<DM_DEV_SUSPEND, MapperCall>::new(call))?
             }
-            MapperCommand::Table => ioctl(
-                control,
-                Updater::<DM_TABLE_STATUS, MapperCall>::new(call),
-            )?,
+            MapperCommand::Load => ioctl(control, Updater::<DM_TABLE_LOAD, MapperCall>::new(call))?,
+            MapperCommand::Table => {
+                ioctl(control, Updater::<DM_TABLE_STATUS, MapperCall>::new(call))?
+            }
         }
     }
     Ok(())

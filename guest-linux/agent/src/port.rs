@@ -133,7 +133,9 @@ fn find(path: &Path) -> Result<PathBuf> {
 
 /// The node of the port that the kernel calls `name`.
 fn named(class: &Path, name: &str) -> Option<PathBuf> {
-    let ports = fs::read_dir(class).ok()?.filter_map(std::result::Result::ok);
+    let ports = fs::read_dir(class)
+        .ok()?
+        .filter_map(std::result::Result::ok);
     let mut found = ports.filter(|port| {
         fs::read_to_string(port.path().join("name")).is_ok_and(|known| known.trim_end() == name)
     });

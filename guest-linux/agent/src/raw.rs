@@ -41,7 +41,9 @@ impl RawList {
         for number in 1_u64.. {
             line.clear();
             let mut rest = (&mut list).take(LINE_MAX);
-            let len = rest.read_line(&mut line).during(|| format!("read {name}"))?;
+            let len = rest
+                .read_line(&mut line)
+                .during(|| format!("read {name}"))?;
             if len == 0 {
                 break;
             }
@@ -135,7 +137,9 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(list.as_bytes()).unwrap();
         let source = RawList::open(file.path()).unwrap();
-        let chosen = source.first(held, count).map_err(|error| error.to_string())?;
+        let chosen = source
+            .first(held, count)
+            .map_err(|error| error.to_string())?;
         Ok(chosen.iter().collect())
     }
 

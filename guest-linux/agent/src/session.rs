@@ -169,11 +169,7 @@ impl Session {
 }
 
 /// The channel is open: finds the source at the first time, and starts over later on.
-fn open(
-    attached: &mut Option<Attached>,
-    identity: Identity,
-    attach: &mut Attach,
-) -> Result<()> {
+fn open(attached: &mut Option<Attached>, identity: Identity, attach: &mut Attach) -> Result<()> {
     match attached {
         Some(attached) if attached.identity == identity => attached.driver.restart(),
         Some(attached) => {
@@ -208,9 +204,7 @@ fn refused(reason: Closed) -> Error {
         Closed::Replaced | Closed::Busy => {
             Error::refused(format_args!("{reason}; run one agent for each vSSD"))
         }
-        Closed::Version(_) => {
-            Error::refused(format_args!("{reason}; use those of one release"))
-        }
+        Closed::Version(_) => Error::refused(format_args!("{reason}; use those of one release")),
         Closed::Unopened => Error::Failed(reason.to_string()),
     }
 }

@@ -25,7 +25,9 @@ impl Reserve {
 
 /// A text that is neither a size nor a share.
 #[derive(Debug, thiserror::Error)]
-#[error("invalid reserve `{0}`; expected a size, e.g. 512MiB, or a share of the file system, e.g. 5%")]
+#[error(
+    "invalid reserve `{0}`; expected a size, e.g. 512MiB, or a share of the file system, e.g. 5%"
+)]
 pub struct InvalidReserve(String);
 
 impl FromStr for Reserve {
@@ -82,7 +84,16 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Reserve>().unwrap(), reserve, "{text}");
         }
-        for text in ["", "5", "%", "101%", "-1%", "5MB", "99999999999TiB", "1.5GiB"] {
+        for text in [
+            "",
+            "5",
+            "%",
+            "101%",
+            "-1%",
+            "5MB",
+            "99999999999TiB",
+            "1.5GiB",
+        ] {
             let said = text.parse::<Reserve>().unwrap_err().to_string();
             assert!(said.contains(&format!("`{text}`")), "{said}");
         }

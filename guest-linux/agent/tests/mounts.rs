@@ -88,7 +88,10 @@ fn blocks_of_a_mounted_file_system_go_and_come_back() {
         let ended = vm.host.resize(BLOCKS / 2);
         assert!(ended.is_complete() && ended.agreed, "{ended:?}");
         let now = vm.mounted.available();
-        assert!(now <= free - LEN / 2 && now > free - LEN / 2 - 16 * MIB, "{free} {now}");
+        assert!(
+            now <= free - LEN / 2 && now > free - LEN / 2 - 16 * MIB,
+            "{free} {now}"
+        );
         agent.signal("TERM");
         assert_eq!(agent.end().0, Some(0));
 
@@ -175,10 +178,20 @@ fn the_balloon_outlives_a_power_cut() {
         run("sync", &[]);
         let agent = vm.agent();
         vm.agreed();
-        for (step, target) in [BLOCKS * 3 / 4, BLOCKS * 7 / 8, BLOCKS / 2].into_iter().enumerate() {
+        for (step, target) in [BLOCKS * 3 / 4, BLOCKS * 7 / 8, BLOCKS / 2]
+            .into_iter()
+            .enumerate()
+        {
             assert!(vm.host.resize(target).is_complete());
             let copy = vm.site.path("cut.img");
-            run("cp", &["--sparse=always", vm.disk.file.to_str().unwrap(), copy.to_str().unwrap()]);
+            run(
+                "cp",
+                &[
+                    "--sparse=always",
+                    vm.disk.file.to_str().unwrap(),
+                    copy.to_str().unwrap(),
+                ],
+            );
             let cut = Disk::on(&copy);
             let at = vm.site.path(&format!("cut{step}"));
             fs::create_dir(&at).unwrap();
@@ -186,7 +199,11 @@ fn the_balloon_outlives_a_power_cut() {
             run("mount", &["-o", options, cut.path(), at.to_str().unwrap()]);
             let covered = physical_blocks(&at.join(".vssd-balloon"));
             run("umount", &[at.to_str().unwrap()]);
-            assert_eq!(covered.len(), BLOCKS - target, "after a power cut at {target}");
+            assert_eq!(
+                covered.len(),
+                BLOCKS - target,
+                "after a power cut at {target}"
+            );
         }
         agent.kill();
         let missing = vm.gone();
@@ -371,7 +388,11 @@ fn partitions_and_larger_blocks() {
     let disk = Disk::new(&site.path("guest.img"), LEN);
     let layout = "label: gpt\nstart=2048, size=819200\nstart=821311, size=100000\n";
     support::write(&site.path("layout"), layout);
-    let script = format!("sfdisk -q {} < {}", disk.path(), site.path("layout").display());
+    let script = format!(
+        "sfdisk -q {} < {}",
+        disk.path(),
+        site.path("layout").display()
+    );
     run("sh", &["-c", &script]);
     run("partprobe", &[disk.path()]);
     let partition = |number: u32| format!("{}p{number}", disk.path());
@@ -379,7 +400,9 @@ fn partitions_and_larger_blocks() {
     let odd = Mounted::make("ext4", Path::new(&partition(2)), &site.path("odd"));
     let host = site.host("512MiB", "64KiB");
     let at = |mounted: &Mounted| mounted.at.to_str().unwrap().to_owned();
-    let (code, said) = site.agent(["--mount", &at(&odd), "--disk", disk.path()]).end();
+    let (code, said) = site
+        .agent(["--mount", &at(&odd), "--disk", disk.path()])
+        .end();
     assert_eq!(code, Some(3), "{said}");
     assert!(said.contains("begins at sector 821311"), "{said}");
     drop(odd);
@@ -420,9 +443,18 @@ fn bad_input_is_one_sentence() {
     support::write(&file, "");
     for (args, words) in [
         (vec!["--mount", at], "it has not the serial number `vm1`"),
-        (vec!["--mount", at, "--disk", other.path()], "it is another disk"),
-        (vec!["--mount", at, "--disk", file.to_str().unwrap()], "is no block device"),
-        (vec!["--mount", folder.to_str().unwrap()], "is no mount point"),
+        (
+            vec!["--mount", at, "--disk", other.path()],
+            "it is another disk",
+        ),
+        (
+            vec!["--mount", at, "--disk", file.to_str().unwrap()],
+            "is no block device",
+        ),
+        (
+            vec!["--mount", folder.to_str().unwrap()],
+            "is no mount point",
+        ),
         (vec!["--mount", "/proc"], "file system of type proc"),
     ] {
         let (code, said) = vm.site.agent(&args).end();

@@ -152,7 +152,10 @@ fn a_host_that_sends_garbage_is_borne() {
     let (mut stream, _) = listener.accept().unwrap();
     let garbage = vec![0xff; 8 << 20];
     std::io::Write::write_all(&mut stream, &garbage).unwrap();
-    assert!(agent.status_kib("VmRSS") < 8 << 10, "it keeps what it reads");
+    assert!(
+        agent.status_kib("VmRSS") < 8 << 10,
+        "it keeps what it reads"
+    );
     drop((stream, listener));
     agent.wait_for("the host has closed the channel");
     std::fs::remove_file(site.path("agent.sock")).unwrap();

@@ -237,7 +237,10 @@ mod tests {
         let geometry = Geometry::new(8192, 16).unwrap();
         for (segment, words) in [
             (segment(0, 8192, 63 * 512), "begins at byte 32256"),
-            (segment(4096, 8192, 8192), "multiple of its block of 8192 bytes"),
+            (
+                segment(4096, 8192, 8192),
+                "multiple of its block of 8192 bytes",
+            ),
             (segment(0, 2 * 65536 + 1, 0), "beyond the end"),
             (segment(0, u64::MAX, 8192), "beyond the end"),
         ] {

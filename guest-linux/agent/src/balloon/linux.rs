@@ -268,7 +268,9 @@ impl LinuxFiles {
         }
         let flags = rustix::fs::ioctl_getflags(file).during(|| format!("look at {name}"))?;
         if !flags.contains(IFlags::IMMUTABLE) {
-            log::warn(format_args!("{name} was not immutable any more, and is again"));
+            log::warn(format_args!(
+                "{name} was not immutable any more, and is again"
+            ));
             self.set_immutable(file, true, || name.clone())?;
         }
         if self.is_away(piece, &stat) {
@@ -313,7 +315,11 @@ impl Files for LinuxFiles {
     }
 
     fn piece_len(&self) -> u64 {
-        if self.frees_parts() { PIECE } else { WHOLE_PIECE }
+        if self.frees_parts() {
+            PIECE
+        } else {
+            WHOLE_PIECE
+        }
     }
 
     fn granularity(&self) -> u64 {
@@ -330,7 +336,10 @@ impl Files for LinuxFiles {
     }
 
     fn create(&mut self) -> Result<Piece> {
-        let next = self.pieces.last_key_value().map_or(0, |(last, _)| last.0.saturating_add(1));
+        let next = self
+            .pieces
+            .last_key_value()
+            .map_or(0, |(last, _)| last.0.saturating_add(1));
         let piece = Piece(next);
         let name = self.name(piece);
         let file = self.in_folder(|folder| {
@@ -360,8 +369,9 @@ impl Files for LinuxFiles {
             Ok(()) => Ok(()),
             // What was allocated before must not lie behind the end of the file: XFS frees that
             // some time later.
-            Err(Errno::NOSPC | Errno::DQUOT) => rustix::fs::ftruncate(file, len)
-                .during(|| format!("extend {}", self.name(piece))),
+            Err(Errno::NOSPC | Errno::DQUOT) => {
+                rustix::fs::ftruncate(file, len).during(|| format!("extend {}", self.name(piece)))
+            }
             Err(errno) => Err(errno).during(|| format!("allocate {}", self.name(piece))),
         }
     }
@@ -444,7 +454,9 @@ impl Files for LinuxFiles {
     fn tend(&mut self) -> Result<()> {
         // Whatever happened up to now is looked at below.
         let mut buffer = [MaybeUninit::uninit(); 4096];
-        while rustix::io::read(&self.events, &mut buffer[..]).is_ok_and(|(some, _)| !some.is_empty()) {}
+        while rustix::io::read(&self.events, &mut buffer[..])
+            .is_ok_and(|(some, _)| !some.is_empty())
+        {}
         self.set_immutable(&self.folder, true, || self.path.display().to_string())?;
         for piece in self.pieces() {
             if self.tend_piece(piece)? {

@@ -32,9 +32,9 @@
 pub mod files;
 pub mod layout;
 pub mod linux;
-pub mod mount;
 #[cfg(test)]
 mod model;
+pub mod mount;
 #[cfg(test)]
 mod tests;
 

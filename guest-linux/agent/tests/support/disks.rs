@@ -59,7 +59,10 @@ impl Disk {
 impl Drop for Disk {
     fn drop(&mut self) {
         // A test that fails reports that, not this.
-        let _ = Command::new("losetup").arg("--detach").arg(&self.node).status();
+        let _ = Command::new("losetup")
+            .arg("--detach")
+            .arg(&self.node)
+            .status();
     }
 }
 
@@ -105,7 +108,10 @@ impl Mounted {
     }
 
     pub fn mount_again(&mut self) {
-        run("mount", &["-t", self.kind, text(&self.node), text(&self.at)]);
+        run(
+            "mount",
+            &["-t", self.kind, text(&self.node), text(&self.at)],
+        );
         self.is_mounted = true;
     }
 
@@ -244,7 +250,11 @@ pub fn check_poison(file: &Path, blocks: &BlockSet) {
     let file = File::open(file).unwrap();
     let mut bytes = vec![0; BLOCK as usize];
     for block in blocks.iter() {
-        file.read_exact_at(&mut bytes, u64::from(block) * BLOCK).unwrap();
-        assert!(bytes == pattern(block), "block {block} was written, which the host has");
+        file.read_exact_at(&mut bytes, u64::from(block) * BLOCK)
+            .unwrap();
+        assert!(
+            bytes == pattern(block),
+            "block {block} was written, which the host has"
+        );
     }
 }

@@ -221,8 +221,9 @@ impl Loaded<'_> {
         let status = self.testbed.await_agreed()?;
         self.unmount()?;
         let guest = &mut self.testbed.guest;
-        let fsck = guest.run(&self.file_system.check(DISK), PATIENCE)?;
         let log = guest.failures()?;
+        let fsck = guest.run(&self.file_system.check(DISK), PATIENCE)?;
+        let during_fsck = guest.failures()?.len() - log.len();
         let Counts {
             fio_rounds,
             fio_failures,
@@ -241,6 +242,7 @@ impl Loaded<'_> {
             kept_checked: u64::from(self.kept),
             kept_bad: bad + u64::from(self.kept).saturating_sub(found),
             log_failures: log.len() as u64,
+            fsck_log_failures: during_fsck as u64,
             fsck_code: fsck.code,
             taken_blocks: status.capacity - status.held,
             balloon_blocks,
