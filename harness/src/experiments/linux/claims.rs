@@ -68,7 +68,7 @@ pub(crate) fn survived(
             }),
         )
         .require("The agent takes less than 5 MiB of memory.", memory(checks))
-        .findings(readahead(checks))
+        .findings(during_check(checks))
         .tables([checked(checks)])
 }
 
@@ -112,7 +112,7 @@ pub(crate) fn measured(
 }
 
 /// What the kernel reported while file systems were checked.
-fn readahead(checks: &[LinuxCheckRow]) -> Option<String> {
+fn during_check(checks: &[LinuxCheckRow]) -> Option<String> {
     let of: Vec<String> = checks
         .iter()
         .filter(|row| row.fsck_log_failures > 0)
@@ -120,8 +120,7 @@ fn readahead(checks: &[LinuxCheckRow]) -> Option<String> {
         .collect();
     (!of.is_empty()).then(|| {
         format!(
-            "Console lines of failed requests during the check of the file system, where the \
-             kernel's readahead of the disk ran into blocks that the backend has: {}.",
+            "Console lines of failed requests during the check of the file system: {}.",
             of.join(", ")
         )
     })

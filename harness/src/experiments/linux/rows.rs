@@ -58,8 +58,7 @@ pub(crate) struct LinuxCheckRow {
     /// Lines of the guest's console that tell of a failed request, file system or kernel, until it
     /// was unmounted after the last resize.
     pub log_failures: u64,
-    /// Such lines during the check of the file system: the kernel's readahead of the whole disk
-    /// may run into blocks that the backend has.
+    /// Such lines during the check of the file system.
     pub fsck_log_failures: u64,
     /// Exit code of the check of the file system, not mounted, after the last resize.
     pub fsck_code: i32,
