@@ -28,8 +28,7 @@ use crate::log;
 /// The name of the balloon's folder.
 const FOLDER: &str = ".vssd-balloon";
 
-/// Bytes in a section of F2FS, in which it allocates pinned files; two of 2 MiB where its sections
-/// have another size.
+/// Bytes in a section of F2FS, in which it allocates pinned files.
 const F2FS_SECTION: u64 = 2 << 20;
 
 /// Longest piece where parts of one can be freed: few pieces for a large balloon, and few blocks
@@ -50,6 +49,8 @@ const WATCHED: WatchFlags = WatchFlags::ATTRIB
 #[derive(Debug)]
 pub struct LinuxFiles {
     kind: Kind,
+    /// Bytes in a block of the file system.
+    block: u64,
     /// `.vssd-balloon`, for messages.
     path: PathBuf,
     folder: OwnedFd,
@@ -104,11 +105,11 @@ fn open_folder(path: impl AsRef<std::path::Path>) -> Result<OwnedFd> {
 }
 
 impl LinuxFiles {
-    /// The balloon of a file system, with the pieces that it has.
+    /// The balloon of a file system with blocks of `block` bytes, and the pieces that it has.
     ///
     /// # Errors
     /// When it is not the agent's, or another agent has it.
-    pub fn open(mount: &Mount) -> Result<Self> {
+    pub fn open(mount: &Mount, block: u64) -> Result<Self> {
         let path = mount.point.join(FOLDER);
         let name = path.display();
         match rustix::fs::mkdir(&path, Mode::RWXU) {
@@ -126,6 +127,7 @@ impl LinuxFiles {
             .during(|| "watch files".to_owned())?;
         let mut files = Self {
             kind: mount.kind,
+            block,
             folder,
             pieces: BTreeMap::new(),
             events,
@@ -353,8 +355,7 @@ impl Files for LinuxFiles {
     fn granularity(&self) -> u64 {
         match self.kind {
             Kind::F2fs => F2FS_SECTION,
-            // At least a block of any of their file systems.
-            Kind::Ext4 | Kind::Xfs => 64 << 10,
+            Kind::Ext4 | Kind::Xfs => self.block,
         }
     }
 

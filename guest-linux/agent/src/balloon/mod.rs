@@ -174,13 +174,18 @@ impl<F: Files> Balloon<F> {
         made
     }
 
-    /// Whether the piece has any extents now.
-    fn fill(&mut self, piece: Piece, len: u64) -> Result<bool> {
-        self.files.allocate(piece, len)?;
-        self.files.sync(piece)?;
+    /// Allocates a piece, and makes it safe. Whether it has any extents now: XFS allocates nothing
+    /// where not all fits, so less is tried then.
+    fn fill(&mut self, piece: Piece, mut len: u64) -> Result<bool> {
+        let step = self.files.granularity();
         let mut is_filled = false;
-        self.files.extents(piece, &mut |_| is_filled = true)?;
+        while !is_filled && len > 0 {
+            self.files.allocate(piece, len)?;
+            self.files.extents(piece, &mut |_| is_filled = true)?;
+            len = len / 2 / step * step;
+        }
         if is_filled {
+            self.files.sync(piece)?;
             self.files.protect(piece)?;
             self.read_piece(piece)?;
         }
