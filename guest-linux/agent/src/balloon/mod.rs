@@ -164,7 +164,10 @@ impl<F: Files> Balloon<F> {
         }
         // What is read of a piece that is removed again must not count.
         self.is_read = false;
-        let piece = self.files.create()?;
+        let Some(piece) = self.files.create()? else {
+            self.read()?;
+            return Ok(false);
+        };
         let made = self.fill(piece, len);
         // A piece that is not safe is no use; one that could not be filled at all neither.
         if !matches!(made, Ok(true)) {
@@ -192,32 +195,44 @@ impl<F: Files> Balloon<F> {
         Ok(is_filled)
     }
 
-    /// Frees what is in the pieces and not in `gone`; removes those that hold nothing else.
+    /// Frees what is in the pieces and not in `gone`; removes those that hold nothing else. These go
+    /// first: where no space at all is left, XFS can free no part of a file.
     fn free_outside(&mut self, gone: &BlockSet) -> Result<()> {
         self.is_read = false;
         for piece in self.files.pieces() {
-            let (mut parts, mut is_empty) = (Vec::new(), true);
-            let layout = &self.layout;
-            self.files.extents(piece, &mut |extent| {
-                let physical = extent.physical..extent.physical + extent.len;
-                let mut outside = 0;
-                layout.parts_outside(physical, gone, |part| {
-                    outside += part.end - part.start;
-                    let start = extent.logical + (part.start - extent.physical);
-                    add(&mut parts, start..start + (part.end - part.start));
-                });
-                is_empty &= outside == extent.len;
-            })?;
-            if is_empty {
+            if self.parts_outside(piece, gone)?.is_none() {
                 self.files.remove(piece)?;
-            } else if self.files.frees_parts() && !parts.is_empty() {
-                self.files.free(piece, &parts)?;
-            } else {
-                continue;
+                self.needs_trim = true;
             }
-            self.needs_trim = true;
+        }
+        if self.files.frees_parts() {
+            for piece in self.files.pieces() {
+                let parts = self.parts_outside(piece, gone)?.unwrap_or_default();
+                if !parts.is_empty() {
+                    self.files.free(piece, &parts)?;
+                    self.needs_trim = true;
+                }
+            }
         }
         self.read()
+    }
+
+    /// The parts of a piece that lie in none of the blocks in `gone`; `None` when that is all of it.
+    fn parts_outside(&mut self, piece: Piece, gone: &BlockSet) -> Result<Option<Vec<Range<u64>>>> {
+        let (mut parts, mut is_all) = (Vec::new(), true);
+        let layout = &self.layout;
+        self.files.extents(piece, &mut |extent| {
+            let physical = extent.physical..extent.physical + extent.len;
+            let mut outside = 0;
+            layout.parts_outside(physical, gone, |part| {
+                let len = part.end - part.start;
+                outside += len;
+                let start = extent.logical + (part.start - extent.physical);
+                add(&mut parts, start..start + len);
+            });
+            is_all &= outside == extent.len;
+        })?;
+        Ok((!is_all).then_some(parts))
     }
 
     /// Looks for exposed blocks, and takes free space until they are covered.
@@ -234,8 +249,12 @@ impl<F: Files> Balloon<F> {
              them: they were taken by force, or a balloon file was deleted, moved or changed. \
              Taking all free space until they are covered"
         ));
-        self.files.use_all(true)?;
-        let result = self.take_free_space(taken);
+        // Once: what fails now fails again, and each attempt fills the file system.
+        self.given_up = exposed;
+        let result = self
+            .files
+            .use_all(true)
+            .and_then(|()| self.take_free_space(taken));
         self.files.use_all(false)?;
         result?;
         self.given_up = self.exposed(taken).len();
@@ -244,8 +263,8 @@ impl<F: Files> Balloon<F> {
         } else {
             let size = u64::from(self.layout.geometry().block_size()) * u64::from(self.given_up);
             log::error(format_args!(
-                "{} of them are in use by the file system, which fails there: grow the vSSD by {} \
-                 at the host now, unmount, and check the file system",
+                "{} of them are in use by the file system or cannot be allocated: it fails there. \
+                 Grow the vSSD by {} at the host now, unmount, and check the file system",
                 self.given_up,
                 Bytes(size)
             ));
