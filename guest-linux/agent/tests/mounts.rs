@@ -152,7 +152,7 @@ fn free_space_in_fragments_is_given_up() {
         agent.signal("TERM");
         agent.ended();
         let missing = vm.gone();
-        assert!(missing.runs().count() > 1000, "{}", missing.runs().count());
+        assert!(missing.runs().count() > 100, "{missing:?}");
         poison(&vm.disk.file, &missing);
         vm.mounted.fill("b", FILE, 1000);
         vm.mounted.unmount();

@@ -159,7 +159,8 @@ fn a_host_that_sends_garbage_is_borne() {
     host.wait_until(|v| v.agreed);
 }
 
-/// Idle it neither runs nor wakes up, and needs less than 5 MiB.
+/// Idle it neither runs nor wakes up, and needs less than 5 MiB: the static program itself takes 1.6
+/// of these, and a debug build more.
 #[test]
 fn an_idle_agent_sleeps_and_is_small() {
     let site = site("0-8388607\n");
@@ -174,6 +175,6 @@ fn an_idle_agent_sleeps_and_is_small() {
     let before = agent.activity();
     std::thread::sleep(std::time::Duration::from_secs(2));
     assert_eq!(agent.activity(), before, "it is not asleep");
-    let rss = agent.status_kib("VmRSS");
-    assert!(rss < 5 << 10, "{rss} KiB");
+    let own = agent.status_kib("RssAnon");
+    assert!(own < 3400, "{own} KiB");
 }

@@ -315,16 +315,16 @@ impl LinuxFiles {
         }
         let flags = rustix::fs::ioctl_getflags(file).during(|| format!("look at {name}"))?;
         if !flags.contains(IFlags::IMMUTABLE) {
+            self.set_immutable(file, true, || name.clone())?;
             log::warn(format_args!(
                 "{name} was not immutable any more, and is again"
             ));
-            self.set_immutable(file, true, || name.clone())?;
         }
         if self.is_away(piece, &stat) {
+            self.bring_back(piece)?;
             log::warn(format_args!(
                 "{name} was moved; it is linked there again. Remove the other name"
             ));
-            self.bring_back(piece)?;
         }
         Ok(false)
     }
