@@ -1,15 +1,16 @@
 //! Guests on disks of fixed size, without the harness's channel: vSSDs with fewer than three
-//! queues, and QEMU's own virtio-blk disks.
+//! queues or with an agent's channel, and QEMU's own virtio-blk disks.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use lab::backend::{Backend, BackendConfig};
+use lab::backend::{Backend, BackendConfig, vssd_name};
 use lab::process::Process;
 use lab::qemu::{EXIT_SUCCESS, GUEST_IMAGE, Qemu};
 use tempfile::TempDir;
+use vssd_host::control::protocol::Request;
 use vssd_host::size::ByteSize;
 
 /// Timeout, generous for slow machines.
@@ -173,6 +174,53 @@ fn a_vssd_with_fewer_than_three_queues_is_a_disk_of_fixed_size() {
                 .ended_with(EXIT_FAILURE);
         }
     }
+}
+
+/// Each of its queues carries requests, and there is nothing that a driver of vSSDs could find. QEMU
+/// takes as many as there are.
+#[test]
+fn a_vssd_with_an_agent_is_a_plain_disk_of_several_queues() {
+    let site = Site::new();
+    let backend = site.backend("vm1");
+    let mut client = backend.client(Some(PATIENCE)).unwrap();
+    let remove = Request::Remove {
+        vssd: vssd_name(0),
+        delete: true,
+    };
+    client.call(&remove).unwrap();
+    let [socket, agent] = ["many.sock", "agent.sock"].map(|name| site.path(name));
+    let size = ByteSize(BLOCKS * BLOCK);
+    let spec = format!(
+        "name=many,socket={},agent={},queues=4,size={size},create=true",
+        socket.display(),
+        agent.display()
+    );
+    client.call(&Request::Add { spec }).unwrap();
+    let devices = |queues: &str| {
+        let chardev = |id: &str, path: &Path| format!("socket,id={id},path={}", path.display());
+        let options = [
+            ["-chardev".to_owned(), chardev("c", &socket)],
+            [
+                "-device".to_owned(),
+                format!("vhost-user-blk-pci,chardev=c{queues}"),
+            ],
+            ["-device".to_owned(), "virtio-serial-pci".to_owned()],
+            ["-chardev".to_owned(), chardev("a", &agent)],
+            [
+                "-device".to_owned(),
+                "virtserialport,chardev=a,name=org.vssd.0".to_owned(),
+            ],
+        ];
+        options.concat()
+    };
+    let kind = "plain disk of fixed size";
+    for queues in [",num-queues=4", ",num-queues=2", ""] {
+        assert_worked(&site.run(&devices(queues), WORK), kind, BLOCKS, BLOCK);
+    }
+    let ended = site.run(&devices(",num-queues=5"), "info");
+    let said = "The maximum number of queues supported by the backend is 4";
+    assert!(ended.stderr.contains(said), "{}", ended.stderr);
+    ended.ended_with(1);
 }
 
 #[test]

@@ -45,6 +45,8 @@ struct Serving {
     unserved: LogLimit,
     /// Connections beside the first one.
     refused: LogLimit,
+    /// Agents that have opened the channel: a guest may do that as often as it likes.
+    opened: LogLimit,
     /// Agents that the device does not talk to.
     closed: LogLimit,
     /// Bytes that are no frame.
@@ -74,6 +76,7 @@ impl AgentServer {
             stopped: AtomicBool::new(false),
             unserved: LogLimit::default(),
             refused: LogLimit::default(),
+            opened: LogLimit::default(),
             closed: LogLimit::default(),
             garbage: LogLimit::default(),
         });
@@ -173,7 +176,7 @@ impl Serving {
         }
     }
 
-    /// Takes a client that waits, unless another has the channel.
+    /// [STR-10] Takes a client that waits, unless another has the channel.
     fn accept(&self, session: &mut Option<Session>) -> io::Result<()> {
         let (stream, _) = match self.listener.accept() {
             Ok(client) => client,
@@ -256,7 +259,9 @@ impl Serving {
                 vssd.command(command, MAX_MESSAGE, |response| reply.send(response));
             }
             Some(Input::Opened) => {
-                tracing::info!(vssd = %name, "agent connected");
+                if let Some(times) = self.opened.due() {
+                    tracing::info!(vssd = %name, times, "agent connected");
+                }
                 vssd.agent_opened();
             }
             Some(Input::Closed(Closed::Unopened)) | None => {}

@@ -1,8 +1,6 @@
 //! The vSSDs of a backend: brought up, found by name, taken down.
 
 use std::collections::BTreeSet;
-use std::iter;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -14,63 +12,20 @@ use crate::agent::AgentServer;
 use crate::balancer::Service;
 use crate::control::protocol::{Added, Unserved};
 use crate::descriptors;
-use crate::permissions::FilePermissions;
 use crate::polling::Polling;
 use crate::pool::allocator::Bounds;
 use crate::pool::volume::Volume;
 use crate::pool::{Member, Pool};
 use crate::server::Server;
 use crate::size::ByteSize;
-use crate::socket::{Socket, SocketFile, is_same};
+use crate::socket::SocketFile;
+use crate::sockets::{CONTROL, Sockets, VssdSockets, ensure_free, paths};
 use crate::spec::VssdSpec;
-use crate::transport::Transport;
 use crate::vssd::{Context, Place, Vssd};
-
-/// The control socket of a backend, and the permissions of all its sockets.
-#[derive(Clone, Debug)]
-pub struct Sockets {
-    /// The control socket.
-    pub control: PathBuf,
-    /// Permissions of every socket.
-    pub permissions: FilePermissions,
-}
 
 /// When a stop first logs what it waits for, and the interval after that.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const FURTHER_WAITS: Duration = Duration::from_secs(10);
-
-/// The sockets of a vSSD, which nothing serves yet.
-pub struct VssdSockets {
-    frontend: Socket,
-    agent: Option<Socket>,
-}
-
-impl VssdSockets {
-    /// Listens at the sockets that `spec` names.
-    ///
-    /// # Errors
-    /// When one of them cannot be had. Nothing is left behind then.
-    fn bind(spec: &VssdSpec, permissions: FilePermissions) -> Result<Self> {
-        let agent = spec.transport.agent_socket();
-        Ok(Self {
-            frontend: Socket::bind(&spec.socket, permissions)?,
-            agent: agent
-                .map(|path| Socket::bind(path, permissions))
-                .transpose()?,
-        })
-    }
-}
-
-/// The paths of the sockets of a vSSD, each with what to call it in a message.
-fn paths<'a>(
-    name: &str,
-    socket: &'a Path,
-    transport: &'a Transport,
-) -> impl Iterator<Item = (&'a Path, String)> {
-    let agent = transport.agent_socket();
-    let agent = agent.map(|path| (path, format!("the agent of vSSD {name}")));
-    iter::once((socket, format!("vSSD {name}"))).chain(agent)
-}
 
 /// A vSSD that is served.
 struct Served {
@@ -472,36 +427,6 @@ impl Backend {
         agents.iter().for_each(|agent| agent.stop());
         self.served().clear();
     }
-}
-
-/// The name of the control socket in messages.
-const CONTROL: &str = "the control socket (--control)";
-
-/// Makes sure that a vSSD has sockets of its own, and adds them to those that are taken.
-fn ensure_free<'a>(spec: &'a VssdSpec, taken: &mut Vec<(&'a Path, String)>) -> Result<()> {
-    for (path, name) in paths(&spec.name, &spec.socket, &spec.transport) {
-        if let Some((_, other)) = taken.iter().find(|(other, _)| is_same(other, path)) {
-            bail!(
-                "{other} and {name} have the same socket, {}: give each its own",
-                path.display()
-            );
-        }
-        taken.push((path, name));
-    }
-    Ok(())
-}
-
-/// Listens at the sockets of each vSSD of a command, before any of them is created.
-///
-/// # Errors
-/// When two are to listen at the same socket, or one cannot.
-pub fn bind_all(specs: &[VssdSpec], sockets: &Sockets) -> Result<Vec<VssdSockets>> {
-    let mut taken = vec![(&*sockets.control, CONTROL.to_owned())];
-    let bind = |spec| {
-        ensure_free(spec, &mut taken)?;
-        VssdSockets::bind(spec, sockets.permissions)
-    };
-    specs.iter().map(bind).collect()
 }
 
 /// Warnings about parts of a description that may not have the expected effect.

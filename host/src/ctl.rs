@@ -104,8 +104,8 @@ enum Ask {
     Watch,
     /// Take blocks from a guest.
     ///
-    /// The guest's vSSD driver picks them. If no driver answers, blocks are taken only with
-    /// --force: their contents are lost, which breaks file systems.
+    /// The guest's vSSD driver picks them. If no driver answers, or an agent speaks for the guest,
+    /// blocks are taken only with --force: their contents are lost, which breaks file systems.
     #[command(override_usage = SHRINK_USAGE)]
     Shrink {
         /// Name of the vSSD.
@@ -215,8 +215,8 @@ struct ResizeOptions {
     /// How the blocks of a shrink are picked.
     #[arg(long, alias = "evict", value_parser = pick_parser(), default_value_t = Pick::Guest)]
     pick: Pick,
-    /// Take blocks even if no vSSD driver answers: their contents are lost, which breaks the file
-    /// systems of a plain guest.
+    /// Take blocks even if no vSSD driver answers, and after the deadline those of a guest with an
+    /// agent: their contents are lost, which breaks file systems.
     #[arg(long)]
     force: bool,
     /// How long the guest may take to pick blocks, e.g. 5s, 500ms or none. Then the rest is taken

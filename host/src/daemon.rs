@@ -16,7 +16,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::signal_name;
 
-use crate::backend::{Backend, Sockets, bind_all};
+use crate::backend::Backend;
 use crate::backing::{
     Backing, FileOptions, Made, MemoryBacking, NullBacking, survive_size_limits, warn_of_size_limit,
 };
@@ -40,6 +40,7 @@ use crate::pool::{Pool, Shape};
 use crate::pool_file::{NewPool, PoolFile};
 use crate::size::ByteSize;
 use crate::socket::{self, Socket, check};
+use crate::sockets::{Sockets, bind_all};
 use crate::spec::{BackingSpec, Overcommit, VssdSpec, from_some_text};
 use crate::threads::{vital, watch_panics};
 use crate::vssd::Context;
@@ -113,9 +114,10 @@ pub struct Args {
 
     /// A vSSD:
     /// name=NAME,socket=PATH,size=SIZE[,agent=PATH[,queues=N]][,block-size=SIZE][,held=SIZE][,quota=SIZE][,reserve=SIZE][,encoding=compact|list-4096][,create=true][,weight=N][,hit-ratio=R].
-    /// agent is a socket for the serial port of an agent in a guest without a vSSD driver; the vSSD then
-    /// has N request queues, 1 by default, and no others. held is the size that a new vSSD starts with. weight and hit-ratio are for
-    /// --arbiter. A guest without a vSSD driver needs the full size: omit held for it.
+    /// agent is a socket for the serial port of an agent, which speaks for a guest without a vSSD
+    /// driver; the vSSD then has N request queues (default: 1), one for each virtual processor. held
+    /// is the size that a new vSSD starts with. weight and hit-ratio are for --arbiter. A guest
+    /// without a vSSD driver needs the full size: omit held for it.
     #[arg(long = "vssd", value_name = "SPEC")]
     #[serde(rename = "vssd")]
     pub vssds: Vec<VssdSpec>,

@@ -30,8 +30,8 @@
 //!   yield to others
 //! - [`threads`], [`descriptors`]: what follows when a thread dies, and how many file descriptors
 //!   are needed
-//! - [`control`], [`socket`], [`http`]: the control socket: protocol, server, client; the files of
-//!   sockets; as much of HTTP as metrics need
+//! - [`control`], [`socket`], [`sockets`], [`http`]: the control socket: protocol, server, client; the
+//!   files of sockets, and which there are; as much of HTTP as metrics need
 //! - [`output`], [`logging`], [`log_limit`], [`causes`]: what the programs print and log, and at
 //!   what rate
 //! - [`permissions`]: permissions of the files and sockets that are created
@@ -78,6 +78,7 @@ pub mod scheduling;
 pub mod server;
 pub mod size;
 pub mod socket;
+pub mod sockets;
 pub mod spec;
 pub mod stats;
 pub mod threads;

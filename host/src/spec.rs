@@ -344,6 +344,12 @@ mod tests {
                 Transport::Stream { agent, queues }
             );
         }
+        let table = "name = 'vm1'\nsocket = 'a.sock'\nsize = '1GiB'\nagent = 'b.sock'\nqueues = 4";
+        let text = "name=vm1,socket=a.sock,size=1GiB,agent=b.sock,queues=4";
+        assert_eq!(
+            toml::from_str::<VssdSpec>(table).unwrap(),
+            text.parse().unwrap()
+        );
         let new: VssdSpec = "name=vm1,socket=a.sock,size=1GiB,quota=4KiB,create=true"
             .parse()
             .unwrap();

@@ -265,7 +265,7 @@ impl Vssd {
         self.notifier.notify();
     }
 
-    /// An agent has opened the channel: whoever spoke before is gone, and this one has to learn the
+    /// [STR-9] An agent has opened the channel: whoever spoke before is gone, and this one has to learn the
     /// present state.
     pub fn agent_opened(&self) {
         self.agent.lock().open = true;

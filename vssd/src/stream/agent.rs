@@ -91,7 +91,7 @@ pub struct AgentEnd {
 }
 
 impl AgentEnd {
-    /// An end that opens a conversation. `random` tells its conversations from those of every other
+    /// [STR-5] An end that opens a conversation. `random` tells its conversations from those of every other
     /// agent, an earlier life of this one included.
     pub fn open(random: u64) -> Self {
         let mut end = Self {
@@ -139,6 +139,7 @@ impl AgentEnd {
                 {
                     match Closed::decode(self.inbox.message()) {
                         Some(Closed::Unopened) => self.reopen(),
+                        // [STR-6] It stays closed until there is another device.
                         Some(reason) => {
                             self.state = State::Closed;
                             self.in_flight = None;

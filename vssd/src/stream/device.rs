@@ -45,7 +45,7 @@ pub struct DeviceEnd {
 }
 
 impl DeviceEnd {
-    /// The end of a new connection of the vSSD that `identity` names. It announces itself, so that an
+    /// [STR-8] The end of a new connection of the vSSD that `identity` names. It announces itself, so that an
     /// agent whose device restarted need not wait to find out.
     pub fn new(identity: Identity) -> Self {
         let mut end = Self {
@@ -73,6 +73,7 @@ impl DeviceEnd {
                 Kind::Open | Kind::Command if header.version != STREAM_VERSION => {
                     return Some(self.close(header, Closed::Version(STREAM_VERSION)));
                 }
+                // [STR-9] One that comes again is answered again, and is no other agent.
                 Kind::Open => {
                     let repeated = self.conversation.replace(header.conversation);
                     let opened = Header::new(Kind::Opened, header.conversation);

@@ -140,7 +140,7 @@ impl Header {
 
     /// The header and the message of a frame; `None` when it is not intact, or of unknown kind.
     ///
-    /// The header is the same in every version, so that both sides can tell that they differ.
+    /// [STR-3] The header is the same in every version, so that both sides can tell that they differ.
     pub fn decode(frame: &[u8]) -> Option<(Self, &[u8])> {
         let (layout, message) = Layout::read_from_prefix(frame).ok()?;
         let is_intact = layout.magic == MAGIC

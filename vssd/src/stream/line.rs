@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::frame::{FRAME_HEADER_LEN, Header, MAX_FRAME};
 use super::stuffing::{DELIMITER, Unstuffer, stuff};
 
-/// The bytes that arrive, as one frame after the other.
+/// [STR-2] The bytes that arrive, as one frame after the other.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     frame: Vec<u8>,
@@ -79,7 +79,7 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    /// Replaces what is left by a frame. The delimiter before it ends what the other side got of the
+    /// [STR-1] Replaces what is left by a frame. The delimiter before it ends what the other side got of the
     /// one that is replaced.
     pub(super) fn put(&mut self, header: Header, message: &[u8]) {
         self.bytes.clear();

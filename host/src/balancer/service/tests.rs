@@ -4,13 +4,13 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::arbiter::{Decision, PolicyName, Why};
-use crate::backend::Sockets;
 use crate::backing::NullBacking;
 use crate::clock::Clock;
 use crate::control::arbiter::{explain, status};
 use crate::notifier::Notifier;
 use crate::permissions::FilePermissions;
 use crate::polling::Polling;
+use crate::sockets::Sockets;
 use crate::vssd::Context;
 
 /// The bound after which anything hangs.
