@@ -46,7 +46,7 @@ fn mounted(folder: &Path, which: Which, reserve: Reserve) -> Result<Attach> {
     let found = file_system(&mount)?;
     Ok(Box::new(move |identity| {
         let layout = layout(&found, identity, &which)?;
-        let files = LinuxFiles::open(&mount)?;
+        let files = LinuxFiles::open(&mount, found.block)?;
         let balloon: Box<dyn Source> = Box::new(Balloon::new(files, layout, reserve));
         Ok(balloon)
     }))

@@ -179,6 +179,45 @@ pub fn xfs_geometry(folder: impl AsFd) -> io::Result<XfsGeometry> {
     }
 }
 
+/// `struct xfs_fsop_resblks`, xfs_fs.h.
+#[repr(C)]
+struct XfsReserve {
+    blocks: u64,
+    available: u64,
+}
+
+const XFS_IOC_SET_RESBLKS: Opcode = opcode::read_write::<XfsReserve>(b'X', 114);
+const XFS_IOC_GET_RESBLKS: Opcode = opcode::read::<XfsReserve>(b'X', 115);
+
+/// Blocks that an XFS keeps for itself.
+///
+/// # Errors
+/// When it does not tell.
+pub fn xfs_reserved(folder: impl AsFd) -> io::Result<u64> {
+    // SAFETY: the call writes a `struct xfs_fsop_resblks`.
+    let reserve = unsafe {
+        let call = Getter::<XFS_IOC_GET_RESBLKS, XfsReserve>::new();
+        ioctl(folder, call)?
+    };
+    Ok(reserve.blocks)
+}
+
+/// Changes how many blocks an XFS keeps for itself, until it is mounted anew.
+///
+/// # Errors
+/// When it cannot.
+pub fn set_xfs_reserved(folder: impl AsFd, blocks: u64) -> io::Result<()> {
+    let mut reserve = XfsReserve {
+        blocks,
+        available: 0,
+    };
+    // SAFETY: the call reads and writes a `struct xfs_fsop_resblks`.
+    unsafe {
+        let call = Updater::<XFS_IOC_SET_RESBLKS, XfsReserve>::new(&mut reserve);
+        Ok(ioctl(folder, call)?)
+    }
+}
+
 /// `struct fsxattr`, linux/fs.h.
 #[repr(C)]
 struct FileAttributes {
@@ -311,6 +350,8 @@ mod tests {
             (FITRIM, 0xc018_5879),
             (F2FS_IOC_SET_PIN_FILE, 0x4004_f50d),
             (XFS_IOC_FSGEOMETRY_V1, 0x8070_5864),
+            (XFS_IOC_SET_RESBLKS, 0xc010_5872),
+            (XFS_IOC_GET_RESBLKS, 0x8010_5873),
             (FS_IOC_FSGETXATTR, 0x801c_581f),
             (DM_DEV_SUSPEND, 0xc138_fd06),
             (DM_TABLE_LOAD, 0xc138_fd09),

@@ -159,8 +159,8 @@ fn a_host_that_sends_garbage_is_borne() {
     host.wait_until(|v| v.agreed);
 }
 
-/// Idle it neither runs nor wakes up, and has little memory of its own. Pages of its file, of which a
-/// build for tests has more than the static one, do not count.
+/// Idle it neither runs nor wakes up, and needs less than 5 MiB: the static program itself takes 1.6
+/// of these, and a debug build more.
 #[test]
 fn an_idle_agent_sleeps_and_is_small() {
     let site = site("0-8388607\n");
@@ -176,5 +176,5 @@ fn an_idle_agent_sleeps_and_is_small() {
     std::thread::sleep(std::time::Duration::from_secs(2));
     assert_eq!(agent.activity(), before, "it is not asleep");
     let own = agent.status_kib("RssAnon");
-    assert!(own < 3 << 10, "{own} KiB");
+    assert!(own < 3400, "{own} KiB");
 }

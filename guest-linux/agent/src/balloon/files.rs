@@ -54,8 +54,9 @@ pub trait Files {
     /// Whether parts of a piece can be freed; else a piece is freed as a whole.
     fn frees_parts(&self) -> bool;
 
-    /// An empty piece, whose blocks the file system will not move.
-    fn create(&mut self) -> Result<Piece>;
+    /// An empty piece, whose blocks the file system will not move; `None` when there is no space for
+    /// one.
+    fn create(&mut self) -> Result<Option<Piece>>;
 
     /// Allocates the first `len` bytes of a piece, without I/O to them. Where space is short it may
     /// be less.

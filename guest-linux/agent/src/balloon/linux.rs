@@ -28,8 +28,7 @@ use crate::log;
 /// The name of the balloon's folder.
 const FOLDER: &str = ".vssd-balloon";
 
-/// Bytes in a section of F2FS, in which it allocates pinned files; two of 2 MiB where its sections
-/// have another size.
+/// Bytes in a section of F2FS, in which it allocates pinned files.
 const F2FS_SECTION: u64 = 2 << 20;
 
 /// Longest piece where parts of one can be freed: few pieces for a large balloon, and few blocks
@@ -39,8 +38,11 @@ const PIECE: u64 = 1 << 30;
 /// Longest piece where a piece is freed as a whole: what comes back is usable in such units.
 const WHOLE_PIECE: u64 = 64 << 20;
 
-/// What wakes the agent. The map of a file changes only when it is opened.
+/// What wakes the agent. The map of a file or its flags change only while it is open, and a change
+/// of flags alone is no event.
 const WATCHED: WatchFlags = WatchFlags::ATTRIB
+    .union(WatchFlags::CLOSE_NOWRITE)
+    .union(WatchFlags::CLOSE_WRITE)
     .union(WatchFlags::DELETE_SELF)
     .union(WatchFlags::MODIFY)
     .union(WatchFlags::MOVE_SELF)
@@ -50,6 +52,8 @@ const WATCHED: WatchFlags = WatchFlags::ATTRIB
 #[derive(Debug)]
 pub struct LinuxFiles {
     kind: Kind,
+    /// Bytes in a block of the file system.
+    block: u64,
     /// `.vssd-balloon`, for messages.
     path: PathBuf,
     folder: OwnedFd,
@@ -57,8 +61,8 @@ pub struct LinuxFiles {
     events: OwnedFd,
     /// Pieces of which a message was written that need not be repeated.
     told: BTreeSet<Piece>,
-    /// What ext4 keeps for itself, while pieces may have that.
-    kept_clusters: Option<String>,
+    /// How many blocks the file system keeps for itself, while pieces may have these.
+    kept_blocks: Option<u64>,
 }
 
 /// Where the balloon's file system is.
@@ -104,11 +108,11 @@ fn open_folder(path: impl AsRef<std::path::Path>) -> Result<OwnedFd> {
 }
 
 impl LinuxFiles {
-    /// The balloon of a file system, with the pieces that it has.
+    /// The balloon of a file system with blocks of `block` bytes, and the pieces that it has.
     ///
     /// # Errors
     /// When it is not the agent's, or another agent has it.
-    pub fn open(mount: &Mount) -> Result<Self> {
+    pub fn open(mount: &Mount, block: u64) -> Result<Self> {
         let path = mount.point.join(FOLDER);
         let name = path.display();
         match rustix::fs::mkdir(&path, Mode::RWXU) {
@@ -126,11 +130,12 @@ impl LinuxFiles {
             .during(|| "watch files".to_owned())?;
         let mut files = Self {
             kind: mount.kind,
+            block,
             folder,
             pieces: BTreeMap::new(),
             events,
             told: BTreeSet::new(),
-            kept_clusters: None,
+            kept_blocks: None,
             path: path.clone(),
         };
         files.open_pieces()?;
@@ -255,6 +260,45 @@ impl LinuxFiles {
         result
     }
 
+    /// Where ext4 says how much it keeps for itself.
+    fn own_blocks_file(&self) -> Result<PathBuf> {
+        let device = DeviceNumber::from_raw(self.stat(&self.folder)?.st_dev);
+        let link = fs::read_link(format!("/sys/dev/block/{device}"))
+            .during(|| format!("look up the block device {device}"))?;
+        let name = link.file_name().unwrap_or_default();
+        Ok(PathBuf::from("/sys/fs/ext4")
+            .join(name)
+            .join("reserved_clusters"))
+    }
+
+    /// How many blocks the file system keeps for itself, where that can be changed.
+    fn own_blocks(&self) -> Result<Option<u64>> {
+        match self.kind {
+            Kind::Ext4 => {
+                let file = self.own_blocks_file()?;
+                let text =
+                    fs::read_to_string(&file).during(|| format!("read {}", file.display()))?;
+                Ok(text.trim().parse().ok())
+            }
+            Kind::Xfs => ioctl::xfs_reserved(&self.folder)
+                .map(Some)
+                .during(|| "ask for the reserve of the XFS".to_owned()),
+            Kind::F2fs => Ok(None),
+        }
+    }
+
+    fn set_own_blocks(&self, blocks: u64) -> Result<()> {
+        match self.kind {
+            Kind::Ext4 => {
+                let file = self.own_blocks_file()?;
+                fs::write(&file, blocks.to_string()).during(|| format!("write {}", file.display()))
+            }
+            Kind::Xfs => ioctl::set_xfs_reserved(&self.folder, blocks)
+                .during(|| "change the reserve of the XFS".to_owned()),
+            Kind::F2fs => Ok(()),
+        }
+    }
+
     fn tend_piece(&self, piece: Piece) -> Result<bool> {
         let file = self.file(piece)?;
         let stat = self.stat(file)?;
@@ -271,16 +315,16 @@ impl LinuxFiles {
         }
         let flags = rustix::fs::ioctl_getflags(file).during(|| format!("look at {name}"))?;
         if !flags.contains(IFlags::IMMUTABLE) {
+            self.set_immutable(file, true, || name.clone())?;
             log::warn(format_args!(
                 "{name} was not immutable any more, and is again"
             ));
-            self.set_immutable(file, true, || name.clone())?;
         }
         if self.is_away(piece, &stat) {
+            self.bring_back(piece)?;
             log::warn(format_args!(
                 "{name} was moved; it is linked there again. Remove the other name"
             ));
-            self.bring_back(piece)?;
         }
         Ok(false)
     }
@@ -318,28 +362,20 @@ impl Files for LinuxFiles {
         })
     }
 
-    /// ext4 keeps some blocks for its own metadata, which nobody but it can have.
+    /// ext4 and XFS keep some blocks for their own metadata, which nobody but they can have.
     fn use_all(&mut self, all: bool) -> Result<()> {
-        if self.kind != Kind::Ext4 {
-            return Ok(());
-        }
-        let device = DeviceNumber::from_raw(self.stat(&self.folder)?.st_dev);
-        let name = fs::read_link(format!("/sys/dev/block/{device}"))
-            .during(|| format!("look up the block device {device}"))?;
-        let name = name.file_name().unwrap_or_default();
-        let file = PathBuf::from("/sys/fs/ext4")
-            .join(name)
-            .join("reserved_clusters");
-        let mut change = || -> std::io::Result<()> {
-            if all {
-                self.kept_clusters.get_or_insert(fs::read_to_string(&file)?);
-                fs::write(&file, "0")?;
-            } else if let Some(kept) = self.kept_clusters.take() {
-                fs::write(&file, kept.trim())?;
+        let wanted = match (all, self.kept_blocks.take()) {
+            (true, kept) => {
+                self.kept_blocks = match kept {
+                    None => self.own_blocks()?,
+                    kept => kept,
+                };
+                0
             }
-            Ok(())
+            (false, Some(kept)) => kept,
+            (false, None) => return Ok(()),
         };
-        change().during(|| format!("change {}", file.display()))
+        self.set_own_blocks(wanted)
     }
 
     fn piece_len(&self) -> u64 {
@@ -353,8 +389,7 @@ impl Files for LinuxFiles {
     fn granularity(&self) -> u64 {
         match self.kind {
             Kind::F2fs => F2FS_SECTION,
-            // At least a block of any of their file systems.
-            Kind::Ext4 | Kind::Xfs => 64 << 10,
+            Kind::Ext4 | Kind::Xfs => self.block,
         }
     }
 
@@ -363,7 +398,7 @@ impl Files for LinuxFiles {
         self.kind != Kind::F2fs
     }
 
-    fn create(&mut self) -> Result<Piece> {
+    fn create(&mut self) -> Result<Option<Piece>> {
         let next = self
             .pieces
             .last_key_value()
@@ -373,9 +408,12 @@ impl Files for LinuxFiles {
         let file = self.in_folder(|folder| {
             let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
             let mode = Mode::RUSR | Mode::WUSR;
-            rustix::fs::openat(folder, piece_name(piece).as_str(), flags, mode)
-                .during(|| format!("make {name}"))
+            match rustix::fs::openat(folder, piece_name(piece).as_str(), flags, mode) {
+                Err(Errno::NOSPC | Errno::DQUOT) => Ok(None),
+                made => made.map(Some).during(|| format!("make {name}")),
+            }
         })?;
+        let Some(file) = file else { return Ok(None) };
         self.pieces.insert(piece, File::from(file));
         let file = self.file(piece)?;
         self.watch_fd(file.as_fd())?;
@@ -388,7 +426,7 @@ impl Files for LinuxFiles {
             }
             Kind::Ext4 | Kind::Xfs => {}
         }
-        Ok(piece)
+        Ok(Some(piece))
     }
 
     fn allocate(&mut self, piece: Piece, len: u64) -> Result<()> {

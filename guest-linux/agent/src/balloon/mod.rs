@@ -164,7 +164,10 @@ impl<F: Files> Balloon<F> {
         }
         // What is read of a piece that is removed again must not count.
         self.is_read = false;
-        let piece = self.files.create()?;
+        let Some(piece) = self.files.create()? else {
+            self.read()?;
+            return Ok(false);
+        };
         let made = self.fill(piece, len);
         // A piece that is not safe is no use; one that could not be filled at all neither.
         if !matches!(made, Ok(true)) {
@@ -174,45 +177,62 @@ impl<F: Files> Balloon<F> {
         made
     }
 
-    /// Whether the piece has any extents now.
-    fn fill(&mut self, piece: Piece, len: u64) -> Result<bool> {
-        self.files.allocate(piece, len)?;
-        self.files.sync(piece)?;
+    /// Allocates a piece, and makes it safe. Whether it has any extents now: XFS allocates nothing
+    /// where not all fits, so less is tried then.
+    fn fill(&mut self, piece: Piece, mut len: u64) -> Result<bool> {
+        let step = self.files.granularity();
         let mut is_filled = false;
-        self.files.extents(piece, &mut |_| is_filled = true)?;
+        while !is_filled && len > 0 {
+            self.files.allocate(piece, len)?;
+            self.files.extents(piece, &mut |_| is_filled = true)?;
+            len = len / 2 / step * step;
+        }
         if is_filled {
+            self.files.sync(piece)?;
             self.files.protect(piece)?;
             self.read_piece(piece)?;
         }
         Ok(is_filled)
     }
 
-    /// Frees what is in the pieces and not in `gone`; removes those that hold nothing else.
+    /// Frees what is in the pieces and not in `gone`; removes those that hold nothing else. These go
+    /// first: where no space at all is left, XFS can free no part of a file.
     fn free_outside(&mut self, gone: &BlockSet) -> Result<()> {
         self.is_read = false;
         for piece in self.files.pieces() {
-            let (mut parts, mut is_empty) = (Vec::new(), true);
-            let layout = &self.layout;
-            self.files.extents(piece, &mut |extent| {
-                let physical = extent.physical..extent.physical + extent.len;
-                let mut outside = 0;
-                layout.parts_outside(physical, gone, |part| {
-                    outside += part.end - part.start;
-                    let start = extent.logical + (part.start - extent.physical);
-                    add(&mut parts, start..start + (part.end - part.start));
-                });
-                is_empty &= outside == extent.len;
-            })?;
-            if is_empty {
+            if self.parts_outside(piece, gone)?.is_none() {
                 self.files.remove(piece)?;
-            } else if self.files.frees_parts() && !parts.is_empty() {
-                self.files.free(piece, &parts)?;
-            } else {
-                continue;
+                self.needs_trim = true;
             }
-            self.needs_trim = true;
+        }
+        if self.files.frees_parts() {
+            for piece in self.files.pieces() {
+                let parts = self.parts_outside(piece, gone)?.unwrap_or_default();
+                if !parts.is_empty() {
+                    self.files.free(piece, &parts)?;
+                    self.needs_trim = true;
+                }
+            }
         }
         self.read()
+    }
+
+    /// The parts of a piece that lie in none of the blocks in `gone`; `None` when that is all of it.
+    fn parts_outside(&mut self, piece: Piece, gone: &BlockSet) -> Result<Option<Vec<Range<u64>>>> {
+        let (mut parts, mut is_all) = (Vec::new(), true);
+        let layout = &self.layout;
+        self.files.extents(piece, &mut |extent| {
+            let physical = extent.physical..extent.physical + extent.len;
+            let mut outside = 0;
+            layout.parts_outside(physical, gone, |part| {
+                let len = part.end - part.start;
+                outside += len;
+                let start = extent.logical + (part.start - extent.physical);
+                add(&mut parts, start..start + len);
+            });
+            is_all &= outside == extent.len;
+        })?;
+        Ok((!is_all).then_some(parts))
     }
 
     /// Looks for exposed blocks, and takes free space until they are covered.
@@ -229,8 +249,12 @@ impl<F: Files> Balloon<F> {
              them: they were taken by force, or a balloon file was deleted, moved or changed. \
              Taking all free space until they are covered"
         ));
-        self.files.use_all(true)?;
-        let result = self.take_free_space(taken);
+        // Once: what fails now fails again, and each attempt fills the file system.
+        self.given_up = exposed;
+        let result = self
+            .files
+            .use_all(true)
+            .and_then(|()| self.take_free_space(taken));
         self.files.use_all(false)?;
         result?;
         self.given_up = self.exposed(taken).len();
@@ -239,8 +263,8 @@ impl<F: Files> Balloon<F> {
         } else {
             let size = u64::from(self.layout.geometry().block_size()) * u64::from(self.given_up);
             log::error(format_args!(
-                "{} of them are in use by the file system, which fails there: grow the vSSD by {} \
-                 at the host now, unmount, and check the file system",
+                "{} of them are in use by the file system or cannot be allocated: it fails there. \
+                 Grow the vSSD by {} at the host now, unmount, and check the file system",
                 self.given_up,
                 Bytes(size)
             ));

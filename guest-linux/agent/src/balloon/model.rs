@@ -200,13 +200,13 @@ impl Files for Shared {
         self.0.borrow().kind.frees_parts
     }
 
-    fn create(&mut self) -> Result<Piece> {
+    fn create(&mut self) -> Result<Option<Piece>> {
         let mut fs = self.0.borrow_mut();
         fs.step()?;
         let number = (0..).find(|n| !fs.state.pieces.contains_key(n)).unwrap();
         fs.state.pieces.insert(number, false);
         fs.changed();
-        Ok(Piece(number))
+        Ok(Some(Piece(number)))
     }
 
     fn allocate(&mut self, piece: Piece, len: u64) -> Result<()> {

@@ -2,6 +2,7 @@
 //! are real, and blocks that the backend has are overwritten with a pattern that must stay.
 
 use std::fs::{self, File};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -55,15 +56,14 @@ impl Disk {
         text(&self.node)
     }
 
-    /// The node of a partition. One is made: without udev there is none.
-    pub fn partition(&self, number: u32, site: &Site) -> PathBuf {
-        let disk = self.node.file_name().unwrap().to_str().unwrap();
-        let device = format!("/sys/block/{disk}/{disk}p{number}/dev");
-        let device = fs::read_to_string(device).expect("the kernel finds partitions");
-        let (major, minor) = device.trim().split_once(':').unwrap();
-        let node = site.path(&format!("{disk}p{number}"));
-        run("mknod", &[text(&node), "b", major, minor]);
-        node
+    /// Adds a partition of these sectors; returns its node. The kernel is told, and no table written:
+    /// not every kernel reads tables.
+    pub fn partition(&self, number: u32, sectors: Range<u64>) -> PathBuf {
+        let (start, len) = (sectors.start, sectors.end - sectors.start);
+        let numbers = [u64::from(number), start, len].map(|n| n.to_string());
+        let [number, start, len] = numbers.each_ref().map(String::as_str);
+        run("addpart", &[self.path(), number, start, len]);
+        PathBuf::from(format!("{}p{number}", self.path()))
     }
 }
 

@@ -23,7 +23,7 @@ use vssd_host::control::protocol::{Change, Reply, Request, Resize, Resized, Vssd
 use vssd_host::size::Amount;
 
 /// The bound after which a test considers anything hung.
-pub const PATIENCE: Duration = Duration::from_secs(300);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 const SERVE: &str = "VSSD_AGENT_TEST_HOST";
 

@@ -68,6 +68,7 @@ pub(crate) fn survived(
             }),
         )
         .require("The agent takes less than 5 MiB of memory.", memory(checks))
+        .findings(during_check(checks))
         .tables([checked(checks)])
 }
 
@@ -108,6 +109,21 @@ pub(crate) fn measured(
     verdict
         .findings(beside)
         .tables([resized(times), compared(&cells)])
+}
+
+/// What the kernel reported while file systems were checked.
+fn during_check(checks: &[LinuxCheckRow]) -> Option<String> {
+    let of: Vec<String> = checks
+        .iter()
+        .filter(|row| row.fsck_log_failures > 0)
+        .map(|row| format!("{} of {}", row.fsck_log_failures, row.file_system))
+        .collect();
+    (!of.is_empty()).then(|| {
+        format!(
+            "Console lines of failed requests during the check of the file system: {}.",
+            of.join(", ")
+        )
+    })
 }
 
 fn memory(checks: &[LinuxCheckRow]) -> Option<Measured> {
@@ -230,6 +246,7 @@ mod tests {
             kept_checked: 20,
             kept_bad: 0,
             log_failures: 0,
+            fsck_log_failures: 0,
             fsck_code: 0,
             taken_blocks: 7,
             balloon_blocks: 7,

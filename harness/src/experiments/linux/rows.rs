@@ -55,8 +55,11 @@ pub(crate) struct LinuxCheckRow {
     pub kept_checked: u64,
     /// Those that were missing or not as written.
     pub kept_bad: u64,
-    /// Lines of the guest's console that tell of a failed request, file system or kernel.
+    /// Lines of the guest's console that tell of a failed request, file system or kernel, until it
+    /// was unmounted after the last resize.
     pub log_failures: u64,
+    /// Such lines during the check of the file system.
+    pub fsck_log_failures: u64,
     /// Exit code of the check of the file system, not mounted, after the last resize.
     pub fsck_code: i32,
     /// Blocks that the backend has, after the last resize.

@@ -40,7 +40,7 @@ fn log(guest: &mut LinuxGuest) -> String {
 
 /// Its resident memory, bytes.
 pub(super) fn memory(guest: &mut LinuxGuest) -> Result<u64> {
-    let script = "sed -n 's/^VmRSS:[^0-9]*\\([0-9]*\\) kB/\\1/p' /proc/$(pidof vssd-agent)/status";
+    let script = "awk '/^VmRSS:/ { print $2 }' /proc/$(pidof vssd-agent)/status";
     let text = guest.expect(script, Duration::from_secs(30))?;
     let kib: u64 = text.trim().parse().context("read the agent's memory")?;
     Ok(kib << 10)

@@ -24,6 +24,9 @@ pub(super) const DISK: &str = "/dev/vda";
 /// Timeout for scripts that end by themselves.
 pub(super) const PATIENCE: Duration = Duration::from_secs(300);
 
+/// Lines of a console that tell of failures and are noted in the manifest.
+const LINES_NOTED: usize = 20;
+
 /// What happens between two resizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Event {
@@ -221,8 +224,10 @@ impl Loaded<'_> {
         let status = self.testbed.await_agreed()?;
         self.unmount()?;
         let guest = &mut self.testbed.guest;
-        let fsck = guest.run(&self.file_system.check(DISK), PATIENCE)?;
         let log = guest.failures()?;
+        let fsck = guest.run(&self.file_system.check(DISK), PATIENCE)?;
+        let all = guest.failures()?;
+        let during_fsck = all.len() - log.len();
         let Counts {
             fio_rounds,
             fio_failures,
@@ -241,6 +246,7 @@ impl Loaded<'_> {
             kept_checked: u64::from(self.kept),
             kept_bad: bad + u64::from(self.kept).saturating_sub(found),
             log_failures: log.len() as u64,
+            fsck_log_failures: during_fsck as u64,
             fsck_code: fsck.code,
             taken_blocks: status.capacity - status.held,
             balloon_blocks,
@@ -248,9 +254,10 @@ impl Loaded<'_> {
             agent_bytes,
             boot_ns,
         })?;
-        if let Some(first) = log.first() {
-            let name = format!("{}_first_failure", self.file_system);
-            self.folder.fact(&name, first)?;
+        if !all.is_empty() {
+            let name = format!("{}_failures", self.file_system);
+            self.folder
+                .fact(&name, &all[..all.len().min(LINES_NOTED)])?;
         }
         self.testbed.shut_down()
     }
