@@ -58,7 +58,7 @@ pub const MOUNTED: &str = "which breaks a mounted file system (ext4 stops at its
 /// Who speaks for a guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answers {
-    /// Nobody.
+    /// No driver and no agent.
     No,
     /// An agent, which gives blocks up if it is asked for them.
     Agent,

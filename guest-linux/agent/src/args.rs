@@ -19,7 +19,7 @@ Signals: SIGTERM and SIGINT end it, and what was given up stays so; SIGHUP makes
 file system, the cache or the list again.")]
 pub struct Args {
     /// Give up free space of the file system mounted at DIR: ext4, XFS or F2FS. The blocks given up
-    /// are kept in DIR/.vssd-balloon, which nobody may change.
+    /// are kept in DIR/.vssd-balloon, which must not be changed.
     #[arg(long, group = "source", value_name = "DIR")]
     pub mount: Option<PathBuf>,
 

@@ -358,7 +358,7 @@ mod tests {
             (DM_TABLE_CLEAR, 0xc138_fd0a),
             (DM_TABLE_STATUS, 0xc138_fd0c),
         ] {
-            assert_eq!(opcode as u32, known);
+            assert_eq!(opcode, known);
         }
     }
 

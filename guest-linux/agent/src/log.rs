@@ -29,6 +29,6 @@ fn line(priority: char, text: impl fmt::Display) {
     } else {
         format!("vssd-agent: {text}\n")
     };
-    // There is nowhere to report that nobody reads it.
+    // A log that is not read cannot be reported anywhere.
     let _ = io::stderr().lock().write_all(line.as_bytes());
 }

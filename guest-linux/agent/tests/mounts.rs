@@ -74,7 +74,7 @@ fn for_each(test: impl Fn(&'static str)) {
     test("xfs");
 }
 
-/// The whole life of a balloon: what the host has is written by nobody, through a full file system,
+/// The whole life of a balloon: what the host has is never written, through a full file system,
 /// a remount and a check, and all of it comes back.
 #[test]
 #[ignore = "needs root and loop devices"]
@@ -259,10 +259,10 @@ fn chattr(flag: &str, paths: &[&Path]) {
     }
 }
 
-/// Nobody changes a piece by mistake; what somebody does on purpose is repaired or reported.
+/// No piece is changed by mistake; what is done on purpose is repaired or reported.
 #[test]
 #[ignore = "needs root and loop devices"]
-fn what_somebody_does_to_the_balloon_is_noticed() {
+fn what_is_done_to_the_balloon_is_noticed() {
     for_each(|kind| {
         let mut vm = Vm::new(kind);
         let mut agent = vm.agent();
@@ -317,7 +317,7 @@ fn what_somebody_does_to_the_balloon_is_noticed() {
     });
 }
 
-/// Somebody deletes a piece while no agent is there: the next one takes the blocks back before they
+/// A piece is deleted while no agent is there: the next one takes the blocks back before they
 /// are used.
 #[test]
 #[ignore = "needs root and loop devices"]

@@ -65,7 +65,7 @@ pub trait Files {
     /// The piece and where it lies outlive the guest.
     fn sync(&mut self, piece: Piece) -> Result<()>;
 
-    /// Nobody may change, move or delete the piece.
+    /// The piece cannot be changed, moved or deleted from now on.
     fn protect(&mut self, piece: Piece) -> Result<()>;
 
     /// Calls `each` with the extents of a piece in the order of the file.
@@ -80,9 +80,9 @@ pub trait Files {
     /// Tells the disk which blocks the file system does not use.
     fn trim(&mut self) -> Result<()>;
 
-    /// Repairs what somebody did to the pieces, as far as that can be repaired, and reports it.
+    /// Repairs what was done to the pieces by hand, as far as that can be repaired, and reports it.
     fn tend(&mut self) -> Result<()>;
 
-    /// Readable when somebody did something to the pieces.
+    /// Readable when something was done to the pieces.
     fn watch(&self) -> Option<BorrowedFd<'_>>;
 }

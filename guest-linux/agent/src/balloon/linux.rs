@@ -3,7 +3,7 @@
 //!
 //! The folder and the files are immutable (`chattr +i`): so `rm`, `mv`, defragmenters and writers
 //! fail, root's too, unless root takes the flag away first. The agent has each file open: its
-//! blocks stay allocated even when somebody removes it. What happens to the files wakes the agent
+//! blocks stay allocated even when it is removed. What happens to the files wakes the agent
 //! by inotify.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -244,7 +244,7 @@ impl LinuxFiles {
         !found.is_ok_and(|found| found.st_ino == stat.st_ino)
     }
 
-    /// Brings a piece back that somebody moved.
+    /// Brings a piece back that was moved.
     fn bring_back(&self, piece: Piece) -> Result<()> {
         let file = self.file(piece)?;
         let name = || self.name(piece);
@@ -362,7 +362,7 @@ impl Files for LinuxFiles {
         })
     }
 
-    /// ext4 and XFS keep some blocks for their own metadata, which nobody but they can have.
+    /// ext4 and XFS keep some blocks for their own metadata, which only they can have.
     fn use_all(&mut self, all: bool) -> Result<()> {
         let wanted = match (all, self.kept_blocks.take()) {
             (true, kept) => {
@@ -473,7 +473,7 @@ impl Files for LinuxFiles {
         .during(|| format!("ask where {} lies", self.name(piece)))?;
         if written > 0 && self.told.insert(piece) {
             log::warn(format_args!(
-                "somebody wrote to {}: what they wrote is lost, where the host has the blocks",
+                "{} was written to: what was written is lost where the host has the blocks",
                 self.name(piece)
             ));
         }

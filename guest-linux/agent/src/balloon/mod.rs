@@ -22,8 +22,8 @@
 //! | ACCEPT was answered | all | less | surplus |
 //! | free | all or less | less | surplus, or nothing to do |
 //!
-//! A block that the device has and no piece covers is *exposed*: it was taken by force, or somebody
-//! deleted or moved a piece. The file system may use it, and fail. The balloon then takes all free
+//! A block that the device has and no piece covers is *exposed*: it was taken by force, or a
+//! piece was deleted or moved. The file system may use it, and fail. The balloon then takes all free
 //! space until it has the block, and frees the rest.
 //!
 //! - [`files`]: what is needed of a file system; [`linux`]: Linux' ext4, XFS and F2FS
@@ -114,8 +114,8 @@ impl<F: Files> Balloon<F> {
         })?;
         if loose > 0 && !std::mem::replace(&mut self.is_loose_told, true) {
             log::warn(format_args!(
-                "{} of balloon file {} are shared or not placed, and are not given up: somebody \
-                 copied or changed it",
+                "{} of balloon file {} are shared or not placed, and are not given up: it was \
+                 copied or changed",
                 Bytes(loose),
                 piece.0
             ));

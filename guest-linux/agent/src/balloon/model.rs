@@ -144,7 +144,7 @@ impl Fs {
         self.changed();
     }
 
-    /// Somebody deletes a piece, protected or not.
+    /// A piece is deleted by hand, protected or not.
     pub fn delete_piece(&mut self, piece: u32) {
         self.state.pieces.remove(&piece);
         for owner in &mut self.state.owners {

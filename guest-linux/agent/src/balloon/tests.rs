@@ -64,7 +64,7 @@ struct World {
     session: Option<Session>,
     reserve: Reserve,
     lives: u64,
-    /// Somebody deleted a piece: what is in use is not checked until the agent has seen it.
+    /// A piece was deleted: what is in use is not checked until the agent has seen it.
     is_exposed: bool,
 }
 
@@ -376,7 +376,7 @@ fn the_file_system_is_trimmed_after_a_grow() {
     assert_eq!(world.fs.borrow().trims, before + 1);
 }
 
-/// Somebody deletes a piece while no agent is there. Nothing was written yet: all is had back.
+/// A piece is deleted while no agent is there. Nothing was written yet: all is had back.
 #[test]
 fn a_deleted_piece_is_covered_again() {
     for kind in [EXT4, F2FS] {
