@@ -247,9 +247,9 @@ fn an_agent_of_another_version_is_told_which() {
     Agent::on(stream, 1).run_until(Driver::is_quiet);
 }
 
-/// It costs the daemon one frame in each direction, and nobody any time.
+/// It costs the daemon one frame in each direction, and others no time.
 #[test]
-fn an_agent_that_never_reads_blocks_nobody() {
+fn an_agent_that_never_reads_blocks_no_other() {
     let site = Site::new();
     let specs = [spec(&site), site.spec("vm2", "size=4MiB")];
     let daemon = site.start(&specs);

@@ -191,7 +191,7 @@ impl<'a> Devices<'a> {
         let found = fs::metadata(path).during(|| format!("open the disk {}", path.display()))?;
         if !found.file_type().is_block_device() {
             return Err(Error::refused(format_args!(
-                "{} (--disk) is no block device",
+                "{} (--disk) is not a block device",
                 path.display()
             )));
         }

@@ -431,7 +431,7 @@ fn bad_input_is_one_sentence() {
         ),
         (
             vec!["--mount", at, "--disk", file.to_str().unwrap()],
-            "is no block device",
+            "is not a block device",
         ),
         (
             vec!["--mount", folder.to_str().unwrap()],

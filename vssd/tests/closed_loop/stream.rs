@@ -162,7 +162,7 @@ impl Stream {
         self.to_agent.truncate(left);
     }
 
-    /// Bytes that nobody sent, between two frames.
+    /// Bytes of no sender, between two frames.
     pub fn insert_garbage(&mut self, rng: &mut SmallRng) {
         let mut garbage = vec![0; rng.random_range(1..300)];
         rng.fill_bytes(&mut garbage);
