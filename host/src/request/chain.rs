@@ -64,27 +64,37 @@ impl<'m> Buffers<'m> {
         self.slices.push(slice);
     }
 
-    /// Splits the first `len` bytes off; `None` when there are fewer.
-    pub fn split_front(&mut self, len: usize) -> Option<Self> {
-        let rest = self.len.checked_sub(len)?;
-        let mut front = Self::default();
-        let mut whole = 0;
-        for slice in &self.slices {
-            if slice.len() > len - front.len {
+    /// Moves the first bytes to `out`; false, and nothing moved, when there are too few.
+    pub fn take(&mut self, out: &mut [u8]) -> bool {
+        if !self.copy_to(out) {
+            return false;
+        }
+        self.len -= out.len();
+        let mut rest = out.len();
+        while let Some(first) = self.slices.first_mut() {
+            if first.len() > rest {
+                if let Ok(after) = first.offset(rest) {
+                    *first = after;
+                }
                 break;
             }
-            front.push(*slice);
-            whole += 1;
+            rest -= first.len();
+            self.slices.remove(0);
         }
-        self.slices.drain(..whole);
-        let part = len - front.len;
-        if part > 0 {
-            let slice = self.slices.first_mut()?;
-            front.push(slice.subslice(0, part).ok()?);
-            *slice = slice.offset(part).ok()?;
+        true
+    }
+
+    /// Splits the last byte off; `None` when there is none.
+    pub fn split_last(&mut self) -> Option<VolatileSlice<'m>> {
+        let last = self.slices.last_mut()?;
+        let before = last.len() - 1;
+        let byte = last.offset(before).ok()?;
+        *last = last.subslice(0, before).ok()?;
+        if before == 0 {
+            self.slices.pop();
         }
-        self.len = rest;
-        Some(front)
+        self.len -= 1;
+        Some(byte)
     }
 
     /// The `len` bytes after the first `skip`, which must exist.

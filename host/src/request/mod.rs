@@ -3,12 +3,14 @@
 //! - [`chain`]: guest buffers, checked to lie in guest memory
 //! - [`parse`]: from the bytes of a chain to a request
 //! - [`queue`], `slot`: the requests under way of one vSSD, and their states
-//! - [`pass`]: admitting, advancing and completing them
+//! - `admission`: what is checked before a request may start
+//! - [`pass`]: advancing and completing them
 //! - `ops`: the operations of each kind of request
 //! - `slow`: requests that a backing cannot take as they came from the guest
 //! - `bounce`: the buffer through which they go
 //! - `zeros`: zeros to write, as the data of a request or around them
 
+mod admission;
 mod bounce;
 pub mod chain;
 mod ops;

@@ -42,7 +42,7 @@ struct Range {
 }
 
 /// The operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Op {
     /// Fill the data buffers.
     Read,
@@ -52,13 +52,14 @@ pub enum Op {
     /// unmap.
     Zero,
     /// Make what was written durable.
+    #[default]
     Flush,
     /// Return the ID of the device.
     Identify,
 }
 
 /// A request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Request {
     /// The operation.
     pub op: Op,
@@ -93,18 +94,17 @@ impl Request {
     }
 }
 
-/// Parses a request's header, which is split off `readable`; `data` is what the device may fill,
+/// Parses a request's header, which is taken from `readable`; `data` is what the device may fill,
 /// without the status byte.
 ///
 /// # Errors
 /// [`Reject::Malformed`] for an invalid request, [`Reject::Unsupported`] for
 /// one that this device does not know.
 pub fn parse(readable: &mut Buffers<'_>, data: &Buffers<'_>) -> Result<Request, Reject> {
-    let front = readable.split_front(size_of::<Header>());
     let mut header = Header::new_zeroed();
-    front
-        .ok_or(Reject::Malformed)?
-        .copy_to(header.as_mut_bytes());
+    if !readable.take(header.as_mut_bytes()) {
+        return Err(Reject::Malformed);
+    }
     let (kind, sector) = (header.kind.get(), header.sector.get());
     if readable.len() > MAX_REQUEST || data.len() > MAX_REQUEST {
         return Err(Reject::Malformed);

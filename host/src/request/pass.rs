@@ -1,19 +1,16 @@
-//! A pass over the queue: requests are admitted, advanced and completed.
+//! A pass over the queue: requests are advanced and completed.
 
 use std::io;
 
 use parking_lot::MutexGuard;
-use smallvec::SmallVec;
-use virtio_bindings::virtio_blk::{VIRTIO_BLK_S_IOERR, VIRTIO_BLK_S_OK, VIRTIO_BLK_S_UNSUPP};
+use virtio_bindings::virtio_blk::{VIRTIO_BLK_S_IOERR, VIRTIO_BLK_S_OK};
 use vm_memory::VolatileSlice;
-use vssd::error::Reject;
 use vssd::units::SECTOR_SIZE;
 
-use super::chain::{Buffers, Chain, MemoryGuard, Origin};
-use super::parse::{Op, Request, parse};
+use super::chain::{Chain, Origin};
+use super::parse::{Op, Request};
 use super::queue::{Done, RequestQueue};
 use super::slot::{Failure, Slot, Step};
-use super::zeros::zeros;
 use crate::backing::Alignment;
 use crate::io::{Direction, Engine};
 use crate::latency::Activity;
@@ -28,8 +25,8 @@ pub struct Pass<'a> {
     pub(super) queue: &'a mut RequestQueue,
     pub(super) stats: MutexGuard<'a, Stats>,
     pub(super) activity: Activity,
-    now_ns: u64,
-    begun: u64,
+    pub(super) now_ns: u64,
+    pub(super) begun: u64,
     ended: u64,
 }
 
@@ -105,120 +102,8 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Admits a request.
-    ///
-    /// # Safety
-    /// The buffers stay valid until the request has been popped; `memory`, if
-    /// given, is what keeps them so.
-    #[allow(unsafe_code)]
-    pub unsafe fn push(&mut self, origin: Origin, chain: Chain<'_>, memory: Option<MemoryGuard>) {
-        self.begun += 1;
-        // SAFETY: only the lifetime changes, and the caller promises that the
-        // buffers live as long as the slot does.
-        let chain = unsafe { std::mem::transmute::<Chain<'_>, Chain<'static>>(chain) };
-        let mut slot = Slot {
-            origin,
-            request: Request {
-                op: Op::Flush,
-                sector: 0,
-                bytes: 0,
-                zeros: false,
-            },
-            first: 0,
-            count: 0,
-            data: Buffers::default(),
-            status: Buffers::default(),
-            _memory: memory,
-            step: Step::Parked,
-            transfers: 0,
-            failure: None,
-            exclusive: false,
-            fresh: SmallVec::new(),
-            changed: false,
-            began_ns: self.now_ns,
-        };
-        match self.admit(&mut slot, chain) {
-            Ok(()) => {
-                self.queue.parked += 1;
-                self.queue.slots.push_back(slot);
-                self.start(self.queue.slots.len() - 1);
-            }
-            Err(step) => {
-                slot.step = step;
-                self.queue.slots.push_back(slot);
-            }
-        }
-    }
-
-    /// Parses and checks a chain; an error is the status of the request.
-    fn admit(&mut self, slot: &mut Slot, mut chain: Chain<'static>) -> Result<(), Step> {
-        // The last writable byte is the status; without one there is no answer.
-        let data = if chain.answerable {
-            chain.writable.len().checked_sub(1)
-        } else {
-            None
-        };
-        let Some(data) = data.and_then(|len| chain.writable.split_front(len)) else {
-            self.stats.counters.bad_chains += 1;
-            return Err(Step::Ended { status: 0, len: 0 });
-        };
-        slot.status = chain.writable;
-        let parsed = if chain.broken {
-            Err(Reject::Malformed)
-        } else {
-            parse(&mut chain.readable, &data)
-        };
-        let checked = parsed.and_then(|request| {
-            slot.request = request;
-            if matches!(request.op, Op::Read | Op::Write | Op::Zero) {
-                let blocks = self.vssd.geometry.blocks_of(request.sector, request.bytes);
-                (slot.first, slot.count) = blocks.ok_or(Reject::OutOfRange)?;
-                if !self.vssd.volume.holds(slot.first, slot.count) {
-                    return Err(Reject::NotHeld);
-                }
-            }
-            Ok(())
-        });
-        slot.data = match slot.request.op {
-            Op::Write if slot.request.zeros => zeros(slot.request.bytes as usize),
-            Op::Write => chain.readable,
-            _ => data,
-        };
-        checked.map_err(|reject| {
-            self.stats
-                .refused(&self.vssd.name, self.vssd.notifier(), reject);
-            let status = match reject {
-                Reject::Unsupported => VIRTIO_BLK_S_UNSUPP,
-                _ => VIRTIO_BLK_S_IOERR,
-            };
-            Step::Ended { status, len: 1 }
-        })?;
-        if self.stats.tracker.is_some() {
-            self.track(slot);
-        }
-        Ok(())
-    }
-
-    /// Shows the tracker a request, in the order of admission, which is that of requests to the
-    /// same blocks.
-    fn track(&mut self, slot: &Slot) {
-        let Some(tracker) = &mut self.stats.tracker else {
-            return;
-        };
-        match slot.request.op {
-            Op::Read | Op::Write if !slot.request.zeros => {
-                tracker.accessed(slot.first, slot.count);
-            }
-            Op::Zero => {
-                let whole = slot.request.whole_blocks(self.vssd.geometry.block_size());
-                tracker.discarded(whole.start, whole.len() as u32);
-            }
-            _ => {}
-        }
-    }
-
     /// Starts a parked request if nothing blocks it.
-    fn start(&mut self, index: usize) {
+    pub(super) fn start(&mut self, index: usize) {
         let slot = &self.queue.slots[index];
         let (exclusive, slow) = match slot.request.op {
             Op::Read => {
@@ -480,14 +365,12 @@ impl<'a> Pass<'a> {
 
     /// The next request in order, if it has ended.
     pub fn pop(&mut self) -> Option<Done> {
-        let Step::Ended { status, len } = self.queue.slots.front()?.step else {
+        let slot = self.queue.slots.front()?;
+        let Step::Ended { status, len } = slot.step else {
             return None;
         };
-        let slot = self.queue.slots.pop_front()?;
-        self.queue.base += 1;
-        self.ended += 1;
-        if len > 0 {
-            slot.status.copy_from(&[status as u8]);
+        if let Some(byte) = slot.status {
+            byte.copy_from(&[status as u8]);
         }
         if status == VIRTIO_BLK_S_OK
             && len > 0
@@ -497,9 +380,10 @@ impl<'a> Pass<'a> {
             let latency = &mut self.stats.latency;
             latency.served(self.activity, operation, service_ns);
         }
-        Some(Done {
-            origin: slot.origin,
-            len,
-        })
+        let origin = slot.origin;
+        self.queue.slots.pop_front();
+        self.queue.base += 1;
+        self.ended += 1;
+        Some(Done { origin, len })
     }
 }

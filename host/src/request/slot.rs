@@ -3,6 +3,7 @@
 use std::io;
 
 use smallvec::SmallVec;
+use vm_memory::VolatileSlice;
 use vssd::units::SECTOR_SIZE;
 
 use super::chain::{Buffers, MemoryGuard, Origin};
@@ -51,7 +52,8 @@ pub(super) struct Slot {
     pub(super) count: u32,
     /// Its data.
     pub(super) data: Buffers<'static>,
-    pub(super) status: Buffers<'static>,
+    /// Where its status goes: a byte. Without one there is no answer.
+    pub(super) status: Option<VolatileSlice<'static>>,
     /// Keeps the buffers mapped.
     pub(super) _memory: Option<MemoryGuard>,
     pub(super) step: Step,
@@ -111,7 +113,7 @@ pub(super) struct Clip {
 }
 
 /// Fills a buffer with zeros.
-pub(super) fn clear(slice: vm_memory::VolatileSlice<'_>) {
+pub(super) fn clear(slice: VolatileSlice<'_>) {
     const ZEROS: [u8; 4096] = [0; 4096];
     let mut at = 0;
     while at < slice.len() {
