@@ -4,7 +4,7 @@
 use core::fmt;
 
 /// Which blocks a cache should keep off the vSSD. By default none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Advice {
     /// A written block goes to its origin disk alone.
     pub bypass_writes: bool,

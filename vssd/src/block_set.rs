@@ -42,7 +42,7 @@ pub trait Bitmap {
 }
 
 /// A set of blocks below a fixed capacity.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct BlockSet {
     words: Vec<u64>,
     capacity: u32,

@@ -18,7 +18,7 @@ pub const MAX_POINTS: usize = (MAX_REPORT - size_of::<ReportHeader>()) / size_of
 pub const ALL_MISS: u32 = u32::MAX;
 
 /// How often accesses miss if the driver holds so many blocks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Point {
     /// The number of blocks.
     pub blocks: u32,
@@ -27,7 +27,7 @@ pub struct Point {
 }
 
 /// The demand of an application since its last report.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Demand {
     /// Accesses, of blocks.
     pub accesses: u64,

@@ -16,6 +16,8 @@
 //! application picked it, before I/O to it is drained and before its
 //! SURRENDER is sent; it returns to *held* if the device refuses it.
 
+#[cfg(test)]
+mod canonical;
 mod incoming;
 
 use alloc::vec;
@@ -115,10 +117,10 @@ impl core::fmt::Display for Fault {
 impl core::error::Error for Fault {}
 
 /// A request to held blocks that failed, until the device has said whether it took one of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Doubt(u64);
 
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum State {
     Detached,
     Listing { cursor: u32, incoming: BlockSet },
@@ -126,7 +128,7 @@ enum State {
 }
 
 /// Blocks that the application picked and the device has not taken yet.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Leaving {
     blocks: BlockSet,
     drained: bool,
@@ -140,7 +142,7 @@ struct Leaving {
 }
 
 /// The driver's half: list of held blocks, session, wanted goal.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Driver {
     geometry: Geometry,
     encoding: Encoding,

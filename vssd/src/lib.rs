@@ -11,6 +11,8 @@
 #![forbid(unsafe_code)]
 
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
 pub mod advice;
 pub mod block_set;
@@ -19,6 +21,8 @@ pub mod device;
 pub mod driver;
 pub mod encoding;
 pub mod error;
+#[cfg(test)]
+mod model;
 pub mod recency;
 pub mod stream;
 pub mod units;

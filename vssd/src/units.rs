@@ -19,7 +19,7 @@ pub const MAX_BLOCKS: u32 = u32::MAX - 63;
 ///
 /// The capacity never changes while the device lives; what changes is which
 /// of the blocks are held by the guest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Geometry {
     block_size: u32,
     capacity: u32,

@@ -90,7 +90,7 @@ pub fn marked_block_size(bytes: &[u8; MARK_LEN]) -> u32 {
 }
 
 /// How block sets travel in a session; the device decides it at HELLO.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Encoding {
     /// Extents or bitmap windows, whichever is smaller, any number of blocks
     /// in one exchange.
@@ -118,7 +118,7 @@ impl Encoding {
 }
 
 /// The operation of a command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Opcode {
     /// Opens a session.
     Hello,
@@ -187,7 +187,7 @@ impl Status {
 
 /// What the device wants the driver's list to become. It travels in every
 /// event and every response, and is all a driver needs to decide its next step.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Goal {
     /// Grows with every change of the other fields: the newer goal wins.
     pub generation: u64,

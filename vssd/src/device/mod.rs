@@ -30,6 +30,8 @@
 //! This file has the state and the session, `commands` the commands of the driver, `resize` the
 //! requests of the hypervisor.
 
+#[cfg(test)]
+mod canonical;
 mod commands;
 mod resize;
 
@@ -66,7 +68,7 @@ pub trait Ownership {
 }
 
 /// A driver that has said HELLO.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Session {
     id: u64,
     /// Sequence of the last command that was carried out or refused.
@@ -76,7 +78,7 @@ struct Session {
 }
 
 /// The device's half: list of granted blocks, session, goal, resize.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Device {
     geometry: Geometry,
     encoding: Encoding,

@@ -9,7 +9,7 @@ use crate::encoding::{SetView, encode};
 use crate::wire::Encoding;
 
 /// Who picks the blocks of a shrink.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PickedBy {
     /// The guest, which knows what it uses; the hypervisor only once the
     /// deadline is over.
@@ -19,7 +19,7 @@ pub enum PickedBy {
 }
 
 /// A request of the hypervisor. Times are nanoseconds on the caller's clock.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ResizeRequest {
     /// Number of blocks that the guest is to hold.
     pub target: u32,
@@ -42,7 +42,7 @@ impl ResizeRequest {
 }
 
 /// The phase of a resize.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Phase {
     /// Blocks are still moving.
     Moving,
@@ -59,7 +59,7 @@ pub enum Phase {
 pub const SETTLE_NS: u64 = 5_000_000_000;
 
 /// Why fewer blocks moved than were requested.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Shortfall {
     /// The guest has no more to give.
     Declined,
@@ -84,7 +84,7 @@ impl Shortfall {
 }
 
 /// How a resize ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum End {
     /// The guest holds the number of blocks that was requested.
     Complete,
@@ -93,7 +93,7 @@ pub enum End {
 }
 
 /// A resize that is under way.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Resize {
     /// Counts up from 1 in the life of the device.
     pub id: u64,
@@ -109,7 +109,7 @@ pub struct Resize {
     pub revoked: u32,
     /// SURRENDERs and ACCEPTs that were carried out.
     pub exchanges: u32,
-    shortfall: Option<Shortfall>,
+    pub(super) shortfall: Option<Shortfall>,
 }
 
 impl Resize {
@@ -118,7 +118,7 @@ impl Resize {
         self.phase == Phase::Moving
     }
 
-    fn is_shrink(&self) -> bool {
+    pub(super) fn is_shrink(&self) -> bool {
         self.request.target < self.from
     }
 
@@ -130,7 +130,7 @@ impl Resize {
 }
 
 /// A resize that ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Outcome {
     /// Its [`Resize::id`].
     pub id: u64,

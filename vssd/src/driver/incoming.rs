@@ -64,6 +64,14 @@ impl Driver {
                 self.is_awaiting_event = false;
                 return Ok(Notice::None);
             }
+            // Some were taken by force meanwhile: REVOKED says which.
+            Status::Rejected(Reject::NotHeld)
+                if opcode == Opcode::Surrender && self.goal.revoked > 0 =>
+            {
+                self.restore();
+                self.is_awaiting_event = false;
+                return Ok(Notice::None);
+            }
             Status::Rejected(reject) => return Err(Fault::Refused(opcode, reject)),
         }
         match opcode {

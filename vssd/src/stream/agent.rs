@@ -72,7 +72,7 @@ pub enum Message<'a> {
     Closed(Closed),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum State {
     Opening,
     Open,
@@ -80,14 +80,14 @@ enum State {
 }
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct AgentEnd {
     state: State,
-    conversation: u64,
+    pub(super) conversation: u64,
     /// The sequence of the command in flight.
-    in_flight: Option<u32>,
-    inbox: Inbox,
-    outbox: Outbox,
+    pub(super) in_flight: Option<u32>,
+    pub(super) inbox: Inbox,
+    pub(super) outbox: Outbox,
 }
 
 impl AgentEnd {

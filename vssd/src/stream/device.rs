@@ -35,13 +35,13 @@ impl Reply<'_> {
 }
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct DeviceEnd {
     identity: Identity,
     /// The conversation that was opened last on this connection.
-    conversation: Option<u64>,
-    inbox: Inbox,
-    outbox: Outbox,
+    pub(super) conversation: Option<u64>,
+    pub(super) inbox: Inbox,
+    pub(super) outbox: Outbox,
 }
 
 impl DeviceEnd {

@@ -168,7 +168,7 @@ fn checksum(layout: Layout, message: &[u8]) -> u32 {
 }
 
 /// Which vSSD is at the device's end.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Identity {
     /// Its shape.
     pub geometry: Geometry,

@@ -6,7 +6,7 @@ use super::frame::{FRAME_HEADER_LEN, Header, MAX_FRAME};
 use super::stuffing::{DELIMITER, Unstuffer, stuff};
 
 /// [STR-2] The bytes that arrive, as one frame after the other.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Inbox {
     frame: Vec<u8>,
     unstuffer: Unstuffer,
@@ -55,6 +55,15 @@ impl Inbox {
         });
     }
 
+    /// Forgets a frame that was taken, and the count of those that were discarded.
+    #[cfg(test)]
+    pub(super) fn reset(&mut self) {
+        if core::mem::take(&mut self.is_complete) {
+            self.frame.clear();
+        }
+        self.discarded = 0;
+    }
+
     /// The message of the frame that [`take`](Self::take) returned last.
     pub(super) fn message(&self) -> &[u8] {
         self.frame.get(FRAME_HEADER_LEN..).unwrap_or_default()
@@ -72,7 +81,7 @@ impl Inbox {
 }
 
 /// The bytes of at most one frame that are still to be sent.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Outbox {
     bytes: Vec<u8>,
     sent: usize,
@@ -87,6 +96,12 @@ impl Outbox {
         self.bytes.push(DELIMITER);
         stuff(&[&header.encode(message), message], &mut self.bytes);
         self.bytes.push(DELIMITER);
+    }
+
+    /// Replaces all by bytes that are still to be sent.
+    #[cfg(test)]
+    pub(super) fn restart(&mut self, bytes: Vec<u8>) {
+        *self = Self { bytes, sent: 0 };
     }
 
     pub(super) fn is_empty(&self) -> bool {

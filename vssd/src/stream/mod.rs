@@ -17,11 +17,15 @@
 //! - `line`: frames to bytes and back; `stuffing`: where a frame begins and ends
 
 mod agent;
+#[cfg(test)]
+mod canonical;
 mod device;
 pub mod frame;
 mod line;
 mod stuffing;
 
 pub use agent::{AgentEnd, Message};
+#[cfg(test)]
+pub(crate) use canonical::visit_frame;
 pub use device::{DeviceEnd, Input, Reply, busy};
 pub use frame::{Closed, Identity};

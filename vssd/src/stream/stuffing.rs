@@ -40,7 +40,7 @@ pub(super) fn stuff(parts: &[&[u8]], out: &mut Vec<u8>) {
 }
 
 /// The receiving side: bytes of the line to those of a frame.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Unstuffer {
     /// Bytes up to the next code.
     left: u8,
