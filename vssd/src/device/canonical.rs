@@ -18,6 +18,11 @@ impl Device {
         self.goal.generation
     }
 
+    /// Blocks that the guest is to give up.
+    pub(crate) fn excess(&self) -> u32 {
+        self.granted.len().saturating_sub(self.target())
+    }
+
     /// The session that it is in; 0 for none.
     pub(crate) fn session_id(&self) -> u64 {
         self.session.map_or(0, |session| session.id)

@@ -37,7 +37,7 @@ impl Driver {
             *declined = self.goal.generation;
         }
         for doubt in [&mut self.doubts, &mut self.asked] {
-            doubt.0 -= self.resolved.0;
+            doubt.0 = doubt.0.wrapping_sub(self.resolved.0);
         }
         self.resolved.0 = 0;
     }

@@ -64,7 +64,7 @@ fn explore(name: &str, line: fn() -> Line, encoding: Encoding, budget: [u8; 4]) 
         .threads(2)
         .spawn_bfs()
         .join();
-    for (property, path) in checker.discoveries() {
+    if let Some((property, path)) = checker.discoveries().into_iter().next() {
         let last = path.last_state().clone();
         let why = last.fault.clone();
         let why = why.or_else(|| checker.model().calms_down(&last).err());

@@ -276,8 +276,7 @@ impl Protocol {
                 break;
             }
             seen.push(key);
-            let moved = step_calmly(&mut world);
-            world.check();
+            let moved = checked(&mut world, step_calmly).unwrap_or(false);
             if let Some(fault) = &world.fault {
                 return Err(fault.clone());
             }
@@ -294,6 +293,18 @@ impl Protocol {
         self.calm.lock().expect("no thread panics").extend(seen);
         Ok(())
     }
+}
+
+/// Takes a step, and checks what is always true; `None` when it panicked.
+fn checked<R>(world: &mut World, step: impl FnOnce(&mut World) -> R) -> Option<R> {
+    let result = catch_unwind(AssertUnwindSafe(|| step(world)));
+    if let Err(panic) = &result {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).into()));
+        world.fails(&format_args!("it panicked: {}", text.unwrap_or_default()));
+    }
+    world.check();
+    result.ok()
 }
 
 /// One step of a good line, on which everything is delivered in order; false when nothing moves.
@@ -368,11 +379,7 @@ impl Model for Protocol {
     fn next_state(&self, world: &World, action: Action) -> Option<World> {
         self.steps.fetch_add(1, Relaxed);
         let mut next = world.clone();
-        let carried = catch_unwind(AssertUnwindSafe(|| Self::carry_out(&mut next, &action)));
-        if carried.is_err() {
-            next.fault = Some("it panicked".into());
-        }
-        next.check();
+        checked(&mut next, |next| Self::carry_out(next, &action));
         if let Some(outcome) = next.device.take_outcome() {
             let mut ends = self.ends.lock().expect("no thread panics");
             ends.insert(match outcome.end {

@@ -20,8 +20,8 @@ use crate::wire::{Encoding, RESPONSE_HEADER_LEN};
 /// Blocks of the vSSD: enough for one that moves, one that moves the other way, and one that stays.
 pub(super) const BLOCKS: u32 = 3;
 
-/// Room for a response: the payloads of such a vSSD fit.
-const ROOM: usize = RESPONSE_HEADER_LEN + 64;
+/// Room for a response: three blocks in the encoding of 2017, 8 bytes for each of their sectors, fit.
+const ROOM: usize = RESPONSE_HEADER_LEN + 256;
 
 /// Blocks as bits.
 pub(super) type Bits = u8;
@@ -118,7 +118,8 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(line: Line, encoding: Encoding, left: Budget) -> Self {
         let ledger = Ledger {
-            guest: bits(0..BLOCKS),
+            // So that one resize can shrink it, and one can grow it.
+            guest: bits(0..BLOCKS - 1),
             lost: 0,
             since: 0,
             fails: false,
@@ -213,6 +214,7 @@ impl World {
         if !is_repeated {
             self.ledger.since = 0;
         }
+        let (held, excess) = (self.device.granted().len(), self.device.excess());
         let answer = self
             .device
             .command(command, ROOM, self.now_ns, &mut self.ledger);
@@ -227,6 +229,9 @@ impl World {
             self.fails(&format_args!(
                 "the device refused a correct driver: {reject}"
             ));
+        }
+        if self.device.granted().len() + excess < held {
+            self.fails(&"the device took more than it wanted");
         }
         response
     }
@@ -253,6 +258,11 @@ impl World {
     /// The hypervisor does what is due, and takes `picks` if it has to take some.
     pub(super) fn serve(&mut self, picks: Bits) {
         if self.revocation_due() > 0 {
+            let resize = self.device.resize_under_way();
+            let is_forced = resize.is_some_and(|resize| resize.request.force);
+            if !is_forced && !self.device.has_session() {
+                self.fails(&"blocks are taken from a guest without a driver, and without force");
+            }
             let _ = self
                 .device
                 .revoke(&set(picks), self.now_ns, &mut self.ledger);
