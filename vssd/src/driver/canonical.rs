@@ -13,10 +13,12 @@ impl Driver {
         }
     }
 
-    /// Goals of smaller generations change nothing.
-    pub(crate) fn oldest_goal(&self) -> u64 {
+    /// Goals of smaller generations change nothing, if the device has come to `newest`: the response
+    /// to the next HELLO brings that or a newer one.
+    pub(crate) fn oldest_goal(&self, newest: u64, is_answer_on_its_way: bool) -> u64 {
         match self.state {
-            State::Detached => 0,
+            State::Detached if is_answer_on_its_way => 0,
+            State::Detached => newest,
             _ => self.goal.generation,
         }
     }

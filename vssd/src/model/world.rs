@@ -343,15 +343,16 @@ impl World {
         if self.left.repeats == 0 {
             same.line.forget_last();
         }
-        if !same.line.has_answer() {
+        let has_answer = same.line.has_answer();
+        if !has_answer {
             same.ledger.since = 0;
         }
-        let may_repeat = self.left.mishaps + self.left.repeats > 0 || same.line.has_answer();
+        let may_repeat = self.left.mishaps + self.left.repeats > 0 || has_answer;
         let newest = same.device.generation();
         Names::rename(&mut same, self.now_ns, newest, |same, names| {
             let driver = OfDriver {
                 session: same.driver.session_in_flight(),
-                oldest_goal: same.driver.oldest_goal(),
+                oldest_goal: same.driver.oldest_goal(newest, has_answer),
             };
             same.device.visit(may_repeat, names);
             same.line.visit(driver, names);

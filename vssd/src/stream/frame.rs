@@ -145,7 +145,7 @@ impl Header {
         let (layout, message) = Layout::read_from_prefix(frame).ok()?;
         let is_intact = layout.magic == MAGIC
             && layout.message_len.get() as usize == message.len()
-            && layout.checksum.get() == checksum(layout, message);
+            && (cfg!(fuzzing) || layout.checksum.get() == checksum(layout, message));
         let header = Self {
             version: layout.version.get(),
             kind: Kind::from_code(layout.kind.get())?,

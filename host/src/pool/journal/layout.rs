@@ -248,7 +248,7 @@ impl Superblock {
     /// Reads a page; `None` when it holds no superblock that this program knows.
     pub fn decode(page: &[u8]) -> Option<Self> {
         let (raw, _) = RawSuperblock::ref_from_prefix(page).ok()?;
-        let sound = raw.magic == SUPERBLOCK_MAGIC && raw.crc == raw.checksum();
+        let sound = raw.magic == SUPERBLOCK_MAGIC && (cfg!(fuzzing) || raw.crc == raw.checksum());
         if !sound || raw.version != VERSION {
             return None;
         }

@@ -120,7 +120,7 @@ impl Journal {
         let (position, len) = (self.position(at), header.commit_len() as usize);
         let commit = self.buffer.read(&*self.backing, position, len)?;
         let commit = &commit[..COMMIT_HEADER_LEN + header.payload_len as usize];
-        Ok(CommitHeader::checksum(commit) == header.crc)
+        Ok(cfg!(fuzzing) || CommitHeader::checksum(commit) == header.crc)
     }
 
     /// Reads the commit that goes on at `end` into the buffer.

@@ -131,7 +131,7 @@ impl Session {
         let (raw, _) = RawSession::ref_from_prefix(page).ok()?;
         let some = |number: U64| Some(number.get()).filter(|number| *number != 0);
         let host = raw.host.split(|byte| *byte == 0).next();
-        let sound = raw.magic == MAGIC && raw.crc == raw.checksum();
+        let sound = raw.magic == MAGIC && (cfg!(fuzzing) || raw.crc == raw.checksum());
         sound.then(|| Self {
             id: SessionId(raw.id.get()),
             boot: BootId(raw.boot),
