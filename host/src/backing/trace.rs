@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
 use rand::RngExt;
@@ -18,7 +19,8 @@ const PAGE: u64 = 4096;
 /// Bytes of which only those that were written are kept.
 #[derive(Clone, Debug, Default)]
 pub struct Image {
-    pages: BTreeMap<u64, Box<[u8; PAGE as usize]>>,
+    /// Shared by the images that a crash may leave.
+    pages: BTreeMap<u64, Arc<[u8; PAGE as usize]>>,
 }
 
 impl Image {
@@ -26,21 +28,25 @@ impl Image {
         for (i, sector) in bytes.chunks(SECTOR).enumerate() {
             let at = offset + (i * SECTOR) as u64;
             let page = self.pages.entry(at / PAGE);
-            let page = page.or_insert_with(|| Box::new([0; PAGE as usize]));
+            let page = page.or_insert_with(|| Arc::new([0; PAGE as usize]));
             let within = (at % PAGE) as usize;
-            page[within..within + sector.len()].copy_from_slice(sector);
+            Arc::make_mut(page)[within..within + sector.len()].copy_from_slice(sector);
         }
     }
 
-    fn read(&self, offset: u64, bytes: &mut [u8]) {
-        for (i, chunk) in bytes.chunks_mut(SECTOR).enumerate() {
-            let at = offset + (i * SECTOR) as u64;
+    fn read(&self, offset: u64, buffer: VolatileSlice<'_>) -> io::Result<()> {
+        const ZEROS: [u8; PAGE as usize] = [0; PAGE as usize];
+        let mut done = 0;
+        while done < buffer.len() {
+            let at = offset + done as u64;
             let within = (at % PAGE) as usize;
-            match self.pages.get(&(at / PAGE)) {
-                Some(page) => chunk.copy_from_slice(&page[within..within + chunk.len()]),
-                None => chunk.fill(0),
-            }
+            let len = (PAGE as usize - within).min(buffer.len() - done);
+            let page = self.pages.get(&(at / PAGE)).map_or(&ZEROS, |page| page);
+            let part = buffer.subslice(done, len).map_err(io::Error::other)?;
+            part.copy_from(&page[within..within + len]);
+            done += len;
         }
+        Ok(())
     }
 }
 
@@ -70,6 +76,19 @@ struct State {
 pub struct TraceBacking {
     len: u64,
     state: Mutex<State>,
+}
+
+/// What becomes of a write that was not flushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Nothing of it is there.
+    Lost,
+    /// All of it is.
+    Whole,
+    /// Half of its sectors, the first or the last.
+    FirstHalf,
+    /// See there.
+    SecondHalf,
 }
 
 /// A device as a crash left it.
@@ -107,6 +126,27 @@ impl Crash {
         let mut image = self.durable.clone();
         for (offset, bytes) in &self.pending {
             image.write(*offset, bytes);
+        }
+        image
+    }
+
+    /// Writes that the loss of power may lose.
+    pub fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// As the loss of power leaves it if it loses the pending writes that `fate` says, or parts of
+    /// them.
+    pub fn left(&self, fate: impl Fn(usize) -> Fate) -> Image {
+        let mut image = self.durable.clone();
+        for (number, (offset, bytes)) in self.pending.iter().enumerate() {
+            let half = bytes.len() / SECTOR / 2 * SECTOR;
+            match fate(number) {
+                Fate::Lost => {}
+                Fate::Whole => image.write(*offset, bytes),
+                Fate::FirstHalf => image.write(*offset, &bytes[..half]),
+                Fate::SecondHalf => image.write(offset + half as u64, &bytes[half..]),
+            }
         }
         image
     }
@@ -192,10 +232,8 @@ impl Backing for TraceBacking {
     fn read(&self, mut offset: u64, buffers: &[VolatileSlice<'_>]) -> io::Result<()> {
         let state = self.lock();
         for buffer in buffers {
-            let mut bytes = vec![0; buffer.len()];
-            state.now.read(offset, &mut bytes);
-            buffer.copy_from(&bytes);
-            offset += bytes.len() as u64;
+            state.now.read(offset, *buffer)?;
+            offset += buffer.len() as u64;
         }
         Ok(())
     }

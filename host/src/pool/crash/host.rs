@@ -10,7 +10,7 @@ use vssd::encoding::{SetView, encode};
 use vssd::units::Geometry;
 use vssd::wire::Encoding;
 
-use super::{BLOCKS, SHAPE};
+use super::BLOCKS;
 use crate::clock::Clock;
 use crate::notifier::Notifier;
 use crate::pool::allocator::Bounds;
@@ -23,22 +23,31 @@ use crate::vssd::{Context, Place, Vssd};
 pub(super) struct Host {
     pub(super) pool: Arc<Pool>,
     pub(super) guests: Vec<(Arc<Vssd>, RequestQueue)>,
+    /// Blocks of each.
+    blocks: u32,
 }
 
-fn name(vssd: usize) -> String {
+pub(super) fn name(vssd: usize) -> String {
     format!("vm{vssd}")
 }
 
 impl Host {
+    /// A pool, and vSSDs that hold all of their [`BLOCKS`] if they are new.
     pub(super) fn new(pool: Arc<Pool>, vssds: usize) -> Self {
-        let guests = (0..vssds).map(|vssd| {
-            let found = pool.attach(&name(vssd), BLOCKS, None, None).unwrap();
+        let held = vec![BLOCKS; vssds];
+        Self::with(pool, BLOCKS, &held)
+    }
+
+    /// A pool, and vSSDs of so many blocks, each of which holds so many if it is new.
+    pub(super) fn with(pool: Arc<Pool>, blocks: u32, held: &[u32]) -> Self {
+        let guests = held.iter().enumerate().map(|(vssd, held)| {
+            let found = pool.attach(&name(vssd), blocks, None, None).unwrap();
             let volume = found.unwrap_or_else(|| {
                 let bounds = Bounds {
-                    quota: BLOCKS,
+                    quota: blocks,
                     reservation: 0,
                 };
-                pool.add(&name(vssd), BLOCKS, bounds, BLOCKS).unwrap()
+                pool.add(&name(vssd), blocks, bounds, *held).unwrap()
             });
             let place = Place {
                 name: name(vssd),
@@ -55,7 +64,11 @@ impl Host {
             (Arc::new(vssd), queue)
         });
         let guests = guests.collect();
-        Self { pool, guests }
+        Self {
+            pool,
+            guests,
+            blocks,
+        }
     }
 
     /// Makes a request; true when it succeeded.
@@ -141,7 +154,7 @@ impl Host {
     }
 
     pub(super) fn resize(&mut self, vssd: usize, blocks: &BlockSet, release: bool) -> bool {
-        let geometry = Geometry::new(SHAPE.block_size, BLOCKS.into()).unwrap();
+        let geometry = Geometry::new(self.pool.block_size(), self.blocks.into()).unwrap();
         let mut buffer = vec![0; 1 << 16];
         let encoding = Encoding::Compact;
         let out = encode(blocks, 0, u32::MAX, encoding, geometry, &mut buffer);

@@ -22,6 +22,15 @@ pub(super) fn sector(vssd: usize, sector: u32, write: Content) -> [u8; 512] {
     bytes
 }
 
+/// What a sector was read as; `None` when that is neither zeros nor what a write left there.
+pub(super) fn content_of(vssd: usize, number: u32, bytes: &[u8]) -> Option<Content> {
+    if bytes.iter().all(|byte| *byte == 0) {
+        return Some(ZEROS);
+    }
+    let content = u32::from_le_bytes(bytes[12..16].try_into().expect("four bytes"));
+    (bytes == sector(vssd, number, content)).then_some(content)
+}
+
 /// The contents of a sector since it was last durable.
 #[derive(Clone, Debug)]
 pub(super) struct History {
