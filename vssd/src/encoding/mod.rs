@@ -96,6 +96,21 @@ mod tests {
         set
     }
 
+    /// The last sector number that there is, as a block of one sector.
+    #[test]
+    fn a_sector_past_all_others_is_out_of_range() {
+        let header = SegmentHeader {
+            kind: LIST.into(),
+            entries: 1.into(),
+            first: 0.into(),
+            blocks: 1.into(),
+        };
+        let bytes = [header.as_bytes(), &u64::MAX.to_le_bytes()].concat();
+        let geometry = Geometry::new(512, 8).unwrap();
+        let refused = SetView::parse(&bytes, geometry).err();
+        assert_eq!(refused, Some(Reject::OutOfRange));
+    }
+
     /// Any set, cut into messages of any size, arrives whole.
     #[test]
     fn sets_survive_the_wire() {

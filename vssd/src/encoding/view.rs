@@ -146,7 +146,7 @@ impl Named {
                     return Err(Reject::Malformed);
                 }
                 let block = sector / per_block;
-                self.take(block, block + 1, 1)?;
+                self.take(block, block.saturating_add(1), 1)?;
             } else if sector != expected {
                 return Err(Reject::Malformed);
             }
