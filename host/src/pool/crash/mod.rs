@@ -7,7 +7,7 @@
 //! left it, in several ways; the pool on that is opened, compared with a model, and
 //! used for a while, itself to crash again.
 
-mod host;
+pub(super) mod host;
 mod model;
 mod two;
 
@@ -25,14 +25,14 @@ use super::{Pool, Shape};
 use crate::backing::trace::{Crash, Event, Image, TraceBacking};
 use crate::io::EngineName;
 
-const SHAPE: Shape = Shape {
+pub(super) const SHAPE: Shape = Shape {
     block_size: 1024,
     physical_blocks: 1400,
     overcommit_permille: 1500,
 };
 
 /// Blocks of a vSSD: more than a window.
-const BLOCKS: u32 = 700;
+pub(super) const BLOCKS: u32 = 700;
 
 const SECTORS_PER_BLOCK: u32 = 2;
 
@@ -46,6 +46,7 @@ fn run(
     rng: &mut SmallRng,
 ) -> Vec<Possible> {
     let mut all = Vec::new();
+    let holes = host.pool.track_holes().unwrap();
     for step in 0..steps {
         let mut after = models.clone();
         let vssd = rng.random_range(0..after.len());
@@ -151,6 +152,9 @@ fn run(
         *models = after;
         all.push(possible(models, models));
         backing.mark(all.len() - 1);
+        if rng.random_range(0..4) == 0 {
+            host.pool.punch_all(holes);
+        }
     }
     all
 }
