@@ -21,7 +21,8 @@
 //! **Requests are not delayed.** A file system lets no request to the file pass while it punches a
 //! hole. So a hole has at most [`HOLE_MAX`] bytes, and the thread rests [`REST`] times as long as
 //! each took, which includes waiting for the requests under way. What is written again soon is
-//! better left as it is: a sweep begins [`PAUSE`] after the one before.
+//! better left as it is: a sweep begins [`PAUSE`] after the start or the sweep before. A block that is
+//! not free at the moment can cost a window its region, so first writes after a start come first.
 
 use std::io;
 use std::ops::Range;
@@ -45,7 +46,7 @@ const HOLE_MAX: u64 = 16 << 20;
 /// the time.
 const REST: u32 = 19;
 
-/// From the end of a sweep to the beginning of the next one.
+/// From the start, and from the end of a sweep, to the beginning of the next one.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Physical blocks that are searched at once, while requests that change maps wait.
@@ -164,8 +165,9 @@ impl Sweep {
 fn serve(pool: &Weak<Pool>, sizes: Sizes) {
     let_others_first();
     let log_limit = LogLimit::default();
-    let mut sweep = None;
+    let (mut sweep, mut rest) = (None, PAUSE);
     loop {
+        thread::sleep(rest);
         let Some(pool) = pool.upgrade() else { return };
         let wanted = sweep.is_some() || pool.state().allocator.begin_sweep();
         let step = match wanted {
@@ -173,7 +175,7 @@ fn serve(pool: &Weak<Pool>, sizes: Sizes) {
             false => Ok(None),
         };
         drop(pool);
-        let rest = match step {
+        rest = match step {
             Ok(Some(rest)) => rest,
             Ok(None) => {
                 sweep = None;
@@ -194,7 +196,6 @@ fn serve(pool: &Weak<Pool>, sizes: Sizes) {
                 PAUSE
             }
         };
-        thread::sleep(rest);
     }
 }
 
