@@ -108,6 +108,10 @@ pub struct Args {
     #[arg(long)]
     pub no_poll: bool,
 
+    /// Never punch holes in the file of the pool: the space of unused blocks stays allocated.
+    #[arg(long)]
+    pub no_punch: bool,
+
     /// Emulate a slower medium: requests take at least as long as on it.
     #[arg(long, value_enum, value_name = "KIND")]
     pub media: Option<MediaKind>,
@@ -165,6 +169,7 @@ impl Args {
         self.io = self.io.or(config.io);
         self.buffered |= config.buffered;
         self.no_poll |= config.no_poll;
+        self.no_punch |= config.no_punch;
         self.media = self.media.or(config.media);
         self.vssds.splice(0..0, config.vssds);
         self.arbiter = self.arbiter.or(config.arbiter);
@@ -298,7 +303,7 @@ fn ensure_distinct(vssds: &[VssdSpec]) -> Result<()> {
 }
 
 /// Makes an open pool what the options say, as far as they are not for a new pool only.
-fn configure(pool: &Pool, args: &Args) -> Result<()> {
+fn configure(pool: &Arc<Pool>, args: &Args) -> Result<()> {
     for warning in args.ignored(pool) {
         tracing::warn!("{warning}");
     }
@@ -310,6 +315,10 @@ fn configure(pool: &Pool, args: &Args) -> Result<()> {
         let engine = args.io.unwrap_or_default();
         format!("--io {engine} is not available here: choose another engine with --io")
     })?);
+    if !args.no_punch {
+        pool.punch_holes()
+            .context("start the thread that punches holes")?;
+    }
     Ok(())
 }
 

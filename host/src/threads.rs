@@ -2,7 +2,7 @@
 //!
 //! | thread | when it panics |
 //! | --- | --- |
-//! | `commits`, `clock`, `signals` | the process exits: without it the backend would hang |
+//! | `commits`, `clock`, `signals`, `holes` | the process exits: without it the backend would hang |
 //! | `vssd-NAME`, `control`, `metrics` | it continues with the next client |
 //! | `vring_worker`, and the one named after the vSSD | its frontend is disconnected, and the vSSD is served again (see [`connection`](crate::connection)) |
 //! | `agent-NAME` | its agent's port is disconnected, and the next one is served |

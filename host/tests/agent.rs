@@ -159,7 +159,7 @@ fn an_agent_that_dies_within_a_frame_is_replaced_by_the_next() {
     assert_eq!(daemon.vssd().counters.bad_frames, 1);
 }
 
-/// One that is told of it would fight with the agent that replaced it.
+/// Opening again would take the channel from the agent that replaced it.
 #[test]
 fn an_agent_that_was_replaced_is_told_and_stays_away() {
     let (site, daemon, log) = start();

@@ -91,7 +91,7 @@ fn exit_codes_show_the_outcome() {
     for usage in [
         &["shrink", "vm1", "1MB"][..],
         &["shrink", "vm1", "1MiB", "--deadline", "soon"],
-        &["shrink", "vm1", "1MiB", "--pick", "nobody"],
+        &["shrink", "vm1", "1MiB", "--pick", "unknown"],
         &["shrink", "vm1"],
         &["shrink", "vm1", "1MiB", "--pick", "given"],
         &["shrink", "vm1", "1MiB", "--pick", "given", "--blocks", "1"],

@@ -201,7 +201,7 @@ fn a_configuration_says_what_the_command_line_does_not() {
         .collect();
     fs::write(
         &config,
-        format!("create = true\nno-poll = true\nsize = \"2MiB\"\nmode = \"640\"\n{vssds}"),
+        format!("create = true\nno-poll = true\nno-punch = true\nsize = \"2MiB\"\nmode = \"640\"\n{vssds}"),
     )
     .unwrap();
     let path = config.to_str().unwrap();

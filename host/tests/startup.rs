@@ -117,7 +117,7 @@ fn a_failed_start_leaves_no_socket() {
 fn a_foreign_file_is_not_touched() {
     let site = Site::new();
     let disk = site.path("disk.img");
-    let letter = "a letter, and a long one at that, which nobody may lose";
+    let letter = "a letter, and a long one at that, which must not be lost";
     for copies in [1, 1000] {
         fs::write(&disk, letter.repeat(copies)).unwrap();
         let said = site.refused(&[site.spec("vm1", "size=1MiB")], &["--create"]);

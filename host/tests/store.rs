@@ -8,9 +8,12 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::thread;
+use std::time::{Duration, Instant};
 
+use support::PATIENCE;
 use support::daemon::{Site, finish, limited, pool, pool_command};
-use support::frontend::{Frontend, IOERR, OK};
+use support::frontend::{DISCARD, Frontend, IOERR, OK};
 use vssd_host::pool::Shape;
 use vssd_host::pool::journal::layout::{AREAS, SESSIONS};
 
@@ -291,4 +294,38 @@ fn a_backend_ends_when_another_has_its_pool() {
     let _daemon = site.start(&specs);
     let mut guest = Frontend::connect(&site.path("vm1.sock"));
     assert_eq!(guest.read_at(0, 4096).unwrap(), [1; 4096]);
+}
+
+/// Waits until a file takes at most this many bytes; returns how many it takes.
+fn wait_for_space(path: &Path, at_most: u64) -> u64 {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let space = fs::metadata(path).unwrap().blocks() * 512;
+        if space <= at_most {
+            return space;
+        }
+        assert!(Instant::now() < until, "{space} bytes, not {at_most}");
+        // There is no event for that.
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_pool_file_becomes_smaller_after_a_discard_and_a_shrink() {
+    const MIB: u64 = 1 << 20;
+    let site = Site::new();
+    let disk = site.path("disk.img");
+    let _daemon = site.start(&[site.spec("vm1", "size=8MiB")]);
+    let mut guest = Frontend::connect(&site.path("vm1.sock"));
+    for sector in (0..8 * MIB / 512).step_by(128) {
+        assert_eq!(guest.write_at(sector, &[7; 128 * 512]), OK);
+    }
+    assert_eq!(guest.flush(), OK);
+    let full = fs::metadata(&disk).unwrap().blocks() * 512;
+    assert_eq!(guest.range(DISCARD, 0, (2 * MIB / 512) as u32, 0), OK);
+    assert_eq!(guest.flush(), OK);
+    let discarded = wait_for_space(&disk, full - 2 * MIB);
+    let shrunk = site.vssdctl(&["shrink", "vm1", "4MiB", "--force", "--pick", "sequential"]);
+    assert_eq!(shrunk.status.code(), Some(4), "{shrunk:?}");
+    wait_for_space(&disk, discarded - 4 * MIB);
 }

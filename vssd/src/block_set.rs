@@ -10,6 +10,7 @@ mod words;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
+use core::ops::Range;
 
 pub(crate) use self::words::count_ones;
 pub use self::words::spans;
@@ -303,34 +304,46 @@ impl BlockSet {
 
     /// The first block at or after `from` that is in the set.
     pub fn next_in(&self, from: u32) -> Option<u32> {
-        self.scan(from, |word| word)
+        self.scan(from..self.capacity, |word| word)
+    }
+
+    /// The first block of `range` that is in the set; blocks beyond the capacity are not.
+    pub fn next_in_range(&self, range: Range<u32>) -> Option<u32> {
+        self.scan(range, |word| word)
     }
 
     /// The first block at or after `from`, below the capacity, that is not in
     /// the set.
     pub fn next_out(&self, from: u32) -> Option<u32> {
-        self.scan(from, |word| !word)
+        self.scan(from..self.capacity, |word| !word)
     }
 
-    fn scan(&self, from: u32, view: impl Fn(u64) -> u64) -> Option<u32> {
-        if from >= self.capacity {
+    /// The first block of `range` that is not in the set, below the capacity.
+    pub fn next_out_range(&self, range: Range<u32>) -> Option<u32> {
+        self.scan(range, |word| !word)
+    }
+
+    fn scan(&self, range: Range<u32>, view: impl Fn(u64) -> u64) -> Option<u32> {
+        let (from, end) = (range.start, range.end.min(self.capacity));
+        if from >= end {
             return None;
         }
+        let words = &self.words[..end.div_ceil(64) as usize];
         let first = (from / 64) as usize;
-        let mut word = view(self.words[first]) & (u64::MAX << (from % 64));
+        let mut word = view(words[first]) & (u64::MAX << (from % 64));
         let mut index = first;
         if word == 0 {
-            let rest = &self.words[first + 1..];
+            let rest = &words[first + 1..];
             let none = |words: &&[u64]| words.iter().fold(0, |any, word| any | view(*word)) == 0;
             let skipped = rest.chunks_exact(TOGETHER).take_while(none).count();
             index += skipped * TOGETHER;
         }
         while word == 0 {
             index += 1;
-            word = view(*self.words.get(index)?);
+            word = view(*words.get(index)?);
         }
         let block = index as u32 * 64 + word.trailing_zeros();
-        (block < self.capacity).then_some(block)
+        (block < end).then_some(block)
     }
 
     /// The maximal runs of the set, in ascending order.

@@ -286,6 +286,6 @@ fn str_11_nothing_is_taken_while_something_is_not_sent() {
     assert!(device.wants_event());
     device.send_event(&[0; EVENT_LEN]);
     assert!(!device.wants_event());
-    // Without an agent there is nobody to send events to.
+    // Without an agent no events are sent.
     assert!(!self::device().wants_event());
 }

@@ -16,12 +16,15 @@ use crate::dm::Mapper;
 use crate::error::{Error, Result};
 use crate::raw::RawList;
 use crate::session::Attach;
-use crate::size::Reserve;
+use crate::size::{Bytes, Reserve};
 use crate::source::Source;
 
 /// Bytes at the start of an XFS allocation group that are never given up: its headers are there,
 /// and `xfs_repair` reads around them.
 const KEPT_IN_GROUP: u64 = 1 << 20;
+
+/// Bytes of a page, in which Linux reads a block device that a program reads.
+const PAGE: u64 = 4096;
 
 /// What finds the source that the options ask for.
 ///
@@ -61,7 +64,26 @@ fn cached(name: &str, which: Which) -> Result<Attach> {
     }))
 }
 
+/// Where both kinds of blocks are smaller than a page, a page has blocks of the host beside blocks
+/// of the file system, and all of it is unreadable: `e2fsck` stops at an error there.
+fn check_pages(fs_block: u64, vssd_block: u64) -> Result<()> {
+    if fs_block.max(vssd_block) >= PAGE {
+        return Ok(());
+    }
+    Err(Error::refused(format_args!(
+        "the file system has blocks of {} and the vSSD of {}, but Linux reads a disk in pages of \
+         {}, and could not read what shares a page with a block of the host: make one of them with \
+         blocks of {} (block-size={} for the vSSD)",
+        Bytes(fs_block),
+        Bytes(vssd_block),
+        Bytes(PAGE),
+        Bytes(PAGE),
+        Bytes(PAGE),
+    )))
+}
+
 fn layout(found: &FileSystem, identity: &Identity, which: &Which) -> Result<Layout> {
+    check_pages(found.block, identity.geometry.block_size().into())?;
     let mapper = Mapper::new();
     let place = Devices::new(&mapper).place(found.device, identity, which)?;
     let mut keep_out = place.keep_out.clone();
@@ -71,4 +93,20 @@ fn layout(found: &FileSystem, identity: &Identity, which: &Which) -> Result<Layo
         keep_out.extend(place.on_vssd(start..start.saturating_add(KEPT_IN_GROUP)));
     }
     Layout::new(identity.geometry, found.block, place.segments, &keep_out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_of_the_host_or_of_the_file_system() {
+        for (fs_block, vssd_block) in [(4096, 512), (1024, 4096), (4096, 4096), (1024, 65536)] {
+            check_pages(fs_block, vssd_block).unwrap();
+        }
+        let said = check_pages(1024, 2048).unwrap_err().to_string();
+        for words in ["blocks of 1KiB", "vSSD of 2KiB", "block-size=4KiB"] {
+            assert!(said.contains(words), "{said}");
+        }
+    }
 }

@@ -44,7 +44,7 @@ struct Attached {
     source: Box<dyn Source>,
     /// A line was written about the resize that is under way.
     is_told: bool,
-    /// The source was told that nothing is wanted.
+    /// The source knows that the device wants nothing.
     is_settled: bool,
     /// The number of blocks in the last line about that.
     told_held: Option<u32>,

@@ -58,7 +58,10 @@ impl Vm {
         self.site.agent(args)
     }
 
-    fn agreed(&self) {
+    /// Waits until the host and this agent have the same list. The status of the host alone may
+    /// still be that of an agent which was killed.
+    fn agreed(&self, agent: &mut Agent) {
+        agent.wait_for("holds ");
         self.host.wait_until(|v| v.driver && v.agreed);
     }
 
@@ -84,7 +87,7 @@ fn blocks_of_a_mounted_file_system_go_and_come_back() {
         assert_eq!(vm.mounted.fill("a", FILE, 100), 100);
         let free = vm.mounted.available();
         let mut agent = vm.agent();
-        vm.agreed();
+        vm.agreed(&mut agent);
         let ended = vm.host.resize(BLOCKS / 2);
         assert!(ended.is_complete() && ended.agreed, "{ended:?}");
         let now = vm.mounted.available();
@@ -117,7 +120,7 @@ fn blocks_of_a_mounted_file_system_go_and_come_back() {
         vm.mounted.verify("c", FILE / 4, 0..more);
 
         let mut agent = vm.agent();
-        vm.agreed();
+        vm.agreed(&mut agent);
         let ended = vm.host.resize(BLOCKS);
         assert!(ended.is_complete() && ended.agreed, "{ended:?}");
         agent.wait_for(&format!("holds {BLOCKS} blocks"));
@@ -145,7 +148,7 @@ fn free_space_in_fragments_is_given_up() {
             fs::remove_file(vm.mounted.path(&format!("a{number}"))).unwrap();
         }
         let mut agent = vm.agent();
-        vm.agreed();
+        vm.agreed(&mut agent);
         let target = BLOCKS - (32 * MIB / BLOCK) as u32;
         let ended = vm.host.resize(target);
         assert!(ended.is_complete() && ended.agreed, "{ended:?}");
@@ -160,8 +163,8 @@ fn free_space_in_fragments_is_given_up() {
         vm.mounted.mount_again();
         vm.mounted.verify("a", small, (1..count).step_by(2));
         vm.mounted.verify("rest", FILE, 0..rest);
-        let _agent = vm.agent();
-        vm.agreed();
+        let mut agent = vm.agent();
+        vm.agreed(&mut agent);
         assert!(vm.host.resize(target + 5000).is_complete());
         assert!(vm.host.resize(BLOCKS).is_complete());
     });
@@ -177,8 +180,8 @@ fn the_balloon_outlives_a_power_cut() {
         vm.mounted.fill("a", FILE, 50);
         run("sync", &[]);
         for target in [BLOCKS * 3 / 4, BLOCKS * 7 / 8, BLOCKS / 2] {
-            let agent = vm.agent();
-            vm.agreed();
+            let mut agent = vm.agent();
+            vm.agreed(&mut agent);
             assert!(vm.host.resize(target).is_complete());
             let copy = vm.site.path(&format!("cut{target}.img"));
             let (from, to) = (vm.disk.file.to_str().unwrap(), copy.to_str().unwrap());
@@ -231,8 +234,8 @@ fn a_killed_agent_leaves_nothing_behind() {
         let mut vm = Vm::new(kind);
         vm.mounted.fill("a", FILE, 20);
         for round in 0..24_u32 {
-            let agent = vm.agent();
-            vm.agreed();
+            let mut agent = vm.agent();
+            vm.agreed(&mut agent);
             let targets = [BLOCKS / 3, BLOCKS * 2 / 3, BLOCKS, BLOCKS / 2];
             vm.host.begin(support::to(targets[round as usize % 4]));
             // Any time within the resize, from before its start to after its end.
@@ -266,7 +269,7 @@ fn what_is_done_to_the_balloon_is_noticed() {
     for_each(|kind| {
         let mut vm = Vm::new(kind);
         let mut agent = vm.agent();
-        vm.agreed();
+        vm.agreed(&mut agent);
         assert!(vm.host.resize(BLOCKS / 2).is_complete());
         agent.wait_for(&format!("holds {} blocks", BLOCKS / 2));
         let folder = vm.mounted.path(".vssd-balloon");
@@ -300,7 +303,7 @@ fn what_is_done_to_the_balloon_is_noticed() {
         chattr("-i", &[&other]);
         fs::remove_file(&other).unwrap();
         let mut agent = vm.agent();
-        vm.agreed();
+        vm.agreed(&mut agent);
         // One that is deleted stays allocated as long as the agent has it open.
         let script = format!(
             "until chattr -i {0} {1} && rm -f {1} && test ! -e {1}; do :; done",
@@ -324,8 +327,8 @@ fn what_is_done_to_the_balloon_is_noticed() {
 fn a_piece_deleted_behind_the_agents_back_is_covered_again() {
     for_each(|kind| {
         let mut vm = Vm::new(kind);
-        let agent = vm.agent();
-        vm.agreed();
+        let mut agent = vm.agent();
+        vm.agreed(&mut agent);
         assert!(vm.host.resize(BLOCKS / 2).is_complete());
         agent.kill();
         let missing = vm.gone();
@@ -357,7 +360,7 @@ fn a_full_file_system_gives_what_it_has() {
     for_each(|kind| {
         let vm = Vm::new(kind);
         let mut agent = vm.agent_with(&["--reserve", "32MiB"]);
-        vm.agreed();
+        vm.agreed(&mut agent);
         let ended = vm.host.resize(1);
         assert_eq!(ended.end, "declined", "{ended:?}");
         agent.wait_for("cannot be given up now");
@@ -443,8 +446,8 @@ fn bad_input_is_one_sentence() {
         assert_eq!(code, Some(3), "{args:?}: {said}");
         assert!(said.contains(words), "{args:?}: {said}");
     }
-    let first = vm.agent();
-    vm.agreed();
+    let mut first = vm.agent();
+    vm.agreed(&mut first);
     // By another port, or the host would refuse it first.
     let site = Site::new();
     let _host = site.host("512MiB", "4KiB");

@@ -4,6 +4,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -289,6 +290,14 @@ impl Backing for FileBacking {
         } else {
             Alignment::default()
         }
+    }
+
+    fn hole_unit(&self) -> Option<u64> {
+        self.unit()
+    }
+
+    fn punch(&self, range: Range<u64>) -> io::Result<()> {
+        self.punch_range(range)
     }
 
     fn file(&self) -> Option<Arc<File>> {

@@ -6,6 +6,7 @@
 mod claim;
 mod contents;
 mod file;
+mod holes;
 mod id;
 mod loops;
 mod memory;
@@ -18,6 +19,7 @@ mod users;
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
@@ -72,6 +74,18 @@ pub trait Backing: Send + Sync {
     /// Whether it stores what is written. One that does not is for runs that check access only.
     fn keeps_data(&self) -> bool {
         true
+    }
+
+    /// Bytes of the unit, a power of two, in which [`punch`](Self::punch) frees space; `None` where
+    /// it frees none.
+    fn hole_unit(&self) -> Option<u64> {
+        None
+    }
+
+    /// Frees the space of a range, whose contents are lost: it reads as zeros, as soon as that is
+    /// flushed also after a loss of power.
+    fn punch(&self, _range: Range<u64>) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     /// Its file, for engines that do I/O on the file itself.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
@@ -270,5 +271,15 @@ impl Backing for TraceBacking {
 
     fn len(&self) -> u64 {
         self.len
+    }
+
+    fn hole_unit(&self) -> Option<u64> {
+        Some(SECTOR as u64)
+    }
+
+    /// As a write of zeros, any part of which a loss of power may leave undone.
+    fn punch(&self, range: Range<u64>) -> io::Result<()> {
+        let mut zeros = vec![0; (range.end - range.start) as usize];
+        self.write(range.start, &[VolatileSlice::from(&mut zeros[..])])
     }
 }

@@ -14,6 +14,8 @@
 //!   free ──────────▶ owned ──────────────────────────▶ deferred ──────────▶ free
 //!     ▲                │ give(Fate::Free)
 //!     └────────────────┘
+//!            begin_punch             end_punch
+//!   free ──────────▶ being punched ──────────▶ free
 //! ```
 //!
 //! What a volume may hold is bounded three ways. Its *quota* bounds it alone.
@@ -24,12 +26,14 @@
 //! that other volumes cannot use up then.
 
 mod refusal;
+mod stale;
 
 use std::collections::BTreeMap;
 
 use vssd::block_set::{BlockSet, spans};
 
 pub use self::refusal::{Denied, Refusal};
+use self::stale::Stale;
 
 /// Physical blocks in a region, and blocks in a window: 2 MiB of 4 KiB blocks. Small
 /// enough that a sparse volume does not use up the regions, and larger than most
@@ -101,6 +105,8 @@ pub struct Allocator {
     deferred: Vec<Word>,
     /// Given up before that.
     settling: Vec<Word>,
+    /// Where holes are punched: the free physical blocks that may take space on the backing.
+    stale: Option<Stale>,
     accounts: BTreeMap<VolumeId, Account>,
     overcommit_permille: u32,
     committed: u64,
@@ -137,6 +143,7 @@ impl Allocator {
             cursor: 0,
             deferred: Vec::new(),
             settling: Vec::new(),
+            stale: None,
             accounts: BTreeMap::new(),
             overcommit_permille,
             committed: 0,
@@ -159,7 +166,7 @@ impl Allocator {
         let waiting = self.deferred.iter().chain(&self.settling);
         Usage {
             physical_blocks: self.physical_blocks(),
-            free: self.free.len(),
+            free: self.without_owner(),
             deferred: waiting.map(|(_, bits)| bits.count_ones()).sum(),
             owed: self.owed,
             committed: self.committed,
@@ -209,7 +216,7 @@ impl Allocator {
             return Err(Denied::Commitment { left, asked });
         }
         let asked = new.owed().saturating_sub(account.owed());
-        let free = u64::from(self.free.len()).saturating_sub(self.owed);
+        let free = u64::from(self.without_owner()).saturating_sub(self.owed);
         if asked > free {
             return Err(Denied::Reservation { free, asked });
         }
@@ -286,8 +293,13 @@ impl Allocator {
     pub fn may_own(&self, id: VolumeId) -> Result<(), Denied> {
         let reserved = self.account(id).owed() > 0;
         let others = if reserved { self.owed - 1 } else { self.owed };
-        if u64::from(self.free.len()) > others {
-            return Ok(());
+        if u64::from(self.without_owner()) > others {
+            let punching = self.free.is_empty();
+            return if punching {
+                Err(Denied::Punching)
+            } else {
+                Ok(())
+            };
         }
         let settling = !self.deferred.is_empty() || !self.settling.is_empty();
         Err(Denied::Full { settling })
@@ -298,6 +310,9 @@ impl Allocator {
     pub fn take(&mut self, id: VolumeId, physical: u32) -> bool {
         if !self.free.remove(physical) {
             return false;
+        }
+        if let Some(stale) = &mut self.stale {
+            stale.remove(physical);
         }
         let region = physical / REGION;
         if let Some(free) = self.region_free.get_mut(region as usize) {
@@ -321,20 +336,25 @@ impl Allocator {
                 .sum();
             assert_eq!(taken, count, "a checked physical block is free");
             owned += count;
-            let (mut at, end) = (physical, physical + count);
-            while at < end {
-                let region = at / REGION;
-                let part = (REGION - at % REGION).min(end - at);
-                if let Some(free) = self.region_free.get_mut(region as usize) {
-                    if u32::from(*free) == REGION {
-                        self.whole.remove(region);
-                    }
-                    *free -= part as u16;
-                }
-                at += part;
-            }
+            self.no_longer_free(physical, count);
         }
         self.update(id, |account| account.owned += owned);
+    }
+
+    /// These physical blocks were removed from the free ones: counts that for their regions.
+    fn no_longer_free(&mut self, physical: u32, count: u32) {
+        let (mut at, end) = (physical, physical + count);
+        while at < end {
+            let region = at / REGION;
+            let part = (REGION - at % REGION).min(end - at);
+            if let Some(free) = self.region_free.get_mut(region as usize) {
+                if u32::from(*free) == REGION {
+                    self.whole.remove(region);
+                }
+                *free -= part as u16;
+            }
+            at += part;
+        }
     }
 
     /// A region of which every physical block is free: `next` if it is one, so that
@@ -367,7 +387,14 @@ impl Allocator {
         self.update(id, |account| account.owned -= bits.count_ones());
     }
 
-    fn set_free(&mut self, (index, bits): Word) {
+    fn set_free(&mut self, word: Word) {
+        self.put_free(word);
+        if let Some(stale) = &mut self.stale {
+            stale.add(word);
+        }
+    }
+
+    fn put_free(&mut self, (index, bits): Word) {
         let count = bits.count_ones();
         let freed = self.free.insert_bits(index, bits);
         assert_eq!(
@@ -411,6 +438,9 @@ impl Allocator {
             let count = (start..start + REGION).filter(|physical| self.free.contains(*physical));
             assert_eq!(count.count(), usize::from(free), "region {region}");
             assert_eq!(self.whole.contains(region), u32::from(free) == REGION);
+        }
+        if let Some(stale) = &self.stale {
+            stale.assert_free(&self.free);
         }
         let sum = |of: fn(&Account) -> u64| self.accounts.values().map(of).sum::<u64>();
         assert_eq!(sum(Account::committed), self.committed);

@@ -425,13 +425,16 @@ impl Pool {
         Ok(())
     }
 
-    /// Verifies that no other backend has the pool, where nothing is committed.
-    fn verify_quietly(&self, log: &Log) {
+    /// Verifies at intervals that no other backend has the pool, where nothing is committed.
+    ///
+    /// # Errors
+    /// When another has it.
+    pub(super) fn verify_quietly(&self) -> Result<(), JournalError> {
+        let Some(log) = &self.log else { return Ok(()) };
         let mut recorder = log.lock();
         let verified = recorder.verify();
-        if let Err(error) = self.noticed(verified) {
-            recorder.log_error(&error);
-        }
+        self.noticed(verified)
+            .inspect_err(|error| recorder.log_error(error))
     }
 
     /// Commits for the requests that wait.
@@ -458,7 +461,8 @@ fn serve(commits: &GroupCommit, pool: &Weak<Pool>) {
         let Some(log) = &pool.log else { return };
         match next {
             Next::Group(group) => pool.serve_group(log, group),
-            Next::Quiet => pool.verify_quietly(log),
+            // It is logged, and what is to be done then is done.
+            Next::Quiet => drop(pool.verify_quietly()),
             Next::Closed => return,
         }
     }

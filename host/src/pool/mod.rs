@@ -17,6 +17,7 @@
 //! - [`journal`]: the durable state, on the backing itself
 //! - `open`: creating and opening a pool
 //! - [`group_commit`], `commit`: commits to the journal, and waiting for them
+//! - [`punch`]: giving the space of free physical blocks back to the backing's file system
 //! - `store`: changes of ownership that a vSSD's device decides
 
 pub mod allocator;
@@ -24,6 +25,7 @@ mod commit;
 pub mod group_commit;
 pub mod journal;
 mod open;
+pub mod punch;
 pub mod quiescence;
 pub mod state;
 mod store;
@@ -41,7 +43,7 @@ use std::io;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use vssd::block_set::BlockSet;
 use vssd::encoding::SetView;
 use vssd::units::Geometry;
@@ -148,6 +150,8 @@ pub struct Pool {
     /// Where the physical blocks begin on the backing, bytes.
     data: u64,
     state: Mutex<PoolState>,
+    /// A hole was punched, and where it is, physical blocks are free again.
+    punched: Condvar,
     volumes: Mutex<Volumes>,
     /// Held while volumes come, change or go.
     alone: Mutex<()>,
@@ -178,6 +182,7 @@ impl Pool {
                 Allocator::new(physical_blocks, overcommit_permille),
                 false,
             )),
+            punched: Condvar::new(),
             volumes: Mutex::default(),
             alone: Mutex::default(),
             log: None,

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use super::allocator::{Allocator, Refusal};
 use super::commit::Log;
@@ -93,6 +93,7 @@ impl Pool {
             block_size: shape.block_size,
             data: journal.data(),
             state: Mutex::new(state),
+            punched: Condvar::new(),
             volumes: Mutex::new(volumes),
             alone: Mutex::default(),
             log: Some(Log::new(journal)),

@@ -29,6 +29,8 @@ fn behaves_as_maps_of_numbers() {
             }
         }
         world.check();
+        world.punch_all();
+        world.check();
     }
 }
 

@@ -1,5 +1,6 @@
 //! The operations of each kind of request.
 
+use parking_lot::MutexGuard;
 use virtio_bindings::virtio_blk::{VIRTIO_BLK_ID_BYTES, VIRTIO_BLK_S_IOERR};
 use vm_memory::VolatileSlice;
 use vssd::block_set::spans;
@@ -150,17 +151,23 @@ impl Pass<'_> {
         count: u32,
     ) -> Result<Extent, Option<PendingCommit>> {
         let pool = &*self.vssd.pool;
-        let mut state = pool.state_for_io(&mut self.stats.latency, self.activity);
         let volume = &self.vssd.volume;
-        let physical = match volume.allocate(&mut state.allocator, first) {
-            Ok(physical) => physical,
-            Err(Denied::Full { settling: true }) => {
-                drop(state);
-                // Before the commit can be over.
-                self.queue.commits.expect();
-                return Err(pool.pending_free());
+        let (mut state, physical) = loop {
+            let mut state = pool.state_for_io(&mut self.stats.latency, self.activity);
+            match volume.allocate(&mut state.allocator, first) {
+                Ok(physical) => break (state, physical),
+                Err(Denied::Punching) => {
+                    drop(state);
+                    MutexGuard::unlocked(&mut self.stats, || pool.wait_for_hole());
+                }
+                Err(Denied::Full { settling: true }) => {
+                    drop(state);
+                    // Before the commit can be over.
+                    self.queue.commits.expect();
+                    return Err(pool.pending_free());
+                }
+                Err(_) => return Err(None),
             }
-            Err(_) => return Err(None),
         };
         let mut fresh = Extent {
             first,

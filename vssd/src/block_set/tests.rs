@@ -58,6 +58,17 @@ fn behaves_as_a_set_of_numbers() {
                 model.range(probe..).next().copied(),
                 "seed {seed}"
             );
+            let within = probe..probe + len;
+            assert_eq!(
+                set.next_in_range(within.clone()),
+                model.range(within.clone()).next().copied(),
+                "seed {seed}: {within:?}"
+            );
+            assert_eq!(
+                set.next_out_range(within.clone()),
+                within.clone().find(|b| *b < capacity && !model.contains(b)),
+                "seed {seed}: {within:?}"
+            );
         }
     }
 }

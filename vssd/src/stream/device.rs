@@ -15,7 +15,7 @@ pub enum Input<'a> {
     Opened,
     /// A command, and where the response goes.
     Command(&'a [u8], Reply<'a>),
-    /// Something of an agent that the device does not talk to; it was told why.
+    /// Something of an agent that the device does not talk to; the answer says why.
     Closed(Closed),
 }
 
@@ -89,7 +89,7 @@ impl DeviceEnd {
                     };
                     return Some(Input::Command(self.inbox.message(), reply));
                 }
-                // [STR-10] An agent that was replaced is told so, and does not open again: two would
+                // [STR-10] An agent that was replaced gets CLOSED, and does not open again: two would
                 // take the channel from each other forever.
                 Kind::Command if self.is_open() => {
                     return Some(self.close(header, Closed::Replaced));

@@ -5,6 +5,11 @@
 //! fail, root's too, unless root takes the flag away first. The agent has each file open: its
 //! blocks stay allocated even when it is removed. What happens to the files wakes the agent
 //! by inotify.
+//!
+//! - `guard`: keeping the files as they are; `own_blocks`: what the file system keeps for itself
+
+mod guard;
+mod own_blocks;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -14,7 +19,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
-use rustix::fs::{AtFlags, FallocateFlags, FlockOperation, IFlags, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, FallocateFlags, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use rustix::process::Resource;
 
@@ -194,139 +199,6 @@ impl LinuxFiles {
         inotify::add_watch(&self.events, by_fd(fd), WATCHED)
             .during(|| format!("watch {}", self.path.display()))?;
         Ok(())
-    }
-
-    fn set_immutable(
-        &self,
-        file: impl AsFd,
-        is_immutable: bool,
-        name: impl Fn() -> String,
-    ) -> Result<()> {
-        let set = || {
-            let flags = rustix::fs::ioctl_getflags(&file)?;
-            let mut wanted = flags;
-            wanted.set(IFlags::IMMUTABLE, is_immutable);
-            if wanted != flags {
-                rustix::fs::ioctl_setflags(&file, wanted)?;
-            }
-            Ok::<_, Errno>(())
-        };
-        let what = if is_immutable { "protect" } else { "unlock" };
-        set().during(|| format!("{what} {}", name()))
-    }
-
-    /// Does something in the folder, which is immutable before and after.
-    fn in_folder<T>(&self, act: impl FnOnce(&OwnedFd) -> Result<T>) -> Result<T> {
-        let name = || self.path.display().to_string();
-        self.set_immutable(&self.folder, false, name)?;
-        let result = act(&self.folder);
-        self.set_immutable(&self.folder, true, name)?;
-        result
-    }
-
-    /// Does something with a piece that needs it writable.
-    fn in_piece<T>(&self, piece: Piece, act: impl FnOnce(&OwnedFd) -> Result<T>) -> Result<T> {
-        let file = self.file(piece)?;
-        let name = || self.name(piece);
-        self.set_immutable(file, false, name)?;
-        let flags = OFlags::RDWR | OFlags::CLOEXEC;
-        let writable = rustix::fs::open(by_fd(file.as_fd()), flags, Mode::empty())
-            .during(|| format!("open {}", name()));
-        let result = writable.and_then(|file| act(&file));
-        self.set_immutable(file, true, name)?;
-        result
-    }
-
-    /// Whether the name of a piece leads to another file, or to none.
-    fn is_away(&self, piece: Piece, stat: &Stat) -> bool {
-        let flags = AtFlags::SYMLINK_NOFOLLOW;
-        let found = rustix::fs::statat(&self.folder, piece_name(piece).as_str(), flags);
-        !found.is_ok_and(|found| found.st_ino == stat.st_ino)
-    }
-
-    /// Brings a piece back that was moved.
-    fn bring_back(&self, piece: Piece) -> Result<()> {
-        let file = self.file(piece)?;
-        let name = || self.name(piece);
-        self.set_immutable(file, false, name)?;
-        let result = self.in_folder(|folder| {
-            let from = by_fd(file.as_fd());
-            let flags = AtFlags::SYMLINK_FOLLOW;
-            let to = piece_name(piece);
-            rustix::fs::linkat(rustix::fs::CWD, from, folder, to.as_str(), flags)
-                .during(|| format!("bring {} back", name()))
-        });
-        self.set_immutable(file, true, name)?;
-        result
-    }
-
-    /// Where ext4 says how much it keeps for itself.
-    fn own_blocks_file(&self) -> Result<PathBuf> {
-        let device = DeviceNumber::from_raw(self.stat(&self.folder)?.st_dev);
-        let link = fs::read_link(format!("/sys/dev/block/{device}"))
-            .during(|| format!("look up the block device {device}"))?;
-        let name = link.file_name().unwrap_or_default();
-        Ok(PathBuf::from("/sys/fs/ext4")
-            .join(name)
-            .join("reserved_clusters"))
-    }
-
-    /// How many blocks the file system keeps for itself, where that can be changed.
-    fn own_blocks(&self) -> Result<Option<u64>> {
-        match self.kind {
-            Kind::Ext4 => {
-                let file = self.own_blocks_file()?;
-                let text =
-                    fs::read_to_string(&file).during(|| format!("read {}", file.display()))?;
-                Ok(text.trim().parse().ok())
-            }
-            Kind::Xfs => ioctl::xfs_reserved(&self.folder)
-                .map(Some)
-                .during(|| "ask for the reserve of the XFS".to_owned()),
-            Kind::F2fs => Ok(None),
-        }
-    }
-
-    fn set_own_blocks(&self, blocks: u64) -> Result<()> {
-        match self.kind {
-            Kind::Ext4 => {
-                let file = self.own_blocks_file()?;
-                fs::write(&file, blocks.to_string()).during(|| format!("write {}", file.display()))
-            }
-            Kind::Xfs => ioctl::set_xfs_reserved(&self.folder, blocks)
-                .during(|| "change the reserve of the XFS".to_owned()),
-            Kind::F2fs => Ok(()),
-        }
-    }
-
-    fn tend_piece(&self, piece: Piece) -> Result<bool> {
-        let file = self.file(piece)?;
-        let stat = self.stat(file)?;
-        let name = self.name(piece);
-        if stat.st_nlink == 0 {
-            if !self.told.contains(&piece) {
-                log::error(format_args!(
-                    "{name} was deleted. The host has its blocks, and the file system uses them \
-                     only when this agent ends: grow the vSSD at the host until all blocks are \
-                     here, and do not stop the agent or the guest before"
-                ));
-            }
-            return Ok(true);
-        }
-        let flags = rustix::fs::ioctl_getflags(file).during(|| format!("look at {name}"))?;
-        if !flags.contains(IFlags::IMMUTABLE) {
-            self.set_immutable(file, true, || name.clone())?;
-            log::warn(format_args!(
-                "{name} was not immutable any more, and is again"
-            ));
-        }
-        if self.is_away(piece, &stat) {
-            self.bring_back(piece)?;
-            log::warn(format_args!(
-                "{name} was moved; it is linked there again. Remove the other name"
-            ));
-        }
-        Ok(false)
     }
 }
 

@@ -364,7 +364,7 @@ fn blocks_that_are_kept_are_never_given_up() {
     assert_eq!(u64::from(world.host.gone.len()), UNITS - 4);
 }
 
-/// What a freed block leaves is told to the host, once.
+/// Freed space is trimmed, once.
 #[test]
 fn the_file_system_is_trimmed_after_a_grow() {
     let mut world = World::new(EXT4, UNITS, 1, 5);

@@ -56,8 +56,8 @@ impl Disk {
         text(&self.node)
     }
 
-    /// Adds a partition of these sectors; returns its node. The kernel is told, and no table written:
-    /// not every kernel reads tables.
+    /// Adds a partition of these sectors; returns its node. The kernel gets it by `addpart`, and
+    /// no table is written: not every kernel reads tables.
     pub fn partition(&self, number: u32, sectors: Range<u64>) -> PathBuf {
         let (start, len) = (sectors.start, sectors.end - sectors.start);
         let numbers = [u64::from(number), start, len].map(|n| n.to_string());

@@ -42,6 +42,8 @@ pub enum Denied {
         /// Some will be free once the next commit is durable.
         settling: bool,
     },
+    /// Holes are being punched where the last free physical blocks are; they are free again soon.
+    Punching,
 }
 
 /// Why the allocator refuses, in sizes.
@@ -95,7 +97,9 @@ impl fmt::Display for Refusal {
                 blocks(reservation.into()),
                 blocks(quota.into())
             ),
-            Denied::Full { .. } => f.write_str("no physical block is left in the pool"),
+            Denied::Full { .. } | Denied::Punching => {
+                f.write_str("no physical block is left in the pool")
+            }
         }
     }
 }

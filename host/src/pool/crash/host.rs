@@ -20,26 +20,26 @@ use crate::transport::Transport;
 use crate::vssd::{Context, Place, Vssd};
 
 /// A pool, and each vSSD with its queue.
-pub(super) struct Host {
-    pub(super) pool: Arc<Pool>,
-    pub(super) guests: Vec<(Arc<Vssd>, RequestQueue)>,
+pub(in crate::pool) struct Host {
+    pub(in crate::pool) pool: Arc<Pool>,
+    pub(in crate::pool) guests: Vec<(Arc<Vssd>, RequestQueue)>,
     /// Blocks of each.
     blocks: u32,
 }
 
-pub(super) fn name(vssd: usize) -> String {
+pub(in crate::pool) fn name(vssd: usize) -> String {
     format!("vm{vssd}")
 }
 
 impl Host {
     /// A pool, and vSSDs that hold all of their [`BLOCKS`] if they are new.
-    pub(super) fn new(pool: Arc<Pool>, vssds: usize) -> Self {
+    pub(in crate::pool) fn new(pool: Arc<Pool>, vssds: usize) -> Self {
         let held = vec![BLOCKS; vssds];
         Self::with(pool, BLOCKS, &held)
     }
 
     /// A pool, and vSSDs of so many blocks, each of which holds so many if it is new.
-    pub(super) fn with(pool: Arc<Pool>, blocks: u32, held: &[u32]) -> Self {
+    pub(in crate::pool) fn with(pool: Arc<Pool>, blocks: u32, held: &[u32]) -> Self {
         let guests = held.iter().enumerate().map(|(vssd, held)| {
             let found = pool.attach(&name(vssd), blocks, None, None).unwrap();
             let volume = found.unwrap_or_else(|| {
@@ -89,19 +89,24 @@ impl Host {
         status[0] == 0
     }
 
-    pub(super) fn read(&mut self, vssd: usize, sector: u32, sectors: u32) -> Option<Vec<u8>> {
+    pub(in crate::pool) fn read(
+        &mut self,
+        vssd: usize,
+        sector: u32,
+        sectors: u32,
+    ) -> Option<Vec<u8>> {
         let mut bytes = vec![0xee; sectors as usize * 512];
         let read = self.request(vssd, 0, sector, &mut bytes, true);
         read.then_some(bytes)
     }
 
-    pub(super) fn write(&mut self, vssd: usize, sector: u32, bytes: &mut [u8]) -> bool {
+    pub(in crate::pool) fn write(&mut self, vssd: usize, sector: u32, bytes: &mut [u8]) -> bool {
         self.request(vssd, 1, sector, bytes, false)
     }
 
     /// A write whose data have been moved, and which ends only after `meanwhile`: by then
     /// what it changed is not on record. Nothing else serves the pool's commits.
-    pub(super) fn write_during<R>(
+    pub(in crate::pool) fn write_during<R>(
         &mut self,
         vssd: usize,
         sector: u32,
@@ -142,18 +147,23 @@ impl Host {
         }
     }
 
-    pub(super) fn flush(&mut self, vssd: usize) -> bool {
+    pub(in crate::pool) fn flush(&mut self, vssd: usize) -> bool {
         self.request(vssd, 4, 0, &mut [], false)
     }
 
-    pub(super) fn discard(&mut self, vssd: usize, sector: u32, sectors: u32) -> bool {
+    pub(in crate::pool) fn discard(&mut self, vssd: usize, sector: u32, sectors: u32) -> bool {
         let mut range = [0; 16];
         range[..4].copy_from_slice(&sector.to_le_bytes());
         range[8..12].copy_from_slice(&sectors.to_le_bytes());
         self.request(vssd, 11, 0, &mut range, false)
     }
 
-    pub(super) fn resize(&mut self, vssd: usize, blocks: &BlockSet, release: bool) -> bool {
+    pub(in crate::pool) fn resize(
+        &mut self,
+        vssd: usize,
+        blocks: &BlockSet,
+        release: bool,
+    ) -> bool {
         let geometry = Geometry::new(self.pool.block_size(), self.blocks.into()).unwrap();
         let mut buffer = vec![0; 1 << 16];
         let encoding = Encoding::Compact;

@@ -8,7 +8,7 @@
 //! used for a while, itself to crash again. [`histories`] are short, and all there are.
 
 mod histories;
-mod host;
+pub(super) mod host;
 mod model;
 mod two;
 
@@ -26,14 +26,14 @@ use super::{Pool, Shape};
 use crate::backing::trace::{Crash, Event, Image, TraceBacking};
 use crate::io::EngineName;
 
-const SHAPE: Shape = Shape {
+pub(super) const SHAPE: Shape = Shape {
     block_size: 1024,
     physical_blocks: 1400,
     overcommit_permille: 1500,
 };
 
 /// Blocks of a vSSD: more than a window.
-const BLOCKS: u32 = 700;
+pub(super) const BLOCKS: u32 = 700;
 
 const SECTORS_PER_BLOCK: u32 = 2;
 
@@ -47,6 +47,7 @@ fn run(
     rng: &mut SmallRng,
 ) -> Vec<Possible> {
     let mut all = Vec::new();
+    let holes = host.pool.track_holes().unwrap();
     for step in 0..steps {
         let mut after = models.clone();
         let vssd = rng.random_range(0..after.len());
@@ -152,6 +153,9 @@ fn run(
         *models = after;
         all.push(possible(models, models));
         backing.mark(all.len() - 1);
+        if rng.random_range(0..4) == 0 {
+            host.pool.punch_all(holes);
+        }
     }
     all
 }

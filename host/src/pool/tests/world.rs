@@ -45,6 +45,10 @@ pub(super) struct World {
     models: Vec<Model>,
     deferred: BTreeSet<u32>,
     settling: BTreeSet<u32>,
+    /// Where a hole is being punched.
+    punching: BTreeSet<u32>,
+    /// Free, and no hole since.
+    stale: BTreeSet<u32>,
 }
 
 pub(in crate::pool) fn view_of<T>(set: &BlockSet, act: impl FnOnce(&SetView<'_>) -> T) -> T {
@@ -70,7 +74,10 @@ impl World {
             models: Vec::new(),
             deferred: BTreeSet::new(),
             settling: BTreeSet::new(),
+            punching: BTreeSet::new(),
+            stale: (0..physical_blocks).collect(),
         };
+        world.allocator.track_stale();
         for id in 0..world.rng.random_range(1..4) {
             let capacity = world.rng.random_range(1..3000);
             let bounds = Bounds {
@@ -112,12 +119,67 @@ impl World {
                 self.allocator.cut();
                 self.settling.append(&mut self.deferred);
             }
-            95..98 => {
+            95..97 => {
                 self.allocator.settle();
-                self.settling.clear();
+                self.stale.append(&mut self.settling);
             }
+            97..99 => self.punch(),
             _ => self.set_bounds(v),
         }
+    }
+
+    /// Ends the hole that is being punched, or begins one.
+    fn punch(&mut self) {
+        if !self.punching.is_empty() {
+            let is_punched = self.rng.random();
+            self.allocator.end_punch(is_punched);
+            let mut run = std::mem::take(&mut self.punching);
+            if !is_punched {
+                self.stale.append(&mut run);
+            }
+            return;
+        }
+        let first = self.rng.random_range(0..self.physical_blocks);
+        let unit = [1, 1, 4, 8][self.rng.random_range(0..4)];
+        let first = first / unit * unit;
+        let most = self.rng.random_range(0..1000);
+        let within = first..self.physical_blocks;
+        let half = (self.free() / 2 + self.free() % 2).min(most) / unit;
+        let is_stale =
+            |unit_first: u32| (unit_first..unit_first + unit).all(|p| self.stale.contains(&p));
+        let units = within.clone().step_by(unit as usize);
+        let mut units = units.filter(|unit_first| is_stale(*unit_first));
+        let expected = units.next().filter(|_| half > 0);
+        let run = self.allocator.begin_punch(within, unit, most);
+        assert_eq!(run.map(|run| run.start), expected, "seed {}", self.seed);
+        let Some(run) = run else { return };
+        assert!(run.len <= half * unit && run.len.is_multiple_of(unit));
+        for physical in run.start..run.end() {
+            assert!(self.stale.remove(&physical), "seed {}", self.seed);
+            self.punching.insert(physical);
+        }
+    }
+
+    /// Holes are punched wherever that is possible: that is all that is stale.
+    pub fn punch_all(&mut self) {
+        while !self.punching.is_empty() {
+            self.punch();
+        }
+        while let Some(run) = self
+            .allocator
+            .begin_punch(0..self.physical_blocks, 1, u32::MAX)
+        {
+            for physical in run.start..run.end() {
+                assert!(self.stale.remove(&physical), "seed {}", self.seed);
+            }
+            self.allocator.end_punch(true);
+        }
+        assert!(
+            self.stale.is_empty(),
+            "seed {}: {:?}",
+            self.seed,
+            self.stale
+        );
     }
 
     fn range(&mut self, v: usize) -> (u32, u32) {
@@ -169,7 +231,7 @@ impl World {
         allocator.let_go(VolumeId(v as u32), set.len());
         for block in set.iter() {
             model.held.remove(&block);
-            model.map.remove(&block);
+            self.stale.extend(model.map.remove(&block));
         }
     }
 
@@ -194,11 +256,13 @@ impl World {
                     });
                     let waiting =
                         self.deferred.contains(&physical) || self.settling.contains(&physical);
+                    let punching = self.punching.contains(&physical);
                     assert!(
-                        !taken && !waiting,
+                        !taken && !waiting && !punching,
                         "seed {}: physical block {physical} twice",
                         self.seed
                     );
+                    self.stale.remove(&physical);
                     self.models[v].pending.insert(block, physical);
                     if self.rng.random_range(0..20) > 0 {
                         self.end_write(v, block);
@@ -210,6 +274,11 @@ impl World {
                     assert_eq!(settling, waiting, "seed {}", self.seed);
                     return;
                 }
+                Err(Denied::Punching) => {
+                    assert!(self.free() > others, "seed {}", self.seed);
+                    assert_eq!(self.free(), self.punching.len() as u32);
+                    return;
+                }
                 Err(other) => panic!("seed {}: {other:?}", self.seed),
             }
         }
@@ -219,6 +288,7 @@ impl World {
         let physical = self.models[v].pending.remove(&block).unwrap();
         if self.rng.random_range(0..10) == 0 {
             self.volumes[v].abandon(&mut self.allocator, block, physical);
+            self.stale.insert(physical);
         } else {
             self.volumes[v].map(&mut self.allocator, block, physical);
             self.models[v].map.insert(block, physical);
