@@ -203,6 +203,8 @@ rows!(A B);
 rows!(A B C);
 rows!(A B C D);
 rows!(A B C D E);
+rows!(A B C D E F);
+rows!(A B C D E F G);
 
 /// The rows of one kind in a run's folder, all of them sound.
 ///

@@ -35,6 +35,7 @@ pub mod linux;
 #[cfg(test)]
 mod model;
 pub mod mount;
+mod spent;
 #[cfg(test)]
 mod tests;
 
@@ -43,8 +44,9 @@ use std::os::fd::BorrowedFd;
 
 use vssd::block_set::BlockSet;
 
-use self::files::{Files, Piece};
+use self::files::{Extent, Files, Piece};
 use self::layout::Layout;
+use self::spent::{Spent, timed};
 use crate::error::Result;
 use crate::log;
 use crate::size::{Bytes, Reserve};
@@ -69,6 +71,7 @@ pub struct Balloon<F> {
     needs_trim: bool,
     /// Extents that are not usable were reported.
     is_loose_told: bool,
+    spent: Spent,
 }
 
 impl<F: Files> Balloon<F> {
@@ -83,6 +86,7 @@ impl<F: Files> Balloon<F> {
             given_up: 0,
             needs_trim: false,
             is_loose_told: false,
+            spent: Spent::default(),
         }
     }
 
@@ -102,16 +106,18 @@ impl<F: Files> Balloon<F> {
             files,
             layout,
             units,
+            spent,
             ..
         } = self;
         let mut loose = 0;
-        files.extents(piece, &mut |extent| {
+        let mut cover = |extent: Extent| {
             if extent.is_fixed {
                 layout.cover(units, extent.physical..extent.physical + extent.len);
             } else {
                 loose += extent.len;
             }
-        })?;
+        };
+        timed(&mut spent.map, || files.extents(piece, &mut cover))?;
         if loose > 0 && !std::mem::replace(&mut self.is_loose_told, true) {
             log::warn(format_args!(
                 "{} of balloon file {} are shared or not placed, and are not given up: it was \
@@ -180,19 +186,47 @@ impl<F: Files> Balloon<F> {
     /// Allocates a piece, and makes it safe. Whether it has any extents now: XFS allocates nothing
     /// where not all fits, so less is tried then.
     fn fill(&mut self, piece: Piece, mut len: u64) -> Result<bool> {
-        let step = self.files.granularity();
+        let Self { files, spent, .. } = self;
+        let step = files.granularity();
         let mut is_filled = false;
         while !is_filled && len > 0 {
-            self.files.allocate(piece, len)?;
-            self.files.extents(piece, &mut |_| is_filled = true)?;
+            timed(&mut spent.allocate, || files.allocate(piece, len))?;
+            let mut look = |_| is_filled = true;
+            timed(&mut spent.map, || files.extents(piece, &mut look))?;
             len = len / 2 / step * step;
         }
         if is_filled {
-            self.files.sync(piece)?;
-            self.files.protect(piece)?;
+            timed(&mut spent.sync, || {
+                files.sync(piece)?;
+                files.protect(piece)
+            })?;
             self.read_piece(piece)?;
         }
         Ok(is_filled)
+    }
+
+    /// Blocks to give up: those that pieces cover already, or of a new piece.
+    fn pick(&mut self, held: &BlockSet, count: u32) -> Result<Choice> {
+        if !self.is_read {
+            self.woken(View {
+                held,
+                leaving: None,
+            })?;
+        }
+        let block = u64::from(self.layout.geometry().block_size());
+        let mut surplus = self.surplus(held);
+        for _ in 0..FRUITLESS_MAX {
+            if !surplus.is_empty() {
+                return Ok(Choice::Some(surplus.last(count)));
+            }
+            let space = self.files.space()?;
+            let room = space.available.saturating_sub(self.reserve.of(space.total));
+            if !self.add_piece(u64::from(count) * block, room)? {
+                break;
+            }
+            surplus = self.surplus(held);
+        }
+        Ok(Choice::Last(surplus.last(count)))
     }
 
     /// Frees what is in the pieces and not in `gone`; removes those that hold nothing else. These go
@@ -287,26 +321,16 @@ impl<F: Files> Source for Balloon<F> {
     }
 
     fn choose(&mut self, held: &BlockSet, count: u32) -> Result<Choice> {
-        if !self.is_read {
-            self.woken(View {
-                held,
-                leaving: None,
-            })?;
+        let choice = self.pick(held, count)?;
+        let is_all = match &choice {
+            Choice::Some(blocks) => blocks.len() == count,
+            Choice::Last(_) | Choice::Later(_) => true,
+        };
+        if is_all && !self.spent.is_none() {
+            log::info(format_args!("balloon files: {}", self.spent));
+            self.spent = Spent::default();
         }
-        let block = u64::from(self.layout.geometry().block_size());
-        let mut surplus = self.surplus(held);
-        for _ in 0..FRUITLESS_MAX {
-            if !surplus.is_empty() {
-                return Ok(Choice::Some(surplus.last(count)));
-            }
-            let space = self.files.space()?;
-            let room = space.available.saturating_sub(self.reserve.of(space.total));
-            if !self.add_piece(u64::from(count) * block, room)? {
-                break;
-            }
-            surplus = self.surplus(held);
-        }
-        Ok(Choice::Last(surplus.last(count)))
+        Ok(choice)
     }
 
     fn release(&mut self, held: &BlockSet) -> Result<()> {
@@ -323,6 +347,8 @@ impl<F: Files> Source for Balloon<F> {
 
     fn settled(&mut self) -> Result<()> {
         self.is_read = false;
+        // What a grow took is no part of the next shrink.
+        self.spent = Spent::default();
         if std::mem::take(&mut self.needs_trim) {
             self.files.trim()?;
         }

@@ -9,6 +9,8 @@
 //!  reload:  suspend cache ─ load, suspend, resume data device ─ load, resume cache
 //! ```
 //!
+//! A cache of which nothing is dirty, as a write-through one, is reloaded at once.
+//!
 //! The data device is a linear device mapper target on the vSSD, because dm-cache takes the size of
 //! the device for that of the cache. All of it that is dirty is written back before, not the tail
 //! alone: stock dm-cache has no other way.
@@ -253,14 +255,18 @@ impl<M: CacheMapper> CacheDisk<M> {
         if left >= present {
             return Ok(Some(()));
         }
-        let Some(policy) = self.cleaning.clone() else {
-            self.set_policy(&table, CLEANER)?;
-            self.cleaning = Some(table.policy);
-            return Ok(None);
+        let dirty = self.dirty()?;
+        let policy = match (&self.cleaning, dirty) {
+            (Some(policy), 0) => policy.clone(),
+            (Some(_), _) => return Ok(None),
+            // A policy that stays keeps what it has learned.
+            (None, 0) => table.policy.clone(),
+            (None, _) => {
+                self.set_policy(&table, CLEANER)?;
+                self.cleaning = Some(table.policy);
+                return Ok(None);
+            }
         };
-        if self.dirty()? > 0 {
-            return Ok(None);
-        }
         let full = self.full_sectors()?;
         self.mapper.keep_full_sectors(full)?;
         if !self.resize(left, &table.with_policy(&policy))? {

@@ -235,6 +235,22 @@ fn the_tail_goes_once_nothing_is_dirty_and_comes_back() {
 }
 
 #[test]
+fn a_clean_cache_keeps_its_policy() {
+    let model = Shared::new();
+    model.0.borrow_mut().dirty = 0;
+    let mut disk = disk(&model);
+    let held = BlockSet::full(1024);
+    disk.listed(view(&held)).unwrap();
+    let choice = disk.choose(&held, 96).unwrap();
+    assert!(matches!(&choice, Choice::Some(blocks) if blocks.len() == 94));
+    let model = model.0.borrow();
+    assert_eq!(
+        (model.policy.as_str(), model.data),
+        ("smq", (800 - 96) * SECTORS)
+    );
+}
+
+#[test]
 fn a_cancelled_shrink_has_the_old_policy_again() {
     let model = Shared::new();
     let mut disk = disk(&model);

@@ -3,7 +3,7 @@
 use results::row::Row;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use strum::{Display, EnumString};
+use strum::{Display, EnumString, VariantArray};
 
 use super::file_system::FileSystem;
 
@@ -87,9 +87,9 @@ impl Row for LinuxCheckRow {
 pub(crate) enum State {
     /// Nothing.
     Empty,
-    /// Files of 1 MiB on half of it.
+    /// Files on half of it.
     HalfFull,
-    /// Files of 16 KiB, of which every other one was deleted.
+    /// A file on nine tenths of it, of which every other 16 KiB is free.
     Fragmented,
 }
 
@@ -98,7 +98,11 @@ pub(crate) enum State {
 pub(crate) struct LinuxTimesRow {
     pub file_system: FileSystem,
     pub state: State,
-    /// Blocks to take and give back.
+    /// Size of the vSSD.
+    pub size_bytes: u64,
+    /// What is to be taken and given back.
+    pub change_bytes: u64,
+    /// The same in blocks.
     pub change_blocks: u32,
     /// Number of the repetition, from 0.
     pub repetition: u32,
@@ -108,12 +112,26 @@ pub(crate) struct LinuxTimesRow {
     pub shrink_ns: u64,
     /// Of that, work of the backend.
     pub shrink_device_ns: u64,
+    /// Of the shrink, time of the agent to allocate balloon files (fallocate), by the guest's clock.
+    pub allocate_guest_ns: u64,
+    /// The same, to have them on disk (fsync).
+    pub sync_guest_ns: u64,
+    /// The same, to read where they lie (FIEMAP).
+    pub map_guest_ns: u64,
     /// Extents of the balloon files.
     pub extents: u64,
     /// From the request to grow to its reply.
     pub grow_ns: u64,
     /// Of that, work of the backend.
     pub grow_device_ns: u64,
+}
+
+impl LinuxTimesRow {
+    /// Time of a shrink without what the guest's file system takes.
+    pub(crate) fn host_ns(&self) -> u64 {
+        let guest_ns = self.allocate_guest_ns + self.sync_guest_ns + self.map_guest_ns;
+        self.shrink_ns.saturating_sub(guest_ns)
+    }
 }
 
 impl Row for LinuxTimesRow {
@@ -174,4 +192,153 @@ impl LinuxOverheadRow {
 
 impl Row for LinuxOverheadRow {
     const FILE: &'static str = "linux_overhead.csv";
+}
+
+/// A way to give a part of a disk back.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Display,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    VariantArray,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
+pub(crate) enum WayBack {
+    /// The agent shrinks the mounted file system's disk.
+    Agent,
+    /// Unmount, check, `resize2fs`, mount; then the end of the disk is given up.
+    Resize2fs,
+    /// Files are copied to a smaller file system on another disk, which takes the place of the first.
+    Copy,
+    /// The mounted file system discards free blocks.
+    Fstrim,
+}
+
+/// One row for each way to give back a part of a disk with ext4, half full and fuller before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct LinuxPeerRow {
+    pub way: WayBack,
+    /// Number of the repetition, from 0.
+    pub repetition: u32,
+    /// Size of the disk.
+    pub size_bytes: u64,
+    /// What is to be given back; `fstrim` takes no size.
+    pub change_bytes: u64,
+    /// From the first step to the last.
+    pub elapsed_ns: u64,
+    /// Of that, the time in which the file system could not be written: unmounted, or read-only.
+    pub unwritable_ns: u64,
+    /// By how much less space the disk takes at the host than when its file system was full.
+    pub given_bytes: u64,
+    /// The same after the guest has filled the file system again: what is given back for good.
+    pub kept_bytes: u64,
+}
+
+impl Row for LinuxPeerRow {
+    const FILE: &'static str = "linux_peers.csv";
+}
+
+/// A guest that reads from its vSSD.
+#[derive(
+    Clone, Copy, Debug, Display, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
+pub(crate) enum GuestKind {
+    /// The guest of this project.
+    Own,
+    /// The Linux guest, with fio.
+    Linux,
+}
+
+/// One row for each slice of reads of 4 KiB at random places by a guest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct LinuxGuestRow {
+    /// Number of the round, from 0; ratios are taken within a round.
+    pub round: u32,
+    pub guest: GuestKind,
+    /// Reads in flight.
+    pub depth: u32,
+    pub requests: u64,
+    /// Their time by the guest's clock.
+    pub elapsed_guest_ns: u64,
+}
+
+impl LinuxGuestRow {
+    /// Requests per second.
+    pub(crate) fn iops(&self) -> f64 {
+        self.requests as f64 / (self.elapsed_guest_ns.max(1) as f64 / 1e9)
+    }
+}
+
+impl Row for LinuxGuestRow {
+    const FILE: &'static str = "linux_guests.csv";
+}
+
+/// A cache on a vSSD.
+#[derive(
+    Clone, Copy, Debug, Display, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
+pub(crate) enum CacheKind {
+    /// A stock dm-cache of a Linux guest, whose tail goes.
+    DmCache,
+    /// The cache of this project's guest, which chooses what goes.
+    Own,
+    /// The same, but its tail goes.
+    OwnTail,
+}
+
+/// What the vSSD of a cache went through.
+#[derive(
+    Clone, Copy, Debug, Display, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
+pub(crate) enum CachePhase {
+    /// It has its full size.
+    Before,
+    /// It has shrunk.
+    Shrunk,
+    /// It has grown back.
+    Grown,
+}
+
+/// One row for each window of accesses to a cache.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct LinuxCacheRow {
+    pub cache: CacheKind,
+    pub phase: CachePhase,
+    /// Number of the window, from 0.
+    pub window: u32,
+    /// Reads in the window.
+    pub accesses: u64,
+    /// Reads that the cache counted as hits; those of dm-cache are from `dmsetup status`.
+    pub hits: u64,
+    /// Reads that it counted as misses.
+    pub misses: u64,
+    /// Blocks that the cache has room for, at the end of the window.
+    pub slots: u32,
+    /// Blocks that are cached then.
+    pub cached: u32,
+}
+
+impl LinuxCacheRow {
+    /// Share of the reads that hit.
+    pub(crate) fn hit_ratio(&self) -> f64 {
+        self.hits as f64 / ((self.hits + self.misses) as f64).max(1.0)
+    }
+}
+
+impl Row for LinuxCacheRow {
+    const FILE: &'static str = "linux_cache.csv";
 }

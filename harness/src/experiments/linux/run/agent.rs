@@ -1,5 +1,6 @@
 //! The agent in the guest.
 
+use std::ops::Sub;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -9,6 +10,7 @@ use lab::testbed::ResizeOptions;
 use vssd_host::control::protocol::{Resized, VssdStatus};
 use workloads::Pick;
 
+use super::scripts;
 use crate::experiments::linux::file_system::MOUNT;
 
 /// The agent's job in the guest.
@@ -19,8 +21,13 @@ const DEADLINE: Duration = Duration::from_secs(120);
 
 /// Starts the agent for the mounted file system, and waits until both lists agree.
 pub(super) fn start(testbed: &mut LinuxTestbed) -> Result<VssdStatus> {
+    start_with(testbed, &format!("--mount {MOUNT}"))
+}
+
+/// The same for what other options name.
+pub(super) fn start_with(testbed: &mut LinuxTestbed, options: &str) -> Result<VssdStatus> {
     let guest = &mut testbed.guest;
-    guest.start_job(JOB, &format!("exec vssd-agent --mount {MOUNT}"))?;
+    guest.start_job(JOB, &format!("exec vssd-agent {options}"))?;
     let agreed = testbed.await_agreed();
     agreed.with_context(|| format!("its log:\n{}", log(&mut testbed.guest)))
 }
@@ -32,10 +39,46 @@ pub(super) fn stop(guest: &mut LinuxGuest) -> Result<()> {
 }
 
 /// What it has logged.
-fn log(guest: &mut LinuxGuest) -> String {
+pub(super) fn log(guest: &mut LinuxGuest) -> String {
     guest
         .job_output(JOB)
         .unwrap_or_else(|error| format!("{error:#}"))
+}
+
+/// Time of the agent for its balloon files, by the guest's clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Spent {
+    pub(super) allocate_ns: u64,
+    pub(super) sync_ns: u64,
+    pub(super) map_ns: u64,
+}
+
+impl Sub for Spent {
+    type Output = Self;
+
+    fn sub(self, before: Self) -> Self {
+        Self {
+            allocate_ns: self.allocate_ns - before.allocate_ns,
+            sync_ns: self.sync_ns - before.sync_ns,
+            map_ns: self.map_ns - before.map_ns,
+        }
+    }
+}
+
+/// What it says to have spent on shrinks since it was started.
+pub(super) fn spent(guest: &mut LinuxGuest) -> Result<Spent> {
+    let script = format!(
+        "awk '/: allocated in / {{ a += $6; s += $10; m += $15 }} \
+         END {{ printf \"%.0f %.0f %.0f\\n\", a, s, m }}' /run/jobs/{JOB}.out"
+    );
+    let text = guest.expect(&script, Duration::from_secs(30))?;
+    let [allocate, sync, map] = scripts::numbers::<3>(&text)
+        .with_context(|| format!("the agent's log has no times: {text}"))?;
+    Ok(Spent {
+        allocate_ns: 1000 * allocate,
+        sync_ns: 1000 * sync,
+        map_ns: 1000 * map,
+    })
 }
 
 /// Its resident memory, bytes.

@@ -3,19 +3,16 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use lab::linux::image::LinuxImage;
 use lab::linux::testbed::LinuxTestbed;
-use lab::testbed::Shape;
-use lab::vm_host::VmHost;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use results::store::RunFolder;
 
+use super::site::Site;
 use super::{agent, scripts};
-use crate::experiments::common::lab::Lab;
 use crate::experiments::common::params::in_blocks_of;
 use crate::experiments::linux::file_system::{FileSystem, MOUNT};
-use crate::experiments::linux::params::{Churn, Params};
+use crate::experiments::linux::params::Churn;
 use crate::experiments::linux::rows::{LinuxCheckRow, LinuxResizeRow};
 
 /// The vSSD in the guest.
@@ -77,36 +74,25 @@ struct Loaded<'a> {
     kept: u32,
 }
 
-pub(super) fn run(
-    params: &Params,
-    file_system: FileSystem,
-    lab: &Lab,
-    vm_host: &VmHost,
-    image: &LinuxImage,
-    folder: &mut RunFolder,
-) -> Result<()> {
-    let (capacity, churn) = (params.capacity()?, &params.churn);
+pub(super) fn run(site: &Site<'_>, file_system: FileSystem, folder: &mut RunFolder) -> Result<()> {
+    let (params, churn) = (site.params, &site.params.churn);
+    let capacity = params.capacity()?;
     let floor = in_blocks_of(params.block_size, "churn.floor", churn.floor)?;
-    let shape = Shape {
-        size: params.size,
-        block_size: params.block_size,
-        written: params.size,
-    };
-    let mut testbed = LinuxTestbed::start(vm_host, image, shape, Vec::new())?;
+    let mut testbed = site.guest(params.size, params.size, Vec::new())?;
     let boot_ns = testbed.guest.ready.as_nanos() as u64;
     testbed.guest.expect(&file_system.make(DISK), PATIENCE)?;
     let mut loaded = Loaded {
         testbed,
         file_system,
         folder,
-        random: StdRng::seed_from_u64(lab.seed),
+        random: StdRng::seed_from_u64(site.lab.seed),
         counts: Counts::default(),
         kept: 0,
     };
     loaded.mount()?;
     loaded.start_jobs()?;
     let name = format!("{file_system}: resizes under load");
-    let bar = lab.progress.bar(&name, u64::from(churn.resizes));
+    let bar = site.lab.progress.bar(&name, u64::from(churn.resizes));
     for (number, events) in (0..churn.resizes).zip(events(churn)) {
         for event in events {
             loaded = loaded.suffer(event)?;

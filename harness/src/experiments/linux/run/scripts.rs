@@ -92,14 +92,12 @@ pub(super) fn balloon(block_size: u64) -> String {
     )
 }
 
-/// Fills the file system with files of `kib` KiB until `percent` of it are used.
-pub(super) fn fill(kib: u32, percent: u32) -> String {
+/// Writes files of 4 MiB until there is no space left.
+pub(super) fn fill() -> String {
     format!(
         "mkdir -p {MOUNT}/fill && cd {MOUNT}/fill || exit 1\n\
-         total=$(stat -f -c %b .) number=0\n\
-         while [ $(($(stat -f -c %a .) * 100 / total)) -gt $((100 - {percent})) ]; do\n\
-         for _ in $(seq 64); do number=$((number + 1)); head -c {kib}k /dev/zero >$number; done\n\
-         done\n\
+         number=0\n\
+         while dd if=/dev/zero of=$number bs=4M count=1 2>/dev/null; do number=$((number + 1)); done\n\
          sync"
     )
 }
@@ -107,6 +105,29 @@ pub(super) fn fill(kib: u32, percent: u32) -> String {
 /// Deletes every other file of [`fill`].
 pub(super) fn thin_out() -> String {
     format!("cd {MOUNT}/fill && ls | awk 'NR % 2' | xargs rm && sync")
+}
+
+/// Allocates 32 files on `percent` of the file system, and writes the first 64 KiB of each.
+pub(super) fn allocate(percent: u32) -> String {
+    format!(
+        "mkdir -p {MOUNT}/fill && cd {MOUNT}/fill || exit 1\n\
+         len=$(($(stat -f -c %b .) * $(stat -f -c %S .) / 100 * {percent} / 32))\n\
+         for number in $(seq 32); do\n\
+         fallocate -l $len $number && dd if=/dev/zero of=$number bs=64k count=1 conv=notrunc 2>/dev/null || exit 1\n\
+         done\n\
+         sync"
+    )
+}
+
+/// Allocates a file on nine tenths of the file system, and frees every other 16 KiB of it.
+pub(super) fn fragment() -> String {
+    format!(
+        "mkdir -p {MOUNT}/fill && cd {MOUNT}/fill || exit 1\n\
+         len=$(($(stat -f -c %a .) * $(stat -f -c %S .) / 100 * 90 / 32768 * 32768))\n\
+         fallocate -l $len file && \
+         awk -v len=$len 'BEGIN {{ for (at = 0; at < len; at += 32768) printf \"fpunch %.0f 16384\\n\", at }}' | \
+         xfs_io file >/dev/null && sync"
+    )
 }
 
 /// Loads what a script prints as numbers.
