@@ -1,7 +1,7 @@
 //! Pools on block devices: which of them can be used, and that others stay unchanged.
 //!
-//! These need root and loop devices, so they run only on request (see CONTRIBUTING.md): `cargo test
-//! -p vssd-host --test devices -- --ignored`. On request, they fail where they cannot run.
+//! These need root and loop devices, so they run by name only (see CONTRIBUTING.md): `cargo test
+//! -p vssd-host --test devices`. They fail where they cannot run.
 
 mod support;
 
@@ -124,7 +124,6 @@ fn refusals(site: &Site, path: &Path) -> Vec<String> {
 /// Two nodes of a disk are one disk: the second backend is refused, or one VM would read
 /// what another wrote.
 #[test]
-#[ignore = "needs root and loop devices"]
 fn two_nodes_of_a_disk_are_one_disk() {
     let site = Site::new();
     let disk = Disk::new(&site, 512);
@@ -164,7 +163,6 @@ fn two_nodes_of_a_disk_are_one_disk() {
 /// The same where no lock on a file behind it helps, as of any disk that is no loop device: the
 /// device itself is claimed.
 #[test]
-#[ignore = "needs root and loop devices"]
 fn two_nodes_of_a_disk_without_a_file_are_one_disk() {
     let site = Site::new();
     let disk = Disk::new(&site, 512);
@@ -183,7 +181,6 @@ fn two_nodes_of_a_disk_without_a_file_are_one_disk() {
 /// A file that has no path any more cannot be locked by that. Its loop devices lead to the same
 /// bytes all the same, and so does another name of the file.
 #[test]
-#[ignore = "needs root and loop devices"]
 fn two_devices_on_a_deleted_file_are_one_disk() {
     let site = Site::new();
     let disk = Disk::new(&site, 512);
@@ -225,7 +222,6 @@ fn two_devices_on_a_deleted_file_are_one_disk() {
 
 /// All that a pool writes to by itself is read before one is made, however large that is.
 #[test]
-#[ignore = "needs root and loop devices"]
 fn a_byte_where_the_journal_would_be_is_found() {
     let site = Site::new();
     let shape = Shape {
@@ -261,7 +257,6 @@ fn a_byte_where_the_journal_would_be_is_found() {
 
 /// A device in use is not taken, whatever the command, and the error names its user.
 #[test]
-#[ignore = "needs root and loop devices"]
 fn what_is_in_use_is_refused_even_by_force() {
     let site = Site::new();
     let disk = Disk::new(&site, 512);
@@ -306,7 +301,6 @@ fn what_is_in_use_is_refused_even_by_force() {
 /// The contents of a disk are recognized as in a file, and other programs do not recognize them
 /// after a pool was created over them.
 #[test]
-#[ignore = "needs root and loop devices"]
 fn nothing_is_made_over_what_is_on_a_disk() {
     for (bytes, at, name) in [
         (&b"_BHRfS_M"[..], 0x10040, "btrfs file system at 64KiB"),
@@ -352,7 +346,6 @@ fn nothing_is_made_over_what_is_on_a_disk() {
 
 /// A block is no smaller than a sector, at creation and at start.
 #[test]
-#[ignore = "needs root and loop devices"]
 fn blocks_are_no_smaller_than_sectors() {
     let site = Site::new();
     let disk = Disk::new(&site, 4096);

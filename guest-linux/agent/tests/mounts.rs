@@ -1,7 +1,7 @@
 //! File systems on loop devices, with a real agent and a real backend.
 //!
-//! These need root, loop devices, `mkfs.ext4` and `mkfs.xfs`, so they run only on request: `cargo
-//! test -p vssd-agent --test mounts -- --ignored`. On request, they fail where they cannot run.
+//! These need root, loop devices, `mkfs.ext4` and `mkfs.xfs`, so they run by name only: `cargo test
+//! -p vssd-agent --test mounts`. They fail where they cannot run.
 
 mod support;
 
@@ -80,7 +80,6 @@ fn for_each(test: impl Fn(&'static str)) {
 /// The whole life of a balloon: what the host has is never written, through a full file system,
 /// a remount and a check, and all of it comes back.
 #[test]
-#[ignore = "needs root and loop devices"]
 fn blocks_of_a_mounted_file_system_go_and_come_back() {
     for_each(|kind| {
         let mut vm = Vm::new(kind);
@@ -136,7 +135,6 @@ fn blocks_of_a_mounted_file_system_go_and_come_back() {
 
 /// Every other file of many is deleted before: free space is in thousands of pieces.
 #[test]
-#[ignore = "needs root and loop devices"]
 fn free_space_in_fragments_is_given_up() {
     for_each(|kind| {
         let mut vm = Vm::new(kind);
@@ -173,7 +171,6 @@ fn free_space_in_fragments_is_given_up() {
 /// The guest loses its power right after the host has the blocks: what the file system had in its
 /// journal by then is all that it knows.
 #[test]
-#[ignore = "needs root and loop devices"]
 fn the_balloon_outlives_a_power_cut() {
     for_each(|kind| {
         let mut vm = Vm::new(kind);
@@ -228,7 +225,6 @@ fn physical_blocks(folder: &Path) -> vssd::block_set::BlockSet {
 
 /// An agent that is killed at any time is followed by one that makes both lists equal.
 #[test]
-#[ignore = "needs root and loop devices"]
 fn a_killed_agent_leaves_nothing_behind() {
     for_each(|kind| {
         let mut vm = Vm::new(kind);
@@ -264,7 +260,6 @@ fn chattr(flag: &str, paths: &[&Path]) {
 
 /// No piece is changed by mistake; what is done on purpose is repaired or reported.
 #[test]
-#[ignore = "needs root and loop devices"]
 fn what_is_done_to_the_balloon_is_noticed() {
     for_each(|kind| {
         let mut vm = Vm::new(kind);
@@ -323,7 +318,6 @@ fn what_is_done_to_the_balloon_is_noticed() {
 /// A piece is deleted while no agent is there: the next one takes the blocks back before they
 /// are used.
 #[test]
-#[ignore = "needs root and loop devices"]
 fn a_piece_deleted_behind_the_agents_back_is_covered_again() {
     for_each(|kind| {
         let mut vm = Vm::new(kind);
@@ -355,7 +349,6 @@ fn a_piece_deleted_behind_the_agents_back_is_covered_again() {
 }
 
 #[test]
-#[ignore = "needs root and loop devices"]
 fn a_full_file_system_gives_what_it_has() {
     for_each(|kind| {
         let vm = Vm::new(kind);
@@ -374,7 +367,6 @@ fn a_full_file_system_gives_what_it_has() {
 
 /// A vSSD whose blocks are larger than those of the file system, and a partition.
 #[test]
-#[ignore = "needs root and loop devices"]
 fn partitions_and_larger_blocks() {
     let site = Site::new();
     let disk = Disk::new(&site.path("guest.img"), LEN);
@@ -417,7 +409,6 @@ fn partitions_and_larger_blocks() {
 /// Whatever cannot work is refused in one sentence, and with an exit code that keeps systemd from
 /// trying again.
 #[test]
-#[ignore = "needs root and loop devices"]
 fn bad_input_is_one_sentence() {
     let vm = Vm::new("ext4");
     let at = vm.mounted.at.to_str().unwrap();

@@ -132,8 +132,8 @@ impl Line {
         }
     }
 
-    /// Nothing moves, and the driver waits: it starts the line over, if it can.
-    pub(super) fn is_overdue(world: &mut World) -> bool {
+    /// The driver waits, and nothing moves: it starts over, if the line lets it. False if not.
+    pub(super) fn start_over(world: &mut World) -> bool {
         match &mut world.line {
             Line::Stream(stream) if !world.driver.is_quiet() => {
                 stream.agent.reopen();

@@ -36,8 +36,8 @@ use self::stream::Stream;
 use self::world::Budget;
 use crate::wire::Encoding;
 
-/// Explores all that can be reached, and prints how much that is. The budget is the smaller of
-/// `budget`, which takes seconds, and `VSSD_MODEL=RESIZES,MISHAPS,REPEATS,DOUBTS` if that is set.
+/// Explores all that can be reached, and prints how much that is. The budget is
+/// `VSSD_MODEL=RESIZES,MISHAPS,REPEATS,DOUBTS` if that is set, else `budget`, which takes seconds.
 #[allow(
     clippy::print_stderr,
     reason = "the number of states is what a reader wants to know"

@@ -52,6 +52,7 @@ pub(super) enum Action {
     Fail(Mishap),
 }
 
+/// What is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Mishap {
     /// The guest, or its agent; the frontend sees it, or does not.
@@ -309,8 +310,8 @@ fn checked<R>(world: &mut World, step: impl FnOnce(&mut World) -> R) -> Option<R
 
 /// One step of a good line, on which everything is delivered in order; false when nothing moves.
 fn step_calmly(world: &mut World) -> bool {
-    let traffic = world.line.traffic(world).into_iter();
-    if let Some(traffic) = traffic.into_iter().find(|next| !next.is_repetition()) {
+    let mut traffic = world.line.traffic(world).into_iter();
+    if let Some(traffic) = traffic.find(|next| !next.is_repetition()) {
         Line::step(world, traffic);
         return true;
     }
@@ -330,7 +331,7 @@ fn step_calmly(world: &mut World) -> bool {
         serve(world);
         return true;
     }
-    Line::is_overdue(world)
+    Line::start_over(world)
 }
 
 /// To the next deadline; if there is none, the hypervisor cancels what waits for ever.

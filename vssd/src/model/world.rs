@@ -98,7 +98,7 @@ pub(super) fn set(bits: Bits) -> BlockSet {
     set
 }
 
-/// A state. Two are equal if they are in canonical form.
+/// A state. Two are equal if their canonical forms are.
 #[derive(Clone, Debug)]
 pub(super) struct World {
     pub(super) now_ns: u64,

@@ -347,7 +347,7 @@ impl<F: Files> Source for Balloon<F> {
 
     fn settled(&mut self) -> Result<()> {
         self.is_read = false;
-        // What a grow took is no part of the next shrink.
+        // What a grow took does not count for the next shrink.
         self.spent = Spent::default();
         if std::mem::take(&mut self.needs_trim) {
             self.files.trim()?;

@@ -234,6 +234,15 @@ impl<M: CacheMapper> CacheDisk<M> {
         self.set_policy(&table, policy)
     }
 
+    /// Has dirty blocks written back, and no more made dirty for long.
+    fn clean(&mut self, table: CacheTable) -> Result<Option<()>> {
+        if self.cleaning.is_none() {
+            self.set_policy(&table, CLEANER)?;
+            self.cleaning = Some(table.policy);
+        }
+        Ok(None)
+    }
+
     /// The old policy again, when a shrink was cancelled.
     fn stop_cleaning(&mut self) -> Result<()> {
         let Some(policy) = self.cleaning.take() else {
@@ -255,22 +264,14 @@ impl<M: CacheMapper> CacheDisk<M> {
         if left >= present {
             return Ok(Some(()));
         }
-        let dirty = self.dirty()?;
-        let policy = match (&self.cleaning, dirty) {
-            (Some(policy), 0) => policy.clone(),
-            (Some(_), _) => return Ok(None),
-            // A policy that stays keeps what it has learned.
-            (None, 0) => table.policy.clone(),
-            (None, _) => {
-                self.set_policy(&table, CLEANER)?;
-                self.cleaning = Some(table.policy);
-                return Ok(None);
-            }
-        };
+        if self.dirty()? > 0 {
+            return self.clean(table);
+        }
+        let policy = self.cleaning.as_ref().unwrap_or(&table.policy).clone();
         let full = self.full_sectors()?;
         self.mapper.keep_full_sectors(full)?;
         if !self.resize(left, &table.with_policy(&policy))? {
-            return Ok(None);
+            return self.clean(table);
         }
         self.cleaning = None;
         let by = Bytes((present - left) * SECTOR);

@@ -20,6 +20,9 @@ struct Model {
     /// Sectors that the cache uses.
     used: u64,
     dirty: u64,
+    /// The guest writes: with its own policy, whenever the cache is suspended, a block is dirty that
+    /// was not a moment before.
+    has_writers: bool,
     full: Option<u64>,
     left: u32,
 }
@@ -38,6 +41,7 @@ impl Shared {
             cache_is_suspended: false,
             used: 6400,
             dirty: 3,
+            has_writers: false,
             full: None,
             left: u32::MAX,
         })))
@@ -124,7 +128,12 @@ impl CacheMapper for Shared {
     fn suspend(&mut self, part: Part) -> Result<()> {
         let mut model = self.step()?;
         match part {
-            Part::Cache => model.cache_is_suspended = true,
+            Part::Cache => {
+                model.cache_is_suspended = true;
+                if model.has_writers && model.policy != CLEANER {
+                    model.dirty = 1;
+                }
+            }
             Part::Data => {
                 assert!(model.cache_is_suspended, "the cache uses it");
                 model.data_is_suspended = true;
@@ -147,6 +156,9 @@ impl CacheMapper for Shared {
                     model.used = data;
                 }
                 model.cache_is_suspended = false;
+                if model.has_writers && model.policy != CLEANER {
+                    model.dirty = 0;
+                }
                 assert!(
                     !model.data_is_suspended && model.used <= model.data,
                     "{model:?}"
@@ -248,6 +260,21 @@ fn a_clean_cache_keeps_its_policy() {
         (model.policy.as_str(), model.data),
         ("smq", (800 - 96) * SECTORS)
     );
+}
+
+#[test]
+fn a_cache_that_looks_clean_and_is_not_is_cleaned() {
+    let model = Shared::new();
+    (model.0.borrow_mut().dirty, model.0.borrow_mut().has_writers) = (0, true);
+    let mut disk = disk(&model);
+    let held = BlockSet::full(1024);
+    disk.listed(view(&held)).unwrap();
+    assert!(matches!(disk.choose(&held, 96).unwrap(), Choice::Later(_)));
+    assert_eq!(model.0.borrow().policy, CLEANER);
+    let mut looks = 0..10;
+    let given = looks.any(|_| matches!(disk.choose(&held, 96).unwrap(), Choice::Some(_)));
+    assert!(given, "{model:?}", model = model.0.borrow());
+    assert_eq!(model.0.borrow().policy, "smq");
 }
 
 #[test]

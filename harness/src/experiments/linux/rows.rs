@@ -89,7 +89,7 @@ pub(crate) enum State {
     Empty,
     /// Files on half of it.
     HalfFull,
-    /// A file on nine tenths of it, of which every other 16 KiB is free.
+    /// A file, and every other 16 KiB of it free.
     Fragmented,
 }
 
@@ -212,13 +212,13 @@ impl Row for LinuxOverheadRow {
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]
 pub(crate) enum WayBack {
-    /// The agent shrinks the mounted file system's disk.
+    /// By `vssd-agent`.
     Agent,
-    /// Unmount, check, `resize2fs`, mount; then the end of the disk is given up.
+    /// Unmounted.
     Resize2fs,
-    /// Files are copied to a smaller file system on another disk, which takes the place of the first.
+    /// To a smaller disk.
     Copy,
-    /// The mounted file system discards free blocks.
+    /// Free blocks are discarded.
     Fstrim,
 }
 
@@ -290,9 +290,9 @@ impl Row for LinuxGuestRow {
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub(crate) enum CacheKind {
-    /// A stock dm-cache of a Linux guest, whose tail goes.
+    /// That of a Linux guest, whose tail goes.
     DmCache,
-    /// The cache of this project's guest, which chooses what goes.
+    /// This project's, which chooses.
     Own,
     /// The same, but its tail goes.
     OwnTail,
